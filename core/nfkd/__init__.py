@@ -1,0 +1,29 @@
+"""NFKD: knowledge distillation of normalizing flows. Importing this loads no torch until a flow is built."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nfkd.config import ConfigError, ExperimentConfig, Fault
+
+if TYPE_CHECKING:
+    from nfkd.flows.architectures import build_flow
+    from nfkd.runs.reader import open_run
+    from nfkd.training.api import run
+
+__version__ = "0.1.0"
+__all__ = ["ConfigError", "ExperimentConfig", "Fault", "build_flow", "open_run", "run"]
+
+_LATER = {
+    "build_flow": "nfkd.flows.architectures",
+    "open_run": "nfkd.runs.reader",
+    "run": "nfkd.training.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        msg = f"module 'nfkd' has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(_LATER[name]), name)

@@ -1,0 +1,45 @@
+"""What an experiment is: frozen, validated models, TOML in and out."""
+
+from nfkd.config.base import Config
+from nfkd.config.data import DataConfig, DigitsConfig, TwoMoonsConfig
+from nfkd.config.distillation import (
+    DistillationConfig,
+    ILKDConfig,
+    LKDConfig,
+    MatchingConfig,
+    NLLConfig,
+    SKDConfig,
+    TermConfig,
+)
+from nfkd.config.errors import ConfigError, Fault
+from nfkd.config.experiment import ExperimentConfig
+from nfkd.config.flows import FlowConfig, Glow1DConfig, GlowConfig
+from nfkd.config.presets import preset_names, preset_path, resource_path
+from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig
+
+__all__ = [
+    "ComputeConfig",
+    "Config",
+    "ConfigError",
+    "DataConfig",
+    "DigitsConfig",
+    "DistillationConfig",
+    "ExperimentConfig",
+    "Fault",
+    "FlowConfig",
+    "Glow1DConfig",
+    "GlowConfig",
+    "ILKDConfig",
+    "LKDConfig",
+    "MatchingConfig",
+    "MonitorConfig",
+    "NLLConfig",
+    "SKDConfig",
+    "SeedsConfig",
+    "TermConfig",
+    "TrainingConfig",
+    "TwoMoonsConfig",
+    "preset_names",
+    "preset_path",
+    "resource_path",
+]

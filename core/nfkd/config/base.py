@@ -1,0 +1,51 @@
+"""The common ground of every configuration model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticUndefined
+
+
+class Config(BaseModel):
+    """A frozen model that refuses unknown keys.
+
+    Every field carries a title, a help sentence and, where it has one, a unit: the experiment form, the
+    command line's messages and the documentation are all made from them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def field(
+    default: Any = PydanticUndefined,
+    *,
+    title: str,
+    help: str,  # noqa: A002 - the word that form authors expect
+    unit: str = "",
+    advanced: bool = False,
+    multiline: bool = False,
+    **constraints: Any,
+) -> Any:
+    """Describe one field: its bounds for pydantic, its words for people.
+
+    Parameters
+    ----------
+    default
+        The default value; left out, the field is required.
+    title
+        The label beside the editor, in sentence case.
+    help
+        One sentence: what the field does.
+    unit
+        Shown behind the number, such as ``steps``.
+    advanced
+        Whether a form may fold it away.
+    multiline
+        Whether a text wants more than one line.
+    **constraints
+        Passed to `pydantic.Field` (``ge``, ``le``, ``gt``, ``lt``, ``default_factory`` …).
+    """
+    extra = {"unit": unit, "advanced": advanced, "multiline": multiline}
+    return Field(default, title=title, description=help, json_schema_extra=extra, **constraints)

@@ -1,0 +1,195 @@
+"""The whole experiment: one file, validated at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import tomlkit
+import tomlkit.exceptions
+from pydantic import ValidationError
+
+from nfkd.config.base import Config, field
+from nfkd.config.data import DataConfig
+from nfkd.config.distillation import DistillationConfig
+from nfkd.config.errors import ConfigError, Fault
+from nfkd.config.flows import FlowConfig
+from nfkd.config.presets import preset_names, preset_path
+from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig
+
+
+class ExperimentConfig(Config):
+    """Everything that decides a distillation experiment.
+
+    Examples
+    --------
+    >>> config = ExperimentConfig.load("digits")
+    >>> config.student.steps
+    2
+    """
+
+    name: str = field(
+        "untitled",
+        title="Name",
+        help="Names the folder of the run.",
+        min_length=1,
+        max_length=80,
+        pattern=r"^[^/\\:*?\"<>|\x00-\x1f.][^/\\:*?\"<>|\x00-\x1f]*$",
+    )
+    description: str = field(
+        "", title="Description", help="What is tried here, in your words.", max_length=2000, multiline=True
+    )
+    data: DataConfig = field(title="Data", help="What the flows are trained on.")
+    teacher: FlowConfig = field(title="Teacher", help="The large flow that is trained first.")
+    student: FlowConfig = field(title="Student", help="The small flow that learns from the teacher.")
+    distillation: DistillationConfig = field(
+        title="Distillation", help="The student's loss.", default_factory=DistillationConfig
+    )
+    training: TrainingConfig = field(
+        title="Training", help="The optimizer and the budget.", default_factory=TrainingConfig
+    )
+    seeds: SeedsConfig = field(title="Seeds", help="Repetitions.", default_factory=SeedsConfig)
+    compute: ComputeConfig = field(title="Compute", help="Where it runs.", default_factory=ComputeConfig)
+    monitor: MonitorConfig = field(title="Monitor", help="What is shown meanwhile.", default_factory=MonitorConfig)
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Self:
+        """Read an experiment file, or a preset by its name.
+
+        Parameters
+        ----------
+        source
+            A path to a TOML file, or the name of a preset; a file of that name wins.
+        overrides
+            Assignments such as ``student.hidden=32``, applied before validation.
+
+        Raises
+        ------
+        ConfigError
+            With every fault, each with its path.
+        """
+        path = Path(source)
+        if not path.is_file():
+            if str(source) not in preset_names():
+                known = ", ".join(preset_names())
+                raise ConfigError([Fault("", f"no such experiment file, and no preset of that name ({known})")], str(source))
+            path = preset_path(str(source))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([Fault("", f"cannot be read: {error}")], str(source)) from error
+        return cls.from_toml(text, overrides, source=str(source))
+
+    @classmethod
+    def from_toml(cls, text: str, overrides: Iterable[str] = (), *, source: str = "") -> Self:
+        """Validate an experiment given as TOML text; arguments and errors as in `load`."""
+        try:
+            document = tomlkit.parse(text).unwrap()
+        except tomlkit.exceptions.ParseError as error:
+            raise ConfigError([Fault("", f"not a TOML file: {error}")], source) from error
+        for assignment in overrides:
+            _assign(document, assignment, source)
+        return cls.from_dict(document, source=source)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any], *, source: str = "") -> Self:
+        """Validate an experiment given as nested dictionaries.
+
+        Raises
+        ------
+        ConfigError
+            With every fault, each with its path.
+        """
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise ConfigError(_faults(error), source) from error
+
+    def to_toml(self) -> str:
+        """Return the experiment as TOML text, every field written out."""
+        return tomlkit.dumps(_kind_first(self.model_dump(mode="python")))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the experiment to a file, whole or not at all."""
+        target = Path(path)
+        temporary = target.with_name(target.name + ".tmp")
+        temporary.write_text(self.to_toml(), encoding="utf-8")
+        temporary.replace(target)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a validated copy with some fields changed; nested dictionaries are merged.
+
+        Raises
+        ------
+        ConfigError
+            Where a change is not valid.
+        """
+        return self.from_dict(_merge(self.model_dump(mode="python"), changes))
+
+
+def _kind_first(table: dict[str, Any]) -> dict[str, Any]:
+    ordered = sorted(table.items(), key=lambda item: item[0] != "kind")
+    return {key: _kind_first(value) if isinstance(value, dict) else value for key, value in ordered}
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
+    return merged
+
+
+def _assign(document: dict[str, Any], assignment: str, source: str) -> None:
+    path, equals, raw = assignment.partition("=")
+    path = path.strip()
+    if not equals or not path:
+        raise ConfigError([Fault("--set", f"{assignment!r} is not of the form path=value")], source)
+    try:
+        value = tomlkit.value(raw.strip()).unwrap()
+    except (tomlkit.exceptions.ParseError, ValueError):
+        value = raw.strip()  # a bare word is meant as text: --set compute.device=cpu
+    *parents, last = path.split(".")
+    table = document
+    for key in parents:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise ConfigError([Fault(path, f"{key} is a value, not a section")], source)
+    table[last] = value
+
+
+def _faults(error: ValidationError) -> list[Fault]:
+    return [Fault(_path(item), _words(item)) for item in error.errors(include_url=False)]
+
+
+def _path(item: Any) -> str:
+    parts = list(item["loc"])
+    if item["type"].startswith("union_tag"):
+        parts.append("kind")
+    elif len(parts) > 1 and parts[0] in {"data", "teacher", "student"}:
+        del parts[1]  # pydantic names the chosen member of a union (teacher.glow.hidden): no file has it there
+    return ".".join(str(part) for part in parts)
+
+
+def _words(item: Any) -> str:
+    kind, context = item["type"], item.get("ctx", {})
+    match kind:
+        case "extra_forbidden":
+            return "there is no such field here"
+        case "missing":
+            return "is required"
+        case "union_tag_invalid":
+            return f"{context['tag']!r} is not known; choose one of {context['expected_tags']}"
+        case "union_tag_not_found":
+            return "needs a field 'kind'"
+        case "value_error":
+            return str(context["error"])
+        case "string_pattern_mismatch":
+            return 'may not be empty, begin with a dot or hold any of / \\ : * ? " < > |'
+        case _:
+            message = str(item["msg"])
+            given = item.get("input")
+            shown = f" (given: {given!r})" if isinstance(given, (bool, int, float, str)) else ""
+            return message[:1].lower() + message[1:] + shown

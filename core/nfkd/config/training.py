@@ -1,0 +1,131 @@
+"""How long, how fast, on what and how often to look."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from nfkd.config.base import Config, field
+
+
+class TrainingConfig(Config):
+    """The optimizer and the budget. Student and baseline always get the same number of steps."""
+
+    teacher_steps: int = field(
+        1500, title="Teacher steps", help="Most steps of the teacher.", unit="steps", ge=1, le=10_000_000
+    )
+    student_steps: int = field(
+        1000,
+        title="Student steps",
+        help="Steps of the student and of its baseline: always the same number.",
+        unit="steps",
+        ge=1,
+        le=10_000_000,
+    )
+    batch_size: int = field(128, title="Batch", help="Examples per step.", unit="examples", ge=1, le=65536)
+    optimizer: Literal["adam", "adamax"] = field("adam", title="Optimizer", help="Adam or Adamax.")
+    learning_rate: float = field(1e-3, title="Learning rate", help="Highest learning rate.", gt=0.0, le=1.0)
+    schedule: Literal["constant", "cosine"] = field(
+        "cosine", title="Schedule", help="Constant, or a cosine that falls to zero over the stage."
+    )
+    warmup_steps: int = field(
+        50,
+        title="Warm-up",
+        help="The learning rate rises linearly over this many steps.",
+        unit="steps",
+        ge=0,
+        le=1_000_000,
+    )
+    gradient_clip: float = field(
+        30.0,
+        title="Gradient clip",
+        help="Largest norm of the gradient; zero switches it off.",
+        ge=0.0,
+        le=1e6,
+        advanced=True,
+    )
+    early_stop: int = field(
+        8,
+        title="Teacher's patience",
+        help="The teacher ends after this many evaluations without improvement; zero never ends it early.",
+        unit="evaluations",
+        ge=0,
+        le=100_000,
+        advanced=True,
+    )
+    checkpoint_every: int = field(
+        200,
+        title="Checkpoint",
+        help="Steps between two checkpoints, from which a broken run can be resumed.",
+        unit="steps",
+        ge=1,
+        le=1_000_000,
+        advanced=True,
+    )
+
+
+class SeedsConfig(Config):
+    """How often the experiment is repeated with other random numbers."""
+
+    count: int = field(
+        1,
+        title="Seeds",
+        help="Repetitions; a verdict needs at least three.",
+        unit="seeds",
+        ge=1,
+        le=100,
+    )
+    first: int = field(1, title="First seed", help="The seeds count up from here.", ge=0, lt=2**31, advanced=True)
+    retrain_teacher: bool = field(
+        False,
+        title="Teacher per seed",
+        help="Train a teacher of its own for each seed; otherwise the first seed's teacher serves all.",
+        advanced=True,
+    )
+
+    def values(self) -> list[int]:
+        """Return the seeds themselves."""
+        return list(range(self.first, self.first + self.count))
+
+
+class ComputeConfig(Config):
+    """The device and the number of threads."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = field(
+        "auto", title="Device", help="Auto takes CUDA, then MPS, then the processor."
+    )
+    threads: int = field(
+        0,
+        title="Threads",
+        help="Threads of the processor for one operation; zero leaves one core to the studio.",
+        ge=0,
+        le=1024,
+        advanced=True,
+    )
+
+
+class MonitorConfig(Config):
+    """What is measured and drawn while a stage runs."""
+
+    evaluate_every: int = field(
+        50, title="Validate", help="Steps between two validations.", unit="steps", ge=1, le=1_000_000
+    )
+    pictures_every: int = field(
+        100,
+        title="Pictures",
+        help="Steps between two sets of samples, interpolations and matching errors.",
+        unit="steps",
+        ge=1,
+        le=1_000_000,
+    )
+    sample_count: int = field(
+        64, title="Samples", help="How many samples a picture shows.", unit="samples", ge=1, le=4096, advanced=True
+    )
+    temperature: float = field(
+        0.7, title="Temperature", help="Scale of the noise for the live samples.", gt=0.0, le=2.0
+    )
+    interpolation_steps: int = field(
+        9, title="Interpolation steps", help="Images from one end to the other.", ge=3, le=65, advanced=True
+    )
+    interpolation_mode: Literal["linear", "spherical", "norm_corrected"] = field(
+        "norm_corrected", title="Interpolation", help="The path between two latents."
+    )

@@ -1,0 +1,86 @@
+"""MessagePack in and out, with NumPy arrays as (dtype, shape, bytes)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from nfkd.protocol.frames import FrameError, encode_frame
+from nfkd.protocol.requests import FromClient, FromEngine
+
+PROTOCOL = 1
+"""Raised whenever a message changes its meaning; both sides must have the same."""
+
+_KINDS = frozenset("fiub")  # no objects, no strings: nothing that runs code or hides a pointer
+
+
+def _encode_extra(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return (value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes())
+    if isinstance(value, np.generic):
+        return value.item()
+    msg = f"{type(value).__name__} has no form on the wire"
+    raise NotImplementedError(msg)
+
+
+def _decode_extra(kind: type, value: Any) -> Any:
+    if kind is not np.ndarray:
+        msg = f"{kind.__name__} has no form on the wire"
+        raise NotImplementedError(msg)
+    try:
+        text, shape, data = value
+        dtype = np.dtype(text)
+        shape = tuple(int(size) for size in shape)
+    except (TypeError, ValueError) as error:
+        msg = "an array must be (dtype, shape, bytes)"
+        raise ValueError(msg) from error
+    if dtype.kind not in _KINDS or any(size < 0 for size in shape) or not isinstance(data, bytes):
+        msg = "an array must hold plain numbers"
+        raise ValueError(msg)
+    if math.prod(shape) * dtype.itemsize != len(data):
+        msg = f"an array of shape {shape} and type {dtype} cannot have {len(data)} bytes"
+        raise ValueError(msg)
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_extra)
+_client_decoder = msgspec.msgpack.Decoder(FromClient, dec_hook=_decode_extra)
+_engine_decoder = msgspec.msgpack.Decoder(FromEngine, dec_hook=_decode_extra)
+
+
+def to_wire(message: FromClient | FromEngine) -> bytes:
+    """Return a message as one frame.
+
+    Raises
+    ------
+    FrameError
+        When it is longer than a frame may be.
+    """
+    return encode_frame(_encoder.encode(message))
+
+
+def from_client(body: bytes) -> FromClient:
+    """Decode the body of a client's frame.
+
+    Raises
+    ------
+    FrameError
+        When it is not a message of a client, with the reason.
+    """
+    return _decode(_client_decoder, body)
+
+
+def from_engine(body: bytes) -> FromEngine:
+    """Decode the body of an engine's frame; raises as `from_client`."""
+    return _decode(_engine_decoder, body)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[Any], body: bytes) -> Any:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        msg = f"a message that cannot be understood: {error}"
+        raise FrameError(msg) from error

@@ -1,0 +1,357 @@
+"""Events: what the engine tells without being asked. Typed, closed, and made of plain values and NumPy arrays.
+
+Every event of a run names the run (the directory on the engine's machine). `Event` is the closed union of all.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+RunState = Literal["queued", "running", "paused", "finished", "failed", "interrupted", "stopped"]
+Role = Literal["teacher", "student", "baseline"]
+"""The flow that a stage trains; the stages bear the same names."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, eq=False):
+    """The base of everything that crosses the wire; its tag is the class's name."""
+
+
+class ErrorInfo(Message):
+    """What went wrong, in a person's words.
+
+    Attributes
+    ----------
+    title, cause, action
+        What happened, why, and what the user can do: one sentence each.
+    traceback
+        For the folded-away part of the dialog; may be empty.
+    """
+
+    title: str
+    cause: str
+    action: str = ""
+    traceback: str = ""
+
+
+class CurveInfo(Message):
+    """A curve that a stage will have, declared before its first point.
+
+    Attributes
+    ----------
+    name
+        Such as ``train/total``, ``train/ilkd``, ``validation/nll``, ``learning_rate``.
+    label, unit
+        For axes and legends, such as ``NLL`` and ``bits/dim``.
+    """
+
+    name: str
+    label: str
+    unit: str = ""
+
+
+class LayerPair(Message):
+    """Two layers that are compared, and the comparison in words."""
+
+    student: str
+    teacher: str
+    words: str
+
+
+class StagePlan(Message):
+    """What a stage will do and record, known before it begins."""
+
+    stage: Role
+    steps: int
+    curves: list[CurveInfo]
+    pairs: list[LayerPair] = []
+    """The matched layers; empty but for the student."""
+
+
+class StageSummary(Message):
+    """A stage's figures after its end, of the weights that were best on validation.
+
+    Attributes
+    ----------
+    parameters
+        Number of trained numbers.
+    multiply_adds
+        Multiply-adds of one log_prob of one example.
+    steps, best_step
+        Steps made, and the step whose weights were kept.
+    validation, test
+        Mean negative log-likelihood in `unit`.
+    test_error
+        Half width of the 95 % bootstrap interval over test examples.
+    samples_per_second
+        Throughput of `sample` on the run's device.
+    seconds
+        Wall time of the stage.
+    """
+
+    stage: Role
+    seed: int
+    parameters: int
+    multiply_adds: int
+    steps: int
+    best_step: int
+    validation: float
+    test: float
+    test_error: float
+    unit: str
+    samples_per_second: float
+    seconds: float
+
+
+class Verdict(Message):
+    """Did distillation help? A paired comparison of student and baseline over the seeds.
+
+    Attributes
+    ----------
+    verdict
+        *better*, *worse* or *inconclusive* (always the last below three seeds).
+    metric, unit
+        The one primary metric, named beforehand.
+    difference
+        Mean of baseline minus student: positive where the student is better.
+    low, high
+        The 95 % Student-t interval of the difference; NaN below two seeds.
+    seeds
+        The seeds that were compared.
+    differences
+        The difference of each seed.
+    words
+        One sentence that says all of this, the shared or retrained teacher too.
+    """
+
+    verdict: Literal["better", "worse", "inconclusive"]
+    metric: str
+    unit: str
+    difference: float
+    low: float
+    high: float
+    seeds: list[int]
+    differences: list[float]
+    words: str
+
+
+class RunRow(Message):
+    """A run in the table of runs.
+
+    Attributes
+    ----------
+    run
+        The directory, absolute, on the engine's machine.
+    created
+        Seconds since 1970.
+    progress
+        Part that is done, 0 to 1.
+    device
+        Such as ``cpu`` or ``cuda:0``.
+    student_test, baseline_test
+        Means over the seeds that have ended; None before.
+    """
+
+    run: str
+    name: str
+    state: RunState
+    data: str
+    teacher: str
+    student: str
+    created: float
+    seeds: int
+    seeds_done: int
+    progress: float
+    device: str = ""
+    teacher_test: float | None = None
+    student_test: float | None = None
+    baseline_test: float | None = None
+    unit: str = ""
+    verdict: str = ""
+    cause: str = ""
+    """Why it failed or was interrupted."""
+
+
+class RunChanged(Message):
+    """A run was queued, began, paused, went on, ended, or its row changed."""
+
+    run: str
+    row: RunRow
+
+
+class RunRemoved(Message):
+    """A run was renamed (`new` is its directory now) or moved to the trash (`new` is empty)."""
+
+    run: str
+    new: str = ""
+
+
+class SeedStarted(Message):
+    """A seed begins: everything that it will record."""
+
+    run: str
+    seed: int
+    stages: list[StagePlan]
+    event_shape: list[int]
+    """Shape of one example: (channels, height, width), or (features,)."""
+    resumed: bool = False
+
+
+class StageStarted(Message):
+    """A stage begins, or goes on from `step` after a resume."""
+
+    run: str
+    seed: int
+    stage: Role
+    step: int = 0
+
+
+class CurvePoints(Message):
+    """New points of one stage's curves; never dropped.
+
+    Each value of `curves` is a pair of arrays (steps as int64, values as float64); times are seconds since the
+    stage began.
+    """
+
+    run: str
+    seed: int
+    stage: Role
+    curves: dict[str, CurveBatch]
+
+
+class CurveBatch(Message):
+    """Points of one curve: three arrays of the same length."""
+
+    steps: np.ndarray
+    values: np.ndarray
+    times: np.ndarray
+
+
+class Progress(Message):
+    """Where the run stands; may be coalesced to the newest."""
+
+    run: str
+    seed: int
+    stage: Role
+    step: int
+    steps: int
+    steps_per_second: float
+    seconds_left: float
+    """Of the whole run; NaN while it cannot be told."""
+    fraction: float
+    """Part of the whole run that is done, 0 to 1."""
+
+
+class SamplesDrawn(Message):
+    """Samples of a stage's flow from the run's fixed noise; may be coalesced.
+
+    `samples` is (count, channels, height, width) in [0, 1], or (count, features).
+    """
+
+    run: str
+    seed: int
+    stage: Role
+    step: int
+    temperature: float
+    samples: np.ndarray
+
+
+class InterpolationDrawn(Message):
+    """A path between two fixed validation images through the latents of the stage's flow; may be coalesced.
+
+    `alpha` is (steps,) from 0 to 1; `images` is (pairs, steps, channels, height, width) in [0, 1].
+    """
+
+    run: str
+    seed: int
+    stage: Role
+    step: int
+    mode: str
+    alpha: np.ndarray
+    images: np.ndarray
+
+
+class DensityDrawn(Message):
+    """log p of a stage's flow on a grid of the plane, for data of two features; may be coalesced.
+
+    `log_prob` is (rows, columns) in nats, rows from low to high y; `extent` is (x0, x1, y0, y1).
+    """
+
+    run: str
+    seed: int
+    stage: Role
+    step: int
+    extent: tuple[float, float, float, float]
+    log_prob: np.ndarray
+
+
+class MatchingMeasured(Message):
+    """Mean squared error of each matched pair of layers on fixed validation data; may be coalesced.
+
+    `error` is (pairs,), in the order of the stage plan's pairs.
+    """
+
+    run: str
+    seed: int
+    step: int
+    error: np.ndarray
+
+
+class StageFinished(Message):
+    """A stage has ended and its best weights are on disk."""
+
+    run: str
+    seed: int
+    stage: Role
+    summary: StageSummary
+
+
+class LogLine(Message):
+    """A line for the log; run is empty when it is the engine's own."""
+
+    run: str
+    level: Literal["info", "warning", "error"]
+    text: str
+    time: float
+
+
+class RunFinished(Message):
+    """The run ended in order (``finished``), or by the user's Stop (``stopped``)."""
+
+    run: str
+    state: Literal["finished", "stopped"]
+    verdict: Verdict | None = None
+
+
+class RunFailed(Message):
+    """The run ended by an error; what was written stays readable."""
+
+    run: str
+    error: ErrorInfo
+
+
+class Gap(Message):
+    """The client was too slow and events were left out: ask for a snapshot."""
+
+
+RunEvent = (
+    RunChanged
+    | RunRemoved
+    | SeedStarted
+    | StageStarted
+    | CurvePoints
+    | Progress
+    | SamplesDrawn
+    | InterpolationDrawn
+    | DensityDrawn
+    | MatchingMeasured
+    | StageFinished
+    | LogLine
+    | RunFinished
+    | RunFailed
+)
+Event = RunEvent | Gap
+COALESCED = (Progress, SamplesDrawn, InterpolationDrawn, DensityDrawn, MatchingMeasured)
+"""Events of which a slow client needs only the newest (of each run, seed and stage)."""

@@ -1,0 +1,359 @@
+"""Requests of a client, the engine's replies, and the envelopes both travel in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from nfkd.protocol.events import (
+    CurveBatch,
+    DensityDrawn,
+    ErrorInfo,
+    Event,
+    InterpolationDrawn,
+    LayerPair,
+    LogLine,
+    Message,
+    Progress,
+    Role,
+    RunRow,
+    SamplesDrawn,
+    SeedStarted,
+    StageSummary,
+    Verdict,
+)
+
+InterpolationMode = Literal["linear", "spherical", "norm_corrected"]
+
+
+class Describe(Message):
+    """What would this experiment be? Answered by `Description`."""
+
+    config: str
+    """The experiment as TOML text."""
+
+
+class Run(Message):
+    """Start or queue an experiment in a new directory under `folder`. Answered by `RunAccepted`."""
+
+    config: str
+    folder: str
+
+
+class ResumeFromDisk(Message):
+    """Go on with an interrupted, stopped or failed run from its checkpoint. Answered by `RunAccepted`."""
+
+    run: str
+
+
+class Pause(Message):
+    """Hold the active run at its next step. Answered by `Done`."""
+
+    run: str
+
+
+class Resume(Message):
+    """Let a paused run go on. Answered by `Done`."""
+
+    run: str
+
+
+class Stop(Message):
+    """End this stage and go on with the next, or end the run; the best weights are kept. Answered by `Done`."""
+
+    run: str
+    scope: Literal["stage", "run"]
+
+
+class ListRuns(Message):
+    """The runs in a folder. Answered by `RunList`."""
+
+    folder: str
+
+
+class OpenRun(Message):
+    """Everything about a run, living or ended. Answered by `Snapshot`; deltas follow as events."""
+
+    run: str
+
+
+class RenameRun(Message):
+    """Give a run (not a living one) another name. Answered by `RunAccepted` with the new directory."""
+
+    run: str
+    name: str
+
+
+class DeleteRun(Message):
+    """Move a run (not a living one) to the trash. Answered by `Done`."""
+
+    run: str
+
+
+class Sample(Message):
+    """Samples of every flow that the run has so far, from the same latents. Answered by `Samples`."""
+
+    run: str
+    seed: int
+    count: int
+    temperature: float
+    noise_seed: int = 0
+
+
+class Interpolate(Message):
+    """Paths between two validation images, by every flow of the run so far. Answered by `Interpolations`."""
+
+    run: str
+    seed: int
+    first: int
+    """Index of the first image in the validation part."""
+    second: int
+    mode: InterpolationMode
+    steps: int
+
+
+class Trace(Message):
+    """One validation example through a flow, layer by layer. Answered by `TraceResult`."""
+
+    run: str
+    seed: int
+    stage: Role
+    index: int
+
+
+class Status(Message):
+    """How is the engine? Answered by `EngineStatus`."""
+
+
+class Shutdown(Message):
+    """End the engine; an active run is stopped first and keeps its checkpoint. Answered by `Done`."""
+
+
+Request = (
+    Describe
+    | Run
+    | ResumeFromDisk
+    | Pause
+    | Resume
+    | Stop
+    | ListRuns
+    | OpenRun
+    | RenameRun
+    | DeleteRun
+    | Sample
+    | Interpolate
+    | Trace
+    | Status
+    | Shutdown
+)
+
+
+class ConfigFault(Message):
+    """A fault of the experiment: `path` names the field, such as ``student.levels``."""
+
+    path: str
+    message: str
+
+
+class LayerInfo(Message):
+    """A layer of a flow: what it is and what comes out of it."""
+
+    name: str
+    """Such as ``level1.step2``; the key of `trace`."""
+    words: str
+    """Such as ``level 1 step 2``."""
+    kind: str
+    shape: list[int]
+    parameters: int
+
+
+class FlowDescription(Message):
+    """A flow's size. `memory` is an estimate of the bytes that a training step holds at its peak."""
+
+    summary: str
+    """Such as ``Glow 8×2``."""
+    parameters: int
+    multiply_adds: int
+    memory: int
+    layers: list[LayerInfo]
+
+
+class Description(Message):
+    """What an experiment would be; it may run when `faults` is empty.
+
+    A flow is None when it could not be built.
+    """
+
+    faults: list[ConfigFault]
+    warnings: list[ConfigFault]
+    data: str
+    """Such as ``digits: 1,259 train, 269 validation, 269 test, 1×8×8``."""
+    event_shape: list[int]
+    teacher: FlowDescription | None
+    student: FlowDescription | None
+    pairs: list[LayerPair]
+    device: str
+    memory_available: int
+
+
+class RunAccepted(Message):
+    """The directory of the run."""
+
+    run: str
+
+
+class Done(Message):
+    """It was done; nothing more to say."""
+
+
+class RunList(Message):
+    """The runs of a folder, newest first. `unreadable` names directories whose state could not be read, and why."""
+
+    folder: str
+    rows: list[RunRow]
+    unreadable: list[str] = []
+
+
+class StageSnapshot(Message):
+    """What is known of one stage of one seed."""
+
+    seed: int
+    stage: Role
+    curves: dict[str, CurveBatch]
+    matching_steps: np.ndarray
+    """(rows,) int64."""
+    matching_errors: np.ndarray
+    """(rows, pairs) float64."""
+    samples: SamplesDrawn | None = None
+    interpolation: InterpolationDrawn | None = None
+    density: DensityDrawn | None = None
+    summary: StageSummary | None = None
+
+
+class Snapshot(Message):
+    """A whole run at one moment; the events that follow continue it."""
+
+    row: RunRow
+    config: str
+    seeds: list[SeedStarted]
+    stages: list[StageSnapshot]
+    log: list[LogLine]
+    progress: Progress | None = None
+    verdict: Verdict | None = None
+    error: ErrorInfo | None = None
+
+
+class Samples(Message):
+    """Samples by flow; each (count, channels, height, width) in [0, 1], or (count, features).
+
+    `real` are validation examples for comparison. `densities` has log p on a grid for data of two features.
+    """
+
+    run: str
+    seed: int
+    temperature: float
+    samples: dict[str, np.ndarray]
+    real: np.ndarray
+    densities: dict[str, DensityDrawn]
+
+
+class Interpolations(Message):
+    """Paths by flow, each (steps, channels, height, width) in [0, 1] (or (steps, features)).
+
+    `count` is the number of validation examples that may be chosen; `thumbnails` holds the first of them.
+    """
+
+    run: str
+    seed: int
+    mode: InterpolationMode
+    alpha: np.ndarray
+    paths: dict[str, np.ndarray]
+    count: int
+    thumbnails: np.ndarray
+
+
+class TracedLayer(Message):
+    """After one layer: the tensor, flattened, with its shape, and the log-determinant so far in nats."""
+
+    name: str
+    words: str
+    value: np.ndarray
+    log_det: float
+
+
+class TraceResult(Message):
+    """An example through a flow: the example itself, then every layer in order."""
+
+    run: str
+    stage: Role
+    example: np.ndarray
+    layers: list[TracedLayer]
+    log_prob: float
+
+
+class EngineStatus(Message):
+    """The engine, in figures."""
+
+    version: str
+    torch: str
+    device: str
+    device_name: str
+    threads: int
+    pid: int
+    clients: int
+    active: str
+    """The run that is training; empty when none is."""
+    queue: list[str]
+
+
+Reply = (
+    Description
+    | RunAccepted
+    | Done
+    | RunList
+    | Snapshot
+    | Samples
+    | Interpolations
+    | TraceResult
+    | EngineStatus
+)
+
+
+class Hello(Message):
+    """The first frame of each side."""
+
+    protocol: int
+    version: str
+
+
+class Call(Message):
+    """A request, numbered by the client."""
+
+    id: int
+    request: Request
+
+
+class Answer(Message):
+    """The reply to the request of that number."""
+
+    id: int
+    reply: Reply
+
+
+class Refusal(Message):
+    """The request of that number failed; `faults` says where, when it was the experiment's fault."""
+
+    id: int
+    error: ErrorInfo
+    faults: list[ConfigFault] = []
+
+
+class Notice(Message):
+    """An event."""
+
+    event: Event
+
+
+FromClient = Hello | Call
+FromEngine = Hello | Answer | Refusal | Notice
