@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 from pydantic_core import PydanticUndefined
 
 
@@ -47,5 +48,6 @@ def field(
     **constraints
         Passed to `pydantic.Field` (``ge``, ``le``, ``gt``, ``lt``, ``default_factory`` …).
     """
-    extra = {"unit": unit, "advanced": advanced, "multiline": multiline}
-    return Field(default, title=title, description=help, json_schema_extra=extra, **constraints)
+    extra: JsonDict = {"unit": unit, "advanced": advanced, "multiline": multiline}
+    describe: Any = Field  # its overloads cannot see through the constraints
+    return describe(default, title=title, description=help, json_schema_extra=extra, **constraints)

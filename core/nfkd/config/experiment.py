@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import tomlkit
 import tomlkit.exceptions
@@ -74,7 +74,9 @@ class ExperimentConfig(Config):
         if not path.is_file():
             if str(source) not in preset_names():
                 known = ", ".join(preset_names())
-                raise ConfigError([Fault("", f"no such experiment file, and no preset of that name ({known})")], str(source))
+                raise ConfigError(
+                    [Fault("", f"no such experiment file, and no preset of that name ({known})")], str(source)
+                )
             path = preset_path(str(source))
         try:
             text = path.read_text(encoding="utf-8")
@@ -89,8 +91,9 @@ class ExperimentConfig(Config):
             document = tomlkit.parse(text).unwrap()
         except tomlkit.exceptions.ParseError as error:
             raise ConfigError([Fault("", f"not a TOML file: {error}")], source) from error
-        for assignment in overrides:
-            _assign(document, assignment, source)
+        faults = [fault for assignment in overrides if (fault := _assign(document, assignment))]
+        if faults:
+            raise ConfigError(faults, source)
         return cls.from_dict(document, source=source)
 
     @classmethod
@@ -131,33 +134,44 @@ class ExperimentConfig(Config):
 
 def _kind_first(table: dict[str, Any]) -> dict[str, Any]:
     ordered = sorted(table.items(), key=lambda item: item[0] != "kind")
-    return {key: _kind_first(value) if isinstance(value, dict) else value for key, value in ordered}
+    return {key: _kind_first(value) if _is_table(value) else value for key, value in ordered}
+
+
+def _is_table(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    if changes.get("kind", base.get("kind")) != base.get("kind"):
+        return changes  # another kind of flow or data has other fields
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
+        merged[key] = _merge(old, value) if _is_table(value) and _is_table(old) else value
     return merged
 
 
-def _assign(document: dict[str, Any], assignment: str, source: str) -> None:
+def _assign(document: dict[str, Any], assignment: str) -> Fault | None:
     path, equals, raw = assignment.partition("=")
     path = path.strip()
     if not equals or not path:
-        raise ConfigError([Fault("--set", f"{assignment!r} is not of the form path=value")], source)
-    try:
-        value = tomlkit.value(raw.strip()).unwrap()
-    except (tomlkit.exceptions.ParseError, ValueError):
-        value = raw.strip()  # a bare word is meant as text: --set compute.device=cpu
+        return Fault("--set", f"{assignment!r} is not of the form path=value")
     *parents, last = path.split(".")
     table = document
     for key in parents:
-        table = table.setdefault(key, {})
-        if not isinstance(table, dict):
-            raise ConfigError([Fault(path, f"{key} is a value, not a section")], source)
-    table[last] = value
+        below: Any = table.setdefault(key, {})
+        if not _is_table(below):
+            return Fault(path, f"{key} is a value, not a section")
+        table = below
+    table[last] = _toml_value(raw.strip())
+    return None
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomlkit.parse(f"value = {text}\n").unwrap()["value"]
+    except (tomlkit.exceptions.ParseError, ValueError):
+        return text  # a bare word is meant as text: --set compute.device=cpu
 
 
 def _faults(error: ValidationError) -> list[Fault]:
@@ -173,7 +187,7 @@ def _path(item: Any) -> str:
     return ".".join(str(part) for part in parts)
 
 
-def _words(item: Any) -> str:
+def _words(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of fault
     kind, context = item["type"], item.get("ctx", {})
     match kind:
         case "extra_forbidden":

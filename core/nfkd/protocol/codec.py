@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -19,9 +19,10 @@ _KINDS = frozenset("fiub")  # no objects, no strings: nothing that runs code or 
 
 def _encode_extra(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return (value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes())
+        array = cast("np.ndarray", value)
+        return (array.dtype.str, array.shape, np.ascontiguousarray(array).tobytes())
     if isinstance(value, np.generic):
-        return value.item()
+        return cast("np.generic[Any]", value).item()
     msg = f"{type(value).__name__} has no form on the wire"
     raise NotImplementedError(msg)
 

@@ -19,7 +19,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, eq=False):
     """The base of everything that crosses the wire; its tag is the class's name."""
 
 
-class ErrorInfo(Message):
+class ErrorInfo(Message, frozen=True):
     """What went wrong, in a person's words.
 
     Attributes
@@ -36,7 +36,7 @@ class ErrorInfo(Message):
     traceback: str = ""
 
 
-class CurveInfo(Message):
+class CurveInfo(Message, frozen=True):
     """A curve that a stage will have, declared before its first point.
 
     Attributes
@@ -52,7 +52,7 @@ class CurveInfo(Message):
     unit: str = ""
 
 
-class LayerPair(Message):
+class LayerPair(Message, frozen=True):
     """Two layers that are compared, and the comparison in words."""
 
     student: str
@@ -60,7 +60,7 @@ class LayerPair(Message):
     words: str
 
 
-class StagePlan(Message):
+class StagePlan(Message, frozen=True):
     """What a stage will do and record, known before it begins."""
 
     stage: Role
@@ -70,7 +70,7 @@ class StagePlan(Message):
     """The matched layers; empty but for the student."""
 
 
-class StageSummary(Message):
+class StageSummary(Message, frozen=True):
     """A stage's figures after its end, of the weights that were best on validation.
 
     Attributes
@@ -105,7 +105,7 @@ class StageSummary(Message):
     seconds: float
 
 
-class Verdict(Message):
+class Verdict(Message, frozen=True):
     """Did distillation help? A paired comparison of student and baseline over the seeds.
 
     Attributes
@@ -137,7 +137,7 @@ class Verdict(Message):
     words: str
 
 
-class RunRow(Message):
+class RunRow(Message, frozen=True):
     """A run in the table of runs.
 
     Attributes
@@ -174,21 +174,21 @@ class RunRow(Message):
     """Why it failed or was interrupted."""
 
 
-class RunChanged(Message):
+class RunChanged(Message, frozen=True):
     """A run was queued, began, paused, went on, ended, or its row changed."""
 
     run: str
     row: RunRow
 
 
-class RunRemoved(Message):
+class RunRemoved(Message, frozen=True):
     """A run was renamed (`new` is its directory now) or moved to the trash (`new` is empty)."""
 
     run: str
     new: str = ""
 
 
-class SeedStarted(Message):
+class SeedStarted(Message, frozen=True):
     """A seed begins: everything that it will record."""
 
     run: str
@@ -199,7 +199,7 @@ class SeedStarted(Message):
     resumed: bool = False
 
 
-class StageStarted(Message):
+class StageStarted(Message, frozen=True):
     """A stage begins, or goes on from `step` after a resume."""
 
     run: str
@@ -208,7 +208,7 @@ class StageStarted(Message):
     step: int = 0
 
 
-class CurvePoints(Message):
+class CurvePoints(Message, frozen=True):
     """New points of one stage's curves; never dropped.
 
     Each value of `curves` is a pair of arrays (steps as int64, values as float64); times are seconds since the
@@ -221,7 +221,7 @@ class CurvePoints(Message):
     curves: dict[str, CurveBatch]
 
 
-class CurveBatch(Message):
+class CurveBatch(Message, frozen=True):
     """Points of one curve: three arrays of the same length."""
 
     steps: np.ndarray
@@ -229,7 +229,7 @@ class CurveBatch(Message):
     times: np.ndarray
 
 
-class Progress(Message):
+class Progress(Message, frozen=True):
     """Where the run stands; may be coalesced to the newest."""
 
     run: str
@@ -244,7 +244,7 @@ class Progress(Message):
     """Part of the whole run that is done, 0 to 1."""
 
 
-class SamplesDrawn(Message):
+class SamplesDrawn(Message, frozen=True):
     """Samples of a stage's flow from the run's fixed noise; may be coalesced.
 
     `samples` is (count, channels, height, width) in [0, 1], or (count, features).
@@ -258,7 +258,7 @@ class SamplesDrawn(Message):
     samples: np.ndarray
 
 
-class InterpolationDrawn(Message):
+class InterpolationDrawn(Message, frozen=True):
     """A path between two fixed validation images through the latents of the stage's flow; may be coalesced.
 
     `alpha` is (steps,) from 0 to 1; `images` is (pairs, steps, channels, height, width) in [0, 1].
@@ -273,7 +273,7 @@ class InterpolationDrawn(Message):
     images: np.ndarray
 
 
-class DensityDrawn(Message):
+class DensityDrawn(Message, frozen=True):
     """log p of a stage's flow on a grid of the plane, for data of two features; may be coalesced.
 
     `log_prob` is (rows, columns) in nats, rows from low to high y; `extent` is (x0, x1, y0, y1).
@@ -287,7 +287,7 @@ class DensityDrawn(Message):
     log_prob: np.ndarray
 
 
-class MatchingMeasured(Message):
+class MatchingMeasured(Message, frozen=True):
     """Mean squared error of each matched pair of layers on fixed validation data; may be coalesced.
 
     `error` is (pairs,), in the order of the stage plan's pairs.
@@ -299,7 +299,7 @@ class MatchingMeasured(Message):
     error: np.ndarray
 
 
-class StageFinished(Message):
+class StageFinished(Message, frozen=True):
     """A stage has ended and its best weights are on disk."""
 
     run: str
@@ -308,7 +308,7 @@ class StageFinished(Message):
     summary: StageSummary
 
 
-class LogLine(Message):
+class LogLine(Message, frozen=True):
     """A line for the log; run is empty when it is the engine's own."""
 
     run: str
@@ -317,7 +317,7 @@ class LogLine(Message):
     time: float
 
 
-class RunFinished(Message):
+class RunFinished(Message, frozen=True):
     """The run ended in order (``finished``), or by the user's Stop (``stopped``)."""
 
     run: str
@@ -325,14 +325,14 @@ class RunFinished(Message):
     verdict: Verdict | None = None
 
 
-class RunFailed(Message):
+class RunFailed(Message, frozen=True):
     """The run ended by an error; what was written stays readable."""
 
     run: str
     error: ErrorInfo
 
 
-class Gap(Message):
+class Gap(Message, frozen=True):
     """The client was too slow and events were left out: ask for a snapshot."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from nfkd.protocol.events import (
@@ -27,71 +28,71 @@ from nfkd.protocol.events import (
 InterpolationMode = Literal["linear", "spherical", "norm_corrected"]
 
 
-class Describe(Message):
+class Describe(Message, frozen=True):
     """What would this experiment be? Answered by `Description`."""
 
     config: str
     """The experiment as TOML text."""
 
 
-class Run(Message):
+class Run(Message, frozen=True):
     """Start or queue an experiment in a new directory under `folder`. Answered by `RunAccepted`."""
 
     config: str
     folder: str
 
 
-class ResumeFromDisk(Message):
+class ResumeFromDisk(Message, frozen=True):
     """Go on with an interrupted, stopped or failed run from its checkpoint. Answered by `RunAccepted`."""
 
     run: str
 
 
-class Pause(Message):
+class Pause(Message, frozen=True):
     """Hold the active run at its next step. Answered by `Done`."""
 
     run: str
 
 
-class Resume(Message):
+class Resume(Message, frozen=True):
     """Let a paused run go on. Answered by `Done`."""
 
     run: str
 
 
-class Stop(Message):
+class Stop(Message, frozen=True):
     """End this stage and go on with the next, or end the run; the best weights are kept. Answered by `Done`."""
 
     run: str
     scope: Literal["stage", "run"]
 
 
-class ListRuns(Message):
+class ListRuns(Message, frozen=True):
     """The runs in a folder. Answered by `RunList`."""
 
     folder: str
 
 
-class OpenRun(Message):
+class OpenRun(Message, frozen=True):
     """Everything about a run, living or ended. Answered by `Snapshot`; deltas follow as events."""
 
     run: str
 
 
-class RenameRun(Message):
+class RenameRun(Message, frozen=True):
     """Give a run (not a living one) another name. Answered by `RunAccepted` with the new directory."""
 
     run: str
     name: str
 
 
-class DeleteRun(Message):
+class DeleteRun(Message, frozen=True):
     """Move a run (not a living one) to the trash. Answered by `Done`."""
 
     run: str
 
 
-class Sample(Message):
+class Sample(Message, frozen=True):
     """Samples of every flow that the run has so far, from the same latents. Answered by `Samples`."""
 
     run: str
@@ -101,7 +102,7 @@ class Sample(Message):
     noise_seed: int = 0
 
 
-class Interpolate(Message):
+class Interpolate(Message, frozen=True):
     """Paths between two validation images, by every flow of the run so far. Answered by `Interpolations`."""
 
     run: str
@@ -113,7 +114,7 @@ class Interpolate(Message):
     steps: int
 
 
-class Trace(Message):
+class Trace(Message, frozen=True):
     """One validation example through a flow, layer by layer. Answered by `TraceResult`."""
 
     run: str
@@ -122,11 +123,11 @@ class Trace(Message):
     index: int
 
 
-class Status(Message):
+class Status(Message, frozen=True):
     """How is the engine? Answered by `EngineStatus`."""
 
 
-class Shutdown(Message):
+class Shutdown(Message, frozen=True):
     """End the engine; an active run is stopped first and keeps its checkpoint. Answered by `Done`."""
 
 
@@ -149,14 +150,14 @@ Request = (
 )
 
 
-class ConfigFault(Message):
+class ConfigFault(Message, frozen=True):
     """A fault of the experiment: `path` names the field, such as ``student.levels``."""
 
     path: str
     message: str
 
 
-class LayerInfo(Message):
+class LayerInfo(Message, frozen=True):
     """A layer of a flow: what it is and what comes out of it."""
 
     name: str
@@ -168,7 +169,7 @@ class LayerInfo(Message):
     parameters: int
 
 
-class FlowDescription(Message):
+class FlowDescription(Message, frozen=True):
     """A flow's size. `memory` is an estimate of the bytes that a training step holds at its peak."""
 
     summary: str
@@ -179,7 +180,7 @@ class FlowDescription(Message):
     layers: list[LayerInfo]
 
 
-class Description(Message):
+class Description(Message, frozen=True):
     """What an experiment would be; it may run when `faults` is empty.
 
     A flow is None when it could not be built.
@@ -197,25 +198,25 @@ class Description(Message):
     memory_available: int
 
 
-class RunAccepted(Message):
+class RunAccepted(Message, frozen=True):
     """The directory of the run."""
 
     run: str
 
 
-class Done(Message):
+class Done(Message, frozen=True):
     """It was done; nothing more to say."""
 
 
-class RunList(Message):
+class RunList(Message, frozen=True):
     """The runs of a folder, newest first. `unreadable` names directories whose state could not be read, and why."""
 
     folder: str
     rows: list[RunRow]
-    unreadable: list[str] = []
+    unreadable: list[str] = msgspec.field(default_factory=list[str])
 
 
-class StageSnapshot(Message):
+class StageSnapshot(Message, frozen=True):
     """What is known of one stage of one seed."""
 
     seed: int
@@ -231,7 +232,7 @@ class StageSnapshot(Message):
     summary: StageSummary | None = None
 
 
-class Snapshot(Message):
+class Snapshot(Message, frozen=True):
     """A whole run at one moment; the events that follow continue it."""
 
     row: RunRow
@@ -244,7 +245,7 @@ class Snapshot(Message):
     error: ErrorInfo | None = None
 
 
-class Samples(Message):
+class Samples(Message, frozen=True):
     """Samples by flow; each (count, channels, height, width) in [0, 1], or (count, features).
 
     `real` are validation examples for comparison. `densities` has log p on a grid for data of two features.
@@ -258,7 +259,7 @@ class Samples(Message):
     densities: dict[str, DensityDrawn]
 
 
-class Interpolations(Message):
+class Interpolations(Message, frozen=True):
     """Paths by flow, each (steps, channels, height, width) in [0, 1] (or (steps, features)).
 
     `count` is the number of validation examples that may be chosen; `thumbnails` holds the first of them.
@@ -273,7 +274,7 @@ class Interpolations(Message):
     thumbnails: np.ndarray
 
 
-class TracedLayer(Message):
+class TracedLayer(Message, frozen=True):
     """After one layer: the tensor, flattened, with its shape, and the log-determinant so far in nats."""
 
     name: str
@@ -282,7 +283,7 @@ class TracedLayer(Message):
     log_det: float
 
 
-class TraceResult(Message):
+class TraceResult(Message, frozen=True):
     """An example through a flow: the example itself, then every layer in order."""
 
     run: str
@@ -292,7 +293,7 @@ class TraceResult(Message):
     log_prob: float
 
 
-class EngineStatus(Message):
+class EngineStatus(Message, frozen=True):
     """The engine, in figures."""
 
     version: str
@@ -307,49 +308,39 @@ class EngineStatus(Message):
     queue: list[str]
 
 
-Reply = (
-    Description
-    | RunAccepted
-    | Done
-    | RunList
-    | Snapshot
-    | Samples
-    | Interpolations
-    | TraceResult
-    | EngineStatus
-)
+Reply = Description | RunAccepted | Done | RunList | Snapshot | Samples | Interpolations | TraceResult | EngineStatus
 
 
-class Hello(Message):
+class Hello(Message, frozen=True):
     """The first frame of each side."""
 
     protocol: int
     version: str
 
 
-class Call(Message):
+class Call(Message, frozen=True):
     """A request, numbered by the client."""
 
     id: int
     request: Request
 
 
-class Answer(Message):
+class Answer(Message, frozen=True):
     """The reply to the request of that number."""
 
     id: int
     reply: Reply
 
 
-class Refusal(Message):
+class Refusal(Message, frozen=True):
     """The request of that number failed; `faults` says where, when it was the experiment's fault."""
 
     id: int
     error: ErrorInfo
-    faults: list[ConfigFault] = []
+    faults: list[ConfigFault] = msgspec.field(default_factory=list[ConfigFault])
 
 
-class Notice(Message):
+class Notice(Message, frozen=True):
     """An event."""
 
     event: Event

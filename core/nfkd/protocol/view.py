@@ -113,9 +113,9 @@ class Curve:
 class StageView:
     """One stage of one seed."""
 
-    curves: dict[str, Curve] = field(default_factory=dict)
-    matching_steps: list[int] = field(default_factory=list)
-    matching_errors: list[np.ndarray] = field(default_factory=list)
+    curves: dict[str, Curve] = field(default_factory=dict[str, Curve])
+    matching_steps: list[int] = field(default_factory=list[int])
+    matching_errors: list[np.ndarray] = field(default_factory=list[np.ndarray])
     samples: SamplesDrawn | None = None
     interpolation: InterpolationDrawn | None = None
     density: DensityDrawn | None = None
@@ -164,7 +164,7 @@ class RunView:
         """Return the figures of every stage that has ended."""
         return [view.summary for view in self.stages.values() if view.summary is not None]
 
-    def apply(self, event: RunEvent) -> None:  # noqa: PLR0912 - one closed union, one match
+    def apply(self, event: RunEvent) -> None:  # noqa: C901, PLR0912 - one closed union, one match
         """Take one event in."""
         match event:
             case RunChanged():

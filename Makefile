@@ -1,0 +1,44 @@
+# Everything happens in .venv, which packaging/setup.sh makes; a second call finds it ready and starts in seconds.
+.DEFAULT_GOAL := help
+.PHONY: help run setup setup-dev test test-gpu bench lint format clean distclean
+
+PYTHON ?= .venv/bin/python
+PYTEST_ARGS ?=
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+run: setup ## Open the studio with the digits experiment (without a display: train it here and draw its figures)
+	@packaging/run.sh
+
+setup: ## Make .venv with all that the studio needs
+	@packaging/setup.sh gui
+
+setup-dev: ## The same with the tools of `make test` and `make lint`
+	@packaging/setup.sh dev
+
+test: setup-dev ## Run every test but those that need a GPU
+	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+test-gpu: ## Run the tests that need a GPU, with the Python of your choice: make test-gpu PYTHON=python3
+	PYTHONPATH=core:. $(PYTHON) -m pytest -o addopts= -o filterwarnings= --import-mode=importlib -ra -m gpu tests/core $(PYTEST_ARGS)
+
+bench: setup-dev ## Print the figures of speed and quality
+	$(PYTHON) -m pytest -m benchmark -s tests/benchmarks $(PYTEST_ARGS)
+
+lint: setup-dev ## Check style, types and the floors
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+	.venv/bin/pyright
+
+format: setup-dev ## Put the code into the house style
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+clean: ## Remove what tests, tools and builds left behind
+	rm -rf build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find core nfkd_gui tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## The same, and .venv
+	rm -rf .venv
