@@ -1,0 +1,180 @@
+"""The experiment that is being written: its values, its faults, and what the engine says it would be."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import tomlkit
+import tomlkit.exceptions
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from nfkd.config import ConfigError, ExperimentConfig, Fault, preset_names, preset_path
+from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.requests import Describe, Description, Reply, Request
+
+_DEBOUNCE = 250
+"""Milliseconds of quiet before the engine is asked."""
+
+
+class Asks(Protocol):
+    """Whoever carries requests to the engine."""
+
+    def __call__(
+        self, request: Request, on_reply: Callable[[Reply], None], on_error: Callable[[ErrorInfo], None], *, key: str
+    ) -> None: ...
+
+
+class Experiment(QObject):
+    """An experiment in the making, valid or not.
+
+    Attributes
+    ----------
+    document
+        The values as nested dictionaries, as they are written, right or wrong.
+    config
+        The valid configuration; None while there are faults of form.
+    description
+        The engine's answer for exactly this configuration; None until it is there.
+    problem
+        Why the engine gave no answer.
+    path
+        The file that it was read from or saved to.
+    dirty
+        Whether there are changes that no file has.
+    """
+
+    replaced = Signal()
+    """The whole document is another one: refill the form."""
+    checked = Signal()
+    """Faults or description changed."""
+    file_changed = Signal()
+    """Name, path or `dirty` changed."""
+
+    def __init__(self, ask: Asks, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._ask = ask
+        self._text = ""
+        self._form_faults: list[Fault] = []
+        self.document: dict[str, Any] = {}
+        self.config: ExperimentConfig | None = None
+        self.description: Description | None = None
+        self.problem: ErrorInfo | None = None
+        self.path: Path | None = None
+        self.dirty = False
+        self._quiet = QTimer(self, singleShot=True, interval=_DEBOUNCE)
+        self._quiet.timeout.connect(self.describe)
+
+    @property
+    def name(self) -> str:
+        """The experiment's name, as far as it has one."""
+        return str(self.document.get("name", "")) or "untitled"
+
+    @property
+    def text(self) -> str:
+        """The experiment as TOML text; empty while it is not valid."""
+        return self._text
+
+    @property
+    def faults(self) -> list[Fault]:
+        """Every known fault: of form, else of meaning."""
+        if self.description is None:
+            return self._form_faults
+        return [Fault(fault.path, fault.message) for fault in self.description.faults]
+
+    @property
+    def may_run(self) -> bool:
+        """Whether the engine has found exactly this experiment without fault."""
+        return self.config is not None and self.description is not None and not self.description.faults
+
+    def edit(self, document: dict[str, Any]) -> None:
+        """Take the form's values."""
+        if document == self.document:
+            return
+        self.document = copy.deepcopy(document)
+        self._set_dirty(True)
+        self._check()
+
+    def replace(self, document: dict[str, Any], path: Path | None = None, *, dirty: bool = False) -> None:
+        """Take another experiment in place of this one."""
+        self.document = copy.deepcopy(document)
+        self.path = path
+        self.replaced.emit()
+        self._check()
+        self._set_dirty(dirty)
+
+    def open(self, source: str | Path) -> None:
+        """Read a file, or a preset by its name. Faults inside it are shown at their fields, not raised.
+
+        Raises
+        ------
+        ConfigError
+            When it is no TOML file or cannot be read.
+        """
+        path = Path(source)
+        is_preset = not path.is_file() and str(source) in preset_names()
+        file = preset_path(str(source)) if is_preset else path
+        try:
+            document = tomlkit.parse(file.read_text(encoding="utf-8")).unwrap()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([Fault("", f"cannot be read: {error}")], str(source)) from error
+        except tomlkit.exceptions.ParseError as error:
+            raise ConfigError([Fault("", f"not a TOML file: {error}")], str(source)) from error
+        self.replace(document, None if is_preset else path)
+
+    def save(self, path: Path) -> None:
+        """Write the experiment to a file.
+
+        Raises
+        ------
+        ConfigError
+            While it is not valid.
+        OSError
+            When the file cannot be written.
+        """
+        if self.config is None:
+            raise ConfigError(self._form_faults, self.name)
+        self.config.save(path)
+        self.path = path
+        self._set_dirty(False)
+
+    def describe(self) -> None:
+        """Ask the engine at once what this experiment would be."""
+        self._quiet.stop()
+        if not self._text:
+            return
+        asked = self._text
+
+        def described(reply: Reply) -> None:
+            if asked == self._text and isinstance(reply, Description):
+                self.description, self.problem = reply, None
+                self.checked.emit()
+
+        def failed(error: ErrorInfo) -> None:
+            if asked == self._text:
+                self.problem = error
+                self.checked.emit()
+
+        self._ask(Describe(config=asked), described, failed, key="describe")
+
+    def stop(self) -> None:
+        """Ask nothing any more."""
+        self._quiet.stop()
+
+    def _check(self) -> None:
+        self.description = self.problem = None
+        try:
+            self.config = ExperimentConfig.from_dict(self.document)
+        except ConfigError as error:
+            self.config, self._text, self._form_faults = None, "", error.faults
+            self._quiet.stop()
+        else:
+            self._text, self._form_faults = self.config.to_toml(), []
+            self._quiet.start()
+        self.checked.emit()
+
+    def _set_dirty(self, dirty: bool) -> None:
+        self.dirty = dirty
+        self.file_changed.emit()

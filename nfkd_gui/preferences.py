@@ -1,0 +1,118 @@
+"""What the user prefers: a small JSON file, read with tolerance and kept with a backup."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+THEMES = ("system", "light", "dark")
+ENGINES = ("relay", "in_process")
+_RECENT = 8
+
+
+def _default_runs() -> str:
+    return str(Path(platformdirs.user_documents_dir()) / "NFKD runs")
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Everything that outlives a window.
+
+    Attributes
+    ----------
+    runs_folder
+        Where new runs are made and listed from.
+    engine
+        One of `ENGINES`.
+    theme
+        One of `THEMES`.
+    recent
+        Experiment files, newest first.
+    layout
+        Geometry and docks of the window by name, as Qt gives them, in hexadecimal.
+    """
+
+    runs_folder: str = field(default_factory=_default_runs)
+    engine: str = "relay"
+    theme: str = "system"
+    recent: list[str] = field(default_factory=list)
+    layout: dict[str, str] = field(default_factory=dict)
+
+    def with_recent(self, path: Path) -> Preferences:
+        """Return a copy in which `path` is the newest experiment file."""
+        known = [str(path), *(item for item in self.recent if item != str(path))]
+        return replace(self, recent=known[:_RECENT])
+
+
+def preferences_path() -> Path:
+    """Return the file of the preferences on this machine."""
+    return Path(platformdirs.user_config_dir("nfkd", appauthor=False)) / "studio.json"
+
+
+def load_preferences(path: Path) -> Preferences:
+    """Read preferences; what is missing, unknown or of the wrong kind gives way to the default.
+
+    A file that is no JSON at all gives way to its backup, the file of the save before.
+    """
+    for candidate in (path, _backup(path)):
+        document = _read(candidate)
+        if document is not None:
+            return _tolerant(document)
+    return Preferences()
+
+
+def save_preferences(preferences: Preferences, path: Path) -> None:
+    """Write preferences whole or not at all, keeping the file before as the backup.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(asdict(preferences), file, indent=2, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    if _read(path) is not None:  # a broken file must not push out the good backup
+        path.replace(_backup(path))
+    temporary.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _backup(path: Path) -> Path:
+    return path.with_name(path.name + ".bak")
+
+
+def _tolerant(document: dict[str, Any]) -> Preferences:
+    known = {item.name for item in fields(Preferences)}
+    return replace(
+        Preferences(), **{key: value for key, value in document.items() if key in known and _fits(key, value)}
+    )
+
+
+def _fits(key: str, value: Any) -> bool:
+    match key:
+        case "theme":
+            return value in THEMES
+        case "engine":
+            return value in ENGINES
+        case "recent":
+            return isinstance(value, list) and all(isinstance(item, str) for item in value)
+        case "layout":
+            return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+        case _:
+            return isinstance(value, str) and bool(value)

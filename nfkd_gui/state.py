@@ -1,0 +1,415 @@
+"""The studio's state: the engine, the runs, the run that is shown, the experiment that is written. No widgets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from PySide6.QtCore import QObject, Signal
+
+from nfkd.config import ExperimentConfig
+from nfkd.protocol.events import (
+    ErrorInfo,
+    Event,
+    Gap,
+    LogLine,
+    Progress,
+    RunChanged,
+    RunEvent,
+    RunFailed,
+    RunRemoved,
+    RunRow,
+    StageStarted,
+)
+from nfkd.protocol.requests import (
+    DeleteRun,
+    EngineStatus,
+    ListRuns,
+    OpenRun,
+    Pause,
+    RenameRun,
+    Reply,
+    Request,
+    Resume,
+    ResumeFromDisk,
+    Run,
+    RunAccepted,
+    RunList,
+    Snapshot,
+    Status,
+    Stop,
+)
+from nfkd.protocol.view import RunView
+from nfkd_gui.engine_client import CLIENTS, EngineClient, EngineError, EngineLost, OnEvent, OnLost
+from nfkd_gui.experiment import Experiment
+from nfkd_gui.preferences import Preferences, save_preferences
+
+LIVE = frozenset({"queued", "running", "paused"})
+"""States of a run that an engine has in hand."""
+RESUMABLE = frozenset({"interrupted", "stopped", "failed"})
+"""States of a run that can go on from its checkpoint."""
+
+ClientFactory = Callable[[OnEvent, OnLost], EngineClient]
+OnReply = Callable[[Reply], None]
+OnError = Callable[[ErrorInfo], None]
+_Waiting = tuple[Request, OnReply, OnError]
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """How the engine is.
+
+    Attributes
+    ----------
+    status
+        The engine's own words; None before the first.
+    error
+        Why it is lost.
+    """
+
+    phase: Literal["starting", "ready", "lost", "closed"]
+    status: EngineStatus | None = None
+    error: ErrorInfo | None = None
+
+
+class Studio(QObject):
+    """Holds what the window shows, and carries what the user wants to the engine.
+
+    Parameters
+    ----------
+    preferences, preferences_path
+        As loaded, and where changes are saved.
+    client_factory
+        Makes the connection to the engine; by default the one that `preferences` names.
+    """
+
+    engine_changed = Signal()
+    rows_changed = Signal()
+    """The table of runs changed."""
+    row_changed = Signal(str)
+    """One row of it did."""
+    view_changed = Signal()
+    """Another run is shown, or none."""
+    event_applied = Signal(object)
+    """An event of the shown run, after `view.apply`."""
+    progressed = Signal(object)
+    """A `Progress` of any run."""
+    seed_changed = Signal(int)
+    theme_changed = Signal()
+    preferences_changed = Signal()
+    log_added = Signal(object)
+    failed = Signal(object)
+    """An `ErrorInfo` that the user must see."""
+
+    def __init__(
+        self,
+        preferences: Preferences,
+        preferences_path: Path,
+        client_factory: ClientFactory | None = None,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.preferences = preferences
+        self._preferences_path = preferences_path
+        self._factory = client_factory
+        self._client: EngineClient | None = None
+        self._starting: asyncio.Future[None] | None = None
+        self._waiting: dict[str, _Waiting | None] = {}
+        self._follow_seed = True
+        self._opening = ""
+        self.engine = EngineState("starting")
+        self.rows: dict[str, RunRow] = {}
+        self.unreadable: list[str] = []
+        self.progress: dict[str, Progress] = {}
+        self.view: RunView | None = None
+        self.seed = 1
+        self.experiment = Experiment(self.ask, self)
+
+    # --- the engine -------------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether the engine answers."""
+        return self.engine.phase == "ready"
+
+    @property
+    def outlives_window(self) -> bool:
+        """Whether an active run goes on when the window closes."""
+        return self._client is None or self._client.outlives_window
+
+    def start(self) -> None:
+        """Connect to the engine, starting it where there is none; `engine_changed` tells how it went.
+
+        The active run, if there is one, is shown; else the run that was shown before a crash. Called again, it
+        lets the old connection go first: that is how the engine is restarted.
+        """
+        if self._starting is not None:
+            self._starting.cancel()
+        self._starting = asyncio.ensure_future(self._start())
+
+    async def _start(self) -> None:
+        await self._disconnect()
+        self._set_engine(EngineState("starting"))
+        factory = self._factory or CLIENTS[self.preferences.engine]
+        client = self._client = factory(self._take, self._lost)
+        try:
+            await client.start()
+            status = await client.request(Status())
+        except EngineError as error:
+            self._lost(error.error)
+            return
+        if not isinstance(status, EngineStatus):
+            return
+        self._set_engine(EngineState("ready", status))
+        self.list_runs()
+        self.experiment.describe()
+        shown = status.active or (self.view.row.run if self.view is not None else "")
+        if shown:
+            self.open_run(shown)
+
+    async def close(self) -> None:
+        """Let the engine go; an active run goes on in its own process."""
+        self.experiment.stop()
+        self.engine = EngineState("closed")
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        self._waiting.clear()
+        if client is not None:
+            await client.close()
+
+    def _lost(self, error: ErrorInfo) -> None:
+        self._set_engine(EngineState("lost", error=error))
+        self.failed.emit(error)
+
+    def _set_engine(self, state: EngineState) -> None:
+        self.engine = state
+        self.engine_changed.emit()
+
+    # --- requests -----------------------------------------------------------------------------------------------
+
+    def ask(self, request: Request, on_reply: OnReply, on_error: OnError, *, key: str = "") -> None:
+        """Ask the engine; one of the two is called later.
+
+        Parameters
+        ----------
+        key
+            Of the requests with the same key only one is under way; of those that come meanwhile the newest is
+            asked next and the others are forgotten. A reply that is about another run than the newest asks for is
+            dropped.
+        """
+        if key and key in self._waiting:
+            self._waiting[key] = (request, on_reply, on_error)
+            return
+        if key:
+            self._waiting[key] = None
+        self._send(request, on_reply, on_error, key)
+
+    def _send(self, request: Request, on_reply: OnReply, on_error: OnError, key: str) -> None:
+        subject = getattr(request, "run", "")
+
+        def answered(reply: Reply) -> None:
+            if self._next(key, subject):
+                on_reply(reply)
+
+        def failed(error: EngineError) -> None:
+            if self._next(key, subject):
+                on_error(error.error)
+
+        if self._client is None:
+            asyncio.get_running_loop().call_soon(failed, EngineLost(self.engine.error or _NOT_READY))
+        else:
+            self._client.send(request, answered, failed)
+
+    def _next(self, key: str, subject: str) -> bool:
+        """Send what waits under `key`; return whether the reply that has just come is still wanted."""
+        waiting = self._waiting.pop(key, None)
+        if waiting is None:
+            return True
+        self.ask(*waiting, key=key)
+        return getattr(waiting[0], "run", "") == subject
+
+    def _command(self, request: Request) -> None:
+        """Ask for something that is done or fails with a dialog."""
+        self.ask(request, lambda _reply: None, self.failed.emit)
+
+    # --- runs -------------------------------------------------------------------------------------------------
+
+    def list_runs(self) -> None:
+        """Ask for the table of runs."""
+        self.ask(ListRuns(folder=self.preferences.runs_folder), self._listed, self.failed.emit, key="runs")
+
+    def _listed(self, reply: Reply) -> None:
+        if isinstance(reply, RunList):
+            foreign = {run: row for run, row in self.rows.items() if row.state in LIVE}
+            self.rows = foreign | {row.run: row for row in reply.rows}
+            self.unreadable = list(reply.unreadable)
+            self.rows_changed.emit()
+
+    def run(self, text: str) -> None:
+        """Start or queue an experiment and show it."""
+        self.ask(Run(config=text, folder=self.preferences.runs_folder), self._accepted, self.failed.emit)
+
+    def start_preset(self, name: str) -> None:
+        """Put a preset into the form and start it."""
+        config = ExperimentConfig.load(name)
+        self.experiment.open(name)
+        self.run(config.to_toml())
+
+    def resume_from_disk(self, run: str) -> None:
+        """Go on with an interrupted, stopped or failed run, and show it."""
+        self.ask(ResumeFromDisk(run=run), self._accepted, self.failed.emit)
+
+    def _accepted(self, reply: Reply) -> None:
+        if isinstance(reply, RunAccepted):
+            self.list_runs()
+            self.open_run(reply.run)
+
+    def open_run(self, run: str) -> None:
+        """Show a run: a snapshot, then deltas."""
+        self._opening = run
+        self.ask(OpenRun(run=run), self._opened, self.failed.emit, key="open")
+
+    def _opened(self, reply: Reply) -> None:
+        if not isinstance(reply, Snapshot) or reply.row.run != self._opening:
+            return
+        again = self.view is not None and self.view.row.run == reply.row.run
+        self.view = RunView.from_snapshot(reply)
+        self.rows[reply.row.run] = reply.row
+        if reply.progress is not None:
+            self.progress[reply.row.run] = reply.progress
+        self._follow_seed = self._follow_seed or not again
+        if self._follow_seed or self.seed not in self.view.seeds:
+            self.seed = self._natural_seed()
+        self.rows_changed.emit()
+        self.view_changed.emit()
+
+    def close_run(self) -> None:
+        """Show no run."""
+        self._opening = ""
+        self.view = None
+        self.view_changed.emit()
+
+    def rename_run(self, run: str, name: str) -> None:
+        """Give a run another name."""
+        self.ask(RenameRun(run=run, name=name), lambda _reply: self.list_runs(), self.failed.emit)
+
+    def delete_run(self, run: str) -> None:
+        """Move a run to the trash."""
+        self.ask(DeleteRun(run=run), lambda _reply: self.list_runs(), self.failed.emit)
+
+    # --- the run that the buttons act on --------------------------------------------------------------------------
+
+    @property
+    def controlled(self) -> RunRow | None:
+        """The run that Pause, Resume and Stop act on: the shown one while it lives, else any that does."""
+        if self.view is not None and self.view.row.state in LIVE:
+            return self.view.row
+        living = [row for row in self.rows.values() if row.state in LIVE]
+        living.sort(key=lambda row: row.state == "queued")
+        return living[0] if living else None
+
+    def pause(self) -> None:
+        """Hold the controlled run at its next step."""
+        if self.controlled is not None:
+            self._command(Pause(run=self.controlled.run))
+
+    def resume(self) -> None:
+        """Let the controlled run go on."""
+        if self.controlled is not None:
+            self._command(Resume(run=self.controlled.run))
+
+    def stop(self, scope: Literal["stage", "run"]) -> None:
+        """End the controlled run's stage, or all of it."""
+        if self.controlled is not None:
+            self._command(Stop(run=self.controlled.run, scope=scope))
+
+    # --- what is shown --------------------------------------------------------------------------------------------
+
+    def choose_seed(self, seed: int | None) -> None:
+        """Show a seed; None follows the one that trains."""
+        self._follow_seed = seed is None
+        self._show_seed(self._natural_seed() if seed is None else seed)
+
+    @property
+    def follows_seed(self) -> bool:
+        """Whether the seed that trains is shown."""
+        return self._follow_seed
+
+    def _natural_seed(self) -> int:
+        if self.view is None:
+            return 1
+        if self.view.current is not None:
+            return self.view.current[0]
+        return next(iter(self.view.seeds), 1)
+
+    def _show_seed(self, seed: int) -> None:
+        if seed != self.seed:
+            self.seed = seed
+            self.seed_changed.emit(seed)
+
+    def prefer(self, **changes: object) -> None:
+        """Change preferences and save them."""
+        before, self.preferences = self.preferences, replace(self.preferences, **changes)  # type: ignore[arg-type]
+        try:
+            save_preferences(self.preferences, self._preferences_path)
+        except OSError as error:
+            title, action = "The preferences could not be saved", "They hold until this window closes."
+            self.failed.emit(ErrorInfo(title=title, cause=str(error), action=action))
+        self.preferences_changed.emit()
+        if before.theme != self.preferences.theme:
+            self.theme_changed.emit()
+        if before.runs_folder != self.preferences.runs_folder and self.ready:
+            self.rows.clear()
+            self.list_runs()
+
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Gap):
+            self.list_runs()
+            if self.view is not None:
+                self.open_run(self.view.row.run)
+            return
+        self._take_row(event)
+        shown = self.view
+        if shown is not None and event.run == shown.row.run:
+            shown.apply(event)
+            if isinstance(event, StageStarted) and self._follow_seed:
+                self._show_seed(event.seed)
+            self.event_applied.emit(event)
+        if isinstance(event, LogLine):
+            self.log_added.emit(event)
+        elif isinstance(event, Progress):
+            self.progress[event.run] = event
+            self.progressed.emit(event)
+        elif isinstance(event, RunFailed):
+            self.failed.emit(event.error)
+
+    def _take_row(self, event: RunEvent) -> None:
+        match event:
+            case RunChanged():
+                new = event.run not in self.rows
+                self.rows[event.run] = event.row
+                self.rows_changed.emit() if new else self.row_changed.emit(event.run)
+            case RunRemoved():
+                self.rows.pop(event.run, None)
+                if self.view is not None and self.view.row.run == event.run:
+                    self.open_run(event.new) if event.new else self.close_run()
+                self.list_runs()
+            case _:
+                pass
+
+
+_NOT_READY = ErrorInfo(
+    title="The engine is not ready",
+    cause="The connection to the engine is not there yet.",
+    action="Wait for the green light at the bottom, or press Restart engine.",
+)
