@@ -1,0 +1,96 @@
+"""Each side starts without the other's packages, and the floors hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+QT = ("PySide6", "shiboken6", "pyqtgraph", "qasync", "qtpy", "qtawesome")
+NUMERICS = ("torch", "h5py", "scipy", "sklearn", "matplotlib", "safetensors")
+
+BLOCK = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"{{name}} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+IMPORT_ALL = """
+import importlib, pkgutil
+
+def everything(name):
+    package = importlib.import_module(name)
+    for found in pkgutil.walk_packages(package.__path__, name + "."):
+        if found.name.rpartition(".")[2] != "__main__":
+            importlib.import_module(found.name)
+
+for name in {packages!r}:
+    everything(name)
+"""
+
+
+def run_python(source: str, *blocked: str) -> str:
+    code = BLOCK.format(blocked=blocked) + textwrap.dedent(source)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_engine_starts_without_qt():
+    run_python(IMPORT_ALL.format(packages=["nfkd"]), *QT, "nfkd_gui")
+
+
+def test_the_studio_starts_without_torch_and_h5py():
+    pytest.importorskip("PySide6")
+    upper = [f"nfkd.{floor}" for floor in ("data", "flows", "distillation", "runs", "evaluation", "training", "engine")]
+    source = IMPORT_ALL.format(packages=["nfkd_gui"])
+    loaded = run_python(source + '\nprint(*sys.modules, sep="\\n")', *NUMERICS).split()
+    assert not [name for name in loaded if name in upper]
+
+
+def test_configuration_and_protocol_need_neither():
+    run_python(IMPORT_ALL.format(packages=["nfkd.config", "nfkd.protocol"]), *QT, *NUMERICS, "nfkd_gui")
+
+
+def test_importing_nfkd_is_light():
+    loaded = run_python('import nfkd\nprint(*sys.modules, sep="\\n")').split()
+    assert not set(loaded) & {*NUMERICS, *QT}
+
+
+def test_public_names_are_found_when_they_are_asked_for():
+    run_python("""
+        import nfkd
+        for name in nfkd.__all__:
+            assert callable(getattr(nfkd, name)), name
+        assert nfkd.build_flow.__module__.startswith("nfkd.flows")
+    """)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    import nfkd
+
+    with pytest.raises(AttributeError, match="no attribute 'build_flaw'"):
+        nfkd.build_flaw  # noqa: B018
+
+
+def test_the_import_contracts_hold():
+    pytest.importorskip("importlinter")
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache"], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 kept, 0 broken" in done.stdout
+
+
+def test_no_package_is_shadowed_by_a_folder_of_ours():
+    folders = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+    assert folders == {"nfkd_gui"}
+    assert not (ROOT / "core" / "__init__.py").exists()
