@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, cast
 
 import msgspec
@@ -15,11 +16,15 @@ PROTOCOL = 1
 """Raised whenever a message changes its meaning; both sides must have the same."""
 
 _KINDS = frozenset("fiub")  # no objects, no strings: nothing that runs code or hides a pointer
+_DTYPE = re.compile(r"[<>|=]?[fiub]\d{1,2}")
 
 
 def _encode_extra(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         array = cast("np.ndarray", value)
+        if array.dtype.kind not in _KINDS:
+            msg = f"an array of {array.dtype} has no form on the wire"
+            raise ValueError(msg)
         return (array.dtype.str, array.shape, np.ascontiguousarray(array).tobytes())
     if isinstance(value, np.generic):
         return cast("np.generic[Any]", value).item()
@@ -32,19 +37,29 @@ def _decode_extra(kind: type, value: Any) -> Any:
         msg = f"{kind.__name__} has no form on the wire"
         raise NotImplementedError(msg)
     try:
-        text, shape, data = value
-        dtype = np.dtype(text)
-        shape = tuple(int(size) for size in shape)
-    except (TypeError, ValueError) as error:
+        text, shape, data = msgspec.convert(value, tuple[str, tuple[int, ...], bytes])
+    except msgspec.ValidationError as error:
         msg = "an array must be (dtype, shape, bytes)"
         raise ValueError(msg) from error
-    if dtype.kind not in _KINDS or any(size < 0 for size in shape) or not isinstance(data, bytes):
-        msg = "an array must hold plain numbers"
+    dtype = _plain_dtype(text)
+    if any(size < 0 for size in shape):
+        msg = f"an array cannot have the shape {shape}"
         raise ValueError(msg)
     if math.prod(shape) * dtype.itemsize != len(data):
         msg = f"an array of shape {shape} and type {dtype} cannot have {len(data)} bytes"
         raise ValueError(msg)
     return np.frombuffer(data, dtype).reshape(shape)
+
+
+def _plain_dtype(text: str) -> np.dtype[Any]:
+    if not _DTYPE.fullmatch(text):
+        msg = "an array must hold plain numbers"
+        raise ValueError(msg)
+    try:
+        return np.dtype(text)
+    except TypeError as error:
+        msg = f"an array cannot hold {text!r}"
+        raise ValueError(msg) from error
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_encode_extra)

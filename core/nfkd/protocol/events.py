@@ -211,8 +211,7 @@ class StageStarted(Message, frozen=True):
 class CurvePoints(Message, frozen=True):
     """New points of one stage's curves; never dropped.
 
-    Each value of `curves` is a pair of arrays (steps as int64, values as float64); times are seconds since the
-    stage began.
+    `curves` holds a batch by each curve's name.
     """
 
     run: str
@@ -222,7 +221,10 @@ class CurvePoints(Message, frozen=True):
 
 
 class CurveBatch(Message, frozen=True):
-    """Points of one curve: three arrays of the same length."""
+    """Points of one curve: three arrays of the same length.
+
+    `steps` is int64, `values` is float64, `times` is float64 in seconds since the stage began.
+    """
 
     steps: np.ndarray
     values: np.ndarray

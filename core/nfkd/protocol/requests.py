@@ -243,6 +243,8 @@ class Snapshot(Message, frozen=True):
     progress: Progress | None = None
     verdict: Verdict | None = None
     error: ErrorInfo | None = None
+    current: tuple[int, Role] | None = None
+    """The seed and stage that began last; None when it is the last of `stages`."""
 
 
 class Samples(Message, frozen=True):

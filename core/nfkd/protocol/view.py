@@ -71,6 +71,10 @@ class Grown:
         self._data[self._size : needed] = values
         self._size = needed
 
+    def shorten(self, size: int) -> None:
+        """Forget the rows from `size` on."""
+        self._size = min(self._size, size)
+
 
 class Curve:
     """The points of one curve."""
@@ -104,6 +108,12 @@ class Curve:
         self._values.extend(batch.values)
         self._times.extend(batch.times)
 
+    def cut(self, step: int) -> None:
+        """Forget the points after a step."""
+        size = int(np.searchsorted(self.steps, step, side="right"))
+        for part in (self._steps, self._values, self._times):
+            part.shorten(size)
+
     def batch(self) -> CurveBatch:
         """Return a copy of all points."""
         return CurveBatch(steps=self.steps.copy(), values=self.values.copy(), times=self.times.copy())
@@ -120,6 +130,17 @@ class StageView:
     interpolation: InterpolationDrawn | None = None
     density: DensityDrawn | None = None
     summary: StageSummary | None = None
+
+    def cut(self, step: int) -> None:
+        """Forget what came after a step: a resumed stage makes it again."""
+        for curve in self.curves.values():
+            curve.cut(step)
+        size = int(np.searchsorted(self.matching_steps, step, side="right"))
+        del self.matching_steps[size:], self.matching_errors[size:]
+        self.samples = self.samples if self.samples and self.samples.step <= step else None
+        self.interpolation = self.interpolation if self.interpolation and self.interpolation.step <= step else None
+        self.density = self.density if self.density and self.density.step <= step else None
+        self.summary = None
 
 
 class RunView:
@@ -171,9 +192,9 @@ class RunView:
                 self.row = event.row
             case SeedStarted():
                 self.seeds[event.seed] = event
+                self.error = self.verdict = None  # a resumed run has not ended
             case StageStarted():
-                self.current = (event.seed, event.stage)
-                self._stage(event.seed, event.stage)
+                self._begin(event)
             case CurvePoints():
                 curves = self._stage(event.seed, event.stage).curves
                 for name, batch in event.curves.items():
@@ -201,6 +222,14 @@ class RunView:
             case _:
                 pass
 
+    def _begin(self, event: StageStarted) -> None:
+        self.current = (event.seed, event.stage)
+        self._stage(event.seed, event.stage).cut(event.step)
+        begun = list(self.stages)
+        for key in begun[begun.index(self.current) + 1 :]:
+            if key[0] == event.seed:  # a resume from an earlier stage's checkpoint makes the later ones again
+                del self.stages[key]
+
     def _stage(self, seed: int, stage: Role) -> StageView:
         return self.stages.setdefault((seed, stage), StageView())
 
@@ -215,6 +244,7 @@ class RunView:
             progress=self.progress,
             verdict=self.verdict,
             error=self.error,
+            current=self.current,
         )
 
     @classmethod
@@ -225,6 +255,7 @@ class RunView:
         for stage in snapshot.stages:
             view.stages[stage.seed, stage.stage] = _stage_view(stage)
             view.current = (stage.seed, stage.stage)
+        view.current = snapshot.current or view.current
         view.log.extend(snapshot.log)
         view.progress = snapshot.progress
         view.verdict = snapshot.verdict
