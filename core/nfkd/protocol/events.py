@@ -5,6 +5,7 @@ Every event of a run names the run (the directory on the engine's machine). `Eve
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -89,6 +90,9 @@ class StageSummary(Message, frozen=True):
         Throughput of `sample` on the run's device.
     seconds
         Wall time of the stage.
+    c2st
+        Classifier two-sample test: the area under the curve of a classifier that tells samples (temperature 1) from
+        test examples; 0.5 where it cannot.
     """
 
     stage: Role
@@ -103,6 +107,7 @@ class StageSummary(Message, frozen=True):
     unit: str
     samples_per_second: float
     seconds: float
+    c2st: float = math.nan
 
 
 class Verdict(Message, frozen=True):

@@ -1,0 +1,132 @@
+"""The command line: ``nfkd``. Exit codes: 0 done, 1 the run failed, 2 the input was refused."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nfkd.config import ConfigError, ExperimentConfig, preset_names
+from nfkd.engine import commands as engine_commands
+
+DONE, FAILED, REFUSED = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    # torch takes seconds to load: the light parts of the program come first, the rest where it is needed.
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except ConfigError as error:
+        print(f"nfkd: {error}", file=sys.stderr)
+        return REFUSED
+    except BrokenPipeError:  # `nfkd list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        print("nfkd: interrupted", file=sys.stderr)
+        return FAILED
+    except Exception as error:
+        from nfkd.runs.errors import RunError
+
+        if not isinstance(error, (RunError, OSError)):
+            raise
+        print(f"nfkd: {error}", file=sys.stderr)
+        return REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nfkd", description="Distil normalizing flows.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, words: str, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=words, description=words)
+        sub.set_defaults(command=function)
+        return sub
+
+    run = command("run", "Run an experiment: teacher, student, baseline, verdict.", _run)
+    run.add_argument("experiment", metavar="EXPERIMENT|PRESET", help="a TOML file, or a preset's name")
+    run.add_argument("--out", metavar="DIR", help="the run's directory (default: a new one under ./runs)")
+    run.add_argument("--set", metavar="PATH=VALUE", action="append", default=[], help="such as student.hidden=32")
+    run.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    listing = command("list", "List the runs in a directory.", _list)
+    listing.add_argument("directory", metavar="DIR", nargs="?", default="runs")
+    show = command("show", "Show a run: teacher, student and baseline side by side.", _show)
+    show.add_argument("run", metavar="RUN")
+    command("presets", "List the experiments that are shipped.", _presets)
+    recover = command("recover", "Make a run whose process was killed readable again.", _recover)
+    recover.add_argument("run", metavar="RUN")
+    export = command("export", "Write a run's curves as CSV or its pictures as PNG.", _export)
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--csv", action="store_true", help="every curve as a CSV file")
+    export.add_argument("--figures", action="store_true", help="curves, samples, interpolation, matching as PNG")
+    export.add_argument("--out", metavar="DIR", help="where to (default: inside the run)")
+    engine_commands.add_arguments(command("engine", "Speak to the studio's engine.", _engine))
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = ExperimentConfig.load(options.experiment, options.set)
+    from nfkd.console import run_in_terminal
+
+    directory = Path(options.out).absolute() if options.out else None
+    return run_in_terminal(config, directory, resume=options.resume)
+
+
+def _list(options: argparse.Namespace) -> int:
+    from nfkd.console import print_runs
+    from nfkd.runs.layout import list_runs
+
+    rows, unreadable = list_runs(Path(options.directory))
+    print_runs(rows)
+    for words in unreadable:
+        print(f"nfkd: {words}", file=sys.stderr)
+    return DONE
+
+
+def _show(options: argparse.Namespace) -> int:
+    from nfkd.console import print_summary
+    from nfkd.runs.reader import open_run
+
+    print_summary(open_run(options.run).snapshot())
+    return DONE
+
+
+def _presets(options: argparse.Namespace) -> int:
+    del options
+    for name in preset_names():
+        print(f"{name:16}{ExperimentConfig.load(name).description}")
+    return DONE
+
+
+def _recover(options: argparse.Namespace) -> int:
+    from nfkd.runs.recovery import recover
+
+    print(recover(Path(options.run)))
+    return DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    if not (options.csv or options.figures):
+        print("nfkd: export what? Give --csv, --figures or both", file=sys.stderr)
+        return REFUSED
+    from nfkd.runs.export import export_csv
+    from nfkd.runs.figures import export_figures
+    from nfkd.runs.reader import open_run
+
+    record = open_run(options.run)
+    written: list[Path] = []
+    if options.csv:
+        written += export_csv(record, Path(options.out or Path(options.run) / "csv"))
+    if options.figures:
+        written += export_figures(record, Path(options.out or Path(options.run) / "figures"))
+    for path in written:
+        print(path)
+    return DONE
+
+
+def _engine(options: argparse.Namespace) -> int:
+    return engine_commands.perform(options.action)

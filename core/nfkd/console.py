@@ -1,0 +1,186 @@
+"""What the command line shows: a run's progress, the table of runs, and a run's figures."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.protocol import events
+from nfkd.protocol.requests import Snapshot
+from nfkd.runs.layout import create_run, is_run
+from nfkd.runs.reader import open_run
+from nfkd.training.api import prepare, resumable
+from nfkd.training.describe import check, flow_words
+from nfkd.training.job import TrainingJob
+
+_RUNS = Path("runs")
+
+
+def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume: bool) -> int:
+    """Run an experiment in a worker thread of this process, with a live progress bar.
+
+    Ctrl-C stops as the studio's Stop does; a second one ends at once.
+
+    Returns
+    -------
+    int
+        0 when the run is done or was stopped, 1 when it failed.
+
+    Raises
+    ------
+    ConfigError, RunError
+        When the experiment or the directory is refused.
+    """
+    path, going_on = _directory(config, directory, resume=resume)
+    queue: SimpleQueue[events.RunEvent | None] = SimpleQueue()
+    job = TrainingJob(path, config, queue.put, resume=going_on, on_end=lambda: queue.put(None))
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if job.control.stopping:
+            os._exit(130)
+        print("\nStopping: the best weights are kept. Press Ctrl-C again to end at once.", file=sys.stderr)
+        job.control.stop("run")
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        job.start()
+        error = _follow(queue)
+        job.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if error is not None:
+        print(f"nfkd: {error.title}: {error.cause} {error.action}".rstrip(), file=sys.stderr)
+        return 1
+    print_summary(open_run(path).snapshot())
+    print(f"The run is in {path}")
+    return 0
+
+
+def _directory(config: ExperimentConfig, directory: Path | None, *, resume: bool) -> tuple[Path, bool]:
+    if directory is None:
+        if resume:
+            raise ConfigError([Fault("--resume", "needs --out with the run's directory")])
+        check(config)
+        words = flow_words(config.teacher), flow_words(config.student)
+        return create_run(_RUNS.absolute(), config, teacher=words[0], student=words[1]), False
+    if resume and is_run(directory):
+        check(config)
+        resumable(config, directory)
+        return directory, True
+    return prepare(config, directory), False
+
+
+def _follow(queue: SimpleQueue[events.RunEvent | None]) -> events.ErrorInfo | None:
+    """Show the events until the worker ends; returns the error, if it ended by one."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figure]}"),
+        TextColumn("{task.fields[left]}"),
+    )
+    error = None
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        shown = _Bars(bars)
+        while (event := queue.get()) is not None:
+            if isinstance(event, events.RunFailed):
+                error = event.error
+            shown.take(event)
+    return error
+
+
+class _Bars:
+    """One bar a stage; without a terminal rich prints them once, at the end, so the log's lines tell the way."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[tuple[int, str], TaskID] = {}
+        self._plans: dict[tuple[int, str], events.StagePlan] = {}
+
+    def take(self, event: events.RunEvent) -> None:
+        match event:
+            case events.SeedStarted():
+                self._plans |= {(event.seed, plan.stage): plan for plan in event.stages}
+            case events.StageStarted():
+                plan = self._plans[event.seed, event.stage]
+                words = f"seed {event.seed} {event.stage:8}"
+                task = self._bars.add_task(words, total=plan.steps, completed=event.step, figure="", left="")
+                self._tasks[event.seed, event.stage] = task
+            case events.CurvePoints() if "validation/nll" in event.curves:
+                value = event.curves["validation/nll"].values[-1]
+                self._bars.update(self._tasks[event.seed, event.stage], figure=f"validation {value:.4f}")
+            case events.Progress():
+                left = _duration(event.seconds_left)
+                self._bars.update(self._tasks[event.seed, event.stage], completed=event.step, left=left)
+            case events.StageFinished():
+                self._bars.update(self._tasks[event.seed, event.stage], left="")
+            case events.LogLine():
+                self._bars.console.print(event.text, highlight=False)
+            case _:
+                pass
+
+
+def _duration(seconds: float) -> str:
+    return "" if math.isnan(seconds) else f"{timedelta(seconds=round(seconds))} left"
+
+
+def print_runs(rows: Iterable[events.RunRow]) -> None:
+    """Print a table of runs."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "state", "data", "teacher", "student"):
+        table.add_column(name)
+    for name in ("student test", "baseline test"):
+        table.add_column(name, justify="right")
+    table.add_column("unit")
+    table.add_column("verdict")
+    for row in rows:
+        figures = [_figure(row.student_test), _figure(row.baseline_test)]
+        table.add_row(row.name, row.state, row.data, row.teacher, row.student, *figures, row.unit, row.verdict)
+    Console().print(table)
+
+
+def print_summary(snapshot: Snapshot) -> None:
+    """Print a run's figures: teacher, student and baseline of each seed, and the verdict."""
+    summaries = [stage.summary for stage in snapshot.stages if stage.summary is not None]
+    unit = next((summary.unit for summary in summaries), "")
+    console = Console()
+    console.print(f"[bold]{snapshot.row.name}[/bold]  {snapshot.row.data}  {snapshot.row.state}", highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("seed", "flow"):
+        table.add_column(name)
+    for name in ("parameters", f"test {unit}", "± (examples)", "C2ST", "samples/s", "steps", "seconds"):
+        table.add_column(name, justify="right")
+    for summary in summaries:
+        table.add_row(
+            str(summary.seed),
+            summary.stage,
+            f"{summary.parameters:,}",
+            _figure(summary.test),
+            _figure(summary.test_error),
+            _figure(summary.c2st),
+            f"{summary.samples_per_second:,.0f}",
+            f"{summary.steps:,}",
+            f"{summary.seconds:.1f}",
+        )
+    console.print(table)
+    if snapshot.verdict is not None:
+        console.print(snapshot.verdict.words, highlight=False, soft_wrap=True)
+    if snapshot.error is not None:
+        console.print(f"{snapshot.error.title}: {snapshot.error.cause}", highlight=False, soft_wrap=True)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.4f}"

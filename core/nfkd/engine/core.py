@@ -1,0 +1,311 @@
+"""The engine itself: requests in, replies and events out. Lives on an asyncio loop; the transport is elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+import nfkd
+from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
+from nfkd.engine.explore import Explorer
+from nfkd.protocol import requests as ask
+from nfkd.protocol.events import ErrorInfo, Event, RunChanged, RunEvent, RunRemoved, RunRow
+from nfkd.protocol.view import RunView
+from nfkd.runs.layout import create_run, delete_run, list_runs, read_config, read_row, rename_run, write_row
+from nfkd.runs.reader import open_run
+from nfkd.training.control import LiveWeights, NotTraining
+from nfkd.training.describe import check, describe, flow_words
+from nfkd.training.devices import device_name, resolve_device, thread_count
+from nfkd.training.job import TrainingJob, explain
+
+Listener = Callable[[Event], None]
+
+
+class Refused(Exception):  # noqa: N818 - a refusal is an answer
+    """A request that was not served.
+
+    Attributes
+    ----------
+    error
+        Why, in words.
+    faults
+        Where, when the experiment was at fault.
+    """
+
+    def __init__(self, error: ErrorInfo, faults: list[ask.ConfigFault] | None = None) -> None:
+        self.error = error
+        self.faults = faults or []
+        super().__init__(f"{error.title}: {error.cause}")
+
+
+@dataclass(frozen=True)
+class _Pending:
+    run: Path
+    config: ExperimentConfig
+    resume: bool
+
+
+class Engine:
+    """Answers requests and performs runs, one at a time; the rest queue.
+
+    Make it in a coroutine: it belongs to the running loop. Listeners are called in the loop's thread.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listeners: list[Listener] = []
+        self._queue: OrderedDict[str, _Pending] = OrderedDict()
+        self._job: TrainingJob | None = None
+        self._views: dict[str, RunView] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._explorer = Explorer()
+        self._explore = ThreadPoolExecutor(1, "explore", initializer=torch.set_num_threads, initargs=(1,))
+        self._files = ThreadPoolExecutor(1, "files")
+        self._handlers: dict[type, Callable[[Any], Any]] = {
+            ask.Describe: self._describe,
+            ask.Run: self._run,
+            ask.ResumeFromDisk: self._resume_from_disk,
+            ask.Pause: self._pause,
+            ask.Resume: self._resume,
+            ask.Stop: self._stop,
+            ask.ListRuns: self._list,
+            ask.OpenRun: self._open,
+            ask.RenameRun: self._rename,
+            ask.DeleteRun: self._delete,
+            ask.Sample: functools.partial(self._interactive, self._explorer.sample),
+            ask.Interpolate: functools.partial(self._interactive, self._explorer.interpolate),
+            ask.Trace: functools.partial(self._interactive, self._explorer.trace),
+            ask.Status: self._status,
+            ask.Shutdown: self._shutdown,
+        }
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing trains and nothing waits to."""
+        return self._idle.is_set()
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Have a listener told every event; returns how to end that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    async def answer(self, request: ask.Request) -> ask.Reply:
+        """Serve a request.
+
+        Raises
+        ------
+        Refused
+            With the reason, when it cannot be served.
+        """
+        try:
+            return await self._handlers[type(request)](request)
+        except ConfigError as error:
+            faults = [ask.ConfigFault(path=fault.path, message=fault.message) for fault in error.faults]
+            info = ErrorInfo(
+                title="The experiment was refused", cause=str(error), action="Correct the named fields and try again."
+            )
+            raise Refused(info, faults) from error
+        except Refused:
+            raise
+        except Exception as error:
+            raise Refused(explain(error, Path(getattr(request, "run", "") or "."))) from error
+
+    async def close(self) -> None:
+        """Stop the active run, forget the queue, and end every thread."""
+        self._queue.clear()
+        if self._job is not None:
+            self._job.control.stop("run")
+        await self._idle.wait()
+        self._explore.shutdown(wait=True)
+        self._files.shutdown(wait=True)
+
+    async def _off_loop(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await self._loop.run_in_executor(self._files, functools.partial(function, *arguments))
+
+    # -- experiments -----------------------------------------------------------------------------------------------
+
+    async def _describe(self, request: ask.Describe) -> ask.Description:
+        return await self._off_loop(lambda: describe(ExperimentConfig.from_toml(request.config)))
+
+    async def _run(self, request: ask.Run) -> ask.RunAccepted:
+        config = ExperimentConfig.from_toml(request.config)
+        path = await self._off_loop(self._create, config, request.folder)
+        view = RunView(read_row(path), config.to_toml())
+        return self._enqueue(_Pending(path, config, resume=False), view)
+
+    @staticmethod
+    def _create(config: ExperimentConfig, folder: str) -> Path:
+        check(config)
+        return create_run(
+            Path(folder).expanduser(), config, teacher=flow_words(config.teacher), student=flow_words(config.student)
+        )
+
+    async def _resume_from_disk(self, request: ask.ResumeFromDisk) -> ask.RunAccepted:
+        self._refuse_living(request.run, "resumed")
+        config = await self._off_loop(read_config, Path(request.run))
+        snapshot = await self._off_loop(lambda: open_run(request.run).snapshot())
+        self._refuse_living(request.run, "resumed")  # another client may have been quicker meanwhile
+        return self._enqueue(_Pending(Path(request.run), config, resume=True), RunView.from_snapshot(snapshot))
+
+    def _enqueue(self, pending: _Pending, view: RunView) -> ask.RunAccepted:
+        run = str(pending.run)
+        view.row = msgspec.structs.replace(view.row, state="queued", cause="")
+        view.error = None
+        self._views[run] = view
+        self._queue[run] = pending
+        self._idle.clear()
+        self._take(RunChanged(run=run, row=view.row))
+        if self._job is None:
+            self._next()
+        return ask.RunAccepted(run=run)
+
+    def _next(self) -> None:
+        if not self._queue:
+            self._idle.set()
+            return
+        _, pending = self._queue.popitem(last=False)
+
+        def emit(event: RunEvent) -> None:
+            self._loop.call_soon_threadsafe(self._take, event)
+
+        self._job = TrainingJob(
+            pending.run,
+            pending.config,
+            emit,
+            resume=pending.resume,
+            on_end=lambda: self._loop.call_soon_threadsafe(self._ended),
+        )
+        self._job.start()
+
+    def _ended(self) -> None:
+        if self._job is not None:
+            self._job.join()
+            self._views.pop(str(self._job.run_directory), None)
+        self._job = None
+        self._next()
+
+    def _take(self, event: RunEvent) -> None:
+        view = self._views.get(event.run)
+        if view is not None:
+            view.apply(event)
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    # -- the active run --------------------------------------------------------------------------------------------
+
+    async def _pause(self, request: ask.Pause) -> ask.Done:
+        self._active(request.run).control.pause()
+        return ask.Done()
+
+    async def _resume(self, request: ask.Resume) -> ask.Done:
+        self._active(request.run).control.resume()
+        return ask.Done()
+
+    async def _stop(self, request: ask.Stop) -> ask.Done:
+        if self._queue.pop(request.run, None) is not None:
+            self._views.pop(request.run)
+            row = await self._off_loop(_withdraw, Path(request.run))
+            self._take(RunChanged(run=request.run, row=row))
+        else:
+            self._active(request.run).control.stop(request.scope)
+        return ask.Done()
+
+    def _active(self, run: str) -> TrainingJob:
+        if self._job is None or str(self._job.run_directory) != run:
+            raise Refused(
+                ErrorInfo(
+                    title="The run is not active",
+                    cause=f"{Path(run).name} has ended or waits in the queue.",
+                    action="Open it from the table of runs.",
+                )
+            )
+        return self._job
+
+    # -- runs on disk ----------------------------------------------------------------------------------------------
+
+    async def _list(self, request: ask.ListRuns) -> ask.RunList:
+        folder, rows, unreadable = await self._off_loop(_look_into, request.folder)
+        living = {run: view.row for run, view in self._views.items()}
+        return ask.RunList(folder=folder, rows=[living.get(row.run, row) for row in rows], unreadable=unreadable)
+
+    async def _open(self, request: ask.OpenRun) -> ask.Snapshot:
+        view = self._views.get(request.run)
+        if view is not None:
+            return view.snapshot()
+        return await self._off_loop(lambda: open_run(request.run).snapshot())
+
+    async def _rename(self, request: ask.RenameRun) -> ask.RunAccepted:
+        self._refuse_living(request.run, "renamed")
+        path = await self._off_loop(rename_run, Path(request.run), request.name)
+        self._take(RunRemoved(run=request.run, new=str(path)))
+        return ask.RunAccepted(run=str(path))
+
+    async def _delete(self, request: ask.DeleteRun) -> ask.Done:
+        self._refuse_living(request.run, "deleted")
+        await self._off_loop(delete_run, Path(request.run))
+        self._take(RunRemoved(run=request.run))
+        return ask.Done()
+
+    def _refuse_living(self, run: str, verb: str) -> None:
+        if run in self._views:
+            cause = f"{Path(run).name} is still training or waiting."
+            raise Refused(ErrorInfo(title=f"The run cannot be {verb}", cause=cause, action="Stop it first."))
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    async def _interactive(self, function: Callable[[Any, LiveWeights | None], Any], request: Any) -> Any:
+        live = await self._live_weights(request.run)
+        return await self._loop.run_in_executor(self._explore, function, request, live)
+
+    async def _live_weights(self, run: str) -> LiveWeights | None:
+        if self._job is None or str(self._job.run_directory) != run:
+            return None
+        try:
+            return await asyncio.wrap_future(self._job.control.live_weights())
+        except NotTraining:
+            return None
+
+    async def _status(self, request: ask.Status) -> ask.EngineStatus:
+        del request
+        compute = ComputeConfig()
+        device = resolve_device(compute)
+        return ask.EngineStatus(
+            version=nfkd.__version__,
+            torch=torch.__version__,
+            device=str(device),
+            device_name=device_name(device),
+            threads=thread_count(compute),
+            pid=os.getpid(),
+            clients=len(self._listeners),
+            active=str(self._job.run_directory) if self._job else "",
+            queue=list(self._queue),
+        )
+
+    async def _shutdown(self, request: ask.Shutdown) -> ask.Done:
+        del request
+        await self.close()
+        return ask.Done()
+
+
+def _withdraw(run: Path) -> RunRow:
+    """Mark a run that never began as stopped."""
+    row = msgspec.structs.replace(read_row(run), state="stopped")
+    write_row(run, row)
+    return row
+
+
+def _look_into(folder: str) -> tuple[str, list[RunRow], list[str]]:
+    path = Path(folder).expanduser()
+    rows, unreadable = list_runs(path)
+    return str(path), rows, unreadable

@@ -1,0 +1,1 @@
+"""What a trained flow is worth: likelihood, throughput, interpolation, and the verdict."""

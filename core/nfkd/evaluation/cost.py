@@ -1,0 +1,28 @@
+"""How fast a flow samples."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from nfkd.flows.flow import Flow
+
+_COUNT = 256
+_ROUNDS = 5
+
+
+@torch.no_grad()
+def samples_per_second(flow: Flow, count: int = _COUNT) -> float:
+    """Return the throughput of `Flow.sample`: the median of five rounds after one that warms up."""
+    device = next(flow.parameters()).device
+    rates = []
+    for _ in range(_ROUNDS + 1):
+        began = time.perf_counter()
+        flow.sample(count, generator=torch.Generator().manual_seed(0))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        elif device.type == "mps":
+            torch.mps.synchronize()
+        rates.append(count / (time.perf_counter() - began))
+    return sorted(rates[1:])[_ROUNDS // 2]

@@ -1,0 +1,79 @@
+"""Paths between two examples through a flow's latents."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nfkd.flows.flow import Flow, Latents
+from nfkd.protocol.requests import InterpolationMode
+
+
+def interpolate_latents(first: Tensor, second: Tensor, alpha: Tensor, mode: InterpolationMode) -> Tensor:
+    """Return the path from one latent vector to another.
+
+    Parameters
+    ----------
+    first, second
+        (D,) all latents of an example, concatenated.
+    alpha
+        (steps,) from 0 (the first) to 1 (the second).
+    mode
+        *linear*; *spherical* (Shoemake's slerp of the directions, the norm going along linearly); *norm_corrected*
+        (linear, then rescaled to the linearly interpolated norm, as in the authors' earlier code).
+
+    Returns
+    -------
+    Tensor
+        (steps, D).
+    """
+    weight = alpha[:, None].to(first)
+    norm = (1 - weight) * first.norm() + weight * second.norm()
+    if mode == "spherical":
+        return norm * _slerp(first / first.norm(), second / second.norm(), weight)
+    straight = (1 - weight) * first + weight * second
+    if mode == "linear":
+        return straight
+    return straight * (norm / straight.norm(dim=1, keepdim=True).clamp_min(torch.finfo(first.dtype).tiny))
+
+
+def _slerp(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+    angle = torch.arccos((first @ second).clamp(-1, 1))
+    if (
+        angle.sin().abs() < 1e-4
+    ):  # parallel (or opposite, where no path is distinguished): the limit is the straight line
+        return (1 - weight) * first + weight * second
+    return (((1 - weight) * angle).sin() * first + (weight * angle).sin() * second) / angle.sin()
+
+
+@torch.no_grad()
+def interpolate(flow: Flow, first: Tensor, second: Tensor, alpha: Tensor, mode: InterpolationMode) -> Tensor:
+    """Return the images between pairs of examples.
+
+    Parameters
+    ----------
+    flow
+        The flow whose latents are walked through.
+    first, second
+        (pairs, *event_shape).
+    alpha, mode
+        As in `interpolate_latents`.
+
+    Returns
+    -------
+    Tensor
+        (pairs, steps, *event_shape); the ends are the given examples.
+    """
+    ours, theirs = flow.encode(first).flat(), flow.encode(second).flat()
+    paths = torch.cat([interpolate_latents(a, b, alpha, mode) for a, b in zip(ours, theirs, strict=True)])
+    decoded = flow.decode(_unflatten(flow, paths))
+    return decoded.reshape(len(first), len(alpha), *flow.event_shape)
+
+
+def _unflatten(flow: Flow, flat: Tensor) -> Latents:
+    sizes = [torch.Size(shape).numel() for shape in flow.latent_shapes]
+    parts = [
+        part.reshape(len(flat), *shape)
+        for part, shape in zip(flat.split(sizes, dim=1), flow.latent_shapes, strict=True)
+    ]
+    return Latents(tuple(parts), flat.new_zeros(len(flat)))

@@ -1,0 +1,1 @@
+"""From a config to trained flows: stages, the loop, checkpoints, and the worker thread."""

@@ -1,0 +1,98 @@
+"""``nfkd.run``: a whole experiment in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.protocol.events import RunEvent, RunFailed
+from nfkd.runs.errors import RunError
+from nfkd.runs.layout import create_run_at, is_run, read_config
+from nfkd.runs.reader import RunRecord, open_run
+from nfkd.training.control import Control
+from nfkd.training.describe import check, flow_words
+from nfkd.training.job import perform
+
+
+def prepare(config: ExperimentConfig, directory: str | os.PathLike[str]) -> Path:
+    """Check an experiment and make the directory of its run.
+
+    Raises
+    ------
+    ConfigError
+        With every fault, when it may not run.
+    RunError
+        When the directory cannot be made, or already holds something.
+    """
+    check(config)
+    return create_run_at(
+        Path(directory), config, teacher=flow_words(config.teacher), student=flow_words(config.student)
+    )
+
+
+def resumable(config: ExperimentConfig, directory: Path) -> None:
+    """Refuse to go on with a run by another experiment than its own.
+
+    Raises
+    ------
+    ConfigError
+        Naming the run.
+    """
+    if read_config(directory) != config:
+        raise ConfigError([Fault("", "the run was made by another experiment: resume it with its own")], str(directory))
+
+
+def run(
+    config: ExperimentConfig,
+    directory: str | os.PathLike[str],
+    on_event: Callable[[RunEvent], None] | None = None,
+    *,
+    resume: bool = False,
+) -> RunRecord:
+    """Run an experiment to its end, in this process and thread.
+
+    Parameters
+    ----------
+    config
+        The experiment.
+    directory
+        Of the run; made here. With `resume` one that exists is gone on with.
+    on_event
+        Told every event, such as ``print``.
+    resume
+        Go on from the checkpoints where there are any.
+
+    Returns
+    -------
+    RunRecord
+        The finished run, as `open_run` returns it.
+
+    Raises
+    ------
+    ConfigError
+        With every fault, when the experiment may not run.
+    RunError
+        When the run failed; its words say why.
+    """
+    failures: list[RunFailed] = []
+
+    def emit(event: RunEvent) -> None:
+        if isinstance(event, RunFailed):
+            failures.append(event)
+        if on_event is not None:
+            on_event(event)
+
+    path = Path(directory).absolute()
+    going_on = resume and is_run(path)
+    if going_on:
+        check(config)
+        resumable(config, path)
+    else:
+        path = prepare(config, path)
+    perform(path, config, emit, Control(), resume=going_on)
+    if failures:
+        error = failures[0].error
+        raise RunError(error.title, error.cause, error.action)
+    return open_run(path)

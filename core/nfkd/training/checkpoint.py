@@ -1,0 +1,126 @@
+"""A checkpoint: everything that the next step depends on, in one safetensors file.
+
+Tensors are named ``model/…``, ``best/…``, ``optimizer/<parameter>/<key>``, ``random/<purpose>`` and ``order``; the
+rest is JSON in the file's metadata. The checkpoint before is kept beside it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nfkd.protocol.events import Role, StageSummary
+
+NAME = "checkpoint.safetensors"
+PREVIOUS = "checkpoint.previous.safetensors"
+_VERSION = "1"
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a seed stands.
+
+    Attributes
+    ----------
+    stage
+        The stage in training; None when the seed is done.
+    step
+        Steps made in it.
+    best, best_step, bad_rounds
+        Best validation figure, its step, and evaluations since.
+    cursor
+        Place in the epoch's order.
+    seconds
+        Wall time of the stage so far.
+    done
+        Figures of the stages that have ended.
+    threads
+        Threads of the processor: a resume takes the same, since sums depend on them.
+    """
+
+    stage: Role | None
+    step: int = 0
+    best: float | None = None
+    best_step: int = 0
+    bad_rounds: int = 0
+    cursor: int = 0
+    seconds: float = 0.0
+    done: list[StageSummary] = []
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A position and the tensors that belong to it (none between two stages)."""
+
+    position: Position
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+    def group(self, prefix: str) -> dict[str, Tensor]:
+        """Return the tensors under a prefix, without it."""
+        start = prefix + "/"
+        return {name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)}
+
+
+def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, whole or not at all, and keep the one before.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written; the checkpoints on disk are untouched then.
+    """
+    target = directory / NAME
+    temporary = directory / (NAME + ".tmp")
+    metadata = {"version": _VERSION, "position": msgspec.json.encode(checkpoint.position).decode()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
+    try:
+        save_file(tensors, temporary, metadata)
+    except SafetensorError as error:  # it reports a full disk in its own class
+        temporary.unlink(missing_ok=True)
+        raise OSError(str(error)) from error
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    if target.exists():
+        target.replace(directory / PREVIOUS)
+    temporary.replace(target)
+
+
+def load_checkpoint(directory: Path) -> Checkpoint | None:
+    """Read the newest checkpoint that is whole, or None where there is none."""
+    for name in (NAME, PREVIOUS):
+        path = directory / name
+        if path.exists():
+            try:
+                return _load(path)
+            except (SafetensorError, OSError, KeyError, msgspec.DecodeError):
+                continue
+    return None
+
+
+def _load(path: Path) -> Checkpoint:
+    with safe_open(path, framework="pt") as file:
+        position = msgspec.json.decode(file.metadata()["position"], type=Position)
+        # Cloned, for the file is mapped and is about to be replaced.
+        return Checkpoint(position, {name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimizer's state as named tensors; the learning rate is a function of the step."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}/{key}": value for index, values in state.items() for key, value in values.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Take the state of `optimizer_tensors` back."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split("/")
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,63 @@
+"""Curve points on their way out: collected in the loop, sent in batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from nfkd.protocol.events import CurveBatch, CurvePoints, Role
+
+_INTERVAL = 0.05
+
+
+class CurveLog:
+    """Collects the points of a stage and emits them about twenty times a second.
+
+    Parameters
+    ----------
+    run, seed, stage
+        Whose points these are.
+    emit
+        Takes the batches.
+    elapsed
+        Seconds that the stage had taken before (after a resume).
+    """
+
+    def __init__(
+        self, run: str, seed: int, stage: Role, emit: Callable[[CurvePoints], None], *, elapsed: float = 0.0
+    ) -> None:
+        self._names = (run, seed, stage)
+        self._emit = emit
+        self._began = time.perf_counter() - elapsed
+        self._points: dict[str, list[tuple[int, float, float]]] = {}
+        self._due = time.perf_counter() + _INTERVAL
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that the stage has taken."""
+        return time.perf_counter() - self._began
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """Add a point to each of some curves."""
+        now = self.elapsed
+        for name, value in values.items():
+            self._points.setdefault(name, []).append((step, value, now))
+        if time.perf_counter() >= self._due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Emit what there is."""
+        self._due = time.perf_counter() + _INTERVAL
+        if not self._points:
+            return
+        run, seed, stage = self._names
+        curves = {name: _batch(points) for name, points in self._points.items()}
+        self._points = {}
+        self._emit(CurvePoints(run=run, seed=seed, stage=stage, curves=curves))
+
+
+def _batch(points: list[tuple[int, float, float]]) -> CurveBatch:
+    steps, values, times = zip(*points, strict=True)
+    return CurveBatch(steps=np.array(steps, np.int64), values=np.array(values), times=np.array(times))

@@ -1,0 +1,151 @@
+"""What would this experiment be? Faults of meaning, and an estimate of its size, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.config.flows import FlowConfig
+from nfkd.data import DataError, Dataset, load_dataset
+from nfkd.distillation.matching import MatchingError, match_layers
+from nfkd.flows.architectures import build_flow, flow_faults
+from nfkd.flows.cost import flow_cost
+from nfkd.protocol.events import LayerPair
+from nfkd.protocol.requests import ConfigFault, Description, FlowDescription
+from nfkd.training.devices import device_faults, memory_available, resolve_device
+
+
+def describe(config: ExperimentConfig) -> Description:
+    """Return the faults of an experiment, all at once, beside its estimated size.
+
+    Nothing of the experiment's size is allocated: the flows are built without storage.
+    """
+    faults = device_faults(config.compute)
+    device = resolve_device(config.compute) if not faults else None
+    available = memory_available(device) if device else 0
+    dataset = None
+    try:
+        dataset = load_dataset(config.data)
+    except DataError as error:
+        faults += error.faults
+    flows: dict[str, FlowDescription] = {}
+    pairs: list[LayerPair] = []
+    warnings: list[Fault] = []
+    if dataset is not None:
+        faults += _flow_faults(config, dataset)
+        bad = {fault.path.partition(".")[0] for fault in faults}
+        flows = {role: _flow(config, role, dataset) for role in ("teacher", "student") if role not in bad}
+        if len(flows) == 2:
+            pairs, unfit = _matching(config, dataset, flows["student"], flows["teacher"])
+            faults += unfit
+            warnings = _warnings(config, dataset, flows["student"], flows["teacher"])
+        faults += [fault for role, flow in flows.items() for fault in _memory_faults(role, flow, available)]
+    return Description(
+        faults=_wire(faults),
+        warnings=_wire(warnings),
+        data=dataset.words if dataset else "",
+        event_shape=list(dataset.event_shape) if dataset else [],
+        teacher=flows.get("teacher"),
+        student=flows.get("student"),
+        pairs=pairs,
+        device=str(device) if device else "",
+        memory_available=available,
+    )
+
+
+def check(config: ExperimentConfig) -> Description:
+    """Return the description of an experiment that may run.
+
+    Raises
+    ------
+    ConfigError
+        With every fault, when it may not.
+    """
+    description = describe(config)
+    if description.faults:
+        raise ConfigError([Fault(fault.path, fault.message) for fault in description.faults], config.name)
+    return description
+
+
+def _flow_faults(config: ExperimentConfig, dataset: Dataset) -> list[Fault]:
+    return [
+        Fault(f"{role}.{fault.path}", fault.message)
+        for role in ("teacher", "student")
+        for fault in flow_faults(_config(config, role), dataset.event_shape)
+    ]
+
+
+def _config(config: ExperimentConfig, role: str) -> FlowConfig:
+    return config.teacher if role == "teacher" else config.student
+
+
+def _flow(config: ExperimentConfig, role: str, dataset: Dataset) -> FlowDescription:
+    chosen = _config(config, role)
+    cost = flow_cost(chosen, dataset.event_shape, config.training.batch_size)
+    flow = build_flow(chosen, dataset.event_shape, device="meta")
+    return FlowDescription(
+        summary=flow_words(chosen),
+        parameters=cost.parameters,
+        multiply_adds=cost.multiply_adds,
+        memory=cost.training_memory,
+        layers=flow.layer_info(),
+    )
+
+
+def flow_words(config: FlowConfig) -> str:
+    """Return a flow in a few words, such as ``Glow 8×2``: steps times levels."""
+    return f"Glow {config.steps}×{config.levels}" if config.kind == "glow" else f"Glow-1D {config.steps}"
+
+
+def _matching(
+    config: ExperimentConfig, dataset: Dataset, student: FlowDescription, teacher: FlowDescription
+) -> tuple[list[LayerPair], list[Fault]]:
+    shapes = [
+        build_flow(_config(config, role), dataset.event_shape, device="meta").latent_shapes
+        for role in ("student", "teacher")
+    ]
+    if shapes[0] != shapes[1]:
+        message = (
+            f"latents of shapes {_shapes(shapes[0])}, but the teacher's are {_shapes(shapes[1])}: "
+            "give both flows the same number of levels"
+        )
+        return [], [Fault("student.levels", message)]
+    try:
+        return match_layers(config.distillation.matching, student.layers, teacher.layers), []
+    except MatchingError as error:
+        return [], error.faults
+
+
+def _shapes(shapes: Sequence[Sequence[int]]) -> str:
+    return ", ".join("×".join(str(size) for size in shape) for shape in shapes)
+
+
+def _warnings(
+    config: ExperimentConfig, dataset: Dataset, student: FlowDescription, teacher: FlowDescription
+) -> list[Fault]:
+    warnings = []
+    if student.parameters >= teacher.parameters:
+        message = f"the student ({student.parameters:,} parameters) is not smaller than its teacher"
+        warnings.append(Fault("student", message))
+    if config.training.batch_size > len(dataset.train):
+        message = f"there are only {len(dataset.train):,} training examples: a batch takes them all"
+        warnings.append(Fault("training.batch_size", message))
+    if not any(config.distillation.weights()[name] for name in config.distillation.weights() if name != "nll"):
+        warnings.append(Fault("distillation", "no term uses the teacher: student and baseline will be the same"))
+    if config.seeds.count < 3:
+        warnings.append(Fault("seeds.count", "a verdict needs at least three seeds"))
+    return warnings
+
+
+def _memory_faults(role: str, flow: FlowDescription, available: int) -> list[Fault]:
+    if flow.memory <= available:
+        return []
+    message = (
+        f"training the {role} takes about {flow.memory / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are free: "
+        "make the flow or the batch smaller"
+    )
+    return [Fault(f"{role}.hidden", message)]
+
+
+def _wire(faults: Sequence[Fault]) -> list[ConfigFault]:
+    return [ConfigFault(path=fault.path, message=fault.message) for fault in faults]

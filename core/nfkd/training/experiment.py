@@ -1,0 +1,163 @@
+"""A whole experiment: every seed, then the verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import torch
+
+from nfkd.config import ExperimentConfig
+from nfkd.data import load_dataset
+from nfkd.evaluation.verdict import judge
+from nfkd.protocol.events import (
+    LogLine,
+    Role,
+    RunChanged,
+    RunEvent,
+    RunFinished,
+    StageFinished,
+    StageSummary,
+    Verdict,
+)
+from nfkd.runs.groups import write_verdict
+from nfkd.runs.layout import read_row, write_row
+from nfkd.training.checkpoint import Checkpoint
+from nfkd.training.control import Control
+from nfkd.training.describe import check
+from nfkd.training.devices import device_name, resolve_device, thread_count
+from nfkd.training.plans import ROLES, seed_stages, stage_costs, stage_steps
+from nfkd.training.progress import RunProgress
+from nfkd.training.seed_run import RunContext, SeedRun, seed_checkpoint
+
+
+class Experiment:
+    """Runs an experiment in a directory that was made for it.
+
+    Parameters
+    ----------
+    run
+        The run's directory; its state file exists.
+    config
+        The experiment.
+    emit
+        Takes every event.
+    control
+        Pause, stop, and copies of the weights.
+    resume
+        Whether to go on from the checkpoints.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        config: ExperimentConfig,
+        emit: Callable[[RunEvent], None],
+        control: Control,
+        *,
+        resume: bool = False,
+    ) -> None:
+        self._run, self._config, self._emit, self._control, self._resume = run, config, emit, control, resume
+        self._row = read_row(run)
+        self._done: dict[tuple[int, Role], StageSummary] = {}
+        control.on_pause = lambda paused: self.change(state="paused" if paused else "running")
+
+    def change(self, **fields: object) -> None:
+        """Change the run's row, on disk and for everyone who looks."""
+        self._row = msgspec.structs.replace(self._row, **fields)
+        write_row(self._run, self._row)
+        self._emit(RunChanged(run=str(self._run), row=self._row))
+
+    def log(self, text: str) -> None:
+        """Say a line."""
+        self._emit(LogLine(run=str(self._run), level="info", text=text, time=time.time()))
+
+    def execute(self) -> Verdict:
+        """Run every seed and return the verdict.
+
+        Raises
+        ------
+        ConfigError
+            When the experiment may not run, with every fault.
+        StopRun, DivergedError, RunError, OSError
+            As `SeedRun.execute`.
+        """
+        config = self._config
+        description = check(config)
+        seeds = config.seeds.values()
+        checkpoints = {seed: seed_checkpoint(self._run, config, seed) if self._resume else None for seed in seeds}
+        device, threads = resolve_device(config.compute), self._threads(checkpoints)
+        torch.set_num_threads(threads)
+        self.change(state="running", device=str(device), cause="")
+        self.log(
+            f"{'Goes on' if self._resume else 'Begins'} on {device_name(device)}, {threads} threads: {description.data}"
+        )
+        stages: list[tuple[int, Role]] = [(seed, stage) for seed in seeds for stage in seed_stages(config, seed)]
+        progress = RunProgress(
+            str(self._run), stages, stage_steps(config), stage_costs(config, description), self._emit
+        )
+        context = RunContext(
+            run=self._run,
+            config=config,
+            dataset=load_dataset(config.data),
+            description=description,
+            device=device,
+            threads=threads,
+            control=self._control,
+            progress=progress,
+            emit=lambda event: self._pass_on(event, progress),
+        )
+        for seed in seeds:
+            self._seed(SeedRun(context, seed, checkpoints[seed]))
+        return self._end()
+
+    def _threads(self, checkpoints: dict[int, Checkpoint | None]) -> int:
+        kept = [checkpoint.position.threads for checkpoint in checkpoints.values() if checkpoint]
+        return kept[0] if kept else thread_count(self._config.compute)
+
+    def _seed(self, seed_run: SeedRun) -> None:
+        self._take(seed_run.done)
+        seed_run.execute()
+        self.change(**self._figures(), seeds_done=self._row.seeds_done + 1)
+
+    def _take(self, summaries: Sequence[StageSummary]) -> None:
+        self._done |= {(summary.seed, summary.stage): summary for summary in summaries}
+
+    def _pass_on(self, event: RunEvent, progress: RunProgress) -> None:
+        self._emit(event)
+        if isinstance(event, StageFinished):
+            summary = event.summary
+            self._take([summary])
+            self.log(f"Seed {summary.seed}: {summary.stage} ended at {summary.test:.4f} {summary.unit} on test")
+            self.change(**self._figures(), progress=progress.fraction)
+
+    def _figures(self) -> dict[str, object]:
+        verdict = self._verdict()
+        figures: dict[str, object] = {f"{role}_test": self._mean(role) for role in ROLES}
+        return figures | {"unit": self._unit, "verdict": verdict.verdict if verdict.seeds else ""}
+
+    @property
+    def _unit(self) -> str:
+        return next((summary.unit for summary in self._done.values()), "")
+
+    def _tests(self, role: Role) -> dict[int, float]:
+        return {seed: summary.test for (seed, stage), summary in self._done.items() if stage == role}
+
+    def _mean(self, role: Role) -> float | None:
+        values = self._tests(role).values()
+        return sum(values) / len(values) if values else None
+
+    def _verdict(self) -> Verdict:
+        one_teacher = not self._config.seeds.retrain_teacher
+        student, baseline = self._tests("student"), self._tests("baseline")
+        return judge(student, baseline, metric="test likelihood", unit=self._unit, one_teacher=one_teacher)
+
+    def _end(self) -> Verdict:
+        verdict = self._verdict()
+        write_verdict(self._run, verdict)
+        self.change(state="finished", progress=1.0, **self._figures())
+        self.log(verdict.words)
+        self._emit(RunFinished(run=str(self._run), state="finished", verdict=verdict))
+        return verdict

@@ -1,0 +1,79 @@
+"""Random numbers: a generator for each purpose of each stage, so that no draw disturbs another."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def named_generator(seed: int, stage: str, purpose: str) -> torch.Generator:
+    """Return a fresh CPU generator that depends on nothing but its name."""
+    digest = hashlib.sha256(f"{seed}/{stage}/{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
+
+
+class Generators:
+    """The generators of one stage that the training itself draws from.
+
+    Attributes
+    ----------
+    order, dequantization, synthesis
+        For the order of the data, the noise on grey levels, and the samples that teacher and student synthesize.
+    """
+
+    _PURPOSES = ("order", "dequantization", "synthesis")
+
+    def __init__(self, seed: int, stage: str) -> None:
+        self._all = {purpose: named_generator(seed, stage, purpose) for purpose in self._PURPOSES}
+        self.order = self._all["order"]
+        self.dequantization = self._all["dequantization"]
+        self.synthesis = self._all["synthesis"]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return every generator's state as uint8."""
+        return {purpose: generator.get_state() for purpose, generator in self._all.items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take the states of `state` back."""
+        for purpose, generator in self._all.items():
+            generator.set_state(state[purpose])
+
+
+class Batches:
+    """Endless batches of indices: every example once an epoch, the short rest of an epoch left out.
+
+    Parameters
+    ----------
+    count
+        Number of examples.
+    size
+        Examples in a batch; never more than there are.
+    generator
+        Shuffles each epoch.
+    """
+
+    def __init__(self, count: int, size: int, generator: torch.Generator) -> None:
+        self._count = count
+        self._size = min(size, count)
+        self._generator = generator
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._cursor = 0
+
+    def next(self) -> Tensor:
+        """Return the indices of the next batch, (size,) int64."""
+        if self._cursor + self._size > len(self._order):
+            self._order = torch.randperm(self._count, generator=self._generator)
+            self._cursor = 0
+        chosen = self._order[self._cursor : self._cursor + self._size]
+        self._cursor += self._size
+        return chosen
+
+    def state(self) -> tuple[Tensor, int]:
+        """Return the epoch's order and the place in it."""
+        return self._order, self._cursor
+
+    def restore(self, order: Tensor, cursor: int) -> None:
+        """Go on in the middle of an epoch."""
+        self._order, self._cursor = order, cursor

@@ -1,0 +1,166 @@
+"""The training loop: the same for teacher, student and baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nfkd.config import ExperimentConfig
+from nfkd.data import Dataset
+from nfkd.distillation.distiller import Distiller, Likelihood
+from nfkd.evaluation.likelihood import example_nll, noisy
+from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
+from nfkd.training.curves import CurveLog
+from nfkd.training.diagnosis import divergence
+from nfkd.training.optimizers import learning_rate
+from nfkd.training.state import StageState, copy_weights
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What happens beside the training itself.
+
+    Attributes
+    ----------
+    draw
+        Pictures of this step.
+    checkpoint
+        A checkpoint of this step; also when the run is stopped.
+    progress
+        The step that was made.
+    """
+
+    draw: Callable[[], None]
+    checkpoint: Callable[[], None]
+    progress: Callable[[], None]
+
+
+class Trainer:
+    """Trains one stage.
+
+    Parameters
+    ----------
+    config
+        The experiment.
+    dataset
+        Training and validation parts are used.
+    state
+        The stage, fresh or restored.
+    loss
+        What is minimised.
+    steps
+        The budget.
+    patience
+        Evaluations without improvement after which the stage ends; zero never ends it early.
+    control, curves, hooks
+        The strings, the curves, and what else happens.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        dataset: Dataset,
+        state: StageState,
+        loss: Distiller | Likelihood,
+        *,
+        steps: int,
+        patience: int,
+        control: Control,
+        curves: CurveLog,
+        hooks: Hooks,
+    ) -> None:
+        self._config, self._dataset, self._state, self._loss = config, dataset, state, loss
+        self._steps, self._patience = steps, patience
+        self._control, self._curves, self._hooks = control, curves, hooks
+        self._device = next(state.flow.parameters()).device
+        self._data = torch.from_numpy(dataset.train)
+        self._validation = noisy(dataset, dataset.validation)
+
+    def train(self) -> None:
+        """Train to the end of the budget, of the patience, or until the user ends the stage.
+
+        Afterwards the flow has its best weights.
+
+        Raises
+        ------
+        StopRun
+            When the user ended the run; a checkpoint of the last step was made.
+        DivergedError
+            When the loss is not finite; the flow keeps the weights from before that step.
+        """
+        state, config = self._state, self._config
+        try:
+            while state.step < self._steps and not self._out_of_patience():
+                self._control.poll(self._copy)
+                self._step()
+                if state.step % config.monitor.evaluate_every == 0 or state.step == self._steps:
+                    self._validate()
+                if state.step % config.monitor.pictures_every == 0 or state.step in (1, self._steps):
+                    self._hooks.draw()
+                if state.step % config.training.checkpoint_every == 0:
+                    self._curves.flush()
+                    self._hooks.checkpoint()
+                self._hooks.progress()
+        except StopStage:
+            if state.step and state.step % config.monitor.evaluate_every:
+                self._validate()
+        except StopRun:
+            self._curves.flush()
+            self._hooks.checkpoint()
+            raise
+        finally:
+            self._curves.flush()
+        if state.best_weights:
+            state.flow.load_state_dict(state.best_weights)
+
+    def _out_of_patience(self) -> bool:
+        return 0 < self._patience <= self._state.bad_rounds
+
+    def _step(self) -> None:
+        state, training = self._state, self._config.training
+        x = self._next_batch()
+        if not state.flow.initialized:
+            state.flow.initialize(x)
+        rate = learning_rate(training, state.step, self._steps)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(state.flow, x, state.generators.synthesis)
+        loss.total.backward()
+        limit = training.gradient_clip or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(state.flow.parameters(), limit)
+        values = self._values(loss.total, loss.terms, norm)  # the one transfer from the device
+        if not all(math.isfinite(value) for value in values.values()):
+            raise divergence(state.stage, state.step + 1, state.flow, x, values)
+        state.optimizer.step()
+        state.step += 1
+        self._curves.add(state.step, values | {"learning_rate": rate})
+
+    def _next_batch(self) -> Tensor:
+        state = self._state
+        raw = self._data[state.batches.next()]
+        return self._dataset.dequantize(raw, state.generators.dequantization).to(self._device)
+
+    def _values(self, total: Tensor, terms: dict[str, Tensor], norm: Tensor) -> dict[str, float]:
+        named = {"train/total": total} | {f"train/{name}": value for name, value in terms.items()}
+        named["gradient_norm"] = norm
+        numbers = torch.stack([value.detach() for value in named.values()]).tolist()
+        values = dict(zip(named, numbers, strict=True))
+        if "train/nll" in values and not self._dataset.is_image:
+            values["train/nll"] *= math.prod(self._dataset.event_shape)  # shown in nats, as validation is
+        return values
+
+    def _validate(self) -> None:
+        state = self._state
+        value = float(example_nll(state.flow, self._dataset, self._validation).mean())
+        state.judge(value)
+        self._curves.add(state.step, {"validation/nll": value})
+
+    def _copy(self) -> LiveWeights:
+        state = self._state
+        weights = {name: value.cpu() for name, value in copy_weights(state.flow).items()}
+        return LiveWeights(state.seed, state.stage, state.step, weights)

@@ -1,0 +1,124 @@
+"""Pictures of a stage while it trains, from noise and examples that are fixed for the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nfkd.config import MonitorConfig
+from nfkd.data import Dataset
+from nfkd.distillation.objectives import pair_errors
+from nfkd.evaluation.interpolation import interpolate
+from nfkd.evaluation.likelihood import noisy
+from nfkd.flows.flow import Flow
+from nfkd.protocol.events import (
+    DensityDrawn,
+    InterpolationDrawn,
+    LayerPair,
+    MatchingMeasured,
+    Role,
+    RunEvent,
+    SamplesDrawn,
+)
+from nfkd.training.generators import named_generator
+
+IMAGE_PAIRS, VECTOR_PAIRS = 4, 2
+GRID = 96
+_MATCHING_EXAMPLES = 256
+
+
+class Monitor:
+    """Draws the live pictures of a seed.
+
+    Parameters
+    ----------
+    run, seed
+        For the events.
+    config
+        Counts, temperature, interpolation.
+    dataset
+        Its validation part gives the ends of the interpolations and the examples of the matching error.
+    pairs
+        The matched layers.
+    emit
+        Takes the events.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        seed: int,
+        config: MonitorConfig,
+        dataset: Dataset,
+        pairs: Sequence[LayerPair],
+        emit: Callable[[RunEvent], None],
+    ) -> None:
+        self._run, self._seed, self._config = run, seed, config
+        self._dataset, self._pairs, self._emit = dataset, pairs, emit
+        self._examples = noisy(dataset, dataset.validation[:_MATCHING_EXAMPLES])
+
+    @torch.no_grad()
+    def draw(self, stage: Role, step: int, flow: Flow, teacher: Flow | None) -> None:
+        """Emit samples, interpolations, the density of plane data and, with a teacher, the matching error."""
+        self._draw_samples(stage, step, flow)
+        self._draw_interpolation(stage, step, flow)
+        if self._dataset.event_shape == (2,):
+            self._emit(draw_density(flow, self._dataset, run=self._run, seed=self._seed, stage=stage, step=step))
+        if teacher is not None and self._pairs:
+            x = self._examples.to(_device(flow))
+            errors = pair_errors(flow(x, trace=True), teacher(x, trace=True), self._pairs)
+            error = errors.double().cpu().numpy()
+            self._emit(MatchingMeasured(run=self._run, seed=self._seed, step=step, error=error))
+
+    def _draw_samples(self, stage: Role, step: int, flow: Flow) -> None:
+        temperature = self._config.temperature
+        generator = named_generator(self._seed, "all", "pictures")  # the same noise for every stage and step
+        x = flow.sample(self._config.sample_count, temperature=temperature, generator=generator)
+        samples = self._dataset.to_picture(x)
+        self._emit(
+            SamplesDrawn(
+                run=self._run, seed=self._seed, stage=stage, step=step, temperature=temperature, samples=samples
+            )
+        )
+
+    def _draw_interpolation(self, stage: Role, step: int, flow: Flow) -> None:
+        mode, alpha = self._config.interpolation_mode, torch.linspace(0, 1, self._config.interpolation_steps)
+        count = interpolation_pairs(self._dataset)
+        ends = self._examples[: 2 * count].to(_device(flow))
+        path = interpolate(flow, ends[0::2], ends[1::2], alpha, mode)
+        pictures = self._dataset.to_picture(path.flatten(0, 1))
+        self._emit(
+            InterpolationDrawn(
+                run=self._run,
+                seed=self._seed,
+                stage=stage,
+                step=step,
+                mode=mode,
+                alpha=alpha.numpy(),
+                images=pictures.reshape(path.shape),
+            )
+        )
+
+
+def interpolation_pairs(dataset: Dataset) -> int:
+    """Return how many pairs of validation examples the live pictures interpolate between."""
+    wanted = IMAGE_PAIRS if dataset.is_image else VECTOR_PAIRS
+    return min(wanted, len(dataset.validation) // 2)
+
+
+@torch.no_grad()
+def draw_density(flow: Flow, dataset: Dataset, *, run: str, seed: int, stage: Role, step: int) -> DensityDrawn:
+    """Return log p of a flow of two features on a grid over the data's extent."""
+    x0, x1, y0, y1 = dataset.extent
+    rows, columns = torch.meshgrid(torch.linspace(y0, y1, GRID), torch.linspace(x0, x1, GRID), indexing="ij")
+    points: Tensor = torch.stack([columns.flatten(), rows.flatten()], dim=1).to(_device(flow))
+    log_prob = flow.log_prob(points).float().cpu().numpy().reshape(GRID, GRID)
+    finite = np.nan_to_num(log_prob, nan=-np.inf)
+    return DensityDrawn(run=run, seed=seed, stage=stage, step=step, extent=(x0, x1, y0, y1), log_prob=finite)
+
+
+def _device(flow: Flow) -> torch.device:
+    return next(flow.parameters()).device

@@ -1,0 +1,84 @@
+"""What a run will do and record, written down before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nfkd.config import ExperimentConfig
+from nfkd.config.flows import FlowConfig
+from nfkd.data import Dataset
+from nfkd.distillation.objectives import OBJECTIVES
+from nfkd.protocol.events import CurveInfo, LayerPair, Role, StagePlan
+from nfkd.protocol.requests import Description
+
+ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
+
+
+def seed_stages(config: ExperimentConfig, seed: int) -> list[Role]:
+    """Return the stages of a seed: the first seed's teacher serves all unless each has its own."""
+    own = config.seeds.retrain_teacher or seed == config.seeds.first
+    return [role for role in ROLES if own or role != "teacher"]
+
+
+def stage_steps(config: ExperimentConfig) -> dict[Role, int]:
+    """Return the budget of each stage."""
+    student = config.training.student_steps
+    return {"teacher": config.training.teacher_steps, "student": student, "baseline": student}
+
+
+def stage_terms(config: ExperimentConfig, stage: Role) -> list[str]:
+    """Return the terms of a stage's loss that have a weight."""
+    if stage != "student":
+        return ["nll"]
+    return [name for name, weight in config.distillation.weights().items() if weight > 0]
+
+
+def flow_config(config: ExperimentConfig, stage: Role) -> FlowConfig:
+    """Return the flow that a stage trains."""
+    return config.teacher if stage == "teacher" else config.student
+
+
+def stage_plans(config: ExperimentConfig, dataset: Dataset, pairs: Sequence[LayerPair], seed: int) -> list[StagePlan]:
+    """Return the plans of a seed's stages, with every curve that they will have."""
+    steps = stage_steps(config)
+    return [
+        StagePlan(
+            stage=stage,
+            steps=steps[stage],
+            curves=_curves(stage_terms(config, stage), dataset.unit),
+            pairs=list(pairs) if stage == "student" else [],
+        )
+        for stage in seed_stages(config, seed)
+    ]
+
+
+def _curves(terms: Sequence[str], unit: str) -> list[CurveInfo]:
+    named = [
+        CurveInfo(name=f"train/{name}", label=OBJECTIVES[name].label, unit=OBJECTIVES[name].unit or unit)
+        for name in terms
+    ]
+    return [
+        CurveInfo(name="train/total", label="Total loss"),
+        *named,
+        CurveInfo(name="validation/nll", label="NLL", unit=unit),
+        CurveInfo(name="learning_rate", label="Learning rate"),
+        CurveInfo(name="gradient_norm", label="Gradient norm"),
+    ]
+
+
+def stage_costs(config: ExperimentConfig, description: Description) -> dict[Role, float]:
+    """Return the relative cost of a step of each stage, from the flows' multiply-adds.
+
+    A training step is about three passes; the frozen teacher's share of the student's step is one, and synthesizing
+    adds a pass of the teacher and a training pass of the student.
+    """
+    if description.teacher is None or description.student is None:
+        msg = "only an experiment without faults has costs"
+        raise ValueError(msg)
+    teacher, student = description.teacher.multiply_adds, description.student.multiply_adds
+    terms = [OBJECTIVES[name] for name in stage_terms(config, "student")]
+    distilled = 3.0 * student + teacher * any(term.needs_teacher for term in terms)
+    if any(term.needs_samples for term in terms):
+        part = config.distillation.skd.batch_size / config.training.batch_size
+        distilled += part * (3.0 * student + teacher)
+    return {"teacher": 3.0 * teacher, "student": distilled, "baseline": 3.0 * student}

@@ -1,0 +1,83 @@
+"""How far a run is, and how long it will take."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from nfkd.protocol.events import Progress, Role
+
+_INTERVAL = 0.1
+_SMOOTHING = 0.1
+
+
+class RunProgress:
+    """Turns steps into progress events, about ten a second.
+
+    Parameters
+    ----------
+    run
+        For the events.
+    stages
+        Every (seed, stage) of the run in order.
+    steps
+        The budget of each stage.
+    cost
+        What a step of each stage costs beside the others, in any unit.
+    emit
+        Takes the events.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        stages: Sequence[tuple[int, Role]],
+        steps: Mapping[Role, int],
+        cost: Mapping[Role, float],
+        emit: Callable[[Progress], None],
+    ) -> None:
+        self._run, self._stages, self._steps, self._cost, self._emit = run, list(stages), steps, cost, emit
+        self._seconds_per_cost = math.nan
+        self._last: tuple[tuple[int, Role], int, float] | None = None
+        self._due = 0.0
+        self.fraction = 0.0
+
+    def step(self, seed: int, stage: Role, step: int) -> None:
+        """Tell that a step was made."""
+        now = time.perf_counter()
+        if now < self._due and step < self._steps[stage]:
+            return
+        self._due = now + _INTERVAL
+        rate = self._measure((seed, stage), step, now)
+        left = self._cost_left((seed, stage), step)
+        total = sum(self._steps[role] * self._cost[role] for _, role in self._stages)
+        self.fraction = 1 - left / total
+        self._emit(
+            Progress(
+                run=self._run,
+                seed=seed,
+                stage=stage,
+                step=step,
+                steps=self._steps[stage],
+                steps_per_second=rate,
+                seconds_left=left * self._seconds_per_cost,
+                fraction=self.fraction,
+            )
+        )
+
+    def _measure(self, where: tuple[int, Role], step: int, now: float) -> float:
+        last, self._last = self._last, (where, step, now)
+        if last is None or last[0] != where or step <= last[1]:
+            return math.nan
+        seconds = (now - last[2]) / (step - last[1])
+        per_cost = seconds / self._cost[where[1]]
+        if math.isnan(self._seconds_per_cost):
+            self._seconds_per_cost = per_cost
+        self._seconds_per_cost += _SMOOTHING * (per_cost - self._seconds_per_cost)
+        return 1 / seconds
+
+    def _cost_left(self, where: tuple[int, Role], step: int) -> float:
+        later = self._stages[self._stages.index(where) + 1 :]
+        rest = (self._steps[where[1]] - step) * self._cost[where[1]]
+        return rest + sum(self._steps[role] * self._cost[role] for _, role in later)

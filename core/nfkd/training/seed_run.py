@@ -1,0 +1,269 @@
+"""One seed of an experiment: its stages in order, each with its curves, pictures, checkpoints and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nfkd.config import ExperimentConfig
+from nfkd.data import Dataset
+from nfkd.distillation.distiller import Distiller, Likelihood, freeze
+from nfkd.evaluation.cost import samples_per_second
+from nfkd.evaluation.likelihood import bootstrap_half_width, example_nll, noisy
+from nfkd.evaluation.quality import c2st
+from nfkd.flows.architectures import build_flow
+from nfkd.flows.flow import Flow
+from nfkd.protocol.events import (
+    LayerPair,
+    Role,
+    RunEvent,
+    SeedStarted,
+    StageFinished,
+    StageStarted,
+    StageSummary,
+)
+from nfkd.protocol.requests import Description
+from nfkd.runs.layout import seed_directory
+from nfkd.runs.weights import load_weights, save_weights
+from nfkd.runs.writer import RunWriter
+from nfkd.training.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint
+from nfkd.training.control import Control, StopRun
+from nfkd.training.curves import CurveLog
+from nfkd.training.diagnosis import DivergedError
+from nfkd.training.generators import named_generator
+from nfkd.training.loop import Hooks, Trainer
+from nfkd.training.monitor import Monitor
+from nfkd.training.plans import flow_config, stage_plans, stage_steps
+from nfkd.training.progress import RunProgress
+from nfkd.training.state import StageState, copy_weights, random_name
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What all seeds of a run share.
+
+    Attributes
+    ----------
+    run
+        The run's directory.
+    description
+        Sizes and matched layers of the checked experiment.
+    threads
+        Threads of the processor, kept in the checkpoints.
+    emit
+        Takes every event that is not for the seed's file alone.
+    """
+
+    run: Path
+    config: ExperimentConfig
+    dataset: Dataset
+    description: Description
+    device: torch.device
+    threads: int
+    control: Control
+    progress: RunProgress
+    emit: Callable[[RunEvent], None]
+
+    @property
+    def pairs(self) -> list[LayerPair]:
+        """The matched layers."""
+        return self.description.pairs
+
+
+class SeedRun:
+    """Runs the stages of one seed.
+
+    Parameters
+    ----------
+    context
+        What all seeds share.
+    seed
+        The seed.
+    checkpoint
+        Where to go on; None begins afresh.
+    """
+
+    def __init__(self, context: RunContext, seed: int, checkpoint: Checkpoint | None = None) -> None:
+        self._context, self._seed = context, seed
+        self._directory = seed_directory(context.run, context.config, seed)
+        self._checkpoint = checkpoint
+        self.done: list[StageSummary] = list(checkpoint.position.done) if checkpoint else []
+        self._teacher: Flow | None = None
+        self._writer: RunWriter | None = None
+
+    def execute(self) -> None:
+        """Run every stage that has not ended yet.
+
+        Raises
+        ------
+        StopRun, DivergedError, RunError, OSError
+            As the stages do; the file is closed in order first.
+        """
+        context = self._context
+        plans = stage_plans(context.config, context.dataset, context.pairs, self._seed)
+        started = SeedStarted(
+            run=str(context.run),
+            seed=self._seed,
+            stages=plans,
+            event_shape=list(context.dataset.event_shape),
+            resumed=self._checkpoint is not None,
+        )
+        self._writer = self._open_writer(started)
+        try:
+            context.emit(started)
+            ended = {summary.stage for summary in self.done}
+            for plan in plans:
+                if plan.stage not in ended:
+                    self._stage(plan.stage)
+        finally:
+            self._writer.close()
+
+    def _open_writer(self, started: SeedStarted) -> RunWriter:
+        context = self._context
+        text = context.config.to_toml()
+        if self._checkpoint is None:
+            return RunWriter(
+                self._directory, text, self._seed, started, device=str(context.device), threads=context.threads
+            )
+        position = self._checkpoint.position
+        steps = stage_steps(context.config)
+        at = {summary.stage: steps[summary.stage] for summary in self.done}
+        if position.stage is not None:
+            at[position.stage] = position.step
+        return RunWriter.reopen(self._directory, at)
+
+    def _emit(self, event: RunEvent) -> None:
+        if self._writer is not None:
+            self._writer.handle(event)
+        self._context.emit(event)
+
+    def _stage(self, stage: Role) -> None:
+        context = self._context
+        if context.control.stopping:
+            raise StopRun
+        checkpoint = self._checkpoint
+        if checkpoint is not None and (checkpoint.position.stage != stage or not checkpoint.tensors):
+            checkpoint = None
+        state = self._state(stage, checkpoint)
+        elapsed = checkpoint.position.seconds if checkpoint else 0.0
+        self._emit(StageStarted(run=str(context.run), seed=self._seed, stage=stage, step=state.step))
+        curves = CurveLog(str(context.run), self._seed, stage, self._emit, elapsed=elapsed)
+        try:
+            self._trainer(stage, state, curves).train()
+        except (StopRun, DivergedError):
+            self._save(stage, state, state.best_weights or copy_weights(state.flow))
+            raise
+        finally:
+            context.control.between_stages()
+        self._finish(stage, state, curves.elapsed)
+
+    def _state(self, stage: Role, checkpoint: Checkpoint | None) -> StageState:
+        context = self._context
+        generator = named_generator(self._seed, random_name(stage), "initialisation")
+        flow = build_flow(flow_config(context.config, stage), context.dataset.event_shape, generator=generator)
+        flow = flow.to(context.device).train()
+        state = StageState.fresh(stage, self._seed, flow, context.config.training, len(context.dataset.train))
+        if checkpoint is not None:
+            state.restore(checkpoint)
+        return state
+
+    def _trainer(self, stage: Role, state: StageState, curves: CurveLog) -> Trainer:
+        context = self._context
+        teacher = self._load_teacher() if stage == "student" else None
+        monitor = Monitor(
+            str(context.run), self._seed, context.config.monitor, context.dataset, context.pairs, self._emit
+        )
+        hooks = Hooks(
+            draw=lambda: monitor.draw(stage, state.step, state.flow, teacher),
+            checkpoint=lambda: self._save_checkpoint(state, curves.elapsed),
+            progress=lambda: context.progress.step(self._seed, stage, state.step),
+        )
+        return Trainer(
+            context.config,
+            context.dataset,
+            state,
+            self._loss(teacher),
+            steps=stage_steps(context.config)[stage],
+            patience=context.config.training.early_stop if stage == "teacher" else 0,
+            control=context.control,
+            curves=curves,
+            hooks=hooks,
+        )
+
+    def _loss(self, teacher: Flow | None) -> Distiller | Likelihood:
+        context = self._context
+        if teacher is None:
+            return Likelihood(context.dataset)
+        return Distiller(context.config.distillation, teacher, context.pairs, context.dataset)
+
+    def _load_teacher(self) -> Flow:
+        if self._teacher is None:
+            config = self._context.config
+            own = self._seed if config.seeds.retrain_teacher else config.seeds.first
+            flow = build_flow(config.teacher, self._context.dataset.event_shape)
+            load_weights(seed_directory(self._context.run, config, own) / "teacher.safetensors", flow)
+            self._teacher = freeze(flow.to(self._context.device))
+        return self._teacher
+
+    def _save(self, stage: Role, state: StageState, weights: dict[str, torch.Tensor]) -> None:
+        config = self._context.config
+        meta = {"stage": stage, "seed": str(self._seed), "step": str(state.best_step)}
+        save_weights(self._directory / f"{stage}.safetensors", weights, config.to_toml(), meta)
+
+    def _save_checkpoint(self, state: StageState, seconds: float) -> None:
+        if self._writer is not None:
+            self._writer.flush()  # the file is never behind its checkpoint
+        threads = self._context.threads
+        save_checkpoint(self._directory, state.checkpoint(seconds=seconds, done=self.done, threads=threads))
+
+    def _finish(self, stage: Role, state: StageState, seconds: float) -> None:
+        summary = self._summarise(stage, state, seconds)
+        self._save(stage, state, state.flow.state_dict())
+        self.done.append(summary)
+        self._emit(StageFinished(run=str(self._context.run), seed=self._seed, stage=stage, summary=summary))
+        if self._writer is not None:
+            self._writer.flush()
+        rest = [stage for stage in self._stages() if stage not in {ended.stage for ended in self.done}]
+        position = Position(stage=rest[0] if rest else None, done=self.done, threads=self._context.threads)
+        save_checkpoint(self._directory, Checkpoint(position))
+
+    def _stages(self) -> list[Role]:
+        context = self._context
+        plans = stage_plans(context.config, context.dataset, context.pairs, self._seed)
+        return [plan.stage for plan in plans]
+
+    def _summarise(self, stage: Role, state: StageState, seconds: float) -> StageSummary:
+        context, flow = self._context, state.flow.eval()
+        dataset, sizes = context.dataset, context.description
+        size = sizes.teacher if stage == "teacher" else sizes.student
+        test = example_nll(flow, dataset, noisy(dataset, dataset.test))
+        validation = example_nll(flow, dataset, noisy(dataset, dataset.validation))
+        return StageSummary(
+            stage=stage,
+            seed=self._seed,
+            parameters=sum(parameter.numel() for parameter in flow.parameters()),
+            multiply_adds=size.multiply_adds if size else 0,
+            steps=state.step,
+            best_step=state.best_step,
+            validation=float(validation.mean()),
+            test=float(test.mean()),
+            test_error=bootstrap_half_width(test),
+            unit=dataset.unit,
+            samples_per_second=samples_per_second(flow),
+            seconds=seconds,
+            c2st=self._c2st(flow),
+        )
+
+    def _c2st(self, flow: Flow) -> float:
+        dataset = self._context.dataset
+        generator = named_generator(self._seed, "all", "quality")  # the same noise for every stage
+        real = noisy(dataset, dataset.test).numpy()
+        return c2st(real, flow.sample(len(real), generator=generator).cpu().numpy())
+
+
+def seed_checkpoint(run: Path, config: ExperimentConfig, seed: int) -> Checkpoint | None:
+    """Return a seed's newest checkpoint, or None where it has none."""
+    return load_checkpoint(seed_directory(run, config, seed))

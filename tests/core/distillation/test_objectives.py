@@ -1,0 +1,199 @@
+"""Each term against a value worked out by hand, and the distiller against the defects of earlier code."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from nfkd.config import DistillationConfig, ILKDConfig, LKDConfig, MatchingConfig, NLLConfig, SKDConfig
+from nfkd.data import Dataset
+from nfkd.distillation.distiller import Distiller, Likelihood, freeze
+from nfkd.distillation.matching import match_layers
+from nfkd.distillation.objectives import OBJECTIVES
+from nfkd.flows.flow import Flow, Latents, Pass
+from nfkd.protocol.events import LayerPair
+
+MakeFlow = Callable[..., Flow]
+
+
+def config(*, nll: float = 0.0, lkd: float = 0.0, ilkd: float = 0.0, skd: float = 0.0, **rest) -> DistillationConfig:
+    return DistillationConfig(
+        nll=NLLConfig(weight=nll),
+        lkd=LKDConfig(weight=lkd),
+        ilkd=ILKDConfig(weight=ilkd),
+        skd=SKDConfig(weight=skd, batch_size=5, **rest),
+    )
+
+
+def distiller(settings: DistillationConfig, student: Flow, teacher: Flow, digits: Dataset) -> Distiller:
+    pairs = match_layers(MatchingConfig(), student.layer_info(), teacher.layer_info())
+    return Distiller(settings, teacher, pairs, digits)
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(5)
+
+
+def term(name: str, student: Flow, teacher: Flow, digits: Dataset, x: torch.Tensor, **rest) -> float:
+    loss = distiller(config(**{name: 1.0}, **rest), student, teacher, digits)(student, x, generator())
+    assert loss.total.item() == pytest.approx(loss.terms[name].item())
+    return loss.terms[name].item()
+
+
+def test_the_terms_by_hand_on_two_numbers(digits: Dataset) -> None:
+    def made(z: list[list[float]], h: list[list[float]], log_prob: list[float]) -> Pass:
+        zero = torch.zeros(2)
+        latents = Latents((torch.tensor(z),), zero)
+        return Pass(log_prob=torch.tensor(log_prob), latents=latents, trace={"a": (torch.tensor(h), zero)})
+
+    from nfkd.distillation.objectives import ILKD, LKD, NLL, SKD, StepPasses, Synthesized
+
+    passes = StepPasses(
+        student=made([[1.0, 2.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]], [-3.0, -5.0]),
+        teacher=made([[1.0, 0.0], [1.0, 1.0]], [[1.0, 1.0], [3.0, 1.0]], [0.0, 0.0]),
+        synthesized=Synthesized(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.5]])),
+    )
+
+    def nats(log_prob: torch.Tensor) -> torch.Tensor:
+        return -log_prob
+
+    pairs = [LayerPair(student="a", teacher="a", words="")]
+    assert NLL(NLLConfig(), nll_loss=nats)(passes).item() == pytest.approx(4.0)
+    assert LKD(LKDConfig(), nll_loss=nats)(passes).item() == pytest.approx((0 + 4 + 1 + 1) / 4)
+    assert ILKD(ILKDConfig(), nll_loss=nats, pairs=pairs)(passes).item() == pytest.approx(4 / 4)
+    assert SKD(SKDConfig(distance="l1"), nll_loss=nats)(passes).item() == pytest.approx((1 + 2.5) / 2)
+    assert SKD(SKDConfig(distance="l2"), nll_loss=nats)(passes).item() == pytest.approx((1 + 6.25) / 2)
+
+
+def test_nll_is_bits_per_dim_with_the_constant_of_17_levels(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(2, 2)
+    nats = -student.log_prob(x).mean().item()
+    assert term("nll", student, teacher, digits, x) == pytest.approx(nats / 64 / math.log(2) + math.log2(17))
+
+
+def test_lkd_counts_every_latent_the_split_off_ones_too(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(2, 2)
+    ours, theirs = student.encode(x).parts, teacher.encode(x).parts
+    assert len(ours) == 2
+    squares = sum(float((a - b).square().sum()) for a, b in zip(ours, theirs, strict=True))
+    assert term("lkd", student, teacher, digits, x) == pytest.approx(squares / (7 * 64))
+
+
+def test_ilkd_is_the_mean_of_the_pairs_means(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(3, 2)
+    ours, theirs = student.trace(x), teacher.trace(x)
+    names = [("level1.step1", "level1.step3"), ("level2.step1", "level2.step3")]
+    means = [float((ours[a][0] - theirs[b][0]).square().mean()) for a, b in names]
+    assert ours["level1.step1"][0].shape != ours["level2.step1"][0].shape  # so the mean of means is not the mean
+    assert term("ilkd", student, teacher, digits, x) == pytest.approx(np.mean(means))
+
+
+def test_skd_draws_one_noise_for_every_level_of_both(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(2, 2)
+    noise = student.draw_noise(5, generator())
+    difference = student.synthesize(noise, 0.5) - teacher.synthesize(noise, 0.5)
+    value = term("skd", student, teacher, digits, x, temperature=0.5)
+    assert value == pytest.approx(difference.abs().mean().item())
+
+
+def test_a_student_equal_to_its_teacher_has_no_error(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    # Would fail if the split-off latents drew noise of their own, or if x were dequantized twice.
+    teacher = make_flow(2, 3)
+    student = copy.deepcopy(teacher)
+    loss = distiller(config(lkd=1, ilkd=1, skd=1), student, teacher, digits)(student, x, generator())
+    assert {name: value.item() for name, value in loss.terms.items()} == {"lkd": 0.0, "ilkd": 0.0, "skd": 0.0}
+
+
+def test_the_total_is_convex_unless_asked(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(2, 2)
+    raw = config(nll=3.0, lkd=1.0)
+    loss = distiller(raw, student, teacher, digits)(student, x, generator())
+    nll, lkd = loss.terms["nll"].item(), loss.terms["lkd"].item()
+    assert loss.total.item() == pytest.approx(0.75 * nll + 0.25 * lkd)
+    plain = raw.model_copy(update={"normalize_weights": False})
+    loss = distiller(plain, student, teacher, digits)(student, x, generator())
+    assert loss.total.item() == pytest.approx(3 * nll + lkd)
+
+
+def test_both_flows_see_the_very_same_x_and_each_pass_is_made_once(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(2, 2)
+    step = distiller(config(nll=1, lkd=1, ilkd=1, skd=1), student, teacher, digits)
+    seen: list[tuple[Flow, torch.Tensor]] = []
+    for flow in (student, teacher):
+        flow.register_forward_pre_hook(lambda module, inputs: seen.append((module, inputs[0])))
+    step(student, x, generator())
+    assert [flow for flow, _ in seen] == [student, teacher]
+    assert all(value is x for _, value in seen)
+
+
+def test_a_term_without_weight_costs_no_pass(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(2, 2)
+    step = distiller(config(nll=1), student, teacher, digits)
+    teacher.register_forward_pre_hook(lambda *_: pytest.fail("the teacher was asked for nothing"))
+    assert step.terms == ("nll",)
+    step(student, x, generator())
+
+
+def test_the_teacher_is_frozen_but_lets_gradients_through(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(2, 2)
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    step = distiller(config(nll=1, lkd=1, ilkd=1, skd=1), student, teacher, digits)
+    optimizer = torch.optim.Adam([*student.parameters(), *teacher.parameters()], lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        step(student, x, generator()).total.backward()
+        optimizer.step()
+    assert not teacher.training
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    for name, value in teacher.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    data = x.clone().requires_grad_()
+    teacher.log_prob(data).sum().backward()
+    assert data.grad is not None
+    assert data.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["nll", "lkd", "ilkd", "skd"])
+def test_every_term_reaches_the_students_parameters_as_finite_differences_say(
+    name: str, make_flow: MakeFlow, digits: Dataset, x
+) -> None:
+    student, teacher = make_flow(1, 1), make_flow(2, 2)
+    step = distiller(config(**{name: 1.0}), student, teacher, digits)
+    step(student, x, generator()).total.backward()
+    parameters = list(student.parameters())
+    direction = [torch.randn(p.shape, generator=generator(), dtype=p.dtype) for p in parameters]
+    slope = sum(float((p.grad * d).sum()) for p, d in zip(parameters, direction, strict=True) if p.grad is not None)
+
+    def moved(by: float) -> float:
+        with torch.no_grad():
+            for p, d in zip(parameters, direction, strict=True):
+                p += by * d
+            value = step(student, x, generator()).total.item()
+            for p, d in zip(parameters, direction, strict=True):
+                p -= by * d
+        return value
+
+    assert slope == pytest.approx((moved(1e-6) - moved(-1e-6)) / 2e-6, rel=1e-4)
+
+
+def test_the_likelihood_alone_is_the_distillers_nll(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(2, 2)
+    alone = Likelihood(digits)(student, x, generator()).total.item()
+    assert alone == pytest.approx(term("nll", student, teacher, digits, x))
+
+
+def test_every_term_of_the_config_has_its_objective() -> None:
+    assert list(OBJECTIVES) == list(DistillationConfig().terms())
+
+
+def test_freeze_changes_no_weight(make_flow: MakeFlow) -> None:
+    flow = make_flow(1, 1)
+    before = copy.deepcopy(flow.state_dict())
+    freeze(flow)
+    torch.testing.assert_close(flow.state_dict(), before, rtol=0, atol=0)
+    assert not any(parameter.requires_grad for parameter in flow.parameters())

@@ -1,0 +1,118 @@
+"""Random numbers, batches, learning rates, progress, checkpoints."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nfkd.config import TrainingConfig
+from nfkd.protocol.events import Progress
+from nfkd.training.checkpoint import NAME, Checkpoint, Position, load_checkpoint, save_checkpoint
+from nfkd.training.generators import Batches, Generators, named_generator
+from nfkd.training.optimizers import learning_rate, make_optimizer
+from nfkd.training.progress import RunProgress
+
+
+def draws(generator: torch.Generator) -> list[float]:
+    return torch.rand(4, generator=generator).tolist()
+
+
+def test_generators_depend_on_seed_stage_and_purpose_alone() -> None:
+    names = [(1, "teacher", "order"), (2, "teacher", "order"), (1, "student", "order"), (1, "teacher", "synthesis")]
+    first = [draws(named_generator(*name)) for name in names]
+    assert first == [draws(named_generator(*name)) for name in names]
+    assert len({tuple(values) for values in first}) == len(names)
+
+
+def test_generators_go_on_from_their_state() -> None:
+    generators = Generators(1, "teacher")
+    draws(generators.order)
+    state = generators.state()
+    assert all(value.dtype == torch.uint8 for value in state.values())
+    expected = draws(generators.order), draws(generators.synthesis)
+    other = Generators(5, "student")
+    other.restore(state)
+    assert (draws(other.order), draws(other.synthesis)) == expected
+
+
+@given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 5))
+def test_an_epoch_shows_each_example_at_most_once(count: int, size: int, epochs: int) -> None:
+    batches = Batches(count, size, torch.Generator().manual_seed(0))
+    per_epoch = count // min(size, count)
+    for _ in range(epochs):
+        seen = torch.cat([batches.next() for _ in range(per_epoch)])
+        assert len(seen.unique()) == len(seen) == per_epoch * min(size, count)
+
+
+def test_batches_go_on_in_the_middle_of_an_epoch() -> None:
+    generators = Generators(3, "teacher")
+    batches = Batches(50, 8, generators.order)
+    for _ in range(9):
+        batches.next()
+    kept, (order, cursor) = generators.state(), batches.state()
+    expected = [batches.next().tolist() for _ in range(20)]
+    again = Generators(3, "teacher")
+    again.restore(kept)
+    other = Batches(50, 8, again.order)
+    other.restore(order, cursor)
+    assert [other.next().tolist() for _ in range(20)] == expected
+
+
+def test_the_learning_rate_warms_up_and_falls_like_a_cosine() -> None:
+    config = TrainingConfig(learning_rate=0.1, warmup_steps=10, schedule="cosine")
+    rates = [learning_rate(config, step, 110) for step in range(110)]
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) / 11 for step in range(10)])
+    assert rates[10] == pytest.approx(0.1)
+    assert rates[60] == pytest.approx(0.05)
+    assert all(later < earlier for earlier, later in pairwise(rates[10:]))
+    assert 0 < rates[-1] < 1e-4
+    constant = TrainingConfig(learning_rate=0.1, warmup_steps=0, schedule="constant")
+    assert {learning_rate(constant, step, 10) for step in range(10)} == {0.1}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamax", torch.optim.Adamax)])
+def test_the_named_optimizer_is_made(name: str, kind: type) -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    assert type(make_optimizer(TrainingConfig(optimizer=name), [parameter])) is kind  # type: ignore[arg-type]
+
+
+def test_progress_reaches_one_and_weighs_the_stages_by_their_cost() -> None:
+    events: list[Progress] = []
+    steps = {"teacher": 10, "student": 10, "baseline": 10}
+    cost = {"teacher": 8.0, "student": 1.0, "baseline": 1.0}
+    stages = [(1, "teacher"), (1, "student"), (1, "baseline")]
+    progress = RunProgress("run", stages, steps, cost, events.append)  # type: ignore[arg-type]
+    progress.step(1, "teacher", 10)
+    assert progress.fraction == pytest.approx(0.8)
+    progress.step(1, "baseline", 10)
+    assert progress.fraction == pytest.approx(1.0)
+    assert events[-1].seconds_left == pytest.approx(0.0)
+
+
+def checkpoint(step: int) -> Checkpoint:
+    return Checkpoint(Position(stage="student", step=step, best=1.5), {"model/a": torch.full((3,), float(step))})
+
+
+def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, checkpoint(3))
+    loaded = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert loaded.position == checkpoint(3).position
+    torch.testing.assert_close(loaded.group("model")["a"], torch.full((3,), 3.0))
+
+
+def test_a_torn_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, checkpoint(3))
+    save_checkpoint(tmp_path, checkpoint(6))
+    path = tmp_path / NAME
+    path.write_bytes(path.read_bytes()[:-5])
+    loaded = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert loaded.position.step == 3
+    (tmp_path / "checkpoint.previous.safetensors").write_bytes(b"no checkpoint at all")
+    assert load_checkpoint(tmp_path) is None
