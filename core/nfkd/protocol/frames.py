@@ -59,12 +59,8 @@ class FrameDecoder:
             When the bytes are not a frame or its body is over the limit.
         """
         self._buffer += data
-        while len(self._buffer) >= _HEADER.size:
-            magic, length = _HEADER.unpack_from(self._buffer)
-            if magic != _MAGIC:
-                shown = bytes(self._buffer[:16])
-                msg = f"the stream holds something that is no frame: {shown!r}"
-                raise FrameError(msg)
+        while self._begins_a_frame() and len(self._buffer) >= _HEADER.size:
+            _, length = _HEADER.unpack_from(self._buffer)
             if length > self._limit:
                 msg = f"a frame of {length} bytes is over the limit of {self._limit}"
                 raise FrameError(msg)
@@ -74,3 +70,10 @@ class FrameDecoder:
             body = bytes(self._buffer[_HEADER.size : end])
             del self._buffer[:end]
             yield body
+
+    def _begins_a_frame(self) -> bool:
+        """Judge by the first byte already: a short stray line must not wait for a header that never comes."""
+        if not _MAGIC.startswith(bytes(self._buffer[: len(_MAGIC)])):
+            msg = f"the stream holds something that is no frame: {bytes(self._buffer[:16])!r}"
+            raise FrameError(msg)
+        return True

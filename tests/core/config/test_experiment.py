@@ -1,0 +1,321 @@
+"""An experiment survives its way to a file and back; whatever is wrong with one is told at once, each at its place."""
+
+from __future__ import annotations
+
+import tomllib
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from nfkd.config import (
+    ConfigError,
+    DistillationConfig,
+    ExperimentConfig,
+    Fault,
+    Glow1DConfig,
+    GlowConfig,
+    preset_names,
+    preset_path,
+)
+
+NAMES = st.from_regex(r'[^/\\:*?"<>|\x00-\x1f.][^/\\:*?"<>|\x00-\x1f]{0,30}', fullmatch=True)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+# --- experiments drawn from the models' own bounds --------------------------------------------------------------------
+
+
+def bounds(info: FieldInfo) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for constraint in info.metadata:
+        for key in ("ge", "gt", "le", "lt"):
+            if hasattr(constraint, key):
+                found[key] = getattr(constraint, key)
+    return found
+
+
+def integers(limits: dict[str, Any]) -> st.SearchStrategy[int]:
+    low = limits.get("ge", limits.get("gt", -1) + 1)
+    high = limits.get("le", limits.get("lt", 2**31) - 1)
+    return st.integers(low, high)
+
+
+def floats(limits: dict[str, Any]) -> st.SearchStrategy[float]:
+    return st.floats(
+        limits.get("ge", limits.get("gt")),
+        limits.get("le", limits.get("lt")),
+        exclude_min="gt" in limits,
+        exclude_max="lt" in limits,
+    )
+
+
+def values(name: str, info: FieldInfo, annotation: Any) -> st.SearchStrategy[Any]:
+    if get_origin(annotation) is Literal:
+        return st.sampled_from(get_args(annotation))
+    if get_origin(annotation) in (Union, types.UnionType):
+        return st.one_of(*(documents(member) for member in get_args(annotation)))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return documents(annotation)
+    simple = {bool: st.booleans(), int: integers(bounds(info)), float: floats(bounds(info))}
+    return simple.get(annotation, NAMES if name == "name" else TEXTS)
+
+
+def documents(model: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
+    """Every field of a model, each within its bounds."""
+    drawn = st.fixed_dictionaries({key: values(key, info, info.annotation) for key, info in model.model_fields.items()})
+    return drawn.filter(weighted) if model is DistillationConfig else drawn
+
+
+def weighted(distillation: dict[str, Any]) -> bool:
+    return any(term["weight"] for term in distillation.values() if isinstance(term, dict) and "weight" in term)
+
+
+EXPERIMENTS = documents(ExperimentConfig)
+
+
+# --- to a file and back -----------------------------------------------------------------------------------------------
+
+
+@given(EXPERIMENTS)
+def test_toml_gives_back_the_same_experiment(document):
+    config = ExperimentConfig.from_dict(document)
+    assert ExperimentConfig.from_toml(config.to_toml()) == config
+    assert tomllib.loads(config.to_toml()) == document  # as a reader that is not ours sees it
+
+
+def test_a_saved_experiment_is_loaded_again(tmp_path):
+    config = ExperimentConfig.load("digits", ["description=für später", "seeds.count=3"])
+    config.save(tmp_path / "mine.toml")
+    assert ExperimentConfig.load(tmp_path / "mine.toml") == config
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]
+
+
+def test_a_saved_file_names_every_field_and_its_kind_first():
+    text = ExperimentConfig.load("two_moons").to_toml()
+    assert text.index('kind = "glow1d"') < text.index("depth = 2")
+    assert set(tomllib.loads(text)) == set(ExperimentConfig.model_fields)
+
+
+def test_a_file_goes_before_a_preset_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").write_text(ExperimentConfig.load("digits", ["name=my own"]).to_toml(), "utf-8")
+    assert ExperimentConfig.load("digits").name == "my own"
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+def leaves(table: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for name, value in table.items():
+        if isinstance(value, dict):
+            found += leaves(value, (*path, name))
+        elif name != "kind":
+            found.append((*path, name))
+    return found
+
+
+@given(EXPERIMENTS, st.data())
+def test_every_fault_is_told_at_once_with_its_path(document, data):
+    places = leaves(document)
+    chosen = data.draw(st.lists(st.sampled_from(places), unique=True, min_size=1, max_size=8))
+    for place in chosen:
+        table = document
+        for key in place[:-1]:
+            table = table[key]
+        if data.draw(st.booleans()):
+            table[place[-1]] = [1, 2]  # no field takes a list
+        else:
+            table["no_" + place[-1]] = table.pop(place[-1])  # an unknown key, and the old one left to its default
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig.from_dict(document)
+    expected = {".".join(place) for place in chosen}
+    found = {fault.path.replace("no_", "") for fault in caught.value.faults}
+    assert found == expected
+    assert all(fault.message for fault in caught.value.faults)
+    assert all(fault.path in str(caught.value) for fault in caught.value.faults)
+
+
+@given(EXPERIMENTS, st.text(max_size=40))
+def test_no_text_makes_anything_but_a_config_error(document, garbage):
+    text = ExperimentConfig.from_dict(document).to_toml()
+    for broken in (garbage, text + garbage, garbage + text, text[: len(text) // 2] + garbage + text[len(text) // 2 :]):
+        try:
+            ExperimentConfig.from_toml(broken)
+        except ConfigError as error:
+            assert error.faults  # noqa: PT017 - some of these are experiments all the same
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "words"),
+    [
+        ("student.hidden=0", "student.hidden", "greater than or equal to 1 (given: 0)"),
+        ("student.hidden=many", "student.hidden", "valid integer (given: 'many')"),
+        ("student.hiden=8", "student.hiden", "no such field"),
+        ("student.kind=nice", "student.kind", "'nice' is not known; choose one of 'glow', 'glow1d'"),
+        ("training.learning_rate=inf", "training.learning_rate", "finite"),
+        ("name=a/b", "name", "may not be empty"),
+        ("compute.device=tpu", "compute.device", "'auto', 'cpu', 'cuda' or 'mps'"),
+        ("seeds.retrain_teacher=1", "seeds.retrain_teacher", "boolean"),
+        ("teacher=3", "teacher", "dictionary"),
+        ("data.kind.x=3", "data.kind.x", "kind is a value, not a section"),
+    ],
+)
+def test_a_fault_says_what_would_be_right(override, path, words):
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig.load("digits", [override])
+    (fault,) = caught.value.faults
+    assert fault.path == path
+    assert words in fault.message
+
+
+def test_a_missing_section_and_a_missing_kind_are_named():
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig.from_toml('name = "x"\n[data]\nkind = "digits"\n[teacher]\nsteps = 3\n')
+    assert {(fault.path, fault.message) for fault in caught.value.faults} == {
+        ("teacher.kind", "needs a field 'kind'"),
+        ("student", "is required"),
+    }
+
+
+def test_a_loss_of_no_weight_is_refused():
+    none = [f"distillation.{term}.weight=0" for term in ("nll", "lkd", "ilkd", "skd")]
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig.load("digits", none)
+    assert [str(fault) for fault in caught.value.faults] == [
+        "distillation: all weights are zero: give at least one term a positive weight"
+    ]
+
+
+@pytest.mark.parametrize("source", ["no such thing", "", "."])
+def test_an_unknown_source_names_the_presets(source):
+    with pytest.raises(ConfigError, match="digits, two_moons"):
+        ExperimentConfig.load(source)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "run.h5").write_bytes(b"\x89HDF\r\n\x1a\n\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        ExperimentConfig.load(tmp_path / "run.h5")
+
+
+def test_one_fault_is_one_line_and_many_are_a_list():
+    one = ConfigError([Fault("seeds.count", "is too large")], "mine.toml")
+    two = ConfigError([Fault("seeds.count", "is too large"), Fault("", "is odd")])
+    assert str(one) == "mine.toml: seeds.count: is too large"
+    assert str(two) == "2 faults\n  seeds.count: is too large\n  is odd"
+
+
+# --- overrides --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "read"),
+    [
+        ("student.hidden=16", lambda config: config.student.hidden == 16),
+        ("student.hidden = 0x10", lambda config: config.student.hidden == 16),
+        ("training.learning_rate=1e-4", lambda config: config.training.learning_rate == 1e-4),
+        ("training.learning_rate=1", lambda config: config.training.learning_rate == 1.0),
+        ("compute.device=cpu", lambda config: config.compute.device == "cpu"),
+        ('compute.device="cpu"', lambda config: config.compute.device == "cpu"),
+        ("seeds.retrain_teacher=true", lambda config: config.seeds.retrain_teacher is True),
+        ("name=two words = one name", lambda config: config.name == "two words = one name"),
+        ("description=", lambda config: config.description == ""),
+        ('student={kind="glow1d", steps=2}', lambda config: config.student == Glow1DConfig(steps=2)),
+    ],
+)
+def test_an_override_is_read_as_toml_or_else_as_text(override, read):
+    assert read(ExperimentConfig.load("digits", [override]))
+
+
+def test_the_last_override_wins():
+    config = ExperimentConfig.load("digits", ["student.hidden=8", "student.hidden=16"])
+    assert isinstance(config.student, GlowConfig)
+    assert config.student.hidden == 16
+
+
+def test_every_override_that_is_none_is_told():
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig.load("digits", ["student.hidden", "=3", "student.hidden=8"])
+    assert [fault.path for fault in caught.value.faults] == ["--set", "--set"]
+
+
+# --- copies and derived values ----------------------------------------------------------------------------------------
+
+
+def test_replace_merges_sections_and_validates():
+    config = ExperimentConfig.load("digits")
+    changed = config.replace(student={"hidden": 16}, name="other")
+    assert changed.student == GlowConfig(levels=2, steps=2, hidden=16)
+    assert changed.teacher == config.teacher
+    with pytest.raises(ConfigError, match=r"student\.hidden"):
+        config.replace(student={"hidden": -1})
+
+
+def test_replace_by_another_kind_takes_nothing_over():
+    changed = ExperimentConfig.load("digits").replace(student={"kind": "glow1d", "steps": 2})
+    assert changed.student == Glow1DConfig(steps=2)
+
+
+def test_an_experiment_cannot_be_changed_in_place():
+    config = ExperimentConfig.load("digits")
+    with pytest.raises(ValueError, match="frozen"):
+        config.name = "other"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@given(documents(DistillationConfig))
+def test_convex_weights_sum_to_one(document):
+    distillation = DistillationConfig.model_validate(document)
+    weights = distillation.weights()
+    assert list(weights) == ["nll", "lkd", "ilkd", "skd"]
+    raw = {name: document[name]["weight"] for name in weights}
+    if distillation.normalize_weights:
+        assert sum(weights.values()) == pytest.approx(1.0)
+        assert all(weights[name] * sum(raw.values()) == pytest.approx(raw[name], rel=1e-9, abs=1e-300) for name in raw)
+    else:
+        assert weights == raw
+
+
+def test_seeds_count_up():
+    assert ExperimentConfig.load("digits", ["seeds.first=5", "seeds.count=3"]).seeds.values() == [5, 6, 7]
+
+
+# --- presets and the words of the form --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_is_valid_and_says_what_it_is(name):
+    config = ExperimentConfig.load(name)
+    assert config.description
+    assert config.student != config.teacher
+    assert ExperimentConfig.from_toml(config.to_toml()) == config
+
+
+def test_the_two_presets_are_there_and_others_are_not():
+    assert {"digits", "two_moons"} <= set(preset_names())
+    assert preset_path("digits").is_file()
+    with pytest.raises(KeyError):
+        preset_path("../digits")
+
+
+def models(model: type[BaseModel]) -> set[type[BaseModel]]:
+    found = {model}
+    for info in model.model_fields.values():
+        for part in (info.annotation, *get_args(info.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                found |= models(part)
+    return found
+
+
+@pytest.mark.parametrize("model", sorted(models(ExperimentConfig), key=str))
+def test_every_field_has_a_title_and_a_sentence(model):
+    for info in model.model_fields.values():
+        assert info.title
+        assert info.description
+        assert info.description.endswith(".")
+        assert set(info.json_schema_extra) == {"unit", "advanced", "multiline"}
