@@ -1,0 +1,85 @@
+"""Affine coupling (Dinh et al. 2017, arXiv 1605.08803) with Glow's bounded scale, and the step made with it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nfkd.flows.bijections import NormedMixing
+from nfkd.flows.flow import Layer
+from nfkd.flows.networks import CouplingNetwork
+
+_SHIFT_OF_SCALE = 2.0  # sigmoid(2) = 0.88: near the identity at the start, never above one
+
+
+class AffineCoupling(Layer):
+    """The first part passes and scales and shifts the second: y₂ = (x₂ + t)·sigmoid(s + 2), (s, t) from x₁.
+
+    Parameters
+    ----------
+    channels
+        All of them; the first half (rounded down) passes.
+    network
+        From the first part to two outputs a channel of the second: even ones shift, odd ones scale.
+    """
+
+    def __init__(self, channels: int, network: CouplingNetwork) -> None:
+        super().__init__()
+        self._sizes = [channels // 2, channels - channels // 2]
+        self.network = network
+
+    def _shift_and_scale(self, passes: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self.network(passes)
+        return outputs[:, 0::2], outputs[:, 1::2] + _SHIFT_OF_SCALE
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the coupled channels and the log-determinant."""
+        passes, changes = x.split(self._sizes, dim=1)
+        shift, raw = self._shift_and_scale(passes)
+        changed = (changes + shift) * torch.sigmoid(raw)
+        return torch.cat([passes, changed], dim=1), functional.logsigmoid(raw).flatten(1).sum(1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return the channels before the coupling."""
+        passes, changed = y.split(self._sizes, dim=1)
+        shift, raw = self._shift_and_scale(passes)
+        return torch.cat([passes, changed * (1 + (-raw).exp()) - shift], dim=1)
+
+    def initialize(self, x: Tensor) -> Tensor:
+        """Initialise the network's norms from the first batch."""
+        self.network.initialize(x.split(self._sizes, dim=1)[0])
+        return self(x)[0]
+
+
+class GlowStep(Layer):
+    """A step of flow: ActNorm and invertible 1×1 convolution (folded into one), then affine coupling.
+
+    Parameters
+    ----------
+    channels
+        Channels or features.
+    network
+        Of the coupling.
+    generator
+        For the random rotation.
+    """
+
+    def __init__(self, channels: int, network: CouplingNetwork, generator: torch.Generator | None) -> None:
+        super().__init__()
+        self.mixing = NormedMixing(channels, generator)
+        self.coupling = AffineCoupling(channels, network)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what comes out of the step and the log-determinant."""
+        x, mixed = self.mixing(x)
+        x, coupled = self.coupling(x)
+        return x, mixed + coupled
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return what went into the step."""
+        return self.mixing.inverse(self.coupling.inverse(y))
+
+    def initialize(self, x: Tensor) -> Tensor:
+        """Initialise from the first batch."""
+        return self.coupling.initialize(self.mixing.initialize(x))

@@ -1,0 +1,294 @@
+"""A flow: a list of named layers between data and Gaussian noise, with latents that leave on the way."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from nfkd.protocol.requests import LayerInfo
+
+_LOG_TWO_PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Where a flow takes its data.
+
+    Attributes
+    ----------
+    parts
+        Every split-off latent in the order of the splits, then the last; each (B, …).
+    log_det
+        Log-determinant of the data-to-latents Jacobian, (B,) nats.
+    """
+
+    parts: tuple[Tensor, ...]
+    log_det: Tensor
+
+    def flat(self) -> Tensor:
+        """Return all latents of each example side by side, (B, D)."""
+        return torch.cat([part.flatten(1) for part in self.parts], dim=1)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass from data to latents.
+
+    Attributes
+    ----------
+    log_prob
+        (B,) nats.
+    latents
+        Where the data went.
+    trace
+        The tensor after each layer and the log-determinant so far, by the layer's name, in order; empty unless asked.
+    """
+
+    log_prob: Tensor
+    latents: Latents
+    trace: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+class Layer(nn.Module, ABC):
+    """A bijection of a whole batch."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the image of x and the log-determinant, (B,) nats."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return what `forward` maps to y."""
+
+    def initialize(self, x: Tensor) -> Tensor:
+        """Initialise from the first batch where the layer depends on data; return the image of x."""
+        return self(x)[0]
+
+
+class Split(nn.Module, ABC):
+    """Half of the dimensions leaves; its prior is a Gaussian whose parameters depend on the half that stays."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the half that stays and the half that leaves."""
+
+    @abstractmethod
+    def prior(self, stays: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation of the half that leaves."""
+
+    @abstractmethod
+    def inverse(self, stays: Tensor, left: Tensor) -> Tensor:
+        """Put both halves together."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A layer in its place: its name, its name in words, what it is, and the shape of what comes out."""
+
+    name: str
+    words: str
+    kind: str
+    shape: tuple[int, ...]
+
+
+class Flow(nn.Module):
+    """A normalizing flow.
+
+    Parameters
+    ----------
+    event_shape
+        Shape of one example.
+    entries
+        The layers' names and shapes, in order from data to latents.
+    layers
+        The layers themselves.
+
+    Notes
+    -----
+    The last latent's prior is standard normal. ActNorm layers take their first values from the first batch:
+    `initialize` does that once, and the flow keeps a flag of it in its state.
+    """
+
+    _initialized: Tensor
+
+    def __init__(
+        self, event_shape: Sequence[int], entries: Sequence[Entry], layers: Sequence[Layer | Split]
+    ) -> None:
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+        self._entries = list(entries)
+        self.layers = nn.ModuleList(layers)
+        self.register_buffer("_initialized", torch.tensor(0, dtype=torch.uint8))
+        self._ready: bool | None = None  # read from the buffer once: a look at every step would wait for the device
+
+    @property
+    def latent_shapes(self) -> list[tuple[int, ...]]:
+        """Shape of each latent of one example: the split-off ones, then the last."""
+        shapes = [entry.shape for entry in self._entries if entry.kind == "split"]
+        return [*shapes, self._entries[-1].shape]
+
+    @property
+    def initialized(self) -> bool:
+        """Whether the data-dependent initialisation has been done."""
+        if self._ready is None:
+            self._ready = bool(self._initialized)
+        return self._ready
+
+    def _load_from_state_dict(self, *arguments: object, **named: object) -> None:
+        self._ready = None
+        super()._load_from_state_dict(*arguments, **named)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Initialise every ActNorm from a batch; does nothing the second time.
+
+        Parameters
+        ----------
+        x
+            (B, *event_shape), the first batch.
+        """
+        if self.initialized:
+            return
+        for layer in self.layers:
+            x = layer(x)[0] if isinstance(layer, Split) else layer.initialize(x)  # type: ignore[union-attr, operator]
+        self._initialized.fill_(1)
+        self._ready = True
+
+    def forward(self, x: Tensor, context: Tensor | None = None, *, trace: bool = False) -> Pass:
+        """Take data to latents in one pass.
+
+        Parameters
+        ----------
+        x
+            (B, *event_shape).
+        context
+            For conditional flows; none of the present architectures takes one.
+        trace
+            Whether to keep what comes out of each layer.
+
+        Raises
+        ------
+        ValueError
+            When x has another shape, or a context is given to a flow without one.
+        """
+        self._check(x, context)
+        log_prob = log_det = x.new_zeros(len(x))
+        parts: list[Tensor] = []
+        kept: dict[str, tuple[Tensor, Tensor]] = {}
+        for entry, layer in zip(self._entries, self.layers, strict=True):
+            if isinstance(layer, Split):
+                x, left = layer(x)
+                log_prob = log_prob + _normal(left, *layer.prior(x))
+                parts.append(left)
+            else:
+                x, change = layer(x)
+                log_det = log_det + change
+            if trace:
+                kept[entry.name] = (x, log_det)
+        log_prob = log_prob + _standard_normal(x) + log_det
+        return Pass(log_prob, Latents((*parts, x), log_det), kept)
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the log-density of each example, (B,) nats; arguments and errors as `forward`."""
+        return self(x, context).log_prob
+
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Latents:
+        """Return the latents of each example; arguments and errors as `forward`."""
+        return self(x, context).latents
+
+    def trace(self, x: Tensor, context: Tensor | None = None) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return ``{layer: (tensor after it, log-determinant so far)}`` in order; arguments as `forward`."""
+        return self(x, context, trace=True).trace
+
+    def decode(self, latents: Latents, context: Tensor | None = None) -> Tensor:
+        """Return the examples of some latents, (B, *event_shape): the exact inverse of `encode`."""
+        del context
+        *left, x = latents.parts
+        for layer in reversed(self.layers):
+            x = layer.inverse(x, left.pop()) if isinstance(layer, Split) else layer.inverse(x)  # type: ignore[operator]
+        return x
+
+    def draw_noise(self, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
+        """Return standard normal noise for every latent, drawn on the CPU, on the flow's device and in its dtype."""
+        like = next(self.parameters())
+        noise = [torch.randn(n, *shape, generator=generator) for shape in self.latent_shapes]
+        return [part.to(like) for part in noise]
+
+    def synthesize(self, noise: Sequence[Tensor], temperature: float = 1.0) -> Tensor:
+        """Return the samples of a noise; gradients flow through.
+
+        Parameters
+        ----------
+        noise
+            Standardised ε for every latent, as `draw_noise` returns it: the latents are z = μ(h) + τσ(h)ε.
+        temperature
+            τ.
+        """
+        *left, last = noise
+        x = temperature * last
+        for layer in reversed(self.layers):
+            if isinstance(layer, Split):
+                mean, log_scale = layer.prior(x)
+                x = layer.inverse(x, mean + temperature * log_scale.exp() * left.pop())
+            else:
+                x = layer.inverse(x)  # type: ignore[operator]
+        return x
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+        context: Tensor | None = None,
+    ) -> Tensor:
+        """Return n samples, (n, *event_shape).
+
+        Parameters
+        ----------
+        n
+            How many.
+        temperature
+            Scale of the noise.
+        generator
+            On the CPU; torch's own where left out.
+        context
+            For conditional flows.
+        """
+        del context
+        return self.synthesize(self.draw_noise(n, generator), temperature)
+
+    def layer_info(self) -> list[LayerInfo]:
+        """Return every layer's name, kind, output shape and number of parameters."""
+        return [
+            LayerInfo(
+                name=entry.name,
+                words=entry.words,
+                kind=entry.kind,
+                shape=list(entry.shape),
+                parameters=sum(parameter.numel() for parameter in layer.parameters()),
+            )
+            for entry, layer in zip(self._entries, self.layers, strict=True)
+        ]
+
+    def _check(self, x: Tensor, context: Tensor | None) -> None:
+        if tuple(x.shape[1:]) != self.event_shape:
+            msg = f"x has shape {tuple(x.shape)}; this flow takes (B, {', '.join(map(str, self.event_shape))})"
+            raise ValueError(msg)
+        if context is not None:
+            msg = "this flow is not conditional: it takes no context"
+            raise ValueError(msg)
+
+
+def _normal(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    standard = (z - mean) * (-log_scale).exp()
+    return _standard_normal(standard) - log_scale.flatten(1).sum(1)
+
+
+def _standard_normal(z: Tensor) -> Tensor:
+    return -0.5 * (z.square() + _LOG_TWO_PI).flatten(1).sum(1)

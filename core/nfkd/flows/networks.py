@@ -1,0 +1,114 @@
+"""The networks inside couplings, with Glow's zero-initialised last layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_WEIGHT_SCALE = 0.05  # Glow's initialisation of hidden convolutions
+_LOG_SCALE_FACTOR = 3.0
+
+
+def _normalise(x: Tensor, bias: nn.Parameter, log_scale: nn.Parameter) -> None:
+    """Set bias and log-scale so that (x + bias)·exp(log_scale) has mean 0 and deviation 1 in every channel."""
+    dimensions = [0, *range(2, x.dim())]
+    mean = x.mean(dimensions)
+    deviation = x.var(dimensions, unbiased=False).sqrt()
+    bias.copy_(-mean)
+    log_scale.copy_(-(deviation + 1e-6).log())
+
+
+class Norm(nn.Module):
+    """ActNorm inside a network: (x + b)·exp(s) a channel, folded into the layer before it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Take the first values from x, (B, channels, …)."""
+        _normalise(x, self.bias, self.log_scale)
+
+    def fold(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the linear or convolutional layer that has this norm behind it."""
+        scale = self.log_scale.exp()
+        return weight * scale.view(-1, *[1] * (weight.dim() - 1)), self.bias * scale
+
+
+def _hidden_weight(shape: tuple[int, ...], generator: torch.Generator | None) -> nn.Parameter:
+    return nn.Parameter(_WEIGHT_SCALE * torch.randn(shape, generator=generator))
+
+
+class ZeroLast(nn.Module):
+    """A last layer that begins at zero, with a learned scale exp(3s) on every output (Glow's Conv2dZeros)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int | None) -> None:
+        super().__init__()
+        spatial = () if kernel is None else (kernel, kernel)
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs, *spatial))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.log_scale = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, h: Tensor) -> Tensor:
+        scale = (_LOG_SCALE_FACTOR * self.log_scale).exp()
+        weight = self.weight * scale.view(-1, *[1] * (self.weight.dim() - 1))
+        return _apply(h, weight, self.bias * scale)
+
+
+def _apply(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if weight.dim() == 2:
+        return functional.linear(x, weight, bias)
+    return functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+
+
+class CouplingNetwork(nn.Module):
+    """Hidden layers with norm and ReLU, then a last layer that begins at zero.
+
+    Parameters
+    ----------
+    inputs, hidden, outputs
+        Channels or features.
+    kernels
+        Kernel size of each hidden convolution; None stands for a linear layer.
+    last_kernel
+        Of the last layer.
+    generator
+        For the first weights, on the CPU.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        *,
+        kernels: tuple[int | None, ...],
+        last_kernel: int | None,
+        generator: torch.Generator | None,
+    ) -> None:
+        super().__init__()
+        widths = [inputs, *[hidden] * len(kernels)]
+        shapes = [
+            (hidden, width) if kernel is None else (hidden, width, kernel, kernel)
+            for width, kernel in zip(widths, kernels, strict=False)
+        ]
+        self.weights = nn.ParameterList([_hidden_weight(shape, generator) for shape in shapes])
+        self.norms = nn.ModuleList([Norm(hidden) for _ in kernels])
+        self.last = ZeroLast(hidden, outputs, last_kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs, (B, outputs, …)."""
+        for weight, norm in zip(self.weights, self.norms, strict=True):
+            x = functional.relu(_apply(x, *norm.fold(weight)))  # type: ignore[operator]
+        return self.last(x)
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Take the norms' first values from x."""
+        for weight, norm in zip(self.weights, self.norms, strict=True):
+            plain = _apply(x, weight, x.new_zeros(len(weight)))
+            norm.initialize(plain)  # type: ignore[operator]
+            x = functional.relu(_apply(x, *norm.fold(weight)))  # type: ignore[operator]
