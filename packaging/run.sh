@@ -8,8 +8,11 @@ if [ "$(uname)" = Darwin ] || [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; then
 fi
 
 echo "There is no display: training the digits experiment here. With one, this command opens the studio."
-.venv/bin/nfkd run digits --out runs
-# shellcheck disable=SC2012  # the newest of the runs, whose names the program makes
-run="$(ls -td runs/*/ | head -n 1)"
-.venv/bin/nfkd export "${run%/}" --figures
-echo "The run is in ${run%/}: run.h5 with every curve and picture, and the figures as PNG files."
+run=runs/digits
+for ((number = 2; ; number++)); do
+    [ -e "$run" ] || break
+    run="runs/digits-$number"
+done
+.venv/bin/nfkd run digits --out "$run"
+.venv/bin/nfkd export "$run" --figures
+echo "Every curve and picture is in $run/run.h5, the figures are in $run/figures; \`.venv/bin/nfkd show $run\` prints the table."

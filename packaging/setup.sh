@@ -45,61 +45,6 @@ ready() { # whether the stamp of any of the given set-ups is that of today's fil
 if [ "$what" = gui ] && ready gui dev; then exit 0; fi
 if [ "$what" = dev ] && ready dev; then exit 0; fi
 
-# --- the system's packages (Debian and its kin) ----------------------------------------------------------------------
-
-# What Qt's wheels expect of the system, by the library's name and Debian's package.
-readonly libraries='
-libEGL.so.1:libegl1                             libGL.so.1:libgl1
-libfontconfig.so.1:libfontconfig1               libdbus-1.so.3:libdbus-1-3
-libglib-2.0.so.0:libglib2.0-0                   libxkbcommon.so.0:libxkbcommon0
-libxkbcommon-x11.so.0:libxkbcommon-x11-0        libX11-xcb.so.1:libx11-xcb1
-libxcb-cursor.so.0:libxcb-cursor0               libxcb-icccm.so.4:libxcb-icccm4
-libxcb-image.so.0:libxcb-image0                 libxcb-keysyms.so.1:libxcb-keysyms1
-libxcb-randr.so.0:libxcb-randr0                 libxcb-render-util.so.0:libxcb-render-util0
-libxcb-shape.so.0:libxcb-shape0                 libxcb-shm.so.0:libxcb-shm0
-libxcb-sync.so.1:libxcb-sync1                   libxcb-xfixes.so.0:libxcb-xfixes0
-libxcb-xinerama.so.0:libxcb-xinerama0           libxcb-xkb.so.1:libxcb-xkb1
-libwayland-client.so.0:libwayland-client0       libwayland-cursor.so.0:libwayland-cursor0
-libwayland-egl.so.1:libwayland-egl1
-'
-
-missing_packages() {
-    local known pair
-    known="$(/sbin/ldconfig -p 2>/dev/null || ldconfig -p)"
-    for pair in $libraries; do
-        grep -qF "${pair%%:*} " <<<"$known" || echo "${pair##*:}"
-    done
-    ls /usr/share/fonts/*/* >/dev/null 2>&1 || echo fonts-dejavu-core
-    if [ "$what" = dev ] && ! command -v Xvfb >/dev/null; then echo xvfb; fi
-}
-
-install_packages() { # of Debian, by root or by sudo without a password; else says the line
-    local -a apt=(apt-get)
-    [ $# -gt 0 ] || return 0
-    if ! command -v apt-get >/dev/null; then
-        say "this system is not Debian: please install its counterparts of: $*"
-        return 1
-    fi
-    if [ "$(id -u)" != 0 ]; then
-        if ! sudo -n true 2>/dev/null; then
-            say "please run this line, then try again:" "    sudo apt-get install --no-install-recommends $*"
-            return 1
-        fi
-        apt=(sudo -n env DEBIAN_FRONTEND=noninteractive apt-get)
-    fi
-    say "installing $*"
-    export DEBIAN_FRONTEND=noninteractive
-    if ! "${apt[@]}" install -y -qq --no-install-recommends "$@" </dev/null >/dev/null 2>&1; then
-        "${apt[@]}" update -qq </dev/null
-        "${apt[@]}" install -y -qq --no-install-recommends "$@" </dev/null
-    fi
-}
-
-if [ "$(uname)" = Linux ]; then
-    # shellcheck disable=SC2046  # names of packages hold no blanks
-    install_packages $(missing_packages) || fail "Qt's system libraries are missing"
-fi
-
 # --- Python ----------------------------------------------------------------------------------------------------------
 
 recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
@@ -120,9 +65,57 @@ find_python() { # the first that is new enough, and rather one that can make an 
 
 python="$(find_python)"
 [ -n "$python" ] || fail "Python 3.11 or newer was not found; name it with NFKD_PYTHON=/path/to/python3"
-if ! able "$python"; then
-    package="python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
-    install_packages "$package" && able "$python" || fail "$python cannot make an environment: it needs $package"
+
+# --- the system's packages (Debian and its kin) ----------------------------------------------------------------------
+
+# What Qt's wheels expect of the system, by the library's name and Debian's package.
+readonly libraries='
+libEGL.so.1:libegl1                             libGL.so.1:libgl1
+libfontconfig.so.1:libfontconfig1               libdbus-1.so.3:libdbus-1-3
+libglib-2.0.so.0:libglib2.0-0                   libxkbcommon.so.0:libxkbcommon0
+libxkbcommon-x11.so.0:libxkbcommon-x11-0        libX11-xcb.so.1:libx11-xcb1
+libxcb-cursor.so.0:libxcb-cursor0               libxcb-icccm.so.4:libxcb-icccm4
+libxcb-image.so.0:libxcb-image0                 libxcb-keysyms.so.1:libxcb-keysyms1
+libxcb-randr.so.0:libxcb-randr0                 libxcb-render-util.so.0:libxcb-render-util0
+libxcb-shape.so.0:libxcb-shape0                 libxcb-shm.so.0:libxcb-shm0
+libxcb-sync.so.1:libxcb-sync1                   libxcb-xfixes.so.0:libxcb-xfixes0
+libxcb-xinerama.so.0:libxcb-xinerama0           libxcb-xkb.so.1:libxcb-xkb1
+libwayland-client.so.0:libwayland-client0       libwayland-cursor.so.0:libwayland-cursor0
+libwayland-egl.so.1:libwayland-egl1
+'
+
+missing_packages() {
+    local known pair
+    able "$python" || "$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'
+    [ "$(uname)" = Linux ] || return 0
+    known="$(/sbin/ldconfig -p 2>/dev/null || ldconfig -p)"
+    for pair in $libraries; do
+        grep -qF "${pair%%:*} " <<<"$known" || echo "${pair##*:}"
+    done
+    ls /usr/share/fonts/*/* >/dev/null 2>&1 || echo fonts-dejavu-core
+    if [ "$what" = dev ] && ! command -v Xvfb >/dev/null; then echo xvfb; fi
+}
+
+install_packages() { # by root, or by sudo where it asks for no password
+    local -a apt=(env DEBIAN_FRONTEND=noninteractive apt-get)
+    [ "$(id -u)" = 0 ] || apt=(sudo -n "${apt[@]}")
+    command -v apt-get >/dev/null || return 1
+    "${apt[@]}" --version >/dev/null 2>&1 || return 1
+    say "installing $*"
+    "${apt[@]}" install -y -qq --no-install-recommends "$@" </dev/null >/dev/null 2>&1 && return
+    "${apt[@]}" update -qq </dev/null && "${apt[@]}" install -y -qq --no-install-recommends "$@" </dev/null
+}
+
+complete=yes
+# shellcheck disable=SC2046  # names of packages hold no blanks
+set -- $(missing_packages)
+if [ $# -gt 0 ] && ! install_packages "$@"; then
+    complete=no
+    say 'the system lacks some packages; this line installs them (elsewhere than on Debian, their counterparts):'
+    echo "    sudo apt-get install --no-install-recommends $*"
+    able "$python" || fail "$python cannot make an environment without them"
+    [ "$what" = gui ] || fail 'the tests need them'
+    say 'going on: training in the terminal needs none of them, the studio does'
 fi
 
 # --- the environment -------------------------------------------------------------------------------------------------
@@ -132,12 +125,14 @@ if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     "$python" -m venv --clear "$venv"
 fi
 
-pip() { "$venv/bin/python" -m pip "$@" --quiet --no-input --disable-pip-version-check --constraint packaging/constraints.txt; }
+pip() { # says only what goes wrong
+    "$venv/bin/python" -m pip "$@" -qq --no-input --disable-pip-version-check --constraint packaging/constraints.txt
+}
 
 say "installing torch and what it needs (once; this can take minutes)"
 pip install ${NFKD_TORCH_INDEX:+--extra-index-url "$NFKD_TORCH_INDEX"} torch==2.13.0 hatchling editables
 say "installing NFKD [$extras]"
 pip install --no-build-isolation --editable ".[$extras]"
 
-fingerprint >"$venv/.nfkd-$what"
+if [ $complete = yes ]; then fingerprint >"$venv/.nfkd-$what"; fi
 say "ready"
