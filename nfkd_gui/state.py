@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import tomlkit
 from PySide6.QtCore import QObject, Signal
 
 from nfkd.config import ExperimentConfig
@@ -45,6 +46,7 @@ from nfkd.protocol.requests import (
 from nfkd.protocol.view import RunView
 from nfkd_gui.engine_client import CLIENTS, EngineClient, EngineError, EngineLost, OnEvent, OnLost
 from nfkd_gui.experiment import Experiment
+from nfkd_gui.mailbox import Mailbox, OnError, OnReply
 from nfkd_gui.preferences import Preferences, save_preferences
 
 LIVE = frozenset({"queued", "running", "paused"})
@@ -53,9 +55,6 @@ RESUMABLE = frozenset({"interrupted", "stopped", "failed"})
 """States of a run that can go on from its checkpoint."""
 
 ClientFactory = Callable[[OnEvent, OnLost], EngineClient]
-OnReply = Callable[[Reply], None]
-OnError = Callable[[ErrorInfo], None]
-_Waiting = tuple[Request, OnReply, OnError]
 
 
 @dataclass(frozen=True)
@@ -117,9 +116,10 @@ class Studio(QObject):
         self._factory = client_factory
         self._client: EngineClient | None = None
         self._starting: asyncio.Future[None] | None = None
-        self._waiting: dict[str, _Waiting | None] = {}
+        self._mailbox = Mailbox(self._send)
         self._follow_seed = True
         self._opening = ""
+        self._adopt = False
         self.engine = EngineState("starting")
         self.rows: dict[str, RunRow] = {}
         self.unreadable: list[str] = []
@@ -166,7 +166,7 @@ class Studio(QObject):
         self._set_engine(EngineState("ready", status))
         self.list_runs()
         self.experiment.describe()
-        shown = status.active or (self.view.row.run if self.view is not None else "")
+        shown = self._opening or status.active
         if shown:
             self.open_run(shown)
 
@@ -181,7 +181,7 @@ class Studio(QObject):
 
     async def _disconnect(self) -> None:
         client, self._client = self._client, None
-        self._waiting.clear()
+        self._mailbox.forget()
         if client is not None:
             await client.close()
 
@@ -196,45 +196,15 @@ class Studio(QObject):
     # --- requests -----------------------------------------------------------------------------------------------
 
     def ask(self, request: Request, on_reply: OnReply, on_error: OnError, *, key: str = "") -> None:
-        """Ask the engine; one of the two is called later.
+        """Ask the engine; one of the two is called later. `key` is as in `Mailbox.ask`."""
+        self._mailbox.ask(request, on_reply, on_error, key=key)
 
-        Parameters
-        ----------
-        key
-            Of the requests with the same key only one is under way; of those that come meanwhile the newest is
-            asked next and the others are forgotten. A reply that is about another run than the newest asks for is
-            dropped.
-        """
-        if key and key in self._waiting:
-            self._waiting[key] = (request, on_reply, on_error)
-            return
-        if key:
-            self._waiting[key] = None
-        self._send(request, on_reply, on_error, key)
-
-    def _send(self, request: Request, on_reply: OnReply, on_error: OnError, key: str) -> None:
-        subject = getattr(request, "run", "")
-
-        def answered(reply: Reply) -> None:
-            if self._next(key, subject):
-                on_reply(reply)
-
-        def failed(error: EngineError) -> None:
-            if self._next(key, subject):
-                on_error(error.error)
-
+    def _send(self, request: Request, on_reply: OnReply, on_error: Callable[[EngineError], None]) -> None:
         if self._client is None:
-            asyncio.get_running_loop().call_soon(failed, EngineLost(self.engine.error or _NOT_READY))
+            lost = EngineLost(self.engine.error or _NOT_READY)
+            asyncio.get_running_loop().call_soon(on_error, lost)
         else:
-            self._client.send(request, answered, failed)
-
-    def _next(self, key: str, subject: str) -> bool:
-        """Send what waits under `key`; return whether the reply that has just come is still wanted."""
-        waiting = self._waiting.pop(key, None)
-        if waiting is None:
-            return True
-        self.ask(*waiting, key=key)
-        return getattr(waiting[0], "run", "") == subject
+            self._client.send(request, on_reply, on_error)
 
     def _command(self, request: Request) -> None:
         """Ask for something that is done or fails with a dialog."""
@@ -255,6 +225,7 @@ class Studio(QObject):
 
     def run(self, text: str) -> None:
         """Start or queue an experiment and show it."""
+        self._adopt = False
         self.ask(Run(config=text, folder=self.preferences.runs_folder), self._accepted, self.failed.emit)
 
     def start_preset(self, name: str) -> None:
@@ -273,9 +244,10 @@ class Studio(QObject):
             self.open_run(reply.run)
 
     def open_run(self, run: str) -> None:
-        """Show a run: a snapshot, then deltas."""
+        """Show a run: a snapshot, then deltas. Before the engine is there, it is shown once it is."""
         self._opening = run
-        self.ask(OpenRun(run=run), self._opened, self.failed.emit, key="open")
+        if self.engine.phase != "starting":
+            self.ask(OpenRun(run=run), self._opened, self.failed.emit, key="open")
 
     def _opened(self, reply: Reply) -> None:
         if not isinstance(reply, Snapshot) or reply.row.run != self._opening:
@@ -288,8 +260,15 @@ class Studio(QObject):
         self._follow_seed = self._follow_seed or not again
         if self._follow_seed or self.seed not in self.view.seeds:
             self.seed = self._natural_seed()
+        adopt, self._adopt = self._adopt, False
+        if adopt and not self.experiment.dirty:
+            self.experiment.replace(tomlkit.parse(reply.config).unwrap())
         self.rows_changed.emit()
         self.view_changed.emit()
+
+    def adopt_next_run(self) -> None:
+        """Put the experiment of the next run that is shown into the form, unless it has been changed by then."""
+        self._adopt = True
 
     def close_run(self) -> None:
         """Show no run."""

@@ -1,0 +1,140 @@
+"""``nfkd-gui``: opens the studio."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nfkd import __version__
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+    from nfkd_gui.main_window import MainWindow
+
+_DEFAULT = "digits"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Open the studio and return the exit code: 0, or 2 where the command line was refused or there is no display."""
+    options = _parser().parse_args(argv)
+    fault = _target_fault(options.target) or _display_fault()
+    if fault:
+        sys.stderr.write(f"nfkd-gui: {fault}\n")
+        return 2
+    return _open_studio(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nfkd-gui", description="Open the studio.")
+    parser.add_argument(
+        "target", nargs="?", default="", help="an experiment file, a run's directory, or a preset's name"
+    )
+    parser.add_argument(
+        "--runs", metavar="DIR", default="", help="the folder of the runs, for this window and the next"
+    )
+    parser.add_argument("--version", action="version", version=f"NFKD {__version__}")
+    return parser
+
+
+def _target_fault(target: str) -> str:
+    from nfkd.config import preset_names
+
+    if not target or Path(target).exists() or target in preset_names():
+        return ""
+    return f"{target}: no such experiment file, run or preset ({', '.join(preset_names())})"
+
+
+def _display_fault() -> str:
+    """Say what is missing: without a display Qt would abort."""
+    known = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    if sys.platform != "linux" or any(os.environ.get(name) for name in known):
+        return ""
+    return "there is no display; `nfkd run digits --out runs` runs the same experiment in a terminal"
+
+
+def _open_studio(options: argparse.Namespace) -> int:
+    from PySide6.QtWidgets import QApplication
+    from qasync import QEventLoop
+
+    app = QApplication(sys.argv[:1])
+    app.setApplicationName("nfkd")
+    app.setApplicationDisplayName("NFKD")
+    app.setDesktopFileName("nfkd")
+    app.setQuitOnLastWindowClosed(False)  # the end is ours: the engine is let go first
+    loop = QEventLoop(app)
+    with loop:
+        loop.run_until_complete(_live(app, options))
+    return 0
+
+
+async def _live(app: QApplication, options: argparse.Namespace) -> None:
+    """Show the window, connect, and end in order: window, connection, loop."""
+    window = make_window(app, options.target, options.runs)
+    _catch_everything(window)
+    over = asyncio.Event()
+    window.closed.connect(over.set)
+    window.show()
+    asyncio.get_running_loop().call_soon(window.studio.start)
+    await over.wait()
+    await window.studio.close()
+    window.deleteLater()
+
+
+def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWindow:
+    """Return the studio's window, not shown yet, with the experiment, preset or run that was asked for."""
+    from nfkd.config import preset_names
+    from nfkd_gui.main_window import MainWindow
+    from nfkd_gui.preferences import load_preferences, preferences_path
+    from nfkd_gui.state import Studio
+    from nfkd_gui.theme import apply_theme
+
+    preferences = load_preferences(preferences_path())
+    studio = Studio(preferences, preferences_path())
+    if runs:
+        studio.prefer(runs_folder=str(Path(runs).resolve()))
+    apply_theme(app, preferences.theme)
+    window = MainWindow(studio)
+    path = Path(target)
+    if target and path.is_dir() and target not in preset_names():
+        studio.open_run(str(path.resolve()))
+        target = ""
+    window.files.open(target or _DEFAULT)
+    if not target:
+        studio.adopt_next_run()
+    return window
+
+
+def _catch_everything(window: MainWindow) -> None:
+    """Show what nobody expected as an error, and go on."""
+    from nfkd.protocol.events import ErrorInfo
+
+    def show(error: BaseException) -> None:
+        text = "".join(traceback.format_exception(error))
+        sys.stderr.write(text)
+        title = "Something in the window went wrong"
+        action = "The engine and its runs are not touched by it. The details help in a report."
+        cause = f"{type(error).__name__}: {error}"
+        window.show_error(ErrorInfo(title=title, cause=cause, action=action, traceback=text))
+
+    def from_loop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, BaseException):
+            show(error)
+        else:
+            sys.stderr.write(f"{context.get('message', '')}\n")
+
+    sys.excepthook = lambda _kind, error, _trace: show(error)
+    asyncio.get_running_loop().set_exception_handler(from_loop)
+    signal.signal(signal.SIGINT, lambda *_: window.close())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

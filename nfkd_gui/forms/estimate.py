@@ -1,0 +1,94 @@
+"""What the experiment would be, in the engine's figures: sizes, ratio, matching, data."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
+
+from nfkd.protocol.requests import Description, FlowDescription
+from nfkd_gui.widgets.labels import Tone, ToneLabel, WrappedLabel
+from nfkd_gui.widgets.numbers import bytes_words, count_words
+
+_ROWS = ("Parameters", "Multiply-adds", "Memory")
+_PAIRS_SHOWN = 3
+
+
+class EstimateBox(QFrame):
+    """Beside the form: the teacher's and the student's sizes, their ratio, and the matching in words."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("estimate")
+        self._status = WrappedLabel(parent=self)
+        self._status.setObjectName("estimate.status")
+        self._cells: dict[tuple[int, int], QLabel] = {}
+        self._matching = WrappedLabel(parent=self)
+        self._matching.setObjectName("estimate.matching")
+        self._data = WrappedLabel(parent=self)
+        self._data.setObjectName("estimate.data")
+        grid = QGridLayout(self)
+        grid.setContentsMargins(12, 8, 12, 8)
+        grid.setHorizontalSpacing(12)
+        grid.setVerticalSpacing(2)
+        grid.setColumnStretch(0, 1)
+        for column, head in enumerate(("Teacher", "Student", "Ratio"), start=1):
+            label = ToneLabel(head, parent=self)
+            label.setAlignment(Qt.AlignmentFlag.AlignRight)
+            grid.addWidget(label, 0, column)
+        for row, head in enumerate(_ROWS, start=1):
+            grid.addWidget(ToneLabel(head, parent=self), row, 0)
+            for column in (1, 2, 3):
+                cell = QLabel(self)
+                cell.setAlignment(Qt.AlignmentFlag.AlignRight)
+                grid.addWidget(cell, row, column)
+                self._cells[row, column] = cell
+        for row, label in enumerate((self._matching, self._data, self._status), start=len(_ROWS) + 1):
+            grid.addWidget(label, row, 0, 1, 4)
+        self.show_description(None)
+
+    def show_description(self, description: Description | None) -> None:
+        """Show the engine's answer; None while there is none."""
+        teacher = description.teacher if description else None
+        student = description.student if description else None
+        for column, flow in ((1, teacher), (2, student)):
+            for row, words in enumerate(_figures(flow), start=1):
+                self._cells[row, column].setText(words)
+        for row, name in enumerate(("parameters", "multiply_adds", "memory"), start=1):
+            self._cells[row, 3].setText(_ratio(teacher, student, name))
+        self._matching.setText(_pairs(description))
+        self._matching.setToolTip("\n".join(pair.words for pair in description.pairs) if description else "")
+        self._data.setText(_where(description) if description else "")
+
+    def show_status(self, words: str, tone: Tone = "muted") -> None:
+        """Say whether the experiment may run, and if not, why not."""
+        self._status.set_tone(tone)
+        self._status.setText(words)
+
+
+def _figures(flow: FlowDescription | None) -> tuple[str, str, str]:
+    if flow is None:
+        return ("–", "–", "–")
+    return count_words(flow.parameters), count_words(flow.multiply_adds), bytes_words(flow.memory)
+
+
+def _ratio(teacher: FlowDescription | None, student: FlowDescription | None, name: str) -> str:
+    if teacher is None or student is None or not getattr(student, name):
+        return "–"
+    ratio = getattr(teacher, name) / getattr(student, name)
+    return f"{ratio:.1f} : 1" if math.isfinite(ratio) else "–"
+
+
+def _pairs(description: Description | None) -> str:
+    if description is None or not description.pairs:
+        return ""
+    words = [pair.words for pair in description.pairs]
+    shown = "; ".join(words[:_PAIRS_SHOWN])
+    more = f"; and {len(words) - _PAIRS_SHOWN} more" if len(words) > _PAIRS_SHOWN else ""
+    return f"Matching: {shown}{more}"
+
+
+def _where(description: Description) -> str:
+    available = f", {bytes_words(description.memory_available)} free" if description.memory_available else ""
+    return f"{description.data} · {description.device}{available}"

@@ -1,0 +1,175 @@
+"""The experiment form: every field of the configuration, its faults at the fields, the engine's estimate below."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QUndoStack
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from nfkd.config import ExperimentConfig
+from nfkd_gui.experiment import Experiment
+from nfkd_gui.forms.estimate import EstimateBox
+from nfkd_gui.forms.fields import Field, Section, Value, describe_model
+from nfkd_gui.forms.rows import Faults, Group, Leftovers
+from nfkd_gui.forms.sections import SectionBox, form_grid
+from nfkd_gui.forms.undo import Edit
+from nfkd_gui.widgets.labels import WrappedLabel
+
+_FOLDED = frozenset({"seeds", "compute", "monitor"})
+_ROOT = Section(name="", path="", title="", help="", advanced=False, fields=())
+
+
+class ExperimentForm(QWidget):
+    """Edits an `Experiment`; made from the configuration's own description of itself."""
+
+    def __init__(self, experiment: Experiment, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._experiment = experiment
+        self._leftovers: Leftovers = {}
+        self._before: dict[str, Any] = {}
+        self.undo_stack = QUndoStack(self)
+        self.estimate = EstimateBox(self)
+        self._head, self._sections = self._make_parts(describe_model(ExperimentConfig))
+        self._unplaced = _Unplaced(self)
+        self._unplaced.remove.clicked.connect(self._remove_leftovers)
+        self._lay_out()
+        experiment.replaced.connect(self._refill)
+        experiment.checked.connect(self._show_check)
+        self._refill()
+        self._show_check()
+
+    def _make_parts(self, fields: tuple[Field, ...]) -> tuple[Group, list[SectionBox]]:
+        self._top = QWidget(self)
+        leaves = tuple(field for field in fields if isinstance(field, Value))
+        head = Group(_ROOT, leaves, form_grid(self._top), self._edited)
+        boxes = [
+            SectionBox(field, self._edited, folded=field.name in _FOLDED)
+            for field in fields
+            if not isinstance(field, Value)
+        ]
+        return head, boxes
+
+    def _lay_out(self) -> None:
+        content = QWidget(self)
+        column = QVBoxLayout(content)
+        column.setContentsMargins(0, 8, 0, 8)
+        column.setSpacing(4)
+        column.addWidget(self._unplaced)
+        column.addWidget(self._top)
+        for box in self._sections:
+            column.addWidget(box)
+        column.addStretch(1)
+        scroll = QScrollArea(self)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(content)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self.estimate)
+
+    def sizeHint(self) -> QSize:
+        return QSize(352, 640)
+
+    def document(self) -> dict[str, Any]:
+        """Return the values as they are written, right or wrong, with what no field takes."""
+        document = self._head.value()
+        for box in self._sections:
+            document[box.part.field.name] = box.part.value()
+        for path, value in self._leftovers.items():
+            _put(document, path, value)
+        return document
+
+    def _fill(self, document: dict[str, Any]) -> None:
+        self._leftovers = {}
+        own = {box.part.field.name for box in self._sections}
+        self._head.set_value({key: value for key, value in document.items() if key not in own}, self._leftovers)
+        for box in self._sections:
+            box.part.set_value(document.get(box.part.field.name), self._leftovers)
+        self._before = self.document()
+
+    def _refill(self) -> None:
+        self._fill(self._experiment.document)
+        self.undo_stack.clear()
+
+    def _restore(self, document: dict[str, Any]) -> None:
+        self._fill(document)
+        self._experiment.edit(document)
+
+    def _edited(self, path: str) -> None:
+        before, self._before = self._before, self.document()
+        self.undo_stack.push(Edit(path, before, self._before, self._restore))
+        self._experiment.edit(self._before)
+
+    def _remove_leftovers(self) -> None:
+        self._leftovers = {}
+        self._edited("unknown fields")
+
+    def _show_check(self) -> None:
+        faults: Faults = {}
+        for fault in self._experiment.faults:
+            faults[fault.path] = f"{faults[fault.path]}; {fault.message}" if fault.path in faults else fault.message
+        number = len(faults)
+        self._head.show_faults(faults)
+        for box in self._sections:
+            box.show_faults(faults)
+        self._unplaced.show_faults(faults, removable=bool(self._leftovers))
+        description = self._experiment.description
+        if description is not None or number:
+            self.estimate.show_description(description)
+        self._show_status(number)
+
+    def _show_status(self, faults: int) -> None:
+        experiment = self._experiment
+        warnings = [warning.message for warning in experiment.description.warnings] if experiment.description else []
+        if faults:
+            self.estimate.show_status(
+                f"{faults} {'fault' if faults == 1 else 'faults'} to mend before it can run", "error"
+            )
+        elif experiment.problem is not None:
+            self.estimate.show_status(f"No estimate: {experiment.problem.cause}", "warning")
+        elif experiment.description is None:
+            self.estimate.show_status("Estimating …")
+        elif warnings:
+            self.estimate.show_status("Ready to run. " + " ".join(warnings), "warning")
+        else:
+            self.estimate.show_status("Ready to run", "good")
+
+
+class _Unplaced(QFrame):
+    """Faults that belong to no field of the form, such as unknown keys of a file."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("unplaced")
+        self._words = WrappedLabel(tone="error", parent=self)
+        self.remove = QPushButton("Remove unknown fields", self)
+        self.remove.setToolTip("Leave out what the file holds and no field takes.")
+        line = QHBoxLayout()
+        line.addWidget(self.remove)
+        line.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(20, 0, 8, 8)
+        layout.addWidget(self._words)
+        layout.addLayout(line)
+        self.hide()
+
+    def show_faults(self, faults: Faults, *, removable: bool) -> None:
+        """Show what is left of the faults after every field took its own."""
+        self._words.setText("\n".join(f"{path}: {message}" if path else message for path, message in faults.items()))
+        self.remove.setVisible(removable)
+        self.setVisible(bool(faults))
+
+
+def _put(document: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for key in parents:
+        if not isinstance(document.get(key), dict):
+            document[key] = {}
+        document = document[key]
+    document[last] = value

@@ -1,0 +1,170 @@
+"""A neutral description of a configuration's fields: what a form must know, without any widget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+Kind = Literal["integer", "number", "text", "switch", "choice"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """What every field has.
+
+    Attributes
+    ----------
+    name, path
+        The key, and the dotted path from the root.
+    title, help
+        The label, and one sentence for the tooltip.
+    advanced
+        Whether it may be folded away.
+    """
+
+    name: str
+    path: str
+    title: str
+    help: str
+    advanced: bool
+
+
+@dataclass(frozen=True)
+class Value(Field):
+    """A single value.
+
+    Attributes
+    ----------
+    choices
+        For a choice: each value and what it means.
+    bounds
+        The allowed range in words, such as ``1 to 64``; empty when there is none.
+    """
+
+    kind: Kind
+    default: Any
+    unit: str
+    multiline: bool
+    choices: tuple[tuple[str, str], ...]
+    bounds: str
+
+
+@dataclass(frozen=True)
+class Section(Field):
+    """A nested model: fields under one heading."""
+
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True)
+class Variants(Field):
+    """One of several models, told apart by a choice.
+
+    Attributes
+    ----------
+    choice
+        The discriminating field.
+    members
+        The other fields of each model, by the choice's value.
+    """
+
+    choice: Value
+    members: dict[str, tuple[Field, ...]]
+
+
+def describe_model(model: type[BaseModel], path: str = "") -> tuple[Field, ...]:
+    """Return the fields of a model, in its order.
+
+    Raises
+    ------
+    TypeError
+        For an annotation that no editor could serve.
+    """
+    return tuple(_describe(name, info, f"{path}.{name}" if path else name) for name, info in model.model_fields.items())
+
+
+def _describe(name: str, info: FieldInfo, path: str) -> Field:
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    common = {
+        "name": name,
+        "path": path,
+        "title": info.title or name.replace("_", " ").capitalize(),
+        "help": info.description or "",
+        "advanced": bool(extra.get("advanced", False)),
+    }
+    models = _models(info.annotation)
+    if len(models) == 1:
+        return Section(**common, fields=describe_model(models[0], path))
+    if models:
+        return _variants(common, models, str(info.discriminator), path)
+    return Value(
+        **common,
+        kind=_kind(info.annotation, path),
+        default=None if info.default is PydanticUndefined else info.default,
+        unit=str(extra.get("unit", "")),
+        multiline=bool(extra.get("multiline", False)),
+        choices=tuple((str(item), "") for item in get_args(info.annotation)),
+        bounds=_bounds(info),
+    )
+
+
+def _variants(common: dict[str, Any], models: list[type[BaseModel]], key: str, path: str) -> Variants:
+    members: dict[str, tuple[Field, ...]] = {}
+    choices: list[tuple[str, str]] = []
+    for model in models:
+        (tag,) = get_args(model.model_fields[key].annotation)
+        members[tag] = tuple(field for field in describe_model(model, path) if field.name != key)
+        choices.append((tag, model.model_fields[key].description or ""))
+    first = _describe(key, models[0].model_fields[key], f"{path}.{key}")
+    choice = Value(
+        name=key,
+        path=first.path,
+        title=first.title,
+        help=common["help"],
+        advanced=False,
+        kind="choice",
+        default=choices[0][0],
+        unit="",
+        multiline=False,
+        choices=tuple(choices),
+        bounds="",
+    )
+    return Variants(**common, choice=choice, members=members)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    candidates = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
+    return [item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)]
+
+
+def _kind(annotation: Any, path: str) -> Kind:
+    if get_origin(annotation) is Literal:
+        return "choice"
+    kinds: dict[Any, Kind] = {bool: "switch", int: "integer", float: "number", str: "text"}
+    if annotation not in kinds:
+        msg = f"{path}: no editor serves {annotation!r}"
+        raise TypeError(msg)
+    return kinds[annotation]
+
+
+def _bounds(info: FieldInfo) -> str:
+    limits = {
+        name: getattr(item, name) for item in info.metadata for name in ("ge", "gt", "le", "lt") if hasattr(item, name)
+    }
+    low = _limit(limits, "ge", "", "gt", "above ")
+    high = _limit(limits, "le", "", "lt", "below ")
+    if low and high:
+        return f"{low} to {high}" if high[0].isdigit() else f"{low}, {high}"
+    return f"at least {low}" if low and low[0].isdigit() else low or high
+
+
+def _limit(limits: dict[str, Any], closed: str, closed_words: str, opened: str, open_words: str) -> str:
+    for name, words in ((closed, closed_words), (opened, open_words)):
+        if limits.get(name) is not None:
+            return f"{words}{limits[name]:,.10g}"
+    return ""

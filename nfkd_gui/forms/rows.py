@@ -1,0 +1,266 @@
+"""The parts of a form: a row (label, editor, message under it), a group of rows, and one group out of several."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
+
+from nfkd_gui.forms.editors import make_editor, set_plain
+from nfkd_gui.forms.fields import Field, Section, Value, Variants
+from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
+
+Faults = dict[str, str]
+"""Messages by the dotted path of the field."""
+Leftovers = dict[str, Any]
+"""Values of a file that no field takes, by their dotted path."""
+
+_LABEL_WIDTH = 124
+
+
+class Part(ABC):
+    """A piece of the form, and of the document."""
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+
+    @abstractmethod
+    def value(self) -> Any:
+        """Return what is written here."""
+
+    @abstractmethod
+    def set_value(self, value: Any, leftovers: Leftovers) -> None:
+        """Show a value; what has no place goes to the leftovers."""
+
+    @abstractmethod
+    def show_faults(self, faults: Faults) -> None:
+        """Take the messages that belong here out of `faults` and show them."""
+
+    @abstractmethod
+    def has_fault(self, *, advanced: bool) -> bool:
+        """Return whether a message is shown here (or, asked for `advanced`, in a row that may be folded away)."""
+
+    @abstractmethod
+    def set_shown(self, shown: bool, advanced: bool) -> None:
+        """Show or hide; advanced rows only where asked."""
+
+    @abstractmethod
+    def has_advanced(self) -> bool:
+        """Return whether there is anything to fold away."""
+
+
+class Row(Part):
+    """One value: label, editor, unit, and the message under them."""
+
+    def __init__(self, field: Value, grid: QGridLayout, changed: Callable[[str], None], label: str = "") -> None:
+        super().__init__(field)
+        parent = grid.parentWidget()
+        self.editor = make_editor(field, parent)
+        self._label = QLabel((label or field.title).replace("&", "&&"), parent)
+        self._label.setBuddy(self.editor)
+        self._label.setToolTip(self.editor.toolTip())
+        self._label.setWordWrap(True)
+        self._label.setMinimumWidth(_LABEL_WIDTH)
+        self._label.setMaximumWidth(_LABEL_WIDTH)
+        self._unit = ToneLabel(field.unit, parent=parent)
+        self._message = WrappedLabel(tone="error", parent=parent)
+        self._message.setObjectName(f"{field.path}.message")
+        self._shown = True
+        row = grid.rowCount()
+        top = Qt.AlignmentFlag.AlignTop if field.multiline else Qt.AlignmentFlag.AlignVCenter
+        grid.addWidget(self._label, row, 0, top)
+        grid.addWidget(self.editor, row, 1, 1, 1 if field.unit else 2)
+        if field.unit:
+            grid.addWidget(self._unit, row, 2)
+        grid.addWidget(self._message, row + 1, 1, 1, 2)
+        self._message.hide()
+        self._unit.setVisible(bool(field.unit))
+        self.editor.changed.connect(lambda: changed(field.path))
+
+    def value(self) -> Any:
+        return self.editor.value()
+
+    def set_value(self, value: Any, leftovers: Leftovers) -> None:
+        if isinstance(value, (dict, list)):
+            leftovers[self.field.path] = value
+        else:
+            set_plain(self.editor, value)
+
+    def show_faults(self, faults: Faults) -> None:
+        message = faults.pop(self.field.path, "")
+        message = message[:1].upper() + message[1:]
+        if message != self._message.text():
+            self._message.setText(message)
+            self.editor.setAccessibleDescription(message or self.editor.toolTip())
+        self._message.setVisible(bool(message) and self._shown)
+
+    def has_fault(self, *, advanced: bool) -> bool:
+        return bool(self._message.text()) and (self.field.advanced or not advanced)
+
+    def set_shown(self, shown: bool, advanced: bool) -> None:
+        self._shown = shown and (advanced or not self.field.advanced)
+        for widget in (self._label, self.editor):
+            widget.setVisible(self._shown)
+        self._unit.setVisible(self._shown and bool(self._unit.text()))
+        self._message.setVisible(self._shown and bool(self._message.text()))
+
+    def has_advanced(self) -> bool:
+        return self.field.advanced
+
+
+class Group(Part):
+    """The fields of a model, under a heading where it is nested."""
+
+    def __init__(
+        self,
+        field: Field,
+        fields: tuple[Field, ...],
+        grid: QGridLayout,
+        changed: Callable[[str], None],
+        heading: str = "",
+    ) -> None:
+        super().__init__(field)
+        self._heading: QWidget | None = None
+        self._message = WrappedLabel(tone="error", parent=grid.parentWidget())
+        if heading:
+            label = QLabel(heading.replace("&", "&&"), grid.parentWidget())
+            label.setToolTip(field.help)
+            font = label.font()
+            font.setItalic(True)
+            label.setFont(font)
+            grid.addWidget(label, grid.rowCount(), 0, 1, 3)
+            self._heading = label
+        grid.addWidget(self._message, grid.rowCount(), 0, 1, 3)
+        self._message.hide()
+        self.parts = {item.name: make_part(item, grid, changed) for item in fields}
+
+    def value(self) -> dict[str, Any]:
+        return {name: part.value() for name, part in self.parts.items()}
+
+    def set_value(self, value: Any, leftovers: Leftovers) -> None:
+        if not isinstance(value, dict):
+            if value is not None:
+                leftovers[self.field.path] = value
+            value = {}
+        for name, part in self.parts.items():
+            part.set_value(value.get(name, _default(part.field)), leftovers)
+        prefix = f"{self.field.path}." if self.field.path else ""
+        leftovers.update({f"{prefix}{name}": item for name, item in value.items() if name not in self.parts})
+
+    def show_faults(self, faults: Faults) -> None:
+        message = faults.pop(self.field.path, "") if self.field.path else ""
+        self._message.setText(message[:1].upper() + message[1:])
+        self._message.setVisible(bool(message))
+        for part in self.parts.values():
+            part.show_faults(faults)
+
+    def has_fault(self, *, advanced: bool) -> bool:
+        own = bool(self._message.text()) and not advanced
+        return own or any(part.has_fault(advanced=advanced) for part in self.parts.values())
+
+    def set_shown(self, shown: bool, advanced: bool) -> None:
+        if self._heading is not None:
+            self._heading.setVisible(shown)
+        self._message.setVisible(shown and bool(self._message.text()))
+        for part in self.parts.values():
+            part.set_shown(shown, advanced)
+
+    def has_advanced(self) -> bool:
+        return any(part.has_advanced() for part in self.parts.values())
+
+
+class OneOf(Part):
+    """A choice, and the fields of the chosen model. Each model remembers what was written for it."""
+
+    def __init__(self, field: Variants, grid: QGridLayout, changed: Callable[[str], None]) -> None:
+        super().__init__(field)
+        self._choice = Row(field.choice, grid, self._chosen)
+        self._groups = {tag: Group(field, fields, grid, changed) for tag, fields in field.members.items()}
+        self._changed = changed
+        self._advanced = False
+        self._visible = True
+
+    @property
+    def _tag(self) -> Any:
+        return self._choice.value()
+
+    def _chosen(self, path: str) -> None:
+        for group in self._groups.values():
+            group.show_faults({})
+        self.set_shown(self._visible, self._advanced)
+        self._changed(path)
+
+    def value(self) -> dict[str, Any]:
+        group = self._groups.get(self._tag)
+        return {self._choice.field.name: self._tag} | (group.value() if group is not None else {})
+
+    def set_value(self, value: Any, leftovers: Leftovers) -> None:
+        key = self._choice.field.name
+        if not isinstance(value, dict):
+            if value is not None:
+                leftovers[self.field.path] = value
+            value = {}
+        value = dict(value)
+        self._choice.set_value(value.pop(key, _default(self._choice.field)), leftovers)
+        for tag, group in self._groups.items():
+            group.set_value(value if tag == self._tag else {}, leftovers)
+        if self._tag not in self._groups:
+            leftovers.update({f"{self.field.path}.{name}": item for name, item in value.items()})
+        self.set_shown(self._visible, self._advanced)
+
+    def show_faults(self, faults: Faults) -> None:
+        if self.field.path in faults:
+            faults[self._choice.field.path] = faults.pop(self.field.path)
+        self._choice.show_faults(faults)
+        group = self._groups.get(self._tag)
+        if group is not None:
+            group.show_faults(faults)
+
+    def has_fault(self, *, advanced: bool) -> bool:
+        group = self._groups.get(self._tag)
+        own = self._choice.has_fault(advanced=advanced)
+        return own or (group is not None and group.has_fault(advanced=advanced))
+
+    def set_shown(self, shown: bool, advanced: bool) -> None:
+        self._visible, self._advanced = shown, advanced
+        self._choice.set_shown(shown, advanced)
+        for tag, group in self._groups.items():
+            group.set_shown(shown and tag == self._tag, advanced)
+
+    def has_advanced(self) -> bool:
+        return any(group.has_advanced() for group in self._groups.values())
+
+
+def make_part(field: Field, grid: QGridLayout, changed: Callable[[str], None]) -> Part:
+    """Return the part of the form that serves a field, its rows added to `grid`."""
+    match field:
+        case Value():
+            return Row(field, grid, changed)
+        case Variants():
+            return OneOf(field, grid, changed)
+        case Section():
+            return _nested(field, grid, changed)
+        case _:
+            msg = f"{field.path}: no part of a form serves {type(field).__name__}"
+            raise TypeError(msg)
+
+
+class _Inline(Group):
+    """A section of one value: its row alone, under the section's title."""
+
+    def __init__(self, field: Section, value: Value, grid: QGridLayout, changed: Callable[[str], None]) -> None:
+        super().__init__(field, (), grid, changed)
+        self.parts = {value.name: Row(value, grid, changed, label=field.title)}
+
+
+def _nested(field: Section, grid: QGridLayout, changed: Callable[[str], None]) -> Part:
+    if len(field.fields) == 1 and isinstance(field.fields[0], Value):
+        return _Inline(field, field.fields[0], grid, changed)
+    return Group(field, field.fields, grid, changed, heading=field.title)
+
+
+def _default(field: Field) -> Any:
+    return field.default if isinstance(field, Value) else None

@@ -1,0 +1,98 @@
+"""A section of the form: a heading that folds, its rows, and a switch for the advanced ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from nfkd_gui.forms.fields import Field, Section
+from nfkd_gui.forms.rows import Faults, Group, Part, make_part
+
+
+def form_grid(parent: QWidget) -> QGridLayout:
+    """Return the grid that rows are added to: label, editor, unit."""
+    grid = QGridLayout(parent)
+    grid.setContentsMargins(20, 4, 8, 12)
+    grid.setHorizontalSpacing(8)
+    grid.setVerticalSpacing(4)
+    grid.setColumnStretch(1, 1)
+    return grid
+
+
+def _toggle(parent: QWidget, text: str) -> QToolButton:
+    button = QToolButton(parent)
+    button.setText(text.replace("&", "&&"))
+    button.setCheckable(True)
+    button.setAutoRaise(True)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return button
+
+
+class SectionBox(QWidget):
+    """One section of the experiment.
+
+    Parameters
+    ----------
+    field
+        What it is about.
+    changed
+        Called with the path of a field that the user changed.
+    folded
+        Whether it starts folded.
+    """
+
+    def __init__(
+        self, field: Field, changed: Callable[[str], None], *, folded: bool, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._heading = _toggle(self, field.title)
+        self._heading.setObjectName(f"{field.path}.heading")
+        self._heading.setToolTip(field.help)
+        self._heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self._heading.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        font = self._heading.font()
+        font.setBold(True)
+        self._heading.setFont(font)
+        self._advanced = _toggle(self, "Advanced")
+        self._advanced.setObjectName(f"{field.path}.advanced")
+        self._advanced.setToolTip(f"Show the advanced settings of {field.title}.")
+        self._body = QWidget(self)
+        grid = form_grid(self._body)
+        self.part: Part = (
+            Group(field, field.fields, grid, changed) if isinstance(field, Section) else make_part(field, grid, changed)
+        )
+        self._lay_out()
+        self._heading.toggled.connect(self._unfold)
+        self._advanced.toggled.connect(self._show_advanced)
+        self._heading.setChecked(not folded)
+        self._unfold(not folded)
+        self._show_advanced(False)
+
+    def _lay_out(self) -> None:
+        line = QHBoxLayout()
+        line.setContentsMargins(0, 0, 8, 0)
+        line.addWidget(self._heading, 1)
+        line.addWidget(self._advanced)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addLayout(line)
+        layout.addWidget(self._body)
+
+    def show_faults(self, faults: Faults) -> None:
+        """Show the faults that belong here, and unfold where one would be out of sight."""
+        self.part.show_faults(faults)
+        if self.part.has_fault(advanced=True):
+            self._advanced.setChecked(True)
+        if self.part.has_fault(advanced=False):
+            self._heading.setChecked(True)
+
+    def _unfold(self, open_: bool) -> None:
+        self._heading.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
+        self._body.setVisible(open_)
+        self._advanced.setVisible(open_ and self.part.has_advanced())
+
+    def _show_advanced(self, advanced: bool) -> None:
+        self.part.set_shown(True, advanced)

@@ -1,0 +1,163 @@
+"""The menu bar: every action has its place in it."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import PySide6
+from PySide6.QtCore import Qt, QUrl
+from PySide6.QtGui import QAction, QDesktopServices, QKeySequence
+from PySide6.QtWidgets import QMenu, QMessageBox
+
+from nfkd import __version__
+from nfkd.config import preset_names
+
+if TYPE_CHECKING:
+    from nfkd_gui.main_window import MainWindow
+
+_PAPER = "https://arxiv.org/abs/2506.21003"
+
+
+def build(window: MainWindow) -> None:
+    """Fill the window's menu bar."""
+    _file_menu(window)
+    _edit_menu(window)
+    _run_menu(window)
+    _view_menu(window)
+    _tools_menu(window)
+    _help_menu(window)
+
+
+def _menu(window: MainWindow, title: str) -> QMenu:
+    menu = window.menuBar().addMenu(title)
+    menu.setToolTipsVisible(True)
+    return menu
+
+
+def _file_menu(window: MainWindow) -> None:
+    actions, files = window.actions_, window.files
+    menu = _menu(window, "&File")
+    menu.addAction(actions.new)
+    actions.new.triggered.connect(lambda: files.open("digits"))
+    presets = menu.addMenu("&Presets")
+    for name in preset_names():
+        action = presets.addAction(name.replace("_", " "))
+        action.setObjectName(f"preset.{name}")
+        action.triggered.connect(lambda _checked=False, name=name: files.open(name))
+    menu.addAction(actions.open)
+    actions.open.triggered.connect(files.ask_open)
+    recent = menu.addMenu("Open re&cent")
+    recent.aboutToShow.connect(lambda: _fill_recent(window, recent))
+    menu.addSeparator()
+    menu.addAction(actions.save)
+    actions.save.triggered.connect(files.save)
+    menu.addAction(actions.save_as)
+    actions.save_as.triggered.connect(lambda _checked: files.ask_save())
+    menu.addSeparator()
+    menu.addAction(actions.open_run)
+    actions.open_run.triggered.connect(files.ask_open_run)
+    menu.addSeparator()
+    menu.addAction(actions.quit)
+
+
+def _fill_recent(window: MainWindow, menu: QMenu) -> None:
+    menu.clear()
+    for path in window.studio.preferences.recent:
+        action = menu.addAction(Path(path).name)
+        action.setToolTip(path)
+        action.triggered.connect(lambda _checked=False, path=path: window.files.open(path))
+    if menu.isEmpty():
+        menu.addAction("No files yet").setEnabled(False)
+
+
+def _edit_menu(window: MainWindow) -> None:
+    menu = _menu(window, "&Edit")
+    stack = window.form.undo_stack
+    undo, redo = stack.createUndoAction(window, "&Undo"), stack.createRedoAction(window, "&Redo")
+    undo.setShortcut(QKeySequence.StandardKey.Undo)
+    redo.setShortcut(QKeySequence.StandardKey.Redo)
+    menu.addActions([undo, redo])
+    menu.addSeparator()
+    menu.addAction(window.actions_.preferences)
+
+
+def _run_menu(window: MainWindow) -> None:
+    actions = window.actions_
+    menu = _menu(window, "&Run")
+    menu.addActions([actions.run, actions.pause, actions.resume, actions.stop])
+
+
+def _view_menu(window: MainWindow) -> None:
+    actions = window.actions_
+    menu = _menu(window, "&View")
+    for number, dock in enumerate(window.workbench.docks, start=1):
+        show = QAction(f"&{number} {dock.windowTitle()}", window)
+        show.setShortcut(QKeySequence(f"Ctrl+{number}"))
+        show.setToolTip(f"Bring {dock.windowTitle()} to the front.")
+        show.triggered.connect(lambda _checked=False, dock=dock: (dock.show(), dock.raise_()))
+        menu.addAction(show)
+    menu.addSeparator()
+    menu.addActions([actions.stack, actions.tile])
+    menu.addSeparator()
+    for name, key in (("experiment", "Ctrl+E"), ("runs", "Ctrl+U"), ("inspector", "Ctrl+I"), ("log", "Ctrl+L")):
+        toggle = window.docks[name].toggleViewAction()
+        toggle.setShortcut(QKeySequence(key))
+        menu.addAction(toggle)
+    menu.addAction(actions.reset)
+    menu.addSeparator()
+    menu.addMenu("T&heme").addActions(actions.themes.actions())
+    menu.addAction(actions.full_screen)
+
+
+def _tools_menu(window: MainWindow) -> None:
+    actions = window.actions_
+    menu = _menu(window, "&Tools")
+    menu.addActions([actions.refresh_runs, actions.runs_folder])
+    menu.addSeparator()
+    menu.addAction(actions.restart)
+
+
+def _help_menu(window: MainWindow) -> None:
+    actions = window.actions_
+    menu = _menu(window, "&Help")
+    menu.addActions([actions.shortcuts, actions.paper])
+    menu.addSeparator()
+    menu.addAction(actions.about)
+    actions.shortcuts.triggered.connect(lambda: _show_shortcuts(window))
+    actions.paper.triggered.connect(lambda: QDesktopServices.openUrl(QUrl(_PAPER)))
+    actions.about.triggered.connect(lambda: _show_about(window))
+
+
+def _message(window: MainWindow, title: str, text: str) -> None:
+    box = QMessageBox(window)
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.setWindowTitle(title)
+    box.setTextFormat(Qt.TextFormat.RichText)
+    box.setText(text)
+    box.open()
+
+
+def _show_shortcuts(window: MainWindow) -> None:
+    rows = "".join(
+        f"<tr><td style='padding:2px 24px 2px 0'>{action.text().replace('&', '').rstrip(' …')}</td>"
+        f"<td><b>{action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)}</b></td></tr>"
+        for menu_action in window.menuBar().actions()
+        if isinstance(menu := menu_action.menu(), QMenu)
+        for action in menu.actions()
+        if not action.shortcut().isEmpty()
+    )
+    _message(window, "Keyboard shortcuts", f"<table>{rows}</table>")
+
+
+def _show_about(window: MainWindow) -> None:
+    status = window.studio.engine.status
+    engine = f"Engine: torch {status.torch} on {status.device_name or status.device}<br>" if status else ""
+    _message(
+        window,
+        "About NFKD",
+        f"<h3>NFKD {__version__}</h3><p>A studio for knowledge distillation of normalizing flows, after "
+        f"“Distilling Normalizing Flows” (Walton et al., 2025, <a href='{_PAPER}'>arXiv 2506.21003</a>).</p>"
+        f"<p>{engine}Python {platform.python_version()}, Qt for Python {PySide6.__version__}<br>MIT licence</p>",
+    )

@@ -1,0 +1,151 @@
+"""The inspector: the shown run in figures. Teacher, student and baseline side by side, and the verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from nfkd_gui.theme import ROLE_COLOURS
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from nfkd.protocol.events import Role, RunEvent, RunFailed, RunFinished, StageFinished, StageSummary
+from nfkd.protocol.view import RunView
+from nfkd_gui.state import Studio
+from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
+from nfkd_gui.widgets.numbers import count_words, measure_words, time_words
+
+_ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
+_FIGURES: tuple[tuple[str, str, Callable[[StageSummary], str]], ...] = (
+    ("Parameters", "Trained numbers.", lambda s: count_words(s.parameters)),
+    ("Multiply-adds", "Of one log p of one example.", lambda s: count_words(s.multiply_adds)),
+    ("Validation", "Mean negative log-likelihood on validation data.", lambda s: measure_words(s.validation)),
+    ("Test", "Mean negative log-likelihood on test data: lower is better.", lambda s: measure_words(s.test)),
+    ("± 95 %", "Half width of the bootstrap interval over test examples.", lambda s: measure_words(s.test_error)),
+    ("Best step", "The step whose weights were kept.", lambda s: f"{s.best_step:,}"),
+    ("Samples/s", "Speed of sampling on the run's device.", lambda s: count_words(s.samples_per_second)),
+    ("Time", "Wall time of the stage.", lambda s: time_words(s.seconds)),
+)
+_EMPTY = "Open a run, or press Run: its figures and the verdict appear here."
+
+
+class InspectorPanel(QWidget):
+    """Shows the summaries of the shown run's seed."""
+
+    def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._studio = studio
+        self._title = QLabel(self)
+        font = self._title.font()
+        font.setBold(True)
+        self._title.setFont(font)
+        self._about = WrappedLabel(parent=self)
+        self._verdict = WrappedLabel(tone="good", parent=self)
+        self._verdict.setObjectName("inspector.verdict")
+        self._table = QFrame(self)
+        self._unit = ToneLabel(parent=self._table)
+        self._cells: dict[tuple[Role, int], QLabel] = {}
+        self._fill_table()
+        self._lay_out()
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(0)
+        self._soon.timeout.connect(self.refresh)
+        studio.view_changed.connect(self._soon.start)
+        studio.seed_changed.connect(lambda _seed: self._soon.start())
+        studio.event_applied.connect(self._take)
+        self.refresh()
+
+    def _fill_table(self) -> None:
+        grid = QGridLayout(self._table)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(12)
+        grid.setVerticalSpacing(3)
+        grid.setColumnStretch(0, 1)
+        grid.addWidget(self._unit, 0, 0)
+        for column, role in enumerate(_ROLES, start=1):
+            head = QLabel(f'<span style="color:{ROLE_COLOURS[role]}">■</span> {role.capitalize()}', self._table)
+            head.setAlignment(Qt.AlignmentFlag.AlignRight)
+            grid.addWidget(head, 0, column)
+        for row, (name, tip, _words) in enumerate(_FIGURES, start=1):
+            label = ToneLabel(name, parent=self._table)
+            label.setToolTip(tip)
+            grid.addWidget(label, row, 0)
+            for column, role in enumerate(_ROLES, start=1):
+                cell = QLabel(self._table)
+                cell.setObjectName(f"inspector.{role}.{name.lower()}")
+                cell.setAlignment(Qt.AlignmentFlag.AlignRight)
+                grid.addWidget(cell, row, column)
+                self._cells[role, row - 1] = cell
+
+    def _lay_out(self) -> None:
+        content = QWidget(self)
+        column = QVBoxLayout(content)
+        column.setContentsMargins(12, 8, 12, 8)
+        column.setSpacing(8)
+        for widget in (self._title, self._about, self._table, self._verdict):
+            column.addWidget(widget)
+        column.addStretch(1)
+        scroll = QScrollArea(self)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setWidget(content)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll)
+
+    def _take(self, event: RunEvent) -> None:
+        if isinstance(event, (StageFinished, RunFinished, RunFailed)):
+            self._soon.start()
+
+    def refresh(self) -> None:
+        """Show the run as it is now."""
+        view = self._studio.view
+        self._table.setVisible(view is not None)
+        self._title.setVisible(view is not None)
+        if view is None:
+            self._about.setText(_EMPTY)
+            self._verdict.hide()
+            return
+        row = view.row
+        seed = f" · seed {self._studio.seed}" if row.seeds > 1 else ""
+        self._title.setText(f"{row.name}{seed}")
+        self._about.setText(
+            " · ".join(part for part in (row.data, f"{row.teacher} → {row.student}", row.device) if part)
+        )
+        self._show_figures(view)
+        self._show_verdict(view)
+
+    def _show_figures(self, view: RunView) -> None:
+        unit = row_unit(view)
+        self._unit.setText(f"in {unit}" if unit else "")
+        for role in _ROLES:
+            stage = view.stages.get((self._studio.seed, role)) or view.stages.get((first_seed(view), role))
+            summary = stage.summary if stage is not None else None
+            for index, (_name, _tip, words) in enumerate(_FIGURES):
+                self._cells[role, index].setText(words(summary) if summary is not None else "–")
+
+    def _show_verdict(self, view: RunView) -> None:
+        verdict = view.verdict
+        if view.error is not None:
+            self._verdict.set_tone("error")
+            self._verdict.setText(f"{view.error.title}: {view.error.cause}")
+        elif verdict is not None:
+            tones = {"better": "good", "worse": "error", "inconclusive": "muted"}
+            self._verdict.set_tone(tones[verdict.verdict])  # type: ignore[arg-type]
+            self._verdict.setText(verdict.words)
+        elif view.row.cause:
+            self._verdict.set_tone("warning")
+            self._verdict.setText(view.row.cause)
+        self._verdict.setVisible(view.error is not None or verdict is not None or bool(view.row.cause))
+
+
+def first_seed(view: RunView) -> int:
+    """Return the first seed of a run: its teacher serves the others, too."""
+    return min(view.seeds, default=1)
+
+
+def row_unit(view: RunView) -> str:
+    """Return the unit of a run's likelihoods."""
+    summaries = view.summaries()
+    return view.row.unit or next((item.unit for item in summaries if not math.isnan(item.test)), "")

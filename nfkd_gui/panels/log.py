@@ -1,0 +1,86 @@
+"""The log: what the engine and the runs say, with the time and the run."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections import deque
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontDatabase, QGuiApplication
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+
+from nfkd.protocol.events import LogLine
+from nfkd_gui.state import Studio
+from nfkd_gui.widgets.labels import Tone, tone_colour
+
+_LINES = 5000
+_TONES: dict[str, Tone] = {"warning": "warning", "error": "error"}
+
+
+class LogPanel(QWidget):
+    """Shows every log line as it comes, and those of a run that is opened."""
+
+    def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._studio = studio
+        self._lines: deque[LogLine] = deque(maxlen=_LINES)
+        self._text = QPlainTextEdit(self)
+        self._text.setObjectName("log.text")
+        self._text.setAccessibleName("Log")
+        self._text.setReadOnly(True)
+        self._text.setMaximumBlockCount(_LINES)
+        self._text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self._text.setFrameShape(QPlainTextEdit.Shape.NoFrame)
+        self._text.setPlaceholderText("What the engine and the runs report is listed here.")
+        self._serious = QCheckBox("&Warnings and errors only", self)
+        self._serious.setToolTip("Leave out the lines that only inform.")
+        self._serious.toggled.connect(self._refill)
+        copy = QPushButton("&Copy all", self)
+        copy.setToolTip("Copy the lines shown to the clipboard.")
+        copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._text.toPlainText()))
+        line = QHBoxLayout()
+        line.setContentsMargins(8, 0, 8, 0)
+        line.addWidget(self._serious)
+        line.addStretch(1)
+        line.addWidget(copy)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 4)
+        layout.setSpacing(4)
+        layout.addWidget(self._text, 1)
+        layout.addLayout(line)
+        studio.log_added.connect(self.add)
+        studio.view_changed.connect(self._take_view)
+        studio.theme_changed.connect(self._refill, Qt.ConnectionType.QueuedConnection)
+
+    def add(self, line: LogLine) -> None:
+        """Take one line in."""
+        self._lines.append(line)
+        self._show(line)
+
+    def _take_view(self) -> None:
+        view = self._studio.view
+        if view is None:
+            return
+        known = {(line.run, line.time, line.text) for line in self._lines}
+        news = [line for line in view.log if (line.run, line.time, line.text) not in known]
+        if news:
+            self._lines = deque(sorted([*self._lines, *news], key=lambda line: line.time), maxlen=_LINES)
+            self._refill()
+
+    def _refill(self) -> None:
+        self._text.clear()
+        for line in self._lines:
+            self._show(line)
+
+    def _show(self, line: LogLine) -> None:
+        if self._serious.isChecked() and line.level == "info":
+            return
+        clock = time.strftime("%H:%M:%S", time.localtime(line.time))
+        name = line.run.replace("\\", "/").rstrip("/").rpartition("/")[2] or "engine"
+        words = html.escape(f"{clock}  {name}  {line.text}").replace("  ", "&nbsp; ")
+        tone = _TONES.get(line.level)
+        if tone is None:
+            self._text.appendHtml(words)
+        else:
+            self._text.appendHtml(f'<span style="color:{tone_colour(self.palette(), tone).name()}">{words}</span>')

@@ -1,0 +1,262 @@
+"""The runs: a table, and what can be done with the chosen one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QModelIndex, QPoint, QSignalBlocker, QSortFilterProxyModel, Qt
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QInputDialog,
+    QLineEdit,
+    QMenu,
+    QMessageBox,
+    QTableView,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.protocol.events import ErrorInfo, RunRow
+from nfkd.protocol.requests import OpenRun, Reply, Snapshot
+from nfkd_gui.panels.runs_model import RUN_ROLE, SORT_ROLE, RunsModel
+from nfkd_gui.state import LIVE, RESUMABLE, Studio
+from nfkd_gui.widgets.icons import icon
+from nfkd_gui.widgets.labels import WrappedLabel
+
+_EMPTY = "No runs here yet. Press Run to start the experiment on the left."
+
+
+class RunsPanel(QWidget):
+    """Opens, resumes, duplicates, renames and deletes runs."""
+
+    def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._studio = studio
+        self._model = RunsModel(studio)
+        self._sorted = QSortFilterProxyModel(self)
+        self._sorted.setSourceModel(self._model)
+        self._sorted.setSortRole(SORT_ROLE)
+        self._sorted.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.table = self._make_table()
+        self._empty = WrappedLabel(_EMPTY, parent=self)
+        self._unreadable = WrappedLabel(tone="warning", parent=self)
+        self._actions = self._make_actions()
+        self._lay_out()
+        self._sorted.modelReset.connect(self._restore_selection)
+        self._chosen = ""
+        self.table.selectionModel().currentRowChanged.connect(self._choose)
+        studio.rows_changed.connect(self._refresh)
+        studio.row_changed.connect(lambda _run: self._refresh_actions())
+        studio.view_changed.connect(self._choose_shown)
+        studio.engine_changed.connect(self._refresh_actions)
+        studio.theme_changed.connect(self._refresh_icons, Qt.ConnectionType.QueuedConnection)
+        self._refresh_icons()
+        self._refresh()
+
+    # --- construction ------------------------------------------------------------------------------------------
+
+    def _make_table(self) -> QTableView:
+        table = QTableView(self)
+        table.setObjectName("runs.table")
+        table.setAccessibleName("Runs")
+        table.setModel(self._sorted)
+        table.setSortingEnabled(True)
+        table.sortByColumn(self._model.columnCount() - 1, Qt.SortOrder.DescendingOrder)
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        table.setShowGrid(False)
+        table.setAlternatingRowColors(True)
+        table.setWordWrap(False)
+        table.setTabKeyNavigation(False)
+        table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 8)
+        header = table.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
+        header.resizeSection(0, 112)
+        table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        table.customContextMenuRequested.connect(self._show_menu)
+        table.doubleClicked.connect(lambda _index: self.open_chosen())
+        return table
+
+    def _make_actions(self) -> dict[str, QAction]:
+        plan: list[tuple[str, str, str, QKeySequence | QKeySequence.StandardKey | Qt.Key, Callable[[], None]]] = [
+            ("open", "Open", "Show this run in the panels.", Qt.Key.Key_Return, self.open_chosen),
+            ("continue", "Resume", "Go on from the last checkpoint.", QKeySequence(), self.resume_chosen),
+            (
+                "duplicate",
+                "Duplicate as experiment",
+                "Put its settings into the form.",
+                QKeySequence(),
+                self.duplicate_chosen,
+            ),
+            ("rename", "Rename …", "Give it another name.", Qt.Key.Key_F2, self.rename_chosen),
+            ("delete", "Delete …", "Move it to the trash.", QKeySequence.StandardKey.Delete, self.delete_chosen),
+        ]
+        actions: dict[str, QAction] = {}
+        for name, words, tip, shortcut, act in plan:
+            action = QAction(words, self)
+            action.setObjectName(f"runs.{name}")
+            action.setToolTip(tip)
+            action.setShortcut(shortcut)
+            action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+            action.triggered.connect(lambda _checked=False, act=act: act())
+            self.table.addAction(action)
+            actions[name] = action
+        return actions
+
+    def _lay_out(self) -> None:
+        line = QHBoxLayout()
+        line.setContentsMargins(8, 4, 8, 0)
+        line.setSpacing(2)
+        for action in self._actions.values():
+            button = QToolButton(self)
+            button.setDefaultAction(action)
+            button.setAutoRaise(True)
+            button.setObjectName(f"{action.objectName()}.button")
+            button.setAccessibleName(action.text())
+            line.addWidget(button)
+        find = QLineEdit(self)
+        find.setObjectName("runs.filter")
+        find.setPlaceholderText("Find")
+        find.setAccessibleName("Find a run by its name")
+        find.setToolTip("Show only runs whose name holds this.")
+        find.setClearButtonEnabled(True)
+        find.textChanged.connect(self._sorted.setFilterFixedString)
+        line.addSpacing(8)
+        line.addWidget(find, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(line)
+        for label in (self._empty, self._unreadable):
+            label.setContentsMargins(8, 0, 8, 0)
+            layout.addWidget(label)
+        layout.addWidget(self.table, 1)
+
+    # --- what can be done -----------------------------------------------------------------------------------------
+
+    @property
+    def chosen(self) -> RunRow | None:
+        """The chosen run."""
+        return self._studio.rows.get(self._chosen)
+
+    def open_chosen(self) -> None:
+        """Show the chosen run in the panels."""
+        if self.chosen is not None:
+            self._studio.open_run(self.chosen.run)
+
+    def resume_chosen(self) -> None:
+        """Go on with the chosen run from its checkpoint."""
+        if self.chosen is not None and self.chosen.state in RESUMABLE:
+            self._studio.resume_from_disk(self.chosen.run)
+
+    def duplicate_chosen(self) -> None:
+        """Put the chosen run's experiment into the form."""
+        if self.chosen is None:
+            return
+        name = self.chosen.name
+
+        def opened(reply: Reply) -> None:
+            if isinstance(reply, Snapshot):
+                self._into_form(reply.config, name)
+
+        self._studio.ask(OpenRun(run=self.chosen.run), opened, self._studio.failed.emit)
+
+    def _into_form(self, text: str, name: str) -> None:
+        try:
+            config = ExperimentConfig.from_toml(text)
+        except ConfigError as error:
+            title = f"The experiment of “{name}” cannot be used"
+            self._studio.failed.emit(ErrorInfo(title=title, cause=str(error), action="The run itself stays readable."))
+            return
+        self._studio.experiment.replace(config.model_dump(mode="python"), dirty=True)
+
+    def rename_chosen(self) -> None:
+        """Ask for another name and give it."""
+        row = self.chosen
+        if row is None or row.state in LIVE:
+            return
+        dialog = QInputDialog(self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setWindowTitle("Rename run")
+        dialog.setLabelText("New name of the run and of its folder:")
+        dialog.setTextValue(row.name)
+        dialog.textValueSelected.connect(
+            lambda name: self._studio.rename_run(row.run, name.strip()) if name.strip() not in {"", row.name} else None
+        )
+        dialog.open()
+
+    def delete_chosen(self) -> None:
+        """Ask whether to, and move the chosen run to the trash."""
+        row = self.chosen
+        if row is None or row.state in LIVE:
+            return
+        box = QMessageBox(self)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.setObjectName("delete")
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowTitle("Delete run")
+        box.setText(f"Move “{row.name}” to the trash?")
+        box.setInformativeText(row.run)
+        delete = box.addButton("Move to trash", QMessageBox.ButtonRole.DestructiveRole)
+        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        delete.clicked.connect(lambda: self._studio.delete_run(row.run))
+        box.open()
+
+    # --- showing --------------------------------------------------------------------------------------------------
+
+    def _choose(self, current: QModelIndex, _before: QModelIndex) -> None:
+        if current.isValid():
+            self._chosen = current.data(RUN_ROLE) or ""
+        self._refresh_actions()
+
+    def _choose_shown(self) -> None:
+        if self._studio.view is not None:
+            self._chosen = self._studio.view.row.run
+            self._restore_selection()
+        self._refresh_actions()
+
+    def _restore_selection(self) -> None:
+        index = self._sorted.mapFromSource(self._model.index_of(self._chosen))
+        with QSignalBlocker(self.table.selectionModel()):
+            self.table.setCurrentIndex(index)
+        self.table.viewport().update()
+
+    def _show_menu(self, point: QPoint) -> None:
+        if not self.table.indexAt(point).isValid():
+            return
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addActions(list(self._actions.values()))
+        menu.popup(self.table.viewport().mapToGlobal(point))
+
+    def _refresh(self) -> None:
+        self._empty.setVisible(not self._studio.rows)
+        self.table.setVisible(bool(self._studio.rows))
+        unreadable = self._studio.unreadable
+        self._unreadable.setText("Cannot be read: " + "; ".join(unreadable))
+        self._unreadable.setVisible(bool(unreadable))
+        self._refresh_actions()
+
+    def _refresh_actions(self) -> None:
+        row = self.chosen
+        ready = self._studio.ready and row is not None
+        for action in self._actions.values():
+            action.setEnabled(ready)
+        if row is not None:
+            at_rest = ready and row.state not in LIVE
+            self._actions["continue"].setEnabled(ready and row.state in RESUMABLE)
+            self._actions["rename"].setEnabled(at_rest)
+            self._actions["delete"].setEnabled(at_rest)
+
+    def _refresh_icons(self) -> None:
+        for name, action in self._actions.items():
+            action.setIcon(icon(name))

@@ -1,0 +1,176 @@
+"""The table of runs as Qt's model: one row a run, numbers that sort as numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtGui import QFont
+
+from nfkd.protocol.events import Progress, RunRow
+from nfkd_gui.state import LIVE, Studio
+from nfkd_gui.widgets.numbers import measure_words
+
+Index = QModelIndex | QPersistentModelIndex
+SORT_ROLE = Qt.ItemDataRole.UserRole
+RUN_ROLE = Qt.ItemDataRole.UserRole + 1
+_DAY = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its head, what it shows, what it sorts by."""
+
+    title: str
+    tip: str
+    words: Callable[[RunRow], str]
+    key: Callable[[RunRow], Any]
+    numeric: bool = False
+
+
+def _state_words(row: RunRow) -> str:
+    if row.state in {"running", "paused"}:
+        return f"{row.state} {100 * row.progress:.0f} %"
+    return row.state
+
+
+def when_words(created: float, now: float) -> str:
+    """Return when a run was made: the time today, else the date."""
+    form = "%H:%M" if 0 <= now - created < _DAY else "%Y-%m-%d"
+    return time.strftime(form, time.localtime(created))
+
+
+def _measure(value: float | None) -> float:
+    return float("inf") if value is None else value
+
+
+COLUMNS = (
+    Column("Name", "The run; its folder bears this name.", lambda row: row.name, lambda row: row.name.lower()),
+    Column("State", "Queued, running, finished, interrupted …", _state_words, lambda row: row.state),
+    Column(
+        "Student",
+        "Test negative log-likelihood of the distilled student: lower is better.",
+        lambda row: measure_words(row.student_test),
+        lambda row: _measure(row.student_test),
+        numeric=True,
+    ),
+    Column(
+        "Baseline",
+        "The same of the student that learned without the teacher.",
+        lambda row: measure_words(row.baseline_test),
+        lambda row: _measure(row.baseline_test),
+        numeric=True,
+    ),
+    Column("Unit", "Of both figures.", lambda row: row.unit, lambda row: row.unit),
+    Column(
+        "Made",
+        "When the run was made.",
+        lambda row: when_words(row.created, time.time()),
+        lambda row: row.created,
+        numeric=True,
+    ),
+)
+
+
+class RunsModel(QAbstractTableModel):
+    """Rows of the studio's runs; a change of one row redraws that row alone."""
+
+    def __init__(self, studio: Studio) -> None:
+        super().__init__(studio)
+        self._studio = studio
+        self._runs: list[str] = list(studio.rows)
+        studio.rows_changed.connect(self._reset)
+        studio.row_changed.connect(self._row_changed)
+        studio.progressed.connect(self._progressed)
+        studio.view_changed.connect(self._redraw)
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
+        return 0 if parent.isValid() else len(self._runs)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
+        return 0 if parent.isValid() else len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        column = COLUMNS[section]
+        match role:
+            case Qt.ItemDataRole.DisplayRole:
+                return column.title
+            case Qt.ItemDataRole.ToolTipRole:
+                return column.tip
+            case Qt.ItemDataRole.TextAlignmentRole:
+                return _alignment(column)
+            case _:
+                return None
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        row = self._studio.rows.get(self._runs[index.row()])
+        if row is None:
+            return None
+        column = COLUMNS[index.column()]
+        match role:
+            case Qt.ItemDataRole.DisplayRole:
+                return column.words(self._live(row))
+            case Qt.ItemDataRole.TextAlignmentRole:
+                return _alignment(column)
+            case Qt.ItemDataRole.ToolTipRole:
+                return _tip(row)
+            case Qt.ItemDataRole.FontRole:
+                return self._font(row)
+            case _:
+                return {SORT_ROLE: column.key(row), RUN_ROLE: row.run}.get(role)
+
+    def index_of(self, run: str) -> QModelIndex:
+        """Return the first cell of a run; invalid when there is no such run."""
+        return self.index(self._runs.index(run), 0) if run in self._runs else QModelIndex()
+
+    def _live(self, row: RunRow) -> RunRow:
+        progress = self._studio.progress.get(row.run)
+        if progress is None or row.state not in LIVE:
+            return row
+        return _with_progress(row, progress)
+
+    def _font(self, row: RunRow) -> QFont | None:
+        shown = self._studio.view
+        if shown is None or shown.row.run != row.run:
+            return None
+        font = QFont()
+        font.setBold(True)
+        return font
+
+    def _reset(self) -> None:
+        self.beginResetModel()
+        self._runs = list(self._studio.rows)
+        self.endResetModel()
+
+    def _row_changed(self, run: str) -> None:
+        if run in self._runs:
+            row = self._runs.index(run)
+            self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
+
+    def _progressed(self, progress: Progress) -> None:
+        self._row_changed(progress.run)
+
+    def _redraw(self) -> None:
+        if self._runs:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self._runs) - 1, len(COLUMNS) - 1))
+
+
+def _with_progress(row: RunRow, progress: Progress) -> RunRow:
+    return msgspec.structs.replace(row, progress=progress.fraction)
+
+
+def _alignment(column: Column) -> Qt.AlignmentFlag:
+    side = Qt.AlignmentFlag.AlignRight if column.numeric else Qt.AlignmentFlag.AlignLeft
+    return side | Qt.AlignmentFlag.AlignVCenter
+
+
+def _tip(row: RunRow) -> str:
+    seeds = f"{row.seeds_done} of {row.seeds} seeds" if row.seeds > 1 else "one seed"
+    lines = [f"{row.data} · {row.teacher} → {row.student} · {seeds}", row.device, row.cause, row.verdict, row.run]
+    return "\n".join(line for line in lines if line)

@@ -1,0 +1,112 @@
+"""Preferences: the runs folder, the engine, the theme."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from nfkd_gui.state import Studio
+from nfkd_gui.widgets.labels import WrappedLabel
+
+_THEMES = (("As the system", "system"), ("Light", "light"), ("Dark", "dark"))
+_ENGINES = (("In a process of its own (recommended)", "relay"), ("Inside this window", "in_process"))
+_ENGINE_HELP = (
+    "In a process of its own, the engine goes on with a run when the window is closed. "
+    "Inside this window, closing it ends the run."
+)
+
+
+class PreferencesDialog(QDialog):
+    """Edits the studio's preferences; nothing changes before OK."""
+
+    def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setObjectName("preferences")
+        self.setWindowTitle("Preferences")
+        self._studio = studio
+        self._folder = QLineEdit(studio.preferences.runs_folder, self)
+        self._folder.setObjectName("preferences.folder")
+        self._folder.setToolTip("New runs are made here, and the table of runs lists this folder.")
+        self._fault = WrappedLabel(tone="error", parent=self)
+        self._theme = _choice(_THEMES, studio.preferences.theme, "preferences.theme", self)
+        self._engine = _choice(_ENGINES, studio.preferences.engine, "preferences.engine", self)
+        browse = QPushButton("&Browse …", self)
+        browse.clicked.connect(self._browse)
+        folder = QHBoxLayout()
+        folder.addWidget(self._folder, 1)
+        folder.addWidget(browse)
+        form = QFormLayout()
+        form.setHorizontalSpacing(16)
+        form.setVerticalSpacing(8)
+        form.addRow("Runs &folder", folder)
+        form.labelForField(folder).setBuddy(self._folder)  # type: ignore[attr-defined]
+        form.addRow("", self._fault)
+        form.addRow("&Theme", self._theme)
+        form.addRow("&Engine", self._engine)
+        form.addRow("", WrappedLabel(_ENGINE_HELP, parent=self))
+        self._buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel, parent=self
+        )
+        self._buttons.accepted.connect(self.accept)
+        self._buttons.rejected.connect(self.reject)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(16, 16, 16, 16)
+        layout.setSpacing(16)
+        layout.addLayout(form)
+        layout.addStretch(1)
+        layout.addWidget(self._buttons)
+        self.setMinimumWidth(520)
+        self._folder.textChanged.connect(self._check)
+        self._check()
+
+    def accept(self) -> None:
+        """Take the changes over; another engine is connected to at once."""
+        engine = self._engine.currentData()
+        other_engine = engine != self._studio.preferences.engine
+        folder = str(Path(self._folder.text().strip()).expanduser())
+        self._studio.prefer(runs_folder=folder, theme=self._theme.currentData(), engine=engine)
+        if other_engine:
+            self._studio.start()
+        super().accept()
+
+    def _browse(self) -> None:
+        dialog = QFileDialog(self, "Runs folder", self._folder.text())
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.fileSelected.connect(self._folder.setText)
+        dialog.open()
+
+    def _check(self) -> None:
+        text = self._folder.text().strip()
+        path = Path(text).expanduser()
+        message = ""
+        if not text or not path.is_absolute():
+            message = "Give the whole path of a folder."
+        elif path.exists() and not path.is_dir():
+            message = "This is a file, not a folder."
+        self._fault.setText(message)
+        self._fault.setVisible(bool(message))
+        self._buttons.button(QDialogButtonBox.StandardButton.Ok).setEnabled(not message)
+
+
+def _choice(options: tuple[tuple[str, str], ...], value: str, name: str, parent: QWidget) -> QComboBox:
+    box = QComboBox(parent)
+    box.setObjectName(name)
+    for words, data in options:
+        box.addItem(words, data)
+    box.setCurrentIndex(max(0, box.findData(value)))
+    return box

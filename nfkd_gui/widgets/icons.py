@@ -1,0 +1,36 @@
+"""Icons, from one family, in the colour of the text."""
+
+from __future__ import annotations
+
+from PySide6.QtGui import QIcon, QPalette
+from PySide6.QtWidgets import QApplication
+
+_NAMES = {
+    "run": "mdi6.play",
+    "pause": "mdi6.pause",
+    "resume": "mdi6.play-pause",
+    "stop": "mdi6.stop",
+    "restart": "mdi6.restart",
+    "open": "mdi6.folder-open-outline",
+    "save": "mdi6.content-save-outline",
+    "rename": "mdi6.rename-outline",
+    "duplicate": "mdi6.content-copy",
+    "delete": "mdi6.trash-can-outline",
+    "continue": "mdi6.play-circle-outline",
+}
+
+
+def icon(name: str) -> QIcon:
+    """Return an icon for the present theme.
+
+    Raises
+    ------
+    KeyError
+        When there is no icon of that name.
+    """
+    import qtawesome
+
+    palette = QApplication.palette()
+    normal = palette.color(QPalette.ColorGroup.Active, QPalette.ColorRole.ButtonText)
+    faded = palette.color(QPalette.ColorGroup.Disabled, QPalette.ColorRole.ButtonText)
+    return qtawesome.icon(_NAMES[name], color=normal, color_disabled=faded)

@@ -1,0 +1,60 @@
+"""Labels that keep their meaning in light and dark."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QColor, QPalette
+from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
+
+Tone = Literal["muted", "error", "warning", "good"]
+
+_TONES: dict[Tone, tuple[str, str]] = {
+    "muted": ("#5F6368", "#A0A4A8"),
+    "error": ("#B3261E", "#F28B82"),
+    "warning": ("#8A5A00", "#F6BF60"),
+    "good": ("#00734F", "#4CC9A0"),
+}
+
+
+def tone_colour(palette: QPalette, tone: Tone) -> QColor:
+    """Return the colour of a tone on this palette; each has a contrast of at least 4.5 with the window."""
+    light, dark = _TONES[tone]
+    return QColor(dark if palette.color(QPalette.ColorRole.Window).lightness() < 128 else light)
+
+
+class ToneLabel(QLabel):
+    """A label in the colour of its tone, whatever the theme."""
+
+    def __init__(self, text: str = "", tone: Tone = "muted", parent: QWidget | None = None) -> None:
+        super().__init__(text, parent)
+        self._tone: Tone = tone
+        self._colour()
+
+    def set_tone(self, tone: Tone) -> None:
+        """Change the meaning, and so the colour."""
+        self._tone = tone
+        self._colour()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ApplicationPaletteChange:
+            self._colour()
+
+    def _colour(self) -> None:
+        palette = QPalette()
+        colour = tone_colour(palette, self._tone)
+        palette.setColor(QPalette.ColorRole.WindowText, colour)
+        self.setPalette(palette)
+
+
+class WrappedLabel(ToneLabel):
+    """Several lines of text, as wide as there is room."""
+
+    def __init__(self, text: str = "", tone: Tone = "muted", parent: QWidget | None = None) -> None:
+        super().__init__(text, tone, parent)
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

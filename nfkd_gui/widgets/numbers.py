@@ -1,0 +1,40 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+
+_KILO = 1000
+_BYTES = 1024
+
+
+def count_words(value: float) -> str:
+    """Return a count with three figures: 12,345 → ``12.3 k``."""
+    for unit in ("", " k", " M", " G", " T"):
+        if abs(value) < _KILO:
+            return f"{value:.0f}{unit}" if unit == "" or abs(value) >= _KILO / 10 else f"{value:.3g}{unit}"
+        value /= _KILO
+    return f"{value:.3g} P"
+
+
+def bytes_words(value: float) -> str:
+    """Return bytes with a binary unit: 1,572,864 → ``1.5 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < _BYTES:
+            return f"{value:.0f} {unit}" if unit == "B" or abs(value) >= _KILO / 10 else f"{value:.2g} {unit}"
+        value /= _BYTES
+    return f"{value:.3g} PiB"
+
+
+def time_words(seconds: float) -> str:
+    """Return a time as ``0:42`` or ``1:02:03``; empty when it cannot be told."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return ""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def measure_words(value: float | None, digits: int = 3) -> str:
+    """Return a measured figure, or a dash where there is none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")

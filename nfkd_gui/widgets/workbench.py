@@ -1,0 +1,96 @@
+"""The middle of the window: panels as docks, one over the other or side by side."""
+
+from __future__ import annotations
+
+import itertools
+
+from PySide6.QtCore import QByteArray, Qt, QTimer
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QWidget
+
+_AREA = Qt.DockWidgetArea.TopDockWidgetArea
+
+
+class Workbench(QMainWindow):
+    """Holds panels. A panel among tabs is named by its tab; one that stands alone has a title bar."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("workbench")
+        self.setWindowFlags(Qt.WindowType.Widget)
+        self.setDockOptions(
+            QMainWindow.DockOption.AllowNestedDocks
+            | QMainWindow.DockOption.AllowTabbedDocks
+            | QMainWindow.DockOption.GroupedDragging
+        )
+        self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
+        self.setDocumentMode(True)
+        self.docks: list[QDockWidget] = []
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(0)
+        self._later.timeout.connect(self._dress)
+
+    def add(self, panel: QWidget, name: str, title: str) -> QDockWidget:
+        """Add a panel as the last tab."""
+        dock = QDockWidget(title, self)
+        dock.setObjectName(f"panel.{name}")
+        dock.setWidget(panel)
+        dock.topLevelChanged.connect(self._later.start)
+        dock.dockLocationChanged.connect(self._later.start)
+        dock.visibilityChanged.connect(self._later.start)
+        self.addDockWidget(_AREA, dock)
+        if self.docks:
+            self.tabifyDockWidget(self.docks[-1], dock)
+        self.docks.append(dock)
+        return dock
+
+    def show_first(self) -> None:
+        """Bring the first panel to the front."""
+        if self.docks:
+            self.docks[0].raise_()
+        self._later.start()
+
+    def stack(self) -> None:
+        """Put every panel back among the tabs, in their first order."""
+        for before, dock in zip([None, *self.docks], self.docks, strict=False):
+            dock.setFloating(False)
+            self.addDockWidget(_AREA, dock)
+            dock.show()
+            if before is not None:
+                self.tabifyDockWidget(before, dock)
+        self.show_first()
+
+    def tile(self) -> None:
+        """Lay the panels out side by side, two in a row."""
+        for dock in self.docks:
+            dock.setFloating(False)
+            self.removeDockWidget(dock)
+        for dock in self.docks[:1]:
+            self.addDockWidget(_AREA, dock)
+        for left, right in itertools.pairwise(self.docks[:2]):
+            self.splitDockWidget(left, right, Qt.Orientation.Horizontal)
+        for above, below in zip(self.docks, self.docks[2:], strict=False):
+            self.splitDockWidget(above, below, Qt.Orientation.Vertical)
+        for dock in self.docks:
+            dock.show()
+        self._later.start()
+
+    def restore(self, state: QByteArray, version: int) -> bool:
+        """Restore a saved layout; return whether it could be."""
+        restored = self.restoreState(state, version)
+        self._later.start()
+        return restored
+
+    def _dress(self) -> None:
+        """Hide the title bar of a dock whose tab names it already."""
+        for dock in self.docks:
+            tabbed = bool(self.tabifiedDockWidgets(dock)) and not dock.isFloating()
+            hidden = dock.titleBarWidget() is not None
+            if tabbed and not hidden:
+                bar = QWidget(dock)
+                bar.setFixedHeight(0)
+                dock.setTitleBarWidget(bar)
+            elif hidden and not tabbed:
+                bar = dock.titleBarWidget()
+                dock.setTitleBarWidget(None)  # type: ignore[arg-type]
+                bar.deleteLater()
