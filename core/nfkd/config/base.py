@@ -9,14 +9,14 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticUndefined
 
 
-class Config(BaseModel):
+class Config(BaseModel, frozen=True):
     """A frozen model that refuses unknown keys.
 
     Every field carries a title, a help sentence and, where it has one, a unit: the experiment form, the
     command line's messages and the documentation are all made from them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def field(

@@ -9,7 +9,7 @@ from pydantic import Field
 from nfkd.config.base import Config, field
 
 
-class _SplitConfig(Config):
+class _SplitConfig(Config, frozen=True):
     validation_fraction: float = field(
         0.15,
         title="Validation part",
@@ -36,13 +36,13 @@ class _SplitConfig(Config):
     )
 
 
-class DigitsConfig(_SplitConfig):
+class DigitsConfig(_SplitConfig, frozen=True):
     """1,797 handwritten digits of 8×8 pixels and 17 grey levels (scikit-learn's copy of UCI optdigits)."""
 
     kind: Literal["digits"] = field("digits", title="Data set", help="Handwritten digits, 8×8 pixels.")
 
 
-class TwoMoonsConfig(_SplitConfig):
+class TwoMoonsConfig(_SplitConfig, frozen=True):
     """Two interleaved half circles in the plane."""
 
     kind: Literal["two_moons"] = field("two_moons", title="Data set", help="Two half circles in the plane.")

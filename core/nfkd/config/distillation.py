@@ -9,31 +9,31 @@ from pydantic import model_validator
 from nfkd.config.base import Config, field
 
 
-class TermConfig(Config):
+class TermConfig(Config, frozen=True):
     """What every term of the loss has."""
 
     weight: float = field(0.0, title="Weight", help="Weight of the term; zero leaves it out.", ge=0.0, le=1e6)
 
 
-class NLLConfig(TermConfig):
+class NLLConfig(TermConfig, frozen=True):
     """Maximum likelihood on the data."""
 
     weight: float = field(0.85, title="Weight", help="Weight of maximum likelihood.", ge=0.0, le=1e6)
 
 
-class LKDConfig(TermConfig):
+class LKDConfig(TermConfig, frozen=True):
     """Final latents of student and teacher, squared difference."""
 
     weight: float = field(0.05, title="Weight", help="Weight of the final latents' error.", ge=0.0, le=1e6)
 
 
-class ILKDConfig(TermConfig):
+class ILKDConfig(TermConfig, frozen=True):
     """Intermediate latents at matched layers, squared difference."""
 
     weight: float = field(0.05, title="Weight", help="Weight of the matched layers' error.", ge=0.0, le=1e6)
 
 
-class SKDConfig(TermConfig):
+class SKDConfig(TermConfig, frozen=True):
     """Samples that student and teacher draw from the same noise."""
 
     weight: float = field(0.05, title="Weight", help="Weight of the synthesized samples' error.", ge=0.0, le=1e6)
@@ -58,7 +58,7 @@ class SKDConfig(TermConfig):
     )
 
 
-class MatchingConfig(Config):
+class MatchingConfig(Config, frozen=True):
     """Which student layer faces which teacher layer."""
 
     strategy: Literal["paper", "last_only"] = field(
@@ -68,7 +68,7 @@ class MatchingConfig(Config):
     )
 
 
-class DistillationConfig(Config):
+class DistillationConfig(Config, frozen=True):
     """The loss of the student: a weighted sum of terms."""
 
     nll: NLLConfig = field(title="Maximum likelihood (NLL)", help="−log p of the data.", default_factory=NLLConfig)

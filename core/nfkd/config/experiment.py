@@ -20,7 +20,7 @@ from nfkd.config.presets import preset_names, preset_path
 from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig
 
 
-class ExperimentConfig(Config):
+class ExperimentConfig(Config, frozen=True):
     """Everything that decides a distillation experiment.
 
     Examples

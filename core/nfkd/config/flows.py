@@ -9,7 +9,7 @@ from pydantic import Field
 from nfkd.config.base import Config, field
 
 
-class GlowConfig(Config):
+class GlowConfig(Config, frozen=True):
     """Glow for images (Kingma & Dhariwal 2018, arXiv 1807.03039)."""
 
     kind: Literal["glow"] = field("glow", title="Flow", help="Glow for images: squeeze, steps and splits.")
@@ -37,7 +37,7 @@ class GlowConfig(Config):
     )
 
 
-class Glow1DConfig(Config):
+class Glow1DConfig(Config, frozen=True):
     """Glow for vectors: the same steps on features, with linear layers."""
 
     kind: Literal["glow1d"] = field("glow1d", title="Flow", help="Glow for vectors: steps with linear layers.")

@@ -7,7 +7,7 @@ from typing import Literal
 from nfkd.config.base import Config, field
 
 
-class TrainingConfig(Config):
+class TrainingConfig(Config, frozen=True):
     """The optimizer and the budget. Student and baseline always get the same number of steps."""
 
     teacher_steps: int = field(
@@ -63,7 +63,7 @@ class TrainingConfig(Config):
     )
 
 
-class SeedsConfig(Config):
+class SeedsConfig(Config, frozen=True):
     """How often the experiment is repeated with other random numbers."""
 
     count: int = field(
@@ -87,7 +87,7 @@ class SeedsConfig(Config):
         return list(range(self.first, self.first + self.count))
 
 
-class ComputeConfig(Config):
+class ComputeConfig(Config, frozen=True):
     """The device and the number of threads."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = field(
@@ -103,7 +103,7 @@ class ComputeConfig(Config):
     )
 
 
-class MonitorConfig(Config):
+class MonitorConfig(Config, frozen=True):
     """What is measured and drawn while a stage runs."""
 
     evaluate_every: int = field(
