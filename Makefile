@@ -20,8 +20,10 @@ setup-dev: ## The same with the tools of `make test` and `make lint`
 test: setup-dev ## Run every test but those that need a GPU
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
 
-test-gpu: ## Run the tests that need a GPU, with the Python of your choice: make test-gpu PYTHON=python3
-	PYTHONPATH=core:. $(PYTHON) -m pytest -o addopts= -o filterwarnings= --import-mode=importlib -ra -m gpu tests/core $(PYTEST_ARGS)
+# Only the files that hold such tests are read, and only torch and what the engine imports is needed.
+test-gpu: $(if $(filter .venv/%,$(PYTHON)),setup-dev) ## Run the tests that need a GPU (PYTHON=python3 for a Python of your own)
+	PYTHONPATH=core:. $(PYTHON) -m pytest -o addopts= -o filterwarnings= --import-mode=importlib -ra -m gpu \
+	    $$(grep -rl --include='test_*.py' 'mark[.]gpu' tests) $(PYTEST_ARGS)
 
 bench: setup-dev ## Print the figures of speed and quality
 	$(PYTHON) -m pytest -m benchmark -s tests/benchmarks $(PYTEST_ARGS)
