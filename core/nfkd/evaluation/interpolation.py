@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from nfkd.flows.flow import Flow, Latents
 from nfkd.protocol.requests import InterpolationMode
@@ -34,7 +35,7 @@ def interpolate_latents(first: Tensor, second: Tensor, alpha: Tensor, mode: Inte
     straight = (1 - weight) * first + weight * second
     if mode == "linear":
         return straight
-    return straight * (norm / straight.norm(dim=1, keepdim=True).clamp_min(torch.finfo(first.dtype).tiny))
+    return norm * functional.normalize(straight)
 
 
 def _slerp(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:

@@ -116,9 +116,7 @@ class Flow(nn.Module):
 
     _initialized: Tensor
 
-    def __init__(
-        self, event_shape: Sequence[int], entries: Sequence[Entry], layers: Sequence[Layer | Split]
-    ) -> None:
+    def __init__(self, event_shape: Sequence[int], entries: Sequence[Entry], layers: Sequence[Layer | Split]) -> None:
         super().__init__()
         self.event_shape = tuple(event_shape)
         self._entries = list(entries)

@@ -13,6 +13,7 @@ from nfkd.config import ExperimentConfig
 from nfkd.data import load_dataset
 from nfkd.evaluation.verdict import judge
 from nfkd.protocol.events import (
+    ErrorInfo,
     LogLine,
     Role,
     RunChanged,
@@ -23,7 +24,7 @@ from nfkd.protocol.events import (
     Verdict,
 )
 from nfkd.runs.groups import write_verdict
-from nfkd.runs.layout import read_row, write_row
+from nfkd.runs.layout import append_log, read_row, write_row
 from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.control import Control
 from nfkd.training.describe import check
@@ -64,15 +65,17 @@ class Experiment:
         self._done: dict[tuple[int, Role], StageSummary] = {}
         control.on_pause = lambda paused: self.change(state="paused" if paused else "running")
 
-    def change(self, **fields: object) -> None:
+    def change(self, error: ErrorInfo | None = None, **fields: object) -> None:
         """Change the run's row, on disk and for everyone who looks."""
         self._row = msgspec.structs.replace(self._row, **fields)
-        write_row(self._run, self._row)
+        write_row(self._run, self._row, error)
         self._emit(RunChanged(run=str(self._run), row=self._row))
 
     def log(self, text: str) -> None:
         """Say a line."""
-        self._emit(LogLine(run=str(self._run), level="info", text=text, time=time.time()))
+        line = LogLine(run=str(self._run), level="info", text=text, time=time.time())
+        append_log(self._run, line)
+        self._emit(line)
 
     def execute(self) -> Verdict:
         """Run every seed and return the verdict.

@@ -70,7 +70,7 @@ def perform(
 
 def _try_to_note(experiment: Experiment, info: ErrorInfo) -> None:
     try:
-        experiment.change(state="failed", cause=f"{info.title}. {info.cause}")
+        experiment.change(info, state="failed", cause=f"{info.title}. {info.cause}")
     except OSError:
         return  # the disk is what failed; the event still tells it
 

@@ -23,10 +23,9 @@ from nfkd.protocol.events import (
     RunEvent,
     SamplesDrawn,
 )
+from nfkd.runs.schema import GRID, IMAGE_PAIRS, VECTOR_PAIRS
 from nfkd.training.generators import named_generator
 
-IMAGE_PAIRS, VECTOR_PAIRS = 4, 2
-GRID = 96
 _MATCHING_EXAMPLES = 256
 
 
@@ -105,8 +104,7 @@ class Monitor:
 
 def interpolation_pairs(dataset: Dataset) -> int:
     """Return how many pairs of validation examples the live pictures interpolate between."""
-    wanted = IMAGE_PAIRS if dataset.is_image else VECTOR_PAIRS
-    return min(wanted, len(dataset.validation) // 2)
+    return IMAGE_PAIRS if dataset.is_image else VECTOR_PAIRS
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ def perturbed(config: GlowConfig | Glow1DConfig, shape: tuple[int, ...], seed: i
     flow.initialize(torch.rand(64, *shape, generator=generator, dtype=torch.float64))
     with torch.no_grad():
         for parameter in flow.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter += 0.03 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
     return flow
 
 

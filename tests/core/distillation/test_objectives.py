@@ -80,7 +80,7 @@ def test_lkd_counts_every_latent_the_split_off_ones_too(make_flow: MakeFlow, dig
     student, teacher = make_flow(1, 1), make_flow(2, 2)
     ours, theirs = student.encode(x).parts, teacher.encode(x).parts
     assert len(ours) == 2
-    squares = sum(float((a - b).square().sum()) for a, b in zip(ours, theirs, strict=True))
+    squares = sum((a - b).detach().square().sum().item() for a, b in zip(ours, theirs, strict=True))
     assert term("lkd", student, teacher, digits, x) == pytest.approx(squares / (7 * 64))
 
 
@@ -88,7 +88,7 @@ def test_ilkd_is_the_mean_of_the_pairs_means(make_flow: MakeFlow, digits: Datase
     student, teacher = make_flow(1, 1), make_flow(3, 2)
     ours, theirs = student.trace(x), teacher.trace(x)
     names = [("level1.step1", "level1.step3"), ("level2.step1", "level2.step3")]
-    means = [float((ours[a][0] - theirs[b][0]).square().mean()) for a, b in names]
+    means = [(ours[a][0] - theirs[b][0]).detach().square().mean().item() for a, b in names]
     assert ours["level1.step1"][0].shape != ours["level2.step1"][0].shape  # so the mean of means is not the mean
     assert term("ilkd", student, teacher, digits, x) == pytest.approx(np.mean(means))
 
