@@ -1,0 +1,271 @@
+"""The directories of runs: names, the state file, and the table of a folder. Opens no HDF5."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from itertools import count
+from pathlib import Path
+
+import msgspec
+import psutil
+import tomlkit
+from send2trash import send2trash
+
+from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.protocol.events import ErrorInfo, LogLine, RunRow
+from nfkd.runs.errors import RunError
+
+STATE = "state.json"
+EXPERIMENT = "experiment.toml"
+GROUP = "group.toml"
+LOG = "log.jsonl"
+RUN_FILE = "run.h5"
+_LIVING = {"queued", "running", "paused"}
+_BAD_NAME = re.compile(r'^\.|[/\\:*?"<>|\x00-\x1f]')
+
+
+class State(msgspec.Struct, kw_only=True, frozen=True):
+    """What the state file holds: the row, who writes the run, and why it failed if it did."""
+
+    row: RunRow
+    pid: int
+    born: float
+    """When that process began: a number that is used again belongs to another."""
+    error: ErrorInfo | None = None
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a small file whole or not at all: beside it, to the disk, then in its place."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a directory is a run's."""
+    return (path / STATE).is_file()
+
+
+def create_run(folder: Path, config: ExperimentConfig, *, teacher: str, student: str) -> Path:
+    """Make the directory of a new run under a folder; a number is added to a name that is taken.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+    config
+        The experiment; its name is the directory's.
+    teacher, student
+        The flows in a few words, for the table.
+
+    Raises
+    ------
+    RunError
+        When the directory cannot be made.
+    """
+    for number in count(1):
+        path = folder / (config.name if number == 1 else f"{config.name}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            if not path.parent.is_dir():
+                raise RunError(
+                    "The run cannot be made", f"{path.parent} is no directory.", "Choose another runs folder."
+                ) from None
+            continue
+        except OSError as error:
+            raise _not_made(path, error) from error
+        return _fill(path, config, teacher, student)
+    raise AssertionError  # the count never ends
+
+
+def create_run_at(path: Path, config: ExperimentConfig, *, teacher: str, student: str) -> Path:
+    """Make the directory of a new run at this very path; raises as `create_run`, also when something is there."""
+    path = path.absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        taken = any(path.iterdir())
+    except OSError as error:
+        raise _not_made(path, error) from error
+    if taken:
+        hint = "Give --resume to go on with it, or another directory." if is_run(path) else "Give another directory."
+        raise RunError("The run cannot be made", f"{path} is not empty.", hint)
+    return _fill(path, config, teacher, student)
+
+
+def _not_made(path: Path, error: OSError) -> RunError:
+    return RunError("The run cannot be made", f"{path}: {error.strerror}.", "Choose a folder that you may write to.")
+
+
+def _fill(path: Path, config: ExperimentConfig, teacher: str, student: str) -> Path:
+    row = RunRow(
+        run=str(path),
+        name=path.name,
+        state="queued",
+        data=config.data.kind.replace("_", " "),
+        teacher=teacher,
+        student=student,
+        created=time.time(),
+        seeds=config.seeds.count,
+        seeds_done=0,
+        progress=0.0,
+    )
+    try:
+        write_file(path / EXPERIMENT, config.to_toml().encode())
+        if config.seeds.count > 1:
+            group = {"seeds": config.seeds.values(), "retrain_teacher": config.seeds.retrain_teacher}
+            write_file(path / GROUP, tomlkit.dumps(group).encode())
+        for seed in config.seeds.values():
+            seed_directory(path, config, seed).mkdir(exist_ok=True)
+        write_row(path, row)
+    except OSError as error:
+        shutil.rmtree(path, ignore_errors=True)  # nothing half-done stays
+        raise _not_made(path, error) from error
+    return path
+
+
+def seed_directory(run: Path, config: ExperimentConfig, seed: int) -> Path:
+    """Return the directory of a seed: the run's own where there is only one."""
+    return run if config.seeds.count == 1 else run / f"seed-{seed}"
+
+
+def write_row(run: Path, row: RunRow, error: ErrorInfo | None = None) -> None:
+    """Write a run's state, this process being its writer."""
+    state = State(row=row, pid=os.getpid(), born=psutil.Process().create_time(), error=error)
+    write_file(run / STATE, msgspec.json.format(msgspec.json.encode(state), indent=2))
+
+
+def read_state(run: Path) -> State:
+    """Read a run's state; a run whose writer has died is *interrupted*.
+
+    Raises
+    ------
+    RunError
+        When there is none, or it cannot be read.
+    """
+    run = run.absolute()
+    try:
+        state = msgspec.json.decode((run / STATE).read_bytes(), type=State)
+    except FileNotFoundError as error:
+        raise RunError("This is no run", f"{run} has no {STATE}.", "Name a run's directory.") from error
+    except (OSError, msgspec.DecodeError) as error:
+        raise RunError("The run cannot be read", f"{run / STATE}: {error}.", "Try: nfkd recover.") from error
+    row = msgspec.structs.replace(state.row, run=str(run), name=run.name)
+    if row.state in _LIVING and not _alive(state):
+        row = msgspec.structs.replace(row, state="interrupted", cause=row.cause or "Its process ended.")
+    return msgspec.structs.replace(state, row=row)
+
+
+def _alive(state: State) -> bool:
+    try:
+        return abs(psutil.Process(state.pid).create_time() - state.born) < 1.0
+    except psutil.Error:
+        return False
+
+
+def read_row(run: Path) -> RunRow:
+    """Read a run's row; raises as `read_state`."""
+    return read_state(run).row
+
+
+def read_config(run: Path) -> ExperimentConfig:
+    """Read the experiment of a run.
+
+    Raises
+    ------
+    RunError
+        When it is missing or not valid any more.
+    """
+    try:
+        return ExperimentConfig.from_toml((run / EXPERIMENT).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError("This is no run", f"{run} has no {EXPERIMENT}.", "Name a run's directory.") from error
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise RunError("The run's experiment cannot be read", f"{run / EXPERIMENT}: {error}.", "") from error
+
+
+def append_log(run: Path, line: LogLine) -> None:
+    """Add a line to a run's log."""
+    with (run / LOG).open("ab") as file:
+        file.write(msgspec.json.encode(line) + b"\n")
+
+
+def read_log(run: Path) -> list[LogLine]:
+    """Return a run's log; lines that a crash tore are left out."""
+    try:
+        lines = (run / LOG).read_bytes().splitlines()
+    except OSError:
+        return []
+    read = []
+    for line in lines:
+        try:
+            read.append(msgspec.json.decode(line, type=LogLine))
+        except msgspec.DecodeError:
+            continue
+    return read
+
+
+def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
+    """Return the rows of a folder's runs, newest first, and what could not be read.
+
+    Raises
+    ------
+    RunError
+        When the folder cannot be read; one that is not there has no runs.
+    """
+    try:
+        paths = [path for path in folder.iterdir() if is_run(path)]
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise RunError("The runs cannot be listed", f"{folder}: {error.strerror}.", "Choose another folder.") from error
+    rows, unreadable = [], []
+    for path in paths:
+        try:
+            rows.append(read_row(path))
+        except RunError as error:
+            unreadable.append(str(error))
+    return sorted(rows, key=lambda row: row.created, reverse=True), sorted(unreadable)
+
+
+def rename_run(run: Path, name: str) -> Path:
+    """Give a run's directory another name; return the new path.
+
+    Raises
+    ------
+    RunError
+        When the name is not fit for a directory or taken.
+    """
+    name = name.strip()
+    if not name or _BAD_NAME.search(name):
+        cause = f'{name!r} is empty, begins with a dot or holds one of / \\ : * ? " < > |.'
+        raise RunError("The run cannot be renamed", cause, "Choose another name.")
+    target = run.with_name(name)
+    if target.exists():
+        raise RunError("The run cannot be renamed", f"There is already a {name} in {run.parent}.", "Choose another name.")
+    try:
+        run.rename(target)
+    except OSError as error:
+        raise RunError("The run cannot be renamed", f"{run}: {error.strerror}.", "") from error
+    return target
+
+
+def delete_run(run: Path) -> None:
+    """Move a run to the trash.
+
+    Raises
+    ------
+    RunError
+        When it is no run, or the trash does not take it.
+    """
+    read_state(run)
+    try:
+        send2trash(run)
+    except OSError as error:
+        raise RunError("The run cannot be deleted", f"{run}: {error}.", "Delete its folder by hand.") from error

@@ -1,0 +1,41 @@
+"""One writer a run: a lock on its directory that ends with the process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from nfkd.runs.errors import RunError
+
+NAME = ".lock"
+
+
+@contextmanager
+def run_lock(run: Path) -> Iterator[None]:
+    """Hold a run's directory.
+
+    Raises
+    ------
+    RunError
+        When another process, or another engine, holds it or it cannot be written to.
+    """
+    lock = FileLock(run / NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunError(
+            "The run is in use",
+            f"Another process is writing to {run}.",
+            "Wait for it to end, or stop it, and try again.",
+        ) from error
+    except OSError as error:
+        raise RunError(
+            "The run cannot be written", f"{run}: {error.strerror}.", "Choose a directory that is yours to write to."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

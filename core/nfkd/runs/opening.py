@@ -1,0 +1,62 @@
+"""Opening a seed's file with care: living, finished or killed, and holding nothing that leads out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from nfkd.runs import schema
+from nfkd.runs.errors import RunError
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[h5py.File]:
+    """Open a seed's file for reading.
+
+    Raises
+    ------
+    RunError
+        When it is missing, damaged, of another program or a newer format, or holds links or data outside of itself.
+    """
+    try:
+        file = h5py.File(path, "r", libver="latest", swmr=True)
+    except FileNotFoundError as error:
+        raise RunError("The run cannot be read", f"{path} is not there.", "The run had not begun to record.") from error
+    except OSError as error:
+        raise RunError("The run cannot be read", f"{path} is no whole HDF5 file: {error}.", "") from error
+    with file:
+        try:
+            _check(file, path)
+            yield file
+        except (OSError, KeyError, RuntimeError) as error:
+            raise RunError("The run cannot be read", f"{path} is damaged: {error}.", "Try: nfkd recover.") from error
+
+
+def _check(file: h5py.File, path: Path) -> None:
+    version = file.attrs.get("format")
+    if version is None or "started" not in file.attrs:
+        raise RunError("This is no run", f"{path} was not written by NFKD.", "Name a run's directory.")
+    if int(version) > schema.FORMAT:
+        cause = f"{path} has format {version}; this NFKD reads up to {schema.FORMAT}."
+        raise RunError("The run is newer than the program", cause, "Update NFKD.")
+    _refuse_ways_out(file, path)
+
+
+def _refuse_ways_out(group: h5py.Group, path: Path) -> None:
+    for name in group:
+        where = f"{group.name.rstrip('/')}/{name}"
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise _refusal(path, f"{where} is a link")
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            _refuse_ways_out(item, path)
+        elif isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
+            raise _refusal(path, f"{where} keeps its data in another file")
+
+
+def _refusal(path: Path, what: str) -> RunError:
+    return RunError("The run was refused", f"In {path}, {what}.", "NFKD reads nothing outside of a run's own file.")

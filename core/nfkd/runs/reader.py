@@ -1,0 +1,266 @@
+"""Reading a run: its config, curves, pictures, figures and weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import h5py
+import numpy as np
+
+from nfkd.config import ExperimentConfig
+from nfkd.protocol.events import (
+    CurveBatch,
+    DensityDrawn,
+    ErrorInfo,
+    InterpolationDrawn,
+    Role,
+    RunRow,
+    SamplesDrawn,
+    SeedStarted,
+    StageSummary,
+    Verdict,
+)
+from nfkd.protocol.requests import Snapshot, StageSnapshot
+from nfkd.runs import schema
+from nfkd.runs.groups import read_verdict
+from nfkd.runs.layout import RUN_FILE, read_config, read_log, read_state, seed_directory
+from nfkd.runs.opening import open_file
+
+if TYPE_CHECKING:
+    from nfkd.flows.flow import Flow
+
+
+class CurveData(NamedTuple):
+    """A curve: three arrays of the same length; times in seconds since the stage began."""
+
+    steps: np.ndarray
+    values: np.ndarray
+    times: np.ndarray
+
+
+class SeedRecord:
+    """One seed of a run.
+
+    Attributes
+    ----------
+    started
+        What the seed set out to record.
+    stages
+        What it has recorded, by stage.
+    """
+
+    def __init__(self, run: Path, directory: Path) -> None:
+        self._run = str(run)
+        with open_file(directory / RUN_FILE) as file:
+            self.started: SeedStarted = schema.read_started(file)
+            self.stages: dict[Role, StageSnapshot] = {
+                plan.stage: self._stage(file, plan.stage) for plan in self.started.stages
+            }
+
+    def _stage(self, file: h5py.File, stage: Role) -> StageSnapshot:
+        seed, group = self.started.seed, file[stage]
+        plan = next(plan for plan in self.started.stages if plan.stage == stage)
+        unit = next((info.unit for info in plan.curves if info.name == "validation/nll"), "")
+        steps, errors = _matching(group)
+        return StageSnapshot(
+            seed=seed,
+            stage=stage,
+            curves={info.name: _curve(group["curves"][info.name]) for info in plan.curves},
+            matching_steps=steps,
+            matching_errors=errors,
+            samples=self._samples(group["samples"], stage),
+            interpolation=self._interpolation(group["interpolation"], stage),
+            density=self._density(group["density"], stage) if "density" in group else None,
+            summary=schema.read_summary(file, stage, seed, unit),
+        )
+
+    def _samples(self, group: h5py.Group, stage: Role) -> SamplesDrawn | None:
+        rows = len(group["step"])
+        if not rows:
+            return None
+        return SamplesDrawn(
+            run=self._run,
+            seed=self.started.seed,
+            stage=stage,
+            step=int(group["step"][rows - 1]),
+            temperature=float(group["temperature"][rows - 1]),
+            samples=group["images"][rows - 1],
+        )
+
+    def _interpolation(self, group: h5py.Group, stage: Role) -> InterpolationDrawn | None:
+        rows = len(group["step"])
+        if not rows:
+            return None
+        return InterpolationDrawn(
+            run=self._run,
+            seed=self.started.seed,
+            stage=stage,
+            step=int(group["step"][rows - 1]),
+            mode=bytes(group["mode"][0]).decode(),
+            alpha=group["alpha"][...],
+            images=group["images"][rows - 1],
+        )
+
+    def _density(self, group: h5py.Group, stage: Role) -> DensityDrawn | None:
+        rows = len(group["step"])
+        if not rows:
+            return None
+        x0, x1, y0, y1 = (float(value) for value in group["extent"][...])
+        return DensityDrawn(
+            run=self._run,
+            seed=self.started.seed,
+            stage=stage,
+            step=int(group["step"][rows - 1]),
+            extent=(x0, x1, y0, y1),
+            log_prob=group["log_prob"][rows - 1],
+        )
+
+
+def _curve(group: h5py.Group) -> CurveBatch:
+    rows = min(len(group[key]) for key in ("step", "value", "time"))
+    return CurveBatch(steps=group["step"][:rows], values=group["value"][:rows], times=group["time"][:rows])
+
+
+def _matching(group: h5py.Group) -> tuple[np.ndarray, np.ndarray]:
+    if "matching" not in group:
+        return np.empty(0, np.int64), np.empty((0, 0))
+    matching = group["matching"]
+    rows = min(len(matching["step"]), len(matching["error"]))
+    return matching["step"][:rows], matching["error"][:rows]
+
+
+class RunRecord:
+    """A run, living or ended, as it is on disk at this moment.
+
+    Attributes
+    ----------
+    path
+        Its directory.
+    config
+        The experiment.
+    row
+        Its row in the table of runs.
+    seeds
+        What each seed that has begun has recorded.
+    verdict
+        The verdict; None before the end.
+    error
+        Why it failed, if it did.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        state = read_state(self.path)
+        self.row: RunRow = state.row
+        self.error: ErrorInfo | None = state.error
+        self.config: ExperimentConfig = read_config(self.path)
+        self.seeds: dict[int, SeedRecord] = {}
+        for seed in self.config.seeds.values():
+            directory = seed_directory(self.path, self.config, seed)
+            if (directory / RUN_FILE).exists():
+                self.seeds[seed] = SeedRecord(self.path, directory)
+        self.verdict: Verdict | None = read_verdict(self.path)
+
+    def _seed(self, seed: int | None) -> int:
+        return self.config.seeds.first if seed is None else seed
+
+    def curves_of(self, seed: int | None = None) -> dict[Role, dict[str, CurveData]]:
+        """Return a seed's curves (the first one's unless named) by stage and name."""
+        stages = self._stages(seed)
+        return {
+            stage: {name: CurveData(batch.steps, batch.values, batch.times) for name, batch in view.curves.items()}
+            for stage, view in stages.items()
+        }
+
+    @property
+    def curves(self) -> dict[Role, dict[str, CurveData]]:
+        """The first seed's curves by stage and name, such as ``curves["student"]["train/nll"].values``."""
+        return self.curves_of()
+
+    @property
+    def matching(self) -> CurveData:
+        """The first seed's matching error: steps (rows,), values (rows, pairs); no times."""
+        student = self._stages(None).get("student")
+        if student is None:
+            return CurveData(np.empty(0, np.int64), np.empty((0, 0)), np.empty(0))
+        return CurveData(student.matching_steps, student.matching_errors, np.empty(0))
+
+    @property
+    def samples(self) -> dict[Role, np.ndarray]:
+        """The first seed's newest samples by stage."""
+        stages = self._stages(None)
+        return {stage: view.samples.samples for stage, view in stages.items() if view.samples is not None}
+
+    @property
+    def summary(self) -> list[StageSummary]:
+        """The figures of every stage of every seed that has ended."""
+        views = [view for record in self.seeds.values() for view in record.stages.values()]
+        return [view.summary for view in views if view.summary is not None]
+
+    def _stages(self, seed: int | None) -> Mapping[Role, StageSnapshot]:
+        record = self.seeds.get(self._seed(seed))
+        return record.stages if record else {}
+
+    def load_teacher(self, seed: int | None = None) -> Flow:
+        """Return a seed's teacher with its best weights; the first seed's serves all unless each has its own."""
+        own = self._seed(seed) if self.config.seeds.retrain_teacher else self.config.seeds.first
+        return self._load("teacher", own)
+
+    def load_student(self, seed: int | None = None) -> Flow:
+        """Return a seed's distilled student with its best weights."""
+        return self._load("student", self._seed(seed))
+
+    def load_baseline(self, seed: int | None = None) -> Flow:
+        """Return a seed's baseline with its best weights."""
+        return self._load("baseline", self._seed(seed))
+
+    def _load(self, stage: Role, seed: int) -> Flow:
+        from nfkd.data import load_dataset
+        from nfkd.flows.architectures import build_flow
+        from nfkd.runs.weights import load_weights
+
+        config = self.config.teacher if stage == "teacher" else self.config.student
+        flow = build_flow(config, load_dataset(self.config.data).event_shape)
+        load_weights(seed_directory(self.path, self.config, seed) / f"{stage}.safetensors", flow)
+        return flow.eval()
+
+    def snapshot(self) -> Snapshot:
+        """Return everything, for the wire."""
+        return Snapshot(
+            row=self.row,
+            config=self.config.to_toml(),
+            seeds=[_moved(record.started, self.path) for record in self.seeds.values()],
+            stages=[
+                view
+                for record in self.seeds.values()
+                for view in record.stages.values()
+                if any(len(batch.steps) for batch in view.curves.values())
+            ],
+            log=read_log(self.path),
+            verdict=self.verdict,
+            error=self.error,
+        )
+
+
+def _moved(started: SeedStarted, path: Path) -> SeedStarted:
+    return SeedStarted(
+        run=str(path),
+        seed=started.seed,
+        stages=started.stages,
+        event_shape=started.event_shape,
+        resumed=started.resumed,
+    )
+
+
+def open_run(path: str | os.PathLike[str]) -> RunRecord:
+    """Open a run's directory for reading, while it trains or after.
+
+    Raises
+    ------
+    RunError
+        When it is no run, is damaged, or is of a newer format.
+    """
+    return RunRecord(Path(path))

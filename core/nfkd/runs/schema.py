@@ -1,0 +1,172 @@
+"""What a seed's HDF5 file looks like; everything is made before the first step.
+
+::
+
+    /                      attrs: format, config, started, versions, device, threads, seed
+    /<stage>/curves/<name>/{step, value, time}
+    /<stage>/samples/{step, temperature, images}
+    /<stage>/interpolation/{step, alpha, images}    attrs: mode
+    /<stage>/density/{step, log_prob, extent}       plane data only
+    /student/matching/{step, error}                 attrs: pairs
+    /summary/<stage>/<figure>                       NaN until the stage has ended
+
+Groups bear the NXdata attributes of NeXus, so that `silx view` and h5web plot them unaided.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import msgspec
+import numpy as np
+
+import nfkd
+from nfkd.config import ExperimentConfig
+from nfkd.protocol.events import Role, SeedStarted, StagePlan, StageSummary
+
+FORMAT = 1
+FIGURES = (
+    "parameters",
+    "multiply_adds",
+    "steps",
+    "best_step",
+    "validation",
+    "test",
+    "test_error",
+    "samples_per_second",
+    "seconds",
+    "c2st",
+)
+WHOLE = {"parameters", "multiply_adds", "steps", "best_step"}
+IMAGE_PAIRS, VECTOR_PAIRS = 4, 2
+GRID = 96
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Sizes of the pictures of one seed."""
+
+    event: tuple[int, ...]
+    samples: int
+    pairs: int
+    steps: int
+
+    @property
+    def plane(self) -> bool:
+        """Whether the data has two features and so a density."""
+        return self.event == (2,)
+
+
+def shapes_of(config: ExperimentConfig, started: SeedStarted) -> Shapes:
+    """Return the sizes of the pictures that an experiment draws."""
+    event = tuple(started.event_shape)
+    return Shapes(
+        event=event,
+        samples=config.monitor.sample_count,
+        pairs=VECTOR_PAIRS if len(event) == 1 else IMAGE_PAIRS,
+        steps=config.monitor.interpolation_steps,
+    )
+
+
+def text(value: str) -> np.bytes_:
+    """Return a text as a fixed-length string: one of variable length is lost when a writer is killed."""
+    return np.bytes_(value.encode())
+
+
+def create(file: h5py.File, config: ExperimentConfig, started: SeedStarted, *, device: str, threads: int) -> None:
+    """Make every group, dataset and attribute of a seed's file."""
+    versions = {"nfkd": nfkd.__version__, "python": sys.version.split()[0], "h5py": h5py.__version__}
+    torch: Any = sys.modules.get("torch")  # this floor does not load it; a training process has
+    if torch is not None:
+        versions["torch"] = str(torch.__version__)
+    attributes = {
+        "format": FORMAT,
+        "config": text(config.to_toml()),
+        "started": text(msgspec.json.encode(started).decode()),
+        "versions": text(msgspec.json.encode(versions).decode()),
+        "device": text(device),
+        "threads": threads,
+        "seed": started.seed,
+        "NX_class": text("NXroot"),
+    }
+    file.attrs.update(attributes)
+    shapes = shapes_of(config, started)
+    summary = _group(file, "summary", "NXcollection")
+    for plan in started.stages:
+        stage = _group(file, plan.stage, "NXentry")
+        _create_curves(stage, plan)
+        _create_pictures(stage, shapes)
+        if plan.pairs:
+            _create_matching(stage, plan)
+        figures = _group(summary, plan.stage, "NXcollection")
+        for name in FIGURES:
+            figures.create_dataset(name, data=np.full(1, np.nan))
+
+
+def _group(parent: h5py.Group, name: str, kind: str, **attributes: str) -> h5py.Group:
+    group = parent.create_group(name)
+    group.attrs["NX_class"] = text(kind)
+    for key, value in attributes.items():
+        group.attrs[key] = text(value)
+    return group
+
+
+def _grown(group: h5py.Group, name: str, dtype: type, row: tuple[int, ...] = (), rows: int = 1) -> h5py.Dataset:
+    return group.create_dataset(
+        name, shape=(0, *row), maxshape=(None, *row), dtype=dtype, chunks=(rows, *(max(1, size) for size in row))
+    )
+
+
+def _create_curves(stage: h5py.Group, plan: StagePlan) -> None:
+    curves = _group(stage, "curves", "NXcollection")
+    for info in plan.curves:
+        *parents, last = info.name.split("/")
+        parent = curves
+        for name in parents:
+            parent = parent.require_group(name)
+        group = _group(parent, last, "NXdata", signal="value", axes="step", label=info.label)
+        _grown(group, "step", np.int64, rows=_CHUNK)
+        _grown(group, "value", np.float64, rows=_CHUNK).attrs["units"] = text(info.unit)
+        _grown(group, "time", np.float64, rows=_CHUNK).attrs["units"] = text("s")
+
+
+def _create_pictures(stage: h5py.Group, shapes: Shapes) -> None:
+    samples = _group(stage, "samples", "NXdata", signal="images", axes="step")
+    _grown(samples, "step", np.int64, rows=_CHUNK)
+    _grown(samples, "temperature", np.float64, rows=_CHUNK)
+    _grown(samples, "images", np.float32, (shapes.samples, *shapes.event))
+    paths = _group(stage, "interpolation", "NXdata", signal="images", axes="step")
+    _grown(paths, "step", np.int64, rows=_CHUNK)
+    paths.create_dataset("mode", data=np.full(1, b"", "S32"))
+    paths.create_dataset("alpha", data=np.linspace(0, 1, shapes.steps, dtype=np.float32))
+    _grown(paths, "images", np.float32, (shapes.pairs, shapes.steps, *shapes.event))
+    if shapes.plane:
+        density = _group(stage, "density", "NXdata", signal="log_prob", axes="step")
+        _grown(density, "step", np.int64, rows=_CHUNK)
+        density.create_dataset("extent", data=np.full(4, np.nan))
+        _grown(density, "log_prob", np.float32, (GRID, GRID)).attrs["units"] = text("nat")
+
+
+def _create_matching(stage: h5py.Group, plan: StagePlan) -> None:
+    matching = _group(stage, "matching", "NXdata", signal="error", axes="step")
+    matching.attrs["pairs"] = text(msgspec.json.encode(plan.pairs).decode())
+    _grown(matching, "step", np.int64, rows=_CHUNK)
+    _grown(matching, "error", np.float64, (len(plan.pairs),), rows=64).attrs["units"] = text("squared latent")
+
+
+def read_started(file: h5py.File) -> SeedStarted:
+    """Return what the seed set out to record."""
+    return msgspec.json.decode(bytes(file.attrs["started"]), type=SeedStarted)
+
+
+def read_summary(file: h5py.File, stage: Role, seed: int, unit: str) -> StageSummary | None:
+    """Return the figures of a stage, or None before its end."""
+    figures = {name: float(file["summary"][stage][name][0]) for name in FIGURES}
+    if np.isnan(figures["steps"]):
+        return None
+    values = {name: int(value) if name in WHOLE else value for name, value in figures.items()}
+    return StageSummary(stage=stage, seed=seed, unit=unit, **values)  # type: ignore[arg-type]

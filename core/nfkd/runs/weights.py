@@ -1,0 +1,67 @@
+"""Weights on disk: safetensors, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nfkd.flows.flow import Flow
+from nfkd.runs.errors import RunError
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor], config_toml: str, meta: Mapping[str, str]) -> None:
+    """Write a flow's weights and buffers.
+
+    Parameters
+    ----------
+    path
+        The file; it is replaced only once the new one is on disk.
+    weights
+        As `torch.nn.Module.state_dict` gives them.
+    config_toml
+        The experiment, kept in the file's metadata.
+    meta
+        More metadata, such as the stage and the step.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written; an older file is untouched then.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
+    try:
+        save_file(tensors, temporary, {"config": config_toml, **meta})
+    except SafetensorError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(str(error)) from error
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_weights(path: Path, flow: Flow) -> None:
+    """Read weights into a flow of the same architecture.
+
+    Raises
+    ------
+    RunError
+        When the file cannot be read, or its tensors are not this flow's; the words name the first that differ.
+    """
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError("The weights cannot be read", f"{path}: {error}.", "The file is missing or damaged.") from error
+    expected = flow.state_dict()
+    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    wrong = [name for name in expected.keys() & tensors.keys() if expected[name].shape != tensors[name].shape]
+    faults = [f"{word} {names[0]}" for word, names in (("lacks", missing), ("has no use for", extra)) if names]
+    faults += [f"has {sorted(wrong)[0]} in another shape"] if wrong else []
+    if faults:
+        raise RunError("The weights do not fit", f"{path} {', '.join(faults)}.", "Use the flow that they were made by.")
+    flow.load_state_dict(tensors)
