@@ -34,7 +34,8 @@ class RunBar(QToolBar):
         self._experiment = QLabel(self)
         self._experiment.setObjectName("runbar.experiment")
         self._experiment.setContentsMargins(8, 0, 8, 0)
-        self._experiment.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._experiment.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self._experiment.setMinimumWidth(1)  # it gives way to what the run has to say
         self.addWidget(self._experiment)
         self._seed = QComboBox(self)
         self._seed.setObjectName("runbar.seed")
@@ -49,7 +50,6 @@ class RunBar(QToolBar):
         self._progress.setObjectName("runbar.progress")
         self._progress.setAccessibleName("Progress of the run")
         self._progress.setRange(0, _STEPS)
-        self._progress.setFormat("%p %")
         self._progress.setFixedWidth(144)
         self._progress_action = self.addWidget(self._progress)
         self._connect()
@@ -107,6 +107,7 @@ class RunBar(QToolBar):
             return
         fraction = progress.fraction if progress is not None else row.progress
         self._progress.setValue(round(_STEPS * fraction))
+        self._progress.setFormat(f"{100 * fraction:.0f} %")
         self._where.setText(where_words(row, progress))
 
 

@@ -60,6 +60,8 @@ class EstimateBox(QFrame):
         self._matching.setText(_pairs(description))
         self._matching.setToolTip("\n".join(pair.words for pair in description.pairs) if description else "")
         self._data.setText(_where(description) if description else "")
+        for label in (self._matching, self._data):
+            label.setVisible(bool(label.text()))
 
     def show_status(self, words: str, tone: Tone = "muted") -> None:
         """Say whether the experiment may run, and if not, why not."""

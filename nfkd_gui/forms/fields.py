@@ -156,15 +156,12 @@ def _bounds(info: FieldInfo) -> str:
     limits = {
         name: getattr(item, name) for item in info.metadata for name in ("ge", "gt", "le", "lt") if hasattr(item, name)
     }
-    low = _limit(limits, "ge", "", "gt", "above ")
-    high = _limit(limits, "le", "", "lt", "below ")
-    if low and high:
-        return f"{low} to {high}" if high[0].isdigit() else f"{low}, {high}"
-    return f"at least {low}" if low and low[0].isdigit() else low or high
+    low = _limit(limits, ge="at least", gt="above")
+    high = _limit(limits, le="at most", lt="below")
+    if "ge" in limits and "le" in limits:
+        return f"{limits['ge']:,.10g} to {limits['le']:,.10g}"
+    return ", ".join(words for words in (low, high) if words)
 
 
-def _limit(limits: dict[str, Any], closed: str, closed_words: str, opened: str, open_words: str) -> str:
-    for name, words in ((closed, closed_words), (opened, open_words)):
-        if limits.get(name) is not None:
-            return f"{words}{limits[name]:,.10g}"
-    return ""
+def _limit(limits: dict[str, Any], **words: str) -> str:
+    return "".join(f"{word} {limits[name]:,.10g}" for name, word in words.items() if limits.get(name) is not None)

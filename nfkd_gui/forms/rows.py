@@ -231,7 +231,8 @@ class OneOf(Part):
             group.set_shown(shown and tag == self._tag, advanced)
 
     def has_advanced(self) -> bool:
-        return any(group.has_advanced() for group in self._groups.values())
+        group = self._groups.get(self._tag)
+        return group is not None and group.has_advanced()
 
 
 def make_part(field: Field, grid: QGridLayout, changed: Callable[[str], None]) -> Part:

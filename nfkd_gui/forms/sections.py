@@ -21,10 +21,9 @@ def form_grid(parent: QWidget) -> QGridLayout:
     return grid
 
 
-def _toggle(parent: QWidget, text: str) -> QToolButton:
+def _button(parent: QWidget, text: str) -> QToolButton:
     button = QToolButton(parent)
     button.setText(text.replace("&", "&&"))
-    button.setCheckable(True)
     button.setAutoRaise(True)
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return button
@@ -47,7 +46,7 @@ class SectionBox(QWidget):
         self, field: Field, changed: Callable[[str], None], *, folded: bool, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self._heading = _toggle(self, field.title)
+        self._heading = _button(self, field.title)
         self._heading.setObjectName(f"{field.path}.heading")
         self._heading.setToolTip(field.help)
         self._heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -55,7 +54,8 @@ class SectionBox(QWidget):
         font = self._heading.font()
         font.setBold(True)
         self._heading.setFont(font)
-        self._advanced = _toggle(self, "Advanced")
+        self._advanced = _button(self, "Advanced")
+        self._advanced.setCheckable(True)
         self._advanced.setObjectName(f"{field.path}.advanced")
         self._advanced.setToolTip(f"Show the advanced settings of {field.title}.")
         self._body = QWidget(self)
@@ -64,9 +64,8 @@ class SectionBox(QWidget):
             Group(field, field.fields, grid, changed) if isinstance(field, Section) else make_part(field, grid, changed)
         )
         self._lay_out()
-        self._heading.toggled.connect(self._unfold)
+        self._heading.clicked.connect(lambda: self._unfold(self._body.isHidden()))
         self._advanced.toggled.connect(self._show_advanced)
-        self._heading.setChecked(not folded)
         self._unfold(not folded)
         self._show_advanced(False)
 
@@ -84,10 +83,11 @@ class SectionBox(QWidget):
     def show_faults(self, faults: Faults) -> None:
         """Show the faults that belong here, and unfold where one would be out of sight."""
         self.part.show_faults(faults)
+        self._advanced.setVisible(not self._body.isHidden() and self.part.has_advanced())
         if self.part.has_fault(advanced=True):
             self._advanced.setChecked(True)
         if self.part.has_fault(advanced=False):
-            self._heading.setChecked(True)
+            self._unfold(True)
 
     def _unfold(self, open_: bool) -> None:
         self._heading.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)

@@ -140,6 +140,7 @@ class RunsPanel(QWidget):
             label.setContentsMargins(8, 0, 8, 0)
             layout.addWidget(label)
         layout.addWidget(self.table, 1)
+        layout.addStretch(0)
 
     # --- what can be done -----------------------------------------------------------------------------------------
 

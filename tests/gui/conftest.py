@@ -1,0 +1,163 @@
+"""A loop that Qt and asyncio share, an engine by script, and a studio upon it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import pytest
+from PySide6.QtWidgets import QApplication
+from qasync import QEventLoop
+
+from nfkd.protocol.events import Event
+from nfkd.protocol.requests import Request
+from nfkd_gui.engine_client import EngineClient, EngineLost, OnError, OnEvent, OnLost, OnReply, RequestRefused
+from nfkd_gui.preferences import Preferences
+from nfkd_gui.state import Studio
+
+Result = TypeVar("Result")
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"nfkd_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+scripted = _load("scripted_engine")
+
+
+class ScriptedClient(EngineClient):
+    """Speaks to a script in memory; replies and events come in order, on the loop."""
+
+    name = "scripted"
+    outlives_window = True
+
+    def __init__(self, on_event: OnEvent, on_lost: OnLost, script: Any) -> None:
+        super().__init__(on_event, on_lost)
+        self.script = script
+        self.held: list[Callable[[], None]] | None = None
+        self.broken: EngineLost | None = None
+        script._tell = self._tell
+
+    async def start(self) -> None:
+        if self.broken is not None:
+            raise self.broken
+
+    def send(self, request: Request, on_reply: OnReply, on_error: OnError) -> None:
+        def act() -> None:
+            try:
+                reply = self.script.answer(request)
+            except scripted.ScriptRefusal as refusal:
+                on_error(RequestRefused(refusal.error, refusal.faults))
+            else:
+                on_reply(reply)
+
+        if self.held is not None:
+            self.held.append(act)
+        else:
+            asyncio.get_running_loop().call_soon(act)
+
+    def release(self) -> None:
+        """Answer what was held back."""
+        held, self.held = self.held or [], None
+        for act in held:
+            act()
+
+    def _tell(self, event: Event) -> None:
+        self._on_event(event)
+
+    def lose(self, error: Any) -> None:
+        """Lose the engine."""
+        self._on_lost(error)
+
+    async def close(self) -> None:
+        self.script._tell = lambda _event: None
+
+
+@pytest.fixture
+def loop(qapp: QApplication) -> Iterator[QEventLoop]:
+    """The loop that Qt and asyncio share."""
+    qapp.setQuitOnLastWindowClosed(False)
+    loop = QEventLoop(qapp)
+    asyncio.set_event_loop(loop)
+    yield loop
+    loop.close()
+    asyncio.set_event_loop(None)
+
+
+@pytest.fixture
+def do(loop: QEventLoop) -> Callable[[Coroutine[Any, Any, Result]], Result]:
+    """Run a coroutine to its end, with a limit of time."""
+    return lambda coroutine: loop.run_until_complete(asyncio.wait_for(coroutine, 60))
+
+
+@pytest.fixture
+def script() -> Any:
+    """The scripted engine's state, answers and events."""
+    return scripted.Script(lambda _event: None)
+
+
+@pytest.fixture
+def until(loop: QEventLoop) -> Callable[[Any], Any]:
+    """Wait for a Qt signal: ``await until(signal)``."""
+
+    async def wait(signal: Any, seconds: float = 30.0) -> tuple[Any, ...]:
+        future: asyncio.Future[tuple[Any, ...]] = loop.create_future()
+
+        def take(*values: Any) -> None:
+            if not future.done():
+                future.set_result(values)
+
+        signal.connect(take)
+        try:
+            return await asyncio.wait_for(future, seconds)
+        finally:
+            signal.disconnect(take)
+
+    return wait
+
+
+@pytest.fixture
+def studio(
+    do: Callable[[Coroutine[Any, Any, Any]], Any], script: Any, tmp_path: Path, until: Callable[[Any], Any]
+) -> Iterator[Studio]:
+    """A studio whose engine is the script; `studio.clients` holds every client that it made."""
+    clients: list[ScriptedClient] = []
+
+    def make(on_event: OnEvent, on_lost: OnLost) -> EngineClient:
+        clients.append(ScriptedClient(on_event, on_lost, script))
+        return clients[-1]
+
+    studio = Studio(Preferences(runs_folder="/runs", theme="light"), tmp_path / "studio.json", make)
+    studio.clients = clients  # type: ignore[attr-defined]
+    yield studio
+    do(studio.close())
+    studio.deleteLater()
+
+
+@pytest.fixture
+def ready(do: Callable[[Coroutine[Any, Any, Any]], Any], studio: Studio, until: Callable[[Any], Any]) -> Studio:
+    """The studio with its engine connected and the runs listed."""
+
+    async def start() -> None:
+        studio.start()
+        await until(studio.rows_changed)
+
+    do(start())
+    return studio
+
+
+@pytest.fixture
+def engine_module() -> ModuleType:
+    """The module of the scripted engine."""
+    return scripted

@@ -1,0 +1,310 @@
+"""An engine that trains nothing and answers by a script: in memory, or as a process on stdin and stdout.
+
+As a process its first argument chooses how it behaves: ``well``, ``old`` (another protocol), ``noisy`` (a stray print),
+``dead`` (ends at once), or ``mute`` (never greets).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from nfkd.config import ExperimentConfig
+from nfkd.protocol import requests as ask
+from nfkd.protocol.codec import PROTOCOL, from_client, to_wire
+from nfkd.protocol.events import (
+    CurveBatch,
+    CurveInfo,
+    CurvePoints,
+    ErrorInfo,
+    Event,
+    Progress,
+    RunChanged,
+    RunFinished,
+    RunRemoved,
+    RunRow,
+    SeedStarted,
+    StageFinished,
+    StagePlan,
+    StageStarted,
+    StageSummary,
+    Verdict,
+)
+from nfkd.protocol.frames import FrameDecoder
+from nfkd.protocol.view import RunView
+
+LAST_WORDS = "Killed: out of memory"
+STEPS = 100
+ROLES = ("teacher", "student", "baseline")
+
+
+class ScriptRefusal(Exception):  # noqa: N818 - as the engine names its own
+    """A request that the script refuses."""
+
+    def __init__(self, error: ErrorInfo, faults: list[ask.ConfigFault] | None = None) -> None:
+        self.error = error
+        self.faults = faults or []
+        super().__init__(error.title)
+
+
+def row_of(run: str, state: str, **changes: Any) -> RunRow:
+    """Return a plausible row."""
+    base = RunRow(
+        run=run,
+        name=PurePosixPath(run).name,
+        state=state,  # type: ignore[arg-type]
+        data="digits",
+        teacher="Glow 8×2",
+        student="Glow 2×2",
+        created=time.time(),
+        seeds=1,
+        seeds_done=0,
+        progress=0.0,
+        device="cpu",
+        unit="bits/dim",
+    )
+    return msgspec.structs.replace(base, **changes)
+
+
+def summary_of(stage: str, seed: int, test: float) -> StageSummary:
+    """Return plausible figures."""
+    return StageSummary(
+        stage=stage,  # type: ignore[arg-type]
+        seed=seed,
+        parameters=12_345,
+        multiply_adds=4_000_000,
+        steps=STEPS,
+        best_step=STEPS,
+        validation=test,
+        test=test,
+        test_error=0.01,
+        unit="bits/dim",
+        samples_per_second=1000.0,
+        seconds=12.0,
+    )
+
+
+class Script:
+    """The engine's state, its answers and its events."""
+
+    def __init__(self, tell: Callable[[Event], None]) -> None:
+        self._tell = tell
+        self.views: dict[str, RunView] = {}
+        self.asked: list[ask.Request] = []
+        self.active = ""
+
+    def answer(self, request: ask.Request) -> ask.Reply:
+        """Return the reply; raises ScriptRefusal."""
+        self.asked.append(request)
+        handler = getattr(self, f"_{type(request).__name__.lower()}", None)
+        if handler is None:
+            raise ScriptRefusal(ErrorInfo(title="Not in the script", cause=type(request).__name__))
+        return handler(request)
+
+    def begin(self, run: str, text: str, seeds: int = 1) -> None:
+        """Begin a run: its first seed and its first stage."""
+        self.views[run] = RunView(row_of(run, "running", seeds=seeds), text)
+        self.active = run
+        self.tell(RunChanged(run=run, row=self.views[run].row))
+        self.begin_seed(run, 1)
+
+    def begin_seed(self, run: str, seed: int) -> None:
+        """Begin a seed with its teacher."""
+        info = [
+            CurveInfo(name="train/total", label="Total"),
+            CurveInfo(name="validation/nll", label="NLL", unit="bits/dim"),
+        ]
+        plans = [StagePlan(stage=role, steps=STEPS, curves=info) for role in ROLES]  # type: ignore[arg-type]
+        self.tell(SeedStarted(run=run, seed=seed, stages=plans, event_shape=[1, 8, 8]))
+        self.tell(StageStarted(run=run, seed=seed, stage="teacher"))
+
+    def train(self, run: str, stage: str, step: int, seed: int = 1) -> None:
+        """Make one step: a point, and the progress."""
+        batch = CurveBatch(steps=np.array([step]), values=np.array([1.0 / (step + 1)]), times=np.array([0.1 * step]))
+        self.tell(CurvePoints(run=run, seed=seed, stage=stage, curves={"train/total": batch}))  # type: ignore[arg-type]
+        fraction = (ROLES.index(stage) * STEPS + step) / (3 * STEPS)
+        self.tell(
+            Progress(
+                run=run,
+                seed=seed,
+                stage=stage,  # type: ignore[arg-type]
+                step=step,
+                steps=STEPS,
+                steps_per_second=10.0,
+                seconds_left=42.0,
+                fraction=fraction,
+            )
+        )
+
+    def finish(self, run: str, state: str = "finished") -> None:
+        """End a run with figures and a verdict."""
+        for stage, test in zip(ROLES, (2.5, 3.0, 3.2), strict=True):
+            self.tell(StageFinished(run=run, seed=1, stage=stage, summary=summary_of(stage, 1, test)))  # type: ignore[arg-type]
+        verdict = Verdict(
+            verdict="inconclusive",
+            metric="test likelihood",
+            unit="bits/dim",
+            difference=0.2,
+            low=float("nan"),
+            high=float("nan"),
+            seeds=[1],
+            differences=[0.2],
+            words="Inconclusive: one seed says nothing about chance.",
+        )
+        self.tell(RunFinished(run=run, state=state, verdict=verdict))  # type: ignore[arg-type]
+        self.set_state(run, state, progress=1.0, student_test=3.0, baseline_test=3.2)
+        self.active = ""
+
+    def set_state(self, run: str, state: str, **changes: Any) -> None:
+        """Change a run's state and tell it."""
+        row = msgspec.structs.replace(self.views[run].row, state=state, **changes)
+        self.tell(RunChanged(run=run, row=row))
+
+    def tell(self, event: Event) -> None:
+        """Apply an event to its run, then tell it."""
+        view = self.views.get(getattr(event, "run", ""))
+        if view is not None:
+            view.apply(event)  # type: ignore[arg-type]
+        self._tell(event)
+
+    # --- answers --------------------------------------------------------------------------------------------------
+
+    def _status(self, _request: ask.Status) -> ask.EngineStatus:
+        return ask.EngineStatus(
+            version="0.1.0",
+            torch="2.13.0",
+            device="cpu",
+            device_name="processor",
+            threads=1,
+            pid=1,
+            clients=1,
+            active=self.active,
+            queue=[],
+        )
+
+    def _describe(self, request: ask.Describe) -> ask.Description:
+        config = ExperimentConfig.from_toml(request.config)
+        faults = []
+        if config.student.hidden > 1000:
+            faults.append(ask.ConfigFault(path="student.hidden", message="needs more memory than there is"))
+        flow = ask.FlowDescription(
+            summary="Glow 8×2", parameters=120_000, multiply_adds=4_000_000, memory=30 << 20, layers=[]
+        )
+        small = ask.FlowDescription(
+            summary="Glow 2×2", parameters=12_000, multiply_adds=1_000_000, memory=10 << 20, layers=[]
+        )
+        return ask.Description(
+            faults=faults,
+            warnings=[],
+            data="digits: 1,259 train, 269 validation, 269 test, 1×8×8",
+            event_shape=[1, 8, 8],
+            teacher=flow,
+            student=small,
+            pairs=[ask.LayerPair(student="level1.split", teacher="level1.split", words="level 1 ↔ level 1")],
+            device="cpu",
+            memory_available=8 << 30,
+        )
+
+    def _listruns(self, request: ask.ListRuns) -> ask.RunList:
+        return ask.RunList(folder=request.folder, rows=[view.row for view in self.views.values()])
+
+    def _run(self, request: ask.Run) -> ask.RunAccepted:
+        run = f"{request.folder}/{ExperimentConfig.from_toml(request.config).name}"
+        self.begin(run, request.config)
+        return ask.RunAccepted(run=run)
+
+    def _openrun(self, request: ask.OpenRun) -> ask.Snapshot:
+        return self._view(request.run).snapshot()
+
+    def _pause(self, request: ask.Pause) -> ask.Done:
+        self._view(request.run)
+        self.set_state(request.run, "paused")
+        return ask.Done()
+
+    def _resume(self, request: ask.Resume) -> ask.Done:
+        self._view(request.run)
+        self.set_state(request.run, "running")
+        return ask.Done()
+
+    def _stop(self, request: ask.Stop) -> ask.Done:
+        self._view(request.run)
+        if request.scope == "run":
+            self.finish(request.run, "stopped")
+        else:
+            self.tell(StageStarted(run=request.run, seed=1, stage="student"))
+        return ask.Done()
+
+    def _resumefromdisk(self, request: ask.ResumeFromDisk) -> ask.RunAccepted:
+        self._view(request.run)
+        self.set_state(request.run, "running")
+        return ask.RunAccepted(run=request.run)
+
+    def _renamerun(self, request: ask.RenameRun) -> ask.RunAccepted:
+        view = self._view(request.run)
+        new = str(PurePosixPath(request.run).with_name(request.name))
+        del self.views[request.run]
+        view.row = msgspec.structs.replace(view.row, run=new, name=request.name)
+        self.views[new] = view
+        self.tell(RunRemoved(run=request.run, new=new))
+        return ask.RunAccepted(run=new)
+
+    def _deleterun(self, request: ask.DeleteRun) -> ask.Done:
+        self._view(request.run)
+        del self.views[request.run]
+        self.tell(RunRemoved(run=request.run))
+        return ask.Done()
+
+    def _shutdown(self, _request: ask.Shutdown) -> ask.Done:
+        return ask.Done()
+
+    def _view(self, run: str) -> RunView:
+        if run not in self.views:
+            raise ScriptRefusal(ErrorInfo(title="No such run", cause=f"{run} is not a run.", action="Choose another."))
+        return self.views[run]
+
+
+def _write(message: ask.FromEngine) -> None:
+    sys.stdout.buffer.write(to_wire(message))
+    sys.stdout.buffer.flush()
+
+
+def _serve(manner: str) -> int:
+    script = Script(lambda event: _write(ask.Notice(event=event)))
+    decoder = FrameDecoder()
+    while data := sys.stdin.buffer.raw.read(1 << 16):  # type: ignore[attr-defined]
+        for body in decoder.feed(data):
+            message = from_client(body)
+            if isinstance(message, ask.Hello):
+                if manner != "mute":
+                    _write(ask.Hello(protocol=PROTOCOL + (manner == "old"), version="9.9.9"))
+                if manner == "noisy":
+                    sys.stdout.buffer.write(b"training started!\n")
+                    sys.stdout.buffer.flush()
+                continue
+            if isinstance(message.request, ask.Trace):  # the way to make it crash
+                sys.stderr.write(f"Traceback (most recent call last):\n{LAST_WORDS}\n")
+                return 137
+            try:
+                _write(ask.Answer(id=message.id, reply=script.answer(message.request)))
+            except ScriptRefusal as refusal:
+                _write(ask.Refusal(id=message.id, error=refusal.error, faults=refusal.faults))
+    return 0
+
+
+def main() -> int:
+    """Run as a process."""
+    manner = sys.argv[1] if len(sys.argv) > 1 else "well"
+    if manner == "dead":
+        sys.stderr.write("No module named torch\n")
+        return 1
+    return _serve(manner)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""The form: every field has an editor, what is written is what is run, faults land at their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+from pytestqt.qtbot import QtBot
+
+from nfkd.config import ExperimentConfig
+from nfkd_gui.forms.editors import ChoiceBox, NumberBox, SwitchBox, TextBox
+from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.forms.fields import Section, Value, Variants, describe_model
+from nfkd_gui.state import Studio
+
+
+@pytest.fixture
+def form(ready: Studio, qtbot: QtBot) -> Iterator[ExperimentForm]:
+    ready.experiment.open("digits")
+    form = ExperimentForm(ready.experiment)
+    qtbot.addWidget(form)
+    form.show()
+    qtbot.waitExposed(form)
+    yield form
+    ready.experiment.stop()
+
+
+def editor(form: ExperimentForm, path: str) -> Any:
+    found = [widget for widget in form.findChildren(QWidget, path) if not widget.isHidden()]
+    assert len(found) == 1, path
+    return found[0]
+
+
+def message(form: ExperimentForm, path: str) -> str:
+    return " ".join(label.text() for label in form.findChildren(QLabel, f"{path}.message") if not label.isHidden())
+
+
+def write(form: ExperimentForm, path: str, text: str) -> None:
+    """Write into a field with the keyboard."""
+    line = editor(form, path).findChild(QLineEdit) or editor(form, path)
+    line.selectAll()
+    QTest.keyClicks(line, text) if text else QTest.keyClick(line, Qt.Key.Key_Delete)
+
+
+def choose(form: ExperimentForm, path: str, value: str) -> None:
+    box: QComboBox = editor(form, path)
+    box.setCurrentIndex(box.findData(value))
+    box.activated.emit(box.currentIndex())
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
+    """Return every path of a value, by pydantic's own JSON schema."""
+    schema = model.model_json_schema()
+    found: set[str] = set()
+
+    def walk(node: dict[str, Any], path: str) -> None:
+        if "$ref" in node:
+            node = {
+                **schema["$defs"][node["$ref"].rpartition("/")[2]],
+                **{k: v for k, v in node.items() if k != "$ref"},
+            }
+        if "properties" in node:
+            for name, child in node["properties"].items():
+                walk(child, f"{path}.{name}" if path else name)
+        elif "oneOf" in node or "anyOf" in node:
+            for child in node.get("oneOf", node.get("anyOf", [])):
+                walk(child, path)
+        else:
+            found.add(path)
+
+    walk(schema, prefix)
+    return found
+
+
+def test_every_field_of_the_configuration_has_an_editor(form: ExperimentForm) -> None:
+    editors = (NumberBox, TextBox, ChoiceBox, SwitchBox)
+    names = {child.objectName() for kind in (*editors, QWidget) for child in form.findChildren(kind)}
+    missing = leaves(ExperimentConfig) - names
+    assert missing == set()
+
+
+def test_every_editor_is_named_helped_and_has_a_buddy(form: ExperimentForm) -> None:
+    buddies = {label.buddy().objectName() for label in form.findChildren(QLabel) if label.buddy() is not None}
+    for path in leaves(ExperimentConfig):
+        widget = form.findChild(QWidget, path)
+        assert isinstance(widget, QWidget)
+        assert widget.accessibleName(), path
+        assert widget.toolTip(), path
+        assert path in buddies
+
+
+def test_the_description_knows_bounds_units_choices_and_variants() -> None:
+    fields = {field.name: field for field in describe_model(ExperimentConfig)}
+    teacher, training = fields["teacher"], fields["training"]
+    assert isinstance(teacher, Variants)
+    assert list(teacher.members) == ["glow", "glow1d"]
+    levels = next(field for field in teacher.members["glow"] if field.name == "levels")
+    assert isinstance(levels, Value)
+    assert (levels.kind, levels.bounds, levels.path) == ("integer", "1 to 6", "teacher.levels")
+    assert isinstance(training, Section)
+    rate = next(field for field in training.fields if field.name == "learning_rate")
+    assert isinstance(rate, Value)
+    assert (rate.kind, rate.bounds) == ("number", "above 0, at most 1")
+    batch = next(field for field in training.fields if field.name == "batch_size")
+    assert isinstance(batch, Value)
+    assert batch.unit == "examples"
+
+
+@pytest.mark.parametrize("preset", ["digits", "two_moons"])
+def test_a_preset_goes_through_the_form_unchanged(form: ExperimentForm, ready: Studio, preset: str) -> None:
+    ready.experiment.open(preset)
+    assert ExperimentConfig.from_dict(form.document()) == ExperimentConfig.load(preset)
+
+
+def test_what_is_typed_is_what_is_run(form: ExperimentForm, ready: Studio) -> None:
+    write(form, "student.hidden", "48")
+    write(form, "training.learning_rate", "2e-4")
+    choose(form, "training.optimizer", "adamax")
+    config = ready.experiment.config
+    assert config is not None
+    assert (config.student.hidden, config.training.learning_rate, config.training.optimizer) == (48, 2e-4, "adamax")
+    assert ready.experiment.dirty
+
+
+def test_another_kind_brings_its_own_fields_and_remembers_the_old(form: ExperimentForm, ready: Studio) -> None:
+    choose(form, "data.kind", "two_moons")
+    write(form, "data.count", "500")
+    assert ready.experiment.document["data"]["count"] == 500
+    choose(form, "data.kind", "digits")
+    assert "count" not in ready.experiment.document["data"]
+    choose(form, "data.kind", "two_moons")
+    assert ready.experiment.document["data"]["count"] == 500
+
+
+def test_a_fault_of_form_shows_at_its_field_at_once_and_goes(form: ExperimentForm, ready: Studio) -> None:
+    write(form, "student.hidden", "0")
+    assert "greater than or equal to 1" in message(form, "student.hidden")
+    assert not ready.experiment.may_run
+    write(form, "student.hidden", "many")
+    assert "valid integer" in message(form, "student.hidden")
+    write(form, "student.hidden", "16")
+    assert message(form, "student.hidden") == ""
+
+
+def test_a_folded_or_advanced_fault_comes_into_sight(form: ExperimentForm, ready: Studio) -> None:
+    document = form.document()
+    document["seeds"]["count"] = 0
+    document["training"]["checkpoint_every"] = -3
+    ready.experiment.replace(document)
+    assert message(form, "seeds.count")
+    assert editor(form, "training.checkpoint_every").isVisible()
+    assert "(given: -3)" in message(form, "training.checkpoint_every")
+
+
+def test_a_fault_of_a_whole_section_shows_in_it(form: ExperimentForm, ready: Studio) -> None:
+    for term in ("nll", "lkd", "ilkd", "skd"):
+        write(form, f"distillation.{term}.weight", "0")
+    shown = [label.text() for label in form.findChildren(QLabel) if not label.isHidden()]
+    assert any("All weights are zero" in text for text in shown)
+
+
+def test_unknown_keys_of_a_file_are_shown_kept_and_removed_by_a_button(
+    form: ExperimentForm, ready: Studio, tmp_path: Path, qtbot: QtBot
+) -> None:
+    path = tmp_path / "odd.toml"
+    text = ExperimentConfig.load("digits").to_toml().replace("[student]", "[student]\nwidht = 3")
+    path.write_text(text)
+    ready.experiment.open(path)
+    unplaced = form.findChild(QWidget, "unplaced")
+    assert isinstance(unplaced, QWidget)
+    assert unplaced.isVisible()
+    assert "student.widht" in unplaced.findChildren(QLabel)[0].text()
+    assert not ready.experiment.may_run
+    write(form, "student.hidden", "8")
+    assert ready.experiment.document["student"]["widht"] == 3
+    qtbot.mouseClick(unplaced.remove, Qt.MouseButton.LeftButton)  # type: ignore[attr-defined]
+    assert "widht" not in ready.experiment.document["student"]
+    assert ready.experiment.config is not None
+    assert not unplaced.isVisible()
+
+
+def test_the_engines_faults_land_at_their_fields_and_its_figures_below(
+    form: ExperimentForm, ready: Studio, do: Callable[[Any], Any], until: Callable[[Any], Any]
+) -> None:
+    async def described() -> None:
+        while ready.experiment.description is None:
+            await until(ready.experiment.checked)
+
+    do(described())
+    assert ready.experiment.may_run
+    words = " ".join(label.text() for label in form.estimate.findChildren(QLabel))
+    for figure in ("120 k", "12 k", "10.0 : 1", "30 MiB", "level 1 ↔ level 1", "1,259 train", "Ready to run"):
+        assert figure in words
+    write(form, "student.hidden", "2000")
+    assert not ready.experiment.may_run
+    do(described())
+    assert message(form, "student.hidden") == "Needs more memory than there is"
+    assert not ready.experiment.may_run
+
+
+def test_typing_asks_the_engine_once_and_only_about_the_last(
+    form: ExperimentForm, ready: Studio, script: Any, do: Callable[[Any], Any], until: Callable[[Any], Any]
+) -> None:
+    async def settled() -> None:
+        while ready.experiment.description is None:
+            await until(ready.experiment.checked)
+
+    do(settled())
+    script.asked.clear()
+    for text in ("1", "12", "128"):
+        write(form, "student.hidden", text)
+    do(settled())
+    asked = [ExperimentConfig.from_toml(request.config).student.hidden for request in script.asked]
+    assert asked == [128]
+
+
+def test_undo_takes_a_field_back_at_once_and_redo_brings_it_again(form: ExperimentForm, ready: Studio) -> None:
+    write(form, "student.hidden", "48")
+    choose(form, "training.optimizer", "adamax")
+    form.undo_stack.undo()
+    assert ready.experiment.document["training"]["optimizer"] == "adam"
+    form.undo_stack.undo()
+    assert ready.experiment.document["student"]["hidden"] == 32
+    assert editor(form, "student.hidden").value() == 32
+    form.undo_stack.redo()
+    assert ready.experiment.document["student"]["hidden"] == 48
+
+
+@pytest.mark.parametrize(
+    ("start", "key", "end"),
+    [(0.05, Qt.Key.Key_Up, 0.06), (0.1, Qt.Key.Key_Down, 0.09), (0.001, Qt.Key.Key_Up, 0.002), (3, Qt.Key.Key_Up, 4)],
+)
+def test_arrow_keys_step_in_the_first_figure(qtbot: QtBot, start: float, key: Qt.Key, end: float) -> None:
+    box = NumberBox(whole=isinstance(start, int))
+    qtbot.addWidget(box)
+    box.set_value(start)
+    QTest.keyClick(box, key)
+    assert box.value() == end
+
+
+def test_tab_walks_from_field_to_field_and_the_form_follows(form: ExperimentForm, qtbot: QtBot) -> None:
+    form.activateWindow()
+    first = editor(form, "name")
+    first.setFocus()
+    qtbot.waitUntil(first.hasFocus)
+    visited = set()
+    for _ in range(40):
+        QTest.keyClick(form.focusWidget(), Qt.Key.Key_Tab)
+        focus = form.focusWidget()
+        visited.add(focus.objectName() or focus.parentWidget().objectName())
+        assert not focus.visibleRegion().isEmpty()
+    assert {"description", "data.kind", "teacher.levels", "student.hidden", "distillation.nll.weight"} <= visited
