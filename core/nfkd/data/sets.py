@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from nfkd.config import DataConfig, DigitsConfig, Fault
+from nfkd.config import DataConfig, DigitsConfig, Fault, TwoMoonsConfig
 from nfkd.data.dataset import DataError, Dataset
 
 _DIGIT_LEVELS = 17
@@ -37,11 +39,12 @@ def load_dataset(config: DataConfig) -> Dataset:
 def _digits() -> tuple[np.ndarray, str, int]:
     from sklearn.datasets import load_digits  # takes a second to import
 
-    return load_digits().images.astype(np.uint8)[:, None], "digits", _DIGIT_LEVELS
+    bunch: Any = load_digits()
+    return bunch.images.astype(np.uint8)[:, None], "digits", _DIGIT_LEVELS
 
 
-def _two_moons(config: DataConfig) -> tuple[np.ndarray, str, None]:
+def _two_moons(config: TwoMoonsConfig) -> tuple[np.ndarray, str, None]:
     from sklearn.datasets import make_moons
 
-    points, _ = make_moons(config.count, noise=config.noise, random_state=config.split_seed)  # type: ignore[union-attr]
-    return points.astype(np.float32), "two moons", None
+    points, _ = make_moons(config.count, noise=config.noise, random_state=config.split_seed)
+    return np.asarray(points, np.float32), "two moons", None

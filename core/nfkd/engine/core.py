@@ -179,12 +179,15 @@ class Engine:
         def emit(event: RunEvent) -> None:
             self._loop.call_soon_threadsafe(self._take, event)
 
+        def on_end() -> None:
+            self._loop.call_soon_threadsafe(self._ended)
+
         self._job = TrainingJob(
             pending.run,
             pending.config,
             emit,
             resume=pending.resume,
-            on_end=lambda: self._loop.call_soon_threadsafe(self._ended),
+            on_end=on_end,
         )
         self._job.start()
 
@@ -236,8 +239,8 @@ class Engine:
 
     async def _list(self, request: ask.ListRuns) -> ask.RunList:
         folder, rows, unreadable = await self._off_loop(_look_into, request.folder)
-        living = {run: view.row for run, view in self._views.items()}
-        return ask.RunList(folder=folder, rows=[living.get(row.run, row) for row in rows], unreadable=unreadable)
+        living: dict[str, RunRow] = {run: view.row for run, view in self._views.items()}
+        return ask.RunList(folder=folder, rows=[living.get(row.run) or row for row in rows], unreadable=unreadable)
 
     async def _open(self, request: ask.OpenRun) -> ask.Snapshot:
         view = self._views.get(request.run)

@@ -1,4 +1,4 @@
-"""How good samples are: can a classifier tell them from the data?"""
+"""How good samples are, as a classifier sees them."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def c2st(real: np.ndarray, generated: np.ndarray) -> float:
     labels = np.repeat([0, 1], [len(ours), len(theirs)])
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
     classifier = HistGradientBoostingClassifier(max_iter=_ROUNDS, random_state=0)
-    scores = cross_val_predict(classifier, features, labels, cv=folds, method="predict_proba")[:, 1]
-    return float(roc_auc_score(labels, scores))
+    scores = np.asarray(cross_val_predict(classifier, features, labels, cv=folds, method="predict_proba"))
+    return float(roc_auc_score(labels, scores[:, 1]))

@@ -64,7 +64,7 @@ class RunWriter:
             msg = f"the plan is for seed {started.seed}, not {seed}"
             raise ValueError(msg)
         with _explained(directory):
-            file = h5py.File(path, "w-", libver="latest")
+            file = h5py.File(path, "w", libver="latest")
             try:
                 schema.create(file, ExperimentConfig.from_toml(config_toml), started, device=device, threads=threads)
                 file.flush()

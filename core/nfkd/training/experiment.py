@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
@@ -65,7 +66,7 @@ class Experiment:
         self._done: dict[tuple[int, Role], StageSummary] = {}
         control.on_pause = lambda paused: self.change(state="paused" if paused else "running")
 
-    def change(self, error: ErrorInfo | None = None, **fields: object) -> None:
+    def change(self, error: ErrorInfo | None = None, **fields: Any) -> None:
         """Change the run's row, on disk and for everyone who looks."""
         self._row = msgspec.structs.replace(self._row, **fields)
         write_row(self._run, self._row, error)
@@ -136,9 +137,9 @@ class Experiment:
             self.log(f"Seed {summary.seed}: {summary.stage} ended at {summary.test:.4f} {summary.unit} on test")
             self.change(**self._figures(), progress=progress.fraction)
 
-    def _figures(self) -> dict[str, object]:
+    def _figures(self) -> dict[str, Any]:
         verdict = self._verdict()
-        figures: dict[str, object] = {f"{role}_test": self._mean(role) for role in ROLES}
+        figures: dict[str, Any] = {f"{role}_test": self._mean(role) for role in ROLES}
         return figures | {"unit": self._unit, "verdict": verdict.verdict if verdict.seeds else ""}
 
     @property

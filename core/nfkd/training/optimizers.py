@@ -10,7 +10,7 @@ from torch.nn import Parameter
 
 from nfkd.config import TrainingConfig
 
-_KINDS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}
+_KINDS = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}
 
 
 def make_optimizer(config: TrainingConfig, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:

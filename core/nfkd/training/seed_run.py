@@ -36,7 +36,7 @@ from nfkd.training.diagnosis import DivergedError
 from nfkd.training.generators import named_generator
 from nfkd.training.loop import Hooks, Trainer
 from nfkd.training.monitor import Monitor
-from nfkd.training.plans import flow_config, stage_plans, stage_steps
+from nfkd.training.plans import flow_config, seed_stages, stage_plans, stage_steps
 from nfkd.training.progress import RunProgress
 from nfkd.training.state import StageState, copy_weights, random_name
 
@@ -130,7 +130,7 @@ class SeedRun:
             )
         position = self._checkpoint.position
         steps = stage_steps(context.config)
-        at = {summary.stage: steps[summary.stage] for summary in self.done}
+        at: dict[Role, int] = {summary.stage: steps[summary.stage] for summary in self.done}
         if position.stage is not None:
             at[position.stage] = position.step
         return RunWriter.reopen(self._directory, at)
@@ -226,14 +226,10 @@ class SeedRun:
         self._emit(StageFinished(run=str(self._context.run), seed=self._seed, stage=stage, summary=summary))
         if self._writer is not None:
             self._writer.flush()
-        rest = [stage for stage in self._stages() if stage not in {ended.stage for ended in self.done}]
+        ended = {summary.stage for summary in self.done}
+        rest: list[Role] = [role for role in seed_stages(self._context.config, self._seed) if role not in ended]
         position = Position(stage=rest[0] if rest else None, done=self.done, threads=self._context.threads)
         save_checkpoint(self._directory, Checkpoint(position))
-
-    def _stages(self) -> list[Role]:
-        context = self._context
-        plans = stage_plans(context.config, context.dataset, context.pairs, self._seed)
-        return [plan.stage for plan in plans]
 
     def _summarise(self, stage: Role, state: StageState, seconds: float) -> StageSummary:
         context, flow = self._context, state.flow.eval()

@@ -123,7 +123,7 @@ def test_the_total_is_convex_unless_asked(make_flow: MakeFlow, digits: Dataset, 
 def test_both_flows_see_the_very_same_x_and_each_pass_is_made_once(make_flow: MakeFlow, digits: Dataset, x) -> None:
     student, teacher = make_flow(1, 1), make_flow(2, 2)
     step = distiller(config(nll=1, lkd=1, ilkd=1, skd=1), student, teacher, digits)
-    seen: list[tuple[Flow, torch.Tensor]] = []
+    seen: list[tuple[torch.nn.Module, torch.Tensor]] = []
     for flow in (student, teacher):
         flow.register_forward_pre_hook(lambda module, inputs: seen.append((module, inputs[0])))
     step(student, x, generator())

@@ -1,0 +1,282 @@
+"""Whole runs: what they leave, that they repeat, and that a broken one goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import nfkd
+from nfkd.config import ExperimentConfig
+from nfkd.data import load_dataset
+from nfkd.evaluation.likelihood import noisy
+from nfkd.protocol import events
+from nfkd.runs.errors import RunError
+from nfkd.runs.lock import run_lock
+from nfkd.runs.reader import RunRecord, open_run
+from nfkd.runs.recovery import recover
+from nfkd.training.control import Control
+from nfkd.training.job import perform
+from tests.core.tiny import digits, moons
+
+Maker = Callable[..., ExperimentConfig]
+
+
+def assert_same(first: Path, second: Path, config: ExperimentConfig) -> None:
+    """Two runs are the same, time aside: every curve point, and every weight, bit for bit."""
+    ours, theirs = open_run(first), open_run(second)
+    for seed in config.seeds.values():
+        a, b = ours.curves_of(seed), theirs.curves_of(seed)
+        assert a.keys() == b.keys()
+        for stage in a:
+            assert a[stage].keys() == b[stage].keys()
+            for name in a[stage]:
+                np.testing.assert_array_equal(a[stage][name].steps, b[stage][name].steps, f"{stage} {name}")
+                np.testing.assert_array_equal(a[stage][name].values, b[stage][name].values, f"{stage} {name}")
+    np.testing.assert_array_equal(ours.matching.values, theirs.matching.values)
+    files = sorted(path.relative_to(first) for path in first.rglob("*.safetensors") if "checkpoint" not in path.name)
+    assert files
+    for file in files:
+        for name, value in load_file(first / file).items():
+            torch.testing.assert_close(load_file(second / file)[name], value, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("make", [moons, digits])
+def test_a_run_leaves_what_was_promised(make: Maker, tmp_path: Path) -> None:
+    config = make()
+    seen: list[events.RunEvent] = []
+    record = nfkd.run(config, tmp_path / "run", on_event=seen.append)
+    assert isinstance(seen[-1], events.RunFinished)
+    assert [summary.stage for summary in record.summary] == ["teacher", "student", "baseline"]
+    assert record.row.state == "finished"
+    curves = record.curves
+    assert curves["teacher"]["train/nll"].steps.tolist() == list(range(1, 31))
+    for stage in ("student", "baseline"):
+        assert curves[stage]["validation/nll"].steps.tolist() == [5, 10, 15, 20]
+    assert set(curves["student"]) - set(curves["baseline"]) == {"train/lkd", "train/ilkd", "train/skd"}
+    assert record.matching.steps.tolist() == [1, 10, 20]
+    shape = load_dataset(config.data).event_shape
+    assert {stage: samples.shape for stage, samples in record.samples.items()} == {
+        stage: (8, *shape) for stage in ("teacher", "student", "baseline")
+    }
+    assert record.verdict is not None
+    assert record.verdict.verdict == "inconclusive"  # one seed
+
+
+def test_the_total_is_the_weighted_sum_of_the_terms(tmp_path: Path) -> None:
+    config = digits()
+    curves = nfkd.run(config, tmp_path / "run").curves["student"]
+    weighted = sum(weight * curves[f"train/{name}"].values for name, weight in config.distillation.weights().items())
+    np.testing.assert_allclose(curves["train/total"].values, weighted, rtol=1e-5)
+
+
+def test_student_and_baseline_begin_as_the_same_flow_on_the_same_batches(tmp_path: Path) -> None:
+    weights = {"nll": {"weight": 1.0}, "lkd": {"weight": 0.0}, "ilkd": {"weight": 0.0}, "skd": {"weight": 0.0}}
+    curves = nfkd.run(digits(distillation=weights), tmp_path / "run").curves
+    for name in ("train/nll", "validation/nll", "gradient_norm"):
+        np.testing.assert_array_equal(curves["student"][name].values, curves["baseline"][name].values)
+
+
+@pytest.mark.parametrize("make", [moons, digits])
+def test_the_best_is_chosen_on_validation_and_reported_on_test(make: Maker, tmp_path: Path) -> None:
+    config = make(training={"learning_rate": 0.05, "schedule": "constant"})
+    record = nfkd.run(config, tmp_path / "run")
+    dataset = load_dataset(config.data)
+    for summary, load in zip(
+        record.summary, (record.load_teacher, record.load_student, record.load_baseline), strict=True
+    ):
+        validation = record.curves[summary.stage]["validation/nll"]
+        assert summary.best_step == validation.steps[validation.values.argmin()]
+        assert summary.validation == pytest.approx(validation.values.min(), rel=1e-5)
+        with torch.no_grad():
+            log_prob = load().log_prob(noisy(dataset, dataset.test)).double().mean().item()
+        dims = 64 * np.log(2)
+        expected = -log_prob / dims + np.log2(17) if dataset.is_image else -log_prob
+        assert summary.test == pytest.approx(expected, rel=1e-5)
+        assert summary.test != pytest.approx(summary.validation, rel=1e-9)
+
+
+def test_patience_ends_the_teacher_alone(tmp_path: Path) -> None:
+    # A learning rate that improves nothing: every evaluation after the first is one without improvement.
+    stuck = {"learning_rate": 1e-12, "teacher_steps": 200, "student_steps": 60, "early_stop": 2}
+    record = nfkd.run(moons(training=stuck), tmp_path / "run")
+    steps = {summary.stage: summary.steps for summary in record.summary}
+    assert steps["teacher"] < 200
+    assert steps["student"] == steps["baseline"] == 60
+
+
+@pytest.mark.parametrize("make", [moons, digits])
+def test_a_run_repeats_bit_for_bit(make: Maker, tmp_path: Path) -> None:
+    config = make()
+    for name in ("one", "two"):
+        nfkd.run(config, tmp_path / name)
+    assert_same(tmp_path / "one", tmp_path / "two", config)
+
+
+def test_another_seed_is_another_run(tmp_path: Path) -> None:
+    first = nfkd.run(moons(), tmp_path / "one")
+    second = nfkd.run(moons(seeds={"first": 2}), tmp_path / "two")
+    assert first.curves_of(1)["teacher"]["train/nll"].values[0] != second.curves_of(2)["teacher"]["train/nll"].values[0]
+
+
+@pytest.mark.parametrize("retrain", [False, True])
+def test_seeds_make_a_group_with_a_verdict(retrain: bool, tmp_path: Path) -> None:
+    config = moons(seeds={"count": 3, "first": 4, "retrain_teacher": retrain})
+    record = nfkd.run(config, tmp_path / "group")
+    teachers = [summary.seed for summary in record.summary if summary.stage == "teacher"]
+    assert teachers == ([4, 5, 6] if retrain else [4])
+    assert (tmp_path / "group" / "seed-6" / "student.safetensors").is_file()
+    assert record.load_teacher(6) is not None
+    verdict = record.verdict
+    assert verdict is not None
+    assert verdict.seeds == [4, 5, 6]
+    tests = {(summary.stage, summary.seed): summary.test for summary in record.summary}
+    expected = [tests["baseline", seed] - tests["student", seed] for seed in (4, 5, 6)]
+    assert verdict.differences == pytest.approx(expected)
+    assert ("a teacher for each seed" if retrain else "one teacher for all seeds") in verdict.words
+
+
+KILLER = """
+import os, signal, sys
+import nfkd
+from nfkd.config import ExperimentConfig
+from nfkd.protocol import events
+config, directory, seed, stage, step = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+points = {}
+def watch(event):
+    if isinstance(event, events.StageFinished) and step < 0 and (event.seed, event.stage) == (seed, stage):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if isinstance(event, events.CurvePoints) and "train/total" in event.curves:
+        at = event.curves["train/total"].steps[-1]
+        if (event.seed, event.stage) == (seed, stage) and 0 <= step <= at:
+            os.kill(os.getpid(), signal.SIGKILL)
+nfkd.run(ExperimentConfig.from_toml(config), directory, on_event=watch)
+"""
+
+
+@pytest.mark.parametrize(
+    ("make", "seeds", "seed", "stage", "step"),
+    [
+        (moons, 1, 1, "teacher", 1),  # before the first checkpoint
+        (moons, 1, 1, "teacher", 20),
+        (moons, 1, 1, "teacher", -1),  # between two stages
+        (moons, 1, 1, "student", 3),  # in a stage, before its first checkpoint
+        (digits, 1, 1, "student", 12),
+        (digits, 1, 1, "baseline", 17),
+        (moons, 1, 1, "baseline", -1),
+        (moons, 2, 2, "student", 10),
+    ],
+)
+def test_a_killed_run_is_recovered_and_goes_on_as_if_nothing_had_been(
+    make: Maker, seeds: int, seed: int, stage: str, step: int, tmp_path: Path
+) -> None:
+    config = make(seeds={"count": seeds})
+    killed = tmp_path / "killed"
+    arguments = [sys.executable, "-c", KILLER, config.to_toml(), str(killed), str(seed), stage, str(step)]
+    done = subprocess.run(arguments, check=False, capture_output=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert open_run(killed).row.state == "interrupted"
+    recover(killed)
+    nfkd.run(config, killed, resume=True)
+    nfkd.run(config, tmp_path / "whole")
+    assert_same(killed, tmp_path / "whole", config)
+    assert open_run(killed).row.state == "finished"
+
+
+def stopped_at(directory: Path, config: ExperimentConfig, step: int) -> list[events.RunEvent]:
+    """Run in this thread until the student's curve reaches a step, then ask for a stop."""
+    from nfkd.training.api import prepare
+
+    control, seen = Control(), []
+
+    def watch(event: events.RunEvent) -> None:
+        seen.append(event)
+        if isinstance(event, events.Progress) and event.stage == "student" and event.step >= step:
+            control.stop("run")
+
+    assert perform(prepare(config, directory), config, watch, control) == "stopped"
+    return seen
+
+
+def test_a_stopped_run_keeps_its_weights_and_can_go_on(tmp_path: Path) -> None:
+    config = digits(training={"student_steps": 40})
+    seen = stopped_at(tmp_path / "stopped", config, 1)
+    assert isinstance(seen[-1], events.RunFinished)
+    assert seen[-1].state == "stopped"
+    record = open_run(tmp_path / "stopped")
+    assert record.row.state == "stopped"
+    assert record.load_student().initialized
+    nfkd.run(config, tmp_path / "stopped", resume=True)
+    nfkd.run(config, tmp_path / "whole")
+    assert_same(tmp_path / "stopped", tmp_path / "whole", config)
+
+
+def test_resume_by_another_experiment_is_refused(tmp_path: Path) -> None:
+    nfkd.run(moons(), tmp_path / "run")
+    with pytest.raises(nfkd.ConfigError, match="another experiment"):
+        nfkd.run(moons(training={"batch_size": 16}), tmp_path / "run", resume=True)
+
+
+def test_a_loss_that_is_not_finite_names_stage_step_and_layer_and_keeps_the_weights(tmp_path: Path) -> None:
+    wild = {"learning_rate": 1.0, "gradient_clip": 0.0, "warmup_steps": 0, "schedule": "constant"}
+    config = moons(training=wild | {"teacher_steps": 2000}, teacher={"steps": 12, "hidden": 64})
+    seen: list[events.RunEvent] = []
+    with pytest.raises(RunError, match=r"The teacher diverged at step \d+") as failed:
+        nfkd.run(config, tmp_path / "run", on_event=seen.append)
+    assert "step" in failed.value.cause or "gradient" in failed.value.cause
+    assert isinstance(seen[-1], events.RunFailed)
+    record: RunRecord = open_run(tmp_path / "run")
+    assert record.row.state == "failed"
+    assert record.error is not None
+    values = [value for value in record.load_teacher().state_dict().values() if value.is_floating_point()]
+    assert all(torch.isfinite(value).all() for value in values)
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    nfkd.run(moons(), tmp_path / "run")
+    with run_lock(tmp_path / "run"), pytest.raises(RunError, match="The run is in use"):
+        nfkd.run(moons(), tmp_path / "run", resume=True)
+    assert open_run(tmp_path / "run").row.state == "finished"
+
+
+def test_a_directory_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match="is not empty"):
+        nfkd.run(moons(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_faults_of_meaning_are_told_all_at_once_before_anything_is_made(tmp_path: Path) -> None:
+    config = moons(
+        teacher={"kind": "glow", "levels": 2, "steps": 1, "hidden": 4},
+        student={"kind": "glow1d", "steps": 1, "hidden": 4096},
+        compute={"device": "cuda"},
+        data={"validation_fraction": 0.15},
+    )
+    with pytest.raises(nfkd.ConfigError) as refused:
+        nfkd.run(config, tmp_path / "run")
+    paths = {fault.path for fault in refused.value.faults}
+    assert "teacher.kind" in paths
+    assert torch.cuda.is_available() or "compute.device" in paths
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "words"),
+    [
+        ({"student": {"levels": 1}}, "student.levels", "same number of levels"),
+        ({"teacher": {"levels": 4}, "student": {"levels": 4}}, "teacher.levels", "cannot squeeze"),
+        ({"teacher": {"hidden": 2048, "steps": 64}, "training": {"batch_size": 65536}}, "teacher.hidden", "GiB"),
+    ],
+)
+def test_each_fault_of_meaning_has_its_field(changes: dict, path: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(nfkd.ConfigError) as refused:
+        nfkd.run(digits(**changes), tmp_path / "run")
+    assert any(fault.path == path and words in fault.message for fault in refused.value.faults)
