@@ -25,6 +25,7 @@ from nfkd.protocol.requests import (
     Reply,
     Request,
 )
+from nfkd_gui.garbage import LoopCollector
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -309,8 +310,10 @@ class InProcessClient(EngineClient):
         self._unsubscribe: Callable[[], None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._refused: type[Exception] = Exception
+        self._collector = LoopCollector()
 
     async def start(self) -> None:
+        self._collector.start()
         try:
             with ThreadPoolExecutor(1) as thread:  # importing torch takes seconds, and the window must stay alive
                 core = await asyncio.wrap_future(thread.submit(_engine_core))
@@ -340,14 +343,16 @@ class InProcessClient(EngineClient):
             _call_back(on_reply, reply)
 
     async def close(self) -> None:
-        if self._unsubscribe is not None:
-            self._unsubscribe()
+        unsubscribe, self._unsubscribe = self._unsubscribe, None
+        if unsubscribe is not None:
+            unsubscribe()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.close()
+        self._collector.stop()
 
 
 CLIENTS: dict[str, Callable[[OnEvent, OnLost], EngineClient]] = {

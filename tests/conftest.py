@@ -167,7 +167,8 @@ def _qt_leftovers() -> list[str]:
     core.QCoreApplication.sendPostedEvents(None, core.QEvent.Type.DeferredDelete.value)
     gc.collect()
     valid = sys.modules["shiboken6"].isValid
-    objects = [thing for thing in gc.get_objects() if isinstance(thing, (core.QTimer, core.QThread)) and valid(thing)]
+    kinds = (core.QTimer, core.QThread)  # by type(): isinstance() would wake lazy objects of torch
+    objects = [thing for thing in gc.get_objects() if issubclass(type(thing), kinds) and valid(thing)]
     timers = [thing for thing in objects if isinstance(thing, core.QTimer) and thing.isActive()]
     threads = [thing for thing in objects if isinstance(thing, core.QThread) and thing.isRunning()]
     main = core.QCoreApplication.instance().thread()

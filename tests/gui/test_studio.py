@@ -1,0 +1,195 @@
+"""The studio's state: requests, runs, seeds, a lost engine; no window."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nfkd.config import ExperimentConfig
+from nfkd.protocol.events import ErrorInfo, Gap, StageStarted
+from nfkd.protocol.requests import ListRuns, OpenRun, Sample, Status
+from nfkd_gui.state import Studio
+
+DIGITS = ExperimentConfig.load("digits").to_toml()
+Do = Callable[[Any], Any]
+
+
+async def turns(count: int = 8) -> None:
+    """Let the loop turn a few times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def test_starting_connects_and_lists_the_runs(ready: Studio, script: Any) -> None:
+    assert ready.ready
+    assert ready.engine.status is not None
+    assert ready.engine.status.device == "cpu"
+    assert [type(request) for request in script.asked[:2]] == [Status, ListRuns]
+    assert script.asked[1].folder == "/runs"
+
+
+def test_run_shows_the_new_run_and_follows_its_events(ready: Studio, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        ready.run(DIGITS)
+        await turns()
+        assert ready.view is not None
+        assert ready.view.row.run == "/runs/digits"
+        for step in range(5):
+            script.train("/runs/digits", "teacher", step)
+        curve = ready.view.stages[1, "teacher"].curves["train/total"]
+        assert curve.steps.tolist() == [0, 1, 2, 3, 4]
+        assert ready.controlled is not None
+        assert ready.progress["/runs/digits"].step == 4
+
+    do(scenario())
+
+
+def test_an_active_run_is_found_and_shown_at_the_start(
+    studio: Studio, script: Any, do: Do, until: Callable[[Any], Any]
+) -> None:
+    script.begin("/runs/digits", DIGITS)
+    script.train("/runs/digits", "teacher", 7)
+
+    async def scenario() -> None:
+        studio.start()
+        await until(studio.view_changed)
+        assert studio.view is not None
+        assert studio.view.stages[1, "teacher"].curves["train/total"].steps.tolist() == [7]
+
+    do(scenario())
+
+
+def test_pause_resume_and_stop_act_on_the_run_that_lives(ready: Studio, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        ready.run(DIGITS)
+        await turns()
+        for act, state in ((ready.pause, "paused"), (ready.resume, "running"), (lambda: ready.stop("run"), "stopped")):
+            act()
+            await turns()
+            assert ready.view is not None
+            assert ready.view.row.state == state
+        assert ready.controlled is None
+
+    do(scenario())
+
+
+def test_of_requests_with_the_same_key_the_newest_wins(ready: Studio, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        client = ready.clients[0]  # type: ignore[attr-defined]
+        client.held = []
+        answered: list[str] = []
+        for folder in "abcd":
+            ready.ask(
+                ListRuns(folder=folder),
+                lambda reply: answered.append(reply.folder),  # type: ignore[union-attr]
+                lambda error: pytest.fail(error.cause),
+                key="k",
+            )
+        client.release()
+        await turns()
+        assert answered == ["a", "d"]  # the first was under way; b and c gave way
+
+    do(scenario())
+
+
+def test_a_reply_about_another_run_than_the_newest_asks_for_is_dropped(ready: Studio, do: Do) -> None:
+    async def scenario() -> None:
+        client = ready.clients[0]  # type: ignore[attr-defined]
+        client.held = []
+        failures: list[str] = []
+        for run in ("one", "two"):
+            request = Sample(run=run, seed=1, count=1, temperature=1.0)
+            ready.ask(request, lambda _reply: None, lambda _error, run=run: failures.append(run), key="samples")
+        client.release()
+        await turns()
+        assert failures == ["two"]
+
+    do(scenario())
+
+
+def test_the_seed_follows_training_until_one_is_chosen(ready: Studio, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        run = "/runs/three"
+        script.begin(run, DIGITS, seeds=3)
+        ready.open_run(run)
+        await turns()
+        script.begin_seed(run, 2)
+        assert ready.seed == 2
+        ready.choose_seed(1)
+        script.begin_seed(run, 3)
+        assert ready.seed == 1
+        ready.choose_seed(None)
+        assert ready.seed == 3
+
+    do(scenario())
+
+
+def test_a_gap_asks_for_a_snapshot(ready: Studio, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        ready.run(DIGITS)
+        await turns()
+        script.views["/runs/digits"].apply(StageStarted(run="/runs/digits", seed=1, stage="student"))
+        script.asked.clear()
+        script.tell(Gap())
+        await turns()
+        assert [type(request) for request in script.asked] == [ListRuns, OpenRun]
+        assert ready.view is not None
+        assert (1, "student") in ready.view.stages
+
+    do(scenario())
+
+
+def test_a_lost_engine_is_told_and_start_brings_it_and_the_run_back(
+    ready: Studio, script: Any, do: Do, until: Callable[[Any], Any]
+) -> None:
+    async def scenario() -> None:
+        ready.run(DIGITS)
+        await turns()
+        told: list[ErrorInfo] = []
+        ready.failed.connect(told.append)
+        error = ErrorInfo(title="The engine has gone", cause="Killed")
+        ready.clients[0].lose(error)  # type: ignore[attr-defined]
+        assert (ready.engine.phase, ready.engine.error, told) == ("lost", error, [error])
+        script.set_state("/runs/digits", "interrupted")
+        script.active = ""
+        ready.start()
+        await until(ready.view_changed)
+        assert ready.ready
+        assert ready.view is not None
+        assert ready.view.row.state == "interrupted"
+        assert len(ready.clients) == 2  # type: ignore[attr-defined]
+
+    do(scenario())
+
+
+def test_renamed_and_deleted_runs_leave_the_table_and_the_view(ready: Studio, do: Do) -> None:
+    async def scenario() -> None:
+        ready.run(DIGITS)
+        await turns()
+        ready.stop("run")
+        await turns()
+        ready.rename_run("/runs/digits", "other")
+        await turns(20)
+        assert list(ready.rows) == ["/runs/other"]
+        assert ready.view is not None
+        assert ready.view.row.run == "/runs/other"
+        ready.delete_run("/runs/other")
+        await turns(20)
+        assert ready.rows == {}
+        assert ready.view is None
+
+    do(scenario())
+
+
+def test_a_preset_can_be_started_by_its_name(ready: Studio, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        ready.start_preset("two_moons")
+        await turns()
+        assert ready.experiment.name == "two moons"
+        assert ready.view is not None
+        assert ExperimentConfig.from_toml(ready.view.config) == ExperimentConfig.load("two_moons")
+
+    do(scenario())
