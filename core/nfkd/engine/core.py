@@ -95,6 +95,10 @@ class Engine:
         """Whether nothing trains and nothing waits to."""
         return self._idle.is_set()
 
+    async def until_idle(self) -> None:
+        """Wait until nothing trains and nothing waits to."""
+        await self._idle.wait()
+
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Have a listener told every event; returns how to end that."""
         self._listeners.append(listener)
@@ -126,7 +130,7 @@ class Engine:
         self._queue.clear()
         if self._job is not None:
             self._job.control.stop("run")
-        await self._idle.wait()
+        await self.until_idle()
         self._explore.shutdown(wait=True)
         self._files.shutdown(wait=True)
 
@@ -285,7 +289,7 @@ class Engine:
         device = resolve_device(compute)
         return ask.EngineStatus(
             version=nfkd.__version__,
-            torch=torch.__version__,
+            torch=str(torch.__version__),
             device=str(device),
             device_name=device_name(device),
             threads=thread_count(compute),

@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from nfkd.engine.place import Connection, connect, engine_directory
+from nfkd.engine.place import Connection, PlaceError, connect, engine_directory
 
 LOG = "engine.log"
 READY = b"ready"
@@ -41,11 +41,15 @@ def find_or_start() -> Connection:
     ------
     EngineStartError
         When it does not start.
+    PlaceError
+        When its directory cannot be used.
     """
     until = time.monotonic() + _PATIENCE
     while True:
         try:
             return connect()
+        except PlaceError:
+            raise
         except OSError:
             code = _start()
         if code is not None and time.monotonic() > until:

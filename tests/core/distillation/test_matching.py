@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nfkd.flows.architectures import build_flow
 
 from nfkd.config import Glow1DConfig, GlowConfig, MatchingConfig
 from nfkd.distillation.matching import MatchingError, check_pairs, match_layers
+from nfkd.flows.architectures import build_flow
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import LayerInfo
 

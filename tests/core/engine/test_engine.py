@@ -1,0 +1,317 @@
+"""The engine in this process: queue, pause, stop, looking, and that looking changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nfkd
+from nfkd.engine.core import Engine, Refused
+from nfkd.protocol import events
+from nfkd.protocol import requests as ask
+from nfkd.protocol.view import RunView
+from tests.core.tiny import digits, moons
+from tests.core.training.test_whole_runs import assert_same
+
+PATIENCE = 60
+
+
+class Watched:
+    """An engine and everything that it told."""
+
+    def __init__(self) -> None:
+        self.engine = Engine()
+        self.seen: list[events.Event] = []
+        self._new = asyncio.Event()
+        self.engine.subscribe(self._take)
+
+    def _take(self, event: events.Event) -> None:
+        self.seen.append(event)
+        self._new.set()
+
+    async def until(self, found: Callable[[events.Event], bool]) -> events.Event:
+        """Wait for an event, past ones included."""
+        at = 0
+        while True:
+            for event in self.seen[at:]:
+                if found(event):
+                    return event
+            at = len(self.seen)
+            self._new.clear()
+            await asyncio.wait_for(self._new.wait(), PATIENCE)
+
+    async def ended(self, run: str) -> events.Event:
+        return await self.until(
+            lambda event: isinstance(event, (events.RunFinished, events.RunFailed)) and event.run == run
+        )
+
+    async def state(self, run: str, state: str) -> None:
+        await self.until(
+            lambda event: isinstance(event, events.RunChanged) and event.run == run and event.row.state == state
+        )
+
+    async def start(self, config: nfkd.ExperimentConfig, folder: Path) -> str:
+        reply = await self.engine.answer(ask.Run(config=config.to_toml(), folder=str(folder)))
+        assert isinstance(reply, ask.RunAccepted)
+        return reply.run
+
+
+@asynccontextmanager
+async def engine() -> AsyncIterator[Watched]:
+    watched = Watched()
+    try:
+        yield watched
+    finally:
+        await watched.engine.close()
+
+
+def drive(story: Callable[[Watched], Awaitable[None]]) -> None:
+    async def go() -> None:
+        async with engine() as watched:
+            await story(watched)
+
+    asyncio.run(go())
+
+
+async def refusal(engine: Engine, request: ask.Request) -> Refused:
+    with pytest.raises(Refused) as refused:
+        await engine.answer(request)
+    return refused.value
+
+
+LONG = {"training": {"teacher_steps": 100_000, "student_steps": 100_000}}
+
+
+def test_a_run_is_told_from_its_first_row_to_its_end(tmp_path: Path) -> None:
+    async def story(watched: Watched) -> None:
+        run = await watched.start(moons(), tmp_path)
+        assert isinstance(await watched.ended(run), events.RunFinished)
+        told = [event for event in watched.seen if not isinstance(event, events.Gap)]
+        view = RunView(told[0].row, moons().to_toml())  # type: ignore[union-attr]
+        for event in told:
+            view.apply(event)
+        snapshot = await watched.engine.answer(ask.OpenRun(run=run))
+        assert isinstance(snapshot, ask.Snapshot)
+        disk = RunView.from_snapshot(snapshot)
+        assert disk.stages.keys() == view.stages.keys()
+        for key, stage in disk.stages.items():
+            for name, curve in stage.curves.items():
+                np.testing.assert_array_equal(curve.values, view.stages[key].curves[name].values)
+            np.testing.assert_allclose(stage.samples.samples, view.stages[key].samples.samples)  # type: ignore[union-attr]
+        assert disk.row == view.row
+        assert [line.text for line in disk.log] == [line.text for line in view.log]
+        assert view.row.progress == 1.0
+
+    drive(story)
+
+
+def test_a_thousand_requests_leave_a_run_as_it_is(tmp_path: Path) -> None:
+    config = moons(training={"teacher_steps": 400, "student_steps": 300})
+
+    async def story(watched: Watched) -> None:
+        run = await watched.start(config, tmp_path)
+        answered, refusals = 0, []
+        for number in range(1000):
+            requests = (
+                ask.Sample(run=run, seed=1, count=2, temperature=0.5 + number / 1000, noise_seed=number),
+                ask.Interpolate(run=run, seed=1, first=number % 50, second=1, mode="spherical", steps=3),
+                ask.Trace(run=run, seed=1, stage="teacher", index=number % 50),
+            )
+            try:
+                await watched.engine.answer(requests[number % 3])
+                answered += 1
+            except Refused as refused:
+                refusals.append(refused.error.title)
+        assert answered > 900
+        assert set(refusals) <= {"There are no weights yet", "There is no teacher yet"}
+        await watched.ended(run)
+
+    drive(story)
+    nfkd.run(config, tmp_path / "alone")
+    assert_same(tmp_path / config.name, tmp_path / "alone", config)
+
+
+def test_samples_come_from_the_same_latents_and_live_weights(tmp_path: Path) -> None:
+    async def story(watched: Watched) -> None:
+        run = await watched.start(digits(**LONG), tmp_path)
+        await watched.until(lambda event: isinstance(event, events.Progress) and event.step > 3)
+        ours = await watched.engine.answer(ask.Sample(run=run, seed=1, count=4, temperature=0.7, noise_seed=3))
+        assert isinstance(ours, ask.Samples)
+        assert list(ours.samples) == ["teacher"]
+        assert ours.samples["teacher"].shape == ours.real.shape == (4, 1, 8, 8)
+        assert ours.samples["teacher"].min() >= 0
+        assert ours.samples["teacher"].max() <= 1
+        await watched.engine.answer(ask.Stop(run=run, scope="run"))
+        await watched.ended(run)
+
+    drive(story)
+
+
+def test_pause_holds_and_stop_ends_a_stage_and_then_the_run(tmp_path: Path) -> None:
+    async def story(watched: Watched) -> None:
+        run = await watched.start(moons(**LONG), tmp_path)
+        await watched.until(lambda event: isinstance(event, events.Progress) and event.step > 3)
+        await watched.engine.answer(ask.Pause(run=run))
+        await watched.state(run, "paused")
+        trace = await watched.engine.answer(ask.Trace(run=run, seed=1, stage="teacher", index=0))
+        assert isinstance(trace, ask.TraceResult)
+        assert [layer.name for layer in trace.layers] == ["step1", "step2", "step3"]
+        held = len([event for event in watched.seen if isinstance(event, events.CurvePoints)])
+        again = await watched.engine.answer(ask.Trace(run=run, seed=1, stage="teacher", index=0))
+        assert isinstance(again, ask.TraceResult)
+        assert again.log_prob == trace.log_prob  # it stood still
+        assert len([event for event in watched.seen if isinstance(event, events.CurvePoints)]) == held
+        await watched.engine.answer(ask.Resume(run=run))
+        await watched.engine.answer(ask.Stop(run=run, scope="stage"))
+        await watched.until(lambda event: isinstance(event, events.StageStarted) and event.stage == "student")
+        await watched.until(
+            lambda event: isinstance(event, events.Progress) and event.stage == "student" and event.step > 3
+        )
+        await watched.engine.answer(ask.Stop(run=run, scope="run"))
+        last = await watched.ended(run)
+        assert isinstance(last, events.RunFinished)
+        assert last.state == "stopped"
+
+    drive(story)
+
+
+def test_runs_queue_and_one_that_waits_can_be_withdrawn(tmp_path: Path) -> None:
+    async def story(watched: Watched) -> None:
+        first = await watched.start(moons(**LONG), tmp_path)
+        second, third = [await watched.start(moons(), tmp_path) for _ in range(2)]
+        assert len({first, second, third}) == 3
+        status = await watched.engine.answer(ask.Status())
+        assert isinstance(status, ask.EngineStatus)
+        assert (status.active, status.queue) == (first, [second, third])
+        await watched.engine.answer(ask.Stop(run=second, scope="run"))
+        await watched.state(second, "stopped")
+        await watched.engine.answer(ask.Stop(run=first, scope="run"))
+        await watched.ended(third)
+        rows = await watched.engine.answer(ask.ListRuns(folder=str(tmp_path)))
+        assert isinstance(rows, ask.RunList)
+        assert {row.run: row.state for row in rows.rows} == {first: "stopped", second: "stopped", third: "finished"}
+
+    drive(story)
+
+
+def test_a_stopped_run_is_resumed_from_the_studio(tmp_path: Path) -> None:
+    config = moons(training={"teacher_steps": 400})
+
+    async def story(watched: Watched) -> None:
+        run = await watched.start(config, tmp_path)
+        await watched.until(lambda event: isinstance(event, events.Progress) and event.step > 3)
+        await watched.engine.answer(ask.Stop(run=run, scope="run"))
+        await watched.ended(run)
+        await watched.engine.until_idle()
+        watched.seen.clear()
+        await watched.engine.answer(ask.ResumeFromDisk(run=run))
+        assert isinstance(await watched.ended(run), events.RunFinished)
+        started = next(event for event in watched.seen if isinstance(event, events.SeedStarted))
+        assert started.resumed
+
+    drive(story)
+    nfkd.run(config, tmp_path / "alone")
+    assert_same(tmp_path / config.name, tmp_path / "alone", config)
+
+
+def test_a_living_run_is_not_renamed_and_an_ended_one_is(tmp_path: Path) -> None:
+    async def story(watched: Watched) -> None:
+        run = await watched.start(moons(**LONG), tmp_path)
+        for request in (ask.RenameRun(run=run, name="x"), ask.DeleteRun(run=run), ask.ResumeFromDisk(run=run)):
+            assert (await refusal(watched.engine, request)).error.action == "Stop it first."
+        await watched.engine.answer(ask.Stop(run=run, scope="run"))
+        await watched.ended(run)
+        await watched.engine.until_idle()
+        reply = await watched.engine.answer(ask.RenameRun(run=run, name="a better name"))
+        assert isinstance(reply, ask.RunAccepted)
+        opened = await watched.engine.answer(ask.OpenRun(run=reply.run))
+        assert isinstance(opened, ask.Snapshot)
+        assert opened.row.name == "a better name"
+        assert (await refusal(watched.engine, ask.OpenRun(run=run))).error.title == "This is no run"
+
+    drive(story)
+
+
+def test_what_cannot_be_served_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "file").write_text("")
+
+    async def story(watched: Watched) -> None:
+        broken = "[data]\nkind = 'digits'\n[teacher]\nkind = 'glow'\nlevels = 9\n"
+        refused = await refusal(watched.engine, ask.Describe(config=broken))
+        assert {fault.path for fault in refused.faults} == {"teacher.levels", "student"}
+        misfit = digits(student={"levels": 1}).to_toml()
+        description = await watched.engine.answer(ask.Describe(config=misfit))
+        assert isinstance(description, ask.Description)
+        assert [fault.path for fault in description.faults] == ["student.levels"]
+        refused = await refusal(watched.engine, ask.Run(config=misfit, folder=str(tmp_path / "runs")))
+        assert [fault.path for fault in refused.faults] == ["student.levels"]
+        assert _names(tmp_path / "runs") == []
+        refused = await refusal(watched.engine, ask.Run(config=moons().to_toml(), folder=str(tmp_path / "file")))
+        assert refused.error.title == "The run cannot be made"
+        for request in (
+            ask.Pause(run="/nowhere"),
+            ask.OpenRun(run="/nowhere"),
+            ask.Sample(run="/nowhere", seed=1, count=1, temperature=1.0),
+        ):
+            refused = await refusal(watched.engine, request)
+            assert refused.error.title
+            assert refused.error.cause
+
+    drive(story)
+
+
+def test_an_example_that_is_not_there_is_named(tmp_path: Path) -> None:
+    nfkd.run(moons(), tmp_path / "run")
+
+    async def story(watched: Watched) -> None:
+        request = ask.Interpolate(run=str(tmp_path / "run"), seed=1, first=0, second=60, mode="linear", steps=3)
+        refused = await refusal(watched.engine, request)
+        assert "60" in refused.error.cause
+        assert "0 to 59" in refused.error.action
+
+    drive(story)
+
+
+def test_a_description_counts_what_is_built() -> None:
+    async def story(watched: Watched) -> None:
+        config = digits()
+        description = await watched.engine.answer(ask.Describe(config=config.to_toml()))
+        assert isinstance(description, ask.Description)
+        assert description.faults == []
+        flow = nfkd.build_flow(config.student, (1, 8, 8))
+        assert description.student is not None
+        assert description.student.parameters == sum(parameter.numel() for parameter in flow.parameters())
+        assert [layer.name for layer in description.student.layers] == list(flow.trace(_zeros()))
+        assert [pair.words for pair in description.pairs] == [
+            "student level 1 step 1 ↔ teacher level 1 step 2",
+            "student level 2 step 1 ↔ teacher level 2 step 2",
+        ]
+
+    drive(story)
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def _zeros():
+    import torch
+
+    return torch.zeros(1, 1, 8, 8)
+
+
+def test_closing_the_engine_stops_the_run_and_keeps_its_checkpoint(tmp_path: Path) -> None:
+    async def story(watched: Watched) -> None:
+        run = await watched.start(moons(**LONG), tmp_path)
+        await watched.start(moons(), tmp_path)
+        await watched.until(lambda event: isinstance(event, events.Progress) and event.step > 3)
+        await watched.engine.answer(ask.Shutdown())
+        assert "checkpoint.safetensors" in _names(Path(run))
+
+    drive(story)
