@@ -357,10 +357,11 @@ class Studio(QObject):
             if self.view is not None:
                 self.open_run(self.view.row.run)
             return
-        self._take_row(event)
-        shown = self.view
-        if shown is not None and event.run == shown.row.run:
+        shown = self.view if self.view is not None and event.run == self.view.row.run else None
+        if shown is not None:
             shown.apply(event)
+        self._take_row(event)
+        if shown is not None and shown is self.view:
             if isinstance(event, StageStarted) and self._follow_seed:
                 self._show_seed(event.seed)
             self.event_applied.emit(event)

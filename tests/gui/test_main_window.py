@@ -1,0 +1,302 @@
+"""The window: what a hand on the mouse or the keyboard can do, with an engine by script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QComboBox, QDialog, QLabel, QPushButton, QTableView, QToolButton, QWidget
+from pytestqt.qtbot import QtBot
+
+from nfkd.config import ExperimentConfig
+from nfkd.protocol.events import ErrorInfo, LogLine
+from nfkd.protocol.requests import DeleteRun, RenameRun, ResumeFromDisk
+from nfkd_gui.main_window import MainWindow
+from nfkd_gui.preferences import load_preferences
+from nfkd_gui.state import Studio
+
+Do = Callable[[Any], Any]
+DIGITS = ExperimentConfig.load("digits").to_toml()
+
+
+@pytest.fixture
+def window(studio: Studio, qtbot: QtBot, do: Do) -> Iterator[MainWindow]:
+    window = MainWindow(studio)
+    window.files.open("digits")
+    window.show()
+    window.activateWindow()
+    qtbot.waitActive(window)
+
+    async def start() -> None:
+        studio.start()
+        await may_run(studio)
+
+    do(start())
+    yield window
+    studio.experiment.dirty = False
+    window.close()
+    window.deleteLater()
+
+
+async def may_run(studio: Studio) -> None:
+    """Wait until the engine has found the experiment without fault."""
+    while not studio.experiment.may_run:
+        checked = asyncio.Event()
+        studio.experiment.checked.connect(checked.set, Qt.ConnectionType.SingleShotConnection)
+        await checked.wait()
+
+
+async def turns(count: int = 10) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0.005)
+
+
+def child(window: QWidget, kind: type, name: str) -> Any:
+    found = window.findChild(kind, name)
+    assert found is not None, name
+    return found
+
+
+def click(window: QWidget, kind: type, name: str) -> None:
+    widget = child(window, kind, name)
+    assert widget.isVisible(), name
+    assert widget.isEnabled(), name
+    QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
+
+
+def text(window: QWidget, name: str) -> str:
+    return child(window, QLabel, name).text()
+
+
+def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        run = "/runs/digits"
+        click(window, QToolButton, "action.run.button")
+        await turns()
+        script.train(run, "teacher", 42)
+        await turns()
+        assert text(window, "runbar.where") == "digits · teacher · step 42/100 · 0:42 left"
+        assert not child(window, QAction, "action.resume").isVisible()
+        click(window, QToolButton, "action.pause.button")
+        await turns()
+        assert text(window, "runbar.where").endswith("paused")
+        assert not child(window, QAction, "action.pause").isVisible()
+        click(window, QToolButton, "action.resume.button")
+        await turns()
+        click(window, QToolButton, "action.stop.button")
+        await turns()
+        box = child(window, QDialog, "stop")
+        assert child(box, QPushButton, "stop.stage").text() == "End the teacher and go on"
+        click(box, QPushButton, "stop.stage")
+        await turns()
+        assert window.studio.view is not None
+        assert window.studio.view.current == (1, "student")
+        QTest.keyClick(window, Qt.Key.Key_F5, Qt.KeyboardModifier.ShiftModifier)
+        await turns()
+        click(child(window, QDialog, "stop"), QPushButton, "stop.run")
+        await turns()
+        assert text(window, "runbar.where") == "digits: stopped"
+        assert "Inconclusive" in text(window, "inspector.verdict")
+        assert text(window, "inspector.student.test") == "3.000"
+
+    do(scenario())
+
+
+def test_run_is_disabled_while_the_experiment_is_not_valid(window: MainWindow, do: Do) -> None:
+    async def scenario() -> None:
+        run = child(window, QAction, "action.run")
+        assert run.isEnabled()
+        document = window.form.document()
+        document["student"]["hidden"] = 0
+        window.studio.experiment.replace(document)
+        assert not run.isEnabled()
+        document["student"]["hidden"] = 8
+        window.studio.experiment.replace(document)
+        assert not run.isEnabled()  # not before the engine has seen exactly this
+        await may_run(window.studio)
+        assert run.isEnabled()
+
+    do(scenario())
+
+
+def test_a_crash_shows_its_cause_and_restart_brings_the_engine_back(window: MainWindow, do: Do) -> None:
+    async def scenario() -> None:
+        error = ErrorInfo(title="The engine has gone", cause="Killed: out of memory", traceback="one\ntwo")
+        window.studio.clients[0].lose(error)  # type: ignore[attr-defined]
+        await turns()
+        dialog = child(window, QDialog, "error")
+        assert dialog.isVisible()
+        assert text(dialog, "error.cause") == "Killed: out of memory"
+        assert child(window, QPushButton, "engine.restart").isVisible()
+        assert not child(window, QAction, "action.run").isEnabled()
+        click(dialog, QPushButton, "error.remedy")
+        await may_run(window.studio)
+        await turns()
+        assert window.findChild(QDialog, "error") is None
+        assert not child(window, QPushButton, "engine.restart").isVisible()
+        assert "ok" in text(window, "engine.words")
+
+    do(scenario())
+
+
+def test_the_button_in_the_status_bar_restarts_too_and_closes_the_dialog(window: MainWindow, do: Do) -> None:
+    async def scenario() -> None:
+        window.studio.clients[0].lose(ErrorInfo(title="The engine has gone", cause="Killed"))  # type: ignore[attr-defined]
+        await turns()
+        click(window, QPushButton, "engine.restart")
+        await turns(30)
+        assert window.studio.ready
+        assert window.findChild(QDialog, "error") is None
+
+    do(scenario())
+
+
+def test_the_runs_table_sorts_numbers_as_numbers_and_aligns_them(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        for name, value in (("a", 10.0), ("b", 9.0), ("c", None)):
+            script.begin(f"/runs/{name}", DIGITS)
+            script.set_state(f"/runs/{name}", "finished", student_test=value)
+        await turns()
+        table = child(window, QTableView, "runs.table")
+        table.sortByColumn(2, Qt.SortOrder.AscendingOrder)
+        model = table.model()
+        assert [model.index(row, 0).data() for row in range(3)] == ["b", "a", "c"]
+        assert model.index(0, 2).data() == "9.000"
+        assert model.index(0, 2).data(Qt.ItemDataRole.TextAlignmentRole) & Qt.AlignmentFlag.AlignRight
+
+    do(scenario())
+
+
+def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        config = ExperimentConfig.load("two_moons").replace(name="old", student={"hidden": 21})
+        script.begin("/runs/old", config.to_toml())
+        script.set_state("/runs/old", "interrupted", cause="The engine was ended.")
+        script.active = ""
+        await turns()
+        table = child(window, QTableView, "runs.table")
+        table.setFocus()
+        table.selectRow(0)
+        QTest.keyClick(table, Qt.Key.Key_Return)
+        await turns()
+        assert window.studio.view is not None
+        assert window.studio.view.row.run == "/runs/old"
+        click(window, QToolButton, "runs.duplicate.button")
+        await turns()
+        assert window.studio.experiment.config == config
+        click(window, QToolButton, "runs.continue.button")
+        await turns()
+        assert any(isinstance(request, ResumeFromDisk) for request in script.asked)
+        assert not child(window, QToolButton, "runs.delete.button").isEnabled()  # it lives
+        script.finish("/runs/old")
+        await turns()
+        click(window, QToolButton, "runs.rename.button")
+        await turns()
+        dialog: Any = QApplication.activeModalWidget()
+        dialog.setTextValue("new")
+        dialog.accept()
+        await turns(30)
+        assert RenameRun(run="/runs/old", name="new").name in [getattr(r, "name", "") for r in script.asked]
+        assert list(window.studio.rows) == ["/runs/new"]
+        click(window, QToolButton, "runs.delete.button")
+        await turns()
+        box: Any = QApplication.activeModalWidget()
+        next(button for button in box.buttons() if "trash" in button.text()).click()
+        await turns(30)
+        assert any(isinstance(request, DeleteRun) for request in script.asked)
+        assert window.studio.rows == {}
+
+    do(scenario())
+
+
+def test_several_seeds_can_be_chosen_in_the_bar(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        script.begin("/runs/three", DIGITS, seeds=3)
+        window.studio.open_run("/runs/three")
+        await turns()
+        script.begin_seed("/runs/three", 2)
+        await turns()
+        box: QComboBox = child(window, QComboBox, "runbar.seed")
+        assert box.isVisible()
+        assert [box.itemText(index) for index in range(box.count())] == ["Follow training", "Seed 1", "Seed 2"]
+        box.setCurrentIndex(1)
+        box.activated.emit(1)
+        assert window.studio.seed == 1
+
+    do(scenario())
+
+
+def test_log_lines_are_listed_and_can_be_thinned(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        script.tell(LogLine(run="", level="info", text="the engine is up", time=1.0))
+        script.tell(LogLine(run="/runs/a", level="error", text="a <loss> is NaN", time=2.0))
+        await turns()
+        words = child(window, QWidget, "log.text").toPlainText()
+        assert "engine  the engine is up" in words.replace("\u00a0", " ")
+        assert "a <loss> is NaN" in words.replace("\u00a0", " ")
+
+    do(scenario())
+
+
+def test_the_layout_and_recent_files_come_back(
+    window: MainWindow, studio: Studio, tmp_path: Path, qtbot: QtBot, do: Do
+) -> None:
+    path = tmp_path / "mine.toml"
+    ExperimentConfig.load("digits").save(path)
+    window.files.open(path)
+    window.docks["log"].show()
+    window.docks["runs"].hide()
+    window.close()
+    saved = load_preferences(tmp_path / "studio.json")
+    assert saved.recent == [str(path)]
+    studio.preferences = saved
+    again = MainWindow(studio)
+    qtbot.addWidget(again)
+    again.show()
+    qtbot.waitExposed(again)
+    assert again.docks["log"].isVisible()
+    assert not again.docks["runs"].isVisible()
+    again.close()
+
+
+def test_unsaved_changes_are_asked_about(window: MainWindow, tmp_path: Path, do: Do) -> None:
+    document = window.form.document()
+    document["name"] = "changed"
+    window.studio.experiment.edit(document)
+    assert window.isWindowModified()
+    window.close()
+    assert window.isVisible()
+    box: Any = window.findChild(QDialog, "unsaved")
+    box.button(box.StandardButton.Cancel).click()
+    assert window.isVisible()
+    window.studio.experiment.save(tmp_path / "changed.toml")
+    assert not window.isWindowModified()
+    assert ExperimentConfig.load(tmp_path / "changed.toml").name == "changed"
+    window.close()
+    assert not window.isVisible()
+
+
+def test_the_theme_changes_at_once_and_is_remembered(window: MainWindow, tmp_path: Path, qapp: QApplication) -> None:
+    child(window, QAction, "action.theme.dark").trigger()
+    assert qapp.palette().window().color().lightness() < 128
+    assert load_preferences(tmp_path / "studio.json").theme == "dark"
+    child(window, QAction, "action.theme.light").trigger()
+    assert qapp.palette().window().color().lightness() > 128
+
+
+def test_every_button_has_a_name_and_a_tip(window: MainWindow) -> None:
+    for button in window.findChildren(QToolButton):
+        if button.isVisible() and button.parent().objectName().startswith(("runbar", "runs")):
+            assert button.accessibleName() or button.text()
+            assert button.toolTip()
+    shortcuts = [
+        action.shortcut().toString() for action in window.findChildren(QAction) if action.shortcut().toString()
+    ]
+    window_wide = [keys for keys in shortcuts if keys not in {"Return", "F2", "Del"}]
+    assert len(window_wide) == len(set(window_wide))
