@@ -97,6 +97,8 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
         await turns()
         assert window.studio.view is not None
         assert window.studio.view.current == (1, "student")
+        window.activateWindow()  # there is no window manager here to give the focus back
+        await turns()
         QTest.keyClick(window, Qt.Key.Key_F5, Qt.KeyboardModifier.ShiftModifier)
         await turns()
         click(child(window, QDialog, "stop"), QPushButton, "stop.run")
