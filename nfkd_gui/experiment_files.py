@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 from nfkd.config import ConfigError
 from nfkd.protocol.events import ErrorInfo
 from nfkd_gui.state import Studio
+from nfkd_gui.widgets.dialogs import without_icons
 
 _FILTER = "Experiments (*.toml);;All files (*)"
 Then = Callable[[], None]
@@ -80,6 +81,7 @@ class ExperimentFiles(QObject):
         box.setInformativeText("They are lost otherwise. Runs that were started keep their own settings.")
         box.setStandardButtons(buttons.Save | buttons.Discard | buttons.Cancel)
         box.setDefaultButton(buttons.Save)
+        without_icons(box)
         box.button(buttons.Save).setEnabled(experiment.config is not None)
         box.button(buttons.Save).clicked.connect(lambda: self._save_then(then))
         box.button(buttons.Discard).clicked.connect(then)

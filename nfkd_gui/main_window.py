@@ -21,6 +21,7 @@ from nfkd_gui.preferences_dialog import PreferencesDialog
 from nfkd_gui.run_bar import RunBar
 from nfkd_gui.state import LIVE, Studio
 from nfkd_gui.theme import apply_theme
+from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.error_dialog import ErrorDialog
 from nfkd_gui.widgets.stop_dialog import ask_stop
 from nfkd_gui.widgets.workbench import Workbench
@@ -98,7 +99,7 @@ class MainWindow(QMainWindow):
         self.resize(size)
         wide = size.width() >= 1280
         sides = [self.docks["experiment"], self.docks["runs"]]
-        self.resizeDocks(sides, [352, 368] if wide else [304, 272], Qt.Orientation.Horizontal)
+        self.resizeDocks(sides, [352, 368] if wide else [304, 304], Qt.Orientation.Horizontal)
         right = [self.docks["runs"], self.docks["inspector"]]
         self.resizeDocks(right, [size.height() // 2, size.height() // 2], Qt.Orientation.Vertical)
 
@@ -246,6 +247,7 @@ class MainWindow(QMainWindow):
         box.setInformativeText("The engine runs inside this window. The run can be resumed from its last checkpoint.")
         leave = box.addButton("Quit", QMessageBox.ButtonRole.DestructiveRole)
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        without_icons(box)
         leave.clicked.connect(self._close_now)
         box.open()
 

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd_gui.state import Studio
+from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.labels import WrappedLabel
 
 _THEMES = (("As the system", "system"), ("Light", "light"), ("Dark", "dark"))
@@ -61,6 +62,7 @@ class PreferencesDialog(QDialog):
         self._buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel, parent=self
         )
+        without_icons(self._buttons)
         self._buttons.accepted.connect(self.accept)
         self._buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)

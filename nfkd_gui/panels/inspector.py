@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from nfkd_gui.theme import ROLE_COLOURS
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import Role, RunEvent, RunFailed, RunFinished, StageFinished, StageSummary
 from nfkd.protocol.view import RunView
 from nfkd_gui.state import Studio
+from nfkd_gui.theme import ROLE_COLOURS
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
 from nfkd_gui.widgets.numbers import count_words, measure_words, time_words
 
@@ -59,7 +59,7 @@ class InspectorPanel(QWidget):
     def _fill_table(self) -> None:
         grid = QGridLayout(self._table)
         grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(12)
+        grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(3)
         grid.setColumnStretch(0, 1)
         grid.addWidget(self._unit, 0, 0)

@@ -25,6 +25,7 @@ from nfkd.protocol.events import ErrorInfo, RunRow
 from nfkd.protocol.requests import OpenRun, Reply, Snapshot
 from nfkd_gui.panels.runs_model import RUN_ROLE, SORT_ROLE, RunsModel
 from nfkd_gui.state import LIVE, RESUMABLE, Studio
+from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import WrappedLabel
 
@@ -209,6 +210,7 @@ class RunsPanel(QWidget):
         box.setInformativeText(row.run)
         delete = box.addButton("Move to trash", QMessageBox.ButtonRole.DestructiveRole)
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        without_icons(box)
         delete.clicked.connect(lambda: self._studio.delete_run(row.run))
         box.open()
 

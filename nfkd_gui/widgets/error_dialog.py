@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd.protocol.events import ErrorInfo
+from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.labels import WrappedLabel
 
 _WIDTH = 480
@@ -97,6 +98,7 @@ class ErrorDialog(QDialog):
             box.accepted.connect(self.accept)
         if error.traceback:
             self._add_details(box, error)
+        without_icons(box)
         return box
 
     def _add_details(self, box: QDialogButtonBox, error: ErrorInfo) -> None:

@@ -67,12 +67,16 @@ class Workbench(QMainWindow):
             self.removeDockWidget(dock)
         for dock in self.docks[:1]:
             self.addDockWidget(_AREA, dock)
+            dock.show()  # at once: nothing can be laid beside a hidden dock
         for left, right in itertools.pairwise(self.docks[:2]):
             self.splitDockWidget(left, right, Qt.Orientation.Horizontal)
+            right.show()
         for above, below in zip(self.docks, self.docks[2:], strict=False):
             self.splitDockWidget(above, below, Qt.Orientation.Vertical)
-        for dock in self.docks:
-            dock.show()
+            below.show()
+        even = [1000] * len(self.docks)  # shares, not pixels
+        self.resizeDocks(self.docks, even, Qt.Orientation.Horizontal)
+        self.resizeDocks(self.docks, even, Qt.Orientation.Vertical)
         self._later.start()
 
     def restore(self, state: QByteArray, version: int) -> bool:
