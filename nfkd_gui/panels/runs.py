@@ -33,11 +33,20 @@ _EMPTY = "No runs here yet. Press Run to start the experiment on the left."
 
 
 class RunsPanel(QWidget):
-    """Opens, resumes, duplicates, renames and deletes runs."""
+    """Opens, resumes, duplicates, renames and deletes runs.
 
-    def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
+    Parameters
+    ----------
+    may_discard
+        Asked before another experiment takes the form: returns True at once, or calls what it is given later.
+    """
+
+    def __init__(
+        self, studio: Studio, may_discard: Callable[[Callable[[], None]], bool], parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._studio = studio
+        self._may_discard = may_discard
         self._model = RunsModel(studio)
         self._sorted = QSortFilterProxyModel(self)
         self._sorted.setSourceModel(self._model)
@@ -179,7 +188,12 @@ class RunsPanel(QWidget):
             title = f"The experiment of “{name}” cannot be used"
             self._studio.failed.emit(ErrorInfo(title=title, cause=str(error), action="The run itself stays readable."))
             return
-        self._studio.experiment.replace(config.model_dump(mode="python"), dirty=True)
+
+        def replace() -> None:
+            self._studio.experiment.replace(config.model_dump(mode="python"), dirty=True)
+
+        if self._may_discard(replace):
+            replace()
 
     def rename_chosen(self) -> None:
         """Ask for another name and give it."""

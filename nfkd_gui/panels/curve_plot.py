@@ -1,0 +1,143 @@
+"""One plot of the curves panel: a quantity, for every role, every seed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QWidget
+
+from nfkd.protocol.events import Role
+from nfkd.protocol.view import Curve, RunView
+from nfkd_gui.panels.quantities import Quantity
+from nfkd_gui.plotting.lines import Smoother, envelope
+from nfkd_gui.plotting.plots import Plot
+from nfkd_gui.theme import role_colour
+
+_FAINT, _OTHER_SEED = 70, 60
+Key = tuple[int, Role, str]
+
+
+@dataclass(frozen=True)
+class CurveSettings:
+    """How curves are drawn.
+
+    Attributes
+    ----------
+    smoothing
+        Weight of the moving average, 0 to below 1; the raw line stays faint behind it.
+    by_time
+        Whether the axis is seconds rather than steps.
+    logarithmic
+        Whether the values' axis is.
+    roles
+        Whose curves are shown.
+    """
+
+    smoothing: float = 0.0
+    by_time: bool = False
+    logarithmic: bool = False
+    roles: frozenset[Role] = frozenset()
+
+
+class CurvePlot(Plot):
+    """Draws one quantity; each line is made once and then only given new data."""
+
+    pointed = Signal(float)
+    """The pointer is at this place of the x axis; NaN when it has left."""
+
+    def __init__(self, quantity: Quantity, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.quantity = quantity
+        self.lines: dict[Key, pg.PlotDataItem] = {}
+        self.raw: dict[Key, pg.PlotDataItem] = {}
+        self._smoothers: dict[Key, Smoother] = {}
+        self.setObjectName(f"curves.plot.{quantity.name}")
+        self.label("left", quantity.label, quantity.unit)
+        self._pointer = pg.InfiniteLine(angle=90, movable=False)
+        self._pointer.hide()
+        self.addItem(self._pointer, ignoreBounds=True)
+        self.item.scene().sigMouseMoved.connect(self._moved)
+
+    def forget(self) -> None:
+        """Remove every line: another run is shown."""
+        for line in (*self.lines.values(), *self.raw.values()):
+            self.removeItem(line)
+        self.lines.clear()
+        self.raw.clear()
+        self._smoothers.clear()
+
+    def draw(self, view: RunView, seed: int, settings: CurveSettings) -> None:
+        """Give every line its data."""
+        self.label("bottom", "Time" if settings.by_time else "Step", "s" if settings.by_time else "")
+        self.item.setLogMode(y=settings.logarithmic)
+        shown: set[Key] = set()
+        for (stage_seed, role), stage in view.stages.items():
+            for name in self.quantity.curves:
+                curve = stage.curves.get(name)
+                if curve is not None and len(curve) and role in settings.roles:
+                    shown.add((stage_seed, role, name))
+                    self._draw_line((stage_seed, role, name), curve, seed, settings)
+        self._hide(shown)
+
+    def _draw_line(self, key: Key, curve: Curve, seed: int, settings: CurveSettings) -> None:
+        stage_seed, role, name = key
+        x = curve.times if settings.by_time else curve.steps.astype(np.float64)
+        bold = name == self.quantity.curves[-1]
+        thin = len(self.quantity.curves) > 1 and not bold
+        current = stage_seed == seed or role == "teacher"
+        colour = QColor(role_colour(role))
+        smooth = self._smoothers.setdefault(key, Smoother())(curve.values, settings.smoothing)
+        if settings.smoothing and current:
+            self._set(self.raw, key, x, curve.values, colour, _FAINT, 1.0)
+        elif key in self.raw:
+            self.raw[key].setData([], [])
+        strength = 255 if current and not thin else _FAINT + 60 if current else _OTHER_SEED
+        self._set(self.lines, key, x, smooth, colour, strength, 1.0 if thin or not current else 2.0)
+
+    def _set(
+        self,
+        lines: dict[Key, pg.PlotDataItem],
+        key: Key,
+        x: np.ndarray,
+        y: np.ndarray,
+        colour: QColor,
+        strength: int,
+        width: float,
+    ) -> None:
+        line = lines.get(key)
+        if line is None:
+            line = lines[key] = self.plot([], [], connect="finite")
+            line.setZValue(1 if lines is self.lines else 0)
+            line.setLogMode(False, self.item.getAxis("left").logMode)
+        faded = QColor(colour)
+        faded.setAlpha(strength)
+        pen = pg.mkPen(faded, width=width)
+        if line.opts["pen"] != pen:
+            line.setPen(pen)
+        line.setData(*envelope(x, y))
+
+    def _hide(self, shown: Collection[Key]) -> None:
+        for lines in (self.lines, self.raw):
+            for key, line in lines.items():
+                if key not in shown:
+                    line.setData([], [])
+
+    def point(self, x: float) -> None:
+        """Mark a place of the x axis; NaN removes the mark."""
+        self._pointer.setVisible(bool(np.isfinite(x)))
+        if np.isfinite(x):
+            self._pointer.setValue(x)
+
+    def _moved(self, position: object) -> None:
+        box = self.item.getViewBox()
+        inside = box.sceneBoundingRect().contains(position)  # type: ignore[arg-type]
+        self.pointed.emit(box.mapSceneToView(position).x() if inside else float("nan"))
+
+    def leaveEvent(self, event: object) -> None:
+        super().leaveEvent(event)  # type: ignore[arg-type]
+        self.pointed.emit(float("nan"))

@@ -1,0 +1,198 @@
+"""Curves: the likelihood of student against baseline and teacher, every term, learning rate, gradient norm."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QSlider,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from nfkd.protocol.events import CurvePoints, Role, RunEvent, SeedStarted, StageStarted
+from nfkd.protocol.view import Curve
+from nfkd_gui.panels.base import ROLES, SPACE, Panel, StudioPort, heading
+from nfkd_gui.panels.curve_plot import CurvePlot, CurveSettings
+from nfkd_gui.panels.quantities import LIKELIHOOD, Quantity, quantities_of
+from nfkd_gui.theme import role_colour
+from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
+
+_MOST_SMOOTHING = 0.99
+
+
+class CurvesPanel(Panel):
+    """Plots what the stages record, one plot a quantity, with the legend beside."""
+
+    title = "Curves"
+    name = "curves"
+    waits_for = "The likelihood of teacher, student and baseline, and every term of the loss,"
+
+    def __init__(self, studio: StudioPort, parent: QWidget | None = None) -> None:
+        super().__init__(studio, parent)
+        self.plots: dict[str, CurvePlot] = {}
+        self._chosen = {LIKELIHOOD}
+        self._column = QSplitter(Qt.Orientation.Vertical, self.content)
+        self._readout = ToneLabel(parent=self.content)
+        self._readout.setObjectName("curves.readout")
+        self._quantities = QListWidget(self.content)
+        self._quantities.setObjectName("curves.quantities")
+        self._quantities.setToolTip("Tick what is plotted; each gets a plot of its own.")
+        self._quantities.itemChanged.connect(self._choose)
+        self._roles: dict[Role, QCheckBox] = {}
+        self._lay_out()
+        self.restyle()
+
+    def _lay_out(self) -> None:
+        plots = QVBoxLayout()
+        plots.setSpacing(0)
+        plots.addWidget(self._column, 1)
+        plots.addWidget(self._readout)
+        row = QHBoxLayout(self.content)
+        row.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
+        row.setSpacing(SPACE)
+        row.addLayout(plots, 1)
+        row.addWidget(self._side())
+
+    def _side(self) -> QWidget:
+        side = QWidget(self.content)
+        side.setFixedWidth(176)
+        column = QVBoxLayout(side)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE // 2)
+        column.addWidget(heading("Flows", side))
+        for role in ROLES:
+            box = self._roles[role] = QCheckBox(role.capitalize(), side)
+            box.setObjectName(f"curves.role.{role}")
+            box.setChecked(True)
+            box.toggled.connect(self.mark)
+            column.addWidget(box)
+        legend = WrappedLabel("Bold: validation. Thin: training. Faint: the other seeds.", parent=side)
+        column.addWidget(legend)
+        column.addSpacing(SPACE)
+        column.addWidget(heading("Plots", side))
+        column.addWidget(self._quantities, 1)
+        column.addSpacing(SPACE)
+        self._add_settings(side, column)
+        return side
+
+    def _add_settings(self, side: QWidget, column: QVBoxLayout) -> None:
+        words = QLabel("&Smoothing", side)
+        self._smoothing = QSlider(Qt.Orientation.Horizontal, side)
+        self._smoothing.setObjectName("curves.smoothing")
+        self._smoothing.setRange(0, 100)
+        self._smoothing.setToolTip("Moving average; the raw line stays faint behind it.")
+        self._smoothing.valueChanged.connect(self.mark)
+        words.setBuddy(self._smoothing)
+        self._axis = QComboBox(side)
+        self._axis.setObjectName("curves.axis")
+        self._axis.addItems(["by step", "by time"])
+        self._axis.currentIndexChanged.connect(self.mark)
+        self._log = QCheckBox("&Log values", side)
+        self._log.setObjectName("curves.log")
+        self._log.toggled.connect(self.mark)
+        for widget in (words, self._smoothing, self._axis, self._log):
+            column.addWidget(widget)
+
+    @property
+    def settings(self) -> CurveSettings:
+        """How the curves are drawn now."""
+        return CurveSettings(
+            smoothing=_MOST_SMOOTHING * math.sqrt(self._smoothing.value() / 100),
+            by_time=self._axis.currentIndex() == 1,
+            logarithmic=self._log.isChecked(),
+            roles=frozenset(role for role, box in self._roles.items() if box.isChecked()),
+        )
+
+    def restyle(self) -> None:
+        for role, box in self._roles.items():
+            box.setStyleSheet(f"QCheckBox {{ color: {role_colour(role)}; font-weight: 600; }}")
+        for plot in self.plots.values():
+            plot.restyle()
+
+    def run_changed(self) -> None:
+        for plot in self.plots.values():
+            plot.forget()
+
+    def concerns(self, event: RunEvent) -> bool:
+        return isinstance(event, (CurvePoints, SeedStarted, StageStarted))
+
+    def has_content(self) -> bool:
+        return self.view is not None and any(len(c) for s in self.view.stages.values() for c in s.curves.values())
+
+    def draw(self) -> None:
+        if self.view is None:
+            return
+        quantities = quantities_of(self.view)
+        self._list(quantities)
+        self._make_plots([quantity for quantity in quantities if quantity.name in self._chosen])
+        settings = self.settings
+        for plot in self.plots.values():
+            plot.draw(self.view, self.studio.seed, settings)
+
+    def _list(self, quantities: list[Quantity]) -> None:
+        listed = [self._quantities.item(row).data(Qt.ItemDataRole.UserRole) for row in range(self._quantities.count())]
+        if listed == [quantity.name for quantity in quantities]:
+            return
+        self._quantities.blockSignals(True)
+        self._quantities.clear()
+        for quantity in quantities:
+            item = QListWidgetItem(quantity.label)
+            item.setData(Qt.ItemDataRole.UserRole, quantity.name)
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable | Qt.ItemFlag.ItemIsSelectable)
+            item.setCheckState(Qt.CheckState.Checked if quantity.name in self._chosen else Qt.CheckState.Unchecked)
+            item.setToolTip(f"in {quantity.unit}" if quantity.unit else quantity.label)
+            self._quantities.addItem(item)
+        self._quantities.blockSignals(False)
+
+    def _choose(self, item: QListWidgetItem) -> None:
+        name = item.data(Qt.ItemDataRole.UserRole)
+        (self._chosen.add if item.checkState() == Qt.CheckState.Checked else self._chosen.discard)(name)
+        if not self._chosen:
+            self._chosen.add(name)  # something is always plotted
+            item.setCheckState(Qt.CheckState.Checked)
+        self.mark()
+
+    def _make_plots(self, quantities: list[Quantity]) -> None:
+        wanted = {quantity.name: quantity for quantity in quantities}
+        for name in [name for name, plot in self.plots.items() if wanted.get(name) != plot.quantity]:
+            plot = self.plots.pop(name)
+            plot.setParent(None)
+            plot.close()
+        for place, (name, quantity) in enumerate(wanted.items()):
+            if name not in self.plots:
+                plot = self.plots[name] = CurvePlot(quantity, self._column)
+                plot.pointed.connect(self._point)
+                self._column.insertWidget(place, plot)
+
+    def _point(self, x: float) -> None:
+        for plot in self.plots.values():
+            plot.point(x)
+        self._readout.setText(self._read(x) if math.isfinite(x) else "")
+
+    def _read(self, x: float) -> str:
+        settings = self.settings
+        words = [f"{x:.1f} s" if settings.by_time else f"step {max(0, round(x)):,}"]
+        for plot in self.plots.values():
+            figures = []
+            for role in ROLES:
+                stage = self.stage(role)
+                curve = stage.curves.get(plot.quantity.curves[-1]) if stage is not None else None
+                if curve is not None and len(curve) and role in settings.roles:
+                    figures.append(f"{role} {_nearest(curve, x, by_time=settings.by_time):.4g}")
+            words.append(f"{plot.quantity.label}: {', '.join(figures)}" if figures else "")
+        return "  ·  ".join(word for word in words if word)
+
+
+def _nearest(curve: Curve, x: float, *, by_time: bool) -> float:
+    places = curve.times if by_time else curve.steps
+    return float(curve.values[int(np.abs(places - x).argmin())])

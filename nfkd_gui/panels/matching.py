@@ -1,0 +1,131 @@
+"""How far each student layer is from the teacher layer that it faces, over time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+
+from nfkd.protocol.events import LayerPair, MatchingMeasured, RunEvent, StageStarted
+from nfkd_gui.panels.base import SPACE, Panel, StudioPort
+from nfkd_gui.plotting.plots import Plot
+from nfkd_gui.widgets.labels import WrappedLabel
+
+MAP = "cividis"
+_WIDE = 168
+_TINY = 1e-12
+
+
+class MatchingPanel(Panel):
+    """A line for each matched pair of layers, and the same as a map: pairs down, steps across, error as colour."""
+
+    title = "Matching"
+    name = "matching"
+    waits_for = "The error between each student layer and the teacher layer that it faces"
+
+    def __init__(self, studio: StudioPort, parent: QWidget | None = None) -> None:
+        super().__init__(studio, parent)
+        self.lines: list[pg.PlotDataItem] = []
+        self._words = WrappedLabel(parent=self.content)
+        self.plot = Plot(self.content)
+        self.plot.setObjectName("matching.lines")
+        self.plot.label("left", "Mean squared error", "squared latent")
+        self.plot.label("bottom", "Step of the student")
+        self.plot.item.setLogMode(y=True)
+        self.heat = Plot(self.content)
+        self.heat.setObjectName("matching.map")
+        self.heat.label("bottom", "Step of the student")
+        self.image = pg.ImageItem(axisOrder="row-major")
+        self.heat.addItem(self.image)
+        self.bar = pg.ColorBarItem(colorMap=pg.colormap.get(MAP), interactive=False, label="log₁₀ error", width=16)
+        self.bar.setImageItem(self.image, insert_in=self.heat.item)
+        self.heat.item.getViewBox().invertY(True)
+        self.heat.setMouseEnabled(x=False, y=False)
+        for plot in (self.plot, self.heat):
+            plot.item.getAxis("left").setWidth(_WIDE if plot is self.heat else 64)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        split = QSplitter(Qt.Orientation.Vertical, self.content)
+        split.addWidget(self.plot)
+        split.addWidget(self.heat)
+        split.setSizes([3000, 2000])
+        layout = QVBoxLayout(self.content)
+        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
+        layout.setSpacing(SPACE)
+        layout.addWidget(self._words)
+        layout.addWidget(split, 1)
+
+    def restyle(self) -> None:
+        self.plot.restyle()
+        self.heat.restyle()
+
+    def concerns(self, event: RunEvent) -> bool:
+        return isinstance(event, (MatchingMeasured, StageStarted))
+
+    def has_content(self) -> bool:
+        stage = self.stage("student")
+        return stage is not None and bool(stage.matching_steps)
+
+    def draw(self) -> None:
+        stage = self.stage("student")
+        if stage is None or self.view is None:
+            return
+        pairs = self.view.pairs(self.studio.seed)
+        steps = np.array(stage.matching_steps, np.float64)
+        errors = np.stack(stage.matching_errors)
+        self._draw_lines(pairs, steps, errors)
+        self._draw_map(pairs, steps, errors)
+
+    def _draw_lines(self, pairs: list[LayerPair], steps: np.ndarray, errors: np.ndarray) -> None:
+        colours = _colours(errors.shape[1])
+        while len(self.lines) < errors.shape[1]:
+            self.lines.append(self.plot.plot([], [], symbol="o", symbolSize=4, connect="finite"))
+        for place, line in enumerate(self.lines):
+            there = place < errors.shape[1]
+            line.setData(steps if there else [], np.maximum(errors[:, place], _TINY) if there else [])
+            if there:
+                line.setPen(pg.mkPen(colours[place], width=2))
+                line.setSymbolBrush(pg.mkBrush(colours[place]))
+                line.setSymbolPen(None)
+        named = [f'<span style="color:{c}">■</span> {p.words}' for c, p in zip(colours, pairs, strict=False)]
+        self._words.setTextFormat(Qt.TextFormat.RichText)
+        self._words.setText(" &nbsp; ".join(named))
+
+    def _draw_map(self, pairs: list[LayerPair], steps: np.ndarray, errors: np.ndarray) -> None:
+        edges = _edges(steps)
+        # A row of the picture has one width for every column: steps are drawn on a fine even grid instead.
+        grid = np.linspace(edges[0], edges[-1], 4 * len(steps) + 1)
+        columns = np.clip(np.searchsorted(edges, (grid[:-1] + grid[1:]) / 2) - 1, 0, len(steps) - 1)
+        logs = np.log10(np.maximum(errors, _TINY)).T
+        low, high = float(np.nanmin(logs)), float(np.nanmax(logs))
+        high = max(high, low + 0.1)
+        self.image.setImage(logs[:, columns], autoLevels=False, levels=(low, high))
+        self.image.setRect(QRectF(edges[0], 0, edges[-1] - edges[0], logs.shape[0]))
+        if self.bar.levels() != (low, high):
+            self.bar.setLevels((low, high))
+        ticks = [(place + 0.5, _short(pair)) for place, pair in enumerate(pairs)]
+        self.heat.item.getAxis("left").setTicks([ticks])
+        self.heat.setRange(xRange=(edges[0], edges[-1]), yRange=(0, logs.shape[0]), padding=0)
+
+
+def _colours(count: int) -> list[str]:
+    table = pg.colormap.get("viridis")
+    return [table.map(place, mode="qcolor").name() for place in np.linspace(0.15, 0.85, count)]
+
+
+def _edges(steps: np.ndarray) -> np.ndarray:
+    """Return the borders between steps: halfway, and as far beyond the two ends."""
+    if len(steps) == 1:
+        return np.array([steps[0] - 0.5, steps[0] + 0.5])
+    middles = (steps[1:] + steps[:-1]) / 2
+    return np.concatenate([[steps[0]], middles, [steps[-1]]])
+
+
+def _short(pair: LayerPair) -> str:
+    return f"{_brief(pair.student)} ↔ {_brief(pair.teacher)}"
+
+
+def _brief(name: str) -> str:
+    return name.replace("level", "L").replace("step", "S").replace(".", " ")

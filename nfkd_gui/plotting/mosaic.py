@@ -1,0 +1,91 @@
+"""A grid of small images, drawn with hard pixels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PySide6.QtCore import QRect, QSize
+from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPalette
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+_GAP = 1
+_RGB = 3
+
+
+def compose(images: np.ndarray, columns: int, gap: int = _GAP, background: int = 255) -> np.ndarray:
+    """Return a grid of images as one picture, (height, width, 3) uint8.
+
+    Parameters
+    ----------
+    images
+        (n, channels, height, width) in [0, 1]; one channel is shown as grey, of more the first three.
+    columns
+        Images in a row; the last row may be short.
+    gap
+        Pixels between two images.
+    background
+        Grey level of the gaps, 0 to 255.
+    """
+    count, channels, height, width = images.shape
+    rows = math.ceil(count / columns)
+    picture = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, _RGB), background, np.uint8)
+    levels = np.rint(np.clip(np.nan_to_num(images), 0, 1) * 255).astype(np.uint8)
+    for place, image in enumerate(levels):
+        top, left = place // columns * (height + gap), place % columns * (width + gap)
+        shown = image[:_RGB] if channels >= _RGB else np.repeat(image[:1], _RGB, axis=0)
+        picture[top : top + height, left : left + width] = shown.transpose(1, 2, 0)
+    return picture
+
+
+class Mosaic(QWidget):
+    """Shows a grid of images as large as whole pixels allow.
+
+    Parameters
+    ----------
+    columns
+        Images in a row; 0 makes the grid about square.
+    """
+
+    def __init__(self, columns: int = 0, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._columns = columns
+        self._image: QImage | None = None
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumSize(64, 48)
+
+    def show_images(self, images: np.ndarray, columns: int | None = None) -> None:
+        """Show images, (n, channels, height, width) in [0, 1]."""
+        across = columns or self._columns or math.ceil(math.sqrt(len(images)))
+        grey = self.palette().color(QPalette.ColorRole.Window).lightness()
+        picture = np.ascontiguousarray(compose(images, across, background=grey))
+        height, width, _ = picture.shape
+        self._image = QImage(picture.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
+        self.update()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._image = None
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        return QSize(240, 240)
+
+    def target(self) -> QRect:
+        """Return where the picture is drawn: at the top, in the middle, scaled by a whole number where it fits."""
+        if self._image is None:
+            return QRect()
+        scale = min(self.width() / self._image.width(), self.height() / self._image.height())
+        if scale >= 2:
+            scale = math.floor(scale)
+        width, height = int(self._image.width() * scale), int(self._image.height() * scale)
+        return QRect((self.width() - width) // 2, 0, width, height)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        del event
+        if self._image is None:
+            return
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
+        painter.drawImage(self.target(), self._image)
+        painter.end()

@@ -1,0 +1,55 @@
+"""Light and dark, and one colour for each role everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication, QPalette
+from PySide6.QtWidgets import QApplication
+
+Theme = Literal["system", "light", "dark"]
+
+ROLE_COLOURS = {"teacher": "#0072B2", "student": "#D55E00", "baseline": "#7F7F7F", "data": "#009E73"}
+"""Okabe and Ito's palette, which colour-blind eyes tell apart."""
+_ON_DARK = {"teacher": "#4DB2E8", "student": "#F08A3C", "baseline": "#A8A8A8", "data": "#33C79B"}
+_SCHEMES = {
+    "system": Qt.ColorScheme.Unknown,
+    "light": Qt.ColorScheme.Light,
+    "dark": Qt.ColorScheme.Dark,
+}
+
+
+def apply_theme(app: QApplication, theme: str) -> None:
+    """Show the application in Qt's Fusion style, light, dark or as the system is; unknown names mean the last."""
+    if app.style().objectName() != "fusion":
+        app.setStyle("fusion")
+    QGuiApplication.styleHints().setColorScheme(_SCHEMES.get(theme, Qt.ColorScheme.Unknown))
+
+
+def is_dark() -> bool:
+    """Return whether the palette is a dark one."""
+    return QGuiApplication.palette().color(QPalette.ColorRole.Window).lightness() < 128
+
+
+def role_colour(role: str) -> str:
+    """Return a role's colour for lines and text on the present background."""
+    return _ON_DARK[role] if is_dark() else ROLE_COLOURS[role]
+
+
+@dataclass(frozen=True)
+class PlotColours:
+    """What plots are drawn with."""
+
+    background: str
+    text: str
+    grid: str
+
+
+def plot_colours() -> PlotColours:
+    """Return the colours of plots for the present palette."""
+    palette = QGuiApplication.palette()
+    background = palette.color(QPalette.ColorRole.Base).name()
+    text = palette.color(QPalette.ColorRole.Text).name()
+    return PlotColours(background, text, "#5A5A5A" if is_dark() else "#C8C8C8")
