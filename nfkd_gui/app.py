@@ -61,13 +61,17 @@ def _display_fault() -> str:
 
 
 def _open_studio(options: argparse.Namespace) -> int:
+    from PySide6.QtGui import QIcon  # PySide6 first, so that qasync takes it
     from PySide6.QtWidgets import QApplication
     from qasync import QEventLoop
+
+    from nfkd_gui.resources import resource_path
 
     app = QApplication(sys.argv[:1])
     app.setApplicationName("nfkd")
     app.setApplicationDisplayName("NFKD")
     app.setDesktopFileName("nfkd")
+    app.setWindowIcon(QIcon(str(resource_path("icons", "nfkd.svg"))))
     app.setQuitOnLastWindowClosed(False)  # the end is ours: the engine is let go first
     loop = QEventLoop(app)
     with loop:

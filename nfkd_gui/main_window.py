@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QMenu, QMessageBox, QWidget
@@ -13,7 +15,7 @@ from nfkd_gui.engine_light import EngineLight
 from nfkd_gui.experiment_files import ExperimentFiles
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.panels import PANELS
-from nfkd_gui.panels.base import Panel
+from nfkd_gui.panels.base import Panel, StudioPort
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.log import LogPanel
 from nfkd_gui.panels.runs import RunsPanel
@@ -46,11 +48,12 @@ class MainWindow(QMainWindow):
         self.actions_ = Actions(studio, self)
         self.files = ExperimentFiles(studio, self)
         self.form = ExperimentForm(studio.experiment, self)
-        self.runs = RunsPanel(studio, self)
+        self.runs = RunsPanel(studio, self.files.may_discard, self)
         self.inspector = InspectorPanel(studio, self)
         self.log = LogPanel(studio, self)
         self.workbench = Workbench(self)
-        self.panels: list[Panel] = [panel(studio, self.workbench) for panel in PANELS]
+        port = cast("StudioPort", studio)  # the type stubs know a class's Signal and an object's as two kinds
+        self.panels: list[Panel] = [panel(port, self.workbench) for panel in PANELS]
         self._place()
         self._connect()
         self._refresher = QTimer(self)
@@ -99,7 +102,7 @@ class MainWindow(QMainWindow):
         self.resize(size)
         wide = size.width() >= 1280
         sides = [self.docks["experiment"], self.docks["runs"]]
-        self.resizeDocks(sides, [352, 368] if wide else [304, 304], Qt.Orientation.Horizontal)
+        self.resizeDocks(sides, [352, 368] if wide else [304, 320], Qt.Orientation.Horizontal)
         right = [self.docks["runs"], self.docks["inspector"]]
         self.resizeDocks(right, [size.height() // 2, size.height() // 2], Qt.Orientation.Vertical)
 

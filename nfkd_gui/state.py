@@ -229,9 +229,10 @@ class Studio(QObject):
         self.ask(Run(config=text, folder=self.preferences.runs_folder), self._accepted, self.failed.emit)
 
     def start_preset(self, name: str) -> None:
-        """Put a preset into the form and start it."""
+        """Start a preset, and put it into the form where that loses nothing."""
         config = ExperimentConfig.load(name)
-        self.experiment.open(name)
+        if not self.experiment.dirty:
+            self.experiment.open(name)
         self.run(config.to_toml())
 
     def resume_from_disk(self, run: str) -> None:

@@ -46,6 +46,7 @@ def drawn(window: MainWindow) -> list[tuple[np.ndarray, np.ndarray]]:
 def curves_of(path: Path) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
     """Return every curve of a run's file that has points, as (steps, values)."""
     found = {}
+    file: Any
     with h5py.File(path, "r", swmr=True) as file:
         for stage in ("teacher", "student", "baseline"):
             curves = file[stage]["curves"]

@@ -108,6 +108,7 @@ def test_requests_are_answered_by_their_own_replies(with_client: Callable[..., N
         asked = [Status(), ListRuns(folder=str(tmp_path)), Describe(config=digits), Status()]
         replies = await asyncio.gather(*(client.request(request) for request in asked))
         assert [type(reply) for reply in replies] == [EngineStatus, RunList, Description, EngineStatus]
+        assert isinstance(replies[2], Description)
         assert replies[2].faults == []
 
     with_client(scenario)

@@ -54,6 +54,12 @@ def choose(form: ExperimentForm, path: str, value: str) -> None:
     box.activated.emit(box.currentIndex())
 
 
+def named(widget: QWidget) -> str:
+    """Return the widget's name, or that of the editor that it is the line of."""
+    parent = widget.parentWidget()
+    return widget.objectName() or (parent.objectName() if parent is not None else "")
+
+
 def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
     """Return every path of a value, by pydantic's own JSON schema."""
     schema = model.model_json_schema()
@@ -253,6 +259,6 @@ def test_tab_walks_from_field_to_field_and_the_form_follows(form: ExperimentForm
     for _ in range(40):
         QTest.keyClick(form.focusWidget(), Qt.Key.Key_Tab)
         focus = form.focusWidget()
-        visited.add(focus.objectName() or focus.parentWidget().objectName())
+        visited.add(named(focus))
         assert not focus.visibleRegion().isEmpty()
     assert {"description", "data.kind", "teacher.levels", "student.hidden", "distillation.nll.weight"} <= visited

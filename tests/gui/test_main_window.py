@@ -294,7 +294,7 @@ def test_the_theme_changes_at_once_and_is_remembered(window: MainWindow, tmp_pat
 
 def test_every_button_has_a_name_and_a_tip(window: MainWindow) -> None:
     for button in window.findChildren(QToolButton):
-        if button.isVisible() and button.parent().objectName().startswith(("runbar", "runs")):
+        if button.isVisible() and button.objectName().startswith(("runbar", "runs")):
             assert button.accessibleName() or button.text()
             assert button.toolTip()
     shortcuts = [
