@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication, QPalette
+from PySide6.QtGui import QColor, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication
 
 Theme = Literal["system", "light", "dark"]
@@ -25,7 +25,32 @@ def apply_theme(app: QApplication, theme: str) -> None:
     """Show the application in Qt's Fusion style, light, dark or as the system is; unknown names mean the last."""
     if app.style().objectName() != "fusion":
         app.setStyle("fusion")
+    app.setPalette(QPalette())
     QGuiApplication.styleHints().setColorScheme(_SCHEMES.get(theme, Qt.ColorScheme.Unknown))
+    if theme == "dark" and not is_dark():
+        app.setPalette(_dark_palette())  # bare X servers have no platform theme, and Qt then ignores the scheme
+
+
+def _dark_palette() -> QPalette:
+    """Return Fusion's dark colours."""
+    roles = QPalette.ColorRole
+    palette = QPalette(QColor("#323232"), QColor("#323232"))
+    colours = {
+        roles.Window: "#323232",
+        roles.Base: "#242424",
+        roles.AlternateBase: "#2E2E2E",
+        roles.Button: "#3C3C3C",
+        roles.ToolTipBase: "#3C3C3C",
+        roles.Highlight: "#308CC6",
+        roles.Link: "#4DB2E8",
+        roles.PlaceholderText: "#9A9A9A",
+    }
+    for role, colour in colours.items():
+        palette.setColor(role, QColor(colour))
+    for role in (roles.WindowText, roles.Text, roles.ButtonText, roles.ToolTipText, roles.HighlightedText):
+        palette.setColor(role, QColor("#F0F0F0"))
+        palette.setColor(QPalette.ColorGroup.Disabled, role, QColor("#8C8C8C"))
+    return palette
 
 
 def is_dark() -> bool:

@@ -170,6 +170,21 @@ class Panel(QWidget):
         raise NotImplementedError
 
 
+class LiveButton(QPushButton):
+    """Says whether the live pictures are shown, and brings them back."""
+
+    def __init__(self, name: str, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName(f"{name}.live")
+        self.setToolTip("Follow the pictures that the run draws as it trains.")
+        self.show_live(True)
+
+    def show_live(self, live: bool) -> None:
+        """Say that the pictures are live, or offer to go back to them."""
+        self.setText("Live" if live else "Back to &live")
+        self.setEnabled(not live)
+
+
 def heading(text: str, parent: QWidget) -> QLabel:
     """Return a small bold label."""
     label = QLabel(text, parent)

@@ -47,6 +47,8 @@ class CurvesPanel(Panel):
         self._quantities = QListWidget(self.content)
         self._quantities.setObjectName("curves.quantities")
         self._quantities.setToolTip("Tick what is plotted; each gets a plot of its own.")
+        self._quantities.setFrameShape(QListWidget.Shape.NoFrame)
+        self._quantities.viewport().setAutoFillBackground(False)  # ticks that are off are unseen on a dark base
         self._quantities.itemChanged.connect(self._choose)
         self._roles: dict[Role, QCheckBox] = {}
         self._lay_out()

@@ -9,7 +9,6 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QSlider,
     QSpinBox,
     QVBoxLayout,
@@ -18,7 +17,7 @@ from PySide6.QtWidgets import (
 
 from nfkd.protocol.events import ErrorInfo, InterpolationDrawn, RunEvent, StageStarted
 from nfkd.protocol.requests import Interpolate, InterpolationMode, Interpolations, Reply
-from nfkd_gui.panels.base import ROLES, SPACE, Panel, StudioPort, heading
+from nfkd_gui.panels.base import ROLES, SPACE, LiveButton, Panel, StudioPort, heading
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane
 from nfkd_gui.theme import role_colour
@@ -92,11 +91,7 @@ class InterpolationPanel(Panel):
         self._steps.valueChanged.connect(self._chosen)
         self._count = QLabel("9", self.content)
         self._count.setMinimumWidth(16)
-        self._live = QPushButton("&Live", self.content)
-        self._live.setObjectName("interpolation.live")
-        self._live.setCheckable(True)
-        self._live.setChecked(True)
-        self._live.setToolTip("Follow the pictures that the run draws as it trains.")
+        self._live = LiveButton(self.name, self.content)
         self._live.clicked.connect(lambda: self._set_own(False))
         row = QHBoxLayout()
         row.setSpacing(SPACE)
@@ -134,7 +129,7 @@ class InterpolationPanel(Panel):
 
     def _set_own(self, own: bool) -> None:
         self._own = own
-        self._live.setChecked(not own)
+        self._live.show_live(not own)
         self._asked_for = None
         self._ask()
         self.mark()

@@ -9,11 +9,14 @@ from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import LayerPair, MatchingMeasured, RunEvent, StageStarted
 from nfkd_gui.panels.base import SPACE, Panel, StudioPort
+from nfkd_gui.plotting.plane import style_bar
 from nfkd_gui.plotting.plots import Plot
+from nfkd_gui.theme import is_dark
 from nfkd_gui.widgets.labels import WrappedLabel
 
 MAP = "cividis"
-_WIDE = 168
+_WIDE = 208
+_DECADE = 20.0
 _TINY = 1e-12
 
 
@@ -32,7 +35,6 @@ class MatchingPanel(Panel):
         self.plot.setObjectName("matching.lines")
         self.plot.label("left", "Mean squared error", "squared latent")
         self.plot.label("bottom", "Step of the student")
-        self.plot.item.setLogMode(y=True)
         self.heat = Plot(self.content)
         self.heat.setObjectName("matching.map")
         self.heat.label("bottom", "Step of the student")
@@ -45,6 +47,7 @@ class MatchingPanel(Panel):
         for plot in (self.plot, self.heat):
             plot.item.getAxis("left").setWidth(_WIDE if plot is self.heat else 64)
         self._lay_out()
+        self.restyle()
 
     def _lay_out(self) -> None:
         split = QSplitter(Qt.Orientation.Vertical, self.content)
@@ -60,6 +63,7 @@ class MatchingPanel(Panel):
     def restyle(self) -> None:
         self.plot.restyle()
         self.heat.restyle()
+        style_bar(self.bar)
 
     def concerns(self, event: RunEvent) -> bool:
         return isinstance(event, (MatchingMeasured, StageStarted))
@@ -80,6 +84,8 @@ class MatchingPanel(Panel):
 
     def _draw_lines(self, pairs: list[LayerPair], steps: np.ndarray, errors: np.ndarray) -> None:
         colours = _colours(errors.shape[1])
+        finite = errors[np.isfinite(errors) & (errors > 0)]
+        self.plot.item.setLogMode(y=bool(len(finite)) and float(finite.max() / finite.min()) > _DECADE)
         while len(self.lines) < errors.shape[1]:
             self.lines.append(self.plot.plot([], [], symbol="o", symbolSize=4, connect="finite"))
         for place, line in enumerate(self.lines):
@@ -112,7 +118,8 @@ class MatchingPanel(Panel):
 
 def _colours(count: int) -> list[str]:
     table = pg.colormap.get("viridis")
-    return [table.map(place, mode="qcolor").name() for place in np.linspace(0.15, 0.85, count)]
+    ends = (0.35, 0.95) if is_dark() else (0.1, 0.75)
+    return [table.map(place, mode="qcolor").name() for place in np.linspace(*ends, count)]
 
 
 def _edges(steps: np.ndarray) -> np.ndarray:
@@ -124,8 +131,4 @@ def _edges(steps: np.ndarray) -> np.ndarray:
 
 
 def _short(pair: LayerPair) -> str:
-    return f"{_brief(pair.student)} ↔ {_brief(pair.teacher)}"
-
-
-def _brief(name: str) -> str:
-    return name.replace("level", "L").replace("step", "S").replace(".", " ")
+    return pair.words.replace("student ", "").replace("teacher ", "")

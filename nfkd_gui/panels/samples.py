@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import DensityDrawn, ErrorInfo, RunEvent, SamplesDrawn, StageStarted
 from nfkd.protocol.requests import Reply, Sample, Samples
-from nfkd_gui.panels.base import ROLES, SPACE, Panel, StudioPort, heading
+from nfkd_gui.panels.base import ROLES, SPACE, LiveButton, Panel, StudioPort, heading
 from nfkd_gui.plotting.mosaic import Mosaic
-from nfkd_gui.plotting.plane import Plane
+from nfkd_gui.plotting.plane import Plane, ScaleBar, high_density
 from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.labels import ToneLabel
 
 _IMAGES, _POINTS = 64, 1000
 _HUNDRED = 100
+_ROW_FROM = 2.4
+"""How many times as wide as high the panel must be for four in a row."""
 _NAMES = {"data": "Data", "teacher": "Teacher", "student": "Student", "baseline": "Baseline"}
 
 
@@ -44,7 +47,9 @@ class _Column(QWidget):
         if self.plane is not None:
             self.plane.restyle()
 
-    def show_samples(self, samples: np.ndarray | None, density: DensityDrawn | None, caption: str) -> None:
+    def show_samples(
+        self, samples: np.ndarray | None, density: DensityDrawn | None, highest: float, caption: str
+    ) -> None:
         self._caption.setText(caption)
         self._caption.setToolTip(caption)
         if samples is None:
@@ -57,14 +62,14 @@ class _Column(QWidget):
         if not flat:
             self.mosaic.show_images(samples)
         elif samples.shape[1] == 2:
-            self._show_plane(samples, density)
+            self._show_plane(samples, density, highest)
 
-    def _show_plane(self, points: np.ndarray, density: DensityDrawn | None) -> None:
+    def _show_plane(self, points: np.ndarray, density: DensityDrawn | None, highest: float) -> None:
         if self.plane is None:
             self.plane = Plane(self)
             self._layout.addWidget(self.plane, 1)
         self.plane.show()
-        self.plane.show_density(density)
+        self.plane.show_density(density, highest)
         self.plane.show_points(points, "#FFFFFF" if density is not None else role_colour(self.role))
 
 
@@ -82,6 +87,10 @@ class SamplesPanel(Panel):
         self._noise = 0
         self._asked_for: tuple[object, ...] | None = None
         self._words = ToneLabel(parent=self.content)
+        self._field = QGridLayout()
+        self._across = 0
+        self._scale = ScaleBar("density", self.content)
+        self._scale.hide()
         self._columns = {role: _Column(role, self.content) for role in ("data", *ROLES)}
         self._lay_out()
 
@@ -90,11 +99,28 @@ class SamplesPanel(Panel):
         layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         layout.setSpacing(SPACE)
         layout.addLayout(self._controls())
+        self._field.setSpacing(2 * SPACE)
         row = QHBoxLayout()
-        row.setSpacing(2 * SPACE)
-        for column in self._columns.values():
-            row.addWidget(column, 1)
+        row.addLayout(self._field, 1)
+        row.addWidget(self._scale)
         layout.addLayout(row, 1)
+        self._arrange()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Lay the four out in a row, or two by two where that shows them larger."""
+        across = 4 if self.width() > _ROW_FROM * self.height() else 2
+        if across == self._across:
+            return
+        self._across = across
+        for place, column in enumerate(self._columns.values()):
+            self._field.addWidget(column, place // across, place % across)
+        for place in range(4):
+            self._field.setColumnStretch(place, 1 if place < across else 0)
+            self._field.setRowStretch(place, 1 if place < 4 // across else 0)
 
     def _controls(self) -> QHBoxLayout:
         label = QLabel("&Temperature", self.content)
@@ -106,17 +132,14 @@ class SamplesPanel(Panel):
         self._temperature.setToolTip("Scale of the noise that the samples are made of.")
         self._temperature.valueChanged.connect(self._turned)
         label.setBuddy(self._temperature)
+        label.setMinimumWidth(label.sizeHint().width() + SPACE)
         self._value = QLabel("0.70", self.content)
         self._value.setMinimumWidth(32)
         again = QPushButton("&New noise", self.content)
         again.setObjectName("samples.noise")
         again.setToolTip("Draw other latents, the same for every flow.")
         again.clicked.connect(self._new_noise)
-        self._live = QPushButton("&Live", self.content)
-        self._live.setObjectName("samples.live")
-        self._live.setCheckable(True)
-        self._live.setChecked(True)
-        self._live.setToolTip("Follow the pictures that the run draws as it trains.")
+        self._live = LiveButton(self.name, self.content)
         self._live.clicked.connect(self._go_live)
         row = QHBoxLayout()
         row.setSpacing(SPACE)
@@ -141,7 +164,7 @@ class SamplesPanel(Panel):
 
     def _set_own(self, own: bool) -> None:
         self._own = own
-        self._live.setChecked(not own)
+        self._live.show_live(not own)
         self._asked_for = None
         self._ask()
         self.mark()
@@ -196,22 +219,39 @@ class SamplesPanel(Panel):
     def restyle(self) -> None:
         for column in self._columns.values():
             column.restyle()
+        self._scale.restyle()
 
     def draw(self) -> None:
         self._ask()
         reply = self._reply
+        densities = self._densities()
+        highest = high_density(densities.values())
+        self._scale.setVisible(bool(densities))
+        self._scale.show_levels(highest)
         real = reply.real if reply is not None else None
-        self._columns["data"].show_samples(real, None, "validation examples")
+        data = self._columns["data"]
+        data.show_samples(real, None, highest, "validation examples")
+        if data.plane is not None and densities:
+            data.plane.frame(next(iter(densities.values())).extent)
         for role in ROLES:
             column = self._columns[role]
             stage = self.stage(role)
             if self._own and reply is not None:
                 samples = reply.samples.get(role)
                 caption = f"temperature {reply.temperature:.2f}" if samples is not None else "not trained yet"
-                column.show_samples(samples, reply.densities.get(role), caption)
+                column.show_samples(samples, densities.get(role), highest, caption)
             elif stage is not None and stage.samples is not None:
                 drawn = stage.samples
                 caption = f"step {drawn.step:,}, temperature {drawn.temperature:.2f}"
-                column.show_samples(drawn.samples, stage.density, caption)
+                column.show_samples(drawn.samples, densities.get(role), highest, caption)
             else:
-                column.show_samples(None, None, "not trained yet")
+                column.show_samples(None, None, highest, "not trained yet")
+
+    def _densities(self) -> dict[str, DensityDrawn]:
+        """Return the density of every flow, as it is shown now."""
+        if self._own and self._reply is not None:
+            return dict(self._reply.densities)
+        stages = {role: self.stage(role) for role in ROLES}
+        return {
+            role: stage.density for role, stage in stages.items() if stage is not None and stage.density is not None
+        }

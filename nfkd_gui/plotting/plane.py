@@ -2,53 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyqtgraph as pg
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 
 from nfkd.protocol.events import DensityDrawn
 from nfkd_gui.plotting.plots import Plot
-from nfkd_gui.theme import is_dark
+from nfkd_gui.theme import is_dark, plot_colours
 
 MAP = "cividis"
-_LOWEST = 7.0
-"""Nats below its peak at which a density is drawn as nothing."""
+_HIGHEST = 80.0
+"""Nats; beyond it a density is no number that can be drawn."""
+
+
+def high_density(densities: Iterable[DensityDrawn]) -> float:
+    """Return the density at the bright end of a map that several share; a peak of a few places darkens nothing."""
+    tops = []
+    for density in densities:
+        finite = density.log_prob[np.isfinite(density.log_prob)]
+        tops += [float(np.exp(min(np.quantile(finite, 0.995), _HIGHEST)))] if len(finite) else []
+    return max(tops, default=1.0)
+
+
+class ScaleBar(pg.GraphicsLayoutWidget):
+    """The scale of a map that several planes share."""
+
+    def __init__(self, label: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.bar = pg.ColorBarItem(colorMap=pg.colormap.get(MAP), interactive=False, label=label, width=14)
+        self.addItem(self.bar)
+        self.setFixedWidth(80)
+        self.restyle()
+
+    def show_levels(self, highest: float) -> None:
+        """Show a scale from 0."""
+        if self.bar.levels() != (0.0, highest):
+            self.bar.setLevels((0.0, highest))
+
+    def restyle(self) -> None:
+        """Take the colours of the present theme."""
+        self.setBackground(None)
+        style_bar(self.bar)
+
+
+def style_bar(bar: pg.ColorBarItem) -> None:
+    """Give a scale bar the colours of the present theme."""
+    colours = plot_colours()
+    for axis in (bar.axis, bar.getAxis("left"), bar.getAxis("right")):
+        axis.setPen(pg.mkPen(colours.grid))
+        axis.setTextPen(pg.mkPen(colours.text))
 
 
 class Plane(Plot):
     """A density of two features with points over it."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent, aspect=True)
+        super().__init__(parent)
         self.image = pg.ImageItem(axisOrder="row-major")
         self.image.setColorMap(pg.colormap.get(MAP))
-        self.points = pg.ScatterPlotItem(size=3, pen=None, pxMode=True)
+        self.points = pg.ScatterPlotItem(size=2.5, pen=None, pxMode=True)
         self.paths: list[pg.PlotDataItem] = []
         self.addItem(self.image)
         self.addItem(self.points)
         self.label("bottom", "x₁")
         self.label("left", "x₂")
 
-    def show_density(self, density: DensityDrawn | None) -> None:
-        """Show exp(log p) as an image; None hides it."""
+    def show_density(self, density: DensityDrawn | None, highest: float | None = None) -> None:
+        """Show a density as an image, from 0 to `highest`; None hides it."""
         self.image.setVisible(density is not None)
         if density is None:
             return
         x0, x1, y0, y1 = density.extent
-        log_prob = np.nan_to_num(density.log_prob, nan=-np.inf)
-        self.image.setImage(np.exp(np.minimum(log_prob, _LOWEST)), autoLevels=False, levels=self.levels(density))
-        self.image.setRect(x0, y0, x1 - x0, y1 - y0)
-        self.setRange(xRange=(x0, x1), yRange=(y0, y1), padding=0)
+        values = np.exp(np.minimum(np.nan_to_num(density.log_prob, nan=-np.inf), _HIGHEST))
+        self.image.setImage(values, autoLevels=False, levels=(0.0, highest or high_density([density])))
+        self.image.setRect(QRectF(x0, y0, x1 - x0, y1 - y0))
+        self.frame(density.extent)
 
-    @staticmethod
-    def levels(density: DensityDrawn) -> tuple[float, float]:
-        """Return the densities of the two ends of the map; a peak of a few points does not darken the rest."""
-        finite = density.log_prob[np.isfinite(density.log_prob)]
-        return 0.0, float(np.exp(np.quantile(finite, 0.995))) if len(finite) else 1.0
+    def frame(self, extent: tuple[float, float, float, float]) -> None:
+        """Show this part of the plane, (x0, x1, y0, y1)."""
+        x0, x1, y0, y1 = extent
+        self.setRange(xRange=(x0, x1), yRange=(y0, y1), padding=0)
 
     def show_points(self, points: np.ndarray, colour: str) -> None:
         """Show (n, 2) points."""
-        self.points.setData(x=points[:, 0], y=points[:, 1], brush=pg.mkBrush(f"{colour}B0"))
+        faint = QColor(colour)
+        faint.setAlpha(144)
+        self.points.setData(x=points[:, 0], y=points[:, 1], brush=pg.mkBrush(faint))
 
     def show_paths(self, paths: np.ndarray, colour: str) -> None:
         """Show paths, (pairs, steps, 2), as lines with a mark at each step."""
