@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, QUrl, Signal
-from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication
+from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QMenu, QMessageBox, QWidget
 
 from nfkd.protocol.events import ErrorInfo
@@ -31,6 +31,8 @@ from nfkd_gui.widgets.workbench import Workbench
 _REFRESH = 50
 """Milliseconds between two drawings of what has changed."""
 _LAYOUT_VERSION = 1
+_WIDE = 1280
+"""Pixels from which on the docks at the sides may be generous."""
 
 
 class MainWindow(QMainWindow):
@@ -60,9 +62,10 @@ class MainWindow(QMainWindow):
         self._refresher.setInterval(_REFRESH)
         self._refresher.timeout.connect(self._refresh)
         self._refresher.start()
-        self._first_layout = self._layout()
-        self._restore_layout()
+        self._first_layout: dict[str, str] = {}
         self._show_title()
+        if "geometry" in studio.preferences.layout:
+            self.restoreGeometry(_from_hex(studio.preferences.layout["geometry"]))
 
     # --- construction -----------------------------------------------------------------------------------------
 
@@ -87,7 +90,7 @@ class MainWindow(QMainWindow):
         self.engine_light = EngineLight(self.studio, self)
         self.statusBar().addPermanentWidget(self.engine_light)
         menus.build(self)
-        self._size_at_first()
+        self.resize(QSize(1440, 900).boundedTo(QGuiApplication.primaryScreen().availableSize()))
 
     def _dock(self, name: str, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
         dock = QDockWidget(title, self)
@@ -96,15 +99,13 @@ class MainWindow(QMainWindow):
         self.addDockWidget(area, dock)
         return dock
 
-    def _size_at_first(self) -> None:
-        screen = QGuiApplication.primaryScreen().availableSize()
-        size = QSize(1440, 900).boundedTo(screen)
-        self.resize(size)
-        wide = size.width() >= 1280
+    def _share_room(self) -> None:
+        """Give the docks their first sizes; Qt heeds this only once the window is shown."""
+        wide = self.width() >= _WIDE
         sides = [self.docks["experiment"], self.docks["runs"]]
-        self.resizeDocks(sides, [352, 368] if wide else [304, 320], Qt.Orientation.Horizontal)
+        self.resizeDocks(sides, [352, 368] if wide else [296, 312], Qt.Orientation.Horizontal)
         right = [self.docks["runs"], self.docks["inspector"]]
-        self.resizeDocks(right, [size.height() // 2, size.height() // 2], Qt.Orientation.Vertical)
+        self.resizeDocks(right, [self.height() // 2, self.height() // 2], Qt.Orientation.Vertical)
 
     def _connect(self) -> None:
         studio, actions = self.studio, self.actions_
@@ -200,17 +201,18 @@ class MainWindow(QMainWindow):
             "panels": bytes(self.workbench.saveState(_LAYOUT_VERSION).toHex().data()).decode(),
         }
 
-    def _restore_layout(self) -> None:
-        layout = self.studio.preferences.layout
-        if "geometry" in layout:
-            self.restoreGeometry(_from_hex(layout["geometry"]))
-        self._put_docks(layout)
-
     def _put_docks(self, layout: dict[str, str]) -> None:
         if "window" in layout:
             self.restoreState(_from_hex(layout["window"]), _LAYOUT_VERSION)
         if "panels" in layout:
             self.workbench.restore(_from_hex(layout["panels"]), _LAYOUT_VERSION)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not self._first_layout:
+            self._share_room()
+            self._first_layout = self._layout()
+            self._put_docks(self.studio.preferences.layout)
 
     def _reset_layout(self) -> None:
         self._put_docks(self._first_layout)

@@ -70,6 +70,7 @@ class ExperimentForm(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
+        scroll.setMinimumWidth(288)
         layout.addWidget(scroll, 1)
         layout.addWidget(self.estimate)
 
@@ -126,7 +127,11 @@ class ExperimentForm(QWidget):
 
     def _show_status(self, faults: int) -> None:
         experiment = self._experiment
-        warnings = [warning.message for warning in experiment.description.warnings] if experiment.description else []
+        warnings = (
+            [_sentence(warning.message) for warning in experiment.description.warnings]
+            if experiment.description
+            else []
+        )
         if faults:
             self.estimate.show_status(
                 f"{faults} {'fault' if faults == 1 else 'faults'} to mend before it can run", "error"
@@ -164,6 +169,10 @@ class _Unplaced(QFrame):
         self._words.setText("\n".join(f"{path}: {message}" if path else message for path, message in faults.items()))
         self.remove.setVisible(removable)
         self.setVisible(bool(faults))
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:].rstrip('.')}."
 
 
 def _put(document: dict[str, Any], path: str, value: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from PySide6.QtCore import QByteArray, Qt, QTimer
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QWidget
+from PySide6.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QTabWidget, QWidget
 
 _AREA = Qt.DockWidgetArea.TopDockWidgetArea
 
@@ -31,10 +31,15 @@ class Workbench(QMainWindow):
         self._later.timeout.connect(self._dress)
 
     def add(self, panel: QWidget, name: str, title: str) -> QDockWidget:
-        """Add a panel as the last tab."""
+        """Add a panel as the last tab. Where it needs more room than there is, it can be scrolled."""
+        scroll = QScrollArea(self)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        scroll.setWidgetResizable(True)
+        scroll.setWidget(panel)
         dock = QDockWidget(title, self)
         dock.setObjectName(f"panel.{name}")
-        dock.setWidget(panel)
+        dock.setWidget(scroll)
         dock.topLevelChanged.connect(self._later.start)
         dock.dockLocationChanged.connect(self._later.start)
         dock.visibilityChanged.connect(self._later.start)

@@ -288,6 +288,9 @@ def test_the_theme_changes_at_once_and_is_remembered(window: MainWindow, tmp_pat
     child(window, QAction, "action.theme.dark").trigger()
     assert qapp.palette().window().color().lightness() < 128
     assert load_preferences(tmp_path / "studio.json").theme == "dark"
+    qapp.processEvents()
+    muted = child(window, QLabel, "estimate.data").palette().windowText().color()
+    assert muted.lightness() > 128  # it can be read on dark
     child(window, QAction, "action.theme.light").trigger()
     assert qapp.palette().window().color().lightness() > 128
 
