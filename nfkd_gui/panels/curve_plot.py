@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QEvent, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 
@@ -60,8 +60,8 @@ class CurvePlot(Plot):
         self.label("left", quantity.label, quantity.unit)
         self._pointer = pg.InfiniteLine(angle=90, movable=False)
         self._pointer.hide()
-        self.addItem(self._pointer, ignoreBounds=True)
-        self.item.scene().sigMouseMoved.connect(self._moved)
+        self.canvas.addItem(self._pointer, ignoreBounds=True)
+        self.canvas.scene().sigMouseMoved.connect(self._moved)
 
     def forget(self) -> None:
         """Remove every line: another run is shown."""
@@ -74,7 +74,7 @@ class CurvePlot(Plot):
     def draw(self, view: RunView, seed: int, settings: CurveSettings) -> None:
         """Give every line its data."""
         self.label("bottom", "Time" if settings.by_time else "Step", "s" if settings.by_time else "")
-        self.item.setLogMode(y=settings.logarithmic)
+        self.canvas.setLogMode(y=settings.logarithmic)
         shown: set[Key] = set()
         for (stage_seed, role), stage in view.stages.items():
             for name in self.quantity.curves:
@@ -113,7 +113,7 @@ class CurvePlot(Plot):
         if line is None:
             line = lines[key] = self.plot([], [], connect="finite")
             line.setZValue(1 if lines is self.lines else 0)
-            line.setLogMode(False, self.item.getAxis("left").logMode)
+            line.setLogMode(False, self.canvas.getAxis("left").logMode)
         faded = QColor(colour)
         faded.setAlpha(strength)
         pen = pg.mkPen(faded, width=width)
@@ -134,10 +134,10 @@ class CurvePlot(Plot):
             self._pointer.setValue(x)
 
     def _moved(self, position: object) -> None:
-        box = self.item.getViewBox()
+        box = self.canvas.getViewBox()
         inside = box.sceneBoundingRect().contains(position)  # type: ignore[arg-type]
         self.pointed.emit(box.mapSceneToView(position).x() if inside else float("nan"))
 
-    def leaveEvent(self, event: object) -> None:
-        super().leaveEvent(event)  # type: ignore[arg-type]
+    def leaveEvent(self, ev: QEvent) -> None:
+        super().leaveEvent(ev)
         self.pointed.emit(float("nan"))

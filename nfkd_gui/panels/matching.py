@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import LayerPair, MatchingMeasured, RunEvent, StageStarted
 from nfkd_gui.panels.base import SPACE, Panel, StudioPort
-from nfkd_gui.plotting.plane import style_bar
+from nfkd_gui.plotting.plane import colour_map, style_bar
 from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.theme import is_dark
 from nfkd_gui.widgets.labels import WrappedLabel
@@ -40,12 +41,12 @@ class MatchingPanel(Panel):
         self.heat.label("bottom", "Step of the student")
         self.image = pg.ImageItem(axisOrder="row-major")
         self.heat.addItem(self.image)
-        self.bar = pg.ColorBarItem(colorMap=pg.colormap.get(MAP), interactive=False, label="log₁₀ error", width=16)
-        self.bar.setImageItem(self.image, insert_in=self.heat.item)
-        self.heat.item.getViewBox().invertY(True)
+        self.bar = pg.ColorBarItem(colorMap=colour_map(MAP), interactive=False, label="log₁₀ error", width=16)
+        self.bar.setImageItem(self.image, insert_in=self.heat.canvas)
+        self.heat.canvas.getViewBox().invertY(True)
         self.heat.setMouseEnabled(x=False, y=False)
         for plot in (self.plot, self.heat):
-            plot.item.getAxis("left").setWidth(_WIDE if plot is self.heat else 64)
+            plot.canvas.getAxis("left").setWidth(_WIDE if plot is self.heat else 64)
         self._lay_out()
         self.restyle()
 
@@ -85,7 +86,7 @@ class MatchingPanel(Panel):
     def _draw_lines(self, pairs: list[LayerPair], steps: np.ndarray, errors: np.ndarray) -> None:
         colours = _colours(errors.shape[1])
         finite = errors[np.isfinite(errors) & (errors > 0)]
-        self.plot.item.setLogMode(y=bool(len(finite)) and float(finite.max() / finite.min()) > _DECADE)
+        self.plot.canvas.setLogMode(y=bool(len(finite)) and float(finite.max() / finite.min()) > _DECADE)
         while len(self.lines) < errors.shape[1]:
             self.lines.append(self.plot.plot([], [], symbol="o", symbolSize=4, connect="finite"))
         for place, line in enumerate(self.lines):
@@ -112,14 +113,15 @@ class MatchingPanel(Panel):
         if self.bar.levels() != (low, high):
             self.bar.setLevels((low, high))
         ticks = [(place + 0.5, _short(pair)) for place, pair in enumerate(pairs)]
-        self.heat.item.getAxis("left").setTicks([ticks])
-        self.heat.setRange(xRange=(edges[0], edges[-1]), yRange=(0, logs.shape[0]), padding=0)
+        self.heat.canvas.getAxis("left").setTicks([ticks])
+        self.heat.canvas.getViewBox().setRange(xRange=(edges[0], edges[-1]), yRange=(0, logs.shape[0]), padding=0)
 
 
 def _colours(count: int) -> list[str]:
-    table = pg.colormap.get("viridis")
+    table = colour_map("viridis")
     ends = (0.35, 0.95) if is_dark() else (0.1, 0.75)
-    return [table.map(place, mode="qcolor").name() for place in np.linspace(*ends, count)]
+    colours = np.asarray(table.getLookupTable(*ends, nPts=count, alpha=False))
+    return [QColor(*(int(part) for part in colour)).name() for colour in colours]
 
 
 def _edges(steps: np.ndarray) -> np.ndarray:

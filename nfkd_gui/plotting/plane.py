@@ -19,6 +19,20 @@ _HIGHEST = 80.0
 """Nats; beyond it a density is no number that can be drawn."""
 
 
+def colour_map(name: str) -> pg.ColorMap:
+    """Return a map that pyqtgraph ships.
+
+    Raises
+    ------
+    KeyError
+        When it ships none of that name.
+    """
+    found = pg.colormap.get(name)
+    if found is None:
+        raise KeyError(name)
+    return found
+
+
 def high_density(densities: Iterable[DensityDrawn]) -> float:
     """Return the density at the bright end of a map that several share; a peak of a few places darkens nothing."""
     tops = []
@@ -33,7 +47,7 @@ class ScaleBar(pg.GraphicsLayoutWidget):
 
     def __init__(self, label: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.bar = pg.ColorBarItem(colorMap=pg.colormap.get(MAP), interactive=False, label=label, width=14)
+        self.bar = pg.ColorBarItem(colorMap=colour_map(MAP), interactive=False, label=label, width=14)
         self.addItem(self.bar)
         self.setFixedWidth(80)
         self.restyle()
@@ -63,7 +77,7 @@ class Plane(Plot):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.image = pg.ImageItem(axisOrder="row-major")
-        self.image.setColorMap(pg.colormap.get(MAP))
+        self.image.setColorMap(colour_map(MAP))
         self.points = pg.ScatterPlotItem(size=2.5, pen=None, pxMode=True)
         self.paths: list[pg.PlotDataItem] = []
         self.addItem(self.image)
@@ -85,7 +99,7 @@ class Plane(Plot):
     def frame(self, extent: tuple[float, float, float, float]) -> None:
         """Show this part of the plane, (x0, x1, y0, y1)."""
         x0, x1, y0, y1 = extent
-        self.setRange(xRange=(x0, x1), yRange=(y0, y1), padding=0)
+        self.canvas.getViewBox().setRange(xRange=(x0, x1), yRange=(y0, y1), padding=0)
 
     def show_points(self, points: np.ndarray, colour: str) -> None:
         """Show (n, 2) points."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
@@ -17,17 +19,21 @@ class Plot(pg.PlotWidget):
 
     def __init__(self, parent: QWidget | None = None, *, aspect: bool = False) -> None:
         super().__init__(parent)
-        self.item: pg.PlotItem = self.getPlotItem()
         self._labels: dict[str, tuple[str, str]] = {}
-        self.item.setMenuEnabled(False)
-        self.item.hideButtons()
-        self.item.getAxis("left").setWidth(AXIS_WIDTH)
+        self.canvas.setMenuEnabled(False)
+        self.canvas.hideButtons()
+        self.canvas.getAxis("left").setWidth(AXIS_WIDTH)
         for side in ("left", "bottom"):
-            self.item.getAxis(side).enableAutoSIPrefix(False)
+            self.canvas.getAxis(side).enableAutoSIPrefix(False)
         self.setAspectLocked(aspect)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setMinimumSize(96, 96)
         self.restyle()
+
+    @property
+    def canvas(self) -> pg.PlotItem:
+        """The plot inside of the widget."""
+        return cast("pg.PlotItem", self.getPlotItem())
 
     def label(self, side: str, text: str, unit: str = "") -> None:
         """Name an axis, with its unit."""
@@ -39,15 +45,15 @@ class Plot(pg.PlotWidget):
         text, unit = self._labels[side]
         words = f"{text} ({unit})" if unit else text
         style = {"color": plot_colours().text, "font-size": f"{_FONT_POINTS}pt"}
-        self.item.setLabel(side, words, **style)
+        self.canvas.setLabel(side, words, **style)
 
     def restyle(self) -> None:
         """Take the colours of the present theme."""
         colours = plot_colours()
         self.setBackground(colours.background)
-        self.item.showGrid(x=True, y=True, alpha=0.15)
+        self.canvas.showGrid(x=True, y=True, alpha=0.15)
         for side in ("left", "bottom"):
-            axis = self.item.getAxis(side)
+            axis = self.canvas.getAxis(side)
             axis.setPen(pg.mkPen(colours.grid))
             axis.setTextPen(pg.mkPen(colours.text))
         for side in self._labels:

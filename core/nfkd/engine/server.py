@@ -14,9 +14,9 @@ import nfkd
 from nfkd.engine.outbox import Outbox
 from nfkd.engine.place import address
 from nfkd.protocol.codec import PROTOCOL, from_client, to_wire
-from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.events import ErrorInfo, Gap
 from nfkd.protocol.frames import FrameDecoder, FrameError
-from nfkd.protocol.requests import Answer, Call, FromClient, Hello, Refusal, Shutdown
+from nfkd.protocol.requests import Answer, Call, FromClient, FromEngine, Hello, Notice, Refusal, Shutdown
 
 if TYPE_CHECKING:
     from nfkd.engine.core import Engine
@@ -90,7 +90,7 @@ class Server:
             writer.close()
 
     async def _answer(self, call: Call) -> Answer | Refusal:
-        engine = await self._engine
+        engine = await asyncio.shield(self._engine)  # a client that leaves takes it from nobody else
         from nfkd.engine.core import Refused  # loaded by now
 
         try:
@@ -101,6 +101,16 @@ class Server:
             if isinstance(call.request, Shutdown):
                 asyncio.get_running_loop().call_later(0.2, self._end.set)  # the reply leaves first
         return Answer(id=call.id, reply=reply)
+
+
+def _encoded(message: FromEngine) -> bytes:
+    """Return a message as a frame; one that has no form on the wire becomes the refusal of its call."""
+    try:
+        return to_wire(message)
+    except (FrameError, TypeError, ValueError, NotImplementedError) as error:
+        info = ErrorInfo(title="The engine's answer cannot be sent", cause=str(error), action="Ask for less at once.")
+        number = message.id if isinstance(message, Answer) else 0
+        return to_wire(Refusal(id=number, error=info) if number else Notice(event=Gap()))
 
 
 class _Client:
@@ -135,8 +145,7 @@ class _Client:
 
     async def _send(self) -> None:
         while True:
-            message = await self._outbox.take()
-            self._writer.write(to_wire(message))
+            self._writer.write(_encoded(await self._outbox.take()))
             await self._writer.drain()
 
     async def _receive(self) -> None:

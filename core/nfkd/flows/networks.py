@@ -53,6 +53,7 @@ class ZeroLast(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, h: Tensor) -> Tensor:
+        """Return the scaled outputs, (B, outputs, …)."""
         scale = (_LOG_SCALE_FACTOR * self.log_scale).exp()
         weight = self.weight * scale.view(-1, *[1] * (self.weight.dim() - 1))
         return _apply(h, weight, self.bias * scale)

@@ -248,7 +248,9 @@ def rename_run(run: Path, name: str) -> Path:
         raise RunError("The run cannot be renamed", cause, "Choose another name.")
     target = run.with_name(name)
     if target.exists():
-        raise RunError("The run cannot be renamed", f"There is already a {name} in {run.parent}.", "Choose another name.")
+        raise RunError(
+            "The run cannot be renamed", f"There is already a {name} in {run.parent}.", "Choose another name."
+        )
     try:
         run.rename(target)
     except OSError as error:

@@ -112,5 +112,3 @@ def _create(new: h5py.File, name: str, like: h5py.Dataset, shape: tuple[int, ...
     dataset = new.create_dataset(name, shape=shape, maxshape=like.maxshape, dtype=like.dtype, chunks=like.chunks)
     dataset.attrs.update(like.attrs)
     return dataset
-
-

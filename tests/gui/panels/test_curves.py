@@ -1,0 +1,169 @@
+"""The curves panel: the right numbers in the right lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as stn
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QPushButton
+
+from nfkd_gui.panels.curves import CurvesPanel
+from nfkd_gui.plotting.lines import Smoother, envelope
+from nfkd_gui.theme import ROLE_COLOURS
+
+LOSS = np.linspace(4, 2, 300) + np.sin(np.arange(300))
+
+
+@given(stn.arrays(np.float64, st.integers(1, 4000), elements=st.floats(-1e6, 1e6)), st.integers(2, 200))
+def test_an_envelope_loses_no_extreme_and_stays_small(values: np.ndarray, bins: int) -> None:
+    x, y = envelope(np.arange(len(values), dtype=float), values, bins)
+    assert len(x) == len(y) <= max(2 * bins, 1) or len(values) <= 2 * bins
+    assert y.min() == values.min()
+    assert y.max() == values.max()
+    assert np.all(np.diff(x) >= 0)
+
+
+@given(
+    stn.arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e3, 1e3)), st.integers(0, 60), st.floats(0, 0.99)
+)
+def test_smoothing_in_pieces_is_smoothing_at_once(values: np.ndarray, cut: int, weight: float) -> None:
+    pieces = Smoother()
+    pieces(values[:cut], weight)
+    expected = []
+    for n in range(1, len(values) + 1):
+        weights = weight ** np.arange(n - 1, -1, -1)
+        expected.append(np.average(values[:n], weights=weights))
+    np.testing.assert_allclose(pieces(values, weight), expected, rtol=1e-6, atol=1e-6)
+
+
+def line(panel: CurvesPanel, role: str, name: str = "validation/nll", seed: int = 1) -> Any:
+    return panel.plots["likelihood"].lines[seed, role, name]  # type: ignore[index]
+
+
+def test_an_empty_panel_says_what_will_come_and_offers_a_start(show: Any, port: Any, qtbot: Any) -> None:
+    panel = show(CurvesPanel)
+    button = panel.findChild(QPushButton, "curves.start")
+    assert button.isVisible()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert port.started == ["digits"]
+
+
+def test_the_likelihood_of_every_flow_is_seen_first_in_its_colour(show: Any, story: Any) -> None:
+    told = story()
+    for stage in ("teacher", "student", "baseline"):
+        told.begin(stage)
+        told.points(stage, "validation/nll", [3, 2, 1])
+    panel = show(CurvesPanel, told)
+    assert list(panel.plots) == ["likelihood"]
+    for role in ("teacher", "student", "baseline"):
+        np.testing.assert_array_equal(line(panel, role).getOriginalDataset()[1], [3, 2, 1])
+        assert line(panel, role).opts["pen"].color().name() == ROLE_COLOURS[role].lower()
+    assert "bits/dim" in panel.plots["likelihood"].canvas.getAxis("left").labelText
+
+
+def test_new_points_reach_the_same_line(show: Any, story: Any) -> None:
+    told = story()
+    told.begin("student")
+    told.points("student", "train/nll", LOSS[:100])
+    panel = show(CurvesPanel, told)
+    before = line(panel, "student", "train/nll")
+    told.points("student", "train/nll", LOSS[100:], start=101)
+    panel.refresh()
+    assert line(panel, "student", "train/nll") is before
+    x, y = before.getOriginalDataset()
+    np.testing.assert_array_equal(x, np.arange(1, 301))
+    np.testing.assert_allclose(y, LOSS)
+
+
+def test_smoothing_keeps_the_raw_line_behind(show: Any, story: Any) -> None:
+    told = story()
+    told.begin("student")
+    told.points("student", "train/nll", LOSS)
+    panel = show(CurvesPanel, told)
+    panel._smoothing.setValue(80)
+    panel.refresh()
+    key = (1, "student", "train/nll")
+    np.testing.assert_allclose(panel.plots["likelihood"].raw[key].getOriginalDataset()[1], LOSS)
+    smooth = line(panel, "student", "train/nll").getOriginalDataset()[1]
+    assert np.abs(np.diff(smooth)).mean() < 0.2 * np.abs(np.diff(LOSS)).mean()
+    assert panel.plots["likelihood"].raw[key].zValue() < line(panel, "student", "train/nll").zValue()
+
+
+def test_axes_flows_and_plots_can_be_chosen(show: Any, story: Any) -> None:
+    told = story()
+    for stage in ("teacher", "student"):
+        told.begin(stage)
+        told.points(stage, "validation/nll", [3, 2, 1])
+        told.points(stage, "learning_rate", [1e-3, 1e-3, 1e-4])
+    panel = show(CurvesPanel, told)
+    panel._axis.setCurrentIndex(1)
+    panel._roles["teacher"].setChecked(False)
+    for row in range(panel._quantities.count()):
+        item = panel._quantities.item(row)
+        if item.data(Qt.ItemDataRole.UserRole) == "learning_rate":
+            item.setCheckState(Qt.CheckState.Checked)
+    panel.refresh()
+    assert list(panel.plots) == ["likelihood", "learning_rate"]
+    np.testing.assert_allclose(line(panel, "student").getOriginalDataset()[0], [0.1, 0.2, 0.3])
+    assert (1, "teacher", "validation/nll") not in panel.plots["learning_rate"].lines
+    x, _ = line(panel, "teacher").getOriginalDataset()
+    assert x is None or len(x) == 0
+    panel._log.setChecked(True)
+    panel.refresh()
+    assert panel.plots["likelihood"].canvas.getAxis("left").logMode
+
+
+def test_other_seeds_are_faint(show: Any, story: Any) -> None:
+    told = story(seeds=2)
+    for seed in (1, 2):
+        told.begin("student", seed)
+        told.points("student", "validation/nll", [3, 2, seed], seed=seed)
+    panel = show(CurvesPanel, told)
+    assert line(panel, "student", seed=1).opts["pen"].color().alpha() == 255
+    assert line(panel, "student", seed=2).opts["pen"].color().alpha() < 100
+
+
+def test_the_pointer_reads_the_figures(show: Any, story: Any) -> None:
+    told = story()
+    told.begin("teacher")
+    told.points("teacher", "validation/nll", [3, 2, 1])
+    panel = show(CurvesPanel, told)
+    panel.plots["likelihood"].pointed.emit(2.2)
+    assert "step 2" in panel._readout.text()
+    assert "teacher 2" in panel._readout.text()
+    panel.plots["likelihood"].pointed.emit(float("nan"))
+    assert panel._readout.text() == ""
+
+
+def test_another_run_leaves_nothing_of_the_one_before(show: Any, story: Any, port: Any) -> None:
+    told = story()
+    told.begin("teacher")
+    told.points("teacher", "validation/nll", [3, 2, 1])
+    panel = show(CurvesPanel, told)
+    panel.show_run(None)
+    panel.refresh()
+    assert panel.plots["likelihood"].lines == {}
+    assert panel.findChild(QPushButton, "curves.start").isVisible()
+
+
+@pytest.mark.parametrize("size", [(420, 300), (1400, 900)])
+def test_repainting_its_axes_again_and_again_is_survived(
+    show: Any, story: Any, size: tuple[int, int], qapp: Any
+) -> None:
+    # PySide6 6.12.0 with pyqtgraph 0.14.0 dies in this within seconds.
+    told = story()
+    told.begin("student")
+    panel = show(CurvesPanel, told, size)
+    for step in range(300):
+        told.points("student", "train/nll", [1000 * np.sin(step)], start=step + 1)
+        panel.refresh()
+        panel.repaint()
+        qapp.processEvents()
+    image = panel.grab().toImage()
+    colours = {image.pixelColor(x, y).name() for x in range(70, 300, 2) for y in range(10, 250, 2)}
+    assert len(colours) > 2

@@ -1,0 +1,198 @@
+"""Samples, interpolations and matching: what is asked of the engine, and the pixels that are shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QApplication
+
+from nfkd.protocol import requests as ask
+from nfkd.protocol.events import ErrorInfo
+from nfkd_gui.panels.interpolation import InterpolationPanel
+from nfkd_gui.panels.matching import MatchingPanel
+from nfkd_gui.panels.samples import SamplesPanel
+from nfkd_gui.plotting.mosaic import Mosaic, compose
+from nfkd_gui.theme import apply_theme, is_dark, plot_colours
+
+RUN = "/runs/never"
+
+
+def grey(value: float, count: int = 4) -> np.ndarray:
+    return np.full((count, 1, 8, 8), value, np.float32)
+
+
+def pixel(widget: Mosaic, place: tuple[int, int]) -> float:
+    """Return the grey that is shown at a place of the picture, 0 to 1."""
+    target = widget.target()
+    return widget.grab().toImage().pixelColor(target.x() + place[0], target.y() + place[1]).redF()
+
+
+def test_compose_puts_every_pixel_in_its_place() -> None:
+    images = np.random.default_rng(0).random((5, 3, 2, 4)).astype(np.float32)
+    picture = compose(images, columns=3, gap=1, background=7)
+    assert picture.shape == (2 * 3 - 1, 3 * 5 - 1, 3)
+    for place in range(5):
+        top, left = place // 3 * 3, place % 3 * 5
+        expected = np.rint(images[place].transpose(1, 2, 0) * 255)
+        np.testing.assert_array_equal(picture[top : top + 2, left : left + 4], expected)
+    assert (picture[2] == 7).all()
+
+
+def test_live_samples_are_shown_as_they_come(show: Any, story: Any, port: Any) -> None:
+    told = story()
+    told.begin("teacher")
+    told.samples("teacher", 100, grey(0.25))
+    panel = show(SamplesPanel, told)
+    assert pixel(panel._columns["teacher"].mosaic, (3, 3)) == pytest.approx(0.25, abs=0.01)
+    told.samples("teacher", 200, grey(0.75))
+    panel.refresh()
+    assert pixel(panel._columns["teacher"].mosaic, (3, 3)) == pytest.approx(0.75, abs=0.01)
+    assert "step 200" in panel._columns["teacher"]._caption.text()
+    assert panel._columns["student"]._caption.text() == "not trained yet"
+    assert len(port.asked) == 1  # once, for the examples of the data
+
+
+def test_the_temperature_asks_and_the_answer_is_shown(show: Any, story: Any, port: Any) -> None:
+    told = story()
+    told.begin("teacher")
+    told.samples("teacher", 100, grey(0.25))
+    panel = show(SamplesPanel, told)
+    panel._temperature.setValue(120)
+    request, on_reply, on_error, key = port.asked[-1]
+    assert (request.run, request.temperature, key) == (RUN, 1.2, "samples")
+    reply = ask.Samples(run=RUN, seed=1, temperature=1.2, samples={"teacher": grey(0.5)}, real=grey(1.0), densities={})
+    on_reply(reply)
+    panel.refresh()
+    assert pixel(panel._columns["teacher"].mosaic, (3, 3)) == pytest.approx(0.5, abs=0.01)
+    assert pixel(panel._columns["data"].mosaic, (3, 3)) == pytest.approx(1.0, abs=0.01)
+    panel._new_noise()
+    assert port.asked[-1][0].noise_seed == request.noise_seed + 1
+    on_error(ErrorInfo(title="There are no weights yet", cause="", action="Look again a little later."))
+    assert "no weights yet" in panel._words.text()
+    panel._live.click()
+    panel.refresh()
+    assert pixel(panel._columns["teacher"].mosaic, (3, 3)) == pytest.approx(0.25, abs=0.01)
+
+
+def test_own_samples_follow_the_training(show: Any, story: Any, port: Any) -> None:
+    told = story()
+    told.begin("teacher")
+    told.samples("teacher", 100, grey(0.25))
+    panel = show(SamplesPanel, told)
+    panel._temperature.setValue(120)
+    asked = len(port.asked)
+    panel.refresh()
+    assert len(port.asked) == asked
+    told.samples("teacher", 200, grey(0.25))
+    panel.refresh()
+    assert len(port.asked) == asked + 1
+
+
+def test_the_plane_shows_density_and_points(show: Any, story: Any) -> None:
+    told = story(shape=(2,))
+    told.begin("teacher")
+    points = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    told.samples("teacher", 5, points)
+    log_prob = told.density("teacher")
+    panel = show(SamplesPanel, told)
+    plane = panel._columns["teacher"].plane
+    np.testing.assert_allclose(plane.image.image, np.exp(log_prob), rtol=1e-6)
+    x, y = plane.points.getData()
+    np.testing.assert_allclose(np.stack([x, y], 1), points)
+    assert panel._scale.isVisible()
+    assert panel._scale.bar.levels()[1] == pytest.approx(1 / (2 * np.pi), rel=0.05)
+
+
+def test_live_paths_are_one_row_a_pair(show: Any, story: Any) -> None:
+    told = story()
+    told.begin("teacher")
+    images = np.linspace(0, 1, 3, dtype=np.float32)[None, :, None, None, None] * np.ones((2, 3, 1, 8, 8), np.float32)
+    told.path("teacher", images)
+    panel = show(InterpolationPanel, told)
+    mosaic = panel._mosaics["teacher"]
+    scale = mosaic.target().width() / (3 * 9 - 1)
+    for place, value in enumerate((0.0, 0.5, 1.0)):
+        assert pixel(mosaic, (int((9 * place + 4) * scale), 3)) == pytest.approx(value, abs=0.01)
+
+
+def test_a_pair_of_ones_own_is_asked_for(show: Any, story: Any, port: Any) -> None:
+    told = story()
+    told.begin("teacher")
+    told.path("teacher", np.zeros((2, 3, 1, 8, 8), np.float32))
+    panel = show(InterpolationPanel, told)
+    first = port.asked[-1]
+    path = np.ones((4, 1, 8, 8), np.float32)
+    reply = ask.Interpolations(
+        run=RUN, seed=1, mode="spherical", alpha=np.linspace(0, 1, 4), paths={"teacher": path}, count=270,
+        thumbnails=np.zeros((64, 1, 8, 8), np.float32),
+    )  # fmt: skip
+    first[1](reply)
+    panel._first.setValue(200)
+    panel._mode.setCurrentIndex(1)
+    panel._steps.setValue(4)
+    request = port.asked[-1][0]
+    assert (request.first, request.second, request.mode, request.steps) == (200, 1, "spherical", 4)
+    port.asked[-1][1](reply)
+    panel.refresh()
+    assert pixel(panel._mosaics["teacher"], (3, 3)) == pytest.approx(1.0, abs=0.01)
+    assert "spherical" in panel._captions["teacher"].text()
+
+
+def test_paths_in_the_plane_are_lines(show: Any, story: Any) -> None:
+    told = story(shape=(2,))
+    told.begin("student")
+    paths = np.random.default_rng(0).normal(size=(2, 5, 2)).astype(np.float32)
+    told.path("student", paths)
+    panel = show(InterpolationPanel, told)
+    lines = panel._planes["student"].paths
+    for line, path in zip(lines, paths, strict=True):
+        np.testing.assert_allclose(np.stack(line.getOriginalDataset(), 1), path)
+
+
+def test_matching_is_a_line_a_pair_and_a_map(show: Any, story: Any) -> None:
+    told = story()
+    told.begin("student")
+    for step, error in ((1, [2.0, 1.0]), (100, [0.5, 0.01]), (200, [0.25, 0.001])):
+        told.matching(step, error)
+    panel = show(MatchingPanel, told)
+    np.testing.assert_allclose(panel.lines[1].getOriginalDataset()[1], [1.0, 0.01, 0.001])
+    np.testing.assert_allclose(panel.lines[0].getOriginalDataset()[0], [1, 100, 200])
+    assert panel.image.image.shape[0] == 2
+    assert panel.image.image[0, 0] == pytest.approx(np.log10(2.0))
+    assert panel.image.image[1, -1] == pytest.approx(-3.0)
+    assert panel.bar.levels() == pytest.approx((-3.0, np.log10(2.0)))
+    assert "student level 2 step 2 ↔ teacher level 2 step 8" in panel._words.text()
+    told.matching(300, [0.1, 0.0001])
+    panel.refresh()
+    assert len(panel.lines) == 2
+    assert len(panel.lines[0].getOriginalDataset()[0]) == 4
+
+
+def test_a_matching_without_error_is_drawn_too(show: Any, story: Any) -> None:
+    told = story()
+    told.begin("student")
+    told.matching(1, [0.0, 0.0])
+    panel = show(MatchingPanel, told)
+    assert np.isfinite(panel.image.image).all()
+
+
+def test_dark_is_dark_even_without_a_desktops_theme(show: Any, story: Any, qapp: QApplication, port: Any) -> None:
+    told = story()
+    told.begin("student")
+    told.matching(1, [2.0, 1.0])
+    panel = show(MatchingPanel, told)
+    try:
+        apply_theme(qapp, "dark")
+        port.theme_changed.emit()
+        qapp.processEvents()
+        assert is_dark()
+        panel.refresh()
+        corner = panel.plot.grab().toImage().pixelColor(3, 3)
+        assert corner == QColor(plot_colours().background)
+        assert corner.lightness() < 80
+    finally:
+        apply_theme(qapp, "light")
+    assert not is_dark()
