@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -115,7 +114,7 @@ def test_ctrl_c_stops_in_order_and_resume_goes_on(tmp_path: Path) -> None:
         assert process.stderr is not None
         said = process.stderr.readline()  # "Begins on cpu …": the worker is at work
         process.send_signal(signal.SIGINT)
-        out, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=60)
     assert process.returncode == 0, said + error
     assert "Stopping" in error
     assert open_run(tmp_path / "run").row.state == "stopped"
@@ -130,4 +129,4 @@ def test_export_writes_tables_and_figures(tmp_path: Path, capsys: pytest.Capture
     assert main(["export", str(tmp_path / "run"), "--csv", "--figures"]) == 0
     written = [Path(line) for line in capsys.readouterr().out.split("\n") if line]
     assert {path.suffix for path in written} == {".csv", ".png"}
-    assert all(os.path.getsize(path) > 0 for path in written)
+    assert all(path.stat().st_size > 0 for path in written)

@@ -30,7 +30,8 @@ class NormedMixing(Layer):
 
     y = W·((x + b) ⊙ exp(s)) at every place, W = P·L·(U + diag(sign ⊙ exp(d))), with P fixed, L unit lower and U
     strictly upper triangular. Both are folded into one convolution with the matrix W·diag(exp(s)), composed once a
-    call. log|det| = places · Σ(s + d).
+    call. log|det| = places · Σ(s + d). As in the authors' code both triangles are kept as whole squares; what a mask
+    hides is stored and counted, but never changes.
 
     Parameters
     ----------

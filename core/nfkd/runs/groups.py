@@ -23,5 +23,5 @@ def read_verdict(run: Path) -> Verdict | None:
     try:
         values = msgspec.json.decode((run / VERDICT).read_bytes())
         return msgspec.convert({key: math.nan if value is None else value for key, value in values.items()}, Verdict)
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError, AttributeError):
+    except (OSError, ValueError, AttributeError):
         return None

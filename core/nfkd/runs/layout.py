@@ -154,7 +154,7 @@ def read_state(run: Path) -> State:
         state = msgspec.json.decode((run / STATE).read_bytes(), type=State)
     except FileNotFoundError as error:
         raise RunError("This is no run", f"{run} has no {STATE}.", "Name a run's directory.") from error
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError) as error:  # msgspec's own errors are ValueErrors, too
         raise RunError("The run cannot be read", f"{run / STATE}: {error}.", "Try: nfkd recover.") from error
     row = msgspec.structs.replace(state.row, run=str(run), name=run.name)
     if row.state in _LIVING and not _alive(state):
@@ -206,7 +206,7 @@ def read_log(run: Path) -> list[LogLine]:
     for line in lines:
         try:
             read.append(msgspec.json.decode(line, type=LogLine))
-        except msgspec.DecodeError:
+        except ValueError:
             continue
     return read
 

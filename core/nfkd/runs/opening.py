@@ -12,6 +12,9 @@ from nfkd.runs import schema
 from nfkd.runs.errors import RunError
 
 
+_FLAGS, _WRITING = 11, 0x05  # of a superblock of version 3: open for writing, open for SWMR
+
+
 @contextmanager
 def open_file(path: Path) -> Iterator[h5py.File]:
     """Open a seed's file for reading.
@@ -22,7 +25,7 @@ def open_file(path: Path) -> Iterator[h5py.File]:
         When it is missing, damaged, of another program or a newer format, or holds links or data outside of itself.
     """
     try:
-        file = h5py.File(path, "r", libver="latest", swmr=True)
+        file = h5py.File(path, "r", libver="latest", swmr=_unclosed(path))
     except FileNotFoundError as error:
         raise RunError("The run cannot be read", f"{path} is not there.", "The run had not begun to record.") from error
     except OSError as error:
@@ -33,6 +36,17 @@ def open_file(path: Path) -> Iterator[h5py.File]:
             yield file
         except (OSError, KeyError, RuntimeError) as error:
             raise RunError("The run cannot be read", f"{path} is damaged: {error}.", "Try: nfkd recover.") from error
+
+
+def _unclosed(path: Path) -> bool:
+    """Return whether the superblock says that a writer has the file, or was killed while it had.
+
+    Only an SWMR reader opens such a file; and a whole one is better read plainly, since an SWMR reader takes damage
+    for a writer's half-done work and tries over and over.
+    """
+    with path.open("rb") as file:
+        head = file.read(_FLAGS + 1)
+    return len(head) > _FLAGS and bool(head[_FLAGS] & _WRITING)
 
 
 def _check(file: h5py.File, path: Path) -> None:

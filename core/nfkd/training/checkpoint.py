@@ -99,7 +99,7 @@ def load_checkpoint(directory: Path) -> Checkpoint | None:
         if path.exists():
             try:
                 return _load(path)
-            except (SafetensorError, OSError, KeyError, msgspec.DecodeError):
+            except (SafetensorError, OSError, KeyError, TypeError, ValueError):
                 continue
     return None
 
