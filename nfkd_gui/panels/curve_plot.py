@@ -56,6 +56,8 @@ class CurvePlot(Plot):
         self.lines: dict[Key, pg.PlotDataItem] = {}
         self.raw: dict[Key, pg.PlotDataItem] = {}
         self._smoothers: dict[Key, Smoother] = {}
+        self._drawn: dict[Key, tuple[object, ...]] = {}
+        self._framed: tuple[object, ...] | None = None
         self.setObjectName(f"curves.plot.{quantity.name}")
         self.label("left", quantity.label, quantity.unit)
         self._pointer = pg.InfiniteLine(angle=90, movable=False)
@@ -70,11 +72,12 @@ class CurvePlot(Plot):
         self.lines.clear()
         self.raw.clear()
         self._smoothers.clear()
+        self._drawn.clear()
+        self._framed = None
 
     def draw(self, view: RunView, seed: int, settings: CurveSettings) -> None:
         """Give every line its data."""
-        self.label("bottom", "Time" if settings.by_time else "Step", "s" if settings.by_time else "")
-        self.canvas.setLogMode(y=settings.logarithmic)
+        self._frame(view, settings)
         shown: set[Key] = set()
         for (stage_seed, role), stage in view.stages.items():
             for name in self.quantity.curves:
@@ -84,12 +87,31 @@ class CurvePlot(Plot):
                     self._draw_line((stage_seed, role, name), curve, seed, settings)
         self._hide(shown)
 
+    def _frame(self, view: RunView, settings: CurveSettings) -> None:
+        """Set up the axes once for each setting; the steps' axis shows the whole budget, and so stands still."""
+        steps = max((plan.steps for started in view.seeds.values() for plan in started.stages), default=1)
+        frame = (settings.by_time, settings.logarithmic, steps)
+        if frame == self._framed:
+            return
+        self._framed = frame
+        self._drawn.clear()
+        self.label("bottom", "Time" if settings.by_time else "Step", "s" if settings.by_time else "")
+        self.canvas.setLogMode(y=settings.logarithmic)
+        if settings.by_time:
+            self.canvas.enableAutoRange(x=True)
+        else:
+            self.canvas.setXRange(0, steps, padding=0.02)
+
     def _draw_line(self, key: Key, curve: Curve, seed: int, settings: CurveSettings) -> None:
         stage_seed, role, name = key
         x = curve.times if settings.by_time else curve.steps.astype(np.float64)
         bold = name == self.quantity.curves[-1]
         thin = len(self.quantity.curves) > 1 and not bold
         current = stage_seed == seed or role == "teacher"
+        drawn = (len(curve), current, settings, role_colour(role))
+        if self._drawn.get(key) == drawn:
+            return
+        self._drawn[key] = drawn
         colour = QColor(role_colour(role))
         smooth = self._smoothers.setdefault(key, Smoother())(curve.values, settings.smoothing)
         if settings.smoothing and current:
@@ -126,6 +148,7 @@ class CurvePlot(Plot):
             for key, line in lines.items():
                 if key not in shown:
                     line.setData([], [])
+                    self._drawn.pop(key, None)
 
     def point(self, x: float) -> None:
         """Mark a place of the x axis; NaN removes the mark."""

@@ -1,0 +1,132 @@
+"""The studio's figures: how soon its window is there, and how smoothly it lives beside a training."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QApplication
+from qasync import QEventLoop
+
+from nfkd.protocol.requests import Shutdown
+from nfkd_gui.app import make_window
+from nfkd_gui.main_window import MainWindow
+
+pytestmark = pytest.mark.benchmark
+
+SHOWN = """
+import sys, time
+from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import QTimer
+from nfkd_gui.app import make_window
+app = QApplication([])
+window = make_window(app, "digits", sys.argv[1])
+window.show()
+while not window.windowHandle().isExposed():
+    app.processEvents()
+app.processEvents()
+print(time.time())
+"""
+
+
+def test_time_until_the_window_is_shown(tmp_path: Path) -> None:
+    seconds = []
+    for _ in range(5):
+        began = time.time()
+        said = subprocess.run([sys.executable, "-c", SHOWN, str(tmp_path)], capture_output=True, text=True, check=True)
+        seconds.append(float(said.stdout) - began)
+    print(f"\nwindow shown after {statistics.median(seconds):.2f} s (median of 5; worst {max(seconds):.2f} s)")
+
+
+class Heartbeat:
+    """A precise timer of 16 ms, and the times between its beats."""
+
+    def __init__(self) -> None:
+        self._timer = QTimer()
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.setInterval(16)
+        self._timer.timeout.connect(self._beat)
+        self._last = 0.0
+        self._gaps: list[float] = []
+
+    def _beat(self) -> None:
+        now = time.perf_counter()
+        self._gaps.append(now - self._last)
+        self._last = now
+
+    async def measure(self, seconds: float) -> np.ndarray:
+        """Return the gaps between beats over some seconds, in milliseconds."""
+        self._gaps, self._last = [], time.perf_counter()
+        self._timer.start()
+        await asyncio.sleep(seconds)
+        self._timer.stop()
+        return 1000 * np.array(self._gaps[1:])
+
+
+@pytest.fixture
+def loop(qapp: QApplication) -> Iterator[QEventLoop]:
+    qapp.setQuitOnLastWindowClosed(False)
+    made = QEventLoop(qapp)
+    asyncio.set_event_loop(made)
+    yield made
+    made.close()
+    asyncio.set_event_loop(None)
+
+
+@pytest.mark.timeout(600)
+def test_heartbeat_during_a_digits_run(loop: QEventLoop, qapp: QApplication, tmp_path: Path) -> None:
+    window = make_window(qapp, "digits", str(tmp_path))
+    window.resize(1440, 900)
+    loop.run_until_complete(watch(window))
+
+
+async def until(signal: Any, true: Any) -> None:
+    found = asyncio.Event()
+
+    def look(*_values: Any) -> None:
+        if true():
+            found.set()
+
+    signal.connect(look)
+    look()
+    await found.wait()
+    signal.disconnect(look)
+
+
+async def watch(window: MainWindow) -> None:
+    studio = window.studio
+    window.show()
+    studio.start()
+    await until(studio.experiment.checked, lambda: studio.experiment.may_run)
+    studio.start_preset("digits")
+    await until(studio.progressed, lambda: studio.view is not None and studio.progress)
+    seconds = float(os.environ.get("NFKD_BENCH_SECONDS", "15"))
+    heart = Heartbeat()
+    print()
+    every = []
+    for panel, dock in zip(window.panels, window.workbench.docks, strict=True):
+        if panel.has_content():
+            dock.raise_()
+            await asyncio.sleep(1)
+            gaps = await heart.measure(seconds)
+            every.append(gaps)
+            print(f"{panel.title:14} in front: p99 {np.percentile(gaps, 99):5.1f} ms, longest {gaps.max():5.1f} ms")
+    gaps = np.concatenate(every)
+    print(f"{'all':14}         : p99 {np.percentile(gaps, 99):5.1f} ms, longest {gaps.max():5.1f} ms")
+    over = asyncio.Event()
+    studio.ask(Shutdown(), lambda _reply: over.set(), lambda _error: over.set())
+    await over.wait()
+    studio.experiment.dirty = False
+    window.close()
+    await studio.close()
+    window.deleteLater()
