@@ -98,9 +98,9 @@ class CurvePlot(Plot):
         self.label("bottom", "Time" if settings.by_time else "Step", "s" if settings.by_time else "")
         self.canvas.setLogMode(y=settings.logarithmic)
         if settings.by_time:
-            self.canvas.enableAutoRange(x=True)
+            self.canvas.getViewBox().enableAutoRange(axis="x")
         else:
-            self.canvas.setXRange(0, steps, padding=0.02)
+            self.canvas.getViewBox().setXRange(0, steps, padding=0.02)
 
     def _draw_line(self, key: Key, curve: Curve, seed: int, settings: CurveSettings) -> None:
         stage_seed, role, name = key

@@ -22,6 +22,11 @@ _FIGURES: tuple[tuple[str, str, Callable[[StageSummary], str]], ...] = (
     ("Validation", "Mean negative log-likelihood on validation data.", lambda s: measure_words(s.validation)),
     ("Test", "Mean negative log-likelihood on test data: lower is better.", lambda s: measure_words(s.test)),
     ("± 95 %", "Half width of the bootstrap interval over test examples.", lambda s: measure_words(s.test_error)),
+    (
+        "C2ST",
+        "Area under the curve of a classifier of samples and test data: 0.5 is best.",
+        lambda s: measure_words(s.c2st),
+    ),
     ("Best step", "The step whose weights were kept.", lambda s: f"{s.best_step:,}"),
     ("Samples/s", "Speed of sampling on the run's device.", lambda s: count_words(s.samples_per_second)),
     ("Time", "Wall time of the stage.", lambda s: time_words(s.seconds)),

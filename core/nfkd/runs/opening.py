@@ -10,13 +10,14 @@ import h5py
 
 from nfkd.runs import schema
 from nfkd.runs.errors import RunError
+from nfkd.runs.schema import Node
 
 
 _FLAGS, _WRITING = 11, 0x05  # of a superblock of version 3: open for writing, open for SWMR
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[h5py.File]:
+def open_file(path: Path) -> Iterator[Node]:
     """Open a seed's file for reading.
 
     Raises
@@ -49,7 +50,7 @@ def _unclosed(path: Path) -> bool:
     return len(head) > _FLAGS and bool(head[_FLAGS] & _WRITING)
 
 
-def _check(file: h5py.File, path: Path) -> None:
+def _check(file: Node, path: Path) -> None:
     version = file.attrs.get("format")
     if version is None or "started" not in file.attrs:
         raise RunError("This is no run", f"{path} was not written by NFKD.", "Name a run's directory.")
@@ -59,7 +60,7 @@ def _check(file: h5py.File, path: Path) -> None:
     _refuse_ways_out(file, path)
 
 
-def _refuse_ways_out(group: h5py.Group, path: Path) -> None:
+def _refuse_ways_out(group: Node, path: Path) -> None:
     for name in group:
         where = f"{group.name.rstrip('/')}/{name}"
         link = group.get(name, getlink=True)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import h5py
 import numpy as np
 
 from nfkd.config import ExperimentConfig
@@ -28,6 +27,7 @@ from nfkd.runs import schema
 from nfkd.runs.groups import read_verdict
 from nfkd.runs.layout import RUN_FILE, read_config, read_log, read_state, seed_directory
 from nfkd.runs.opening import open_file
+from nfkd.runs.schema import Node
 
 if TYPE_CHECKING:
     from nfkd.flows.flow import Flow
@@ -60,7 +60,7 @@ class SeedRecord:
                 plan.stage: self._stage(file, plan.stage) for plan in self.started.stages
             }
 
-    def _stage(self, file: h5py.File, stage: Role) -> StageSnapshot:
+    def _stage(self, file: Node, stage: Role) -> StageSnapshot:
         seed, group = self.started.seed, file[stage]
         plan = next(plan for plan in self.started.stages if plan.stage == stage)
         unit = next((info.unit for info in plan.curves if info.name == "validation/nll"), "")
@@ -77,7 +77,7 @@ class SeedRecord:
             summary=schema.read_summary(file, stage, seed, unit),
         )
 
-    def _samples(self, group: h5py.Group, stage: Role) -> SamplesDrawn | None:
+    def _samples(self, group: Node, stage: Role) -> SamplesDrawn | None:
         rows = len(group["step"])
         if not rows:
             return None
@@ -90,7 +90,7 @@ class SeedRecord:
             samples=group["images"][rows - 1],
         )
 
-    def _interpolation(self, group: h5py.Group, stage: Role) -> InterpolationDrawn | None:
+    def _interpolation(self, group: Node, stage: Role) -> InterpolationDrawn | None:
         rows = len(group["step"])
         if not rows:
             return None
@@ -104,7 +104,7 @@ class SeedRecord:
             images=group["images"][rows - 1],
         )
 
-    def _density(self, group: h5py.Group, stage: Role) -> DensityDrawn | None:
+    def _density(self, group: Node, stage: Role) -> DensityDrawn | None:
         rows = len(group["step"])
         if not rows:
             return None
@@ -119,12 +119,12 @@ class SeedRecord:
         )
 
 
-def _curve(group: h5py.Group) -> CurveBatch:
+def _curve(group: Node) -> CurveBatch:
     rows = min(len(group[key]) for key in ("step", "value", "time"))
     return CurveBatch(steps=group["step"][:rows], values=group["value"][:rows], times=group["time"][:rows])
 
 
-def _matching(group: h5py.Group) -> tuple[np.ndarray, np.ndarray]:
+def _matching(group: Node) -> tuple[np.ndarray, np.ndarray]:
     if "matching" not in group:
         return np.empty(0, np.int64), np.empty((0, 0))
     matching = group["matching"]

@@ -18,6 +18,7 @@ from nfkd.runs import schema
 from nfkd.runs.layout import RUN_FILE, read_state, write_row
 from nfkd.runs.lock import run_lock
 from nfkd.runs.opening import open_file
+from nfkd.runs.schema import Node
 
 _ROWS = 256
 
@@ -75,10 +76,10 @@ def copy_cut(source: Path, target: Path, at: Mapping[Role, int] | None) -> None:
     temporary.replace(target)
 
 
-def _copy(old: h5py.File, new: h5py.File, last: Mapping[str, int | None]) -> None:
+def _copy(old: Node, new: Node, last: Mapping[str, int | None]) -> None:
     new.attrs.update(old.attrs)
 
-    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+    def visit(name: str, item: Node) -> None:
         stage, _, rest = name.partition("/")
         if isinstance(item, h5py.Group):
             group = new.require_group(name)
@@ -98,7 +99,7 @@ def _copy(old: h5py.File, new: h5py.File, last: Mapping[str, int | None]) -> Non
     old.visititems(visit)
 
 
-def _rows(item: h5py.Dataset, last: int | None) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+def _rows(item: Node, last: int | None) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
     """Return how the shape of a dataset changes: a growing one keeps the rows that its steps allow."""
     steps = item.parent.get("step")
     if not isinstance(steps, h5py.Dataset) or item.maxshape[0] is not None:
@@ -108,7 +109,7 @@ def _rows(item: h5py.Dataset, last: int | None) -> Callable[[tuple[int, ...]], t
     return lambda shape: (kept, *shape[1:])
 
 
-def _create(new: h5py.File, name: str, like: h5py.Dataset, shape: tuple[int, ...]) -> h5py.Dataset:
+def _create(new: Node, name: str, like: Node, shape: tuple[int, ...]) -> Node:
     dataset = new.create_dataset(name, shape=shape, maxshape=like.maxshape, dtype=like.dtype, chunks=like.chunks)
     dataset.attrs.update(like.attrs)
     return dataset

@@ -27,6 +27,8 @@ import nfkd
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import Role, SeedStarted, StagePlan, StageSummary
 
+Node = Any
+"""A file, group or dataset of h5py, whose own types cannot say which of them a path leads to."""
 FORMAT = 1
 FIGURES = (
     "parameters",
@@ -77,7 +79,7 @@ def text(value: str) -> np.bytes_:
     return np.bytes_(value.encode())
 
 
-def create(file: h5py.File, config: ExperimentConfig, started: SeedStarted, *, device: str, threads: int) -> None:
+def create(file: Node, config: ExperimentConfig, started: SeedStarted, *, device: str, threads: int) -> None:
     """Make every group, dataset and attribute of a seed's file."""
     versions = {"nfkd": nfkd.__version__, "python": sys.version.split()[0], "h5py": h5py.__version__}
     torch: Any = sys.modules.get("torch")  # this floor does not load it; a training process has
@@ -107,7 +109,7 @@ def create(file: h5py.File, config: ExperimentConfig, started: SeedStarted, *, d
             figures.create_dataset(name, data=np.full(1, np.nan))
 
 
-def _group(parent: h5py.Group, name: str, kind: str, **attributes: str) -> h5py.Group:
+def _group(parent: Node, name: str, kind: str, **attributes: str) -> Node:
     group = parent.create_group(name)
     group.attrs["NX_class"] = text(kind)
     for key, value in attributes.items():
@@ -115,13 +117,13 @@ def _group(parent: h5py.Group, name: str, kind: str, **attributes: str) -> h5py.
     return group
 
 
-def _grown(group: h5py.Group, name: str, dtype: type, row: tuple[int, ...] = (), rows: int = 1) -> h5py.Dataset:
+def _grown(group: Node, name: str, dtype: type, row: tuple[int, ...] = (), rows: int = 1) -> Node:
     return group.create_dataset(
         name, shape=(0, *row), maxshape=(None, *row), dtype=dtype, chunks=(rows, *(max(1, size) for size in row))
     )
 
 
-def _create_curves(stage: h5py.Group, plan: StagePlan) -> None:
+def _create_curves(stage: Node, plan: StagePlan) -> None:
     curves = _group(stage, "curves", "NXcollection")
     for info in plan.curves:
         *parents, last = info.name.split("/")
@@ -134,7 +136,7 @@ def _create_curves(stage: h5py.Group, plan: StagePlan) -> None:
         _grown(group, "time", np.float64, rows=_CHUNK).attrs["units"] = text("s")
 
 
-def _create_pictures(stage: h5py.Group, shapes: Shapes) -> None:
+def _create_pictures(stage: Node, shapes: Shapes) -> None:
     samples = _group(stage, "samples", "NXdata", signal="images", axes="step")
     _grown(samples, "step", np.int64, rows=_CHUNK)
     _grown(samples, "temperature", np.float64, rows=_CHUNK)
@@ -151,19 +153,19 @@ def _create_pictures(stage: h5py.Group, shapes: Shapes) -> None:
         _grown(density, "log_prob", np.float32, (GRID, GRID)).attrs["units"] = text("nat")
 
 
-def _create_matching(stage: h5py.Group, plan: StagePlan) -> None:
+def _create_matching(stage: Node, plan: StagePlan) -> None:
     matching = _group(stage, "matching", "NXdata", signal="error", axes="step")
     matching.attrs["pairs"] = text(msgspec.json.encode(plan.pairs).decode())
     _grown(matching, "step", np.int64, rows=_CHUNK)
     _grown(matching, "error", np.float64, (len(plan.pairs),), rows=64).attrs["units"] = text("squared latent")
 
 
-def read_started(file: h5py.File) -> SeedStarted:
+def read_started(file: Node) -> SeedStarted:
     """Return what the seed set out to record."""
     return msgspec.json.decode(bytes(file.attrs["started"]), type=SeedStarted)
 
 
-def read_summary(file: h5py.File, stage: Role, seed: int, unit: str) -> StageSummary | None:
+def read_summary(file: Node, stage: Role, seed: int, unit: str) -> StageSummary | None:
     """Return the figures of a stage, or None before its end."""
     figures = {name: float(file["summary"][stage][name][0]) for name in FIGURES}
     if np.isnan(figures["steps"]):

@@ -27,6 +27,7 @@ from nfkd.runs import schema
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import RUN_FILE
 from nfkd.runs.recovery import copy_cut
+from nfkd.runs.schema import Node
 
 _FLUSH_SECONDS = 1.0
 
@@ -75,7 +76,7 @@ class RunWriter:
                 raise
         self._begin(directory, file)
 
-    def _begin(self, directory: Path, file: h5py.File) -> None:
+    def _begin(self, directory: Path, file: Node) -> None:
         self._directory, self._file = directory, file
         with _explained(directory):
             file.swmr_mode = True
@@ -151,7 +152,7 @@ class RunWriter:
                 _append(group[key], values)
 
     @staticmethod
-    def _row(group: h5py.Group, step: int, **values: np.ndarray | float) -> None:
+    def _row(group: Node, step: int, **values: np.ndarray | float) -> None:
         for key, value in values.items():
             _append(group[key], np.asarray(value)[None])
         _append(group["step"], np.array([step]))
@@ -174,7 +175,7 @@ class RunWriter:
             self._file.close()
 
 
-def _append(dataset: h5py.Dataset, values: np.ndarray) -> None:
+def _append(dataset: Node, values: np.ndarray) -> None:
     size = len(dataset)
     dataset.resize(size + len(values), axis=0)
     dataset[size:] = values
