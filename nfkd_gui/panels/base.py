@@ -74,8 +74,8 @@ class Panel(QWidget):
         self.view: RunView | None = None
         self._dirty = True
         self.content = QWidget(self)
-        self._words = WrappedLabel(parent=self)
-        self._words.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._promise = WrappedLabel(parent=self)
+        self._promise.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._start = QPushButton("Run the digits experiment", self)
         self._start.setObjectName(f"{self.name}.start")
         self._start.clicked.connect(lambda: studio.start_preset("digits"))
@@ -92,7 +92,7 @@ class Panel(QWidget):
         column.setContentsMargins(4 * SPACE, 4 * SPACE, 4 * SPACE, 4 * SPACE)
         column.setSpacing(2 * SPACE)
         column.addStretch(1)
-        column.addWidget(self._words)
+        column.addWidget(self._promise)
         column.addWidget(self._start, alignment=Qt.AlignmentFlag.AlignHCenter)
         column.addStretch(1)
         return page
@@ -125,7 +125,7 @@ class Panel(QWidget):
     def _say_empty(self) -> None:
         idle = self.view is None
         what = f"{self.waits_for} will be shown here."
-        self._words.setText(f"{what} Press Run, open a run from the table, or start here:" if idle else f"{what}")
+        self._promise.setText(f"{what} Press Run, open a run from the table, or start here:" if idle else f"{what}")
         self._start.setVisible(idle)
 
     def mark(self) -> None:

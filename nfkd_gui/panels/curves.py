@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -28,6 +29,8 @@ from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
 
 _MOST_SMOOTHING = 0.99
+_SIDE_FROM = 440
+"""Pixels of width from which there is room for the choices beside the plots."""
 
 
 class CurvesPanel(Panel):
@@ -63,7 +66,12 @@ class CurvesPanel(Panel):
         row.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         row.setSpacing(SPACE)
         row.addLayout(plots, 1)
-        row.addWidget(self._side())
+        self._beside = self._side()
+        row.addWidget(self._beside)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._beside.setVisible(event.size().width() >= _SIDE_FROM)
 
     def _side(self) -> QWidget:
         side = QWidget(self.content)

@@ -73,7 +73,7 @@ class InterpolationPanel(Panel):
         layout.addLayout(self._grid, 1)
         layout.addWidget(self._words)
 
-    def _controls(self) -> QHBoxLayout:
+    def _controls(self) -> QVBoxLayout:
         self._first, self._second = self._chooser("first", 0), self._chooser("second", 1)
         self._thumbnails = {box: Mosaic(1, self.content) for box in (self._first, self._second)}
         self._mode = QComboBox(self.content)
@@ -93,17 +93,20 @@ class InterpolationPanel(Panel):
         self._count.setMinimumWidth(16)
         self._live = LiveButton(self.name, self.content)
         self._live.clicked.connect(lambda: self._set_own(False))
-        row = QHBoxLayout()
-        row.setSpacing(SPACE)
+        ends, path = QHBoxLayout(), QHBoxLayout()
         for words, box in (("&From", self._first), ("&to", self._second)):
-            self._thumbnails[box].setFixedSize(32, 32)
             self._thumbnails[box].setMinimumSize(32, 32)
+            self._thumbnails[box].setFixedSize(32, 32)
             for widget in (self._label(words, box), box, self._thumbnails[box]):
-                row.addWidget(widget)
+                ends.addWidget(widget)
         for widget in (self._mode, self._label("&Steps", self._steps), self._steps, self._count, self._live):
-            row.addWidget(widget)
-        row.addStretch(1)
-        return row
+            path.addWidget(widget)
+        rows = QVBoxLayout()
+        for row in (ends, path):
+            row.setSpacing(SPACE)
+            row.addStretch(1)
+            rows.addLayout(row)
+        return rows
 
     def _chooser(self, name: str, value: int) -> QSpinBox:
         box = QSpinBox(self.content)

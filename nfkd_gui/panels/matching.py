@@ -16,7 +16,9 @@ from nfkd_gui.theme import is_dark
 from nfkd_gui.widgets.labels import WrappedLabel
 
 MAP = "cividis"
-_WIDE = 208
+_WIDE, _NARROW = 208, 32
+_ROOMY = 520
+"""Pixels of width from which the map has room for the pairs' words; else their numbers."""
 _DECADE = 20.0
 _TINY = 1e-12
 
@@ -45,8 +47,6 @@ class MatchingPanel(Panel):
         self.bar.setImageItem(self.image, insert_in=self.heat.canvas)
         self.heat.canvas.getViewBox().invertY(True)
         self.heat.setMouseEnabled(x=False, y=False)
-        for plot in (self.plot, self.heat):
-            plot.canvas.getAxis("left").setWidth(_WIDE if plot is self.heat else 64)
         self._lay_out()
         self.restyle()
 
@@ -96,7 +96,10 @@ class MatchingPanel(Panel):
                 line.setPen(pg.mkPen(colours[place], width=2))
                 line.setSymbolBrush(pg.mkBrush(colours[place]))
                 line.setSymbolPen(None)
-        named = [f'<span style="color:{c}">■</span> {p.words}' for c, p in zip(colours, pairs, strict=False)]
+        named = [
+            f'<span style="color:{colour}">■</span> {number}: {pair.words}'
+            for number, (colour, pair) in enumerate(zip(colours, pairs, strict=False), start=1)
+        ]
         self._words.setTextFormat(Qt.TextFormat.RichText)
         self._words.setText(" &nbsp; ".join(named))
 
@@ -112,8 +115,11 @@ class MatchingPanel(Panel):
         self.image.setRect(QRectF(edges[0], 0, edges[-1] - edges[0], logs.shape[0]))
         if self.bar.levels() != (low, high):
             self.bar.setLevels((low, high))
-        ticks = [(place + 0.5, _short(pair)) for place, pair in enumerate(pairs)]
-        self.heat.canvas.getAxis("left").setTicks([ticks])
+        roomy = self.heat.width() >= _ROOMY
+        names = [_short(pair) if roomy else str(number) for number, pair in enumerate(pairs, start=1)]
+        axis = self.heat.canvas.getAxis("left")
+        axis.setWidth(_WIDE if roomy else _NARROW)
+        axis.setTicks([[(place + 0.5, name) for place, name in enumerate(names)]])
         self.heat.canvas.getViewBox().setRange(xRange=(edges[0], edges[-1]), yRange=(0, logs.shape[0]), padding=0)
 
 

@@ -128,6 +128,7 @@ class SamplesPanel(Panel):
         self._temperature.setObjectName("samples.temperature")
         self._temperature.setRange(0, 150)
         self._temperature.setValue(70)
+        self._temperature.setMinimumWidth(80)
         self._temperature.setMaximumWidth(240)
         self._temperature.setToolTip("Scale of the noise that the samples are made of.")
         self._temperature.valueChanged.connect(self._turned)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QLabel
 
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import ErrorInfo
@@ -169,6 +169,15 @@ def test_matching_is_a_line_a_pair_and_a_map(show: Any, story: Any) -> None:
     panel.refresh()
     assert len(panel.lines) == 2
     assert len(panel.lines[0].getOriginalDataset()[0]) == 4
+
+
+def test_a_run_that_has_not_come_so_far_says_what_will_be_shown(show: Any, story: Any) -> None:
+    told = story()
+    told.begin("teacher")
+    for kind in (SamplesPanel, InterpolationPanel, MatchingPanel):
+        panel = show(kind, told)
+        words = [label.text() for label in panel.findChildren(QLabel) if label.isVisible()]
+        assert words == [f"{panel.waits_for} will be shown here."]
 
 
 def test_a_matching_without_error_is_drawn_too(show: Any, story: Any) -> None:
