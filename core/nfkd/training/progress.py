@@ -61,7 +61,7 @@ class RunProgress:
                 step=step,
                 steps=self._steps[stage],
                 steps_per_second=rate,
-                seconds_left=left * self._seconds_per_cost,
+                seconds_left=left * self._seconds_per_cost if left else 0.0,
                 fraction=self.fraction,
             )
         )
