@@ -1,0 +1,104 @@
+"""A run's numbers as CSV files, one tidy table each."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nfkd.protocol.events import Role, StageSummary
+from nfkd.protocol.requests import StageSnapshot
+from nfkd.runs.errors import RunError
+from nfkd.runs.reader import RunRecord, SeedRecord
+
+_FIGURES = tuple(field for field in StageSummary.__struct_fields__)
+
+
+def export_csv(record: RunRecord, directory: Path) -> list[Path]:
+    """Write a run's curves, matching errors and figures.
+
+    Parameters
+    ----------
+    record
+        The run.
+    directory
+        Made where it is missing; files of the same names are replaced.
+
+    Returns
+    -------
+    list[Path]
+        The files: ``seed-<n>-<stage>-curves.csv`` (curve, unit, step, value, seconds),
+        ``seed-<n>-matching.csv`` (step, pair, error) and ``summary.csv``.
+
+    Raises
+    ------
+    RunError
+        When the directory cannot be written.
+    """
+    written: list[Path] = []
+    with writing(directory):
+        for seed, seed_record in record.seeds.items():
+            for stage, view in seed_record.stages.items():
+                written += _curves(directory / f"seed-{seed}-{stage}-curves.csv", seed_record, stage, view)
+            written += _matching(directory / f"seed-{seed}-matching.csv", seed_record)
+        rows = [[getattr(summary, name) for name in _FIGURES] for summary in record.summary]
+        written += _table(directory / "summary.csv", _FIGURES, rows)
+    return written
+
+
+class writing:  # noqa: N801 - used as a statement
+    """Make a directory and turn what the disk says into one clear error."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __enter__(self) -> None:
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: OSError) -> RunError:
+        cause = f"{self._directory}: {error.strerror or error}."
+        return RunError("Nothing could be exported", cause, "Choose a directory that you may write to.")
+
+
+def _curves(path: Path, record: SeedRecord, stage: Role, view: StageSnapshot) -> list[Path]:
+    plan = next(plan for plan in record.started.stages if plan.stage == stage)
+    units = {info.name: info.unit for info in plan.curves}
+    rows = [
+        [name, units.get(name, ""), step, value, seconds]
+        for name, batch in view.curves.items()
+        for step, value, seconds in zip(batch.steps, batch.values, batch.times, strict=True)
+    ]
+    return _table(path, ("curve", "unit", "step", "value", "seconds"), rows)
+
+
+def _matching(path: Path, record: SeedRecord) -> list[Path]:
+    view = record.stages.get("student")
+    plan = next((plan for plan in record.started.stages if plan.stage == "student"), None)
+    if view is None or plan is None or not np.size(view.matching_errors):
+        return []
+    rows = [
+        [step, pair.student, pair.teacher, error]
+        for step, errors in zip(view.matching_steps, view.matching_errors, strict=True)
+        for pair, error in zip(plan.pairs, errors, strict=True)
+    ]
+    return _table(path, ("step", "student layer", "teacher layer", "mean squared error"), rows)
+
+
+def _table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[Path]:
+    rows = list(rows)
+    if not rows:
+        return []
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return [path]

@@ -1,0 +1,189 @@
+"""A run's pictures as PNG files, for papers and for machines without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from nfkd.protocol.events import Role
+from nfkd.protocol.requests import StageSnapshot
+from nfkd.runs.export import writing
+from nfkd.runs.reader import RunRecord
+
+COLOURS: dict[Role, str] = {"teacher": "#0072B2", "student": "#D55E00", "baseline": "#7F7F7F"}
+_MAP = "cividis"
+_DPI = 144
+_SHOWN = 64
+_TINY = 1e-12
+Stages = Mapping[Role, StageSnapshot]
+
+
+def export_figures(record: RunRecord, directory: Path) -> list[Path]:
+    """Draw a run's curves, samples, interpolations and matching errors.
+
+    Parameters
+    ----------
+    record
+        The run; pictures are of its first seed, curves of all.
+    directory
+        Made where it is missing; files of the same names are replaced.
+
+    Returns
+    -------
+    list[Path]
+        The files; what the run has not recorded is left out.
+
+    Raises
+    ------
+    RunError
+        When the directory cannot be written.
+    """
+    stages: Stages = next((seed.stages for seed in record.seeds.values()), {})
+    drawn: dict[str, Callable[[], Figure | None]] = {
+        "curves": lambda: _curves(record),
+        "samples": lambda: _samples(stages),
+        "interpolation": lambda: _interpolation(stages),
+        "matching": lambda: _matching(record, stages),
+    }
+    written = []
+    with writing(directory):
+        for name, draw in drawn.items():
+            figure = draw()
+            if figure is not None:
+                path = directory / f"{name}.png"
+                figure.savefig(path, dpi=_DPI)
+                written.append(path)
+    return written
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _curves(record: RunRecord) -> Figure | None:
+    if not record.seeds:
+        return None
+    figure = _figure(7.5, 4.2)
+    axes = figure.add_subplot()
+    unit = ""
+    labelled: set[str] = set()
+    for seed_record in record.seeds.values():
+        for plan in seed_record.started.stages:
+            unit = next((info.unit for info in plan.curves if info.name == "validation/nll"), unit)
+        for stage, view in seed_record.stages.items():
+            _draw_curve(axes, view, "train/nll", COLOURS[stage], 0.8, 0.3, None)
+            label = None if stage in labelled else f"{stage}, validation"
+            if _draw_curve(axes, view, "validation/nll", COLOURS[stage], 1.8, 1.0, label):
+                labelled.add(stage)
+    axes.set(xlabel="Step", ylabel=f"Negative log-likelihood ({unit})")
+    axes.set_title("Thin: training. Bold: validation.", fontsize=9, loc="left", color="#555555")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def _draw_curve(
+    axes: Axes, view: StageSnapshot, name: str, colour: str, width: float, alpha: float, label: str | None
+) -> bool:
+    batch = view.curves.get(name)
+    if batch is None or not len(batch.steps):
+        return False
+    axes.plot(batch.steps, batch.values, color=colour, linewidth=width, alpha=alpha, label=label)
+    return True
+
+
+def _samples(stages: Stages) -> Figure | None:
+    drawn: dict[Role, StageSnapshot] = {stage: view for stage, view in stages.items() if view.samples is not None}
+    if not drawn:
+        return None
+    figure = _figure(3.2 * len(drawn) + 0.6, 3.6)
+    columns = figure.subplots(1, len(drawn), squeeze=False)[0]
+    for axes, (stage, view) in zip(columns, drawn.items(), strict=True):
+        samples = view.samples
+        if samples is None:
+            continue
+        axes.set_title(
+            f"{stage}\nstep {samples.step:,}, temperature {samples.temperature:g}", color=COLOURS[stage], fontsize=9
+        )
+        if samples.samples.ndim == 4:
+            _images(axes, samples.samples[:_SHOWN], int(np.ceil(np.sqrt(min(_SHOWN, len(samples.samples))))))
+        else:
+            _plane(axes, view)
+            axes.plot(*samples.samples[:, :2].T, ".", color="white", markersize=1.5, alpha=0.6)
+    return figure
+
+
+def _images(axes: Axes, images: np.ndarray, columns: int) -> None:
+    count, channels, height, width = images.shape
+    rows = -(-count // columns)
+    grid = np.ones((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), np.float32)
+    for place, image in enumerate(images):
+        top, left = place // columns * (height + 1), place % columns * (width + 1)
+        grid[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    axes.imshow(grid[..., 0] if channels == 1 else grid[..., :3], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_axis_off()
+
+
+def _plane(axes: Axes, view: StageSnapshot) -> None:
+    axes.set(xlabel="x₁", ylabel="x₂")
+    if view.density is None:
+        return
+    density = view.density
+    shown = axes.imshow(
+        np.exp(np.minimum(density.log_prob, 80)), origin="lower", extent=density.extent, cmap=_MAP, aspect="auto"
+    )
+    axes.figure.colorbar(shown, ax=axes, label="density", shrink=0.8)
+    axes.set_xlim(density.extent[:2])
+    axes.set_ylim(density.extent[2:])
+
+
+def _interpolation(stages: Stages) -> Figure | None:
+    drawn: dict[Role, StageSnapshot] = {
+        stage: view for stage, view in stages.items() if view.interpolation is not None
+    }
+    if not drawn:
+        return None
+    figure = _figure(7.0, 2.4 * len(drawn))
+    for axes, (stage, view) in zip(figure.subplots(len(drawn), 1, squeeze=False)[:, 0], drawn.items(), strict=True):
+        paths = view.interpolation
+        if paths is None:
+            continue
+        axes.set_title(
+            f"{stage}, step {paths.step:,}, {paths.mode.replace('_', '-')}", color=COLOURS[stage], fontsize=9
+        )
+        if paths.images.ndim == 5:
+            _images(axes, paths.images.reshape(-1, *paths.images.shape[2:]), paths.images.shape[1])
+        else:
+            _plane(axes, view)
+            for path in paths.images:
+                axes.plot(path[:, 0], path[:, 1], ".-", color="white", linewidth=1.2)
+    return figure
+
+
+def _matching(record: RunRecord, stages: Stages) -> Figure | None:
+    view = stages.get("student")
+    if view is None or not np.size(view.matching_errors):
+        return None
+    started = next(iter(record.seeds.values())).started
+    pairs = next(plan.pairs for plan in started.stages if plan.stage == "student")
+    errors = np.maximum(view.matching_errors.T, _TINY)
+    figure = _figure(7.5, 1.6 + 0.4 * len(pairs))
+    axes = figure.add_subplot()
+    steps = view.matching_steps.astype(float)
+    edges = np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:] + (len(steps) == 1)])
+    norm = LogNorm(errors.min(), max(errors.max(), errors.min() * 1.01))
+    shown = axes.pcolormesh(edges, np.arange(len(pairs) + 1), errors, cmap=_MAP, norm=norm)
+    axes.set_yticks(np.arange(len(pairs)) + 0.5, [pair.words for pair in pairs], fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlabel="Step of the student")
+    figure.colorbar(shown, ax=axes, label="mean squared error")
+    return figure

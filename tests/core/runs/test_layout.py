@@ -1,0 +1,178 @@
+"""Directories, states, names, weights and locks."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import nfkd
+from nfkd.evaluation.verdict import judge
+from nfkd.flows.architectures import build_flow
+from nfkd.runs.errors import RunError
+from nfkd.runs.groups import read_verdict, write_verdict
+from nfkd.runs.layout import (
+    create_run,
+    create_run_at,
+    delete_run,
+    list_runs,
+    read_config,
+    read_row,
+    rename_run,
+    seed_directory,
+    write_row,
+)
+from nfkd.runs.lock import run_lock
+from nfkd.runs.weights import load_weights, save_weights
+from tests.core.tiny import moons
+
+
+def make(folder: Path, **changes: object) -> Path:
+    return create_run(folder, moons(**changes), teacher="Glow-1D 3", student="Glow-1D 2")
+
+
+def test_names_are_made_unique_and_the_experiment_is_kept(tmp_path: Path) -> None:
+    paths = [make(tmp_path / "deep" / "runs") for _ in range(3)]
+    assert [path.name for path in paths] == ["tiny moons", "tiny moons-2", "tiny moons-3"]
+    assert read_config(paths[1]) == moons()
+    row = read_row(paths[1])
+    assert (row.state, row.run, row.teacher) == ("queued", str(paths[1]), "Glow-1D 3")
+
+
+def test_seeds_get_directories_of_their_own(tmp_path: Path) -> None:
+    path = make(tmp_path, seeds={"count": 3, "first": 7})
+    assert (path / "group.toml").is_file()
+    assert sorted(child.name for child in path.iterdir() if child.is_dir()) == ["seed-7", "seed-8", "seed-9"]
+    single = make(tmp_path)
+    assert seed_directory(single, moons(), 1) == single
+
+
+def test_the_table_is_newest_first_and_names_what_it_cannot_read(tmp_path: Path) -> None:
+    first, second = make(tmp_path), make(tmp_path)
+    write_row(first, msgspec.structs.replace(read_row(first), created=1.0))
+    broken = make(tmp_path)
+    (broken / "state.json").write_text("{")
+    (tmp_path / "no run").mkdir()
+    rows, unreadable = list_runs(tmp_path)
+    assert [row.run for row in rows] == [str(second), str(first)]
+    assert len(unreadable) == 1
+    assert str(broken) in unreadable[0]
+    assert list_runs(tmp_path / "nowhere") == ([], [])
+    with pytest.raises(RunError, match="cannot be listed"):
+        list_runs(first / "state.json")
+
+
+def test_a_run_whose_process_has_died_is_interrupted(tmp_path: Path) -> None:
+    path = make(tmp_path)
+    write_row(path, msgspec.structs.replace(read_row(path), state="running"))
+    assert read_row(path).state == "running"  # this process lives
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps(state | {"born": state["born"] - 100}))  # the number, used again
+    assert read_row(path).state == "interrupted"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (path / "state.json").write_text(json.dumps(state | {"pid": ended.pid}))
+    assert read_row(path).state == "interrupted"
+
+
+def test_renaming(tmp_path: Path) -> None:
+    path, other = make(tmp_path), make(tmp_path)
+    for bad in ("", "  ", ".hidden", "a/b", "a\\b", 'a"b'):
+        with pytest.raises(RunError, match="cannot be renamed"):
+            rename_run(path, bad)
+    with pytest.raises(RunError, match="already"):
+        rename_run(path, other.name)
+    moved = rename_run(path, "the good one")
+    assert not path.exists()
+    assert read_row(moved).name == "the good one"
+    assert read_row(moved).run == str(moved)
+
+
+def test_deleting_goes_to_the_trash_and_takes_only_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    thrown: list[Path] = []
+    monkeypatch.setattr("nfkd.runs.layout.send2trash", thrown.append)
+    path = make(tmp_path)
+    delete_run(path)
+    assert thrown == [path]
+    with pytest.raises(RunError, match="This is no run"):
+        delete_run(tmp_path)
+    assert thrown == [path]
+
+
+@pytest.mark.parametrize("where", ["file/run", "file"])
+def test_places_that_cannot_hold_a_run_are_named(where: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be made"):
+        create_run_at(tmp_path / where, moons(), teacher="", student="")
+    with pytest.raises(RunError, match="cannot be made"):
+        create_run(tmp_path / where, moons(), teacher="", student="")
+
+
+def test_a_lock_holds_against_another_process_and_ends_with_it(tmp_path: Path) -> None:
+    hold = "import sys\nfrom pathlib import Path\nfrom nfkd.runs.lock import run_lock\nwith run_lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match="The run is in use"), run_lock(tmp_path):
+            pass
+        process.kill()
+    with run_lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("seeds", [0, 1, 2, 4])
+def test_a_verdict_comes_back_with_its_unknown_figures(seeds: int, tmp_path: Path) -> None:
+    student = {seed: 1.0 + 0.01 * seed for seed in range(seeds)}
+    baseline = {seed: 1.1 for seed in range(seeds)}
+    verdict = judge(student, baseline, metric="m", unit="nats", one_teacher=True)
+    write_verdict(tmp_path, verdict)
+    read = read_verdict(tmp_path)
+    assert read is not None
+    for name in verdict.__struct_fields__:
+        ours, theirs = getattr(read, name), getattr(verdict, name)
+        assert ours == theirs or (math.isnan(ours) and math.isnan(theirs))
+
+
+def test_weights_are_plain_safetensors(tmp_path: Path) -> None:
+    flow = build_flow(moons().student, (2,))
+    save_weights(tmp_path / "w.safetensors", flow.state_dict(), moons().to_toml(), {"stage": "student"})
+    read = load_file(tmp_path / "w.safetensors")
+    assert read.keys() == flow.state_dict().keys()
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    flow = build_flow(moons().student, (2,))
+    state = {name: value.clone() for name, value in flow.state_dict().items()}
+    path = tmp_path / "w.safetensors"
+    first = next(iter(sorted(state)))
+    save_file({name: value for name, value in state.items() if name != first}, path)
+    with pytest.raises(RunError, match=f"lacks {first}"):
+        load_weights(path, flow)
+    save_file(state | {"extra": torch.zeros(1)}, path)
+    with pytest.raises(RunError, match="has no use for extra"):
+        load_weights(path, flow)
+    save_file(state | {first: torch.zeros(9, 9)}, path)
+    with pytest.raises(RunError, match=f"has {first} in another shape"):
+        load_weights(path, flow)
+    path.write_bytes(b"\x80\x04pickle")
+    with pytest.raises(RunError, match="cannot be read"):
+        load_weights(path, flow)
+
+
+def test_the_public_names_are_light() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", "import sys, nfkd; nfkd.ExperimentConfig.load('digits'); print('torch' in sys.modules)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout.strip() == "False"
+    assert nfkd.build_flow is build_flow
