@@ -26,7 +26,7 @@ test-gpu: $(if $(filter .venv/%,$(PYTHON)),setup-dev) ## Run the tests that need
 	    $$(grep -rl --include='test_*.py' 'mark[.]gpu' tests) $(PYTEST_ARGS)
 
 bench: setup-dev ## Print the figures of speed and quality
-	$(PYTHON) -m pytest -m benchmark -s tests/benchmarks $(PYTEST_ARGS)
+	$(PYTHON) -m pytest -m benchmark -s -o faulthandler_timeout=0 tests/benchmarks $(PYTEST_ARGS)
 
 lint: setup-dev ## Check style, types and the floors
 	.venv/bin/ruff check .

@@ -26,6 +26,7 @@ from nfkd.training.describe import check, flow_words
 from nfkd.training.job import TrainingJob
 
 _RUNS = Path("runs")
+_PIPED_WIDTH = 132
 
 
 def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume: bool) -> int:
@@ -128,13 +129,17 @@ class _Bars:
             case events.StageFinished():
                 self._bars.update(self._tasks[event.seed, event.stage], left="")
             case events.LogLine():
-                self._bars.console.print(event.text, highlight=False)
+                self._bars.console.print(event.text, highlight=False, soft_wrap=True)
             case _:
                 pass
 
 
 def _duration(seconds: float) -> str:
     return "" if math.isnan(seconds) else f"{timedelta(seconds=round(seconds))} left"
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
 
 def print_runs(rows: Iterable[events.RunRow]) -> None:
@@ -149,19 +154,19 @@ def print_runs(rows: Iterable[events.RunRow]) -> None:
     for row in rows:
         figures = [_figure(row.student_test), _figure(row.baseline_test)]
         table.add_row(row.name, row.state, row.data, row.teacher, row.student, *figures, row.unit, row.verdict)
-    Console().print(table)
+    _console().print(table)
 
 
 def print_summary(snapshot: Snapshot) -> None:
     """Print a run's figures: teacher, student and baseline of each seed, and the verdict."""
     summaries = [stage.summary for stage in snapshot.stages if stage.summary is not None]
     unit = next((summary.unit for summary in summaries), "")
-    console = Console()
+    console = _console()
     console.print(f"[bold]{snapshot.row.name}[/bold]  {snapshot.row.data}  {snapshot.row.state}", highlight=False)
     table = Table(box=None, pad_edge=False)
     for name in ("seed", "flow"):
         table.add_column(name)
-    for name in ("parameters", f"test {unit}", "± (examples)", "C2ST", "samples/s", "steps", "seconds"):
+    for name in ("parameters", f"test {unit}", "±", "C2ST", "samples/s", "steps", "seconds"):
         table.add_column(name, justify="right")
     for summary in summaries:
         table.add_row(

@@ -32,6 +32,7 @@ from nfkd.training.plans import ROLES, flow_config, seed_stages
 
 _KEPT = 8
 _THUMBNAILS = 64
+_MOST_SAMPLES, _MOST_STEPS = 65_536, 1024
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ class Explorer:
         Raises
         ------
         RunError
-            When the run cannot be read or has no weights yet.
+            When the run cannot be read or has no weights yet, or more is asked for than can be drawn at once.
         """
+        _check_number("samples", request.count, _MOST_SAMPLES)
         opened = self._open(request.run)
         flows = self._all(opened, request.run, request.seed, live)
         dataset, count = opened.dataset, request.count
@@ -88,6 +90,7 @@ class Explorer:
         RunError
             As `sample`; also when an index is not in the validation part.
         """
+        _check_number("steps", request.steps, _MOST_STEPS)
         opened = self._open(request.run)
         flows = self._all(opened, request.run, request.seed, live)
         count = len(opened.examples)
@@ -185,6 +188,13 @@ def _keep(cache: OrderedDict, key: object):  # noqa: ANN202 - whatever the cache
     while len(cache) > _KEPT:
         cache.popitem(last=False)
     return cache[key]
+
+
+def _check_number(what: str, number: int, most: int) -> None:
+    if not 1 <= number <= most:
+        cause = f"{number:,} {what} were asked for."
+        title = "That cannot be drawn"
+        raise RunError(title, cause, f"Ask for 1 to {most:,}.")
 
 
 def _check_index(index: int, count: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +24,7 @@ from nfkd.protocol.events import (
     StageFinished,
 )
 from nfkd.runs import schema
+from nfkd.runs.disk import abandon, explained, whole_file
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import RUN_FILE
 from nfkd.runs.recovery import copy_cut
@@ -64,22 +65,15 @@ class RunWriter:
         if started.seed != seed:
             msg = f"the plan is for seed {started.seed}, not {seed}"
             raise ValueError(msg)
-        with _explained(directory):
-            file = h5py.File(path, "w", libver="latest")
-            try:
-                schema.create(file, ExperimentConfig.from_toml(config_toml), started, device=device, threads=threads)
-                file.flush()
-            except BaseException:
-                with suppress(OSError, RuntimeError):
-                    file.close()
-                path.unlink(missing_ok=True)
-                raise
-        self._begin(directory, file)
+        with explained(directory), whole_file(path) as file:
+            schema.create(file, ExperimentConfig.from_toml(config_toml), started, device=device, threads=threads)
+        self._begin(directory)
 
-    def _begin(self, directory: Path, file: Node) -> None:
-        self._directory, self._file = directory, file
-        with _explained(directory):
-            file.swmr_mode = True
+    def _begin(self, directory: Path) -> None:
+        self._directory = directory
+        self._refused: RunError | None = None
+        with explained(directory):
+            self._file = _open_swmr(directory / RUN_FILE)
         self._flushed = time.monotonic()
 
     @classmethod
@@ -99,11 +93,10 @@ class RunWriter:
             When the file cannot be read or the copy cannot be written; the file is untouched then.
         """
         path = directory / RUN_FILE
-        with _explained(directory):
+        with explained(directory):
             copy_cut(path, path, at)
-            file = h5py.File(path, "r+", libver="latest")
         writer = cls.__new__(cls)
-        writer._begin(directory, file)
+        writer._begin(directory)
         return writer
 
     def handle(self, event: RunEvent) -> None:
@@ -114,7 +107,7 @@ class RunWriter:
         RunError
             When the disk is full or the file cannot be written; or for a curve that no plan declared.
         """
-        with _explained(self._directory):
+        with self._writing():
             match event:
                 case CurvePoints():
                     self._curves(event)
@@ -165,14 +158,44 @@ class RunWriter:
         RunError
             When the disk is full or the file cannot be written.
         """
-        with _explained(self._directory):
+        with self._writing():
             self._file.flush()
         self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Close the file; a disk that is full does not keep it open."""
-        with suppress(OSError, RuntimeError):  # what could be written has been; the cause was told when it arose
-            self._file.close()
+        """Flush and close the file; a disk that takes no more has been told of before, and does not keep it open."""
+        with suppress(RunError):
+            self.flush()  # where this fails, so would the close, which HDF5 does not survive
+        self._file.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self._refused is not None:
+            raise RunError(self._refused.title, self._refused.cause, self._refused.action)
+        try:
+            with explained(self._directory), _abandoned(self._file):
+                yield
+        except RunError as error:
+            if not self._file:
+                self._refused = error
+            raise
+
+
+@contextmanager
+def _abandoned(file: Node) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError):
+        abandon(file)
+        raise
+
+
+def _open_swmr(path: Path) -> Node:
+    """Open a file as its SWMR writer at once: killed between a plain open and that, nobody could read it."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE, access))
 
 
 def _append(dataset: Node, values: np.ndarray) -> None:
@@ -180,14 +203,3 @@ def _append(dataset: Node, values: np.ndarray) -> None:
     dataset.resize(size + len(values), axis=0)
     dataset[size:] = values
 
-
-@contextmanager
-def _explained(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        title = "The disk is full" if full else "The run cannot be written"
-        cause = f"Nothing more can be written to {directory}." if full else f"{directory}: {error}."
-        action = "Make room, or choose a folder that you may write to, and resume; what was written stays readable."
-        raise RunError(title, cause, action) from error

@@ -94,7 +94,7 @@ class Experiment:
         checkpoints = {seed: seed_checkpoint(self._run, config, seed) if self._resume else None for seed in seeds}
         device, threads = resolve_device(config.compute), self._threads(checkpoints)
         torch.set_num_threads(threads)
-        self.change(state="running", device=str(device), cause="")
+        self.change(state="running", device=str(device), cause="", seeds_done=0)
         self.log(
             f"{'Goes on' if self._resume else 'Begins'} on {device_name(device)}, {threads} threads: {description.data}"
         )

@@ -186,7 +186,8 @@ def test_a_killed_run_is_recovered_and_goes_on_as_if_nothing_had_been(
     nfkd.run(config, killed, resume=True)
     nfkd.run(config, tmp_path / "whole")
     assert_same(killed, tmp_path / "whole", config)
-    assert open_run(killed).row.state == "finished"
+    row = open_run(killed).row
+    assert (row.state, row.seeds_done, row.progress) == ("finished", seeds, 1.0)
 
 
 def stopped_at(directory: Path, config: ExperimentConfig, step: int) -> list[events.RunEvent]:
