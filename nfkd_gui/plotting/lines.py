@@ -8,7 +8,7 @@ _BINS = 1500
 
 
 def envelope(x: np.ndarray, y: np.ndarray, bins: int = _BINS) -> tuple[np.ndarray, np.ndarray]:
-    """Return a line of at most two points a bin that has every bin's lowest and highest point.
+    """Return a line of at most two points a bin that has every bin's lowest and highest point, where they are.
 
     Parameters
     ----------
@@ -20,12 +20,17 @@ def envelope(x: np.ndarray, y: np.ndarray, bins: int = _BINS) -> tuple[np.ndarra
     """
     if len(x) <= 2 * bins:
         return x, y
-    edges = np.linspace(0, len(x), bins + 1).astype(np.int64)
-    low = np.minimum.reduceat(np.where(np.isfinite(y), y, np.inf), edges[:-1])
-    high = np.maximum.reduceat(np.where(np.isfinite(y), y, -np.inf), edges[:-1])
-    both = np.stack([low, high], axis=1).ravel()
-    both[~np.isfinite(both)] = np.nan
-    return np.repeat(x[edges[:-1]], 2), both
+    width = -(-len(x) // bins)
+    rows = np.full(-(-len(x) // width) * width, np.nan)  # the last bin may be short
+    rows[: len(y)] = y
+    rows = rows.reshape(-1, width)
+    finite = np.isfinite(rows)
+    low = np.where(finite, rows, np.inf).argmin(axis=1)
+    high = np.where(finite, rows, -np.inf).argmax(axis=1)
+    places = np.sort(np.stack([low, high], axis=1), axis=1) + width * np.arange(len(rows))[:, None]
+    kept = places.ravel()
+    gaps = np.repeat(~finite.any(axis=1), 2)
+    return x[kept], np.where(gaps, np.nan, y[kept])
 
 
 class Smoother:

@@ -5,21 +5,26 @@ from __future__ import annotations
 from typing import cast
 
 import pyqtgraph as pg
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QFont, QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from nfkd_gui.theme import plot_colours
 
 AXIS_WIDTH = 64
 _FONT_POINTS = 9
+_BELOW = 56
+"""Pixels of a plot's height that its lower axis and borders take."""
 
 
 class Plot(pg.PlotWidget):
     """A plot with fixed axis widths, so that a growing number moves nothing, in the colours of the theme."""
 
+    resized = Signal()
+
     def __init__(self, parent: QWidget | None = None, *, aspect: bool = False) -> None:
         super().__init__(parent)
-        self._labels: dict[str, tuple[str, str]] = {}
+        self._labels: dict[str, tuple[str, ...]] = {}
         self.canvas.setMenuEnabled(False)
         self.canvas.hideButtons()
         self.canvas.getAxis("left").setWidth(AXIS_WIDTH)
@@ -37,17 +42,34 @@ class Plot(pg.PlotWidget):
         """The plot inside of the widget."""
         return cast("pg.PlotItem", self.getPlotItem())
 
-    def label(self, side: str, text: str, unit: str = "") -> None:
-        """Name an axis, with its unit."""
-        if self._labels.get(side) != (text, unit):
-            self._labels[side] = (text, unit)
+    def label(self, side: str, text: str, unit: str = "", short: str = "") -> None:
+        """Name an axis, with its unit; `short` is for plots too low for the whole name."""
+        texts = [text, short] if short else [text]
+        words = tuple(f"{part} ({unit})" if unit else part for part in texts) + ((texts[-1],) if unit else ())
+        if self._labels.get(side) != words:
+            self._labels[side] = words
             self._show_label(side)
 
     def _show_label(self, side: str) -> None:
-        text, unit = self._labels[side]
-        words = f"{text} ({unit})" if unit else text
+        words = self._labels[side]
+        if side == "left":
+            metrics = QFontMetrics(QFont(self.font().family(), _FONT_POINTS))
+            room = self.height() - _BELOW
+            fitting = (text for text in words if metrics.horizontalAdvance(text) <= room)
+            shown = next(fitting, words[-1])
+        else:
+            shown = words[0]
+        axis = self.canvas.getAxis(side)
         style = {"color": plot_colours().text, "font-size": f"{_FONT_POINTS}pt"}
-        self.canvas.setLabel(side, words, **style)
+        if (axis.labelText, axis.labelStyle) != (shown, style):
+            self.canvas.setLabel(side, shown, **style)
+
+    def resizeEvent(self, ev: QResizeEvent | None) -> None:
+        super().resizeEvent(ev)
+        if hasattr(self, "_labels"):  # the base class is resized while it is made
+            if "left" in self._labels:
+                self._show_label("left")
+            self.resized.emit()
 
     def restyle(self) -> None:
         """Take the colours of the present theme."""

@@ -26,6 +26,17 @@ def test_an_envelope_loses_no_extreme_and_stays_small(values: np.ndarray, bins: 
     assert y.min() == values.min()
     assert y.max() == values.max()
     assert np.all(np.diff(x) >= 0)
+    np.testing.assert_array_equal(y, values[x.astype(int)])  # no point is drawn where there was none
+
+
+def test_an_envelope_shows_a_gap_only_where_nothing_is_finite() -> None:
+    values = np.arange(1000.0)
+    values[::2] = np.nan
+    values[400:500] = np.inf
+    x, y = envelope(np.arange(1000.0), values, 10)
+    np.testing.assert_array_equal(x[np.isnan(y)] // 100, [4, 4])
+    assert np.nanmin(y) == 1
+    assert np.nanmax(y) == 999
 
 
 @given(
