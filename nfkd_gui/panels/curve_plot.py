@@ -59,7 +59,7 @@ class CurvePlot(Plot):
         self._drawn: dict[Key, tuple[object, ...]] = {}
         self._framed: tuple[object, ...] | None = None
         self.setObjectName(f"curves.plot.{quantity.name}")
-        self.label("left", quantity.label, quantity.unit)
+        self.label("left", quantity.label, quantity.unit, quantity.short)
         self._pointer = pg.InfiniteLine(angle=90, movable=False)
         self._pointer.hide()
         self.canvas.addItem(self._pointer, ignoreBounds=True)

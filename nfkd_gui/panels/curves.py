@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QListWidgetItem,
     QSlider,
     QSplitter,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -55,11 +56,14 @@ class CurvesPanel(Panel):
         self._quantities.itemChanged.connect(self._choose)
         self._roles: dict[Role, QCheckBox] = {}
         self._lay_out()
+        self._share_room()
         self.restyle()
 
     def _lay_out(self) -> None:
         plots = QVBoxLayout()
         plots.setSpacing(0)
+        self._above = self._brief()
+        plots.addWidget(self._above)
         plots.addWidget(self._column, 1)
         plots.addWidget(self._readout)
         row = QHBoxLayout(self.content)
@@ -69,9 +73,33 @@ class CurvesPanel(Panel):
         self._beside = self._side()
         row.addWidget(self._beside)
 
+    def _brief(self) -> QWidget:
+        """Return the line that stands above the plots where there is no room beside them."""
+        line = QWidget(self.content)
+        row = QHBoxLayout(line)
+        row.setContentsMargins(0, 0, 0, SPACE)
+        row.setSpacing(SPACE)
+        self._names = QLabel(line)
+        self._names.setObjectName("curves.names")
+        self._names.setTextFormat(Qt.TextFormat.RichText)
+        self._more = QToolButton(line)
+        self._more.setObjectName("curves.more")
+        self._more.setText("&Choose")
+        self._more.setToolTip("Choose flows, plots, smoothing and axes.")
+        self._more.setCheckable(True)
+        self._more.toggled.connect(self._share_room)
+        row.addWidget(self._names, 1)
+        row.addWidget(self._more)
+        return line
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._beside.setVisible(event.size().width() >= _SIDE_FROM)
+        self._share_room()
+
+    def _share_room(self) -> None:
+        roomy = self.width() >= _SIDE_FROM
+        self._above.setVisible(not roomy)
+        self._beside.setVisible(roomy or self._more.isChecked())
 
     def _side(self) -> QWidget:
         side = QWidget(self.content)
@@ -126,6 +154,8 @@ class CurvesPanel(Panel):
     def restyle(self) -> None:
         for role, box in self._roles.items():
             box.setStyleSheet(f"QCheckBox {{ color: {role_colour(role)}; font-weight: 600; }}")
+        names = (f'<b style="color:{role_colour(role)}">{role.capitalize()}</b>' for role in ROLES)
+        self._names.setText(" &nbsp;".join(names))
         for plot in self.plots.values():
             plot.restyle()
 
@@ -178,11 +208,15 @@ class CurvesPanel(Panel):
             plot = self.plots.pop(name)
             plot.setParent(None)
             plot.close()
+        even = False
         for place, (name, quantity) in enumerate(wanted.items()):
             if name not in self.plots:
                 plot = self.plots[name] = CurvePlot(quantity, self._column)
                 plot.pointed.connect(self._point)
                 self._column.insertWidget(place, plot)
+                even = True
+        if even:
+            self._column.setSizes([1000] * self._column.count())  # shares, not pixels
 
     def _point(self, x: float) -> None:
         for plot in self.plots.values():

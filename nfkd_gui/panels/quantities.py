@@ -27,6 +27,8 @@ class Quantity:
     label: str
     unit: str
     curves: tuple[str, ...]
+    short: str = ""
+    """For plots too low for the label."""
 
 
 def quantities_of(view: RunView) -> list[Quantity]:
@@ -40,6 +42,6 @@ def quantities_of(view: RunView) -> list[Quantity]:
     parts = tuple(name for name in _PARTS if name in infos)
     if parts:
         unit = infos[parts[-1]].unit
-        found.append(Quantity(LIKELIHOOD, "Negative log-likelihood", unit, parts))
+        found.append(Quantity(LIKELIHOOD, "Negative log-likelihood", unit, parts, "NLL"))
     found += [Quantity(name, info.label, info.unit, (name,)) for name, info in infos.items() if name not in _PARTS]
     return found

@@ -63,6 +63,7 @@ class Plot(pg.PlotWidget):
         style = {"color": plot_colours().text, "font-size": f"{_FONT_POINTS}pt"}
         if (axis.labelText, axis.labelStyle) != (shown, style):
             self.canvas.setLabel(side, shown, **style)
+            axis.resizeEvent()  # else a new name stays where the old one was in the middle
 
     def resizeEvent(self, ev: QResizeEvent | None) -> None:
         super().resizeEvent(ev)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QPushButton
+from PySide6.QtWidgets import QLabel, QPushButton, QToolButton
 
 from nfkd_gui.panels.curves import CurvesPanel
 from nfkd_gui.plotting.lines import Smoother, envelope
@@ -178,3 +178,48 @@ def test_repainting_its_axes_again_and_again_is_survived(
     image = panel.grab().toImage()
     colours = {image.pixelColor(x, y).name() for x in range(70, 300, 2) for y in range(10, 250, 2)}
     assert len(colours) > 2
+
+
+def test_a_low_plot_has_a_short_name_in_its_middle(show: Any, story: Any, qapp: Any) -> None:
+    told = story()
+    told.begin("student")
+    told.points("student", "validation/nll", [3, 2, 1])
+    panel = show(CurvesPanel, told, (345, 500))
+    axis = panel.plots["likelihood"].canvas.getAxis("left")
+    assert axis.labelText == "Negative log-likelihood (bits/dim)"
+    panel.resize(345, 230)
+    qapp.processEvents()
+    assert axis.labelText == "NLL (bits/dim)"
+    shown = axis.label.mapRectToParent(axis.label.boundingRect())
+    assert shown.center().y() == pytest.approx(axis.size().height() / 2, abs=2)
+
+
+def test_several_plots_share_the_height_evenly(show: Any, story: Any, qapp: Any) -> None:
+    told = story()
+    told.begin("student")
+    for name in ("train/total", "validation/nll", "learning_rate"):
+        told.points("student", name, [3, 2, 1])
+    panel = show(CurvesPanel, told, (700, 600))
+    for row in range(panel._quantities.count()):
+        panel._quantities.item(row).setCheckState(Qt.CheckState.Checked)
+    panel.refresh()
+    qapp.processEvents()
+    heights = [plot.height() for plot in panel.plots.values()]
+    assert len(heights) == 3
+    assert max(heights) - min(heights) <= 2
+
+
+def test_a_narrow_panel_names_the_flows_and_lends_its_choices(show: Any, story: Any, qtbot: Any) -> None:
+    told = story()
+    told.begin("student")
+    told.points("student", "validation/nll", [3, 2, 1])
+    panel = show(CurvesPanel, told, (345, 400))
+    names, more = panel.findChild(QLabel, "curves.names"), panel.findChild(QToolButton, "curves.more")
+    assert names.isVisible()
+    assert all(colour in names.text() for colour in (ROLE_COLOURS["student"], ROLE_COLOURS["teacher"]))
+    assert not panel._smoothing.isVisible()
+    qtbot.mouseClick(more, Qt.MouseButton.LeftButton)
+    assert panel._smoothing.isVisible()
+    panel.resize(900, 400)
+    assert panel._smoothing.isVisible()
+    assert not names.isVisible()
