@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from PySide6.QtCore import QRect, QSize
-from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPalette
+from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 _GAP = 1
@@ -38,33 +38,72 @@ def compose(images: np.ndarray, columns: int, gap: int = _GAP, background: int =
     return picture
 
 
+def best_columns(count: int, tile: tuple[int, int], room: tuple[int, int]) -> int:
+    """Return how many images in a row show `count` of them largest.
+
+    Of grids that are as large, the one with the fewest empty places is better, and of these the squarest.
+
+    Parameters
+    ----------
+    count
+        Number of images.
+    tile, room
+        Width and height of an image with its gap, and of the place for all of them, in pixels.
+    """
+
+    def rank(columns: int) -> tuple[float, int, int]:
+        rows = math.ceil(count / columns)
+        scale = min(room[0] / (columns * tile[0]), room[1] / (rows * tile[1]))
+        shown = math.floor(scale) if scale >= 2 else scale
+        return (shown, count - columns * rows, -abs(columns * tile[0] - rows * tile[1]))
+
+    return max(range(1, count + 1), key=rank)
+
+
 class Mosaic(QWidget):
     """Shows a grid of images as large as whole pixels allow.
 
     Parameters
     ----------
     columns
-        Images in a row; 0 makes the grid about square.
+        Images in a row; 0 takes the number that shows them largest.
     """
 
     def __init__(self, columns: int = 0, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._columns = columns
+        self._across = 0
+        self._images: np.ndarray | None = None
         self._image: QImage | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumSize(64, 48)
 
     def show_images(self, images: np.ndarray, columns: int | None = None) -> None:
-        """Show images, (n, channels, height, width) in [0, 1]."""
-        across = columns or self._columns or math.ceil(math.sqrt(len(images)))
+        """Show images, (n, channels, height, width) in [0, 1]; `columns` in a row instead of the mosaic's own."""
+        self._images = images
+        self._across = columns or self._columns
+        self._compose()
+
+    def _compose(self) -> None:
+        if self._images is None or not len(self._images):
+            return
+        _, _, height, width = self._images.shape
+        room = (self.width() + _GAP, self.height() + _GAP)
+        across = self._across or best_columns(len(self._images), (width + _GAP, height + _GAP), room)
         grey = self.palette().color(QPalette.ColorRole.Window).lightness()
-        picture = np.ascontiguousarray(compose(images, across, background=grey))
+        picture = np.ascontiguousarray(compose(self._images, across, background=grey))
         height, width, _ = picture.shape
         self._image = QImage(picture.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
         self.update()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if not self._across:
+            self._compose()
+
     def clear(self) -> None:
         """Show nothing."""
+        self._images = None
         self._image = None
         self.update()
 
@@ -72,14 +111,13 @@ class Mosaic(QWidget):
         return QSize(240, 240)
 
     def target(self) -> QRect:
-        """Return where the picture is drawn: at the top, in the middle, scaled by a whole number where it fits."""
+        """Return where the picture is drawn: at the top left, scaled by a whole number where it fits."""
         if self._image is None:
             return QRect()
         scale = min(self.width() / self._image.width(), self.height() / self._image.height())
         if scale >= 2:
             scale = math.floor(scale)
-        width, height = int(self._image.width() * scale), int(self._image.height() * scale)
-        return QRect((self.width() - width) // 2, 0, width, height)
+        return QRect(0, 0, int(self._image.width() * scale), int(self._image.height() * scale))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         del event
