@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
 
-from nfkd.runs.errors import RunError
+from nfkd.runs.errors import RunError, errno_of, words_of
 from nfkd.runs.schema import Node
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_SYSTEM = re.compile(r"errno = (\d+), error message = '([^']*)'")
-
-
-def words_of(error: BaseException) -> str:
-    """Return what an error says, in one line: HDF5 adds times, addresses and offsets."""
-    found = _SYSTEM.search(str(error))
-    if found:
-        return found[2]
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).partition("\n")[0] or type(error).__name__
 
 
 @contextmanager
@@ -34,13 +23,72 @@ def explained(directory: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # h5py raises both
-        found = _SYSTEM.search(str(error))
-        number = int(found[1]) if found else getattr(error, "errno", None)
-        full = number in _FULL
+        full = errno_of(error) in _FULL
         title = "The disk is full" if full else "The run cannot be written"
         cause = f"Nothing more can be written to {directory}." if full else f"{directory}: {words_of(error)}."
         action = "Make room, or choose a folder that you may write to, and resume; what was written stays readable."
         raise RunError(title, cause, action) from error
+
+
+class _Sink:
+    """The disk as HDF5 sees it while a file is made: it takes everything.
+
+    What the real one refuses goes to memory, and the refusal is kept: where a write fails while HDF5 2.0 closes one of
+    its objects, nobody is told, and the process ends with a segmentation fault some time later.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: io.FileIO | io.BytesIO = io.FileIO(path, "w+")
+        self.refusal: OSError | None = None
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(place, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size) or b""
+
+    def readinto(self, buffer: memoryview) -> int:
+        return self._file.readinto(buffer) or 0
+
+    def write(self, data: bytes | memoryview) -> int:
+        view, place = memoryview(data).cast("B"), self._file.tell()
+        try:
+            done = 0
+            while done < len(view):  # a disk that is nearly full takes a part
+                done += self._file.write(view[done:])
+        except OSError as error:
+            self._to_memory(error)
+            self._file.seek(place)
+            self._file.write(view)
+        return len(view)
+
+    def truncate(self, size: int) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._to_memory(error)
+            return size
+
+    def _to_memory(self, refusal: OSError) -> None:
+        written = self._file
+        written.seek(0)
+        self._file, self.refusal = io.BytesIO(), refusal
+        self._file.write(written.read())
+        written.close()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def finish(self) -> None:
+        """Bring everything to the disk; raises what it refused."""
+        if self.refusal is None:
+            os.fsync(self._file.fileno())
+        self._file.close()
+        if self.refusal is not None:
+            raise self.refusal
 
 
 @contextmanager
@@ -49,21 +97,17 @@ def whole_file(path: Path) -> Iterator[Node]:
 
     Raises
     ------
-    OSError, RuntimeError
+    OSError
         When it cannot be written; an older file is untouched then.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        file = h5py.File(temporary, "w", libver="latest")
+        sink = _Sink(temporary)
         try:
-            yield file
-            file.flush()
-        except BaseException:
-            abandon(file)
-            raise
-        file.close()
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+            with h5py.File(sink, "w", libver="latest") as file:
+                yield file
+        finally:
+            sink.finish()
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -72,10 +116,10 @@ def whole_file(path: Path) -> Iterator[Node]:
 
 
 def abandon(file: Node) -> None:
-    """Close a file that the disk refuses; what it still holds back is thrown away.
+    """Close a file that the disk refuses; what HDF5 still holds back goes to the null device.
 
-    HDF5 2.0 ends the process with a segmentation fault, at the latest when the library is left, where a close cannot
-    write what it must. So its last writes go to the null device.
+    It does not survive a close that cannot write: see `_Sink`. A file that is written in place by others' reading needs
+    a real descriptor, so the writer keeps its objects open, sees the first refusal itself, and then calls this.
     """
     with suppress(OSError, RuntimeError, ValueError):
         null = os.open(os.devnull, os.O_RDWR)

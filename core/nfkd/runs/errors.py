@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from nfkd.protocol.events import ErrorInfo
+
+_SYSTEM = re.compile(r"errno = (\d+), error message = '([^']*)'")
 
 
 class RunError(Exception):
@@ -21,3 +25,19 @@ class RunError(Exception):
     def info(self) -> ErrorInfo:
         """Return the same for the wire."""
         return ErrorInfo(title=self.title, cause=self.cause, action=self.action)
+
+
+def words_of(error: BaseException) -> str:
+    """Return what an error says, in one line: HDF5 adds times, addresses and offsets."""
+    found = _SYSTEM.search(str(error))
+    if found:
+        return found[2]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.partition("\n")[0]
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def errno_of(error: BaseException) -> int | None:
+    """Return the system's number of an error; that of HDF5's own errors is only in their words."""
+    found = _SYSTEM.search(str(error))
+    return int(found[1]) if found else getattr(error, "errno", None)

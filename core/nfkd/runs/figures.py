@@ -147,9 +147,7 @@ def _plane(axes: Axes, view: StageSnapshot) -> None:
 
 
 def _interpolation(stages: Stages) -> Figure | None:
-    drawn: dict[Role, StageSnapshot] = {
-        stage: view for stage, view in stages.items() if view.interpolation is not None
-    }
+    drawn: dict[Role, StageSnapshot] = {stage: view for stage, view in stages.items() if view.interpolation is not None}
     if not drawn:
         return None
     figure = _figure(7.0, 2.4 * len(drawn))

@@ -9,10 +9,10 @@ from pathlib import Path
 import h5py
 
 from nfkd.runs import schema
-from nfkd.runs.errors import RunError
+from nfkd.runs.errors import RunError, words_of
 from nfkd.runs.schema import Node
 
-
+_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError)
 _FLAGS, _WRITING = 11, 0x05  # of a superblock of version 3: open for writing, open for SWMR
 
 
@@ -30,13 +30,20 @@ def open_file(path: Path) -> Iterator[Node]:
     except FileNotFoundError as error:
         raise RunError("The run cannot be read", f"{path} is not there.", "The run had not begun to record.") from error
     except OSError as error:
-        raise RunError("The run cannot be read", f"{path} is no whole HDF5 file: {error}.", "") from error
-    with file:
-        try:
-            _check(file, path)
-            yield file
-        except (OSError, KeyError, RuntimeError) as error:
-            raise RunError("The run cannot be read", f"{path} is damaged: {error}.", "Try: nfkd recover.") from error
+        raise RunError("The run cannot be read", f"{path} is no whole HDF5 file: {words_of(error)}.") from error
+    with file, reading(path):
+        _check(file, path)
+        yield file
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever the content of a damaged file leads to into a `RunError` that names the file."""
+    try:
+        yield
+    except _DAMAGE as error:
+        cause = f"{path} is damaged: {words_of(error)}."
+        raise RunError("The run cannot be read", cause, "Try: nfkd recover.") from error
 
 
 def _unclosed(path: Path) -> bool:

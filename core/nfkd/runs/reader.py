@@ -78,7 +78,7 @@ class SeedRecord:
         )
 
     def _samples(self, group: Node, stage: Role) -> SamplesDrawn | None:
-        rows = len(group["step"])
+        rows = schema.whole_rows(group)
         if not rows:
             return None
         return SamplesDrawn(
@@ -91,7 +91,7 @@ class SeedRecord:
         )
 
     def _interpolation(self, group: Node, stage: Role) -> InterpolationDrawn | None:
-        rows = len(group["step"])
+        rows = schema.whole_rows(group)
         if not rows:
             return None
         return InterpolationDrawn(
@@ -105,7 +105,7 @@ class SeedRecord:
         )
 
     def _density(self, group: Node, stage: Role) -> DensityDrawn | None:
-        rows = len(group["step"])
+        rows = schema.whole_rows(group)
         if not rows:
             return None
         x0, x1, y0, y1 = (float(value) for value in group["extent"][...])
@@ -120,15 +120,19 @@ class SeedRecord:
 
 
 def _curve(group: Node) -> CurveBatch:
-    rows = min(len(group[key]) for key in ("step", "value", "time"))
-    return CurveBatch(steps=group["step"][:rows], values=group["value"][:rows], times=group["time"][:rows])
+    rows = schema.whole_rows(group)
+    steps, values, times = (group[name][:rows] for name in ("step", "value", "time"))
+    if not steps.shape == values.shape == times.shape == (rows,):
+        msg = f"{group.name} is no curve"
+        raise ValueError(msg)
+    return CurveBatch(steps=steps, values=values, times=times)
 
 
 def _matching(group: Node) -> tuple[np.ndarray, np.ndarray]:
     if "matching" not in group:
         return np.empty(0, np.int64), np.empty((0, 0))
     matching = group["matching"]
-    rows = min(len(matching["step"]), len(matching["error"]))
+    rows = schema.whole_rows(matching)
     return matching["step"][:rows], matching["error"][:rows]
 
 

@@ -5,8 +5,8 @@ A plain open refuses such a file, and so does ``r+``; an SWMR reader sees everyt
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
@@ -15,12 +15,13 @@ import numpy as np
 
 from nfkd.protocol.events import Role
 from nfkd.runs import schema
+from nfkd.runs.disk import explained, whole_file
 from nfkd.runs.layout import RUN_FILE, read_state, write_row
 from nfkd.runs.lock import run_lock
-from nfkd.runs.opening import open_file
+from nfkd.runs.opening import open_file, reading
 from nfkd.runs.schema import Node
 
-_ROWS = 256
+_BYTES = 1 << 24
 
 
 def recover(run: Path) -> str:
@@ -57,59 +58,57 @@ def copy_cut(source: Path, target: Path, at: Mapping[Role, int] | None) -> None:
     Raises
     ------
     RunError
-        When the source is no run's file.
-    OSError
-        When the copy cannot be written.
+        When the source is no run's file, or the copy cannot be written; the source is untouched then.
     """
-    temporary = target.with_name(target.name + ".tmp")
-    with open_file(source) as old:
-        started = schema.read_started(old)
+    with open_file(source) as old, explained(target.parent), whole_file(target) as new:
+        with reading(source):
+            started, nodes = schema.read_started(old), _nodes(old)
+        new.attrs.update(old.attrs)
         last = {plan.stage: None if at is None else at.get(plan.stage, -1) for plan in started.stages}
-        try:
-            with h5py.File(temporary, "w", libver="latest") as new:
-                _copy(old, new, last)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    temporary.replace(target)
+        for name, node in nodes.items():
+            _copy(name, node, new, last, source)
 
 
-def _copy(old: Node, new: Node, last: Mapping[str, int | None]) -> None:
-    new.attrs.update(old.attrs)
-
-    def visit(name: str, item: Node) -> None:
-        stage, _, rest = name.partition("/")
-        if isinstance(item, h5py.Group):
-            group = new.require_group(name)
-            group.attrs.update(item.attrs)
-            return
-        if stage == "summary":
-            kept = last.get(rest.partition("/")[0])
-            data = item[()] if kept is None or kept >= 0 else np.full(item.shape, np.nan)
-            _create(new, name, item, item.shape)[...] = data
-            return
-        rows = _rows(item, last.get(stage))
-        dataset = _create(new, name, item, rows(item.shape))
-        for start in range(0, len(dataset), _ROWS):
-            end = min(start + _ROWS, len(dataset))
-            dataset[start:end] = item[start:end]
-
-    old.visititems(visit)
+def _nodes(file: Node) -> dict[str, Node]:
+    found: dict[str, Node] = {}
+    file.visititems(found.__setitem__)
+    return found
 
 
-def _rows(item: Node, last: int | None) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
-    """Return how the shape of a dataset changes: a growing one keeps the rows that its steps allow."""
-    steps = item.parent.get("step")
-    if not isinstance(steps, h5py.Dataset) or item.maxshape[0] is not None:
-        return lambda shape: shape
-    whole = min(len(dataset) for dataset in item.parent.values() if dataset.maxshape[0] is None)
+def _copy(name: str, node: Node, new: Node, last: Mapping[str, int | None], source: Path) -> None:
+    if isinstance(node, h5py.Group):
+        new.require_group(name).attrs.update(node.attrs)
+        return
+    stage, _, rest = name.partition("/")
+    if stage == "summary":
+        kept = last.get(rest.partition("/")[0])
+        with reading(source):
+            data = node[()] if kept is None or kept >= 0 else np.full(node.shape, np.nan)
+        _create(new, name, node, node.shape)[...] = data
+        return
+    with reading(source):
+        shape = _shape(node, last.get(stage))
+    dataset = _create(new, name, node, shape)
+    rows = max(1, _BYTES // max(1, math.prod(shape[1:]) * node.dtype.itemsize))
+    for start in range(0, len(dataset), rows):
+        with reading(source):
+            data = node[start : min(start + rows, len(dataset))]
+        dataset[start : start + len(data)] = data
+
+
+def _shape(node: Node, last: int | None) -> tuple[int, ...]:
+    """Return the shape of a dataset's copy: a growing one keeps the rows that its steps allow."""
+    steps = node.parent.get("step")
+    if not isinstance(steps, h5py.Dataset) or node.maxshape[0] is not None:
+        return node.shape
+    whole = schema.whole_rows(node.parent)
     kept = whole if last is None else int(np.searchsorted(steps[:whole], last, side="right"))
-    return lambda shape: (kept, *shape[1:])
+    return (kept, *node.shape[1:])
 
 
 def _create(new: Node, name: str, like: Node, shape: tuple[int, ...]) -> Node:
-    dataset = new.create_dataset(name, shape=shape, maxshape=like.maxshape, dtype=like.dtype, chunks=like.chunks)
+    dataset = new.create_dataset(
+        name, shape=shape, maxshape=like.maxshape, dtype=like.dtype, chunks=like.chunks, fillvalue=like.fillvalue
+    )
     dataset.attrs.update(like.attrs)
     return dataset

@@ -46,6 +46,15 @@ WHOLE = {"parameters", "multiply_adds", "steps", "best_step"}
 IMAGE_PAIRS, VECTOR_PAIRS = 4, 2
 GRID = 96
 _CHUNK = 1024
+_UNWRITTEN = {
+    np.dtype(np.int64): np.int64(-1),
+    np.dtype(np.float32): np.array(0x7FC04E46, np.uint32).view(np.float32)[()],
+    np.dtype(np.float64): np.array(0x7FF8000000004E46, np.uint64).view(np.float64)[()],
+}
+"""What rows hold until they are written: a step that is none, and a NaN of ours that no arithmetic gives.
+
+The length of a dataset can reach the disk before its rows do: in a file whose writer was killed, or whose disk is full.
+"""
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,12 @@ def _group(parent: Node, name: str, kind: str, **attributes: str) -> Node:
 
 def _grown(group: Node, name: str, dtype: type, row: tuple[int, ...] = (), rows: int = 1) -> Node:
     return group.create_dataset(
-        name, shape=(0, *row), maxshape=(None, *row), dtype=dtype, chunks=(rows, *(max(1, size) for size in row))
+        name,
+        shape=(0, *row),
+        maxshape=(None, *row),
+        dtype=dtype,
+        chunks=(rows, *(max(1, size) for size in row)),
+        fillvalue=_UNWRITTEN[np.dtype(dtype)],
     )
 
 
@@ -160,6 +174,28 @@ def _create_matching(stage: Node, plan: StagePlan) -> None:
     _grown(matching, "error", np.float64, (len(plan.pairs),), rows=64).attrs["units"] = text("squared latent")
 
 
+def whole_rows(group: Node) -> int:
+    """Return how many rows of a group's growing datasets have come to the disk, in all of them."""
+    columns = [node for node in group.values() if isinstance(node, h5py.Dataset) and node.chunks]
+    rows = min(len(column) for column in columns)
+    for column in columns:
+        if column.ndim > 2:  # pictures: only the newest are looked at
+            while rows and _unwritten(column[rows - 1]).any():
+                rows -= 1
+        elif rows:
+            holes = _unwritten(column[:rows]).reshape(rows, -1).any(axis=1)
+            rows = int(holes.argmax()) if holes.any() else rows
+    return rows
+
+
+def _unwritten(values: np.ndarray) -> np.ndarray:
+    mark = _UNWRITTEN.get(values.dtype)
+    if mark is None:
+        return np.zeros(values.shape, bool)
+    bits = f"u{values.itemsize}"
+    return np.ascontiguousarray(values).view(bits) == np.asarray(mark).view(bits)
+
+
 def read_started(file: Node) -> SeedStarted:
     """Return what the seed set out to record."""
     return msgspec.json.decode(bytes(file.attrs["started"]), type=SeedStarted)
@@ -168,7 +204,7 @@ def read_started(file: Node) -> SeedStarted:
 def read_summary(file: Node, stage: Role, seed: int, unit: str) -> StageSummary | None:
     """Return the figures of a stage, or None before its end."""
     figures = {name: float(file["summary"][stage][name][0]) for name in FIGURES}
-    if np.isnan(figures["steps"]):
+    if any(np.isnan(figures[name]) for name in WHOLE):
         return None
     values = {name: int(value) if name in WHOLE else value for name, value in figures.items()}
     return StageSummary(stage=stage, seed=seed, unit=unit, **values)  # type: ignore[arg-type]

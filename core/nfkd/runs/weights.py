@@ -61,7 +61,7 @@ def load_weights(path: Path, flow: Flow) -> None:
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     wrong = [name for name in expected.keys() & tensors.keys() if expected[name].shape != tensors[name].shape]
     faults = [f"{word} {names[0]}" for word, names in (("lacks", missing), ("has no use for", extra)) if names]
-    faults += [f"has {sorted(wrong)[0]} in another shape"] if wrong else []
+    faults += [f"has {min(wrong)} in another shape"] if wrong else []
     if faults:
         raise RunError("The weights do not fit", f"{path} {', '.join(faults)}.", "Use the flow that they were made by.")
     flow.load_state_dict(tensors)

@@ -74,6 +74,7 @@ class RunWriter:
         self._refused: RunError | None = None
         with explained(directory):
             self._file = _open_swmr(directory / RUN_FILE)
+        self._nodes = _datasets(self._file)
         self._flushed = time.monotonic()
 
     @classmethod
@@ -96,7 +97,7 @@ class RunWriter:
         with explained(directory):
             copy_cut(path, path, at)
         writer = cls.__new__(cls)
-        writer._begin(directory)
+        writer._begin(directory)  # noqa: SLF001 - its own class
         return writer
 
     def handle(self, event: RunEvent) -> None:
@@ -112,43 +113,39 @@ class RunWriter:
                 case CurvePoints():
                     self._curves(event)
                 case SamplesDrawn():
-                    group = self._file[event.stage]["samples"]
-                    self._row(group, event.step, temperature=event.temperature, images=event.samples)
+                    self._row(f"{event.stage}/samples", event.step, temperature=event.temperature, images=event.samples)
                 case InterpolationDrawn():
-                    group = self._file[event.stage]["interpolation"]
-                    group["mode"][0] = event.mode.encode()
-                    group["alpha"][...] = event.alpha
-                    self._row(group, event.step, images=event.images)
+                    where = f"{event.stage}/interpolation"
+                    self._nodes[f"{where}/mode"][0] = event.mode.encode()
+                    self._nodes[f"{where}/alpha"][...] = event.alpha
+                    self._row(where, event.step, images=event.images)
                 case DensityDrawn():
-                    group = self._file[event.stage]["density"]
-                    group["extent"][...] = event.extent
-                    self._row(group, event.step, log_prob=event.log_prob)
+                    where = f"{event.stage}/density"
+                    self._nodes[f"{where}/extent"][...] = event.extent
+                    self._row(where, event.step, log_prob=event.log_prob)
                 case MatchingMeasured():
-                    self._row(self._file["student"]["matching"], event.step, error=event.error)
+                    self._row("student/matching", event.step, error=event.error)
                 case StageFinished():
-                    figures = self._file["summary"][event.stage]
                     for name in schema.FIGURES:
-                        figures[name][0] = getattr(event.summary, name)
+                        self._nodes[f"summary/{event.stage}/{name}"][0] = getattr(event.summary, name)
                 case _:
                     return
-            if time.monotonic() - self._flushed > _FLUSH_SECONDS:
-                self.flush()
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            self.flush()
 
     def _curves(self, event: CurvePoints) -> None:
-        curves = self._file[event.stage]["curves"]
         for name, batch in event.curves.items():
-            group = curves.get(name)
-            if group is None:
+            where = f"{event.stage}/curves/{name}"
+            if f"{where}/step" not in self._nodes:
                 raise RunError("The run cannot be written", f"The curve {name} was not declared before the first step.")
             # The steps come last: a reader goes by them.
             for key, values in (("value", batch.values), ("time", batch.times), ("step", batch.steps)):
-                _append(group[key], values)
+                _append(self._nodes[f"{where}/{key}"], values)
 
-    @staticmethod
-    def _row(group: Node, step: int, **values: np.ndarray | float) -> None:
+    def _row(self, where: str, step: int, **values: np.ndarray | float) -> None:
         for key, value in values.items():
-            _append(group[key], np.asarray(value)[None])
-        _append(group["step"], np.array([step]))
+            _append(self._nodes[f"{where}/{key}"], np.asarray(value)[None])
+        _append(self._nodes[f"{where}/step"], np.array([step]))
 
     def flush(self) -> None:
         """Bring everything to the disk.
@@ -166,6 +163,7 @@ class RunWriter:
         """Flush and close the file; a disk that takes no more has been told of before, and does not keep it open."""
         with suppress(RunError):
             self.flush()  # where this fails, so would the close, which HDF5 does not survive
+        self._nodes.clear()
         self._file.close()
 
     @contextmanager
@@ -190,6 +188,18 @@ def _abandoned(file: Node) -> Iterator[None]:
         raise
 
 
+def _datasets(file: Node) -> dict[str, Node]:
+    """Return every dataset by its path. They stay open: the close of one hides from us that the disk was full."""
+    found: dict[str, Node] = {}
+
+    def note(path: str, node: Node) -> None:
+        if isinstance(node, h5py.Dataset):
+            found[path] = node
+
+    file.visititems(note)
+    return found
+
+
 def _open_swmr(path: Path) -> Node:
     """Open a file as its SWMR writer at once: killed between a plain open and that, nobody could read it."""
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
@@ -202,4 +212,3 @@ def _append(dataset: Node, values: np.ndarray) -> None:
     size = len(dataset)
     dataset.resize(size + len(values), axis=0)
     dataset[size:] = values
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,6 @@ from nfkd.runs.groups import read_verdict, write_verdict
 from nfkd.runs.layout import (
     create_run,
     create_run_at,
-    delete_run,
     list_runs,
     read_config,
     read_row,
@@ -84,6 +84,7 @@ def test_a_run_whose_process_has_died_is_interrupted(tmp_path: Path) -> None:
 
 def test_renaming(tmp_path: Path) -> None:
     path, other = make(tmp_path), make(tmp_path)
+    write_row(path, msgspec.structs.replace(read_row(path), state="finished"))
     for bad in ("", "  ", ".hidden", "a/b", "a\\b", 'a"b'):
         with pytest.raises(RunError, match="cannot be renamed"):
             rename_run(path, bad)
@@ -95,15 +96,37 @@ def test_renaming(tmp_path: Path) -> None:
     assert read_row(moved).run == str(moved)
 
 
-def test_deleting_goes_to_the_trash_and_takes_only_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    thrown: list[Path] = []
-    monkeypatch.setattr("nfkd.runs.layout.send2trash", thrown.append)
-    path = make(tmp_path)
-    delete_run(path)
-    assert thrown == [path]
-    with pytest.raises(RunError, match="This is no run"):
-        delete_run(tmp_path)
-    assert thrown == [path]
+DELETE = """
+import sys
+from pathlib import Path
+from nfkd.runs.errors import RunError
+from nfkd.runs.layout import delete_run
+try:
+    delete_run(Path(sys.argv[1]))
+except RunError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the trash of the freedesktop.org specification")
+def test_deleting_goes_to_the_trash_and_takes_only_runs(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    environment = os.environ | {"HOME": str(tmp_path / "home"), "XDG_DATA_HOME": str(tmp_path / "data")}
+
+    def delete(path: Path) -> str:
+        words = [sys.executable, "-c", DELETE, str(path)]  # a process of its own: the trash is found on import
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+
+    path = make(tmp_path / "runs")
+    write_row(path, msgspec.structs.replace(read_row(path), state="finished"))
+    assert delete(path) == ""
+    assert not path.exists()
+    assert read_config(tmp_path / "data" / "Trash" / "files" / path.name) == moons()
+    other = tmp_path / "runs" / "letters"
+    other.mkdir()
+    assert "This is no run" in delete(other)
+    assert "This is no run" in delete(path)
+    assert other.is_dir()
 
 
 @pytest.mark.parametrize("where", ["file/run", "file"])
@@ -116,7 +139,14 @@ def test_places_that_cannot_hold_a_run_are_named(where: str, tmp_path: Path) -> 
 
 
 def test_a_lock_holds_against_another_process_and_ends_with_it(tmp_path: Path) -> None:
-    hold = "import sys\nfrom pathlib import Path\nfrom nfkd.runs.lock import run_lock\nwith run_lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
+    hold = """
+import sys
+from pathlib import Path
+from nfkd.runs.lock import run_lock
+with run_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -132,7 +162,7 @@ def test_a_lock_holds_against_another_process_and_ends_with_it(tmp_path: Path) -
 @pytest.mark.parametrize("seeds", [0, 1, 2, 4])
 def test_a_verdict_comes_back_with_its_unknown_figures(seeds: int, tmp_path: Path) -> None:
     student = {seed: 1.0 + 0.01 * seed for seed in range(seeds)}
-    baseline = {seed: 1.1 for seed in range(seeds)}
+    baseline = dict.fromkeys(range(seeds), 1.1)
     verdict = judge(student, baseline, metric="m", unit="nats", one_teacher=True)
     write_verdict(tmp_path, verdict)
     read = read_verdict(tmp_path)

@@ -1,0 +1,39 @@
+"""What the tests of a seed's file write, and how they look at it. Light: writers that are killed import it too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from nfkd.protocol import events
+from nfkd.runs.writer import RunWriter
+from tests.core.tiny import moons
+
+CURVES = [events.CurveInfo(name=name, label=name, unit="nats") for name in ("train/total", "validation/nll")]
+PAIRS = [events.LayerPair(student="step1", teacher="step2", words="student step 1 ↔ teacher step 2")]
+
+
+def opened(path: Path, mode: str = "r", **rest: Any) -> Any:
+    """Open a file by plain h5py, whose own types cannot say what a path leads to."""
+    return h5py.File(path, mode, **rest)  # type: ignore[arg-type]
+
+
+def started(run: str = "run") -> events.SeedStarted:
+    stages = [
+        events.StagePlan(stage=stage, steps=20, curves=CURVES, pairs=PAIRS if stage == "student" else [])
+        for stage in ("teacher", "student", "baseline")
+    ]
+    return events.SeedStarted(run=run, seed=1, stages=stages, event_shape=[2])
+
+
+def points(stage: events.Role, first: int, count: int, name: str = "train/total") -> events.CurvePoints:
+    steps = np.arange(first, first + count)
+    batch = events.CurveBatch(steps=steps, values=steps / 7, times=steps / 10)
+    return events.CurvePoints(run="run", seed=1, stage=stage, curves={name: batch})
+
+
+def writer_in(directory: Path) -> RunWriter:
+    return RunWriter(directory, moons().to_toml(), 1, started(), device="cpu", threads=1)
