@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap, QResizeEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -26,7 +26,7 @@ from nfkd.protocol.view import Curve
 from nfkd_gui.panels.base import ROLES, SPACE, Panel, StudioPort, heading
 from nfkd_gui.panels.curve_plot import CurvePlot, CurveSettings
 from nfkd_gui.panels.quantities import LIKELIHOOD, Quantity, quantities_of
-from nfkd_gui.theme import role_colour
+from nfkd_gui.theme import box_palette, role_colour
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
 
 _MOST_SMOOTHING = 0.99
@@ -52,7 +52,7 @@ class CurvesPanel(Panel):
         self._quantities.setObjectName("curves.quantities")
         self._quantities.setToolTip("Tick what is plotted; each gets a plot of its own.")
         self._quantities.setFrameShape(QListWidget.Shape.NoFrame)
-        self._quantities.viewport().setAutoFillBackground(False)  # ticks that are off are unseen on a dark base
+        self._quantities.viewport().setAutoFillBackground(False)  # its base is that of the boxes to tick
         self._quantities.itemChanged.connect(self._choose)
         self._roles: dict[Role, QCheckBox] = {}
         self._lay_out()
@@ -152,8 +152,9 @@ class CurvesPanel(Panel):
         )
 
     def restyle(self) -> None:
+        self._quantities.setPalette(box_palette())
         for role, box in self._roles.items():
-            box.setStyleSheet(f"QCheckBox {{ color: {role_colour(role)}; font-weight: 600; }}")
+            box.setIcon(_swatch(role_colour(role), self.devicePixelRatioF()))
         names = (f'<b style="color:{role_colour(role)}">{role.capitalize()}</b>' for role in ROLES)
         self._names.setText(" &nbsp;".join(names))
         for plot in self.plots.values():
@@ -235,6 +236,17 @@ class CurvesPanel(Panel):
                     figures.append(f"{role} {_nearest(curve, x, by_time=settings.by_time):.4g}")
             words.append(f"{plot.quantity.label}: {', '.join(figures)}" if figures else "")
         return "  ·  ".join(word for word in words if word)
+
+
+def _swatch(colour: str, ratio: float) -> QIcon:
+    """Return a piece of a line in a colour; the words beside it and the tick stay as readable as all others."""
+    picture = QPixmap(round(SPACE * 2 * ratio), round(SPACE * 2 * ratio))
+    picture.setDevicePixelRatio(ratio)
+    picture.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(picture)
+    painter.fillRect(0, SPACE - 2, 2 * SPACE, 4, QColor(colour))
+    painter.end()
+    return QIcon(picture)
 
 
 def _nearest(curve: Curve, x: float, *, by_time: bool) -> float:

@@ -1,0 +1,53 @@
+"""What can be read and told apart, light and dark, by the contrast that WCAG 2.1 defines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from PySide6.QtGui import QColor, QPalette
+from PySide6.QtWidgets import QApplication, QCheckBox, QStyle, QStyleOptionButton
+
+from nfkd_gui.theme import ROLE_COLOURS, apply_theme, plot_colours, role_colour
+
+
+def luminance(colour: QColor) -> float:
+    parts = (colour.redF(), colour.greenF(), colour.blueF())
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: QColor, other: QColor) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.fixture(params=["light", "dark"])
+def theme(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[str]:
+    apply_theme(qapp, request.param)
+    yield request.param
+    apply_theme(qapp, "light")
+
+
+def test_every_role_is_seen_on_plots_and_text_is_read(theme: str) -> None:
+    background = QColor(plot_colours().background)
+    for role in ROLE_COLOURS:
+        assert contrast(QColor(role_colour(role)), background) >= 3, (theme, role)
+    assert contrast(QColor(plot_colours().text), background) >= 7
+
+
+def test_a_box_that_is_not_ticked_is_seen(theme: str) -> None:
+    box = QCheckBox("box")
+    box.resize(box.sizeHint())
+    option = QStyleOptionButton()
+    box.initStyleOption(option)
+    place = box.style().subElementRect(QStyle.SubElement.SE_CheckBoxIndicator, option, box)
+    image = box.grab().toImage()
+    ratio = image.devicePixelRatio()
+    ground = QApplication.palette().color(QPalette.ColorRole.Window)
+    inside = [
+        image.pixelColor(int(x * ratio), int(place.center().y() * ratio))
+        for x in range(place.left(), place.right() + 1)
+    ]
+    assert max(contrast(colour, ground) for colour in inside) >= (3 if theme == "dark" else 1.5)
+    box.deleteLater()
