@@ -108,14 +108,15 @@ class Plane(Plot):
         self.points.setData(x=points[:, 0], y=points[:, 1], brush=pg.mkBrush(faint))
 
     def show_paths(self, paths: np.ndarray, colour: str) -> None:
-        """Show paths, (pairs, steps, 2), as lines with a mark at each step."""
+        """Show paths, (pairs, steps, 2), as lines with a mark at each step; a halo parts them from the map."""
         while len(self.paths) < len(paths):
-            self.paths.append(self.plot([], [], symbol="o", symbolSize=6))
-        edge = "#202020" if not is_dark() else "#F0F0F0"
+            self.paths.append(self.plot([], [], symbol="o", symbolSize=7))
+        halo = "#202020" if is_dark() else "#FFFFFF"
         for line, path in zip(self.paths, paths, strict=False):
             line.setData(path[:, 0], path[:, 1])
             line.setPen(pg.mkPen(colour, width=2))
+            line.setShadowPen(pg.mkPen(halo, width=5))
             line.setSymbolBrush(pg.mkBrush(colour))
-            line.setSymbolPen(pg.mkPen(edge, width=0.5))
+            line.setSymbolPen(pg.mkPen(halo, width=1))
         for line in self.paths[len(paths) :]:
             line.setData([], [])

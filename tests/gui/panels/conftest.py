@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QApplication
 from nfkd.protocol import events
 from nfkd.protocol.requests import Request
 from nfkd.protocol.view import RunView
+from nfkd_gui.theme import apply_theme
 
 RUN = "/runs/never"
 
@@ -118,6 +119,14 @@ def show(qtbot: Any, port: PortOfTests) -> Callable[..., Any]:
         return panel
 
     return make
+
+
+@pytest.fixture(params=["light", "dark"])
+def theme(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Light, then dark; the tests that follow are light again."""
+    apply_theme(qapp, request.param)
+    yield request.param
+    apply_theme(qapp, "light")
 
 
 @pytest.fixture

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication, QCheckBox, QStyle, QStyleOptionButton
 
-from nfkd_gui.theme import ROLE_COLOURS, apply_theme, plot_colours, role_colour
+from nfkd_gui.theme import ROLE_COLOURS, plot_colours, role_colour
 
 
 def luminance(colour: QColor) -> float:
@@ -20,13 +17,6 @@ def luminance(colour: QColor) -> float:
 def contrast(one: QColor, other: QColor) -> float:
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
-
-
-@pytest.fixture(params=["light", "dark"])
-def theme(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[str]:
-    apply_theme(qapp, request.param)
-    yield request.param
-    apply_theme(qapp, "light")
 
 
 def test_every_role_is_seen_on_plots_and_text_is_read(theme: str) -> None:
