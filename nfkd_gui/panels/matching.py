@@ -5,20 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QFontMetrics
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import LayerPair, MatchingMeasured, RunEvent, StageStarted
 from nfkd_gui.panels.base import SPACE, Panel, StudioPort
 from nfkd_gui.plotting.plane import colour_map, style_bar
-from nfkd_gui.plotting.plots import Plot
+from nfkd_gui.plotting.plots import AXIS_WIDTH, Plot
 from nfkd_gui.theme import is_dark
 from nfkd_gui.widgets.labels import WrappedLabel
 
 MAP = "cividis"
-_WIDE, _NARROW = 208, 32
-_ROOMY = 520
-"""Pixels of width from which the map has room for the pairs' words; else their numbers."""
+_NAMED = 0.4
+"""The greatest part of the map's width that the pairs' words may take; else their numbers name them."""
 _DECADE = 20.0
 _TINY = 1e-12
 
@@ -47,6 +46,7 @@ class MatchingPanel(Panel):
         self.bar.setImageItem(self.image, insert_in=self.heat.canvas)
         self.heat.canvas.getViewBox().invertY(True)
         self.heat.setMouseEnabled(x=False, y=False)
+        self.heat.resized.connect(self.mark)  # its names depend on the room
         self._lay_out()
         self.restyle()
 
@@ -64,6 +64,7 @@ class MatchingPanel(Panel):
     def restyle(self) -> None:
         self.plot.restyle()
         self.heat.restyle()
+        self.heat.canvas.showGrid(x=False, y=False)  # lines would part the rows of the map where no row ends
         style_bar(self.bar)
 
     def concerns(self, event: RunEvent) -> bool:
@@ -115,12 +116,17 @@ class MatchingPanel(Panel):
         self.image.setRect(QRectF(edges[0], 0, edges[-1] - edges[0], logs.shape[0]))
         if self.bar.levels() != (low, high):
             self.bar.setLevels((low, high))
-        roomy = self.heat.width() >= _ROOMY
-        names = [_short(pair) if roomy else str(number) for number, pair in enumerate(pairs, start=1)]
-        axis = self.heat.canvas.getAxis("left")
-        axis.setWidth(_WIDE if roomy else _NARROW)
-        axis.setTicks([[(place + 0.5, name) for place, name in enumerate(names)]])
+        self._name_rows(pairs)
         self.heat.canvas.getViewBox().setRange(xRange=(edges[0], edges[-1]), yRange=(0, logs.shape[0]), padding=0)
+
+    def _name_rows(self, pairs: list[LayerPair]) -> None:
+        names = [_short(pair) for pair in pairs]
+        metrics = QFontMetrics(self.heat.font())
+        wide = max((metrics.horizontalAdvance(name) for name in names), default=0) + 3 * SPACE
+        roomy = wide <= _NAMED * self.heat.width()
+        axis = self.heat.canvas.getAxis("left")
+        axis.setWidth(max(wide, AXIS_WIDTH) if roomy else AXIS_WIDTH)
+        axis.setTicks([[(place + 0.5, name if roomy else str(place + 1)) for place, name in enumerate(names)]])
 
 
 def _colours(count: int) -> list[str]:

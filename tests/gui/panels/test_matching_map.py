@@ -1,0 +1,31 @@
+"""The map of matched layers: words where there is room for them, numbers where there is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nfkd_gui.panels.matching import MatchingPanel
+
+
+def names(panel: MatchingPanel) -> list[str]:
+    ticks = panel.heat.canvas.getAxis("left")._tickLevels
+    assert ticks is not None
+    return [name for _, name in ticks[0]]
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [(900, ["level 1 step 2 ↔ level 1 step 8", "level 2 step 2 ↔ level 2 step 8"]), (360, ["1", "2"])],
+)
+def test_pairs_are_named_as_the_room_allows(show: Any, story: Any, qapp: Any, width: int, expected: list[str]) -> None:
+    told = story()
+    told.begin("student")
+    told.matching(1, [2.0, 1.0])
+    told.matching(50, [1.0, 0.5])
+    panel = show(MatchingPanel, told, (640, 500))
+    panel.resize(width, 500)
+    qapp.processEvents()
+    panel.refresh()
+    assert names(panel) == expected
