@@ -75,6 +75,11 @@ class CurvePlot(Plot):
         self._drawn.clear()
         self._framed = None
 
+    def restart(self) -> None:
+        """Take every line anew at the next draw: a resumed stage makes points again that were drawn before."""
+        self._smoothers.clear()
+        self._drawn.clear()
+
     def draw(self, view: RunView, seed: int, settings: CurveSettings) -> None:
         """Give every line its data."""
         self._frame(view, settings)

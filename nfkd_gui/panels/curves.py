@@ -164,6 +164,12 @@ class CurvesPanel(Panel):
         for plot in self.plots.values():
             plot.forget()
 
+    def take(self, event: RunEvent) -> None:
+        if isinstance(event, StageStarted):
+            for plot in self.plots.values():
+                plot.restart()
+        super().take(event)
+
     def concerns(self, event: RunEvent) -> bool:
         return isinstance(event, (CurvePoints, SeedStarted, StageStarted))
 
