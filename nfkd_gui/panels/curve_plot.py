@@ -53,11 +53,14 @@ class CurvePlot(Plot):
     def __init__(self, quantity: Quantity, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.quantity = quantity
+        self.incomplete = False
+        """Whether values at or below zero are left out, as a log axis must."""
         self.lines: dict[Key, pg.PlotDataItem] = {}
         self.raw: dict[Key, pg.PlotDataItem] = {}
         self._smoothers: dict[Key, Smoother] = {}
         self._drawn: dict[Key, tuple[object, ...]] = {}
         self._framed: tuple[object, ...] | None = None
+        self._out_of_log: set[Key] = set()
         self.setObjectName(f"curves.plot.{quantity.name}")
         self.label("left", quantity.label, quantity.unit, quantity.short)
         self._pointer = pg.InfiniteLine(angle=90, movable=False)
@@ -91,6 +94,7 @@ class CurvePlot(Plot):
                     shown.add((stage_seed, role, name))
                     self._draw_line((stage_seed, role, name), curve, seed, settings)
         self._hide(shown)
+        self.incomplete = settings.logarithmic and not shown.isdisjoint(self._out_of_log)
 
     def _frame(self, view: RunView, settings: CurveSettings) -> None:
         """Set up the axes once for each setting; the steps' axis shows the whole budget, and so stands still."""
@@ -117,6 +121,7 @@ class CurvePlot(Plot):
         if self._drawn.get(key) == drawn:
             return
         self._drawn[key] = drawn
+        (self._out_of_log.add if np.nanmin(curve.values, initial=1) <= 0 else self._out_of_log.discard)(key)
         colour = QColor(role_colour(role))
         smooth = self._smoothers.setdefault(key, Smoother())(curve.values, settings.smoothing)
         if settings.smoothing and current:

@@ -48,6 +48,9 @@ class CurvesPanel(Panel):
         self._column = QSplitter(Qt.Orientation.Vertical, self.content)
         self._readout = ToneLabel(parent=self.content)
         self._readout.setObjectName("curves.readout")
+        self._caution = WrappedLabel("Values at or below 0 have no place on a log axis.", "warning", self.content)
+        self._caution.setObjectName("curves.caution")
+        self._caution.hide()
         self._quantities = QListWidget(self.content)
         self._quantities.setObjectName("curves.quantities")
         self._quantities.setToolTip("Tick what is plotted; each gets a plot of its own.")
@@ -65,6 +68,7 @@ class CurvesPanel(Panel):
         self._above = self._brief()
         plots.addWidget(self._above)
         plots.addWidget(self._column, 1)
+        plots.addWidget(self._caution)
         plots.addWidget(self._readout)
         row = QHBoxLayout(self.content)
         row.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
@@ -185,6 +189,7 @@ class CurvesPanel(Panel):
         settings = self.settings
         for plot in self.plots.values():
             plot.draw(self.view, self.studio.seed, settings)
+        self._caution.setVisible(any(plot.incomplete for plot in self.plots.values()))
 
     def _list(self, quantities: list[Quantity]) -> None:
         listed = [self._quantities.item(row).data(Qt.ItemDataRole.UserRole) for row in range(self._quantities.count())]

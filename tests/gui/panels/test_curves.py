@@ -223,3 +223,18 @@ def test_a_narrow_panel_names_the_flows_and_lends_its_choices(show: Any, story: 
     panel.resize(900, 400)
     assert panel._smoothing.isVisible()
     assert not names.isVisible()
+
+
+def test_what_a_log_axis_leaves_out_is_said(show: Any, story: Any) -> None:
+    told = story()
+    told.begin("student")
+    told.points("student", "validation/nll", [2, 1, -1])
+    panel = show(CurvesPanel, told)
+    caution = panel.findChild(QLabel, "curves.caution")
+    assert not caution.isVisible()
+    panel._log.setChecked(True)
+    panel.refresh()
+    assert caution.isVisible()
+    panel._roles["student"].setChecked(False)
+    panel.refresh()
+    assert not caution.isVisible()
