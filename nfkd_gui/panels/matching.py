@@ -81,6 +81,7 @@ class MatchingPanel(Panel):
         pairs = self.view.pairs(self.studio.seed)
         steps = np.array(stage.matching_steps, np.float64)
         errors = np.stack(stage.matching_errors)
+        errors = np.where(np.isfinite(errors), errors, np.nan)  # a training that diverges leaves gaps
         self._draw_lines(pairs, steps, errors)
         self._draw_map(pairs, steps, errors)
 
@@ -92,7 +93,8 @@ class MatchingPanel(Panel):
             self.lines.append(self.plot.plot([], [], symbol="o", symbolSize=4, connect="finite"))
         for place, line in enumerate(self.lines):
             there = place < errors.shape[1]
-            line.setData(steps if there else [], np.maximum(errors[:, place], _TINY) if there else [])
+            known = there and np.isfinite(errors[:, place]).any()  # pyqtgraph cannot bound marks that are all gaps
+            line.setData(steps if known else [], np.maximum(errors[:, place], _TINY) if known else [])
             if there:
                 line.setPen(pg.mkPen(colours[place], width=2))
                 line.setSymbolBrush(pg.mkBrush(colours[place]))
@@ -110,7 +112,8 @@ class MatchingPanel(Panel):
         grid = np.linspace(edges[0], edges[-1], 4 * len(steps) + 1)
         columns = np.clip(np.searchsorted(edges, (grid[:-1] + grid[1:]) / 2) - 1, 0, len(steps) - 1)
         logs = np.log10(np.maximum(errors, _TINY)).T
-        low, high = float(np.nanmin(logs)), float(np.nanmax(logs))
+        known = logs[np.isfinite(logs)]
+        low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
         high = max(high, low + 0.1)
         self.image.setImage(logs[:, columns], autoLevels=False, levels=(low, high))
         self.image.setRect(QRectF(edges[0], 0, edges[-1] - edges[0], logs.shape[0]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nfkd_gui.panels.matching import MatchingPanel
@@ -29,3 +30,24 @@ def test_pairs_are_named_as_the_room_allows(show: Any, story: Any, qapp: Any, wi
     qapp.processEvents()
     panel.refresh()
     assert names(panel) == expected
+
+
+@pytest.mark.parametrize(
+    ("errors", "levels"),
+    [
+        ([[2.0, 1.0], [np.inf, 1.0]], (0.0, np.log10(2.0))),
+        ([[2.0, 1.0], [np.nan, np.nan]], (0.0, np.log10(2.0))),
+        ([[2.0, np.nan], [1.0, np.inf]], (0.0, np.log10(2.0))),
+        ([[np.nan, np.inf]], (0.0, 0.1)),
+    ],
+)
+def test_a_training_that_diverges_leaves_gaps(show: Any, story: Any, errors: Any, levels: tuple[float, float]) -> None:
+    told = story()
+    told.begin("student")
+    for step, error in enumerate(errors, start=1):
+        told.matching(step, error)
+    panel = show(MatchingPanel, told)
+    assert not panel.grab().isNull()
+    assert panel.bar.levels() == pytest.approx(levels)
+    given = np.repeat(np.isfinite(np.array(errors)).T, 4, axis=1)
+    np.testing.assert_array_equal(np.isfinite(panel.image.image), given)
