@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from nfkd.config.flows import FlowConfig
 from nfkd.flows.architectures import build_flow
@@ -42,24 +44,44 @@ class FlowCost:
 def _measure(config: FlowConfig, event_shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     flow = build_flow(config, event_shape, device="meta")
     parameters = sum(parameter.numel() for parameter in flow.parameters())
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with _FlopCount() as count, torch.no_grad():
         flow.log_prob(torch.empty(1, *event_shape, device="meta"))
-    one, two = (_saved_bytes(flow, (batch, *event_shape)) for batch in (1, 2))
-    return parameters, counter.get_total_flops() // 2, two - one, max(0, 2 * one - two)
+    # Not from one example: where a dimension is 1, memory layouts coincide and copies fall away.
+    two, three = (_saved_bytes(flow, (batch, *event_shape)) for batch in (2, 3))
+    return parameters, count.flops // 2, three - two, max(0, 3 * two - 2 * three)
+
+
+class _FlopCount(TorchDispatchMode):
+    """Counts floating-point operations by torch's formulas, in this thread alone.
+
+    torch's own FlopCounterMode hooks every module of the process, and the flow that another thread trains with them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **kwargs, out_val=out)
+        return out
 
 
 def _saved_bytes(flow: torch.nn.Module, shape: tuple[int, ...]) -> int:
-    sizes: dict[int, int] = {}
-    kept: list[Tensor] = []  # so that no two tensors get the same id
+    storages: dict[int, torch.UntypedStorage] = {}  # kept, so that no two get the same id; views share theirs
 
     def save(tensor: Tensor) -> Tensor:
-        kept.append(tensor)
-        sizes[id(tensor)] = tensor.numel() * tensor.element_size()
+        storage = tensor.untyped_storage()
+        storages[id(storage)] = storage
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+    # The result is remembered, so it must not depend on whether the first caller had gradients switched off.
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         flow(torch.empty(shape, device="meta"))
-    return sum(sizes.values())
+    return sum(storage.nbytes() for storage in storages.values())
 
 
 def flow_cost(config: FlowConfig, event_shape: Sequence[int], batch_size: int) -> FlowCost:

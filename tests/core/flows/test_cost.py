@@ -1,0 +1,102 @@
+"""What a flow costs is measured apart from everything else that goes on in the process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.flop_counter import FlopCounterMode
+
+from nfkd.config import Glow1DConfig, GlowConfig
+from nfkd.config.flows import FlowConfig
+from nfkd.flows import cost
+from nfkd.flows.architectures import build_flow
+from nfkd.flows.cost import flow_cost
+
+CASES: list[tuple[FlowConfig, tuple[int, ...]]] = [
+    (GlowConfig(levels=2, steps=2, hidden=8), (1, 8, 8)),
+    (GlowConfig(levels=3, steps=1, hidden=16), (3, 16, 16)),
+    (Glow1DConfig(steps=3, hidden=16, depth=3), (5,)),
+]
+every_case = pytest.mark.parametrize(("config", "shape"), CASES, ids=["two levels", "three levels", "vectors"])
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> Iterator[None]:
+    cost._measure.cache_clear()
+    yield
+    cost._measure.cache_clear()
+
+
+@every_case
+def test_multiply_adds_are_half_of_torchs_own_count(config: FlowConfig, shape: tuple[int, ...]) -> None:
+    flow = build_flow(config, shape)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        flow.log_prob(torch.rand(1, *shape))
+    assert flow_cost(config, shape, 1).multiply_adds == counter.get_total_flops() // 2
+
+
+@every_case
+def test_memory_follows_what_autograd_keeps(config: FlowConfig, shape: tuple[int, ...]) -> None:
+    flow, size = build_flow(config, shape), 32
+    storages: dict[int, int] = {}
+    kept = []
+
+    def save(tensor: torch.Tensor) -> torch.Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        flow.log_prob(torch.rand(size, *shape))
+    real = sum(storages.values()) + 20 * sum(parameter.numel() for parameter in flow.parameters())
+    assert flow_cost(config, shape, size).training_memory / real == pytest.approx(1.0, abs=0.4)
+
+
+@every_case
+def test_memory_is_the_same_when_gradients_are_off(config: FlowConfig, shape: tuple[int, ...]) -> None:
+    with torch.no_grad():
+        without = flow_cost(config, shape, 128)
+    cost._measure.cache_clear()
+    assert flow_cost(config, shape, 128) == without
+
+
+def test_memory_grows_by_the_same_amount_with_every_example() -> None:
+    memory = [flow_cost(*CASES[0], size).training_memory for size in (10, 20, 30)]
+    assert memory[2] - memory[1] == memory[1] - memory[0] > 0
+
+
+def test_measuring_touches_no_module_of_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run trains in its own thread while the form asks what another flow costs."""
+    bystander = build_flow(*CASES[0], generator=torch.Generator().manual_seed(0))
+    hooked: list[str] = []
+    for register in (register_module_forward_pre_hook, register_module_forward_hook):
+
+        def spy(hook: object, *_: object, register=register, **__: object):
+            hooked.append(register.__name__)
+            return register(hook)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(f"torch.utils.module_tracker.{register.__name__}", spy)
+
+    counted = flow_cost(*CASES[2], 4)
+    assert hooked == []
+
+    cost._measure.cache_clear()
+    build = cost.build_flow
+
+    def build_while_another_thread_works(*arguments: object, **named: object) -> torch.nn.Module:
+        flow = build(*arguments, **named)  # type: ignore[arg-type]
+
+        def work(*_: object) -> None:
+            other = threading.Thread(target=lambda: bystander.log_prob(torch.rand(2, 1, 8, 8)).sum().backward())
+            other.start()
+            other.join()
+
+        flow.register_forward_pre_hook(work)
+        return flow
+
+    monkeypatch.setattr(cost, "build_flow", build_while_another_thread_works)
+    assert flow_cost(*CASES[2], 4) == counted
