@@ -85,6 +85,10 @@ class Plane(Plot):
         self.label("bottom", "x₁")
         self.label("left", "x₂")
 
+    def restyle(self) -> None:
+        super().restyle()
+        self.canvas.showGrid(x=False, y=False)  # lines over a map read as part of it
+
     def show_density(self, density: DensityDrawn | None, highest: float | None = None) -> None:
         """Show a density as an image, from 0 to `highest`; None hides it."""
         self.image.setVisible(density is not None)
