@@ -5,12 +5,14 @@ All of them work on (B, C, H, W) and on (B, C).
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nfkd.flows.flow import Layer, Split
-from nfkd.flows.networks import Norm, ZeroLast
+from nfkd.flows.networks import Norm, ZeroLast, affine
 
 
 class Squeeze(Layer):
@@ -57,37 +59,30 @@ class NormedMixing(Layer):
         self.log_diagonal = nn.Parameter(diagonal.abs().log())
 
     def _factors(self) -> tuple[Tensor, Tensor]:
-        identity = torch.eye(len(self.sign), dtype=self.lower.dtype, device=self.lower.device)
+        """Return P·L and U with its diagonal."""
         upper = self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
-        return self.lower.tril(-1) + identity, upper
+        return torch.addmm(self.permutation, self.permutation, self.lower.tril(-1)), upper
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mixed channels and the log-determinant."""
-        lower, upper = self._factors()
-        weight = self.permutation @ lower @ upper * self.norm.log_scale.exp()
-        places = x[0, 0].numel()
-        log_det = places * (self.log_diagonal.sum() + self.norm.log_scale.sum())
-        return _mix(x, weight, weight @ self.norm.bias), log_det.expand(len(x))
+        permuted, upper = self._factors()
+        weight = permuted @ (upper * self.norm.log_scale.exp())
+        log_det = math.prod(x.shape[2:]) * (self.log_diagonal + self.norm.log_scale).sum()
+        return affine(x, weight, weight @ self.norm.bias), log_det.expand(len(x))
 
     def inverse(self, y: Tensor) -> Tensor:
         """Return the channels before the mixing."""
-        lower, upper = self._factors()
-        identity = torch.eye(len(self.sign), dtype=y.dtype, device=y.device)
-        middle = torch.linalg.solve_triangular(lower, self.permutation.T @ identity, upper=False, unitriangular=True)
+        permuted, upper = self._factors()
+        lower = self.permutation.T @ permuted
+        middle = torch.linalg.solve_triangular(lower, self.permutation.T, upper=False, unitriangular=True)
         weight = torch.linalg.solve_triangular(upper, middle, upper=True)
         weight = weight * (-self.norm.log_scale).exp()[:, None]
-        return _mix(y, weight, -self.norm.bias)
+        return affine(y, weight, -self.norm.bias)
 
     def initialize(self, x: Tensor) -> Tensor:
         """Normalise the channels of the first batch."""
         self.norm.initialize(x)
         return self(x)[0]
-
-
-def _mix(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    if x.dim() == 2:
-        return functional.linear(x, weight, bias)
-    return functional.conv2d(x, weight[:, :, None, None], bias)
 
 
 class GaussianSplit(Split):
@@ -110,8 +105,7 @@ class GaussianSplit(Split):
 
     def prior(self, stays: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log standard deviation: even outputs and odd ones."""
-        outputs = self.network(stays)
-        return outputs[:, 0::2], outputs[:, 1::2]
+        return self.network(stays)
 
     def inverse(self, stays: Tensor, left: Tensor) -> Tensor:
         """Put both halves together."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nfkd.flows.bijections import NormedMixing
-from nfkd.flows.flow import Layer
+from nfkd.flows.flow import Layer, sum_each
 from nfkd.flows.networks import CouplingNetwork
 
 _SHIFT_OF_SCALE = 2.0  # sigmoid(2) = 0.88: near the identity at the start, never above one
@@ -29,22 +29,22 @@ class AffineCoupling(Layer):
         self._sizes = [channels // 2, channels - channels // 2]
         self.network = network
 
-    def _shift_and_scale(self, passes: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = self.network(passes)
-        return outputs[:, 0::2], outputs[:, 1::2] + _SHIFT_OF_SCALE
+    def _shift_and_log_scale(self, passes: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = self.network(passes)
+        return shift, functional.logsigmoid(raw + _SHIFT_OF_SCALE)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the coupled channels and the log-determinant."""
         passes, changes = x.split(self._sizes, dim=1)
-        shift, raw = self._shift_and_scale(passes)
-        changed = (changes + shift) * torch.sigmoid(raw)
-        return torch.cat([passes, changed], dim=1), functional.logsigmoid(raw).flatten(1).sum(1)
+        shift, log_scale = self._shift_and_log_scale(passes)
+        changed = (changes + shift) * log_scale.exp()
+        return torch.cat([passes, changed], dim=1), sum_each(log_scale)
 
     def inverse(self, y: Tensor) -> Tensor:
         """Return the channels before the coupling."""
         passes, changed = y.split(self._sizes, dim=1)
-        shift, raw = self._shift_and_scale(passes)
-        return torch.cat([passes, changed * (1 + (-raw).exp()) - shift], dim=1)
+        shift, log_scale = self._shift_and_log_scale(passes)
+        return torch.cat([passes, changed * (-log_scale).exp() - shift], dim=1)
 
     def initialize(self, x: Tensor) -> Tensor:
         """Initialise the network's norms from the first batch."""

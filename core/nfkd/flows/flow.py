@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -137,9 +138,12 @@ class Flow(nn.Module):
             self._ready = bool(self._initialized)
         return self._ready
 
-    def _load_from_state_dict(self, *arguments: object, **named: object) -> None:
+    def _load_from_state_dict(self, *arguments: Any, **named: Any) -> None:
         self._ready = None
-        super()._load_from_state_dict(*arguments, **named)  # type: ignore[arg-type]
+        super()._load_from_state_dict(*arguments, **named)
+
+    def _stack(self) -> list[Layer | Split]:
+        return cast("list[Layer | Split]", list(self.layers))  # a ModuleList forgets what it was made of
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
@@ -152,8 +156,8 @@ class Flow(nn.Module):
         """
         if self.initialized:
             return
-        for layer in self.layers:
-            x = layer(x)[0] if isinstance(layer, Split) else layer.initialize(x)  # type: ignore[union-attr, operator]
+        for layer in self._stack():
+            x = layer(x)[0] if isinstance(layer, Split) else layer.initialize(x)
         self._initialized.fill_(1)
         self._ready = True
 
@@ -171,6 +175,8 @@ class Flow(nn.Module):
 
         Raises
         ------
+        TypeError
+            When x has another dtype than the flow.
         ValueError
             When x has another shape, or a context is given to a flow without one.
         """
@@ -178,7 +184,7 @@ class Flow(nn.Module):
         log_prob = log_det = x.new_zeros(len(x))
         parts: list[Tensor] = []
         kept: dict[str, tuple[Tensor, Tensor]] = {}
-        for entry, layer in zip(self._entries, self.layers, strict=True):
+        for entry, layer in zip(self._entries, self._stack(), strict=True):
             if isinstance(layer, Split):
                 x, left = layer(x)
                 log_prob = log_prob + _normal(left, *layer.prior(x))
@@ -207,8 +213,8 @@ class Flow(nn.Module):
         """Return the examples of some latents, (B, *event_shape): the exact inverse of `encode`."""
         del context
         *left, x = latents.parts
-        for layer in reversed(self.layers):
-            x = layer.inverse(x, left.pop()) if isinstance(layer, Split) else layer.inverse(x)  # type: ignore[operator]
+        for layer in reversed(self._stack()):
+            x = layer.inverse(x, left.pop()) if isinstance(layer, Split) else layer.inverse(x)
         return x
 
     def draw_noise(self, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
@@ -229,12 +235,12 @@ class Flow(nn.Module):
         """
         *left, last = noise
         x = temperature * last
-        for layer in reversed(self.layers):
+        for layer in reversed(self._stack()):
             if isinstance(layer, Split):
                 mean, log_scale = layer.prior(x)
                 x = layer.inverse(x, mean + temperature * log_scale.exp() * left.pop())
             else:
-                x = layer.inverse(x)  # type: ignore[operator]
+                x = layer.inverse(x)
         return x
 
     @torch.no_grad()
@@ -278,15 +284,24 @@ class Flow(nn.Module):
         if tuple(x.shape[1:]) != self.event_shape:
             msg = f"x has shape {tuple(x.shape)}; this flow takes (B, {', '.join(map(str, self.event_shape))})"
             raise ValueError(msg)
+        dtype = next(self.parameters()).dtype
+        if x.dtype != dtype:
+            msg = f"x is {x.dtype}; this flow computes in {dtype}"
+            raise TypeError(msg)
         if context is not None:
             msg = "this flow is not conditional: it takes no context"
             raise ValueError(msg)
 
 
+def sum_each(x: Tensor) -> Tensor:
+    """Return the sum of each example's numbers, (B,)."""
+    return x.sum(tuple(range(1, x.dim())))
+
+
 def _normal(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     standard = (z - mean) * (-log_scale).exp()
-    return _standard_normal(standard) - log_scale.flatten(1).sum(1)
+    return _standard_normal(standard) - sum_each(log_scale)
 
 
 def _standard_normal(z: Tensor) -> Tensor:
-    return -0.5 * (z.square() + _LOG_TWO_PI).flatten(1).sum(1)
+    return -0.5 * (sum_each(z.square()) + math.prod(z.shape[1:]) * _LOG_TWO_PI)

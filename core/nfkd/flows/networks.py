@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 _WEIGHT_SCALE = 0.05  # Glow's initialisation of hidden convolutions
 _LOG_SCALE_FACTOR = 3.0
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Apply a matrix (outputs, inputs) at every place, or a convolution (outputs, inputs, k, k) that keeps the size.
+
+    A matrix is applied to all places of all examples at once, as rows of channels: much faster than a 1×1 convolution
+    on few channels, and what comes out, with the channels last in memory, is what 3×3 convolutions are fastest on.
+    """
+    if x.dim() == 2:
+        return functional.linear(x, weight, bias)
+    size = weight.shape[-1] if weight.dim() == 4 else 1
+    if size > 1:
+        return functional.conv2d(x, weight, bias, padding=size // 2)
+    channels_last = x.movedim(1, -1)
+    rows = functional.linear(channels_last.flatten(0, -2), weight.flatten(1), bias)
+    return rows.unflatten(0, channels_last.shape[:-1]).movedim(-1, 1)
 
 
 def _normalise(x: Tensor, bias: nn.Parameter, log_scale: nn.Parameter) -> None:
@@ -52,17 +71,12 @@ class ZeroLast(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.log_scale = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, h: Tensor) -> Tensor:
-        """Return the scaled outputs, (B, outputs, …)."""
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scaled outputs with even numbers and those with odd ones, (B, outputs / 2, …) each."""
         scale = (_LOG_SCALE_FACTOR * self.log_scale).exp()
         weight = self.weight * scale.view(-1, *[1] * (self.weight.dim() - 1))
-        return _apply(h, weight, self.bias * scale)
-
-
-def _apply(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    if weight.dim() == 2:
-        return functional.linear(x, weight, bias)
-    return functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        evens, odds = affine(h, weight, self.bias * scale).unflatten(1, (-1, 2)).unbind(2)
+        return evens, odds
 
 
 class CouplingNetwork(nn.Module):
@@ -100,16 +114,19 @@ class CouplingNetwork(nn.Module):
         self.norms = nn.ModuleList([Norm(hidden) for _ in kernels])
         self.last = ZeroLast(hidden, outputs, last_kernel)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs, (B, outputs, …)."""
-        for weight, norm in zip(self.weights, self.norms, strict=True):
-            x = functional.relu(_apply(x, *norm.fold(weight)))  # type: ignore[operator]
+    def _hidden(self) -> Iterator[tuple[Tensor, Norm]]:
+        return zip(self.weights, cast("list[Norm]", self.norms), strict=True)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the even outputs and the odd ones, (B, outputs / 2, …) each."""
+        for weight, norm in self._hidden():
+            x = functional.relu(affine(x, *norm.fold(weight)))
         return self.last(x)
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
         """Take the norms' first values from x."""
-        for weight, norm in zip(self.weights, self.norms, strict=True):
-            plain = _apply(x, weight, x.new_zeros(len(weight)))
-            norm.initialize(plain)  # type: ignore[operator]
-            x = functional.relu(_apply(x, *norm.fold(weight)))  # type: ignore[operator]
+        for weight, norm in self._hidden():
+            plain = affine(x, weight, x.new_zeros(len(weight)))
+            norm.initialize(plain)
+            x = functional.relu(affine(x, *norm.fold(weight)))
