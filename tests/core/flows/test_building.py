@@ -45,6 +45,48 @@ def test_multiply_adds_of_a_vector_flow_by_hand() -> None:
     assert cost.multiply_adds == 6 * 6 + 3 * 16 + 16 * 6 + composing
 
 
+def test_multiply_adds_of_an_image_flow_by_hand() -> None:
+    cost = flow_cost(GlowConfig(levels=2, steps=1, hidden=10), (1, 4, 4), 1)
+
+    def step(channels: int, places: int) -> int:
+        network = 9 * (channels // 2) * 10 + 10 * 10 + 9 * 10 * channels
+        return places * (channels**2 + network) + 2 * channels**3  # P·L·U, once a call
+
+    split = 4 * 9 * 2 * 4
+    assert cost.multiply_adds == step(4, 4) + split + step(8, 1)
+
+
+def test_parameters_of_every_layer_by_hand() -> None:
+    flow = build_flow(GlowConfig(levels=2, steps=1, hidden=10), (1, 4, 4))
+
+    def step(channels: int) -> int:
+        mixing = 2 * channels + 2 * channels**2 + channels  # bias and scale; two triangles kept as squares; diagonal
+        hidden = 9 * (channels // 2) * 10 + 10 * 10 + 2 * 2 * 10
+        return mixing + hidden + 9 * 10 * channels + 2 * channels
+
+    found = [(info.name, info.words, info.kind, info.shape, info.parameters) for info in flow.layer_info()]
+    assert found == [
+        ("level1.squeeze", "level 1 squeeze", "squeeze", [4, 2, 2], 0),
+        ("level1.step1", "level 1 step 1", "step", [4, 2, 2], step(4)),
+        ("level1.split", "level 1 split", "split", [2, 2, 2], 9 * 2 * 4 + 2 * 4),
+        ("level2.squeeze", "level 2 squeeze", "squeeze", [8, 1, 1], 0),
+        ("level2.step1", "level 2 step 1", "step", [8, 1, 1], step(8)),
+    ]
+    assert flow.latent_shapes == [(2, 2, 2), (8, 1, 1)]
+
+
+@pytest.mark.parametrize(("config", "shape"), [(GlowConfig(), (1, 8, 8)), (Glow1DConfig(), (2,))])
+def test_a_flow_on_the_meta_device_has_no_storage(config: FlowConfig, shape: tuple[int, ...]) -> None:
+    flow = build_flow(config, shape, device="meta")
+    assert all(tensor.is_meta for tensor in flow.state_dict().values())
+    assert flow.log_prob(torch.empty(3, *shape, device="meta")).shape == (3,)
+    real = build_flow(config, shape)
+    assert {name: value.shape for name, value in flow.state_dict().items()} == {
+        name: value.shape for name, value in real.state_dict().items()
+    }
+    assert flow_faults(config, shape) == []
+
+
 def test_memory_is_what_autograd_keeps() -> None:
     config, shape, size = GlowConfig(levels=2, steps=3, hidden=32), (1, 8, 8), 64
     flow = build_flow(config, shape)

@@ -1,0 +1,102 @@
+"""The data-dependent initialisation of every ActNorm: in the first batch, exactly once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import nfkd
+from nfkd.config import GlowConfig
+from nfkd.config.flows import FlowConfig
+from nfkd.flows.architectures import build_flow
+from nfkd.flows.coupling import GlowStep
+from nfkd.flows.flow import Flow
+from tests.core.flows.flow_cases import Shape, batch, every_flow, generator
+from tests.core.tiny import digits, moons
+
+
+def assert_standardised(x: Tensor, bias: Tensor, log_scale: Tensor) -> Tensor:
+    """(x + b)·exp(s) has mean 0 and deviation 1 in every channel; a channel that is constant stays at 0."""
+    shape = (1, -1, *[1] * (x.dim() - 2))
+    y = (x + bias.view(shape)) * log_scale.exp().view(shape)
+    dimensions = [0, *range(2, x.dim())]
+    varies = x.std(dimensions) > 1e-3
+    assert varies.any()
+    torch.testing.assert_close(y.mean(dimensions), torch.zeros(len(bias), dtype=y.dtype), atol=1e-9, rtol=0)
+    deviation = y.std(dimensions, correction=0)[varies]
+    torch.testing.assert_close(deviation, torch.ones_like(deviation), atol=2e-3, rtol=0)
+    return y
+
+
+@every_flow
+def test_every_norm_standardises_the_first_batch(config: FlowConfig, shape: Shape) -> None:
+    flow, x = build_flow(config, shape, generator=generator()).double(), 5 + 3 * batch(shape, 200)
+    assert not flow.initialized
+    flow.initialize(x)
+    assert flow.initialized
+    for layer, (after, _) in zip(flow.layers, flow.trace(x).values(), strict=True):
+        if isinstance(layer, GlowStep):
+            assert_standardised(x, layer.mixing.norm.bias, layer.mixing.norm.log_scale)
+            passes = after[:, : after.shape[1] // 2]  # the coupling leaves it as the mixing made it
+            assert_network_standardised(layer, passes)
+        x = after
+
+
+def assert_network_standardised(layer: GlowStep, x: Tensor) -> None:
+    network = layer.coupling.network
+    for number in range(len(network.norms)):
+        weight, norm = network.weights[number], network.get_submodule(f"norms.{number}")
+        plain = functional.linear(x, weight) if x.dim() == 2 else functional.conv2d(x, weight, padding="same")
+        x = assert_standardised(plain, *(parameter.detach() for parameter in norm.parameters())).relu()
+
+
+@every_flow
+def test_nothing_initialises_a_second_time(config: FlowConfig, shape: Shape) -> None:
+    flow, x = build_flow(config, shape, generator=generator()).double(), batch(shape, 50)
+    flow.initialize(x)
+    before = {name: value.clone() for name, value in flow.state_dict().items()}
+    flow.initialize(10 * x)
+    flow.train().log_prob(10 * x)
+    torch.testing.assert_close(flow.state_dict(), before, rtol=0, atol=0)
+    other = build_flow(config, shape, generator=generator(9)).double()
+    other.load_state_dict(flow.state_dict())
+    other.initialize(10 * x)
+    torch.testing.assert_close(other.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_forward_pass_alone_initialises_nothing() -> None:
+    flow = build_flow(GlowConfig(levels=1, steps=1, hidden=4), (1, 4, 4), generator=generator())
+    before = {name: value.clone() for name, value in flow.state_dict().items()}
+    flow.train()(torch.rand(8, 1, 4, 4, generator=generator()))
+    assert not flow.initialized
+    torch.testing.assert_close(flow.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("make", [moons, digits])
+def test_training_initialises_each_flow_in_its_first_batch(
+    make: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[Flow, Tensor]] = []
+    seen: dict[int, Tensor] = {}
+    initialize, forward = Flow.initialize, Flow.forward
+
+    def spy_on_initialize(flow: Flow, x: Tensor) -> None:
+        calls.append((flow, x))
+        initialize(flow, x)
+
+    def spy_on_forward(flow: Flow, x: Tensor, *arguments: object, **named: object) -> object:
+        if flow.training and torch.is_grad_enabled() and any(p.requires_grad for p in flow.parameters()):
+            seen.setdefault(id(flow), x)
+        return forward(flow, x, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Flow, "initialize", spy_on_initialize)
+    monkeypatch.setattr(Flow, "forward", spy_on_forward)
+    nfkd.run(make(training={"teacher_steps": 3, "student_steps": 3, "batch_size": 32}), tmp_path / "run")
+    assert len({id(flow) for flow, _ in calls}) == len(calls) == 3  # teacher, student and baseline, once each
+    for flow, x in calls:
+        assert len(x) == 32
+        torch.testing.assert_close(seen[id(flow)], x, rtol=0, atol=0)  # the very batch of the first step
