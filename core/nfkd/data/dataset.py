@@ -22,10 +22,13 @@ class DataError(ValueError):
     ----------
     faults
         What is wrong, each with the path of its field.
+    event_shape
+        Shape of one example, which the flows can be checked against all the same.
     """
 
-    def __init__(self, faults: list[Fault]) -> None:
+    def __init__(self, faults: list[Fault], event_shape: tuple[int, ...]) -> None:
         self.faults = faults
+        self.event_shape = event_shape
         super().__init__("; ".join(str(fault) for fault in faults))
 
 

@@ -31,7 +31,7 @@ def load_dataset(config: DataConfig) -> Dataset:
         if count < _LEAST
     ]
     if faults:
-        raise DataError(faults)
+        raise DataError(faults, tuple(values.shape[1:]))
     parts = np.split(values[order], [validation, validation + test])
     return Dataset(name=name, validation=parts[0], test=parts[1], train=parts[2], levels=levels)
 

@@ -28,18 +28,20 @@ def describe(config: ExperimentConfig) -> Description:
         dataset = load_dataset(config.data)
     except DataError as error:
         faults += error.faults
+        faults += _flow_faults(config, error.event_shape)
     flows: dict[str, FlowDescription] = {}
     pairs: list[LayerPair] = []
     warnings: list[Fault] = []
     if dataset is not None:
-        faults += _flow_faults(config, dataset)
+        faults += _flow_faults(config, dataset.event_shape)
         bad = {fault.path.partition(".")[0] for fault in faults}
         flows = {role: _flow(config, role, dataset) for role in ("teacher", "student") if role not in bad}
         if len(flows) == 2:
             pairs, unfit = _matching(config, dataset, flows["student"], flows["teacher"])
             faults += unfit
             warnings = _warnings(config, dataset, flows["student"], flows["teacher"])
-        faults += [fault for role, flow in flows.items() for fault in _memory_faults(role, flow, available)]
+        if device is not None:
+            faults += [fault for role, flow in flows.items() for fault in _memory_faults(role, flow, available)]
     return Description(
         faults=_wire(faults),
         warnings=_wire(warnings),
@@ -67,11 +69,11 @@ def check(config: ExperimentConfig) -> Description:
     return description
 
 
-def _flow_faults(config: ExperimentConfig, dataset: Dataset) -> list[Fault]:
+def _flow_faults(config: ExperimentConfig, event_shape: Sequence[int]) -> list[Fault]:
     return [
         Fault(f"{role}.{fault.path}", fault.message)
         for role in ("teacher", "student")
-        for fault in flow_faults(_config(config, role), dataset.event_shape)
+        for fault in flow_faults(_config(config, role), event_shape)
     ]
 
 
@@ -81,7 +83,10 @@ def _config(config: ExperimentConfig, role: str) -> FlowConfig:
 
 def _flow(config: ExperimentConfig, role: str, dataset: Dataset) -> FlowDescription:
     chosen = _config(config, role)
-    cost = flow_cost(chosen, dataset.event_shape, config.training.batch_size)
+    batch = config.training.batch_size
+    if role == "student" and config.distillation.weights()["skd"] > 0:
+        batch += config.distillation.skd.batch_size  # the synthesized samples are kept for the backward pass, too
+    cost = flow_cost(chosen, dataset.event_shape, batch)
     flow = build_flow(chosen, dataset.event_shape, device="meta")
     return FlowDescription(
         summary=flow_words(chosen),
