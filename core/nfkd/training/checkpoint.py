@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nfkd.protocol.events import Role, StageSummary
+from nfkd.runs.errors import RunError
 
 NAME = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
@@ -93,19 +94,31 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(directory: Path) -> Checkpoint | None:
-    """Read the newest checkpoint that is whole, or None where there is none."""
-    for name in (NAME, PREVIOUS):
-        path = directory / name
-        if path.exists():
-            try:
-                return _load(path)
-            except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-                continue
+    """Read the newest checkpoint that is whole, or None where there never was one.
+
+    Raises
+    ------
+    RunError
+        When there are checkpoints and none can be read: to begin afresh would destroy the run.
+    """
+    paths = [path for name in (NAME, PREVIOUS) if (path := directory / name).exists()]
+    cause = ""
+    for path in paths:
+        try:
+            return _load(path)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            cause = cause or f"{path}: {error}."
+    if paths:
+        title, action = "The checkpoints cannot be read", "Start the experiment again in another directory."
+        raise RunError(title, cause, action)
     return None
 
 
 def _load(path: Path) -> Checkpoint:
     with safe_open(path, framework="pt") as file:
+        if file.metadata()["version"] != _VERSION:
+            msg = f"it has version {file.metadata()['version']}; this NFKD reads {_VERSION}"
+            raise ValueError(msg)
         position = msgspec.json.decode(file.metadata()["position"], type=Position)
         # Cloned, for the file is mapped and is about to be replaced.
         return Checkpoint(position, {name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118

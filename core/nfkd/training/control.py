@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -49,6 +50,7 @@ class Control:
         self._changed = threading.Condition()
         self.on_pause: Callable[[bool], None] = lambda _: None
         self._paused = False
+        self._held = 0.0
         self._stop: Literal["stage", "run"] | None = None
         self._wanted: deque[Future[LiveWeights]] = deque()
         self._closed = False
@@ -81,6 +83,17 @@ class Control:
             self._paused = False
             self._changed.notify_all()
 
+    def begin_stage(self) -> None:
+        """Forget a wish to end the stage before: it was meant for that one alone."""
+        with self._changed:
+            if self._stop == "stage":
+                self._stop = None
+
+    @property
+    def held(self) -> float:
+        """Seconds that the run has been held so far."""
+        return self._held
+
     def live_weights(self) -> Future[LiveWeights]:
         """Ask for a copy of the weights at the next step boundary; fails with `NotTraining` when there is none."""
         future: Future[LiveWeights] = Future()
@@ -102,9 +115,11 @@ class Control:
         """
         self._serve(copy)
         if self._paused:
+            began = time.perf_counter()
             self.on_pause(True)
             while self._wait():
                 self._serve(copy)
+            self._held += time.perf_counter() - began
             self.on_pause(False)
         with self._changed:
             if self._stop == "run":

@@ -23,21 +23,34 @@ class CurveLog:
         Takes the batches.
     elapsed
         Seconds that the stage had taken before (after a resume).
+    held
+        Seconds that the run has been held by a pause, which count for nothing.
     """
 
     def __init__(
-        self, run: str, seed: int, stage: Role, emit: Callable[[CurvePoints], None], *, elapsed: float = 0.0
+        self,
+        run: str,
+        seed: int,
+        stage: Role,
+        emit: Callable[[CurvePoints], None],
+        *,
+        elapsed: float,
+        held: Callable[[], float],
     ) -> None:
         self._names = (run, seed, stage)
         self._emit = emit
-        self._began = time.perf_counter() - elapsed
+        self._held = held
+        self._began = self._now() - elapsed
         self._points: dict[str, list[tuple[int, float, float]]] = {}
         self._due = time.perf_counter() + _INTERVAL
 
     @property
     def elapsed(self) -> float:
         """Seconds that the stage has taken."""
-        return time.perf_counter() - self._began
+        return self._now() - self._began
+
+    def _now(self) -> float:
+        return time.perf_counter() - self._held()
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """Add a point to each of some curves."""

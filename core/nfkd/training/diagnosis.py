@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,27 +28,25 @@ class DivergedError(RuntimeError):
 @torch.no_grad()
 def first_bad_layer(flow: Flow, x: Tensor) -> str | None:
     """Return the words of the first layer whose gradient, output or log-determinant is not finite for `x`."""
-    words = {layer.name: layer.words for layer in flow.layer_info()}
+    infos = flow.layer_info()
+    words = {layer.name: layer.words for layer in infos}
     for name, (value, log_det) in flow.trace(x).items():
         if not (torch.isfinite(value).all() and torch.isfinite(log_det).all()):
-            return words.get(name, name)
-    return _bad_gradient(flow)
-
-
-def _bad_gradient(flow: Flow) -> str | None:
-    for name, parameter in flow.named_parameters():
-        if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-            return f"the gradient of {name}"
+            return words[name]
+    # The gradient runs from the last layer to the first: where it breaks, all before are broken, too.
+    for info, layer in zip(reversed(infos), reversed(flow.layers), strict=True):
+        gradients = [parameter.grad for parameter in layer.parameters() if parameter.grad is not None]
+        if not all(torch.isfinite(gradient).all() for gradient in gradients):
+            return f"the gradient of {info.words}"
     return None
 
 
 def divergence(stage: Role, step: int, flow: Flow, x: Tensor, values: dict[str, float]) -> DivergedError:
     """Return the error for a step whose loss or gradient is not finite."""
-    layer = first_bad_layer(flow, x)
-    bad = [name for name, value in values.items() if not torch.isfinite(torch.tensor(value))]
-    where = (
-        f"it began at {layer}" if layer else "every layer is finite on the data: it began in the synthesized samples"
-    )
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    terms = [name for name in bad if name.startswith("train/") and name != "train/total"]
+    layer = None if terms == ["train/skd"] else first_bad_layer(flow, x)
+    where = f"it began at {layer}" if layer else "it began in the synthesized samples"
     return DivergedError(
         ErrorInfo(
             title=f"The {stage} diverged at step {step}",

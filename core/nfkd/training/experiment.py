@@ -100,7 +100,12 @@ class Experiment:
         )
         stages: list[tuple[int, Role]] = [(seed, stage) for seed in seeds for stage in seed_stages(config, seed)]
         progress = RunProgress(
-            str(self._run), stages, stage_steps(config), stage_costs(config, description), self._emit
+            str(self._run),
+            stages,
+            stage_steps(config),
+            stage_costs(config, description),
+            self._emit,
+            lambda: self._control.held,
         )
         context = RunContext(
             run=self._run,

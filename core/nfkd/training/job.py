@@ -55,10 +55,13 @@ def perform(
                 state = "stopped"
                 experiment.change(state="stopped")
                 last = RunFinished(run=str(run), state="stopped")
+            except (KeyboardInterrupt, SystemExit):
+                _try_to_note(experiment, _interrupted(), "interrupted")
+                raise
             except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes one message
                 info = explain(error, run)
                 last = RunFailed(run=str(run), error=info)
-                _try_to_note(experiment, info)
+                _try_to_note(experiment, info, "failed")
     except Exception as error:  # noqa: BLE001 - the run could not even be entered
         last = RunFailed(run=str(run), error=explain(error, run))
     finally:
@@ -68,9 +71,9 @@ def perform(
     return state
 
 
-def _try_to_note(experiment: Experiment, info: ErrorInfo) -> None:
+def _try_to_note(experiment: Experiment, info: ErrorInfo, state: RunState) -> None:
     try:
-        experiment.change(info, state="failed", cause=f"{info.title}. {info.cause}")
+        experiment.change(info, state=state, cause=f"{info.title}. {info.cause}")
     except OSError:
         return  # the disk is what failed; the event still tells it
 

@@ -53,7 +53,9 @@ class Trainer:
     loss
         What is minimised.
     steps
-        The budget.
+        The budget, over which the learning rate falls.
+    limit
+        Steps after which the stage ends; below the budget only where its counterpart was ended early.
     patience
         Evaluations without improvement after which the stage ends; zero never ends it early.
     control, curves, hooks
@@ -68,13 +70,14 @@ class Trainer:
         loss: Distiller | Likelihood,
         *,
         steps: int,
+        limit: int,
         patience: int,
         control: Control,
         curves: CurveLog,
         hooks: Hooks,
     ) -> None:
         self._config, self._dataset, self._state, self._loss = config, dataset, state, loss
-        self._steps, self._patience = steps, patience
+        self._steps, self._limit, self._patience = steps, limit, patience
         self._control, self._curves, self._hooks = control, curves, hooks
         self._device = next(state.flow.parameters()).device
         self._data = torch.from_numpy(dataset.train)
@@ -94,12 +97,12 @@ class Trainer:
         """
         state, config = self._state, self._config
         try:
-            while state.step < self._steps and not self._out_of_patience():
+            while state.step < self._limit and not self._out_of_patience():
                 self._control.poll(self._copy)
                 self._step()
-                if state.step % config.monitor.evaluate_every == 0 or state.step == self._steps:
+                if state.step % config.monitor.evaluate_every == 0 or state.step == self._limit:
                     self._validate()
-                if state.step % config.monitor.pictures_every == 0 or state.step in (1, self._steps):
+                if state.step % config.monitor.pictures_every == 0 or state.step in (1, self._limit):
                     self._hooks.draw()
                 if state.step % config.training.checkpoint_every == 0:
                     self._curves.flush()
@@ -132,10 +135,12 @@ class Trainer:
         loss = self._loss(state.flow, x, state.generators.synthesis)
         loss.total.backward()
         limit = training.gradient_clip or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(state.flow.parameters(), limit)
+        gradients = [parameter.grad for parameter in state.flow.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
         values = self._values(loss.total, loss.terms, norm)  # the one transfer from the device
         if not all(math.isfinite(value) for value in values.values()):
             raise divergence(state.stage, state.step + 1, state.flow, x, values)
+        torch.nn.utils.clip_grads_with_norm_(state.flow.parameters(), limit, norm)
         state.optimizer.step()
         state.step += 1
         self._curves.add(state.step, values | {"learning_rate": rate})

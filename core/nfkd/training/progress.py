@@ -27,6 +27,8 @@ class RunProgress:
         What a step of each stage costs beside the others, in any unit.
     emit
         Takes the events.
+    held
+        Seconds that the run has been held by a pause, which count for nothing.
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class RunProgress:
         steps: Mapping[Role, int],
         cost: Mapping[Role, float],
         emit: Callable[[Progress], None],
+        held: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._run, self._stages, self._steps, self._cost, self._emit = run, list(stages), steps, cost, emit
+        self._held = held
         self._seconds_per_cost = math.nan
         self._last: tuple[tuple[int, Role], int, float] | None = None
         self._due = 0.0
@@ -45,7 +49,7 @@ class RunProgress:
 
     def step(self, seed: int, stage: Role, step: int) -> None:
         """Tell that a step was made."""
-        now = time.perf_counter()
+        now = time.perf_counter() - self._held()
         if now < self._due and step < self._steps[stage]:
             return
         self._due = now + _INTERVAL

@@ -144,13 +144,16 @@ class SeedRun:
         context = self._context
         if context.control.stopping:
             raise StopRun
+        context.control.begin_stage()
         checkpoint = self._checkpoint
         if checkpoint is not None and (checkpoint.position.stage != stage or not checkpoint.tensors):
             checkpoint = None
         state = self._state(stage, checkpoint)
         elapsed = checkpoint.position.seconds if checkpoint else 0.0
         self._emit(StageStarted(run=str(context.run), seed=self._seed, stage=stage, step=state.step))
-        curves = CurveLog(str(context.run), self._seed, stage, self._emit, elapsed=elapsed)
+        curves = CurveLog(
+            str(context.run), self._seed, stage, self._emit, elapsed=elapsed, held=lambda: context.control.held
+        )
         try:
             self._trainer(stage, state, curves).train()
         except (StopRun, DivergedError):
@@ -187,11 +190,17 @@ class SeedRun:
             state,
             self._loss(teacher),
             steps=stage_steps(context.config)[stage],
+            limit=self._limit(stage),
             patience=context.config.training.early_stop if stage == "teacher" else 0,
             control=context.control,
             curves=curves,
             hooks=hooks,
         )
+
+    def _limit(self, stage: Role) -> int:
+        """Return the steps of a stage: a baseline makes as many as its student did, also where that was ended early."""
+        student = next((summary.steps for summary in self.done if summary.stage == "student"), None)
+        return student if stage == "baseline" and student is not None else stage_steps(self._context.config)[stage]
 
     def _loss(self, teacher: Flow | None) -> Distiller | Likelihood:
         context = self._context

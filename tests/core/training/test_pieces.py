@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nfkd.config import TrainingConfig
 from nfkd.protocol.events import Progress
+from nfkd.runs.errors import RunError
 from nfkd.training.checkpoint import NAME, Checkpoint, Position, load_checkpoint, save_checkpoint
 from nfkd.training.generators import Batches, Generators, named_generator
 from nfkd.training.optimizers import learning_rate, make_optimizer
@@ -115,4 +116,9 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
     assert loaded is not None
     assert loaded.position.step == 3
     (tmp_path / "checkpoint.previous.safetensors").write_bytes(b"no checkpoint at all")
+    with pytest.raises(RunError, match="checkpoints cannot be read"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_directory_without_checkpoints_has_none(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path) is None

@@ -280,3 +280,48 @@ def test_each_fault_of_meaning_has_its_field(changes: dict, path: str, words: st
     with pytest.raises(nfkd.ConfigError) as refused:
         nfkd.run(digits(**changes), tmp_path / "run")
     assert any(fault.path == path and words in fault.message for fault in refused.value.faults)
+
+
+def test_a_baseline_makes_as_many_steps_as_a_student_that_was_ended_early(tmp_path: Path) -> None:
+    from nfkd.training.api import prepare
+
+    config = moons(training={"student_steps": 500})
+    control = Control()
+
+    def watch(event: events.RunEvent) -> None:
+        if isinstance(event, events.Progress) and event.stage == "student" and 3 <= event.step < 400:
+            control.stop("stage")
+
+    assert perform(prepare(config, tmp_path / "run"), config, watch, control) == "finished"
+    steps = {summary.stage: summary.steps for summary in open_run(tmp_path / "run").summary}
+    assert steps["student"] == steps["baseline"] < 500
+
+
+def test_a_wish_to_end_a_stage_that_has_ended_is_forgotten(tmp_path: Path) -> None:
+    from nfkd.training.api import prepare
+
+    config, control = moons(), Control()
+
+    def watch(event: events.RunEvent) -> None:
+        if isinstance(event, events.StageFinished) and event.stage == "teacher":
+            control.stop("stage")
+
+    assert perform(prepare(config, tmp_path / "run"), config, watch, control) == "finished"
+    assert [summary.steps for summary in open_run(tmp_path / "run").summary] == [30, 20, 20]
+
+
+def test_torn_checkpoints_do_not_begin_the_run_afresh(tmp_path: Path) -> None:
+    config = moons()
+    nfkd.run(config, tmp_path / "run")
+    before = (tmp_path / "run" / "run.h5").read_bytes()
+    for path in (tmp_path / "run").glob("checkpoint*"):
+        path.write_bytes(b"torn")
+    with pytest.raises(RunError, match="checkpoints cannot be read"):
+        nfkd.run(config, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "run.h5").read_bytes() == before
+
+
+def test_faults_of_data_and_of_flows_are_told_together(tmp_path: Path) -> None:
+    with pytest.raises(nfkd.ConfigError) as refused:
+        nfkd.run(digits(data={"test_fraction": 0.001}, student={"levels": 6}), tmp_path / "run")
+    assert {"data.test_fraction", "student.levels"} <= {fault.path for fault in refused.value.faults}
