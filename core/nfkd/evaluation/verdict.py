@@ -32,17 +32,19 @@ def judge(
     Notes
     -----
     A paired t interval keeps its 5 % at three seeds, where a bootstrap over seeds does not. Below three seeds the
-    verdict is always *inconclusive*. Seeds whose figure is not finite are left out.
+    verdict is always *inconclusive*, and so it is when a seed has a figure that is not finite: to leave such a seed
+    out would judge the survivors alone.
     """
-    seeds = sorted(
-        seed
-        for seed in student.keys() & baseline.keys()
-        if math.isfinite(student[seed]) and math.isfinite(baseline[seed])
-    )
+    both = sorted(student.keys() & baseline.keys())
+    seeds = [seed for seed in both if math.isfinite(student[seed]) and math.isfinite(baseline[seed])]
+    broken = [seed for seed in both if seed not in seeds]
     differences = np.array([baseline[seed] - student[seed] for seed in seeds])
     mean = float(differences.mean()) if seeds else math.nan
     low, high = _interval(differences)
-    verdict = _decide(len(seeds), low, high)
+    verdict = "inconclusive" if broken else _decide(len(seeds), low, high)
+    words = _words(verdict, mean, low, high, len(seeds), unit, one_teacher=one_teacher)
+    if broken:
+        words += f" Seeds without a finite figure: {', '.join(map(str, broken))}."
     return Verdict(
         verdict=verdict,
         metric=metric,
@@ -52,7 +54,7 @@ def judge(
         high=high,
         seeds=seeds,
         differences=differences.tolist(),
-        words=_words(verdict, mean, low, high, len(seeds), unit, one_teacher=one_teacher),
+        words=words,
     )
 
 

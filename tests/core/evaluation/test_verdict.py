@@ -51,6 +51,8 @@ def test_seeds_are_paired_by_their_number_and_broken_ones_left_out() -> None:
     verdict = judge(student, baseline, metric="m", unit="nats", one_teacher=False)
     assert verdict.seeds == [1, 2, 4]
     assert verdict.differences == pytest.approx([1.0, 1.0, 1.0])
+    assert verdict.verdict == "inconclusive"  # the survivors alone would be a claim
+    assert verdict.words.endswith("Seeds without a finite figure: 3.")
 
 
 def test_the_words_say_which_teacher_served() -> None:
