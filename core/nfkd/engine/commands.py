@@ -14,7 +14,8 @@ from nfkd.engine.place import Connection, PlaceError, address, connect, engine_d
 from nfkd.engine.relay import READY
 from nfkd.engine.relay import main as relay
 from nfkd.protocol.codec import PROTOCOL, from_engine, to_wire
-from nfkd.protocol.frames import FrameDecoder
+from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.frames import FrameDecoder, FrameError
 from nfkd.protocol.requests import Answer, Call, EngineStatus, Hello, Refusal, Reply, Request, Shutdown, Status
 
 ALREADY_RUNNING = 3
@@ -85,9 +86,12 @@ def _ask(request: Request) -> Reply | Refusal | None:
         connection = connect()
     except OSError:
         return None
-    connection.write(to_wire(Hello(protocol=PROTOCOL, version=nfkd.__version__)))
-    connection.write(to_wire(Call(id=1, request=request)))
-    return _reply(connection)
+    try:
+        connection.write(to_wire(Hello(protocol=PROTOCOL, version=nfkd.__version__)))
+        connection.write(to_wire(Call(id=1, request=request)))
+        return _reply(connection)
+    except (OSError, FrameError) as error:
+        return Refusal(id=1, error=ErrorInfo(title="The engine does not answer", cause=str(error)))
 
 
 def _reply(connection: Connection) -> Reply | Refusal | None:
@@ -103,11 +107,16 @@ def _reply(connection: Connection) -> Reply | Refusal | None:
 
 
 def _stop() -> int:
-    if _ask(Shutdown()) is None:
-        print("No engine is running.")
-    else:
-        print("The engine has ended.")
+    reply = _ask(Shutdown())
+    if isinstance(reply, Refusal):
+        return _say_refusal(reply)
+    print("No engine is running." if reply is None else "The engine has ended.")
     return 0
+
+
+def _say_refusal(refusal: Refusal) -> int:
+    print(f"{refusal.error.title}: {refusal.error.cause} {refusal.error.action}".rstrip(), file=sys.stderr)
+    return 1
 
 
 def _status() -> int:
@@ -116,8 +125,7 @@ def _status() -> int:
         print("No engine is running.")
         return 0
     if isinstance(reply, Refusal):
-        print(f"{reply.error.title}: {reply.error.cause}", file=sys.stderr)
-        return 1
+        return _say_refusal(reply)
     if isinstance(reply, EngineStatus):
         print(
             f"NFKD {reply.version}, torch {reply.torch}, {reply.device_name}, {reply.threads} threads, pid {reply.pid}"

@@ -66,6 +66,7 @@ class Engine:
         self._listeners: list[Listener] = []
         self._queue: OrderedDict[str, _Pending] = OrderedDict()
         self._job: TrainingJob | None = None
+        self._closing = False
         self._views: dict[str, RunView] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -112,6 +113,7 @@ class Engine:
         Refused
             With the reason, when it cannot be served.
         """
+        self._refuse_closing()
         try:
             return await self._handlers[type(request)](request)
         except ConfigError as error:
@@ -127,12 +129,15 @@ class Engine:
 
     async def close(self) -> None:
         """Stop the active run, forget the queue, and end every thread."""
+        self._closing = True
         self._queue.clear()
         if self._job is not None:
             self._job.control.stop("run")
+        else:
+            self._idle.set()
         await self.until_idle()
-        self._explore.shutdown(wait=True)
-        self._files.shutdown(wait=True)
+        for threads in (self._explore, self._files):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def _off_loop(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await self._loop.run_in_executor(self._files, functools.partial(function, *arguments))
@@ -162,7 +167,14 @@ class Engine:
         self._refuse_living(request.run, "resumed")  # another client may have been quicker meanwhile
         return self._enqueue(_Pending(Path(request.run), config, resume=True), RunView.from_snapshot(snapshot))
 
+    def _refuse_closing(self) -> None:
+        if self._closing:
+            raise Refused(
+                ErrorInfo(title="The engine is ending", cause="It was told to stop.", action="Start it again.")
+            )
+
     def _enqueue(self, pending: _Pending, view: RunView) -> ask.RunAccepted:
+        self._refuse_closing()  # it may have been told while the run's directory was made
         run = str(pending.run)
         view.row = msgspec.structs.replace(view.row, state="queued", cause="")
         view.error = None

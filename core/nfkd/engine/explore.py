@@ -23,7 +23,7 @@ from nfkd.flows.flow import Flow
 from nfkd.protocol.events import DensityDrawn, Role
 from nfkd.protocol.requests import Interpolate, Interpolations, Sample, Samples, Trace, TracedLayer, TraceResult
 from nfkd.runs.errors import RunError
-from nfkd.runs.layout import read_config, seed_directory
+from nfkd.runs.layout import EXPERIMENT, read_config, seed_directory
 from nfkd.runs.weights import load_weights
 from nfkd.training.control import LiveWeights
 from nfkd.training.devices import resolve_device
@@ -37,6 +37,7 @@ _MOST_SAMPLES, _MOST_STEPS = 65_536, 1024
 
 @dataclass(frozen=True)
 class _Opened:
+    key: tuple[str, int]
     config: ExperimentConfig
     dataset: Dataset
     examples: Tensor
@@ -47,7 +48,7 @@ class Explorer:
     """Answers interactive requests; used from one thread."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[str, _Opened] = OrderedDict()
+        self._runs: OrderedDict[tuple[str, int], _Opened] = OrderedDict()
         self._flows: OrderedDict[tuple[object, ...], Flow] = OrderedDict()
 
     def sample(self, request: Sample, live: LiveWeights | None) -> Samples:
@@ -143,12 +144,14 @@ class Explorer:
         )
 
     def _open(self, run: str) -> _Opened:
-        if run not in self._runs:
+        path = Path(run) / EXPERIMENT
+        key = (run, path.stat().st_mtime_ns if path.exists() else 0)  # another run may have taken the name
+        if key not in self._runs:
             config = read_config(Path(run))
             dataset = load_dataset(config.data)
             device = resolve_device(config.compute)
-            self._runs[run] = _Opened(config, dataset, noisy(dataset, dataset.validation), device)
-        return _keep(self._runs, run)
+            self._runs[key] = _Opened(key, config, dataset, noisy(dataset, dataset.validation), device)
+        return _keep(self._runs, key)
 
     def _all(self, opened: _Opened, run: str, seed: int, live: LiveWeights | None) -> dict[Role, Flow]:
         flows: dict[Role, Flow] = {}
@@ -165,7 +168,7 @@ class Explorer:
         config = opened.config
         own = seed if role in seed_stages(config, seed) else config.seeds.first
         if live is not None and (live.seed, live.stage) == (own, role):
-            key: tuple[object, ...] = (run, own, role, "live", live.step)
+            key: tuple[object, ...] = (opened.key, own, role, "live", live.step)
             return self._cached(key, opened, role, live.weights)
         path = seed_directory(Path(run), config, own) / f"{role}.safetensors"
         if not path.exists():

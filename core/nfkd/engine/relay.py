@@ -85,21 +85,23 @@ def main() -> int:
     except (EngineStartError, OSError) as error:
         print(f"The engine cannot be reached: {error}", file=sys.stderr)
         return 1
-    upward = threading.Thread(target=_upward, args=(connection,), daemon=True)
+    left = threading.Event()
+    upward = threading.Thread(target=_upward, args=(connection, left), daemon=True)
     upward.start()
-    return _downward(connection, protocol)
+    return _downward(connection, protocol, left)
 
 
-def _upward(connection: Connection) -> None:
+def _upward(connection: Connection, left: threading.Event) -> None:
     try:
         while data := os.read(0, 1 << 18):
             connection.write(data)
+        left.set()
         connection.end()
     except OSError:
         return  # the other direction notices it too, and reports it
 
 
-def _downward(connection: Connection, protocol: int) -> int:
+def _downward(connection: Connection, protocol: int, left: threading.Event) -> int:
     while True:
         try:
             data = connection.read()
@@ -113,5 +115,7 @@ def _downward(connection: Connection, protocol: int) -> int:
                 view = view[os.write(protocol, view) :]
         except BrokenPipeError:
             return 0  # the client has gone
+    if left.is_set():
+        return 0  # the client said that it goes; the engine may live on
     print(f"The engine has ended.\n{log_tail()}", file=sys.stderr, flush=True)
     return 1

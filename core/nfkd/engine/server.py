@@ -50,10 +50,12 @@ class Server:
         engine: Engine = core.Engine()
         self._engine.set_result(engine)
         watch = asyncio.create_task(self._watch(engine))
-        await self._end.wait()
-        watch.cancel()
-        listening.close()
-        await engine.close()
+        try:
+            await self._end.wait()
+        finally:
+            watch.cancel()
+            listening.close()
+            await engine.close()
         for client in self._clients:
             client.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
@@ -130,14 +132,14 @@ class _Client:
 
     async def serve(self, engine: asyncio.Future[Engine]) -> None:
         """Serve until the client leaves or breaks the protocol."""
-        sender = asyncio.create_task(self._send())
+        self._sender = asyncio.create_task(self._send())
         engine.add_done_callback(self._subscribe)
         try:
             await self._receive()
         finally:
             engine.remove_done_callback(self._subscribe)
             self._unsubscribe()
-            for task in (sender, *self._calls):
+            for task in (self._sender, *self._calls):
                 task.cancel()
 
     def _subscribe(self, engine: asyncio.Future[Engine]) -> None:
@@ -197,5 +199,7 @@ class _Client:
         message = Refusal(id=0, error=ErrorInfo(title=title, cause=cause, action=action))
         with contextlib.suppress(ConnectionError):
             self._outbox.put(message)
-            await self._outbox.emptied()
+            emptied = asyncio.create_task(self._outbox.emptied())
+            await asyncio.wait({emptied, self._sender}, return_when=asyncio.FIRST_COMPLETED)  # a client may have left
+            emptied.cancel()
             await self._writer.drain()

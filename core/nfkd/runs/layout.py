@@ -17,6 +17,7 @@ from send2trash import send2trash
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, LogLine, RunRow
 from nfkd.runs.errors import RunError
+from nfkd.runs.lock import run_lock
 
 STATE = "state.json"
 EXPERIMENT = "experiment.toml"
@@ -211,6 +212,22 @@ def read_log(run: Path) -> list[LogLine]:
     return read
 
 
+def _may_be_run(path: Path) -> bool:
+    try:
+        return is_run(path)
+    except OSError:  # such as lost+found, which only root may look into
+        return False
+
+
+def _refuse_living(run: Path, verb: str) -> None:
+    """Refuse to move a run away from under its writer, in whichever process that is."""
+    row = read_state(run).row
+    if row.state in _LIVING:
+        raise RunError(f"The run cannot be {verb}", f"{row.name} is {row.state}.", "Stop it first.")
+    with run_lock(run):
+        pass
+
+
 def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
     """Return the rows of a folder's runs, newest first, and what could not be read.
 
@@ -220,7 +237,7 @@ def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
         When the folder cannot be read; one that is not there has no runs.
     """
     try:
-        paths = [path for path in folder.iterdir() if is_run(path)]
+        paths = [path for path in folder.iterdir() if _may_be_run(path)]
     except FileNotFoundError:
         return [], []
     except OSError as error:
@@ -247,6 +264,7 @@ def rename_run(run: Path, name: str) -> Path:
         cause = f'{name!r} is empty, begins with a dot or holds one of / \\ : * ? " < > |.'
         raise RunError("The run cannot be renamed", cause, "Choose another name.")
     target = run.with_name(name)
+    _refuse_living(run, "renamed")
     if target.exists():
         raise RunError(
             "The run cannot be renamed", f"There is already a {name} in {run.parent}.", "Choose another name."
@@ -266,7 +284,7 @@ def delete_run(run: Path) -> None:
     RunError
         When it is no run, or the trash does not take it.
     """
-    read_state(run)
+    _refuse_living(run, "deleted")
     try:
         send2trash(run)
     except OSError as error:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -103,7 +104,7 @@ def test_a_run_is_told_from_its_first_row_to_its_end(tmp_path: Path) -> None:
             for name, curve in stage.curves.items():
                 np.testing.assert_array_equal(curve.values, view.stages[key].curves[name].values)
             np.testing.assert_allclose(stage.samples.samples, view.stages[key].samples.samples)  # type: ignore[union-attr]
-        assert disk.row == view.row
+        assert msgspec.structs.asdict(disk.row) == msgspec.structs.asdict(view.row)
         assert [line.text for line in disk.log] == [line.text for line in view.log]
         assert view.row.progress == 1.0
 
