@@ -13,7 +13,8 @@ from nfkd.protocol.requests import StageSnapshot
 from nfkd.runs.errors import RunError
 from nfkd.runs.reader import RunRecord, SeedRecord
 
-_FIGURES = tuple(field for field in StageSummary.__struct_fields__)
+_FIGURES = tuple(name for name in StageSummary.__struct_fields__ if name != "unit")
+_LIKELIHOODS = {"validation", "test", "test_error"}
 
 
 def export_csv(record: RunRecord, directory: Path) -> list[Path]:
@@ -30,7 +31,8 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
     -------
     list[Path]
         The files: ``seed-<n>-<stage>-curves.csv`` (curve, unit, step, value, seconds),
-        ``seed-<n>-matching.csv`` (step, pair, error) and ``summary.csv``.
+        ``seed-<n>-matching.csv`` (step, student layer, teacher layer, mean squared error) and ``summary.csv`` (a row a
+        stage; the unit of the likelihoods is in their headers).
 
     Raises
     ------
@@ -43,8 +45,10 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
             for stage, view in seed_record.stages.items():
                 written += _curves(directory / f"seed-{seed}-{stage}-curves.csv", seed_record, stage, view)
             written += _matching(directory / f"seed-{seed}-matching.csv", seed_record)
+        unit = next((summary.unit for summary in record.summary), "")
+        header = [f"{name} ({unit})" if name in _LIKELIHOODS else name for name in _FIGURES]
         rows = [[getattr(summary, name) for name in _FIGURES] for summary in record.summary]
-        written += _table(directory / "summary.csv", _FIGURES, rows)
+        written += _table(directory / "summary.csv", header, rows)
     return written
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from nfkd.protocol.events import Role
@@ -20,6 +21,7 @@ COLOURS: dict[Role, str] = {"teacher": "#0072B2", "student": "#D55E00", "baselin
 _MAP = "cividis"
 _DPI = 144
 _SHOWN = 64
+_FEW = 20
 _TINY = 1e-12
 Stages = Mapping[Role, StageSnapshot]
 
@@ -97,7 +99,17 @@ def _draw_curve(
     batch = view.curves.get(name)
     if batch is None or not len(batch.steps):
         return False
-    axes.plot(batch.steps, batch.values, color=colour, linewidth=width, alpha=alpha, label=label)
+    marker = "o" if len(batch.steps) <= _FEW else ""  # a line of one point is none
+    axes.plot(
+        batch.steps,
+        batch.values,
+        marker=marker,
+        markersize=2 * width,
+        color=colour,
+        linewidth=width,
+        alpha=alpha,
+        label=label,
+    )
     return True
 
 
@@ -106,7 +118,8 @@ def _samples(stages: Stages) -> Figure | None:
     if not drawn:
         return None
     figure = _figure(3.2 * len(drawn) + 0.6, 3.6)
-    columns = figure.subplots(1, len(drawn), squeeze=False)[0]
+    columns = figure.subplots(1, len(drawn), squeeze=False, sharex=True, sharey=True)[0]
+    most = _highest_density(drawn)
     for axes, (stage, view) in zip(columns, drawn.items(), strict=True):
         samples = view.samples
         if samples is None:
@@ -117,8 +130,9 @@ def _samples(stages: Stages) -> Figure | None:
         if samples.samples.ndim == 4:
             _images(axes, samples.samples[:_SHOWN], int(np.ceil(np.sqrt(min(_SHOWN, len(samples.samples))))))
         else:
-            _plane(axes, view)
+            _plane(axes, view, most)
             axes.plot(*samples.samples[:, :2].T, ".", color="white", markersize=1.5, alpha=0.6)
+    _density_bar(figure, list(columns), most)
     return figure
 
 
@@ -133,37 +147,59 @@ def _images(axes: Axes, images: np.ndarray, columns: int) -> None:
     axes.set_axis_off()
 
 
-def _plane(axes: Axes, view: StageSnapshot) -> None:
-    axes.set(xlabel="x₁", ylabel="x₂")
+def _density(view: StageSnapshot) -> np.ndarray | None:
     if view.density is None:
+        return None
+    return np.nan_to_num(np.exp(np.minimum(view.density.log_prob, 80)))
+
+
+def _highest_density(drawn: Stages) -> float:
+    """Return the top of the colour scale that all flows share; 0 where none has a density."""
+    densities = [density for view in drawn.values() if (density := _density(view)) is not None]
+    return max((float(density.max()) for density in densities), default=0.0)
+
+
+def _plane(axes: Axes, view: StageSnapshot, most: float) -> None:
+    axes.set(xlabel="x₁", ylabel="x₂")
+    axes.label_outer()
+    axes.set_aspect("equal")
+    density = _density(view)
+    if density is None or view.density is None:
         return
-    density = view.density
-    shown = axes.imshow(
-        np.exp(np.minimum(density.log_prob, 80)), origin="lower", extent=density.extent, cmap=_MAP, aspect="auto"
-    )
-    axes.figure.colorbar(shown, ax=axes, label="density", shrink=0.8)
-    axes.set_xlim(density.extent[:2])
-    axes.set_ylim(density.extent[2:])
+    extent = view.density.extent
+    axes.imshow(density, origin="lower", extent=extent, cmap=_MAP, vmin=0, vmax=most or 1)
+    axes.set_xlim(extent[:2])
+    axes.set_ylim(extent[2:])
+
+
+def _density_bar(figure: Figure, columns: list[Axes], most: float) -> None:
+    if most:
+        scale = ScalarMappable(Normalize(0, most), _MAP)
+        figure.colorbar(scale, ax=columns, label="density (per unit area)", shrink=0.8, pad=0.02)
 
 
 def _interpolation(stages: Stages) -> Figure | None:
     drawn: dict[Role, StageSnapshot] = {stage: view for stage, view in stages.items() if view.interpolation is not None}
     if not drawn:
         return None
-    figure = _figure(7.0, 2.4 * len(drawn))
-    for axes, (stage, view) in zip(figure.subplots(len(drawn), 1, squeeze=False)[:, 0], drawn.items(), strict=True):
+    plane = all(view.interpolation is not None and view.interpolation.images.ndim == 3 for view in drawn.values())
+    figure = _figure(3.2 * len(drawn) + 0.6, 3.6) if plane else _figure(7.0, 2.4 * len(drawn))
+    rows, columns = (1, len(drawn)) if plane else (len(drawn), 1)
+    places = figure.subplots(rows, columns, squeeze=False, sharex=plane, sharey=plane).ravel()
+    most = _highest_density(drawn)
+    for axes, (stage, view) in zip(places, drawn.items(), strict=True):
         paths = view.interpolation
         if paths is None:
             continue
-        axes.set_title(
-            f"{stage}, step {paths.step:,}, {paths.mode.replace('_', '-')}", color=COLOURS[stage], fontsize=9
-        )
-        if paths.images.ndim == 5:
-            _images(axes, paths.images.reshape(-1, *paths.images.shape[2:]), paths.images.shape[1])
-        else:
-            _plane(axes, view)
+        words = f"step {paths.step:,}, {paths.mode.replace('_', '-')}"
+        axes.set_title(f"{stage}\n{words}" if plane else f"{stage}, {words}", color=COLOURS[stage], fontsize=9)
+        if plane:
+            _plane(axes, view, most)
             for path in paths.images:
                 axes.plot(path[:, 0], path[:, 1], ".-", color="white", linewidth=1.2)
+        else:
+            _images(axes, paths.images.reshape(-1, *paths.images.shape[2:]), paths.images.shape[1])
+    _density_bar(figure, list(places), most)
     return figure
 
 
@@ -174,14 +210,19 @@ def _matching(record: RunRecord, stages: Stages) -> Figure | None:
     started = next(iter(record.seeds.values())).started
     pairs = next(plan.pairs for plan in started.stages if plan.stage == "student")
     errors = np.maximum(view.matching_errors.T, _TINY)
+    finite = errors[np.isfinite(errors)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (_TINY, 1.0)
     figure = _figure(7.5, 1.6 + 0.4 * len(pairs))
     axes = figure.add_subplot()
     steps = view.matching_steps.astype(float)
     edges = np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:] + (len(steps) == 1)])
-    norm = LogNorm(errors.min(), max(errors.max(), errors.min() * 1.01))
-    shown = axes.pcolormesh(edges, np.arange(len(pairs) + 1), errors, cmap=_MAP, norm=norm)
+    norm = LogNorm(low, max(high, low * 1.01))
+    shown = axes.pcolormesh(edges, np.arange(len(pairs) + 1), np.ma.masked_invalid(errors), cmap=_MAP, norm=norm)
     axes.set_yticks(np.arange(len(pairs)) + 0.5, [pair.words for pair in pairs], fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel="Step of the student")
-    figure.colorbar(shown, ax=axes, label="mean squared error")
+    bar = figure.colorbar(shown, ax=axes, label="mean squared error\n(log scale)")
+    ticks = np.geomspace(low, norm.vmax or high, 4)
+    bar.set_ticks(list(ticks), labels=[f"{tick:.3g}" for tick in ticks])
+    bar.minorticks_off()
     return figure
