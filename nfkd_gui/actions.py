@@ -39,7 +39,12 @@ class Actions(QObject):
         self.full_screen.setCheckable(True)
         self.refresh_runs = make("refresh_runs", "&Refresh runs", "List the runs folder again.", "Ctrl+F5")
         self.runs_folder = make("runs_folder", "Open runs &folder", "Show the folder in the file manager.")
-        self.restart = make("restart", "Restart &engine", "Connect again, starting the engine where it is gone.")
+        self.restart = make(
+            "restart", "&Reconnect to the engine", "Connect again, starting the engine where it is gone."
+        )
+        self.stop_engine = make(
+            "stop_engine", "Stop e&ngine …", "End the engine's process; a run keeps its checkpoint."
+        )
         self.shortcuts = make("shortcuts", "&Keyboard shortcuts", "List every shortcut.", "F1")
         self.paper = make("paper", "The &paper", "Distilling Normalizing Flows, arXiv 2506.21003.")
         self.about = make("about", "&About NFKD", "Versions and licence.")

@@ -57,7 +57,7 @@ def _display_fault() -> str:
     known = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     if sys.platform != "linux" or any(os.environ.get(name) for name in known):
         return ""
-    return "there is no display; `nfkd run digits --out runs` runs the same experiment in a terminal"
+    return "there is no display; `nfkd run digits` runs the same experiment in a terminal"
 
 
 def _open_studio(options: argparse.Namespace) -> int:
@@ -110,7 +110,8 @@ def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWind
     if target and path.is_dir() and target not in preset_names():
         studio.open_run(str(path.resolve()))
         target = ""
-    window.files.open(target or _DEFAULT)
+    if not window.files.open_at_start(target or _DEFAULT):
+        window.files.open(_DEFAULT)  # the error says why it is not the file that was asked for
     if not target:
         studio.adopt_next_run()
     return window

@@ -264,13 +264,14 @@ class RelayClient(EngineClient):
         self._fail(EngineLost(self._lost))
 
     def _fail(self, error: EngineLost) -> None:
-        calls, self._calls = self._calls, {}
-        for _on_reply, on_error in calls.values():
-            _call_back(on_error, error)
+        # The loss comes first: the studio then knows that what fails after it fails because of it.
         if self._greeted is not None and not self._greeted.done():
             self._greeted.set_exception(EngineLost(_no_engine(error.error.cause, self._stderr)))
         else:
             _call_back(self._on_lost, error.error)
+        calls, self._calls = self._calls, {}
+        for _on_reply, on_error in calls.values():
+            _call_back(on_error, error)
 
     def _take(self, message: FromEngine) -> None:
         match message:

@@ -120,7 +120,7 @@ class Experiment(QObject):
             document = tomlkit.parse(file.read_text(encoding="utf-8")).unwrap()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError([Fault("", f"cannot be read: {error}")], str(source)) from error
-        except tomlkit.exceptions.ParseError as error:
+        except tomlkit.exceptions.TOMLKitError as error:
             raise ConfigError([Fault("", f"not a TOML file: {error}")], str(source)) from error
         self.replace(document, None if is_preset else path)
 

@@ -14,7 +14,7 @@ from nfkd_gui.state import Studio
 from nfkd_gui.widgets.dialogs import without_icons
 
 _FILTER = "Experiments (*.toml);;All files (*)"
-Then = Callable[[], None]
+Then = Callable[[], object]
 
 
 class ExperimentFiles(QObject):
@@ -92,17 +92,22 @@ class ExperimentFiles(QObject):
         path = self._studio.experiment.path
         self._save(path, then) if path is not None else self.ask_save(then)
 
-    def _open(self, source: str | Path) -> None:
+    def open_at_start(self, source: str | Path) -> bool:
+        """Open an experiment where there is nothing to lose; return whether it could be."""
+        return self._open(source)
+
+    def _open(self, source: str | Path) -> bool:
         try:
             self._studio.experiment.open(source)
         except ConfigError as error:
             cause = "\n".join(str(fault) for fault in error.faults)
             action = "Choose an experiment file that NFKD has written, or a preset."
             self.failed.emit(ErrorInfo(title=f"{source} cannot be opened", cause=cause, action=action))
-            return
+            return False
         path = self._studio.experiment.path
         if path is not None:
             self._remember(path)
+        return True
 
     def _save(self, path: Path, then: Then | None = None) -> None:
         try:

@@ -118,6 +118,7 @@ class MainWindow(QMainWindow):
         self.files.failed.connect(self.show_error)
         self.files.said.connect(lambda words: self.statusBar().showMessage(words, 5000))
         actions.stop.triggered.connect(self._ask_stop)
+        actions.stop_engine.triggered.connect(self._ask_stop_engine)
         actions.quit.triggered.connect(self.close)
         actions.preferences.triggered.connect(lambda: PreferencesDialog(studio, self).open())
         actions.stack.triggered.connect(self.workbench.stack)
@@ -189,7 +190,23 @@ class MainWindow(QMainWindow):
             return
         progress = self.studio.progress.get(row.run)
         stage = progress.stage if progress is not None and row.state != "queued" else ""
-        ask_stop(row.name, stage, self.studio.stop, self)
+        ask_stop(row.name, stage, lambda scope: self.studio.stop(row.run, stage, scope), self)
+
+    def _ask_stop_engine(self) -> None:
+        row = self.studio.controlled
+        if row is None or row.state not in LIVE:
+            self.studio.stop_engine()
+            return
+        box = QMessageBox(self)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowTitle("Stop engine")
+        box.setText(f"Stop the engine and “{row.name}”?")
+        box.setInformativeText("The run keeps its best weights and can be resumed from its checkpoint.")
+        end = box.addButton("Stop both", QMessageBox.ButtonRole.DestructiveRole)
+        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        end.clicked.connect(self.studio.stop_engine)
+        box.open()
 
     # --- layout ---------------------------------------------------------------------------------------------------
 
@@ -223,7 +240,7 @@ class MainWindow(QMainWindow):
     # --- the end --------------------------------------------------------------------------------------------------
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        if not self._may_close and self._ends_a_run():
+        if not self._may_close and self.studio.ends_with_connection:
             event.ignore()
             self._ask_end()
             return
@@ -239,10 +256,6 @@ class MainWindow(QMainWindow):
         self._may_close = True
         self.close()
 
-    def _ends_a_run(self) -> bool:
-        row = self.studio.controlled
-        return row is not None and row.state in LIVE and not self.studio.outlives_window
-
     def _ask_end(self) -> None:
         box = QMessageBox(self)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -253,7 +266,7 @@ class MainWindow(QMainWindow):
         leave = box.addButton("Quit", QMessageBox.ButtonRole.DestructiveRole)
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
         without_icons(box)
-        leave.clicked.connect(self._close_now)
+        leave.clicked.connect(lambda: self.files.may_discard(self._close_now) and self._close_now())
         box.open()
 
 

@@ -117,6 +117,7 @@ def _tools_menu(window: MainWindow) -> None:
     menu.addActions([actions.refresh_runs, actions.runs_folder])
     menu.addSeparator()
     menu.addAction(actions.restart)
+    menu.addAction(actions.stop_engine)
 
 
 def _help_menu(window: MainWindow) -> None:

@@ -45,6 +45,7 @@ class PreferencesDialog(QDialog):
         self._fault = WrappedLabel(tone="error", parent=self)
         self._theme = _choice(_THEMES, studio.preferences.theme, "preferences.theme", self)
         self._engine = _choice(_ENGINES, studio.preferences.engine, "preferences.engine", self)
+        self._engine.setDisabled(studio.ends_with_connection)
         browse = QPushButton("&Browse …", self)
         browse.clicked.connect(self._browse)
         folder = QHBoxLayout()

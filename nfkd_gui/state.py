@@ -39,6 +39,7 @@ from nfkd.protocol.requests import (
     Run,
     RunAccepted,
     RunList,
+    Shutdown,
     Snapshot,
     Status,
     Stop,
@@ -120,6 +121,7 @@ class Studio(QObject):
         self._follow_seed = True
         self._opening = ""
         self._adopt = False
+        self._ending = False
         self.engine = EngineState("starting")
         self.rows: dict[str, RunRow] = {}
         self.unreadable: list[str] = []
@@ -169,6 +171,8 @@ class Studio(QObject):
         shown = self._opening or status.active
         if shown:
             self.open_run(shown)
+        else:
+            self._adopt = False  # there is no run in progress whose experiment the form could take over
 
     async def close(self) -> None:
         """Let the engine go; an active run goes on in its own process."""
@@ -186,6 +190,10 @@ class Studio(QObject):
             await client.close()
 
     def _lost(self, error: ErrorInfo) -> None:
+        if self._ending:
+            self._ending = False
+            self._set_engine(EngineState("lost", error=_ENDED))
+            return
         self._set_engine(EngineState("lost", error=error))
         self.failed.emit(error)
 
@@ -209,6 +217,17 @@ class Studio(QObject):
     def _command(self, request: Request) -> None:
         """Ask for something that is done or fails with a dialog."""
         self.ask(request, lambda _reply: None, self.failed.emit)
+
+    def stop_engine(self) -> None:
+        """End the engine; an active run is stopped first and keeps its checkpoint."""
+        self._ending = True
+        self._command(Shutdown())
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether letting the engine go now would end a run."""
+        row = self.controlled
+        return row is not None and row.state in LIVE and not self.outlives_window
 
     # --- runs -------------------------------------------------------------------------------------------------
 
@@ -306,10 +325,12 @@ class Studio(QObject):
         if self.controlled is not None:
             self._command(Resume(run=self.controlled.run))
 
-    def stop(self, scope: Literal["stage", "run"]) -> None:
-        """End the controlled run's stage, or all of it."""
-        if self.controlled is not None:
-            self._command(Stop(run=self.controlled.run, scope=scope))
+    def stop(self, run: str, stage: str, scope: Literal["stage", "run"]) -> None:
+        """End a run, or its stage, if it is still the one that the user was asked about."""
+        progress = self.progress.get(run)
+        if scope == "stage" and progress is not None and progress.stage != stage:
+            return
+        self._command(Stop(run=run, scope=scope))
 
     # --- what is shown --------------------------------------------------------------------------------------------
 
@@ -389,6 +410,11 @@ class Studio(QObject):
                 pass
 
 
+_ENDED = ErrorInfo(
+    title="The engine has ended",
+    cause="You stopped it.",
+    action="Press Restart engine at the bottom to start it again.",
+)
 _NOT_READY = ErrorInfo(
     title="The engine is not ready",
     cause="The connection to the engine is not there yet.",

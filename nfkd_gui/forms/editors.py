@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
@@ -22,6 +23,9 @@ class _WheelGuard(QObject):
         return super().eventFilter(watched, event)
 
 
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
+
+
 class NumberBox(QAbstractSpinBox):
     """A number as the user writes it, with steps by the arrow keys; what is no number is kept as text."""
 
@@ -35,7 +39,9 @@ class NumberBox(QAbstractSpinBox):
 
     def value(self) -> int | float | str:
         """Return the number, or the text when it is none."""
-        text = self.lineEdit().text().strip().replace(",", "")
+        text = self.lineEdit().text().strip()
+        if _THOUSANDS.fullmatch(text):
+            text = text.replace(",", "")  # any other comma may be a decimal one: the field refuses it in words
         for kind in (int, float):
             try:
                 return kind(text)

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLay
 from nfkd.protocol.events import Role, RunEvent, RunFailed, RunFinished, StageFinished, StageSummary
 from nfkd.protocol.view import RunView
 from nfkd_gui.state import Studio
-from nfkd_gui.theme import ROLE_COLOURS
+from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
 from nfkd_gui.widgets.numbers import count_words, measure_words, time_words
 
@@ -50,6 +50,7 @@ class InspectorPanel(QWidget):
         self._table = QFrame(self)
         self._unit = ToneLabel(parent=self._table)
         self._cells: dict[tuple[Role, int], QLabel] = {}
+        self._heads: dict[Role, QLabel] = {}
         self._fill_table()
         self._lay_out()
         self._soon = QTimer(self)
@@ -59,7 +60,13 @@ class InspectorPanel(QWidget):
         studio.view_changed.connect(self._soon.start)
         studio.seed_changed.connect(lambda _seed: self._soon.start())
         studio.event_applied.connect(self._take)
+        studio.theme_changed.connect(self._colour, Qt.ConnectionType.QueuedConnection)
+        self._colour()
         self.refresh()
+
+    def _colour(self) -> None:
+        for role, head in self._heads.items():
+            head.setText(f'<span style="color:{role_colour(role)}">■</span> {role.capitalize()}')
 
     def _fill_table(self) -> None:
         grid = QGridLayout(self._table)
@@ -69,7 +76,7 @@ class InspectorPanel(QWidget):
         grid.setColumnStretch(0, 1)
         grid.addWidget(self._unit, 0, 0)
         for column, role in enumerate(_ROLES, start=1):
-            head = QLabel(f'<span style="color:{ROLE_COLOURS[role]}">■</span> {role.capitalize()}', self._table)
+            head = self._heads[role] = QLabel(self._table)
             head.setAlignment(Qt.AlignmentFlag.AlignRight)
             grid.addWidget(head, 0, column)
         for row, (name, tip, _words) in enumerate(_FIGURES, start=1):
@@ -126,7 +133,9 @@ class InspectorPanel(QWidget):
         unit = row_unit(view)
         self._unit.setText(f"in {unit}" if unit else "")
         for role in _ROLES:
-            stage = view.stages.get((self._studio.seed, role)) or view.stages.get((first_seed(view), role))
+            stage = view.stages.get((self._studio.seed, role))
+            if stage is None and role == "teacher":
+                stage = view.stages.get((first_seed(view), role))
             summary = stage.summary if stage is not None else None
             for index, (_name, _tip, words) in enumerate(_FIGURES):
                 self._cells[role, index].setText(words(summary) if summary is not None else "–")

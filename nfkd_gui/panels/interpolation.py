@@ -11,6 +11,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QSlider,
     QSpinBox,
+    QStackedLayout,
     QVBoxLayout,
     QWidget,
 )
@@ -48,6 +49,7 @@ class InterpolationPanel(Panel):
         self._captions = {role: ToneLabel(parent=self.content) for role in ROLES}
         self._mosaics = {role: Mosaic(parent=self.content) for role in ROLES}
         self._planes: dict[str, Plane] = {}
+        self._cells: dict[str, QStackedLayout] = {}
         self._grid = QGridLayout()
         self._lay_out()
         self.restyle()
@@ -68,7 +70,9 @@ class InterpolationPanel(Panel):
             self._captions[role].setMinimumWidth(96)
             self._mosaics[role].setObjectName(f"interpolation.{role}")
             self._grid.addLayout(names, row, 0)
-            self._grid.addWidget(self._mosaics[role], row, 1)
+            cell = self._cells[role] = QStackedLayout()
+            cell.addWidget(self._mosaics[role])
+            self._grid.addLayout(cell, row, 1)
             self._grid.setRowStretch(row, 1)
         layout.addLayout(self._grid, 1)
         layout.addWidget(self._words)
@@ -196,6 +200,7 @@ class InterpolationPanel(Panel):
             plane.restyle()
 
     def draw(self) -> None:
+        self._follow()
         self._ask()
         self._show_ends()
         for role in ROLES:
@@ -210,6 +215,20 @@ class InterpolationPanel(Panel):
                 self._show(role, drawn.images, f"step {drawn.step:,}")
             else:
                 self._show(role, None, "not trained yet")
+
+    def _follow(self) -> None:
+        """Set the controls to what is shown, while that is the run's own pictures."""
+        drawn = [stage.interpolation for role in ROLES if (stage := self.stage(role)) is not None]
+        shown = next((one for one in drawn if one is not None), None)
+        if self._own or shown is None:
+            return
+        for widget in (self._mode, self._steps):
+            widget.blockSignals(True)
+        self._mode.setCurrentIndex(max(0, self._mode.findData(shown.mode)))
+        self._steps.setValue(len(shown.alpha))
+        self._count.setText(str(len(shown.alpha)))
+        for widget in (self._mode, self._steps):
+            widget.blockSignals(False)
 
     def _show_ends(self) -> None:
         reply = self._reply
@@ -229,8 +248,10 @@ class InterpolationPanel(Panel):
         if paths is None:
             mosaic.clear()
             if plane is not None:
+                plane.show_density(None)
                 plane.show_paths(_NOTHING, role_colour(role))
         elif paths.ndim == 5:
+            self._cells[role].setCurrentWidget(mosaic)
             mosaic.show_images(paths.reshape(-1, *paths.shape[2:]), columns=paths.shape[1])
         elif paths.shape[-1] == 2:
             self._show_plane(role, paths)
@@ -239,9 +260,8 @@ class InterpolationPanel(Panel):
         plane = self._planes.get(role)
         if plane is None:
             plane = self._planes[role] = Plane(self.content)
-            self._grid.replaceWidget(self._mosaics[role], plane)
-            self._mosaics[role].hide()
-        plane.show()
+            self._cells[role].addWidget(plane)
+        self._cells[role].setCurrentWidget(plane)
         stage = self.stage(role)  # type: ignore[arg-type]
         plane.show_density(stage.density if stage is not None else None)
         plane.show_paths(paths, role_colour(role))

@@ -35,7 +35,7 @@ class MatchingPanel(Panel):
         self._words = WrappedLabel(parent=self.content)
         self.plot = Plot(self.content)
         self.plot.setObjectName("matching.lines")
-        self.plot.label("left", "Mean squared error", "squared latent")
+        self.plot.label("left", "Mean squared error")
         self.plot.label("bottom", "Step of the student")
         self.heat = Plot(self.content)
         self.heat.setObjectName("matching.map")

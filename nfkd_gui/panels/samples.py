@@ -59,6 +59,8 @@ class _Column(QWidget):
             return
         flat = samples.ndim == 2
         self.mosaic.setVisible(not flat)
+        if self.plane is not None:
+            self.plane.setVisible(flat)
         if not flat:
             self.mosaic.show_images(samples)
         elif samples.shape[1] == 2:
@@ -222,7 +224,19 @@ class SamplesPanel(Panel):
             column.restyle()
         self._scale.restyle()
 
+    def _follow(self) -> None:
+        """Set the slider to the temperature that is shown, while that is the run's own."""
+        drawn = [stage.samples for role in ROLES if (stage := self.stage(role)) is not None]
+        shown = next((one for one in drawn if one is not None), None)
+        if self._own or shown is None:
+            return
+        self._temperature.blockSignals(True)
+        self._temperature.setValue(round(_HUNDRED * shown.temperature))
+        self._temperature.blockSignals(False)
+        self._value.setText(f"{shown.temperature:.2f}")
+
     def draw(self) -> None:
+        self._follow()
         self._ask()
         reply = self._reply
         densities = self._densities()

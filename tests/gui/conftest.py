@@ -65,7 +65,7 @@ class ScriptedClient(EngineClient):
         if self.held is not None:
             self.held.append(act)
         else:
-            asyncio.get_running_loop().call_soon(act)
+            asyncio.get_event_loop_policy().get_event_loop().call_soon(act)  # also between two turns of a test
 
     def release(self) -> None:
         """Answer what was held back."""

@@ -262,3 +262,14 @@ def test_tab_walks_from_field_to_field_and_the_form_follows(form: ExperimentForm
         visited.add(named(focus))
         assert not focus.visibleRegion().isEmpty()
     assert {"description", "data.kind", "teacher.levels", "student.hidden", "distillation.nll.weight"} <= visited
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1,000", 1000), ("12,345.5", 12345.5), ("0,001", "0,001"), ("0,05", "0,05"), ("1,5", "1,5"), ("7", 7)],
+)
+def test_a_comma_is_never_taken_for_what_it_may_not_be(qtbot: Any, text: str, value: object) -> None:
+    box = NumberBox(whole=False)
+    qtbot.addWidget(box)
+    box.lineEdit().setText(text)
+    assert box.value() == value

@@ -62,11 +62,20 @@ def test_an_active_run_is_found_and_shown_at_the_start(
     do(scenario())
 
 
+def living(studio: Studio) -> str:
+    assert studio.controlled is not None
+    return studio.controlled.run
+
+
 def test_pause_resume_and_stop_act_on_the_run_that_lives(ready: Studio, script: Any, do: Do) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)
         await turns()
-        for act, state in ((ready.pause, "paused"), (ready.resume, "running"), (lambda: ready.stop("run"), "stopped")):
+        for act, state in (
+            (ready.pause, "paused"),
+            (ready.resume, "running"),
+            (lambda: ready.stop(living(ready), "teacher", "run"), "stopped"),
+        ):
             act()
             await turns()
             assert ready.view is not None
@@ -169,7 +178,7 @@ def test_renamed_and_deleted_runs_leave_the_table_and_the_view(ready: Studio, do
     async def scenario() -> None:
         ready.run(DIGITS)
         await turns()
-        ready.stop("run")
+        ready.stop(living(ready), "teacher", "run")
         await turns()
         ready.rename_run("/runs/digits", "other")
         await turns(20)

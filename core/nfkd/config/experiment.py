@@ -89,7 +89,7 @@ class ExperimentConfig(Config, frozen=True):
         """Validate an experiment given as TOML text; arguments and errors as in `load`."""
         try:
             document = tomlkit.parse(text).unwrap()
-        except tomlkit.exceptions.ParseError as error:
+        except tomlkit.exceptions.TOMLKitError as error:
             raise ConfigError([Fault("", f"not a TOML file: {error}")], source) from error
         faults = [fault for assignment in overrides if (fault := _assign(document, assignment))]
         if faults:

@@ -180,6 +180,26 @@ def test_a_run_that_has_not_come_so_far_says_what_will_be_shown(show: Any, story
         assert words == [f"{panel.waits_for} will be shown here."]
 
 
+@pytest.mark.parametrize("kind", [SamplesPanel, InterpolationPanel])
+def test_a_panel_goes_from_the_plane_to_images_and_back(kind: Any, show: Any, story: Any, port: Any) -> None:
+    plane, images = story(shape=(2,)), story()
+    for told in (plane, images):
+        told.begin("teacher")
+    plane.samples("teacher", 5, np.zeros((5, 2), np.float32))
+    plane.path("teacher", np.zeros((1, 3, 2), np.float32))
+    images.samples("teacher", 5, grey(0.5))
+    images.path("teacher", np.full((2, 3, 1, 8, 8), 0.5, np.float32))
+    panel = show(kind, plane)
+    for told, pictures in ((images, True), (plane, False), (images, True)):
+        port.view = told.view
+        panel.show_run(told.view)
+        panel.refresh()
+        mosaics = panel._mosaics if kind is InterpolationPanel else {r: c.mosaic for r, c in panel._columns.items()}
+        planes = panel._planes if kind is InterpolationPanel else {"teacher": panel._columns["teacher"].plane}
+        assert mosaics["teacher"].isVisible() == pictures
+        assert planes["teacher"].isVisible() != pictures
+
+
 def test_a_matching_without_error_is_drawn_too(show: Any, story: Any) -> None:
     told = story()
     told.begin("student")
