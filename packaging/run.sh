@@ -3,11 +3,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-if [ "$(uname)" = Darwin ] || [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; then
+# A display that is named but does not answer, as after an ssh without it, would make Qt abort: ask it in a process apart.
+answers() {
+    .venv/bin/python -c 'from PySide6.QtGui import QGuiApplication; QGuiApplication([])' >/dev/null 2>&1
+}
+
+if [ "$(uname)" = Darwin ] || { [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ] && answers; }; then
     exec .venv/bin/nfkd-gui digits
 fi
 
-echo "There is no display: training the digits experiment here. With one, this command opens the studio."
+echo "There is no display that answers: training the digits experiment here. With one, this command opens the studio."
 run=runs/digits
 for ((number = 2; ; number++)); do
     [ -e "$run" ] || break
