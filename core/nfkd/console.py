@@ -17,12 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.flows.architectures import flow_words
 from nfkd.protocol import events
 from nfkd.protocol.requests import Snapshot
 from nfkd.runs.layout import create_run, is_run
 from nfkd.runs.reader import open_run
 from nfkd.training.api import prepare, resumable
-from nfkd.training.describe import check, flow_words
+from nfkd.training.describe import check
 from nfkd.training.job import TrainingJob
 
 _RUNS = Path("runs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
@@ -27,6 +27,7 @@ def field(
     unit: str = "",
     advanced: bool = False,
     multiline: bool = False,
+    format: Literal["", "file", "folder"] = "",  # noqa: A002 - JSON Schema's word
     **constraints: Any,
 ) -> Any:
     """Describe one field: its bounds for pydantic, its words for people.
@@ -45,9 +46,11 @@ def field(
         Whether a form may fold it away.
     multiline
         Whether a text wants more than one line.
+    format
+        What a text names on the engine's machine, if anything: a form may then browse for it.
     **constraints
         Passed to `pydantic.Field` (``ge``, ``le``, ``gt``, ``lt``, ``default_factory`` …).
     """
-    extra: JsonDict = {"unit": unit, "advanced": advanced, "multiline": multiline}
+    extra: JsonDict = {"unit": unit, "advanced": advanced, "multiline": multiline, "format": format}
     describe: Any = Field  # its overloads cannot see through the constraints
     return describe(default, title=title, description=help, json_schema_extra=extra, **constraints)

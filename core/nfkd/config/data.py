@@ -1,4 +1,4 @@
-"""What the flows are trained on."""
+"""What the flows are trained on: one model per data set or kind of file."""
 
 from __future__ import annotations
 
@@ -8,20 +8,15 @@ from pydantic import Field
 
 from nfkd.config.base import Config, field
 
+Scaling = Literal["standard", "robust", "quantile", "none"]
+_Point = Annotated[tuple[float, float], Field(strict=False)]  # TOML has arrays, and they arrive as lists
 
-class _SplitConfig(Config, frozen=True):
+
+class _ValidationConfig(Config, frozen=True):
     validation_fraction: float = field(
         0.15,
         title="Validation part",
         help="Part of the examples on which the best weights are chosen.",
-        gt=0.0,
-        le=0.4,
-        advanced=True,
-    )
-    test_fraction: float = field(
-        0.15,
-        title="Test part",
-        help="Part of the examples that is used only for the reported figures.",
         gt=0.0,
         le=0.4,
         advanced=True,
@@ -36,16 +31,21 @@ class _SplitConfig(Config, frozen=True):
     )
 
 
-class DigitsConfig(_SplitConfig, frozen=True):
-    """1,797 handwritten digits of 8×8 pixels and 17 grey levels (scikit-learn's copy of UCI optdigits)."""
+class _SplitConfig(_ValidationConfig, frozen=True):
+    test_fraction: float = field(
+        0.15,
+        title="Test part",
+        help="Part of the examples that is used only for the reported figures.",
+        gt=0.0,
+        le=0.4,
+        advanced=True,
+    )
 
-    kind: Literal["digits"] = field("digits", title="Data set", help="Handwritten digits, 8×8 pixels.")
+
+# --- densities in the plane ------------------------------------------------------------------------------------------
 
 
-class TwoMoonsConfig(_SplitConfig, frozen=True):
-    """Two interleaved half circles in the plane."""
-
-    kind: Literal["two_moons"] = field("two_moons", title="Data set", help="Two half circles in the plane.")
+class _PlaneConfig(_SplitConfig, frozen=True):
     count: int = field(
         6000,
         title="Points",
@@ -57,10 +57,315 @@ class TwoMoonsConfig(_SplitConfig, frozen=True):
     noise: float = field(
         0.08,
         title="Noise",
-        help="Standard deviation of the Gaussian noise around the half circles.",
+        help="Standard deviation of the Gaussian noise around the shape.",
         ge=0.0,
         le=1.0,
     )
 
 
-DataConfig = Annotated[DigitsConfig | TwoMoonsConfig, Field(discriminator="kind")]
+class TwoMoonsConfig(_PlaneConfig, frozen=True):
+    """Two interleaved half circles in the plane."""
+
+    kind: Literal["two_moons"] = field("two_moons", title="Data set", help="Two half circles in the plane.")
+
+
+class CirclesConfig(_PlaneConfig, frozen=True):
+    """Two concentric circles in the plane."""
+
+    kind: Literal["circles"] = field("circles", title="Data set", help="Two concentric circles in the plane.")
+
+
+class PinwheelConfig(_PlaneConfig, frozen=True):
+    """Bent arms around the centre (Johnson et al. 2016, arXiv 1603.06277)."""
+
+    kind: Literal["pinwheel"] = field("pinwheel", title="Data set", help="Bent arms around the centre.")
+    arms: int = field(5, title="Arms", help="How many arms the wheel has.", ge=1, le=50)
+
+
+class SpiralsConfig(_PlaneConfig, frozen=True):
+    """Two spirals in the plane."""
+
+    kind: Literal["spirals"] = field("spirals", title="Data set", help="Two spirals in the plane.")
+
+
+class CheckerboardConfig(_PlaneConfig, frozen=True):
+    """The dark squares of a checkerboard, uniformly filled."""
+
+    kind: Literal["checkerboard"] = field("checkerboard", title="Data set", help="The dark squares of a board.")
+    noise: float = field(
+        0.0, title="Noise", help="Standard deviation of the Gaussian noise on the squares.", ge=0.0, le=1.0
+    )
+
+
+class EightGaussiansConfig(_PlaneConfig, frozen=True):
+    """Eight Gaussians on a circle."""
+
+    kind: Literal["eight_gaussians"] = field("eight_gaussians", title="Data set", help="Eight Gaussians on a circle.")
+    noise: float = field(0.2, title="Noise", help="Standard deviation of each Gaussian.", gt=0.0, le=1.0)
+
+
+class RingsConfig(_PlaneConfig, frozen=True):
+    """Concentric rings of equal density along their lines."""
+
+    kind: Literal["rings"] = field("rings", title="Data set", help="Concentric rings.")
+    rings: int = field(4, title="Rings", help="How many rings there are.", ge=1, le=20)
+
+
+class LetterConfig(_PlaneConfig, frozen=True):
+    """A letter of the alphabet, uniformly filled."""
+
+    kind: Literal["letter"] = field("letter", title="Data set", help="A letter, uniformly filled.")
+    letter: str = field("S", title="Letter", help="One character of the font.", min_length=1, max_length=1)
+    noise: float = field(
+        0.02, title="Noise", help="Standard deviation of the Gaussian noise on the letter.", ge=0.0, le=1.0
+    )
+
+
+class DrawnConfig(_PlaneConfig, frozen=True):
+    """Points that the user draws; examples are drawn around them."""
+
+    kind: Literal["drawn"] = field("drawn", title="Data set", help="Points that you draw in the plane.")
+    points: tuple[_Point, ...] = field(
+        ((-1.0, 0.0), (0.0, 1.0), (1.0, 0.0)),
+        title="Drawing",
+        help="The points, as pairs of x and y; every example is one of them with noise.",
+        min_length=1,
+        max_length=100_000,
+        strict=False,
+    )
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+class _ImagesConfig(Config, frozen=True):
+    class_labels: bool = field(
+        False,
+        title="Class-conditional",
+        help="Give the class label to all flows as context, where the data has labels.",
+        advanced=True,
+    )
+    flip: bool = field(
+        False, title="Flip", help="Mirror training images from left to right, every other one.", advanced=True
+    )
+    shift: int = field(
+        0,
+        title="Shift",
+        help="Move training images by up to this many pixels in each direction; the edge is repeated.",
+        unit="pixels",
+        ge=0,
+        le=32,
+        advanced=True,
+    )
+
+
+class _ByteImagesConfig(_ImagesConfig, frozen=True):
+    bits: int = field(
+        8,
+        title="Bits",
+        help="Bits of each channel that are kept; the uniform dequantization has as many levels.",
+        unit="bits",
+        ge=1,
+        le=8,
+        advanced=True,
+    )
+
+
+_FOLDER = "Where the files are, packed or not; empty: NFKD's cache, which a download fills."
+
+
+class DigitsConfig(_ImagesConfig, _SplitConfig, frozen=True):
+    """1,797 handwritten digits of 8×8 pixels and 17 grey levels (scikit-learn's copy of UCI optdigits)."""
+
+    kind: Literal["digits"] = field("digits", title="Data set", help="Handwritten digits, 8×8 pixels.")
+
+
+class _PublishedImagesConfig(_ByteImagesConfig, _ValidationConfig, frozen=True):
+    folder: str = field("", title="Folder", help=_FOLDER, format="folder", advanced=True)
+
+
+class MNISTConfig(_PublishedImagesConfig, frozen=True):
+    """70,000 handwritten digits of 28×28 pixels (LeCun et al. 1998), padded to 32×32."""
+
+    kind: Literal["mnist"] = field("mnist", title="Data set", help="MNIST: handwritten digits, 32×32 with margin.")
+
+
+class FashionMNISTConfig(_PublishedImagesConfig, frozen=True):
+    """70,000 pieces of clothing of 28×28 pixels (Xiao et al. 2017, arXiv 1708.07747), padded to 32×32."""
+
+    kind: Literal["fashion_mnist"] = field(
+        "fashion_mnist", title="Data set", help="Fashion-MNIST: clothing, 32×32 with margin."
+    )
+
+
+class KMNISTConfig(_PublishedImagesConfig, frozen=True):
+    """70,000 cursive Japanese characters of 28×28 pixels (Clanuwat et al. 2018, arXiv 1812.01718), padded to 32×32."""
+
+    kind: Literal["kmnist"] = field("kmnist", title="Data set", help="KMNIST: cursive characters, 32×32 with margin.")
+
+
+class CIFAR10Config(_PublishedImagesConfig, frozen=True):
+    """60,000 colour images of 32×32 pixels in ten classes (Krizhevsky 2009)."""
+
+    kind: Literal["cifar10"] = field("cifar10", title="Data set", help="CIFAR-10: colour images, 32×32 pixels.")
+
+
+class CelebAConfig(_ByteImagesConfig, frozen=True):
+    """202,599 aligned faces (Liu et al. 2015), cropped to the middle 148 and resized to 64×64, its own three parts."""
+
+    kind: Literal["celeba64"] = field("celeba64", title="Data set", help="CelebA: faces, 64×64 pixels.")
+    folder: str = field(
+        "",
+        title="Folder",
+        help="Holds img_align_celeba and list_eval_partition.txt; CelebA is not downloaded.",
+        format="folder",
+    )
+
+
+class ImageFolderConfig(_ByteImagesConfig, _SplitConfig, frozen=True):
+    """Any folder of images: the middle square of each, resized; sub-folders are its classes."""
+
+    kind: Literal["image_folder"] = field("image_folder", title="Data set", help="A folder of image files.")
+    path: str = field("", title="Folder", help="Holds the images, also in sub-folders.", format="folder")
+    size: int = field(32, title="Size", help="Width and height after resizing.", unit="pixels", ge=2, le=1024)
+    colour: bool = field(True, title="Colour", help="Three channels; otherwise one of grey.")
+
+
+class ImageStackConfig(_ByteImagesConfig, _SplitConfig, frozen=True):
+    """Images in one array: a .npy, .npz or .h5 file of whole numbers, (N, H, W), (N, C, H, W) or (N, H, W, C)."""
+
+    kind: Literal["image_stack"] = field("image_stack", title="Data set", help="Images in one array file.")
+    path: str = field("", title="File", help="A .npy, .npz or .h5 file.", format="file")
+    key: str = field("", title="Array", help="Name of the array in the file; empty where it has only one.")
+    labels_key: str = field("", title="Labels", help="Name of the array of class labels, if any.", advanced=True)
+    levels: int = field(
+        256, title="Levels", help="Number of levels of the stored values, 0 up to one less.", ge=2, le=256
+    )
+
+
+class NaturalCropsConfig(_ByteImagesConfig, frozen=True):
+    """32×32 colour crops of the two photographs that scikit-learn ships; the parts come from separate regions."""
+
+    kind: Literal["natural_crops"] = field(
+        "natural_crops", title="Data set", help="Colour crops of photographs, 32×32 pixels."
+    )
+    count: int = field(
+        8000, title="Crops", help="How many training crops are taken.", unit="crops", ge=100, le=1_000_000
+    )
+    split_seed: int = field(
+        0, title="Crop seed", help="Decides where the crops are taken.", ge=0, lt=2**31, advanced=True
+    )
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+class NaturalPatchesConfig(Config, frozen=True):
+    """8×8 grey patches of scikit-learn's photographs as 63 numbers, by BSDS300's procedure; parts by region."""
+
+    kind: Literal["natural_patches"] = field(
+        "natural_patches", title="Data set", help="Grey patches of photographs, 63 numbers each."
+    )
+    count: int = field(
+        20_000, title="Patches", help="How many training patches are taken.", unit="patches", ge=100, le=2_000_000
+    )
+    split_seed: int = field(
+        0, title="Patch seed", help="Decides where the patches are taken.", ge=0, lt=2**31, advanced=True
+    )
+
+
+class _UCIConfig(Config, frozen=True):
+    folder: str = field("", title="Folder", help=_FOLDER, format="folder", advanced=True)
+
+
+class PowerConfig(_UCIConfig, frozen=True):
+    """UCI household power consumption, 6 columns, as MAF prepares it (arXiv 1705.07057)."""
+
+    kind: Literal["power"] = field("power", title="Data set", help="POWER: household electricity, 6 columns.")
+
+
+class GasConfig(_UCIConfig, frozen=True):
+    """UCI gas sensors, 8 columns, as MAF prepares it (arXiv 1705.07057)."""
+
+    kind: Literal["gas"] = field("gas", title="Data set", help="GAS: chemical sensors, 8 columns.")
+
+
+class HepmassConfig(_UCIConfig, frozen=True):
+    """UCI particle collisions, 21 columns, as MAF prepares it (arXiv 1705.07057)."""
+
+    kind: Literal["hepmass"] = field("hepmass", title="Data set", help="HEPMASS: particle collisions, 21 columns.")
+
+
+class MiniBooNEConfig(_UCIConfig, frozen=True):
+    """UCI neutrino events, 43 columns, as MAF prepares it (arXiv 1705.07057)."""
+
+    kind: Literal["miniboone"] = field("miniboone", title="Data set", help="MINIBOONE: neutrino events, 43 columns.")
+
+
+class BSDS300Config(_UCIConfig, frozen=True):
+    """Natural image patches of 63 numbers, as MAF prepares them (arXiv 1705.07057)."""
+
+    kind: Literal["bsds300"] = field("bsds300", title="Data set", help="BSDS300: image patches, 63 columns.")
+
+
+class TableConfig(_SplitConfig, frozen=True):
+    """Any table: CSV, TSV, Parquet, .npy or .h5, with conditioning columns and weights where wanted."""
+
+    kind: Literal["table"] = field("table", title="Data set", help="A table of numbers from a file.")
+    path: str = field("", title="File", help="A .csv, .tsv, .parquet, .npy or .h5 file.", format="file")
+    key: str = field(
+        "", title="Array", help="Name of the array in an .h5 file; empty where it has only one.", advanced=True
+    )
+    columns: tuple[str, ...] = field(
+        (),
+        title="Columns",
+        help="The columns that are modelled, by name or number from 0; none: all that are numbers and not used below.",
+        strict=False,
+    )
+    context: tuple[str, ...] = field(
+        (),
+        title="Conditioning",
+        help="Columns that all flows are given as context.",
+        strict=False,
+    )
+    weight: str = field("", title="Weights", help="A column with the weight of each row, if any.")
+    missing: Literal["refuse", "drop", "median"] = field(
+        "refuse",
+        title="Missing values",
+        help="Refuse the table, leave such rows out, or put in the training part's median.",
+    )
+    scaling: Scaling = field(
+        "standard",
+        title="Scaling",
+        help="Standard: mean 0, deviation 1. Robust: median and quartiles. Quantile: to a Gaussian, not invertible.",
+    )
+
+
+DataConfig = Annotated[
+    DigitsConfig
+    | NaturalCropsConfig
+    | MNISTConfig
+    | FashionMNISTConfig
+    | KMNISTConfig
+    | CIFAR10Config
+    | CelebAConfig
+    | ImageFolderConfig
+    | ImageStackConfig
+    | TwoMoonsConfig
+    | CirclesConfig
+    | PinwheelConfig
+    | SpiralsConfig
+    | CheckerboardConfig
+    | EightGaussiansConfig
+    | RingsConfig
+    | LetterConfig
+    | DrawnConfig
+    | NaturalPatchesConfig
+    | PowerConfig
+    | GasConfig
+    | HepmassConfig
+    | MiniBooNEConfig
+    | BSDS300Config
+    | TableConfig,
+    Field(discriminator="kind"),
+]

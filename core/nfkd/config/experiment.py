@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self, TypeGuard
+from typing import Any, Self, TypeGuard, cast
 
 import tomlkit
 import tomlkit.exceptions
@@ -134,7 +134,11 @@ class ExperimentConfig(Config, frozen=True):
 
 def _kind_first(table: dict[str, Any]) -> dict[str, Any]:
     ordered = sorted(table.items(), key=lambda item: item[0] != "kind")
-    return {key: _kind_first(value) if _is_table(value) else value for key, value in ordered}
+    return {key: _kind_first(value) if _is_table(value) else _listed(value) for key, value in ordered}
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in cast("tuple[Any, ...]", value)] if isinstance(value, tuple) else value
 
 
 def _is_table(value: Any) -> TypeGuard[dict[str, Any]]:

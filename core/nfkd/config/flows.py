@@ -8,9 +8,40 @@ from pydantic import Field
 
 from nfkd.config.base import Config, field
 
+Permutation = Literal["lu", "dense", "shuffle", "reverse"]
+_PERMUTATION = (
+    "How the channels are mixed before each coupling: an invertible 1×1 convolution (in LU form or as a dense "
+    "matrix), one fixed shuffle, or their order reversed."
+)
 
-class GlowConfig(Config, frozen=True):
-    """Glow for images (Kingma & Dhariwal 2018, arXiv 1807.03039)."""
+
+class _CouplingFlowConfig(Config, frozen=True):
+    permutation: Permutation = field("lu", title="Permutation", help=_PERMUTATION, advanced=True)
+    coupling: Literal["affine", "additive"] = field(
+        "affine", title="Coupling", help="Affine scales and shifts; additive only shifts (NICE).", advanced=True
+    )
+    scale: Literal["sigmoid", "tanh"] = field(
+        "sigmoid",
+        title="Scale",
+        help="How an affine coupling's scale is bounded: sigmoid(s + 2) as in Glow, or exp(tanh(s)).",
+        advanced=True,
+    )
+    actnorm: bool = field(
+        True,
+        title="ActNorm",
+        help="Normalise every step's channels by a scale and a shift that begin at the first batch's.",
+        advanced=True,
+    )
+    learned_prior: bool = field(
+        False,
+        title="Learned prior",
+        help="Learn mean and scale of the last latent (from the context, where the data has one).",
+        advanced=True,
+    )
+
+
+class GlowConfig(_CouplingFlowConfig, frozen=True):
+    """Glow for images (Kingma & Dhariwal 2018, arXiv 1807.03039); with checkerboard steps also RealNVP."""
 
     kind: Literal["glow"] = field("glow", title="Flow", help="Glow for images: squeeze, steps and splits.")
     levels: int = field(
@@ -23,7 +54,7 @@ class GlowConfig(Config, frozen=True):
     steps: int = field(
         4,
         title="Steps per level",
-        help="ActNorm, invertible 1×1 convolution and affine coupling, this many times at each level.",
+        help="ActNorm, permutation and coupling, this many times at each level.",
         ge=1,
         le=64,
     )
@@ -35,23 +66,31 @@ class GlowConfig(Config, frozen=True):
         ge=1,
         le=2048,
     )
+    checkerboard: int = field(
+        0,
+        title="Checkerboard steps",
+        help="Couplings with a checkerboard mask before each squeeze, as in RealNVP (arXiv 1605.08803); Glow has none.",
+        ge=0,
+        le=64,
+        advanced=True,
+    )
 
 
-class Glow1DConfig(Config, frozen=True):
-    """Glow for vectors: the same steps on features, with linear layers."""
+class Glow1DConfig(_CouplingFlowConfig, frozen=True):
+    """Glow for vectors: the same steps on features, with linear layers; with a fixed permutation also RealNVP."""
 
     kind: Literal["glow1d"] = field("glow1d", title="Flow", help="Glow for vectors: steps with linear layers.")
     steps: int = field(
         5,
         title="Steps",
-        help="ActNorm, invertible linear layer and affine coupling, this many times.",
+        help="ActNorm, permutation and coupling, this many times.",
         ge=1,
         le=128,
     )
     hidden: int = field(
         32,
         title="Hidden units",
-        help="Width of the multilayer perceptron in each coupling.",
+        help="Width of the network in each coupling.",
         unit="units",
         ge=1,
         le=4096,
@@ -59,11 +98,86 @@ class Glow1DConfig(Config, frozen=True):
     depth: int = field(
         2,
         title="Hidden layers",
-        help="Number of hidden layers of the perceptron in each coupling.",
+        help="Hidden layers of the perceptron, or blocks of the residual network, in each coupling.",
         ge=1,
         le=8,
         advanced=True,
     )
+    network: Literal["mlp", "residual"] = field(
+        "mlp",
+        title="Network",
+        help="A multilayer perceptron, or one with residual blocks of two layers.",
+        advanced=True,
+    )
 
 
-FlowConfig = Annotated[GlowConfig | Glow1DConfig, Field(discriminator="kind")]
+class _AutoregressiveConfig(Config, frozen=True):
+    steps: int = field(
+        5, title="Steps", help="Autoregressive layers, each with an order of the features.", ge=1, le=128
+    )
+    hidden: int = field(
+        64,
+        title="Hidden units",
+        help="Width of the masked network (MADE) in each step.",
+        unit="units",
+        ge=1,
+        le=4096,
+    )
+    depth: int = field(
+        2, title="Hidden layers", help="Hidden layers of each masked network.", ge=1, le=8, advanced=True
+    )
+    order: Literal["reversed", "permuted"] = field(
+        "reversed",
+        title="Order",
+        help="Reversed: every step turns the order of the features around. Permuted: each draws an order of its own.",
+        advanced=True,
+    )
+    batch_norm: bool = field(
+        False,
+        title="Batch norm",
+        help="Normalise between steps by the batch's statistics while training, by their running means afterwards.",
+        advanced=True,
+    )
+
+
+class MAFConfig(_AutoregressiveConfig, frozen=True):
+    """Masked autoregressive flow (Papamakarios et al. 2017, arXiv 1705.07057): fast density, sampling in D passes."""
+
+    kind: Literal["maf"] = field("maf", title="Flow", help="Masked autoregressive flow: fast density.")
+
+
+class IAFConfig(_AutoregressiveConfig, frozen=True):
+    """Inverse autoregressive flow (Kingma et al. 2016, arXiv 1606.04934): fast sampling, density in D passes."""
+
+    kind: Literal["iaf"] = field("iaf", title="Flow", help="Inverse autoregressive flow: fast sampling.")
+
+
+class NSFConfig(Config, frozen=True):
+    """Neural spline flow (Durkan et al. 2019, arXiv 1906.04032): rational-quadratic splines with linear tails."""
+
+    kind: Literal["nsf"] = field("nsf", title="Flow", help="Neural spline flow: rational-quadratic splines.")
+    transform: Literal["coupling", "autoregressive"] = field(
+        "coupling",
+        title="Transform",
+        help="Splines of half of the features given the other half, or of each given those before it.",
+    )
+    steps: int = field(5, title="Steps", help="Spline layers, each after a mixing of the features.", ge=1, le=128)
+    hidden: int = field(
+        64, title="Hidden units", help="Width of the network in each step.", unit="units", ge=1, le=4096
+    )
+    depth: int = field(
+        2, title="Blocks", help="Residual blocks (or masked layers) of each network.", ge=1, le=8, advanced=True
+    )
+    bins: int = field(8, title="Bins", help="Pieces of each spline.", unit="bins", ge=2, le=128)
+    tail_bound: float = field(
+        3.0,
+        title="Tail bound",
+        help="The splines work between −B and B; beyond, the map is the identity.",
+        gt=0.0,
+        le=1000.0,
+        advanced=True,
+    )
+    permutation: Permutation = field("lu", title="Permutation", help=_PERMUTATION, advanced=True)
+
+
+FlowConfig = Annotated[GlowConfig | Glow1DConfig | MAFConfig | IAFConfig | NSFConfig, Field(discriminator="kind")]

@@ -1,6 +1,7 @@
 """What flows are trained on: data sets, their splits, dequantization, and the units of their likelihood."""
 
-from nfkd.data.dataset import DataError, Dataset
-from nfkd.data.sets import load_dataset
+from nfkd.data.dataset import Batch, DataError, Dataset, Part
+from nfkd.data.loading import fetch_dataset, load_dataset
+from nfkd.data.source import NotFetchedError
 
-__all__ = ["DataError", "Dataset", "load_dataset"]
+__all__ = ["Batch", "DataError", "Dataset", "NotFetchedError", "Part", "fetch_dataset", "load_dataset"]

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from nfkd.config import Fault
+from nfkd.data.augmentation import PLAIN, Augmentation
+from nfkd.data.examples import Examples, take
+from nfkd.data.scaling import Scaler
 
 _MARGIN = 0.1
 
@@ -23,13 +26,81 @@ class DataError(ValueError):
     faults
         What is wrong, each with the path of its field.
     event_shape
-        Shape of one example, which the flows can be checked against all the same.
+        Shape of one example where it is known all the same: the flows can be checked against it.
     """
 
-    def __init__(self, faults: list[Fault], event_shape: tuple[int, ...]) -> None:
+    def __init__(self, faults: list[Fault], event_shape: tuple[int, ...] | None = None) -> None:
         self.faults = faults
         self.event_shape = event_shape
         super().__init__("; ".join(str(fault) for fault in faults))
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Examples, each with its context and weight where the data has them.
+
+    Attributes
+    ----------
+    values
+        Images as integer levels, (N, channels, height, width) uint8; vectors as (N, features) float32.
+    context
+        (N, context features) float32, or None.
+    weights
+        (N,) float32, or None where every example counts the same.
+    """
+
+    values: Examples
+    context: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, index: np.ndarray | slice) -> Part:
+        """Return some of the examples."""
+        context = None if self.context is None else self.context[index]
+        weights = None if self.weights is None else self.weights[index]
+        return Part(take(self.values, index), context, weights)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples as a flow sees them.
+
+    Attributes
+    ----------
+    x
+        (B, *event_shape) float32.
+    context
+        (B, context features) float32, or None.
+    weights
+        (B,) float32, or None.
+    """
+
+    x: Tensor
+    context: Tensor | None = None
+    weights: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        return Batch(self.x.to(device), _to(self.context, device), _to(self.weights, device))
+
+    def take(self, index: slice | list[int]) -> Batch:
+        """Return some of the examples."""
+        context = None if self.context is None else self.context[index]
+        weights = None if self.weights is None else self.weights[index]
+        return Batch(self.x[index], context, weights)
+
+    def contexts(self, count: int) -> Tensor | None:
+        """Return a context for each of `count` samples: those of the examples in turn; None where there is none."""
+        return None if self.context is None else self.context[torch.arange(count) % len(self)]
+
+
+def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if tensor is None else tensor.to(device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,21 +112,35 @@ class Dataset:
     name
         Such as ``digits``.
     train, validation, test
-        Images as integer levels, (N, channels, height, width) uint8; vectors as (N, features) float32.
+        The parts; vectors are scaled already.
     levels
-        Number of grey levels of images; None for vectors.
+        Number of levels of an image's channels; None for vectors.
+    scaler
+        How vectors were scaled; None where they were not, and for images.
+    augmentation
+        What is done to training images.
+    columns
+        Names of a vector's features; may be empty.
     """
 
     name: str
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+    train: Part
+    validation: Part
+    test: Part
     levels: int | None = None
+    scaler: Scaler | None = None
+    augmentation: Augmentation = PLAIN
+    columns: tuple[str, ...] = ()
 
     @property
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one example."""
-        return tuple(self.train.shape[1:])
+        return tuple(self.train.values.shape[1:])
+
+    @property
+    def context_features(self) -> int:
+        """Length of each example's context; zero where there is none."""
+        return 0 if self.train.context is None else self.train.context.shape[1]
 
     @property
     def is_image(self) -> bool:
@@ -63,15 +148,18 @@ class Dataset:
         return self.levels is not None
 
     @property
-    def unit(self) -> Literal["bits/dim", "nats"]:
-        """The unit in which the likelihood is reported."""
-        return "bits/dim" if self.is_image else "nats"
+    def unit(self) -> Literal["bits/dim", "nats", "nats (scaled)"]:
+        """The unit in which the likelihood is reported; *scaled* where the scaling cannot be undone everywhere."""
+        if self.is_image:
+            return "bits/dim"
+        return "nats" if self.scaler is None or self.scaler.log_volume is not None else "nats (scaled)"
 
     @property
     def words(self) -> str:
         """The data set in a sentence."""
         counts = f"{len(self.train):,} train, {len(self.validation):,} validation, {len(self.test):,} test"
-        return f"{self.name}: {counts}, {'×'.join(str(size) for size in self.event_shape)}"
+        context = f", context of {self.context_features}" if self.context_features else ""
+        return f"{self.name}: {counts}, {'×'.join(str(size) for size in self.event_shape)}{context}"
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -85,10 +173,29 @@ class Dataset:
         if self.event_shape != (2,):
             msg = f"{self.name} has no plane: its examples have shape {self.event_shape}"
             raise ValueError(msg)
-        low, high = self.train.min(axis=0), self.train.max(axis=0)
+        values = self.train.values[:]
+        low, high = values.min(axis=0), values.max(axis=0)
         margin = _MARGIN * (high - low)
         (x0, y0), (x1, y1) = low - margin, high + margin
         return float(x0), float(x1), float(y0), float(y1)
+
+    def batch(self, part: Part, generator: torch.Generator) -> Batch:
+        """Return a part as a flow sees it, its images dequantized."""
+        context, weights = (
+            None if values is None else torch.from_numpy(np.ascontiguousarray(values))
+            for values in (part.context, part.weights)
+        )
+        values = np.array(part.values[:])  # copied: a memory map may be read-only, and torch knows no such thing
+        return Batch(self.dequantize(torch.from_numpy(values), generator), context, weights)
+
+    def training_batch(
+        self, index: np.ndarray, dequantization: torch.Generator, augmentation: torch.Generator
+    ) -> Batch:
+        """Return training examples by their numbers: images are augmented, then dequantized."""
+        part = self.train.take(index)
+        if self.augmentation.active:
+            part = Part(self.augmentation(part.values[:], augmentation), part.context, part.weights)
+        return self.batch(part, dequantization)
 
     def dequantize(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Return examples as a flow sees them, float32.
@@ -104,15 +211,17 @@ class Dataset:
     def nll(self, log_prob: Tensor) -> Tensor:
         """Return the negative log-likelihood of each example in `unit`.
 
-        Images: −log₂ p(x)/D + log₂ levels, the discrete likelihood's bound in bits/dim. Vectors: −log p(x) in nats.
+        Images: −log₂ p(x)/D + log₂ levels, the discrete likelihood's bound in bits/dim. Vectors: −log p in nats, of
+        the original values where their scaling is invertible everywhere (its log-determinant is then added).
         """
-        if self.levels is None:
-            return -log_prob
-        return -log_prob / (self._dimensions * math.log(2)) + math.log2(self.levels)
+        if self.levels is not None:
+            return -log_prob / (self._dimensions * math.log(2)) + math.log2(self.levels)
+        volume = None if self.scaler is None else self.scaler.log_volume
+        return -log_prob - (volume or 0.0)
 
     def nll_loss(self, log_prob: Tensor) -> Tensor:
         """Return what is minimised for each example: bits/dim for images, nats per dimension for vectors."""
-        return self.nll(log_prob) if self.is_image else -log_prob / self._dimensions
+        return self.nll(log_prob) if self.is_image else self.nll(log_prob) / self._dimensions
 
     @property
     def _dimensions(self) -> int:

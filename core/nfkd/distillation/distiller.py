@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nfkd.config import DistillationConfig, SKDConfig
-from nfkd.data import Dataset
+from nfkd.data import Batch, Dataset
 from nfkd.distillation.objectives import OBJECTIVES, Objective, StepPasses, Synthesized
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import LayerPair
@@ -39,10 +39,11 @@ class Likelihood:
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
 
-    def __call__(self, flow: Flow, x: Tensor, generator: torch.Generator) -> Loss:
+    def __call__(self, flow: Flow, batch: Batch, generator: torch.Generator) -> Loss:
         """Return the loss of a batch; arguments as in `Distiller.__call__`."""
         del generator
-        value = self._dataset.nll_loss(flow.log_prob(x)).mean()
+        passes = StepPasses(student=flow(batch.x, batch.context), weights=batch.weights)
+        value = passes.mean(self._dataset.nll_loss(passes.student.log_prob))
         return Loss(value, {"nll": value})
 
 
@@ -75,37 +76,39 @@ class Distiller:
         """The names of the terms that have a weight, in the order of the config."""
         return tuple(self._objectives)
 
-    def __call__(self, flow: Flow, x: Tensor, generator: torch.Generator) -> Loss:
+    def __call__(self, flow: Flow, batch: Batch, generator: torch.Generator) -> Loss:
         """Return the loss of a batch.
 
         Parameters
         ----------
         flow
             The student.
-        x
-            Dequantized data, (B, *event_shape): teacher and student see this very tensor.
+        batch
+            Dequantized data: teacher and student see this very tensor, and the same context.
         generator
             For the synthesized draws, on the CPU.
         """
-        passes = self._passes(flow, x, generator)
+        passes = self._passes(flow, batch, generator)
         terms = {name: objective(passes) for name, objective in self._objectives.items()}
         total = torch.stack([self._weights[name] * value for name, value in terms.items()]).sum()
         return Loss(total, terms)
 
-    def _passes(self, student: Flow, x: Tensor, generator: torch.Generator) -> StepPasses:
+    def _passes(self, student: Flow, batch: Batch, generator: torch.Generator) -> StepPasses:
         needed = self._objectives.values()
         trace = any(objective.needs_trace for objective in needed)
         teacher = any(objective.needs_teacher for objective in needed)
         samples = any(objective.needs_samples for objective in needed)
         return StepPasses(
-            student=student(x, trace=trace),
-            teacher=self._teacher(x, trace=trace) if teacher else None,
-            synthesized=self._synthesize(student, generator) if samples else None,
+            student=student(batch.x, batch.context, trace=trace),
+            teacher=self._teacher(batch.x, batch.context, trace=trace) if teacher else None,
+            synthesized=self._synthesize(student, batch, generator) if samples else None,
+            weights=batch.weights,
         )
 
-    def _synthesize(self, student: Flow, generator: torch.Generator) -> Synthesized:
-        noise = student.draw_noise(self._skd.batch_size, generator)  # one ε for every level of both flows
-        temperature = self._skd.temperature
+    def _synthesize(self, student: Flow, batch: Batch, generator: torch.Generator) -> Synthesized:
+        count, temperature = self._skd.batch_size, self._skd.temperature
+        noise, context = student.draw_noise(count, generator), batch.contexts(count)  # one ε for every level of both
         return Synthesized(
-            student=student.synthesize(noise, temperature), teacher=self._teacher.synthesize(noise, temperature)
+            student=student.synthesize(noise, temperature, context),
+            teacher=self._teacher.synthesize(noise, temperature, context),
         )

@@ -41,11 +41,18 @@ class StepPasses:
         The teacher's pass over the same x, noise included; None where no term needs it.
     synthesized
         Samples from shared noise; None where no term needs them.
+    weights
+        (B,) weight of each example of x, 1 on average; None where all count the same.
     """
 
     student: Pass
     teacher: Pass | None = None
     synthesized: Synthesized | None = None
+    weights: Tensor | None = None
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the weighted mean over the examples of x of a figure for each, (B,)."""
+        return values.mean() if self.weights is None else (values * self.weights).mean()
 
 
 class Objective(ABC, Generic[ConfigT]):
@@ -84,7 +91,7 @@ class NLL(Objective[NLLConfig]):
 
     def __call__(self, passes: StepPasses) -> Tensor:
         """Return the mean over the batch."""
-        return self.nll_loss(passes.student.log_prob).mean()
+        return passes.mean(self.nll_loss(passes.student.log_prob))
 
 
 class LKD(Objective[LKDConfig]):
@@ -97,7 +104,7 @@ class LKD(Objective[LKDConfig]):
     def __call__(self, passes: StepPasses) -> Tensor:
         """Return the mean over batch and dimensions."""
         ours, theirs = passes.student.latents.flat(), _teacher(passes).latents.flat()
-        return (ours - theirs).square().mean()
+        return passes.mean((ours - theirs).square().mean(1))
 
 
 class ILKD(Objective[ILKDConfig]):
@@ -110,7 +117,8 @@ class ILKD(Objective[ILKDConfig]):
 
     def __call__(self, passes: StepPasses) -> Tensor:
         """Return the mean over pairs, batch and dimensions."""
-        return pair_errors(passes.student, _teacher(passes), self.pairs).mean()
+        errors = _errors(passes.student, _teacher(passes), self.pairs)
+        return torch.stack([passes.mean(error) for error in errors]).mean()
 
 
 class SKD(Objective[SKDConfig]):
@@ -134,8 +142,12 @@ def pair_errors(student: Pass, teacher: Pass, pairs: Sequence[LayerPair]) -> Ten
 
     Both passes must have been made with ``trace=True``.
     """
-    errors = [(student.trace[p.student][0] - teacher.trace[p.teacher][0]).square().mean() for p in pairs]
-    return torch.stack(errors)
+    return torch.stack([error.mean() for error in _errors(student, teacher, pairs)])
+
+
+def _errors(student: Pass, teacher: Pass, pairs: Sequence[LayerPair]) -> list[Tensor]:
+    """Return each pair's mean squared difference for each example, (B,)."""
+    return [(student.trace[p.student][0] - teacher.trace[p.teacher][0]).square().flatten(1).mean(1) for p in pairs]
 
 
 def _teacher(passes: StepPasses) -> Pass:

@@ -18,13 +18,14 @@ import torch
 import nfkd
 from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
 from nfkd.engine.explore import Explorer
+from nfkd.flows.architectures import flow_words
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import ErrorInfo, Event, RunChanged, RunEvent, RunRemoved, RunRow
 from nfkd.protocol.view import RunView
 from nfkd.runs.layout import create_run, delete_run, list_runs, read_config, read_row, rename_run, write_row
 from nfkd.runs.reader import open_run
 from nfkd.training.control import LiveWeights, NotTraining
-from nfkd.training.describe import check, describe, flow_words
+from nfkd.training.describe import check, describe
 from nfkd.training.devices import device_name, resolve_device, thread_count
 from nfkd.training.job import TrainingJob, explain
 

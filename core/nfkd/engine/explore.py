@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nfkd.config import ExperimentConfig
-from nfkd.data import Dataset, load_dataset
+from nfkd.data import Batch, Dataset, load_dataset
 from nfkd.evaluation.interpolation import interpolate
 from nfkd.evaluation.likelihood import noisy
 from nfkd.flows.architectures import build_flow
@@ -27,11 +27,12 @@ from nfkd.runs.layout import EXPERIMENT, read_config, seed_directory
 from nfkd.runs.weights import load_weights
 from nfkd.training.control import LiveWeights
 from nfkd.training.devices import resolve_device
-from nfkd.training.monitor import draw_density
+from nfkd.training.monitor import draw_density, has_plane
 from nfkd.training.plans import ROLES, flow_config, seed_stages
 
 _KEPT = 8
 _THUMBNAILS = 64
+_MOST_EXAMPLES = 4096  # of the validation part, to choose from
 _MOST_SAMPLES, _MOST_STEPS = 65_536, 1024
 
 
@@ -40,7 +41,7 @@ class _Opened:
     key: tuple[str, int]
     config: ExperimentConfig
     dataset: Dataset
-    examples: Tensor
+    examples: Batch
     device: torch.device
 
 
@@ -63,19 +64,20 @@ class Explorer:
         opened = self._open(request.run)
         flows = self._all(opened, request.run, request.seed, live)
         dataset, count = opened.dataset, request.count
+        context = opened.examples.to(opened.device).contexts(count)
         samples, densities = {}, {}
         for role, flow in flows.items():
             generator = torch.Generator().manual_seed(request.noise_seed)
-            x = flow.sample(count, temperature=request.temperature, generator=generator)
+            x = flow.sample(count, temperature=request.temperature, generator=generator, context=context)
             samples[role] = dataset.to_picture(x)
-            if dataset.event_shape == (2,):
+            if has_plane(dataset):
                 densities[role] = self._density(request, flow, role, dataset)
         return Samples(
             run=request.run,
             seed=request.seed,
             temperature=request.temperature,
             samples=samples,
-            real=dataset.to_picture(opened.examples[:count]),
+            real=dataset.to_picture(opened.examples.x[:count]),
             densities=densities,
         )
 
@@ -98,10 +100,10 @@ class Explorer:
         for index in (request.first, request.second):
             _check_index(index, count)
         alpha = torch.linspace(0, 1, request.steps)
-        first, second = opened.examples[[request.first]], opened.examples[[request.second]]
+        first, second = (opened.examples.take([n]).to(opened.device) for n in (request.first, request.second))
         paths: dict[str, np.ndarray] = {}
         for role, flow in flows.items():
-            path = interpolate(flow, first.to(opened.device), second.to(opened.device), alpha, request.mode)[0]
+            path = interpolate(flow, first, second, alpha, request.mode)[0]
             paths[role] = opened.dataset.to_picture(path)
         return Interpolations(
             run=request.run,
@@ -110,7 +112,7 @@ class Explorer:
             alpha=alpha.numpy(),
             paths=paths,
             count=count,
-            thumbnails=opened.dataset.to_picture(opened.examples[:_THUMBNAILS]),
+            thumbnails=opened.dataset.to_picture(opened.examples.x[:_THUMBNAILS]),
         )
 
     @torch.no_grad()
@@ -128,8 +130,8 @@ class Explorer:
         if flow is None:
             title = f"There is no {request.stage} yet"
             raise RunError(title, "Its stage has not reached its first step.", "Look again a little later.")
-        x = opened.examples[[request.index]].to(opened.device)
-        result = flow(x, trace=True)
+        example = opened.examples.take([request.index]).to(opened.device)
+        result = flow(example.x, example.context, trace=True)
         words = {layer.name: layer.words for layer in flow.layer_info()}
         layers = [
             TracedLayer(name=name, words=words[name], value=value[0].cpu().numpy(), log_det=float(log_det[0]))
@@ -138,7 +140,7 @@ class Explorer:
         return TraceResult(
             run=request.run,
             stage=request.stage,
-            example=opened.dataset.to_picture(x)[0],
+            example=opened.dataset.to_picture(example.x)[0],
             layers=layers,
             log_prob=float(result.log_prob[0]),
         )
@@ -150,7 +152,8 @@ class Explorer:
             config = read_config(Path(run))
             dataset = load_dataset(config.data)
             device = resolve_device(config.compute)
-            self._runs[key] = _Opened(key, config, dataset, noisy(dataset, dataset.validation), device)
+            examples = noisy(dataset, dataset.validation.take(slice(_MOST_EXAMPLES)))
+            self._runs[key] = _Opened(key, config, dataset, examples, device)
         return _keep(self._runs, key)
 
     def _all(self, opened: _Opened, run: str, seed: int, live: LiveWeights | None) -> dict[Role, Flow]:
@@ -177,7 +180,10 @@ class Explorer:
 
     def _cached(self, key: tuple[object, ...], opened: _Opened, role: Role, source: Path | dict[str, Tensor]) -> Flow:
         if key not in self._flows:
-            flow = build_flow(flow_config(opened.config, role), opened.dataset.event_shape)
+            dataset = opened.dataset
+            flow = build_flow(
+                flow_config(opened.config, role), dataset.event_shape, context_features=dataset.context_features
+            )
             if isinstance(source, Path):
                 load_weights(source, flow)
             else:
@@ -203,5 +209,5 @@ def _check_number(what: str, number: int, most: int) -> None:
 def _check_index(index: int, count: int) -> None:
     if not 0 <= index < count:
         title = "There is no such example"
-        cause = f"Example {index} was asked for; the validation part has {count}."
+        cause = f"Example {index} was asked for; there are {count}."
         raise RunError(title, cause, f"Choose a number from 0 to {count - 1}.")

@@ -5,21 +5,32 @@ from __future__ import annotations
 import time
 
 import torch
+from torch import Tensor
 
 from nfkd.flows.flow import Flow
 
-_COUNT = 256
+SPEED_COUNT = 256
 _ROUNDS = 5
 
 
 @torch.no_grad()
-def samples_per_second(flow: Flow, count: int = _COUNT) -> float:
-    """Return the throughput of `Flow.sample`: the median of five rounds after one that warms up."""
+def samples_per_second(flow: Flow, count: int = SPEED_COUNT, context: Tensor | None = None) -> float:
+    """Return the throughput of `Flow.sample`: the median of five rounds after one that warms up.
+
+    Parameters
+    ----------
+    flow
+        The flow.
+    count
+        Samples a round.
+    context
+        (count, context features) for a conditional flow.
+    """
     device = next(flow.parameters()).device
     rates = []
     for _ in range(_ROUNDS + 1):
         began = time.perf_counter()
-        flow.sample(count, generator=torch.Generator().manual_seed(0))
+        flow.sample(count, generator=torch.Generator().manual_seed(0), context=context)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         elif device.type == "mps":

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nfkd.data import Batch
 from nfkd.flows.flow import Flow, Latents
 from nfkd.protocol.requests import InterpolationMode
 
@@ -48,7 +49,7 @@ def _slerp(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def interpolate(flow: Flow, first: Tensor, second: Tensor, alpha: Tensor, mode: InterpolationMode) -> Tensor:
+def interpolate(flow: Flow, first: Batch, second: Batch, alpha: Tensor, mode: InterpolationMode) -> Tensor:
     """Return the images between pairs of examples.
 
     Parameters
@@ -56,7 +57,7 @@ def interpolate(flow: Flow, first: Tensor, second: Tensor, alpha: Tensor, mode: 
     flow
         The flow whose latents are walked through.
     first, second
-        (pairs, *event_shape).
+        As many examples each as there are pairs. Where they have a context, it goes along linearly.
     alpha, mode
         As in `interpolate_latents`.
 
@@ -65,9 +66,12 @@ def interpolate(flow: Flow, first: Tensor, second: Tensor, alpha: Tensor, mode: 
     Tensor
         (pairs, steps, *event_shape); the ends are the given examples.
     """
-    ours, theirs = flow.encode(first).flat(), flow.encode(second).flat()
+    ours, theirs = flow.encode(first.x, first.context).flat(), flow.encode(second.x, second.context).flat()
     paths = torch.cat([interpolate_latents(a, b, alpha, mode) for a, b in zip(ours, theirs, strict=True)])
-    decoded = flow.decode(_unflatten(flow, paths))
+    context = None
+    if first.context is not None and second.context is not None:
+        context = torch.lerp(first.context[:, None], second.context[:, None], alpha[:, None].to(first.x)).flatten(0, 1)
+    decoded = flow.decode(_unflatten(flow, paths), context)
     return decoded.reshape(len(first), len(alpha), *flow.event_shape)
 
 

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from scipy import stats
-from torch import Tensor
 
-from nfkd.data import Dataset
-from nfkd.flows.flow import Flow
+from nfkd.data import Batch, Dataset, Part
+from nfkd.flows.flow import Flow, evaluating
 
 _NOISE_SEED = 20_250_621
 _BATCH = 512
 
 
-def noisy(dataset: Dataset, raw: np.ndarray) -> Tensor:
+def noisy(dataset: Dataset, part: Part) -> Batch:
     """Return examples as the flows see them; the dequantization noise is the same at every call."""
+    return dataset.batch(part, torch.Generator().manual_seed(_NOISE_SEED))
+
+
+def noisy_batches(dataset: Dataset, part: Part) -> Iterator[Batch]:
+    """Return the same, a few hundred examples at a time: a part need not fit in memory."""
     generator = torch.Generator().manual_seed(_NOISE_SEED)
-    return dataset.dequantize(torch.from_numpy(raw), generator)
+    for start in range(0, len(part), _BATCH):
+        yield dataset.batch(part.take(slice(start, start + _BATCH)), generator)
 
 
 @torch.no_grad()
-def example_nll(flow: Flow, dataset: Dataset, x: Tensor) -> np.ndarray:
+def example_nll(flow: Flow, dataset: Dataset, part: Part) -> np.ndarray:
     """Return each example's negative log-likelihood in the data's unit, shape (N,), float64.
 
     Parameters
     ----------
     flow
-        In evaluation or training mode; it is left as it is.
+        It is in evaluation mode meanwhile.
     dataset
-        Gives the unit: bits/dim for images, nats for vectors.
-    x
-        (N, *event_shape), as `noisy` returns it.
+        Gives the unit, and images their noise.
+    part
+        Of the data set. Where it has weights, each figure is multiplied by its example's; they are 1 on average, so
+        that the mean of the figures is the weighted mean.
     """
     device = next(flow.parameters()).device
-    parts = [dataset.nll(flow.log_prob(batch.to(device))).double().cpu() for batch in x.split(_BATCH)]
-    return torch.cat(parts).numpy()
+    figures = []
+    with evaluating(flow):
+        for batch in noisy_batches(dataset, part):
+            there = batch.to(device)
+            values = dataset.nll(flow.log_prob(there.x, there.context)).double()
+            figures.append((values if there.weights is None else values * there.weights.double()).cpu())
+    return torch.cat(figures).numpy()
 
 
 def bootstrap_half_width(values: np.ndarray) -> float:

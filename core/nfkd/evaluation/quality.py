@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 _FOLDS = 3
 _ROUNDS = 40
-_MOST = 2000
+C2ST_MOST = 2000
 
 
 def c2st(real: np.ndarray, generated: np.ndarray) -> float:
@@ -27,7 +27,7 @@ def c2st(real: np.ndarray, generated: np.ndarray) -> float:
         or too few. It is taken from the classifier's scores on folds that it was not fitted on, never from hard
         predictions.
     """
-    ours, theirs = (values[:_MOST].reshape(len(values[:_MOST]), -1) for values in (real, generated))
+    ours, theirs = (values[:C2ST_MOST].reshape(len(values[:C2ST_MOST]), -1) for values in (real, generated))
     if min(len(ours), len(theirs)) < 2 * _FOLDS or not np.isfinite(theirs).all():
         return float("nan")
     features = np.concatenate([ours, theirs])

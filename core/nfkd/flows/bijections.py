@@ -18,11 +18,11 @@ from nfkd.flows.networks import Norm, ZeroLast, affine
 class Squeeze(Layer):
     """Trades space for channels: (C, H, W) to (4C, H/2, W/2), channels in the order (c, row, column)."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the squeezed x; the volume stays."""
         return functional.pixel_unshuffle(x, 2), x.new_zeros(len(x))
 
-    def inverse(self, y: Tensor) -> Tensor:
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the image again."""
         return functional.pixel_shuffle(y, 2)
 
@@ -63,14 +63,14 @@ class NormedMixing(Layer):
         upper = self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
         return torch.addmm(self.permutation, self.permutation, self.lower.tril(-1)), upper
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the mixed channels and the log-determinant."""
         permuted, upper = self._factors()
         weight = permuted @ (upper * self.norm.log_scale.exp())
         log_det = math.prod(x.shape[2:]) * (self.log_diagonal + self.norm.log_scale).sum()
         return affine(x, weight, weight @ self.norm.bias), log_det.expand(len(x))
 
-    def inverse(self, y: Tensor) -> Tensor:
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the channels before the mixing."""
         permuted, upper = self._factors()
         lower = self.permutation.T @ permuted
@@ -79,7 +79,7 @@ class NormedMixing(Layer):
         weight = weight * (-self.norm.log_scale).exp()[:, None]
         return affine(y, weight, -self.norm.bias)
 
-    def initialize(self, x: Tensor) -> Tensor:
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Normalise the channels of the first batch."""
         self.norm.initialize(x)
         return self(x)[0]

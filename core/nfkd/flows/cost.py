@@ -14,6 +14,7 @@ from torch.utils.flop_counter import flop_registry
 
 from nfkd.config.flows import FlowConfig
 from nfkd.flows.architectures import build_flow
+from nfkd.flows.flow import Flow
 
 _COPIES = 5
 """Numbers kept for each parameter in training: itself, its gradient, two moments, and the best so far."""
@@ -41,13 +42,13 @@ class FlowCost:
 
 
 @lru_cache(maxsize=64)
-def _measure(config: FlowConfig, event_shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    flow = build_flow(config, event_shape, device="meta")
+def _measure(config: FlowConfig, event_shape: tuple[int, ...], context_features: int) -> tuple[int, int, int, int]:
+    flow = build_flow(config, event_shape, context_features=context_features, device="meta")
     parameters = sum(parameter.numel() for parameter in flow.parameters())
     with _FlopCount() as count, torch.no_grad():
-        flow.log_prob(torch.empty(1, *event_shape, device="meta"))
+        flow.log_prob(*_empty(flow, 1))
     # Not from one example: where a dimension is 1, memory layouts coincide and copies fall away.
-    two, three = (_saved_bytes(flow, (batch, *event_shape)) for batch in (2, 3))
+    two, three = (_saved_bytes(flow, batch) for batch in (2, 3))
     return parameters, count.flops // 2, three - two, max(0, 3 * two - 2 * three)
 
 
@@ -70,7 +71,12 @@ class _FlopCount(TorchDispatchMode):
         return out
 
 
-def _saved_bytes(flow: torch.nn.Module, shape: tuple[int, ...]) -> int:
+def _empty(flow: Flow, batch: int) -> tuple[Tensor, Tensor | None]:
+    x = torch.empty(batch, *flow.event_shape, device="meta")
+    return x, torch.empty(batch, flow.context_features, device="meta") if flow.context_features else None
+
+
+def _saved_bytes(flow: Flow, batch: int) -> int:
     storages: dict[int, torch.UntypedStorage] = {}  # kept, so that no two get the same id; views share theirs
 
     def save(tensor: Tensor) -> Tensor:
@@ -80,11 +86,11 @@ def _saved_bytes(flow: torch.nn.Module, shape: tuple[int, ...]) -> int:
 
     # The result is remembered, so it must not depend on whether the first caller had gradients switched off.
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        flow(torch.empty(shape, device="meta"))
+        flow(*_empty(flow, batch))
     return sum(storage.nbytes() for storage in storages.values())
 
 
-def flow_cost(config: FlowConfig, event_shape: Sequence[int], batch_size: int) -> FlowCost:
+def flow_cost(config: FlowConfig, event_shape: Sequence[int], batch_size: int, context_features: int = 0) -> FlowCost:
     """Return what a flow costs; it is measured on the meta device, so nothing of its size is allocated.
 
     Raises
@@ -92,6 +98,6 @@ def flow_cost(config: FlowConfig, event_shape: Sequence[int], batch_size: int) -
     FlowError
         When the flow does not fit the shape.
     """
-    parameters, multiply_adds, per_example, fixed = _measure(config, tuple(event_shape))
+    parameters, multiply_adds, per_example, fixed = _measure(config, tuple(event_shape), context_features)
     memory = _COPIES * _BYTES * parameters + fixed + batch_size * per_example
     return FlowCost(parameters, multiply_adds, memory)

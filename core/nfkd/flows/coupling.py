@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from nfkd.flows.bijections import NormedMixing
 from nfkd.flows.flow import Layer, sum_each
-from nfkd.flows.networks import CouplingNetwork
+from nfkd.flows.networks import CouplingNetwork, with_context
 
 _SHIFT_OF_SCALE = 2.0  # sigmoid(2) = 0.88: near the identity at the start, never above one
 
@@ -29,27 +29,27 @@ class AffineCoupling(Layer):
         self._sizes = [channels // 2, channels - channels // 2]
         self.network = network
 
-    def _shift_and_log_scale(self, passes: Tensor) -> tuple[Tensor, Tensor]:
-        shift, raw = self.network(passes)
+    def _shift_and_log_scale(self, passes: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        shift, raw = self.network(with_context(passes, context))
         return shift, functional.logsigmoid(raw + _SHIFT_OF_SCALE)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the coupled channels and the log-determinant."""
         passes, changes = x.split(self._sizes, dim=1)
-        shift, log_scale = self._shift_and_log_scale(passes)
+        shift, log_scale = self._shift_and_log_scale(passes, context)
         changed = (changes + shift) * log_scale.exp()
         return torch.cat([passes, changed], dim=1), sum_each(log_scale)
 
-    def inverse(self, y: Tensor) -> Tensor:
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the channels before the coupling."""
         passes, changed = y.split(self._sizes, dim=1)
-        shift, log_scale = self._shift_and_log_scale(passes)
+        shift, log_scale = self._shift_and_log_scale(passes, context)
         return torch.cat([passes, changed * (-log_scale).exp() - shift], dim=1)
 
-    def initialize(self, x: Tensor) -> Tensor:
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Initialise the network's norms from the first batch."""
-        self.network.initialize(x.split(self._sizes, dim=1)[0])
-        return self(x)[0]
+        self.network.initialize(with_context(x.split(self._sizes, dim=1)[0], context))
+        return self(x, context)[0]
 
 
 class GlowStep(Layer):
@@ -70,16 +70,16 @@ class GlowStep(Layer):
         self.mixing = NormedMixing(channels, generator)
         self.coupling = AffineCoupling(channels, network)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what comes out of the step and the log-determinant."""
         x, mixed = self.mixing(x)
-        x, coupled = self.coupling(x)
+        x, coupled = self.coupling(x, context)
         return x, mixed + coupled
 
-    def inverse(self, y: Tensor) -> Tensor:
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """Return what went into the step."""
-        return self.mixing.inverse(self.coupling.inverse(y))
+        return self.mixing.inverse(self.coupling.inverse(y, context))
 
-    def initialize(self, x: Tensor) -> Tensor:
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Initialise from the first batch."""
-        return self.coupling.initialize(self.mixing.initialize(x))
+        return self.coupling.initialize(self.mixing.initialize(x), context)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -56,19 +57,19 @@ class Pass:
 
 
 class Layer(nn.Module, ABC):
-    """A bijection of a whole batch."""
+    """A bijection of a whole batch, given the batch's context, (B, context features), where the flow has one."""
 
     @abstractmethod
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the image of x and the log-determinant, (B,) nats."""
 
     @abstractmethod
-    def inverse(self, y: Tensor) -> Tensor:
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """Return what `forward` maps to y."""
 
-    def initialize(self, x: Tensor) -> Tensor:
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Initialise from the first batch where the layer depends on data; return the image of x."""
-        return self(x)[0]
+        return self(x, context)[0]
 
 
 class Split(nn.Module, ABC):
@@ -85,6 +86,14 @@ class Split(nn.Module, ABC):
     @abstractmethod
     def inverse(self, stays: Tensor, left: Tensor) -> Tensor:
         """Put both halves together."""
+
+
+class Prior(nn.Module, ABC):
+    """The Gaussian of the last latent, where it is not the standard one."""
+
+    @abstractmethod
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation, each of z's shape; z's values are not looked at."""
 
 
 @dataclass(frozen=True)
@@ -108,20 +117,34 @@ class Flow(nn.Module):
         The layers' names and shapes, in order from data to latents.
     layers
         The layers themselves.
+    prior
+        Of the last latent; standard normal where left out.
+    context_features
+        Length of the vector that every example comes with; zero for an unconditional flow.
 
     Notes
     -----
-    The last latent's prior is standard normal. ActNorm layers take their first values from the first batch:
+    ActNorm layers take their first values from the first batch:
     `initialize` does that once, and the flow keeps a flag of it in its state.
     """
 
     _initialized: Tensor
 
-    def __init__(self, event_shape: Sequence[int], entries: Sequence[Entry], layers: Sequence[Layer | Split]) -> None:
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        entries: Sequence[Entry],
+        layers: Sequence[Layer | Split],
+        *,
+        prior: Prior | None = None,
+        context_features: int = 0,
+    ) -> None:
         super().__init__()
         self.event_shape = tuple(event_shape)
+        self.context_features = context_features
         self._entries = list(entries)
         self.layers = nn.ModuleList(layers)
+        self.prior = prior
         self.register_buffer("_initialized", torch.tensor(0, dtype=torch.uint8))
         self._ready: bool | None = None  # read from the buffer once: a look at every step would wait for the device
 
@@ -146,18 +169,20 @@ class Flow(nn.Module):
         return cast("list[Layer | Split]", list(self.layers))  # a ModuleList forgets what it was made of
 
     @torch.no_grad()
-    def initialize(self, x: Tensor) -> None:
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Initialise every ActNorm from a batch; does nothing the second time.
 
         Parameters
         ----------
         x
             (B, *event_shape), the first batch.
+        context
+            (B, context_features) for a conditional flow.
         """
         if self.initialized:
             return
         for layer in self._stack():
-            x = layer(x)[0] if isinstance(layer, Split) else layer.initialize(x)
+            x = layer(x)[0] if isinstance(layer, Split) else layer.initialize(x, context)
         self._initialized.fill_(1)
         self._ready = True
 
@@ -169,7 +194,7 @@ class Flow(nn.Module):
         x
             (B, *event_shape).
         context
-            For conditional flows; none of the present architectures takes one.
+            (B, context_features) for a conditional flow.
         trace
             Whether to keep what comes out of each layer.
 
@@ -178,7 +203,7 @@ class Flow(nn.Module):
         TypeError
             When x has another dtype than the flow.
         ValueError
-            When x has another shape, or a context is given to a flow without one.
+            When x has another shape, or the context is not what the flow takes.
         """
         self._check(x, context)
         log_prob = log_det = x.new_zeros(len(x))
@@ -190,11 +215,12 @@ class Flow(nn.Module):
                 log_prob = log_prob + _normal(left, *layer.prior(x))
                 parts.append(left)
             else:
-                x, change = layer(x)
+                x, change = layer(x, context)
                 log_det = log_det + change
             if trace:
                 kept[entry.name] = (x, log_det)
-        log_prob = log_prob + _standard_normal(x) + log_det
+        last = _standard_normal(x) if self.prior is None else _normal(x, *self.prior(x, context))
+        log_prob = log_prob + last + log_det
         return Pass(log_prob, Latents((*parts, x), log_det), kept)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -211,10 +237,10 @@ class Flow(nn.Module):
 
     def decode(self, latents: Latents, context: Tensor | None = None) -> Tensor:
         """Return the examples of some latents, (B, *event_shape): the exact inverse of `encode`."""
-        del context
         *left, x = latents.parts
+        self._check_context(context, len(x))
         for layer in reversed(self._stack()):
-            x = layer.inverse(x, left.pop()) if isinstance(layer, Split) else layer.inverse(x)
+            x = layer.inverse(x, left.pop()) if isinstance(layer, Split) else layer.inverse(x, context)
         return x
 
     def draw_noise(self, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
@@ -223,7 +249,7 @@ class Flow(nn.Module):
         noise = [torch.randn(n, *shape, generator=generator) for shape in self.latent_shapes]
         return [part.to(like) for part in noise]
 
-    def synthesize(self, noise: Sequence[Tensor], temperature: float = 1.0) -> Tensor:
+    def synthesize(self, noise: Sequence[Tensor], temperature: float = 1.0, context: Tensor | None = None) -> Tensor:
         """Return the samples of a noise; gradients flow through.
 
         Parameters
@@ -232,15 +258,21 @@ class Flow(nn.Module):
             Standardised ε for every latent, as `draw_noise` returns it: the latents are z = μ(h) + τσ(h)ε.
         temperature
             τ.
+        context
+            (B, context_features) for a conditional flow.
         """
         *left, last = noise
+        self._check_context(context, len(last))
         x = temperature * last
+        if self.prior is not None:
+            mean, log_scale = self.prior(last, context)
+            x = mean + log_scale.exp() * x
         for layer in reversed(self._stack()):
             if isinstance(layer, Split):
                 mean, log_scale = layer.prior(x)
                 x = layer.inverse(x, mean + temperature * log_scale.exp() * left.pop())
             else:
-                x = layer.inverse(x)
+                x = layer.inverse(x, context)
         return x
 
     @torch.no_grad()
@@ -262,10 +294,9 @@ class Flow(nn.Module):
         generator
             On the CPU; torch's own where left out.
         context
-            For conditional flows.
+            (n, context_features) for a conditional flow.
         """
-        del context
-        return self.synthesize(self.draw_noise(n, generator), temperature)
+        return self.synthesize(self.draw_noise(n, generator), temperature, context)
 
     def layer_info(self) -> list[LayerInfo]:
         """Return every layer's name, kind, output shape and number of parameters."""
@@ -288,9 +319,31 @@ class Flow(nn.Module):
         if x.dtype != dtype:
             msg = f"x is {x.dtype}; this flow computes in {dtype}"
             raise TypeError(msg)
-        if context is not None:
+        self._check_context(context, len(x))
+
+    def _check_context(self, context: Tensor | None, count: int) -> None:
+        if context is None and self.context_features:
+            msg = f"this flow is conditional: it takes a context of shape ({count}, {self.context_features})"
+            raise ValueError(msg)
+        if context is None:
+            return
+        if not self.context_features:
             msg = "this flow is not conditional: it takes no context"
             raise ValueError(msg)
+        if tuple(context.shape) != (count, self.context_features):
+            msg = f"the context has shape {tuple(context.shape)}; needed is ({count}, {self.context_features})"
+            raise ValueError(msg)
+
+
+@contextmanager
+def evaluating(flow: Flow) -> Iterator[Flow]:
+    """Put a flow into evaluation mode for a while: batch norm then takes its running means."""
+    training = flow.training
+    flow.eval()
+    try:
+        yield flow
+    finally:
+        flow.train(training)
 
 
 def sum_each(x: Tensor) -> Tensor:

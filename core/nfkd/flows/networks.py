@@ -29,6 +29,15 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return rows.unflatten(0, channels_last.shape[:-1]).movedim(-1, 1)
 
 
+def with_context(x: Tensor, context: Tensor | None) -> Tensor:
+    """Return x, (B, channels, …), with the context's features, (B, features), as further channels at every place."""
+    if context is None:
+        return x
+    places = x.shape[2:]
+    spread = context.view(*context.shape, *[1] * len(places)).expand(*context.shape, *places)
+    return torch.cat([x, spread.to(x.dtype)], dim=1)
+
+
 def _normalise(x: Tensor, bias: nn.Parameter, log_scale: nn.Parameter) -> None:
     """Set bias and log-scale so that (x + bias)·exp(log_scale) has mean 0 and deviation 1 in every channel."""
     dimensions = [0, *range(2, x.dim())]

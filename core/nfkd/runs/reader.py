@@ -222,14 +222,9 @@ class RunRecord:
         return self._load("baseline", self._seed(seed))
 
     def _load(self, stage: Role, seed: int) -> Flow:
-        from nfkd.data import load_dataset
-        from nfkd.flows.architectures import build_flow
-        from nfkd.runs.weights import load_weights
+        from nfkd.runs.weights import load_flow
 
-        config = self.config.teacher if stage == "teacher" else self.config.student
-        flow = build_flow(config, load_dataset(self.config.data).event_shape)
-        load_weights(seed_directory(self.path, self.config, seed) / f"{stage}.safetensors", flow)
-        return flow.eval()
+        return load_flow(seed_directory(self.path, self.config, seed) / f"{stage}.safetensors")[1]
 
     def snapshot(self) -> Snapshot:
         """Return everything, for the wire."""

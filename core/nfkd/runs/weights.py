@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
+from pydantic import TypeAdapter
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from nfkd.config.flows import FlowConfig
+from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.runs.errors import RunError
 
@@ -45,6 +49,43 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], config_toml: str, me
     temporary.replace(path)
 
 
+def flow_meta(config: FlowConfig, flow: Flow) -> dict[str, str]:
+    """Return what `load_flow` needs to build a flow again, as metadata."""
+    return {
+        "flow": config.model_dump_json(),
+        "event_shape": json.dumps(flow.event_shape),
+        "context_features": str(flow.context_features),
+    }
+
+
+def load_flow(path: Path) -> tuple[FlowConfig, Flow]:
+    """Return the flow of a weights file, and its config; it is in evaluation mode.
+
+    Raises
+    ------
+    RunError
+        When the file cannot be read or does not say of which flow it is.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+    try:
+        config: FlowConfig = TypeAdapter(FlowConfig).validate_json(meta["flow"])
+        shape, features = json.loads(meta["event_shape"]), int(meta["context_features"])
+        flow = build_flow(config, shape, context_features=features)
+    except (KeyError, ValueError, TypeError) as error:
+        cause = f"{path} does not say of which flow it is."
+        raise RunError("The weights cannot be used", cause, "Use a file that NFKD has written.") from error
+    load_weights(path, flow)
+    return config, flow.eval()
+
+
+def _unreadable(path: Path, error: Exception) -> RunError:
+    return RunError("The weights cannot be read", f"{path}: {error}.", "The file is missing or damaged.")
+
+
 def load_weights(path: Path, flow: Flow) -> None:
     """Read weights into a flow of the same architecture.
 
@@ -56,7 +97,7 @@ def load_weights(path: Path, flow: Flow) -> None:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise RunError("The weights cannot be read", f"{path}: {error}.", "The file is missing or damaged.") from error
+        raise _unreadable(path, error) from error
     expected = flow.state_dict()
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     wrong = [name for name in expected.keys() & tensors.keys() if expected[name].shape != tensors[name].shape]

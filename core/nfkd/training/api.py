@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.flows.architectures import flow_words
 from nfkd.protocol.events import RunEvent, RunFailed
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import create_run_at, is_run, read_config
 from nfkd.runs.reader import RunRecord, open_run
 from nfkd.training.control import Control
-from nfkd.training.describe import check, flow_words
+from nfkd.training.describe import check
 from nfkd.training.job import perform
 
 

@@ -8,8 +8,9 @@ from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.config.flows import FlowConfig
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.distillation.matching import MatchingError, match_layers
-from nfkd.flows.architectures import build_flow, flow_faults
+from nfkd.flows.architectures import build_flow, flow_faults, flow_words
 from nfkd.flows.cost import flow_cost
+from nfkd.flows.flow import Flow
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import ConfigFault, Description, FlowDescription
 from nfkd.training.devices import device_faults, memory_available, resolve_device
@@ -28,7 +29,8 @@ def describe(config: ExperimentConfig) -> Description:
         dataset = load_dataset(config.data)
     except DataError as error:
         faults += error.faults
-        faults += _flow_faults(config, error.event_shape)
+        if error.event_shape is not None:
+            faults += _flow_faults(config, error.event_shape)
     flows: dict[str, FlowDescription] = {}
     pairs: list[LayerPair] = []
     warnings: list[Fault] = []
@@ -86,8 +88,8 @@ def _flow(config: ExperimentConfig, role: str, dataset: Dataset) -> FlowDescript
     batch = config.training.batch_size
     if role == "student" and config.distillation.weights()["skd"] > 0:
         batch += config.distillation.skd.batch_size  # the synthesized samples are kept for the backward pass, too
-    cost = flow_cost(chosen, dataset.event_shape, batch)
-    flow = build_flow(chosen, dataset.event_shape, device="meta")
+    cost = flow_cost(chosen, dataset.event_shape, batch, dataset.context_features)
+    flow = _on_meta(chosen, dataset)
     return FlowDescription(
         summary=flow_words(chosen),
         parameters=cost.parameters,
@@ -97,18 +99,14 @@ def _flow(config: ExperimentConfig, role: str, dataset: Dataset) -> FlowDescript
     )
 
 
-def flow_words(config: FlowConfig) -> str:
-    """Return a flow in a few words, such as ``Glow 8×2``: steps times levels."""
-    return f"Glow {config.steps}×{config.levels}" if config.kind == "glow" else f"Glow-1D {config.steps}"
+def _on_meta(config: FlowConfig, dataset: Dataset) -> Flow:
+    return build_flow(config, dataset.event_shape, context_features=dataset.context_features, device="meta")
 
 
 def _matching(
     config: ExperimentConfig, dataset: Dataset, student: FlowDescription, teacher: FlowDescription
 ) -> tuple[list[LayerPair], list[Fault]]:
-    shapes = [
-        build_flow(_config(config, role), dataset.event_shape, device="meta").latent_shapes
-        for role in ("student", "teacher")
-    ]
+    shapes = [_on_meta(_config(config, role), dataset).latent_shapes for role in ("student", "teacher")]
     if shapes[0] != shapes[1]:
         message = (
             f"latents of shapes {_shapes(shapes[0])}, but the teacher's are {_shapes(shapes[1])}: "

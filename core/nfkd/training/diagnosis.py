@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
+from nfkd.data import Batch
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import ErrorInfo, Role
 
@@ -26,11 +26,11 @@ class DivergedError(RuntimeError):
 
 
 @torch.no_grad()
-def first_bad_layer(flow: Flow, x: Tensor) -> str | None:
-    """Return the words of the first layer whose gradient, output or log-determinant is not finite for `x`."""
+def first_bad_layer(flow: Flow, batch: Batch) -> str | None:
+    """Return the words of the first layer whose gradient, output or log-determinant is not finite for a batch."""
     infos = flow.layer_info()
     words = {layer.name: layer.words for layer in infos}
-    for name, (value, log_det) in flow.trace(x).items():
+    for name, (value, log_det) in flow.trace(batch.x, batch.context).items():
         if not (torch.isfinite(value).all() and torch.isfinite(log_det).all()):
             return words[name]
     # The gradient runs from the last layer to the first: where it breaks, all before are broken, too.
@@ -41,11 +41,11 @@ def first_bad_layer(flow: Flow, x: Tensor) -> str | None:
     return None
 
 
-def divergence(stage: Role, step: int, flow: Flow, x: Tensor, values: dict[str, float]) -> DivergedError:
+def divergence(stage: Role, step: int, flow: Flow, batch: Batch, values: dict[str, float]) -> DivergedError:
     """Return the error for a step whose loss or gradient is not finite."""
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     terms = [name for name in bad if name.startswith("train/") and name != "train/total"]
-    layer = None if terms == ["train/skd"] else first_bad_layer(flow, x)
+    layer = None if terms == ["train/skd"] else first_bad_layer(flow, batch)
     where = f"it began at {layer}" if layer else "it began in the synthesized samples"
     return DivergedError(
         ErrorInfo(

@@ -19,15 +19,17 @@ class Generators:
 
     Attributes
     ----------
-    order, dequantization, synthesis
-        For the order of the data, the noise on grey levels, and the samples that teacher and student synthesize.
+    order, augmentation, dequantization, synthesis
+        For the order of the data, flips and shifts of images, the noise on grey levels, and the samples that teacher
+        and student synthesize.
     """
 
-    _PURPOSES = ("order", "dequantization", "synthesis")
+    _PURPOSES = ("order", "augmentation", "dequantization", "synthesis")
 
     def __init__(self, seed: int, stage: str) -> None:
         self._all = {purpose: named_generator(seed, stage, purpose) for purpose in self._PURPOSES}
         self.order = self._all["order"]
+        self.augmentation = self._all["augmentation"]
         self.dequantization = self._all["dequantization"]
         self.synthesis = self._all["synthesis"]
 

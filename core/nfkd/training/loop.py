@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from nfkd.config import ExperimentConfig
-from nfkd.data import Dataset
+from nfkd.data import Batch, Dataset
 from nfkd.distillation.distiller import Distiller, Likelihood
-from nfkd.evaluation.likelihood import example_nll, noisy
+from nfkd.evaluation.likelihood import example_nll
 from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
 from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import divergence
@@ -80,8 +80,6 @@ class Trainer:
         self._steps, self._limit, self._patience = steps, limit, patience
         self._control, self._curves, self._hooks = control, curves, hooks
         self._device = next(state.flow.parameters()).device
-        self._data = torch.from_numpy(dataset.train)
-        self._validation = noisy(dataset, dataset.validation)
 
     def train(self) -> None:
         """Train to the end of the budget, of the patience, or until the user ends the stage.
@@ -125,30 +123,30 @@ class Trainer:
 
     def _step(self) -> None:
         state, training = self._state, self._config.training
-        x = self._next_batch()
+        batch = self._next_batch()
         if not state.flow.initialized:
-            state.flow.initialize(x)
+            state.flow.initialize(batch.x, batch.context)
         rate = learning_rate(training, state.step, self._steps)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         state.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(state.flow, x, state.generators.synthesis)
+        loss = self._loss(state.flow, batch, state.generators.synthesis)
         loss.total.backward()
         limit = training.gradient_clip or math.inf
         gradients = [parameter.grad for parameter in state.flow.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         values = self._values(loss.total, loss.terms, norm)  # the one transfer from the device
         if not all(math.isfinite(value) for value in values.values()):
-            raise divergence(state.stage, state.step + 1, state.flow, x, values)
+            raise divergence(state.stage, state.step + 1, state.flow, batch, values)
         torch.nn.utils.clip_grads_with_norm_(state.flow.parameters(), limit, norm)
         state.optimizer.step()
         state.step += 1
         self._curves.add(state.step, values | {"learning_rate": rate})
 
-    def _next_batch(self) -> Tensor:
-        state = self._state
-        raw = self._data[state.batches.next()]
-        return self._dataset.dequantize(raw, state.generators.dequantization).to(self._device)
+    def _next_batch(self) -> Batch:
+        index, generators = self._state.batches.next().numpy(), self._state.generators
+        batch = self._dataset.training_batch(index, generators.dequantization, generators.augmentation)
+        return batch.to(self._device)
 
     def _values(self, total: Tensor, terms: dict[str, Tensor], norm: Tensor) -> dict[str, float]:
         named = {"train/total": total} | {f"train/{name}": value for name, value in terms.items()}
@@ -161,7 +159,7 @@ class Trainer:
 
     def _validate(self) -> None:
         state = self._state
-        value = float(example_nll(state.flow, self._dataset, self._validation).mean())
+        value = float(example_nll(state.flow, self._dataset, self._dataset.validation).mean())
         state.judge(value)
         self._curves.add(state.step, {"validation/nll": value})
 

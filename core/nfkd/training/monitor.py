@@ -13,7 +13,7 @@ from nfkd.data import Dataset
 from nfkd.distillation.objectives import pair_errors
 from nfkd.evaluation.interpolation import interpolate
 from nfkd.evaluation.likelihood import noisy
-from nfkd.flows.flow import Flow
+from nfkd.flows.flow import Flow, evaluating
 from nfkd.protocol.events import (
     DensityDrawn,
     InterpolationDrawn,
@@ -57,25 +57,32 @@ class Monitor:
     ) -> None:
         self._run, self._seed, self._config = run, seed, config
         self._dataset, self._pairs, self._emit = dataset, pairs, emit
-        self._examples = noisy(dataset, dataset.validation[:_MATCHING_EXAMPLES])
+        self._examples = noisy(dataset, dataset.validation.take(slice(_MATCHING_EXAMPLES)))
 
     @torch.no_grad()
     def draw(self, stage: Role, step: int, flow: Flow, teacher: Flow | None) -> None:
         """Emit samples, interpolations, the density of plane data and, with a teacher, the matching error."""
+        with evaluating(flow):
+            self._draw(stage, step, flow, teacher)
+
+    def _draw(self, stage: Role, step: int, flow: Flow, teacher: Flow | None) -> None:
         self._draw_samples(stage, step, flow)
         self._draw_interpolation(stage, step, flow)
-        if self._dataset.event_shape == (2,):
+        if has_plane(self._dataset):
             self._emit(draw_density(flow, self._dataset, run=self._run, seed=self._seed, stage=stage, step=step))
         if teacher is not None and self._pairs:
-            x = self._examples.to(_device(flow))
-            errors = pair_errors(flow(x, trace=True), teacher(x, trace=True), self._pairs)
+            batch = self._examples.to(_device(flow))
+            ours, theirs = (each(batch.x, batch.context, trace=True) for each in (flow, teacher))
+            errors = pair_errors(ours, theirs, self._pairs)
             error = errors.double().cpu().numpy()
             self._emit(MatchingMeasured(run=self._run, seed=self._seed, step=step, error=error))
 
     def _draw_samples(self, stage: Role, step: int, flow: Flow) -> None:
         temperature = self._config.temperature
         generator = named_generator(self._seed, "all", "pictures")  # the same noise for every stage and step
-        x = flow.sample(self._config.sample_count, temperature=temperature, generator=generator)
+        count = self._config.sample_count
+        context = self._examples.to(_device(flow)).contexts(count)
+        x = flow.sample(count, temperature=temperature, generator=generator, context=context)
         samples = self._dataset.to_picture(x)
         self._emit(
             SamplesDrawn(
@@ -86,8 +93,8 @@ class Monitor:
     def _draw_interpolation(self, stage: Role, step: int, flow: Flow) -> None:
         mode, alpha = self._config.interpolation_mode, torch.linspace(0, 1, self._config.interpolation_steps)
         count = interpolation_pairs(self._dataset)
-        ends = self._examples[: 2 * count].to(_device(flow))
-        path = interpolate(flow, ends[0::2], ends[1::2], alpha, mode)
+        ends = self._examples.to(_device(flow)).take(slice(2 * count))
+        path = interpolate(flow, ends.take(slice(0, None, 2)), ends.take(slice(1, None, 2)), alpha, mode)
         pictures = self._dataset.to_picture(path.flatten(0, 1))
         self._emit(
             InterpolationDrawn(
@@ -105,6 +112,11 @@ class Monitor:
 def interpolation_pairs(dataset: Dataset) -> int:
     """Return how many pairs of validation examples the live pictures interpolate between."""
     return IMAGE_PAIRS if dataset.is_image else VECTOR_PAIRS
+
+
+def has_plane(dataset: Dataset) -> bool:
+    """Whether the density can be drawn in a plane: two features, and no context to choose."""
+    return dataset.event_shape == (2,) and not dataset.context_features
 
 
 @torch.no_grad()

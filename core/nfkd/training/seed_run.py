@@ -11,9 +11,9 @@ import torch
 from nfkd.config import ExperimentConfig
 from nfkd.data import Dataset
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
-from nfkd.evaluation.cost import samples_per_second
+from nfkd.evaluation.cost import SPEED_COUNT, samples_per_second
 from nfkd.evaluation.likelihood import bootstrap_half_width, example_nll, noisy
-from nfkd.evaluation.quality import c2st
+from nfkd.evaluation.quality import C2ST_MOST, c2st
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import (
@@ -27,7 +27,7 @@ from nfkd.protocol.events import (
 )
 from nfkd.protocol.requests import Description
 from nfkd.runs.layout import seed_directory
-from nfkd.runs.weights import load_weights, save_weights
+from nfkd.runs.weights import flow_meta, load_weights, save_weights
 from nfkd.runs.writer import RunWriter
 from nfkd.training.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint
 from nfkd.training.control import Control, StopRun
@@ -66,6 +66,11 @@ class RunContext:
     control: Control
     progress: RunProgress
     emit: Callable[[RunEvent], None]
+
+    def build(self, stage: Role, generator: torch.Generator | None = None) -> Flow:
+        """Return a stage's flow with its first weights."""
+        shape, features = self.dataset.event_shape, self.dataset.context_features
+        return build_flow(flow_config(self.config, stage), shape, context_features=features, generator=generator)
 
     @property
     def pairs(self) -> list[LayerPair]:
@@ -166,7 +171,7 @@ class SeedRun:
     def _state(self, stage: Role, checkpoint: Checkpoint | None) -> StageState:
         context = self._context
         generator = named_generator(self._seed, random_name(stage), "initialisation")
-        flow = build_flow(flow_config(context.config, stage), context.dataset.event_shape, generator=generator)
+        flow = context.build(stage, generator)
         flow = flow.to(context.device).train()
         state = StageState.fresh(stage, self._seed, flow, context.config.training, len(context.dataset.train))
         if checkpoint is not None:
@@ -212,14 +217,15 @@ class SeedRun:
         if self._teacher is None:
             config = self._context.config
             own = self._seed if config.seeds.retrain_teacher else config.seeds.first
-            flow = build_flow(config.teacher, self._context.dataset.event_shape)
+            flow = self._context.build("teacher")
             load_weights(seed_directory(self._context.run, config, own) / "teacher.safetensors", flow)
             self._teacher = freeze(flow.to(self._context.device))
         return self._teacher
 
     def _save(self, stage: Role, state: StageState, weights: dict[str, torch.Tensor]) -> None:
         config = self._context.config
-        meta = {"stage": stage, "seed": str(self._seed), "step": str(state.best_step)}
+        meta = flow_meta(flow_config(config, stage), state.flow)
+        meta |= {"stage": stage, "seed": str(self._seed), "step": str(state.best_step)}
         save_weights(self._directory / f"{stage}.safetensors", weights, config.to_toml(), meta)
 
     def _save_checkpoint(self, state: StageState, seconds: float) -> None:
@@ -244,8 +250,8 @@ class SeedRun:
         context, flow = self._context, state.flow.eval()
         dataset, sizes = context.dataset, context.description
         size = sizes.teacher if stage == "teacher" else sizes.student
-        test = example_nll(flow, dataset, noisy(dataset, dataset.test))
-        validation = example_nll(flow, dataset, noisy(dataset, dataset.validation))
+        test = example_nll(flow, dataset, dataset.test)
+        validation = example_nll(flow, dataset, dataset.validation)
         return StageSummary(
             stage=stage,
             seed=self._seed,
@@ -257,7 +263,7 @@ class SeedRun:
             test=float(test.mean()),
             test_error=bootstrap_half_width(test),
             unit=dataset.unit,
-            samples_per_second=samples_per_second(flow),
+            samples_per_second=self._throughput(flow),
             seconds=seconds,
             c2st=self._c2st(flow),
         )
@@ -265,8 +271,19 @@ class SeedRun:
     def _c2st(self, flow: Flow) -> float:
         dataset = self._context.dataset
         generator = named_generator(self._seed, "all", "quality")  # the same noise for every stage
-        real = noisy(dataset, dataset.test).numpy()
-        return c2st(real, flow.sample(len(real), generator=generator).cpu().numpy())
+        real = noisy(dataset, dataset.test.take(slice(C2ST_MOST)))
+        context = _on(flow, real.contexts(len(real)))
+        generated = flow.sample(len(real), generator=generator, context=context)
+        return c2st(real.x.numpy(), generated.cpu().numpy())
+
+    def _throughput(self, flow: Flow) -> float:
+        dataset = self._context.dataset
+        few = noisy(dataset, dataset.validation.take(slice(1)))
+        return samples_per_second(flow, context=_on(flow, few.contexts(SPEED_COUNT)))
+
+
+def _on(flow: Flow, context: torch.Tensor | None) -> torch.Tensor | None:
+    return None if context is None else context.to(next(flow.parameters()).device)
 
 
 def seed_checkpoint(run: Path, config: ExperimentConfig, seed: int) -> Checkpoint | None:

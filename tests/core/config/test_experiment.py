@@ -33,7 +33,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 def bounds(info: FieldInfo) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for constraint in info.metadata:
-        for key in ("ge", "gt", "le", "lt"):
+        for key in ("ge", "gt", "le", "lt", "min_length", "max_length"):
             if hasattr(constraint, key):
                 found[key] = getattr(constraint, key)
     return found
@@ -61,8 +61,17 @@ def values(name: str, info: FieldInfo, annotation: Any) -> st.SearchStrategy[Any
         return st.one_of(*(documents(member) for member in get_args(annotation)))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return documents(annotation)
+    if get_origin(annotation) is tuple:
+        points = annotation != tuple[str, ...]
+        items = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2) if points else TEXTS
+        return st.lists(items, min_size=bounds(info).get("min_length", 0), max_size=4)
     simple = {bool: st.booleans(), int: integers(bounds(info)), float: floats(bounds(info))}
-    return simple.get(annotation, NAMES if name == "name" else TEXTS)
+    return simple.get(annotation, NAMES if name == "name" else texts(bounds(info)))
+
+
+def texts(limits: dict[str, Any]) -> st.SearchStrategy[str]:
+    most = min(60, limits.get("max_length", 60))
+    return st.text(st.characters(exclude_categories=["Cs"]), min_size=limits.get("min_length", 0), max_size=most)
 
 
 def documents(model: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
@@ -129,7 +138,7 @@ def test_every_fault_is_told_at_once_with_its_path(document, data):
         for key in place[:-1]:
             table = table[key]
         if data.draw(st.booleans()):
-            table[place[-1]] = [1, 2]  # no field takes a list
+            table[place[-1]] = {"no": "field takes a table"}
         else:
             table["no_" + place[-1]] = table.pop(place[-1])  # an unknown key, and the old one left to its default
     with pytest.raises(ConfigError) as caught:
@@ -318,4 +327,4 @@ def test_every_field_has_a_title_and_a_sentence(model):
         assert info.title
         assert info.description
         assert info.description.endswith(".")
-        assert set(info.json_schema_extra) == {"unit", "advanced", "multiline"}
+        assert set(info.json_schema_extra) == {"unit", "advanced", "multiline", "format"}

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nfkd.config import DistillationConfig, ILKDConfig, LKDConfig, MatchingConfig, NLLConfig, SKDConfig
-from nfkd.data import Dataset
+from nfkd.data import Batch, Dataset
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
 from nfkd.distillation.matching import match_layers
 from nfkd.distillation.objectives import OBJECTIVES
@@ -40,7 +40,7 @@ def generator() -> torch.Generator:
 
 
 def term(name: str, student: Flow, teacher: Flow, digits: Dataset, x: torch.Tensor, **rest) -> float:
-    loss = distiller(config(**{name: 1.0}, **rest), student, teacher, digits)(student, x, generator())
+    loss = distiller(config(**{name: 1.0}, **rest), student, teacher, digits)(student, Batch(x), generator())
     assert loss.total.item() == pytest.approx(loss.terms[name].item())
     return loss.terms[name].item()
 
@@ -105,18 +105,18 @@ def test_a_student_equal_to_its_teacher_has_no_error(make_flow: MakeFlow, digits
     # Would fail if the split-off latents drew noise of their own, or if x were dequantized twice.
     teacher = make_flow(2, 3)
     student = copy.deepcopy(teacher)
-    loss = distiller(config(lkd=1, ilkd=1, skd=1), student, teacher, digits)(student, x, generator())
+    loss = distiller(config(lkd=1, ilkd=1, skd=1), student, teacher, digits)(student, Batch(x), generator())
     assert {name: value.item() for name, value in loss.terms.items()} == {"lkd": 0.0, "ilkd": 0.0, "skd": 0.0}
 
 
 def test_the_total_is_convex_unless_asked(make_flow: MakeFlow, digits: Dataset, x) -> None:
     student, teacher = make_flow(1, 1), make_flow(2, 2)
     raw = config(nll=3.0, lkd=1.0)
-    loss = distiller(raw, student, teacher, digits)(student, x, generator())
+    loss = distiller(raw, student, teacher, digits)(student, Batch(x), generator())
     nll, lkd = loss.terms["nll"].item(), loss.terms["lkd"].item()
     assert loss.total.item() == pytest.approx(0.75 * nll + 0.25 * lkd)
     plain = raw.model_copy(update={"normalize_weights": False})
-    loss = distiller(plain, student, teacher, digits)(student, x, generator())
+    loss = distiller(plain, student, teacher, digits)(student, Batch(x), generator())
     assert loss.total.item() == pytest.approx(3 * nll + lkd)
 
 
@@ -126,7 +126,7 @@ def test_both_flows_see_the_very_same_x_and_each_pass_is_made_once(make_flow: Ma
     seen: list[tuple[torch.nn.Module, torch.Tensor]] = []
     for flow in (student, teacher):
         flow.register_forward_pre_hook(lambda module, inputs: seen.append((module, inputs[0])))
-    step(student, x, generator())
+    step(student, Batch(x), generator())
     assert [flow for flow, _ in seen] == [student, teacher]
     assert all(value is x for _, value in seen)
 
@@ -136,7 +136,7 @@ def test_a_term_without_weight_costs_no_pass(make_flow: MakeFlow, digits: Datase
     step = distiller(config(nll=1), student, teacher, digits)
     teacher.register_forward_pre_hook(lambda *_: pytest.fail("the teacher was asked for nothing"))
     assert step.terms == ("nll",)
-    step(student, x, generator())
+    step(student, Batch(x), generator())
 
 
 def test_the_teacher_is_frozen_but_lets_gradients_through(make_flow: MakeFlow, digits: Dataset, x) -> None:
@@ -146,7 +146,7 @@ def test_the_teacher_is_frozen_but_lets_gradients_through(make_flow: MakeFlow, d
     optimizer = torch.optim.Adam([*student.parameters(), *teacher.parameters()], lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
-        step(student, x, generator()).total.backward()
+        step(student, Batch(x), generator()).total.backward()
         optimizer.step()
     assert not teacher.training
     assert all(parameter.grad is None for parameter in teacher.parameters())
@@ -164,7 +164,7 @@ def test_every_term_reaches_the_students_parameters_as_finite_differences_say(
 ) -> None:
     student, teacher = make_flow(1, 1), make_flow(2, 2)
     step = distiller(config(**{name: 1.0}), student, teacher, digits)
-    step(student, x, generator()).total.backward()
+    step(student, Batch(x), generator()).total.backward()
     parameters = list(student.parameters())
     direction = [torch.randn(p.shape, generator=generator(), dtype=p.dtype) for p in parameters]
     slope = sum(float((p.grad * d).sum()) for p, d in zip(parameters, direction, strict=True) if p.grad is not None)
@@ -173,7 +173,7 @@ def test_every_term_reaches_the_students_parameters_as_finite_differences_say(
         with torch.no_grad():
             for p, d in zip(parameters, direction, strict=True):
                 p += by * d
-            value = step(student, x, generator()).total.item()
+            value = step(student, Batch(x), generator()).total.item()
             for p, d in zip(parameters, direction, strict=True):
                 p -= by * d
         return value
@@ -183,7 +183,7 @@ def test_every_term_reaches_the_students_parameters_as_finite_differences_say(
 
 def test_the_likelihood_alone_is_the_distillers_nll(make_flow: MakeFlow, digits: Dataset, x) -> None:
     student, teacher = make_flow(1, 1), make_flow(2, 2)
-    alone = Likelihood(digits)(student, x, generator()).total.item()
+    alone = Likelihood(digits)(student, Batch(x), generator()).total.item()
     assert alone == pytest.approx(term("nll", student, teacher, digits, x))
 
 

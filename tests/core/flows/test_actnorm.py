@@ -10,13 +10,25 @@ from torch import Tensor
 from torch.nn import functional
 
 import nfkd
-from nfkd.config import GlowConfig
+from nfkd.config import Glow1DConfig, GlowConfig
 from nfkd.config.flows import FlowConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.coupling import GlowStep
 from nfkd.flows.flow import Flow
-from tests.core.flows.flow_cases import Shape, batch, every_flow, generator
+from tests.core.flows.flow_cases import Shape, batch, generator
 from tests.core.tiny import digits, moons
+
+every_glow = pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (GlowConfig(levels=1, steps=2, hidden=5), (1, 4, 4)),
+        (GlowConfig(levels=2, steps=1, hidden=4), (3, 4, 4)),
+        (GlowConfig(levels=3, steps=1, hidden=4), (1, 8, 8)),
+        (Glow1DConfig(steps=3, hidden=6), (2,)),
+        (Glow1DConfig(steps=2, hidden=6, depth=3), (5,)),
+    ],
+    ids=["one level", "two", "three", "plane", "five features"],
+)
 
 
 def assert_standardised(x: Tensor, bias: Tensor, log_scale: Tensor) -> Tensor:
@@ -32,7 +44,7 @@ def assert_standardised(x: Tensor, bias: Tensor, log_scale: Tensor) -> Tensor:
     return y
 
 
-@every_flow
+@every_glow
 def test_every_norm_standardises_the_first_batch(config: FlowConfig, shape: Shape) -> None:
     flow, x = build_flow(config, shape, generator=generator()).double(), 5 + 3 * batch(shape, 200)
     assert not flow.initialized
@@ -54,7 +66,7 @@ def assert_network_standardised(layer: GlowStep, x: Tensor) -> None:
         x = assert_standardised(plain, *(parameter.detach() for parameter in norm.parameters())).relu()
 
 
-@every_flow
+@every_glow
 def test_nothing_initialises_a_second_time(config: FlowConfig, shape: Shape) -> None:
     flow, x = build_flow(config, shape, generator=generator()).double(), batch(shape, 50)
     flow.initialize(x)
@@ -84,9 +96,9 @@ def test_training_initialises_each_flow_in_its_first_batch(
     seen: dict[int, Tensor] = {}
     initialize, forward = Flow.initialize, Flow.forward
 
-    def spy_on_initialize(flow: Flow, x: Tensor) -> None:
+    def spy_on_initialize(flow: Flow, x: Tensor, context: Tensor | None = None) -> None:
         calls.append((flow, x))
-        initialize(flow, x)
+        initialize(flow, x, context)
 
     def spy_on_forward(flow: Flow, x: Tensor, *arguments: object, **named: object) -> object:
         if flow.training and torch.is_grad_enabled() and any(p.requires_grad for p in flow.parameters()):

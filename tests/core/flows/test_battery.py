@@ -17,15 +17,21 @@ from nfkd.runs.weights import load_weights, save_weights
 from tests.core.flows.flow_cases import (
     Shape,
     batch,
+    every_conditional_flow,
     every_flow,
     generator,
+    given,
     initialised,
     perturbed,
     priors,
     standardised,
 )
 
-Maker = Callable[[FlowConfig, Shape], Flow]
+Maker = Callable[[FlowConfig, Shape, int], Flow]
+
+
+def one(context: Tensor | None, number: int) -> Tensor | None:
+    return None if context is None else context[number : number + 1]
 
 
 def jacobian_of(function: Callable[[Tensor], Tensor], example: Tensor) -> Tensor:
@@ -36,34 +42,34 @@ def jacobian_of(function: Callable[[Tensor], Tensor], example: Tensor) -> Tensor
 
 @every_flow
 @pytest.mark.parametrize("make", [initialised, perturbed])
-def test_log_prob_has_one_number_an_example(make: Maker, config: FlowConfig, shape: Shape) -> None:
-    log_prob = make(config, shape).log_prob(batch(shape))
+def test_log_prob_has_one_number_an_example(make: Maker, config: FlowConfig, shape: Shape, features: int) -> None:
+    log_prob = make(config, shape, features).log_prob(batch(shape), given(features))
     assert log_prob.shape == (6,)
     assert torch.isfinite(log_prob).all()
 
 
 @every_flow
-def test_decode_is_the_exact_inverse_of_encode(config: FlowConfig, shape: Shape) -> None:
-    flow, x = perturbed(config, shape), batch(shape)
-    assert (flow.decode(flow.encode(x)) - x).abs().max() <= 1e-9
+def test_decode_is_the_exact_inverse_of_encode(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow, x, c = perturbed(config, shape, features), batch(shape), given(features)
+    assert (flow.decode(flow.encode(x, c), c) - x).abs().max() <= 1e-9
     z = [torch.randn(6, *part, generator=generator(), dtype=torch.float64) for part in flow.latent_shapes]
-    back = flow.encode(flow.decode(Latents(tuple(z), torch.zeros(6))))
+    back = flow.encode(flow.decode(Latents(tuple(z), torch.zeros(6)), c), c)
     for part, expected in zip(back.parts, z, strict=True):
         assert (part - expected).abs().max() <= 1e-9
 
 
 @every_flow
-def test_the_log_determinant_is_autograds(config: FlowConfig, shape: Shape) -> None:
-    flow, x = perturbed(config, shape), batch(shape, 2)
-    for example, log_det in zip(x, flow.encode(x).log_det, strict=True):
-        jacobian = jacobian_of(lambda v: flow.encode(v).flat(), example)
+def test_the_log_determinant_is_autograds(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow, x, c = perturbed(config, shape, features), batch(shape, 2), given(features, 2)
+    for n, log_det in enumerate(flow.encode(x, c).log_det):
+        jacobian = jacobian_of(lambda v, n=n: flow.encode(v, one(c, n)).flat(), x[n])
         torch.testing.assert_close(torch.linalg.slogdet(jacobian)[1], log_det, rtol=1e-8, atol=1e-8)
 
 
 @every_flow
-def test_every_parameter_gets_a_gradient(config: FlowConfig, shape: Shape) -> None:
-    flow = perturbed(config, shape)
-    flow.log_prob(batch(shape)).mean().backward()
+def test_every_parameter_gets_a_gradient(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow = perturbed(config, shape, features)
+    flow.log_prob(batch(shape), given(features)).mean().backward()
     for name, parameter in flow.named_parameters():
         assert parameter.grad is not None, name
         used = parameter.grad
@@ -73,40 +79,43 @@ def test_every_parameter_gets_a_gradient(config: FlowConfig, shape: Shape) -> No
 
 
 @every_flow
-def test_saved_weights_come_back_bit_for_bit(config: FlowConfig, shape: Shape, tmp_path: Path) -> None:
-    flow = perturbed(config, shape)
+def test_saved_weights_come_back_bit_for_bit(config: FlowConfig, shape: Shape, features: int, tmp_path: Path) -> None:
+    flow = perturbed(config, shape, features)
     save_weights(tmp_path / "flow.safetensors", flow.state_dict(), "", {})
-    other = build_flow(config, shape, generator=generator(9)).double()
+    other = build_flow(config, shape, context_features=features, generator=generator(9)).double().eval()
     assert not other.initialized
     load_weights(tmp_path / "flow.safetensors", other)
     assert other.initialized
     torch.testing.assert_close(other.state_dict(), flow.state_dict(), rtol=0, atol=0)
-    torch.testing.assert_close(other.log_prob(batch(shape)), flow.log_prob(batch(shape)), rtol=0, atol=0)
+    x, c = batch(shape), given(features)
+    torch.testing.assert_close(other.log_prob(x, c), flow.log_prob(x, c), rtol=0, atol=0)
 
 
 @every_flow
-def test_log_prob_is_the_priors_density_and_the_log_determinant(config: FlowConfig, shape: Shape) -> None:
-    flow, x = perturbed(config, shape), batch(shape)
-    latents = flow.encode(x)
-    *left, last = latents.parts
-    standard = (torch.zeros_like(last), torch.zeros_like(last))
+def test_log_prob_is_the_priors_density_and_the_log_determinant(
+    config: FlowConfig, shape: Shape, features: int
+) -> None:
+    flow, x, c = perturbed(config, shape, features), batch(shape), given(features)
+    latents = flow.encode(x, c)
     expected = latents.log_det
-    for z, (mean, log_scale) in zip((*left, last), [*priors(flow, latents), standard], strict=True):
+    for z, (mean, log_scale) in zip(latents.parts, priors(flow, latents, c), strict=True):
         expected = expected + torch.distributions.Normal(mean, log_scale.exp()).log_prob(z).flatten(1).sum(1)
-    torch.testing.assert_close(flow.log_prob(x), expected)
+    torch.testing.assert_close(flow.log_prob(x, c), expected)
 
 
 @every_flow
-def test_synthesize_gives_the_example_of_its_standardised_noise(config: FlowConfig, shape: Shape) -> None:
-    flow, x = perturbed(config, shape), batch(shape)
-    noise = standardised(flow, flow.encode(x))
-    torch.testing.assert_close(flow.synthesize(noise), x, rtol=1e-8, atol=1e-8)
+def test_synthesize_gives_the_example_of_its_standardised_noise(
+    config: FlowConfig, shape: Shape, features: int
+) -> None:
+    flow, x, c = perturbed(config, shape, features), batch(shape), given(features)
+    noise = standardised(flow, flow.encode(x, c), c)
+    torch.testing.assert_close(flow.synthesize(noise, context=c), x, rtol=1e-8, atol=1e-8)
 
 
 @every_flow
-def test_the_trace_is_every_layer_in_order(config: FlowConfig, shape: Shape) -> None:
-    flow, x = perturbed(config, shape), batch(shape)
-    trace, latents = flow.trace(x), flow.encode(x)
+def test_the_trace_is_every_layer_in_order(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow, x, c = perturbed(config, shape, features), batch(shape), given(features)
+    trace, latents = flow.trace(x, c), flow.encode(x, c)
     infos = flow.layer_info()
     assert list(trace) == [info.name for info in infos]
     for info in infos:
@@ -114,19 +123,28 @@ def test_the_trace_is_every_layer_in_order(config: FlowConfig, shape: Shape) -> 
     last, log_det = list(trace.values())[-1]
     torch.testing.assert_close(last, latents.parts[-1])
     torch.testing.assert_close(log_det, latents.log_det)
-    assert trace.keys() == flow(x, trace=True).trace.keys()
-    assert flow(x).trace == {}
-    assert sum(info.parameters for info in infos) == sum(parameter.numel() for parameter in flow.parameters())
+    assert trace.keys() == flow(x, c, trace=True).trace.keys()
+    assert flow(x, c).trace == {}
+    everything = sum(parameter.numel() for parameter in flow.parameters())
+    prior = sum(parameter.numel() for parameter in flow.prior.parameters()) if flow.prior is not None else 0
+    assert sum(info.parameters for info in infos) == everything - prior
 
 
 @every_flow
-def test_samples_repeat_by_their_generator_and_follow_the_temperature(config: FlowConfig, shape: Shape) -> None:
-    flow = perturbed(config, shape)
-    first, second = flow.sample(4, generator=generator(1)), flow.sample(4, generator=generator(1))
+def test_samples_repeat_by_their_generator_and_follow_the_temperature(
+    config: FlowConfig, shape: Shape, features: int
+) -> None:
+    flow, c = perturbed(config, shape, features), given(features, 1)
+    c = c if c is None else c.expand(4, -1)
+
+    def draw(seed: int, temperature: float = 1.0) -> Tensor:
+        return flow.sample(4, temperature=temperature, generator=generator(seed), context=c)
+
+    first, second = draw(1), draw(1)
     assert first.shape == (4, *shape)
     torch.testing.assert_close(first, second, rtol=0, atol=0)
-    assert not torch.equal(first, flow.sample(4, generator=generator(2)))
-    cold = flow.sample(4, temperature=0.0, generator=generator(1))
+    assert not torch.equal(first, draw(2))
+    cold = draw(1, temperature=0.0)
     torch.testing.assert_close(cold, cold[:1].expand_as(cold))
 
 
@@ -141,50 +159,53 @@ def test_a_density_in_the_plane_integrates_to_one(steps: int) -> None:
 
 
 @every_flow
-def test_the_traces_log_determinants_add_up_layer_by_layer(config: FlowConfig, shape: Shape) -> None:
-    flow, x = perturbed(config, shape), batch(shape, 1)
+def test_the_traces_log_determinants_add_up_layer_by_layer(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow, x, c = perturbed(config, shape, features), batch(shape, 1), given(features, 1)
     before = torch.zeros(1, dtype=torch.float64)
-    for layer, info, (after, log_det) in zip(flow.layers, flow.layer_info(), flow.trace(x).values(), strict=True):
+    for layer, info, (after, log_det) in zip(flow.layers, flow.layer_info(), flow.trace(x, c).values(), strict=True):
         increment = torch.zeros(1, dtype=torch.float64)
-        if info.kind == "step":
-            increment = torch.linalg.slogdet(jacobian_of(lambda v, layer=layer: layer(v)[0], x[0]))[1]
+        if info.kind not in {"split", "squeeze"}:
+            increment = torch.linalg.slogdet(jacobian_of(lambda v, layer=layer: layer(v, c)[0], x[0]))[1]
         torch.testing.assert_close(log_det - before, increment.expand(1), rtol=1e-8, atol=1e-8)
         x, before = after, log_det
 
 
 @every_flow
-def test_synthesis_scales_every_noise_by_the_temperature(config: FlowConfig, shape: Shape) -> None:
+def test_synthesis_scales_every_noise_by_the_temperature(config: FlowConfig, shape: Shape, features: int) -> None:
     # Split-off latents too: z = μ(h) + τσ(h)ε, each with an ε of its own that teacher and student share.
-    flow = perturbed(config, shape)
+    flow = perturbed(config, shape, features)
     noise = flow.draw_noise(4, generator(5))
-    back = standardised(flow, flow.encode(flow.synthesize(noise, 0.7)))
+    c = given(features, 4)
+    back = standardised(flow, flow.encode(flow.synthesize(noise, 0.7, c), c), c)
     for part, part_noise in zip(back, noise, strict=True):
         torch.testing.assert_close(part, 0.7 * part_noise, rtol=1e-8, atol=1e-8)
 
 
 @every_flow
-def test_gradients_flow_through_synthesis_to_noise_and_parameters(config: FlowConfig, shape: Shape) -> None:
-    flow = perturbed(config, shape)
+def test_gradients_flow_through_synthesis_to_noise_and_parameters(
+    config: FlowConfig, shape: Shape, features: int
+) -> None:
+    flow = perturbed(config, shape, features)
     noise = [part.requires_grad_() for part in flow.draw_noise(4, generator())]
-    flow.synthesize(noise).square().sum().backward()
+    flow.synthesize(noise, context=given(features, 4)).square().sum().backward()
     assert all(part.grad is not None and part.grad.abs().sum() > 0 for part in noise)
     assert all(parameter.grad is not None for parameter in flow.parameters())
 
 
 @every_flow
-def test_second_derivatives_and_forward_derivatives_exist(config: FlowConfig, shape: Shape) -> None:
-    flow, x = perturbed(config, shape), batch(shape, 1)
+def test_second_derivatives_and_forward_derivatives_exist(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow, x, c = perturbed(config, shape, features), batch(shape, 1), given(features, 1)
 
     def score(v: Tensor) -> Tensor:
-        return torch.autograd.grad(flow.log_prob(v).sum(), v, create_graph=True)[0]
+        return torch.autograd.grad(flow.log_prob(v, c).sum(), v, create_graph=True)[0]
 
     v, step = x.clone().requires_grad_(), torch.randn(x.shape, generator=generator(8), dtype=torch.float64)
     [product] = torch.autograd.grad((score(v) * step).sum(), v)
     with torch.enable_grad():
         ahead, behind = (score((x + sign * 1e-6 * step).requires_grad_()).detach() for sign in (1, -1))
     torch.testing.assert_close(product, (ahead - behind) / 2e-6, rtol=1e-4, atol=1e-4)
-    forward = torch.func.jvp(lambda u: flow.encode(u).flat(), (x,), (step,))[1]
-    by_matrix = jacobian_of(lambda u: flow.encode(u).flat(), x[0]) @ step.flatten()
+    forward = torch.func.jvp(lambda u: flow.encode(u, c).flat(), (x,), (step,))[1]
+    by_matrix = jacobian_of(lambda u: flow.encode(u, c).flat(), x[0]) @ step.flatten()
     torch.testing.assert_close(forward[0], by_matrix, rtol=1e-8, atol=1e-8)
 
 
@@ -197,11 +218,22 @@ def test_the_same_generator_builds_the_same_flow() -> None:
 
 
 @every_flow
-def test_what_is_not_an_example_is_refused(config: FlowConfig, shape: Shape) -> None:
-    flow = perturbed(config, shape)
+def test_what_is_not_an_example_is_refused(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow, c = perturbed(config, shape, features), given(features)
     with pytest.raises(ValueError, match="this flow takes"):
-        flow.log_prob(torch.zeros(3, *shape, 2, dtype=torch.float64))
+        flow.log_prob(torch.zeros(6, *shape, 2, dtype=torch.float64), c)
     with pytest.raises(TypeError, match=r"x is torch\.float32; this flow computes in torch\.float64"):
-        flow.log_prob(batch(shape).float())
-    with pytest.raises(ValueError, match="not conditional"):
-        flow.log_prob(batch(shape), torch.zeros(6, 1))
+        flow.log_prob(batch(shape).float(), c)
+    words = "the context has shape" if features else "not conditional"
+    with pytest.raises(ValueError, match=words):
+        flow.log_prob(batch(shape), torch.zeros(6, features + 1, dtype=torch.float64))
+    if features:
+        with pytest.raises(ValueError, match="this flow is conditional"):
+            flow.log_prob(batch(shape))
+
+
+@every_conditional_flow
+def test_the_context_changes_the_density(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow = perturbed(config, shape, features)
+    first, other = flow.log_prob(batch(shape), given(features)), flow.log_prob(batch(shape), given(features, seed=9))
+    assert (first - other).abs().min() > 1e-6

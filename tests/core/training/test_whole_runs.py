@@ -95,7 +95,7 @@ def test_the_best_is_chosen_on_validation_and_reported_on_test(make: Maker, tmp_
         assert summary.best_step == validation.steps[validation.values.argmin()]
         assert summary.validation == pytest.approx(validation.values.min(), rel=1e-5)
         with torch.no_grad():
-            log_prob = load().log_prob(noisy(dataset, dataset.test)).double().mean().item()
+            log_prob = load().log_prob(noisy(dataset, dataset.test).x).double().mean().item()
         dims = 64 * np.log(2)
         expected = -log_prob / dims + np.log2(17) if dataset.is_image else -log_prob
         assert summary.test == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,51 @@
+"""What is done to training images before they are dequantized."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random mirror images and shifts.
+
+    Attributes
+    ----------
+    flip
+        Whether every image is mirrored from left to right with probability one half.
+    shift
+        Most pixels by which an image is moved in each direction; the edge is repeated.
+    """
+
+    flip: bool = False
+    shift: int = 0
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is done at all."""
+        return self.flip or self.shift > 0
+
+    def __call__(self, images: np.ndarray, generator: torch.Generator) -> np.ndarray:
+        """Return images of the same shape, (N, channels, height, width); the generator is on the CPU."""
+        count, _, height, width = images.shape
+        if self.flip:
+            mirrored = torch.rand(count, generator=generator).numpy() < 0.5
+            images = np.where(mirrored[:, None, None, None], images[..., ::-1], images)
+        if self.shift:
+            margin = self.shift
+            moves = torch.randint(0, 2 * margin + 1, (count, 2), generator=generator).numpy()
+            padded = np.pad(images, ((0, 0), (0, 0), (margin, margin), (margin, margin)), mode="edge")
+            images = np.stack(
+                [
+                    image[:, down : down + height, right : right + width]
+                    for image, (down, right) in zip(padded, moves, strict=True)
+                ]
+            )
+        return np.ascontiguousarray(images)
+
+
+PLAIN = Augmentation()
+"""Nothing at all."""

@@ -1,0 +1,118 @@
+"""From a config to a data set in three parts."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import replace
+from threading import Lock
+
+import numpy as np
+
+from nfkd.config import DataConfig, Fault
+from nfkd.data.dataset import DataError, Dataset, Part
+from nfkd.data.examples import Examples, Mapped, in_memory
+from nfkd.data.scaling import Scaler, fit_scaler
+from nfkd.data.source import Loaded, Said
+from nfkd.data.sources import SOURCES
+
+_LEAST = 8  # the live pictures interpolate between four pairs
+_KEPT = 3
+_FITTED = 2_000_000  # rows that a scaling is fitted on; the training part is in random order
+
+_cache: OrderedDict[Hashable, Dataset] = OrderedDict()
+_lock = Lock()
+
+
+def load_dataset(config: DataConfig) -> Dataset:
+    """Load, or draw, the data set of a config; the same config and files always give the same parts.
+
+    The last few data sets are kept, for a form that is edited asks for the same one again and again.
+
+    Raises
+    ------
+    NotFetchedError
+        When the data can be downloaded and has not been.
+    DataError
+        When it cannot be used, or a part would be too small; with every fault.
+    """
+    source = SOURCES[config.kind]
+    key = (config, source.stamp(config))
+    with _lock:
+        if key not in _cache:
+            _cache[key] = _divide(config, source.load(config))
+        _cache.move_to_end(key)
+        while len(_cache) > _KEPT:
+            _cache.popitem(last=False)
+        return _cache[key]
+
+
+def fetch_dataset(config: DataConfig, said: Said) -> None:
+    """Download what a data set lacks on this machine.
+
+    Raises
+    ------
+    DataError
+        When it cannot be downloaded: the words give the address and where to put the file.
+    """
+    SOURCES[config.kind].fetch(config, said)
+
+
+def _divide(config: DataConfig, loaded: Loaded) -> Dataset:
+    train, validation, test = loaded.train, loaded.validation, loaded.test
+    fractions = {
+        name: getattr(config, f"{name}_fraction")
+        for name, given in (("validation", validation), ("test", test))
+        if given is None
+    }
+    counts = {name: round(fraction * len(train)) for name, fraction in fractions.items()}
+    faults = [
+        Fault(f"data.{name}_fraction", f"gives {count} examples of {len(train)}: at least {_LEAST} are needed")
+        for name, count in counts.items()
+        if count < _LEAST
+    ]
+    if faults:
+        raise DataError(faults, tuple(train.values.shape[1:]))
+    if counts:
+        order = np.random.default_rng(getattr(config, "split_seed", 0)).permutation(len(train))
+        *split, rest = np.split(order, np.cumsum(list(counts.values())))
+        parts = dict(zip(counts, (train.take(index) for index in split), strict=True))
+        validation, test, train = parts.get("validation", validation), parts.get("test", test), train.take(rest)
+    if validation is None or test is None:
+        msg = f"the source {config.kind} gave no test part and its config has no fraction for one"
+        raise TypeError(msg)
+    return _scaled(loaded, train, validation, test)
+
+
+def _scaled(loaded: Loaded, train: Part, validation: Part, test: Part) -> Dataset:
+    parts = [train, validation, test]
+    scaler = fit_scaler(loaded.scaling, train.values[:_FITTED])
+    if scaler is not None:
+        parts = [replace(part, values=_apply(scaler, part.values)) for part in parts]
+    context_scaler = None if train.context is None else fit_scaler(loaded.scaling, train.context)
+    if context_scaler is not None:
+        parts = [replace(part, context=context_scaler(part.context)) for part in parts if part.context is not None]
+    return Dataset(
+        name=loaded.name,
+        train=_weighted(parts[0]),
+        validation=_weighted(parts[1]),
+        test=_weighted(parts[2]),
+        levels=loaded.levels,
+        scaler=scaler,
+        augmentation=loaded.augmentation,
+        columns=loaded.columns,
+    )
+
+
+def _apply(scaler: Scaler, values: Examples) -> Examples:
+    return scaler(values[:]) if in_memory(values) else Mapped(values, scaler)
+
+
+def _weighted(part: Part) -> Part:
+    """Scale the weights so that they are 1 on average: a weighted sum is then as large as a plain one."""
+    if part.weights is None:
+        return part
+    mean = part.weights.mean(dtype=np.float64)
+    if not mean > 0:
+        raise DataError([Fault("data.weight", "the weights of a part add up to nothing: each part needs some")])
+    return replace(part, weights=(part.weights / mean).astype(np.float32))

@@ -1,0 +1,132 @@
+"""What a source of data is: a config, where its files come from, and how they become examples."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
+
+from nfkd.config import Config, Fault
+from nfkd.config.data import Scaling
+from nfkd.data.augmentation import PLAIN, Augmentation
+from nfkd.data.dataset import DataError, Part
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+Said = Callable[[str, int, int], None]
+"""Told the progress of a download: the file's name, the bytes that have come, and all of them (0 where unknown)."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a source has found.
+
+    Attributes
+    ----------
+    name
+        For titles, such as ``two moons``.
+    train
+        All examples, or the training part where the others are given.
+    validation, test
+        The data set's own parts; what is None is split off from `train` at random, by the config's fractions.
+    levels
+        Number of levels of an image's channels; None for vectors.
+    scaling
+        How vectors are scaled, fitted on the training part after the split.
+    augmentation, columns
+        As in `Dataset`.
+    """
+
+    name: str
+    train: Part
+    validation: Part | None = None
+    test: Part | None = None
+    levels: int | None = None
+    scaling: Scaling = "none"
+    augmentation: Augmentation = PLAIN
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file that can be downloaded.
+
+    Attributes
+    ----------
+    url
+        Its address.
+    sha256
+        Of its bytes; other bytes are refused.
+    name
+        In NFKD's cache, with the data set's folder, such as ``mnist/train-images-idx3-ubyte.gz``.
+    size
+        In bytes, for the question whether to download it; 0 where it is not known.
+    """
+
+    url: str
+    sha256: str
+    name: str
+    size: int = 0
+
+
+class NotFetchedError(DataError):
+    """Data whose files are not on this machine yet, but can be downloaded.
+
+    Attributes
+    ----------
+    files
+        What is missing.
+    """
+
+    def __init__(self, files: Sequence[RemoteFile], event_shape: tuple[int, ...], title: str, folder: Path) -> None:
+        self.files = list(files)
+        total = sum(file.size for file in files)
+        size = f" ({total / 1e6:,.0f} MB)" if total else ""
+        names = ", ".join(Path(file.name).name for file in files)
+        message = (
+            f"{title} is not on this machine yet{size}: download it, or put {names} from {files[0].url} into {folder}"
+        )
+        super().__init__([Fault("data.kind", message)], event_shape)
+
+
+class Source(ABC, Generic[ConfigT]):
+    """One kind of data.
+
+    A module in `nfkd.data.sources` lists its instances in ``SOURCES``; `load_dataset`, ``nfkd data``, the form's
+    preview and README's table find them there.
+
+    Attributes
+    ----------
+    config
+        The config's class; its ``kind`` names the source and its docstring describes it.
+    shape
+        Of an example, in words, such as ``1×8×8``.
+    """
+
+    config: ClassVar[type[Config]]
+    shape: ClassVar[str]
+
+    @property
+    def kind(self) -> str:
+        """The name of the source in a config."""
+        return self.config.model_fields["kind"].default
+
+    @abstractmethod
+    def load(self, config: ConfigT) -> Loaded:
+        """Return the examples; the same config and files always give the same.
+
+        Raises
+        ------
+        NotFetchedError
+            When files are missing that can be downloaded: loading itself never does.
+        DataError
+            When the data cannot be used; the faults say what, where and what to do.
+        """
+
+    def fetch(self, config: ConfigT, said: Said) -> None:
+        """Download what is missing. Nothing by default."""
+
+    def stamp(self, config: ConfigT) -> Hashable:
+        """Return something that changes when the files do, so that they are read again."""
+        return None

@@ -1,0 +1,38 @@
+"""scikit-learn's handwritten digits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nfkd.config import DigitsConfig
+from nfkd.data.augmentation import Augmentation
+from nfkd.data.dataset import Part
+from nfkd.data.labels import class_context
+from nfkd.data.source import Loaded, Source
+
+_LEVELS = 17
+
+
+class Digits(Source[DigitsConfig]):
+    """1,797 images of 8×8 pixels."""
+
+    config = DigitsConfig
+    shape = "1×8×8"
+
+    def load(self, config: DigitsConfig) -> Loaded:
+        """Return the images."""
+        from sklearn.datasets import load_digits  # takes a second to import
+
+        bunch: Any = load_digits()
+        context = class_context(bunch.target, 10) if config.class_labels else None
+        return Loaded(
+            name="digits",
+            train=Part(bunch.images.astype(np.uint8)[:, None], context),
+            levels=_LEVELS,
+            augmentation=Augmentation(config.flip, config.shift),
+        )
+
+
+SOURCES = (Digits(),)

@@ -1,0 +1,75 @@
+"""From a config to a flow. Every module here lists its `Architecture` objects in ``ARCHITECTURES``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+import torch
+
+from nfkd.config import Fault
+from nfkd.config.flows import FlowConfig
+from nfkd.flows.architecture import Architecture, FlowError
+from nfkd.flows.flow import Flow
+
+__all__ = ["ARCHITECTURES", "FlowError", "build_flow", "flow_faults", "flow_words"]
+
+
+def _found() -> dict[str, Architecture[Any]]:
+    modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
+    return {architecture.kind: architecture for module in modules for architecture in module.ARCHITECTURES}
+
+
+ARCHITECTURES = _found()
+"""Every architecture by the kind in its config."""
+
+
+def flow_faults(config: FlowConfig, event_shape: Sequence[int]) -> list[Fault]:
+    """Return what keeps a flow from being built for examples of a shape; nothing is built."""
+    return ARCHITECTURES[config.kind].faults(config, tuple(event_shape))
+
+
+def flow_words(config: FlowConfig) -> str:
+    """Return a flow in a few words, such as ``Glow 8×2``: steps times levels."""
+    return ARCHITECTURES[config.kind].words(config)
+
+
+def build_flow(
+    config: FlowConfig,
+    event_shape: Sequence[int],
+    *,
+    context_features: int = 0,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> Flow:
+    """Build the flow of a config.
+
+    Parameters
+    ----------
+    config
+        The architecture.
+    event_shape
+        Shape of one example: (channels, height, width) or (features,).
+    context_features
+        Length of the context that every example comes with; zero for an unconditional flow.
+    generator
+        For the first weights, on the CPU: the same state gives the same flow, bit for bit.
+    device
+        Where it is put; ``"meta"`` builds it without storage.
+
+    Raises
+    ------
+    FlowError
+        When the flow does not fit the shape, with every fault.
+    """
+    faults = flow_faults(config, event_shape)
+    if faults:
+        raise FlowError(faults)
+    on_meta = device is not None and torch.device(device).type == "meta"
+    with torch.device("meta") if on_meta else nullcontext():
+        architecture = ARCHITECTURES[config.kind]
+        flow = architecture.build(config, tuple(event_shape), context_features, None if on_meta else generator)
+    return flow if device is None or on_meta else flow.to(device)
