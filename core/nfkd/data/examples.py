@@ -38,11 +38,8 @@ class Rows:
         return len(self._index)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        chosen = self._index[index]
-        order = np.argsort(chosen, kind="stable")  # HDF5 and discs want rising numbers
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return np.asarray(self._whole[chosen[order]])[back]
+        rising, back = np.unique(self._index[index], return_inverse=True)  # HDF5 takes no other order
+        return np.asarray(self._whole[rising])[back]
 
 
 class Mapped:
