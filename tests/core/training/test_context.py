@@ -1,0 +1,119 @@
+"""Data with a context and with weights, from the first batch to the pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nfkd
+from nfkd.config import ILKDConfig, LKDConfig, NLLConfig
+from nfkd.data import Batch, Part, load_dataset
+from nfkd.distillation.objectives import ILKD, LKD, NLL, StepPasses
+from nfkd.engine.explore import Explorer
+from nfkd.evaluation.interpolation import interpolate
+from nfkd.evaluation.likelihood import example_nll, noisy
+from nfkd.flows.flow import Latents, Pass
+from nfkd.protocol import events
+from nfkd.protocol.events import LayerPair
+from nfkd.protocol.requests import Interpolate, Sample, Trace
+from tests.core.tiny import digits
+
+CONDITIONAL = {"data": {"class_labels": True}}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> nfkd.runs.reader.RunRecord:  # type: ignore[name-defined]
+    return nfkd.run(digits(**CONDITIONAL), tmp_path_factory.mktemp("conditional") / "run")
+
+
+def test_labels_reach_all_three_flows_and_their_figures(run) -> None:
+    dataset = load_dataset(run.config.data)
+    assert dataset.context_features == 10
+    assert [summary.stage for summary in run.summary] == ["teacher", "student", "baseline"]
+    for summary, load in zip(run.summary, (run.load_teacher, run.load_student, run.load_baseline), strict=True):
+        flow, test = load(), noisy(dataset, dataset.test)
+        assert flow.context_features == 10
+        with torch.no_grad():
+            log_prob = flow.log_prob(test.x, test.context).double().mean().item()
+        assert summary.test == pytest.approx(-log_prob / (64 * np.log(2)) + np.log2(17), rel=1e-5)
+
+
+def test_requests_are_answered_with_the_examples_own_context(run) -> None:
+    explorer, path, seed = Explorer(), str(run.path), run.config.seeds.first
+    drawn = explorer.sample(Sample(run=path, seed=seed, count=300, temperature=0.7), None)
+    assert {role: samples.shape for role, samples in drawn.samples.items()} == dict.fromkeys(
+        ("teacher", "student", "baseline"), (300, 1, 8, 8)
+    )
+    dataset = load_dataset(run.config.data)
+    examples = noisy(dataset, dataset.validation)
+    walked = explorer.interpolate(Interpolate(run=path, seed=seed, first=3, second=8, mode="linear", steps=5), None)
+    for path_of in walked.paths.values():
+        np.testing.assert_allclose(path_of[0], examples.x[3], atol=1e-4)
+        np.testing.assert_allclose(path_of[-1], examples.x[8], atol=1e-4)
+    traced = explorer.trace(Trace(run=path, seed=seed, stage="student", index=4), None)
+    one = examples.take([4])
+    with torch.no_grad():
+        assert traced.log_prob == pytest.approx(run.load_student().log_prob(one.x, one.context).item(), rel=1e-5)
+
+
+def test_a_path_between_classes_takes_its_context_along(run) -> None:
+    flow, dataset = run.load_student(), load_dataset(run.config.data)
+    ends = noisy(dataset, dataset.validation).take(slice(2))
+    alpha = torch.tensor([0.0, 0.5, 1.0])
+    path = interpolate(flow, ends.take([0]), ends.take([1]), alpha, "linear")[0]
+    middle = (flow.encode(ends.x, ends.context).flat()).mean(0)
+    sizes = [torch.Size(shape).numel() for shape in flow.latent_shapes]
+    parts = [part.reshape(1, *shape) for part, shape in zip(middle.split(sizes), flow.latent_shapes, strict=True)]
+    assert ends.context is not None
+    with torch.no_grad():
+        expected = flow.decode(Latents(tuple(parts), torch.zeros(1)), ends.context.mean(0, keepdim=True))[0]
+    torch.testing.assert_close(path[1], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_weigh_each_examples_terms() -> None:
+    weights = torch.tensor([0.5, 1.5])
+    zero = torch.zeros(2)
+
+    def made(z: list[list[float]], h: list[list[float]], log_prob: list[float]) -> Pass:
+        return Pass(torch.tensor(log_prob), Latents((torch.tensor(z),), zero), {"a": (torch.tensor(h), zero)})
+
+    passes = StepPasses(
+        student=made([[1.0, 2.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]], [-3.0, -5.0]),
+        teacher=made([[1.0, 0.0], [1.0, 1.0]], [[1.0, 1.0], [3.0, 1.0]], [0.0, 0.0]),
+        weights=weights,
+    )
+
+    def nats(log_prob: torch.Tensor) -> torch.Tensor:
+        return -log_prob
+
+    pairs = [LayerPair(student="a", teacher="a", words="")]
+    assert NLL(NLLConfig(), nll_loss=nats)(passes).item() == pytest.approx((0.5 * 3 + 1.5 * 5) / 2)
+    assert LKD(LKDConfig(), nll_loss=nats)(passes).item() == pytest.approx((0.5 * 2 + 1.5 * 1) / 2)
+    assert ILKD(ILKDConfig(), nll_loss=nats, pairs=pairs)(passes).item() == pytest.approx((0.5 * 0 + 1.5 * 2) / 2)
+
+
+def test_weighted_figures_have_the_weighted_mean(run) -> None:
+    dataset, flow = load_dataset(run.config.data), run.load_student()
+    plain = example_nll(flow, dataset, dataset.test)
+    weights = np.random.default_rng(0).uniform(0, 2, len(plain)).astype(np.float32)
+    weighted = example_nll(flow, dataset, Part(dataset.test.values, dataset.test.context, weights))
+    np.testing.assert_allclose(weighted.mean(), np.average(plain, weights=weights) * weights.mean(), rtol=1e-6)
+
+
+def test_contexts_are_handed_round_where_more_samples_are_asked_for() -> None:
+    batch = Batch(torch.zeros(3, 2), torch.arange(6.0).reshape(3, 2))
+    contexts = batch.contexts(7)
+    assert contexts is not None
+    torch.testing.assert_close(contexts[:, 0], torch.tensor([0.0, 2, 4, 0, 2, 4, 0]))
+    assert Batch(torch.zeros(3, 2)).contexts(7) is None
+
+
+def test_a_conditional_run_is_drawn_while_it_trains(tmp_path: Path) -> None:
+    seen: list[events.RunEvent] = []
+    nfkd.run(digits(**CONDITIONAL, monitor={"sample_count": 300}), tmp_path / "run", seen.append)
+    drawn = [event for event in seen if isinstance(event, events.SamplesDrawn)]
+    assert drawn
+    assert all(event.samples.shape == (300, 1, 8, 8) for event in drawn)
