@@ -109,6 +109,15 @@ class MonitorConfig(Config, frozen=True):
     evaluate_every: int = field(
         50, title="Validate", help="Steps between two validations.", unit="steps", ge=1, le=1_000_000
     )
+    validation_examples: int = field(
+        2000,
+        title="Validation examples",
+        help="Most examples that each of these validations takes; the figures at the end take all.",
+        unit="examples",
+        ge=8,
+        le=100_000_000,
+        advanced=True,
+    )
     pictures_every: int = field(
         100,
         title="Pictures",

@@ -80,6 +80,7 @@ class Trainer:
         self._steps, self._limit, self._patience = steps, limit, patience
         self._control, self._curves, self._hooks = control, curves, hooks
         self._device = next(state.flow.parameters()).device
+        self._validation = dataset.validation.take(slice(config.monitor.validation_examples))
 
     def train(self) -> None:
         """Train to the end of the budget, of the patience, or until the user ends the stage.
@@ -159,7 +160,7 @@ class Trainer:
 
     def _validate(self) -> None:
         state = self._state
-        value = float(example_nll(state.flow, self._dataset, self._dataset.validation).mean())
+        value = float(example_nll(state.flow, self._dataset, self._validation).mean())
         state.judge(value)
         self._curves.add(state.step, {"validation/nll": value})
 

@@ -325,3 +325,15 @@ def test_faults_of_data_and_of_flows_are_told_together(tmp_path: Path) -> None:
     with pytest.raises(nfkd.ConfigError) as refused:
         nfkd.run(digits(data={"test_fraction": 0.001}, student={"levels": 6}), tmp_path / "run")
     assert {"data.test_fraction", "student.levels"} <= {fault.path for fault in refused.value.faults}
+
+
+def test_validation_while_training_takes_no_more_examples_than_asked_for(tmp_path: Path) -> None:
+    record = nfkd.run(moons(monitor={"validation_examples": 10}), tmp_path / "run")
+    dataset = load_dataset(record.config.data)
+    few, student = noisy(dataset, dataset.validation.take(slice(10))), record.load_student()
+    with torch.no_grad():
+        expected = -student.log_prob(few.x).double().mean().item()
+        everything = -student.log_prob(noisy(dataset, dataset.validation).x).double().mean().item()
+    assert record.curves["student"]["validation/nll"].values.min() == pytest.approx(expected, rel=1e-5)
+    [summary] = [summary for summary in record.summary if summary.stage == "student"]
+    assert summary.validation == pytest.approx(everything, rel=1e-5)
