@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QLabel, QPushButton, QStackedLayout, QVBoxLayout, 
 from nfkd.protocol.events import ErrorInfo, Role, RunEvent
 from nfkd.protocol.requests import Reply, Request
 from nfkd.protocol.view import RunView, StageView
+from nfkd_gui.widgets.feature_pair import feature_names
 from nfkd_gui.widgets.labels import WrappedLabel
 
 ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
@@ -150,6 +151,13 @@ class Panel(QWidget):
         if found is None and role == "teacher":
             return self.view.stages.get((min(self.view.seeds, default=1), role))
         return found
+
+    def features(self) -> list[str]:
+        """Return the names of the data's features; none for images."""
+        started = self.view.seeds.get(self.studio.seed) if self.view is not None else None
+        if started is None or len(started.event_shape) != 1:
+            return []
+        return feature_names(started.event_shape[0], started.columns)
 
     def run_changed(self) -> None:
         """Forget what belonged to the run or seed before."""

@@ -20,8 +20,9 @@ from nfkd.protocol.events import ErrorInfo, InterpolationDrawn, RunEvent, StageS
 from nfkd.protocol.requests import Interpolate, InterpolationMode, Interpolations, Reply
 from nfkd_gui.panels.base import ROLES, SPACE, LiveButton, Panel, StudioPort, heading
 from nfkd_gui.plotting.mosaic import Mosaic
-from nfkd_gui.plotting.plane import Plane
+from nfkd_gui.plotting.plane import Plane, extent_of
 from nfkd_gui.theme import role_colour
+from nfkd_gui.widgets.feature_pair import FeaturePair
 from nfkd_gui.widgets.labels import ToneLabel
 
 _MODES: dict[InterpolationMode, tuple[str, str]] = {
@@ -103,7 +104,10 @@ class InterpolationPanel(Panel):
             self._thumbnails[box].setFixedSize(32, 32)
             for widget in (self._label(words, box), box, self._thumbnails[box]):
                 ends.addWidget(widget)
-        for widget in (self._mode, self._label("&Steps", self._steps), self._steps, self._count, self._live):
+        self._pair = FeaturePair(self.name, self.content)
+        self._pair.changed.connect(self.mark)
+        steps = self._label("&Steps", self._steps)
+        for widget in (self._mode, steps, self._steps, self._count, self._live, self._pair):
             path.addWidget(widget)
         rows = QVBoxLayout()
         for row in (ends, path):
@@ -200,6 +204,7 @@ class InterpolationPanel(Panel):
             plane.restyle()
 
     def draw(self) -> None:
+        self._pair.offer(self.features())
         self._follow()
         self._ask()
         self._show_ends()
@@ -253,7 +258,7 @@ class InterpolationPanel(Panel):
         elif paths.ndim == 5:
             self._cells[role].setCurrentWidget(mosaic)
             mosaic.show_images(paths.reshape(-1, *paths.shape[2:]), columns=paths.shape[1])
-        elif paths.shape[-1] == 2:
+        else:
             self._show_plane(role, paths)
 
     def _show_plane(self, role: str, paths: np.ndarray) -> None:
@@ -263,5 +268,16 @@ class InterpolationPanel(Panel):
             self._cells[role].addWidget(plane)
         self._cells[role].setCurrentWidget(plane)
         stage = self.stage(role)  # type: ignore[arg-type]
-        plane.show_density(stage.density if stage is not None else None)
-        plane.show_paths(paths, role_colour(role))
+        density = stage.density if stage is not None else None
+        first, second = self._pair.chosen
+        if first == second:  # one feature: how it goes along the path
+            along = np.broadcast_to(np.linspace(0, 1, paths.shape[1]), paths.shape[:2])
+            shown = np.stack([along, paths[..., first]], axis=-1)
+            plane.name_axes("way along the path", self._pair.names[0])
+        else:
+            shown = paths[..., [first, second]]
+            plane.name_axes(*self._pair.names)
+        plane.show_density(density)
+        plane.show_paths(shown, role_colour(role))
+        if density is None:
+            plane.frame(extent_of(shown.reshape(-1, 2)))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import DensityDrawn, ErrorInfo, RunEvent, SamplesDrawn, StageStarted
+from nfkd.protocol.events import DensityDrawn, ErrorInfo, Role, RunEvent, SamplesDrawn, StageStarted
 from nfkd.protocol.requests import Reply, Sample, Samples
 from nfkd_gui.panels.base import ROLES, SPACE, LiveButton, Panel, StudioPort, heading
 from nfkd_gui.plotting.mosaic import Mosaic
-from nfkd_gui.plotting.plane import Plane, ScaleBar, high_density
+from nfkd_gui.plotting.plane import Plane, ScaleBar, extent_of, high_density
 from nfkd_gui.theme import role_colour
+from nfkd_gui.widgets.feature_pair import FeaturePair
 from nfkd_gui.widgets.labels import ToneLabel
 
 _IMAGES, _POINTS = 64, 1000
@@ -20,6 +23,15 @@ _HUNDRED = 100
 _ROW_FROM = 2.4
 """How many times as wide as high the panel must be for four in a row."""
 _NAMES = {"data": "Data", "teacher": "Teacher", "student": "Student", "baseline": "Baseline"}
+
+
+@dataclass(frozen=True)
+class _View:
+    """Which features of vectors are shown, their names, and the part of their plane; nothing for images."""
+
+    pair: list[int]
+    names: tuple[str, str]
+    extent: tuple[float, float, float, float]
 
 
 class _Column(QWidget):
@@ -48,7 +60,7 @@ class _Column(QWidget):
             self.plane.restyle()
 
     def show_samples(
-        self, samples: np.ndarray | None, density: DensityDrawn | None, highest: float, caption: str
+        self, samples: np.ndarray | None, density: DensityDrawn | None, highest: float, caption: str, view: _View
     ) -> None:
         self._caption.setText(caption)
         self._caption.setToolTip(caption)
@@ -63,16 +75,23 @@ class _Column(QWidget):
             self.plane.setVisible(flat)
         if not flat:
             self.mosaic.show_images(samples)
-        elif samples.shape[1] == 2:
-            self._show_plane(samples, density, highest)
+        else:
+            self._show_plane(samples[:, view.pair], density, highest, view)
 
-    def _show_plane(self, points: np.ndarray, density: DensityDrawn | None, highest: float) -> None:
+    def _show_plane(self, points: np.ndarray, density: DensityDrawn | None, highest: float, view: _View) -> None:
         if self.plane is None:
             self.plane = Plane(self)
             self._layout.addWidget(self.plane, 1)
         self.plane.show()
         self.plane.show_density(density, highest)
+        if view.pair[0] == view.pair[1]:
+            self.plane.name_axes(view.names[0], "density")
+            self.plane.show_histogram(points[:, 0], role_colour(self.role), view.extent[:2])
+            return
+        self.plane.name_axes(*view.names)
         self.plane.show_points(points, "#FFFFFF" if density is not None else role_colour(self.role))
+        if density is None:
+            self.plane.frame(view.extent)
 
 
 class SamplesPanel(Panel):
@@ -144,9 +163,11 @@ class SamplesPanel(Panel):
         again.clicked.connect(self._new_noise)
         self._live = LiveButton(self.name, self.content)
         self._live.clicked.connect(self._go_live)
+        self._pair = FeaturePair(self.name, self.content)
+        self._pair.changed.connect(self.mark)
         row = QHBoxLayout()
         row.setSpacing(SPACE)
-        for widget in (label, self._temperature, self._value, again, self._live):
+        for widget in (label, self._temperature, self._value, again, self._live, self._pair):
             row.addWidget(widget)
         row.addSpacing(SPACE)
         row.addWidget(self._words, 1)
@@ -236,6 +257,7 @@ class SamplesPanel(Panel):
         self._value.setText(f"{shown.temperature:.2f}")
 
     def draw(self) -> None:
+        self._pair.offer(self.features())
         self._follow()
         self._ask()
         reply = self._reply
@@ -243,24 +265,32 @@ class SamplesPanel(Panel):
         highest = high_density(densities.values())
         self._scale.setVisible(bool(densities))
         self._scale.show_levels(highest)
-        real = reply.real if reply is not None else None
+        shown = {role: self._shown(role) for role in ROLES}
+        view = self._chosen_view(reply.real if reply is not None else None, [one for one, _caption in shown.values()])
         data = self._columns["data"]
-        data.show_samples(real, None, highest, "validation examples")
+        data.show_samples(reply.real if reply is not None else None, None, highest, "validation examples", view)
         if data.plane is not None and densities:
             data.plane.frame(next(iter(densities.values())).extent)
-        for role in ROLES:
-            column = self._columns[role]
-            stage = self.stage(role)
-            if self._own and reply is not None:
-                samples = reply.samples.get(role)
-                caption = f"temperature {reply.temperature:.2f}" if samples is not None else "not trained yet"
-                column.show_samples(samples, densities.get(role), highest, caption)
-            elif stage is not None and stage.samples is not None:
-                drawn = stage.samples
-                caption = f"step {drawn.step:,}, temperature {drawn.temperature:.2f}"
-                column.show_samples(drawn.samples, densities.get(role), highest, caption)
-            else:
-                column.show_samples(None, None, highest, "not trained yet")
+        for role, (samples, caption) in shown.items():
+            self._columns[role].show_samples(samples, densities.get(role), highest, caption, view)
+
+    def _shown(self, role: Role) -> tuple[np.ndarray | None, str]:
+        """Return a flow's samples as they are shown now, and their caption."""
+        stage, reply = self.stage(role), self._reply
+        if self._own and reply is not None:
+            samples = reply.samples.get(role)
+            return samples, f"temperature {reply.temperature:.2f}" if samples is not None else "not trained yet"
+        if stage is not None and stage.samples is not None:
+            drawn = stage.samples
+            return drawn.samples, f"step {drawn.step:,}, temperature {drawn.temperature:.2f}"
+        return None, "not trained yet"
+
+    def _chosen_view(self, real: np.ndarray | None, drawn: list[np.ndarray | None]) -> _View:
+        """Return the chosen features; the data decides which part of their plane all flows show."""
+        pair = list(self._pair.chosen)
+        known = next((one for one in (real, *drawn) if one is not None and one.ndim == 2), None)
+        extent = (-1.0, 1.0, -1.0, 1.0) if known is None else extent_of(known[:, pair])
+        return _View(pair, self._pair.names, extent)
 
     def _densities(self) -> dict[str, DensityDrawn]:
         """Return the density of every flow, as it is shown now."""

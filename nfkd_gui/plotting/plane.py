@@ -17,6 +17,8 @@ from nfkd_gui.theme import is_dark, plot_colours
 MAP = "cividis"
 _HIGHEST = 80.0
 """Nats; beyond it a density is no number that can be drawn."""
+_BINS = 40
+_MARGIN = 0.1
 
 
 def colour_map(name: str) -> pg.ColorMap:
@@ -40,6 +42,17 @@ def high_density(densities: Iterable[DensityDrawn]) -> float:
         finite = density.log_prob[np.isfinite(density.log_prob)]
         tops += [float(np.exp(min(np.quantile(finite, 0.995), _HIGHEST)))] if len(finite) else []
     return max(tops, default=1.0)
+
+
+def extent_of(points: np.ndarray) -> tuple[float, float, float, float]:
+    """Return the rectangle (x0, x1, y0, y1) that holds nearly all of some (n, 2) points, with a margin."""
+    finite = points[np.isfinite(points).all(axis=1)]
+    if not len(finite):
+        return -1.0, 1.0, -1.0, 1.0
+    low, high = np.quantile(finite, (0.002, 0.998), axis=0)
+    margin = np.where(high > low, _MARGIN * (high - low), 1.0)
+    (x0, y0), (x1, y1) = low - margin, high + margin
+    return float(x0), float(x1), float(y0), float(y1)
 
 
 class ScaleBar(pg.GraphicsLayoutWidget):
@@ -79,15 +92,20 @@ class Plane(Plot):
         self.image = pg.ImageItem(axisOrder="row-major")
         self.image.setColorMap(colour_map(MAP))
         self.points = pg.ScatterPlotItem(size=2.5, pen=None, pxMode=True)
+        self.bars = pg.PlotDataItem(stepMode="center", fillLevel=0)
         self.paths: list[pg.PlotDataItem] = []
-        self.addItem(self.image)
-        self.addItem(self.points)
-        self.label("bottom", "x₁")
-        self.label("left", "x₂")
+        for item in (self.image, self.points, self.bars):
+            self.addItem(item)
+        self.name_axes("x₁", "x₂")
 
     def restyle(self) -> None:
         super().restyle()
         self.canvas.showGrid(x=False, y=False)  # lines over a map read as part of it
+
+    def name_axes(self, bottom: str, left: str) -> None:
+        """Name the two features."""
+        self.label("bottom", bottom)
+        self.label("left", left)
 
     def show_density(self, density: DensityDrawn | None, highest: float | None = None) -> None:
         """Show a density as an image, from 0 to `highest`; None hides it."""
@@ -107,9 +125,21 @@ class Plane(Plot):
 
     def show_points(self, points: np.ndarray, colour: str) -> None:
         """Show (n, 2) points."""
+        self.bars.setData([0.0, 1.0], [0.0])
         faint = QColor(colour)
         faint.setAlpha(144)
         self.points.setData(x=points[:, 0], y=points[:, 1], brush=pg.mkBrush(faint))
+
+    def show_histogram(self, values: np.ndarray, colour: str, extent: tuple[float, float]) -> None:
+        """Show how (n,) numbers are spread between two ends, as a density."""
+        self.points.setData([], [])
+        heights, edges = np.histogram(values, bins=_BINS, range=extent, density=True)
+        faint = QColor(colour)
+        faint.setAlpha(96)
+        self.bars.setData(edges, heights)
+        self.bars.setPen(pg.mkPen(colour, width=2))
+        self.bars.setFillBrush(pg.mkBrush(faint))
+        self.frame((*extent, 0.0, 1.1 * max(float(np.nan_to_num(heights).max()), 1e-12)))
 
     def show_paths(self, paths: np.ndarray, colour: str) -> None:
         """Show paths, (pairs, steps, 2), as lines with a mark at each step; a halo parts them from the map."""

@@ -201,6 +201,8 @@ class SeedStarted(Message, frozen=True):
     stages: list[StagePlan]
     event_shape: list[int]
     """Shape of one example: (channels, height, width), or (features,)."""
+    columns: list[str] = []
+    """Names of a vector's features; empty where they have none."""
     resumed: bool = False
 
 

@@ -130,8 +130,7 @@ def _samples(stages: Stages) -> Figure | None:
         if samples.samples.ndim == 4:
             _images(axes, samples.samples[:_SHOWN], int(np.ceil(np.sqrt(min(_SHOWN, len(samples.samples))))))
         else:
-            _plane(axes, view, most)
-            axes.plot(*samples.samples[:, :2].T, ".", color="white", markersize=1.5, alpha=0.6)
+            _points(axes, stage, view, most)
     _density_bar(figure, list(columns), most)
     return figure
 
@@ -159,10 +158,37 @@ def _highest_density(drawn: Stages) -> float:
     return max((float(density.max()) for density in densities), default=0.0)
 
 
+def _points(axes: Axes, stage: Role, view: StageSnapshot, most: float) -> None:
+    """Draw samples of vectors: over their density in the plane, else by their first two features, or as a histogram."""
+    values = view.samples.samples if view.samples is not None else np.empty((0, 2))
+    if values.shape[1] == 1:
+        axes.hist(values[:, 0], bins=40, density=True, color=COLOURS[stage], alpha=0.6)
+        axes.set(xlabel="x₁", ylabel="density")
+        return
+    _plane(axes, view, most)
+    colour = COLOURS[stage] if view.density is None else "white"
+    axes.plot(values[:, 0], values[:, 1], ".", color=colour, markersize=1.5, alpha=0.6)
+
+
+def _paths(axes: Axes, stage: Role, view: StageSnapshot, most: float) -> None:
+    """Draw paths of vectors in the plane of their first two features; one feature, along the path."""
+    paths = view.interpolation.images if view.interpolation is not None else np.empty((0, 0, 2))
+    colour = COLOURS[stage] if view.density is None else "white"
+    if paths.shape[-1] == 1:
+        axes.set(xlabel="way along the path", ylabel="x₁")
+        for path in paths:
+            axes.plot(np.linspace(0, 1, len(path)), path[:, 0], ".-", color=colour, linewidth=1.2)
+        return
+    _plane(axes, view, most)
+    for path in paths:
+        axes.plot(path[:, 0], path[:, 1], ".-", color=colour, linewidth=1.2)
+
+
 def _plane(axes: Axes, view: StageSnapshot, most: float) -> None:
     axes.set(xlabel="x₁", ylabel="x₂")
     axes.label_outer()
-    axes.set_aspect("equal")
+    if view.density is not None:
+        axes.set_aspect("equal")
     density = _density(view)
     if density is None or view.density is None:
         return
@@ -194,9 +220,7 @@ def _interpolation(stages: Stages) -> Figure | None:
         words = f"step {paths.step:,}, {paths.mode.replace('_', '-')}"
         axes.set_title(f"{stage}\n{words}" if plane else f"{stage}, {words}", color=COLOURS[stage], fontsize=9)
         if plane:
-            _plane(axes, view, most)
-            for path in paths.images:
-                axes.plot(path[:, 0], path[:, 1], ".-", color="white", linewidth=1.2)
+            _paths(axes, stage, view, most)
         else:
             _images(axes, paths.images.reshape(-1, *paths.images.shape[2:]), paths.images.shape[1])
     _density_bar(figure, list(places), most)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
 from nfkd.config import ExperimentConfig
@@ -245,13 +246,7 @@ class RunRecord:
 
 
 def _moved(started: SeedStarted, path: Path) -> SeedStarted:
-    return SeedStarted(
-        run=str(path),
-        seed=started.seed,
-        stages=started.stages,
-        event_shape=started.event_shape,
-        resumed=started.resumed,
-    )
+    return msgspec.structs.replace(started, run=str(path))
 
 
 def open_run(path: str | os.PathLike[str]) -> RunRecord:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QApplication, QLabel
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel
 
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import ErrorInfo
@@ -225,3 +225,52 @@ def test_dark_is_dark_even_without_a_desktops_theme(show: Any, story: Any, qapp:
     finally:
         apply_theme(qapp, "light")
     assert not is_dark()
+
+
+def test_vectors_are_shown_by_the_two_features_that_are_chosen(show: Any, story: Any) -> None:
+    told = story(shape=(5,))
+    told.begin("teacher")
+    samples = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
+    told.samples("teacher", 5, samples)
+    panel = show(SamplesPanel, told)
+    plane = panel._columns["teacher"].plane
+    assert panel._pair.isVisible()
+    for first, second in ((0, 1), (3, 2)):
+        panel.findChild(QComboBox, "samples.feature_x").setCurrentIndex(first)
+        panel.findChild(QComboBox, "samples.feature_y").setCurrentIndex(second)
+        panel.refresh()
+        x, y = plane.points.getData()
+        np.testing.assert_allclose(x, samples[:, first])
+        np.testing.assert_allclose(y, samples[:, second])
+    assert plane.canvas.getAxis("bottom").labelText == "x₄"
+    assert plane.canvas.getAxis("left").labelText == "x₃"
+
+
+def test_paths_of_vectors_are_shown_by_the_same_choice(show: Any, story: Any) -> None:
+    told = story(shape=(5,))
+    told.begin("teacher")
+    paths = np.random.default_rng(0).normal(size=(2, 4, 5)).astype(np.float32)
+    told.path("teacher", paths)
+    panel = show(InterpolationPanel, told)
+    panel.findChild(QComboBox, "interpolation.feature_y").setCurrentIndex(4)
+    panel.refresh()
+    for line, path in zip(panel._planes["teacher"].paths, paths, strict=True):
+        np.testing.assert_allclose(np.stack(line.getData(), axis=1), path[:, [0, 4]])
+
+
+def test_one_feature_is_shown_as_its_histogram(show: Any, story: Any) -> None:
+    told = story(shape=(1,))
+    told.begin("teacher")
+    samples = np.random.default_rng(0).normal(size=(4000, 1)).astype(np.float32)
+    told.samples("teacher", 5, samples)
+    panel = show(SamplesPanel, told)
+    assert panel._pair.isHidden()
+    plane = panel._columns["teacher"].plane
+    edges, heights = plane.bars.getOriginalDataset()
+    assert (heights * np.diff(edges)).sum() == pytest.approx(1.0)
+    middles = (edges[1:] + edges[:-1]) / 2
+    assert heights[np.abs(middles).argmin()] == pytest.approx(1 / np.sqrt(2 * np.pi), abs=0.08)
+    told.path("teacher", np.linspace(0, 1, 6, dtype=np.float32).reshape(1, 6, 1))
+    paths = show(InterpolationPanel, told)
+    x, y = paths._planes["teacher"].paths[0].getData()
+    np.testing.assert_allclose(x, y, atol=1e-6)
