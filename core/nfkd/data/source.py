@@ -79,14 +79,16 @@ class NotFetchedError(DataError):
         What is missing.
     """
 
-    def __init__(self, files: Sequence[RemoteFile], event_shape: tuple[int, ...], title: str, folder: Path) -> None:
+    def __init__(
+        self, files: Sequence[RemoteFile], event_shape: tuple[int, ...], title: str, folder: Path, found: str = ""
+    ) -> None:
         self.files = list(files)
         total = sum(file.size for file in files)
         size = f" ({total / 1e6:,.0f} MB)" if total else ""
         names = ", ".join(Path(file.name).name for file in files)
         message = (
             f"{title} is not on this machine yet{size}: download it, or put {names} from {files[0].url} into {folder}"
-        )
+        ) + (f" ({found})" if found else "")
         super().__init__([Fault("data.kind", message)], event_shape)
 
 

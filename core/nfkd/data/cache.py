@@ -1,0 +1,127 @@
+"""Where the files of published data sets are: NFKD's cache, or a folder of the user's."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Hashable, Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import platformdirs
+
+from nfkd.config import Fault
+from nfkd.data.dataset import DataError
+from nfkd.data.source import NotFetchedError, RemoteFile
+
+_FOLDER_VARIABLE = "NFKD_DATA"
+
+
+def cache_folder() -> Path:
+    """Return the folder that downloads fill: ``NFKD_DATA`` where that is set, the user's cache otherwise."""
+    chosen = os.environ.get(_FOLDER_VARIABLE)
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("nfkd") / "data"
+
+
+def cached(
+    files: Sequence[RemoteFile], folder: str = "", *, title: str, event_shape: tuple[int, ...] = ()
+) -> list[Path]:
+    """Return where the files are, in their order; nothing is downloaded.
+
+    Parameters
+    ----------
+    files
+        What is looked for. A ``.gz`` (not ``.tar.gz``) may have been unpacked: then the path is without the ending.
+    folder
+        A folder of the user's with the files in it, taken as they are; empty: the cache, where only files with the
+        right SHA-256 count.
+    title
+        The data set's name in messages, such as ``MNIST``.
+    event_shape
+        Of an example, so that the flows can be checked before the data is there.
+
+    Raises
+    ------
+    NotFetchedError
+        When files are missing from the cache, or other bytes are in their place.
+    DataError
+        At ``data.folder``, when the user's folder is none or lacks a file.
+    """
+    if folder:
+        return [_of_the_user(file, folder, title, event_shape) for file in files]
+    paths = [_in_the_cache(file) for file in files]
+    missing = [file for file, path in zip(files, paths, strict=True) if path is None]
+    if missing:
+        target = (cache_folder() / missing[0].name).parent
+        wrong = [cache_folder() / file.name for file in missing if (cache_folder() / file.name).is_file()]
+        raise NotFetchedError(missing, event_shape, title, target, "; ".join(map(_wrong_words, wrong)))
+    return [path for path in paths if path is not None]
+
+
+def stamp(paths: Iterable[Path]) -> Hashable:
+    """Return something that changes when one of the files does; files may be missing."""
+    return tuple((str(path), *_signature(path)) for path in paths)
+
+
+def places(files: Sequence[RemoteFile], folder: str = "") -> list[Path]:
+    """Return every path at which `cached` would look for the files: what a stamp is made of."""
+    return [path for file in files for path in _candidates(file, folder)]
+
+
+def sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal digits; it is computed again only after the file has changed."""
+    return _digest(path, *_signature(path))
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, _size: int, _changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _signature(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # a ValueError: a null character in the name
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
+
+
+def _candidates(file: RemoteFile, folder: str) -> list[Path]:
+    if not folder:
+        return [cache_folder() / file.name]
+    name = Path(file.name).name
+    names = [name] if name.endswith(".tar.gz") or not name.endswith(".gz") else [name, name.removesuffix(".gz")]
+    return [Path(folder).expanduser() / candidate for candidate in names]
+
+
+def _of_the_user(file: RemoteFile, folder: str, title: str, event_shape: tuple[int, ...]) -> Path:
+    root, candidates = Path(folder).expanduser(), _candidates(file, folder)
+    if not _is_folder(root):
+        message = f"{root} is no folder: name the one that holds {title}'s files, or leave it empty to download them"
+        raise DataError([Fault("data.folder", message)], event_shape or None)
+    for path in candidates:
+        if path.is_file():
+            return path
+    names = " or ".join(path.name for path in candidates)
+    message = f"{root} holds no {names}: put it there (from {file.url}), or leave the folder empty to download {title}"
+    raise DataError([Fault("data.folder", message)], event_shape or None)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _in_the_cache(file: RemoteFile) -> Path | None:
+    path = cache_folder() / file.name
+    try:
+        return path if path.is_file() and sha256(path) == file.sha256 else None
+    except OSError:
+        return None
+
+
+def _wrong_words(path: Path) -> str:
+    return f"what is there as {path.name} has another SHA-256, {sha256(path)}, and is not used"
