@@ -1,18 +1,20 @@
-"""The bijections of Glow (Kingma & Dhariwal 2018, arXiv 1807.03039) but for the coupling.
+"""The bijections of Glow (Kingma & Dhariwal 2018, arXiv 1807.03039) but for the coupling, and its learned prior.
 
-All of them work on (B, C, H, W) and on (B, C).
+All of them work on (B, C, H, W), and all but the squeeze on (B, C).
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nfkd.flows.flow import Layer, Split
-from nfkd.flows.networks import Norm, ZeroLast, affine
+from nfkd.config.flows import Permutation
+from nfkd.flows.flow import Layer, Prior, Split
+from nfkd.flows.networks import Norm, ZeroLast, affine, pairs
 
 
 class Squeeze(Layer):
@@ -27,18 +29,66 @@ class Squeeze(Layer):
         return functional.pixel_shuffle(y, 2)
 
 
-class NormedMixing(Layer):
-    """ActNorm, then an invertible 1×1 convolution in LU form, as one affine map of the channels.
+class NormedMatrix(Layer, ABC):
+    """ActNorm, then an invertible matrix of the channels, as one affine map: y = W·((x + b) ⊙ exp(s)) at every place.
 
-    y = W·((x + b) ⊙ exp(s)) at every place, W = P·L·(U + diag(sign ⊙ exp(d))), with P fixed, L unit lower and U
-    strictly upper triangular. Both are folded into one convolution with the matrix W·diag(exp(s)), composed once a
-    call. log|det| = places · Σ(s + d). As in the authors' code both triangles are kept as whole squares; what a mask
-    hides is stored and counted, but never changes.
+    Both are folded into one 1×1 convolution with the matrix W·diag(exp(s)), made once a call.
+    log|det| = places · (log|det W| + Σs).
 
     Parameters
     ----------
     channels
         Channels or features.
+    actnorm
+        Whether there is a norm; without one y = W·x.
+    """
+
+    def __init__(self, channels: int, *, actnorm: bool = True) -> None:
+        super().__init__()
+        self.norm = Norm(channels) if actnorm else None
+
+    @abstractmethod
+    def _folded(self, log_scale: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return W·diag(exp(s)), or W where there is no s, and its log|det|."""
+
+    @abstractmethod
+    def _inverted(self) -> Tensor:
+        """Return W⁻¹."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the mixed channels and the log-determinant."""
+        weight, log_det = self._folded(None if self.norm is None else self.norm.log_scale)
+        bias = None if self.norm is None else weight @ self.norm.bias
+        return affine(x, weight, bias), (math.prod(x.shape[2:]) * log_det).expand(len(x))
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the channels before the mixing."""
+        weight = self._inverted()
+        if self.norm is None:
+            return affine(y, weight)
+        return affine(y, weight * (-self.norm.log_scale).exp()[:, None], -self.norm.bias)
+
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Normalise the channels of the first batch."""
+        if self.norm is not None:
+            self.norm.initialize(x)
+        return self(x)[0]
+
+
+def _rotation(channels: int, generator: torch.Generator | None) -> Tensor:
+    return torch.linalg.qr(torch.randn(channels, channels, generator=generator))[0]
+
+
+class LUMixing(NormedMatrix):
+    """A matrix in LU form: W = P·L·(U + diag(sign ⊙ exp(d))), with P fixed, L unit lower and U strictly upper.
+
+    log|det W| = Σd: never singular, and no determinant is computed. As in the authors' code both triangles are kept as
+    whole squares; what a mask hides is stored and counted, but never changes.
+
+    Parameters
+    ----------
+    channels, actnorm
+        As in `NormedMatrix`.
     generator
         For the random rotation that it begins with, on the CPU.
     """
@@ -46,11 +96,9 @@ class NormedMixing(Layer):
     permutation: Tensor
     sign: Tensor
 
-    def __init__(self, channels: int, generator: torch.Generator | None) -> None:
-        super().__init__()
-        self.norm = Norm(channels)
-        rotation = torch.linalg.qr(torch.randn(channels, channels, generator=generator))[0]
-        permutation, lower, upper = torch.linalg.lu(rotation)
+    def __init__(self, channels: int, generator: torch.Generator | None, *, actnorm: bool = True) -> None:
+        super().__init__(channels, actnorm=actnorm)
+        permutation, lower, upper = torch.linalg.lu(_rotation(channels, generator))
         diagonal = upper.diagonal()
         self.register_buffer("permutation", permutation)
         self.register_buffer("sign", diagonal.sign())
@@ -63,26 +111,111 @@ class NormedMixing(Layer):
         upper = self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
         return torch.addmm(self.permutation, self.permutation, self.lower.tril(-1)), upper
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the mixed channels and the log-determinant."""
+    def _folded(self, log_scale: Tensor | None) -> tuple[Tensor, Tensor]:
         permuted, upper = self._factors()
-        weight = permuted @ (upper * self.norm.log_scale.exp())
-        log_det = math.prod(x.shape[2:]) * (self.log_diagonal + self.norm.log_scale).sum()
-        return affine(x, weight, weight @ self.norm.bias), log_det.expand(len(x))
+        if log_scale is None:
+            return permuted @ upper, self.log_diagonal.sum()
+        return permuted @ (upper * log_scale.exp()), (self.log_diagonal + log_scale).sum()
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return the channels before the mixing."""
+    def _inverted(self) -> Tensor:
         permuted, upper = self._factors()
         lower = self.permutation.T @ permuted
         middle = torch.linalg.solve_triangular(lower, self.permutation.T, upper=False, unitriangular=True)
-        weight = torch.linalg.solve_triangular(upper, middle, upper=True)
-        weight = weight * (-self.norm.log_scale).exp()[:, None]
-        return affine(y, weight, -self.norm.bias)
+        return torch.linalg.solve_triangular(upper, middle, upper=True)
+
+
+class DenseMixing(NormedMatrix):
+    """A free matrix W; log|det W| from its LU decomposition at every call.
+
+    Parameters
+    ----------
+    channels, actnorm
+        As in `NormedMatrix`.
+    generator
+        For the random rotation that it begins with, on the CPU.
+    """
+
+    def __init__(self, channels: int, generator: torch.Generator | None, *, actnorm: bool = True) -> None:
+        super().__init__(channels, actnorm=actnorm)
+        self.matrix = nn.Parameter(_rotation(channels, generator))
+
+    def _folded(self, log_scale: Tensor | None) -> tuple[Tensor, Tensor]:
+        log_det = torch.linalg.slogdet(self.matrix).logabsdet
+        if log_scale is None:
+            return self.matrix, log_det
+        return self.matrix * log_scale.exp(), log_det + log_scale.sum()
+
+    def _inverted(self) -> Tensor:
+        return torch.linalg.inv(self.matrix)
+
+
+class NormedOrder(Layer):
+    """ActNorm, then the channels in another, fixed order: y_c = (x_o(c) + b_o(c))·exp(s_o(c)), log|det| = places · Σs.
+
+    Parameters
+    ----------
+    channels
+        Channels or features.
+    order
+        o, whole numbers: which channel comes where. It is a buffer, kept with the weights. Left out, each stays where
+        it is.
+    actnorm
+        Whether there is a norm.
+    """
+
+    order: Tensor | None
+
+    def __init__(self, channels: int, order: Tensor | None = None, *, actnorm: bool = True) -> None:
+        super().__init__()
+        self.norm = Norm(channels) if actnorm else None
+        self.register_buffer("order", order)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the channels in their new order and the log-determinant."""
+        log_det = x.new_zeros(len(x))
+        if self.norm is not None:
+            x, log_det = self.norm(x), (math.prod(x.shape[2:]) * self.norm.log_scale.sum()).expand(len(x))
+        return (x if self.order is None else x.index_select(1, self.order)), log_det
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the channels in their old order."""
+        x = y if self.order is None else y.index_select(1, self.order.argsort())
+        return x if self.norm is None else self.norm.inverse(x)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Normalise the channels of the first batch."""
-        self.norm.initialize(x)
+        if self.norm is not None:
+            self.norm.initialize(x)
         return self(x)[0]
+
+
+def build_mixing(
+    permutation: Permutation, channels: int, generator: torch.Generator | None, *, actnorm: bool = True
+) -> Layer:
+    """Return what comes before a coupling: ActNorm where wanted, then a mixing of the channels.
+
+    Parameters
+    ----------
+    permutation
+        *lu* and *dense*: an invertible matrix, a random rotation at the start (Kingma & Dhariwal 2018,
+        arXiv 1807.03039). *shuffle*: one order of the channels, drawn once. *reverse*: their order turned around
+        (Dinh et al. 2017, arXiv 1605.08803).
+    channels
+        Channels or features.
+    generator
+        For the rotation or the order, on the CPU.
+    actnorm
+        Whether there is a norm.
+    """
+    match permutation:
+        case "lu":
+            return LUMixing(channels, generator, actnorm=actnorm)
+        case "dense":
+            return DenseMixing(channels, generator, actnorm=actnorm)
+        case "shuffle":
+            return NormedOrder(channels, torch.randperm(channels, generator=generator), actnorm=actnorm)
+        case "reverse":
+            return NormedOrder(channels, torch.arange(channels).flip(0), actnorm=actnorm)
 
 
 class GaussianSplit(Split):
@@ -105,8 +238,39 @@ class GaussianSplit(Split):
 
     def prior(self, stays: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log standard deviation: even outputs and odd ones."""
-        return self.network(stays)
+        return pairs(self.network(stays))
 
     def inverse(self, stays: Tensor, left: Tensor) -> Tensor:
         """Put both halves together."""
         return torch.cat([stays, left], dim=1)
+
+
+class LearnedPrior(Prior):
+    """A Gaussian of the last latent with a learned mean and log-deviation for each channel, the same at every place.
+
+    Both are the outputs, even and odd, of a linear map of the context that begins at zero, so that the prior begins
+    as the standard normal; without a context they are numbers of their own.
+
+    Parameters
+    ----------
+    channels
+        Channels or features of the last latent.
+    context_features
+        Length of the context; zero for an unconditional flow.
+
+    Notes
+    -----
+    Glow's learned top prior (openai/glow, ``model.py``, ``prior``): there a zero-initialised convolution of an image
+    of zeros, of which only the bias has an effect, and a zero-initialised linear map of the class, both with scales
+    exp(3s). Here one bias serves both.
+    """
+
+    def __init__(self, channels: int, context_features: int) -> None:
+        super().__init__()
+        self.network = ZeroLast(context_features, 2 * channels, kernel=None)
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation, each of z's shape."""
+        outputs = self.network(z if context is None else context.to(z.dtype))
+        mean, log_scale = pairs(outputs.view(*outputs.shape, *[1] * (z.dim() - 2)))
+        return mean.expand_as(z), log_scale.expand_as(z)

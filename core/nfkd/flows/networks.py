@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import cast
 
@@ -13,7 +14,7 @@ _WEIGHT_SCALE = 0.05  # Glow's initialisation of hidden convolutions
 _LOG_SCALE_FACTOR = 3.0
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Apply a matrix (outputs, inputs) at every place, or a convolution (outputs, inputs, k, k) that keeps the size.
 
     A matrix is applied to all places of all examples at once, as rows of channels: much faster than a 1×1 convolution
@@ -38,6 +39,17 @@ def with_context(x: Tensor, context: Tensor | None) -> Tensor:
     return torch.cat([x, spread.to(x.dtype)], dim=1)
 
 
+def per_channel(values: Tensor, x: Tensor) -> Tensor:
+    """Return one value a channel, (channels,), in the shape that multiplies x, (B, channels, …)."""
+    return values.view(-1, *[1] * (x.dim() - 2))
+
+
+def pairs(outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the outputs with even numbers and those with odd ones, (B, outputs / 2, …) each."""
+    evens, odds = outputs.unflatten(1, (-1, 2)).unbind(2)
+    return evens, odds
+
+
 def _normalise(x: Tensor, bias: nn.Parameter, log_scale: nn.Parameter) -> None:
     """Set bias and log-scale so that (x + bias)·exp(log_scale) has mean 0 and deviation 1 in every channel."""
     dimensions = [0, *range(2, x.dim())]
@@ -48,7 +60,7 @@ def _normalise(x: Tensor, bias: nn.Parameter, log_scale: nn.Parameter) -> None:
 
 
 class Norm(nn.Module):
-    """ActNorm inside a network: (x + b)·exp(s) a channel, folded into the layer before it."""
+    """ActNorm: (x + b)·exp(s) a channel; inside a network it is folded into the layer before it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -59,6 +71,14 @@ class Norm(nn.Module):
     def initialize(self, x: Tensor) -> None:
         """Take the first values from x, (B, channels, …)."""
         _normalise(x, self.bias, self.log_scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normed channels of x, (B, channels, …)."""
+        return (x + per_channel(self.bias, x)) * per_channel(self.log_scale.exp(), x)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return the channels before the norm."""
+        return y * per_channel((-self.log_scale).exp(), y) - per_channel(self.bias, y)
 
     def fold(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return weight and bias of the linear or convolutional layer that has this norm behind it."""
@@ -71,24 +91,47 @@ def _hidden_weight(shape: tuple[int, ...], generator: torch.Generator | None) ->
 
 
 class ZeroLast(nn.Module):
-    """A last layer that begins at zero, with a learned scale exp(3s) on every output (Glow's Conv2dZeros)."""
+    """A last layer that begins at zero, with a learned scale exp(3s) on every output (Glow's Conv2dZeros).
+
+    Parameters
+    ----------
+    inputs
+        Channels or features; with none there is no weight, and the outputs are the same for all examples.
+    outputs
+        Channels or features.
+    kernel
+        Kernel size of a convolution; None stands for a linear layer.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int | None) -> None:
         super().__init__()
         spatial = () if kernel is None else (kernel, kernel)
-        self.weight = nn.Parameter(torch.zeros(outputs, inputs, *spatial))
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs, *spatial)) if inputs else None
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.log_scale = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the scaled outputs with even numbers and those with odd ones, (B, outputs / 2, …) each."""
+    def forward(self, h: Tensor) -> Tensor:
+        """Return the scaled outputs, (B, outputs, …)."""
         scale = (_LOG_SCALE_FACTOR * self.log_scale).exp()
+        if self.weight is None:
+            return (self.bias * scale).expand(len(h), -1)
         weight = self.weight * scale.view(-1, *[1] * (self.weight.dim() - 1))
-        evens, odds = affine(h, weight, self.bias * scale).unflatten(1, (-1, 2)).unbind(2)
-        return evens, odds
+        return affine(h, weight, self.bias * scale)
 
 
-class CouplingNetwork(nn.Module):
+class Network(nn.Module, ABC):
+    """What a coupling asks: one tensor in, (B, inputs, …), one out, (B, outputs, …), all zeros at the start."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs."""
+
+    @abstractmethod
+    def initialize(self, x: Tensor) -> None:
+        """Take the norms' first values from x."""
+
+
+class CouplingNetwork(Network):
     """Hidden layers with norm and ReLU, then a last layer that begins at zero.
 
     Parameters
@@ -126,8 +169,8 @@ class CouplingNetwork(nn.Module):
     def _hidden(self) -> Iterator[tuple[Tensor, Norm]]:
         return zip(self.weights, cast("list[Norm]", self.norms), strict=True)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the even outputs and the odd ones, (B, outputs / 2, …) each."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs."""
         for weight, norm in self._hidden():
             x = functional.relu(affine(x, *norm.fold(weight)))
         return self.last(x)
@@ -136,6 +179,73 @@ class CouplingNetwork(nn.Module):
     def initialize(self, x: Tensor) -> None:
         """Take the norms' first values from x."""
         for weight, norm in self._hidden():
-            plain = affine(x, weight, x.new_zeros(len(weight)))
-            norm.initialize(plain)
+            norm.initialize(affine(x, weight))
             x = functional.relu(affine(x, *norm.fold(weight)))
+
+
+class ResidualBlock(nn.Module):
+    """Two layers beside the way: h + W₂·relu(norm(W₁·relu(h))) + b (He et al. 2016, arXiv 1603.05027).
+
+    W₂ and b begin at zero, so that the block begins as the identity.
+    """
+
+    def __init__(self, hidden: int, generator: torch.Generator | None) -> None:
+        super().__init__()
+        self.first = _hidden_weight((hidden, hidden), generator)
+        self.norm = Norm(hidden)
+        self.second = nn.Parameter(torch.zeros(hidden, hidden))
+        self.bias = nn.Parameter(torch.zeros(hidden))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return h with the block's correction."""
+        inner = functional.relu(affine(functional.relu(h), *self.norm.fold(self.first)))
+        return h + affine(inner, self.second, self.bias)
+
+    @torch.no_grad()
+    def initialize(self, h: Tensor) -> Tensor:
+        """Take the norm's first values from h; return what the block makes of it."""
+        self.norm.initialize(affine(functional.relu(h), self.first))
+        return self(h)
+
+
+class ResidualNetwork(Network):
+    """A linear layer with norm, residual blocks of two layers, then ReLU and a last layer that begins at zero.
+
+    Parameters
+    ----------
+    inputs, hidden, outputs
+        Features.
+    blocks
+        How many residual blocks.
+    generator
+        For the first weights, on the CPU.
+
+    Notes
+    -----
+    The form is that of the residual networks in the couplings of neural spline flows (Durkan et al. 2019,
+    arXiv 1906.04032), with Glow's norms and last layer in place of batch norm and small random weights.
+    """
+
+    def __init__(
+        self, inputs: int, hidden: int, outputs: int, *, blocks: int, generator: torch.Generator | None
+    ) -> None:
+        super().__init__()
+        self.first = _hidden_weight((hidden, inputs), generator)
+        self.norm = Norm(hidden)
+        self.blocks = nn.ModuleList([ResidualBlock(hidden, generator) for _ in range(blocks)])
+        self.last = ZeroLast(hidden, outputs, None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs."""
+        h = affine(x, *self.norm.fold(self.first))
+        for block in self.blocks:
+            h = block(h)
+        return self.last(functional.relu(h))
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Take the norms' first values from x."""
+        self.norm.initialize(affine(x, self.first))
+        h = affine(x, *self.norm.fold(self.first))
+        for block in cast("list[ResidualBlock]", list(self.blocks)):
+            h = block.initialize(h)

@@ -8,13 +8,25 @@ import torch
 
 from nfkd.config import Fault, Glow1DConfig
 from nfkd.flows.architecture import Architecture, Shape, Stack, vector_faults
-from nfkd.flows.coupling import GlowStep
+from nfkd.flows.bijections import LearnedPrior, build_mixing
+from nfkd.flows.coupling import ChannelCoupling, GlowStep, bound_of, outputs_of
 from nfkd.flows.flow import Flow
-from nfkd.flows.networks import CouplingNetwork
+from nfkd.flows.networks import CouplingNetwork, Network, ResidualNetwork
+
+
+def _network(config: Glow1DConfig, inputs: int, outputs: int, generator: torch.Generator | None) -> Network:
+    if config.network == "residual":
+        return ResidualNetwork(inputs, config.hidden, outputs, blocks=config.depth, generator=generator)
+    kernels = (None,) * config.depth
+    return CouplingNetwork(inputs, config.hidden, outputs, kernels=kernels, last_kernel=None, generator=generator)
 
 
 class Glow1D(Architecture[Glow1DConfig]):
-    """Steps of ActNorm, linear mixing and coupling."""
+    """Steps of ActNorm, mixing and coupling; with a fixed order it is RealNVP for vectors.
+
+    Without ``actnorm`` the steps have no norm; the network inside each coupling keeps its own, which its small first
+    weights presume.
+    """
 
     config = Glow1DConfig
     takes = "vectors"
@@ -29,28 +41,35 @@ class Glow1D(Architecture[Glow1DConfig]):
     ) -> Flow:
         """Return the flow."""
         stack, features = Stack(), shape[0]
-        for step in range(1, config.steps + 1):
-            network = CouplingNetwork(
-                features // 2 + context_features,
-                config.hidden,
-                2 * (features - features // 2),
-                kernels=(None,) * config.depth,
-                last_kernel=None,
-                generator=generator,
-            )
-            stack.add(f"step{step}", f"step {step}", "step", shape, GlowStep(features, network, generator))
-        return Flow(shape, stack.entries, stack.layers, context_features=context_features)
+        bound = bound_of(config.coupling, config.scale)
+        outputs = outputs_of(bound, features - features // 2)
+        for number in range(1, config.steps + 1):
+            network = _network(config, features // 2 + context_features, outputs, generator)
+            mixing = build_mixing(config.permutation, features, generator, actnorm=config.actnorm)
+            step = GlowStep(mixing, ChannelCoupling(features, network, bound))
+            stack.add(f"step{number}", f"step {number}", "step", shape, step)
+        prior = LearnedPrior(features, context_features) if config.learned_prior else None
+        return Flow(shape, stack.entries, stack.layers, prior=prior, context_features=context_features)
 
     def words(self, config: Glow1DConfig) -> str:
         """Return the number of steps."""
         return f"Glow-1D {config.steps}"
 
     def cases(self) -> Sequence[tuple[Glow1DConfig, Shape, int]]:
-        """Return even and odd numbers of features, one to three hidden layers, with and without context."""
+        """Return even and odd numbers of features, and every option with and without a context."""
+        realnvp = Glow1DConfig(steps=3, hidden=5, permutation="reverse", scale="tanh", network="residual")
+        nice = Glow1DConfig(steps=2, hidden=5, coupling="additive", actnorm=False, learned_prior=True)
         return [
             (Glow1DConfig(steps=3, hidden=6), (2,), 0),
             (Glow1DConfig(steps=2, hidden=6, depth=1), (3,), 3),
             (Glow1DConfig(steps=2, hidden=6, depth=3), (5,), 0),
+            (realnvp, (4,), 0),
+            (realnvp.model_copy(update={"depth": 1, "actnorm": False}), (3,), 3),
+            (nice.model_copy(update={"permutation": "dense"}), (3,), 0),
+            (nice.model_copy(update={"permutation": "shuffle", "network": "residual", "actnorm": True}), (5,), 3),
+            (Glow1DConfig(steps=2, hidden=5, permutation="shuffle"), (4,), 0),
+            (Glow1DConfig(steps=2, hidden=5, permutation="dense", coupling="additive"), (2,), 1),
+            (Glow1DConfig(steps=1, hidden=5, actnorm=False, scale="tanh"), (3,), 0),
         ]
 
 
