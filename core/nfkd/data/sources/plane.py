@@ -1,16 +1,50 @@
-"""Densities in the plane, drawn with a seed."""
+"""Densities in the plane, drawn with a seed; lengths are such that most points lie within ±4."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from pathlib import Path
+
 import numpy as np
 
-from nfkd.config import TwoMoonsConfig
-from nfkd.data.dataset import Part
-from nfkd.data.source import Loaded, Source
+from nfkd.config import Fault, TwoMoonsConfig
+from nfkd.config.data import (
+    CheckerboardConfig,
+    CirclesConfig,
+    DrawnConfig,
+    EightGaussiansConfig,
+    LetterConfig,
+    PinwheelConfig,
+    RingsConfig,
+    SpiralsConfig,
+)
+from nfkd.data.dataset import DataError, Part
+from nfkd.data.source import ConfigT, Loaded, Source
+
+_OWN = 0x706C616E65  # apart from the split, which draws from the bare seed: no part may hang together with its points
+_FURTHEST = 1e6
+
+
+class _Plane(Source[ConfigT]):
+    """Points of a shape, with Gaussian noise around it."""
+
+    shape = "2"
+
+    def load(self, config: ConfigT) -> Loaded:
+        """Return the points."""
+        options = config.model_dump()
+        rng = np.random.default_rng((options["split_seed"], _OWN))
+        points = self.draw(config, options["count"], rng)
+        points = points + options["noise"] * rng.standard_normal(points.shape)
+        return Loaded(name=self.kind.replace("_", " "), train=Part(points.astype(np.float32)))
+
+    @abstractmethod
+    def draw(self, config: ConfigT, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return points of the shape itself, (count, 2) float64."""
 
 
 class TwoMoons(Source[TwoMoonsConfig]):
-    """Two interleaved half circles."""
+    """Two interleaved half circles of radius 1, as scikit-learn's ``make_moons`` draws them."""
 
     config = TwoMoonsConfig
     shape = "2"
@@ -23,4 +57,171 @@ class TwoMoons(Source[TwoMoonsConfig]):
         return Loaded(name="two moons", train=Part(np.asarray(points, np.float32)))
 
 
-SOURCES = (TwoMoons(),)
+class Circles(_Plane[CirclesConfig]):
+    """Circles of radius 1 and 2, as likely as each other.
+
+    The shape of scikit-learn's ``make_circles`` with half the radius inside; the angles are drawn, not evenly spaced.
+    """
+
+    config = CirclesConfig
+
+    def draw(self, config: CirclesConfig, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return points on the circles."""
+        return _polar(rng.integers(1, 3, count).astype(np.float64), 2 * np.pi * rng.random(count))
+
+
+class Rings(_Plane[RingsConfig]):
+    """Concentric rings up to radius 3, a ring the more likely the longer it is.
+
+    FFJORD's toy data (Grathwohl et al. 2018, arXiv 1810.01367) has four rings with the same number of points on each;
+    here the density along every line is the same.
+    """
+
+    config = RingsConfig
+
+    def draw(self, config: RingsConfig, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return points on the rings."""
+        ring = np.arange(1, config.rings + 1)
+        radius = 3 * rng.choice(ring, count, p=ring / ring.sum()) / config.rings
+        return _polar(radius, 2 * np.pi * rng.random(count))
+
+
+class Pinwheel(_Plane[PinwheelConfig]):
+    """Arms whose angle turns by exp(r)/4 with their radius r.
+
+    From Johnson et al. 2016 (arXiv 1603.06277), in FFJORD's size: r is Gaussian around 1 with deviation 0.3, and all
+    is twice as large. The config's noise takes the place of their width.
+    """
+
+    config = PinwheelConfig
+
+    def draw(self, config: PinwheelConfig, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return points along the arms."""
+        arm = rng.integers(config.arms, size=count)
+        radius = 1 + 0.3 * rng.standard_normal(count)
+        return _polar(2 * radius, 2 * np.pi * arm / config.arms + np.exp(radius) / 4)
+
+
+class Spirals(_Plane[SpiralsConfig]):
+    """Two spirals of one and a half turns, the second the first turned by half a turn.
+
+    The curve of FFJORD's toy data (arXiv 1810.01367): radius φ/3 at angle φ, φ = 3π√u with u uniform.
+    """
+
+    config = SpiralsConfig
+
+    def draw(self, config: SpiralsConfig, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return points on the spirals."""
+        angle = 3 * np.pi * np.sqrt(rng.random(count))
+        return _polar(angle / 3, angle + np.pi * rng.integers(2, size=count))
+
+
+class Checkerboard(_Plane[CheckerboardConfig]):
+    """The eight squares of a 4×4 board between −4 and 4 that hold one colour, as in FFJORD (arXiv 1810.01367)."""
+
+    config = CheckerboardConfig
+
+    def draw(self, config: CheckerboardConfig, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return points in the squares."""
+        row = rng.integers(4, size=count)
+        column = 2 * rng.integers(2, size=count) + row % 2
+        return 2 * (np.stack([column, row], axis=1) + rng.random((count, 2))) - 4
+
+
+class EightGaussians(_Plane[EightGaussiansConfig]):
+    """Gaussians at eight places around a circle of radius 2√2, FFJORD's size (arXiv 1810.01367)."""
+
+    config = EightGaussiansConfig
+
+    def draw(self, config: EightGaussiansConfig, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return the Gaussians' centres."""
+        return _polar(np.full(count, 2 * np.sqrt(2)), np.pi / 4 * rng.integers(8, size=count))
+
+
+class Letter(_Plane[LetterConfig]):
+    """A character of DejaVu Sans Bold, filled evenly; its longer side goes from −2 to 2.
+
+    The font is the one inside matplotlib, so that every machine has it.
+    """
+
+    config = LetterConfig
+
+    def draw(self, config: LetterConfig, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return points in the letter, by rejection from its bounding box.
+
+        Raises
+        ------
+        DataError
+            When the font has no such character, or it leaves no ink.
+        """
+        outlines = _outlines(config.letter)
+        corners = np.concatenate([outline.vertices for outline in outlines])
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        found: list[np.ndarray] = []
+        while sum(map(len, found)) < count:
+            points = low + (high - low) * rng.random((count, 2))
+            within = np.logical_xor.reduce([outline.contains_points(points) for outline in outlines])
+            found.append(points[within])
+        points = np.concatenate(found)[:count]
+        return 4 * (points - (low + high) / 2) / (high - low).max()
+
+
+def _outlines(letter: str) -> list:
+    """Return the closed polygons of a character; a point is in it when it is in an odd number of them."""
+    import matplotlib as mpl
+    from matplotlib.ft2font import FT2Font, LoadFlags
+    from matplotlib.path import Path as Outline
+
+    font = FT2Font(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"))
+    font.set_size(200, 72)
+    if not font.get_char_index(ord(letter)):
+        raise DataError([Fault("data.letter", f"the font has no {letter!r}: choose another character")], (2,))
+    font.load_char(ord(letter), flags=LoadFlags.NO_HINTING)
+    vertices, codes = font.get_path()
+    if not len(vertices):
+        raise DataError([Fault("data.letter", f"{letter!r} leaves no ink: choose a character that one can see")], (2,))
+    polygons = Outline(vertices, codes).to_polygons()
+    return [Outline(polygon) for polygon in polygons if np.ptp(polygon, axis=0).all()]
+
+
+class Drawn(_Plane[DrawnConfig]):
+    """Points of the user's, each as likely as the others, in the user's own lengths."""
+
+    config = DrawnConfig
+
+    def draw(self, config: DrawnConfig, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return some of the points, over and over.
+
+        Raises
+        ------
+        DataError
+            When there is no noise to draw around them, or a point is out of reach.
+        """
+        points = np.array(config.points)
+        faults = []
+        if not config.noise:
+            faults.append(Fault("data.noise", "is 0, so all examples would be the drawn points themselves: give some"))
+        for number, point in enumerate(points):
+            if np.abs(point).max() > _FURTHEST:
+                faults.append(Fault(f"data.points.{number}", f"lies beyond ±{_FURTHEST:,.0f}: draw nearer to 0"))
+                break
+        if faults:
+            raise DataError(faults, (2,))
+        return points[rng.integers(len(points), size=count)]
+
+
+def _polar(radius: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    return radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+SOURCES = (
+    TwoMoons(),
+    Circles(),
+    Rings(),
+    Pinwheel(),
+    Spirals(),
+    Checkerboard(),
+    EightGaussians(),
+    Letter(),
+    Drawn(),
+)
