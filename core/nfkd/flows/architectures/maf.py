@@ -1,0 +1,95 @@
+"""Masked autoregressive flow and its inverse: the same layers, read from the data or from the latents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+
+from nfkd.config import Fault
+from nfkd.config.flows import IAFConfig, MAFConfig
+from nfkd.flows.architecture import Architecture, Shape, Stack, vector_faults
+from nfkd.flows.autoregressive import Affine, BatchNorm, InverseAutoregressive, MaskedAutoregressive
+from nfkd.flows.flow import Flow
+
+ConfigT = TypeVar("ConfigT", MAFConfig, IAFConfig)
+
+
+def _order(config: MAFConfig | IAFConfig, step: int, features: int, generator: torch.Generator | None) -> torch.Tensor:
+    if config.order == "permuted":
+        return torch.randperm(features, generator=generator)
+    order = torch.arange(features)
+    return order if step % 2 else order.flip(0)
+
+
+class _Autoregressive(Architecture[ConfigT], Generic[ConfigT]):
+    takes = "vectors"
+    layer: ClassVar[type[MaskedAutoregressive]]
+    short: ClassVar[str]
+
+    def faults(self, config: ConfigT, shape: Shape) -> list[Fault]:
+        """Return a fault for what is no vector; one feature is enough."""
+        return vector_faults(self.short, shape)
+
+    def build(self, config: ConfigT, shape: Shape, context_features: int, generator: torch.Generator | None) -> Flow:
+        """Return the flow: from step to step features stay in their places, and are read in another order."""
+        stack, features = Stack(), shape[0]
+        for step in range(1, config.steps + 1):
+            if config.batch_norm and step > 1:
+                name, words = f"batch_norm{step - 1}", f"batch norm {step - 1}"
+                stack.add(name, words, "batch_norm", shape, BatchNorm(features))
+            layer = self.layer(
+                _order(config, step, features, generator),
+                Affine(),
+                hidden=config.hidden,
+                depth=config.depth,
+                context_features=context_features,
+                generator=generator,
+            )
+            stack.add(f"step{step}", f"step {step}", "step", shape, layer)
+        return Flow(shape, stack.entries, stack.layers, context_features=context_features)
+
+    def words(self, config: ConfigT) -> str:
+        """Return the number of steps."""
+        return f"{self.short} {config.steps}"
+
+    def _cases(self, config: type[ConfigT]) -> Sequence[tuple[ConfigT, Shape, int]]:
+        return [
+            (config(steps=3, hidden=6), (2,), 0),
+            (config(steps=2, hidden=8, depth=3, order="permuted"), (5,), 0),
+            (config(steps=2, hidden=7, depth=1, order="permuted", batch_norm=True), (5,), 3),
+            (config(steps=3, hidden=6, batch_norm=True), (2,), 3),
+            (config(steps=2, hidden=4, depth=1), (5,), 3),  # fewer units than degrees
+            (config(steps=2, hidden=4, batch_norm=True), (1,), 0),
+            (config(steps=2, hidden=4), (1,), 3),
+        ]
+
+
+class MAF(_Autoregressive[MAFConfig]):
+    """Steps that read the data: density in one pass, sampling feature by feature."""
+
+    config = MAFConfig
+    paper = "Papamakarios et al. 2017, arXiv 1705.07057"
+    layer = MaskedAutoregressive
+    short = "MAF"
+
+    def cases(self) -> Sequence[tuple[MAFConfig, Shape, int]]:
+        """Return one to five features, both orders, with and without batch norm and context."""
+        return self._cases(MAFConfig)
+
+
+class IAF(_Autoregressive[IAFConfig]):
+    """Steps that read the latents: sampling in one pass, density feature by feature."""
+
+    config = IAFConfig
+    paper = "Kingma et al. 2016, arXiv 1606.04934"
+    layer = InverseAutoregressive
+    short = "IAF"
+
+    def cases(self) -> Sequence[tuple[IAFConfig, Shape, int]]:
+        """Return one to five features, both orders, with and without batch norm and context."""
+        return self._cases(IAFConfig)
+
+
+ARCHITECTURES = (MAF(), IAF())

@@ -1,0 +1,88 @@
+"""Neural spline flows (Durkan et al. 2019, arXiv 1906.04032), coupling and autoregressive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from nfkd.config import Fault
+from nfkd.config.flows import NSFConfig
+from nfkd.flows.architecture import Architecture, Shape, Stack, vector_faults
+from nfkd.flows.autoregressive import MaskedAutoregressive
+from nfkd.flows.bijections import NormedOrder, build_mixing
+from nfkd.flows.flow import Flow, Layer
+from nfkd.flows.networks import ResidualNetwork
+from nfkd.flows.splines import Spline, SplineCoupling, SplineStep
+
+
+def _splines(config: NSFConfig, features: int, context_features: int, generator: torch.Generator | None) -> Layer:
+    spline = Spline(config.bins, config.tail_bound)
+    if config.transform == "autoregressive":
+        return MaskedAutoregressive(
+            torch.arange(features),
+            spline,
+            hidden=config.hidden,
+            depth=config.depth,
+            context_features=context_features,
+            generator=generator,
+        )
+    passes = features // 2
+    outputs = (features - passes) * spline.parameters
+    inputs = passes + context_features
+    network = ResidualNetwork(inputs, config.hidden, outputs, blocks=config.depth, generator=generator)
+    return SplineCoupling(features, spline, network)
+
+
+class NSF(Architecture[NSFConfig]):
+    """Steps of ActNorm, mixing and splines.
+
+    The paper has ActNorm in its flows of images alone; here it brings every feature to where the splines work, whatever
+    the data's scale.
+    """
+
+    config = NSFConfig
+    takes = "vectors"
+    paper = "Durkan et al. 2019, arXiv 1906.04032"
+
+    def faults(self, config: NSFConfig, shape: Shape) -> list[Fault]:
+        """Return a fault for what is no vector, or has but one feature to be coupled."""
+        faults = vector_faults("A neural spline flow", shape)
+        if not faults and config.transform == "coupling" and shape[0] < 2:
+            message = "a coupling needs at least two features, and the data has one: choose autoregressive"
+            return [Fault("transform", message)]
+        return faults
+
+    def build(self, config: NSFConfig, shape: Shape, context_features: int, generator: torch.Generator | None) -> Flow:
+        """Return the flow."""
+        stack, features = Stack(), shape[0]
+        for step in range(1, config.steps + 1):
+            # One feature has nothing to be mixed with.
+            mixing = build_mixing(config.permutation, features, generator) if features > 1 else NormedOrder(1)
+            layer = SplineStep(mixing, _splines(config, features, context_features, generator))
+            stack.add(f"step{step}", f"step {step}", "step", shape, layer)
+        return Flow(shape, stack.entries, stack.layers, context_features=context_features)
+
+    def words(self, config: NSFConfig) -> str:
+        """Return the number of steps and the transform."""
+        return f"NSF {config.steps} ({config.transform})"
+
+    def cases(self) -> Sequence[tuple[NSFConfig, Shape, int]]:
+        """Return one to five features, both transforms, every mixing, with and without context."""
+        few = NSFConfig(steps=2, hidden=5, bins=4)
+        autoregressive = few.model_copy(update={"transform": "autoregressive"})
+        return [
+            (few, (2,), 0),
+            (few.model_copy(update={"permutation": "shuffle", "depth": 1}), (5,), 3),
+            (few.model_copy(update={"permutation": "reverse", "bins": 2, "steps": 3}), (5,), 0),
+            (few.model_copy(update={"permutation": "dense", "tail_bound": 2.0}), (2,), 3),
+            (autoregressive, (2,), 0),
+            (autoregressive.model_copy(update={"permutation": "reverse", "depth": 1}), (5,), 3),
+            (autoregressive.model_copy(update={"permutation": "dense", "tail_bound": 1.0}), (5,), 0),
+            (autoregressive.model_copy(update={"permutation": "shuffle", "bins": 2}), (2,), 3),
+            (autoregressive, (1,), 0),
+            (autoregressive.model_copy(update={"depth": 3}), (1,), 3),
+        ]
+
+
+ARCHITECTURES = (NSF(),)
