@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
-from PySide6.QtGui import QValidator, QWheelEvent
+from PySide6.QtGui import QStandardItemModel, QValidator, QWheelEvent
 from PySide6.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, QWidget
 
-from nfkd_gui.forms.fields import Value
+from nfkd_gui.forms.drawing import DrawingBox
+from nfkd_gui.forms.fields import Choice, Value
+from nfkd_gui.forms.names import NamesBox
+from nfkd_gui.forms.paths import PathBox
 
 
 class _WheelGuard(QObject):
@@ -150,19 +154,34 @@ class SwitchBox(QCheckBox):
 
 
 class ChoiceBox(QComboBox):
-    """One of several; a value that a file has and that is none of them is shown and kept until another is chosen."""
+    """One of several, under headings where they have groups.
+
+    A value that a file has and that is none of them is shown and kept until another is chosen.
+    """
 
     changed = Signal()
 
-    def __init__(self, choices: tuple[tuple[str, str], ...], parent: QWidget | None = None) -> None:
+    def __init__(self, choices: tuple[Choice, ...], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        for value, meaning in choices:
-            self.addItem(_words(value), value)
-            self.setItemData(self.count() - 1, meaning, Qt.ItemDataRole.ToolTipRole)
-        self._known = len(choices)
+        for group, members in groupby(choices, key=lambda choice: choice.group):
+            if group:
+                self._add_heading(group)
+            for choice in members:
+                self.addItem(choice.label, choice.value)
+                self.setItemData(self.count() - 1, choice.help, Qt.ItemDataRole.ToolTipRole)
+        self._known = self.count()
+        self.setMaxVisibleItems(40)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
         self.activated.connect(lambda _index: self.changed.emit())
+
+    def _add_heading(self, words: str) -> None:
+        self.addItem(words)
+        item = cast("QStandardItemModel", self.model()).item(self.count() - 1)
+        item.setFlags(Qt.ItemFlag.NoItemFlags)
+        font = self.font()
+        font.setBold(True)
+        item.setFont(font)
 
     def value(self) -> object:
         """Return the chosen value."""
@@ -177,14 +196,7 @@ class ChoiceBox(QComboBox):
         self.setCurrentIndex(self.findData(value))
 
 
-_WORDS = {"l1": "L1", "l2": "L2", "cpu": "CPU", "cuda": "CUDA", "mps": "MPS", "glow": "Glow", "glow1d": "Glow 1-D"}
-
-
-def _words(value: str) -> str:
-    return _WORDS.get(value, value.replace("_", " ").capitalize())
-
-
-Editor = NumberBox | TextBox | MultilineBox | SwitchBox | ChoiceBox
+Editor = NumberBox | TextBox | MultilineBox | SwitchBox | ChoiceBox | NamesBox | PathBox | DrawingBox
 
 
 def make_editor(field: Value, parent: QWidget | None = None) -> Editor:
@@ -199,6 +211,12 @@ def make_editor(field: Value, parent: QWidget | None = None) -> Editor:
             editor = SwitchBox(parent)
         case "choice":
             editor = ChoiceBox(field.choices, parent)
+        case "names":
+            editor = NamesBox(parent)
+        case "file" | "folder":
+            editor = PathBox(folder=field.kind == "folder", title=field.title, parent=parent)
+        case "points":
+            editor = DrawingBox(parent)
     if isinstance(editor, (NumberBox, ChoiceBox)):
         editor.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         editor.installEventFilter(_WheelGuard(editor))

@@ -102,9 +102,10 @@ class ExperimentForm(QWidget):
         self._fill(document)
         self._experiment.edit(document)
 
-    def _edited(self, path: str) -> None:
+    def _edited(self, path: str, *, merges: bool = True) -> None:
+        self._leftovers.pop(path.rpartition(".")[0], None)  # what stood in the place of a section that is now chosen
         before, self._before = self._before, self.document()
-        self.undo_stack.push(Edit(path, before, self._before, self._restore))
+        self.undo_stack.push(Edit(path, before, self._before, self._restore, merges=merges))
         self._experiment.edit(self._before)
 
     def _remove_leftovers(self) -> None:

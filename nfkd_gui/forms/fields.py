@@ -4,13 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-Kind = Literal["integer", "number", "text", "switch", "choice"]
+Kind = Literal["integer", "number", "text", "file", "folder", "switch", "choice", "names", "points"]
+LISTS = frozenset[Kind]({"names", "points"})
+"""Kinds whose value is a list; a fault of one of its items belongs to the field."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the values of a choice.
+
+    Attributes
+    ----------
+    value, label
+        As a file has it, and as people read it.
+    help
+        One sentence for the tooltip; may be empty.
+    group
+        What it is listed under; may be empty.
+    """
+
+    value: str
+    label: str
+    help: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +63,7 @@ class Value(Field):
     Attributes
     ----------
     choices
-        For a choice: each value and what it means.
+        For a choice: its values, in the order in which they are offered.
     bounds
         The allowed range in words, such as ``1 to 64``; empty when there is none.
     """
@@ -50,7 +72,7 @@ class Value(Field):
     default: Any
     unit: str
     multiline: bool
-    choices: tuple[tuple[str, str], ...]
+    choices: tuple[Choice, ...]
     bounds: str
 
 
@@ -104,22 +126,25 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
         return _variants(common, models, str(info.discriminator), path)
     return Value(
         **common,
-        kind=_kind(info.annotation, path),
-        default=None if info.default is PydanticUndefined else info.default,
+        kind=_kind(info.annotation, str(extra.get("format", "")), path),
+        default=None if info.default is PydanticUndefined else _listed(info.default),
         unit=str(extra.get("unit", "")),
         multiline=bool(extra.get("multiline", False)),
-        choices=tuple((str(item), "") for item in get_args(info.annotation)),
+        choices=_choices(info.annotation),
         bounds=_bounds(info),
     )
 
 
 def _variants(common: dict[str, Any], models: list[type[BaseModel]], key: str, path: str) -> Variants:
     members: dict[str, tuple[Field, ...]] = {}
-    choices: list[tuple[str, str]] = []
+    choices: list[Choice] = []
     for model in models:
-        (tag,) = get_args(model.model_fields[key].annotation)
+        info = model.model_fields[key]
+        (tag,) = get_args(info.annotation)
         members[tag] = tuple(field for field in describe_model(model, path) if field.name != key)
-        choices.append((tag, model.model_fields[key].description or ""))
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        label = str(extra.get("label", "")) or _words(tag)
+        choices.append(Choice(tag, label, info.description or "", str(extra.get("group", ""))))
     first = _describe(key, models[0].model_fields[key], f"{path}.{key}")
     choice = Value(
         name=key,
@@ -128,7 +153,7 @@ def _variants(common: dict[str, Any], models: list[type[BaseModel]], key: str, p
         help=common["help"],
         advanced=False,
         kind="choice",
-        default=choices[0][0],
+        default=choices[0].value,
         unit="",
         multiline=False,
         choices=tuple(choices),
@@ -142,14 +167,46 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)]
 
 
-def _kind(annotation: Any, path: str) -> Kind:
+def _choices(annotation: Any) -> tuple[Choice, ...]:
+    values = get_args(annotation) if get_origin(annotation) is Literal else ()
+    return tuple(Choice(str(value), _words(str(value))) for value in values)
+
+
+_WORDS = {"l1": "L1", "l2": "L2", "cpu": "CPU", "cuda": "CUDA", "mps": "MPS", "lu": "LU", "mlp": "MLP"}
+
+
+def _words(value: str) -> str:
+    return _WORDS.get(value, value.replace("_", " ").capitalize())
+
+
+def _listed(value: Any) -> Any:
+    """Return a value as a file has it: lists, where a model has tuples."""
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _kind(annotation: Any, form: str, path: str) -> Kind:
     if get_origin(annotation) is Literal:
         return "choice"
+    if get_origin(annotation) is tuple:
+        return _list_kind(annotation, path)
+    if annotation is str and form in {"file", "folder"}:
+        return "file" if form == "file" else "folder"
     kinds: dict[Any, Kind] = {bool: "switch", int: "integer", float: "number", str: "text"}
     if annotation not in kinds:
         msg = f"{path}: no editor serves {annotation!r}"
         raise TypeError(msg)
     return kinds[annotation]
+
+
+def _list_kind(annotation: Any, path: str) -> Kind:
+    item, *rest = get_args(annotation)
+    item = get_args(item)[0] if get_origin(item) is Annotated else item
+    if rest == [Ellipsis] and item is str:
+        return "names"
+    if rest == [Ellipsis] and item == tuple[float, float]:
+        return "points"
+    msg = f"{path}: no editor serves {annotation!r}"
+    raise TypeError(msg)
 
 
 def _bounds(info: FieldInfo) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
+from nfkd_gui.forms.drawing import DrawingBox
 from nfkd_gui.forms.editors import make_editor, set_plain
-from nfkd_gui.forms.fields import Field, Section, Value, Variants
+from nfkd_gui.forms.fields import LISTS, Field, Section, Value, Variants
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
 
 Faults = dict[str, str]
@@ -19,6 +19,14 @@ Leftovers = dict[str, Any]
 """Values of a file that no field takes, by their dotted path."""
 
 _LABEL_WIDTH = 124
+
+
+class Changed(Protocol):
+    """Told the path of a field that the user changed."""
+
+    def __call__(self, path: str, *, merges: bool = True) -> None:
+        """Take a change; `merges` says whether undo takes it back together with the one before in the same field."""
+        ...
 
 
 class Part(ABC):
@@ -55,7 +63,9 @@ class Part(ABC):
 class Row(Part):
     """One value: label, editor, unit, and the message under them."""
 
-    def __init__(self, field: Value, grid: QGridLayout, changed: Callable[[str], None], label: str = "") -> None:
+    field: Value
+
+    def __init__(self, field: Value, grid: QGridLayout, changed: Changed, label: str = "") -> None:
         super().__init__(field)
         parent = grid.parentWidget()
         self.editor = make_editor(field, parent)
@@ -72,30 +82,41 @@ class Row(Part):
         row = grid.rowCount()
         top = Qt.AlignmentFlag.AlignTop if field.multiline else Qt.AlignmentFlag.AlignVCenter
         grid.addWidget(self._label, row, 0, top)
-        grid.addWidget(self.editor, row, 1, 1, 1 if field.unit else 2)
+        if isinstance(self.editor, DrawingBox):
+            grid.addWidget(self.editor, row + 1, 0, 1, 3)  # it wants all the room there is
+        else:
+            grid.addWidget(self.editor, row, 1, 1, 1 if field.unit else 2)
         if field.unit:
             grid.addWidget(self._unit, row, 2)
-        grid.addWidget(self._message, row + 1, 1, 1, 2)
+        grid.addWidget(self._message, grid.rowCount(), 1, 1, 2)
         self._message.hide()
         self._unit.setVisible(bool(field.unit))
-        self.editor.changed.connect(lambda: changed(field.path))
+        self.editor.changed.connect(lambda: changed(field.path, merges=getattr(self.editor, "typed", True)))
 
     def value(self) -> Any:
         return self.editor.value()
 
     def set_value(self, value: Any, leftovers: Leftovers) -> None:
-        if isinstance(value, (dict, list)):
+        if isinstance(value, dict) or (isinstance(value, list) and self.field.kind not in LISTS):
             leftovers[self.field.path] = value
         else:
             set_plain(self.editor, value)
 
     def show_faults(self, faults: Faults) -> None:
-        message = faults.pop(self.field.path, "")
-        message = message[:1].upper() + message[1:]
+        message = self._take_message(faults)
         if message != self._message.text():
             self._message.setText(message)
             self.editor.setAccessibleDescription(message or self.editor.toolTip())
         self._message.setVisible(bool(message) and self._shown)
+
+    def _take_message(self, faults: Faults) -> str:
+        messages = [faults.pop(self.field.path, "")]
+        if self.field.kind in LISTS:
+            for path in [path for path in faults if path.startswith(f"{self.field.path}.")]:
+                number = path.removeprefix(f"{self.field.path}.").partition(".")[0]
+                which = f"no. {int(number) + 1}: " if number.isdecimal() else ""
+                messages.append(f"{which}{faults.pop(path)}")
+        return "; ".join(message[:1].upper() + message[1:] for message in messages if message)
 
     def has_fault(self, *, advanced: bool) -> bool:
         return bool(self._message.text()) and (self.field.advanced or not advanced)
@@ -119,7 +140,7 @@ class Group(Part):
         field: Field,
         fields: tuple[Field, ...],
         grid: QGridLayout,
-        changed: Callable[[str], None],
+        changed: Changed,
         heading: str = "",
     ) -> None:
         super().__init__(field)
@@ -175,7 +196,7 @@ class Group(Part):
 class OneOf(Part):
     """A choice, and the fields of the chosen model. Each model remembers what was written for it."""
 
-    def __init__(self, field: Variants, grid: QGridLayout, changed: Callable[[str], None]) -> None:
+    def __init__(self, field: Variants, grid: QGridLayout, changed: Changed) -> None:
         super().__init__(field)
         self._choice = Row(field.choice, grid, self._chosen)
         self._groups = {tag: Group(field, fields, grid, changed) for tag, fields in field.members.items()}
@@ -187,11 +208,11 @@ class OneOf(Part):
     def _tag(self) -> Any:
         return self._choice.value()
 
-    def _chosen(self, path: str) -> None:
+    def _chosen(self, path: str, *, merges: bool = True) -> None:
         for group in self._groups.values():
             group.show_faults({})
         self.set_shown(self._visible, self._advanced)
-        self._changed(path)
+        self._changed(path, merges=merges)
 
     def value(self) -> dict[str, Any]:
         group = self._groups.get(self._tag)
@@ -235,7 +256,7 @@ class OneOf(Part):
         return group is not None and group.has_advanced()
 
 
-def make_part(field: Field, grid: QGridLayout, changed: Callable[[str], None]) -> Part:
+def make_part(field: Field, grid: QGridLayout, changed: Changed) -> Part:
     """Return the part of the form that serves a field, its rows added to `grid`."""
     match field:
         case Value():
@@ -252,12 +273,12 @@ def make_part(field: Field, grid: QGridLayout, changed: Callable[[str], None]) -
 class _Inline(Group):
     """A section of one value: its row alone, under the section's title."""
 
-    def __init__(self, field: Section, value: Value, grid: QGridLayout, changed: Callable[[str], None]) -> None:
+    def __init__(self, field: Section, value: Value, grid: QGridLayout, changed: Changed) -> None:
         super().__init__(field, (), grid, changed)
         self.parts = {value.name: Row(value, grid, changed, label=field.title)}
 
 
-def _nested(field: Section, grid: QGridLayout, changed: Callable[[str], None]) -> Part:
+def _nested(field: Section, grid: QGridLayout, changed: Changed) -> Part:
     if len(field.fields) == 1 and isinstance(field.fields[0], Value):
         return _Inline(field, field.fields[0], grid, changed)
     return Group(field, field.fields, grid, changed, heading=field.title)

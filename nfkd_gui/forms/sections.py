@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from nfkd_gui.forms.fields import Field, Section
-from nfkd_gui.forms.rows import Faults, Group, Part, make_part
+from nfkd_gui.forms.rows import Changed, Faults, Group, Part, make_part
 
 
 def form_grid(parent: QWidget) -> QGridLayout:
@@ -42,9 +40,7 @@ class SectionBox(QWidget):
         Whether it starts folded.
     """
 
-    def __init__(
-        self, field: Field, changed: Callable[[str], None], *, folded: bool, parent: QWidget | None = None
-    ) -> None:
+    def __init__(self, field: Field, changed: Changed, *, folded: bool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._heading = _button(self, field.title)
         self._heading.setObjectName(f"{field.path}.heading")

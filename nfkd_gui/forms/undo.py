@@ -22,18 +22,23 @@ class Edit(QUndoCommand):
         The whole document.
     apply
         Puts a document into the form and the experiment.
+    merges
+        Whether it may become one with changes of the same field before and after it.
     """
 
-    def __init__(self, path: str, before: Document, after: Document, apply: Callable[[Document], None]) -> None:
+    def __init__(
+        self, path: str, before: Document, after: Document, apply: Callable[[Document], None], *, merges: bool = True
+    ) -> None:
         super().__init__(f"change of {path}")
         self.path = path
         self._before = before
         self.after = after
         self._apply = apply
         self._first = True
+        self._merges = merges
 
     def id(self) -> int:
-        return zlib.crc32(self.path.encode()) & 0x7FFFFFFF
+        return zlib.crc32(self.path.encode()) & 0x7FFFFFFF if self._merges else -1
 
     def mergeWith(self, other: QUndoCommand) -> bool:
         if not isinstance(other, Edit) or other.path != self.path:

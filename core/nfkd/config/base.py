@@ -28,6 +28,8 @@ def field(
     advanced: bool = False,
     multiline: bool = False,
     format: Literal["", "file", "folder"] = "",  # noqa: A002 - JSON Schema's word
+    label: str = "",
+    group: str = "",
     **constraints: Any,
 ) -> Any:
     """Describe one field: its bounds for pydantic, its words for people.
@@ -48,9 +50,19 @@ def field(
         Whether a text wants more than one line.
     format
         What a text names on the engine's machine, if anything: a form may then browse for it.
+    label, group
+        Of the field that tells a model from its alternatives: the model's name for people, such as ``Fashion-MNIST``,
+        and what it is listed under where there are many.
     **constraints
         Passed to `pydantic.Field` (``ge``, ``le``, ``gt``, ``lt``, ``default_factory`` …).
     """
-    extra: JsonDict = {"unit": unit, "advanced": advanced, "multiline": multiline, "format": format}
+    extra: JsonDict = {
+        "unit": unit,
+        "advanced": advanced,
+        "multiline": multiline,
+        "format": format,
+        "label": label,
+        "group": group,
+    }
     describe: Any = Field  # its overloads cannot see through the constraints
     return describe(default, title=title, description=help, json_schema_extra=extra, **constraints)

@@ -108,7 +108,7 @@ class ExperimentConfig(Config, frozen=True):
         try:
             return cls.model_validate(document)
         except ValidationError as error:
-            raise ConfigError(_faults(error), source) from error
+            raise ConfigError(faults_of(error), source) from error
 
     def to_toml(self) -> str:
         """Return the experiment as TOML text, every field written out."""
@@ -178,7 +178,8 @@ def _toml_value(text: str) -> Any:
         return text  # a bare word is meant as text: --set compute.device=cpu
 
 
-def _faults(error: ValidationError) -> list[Fault]:
+def faults_of(error: ValidationError) -> list[Fault]:
+    """Return pydantic's errors as faults, each with its path in the file."""
     return [Fault(_path(item), _words(item)) for item in error.errors(include_url=False)]
 
 
@@ -186,7 +187,7 @@ def _path(item: Any) -> str:
     parts = list(item["loc"])
     if item["type"].startswith("union_tag"):
         parts.append("kind")
-    elif len(parts) > 1 and parts[0] in {"data", "teacher", "student"}:
+    elif len(parts) > 1 and parts[0] in {"data", "teacher", "student", "flow"}:
         del parts[1]  # pydantic names the chosen member of a union (teacher.glow.hidden): no file has it there
     return ".".join(str(part) for part in parts)
 
@@ -202,12 +203,19 @@ def _words(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of fault
             return f"{context['tag']!r} is not known; choose one of {context['expected_tags']}"
         case "union_tag_not_found":
             return "needs a field 'kind'"
+        case "tuple_type" | "list_type":
+            return f"must be a list{_given(item)}"
+        case "too_short":
+            return f"needs at least {context['min_length']:,}, and has {context['actual_length']:,}"
         case "value_error":
             return str(context["error"])
         case "string_pattern_mismatch":
             return 'may not be empty, begin with a dot or hold any of / \\ : * ? " < > |'
         case _:
             message = str(item["msg"])
-            given = item.get("input")
-            shown = f" (given: {given!r})" if isinstance(given, (bool, int, float, str)) else ""
-            return message[:1].lower() + message[1:] + shown
+            return message[:1].lower() + message[1:] + _given(item)
+
+
+def _given(item: Any) -> str:
+    given = item.get("input")
+    return f" (given: {given!r})" if isinstance(given, (bool, int, float, str)) else ""

@@ -43,7 +43,9 @@ class _CouplingFlowConfig(Config, frozen=True):
 class GlowConfig(_CouplingFlowConfig, frozen=True):
     """Glow for images (Kingma & Dhariwal 2018, arXiv 1807.03039); with checkerboard steps also RealNVP."""
 
-    kind: Literal["glow"] = field("glow", title="Flow", help="Glow for images: squeeze, steps and splits.")
+    kind: Literal["glow"] = field(
+        "glow", title="Flow", label="Glow", group="For images", help="Glow for images: squeeze, steps and splits."
+    )
     levels: int = field(
         2,
         title="Levels",
@@ -79,7 +81,9 @@ class GlowConfig(_CouplingFlowConfig, frozen=True):
 class Glow1DConfig(_CouplingFlowConfig, frozen=True):
     """Glow for vectors: the same steps on features, with linear layers; with a fixed permutation also RealNVP."""
 
-    kind: Literal["glow1d"] = field("glow1d", title="Flow", help="Glow for vectors: steps with linear layers.")
+    kind: Literal["glow1d"] = field(
+        "glow1d", title="Flow", label="Glow-1D", group="For vectors", help="Glow for vectors: steps with linear layers."
+    )
     steps: int = field(
         5,
         title="Steps",
@@ -143,19 +147,29 @@ class _AutoregressiveConfig(Config, frozen=True):
 class MAFConfig(_AutoregressiveConfig, frozen=True):
     """Masked autoregressive flow (Papamakarios et al. 2017, arXiv 1705.07057): fast density, sampling in D passes."""
 
-    kind: Literal["maf"] = field("maf", title="Flow", help="Masked autoregressive flow: fast density.")
+    kind: Literal["maf"] = field(
+        "maf", title="Flow", label="MAF", group="For vectors", help="Masked autoregressive flow: fast density."
+    )
 
 
 class IAFConfig(_AutoregressiveConfig, frozen=True):
     """Inverse autoregressive flow (Kingma et al. 2016, arXiv 1606.04934): fast sampling, density in D passes."""
 
-    kind: Literal["iaf"] = field("iaf", title="Flow", help="Inverse autoregressive flow: fast sampling.")
+    kind: Literal["iaf"] = field(
+        "iaf", title="Flow", label="IAF", group="For vectors", help="Inverse autoregressive flow: fast sampling."
+    )
 
 
 class NSFConfig(Config, frozen=True):
     """Neural spline flow (Durkan et al. 2019, arXiv 1906.04032): rational-quadratic splines with linear tails."""
 
-    kind: Literal["nsf"] = field("nsf", title="Flow", help="Neural spline flow: rational-quadratic splines.")
+    kind: Literal["nsf"] = field(
+        "nsf",
+        title="Flow",
+        label="Neural spline flow",
+        group="For vectors",
+        help="Neural spline flow: rational-quadratic splines.",
+    )
     transform: Literal["coupling", "autoregressive"] = field(
         "coupling",
         title="Transform",

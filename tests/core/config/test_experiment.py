@@ -203,8 +203,9 @@ def test_a_loss_of_no_weight_is_refused():
 
 @pytest.mark.parametrize("source", ["no such thing", "", "."])
 def test_an_unknown_source_names_the_presets(source):
-    with pytest.raises(ConfigError, match="digits, two_moons"):
+    with pytest.raises(ConfigError) as caught:
         ExperimentConfig.load(source)
+    assert all(name in str(caught.value) for name in preset_names())
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
@@ -327,4 +328,4 @@ def test_every_field_has_a_title_and_a_sentence(model):
         assert info.title
         assert info.description
         assert info.description.endswith(".")
-        assert set(info.json_schema_extra) == {"unit", "advanced", "multiline", "format"}
+        assert set(info.json_schema_extra) == {"unit", "advanced", "multiline", "format", "label", "group"}

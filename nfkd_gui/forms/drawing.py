@@ -1,0 +1,305 @@
+"""Points in the plane that the user draws: by the mouse, by the keyboard, or as text."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from nfkd_gui.theme import plot_colours, role_colour
+from nfkd_gui.widgets.labels import ToneLabel
+
+Points = list[list[float]]
+
+EXTENT = 4.0
+"""The canvas shows −4 to 4 in both directions."""
+_TICKS = (-4, -2, 0, 2, 4)
+_LEFT, _BOTTOM, _EDGE = 30, 22, 8
+_DOT = 5.0
+_SPACING = 7.0  # pixels between the points of a stroke
+_REACH = 9.0  # pixels around a point in which it is hit
+_STEP, _FINE_STEP = 0.25, 0.05
+_HELP = (
+    "Click or drag to add points; click with the right button to remove them. "
+    "With the keyboard: arrow keys move the cross, Space adds a point there, Delete removes the nearest."
+)
+_ARROWS = {
+    Qt.Key.Key_Left: (-1, 0),
+    Qt.Key.Key_Right: (1, 0),
+    Qt.Key.Key_Up: (0, 1),
+    Qt.Key.Key_Down: (0, -1),
+}
+
+
+def parse_points(text: str) -> Points | None:
+    """Return the points of a text such as ``0 1; 2.5 -1``, or None where it has none of that form."""
+    try:
+        pairs = [[float(word) for word in pair.split()] for pair in text.replace("−", "-").split(";") if pair.strip()]
+    except ValueError:
+        return None
+    return pairs if all(len(pair) == 2 and all(map(math.isfinite, pair)) for pair in pairs) else None
+
+
+def points_text(points: Points) -> str:
+    """Return points as a text that `parse_points` understands."""
+    return "; ".join(f"{x!r} {y!r}" for x, y in points)
+
+
+class Canvas(QWidget):
+    """The square of the plane in which points are drawn."""
+
+    stroked = Signal()
+    """Points were added or removed; a stroke of the mouse is told once, at its end."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.points: Points = []
+        self._cursor = QPointF(0.0, 0.0)
+        self._stroke: Qt.MouseButton | None = None
+        self._last = QPointF()
+        self._touched = False
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        self.setMinimumSize(160, 160)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setCursor(Qt.CursorShape.CrossCursor)
+        self.setToolTip(_HELP)
+        self.setAccessibleName("Drawing")
+        self.setAccessibleDescription(_HELP)
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        return min(width - _LEFT + _BOTTOM, 360)
+
+    def sizeHint(self) -> QSize:
+        return QSize(240, self.heightForWidth(240))
+
+    def set_points(self, points: Points) -> None:
+        """Show points."""
+        self.points = [list(point) for point in points]
+        self.update()
+
+    # --- the plane and its pixels ---------------------------------------------------------------------------------
+
+    def _frame(self) -> QRectF:
+        side = min(self.width() - _LEFT, self.height() - _BOTTOM) - 2 * _EDGE
+        return QRectF(_LEFT + (self.width() - _LEFT - side) / 2, _EDGE, side, side)
+
+    def to_pixel(self, x: float, y: float) -> QPointF:
+        """Return where a point of the plane is drawn."""
+        frame = self._frame()
+        scale = frame.width() / (2 * EXTENT)
+        return QPointF(frame.left() + (x + EXTENT) * scale, frame.bottom() - (y + EXTENT) * scale)
+
+    def _to_plane(self, pixel: QPointF) -> QPointF:
+        frame = self._frame()
+        scale = 2 * EXTENT / frame.width()
+        x, y = (pixel.x() - frame.left()) * scale - EXTENT, (frame.bottom() - pixel.y()) * scale - EXTENT
+        return QPointF(*(round(min(EXTENT, max(-EXTENT, value)), 2) for value in (x, y)))
+
+    # --- the mouse --------------------------------------------------------------------------------------------------
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() in {Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton} and self._stroke is None:
+            self._stroke, self._touched = event.button(), False
+            self._touch(event.position())
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._stroke is None:
+            return
+        if self._stroke is Qt.MouseButton.RightButton or _distance(event.position(), self._last) >= _SPACING:
+            self._touch(event.position())
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if event.button() is self._stroke:
+            self._stroke = None
+            if self._touched:
+                self.stroked.emit()
+
+    def _touch(self, pixel: QPointF) -> None:
+        self._last = pixel
+        self._cursor = self._to_plane(pixel)
+        if self._stroke is Qt.MouseButton.LeftButton:
+            self._add()
+        else:
+            self._remove(self._nearest(pixel, _REACH))
+
+    # --- the keyboard -----------------------------------------------------------------------------------------------
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key = Qt.Key(event.key())
+        if key in _ARROWS:
+            step = _FINE_STEP if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else _STEP
+            self._move(*(step * part for part in _ARROWS[key]))
+            return
+        self._touched = False
+        if key in {Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter}:
+            self._add()
+        elif key in {Qt.Key.Key_Delete, Qt.Key.Key_Backspace}:
+            self._remove(self._nearest(self.to_pixel(self._cursor.x(), self._cursor.y()), math.inf))
+        else:
+            super().keyPressEvent(event)
+        if self._touched:
+            self.stroked.emit()
+
+    def _move(self, right: float, up: float) -> None:
+        x, y = self._cursor.x() + right, self._cursor.y() + up
+        self._cursor = QPointF(*(round(min(EXTENT, max(-EXTENT, value)), 2) for value in (x, y)))
+        self.update()
+
+    # --- points -----------------------------------------------------------------------------------------------------
+
+    def _add(self) -> None:
+        self.points.append([self._cursor.x(), self._cursor.y()])
+        self._touched = True
+        self.update()
+
+    def _remove(self, place: int | None) -> None:
+        if place is not None:
+            del self.points[place]
+            self._touched = True
+            self.update()
+
+    def _nearest(self, pixel: QPointF, reach: float) -> int | None:
+        distances = [_distance(self.to_pixel(x, y), pixel) for x, y in self.points]
+        place = min(range(len(distances)), key=lambda index: (distances[index], -index), default=None)
+        return place if place is not None and distances[place] <= reach else None
+
+    # --- painting ---------------------------------------------------------------------------------------------------
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        del event
+        painter = QPainter(self)
+        frame = self._frame()
+        painter.fillRect(frame, QColor(plot_colours().background))
+        self._paint_axes(painter, frame)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setClipRect(frame)
+        pen = QPen(QColor(role_colour("data")), _DOT)
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        painter.setPen(pen)
+        painter.drawPoints(QPolygonF([self.to_pixel(x, y) for x, y in self.points]))
+        if self.hasFocus():
+            self._paint_cursor(painter)
+        painter.end()
+
+    def _paint_axes(self, painter: QPainter, frame: QRectF) -> None:
+        text, grid = QColor(plot_colours().text), QColor(plot_colours().grid)
+        height = painter.fontMetrics().height()
+        for tick in _TICKS:
+            words = str(tick).replace("-", "−")
+            across, up = self.to_pixel(tick, -EXTENT), self.to_pixel(-EXTENT, tick)
+            painter.setPen(grid)
+            painter.drawLine(across, QPointF(across.x(), frame.top()))
+            painter.drawLine(up, QPointF(frame.right(), up.y()))
+            painter.setPen(text)
+            below = QRectF(across.x() - 16, frame.bottom() + 4, 32, height)
+            beside = QRectF(frame.left() - 36, up.y() - height / 2, 30, height)
+            painter.drawText(below, int(Qt.AlignmentFlag.AlignHCenter), words)
+            painter.drawText(beside, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), words)
+        painter.setPen(self.palette().color(QPalette.ColorRole.Highlight) if self.hasFocus() else grid)
+        painter.drawRect(frame)
+
+    def _paint_cursor(self, painter: QPainter) -> None:
+        place = self.to_pixel(self._cursor.x(), self._cursor.y())
+        painter.setPen(QPen(QColor(plot_colours().text), 1))
+        for reach in (QPointF(6, 0), QPointF(0, 6)):
+            painter.drawLine(place - reach, place + reach)
+
+
+def _distance(one: QPointF, other: QPointF) -> float:
+    return math.hypot(one.x() - other.x(), one.y() - other.y())
+
+
+class DrawingBox(QWidget):
+    """The canvas, how many points there are, a button that clears it, and the points as text.
+
+    Attributes
+    ----------
+    typed
+        Whether the last change was typed: changes by typing become one for undo, strokes stay apart.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.typed = False
+        self._foreign: object = None
+        self.canvas = Canvas(self)
+        self.canvas.stroked.connect(self._stroked)
+        self._count = ToneLabel(parent=self)
+        self.clear_button = QPushButton("Clear", self)
+        self.clear_button.setToolTip("Remove all points.")
+        self.clear_button.clicked.connect(self._clear)
+        self.line = QLineEdit(self)
+        self.line.setPlaceholderText("x y; x y; …")
+        self.line.setAccessibleName("Points as text")
+        self.line.setToolTip("The same points as text: x and y of each, with semicolons between, such as 0 1; 2.5 -1.")
+        self.line.textEdited.connect(self._typed)
+        self.setFocusProxy(self.canvas)
+        foot = QHBoxLayout()
+        foot.addWidget(self._count, 1)
+        foot.addWidget(self.clear_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.canvas)
+        layout.addLayout(foot)
+        layout.addWidget(self.line)
+
+    def value(self) -> object:
+        """Return the points as lists of two numbers, or what stands in their place."""
+        return [list(point) for point in self.canvas.points] if self._foreign is None else self._foreign
+
+    def set_value(self, value: object) -> None:
+        """Show points; what is none is shown as text and kept."""
+        points = _points_of(value)
+        self._foreign = value if points is None else None
+        self.canvas.set_points(points or [])
+        text = points_text(points) if points is not None else str(value)
+        if points is None or parse_points(self.line.text()) != points:  # what is being typed stays as it is
+            self.line.setText(text)
+            self.line.setCursorPosition(0)
+        self._show_count()
+
+    def _stroked(self) -> None:
+        self.typed, self._foreign = False, None
+        self.line.setText(points_text(self.canvas.points))
+        self.line.setCursorPosition(0)
+        self._show_count()
+        self.changed.emit()
+
+    def _clear(self) -> None:
+        self.canvas.set_points([])
+        self._stroked()
+
+    def _typed(self, text: str) -> None:
+        points = parse_points(text)
+        self.typed, self._foreign = True, text if points is None else None
+        self.canvas.set_points(points or [])
+        self._show_count()
+        self.changed.emit()
+
+    def _show_count(self) -> None:
+        points = self.canvas.points
+        outside = sum(max(abs(x), abs(y)) > EXTENT for x, y in points)
+        words = f"{len(points):,} {'point' if len(points) == 1 else 'points'}"
+        self._count.setText(f"{words}, {outside:,} outside the picture" if outside else words)
+        self.clear_button.setEnabled(bool(points))
+
+
+def _points_of(value: object) -> Points | None:
+    """Return a file's value as points, or None where it is none."""
+    if value in (None, ""):
+        return []
+    if not isinstance(value, (list, tuple)):
+        return None
+    pairs = [list(pair) if isinstance(pair, (list, tuple)) else [] for pair in value]
+    good = all(len(pair) == 2 and all(type(number) in {int, float} for number in pair) for pair in pairs)
+    return [[float(number) for number in pair] for pair in pairs] if good else None
