@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import Module, functional
 
 import nfkd
 from nfkd.config import Glow1DConfig, GlowConfig
@@ -15,6 +15,7 @@ from nfkd.config.flows import FlowConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.coupling import GlowStep
 from nfkd.flows.flow import Flow
+from nfkd.flows.networks import CouplingNetwork, ResidualBlock, ResidualNetwork
 from tests.core.flows.flow_cases import Shape, batch, generator
 from tests.core.tiny import digits, moons
 
@@ -26,8 +27,11 @@ every_glow = pytest.mark.parametrize(
         (GlowConfig(levels=3, steps=1, hidden=4), (1, 8, 8)),
         (Glow1DConfig(steps=3, hidden=6), (2,)),
         (Glow1DConfig(steps=2, hidden=6, depth=3), (5,)),
+        (GlowConfig(levels=1, steps=2, hidden=5, permutation="dense"), (1, 4, 4)),
+        (GlowConfig(levels=2, steps=1, hidden=4, permutation="reverse", checkerboard=2), (3, 4, 4)),
+        (Glow1DConfig(steps=2, hidden=6, permutation="shuffle", network="residual"), (5,)),
     ],
-    ids=["one level", "two", "three", "plane", "five features"],
+    ids=["one level", "two", "three", "plane", "five features", "dense", "checkerboard", "residual"],
 )
 
 
@@ -50,20 +54,40 @@ def test_every_norm_standardises_the_first_batch(config: FlowConfig, shape: Shap
     assert not flow.initialized
     flow.initialize(x)
     assert flow.initialized
-    for layer, (after, _) in zip(flow.layers, flow.trace(x).values(), strict=True):
+    for layer, (name, (after, _)) in zip(flow.layers, flow.trace(x).items(), strict=True):
         if isinstance(layer, GlowStep):
-            assert_standardised(x, layer.mixing.norm.bias, layer.mixing.norm.log_scale)
-            passes = after[:, : after.shape[1] // 2]  # the coupling leaves it as the mixing made it
-            assert_network_standardised(layer, passes)
+            norm = layer.mixing.get_submodule("norm")
+            assert_standardised(x, norm.get_parameter("bias"), norm.get_parameter("log_scale"))
+            assert_network_standardised(layer, passing(layer.mixing(x)[0], name))
         x = after
+
+
+def passing(x: Tensor, name: str) -> Tensor:
+    """What the coupling leaves as it is and its network sees: half of the channels, or every other square."""
+    _, checker, number = name.partition(".checker")
+    if not checker:
+        return x[:, : x.shape[1] // 2]
+    squares = torch.arange(x.shape[2])[:, None] + torch.arange(x.shape[3])
+    return torch.where(squares % 2 == int(number) % 2, x, torch.zeros_like(x))
 
 
 def assert_network_standardised(layer: GlowStep, x: Tensor) -> None:
     network = layer.coupling.network
-    for number in range(len(network.norms)):
-        weight, norm = network.weights[number], network.get_submodule(f"norms.{number}")
-        plain = functional.linear(x, weight) if x.dim() == 2 else functional.conv2d(x, weight, padding="same")
-        x = assert_standardised(plain, *(parameter.detach() for parameter in norm.parameters())).relu()
+    if isinstance(network, ResidualNetwork):
+        x = assert_layer_standardised(x, network.first, network.norm)
+        for block in network.blocks:
+            assert isinstance(block, ResidualBlock)
+            assert_layer_standardised(x.relu(), block.first, block.norm)
+            torch.testing.assert_close(block(x), x, rtol=0, atol=0)  # every block begins as the identity
+        return
+    assert isinstance(network, CouplingNetwork)
+    for weight, norm in zip(network.weights, network.norms, strict=True):
+        x = assert_layer_standardised(x, weight, norm).relu()
+
+
+def assert_layer_standardised(x: Tensor, weight: Tensor, norm: Module) -> Tensor:
+    plain = functional.linear(x, weight) if x.dim() == 2 else functional.conv2d(x, weight, padding="same")
+    return assert_standardised(plain, *(parameter.detach() for parameter in norm.parameters()))
 
 
 @every_glow

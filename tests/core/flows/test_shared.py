@@ -125,13 +125,34 @@ def moved(config: FlowConfig, shape: tuple[int, ...], seed: int) -> Flow:
     return flow
 
 
+options = {
+    "permutation": st.sampled_from(["lu", "dense", "shuffle", "reverse"]),
+    "coupling": st.sampled_from(["affine", "additive"]),
+    "scale": st.sampled_from(["sigmoid", "tanh"]),
+    "actnorm": st.booleans(),
+    "learned_prior": st.booleans(),
+}
 flows = st.one_of(
     st.tuples(
-        st.builds(GlowConfig, levels=st.integers(1, 2), steps=st.integers(1, 3), hidden=st.integers(1, 6)),
+        st.builds(
+            GlowConfig,
+            levels=st.integers(1, 2),
+            steps=st.integers(1, 3),
+            hidden=st.integers(1, 6),
+            checkerboard=st.integers(0, 2),
+            **options,
+        ),
         st.tuples(st.integers(1, 3), st.sampled_from([4, 8, 12]), st.sampled_from([4, 8])),
     ),
     st.tuples(
-        st.builds(Glow1DConfig, steps=st.integers(1, 4), hidden=st.integers(1, 6), depth=st.integers(1, 3)),
+        st.builds(
+            Glow1DConfig,
+            steps=st.integers(1, 4),
+            hidden=st.integers(1, 6),
+            depth=st.integers(1, 3),
+            network=st.sampled_from(["mlp", "residual"]),
+            **options,
+        ),
         st.tuples(st.integers(2, 9)),
     ),
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from nfkd.config import Fault, GlowConfig
+from nfkd.config.flows import Permutation
 from nfkd.flows.architecture import Architecture, Shape, Stack, image_faults, shape_words
 from nfkd.flows.bijections import GaussianSplit, LearnedPrior, NormedOrder, Squeeze, build_mixing
 from nfkd.flows.coupling import Bound, ChannelCoupling, CheckerboardCoupling, GlowStep, bound_of, outputs_of
@@ -83,12 +85,11 @@ class Glow(Architecture[GlowConfig]):
                 name, words = f"level{level}.checker{number}", f"level {level} checkerboard {number}"
                 stack.add(name, words, "step", (channels, height, width), checker)
             channels, height, width = 4 * channels, height // 2, width // 2
-            stack.add(
-                f"level{level}.squeeze", f"level {level} squeeze", "squeeze", (channels, height, width), Squeeze()
-            )
+            squeezed = (channels, height, width)
+            stack.add(f"level{level}.squeeze", f"level {level} squeeze", "squeeze", squeezed, Squeeze())
             for number in range(1, config.steps + 1):
                 name, words = f"level{level}.step{number}", f"level {level} step {number}"
-                stack.add(name, words, "step", (channels, height, width), parts.step(channels))
+                stack.add(name, words, "step", squeezed, parts.step(channels))
             if level < config.levels:
                 split, channels = GaussianSplit(channels), channels // 2
                 stack.add(f"level{level}.split", f"level {level} split", "split", (channels, height, width), split)
@@ -102,8 +103,6 @@ class Glow(Architecture[GlowConfig]):
 
     def cases(self) -> Sequence[tuple[GlowConfig, Shape, int]]:
         """Return one to three levels, grey and colour, and every option with and without a context."""
-        realnvp = GlowConfig(levels=1, steps=2, hidden=4, checkerboard=2, permutation="reverse", scale="tanh")
-        nice = GlowConfig(levels=1, steps=1, hidden=4, checkerboard=1, coupling="additive", permutation="dense")
         return [
             (GlowConfig(levels=1, steps=2, hidden=5), (1, 4, 4), 0),
             (GlowConfig(levels=1, steps=1, hidden=4), (3, 2, 4), 0),
@@ -111,14 +110,18 @@ class Glow(Architecture[GlowConfig]):
             (GlowConfig(levels=2, steps=1, hidden=4), (3, 4, 4), 2),
             (GlowConfig(levels=3, steps=1, hidden=4), (1, 8, 8), 0),
             (GlowConfig(levels=3, steps=1, hidden=3), (3, 8, 8), 0),
-            (realnvp, (1, 4, 4), 0),
-            (realnvp.model_copy(update={"actnorm": False, "learned_prior": True}), (1, 2, 4), 2),
-            (nice, (1, 4, 2), 3),
-            (nice.model_copy(update={"actnorm": False, "learned_prior": True}), (2, 2, 4), 0),
+            (GlowConfig(levels=1, steps=1, hidden=3, actnorm=False), (1, 4, 4), 0),
             (GlowConfig(levels=2, steps=1, hidden=3, permutation="shuffle", learned_prior=True), (1, 4, 4), 2),
             (GlowConfig(levels=1, steps=2, hidden=3, permutation="shuffle", coupling="additive"), (1, 4, 4), 0),
-            (GlowConfig(levels=1, steps=1, hidden=3, actnorm=False), (1, 4, 4), 0),
+            (_small("dense", coupling="additive", checkerboard=1), (1, 4, 2), 3),
+            (_small("dense", coupling="additive", actnorm=False, learned_prior=True), (2, 2, 4), 0),
+            (_small("reverse", scale="tanh", checkerboard=2), (1, 4, 4), 0),
+            (_small("reverse", scale="tanh", checkerboard=2, actnorm=False, learned_prior=True), (1, 2, 4), 2),
         ]
+
+
+def _small(permutation: Permutation, **options: Any) -> GlowConfig:
+    return GlowConfig(levels=1, steps=2, hidden=4, permutation=permutation, **options)
 
 
 ARCHITECTURES = (Glow(),)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from nfkd.config import Fault, Glow1DConfig
+from nfkd.config.flows import Permutation
 from nfkd.flows.architecture import Architecture, Shape, Stack, vector_faults
 from nfkd.flows.bijections import LearnedPrior, build_mixing
 from nfkd.flows.coupling import ChannelCoupling, GlowStep, bound_of, outputs_of
@@ -57,20 +59,22 @@ class Glow1D(Architecture[Glow1DConfig]):
 
     def cases(self) -> Sequence[tuple[Glow1DConfig, Shape, int]]:
         """Return even and odd numbers of features, and every option with and without a context."""
-        realnvp = Glow1DConfig(steps=3, hidden=5, permutation="reverse", scale="tanh", network="residual")
-        nice = Glow1DConfig(steps=2, hidden=5, coupling="additive", actnorm=False, learned_prior=True)
         return [
             (Glow1DConfig(steps=3, hidden=6), (2,), 0),
             (Glow1DConfig(steps=2, hidden=6, depth=1), (3,), 3),
             (Glow1DConfig(steps=2, hidden=6, depth=3), (5,), 0),
-            (realnvp, (4,), 0),
-            (realnvp.model_copy(update={"depth": 1, "actnorm": False}), (3,), 3),
-            (nice.model_copy(update={"permutation": "dense"}), (3,), 0),
-            (nice.model_copy(update={"permutation": "shuffle", "network": "residual", "actnorm": True}), (5,), 3),
-            (Glow1DConfig(steps=2, hidden=5, permutation="shuffle"), (4,), 0),
-            (Glow1DConfig(steps=2, hidden=5, permutation="dense", coupling="additive"), (2,), 1),
             (Glow1DConfig(steps=1, hidden=5, actnorm=False, scale="tanh"), (3,), 0),
+            (_small("reverse", scale="tanh", network="residual"), (4,), 0),
+            (_small("reverse", scale="tanh", network="residual", depth=1, actnorm=False), (3,), 3),
+            (_small("shuffle"), (4,), 0),
+            (_small("shuffle", coupling="additive", network="residual", learned_prior=True), (5,), 3),
+            (_small("dense", coupling="additive"), (2,), 1),
+            (_small("dense", coupling="additive", actnorm=False, learned_prior=True), (3,), 0),
         ]
+
+
+def _small(permutation: Permutation, **options: Any) -> Glow1DConfig:
+    return Glow1DConfig(steps=2, hidden=5, permutation=permutation, **options)
 
 
 ARCHITECTURES = (Glow1D(),)
