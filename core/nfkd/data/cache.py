@@ -10,8 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from nfkd.config import Fault
-from nfkd.data.dataset import DataError
+from nfkd.data.files import expanded, named_folder
 from nfkd.data.source import NotFetchedError, RemoteFile
 
 _FOLDER_VARIABLE = "NFKD_DATA"
@@ -92,27 +91,18 @@ def _candidates(file: RemoteFile, folder: str) -> list[Path]:
         return [cache_folder() / file.name]
     name = Path(file.name).name
     names = [name] if name.endswith(".tar.gz") or not name.endswith(".gz") else [name, name.removesuffix(".gz")]
-    return [Path(folder).expanduser() / candidate for candidate in names]
+    return [expanded(folder) / candidate for candidate in names]
 
 
 def _of_the_user(file: RemoteFile, folder: str, title: str, event_shape: tuple[int, ...]) -> Path:
-    root, candidates = Path(folder).expanduser(), _candidates(file, folder)
-    if not _is_folder(root):
-        message = f"{root} is no folder: name the one that holds {title}'s files, or leave it empty to download them"
-        raise DataError([Fault("data.folder", message)], event_shape or None)
+    root, candidates = named_folder(folder, "data.folder", event_shape or None), _candidates(file, folder)
     for path in candidates:
         if path.is_file():
             return path
     names = " or ".join(path.name for path in candidates)
-    message = f"{root} holds no {names}: put it there (from {file.url}), or leave the folder empty to download {title}"
-    raise DataError([Fault("data.folder", message)], event_shape or None)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
+    return root.refuse(
+        f"holds no {names}: put it there (from {file.url}), or leave the folder empty to download {title}"
+    )
 
 
 def _in_the_cache(file: RemoteFile) -> Path | None:

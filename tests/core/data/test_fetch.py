@@ -179,12 +179,12 @@ def test_two_processes_bring_a_file_once(site: Site) -> None:
 
 def test_a_folder_of_the_users_is_taken_as_it_is(site: Site, tmp_path: Path) -> None:
     file = remote(site)
-    with pytest.raises(DataError, match="is no folder") as none:
+    with pytest.raises(DataError, match="there is no such folder") as none:
         fetch([file], str(tmp_path / "none"), silent, title="X")
     assert none.value.faults[0].path == "data.folder"
     with pytest.raises(DataError, match=r"holds no x\.gz or x"):
         fetch([file], str(tmp_path), silent, title="X")
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="there is no such folder"):
         cached([file], "a\0b", title="X")
     (tmp_path / "x").write_bytes(b"unpacked")
     before = stamp(places([file], str(tmp_path)))

@@ -1,0 +1,102 @@
+"""Arrays in files: .npy by memory map, .npz, and .h5, of which only what lies in the file itself is read."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from nfkd.data import hdf5
+from nfkd.data.files import Place
+
+_MOST = 2 << 30  # bytes of an array in a .npz, which cannot be read by memory map
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+KINDS = (".npy", ".npz", ".h5", ".hdf5")
+"""How the names of such files end."""
+
+
+class Stored(Protocol):
+    """An array that may still be in its file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its sizes."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Its type."""
+        ...
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """Return the rows of a slice or of an array of rising numbers, as an array."""
+        ...
+
+
+def open_array(place: Place, key: str, key_field: str) -> Stored:
+    """Return an array of numbers in a file; no more of it is read than is looked at, but for a .npz.
+
+    Parameters
+    ----------
+    place
+        The file.
+    key
+        The array's name; empty where the file has only one.
+    key_field
+        The field that names the array: faults of the name are told there.
+
+    Raises
+    ------
+    DataError
+        When the file cannot be read, has no such array, or the array holds Python objects or lies outside of the file.
+    """
+    ending = place.path.suffix.lower()
+    if ending not in KINDS:
+        place.refuse(f"a file that ends with {', '.join(KINDS)} is wanted")
+    named = replace(place, field=key_field)
+    with place.reading():
+        found = _open(place, named, key, ending)
+        if found.dtype.kind not in "biuf" or found.dtype.shape:
+            place.refuse(f"its array holds {found.dtype}, not numbers")
+        if not found.shape or not math.prod(found.shape):
+            place.refuse(f"its array is empty: its shape is {found.shape}")
+        return found
+
+
+def _open(place: Place, named: Place, key: str, ending: str) -> Stored:
+    if ending == ".npy":
+        return _npy(place, named, key)
+    return _npz(place, named, key) if ending == ".npz" else hdf5.open_array(place.path, key, at=named.field)
+
+
+def _npy(place: Place, named: Place, key: str) -> Stored:
+    if key:
+        named.refuse(f"a .npy file has one array and no names: leave {key!r} out")
+    found = np.load(place.path, mmap_mode="r", allow_pickle=False)
+    return found if isinstance(found, np.ndarray) else place.refuse("is no .npy file, but ends like one")
+
+
+def _npz(place: Place, named: Place, key: str) -> Stored:
+    archive = np.load(place.path, allow_pickle=False)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        place.refuse("is no .npz file, but ends like one")
+    with archive:
+        name = _chosen(named, key, list(archive.files))
+        with zipfile.ZipFile(place.path) as packed, packed.open(f"{name}.npy") as member:
+            read_header = _HEADERS[np.lib.format.read_magic(member)]
+            shape, _, dtype = read_header(member)
+        if math.prod(shape) * dtype.itemsize > _MOST:
+            place.refuse(f"{name} has more than {_MOST >> 30} GiB: save it as .npy, which is read piece by piece")
+        return archive[name]
+
+
+def _chosen(named: Place, key: str, names: list[str]) -> str:
+    shown = ", ".join(names[:10]) + (" …" if len(names) > 10 else "")
+    if key:
+        return key if key in names else named.refuse(f"holds no {key!r}: there is {shown or 'nothing'}")
+    if len(names) == 1:
+        return names[0]
+    return named.refuse(f"holds {len(names)} arrays: name one of {shown}" if names else "holds no array")

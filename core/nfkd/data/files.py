@@ -1,0 +1,109 @@
+"""Files that a user names or a data set is published in, and the words when they are not what they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from nfkd.config import Fault
+from nfkd.data.dataset import DataError
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder, and the field of the config that led to it.
+
+    Attributes
+    ----------
+    path
+        Where it is.
+    field
+        Such as ``data.path``; faults are told there.
+    event_shape
+        Of an example where it is known without the file: the flows can then be checked all the same.
+    """
+
+    path: Path
+    field: str
+    event_shape: tuple[int, ...] | None = None
+
+    def refuse(self, message: str) -> NoReturn:
+        """Raise the `DataError` that says what is wrong with the file."""
+        raise DataError([Fault(self.field, f"{self.path}: {message}")], self.event_shape)
+
+    @contextmanager
+    def reading(self, what: str = "") -> Iterator[None]:
+        """Turn whatever a decoder makes of damaged bytes into a `DataError` that names the file.
+
+        Parameters
+        ----------
+        what
+            Which piece of the file is read, if not all of it.
+        """
+        try:
+            yield
+        except DataError:
+            raise
+        except FileNotFoundError:
+            self.refuse("is not there any more: put it back, or name another")
+        except Exception as error:  # noqa: BLE001 - decoders of other people's raise anything for bytes that no encoder wrote
+            piece = f"{what} " if what else ""
+            words = f"{error}".strip().splitlines()
+            reason = words[0][:200] if words else type(error).__name__
+            self.refuse(f"{piece}cannot be read ({reason}): it is damaged or of another kind")
+
+
+def named_file(text: str, field: str) -> Place:
+    """Return the file that a field names.
+
+    Raises
+    ------
+    DataError
+        When it names nothing, or something that is no file.
+    """
+    place = _named(text, field, "a file")
+    if _is(place.path, "is_dir"):
+        place.refuse("is a folder: name a file")
+    if not _is(place.path, "is_file"):
+        place.refuse("there is no such file")
+    return place
+
+
+def named_folder(text: str, field: str, event_shape: tuple[int, ...] | None = None) -> Place:
+    """Return the folder that a field names.
+
+    Raises
+    ------
+    DataError
+        When it names nothing, or something that is no folder.
+    """
+    place = _named(text, field, "a folder", event_shape)
+    if _is(place.path, "is_file"):
+        place.refuse("is a file: name the folder that it is in")
+    if not _is(place.path, "is_dir"):
+        place.refuse("there is no such folder")
+    return place
+
+
+def _named(text: str, field: str, what: str, event_shape: tuple[int, ...] | None = None) -> Place:
+    if not text.strip():
+        raise DataError([Fault(field, f"names nothing yet: choose {what}")], event_shape)
+    return Place(expanded(text), field, event_shape)
+
+
+def expanded(text: str) -> Path:
+    """Return a path with the home folder put in."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~somebody, whom this machine does not know
+        return Path(text)
+
+
+def _is(path: Path, kind: str) -> bool:
+    try:
+        return getattr(path, kind)()
+    except (OSError, ValueError):  # too long, not allowed, or with a null character
+        return False

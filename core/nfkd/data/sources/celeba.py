@@ -1,0 +1,86 @@
+"""CelebA's aligned faces at 64×64 pixels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable
+from pathlib import Path
+
+from nfkd.config.data import CelebAConfig
+from nfkd.data.cache import stamp
+from nfkd.data.dataset import Part
+from nfkd.data.files import Place, expanded, named_folder
+from nfkd.data.images import LEAST, loaded_images, refuse_labels
+from nfkd.data.pictures import ImageFiles, decode
+from nfkd.data.source import Loaded, Source
+
+_FIELD = "data.folder"
+_SHAPE = (3, 64, 64)
+_SQUARE = 148  # of 178×218 pixels: the crop of the field since VAE/GAN (Larsen et al. 2016)
+_IMAGES = "img_align_celeba"
+_LISTS = ("list_eval_partition.txt", "Eval/list_eval_partition.txt")
+_PARTS = ("training", "validation", "test")  # by their numbers in the list
+
+
+class CelebA(Source[CelebAConfig]):
+    """Faces in CelebA's own three parts; each is decoded when it is looked at."""
+
+    config = CelebAConfig
+    shape = "3×64×64"
+
+    def load(self, config: CelebAConfig) -> Loaded:
+        """Return the faces."""
+        if config.class_labels:
+            refuse_labels("CelebA has no classes", _SHAPE)
+        root = named_folder(config.folder, _FIELD, _SHAPE)
+        lists = [root.path / name for name in _LISTS if (root.path / name).is_file()]
+        if not lists or not (root.path / _IMAGES).is_dir():
+            root.refuse(f"{_IMAGES} and {_LISTS[0]} are wanted in it: get them from CelebA's page and unpack them")
+        partition = _partition(Place(lists[0], _FIELD, _SHAPE))
+        _refuse_missing(Place(root.path / _IMAGES, _FIELD, _SHAPE), partition)
+        train, validation, test = (_part(root.path / _IMAGES, names) for names in partition)
+        return loaded_images(config, "CelebA-64", train, validation, test)
+
+    def stamp(self, config: CelebAConfig) -> Hashable:
+        """Return the sizes and times of the list and of the folder of images, not of each of 202,599 files."""
+        root = expanded(config.folder)
+        return stamp([*(root / name for name in _LISTS), root / _IMAGES])
+
+
+def _part(folder: Path, names: list[str]) -> Part:
+    paths = [folder / name for name in names]
+    return Part(
+        ImageFiles(
+            paths, _SHAPE, lambda path: decode(Place(path, _FIELD, _SHAPE), _SHAPE[1], colour=True, square=_SQUARE)
+        )
+    )
+
+
+def _partition(place: Place) -> list[list[str]]:
+    """Return the names of the images of each part, from lines such as ``000001.jpg 0``."""
+    parts: list[list[str]] = [[] for _ in _PARTS]
+    with place.reading():
+        lines = place.path.read_text("utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, _, part = line.strip().partition(" ")
+        if part.strip() not in ("0", "1", "2") or Path(name).name != name or not name.lower().endswith(".jpg"):
+            place.refuse(f"line {number} is no name of a .jpg file with its part, 0, 1 or 2: {line[:60]!r}")
+        parts[int(part)].append(name)
+    for part, names in zip(_PARTS, parts, strict=True):
+        if len(names) < LEAST:
+            place.refuse(f"lists {len(names)} images of the {part} part: at least {LEAST} are needed")
+    return parts
+
+
+def _refuse_missing(folder: Place, partition: list[list[str]]) -> None:
+    with folder.reading():
+        there = set(os.listdir(folder.path))  # noqa: PTH208 - 202,599 names: no paths are made of them
+    names = [name for part in partition for name in part]
+    missing = [name for name in names if name not in there]
+    if missing:
+        folder.refuse(f"{len(missing):,} of {len(names):,} listed images are not there, {missing[0]} is the first")
+
+
+SOURCES = (CelebA(),)

@@ -1,0 +1,148 @@
+"""CIFAR-10, in the binary or the pickled version."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from nfkd.config.data import CIFAR10Config
+from nfkd.data.cache import cached, places, stamp
+from nfkd.data.cifar import CLASSES, MOST, SHAPE, Images, read_binary, read_pickled
+from nfkd.data.dataset import Part
+from nfkd.data.fetch import fetch
+from nfkd.data.files import Place, expanded, named_folder
+from nfkd.data.images import LEAST, loaded_images
+from nfkd.data.labels import class_context
+from nfkd.data.source import Loaded, RemoteFile, Said, Source
+
+_TITLE = "CIFAR-10"
+_FIELD = "data.folder"
+# Address and checksum: tensorflow/datasets, tensorflow_datasets/url_checksums/cifar10.txt.
+_FILES = (
+    RemoteFile(
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        "cifar10/cifar-10-binary.tar.gz",
+        170_052_171,
+    ),
+)
+_TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
+_TEST = "test_batch"
+# For each version: what ends its files' names, the folder they are in, and the archive they come in.
+_BINARY = (".bin", "cifar-10-batches-bin", "cifar-10-binary.tar.gz")
+_PICKLED = ("", "cifar-10-batches-py", "cifar-10-python.tar.gz")
+_Open = Callable[[str], bytes]
+
+
+class CIFAR10(Source[CIFAR10Config]):
+    """Colour images of 32×32 pixels in ten classes."""
+
+    config = CIFAR10Config
+    shape = "3×32×32"
+
+    def load(self, config: CIFAR10Config) -> Loaded:
+        """Return the images; the validation part is split off the training part."""
+        if config.folder:
+            train, test = _of_the_user(named_folder(config.folder, _FIELD, SHAPE))
+        else:
+            (archive,) = cached(_FILES, title=_TITLE, event_shape=SHAPE)
+            train, test = _archive(Place(archive, _FIELD, SHAPE), _BINARY[0])
+        parts = [_part(images, labelled=config.class_labels) for images in (train, test)]
+        return loaded_images(config, _TITLE, parts[0], test=parts[1])
+
+    def fetch(self, config: CIFAR10Config, said: Said) -> None:
+        """Download the binary version where it is missing."""
+        if config.folder:
+            self.load(config)
+        else:
+            fetch(_FILES, "", said, title=_TITLE)
+
+    def stamp(self, config: CIFAR10Config) -> Hashable:
+        """Return the sizes and times of the files."""
+        if not config.folder:
+            return stamp(places(_FILES))
+        root = expanded(config.folder)
+        return stamp(
+            path
+            for ending, folder, archive in (_BINARY, _PICKLED)
+            for path in (root / archive, *(r / f"{name}{ending}" for r in (root, root / folder) for name in _all()))
+        )
+
+
+def _all() -> tuple[str, ...]:
+    return (*_TRAIN, _TEST)
+
+
+def _part(images: Images, *, labelled: bool) -> Part:
+    return Part(images.values, class_context(images.labels, CLASSES) if labelled else None)
+
+
+def _of_the_user(root: Place) -> tuple[Images, Images]:
+    """Read the first version that is there: unpacked before packed, binary before pickled."""
+    for ending, folder, archive in (_BINARY, _PICKLED):
+        for place in (root.path, root.path / folder):
+            if (place / f"{_TEST}{ending}").is_file():
+                return _unpacked(place, ending)
+        if (root.path / archive).is_file():
+            return _archive(Place(root.path / archive, _FIELD, SHAPE), ending)
+    return root.refuse(
+        f"holds neither {_BINARY[2]} nor {_PICKLED[2]}, nor what is in them: name the folder that does, "
+        f"or leave it empty to download {_TITLE}"
+    )
+
+
+def _unpacked(folder: Path, ending: str) -> tuple[Images, Images]:
+    def content(name: str) -> bytes:
+        place = Place(folder / name, _FIELD, SHAPE)
+        with place.reading(), place.path.open("rb") as file:
+            return _bounded(place, file.read(MOST + 1))
+
+    return _parts(folder, content, ending)
+
+
+def _archive(place: Place, ending: str) -> tuple[Images, Images]:
+    with _members(place) as content:
+        return _parts(place.path, content, ending)
+
+
+@contextmanager
+def _members(place: Place) -> Iterator[_Open]:
+    """Give a function that reads a member of the archive by its name, in whatever folder it is; nothing is unpacked."""
+    with place.reading(), tarfile.open(place.path, "r:gz") as archive:
+        wanted = {f"{name}{ending}" for ending, _, _ in (_BINARY, _PICKLED) for name in _all()}
+        found = {}
+        for member in archive:
+            name = Path(member.name).name
+            if name in wanted and member.isfile():
+                file = archive.extractfile(member)
+                found[name] = b"" if file is None else _bounded(place, file.read(MOST + 1))
+
+        def content(name: str) -> bytes:
+            if name not in found:
+                place.refuse(f"holds no {name}: get it again")
+            return found[name]
+
+        yield content
+
+
+def _bounded(place: Place, content: bytes) -> bytes:
+    if len(content) > MOST:
+        place.refuse("is larger than any file of CIFAR-10")
+    return content
+
+
+def _parts(where: Path, content: _Open, ending: str) -> tuple[Images, Images]:
+    read = read_binary if ending else read_pickled
+    batches = [read(Place(where / name, _FIELD, SHAPE), content(name)) for name in (f"{n}{ending}" for n in _all())]
+    *train, test = batches
+    if len(test.values) < LEAST:
+        Place(where, _FIELD, SHAPE).refuse(f"{_TEST}{ending} holds fewer than {LEAST} images")
+    values, labels = ([getattr(batch, name) for batch in train] for name in ("values", "labels"))
+    return Images(np.concatenate(values), np.concatenate(labels)), test
+
+
+SOURCES = (CIFAR10(),)

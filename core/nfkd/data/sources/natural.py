@@ -1,0 +1,134 @@
+"""Real images for every machine: pieces of the two photographs that scikit-learn ships.
+
+Each photograph, 427×640 pixels, is cut into vertical bands: of each half, 320 columns, the first 224 are for training,
+the next 48 for validation and the last 48 for testing (70, 15 and 15 %). No piece crosses a band's border, so that the
+parts share no pixel. Pieces of one part overlap, but no two are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from nfkd.config import Fault
+from nfkd.config.data import NaturalCropsConfig, NaturalPatchesConfig
+from nfkd.data.dataset import DataError, Part
+from nfkd.data.images import loaded_images, refuse_labels
+from nfkd.data.source import Loaded, Source
+
+_CROP, _PATCH = 32, 8
+_HALVES = (0, 320)
+_BANDS = ((0, 224), (224, 272), (272, 320))  # of each half: training, validation, test
+
+
+@lru_cache(maxsize=1)
+def _photographs() -> np.ndarray:
+    """Return the photographs of a temple and of a flower, (2, 427, 640, 3) uint8."""
+    from sklearn.datasets import load_sample_images
+
+    bunch: Any = load_sample_images()
+    return np.stack(bunch.images)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where pieces are: the number of their photograph, their top row and their left column; (N,) each."""
+
+    photograph: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, index: Any) -> _Places:
+        return _Places(self.photograph[index], self.row[index], self.column[index])
+
+
+def _draw(count: int, side: int, seed: int) -> list[_Places]:
+    """Return the places of the pieces of the three parts: `count`, and in each of the others 48/224 as many.
+
+    Raises
+    ------
+    DataError
+        When there are not so many different ones.
+    """
+    rng = np.random.default_rng(seed)
+    photographs, height = _photographs().shape[:2]
+    found = []
+    for (first, end), share in zip(_BANDS, (1.0, 48 / 224, 48 / 224), strict=True):
+        columns = np.concatenate([half + np.arange(first, end - side + 1) for half in _HALVES])
+        sizes = (photographs, height - side + 1, len(columns))
+        wanted, there = round(count * share), int(np.prod(sizes))
+        if wanted > there:
+            most = int(there / share)
+            raise DataError([Fault("data.count", f"the photographs have only about {most:,} different pieces")])
+        photograph, row, column = np.unravel_index(rng.choice(there, wanted, replace=False), sizes)
+        found.append(_Places(photograph, row, columns[column]))
+    return found
+
+
+class _Crops:
+    """Colour crops, (N, 3, 32, 32) uint8, cut out when they are looked at."""
+
+    def __init__(self, places: _Places) -> None:
+        self._places = places
+        photographs = np.moveaxis(_photographs(), 3, 1)
+        self._windows = np.lib.stride_tricks.sliding_window_view(photographs, (_CROP, _CROP), axis=(2, 3))
+        self.shape = (len(places), 3, _CROP, _CROP)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        places = self._places[index]
+        return self._windows[places.photograph, :, places.row, places.column]
+
+
+class NaturalCrops(Source[NaturalCropsConfig]):
+    """Colour crops of 32×32 pixels."""
+
+    config = NaturalCropsConfig
+    shape = "3×32×32"
+
+    def load(self, config: NaturalCropsConfig) -> Loaded:
+        """Return the crops."""
+        if config.class_labels:
+            refuse_labels("crops of photographs have no classes", (3, _CROP, _CROP))
+        train, validation, test = (Part(_Crops(places)) for places in _draw(config.count, _CROP, config.split_seed))
+        return loaded_images(config, "natural crops", train, validation, test)
+
+
+def _patches(places: _Places, rng: np.random.Generator) -> np.ndarray:
+    """Return grey patches as BSDS300's are made, (N, 63) float32.
+
+    Uria et al. 2013 (arXiv 1306.0186): grey levels from 0 to 255 plus uniform noise from [0, 1), divided by 256; then
+    the patch's mean is taken away, and the last pixel, at the bottom right, left out: it is minus the sum of the others
+    (as ``datasets/bsds300.py`` of gpapamak/maf puts it back). Grey is ITU-R 601 luma, rounded to whole levels.
+    """
+    grey = np.rint(_photographs() @ np.array([0.299, 0.587, 0.114]))
+    windows = np.lib.stride_tricks.sliding_window_view(grey, (_PATCH, _PATCH), axis=(1, 2))
+    levels = windows[places.photograph, places.row, places.column].reshape(len(places), -1)
+    values = (levels + rng.random(levels.shape)) / 256
+    return (values - values.mean(axis=1, keepdims=True))[:, :-1].astype(np.float32)
+
+
+class NaturalPatches(Source[NaturalPatchesConfig]):
+    """Grey patches of 8×8 pixels as 63 numbers."""
+
+    config = NaturalPatchesConfig
+    shape = "63"
+
+    def load(self, config: NaturalPatchesConfig) -> Loaded:
+        """Return the patches."""
+        rng = np.random.default_rng([config.split_seed, 1])  # of the noise
+        drawn = _draw(config.count, _PATCH, config.split_seed)
+        train, validation, test = (Part(_patches(places, rng)) for places in drawn)
+        columns = tuple(f"{row},{column}" for row in range(_PATCH) for column in range(_PATCH))[:-1]
+        return Loaded("natural patches", train, validation, test, columns=columns)
+
+
+SOURCES = (NaturalCrops(), NaturalPatches())
