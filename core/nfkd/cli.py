@@ -64,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--csv", action="store_true", help="every curve as a CSV file")
     export.add_argument("--figures", action="store_true", help="curves, samples, interpolation, matching as PNG")
     export.add_argument("--out", metavar="DIR", help="where to (default: inside the run)")
+    importing = command("import-weights", "Make a teacher of a Glow checkpoint of the authors' earlier code.", _import)
+    importing.add_argument("file", metavar="FILE", help="written by torch.save, or .safetensors")
+    importing.add_argument("--flow", metavar="TOML", required=True, help="levels, steps and hidden of that Glow")
+    importing.add_argument("--out", metavar="FILE", default="teacher.safetensors", help="default: %(default)s")
     engine_commands.add_arguments(command("engine", "Speak to the studio's engine.", _engine))
     return parser
 
@@ -125,6 +129,18 @@ def _export(options: argparse.Namespace) -> int:
         written += export_figures(record, Path(options.out or Path(options.run) / "figures"))
     for path in written:
         print(path)
+    return DONE
+
+
+def _import(options: argparse.Namespace) -> int:
+    from nfkd.config.flow_file import read_flow_file
+    from nfkd.console import print_imported
+    from nfkd.runs.importing import import_weights, save_imported
+
+    source, target = Path(options.file), Path(options.out).absolute()
+    imported = import_weights(source, read_flow_file(options.flow, kind="glow"))
+    save_imported(imported, target, source)
+    print_imported(imported, target)
     return DONE
 
 

@@ -20,6 +20,7 @@ from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.flows.architectures import flow_words
 from nfkd.protocol import events
 from nfkd.protocol.requests import Snapshot
+from nfkd.runs.importing import Imported
 from nfkd.runs.layout import create_run, is_run
 from nfkd.runs.reader import open_run
 from nfkd.training.api import prepare, resumable
@@ -186,6 +187,17 @@ def print_summary(snapshot: Snapshot) -> None:
         console.print(snapshot.verdict.words, highlight=False, soft_wrap=True)
     if snapshot.error is not None:
         console.print(f"{snapshot.error.title}: {snapshot.error.cause}", highlight=False, soft_wrap=True)
+
+
+def print_imported(imported: Imported, target: Path) -> None:
+    """Print what an imported checkpoint was, and how to make it a teacher."""
+    shape = "×".join(map(str, imported.flow.event_shape))
+    parameters = sum(parameter.numel() for parameter in imported.flow.parameters())
+    under = f"from the tensors under {imported.prefix}" if imported.prefix else "from tensors without a prefix"
+    print(f"{flow_words(imported.config)} for {shape}, {parameters:,} parameters, {under}")
+    if imported.left:
+        print(f"Left where they are: {len(imported.left)} tensors of other modules, such as {imported.left[0]}")
+    print(f"It is in {target}. To teach by it: nfkd run … --set training.teacher_weights={target}")
 
 
 def _figure(value: float | None) -> str:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self, TypeGuard, cast
+from typing import Any, Self
 
 import tomlkit
 import tomlkit.exceptions
-from pydantic import ValidationError
+from pydantic import ValidationError, ValidationInfo, field_validator
 
 from nfkd.config.base import Config, field
 from nfkd.config.data import DataConfig
 from nfkd.config.distillation import DistillationConfig
-from nfkd.config.errors import ConfigError, Fault
+from nfkd.config.errors import ConfigError, Fault, faults_of
 from nfkd.config.flows import FlowConfig
+from nfkd.config.named import folder_of, whole_table
 from nfkd.config.presets import preset_names, preset_path
+from nfkd.config.toml import is_table, toml_text
 from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig
 
 
@@ -54,6 +56,11 @@ class ExperimentConfig(Config, frozen=True):
     compute: ComputeConfig = field(title="Compute", help="Where it runs.", default_factory=ComputeConfig)
     monitor: MonitorConfig = field(title="Monitor", help="What is shown meanwhile.", default_factory=MonitorConfig)
 
+    @field_validator("data", mode="before")
+    @classmethod
+    def _whole_data(cls, value: Any, info: ValidationInfo) -> Any:
+        return whole_table(value, folder_of(info))
+
     @classmethod
     def load(cls, source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Self:
         """Read an experiment file, or a preset by its name.
@@ -82,23 +89,28 @@ class ExperimentConfig(Config, frozen=True):
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError([Fault("", f"cannot be read: {error}")], str(source)) from error
-        return cls.from_toml(text, overrides, source=str(source))
+        return cls.from_toml(text, overrides, source=str(source), folder=path.absolute().parent)
 
     @classmethod
-    def from_toml(cls, text: str, overrides: Iterable[str] = (), *, source: str = "") -> Self:
-        """Validate an experiment given as TOML text; arguments and errors as in `load`."""
+    def from_toml(
+        cls, text: str, overrides: Iterable[str] = (), *, source: str = "", folder: Path | None = None
+    ) -> Self:
+        """Validate an experiment given as TOML text; arguments and errors as in `load`.
+
+        Relative paths start from `folder`, those in `overrides` from the working directory.
+        """
         try:
             document = tomlkit.parse(text).unwrap()
         except tomlkit.exceptions.TOMLKitError as error:
             raise ConfigError([Fault("", f"not a TOML file: {error}")], source) from error
-        faults = [fault for assignment in overrides if (fault := _assign(document, assignment))]
+        faults = [fault for assignment in overrides if (fault := _assign(document, assignment, folder or Path()))]
         if faults:
             raise ConfigError(faults, source)
-        return cls.from_dict(document, source=source)
+        return cls.from_dict(document, source=source, folder=folder)
 
     @classmethod
-    def from_dict(cls, document: dict[str, Any], *, source: str = "") -> Self:
-        """Validate an experiment given as nested dictionaries.
+    def from_dict(cls, document: dict[str, Any], *, source: str = "", folder: Path | None = None) -> Self:
+        """Validate an experiment given as nested dictionaries; relative paths start from `folder`.
 
         Raises
         ------
@@ -106,13 +118,13 @@ class ExperimentConfig(Config, frozen=True):
             With every fault, each with its path.
         """
         try:
-            return cls.model_validate(document)
+            return cls.model_validate(document, context={"folder": folder or Path()})
         except ValidationError as error:
             raise ConfigError(faults_of(error), source) from error
 
     def to_toml(self) -> str:
         """Return the experiment as TOML text, every field written out."""
-        return tomlkit.dumps(_kind_first(self.model_dump(mode="python")))
+        return toml_text(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the experiment to a file, whole or not at all."""
@@ -132,43 +144,45 @@ class ExperimentConfig(Config, frozen=True):
         return self.from_dict(_merge(self.model_dump(mode="python"), changes))
 
 
-def _kind_first(table: dict[str, Any]) -> dict[str, Any]:
-    ordered = sorted(table.items(), key=lambda item: item[0] != "kind")
-    return {key: _kind_first(value) if _is_table(value) else _listed(value) for key, value in ordered}
-
-
-def _listed(value: Any) -> Any:
-    return [_listed(item) for item in cast("tuple[Any, ...]", value)] if isinstance(value, tuple) else value
-
-
-def _is_table(value: Any) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
-
-
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     if changes.get("kind", base.get("kind")) != base.get("kind"):
         return changes  # another kind of flow or data has other fields
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if _is_table(value) and _is_table(old) else value
+        merged[key] = _merge(old, value) if is_table(value) and is_table(old) else value
     return merged
 
 
-def _assign(document: dict[str, Any], assignment: str) -> Fault | None:
+def _assign(document: dict[str, Any], assignment: str, folder: Path) -> Fault | None:
     path, equals, raw = assignment.partition("=")
     path = path.strip()
     if not equals or not path:
         return Fault("--set", f"{assignment!r} is not of the form path=value")
     *parents, last = path.split(".")
+    value = _toml_value(raw.strip())
+    if path == "data" or parents == ["data"]:
+        try:
+            value = _data_value(document, path, value, folder)
+        except ValueError as error:
+            return Fault("data", str(error))
     table = document
     for key in parents:
         below: Any = table.setdefault(key, {})
-        if not _is_table(below):
+        if not is_table(below):
             return Fault(path, f"{key} is a value, not a section")
         table = below
-    table[last] = _toml_value(raw.strip())
+    table[last] = value
     return None
+
+
+def _data_value(document: dict[str, Any], path: str, value: Any, folder: Path) -> Any:
+    """Return a value for the data: a path that is typed starts from the working directory, not from the file's."""
+    if path == "data":
+        return whole_table(value, Path())
+    table = document["data"] = whole_table(document.get("data", {}), folder)
+    name = path.removeprefix("data.")
+    return whole_table({"kind": table.get("kind"), name: value}, Path())[name] if is_table(table) else value
 
 
 def _toml_value(text: str) -> Any:
@@ -176,46 +190,3 @@ def _toml_value(text: str) -> Any:
         return tomlkit.parse(f"value = {text}\n").unwrap()["value"]
     except (tomlkit.exceptions.ParseError, ValueError):
         return text  # a bare word is meant as text: --set compute.device=cpu
-
-
-def faults_of(error: ValidationError) -> list[Fault]:
-    """Return pydantic's errors as faults, each with its path in the file."""
-    return [Fault(_path(item), _words(item)) for item in error.errors(include_url=False)]
-
-
-def _path(item: Any) -> str:
-    parts = list(item["loc"])
-    if item["type"].startswith("union_tag"):
-        parts.append("kind")
-    elif len(parts) > 1 and parts[0] in {"data", "teacher", "student", "flow"}:
-        del parts[1]  # pydantic names the chosen member of a union (teacher.glow.hidden): no file has it there
-    return ".".join(str(part) for part in parts)
-
-
-def _words(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of fault
-    kind, context = item["type"], item.get("ctx", {})
-    match kind:
-        case "extra_forbidden":
-            return "there is no such field here"
-        case "missing":
-            return "is required"
-        case "union_tag_invalid":
-            return f"{context['tag']!r} is not known; choose one of {context['expected_tags']}"
-        case "union_tag_not_found":
-            return "needs a field 'kind'"
-        case "tuple_type" | "list_type":
-            return f"must be a list{_given(item)}"
-        case "too_short":
-            return f"needs at least {context['min_length']:,}, and has {context['actual_length']:,}"
-        case "value_error":
-            return str(context["error"])
-        case "string_pattern_mismatch":
-            return 'may not be empty, begin with a dot or hold any of / \\ : * ? " < > |'
-        case _:
-            message = str(item["msg"])
-            return message[:1].lower() + message[1:] + _given(item)
-
-
-def _given(item: Any) -> str:
-    given = item.get("input")
-    return f" (given: {given!r})" if isinstance(given, (bool, int, float, str)) else ""

@@ -1,0 +1,93 @@
+"""A TOML file of one flow alone: for weights that come from elsewhere, and for a look at a flow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import tomlkit
+import tomlkit.exceptions
+from pydantic import Field, ValidationError
+
+from nfkd.config.base import Config, field
+from nfkd.config.errors import ConfigError, Fault
+from nfkd.config.experiment import faults_of
+from nfkd.config.flows import FlowConfig
+
+_TABLES = ("flow", "teacher")
+_Size = Annotated[int, Field(ge=1, le=65_536)]
+
+
+class FlowFile(Config, frozen=True):
+    """One flow and, where the file says so, the examples that it is for.
+
+    Examples
+    --------
+    A file may hold the flow's fields alone, or have them in a table ``[flow]`` or ``[teacher]``::
+
+        event_shape = [3, 32, 32]
+        [flow]
+        kind = "glow"
+        levels = 3
+        steps = 32
+        hidden = 512
+    """
+
+    flow: FlowConfig = field(title="Flow", help="The architecture.")
+    event_shape: list[_Size] = field(
+        title="Event shape",
+        help="Channels, height and width of an image, or the number of features; empty where it is not said.",
+        default_factory=list,
+        max_length=3,
+    )
+    context_features: int = field(0, title="Context", help="Length of each example's context.", ge=0, le=65_536)
+
+
+def read_flow_file(path: str | os.PathLike[str], *, kind: str = "") -> FlowFile:
+    """Read a flow's file; of an experiment's file, its teacher.
+
+    Parameters
+    ----------
+    path
+        The TOML file.
+    kind
+        Of the flow, where the file does not say.
+
+    Raises
+    ------
+    ConfigError
+        With every fault, each with its path.
+    """
+    try:
+        document: dict[str, Any] = tomlkit.parse(Path(path).read_text(encoding="utf-8")).unwrap()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Fault("", f"cannot be read: {error}")], str(path)) from error
+    except tomlkit.exceptions.TOMLKitError as error:
+        raise ConfigError([Fault("", f"not a TOML file: {error}")], str(path)) from error
+    table = next((name for name in _TABLES if isinstance(document.get(name), dict)), "")
+    flow, rest = _taken_apart(document, table)
+    if kind:
+        flow = {"kind": kind} | flow
+    try:
+        return FlowFile.model_validate(rest | {"flow": flow})
+    except ValidationError as error:
+        faults = [Fault(_in_file(fault.path, table), fault.message) for fault in faults_of(error)]
+        raise ConfigError(faults, str(path)) from error
+
+
+def _taken_apart(document: dict[str, Any], table: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the flow's fields and the others."""
+    ours = {name: document[name] for name in ("event_shape", "context_features") if name in document}
+    if not table:
+        return {name: value for name, value in document.items() if name not in ours}, ours
+    others = {} if table == "teacher" else {name: value for name, value in document.items() if name != table}
+    return cast("dict[str, Any]", document[table]), others | ours
+
+
+def _in_file(path: str, table: str) -> str:
+    """Return where a fault is in the file: the flow's fields may be at its top."""
+    first, _, rest = path.partition(".")
+    if first != "flow":
+        return path
+    return f"{table}.{rest}" if table and rest else table or rest

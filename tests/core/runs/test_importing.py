@@ -1,0 +1,452 @@
+"""Glow checkpoints of the authors' earlier code: an independent implementation of that layout is the oracle."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from nfkd.cli import main
+from nfkd.config import ConfigError, GlowConfig
+from nfkd.config.flow_file import FlowFile, read_flow_file
+from nfkd.runs.errors import RunError
+from nfkd.runs.importing import import_weights
+from nfkd.runs.weights import load_flow
+
+# --- the layout, written out plainly: every operation by itself, nothing folded ------------------------------------
+
+
+class TheirActNorm(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.logs = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+
+class TheirConv(nn.Module):
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+        self.actnorm = TheirActNorm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.conv(x) + self.actnorm.bias) * self.actnorm.logs.exp()
+
+
+class TheirZeros(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.logs = nn.Parameter(torch.zeros(outputs, 1, 1))
+        nn.init.zeros_(self.conv.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) * (3 * self.logs).exp()
+
+
+class TheirMixing(nn.Module):
+    p: Tensor
+    sign_s: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        permutation, lower, upper = torch.linalg.lu(torch.linalg.qr(torch.randn(channels, channels))[0])
+        self.register_buffer("p", permutation)
+        self.register_buffer("sign_s", upper.diagonal().sign())
+        self.lower = nn.Parameter(lower)  # its diagonal of ones included, as in that code
+        self.upper = nn.Parameter(upper.triu(1))
+        self.log_s = nn.Parameter(upper.diagonal().abs().log())
+
+    def matrix(self) -> Tensor:
+        mask = torch.ones_like(self.lower).tril(-1)
+        diagonal = torch.diag(self.sign_s * self.log_s.exp())
+        return self.p @ (self.lower * mask + torch.eye(len(mask))) @ (self.upper * mask.T + diagonal)
+
+
+class TheirStep(nn.Module):
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.actnorm = TheirActNorm(channels)
+        self.invconv = TheirMixing(channels)
+        self.block = nn.Sequential(
+            TheirConv(channels // 2, hidden, 3),
+            nn.ReLU(),
+            TheirConv(hidden, hidden, 1),
+            nn.ReLU(),
+            TheirZeros(hidden, channels),
+        )
+
+    def shift_and_scale(self, first: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.block(first)
+        return h[:, 0::2], torch.sigmoid(h[:, 1::2] + 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        places = x.shape[2] * x.shape[3]
+        x = (x + self.actnorm.bias) * self.actnorm.logs.exp()
+        matrix = self.invconv.matrix()
+        x = torch.einsum("ij,bjhw->bihw", matrix, x)
+        first, second = x.chunk(2, 1)
+        shift, scale = self.shift_and_scale(first)
+        log_det = places * (self.actnorm.logs.sum() + torch.linalg.slogdet(matrix)[1]) + scale.log().sum((1, 2, 3))
+        return torch.cat([first, (second + shift) * scale], 1), log_det
+
+    def inverse(self, y: Tensor) -> Tensor:
+        first, second = y.chunk(2, 1)
+        shift, scale = self.shift_and_scale(first)
+        x = torch.cat([first, second / scale - shift], 1)
+        x = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(self.invconv.matrix()), x)
+        return x * (-self.actnorm.logs).exp() - self.actnorm.bias
+
+
+class TheirSplit(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = TheirZeros(channels // 2, channels)
+
+    def prior(self, first: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.conv(first)
+        return h[:, 0::2], h[:, 1::2]
+
+
+class TheirSqueeze(nn.Module):
+    """Channels in the order (c, row, column), pixel by pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        y = x.new_zeros(batch, 4 * channels, height // 2, width // 2)
+        for c in range(channels):
+            for row in range(2):
+                for column in range(2):
+                    y[:, 4 * c + 2 * row + column] = x[:, c, row::2, column::2]
+        return y
+
+    def inverse(self, y: Tensor) -> Tensor:
+        batch, channels, height, width = y.shape
+        x = y.new_zeros(batch, channels // 4, 2 * height, 2 * width)
+        for c in range(channels // 4):
+            for row in range(2):
+                for column in range(2):
+                    x[:, c, row::2, column::2] = y[:, 4 * c + 2 * row + column]
+        return x
+
+
+class TheirGlow(nn.Module):
+    def __init__(self, shape: tuple[int, int, int], levels: int, steps: int, hidden: int, prior: bool = True) -> None:
+        super().__init__()
+        channels, height, width = shape
+        layers: list[nn.Module] = []
+        for level in range(levels):
+            channels, height, width = 4 * channels, height // 2, width // 2
+            layers += [TheirSqueeze(), *(TheirStep(channels, hidden) for _ in range(steps))]
+            if level < levels - 1:
+                layers.append(TheirSplit(channels))
+                channels //= 2
+        self.flow = nn.Module()
+        self.flow.layers = nn.ModuleList(layers)
+        self.stack: list[Any] = list(layers)
+        if prior:
+            self.register_buffer("prior_h", torch.zeros(1, 2 * channels, height, width))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        total = x.new_zeros(len(x))
+        for layer in self.stack:
+            if isinstance(layer, TheirSqueeze):
+                x = layer(x)
+            elif isinstance(layer, TheirSplit):
+                x, left = x.chunk(2, 1)
+                total = total + gaussian(left, *layer.prior(x))
+            else:
+                x, change = layer(x)
+                total = total + change
+        return total + gaussian(x, torch.zeros_like(x), torch.zeros_like(x))
+
+    def sample(self, noise: list[Tensor], temperature: float) -> Tensor:
+        *left, last = noise
+        x = temperature * last
+        for layer in reversed(self.stack):
+            if isinstance(layer, TheirSplit):
+                mean, logs = layer.prior(x)
+                x = torch.cat([x, mean + temperature * logs.exp() * left.pop()], 1)
+            else:
+                x = layer.inverse(x)
+        return x
+
+
+def gaussian(x: Tensor, mean: Tensor, logs: Tensor) -> Tensor:
+    density = -0.5 * (2 * logs + (x - mean) ** 2 / (2 * logs).exp() + math.log(2 * math.pi))
+    return density.sum((1, 2, 3))
+
+
+# --- checkpoints ----------------------------------------
+
+SHAPES = [((3, 8, 8), 2, 2, 6), ((3, 16, 8), 3, 1, 5)]
+
+
+def theirs(shape: tuple[int, int, int] = (3, 8, 8), levels: int = 2, steps: int = 2, hidden: int = 6) -> TheirGlow:
+    torch.manual_seed(7)
+    model = TheirGlow(shape, levels, steps, hidden)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    return model
+
+
+def with_other_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names of glow-pytorch, whose convolutions have no module of their own."""
+    names = {".block.": ".f.", ".invconv.lower": ".invconv.l", ".invconv.upper": ".invconv.u", ".conv.conv.": ".conv."}
+    renamed = {}
+    for name, value in state.items():
+        for known, other in names.items():
+            name = name.replace(known, other)
+        for place in (0, 2, 4):
+            name = name.replace(f".f.{place}.conv.", f".f.{place}.")
+        renamed[name] = value
+    return renamed
+
+
+def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in state.items()}
+
+
+WRAPPINGS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
+    "plain": lambda state: state,
+    "state_dict": lambda state: {"state_dict": state},
+    "Lightning, student": lambda state: {
+        "state_dict": prefixed("student.", state)
+        | {"latent": torch.zeros(3), "teacher.flow.layers.1.actnorm.bias": torch.zeros(2)},
+        "epoch": 3,
+        "callbacks": {"best": {"score": torch.tensor(3.1)}},
+    },
+    "Lightning, teacher": lambda state: {"state_dict": prefixed("teacher.", state)},
+    "graph": lambda state: {"graph": with_other_names(state), "global_step": 10, "optim": {}},
+}
+
+
+def flow_file(levels: int = 2, steps: int = 2, hidden: int = 6, **more: Any) -> FlowFile:
+    return FlowFile(flow=GlowConfig(levels=levels, steps=steps, hidden=hidden), **more)
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS, ids=str)
+@pytest.mark.parametrize(("shape", "levels", "steps", "hidden"), SHAPES)
+def test_densities_and_samples_are_those_of_the_checkpoint(
+    wrapping: str, shape: tuple[int, int, int], levels: int, steps: int, hidden: int, tmp_path: Path
+) -> None:
+    model = theirs(shape, levels, steps, hidden)
+    torch.save(WRAPPINGS[wrapping](model.state_dict()), tmp_path / "theirs.ckpt")
+    (tmp_path / "glow.toml").write_text(f"[flow]\nlevels = {levels}\nsteps = {steps}\nhidden = {hidden}\n")
+    target = tmp_path / "teacher.safetensors"
+    arguments = [str(tmp_path / "theirs.ckpt"), "--flow", str(tmp_path / "glow.toml"), "--out", str(target)]
+    assert main(["import-weights", *arguments]) == 0
+    config, flow = load_flow(target)
+    assert config == GlowConfig(levels=levels, steps=steps, hidden=hidden)
+    assert flow.initialized
+    x = torch.rand(5, *shape)
+    with torch.no_grad():
+        expected = model.log_prob(x)
+        torch.testing.assert_close(flow.log_prob(x), expected, rtol=1e-5, atol=1e-5)
+        noise = flow.draw_noise(4, torch.Generator().manual_seed(1))
+        for temperature in (1.0, 0.7):
+            ours = flow.synthesize(noise, temperature)
+            torch.testing.assert_close(ours, model.sample(noise, temperature), rtol=1e-5, atol=1e-5)
+    assert expected.std() > 0.1  # the weights are such that it could differ
+
+
+def test_safetensors_files_are_read_too(tmp_path: Path) -> None:
+    model = theirs()
+    save_file(prefixed("student.", model.state_dict()), tmp_path / "theirs.safetensors")
+    imported = import_weights(tmp_path / "theirs.safetensors", flow_file())
+    x = torch.rand(3, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(imported.flow.log_prob(x), model.log_prob(x), rtol=1e-5, atol=1e-5)
+    assert imported.prefix == "student."
+
+
+def test_of_student_and_teacher_the_one_that_is_the_flow_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small, large = theirs(steps=1), theirs(steps=3)
+    state = prefixed("student.", small.state_dict()) | prefixed("teacher.", large.state_dict())
+    torch.save({"state_dict": state}, tmp_path / "both.ckpt")
+    (tmp_path / "glow.toml").write_text("kind = 'glow'\nlevels = 2\nsteps = 3\nhidden = 6\n")
+    command = ["import-weights", str(tmp_path / "both.ckpt"), "--flow", str(tmp_path / "glow.toml")]
+    assert main([*command, "--out", str(tmp_path / "teacher.safetensors")]) == 0
+    out = capsys.readouterr().out
+    assert "teacher." in out
+    assert str(len(small.state_dict())) in out  # those that were left
+    with safe_open(tmp_path / "teacher.safetensors", "pt") as file:
+        assert file.metadata()["prefix"] == "teacher."
+    assert import_weights(tmp_path / "both.ckpt", flow_file(steps=1)).prefix == "student."
+
+
+def test_the_images_shape_is_told_by_the_prior_or_by_the_file(tmp_path: Path) -> None:
+    state = theirs((3, 16, 8), 3, 1, 5).state_dict()
+    torch.save(state, tmp_path / "with.pt")
+    assert import_weights(tmp_path / "with.pt", flow_file(3, 1, 5)).flow.event_shape == (3, 16, 8)
+    del state["prior_h"]
+    torch.save(state, tmp_path / "without.pt")
+    with pytest.raises(ConfigError, match="event_shape"):
+        import_weights(tmp_path / "without.pt", flow_file(3, 1, 5))
+    given_shape = flow_file(3, 1, 5, event_shape=[3, 32, 32])
+    assert import_weights(tmp_path / "without.pt", given_shape).flow.event_shape == (3, 32, 32)
+    with pytest.raises(RunError, match="16×8"):
+        import_weights(tmp_path / "with.pt", given_shape)
+
+
+# --- what is refused ----------------------------------------
+
+
+def changed(name: str, change: Callable[[Tensor], Tensor]) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    return lambda state: state | {name: change(state[name])}
+
+
+REFUSED: dict[str, tuple[Callable[[dict[str, Tensor]], Any], list[str]]] = {
+    "missing": (
+        lambda state: {name: value for name, value in state.items() if name != "flow.layers.2.invconv.p"},
+        ["lacks", "flow.layers.2.invconv.p"],
+    ),
+    "left over": (lambda state: state | {"learn_top_fn.logs": torch.zeros(3)}, ["no use for", "learn_top_fn.logs"]),
+    "twice": (
+        lambda state: state | {"flow.layers.1.f.0.weight": state["flow.layers.1.block.0.conv.weight"]},
+        ["no use for", "flow.layers.1."],
+    ),
+    "misshapen": (
+        changed("flow.layers.1.block.4.logs", lambda value: value.flatten()),
+        ["flow.layers.1.block.4.logs", "12×1×1"],
+    ),
+    "integers": (
+        changed("flow.layers.1.actnorm.bias", lambda value: value.long()),
+        ["flow.layers.1.actnorm.bias", "int64"],
+    ),
+    "not finite": (
+        changed("flow.layers.5.invconv.log_s", lambda value: value / 0 * 0),
+        ["invconv.log_s", "not finite"],
+    ),
+    "no permutation": (changed("flow.layers.1.invconv.p", lambda value: 0.5 * value), ["invconv.p", "permutation"]),
+    "no sign": (changed("flow.layers.1.invconv.sign_s", lambda value: 2 * value), ["sign_s", "±1"]),
+    "learned prior": (changed("prior_h", lambda value: value + 1), ["learned prior", "prior_h"]),
+    "another module": (lambda state: {"encoder.weight": torch.zeros(2)}, ["no tensors flow.layers", "encoder.weight"]),
+    "no names": (lambda state: list(state.values()), ["list"]),
+    "empty": (lambda state: {}, ["nothing"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=str)
+def test_what_does_not_fit_is_refused_by_name(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change, words = REFUSED[case]
+    torch.save(change(theirs().state_dict()), tmp_path / "theirs.pt")
+    refused(tmp_path, tmp_path / "theirs.pt", words, capsys)
+
+
+def refused(folder: Path, source: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Code 2, one line that says it, and nothing left behind."""
+    (folder / "glow.toml").write_text("levels = 2\nsteps = 2\nhidden = 6\nevent_shape = [3, 8, 8]\n")
+    target = folder / "out" / "teacher.safetensors"
+    target.parent.mkdir()
+    command = ["import-weights", str(source), "--flow", str(folder / "glow.toml"), "--out", str(target)]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert all(word in error for word in words), error
+    assert len(error.strip().splitlines()) == 1
+    assert not list(target.parent.iterdir())
+
+
+class Called:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
+def test_a_pickle_that_calls_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    marker = tmp_path / "called"
+    torch.save({"state_dict": theirs().state_dict(), "hyper_parameters": Called(str(marker))}, tmp_path / "evil.ckpt")
+    refused(tmp_path, tmp_path / "evil.ckpt", ["evil.ckpt", "torch.save"], capsys)
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Called(str(marker))))
+    with pytest.raises(RunError, match=r"plain\.pkl"):
+        import_weights(tmp_path / "plain.pkl", flow_file())
+    assert not marker.exists()
+
+
+def test_no_file_a_directory_and_a_text_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(tmp_path, tmp_path, ["is a directory"], capsys)
+    (tmp_path / "text.pt").write_text("levels = 2")
+    for name in ("nothing.pt", "text.pt", "text.safetensors"):
+        if name == "text.safetensors":
+            (tmp_path / name).write_text("levels = 2")
+        with pytest.raises(RunError, match=name):
+            import_weights(tmp_path / name, flow_file())
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    path = tmp_path_factory.mktemp("fuzz") / "theirs.pt"
+    torch.save(theirs(steps=1).state_dict(), path)
+    return path.with_name("damaged.pt"), path.read_bytes()
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_damaged_files_are_imported_or_refused_never_worse(saved: tuple[Path, bytes], data: st.DataObject) -> None:
+    path, content = saved
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        at = data.draw(st.integers(0, len(content) - 8))
+        content = content[:at] + data.draw(st.binary(min_size=1, max_size=8)) + content[at + 8 :]
+    path.write_bytes(content)
+    try:
+        imported = import_weights(path, flow_file(steps=1))
+    except (RunError, ConfigError) as error:
+        said = str(error)
+    else:
+        said = imported.flow.initialized
+    assert said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "levels = 2\nsteps = 2\nhidden = 6\nlearned_prior = true\npermutation = 'reverse'",
+            ["learned_prior", "permutation"],
+        ),
+        ("kind = 'glow1d'", ["kind", "glow1d"]),
+        ("hiden = 3", ["hiden", "no such field"]),
+        ("[flow]\nlevels = 0", ["flow.levels"]),
+        ("event_shape = [3, 0, 8]", ["event_shape"]),
+        ("event_shape = [3, 6, 6]\nlevels = 2\nsteps = 2\nhidden = 6", ["levels", "squeeze"]),
+        ("levels = ", ["not a TOML file"]),
+    ],
+)
+def test_a_wrong_flow_is_refused(
+    text: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = theirs().state_dict()
+    del state["prior_h"]
+    torch.save(state, tmp_path / "theirs.pt")
+    (tmp_path / "glow.toml").write_text(text)
+    assert main(["import-weights", str(tmp_path / "theirs.pt"), "--flow", str(tmp_path / "glow.toml")]) == 2
+    error = capsys.readouterr().err
+    assert all(word in error for word in words), error
+    assert "Traceback" not in error
+
+
+def test_the_teacher_of_an_experiments_file_serves(tmp_path: Path) -> None:
+    from tests.core.tiny import digits
+
+    digits().save(tmp_path / "experiment.toml")
+    assert read_flow_file(tmp_path / "experiment.toml").flow == digits().teacher
