@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,13 @@ from nfkd.config.base import Config, field
 
 Scaling = Literal["standard", "robust", "quantile", "none"]
 _Point = Annotated[tuple[float, float], Field(strict=False)]  # TOML has arrays, and they arrive as lists
+
+
+_IMAGES, _PLANE, _TABLES = "Images", "In the plane", "Tables"
+
+
+def _kind(name: str, label: str, group: str, help: str) -> Any:  # noqa: A002 - as `field` has it
+    return field(name, title="Data set", label=label, group=group, help=help)
 
 
 class _ValidationConfig(Config, frozen=True):
@@ -66,46 +73,32 @@ class _PlaneConfig(_SplitConfig, frozen=True):
 class TwoMoonsConfig(_PlaneConfig, frozen=True):
     """Two interleaved half circles in the plane."""
 
-    kind: Literal["two_moons"] = field(
-        "two_moons", title="Data set", label="Two moons", group="In the plane", help="Two half circles in the plane."
-    )
+    kind: Literal["two_moons"] = _kind("two_moons", "Two moons", _PLANE, "Two half circles in the plane.")
 
 
 class CirclesConfig(_PlaneConfig, frozen=True):
     """Two concentric circles in the plane."""
 
-    kind: Literal["circles"] = field(
-        "circles", title="Data set", label="Circles", group="In the plane", help="Two concentric circles in the plane."
-    )
+    kind: Literal["circles"] = _kind("circles", "Circles", _PLANE, "Two concentric circles in the plane.")
 
 
 class PinwheelConfig(_PlaneConfig, frozen=True):
     """Bent arms around the centre (Johnson et al. 2016, arXiv 1603.06277)."""
 
-    kind: Literal["pinwheel"] = field(
-        "pinwheel", title="Data set", label="Pinwheel", group="In the plane", help="Bent arms around the centre."
-    )
+    kind: Literal["pinwheel"] = _kind("pinwheel", "Pinwheel", _PLANE, "Bent arms around the centre.")
     arms: int = field(5, title="Arms", help="How many arms the wheel has.", ge=1, le=50)
 
 
 class SpiralsConfig(_PlaneConfig, frozen=True):
     """Two spirals in the plane."""
 
-    kind: Literal["spirals"] = field(
-        "spirals", title="Data set", label="Spirals", group="In the plane", help="Two spirals in the plane."
-    )
+    kind: Literal["spirals"] = _kind("spirals", "Spirals", _PLANE, "Two spirals in the plane.")
 
 
 class CheckerboardConfig(_PlaneConfig, frozen=True):
     """The dark squares of a checkerboard, uniformly filled."""
 
-    kind: Literal["checkerboard"] = field(
-        "checkerboard",
-        title="Data set",
-        label="Checkerboard",
-        group="In the plane",
-        help="The dark squares of a board.",
-    )
+    kind: Literal["checkerboard"] = _kind("checkerboard", "Checkerboard", _PLANE, "The dark squares of a board.")
     noise: float = field(
         0.0, title="Noise", help="Standard deviation of the Gaussian noise on the squares.", ge=0.0, le=1.0
     )
@@ -114,12 +107,8 @@ class CheckerboardConfig(_PlaneConfig, frozen=True):
 class EightGaussiansConfig(_PlaneConfig, frozen=True):
     """Eight Gaussians on a circle."""
 
-    kind: Literal["eight_gaussians"] = field(
-        "eight_gaussians",
-        title="Data set",
-        label="Eight Gaussians",
-        group="In the plane",
-        help="Eight Gaussians on a circle.",
+    kind: Literal["eight_gaussians"] = _kind(
+        "eight_gaussians", "Eight Gaussians", _PLANE, "Eight Gaussians on a circle."
     )
     noise: float = field(0.2, title="Noise", help="Standard deviation of each Gaussian.", gt=0.0, le=1.0)
 
@@ -127,18 +116,14 @@ class EightGaussiansConfig(_PlaneConfig, frozen=True):
 class RingsConfig(_PlaneConfig, frozen=True):
     """Concentric rings of equal density along their lines."""
 
-    kind: Literal["rings"] = field(
-        "rings", title="Data set", label="Rings", group="In the plane", help="Concentric rings."
-    )
+    kind: Literal["rings"] = _kind("rings", "Rings", _PLANE, "Concentric rings.")
     rings: int = field(4, title="Rings", help="How many rings there are.", ge=1, le=20)
 
 
 class LetterConfig(_PlaneConfig, frozen=True):
     """A letter of the alphabet, uniformly filled."""
 
-    kind: Literal["letter"] = field(
-        "letter", title="Data set", label="Letter", group="In the plane", help="A letter, uniformly filled."
-    )
+    kind: Literal["letter"] = _kind("letter", "Letter", _PLANE, "A letter, uniformly filled.")
     letter: str = field("S", title="Letter", help="One character of the font.", min_length=1, max_length=1)
     noise: float = field(
         0.02, title="Noise", help="Standard deviation of the Gaussian noise on the letter.", ge=0.0, le=1.0
@@ -148,9 +133,7 @@ class LetterConfig(_PlaneConfig, frozen=True):
 class DrawnConfig(_PlaneConfig, frozen=True):
     """Points that the user draws; examples are drawn around them."""
 
-    kind: Literal["drawn"] = field(
-        "drawn", title="Data set", label="Drawn by you", group="In the plane", help="Points that you draw in the plane."
-    )
+    kind: Literal["drawn"] = _kind("drawn", "Drawn by you", _PLANE, "Points that you draw in the plane.")
     points: tuple[_Point, ...] = field(
         ((-1.0, 0.0), (0.0, 1.0), (1.0, 0.0)),
         title="Drawing",
@@ -203,9 +186,7 @@ _FOLDER = "Where the files are, packed or not; empty: NFKD's cache, which a down
 class DigitsConfig(_ImagesConfig, _SplitConfig, frozen=True):
     """1,797 handwritten digits of 8×8 pixels and 17 grey levels (scikit-learn's copy of UCI optdigits)."""
 
-    kind: Literal["digits"] = field(
-        "digits", title="Data set", label="Digits", group="Images", help="Handwritten digits, 8×8 pixels."
-    )
+    kind: Literal["digits"] = _kind("digits", "Digits", _IMAGES, "Handwritten digits, 8×8 pixels.")
 
 
 class _PublishedImagesConfig(_ByteImagesConfig, _ValidationConfig, frozen=True):
@@ -215,49 +196,33 @@ class _PublishedImagesConfig(_ByteImagesConfig, _ValidationConfig, frozen=True):
 class MNISTConfig(_PublishedImagesConfig, frozen=True):
     """70,000 handwritten digits of 28×28 pixels (LeCun et al. 1998), padded to 32×32."""
 
-    kind: Literal["mnist"] = field(
-        "mnist", title="Data set", label="MNIST", group="Images", help="MNIST: handwritten digits, 32×32 with margin."
-    )
+    kind: Literal["mnist"] = _kind("mnist", "MNIST", _IMAGES, "MNIST: handwritten digits, 32×32 with margin.")
 
 
 class FashionMNISTConfig(_PublishedImagesConfig, frozen=True):
     """70,000 pieces of clothing of 28×28 pixels (Xiao et al. 2017, arXiv 1708.07747), padded to 32×32."""
 
-    kind: Literal["fashion_mnist"] = field(
-        "fashion_mnist",
-        title="Data set",
-        label="Fashion-MNIST",
-        group="Images",
-        help="Fashion-MNIST: clothing, 32×32 with margin.",
+    kind: Literal["fashion_mnist"] = _kind(
+        "fashion_mnist", "Fashion-MNIST", _IMAGES, "Fashion-MNIST: clothing, 32×32 with margin."
     )
 
 
 class KMNISTConfig(_PublishedImagesConfig, frozen=True):
     """70,000 cursive Japanese characters of 28×28 pixels (Clanuwat et al. 2018, arXiv 1812.01718), padded to 32×32."""
 
-    kind: Literal["kmnist"] = field(
-        "kmnist",
-        title="Data set",
-        label="KMNIST",
-        group="Images",
-        help="KMNIST: cursive characters, 32×32 with margin.",
-    )
+    kind: Literal["kmnist"] = _kind("kmnist", "KMNIST", _IMAGES, "KMNIST: cursive characters, 32×32 with margin.")
 
 
 class CIFAR10Config(_PublishedImagesConfig, frozen=True):
     """60,000 colour images of 32×32 pixels in ten classes (Krizhevsky 2009)."""
 
-    kind: Literal["cifar10"] = field(
-        "cifar10", title="Data set", label="CIFAR-10", group="Images", help="CIFAR-10: colour images, 32×32 pixels."
-    )
+    kind: Literal["cifar10"] = _kind("cifar10", "CIFAR-10", _IMAGES, "CIFAR-10: colour images, 32×32 pixels.")
 
 
 class CelebAConfig(_ByteImagesConfig, frozen=True):
     """202,599 aligned faces (Liu et al. 2015), cropped to the middle 148 and resized to 64×64, its own three parts."""
 
-    kind: Literal["celeba64"] = field(
-        "celeba64", title="Data set", label="CelebA-64", group="Images", help="CelebA: faces, 64×64 pixels."
-    )
+    kind: Literal["celeba64"] = _kind("celeba64", "CelebA-64", _IMAGES, "CelebA: faces, 64×64 pixels.")
     folder: str = field(
         "",
         title="Folder",
@@ -269,9 +234,7 @@ class CelebAConfig(_ByteImagesConfig, frozen=True):
 class ImageFolderConfig(_ByteImagesConfig, _SplitConfig, frozen=True):
     """Any folder of images: the middle square of each, resized; sub-folders are its classes."""
 
-    kind: Literal["image_folder"] = field(
-        "image_folder", title="Data set", label="Folder of images", group="Images", help="A folder of image files."
-    )
+    kind: Literal["image_folder"] = _kind("image_folder", "Folder of images", _IMAGES, "A folder of image files.")
     path: str = field("", title="Folder", help="Holds the images, also in sub-folders.", format="folder")
     size: int = field(32, title="Size", help="Width and height after resizing.", unit="pixels", ge=2, le=1024)
     colour: bool = field(True, title="Colour", help="Three channels; otherwise one of grey.")
@@ -280,9 +243,7 @@ class ImageFolderConfig(_ByteImagesConfig, _SplitConfig, frozen=True):
 class ImageStackConfig(_ByteImagesConfig, _SplitConfig, frozen=True):
     """Images in one array: a .npy, .npz or .h5 file of whole numbers, (N, H, W), (N, C, H, W) or (N, H, W, C)."""
 
-    kind: Literal["image_stack"] = field(
-        "image_stack", title="Data set", label="Array of images", group="Images", help="Images in one array file."
-    )
+    kind: Literal["image_stack"] = _kind("image_stack", "Array of images", _IMAGES, "Images in one array file.")
     path: str = field("", title="File", help="A .npy, .npz or .h5 file.", format="file")
     key: str = field("", title="Array", help="Name of the array in the file; empty where it has only one.")
     labels_key: str = field("", title="Labels", help="Name of the array of class labels, if any.", advanced=True)
@@ -294,12 +255,8 @@ class ImageStackConfig(_ByteImagesConfig, _SplitConfig, frozen=True):
 class NaturalCropsConfig(_ByteImagesConfig, frozen=True):
     """32×32 colour crops of the two photographs that scikit-learn ships; the parts come from separate regions."""
 
-    kind: Literal["natural_crops"] = field(
-        "natural_crops",
-        title="Data set",
-        label="Natural crops",
-        group="Images",
-        help="Colour crops of photographs, 32×32 pixels.",
+    kind: Literal["natural_crops"] = _kind(
+        "natural_crops", "Natural crops", _IMAGES, "Colour crops of photographs, 32×32 pixels."
     )
     count: int = field(
         8000, title="Crops", help="How many training crops are taken.", unit="crops", ge=100, le=1_000_000
@@ -315,12 +272,8 @@ class NaturalCropsConfig(_ByteImagesConfig, frozen=True):
 class NaturalPatchesConfig(Config, frozen=True):
     """8×8 grey patches of scikit-learn's photographs as 63 numbers, by BSDS300's procedure; parts by region."""
 
-    kind: Literal["natural_patches"] = field(
-        "natural_patches",
-        title="Data set",
-        label="Natural patches",
-        group="Tables",
-        help="Grey patches of photographs, 63 numbers each.",
+    kind: Literal["natural_patches"] = _kind(
+        "natural_patches", "Natural patches", _TABLES, "Grey patches of photographs, 63 numbers each."
     )
     count: int = field(
         20_000, title="Patches", help="How many training patches are taken.", unit="patches", ge=100, le=2_000_000
@@ -337,49 +290,37 @@ class _UCIConfig(Config, frozen=True):
 class PowerConfig(_UCIConfig, frozen=True):
     """UCI household power consumption, 6 columns, as MAF prepares it (arXiv 1705.07057)."""
 
-    kind: Literal["power"] = field(
-        "power", title="Data set", label="POWER", group="Tables", help="POWER: household electricity, 6 columns."
-    )
+    kind: Literal["power"] = _kind("power", "POWER", _TABLES, "POWER: household electricity, 6 columns.")
 
 
 class GasConfig(_UCIConfig, frozen=True):
     """UCI gas sensors, 8 columns, as MAF prepares it (arXiv 1705.07057)."""
 
-    kind: Literal["gas"] = field(
-        "gas", title="Data set", label="GAS", group="Tables", help="GAS: chemical sensors, 8 columns."
-    )
+    kind: Literal["gas"] = _kind("gas", "GAS", _TABLES, "GAS: chemical sensors, 8 columns.")
 
 
 class HepmassConfig(_UCIConfig, frozen=True):
     """UCI particle collisions, 21 columns, as MAF prepares it (arXiv 1705.07057)."""
 
-    kind: Literal["hepmass"] = field(
-        "hepmass", title="Data set", label="HEPMASS", group="Tables", help="HEPMASS: particle collisions, 21 columns."
-    )
+    kind: Literal["hepmass"] = _kind("hepmass", "HEPMASS", _TABLES, "HEPMASS: particle collisions, 21 columns.")
 
 
 class MiniBooNEConfig(_UCIConfig, frozen=True):
     """UCI neutrino events, 43 columns, as MAF prepares it (arXiv 1705.07057)."""
 
-    kind: Literal["miniboone"] = field(
-        "miniboone", title="Data set", label="MINIBOONE", group="Tables", help="MINIBOONE: neutrino events, 43 columns."
-    )
+    kind: Literal["miniboone"] = _kind("miniboone", "MINIBOONE", _TABLES, "MINIBOONE: neutrino events, 43 columns.")
 
 
 class BSDS300Config(_UCIConfig, frozen=True):
     """Natural image patches of 63 numbers, as MAF prepares them (arXiv 1705.07057)."""
 
-    kind: Literal["bsds300"] = field(
-        "bsds300", title="Data set", label="BSDS300", group="Tables", help="BSDS300: image patches, 63 columns."
-    )
+    kind: Literal["bsds300"] = _kind("bsds300", "BSDS300", _TABLES, "BSDS300: image patches, 63 columns.")
 
 
 class TableConfig(_SplitConfig, frozen=True):
     """Any table: CSV, TSV, Parquet, .npy or .h5, with conditioning columns and weights where wanted."""
 
-    kind: Literal["table"] = field(
-        "table", title="Data set", label="Table from a file", group="Tables", help="A table of numbers from a file."
-    )
+    kind: Literal["table"] = _kind("table", "Table from a file", _TABLES, "A table of numbers from a file.")
     path: str = field("", title="File", help="A .csv, .tsv, .parquet, .npy or .h5 file.", format="file")
     key: str = field(
         "", title="Array", help="Name of the array in an .h5 file; empty where it has only one.", advanced=True

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,46 @@ class ConfigError(ValueError):
             return f"{head}{self.faults[0]}"
         lines = "\n".join(f"  {fault}" for fault in self.faults)
         return f"{head}{len(self.faults)} faults\n{lines}"
+
+
+def faults_of(error: ValidationError) -> list[Fault]:
+    """Return pydantic's errors as faults, each with its path in the file."""
+    return [Fault(_path(item), _words(item)) for item in error.errors(include_url=False)]
+
+
+def _path(item: Any) -> str:
+    parts = list(item["loc"])
+    if item["type"].startswith("union_tag"):
+        parts.append("kind")
+    elif len(parts) > 1 and parts[0] in {"data", "teacher", "student", "flow"}:
+        del parts[1]  # pydantic names the chosen member of a union (teacher.glow.hidden): no file has it there
+    return ".".join(str(part) for part in parts)
+
+
+def _words(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of fault
+    kind, context = item["type"], item.get("ctx", {})
+    match kind:
+        case "extra_forbidden":
+            return "there is no such field here"
+        case "missing":
+            return "is required"
+        case "union_tag_invalid":
+            return f"{context['tag']!r} is not known; choose one of {context['expected_tags']}"
+        case "union_tag_not_found":
+            return "needs a field 'kind'"
+        case "tuple_type" | "list_type":
+            return f"must be a list{_given(item)}"
+        case "too_short":
+            return f"needs at least {context['min_length']:,}, and has {context['actual_length']:,}"
+        case "value_error":
+            return str(context["error"])
+        case "string_pattern_mismatch":
+            return 'may not be empty, begin with a dot or hold any of / \\ : * ? " < > |'
+        case _:
+            message = str(item["msg"])
+            return message[:1].lower() + message[1:] + _given(item)
+
+
+def _given(item: Any) -> str:
+    given = item.get("input")
+    return f" (given: {given!r})" if isinstance(given, (bool, int, float, str)) else ""

@@ -1,0 +1,234 @@
+"""Data sets by a kind's name, a name of the user's or a path: what stands for a whole ``[data]`` table."""
+
+from __future__ import annotations
+
+import os
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import platformdirs
+import tomlkit
+import tomlkit.exceptions
+from pydantic import ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
+
+from nfkd.config.base import Config, field
+from nfkd.config.data import DataConfig
+from nfkd.config.errors import ConfigError, Fault, faults_of
+from nfkd.config.toml import is_table, toml_text
+
+ENVIRONMENT = "NFKD_DATASETS"
+"""Names another folder for the data sets that the user has added."""
+
+_NAME = re.compile(r"\w[\w +-]{0,79}")
+_BY_SUFFIX = {
+    ".csv": "table",
+    ".tsv": "table",
+    ".parquet": "table",
+    ".npz": "image_stack",
+}
+_EITHER = {".h5", ".hdf5"}
+_MODELS: dict[str, type[Config]] = {
+    model.model_fields["kind"].default: model for model in get_args(get_args(DataConfig)[0])
+}
+
+DATA_KINDS: tuple[str, ...] = tuple(_MODELS)
+"""Every kind of data, in the order of the form."""
+
+
+class _DataFile(Config, frozen=True):
+    data: DataConfig = field(title="Data", help="What the flows are trained on.")
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _whole(cls, value: Any, info: ValidationInfo) -> Any:
+        return whole_table(value, folder_of(info))
+
+
+def folder_of(info: ValidationInfo) -> Path:
+    """Return the folder that relative paths start from: that of the file which is read, or the working directory."""
+    context: Any = info.context
+    return Path(context["folder"]) if context else Path()
+
+
+def parse_data(value: str | dict[str, Any], folder: Path | None = None) -> DataConfig:
+    """Validate a ``[data]`` table, or what stands for one.
+
+    Parameters
+    ----------
+    value
+        A table, a kind, the name of a data set that was added, or a path.
+    folder
+        Where relative paths start; the working directory by default.
+
+    Raises
+    ------
+    ConfigError
+        With every fault; the paths start with ``data``.
+    """
+    try:
+        return _DataFile.model_validate({"data": value}, context={"folder": folder or Path()}).data
+    except ValidationError as error:
+        raise ConfigError(faults_of(error)) from error
+
+
+def parse_data_toml(text: str) -> DataConfig:
+    """Validate a ``[data]`` table given as TOML text, its keys at the top; raises as `parse_data`."""
+    try:
+        return parse_data(tomlkit.parse(text).unwrap())
+    except tomlkit.exceptions.TOMLKitError as error:
+        raise ConfigError([Fault("data", f"not a TOML table: {error}")]) from error
+
+
+# --- what the user has added -----------------------------------------------------------------------------------------
+
+
+def datasets_folder() -> Path:
+    """Return the folder of the data sets that the user has added, a TOML file each; it may not exist yet."""
+    chosen = os.environ.get(ENVIRONMENT)
+    return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("nfkd", appauthor=False) / "datasets"
+
+
+def dataset_names() -> list[str]:
+    """Return the names of the data sets that the user has added, sorted."""
+    return sorted(path.stem for path in datasets_folder().glob("*.toml"))
+
+
+def dataset_table(name: str) -> dict[str, Any]:
+    """Return the table of a data set that the user has added.
+
+    Raises
+    ------
+    ValueError
+        When its file cannot be read.
+    """
+    path = datasets_folder() / f"{name}.toml"
+    try:
+        return tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+    except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:
+        msg = f"the data set {name!r} cannot be read from {path}: {error}"
+        raise ValueError(msg) from error
+
+
+def add_dataset(name: str, config: DataConfig, *, replace: bool = False) -> Path:
+    """Keep a data set under a name; return its file.
+
+    Raises
+    ------
+    ConfigError
+        When the name cannot be one, or is taken and `replace` was not asked for.
+    OSError
+        When the file cannot be written.
+    """
+    fault = _name_fault(name, replace=replace)
+    if fault:
+        raise ConfigError([Fault("name", fault)])
+    path = datasets_folder() / f"{name}.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{name}.tmp")
+    temporary.write_text(toml_text(config), encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def _name_fault(name: str, *, replace: bool) -> str:
+    if not _NAME.fullmatch(name) or name != name.strip():
+        return (
+            f"{name!r} cannot be a name: letters, figures, spaces and _ + - only, 80 at most, a letter or figure first"
+        )
+    if name in DATA_KINDS:
+        return f"{name!r} is a kind of data: choose another name"
+    if not replace and name in dataset_names():
+        return f"there is a data set {name!r} already: choose another name, or replace it with --force"
+    return ""
+
+
+# --- from a word to a table ------------------------------------------------------------------------------------------
+
+
+def whole_table(value: Any, folder: Path) -> Any:
+    """Return a ``[data]`` table with absolute paths, for a table, a model or a word that stands for one.
+
+    Raises
+    ------
+    ValueError
+        When the word is no kind, no added name and no path, or its file may hold several kinds of data.
+    """
+    table = _expanded(value, folder) if isinstance(value, str) else value
+    if isinstance(value, Config):
+        return value.model_copy(update=whole_table(dict(value), folder))
+    if not is_table(table):
+        return value
+    model = _MODELS.get(str(table.get("kind")))
+    fields = model.model_fields if model else {}
+    return {
+        key: _absolute(item, folder) if key in fields and _is_path(fields[key]) else item for key, item in table.items()
+    }
+
+
+def _is_path(info: FieldInfo) -> bool:
+    extra = info.json_schema_extra
+    return is_table(extra) and bool(extra.get("format"))
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    return str(_place(value, folder)) if isinstance(value, str) and value.strip() else value
+
+
+def _place(word: str, folder: Path) -> Path:
+    """Return an absolute path; links stay as the user names them."""
+    return Path(os.path.abspath(folder / os.path.expanduser(word)))  # noqa: PTH100, PTH111 - none of these can fail
+
+
+def _expanded(word: str, folder: Path) -> dict[str, Any]:
+    if word in DATA_KINDS:
+        return {"kind": word}
+    if word in dataset_names():
+        return dataset_table(word)
+    if _looks_like_a_path(word, folder):
+        return {"kind": _kind_of(_place(word, folder)), "path": word}
+    near = get_close_matches(word, [*dataset_names(), *DATA_KINDS], n=3, cutoff=0.5)
+    known = f"; near it: {', '.join(near)}" if near else f"; added so far: {', '.join(dataset_names()) or 'none'}"
+    msg = f"there is no data set {word!r}{known}. Give a kind, a name that `nfkd data add` made, or a path"
+    raise ValueError(msg)
+
+
+def _looks_like_a_path(word: str, folder: Path) -> bool:
+    suffix = Path(word).suffix.lower()
+    known = suffix in _BY_SUFFIX or suffix in _EITHER or suffix == ".npy"
+    return known or "/" in word or os.sep in word or (word != "" and _is_folder(folder / word))
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir fails for names that no file can have
+
+
+def _kind_of(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if _is_folder(path):
+        return "image_folder"
+    if suffix == ".npy":
+        return "table" if _dimensions(path) <= 2 else "image_stack"
+    if suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix]
+    if suffix in _EITHER:
+        msg = f'{path.name} may hold images or a table: write kind = "image_stack" or kind = "table" with its path'
+        raise ValueError(msg)
+    if not os.path.exists(path):  # noqa: PTH110 - as above
+        msg = f"{path} is not there"
+        raise ValueError(msg)
+    known = ", ".join((*_BY_SUFFIX, ".npy", *sorted(_EITHER)))
+    msg = f"{path.name} is of no kind that is known by its ending: a folder of images, or a file of {known}"
+    raise ValueError(msg)
+
+
+def _dimensions(path: Path) -> int:
+    """Return the number of dimensions that the head of a .npy file tells."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r").ndim
+    except (OSError, ValueError) as error:
+        msg = f"{path} cannot be read as a .npy file: {error}"
+        raise ValueError(msg) from error

@@ -1,0 +1,28 @@
+"""Configuration as TOML text."""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard, cast
+
+import tomlkit
+
+from nfkd.config.base import Config
+
+
+def toml_text(config: Config) -> str:
+    """Return a model as TOML text: every field written out, the kind of each table first."""
+    return tomlkit.dumps(_kind_first(config.model_dump(mode="python")))
+
+
+def is_table(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether a value of a TOML document is a table."""
+    return isinstance(value, dict)
+
+
+def _kind_first(table: dict[str, Any]) -> dict[str, Any]:
+    ordered = sorted(table.items(), key=lambda item: item[0] != "kind")
+    return {key: _kind_first(value) if is_table(value) else _listed(value) for key, value in ordered}
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in cast("tuple[Any, ...]", value)] if isinstance(value, tuple) else value
