@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -186,5 +187,8 @@ class BatchNorm(Layer):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, momentum: float) -> None:
-        self.mean.lerp_(mean, momentum)
-        self.variance.lerp_(variance, momentum)
+        # Inside a transform such as torch.func.jvp torch refuses to change a buffer, and has no public way to ask: such
+        # a pass is a further one over a batch whose plain pass the running means follow.
+        with suppress(RuntimeError):
+            self.mean.lerp_(mean, momentum)
+            self.variance.lerp_(variance, momentum)
