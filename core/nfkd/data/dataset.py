@@ -117,6 +117,8 @@ class Dataset:
         Number of levels of an image's channels; None for vectors.
     scaler
         How vectors were scaled; None where they were not, and for images.
+    standardised
+        Whether the values came in units of their own deviation already, in which their likelihood is reported.
     augmentation
         What is done to training images.
     columns
@@ -129,6 +131,7 @@ class Dataset:
     test: Part
     levels: int | None = None
     scaler: Scaler | None = None
+    standardised: bool = False
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
 
@@ -149,10 +152,14 @@ class Dataset:
 
     @property
     def unit(self) -> Literal["bits/dim", "nats", "nats (scaled)"]:
-        """The unit in which the likelihood is reported; *scaled* where the scaling cannot be undone everywhere."""
+        """The unit in which the likelihood is reported; *scaled* where it is not that of the original values.
+
+        So it is where the scaling cannot be undone everywhere, and for data that is published standardised.
+        """
         if self.is_image:
             return "bits/dim"
-        return "nats" if self.scaler is None or self.scaler.log_volume is not None else "nats (scaled)"
+        original = self.scaler is None or self.scaler.log_volume is not None
+        return "nats" if original and not self.standardised else "nats (scaled)"
 
     @property
     def words(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from threading import Lock
 
@@ -12,13 +12,12 @@ import numpy as np
 from nfkd.config import DataConfig, Fault
 from nfkd.data.dataset import DataError, Dataset, Part
 from nfkd.data.examples import Examples, Mapped, in_memory
-from nfkd.data.scaling import Scaler, fit_scaler
+from nfkd.data.scaling import as_float, fit_scaler, sample
 from nfkd.data.source import Loaded, Said
 from nfkd.data.sources import SOURCES
 
 _LEAST = 8  # the live pictures interpolate between four pairs
 _KEPT = 3
-_FITTED = 2_000_000  # rows that a scaling is fitted on; the training part is in random order
 
 _cache: OrderedDict[Hashable, Dataset] = OrderedDict()
 _lock = Lock()
@@ -86,12 +85,18 @@ def _divide(config: DataConfig, loaded: Loaded) -> Dataset:
 
 def _scaled(loaded: Loaded, train: Part, validation: Part, test: Part) -> Dataset:
     parts = [train, validation, test]
-    scaler = fit_scaler(loaded.scaling, train.values[:_FITTED])
-    if scaler is not None:
-        parts = [replace(part, values=_apply(scaler, part.values)) for part in parts]
-    context_scaler = None if train.context is None else fit_scaler(loaded.scaling, train.context)
-    if context_scaler is not None:
+    if loaded.prepare is not None:
+        prepared = loaded.prepare(train)
+        parts = [prepared(part) for part in parts]
+    scaler = None if loaded.scaling == "none" else fit_scaler(loaded.scaling, sample(parts[0].values))
+    if loaded.levels is None:
+        parts = [replace(part, values=_apply(scaler or as_float, part.values)) for part in parts]
+    context = parts[0].context
+    if context is not None:
+        context_scaler = fit_scaler(loaded.scaling, context) or as_float
         parts = [replace(part, context=context_scaler(part.context)) for part in parts if part.context is not None]
+    for part in parts:
+        _refuse_infinite(part, loaded.columns)
     return Dataset(
         name=loaded.name,
         train=_weighted(parts[0]),
@@ -99,13 +104,24 @@ def _scaled(loaded: Loaded, train: Part, validation: Part, test: Part) -> Datase
         test=_weighted(parts[2]),
         levels=loaded.levels,
         scaler=scaler,
+        standardised=loaded.standardised,
         augmentation=loaded.augmentation,
         columns=loaded.columns,
     )
 
 
-def _apply(scaler: Scaler, values: Examples) -> Examples:
-    return scaler(values[:]) if in_memory(values) else Mapped(values, scaler)
+def _apply(function: Callable[[np.ndarray], np.ndarray], values: Examples) -> Examples:
+    return function(values[:]) if in_memory(values) else Mapped(values, function)
+
+
+def _refuse_infinite(part: Part, columns: Sequence[str]) -> None:
+    """Refuse values that single precision cannot hold; what is not in memory shows them when it is read."""
+    for field, values in (("columns", part.values), ("context", part.context)):
+        if isinstance(values, np.ndarray) and values.dtype == np.float32 and not np.isfinite(values).all():
+            number = int(np.argwhere(~np.isfinite(values))[0][-1])
+            name = columns[number] if field == "columns" and columns else f"column {number}"
+            message = f"{name} of data.{field} has values too large for single precision: choose another scaling"
+            raise DataError([Fault("data.scaling", message)], tuple(part.values.shape[1:]))
 
 
 def _weighted(part: Part) -> Part:

@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from nfkd.config.data import Scaling
+from nfkd.data.examples import Examples, in_memory
 
 _OUTPUT = np.float32
+_FITTED = 2**24
 
 
 class Scaler(ABC):
@@ -41,7 +43,8 @@ class AffineScaler(Scaler):
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Return scaled rows."""
-        return ((values - self._centre) / self._width).astype(_OUTPUT)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+            return ((values - self._centre) / self._width).astype(_OUTPUT)
 
     def undo(self, values: np.ndarray) -> np.ndarray:
         """Return the rows before the scaling."""
@@ -85,3 +88,31 @@ def fit_scaler(kind: Scaling, train: np.ndarray) -> Scaler | None:
         return AffineScaler(rows.mean(axis=0), deviation)
     low, middle, high = np.percentile(rows, [25, 50, 75], axis=0)
     return AffineScaler(middle, np.where(high > low, high - low, deviation))
+
+
+def as_float(values: np.ndarray) -> np.ndarray:
+    """Return values as flows take them, float32."""
+    with np.errstate(over="ignore"):
+        return values.astype(_OUTPUT, copy=False)
+
+
+def sample(values: Examples) -> np.ndarray:
+    """Return what a scaling is fitted on: all rows of an array in memory, else 16 million values at most.
+
+    The rows of a training part are in random order, so that the first of them are a fair sample.
+    """
+    return values[:] if in_memory(values) else values[: max(1, _FITTED // values.shape[1])]
+
+
+def unfit(train: np.ndarray) -> dict[int, str]:
+    """Return the columns of the training rows, (N, features), that no flow can learn, with the reason in words."""
+    rows = train.astype(np.float64, copy=False)
+    with np.errstate(all="ignore"):
+        deviation = rows.std(axis=0)
+    found = {}
+    for number, (low, high, width) in enumerate(zip(rows.min(axis=0), rows.max(axis=0), deviation, strict=True)):
+        if low == high:
+            found[number] = f"is {low:g} in every row of the training part: leave it out"
+        elif not 0 < width < np.inf:
+            found[number] = f"goes from {low:g} to {high:g}, which is no range to calculate with: give it another unit"
+    return found

@@ -32,8 +32,12 @@ class Loaded:
         The data set's own parts; what is None is split off from `train` at random, by the config's fractions.
     levels
         Number of levels of an image's channels; None for vectors.
+    prepare
+        Called with the training part after the split; returns what is done to every part before the scaling.
     scaling
-        How vectors are scaled, fitted on the training part after the split.
+        How vectors and their context are scaled, fitted on the training part after the split.
+    standardised
+        Whether the values are published in units of their own deviation, in which their likelihood is reported, too.
     augmentation, columns
         As in `Dataset`.
     """
@@ -43,7 +47,9 @@ class Loaded:
     validation: Part | None = None
     test: Part | None = None
     levels: int | None = None
+    prepare: Callable[[Part], Callable[[Part], Part]] | None = None
     scaling: Scaling = "none"
+    standardised: bool = False
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
 
