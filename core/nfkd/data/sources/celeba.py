@@ -16,7 +16,7 @@ from nfkd.data.source import Loaded, Source
 
 _FIELD = "data.folder"
 _SHAPE = (3, 64, 64)
-_SQUARE = 148  # of 178×218 pixels: the crop of the field since VAE/GAN (Larsen et al. 2016)
+_SQUARE = 148  # of 178×218 pixels, as most of the field does; the paper's earlier public code takes 160
 _IMAGES = "img_align_celeba"
 _LISTS = ("list_eval_partition.txt", "Eval/list_eval_partition.txt")
 _PARTS = ("training", "validation", "test")  # by their numbers in the list

@@ -1,8 +1,9 @@
 """Real images for every machine: pieces of the two photographs that scikit-learn ships.
 
-Each photograph, 427×640 pixels, is cut into vertical bands: of each half, 320 columns, the first 224 are for training,
-the next 48 for validation and the last 48 for testing (70, 15 and 15 %). No piece crosses a band's border, so that the
-parts share no pixel. Pieces of one part overlap, but no two are the same.
+Each photograph, 427×640 pixels, is cut into six vertical bands: 448 columns are for training, 96 for validation and 96
+for testing (70, 15 and 15 %). No piece crosses a band's border, so that the parts share no pixel. Pieces of one part
+overlap, but no two are the same. The bands lie so that the parts are about equally rich in contrast: 8×8 patches deviate
+from their mean by 0.088, 0.078 and 0.070 of the range from black to white.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from nfkd.data.images import loaded_images, refuse_labels
 from nfkd.data.source import Loaded, Source
 
 _CROP, _PATCH = 32, 8
-_HALVES = (0, 320)
-_BANDS = ((0, 224), (224, 272), (272, 320))  # of each half: training, validation, test
+_TRAIN = ((96, 320), (368, 592))  # columns of both photographs
+_VALIDATION = ((0, 48), (320, 368))
+_TEST = ((48, 96), (592, 640))
+_SHARES = {_TRAIN: 1.0, _VALIDATION: 48 / 224, _TEST: 48 / 224}  # of pieces, those for training being one
 
 
 @lru_cache(maxsize=1)
@@ -59,8 +62,8 @@ def _draw(count: int, side: int, seed: int) -> list[_Places]:
     rng = np.random.default_rng(seed)
     photographs, height = _photographs().shape[:2]
     found = []
-    for (first, end), share in zip(_BANDS, (1.0, 48 / 224, 48 / 224), strict=True):
-        columns = np.concatenate([half + np.arange(first, end - side + 1) for half in _HALVES])
+    for bands, share in _SHARES.items():
+        columns = np.concatenate([np.arange(first, end - side + 1) for first, end in bands])
         sizes = (photographs, height - side + 1, len(columns))
         wanted, there = round(count * share), int(np.prod(sizes))
         if wanted > there:
