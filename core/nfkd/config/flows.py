@@ -29,7 +29,7 @@ class _CouplingFlowConfig(Config, frozen=True):
     actnorm: bool = field(
         True,
         title="ActNorm",
-        help="Normalise every step's channels by a scale and a shift that begin at the first batch's.",
+        help="Normalise every step's channels, from the first batch on; the couplings' networks keep their norms.",
         advanced=True,
     )
     learned_prior: bool = field(

@@ -75,7 +75,16 @@ def test_parameters_of_every_layer_by_hand() -> None:
     assert flow.latent_shapes == [(2, 2, 2), (8, 1, 1)]
 
 
-@pytest.mark.parametrize(("config", "shape"), [(GlowConfig(), (1, 8, 8)), (Glow1DConfig(), (2,))])
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (GlowConfig(), (1, 8, 8)),
+        (GlowConfig(permutation="dense", checkerboard=1, learned_prior=True), (1, 8, 8)),
+        (Glow1DConfig(), (2,)),
+        (Glow1DConfig(permutation="shuffle", coupling="additive", network="residual", actnorm=False), (3,)),
+        (Glow1DConfig(permutation="reverse", scale="tanh"), (3,)),
+    ],
+)
 def test_a_flow_on_the_meta_device_has_no_storage(config: FlowConfig, shape: tuple[int, ...]) -> None:
     flow = build_flow(config, shape, device="meta")
     assert all(tensor.is_meta for tensor in flow.state_dict().values())
