@@ -33,7 +33,7 @@ def cached(
         What is looked for. A ``.gz`` (not ``.tar.gz``) may have been unpacked: then the path is without the ending.
     folder
         A folder of the user's with the files in it, taken as they are; empty: the cache, where only files with the
-        right SHA-256 count.
+        right checksum count.
     title
         The data set's name in messages, such as ``MNIST``.
     event_shape
@@ -52,7 +52,7 @@ def cached(
     missing = [file for file, path in zip(files, paths, strict=True) if path is None]
     if missing:
         target = (cache_folder() / missing[0].name).parent
-        wrong = [cache_folder() / file.name for file in missing if (cache_folder() / file.name).is_file()]
+        wrong = [file for file in missing if (cache_folder() / file.name).is_file()]
         raise NotFetchedError(missing, event_shape, title, target, "; ".join(map(_wrong_words, wrong)))
     return [path for path in paths if path is not None]
 
@@ -67,15 +67,15 @@ def places(files: Sequence[RemoteFile], folder: str = "") -> list[Path]:
     return [path for file in files for path in _candidates(file, folder)]
 
 
-def sha256(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal digits; it is computed again only after the file has changed."""
-    return _digest(path, *_signature(path))
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return a file's checksum in hexadecimal digits; it is computed again only after the file has changed."""
+    return _digest(path, algorithm, *_signature(path))
 
 
 @lru_cache(maxsize=256)
-def _digest(path: Path, _size: int, _changed: int) -> str:
+def _digest(path: Path, algorithm: str, _size: int, _changed: int) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def _signature(path: Path) -> tuple[int, int]:
@@ -108,10 +108,12 @@ def _of_the_user(file: RemoteFile, folder: str, title: str, event_shape: tuple[i
 def _in_the_cache(file: RemoteFile) -> Path | None:
     path = cache_folder() / file.name
     try:
-        return path if path.is_file() and sha256(path) == file.sha256 else None
+        return path if path.is_file() and digest(path, file.checksum[0]) == file.checksum[1] else None
     except OSError:
         return None
 
 
-def _wrong_words(path: Path) -> str:
-    return f"what is there as {path.name} has another SHA-256, {sha256(path)}, and is not used"
+def _wrong_words(file: RemoteFile) -> str:
+    path = cache_folder() / file.name
+    found = digest(path, file.checksum[0])
+    return f"what is there as {path.name} has another {file.checksum_words}, {found}, and is not used"

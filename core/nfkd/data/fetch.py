@@ -71,7 +71,7 @@ def _bring(file: RemoteFile, said: Said) -> Path:
         with _alone(target, part, file, said):
             pooch.retrieve(
                 file.url,
-                known_hash=f"sha256:{file.sha256}",
+                known_hash=":".join(file.checksum),
                 fname=target.name,
                 path=target.parent,
                 downloader=_downloader(file, part, said),
@@ -156,7 +156,7 @@ def _explained(file: RemoteFile, folder: Path) -> Iterator[None]:
         what = "the disk is full" if error.errno in _FULL else f"{error.strerror or error}"
         raise _failure(file, folder, f"could not be written to {folder}: {what}. Try again when it can be") from error
     except ValueError as error:  # pooch's word for a wrong checksum; it has removed the file
-        raise _failure(file, folder, "came with another SHA-256 and was removed. Try again") from error
+        raise _failure(file, folder, f"came with another {file.checksum_words} and was removed. Try again") from error
 
 
 def _words(error: Exception) -> str:
@@ -178,7 +178,7 @@ def _words(error: Exception) -> str:
 
 def _failure(file: RemoteFile, folder: Path, what: str) -> DataError:
     message = (
-        f"{Path(file.name).name} {what}, or get it by hand from {file.url} (SHA-256 {file.sha256}) "
+        f"{Path(file.name).name} {what}, or get it by hand from {file.url} ({file.checksum_words} {file.checksum[1]}) "
         f"and put it into {folder}"
     )
     return DataError([Fault("data.kind", message)])

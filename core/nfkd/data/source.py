@@ -63,7 +63,7 @@ class RemoteFile:
     url
         Its address.
     sha256
-        Of its bytes; other bytes are refused.
+        Of its bytes; other bytes are refused. Where its publisher gives no more, ``md5:`` and their MD5.
     name
         In NFKD's cache, with the data set's folder, such as ``mnist/train-images-idx3-ubyte.gz``.
     size
@@ -74,6 +74,17 @@ class RemoteFile:
     sha256: str
     name: str
     size: int = 0
+
+    @property
+    def checksum(self) -> tuple[str, str]:
+        """The algorithm as `hashlib` names it, and the digits."""
+        algorithm, _, digits = self.sha256.rpartition(":")
+        return algorithm or "sha256", digits
+
+    @property
+    def checksum_words(self) -> str:
+        """The name of the algorithm in messages."""
+        return "MD5" if self.checksum[0] == "md5" else "SHA-256"
 
 
 class NotFetchedError(DataError):

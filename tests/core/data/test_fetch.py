@@ -117,6 +117,18 @@ def test_a_wrong_file_put_there_by_hand_is_never_used(site: Site) -> None:
     assert path.read_bytes() == CONTENT
 
 
+def test_an_md5_serves_where_no_more_is_published(site: Site) -> None:
+    file = RemoteFile(site.address + "/x.gz", f"md5:{hashlib.md5(CONTENT).hexdigest()}", "set/x.gz")
+    (path,) = download([file], silent)
+    assert cached([file], title="X") == [path]
+    path.write_bytes(b"other")
+    with pytest.raises(NotFetchedError, match=f"another MD5, {hashlib.md5(b'other').hexdigest()}"):
+        cached([file], title="X")
+    site.files["/x.gz"] = b"other"
+    with pytest.raises(DataError, match=f"came with another MD5 and was removed.*MD5 {file.checksum[1]}"):
+        download([file], silent)
+
+
 def test_a_missing_page_and_a_silent_machine_are_told_of_in_words(site: Site) -> None:
     with pytest.raises(DataError, match="the server answered 404 Not Found") as missing:
         download([remote(site, "/y.gz")], silent)
