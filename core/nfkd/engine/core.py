@@ -17,6 +17,7 @@ import torch
 
 import nfkd
 from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
+from nfkd.engine.data import DataDesk
 from nfkd.engine.explore import Explorer
 from nfkd.flows.architectures import flow_words
 from nfkd.protocol import requests as ask
@@ -74,6 +75,7 @@ class Engine:
         self._explorer = Explorer()
         self._explore = ThreadPoolExecutor(1, "explore", initializer=torch.set_num_threads, initargs=(1,))
         self._files = ThreadPoolExecutor(1, "files")
+        self._data = DataDesk(self._announce)
         self._handlers: dict[type, Callable[[Any], Any]] = {
             ask.Describe: self._describe,
             ask.Run: self._run,
@@ -88,6 +90,10 @@ class Engine:
             ask.Sample: functools.partial(self._interactive, self._explorer.sample),
             ask.Interpolate: functools.partial(self._interactive, self._explorer.interpolate),
             ask.Trace: functools.partial(self._interactive, self._explorer.trace),
+            ask.PreviewData: self._data.preview,
+            ask.FetchData: self._data.fetch,
+            ask.CancelFetch: self._data.cancel,
+            ask.ListData: self._data.list,
             ask.Status: self._status,
             ask.Shutdown: self._shutdown,
         }
@@ -137,6 +143,7 @@ class Engine:
         else:
             self._idle.set()
         await self.until_idle()
+        self._data.close()
         for threads in (self._explore, self._files):
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -219,6 +226,9 @@ class Engine:
         view = self._views.get(event.run)
         if view is not None:
             view.apply(event)
+        self._announce(event)
+
+    def _announce(self, event: Event) -> None:
         for listener in tuple(self._listeners):
             listener(event)
 

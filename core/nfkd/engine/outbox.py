@@ -41,7 +41,7 @@ class Outbox:
         """Have an event sent; the newest of its kind replaces one that waits."""
         key: tuple[object, ...] = (next(self._numbers),)
         if isinstance(event, COALESCED):
-            key = (type(event), event.run, event.seed, getattr(event, "stage", ""))
+            key = (type(event), *(getattr(event, name, "") for name in ("run", "seed", "stage", "data")))
             self._waiting.pop(key, None)
         self._add(key, Notice(event=event))
         if len(self._waiting) > self._most:

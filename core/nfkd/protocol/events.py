@@ -37,6 +37,13 @@ class ErrorInfo(Message, frozen=True):
     traceback: str = ""
 
 
+class ConfigFault(Message, frozen=True):
+    """A fault of the experiment: `path` names the field, such as ``student.levels``."""
+
+    path: str
+    message: str
+
+
 class CurveInfo(Message, frozen=True):
     """A curve that a stage will have, declared before its first point.
 
@@ -341,6 +348,25 @@ class RunFailed(Message, frozen=True):
     error: ErrorInfo
 
 
+class DataProgress(Message, frozen=True):
+    """How far the download of a data set is; may be coalesced to the newest.
+
+    Attributes
+    ----------
+    data
+        The kind, such as ``mnist``.
+    file
+        The file that comes now.
+    done, total
+        Bytes of all files that have come, and that will; the latter is 0 where it is not known.
+    """
+
+    data: str
+    file: str
+    done: int
+    total: int
+
+
 class Gap(Message, frozen=True):
     """The client was too slow and events were left out: ask for a snapshot."""
 
@@ -361,6 +387,6 @@ RunEvent = (
     | RunFinished
     | RunFailed
 )
-Event = RunEvent | Gap
-COALESCED = (Progress, SamplesDrawn, InterpolationDrawn, DensityDrawn, MatchingMeasured)
-"""Events of which a slow client needs only the newest (of each run, seed and stage)."""
+Event = RunEvent | DataProgress | Gap
+COALESCED = (Progress, SamplesDrawn, InterpolationDrawn, DensityDrawn, MatchingMeasured, DataProgress)
+"""Events of which a slow client needs only the newest (of each run, seed and stage, or of each data set)."""

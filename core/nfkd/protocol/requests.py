@@ -7,7 +7,9 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, PreviewData
 from nfkd.protocol.events import (
+    ConfigFault,
     CurveBatch,
     DensityDrawn,
     ErrorInfo,
@@ -145,16 +147,13 @@ Request = (
     | Sample
     | Interpolate
     | Trace
+    | PreviewData
+    | FetchData
+    | CancelFetch
+    | ListData
     | Status
     | Shutdown
 )
-
-
-class ConfigFault(Message, frozen=True):
-    """A fault of the experiment: `path` names the field, such as ``student.levels``."""
-
-    path: str
-    message: str
 
 
 class LayerInfo(Message, frozen=True):
@@ -310,7 +309,19 @@ class EngineStatus(Message, frozen=True):
     queue: list[str]
 
 
-Reply = Description | RunAccepted | Done | RunList | Snapshot | Samples | Interpolations | TraceResult | EngineStatus
+Reply = (
+    Description
+    | RunAccepted
+    | Done
+    | RunList
+    | Snapshot
+    | Samples
+    | Interpolations
+    | TraceResult
+    | DataPreview
+    | DataList
+    | EngineStatus
+)
 
 
 class Hello(Message, frozen=True):

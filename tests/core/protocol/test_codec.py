@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from nfkd.protocol import data as data_messages
 from nfkd.protocol import events, requests
 from nfkd.protocol.codec import from_client, from_engine, to_wire
 from nfkd.protocol.frames import FrameDecoder, FrameError
@@ -128,7 +129,7 @@ def test_every_message_travels_in_one_of_the_unions():
     carriers = {events.Message, *get_args(requests.FromClient), *get_args(requests.FromEngine)}
     found = {
         value
-        for module in (events, requests)
+        for module in (events, requests, data_messages)
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, events.Message)
     }

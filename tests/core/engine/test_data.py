@@ -1,0 +1,257 @@
+"""Data sets over the engine: a look at each kind, downloads with progress, cancelling, and names."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits, make_moons
+
+from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.config.data import DigitsConfig, ImageStackConfig, MNISTConfig, TableConfig, TwoMoonsConfig
+from nfkd.config.named import add_dataset
+from nfkd.config.toml import toml_text
+from nfkd.data import load_dataset
+from nfkd.data.cache import cached
+from nfkd.data.dataset import Part
+from nfkd.data.fetch import fetch
+from nfkd.data.preview import preview_dataset
+from nfkd.data.source import Loaded, RemoteFile, Said, Source
+from nfkd.data.sources import SOURCES
+from nfkd.engine.core import Refused
+from nfkd.protocol import data as ask
+from nfkd.protocol.events import DataProgress
+from nfkd.protocol.requests import Describe, Description, Done, Reply
+from tests.core.data.loopback import Site, serving
+from tests.core.engine.test_engine import Watched, drive
+from tests.core.tiny import digits
+
+MNIST = toml_text(MNISTConfig())
+
+
+def array_file() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.random.default_rng(0).integers(0, 256, (100, 1, 8, 8), np.uint8))
+    return file.getvalue()
+
+
+class Far(Source[MNISTConfig]):
+    """Images that are downloaded from the loopback."""
+
+    config = MNISTConfig
+    shape = "1×8×8"
+    files: ClassVar[list[RemoteFile]] = []
+
+    def load(self, config: MNISTConfig) -> Loaded:
+        [path] = cached(self.files, config.folder, title="Far", event_shape=(1, 8, 8))
+        part = Part(np.load(path))
+        return Loaded(name="far", train=part, validation=part, test=part, levels=256)
+
+    def fetch(self, config: MNISTConfig, said: Said) -> None:
+        fetch(self.files, config.folder, said, title="Far")
+
+
+class Endless(Far):
+    """A download that never ends by itself."""
+
+    def fetch(self, config: MNISTConfig, said: Said) -> None:
+        del config
+        come = 0
+        while True:
+            come += 1
+            said("far.npy", come, 0)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A server with the only file of the kind that is called mnist here."""
+    monkeypatch.setenv("NFKD_DATA", str(tmp_path / "cache"))
+    monkeypatch.setenv("NFKD_DATASETS", str(tmp_path / "datasets"))
+    content = array_file()
+    with serving(Site(files={"/far.npy": content})) as site:
+        file = RemoteFile(f"{site.address}/far.npy", hashlib.sha256(content).hexdigest(), "far/far.npy", len(content))
+        monkeypatch.setattr(Far, "files", [file])
+        monkeypatch.setitem(SOURCES, "mnist", Far())
+        yield site
+
+
+# --- a look -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_look_at_images_shows_the_first_of_the_training_part() -> None:
+    look = preview_dataset(DigitsConfig())
+    dataset = load_dataset(DigitsConfig())
+    assert look.words == dataset.words
+    assert look.counts == [len(dataset.train), len(dataset.validation), len(dataset.test)]
+    assert (look.unit, look.levels, look.event_shape) == ("bits/dim", 17, [1, 8, 8])
+    assert look.images is not None
+    assert look.images.dtype == np.uint8
+    bunch: Any = load_digits()
+    known = {image.tobytes() for image in bunch.images.astype(np.uint8)}
+    assert {np.rint(image / 255 * 16).astype(np.uint8).tobytes() for image in look.images} <= known
+
+
+def test_large_images_are_sent_small(tmp_path: Path) -> None:
+    images = np.zeros((100, 3, 130, 100), np.uint8)
+    images[:, 0, :60] = 255
+    np.save(tmp_path / "x.npy", images)
+    shown = preview_dataset(ImageStackConfig(path=str(tmp_path / "x.npy"))).images
+    assert shown is not None
+    assert shown.shape == (64, 3, 43, 33)
+    assert (shown[:, 0, :20] == 255).all()
+    assert (shown[:, 0, 21:] == 0).all()
+    assert (shown[:, 1:] == 0).all()
+
+
+def test_a_look_at_the_plane_shows_points_of_it() -> None:
+    look = preview_dataset(TwoMoonsConfig())
+    assert look.points is not None
+    assert look.points.shape == (2000, 2)
+    points, _ = make_moons(6000, noise=0.08, random_state=0)
+    known = {point.tobytes() for point in np.asarray(points, np.float32)}
+    assert {point.tobytes() for point in look.points} <= known
+    assert look.images is None
+
+
+@pytest.mark.parametrize("scaling", ["standard", "robust", "none"])
+def test_a_look_at_a_table_has_its_columns_in_their_own_unit(tmp_path: Path, scaling: str) -> None:
+    rows = np.random.default_rng(1).normal([5.0, -200.0, 0.001], [1.0, 30.0, 1e-4], (400, 3))
+    path = tmp_path / "t.csv"
+    np.savetxt(path, rows, delimiter=",", header="mass,charge,length", comments="")
+    config = TableConfig(path=str(path), scaling=scaling)  # type: ignore[arg-type]
+    look = preview_dataset(config)
+    assert [column.name for column in look.columns] == ["mass", "charge", "length"]
+    order = np.random.default_rng(config.split_seed).permutation(400)
+    train = rows[order[120:]]
+    for number, column in enumerate(look.columns):
+        found = [column.low, column.mean, column.deviation, column.high]
+        values = train[:, number]
+        assert found == pytest.approx([values.min(), values.mean(), values.std(), values.max()], rel=1e-4)
+    assert look.points is None
+
+
+def test_what_is_wrong_with_data_is_told_at_its_field(tmp_path: Path) -> None:
+    look = preview_dataset(TableConfig(path=str(tmp_path / "none.csv")))
+    assert [fault.path for fault in look.faults] == ["data.path"]
+    assert not look.may_fetch
+    assert look.words == ""
+
+
+# --- downloads --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_missing_is_offered_fetched_with_progress_and_then_there(site: Site) -> None:
+    async def story(watched: Watched) -> None:
+        answer = watched.engine.answer
+        before = await answer(ask.PreviewData(config=MNIST))
+        assert isinstance(before, ask.DataPreview)
+        size = len(array_file())
+        assert (before.may_fetch, before.size) == (True, size)
+        assert "download it" in before.faults[0].message
+        config = digits().replace(data={"kind": "mnist"})
+        described = await answer(Describe(config=config.to_toml()))
+        assert isinstance(described, Description)
+        assert [fault.path for fault in described.faults] == ["data.kind"]
+        assert site.asked == []  # neither has downloaded anything
+
+        assert isinstance(await answer(ask.FetchData(config=MNIST)), Done)
+        told = [event for event in watched.seen if isinstance(event, DataProgress)]
+        assert {event.data for event in told} == {"mnist"}
+        assert (told[-1].done, told[-1].total) == (size, size)
+
+        after = await answer(ask.PreviewData(config=MNIST))
+        assert isinstance(after, ask.DataPreview)
+        assert after.counts == [100, 100, 100]
+        described = await answer(Describe(config=config.to_toml()))
+        assert isinstance(described, Description)
+        assert described.faults == []
+        await answer(ask.FetchData(config=MNIST))
+        assert len(site.asked) == 1
+
+    drive(story)
+
+
+def test_a_download_that_fails_is_refused_in_words(site: Site) -> None:
+    site.files.clear()
+
+    async def story(watched: Watched) -> None:
+        with pytest.raises(Refused) as caught:
+            await watched.engine.answer(ask.FetchData(config=MNIST))
+        assert "was not downloaded" in caught.value.error.title
+        assert "404" in caught.value.error.cause
+        assert site.address in caught.value.error.cause
+
+    drive(story)
+
+
+def test_a_download_is_cancelled_while_the_engine_answers_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    del site
+    monkeypatch.setitem(SOURCES, "mnist", Endless())
+
+    async def story(watched: Watched) -> None:
+        fetching = asyncio.ensure_future(watched.engine.answer(ask.FetchData(config=MNIST)))
+        await watched.until(lambda event: isinstance(event, DataProgress))
+        look = await watched.engine.answer(ask.PreviewData(config='kind = "digits"'))
+        assert isinstance(look, ask.DataPreview)
+        assert look.levels == 17
+        assert not fetching.done()
+        await watched.engine.answer(ask.CancelFetch(data="digits"))
+        await watched.engine.answer(ask.CancelFetch(data="mnist"))
+        with pytest.raises(Refused, match="cancelled"):
+            await fetching
+
+    drive(story)
+
+
+def test_an_engine_that_closes_ends_its_downloads(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    del site
+    monkeypatch.setitem(SOURCES, "mnist", Endless())
+    kept: list[asyncio.Future[Reply]] = []
+
+    async def story(watched: Watched) -> None:
+        kept.append(asyncio.ensure_future(watched.engine.answer(ask.FetchData(config=MNIST))))
+        await watched.until(lambda event: isinstance(event, DataProgress))
+        await watched.engine.close()
+        with pytest.raises(Refused, match="cancelled"):
+            await kept[0]
+
+    drive(story)
+
+
+# --- names and refusals -----------------------------------------------------------------------------------------------
+
+
+def test_data_sets_of_the_user_are_listed_with_their_tables(site: Site, tmp_path: Path) -> None:
+    del site
+    add_dataset("mine", TwoMoonsConfig(count=500))
+    (tmp_path / "datasets" / "broken.toml").write_text("kind = 7")
+
+    async def story(watched: Watched) -> None:
+        listed = await watched.engine.answer(ask.ListData())
+        assert isinstance(listed, ask.DataList)
+        broken, mine = listed.named
+        assert (broken.name, broken.config) == ("broken", "")
+        assert "data.kind" in broken.fault
+        assert (mine.name, mine.fault) == ("mine", "")
+        config = ExperimentConfig.load("two_moons").replace(data={"kind": "two_moons", "count": 500})
+        assert mine.config == toml_text(config.data)
+
+    drive(story)
+
+
+@pytest.mark.parametrize("text", ["kind = ", 'kind = "mnits"', "", 'kind = "mnist"\nbits = 99'])
+def test_a_table_that_is_none_is_refused_with_its_faults(text: str) -> None:
+    async def story(watched: Watched) -> None:
+        for request in (ask.PreviewData(config=text), ask.FetchData(config=text)):
+            with pytest.raises(Refused) as caught:
+                await watched.engine.answer(request)
+            assert caught.value.faults
+            assert isinstance(caught.value.__cause__, ConfigError)
+
+    drive(story)
