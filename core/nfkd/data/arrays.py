@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -69,14 +69,17 @@ def open_array(place: Place, key: str, key_field: str) -> Stored:
 def _open(place: Place, named: Place, key: str, ending: str) -> Stored:
     if ending == ".npy":
         return _npy(place, named, key)
-    return _npz(place, named, key) if ending == ".npz" else hdf5.open_array(place.path, key, at=named.field)
+    return _npz(place, named, key) if ending == ".npz" else _HDF5Array.found(place, named, key)
 
 
 def _npy(place: Place, named: Place, key: str) -> Stored:
     if key:
         named.refuse(f"a .npy file has one array and no names: leave {key!r} out")
     found = np.load(place.path, mmap_mode="r", allow_pickle=False)
-    return found if isinstance(found, np.ndarray) else place.refuse("is no .npy file, but ends like one")
+    if isinstance(found, np.lib.npyio.NpzFile):
+        found.close()
+        place.refuse("is no .npy file, but ends like one")
+    return found
 
 
 def _npz(place: Place, named: Place, key: str) -> Stored:
@@ -91,6 +94,30 @@ def _npz(place: Place, named: Place, key: str) -> Stored:
         if math.prod(shape) * dtype.itemsize > _MOST:
             place.refuse(f"{name} has more than {_MOST >> 30} GiB: save it as .npy, which is read piece by piece")
         return archive[name]
+
+
+@dataclass(frozen=True)
+class _HDF5Array:
+    """An array in an HDF5 file, which is open only while rows are read: HDF5 does not see changes of an open one."""
+
+    place: Place
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @classmethod
+    def found(cls, place: Place, named: Place, key: str) -> _HDF5Array:
+        """Return the array of that name, or the only one."""
+        found = hdf5.open_array(place.path, key, at=named.field)
+        with found.file:
+            return cls(place, found.name, found.shape, found.dtype)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        found = hdf5.open_array(self.place.path, self.name, at=self.place.field)
+        with found.file:
+            if found.shape != self.shape or found.dtype != self.dtype:
+                self.place.refuse(f"{self.name} has changed meanwhile: load it again")
+            return found[index]
 
 
 def _chosen(named: Place, key: str, names: list[str]) -> str:

@@ -1,0 +1,69 @@
+"""Mirrored and shifted training images; validation and test images stay as they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from nfkd.config import DigitsConfig
+from nfkd.data import load_dataset
+from nfkd.data.augmentation import PLAIN, Augmentation
+from tests.core.data.image_files import some
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_about_every_other_image_is_mirrored_from_left_to_right() -> None:
+    images = some(400, 3, 5, 4)
+    found = Augmentation(flip=True)(images, generator())
+    mirrored = (found == images[..., ::-1]).all(axis=(1, 2, 3))
+    kept = (found == images).all(axis=(1, 2, 3))
+    assert (mirrored ^ kept).all()
+    assert 150 < mirrored.sum() < 250
+
+
+def test_shifted_images_move_by_every_step_and_repeat_their_edge() -> None:
+    images = some(500, 1, 6, 7)
+    found = Augmentation(shift=2)(images, generator())
+    moves = set()
+    rows, columns = np.arange(6), np.arange(7)
+    for image, moved in zip(images, found, strict=True):
+        fits = [
+            (down, right)
+            for down in range(-2, 3)
+            for right in range(-2, 3)
+            if (moved == image[:, np.clip(rows + down, 0, 5)][:, :, np.clip(columns + right, 0, 6)]).all()
+        ]
+        assert fits
+        moves.update(fits)
+    assert len(moves) == 25
+
+
+def test_nothing_is_nothing() -> None:
+    assert not PLAIN.active
+    images = some(5, 1, 4, 4)
+    np.testing.assert_array_equal(PLAIN(images, generator()), images)
+
+
+def test_only_training_images_are_augmented() -> None:
+    plain, augmented = (load_dataset(DigitsConfig(flip=on, shift=2 * on)) for on in (False, True))
+    for part in ("train", "validation", "test"):
+        ours, theirs = (getattr(dataset, part) for dataset in (augmented, plain))
+        np.testing.assert_array_equal(augmented.batch(ours, generator()).x, plain.batch(theirs, generator()).x)
+    index = np.arange(64)
+    batches = [dataset.training_batch(index, generator(1), generator(2)).x for dataset in (plain, augmented)]
+    levels = [(17 * batch).floor() for batch in batches]
+    assert not torch.equal(*levels)
+    again = augmented.training_batch(index, generator(1), generator(2)).x
+    torch.testing.assert_close(batches[1], again, rtol=0, atol=0)
+
+
+def test_digits_give_their_class_as_context() -> None:
+    dataset = load_dataset(DigitsConfig(class_labels=True))
+    assert dataset.context_features == 10
+    assert dataset.train.context is not None
+    assert (dataset.train.context.sum(1) == 1).all()
+    batch = dataset.training_batch(np.array([3, 5]), generator(), generator())
+    np.testing.assert_array_equal(batch.context, dataset.train.context[[3, 5]])
