@@ -1,0 +1,93 @@
+"""Runs on tables: conditioning columns and weights, from the file to the figures, the terminal and the samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nfkd
+from nfkd.cli import main
+from nfkd.config import ExperimentConfig
+from nfkd.data import load_dataset
+from nfkd.engine.explore import Explorer
+from nfkd.evaluation.likelihood import bootstrap_half_width, noisy
+from nfkd.protocol.requests import Interpolate, Sample, Trace
+from tests.core.tiny import moons
+
+ROWS = 400
+
+
+def rich(path: Path) -> str:
+    """Write a table as that of a particle detector: targets, three kinematic columns, and weights, some negative."""
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=(ROWS, 3))
+    targets = np.stack([2 * given[:, 0], 100 + 5 * given[:, 1] - given[:, 2]], axis=1) + rng.normal(size=(ROWS, 2))
+    weights = np.where(rng.random(ROWS) < 0.2, -0.3, 1.1)
+    names = "RichDLLk,RichDLLp,P,Eta,nTracks,sWeight"
+    np.savetxt(path, np.hstack([targets, given, weights[:, None]]), "%.9g", ",", header=names, comments="")
+    return str(path)
+
+
+def experiment(folder: Path, **data: object) -> ExperimentConfig:
+    columns = {"columns": ["RichDLLk", "RichDLLp"], "context": ["P", "Eta", "nTracks"], "weight": "sWeight"}
+    table = {"kind": "table", "path": rich(folder / "rich.csv")} | columns | data
+    return ExperimentConfig.from_dict(moons().model_dump(mode="json") | {"data": table})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> nfkd.runs.reader.RunRecord:  # type: ignore[name-defined]
+    folder = tmp_path_factory.mktemp("rich")
+    return nfkd.run(experiment(folder), folder / "run")
+
+
+def test_the_figures_are_weighted_and_in_the_units_of_the_file(run) -> None:
+    dataset = load_dataset(run.config.data)
+    assert dataset.context_features == 3
+    raw = np.loadtxt(run.config.data.path, delimiter=",", skiprows=1)
+    order = np.random.default_rng(0).permutation(ROWS)
+    test, train = raw[order[60:120]], raw[order[120:]]
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    scaled = torch.from_numpy(((test - mean) / deviation).astype(np.float32))
+    weights = test[:, 5] / test[:, 5].mean()
+    for summary, load in zip(run.summary, (run.load_teacher, run.load_student, run.load_baseline), strict=True):
+        with torch.no_grad():
+            log_prob = load().log_prob(scaled[:, :2], scaled[:, 2:5]).double().numpy()
+        original = -(log_prob - np.log(deviation[:2]).sum())  # dx' = dx/deviation
+        assert summary.unit == "nats"
+        assert summary.test == pytest.approx(np.mean(weights * original), rel=1e-4)
+        assert summary.test_error == pytest.approx(bootstrap_half_width(weights * original), rel=1e-3)
+
+
+def test_samples_are_drawn_for_the_rows_own_conditions(run) -> None:
+    explorer, path, seed = Explorer(), str(run.path), run.config.seeds.first
+    drawn = explorer.sample(Sample(run=path, seed=seed, count=100, temperature=1.0), None)
+    assert {role: samples.shape for role, samples in drawn.samples.items()} == dict.fromkeys(
+        ("teacher", "student", "baseline"), (100, 2)
+    )
+    assert not drawn.densities  # a density over the plane would need one condition
+    dataset = load_dataset(run.config.data)
+    examples = noisy(dataset, dataset.validation)
+    np.testing.assert_array_equal(drawn.real, examples.x[:100])
+    walked = explorer.interpolate(Interpolate(run=path, seed=seed, first=1, second=2, mode="linear", steps=3), None)
+    for walk in walked.paths.values():
+        np.testing.assert_allclose(walk[[0, -1]], examples.x[[1, 2]], atol=1e-4)
+    traced = explorer.trace(Trace(run=path, seed=seed, stage="student", index=0), None)
+    with torch.no_grad():
+        one = examples.take([0])
+        assert traced.log_prob == pytest.approx(run.load_student().log_prob(one.x, one.context).item(), rel=1e-5)
+
+
+def test_a_run_in_scaled_units_says_so_wherever_it_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = experiment(tmp_path, scaling="quantile", context=[], weight="", columns=["RichDLLk", "RichDLLp", "P"])
+    record = nfkd.run(config, tmp_path / "runs" / "one")
+    assert {summary.unit for summary in record.summary} == {"nats (scaled)"}
+    assert main(["show", str(tmp_path / "runs" / "one")]) == 0
+    assert "test nats (scaled)" in capsys.readouterr().out
+    assert main(["list", str(tmp_path / "runs")]) == 0
+    assert "nats (scaled)" in capsys.readouterr().out
+    assert main(["export", str(tmp_path / "runs" / "one"), "--csv", "--figures", "--out", str(tmp_path / "out")]) == 0
+    text = "".join(path.read_text() for path in sorted((tmp_path / "out").rglob("*.csv")))
+    assert "test (nats (scaled))" in text
