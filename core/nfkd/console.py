@@ -80,8 +80,8 @@ def _directory(config: ExperimentConfig, directory: Path | None, *, resume: bool
         words = flow_words(config.teacher), flow_words(config.student)
         return create_run(_RUNS.absolute(), config, teacher=words[0], student=words[1]), False
     if resume and is_run(directory):
-        check(config)
         resumable(config, directory)
+        check(config, run=directory)
         return directory, True
     return prepare(config, directory), False
 

@@ -19,7 +19,7 @@ from nfkd.config.flows import FlowConfig
 from nfkd.config.named import folder_of, whole_table
 from nfkd.config.presets import preset_names, preset_path
 from nfkd.config.toml import is_table, toml_text
-from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig
+from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig, whole_weights
 
 
 class ExperimentConfig(Config, frozen=True):
@@ -166,6 +166,8 @@ def _assign(document: dict[str, Any], assignment: str, folder: Path) -> Fault | 
             value = _data_value(document, path, value, folder)
         except ValueError as error:
             return Fault("data", str(error))
+    if path == "training.teacher_weights" and isinstance(value, str):
+        value = whole_weights(value, Path())
     table = document
     for key in parents:
         below: Any = table.setdefault(key, {})

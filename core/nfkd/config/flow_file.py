@@ -11,8 +11,7 @@ import tomlkit.exceptions
 from pydantic import Field, ValidationError
 
 from nfkd.config.base import Config, field
-from nfkd.config.errors import ConfigError, Fault
-from nfkd.config.experiment import faults_of
+from nfkd.config.errors import ConfigError, Fault, faults_of
 from nfkd.config.flows import FlowConfig
 
 _TABLES = ("flow", "teacher")

@@ -175,10 +175,10 @@ def _is_path(info: FieldInfo) -> bool:
 
 
 def _absolute(value: Any, folder: Path) -> Any:
-    return str(_place(value, folder)) if isinstance(value, str) and value.strip() else value
+    return str(place(value, folder)) if isinstance(value, str) and value.strip() else value
 
 
-def _place(word: str, folder: Path) -> Path:
+def place(word: str, folder: Path) -> Path:
     """Return an absolute path; links stay as the user names them."""
     return Path(os.path.abspath(folder / os.path.expanduser(word)))  # noqa: PTH100, PTH111 - none of these can fail
 
@@ -189,7 +189,7 @@ def _expanded(word: str, folder: Path) -> dict[str, Any]:
     if word in dataset_names():
         return dataset_table(word)
     if _looks_like_a_path(word, folder):
-        return {"kind": _kind_of(_place(word, folder)), "path": word}
+        return {"kind": _kind_of(place(word, folder)), "path": word}
     near = get_close_matches(word, [*dataset_names(), *DATA_KINDS], n=3, cutoff=0.5)
     known = f"; near it: {', '.join(near)}" if near else f"; added so far: {', '.join(dataset_names()) or 'none'}"
     msg = f"there is no data set {word!r}{known}. Give a kind, a name that `nfkd data add` made, or a path"

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationInfo, field_validator
+
 from nfkd.config.base import Config, field
+from nfkd.config.named import folder_of, place
+
+FROM_PYTHON = "python:"
+"""How `TrainingConfig.teacher_weights` begins where the teacher was given in Python; name and fingerprint follow."""
+
+
+def whole_weights(value: str, folder: Path) -> str:
+    """Return the path of a teacher's weights, absolute; a relative one starts from a folder."""
+    given = value.strip()
+    return str(place(given, folder)) if given and not given.startswith(FROM_PYTHON) else given
 
 
 class TrainingConfig(Config, frozen=True):
@@ -12,6 +25,13 @@ class TrainingConfig(Config, frozen=True):
 
     teacher_steps: int = field(
         1500, title="Teacher steps", help="Most steps of the teacher.", unit="steps", ge=1, le=10_000_000
+    )
+    teacher_weights: str = field(
+        "",
+        title="Teacher's weights",
+        help="A .safetensors file of NFKD's: the teacher is taken from it and not trained; empty trains one.",
+        format="file",
+        max_length=4096,
     )
     student_steps: int = field(
         1000,
@@ -61,6 +81,21 @@ class TrainingConfig(Config, frozen=True):
         le=1_000_000,
         advanced=True,
     )
+
+    @field_validator("teacher_weights")
+    @classmethod
+    def _whole_path(cls, value: str, info: ValidationInfo) -> str:
+        return whole_weights(value, folder_of(info))
+
+    @property
+    def teacher_given(self) -> bool:
+        """Whether the teacher comes from elsewhere and is not trained."""
+        return bool(self.teacher_weights)
+
+    @property
+    def teacher_from_python(self) -> bool:
+        """Whether it was given in Python, so that no file has it."""
+        return self.teacher_weights.startswith(FROM_PYTHON)
 
 
 class SeedsConfig(Config, frozen=True):

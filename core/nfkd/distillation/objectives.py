@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nfkd.config import ILKDConfig, LKDConfig, NLLConfig, SKDConfig, TermConfig
-from nfkd.flows.flow import Pass
+from nfkd.flows.flow import Capability, Flow, Pass
 from nfkd.protocol.events import LayerPair
 
 ConfigT = TypeVar("ConfigT", bound=TermConfig)
@@ -64,6 +64,8 @@ class Objective(ABC, Generic[ConfigT]):
         For curves and legends; the likelihood's unit is the data's and left empty here.
     needs_teacher, needs_trace, needs_samples
         Which passes the term reads.
+    asks
+        What of the teacher it depends on: not every flow of another library can do everything.
     """
 
     label: ClassVar[str]
@@ -71,6 +73,7 @@ class Objective(ABC, Generic[ConfigT]):
     needs_teacher: ClassVar[bool] = False
     needs_trace: ClassVar[bool] = False
     needs_samples: ClassVar[bool] = False
+    asks: ClassVar[tuple[Capability, ...]] = ()
 
     def __init__(
         self, config: ConfigT, *, nll_loss: Callable[[Tensor], Tensor], pairs: Sequence[LayerPair] = ()
@@ -98,6 +101,7 @@ class LKD(Objective[LKDConfig]):
     """Latent knowledge distillation: mean of (z_S − z_T)² over all latents, split-off ones too, raw z."""
 
     label = "LKD"
+    asks = ("latents",)
     unit = "squared latent"
     needs_teacher = True
 
@@ -111,6 +115,7 @@ class ILKD(Objective[ILKDConfig]):
     """Intermediate latents: the mean over matched layers of each pair's mean squared difference."""
 
     label = "ILKD"
+    asks = ("latents",)
     unit = "squared latent"
     needs_teacher = True
     needs_trace = True
@@ -125,6 +130,7 @@ class SKD(Objective[SKDConfig]):
     """Synthesized knowledge distillation: mean distance of two samples from one noise, L1 or L2."""
 
     label = "SKD"
+    asks = ("synthesis",)
     unit = "data"
     needs_samples = True
 
@@ -159,3 +165,13 @@ def _teacher(passes: StepPasses) -> Pass:
 
 OBJECTIVES: dict[str, type[Objective]] = {"nll": NLL, "lkd": LKD, "ilkd": ILKD, "skd": SKD}
 """Every term by the name of its field in `DistillationConfig`."""
+
+
+def unservable_terms(teacher: Flow) -> dict[str, str]:
+    """Return the terms that a teacher cannot serve, each with the reason."""
+    return {
+        name: teacher.unservable[capability]
+        for name, objective in OBJECTIVES.items()
+        for capability in objective.asks
+        if capability in teacher.unservable
+    }

@@ -169,6 +169,8 @@ class Explorer:
 
     def _flow(self, opened: _Opened, run: str, seed: int, role: Role, live: LiveWeights | None) -> Flow | None:
         config = opened.config
+        if role == "teacher" and config.training.teacher_from_python:
+            return None  # its code is another library's, and not here
         own = seed if role in seed_stages(config, seed) else config.seeds.first
         if live is not None and (live.seed, live.stage) == (own, role):
             key: tuple[object, ...] = (opened.key, own, role, "live", live.step)

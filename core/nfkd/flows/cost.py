@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -19,6 +20,16 @@ from nfkd.flows.flow import Flow
 _COPIES = 5
 """Numbers kept for each parameter in training: itself, its gradient, two moments, and the best so far."""
 _BYTES = 4
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A layer's share of its flow's size; the figures are `FlowCost`'s."""
+
+    name: str
+    parameters: int
+    multiply_adds: int
+    training_memory: int
 
 
 @dataclass(frozen=True)
@@ -34,22 +45,66 @@ class FlowCost:
     training_memory
         Estimate in bytes of what a training step holds at its peak: five numbers a parameter (weight, gradient, two
         moments, best weight) and every tensor that the backward pass needs, for the whole batch.
+    layers
+        The same for every layer in order, and last for the ``prior`` where the flow learns one; each figure of the flow
+        is their sum. A tensor that two layers keep is the first one's.
     """
 
     parameters: int
     multiply_adds: int
     training_memory: int
+    layers: tuple[LayerCost, ...]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What one layer costs: numbers, multiply-adds of an example, bytes for each example, and bytes for a batch."""
+
+    name: str
+    parameters: int
+    multiply_adds: int
+    per_example: int
+    fixed: int
+
+    def cost(self, batch_size: int) -> LayerCost:
+        memory = _COPIES * _BYTES * self.parameters + self.fixed + batch_size * self.per_example
+        return LayerCost(self.name, self.parameters, self.multiply_adds, memory)
 
 
 @lru_cache(maxsize=64)
-def _measure(config: FlowConfig, event_shape: tuple[int, ...], context_features: int) -> tuple[int, int, int, int]:
+def _measure(config: FlowConfig, event_shape: tuple[int, ...], context_features: int) -> tuple[_Measured, ...]:
     flow = build_flow(config, event_shape, context_features=context_features, device="meta")
-    parameters = sum(parameter.numel() for parameter in flow.parameters())
-    with _FlopCount() as count, torch.no_grad():
+    where = _Where(flow)
+    with _FlopCount(lambda: where.name) as count, torch.no_grad():
         flow.log_prob(*_empty(flow, 1))
     # Not from one example: where a dimension is 1, memory layouts coincide and copies fall away.
-    two, three = (_saved_bytes(flow, batch) for batch in (2, 3))
-    return parameters, count.flops // 2, three - two, max(0, 3 * two - 2 * three)
+    two, three = (_saved_bytes(flow, where, batch) for batch in (2, 3))
+    return tuple(
+        _Measured(
+            name,
+            sum(parameter.numel() for parameter in module.parameters()),
+            count.flops[name] // 2,
+            three[name] - two[name],
+            max(0, 3 * two[name] - 2 * three[name]),
+        )
+        for name, module in where.places.items()
+    )
+
+
+class _Where:
+    """In which layer of a flow a pass is: told by hooks of its own modules, never of the whole process."""
+
+    def __init__(self, flow: Flow) -> None:
+        names = [info.name for info in flow.layer_info()]
+        self.places: dict[str, nn.Module] = dict(zip(names, flow.layers, strict=True))
+        if flow.prior is not None:
+            self.places["prior"] = flow.prior
+        self.name = names[0]
+        for name, module in self.places.items():
+            module.register_forward_pre_hook(lambda *_, name=name: self._enter(name))
+
+    def _enter(self, name: str) -> None:
+        self.name = name
 
 
 class _FlopCount(TorchDispatchMode):
@@ -58,16 +113,17 @@ class _FlopCount(TorchDispatchMode):
     torch's own FlopCounterMode hooks every module of the process, and the flow that another thread trains with them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, where: Callable[[], str]) -> None:
         super().__init__()
-        self.flops = 0
+        self._where = where
+        self.flops: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         formula = flop_registry.get(func.overloadpacket)
         if formula is not None:
-            self.flops += formula(*args, **kwargs, out_val=out)
+            self.flops[self._where()] += formula(*args, **kwargs, out_val=out)
         return out
 
 
@@ -76,18 +132,22 @@ def _empty(flow: Flow, batch: int) -> tuple[Tensor, Tensor | None]:
     return x, torch.empty(batch, flow.context_features, device="meta") if flow.context_features else None
 
 
-def _saved_bytes(flow: Flow, batch: int) -> int:
+def _saved_bytes(flow: Flow, where: _Where, batch: int) -> Counter[str]:
+    """Return the bytes that the backward pass needs, by layer."""
     storages: dict[int, torch.UntypedStorage] = {}  # kept, so that no two get the same id; views share theirs
+    saved: Counter[str] = Counter()
 
     def save(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
+        if id(storage) not in storages:
+            saved[where.name] += storage.nbytes()
         storages[id(storage)] = storage
         return tensor
 
     # The result is remembered, so it must not depend on whether the first caller had gradients switched off.
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         flow(*_empty(flow, batch))
-    return sum(storage.nbytes() for storage in storages.values())
+    return saved
 
 
 def flow_cost(config: FlowConfig, event_shape: Sequence[int], batch_size: int, context_features: int = 0) -> FlowCost:
@@ -98,6 +158,25 @@ def flow_cost(config: FlowConfig, event_shape: Sequence[int], batch_size: int, c
     FlowError
         When the flow does not fit the shape.
     """
-    parameters, multiply_adds, per_example, fixed = _measure(config, tuple(event_shape), context_features)
-    memory = _COPIES * _BYTES * parameters + fixed + batch_size * per_example
-    return FlowCost(parameters, multiply_adds, memory)
+    layers = tuple(part.cost(batch_size) for part in _measure(config, tuple(event_shape), context_features))
+    return FlowCost(
+        parameters=sum(layer.parameters for layer in layers),
+        multiply_adds=sum(layer.multiply_adds for layer in layers),
+        training_memory=sum(layer.training_memory for layer in layers),
+        layers=layers,
+    )
+
+
+def frozen_cost(flow: Flow) -> tuple[int, int, int]:
+    """Return parameters, multiply-adds of one example and bytes of a flow that is there already and is not trained.
+
+    A frozen flow keeps nothing for a backward pass. One that has no way from data to latents has no multiply-adds.
+    """
+    parameters = sum(parameter.numel() for parameter in flow.parameters())
+    count = _FlopCount(lambda: "")
+    if "log_prob" not in flow.unservable:
+        like = next(flow.parameters())
+        x, context = (None if part is None else torch.zeros(part.shape).to(like) for part in _empty(flow, 1))
+        with count, torch.no_grad():
+            flow(x, context)
+    return parameters, count.flops.total() // 2, _BYTES * parameters

@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from nfkd.protocol.requests import LayerInfo
 
+Capability = Literal["log_prob", "latents", "synthesis"]
 _LOG_TWO_PI = math.log(2 * math.pi)
 
 
@@ -122,6 +123,12 @@ class Flow(nn.Module):
     context_features
         Length of the vector that every example comes with; zero for an unconditional flow.
 
+    Attributes
+    ----------
+    unservable
+        What the flow cannot do, with the reason: empty but for flows of other libraries (`nfkd.flows.foreign`). Without
+        ``latents`` there is no trace either; without ``synthesis`` no sample.
+
     Notes
     -----
     ActNorm layers take their first values from the first batch:
@@ -145,6 +152,7 @@ class Flow(nn.Module):
         self._entries = list(entries)
         self.layers = nn.ModuleList(layers)
         self.prior = prior
+        self.unservable: dict[Capability, str] = {}
         self.register_buffer("_initialized", torch.tensor(0, dtype=torch.uint8))
         self._ready: bool | None = None  # read from the buffer once: a look at every step would wait for the device
 
@@ -219,9 +227,12 @@ class Flow(nn.Module):
                 log_det = log_det + change
             if trace:
                 kept[entry.name] = (x, log_det)
-        last = _standard_normal(x) if self.prior is None else _normal(x, *self.prior(x, context))
-        log_prob = log_prob + last + log_det
+        log_prob = log_prob + self._last_log_prob(x, context) + log_det
         return Pass(log_prob, Latents((*parts, x), log_det), kept)
+
+    def _last_log_prob(self, z: Tensor, context: Tensor | None) -> Tensor:
+        """Return the log-density of the last latent, (B,) nats."""
+        return _standard_normal(z) if self.prior is None else _normal(z, *self.prior(z, context))
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the log-density of each example, (B,) nats; arguments and errors as `forward`."""

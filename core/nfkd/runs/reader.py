@@ -237,7 +237,7 @@ class RunRecord:
                 view
                 for record in self.seeds.values()
                 for view in record.stages.values()
-                if any(len(batch.steps) for batch in view.curves.values())
+                if view.summary is not None or any(len(batch.steps) for batch in view.curves.values())
             ],
             log=read_log(self.path),
             verdict=self.verdict,

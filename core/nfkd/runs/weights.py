@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -58,6 +59,51 @@ def flow_meta(config: FlowConfig, flow: Flow) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class WeightsInfo:
+    """Of which flow a weights file is."""
+
+    config: FlowConfig
+    event_shape: tuple[int, ...]
+    context_features: int
+
+
+def weights_info(path: Path) -> WeightsInfo:
+    """Return of which flow a weights file is, without reading its numbers.
+
+    Raises
+    ------
+    RunError
+        As `load_flow`: a file whose tensors lack, are left over or are cut off is refused here too.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+    info = _described(path, meta)
+    flow = build_flow(info.config, info.event_shape, context_features=info.context_features, device="meta")
+    _refuse_unfit(path, shapes, flow)
+    return info
+
+
+def _described(path: Path, meta: Mapping[str, str]) -> WeightsInfo:
+    if "foreign" in meta:
+        cause = f"{path} holds the weights of a {meta['foreign']}, and NFKD has only its own flows' code."
+        action = "Make that flow, load_state_dict(safetensors.torch.load_file(path)) and nfkd.wrap_teacher it."
+        raise RunError("The flow is another library's", cause, action)
+    try:
+        config: FlowConfig = TypeAdapter(FlowConfig).validate_json(meta["flow"])
+        shape, features = json.loads(meta["event_shape"]), int(meta["context_features"])
+        info = WeightsInfo(config, tuple(int(size) for size in shape), features)
+        build_flow(info.config, info.event_shape, context_features=features, device="meta")
+    except (KeyError, ValueError, TypeError) as error:
+        cause = f"{path} does not say of which flow it is."
+        raise RunError("The weights cannot be used", cause, "Use a file that NFKD has written.") from error
+    return info
+
+
 def load_flow(path: Path) -> tuple[FlowConfig, Flow]:
     """Return the flow of a weights file, and its config; it is in evaluation mode.
 
@@ -71,15 +117,10 @@ def load_flow(path: Path) -> tuple[FlowConfig, Flow]:
             meta = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
-    try:
-        config: FlowConfig = TypeAdapter(FlowConfig).validate_json(meta["flow"])
-        shape, features = json.loads(meta["event_shape"]), int(meta["context_features"])
-        flow = build_flow(config, shape, context_features=features)
-    except (KeyError, ValueError, TypeError) as error:
-        cause = f"{path} does not say of which flow it is."
-        raise RunError("The weights cannot be used", cause, "Use a file that NFKD has written.") from error
+    info = _described(path, meta)
+    flow = build_flow(info.config, info.event_shape, context_features=info.context_features)
     load_weights(path, flow)
-    return config, flow.eval()
+    return info.config, flow.eval()
 
 
 def _unreadable(path: Path, error: Exception) -> RunError:
@@ -98,11 +139,15 @@ def load_weights(path: Path, flow: Flow) -> None:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
+    _refuse_unfit(path, {name: tuple(value.shape) for name, value in tensors.items()}, flow)
+    flow.load_state_dict(tensors)
+
+
+def _refuse_unfit(path: Path, shapes: Mapping[str, tuple[int, ...]], flow: Flow) -> None:
     expected = flow.state_dict()
-    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-    wrong = [name for name in expected.keys() & tensors.keys() if expected[name].shape != tensors[name].shape]
+    missing, extra = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
+    wrong = [name for name in expected.keys() & shapes.keys() if tuple(expected[name].shape) != shapes[name]]
     faults = [f"{word} {names[0]}" for word, names in (("lacks", missing), ("has no use for", extra)) if names]
     faults += [f"has {min(wrong)} in another shape"] if wrong else []
     if faults:
         raise RunError("The weights do not fit", f"{path} {', '.join(faults)}.", "Use the flow that they were made by.")
-    flow.load_state_dict(tensors)

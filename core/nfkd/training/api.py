@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.flows.architectures import flow_words
+from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import RunEvent, RunFailed
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import create_run_at, is_run, read_config
@@ -15,10 +17,11 @@ from nfkd.runs.reader import RunRecord, open_run
 from nfkd.training.control import Control
 from nfkd.training.describe import check
 from nfkd.training.job import perform
+from nfkd.training.teachers import with_teacher
 
 
-def prepare(config: ExperimentConfig, directory: str | os.PathLike[str]) -> Path:
-    """Check an experiment and make the directory of its run.
+def prepare(config: ExperimentConfig, directory: str | os.PathLike[str], teacher: ForeignFlow | None = None) -> Path:
+    """Check an experiment and make the directory of its run; arguments as `run`.
 
     Raises
     ------
@@ -27,10 +30,9 @@ def prepare(config: ExperimentConfig, directory: str | os.PathLike[str]) -> Path
     RunError
         When the directory cannot be made, or already holds something.
     """
-    check(config)
-    return create_run_at(
-        Path(directory), config, teacher=flow_words(config.teacher), student=flow_words(config.student)
-    )
+    check(config, teacher=teacher)
+    words = flow_words(config.teacher) if teacher is None else teacher.origin
+    return create_run_at(Path(directory), config, teacher=words, student=flow_words(config.student))
 
 
 def resumable(config: ExperimentConfig, directory: Path) -> None:
@@ -51,6 +53,7 @@ def run(
     on_event: Callable[[RunEvent], None] | None = None,
     *,
     resume: bool = False,
+    teacher: ForeignFlow | None = None,
 ) -> RunRecord:
     """Run an experiment to its end, in this process and thread.
 
@@ -64,6 +67,10 @@ def run(
         Told every event, such as ``print``.
     resume
         Go on from the checkpoints where there are any.
+    teacher
+        A flow of another library, wrapped by `nfkd.wrap_teacher`: it teaches as it is, and ``config.teacher`` is not
+        looked at. The experiment of the run names it, with its fingerprint, so that only the same one may go on with
+        the run. Its weights are kept under its own library's names.
 
     Returns
     -------
@@ -85,14 +92,15 @@ def run(
         if on_event is not None:
             on_event(event)
 
+    config, teacher = with_teacher(config, teacher), copy.deepcopy(teacher)
     path = Path(directory).absolute()
     going_on = resume and is_run(path)
     if going_on:
-        check(config)
         resumable(config, path)
+        check(config, teacher=teacher, run=path)
     else:
-        path = prepare(config, path)
-    perform(path, config, emit, Control(), resume=going_on)
+        path = prepare(config, path, teacher)
+    perform(path, config, emit, Control(), resume=going_on, teacher=teacher)
     if failures:
         error = failures[0].error
         raise RunError(error.title, error.cause, error.action)

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.config.flows import FlowConfig
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.distillation.matching import MatchingError, match_layers
 from nfkd.flows.architectures import build_flow, flow_faults, flow_words
-from nfkd.flows.cost import flow_cost
+from nfkd.flows.cost import flow_cost, frozen_cost
 from nfkd.flows.flow import Flow
+from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import ConfigFault, Description, FlowDescription
 from nfkd.training.devices import device_faults, memory_available, resolve_device
+from nfkd.training.teachers import given_faults
 
 
-def describe(config: ExperimentConfig) -> Description:
+def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, run: Path | None = None) -> Description:
     """Return the faults of an experiment, all at once, beside its estimated size.
 
     Nothing of the experiment's size is allocated: the flows are built without storage.
+
+    Parameters
+    ----------
+    config
+        The experiment.
+    teacher
+        A flow of another library that was given in Python to teach.
+    run
+        A run that is gone on with: a teacher that it has a copy of needs its file no more.
     """
     faults = device_faults(config.compute)
     device = resolve_device(config.compute) if not faults else None
@@ -29,17 +41,18 @@ def describe(config: ExperimentConfig) -> Description:
         dataset = load_dataset(config.data)
     except DataError as error:
         faults += error.faults
-        if error.event_shape is not None:
-            faults += _flow_faults(config, error.event_shape)
+        if error.event_shape:
+            faults += _flow_faults(config, error.event_shape, teacher)
+    faults += given_faults(config, dataset, teacher, run)
     flows: dict[str, FlowDescription] = {}
     pairs: list[LayerPair] = []
     warnings: list[Fault] = []
     if dataset is not None:
-        faults += _flow_faults(config, dataset.event_shape)
+        faults += _flow_faults(config, dataset.event_shape, teacher)
         bad = {fault.path.partition(".")[0] for fault in faults}
-        flows = {role: _flow(config, role, dataset) for role in ("teacher", "student") if role not in bad}
+        flows = {role: _flow(config, role, dataset, teacher) for role in ("teacher", "student") if role not in bad}
         if len(flows) == 2:
-            pairs, unfit = _matching(config, dataset, flows["student"], flows["teacher"])
+            pairs, unfit = _matching(config, dataset, flows["student"], flows["teacher"], teacher)
             faults += unfit
             warnings = _warnings(config, dataset, flows["student"], flows["teacher"])
         if device is not None:
@@ -57,24 +70,24 @@ def describe(config: ExperimentConfig) -> Description:
     )
 
 
-def check(config: ExperimentConfig) -> Description:
-    """Return the description of an experiment that may run.
+def check(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, run: Path | None = None) -> Description:
+    """Return the description of an experiment that may run; arguments as `describe`.
 
     Raises
     ------
     ConfigError
         With every fault, when it may not.
     """
-    description = describe(config)
+    description = describe(config, teacher=teacher, run=run)
     if description.faults:
         raise ConfigError([Fault(fault.path, fault.message) for fault in description.faults], config.name)
     return description
 
 
-def _flow_faults(config: ExperimentConfig, event_shape: Sequence[int]) -> list[Fault]:
+def _flow_faults(config: ExperimentConfig, event_shape: Sequence[int], teacher: ForeignFlow | None) -> list[Fault]:
     return [
         Fault(f"{role}.{fault.path}", fault.message)
-        for role in ("teacher", "student")
+        for role in (("student",) if teacher else ("teacher", "student"))
         for fault in flow_faults(_config(config, role), event_shape)
     ]
 
@@ -83,18 +96,28 @@ def _config(config: ExperimentConfig, role: str) -> FlowConfig:
     return config.teacher if role == "teacher" else config.student
 
 
-def _flow(config: ExperimentConfig, role: str, dataset: Dataset) -> FlowDescription:
+def _flow(config: ExperimentConfig, role: str, dataset: Dataset, teacher: ForeignFlow | None) -> FlowDescription:
+    if role == "teacher" and teacher is not None:
+        parameters, multiply_adds, memory = frozen_cost(teacher)
+        return FlowDescription(
+            summary=teacher.origin,
+            parameters=parameters,
+            multiply_adds=multiply_adds,
+            memory=memory,
+            layers=teacher.layer_info(),
+        )
     chosen = _config(config, role)
     batch = config.training.batch_size
     if role == "student" and config.distillation.weights()["skd"] > 0:
         batch += config.distillation.skd.batch_size  # the synthesized samples are kept for the backward pass, too
     cost = flow_cost(chosen, dataset.event_shape, batch, dataset.context_features)
     flow = _on_meta(chosen, dataset)
+    given = role == "teacher" and config.training.teacher_given
     return FlowDescription(
         summary=flow_words(chosen),
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
-        memory=cost.training_memory,
+        memory=4 * cost.parameters if given else cost.training_memory,
         layers=flow.layer_info(),
     )
 
@@ -104,9 +127,16 @@ def _on_meta(config: FlowConfig, dataset: Dataset) -> Flow:
 
 
 def _matching(
-    config: ExperimentConfig, dataset: Dataset, student: FlowDescription, teacher: FlowDescription
+    config: ExperimentConfig,
+    dataset: Dataset,
+    student: FlowDescription,
+    teacher: FlowDescription,
+    given: ForeignFlow | None,
 ) -> tuple[list[LayerPair], list[Fault]]:
-    shapes = [_on_meta(_config(config, role), dataset).latent_shapes for role in ("student", "teacher")]
+    if given is not None and "latents" in given.unservable:
+        return [], []  # it has no layers to look at
+    flows = [_on_meta(config.student, dataset), given or _on_meta(config.teacher, dataset)]
+    shapes = [flow.latent_shapes for flow in flows]
     if shapes[0] != shapes[1]:
         message = (
             f"latents of shapes {_shapes(shapes[0])}, but the teacher's are {_shapes(shapes[1])}: "

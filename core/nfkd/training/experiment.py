@@ -13,6 +13,7 @@ import torch
 from nfkd.config import ExperimentConfig
 from nfkd.data import load_dataset
 from nfkd.evaluation.verdict import judge
+from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import (
     ErrorInfo,
     LogLine,
@@ -50,6 +51,8 @@ class Experiment:
         Pause, stop, and copies of the weights.
     resume
         Whether to go on from the checkpoints.
+    teacher
+        A flow of another library that was given to teach; the experiment names it.
     """
 
     def __init__(
@@ -60,7 +63,9 @@ class Experiment:
         control: Control,
         *,
         resume: bool = False,
+        teacher: ForeignFlow | None = None,
     ) -> None:
+        self._teacher = teacher
         self._run, self._config, self._emit, self._control, self._resume = run, config, emit, control, resume
         self._row = read_row(run)
         self._done: dict[tuple[int, Role], StageSummary] = {}
@@ -89,7 +94,7 @@ class Experiment:
             As `SeedRun.execute`.
         """
         config = self._config
-        description = check(config)
+        description = check(config, teacher=self._teacher, run=self._run if self._resume else None)
         seeds = config.seeds.values()
         checkpoints = {seed: seed_checkpoint(self._run, config, seed) if self._resume else None for seed in seeds}
         device, threads = resolve_device(config.compute), self._threads(checkpoints)
@@ -117,6 +122,7 @@ class Experiment:
             control=self._control,
             progress=progress,
             emit=lambda event: self._pass_on(event, progress),
+            teacher=self._teacher,
         )
         for seed in seeds:
             self._seed(SeedRun(context, seed, checkpoints[seed]))

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import ErrorInfo, RunEvent, RunFailed, RunFinished, RunState
 from nfkd.runs.errors import RunError
 from nfkd.runs.lock import run_lock
@@ -26,6 +27,7 @@ def perform(
     control: Control,
     *,
     resume: bool = False,
+    teacher: ForeignFlow | None = None,
 ) -> RunState:
     """Perform a run from its first step, or from its checkpoints, to its end.
 
@@ -47,7 +49,7 @@ def perform(
 
     try:
         with run_lock(run):
-            experiment = Experiment(run, config, watch, control, resume=resume)
+            experiment = Experiment(run, config, watch, control, resume=resume, teacher=teacher)
             try:
                 experiment.execute()
                 state = "finished"

@@ -68,7 +68,7 @@ class Monitor:
     def _draw(self, stage: Role, step: int, flow: Flow, teacher: Flow | None) -> None:
         self._draw_samples(stage, step, flow)
         self._draw_interpolation(stage, step, flow)
-        if has_plane(self._dataset):
+        if has_plane(self._dataset) and "log_prob" not in flow.unservable:
             self._emit(draw_density(flow, self._dataset, run=self._run, seed=self._seed, stage=stage, step=step))
         if teacher is not None and self._pairs:
             batch = self._examples.to(_device(flow))
@@ -78,6 +78,8 @@ class Monitor:
             self._emit(MatchingMeasured(run=self._run, seed=self._seed, step=step, error=error))
 
     def _draw_samples(self, stage: Role, step: int, flow: Flow) -> None:
+        if "synthesis" in flow.unservable:
+            return
         temperature = self._config.temperature
         generator = named_generator(self._seed, "all", "pictures")  # the same noise for every stage and step
         count = self._config.sample_count
@@ -91,6 +93,8 @@ class Monitor:
         )
 
     def _draw_interpolation(self, stage: Role, step: int, flow: Flow) -> None:
+        if {"latents", "synthesis"} & flow.unservable.keys():
+            return
         mode, alpha = self._config.interpolation_mode, torch.linspace(0, 1, self._config.interpolation_steps)
         count = interpolation_pairs(self._dataset)
         ends = self._examples.to(_device(flow)).take(slice(2 * count))

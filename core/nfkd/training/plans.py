@@ -21,9 +21,10 @@ def seed_stages(config: ExperimentConfig, seed: int) -> list[Role]:
 
 
 def stage_steps(config: ExperimentConfig) -> dict[Role, int]:
-    """Return the budget of each stage."""
+    """Return the budget of each stage; a teacher that was given is not trained."""
     student = config.training.student_steps
-    return {"teacher": config.training.teacher_steps, "student": student, "baseline": student}
+    teacher = 0 if config.training.teacher_given else config.training.teacher_steps
+    return {"teacher": teacher, "student": student, "baseline": student}
 
 
 def stage_terms(config: ExperimentConfig, stage: Role) -> list[str]:

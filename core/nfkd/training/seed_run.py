@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from nfkd.config import ExperimentConfig
-from nfkd.data import Dataset
+from nfkd.data import Dataset, Part
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
 from nfkd.evaluation.cost import SPEED_COUNT, samples_per_second
 from nfkd.evaluation.likelihood import bootstrap_half_width, example_nll, noisy
 from nfkd.evaluation.quality import C2ST_MOST, c2st
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
+from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import (
     LayerPair,
     Role,
@@ -55,6 +59,8 @@ class RunContext:
         Threads of the processor, kept in the checkpoints.
     emit
         Takes every event that is not for the seed's file alone.
+    teacher
+        A flow of another library that teaches; None where NFKD's own does.
     """
 
     run: Path
@@ -66,6 +72,7 @@ class RunContext:
     control: Control
     progress: RunProgress
     emit: Callable[[RunEvent], None]
+    teacher: ForeignFlow | None = None
 
     def build(self, stage: Role, generator: torch.Generator | None = None) -> Flow:
         """Return a stage's flow with its first weights."""
@@ -76,6 +83,16 @@ class RunContext:
     def pairs(self) -> list[LayerPair]:
         """The matched layers."""
         return self.description.pairs
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A flow at the end of its stage."""
+
+    flow: Flow
+    step: int
+    best_step: int
+    seconds: float
 
 
 class SeedRun:
@@ -151,6 +168,9 @@ class SeedRun:
         if context.control.stopping:
             raise StopRun
         context.control.begin_stage()
+        if stage == "teacher" and context.config.training.teacher_given:
+            self._take_teacher()
+            return
         checkpoint = self._checkpoint
         if checkpoint is not None and (checkpoint.position.stage != stage or not checkpoint.tensors):
             checkpoint = None
@@ -163,11 +183,22 @@ class SeedRun:
         try:
             self._trainer(stage, state, curves).train()
         except (StopRun, DivergedError):
-            self._save(stage, state, state.best_weights or copy_weights(state.flow))
+            self._save(stage, state.flow, state.best_step, state.best_weights or copy_weights(state.flow))
             raise
         finally:
             context.control.between_stages()
-        self._finish(stage, state, curves.elapsed)
+        self._finish(stage, _Trained(state.flow, state.step, state.best_step, curves.elapsed))
+
+    def _take_teacher(self) -> None:
+        """Perform the stage of a teacher that was given: it is drawn and evaluated as it is."""
+        began = time.perf_counter()
+        self._emit(StageStarted(run=str(self._context.run), seed=self._seed, stage="teacher", step=0))
+        flow = self._context.teacher or self._context.build("teacher")
+        if self._context.teacher is None:
+            load_weights(Path(self._context.config.training.teacher_weights), flow)
+        flow = freeze(flow.float().to(self._context.device))
+        self._monitor().draw("teacher", 0, flow, None)
+        self._finish("teacher", _Trained(flow, 0, 0, time.perf_counter() - began))
 
     def _state(self, stage: Role, checkpoint: Checkpoint | None) -> StageState:
         context = self._context
@@ -182,9 +213,7 @@ class SeedRun:
     def _trainer(self, stage: Role, state: StageState, curves: CurveLog) -> Trainer:
         context = self._context
         teacher = self._load_teacher() if stage == "student" else None
-        monitor = Monitor(
-            str(context.run), self._seed, context.config.monitor, context.dataset, context.pairs, self._emit
-        )
+        monitor = self._monitor()
         hooks = Hooks(
             draw=lambda: monitor.draw(stage, state.step, state.flow, teacher),
             checkpoint=lambda: self._save_checkpoint(state, curves.elapsed),
@@ -203,6 +232,10 @@ class SeedRun:
             hooks=hooks,
         )
 
+    def _monitor(self) -> Monitor:
+        context = self._context
+        return Monitor(str(context.run), self._seed, context.config.monitor, context.dataset, context.pairs, self._emit)
+
     def _limit(self, stage: Role) -> int:
         """Return the steps of a stage: a baseline makes as many as its student did, also where that was ended early."""
         student = next((summary.steps for summary in self.done if summary.stage == "student"), None)
@@ -218,15 +251,18 @@ class SeedRun:
         if self._teacher is None:
             config = self._context.config
             own = self._seed if config.seeds.retrain_teacher else config.seeds.first
-            flow = self._context.build("teacher")
-            load_weights(seed_directory(self._context.run, config, own) / "teacher.safetensors", flow)
-            self._teacher = freeze(flow.to(self._context.device))
+            flow = self._context.teacher or self._context.build("teacher")
+            if self._context.teacher is None:
+                load_weights(seed_directory(self._context.run, config, own) / "teacher.safetensors", flow)
+            self._teacher = freeze(flow.float().to(self._context.device))
         return self._teacher
 
-    def _save(self, stage: Role, state: StageState, weights: dict[str, torch.Tensor]) -> None:
+    def _save(self, stage: Role, flow: Flow, step: int, weights: dict[str, torch.Tensor]) -> None:
         config = self._context.config
-        meta = flow_meta(flow_config(config, stage), state.flow)
-        meta |= {"stage": stage, "seed": str(self._seed), "step": str(state.best_step)}
+        meta = (
+            {"foreign": flow.origin} if isinstance(flow, ForeignFlow) else flow_meta(flow_config(config, stage), flow)
+        )
+        meta |= {"stage": stage, "seed": str(self._seed), "step": str(step)}
         save_weights(self._directory / f"{stage}.safetensors", weights, config.to_toml(), meta)
 
     def _save_checkpoint(self, state: StageState, seconds: float) -> None:
@@ -235,9 +271,10 @@ class SeedRun:
         threads = self._context.threads
         save_checkpoint(self._directory, state.checkpoint(seconds=seconds, done=self.done, threads=threads))
 
-    def _finish(self, stage: Role, state: StageState, seconds: float) -> None:
-        summary = self._summarise(stage, state, seconds)
-        self._save(stage, state, state.flow.state_dict())
+    def _finish(self, stage: Role, trained: _Trained) -> None:
+        summary, flow = self._summarise(stage, trained), trained.flow
+        weights = flow.source_state() if isinstance(flow, ForeignFlow) else flow.state_dict()
+        self._save(stage, flow, trained.best_step, weights)
         self.done.append(summary)
         self._emit(StageFinished(run=str(self._context.run), seed=self._seed, stage=stage, summary=summary))
         if self._writer is not None:
@@ -247,29 +284,30 @@ class SeedRun:
         position = Position(stage=rest[0] if rest else None, done=self.done, threads=self._context.threads)
         save_checkpoint(self._directory, Checkpoint(position))
 
-    def _summarise(self, stage: Role, state: StageState, seconds: float) -> StageSummary:
-        context, flow = self._context, state.flow.eval()
+    def _summarise(self, stage: Role, trained: _Trained) -> StageSummary:
+        context, flow = self._context, trained.flow.eval()
         dataset, sizes = context.dataset, context.description
         size = sizes.teacher if stage == "teacher" else sizes.student
-        test = example_nll(flow, dataset, dataset.test)
-        validation = example_nll(flow, dataset, dataset.validation)
+        test, validation = (_nll(flow, dataset, part) for part in (dataset.test, dataset.validation))
         return StageSummary(
             stage=stage,
             seed=self._seed,
             parameters=sum(parameter.numel() for parameter in flow.parameters()),
             multiply_adds=size.multiply_adds if size else 0,
-            steps=state.step,
-            best_step=state.best_step,
+            steps=trained.step,
+            best_step=trained.best_step,
             validation=float(validation.mean()),
             test=float(test.mean()),
             test_error=bootstrap_half_width(test),
             unit=dataset.unit,
             samples_per_second=self._throughput(flow),
-            seconds=seconds,
+            seconds=trained.seconds,
             c2st=self._c2st(flow),
         )
 
     def _c2st(self, flow: Flow) -> float:
+        if "synthesis" in flow.unservable:
+            return math.nan
         dataset = self._context.dataset
         generator = named_generator(self._seed, "all", "quality")  # the same noise for every stage
         real = noisy(dataset, dataset.test.take(slice(C2ST_MOST)))
@@ -278,9 +316,16 @@ class SeedRun:
         return c2st(real.x.numpy(), generated.cpu().numpy())
 
     def _throughput(self, flow: Flow) -> float:
+        if "synthesis" in flow.unservable:
+            return math.nan
         dataset = self._context.dataset
         few = noisy(dataset, dataset.validation.take(slice(1)))
         return samples_per_second(flow, context=_on(flow, few.contexts(SPEED_COUNT)))
+
+
+def _nll(flow: Flow, dataset: Dataset, part: Part) -> np.ndarray:
+    """Return each example's figure; one that is no number for a teacher without a density."""
+    return np.full(1, math.nan) if "log_prob" in flow.unservable else example_nll(flow, dataset, part)
 
 
 def _on(flow: Flow, context: torch.Tensor | None) -> torch.Tensor | None:

@@ -1,0 +1,119 @@
+"""A teacher that is there already: from a weights file of NFKD's, or of another library and given in Python.
+
+Its stage makes no step; it is evaluated, drawn once, and copied into the run, which then needs the file no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nfkd.config import ExperimentConfig, Fault
+from nfkd.config.training import FROM_PYTHON
+from nfkd.data import Dataset
+from nfkd.distillation.objectives import unservable_terms
+from nfkd.flows.architecture import shape_words
+from nfkd.flows.foreign import ForeignFlow
+from nfkd.runs.errors import RunError
+from nfkd.runs.layout import seed_directory
+from nfkd.runs.weights import weights_info
+
+_PATH = "training.teacher_weights"
+_SHOWN = 16
+
+
+def with_teacher(config: ExperimentConfig, teacher: ForeignFlow | None) -> ExperimentConfig:
+    """Return the experiment as it is kept with its run: where its teacher was given in Python, that is written down.
+
+    Raises
+    ------
+    TypeError
+        When the teacher is not wrapped.
+    """
+    if teacher is None:
+        return config
+    if not isinstance(teacher, ForeignFlow):
+        msg = (
+            f"teacher is a {type(teacher).__name__}: wrap a flow of zuko or normflows by nfkd.wrap_teacher, and give "
+            f"one of NFKD's own as a file, {_PATH}"
+        )
+        raise TypeError(msg)
+    words = f"{FROM_PYTHON}{teacher.origin} sha256:{teacher.fingerprint()[:_SHOWN]}"
+    return config.replace(training={"teacher_weights": words})
+
+
+def teacher_file(config: ExperimentConfig, run: Path | None) -> Path:
+    """Return the file of the teacher's weights: the run's own copy where it has one."""
+    if run is not None:
+        own = seed_directory(run, config, config.seeds.first) / "teacher.safetensors"
+        if own.exists():
+            return own
+    return Path(config.training.teacher_weights)
+
+
+def given_faults(
+    config: ExperimentConfig, dataset: Dataset | None, teacher: ForeignFlow | None, run: Path | None
+) -> list[Fault]:
+    """Return what keeps a teacher that was given from teaching; none where it is trained.
+
+    Parameters
+    ----------
+    dataset
+        None where it could not be loaded: what depends on it is then not looked at.
+    teacher
+        Given in Python.
+    run
+        That is gone on with; it may have a copy of the file.
+    """
+    if not config.training.teacher_given:
+        return []
+    faults = []
+    if config.seeds.retrain_teacher:
+        faults.append(Fault("seeds.retrain_teacher", f"there is no teacher to train: {_PATH} gives it. Switch it off"))
+    if config.training.teacher_from_python:
+        return faults + _python_faults(config, dataset, teacher)
+    return faults + _file_faults(config, dataset, teacher_file(config, run))
+
+
+def _python_faults(config: ExperimentConfig, dataset: Dataset | None, teacher: ForeignFlow | None) -> list[Fault]:
+    if teacher is None:
+        name = config.training.teacher_weights.removeprefix(FROM_PYTHON)
+        words = f"the teacher ({name}) was given in Python: nfkd.run(config, directory, teacher=…, resume=True) goes on"
+        return [Fault(_PATH, words)]
+    faults = [
+        Fault(f"distillation.{term}.weight", f"the teacher, {teacher.origin}, cannot serve it: {reason}")
+        for term, reason in unservable_terms(teacher).items()
+        if config.distillation.weights().get(term, 0.0) > 0
+    ]
+    return faults + _data_faults(dataset, teacher.event_shape, teacher.context_features, teacher.origin)
+
+
+def _file_faults(config: ExperimentConfig, dataset: Dataset | None, path: Path) -> list[Fault]:
+    try:
+        info = weights_info(path)
+    except RunError as error:
+        return [Fault(_PATH, f"{error.cause} {error.action}".strip())]
+    faults = _data_faults(dataset, info.event_shape, info.context_features, str(path))
+    differs = _differences(info.config.model_dump(), config.teacher.model_dump())
+    if differs:
+        faults.append(Fault(_PATH, f"{path} is another flow than teacher: {differs}"))
+    return faults
+
+
+def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    names = ["kind"] if theirs["kind"] != ours["kind"] else [name for name in ours if theirs.get(name) != ours[name]]
+    return ", ".join(f"its {name} is {theirs.get(name)}, not {ours[name]}" for name in names)
+
+
+def _data_faults(dataset: Dataset | None, shape: Sequence[int], features: int, words: str) -> list[Fault]:
+    if dataset is None:
+        return []
+    faults = []
+    if tuple(shape) != dataset.event_shape:
+        there = shape_words(dataset.event_shape)
+        faults.append(Fault(_PATH, f"{words} is for examples of {shape_words(shape)}, and the data has {there}"))
+    if features != dataset.context_features:
+        there = dataset.context_features
+        faults.append(Fault(_PATH, f"{words} takes a context of {features} features, and the data has {there}"))
+    return faults

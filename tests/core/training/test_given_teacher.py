@@ -1,0 +1,205 @@
+"""A teacher from a weights file: not trained, but evaluated, drawn once and copied into the run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import nfkd
+from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.flows.architectures import build_flow
+from nfkd.protocol import events
+from nfkd.protocol.requests import Description
+from nfkd.runs.reader import open_run
+from nfkd.runs.weights import flow_meta, save_weights
+from nfkd.training.control import Control
+from nfkd.training.describe import describe
+from nfkd.training.job import perform
+from tests.core.tiny import moons
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that trained its teacher."""
+    return nfkd.run(moons(), tmp_path_factory.mktemp("trained") / "run").path
+
+
+@pytest.fixture
+def weights(trained: Path) -> str:
+    return str(trained / "teacher.safetensors")
+
+
+def given(weights: str, **changes: Any) -> ExperimentConfig:
+    training = changes.pop("training", {})
+    return moons(training={"teacher_weights": weights} | training, **changes)
+
+
+def test_a_student_of_given_weights_is_the_student_of_the_run_they_are_from(
+    trained: Path, weights: str, tmp_path: Path
+) -> None:
+    seen: list[events.RunEvent] = []
+    record = nfkd.run(given(weights), tmp_path / "run", on_event=seen.append)
+    before = open_run(trained)
+    for name in ("teacher", "student", "baseline"):
+        ours, theirs = (load_file(run / f"{name}.safetensors") for run in (record.path, trained))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    summaries = {summary.stage: summary for summary in record.summary}
+    original = {summary.stage: summary for summary in before.summary}
+    assert (summaries["teacher"].steps, summaries["teacher"].best_step) == (0, 0)
+    for figure in ("parameters", "multiply_adds", "validation", "test", "c2st"):
+        assert getattr(summaries["teacher"], figure) == getattr(original["teacher"], figure)
+    assert all(not len(curve.steps) for curve in record.curves["teacher"].values())
+    np.testing.assert_array_equal(record.samples["teacher"], before.samples["teacher"])
+    drawn = [event for event in seen if isinstance(event, events.SamplesDrawn) and event.stage == "teacher"]
+    assert [event.step for event in drawn] == [0]
+    fractions = [event.fraction for event in seen if isinstance(event, events.Progress)]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert record.load_teacher().initialized
+
+
+def test_three_seeds_share_it(weights: str, tmp_path: Path) -> None:
+    config = given(weights, seeds={"count": 3, "first": 4}, training={"student_steps": 5})
+    record = nfkd.run(config, tmp_path / "group")
+    assert [summary.seed for summary in record.summary if summary.stage == "teacher"] == [4]
+    assert record.verdict is not None
+    assert record.verdict.seeds == [4, 5, 6]
+    assert "one teacher for all seeds" in record.verdict.words
+    state = record.load_teacher(6).state_dict()
+    assert torch.equal(state["layers.0.mixing.lower"], load_file(weights)["layers.0.mixing.lower"])
+
+
+def test_a_stopped_run_goes_on_without_the_file(weights: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(Path(weights).read_bytes())
+    config, control = given(str(own)), Control()
+
+    def watch(event: events.RunEvent) -> None:
+        if isinstance(event, events.Progress) and event.stage == "student":
+            control.stop("run")
+
+    from nfkd.training.api import prepare
+
+    assert perform(prepare(config, tmp_path / "stopped"), config, watch, control) == "stopped"
+    whole = nfkd.run(config, tmp_path / "whole")
+    own.unlink()
+    record = nfkd.run(config, tmp_path / "stopped", resume=True)
+    assert [summary.stage for summary in record.summary] == ["teacher", "student", "baseline"]
+    np.testing.assert_array_equal(record.samples["teacher"], whole.samples["teacher"])
+    np.testing.assert_array_equal(
+        record.curves["student"]["train/total"].values, whole.curves["student"]["train/total"].values
+    )
+    with pytest.raises(ConfigError, match="teacher_weights"):
+        nfkd.run(config, tmp_path / "new")
+
+
+def test_a_run_from_the_terminal_takes_it_and_shows_it(weights: str, tmp_path: Path) -> None:
+    moons(training={"student_steps": 4}).save(tmp_path / "experiment.toml")
+    (tmp_path / "mine.safetensors").write_bytes(Path(weights).read_bytes())
+    arguments = ["run", "experiment.toml", "--out", "run", "--set", "training.teacher_weights=mine.safetensors"]
+    command = [sys.executable, "-m", "nfkd"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert open_run(tmp_path / "run").config.training.teacher_weights == str(tmp_path / "mine.safetensors")
+    shown = subprocess.run([*command, "show", "run"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    teacher = next(summary for summary in open_run(tmp_path / "run").summary if summary.stage == "teacher")
+    assert f"{teacher.test:.4f}" in shown.stdout
+
+
+def test_relative_paths_start_from_the_files_folder_and_typed_ones_from_where_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    text = moons().to_toml().replace('teacher_weights = ""', 'teacher_weights = "mine.safetensors"')
+    (tmp_path / "there" / "experiment.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    loaded = ExperimentConfig.load("there/experiment.toml")
+    assert loaded.training.teacher_weights == str(tmp_path / "there" / "mine.safetensors")
+    typed = ExperimentConfig.load("there/experiment.toml", ["training.teacher_weights=mine.safetensors"])
+    assert typed.training.teacher_weights == str(tmp_path / "mine.safetensors")
+    assert moons(training={"teacher_weights": "mine.safetensors"}).training.teacher_weights == str(
+        tmp_path / "mine.safetensors"
+    )
+
+
+def test_a_teacher_that_is_not_trained_needs_no_memory_for_it(weights: str) -> None:
+    sizes = [describe(config).teacher for config in (moons(), given(weights))]
+    assert sizes[0] is not None
+    assert sizes[1] is not None
+    assert sizes[1].parameters == sizes[0].parameters
+    assert sizes[1].memory == 4 * sizes[1].parameters < sizes[0].memory
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def faults(description: Description) -> dict[str, str]:
+    return {fault.path: fault.message for fault in description.faults}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"teacher": {"steps": 4}}, ["its steps is 3, not 4"]),
+        ({"teacher": {"hidden": 9, "depth": 1}}, ["its hidden is 8, not 9", "its depth is 2, not 1"]),
+        ({"teacher": {"kind": "maf", "steps": 2}}, ["its kind is glow1d, not maf"]),
+    ],
+)
+def test_another_flow_is_refused_and_the_difference_named(
+    changes: dict[str, Any], words: list[str], weights: str, tmp_path: Path
+) -> None:
+    config = given(weights, **changes)
+    message = faults(describe(config))["training.teacher_weights"]
+    assert all(word in message for word in words)
+    with pytest.raises(ConfigError, match="teacher_weights"):
+        nfkd.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def written(path: Path, shape: tuple[int, ...], features: int) -> str:
+    config = moons().teacher
+    flow = build_flow(config, shape, context_features=features)
+    save_weights(path, flow.state_dict(), "", flow_meta(config, flow))
+    return str(path)
+
+
+def test_another_shape_or_context_is_refused(tmp_path: Path) -> None:
+    message = faults(describe(given(written(tmp_path / "a.safetensors", (5,), 0))))["training.teacher_weights"]
+    assert "for examples of 5, and the data has 2" in message
+    message = faults(describe(given(written(tmp_path / "b.safetensors", (2,), 3))))["training.teacher_weights"]
+    assert "a context of 3 features, and the data has 0" in message
+
+
+def test_missing_damaged_and_foreign_files_are_refused(weights: str, tmp_path: Path) -> None:
+    content = Path(weights).read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    del header["__metadata__"]
+    bare = json.dumps(header).encode()
+    cases: dict[str, bytes | None] = {
+        "missing": None,
+        "cut off": content[:-4],
+        "torn": content[: size // 2],
+        "no weights": b"levels = 2",
+        "of another program": len(bare).to_bytes(8, "little") + bare + content[8 + size :],
+    }
+    for name, data in cases.items():
+        path = tmp_path / f"{name}.safetensors"
+        if data is not None:
+            path.write_bytes(data)
+        message = faults(describe(given(str(path))))["training.teacher_weights"]
+        assert str(path) in message, name
+    assert "training.teacher_weights" in faults(describe(given(str(tmp_path))))
+
+
+def test_a_teacher_for_each_seed_cannot_be_given(weights: str) -> None:
+    assert "seeds.retrain_teacher" in faults(describe(given(weights, seeds={"count": 3, "retrain_teacher": True})))
