@@ -12,8 +12,9 @@ import pytest
 import torch
 
 import nfkd
-from nfkd.config import ExperimentConfig
-from nfkd.runs.errors import RunError
+from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.protocol import events
+from nfkd.training.api import prepare
 from nfkd.training.control import Control
 from nfkd.training.job import perform
 
@@ -44,16 +45,31 @@ def test_log_prob_of_the_same_weights_is_the_same(tmp_path: Path) -> None:
 
 
 def test_memory_that_runs_out_is_a_clear_error(tmp_path: Path) -> None:
-    from nfkd.protocol.events import RunFailed
-    from nfkd.training.api import prepare
-
     config = digits("cuda", "training.batch_size=1024")
     run = prepare(config, tmp_path / "run")
-    hog = torch.empty(max(0, torch.cuda.mem_get_info()[0] - 2**26), dtype=torch.uint8, device="cuda")
-    seen: list[object] = []
-    assert perform(run, config, seen.append, Control()) == "failed"
-    del hog
-    [failed] = [event for event in seen if isinstance(event, RunFailed)]
-    assert failed.error.title in {"Out of memory", "The experiment was refused"}
-    with pytest.raises(RunError):
-        nfkd.run(config, tmp_path / "run")
+    hog: list[torch.Tensor] = []
+    seen: list[events.RunEvent] = []
+
+    def take_all(event: events.RunEvent) -> None:
+        seen.append(event)
+        if isinstance(event, events.StageStarted) and not hog:  # past the estimate, which would refuse it before
+            torch.cuda.empty_cache()
+            free = torch.cuda.mem_get_info()[0]
+            hog.append(torch.empty(max(0, free - 2**24), dtype=torch.uint8, device="cuda"))
+
+    assert perform(run, config, take_all, Control()) == "failed"
+    hog.clear()
+    [failed] = [event for event in seen if isinstance(event, events.RunFailed)]
+    assert failed.error.title == "Out of memory"
+    assert failed.error.action
+
+
+def test_an_estimate_past_the_devices_memory_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    hog = torch.empty(max(0, torch.cuda.mem_get_info()[0] - 2**24), dtype=torch.uint8, device="cuda")
+    try:
+        with pytest.raises(ConfigError, match=r"teacher\.hidden: training the teacher takes about"):
+            prepare(digits("cuda", "training.batch_size=1024"), tmp_path / "run")
+    finally:
+        del hog
+        torch.cuda.empty_cache()
+    assert not (tmp_path / "run").exists()
