@@ -135,8 +135,10 @@ def test_run_is_disabled_while_the_experiment_is_not_valid(window: MainWindow, d
     do(scenario())
 
 
-def test_a_crash_shows_its_cause_and_restart_brings_the_engine_back(window: MainWindow, do: Do) -> None:
+def test_a_crash_shows_its_cause_and_restart_brings_the_engine_back(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
+        script.begin("/runs/digits", DIGITS)
+        script.train("/runs/digits", "teacher", 42)
         error = ErrorInfo(title="The engine has gone", cause="Killed: out of memory", traceback="one\ntwo")
         window.studio.clients[0].lose(error)  # type: ignore[attr-defined]
         await settled(window.studio)
@@ -145,12 +147,14 @@ def test_a_crash_shows_its_cause_and_restart_brings_the_engine_back(window: Main
         assert text(dialog, "error.cause") == "Killed: out of memory"
         assert child(window, QPushButton, "engine.restart").isVisible()
         assert not child(window, QAction, "action.run").isEnabled()
+        assert text(window, "runbar.where") == "digits: the engine is gone"
         click(dialog, QPushButton, "error.remedy")
         await is_ready(window.studio)
         await settled(window.studio)
         assert window.findChild(QDialog, "error") is None
         assert not child(window, QPushButton, "engine.restart").isVisible()
         assert "ok" in text(window, "engine.words")
+        assert text(window, "runbar.where").endswith("left")
 
     do(scenario())
 
