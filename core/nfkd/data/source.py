@@ -97,14 +97,23 @@ class NotFetchedError(DataError):
     """
 
     def __init__(
-        self, files: Sequence[RemoteFile], event_shape: tuple[int, ...], title: str, folder: Path, found: str = ""
+        self,
+        files: Sequence[RemoteFile],
+        event_shape: tuple[int, ...],
+        title: str,
+        folder: Path,
+        *,
+        kind: str = "",
+        found: str = "",
     ) -> None:
         self.files = list(files)
         total = sum(file.size for file in files)
         size = f" ({total / 1e6:,.0f} MB)" if total else ""
-        names = ", ".join(Path(file.name).name for file in files)
+        by_command = f" (nfkd data fetch {kind})" if kind else ""
+        addresses = ", ".join(file.url for file in files)
         message = (
-            f"{title} is not on this machine yet{size}: download it, or put {names} from {files[0].url} into {folder}"
+            f"{title} is not on this machine yet{size}: download it{by_command}, or get {addresses} by hand and put "
+            f"{'it' if len(files) == 1 else 'them'} into {folder}"
         ) + (f" ({found})" if found else "")
         super().__init__([Fault("data.kind", message)], event_shape)
 
@@ -141,6 +150,12 @@ class Source(ABC, Generic[ConfigT]):
             When files are missing that can be downloaded: loading itself never does.
         DataError
             When the data cannot be used; the faults say what, where and what to do.
+        """
+
+    def find(self, config: ConfigT) -> None:
+        """Look whether the files are there, without reading them; raise as `load` where they are not.
+
+        Nothing by default: what is drawn, or comes with a library, is always there.
         """
 
     def fetch(self, config: ConfigT, said: Said) -> None:

@@ -40,6 +40,10 @@ class ImageFolder(Source[ImageFolderConfig]):
         values = files[:] if files.fits and len(files) <= _DECODED else files
         return loaded_images(config, root.path.name or "images", Part(values, context))
 
+    def find(self, config: ImageFolderConfig) -> None:
+        """Look for the folder."""
+        named_folder(config.path, _FIELD)
+
     def stamp(self, config: ImageFolderConfig) -> Hashable:
         """Return something that changes with every file's size and time."""
         return hash(stamp(image_paths(expanded(config.path)))) if config.path else None

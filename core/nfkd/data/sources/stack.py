@@ -42,6 +42,10 @@ class ImageStack(Source[ImageStackConfig]):
         values: Examples = images[:] if in_memory else images
         return loaded_images(config, place.path.stem, Part(values, context), levels=config.levels)
 
+    def find(self, config: ImageStackConfig) -> None:
+        """Look for the file."""
+        named_file(config.path, "data.path")
+
     def stamp(self, config: ImageStackConfig) -> Hashable:
         """Return the file's size and time."""
         return stamp([expanded(config.path)])

@@ -12,7 +12,7 @@ from nfkd.config.data import TableConfig
 from nfkd.data.cache import stamp
 from nfkd.data.dataset import DataError, Part
 from nfkd.data.examples import Examples, Mapped, in_memory
-from nfkd.data.files import expanded, named_file
+from nfkd.data.files import Place, expanded, named_file
 from nfkd.data.scaling import sample, unfit
 from nfkd.data.source import Loaded, Source
 from nfkd.data.tables import Table, near, read_table
@@ -32,6 +32,10 @@ class AnyTable(Source[TableConfig]):
     config = TableConfig
     shape = "columns"
 
+    def find(self, config: TableConfig) -> None:
+        """Look for the file."""
+        _place(config)
+
     def stamp(self, config: TableConfig) -> Hashable:
         """Return the file's size and the time of its last change."""
         return stamp([expanded(config.path)])
@@ -45,9 +49,7 @@ class AnyTable(Source[TableConfig]):
             When the file is no table; columns are not there, chosen twice or hold no numbers; or values are infinite
             or, unless the config says otherwise, missing: with column and row.
         """
-        if not config.path.strip():
-            raise DataError([Fault("data.path", "names nothing yet: name a file, .csv, .tsv, .parquet, .npy or .h5")])
-        place = named_file(config.path, "data.path")
+        place = _place(config)
         table, name = read_table(place, config.key), place.path.name
         if not len(table):
             place.refuse("names columns but holds no rows")
@@ -67,6 +69,12 @@ class AnyTable(Source[TableConfig]):
             columns=chosen.names[: len(chosen.targets)],
             prepare=lambda train: _prepare(config, chosen, train),
         )
+
+
+def _place(config: TableConfig) -> Place:
+    if not config.path.strip():
+        raise DataError([Fault("data.path", "names nothing yet: name a file, .csv, .tsv, .parquet, .npy or .h5")])
+    return named_file(config.path, "data.path")
 
 
 @dataclass(frozen=True)

@@ -97,9 +97,16 @@ class _UCI(Source[ConfigT]):
 
     def fetch(self, config: ConfigT, said: Said) -> None:
         """Download the archive where it is missing, and unpack what is wanted of it."""
-        if not _folder(config) and not all(path.is_file() for path in self._unpacked()):
+        if not _folder(config) and not self._is_unpacked():
             fetch([self._archive], "", said, title=self.title)
         self._files(_folder(config), said)
+
+    def find(self, config: ConfigT) -> None:
+        """Look for the files, or for the archive that they are in."""
+        if _folder(config):
+            self._of_the_user(_folder(config))
+        elif not self._is_unpacked():
+            self._packed()
 
     def stamp(self, config: ConfigT) -> Hashable:
         """Return the sizes and times of the files."""
@@ -112,16 +119,26 @@ class _UCI(Source[ConfigT]):
     def _unpacked(self) -> list[Path]:
         return [cache_folder() / "uci" / name for name in self.members]
 
+    def _is_unpacked(self) -> bool:
+        return all(path.is_file() for path in self._unpacked())
+
     def _files(self, folder: str, said: Said | None = None) -> list[Place]:
         """Return where the files are; they are unpacked into the cache where only the archive is there."""
         if folder:
-            root = named_folder(folder, _FIELD, (self.features,))
-            return [_of_the_user(root, name, self.title) for name in self.members]
+            return self._of_the_user(folder)
         found = self._unpacked()
-        if not all(path.is_file() for path in found):
-            (archive,) = cached([self._archive], title=self.title, event_shape=(self.features,))
-            _unpack(Place(archive, "data.kind", (self.features,)), dict(zip(self.members, found, strict=True)), said)
+        if not self._is_unpacked():
+            _unpack(self._packed(), dict(zip(self.members, found, strict=True)), said)
         return [Place(path, "data.kind", (self.features,)) for path in found]
+
+    def _of_the_user(self, folder: str) -> list[Place]:
+        root = named_folder(folder, _FIELD, (self.features,))
+        return [_of_the_user(root, name, self.title) for name in self.members]
+
+    def _packed(self) -> Place:
+        shape = (self.features,)
+        (archive,) = cached([self._archive], title=self.title, event_shape=shape, kind=self.kind)
+        return Place(archive, "data.kind", shape)
 
     def _check(self, place: Place, part: np.ndarray) -> None:
         if part.shape[1] != self.features:
