@@ -13,6 +13,7 @@ from PySide6.QtCore import QObject, Signal
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import (
+    DataProgress,
     ErrorInfo,
     Event,
     Gap,
@@ -45,6 +46,7 @@ from nfkd.protocol.requests import (
     Stop,
 )
 from nfkd.protocol.view import RunView
+from nfkd_gui.data_look import DataLook
 from nfkd_gui.engine_client import CLIENTS, EngineClient, EngineError, EngineLost, OnEvent, OnLost
 from nfkd_gui.experiment import Experiment
 from nfkd_gui.mailbox import Mailbox, OnError, OnReply
@@ -129,6 +131,8 @@ class Studio(QObject):
         self.view: RunView | None = None
         self.seed = 1
         self.experiment = Experiment(self.ask, self)
+        self.data_look = DataLook(self.ask, self.experiment, self)
+        self.data_look.failed.connect(self.failed)
 
     # --- the engine -------------------------------------------------------------------------------------------
 
@@ -168,6 +172,8 @@ class Studio(QObject):
         self._set_engine(EngineState("ready", status))
         self.list_runs()
         self.experiment.describe()
+        self.data_look.list_named()
+        self.data_look.look()
         shown = self._opening or status.active
         if shown:
             self.open_run(shown)
@@ -177,6 +183,7 @@ class Studio(QObject):
     async def close(self) -> None:
         """Let the engine go; an active run goes on in its own process."""
         self.experiment.stop()
+        self.data_look.stop()
         self.engine = EngineState("closed")
         if self._starting is not None:
             self._starting.cancel()
@@ -186,6 +193,7 @@ class Studio(QObject):
     async def _disconnect(self) -> None:
         client, self._client = self._client, None
         self._mailbox.forget()
+        self.data_look.forget_downloads()
         if client is not None:
             await client.close()
 
@@ -378,6 +386,9 @@ class Studio(QObject):
             self.list_runs()
             if self.view is not None:
                 self.open_run(self.view.row.run)
+            return
+        if isinstance(event, DataProgress):
+            self.data_look.take(event)
             return
         shown = self.view if self.view is not None and event.run == self.view.row.run else None
         if shown is not None:

@@ -110,6 +110,10 @@ class Mosaic(QWidget):
     def sizeHint(self) -> QSize:
         return QSize(240, 240)
 
+    def picture_size(self) -> QSize:
+        """Return the size of the whole grid before it is scaled; nothing where there is none."""
+        return QSize() if self._image is None else self._image.size()
+
     def target(self) -> QRect:
         """Return where the picture is drawn: at the top left, scaled by a whole number where it fits."""
         if self._image is None:

@@ -17,6 +17,7 @@ from nfkd.protocol.events import ConfigFault
 _IMAGES = 64
 _SIDE = 64  # pixels; larger images are made smaller
 _POINTS = 2000
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _COUNTED = 1_000_000  # rows whose statistics are taken
 
 
@@ -77,7 +78,7 @@ def column_statistics(dataset: Dataset) -> list[ColumnStatistics]:
 
 
 def _numbered(count: int) -> Sequence[str]:
-    return [f"x{number}" for number in range(1, count + 1)]
+    return [f"x{number}".translate(_SUBSCRIPTS) for number in range(1, count + 1)]
 
 
 def _original(dataset: Dataset, count: int) -> np.ndarray:

@@ -1,0 +1,45 @@
+"""A menu of the data sets that the user has named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from PySide6.QtWidgets import QMenu, QToolButton, QWidget
+
+from nfkd_gui.data_look import DataLook, table_of
+
+
+class NamedButton(QToolButton):
+    """Opens a menu of the user's data sets; hidden while there are none.
+
+    Parameters
+    ----------
+    look
+        Knows them.
+    chosen
+        Told the table of the one that is chosen.
+    """
+
+    def __init__(self, look: DataLook, chosen: Callable[[dict[str, Any]], None], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._look, self._chosen = look, chosen
+        self.setObjectName("data.named")
+        self.setText("Named")
+        self.setToolTip("Data sets that you have named by `nfkd data add`.")
+        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.setMenu(QMenu(self))
+        self.menu().setToolTipsVisible(True)
+        self.menu().aboutToShow.connect(look.list_named)
+        look.named_changed.connect(self._fill)
+        self._fill()
+
+    def _fill(self) -> None:
+        menu = self.menu()
+        menu.clear()
+        for named in self._look.named:
+            action = menu.addAction(named.name.replace("&", "&&"))
+            action.setEnabled(not named.fault)
+            action.setToolTip(named.fault or named.config.strip())
+            action.triggered.connect(lambda _checked=False, named=named: self._chosen(table_of(named)))
+        self.setVisible(bool(self._look.named))

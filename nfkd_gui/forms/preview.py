@@ -1,0 +1,261 @@
+"""The data set before it is trained on: counts, pictures, points or columns; or what is missing, and its download."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PySide6.QtCore import QEvent, QRect, Qt
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QFrame,
+    QHBoxLayout,
+    QHeaderView,
+    QProgressBar,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from nfkd.protocol.data import ColumnStatistics, DataPreview
+from nfkd_gui.data_look import DataLook
+from nfkd_gui.experiment import Experiment
+from nfkd_gui.plotting.mosaic import Mosaic
+from nfkd_gui.plotting.plane import Plane, extent_of
+from nfkd_gui.theme import role_colour
+from nfkd_gui.widgets.labels import WrappedLabel
+
+_HEADS = ("Column", "Min", "Mean", "Std", "Max", "Missing")
+_ROWS = 8
+_PLANE_HEIGHT = 240
+_GRIDS = ((16, 11, 4), (40, 8, 4), (math.inf, 4, 2))
+"""How many images are shown across and down, by their largest side: fewer large ones than small ones."""
+_PARTS = 1000
+
+
+class PreviewBox(QFrame):
+    """Shows what the engine sees of a data set."""
+
+    def __init__(self, look: DataLook, experiment: Experiment, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("preview")
+        self._look, self._experiment = look, experiment
+        self._shown: DataPreview | None = None
+        self._words = WrappedLabel(parent=self)
+        self._words.setObjectName("preview.words")
+        self.mosaic = _Strip(self)
+        self.plane: Plane | None = None
+        self.columns = _Columns(self)
+        self.download = _Download(look, self)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 8, 0, 0)
+        self._layout.setSpacing(8)
+        for widget in (self._words, self.download, self.mosaic, self.columns):
+            self._layout.addWidget(widget)
+        look.changed.connect(self.refresh)
+        experiment.checked.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what is known now."""
+        look = self._look
+        preview = look.preview
+        whole = preview is not None and not preview.faults
+        self._show_words(preview)
+        self.download.refresh(may_fetch=preview is not None and preview.may_fetch)
+        if preview is not self._shown:
+            self._shown = preview
+            self._show_contents(preview if whole else None)
+        self.setVisible(bool(look.kind))
+
+    def _show_words(self, preview: DataPreview | None) -> None:
+        words, tone = "", "muted"
+        if self._look.problem is not None:
+            words, tone = f"No look at the data: {self._look.problem.cause}", "warning"
+        elif preview is None:
+            words = "Looking at the data …"
+        elif preview.faults:
+            told = {fault.message for fault in self._experiment.faults}
+            words = "\n".join(_sentence(fault.message) for fault in preview.faults if fault.message not in told)
+            tone = "warning"
+        else:
+            words = _summary(preview)
+        self._words.set_tone(tone)  # type: ignore[arg-type]
+        self._words.setText(words)
+        self._words.setVisible(bool(words))
+
+    def _show_contents(self, preview: DataPreview | None) -> None:
+        images = None if preview is None else preview.images
+        points = None if preview is None else preview.points
+        columns = [] if preview is None else preview.columns
+        self.mosaic.setVisible(images is not None)
+        if images is not None:
+            across, down = next(grid for side, *grid in _GRIDS if max(images.shape[2:]) <= side)
+            self.mosaic.show_images(images[: across * down].astype(np.float32) / 255, across)
+            self.mosaic.fit()
+        if points is not None:
+            self._show_points(points, columns)
+        if self.plane is not None:
+            self.plane.setVisible(points is not None)
+        self.columns.show_columns(columns if points is None else [])
+
+    def _show_points(self, points: np.ndarray, columns: list[ColumnStatistics]) -> None:
+        if self.plane is None:
+            self.plane = Plane(self)
+            self.plane.setFixedHeight(_PLANE_HEIGHT)
+            self.plane.setAccessibleName("Training points")
+            self._layout.addWidget(self.plane)
+        self.plane.name_axes(columns[0].name, columns[1].name)
+        self.plane.frame(extent_of(points))
+        self.plane.show_points(points, role_colour("data"))
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange and self._shown is not None:
+            if self.plane is not None:
+                self.plane.restyle()
+            self._show_contents(None if self._shown.faults else self._shown)
+
+
+class _Strip(Mosaic):
+    """A mosaic as wide as there is room, and no higher than its images."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent=parent)
+        self.setAccessibleName("Training images")
+
+    def fit(self) -> None:
+        """Take the height that the images have at this width."""
+        self.setFixedHeight(max(self.target().height(), 1))
+
+    def target(self) -> QRect:
+        picture = self.picture_size()
+        if picture.isEmpty():
+            return QRect()
+        scale = self.width() / picture.width()
+        if scale >= 2:
+            scale = math.floor(scale)
+        return QRect(0, 0, int(picture.width() * scale), int(picture.height() * scale))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.fit()
+
+
+class _Columns(QTableWidget):
+    """The statistics of columns."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(0, len(_HEADS), parent)
+        self.setObjectName("preview.columns")
+        self.setAccessibleName("Columns of the training part")
+        for number, head in enumerate(_HEADS):
+            item = QTableWidgetItem(head)
+            item.setTextAlignment(Qt.AlignmentFlag.AlignRight if number else Qt.AlignmentFlag.AlignLeft)
+            self.setHorizontalHeaderItem(number, item)
+        self.verticalHeader().hide()
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setTabKeyNavigation(False)
+        self.setShowGrid(False)
+        self.setAlternatingRowColors(True)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        header = self.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setMinimumSectionSize(24)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+
+    def show_columns(self, columns: list[ColumnStatistics]) -> None:
+        """Show statistics; none hides the table."""
+        self.setVisible(bool(columns))
+        self.setRowCount(len(columns))
+        self.setColumnHidden(len(_HEADS) - 1, not any(column.missing for column in columns))
+        for row, column in enumerate(columns):
+            figures = (column.low, column.mean, column.deviation, column.high)
+            texts = (column.name, *(_figure(value) for value in figures), f"{column.missing:,}")
+            for place, text in enumerate(texts):
+                item = QTableWidgetItem(text)
+                if place:
+                    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                else:
+                    item.setToolTip(text)
+                self.setItem(row, place, item)
+        line = self.fontMetrics().height() + 6
+        self.verticalHeader().setDefaultSectionSize(line)
+        bar = self.horizontalScrollBar().sizeHint().height()
+        self.setFixedHeight((min(len(columns), _ROWS) + 1) * line + bar + 8)
+
+
+class _Download(QWidget):
+    """A button that downloads, then the progress and a button that cancels."""
+
+    def __init__(self, look: DataLook, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._look = look
+        self.button = QPushButton(self)
+        self.button.setObjectName("preview.download")
+        self.button.clicked.connect(look.fetch)
+        self.bar = QProgressBar(self)
+        self.bar.setObjectName("preview.progress")
+        self.bar.setAccessibleName("Progress of the download")
+        self.file = WrappedLabel(parent=self)
+        self.cancel = QPushButton("Cancel", self)
+        self.cancel.setObjectName("preview.cancel")
+        self.cancel.setToolTip("End the download; what has come is kept for the next.")
+        self.cancel.clicked.connect(look.cancel)
+        line = QHBoxLayout()
+        line.addWidget(self.button)
+        line.addWidget(self.bar, 1)
+        line.addWidget(self.cancel)
+        line.addStretch(0)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(line)
+        layout.addWidget(self.file)
+
+    def refresh(self, *, may_fetch: bool) -> None:
+        """Show the button where there is something to download, the bar while it comes."""
+        fetching, progress = self._look.fetching, self._look.progress
+        preview = self._look.preview
+        size = f" {_megabytes(preview.size)}" if preview is not None and preview.size else ""
+        self.button.setText(f"Download{size}")
+        self.button.setToolTip("Download the files into NFKD's cache.")
+        self.button.setVisible(may_fetch and not fetching)
+        for widget in (self.bar, self.cancel, self.file):
+            widget.setVisible(fetching)
+        self.setVisible(fetching or may_fetch)
+        total = progress.total if progress is not None else 0
+        self.bar.setRange(0, _PARTS if total else 0)  # 0 to 0 shows that it is busy
+        words = "Asking for the files …"
+        if progress is not None:
+            if total:
+                self.bar.setValue(min(_PARTS, _PARTS * progress.done // total))
+            of = f" of {_megabytes(total)}" if total else ""
+            words = f"{progress.file}: {_megabytes(progress.done)}{of}"
+        self.file.setText(words)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size < 10e6 else f"{size / 1e6:,.0f} MB"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−")
+
+
+def _summary(preview: DataPreview) -> str:
+    counts = " · ".join(
+        f"{count:,} {name}" for count, name in zip(preview.counts, ("train", "validation", "test"), strict=True)
+    )
+    shape = "×".join(str(size) for size in preview.event_shape)
+    kind = f"{shape} pixels, {preview.levels} levels" if preview.levels else f"{shape} features"
+    context = f", context of {preview.context_features}" if preview.context_features else ""
+    return f"{counts}\n{kind}{context}; likelihood in {preview.unit}"
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}"
