@@ -64,6 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--csv", action="store_true", help="every curve as a CSV file")
     export.add_argument("--figures", action="store_true", help="curves, samples, interpolation, matching as PNG")
     export.add_argument("--out", metavar="DIR", help="where to (default: inside the run)")
+    inspect = command("inspect", "Show a flow layer by layer, and test its inverse and log-determinant.", _inspect)
+    inspect.add_argument(
+        "target", metavar="FLOW|RUN", help="a flow's or experiment's TOML, a preset, weights, or a run"
+    )
+    inspect.add_argument(
+        "--shape", metavar="SIZES", type=_sizes, default=(), help="of an example, such as 3,32,32 or 6"
+    )
+    inspect.add_argument("--context", metavar="N", type=int, default=0, help="context features of each example")
     importing = command("import-weights", "Make a teacher of a Glow checkpoint of the authors' earlier code.", _import)
     importing.add_argument("file", metavar="FILE", help="written by torch.save, or .safetensors")
     importing.add_argument("--flow", metavar="TOML", required=True, help="levels, steps and hidden of that Glow")
@@ -129,6 +137,19 @@ def _export(options: argparse.Namespace) -> int:
         written += export_figures(record, Path(options.out or Path(options.run) / "figures"))
     for path in written:
         print(path)
+    return DONE
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in text.split(","))
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from nfkd.console import print_inspection
+    from nfkd.evaluation.inspected import inspect_target
+
+    for inspection in inspect_target(options.target, options.shape, options.context):
+        print_inspection(inspection)
     return DONE
 
 

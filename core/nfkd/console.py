@@ -17,7 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.evaluation.inspection import Inspection
 from nfkd.flows.architectures import flow_words
+from nfkd.flows.cost import FlowCost, LayerCost
 from nfkd.protocol import events
 from nfkd.protocol.requests import Snapshot
 from nfkd.runs.importing import Imported
@@ -187,6 +189,39 @@ def print_summary(snapshot: Snapshot) -> None:
         console.print(snapshot.verdict.words, highlight=False, soft_wrap=True)
     if snapshot.error is not None:
         console.print(f"{snapshot.error.title}: {snapshot.error.cause}", highlight=False, soft_wrap=True)
+
+
+def print_inspection(inspection: Inspection) -> None:
+    """Print a flow's layers, its self-test and the verdict."""
+    console, cost = _console(), inspection.cost
+    console.print(f"[bold]{inspection.name}[/bold]", highlight=False)
+    table = Table(box=None, pad_edge=False, show_footer=True)
+    for name, total in (("layer", "total"), ("kind", ""), ("output", "")):
+        table.add_column(name, footer=total)
+    for name, total in zip(
+        ("parameters", "multiply-adds", f"memory, batch {inspection.batch_size}"), _figures(cost), strict=True
+    ):
+        table.add_column(name, footer=total, justify="right")
+    shapes = {info.name: (info.kind, "×".join(map(str, info.shape))) for info in inspection.layers}
+    for layer in cost.layers:
+        table.add_row(layer.name, *shapes.get(layer.name, ("prior", "")), *_figures(layer))
+    console.print(table)
+    trials = Table(box=None, pad_edge=False)
+    for name in ("back and forth on", "error, float32", "float64", ""):
+        trials.add_column(name, justify="left" if name in {"back and forth on", ""} else "right")
+    for trial in inspection.trials:
+        trials.add_row(trial.name, f"{trial.float32:.1e}", f"{trial.float64:.1e}", trial.judgement)
+    console.print(trials)
+    error = inspection.log_det_error
+    words = (
+        "not compared with autograd: too many dimensions" if error is None else f"off by {error:.1e} from autograd's"
+    )
+    console.print(f"log-determinant: {words}", highlight=False)
+    console.print(f"{inspection.verdict}\n", highlight=False, soft_wrap=True)
+
+
+def _figures(cost: FlowCost | LayerCost) -> tuple[str, str, str]:
+    return f"{cost.parameters:,}", f"{cost.multiply_adds:,}", f"{cost.training_memory / 2**20:,.2f} MiB"
 
 
 def print_imported(imported: Imported, target: Path) -> None:
