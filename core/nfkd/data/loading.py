@@ -107,6 +107,7 @@ def _scaled(loaded: Loaded, train: Part, validation: Part, test: Part) -> Datase
         standardised=loaded.standardised,
         augmentation=loaded.augmentation,
         columns=loaded.columns,
+        missing=loaded.missing,
     )
 
 

@@ -38,7 +38,7 @@ class Loaded:
         How vectors and their context are scaled, fitted on the training part after the split.
     standardised
         Whether the values are published in units of their own deviation, in which their likelihood is reported, too.
-    augmentation, columns
+    augmentation, columns, missing
         As in `Dataset`.
     """
 
@@ -52,6 +52,7 @@ class Loaded:
     standardised: bool = False
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
+    missing: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ class NotFetchedError(DataError):
     ----------
     files
         What is missing.
+    size
+        Of all of them in bytes; 0 where the size of one is not known.
     """
 
     def __init__(
@@ -107,8 +110,8 @@ class NotFetchedError(DataError):
         found: str = "",
     ) -> None:
         self.files = list(files)
-        total = sum(file.size for file in files)
-        size = f" ({total / 1e6:,.0f} MB)" if total else ""
+        self.size = sum(file.size for file in files) if all(file.size for file in files) else 0
+        size = f" ({self.size / 1e6:,.0f} MB)" if self.size else ""
         by_command = f" (nfkd data fetch {kind})" if kind else ""
         addresses = ", ".join(file.url for file in files)
         message = (
