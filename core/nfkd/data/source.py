@@ -133,10 +133,24 @@ class Source(ABC, Generic[ConfigT]):
         The config's class; its ``kind`` names the source and its docstring describes it.
     shape
         Of an example, in words, such as ``1×8×8``.
+    examples
+        How many there are in all parts, in words, such as ``70,000``; empty where the config or the file decides.
+    origin
+        Where they come from, in words, such as ``drawn with a seed``.
+    unit
+        Of the likelihood, as in `Dataset`; of a table whose scaling is chosen, that of the default.
     """
 
     config: ClassVar[type[Config]]
     shape: ClassVar[str]
+    examples: ClassVar[str] = ""
+    origin: ClassVar[str]
+    unit: ClassVar[str]
+
+    @property
+    def downloads(self) -> Sequence[RemoteFile]:
+        """What `fetch` can download."""
+        return ()
 
     @property
     def kind(self) -> str:

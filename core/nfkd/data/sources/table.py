@@ -30,7 +30,7 @@ class AnyTable(Source[TableConfig]):
     """
 
     config = TableConfig
-    shape = "columns"
+    shape, unit, origin = "columns", "nats", "your file"
 
     def find(self, config: TableConfig) -> None:
         """Look for the file."""
