@@ -132,7 +132,7 @@ class Studio(QObject):
         self.seed = 1
         self.experiment = Experiment(self.ask, self)
         self.data_look = DataLook(self.ask, self.experiment, self)
-        self.data_look.failed.connect(self.failed)
+        self.data_look.failed.connect(self._data_failed)
 
     # --- the engine -------------------------------------------------------------------------------------------
 
@@ -225,6 +225,10 @@ class Studio(QObject):
     def _command(self, request: Request) -> None:
         """Ask for something that is done or fails with a dialog."""
         self.ask(request, lambda _reply: None, self.failed.emit)
+
+    def _data_failed(self, error: ErrorInfo) -> None:
+        if self.engine.phase != "lost":  # its loss has been told
+            self.failed.emit(error)
 
     def stop_engine(self) -> None:
         """End the engine; an active run is stopped first and keeps its checkpoint."""

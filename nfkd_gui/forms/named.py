@@ -9,9 +9,11 @@ from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 
 from nfkd_gui.data_look import DataLook, table_of
 
+_NONE = "None yet. In a terminal, “nfkd data add” gives one a name."
+
 
 class NamedButton(QToolButton):
-    """Opens a menu of the user's data sets; hidden while there are none.
+    """Opens a menu of the user's data sets; it says how they are named while there are none.
 
     Parameters
     ----------
@@ -25,8 +27,8 @@ class NamedButton(QToolButton):
         super().__init__(parent)
         self._look, self._chosen = look, chosen
         self.setObjectName("data.named")
-        self.setText("Named")
-        self.setToolTip("Data sets that you have named by `nfkd data add`.")
+        self.setText("My data sets")
+        self.setToolTip("Take a data set that you have given a name.")
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.setMenu(QMenu(self))
         self.menu().setToolTipsVisible(True)
@@ -42,4 +44,5 @@ class NamedButton(QToolButton):
             action.setEnabled(not named.fault)
             action.setToolTip(named.fault or named.config.strip())
             action.triggered.connect(lambda _checked=False, named=named: self._chosen(table_of(named)))
-        self.setVisible(bool(self._look.named))
+        if menu.isEmpty():
+            menu.addAction(_NONE).setEnabled(False)
