@@ -27,17 +27,21 @@ class NamedButton(QToolButton):
         super().__init__(parent)
         self._look, self._chosen = look, chosen
         self.setObjectName("data.named")
-        self.setText("My data sets")
+        self.setText("My data sets ▾")
+        self.setAccessibleName("My data sets")
         self.setToolTip("Take a data set that you have given a name.")
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.setMenu(QMenu(self))
-        self.menu().setToolTipsVisible(True)
-        self.menu().aboutToShow.connect(look.list_named)
+        self.choices = QMenu(self)  # not the button's own menu: Qt draws the arrow of that into the words
+        self.choices.setToolTipsVisible(True)
+        self.choices.aboutToShow.connect(look.list_named)
+        self.clicked.connect(self._open)
         look.named_changed.connect(self._fill)
         self._fill()
 
+    def _open(self) -> None:
+        self.choices.popup(self.mapToGlobal(self.rect().bottomLeft()))
+
     def _fill(self) -> None:
-        menu = self.menu()
+        menu = self.choices
         menu.clear()
         for named in self._look.named:
             action = menu.addAction(named.name.replace("&", "&&"))

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -31,10 +32,12 @@ from nfkd_gui.widgets.labels import Tone, WrappedLabel
 
 _HEADS = ("Column", "Min", "Mean", "Std", "Max", "Missing")
 _ROWS = 8
+_NARROWEST = 40
 _PLANE_HEIGHT = 240
 _GRIDS = ((16, 11, 4), (40, 8, 4), (math.inf, 4, 2))
 """How many images are shown across and down, by their largest side: fewer large ones than small ones."""
 _PARTS = 1000
+_LARGE, _HUGE = 999.5, 99_999.5
 _LOOKING = "Looking at the data …"
 
 
@@ -172,8 +175,9 @@ class _Columns(QTableWidget):
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         header = self.horizontalHeader()
         header.setHighlightSections(False)
-        header.setMinimumSectionSize(24)
+        header.setMinimumSectionSize(_NARROWEST)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
     def show_columns(self, columns: list[ColumnStatistics]) -> None:
         """Show statistics; none hides the table."""
@@ -192,8 +196,8 @@ class _Columns(QTableWidget):
                 self.setItem(row, place, item)
         line = self.fontMetrics().height() + 6
         self.verticalHeader().setDefaultSectionSize(line)
-        bar = self.horizontalScrollBar().sizeHint().height()
-        self.setFixedHeight((min(len(columns), _ROWS) + 1) * line + bar + 8)
+        head = self.horizontalHeader().sizeHint().height()
+        self.setFixedHeight(head + min(len(columns), _ROWS) * line + 2 * self.frameWidth())
 
 
 class _Download(QWidget):
@@ -213,16 +217,31 @@ class _Download(QWidget):
         self.cancel.setObjectName("preview.cancel")
         self.cancel.setToolTip("End the download; what has come is kept for the next.")
         self.cancel.clicked.connect(look.cancel)
+        self._make_by_hand()
         line = QHBoxLayout()
         line.addWidget(self.button)
         line.addWidget(self.bar, 1)
         line.addWidget(self.cancel)
+        line.addWidget(self.unfold)
         line.addStretch(0)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addLayout(line)
         layout.addWidget(self.file)
+        layout.addWidget(self.by_hand)
+
+    def _make_by_hand(self) -> None:
+        self.unfold = QToolButton(self)
+        self.unfold.setObjectName("preview.unfold")
+        self.unfold.setText("By hand")
+        self.unfold.setToolTip("Show where to get the files yourself.")
+        self.unfold.setCheckable(True)
+        self.unfold.setAutoRaise(True)
+        self.unfold.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.by_hand = WrappedLabel(parent=self)
+        self.by_hand.setObjectName("preview.by_hand")
+        self.unfold.toggled.connect(self.by_hand.setVisible)
 
     def refresh(self, *, may_fetch: bool) -> None:
         """Show the button where there is something to download, the bar while it comes."""
@@ -235,6 +254,10 @@ class _Download(QWidget):
         for widget in (self.bar, self.cancel, self.file):
             widget.setVisible(look.fetching)
         self.setVisible(look.fetching or may_fetch)
+        by_hand = preview.by_hand if preview is not None and not look.fetching else ""
+        self.by_hand.setText(_sentence(by_hand))
+        self.unfold.setVisible(bool(by_hand))
+        self.by_hand.setVisible(bool(by_hand) and self.unfold.isChecked())
         self.cancel.setEnabled(not look.cancelling)
         self._show_progress(look.progress)
 
@@ -258,7 +281,10 @@ def _size(count: int) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−")
+    """Return a number in three figures, as short as it can be."""
+    words = f"{value:,.0f}" if _LARGE <= abs(value) < _HUGE else f"{value:.3g}"
+    mantissa, e, exponent = words.partition("e")
+    return f"{mantissa}{e}{int(exponent) if exponent else ''}".replace("-", "−")
 
 
 def _summary(preview: DataPreview) -> tuple[str, str]:

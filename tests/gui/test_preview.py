@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
@@ -27,6 +27,7 @@ from nfkd_gui.state import Studio
 Do = Callable[[Any], Any]
 Until = Callable[[Any], Any]
 ABSENT = "MNIST is not on this machine yet (12 MB): download it"
+BY_HAND = "get it from http://far/ and put it into /cache"
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def settled(do: Do, until: Until, ready: Studio) -> Callable[[], None]:
 def absent(script: Any) -> None:
     """Let MNIST be a data set that is to be downloaded."""
     fault = ConfigFault(path="data.kind", message=ABSENT)
-    script.previews["mnist"] = DataPreview(faults=[fault], may_fetch=True, size=11_594_722)
+    script.previews["mnist"] = DataPreview(faults=[fault], may_fetch=True, size=11_594_722, by_hand=BY_HAND)
     script.data_faults = [fault]
 
 
@@ -169,14 +170,14 @@ def test_columns_of_a_table_appear_with_their_figures(
     choose(form, "data.kind", "table")
     settled()
     assert cells(form) == [
-        ["mass", "−1.5", "1.235e+04", "2e−07", "1e+09", "0"],
+        ["mass", "−1.5", "12,346", "2e−7", "1e9", "0"],
         ["gap", "0", "0.5", "0.25", "1", "1,234"],
     ]
     assert "2 features, conditioned on 3" in words(form)
     script.previews["table"] = look_of(event_shape=[1], levels=0, unit="nats", columns=[mass])
     write(form, "data.path", "/t.csv")
     settled()
-    assert cells(form) == [["mass", "−1.5", "1.235e+04", "2e−07", "1e+09"]]
+    assert cells(form) == [["mass", "−1.5", "12,346", "2e−7", "1e9"]]
     assert "1 feature;" in words(form)
 
 
@@ -284,6 +285,9 @@ def test_what_is_missing_is_downloaded_with_progress_and_then_looked_at(
     assert button.text() == "Download 12 MB"
     assert all_words(form).count(ABSENT) == 1
     assert not ready.experiment.may_run
+    assert BY_HAND[1:] not in all_words(form)
+    qtbot.mouseClick(part(form, "preview.unfold"), Qt.MouseButton.LeftButton)
+    assert BY_HAND[1:] in all_words(form)
     client = begin_download(form, ready, qtbot, settled)
     assert bar.isVisible()
     assert not button.isVisible()
@@ -394,8 +398,8 @@ def test_named_data_sets_are_offered_and_one_fills_the_form_and_can_be_undone(
     table = TableConfig(path="/d/jets.csv", columns=("mass", "charge"), scaling="robust")
     fault = "the data set 'old' cannot be read"
     script.named = [NamedData(name="jets & more", config=toml_text(table)), NamedData("old", "", fault)]
-    menu = form.named.menu()
-    menu.popup(form.mapToGlobal(QPoint(50, 50)))  # asks again: data sets are named while the studio is open
+    menu = form.named.choices
+    qtbot.mouseClick(form.named, Qt.MouseButton.LeftButton)  # asks again: some were named while the studio was open
     qtbot.waitUntil(lambda: len(menu.actions()) == 2)
     good, bad = menu.actions()
     assert (good.text(), good.isEnabled()) == ("jets && more", True)
@@ -415,7 +419,7 @@ def test_named_data_sets_are_offered_and_one_fills_the_form_and_can_be_undone(
 
 
 def test_without_named_data_sets_the_menu_says_how_they_are_named(form: ExperimentForm, script: Any) -> None:
-    [action] = form.named.menu().actions()
+    [action] = form.named.choices.actions()
     assert "nfkd data add" in action.text()
     assert not action.isEnabled()
     assert any(isinstance(request, ListData) for request in script.asked)
