@@ -12,6 +12,7 @@ import tomlkit.exceptions
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config import ConfigError, ExperimentConfig, Fault, preset_names, preset_path
+from nfkd.config.named import whole_table
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Describe, Description, Reply, Request
 
@@ -122,7 +123,7 @@ class Experiment(QObject):
             raise ConfigError([Fault("", f"cannot be read: {error}")], str(source)) from error
         except tomlkit.exceptions.TOMLKitError as error:
             raise ConfigError([Fault("", f"not a TOML file: {error}")], str(source)) from error
-        self.replace(document, None if is_preset else path)
+        self.replace(_with_whole_data(document, file), None if is_preset else path)
 
     def save(self, path: Path) -> None:
         """Write the experiment to a file.
@@ -178,3 +179,13 @@ class Experiment(QObject):
     def _set_dirty(self, dirty: bool) -> None:
         self.dirty = dirty
         self.file_changed.emit()
+
+
+def _with_whole_data(document: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return a file's values with its data as a table: it may be named by a word, with paths that start at the file."""
+    if "data" not in document:
+        return document
+    try:
+        return document | {"data": whole_table(document["data"], file.absolute().parent)}
+    except ValueError:
+        return document  # the form shows why

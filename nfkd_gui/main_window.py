@@ -49,7 +49,7 @@ class MainWindow(QMainWindow):
         studio.theme_changed.connect(self._apply_theme)  # before any panel: they draw with the new palette
         self.actions_ = Actions(studio, self)
         self.files = ExperimentFiles(studio, self)
-        self.form = ExperimentForm(studio.experiment, self)
+        self.form = ExperimentForm(studio.experiment, studio.data_look, self)
         self.runs = RunsPanel(studio, self.files.may_discard, self)
         self.inspector = InspectorPanel(studio, self)
         self.log = LogPanel(studio, self)

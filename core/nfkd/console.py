@@ -17,7 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.evaluation.inspection import Inspection
 from nfkd.flows.architectures import flow_words
+from nfkd.flows.cost import FlowCost, LayerCost
 from nfkd.protocol import events
 from nfkd.protocol.requests import Snapshot
 from nfkd.runs.importing import Imported
@@ -143,8 +145,10 @@ def _duration(seconds: float) -> str:
     return "" if math.isnan(seconds) else f"{timedelta(seconds=round(seconds))} left"
 
 
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+def terminal(*, stderr: bool = False) -> Console:
+    """Return what to print on: as wide as the terminal, or with room for a table in a file or a pipe."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else _PIPED_WIDTH)
 
 
 def print_runs(rows: Iterable[events.RunRow]) -> None:
@@ -159,14 +163,14 @@ def print_runs(rows: Iterable[events.RunRow]) -> None:
     for row in rows:
         figures = [_figure(row.student_test), _figure(row.baseline_test)]
         table.add_row(row.name, row.state, row.data, row.teacher, row.student, *figures, row.unit, row.verdict)
-    _console().print(table)
+    terminal().print(table)
 
 
 def print_summary(snapshot: Snapshot) -> None:
     """Print a run's figures: teacher, student and baseline of each seed, and the verdict."""
     summaries = [stage.summary for stage in snapshot.stages if stage.summary is not None]
     unit = next((summary.unit for summary in summaries), "")
-    console = _console()
+    console = terminal()
     console.print(f"[bold]{snapshot.row.name}[/bold]  {snapshot.row.data}  {snapshot.row.state}", highlight=False)
     table = Table(box=None, pad_edge=False)
     for name in ("seed", "flow"):
@@ -190,6 +194,39 @@ def print_summary(snapshot: Snapshot) -> None:
         console.print(snapshot.verdict.words, highlight=False, soft_wrap=True)
     if snapshot.error is not None:
         console.print(f"{snapshot.error.title}: {snapshot.error.cause}", highlight=False, soft_wrap=True)
+
+
+def print_inspection(inspection: Inspection) -> None:
+    """Print a flow's layers, its self-test and the verdict."""
+    console, cost = terminal(), inspection.cost
+    console.print(f"[bold]{inspection.name}[/bold]", highlight=False)
+    table = Table(box=None, pad_edge=False, show_footer=True)
+    for name, total in (("layer", "total"), ("kind", ""), ("output", "")):
+        table.add_column(name, footer=total)
+    for name, total in zip(
+        ("parameters", "multiply-adds", f"memory, batch {inspection.batch_size}"), _figures(cost), strict=True
+    ):
+        table.add_column(name, footer=total, justify="right")
+    shapes = {info.name: (info.kind, "×".join(map(str, info.shape))) for info in inspection.layers}
+    for layer in cost.layers:
+        table.add_row(layer.name, *shapes.get(layer.name, ("prior", "")), *_figures(layer))
+    console.print(table)
+    trials = Table(box=None, pad_edge=False)
+    for name in ("back and forth on", "error, float32", "float64", ""):
+        trials.add_column(name, justify="left" if name in {"back and forth on", ""} else "right")
+    for trial in inspection.trials:
+        trials.add_row(trial.name, f"{trial.float32:.1e}", f"{trial.float64:.1e}", trial.judgement)
+    console.print(trials)
+    error = inspection.log_det_error
+    words = (
+        "not compared with autograd: too many dimensions" if error is None else f"off by {error:.1e} from autograd's"
+    )
+    console.print(f"log-determinant: {words}", highlight=False)
+    console.print(f"{inspection.verdict}\n", highlight=False, soft_wrap=True)
+
+
+def _figures(cost: FlowCost | LayerCost) -> tuple[str, str, str]:
+    return f"{cost.parameters:,}", f"{cost.multiply_adds:,}", f"{cost.training_memory / 2**20:,.2f} MiB"
 
 
 def print_imported(imported: Imported, target: Path) -> None:

@@ -44,7 +44,7 @@ def parse_points(text: str) -> Points | None:
 
 def points_text(points: Points) -> str:
     """Return points as a text that `parse_points` understands."""
-    return "; ".join(f"{x!r} {y!r}" for x, y in points)
+    return "; ".join(" ".join(repr(number).removesuffix(".0") for number in point) for point in points)
 
 
 class Canvas(QWidget):

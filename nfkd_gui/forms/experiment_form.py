@@ -9,9 +9,12 @@ from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.config import ExperimentConfig
+from nfkd_gui.data_look import DataLook
 from nfkd_gui.experiment import Experiment
 from nfkd_gui.forms.estimate import EstimateBox
 from nfkd_gui.forms.fields import Field, Section, Value, describe_model
+from nfkd_gui.forms.named import NamedButton
+from nfkd_gui.forms.preview import PreviewBox
 from nfkd_gui.forms.rows import Faults, Group, Leftovers
 from nfkd_gui.forms.sections import SectionBox, form_grid
 from nfkd_gui.forms.undo import Edit
@@ -22,9 +25,17 @@ _ROOT = Section(name="", path="", title="", help="", advanced=False, fields=())
 
 
 class ExperimentForm(QWidget):
-    """Edits an `Experiment`; made from the configuration's own description of itself."""
+    """Edits an `Experiment`; made from the configuration's own description of itself.
 
-    def __init__(self, experiment: Experiment, parent: QWidget | None = None) -> None:
+    Parameters
+    ----------
+    experiment
+        What is edited.
+    look
+        What is known of its data, for a preview; None shows none.
+    """
+
+    def __init__(self, experiment: Experiment, look: DataLook | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._experiment = experiment
         self._leftovers: Leftovers = {}
@@ -35,6 +46,8 @@ class ExperimentForm(QWidget):
         self._unplaced = _Unplaced(self)
         self._unplaced.remove.clicked.connect(self._remove_leftovers)
         self._lay_out()
+        if look is not None:
+            self._add_look(look)
         experiment.replaced.connect(self._refill)
         experiment.checked.connect(self._show_check)
         self._refill()
@@ -73,6 +86,21 @@ class ExperimentForm(QWidget):
         scroll.setMinimumWidth(288)
         layout.addWidget(scroll, 1)
         layout.addWidget(self.estimate)
+
+    def _add_look(self, look: DataLook) -> None:
+        [section] = [box for box in self._sections if box.part.field.name == "data"]
+        self.preview = PreviewBox(look, self._experiment, self)
+        section.add_below(self.preview)
+        self.named = NamedButton(look, self._take_named, self)
+        section.add_to_heading(self.named)
+
+    def _take_named(self, table: dict[str, Any]) -> None:
+        """Fill in a data set that the user has named."""
+        before = self.document()
+        after = before | {"data": table}
+        self._fill(after)
+        self.undo_stack.push(Edit("data", before, after, self._restore, merges=False))
+        self._experiment.edit(after)
 
     def sizeHint(self) -> QSize:
         return QSize(352, 640)

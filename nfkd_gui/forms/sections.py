@@ -55,7 +55,7 @@ class SectionBox(QWidget):
         self._advanced.setObjectName(f"{field.path}.advanced")
         self._advanced.setToolTip(f"Show the advanced settings of {field.title}.")
         self._body = QWidget(self)
-        grid = form_grid(self._body)
+        self._grid = grid = form_grid(self._body)
         self.part: Part = (
             Group(field, field.fields, grid, changed) if isinstance(field, Section) else make_part(field, grid, changed)
         )
@@ -66,7 +66,7 @@ class SectionBox(QWidget):
         self._show_advanced(False)
 
     def _lay_out(self) -> None:
-        line = QHBoxLayout()
+        self._line = line = QHBoxLayout()
         line.setContentsMargins(0, 0, 8, 0)
         line.addWidget(self._heading, 1)
         line.addWidget(self._advanced)
@@ -75,6 +75,16 @@ class SectionBox(QWidget):
         layout.setSpacing(0)
         layout.addLayout(line)
         layout.addWidget(self._body)
+
+    def add_below(self, widget: QWidget) -> None:
+        """Put a widget under the rows; it folds away with them."""
+        self._grid.addWidget(widget, self._grid.rowCount(), 0, 1, 3)
+
+    def add_to_heading(self, button: QToolButton) -> None:
+        """Put a button beside the heading."""
+        button.setAutoRaise(True)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._line.insertWidget(1, button)
 
     def show_faults(self, faults: Faults) -> None:
         """Show the faults that belong here, and unfold where one would be out of sight."""

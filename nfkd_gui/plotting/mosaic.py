@@ -117,6 +117,10 @@ class Mosaic(QWidget):
         scale = width / self._image.width()
         return int(self._image.height() * (math.floor(scale) if scale >= 2 else scale))
 
+    def picture_size(self) -> QSize:
+        """Return the size of the whole grid before it is scaled; nothing where there is none."""
+        return QSize() if self._image is None else self._image.size()
+
     def target(self) -> QRect:
         """Return where the picture is drawn: at the top left, scaled by a whole number where it fits."""
         if self._image is None:

@@ -16,8 +16,10 @@ import msgspec
 import numpy as np
 
 from nfkd.config import ExperimentConfig
+from nfkd.config.named import parse_data_toml
 from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import PROTOCOL, from_client, to_wire
+from nfkd.protocol.data import NamedData
 from nfkd.protocol.events import (
     CurveBatch,
     CurveInfo,
@@ -98,6 +100,10 @@ class Script:
         self.views: dict[str, RunView] = {}
         self.asked: list[ask.Request] = []
         self.active = ""
+        self.previews: dict[str, ask.DataPreview] = {}
+        self.named: list[NamedData] = []
+        self.fetch_error: ErrorInfo | None = None
+        self.data_faults: list[ask.ConfigFault] = []
 
     def answer(self, request: ask.Request) -> ask.Reply:
         """Return the reply; raises ScriptRefusal."""
@@ -190,7 +196,7 @@ class Script:
 
     def _describe(self, request: ask.Describe) -> ask.Description:
         config = ExperimentConfig.from_toml(request.config)
-        faults = []
+        faults = list(self.data_faults)
         if config.student.hidden > 1000:
             faults.append(ask.ConfigFault(path="student.hidden", message="needs more memory than there is"))
         flow = ask.FlowDescription(
@@ -210,6 +216,24 @@ class Script:
             device="cpu",
             memory_available=8 << 30,
         )
+
+    def _previewdata(self, request: ask.PreviewData) -> ask.DataPreview:
+        return self.previews.get(parse_data_toml(request.config).kind) or ask.DataPreview(
+            words="digits", counts=[1259, 269, 269], event_shape=[1, 8, 8], unit="bits/dim", levels=17
+        )
+
+    def _listdata(self, _request: ask.ListData) -> ask.DataList:
+        return ask.DataList(named=self.named)
+
+    def _fetchdata(self, request: ask.FetchData) -> ask.Done:
+        if self.fetch_error is not None:
+            raise ScriptRefusal(self.fetch_error)
+        self.data_faults = []
+        del self.previews[parse_data_toml(request.config).kind]
+        return ask.Done()
+
+    def _cancelfetch(self, _request: ask.CancelFetch) -> ask.Done:
+        return ask.Done()
 
     def _listruns(self, request: ask.ListRuns) -> ask.RunList:
         return ask.RunList(folder=request.folder, rows=[view.row for view in self.views.values()])

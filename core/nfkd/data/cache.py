@@ -23,7 +23,7 @@ def cache_folder() -> Path:
 
 
 def cached(
-    files: Sequence[RemoteFile], folder: str = "", *, title: str, event_shape: tuple[int, ...] = ()
+    files: Sequence[RemoteFile], folder: str = "", *, title: str, event_shape: tuple[int, ...] = (), kind: str = ""
 ) -> list[Path]:
     """Return where the files are, in their order; nothing is downloaded.
 
@@ -38,6 +38,8 @@ def cached(
         The data set's name in messages, such as ``MNIST``.
     event_shape
         Of an example, so that the flows can be checked before the data is there.
+    kind
+        In a config, for the command in messages that downloads it.
 
     Raises
     ------
@@ -53,7 +55,8 @@ def cached(
     if missing:
         target = (cache_folder() / missing[0].name).parent
         wrong = [file for file in missing if (cache_folder() / file.name).is_file()]
-        raise NotFetchedError(missing, event_shape, title, target, "; ".join(map(_wrong_words, wrong)))
+        found = "; ".join(map(_wrong_words, wrong))
+        raise NotFetchedError(missing, event_shape, title, target, kind=kind, found=found)
     return [path for path in paths if path is not None]
 
 

@@ -26,25 +26,36 @@ class CelebA(Source[CelebAConfig]):
     """Faces in CelebA's own three parts; each is decoded when it is looked at."""
 
     config = CelebAConfig
-    shape = "3×64×64"
+    shape, unit = "3×64×64", "bits/dim"
+    examples, origin = "202,599", "your copy"
 
     def load(self, config: CelebAConfig) -> Loaded:
         """Return the faces."""
         if config.class_labels:
             refuse_labels("CelebA has no classes", _SHAPE)
-        root = named_folder(config.folder, _FIELD, _SHAPE)
-        lists = [root.path / name for name in _LISTS if (root.path / name).is_file()]
-        if not lists or not (root.path / _IMAGES).is_dir():
-            root.refuse(f"{_IMAGES} and {_LISTS[0]} are wanted in it: get them from CelebA's page and unpack them")
-        partition = _partition(Place(lists[0], _FIELD, _SHAPE))
-        _refuse_missing(Place(root.path / _IMAGES, _FIELD, _SHAPE), partition)
-        train, validation, test = (_part(root.path / _IMAGES, names) for names in partition)
+        listed, images = _found(config)
+        partition = _partition(listed)
+        _refuse_missing(images, partition)
+        train, validation, test = (_part(images.path, names) for names in partition)
         return loaded_images(config, "CelebA-64", train, validation, test)
+
+    def find(self, config: CelebAConfig) -> None:
+        """Look for the list and the folder of images."""
+        _found(config)
 
     def stamp(self, config: CelebAConfig) -> Hashable:
         """Return the sizes and times of the list and of the folder of images, not of each of 202,599 files."""
         root = expanded(config.folder)
         return stamp([*(root / name for name in _LISTS), root / _IMAGES])
+
+
+def _found(config: CelebAConfig) -> tuple[Place, Place]:
+    """Return the list of the parts and the folder of the images."""
+    root = named_folder(config.folder, _FIELD, _SHAPE)
+    lists = [root.path / name for name in _LISTS if (root.path / name).is_file()]
+    if not lists or not (root.path / _IMAGES).is_dir():
+        root.refuse(f"{_IMAGES} and {_LISTS[0]} are wanted in it: get them from CelebA's page and unpack them")
+    return Place(lists[0], _FIELD, _SHAPE), Place(root.path / _IMAGES, _FIELD, _SHAPE)
 
 
 def _part(folder: Path, names: list[str]) -> Part:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,17 +43,30 @@ class CIFAR10(Source[CIFAR10Config]):
     """Colour images of 32×32 pixels in ten classes."""
 
     config = CIFAR10Config
-    shape = "3×32×32"
+    shape, unit = "3×32×32", "bits/dim"
+    examples, origin = "60,000", "downloaded"
+
+    @property
+    def downloads(self) -> tuple[RemoteFile, ...]:
+        """The archive of the binary version."""
+        return _FILES
 
     def load(self, config: CIFAR10Config) -> Loaded:
         """Return the images; the validation part is split off the training part."""
-        if config.folder:
-            train, test = _of_the_user(named_folder(config.folder, _FIELD, SHAPE))
-        else:
-            (archive,) = cached(_FILES, title=_TITLE, event_shape=SHAPE)
-            train, test = _archive(Place(archive, _FIELD, SHAPE), _BINARY[0])
+        train, test = self._found(config)()
         parts = [_part(images, labelled=config.class_labels) for images in (train, test)]
         return loaded_images(config, _TITLE, parts[0], test=parts[1])
+
+    def find(self, config: CIFAR10Config) -> None:
+        """Look for either version."""
+        self._found(config)
+
+    def _found(self, config: CIFAR10Config) -> Callable[[], tuple[Images, Images]]:
+        """Return what reads the files that are there."""
+        if config.folder:
+            return _of_the_user(named_folder(config.folder, _FIELD, SHAPE))
+        (archive,) = cached(_FILES, title=_TITLE, event_shape=SHAPE, kind=self.kind)
+        return partial(_archive, Place(archive, _FIELD, SHAPE), _BINARY[0])
 
     def fetch(self, config: CIFAR10Config, said: Said) -> None:
         """Download the binary version where it is missing."""
@@ -81,14 +95,14 @@ def _part(images: Images, *, labelled: bool) -> Part:
     return Part(images.values, class_context(images.labels, CLASSES) if labelled else None)
 
 
-def _of_the_user(root: Place) -> tuple[Images, Images]:
-    """Read the first version that is there: unpacked before packed, binary before pickled."""
+def _of_the_user(root: Place) -> Callable[[], tuple[Images, Images]]:
+    """Return what reads the first version that is there: unpacked before packed, binary before pickled."""
     for ending, folder, archive in (_BINARY, _PICKLED):
         for place in (root.path, root.path / folder):
             if (place / f"{_TEST}{ending}").is_file():
-                return _unpacked(place, ending)
+                return partial(_unpacked, place, ending)
         if (root.path / archive).is_file():
-            return _archive(Place(root.path / archive, _FIELD, SHAPE), ending)
+            return partial(_archive, Place(root.path / archive, _FIELD, SHAPE), ending)
     return root.refuse(
         f"holds neither {_BINARY[2]} nor {_PICKLED[2]}, nor what is in them: name the folder that does, "
         f"or leave it empty to download {_TITLE}"

@@ -24,7 +24,7 @@ class ImageFolder(Source[ImageFolderConfig]):
     """The middle squares of image files."""
 
     config = ImageFolderConfig
-    shape = "C×H×W"
+    shape, unit, origin = "C×H×W", "bits/dim", "your files"
 
     def load(self, config: ImageFolderConfig) -> Loaded:
         """Return the images; those of a large folder are decoded when they are looked at."""
@@ -39,6 +39,10 @@ class ImageFolder(Source[ImageFolderConfig]):
         )
         values = files[:] if files.fits and len(files) <= _DECODED else files
         return loaded_images(config, root.path.name or "images", Part(values, context))
+
+    def find(self, config: ImageFolderConfig) -> None:
+        """Look for the folder."""
+        named_folder(config.path, _FIELD)
 
     def stamp(self, config: ImageFolderConfig) -> Hashable:
         """Return something that changes with every file's size and time."""

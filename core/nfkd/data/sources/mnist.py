@@ -32,17 +32,30 @@ def _remote(address: str, folder: str, checksums: dict[str, tuple[str, int]]) ->
 class IDXImages(Source[_Config]):
     """Images of 28×28 pixels in ten classes, with a test part of their own."""
 
-    shape = "1×32×32"
+    shape, unit = "1×32×32", "bits/dim"
+    examples, origin = "70,000", "downloaded"
     title: ClassVar[str]
     files: ClassVar[tuple[RemoteFile, ...]]
 
+    @property
+    def downloads(self) -> tuple[RemoteFile, ...]:
+        """Images and labels of both parts."""
+        return self.files
+
     def load(self, config: _Config) -> Loaded:
         """Return the images with their margin; the validation part is split off the training part."""
-        paths = cached(self.files, config.folder, title=self.title, event_shape=_SHAPE)
-        train_images, train_labels, test_images, test_labels = (Place(path, "data.folder", _SHAPE) for path in paths)
+        train_images, train_labels, test_images, test_labels = self._found(config)
         train = _part(train_images, train_labels, labelled=config.class_labels)
         test = _part(test_images, test_labels, labelled=config.class_labels)
         return loaded_images(config, self.title, train, test=test)
+
+    def find(self, config: _Config) -> None:
+        """Look for the four files."""
+        self._found(config)
+
+    def _found(self, config: _Config) -> list[Place]:
+        paths = cached(self.files, config.folder, title=self.title, event_shape=_SHAPE, kind=self.kind)
+        return [Place(path, "data.folder", _SHAPE) for path in paths]
 
     def fetch(self, config: _Config, said: Said) -> None:
         """Download what is missing."""

@@ -2,8 +2,8 @@
 
 Each photograph, 427×640 pixels, is cut into six vertical bands: 448 columns are for training, 96 for validation and 96
 for testing (70, 15 and 15 %). No piece crosses a band's border, so that the parts share no pixel. Pieces of one part
-overlap, but no two are the same. The bands lie so that the parts are about equally rich in contrast: 8×8 patches deviate
-from their mean by 0.088, 0.078 and 0.070 of the range from black to white.
+overlap, but no two are the same. The bands lie so that the parts are about equally rich in contrast: 8×8 patches
+deviate from their mean by 0.088, 0.078 and 0.070 of the range from black to white.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class NaturalCrops(Source[NaturalCropsConfig]):
     """Colour crops of 32×32 pixels."""
 
     config = NaturalCropsConfig
-    shape = "3×32×32"
+    shape, unit, origin = "3×32×32", "bits/dim", "scikit-learn"
 
     def load(self, config: NaturalCropsConfig) -> Loaded:
         """Return the crops."""
@@ -123,7 +123,7 @@ class NaturalPatches(Source[NaturalPatchesConfig]):
     """Grey patches of 8×8 pixels as 63 numbers."""
 
     config = NaturalPatchesConfig
-    shape = "63"
+    shape, unit, origin = "63", "nats", "scikit-learn"
 
     def load(self, config: NaturalPatchesConfig) -> Loaded:
         """Return the patches."""

@@ -27,7 +27,7 @@ class ImageStack(Source[ImageStackConfig]):
     """Images of any size in an array of whole numbers."""
 
     config = ImageStackConfig
-    shape = "C×H×W"
+    shape, unit, origin = "C×H×W", "bits/dim", "your file"
 
     def load(self, config: ImageStackConfig) -> Loaded:
         """Return the images: read when they are looked at, and a .npz at once."""
@@ -41,6 +41,10 @@ class ImageStack(Source[ImageStackConfig]):
         in_memory = isinstance(stored, np.ndarray) and not isinstance(stored, np.memmap)
         values: Examples = images[:] if in_memory else images
         return loaded_images(config, place.path.stem, Part(values, context), levels=config.levels)
+
+    def find(self, config: ImageStackConfig) -> None:
+        """Look for the file."""
+        named_file(config.path, "data.path")
 
     def stamp(self, config: ImageStackConfig) -> Hashable:
         """Return the file's size and time."""

@@ -12,7 +12,7 @@ from nfkd.config.data import TableConfig
 from nfkd.data.cache import stamp
 from nfkd.data.dataset import DataError, Part
 from nfkd.data.examples import Examples, Mapped, in_memory
-from nfkd.data.files import expanded, named_file
+from nfkd.data.files import Place, expanded, named_file
 from nfkd.data.scaling import sample, unfit
 from nfkd.data.source import Loaded, Source
 from nfkd.data.tables import Table, near, read_table
@@ -30,7 +30,11 @@ class AnyTable(Source[TableConfig]):
     """
 
     config = TableConfig
-    shape = "columns"
+    shape, unit, origin = "columns", "nats", "your file"
+
+    def find(self, config: TableConfig) -> None:
+        """Look for the file."""
+        _place(config)
 
     def stamp(self, config: TableConfig) -> Hashable:
         """Return the file's size and the time of its last change."""
@@ -45,9 +49,7 @@ class AnyTable(Source[TableConfig]):
             When the file is no table; columns are not there, chosen twice or hold no numbers; or values are infinite
             or, unless the config says otherwise, missing: with column and row.
         """
-        if not config.path.strip():
-            raise DataError([Fault("data.path", "names nothing yet: name a file, .csv, .tsv, .parquet, .npy or .h5")])
-        place = named_file(config.path, "data.path")
+        place = _place(config)
         table, name = read_table(place, config.key), place.path.name
         if not len(table):
             place.refuse("names columns but holds no rows")
@@ -59,14 +61,21 @@ class AnyTable(Source[TableConfig]):
         rows = table.rows(chosen.all)
         if len(rows) * len(chosen.all) <= _WHOLE:
             rows = rows[:]
-        kept = _complete(config, rows, chosen)
+        kept, missing = _complete(config, rows, chosen)
         return Loaded(
             name=name,
             train=_part(table, rows, chosen, kept),
             scaling=config.scaling,
             columns=chosen.names[: len(chosen.targets)],
+            missing=missing[: len(chosen.targets)],
             prepare=lambda train: _prepare(config, chosen, train),
         )
+
+
+def _place(config: TableConfig) -> Place:
+    if not config.path.strip():
+        raise DataError([Fault("data.path", "names nothing yet: name a file, .csv, .tsv, .parquet, .npy or .h5")])
+    return named_file(config.path, "data.path")
 
 
 @dataclass(frozen=True)
@@ -142,9 +151,10 @@ def _number(word: str, table: Table) -> int | None:
     return int(word) if word.isdecimal() and int(word) < len(names) else None
 
 
-def _complete(config: TableConfig, rows: Examples, chosen: _Chosen) -> np.ndarray | None:
-    """Look at every value once; return the numbers of the rows to keep, or None for all of them."""
+def _complete(config: TableConfig, rows: Examples, chosen: _Chosen) -> tuple[np.ndarray | None, tuple[int, ...]]:
+    """Look at every value once; return the rows to keep (None: all), and the number of missing values by column."""
     missing = np.zeros(len(rows), bool)
+    counts = np.zeros(len(chosen.all), int)
     size = max(1, _PIECE // len(chosen.all))
     for start in range(0, len(rows), size):
         piece = rows[start : start + size]
@@ -153,13 +163,15 @@ def _complete(config: TableConfig, rows: Examples, chosen: _Chosen) -> np.ndarra
         if config.missing == "refuse":
             _refuse(nothing, start, chosen, "is missing", " or choose what is done with missing values (data.missing)")
         missing[start : start + size] = nothing.any(axis=1)
+        counts += nothing.sum(axis=0)
+    columns = tuple(counts.tolist()) if missing.any() else ()
     if config.missing != "drop" or not missing.any():
-        return None
+        return None, columns
     kept = np.flatnonzero(~missing)
     if len(kept) < _FEWEST:
         message = f"only {len(kept)} of {len(rows)} rows are complete, and {_FEWEST} are needed"
         raise DataError([Fault("data.missing", message)], chosen.event_shape)
-    return kept
+    return kept, columns
 
 
 def _refuse(bad: np.ndarray, start: int, chosen: _Chosen, what: str, more: str = "") -> None:

@@ -64,14 +64,13 @@ class _UCI(Source[ConfigT]):
         For messages, and the number of columns in the end.
     members
         The files of the archive that are wanted; in a folder of the user's they may be without ``data/``.
-    standardised
-        As in `Loaded`.
     """
 
     title: ClassVar[str]
     features: ClassVar[int]
     members: ClassVar[tuple[str, ...]]
-    standardised: ClassVar[bool] = True
+    origin = "downloaded"
+    unit: ClassVar[str] = "nats (scaled)"
 
     def __init__(self, archive: RemoteFile = _ARCHIVE) -> None:
         self._archive = archive
@@ -81,6 +80,11 @@ class _UCI(Source[ConfigT]):
         """Of an example, in words."""
         return str(self.features)
 
+    @property
+    def downloads(self) -> tuple[RemoteFile, ...]:
+        """The archive of all five tables."""
+        return (self._archive,)
+
     def load(self, config: ConfigT) -> Loaded:
         """Return the parts, prepared as published."""
         files = self._files(_folder(config))
@@ -89,7 +93,7 @@ class _UCI(Source[ConfigT]):
         for part in parts:
             self._check(files[0], part)
         train, validation, test = (Part(part.astype(np.float32, copy=False)) for part in parts)
-        return Loaded(self.title, train, validation, test, standardised=self.standardised)
+        return Loaded(self.title, train, validation, test, standardised=self.unit == "nats (scaled)")
 
     @abstractmethod
     def prepare(self, files: list[Place]) -> _Parts:
@@ -97,9 +101,16 @@ class _UCI(Source[ConfigT]):
 
     def fetch(self, config: ConfigT, said: Said) -> None:
         """Download the archive where it is missing, and unpack what is wanted of it."""
-        if not _folder(config) and not all(path.is_file() for path in self._unpacked()):
+        if not _folder(config) and not self._is_unpacked():
             fetch([self._archive], "", said, title=self.title)
         self._files(_folder(config), said)
+
+    def find(self, config: ConfigT) -> None:
+        """Look for the files, or for the archive that they are in."""
+        if _folder(config):
+            self._of_the_user(_folder(config))
+        elif not self._is_unpacked():
+            self._packed()
 
     def stamp(self, config: ConfigT) -> Hashable:
         """Return the sizes and times of the files."""
@@ -112,16 +123,26 @@ class _UCI(Source[ConfigT]):
     def _unpacked(self) -> list[Path]:
         return [cache_folder() / "uci" / name for name in self.members]
 
+    def _is_unpacked(self) -> bool:
+        return all(path.is_file() for path in self._unpacked())
+
     def _files(self, folder: str, said: Said | None = None) -> list[Place]:
         """Return where the files are; they are unpacked into the cache where only the archive is there."""
         if folder:
-            root = named_folder(folder, _FIELD, (self.features,))
-            return [_of_the_user(root, name, self.title) for name in self.members]
+            return self._of_the_user(folder)
         found = self._unpacked()
-        if not all(path.is_file() for path in found):
-            (archive,) = cached([self._archive], title=self.title, event_shape=(self.features,))
-            _unpack(Place(archive, "data.kind", (self.features,)), dict(zip(self.members, found, strict=True)), said)
+        if not self._is_unpacked():
+            _unpack(self._packed(), dict(zip(self.members, found, strict=True)), said)
         return [Place(path, "data.kind", (self.features,)) for path in found]
+
+    def _of_the_user(self, folder: str) -> list[Place]:
+        root = named_folder(folder, _FIELD, (self.features,))
+        return [_of_the_user(root, name, self.title) for name in self.members]
+
+    def _packed(self) -> Place:
+        shape = (self.features,)
+        (archive,) = cached([self._archive], title=self.title, event_shape=shape, kind=self.kind)
+        return Place(archive, "data.kind", shape)
 
     def _check(self, place: Place, part: np.ndarray) -> None:
         if part.shape[1] != self.features:
@@ -141,6 +162,7 @@ class Power(_UCI[PowerConfig]):
     """
 
     config = PowerConfig
+    examples = "2,049,280"
     title, features, members = "POWER", 6, ("data/power/data.npy",)
 
     def prepare(self, files: list[Place]) -> _Parts:
@@ -163,6 +185,7 @@ class Gas(_UCI[GasConfig]):
     """
 
     config = GasConfig
+    examples = "1,052,065"
     title, features, members = "GAS", 8, ("data/gas/ethylene_CO.pickle",)
 
     def prepare(self, files: list[Place]) -> _Parts:
@@ -186,6 +209,7 @@ class Hepmass(_UCI[HepmassConfig]):
     """
 
     config = HepmassConfig
+    examples = "525,123"
     title, features, members = "HEPMASS", 21, ("data/hepmass/1000_train.csv", "data/hepmass/1000_test.csv")
 
     def prepare(self, files: list[Place]) -> _Parts:
@@ -206,6 +230,7 @@ class MiniBooNE(_UCI[MiniBooNEConfig]):
     """Electron neutrinos; the published file lacks outliers and columns with many equal values already."""
 
     config = MiniBooNEConfig
+    examples = "36,488"
     title, features, members = "MINIBOONE", 43, ("data/miniboone/data.npy",)
 
     def prepare(self, files: list[Place]) -> _Parts:
@@ -220,8 +245,9 @@ class BSDS300(_UCI[BSDS300Config]):
     """
 
     config = BSDS300Config
+    examples = "1,300,000"
     title, features, members = "BSDS300", 63, ("data/BSDS300/BSDS300.hdf5",)
-    standardised = False
+    unit = "nats"
 
     def prepare(self, files: list[Place]) -> _Parts:
         """Return the parts."""

@@ -1,0 +1,161 @@
+"""What ``nfkd inspect`` may be pointed at: a flow's or an experiment's file, a preset, weights, a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nfkd.config import ConfigError, DataConfig, ExperimentConfig, Fault, TrainingConfig
+from nfkd.config.flow_file import read_flow_file
+from nfkd.config.flows import FlowConfig
+from nfkd.data import Batch, DataError, Dataset, NotFetchedError, load_dataset
+from nfkd.evaluation.inspection import Inspection, inspect_flow
+from nfkd.evaluation.likelihood import noisy
+from nfkd.flows.architectures import FlowError, build_flow, flow_words
+from nfkd.flows.flow import Flow
+from nfkd.protocol.events import Role
+from nfkd.runs.errors import RunError
+from nfkd.runs.layout import read_config, seed_directory
+from nfkd.runs.weights import load_flow
+
+_EXAMPLES = 64
+_MOVED = 0.1
+_ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
+
+
+def inspect_target(target: str, shape: Sequence[int] = (), context_features: int = 0) -> list[Inspection]:
+    """Inspect what a word on the command line names.
+
+    Parameters
+    ----------
+    target
+        The directory of a run, whose first seed's trained flows are looked at on its validation data; a weights file
+        of NFKD's; the TOML file of a flow; or an experiment, a file or a preset, with both its flows. Flows that are
+        not trained yet are moved from their first weights, with which a coupling does nothing.
+    shape, context_features
+        Of the examples, where nothing else says it; with a shape, an experiment's data is not loaded.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such thing, or the flow does not fit the examples.
+    RunError
+        When a run or its weights cannot be read.
+    """
+    path = Path(target)
+    if path.is_dir():
+        return _run(path)
+    if path.suffix == ".safetensors":
+        config, flow = load_flow(path)
+        examples = _noise(flow.event_shape, flow.context_features)
+        return [_looked_at(flow, config, examples, f"{path.name}: {flow_words(config)}")]
+    if path.is_file() and not _is_experiment(path):
+        file = read_flow_file(path)
+        examples = _noise(_shape(shape or file.event_shape), context_features or file.context_features)
+        return [_untrained(file.flow, examples, flow_words(file.flow))]
+    return _experiment(ExperimentConfig.load(target), shape, context_features)
+
+
+def _is_experiment(path: Path) -> bool:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False  # whoever reads it next says why
+    return any(line.split("=")[0].strip() == "data" or line.strip().startswith("[data]") for line in lines)
+
+
+class _Examples:
+    """Usual inputs of a flow, and what they are."""
+
+    def __init__(self, batch: Batch, source: str, batch_size: int) -> None:
+        self.batch, self.source, self.batch_size = batch, source, batch_size
+
+    @property
+    def context_features(self) -> int:
+        return 0 if self.batch.context is None else self.batch.context.shape[1]
+
+
+def _shape(shape: Sequence[int]) -> tuple[int, ...]:
+    if len(shape) not in {1, 3} or any(size < 1 for size in shape):
+        words = "needs the shape of an example: --shape 3,32,32 for images, --shape 6 for six features"
+        raise ConfigError([Fault("--shape", words)])
+    return tuple(shape)
+
+
+def _noise(shape: tuple[int, ...], context_features: int, batch_size: int = TrainingConfig().batch_size) -> _Examples:
+    """Return noise in place of data: uniform in [0, 1) as dequantized images are, normal as scaled tables are."""
+    generator = torch.Generator().manual_seed(0)
+    draw = torch.rand if len(shape) == 3 else torch.randn
+    x: Tensor = draw(_EXAMPLES, *shape, generator=generator)
+    context = torch.randn(_EXAMPLES, context_features, generator=generator) if context_features else None
+    return _Examples(Batch(x, context), "noise", batch_size)
+
+
+def _data(config: DataConfig, batch_size: int) -> _Examples:
+    try:
+        dataset: Dataset = load_dataset(config)
+    except NotFetchedError as error:
+        hint = "; or give --shape, such as 3,32,32, to go without data"
+        raise ConfigError([Fault(fault.path, fault.message + hint) for fault in error.faults]) from error
+    except DataError as error:
+        raise ConfigError(error.faults) from error
+    part = dataset.validation.take(slice(_EXAMPLES))
+    return _Examples(noisy(dataset, part), f"validation data of {dataset.name}", batch_size)
+
+
+def _run(path: Path) -> list[Inspection]:
+    config = read_config(path)
+    directory = seed_directory(path, config, config.seeds.first)
+    found = {role: directory / f"{role}.safetensors" for role in _ROLES}
+    if config.training.teacher_from_python:
+        del found["teacher"]  # it is another library's: its code is not here
+    found = {role: file for role, file in found.items() if file.exists()}
+    if not found:
+        title, cause = "There is nothing to inspect", f"{path} holds no weights of NFKD's flows."
+        raise RunError(title, cause, "Wait until its first stage has ended.")
+    examples = _data(config.data, config.training.batch_size)
+    inspections = []
+    for role, file in found.items():
+        flow_config, flow = load_flow(file)
+        inspections.append(_looked_at(flow, flow_config, examples, f"{role}: {flow_words(flow_config)}"))
+    return inspections
+
+
+def _experiment(config: ExperimentConfig, shape: Sequence[int], context_features: int) -> list[Inspection]:
+    batch_size = config.training.batch_size
+    examples = _noise(_shape(shape), context_features, batch_size) if shape else _data(config.data, batch_size)
+    flows: dict[str, FlowConfig] = {"teacher": config.teacher, "student": config.student}
+    return [_untrained(flow, examples, f"{role}: {flow_words(flow)}") for role, flow in flows.items()]
+
+
+def _untrained(config: FlowConfig, examples: _Examples, name: str) -> Inspection:
+    generator = torch.Generator().manual_seed(0)
+    x, context = examples.batch.x, examples.batch.context
+    try:
+        flow = build_flow(config, x.shape[1:], context_features=examples.context_features, generator=generator)
+    except FlowError as error:
+        raise ConfigError(error.faults) from error
+    _move(flow, generator)
+    flow.initialize(x, context)  # after the move: what ActNorm measures is what comes
+    with torch.no_grad():
+        flow.train()(x, context)  # batch norm takes its running figures from this
+    return _looked_at(flow.eval(), config, examples, f"{name}, untrained")
+
+
+@torch.no_grad()
+def _move(flow: Flow, generator: torch.Generator) -> None:
+    """Add noise to every parameter, to a matrix so much that its products move as far whatever its size."""
+    for parameter in flow.parameters():
+        seen = parameter[0].numel() if parameter.dim() > 1 else 1
+        parameter += _MOVED / math.sqrt(seen) * torch.randn(parameter.shape, generator=generator)
+
+
+def _looked_at(flow: Flow, config: FlowConfig, examples: _Examples, name: str) -> Inspection:
+    batch = examples.batch
+    return inspect_flow(
+        flow, config, batch.x, batch.context, source=examples.source, name=name, batch_size=examples.batch_size
+    )

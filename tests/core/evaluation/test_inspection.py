@@ -1,0 +1,220 @@
+"""The look at a flow: its figures, its self-test, and what the command line may point it at."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import nfkd
+from nfkd.cli import main
+from nfkd.config import Glow1DConfig, GlowConfig, preset_path
+from nfkd.config.flows import FlowConfig, MAFConfig
+from nfkd.evaluation.inspection import inspect_flow
+from nfkd.flows.architectures import build_flow
+from nfkd.flows.flow import Flow, Layer
+from tests.core.tiny import moons
+
+GLOW, VECTORS = GlowConfig(levels=2, steps=2, hidden=8), Glow1DConfig(steps=3, hidden=8)
+CASES: list[tuple[FlowConfig, tuple[int, ...], int]] = [
+    (GLOW, (1, 8, 8), 0),
+    (GlowConfig(levels=2, steps=1, hidden=8, learned_prior=True), (1, 8, 8), 3),
+    (VECTORS, (5,), 0),
+    (MAFConfig(steps=2, hidden=16), (4,), 2),
+]
+
+
+def inputs(shape: tuple[int, ...], count: int = 16) -> Tensor:
+    return torch.rand(count, *shape, generator=torch.Generator().manual_seed(1))
+
+
+def built(config: FlowConfig, shape: tuple[int, ...], features: int = 0) -> tuple[Flow, Tensor | None]:
+    flow = build_flow(config, shape, context_features=features, generator=torch.Generator().manual_seed(2))
+    context = torch.eye(features)[torch.arange(16) % features] if features else None
+    flow.initialize(inputs(shape), context)
+    return flow, context
+
+
+def replaced(flow: Flow, layer: Layer) -> Flow:
+    """Return the flow with its last layer followed by another."""
+    flow.layers[-1] = Both(flow.layers[-1], layer)  # type: ignore[arg-type]
+    return flow
+
+
+class Both(Layer):
+    def __init__(self, first: Layer, second: Layer) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        middle, before = self.first(x, context)
+        out, after = self.second(middle, context)
+        return out, before + after
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.first.inverse(self.second.inverse(y, context), context)
+
+
+class Doubled(Layer):
+    """Doubles its input, and says that it does not."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        del context
+        return 2 * x, x.new_zeros(len(x))
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        del context
+        return y / 2
+
+
+class Shifted(Layer):
+    """Adds so large a number that single precision forgets what it was added to."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        del context
+        return x + 1e9, x.new_zeros(len(x))
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        del context
+        return y - 1e9
+
+
+class FarSplit(Layer):
+    """The identity near zero; far from it, a constant that nothing leads back from."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        del context
+        return torch.where(x.abs() < 20, x, torch.full_like(x, torch.inf)), x.new_zeros(len(x))
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        del context
+        return y
+
+
+@pytest.mark.parametrize(("config", "shape", "features"), CASES)
+def test_a_right_flow_is_sound_and_its_layers_add_up(config: FlowConfig, shape: tuple[int, ...], features: int) -> None:
+    flow, context = built(config, shape, features)
+    before = {name: value.clone() for name, value in flow.state_dict().items()}
+    found = inspect_flow(flow, config, inputs(shape), context, batch_size=8)
+    assert found.sound
+    assert found.verdict.startswith("Sound on data")
+    assert found.log_det_error is not None
+    assert found.log_det_error < 1e-9
+    assert [layer.name for layer in found.layers] == list(flow.trace(inputs(shape), context))
+    assert sum(layer.parameters for layer in found.cost.layers) == sum(p.numel() for p in flow.parameters())
+    assert all(torch.equal(before[name], value) for name, value in flow.state_dict().items())
+
+
+def test_a_wrong_log_determinant_is_found() -> None:
+    flow = replaced(built(VECTORS, (5,))[0], Doubled())
+    found = inspect_flow(flow, VECTORS, inputs((5,)))
+    assert not found.sound
+    assert "log-determinant" in found.verdict
+    assert found.trials[0].judgement == "exact"
+
+
+def test_an_inverse_that_loses_its_input_by_rounding_is_found() -> None:
+    flow = replaced(built(VECTORS, (5,))[0], Shifted())
+    found = inspect_flow(flow, VECTORS, inputs((5,)), source="tables")
+    assert not found.sound
+    assert "explodes on tables" in found.verdict
+    assert "in double they do" in found.verdict
+    assert found.trials[0].float64 < 1e-3 < found.trials[0].float32
+
+
+def test_an_inverse_that_holds_on_the_data_alone_is_sound_there_and_told_apart() -> None:
+    flow = replaced(built(VECTORS, (5,))[0], FarSplit())
+    found = inspect_flow(flow, VECTORS, inputs((5,)))
+    assert found.sound
+    assert "Sound on data; the inverse explodes on" in found.verdict
+    assert "far outliers" in found.verdict
+
+
+def test_a_large_flow_is_not_held_to_autograd_and_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert (
+        main(["inspect", flow_file(tmp_path, 'kind = "glow"\nlevels = 2\nsteps = 1\nhidden = 4\n', [3, 16, 16])]) == 0
+    )
+    assert "too many dimensions" in capsys.readouterr().out
+
+
+def flow_file(folder: Path, text: str, shape: list[int] | None = None) -> str:
+    path = folder / "flow.toml"
+    path.write_text((f"event_shape = {shape}\n" if shape else "") + f"[flow]\n{text}", encoding="utf-8")
+    return str(path)
+
+
+def table(out: str) -> list[str]:
+    return [line.split()[0] for line in out.splitlines() if re.match(r"(level\d|step\d)", line)]
+
+
+def test_a_preset_shows_the_layers_of_both_flows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "two_moons"]) == 0
+    out = capsys.readouterr().out
+    config = nfkd.ExperimentConfig.load(preset_path("two_moons"))
+    assert isinstance(config.teacher, Glow1DConfig)
+    assert isinstance(config.student, Glow1DConfig)
+    steps = [f"step{n}" for flow in (config.teacher, config.student) for n in range(1, flow.steps + 1)]
+    assert table(out) == steps
+    assert out.count("Sound on validation data of two moons") == 2
+    assert "untrained" in out
+
+
+def test_a_shape_stands_for_the_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = flow_file(tmp_path, 'kind = "nsf"\nsteps = 2\nhidden = 8\n')
+    assert main(["inspect", path]) == 2
+    assert "--shape" in capsys.readouterr().err
+    assert main(["inspect", path, "--shape", "7", "--context", "3"]) == 0
+    assert "Sound on noise" in capsys.readouterr().out
+
+
+def test_a_run_shows_its_trained_flows_on_its_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    nfkd.run(moons(), directory=tmp_path / "one")
+    assert main(["inspect", str(tmp_path / "one")]) == 0
+    out = capsys.readouterr().out
+    assert [line.split(":")[0] for line in out.splitlines() if re.match("teacher|student|baseline", line)] == [
+        "teacher",
+        "student",
+        "baseline",
+    ]
+    assert "untrained" not in out
+    assert main(["inspect", str(tmp_path / "one" / "student.safetensors")]) == 0
+    assert "student.safetensors: Glow-1D 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing"], ["nothing", "digits"]),
+        (["digits", "--shape", "3,7,7"], ["levels"]),
+        (["digits", "--shape", "3,8"], ["--shape 3,32,32"]),
+        (["digits", "--shape", "0"], ["--shape 3,32,32"]),
+        (["mnist"], ["MNIST", "--shape"]),
+    ],
+)
+def test_what_cannot_be_inspected_is_refused_in_words(
+    arguments: list[str],
+    words: list[str],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NFKD_DATA", str(tmp_path))
+    assert main(["inspect", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert all(word in error for word in words)
+
+
+def test_an_empty_folder_and_a_broken_file_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["inspect", str(tmp_path)]) == 2
+    (tmp_path / "weights.safetensors").write_bytes(b"\x00" * 20)
+    assert main(["inspect", str(tmp_path / "weights.safetensors")]) == 2
+    (tmp_path / "flow.toml").write_text("[flow]\nkind = 'glow'\nhiden = 3\n")
+    assert main(["inspect", str(tmp_path / "flow.toml"), "--shape", "3,8,8"]) == 2
+    error = capsys.readouterr().err
+    assert "weights.safetensors" in error
+    assert "hiden" in error
+    assert "Traceback" not in error
