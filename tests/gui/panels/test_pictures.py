@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QScrollArea, QWidget
 
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import ErrorInfo
@@ -315,3 +315,23 @@ def test_paths_of_all_flows_follow_each_other_without_gaps(size: tuple[int, int]
         step = below.mapTo(panel, below.target().topLeft()).y() - above.mapTo(panel, above.target().topLeft()).y()
         names = 64  # a row is at least as high as its flow's name and caption
         assert above.target().height() < step <= max(names, above.target().height() + 24)
+
+
+@pytest.mark.parametrize("kind", [SamplesPanel, InterpolationPanel, MatchingPanel])
+def test_a_panel_asks_for_no_more_height_than_it_needs(kind: Any, show: Any, story: Any) -> None:
+    told = story()
+    told.begin("student")
+    told.samples("student", 100, grey(0.25))
+    told.path("student", grey(0.5, 36).reshape(4, 9, 1, 8, 8))
+    told.matching(1, [0.1, 0.2])
+    panel = show(kind, told, size=(340, 400))
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setWidget(panel)
+    scroll.resize(350, 410)
+    scroll.show()
+    QApplication.processEvents()
+    assert scroll.verticalScrollBar().maximum() == 0
+    assert scroll.horizontalScrollBar().maximum() == 0
+    scroll.takeWidget()
+    scroll.deleteLater()
