@@ -336,6 +336,14 @@ def test_a_file_that_is_not_the_published_one_is_refused(tmp_path: Path, content
         load_dataset(PowerConfig(folder=replaced(tmp_path, content)))
 
 
+def test_a_value_too_large_for_a_flow_is_refused(tmp_path: Path) -> None:
+    data = miniboone(tmp_path)
+    data[-1, 3] = 1e300  # in the test part, which the scaling does not see
+    np.save(tmp_path / "miniboone" / "data.npy", data)
+    with pytest.raises(DataError, match=r"data\.folder: .*no finite number in column 3, as in row 39 of a part"):
+        load_dataset(MiniBooNEConfig(folder=str(tmp_path)))
+
+
 def test_a_folder_without_the_file_says_where_it_should_be(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.folder: .*holds no BSDS300/BSDS300\.hdf5: unpack https://zenodo"):
         load_dataset(BSDS300Config(folder=str(tmp_path)))

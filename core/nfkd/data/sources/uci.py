@@ -37,6 +37,7 @@ from nfkd.data.fetch import fetch
 from nfkd.data.files import Place, expanded, named_folder
 from nfkd.data.frames import read_frame
 from nfkd.data.hdf5 import open_array
+from nfkd.data.scaling import as_float
 from nfkd.data.source import ConfigT, Loaded, RemoteFile, Said, Source
 
 _ARCHIVE = RemoteFile(
@@ -89,10 +90,10 @@ class _UCI(Source[ConfigT]):
         """Return the parts, prepared as published."""
         files = self._files(_folder(config))
         with files[0].reading():
-            parts = self.prepare(files)
+            parts = [as_float(part) for part in self.prepare(files)]
         for part in parts:
             self._check(files[0], part)
-        train, validation, test = (Part(part.astype(np.float32, copy=False)) for part in parts)
+        train, validation, test = (Part(part) for part in parts)
         return Loaded(self.title, train, validation, test, standardised=self.unit == "nats (scaled)")
 
     @abstractmethod
