@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
@@ -61,9 +63,12 @@ class Hand:
         """End the engine and close what is open."""
         for window in list(self._windows):
             over = asyncio.Event()
+            status = window.studio.engine.status
             window.studio.ask(Shutdown(), lambda _reply, over=over: over.set(), lambda _error, over=over: over.set())
             await over.wait()
             await self.close(window)
+            with suppress(psutil.Error):  # it may have gone already
+                psutil.wait_procs([psutil.Process(status.pid)] if status is not None else [], timeout=LIMIT)
 
     def click(self, window: QWidget, name: str) -> None:
         """Press a button."""
