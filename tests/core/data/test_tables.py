@@ -284,7 +284,9 @@ def test_missing_context_and_weights_are_put_in_too(tmp_path: Path) -> None:
 
 def test_nothing_can_be_put_in_where_there_is_nothing(tmp_path: Path) -> None:
     holes(tmp_path / "t.npy", list(range(ROWS)), 1)
-    assert "data.columns: column 1 has no value in the training part" in words(str(tmp_path / "t.npy"), missing="median")
+    assert "data.columns: column 1 has no value in the training part" in words(
+        str(tmp_path / "t.npy"), missing="median"
+    )
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
