@@ -79,6 +79,10 @@ def _rotation(channels: int, generator: torch.Generator | None) -> Tensor:
     return torch.linalg.qr(torch.randn(channels, channels, generator=generator))[0]
 
 
+def _shuffle(channels: int, generator: torch.Generator | None) -> Tensor:
+    return torch.eye(channels)[torch.randperm(channels, generator=generator)]
+
+
 class LUMixing(NormedMatrix):
     """A matrix in LU form: W = P·L·(U + diag(sign ⊙ exp(d))), with P fixed, L unit lower and U strictly upper.
 
@@ -87,18 +91,18 @@ class LUMixing(NormedMatrix):
 
     Parameters
     ----------
-    channels, actnorm
+    start
+        (channels, channels), the matrix that it begins with.
+    actnorm
         As in `NormedMatrix`.
-    generator
-        For the random rotation that it begins with, on the CPU.
     """
 
     permutation: Tensor
     sign: Tensor
 
-    def __init__(self, channels: int, generator: torch.Generator | None, *, actnorm: bool = True) -> None:
-        super().__init__(channels, actnorm=actnorm)
-        permutation, lower, upper = torch.linalg.lu(_rotation(channels, generator))
+    def __init__(self, start: Tensor, *, actnorm: bool = True) -> None:
+        super().__init__(len(start), actnorm=actnorm)
+        permutation, lower, upper = torch.linalg.lu(start)
         diagonal = upper.diagonal()
         self.register_buffer("permutation", permutation)
         self.register_buffer("sign", diagonal.sign())
@@ -129,15 +133,15 @@ class DenseMixing(NormedMatrix):
 
     Parameters
     ----------
-    channels, actnorm
+    start
+        (channels, channels), the matrix that it begins with.
+    actnorm
         As in `NormedMatrix`.
-    generator
-        For the random rotation that it begins with, on the CPU.
     """
 
-    def __init__(self, channels: int, generator: torch.Generator | None, *, actnorm: bool = True) -> None:
-        super().__init__(channels, actnorm=actnorm)
-        self.matrix = nn.Parameter(_rotation(channels, generator))
+    def __init__(self, start: Tensor, *, actnorm: bool = True) -> None:
+        super().__init__(len(start), actnorm=actnorm)
+        self.matrix = nn.Parameter(start)
 
     def _folded(self, log_scale: Tensor | None) -> tuple[Tensor, Tensor]:
         log_det = torch.linalg.slogdet(self.matrix).logabsdet
@@ -190,28 +194,37 @@ class NormedOrder(Layer):
 
 
 def build_mixing(
-    permutation: Permutation, channels: int, generator: torch.Generator | None, *, actnorm: bool = True
+    permutation: Permutation,
+    channels: int,
+    generator: torch.Generator | None,
+    *,
+    actnorm: bool = True,
+    rotated: bool = True,
 ) -> Layer:
     """Return what comes before a coupling: ActNorm where wanted, then a mixing of the channels.
 
     Parameters
     ----------
     permutation
-        *lu* and *dense*: an invertible matrix, a random rotation at the start (Kingma & Dhariwal 2018,
-        arXiv 1807.03039). *shuffle*: one order of the channels, drawn once. *reverse*: their order turned around
-        (Dinh et al. 2017, arXiv 1605.08803).
+        *lu* and *dense*: an invertible matrix. *shuffle*: one order of the channels, drawn once. *reverse*: their order
+        turned around (Dinh et al. 2017, arXiv 1605.08803).
     channels
         Channels or features.
     generator
         For the rotation or the order, on the CPU.
     actnorm
         Whether there is a norm.
+    rotated
+        Whether a matrix begins as a random rotation, as in Glow (Kingma & Dhariwal 2018, arXiv 1807.03039), or as a
+        shuffle, as in neural spline flows (Durkan et al. 2019, arXiv 1906.04032), whose splines bend each feature
+        along the axes of the data.
     """
+    start = _rotation if rotated else _shuffle
     match permutation:
         case "lu":
-            return LUMixing(channels, generator, actnorm=actnorm)
+            return LUMixing(start(channels, generator), actnorm=actnorm)
         case "dense":
-            return DenseMixing(channels, generator, actnorm=actnorm)
+            return DenseMixing(start(channels, generator), actnorm=actnorm)
         case "shuffle":
             return NormedOrder(channels, torch.randperm(channels, generator=generator), actnorm=actnorm)
         case "reverse":

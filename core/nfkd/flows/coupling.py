@@ -160,10 +160,10 @@ class GlowStep(Layer):
     mixing
         As `nfkd.flows.bijections.build_mixing` makes it.
     coupling
-        What follows.
+        What follows: a `Coupling`, or what takes its place in a spline flow.
     """
 
-    def __init__(self, mixing: Layer, coupling: Coupling) -> None:
+    def __init__(self, mixing: Layer, coupling: Layer) -> None:
         super().__init__()
         self.mixing = mixing
         self.coupling = coupling

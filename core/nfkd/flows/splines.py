@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from nfkd.flows.autoregressive import Elementwise
@@ -64,8 +64,11 @@ class Spline(Elementwise):
         bend = part * (first + last - 2 * slope)
         square, linear, constant = slope - first + bend, first - bend, -slope * part
         root = (linear * linear - 4 * square * constant).clamp(min=torch.finfo(y.dtype).tiny).sqrt()
-        # This form of the root divides by a sum of numbers of one sign where the other subtracts nearly equal ones.
-        place = (-2 * constant / (linear + root)).clamp(0, 1)
+        # Of the two forms of the root each adds numbers of one sign where the other subtracts nearly equal ones. Where
+        # the second is needed, square = slope + (bend − first) is positive.
+        rising = linear >= 0
+        above, below = torch.where(rising, -2 * constant, root - linear), torch.where(rising, linear + root, 2 * square)
+        place = (above / below).clamp(0, 1)
         return torch.where(inside, left + width * place, y)
 
     def _inside(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +95,10 @@ def _piece(x: Tensor, knots: Tensor, across: Tensor, up: Tensor, slopes: Tensor)
 
 
 class SplineCoupling(Layer):
-    """The first half of the features (rounded down) passes and gives the parameters of the second half's splines.
+    """The first half of the features (rounded down) gives the parameters of the second half's splines.
+
+    The first half has splines as well, whose parameters are numbers of their own, the same for every example: that is
+    the paper's coupling (arXiv 1906.04032, section 3), which changes every feature.
 
     Parameters
     ----------
@@ -108,54 +114,29 @@ class SplineCoupling(Layer):
         super().__init__()
         self._sizes = [features // 2, features - features // 2]
         self._spline = spline
+        self.first = nn.Parameter(torch.zeros(features // 2, spline.parameters))
         self.network = network
 
-    def _of_splines(self, passes: Tensor, context: Tensor | None) -> Tensor:
-        return self.network(with_context(passes, context)).unflatten(1, (self._sizes[1], self._spline.parameters))
+    def _of_first(self, count: int) -> Tensor:
+        return self.first.expand(count, -1, -1)
+
+    def _of_second(self, first: Tensor, context: Tensor | None) -> Tensor:
+        return self.network(with_context(first, context)).unflatten(1, (self._sizes[1], self._spline.parameters))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the coupled features and the log-determinant."""
-        passes, changes = x.split(self._sizes, dim=1)
-        changed, slopes = self._spline.forward(changes, self._of_splines(passes, context))
-        return torch.cat([passes, changed], dim=1), sum_each(slopes)
+        first, _ = x.split(self._sizes, dim=1)
+        parameters = torch.cat([self._of_first(len(x)), self._of_second(first, context)], dim=1)
+        y, slopes = self._spline.forward(x, parameters)
+        return y, sum_each(slopes)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the features before the coupling."""
-        passes, changed = y.split(self._sizes, dim=1)
-        return torch.cat([passes, self._spline.inverse(changed, self._of_splines(passes, context))], dim=1)
+        first, second = y.split(self._sizes, dim=1)
+        first = self._spline.inverse(first, self._of_first(len(y)))
+        return torch.cat([first, self._spline.inverse(second, self._of_second(first, context))], dim=1)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Initialise the network's norms from the first batch."""
         self.network.initialize(with_context(x.split(self._sizes, dim=1)[0], context))
         return self(x, context)[0]
-
-
-class SplineStep(Layer):
-    """A step of a spline flow: ActNorm and a mixing of the features, then splines.
-
-    Parameters
-    ----------
-    mixing
-        As `nfkd.flows.bijections.build_mixing` makes it.
-    splines
-        `SplineCoupling`, or an autoregressive layer with a `Spline`.
-    """
-
-    def __init__(self, mixing: Layer, splines: Layer) -> None:
-        super().__init__()
-        self.mixing = mixing
-        self.splines = splines
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return what comes out of the step and the log-determinant."""
-        x, mixed = self.mixing(x)
-        x, bent = self.splines(x, context)
-        return x, mixed + bent
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return what went into the step."""
-        return self.mixing.inverse(self.splines.inverse(y, context))
-
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Initialise from the first batch."""
-        return self.splines.initialize(self.mixing.initialize(x), context)

@@ -13,7 +13,7 @@ import nfkd
 from nfkd.config import Glow1DConfig, GlowConfig
 from nfkd.config.flows import FlowConfig
 from nfkd.flows.architectures import build_flow
-from nfkd.flows.coupling import GlowStep
+from nfkd.flows.coupling import Coupling, GlowStep
 from nfkd.flows.flow import Flow
 from nfkd.flows.networks import CouplingNetwork, ResidualBlock, ResidualNetwork
 from tests.core.flows.flow_cases import Shape, batch, generator
@@ -58,7 +58,8 @@ def test_every_norm_standardises_the_first_batch(config: FlowConfig, shape: Shap
         if isinstance(layer, GlowStep):
             norm = layer.mixing.get_submodule("norm")
             assert_standardised(x, norm.get_parameter("bias"), norm.get_parameter("log_scale"))
-            assert_network_standardised(layer, passing(layer.mixing(x)[0], name))
+            assert isinstance(layer.coupling, Coupling)
+            assert_network_standardised(layer.coupling, passing(layer.mixing(x)[0], name))
         x = after
 
 
@@ -71,8 +72,8 @@ def passing(x: Tensor, name: str) -> Tensor:
     return torch.where(squares % 2 == int(number) % 2, x, torch.zeros_like(x))
 
 
-def assert_network_standardised(layer: GlowStep, x: Tensor) -> None:
-    network = layer.coupling.network
+def assert_network_standardised(coupling: Coupling, x: Tensor) -> None:
+    network = coupling.network
     if isinstance(network, ResidualNetwork):
         x = assert_layer_standardised(x, network.first, network.norm)
         for block in network.blocks:

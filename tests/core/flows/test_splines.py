@@ -17,13 +17,15 @@ from torch import Tensor
 from nfkd.config.flows import NSFConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Latents
-from nfkd.flows.splines import Spline
+from nfkd.flows.networks import ResidualNetwork
+from nfkd.flows.splines import Spline, SplineCoupling
 from tests.core.flows.flow_cases import batch, generator, perturbed
 from tests.core.flows.flow_cases import given as context_of
 
 Transform = Literal["coupling", "autoregressive"]
 BOUNDS = st.sampled_from([0.5, 3.0, 20.0])
 ORDINARY = st.floats(-4, 4)
+FLAT_THEN_STEEP = [*[0.0] * 5, 1e30, *[0.0] * 5, 1e30, *[0.0] * 11, 1e30, *[0.0] * 4, 1.0, 30.0, *[0.0] * 5]
 EXTREME = st.one_of(st.floats(-1e4, 1e4), st.sampled_from([0.0, 1e30, -1e30]))
 
 
@@ -97,6 +99,7 @@ def test_its_inverse_is_what_bisection_finds(numbers: list[float], bins: int, bo
 @example([1e30, -1e30] * 17 + [1e30], 8, 3.0, torch.float32)
 @example([-1e30] * 35, 12, 3.0, torch.float32)
 @example([1e30] * 35, 12, 3.0, torch.float64)
+@example(FLAT_THEN_STEEP, 12, 0.5, torch.float64)
 def test_extreme_parameters_leave_it_finite_rising_and_invertible(
     numbers: list[float], bins: int, bound: float, dtype: torch.dtype
 ) -> None:
@@ -145,13 +148,21 @@ def test_it_goes_through_its_knots_with_their_slopes() -> None:
 
 
 @pytest.mark.parametrize("features", [0, 3])
-def test_the_first_half_of_a_coupling_passes(features: int) -> None:
-    config = NSFConfig(steps=1, hidden=16, permutation="reverse", bins=4)
-    flow, x, c = perturbed(config, (5,), features), batch((5,)), context_of(features)
-    mixed = flow.layers[0].mixing(x)[0]  # type: ignore[union-attr, operator]
-    y = flow.encode(x, c).parts[0]
-    assert torch.equal(y[:, :2], mixed[:, :2])
-    assert (y[:, 2:] - mixed[:, 2:]).abs().min() > 0
+def test_a_coupling_bends_its_first_half_alike_for_all_and_the_rest_given_it(features: int) -> None:
+    """Durkan et al. 2019, section 3: parameters of its own for the first half, the network's for the second."""
+    network = ResidualNetwork(2 + features, 16, 3 * 11, blocks=1, generator=generator())
+    layer = SplineCoupling(5, Spline(4, 3.0), network).double()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator(3), dtype=torch.float64)
+    x, c = batch((5,), 7), context_of(features, 7)
+    y, _ = layer(x, c)
+    own, found = layer.first.detach(), network(x[:, :2] if c is None else torch.cat([x[:, :2], c], 1)).detach()
+    for n in range(7):
+        parameters = [*own, *found[n].view(3, 11)]
+        expected = [by_formula(v.item(), p.numpy(), 4, 3.0) for v, p in zip(x[n], parameters, strict=True)]
+        np.testing.assert_allclose(y[n].detach(), expected, rtol=1e-9)
+    torch.testing.assert_close(layer.inverse(y, c), x)
 
 
 @pytest.mark.parametrize("transform", ["coupling", "autoregressive"])

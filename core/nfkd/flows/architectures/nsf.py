@@ -11,9 +11,10 @@ from nfkd.config.flows import NSFConfig
 from nfkd.flows.architecture import Architecture, Shape, Stack, vector_faults
 from nfkd.flows.autoregressive import MaskedAutoregressive
 from nfkd.flows.bijections import NormedOrder, build_mixing
+from nfkd.flows.coupling import GlowStep
 from nfkd.flows.flow import Flow, Layer
 from nfkd.flows.networks import ResidualNetwork
-from nfkd.flows.splines import Spline, SplineCoupling, SplineStep
+from nfkd.flows.splines import Spline, SplineCoupling
 
 
 def _splines(config: NSFConfig, features: int, context_features: int, generator: torch.Generator | None) -> Layer:
@@ -58,9 +59,10 @@ class NSF(Architecture[NSFConfig]):
         """Return the flow."""
         stack, features = Stack(), shape[0]
         for step in range(1, config.steps + 1):
-            # One feature has nothing to be mixed with.
-            mixing = build_mixing(config.permutation, features, generator) if features > 1 else NormedOrder(1)
-            layer = SplineStep(mixing, _splines(config, features, context_features, generator))
+            mixing: Layer = NormedOrder(1)  # one feature has nothing to be mixed with
+            if features > 1:
+                mixing = build_mixing(config.permutation, features, generator, rotated=False)
+            layer = GlowStep(mixing, _splines(config, features, context_features, generator))
             stack.add(f"step{step}", f"step {step}", "step", shape, layer)
         return Flow(shape, stack.entries, stack.layers, context_features=context_features)
 
