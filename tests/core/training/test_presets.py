@@ -8,7 +8,7 @@ import pytest
 
 from nfkd.config import ExperimentConfig, preset_names
 from nfkd.data import NotFetchedError, load_dataset
-from nfkd.flows.architectures import build_flow, flow_faults
+from nfkd.flows.architectures import ARCHITECTURES, build_flow, flow_faults
 from nfkd.training.describe import describe
 
 
@@ -58,3 +58,8 @@ def test_a_presets_student_is_smaller_than_its_teacher_and_has_its_latents(
     )
     assert sum(p.numel() for p in student.parameters()) < sum(p.numel() for p in teacher.parameters())
     assert student.latent_shapes == teacher.latent_shapes
+
+
+def test_every_architecture_has_a_preset() -> None:
+    configs = [ExperimentConfig.load(name) for name in preset_names()]
+    assert {flow.kind for config in configs for flow in (config.teacher, config.student)} == set(ARCHITECTURES)
