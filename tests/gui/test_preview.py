@@ -374,7 +374,7 @@ def test_a_download_is_cancelled_without_an_error_and_offered_again(
     qtbot.waitUntil(lambda: bool(script.asked))
     cancelled = [request.data for request in script.asked if isinstance(request, CancelFetch)]
     assert cancelled == ["mnist"]
-    script.fetch_error = ErrorInfo(title="mnist was not downloaded", cause="The download was cancelled.")
+    script.fetch_error = ErrorInfo(title="MNIST was not downloaded", cause="The download was cancelled.")
     client.release()
     assert part(form, "preview.download").isVisible()
     assert not cancel.isVisible()
@@ -392,7 +392,7 @@ def test_a_failed_download_is_told_in_words_and_offered_again(
     told: list[ErrorInfo] = []
     ready.failed.connect(told.append)
     client = begin_download(form, ready, qtbot, settled)
-    script.fetch_error = ErrorInfo(title="mnist was not downloaded", cause="The server cannot be reached.")
+    script.fetch_error = ErrorInfo(title="MNIST was not downloaded", cause="The server cannot be reached.")
     client.release()
     assert told == [script.fetch_error]
     assert part(form, "preview.download").isVisible()
