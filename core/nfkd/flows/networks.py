@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import cast
@@ -96,7 +97,15 @@ class Norm(nn.Module):
 
 
 def _hidden_weight(shape: tuple[int, ...], generator: torch.Generator | None) -> nn.Parameter:
-    return nn.Parameter(_WEIGHT_SCALE * torch.randn(shape, generator=generator))
+    """Return Gaussian weights, with a norm behind them to come.
+
+    The rows of a matrix have the length that they have on average: else, of few inputs, some are so short that the norm
+    makes up for it by a factor of thousands, and with it the units' slightest change.
+    """
+    weight = torch.randn(shape, generator=generator)
+    if len(shape) == 2:
+        weight = functional.normalize(weight) * math.sqrt(shape[1])
+    return nn.Parameter(_WEIGHT_SCALE * weight)
 
 
 def _spread_norm(units: int, generator: torch.Generator | None) -> Norm:
