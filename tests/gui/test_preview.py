@@ -360,6 +360,24 @@ def test_what_is_missing_is_downloaded_with_progress_and_then_looked_at(
 
 
 @pytest.mark.usefixtures("absent")
+def test_tab_comes_by_the_data_sets_with_a_name_and_the_download_where_they_are_seen(
+    form: ExperimentForm, qtbot: QtBot, settled: Callable[[], None]
+) -> None:
+    choose(form, "data.kind", "mnist")
+    settled()
+    form.activateWindow()
+    heading = part(form, "data.heading")
+    heading.setFocus()
+    qtbot.waitUntil(heading.hasFocus)
+    visited = []
+    for _ in range(6):
+        QTest.keyClick(form.focusWidget(), Qt.Key.Key_Tab)
+        visited.append(form.focusWidget().objectName())
+    names = ["data.named", "data.advanced", "data.kind", "preview.download", "preview.unfold", "teacher.heading"]
+    assert visited == names
+
+
+@pytest.mark.usefixtures("absent")
 def test_a_download_is_cancelled_without_an_error_and_offered_again(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
