@@ -300,7 +300,7 @@ def _summary(preview: DataPreview) -> tuple[str, str]:
     counts = " · ".join(
         f"{count:,} {name}" for count, name in zip(preview.counts, ("train", "validation", "test"), strict=True)
     )
-    return counts, f"{_example(preview)} · {preview.unit}"
+    return counts, f"{_example(preview)} ·\u00a0{preview.unit}"  # the dot goes into the next line with the unit
 
 
 def _example(preview: DataPreview) -> str:

@@ -86,7 +86,7 @@ def write(form: ExperimentForm, path: str, text: str) -> None:
 def words(form: ExperimentForm) -> str:
     """Return what the preview says, as far as it is seen."""
     label = part(form, "preview.words")
-    return label.text() if label.isVisible() else ""
+    return label.text().replace("\u00a0", " ") if label.isVisible() else ""
 
 
 def all_words(form: ExperimentForm) -> str:
