@@ -85,7 +85,10 @@ def _directory(config: ExperimentConfig, directory: Path | None, *, resume: bool
         resumable(config, directory)
         check(config, run=directory)
         return directory, True
-    return prepare(config, directory), False
+    path = prepare(config, directory)
+    if resume:
+        print(f"nfkd: {path} holds no run to go on with: this one begins.", file=sys.stderr)
+    return path, False
 
 
 def _follow(queue: SimpleQueue[events.RunEvent | None]) -> events.ErrorInfo | None:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import pytest
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 from qasync import QEventLoop
 
@@ -49,6 +50,9 @@ class ScriptedClient(EngineClient):
         self.slow: tuple[type, ...] = ()
         self.waiting: list[tuple[Callable[[], None], OnError]] = []
         self.broken: EngineLost | None = None
+        self._unanswered = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         script._tell = self._tell
 
     async def start(self) -> None:
@@ -64,12 +68,33 @@ class ScriptedClient(EngineClient):
             else:
                 on_reply(reply)
 
+        def act_and_count() -> None:
+            try:
+                act()
+            finally:
+                self._unanswered -= 1
+                if not self._unanswered:
+                    self._quiet.set()
+
         if self.held is not None:
             self.held.append(act)
         elif isinstance(request, self.slow):
             self.waiting.append((act, on_error))
         else:
-            asyncio.get_event_loop_policy().get_event_loop().call_soon(act)  # also between two turns of a test
+            self._unanswered += 1
+            self._quiet.clear()
+            loop = asyncio.get_event_loop_policy().get_event_loop()  # also between two turns of a test
+            loop.call_soon(act_and_count)
+
+    async def settled(self) -> None:
+        """Wait until all requests are answered, also those that the answers led to, and Qt has done what followed."""
+        while True:
+            await self._quiet.wait()
+            posted = asyncio.Event()
+            QTimer.singleShot(0, posted.set)
+            await posted.wait()
+            if self._quiet.is_set():
+                return
 
     def release(self) -> None:
         """Answer what was held back: everything while `held` is a list, and the requests that are `slow`."""

@@ -11,14 +11,12 @@ import sys
 
 import nfkd
 from nfkd.engine.place import Connection, PlaceError, address, connect, engine_directory
-from nfkd.engine.relay import READY
+from nfkd.engine.relay import ALREADY_RUNNING, READY
 from nfkd.engine.relay import main as relay
 from nfkd.protocol.codec import PROTOCOL, from_engine, to_wire
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.frames import FrameDecoder, FrameError
 from nfkd.protocol.requests import Answer, Call, EngineStatus, Hello, Refusal, Reply, Request, Shutdown, Status
-
-ALREADY_RUNNING = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
