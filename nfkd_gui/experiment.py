@@ -160,6 +160,12 @@ class Experiment(QObject):
 
         self._ask(Describe(config=asked), described, failed, key="describe")
 
+    def await_engine(self) -> None:
+        """Forget why the last engine could not be asked: the next one is asked as soon as it is there."""
+        if self.problem is not None:
+            self.problem = None
+            self.checked.emit()
+
     def stop(self) -> None:
         """Ask nothing any more."""
         self._quiet.stop()

@@ -113,6 +113,7 @@ class Studio(QObject):
         connection.changed.connect(self.engine_changed)
         connection.connected.connect(self._connected)
         connection.dropped.connect(self.data_look.forget_downloads)
+        connection.dropped.connect(self.experiment.await_engine)
         connection.failed.connect(self.failed)
         self.data_look.failed.connect(self._data_failed)
 

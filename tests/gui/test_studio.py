@@ -172,6 +172,27 @@ def test_a_lost_engine_is_told_and_start_brings_it_and_the_run_back(
     do(scenario())
 
 
+def test_an_estimate_that_a_lost_engine_left_unsaid_is_waited_for_from_the_next(
+    ready: Studio, do: Do, until: Callable[[Any], Any]
+) -> None:
+    async def scenario() -> None:
+        client = ready.clients[0]  # type: ignore[attr-defined]
+        client.held = []
+        ready.experiment.open("two_moons")
+        ready.experiment.describe()
+        error = ErrorInfo(title="The engine has gone", cause="Killed")
+        client.lose(error)
+        ready.experiment.problem = error  # as the request's own failure leaves it
+        ready.start()
+        await until(ready.engine_changed)
+        assert ready.engine.phase == "starting"
+        assert ready.experiment.problem is None
+        while ready.experiment.description is None:
+            await until(ready.experiment.checked)
+
+    do(scenario())
+
+
 def test_renamed_and_deleted_runs_leave_the_table_and_the_view(ready: Studio, do: Do) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)

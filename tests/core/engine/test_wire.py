@@ -236,6 +236,13 @@ def test_shutdown_ends_the_process(client: Client) -> None:
     assert not process.is_running()
 
 
+def test_stop_says_that_the_engine_has_ended_when_its_process_has(client: Client) -> None:
+    pid = status(client).pid
+    said = subprocess.run([sys.executable, "-m", "nfkd.engine", "stop"], capture_output=True, text=True, check=True)
+    assert said.stdout == "The engine has ended.\n"
+    assert not psutil.pid_exists(pid)
+
+
 def test_an_idle_engine_without_clients_ends_by_itself(place: Path) -> None:
     from nfkd.engine.server import Server
 

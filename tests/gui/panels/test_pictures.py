@@ -328,7 +328,7 @@ def test_a_panel_asks_for_no_more_height_than_it_needs(kind: Any, show: Any, sto
     scroll = QScrollArea()
     scroll.setWidgetResizable(True)
     scroll.setWidget(panel)
-    scroll.resize(350, 410)
+    scroll.resize(350, panel.minimumSizeHint().height() + 10)
     scroll.show()
     QApplication.processEvents()
     assert scroll.verticalScrollBar().maximum() == 0
