@@ -42,7 +42,17 @@ class TrainingConfig(Config, frozen=True):
         le=10_000_000,
     )
     batch_size: int = field(128, title="Batch", help="Examples per step.", unit="examples", ge=1, le=65536)
-    optimizer: Literal["adam", "adamax"] = field("adam", title="Optimizer", help="Adam or Adamax.")
+    optimizer: Literal["adam", "adamax", "adamw"] = field(
+        "adam", title="Optimizer", help="Adam, Adamax, or AdamW: Adam with decoupled weight decay."
+    )
+    weight_decay: float = field(
+        0.01,
+        title="Weight decay",
+        help="AdamW alone: a step takes this times the learning rate off each matrix; biases and scales keep theirs.",
+        ge=0.0,
+        le=1.0,
+        advanced=True,
+    )
     learning_rate: float = field(1e-3, title="Learning rate", help="Highest learning rate.", gt=0.0, le=1.0)
     schedule: Literal["constant", "cosine"] = field(
         "cosine", title="Schedule", help="Constant, or a cosine that falls to zero over the stage."
