@@ -73,6 +73,15 @@ class TrainingConfig(Config, frozen=True):
         le=1e6,
         advanced=True,
     )
+    ema_decay: float = field(
+        0.0,
+        title="Weight averaging",
+        help="Decay of the running average of the weights, say 0.999; the average is what is validated, drawn and "
+        "saved. Zero switches it off.",
+        ge=0.0,
+        lt=1.0,
+        advanced=True,
+    )
     early_stop: int = field(
         8,
         title="Teacher's patience",

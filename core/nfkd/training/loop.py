@@ -85,7 +85,7 @@ class Trainer:
     def train(self) -> None:
         """Train to the end of the budget, of the patience, or until the user ends the stage.
 
-        Afterwards the flow has its best weights.
+        Afterwards the flow has its best weights; averaged ones where the config asks for an average.
 
         Raises
         ------
@@ -116,8 +116,7 @@ class Trainer:
             raise
         finally:
             self._curves.flush()
-        if state.best_weights:
-            state.flow.load_state_dict(state.best_weights)
+        state.settle()
 
     def _out_of_patience(self) -> bool:
         return 0 < self._patience <= self._state.bad_rounds
@@ -141,7 +140,7 @@ class Trainer:
             raise divergence(state.stage, state.step + 1, state.flow, batch, values)
         torch.nn.utils.clip_grads_with_norm_(state.flow.parameters(), limit, norm)
         state.optimizer.step()
-        state.step += 1
+        state.advance()
         self._curves.add(state.step, values | {"learning_rate": rate})
 
     def _next_batch(self) -> Batch:
@@ -160,11 +159,11 @@ class Trainer:
 
     def _validate(self) -> None:
         state = self._state
-        value = float(example_nll(state.flow, self._dataset, self._validation).mean())
+        value = float(example_nll(state.shown, self._dataset, self._validation).mean())
         state.judge(value)
         self._curves.add(state.step, {"validation/nll": value})
 
     def _copy(self) -> LiveWeights:
         state = self._state
-        weights = {name: value.cpu() for name, value in copy_weights(state.flow).items()}
+        weights = {name: value.cpu() for name, value in copy_weights(state.shown).items()}
         return LiveWeights(state.seed, state.stage, state.step, weights)
