@@ -42,6 +42,14 @@ class TrainingConfig(Config, frozen=True):
         le=10_000_000,
     )
     batch_size: int = field(128, title="Batch", help="Examples per step.", unit="examples", ge=1, le=65536)
+    accumulate: int = field(
+        1,
+        title="Micro-batches",
+        help="A batch goes through the flow in so many pieces whose gradients add up: less memory, the same loss.",
+        ge=1,
+        le=65536,
+        advanced=True,
+    )
     optimizer: Literal["adam", "adamax", "adamw"] = field(
         "adam", title="Optimizer", help="Adam, Adamax, or AdamW: Adam with decoupled weight decay."
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nfkd.config import ExperimentConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.distiller import Distiller, Likelihood
+from nfkd.distillation.distiller import Distiller, Likelihood, Loss, sum_losses
 from nfkd.evaluation.likelihood import example_nll
 from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
 from nfkd.training.curves import CurveLog
@@ -130,8 +130,7 @@ class Trainer:
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         state.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(state.flow, batch, state.generators.synthesis)
-        loss.total.backward()
+        loss = self._backward(batch)
         limit = training.gradient_clip or math.inf
         gradients = [parameter.grad for parameter in state.flow.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
@@ -142,6 +141,15 @@ class Trainer:
         state.optimizer.step()
         state.advance()
         self._curves.add(state.step, values | {"learning_rate": rate})
+
+    def _backward(self, batch: Batch) -> Loss:
+        """Add up the gradients of the batch's pieces; return the whole batch's loss."""
+        state, count = self._state, self._config.training.accumulate
+        losses: list[Loss] = []
+        for piece in self._loss.pieces(state.flow, batch, state.generators.synthesis, count):
+            piece.total.backward()
+            losses.append(piece.detached())
+        return sum_losses(losses)
 
     def _next_batch(self) -> Batch:
         index, generators = self._state.batches.next().numpy(), self._state.generators
