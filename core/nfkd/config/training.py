@@ -42,6 +42,13 @@ class TrainingConfig(Config, frozen=True):
         le=10_000_000,
     )
     batch_size: int = field(128, title="Batch", help="Examples per step.", unit="examples", ge=1, le=65536)
+    precision: Literal["float32", "bf16"] = field(
+        "float32",
+        title="Precision",
+        help="Of the networks inside couplings while training: bf16 takes less memory and is faster where the "
+        "hardware has it. All else, and every evaluation, is float32.",
+        advanced=True,
+    )
     accumulate: int = field(
         1,
         title="Micro-batches",

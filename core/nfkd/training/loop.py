@@ -13,6 +13,7 @@ from nfkd.config import ExperimentConfig
 from nfkd.data import Batch, Dataset
 from nfkd.distillation.distiller import Distiller, Likelihood, Loss, sum_losses
 from nfkd.evaluation.likelihood import example_nll
+from nfkd.flows.precision import networks_in
 from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
 from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import divergence
@@ -136,7 +137,8 @@ class Trainer:
         norm = torch.nn.utils.get_total_norm(gradients)
         values = self._values(loss.total, loss.terms, norm)  # the one transfer from the device
         if not all(math.isfinite(value) for value in values.values()):
-            raise divergence(state.stage, state.step + 1, state.flow, batch, values)
+            with networks_in(training.precision):
+                raise divergence(state.stage, state.step + 1, state.flow, batch, values)
         torch.nn.utils.clip_grads_with_norm_(state.flow.parameters(), limit, norm)
         state.optimizer.step()
         state.advance()
@@ -144,11 +146,12 @@ class Trainer:
 
     def _backward(self, batch: Batch) -> Loss:
         """Add up the gradients of the batch's pieces; return the whole batch's loss."""
-        state, count = self._state, self._config.training.accumulate
+        state, training = self._state, self._config.training
         losses: list[Loss] = []
-        for piece in self._loss.pieces(state.flow, batch, state.generators.synthesis, count):
-            piece.total.backward()
-            losses.append(piece.detached())
+        with networks_in(training.precision):
+            for piece in self._loss.pieces(state.flow, batch, state.generators.synthesis, training.accumulate):
+                piece.total.backward()
+                losses.append(piece.detached())
         return sum_losses(losses)
 
     def _next_batch(self) -> Batch:
