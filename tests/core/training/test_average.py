@@ -9,28 +9,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 import nfkd
 from nfkd.config import ExperimentConfig
 from nfkd.config.flows import MAFConfig
 from nfkd.data import load_dataset
-from nfkd.distillation.distiller import Likelihood
 from nfkd.evaluation.likelihood import example_nll
 from nfkd.flows.architectures import build_flow
 from nfkd.training.average import WeightAverage, decay_at
 from nfkd.training.checkpoint import load_checkpoint
-from nfkd.training.control import Control
-from nfkd.training.curves import CurveLog
-from nfkd.training.loop import Hooks, Trainer
-from nfkd.training.state import StageState
 from tests.core.tiny import digits, moons
-
-Weights = dict[str, Tensor]
-
-
-def weights_of(flow: torch.nn.Module) -> Weights:
-    return {name: value.clone() for name, value in flow.state_dict().items()}
+from tests.core.training.stage import Weights, train
 
 
 def recursion(history: list[Weights], decay: float) -> Weights:
@@ -40,30 +29,6 @@ def recursion(history: list[Weights], decay: float) -> Weights:
         rate = min(decay, (1 + step) / (10 + step))
         average = {name: rate * average[name] + (1 - rate) * weights[name].double() for name in average}
     return {name: average[name].float() if value.is_floating_point() else value for name, value in history[-1].items()}
-
-
-def train(config: ExperimentConfig, steps: int) -> tuple[StageState, list[Weights]]:
-    """Train a teacher by likelihood; return its state and the plain weights after every step."""
-    dataset = load_dataset(config.data)
-    flow = build_flow(config.teacher, dataset.event_shape, generator=torch.Generator().manual_seed(0)).train()
-    state = StageState.fresh("teacher", 1, flow, config.training, len(dataset.train))
-    history: list[Weights] = []
-    hooks = Hooks(draw=lambda: None, checkpoint=lambda: None, progress=lambda: history.append(weights_of(state.flow)))
-    curves = CurveLog("run", 1, "teacher", lambda _: None, elapsed=0.0, held=lambda: 0.0)
-    trainer = Trainer(
-        config,
-        dataset,
-        state,
-        Likelihood(dataset),
-        steps=steps,
-        limit=steps,
-        patience=0,
-        control=Control(),
-        curves=curves,
-        hooks=hooks,
-    )
-    trainer.train()
-    return state, history
 
 
 BATCH_NORM = {"kind": "maf", "steps": 2, "hidden": 8, "batch_norm": True}
