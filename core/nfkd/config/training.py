@@ -42,7 +42,32 @@ class TrainingConfig(Config, frozen=True):
         le=10_000_000,
     )
     batch_size: int = field(128, title="Batch", help="Examples per step.", unit="examples", ge=1, le=65536)
-    optimizer: Literal["adam", "adamax"] = field("adam", title="Optimizer", help="Adam or Adamax.")
+    precision: Literal["float32", "bf16"] = field(
+        "float32",
+        title="Precision",
+        help="Of the networks inside couplings while training: bf16 takes less memory and is faster where the "
+        "hardware has it. All else, and every evaluation, is float32.",
+        advanced=True,
+    )
+    accumulate: int = field(
+        1,
+        title="Micro-batches",
+        help="A batch goes through the flow in so many pieces whose gradients add up: less memory, the same loss.",
+        ge=1,
+        le=65536,
+        advanced=True,
+    )
+    optimizer: Literal["adam", "adamax", "adamw"] = field(
+        "adam", title="Optimizer", help="Adam, Adamax, or AdamW: Adam with decoupled weight decay."
+    )
+    weight_decay: float = field(
+        0.01,
+        title="Weight decay",
+        help="AdamW alone: a step takes this times the learning rate off each matrix; biases and scales keep theirs.",
+        ge=0.0,
+        le=1.0,
+        advanced=True,
+    )
     learning_rate: float = field(1e-3, title="Learning rate", help="Highest learning rate.", gt=0.0, le=1.0)
     schedule: Literal["constant", "cosine"] = field(
         "cosine", title="Schedule", help="Constant, or a cosine that falls to zero over the stage."
@@ -61,6 +86,15 @@ class TrainingConfig(Config, frozen=True):
         help="Largest norm of the gradient; zero switches it off.",
         ge=0.0,
         le=1e6,
+        advanced=True,
+    )
+    ema_decay: float = field(
+        0.0,
+        title="Weight averaging",
+        help="Decay of the running average of the weights, say 0.999; the average is what is validated, drawn and "
+        "saved. Zero switches it off.",
+        ge=0.0,
+        lt=1.0,
         advanced=True,
     )
     early_stop: int = field(

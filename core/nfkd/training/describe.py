@@ -10,12 +10,19 @@ from nfkd.config.flows import FlowConfig
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.distillation.matching import MatchingError, match_layers
 from nfkd.flows.architectures import build_flow, flow_faults, flow_words
-from nfkd.flows.cost import flow_cost, frozen_cost
+from nfkd.flows.cost import frozen_cost
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import ConfigFault, Description, FlowDescription
-from nfkd.training.devices import device_faults, memory_available, resolve_device
+from nfkd.training.devices import (
+    device_faults,
+    memory_available,
+    precision_faults,
+    precision_warnings,
+    resolve_device,
+)
+from nfkd.training.micro_batches import accumulation_faults, accumulation_warnings, stage_cost
 from nfkd.training.teachers import given_faults
 
 
@@ -36,6 +43,8 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     faults = device_faults(config.compute)
     device = resolve_device(config.compute) if not faults else None
     available = memory_available(device) if device else 0
+    faults += accumulation_faults(config.training) + precision_faults(config.training, device)
+    warnings = precision_warnings(config.training, device)
     dataset = None
     try:
         dataset = load_dataset(config.data)
@@ -46,7 +55,6 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     faults += given_faults(config, dataset, teacher, run)
     flows: dict[str, FlowDescription] = {}
     pairs: list[LayerPair] = []
-    warnings: list[Fault] = []
     if dataset is not None:
         faults += _flow_faults(config, dataset.event_shape, teacher)
         bad = {fault.path.partition(".")[0] for fault in faults}
@@ -54,7 +62,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
         if len(flows) == 2:
             pairs, unfit = _matching(config, dataset, flows["student"], flows["teacher"], teacher)
             faults += unfit
-            warnings = _warnings(config, dataset, flows["student"], flows["teacher"])
+            warnings += _warnings(config, dataset, flows["student"], flows["teacher"])
         if device is not None:
             faults += [fault for role, flow in flows.items() for fault in _memory_faults(role, flow, available)]
     return Description(
@@ -107,17 +115,14 @@ def _flow(config: ExperimentConfig, role: str, dataset: Dataset, teacher: Foreig
             layers=teacher.layer_info(),
         )
     chosen = _config(config, role)
-    batch = config.training.batch_size
-    if role == "student" and config.distillation.weights()["skd"] > 0:
-        batch += config.distillation.skd.batch_size  # the synthesized samples are kept for the backward pass, too
-    cost = flow_cost(chosen, dataset.event_shape, batch, dataset.context_features)
+    cost, memory = stage_cost(config, role, dataset)
     flow = _on_meta(chosen, dataset)
     given = role == "teacher" and config.training.teacher_given
     return FlowDescription(
         summary=flow_words(chosen),
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
-        memory=4 * cost.parameters if given else cost.training_memory,
+        memory=4 * cost.parameters if given else memory,
         layers=flow.layer_info(),
     )
 
@@ -165,6 +170,7 @@ def _warnings(
         warnings.append(Fault("training.batch_size", message))
     if not any(config.distillation.weights()[name] for name in config.distillation.weights() if name != "nll"):
         warnings.append(Fault("distillation", "no term uses the teacher: student and baseline will be the same"))
+    warnings += accumulation_warnings(config, {"teacher": teacher, "student": student})
     if config.seeds.count < 3:
         warnings.append(Fault("seeds.count", "a verdict needs at least three seeds"))
     return warnings

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from nfkd.config import ExperimentConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.distiller import Distiller, Likelihood
+from nfkd.distillation.distiller import Distiller, Likelihood, Loss, sum_losses
 from nfkd.evaluation.likelihood import example_nll
+from nfkd.flows.precision import networks_in
 from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
 from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import divergence
@@ -85,7 +86,7 @@ class Trainer:
     def train(self) -> None:
         """Train to the end of the budget, of the patience, or until the user ends the stage.
 
-        Afterwards the flow has its best weights.
+        Afterwards the flow has its best weights; averaged ones where the config asks for an average.
 
         Raises
         ------
@@ -116,8 +117,7 @@ class Trainer:
             raise
         finally:
             self._curves.flush()
-        if state.best_weights:
-            state.flow.load_state_dict(state.best_weights)
+        state.settle()
 
     def _out_of_patience(self) -> bool:
         return 0 < self._patience <= self._state.bad_rounds
@@ -131,18 +131,28 @@ class Trainer:
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         state.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(state.flow, batch, state.generators.synthesis)
-        loss.total.backward()
+        loss = self._backward(batch)
         limit = training.gradient_clip or math.inf
         gradients = [parameter.grad for parameter in state.flow.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         values = self._values(loss.total, loss.terms, norm)  # the one transfer from the device
         if not all(math.isfinite(value) for value in values.values()):
-            raise divergence(state.stage, state.step + 1, state.flow, batch, values)
+            with networks_in(training.precision):
+                raise divergence(state.stage, state.step + 1, state.flow, batch, values)
         torch.nn.utils.clip_grads_with_norm_(state.flow.parameters(), limit, norm)
         state.optimizer.step()
-        state.step += 1
+        state.advance()
         self._curves.add(state.step, values | {"learning_rate": rate})
+
+    def _backward(self, batch: Batch) -> Loss:
+        """Add up the gradients of the batch's pieces; return the whole batch's loss."""
+        state, training = self._state, self._config.training
+        losses: list[Loss] = []
+        with networks_in(training.precision):
+            for piece in self._loss.pieces(state.flow, batch, state.generators.synthesis, training.accumulate):
+                piece.total.backward()
+                losses.append(piece.detached())
+        return sum_losses(losses)
 
     def _next_batch(self) -> Batch:
         index, generators = self._state.batches.next().numpy(), self._state.generators
@@ -160,11 +170,11 @@ class Trainer:
 
     def _validate(self) -> None:
         state = self._state
-        value = float(example_nll(state.flow, self._dataset, self._validation).mean())
+        value = float(example_nll(state.shown, self._dataset, self._validation).mean())
         state.judge(value)
         self._curves.add(state.step, {"validation/nll": value})
 
     def _copy(self) -> LiveWeights:
         state = self._state
-        weights = {name: value.cpu() for name, value in copy_weights(state.flow).items()}
+        weights = {name: value.cpu() for name, value in copy_weights(state.shown).items()}
         return LiveWeights(state.seed, state.stage, state.step, weights)

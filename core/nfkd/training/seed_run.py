@@ -183,7 +183,7 @@ class SeedRun:
         try:
             self._trainer(stage, state, curves).train()
         except (StopRun, DivergedError):
-            self._save(stage, state.flow, state.best_step, state.best_weights or copy_weights(state.flow))
+            self._save(stage, state.flow, state.best_step, state.best_weights or copy_weights(state.shown))
             raise
         finally:
             context.control.between_stages()
@@ -215,7 +215,7 @@ class SeedRun:
         teacher = self._load_teacher() if stage == "student" else None
         monitor = self._monitor()
         hooks = Hooks(
-            draw=lambda: monitor.draw(stage, state.step, state.flow, teacher),
+            draw=lambda: monitor.draw(stage, state.step, state.shown, teacher),
             checkpoint=lambda: self._save_checkpoint(state, curves.elapsed),
             progress=lambda: context.progress.step(self._seed, stage, state.step),
         )

@@ -76,7 +76,9 @@ def test_the_learning_rate_warms_up_and_falls_like_a_cosine() -> None:
     assert {learning_rate(constant, step, 10) for step in range(10)} == {0.1}
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamax", torch.optim.Adamax)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adam", torch.optim.Adam), ("adamax", torch.optim.Adamax), ("adamw", torch.optim.AdamW)]
+)
 def test_the_named_optimizer_is_made(name: str, kind: type) -> None:
     parameter = torch.nn.Parameter(torch.zeros(1))
     assert type(make_optimizer(TrainingConfig(optimizer=name), [parameter])) is kind  # type: ignore[arg-type]
