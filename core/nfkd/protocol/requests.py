@@ -195,6 +195,8 @@ class Description(Message, frozen=True):
     pairs: list[LayerPair]
     device: str
     memory_available: int
+    strategy: str = ""
+    """By which `pairs` were made; where *auto* was asked for, what it chose."""
 
 
 class RunAccepted(Message, frozen=True):
