@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nfkd.config import ExperimentConfig, Fault
+from nfkd.distillation.inheritance import PATH as INHERIT
+from nfkd.distillation.inheritance import inheritance_faults
 from nfkd.distillation.matching import PAIRS, MatchingError, match_layers, strategy_of
 from nfkd.distillation.strategies import steps_of
 from nfkd.flows.architecture import shape_words
@@ -40,7 +42,8 @@ class Matched:
 def matched(config: ExperimentConfig, student: Flow, teacher: Flow) -> Matched:
     """Return the matching of two flows; both may be without storage."""
     if "latents" in teacher.unservable:
-        return Matched()  # it has no layers to look at
+        words = f"the teacher cannot serve it: {teacher.unservable['latents']}"  # it has no layers to look at
+        return Matched(faults=[Fault(INHERIT, words)] if config.distillation.matching.inherit_permutation else [])
     matching = config.distillation.matching
     ours, theirs = student.layer_info(), teacher.layer_info()
     alike = not isinstance(teacher, ForeignFlow) and config.student.kind == config.teacher.kind
@@ -53,7 +56,8 @@ def matched(config: ExperimentConfig, student: Flow, teacher: Flow) -> Matched:
         pairs = match_layers(matching, ours, theirs, alike=alike)
     except MatchingError as error:
         return Matched(strategy, [], error.faults, warnings)
-    return Matched(strategy, pairs, [], warnings)
+    unfit = inheritance_faults(student, teacher, pairs) if matching.inherit_permutation else []
+    return Matched(strategy, pairs, unfit, warnings)
 
 
 def _latent_faults(student: Flow, teacher: Flow) -> list[Fault]:
