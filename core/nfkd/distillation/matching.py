@@ -13,7 +13,7 @@ from torch import Tensor
 from nfkd.config import Fault, MatchingConfig
 from nfkd.distillation.strategies import STRATEGIES, Layers, LevelsError, choose, steps_of
 from nfkd.protocol.events import LayerPair
-from nfkd.protocol.requests import LayerInfo
+from nfkd.protocol.requests import LayerInfo, pairable
 
 _STRATEGY = "distillation.matching.strategy"
 PAIRS = "distillation.matching.pairs"
@@ -136,11 +136,6 @@ def _layer_faults(path: str, pair: LayerPair, student: Layers, teacher: Layers, 
     if mine is not None and other is not None and list(mine.shape) != list(other.shape):
         faults.append(Fault(path, f"{pair.words}: shapes {_shape(mine)} and {_shape(other)} differ"))
     return faults
-
-
-def pairable(layers: Layers) -> list[LayerInfo]:
-    """Return the layers that a pair may name: the steps, and the last layer, whatever it is."""
-    return [layer for layer in layers if layer.kind == "step" or layer is layers[-1]]
 
 
 def _side(path: str, role: str, *, own: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -166,6 +167,11 @@ class LayerInfo(Message, frozen=True):
     kind: str
     shape: list[int]
     parameters: int
+
+
+def pairable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """Return the layers that a pair of a matching may name: the steps, and the last layer, whatever it is."""
+    return [layer for layer in layers if layer.kind == "step" or layer is layers[-1]]
 
 
 class FlowDescription(Message, frozen=True):
