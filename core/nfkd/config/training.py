@@ -30,7 +30,10 @@ class TrainingConfig(Config, frozen=True):
     teacher_weights: str = field(
         "",
         title="Teacher's weights",
-        help="A .safetensors file of NFKD's: the teacher is taken from it and not trained; empty trains one.",
+        help=(
+            "The directory of an earlier run (its first seed's teacher serves), or a .safetensors file of NFKD's: the "
+            "teacher is taken from there and not trained; empty trains one."
+        ),
         format="file",
         max_length=4096,
     )

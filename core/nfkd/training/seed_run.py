@@ -45,6 +45,7 @@ from nfkd.training.monitor import Monitor
 from nfkd.training.plans import flow_config, seed_stages, stage_plans, stage_steps
 from nfkd.training.progress import RunProgress
 from nfkd.training.state import StageState, copy_weights, random_name
+from nfkd.training.teachers import teacher_file
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ class SeedRun:
         self._emit(StageStarted(run=str(self._context.run), seed=self._seed, stage="teacher", step=0))
         flow = self._context.teacher or self._context.build("teacher")
         if self._context.teacher is None:
-            load_weights(Path(self._context.config.training.teacher_weights), flow)
+            load_weights(teacher_file(self._context.config, None), flow)
         flow = freeze(flow.float().to(self._context.device))
         self._monitor().draw("teacher", 0, flow, None)
         self._finish("teacher", _Trained(flow, 0, 0, time.perf_counter() - began))
