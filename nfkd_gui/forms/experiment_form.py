@@ -53,6 +53,7 @@ class ExperimentForm(QWidget):
         if look is not None:
             self._add_look(look)
         experiment.replaced.connect(self._refill)
+        experiment.amended.connect(self._amend)
         experiment.checked.connect(self._show_check)
         self._refill()
         self._show_check()
