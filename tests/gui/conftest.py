@@ -46,6 +46,8 @@ class ScriptedClient(EngineClient):
         super().__init__(on_event, on_lost)
         self.script = script
         self.held: list[Callable[[], None]] | None = None
+        self.slow: tuple[type, ...] = ()
+        self.waiting: list[tuple[Callable[[], None], OnError]] = []
         self.broken: EngineLost | None = None
         script._tell = self._tell
 
@@ -64,21 +66,27 @@ class ScriptedClient(EngineClient):
 
         if self.held is not None:
             self.held.append(act)
+        elif isinstance(request, self.slow):
+            self.waiting.append((act, on_error))
         else:
             asyncio.get_event_loop_policy().get_event_loop().call_soon(act)  # also between two turns of a test
 
     def release(self) -> None:
-        """Answer what was held back."""
+        """Answer what was held back: everything while `held` is a list, and the requests that are `slow`."""
         held, self.held = self.held or [], None
-        for act in held:
+        waiting, self.waiting = self.waiting, []
+        for act in [*held, *(act for act, _ in waiting)]:
             act()
 
     def _tell(self, event: Event) -> None:
         self._on_event(event)
 
     def lose(self, error: Any) -> None:
-        """Lose the engine."""
+        """Lose the engine: the loss is told first, then what was asked fails because of it."""
         self._on_lost(error)
+        waiting, self.waiting = self.waiting, []
+        for _, on_error in waiting:
+            on_error(EngineLost(error))
 
     async def close(self) -> None:
         self.script._tell = lambda _event: None

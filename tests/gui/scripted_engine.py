@@ -107,6 +107,7 @@ class Script:
         self.pairs = [ask.LayerPair(student="level1.split", teacher="level1.split", words="level 1 ↔ level 1")]
         self.warnings: list[ask.ConfigFault] = []
         self.find_faults: Callable[[ExperimentConfig], list[ask.ConfigFault]] = lambda _config: []
+        self.data_faults: list[ask.ConfigFault] = []
 
     def answer(self, request: ask.Request) -> ask.Reply:
         """Return the reply; raises ScriptRefusal."""
@@ -199,7 +200,7 @@ class Script:
 
     def _describe(self, request: ask.Describe) -> ask.Description:
         config = ExperimentConfig.from_toml(request.config)
-        faults = []
+        faults = list(self.data_faults)
         if config.student.hidden > 1000:
             faults.append(ask.ConfigFault(path="student.hidden", message="needs more memory than there is"))
         faults += self.find_faults(config)
@@ -241,6 +242,7 @@ class Script:
     def _fetchdata(self, request: ask.FetchData) -> ask.Done:
         if self.fetch_error is not None:
             raise ScriptRefusal(self.fetch_error)
+        self.data_faults = []
         del self.previews[parse_data_toml(request.config).kind]
         return ask.Done()
 

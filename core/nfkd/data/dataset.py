@@ -123,6 +123,8 @@ class Dataset:
         What is done to training images.
     columns
         Names of a vector's features; may be empty.
+    missing
+        How many values the whole file lacks in each feature; empty where it lacks none.
     """
 
     name: str
@@ -134,6 +136,7 @@ class Dataset:
     standardised: bool = False
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
+    missing: tuple[int, ...] = ()
 
     @property
     def event_shape(self) -> tuple[int, ...]:

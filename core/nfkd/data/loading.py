@@ -66,7 +66,10 @@ def _divide(config: DataConfig, loaded: Loaded) -> Dataset:
     }
     counts = {name: round(fraction * len(train)) for name, fraction in fractions.items()}
     faults = [
-        Fault(f"data.{name}_fraction", f"gives {count} examples of {len(train)}: at least {_LEAST} are needed")
+        Fault(
+            f"data.{name}_fraction",
+            f"gives {count} examples of {len(train)}: at least {_LEAST} are needed: raise it or bring more",
+        )
         for name, count in counts.items()
         if count < _LEAST
     ]
@@ -107,6 +110,7 @@ def _scaled(loaded: Loaded, train: Part, validation: Part, test: Part) -> Datase
         standardised=loaded.standardised,
         augmentation=loaded.augmentation,
         columns=loaded.columns,
+        missing=loaded.missing,
     )
 
 

@@ -26,8 +26,7 @@ def preview_dataset(config: DataConfig) -> DataPreview:
     try:
         dataset = load_dataset(config)
     except NotFetchedError as error:
-        size = sum(file.size for file in error.files)
-        return DataPreview(faults=_faults(error), may_fetch=True, size=size)
+        return DataPreview(faults=_faults(error), may_fetch=True, size=error.size, by_hand=error.by_hand)
     except DataError as error:
         return DataPreview(faults=_faults(error))
     return DataPreview(
@@ -70,10 +69,11 @@ def column_statistics(dataset: Dataset) -> list[ColumnStatistics]:
     """Return what is in each feature of the training part, in its original unit."""
     rows = _original(dataset, _COUNTED).astype(np.float64)
     names = dataset.columns or _numbered(rows.shape[1])
-    figures = zip(names, rows.min(axis=0), rows.mean(axis=0), rows.std(axis=0), rows.max(axis=0), strict=True)
+    missing = dataset.missing or (0,) * len(names)
+    figures = np.stack([rows.min(axis=0), rows.mean(axis=0), rows.std(axis=0), rows.max(axis=0)], axis=1).tolist()
     return [
-        ColumnStatistics(name=name, low=float(low), mean=float(mean), deviation=float(deviation), high=float(high))
-        for name, low, mean, deviation, high in figures
+        ColumnStatistics(name=name, low=low, mean=mean, deviation=deviation, high=high, missing=count)
+        for name, (low, mean, deviation, high), count in zip(names, figures, missing, strict=True)
     ]
 
 

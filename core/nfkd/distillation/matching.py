@@ -98,12 +98,12 @@ def check_pairs(pairs: Sequence[LayerPair], student: Layers, teacher: Layers, *,
 
 
 def weighted_mean(values: Tensor, pairs: Sequence[LayerPair]) -> Tensor:
-    """Return the mean of one value for each pair, (pairs,), by the pairs' weights: Σ wₘ·vₘ / Σ wₘ.
+    """Return the mean of one value for each pair, (…, pairs), by the pairs' weights: Σ wₘ·vₘ / Σ wₘ, (…).
 
     What any term of the loss makes of the matched layers goes through here, so that all count a pair alike.
     """
     weights = values.new_tensor([pair.weight for pair in pairs])
-    return (weights * values).sum() / weights.sum()
+    return (weights * values).sum(-1) / weights.sum()
 
 
 def _given(config: MatchingConfig, student: Layers, teacher: Layers) -> list[LayerPair]:

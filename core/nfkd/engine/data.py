@@ -132,8 +132,7 @@ def missing_size(config: DataConfig) -> int:
     try:
         load_dataset(config)
     except NotFetchedError as error:
-        sizes = [file.size for file in error.files]
-        return sum(sizes) if all(sizes) else 0
+        return error.size
     except DataError:
         return 0  # the download says better what is wrong
     return 0

@@ -63,7 +63,7 @@ def values(name: str, info: FieldInfo, annotation: Any) -> st.SearchStrategy[Any
         return documents(annotation)
     if get_origin(annotation) is tuple:
         return lists(annotation, info)
-    if info.json_schema_extra and info.json_schema_extra["format"]:
+    if isinstance(info.json_schema_extra, dict) and info.json_schema_extra["format"]:
         return st.just("") | NAMES.map(lambda name: f"/data/{name}")  # what is relative becomes absolute
     simple = {bool: st.booleans(), int: integers(bounds(info)), float: floats(bounds(info))}
     return simple.get(annotation, NAMES if name == "name" else texts(bounds(info)))

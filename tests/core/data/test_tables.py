@@ -7,11 +7,13 @@ import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -385,7 +387,7 @@ def test_an_array_that_calls_code_is_refused(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "exploded"),)
 
     np.save(tmp_path / "t.npy", np.array([[Bomb()] * 2] * 50, dtype=object), allow_pickle=True)
-    assert "t.npy: cannot be read" in words(str(tmp_path / "t.npy"))
+    assert "t.npy: it holds Python objects" in words(str(tmp_path / "t.npy"))
     assert not (tmp_path / "exploded").exists()
 
 
@@ -422,10 +424,27 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path, name: str, content
     assert said in words(str(tmp_path / name))
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_larger_than_memory_is_refused_where_it_must_be_read_whole(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / f"t.{ending}", table(2000))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * 2000 * 5 * 8 - 1))
+    assert "save it as .npy or .h5, which are read where they lie" in words(path)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * 2000 * 5 * 25))
+    assert load_dataset(TableConfig(path=path)).event_shape == (5,)
+
+
+def test_python_objects_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", np.array([["a", None], [1, 2]], object))
+    assert "holds Python objects" in words(str(tmp_path / "t.npy"))
+    assert "plain numbers" in words(str(tmp_path / "t.npy"))
+
+
 def test_an_archive_under_another_name_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "t.npy").open("wb") as file:
         np.savez(file, a=np.zeros((50, 2)))
-    assert "is an archive of arrays" in words(str(tmp_path / "t.npy"))
+    assert "an archive of arrays" in words(str(tmp_path / "t.npy"))
 
 
 def test_paths_that_are_no_files_are_refused(tmp_path: Path) -> None:

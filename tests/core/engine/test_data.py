@@ -136,6 +136,17 @@ def test_a_look_at_a_table_has_its_columns_in_their_own_unit(tmp_path: Path, sca
     assert look.points is None
 
 
+def test_a_look_counts_what_the_file_lacks(tmp_path: Path) -> None:
+    rows = np.random.default_rng(2).normal(size=(400, 3))
+    rows[5:12, 1] = rows[11, 2] = np.nan
+    np.savetxt(tmp_path / "t.csv", rows, delimiter=",", header="a,b,c", comments="")
+    for what in ("drop", "median"):
+        look = preview_dataset(TableConfig(path=str(tmp_path / "t.csv"), columns=("c", "b"), missing=what))  # type: ignore[arg-type]
+        assert [(column.name, column.missing) for column in look.columns] == [("c", 1), ("b", 7)]
+    whole = preview_dataset(TableConfig(path=str(tmp_path / "t.csv"), columns=("a",)))
+    assert [column.missing for column in whole.columns] == [0]
+
+
 def test_what_is_wrong_with_data_is_told_at_its_field(tmp_path: Path) -> None:
     look = preview_dataset(TableConfig(path=str(tmp_path / "none.csv")))
     assert [fault.path for fault in look.faults] == ["data.path"]
@@ -154,6 +165,7 @@ def test_what_is_missing_is_offered_fetched_with_progress_and_then_there(site: S
         size = len(array_file())
         assert (before.may_fetch, before.size) == (True, size)
         assert "download it" in before.faults[0].message
+        assert site.address in before.by_hand
         config = digits().replace(data={"kind": "mnist"})
         described = await answer(Describe(config=config.to_toml()))
         assert isinstance(described, Description)

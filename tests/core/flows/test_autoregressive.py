@@ -103,7 +103,7 @@ def test_a_new_flow_is_the_identity(config: FlowConfig, features: int) -> None:
 
 
 def made_in_loops(state: dict[str, np.ndarray], x: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """The masked network unit by unit: the parameters (μ, a) of every place."""
+    """The masked network unit by unit: shift and raw log-scale of every place."""
     places, depth = len(x), sum(name.startswith("weights.") for name in state) - 1
     values, degrees = [*x, *c], [*range(1, places + 1), *[0] * len(c)]
     lowest = 0 if len(c) else 1
@@ -131,6 +131,7 @@ def made_in_loops(state: dict[str, np.ndarray], x: np.ndarray, c: np.ndarray) ->
 @pytest.mark.parametrize("features", [0, 3])
 @pytest.mark.parametrize("make", [MAFConfig, IAFConfig])
 def test_a_step_is_what_its_formulas_say(make: type, features: int) -> None:
+    """MAF: z = x·exp(α(x)) + β(x); IAF: x = z·exp(α(z)) + β(z), solved for z. Both read what comes before alone."""
     flow = perturbed(make(steps=1, hidden=9, order="permuted"), (5,), features)
     x, c = batch((5,), 3), given(features, 3)
     state = {name.removeprefix("layers.0.network."): value.numpy() for name, value in flow.state_dict().items()}
@@ -144,8 +145,12 @@ def test_a_step_is_what_its_formulas_say(make: type, features: int) -> None:
             parameters = made_in_loops(state, read[order], c[n].numpy() if c is not None else np.zeros(0))
             shift, raw = parameters[place]
             log_scale = bound * math.tanh(raw / bound)
-            z[feature] = (x[n, feature].item() - shift) * math.exp(-log_scale)
-            log_det -= log_scale
+            if make is MAFConfig:
+                z[feature] = x[n, feature].item() * math.exp(log_scale) + shift
+                log_det += log_scale
+            else:
+                z[feature] = (x[n, feature].item() - shift) * math.exp(-log_scale)
+                log_det -= log_scale
         np.testing.assert_allclose(found.parts[0][n].detach(), z, rtol=1e-10, atol=1e-12)
         assert found.log_det[n].item() == pytest.approx(log_det, rel=1e-10)
 
@@ -193,11 +198,12 @@ def test_the_density_in_the_plane_integrates_to_one(config: FlowConfig) -> None:
 
 
 def test_scales_are_bounded_however_large_the_network_s_answer() -> None:
-    flow = perturbed(MAFConfig(steps=1), (3,))
-    with torch.no_grad():
-        layers(flow)[0].network.biases[-1][1::2] = torch.tensor([1e30, -1e30, 1e5], dtype=torch.float64)
-    expected = torch.tensor([-math.log(1000)] * 6, dtype=torch.float64)
-    torch.testing.assert_close(flow.encode(batch((3,))).log_det, expected)
+    for config, sign in ((MAFConfig(steps=1), 1), (IAFConfig(steps=1), -1)):
+        flow = perturbed(config, (3,))
+        with torch.no_grad():
+            layers(flow)[0].network.biases[-1][1::2] = torch.tensor([1e30, -1e30, 1e5], dtype=torch.float64)
+        expected = torch.tensor([sign * math.log(1000)] * 6, dtype=torch.float64)
+        torch.testing.assert_close(flow.encode(batch((3,))).log_det, expected)
 
 
 # --- batch norm ------------------------------------------------------------------------------------------------------

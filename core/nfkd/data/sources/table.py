@@ -30,7 +30,7 @@ class AnyTable(Source[TableConfig]):
     """
 
     config = TableConfig
-    shape = "columns"
+    shape, unit, origin = "columns", "nats", "your file"
 
     def find(self, config: TableConfig) -> None:
         """Look for the file."""
@@ -61,12 +61,13 @@ class AnyTable(Source[TableConfig]):
         rows = table.rows(chosen.all)
         if len(rows) * len(chosen.all) <= _WHOLE:
             rows = rows[:]
-        kept = _complete(config, rows, chosen)
+        kept, missing = _complete(config, rows, chosen)
         return Loaded(
             name=name,
             train=_part(table, rows, chosen, kept),
             scaling=config.scaling,
             columns=chosen.names[: len(chosen.targets)],
+            missing=missing[: len(chosen.targets)],
             prepare=lambda train: _prepare(config, chosen, train),
         )
 
@@ -150,9 +151,10 @@ def _number(word: str, table: Table) -> int | None:
     return int(word) if word.isdecimal() and int(word) < len(names) else None
 
 
-def _complete(config: TableConfig, rows: Examples, chosen: _Chosen) -> np.ndarray | None:
-    """Look at every value once; return the numbers of the rows to keep, or None for all of them."""
+def _complete(config: TableConfig, rows: Examples, chosen: _Chosen) -> tuple[np.ndarray | None, tuple[int, ...]]:
+    """Look at every value once; return the rows to keep (None: all), and the number of missing values by column."""
     missing = np.zeros(len(rows), bool)
+    counts = np.zeros(len(chosen.all), int)
     size = max(1, _PIECE // len(chosen.all))
     for start in range(0, len(rows), size):
         piece = rows[start : start + size]
@@ -161,13 +163,15 @@ def _complete(config: TableConfig, rows: Examples, chosen: _Chosen) -> np.ndarra
         if config.missing == "refuse":
             _refuse(nothing, start, chosen, "is missing", " or choose what is done with missing values (data.missing)")
         missing[start : start + size] = nothing.any(axis=1)
+        counts += nothing.sum(axis=0)
+    columns = tuple(counts.tolist()) if missing.any() else ()
     if config.missing != "drop" or not missing.any():
-        return None
+        return None, columns
     kept = np.flatnonzero(~missing)
     if len(kept) < _FEWEST:
         message = f"only {len(kept)} of {len(rows)} rows are complete, and {_FEWEST} are needed"
         raise DataError([Fault("data.missing", message)], chosen.event_shape)
-    return kept
+    return kept, columns
 
 
 def _refuse(bad: np.ndarray, start: int, chosen: _Chosen, what: str, more: str = "") -> None:
