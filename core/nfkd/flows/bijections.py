@@ -274,7 +274,7 @@ class NormedOrder(Mixing):
 
 def build_mixing(
     permutation: Permutation, channels: int, generator: torch.Generator | None, *, actnorm: bool = True
-) -> Layer:
+) -> Mixing:
     """Return what comes before a coupling: ActNorm where wanted, then a mixing of the channels.
 
     Parameters

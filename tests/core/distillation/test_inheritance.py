@@ -16,6 +16,7 @@ from nfkd.config import ConfigError, Glow1DConfig, GlowConfig, MatchedPair, Matc
 from nfkd.distillation.inheritance import inherit, inheritance_faults
 from nfkd.distillation.matching import match_layers
 from nfkd.flows.architectures import build_flow
+from nfkd.flows.bijections import build_mixing
 from nfkd.flows.flow import Flow
 from nfkd.protocol import events
 from nfkd.protocol.events import LayerPair
@@ -232,3 +233,21 @@ def test_a_run_that_was_stopped_goes_on_with_it(tmp_path: Path) -> None:
         for role in ("student", "baseline"):
             ours, theirs = (run.curves[role]["train/total"].values for run in (record, whole))
             assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("kind", ["lu", "dense"])
+def test_a_singular_matrix_is_refused_and_nothing_changes(kind: str) -> None:
+    mixing = build_mixing(kind, 3, torch.Generator().manual_seed(1))  # type: ignore[arg-type]
+    before = mixing.mixing_matrix().detach().clone()
+    for matrix_ in (torch.ones(3, 3), torch.full((3, 3), float("nan"))):
+        with pytest.raises(ValueError, match="singular or not finite"):
+            mixing.set_mixing_matrix(matrix_)
+    assert torch.equal(mixing.mixing_matrix(), before)
+
+
+def test_an_order_takes_no_other_matrix_than_an_order() -> None:
+    mixing = build_mixing("shuffle", 3, torch.Generator().manual_seed(1))
+    mixing.set_mixing_matrix(torch.eye(3)[[2, 0, 1]])
+    assert mixing(torch.tensor([[10.0, 20.0, 30.0]]))[0].tolist() == [[30.0, 10.0, 20.0]]
+    with pytest.raises(ValueError, match="no order of the channels"):
+        mixing.set_mixing_matrix(2 * torch.eye(3))
