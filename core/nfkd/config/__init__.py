@@ -6,7 +6,6 @@ from nfkd.config.distillation import (
     DistillationConfig,
     ILKDConfig,
     LKDConfig,
-    MatchingConfig,
     NLLConfig,
     SKDConfig,
     TermConfig,
@@ -14,6 +13,7 @@ from nfkd.config.distillation import (
 from nfkd.config.errors import ConfigError, Fault
 from nfkd.config.experiment import ExperimentConfig
 from nfkd.config.flows import FlowConfig, Glow1DConfig, GlowConfig
+from nfkd.config.matching import MatchedPair, MatchingConfig
 from nfkd.config.presets import preset_names, preset_path, resource_path
 from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig
 
@@ -31,6 +31,7 @@ __all__ = [
     "GlowConfig",
     "ILKDConfig",
     "LKDConfig",
+    "MatchedPair",
     "MatchingConfig",
     "MonitorConfig",
     "NLLConfig",

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from nfkd.config.base import Config, field
+from nfkd.config.matching import MatchingConfig
 
 
 class TermConfig(Config, frozen=True):
@@ -55,16 +56,6 @@ class SKDConfig(TermConfig, frozen=True):
         ge=1,
         le=65536,
         advanced=True,
-    )
-
-
-class MatchingConfig(Config, frozen=True):
-    """Which student layer faces which teacher layer."""
-
-    strategy: Literal["paper", "last_only"] = field(
-        "paper",
-        title="Strategy",
-        help="Paper: the end of every level and the last layer (by depth for vectors). Last only: the last layer.",
     )
 
 

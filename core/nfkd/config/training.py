@@ -16,8 +16,9 @@ FROM_PYTHON = "python:"
 
 def whole_weights(value: str, folder: Path) -> str:
     """Return the path of a teacher's weights, absolute; a relative one starts from a folder."""
-    given = value.strip()
-    return str(place(given, folder)) if given and not given.startswith(FROM_PYTHON) else given
+    if not value.strip():
+        return ""
+    return value if value.startswith(FROM_PYTHON) else str(place(value, folder))  # a name may end in a space
 
 
 class TrainingConfig(Config, frozen=True):
@@ -29,7 +30,10 @@ class TrainingConfig(Config, frozen=True):
     teacher_weights: str = field(
         "",
         title="Teacher's weights",
-        help="A .safetensors file of NFKD's: the teacher is taken from it and not trained; empty trains one.",
+        help=(
+            "The directory of an earlier run (its first seed's teacher serves), or a .safetensors file of NFKD's: the "
+            "teacher is taken from there and not trained; empty trains one."
+        ),
         format="file",
         max_length=4096,
     )

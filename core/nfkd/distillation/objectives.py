@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nfkd.config import ILKDConfig, LKDConfig, NLLConfig, SKDConfig, TermConfig
+from nfkd.distillation.matching import weighted_mean
 from nfkd.flows.flow import Capability, Flow, Pass
 from nfkd.protocol.events import LayerPair
 
@@ -112,7 +113,7 @@ class LKD(Objective[LKDConfig]):
 
 
 class ILKD(Objective[ILKDConfig]):
-    """Intermediate latents: the mean over matched layers of each pair's mean squared difference."""
+    """Intermediate latents: the weighted mean over matched layers of each pair's mean squared difference."""
 
     label = "ILKD"
     asks = ("latents",)
@@ -121,9 +122,9 @@ class ILKD(Objective[ILKDConfig]):
     needs_trace = True
 
     def __call__(self, passes: StepPasses) -> Tensor:
-        """Return the mean over pairs, batch and dimensions."""
+        """Return the mean over pairs, each by its weight, batch and dimensions."""
         errors = _errors(passes.student, _teacher(passes), self.pairs)
-        return torch.stack([passes.mean(error) for error in errors]).mean()
+        return weighted_mean(torch.stack([passes.mean(error) for error in errors]), self.pairs)
 
 
 class SKD(Objective[SKDConfig]):

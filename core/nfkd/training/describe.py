@@ -8,12 +8,10 @@ from pathlib import Path
 from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.config.flows import FlowConfig
 from nfkd.data import DataError, Dataset, load_dataset
-from nfkd.distillation.matching import MatchingError, match_layers
 from nfkd.flows.architectures import build_flow, flow_faults, flow_words
 from nfkd.flows.cost import frozen_cost
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
-from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import ConfigFault, Description, FlowDescription
 from nfkd.training.devices import (
     device_faults,
@@ -22,6 +20,7 @@ from nfkd.training.devices import (
     precision_warnings,
     resolve_device,
 )
+from nfkd.training.matched import Matched, matched
 from nfkd.training.micro_batches import accumulation_faults, accumulation_warnings, stage_cost
 from nfkd.training.teachers import given_faults
 
@@ -54,15 +53,15 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
             faults += _flow_faults(config, error.event_shape, teacher)
     faults += given_faults(config, dataset, teacher, run)
     flows: dict[str, FlowDescription] = {}
-    pairs: list[LayerPair] = []
+    match = Matched()
     if dataset is not None:
         faults += _flow_faults(config, dataset.event_shape, teacher)
         bad = {fault.path.partition(".")[0] for fault in faults}
         flows = {role: _flow(config, role, dataset, teacher) for role in ("teacher", "student") if role not in bad}
         if len(flows) == 2:
-            pairs, unfit = _matching(config, dataset, flows["student"], flows["teacher"], teacher)
-            faults += unfit
-            warnings += _warnings(config, dataset, flows["student"], flows["teacher"])
+            match = matched(config, _on_meta(config.student, dataset), teacher or _on_meta(config.teacher, dataset))
+            faults += match.faults
+            warnings += match.warnings + _warnings(config, dataset, flows["student"], flows["teacher"])
         if device is not None:
             faults += [fault for role, flow in flows.items() for fault in _memory_faults(role, flow, available)]
     return Description(
@@ -72,9 +71,10 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
         event_shape=list(dataset.event_shape) if dataset else [],
         teacher=flows.get("teacher"),
         student=flows.get("student"),
-        pairs=pairs,
+        pairs=match.pairs,
         device=str(device) if device else "",
         memory_available=available,
+        strategy=match.strategy,
     )
 
 
@@ -129,33 +129,6 @@ def _flow(config: ExperimentConfig, role: str, dataset: Dataset, teacher: Foreig
 
 def _on_meta(config: FlowConfig, dataset: Dataset) -> Flow:
     return build_flow(config, dataset.event_shape, context_features=dataset.context_features, device="meta")
-
-
-def _matching(
-    config: ExperimentConfig,
-    dataset: Dataset,
-    student: FlowDescription,
-    teacher: FlowDescription,
-    given: ForeignFlow | None,
-) -> tuple[list[LayerPair], list[Fault]]:
-    if given is not None and "latents" in given.unservable:
-        return [], []  # it has no layers to look at
-    flows = [_on_meta(config.student, dataset), given or _on_meta(config.teacher, dataset)]
-    shapes = [flow.latent_shapes for flow in flows]
-    if shapes[0] != shapes[1]:
-        message = (
-            f"latents of shapes {_shapes(shapes[0])}, but the teacher's are {_shapes(shapes[1])}: "
-            "give both flows the same number of levels"
-        )
-        return [], [Fault("student.levels", message)]
-    try:
-        return match_layers(config.distillation.matching, student.layers, teacher.layers), []
-    except MatchingError as error:
-        return [], error.faults
-
-
-def _shapes(shapes: Sequence[Sequence[int]]) -> str:
-    return ", ".join("×".join(str(size) for size in shape) for shape in shapes)
 
 
 def _warnings(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import torch
@@ -77,9 +77,9 @@ class Experiment:
         write_row(self._run, self._row, error)
         self._emit(RunChanged(run=str(self._run), row=self._row))
 
-    def log(self, text: str) -> None:
+    def log(self, text: str, level: Literal["info", "warning"] = "info") -> None:
         """Say a line."""
-        line = LogLine(run=str(self._run), level="info", text=text, time=time.time())
+        line = LogLine(run=str(self._run), level=level, text=text, time=time.time())
         append_log(self._run, line)
         self._emit(line)
 
@@ -103,6 +103,8 @@ class Experiment:
         self.log(
             f"{'Goes on' if self._resume else 'Begins'} on {device_name(device)}, {threads} threads: {description.data}"
         )
+        for warning in description.warnings if not self._resume else ():
+            self.log(f"{warning.path}: {warning.message}", "warning")
         stages: list[tuple[int, Role]] = [(seed, stage) for seed in seeds for stage in seed_stages(config, seed)]
         progress = RunProgress(
             str(self._run),

@@ -14,6 +14,7 @@ import torch
 from nfkd.config import ExperimentConfig
 from nfkd.data import Dataset, Part
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
+from nfkd.distillation.inheritance import inherit
 from nfkd.evaluation.cost import SPEED_COUNT, samples_per_second
 from nfkd.evaluation.likelihood import bootstrap_half_width, example_nll, noisy
 from nfkd.evaluation.quality import C2ST_MOST, c2st
@@ -30,6 +31,7 @@ from nfkd.protocol.events import (
     StageSummary,
 )
 from nfkd.protocol.requests import Description
+from nfkd.runs.errors import RunError
 from nfkd.runs.layout import seed_directory
 from nfkd.runs.weights import flow_meta, load_weights, save_weights
 from nfkd.runs.writer import RunWriter
@@ -43,6 +45,7 @@ from nfkd.training.monitor import Monitor
 from nfkd.training.plans import flow_config, seed_stages, stage_plans, stage_steps
 from nfkd.training.progress import RunProgress
 from nfkd.training.state import StageState, copy_weights, random_name
+from nfkd.training.teachers import teacher_file
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ class SeedRun:
         self._emit(StageStarted(run=str(self._context.run), seed=self._seed, stage="teacher", step=0))
         flow = self._context.teacher or self._context.build("teacher")
         if self._context.teacher is None:
-            load_weights(Path(self._context.config.training.teacher_weights), flow)
+            load_weights(teacher_file(self._context.config, None), flow)
         flow = freeze(flow.float().to(self._context.device))
         self._monitor().draw("teacher", 0, flow, None)
         self._finish("teacher", _Trained(flow, 0, 0, time.perf_counter() - began))
@@ -204,11 +207,20 @@ class SeedRun:
         context = self._context
         generator = named_generator(self._seed, random_name(stage), "initialisation")
         flow = context.build(stage, generator)
+        if stage != "teacher" and checkpoint is None and context.config.distillation.matching.inherit_permutation:
+            self._inherit(flow)  # the baseline too: it differs from the student in nothing but the loss
         flow = flow.to(context.device).train()
         state = StageState.fresh(stage, self._seed, flow, context.config.training, len(context.dataset.train))
         if checkpoint is not None:
             state.restore(checkpoint)
         return state
+
+    def _inherit(self, student: Flow) -> None:
+        try:
+            inherit(student, self._load_teacher(), self._context.pairs)
+        except ValueError as error:
+            title, action = "The teacher's permutation cannot be inherited", "Switch inherit permutation off."
+            raise RunError(title, f"{error}.", action) from error
 
     def _trainer(self, stage: Role, state: StageState, curves: CurveLog) -> Trainer:
         context = self._context

@@ -62,13 +62,20 @@ def values(name: str, info: FieldInfo, annotation: Any) -> st.SearchStrategy[Any
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return documents(annotation)
     if get_origin(annotation) is tuple:
-        points = annotation != tuple[str, ...]
-        items = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2) if points else TEXTS
-        return st.lists(items, min_size=bounds(info).get("min_length", 0), max_size=4)
+        return lists(annotation, info)
     if isinstance(info.json_schema_extra, dict) and info.json_schema_extra["format"]:
         return st.just("") | NAMES.map(lambda name: f"/data/{name}")  # what is relative becomes absolute
     simple = {bool: st.booleans(), int: integers(bounds(info)), float: floats(bounds(info))}
     return simple.get(annotation, NAMES if name == "name" else texts(bounds(info)))
+
+
+def lists(annotation: Any, info: FieldInfo) -> st.SearchStrategy[Any]:
+    item = get_args(annotation)[0]
+    if isinstance(item, type) and issubclass(item, BaseModel):
+        return st.lists(documents(item), max_size=4)
+    points = annotation != tuple[str, ...]
+    items = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2) if points else TEXTS
+    return st.lists(items, min_size=bounds(info).get("min_length", 0), max_size=4)
 
 
 def texts(limits: dict[str, Any]) -> st.SearchStrategy[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from nfkd.config import DistillationConfig, ILKDConfig, LKDConfig, MatchingConfig, NLLConfig, SKDConfig
+from nfkd.config import DistillationConfig, ILKDConfig, LKDConfig, MatchedPair, MatchingConfig, NLLConfig, SKDConfig
 from nfkd.data import Batch, Dataset
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
 from nfkd.distillation.matching import match_layers
@@ -91,6 +91,18 @@ def test_ilkd_is_the_mean_of_the_pairs_means(make_flow: MakeFlow, digits: Datase
     means = [(ours[a][0] - theirs[b][0]).detach().square().mean().item() for a, b in names]
     assert ours["level1.step1"][0].shape != ours["level2.step1"][0].shape  # so the mean of means is not the mean
     assert term("ilkd", student, teacher, digits, x) == pytest.approx(np.mean(means))
+
+
+def test_ilkd_weighs_its_pairs(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(3, 2)
+    given = (("level1.step1", "level1.step2", 0.5), ("level2.step1", "level2.step3", 3.0))
+    pairs = tuple(MatchedPair(student=s, teacher=t, weight=weight) for s, t, weight in given)
+    matching = MatchingConfig(strategy="pairs", pairs=pairs)
+    matched = match_layers(matching, student.layer_info(), teacher.layer_info())
+    loss = Distiller(config(ilkd=1), teacher, matched, digits)(student, Batch(x), generator())
+    ours, theirs = student.trace(x), teacher.trace(x)
+    means = [(ours[a][0] - theirs[b][0]).detach().square().mean().item() for a, b, _ in given]
+    assert loss.terms["ilkd"].item() == pytest.approx((0.5 * means[0] + 3 * means[1]) / 3.5)
 
 
 def test_skd_draws_one_noise_for_every_level_of_both(make_flow: MakeFlow, digits: Dataset, x) -> None:
