@@ -48,12 +48,12 @@ def perform(options: argparse.Namespace) -> None:
 
 def _list() -> None:
     table = Table(box=None, pad_edge=False)
-    for name in ("kind", "what it is", "example", "from", "files"):
-        table.add_column(name)
+    for name in ("kind", "what it is", "example", "files"):
+        table.add_column(name, no_wrap=name != "what it is")
     for kind in DATA_KINDS:
         source = SOURCES[kind]
-        what = source.config.model_fields["kind"].description or ""
-        table.add_row(kind, what, source.shape, source.origin, _state(source.config()))  # type: ignore[arg-type]
+        what = (source.config.model_fields["kind"].description or "").rstrip(".")
+        table.add_row(kind, what, source.shape, _state(source.config()))  # type: ignore[arg-type]
     terminal().print(table)
     print("\nAdded by you:" if dataset_names() else "\nNone added yet: nfkd data add NAME PATH")
     added = Table(box=None, pad_edge=False, show_header=False)

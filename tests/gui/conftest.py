@@ -53,6 +53,7 @@ class ScriptedClient(EngineClient):
         self._unanswered = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self.gone: EngineLost | None = None
         script._tell = self._tell
 
     async def start(self) -> None:
@@ -61,6 +62,9 @@ class ScriptedClient(EngineClient):
 
     def send(self, request: Request, on_reply: OnReply, on_error: OnError) -> None:
         def act() -> None:
+            if self.gone is not None:
+                on_error(self.gone)
+                return
             try:
                 reply = self.script.answer(request)
             except scripted.ScriptRefusal as refusal:
@@ -108,10 +112,11 @@ class ScriptedClient(EngineClient):
 
     def lose(self, error: Any) -> None:
         """Lose the engine: the loss is told first, then what was asked fails because of it."""
+        self.gone = EngineLost(error)
         self._on_lost(error)
         waiting, self.waiting = self.waiting, []
         for _, on_error in waiting:
-            on_error(EngineLost(error))
+            on_error(self.gone)
 
     async def close(self) -> None:
         self.script._tell = lambda _event: None
