@@ -9,12 +9,14 @@ from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.config.flows import FlowConfig
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.distillation.matching import MatchingError, match_layers
+from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import build_flow, flow_faults, flow_words
 from nfkd.flows.cost import flow_cost, frozen_cost
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import ConfigFault, Description, FlowDescription
+from nfkd.training.costs import extra_examples, pass_cost, slow_terms
 from nfkd.training.devices import device_faults, memory_available, resolve_device
 from nfkd.training.teachers import given_faults
 
@@ -54,7 +56,13 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
         if len(flows) == 2:
             pairs, unfit = _matching(config, dataset, flows["student"], flows["teacher"], teacher)
             faults += unfit
+            built = {
+                "teacher": teacher or _on_meta(config.teacher, dataset),
+                "student": _on_meta(config.student, dataset),
+            }
+            faults += _term_faults(config, built["student"], built["teacher"], dataset)
             warnings = _warnings(config, dataset, flows["student"], flows["teacher"])
+            warnings += slow_terms(config, pass_cost(built["student"]), pass_cost(built["teacher"]))
         if device is not None:
             faults += [fault for role, flow in flows.items() for fault in _memory_faults(role, flow, available)]
     return Description(
@@ -108,8 +116,8 @@ def _flow(config: ExperimentConfig, role: str, dataset: Dataset, teacher: Foreig
         )
     chosen = _config(config, role)
     batch = config.training.batch_size
-    if role == "student" and config.distillation.weights()["skd"] > 0:
-        batch += config.distillation.skd.batch_size  # the synthesized samples are kept for the backward pass, too
+    if role == "student":
+        batch += extra_examples(config.distillation)  # samples are kept for the backward pass, too
     cost = flow_cost(chosen, dataset.event_shape, batch, dataset.context_features)
     flow = _on_meta(chosen, dataset)
     given = role == "teacher" and config.training.teacher_given
@@ -149,6 +157,15 @@ def _matching(
         return [], error.faults
 
 
+def _term_faults(config: ExperimentConfig, student: Flow, teacher: Flow, dataset: Dataset) -> list[Fault]:
+    return [
+        Fault(f"distillation.{name}.{fault.path}", fault.message)
+        for name, term in config.distillation.terms().items()
+        if term.weight > 0
+        for fault in OBJECTIVES[name](term).faults(student, teacher, dataset)
+    ]
+
+
 def _shapes(shapes: Sequence[Sequence[int]]) -> str:
     return ", ".join("×".join(str(size) for size in shape) for shape in shapes)
 
@@ -163,7 +180,7 @@ def _warnings(
     if config.training.batch_size > len(dataset.train):
         message = f"there are only {len(dataset.train):,} training examples: a batch takes them all"
         warnings.append(Fault("training.batch_size", message))
-    if not any(config.distillation.weights()[name] for name in config.distillation.weights() if name != "nll"):
+    if not any(weight for name, weight in config.distillation.weights().items() if name != "nll"):
         warnings.append(Fault("distillation", "no term uses the teacher: student and baseline will be the same"))
     if config.seeds.count < 3:
         warnings.append(Fault("seeds.count", "a verdict needs at least three seeds"))

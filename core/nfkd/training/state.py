@@ -28,6 +28,8 @@ class StageState:
         The weights that reached it.
     bad_rounds
         Evaluations since then.
+    norms
+        Running norms of the terms' gradients, which a balance of their weights follows; empty without one.
     """
 
     stage: Role
@@ -41,6 +43,7 @@ class StageState:
     best_step: int = 0
     bad_rounds: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    norms: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, stage: Role, seed: int, flow: Flow, config: TrainingConfig, count: int) -> StageState:
@@ -86,6 +89,7 @@ class StageState:
             "best": self.best_weights,
             "optimizer": optimizer_tensors(self.optimizer),
             "random": self.generators.state(),
+            "norms": {name: torch.tensor(norm, dtype=torch.float64) for name, norm in self.norms.items()},
         }
         tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
         return Checkpoint(position, tensors | {"order": order})
@@ -100,6 +104,7 @@ class StageState:
         self.best_weights = {name: value.to(device) for name, value in checkpoint.group("best").items()}
         restore_optimizer(self.optimizer, checkpoint.group("optimizer"))
         self.generators.restore(checkpoint.group("random"))
+        self.norms.update({name: float(norm) for name, norm in checkpoint.group("norms").items()})
         self.batches.restore(checkpoint.tensors["order"], position.cursor)
 
 

@@ -60,7 +60,9 @@ def test_a_run_leaves_what_was_promised(make: Maker, tmp_path: Path) -> None:
     assert curves["teacher"]["train/nll"].steps.tolist() == list(range(1, 31))
     for stage in ("student", "baseline"):
         assert curves[stage]["validation/nll"].steps.tolist() == [5, 10, 15, 20]
-    assert set(curves["student"]) - set(curves["baseline"]) == {"train/lkd", "train/ilkd", "train/skd"}
+    further = {f"{kind}/{name}" for kind in ("weighted", "share") for name in ("nll", "lkd", "ilkd", "skd")}
+    assert set(curves["student"]) - set(curves["baseline"]) == {"train/lkd", "train/ilkd", "train/skd"} | further
+    assert not any(curve["masked"].values.any() for curve in curves.values())
     assert record.matching.steps.tolist() == [1, 10, 20]
     shape = load_dataset(config.data).event_shape
     shapes = {stage: samples.shape for stage, samples in record.samples.items()}
@@ -69,11 +71,20 @@ def test_a_run_leaves_what_was_promised(make: Maker, tmp_path: Path) -> None:
     assert record.verdict.verdict == "inconclusive"  # one seed
 
 
-def test_the_total_is_the_weighted_sum_of_the_terms(tmp_path: Path) -> None:
-    config = digits()
+@pytest.mark.parametrize("make", [moons, digits])
+def test_the_total_is_the_weighted_sum_of_the_terms(make: Maker, tmp_path: Path) -> None:
+    config = make(monitor={"shares_every": 5})
     curves = nfkd.run(config, tmp_path / "run").curves["student"]
-    weighted = sum(weight * curves[f"train/{name}"].values for name, weight in config.distillation.weights().items())
-    np.testing.assert_allclose(curves["train/total"].values, weighted, rtol=1e-5)
+    weights = {name: weight for name, weight in config.distillation.weights().items() if weight}
+    in_nats = {} if make is digits else {"nll": 2}  # the likelihood of vectors is shown in nats, not a dimension's
+    for name, weight in weights.items():
+        expected = weight * curves[f"train/{name}"].values / in_nats.get(name, 1)
+        np.testing.assert_allclose(curves[f"weighted/{name}"].values, expected, rtol=1e-6)
+    total = np.sum([curves[f"weighted/{name}"].values for name in weights], axis=0)
+    np.testing.assert_allclose(curves["train/total"].values, total, rtol=1e-5)
+    assert curves["share/lkd"].steps.tolist() == [1, 6, 11, 16]
+    shares = np.sum([curves[f"share/{name}"].values for name in weights], axis=0)
+    np.testing.assert_allclose(shares, 1, rtol=1e-6)
 
 
 def test_student_and_baseline_begin_as_the_same_flow_on_the_same_batches(tmp_path: Path) -> None:
