@@ -1,14 +1,22 @@
-"""What `describe` says of the terms: which cannot be served, and which are served slowly."""
+"""What `describe` says of the terms, and what a run says of examples that are not finite."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
+import nfkd
 from nfkd.config import ExperimentConfig
 from nfkd.config.flows import IAFConfig, MAFConfig, NSFConfig
+from nfkd.data import Part, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
+from nfkd.runs.layout import read_log
 from nfkd.training.describe import describe
+from nfkd.training.generators import named_generator
+from nfkd.training.plans import ROLES
 from tests.core.tiny import moons
 
 
@@ -43,3 +51,41 @@ def test_what_a_flow_serves_feature_by_feature_is_told_with_an_estimate(student,
 def test_flows_that_take_all_features_at_once_are_not_told_of() -> None:
     terms = {name: {"weight": 1.0} for name in OBJECTIVES}
     assert not [path for path in warnings(moons(distillation=terms)) if path.endswith(".weight")]
+
+
+def test_an_example_that_is_never_finite_is_counted_told_of_and_does_not_end_the_run(tmp_path, monkeypatch) -> None:
+    config, dataset = moons(), load_dataset(moons().data)
+    count = len(dataset.train)
+    orders = [torch.randperm(count, generator=named_generator(1, role, "order")).tolist() for role in ROLES[:2]]
+    bad = next(index for index in range(count) if all(32 <= order.index(index) < 256 for order in orders))
+    values = dataset.train.values[:].copy()
+    values[bad] = np.nan
+    damaged = replace(dataset, train=Part(values))
+    monkeypatch.setattr("nfkd.training.experiment.load_dataset", lambda _: damaged)
+    record = nfkd.run(config, tmp_path / "run")
+    assert record.row.state == "finished"
+    for role in ("teacher", "student", "baseline"):
+        curve = record.curves[role]["masked"]
+        expected = orders[0 if role == "teacher" else 1].index(bad) // 32 + 1
+        assert curve.steps[curve.values > 0][0] == expected  # the step whose batch holds it
+        assert np.isfinite(record.curves[role]["train/total"].values).all()
+    told = [line.text for line in read_log(tmp_path / "run") if line.level == "warning"]
+    assert len([words for words in told if "student: LKD: 1 examples of step" in words]) == 1
+    assert len([words for words in told if "baseline: NLL: 1 examples of step" in words]) == 1
+    assert not [words for words in told if "SKD" in words]
+
+
+def test_the_samples_that_the_terms_draw_count_in_the_memory() -> None:
+    def memory(**terms: dict) -> int:
+        off = {name: {"weight": 0.0} for name in ("lkd", "ilkd", "skd")}
+        student = describe(moons(distillation=off | terms)).student
+        assert student is not None
+        return student.memory
+
+    plain = memory()
+    one = memory(forward_kl={"weight": 1.0, "batch_size": 64}) - plain
+    assert one > 0
+    assert memory(skd={"weight": 1.0, "batch_size": 64}) - plain == one
+    assert memory(reverse_kl={"weight": 1.0, "batch_size": 64}) - plain == 2 * one  # made, and judged
+    shared = {"skd": {"weight": 1.0, "batch_size": 64}, "reverse_kl": {"weight": 1.0, "batch_size": 64}}
+    assert memory(**shared) - plain == 2 * one

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 import nfkd
-from nfkd.config import ExperimentConfig
+from nfkd.config import DistillationConfig, ExperimentConfig
 from nfkd.data import load_dataset
 from nfkd.evaluation.likelihood import noisy
 from nfkd.protocol import events
@@ -27,6 +28,15 @@ from nfkd.training.job import perform
 from tests.core.tiny import digits, moons
 
 Maker = Callable[..., ExperimentConfig]
+
+
+def every_term(**changes: Any) -> ExperimentConfig:
+    """Return digits with all terms of the loss, some on schedules, their weights balanced."""
+    terms: dict[str, Any] = {name: {"weight": 0.1} for name in DistillationConfig().terms()}
+    terms["lkd"] |= {"schedule": "cosine", "schedule_end": 0.5}
+    terms["score"] |= {"schedule": "warmup", "schedule_span": 0.5}
+    balance = {"balance": "gradient_norm", "balance_every": 3}
+    return digits(distillation=terms | balance, monitor={"shares_every": 4}, **changes)
 
 
 def assert_same(first: Path, second: Path, config: ExperimentConfig) -> None:
@@ -122,7 +132,7 @@ def test_patience_ends_the_teacher_alone(tmp_path: Path) -> None:
     assert steps["student"] == steps["baseline"] == 60
 
 
-@pytest.mark.parametrize("make", [moons, digits])
+@pytest.mark.parametrize("make", [moons, digits, every_term])
 def test_a_run_repeats_bit_for_bit(make: Maker, tmp_path: Path) -> None:
     config = make()
     for name in ("one", "two"):
@@ -182,6 +192,7 @@ nfkd.run(ExperimentConfig.from_toml(config), directory, on_event=watch)
         (digits, 1, 1, "baseline", 17),
         (moons, 1, 1, "baseline", -1),
         (moons, 2, 2, "student", 10),
+        (every_term, 1, 1, "student", 13),
     ],
 )
 def test_a_killed_run_is_recovered_and_goes_on_as_if_nothing_had_been(
