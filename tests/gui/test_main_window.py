@@ -237,20 +237,20 @@ def test_a_runs_teacher_is_taken_into_the_form_and_given_back(window: MainWindow
             name="old", teacher={"steps": 5, "hidden": 21}, seeds={"retrain_teacher": True}
         )
         script.begin("/runs/old", other.to_toml())
-        await turns()
+        await settled(window.studio)
         table = child(window, QTableView, "runs.table")
         table.selectRow(0)
         click(window, QToolButton, "runs.teach.button")
-        await turns()
+        await settled(window.studio)
         dialog: Any = QApplication.activeModalWidget()
         assert "not trained yet" in " ".join(label.text() for label in dialog.findChildren(QLabel))
         dialog.accept()
-        await turns()
+        await settled(window.studio)
         assert ExperimentConfig.from_dict(experiment.document) == before
         script.finish("/runs/old")
-        await turns()
+        await settled(window.studio)
         click(window, QToolButton, "runs.teach.button")
-        await turns()
+        await settled(window.studio)
         config = experiment.config
         assert config is not None
         assert config.teacher == other.teacher

@@ -97,13 +97,13 @@ def check_pairs(pairs: Sequence[LayerPair], student: Layers, teacher: Layers, *,
     return faults
 
 
-def weighted_mean(values: Tensor, pairs: Sequence[LayerPair]) -> Tensor:
-    """Return the mean of one value for each pair, (…, pairs), by the pairs' weights: Σ wₘ·vₘ / Σ wₘ, (…).
+def weighted_mean(values: Tensor, weights: Sequence[float]) -> Tensor:
+    """Return the mean of one value for each matched pair, (…, M), by the pairs' weights: Σ wₘ·vₘ / Σ wₘ, (…).
 
     What any term of the loss makes of the matched layers goes through here, so that all count a pair alike.
     """
-    weights = values.new_tensor([pair.weight for pair in pairs])
-    return (weights * values).sum(-1) / weights.sum()
+    by = values.new_tensor(weights)
+    return (by * values).sum(-1) / by.sum()
 
 
 def _given(config: MatchingConfig, student: Layers, teacher: Layers) -> list[LayerPair]:

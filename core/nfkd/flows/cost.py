@@ -45,7 +45,7 @@ class FlowCost:
         Of one example's log_prob; convolutions and matrix products are counted.
     training_memory
         Estimate in bytes of what a training step holds at its peak: five numbers a parameter (weight, gradient, two
-        moments, best weight; a sixth for the average) and every tensor that the backward pass needs, for the examples
+        moments, best weight; others as asked for) and every tensor that the backward pass needs, for the examples
         that go through at once.
     layers
         The same for every layer in order, and last for the ``prior`` where the flow learns one; each figure of the flow
@@ -162,7 +162,7 @@ def flow_cost(
     context_features: int = 0,
     *,
     precision: Precision = "float32",
-    averaged: bool = False,
+    extra_copies: int = 0,
 ) -> FlowCost:
     """Return what a flow costs; it is measured on the meta device, so nothing of its size is allocated.
 
@@ -174,8 +174,9 @@ def flow_cost(
         Examples that go through it at once: of a micro-batch, where a batch is taken in several.
     precision
         Of its networks in training.
-    averaged
-        Whether a running average of the weights is kept, too.
+    extra_copies
+        Numbers kept for each parameter beside the five: one for a running average of the weights, one for each gradient
+        that is measured by itself.
 
     Raises
     ------
@@ -183,7 +184,7 @@ def flow_cost(
         When the flow does not fit the shape.
     """
     measured = _measure(config, tuple(event_shape), context_features, precision)
-    layers = tuple(part.cost(batch_size, _COPIES + averaged) for part in measured)
+    layers = tuple(part.cost(batch_size, _COPIES + extra_copies) for part in measured)
     return FlowCost(
         parameters=sum(layer.parameters for layer in layers),
         multiply_adds=sum(layer.multiply_adds for layer in layers),

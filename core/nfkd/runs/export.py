@@ -31,8 +31,8 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
     -------
     list[Path]
         The files: ``seed-<n>-<stage>-curves.csv`` (curve, unit, step, value, seconds),
-        ``seed-<n>-matching.csv`` (step, student layer, teacher layer, weight, mean squared error) and ``summary.csv`` (a
-        row a stage; the unit of the likelihoods is in their headers).
+        ``seed-<n>-matching.csv`` (step, student layer, teacher layer, weight, mean squared error) and ``summary.csv``
+        (a row a stage; the unit of the likelihoods is in their headers).
 
     Raises
     ------

@@ -8,11 +8,13 @@ from pathlib import Path
 from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.config.flows import FlowConfig
 from nfkd.data import DataError, Dataset, load_dataset
+from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import build_flow, flow_faults, flow_words
 from nfkd.flows.cost import frozen_cost
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.requests import ConfigFault, Description, FlowDescription
+from nfkd.training.costs import pass_cost, slow_terms
 from nfkd.training.devices import (
     device_faults,
     memory_available,
@@ -42,7 +44,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     faults = device_faults(config.compute)
     device = resolve_device(config.compute) if not faults else None
     available = memory_available(device) if device else 0
-    faults += accumulation_faults(config.training) + precision_faults(config.training, device)
+    faults += accumulation_faults(config) + precision_faults(config.training, device)
     warnings = precision_warnings(config.training, device)
     dataset = None
     try:
@@ -59,9 +61,11 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
         bad = {fault.path.partition(".")[0] for fault in faults}
         flows = {role: _flow(config, role, dataset, teacher) for role in ("teacher", "student") if role not in bad}
         if len(flows) == 2:
-            match = matched(config, _on_meta(config.student, dataset), teacher or _on_meta(config.teacher, dataset))
-            faults += match.faults
+            student, given = _on_meta(config.student, dataset), teacher or _on_meta(config.teacher, dataset)
+            match = matched(config, student, given)
+            faults += match.faults + _term_faults(config, student, given, dataset)
             warnings += match.warnings + _warnings(config, dataset, flows["student"], flows["teacher"])
+            warnings += slow_terms(config, pass_cost(student), pass_cost(given))
         if device is not None:
             faults += [fault for role, flow in flows.items() for fault in _memory_faults(role, flow, available)]
     return Description(
@@ -131,6 +135,15 @@ def _on_meta(config: FlowConfig, dataset: Dataset) -> Flow:
     return build_flow(config, dataset.event_shape, context_features=dataset.context_features, device="meta")
 
 
+def _term_faults(config: ExperimentConfig, student: Flow, teacher: Flow, dataset: Dataset) -> list[Fault]:
+    return [
+        Fault(f"distillation.{name}.{fault.path}", fault.message)
+        for name, term in config.distillation.terms().items()
+        if term.weight > 0
+        for fault in OBJECTIVES[name](term).faults(student, teacher, dataset)
+    ]
+
+
 def _warnings(
     config: ExperimentConfig, dataset: Dataset, student: FlowDescription, teacher: FlowDescription
 ) -> list[Fault]:
@@ -141,7 +154,7 @@ def _warnings(
     if config.training.batch_size > len(dataset.train):
         message = f"there are only {len(dataset.train):,} training examples: a batch takes them all"
         warnings.append(Fault("training.batch_size", message))
-    if not any(config.distillation.weights()[name] for name in config.distillation.weights() if name != "nll"):
+    if not any(weight for name, weight in config.distillation.weights().items() if name != "nll"):
         warnings.append(Fault("distillation", "no term uses the teacher: student and baseline will be the same"))
     warnings += accumulation_warnings(config, {"teacher": teacher, "student": student})
     if config.seeds.count < 3:

@@ -62,6 +62,8 @@ class RunContext:
         Threads of the processor, kept in the checkpoints.
     emit
         Takes every event that is not for the seed's file alone.
+    warn
+        Says a line of the run's log.
     teacher
         A flow of another library that teaches; None where NFKD's own does.
     """
@@ -75,6 +77,7 @@ class RunContext:
     control: Control
     progress: RunProgress
     emit: Callable[[RunEvent], None]
+    warn: Callable[[str], None]
     teacher: ForeignFlow | None = None
 
     def build(self, stage: Role, generator: torch.Generator | None = None) -> Flow:
@@ -230,12 +233,13 @@ class SeedRun:
             draw=lambda: monitor.draw(stage, state.step, state.shown, teacher),
             checkpoint=lambda: self._save_checkpoint(state, curves.elapsed),
             progress=lambda: context.progress.step(self._seed, stage, state.step),
+            warn=lambda words: context.warn(f"Seed {self._seed}, {stage}: {words}"),
         )
         return Trainer(
             context.config,
             context.dataset,
             state,
-            self._loss(teacher),
+            self._loss(stage, teacher, state),
             steps=stage_steps(context.config)[stage],
             limit=self._limit(stage),
             patience=context.config.training.early_stop if stage == "teacher" else 0,
@@ -253,11 +257,19 @@ class SeedRun:
         student = next((summary.steps for summary in self.done if summary.stage == "student"), None)
         return student if stage == "baseline" and student is not None else stage_steps(self._context.config)[stage]
 
-    def _loss(self, teacher: Flow | None) -> Distiller | Likelihood:
+    def _loss(self, stage: Role, teacher: Flow | None, state: StageState) -> Distiller:
         context = self._context
         if teacher is None:
             return Likelihood(context.dataset)
-        return Distiller(context.config.distillation, teacher, context.pairs, context.dataset)
+        return Distiller(
+            context.config.distillation,
+            teacher,
+            context.pairs,
+            context.dataset,
+            steps=stage_steps(context.config)[stage],
+            measure_every=context.config.monitor.shares_every,
+            norms=state.norms,
+        )
 
     def _load_teacher(self) -> Flow:
         if self._teacher is None:

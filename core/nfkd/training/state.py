@@ -33,6 +33,8 @@ class StageState:
         Highest decay of the weights' running average; zero for none.
     average
         That average, from the first step on.
+    norms
+        Running norms of the terms' gradients, which a balance of their weights follows; empty without one.
     """
 
     stage: Role
@@ -48,6 +50,7 @@ class StageState:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     ema_decay: float = 0.0
     average: WeightAverage | None = None
+    norms: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, stage: Role, seed: int, flow: Flow, config: TrainingConfig, count: int) -> StageState:
@@ -112,6 +115,7 @@ class StageState:
             "best": self.best_weights,
             "optimizer": optimizer_tensors(self.optimizer),
             "random": self.generators.state(),
+            "norms": {name: torch.tensor(norm, dtype=torch.float64) for name, norm in self.norms.items()},
         }
         tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
         return Checkpoint(position, tensors | {"order": order})
@@ -130,6 +134,7 @@ class StageState:
             self.average.flow.load_state_dict(average)
         restore_optimizer(self.optimizer, checkpoint.group("optimizer"))
         self.generators.restore(checkpoint.group("random"))
+        self.norms.update({name: float(norm) for name, norm in checkpoint.group("norms").items()})
         self.batches.restore(checkpoint.tensors["order"], position.cursor)
 
 

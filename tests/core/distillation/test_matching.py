@@ -225,9 +225,8 @@ def test_own_pairs_go_through_a_file_and_need_no_strategy_beside_them() -> None:
 
 
 def test_the_mean_over_pairs_is_weighted() -> None:
-    pairs = [LayerPair(student="", teacher="", words="", weight=weight) for weight in (1.0, 0.0, 3.0)]
-    assert weighted_mean(torch.tensor([2.0, 100.0, 6.0]), pairs).item() == pytest.approx((2 + 3 * 6) / 4)
+    weights = (1.0, 0.0, 3.0)
+    assert weighted_mean(torch.tensor([2.0, 100.0, 6.0]), weights).item() == pytest.approx((2 + 3 * 6) / 4)
     rows = torch.tensor([[2.0, 100.0, 6.0], [1.0, 7.0, 1.0]])
-    assert weighted_mean(rows, pairs).tolist() == pytest.approx([5.0, 1.0])
-    equal = [LayerPair(student="", teacher="", words="") for _ in range(3)]
-    assert weighted_mean(torch.tensor([1.0, 2.0, 6.0]), equal).item() == 3.0
+    assert weighted_mean(rows, weights).tolist() == pytest.approx([5.0, 1.0])
+    assert weighted_mean(torch.tensor([1.0, 2.0, 6.0]), [1.0] * 3).item() == 3.0

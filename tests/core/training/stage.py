@@ -28,7 +28,12 @@ def train(config: ExperimentConfig, steps: int) -> tuple[StageState, list[Weight
     flow = build_flow(config.teacher, dataset.event_shape, generator=torch.Generator().manual_seed(0)).train()
     state = StageState.fresh("teacher", 1, flow, config.training, len(dataset.train))
     history: list[Weights] = []
-    hooks = Hooks(draw=lambda: None, checkpoint=lambda: None, progress=lambda: history.append(weights_of(state.flow)))
+    hooks = Hooks(
+        draw=lambda: None,
+        checkpoint=lambda: None,
+        progress=lambda: history.append(weights_of(state.flow)),
+        warn=lambda _: None,
+    )
     curves = CurveLog("run", 1, "teacher", lambda _: None, elapsed=0.0, held=lambda: 0.0)
     trainer = Trainer(
         config,
