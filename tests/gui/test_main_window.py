@@ -229,6 +229,41 @@ def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWind
     do(scenario())
 
 
+def test_a_runs_teacher_is_taken_into_the_form_and_given_back(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        experiment = window.studio.experiment
+        before = ExperimentConfig.from_dict(experiment.document)
+        other = ExperimentConfig.load("digits").replace(
+            name="old", teacher={"steps": 5, "hidden": 21}, seeds={"retrain_teacher": True}
+        )
+        script.begin("/runs/old", other.to_toml())
+        await settled(window.studio)
+        table = child(window, QTableView, "runs.table")
+        table.selectRow(0)
+        click(window, QToolButton, "runs.teach.button")
+        await settled(window.studio)
+        dialog: Any = QApplication.activeModalWidget()
+        assert "not trained yet" in " ".join(label.text() for label in dialog.findChildren(QLabel))
+        dialog.accept()
+        await settled(window.studio)
+        assert ExperimentConfig.from_dict(experiment.document) == before
+        script.finish("/runs/old")
+        await settled(window.studio)
+        click(window, QToolButton, "runs.teach.button")
+        await settled(window.studio)
+        config = experiment.config
+        assert config is not None
+        assert config.teacher == other.teacher
+        assert config.training.teacher_weights == "/runs/old"
+        assert not config.seeds.retrain_teacher
+        assert (config.student, config.data, config.name) == (before.student, before.data, before.name)
+        assert experiment.dirty
+        window.form.undo_stack.undo()
+        assert ExperimentConfig.from_dict(experiment.document) == before
+
+    do(scenario())
+
+
 def test_several_seeds_can_be_chosen_in_the_bar(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
         script.begin("/runs/three", DIGITS, seeds=3)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nfkd.flows.precision import in_precision, narrowed
+
 
 class MADE(nn.Module):
     """Parameters for every place of a sequence, each from the places before it and the context.
@@ -77,6 +79,7 @@ class MADE(nn.Module):
     def _mask(self, layer: int) -> Tensor:
         return self.get_buffer(self._masks[layer])
 
+    @in_precision
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters of all places at once.
 
@@ -94,7 +97,7 @@ class MADE(nn.Module):
         """
         h = x if context is None else torch.cat([x, context], dim=1)
         for layer, weight in enumerate(self.weights):
-            h = functional.linear(h, weight * self._mask(layer), self.biases[layer])
+            h = functional.linear(*narrowed(h, weight * self._mask(layer), self.biases[layer]))
             if layer < len(self.weights) - 1:
                 h = functional.relu(h)
         if not len(self.weights):
@@ -131,11 +134,16 @@ class MADE(nn.Module):
             begin = end
             if end:
                 weight = self.weights[-1][place * self._outputs : (place + 1) * self._outputs, :end]
-                parameters = functional.linear(hidden[-1], weight, last[place])
+                parameters = self._product(hidden[-1], weight, last[place])
             else:
                 parameters = last[place].expand(len(like), -1)
             values.append(solve(place, parameters))
         return torch.stack(values, dim=1)
+
+    @in_precision
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        # Each product narrows as `forward` does; between them the values are as exact in float32 as they were.
+        return functional.linear(*narrowed(x, weight, bias))
 
     def _grow(self, hidden: list[Tensor], units: slice, values: list[Tensor], context: Tensor | None) -> None:
         """Append to every hidden layer the units that need the values known so far and no more."""
@@ -143,11 +151,11 @@ class MADE(nn.Module):
         seen = [part for part in (known, context) if part is not None]
         first = self.weights[0][units]
         weight = torch.cat([first[:, : len(values)], first[:, self._features :]], dim=1)
-        new = functional.relu(functional.linear(torch.cat(seen, dim=1), weight, self.biases[0][units]))
+        new = functional.relu(self._product(torch.cat(seen, dim=1), weight, self.biases[0][units]))
         hidden[0] = torch.cat([hidden[0], new], dim=1)
         for layer in range(1, len(hidden)):
             weight = self.weights[layer][units, : units.stop]
-            new = functional.relu(functional.linear(hidden[layer - 1], weight, self.biases[layer][units]))
+            new = functional.relu(self._product(hidden[layer - 1], weight, self.biases[layer][units]))
             hidden[layer] = torch.cat([hidden[layer], new], dim=1)
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nfkd.flows.precision import in_precision, narrowed
+
 _WEIGHT_SCALE = 0.05  # Glow's initialisation of hidden convolutions
 _LOG_SCALE_FACTOR = 3.0
 
@@ -20,6 +22,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     A matrix is applied to all places of all examples at once, as rows of channels: much faster than a 1×1 convolution
     on few channels, and what comes out, with the channels last in memory, is what 3×3 convolutions are fastest on.
     """
+    x, weight, bias = narrowed(x, weight, bias)
     if x.dim() == 2:
         return functional.linear(x, weight, bias)
     size = weight.shape[-1] if weight.dim() == 4 else 1
@@ -169,6 +172,7 @@ class CouplingNetwork(Network):
     def _hidden(self) -> Iterator[tuple[Tensor, Norm]]:
         return zip(self.weights, cast("list[Norm]", self.norms), strict=True)
 
+    @in_precision
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs."""
         for weight, norm in self._hidden():
@@ -235,6 +239,7 @@ class ResidualNetwork(Network):
         self.blocks = nn.ModuleList([ResidualBlock(hidden, generator) for _ in range(blocks)])
         self.last = ZeroLast(hidden, outputs, None)
 
+    @in_precision
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs."""
         h = affine(x, *self.norm.fold(self.first))

@@ -255,7 +255,7 @@ def distilled(teacher: Flow, student: Flow) -> None:
     optimizer = torch.optim.Adam(student.parameters(), 1e-2)
     for step in range(10):
         optimizer.zero_grad()
-        loss(student, Batch(batch((2,), 32, seed=step)), generator(step)).total.backward()
+        loss(student, Batch(batch((2,), 32, seed=step)), lambda _, step=step: generator(step)).total.backward()
         optimizer.step()
 
 
