@@ -162,6 +162,9 @@ class Experiment(QObject):
         if not self._text:
             return
         asked = self._text
+        if self.problem is not None:
+            self.problem = None
+            self.checked.emit()
 
         def described(reply: Reply) -> None:
             if asked == self._text and isinstance(reply, Description):

@@ -10,6 +10,7 @@ import tomlkit
 from PySide6.QtCore import QObject, Signal
 
 from nfkd.config import ExperimentConfig
+from nfkd.protocol.data import ListData, PreviewData
 from nfkd.protocol.events import (
     DataProgress,
     ErrorInfo,
@@ -26,6 +27,7 @@ from nfkd.protocol.events import (
 )
 from nfkd.protocol.requests import (
     DeleteRun,
+    Describe,
     EngineStatus,
     ListRuns,
     OpenRun,
@@ -104,13 +106,14 @@ class Studio(QObject):
         self.progress: dict[str, Progress] = {}
         self.view: RunView | None = None
         self.seed = 1
-        self.experiment = Experiment(self.ask, self)
-        self.data_look = DataLook(self.ask, self.experiment, self)
+        self.experiment = Experiment(self._ask_for_form, self)
+        self.data_look = DataLook(self._ask_for_form, self.experiment, self)
         self._connect()
 
     def _connect(self) -> None:
         connection = self._connection
         connection.changed.connect(self.engine_changed)
+        connection.changed.connect(self._say_why_nothing_is_known)
         connection.connected.connect(self._connected)
         connection.dropped.connect(self.data_look.forget_downloads)
         connection.failed.connect(self.failed)
@@ -161,6 +164,11 @@ class Studio(QObject):
         else:
             self._adopt = False  # there is no run in progress whose experiment the form could take over
 
+    def _say_why_nothing_is_known(self) -> None:
+        if self.engine.phase == "lost":  # what the form asks is refused with the reason
+            self.experiment.describe()
+            self.data_look.look()
+
     async def close(self) -> None:
         """Let the engine go; an active run goes on in its own process."""
         self.experiment.stop()
@@ -170,6 +178,11 @@ class Studio(QObject):
     def ask(self, request: Request, on_reply: OnReply, on_error: OnError, *, key: str = "") -> None:
         """Ask the engine; one of the two is called later. `key` is as in `Mailbox.ask`."""
         self._connection.ask(request, on_reply, on_error, key=key)
+
+    def _ask_for_form(self, request: Request, on_reply: OnReply, on_error: OnError, *, key: str = "") -> None:
+        """Ask; what is only looked at waits for an engine that starts, and is asked once that is there."""
+        if self.engine.phase != "starting" or not isinstance(request, (Describe, PreviewData, ListData)):
+            self.ask(request, on_reply, on_error, key=key)
 
     def _command(self, request: Request) -> None:
         """Ask for something that is done or fails with a dialog."""

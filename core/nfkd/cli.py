@@ -85,13 +85,15 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     config = ExperimentConfig.load(options.experiment, options.set)
     from nfkd.console import run_in_terminal
+    from nfkd.data_commands import fetch_missing, in_full
 
     if options.fetch:
-        from nfkd.data_commands import fetch_missing
-
         fetch_missing(config)
     directory = Path(options.out).absolute() if options.out else None
-    return run_in_terminal(config, directory, resume=options.resume)
+    try:
+        return run_in_terminal(config, directory, resume=options.resume)
+    except ConfigError as error:
+        raise in_full(error, config.data) from error
 
 
 def _list(options: argparse.Namespace) -> int:

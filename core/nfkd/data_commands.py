@@ -48,12 +48,12 @@ def perform(options: argparse.Namespace) -> None:
 
 def _list() -> None:
     table = Table(box=None, pad_edge=False)
-    for name in ("kind", "what it is", "example", "from", "files"):
-        table.add_column(name)
+    for name in ("kind", "what it is", "example", "files"):
+        table.add_column(name, no_wrap=name != "what it is")
     for kind in DATA_KINDS:
         source = SOURCES[kind]
-        what = source.config.model_fields["kind"].description or ""
-        table.add_row(kind, what, source.shape, source.origin, _state(source.config()))  # type: ignore[arg-type]
+        what = (source.config.model_fields["kind"].description or "").rstrip(".")
+        table.add_row(kind, what, source.shape, _state(source.config()))  # type: ignore[arg-type]
     terminal().print(table)
     print("\nAdded by you:" if dataset_names() else "\nNone added yet: nfkd data add NAME PATH")
     added = Table(box=None, pad_edge=False, show_header=False)
@@ -96,9 +96,8 @@ def _added(name: str) -> tuple[str, str]:
 
 
 def _show(config: DataConfig, picture: str | None) -> None:
+    _loaded(config)
     look = preview_dataset(config)
-    if look.faults:
-        raise ConfigError([Fault(fault.path, fault.message) for fault in look.faults])
     target = None if picture is None else _target(look, picture)
     print(look.words)
     levels = f", {look.levels} levels" if look.levels else ""
@@ -157,7 +156,20 @@ def _loaded(config: DataConfig) -> Dataset:
     try:
         return load_dataset(config)
     except DataError as error:
-        raise ConfigError(error.faults) from error
+        raise in_full(ConfigError(error.faults), config) from error
+
+
+def in_full(error: ConfigError, config: DataConfig) -> ConfigError:
+    """Return a refusal as a terminal tells it: where data can be downloaded, also how to get it by hand."""
+    try:
+        SOURCES[config.kind].find(config)
+    except NotFetchedError as missing:
+        more = f", or by hand {missing.by_hand}"
+        faults = [Fault(f.path, f.message + more) if f.path == _MISSING else f for f in error.faults]
+        return ConfigError(faults, error.source)
+    except DataError:
+        pass  # it is among the faults already
+    return error
 
 
 def _quoted(name: str) -> str:

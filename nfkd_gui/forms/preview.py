@@ -25,6 +25,7 @@ from nfkd.protocol.data import ColumnStatistics, DataPreview
 from nfkd.protocol.events import DataProgress
 from nfkd_gui.data_look import DataLook
 from nfkd_gui.experiment import Experiment
+from nfkd_gui.forms.wording import sentence
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane, extent_of
 from nfkd_gui.theme import role_colour
@@ -33,11 +34,12 @@ from nfkd_gui.widgets.labels import Tone, WrappedLabel
 _HEADS = ("Column", "Min", "Mean", "Std", "Max", "Missing")
 _ROWS = 8
 _NARROWEST = 40
+_SMALLER = 0.9  # of the form's font: five figures and a name have to go beside each other
 _PLANE_HEIGHT = 240
 _GRIDS = ((16, 11, 4), (40, 8, 4), (math.inf, 4, 2))
 """How many images are shown across and down, by their largest side: fewer large ones than small ones."""
 _PARTS = 1000
-_LARGE, _HUGE = 999.5, 99_999.5
+_SMALL, _LARGE, _HUGE = 1e-3, 999.5, 99_999.5
 _LOOKING = "Looking at the data …"
 
 
@@ -74,11 +76,13 @@ class PreviewBox(QFrame):
         self._words.set_tone(tone)
         self._words.setText(words)
         self._words.setVisible(bool(words))
+        unit = preview.unit if preview is not None else ""
+        self._words.setToolTip(f"The likelihood is given in {unit}." if unit else "")
         self.download.refresh(may_fetch=preview is not None and preview.may_fetch)
         if preview is not self._shown:
             self._shown = preview
             self._show_contents(preview if whole else None)
-        self.setVisible(bool(look.kind) and (look.valid or whole))
+        self.setVisible(bool(look.kind) and (whole or (look.valid and (bool(words) or not self.download.isHidden()))))
 
     def _words_about(self, preview: DataPreview | None) -> tuple[str, Tone]:
         look, experiment = self._look, self._experiment
@@ -95,7 +99,7 @@ class PreviewBox(QFrame):
         if preview is None or not look.current or (experiment.config is not None and not described):
             return _LOOKING, "muted"
         told = {fault.message for fault in experiment.faults}
-        return "\n".join(_sentence(fault.message) for fault in preview.faults if fault.message not in told), "warning"
+        return "\n".join(sentence(fault.message) for fault in preview.faults if fault.message not in told), "warning"
 
     def _show_contents(self, preview: DataPreview | None) -> None:
         images = None if preview is None else preview.images
@@ -167,6 +171,9 @@ class _Columns(QTableWidget):
             item.setTextAlignment(Qt.AlignmentFlag.AlignRight if number else Qt.AlignmentFlag.AlignLeft)
             self.setHorizontalHeaderItem(number, item)
         self.verticalHeader().hide()
+        font = self.font()
+        font.setPointSizeF(font.pointSizeF() * _SMALLER)
+        self.setFont(font)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setTabKeyNavigation(False)
@@ -255,7 +262,7 @@ class _Download(QWidget):
             widget.setVisible(look.fetching)
         self.setVisible(look.fetching or may_fetch)
         by_hand = preview.by_hand if preview is not None and not look.fetching else ""
-        self.by_hand.setText(_sentence(by_hand))
+        self.by_hand.setText(sentence(by_hand))
         self.unfold.setVisible(bool(by_hand))
         self.by_hand.setVisible(bool(by_hand) and self.unfold.isChecked())
         self.cancel.setEnabled(not look.cancelling)
@@ -281,8 +288,9 @@ def _size(count: int) -> str:
 
 
 def _figure(value: float) -> str:
-    """Return a number in three figures, as short as it can be."""
-    words = f"{value:,.0f}" if _LARGE <= abs(value) < _HUGE else f"{value:.3g}"
+    """Return a number in three figures, or in two and an exponent, as short as it can be."""
+    size = abs(value)
+    words = f"{value:,.0f}" if _LARGE <= size < _HUGE else f"{value:.3g}" if _SMALL <= size < _LARGE else f"{value:.2g}"
     mantissa, e, exponent = words.partition("e")
     return f"{mantissa}{e}{int(exponent) if exponent else ''}".replace("-", "−")
 
@@ -292,7 +300,7 @@ def _summary(preview: DataPreview) -> tuple[str, str]:
     counts = " · ".join(
         f"{count:,} {name}" for count, name in zip(preview.counts, ("train", "validation", "test"), strict=True)
     )
-    return counts, f"{_example(preview)}; likelihood in {preview.unit}"
+    return counts, f"{_example(preview)} · {preview.unit}"
 
 
 def _example(preview: DataPreview) -> str:
@@ -307,7 +315,3 @@ def _example(preview: DataPreview) -> str:
 
 def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}"

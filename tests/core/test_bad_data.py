@@ -111,10 +111,12 @@ def nothing(folder: Path) -> None:
 
 FOLDER = {"folder": "@"}
 CASES = {
-    "constant column": table(csv(np.c_[ROWS, np.full(200, 4.0)]), "data.columns: c3 is 4 in every row", "leave it out"),
-    "NaN": table(changed(7, 1, "nan"), "data.columns: c1 is missing in row 8", "mend the file", "data.missing"),
-    "infinity": table(changed(9, 2, "inf"), "data.columns: c2 is infinite in row 10", "mend the file"),
-    "text": table(changed(11, 0, "hello"), "data.columns: c0 has 'hello' in row 12", "choose columns of numbers"),
+    "constant column": table(
+        csv(np.c_[ROWS, np.full(200, 4.0)]), "data.columns: ", "c3 is 4 in every row", "leave it out"
+    ),
+    "NaN": table(changed(7, 1, "nan"), "data.columns: ", "c1 is missing in row 8", "mend the file", "data.missing"),
+    "infinity": table(changed(9, 2, "inf"), "data.columns: ", "c2 is infinite in row 10", "mend the file"),
+    "text": table(changed(11, 0, "hello"), "data.columns: ", "c0 has 'hello' in row 12", "choose columns of numbers"),
     "one row": table(csv(ROWS[:1]), "data.path: ", "t.csv: has only 1 row", "24 are the least"),
     "truncated IDX": Bad(short_idx, "mnist", FOLDER, ("train-images-idx3-ubyte.gz: is truncated", "get it again")),
     "truncated CIFAR": Bad(

@@ -183,7 +183,8 @@ def test_every_fault_is_told_at_once_and_nothing_is_added(folder: Path, capsys: 
     said = refused(["data", "add", "digits", "rows.csv"], capsys)
     assert "2 faults" in said
     assert "name: 'digits' is a kind" in said
-    assert "data.columns: c1 is 4 in every row" in said
+    assert "data.columns: " in said
+    assert "c1 is 4 in every row" in said
     said = refused(["data", "add", "a/b", "rows.csv", "--set", "scaling=odd", "--set", "weigth=c1"], capsys)
     assert all(word in said for word in ("3 faults", "'a/b'", "data.scaling", "data.weigth"))
     assert dataset_names() == []
@@ -244,7 +245,7 @@ def experiment(folder: Path) -> str:
 
 def test_a_run_without_its_data_says_how_to_get_it(site: Site, folder: Path, capsys: Shell) -> None:
     said = refused(["run", experiment(folder)], capsys)
-    for words in ("nfkd data fetch mnist", f"{site.address}/train-images-idx3-ubyte.gz", str(folder / "cache")):
+    for words in ("nfkd data fetch mnist", "train-images-idx3-ubyte.gz", site.address, str(folder / "cache")):
         assert words in said
     assert site.asked == []
     assert not (folder / "runs").exists()

@@ -49,6 +49,7 @@ class ScriptedClient(EngineClient):
         self.slow: tuple[type, ...] = ()
         self.waiting: list[tuple[Callable[[], None], OnError]] = []
         self.broken: EngineLost | None = None
+        self.gone: EngineLost | None = None
         script._tell = self._tell
 
     async def start(self) -> None:
@@ -57,6 +58,9 @@ class ScriptedClient(EngineClient):
 
     def send(self, request: Request, on_reply: OnReply, on_error: OnError) -> None:
         def act() -> None:
+            if self.gone is not None:
+                on_error(self.gone)
+                return
             try:
                 reply = self.script.answer(request)
             except scripted.ScriptRefusal as refusal:
@@ -83,10 +87,11 @@ class ScriptedClient(EngineClient):
 
     def lose(self, error: Any) -> None:
         """Lose the engine: the loss is told first, then what was asked fails because of it."""
+        self.gone = EngineLost(error)
         self._on_lost(error)
         waiting, self.waiting = self.waiting, []
         for _, on_error in waiting:
-            on_error(EngineLost(error))
+            on_error(self.gone)
 
     async def close(self) -> None:
         self.script._tell = lambda _event: None

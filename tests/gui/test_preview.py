@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def test_images_appear_in_their_order_with_counts_and_unit(
     ready.data_look.look()
     settled()
     assert "1,259 train · 269 validation · 270 test" in words(form)
-    assert "8×8 pixels, grey, 17 levels; likelihood in bits/dim" in words(form)
+    assert "8×8 pixels, grey, 17 levels · bits/dim" in words(form)
     mosaic = form.preview.mosaic
     assert mosaic.isVisible()
     shot = mosaic.grab().toImage().convertToFormat(QImage.Format.Format_Grayscale8)
@@ -145,7 +146,7 @@ def test_points_of_the_plane_appear_under_the_names_of_their_columns(
     assert plane.isVisible()
     assert np.column_stack(plane.points.getData()).tolist() == points.tolist()
     assert [plane.canvas.getAxis(side).labelText for side in ("bottom", "left")] == ["mass", "charge"]
-    assert "2 features; likelihood in nats" in words(form)
+    assert "2 features · nats" in words(form)
     assert not form.preview.mosaic.isVisible()
     assert not form.preview.columns.isVisible()
     choose(form, "data.kind", "digits")
@@ -162,7 +163,7 @@ def cells(form: ExperimentForm) -> list[list[str]]:
 def test_columns_of_a_table_appear_with_their_figures(
     form: ExperimentForm, script: Any, settled: Callable[[], None]
 ) -> None:
-    mass = ColumnStatistics(name="mass", low=-1.5, mean=12345.678, deviation=2e-7, high=1e9)
+    mass = ColumnStatistics(name="mass", low=-1.5, mean=12345.678, deviation=2.11e-7, high=1e9)
     gap = ColumnStatistics(name="gap", low=0, mean=0.5, deviation=0.25, high=1, missing=1234)
     script.previews["table"] = look_of(
         event_shape=[2], levels=0, unit="nats (scaled)", context_features=3, columns=[mass, gap]
@@ -170,15 +171,15 @@ def test_columns_of_a_table_appear_with_their_figures(
     choose(form, "data.kind", "table")
     settled()
     assert cells(form) == [
-        ["mass", "−1.5", "12,346", "2e−7", "1e9", "0"],
+        ["mass", "−1.5", "12,346", "2.1e−7", "1e9", "0"],
         ["gap", "0", "0.5", "0.25", "1", "1,234"],
     ]
     assert "2 features, conditioned on 3" in words(form)
     script.previews["table"] = look_of(event_shape=[1], levels=0, unit="nats", columns=[mass])
     write(form, "data.path", "/t.csv")
     settled()
-    assert cells(form) == [["mass", "−1.5", "12,346", "2e−7", "1e9"]]
-    assert "1 feature;" in words(form)
+    assert cells(form) == [["mass", "−1.5", "12,346", "2.1e−7", "1e9"]]
+    assert "1 feature ·" in words(form)
 
 
 # --- what is wrong with it --------------------------------------------------------------------------------------------
@@ -197,11 +198,11 @@ def test_a_fault_is_told_at_its_field_and_not_again_below(
     choose(form, "data.kind", "table")
     while not ready.data_look.current:
         do(until(ready.data_look.changed))
-    assert "t.csv" not in all_words(form)  # the field will tell it
+    assert fault.message not in all_words(form)  # the field will tell it
     client.slow = ()
     client.release()
     settled()
-    assert all_words(form).count("T.csv is not there") == 1
+    assert all_words(form).count("t.csv is not there") == 1
     assert words(form) == ""
     assert not any("t.csv" in text.lower() for text in seen)
     ready.data_look.changed.disconnect(watch)
@@ -214,7 +215,7 @@ def test_a_fault_of_the_data_is_told_below_while_faults_of_form_keep_the_engine_
     write(form, "student.hidden", "0")
     choose(form, "data.kind", "table")
     settled()
-    assert words(form) == "T.csv is not there"
+    assert words(form) == "t.csv is not there"
 
 
 def test_while_a_value_is_wrong_the_last_look_stays_and_says_so(
@@ -259,6 +260,56 @@ def test_another_kind_never_shows_the_pictures_of_the_one_before(
     assert form.preview.plane is not None
     assert form.preview.plane.isVisible()
     assert not form.preview.mosaic.isVisible()
+
+
+def test_nothing_is_asked_of_an_engine_that_starts_and_all_once_it_is_there(
+    studio: Studio, script: Any, qtbot: QtBot, do: Do, until: Until
+) -> None:
+    form = ExperimentForm(studio.experiment, studio.data_look)
+    qtbot.addWidget(form)
+    form.show()
+    studio.experiment.open("digits")
+    studio.experiment.describe()
+    studio.data_look.look()
+
+    async def start() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert words(form) == "Looking at the data …"
+        assert "Estimating …" in all_words(form)
+        studio.start()
+        while studio.experiment.description is None or not studio.data_look.current:
+            await until(studio.data_look.changed)
+
+    do(start())
+    assert words(form).startswith("1,259 train")
+    assert "Ready to run" in all_words(form)
+
+
+def test_where_the_engine_is_lost_the_form_says_so_until_it_is_back(
+    form: ExperimentForm, ready: Studio, do: Do, until: Until, settled: Callable[[], None]
+) -> None:
+    settled()
+    ready.experiment.edit(ready.experiment.document | {"name": "other"})
+    ready.clients[0].lose(ErrorInfo(title="The engine has gone", cause="Killed by somebody"))  # type: ignore[attr-defined]
+
+    async def refused() -> None:
+        while ready.experiment.problem is None or ready.data_look.problem is None:
+            await until(ready.experiment.checked)
+
+    do(refused())
+    assert words(form) == "No look at the data: Killed by somebody"
+    assert "No estimate: Killed by somebody" in all_words(form)
+
+    async def restart() -> None:
+        ready.start()
+        while not ready.experiment.may_run or ready.data_look.problem is not None:
+            await until(ready.data_look.changed)
+
+    do(restart())
+    settled()
+    assert words(form).startswith("1,259 train")
+    assert "Ready to run" in all_words(form)
 
 
 # --- its download -----------------------------------------------------------------------------------------------------
