@@ -12,6 +12,7 @@ from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import Description
 from nfkd_gui.forms.layer_choice import LayerChoice, words_of
 from nfkd_gui.forms.pair_row import REMOVE_WIDTH, SPACING, WEIGHT_WIDTH, PairRow
+from nfkd_gui.forms.wording import sentence
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
 
 OWN = "pairs"
@@ -119,7 +120,7 @@ class PairsBox(QWidget):
             prefix = f"{self._path}.{place}"
             own = [path for path in faults if path == prefix or path.startswith(f"{prefix}.")]
             messages = [faults.pop(path) for path in own]
-            row.show_message("; ".join(message[:1].upper() + message[1:] for message in messages))
+            row.show_message("; ".join(sentence(message) for message in messages))
 
     # --- changes ----------------------------------------------------------------------------------------------------
 
