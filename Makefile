@@ -1,6 +1,6 @@
 # Everything happens in .venv, which packaging/setup.sh makes; a second call finds it ready and starts in seconds.
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-gpu bench lint format clean distclean
+.PHONY: help run setup setup-dev test test-gpu bench lint format readme clean distclean
 
 PYTHON ?= .venv/bin/python
 PYTEST_ARGS ?=
@@ -37,6 +37,9 @@ lint: setup-dev ## Check style, types and the floors
 format: setup-dev ## Put the code into the house style
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+readme: setup-dev ## Write README's tables of flows and data sets anew
+	$(PYTHON) packaging/readme_tables.py
 
 clean: ## Remove what tests, tools and builds left behind
 	rm -rf build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,7 +8,7 @@ import tomlkit
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config import ConfigError
-from nfkd.config.named import parse_data
+from nfkd.config.named import DATA_KINDS, parse_data
 from nfkd.config.toml import toml_text
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, NamedData, PreviewData
 from nfkd.protocol.events import DataProgress, ErrorInfo
@@ -25,9 +25,9 @@ class DataLook(QObject):
     Attributes
     ----------
     kind
-        Of the data, such as ``mnist``; empty while its table is not valid.
+        Of the data as it is written, such as ``mnist``; empty where it is none that is known.
     preview
-        The engine's last look; while the table changes within its kind, the one before.
+        The engine's last look; while the table changes within its kind, or has faults, the one before.
     current
         Whether `preview` is of exactly this table.
     problem
@@ -58,6 +58,11 @@ class DataLook(QObject):
         experiment.checked.connect(self._follow)
 
     @property
+    def valid(self) -> bool:
+        """Whether the table has no faults of form, so that the engine can look at it."""
+        return bool(self._text)
+
+    @property
     def fetching(self) -> bool:
         """Whether this data set is being downloaded."""
         return self.kind in self._fetching
@@ -66,6 +71,11 @@ class DataLook(QObject):
     def progress(self) -> DataProgress | None:
         """How far its download is, as far as it has begun."""
         return self._fetching.get(self.kind)
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether its download is being ended."""
+        return self.fetching and self.kind in self._cancelled
 
     def stop(self) -> None:
         """Ask nothing any more."""
@@ -103,7 +113,7 @@ class DataLook(QObject):
     def fetch(self) -> None:
         """Download what the data set lacks."""
         kind = self.kind
-        if not kind or kind in self._fetching:
+        if not self.valid or kind in self._fetching:
             return
         self._fetching[kind] = None
         self._cancelled.discard(kind)
@@ -123,6 +133,7 @@ class DataLook(QObject):
         """End the download; what has come is kept for the next."""
         if self.fetching:
             self._cancelled.add(self.kind)
+            self.changed.emit()
             self._ask(CancelFetch(data=self.kind), lambda _reply: None, self.failed.emit, key="")
 
     def take(self, event: DataProgress) -> None:
@@ -145,8 +156,8 @@ class DataLook(QObject):
             self._experiment.describe()
 
     def _follow(self) -> None:
-        kind, text = _whole(self._experiment)
-        if text == self._text:
+        kind, text = _as_written(self._experiment)
+        if (kind, text) == (self.kind, self._text):
             return
         if kind != self.kind:
             self.preview = None
@@ -163,10 +174,14 @@ def table_of(named: NamedData) -> dict[str, Any]:
     return tomlkit.parse(named.config).unwrap()
 
 
-def _whole(experiment: Experiment) -> tuple[str, str]:
-    """Return kind and TOML text of the data, which may be valid where other parts of the experiment are not."""
-    try:
-        config = experiment.config.data if experiment.config else parse_data(experiment.document.get("data", ""))
-    except ConfigError:
+def _as_written(experiment: Experiment) -> tuple[str, str]:
+    """Return the data's kind and, where its own table is valid, its TOML text: other parts may have faults."""
+    table = experiment.document.get("data")
+    if not isinstance(table, dict) or table.get("kind") not in DATA_KINDS:
         return "", ""
-    return config.kind, toml_text(config)
+    kind = str(table["kind"])
+    try:
+        config = experiment.config.data if experiment.config else parse_data(table)
+    except ConfigError:
+        return kind, ""
+    return kind, toml_text(config)

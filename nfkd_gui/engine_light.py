@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
-from nfkd_gui.state import EngineState, Studio
+from nfkd_gui.connection import EngineState
+from nfkd_gui.state import Studio
 from nfkd_gui.widgets.labels import Tone, ToneLabel
 
 

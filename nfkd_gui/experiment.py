@@ -147,6 +147,9 @@ class Experiment(QObject):
         if not self._text:
             return
         asked = self._text
+        if self.problem is not None:
+            self.problem = None
+            self.checked.emit()
 
         def described(reply: Reply) -> None:
             if asked == self._text and isinstance(reply, Description):
@@ -159,6 +162,12 @@ class Experiment(QObject):
                 self.checked.emit()
 
         self._ask(Describe(config=asked), described, failed, key="describe")
+
+    def await_engine(self) -> None:
+        """Forget why the last engine could not be asked: the next one is asked as soon as it is there."""
+        if self.problem is not None:
+            self.problem = None
+            self.checked.emit()
 
     def stop(self) -> None:
         """Ask nothing any more."""

@@ -62,6 +62,7 @@ class RunBar(QToolBar):
         studio.row_changed.connect(lambda _run: self.refresh())
         studio.progressed.connect(lambda _progress: self._show_progress())
         studio.seed_changed.connect(lambda _seed: self._show_seeds())
+        studio.engine_changed.connect(self._show_progress)
         studio.experiment.checked.connect(self._show_experiment)
         self.refresh()
 
@@ -108,7 +109,8 @@ class RunBar(QToolBar):
         fraction = progress.fraction if progress is not None else row.progress
         self._progress.setValue(round(_STEPS * fraction))
         self._progress.setFormat(f"{100 * fraction:.0f} %")
-        self._where.setText(where_words(row, progress))
+        lost = self._studio.engine.phase == "lost"
+        self._where.setText(f"{row.name}: the engine is gone" if lost else where_words(row, progress))
 
 
 def where_words(row: RunRow, progress: Progress | None) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +10,7 @@ import tomlkit
 from PySide6.QtCore import QObject, Signal
 
 from nfkd.config import ExperimentConfig
+from nfkd.protocol.data import ListData, PreviewData
 from nfkd.protocol.events import (
     DataProgress,
     ErrorInfo,
@@ -28,6 +27,7 @@ from nfkd.protocol.events import (
 )
 from nfkd.protocol.requests import (
     DeleteRun,
+    Describe,
     EngineStatus,
     ListRuns,
     OpenRun,
@@ -40,41 +40,21 @@ from nfkd.protocol.requests import (
     Run,
     RunAccepted,
     RunList,
-    Shutdown,
     Snapshot,
-    Status,
     Stop,
 )
 from nfkd.protocol.view import RunView
+from nfkd_gui.connection import ClientFactory, Connection, EngineState
 from nfkd_gui.data_look import DataLook
-from nfkd_gui.engine_client import CLIENTS, EngineClient, EngineError, EngineLost, OnEvent, OnLost
+from nfkd_gui.engine_client import CLIENTS, EngineClient, OnEvent, OnLost
 from nfkd_gui.experiment import Experiment
-from nfkd_gui.mailbox import Mailbox, OnError, OnReply
+from nfkd_gui.mailbox import OnError, OnReply
 from nfkd_gui.preferences import Preferences, save_preferences
 
 LIVE = frozenset({"queued", "running", "paused"})
 """States of a run that an engine has in hand."""
 RESUMABLE = frozenset({"interrupted", "stopped", "failed"})
 """States of a run that can go on from its checkpoint."""
-
-ClientFactory = Callable[[OnEvent, OnLost], EngineClient]
-
-
-@dataclass(frozen=True)
-class EngineState:
-    """How the engine is.
-
-    Attributes
-    ----------
-    status
-        The engine's own words; None before the first.
-    error
-        Why it is lost.
-    """
-
-    phase: Literal["starting", "ready", "lost", "closed"]
-    status: EngineStatus | None = None
-    error: ErrorInfo | None = None
 
 
 class Studio(QObject):
@@ -117,24 +97,38 @@ class Studio(QObject):
         self.preferences = preferences
         self._preferences_path = preferences_path
         self._factory = client_factory
-        self._client: EngineClient | None = None
-        self._starting: asyncio.Future[None] | None = None
-        self._mailbox = Mailbox(self._send)
+        self._connection = Connection(self._make_client, self._take, self)
         self._follow_seed = True
         self._opening = ""
         self._adopt = False
-        self._ending = False
-        self.engine = EngineState("starting")
         self.rows: dict[str, RunRow] = {}
         self.unreadable: list[str] = []
         self.progress: dict[str, Progress] = {}
         self.view: RunView | None = None
         self.seed = 1
-        self.experiment = Experiment(self.ask, self)
-        self.data_look = DataLook(self.ask, self.experiment, self)
-        self.data_look.failed.connect(self.failed)
+        self.experiment = Experiment(self._ask_for_form, self)
+        self.data_look = DataLook(self._ask_for_form, self.experiment, self)
+        self._connect()
+
+    def _connect(self) -> None:
+        connection = self._connection
+        connection.changed.connect(self.engine_changed)
+        connection.changed.connect(self._say_why_nothing_is_known)
+        connection.connected.connect(self._connected)
+        connection.dropped.connect(self.data_look.forget_downloads)
+        connection.dropped.connect(self.experiment.await_engine)
+        connection.failed.connect(self.failed)
+        self.data_look.failed.connect(self._data_failed)
+
+    def _make_client(self, on_event: OnEvent, on_lost: OnLost) -> EngineClient:
+        return (self._factory or CLIENTS[self.preferences.engine])(on_event, on_lost)
 
     # --- the engine -------------------------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> EngineState:
+        """How the engine is."""
+        return self._connection.state
 
     @property
     def ready(self) -> bool:
@@ -144,7 +138,13 @@ class Studio(QObject):
     @property
     def outlives_window(self) -> bool:
         """Whether an active run goes on when the window closes."""
-        return self._client is None or self._client.outlives_window
+        return self._connection.outlives_window
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether letting the engine go now would end a run."""
+        row = self.controlled
+        return row is not None and row.state in LIVE and not self.outlives_window
 
     def start(self) -> None:
         """Connect to the engine, starting it where there is none; `engine_changed` tells how it went.
@@ -152,24 +152,9 @@ class Studio(QObject):
         The active run, if there is one, is shown; else the run that was shown before a crash. Called again, it
         lets the old connection go first: that is how the engine is restarted.
         """
-        if self._starting is not None:
-            self._starting.cancel()
-        self._starting = asyncio.ensure_future(self._start())
+        self._connection.start()
 
-    async def _start(self) -> None:
-        await self._disconnect()
-        self._set_engine(EngineState("starting"))
-        factory = self._factory or CLIENTS[self.preferences.engine]
-        client = self._client = factory(self._take, self._lost)
-        try:
-            await client.start()
-            status = await client.request(Status())
-        except EngineError as error:
-            self._lost(error.error)
-            return
-        if not isinstance(status, EngineStatus):
-            return
-        self._set_engine(EngineState("ready", status))
+    def _connected(self, status: EngineStatus) -> None:
         self.list_runs()
         self.experiment.describe()
         self.data_look.list_named()
@@ -180,62 +165,37 @@ class Studio(QObject):
         else:
             self._adopt = False  # there is no run in progress whose experiment the form could take over
 
+    def _say_why_nothing_is_known(self) -> None:
+        if self.engine.phase == "lost":  # what the form asks is refused with the reason
+            self.experiment.describe()
+            self.data_look.look()
+
     async def close(self) -> None:
         """Let the engine go; an active run goes on in its own process."""
         self.experiment.stop()
         self.data_look.stop()
-        self.engine = EngineState("closed")
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.gather(self._starting, return_exceptions=True)
-        await self._disconnect()
-
-    async def _disconnect(self) -> None:
-        client, self._client = self._client, None
-        self._mailbox.forget()
-        self.data_look.forget_downloads()
-        if client is not None:
-            await client.close()
-
-    def _lost(self, error: ErrorInfo) -> None:
-        if self._ending:
-            self._ending = False
-            self._set_engine(EngineState("lost", error=_ENDED))
-            return
-        self._set_engine(EngineState("lost", error=error))
-        self.failed.emit(error)
-
-    def _set_engine(self, state: EngineState) -> None:
-        self.engine = state
-        self.engine_changed.emit()
-
-    # --- requests -----------------------------------------------------------------------------------------------
+        await self._connection.close()
 
     def ask(self, request: Request, on_reply: OnReply, on_error: OnError, *, key: str = "") -> None:
         """Ask the engine; one of the two is called later. `key` is as in `Mailbox.ask`."""
-        self._mailbox.ask(request, on_reply, on_error, key=key)
+        self._connection.ask(request, on_reply, on_error, key=key)
 
-    def _send(self, request: Request, on_reply: OnReply, on_error: Callable[[EngineError], None]) -> None:
-        if self._client is None:
-            lost = EngineLost(self.engine.error or _NOT_READY)
-            asyncio.get_running_loop().call_soon(on_error, lost)
-        else:
-            self._client.send(request, on_reply, on_error)
+    def _ask_for_form(self, request: Request, on_reply: OnReply, on_error: OnError, *, key: str = "") -> None:
+        """Ask; what is only looked at waits for an engine that starts, and is asked once that is there."""
+        if self.engine.phase != "starting" or not isinstance(request, (Describe, PreviewData, ListData)):
+            self.ask(request, on_reply, on_error, key=key)
 
     def _command(self, request: Request) -> None:
         """Ask for something that is done or fails with a dialog."""
         self.ask(request, lambda _reply: None, self.failed.emit)
 
+    def _data_failed(self, error: ErrorInfo) -> None:
+        if self.engine.phase != "lost":  # its loss has been told
+            self.failed.emit(error)
+
     def stop_engine(self) -> None:
         """End the engine; an active run is stopped first and keeps its checkpoint."""
-        self._ending = True
-        self._command(Shutdown())
-
-    @property
-    def ends_with_connection(self) -> bool:
-        """Whether letting the engine go now would end a run."""
-        row = self.controlled
-        return row is not None and row.state in LIVE and not self.outlives_window
+        self._connection.stop_engine()
 
     # --- runs -------------------------------------------------------------------------------------------------
 
@@ -419,15 +379,3 @@ class Studio(QObject):
                 self.list_runs()
             case _:
                 pass
-
-
-_ENDED = ErrorInfo(
-    title="The engine has ended",
-    cause="You stopped it.",
-    action="Press Restart engine at the bottom to start it again.",
-)
-_NOT_READY = ErrorInfo(
-    title="The engine is not ready",
-    cause="The connection to the engine is not there yet.",
-    action="Wait for the green light at the bottom, or press Restart engine.",
-)

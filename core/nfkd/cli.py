@@ -51,12 +51,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("experiment", metavar="EXPERIMENT|PRESET", help="a TOML file, or a preset's name")
     run.add_argument("--out", metavar="DIR", help="the run's directory (default: a new one under ./runs)")
     run.add_argument("--set", metavar="PATH=VALUE", action="append", default=[], help="such as student.hidden=32")
+    run.add_argument("--fetch", action="store_true", help="download the data first where it is not here yet")
     run.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     listing = command("list", "List the runs in a directory.", _list)
     listing.add_argument("directory", metavar="DIR", nargs="?", default="runs")
     show = command("show", "Show a run: teacher, student and baseline side by side.", _show)
     show.add_argument("run", metavar="RUN")
     command("presets", "List the experiments that are shipped.", _presets)
+    _data_arguments(command("data", "List, show, add and download data sets.", _data))
     recover = command("recover", "Make a run whose process was killed readable again.", _recover)
     recover.add_argument("run", metavar="RUN")
     export = command("export", "Write a run's curves as CSV or its pictures as PNG.", _export)
@@ -83,9 +85,15 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     config = ExperimentConfig.load(options.experiment, options.set)
     from nfkd.console import run_in_terminal
+    from nfkd.data_commands import fetch_missing, in_full
 
+    if options.fetch:
+        fetch_missing(config)
     directory = Path(options.out).absolute() if options.out else None
-    return run_in_terminal(config, directory, resume=options.resume)
+    try:
+        return run_in_terminal(config, directory, resume=options.resume)
+    except ConfigError as error:
+        raise in_full(error, config.data) from error
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -111,6 +119,33 @@ def _presets(options: argparse.Namespace) -> int:
     del options
     for name in preset_names():
         print(f"{name:16}{ExperimentConfig.load(name).description}")
+    return DONE
+
+
+def _data_arguments(data: argparse.ArgumentParser) -> None:
+    actions = data.add_subparsers(required=True, metavar="ACTION", dest="action")
+
+    def action(name: str, words: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=words, description=words)
+
+    action("list", "List every kind of data, whether its files are there, and the data sets that were added.")
+    show = action("show", "Show what is in a data set: counts, shapes, columns, and a picture where asked.")
+    show.add_argument("word", metavar="NAME|KIND|PATH")
+    show.add_argument("--picture", metavar="FILE.png", help="draw some examples: images, or points in the plane")
+    add = action("add", "Give a data set a name, after a look whether it can be used.")
+    add.add_argument("name", metavar="NAME", help="for `data = NAME` in an experiment")
+    add.add_argument("word", metavar="PATH|KIND")
+    add.add_argument("--force", action="store_true", help="take the name from another data set")
+    for sub in (show, add):
+        sub.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="such as scaling=robust")
+    fetch = action("fetch", "Download what a data set lacks on this machine.")
+    fetch.add_argument("words", metavar="KIND|NAME", nargs="+")
+
+
+def _data(options: argparse.Namespace) -> int:
+    from nfkd.data_commands import perform
+
+    perform(options)
     return DONE
 
 

@@ -85,7 +85,10 @@ def _directory(config: ExperimentConfig, directory: Path | None, *, resume: bool
         resumable(config, directory)
         check(config, run=directory)
         return directory, True
-    return prepare(config, directory), False
+    path = prepare(config, directory)
+    if resume:
+        print(f"nfkd: {path} holds no run to go on with: this one begins.", file=sys.stderr)
+    return path, False
 
 
 def _follow(queue: SimpleQueue[events.RunEvent | None]) -> events.ErrorInfo | None:
@@ -142,8 +145,10 @@ def _duration(seconds: float) -> str:
     return "" if math.isnan(seconds) else f"{timedelta(seconds=round(seconds))} left"
 
 
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+def terminal(*, stderr: bool = False) -> Console:
+    """Return what to print on: as wide as the terminal, or with room for a table in a file or a pipe."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else _PIPED_WIDTH)
 
 
 def print_runs(rows: Iterable[events.RunRow]) -> None:
@@ -158,14 +163,14 @@ def print_runs(rows: Iterable[events.RunRow]) -> None:
     for row in rows:
         figures = [_figure(row.student_test), _figure(row.baseline_test)]
         table.add_row(row.name, row.state, row.data, row.teacher, row.student, *figures, row.unit, row.verdict)
-    _console().print(table)
+    terminal().print(table)
 
 
 def print_summary(snapshot: Snapshot) -> None:
     """Print a run's figures: teacher, student and baseline of each seed, and the verdict."""
     summaries = [stage.summary for stage in snapshot.stages if stage.summary is not None]
     unit = next((summary.unit for summary in summaries), "")
-    console = _console()
+    console = terminal()
     console.print(f"[bold]{snapshot.row.name}[/bold]  {snapshot.row.data}  {snapshot.row.state}", highlight=False)
     table = Table(box=None, pad_edge=False)
     for name in ("seed", "flow"):
@@ -193,7 +198,7 @@ def print_summary(snapshot: Snapshot) -> None:
 
 def print_inspection(inspection: Inspection) -> None:
     """Print a flow's layers, its self-test and the verdict."""
-    console, cost = _console(), inspection.cost
+    console, cost = terminal(), inspection.cost
     console.print(f"[bold]{inspection.name}[/bold]", highlight=False)
     table = Table(box=None, pad_edge=False, show_footer=True)
     for name, total in (("layer", "total"), ("kind", ""), ("output", "")):

@@ -93,4 +93,4 @@ def _pairs(description: Description | None) -> str:
 
 def _where(description: Description) -> str:
     available = f", {bytes_words(description.memory_available)} free" if description.memory_available else ""
-    return f"{description.data} · {description.device}{available}"
+    return " · ".join(part for part in (description.data, f"{description.device}{available}") if part)

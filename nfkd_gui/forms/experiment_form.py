@@ -18,6 +18,7 @@ from nfkd_gui.forms.preview import PreviewBox
 from nfkd_gui.forms.rows import Faults, Group, Leftovers
 from nfkd_gui.forms.sections import SectionBox, form_grid
 from nfkd_gui.forms.undo import Edit
+from nfkd_gui.forms.wording import sentence
 from nfkd_gui.widgets.labels import WrappedLabel
 
 _FOLDED = frozenset({"seeds", "compute", "monitor"})
@@ -157,7 +158,7 @@ class ExperimentForm(QWidget):
     def _show_status(self, faults: int) -> None:
         experiment = self._experiment
         warnings = (
-            [_sentence(warning.message) for warning in experiment.description.warnings]
+            [f"{sentence(warning.message).rstrip('.')}." for warning in experiment.description.warnings]
             if experiment.description
             else []
         )
@@ -198,10 +199,6 @@ class _Unplaced(QFrame):
         self._words.setText("\n".join(f"{path}: {message}" if path else message for path, message in faults.items()))
         self.remove.setVisible(removable)
         self.setVisible(bool(faults))
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:].rstrip('.')}."
 
 
 def _put(document: dict[str, Any], path: str, value: Any) -> None:

@@ -9,9 +9,11 @@ from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 
 from nfkd_gui.data_look import DataLook, table_of
 
+_NONE = "None yet. In a terminal, “nfkd data add” gives one a name."
+
 
 class NamedButton(QToolButton):
-    """Opens a menu of the user's data sets; hidden while there are none.
+    """Opens a menu of the user's data sets; it says how they are named while there are none.
 
     Parameters
     ----------
@@ -25,21 +27,26 @@ class NamedButton(QToolButton):
         super().__init__(parent)
         self._look, self._chosen = look, chosen
         self.setObjectName("data.named")
-        self.setText("Named")
-        self.setToolTip("Data sets that you have named by `nfkd data add`.")
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.setMenu(QMenu(self))
-        self.menu().setToolTipsVisible(True)
-        self.menu().aboutToShow.connect(look.list_named)
+        self.setText("My data sets ▾")
+        self.setAccessibleName("My data sets")
+        self.setToolTip("Take a data set that you have given a name.")
+        self.choices = QMenu(self)  # not the button's own menu: Qt draws the arrow of that into the words
+        self.choices.setToolTipsVisible(True)
+        self.choices.aboutToShow.connect(look.list_named)
+        self.clicked.connect(self._open)
         look.named_changed.connect(self._fill)
         self._fill()
 
+    def _open(self) -> None:
+        self.choices.popup(self.mapToGlobal(self.rect().bottomLeft()))
+
     def _fill(self) -> None:
-        menu = self.menu()
+        menu = self.choices
         menu.clear()
         for named in self._look.named:
             action = menu.addAction(named.name.replace("&", "&&"))
             action.setEnabled(not named.fault)
             action.setToolTip(named.fault or named.config.strip())
             action.triggered.connect(lambda _checked=False, named=named: self._chosen(table_of(named)))
-        self.setVisible(bool(self._look.named))
+        if menu.isEmpty():
+            menu.addAction(_NONE).setEnabled(False)

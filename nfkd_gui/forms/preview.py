@@ -16,24 +16,31 @@ from PySide6.QtWidgets import (
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from nfkd.protocol.data import ColumnStatistics, DataPreview
+from nfkd.protocol.events import DataProgress
 from nfkd_gui.data_look import DataLook
 from nfkd_gui.experiment import Experiment
+from nfkd_gui.forms.wording import sentence
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane, extent_of
 from nfkd_gui.theme import role_colour
-from nfkd_gui.widgets.labels import WrappedLabel
+from nfkd_gui.widgets.labels import Tone, WrappedLabel
 
 _HEADS = ("Column", "Min", "Mean", "Std", "Max", "Missing")
 _ROWS = 8
+_NARROWEST = 40
+_SMALLER = 0.9  # of the form's font: five figures and a name have to go beside each other
 _PLANE_HEIGHT = 240
 _GRIDS = ((16, 11, 4), (40, 8, 4), (math.inf, 4, 2))
 """How many images are shown across and down, by their largest side: fewer large ones than small ones."""
 _PARTS = 1000
+_SMALL, _LARGE, _HUGE = 1e-3, 999.5, 99_999.5
+_LOOKING = "Looking at the data …"
 
 
 class PreviewBox(QFrame):
@@ -57,6 +64,7 @@ class PreviewBox(QFrame):
             self._layout.addWidget(widget)
         look.changed.connect(self.refresh)
         experiment.checked.connect(self.refresh)
+        self._show_contents(None)
         self.refresh()
 
     def refresh(self) -> None:
@@ -64,28 +72,34 @@ class PreviewBox(QFrame):
         look = self._look
         preview = look.preview
         whole = preview is not None and not preview.faults
-        self._show_words(preview)
+        words, tone = self._words_about(preview)
+        self._words.set_tone(tone)
+        self._words.setText(words)
+        self._words.setVisible(bool(words))
+        unit = preview.unit if preview is not None else ""
+        self._words.setToolTip(f"The likelihood is given in {unit}." if unit else "")
         self.download.refresh(may_fetch=preview is not None and preview.may_fetch)
         if preview is not self._shown:
             self._shown = preview
             self._show_contents(preview if whole else None)
-        self.setVisible(bool(look.kind))
+        self.setVisible(bool(look.kind) and (whole or (look.valid and (bool(words) or not self.download.isHidden()))))
 
-    def _show_words(self, preview: DataPreview | None) -> None:
-        words, tone = "", "muted"
-        if self._look.problem is not None:
-            words, tone = f"No look at the data: {self._look.problem.cause}", "warning"
-        elif preview is None:
-            words = "Looking at the data …"
-        elif preview.faults:
-            told = {fault.message for fault in self._experiment.faults}
-            words = "\n".join(_sentence(fault.message) for fault in preview.faults if fault.message not in told)
-            tone = "warning"
-        else:
-            words = _summary(preview)
-        self._words.set_tone(tone)  # type: ignore[arg-type]
-        self._words.setText(words)
-        self._words.setVisible(bool(words))
+    def _words_about(self, preview: DataPreview | None) -> tuple[str, Tone]:
+        look, experiment = self._look, self._experiment
+        if look.problem is not None:
+            return f"No look at the data: {look.problem.cause}", "warning"
+        if preview is not None and not preview.faults:
+            counts, kind = _summary(preview)
+            if not look.valid:
+                counts = "As it was before the fault:"
+            elif not look.current:
+                counts = _LOOKING
+            return f"{counts}\n{kind}", "muted"
+        described = experiment.description is not None or experiment.problem is not None
+        if preview is None or not look.current or (experiment.config is not None and not described):
+            return _LOOKING, "muted"
+        told = {fault.message for fault in experiment.faults}
+        return "\n".join(sentence(fault.message) for fault in preview.faults if fault.message not in told), "warning"
 
     def _show_contents(self, preview: DataPreview | None) -> None:
         images = None if preview is None else preview.images
@@ -157,6 +171,9 @@ class _Columns(QTableWidget):
             item.setTextAlignment(Qt.AlignmentFlag.AlignRight if number else Qt.AlignmentFlag.AlignLeft)
             self.setHorizontalHeaderItem(number, item)
         self.verticalHeader().hide()
+        font = self.font()
+        font.setPointSizeF(font.pointSizeF() * _SMALLER)
+        self.setFont(font)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setTabKeyNavigation(False)
@@ -165,8 +182,9 @@ class _Columns(QTableWidget):
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         header = self.horizontalHeader()
         header.setHighlightSections(False)
-        header.setMinimumSectionSize(24)
+        header.setMinimumSectionSize(_NARROWEST)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
     def show_columns(self, columns: list[ColumnStatistics]) -> None:
         """Show statistics; none hides the table."""
@@ -185,8 +203,8 @@ class _Columns(QTableWidget):
                 self.setItem(row, place, item)
         line = self.fontMetrics().height() + 6
         self.verticalHeader().setDefaultSectionSize(line)
-        bar = self.horizontalScrollBar().sizeHint().height()
-        self.setFixedHeight((min(len(columns), _ROWS) + 1) * line + bar + 8)
+        head = self.horizontalHeader().sizeHint().height()
+        self.setFixedHeight(head + min(len(columns), _ROWS) * line + 2 * self.frameWidth())
 
 
 class _Download(QWidget):
@@ -206,56 +224,94 @@ class _Download(QWidget):
         self.cancel.setObjectName("preview.cancel")
         self.cancel.setToolTip("End the download; what has come is kept for the next.")
         self.cancel.clicked.connect(look.cancel)
+        self._make_by_hand()
         line = QHBoxLayout()
         line.addWidget(self.button)
         line.addWidget(self.bar, 1)
         line.addWidget(self.cancel)
+        line.addWidget(self.unfold)
         line.addStretch(0)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addLayout(line)
         layout.addWidget(self.file)
+        layout.addWidget(self.by_hand)
+
+    def _make_by_hand(self) -> None:
+        self.unfold = QToolButton(self)
+        self.unfold.setObjectName("preview.unfold")
+        self.unfold.setText("By hand")
+        self.unfold.setToolTip("Show where to get the files yourself.")
+        self.unfold.setCheckable(True)
+        self.unfold.setAutoRaise(True)
+        self.unfold.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.by_hand = WrappedLabel(parent=self)
+        self.by_hand.setObjectName("preview.by_hand")
+        self.unfold.toggled.connect(self.by_hand.setVisible)
 
     def refresh(self, *, may_fetch: bool) -> None:
         """Show the button where there is something to download, the bar while it comes."""
-        fetching, progress = self._look.fetching, self._look.progress
-        preview = self._look.preview
-        size = f" {_megabytes(preview.size)}" if preview is not None and preview.size else ""
+        look, preview = self._look, self._look.preview
+        size = f" {_size(preview.size)}" if preview is not None and preview.size else ""
         self.button.setText(f"Download{size}")
         self.button.setToolTip("Download the files into NFKD's cache.")
-        self.button.setVisible(may_fetch and not fetching)
+        self.button.setEnabled(look.valid)
+        self.button.setVisible(may_fetch and not look.fetching)
         for widget in (self.bar, self.cancel, self.file):
-            widget.setVisible(fetching)
-        self.setVisible(fetching or may_fetch)
+            widget.setVisible(look.fetching)
+        self.setVisible(look.fetching or may_fetch)
+        by_hand = preview.by_hand if preview is not None and not look.fetching else ""
+        self.by_hand.setText(sentence(by_hand))
+        self.unfold.setVisible(bool(by_hand))
+        self.by_hand.setVisible(bool(by_hand) and self.unfold.isChecked())
+        self.cancel.setEnabled(not look.cancelling)
+        self._show_progress(look.progress)
+
+    def _show_progress(self, progress: DataProgress | None) -> None:
         total = progress.total if progress is not None else 0
         self.bar.setRange(0, _PARTS if total else 0)  # 0 to 0 shows that it is busy
         words = "Asking for the files …"
         if progress is not None:
             if total:
                 self.bar.setValue(min(_PARTS, _PARTS * progress.done // total))
-            of = f" of {_megabytes(total)}" if total else ""
-            words = f"{progress.file}: {_megabytes(progress.done)}{of}"
-        self.file.setText(words)
+            of = f" of {_size(total)}" if total else ""
+            words = f"{progress.file}: {_size(progress.done)}{of}"
+        self.file.setText("Ending the download …" if self._look.cancelling else words)
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size < 10e6 else f"{size / 1e6:,.0f} MB"
+def _size(count: int) -> str:
+    """Return a number of bytes in words."""
+    if count >= 1e9:
+        return f"{count / 1e9:,.1f} GB"
+    return f"{count / 1e6:,.1f} MB" if count < 10e6 else f"{count / 1e6:,.0f} MB"
 
 
 def _figure(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−")
+    """Return a number in three figures, or in two and an exponent, as short as it can be."""
+    size = abs(value)
+    words = f"{value:,.0f}" if _LARGE <= size < _HUGE else f"{value:.3g}" if _SMALL <= size < _LARGE else f"{value:.2g}"
+    mantissa, e, exponent = words.partition("e")
+    return f"{mantissa}{e}{int(exponent) if exponent else ''}".replace("-", "−")
 
 
-def _summary(preview: DataPreview) -> str:
+def _summary(preview: DataPreview) -> tuple[str, str]:
+    """Return how many examples there are, and what one is."""
     counts = " · ".join(
         f"{count:,} {name}" for count, name in zip(preview.counts, ("train", "validation", "test"), strict=True)
     )
-    shape = "×".join(str(size) for size in preview.event_shape)
-    kind = f"{shape} pixels, {preview.levels} levels" if preview.levels else f"{shape} features"
-    context = f", context of {preview.context_features}" if preview.context_features else ""
-    return f"{counts}\n{kind}{context}; likelihood in {preview.unit}"
+    return counts, f"{_example(preview)} · {preview.unit}"
 
 
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}"
+def _example(preview: DataPreview) -> str:
+    if preview.levels:
+        channels, height, width = preview.event_shape
+        colours = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+        words = f"{width}×{height} pixels, {colours}, {preview.levels} levels"
+    else:
+        words = _counted(preview.event_shape[0], "feature")
+    return f"{words}, conditioned on {preview.context_features}" if preview.context_features else words
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 from nfkd_gui.forms.drawing import DrawingBox
 from nfkd_gui.forms.editors import make_editor, set_plain
 from nfkd_gui.forms.fields import LISTS, Field, Section, Value, Variants
+from nfkd_gui.forms.wording import sentence
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
 
 Faults = dict[str, str]
@@ -116,7 +117,7 @@ class Row(Part):
                 number = path.removeprefix(f"{self.field.path}.").partition(".")[0]
                 which = f"no. {int(number) + 1}: " if number.isdecimal() else ""
                 messages.append(f"{which}{faults.pop(path)}")
-        return "; ".join(message[:1].upper() + message[1:] for message in messages if message)
+        return "; ".join(sentence(message) for message in messages if message)
 
     def has_fault(self, *, advanced: bool) -> bool:
         return bool(self._message.text()) and (self.field.advanced or not advanced)
@@ -173,7 +174,7 @@ class Group(Part):
 
     def show_faults(self, faults: Faults) -> None:
         message = faults.pop(self.field.path, "") if self.field.path else ""
-        self._message.setText(message[:1].upper() + message[1:])
+        self._message.setText(sentence(message))
         self._message.setVisible(bool(message))
         for part in self.parts.values():
             part.show_faults(faults)

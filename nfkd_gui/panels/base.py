@@ -51,6 +51,13 @@ class StudioPort(Protocol):
         ...
 
 
+class _Pages(QStackedLayout):
+    """Pages without a height for a width: a scroll area would take the height that a plot likes for what it needs."""
+
+    def hasHeightForWidth(self) -> bool:
+        return False
+
+
 class Panel(QWidget):
     """A panel: a sentence and a button while there is nothing to show, its content from then on.
 
@@ -80,7 +87,7 @@ class Panel(QWidget):
         self._start = QPushButton("Run the digits experiment", self)
         self._start.setObjectName(f"{self.name}.start")
         self._start.clicked.connect(lambda: studio.start_preset("digits"))
-        self._stack = QStackedLayout(self)
+        self._stack = _Pages(self)
         self._stack.setContentsMargins(0, 0, 0, 0)
         self._stack.addWidget(self._empty())
         self._stack.addWidget(self.content)

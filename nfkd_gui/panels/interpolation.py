@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QGridLayout,
-    QHBoxLayout,
     QLabel,
     QSlider,
+    QSpacerItem,
     QSpinBox,
     QStackedLayout,
     QVBoxLayout,
@@ -23,6 +24,7 @@ from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane, extent_of
 from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.feature_pair import FeaturePair
+from nfkd_gui.widgets.flow_layout import ControlBar
 from nfkd_gui.widgets.labels import ToneLabel
 
 _MODES: dict[InterpolationMode, tuple[str, str]] = {
@@ -59,7 +61,7 @@ class InterpolationPanel(Panel):
         layout = QVBoxLayout(self.content)
         layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         layout.setSpacing(SPACE)
-        layout.addLayout(self._controls())
+        layout.addWidget(self._controls())
         self._grid.setSpacing(SPACE)
         self._grid.setColumnStretch(1, 1)
         for row, role in enumerate(ROLES):
@@ -74,11 +76,12 @@ class InterpolationPanel(Panel):
             cell = self._cells[role] = QStackedLayout()
             cell.addWidget(self._mosaics[role])
             self._grid.addLayout(cell, row, 1)
-            self._grid.setRowStretch(row, 1)
+        self._grid.addItem(QSpacerItem(0, 0), len(ROLES), 0)
+        self._share_height()
         layout.addLayout(self._grid, 1)
         layout.addWidget(self._words)
 
-    def _controls(self) -> QVBoxLayout:
+    def _controls(self) -> ControlBar:
         self._first, self._second = self._chooser("first", 0), self._chooser("second", 1)
         self._thumbnails = {box: Mosaic(1, self.content) for box in (self._first, self._second)}
         self._mode = QComboBox(self.content)
@@ -98,23 +101,18 @@ class InterpolationPanel(Panel):
         self._count.setMinimumWidth(16)
         self._live = LiveButton(self.name, self.content)
         self._live.clicked.connect(lambda: self._set_own(False))
-        ends, path = QHBoxLayout(), QHBoxLayout()
+        controls = ControlBar(SPACE, self.content)
         for words, box in (("&From", self._first), ("&to", self._second)):
             self._thumbnails[box].setMinimumSize(32, 32)
             self._thumbnails[box].setFixedSize(32, 32)
-            for widget in (self._label(words, box), box, self._thumbnails[box]):
-                ends.addWidget(widget)
+            controls.add(self._label(words, box), box, self._thumbnails[box])
         self._pair = FeaturePair(self.name, self.content)
         self._pair.changed.connect(self.mark)
-        steps = self._label("&Steps", self._steps)
-        for widget in (self._mode, steps, self._steps, self._count, self._live, self._pair):
-            path.addWidget(widget)
-        rows = QVBoxLayout()
-        for row in (ends, path):
-            row.setSpacing(SPACE)
-            row.addStretch(1)
-            rows.addLayout(row)
-        return rows
+        controls.add(self._mode)
+        controls.add(self._label("&Steps", self._steps), self._steps, self._count)
+        controls.add(self._live)
+        controls.add(self._pair)
+        return controls
 
     def _chooser(self, name: str, value: int) -> QSpinBox:
         box = QSpinBox(self.content)
@@ -131,6 +129,21 @@ class InterpolationPanel(Panel):
         label = QLabel(words, self.content)
         label.setBuddy(buddy)
         return label
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._share_height()
+
+    def _share_height(self) -> None:
+        """Give each flow the height that its pictures take in this width, and what is left to the empty row below."""
+        width = self._mosaics["teacher"].width()
+        wanted = [self._mosaics[role].height_in(width) for role in ROLES]
+        room = self._grid.geometry().height() - len(ROLES) * SPACE
+        tallest = max(wanted)
+        even = tallest == 0 or len(ROLES) * tallest > room  # as much as there is for each
+        for row in range(len(ROLES)):
+            self._grid.setRowStretch(row, 1 if even else tallest)
+        self._grid.setRowStretch(len(ROLES), 0 if even else room - len(ROLES) * tallest)
 
     # --- what the user wants --------------------------------------------------------------------------------------
 
@@ -220,6 +233,7 @@ class InterpolationPanel(Panel):
                 self._show(role, drawn.images, f"step {drawn.step:,}")
             else:
                 self._show(role, None, "not trained yet")
+        self._share_height()
 
     def _follow(self) -> None:
         """Set the controls to what is shown, while that is the run's own pictures."""

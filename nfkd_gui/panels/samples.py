@@ -16,6 +16,7 @@ from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane, ScaleBar, extent_of, high_density
 from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.feature_pair import FeaturePair
+from nfkd_gui.widgets.flow_layout import ControlBar
 from nfkd_gui.widgets.labels import ToneLabel
 
 _IMAGES, _POINTS = 64, 1000
@@ -119,7 +120,7 @@ class SamplesPanel(Panel):
         layout = QVBoxLayout(self.content)
         layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         layout.setSpacing(SPACE)
-        layout.addLayout(self._controls())
+        layout.addWidget(self._controls())
         self._field.setSpacing(2 * SPACE)
         row = QHBoxLayout()
         row.addLayout(self._field, 1)
@@ -143,7 +144,7 @@ class SamplesPanel(Panel):
             self._field.setColumnStretch(place, 1 if place < across else 0)
             self._field.setRowStretch(place, 1 if place < 4 // across else 0)
 
-    def _controls(self) -> QHBoxLayout:
+    def _controls(self) -> ControlBar:
         label = QLabel("&Temperature", self.content)
         self._temperature = QSlider(Qt.Orientation.Horizontal, self.content)
         self._temperature.setObjectName("samples.temperature")
@@ -165,13 +166,11 @@ class SamplesPanel(Panel):
         self._live.clicked.connect(self._go_live)
         self._pair = FeaturePair(self.name, self.content)
         self._pair.changed.connect(self.mark)
-        row = QHBoxLayout()
-        row.setSpacing(SPACE)
-        for widget in (label, self._temperature, self._value, again, self._live, self._pair):
-            row.addWidget(widget)
-        row.addSpacing(SPACE)
-        row.addWidget(self._words, 1)
-        return row
+        controls = ControlBar(SPACE, self.content)
+        controls.add(label, self._temperature, self._value)
+        for widget in (again, self._live, self._pair, self._words):
+            controls.add(widget)
+        return controls
 
     # --- what the user wants --------------------------------------------------------------------------------------
 

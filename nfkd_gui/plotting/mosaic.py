@@ -110,6 +110,13 @@ class Mosaic(QWidget):
     def sizeHint(self) -> QSize:
         return QSize(240, 240)
 
+    def height_in(self, width: int) -> int:
+        """Return the height that the picture takes where only the width limits it; 0 where there is none."""
+        if self._image is None:
+            return 0
+        scale = width / self._image.width()
+        return int(self._image.height() * (math.floor(scale) if scale >= 2 else scale))
+
     def picture_size(self) -> QSize:
         """Return the size of the whole grid before it is scaled; nothing where there is none."""
         return QSize() if self._image is None else self._image.size()

@@ -7,7 +7,7 @@ from typing import cast
 import pyqtgraph as pg
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFont, QFontMetrics, QResizeEvent
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QGraphicsItem, QWidget
 
 from nfkd_gui.theme import plot_colours
 
@@ -32,6 +32,8 @@ class Plot(pg.PlotWidget):
             self.canvas.getAxis(side).enableAutoSIPrefix(False)
             # The finest of pyqtgraph's three levels of grid lines takes three quarters of a repaint.
             self.canvas.getAxis(side).setStyle(maxTickLevel=1)
+            # Axes with their grid take most of a repaint, and change far less often than the lines between them.
+            self.canvas.getAxis(side).setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         self.setAspectLocked(aspect)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setMinimumSize(96, 96)

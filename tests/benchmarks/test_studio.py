@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QApplication
@@ -124,9 +125,11 @@ async def watch(window: MainWindow) -> None:
     gaps = np.concatenate(every)
     print(f"{'all':14}         : p99 {np.percentile(gaps, 99):5.1f} ms, longest {gaps.max():5.1f} ms")
     over = asyncio.Event()
+    engine = psutil.Process(studio.engine.status.pid) if studio.engine.status is not None else None
     studio.ask(Shutdown(), lambda _reply: over.set(), lambda _error: over.set())
     await over.wait()
     studio.experiment.dirty = False
     window.close()
     await studio.close()
     window.deleteLater()
+    psutil.wait_procs([engine] if engine is not None else [], timeout=60)

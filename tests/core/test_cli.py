@@ -124,6 +124,12 @@ def test_ctrl_c_stops_in_order_and_resume_goes_on(tmp_path: Path) -> None:
     assert open_run(tmp_path / "run").curves["teacher"]["train/total"].steps.tolist() == list(range(1, 3001))
 
 
+def test_resume_says_where_there_is_nothing_to_go_on_with(experiment: str, tmp_path: Path) -> None:
+    arguments = ["run", experiment, "--out", str(tmp_path / "new"), "--resume"]
+    assert f"{tmp_path / 'new'} holds no run to go on with" in shell(*arguments).stderr
+    assert "holds no run" not in shell(*arguments).stderr
+
+
 def test_export_writes_tables_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nfkd.run(moons(), tmp_path / "run")
     assert main(["export", str(tmp_path / "run"), "--csv", "--figures"]) == 0

@@ -27,7 +27,8 @@ def test_version_and_help_need_no_display() -> None:
 def test_what_does_not_exist_is_refused_in_one_line() -> None:
     result = run("no-such.toml")
     assert result.returncode == 2
-    assert result.stderr.startswith("nfkd-gui: no-such.toml: no such experiment file, run or preset (digits")
+    assert result.stderr.startswith("nfkd-gui: no-such.toml: no such experiment file, run or preset (")
+    assert " digits, " in result.stderr
     assert result.stderr.count("\n") == 1
 
 

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import pytest
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 from qasync import QEventLoop
 
@@ -46,7 +47,13 @@ class ScriptedClient(EngineClient):
         super().__init__(on_event, on_lost)
         self.script = script
         self.held: list[Callable[[], None]] | None = None
+        self.slow: tuple[type, ...] = ()
+        self.waiting: list[tuple[Callable[[], None], OnError]] = []
         self.broken: EngineLost | None = None
+        self.gone: EngineLost | None = None
+        self._unanswered = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         script._tell = self._tell
 
     async def start(self) -> None:
@@ -55,6 +62,9 @@ class ScriptedClient(EngineClient):
 
     def send(self, request: Request, on_reply: OnReply, on_error: OnError) -> None:
         def act() -> None:
+            if self.gone is not None:
+                on_error(self.gone)
+                return
             try:
                 reply = self.script.answer(request)
             except scripted.ScriptRefusal as refusal:
@@ -62,23 +72,51 @@ class ScriptedClient(EngineClient):
             else:
                 on_reply(reply)
 
+        def act_and_count() -> None:
+            try:
+                act()
+            finally:
+                self._unanswered -= 1
+                if not self._unanswered:
+                    self._quiet.set()
+
         if self.held is not None:
             self.held.append(act)
+        elif isinstance(request, self.slow):
+            self.waiting.append((act, on_error))
         else:
-            asyncio.get_event_loop_policy().get_event_loop().call_soon(act)  # also between two turns of a test
+            self._unanswered += 1
+            self._quiet.clear()
+            loop = asyncio.get_event_loop_policy().get_event_loop()  # also between two turns of a test
+            loop.call_soon(act_and_count)
+
+    async def settled(self) -> None:
+        """Wait until all requests are answered, also those that the answers led to, and Qt has done what followed."""
+        while True:
+            await self._quiet.wait()
+            posted = asyncio.Event()
+            QTimer.singleShot(0, posted.set)
+            await posted.wait()
+            if self._quiet.is_set():
+                return
 
     def release(self) -> None:
-        """Answer what was held back."""
+        """Answer what was held back: everything while `held` is a list, and the requests that are `slow`."""
         held, self.held = self.held or [], None
-        for act in held:
+        waiting, self.waiting = self.waiting, []
+        for act in [*held, *(act for act, _ in waiting)]:
             act()
 
     def _tell(self, event: Event) -> None:
         self._on_event(event)
 
     def lose(self, error: Any) -> None:
-        """Lose the engine."""
+        """Lose the engine: the loss is told first, then what was asked fails because of it."""
+        self.gone = EngineLost(error)
         self._on_lost(error)
+        waiting, self.waiting = self.waiting, []
+        for _, on_error in waiting:
+            on_error(self.gone)
 
     async def close(self) -> None:
         self.script._tell = lambda _event: None

@@ -103,6 +103,7 @@ class Script:
         self.previews: dict[str, ask.DataPreview] = {}
         self.named: list[NamedData] = []
         self.fetch_error: ErrorInfo | None = None
+        self.data_faults: list[ask.ConfigFault] = []
 
     def answer(self, request: ask.Request) -> ask.Reply:
         """Return the reply; raises ScriptRefusal."""
@@ -195,7 +196,7 @@ class Script:
 
     def _describe(self, request: ask.Describe) -> ask.Description:
         config = ExperimentConfig.from_toml(request.config)
-        faults = []
+        faults = list(self.data_faults)
         if config.student.hidden > 1000:
             faults.append(ask.ConfigFault(path="student.hidden", message="needs more memory than there is"))
         flow = ask.FlowDescription(
@@ -227,6 +228,7 @@ class Script:
     def _fetchdata(self, request: ask.FetchData) -> ask.Done:
         if self.fetch_error is not None:
             raise ScriptRefusal(self.fetch_error)
+        self.data_faults = []
         del self.previews[parse_data_toml(request.config).kind]
         return ask.Done()
 

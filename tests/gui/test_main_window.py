@@ -52,9 +52,17 @@ async def may_run(studio: Studio) -> None:
         await checked.wait()
 
 
-async def turns(count: int = 10) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0.005)
+async def is_ready(studio: Studio) -> None:
+    """Wait until the engine is there."""
+    while not studio.ready:
+        changed = asyncio.Event()
+        studio.engine_changed.connect(changed.set, Qt.ConnectionType.SingleShotConnection)
+        await changed.wait()
+
+
+async def settled(studio: Studio) -> None:
+    """Wait until the engine has answered everything, and Qt has done what followed."""
+    await studio.clients[-1].settled()  # type: ignore[attr-defined]
 
 
 def child(window: QWidget, kind: type, name: str) -> Any:
@@ -78,31 +86,31 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
     async def scenario() -> None:
         run = "/runs/digits"
         click(window, QToolButton, "action.run.button")
-        await turns()
+        await settled(window.studio)
         script.train(run, "teacher", 42)
-        await turns()
+        await settled(window.studio)
         assert text(window, "runbar.where") == "digits · teacher · step 42/100 · 0:42 left"
         assert not child(window, QAction, "action.resume").isVisible()
         click(window, QToolButton, "action.pause.button")
-        await turns()
+        await settled(window.studio)
         assert text(window, "runbar.where").endswith("paused")
         assert not child(window, QAction, "action.pause").isVisible()
         click(window, QToolButton, "action.resume.button")
-        await turns()
+        await settled(window.studio)
         click(window, QToolButton, "action.stop.button")
-        await turns()
+        await settled(window.studio)
         box = child(window, QDialog, "stop")
         assert child(box, QPushButton, "stop.stage").text() == "End the teacher and go on"
         click(box, QPushButton, "stop.stage")
-        await turns()
+        await settled(window.studio)
         assert window.studio.view is not None
         assert window.studio.view.current == (1, "student")
         window.activateWindow()  # there is no window manager here to give the focus back
-        await turns()
+        await settled(window.studio)
         QTest.keyClick(window, Qt.Key.Key_F5, Qt.KeyboardModifier.ShiftModifier)
-        await turns()
+        await settled(window.studio)
         click(child(window, QDialog, "stop"), QPushButton, "stop.run")
-        await turns()
+        await settled(window.studio)
         assert text(window, "runbar.where") == "digits: stopped"
         assert "Inconclusive" in text(window, "inspector.verdict")
         assert text(window, "inspector.student.test") == "3.000"
@@ -127,22 +135,26 @@ def test_run_is_disabled_while_the_experiment_is_not_valid(window: MainWindow, d
     do(scenario())
 
 
-def test_a_crash_shows_its_cause_and_restart_brings_the_engine_back(window: MainWindow, do: Do) -> None:
+def test_a_crash_shows_its_cause_and_restart_brings_the_engine_back(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
+        script.begin("/runs/digits", DIGITS)
+        script.train("/runs/digits", "teacher", 42)
         error = ErrorInfo(title="The engine has gone", cause="Killed: out of memory", traceback="one\ntwo")
         window.studio.clients[0].lose(error)  # type: ignore[attr-defined]
-        await turns()
+        await settled(window.studio)
         dialog = child(window, QDialog, "error")
         assert dialog.isVisible()
         assert text(dialog, "error.cause") == "Killed: out of memory"
         assert child(window, QPushButton, "engine.restart").isVisible()
         assert not child(window, QAction, "action.run").isEnabled()
+        assert text(window, "runbar.where") == "digits: the engine is gone"
         click(dialog, QPushButton, "error.remedy")
-        await may_run(window.studio)
-        await turns()
+        await is_ready(window.studio)
+        await settled(window.studio)
         assert window.findChild(QDialog, "error") is None
         assert not child(window, QPushButton, "engine.restart").isVisible()
         assert "ok" in text(window, "engine.words")
+        assert text(window, "runbar.where").endswith("left")
 
     do(scenario())
 
@@ -150,10 +162,10 @@ def test_a_crash_shows_its_cause_and_restart_brings_the_engine_back(window: Main
 def test_the_button_in_the_status_bar_restarts_too_and_closes_the_dialog(window: MainWindow, do: Do) -> None:
     async def scenario() -> None:
         window.studio.clients[0].lose(ErrorInfo(title="The engine has gone", cause="Killed"))  # type: ignore[attr-defined]
-        await turns()
+        await settled(window.studio)
         click(window, QPushButton, "engine.restart")
-        await turns(30)
-        assert window.studio.ready
+        await is_ready(window.studio)
+        await settled(window.studio)
         assert window.findChild(QDialog, "error") is None
 
     do(scenario())
@@ -164,7 +176,7 @@ def test_the_runs_table_sorts_numbers_as_numbers_and_aligns_them(window: MainWin
         for name, value in (("a", 10.0), ("b", 9.0), ("c", None)):
             script.begin(f"/runs/{name}", DIGITS)
             script.set_state(f"/runs/{name}", "finished", student_test=value)
-        await turns()
+        await settled(window.studio)
         table = child(window, QTableView, "runs.table")
         table.sortByColumn(2, Qt.SortOrder.AscendingOrder)
         model = table.model()
@@ -181,36 +193,36 @@ def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWind
         script.begin("/runs/old", config.to_toml())
         script.set_state("/runs/old", "interrupted", cause="The engine was ended.")
         script.active = ""
-        await turns()
+        await settled(window.studio)
         table = child(window, QTableView, "runs.table")
         table.setFocus()
         table.selectRow(0)
         QTest.keyClick(table, Qt.Key.Key_Return)
-        await turns()
+        await settled(window.studio)
         assert window.studio.view is not None
         assert window.studio.view.row.run == "/runs/old"
         click(window, QToolButton, "runs.duplicate.button")
-        await turns()
+        await settled(window.studio)
         assert window.studio.experiment.config == config
         click(window, QToolButton, "runs.continue.button")
-        await turns()
+        await settled(window.studio)
         assert any(isinstance(request, ResumeFromDisk) for request in script.asked)
         assert not child(window, QToolButton, "runs.delete.button").isEnabled()  # it lives
         script.finish("/runs/old")
-        await turns()
+        await settled(window.studio)
         click(window, QToolButton, "runs.rename.button")
-        await turns()
+        await settled(window.studio)
         dialog: Any = QApplication.activeModalWidget()
         dialog.setTextValue("new")
         dialog.accept()
-        await turns(30)
+        await settled(window.studio)
         assert RenameRun(run="/runs/old", name="new").name in [getattr(r, "name", "") for r in script.asked]
         assert list(window.studio.rows) == ["/runs/new"]
         click(window, QToolButton, "runs.delete.button")
-        await turns()
+        await settled(window.studio)
         box: Any = QApplication.activeModalWidget()
         next(button for button in box.buttons() if "trash" in button.text()).click()
-        await turns(30)
+        await settled(window.studio)
         assert any(isinstance(request, DeleteRun) for request in script.asked)
         assert window.studio.rows == {}
 
@@ -221,9 +233,9 @@ def test_several_seeds_can_be_chosen_in_the_bar(window: MainWindow, script: Any,
     async def scenario() -> None:
         script.begin("/runs/three", DIGITS, seeds=3)
         window.studio.open_run("/runs/three")
-        await turns()
+        await settled(window.studio)
         script.begin_seed("/runs/three", 2)
-        await turns()
+        await settled(window.studio)
         box: QComboBox = child(window, QComboBox, "runbar.seed")
         assert box.isVisible()
         assert [box.itemText(index) for index in range(box.count())] == ["Follow training", "Seed 1", "Seed 2"]
@@ -238,7 +250,7 @@ def test_log_lines_are_listed_and_can_be_thinned(window: MainWindow, script: Any
     async def scenario() -> None:
         script.tell(LogLine(run="", level="info", text="the engine is up", time=1.0))
         script.tell(LogLine(run="/runs/a", level="error", text="a <loss> is NaN", time=2.0))
-        await turns()
+        await settled(window.studio)
         words = child(window, QWidget, "log.text").toPlainText()
         assert "engine  the engine is up" in words.replace("\u00a0", " ")
         assert "a <loss> is NaN" in words.replace("\u00a0", " ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +16,9 @@ DIGITS = ExperimentConfig.load("digits").to_toml()
 Do = Callable[[Any], Any]
 
 
-async def turns(count: int = 8) -> None:
-    """Let the loop turn a few times."""
-    for _ in range(count):
-        await asyncio.sleep(0)
+async def settled(studio: Studio) -> None:
+    """Wait until the engine has answered everything, and Qt has done what followed."""
+    await studio.clients[-1].settled()  # type: ignore[attr-defined]
 
 
 def test_starting_connects_and_lists_the_runs(ready: Studio, script: Any) -> None:
@@ -34,7 +32,7 @@ def test_starting_connects_and_lists_the_runs(ready: Studio, script: Any) -> Non
 def test_run_shows_the_new_run_and_follows_its_events(ready: Studio, script: Any, do: Do) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)
-        await turns()
+        await settled(ready)
         assert ready.view is not None
         assert ready.view.row.run == "/runs/digits"
         for step in range(5):
@@ -70,14 +68,14 @@ def living(studio: Studio) -> str:
 def test_pause_resume_and_stop_act_on_the_run_that_lives(ready: Studio, script: Any, do: Do) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)
-        await turns()
+        await settled(ready)
         for act, state in (
             (ready.pause, "paused"),
             (ready.resume, "running"),
             (lambda: ready.stop(living(ready), "teacher", "run"), "stopped"),
         ):
             act()
-            await turns()
+            await settled(ready)
             assert ready.view is not None
             assert ready.view.row.state == state
         assert ready.controlled is None
@@ -98,7 +96,7 @@ def test_of_requests_with_the_same_key_the_newest_wins(ready: Studio, script: An
                 key="k",
             )
         client.release()
-        await turns()
+        await settled(ready)
         assert answered == ["a", "d"]  # the first was under way; b and c gave way
 
     do(scenario())
@@ -113,7 +111,7 @@ def test_a_reply_about_another_run_than_the_newest_asks_for_is_dropped(ready: St
             request = Sample(run=run, seed=1, count=1, temperature=1.0)
             ready.ask(request, lambda _reply: None, lambda _error, run=run: failures.append(run), key="samples")
         client.release()
-        await turns()
+        await settled(ready)
         assert failures == ["two"]
 
     do(scenario())
@@ -124,7 +122,7 @@ def test_the_seed_follows_training_until_one_is_chosen(ready: Studio, script: An
         run = "/runs/three"
         script.begin(run, DIGITS, seeds=3)
         ready.open_run(run)
-        await turns()
+        await settled(ready)
         script.begin_seed(run, 2)
         assert ready.seed == 2
         ready.choose_seed(1)
@@ -139,11 +137,11 @@ def test_the_seed_follows_training_until_one_is_chosen(ready: Studio, script: An
 def test_a_gap_asks_for_a_snapshot(ready: Studio, script: Any, do: Do) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)
-        await turns()
+        await settled(ready)
         script.views["/runs/digits"].apply(StageStarted(run="/runs/digits", seed=1, stage="student"))
         script.asked.clear()
         script.tell(Gap())
-        await turns()
+        await settled(ready)
         assert [type(request) for request in script.asked] == [ListRuns, OpenRun]
         assert ready.view is not None
         assert (1, "student") in ready.view.stages
@@ -156,7 +154,7 @@ def test_a_lost_engine_is_told_and_start_brings_it_and_the_run_back(
 ) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)
-        await turns()
+        await settled(ready)
         told: list[ErrorInfo] = []
         ready.failed.connect(told.append)
         error = ErrorInfo(title="The engine has gone", cause="Killed")
@@ -174,19 +172,40 @@ def test_a_lost_engine_is_told_and_start_brings_it_and_the_run_back(
     do(scenario())
 
 
+def test_an_estimate_that_a_lost_engine_left_unsaid_is_waited_for_from_the_next(
+    ready: Studio, do: Do, until: Callable[[Any], Any]
+) -> None:
+    async def scenario() -> None:
+        client = ready.clients[0]  # type: ignore[attr-defined]
+        client.held = []
+        ready.experiment.open("two_moons")
+        ready.experiment.describe()
+        error = ErrorInfo(title="The engine has gone", cause="Killed")
+        client.lose(error)
+        ready.experiment.problem = error  # as the request's own failure leaves it
+        ready.start()
+        await until(ready.engine_changed)
+        assert ready.engine.phase == "starting"
+        assert ready.experiment.problem is None
+        while ready.experiment.description is None:
+            await until(ready.experiment.checked)
+
+    do(scenario())
+
+
 def test_renamed_and_deleted_runs_leave_the_table_and_the_view(ready: Studio, do: Do) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)
-        await turns()
+        await settled(ready)
         ready.stop(living(ready), "teacher", "run")
-        await turns()
+        await settled(ready)
         ready.rename_run("/runs/digits", "other")
-        await turns(20)
+        await settled(ready)
         assert list(ready.rows) == ["/runs/other"]
         assert ready.view is not None
         assert ready.view.row.run == "/runs/other"
         ready.delete_run("/runs/other")
-        await turns(20)
+        await settled(ready)
         assert ready.rows == {}
         assert ready.view is None
 
@@ -196,7 +215,7 @@ def test_renamed_and_deleted_runs_leave_the_table_and_the_view(ready: Studio, do
 def test_a_preset_can_be_started_by_its_name(ready: Studio, script: Any, do: Do) -> None:
     async def scenario() -> None:
         ready.start_preset("two_moons")
-        await turns()
+        await settled(ready)
         assert ready.experiment.name == "two moons"
         assert ready.view is not None
         assert ExperimentConfig.from_toml(ready.view.config) == ExperimentConfig.load("two_moons")

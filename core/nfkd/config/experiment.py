@@ -18,7 +18,7 @@ from nfkd.config.errors import ConfigError, Fault, faults_of
 from nfkd.config.flows import FlowConfig
 from nfkd.config.named import folder_of, whole_table
 from nfkd.config.presets import preset_names, preset_path
-from nfkd.config.toml import is_table, toml_text
+from nfkd.config.toml import is_table, toml_text, toml_value
 from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig, whole_weights
 
 
@@ -163,7 +163,7 @@ def _assign(document: dict[str, Any], assignment: str, folder: Path) -> Fault | 
     if not equals or not path:
         return Fault("--set", f"{assignment!r} is not of the form path=value")
     *parents, last = path.split(".")
-    value = _toml_value(raw.strip())
+    value = toml_value(raw.strip())
     if path == "data" or parents == ["data"]:
         try:
             value = _data_value(document, path, value, folder)
@@ -188,10 +188,3 @@ def _data_value(document: dict[str, Any], path: str, value: Any, folder: Path) -
     table = document["data"] = whole_table(document.get("data", {}), folder)
     name = path.removeprefix("data.")
     return whole_table({"kind": table.get("kind"), name: value}, Path())[name] if is_table(table) else value
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomlkit.parse(f"value = {text}\n").unwrap()["value"]
-    except (tomlkit.exceptions.ParseError, ValueError):
-        return text  # a bare word is meant as text: --set compute.device=cpu

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -18,7 +19,7 @@ from pydantic.fields import FieldInfo
 from nfkd.config.base import Config, field
 from nfkd.config.data import DataConfig
 from nfkd.config.errors import ConfigError, Fault, faults_of
-from nfkd.config.toml import is_table, toml_text
+from nfkd.config.toml import is_table, toml_text, toml_value
 
 ENVIRONMENT = "NFKD_DATASETS"
 """Names another folder for the data sets that the user has added."""
@@ -54,7 +55,7 @@ def folder_of(info: ValidationInfo) -> Path:
     return Path(context["folder"]) if context else Path()
 
 
-def parse_data(value: str | dict[str, Any], folder: Path | None = None) -> DataConfig:
+def parse_data(value: str | dict[str, Any], folder: Path | None = None, overrides: Iterable[str] = ()) -> DataConfig:
     """Validate a ``[data]`` table, or what stands for one.
 
     Parameters
@@ -63,16 +64,44 @@ def parse_data(value: str | dict[str, Any], folder: Path | None = None) -> DataC
         A table, a kind, the name of a data set that was added, or a path.
     folder
         Where relative paths start; the working directory by default.
+    overrides
+        Assignments such as ``bits=5``, applied before validation; paths in them start from the working directory.
 
     Raises
     ------
     ConfigError
         With every fault; the paths start with ``data``.
     """
+    assigned, start = _assigned(overrides), folder or Path()
     try:
-        return _DataFile.model_validate({"data": value}, context={"folder": folder or Path()}).data
+        table = _changed(value, assigned, start) if assigned else value
+        return _DataFile.model_validate({"data": table}, context={"folder": start}).data
     except ValidationError as error:
         raise ConfigError(faults_of(error)) from error
+    except ValueError as error:  # of a word that the assignments were for
+        raise ConfigError([Fault("data", str(error))]) from error
+
+
+def _assigned(assignments: Iterable[str]) -> dict[str, Any]:
+    pairs = [(word, *(part.strip() for part in word.partition("="))) for word in assignments]
+    faults = [
+        Fault("--set", f"{word!r} is not of the form name=value")
+        for word, name, equals, _ in pairs
+        if not name or not equals
+    ]
+    if faults:
+        raise ConfigError(faults)
+    return {name.removeprefix("data."): toml_value(value) for _, name, _, value in pairs}
+
+
+def _changed(value: str | dict[str, Any], assigned: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the table of a word, or a table, with some values assigned; a kind may so be given to a path."""
+    chosen = str(assigned.get("kind", ""))
+    if isinstance(value, str) and chosen in _MODELS and "path" in _MODELS[chosen].model_fields:
+        value = {"kind": chosen, "path": value}
+    table = whole_table(value, folder)
+    kind = {"kind": table["kind"]} if "kind" in table else {}
+    return table | whole_table(kind | assigned, Path())
 
 
 def parse_data_toml(text: str) -> DataConfig:
@@ -123,9 +152,9 @@ def add_dataset(name: str, config: DataConfig, *, replace: bool = False) -> Path
     OSError
         When the file cannot be written.
     """
-    fault = _name_fault(name, replace=replace)
-    if fault:
-        raise ConfigError([Fault("name", fault)])
+    faults = name_faults(name, replace=replace)
+    if faults:
+        raise ConfigError(faults)
     path = datasets_folder() / f"{name}.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{name}.tmp")
@@ -134,16 +163,18 @@ def add_dataset(name: str, config: DataConfig, *, replace: bool = False) -> Path
     return path
 
 
-def _name_fault(name: str, *, replace: bool) -> str:
+def name_faults(name: str, *, replace: bool) -> list[Fault]:
+    """Return what keeps a data set from having a name; `replace`: it may be that of another."""
+    message = ""
     if not _NAME.fullmatch(name) or name != name.strip():
-        return (
+        message = (
             f"{name!r} cannot be a name: letters, figures, spaces and _ + - only, 80 at most, a letter or figure first"
         )
-    if name in DATA_KINDS:
-        return f"{name!r} is a kind of data: choose another name"
-    if not replace and name in dataset_names():
-        return f"there is a data set {name!r} already: choose another name, or replace it with --force"
-    return ""
+    elif name in DATA_KINDS:
+        message = f"{name!r} is a kind of data: choose another name"
+    elif not replace and name in dataset_names():
+        message = f"there is a data set {name!r} already: choose another name, or replace it with --force"
+    return [Fault("name", message)] if message else []
 
 
 # --- from a word to a table ------------------------------------------------------------------------------------------
@@ -215,7 +246,10 @@ def _kind_of(path: Path) -> str:
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
     if suffix in _EITHER:
-        msg = f'{path.name} may hold images or a table: write kind = "image_stack" or kind = "table" with its path'
+        msg = (
+            f'{path.name} may hold images or a table: write kind = "image_stack" or kind = "table" with its path '
+            "(nfkd data: --set kind=table)"
+        )
         raise ValueError(msg)
     if not os.path.exists(path):  # noqa: PTH110 - as above
         msg = f"{path} is not there"
@@ -226,9 +260,12 @@ def _kind_of(path: Path) -> str:
 
 
 def _dimensions(path: Path) -> int:
-    """Return the number of dimensions that the head of a .npy file tells."""
+    """Return the number of dimensions that the head of a .npy file tells; the rest is for its reader to judge."""
+    heads = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
-        return np.lib.format.open_memmap(path, mode="r").ndim
+        with path.open("rb") as file:
+            read = heads.get(np.lib.format.read_magic(file))
+            return len(read(file)[0]) if read else 1  # a third version is there for named fields alone
     except (OSError, ValueError) as error:
-        msg = f"{path} cannot be read as a .npy file: {error}"
+        msg = f"{path} cannot be read as a .npy file: {error}. It is damaged or of another kind"
         raise ValueError(msg) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeGuard, cast
 
 import tomlkit
+import tomlkit.exceptions
 
 from nfkd.config.base import Config
 
@@ -12,6 +13,14 @@ from nfkd.config.base import Config
 def toml_text(config: Config) -> str:
     """Return a model as TOML text: every field written out, the kind of each table first."""
     return tomlkit.dumps(_kind_first(config.model_dump(mode="python")))
+
+
+def toml_value(text: str) -> Any:
+    """Return the value of an assignment; what is no TOML is meant as text, such as ``cpu`` in ``--set device=cpu``."""
+    try:
+        return tomlkit.parse(f"value = {text}\n").unwrap()["value"]
+    except (tomlkit.exceptions.ParseError, ValueError):
+        return text
 
 
 def is_table(value: Any) -> TypeGuard[dict[str, Any]]:

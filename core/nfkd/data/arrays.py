@@ -12,6 +12,7 @@ import numpy as np
 from nfkd.data import hdf5
 from nfkd.data.files import Place
 
+_OBJECTS = "it holds Python objects, such as text or images of unequal size: save an array of plain numbers"
 _MOST = 2 << 30  # bytes of an array in a .npz, which cannot be read by memory map
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 KINDS = (".npy", ".npz", ".h5", ".hdf5")
@@ -75,11 +76,31 @@ def _open(place: Place, named: Place, key: str, ending: str) -> Stored:
 def _npy(place: Place, named: Place, key: str) -> Stored:
     if key:
         named.refuse(f"a .npy file has one array and no names: leave {key!r} out")
-    found = np.load(place.path, mmap_mode="r", allow_pickle=False)
-    if isinstance(found, np.lib.npyio.NpzFile):
-        found.close()
-        place.refuse("is no .npy file, but ends like one")
-    return found
+    return open_npy(place)
+
+
+def open_npy(place: Place) -> np.ndarray:
+    """Return the array of a .npy file by memory map.
+
+    Raises
+    ------
+    DataError
+        When it holds Python objects, or the file several arrays. Other faults are raised as by `numpy.load`.
+    """
+    with place.path.open("rb") as file:
+        archive = file.read(2) == b"PK"
+        file.seek(0)
+        if archive:
+            place.refuse("is no .npy file, but an archive of arrays: save the one that you mean as .npy")
+        if _dtype(file).hasobject:
+            place.refuse(_OBJECTS)
+    return np.load(place.path, mmap_mode="r", allow_pickle=False)
+
+
+def _dtype(file: Any) -> np.dtype:
+    """Return the type in the head of a .npy file; nothing else is known of one that has a newer head."""
+    read_header = _HEADERS.get(np.lib.format.read_magic(file))
+    return read_header(file)[2] if read_header else np.dtype(float)
 
 
 def _npz(place: Place, named: Place, key: str) -> Stored:
@@ -91,6 +112,8 @@ def _npz(place: Place, named: Place, key: str) -> Stored:
         with zipfile.ZipFile(place.path) as packed, packed.open(f"{name}.npy") as member:
             read_header = _HEADERS[np.lib.format.read_magic(member)]
             shape, _, dtype = read_header(member)
+        if dtype.hasobject:
+            place.refuse(f"{name}: {_OBJECTS}")
         if math.prod(shape) * dtype.itemsize > _MOST:
             place.refuse(f"{name} has more than {_MOST >> 30} GiB: save it as .npy, which is read piece by piece")
         return archive[name]

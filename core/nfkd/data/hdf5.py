@@ -39,7 +39,8 @@ def open_array(path: Path, key: str = "", *, at: str = "data.key") -> Any:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise DataError([Fault("data.path", f"{path} is no whole HDF5 file: {_words(error)}")]) from error
+        message = f"{path} is no whole HDF5 file: get it again ({_words(error)})"
+        raise DataError([Fault("data.path", message)]) from error
     try:
         with reading(path):
             return _array(file, key or _only(file, path, at), path, at)
@@ -56,7 +57,7 @@ def reading(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except _DAMAGE as error:
-        raise DataError([Fault("data.path", f"{path} is damaged: {_words(error)}")]) from error
+        raise DataError([Fault("data.path", f"{path} is damaged: get it again ({_words(error)})")]) from error
 
 
 def _only(file: h5py.File, path: Path, at: str) -> str:

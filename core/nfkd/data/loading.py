@@ -66,7 +66,10 @@ def _divide(config: DataConfig, loaded: Loaded) -> Dataset:
     }
     counts = {name: round(fraction * len(train)) for name, fraction in fractions.items()}
     faults = [
-        Fault(f"data.{name}_fraction", f"gives {count} examples of {len(train)}: at least {_LEAST} are needed")
+        Fault(
+            f"data.{name}_fraction",
+            f"gives {count} examples of {len(train)}: at least {_LEAST} are needed: raise it or bring more",
+        )
         for name, count in counts.items()
         if count < _LEAST
     ]
@@ -120,8 +123,8 @@ def _refuse_infinite(part: Part, columns: Sequence[str]) -> None:
     for field, values in (("columns", part.values), ("context", part.context)):
         if isinstance(values, np.ndarray) and values.dtype == np.float32 and not np.isfinite(values).all():
             number = int(np.argwhere(~np.isfinite(values))[0][-1])
-            name = columns[number] if field == "columns" and columns else f"column {number}"
-            message = f"{name} of data.{field} has values too large for single precision: choose another scaling"
+            name = columns[number] if field == "columns" and columns else number
+            message = f"column {name} of data.{field} has values too large for single precision: choose another scaling"
             raise DataError([Fault("data.scaling", message)], tuple(part.values.shape[1:]))
 
 

@@ -26,7 +26,7 @@ def preview_dataset(config: DataConfig) -> DataPreview:
     try:
         dataset = load_dataset(config)
     except NotFetchedError as error:
-        return DataPreview(faults=_faults(error), may_fetch=True, size=error.size)
+        return DataPreview(faults=_faults(error), may_fetch=True, size=error.size, by_hand=error.by_hand)
     except DataError as error:
         return DataPreview(faults=_faults(error))
     return DataPreview(

@@ -97,6 +97,8 @@ class NotFetchedError(DataError):
         What is missing.
     size
         Of all of them in bytes; 0 where the size of one is not known.
+    by_hand
+        Where to get them without a command, and where to put them.
     """
 
     def __init__(
@@ -113,12 +115,22 @@ class NotFetchedError(DataError):
         self.size = sum(file.size for file in files) if all(file.size for file in files) else 0
         size = f" ({self.size / 1e6:,.0f} MB)" if self.size else ""
         by_command = f" (nfkd data fetch {kind})" if kind else ""
-        addresses = ", ".join(file.url for file in files)
-        message = (
-            f"{title} is not on this machine yet{size}: download it{by_command}, or get {addresses} by hand and put "
-            f"{'it' if len(files) == 1 else 'them'} into {folder}"
-        ) + (f" ({found})" if found else "")
-        super().__init__([Fault("data.kind", message)], event_shape)
+        message = f"{title} is not on this machine yet{size}: download it{by_command}"
+        self.by_hand = f"get {_addresses(self.files)} and put {'it' if len(files) == 1 else 'them'} into {folder}"
+        super().__init__([Fault("data.kind", message + (f" ({found})" if found else ""))], event_shape)
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, or by hand {self.by_hand}"
+
+
+def _addresses(files: Sequence[RemoteFile]) -> str:
+    """Return where files are, in words; of several in one folder the address is said once."""
+    if len(files) == 1:
+        return files[0].url
+    folders = {file.url.rpartition("/")[0] for file in files}
+    names = [file.url.rpartition("/")[2] if len(folders) == 1 else file.url for file in files]
+    words = f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{words} from {folders.pop()}/" if len(folders) == 1 else words
 
 
 class Source(ABC, Generic[ConfigT]):
@@ -133,10 +145,24 @@ class Source(ABC, Generic[ConfigT]):
         The config's class; its ``kind`` names the source and its docstring describes it.
     shape
         Of an example, in words, such as ``1×8×8``.
+    examples
+        How many there are in all parts, in words, such as ``70,000``; empty where the config or the file decides.
+    origin
+        Where they come from, in words, such as ``drawn with a seed``.
+    unit
+        Of the likelihood, as in `Dataset`; of a table whose scaling is chosen, that of the default.
     """
 
     config: ClassVar[type[Config]]
     shape: ClassVar[str]
+    examples: ClassVar[str] = ""
+    origin: ClassVar[str]
+    unit: ClassVar[str]
+
+    @property
+    def downloads(self) -> Sequence[RemoteFile]:
+        """What `fetch` can download."""
+        return ()
 
     @property
     def kind(self) -> str:

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
+from nfkd.data.arrays import open_npy
 from nfkd.data.examples import Examples
 from nfkd.data.files import Place
 from nfkd.data.hdf5 import open_array
@@ -173,6 +175,7 @@ def _read_text(place: Place, delimiter: str) -> Table:
 
     path = place.path
     options: dict[str, Any] = {"separator": delimiter, "encoding": "utf8-lossy", "glob": False}
+    _refuse_large(place, path.stat().st_size)  # a number takes 8 bytes, and seldom less as text
     with _polars(place, lambda error: _text_words(path, delimiter, error)):
         first = pl.read_csv(path, has_header=False, infer_schema=False, n_rows=1, **options).row(0)
         header = any(value is None or not _is_number(value) for value in first)
@@ -216,8 +219,20 @@ def _read_parquet(place: Place, _key: str) -> Table:
     import polars as pl
 
     with _polars(place, lambda error: f"is no whole Parquet file: {_words(error)}"):
-        frame = pl.read_parquet(place.path, glob=False, hive_partitioning=False)
+        lazy = pl.scan_parquet(place.path, glob=False, hive_partitioning=False)
+        _refuse_large(place, 8 * len(lazy.collect_schema()) * lazy.select(pl.len()).collect().item())
+        frame = lazy.collect()
         return _Frame(frame.columns, frame)
+
+
+def _refuse_large(place: Place, size: int) -> None:
+    """Refuse a table of so many bytes where it, and the copy that becomes examples, are more than the free memory."""
+    free = psutil.virtual_memory().available
+    if 2 * size > free:
+        place.refuse(
+            f"takes about {2 * size / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free: save it as .npy "
+            "or .h5, which are read where they lie"
+        )
 
 
 @contextmanager
@@ -291,11 +306,7 @@ def _dtype_words(dtype: np.dtype) -> str:
 
 
 def _read_npy(place: Place, _key: str) -> Table:
-    array = np.load(place.path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        array.close()
-        place.refuse("is an archive of arrays: save the one that you mean as .npy")
-    return _Stored(place, array)
+    return _Stored(place, open_npy(place))
 
 
 def _read_hdf5(place: Place, key: str) -> Table:

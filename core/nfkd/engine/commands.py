@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import faulthandler
 import os
 import stat
@@ -11,14 +12,14 @@ import sys
 
 import nfkd
 from nfkd.engine.place import Connection, PlaceError, address, connect, engine_directory
-from nfkd.engine.relay import READY
+from nfkd.engine.relay import ALREADY_RUNNING, READY
 from nfkd.engine.relay import main as relay
 from nfkd.protocol.codec import PROTOCOL, from_engine, to_wire
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.frames import FrameDecoder, FrameError
 from nfkd.protocol.requests import Answer, Call, EngineStatus, Hello, Refusal, Reply, Request, Shutdown, Status
 
-ALREADY_RUNNING = 3
+_END_PATIENCE = 30.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,11 +108,22 @@ def _reply(connection: Connection) -> Reply | Refusal | None:
 
 
 def _stop() -> int:
+    status = _ask(Status())
     reply = _ask(Shutdown())
     if isinstance(reply, Refusal):
         return _say_refusal(reply)
+    if isinstance(status, EngineStatus):
+        _await_end(status.pid)
     print("No engine is running." if reply is None else "The engine has ended.")
     return 0
+
+
+def _await_end(pid: int) -> None:
+    """Wait until the process has gone: only then is it true that the engine has ended."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        psutil.Process(pid).wait(_END_PATIENCE)
 
 
 def _say_refusal(refusal: Refusal) -> int:

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 18
 _GRACE = 5.0
+_LOOKS = 4
 
 
 class Server:
     """Serves every client, and ends when the engine is idle and no client is left.
+
+    A client is either greeted, and then keeps the engine, or parted from without a word: its relay then looks for
+    another engine.
 
     Parameters
     ----------
@@ -37,12 +41,14 @@ class Server:
     def __init__(self, grace: float = _GRACE) -> None:
         self._grace = grace
         self._clients: set[asyncio.Task[None]] = set()
+        self._alone = 0
+        self._ending = False
         self._end = asyncio.Event()
         self._engine: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
 
     async def serve(self, on_listening: Callable[[], None]) -> None:
         """Listen until the end; `on_listening` is called as soon as clients may come."""
-        listening = await self._listen()
+        self._listening = await self._listen()
         on_listening()
         # torch takes seconds to load: clients are greeted meanwhile, and their calls wait.
         loop = asyncio.get_running_loop()
@@ -54,7 +60,7 @@ class Server:
             await self._end.wait()
         finally:
             watch.cancel()
-            listening.close()
+            self._retire()
             await engine.close()
         for client in self._clients:
             client.cancel()
@@ -72,15 +78,23 @@ class Server:
         return await asyncio.start_unix_server(self._accept, address(), limit=_CHUNK)
 
     async def _watch(self, engine: Engine) -> None:
-        alone = 0
-        while alone < 2:
-            alone = alone + 1 if not self._clients and engine.idle else 0
-            await asyncio.sleep(self._grace / 2)
+        while True:
+            self._alone = self._alone + 1 if not self._clients and engine.idle else 0
+            if self._alone > _LOOKS:
+                break
+            await asyncio.sleep(self._grace / _LOOKS)
+        self._retire()  # in the same turn of the loop as the last look: no client can come between the two
         self._end.set()
+
+    def _retire(self) -> None:
+        """Take no more clients."""
+        self._ending = True
+        self._listening.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None:
+        if task is None or self._ending:  # it was on its way in when the engine decided to end
+            writer.close()
             return
         self._clients.add(task)
         try:
@@ -89,12 +103,15 @@ class Server:
             pass  # the client left, or the engine ends
         finally:
             self._clients.discard(task)
+            self._alone = 0
             writer.close()
 
     async def _answer(self, call: Call) -> Answer | Refusal:
         engine = await asyncio.shield(self._engine)  # a client that leaves takes it from nobody else
         from nfkd.engine.core import Refused  # loaded by now
 
+        if isinstance(call.request, Shutdown):
+            self._retire()
         try:
             reply = await engine.answer(call.request)
         except Refused as refused:

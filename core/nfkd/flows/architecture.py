@@ -70,11 +70,15 @@ class Architecture(ABC, Generic[ConfigT]):
         What an example is.
     paper
         Who described it and where.
+    density, sampling
+        What a log-density and a sample of D features cost, in passes through the networks, in words.
     """
 
     config: ClassVar[type[Config]]
     takes: ClassVar[str]
     paper: ClassVar[str]
+    density: ClassVar[str] = "one pass"
+    sampling: ClassVar[str] = "one pass"
 
     @property
     def kind(self) -> str:

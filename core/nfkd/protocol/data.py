@@ -67,6 +67,8 @@ class DataPreview(Message, frozen=True):
         For vectors: what is in each feature.
     may_fetch, size
         Whether the files are missing and can be downloaded, and their size in bytes (0 where unknown).
+    by_hand
+        Where to get them without the engine, and where to put them.
     """
 
     faults: list[ConfigFault] = msgspec.field(default_factory=list[ConfigFault])
@@ -81,6 +83,7 @@ class DataPreview(Message, frozen=True):
     columns: list[ColumnStatistics] = msgspec.field(default_factory=list[ColumnStatistics])
     may_fetch: bool = False
     size: int = 0
+    by_hand: str = ""
 
 
 class NamedData(Message, frozen=True):

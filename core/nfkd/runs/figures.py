@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,16 +13,19 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from nfkd.protocol.data import DataPreview
 from nfkd.protocol.events import Role
 from nfkd.protocol.requests import StageSnapshot
 from nfkd.runs.export import writing
 from nfkd.runs.reader import RunRecord
 
 COLOURS: dict[Role, str] = {"teacher": "#0072B2", "student": "#D55E00", "baseline": "#7F7F7F"}
+_DATA = "#009E73"
 _MAP = "cividis"
 _DPI = 144
 _SHOWN = 64
 _FEW = 20
+_SLIVER = 5
 _TINY = 1e-12
 Stages = Mapping[Role, StageSnapshot]
 
@@ -62,6 +66,35 @@ def export_figures(record: RunRecord, directory: Path) -> list[Path]:
                 figure.savefig(path, dpi=_DPI)
                 written.append(path)
     return written
+
+
+def export_look(look: DataPreview, path: Path) -> Path:
+    """Draw some examples of a data set, images or points in the plane; return the file.
+
+    Raises
+    ------
+    ValueError
+        When it has neither.
+    RunError
+        When the file cannot be written.
+    """
+    figure = _figure(4.0, 4.2)
+    axes = figure.add_subplot()
+    axes.set_title("\n".join(textwrap.wrap(look.words, 56)), fontsize=8)
+    if look.images is not None:
+        _images(axes, look.images / np.float32(255), int(np.ceil(np.sqrt(len(look.images)))))
+    elif look.points is not None:
+        axes.plot(*look.points.T, ".", color=_DATA, markersize=2, alpha=0.6)
+        axes.set(xlabel=look.columns[0].name, ylabel=look.columns[1].name)
+        wide, high = np.ptp(look.points, axis=0)
+        if wide / _SLIVER < high < wide * _SLIVER:
+            axes.set_aspect("equal")
+    else:
+        msg = "neither images nor points in the plane"
+        raise ValueError(msg)
+    with writing(path.parent):
+        figure.savefig(path, dpi=_DPI)
+    return path
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -25,6 +25,7 @@ GROUP = "group.toml"
 LOG = "log.jsonl"
 RUN_FILE = "run.h5"
 _LIVING = {"queued", "running", "paused"}
+_ENDED = "Its process ended before it was done; Resume goes on from the last checkpoint."
 _BAD_NAME = re.compile(r'^\.|[/\\:*?"<>|\x00-\x1f]')
 
 
@@ -77,7 +78,9 @@ def create_run(folder: Path, config: ExperimentConfig, *, teacher: str, student:
         except FileExistsError:
             if not path.parent.is_dir():
                 raise RunError(
-                    "The run cannot be made", f"{path.parent} is no directory.", "Choose another runs folder."
+                    title="The run cannot be made",
+                    cause=f"{path.parent} is no directory.",
+                    action="Choose another runs folder.",
                 ) from None
             continue
         except OSError as error:
@@ -96,7 +99,7 @@ def create_run_at(path: Path, config: ExperimentConfig, *, teacher: str, student
         raise _not_made(path, error) from error
     if taken:
         hint = "Give --resume to go on with it, or another directory." if is_run(path) else "Give another directory."
-        raise RunError("The run cannot be made", f"{path} is not empty.", hint)
+        raise RunError(title="The run cannot be made", cause=f"{path} is not empty.", action=hint)
     return _fill(path, config, teacher, student)
 
 
@@ -154,12 +157,18 @@ def read_state(run: Path) -> State:
     try:
         state = msgspec.json.decode((run / STATE).read_bytes(), type=State)
     except FileNotFoundError as error:
-        raise RunError("This is no run", f"{run} has no {STATE}.", "Name a run's directory.") from error
+        raise RunError(
+            title="This is no run", cause=f"{run} has no {STATE}.", action="Name a run's directory."
+        ) from error
     except (OSError, ValueError) as error:  # msgspec's own errors are ValueErrors, too
-        raise RunError("The run cannot be read", f"{run / STATE}: {error}.", "Try: nfkd recover.") from error
+        raise RunError(
+            title="The run cannot be read",
+            cause=f"{run / STATE}: {error}.",
+            action="Its run.h5 and its weights can still be used.",
+        ) from error
     row = msgspec.structs.replace(state.row, run=str(run), name=run.name)
     if row.state in _LIVING and not _alive(state):
-        row = msgspec.structs.replace(row, state="interrupted", cause=row.cause or "Its process ended.")
+        row = msgspec.structs.replace(row, state="interrupted", cause=row.cause or _ENDED)
     return msgspec.structs.replace(state, row=row)
 
 
@@ -186,9 +195,13 @@ def read_config(run: Path) -> ExperimentConfig:
     try:
         return ExperimentConfig.from_toml((run / EXPERIMENT).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RunError("This is no run", f"{run} has no {EXPERIMENT}.", "Name a run's directory.") from error
+        raise RunError(
+            title="This is no run", cause=f"{run} has no {EXPERIMENT}.", action="Name a run's directory."
+        ) from error
     except (OSError, UnicodeDecodeError, ConfigError) as error:
-        raise RunError("The run's experiment cannot be read", f"{run / EXPERIMENT}: {error}.", "") from error
+        raise RunError(
+            title="The run's experiment cannot be read", cause=f"{run / EXPERIMENT}: {error}.", action=""
+        ) from error
 
 
 def append_log(run: Path, line: LogLine) -> None:
@@ -223,7 +236,7 @@ def _refuse_living(run: Path, verb: str) -> None:
     """Refuse to move a run away from under its writer, in whichever process that is."""
     row = read_state(run).row
     if row.state in _LIVING:
-        raise RunError(f"The run cannot be {verb}", f"{row.name} is {row.state}.", "Stop it first.")
+        raise RunError(title=f"The run cannot be {verb}", cause=f"{row.name} is {row.state}.", action="Stop it first.")
     with run_lock(run):
         pass
 
@@ -241,7 +254,9 @@ def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
     except FileNotFoundError:
         return [], []
     except OSError as error:
-        raise RunError("The runs cannot be listed", f"{folder}: {error.strerror}.", "Choose another folder.") from error
+        raise RunError(
+            title="The runs cannot be listed", cause=f"{folder}: {error.strerror}.", action="Choose another folder."
+        ) from error
     rows, unreadable = [], []
     for path in paths:
         try:
@@ -262,17 +277,19 @@ def rename_run(run: Path, name: str) -> Path:
     name = name.strip()
     if not name or _BAD_NAME.search(name):
         cause = f'{name!r} is empty, begins with a dot or holds one of / \\ : * ? " < > |.'
-        raise RunError("The run cannot be renamed", cause, "Choose another name.")
+        raise RunError(title="The run cannot be renamed", cause=cause, action="Choose another name.")
     target = run.with_name(name)
     _refuse_living(run, "renamed")
     if target.exists():
         raise RunError(
-            "The run cannot be renamed", f"There is already a {name} in {run.parent}.", "Choose another name."
+            title="The run cannot be renamed",
+            cause=f"There is already a {name} in {run.parent}.",
+            action="Choose another name.",
         )
     try:
         run.rename(target)
     except OSError as error:
-        raise RunError("The run cannot be renamed", f"{run}: {error.strerror}.", "") from error
+        raise RunError(title="The run cannot be renamed", cause=f"{run}: {error.strerror}.", action="") from error
     return target
 
 
@@ -288,4 +305,6 @@ def delete_run(run: Path) -> None:
     try:
         send2trash(run)
     except OSError as error:
-        raise RunError("The run cannot be deleted", f"{run}: {error}.", "Delete its folder by hand.") from error
+        raise RunError(
+            title="The run cannot be deleted", cause=f"{run}: {error}.", action="Delete its folder by hand."
+        ) from error

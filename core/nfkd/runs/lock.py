@@ -27,13 +27,15 @@ def run_lock(run: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise RunError(
-            "The run is in use",
-            f"Another process is writing to {run}.",
-            "Wait for it to end, or stop it, and try again.",
+            title="The run is in use",
+            cause=f"Another process is writing to {run}.",
+            action="Wait for it to end, or stop it, and try again.",
         ) from error
     except OSError as error:
         raise RunError(
-            "The run cannot be written", f"{run}: {error.strerror}.", "Choose a directory that is yours to write to."
+            title="The run cannot be written",
+            cause=f"{run}: {error.strerror}.",
+            action="Choose a directory that is yours to write to.",
         ) from error
     try:
         yield

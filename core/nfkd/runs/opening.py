@@ -26,11 +26,15 @@ def open_file(path: Path) -> Iterator[Node]:
         When it is missing, damaged, of another program or a newer format, or holds links or data outside of itself.
     """
     try:
-        file = h5py.File(path, "r", libver="latest", swmr=_unclosed(path))
+        file = h5py.File(path, "r", libver="latest", swmr=unclosed(path))
     except FileNotFoundError as error:
-        raise RunError("The run cannot be read", f"{path} is not there.", "The run had not begun to record.") from error
+        raise RunError(
+            title="The run cannot be read", cause=f"{path} is not there.", action="The run had not begun to record."
+        ) from error
     except OSError as error:
-        raise RunError("The run cannot be read", f"{path} is no whole HDF5 file: {words_of(error)}.") from error
+        raise RunError(
+            title="The run cannot be read", cause=f"{path} is no whole HDF5 file: {words_of(error)}."
+        ) from error
     with file, reading(path):
         _check(file, path)
         yield file
@@ -43,10 +47,12 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except _DAMAGE as error:
         cause = f"{path} is damaged: {words_of(error)}."
-        raise RunError("The run cannot be read", cause, "Try: nfkd recover.") from error
+        raise RunError(
+            title="The run cannot be read", cause=cause, action="Its weights are files of their own and stay usable."
+        ) from error
 
 
-def _unclosed(path: Path) -> bool:
+def unclosed(path: Path) -> bool:
     """Return whether the superblock says that a writer has the file, or was killed while it had.
 
     Only an SWMR reader opens such a file; and a whole one is better read plainly, since an SWMR reader takes damage
@@ -60,10 +66,12 @@ def _unclosed(path: Path) -> bool:
 def _check(file: Node, path: Path) -> None:
     version = file.attrs.get("format")
     if version is None or "started" not in file.attrs:
-        raise RunError("This is no run", f"{path} was not written by NFKD.", "Name a run's directory.")
+        raise RunError(
+            title="This is no run", cause=f"{path} was not written by NFKD.", action="Name a run's directory."
+        )
     if int(version) > schema.FORMAT:
         cause = f"{path} has format {version}; this NFKD reads up to {schema.FORMAT}."
-        raise RunError("The run is newer than the program", cause, "Update NFKD.")
+        raise RunError(title="The run is newer than the program", cause=cause, action="Update NFKD.")
     _refuse_ways_out(file, path)
 
 

@@ -18,7 +18,7 @@ from nfkd.runs import schema
 from nfkd.runs.disk import explained, whole_file
 from nfkd.runs.layout import RUN_FILE, read_state, write_row
 from nfkd.runs.lock import run_lock
-from nfkd.runs.opening import open_file, reading
+from nfkd.runs.opening import open_file, reading, unclosed
 from nfkd.runs.schema import Node
 
 _BYTES = 1 << 24
@@ -26,6 +26,8 @@ _BYTES = 1 << 24
 
 def recover(run: Path) -> str:
     """Make every file of a run whose process was killed whole again; return what was done, in a sentence.
+
+    A file that is whole already stays as it is.
 
     Raises
     ------
@@ -35,12 +37,22 @@ def recover(run: Path) -> str:
     state = read_state(run)
     files = sorted({*run.glob(RUN_FILE), *run.glob(f"seed-*/{RUN_FILE}")})
     with run_lock(run):
-        for path in files:
+        cut = [path for path in files if _is_cut(path)]
+        for path in cut:
             copy_cut(path, path, None)
         if state.row.state in {"queued", "running", "paused", "interrupted"}:
             row = msgspec.structs.replace(state.row, state="interrupted")
             write_row(run, row, state.error)
-    return f"{run.name}: {len(files)} file{'' if len(files) == 1 else 's'} recovered; the run can be read and resumed."
+    done = f"{len(cut)} file{'' if len(cut) == 1 else 's'} recovered" if cut else "nothing had to be recovered"
+    then = "" if state.row.state == "finished" else " and resumed"
+    return f"{run.absolute().name}: {done}; the run can be read{then}."
+
+
+def _is_cut(path: Path) -> bool:
+    """Return whether a file's writer was killed, or left rows without their data; a damaged file is refused."""
+    with open_file(path) as file, reading(path):
+        datasets = [node for node in _nodes(file).values() if isinstance(node, h5py.Dataset)]
+        return unclosed(path) or any(_shape(node, None) != node.shape for node in datasets)
 
 
 def copy_cut(source: Path, target: Path, at: Mapping[Role, int] | None) -> None:

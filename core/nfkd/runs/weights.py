@@ -92,7 +92,7 @@ def _described(path: Path, meta: Mapping[str, str]) -> WeightsInfo:
     if "foreign" in meta:
         cause = f"{path} holds the weights of a {meta['foreign']}, and NFKD has only its own flows' code."
         action = "Make that flow, load_state_dict(safetensors.torch.load_file(path)) and nfkd.wrap_teacher it."
-        raise RunError("The flow is another library's", cause, action)
+        raise RunError(title="The flow is another library's", cause=cause, action=action)
     try:
         config: FlowConfig = TypeAdapter(FlowConfig).validate_json(meta["flow"])
         shape, features = json.loads(meta["event_shape"]), int(meta["context_features"])
@@ -100,7 +100,9 @@ def _described(path: Path, meta: Mapping[str, str]) -> WeightsInfo:
         build_flow(info.config, info.event_shape, context_features=features, device="meta")
     except (KeyError, ValueError, TypeError) as error:
         cause = f"{path} does not say of which flow it is."
-        raise RunError("The weights cannot be used", cause, "Use a file that NFKD has written.") from error
+        raise RunError(
+            title="The weights cannot be used", cause=cause, action="Use a file that NFKD has written."
+        ) from error
     return info
 
 
@@ -150,4 +152,8 @@ def _refuse_unfit(path: Path, shapes: Mapping[str, tuple[int, ...]], flow: Flow)
     faults = [f"{word} {names[0]}" for word, names in (("lacks", missing), ("has no use for", extra)) if names]
     faults += [f"has {min(wrong)} in another shape"] if wrong else []
     if faults:
-        raise RunError("The weights do not fit", f"{path} {', '.join(faults)}.", "Use the flow that they were made by.")
+        raise RunError(
+            title="The weights do not fit",
+            cause=f"{path} {', '.join(faults)}.",
+            action="Use the flow that they were made by.",
+        )

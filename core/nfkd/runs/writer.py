@@ -137,7 +137,9 @@ class RunWriter:
         for name, batch in event.curves.items():
             where = f"{event.stage}/curves/{name}"
             if f"{where}/step" not in self._nodes:
-                raise RunError("The run cannot be written", f"The curve {name} was not declared before the first step.")
+                raise RunError(
+                    title="The run cannot be written", cause=f"The curve {name} was not declared before the first step."
+                )
             # The steps come last: a reader goes by them.
             for key, values in (("value", batch.values), ("time", batch.times), ("step", batch.steps)):
                 _append(self._nodes[f"{where}/{key}"], values)

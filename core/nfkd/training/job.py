@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.data import DataError
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import ErrorInfo, RunEvent, RunFailed, RunFinished, RunState
 from nfkd.runs.errors import RunError
@@ -96,6 +97,9 @@ def explain(error: Exception, run: Path) -> ErrorInfo:
             title, cause, action = error.title, error.cause, error.action
         case DivergedError(info=info):
             title, cause, action = info.title, info.cause, info.action
+        case DataError():
+            title, cause = "The data cannot be read any more", "; ".join(fault.message for fault in error.faults)
+            action = "Correct it, then resume the run from its checkpoint."
         case ConfigError():
             title, cause, action = "The experiment was refused", str(error), "Correct the named fields."
         case torch.OutOfMemoryError() | MemoryError():

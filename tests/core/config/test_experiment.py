@@ -68,7 +68,7 @@ def values(name: str, info: FieldInfo, annotation: Any) -> st.SearchStrategy[Any
         points = annotation != tuple[str, ...]
         items = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2) if points else TEXTS
         return st.lists(items, min_size=bounds(info).get("min_length", 0), max_size=4)
-    if info.json_schema_extra and info.json_schema_extra["format"]:
+    if isinstance(info.json_schema_extra, dict) and info.json_schema_extra["format"]:
         return st.just("") | NAMES.map(lambda name: f"/data/{name}")  # what is relative becomes absolute
     simple = {bool: st.booleans(), int: integers(bounds(info)), float: floats(bounds(info))}
     return simple.get(annotation, NAMES if name == "name" else texts(bounds(info)))

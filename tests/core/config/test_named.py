@@ -159,6 +159,28 @@ def test_a_name_that_would_be_something_else_is_refused(folder: Path, name: str)
     assert not (folder / "datasets").exists()
 
 
+def test_assignments_change_what_a_word_stands_for(folder: Path) -> None:
+    changed = parse_data("mnist", folder, ["bits=5", "class_labels = true"])
+    assert changed == MNISTConfig(bits=5, class_labels=True)
+    add_dataset("mine", DrawnConfig())
+    assert parse_data("mine", overrides=["noise=0.5"]) == DrawnConfig(noise=0.5)
+    chosen = parse_data("x.h5", folder, ["kind=table", "columns=['a', 'b']", "missing=drop"])
+    assert chosen == TableConfig(path=str(folder / "x.h5"), columns=("a", "b"), missing="drop")
+    here = parse_data("image_folder", folder, ["path=faces"])
+    assert here == ImageFolderConfig(path=str(Path("faces").absolute()))  # typed in the working directory
+
+
+def test_every_bad_assignment_is_told(folder: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_data("mnist", folder, ["bits", "=3"])
+    assert [fault.path for fault in caught.value.faults] == ["--set", "--set"]
+    with pytest.raises(ConfigError) as caught:
+        parse_data("mnist", folder, ["bits=99", "bit=3"])
+    assert {fault.path for fault in caught.value.faults} == {"data.bits", "data.bit"}
+    with pytest.raises(ConfigError, match="no data set 'nothing'"):
+        parse_data("nothing", folder, ["bits=3"])
+
+
 def test_a_name_is_taken_only_once(folder: Path) -> None:
     add_dataset("mine", DrawnConfig())
     with pytest.raises(ConfigError, match="--force"):

@@ -47,7 +47,9 @@ def test_a_file_comes_whole_with_its_progress_and_only_once(site: Site) -> None:
         cached([file], title="X", event_shape=(1, 2, 2))
     assert missing.value.files == [file]
     assert missing.value.event_shape == (1, 2, 2)
-    assert str(cache_folder() / "set") in str(missing.value)
+    for word in (file.url, str(cache_folder() / "set")):
+        assert word in str(missing.value)
+        assert word in missing.value.by_hand
 
     (path,) = download([file], lambda *progress: told.append(progress))
     assert path == cache_folder() / "set" / "x.gz"
@@ -105,6 +107,18 @@ def test_wrong_bytes_are_removed_and_told_of(site: Site) -> None:
     assert left(cache_folder() / "set") == set()
     with pytest.raises(NotFetchedError):
         cached([file], title="X")
+
+
+def test_the_address_of_several_files_in_one_folder_is_said_once(site: Site) -> None:
+    near = [RemoteFile(f"{site.address}/d/{name}", "0" * 64, f"set/{name}") for name in ("a.gz", "b.gz", "c.gz")]
+    with pytest.raises(NotFetchedError) as missing:
+        cached(near, title="X")
+    words = f"get a.gz, b.gz and c.gz from {site.address}/d/ and put them into {cache_folder() / 'set'}"
+    assert missing.value.by_hand == words
+    far = RemoteFile(f"{site.address}/e/d.gz", "0" * 64, "set/d.gz")
+    with pytest.raises(NotFetchedError) as missing:
+        cached([near[0], far], title="X")
+    assert missing.value.by_hand.startswith(f"get {near[0].url} and {far.url} and put them into")
 
 
 def test_a_wrong_file_put_there_by_hand_is_never_used(site: Site) -> None:

@@ -212,3 +212,22 @@ def test_a_drawing_that_has_no_density_is_refused() -> None:
     with pytest.raises(DataError) as refused:
         load_dataset(DrawnConfig(noise=0.0, points=((0.0, 0.0), (1e30, 0.0))))
     assert [fault.path for fault in refused.value.faults] == ["data.noise", "data.points.1"]
+
+
+COORDINATE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=60)
+@given(
+    drawn=st.lists(st.tuples(COORDINATE, COORDINATE), min_size=1, max_size=20),
+    noise=st.floats(0.0, 1.0),
+    count=st.integers(100, 300),
+)
+def test_any_drawing_is_points_or_refused(drawn: list[tuple[float, float]], noise: float, count: int) -> None:
+    try:
+        dataset = load_dataset(DrawnConfig(points=tuple(drawn), noise=noise, count=count))
+    except DataError:
+        return
+    values = np.concatenate([part.values[:] for part in (dataset.train, dataset.validation, dataset.test)])
+    assert values.shape == (count, 2)
+    assert np.isfinite(values).all()

@@ -7,11 +7,13 @@ import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -240,9 +242,9 @@ def test_a_missing_value_is_refused_where_it_is(tmp_path: Path, ending: str) -> 
     path = tmp_path / f"t.{ending}"
     holes(path, [17, 40], 1)
     name = "py" if ending not in ("npy", "h5") else "1"
-    assert f"data.columns: {name} is missing in row 18" in words(str(path))
-    assert f"data.context: {name} is missing in row 18" in words(str(path), context=("1",))
-    assert f"data.weight: {name} is missing in row 18" in words(str(path), weight="1")
+    assert f"data.columns: column {name} is missing in row 18" in words(str(path))
+    assert f"data.context: column {name} is missing in row 18" in words(str(path), context=("1",))
+    assert f"data.weight: column {name} is missing in row 18" in words(str(path), weight="1")
 
 
 def test_rows_that_lack_something_are_left_out(tmp_path: Path) -> None:
@@ -282,7 +284,9 @@ def test_missing_context_and_weights_are_put_in_too(tmp_path: Path) -> None:
 
 def test_nothing_can_be_put_in_where_there_is_nothing(tmp_path: Path) -> None:
     holes(tmp_path / "t.npy", list(range(ROWS)), 1)
-    assert "data.columns: 1 has no value in the training part" in words(str(tmp_path / "t.npy"), missing="median")
+    assert "data.columns: column 1 has no value in the training part" in words(
+        str(tmp_path / "t.npy"), missing="median"
+    )
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
@@ -318,7 +322,7 @@ def test_constant_columns_are_refused_by_name(tmp_path: Path, scaling: str, cont
     values = table()
     values[:, 1] = 0.1  # not exactly representable: its deviation is not exactly 0
     said = words(write(tmp_path / "t.csv", values), scaling=scaling, context=context)
-    assert f"data.{'context' if context else 'columns'}: py is 0.1 in every row of the training part" in said
+    assert f"data.{'context' if context else 'columns'}: column py is 0.1 in every row of the training part" in said
 
 
 def test_a_column_may_be_constant_in_the_training_part_alone(tmp_path: Path) -> None:
@@ -354,9 +358,9 @@ def test_a_chosen_column_that_holds_no_numbers_is_refused_in_words(tmp_path: Pat
     frame = pl.DataFrame({"y": table()[:, 0], "z": table()[:, 1], "x": column})
     frame.write_parquet(tmp_path / "t.parquet")
     path = str(tmp_path / "t.parquet")
-    assert f"data.context: {said}" in words(path, context=("x",))
+    assert f"data.context: column {said}" in words(path, context=("x",))
     if "no number" in said and "many" in said:
-        assert f"data.columns: {said}" in words(path)  # perhaps meant as numbers: it is not left out in silence
+        assert f"data.columns: column {said}" in words(path)  # perhaps meant as numbers: it is not left out in silence
     else:
         assert load_dataset(TableConfig(path=path)).columns == ("y", "z")
 
@@ -385,7 +389,7 @@ def test_an_array_that_calls_code_is_refused(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "exploded"),)
 
     np.save(tmp_path / "t.npy", np.array([[Bomb()] * 2] * 50, dtype=object), allow_pickle=True)
-    assert "t.npy: cannot be read" in words(str(tmp_path / "t.npy"))
+    assert "t.npy: it holds Python objects" in words(str(tmp_path / "t.npy"))
     assert not (tmp_path / "exploded").exists()
 
 
@@ -422,10 +426,27 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path, name: str, content
     assert said in words(str(tmp_path / name))
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_larger_than_memory_is_refused_where_it_must_be_read_whole(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / f"t.{ending}", table(2000))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * 2000 * 5 * 8 - 1))
+    assert "save it as .npy or .h5, which are read where they lie" in words(path)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * 2000 * 5 * 25))
+    assert load_dataset(TableConfig(path=path)).event_shape == (5,)
+
+
+def test_python_objects_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", np.array([["a", None], [1, 2]], object))
+    assert "holds Python objects" in words(str(tmp_path / "t.npy"))
+    assert "plain numbers" in words(str(tmp_path / "t.npy"))
+
+
 def test_an_archive_under_another_name_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "t.npy").open("wb") as file:
         np.savez(file, a=np.zeros((50, 2)))
-    assert "is an archive of arrays" in words(str(tmp_path / "t.npy"))
+    assert "an archive of arrays" in words(str(tmp_path / "t.npy"))
 
 
 def test_paths_that_are_no_files_are_refused(tmp_path: Path) -> None:
@@ -448,10 +469,10 @@ def test_hdf5_links_out_of_the_file_are_refused(tmp_path: Path) -> None:
 def test_values_too_large_for_a_flow_are_refused(tmp_path: Path) -> None:
     values = table()
     values[:, 1] *= 1e100
-    assert "data.scaling: py" in words(write(tmp_path / "t.csv", values), scaling="none")
+    assert "data.scaling: column py" in words(write(tmp_path / "t.csv", values), scaling="none")
     assert load_dataset(TableConfig(path=write(tmp_path / "t.csv", values))).event_shape == (5,)
     values[:, 1] *= 1e100
-    assert "data.columns: py goes from" in words(write(tmp_path / "t.csv", values))
+    assert "data.columns: column py goes from" in words(write(tmp_path / "t.csv", values))
 
 
 # --- fuzz -------------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from nfkd.data import DataError, Dataset, NotFetchedError, load_dataset
 from nfkd.data.files import Place
 from nfkd.data.frames import read_frame
 from nfkd.data.source import RemoteFile
+from nfkd.data.sources import SOURCES
 from nfkd.data.sources.uci import Hepmass, Power
 from tests.core.data.loopback import Site, serving
 from tests.core.data.pandas_pickles import pandas_pickle
@@ -127,6 +128,27 @@ def test_power_is_prepared_as_published(tmp_path: Path) -> None:
 def test_miniboone_is_prepared_as_published(tmp_path: Path) -> None:
     data = miniboone(tmp_path)
     same(load_dataset(MiniBooNEConfig(folder=str(tmp_path))), standardised(split(data)))
+
+
+@pytest.mark.parametrize(
+    ("config", "columns", "counts"),
+    [
+        (PowerConfig, 8, (1_659_917, 184_435, 204_928)),  # arXiv 1705.07057, appendix D
+        (MiniBooNEConfig, 43, (29_556, 3_284, 3_648)),
+    ],
+)
+def test_the_parts_are_as_large_as_published(
+    config: Any, columns: int, counts: tuple[int, ...], tmp_path: Path
+) -> None:
+    source = SOURCES[config().kind]
+    assert source.examples == f"{sum(counts):,}"
+    (tmp_path / config().kind).mkdir()
+    data = np.random.default_rng(1).random((sum(counts), columns), np.float32)
+    np.save(tmp_path / config().kind / "data.npy", data)
+    loaded = source.load(config(folder=str(tmp_path)))
+    assert loaded.validation is not None
+    assert loaded.test is not None
+    assert tuple(len(part) for part in (loaded.train, loaded.validation, loaded.test)) == counts
 
 
 def test_hepmass_is_prepared_as_published(tmp_path: Path) -> None:
@@ -312,6 +334,14 @@ def replaced(folder: Path, content: np.ndarray) -> str:
 def test_a_file_that_is_not_the_published_one_is_refused(tmp_path: Path, content: np.ndarray, words: str) -> None:
     with pytest.raises(DataError, match=rf"data\.folder: .*data\.npy: .*{words}"):
         load_dataset(PowerConfig(folder=replaced(tmp_path, content)))
+
+
+def test_a_value_too_large_for_a_flow_is_refused(tmp_path: Path) -> None:
+    data = miniboone(tmp_path)
+    data[-1, 3] = 1e300  # in the test part, which the scaling does not see
+    np.save(tmp_path / "miniboone" / "data.npy", data)
+    with pytest.raises(DataError, match=r"data\.folder: .*no finite number in column 3, as in row 39 of a part"):
+        load_dataset(MiniBooNEConfig(folder=str(tmp_path)))
 
 
 def test_a_folder_without_the_file_says_where_it_should_be(tmp_path: Path) -> None:

@@ -165,6 +165,7 @@ def test_what_is_missing_is_offered_fetched_with_progress_and_then_there(site: S
         size = len(array_file())
         assert (before.may_fetch, before.size) == (True, size)
         assert "download it" in before.faults[0].message
+        assert site.address in before.by_hand
         config = digits().replace(data={"kind": "mnist"})
         described = await answer(Describe(config=config.to_toml()))
         assert isinstance(described, Description)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -235,6 +236,13 @@ def test_shutdown_ends_the_process(client: Client) -> None:
     assert not process.is_running()
 
 
+def test_stop_says_that_the_engine_has_ended_when_its_process_has(client: Client) -> None:
+    pid = status(client).pid
+    said = subprocess.run([sys.executable, "-m", "nfkd.engine", "stop"], capture_output=True, text=True, check=True)
+    assert said.stdout == "The engine has ended.\n"
+    assert not psutil.pid_exists(pid)
+
+
 def test_an_idle_engine_without_clients_ends_by_itself(place: Path) -> None:
     from nfkd.engine.server import Server
 
@@ -242,6 +250,63 @@ def test_an_idle_engine_without_clients_ends_by_itself(place: Path) -> None:
         await asyncio.wait_for(Server(grace=0.1).serve(lambda: None), 60)
 
     asyncio.run(serve())
+
+
+GRACE = 0.08
+
+
+async def _said_to_a_late_client(after: float) -> list[type]:
+    """Come to a lonely server after that many seconds, stay for longer than its patience, and ask for its status."""
+    from nfkd.engine.place import address
+    from nfkd.engine.server import Server
+
+    listening = asyncio.Event()
+    server = asyncio.create_task(Server(grace=GRACE).serve(listening.set))
+    await listening.wait()
+    await asyncio.wait({server}, timeout=after)
+    said: list[type] = []
+    decoder = FrameDecoder()
+    with contextlib.suppress(ConnectionError):  # it has ended: a relay starts another
+        reader, writer = await asyncio.open_unix_connection(address())
+        for message in (ask.Hello(protocol=PROTOCOL, version="test"), ask.Call(id=1, request=ask.Status())):
+            writer.write(to_wire(message))
+            said += [type(from_engine(body)) for body in decoder.feed(await reader.read(1 << 16))]
+            await asyncio.wait({server}, timeout=2 * GRACE)
+        writer.close()
+    await server
+    return said
+
+
+def test_an_engine_about_to_end_serves_a_late_client_or_parts_without_a_word(place: Path) -> None:
+    asyncio.run(_said_to_a_late_client(0.0))  # torch is loaded once, and takes no part in what follows
+    outcomes = [asyncio.run(_said_to_a_late_client(GRACE * number / 16)) for number in range(24)]
+    assert all(said in ([], [ask.Hello, ask.Answer]) for said in outcomes), outcomes
+    assert [] in outcomes, "no client came late enough"
+    assert [ask.Hello, ask.Answer] in outcomes, "no client came early enough"
+
+
+def test_a_relay_whose_engine_parts_without_a_word_starts_another(place: Path, connect: Connect) -> None:
+    from nfkd.engine.place import address
+
+    with socket.socket(socket.AF_UNIX) as ending:
+        ending.bind(address())
+        ending.listen()
+        client = connect(greet=False)
+        client.send(to_wire(ask.Hello(protocol=PROTOCOL, version="test")))
+        connection, _ = ending.accept()
+        with connection:
+            assert connection.recv(1 << 16), "what was sent is lost with this engine"
+    assert isinstance(client.next(), ask.Hello)
+    assert status(client).clients == 1
+    client.leave()
+
+
+def test_a_client_that_comes_while_the_engine_is_told_to_end_gets_a_new_one(client: Client, connect: Connect) -> None:
+    old = status(client).pid
+    client.ask(ask.Shutdown())
+    other = connect()
+    assert status(other).pid != old
+    other.leave()
 
 
 def test_a_directory_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

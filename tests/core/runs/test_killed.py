@@ -62,6 +62,9 @@ def test_a_killed_writer_loses_nothing_that_was_flushed(flushed: int, late: int,
         opened(run / "run.h5")
     before = open_run(run).curves["teacher"]["train/total"]  # even before it is recovered
     assert "1 file recovered" in recover(run)
+    whole = (run / "run.h5").stat().st_ino
+    assert "nothing had to be recovered" in recover(run)
+    assert (run / "run.h5").stat().st_ino == whole  # the very file
     with opened(run / "run.h5") as file:  # a plain open works again
         steps, values, times = (file[CURVE][name][...] for name in ("step", "value", "time"))
         assert len(steps) >= flushed
@@ -202,6 +205,8 @@ def test_copies_that_find_no_room_leave_the_file_as_it_was(room: int, tmp_path: 
     writer = writer_in(run)
     writer.handle(points("teacher", 1, 1000))
     writer.close()
+    with opened(run / "run.h5", "r+") as file:
+        file[f"{CURVE}/step"].resize((1001,))  # as a killed writer leaves it: there is something to recover
     content, files = (run / "run.h5").read_bytes(), sorted(run.iterdir())
     done = python(NO_ROOM, run, new, room)
     assert done.returncode == 0, done.stderr

@@ -80,6 +80,7 @@ def test_a_run_whose_process_has_died_is_interrupted(tmp_path: Path) -> None:
     ended.wait()
     (path / "state.json").write_text(json.dumps(state | {"pid": ended.pid}))
     assert read_row(path).state == "interrupted"
+    assert "Resume" in read_row(path).cause
 
 
 def test_renaming(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -259,6 +260,23 @@ def test_a_loss_that_is_not_finite_names_stage_step_and_layer_and_keeps_the_weig
     assert record.error is not None
     values = [value for value in record.load_teacher().state_dict().values() if value.is_floating_point()]
     assert all(torch.isfinite(value).all() for value in values)
+
+
+def test_a_file_that_is_lost_while_it_is_read_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "images.h5"
+    with h5py.File(file, "w") as content:
+        content["images"] = np.random.default_rng(0).integers(0, 256, (100, 8, 8), np.uint8)
+
+    def watch(event: events.RunEvent) -> None:
+        if isinstance(event, events.StageStarted):
+            file.unlink()
+
+    config = digits(data={"kind": "image_stack", "path": str(file)})
+    with pytest.raises(RunError, match="The data cannot be read any more") as failed:
+        nfkd.run(config, tmp_path / "run", on_event=watch)
+    assert str(file) in failed.value.cause
+    assert "resume" in failed.value.action
+    assert open_run(tmp_path / "run").row.state == "failed"
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:

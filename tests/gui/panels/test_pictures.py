@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QApplication, QComboBox, QLabel
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QScrollArea, QWidget
 
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import ErrorInfo
@@ -16,6 +17,7 @@ from nfkd_gui.panels.matching import MatchingPanel
 from nfkd_gui.panels.samples import SamplesPanel
 from nfkd_gui.plotting.mosaic import Mosaic, compose
 from nfkd_gui.theme import apply_theme, is_dark, plot_colours
+from nfkd_gui.widgets.flow_layout import ControlBar
 
 RUN = "/runs/never"
 
@@ -274,3 +276,62 @@ def test_one_feature_is_shown_as_its_histogram(show: Any, story: Any) -> None:
     paths = show(InterpolationPanel, told)
     x, y = paths._planes["teacher"].paths[0].getData()
     np.testing.assert_allclose(x, y, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [SamplesPanel, InterpolationPanel])
+def test_controls_go_below_each_other_where_a_panel_is_narrow(kind: Any, show: Any, story: Any) -> None:
+    told = story()
+    told.begin("teacher")
+    told.samples("teacher", 100, grey(0.25))
+    told.path("teacher", grey(0.5, 36).reshape(4, 9, 1, 8, 8))
+    panel = show(kind, told, size=(1200, 400))
+    one_line = panel.findChild(ControlBar).height()
+    panel.resize(320, 400)
+    assert panel.minimumSizeHint().width() <= 320, "it would have to be scrolled sideways"
+    QApplication.processEvents()
+    bar = panel.findChild(ControlBar)
+    assert bar.height() > one_line
+    shown = [child for child in bar.findChildren(QWidget) if child.isVisible() and child.parent() is bar]
+    assert len(shown) > 1
+    for child in shown:
+        assert bar.rect().contains(child.geometry()), child
+    for one, other in itertools.combinations(shown, 2):
+        assert not one.geometry().intersects(other.geometry())
+
+
+@pytest.mark.parametrize("size", [(900, 800), (330, 500)])
+def test_paths_of_all_flows_follow_each_other_without_gaps(size: tuple[int, int], show: Any, story: Any) -> None:
+    told = story()
+    for role in ("teacher", "student", "baseline"):
+        told.begin(role)
+        told.path(role, grey(0.5, 9).reshape(1, 9, 1, 8, 8))
+    panel = show(InterpolationPanel, told, size=size)
+    QApplication.processEvents()
+    panel.mark()
+    panel.refresh()
+    QApplication.processEvents()
+    mosaics = [panel._mosaics[role] for role in ("teacher", "student", "baseline")]
+    for above, below in itertools.pairwise(mosaics):
+        step = below.mapTo(panel, below.target().topLeft()).y() - above.mapTo(panel, above.target().topLeft()).y()
+        names = 64  # a row is at least as high as its flow's name and caption
+        assert above.target().height() < step <= max(names, above.target().height() + 24)
+
+
+@pytest.mark.parametrize("kind", [SamplesPanel, InterpolationPanel, MatchingPanel])
+def test_a_panel_asks_for_no_more_height_than_it_needs(kind: Any, show: Any, story: Any) -> None:
+    told = story()
+    told.begin("student")
+    told.samples("student", 100, grey(0.25))
+    told.path("student", grey(0.5, 36).reshape(4, 9, 1, 8, 8))
+    told.matching(1, [0.1, 0.2])
+    panel = show(kind, told, size=(340, 400))
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setWidget(panel)
+    scroll.resize(350, panel.minimumSizeHint().height() + 10)
+    scroll.show()
+    QApplication.processEvents()
+    assert scroll.verticalScrollBar().maximum() == 0
+    assert scroll.horizontalScrollBar().maximum() == 0
+    scroll.takeWidget()
+    scroll.deleteLater()

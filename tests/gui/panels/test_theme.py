@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtGui import QColor, QPalette
+from PySide6.QtGui import QColor, QIcon, QPalette
 from PySide6.QtWidgets import QApplication, QCheckBox, QStyle, QStyleOptionButton
 
 from nfkd_gui.theme import ROLE_COLOURS, plot_colours, role_colour
+from nfkd_gui.widgets.icons import icon
 
 
 def luminance(colour: QColor) -> float:
@@ -41,3 +42,14 @@ def test_a_box_that_is_not_ticked_is_seen(theme: str) -> None:
     ]
     assert max(contrast(colour, ground) for colour in inside) >= (3 if theme == "dark" else 1.5)
     box.deleteLater()
+
+
+def test_an_icon_that_cannot_be_pressed_is_seen_less_than_one_that_can(theme: str) -> None:
+    ground = QApplication.palette().color(QPalette.ColorRole.Window)
+
+    def strength(mode: QIcon.Mode) -> float:
+        image = icon("stop").pixmap(16, 16, mode).toImage()
+        return contrast(image.pixelColor(image.rect().center()), ground)
+
+    assert strength(QIcon.Mode.Normal) >= 4.5
+    assert 1.3 <= strength(QIcon.Mode.Disabled) <= strength(QIcon.Mode.Normal) / 2

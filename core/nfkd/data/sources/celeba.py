@@ -26,7 +26,8 @@ class CelebA(Source[CelebAConfig]):
     """Faces in CelebA's own three parts; each is decoded when it is looked at."""
 
     config = CelebAConfig
-    shape = "3×64×64"
+    shape, unit = "3×64×64", "bits/dim"
+    examples, origin = "202,599", "your copy"
 
     def load(self, config: CelebAConfig) -> Loaded:
         """Return the faces."""

@@ -43,7 +43,13 @@ class CIFAR10(Source[CIFAR10Config]):
     """Colour images of 32×32 pixels in ten classes."""
 
     config = CIFAR10Config
-    shape = "3×32×32"
+    shape, unit = "3×32×32", "bits/dim"
+    examples, origin = "60,000", "downloaded"
+
+    @property
+    def downloads(self) -> tuple[RemoteFile, ...]:
+        """The archive of the binary version."""
+        return _FILES
 
     def load(self, config: CIFAR10Config) -> Loaded:
         """Return the images; the validation part is split off the training part."""

@@ -19,7 +19,8 @@ class Digits(Source[DigitsConfig]):
     """1,797 images of 8×8 pixels."""
 
     config = DigitsConfig
-    shape = "1×8×8"
+    shape, unit = "1×8×8", "bits/dim"
+    examples, origin = "1,797", "scikit-learn"
 
     def load(self, config: DigitsConfig) -> Loaded:
         """Return the images."""

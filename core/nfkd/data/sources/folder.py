@@ -24,7 +24,7 @@ class ImageFolder(Source[ImageFolderConfig]):
     """The middle squares of image files."""
 
     config = ImageFolderConfig
-    shape = "C×H×W"
+    shape, unit, origin = "C×H×W", "bits/dim", "your files"
 
     def load(self, config: ImageFolderConfig) -> Loaded:
         """Return the images; those of a large folder are decoded when they are looked at."""

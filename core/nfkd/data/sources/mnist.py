@@ -32,9 +32,15 @@ def _remote(address: str, folder: str, checksums: dict[str, tuple[str, int]]) ->
 class IDXImages(Source[_Config]):
     """Images of 28×28 pixels in ten classes, with a test part of their own."""
 
-    shape = "1×32×32"
+    shape, unit = "1×32×32", "bits/dim"
+    examples, origin = "70,000", "downloaded"
     title: ClassVar[str]
     files: ClassVar[tuple[RemoteFile, ...]]
+
+    @property
+    def downloads(self) -> tuple[RemoteFile, ...]:
+        """Images and labels of both parts."""
+        return self.files
 
     def load(self, config: _Config) -> Loaded:
         """Return the images with their margin; the validation part is split off the training part."""

@@ -95,7 +95,7 @@ class NaturalCrops(Source[NaturalCropsConfig]):
     """Colour crops of 32×32 pixels."""
 
     config = NaturalCropsConfig
-    shape = "3×32×32"
+    shape, unit, origin = "3×32×32", "bits/dim", "scikit-learn"
 
     def load(self, config: NaturalCropsConfig) -> Loaded:
         """Return the crops."""
@@ -123,7 +123,7 @@ class NaturalPatches(Source[NaturalPatchesConfig]):
     """Grey patches of 8×8 pixels as 63 numbers."""
 
     config = NaturalPatchesConfig
-    shape = "63"
+    shape, unit, origin = "63", "nats", "scikit-learn"
 
     def load(self, config: NaturalPatchesConfig) -> Loaded:
         """Return the patches."""

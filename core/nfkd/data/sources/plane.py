@@ -28,7 +28,7 @@ _FURTHEST = 1e6
 class _Plane(Source[ConfigT]):
     """Points of a shape, with Gaussian noise around it."""
 
-    shape = "2"
+    shape, unit, origin = "2", "nats", "drawn with a seed"
 
     def load(self, config: ConfigT) -> Loaded:
         """Return the points."""
@@ -47,7 +47,7 @@ class TwoMoons(Source[TwoMoonsConfig]):
     """Two interleaved half circles of radius 1, as scikit-learn's ``make_moons`` draws them."""
 
     config = TwoMoonsConfig
-    shape = "2"
+    shape, unit, origin = "2", "nats", "drawn with a seed"
 
     def load(self, config: TwoMoonsConfig) -> Loaded:
         """Return the points."""

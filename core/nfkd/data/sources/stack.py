@@ -27,7 +27,7 @@ class ImageStack(Source[ImageStackConfig]):
     """Images of any size in an array of whole numbers."""
 
     config = ImageStackConfig
-    shape = "C×H×W"
+    shape, unit, origin = "C×H×W", "bits/dim", "your file"
 
     def load(self, config: ImageStackConfig) -> Loaded:
         """Return the images: read when they are looked at, and a .npz at once."""

@@ -30,7 +30,7 @@ class AnyTable(Source[TableConfig]):
     """
 
     config = TableConfig
-    shape = "columns"
+    shape, unit, origin = "columns", "nats", "your file"
 
     def find(self, config: TableConfig) -> None:
         """Look for the file."""
@@ -114,7 +114,7 @@ def _choose(config: TableConfig, table: Table, name: str) -> _Chosen:
             if number is None:
                 faults.append(Fault(field, f"{name} has no column {word!r}: {near(word, table.columns)}"))
             elif number in owner:
-                column = table.columns[number].name
+                column = f"column {table.columns[number].name}"
                 faults.append(Fault(field, f"{column} is chosen twice, here and at {owner[number]}: choose it once"))
             else:
                 owner[number] = field
@@ -134,7 +134,7 @@ def _choose(config: TableConfig, table: Table, name: str) -> _Chosen:
     for number, field in sorted(owner.items()):
         column = table.columns[number]
         if column.trouble:
-            faults.append(Fault(field, f"{column.name} {column.trouble}: choose columns of numbers"))
+            faults.append(Fault(field, f"column {column.name} {column.trouble}: choose columns of numbers"))
     if not targets and not faults:
         faults.append(Fault("data.columns", f"{name} has no column of numbers that is left to be modelled"))
     if faults:
@@ -177,7 +177,7 @@ def _complete(config: TableConfig, rows: Examples, chosen: _Chosen) -> tuple[np.
 def _refuse(bad: np.ndarray, start: int, chosen: _Chosen, what: str, more: str = "") -> None:
     if bad.any():
         row, place = np.argwhere(bad)[0]
-        message = f"{chosen.names[place]} {what} in row {start + row + 1} (the first is 1): mend the file{more}"
+        message = f"column {chosen.names[place]} {what} in row {start + row + 1} (the first is 1): mend the file{more}"
         raise DataError([Fault(chosen.field(int(place)), message)], chosen.event_shape)
 
 
@@ -210,7 +210,8 @@ def _prepare(config: TableConfig, chosen: _Chosen, train: Part) -> Callable[[Par
         wrong = unfit(columns[:, modelled]) | wrong
     else:
         middle, wrong = None, unfit(columns[:, modelled])
-    faults = [Fault(chosen.field(place), f"{chosen.names[place]} {words}") for place, words in sorted(wrong.items())]
+    told = {place: f"column {chosen.names[place]} {words}" for place, words in sorted(wrong.items())}
+    faults = [Fault(chosen.field(place), words) for place, words in told.items()]
     if faults:
         raise DataError(faults, chosen.event_shape)
     return lambda part: part if middle is None else _filled(part, middle)

@@ -37,6 +37,7 @@ from nfkd.data.fetch import fetch
 from nfkd.data.files import Place, expanded, named_folder
 from nfkd.data.frames import read_frame
 from nfkd.data.hdf5 import open_array
+from nfkd.data.scaling import as_float
 from nfkd.data.source import ConfigT, Loaded, RemoteFile, Said, Source
 
 _ARCHIVE = RemoteFile(
@@ -64,14 +65,13 @@ class _UCI(Source[ConfigT]):
         For messages, and the number of columns in the end.
     members
         The files of the archive that are wanted; in a folder of the user's they may be without ``data/``.
-    standardised
-        As in `Loaded`.
     """
 
     title: ClassVar[str]
     features: ClassVar[int]
     members: ClassVar[tuple[str, ...]]
-    standardised: ClassVar[bool] = True
+    origin = "downloaded"
+    unit: ClassVar[str] = "nats (scaled)"
 
     def __init__(self, archive: RemoteFile = _ARCHIVE) -> None:
         self._archive = archive
@@ -81,15 +81,20 @@ class _UCI(Source[ConfigT]):
         """Of an example, in words."""
         return str(self.features)
 
+    @property
+    def downloads(self) -> tuple[RemoteFile, ...]:
+        """The archive of all five tables."""
+        return (self._archive,)
+
     def load(self, config: ConfigT) -> Loaded:
         """Return the parts, prepared as published."""
         files = self._files(_folder(config))
         with files[0].reading():
-            parts = self.prepare(files)
+            parts = [as_float(part) for part in self.prepare(files)]
         for part in parts:
             self._check(files[0], part)
-        train, validation, test = (Part(part.astype(np.float32, copy=False)) for part in parts)
-        return Loaded(self.title, train, validation, test, standardised=self.standardised)
+        train, validation, test = (Part(part) for part in parts)
+        return Loaded(self.title, train, validation, test, standardised=self.unit == "nats (scaled)")
 
     @abstractmethod
     def prepare(self, files: list[Place]) -> _Parts:
@@ -158,6 +163,7 @@ class Power(_UCI[PowerConfig]):
     """
 
     config = PowerConfig
+    examples = "2,049,280"
     title, features, members = "POWER", 6, ("data/power/data.npy",)
 
     def prepare(self, files: list[Place]) -> _Parts:
@@ -180,6 +186,7 @@ class Gas(_UCI[GasConfig]):
     """
 
     config = GasConfig
+    examples = "1,052,065"
     title, features, members = "GAS", 8, ("data/gas/ethylene_CO.pickle",)
 
     def prepare(self, files: list[Place]) -> _Parts:
@@ -203,6 +210,7 @@ class Hepmass(_UCI[HepmassConfig]):
     """
 
     config = HepmassConfig
+    examples = "525,123"
     title, features, members = "HEPMASS", 21, ("data/hepmass/1000_train.csv", "data/hepmass/1000_test.csv")
 
     def prepare(self, files: list[Place]) -> _Parts:
@@ -223,6 +231,7 @@ class MiniBooNE(_UCI[MiniBooNEConfig]):
     """Electron neutrinos; the published file lacks outliers and columns with many equal values already."""
 
     config = MiniBooNEConfig
+    examples = "36,488"
     title, features, members = "MINIBOONE", 43, ("data/miniboone/data.npy",)
 
     def prepare(self, files: list[Place]) -> _Parts:
@@ -237,8 +246,9 @@ class BSDS300(_UCI[BSDS300Config]):
     """
 
     config = BSDS300Config
+    examples = "1,300,000"
     title, features, members = "BSDS300", 63, ("data/BSDS300/BSDS300.hdf5",)
-    standardised = False
+    unit = "nats"
 
     def prepare(self, files: list[Place]) -> _Parts:
         """Return the parts."""

@@ -71,6 +71,7 @@ class MAF(_Autoregressive[MAFConfig]):
 
     config = MAFConfig
     paper = "Papamakarios et al. 2017, arXiv 1705.07057"
+    sampling = "D passes"
     layer = MaskedAutoregressive
     short = "MAF"
 
@@ -84,6 +85,7 @@ class IAF(_Autoregressive[IAFConfig]):
 
     config = IAFConfig
     paper = "Kingma et al. 2016, arXiv 1606.04934"
+    density = "D passes"
     layer = InverseAutoregressive
     short = "IAF"
 

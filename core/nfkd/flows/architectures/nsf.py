@@ -44,6 +44,7 @@ class NSF(Architecture[NSFConfig]):
     config = NSFConfig
     takes = "vectors"
     paper = "Durkan et al. 2019, arXiv 1906.04032"
+    sampling = "one pass, D where autoregressive"
 
     def faults(self, config: NSFConfig, shape: Shape) -> list[Fault]:
         """Return a fault for what is no vector, or has but one feature to be coupled."""

@@ -1,0 +1,150 @@
+"""The studio's connection to its engine: how it is, what it is asked, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from PySide6.QtCore import QObject, Signal
+
+from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.requests import EngineStatus, Request, Shutdown, Status
+from nfkd_gui.engine_client import EngineClient, EngineError, EngineLost, OnEvent, OnLost
+from nfkd_gui.mailbox import Mailbox, OnError, OnReply
+
+ClientFactory = Callable[[OnEvent, OnLost], EngineClient]
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """How the engine is.
+
+    Attributes
+    ----------
+    status
+        The engine's own words; None before the first.
+    error
+        Why it is lost.
+    """
+
+    phase: Literal["starting", "ready", "lost", "closed"]
+    status: EngineStatus | None = None
+    error: ErrorInfo | None = None
+
+
+class Connection(QObject):
+    """Connects to an engine, and again after it was lost.
+
+    Parameters
+    ----------
+    factory
+        Makes a client of the engine.
+    on_event
+        Told every event of the engine.
+
+    Attributes
+    ----------
+    state
+        How the engine is.
+    """
+
+    changed = Signal()
+    """The state did."""
+    connected = Signal(object)
+    """An engine is there, with its `EngineStatus`."""
+    dropped = Signal()
+    """The engine was let go, and with it what it was asked."""
+    failed = Signal(object)
+    """An `ErrorInfo` that the user must see."""
+
+    def __init__(self, factory: ClientFactory, on_event: OnEvent, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._factory = factory
+        self._on_event = on_event
+        self._client: EngineClient | None = None
+        self._starting: asyncio.Future[None] | None = None
+        self._mailbox = Mailbox(self._send)
+        self._ending = False
+        self.state = EngineState("starting")
+
+    @property
+    def outlives_window(self) -> bool:
+        """Whether an active run goes on when the window closes."""
+        return self._client is None or self._client.outlives_window
+
+    def start(self) -> None:
+        """Connect, after the old connection was let go; `changed` tells how it went."""
+        if self._starting is not None:
+            self._starting.cancel()
+        self._starting = asyncio.ensure_future(self._start())
+
+    async def _start(self) -> None:
+        await self._disconnect()
+        self._set_state(EngineState("starting"))
+        client = self._client = self._factory(self._on_event, self._lost)
+        try:
+            await client.start()
+            status = await client.request(Status())
+        except EngineError as error:
+            self._lost(error.error)
+            return
+        if isinstance(status, EngineStatus):
+            self._set_state(EngineState("ready", status))
+            self.connected.emit(status)
+
+    async def close(self) -> None:
+        """Let the engine go."""
+        self.state = EngineState("closed")
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        self._mailbox.forget()
+        self.dropped.emit()
+        if client is not None:
+            await client.close()
+
+    def _lost(self, error: ErrorInfo) -> None:
+        if self._ending:
+            self._ending = False
+            self._set_state(EngineState("lost", error=_ENDED))
+            return
+        self._set_state(EngineState("lost", error=error))
+        self.failed.emit(error)
+
+    def _set_state(self, state: EngineState) -> None:
+        self.state = state
+        self.changed.emit()
+
+    def ask(self, request: Request, on_reply: OnReply, on_error: OnError, *, key: str = "") -> None:
+        """Ask the engine; one of the two is called later. `key` is as in `Mailbox.ask`."""
+        self._mailbox.ask(request, on_reply, on_error, key=key)
+
+    def _send(self, request: Request, on_reply: OnReply, on_error: Callable[[EngineError], None]) -> None:
+        if self._client is None:
+            lost = EngineLost(self.state.error or _NOT_READY)
+            asyncio.get_running_loop().call_soon(on_error, lost)
+        else:
+            self._client.send(request, on_reply, on_error)
+
+    def stop_engine(self) -> None:
+        """End the engine."""
+        self._ending = True
+        self.ask(Shutdown(), lambda _reply: None, self.failed.emit)
+
+
+_ENDED = ErrorInfo(
+    title="The engine has ended",
+    cause="You stopped it.",
+    action="Press Restart engine at the bottom to start it again.",
+)
+_NOT_READY = ErrorInfo(
+    title="The engine is not ready",
+    cause="The connection to the engine is not there yet.",
+    action="Wait for the green light at the bottom, or press Restart engine.",
+)

@@ -1,0 +1,266 @@
+"""``nfkd data``: what it prints, what it leaves, and its exit codes."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nfkd.cli import main
+from nfkd.config import ExperimentConfig
+from nfkd.config.data import MNISTConfig, TableConfig
+from nfkd.config.named import DATA_KINDS, dataset_names, parse_data
+from nfkd.data.source import RemoteFile
+from nfkd.data.sources import SOURCES
+from nfkd.data.sources.mnist import IDXImages
+from nfkd.runs.reader import open_run
+from tests.core.data import image_files
+from tests.core.data.loopback import Site, serving
+from tests.core.tiny import digits
+
+Shell = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder of the test's own, with an empty cache and no data sets added."""
+    monkeypatch.setenv("NFKD_DATA", str(tmp_path / "cache"))
+    monkeypatch.setenv("NFKD_DATASETS", str(tmp_path / "datasets"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Serve the four files of the kind that is called mnist here."""
+    (folder / "made").mkdir()
+    arrays = image_files.write_mnist(folder / "made", count=80)
+    contents = {f"/{name}.gz": (folder / "made" / f"{name}.gz").read_bytes() for name in arrays}
+    with serving(Site(contents)) as served:
+
+        class Local(IDXImages):
+            config = MNISTConfig
+            title = "Local MNIST"
+            files = tuple(
+                RemoteFile(
+                    served.address + path, hashlib.sha256(content).hexdigest(), f"local{path}", len(content)
+                )
+                for path, content in contents.items()
+            )  # fmt: skip
+
+        monkeypatch.setitem(SOURCES, "mnist", Local())
+        yield served
+
+
+def refused(arguments: list[str], shell: Shell) -> str:
+    """Run a command that ends with code 2 and one message, which is returned."""
+    assert main(arguments) == 2
+    said = shell.readouterr()
+    assert said.err.startswith("nfkd: ")
+    assert "Traceback" not in said.err
+    return said.err
+
+
+def csv(path: Path, rows: np.ndarray) -> None:
+    names = ",".join(f"c{number}" for number in range(rows.shape[1]))
+    np.savetxt(path, rows, delimiter=",", header=names, comments="")
+
+
+# --- list -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_kind_is_listed_with_whether_its_files_are_there(site: Site, folder: Path, capsys: Shell) -> None:
+    csv(folder / "mine.csv", np.random.default_rng(0).normal(size=(60, 2)))
+    assert main(["data", "add", "my rows", "mine.csv"]) == 0
+    (folder / "datasets" / "broken.toml").write_text("kind = 7")
+    capsys.readouterr()
+    assert main(["data", "list"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    assert set(DATA_KINDS) <= set(lines)
+    assert "there" in lines["digits"]
+    assert "there" in lines["two_moons"]
+    assert "to download" in lines["mnist"]
+    assert "to download, 857 MB" in lines["power"]
+    assert "give its path" in lines["image_folder"]
+    assert str(folder / "mine.csv") in lines["my"]
+    assert "not known" in lines["broken"]
+    assert site.asked == []
+
+
+# --- show -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_shown_with_its_columns(folder: Path, capsys: Shell) -> None:
+    rows = np.random.default_rng(1).normal([3.0, -40.0], [1.0, 7.0], (200, 2))
+    csv(folder / "rows.csv", rows)
+    assert main(["data", "show", "rows.csv", "--set", "scaling=robust"]) == 0
+    shown = capsys.readouterr().out
+    config = TableConfig(path=str(folder / "rows.csv"))
+    train = rows[np.random.default_rng(config.split_seed).permutation(200)[60:]]
+    assert "rows.csv: 140 train, 30 validation, 30 test, 2" in shown
+    assert "likelihood in nats\n" in shown
+    for number in (0, 1):
+        line = next(line for line in shown.splitlines() if line.startswith(f"c{number} "))
+        values = train[:, number]
+        expected = [values.min(), values.mean(), values.std(), values.max()]
+        assert [float(word) for word in line.split()[1:]] == pytest.approx(expected, rel=1e-4)
+
+
+def test_missing_values_are_counted(folder: Path, capsys: Shell) -> None:
+    rows = np.random.default_rng(1).normal(size=(100, 2))
+    rows[:7, 1] = np.nan
+    csv(folder / "rows.csv", rows)
+    assert main(["data", "show", "rows.csv", "--set", "missing=drop"]) == 0
+    lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
+    assert lines["column"][-1] == "missing"
+    assert (lines["c0"][-1], lines["c1"][-1]) == ("0", "7")
+
+
+def test_images_are_drawn(folder: Path, capsys: Shell) -> None:
+    images = np.zeros((100, 3, 8, 8), np.uint8)
+    images[:, 0] = 255
+    np.save(folder / "red.npy", images)
+    assert main(["data", "show", "red.npy", "--picture", "red.png"]) == 0
+    assert "red.png" in capsys.readouterr().out
+    drawn = np.asarray(Image.open(folder / "red.png").convert("RGB"))
+    assert (drawn == [255, 0, 0]).all(axis=2).mean() > 0.5
+
+
+def test_points_in_the_plane_are_drawn(folder: Path, capsys: Shell) -> None:
+    assert main(["data", "show", "circles", "--set", "noise=0.0", "--picture", "circles.png"]) == 0
+    assert "likelihood in nats" in capsys.readouterr().out
+    drawn = np.asarray(Image.open(folder / "circles.png").convert("RGB")).astype(int)
+    green = np.argwhere((drawn[..., 1] - drawn[..., 0] > 60) & (drawn[..., 1] > drawn[..., 2]))
+    radius = np.linalg.norm(green - (green.max(axis=0) + green.min(axis=0)) / 2, axis=1)
+    ratio = radius / radius.max()
+    assert ((ratio > 0.94) | (abs(ratio - 0.5) < 0.04)).all()  # two circles, the one half as large as the other
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["digits", "--picture", "x.jpg"], ["--picture", ".png"]),
+        (["digits", "--picture", "nowhere/x.png"], ["--picture", "no folder"]),
+        (["natural_patches", "--picture", "x.png"], ["--picture", "table"]),
+        (["nothing"], ["no data set 'nothing'"]),
+        (["digits", "--set", "bits=3", "--set", "test_fraction=0.9"], ["2 faults", "data.bits", "data.test_fraction"]),
+        (["digits", "--set", "bits"], ["--set", "'bits'"]),
+        (["celeba64"], ["data.folder", "choose a folder"]),
+        (["table"], ["data.path", ".csv"]),
+        (["mnist"], ["data.kind", "nfkd data fetch mnist", "https://"]),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(arguments: list[str], words: list[str], folder: Path, capsys: Shell) -> None:
+    said = refused(["data", "show", *arguments], capsys)
+    assert all(word in said for word in words), said
+    assert list(folder.iterdir()) == []
+
+
+# --- add --------------------------------------------------------------------------------------------------------------
+
+
+def test_an_added_data_set_goes_by_its_name(folder: Path, capsys: Shell) -> None:
+    csv(folder / "rows.csv", np.random.default_rng(1).normal(size=(100, 3)))
+    assert main(["data", "add", "mine", "rows.csv", "--set", "columns=['c0', 'c2']"]) == 0
+    assert "rows.csv: 70 train" in capsys.readouterr().out
+    expected = TableConfig(path=str(folder / "rows.csv"), columns=("c0", "c2"))
+    assert parse_data("mine") == expected
+    assert ExperimentConfig.load("two_moons", ["data=mine"]).data == expected
+    assert main(["data", "show", "mine"]) == 0
+    assert "c2" in capsys.readouterr().out
+    assert tomllib.loads((folder / "datasets" / "mine.toml").read_text())["path"] == str(folder / "rows.csv")
+
+
+def test_every_fault_is_told_at_once_and_nothing_is_added(folder: Path, capsys: Shell) -> None:
+    rows = np.random.default_rng(1).normal(size=(100, 3))
+    rows[:, 1] = 4.0
+    csv(folder / "rows.csv", rows)
+    said = refused(["data", "add", "digits", "rows.csv"], capsys)
+    assert "2 faults" in said
+    assert "name: 'digits' is a kind" in said
+    assert "data.columns: " in said
+    assert "c1 is 4 in every row" in said
+    said = refused(["data", "add", "a/b", "rows.csv", "--set", "scaling=odd", "--set", "weigth=c1"], capsys)
+    assert all(word in said for word in ("3 faults", "'a/b'", "data.scaling", "data.weigth"))
+    assert dataset_names() == []
+
+
+def test_a_name_is_taken_only_once(capsys: Shell) -> None:
+    assert main(["data", "add", "mine", "circles"]) == 0
+    assert "--force" in refused(["data", "add", "mine", "rings"], capsys)
+    assert parse_data("mine").kind == "circles"
+    assert main(["data", "add", "mine", "rings", "--force"]) == 0
+    assert parse_data("mine").kind == "rings"
+
+
+# --- fetch ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_fetched_is_there(site: Site, folder: Path, capsys: Shell) -> None:
+    assert main(["data", "fetch", "mnist"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "mnist is there.\n"
+    assert "train-images-idx3-ubyte.gz" in said.err  # its bar
+    assert len(site.asked) == 4
+    assert main(["data", "fetch", "mnist", "two_moons"]) == 0
+    assert capsys.readouterr().out == "mnist is there already.\ntwo_moons is there already.\n"
+    assert len(site.asked) == 4
+    assert main(["data", "show", "mnist"]) == 0
+    assert "Local MNIST: 68 train, 12 validation, 20 test, 1×32×32" in capsys.readouterr().out
+
+
+def test_a_download_that_fails_is_refused_in_words(site: Site, folder: Path, capsys: Shell) -> None:
+    site.files.pop("/t10k-images-idx3-ubyte.gz")
+    assert main(["data", "fetch", "mnist"]) == 2
+    message = capsys.readouterr().err.rpartition("nfkd: ")[2]
+    for words in ("404", f"{site.address}/t10k-images-idx3-ubyte.gz", str(folder / "cache" / "local")):
+        assert words in message
+
+
+def test_what_cannot_be_fetched_is_refused(capsys: Shell) -> None:
+    assert "choose a folder" in refused(["data", "fetch", "celeba64"], capsys)
+    assert "no data set 'nothing'" in refused(["data", "fetch", "mnist", "nothing"], capsys)
+
+
+def test_other_bytes_than_published_are_refused(site: Site, folder: Path, capsys: Shell) -> None:
+    site.files["/train-labels-idx1-ubyte.gz"] += b"more"
+    assert main(["data", "fetch", "mnist"]) == 2
+    said = capsys.readouterr().err
+    assert "another SHA-256" in said
+    assert not (folder / "cache" / "local" / "train-labels-idx1-ubyte.gz").exists()
+
+
+# --- a run ------------------------------------------------------------------------------------------------------------
+
+
+def experiment(folder: Path) -> str:
+    digits().replace(data={"kind": "mnist"}).save(folder / "experiment.toml")
+    return str(folder / "experiment.toml")
+
+
+def test_a_run_without_its_data_says_how_to_get_it(site: Site, folder: Path, capsys: Shell) -> None:
+    said = refused(["run", experiment(folder)], capsys)
+    for words in ("nfkd data fetch mnist", "train-images-idx3-ubyte.gz", site.address, str(folder / "cache")):
+        assert words in said
+    assert site.asked == []
+    assert not (folder / "runs").exists()
+
+
+def test_a_run_fetches_its_data_where_asked(site: Site, folder: Path, capsys: Shell) -> None:
+    assert main(["run", experiment(folder), "--fetch", "--out", "run"]) == 0
+    assert open_run(folder / "run").row.state == "finished"
+    assert len(site.asked) == 4
+    del capsys
+
+
+def test_nothing_is_fetched_for_a_run_that_would_be_refused(site: Site, folder: Path, capsys: Shell) -> None:
+    said = refused(
+        ["run", experiment(folder), "--fetch", "--set", "student.levels=1", "--set", "teacher.levels=6"], capsys
+    )
+    assert "teacher.levels" in said
+    assert site.asked == []

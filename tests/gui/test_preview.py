@@ -1,0 +1,531 @@
+"""The form's look at the data: what is in it, what is wrong with it, its download, the data sets with a name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QImage
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+from pytestqt.qtbot import QtBot
+
+from nfkd.config import ExperimentConfig
+from nfkd.config.data import DrawnConfig, TableConfig
+from nfkd.config.named import ENVIRONMENT, add_dataset
+from nfkd.config.toml import toml_text
+from nfkd.protocol.data import CancelFetch, ColumnStatistics, DataPreview, FetchData, ListData, NamedData, PreviewData
+from nfkd.protocol.events import ConfigFault, DataProgress, ErrorInfo
+from nfkd.protocol.requests import Describe
+from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.state import Studio
+
+Do = Callable[[Any], Any]
+Until = Callable[[Any], Any]
+ABSENT = "MNIST is not on this machine yet (12 MB): download it"
+BY_HAND = "get it from http://far/ and put it into /cache"
+
+
+@pytest.fixture
+def form(ready: Studio, qtbot: QtBot) -> Iterator[ExperimentForm]:
+    ready.experiment.open("digits")
+    form = ExperimentForm(ready.experiment, ready.data_look)
+    qtbot.addWidget(form)
+    form.resize(400, 1000)
+    form.show()
+    qtbot.waitExposed(form)
+    yield form
+    ready.experiment.stop()
+
+
+@pytest.fixture
+def settled(do: Do, until: Until, ready: Studio) -> Callable[[], None]:
+    """Wait until the engine has told all about the experiment as it is now."""
+
+    async def wait() -> None:
+        look, experiment = ready.data_look, ready.experiment
+        while not look.current:
+            await until(look.changed)
+        while experiment.config is not None and experiment.description is None and experiment.problem is None:
+            await until(experiment.checked)
+
+    return lambda: do(wait())
+
+
+@pytest.fixture
+def absent(script: Any) -> None:
+    """Let MNIST be a data set that is to be downloaded."""
+    fault = ConfigFault(path="data.kind", message=ABSENT)
+    script.previews["mnist"] = DataPreview(faults=[fault], may_fetch=True, size=11_594_722, by_hand=BY_HAND)
+    script.data_faults = [fault]
+
+
+def part(form: ExperimentForm, name: str) -> Any:
+    [found] = form.findChildren(QWidget, name)
+    return found
+
+
+def choose(form: ExperimentForm, path: str, value: str) -> None:
+    [box] = [box for box in form.findChildren(QComboBox, path) if not box.isHidden()]
+    box.setCurrentIndex(box.findData(value))
+    box.activated.emit(box.currentIndex())
+
+
+def write(form: ExperimentForm, path: str, text: str) -> None:
+    [editor] = [widget for widget in form.findChildren(QWidget, path) if not widget.isHidden()]
+    line = editor.findChild(QLineEdit) or editor
+    line.selectAll()  # type: ignore[attr-defined]
+    QTest.keyClicks(line, text)
+
+
+def words(form: ExperimentForm) -> str:
+    """Return what the preview says, as far as it is seen."""
+    label = part(form, "preview.words")
+    return label.text() if label.isVisible() else ""
+
+
+def all_words(form: ExperimentForm) -> str:
+    return "\n".join(label.text() for label in form.findChildren(QLabel) if label.isVisible())
+
+
+def images(*levels: int) -> np.ndarray:
+    """Return plain images of these grey levels, 8×8."""
+    return np.repeat(np.array(levels, np.uint8), 64).reshape(-1, 1, 8, 8)
+
+
+def look_of(**changes: Any) -> DataPreview:
+    plain = {"words": "x", "counts": [70, 20, 10], "event_shape": [1, 8, 8], "unit": "bits/dim", "levels": 17}
+    return DataPreview(**(plain | changes))
+
+
+# --- what is in it ----------------------------------------------------------------------------------------------------
+
+
+def test_images_appear_in_their_order_with_counts_and_unit(
+    form: ExperimentForm, ready: Studio, script: Any, settled: Callable[[], None]
+) -> None:
+    script.previews["digits"] = look_of(counts=[1259, 269, 270], images=images(255, 0, 128, *[64] * 61))
+    ready.data_look.look()
+    settled()
+    assert "1,259 train · 269 validation · 270 test" in words(form)
+    assert "8×8 pixels, grey, 17 levels · bits/dim" in words(form)
+    mosaic = form.preview.mosaic
+    assert mosaic.isVisible()
+    shot = mosaic.grab().toImage().convertToFormat(QImage.Format.Format_Grayscale8)
+    across = mosaic.target().width() / 11  # images of 8 pixels: eleven in a row
+    seen = [shot.pixelColor(int((place + 0.5) * across), int(across / 2)).value() for place in range(4)]
+    assert seen == [255, 0, 128, 64]
+    assert mosaic.height() == mosaic.target().height()
+    assert not form.preview.columns.isVisible()
+
+
+def test_large_images_are_fewer(form: ExperimentForm, ready: Studio, script: Any, settled: Callable[[], None]) -> None:
+    script.previews["digits"] = look_of(event_shape=[3, 64, 64], images=np.zeros((64, 3, 64, 64), np.uint8))
+    ready.data_look.look()
+    settled()
+    target = form.preview.mosaic.target()
+    assert target.width() / target.height() == pytest.approx(4 / 2, rel=0.02)
+    assert "64×64 pixels, colour" in words(form)
+
+
+def test_points_of_the_plane_appear_under_the_names_of_their_columns(
+    form: ExperimentForm, script: Any, settled: Callable[[], None]
+) -> None:
+    points = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    columns = [ColumnStatistics(name=name, low=-3, mean=0, deviation=1, high=3) for name in ("mass", "charge")]
+    script.previews["two_moons"] = look_of(event_shape=[2], levels=0, unit="nats", points=points, columns=columns)
+    choose(form, "data.kind", "two_moons")
+    settled()
+    plane = form.preview.plane
+    assert plane is not None
+    assert plane.isVisible()
+    assert np.column_stack(plane.points.getData()).tolist() == points.tolist()
+    assert [plane.canvas.getAxis(side).labelText for side in ("bottom", "left")] == ["mass", "charge"]
+    assert "2 features · nats" in words(form)
+    assert not form.preview.mosaic.isVisible()
+    assert not form.preview.columns.isVisible()
+    choose(form, "data.kind", "digits")
+    assert not plane.isVisible()
+
+
+def cells(form: ExperimentForm) -> list[list[str]]:
+    table = form.preview.columns
+    shown = [place for place in range(table.columnCount()) if not table.isColumnHidden(place)]
+    items = [[table.item(row, place) for place in shown] for row in range(table.rowCount())]
+    return [[item.text() if item is not None else "" for item in row] for row in items]
+
+
+def test_columns_of_a_table_appear_with_their_figures(
+    form: ExperimentForm, script: Any, settled: Callable[[], None]
+) -> None:
+    mass = ColumnStatistics(name="mass", low=-1.5, mean=12345.678, deviation=2.11e-7, high=1e9)
+    gap = ColumnStatistics(name="gap", low=0, mean=0.5, deviation=0.25, high=1, missing=1234)
+    script.previews["table"] = look_of(
+        event_shape=[2], levels=0, unit="nats (scaled)", context_features=3, columns=[mass, gap]
+    )
+    choose(form, "data.kind", "table")
+    settled()
+    assert cells(form) == [
+        ["mass", "−1.5", "12,346", "2.1e−7", "1e9", "0"],
+        ["gap", "0", "0.5", "0.25", "1", "1,234"],
+    ]
+    assert "2 features, conditioned on 3" in words(form)
+    script.previews["table"] = look_of(event_shape=[1], levels=0, unit="nats", columns=[mass])
+    write(form, "data.path", "/t.csv")
+    settled()
+    assert cells(form) == [["mass", "−1.5", "12,346", "2.1e−7", "1e9"]]
+    assert "1 feature ·" in words(form)
+
+
+# --- what is wrong with it --------------------------------------------------------------------------------------------
+
+
+def test_a_fault_is_told_at_its_field_and_not_again_below(
+    form: ExperimentForm, script: Any, settled: Callable[[], None], ready: Studio, do: Do, until: Until
+) -> None:
+    fault = ConfigFault(path="data.path", message="t.csv is not there")
+    script.previews["table"] = DataPreview(faults=[fault])
+    script.data_faults = [fault]
+    client = ready.clients[0]  # type: ignore[attr-defined]
+    client.slow = (Describe,)
+    seen: list[str] = []
+    watch = ready.data_look.changed.connect(lambda: seen.append(words(form)))
+    choose(form, "data.kind", "table")
+    while not ready.data_look.current:
+        do(until(ready.data_look.changed))
+    assert fault.message not in all_words(form)  # the field will tell it
+    client.slow = ()
+    client.release()
+    settled()
+    assert all_words(form).count("t.csv is not there") == 1
+    assert words(form) == ""
+    assert not any("t.csv" in text.lower() for text in seen)
+    ready.data_look.changed.disconnect(watch)
+
+
+def test_a_fault_of_the_data_is_told_below_while_faults_of_form_keep_the_engine_from_the_fields(
+    form: ExperimentForm, script: Any, settled: Callable[[], None]
+) -> None:
+    script.previews["table"] = DataPreview(faults=[ConfigFault(path="data.path", message="t.csv is not there")])
+    write(form, "student.hidden", "0")
+    choose(form, "data.kind", "table")
+    settled()
+    assert words(form) == "t.csv is not there"
+
+
+def test_while_a_value_is_wrong_the_last_look_stays_and_says_so(
+    form: ExperimentForm, ready: Studio, script: Any, settled: Callable[[], None]
+) -> None:
+    script.previews["digits"] = look_of(images=images(*range(64)))
+    ready.data_look.look()
+    settled()
+    QTest.mouseClick(part(form, "data.advanced"), Qt.MouseButton.LeftButton)
+    write(form, "data.test_fraction", "7")
+    assert words(form).startswith("As it was before the fault")
+    assert form.preview.mosaic.isVisible()
+    write(form, "data.test_fraction", "0.2")
+    assert words(form).startswith("Looking at the data")
+    settled()
+    assert words(form).startswith("70 train")
+
+
+def test_another_kind_never_shows_the_pictures_of_the_one_before(
+    form: ExperimentForm, ready: Studio, script: Any, settled: Callable[[], None]
+) -> None:
+    script.previews["digits"] = look_of(images=images(*range(64)))
+    script.previews["circles"] = look_of(
+        event_shape=[2],
+        levels=0,
+        points=np.zeros((5, 2), np.float32),
+        columns=[ColumnStatistics(name=name, low=0, mean=0, deviation=1, high=0) for name in "ab"],
+    )
+    settled()
+    client = ready.clients[0]  # type: ignore[attr-defined]
+    client.slow = (PreviewData,)
+    ready.data_look.look()
+    choose(form, "data.kind", "circles")
+    ready.data_look.look()
+    assert len(client.waiting) == 1  # of digits; the look at the circles waits for it
+    client.release()
+    assert not form.preview.mosaic.isVisible()
+    assert words(form) == "Looking at the data …"
+    client.slow = ()
+    client.release()
+    settled()
+    assert form.preview.plane is not None
+    assert form.preview.plane.isVisible()
+    assert not form.preview.mosaic.isVisible()
+
+
+def test_nothing_is_asked_of_an_engine_that_starts_and_all_once_it_is_there(
+    studio: Studio, script: Any, qtbot: QtBot, do: Do, until: Until
+) -> None:
+    form = ExperimentForm(studio.experiment, studio.data_look)
+    qtbot.addWidget(form)
+    form.show()
+    studio.experiment.open("digits")
+    studio.experiment.describe()
+    studio.data_look.look()
+
+    async def start() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert words(form) == "Looking at the data …"
+        assert "Estimating …" in all_words(form)
+        studio.start()
+        while studio.experiment.description is None or not studio.data_look.current:
+            await until(studio.data_look.changed)
+
+    do(start())
+    assert words(form).startswith("1,259 train")
+    assert "Ready to run" in all_words(form)
+
+
+def test_where_the_engine_is_lost_the_form_says_so_until_it_is_back(
+    form: ExperimentForm, ready: Studio, do: Do, until: Until, settled: Callable[[], None]
+) -> None:
+    settled()
+    ready.experiment.edit(ready.experiment.document | {"name": "other"})
+    ready.clients[0].lose(ErrorInfo(title="The engine has gone", cause="Killed by somebody"))  # type: ignore[attr-defined]
+
+    async def refused() -> None:
+        while ready.experiment.problem is None or ready.data_look.problem is None:
+            await until(ready.experiment.checked)
+
+    do(refused())
+    assert words(form) == "No look at the data: Killed by somebody"
+    assert "No estimate: Killed by somebody" in all_words(form)
+
+    async def restart() -> None:
+        ready.start()
+        while not ready.experiment.may_run or ready.data_look.problem is not None:
+            await until(ready.data_look.changed)
+
+    do(restart())
+    settled()
+    assert words(form).startswith("1,259 train")
+    assert "Ready to run" in all_words(form)
+
+
+# --- its download -----------------------------------------------------------------------------------------------------
+
+
+def begin_download(form: ExperimentForm, ready: Studio, qtbot: QtBot, settled: Callable[[], None]) -> Any:
+    """Choose MNIST and press Download; return the client, which holds the answer back."""
+    choose(form, "data.kind", "mnist")
+    settled()
+    client = ready.clients[-1]  # type: ignore[attr-defined]
+    client.slow = (FetchData,)
+    qtbot.mouseClick(part(form, "preview.download"), Qt.MouseButton.LeftButton)
+    return client
+
+
+@pytest.mark.usefixtures("absent")
+def test_what_is_missing_is_downloaded_with_progress_and_then_looked_at(
+    form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
+) -> None:
+    choose(form, "data.kind", "mnist")
+    settled()
+    button, bar = part(form, "preview.download"), part(form, "preview.progress")
+    assert button.isVisible()
+    assert button.text() == "Download 12 MB"
+    assert all_words(form).count(ABSENT) == 1
+    assert not ready.experiment.may_run
+    assert BY_HAND[1:] not in all_words(form)
+    qtbot.mouseClick(part(form, "preview.unfold"), Qt.MouseButton.LeftButton)
+    assert BY_HAND[1:] in all_words(form)
+    client = begin_download(form, ready, qtbot, settled)
+    assert bar.isVisible()
+    assert not button.isVisible()
+    assert (bar.minimum(), bar.maximum()) == (0, 0)  # busy: nothing is known yet
+    script.tell(DataProgress(data="mnist", file="train-images.gz", done=5_797_361, total=11_594_722))
+    assert bar.value() / bar.maximum() == pytest.approx(0.5, abs=0.001)
+    assert "train-images.gz: 5.8 MB of 12 MB" in all_words(form)
+    script.tell(DataProgress(data="cifar10", file="other.gz", done=1, total=2))
+    assert "other.gz" not in all_words(form)
+    script.asked.clear()
+    client.release()
+    settled()
+    assert {Describe, PreviewData} <= {type(request) for request in script.asked}
+    assert words(form).startswith("1,259 train")
+    assert not bar.isVisible()
+    assert not button.isVisible()
+    assert ABSENT not in all_words(form)
+    assert ready.experiment.may_run
+
+
+@pytest.mark.usefixtures("absent")
+def test_a_download_is_cancelled_without_an_error_and_offered_again(
+    form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
+) -> None:
+    told: list[ErrorInfo] = []
+    ready.failed.connect(told.append)
+    client = begin_download(form, ready, qtbot, settled)
+    cancel = part(form, "preview.cancel")
+    script.asked.clear()
+    qtbot.mouseClick(cancel, Qt.MouseButton.LeftButton)
+    assert not cancel.isEnabled()
+    assert "Ending the download" in all_words(form)
+    qtbot.waitUntil(lambda: bool(script.asked))
+    cancelled = [request.data for request in script.asked if isinstance(request, CancelFetch)]
+    assert cancelled == ["mnist"]
+    script.fetch_error = ErrorInfo(title="mnist was not downloaded", cause="The download was cancelled.")
+    client.release()
+    assert part(form, "preview.download").isVisible()
+    assert not cancel.isVisible()
+    assert told == []
+    script.fetch_error = None
+    client.slow = ()
+    qtbot.mouseClick(part(form, "preview.download"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: words(form).startswith("1,259 train"))
+
+
+@pytest.mark.usefixtures("absent")
+def test_a_failed_download_is_told_in_words_and_offered_again(
+    form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
+) -> None:
+    told: list[ErrorInfo] = []
+    ready.failed.connect(told.append)
+    client = begin_download(form, ready, qtbot, settled)
+    script.fetch_error = ErrorInfo(title="mnist was not downloaded", cause="The server cannot be reached.")
+    client.release()
+    assert told == [script.fetch_error]
+    assert part(form, "preview.download").isVisible()
+
+
+@pytest.mark.usefixtures("absent")
+def test_a_download_goes_on_while_another_data_set_is_looked_at(
+    form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
+) -> None:
+    client = begin_download(form, ready, qtbot, settled)
+    script.data_faults = []
+    choose(form, "data.kind", "digits")
+    settled()
+    assert not part(form, "preview.progress").isVisible()
+    script.tell(DataProgress(data="mnist", file="a.gz", done=3, total=4))
+    assert "a.gz" not in all_words(form)
+    choose(form, "data.kind", "mnist")
+    assert part(form, "preview.progress").isVisible()
+    assert "a.gz" in all_words(form)
+    client.release()
+    settled()
+    assert words(form).startswith("1,259 train")
+
+
+@pytest.mark.usefixtures("absent")
+def test_an_engine_lost_in_a_download_is_told_once_and_the_next_offers_it_again(
+    form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, do: Do, until: Until, settled: Callable[[], None]
+) -> None:
+    client = begin_download(form, ready, qtbot, settled)
+    script.tell(DataProgress(data="mnist", file="a.gz", done=1, total=4))
+    told: list[ErrorInfo] = []
+    ready.failed.connect(told.append)
+    gone = ErrorInfo(title="The engine has gone", cause="Killed")
+    client.lose(gone)
+    assert told == [gone]
+    assert not part(form, "preview.progress").isVisible()
+
+    async def restart() -> None:
+        ready.start()
+        await until(ready.rows_changed)
+
+    do(restart())
+    settled()
+    assert part(form, "preview.download").isVisible()
+    assert all_words(form).count(ABSENT) == 1
+
+
+# --- data sets with a name --------------------------------------------------------------------------------------------
+
+
+def test_named_data_sets_are_offered_and_one_fills_the_form_and_can_be_undone(
+    form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
+) -> None:
+    table = TableConfig(path="/d/jets.csv", columns=("mass", "charge"), scaling="robust")
+    fault = "the data set 'old' cannot be read"
+    script.named = [NamedData(name="jets & more", config=toml_text(table)), NamedData("old", "", fault)]
+    menu = form.named.choices
+    qtbot.mouseClick(form.named, Qt.MouseButton.LeftButton)  # asks again: some were named while the studio was open
+    qtbot.waitUntil(lambda: len(menu.actions()) == 2)
+    good, bad = menu.actions()
+    assert (good.text(), good.isEnabled()) == ("jets && more", True)
+    assert (bad.text(), bad.isEnabled(), bad.toolTip()) == ("old", False, fault)
+    QTest.keyClick(menu, Qt.Key.Key_Down)
+    QTest.keyClick(menu, Qt.Key.Key_Return)
+    assert ready.experiment.config is not None
+    assert ready.experiment.config.data == table
+    assert ready.experiment.dirty
+    form.undo_stack.undo()
+    assert ready.experiment.config == ExperimentConfig.load("digits")
+    form.undo_stack.redo()
+    assert form.document()["data"]["path"] == "/d/jets.csv"
+    write(form, "data.path", "/d/k.csv")
+    form.undo_stack.undo()
+    assert ready.experiment.document["data"]["path"] == "/d/jets.csv"
+
+
+def test_without_named_data_sets_the_menu_says_how_they_are_named(form: ExperimentForm, script: Any) -> None:
+    [action] = form.named.choices.actions()
+    assert "nfkd data add" in action.text()
+    assert not action.isEnabled()
+    assert any(isinstance(request, ListData) for request in script.asked)
+
+
+@pytest.mark.parametrize("word", ["jets", "tables/jets.csv"])
+def test_a_file_whose_data_is_a_name_or_a_path_opens_whole(
+    form: ExperimentForm, ready: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "named"))
+    config = TableConfig(path=str(tmp_path / "tables" / "jets.csv"))
+    add_dataset("jets", config)
+    document = ExperimentConfig.load("two_moons").to_toml()
+    head, _, rest = document.partition("[data]")
+    file = tmp_path / "one.toml"
+    file.write_text(f'data = "{word}"\n{head}[{rest.partition("[")[2]}')
+    ready.experiment.open(file)
+    assert ready.experiment.config is not None
+    assert ready.experiment.config.data == config
+    assert form.document()["data"]["path"] == config.path
+    assert not ready.experiment.dirty
+
+
+def test_a_name_that_is_none_is_told_at_the_data_and_kept_until_a_kind_is_chosen(
+    form: ExperimentForm, ready: Studio
+) -> None:
+    document = form.document() | {"data": "jetz"}
+    ready.experiment.replace(document)
+    assert "there is no data set 'jetz'" in all_words(form).replace("There", "there")
+    assert form.document() == document
+    assert not form.preview.isVisible()
+    choose(form, "data.kind", "two_moons")
+    assert ready.experiment.config is not None
+    assert ready.experiment.config.data.kind == "two_moons"
+
+
+# --- drawn points -----------------------------------------------------------------------------------------------------
+
+
+def test_drawn_points_are_looked_at_saved_and_opened_again(
+    form: ExperimentForm, ready: Studio, script: Any, tmp_path: Path, settled: Callable[[], None]
+) -> None:
+    choose(form, "data.kind", "drawn")
+    box = part(form, "data.points")
+    box.clear_button.click()
+    points = [[-2.0, 1.25], [0.0, 3.5], [1.0, -1.0]]
+    for x, y in points:
+        QTest.mouseClick(box.canvas, Qt.MouseButton.LeftButton, pos=box.canvas.to_pixel(x, y).toPoint())
+    drawn = box.value()
+    assert np.allclose(drawn, points, atol=0.05)
+    settled()
+    [asked] = [request for request in script.asked if isinstance(request, PreviewData) and "drawn" in request.config]
+    assert asked.config == toml_text(DrawnConfig(points=tuple((x, y) for x, y in drawn)))
+    ready.experiment.save(tmp_path / "drawn.toml")
+    ready.experiment.open("digits")
+    ready.experiment.open(tmp_path / "drawn.toml")
+    assert box.value() == drawn
+    assert form.document()["data"]["points"] == drawn
