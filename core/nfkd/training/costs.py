@@ -96,6 +96,20 @@ def extra_examples(config: DistillationConfig, batch_size: int, pieces: int = 1)
     return count
 
 
+def teacher_examples(config: DistillationConfig, batch_size: int, pieces: int = 1) -> int:
+    """Return of how many examples the teacher keeps what gradients through it need; arguments as `extra_examples`."""
+    count = 0
+    for source, needs in term_needs(config).items():
+        match source:
+            case Synthesis():
+                count += math.ceil(source.count / pieces) * needs.densities
+            case TeacherSamples():
+                pass
+            case Data():
+                count += math.ceil(batch_size / pieces) * needs.input_gradient
+    return count
+
+
 def step_cost(
     config: DistillationConfig, batch_size: int, student: PassCost, teacher: PassCost, without: str = ""
 ) -> float:

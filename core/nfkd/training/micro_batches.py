@@ -10,7 +10,7 @@ from nfkd.data import Dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.cost import FlowCost, flow_cost, initialisation_cost
 from nfkd.protocol.requests import FlowDescription
-from nfkd.training.costs import extra_examples, sample_counts
+from nfkd.training.costs import extra_examples, sample_counts, teacher_examples
 
 _BYTES = 4
 
@@ -74,10 +74,21 @@ def stage_cost(config: ExperimentConfig, role: str, dataset: Dataset) -> tuple[F
         precision=training.precision,
         extra_copies=(training.ema_decay > 0) + (_kept_gradients(config, count) if student else 0),
     )
+    memory = cost.training_memory + (_teacher_memory(config, dataset, count) if student else 0)
     if count == 1:
-        return cost, cost.training_memory
+        return cost, memory
     first = _BYTES * cost.parameters + initialisation_cost(chosen, shape, training.batch_size, features)
-    return cost, max(cost.training_memory, first)
+    return cost, max(memory, first)
+
+
+def _teacher_memory(config: ExperimentConfig, dataset: Dataset, count: int) -> int:
+    """Return the bytes of what the frozen teacher keeps, where gradients go through it to its input."""
+    examples = teacher_examples(config.distillation, config.training.batch_size, count)
+    if not examples or config.training.teacher_from_python:
+        return 0  # a flow of another library is not measured
+    shape, features, precision = dataset.event_shape, dataset.context_features, config.training.precision
+    some, none = (flow_cost(config.teacher, shape, size, features, precision=precision) for size in (examples, 0))
+    return some.training_memory - none.training_memory
 
 
 def _kept_gradients(config: ExperimentConfig, count: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -10,15 +11,19 @@ import pytest
 import torch
 
 import nfkd
-from nfkd.config import ExperimentConfig
+from nfkd.config import DigitsConfig, DistillationConfig, ExperimentConfig, GlowConfig
 from nfkd.config.flows import IAFConfig, MAFConfig, NSFConfig
-from nfkd.data import Part, load_dataset
+from nfkd.data import Batch, Part, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
+from nfkd.flows.architectures import build_flow
+from nfkd.flows.flow import Flow
 from nfkd.protocol.requests import FlowDescription
 from nfkd.runs.layout import read_log
+from nfkd.training.costs import extra_examples
 from nfkd.training.describe import describe
 from nfkd.training.generators import named_generator
 from nfkd.training.plans import ROLES
+from tests.core.distillation.steps import config, distiller, generator, generators
 from tests.core.tiny import moons
 
 
@@ -78,9 +83,11 @@ def test_an_example_that_is_never_finite_is_counted_told_of_and_does_not_end_the
 
 
 def test_the_samples_that_the_terms_draw_count_in_the_memory() -> None:
+    alike: dict[str, Any] = {"kind": "glow1d", "steps": 2, "hidden": 8}
+
     def memory(**terms: dict) -> int:
         off = {name: {"weight": 0.0} for name in ("lkd", "ilkd", "skd")}
-        student = describe(moons(distillation=off | terms)).student
+        student = describe(moons(distillation=off | terms, student=alike, teacher=alike)).student
         assert student is not None
         return student.memory
 
@@ -88,9 +95,9 @@ def test_the_samples_that_the_terms_draw_count_in_the_memory() -> None:
     one = memory(forward_kl={"weight": 1.0, "batch_size": 64}) - plain
     assert one > 0
     assert memory(skd={"weight": 1.0, "batch_size": 64}) - plain == one
-    assert memory(reverse_kl={"weight": 1.0, "batch_size": 64}) - plain == 2 * one  # made, and judged
+    assert memory(reverse_kl={"weight": 1.0, "batch_size": 64}) - plain == 3 * one  # made, and judged by both
     shared = {"skd": {"weight": 1.0, "batch_size": 64}, "reverse_kl": {"weight": 1.0, "batch_size": 64}}
-    assert memory(**shared) - plain == 2 * one
+    assert memory(**shared) - plain == 3 * one
 
 
 def test_a_term_that_compares_examples_is_refused_in_micro_batches() -> None:
@@ -128,3 +135,38 @@ def test_the_term_with_the_fewest_samples_says_how_many_pieces_there_are() -> No
     terms = {"forward_kl": {"weight": 0.1, "batch_size": 2}, "skd": {"batch_size": 3}}
     told = warnings(moons(distillation=terms, training={"accumulate": 4}))["training.accumulate"]
     assert told.startswith("Forward KL draws 2 samples a step")
+
+
+def kept_bytes(settings: DistillationConfig, student: Flow, teacher: Flow, batch: Batch) -> int:
+    """Return what autograd really keeps for the backward pass of a step."""
+    kept: dict[int, tuple[int, int]] = {}
+
+    class Kept:
+        def __init__(self, tensor: torch.Tensor) -> None:
+            self.tensor, storage = tensor, tensor.untyped_storage()
+            kept[id(self)] = storage._cdata, storage.nbytes()
+
+        def __del__(self) -> None:
+            kept.pop(id(self), None)
+
+    with torch.autograd.graph.saved_tensors_hooks(Kept, lambda saved: saved.tensor):
+        loss = distiller(settings, student, teacher, load_dataset(DigitsConfig()))(student, batch, generators())
+        gc.collect()
+        size = sum(dict(kept.values()).values())
+    assert loss.total.requires_grad
+    return size
+
+
+@pytest.mark.parametrize("name", ["lkd", "density", "skd", "forward_kl", "jacobian", "score", "noisy_reverse"])
+def test_the_memory_of_a_term_is_what_autograd_keeps(name: str) -> None:
+    student, teacher = (
+        build_flow(GlowConfig(levels=2, steps=steps, hidden=32), (1, 8, 8), generator=generator()) for steps in (2, 1)
+    )
+    batch = Batch(torch.rand(32, 1, 8, 8, generator=generator()))
+    student.initialize(batch.x)
+    teacher.initialize(batch.x)
+    samples = {"batch_size": 32} if name in {"skd", "forward_kl"} else {}
+    settings = config({"nll": 1, name: 1}, {name: samples})
+    plain = kept_bytes(config({"nll": 1}), student, teacher, batch)
+    measured = kept_bytes(settings, student, teacher, batch) / plain - 1
+    assert extra_examples(settings, 32) / 32 == pytest.approx(measured, rel=0.3, abs=0.05)
