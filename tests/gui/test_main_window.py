@@ -60,6 +60,15 @@ async def is_ready(studio: Studio) -> None:
         await changed.wait()
 
 
+async def is_active(window: MainWindow) -> None:
+    """Give the window the focus, as there is no window manager here to do it, and wait until it has it."""
+    while not window.isActiveWindow():
+        changed = asyncio.Event()
+        window.windowHandle().activeChanged.connect(changed.set, Qt.ConnectionType.SingleShotConnection)
+        window.activateWindow()
+        await changed.wait()
+
+
 async def settled(studio: Studio) -> None:
     """Wait until the engine has answered everything, and Qt has done what followed."""
     await studio.clients[-1].settled()  # type: ignore[attr-defined]
@@ -105,8 +114,7 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
         await settled(window.studio)
         assert window.studio.view is not None
         assert window.studio.view.current == (1, "student")
-        window.activateWindow()  # there is no window manager here to give the focus back
-        await settled(window.studio)
+        await is_active(window)
         QTest.keyClick(window, Qt.Key.Key_F5, Qt.KeyboardModifier.ShiftModifier)
         await settled(window.studio)
         click(child(window, QDialog, "stop"), QPushButton, "stop.run")
