@@ -48,8 +48,8 @@ class EstimateBox(QFrame):
             grid.addWidget(label, row, 0, 1, 4)
         self.show_description(None)
 
-    def show_description(self, description: Description | None) -> None:
-        """Show the engine's answer; None while there is none."""
+    def show_description(self, description: Description | None, *, with_data: bool = True) -> None:
+        """Show the engine's answer; None while there is none. The data may be described elsewhere."""
         teacher = description.teacher if description else None
         student = description.student if description else None
         for column, flow in ((1, teacher), (2, student)):
@@ -59,7 +59,7 @@ class EstimateBox(QFrame):
             self._cells[row, 3].setText(_ratio(teacher, student, name))
         self._matching.setText(_pairs(description))
         self._matching.setToolTip("\n".join(pair.words for pair in description.pairs) if description else "")
-        self._data.setText(_where(description) if description else "")
+        self._data.setText(_where(description, with_data=with_data) if description else "")
         for label in (self._matching, self._data):
             label.setVisible(bool(label.text()))
 
@@ -91,6 +91,8 @@ def _pairs(description: Description | None) -> str:
     return f"Matching: {shown}{more}"
 
 
-def _where(description: Description) -> str:
+def _where(description: Description, *, with_data: bool) -> str:
     available = f", {bytes_words(description.memory_available)} free" if description.memory_available else ""
-    return " · ".join(part for part in (description.data, f"{description.device}{available}") if part)
+    return " · ".join(
+        part for part in (description.data if with_data else "", f"{description.device}{available}") if part
+    )

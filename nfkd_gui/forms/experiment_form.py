@@ -41,6 +41,7 @@ class ExperimentForm(QWidget):
     def __init__(self, experiment: Experiment, look: DataLook | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._experiment = experiment
+        self._look = look
         self._leftovers: Leftovers = {}
         self._before: dict[str, Any] = {}
         self.undo_stack = QUndoStack(self)
@@ -167,7 +168,7 @@ class ExperimentForm(QWidget):
         self.pairs.show_matching(_at(self._experiment.document, *_STRATEGY), self._experiment.description)
         description = self._experiment.description
         if description is not None or number:
-            self.estimate.show_description(description)
+            self.estimate.show_description(description, with_data=self._look is None)
         self._show_status(number)
 
     def _show_status(self, faults: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
-from PySide6.QtCore import Qt, SignalInstance
+from PySide6.QtCore import QSize, Qt, SignalInstance
 from PySide6.QtWidgets import QLabel, QPushButton, QStackedLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import ErrorInfo, Role, RunEvent
@@ -52,10 +52,17 @@ class StudioPort(Protocol):
 
 
 class _Pages(QStackedLayout):
-    """Pages without a height for a width: a scroll area would take the height that a plot likes for what it needs."""
+    """Pages without a height for a width: a scroll area would take the height that a plot likes for what it needs.
+
+    They are as small as the page that is shown can be, whatever the others need.
+    """
 
     def hasHeightForWidth(self) -> bool:
         return False
+
+    def minimumSize(self) -> QSize:
+        page = self.currentWidget()
+        return QSize() if page is None else page.minimumSizeHint()
 
 
 class Panel(QWidget):

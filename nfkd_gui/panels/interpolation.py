@@ -52,6 +52,7 @@ class InterpolationPanel(Panel):
         self._captions = {role: ToneLabel(parent=self.content) for role in ROLES}
         self._mosaics = {role: Mosaic(parent=self.content) for role in ROLES}
         self._planes: dict[str, Plane] = {}
+        self._unframed: dict[str, np.ndarray] = {}  # the points that are shown without a density
         self._cells: dict[str, QStackedLayout] = {}
         self._grid = QGridLayout()
         self._lay_out()
@@ -221,6 +222,7 @@ class InterpolationPanel(Panel):
         self._follow()
         self._ask()
         self._show_ends()
+        self._unframed.clear()
         for role in ROLES:
             stage = self.stage(role)
             drawn = stage.interpolation if stage is not None else None
@@ -233,7 +235,15 @@ class InterpolationPanel(Panel):
                 self._show(role, drawn.images, f"step {drawn.step:,}")
             else:
                 self._show(role, None, "not trained yet")
+        self._share_frame()
         self._share_height()
+
+    def _share_frame(self) -> None:
+        """Let all flows whose paths no density frames show the same part of the plane, to be compared."""
+        if self._unframed:
+            extent = extent_of(np.concatenate(list(self._unframed.values())))
+            for role in self._unframed:
+                self._planes[role].frame(extent)
 
     def _follow(self) -> None:
         """Set the controls to what is shown, while that is the run's own pictures."""
@@ -294,4 +304,4 @@ class InterpolationPanel(Panel):
         plane.show_density(density)
         plane.show_paths(shown, role_colour(role))
         if density is None:
-            plane.frame(extent_of(shown.reshape(-1, 2)))
+            self._unframed[role] = shown.reshape(-1, 2)

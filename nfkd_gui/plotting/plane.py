@@ -125,7 +125,7 @@ class Plane(Plot):
 
     def show_points(self, points: np.ndarray, colour: str) -> None:
         """Show (n, 2) points."""
-        self.bars.setData([0.0, 1.0], [0.0])
+        self.bars.setVisible(False)
         faint = QColor(colour)
         faint.setAlpha(144)
         self.points.setData(x=points[:, 0], y=points[:, 1], brush=pg.mkBrush(faint))
@@ -133,6 +133,7 @@ class Plane(Plot):
     def show_histogram(self, values: np.ndarray, colour: str, extent: tuple[float, float]) -> None:
         """Show how (n,) numbers are spread between two ends, as a density."""
         self.points.setData([], [])
+        self.bars.setVisible(True)
         heights, edges = np.histogram(values, bins=_BINS, range=extent, density=True)
         faint = QColor(colour)
         faint.setAlpha(96)

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QWidget
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _CHARACTERS = 12
+_BAR, _WIDEST = 24, 400  # pixels of the list: for its bar, and at most
 
 
 def feature_names(count: int, columns: Sequence[str] = ()) -> list[str]:
@@ -64,5 +65,6 @@ class FeaturePair(QWidget):
             box.clear()
             box.addItems(self._names)
             box.setCurrentIndex(min(place, len(self._names) - 1))
+            box.view().setMinimumWidth(min(box.view().sizeHintForColumn(0) + _BAR, _WIDEST))
             box.blockSignals(False)
         self.setVisible(len(self._names) > 2)

@@ -172,6 +172,11 @@ class Dataset:
         return f"{self.name}: {counts}, {'×'.join(str(size) for size in self.event_shape)}{context}"
 
     @property
+    def columns_seen(self) -> list[str]:
+        """Names of the features as flows see and make them: whether in another scale than their own; may be empty."""
+        return [name if self.scaler is None else f"{name} (scaled)" for name in self.columns]
+
+    @property
     def extent(self) -> tuple[float, float, float, float]:
         """The rectangle (x0, x1, y0, y1) around data of two features, with a margin.
 

@@ -211,7 +211,7 @@ class SeedStarted(Message, frozen=True):
     event_shape: list[int]
     """Shape of one example: (channels, height, width), or (features,)."""
     columns: list[str] = []
-    """Names of a vector's features; empty where they have none."""
+    """Names of a vector's features, with *(scaled)* where samples are not in their own unit; may be empty."""
     resumed: bool = False
 
 

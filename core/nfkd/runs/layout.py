@@ -14,7 +14,7 @@ import psutil
 import tomlkit
 from send2trash import send2trash
 
-from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.config import ConfigError, DataConfig, ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, LogLine, RunRow
 from nfkd.runs.errors import RunError
 from nfkd.runs.lock import run_lock
@@ -107,12 +107,18 @@ def _not_made(path: Path, error: OSError) -> RunError:
     return RunError("The run cannot be made", f"{path}: {error.strerror}.", "Choose a folder that you may write to.")
 
 
+def _data_words(config: DataConfig) -> str:
+    """Return what the table of runs calls a data set: a file by its name, all others by their kind."""
+    path = getattr(config, "path", "")
+    return Path(path).name or config.kind.replace("_", " ")
+
+
 def _fill(path: Path, config: ExperimentConfig, teacher: str, student: str) -> Path:
     row = RunRow(
         run=str(path),
         name=path.name,
         state="queued",
-        data=config.data.kind.replace("_", " "),
+        data=_data_words(config.data),
         teacher=teacher,
         student=student,
         created=time.time(),

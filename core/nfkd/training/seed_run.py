@@ -137,7 +137,7 @@ class SeedRun:
             seed=self._seed,
             stages=plans,
             event_shape=list(context.dataset.event_shape),
-            columns=list(context.dataset.columns),
+            columns=context.dataset.columns_seen,
             resumed=self._checkpoint is not None,
         )
         self._writer = self._open_writer(started)

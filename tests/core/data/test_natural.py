@@ -88,6 +88,7 @@ def test_patches_are_made_by_the_procedure_of_bsds300() -> None:
     assert dataset.levels is None
     assert dataset.unit == "nats"
     assert len(dataset.columns) == 63
+    assert dataset.columns[8] == "pixel 1,0"
     parts = [part.values[:] for part in (dataset.train, dataset.validation, dataset.test)]
     assert [part.shape for part in parts] == [(400, 63), (86, 63), (86, 63)]
     assert all(part.dtype == np.float32 for part in parts)

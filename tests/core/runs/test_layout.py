@@ -46,6 +46,12 @@ def test_names_are_made_unique_and_the_experiment_is_kept(tmp_path: Path) -> Non
     assert (row.state, row.run, row.teacher) == ("queued", str(paths[1]), "Glow-1D 3")
 
 
+def test_the_row_names_a_file_and_any_other_data_by_its_kind(tmp_path: Path) -> None:
+    assert read_row(make(tmp_path)).data == "two moons"
+    table = make(tmp_path, data={"kind": "table", "path": str(tmp_path / "jets.csv")})
+    assert read_row(table).data == "jets.csv"
+
+
 def test_seeds_get_directories_of_their_own(tmp_path: Path) -> None:
     path = make(tmp_path, seeds={"count": 3, "first": 7})
     assert (path / "group.toml").is_file()

@@ -14,6 +14,7 @@ from nfkd.config import ExperimentConfig
 from nfkd.data import load_dataset
 from nfkd.engine.explore import Explorer
 from nfkd.evaluation.likelihood import bootstrap_half_width, noisy
+from nfkd.protocol.events import Event, SeedStarted
 from nfkd.protocol.requests import Interpolate, Sample, Trace
 from tests.core.tiny import moons
 
@@ -82,8 +83,11 @@ def test_samples_are_drawn_for_the_rows_own_conditions(run) -> None:
 
 def test_a_run_in_scaled_units_says_so_wherever_it_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = experiment(tmp_path, scaling="quantile", context=[], weight="", columns=["RichDLLk", "RichDLLp", "P"])
-    record = nfkd.run(config, tmp_path / "runs" / "one")
+    told: list[Event] = []
+    record = nfkd.run(config, tmp_path / "runs" / "one", on_event=told.append)
     assert {summary.unit for summary in record.summary} == {"nats (scaled)"}
+    names = ["RichDLLk (scaled)", "RichDLLp (scaled)", "P (scaled)"]
+    assert [event.columns for event in told if isinstance(event, SeedStarted)] == [names]
     assert main(["show", str(tmp_path / "runs" / "one")]) == 0
     assert "test nats (scaled)" in capsys.readouterr().out
     assert main(["list", str(tmp_path / "runs")]) == 0

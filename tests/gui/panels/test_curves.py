@@ -238,3 +238,15 @@ def test_what_a_log_axis_leaves_out_is_said(show: Any, story: Any) -> None:
     panel._roles["student"].setChecked(False)
     panel.refresh()
     assert not caution.isVisible()
+
+
+def test_an_empty_panel_fits_where_its_content_would_not(show: Any, story: Any) -> None:
+    panel = show(CurvesPanel, size=(300, 400))
+    assert panel.minimumSizeHint().width() <= 300
+    told = story()
+    told.begin("student")
+    told.points("student", "train/nll", LOSS)
+    told.panel = panel
+    panel.show_run(told.view)
+    panel.refresh()
+    assert panel.minimumSizeHint().width() >= panel.content.minimumSizeHint().width()

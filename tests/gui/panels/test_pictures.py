@@ -260,6 +260,21 @@ def test_paths_of_vectors_are_shown_by_the_same_choice(show: Any, story: Any) ->
         np.testing.assert_allclose(np.stack(line.getData(), axis=1), path[:, [0, 4]])
 
 
+def test_paths_of_all_flows_are_seen_in_the_same_part_of_the_plane(show: Any, story: Any) -> None:
+    told = story(shape=(5,))
+    small = np.random.default_rng(1).normal(size=(2, 4, 5))
+    large = 3 * np.random.default_rng(2).normal(size=(2, 4, 5))
+    for role, drawn in (("teacher", small), ("student", large)):
+        told.begin(role)
+        told.path(role, drawn.astype(np.float32))
+    panel = show(InterpolationPanel, told)
+    teacher, student = (panel._planes[role].canvas.viewRange() for role in ("teacher", "student"))
+    np.testing.assert_allclose(teacher, student)
+    for axis in (0, 1):
+        assert teacher[axis][0] < large[..., axis].min()
+        assert teacher[axis][1] > large[..., axis].max()
+
+
 def test_one_feature_is_shown_as_its_histogram(show: Any, story: Any) -> None:
     told = story(shape=(1,))
     told.begin("teacher")

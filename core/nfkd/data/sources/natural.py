@@ -130,7 +130,7 @@ class NaturalPatches(Source[NaturalPatchesConfig]):
         rng = np.random.default_rng([config.split_seed, 1])  # of the noise
         drawn = _draw(config.count, _PATCH, config.split_seed)
         train, validation, test = (Part(_patches(places, rng)) for places in drawn)
-        columns = tuple(f"{row},{column}" for row in range(_PATCH) for column in range(_PATCH))[:-1]
+        columns = tuple(f"pixel {row},{column}" for row in range(_PATCH) for column in range(_PATCH))[:-1]
         return Loaded("natural patches", train, validation, test, columns=columns)
 
 
