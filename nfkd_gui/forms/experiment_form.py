@@ -49,11 +49,11 @@ class ExperimentForm(QWidget):
         self._head, self._sections = self._make_parts(describe_model(ExperimentConfig))
         self._unplaced = _Unplaced(self)
         self._unplaced.remove.clicked.connect(self._remove_leftovers)
+        if look is not None:
+            self._add_look(look)  # before the sections come into the form: Tab then finds it where it is seen
         self._lay_out()
         [self.pairs] = self.findChildren(PairsBox)
         self.pairs.converted.connect(self._take_pairs)
-        if look is not None:
-            self._add_look(look)
         experiment.replaced.connect(self._refill)
         experiment.amended.connect(self._amend)
         experiment.checked.connect(self._show_check)
@@ -96,9 +96,9 @@ class ExperimentForm(QWidget):
 
     def _add_look(self, look: DataLook) -> None:
         [section] = [box for box in self._sections if box.part.field.name == "data"]
-        self.preview = PreviewBox(look, self._experiment, self)
+        self.preview = PreviewBox(look, self._experiment, section)
         section.add_below(self.preview)
-        self.named = NamedButton(look, self._take_named, self)
+        self.named = NamedButton(look, self._take_named, section)
         section.add_to_heading(self.named)
 
     def _take_named(self, table: dict[str, Any]) -> None:

@@ -85,6 +85,7 @@ class SectionBox(QWidget):
         button.setAutoRaise(True)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._line.insertWidget(1, button)
+        QWidget.setTabOrder(self._heading, button)
 
     def show_faults(self, faults: Faults) -> None:
         """Show the faults that belong here, and unfold where one would be out of sight."""

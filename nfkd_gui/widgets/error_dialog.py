@@ -89,6 +89,7 @@ class ErrorDialog(QDialog):
     def _buttons(self, error: ErrorInfo, remedy: tuple[str, Callable[[], None]] | None) -> QDialogButtonBox:
         box = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)
         box.rejected.connect(self.reject)
+        box.button(QDialogButtonBox.StandardButton.Close).setDefault(remedy is None)
         if remedy is not None:
             words, act = remedy
             button = box.addButton(words, QDialogButtonBox.ButtonRole.AcceptRole)

@@ -360,6 +360,24 @@ def test_what_is_missing_is_downloaded_with_progress_and_then_looked_at(
 
 
 @pytest.mark.usefixtures("absent")
+def test_tab_comes_by_the_data_sets_with_a_name_and_the_download_where_they_are_seen(
+    form: ExperimentForm, qtbot: QtBot, settled: Callable[[], None]
+) -> None:
+    choose(form, "data.kind", "mnist")
+    settled()
+    form.activateWindow()
+    heading = part(form, "data.heading")
+    heading.setFocus()
+    qtbot.waitUntil(heading.hasFocus)
+    visited = []
+    for _ in range(6):
+        QTest.keyClick(form.focusWidget(), Qt.Key.Key_Tab)
+        visited.append(form.focusWidget().objectName())
+    names = ["data.named", "data.advanced", "data.kind", "preview.download", "preview.unfold", "teacher.heading"]
+    assert visited == names
+
+
+@pytest.mark.usefixtures("absent")
 def test_a_download_is_cancelled_without_an_error_and_offered_again(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
@@ -374,7 +392,7 @@ def test_a_download_is_cancelled_without_an_error_and_offered_again(
     qtbot.waitUntil(lambda: bool(script.asked))
     cancelled = [request.data for request in script.asked if isinstance(request, CancelFetch)]
     assert cancelled == ["mnist"]
-    script.fetch_error = ErrorInfo(title="mnist was not downloaded", cause="The download was cancelled.")
+    script.fetch_error = ErrorInfo(title="MNIST was not downloaded", cause="The download was cancelled.")
     client.release()
     assert part(form, "preview.download").isVisible()
     assert not cancel.isVisible()
@@ -392,7 +410,7 @@ def test_a_failed_download_is_told_in_words_and_offered_again(
     told: list[ErrorInfo] = []
     ready.failed.connect(told.append)
     client = begin_download(form, ready, qtbot, settled)
-    script.fetch_error = ErrorInfo(title="mnist was not downloaded", cause="The server cannot be reached.")
+    script.fetch_error = ErrorInfo(title="MNIST was not downloaded", cause="The server cannot be reached.")
     client.release()
     assert told == [script.fetch_error]
     assert part(form, "preview.download").isVisible()

@@ -40,6 +40,12 @@ DATA_KINDS: tuple[str, ...] = tuple(_MODELS)
 """Every kind of data, in the order of the form."""
 
 
+def kind_label(kind: str) -> str:
+    """Return a kind of data as people write it, such as ``MNIST``; its name in files where it has no other."""
+    extra = _MODELS[kind].model_fields["kind"].json_schema_extra
+    return str(extra.get("label") or kind) if is_table(extra) else kind
+
+
 class _DataFile(Config, frozen=True):
     data: DataConfig = field(title="Data", help="What the flows are trained on.")
 

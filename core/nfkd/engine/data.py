@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Flag
 
 from nfkd.config import ConfigError, DataConfig
-from nfkd.config.named import dataset_names, parse_data, parse_data_toml
+from nfkd.config.named import dataset_names, kind_label, parse_data, parse_data_toml
 from nfkd.config.toml import toml_text
 from nfkd.data import DataError, NotFetchedError, fetch_dataset, load_dataset
 from nfkd.data.preview import preview_dataset
@@ -117,7 +117,7 @@ class DataDesk:
         def tell(event: DataProgress) -> None:
             self._loop.call_soon_threadsafe(self._tell, event)
 
-        title = f"{config.kind} was not downloaded"
+        title = f"{kind_label(config.kind)} was not downloaded"
         try:
             fetch_dataset(config, Tally(config.kind, missing_size(config), tell, flag))
         except Cancelled as error:

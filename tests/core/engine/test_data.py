@@ -195,7 +195,7 @@ def test_a_download_that_fails_is_refused_in_words(site: Site) -> None:
     async def story(watched: Watched) -> None:
         with pytest.raises(Refused) as caught:
             await watched.engine.answer(ask.FetchData(config=MNIST))
-        assert "was not downloaded" in caught.value.error.title
+        assert caught.value.error.title == "MNIST was not downloaded"
         assert "404" in caught.value.error.cause
         assert site.address in caught.value.error.cause
 
