@@ -38,7 +38,7 @@ format: setup-dev ## Put the code into the house style
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-readme: setup-dev ## Write README's tables of flows and data sets anew
+readme: setup-dev ## Write README's tables of flows, data sets and terms anew
 	$(PYTHON) packaging/readme_tables.py
 
 clean: ## Remove what tests, tools and builds left behind

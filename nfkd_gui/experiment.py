@@ -49,6 +49,8 @@ class Experiment(QObject):
 
     replaced = Signal()
     """The whole document is another one: refill the form."""
+    amended = Signal(str, object)
+    """Some fields are other ones, by a word for them: the form shows the document, and can take the change back."""
     checked = Signal()
     """Faults or description changed."""
     file_changed = Signal()
@@ -97,6 +99,19 @@ class Experiment(QObject):
         self.document = copy.deepcopy(document)
         self._set_dirty(True)
         self._check()
+
+    def amend(self, words: str, document: dict[str, Any]) -> None:
+        """Change several fields at once; the form lets the user take it back as one change.
+
+        Parameters
+        ----------
+        words
+            What is changed, such as ``teacher``.
+        document
+            All values as they shall be.
+        """
+        self.amended.emit(words, document)
+        self.edit(document)
 
     def replace(self, document: dict[str, Any], path: Path | None = None, *, dirty: bool = False) -> None:
         """Take another experiment in place of this one."""

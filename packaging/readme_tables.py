@@ -1,4 +1,4 @@
-"""README's tables of flows and data sets, made from the registries: ``make readme``."""
+"""README's tables of flows, data sets and terms of the loss, made from the registries: ``make readme``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from nfkd.config import Config, ExperimentConfig, preset_names
+from nfkd.config import Config, DistillationConfig, ExperimentConfig, preset_names
 from nfkd.config.named import DATA_KINDS
 from nfkd.data.source import Source
 from nfkd.data.sources import SOURCES
+from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import ARCHITECTURES
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -49,6 +50,16 @@ def data() -> str:
         _table((group.lower(), "what it is", "example", "examples", "from", "unit"), map(_data_row, sources))
         for group, sources in groups
     )
+
+
+def terms() -> str:
+    """Return the table of the loss's terms."""
+    weights = {name: term.weight for name, term in DistillationConfig().terms().items()}
+    rows = [
+        (term.label, f"`distillation.{name}`", term.words, term.paper, f"{weights[name]:g}" if weights[name] else "off")
+        for name, term in OBJECTIVES.items()
+    ]
+    return _table(("term of the loss", "settings", "what it is", "paper", "weight unless set"), rows)
 
 
 def _data_row(source: Source[Any]) -> tuple[str, ...]:
@@ -94,7 +105,7 @@ def renewed(readme: str) -> str:
     ValueError
         When the comments that mark a table's place are not there.
     """
-    for name, table in (("flows", flows()), ("data", data())):
+    for name, table in (("flows", flows()), ("data", data()), ("terms", terms())):
         start, end = f"<!-- {name}: written by make readme -->\n", f"<!-- end of {name} -->"
         before, found, rest = readme.partition(start)
         _, closed, after = rest.partition(end)

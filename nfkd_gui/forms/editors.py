@@ -2,91 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import re
 from itertools import groupby
 from typing import Any, cast
 
-from PySide6.QtCore import QEvent, QObject, Qt, Signal
-from PySide6.QtGui import QStandardItemModel, QValidator, QWheelEvent
-from PySide6.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QStandardItemModel
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, QWidget
 
 from nfkd_gui.forms.drawing import DrawingBox
 from nfkd_gui.forms.fields import Choice, Value
 from nfkd_gui.forms.names import NamesBox
+from nfkd_gui.forms.number_box import NumberBox
+from nfkd_gui.forms.pairs import PairsBox
 from nfkd_gui.forms.paths import PathBox
-
-
-class _WheelGuard(QObject):
-    """Lets the wheel scroll the form: only an editor that has the focus takes it."""
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if isinstance(event, QWheelEvent) and isinstance(watched, QWidget) and not watched.hasFocus():
-            event.ignore()
-            return True
-        return super().eventFilter(watched, event)
-
-
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
-
-
-class NumberBox(QAbstractSpinBox):
-    """A number as the user writes it, with steps by the arrow keys; what is no number is kept as text."""
-
-    changed = Signal()
-
-    def __init__(self, *, whole: bool, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._whole = whole
-        self.setAccelerated(True)
-        self.lineEdit().textEdited.connect(lambda _text: self.changed.emit())
-
-    def value(self) -> int | float | str:
-        """Return the number, or the text when it is none."""
-        text = self.lineEdit().text().strip()
-        if _THOUSANDS.fullmatch(text):
-            text = text.replace(",", "")  # any other comma may be a decimal one: the field refuses it in words
-        for kind in (int, float):
-            try:
-                return kind(text)
-            except ValueError:
-                continue
-        return text
-
-    def set_value(self, value: object) -> None:
-        """Show a number, or whatever stands in its place."""
-        self.lineEdit().setText(_number_text(value))
-        self.lineEdit().setCursorPosition(0)
-
-    def stepBy(self, steps: int) -> None:
-        value = self.value()
-        if isinstance(value, str) or not math.isfinite(value):
-            return
-        self.set_value(int(value) + steps if self._whole else _stepped(float(value), steps))
-        self.changed.emit()
-
-    def stepEnabled(self) -> QAbstractSpinBox.StepEnabledFlag:
-        both = QAbstractSpinBox.StepEnabledFlag.StepUpEnabled | QAbstractSpinBox.StepEnabledFlag.StepDownEnabled
-        return QAbstractSpinBox.StepEnabledFlag.StepNone if isinstance(self.value(), str) else both
-
-    def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
-        return QValidator.State.Acceptable, text, position
-
-
-def _number_text(value: object) -> str:
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
-
-
-def _stepped(value: float, steps: int) -> float:
-    """Step by one in the first significant digit: 0.05 → 0.06, 0.001 → 0.002, 30 → 40."""
-    for _ in range(abs(steps)):
-        size = abs(value)
-        unit = 10.0 ** math.floor(math.log10(size)) if size > 0 else 0.1
-        shrinking = (steps < 0) == (value > 0)
-        if shrinking and math.isclose(size, unit):
-            unit /= 10  # from 0.01 down to 0.009, never to zero
-        value = float(f"{value + math.copysign(unit, steps):.10g}")
-    return value
+from nfkd_gui.widgets.wheel import guard_wheel
 
 
 class TextBox(QLineEdit):
@@ -196,7 +125,7 @@ class ChoiceBox(QComboBox):
         self.setCurrentIndex(self.findData(value))
 
 
-Editor = NumberBox | TextBox | MultilineBox | SwitchBox | ChoiceBox | NamesBox | PathBox | DrawingBox
+Editor = NumberBox | TextBox | MultilineBox | SwitchBox | ChoiceBox | NamesBox | PathBox | DrawingBox | PairsBox
 
 
 def make_editor(field: Value, parent: QWidget | None = None) -> Editor:
@@ -217,9 +146,10 @@ def make_editor(field: Value, parent: QWidget | None = None) -> Editor:
             editor = PathBox(folder=field.kind == "folder", title=field.title, parent=parent)
         case "points":
             editor = DrawingBox(parent)
+        case "pairs":
+            editor = PairsBox(field.path, parent)
     if isinstance(editor, (NumberBox, ChoiceBox)):
-        editor.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        editor.installEventFilter(_WheelGuard(editor))
+        guard_wheel(editor)
     editor.setObjectName(field.path)
     editor.setAccessibleName(field.title)
     tip = field.help if not field.bounds else f"{field.help} Allowed: {field.bounds}{_unit(field)}."

@@ -14,6 +14,7 @@ from nfkd_gui.experiment import Experiment
 from nfkd_gui.forms.estimate import EstimateBox
 from nfkd_gui.forms.fields import Field, Section, Value, describe_model
 from nfkd_gui.forms.named import NamedButton
+from nfkd_gui.forms.pairs import OWN, PairsBox
 from nfkd_gui.forms.preview import PreviewBox
 from nfkd_gui.forms.rows import Faults, Group, Leftovers
 from nfkd_gui.forms.sections import SectionBox, form_grid
@@ -22,6 +23,7 @@ from nfkd_gui.forms.wording import sentence
 from nfkd_gui.widgets.labels import WrappedLabel
 
 _FOLDED = frozenset({"seeds", "compute", "monitor"})
+_STRATEGY = ("distillation", "matching", "strategy")
 _ROOT = Section(name="", path="", title="", help="", advanced=False, fields=())
 
 
@@ -50,7 +52,10 @@ class ExperimentForm(QWidget):
         if look is not None:
             self._add_look(look)  # before the sections come into the form: Tab then finds it where it is seen
         self._lay_out()
+        [self.pairs] = self.findChildren(PairsBox)
+        self.pairs.converted.connect(self._take_pairs)
         experiment.replaced.connect(self._refill)
+        experiment.amended.connect(self._amend)
         experiment.checked.connect(self._show_check)
         self._refill()
         self._show_check()
@@ -98,10 +103,19 @@ class ExperimentForm(QWidget):
 
     def _take_named(self, table: dict[str, Any]) -> None:
         """Fill in a data set that the user has named."""
+        self._amend("data", self.document() | {"data": table})
+
+    def _take_pairs(self) -> None:
+        """Make the pairs of the strategy the user's own."""
+        after = self.document()
+        after["distillation"]["matching"] |= {"strategy": OWN, "pairs": self.pairs.made()}
+        self._amend("matching", after)
+
+    def _amend(self, path: str, after: dict[str, Any]) -> None:
+        """Fill in several fields at once; one undo takes all of them back."""
         before = self.document()
-        after = before | {"data": table}
         self._fill(after)
-        self.undo_stack.push(Edit("data", before, after, self._restore, merges=False))
+        self.undo_stack.push(Edit(path, before, after, self._restore, merges=False))
         self._experiment.edit(after)
 
     def sizeHint(self) -> QSize:
@@ -151,6 +165,7 @@ class ExperimentForm(QWidget):
         for box in self._sections:
             box.show_faults(faults)
         self._unplaced.show_faults(faults, removable=bool(self._leftovers))
+        self.pairs.show_matching(_at(self._experiment.document, *_STRATEGY), self._experiment.description)
         description = self._experiment.description
         if description is not None or number:
             self.estimate.show_description(description, with_data=self._look is None)
@@ -200,6 +215,12 @@ class _Unplaced(QFrame):
         self._words.setText("\n".join(f"{path}: {message}" if path else message for path, message in faults.items()))
         self.remove.setVisible(removable)
         self.setVisible(bool(faults))
+
+
+def _at(document: Any, *keys: str) -> Any:
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
 
 
 def _put(document: dict[str, Any], path: str, value: Any) -> None:

@@ -10,8 +10,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-Kind = Literal["integer", "number", "text", "file", "folder", "switch", "choice", "names", "points"]
-LISTS = frozenset[Kind]({"names", "points"})
+from nfkd.config import MatchedPair
+
+Kind = Literal["integer", "number", "text", "file", "folder", "switch", "choice", "names", "points", "pairs"]
+LISTS = frozenset[Kind]({"names", "points", "pairs"})
 """Kinds whose value is a list; a fault of one of its items belongs to the field."""
 
 
@@ -205,6 +207,8 @@ def _list_kind(annotation: Any, path: str) -> Kind:
         return "names"
     if rest == [Ellipsis] and item == tuple[float, float]:
         return "points"
+    if rest == [Ellipsis] and item is MatchedPair:
+        return "pairs"
     msg = f"{path}: no editor serves {annotation!r}"
     raise TypeError(msg)
 

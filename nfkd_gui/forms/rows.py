@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 from nfkd_gui.forms.drawing import DrawingBox
 from nfkd_gui.forms.editors import make_editor, set_plain
 from nfkd_gui.forms.fields import LISTS, Field, Section, Value, Variants
+from nfkd_gui.forms.pairs import PairsBox
 from nfkd_gui.forms.wording import sentence
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
 
@@ -83,7 +84,7 @@ class Row(Part):
         row = grid.rowCount()
         top = Qt.AlignmentFlag.AlignTop if field.multiline else Qt.AlignmentFlag.AlignVCenter
         grid.addWidget(self._label, row, 0, top)
-        if isinstance(self.editor, DrawingBox):
+        if isinstance(self.editor, (DrawingBox, PairsBox)):
             grid.addWidget(self.editor, row + 1, 0, 1, 3)  # it wants all the room there is
         else:
             grid.addWidget(self.editor, row, 1, 1, 1 if field.unit else 2)
@@ -112,7 +113,9 @@ class Row(Part):
 
     def _take_message(self, faults: Faults) -> str:
         messages = [faults.pop(self.field.path, "")]
-        if self.field.kind in LISTS:
+        if isinstance(self.editor, PairsBox):
+            self.editor.take_faults(faults)
+        elif self.field.kind in LISTS:
             for path in [path for path in faults if path.startswith(f"{self.field.path}.")]:
                 number = path.removeprefix(f"{self.field.path}.").partition(".")[0]
                 which = f"no. {int(number) + 1}: " if number.isdecimal() else ""
@@ -120,7 +123,8 @@ class Row(Part):
         return "; ".join(sentence(message) for message in messages if message)
 
     def has_fault(self, *, advanced: bool) -> bool:
-        return bool(self._message.text()) and (self.field.advanced or not advanced)
+        own = bool(self._message.text()) or (isinstance(self.editor, PairsBox) and self.editor.has_faults)
+        return own and (self.field.advanced or not advanced)
 
     def set_shown(self, shown: bool, advanced: bool) -> None:
         self._shown = shown and (advanced or not self.field.advanced)

@@ -96,7 +96,9 @@ class MatchingPanel(Panel):
             known = there and np.isfinite(errors[:, place]).any()  # pyqtgraph cannot bound marks that are all gaps
             line.setData(steps if known else [], np.maximum(errors[:, place], _TINY) if known else [])
             if there:
-                line.setPen(pg.mkPen(colours[place], width=2))
+                idle = place < len(pairs) and pairs[place].weight == 0  # measured, and not trained on
+                style = Qt.PenStyle.DashLine if idle else Qt.PenStyle.SolidLine
+                line.setPen(pg.mkPen(colours[place], width=2, style=style))
                 line.setSymbolBrush(pg.mkBrush(colours[place]))
                 line.setSymbolPen(None)
         named = [

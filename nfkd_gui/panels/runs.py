@@ -23,12 +23,15 @@ from PySide6.QtWidgets import (
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, RunRow
 from nfkd.protocol.requests import OpenRun, Reply, Snapshot
+from nfkd_gui.panels.run_teacher import with_teacher_of
 from nfkd_gui.panels.runs_model import RUN_ROLE, SORT_ROLE, RunsModel
 from nfkd_gui.state import LIVE, RESUMABLE, Studio
 from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import WrappedLabel
 
+_Action = tuple[str, str, str, QKeySequence | QKeySequence.StandardKey | Qt.Key, Callable[[], None]]
+"""Name, words, tip, shortcut, and what it does."""
 _EMPTY = "No runs here yet. Press Run to start the experiment on the left."
 
 
@@ -96,8 +99,8 @@ class RunsPanel(QWidget):
         table.doubleClicked.connect(lambda _index: self.open_chosen())
         return table
 
-    def _make_actions(self) -> dict[str, QAction]:
-        plan: list[tuple[str, str, str, QKeySequence | QKeySequence.StandardKey | Qt.Key, Callable[[], None]]] = [
+    def _plan(self) -> list[_Action]:
+        return [
             ("open", "Open", "Show this run in the panels.", Qt.Key.Key_Return, self.open_chosen),
             ("continue", "Resume", "Go on from the last checkpoint.", QKeySequence(), self.resume_chosen),
             (
@@ -107,11 +110,20 @@ class RunsPanel(QWidget):
                 QKeySequence(),
                 self.duplicate_chosen,
             ),
+            (
+                "teach",
+                "Use as teacher",
+                "Let the form's student learn from this run's teacher: its architecture and its weights.",
+                QKeySequence(),
+                self.teach_by_chosen,
+            ),
             ("rename", "Rename …", "Give it another name.", Qt.Key.Key_F2, self.rename_chosen),
             ("delete", "Delete …", "Move it to the trash.", QKeySequence.StandardKey.Delete, self.delete_chosen),
         ]
+
+    def _make_actions(self) -> dict[str, QAction]:
         actions: dict[str, QAction] = {}
-        for name, words, tip, shortcut, act in plan:
+        for name, words, tip, shortcut, act in self._plan():
             action = QAction(words, self)
             action.setObjectName(f"runs.{name}")
             action.setToolTip(tip)
@@ -171,15 +183,29 @@ class RunsPanel(QWidget):
 
     def duplicate_chosen(self) -> None:
         """Put the chosen run's experiment into the form."""
-        if self.chosen is None:
-            return
-        name = self.chosen.name
+        self._ask_of_chosen(lambda snapshot: self._into_form(snapshot.config, snapshot.row.name))
 
+    def teach_by_chosen(self) -> None:
+        """Fill the form's teacher in with the chosen run's: its architecture, and where its weights are."""
+        self._ask_of_chosen(self._take_teacher)
+
+    def _ask_of_chosen(self, use: Callable[[Snapshot], None]) -> None:
         def opened(reply: Reply) -> None:
             if isinstance(reply, Snapshot):
-                self._into_form(reply.config, name)
+                use(reply)
 
-        self._studio.ask(OpenRun(run=self.chosen.run), opened, self._studio.failed.emit)
+        if self.chosen is not None:
+            self._studio.ask(OpenRun(run=self.chosen.run), opened, self._studio.failed.emit)
+
+    def _take_teacher(self, snapshot: Snapshot) -> None:
+        experiment = self._studio.experiment
+        try:
+            document = with_teacher_of(experiment.document, snapshot)
+        except ConfigError as error:
+            title = f"The teacher of “{snapshot.row.name}” cannot be used"
+            self._studio.failed.emit(ErrorInfo(title=title, cause=str(error), action="Choose another run."))
+            return
+        experiment.amend("teacher", document)
 
     def _into_form(self, text: str, name: str) -> None:
         try:

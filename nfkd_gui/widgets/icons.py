@@ -16,6 +16,7 @@ _NAMES = {
     "rename": "mdi6.rename-outline",
     "duplicate": "mdi6.content-copy",
     "delete": "mdi6.trash-can-outline",
+    "teach": "mdi6.school-outline",
     "continue": "mdi6.play-circle-outline",
 }
 

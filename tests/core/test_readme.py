@@ -14,9 +14,11 @@ from nfkd.config.named import DATA_KINDS
 from nfkd.data import load_dataset
 from nfkd.data.source import Source
 from nfkd.data.sources import SOURCES
+from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import ARCHITECTURES
 
 ROOT = Path(__file__).parents[2]
+TERMS = OBJECTIVES.items()
 AT_HAND = [source for source in SOURCES.values() if source.origin in ("scikit-learn", "drawn with a seed")]
 
 
@@ -38,10 +40,11 @@ def test_the_tables_are_up_to_date(tables: ModuleType) -> None:
     assert tables.renewed(readme()) == readme(), "README.md is stale: make readme"
 
 
-def test_every_flow_and_every_kind_of_data_has_a_row(tables: ModuleType) -> None:
+def test_every_flow_every_kind_of_data_and_every_term_has_a_row(tables: ModuleType) -> None:
     assert all(f"| `{kind}` |" in tables.flows() for kind in ARCHITECTURES)
     assert all(f"| `{kind}` |" in tables.data() for kind in DATA_KINDS)
     assert set(DATA_KINDS) == set(SOURCES)
+    assert all(f"| {term.label} | `distillation.{name}` | {term.words} |" in tables.terms() for name, term in TERMS)
 
 
 def test_every_flow_has_a_preset(tables: ModuleType) -> None:
@@ -51,7 +54,7 @@ def test_every_flow_has_a_preset(tables: ModuleType) -> None:
 
 
 def test_a_stale_table_is_replaced_and_the_rest_stays(tables: ModuleType) -> None:
-    stale = re.sub(r"\| `(maf|mnist)` \|", "| `gone` |", readme()) + "The end."
+    stale = re.sub(r"\| `(maf|mnist|distillation.lkd)` \|", "| `gone` |", readme()) + "The end."
     assert "| `gone` |" in stale
     assert tables.renewed(stale) == readme() + "The end."
 

@@ -103,6 +103,10 @@ class Script:
         self.previews: dict[str, ask.DataPreview] = {}
         self.named: list[NamedData] = []
         self.fetch_error: ErrorInfo | None = None
+        self.layers: dict[str, list[ask.LayerInfo]] = {"teacher": [], "student": []}
+        self.pairs = [ask.LayerPair(student="level1.split", teacher="level1.split", words="level 1 ↔ level 1")]
+        self.warnings: list[ask.ConfigFault] = []
+        self.find_faults: Callable[[ExperimentConfig], list[ask.ConfigFault]] = lambda _config: []
         self.data_faults: list[ask.ConfigFault] = []
 
     def answer(self, request: ask.Request) -> ask.Reply:
@@ -199,22 +203,32 @@ class Script:
         faults = list(self.data_faults)
         if config.student.hidden > 1000:
             faults.append(ask.ConfigFault(path="student.hidden", message="needs more memory than there is"))
+        faults += self.find_faults(config)
         flow = ask.FlowDescription(
-            summary="Glow 8×2", parameters=120_000, multiply_adds=4_000_000, memory=30 << 20, layers=[]
+            summary="Glow 8×2",
+            parameters=120_000,
+            multiply_adds=4_000_000,
+            memory=30 << 20,
+            layers=self.layers["teacher"],
         )
         small = ask.FlowDescription(
-            summary="Glow 2×2", parameters=12_000, multiply_adds=1_000_000, memory=10 << 20, layers=[]
+            summary="Glow 2×2",
+            parameters=12_000,
+            multiply_adds=1_000_000,
+            memory=10 << 20,
+            layers=self.layers["student"],
         )
         return ask.Description(
             faults=faults,
-            warnings=[],
+            warnings=self.warnings,
             data="digits: 1,259 train, 269 validation, 269 test, 1×8×8",
             event_shape=[1, 8, 8],
             teacher=flow,
             student=small,
-            pairs=[ask.LayerPair(student="level1.split", teacher="level1.split", words="level 1 ↔ level 1")],
+            pairs=self.pairs,
             device="cpu",
             memory_available=8 << 30,
+            strategy="paper",
         )
 
     def _previewdata(self, request: ask.PreviewData) -> ask.DataPreview:

@@ -60,6 +60,15 @@ async def is_ready(studio: Studio) -> None:
         await changed.wait()
 
 
+async def is_active(window: MainWindow) -> None:
+    """Give the window the focus, as there is no window manager here to do it, and wait until it has it."""
+    while not window.isActiveWindow():
+        changed = asyncio.Event()
+        window.windowHandle().activeChanged.connect(changed.set, Qt.ConnectionType.SingleShotConnection)
+        window.activateWindow()
+        await changed.wait()
+
+
 async def settled(studio: Studio) -> None:
     """Wait until the engine has answered everything, and Qt has done what followed."""
     await studio.clients[-1].settled()  # type: ignore[attr-defined]
@@ -105,8 +114,7 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
         await settled(window.studio)
         assert window.studio.view is not None
         assert window.studio.view.current == (1, "student")
-        window.activateWindow()  # there is no window manager here to give the focus back
-        await settled(window.studio)
+        await is_active(window)
         QTest.keyClick(window, Qt.Key.Key_F5, Qt.KeyboardModifier.ShiftModifier)
         await settled(window.studio)
         click(child(window, QDialog, "stop"), QPushButton, "stop.run")
@@ -225,6 +233,41 @@ def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWind
         await settled(window.studio)
         assert any(isinstance(request, DeleteRun) for request in script.asked)
         assert window.studio.rows == {}
+
+    do(scenario())
+
+
+def test_a_runs_teacher_is_taken_into_the_form_and_given_back(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        experiment = window.studio.experiment
+        before = ExperimentConfig.from_dict(experiment.document)
+        other = ExperimentConfig.load("digits").replace(
+            name="old", teacher={"steps": 5, "hidden": 21}, seeds={"retrain_teacher": True}
+        )
+        script.begin("/runs/old", other.to_toml())
+        await settled(window.studio)
+        table = child(window, QTableView, "runs.table")
+        table.selectRow(0)
+        click(window, QToolButton, "runs.teach.button")
+        await settled(window.studio)
+        dialog: Any = QApplication.activeModalWidget()
+        assert "not trained yet" in " ".join(label.text() for label in dialog.findChildren(QLabel))
+        dialog.accept()
+        await settled(window.studio)
+        assert ExperimentConfig.from_dict(experiment.document) == before
+        script.finish("/runs/old")
+        await settled(window.studio)
+        click(window, QToolButton, "runs.teach.button")
+        await settled(window.studio)
+        config = experiment.config
+        assert config is not None
+        assert config.teacher == other.teacher
+        assert config.training.teacher_weights == "/runs/old"
+        assert not config.seeds.retrain_teacher
+        assert (config.student, config.data, config.name) == (before.student, before.data, before.name)
+        assert experiment.dirty
+        window.form.undo_stack.undo()
+        assert ExperimentConfig.from_dict(experiment.document) == before
 
     do(scenario())
 

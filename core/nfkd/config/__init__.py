@@ -2,19 +2,13 @@
 
 from nfkd.config.base import Config
 from nfkd.config.data import DataConfig, DigitsConfig, TwoMoonsConfig
-from nfkd.config.distillation import (
-    DistillationConfig,
-    ILKDConfig,
-    LKDConfig,
-    MatchingConfig,
-    NLLConfig,
-    SKDConfig,
-    TermConfig,
-)
+from nfkd.config.distillation import DistillationConfig
 from nfkd.config.errors import ConfigError, Fault
 from nfkd.config.experiment import ExperimentConfig
 from nfkd.config.flows import FlowConfig, Glow1DConfig, GlowConfig
+from nfkd.config.matching import MatchedPair, MatchingConfig
 from nfkd.config.presets import preset_names, preset_path, resource_path
+from nfkd.config.terms import ILKDConfig, LKDConfig, NLLConfig, SKDConfig, TermConfig
 from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig
 
 __all__ = [
@@ -31,6 +25,7 @@ __all__ = [
     "GlowConfig",
     "ILKDConfig",
     "LKDConfig",
+    "MatchedPair",
     "MatchingConfig",
     "MonitorConfig",
     "NLLConfig",

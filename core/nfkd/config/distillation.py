@@ -7,65 +7,22 @@ from typing import Literal
 from pydantic import model_validator
 
 from nfkd.config.base import Config, field
-
-
-class TermConfig(Config, frozen=True):
-    """What every term of the loss has."""
-
-    weight: float = field(0.0, title="Weight", help="Weight of the term; zero leaves it out.", ge=0.0, le=1e6)
-
-
-class NLLConfig(TermConfig, frozen=True):
-    """Maximum likelihood on the data."""
-
-    weight: float = field(0.85, title="Weight", help="Weight of maximum likelihood.", ge=0.0, le=1e6)
-
-
-class LKDConfig(TermConfig, frozen=True):
-    """Final latents of student and teacher, squared difference."""
-
-    weight: float = field(0.05, title="Weight", help="Weight of the final latents' error.", ge=0.0, le=1e6)
-
-
-class ILKDConfig(TermConfig, frozen=True):
-    """Intermediate latents at matched layers, squared difference."""
-
-    weight: float = field(0.05, title="Weight", help="Weight of the matched layers' error.", ge=0.0, le=1e6)
-
-
-class SKDConfig(TermConfig, frozen=True):
-    """Samples that student and teacher draw from the same noise."""
-
-    weight: float = field(0.05, title="Weight", help="Weight of the synthesized samples' error.", ge=0.0, le=1e6)
-    distance: Literal["l1", "l2"] = field(
-        "l1", title="Distance", help="Absolute (L1) or squared (L2) difference of the two samples."
-    )
-    temperature: float = field(
-        1.0,
-        title="Temperature",
-        help="Scale of the noise that is given to both flows.",
-        gt=0.0,
-        le=2.0,
-    )
-    batch_size: int = field(
-        64,
-        title="Batch",
-        help="How many samples are synthesized at each step.",
-        unit="samples",
-        ge=1,
-        le=65536,
-        advanced=True,
-    )
-
-
-class MatchingConfig(Config, frozen=True):
-    """Which student layer faces which teacher layer."""
-
-    strategy: Literal["paper", "last_only"] = field(
-        "paper",
-        title="Strategy",
-        help="Paper: the end of every level and the last layer (by depth for vectors). Last only: the last layer.",
-    )
+from nfkd.config.matching import MatchingConfig
+from nfkd.config.terms import (
+    DensityConfig,
+    ForwardKLConfig,
+    ILKDConfig,
+    JacobianConfig,
+    LKDConfig,
+    LogDetConfig,
+    NLLConfig,
+    NoisyReverseConfig,
+    RelationalConfig,
+    ReverseKLConfig,
+    ScoreConfig,
+    SKDConfig,
+    TermConfig,
+)
 
 
 class DistillationConfig(Config, frozen=True):
@@ -85,10 +42,65 @@ class DistillationConfig(Config, frozen=True):
         help="Difference of samples from the same noise.",
         default_factory=SKDConfig,
     )
+    forward_kl: ForwardKLConfig = field(
+        title="Teacher's samples (forward KL)",
+        help="−log p of samples that the teacher draws.",
+        default_factory=ForwardKLConfig,
+    )
+    reverse_kl: ReverseKLConfig = field(
+        title="Student's samples (reverse KL)",
+        help="log p of the student minus the teacher's, on the student's own samples.",
+        default_factory=ReverseKLConfig,
+    )
+    density: DensityConfig = field(
+        title="Log-densities",
+        help="Squared difference of log p on the data, per dimension.",
+        default_factory=DensityConfig,
+    )
+    log_det: LogDetConfig = field(
+        title="Log-determinants",
+        help="Squared difference of the volume changes between matched layers.",
+        default_factory=LogDetConfig,
+    )
+    score: ScoreConfig = field(
+        title="Scores",
+        help="Squared difference of the gradients of log p in x (Fisher divergence).",
+        default_factory=ScoreConfig,
+    )
+    jacobian: JacobianConfig = field(
+        title="Jacobians",
+        help="Squared difference of the products of both Jacobians with random vectors.",
+        default_factory=JacobianConfig,
+    )
+    relational: RelationalConfig = field(
+        title="Distances between latents (relational)",
+        help="Difference of normalised distances between the latents of a batch's examples.",
+        default_factory=RelationalConfig,
+    )
+    noisy_reverse: NoisyReverseConfig = field(
+        title="Noisy way back",
+        help="Squared error of the student's way back from the teacher's noisy latents, at matched layers.",
+        default_factory=NoisyReverseConfig,
+    )
     normalize_weights: bool = field(
         True,
         title="Convex weights",
         help="Divide the weights by their sum, so that the total stays comparable.",
+        advanced=True,
+    )
+    balance: Literal["none", "gradient_norm"] = field(
+        "none",
+        title="Balance",
+        help="Gradient norm: rescale the weights until each term's share of the gradient is as its weight says.",
+        advanced=True,
+    )
+    balance_every: int = field(
+        10,
+        title="Balance every",
+        help="Steps between two measurements of the terms' gradients for it; each costs a backward pass a term.",
+        unit="steps",
+        ge=1,
+        le=1_000_000,
         advanced=True,
     )
     matching: MatchingConfig = field(
@@ -100,6 +112,9 @@ class DistillationConfig(Config, frozen=True):
         if not any(self.weights().values()):
             msg = "all weights are zero: give at least one term a positive weight"
             raise ValueError(msg)
+        if all(term.ends_at_zero for term in self.terms().values() if term.weight):
+            msg = "the schedules take all weights to zero: let at least one term end above it"
+            raise ValueError(msg)
         return self
 
     def terms(self) -> dict[str, TermConfig]:
@@ -108,8 +123,23 @@ class DistillationConfig(Config, frozen=True):
         return {name: value for name, value in values.items() if isinstance(value, TermConfig)}
 
     def weights(self) -> dict[str, float]:
-        """Return the weight of every term as used in the loss (convex where asked)."""
-        raw = {name: term.weight for name, term in self.terms().items()}
+        """Return the weight of every term as used in the loss (convex where asked), schedules left aside."""
+        return self._shared({name: term.weight for name, term in self.terms().items()})
+
+    def weights_at(self, step: int, steps: int) -> dict[str, float]:
+        """Return the weights of the terms that have one at a step, as their schedules say (convex where asked).
+
+        Parameters
+        ----------
+        step
+            From 0 to ``steps - 1``.
+        steps
+            The student's budget.
+        """
+        terms = {name: term for name, term in self.terms().items() if term.weight}
+        return self._shared({name: term.weight * term.factor(step, steps) for name, term in terms.items()})
+
+    def _shared(self, raw: dict[str, float]) -> dict[str, float]:
         total = sum(raw.values())
         if self.normalize_weights and total > 0:
             return {name: weight / total for name, weight in raw.items()}

@@ -144,6 +144,9 @@ class ExperimentConfig(Config, frozen=True):
         return self.from_dict(_merge(self.model_dump(mode="python"), changes))
 
 
+_FILES = {"training.teacher_weights", "distillation.skd.perceptual_weights"}
+
+
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     if changes.get("kind", base.get("kind")) != base.get("kind"):
         return changes  # another kind of flow or data has other fields
@@ -166,7 +169,7 @@ def _assign(document: dict[str, Any], assignment: str, folder: Path) -> Fault | 
             value = _data_value(document, path, value, folder)
         except ValueError as error:
             return Fault("data", str(error))
-    if path == "training.teacher_weights" and isinstance(value, str):
+    if path in _FILES and isinstance(value, str):
         value = whole_weights(value, Path())
     table = document
     for key in parents:

@@ -34,4 +34,6 @@ def _kind_first(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _listed(value: Any) -> Any:
+    if is_table(value):
+        return _kind_first(value)  # one of an array of tables
     return [_listed(item) for item in cast("tuple[Any, ...]", value)] if isinstance(value, tuple) else value

@@ -16,8 +16,9 @@ FROM_PYTHON = "python:"
 
 def whole_weights(value: str, folder: Path) -> str:
     """Return the path of a teacher's weights, absolute; a relative one starts from a folder."""
-    given = value.strip()
-    return str(place(given, folder)) if given and not given.startswith(FROM_PYTHON) else given
+    if not value.strip():
+        return ""
+    return value if value.startswith(FROM_PYTHON) else str(place(value, folder))  # a name may end in a space
 
 
 class TrainingConfig(Config, frozen=True):
@@ -29,7 +30,10 @@ class TrainingConfig(Config, frozen=True):
     teacher_weights: str = field(
         "",
         title="Teacher's weights",
-        help="A .safetensors file of NFKD's: the teacher is taken from it and not trained; empty trains one.",
+        help=(
+            "The directory of an earlier run (its first seed's teacher serves), or a .safetensors file of NFKD's: the "
+            "teacher is taken from there and not trained; empty trains one."
+        ),
         format="file",
         max_length=4096,
     )
@@ -42,7 +46,32 @@ class TrainingConfig(Config, frozen=True):
         le=10_000_000,
     )
     batch_size: int = field(128, title="Batch", help="Examples per step.", unit="examples", ge=1, le=65536)
-    optimizer: Literal["adam", "adamax"] = field("adam", title="Optimizer", help="Adam or Adamax.")
+    precision: Literal["float32", "bf16"] = field(
+        "float32",
+        title="Precision",
+        help="Of the networks inside couplings while training: bf16 takes less memory and is faster where the "
+        "hardware has it. All else, and every evaluation, is float32.",
+        advanced=True,
+    )
+    accumulate: int = field(
+        1,
+        title="Micro-batches",
+        help="A batch goes through the flow in so many pieces whose gradients add up: less memory, the same loss.",
+        ge=1,
+        le=65536,
+        advanced=True,
+    )
+    optimizer: Literal["adam", "adamax", "adamw"] = field(
+        "adam", title="Optimizer", help="Adam, Adamax, or AdamW: Adam with decoupled weight decay."
+    )
+    weight_decay: float = field(
+        0.01,
+        title="Weight decay",
+        help="AdamW alone: a step takes this times the learning rate off each matrix; biases and scales keep theirs.",
+        ge=0.0,
+        le=1.0,
+        advanced=True,
+    )
     learning_rate: float = field(1e-3, title="Learning rate", help="Highest learning rate.", gt=0.0, le=1.0)
     schedule: Literal["constant", "cosine"] = field(
         "cosine", title="Schedule", help="Constant, or a cosine that falls to zero over the stage."
@@ -61,6 +90,15 @@ class TrainingConfig(Config, frozen=True):
         help="Largest norm of the gradient; zero switches it off.",
         ge=0.0,
         le=1e6,
+        advanced=True,
+    )
+    ema_decay: float = field(
+        0.0,
+        title="Weight averaging",
+        help="Decay of the running average of the weights, say 0.999; the average is what is validated, drawn and "
+        "saved. Zero switches it off.",
+        ge=0.0,
+        lt=1.0,
         advanced=True,
     )
     early_stop: int = field(
@@ -160,6 +198,16 @@ class MonitorConfig(Config, frozen=True):
         unit="steps",
         ge=1,
         le=1_000_000,
+    )
+    shares_every: int = field(
+        50,
+        title="Gradient shares",
+        help="Steps between two measurements of each term's share of the gradient; zero switches them off. "
+        "One costs a backward pass for each term: with four about a step more, 2 % of the time at every 50.",
+        unit="steps",
+        ge=0,
+        le=1_000_000,
+        advanced=True,
     )
     sample_count: int = field(
         64, title="Samples", help="How many samples a picture shows.", unit="samples", ge=1, le=4096, advanced=True

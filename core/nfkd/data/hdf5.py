@@ -65,7 +65,8 @@ def _only(file: h5py.File, path: Path, at: str) -> str:
     if len(names) == 1:
         return names[0]
     if not names:
-        raise DataError([Fault("data.path", f"{path} holds no array of its own")])
+        message = f"{path} holds no array of its own (links are not followed): copy the arrays into it"
+        raise DataError([Fault("data.path", message)])
     raise DataError([Fault(at, f"{path.name} holds {_list(names)}: name one of them")])
 
 

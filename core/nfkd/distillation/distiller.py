@@ -1,26 +1,48 @@
-"""One step of distillation: the passes, the terms, the weighted total."""
+"""One step of distillation: the passes, the terms, the weighted total, in one piece or in several."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from nfkd.config import DistillationConfig, SKDConfig
+from nfkd.config import DistillationConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.objectives import OBJECTIVES, Objective, StepPasses, Synthesized
+from nfkd.distillation.balance import TermGradients, balanced, follow
+from nfkd.distillation.objective import AnyObjective
+from nfkd.distillation.objectives import OBJECTIVES
+from nfkd.distillation.passes import Data, Drawn, Generators, Source, combined, draw, make_passes
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import LayerPair
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The value that is minimised, and each term before its weight (scalars)."""
+    """The value that is minimised, and what it is made of.
+
+    Attributes
+    ----------
+    total
+        A scalar.
+    terms
+        Each term before its weight, scalars.
+    weights
+        What each is multiplied by at this step.
+    norms
+        The norm of each term's gradient before its weight, scalars; empty at steps that do not measure it.
+    masked
+        How many examples of each term were left out, because their figures were not finite; only terms that lost any.
+    """
 
     total: Tensor
     terms: dict[str, Tensor]
+    weights: Mapping[str, float]
+    norms: dict[str, Tensor] = field(default_factory=dict)
+    masked: dict[str, int] = field(default_factory=dict)
 
 
 def freeze(teacher: Flow) -> Flow:
@@ -31,53 +53,65 @@ def freeze(teacher: Flow) -> Flow:
     return teacher.eval().requires_grad_(requires_grad=False)
 
 
-class Likelihood:
-    """The loss of a teacher or a baseline: maximum likelihood alone."""
-
-    terms = ("nll",)
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-
-    def __call__(self, flow: Flow, batch: Batch, generator: torch.Generator) -> Loss:
-        """Return the loss of a batch; arguments as in `Distiller.__call__`."""
-        del generator
-        passes = StepPasses(student=flow(batch.x, batch.context), weights=batch.weights)
-        value = passes.mean(self._dataset.nll_loss(passes.student.log_prob))
-        return Loss(value, {"nll": value})
-
-
 class Distiller:
-    """The loss of a student.
+    """The loss of a flow.
+
+    Where some examples (of data, or samples) give figures that are not finite, they are left out of every term, and
+    counted; the means are over those that are left of the whole batch, in however many pieces it is taken. Where all
+    do, the loss is not finite.
 
     Parameters
     ----------
     config
         The terms and their weights; a term of weight zero costs nothing.
     teacher
-        The teacher; it is frozen here.
+        The teacher; it is frozen here. None where no term needs one.
     pairs
         The matched layers.
     dataset
         Gives the likelihood its unit.
+    steps
+        The budget, over which the schedules of the weights go.
+    measure_every
+        Steps between two measurements of the terms' gradients; zero never measures them, but for a balance.
+    norms
+        What a balance follows: running norms by term. It is changed here and kept in the checkpoints.
     """
 
-    def __init__(self, config: DistillationConfig, teacher: Flow, pairs: Sequence[LayerPair], dataset: Dataset) -> None:
-        self._teacher = freeze(teacher)
-        self._weights = {name: weight for name, weight in config.weights().items() if weight > 0}
-        configs = config.terms()
-        self._objectives: dict[str, Objective] = {
-            name: OBJECTIVES[name](configs[name], nll_loss=dataset.nll_loss, pairs=pairs) for name in self._weights
+    def __init__(
+        self,
+        config: DistillationConfig,
+        teacher: Flow | None,
+        pairs: Sequence[LayerPair],
+        dataset: Dataset,
+        *,
+        steps: int = 1,
+        measure_every: int = 0,
+        norms: dict[str, float] | None = None,
+    ) -> None:
+        self._config, self._steps, self._measure_every = config, steps, measure_every
+        self._teacher = None if teacher is None else freeze(teacher)
+        self._norms = {} if norms is None else norms
+        configs = {name: term for name, term in config.terms().items() if term.weight > 0}
+        self._objectives: dict[str, AnyObjective] = {
+            name: OBJECTIVES[name](term, nll_loss=dataset.nll_loss, pairs=pairs) for name, term in configs.items()
         }
-        self._skd: SKDConfig = config.skd
+        needs = {name: objective.needs() for name, objective in self._objectives.items()}
+        self._sources = {name: need.source for name, need in needs.items()}
+        self._needs = combined(needs.values())
 
     @property
     def terms(self) -> tuple[str, ...]:
         """The names of the terms that have a weight, in the order of the config."""
         return tuple(self._objectives)
 
-    def __call__(self, flow: Flow, batch: Batch, generator: torch.Generator) -> Loss:
-        """Return the loss of a batch.
+    @property
+    def sampled(self) -> frozenset[str]:
+        """Those of the terms that are computed on samples, not on the data."""
+        return frozenset(name for name, source in self._sources.items() if source != Data())
+
+    def __call__(self, flow: Flow, batch: Batch, generators: Generators, step: int = 0) -> Loss:
+        """Return the loss of a batch, with what made it; nothing is measured.
 
         Parameters
         ----------
@@ -85,30 +119,129 @@ class Distiller:
             The student.
         batch
             Dequantized data: teacher and student see this very tensor, and the same context.
-        generator
-            For the synthesized draws, on the CPU.
+        generators
+            On the CPU, by purpose: what the terms draw.
+        step
+            From 0 to ``steps - 1``.
         """
-        passes = self._passes(flow, batch, generator)
-        terms = {name: objective(passes) for name, objective in self._objectives.items()}
-        total = torch.stack([self._weights[name] * value for name, value in terms.items()]).sum()
-        return Loss(total, terms)
+        drawn = draw(self._needs, flow, self._teacher, batch, generators)
+        terms, masked = self._terms(flow, drawn), {}
+        if not _finite(terms):
+            kept, masked = self._finite_of(flow, drawn, 1)
+            terms = self._terms(flow, kept) if masked else terms
+        weights = self._weights(step)
+        return Loss(_total(terms, weights), terms, weights, masked=masked)
 
-    def _passes(self, student: Flow, batch: Batch, generator: torch.Generator) -> StepPasses:
-        needed = self._objectives.values()
-        trace = any(objective.needs_trace for objective in needed)
-        teacher = any(objective.needs_teacher for objective in needed)
-        samples = any(objective.needs_samples for objective in needed)
-        return StepPasses(
-            student=student(batch.x, batch.context, trace=trace),
-            teacher=self._teacher(batch.x, batch.context, trace=trace) if teacher else None,
-            synthesized=self._synthesize(student, batch, generator) if samples else None,
-            weights=batch.weights,
-        )
+    def backward(self, flow: Flow, batch: Batch, generators: Generators, step: int = 0, count: int = 1) -> Loss:
+        """Give a flow's parameters the gradient of a batch's loss, in place of what they had; return the loss alone.
 
-    def _synthesize(self, student: Flow, batch: Batch, generator: torch.Generator) -> Synthesized:
-        count, temperature = self._skd.batch_size, self._skd.temperature
-        noise, context = student.draw_noise(count, generator), batch.contexts(count)  # one ε for every level of both
-        return Synthesized(
-            student=student.synthesize(noise, temperature, context),
-            teacher=self._teacher.synthesize(noise, temperature, context),
-        )
+        The batch is taken in pieces, each of some of its examples and of the samples, whose passes do not outlive it.
+        The gradient, the loss and the random numbers are those of the whole batch, whatever the count.
+
+        Parameters
+        ----------
+        flow, batch, generators, step
+            As in `__call__`.
+        count
+            How many pieces; fewer where there are not as many examples or samples.
+
+        Raises
+        ------
+        ValueError
+            When a term compares examples with each other, and the count is above 1.
+        """
+        comparing = [name for name, objective in self._objectives.items() if objective.compares]
+        if count > 1 and comparing:
+            msg = f"the term {comparing[0]} compares the examples of a batch with each other: it has no pieces"
+            raise ValueError(msg)
+        drawn = draw(self._needs, flow, self._teacher, batch, generators)
+        loss = self._add_up(flow, drawn, step, count)
+        if not _finite(loss.terms):
+            kept, masked = self._finite_of(flow, drawn, count)
+            if masked:
+                return replace(self._add_up(flow, kept, step, count), masked=masked)
+        return loss
+
+    def _add_up(self, flow: Flow, drawn: Drawn, step: int, count: int) -> Loss:
+        """Add up gradients and terms over the pieces."""
+        flow.zero_grad(set_to_none=True)
+        balances = self._balancing and step % self._config.balance_every == 0
+        shows = self._measure_every > 0 and step % self._measure_every == 0
+        measured = TermGradients(flow, whole=balances) if len(self.terms) > 1 and (balances or shows) else None
+        weights, pieces, sums = self._weights(step), drawn.pieces(count), dict[str, Tensor]()
+        for number, piece in enumerate(pieces, 1):
+            terms = self._terms(flow, piece, drawn)
+            if measured is not None:
+                measured.add(terms, last=number == len(pieces))
+            if measured is None or not balances:
+                _total(terms, weights).backward()
+            for name in list(terms):  # nothing of a piece is kept for the next one
+                value = terms.pop(name).detach()
+                sums[name] = sums[name] + value if name in sums else value
+        if measured is not None and balances:
+            if _finite(sums):
+                follow(self._norms, measured.norms)
+            weights = self._weights(step)
+            measured.write(weights)
+        return Loss(_total(sums, weights), sums, weights, measured.norms if measured else {})
+
+    def _terms(self, flow: Flow, drawn: Drawn, whole: Drawn | None = None) -> dict[str, Tensor]:
+        """Return the terms of a piece, each by its share of the examples of its source."""
+        passes = make_passes(self._needs, flow, self._teacher, drawn)
+        sizes, all_sizes = drawn.sizes(), (whole or drawn).sizes()
+        shares = {name: sizes[source] / all_sizes[source] for name, source in self._sources.items()}
+        return {name: shares[name] * objective(passes) for name, objective in self._objectives.items()}
+
+    def _finite_of(self, flow: Flow, drawn: Drawn, count: int) -> tuple[Drawn, dict[str, int]]:
+        """Return what is left without the examples that are not finite in all terms of their source, and each's losses.
+
+        The examples are looked at one by one only where the sum of a term says that one of them is not finite. Where a
+        source would have none left, nothing is left out.
+        """
+        found: dict[str, list[Tensor]] = {name: [] for name in self._objectives}
+        for piece in drawn.pieces(count):
+            passes = make_passes(self._needs, flow, self._teacher, piece)
+            for name, objective in self._objectives.items():
+                found[name].append(objective.finite(objective.each(passes).detach(), passes))
+        good = {name: torch.cat(masks) for name, masks in found.items()}
+        kept: dict[Source, Tensor] = {}
+        for name, mask in good.items():
+            source = self._sources[name]
+            kept[source] = kept[source] & mask if source in kept else mask
+        if not all(bool(mask.any()) for mask in kept.values()):
+            return drawn, {}
+        lost = {name: int((~mask).sum()) for name, mask in good.items()}
+        return drawn.keep(kept), {name: count for name, count in lost.items() if count}
+
+    @property
+    def _balancing(self) -> bool:
+        return self._config.balance == "gradient_norm"
+
+    def _weights(self, step: int) -> dict[str, float]:
+        weights = self._config.weights_at(step, self._steps)
+        return balanced(weights, self._norms) if self._balancing else weights
+
+
+def _total(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+
+
+def _finite(terms: Mapping[str, Tensor]) -> bool:
+    return math.isfinite(float(torch.stack(list(terms.values())).sum().detach()))
+
+
+class Likelihood(Distiller):
+    """The loss of a teacher or a baseline: maximum likelihood alone.
+
+    Parameters
+    ----------
+    dataset
+        Gives the likelihood its unit.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        terms = DistillationConfig().terms()
+        alone: dict[str, Any] = {
+            name: term.model_copy(update={"weight": float(name == "nll")}) for name, term in terms.items()
+        }
+        super().__init__(DistillationConfig(**alone), None, (), dataset)

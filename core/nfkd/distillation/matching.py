@@ -5,14 +5,19 @@ A matching is data: a list of `LayerPair`, checked before anything runs. Nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
-from nfkd.config import Fault, MatchingConfig
-from nfkd.protocol.events import LayerPair
-from nfkd.protocol.requests import LayerInfo
+from torch import Tensor
 
-_PATH = "distillation.matching.strategy"
+from nfkd.config import Fault, MatchingConfig
+from nfkd.distillation.strategies import STRATEGIES, Layers, LevelsError, choose, steps_of
+from nfkd.protocol.events import LayerPair
+from nfkd.protocol.requests import LayerInfo, pairable
+
+_STRATEGY = "distillation.matching.strategy"
+PAIRS = "distillation.matching.pairs"
+"""Where the pairs are that the user gives; the number of one follows, counted from zero."""
 
 
 class MatchingError(ValueError):
@@ -29,103 +34,133 @@ class MatchingError(ValueError):
         super().__init__("; ".join(str(fault) for fault in faults))
 
 
-def match_layers(config: MatchingConfig, student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[LayerPair]:
-    """Return the pairs of a strategy, in the order of the student's layers.
+def strategy_of(config: MatchingConfig, student: Layers, teacher: Layers, *, alike: bool = True) -> str:
+    """Return the strategy of a matching: where *auto* is asked for, what it chooses; arguments as `match_layers`."""
+    return choose(student, teacher, alike=alike) if config.strategy == "auto" else config.strategy
+
+
+def match_layers(config: MatchingConfig, student: Layers, teacher: Layers, *, alike: bool = True) -> list[LayerPair]:
+    """Return the pairs of a matching, in the order of the student's layers.
 
     Parameters
     ----------
     config
-        Names the strategy. *paper*: for images the end of every level, the last one included (the squeeze of the
-        raw input is no matched layer); for vectors as many pairs as the shallower flow has steps, spread over the
-        depth of both, as in the authors' earlier code (vklyukin/nf_distillation). *last only*: the last layer.
+        Names the strategy (`nfkd.distillation.strategies`), or the pairs themselves.
     student, teacher
         The layers of the two flows, as `Flow.layer_info` gives them.
+    alike
+        Whether both are of one architecture; *auto* asks.
 
     Raises
     ------
     MatchingError
-        When the flows have different numbers of levels, or paired layers have different shapes.
+        When the flows have different numbers of levels, paired layers have different shapes, or the user's pairs name
+        layers that are not there, twice or out of order; each pair's fault has the path of that pair.
     """
-    pairs = _STRATEGIES[config.strategy](student, teacher)
-    faults = check_pairs(pairs, student, teacher)
+    name = strategy_of(config, student, teacher, alike=alike)
+    if name == "pairs":
+        pairs = _given(config, student, teacher)
+        faults = check_pairs(pairs, student, teacher, own=True)
+    else:
+        try:
+            pairs = [_pair(mine, other) for mine, other in STRATEGIES[name](student, teacher)]
+        except LevelsError as error:
+            raise MatchingError([Fault(_STRATEGY, str(error))]) from error
+        faults = check_pairs(pairs, student, teacher)
     if faults:
         raise MatchingError(faults)
     return pairs
 
 
-def check_pairs(pairs: Sequence[LayerPair], student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[Fault]:
-    """Return what is wrong with a matching: unknown layers, duplicates, crossings, unequal shapes, or nothing."""
-    ours = {layer.name: (place, layer) for place, layer in enumerate(student)}
-    theirs = {layer.name: (place, layer) for place, layer in enumerate(teacher)}
+def check_pairs(pairs: Sequence[LayerPair], student: Layers, teacher: Layers, *, own: bool = False) -> list[Fault]:
+    """Return what is wrong with a matching: unknown layers, duplicates, crossings, unequal shapes, or nothing.
+
+    Parameters
+    ----------
+    pairs
+        The matching.
+    student, teacher
+        The layers of the two flows.
+    own
+        Whether the user gave the pairs: each fault then has the path of its pair, else that of the strategy.
+    """
     if not pairs:
-        return [Fault(_PATH, "matches no layer: choose another strategy")]
+        action = "add a pair, or choose another strategy" if own else "choose another strategy"
+        return [Fault(PAIRS if own else _STRATEGY, f"matches no layer: {action}")]
     faults = []
-    places = []
-    for pair in pairs:
-        if pair.student not in ours or pair.teacher not in theirs:
-            faults.append(Fault(_PATH, f"names a layer that is not there: {pair.student} ↔ {pair.teacher}"))
-            continue
-        place, layer = ours[pair.student]
-        other_place, other = theirs[pair.teacher]
-        places.append((place, other_place))
-        if list(layer.shape) != list(other.shape):
-            faults.append(Fault(_PATH, f"{pair.words}: shapes {_shape(layer)} and {_shape(other)} differ"))
-    for (first, first_other), (second, second_other) in pairwise(places):
-        if second <= first or second_other <= first_other:
-            faults.append(Fault(_PATH, "pairs a layer twice or crosswise: both sides must go on from pair to pair"))
-            break
+    for number, pair in enumerate(pairs):
+        path = f"{PAIRS}.{number}" if own else _STRATEGY
+        faults += _layer_faults(path, pair, student, teacher, own=own)
+    faults += _order_faults(pairs, student, teacher, own=own)
+    if own and not any(pair.weight for pair in pairs):
+        faults.append(Fault(PAIRS, "all pairs have the weight zero: give at least one a positive weight"))
     return faults
 
 
-def _paper(student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[LayerPair]:
-    ours, theirs = _level_ends(student), _level_ends(teacher)
-    if not ours and not theirs:
-        return _by_depth(_steps(student), _steps(teacher))
-    if len(ours) != len(theirs):
-        message = (
-            f"the student has {len(ours)} levels and the teacher {len(theirs)}: give both the same number, "
-            "or match the last layer only"
-        )
-        raise MatchingError([Fault(_PATH, message)])
-    return [_pair(mine, other) for mine, other in zip(ours, theirs, strict=True)]
+def weighted_mean(values: Tensor, weights: Sequence[float]) -> Tensor:
+    """Return the mean of one value for each matched pair, (…, M), by the pairs' weights: Σ wₘ·vₘ / Σ wₘ, (…).
+
+    What any term of the loss makes of the matched layers goes through here, so that all count a pair alike.
+    """
+    by = values.new_tensor(weights)
+    return (by * values).sum(-1) / by.sum()
 
 
-def _last_only(student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[LayerPair]:
-    return [_pair(student[-1], teacher[-1])]
+def _given(config: MatchingConfig, student: Layers, teacher: Layers) -> list[LayerPair]:
+    ours, theirs = ({layer.name: layer for layer in layers} for layers in (student, teacher))
+    pairs = []
+    for pair in config.pairs:
+        mine, other = ours.get(pair.student), theirs.get(pair.teacher)
+        if mine is not None and other is not None:
+            pairs.append(_pair(mine, other, pair.weight))
+        else:
+            words = f"student {pair.student} ↔ teacher {pair.teacher}"
+            pairs.append(LayerPair(student=pair.student, teacher=pair.teacher, words=words, weight=pair.weight))
+    return pairs
 
 
-def _by_depth(ours: Sequence[LayerInfo], theirs: Sequence[LayerInfo]) -> list[LayerPair]:
-    count = min(len(ours), len(theirs))
-    return [_pair(ours[_spread(m, count, len(ours))], theirs[_spread(m, count, len(theirs))]) for m in range(count)]
+def _layer_faults(path: str, pair: LayerPair, student: Layers, teacher: Layers, *, own: bool) -> list[Fault]:
+    sides = (("student", pair.student, student), ("teacher", pair.teacher, teacher))
+    layers = {role: next((layer for layer in there if layer.name == name), None) for role, name, there in sides}
+    faults = []
+    for role, name, there in sides:
+        layer = layers[role]
+        if layer is None:
+            steps = steps_of(there)
+            known = f" ({steps[0].name} to {steps[-1].name})" if steps else ""
+            faults.append(Fault(_side(path, role, own=own), f"the {role} has no layer {name!r}{known}"))
+        elif own and layer not in pairable(there):
+            words = f"{layer.words} of the {role} is a {layer.kind}, and only steps can be matched"
+            faults.append(Fault(_side(path, role, own=own), words))
+    mine, other = layers["student"], layers["teacher"]
+    if mine is not None and other is not None and list(mine.shape) != list(other.shape):
+        faults.append(Fault(path, f"{pair.words}: shapes {_shape(mine)} and {_shape(other)} differ"))
+    return faults
 
 
-def _spread(m: int, count: int, depth: int) -> int:
-    # The m-th of `count` places that end at the last of `depth` layers, in whole numbers.
-    return -(-(m + 1) * depth // count) - 1
+def _side(path: str, role: str, *, own: bool) -> str:
+    return f"{path}.{role}" if own else path
 
 
-def _steps(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    return [layer for layer in layers if layer.kind == "step"]
+def _order_faults(pairs: Sequence[LayerPair], student: Layers, teacher: Layers, *, own: bool) -> list[Fault]:
+    ours, theirs = ({layer.name: place for place, layer in enumerate(layers)} for layers in (student, teacher))
+    known = [(n, pair) for n, pair in enumerate(pairs) if pair.student in ours and pair.teacher in theirs]
+    faults = []
+    for (_, before), (number, pair) in pairwise(known):
+        if ours[pair.student] > ours[before.student] and theirs[pair.teacher] > theirs[before.teacher]:
+            continue
+        twice = pair.student == before.student or pair.teacher == before.teacher
+        words = "pairs a layer twice" if twice else "is out of order or crosses the pair before it"
+        path = f"{PAIRS}.{number}" if own else _STRATEGY
+        faults.append(Fault(path, f"{pair.words} {words}: both sides must go on from pair to pair"))
+    return faults
 
 
-def _level_ends(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    ends: dict[str, LayerInfo] = {}
-    for layer in _steps(layers):
-        level, dot, _ = layer.name.partition(".")
-        if dot:
-            ends[level] = layer
-    return list(ends.values())
-
-
-def _pair(ours: LayerInfo, theirs: LayerInfo) -> LayerPair:
-    return LayerPair(student=ours.name, teacher=theirs.name, words=f"student {ours.words} ↔ teacher {theirs.words}")
+def _pair(ours: LayerInfo, theirs: LayerInfo, weight: float = 1.0) -> LayerPair:
+    counts = "" if weight == 1.0 else f" (weight {weight:g})"
+    words = f"student {ours.words} ↔ teacher {theirs.words}{counts}"
+    return LayerPair(student=ours.name, teacher=theirs.name, words=words, weight=weight)
 
 
 def _shape(layer: LayerInfo) -> str:
     return "×".join(str(size) for size in layer.shape)
-
-
-_STRATEGIES: dict[str, Callable[[Sequence[LayerInfo], Sequence[LayerInfo]], list[LayerPair]]] = {
-    "paper": _paper,
-    "last_only": _last_only,
-}

@@ -29,7 +29,33 @@ class Squeeze(Layer):
         return functional.pixel_shuffle(y, 2)
 
 
-class NormedMatrix(Layer, ABC):
+class Mixing(Layer, ABC):
+    """ActNorm, then something linear that mixes the channels, the same at every place.
+
+    Attributes
+    ----------
+    mixes
+        Whether it does: an order that leaves each channel where it is does not.
+    """
+
+    mixes = True
+
+    @abstractmethod
+    def mixing_matrix(self) -> Tensor:
+        """Return W of y = W·x, without the norm, (channels, channels)."""
+
+    @abstractmethod
+    def set_mixing_matrix(self, matrix: Tensor) -> None:
+        """Take another W, (channels, channels); computed with in its own precision, kept in the layer's.
+
+        Raises
+        ------
+        ValueError
+            When W is none that this mixing can be: singular, or no order of the channels where only that is served.
+        """
+
+
+class NormedMatrix(Mixing, ABC):
     """ActNorm, then an invertible matrix of the channels, as one affine map: y = W·((x + b) ⊙ exp(s)) at every place.
 
     Both are folded into one 1×1 convolution with the matrix W·diag(exp(s)), made once a call.
@@ -73,6 +99,12 @@ class NormedMatrix(Layer, ABC):
         if self.norm is not None:
             self.norm.initialize(x)
         return self(x)[0]
+
+
+def _refuse_singular(diagonal: Tensor) -> None:
+    if not bool((diagonal.isfinite() & (diagonal != 0)).all()):
+        msg = "the matrix is singular or not finite"
+        raise ValueError(msg)
 
 
 def _rotation(channels: int, generator: torch.Generator | None) -> Tensor:
@@ -121,6 +153,23 @@ class LUMixing(NormedMatrix):
             return permuted @ upper, self.log_diagonal.sum()
         return permuted @ (upper * log_scale.exp()), (self.log_diagonal + log_scale).sum()
 
+    def mixing_matrix(self) -> Tensor:
+        """Return P·L·(U + diag(sign ⊙ exp(d)))."""
+        permuted, upper = self._factors()
+        return permuted @ upper
+
+    @torch.no_grad()
+    def set_mixing_matrix(self, matrix: Tensor) -> None:
+        """Take the factors of another W; P and the signs, which are fixed, become its own."""
+        permutation, lower, upper = torch.linalg.lu(matrix)
+        diagonal = upper.diagonal()
+        _refuse_singular(diagonal)
+        self.permutation.copy_(permutation)
+        self.sign.copy_(diagonal.sign())
+        self.lower.copy_(lower.tril(-1))
+        self.upper.copy_(upper.triu(1))
+        self.log_diagonal.copy_(diagonal.abs().log())
+
     def _inverted(self) -> Tensor:
         permuted, upper = self._factors()
         lower = self.permutation.T @ permuted
@@ -149,11 +198,21 @@ class DenseMixing(NormedMatrix):
             return self.matrix, log_det
         return self.matrix * log_scale.exp(), log_det + log_scale.sum()
 
+    def mixing_matrix(self) -> Tensor:
+        """Return W."""
+        return self.matrix
+
+    @torch.no_grad()
+    def set_mixing_matrix(self, matrix: Tensor) -> None:
+        """Take another W."""
+        _refuse_singular(torch.linalg.lu(matrix)[2].diagonal())
+        self.matrix.copy_(matrix)
+
     def _inverted(self) -> Tensor:
         return torch.linalg.inv(self.matrix)
 
 
-class NormedOrder(Layer):
+class NormedOrder(Mixing):
     """ActNorm, then the channels in another, fixed order: y_c = (x_o(c) + b_o(c))·exp(s_o(c)), log|det| = places · Σs.
 
     Parameters
@@ -165,14 +224,38 @@ class NormedOrder(Layer):
         it is.
     actnorm
         Whether there is a norm.
+    reverses
+        Whether the order is the channels' turned around, and stays that.
     """
 
     order: Tensor | None
 
-    def __init__(self, channels: int, order: Tensor | None = None, *, actnorm: bool = True) -> None:
+    def __init__(
+        self, channels: int, order: Tensor | None = None, *, actnorm: bool = True, reverses: bool = False
+    ) -> None:
         super().__init__()
         self.norm = Norm(channels) if actnorm else None
         self.register_buffer("order", order)
+        self.mixes = order is not None
+        self.reverses = reverses
+
+    def mixing_matrix(self) -> Tensor:
+        """Return the matrix with a one at (c, o(c)) for each channel c."""
+        if self.order is None:
+            msg = "a layer that leaves each channel where it is mixes nothing"
+            raise ValueError(msg)
+        return torch.eye(len(self.order), device=self.order.device)[self.order]
+
+    def set_mixing_matrix(self, matrix: Tensor) -> None:
+        """Take the order of another W, which must be a permutation matrix."""
+        if self.order is None:
+            msg = "a layer that leaves each channel where it is takes no order"
+            raise ValueError(msg)
+        order = matrix.argmax(1)
+        if not torch.equal(torch.eye(len(order), dtype=matrix.dtype, device=matrix.device)[order], matrix):
+            msg = "the matrix is no order of the channels"
+            raise ValueError(msg)
+        self.order.copy_(order)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the channels in their new order and the log-determinant."""
@@ -200,7 +283,7 @@ def build_mixing(
     *,
     actnorm: bool = True,
     rotated: bool = True,
-) -> Layer:
+) -> Mixing:
     """Return what comes before a coupling: ActNorm where wanted, then a mixing of the channels.
 
     Parameters
@@ -228,7 +311,7 @@ def build_mixing(
         case "shuffle":
             return NormedOrder(channels, torch.randperm(channels, generator=generator), actnorm=actnorm)
         case "reverse":
-            return NormedOrder(channels, torch.arange(channels).flip(0), actnorm=actnorm)
+            return NormedOrder(channels, torch.arange(channels).flip(0), actnorm=actnorm, reverses=True)
 
 
 class GaussianSplit(Split):

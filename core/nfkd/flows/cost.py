@@ -16,6 +16,7 @@ from torch.utils.flop_counter import flop_registry
 from nfkd.config.flows import FlowConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
+from nfkd.flows.precision import Precision, networks_in
 
 _COPIES = 5
 """Numbers kept for each parameter in training: itself, its gradient, two moments, and the best so far."""
@@ -44,7 +45,8 @@ class FlowCost:
         Of one example's log_prob; convolutions and matrix products are counted.
     training_memory
         Estimate in bytes of what a training step holds at its peak: five numbers a parameter (weight, gradient, two
-        moments, best weight) and every tensor that the backward pass needs, for the whole batch.
+        moments, best weight; others as asked for) and every tensor that the backward pass needs, for the examples
+        that go through at once.
     layers
         The same for every layer in order, and last for the ``prior`` where the flow learns one; each figure of the flow
         is their sum. A tensor that two layers keep is the first one's.
@@ -66,19 +68,22 @@ class _Measured:
     per_example: int
     fixed: int
 
-    def cost(self, batch_size: int) -> LayerCost:
-        memory = _COPIES * _BYTES * self.parameters + self.fixed + batch_size * self.per_example
+    def cost(self, batch_size: int, copies: int) -> LayerCost:
+        memory = copies * _BYTES * self.parameters + self.fixed + batch_size * self.per_example
         return LayerCost(self.name, self.parameters, self.multiply_adds, memory)
 
 
 @lru_cache(maxsize=64)
-def _measure(config: FlowConfig, event_shape: tuple[int, ...], context_features: int) -> tuple[_Measured, ...]:
+def _measure(
+    config: FlowConfig, event_shape: tuple[int, ...], context_features: int, precision: Precision = "float32"
+) -> tuple[_Measured, ...]:
     flow = build_flow(config, event_shape, context_features=context_features, device="meta")
     where = _Where(flow)
     with _FlopCount(lambda: where.name) as count, torch.no_grad():
         flow.log_prob(*_empty(flow, 1))
     # Not from one example: where a dimension is 1, memory layouts coincide and copies fall away.
-    two, three = (_saved_bytes(flow, where, batch) for batch in (2, 3))
+    with networks_in(precision):
+        two, three = (_saved_bytes(flow, where, batch) for batch in (2, 3))
     return tuple(
         _Measured(
             name,
@@ -150,21 +155,54 @@ def _saved_bytes(flow: Flow, where: _Where, batch: int) -> Counter[str]:
     return saved
 
 
-def flow_cost(config: FlowConfig, event_shape: Sequence[int], batch_size: int, context_features: int = 0) -> FlowCost:
+def flow_cost(
+    config: FlowConfig,
+    event_shape: Sequence[int],
+    batch_size: int,
+    context_features: int = 0,
+    *,
+    precision: Precision = "float32",
+    extra_copies: int = 0,
+) -> FlowCost:
     """Return what a flow costs; it is measured on the meta device, so nothing of its size is allocated.
+
+    Parameters
+    ----------
+    config, event_shape, context_features
+        The flow, as `build_flow` takes it.
+    batch_size
+        Examples that go through it at once: of a micro-batch, where a batch is taken in several.
+    precision
+        Of its networks in training.
+    extra_copies
+        Numbers kept for each parameter beside the five: one for a running average of the weights, one for each gradient
+        that is measured by itself.
 
     Raises
     ------
     FlowError
         When the flow does not fit the shape.
     """
-    layers = tuple(part.cost(batch_size) for part in _measure(config, tuple(event_shape), context_features))
+    measured = _measure(config, tuple(event_shape), context_features, precision)
+    layers = tuple(part.cost(batch_size, _COPIES + extra_copies) for part in measured)
     return FlowCost(
         parameters=sum(layer.parameters for layer in layers),
         multiply_adds=sum(layer.multiply_adds for layer in layers),
         training_memory=sum(layer.training_memory for layer in layers),
         layers=layers,
     )
+
+
+def initialisation_cost(
+    config: FlowConfig, event_shape: Sequence[int], batch_size: int, context_features: int = 0
+) -> int:
+    """Return the bytes that the first batch's pass through the norms holds at its peak, beside the weights.
+
+    It takes the whole batch at once, however many micro-batches it is trained in, and keeps nothing for a backward
+    pass: a layer lets go of what the one before it held.
+    """
+    measured = _measure(config, tuple(event_shape), context_features)
+    return batch_size * max(part.per_example for part in measured)
 
 
 def frozen_cost(flow: Flow) -> tuple[int, int, int]:

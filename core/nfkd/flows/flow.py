@@ -248,11 +248,24 @@ class Flow(nn.Module):
 
     def decode(self, latents: Latents, context: Tensor | None = None) -> Tensor:
         """Return the examples of some latents, (B, *event_shape): the exact inverse of `encode`."""
+        return self.decode_trace(latents, context)[0]
+
+    def decode_trace(self, latents: Latents, context: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the examples of some latents, and what the way back passes through.
+
+        Returns
+        -------
+        tuple[Tensor, dict[str, Tensor]]
+            As `decode` has it; and what stands in the place of each layer's output, by the layer's name, from the last
+            to the first: what `trace` has of the examples.
+        """
         *left, x = latents.parts
         self._check_context(context, len(x))
-        for layer in reversed(self._stack()):
+        kept: dict[str, Tensor] = {}
+        for entry, layer in zip(reversed(self._entries), reversed(self._stack()), strict=True):
+            kept[entry.name] = x
             x = layer.inverse(x, left.pop()) if isinstance(layer, Split) else layer.inverse(x, context)
-        return x
+        return x, kept
 
     def draw_noise(self, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
         """Return standard normal noise for every latent, drawn on the CPU, on the flow's device and in its dtype."""

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nfkd.flows.precision import in_precision, narrowed
+
 
 class MADE(nn.Module):
     """Parameters for every place of a sequence, each from the places before it and the context.
@@ -17,8 +19,8 @@ class MADE(nn.Module):
     evenly over the units, in ascending order, so that what a degree needs is a prefix of every layer: that is what
     `sequential` works on. Degree 0 exists only where there is a context to be seen.
 
-    Hidden weights and biases begin uniform within ±1/√n for a unit that sees n others, weights of the last layer within
-    ±start/√n, and its biases at zero. What a mask hides is stored and counted, but never used.
+    Hidden weights and biases begin uniform within ±1/√n for a unit that sees n others, the last layer at zero: all
+    parameters are zero at first. What a mask hides is stored and counted, but never used.
 
     Parameters
     ----------
@@ -29,8 +31,6 @@ class MADE(nn.Module):
     hidden, depth
         Units of a hidden layer, and hidden layers. A sequence of one place without context has nothing to look at: its
         parameters are constants, and there is no hidden layer.
-    start
-        Size of the last layer's first weights; with zero all parameters are zero at first.
     context_features
         Length of the context; zero for none.
     generator
@@ -44,7 +44,6 @@ class MADE(nn.Module):
         *,
         hidden: int,
         depth: int,
-        start: float,
         context_features: int,
         generator: torch.Generator | None,
     ) -> None:
@@ -61,25 +60,26 @@ class MADE(nn.Module):
             seen = [*[place + 1 for place in range(features)], *[0] * context_features]
             for layer in range(depth):
                 self._hide(layer, _mask(degrees, degrees if layer else seen))
-                self.weights.append(nn.Parameter(self._uniform(layer, generator)))
-                self.biases.append(nn.Parameter(self._uniform(layer, generator, columns=1)[:, 0]))
+                self._add(layer, generator)
             self._hide(depth, _mask([place for place in range(features) for _ in range(outputs)], degrees))
-            self.weights.append(nn.Parameter(start * self._uniform(depth, generator)))
+            self.weights.append(nn.Parameter(torch.zeros(features * outputs, hidden)))
         self.biases.append(nn.Parameter(torch.zeros(features * outputs)))
 
     def _hide(self, layer: int, mask: Tensor) -> None:
         self._masks.append(f"_mask{layer}")
         self.register_buffer(self._masks[-1], mask, persistent=False)  # it follows from the sizes
 
-    def _uniform(self, layer: int, generator: torch.Generator | None, columns: int | None = None) -> Tensor:
-        """Return numbers within ±1/√n for every unit of a layer, (units, columns); as many as it has inputs."""
+    def _add(self, layer: int, generator: torch.Generator | None) -> None:
         mask = self._mask(layer)
-        bound = 1 / mask.sum(1, keepdim=True).clamp(min=1).sqrt()
-        return bound * (2 * torch.rand(len(mask), columns or mask.shape[1], generator=generator) - 1)
+        bound = 1 / mask.sum(1).clamp(min=1).sqrt()
+        uniform = 2 * torch.rand(mask.shape, generator=generator) - 1
+        self.weights.append(nn.Parameter(bound[:, None] * uniform))
+        self.biases.append(nn.Parameter(bound * (2 * torch.rand(len(mask), generator=generator) - 1)))
 
     def _mask(self, layer: int) -> Tensor:
         return self.get_buffer(self._masks[layer])
 
+    @in_precision
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters of all places at once.
 
@@ -97,7 +97,7 @@ class MADE(nn.Module):
         """
         h = x if context is None else torch.cat([x, context], dim=1)
         for layer, weight in enumerate(self.weights):
-            h = functional.linear(h, weight * self._mask(layer), self.biases[layer])
+            h = functional.linear(*narrowed(h, weight * self._mask(layer), self.biases[layer]))
             if layer < len(self.weights) - 1:
                 h = functional.relu(h)
         if not len(self.weights):
@@ -134,11 +134,16 @@ class MADE(nn.Module):
             begin = end
             if end:
                 weight = self.weights[-1][place * self._outputs : (place + 1) * self._outputs, :end]
-                parameters = functional.linear(hidden[-1], weight, last[place])
+                parameters = self._product(hidden[-1], weight, last[place])
             else:
                 parameters = last[place].expand(len(like), -1)
             values.append(solve(place, parameters))
         return torch.stack(values, dim=1)
+
+    @in_precision
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        # Each product narrows as `forward` does; between them the values are as exact in float32 as they were.
+        return functional.linear(*narrowed(x, weight, bias))
 
     def _grow(self, hidden: list[Tensor], units: slice, values: list[Tensor], context: Tensor | None) -> None:
         """Append to every hidden layer the units that need the values known so far and no more."""
@@ -146,11 +151,11 @@ class MADE(nn.Module):
         seen = [part for part in (known, context) if part is not None]
         first = self.weights[0][units]
         weight = torch.cat([first[:, : len(values)], first[:, self._features :]], dim=1)
-        new = functional.relu(functional.linear(torch.cat(seen, dim=1), weight, self.biases[0][units]))
+        new = functional.relu(self._product(torch.cat(seen, dim=1), weight, self.biases[0][units]))
         hidden[0] = torch.cat([hidden[0], new], dim=1)
         for layer in range(1, len(hidden)):
             weight = self.weights[layer][units, : units.stop]
-            new = functional.relu(functional.linear(hidden[layer - 1], weight, self.biases[layer][units]))
+            new = functional.relu(self._product(hidden[layer - 1], weight, self.biases[layer][units]))
             hidden[layer] = torch.cat([hidden[layer], new], dim=1)
 
 

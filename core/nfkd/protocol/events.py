@@ -61,11 +61,13 @@ class CurveInfo(Message, frozen=True):
 
 
 class LayerPair(Message, frozen=True):
-    """Two layers that are compared, and the comparison in words."""
+    """Two layers that are compared, the comparison in words, and how much it counts beside the others."""
 
     student: str
     teacher: str
     words: str
+    weight: float = 1.0
+    """Zero: the pair is measured, and no term of the loss reads it."""
 
 
 class StagePlan(Message, frozen=True):

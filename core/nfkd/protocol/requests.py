@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -168,6 +169,11 @@ class LayerInfo(Message, frozen=True):
     parameters: int
 
 
+def pairable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """Return the layers that a pair of a matching may name: the steps, and the last layer, whatever it is."""
+    return [layer for layer in layers if layer.kind == "step" or layer is layers[-1]]
+
+
 class FlowDescription(Message, frozen=True):
     """A flow's size. `memory` is an estimate of the bytes that a training step holds at its peak."""
 
@@ -195,6 +201,8 @@ class Description(Message, frozen=True):
     pairs: list[LayerPair]
     device: str
     memory_available: int
+    strategy: str = ""
+    """By which `pairs` were made; where *auto* was asked for, what it chose."""
 
 
 class RunAccepted(Message, frozen=True):

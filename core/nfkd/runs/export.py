@@ -31,8 +31,8 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
     -------
     list[Path]
         The files: ``seed-<n>-<stage>-curves.csv`` (curve, unit, step, value, seconds),
-        ``seed-<n>-matching.csv`` (step, student layer, teacher layer, mean squared error) and ``summary.csv`` (a row a
-        stage; the unit of the likelihoods is in their headers).
+        ``seed-<n>-matching.csv`` (step, student layer, teacher layer, weight, mean squared error) and ``summary.csv``
+        (a row a stage; the unit of the likelihoods is in their headers).
 
     Raises
     ------
@@ -90,11 +90,11 @@ def _matching(path: Path, record: SeedRecord) -> list[Path]:
     if view is None or plan is None or not np.size(view.matching_errors):
         return []
     rows = [
-        [step, pair.student, pair.teacher, error]
+        [step, pair.student, pair.teacher, pair.weight, error]
         for step, errors in zip(view.matching_steps, view.matching_errors, strict=True)
         for pair, error in zip(plan.pairs, errors, strict=True)
     ]
-    return _table(path, ("step", "student layer", "teacher layer", "mean squared error"), rows)
+    return _table(path, ("step", "student layer", "teacher layer", "weight", "mean squared error"), rows)
 
 
 def _table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[Path]:

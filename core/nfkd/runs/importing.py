@@ -11,7 +11,9 @@ Nothing but tensors is read: a pickle that wants to call code is refused by PyTo
 
 from __future__ import annotations
 
+import pickle
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ from nfkd.runs.weights import flow_meta, save_weights
 
 _PREFIXES = ("student.", "teacher.", "")
 _WRAPPINGS = ("state_dict", "graph", "model")
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
 _LAYER = re.compile(r"flow\.layers\.(\d+)\.(.+)")
 _OTHER_NAMES = (  # of chaiyujin/glow-pytorch, whose convolutions have no module of their own
     (re.compile(r"^f\."), "block."),
@@ -144,10 +147,12 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of old pickles; what cannot be read is refused in our own words
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # A damaged or hostile pickle can end in any exception; all mean that the file holds no plain tensors.
-        what = f"is no whole file of tensors: {words_of(error)}"
+        what = f"is no whole file of tensors: {_why(error)}"
         action = (
             "A file that holds more than tensors is not opened; where it was made, save its state_dict alone: "
             "torch.save(module.state_dict(), file)."
@@ -160,6 +165,14 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         raise _refusal(path, f"holds a {type(content).__name__}, not named tensors", "Save a module's state_dict.")
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _why(error: Exception) -> str:
+    """Say what kept a file from being read; never in PyTorch's words, which advise to run what is in it."""
+    if not isinstance(error, pickle.UnpicklingError):
+        return words_of(error)
+    named = _GLOBAL.search(str(error))
+    return f"it holds {named[1]}" if named else "it is damaged or of another kind"
 
 
 def _convert(path: Path, config: GlowConfig, file: FlowFile, prefix: str, own: dict[str, Tensor]) -> Flow:

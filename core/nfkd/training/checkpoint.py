@@ -1,7 +1,8 @@
 """A checkpoint: everything that the next step depends on, in one safetensors file.
 
-Tensors are named ``model/…``, ``best/…``, ``optimizer/<parameter>/<key>``, ``random/<purpose>`` and ``order``; the
-rest is JSON in the file's metadata. The checkpoint before is kept beside it.
+Tensors are named ``model/…``, ``best/…``, ``optimizer/<parameter>/<key>``, ``random/<purpose>`` and ``order``,
+``average/…`` where the weights are averaged, and ``norms/<term>`` where a balance follows them; the rest is JSON in the
+file's metadata. The checkpoint before is kept beside it.
 """
 
 from __future__ import annotations

@@ -8,14 +8,22 @@ from pathlib import Path
 from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.config.flows import FlowConfig
 from nfkd.data import DataError, Dataset, load_dataset
-from nfkd.distillation.matching import MatchingError, match_layers
+from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import build_flow, flow_faults, flow_words
-from nfkd.flows.cost import flow_cost, frozen_cost
+from nfkd.flows.cost import frozen_cost
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
-from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import ConfigFault, Description, FlowDescription
-from nfkd.training.devices import device_faults, memory_available, resolve_device
+from nfkd.training.costs import pass_cost, slow_terms
+from nfkd.training.devices import (
+    device_faults,
+    memory_available,
+    precision_faults,
+    precision_warnings,
+    resolve_device,
+)
+from nfkd.training.matched import Matched, matched
+from nfkd.training.micro_batches import accumulation_faults, accumulation_warnings, stage_cost
 from nfkd.training.teachers import given_faults
 
 
@@ -36,6 +44,8 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     faults = device_faults(config.compute)
     device = resolve_device(config.compute) if not faults else None
     available = memory_available(device) if device else 0
+    faults += accumulation_faults(config) + precision_faults(config.training, device)
+    warnings = precision_warnings(config.training, device)
     dataset = None
     try:
         dataset = load_dataset(config.data)
@@ -45,16 +55,17 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
             faults += _flow_faults(config, error.event_shape, teacher)
     faults += given_faults(config, dataset, teacher, run)
     flows: dict[str, FlowDescription] = {}
-    pairs: list[LayerPair] = []
-    warnings: list[Fault] = []
+    match = Matched()
     if dataset is not None:
         faults += _flow_faults(config, dataset.event_shape, teacher)
         bad = {fault.path.partition(".")[0] for fault in faults}
         flows = {role: _flow(config, role, dataset, teacher) for role in ("teacher", "student") if role not in bad}
         if len(flows) == 2:
-            pairs, unfit = _matching(config, dataset, flows["student"], flows["teacher"], teacher)
-            faults += unfit
-            warnings = _warnings(config, dataset, flows["student"], flows["teacher"])
+            student, given = _on_meta(config.student, dataset), teacher or _on_meta(config.teacher, dataset)
+            match = matched(config, student, given)
+            faults += match.faults + _term_faults(config, student, given, dataset)
+            warnings += match.warnings + _warnings(config, dataset, flows["student"], flows["teacher"])
+            warnings += slow_terms(config, pass_cost(student), pass_cost(given))
         if device is not None:
             faults += [fault for role, flow in flows.items() for fault in _memory_faults(role, flow, available)]
     return Description(
@@ -64,9 +75,10 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
         event_shape=list(dataset.event_shape) if dataset else [],
         teacher=flows.get("teacher"),
         student=flows.get("student"),
-        pairs=pairs,
+        pairs=match.pairs,
         device=str(device) if device else "",
         memory_available=available,
+        strategy=match.strategy,
     )
 
 
@@ -107,17 +119,14 @@ def _flow(config: ExperimentConfig, role: str, dataset: Dataset, teacher: Foreig
             layers=teacher.layer_info(),
         )
     chosen = _config(config, role)
-    batch = config.training.batch_size
-    if role == "student" and config.distillation.weights()["skd"] > 0:
-        batch += config.distillation.skd.batch_size  # the synthesized samples are kept for the backward pass, too
-    cost = flow_cost(chosen, dataset.event_shape, batch, dataset.context_features)
+    cost, memory = stage_cost(config, role, dataset)
     flow = _on_meta(chosen, dataset)
     given = role == "teacher" and config.training.teacher_given
     return FlowDescription(
         summary=flow_words(chosen),
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
-        memory=4 * cost.parameters if given else cost.training_memory,
+        memory=4 * cost.parameters if given else memory,
         layers=flow.layer_info(),
     )
 
@@ -126,31 +135,13 @@ def _on_meta(config: FlowConfig, dataset: Dataset) -> Flow:
     return build_flow(config, dataset.event_shape, context_features=dataset.context_features, device="meta")
 
 
-def _matching(
-    config: ExperimentConfig,
-    dataset: Dataset,
-    student: FlowDescription,
-    teacher: FlowDescription,
-    given: ForeignFlow | None,
-) -> tuple[list[LayerPair], list[Fault]]:
-    if given is not None and "latents" in given.unservable:
-        return [], []  # it has no layers to look at
-    flows = [_on_meta(config.student, dataset), given or _on_meta(config.teacher, dataset)]
-    shapes = [flow.latent_shapes for flow in flows]
-    if shapes[0] != shapes[1]:
-        message = (
-            f"latents of shapes {_shapes(shapes[0])}, but the teacher's are {_shapes(shapes[1])}: "
-            "give both flows the same number of levels"
-        )
-        return [], [Fault("student.levels", message)]
-    try:
-        return match_layers(config.distillation.matching, student.layers, teacher.layers), []
-    except MatchingError as error:
-        return [], error.faults
-
-
-def _shapes(shapes: Sequence[Sequence[int]]) -> str:
-    return ", ".join("×".join(str(size) for size in shape) for shape in shapes)
+def _term_faults(config: ExperimentConfig, student: Flow, teacher: Flow, dataset: Dataset) -> list[Fault]:
+    return [
+        Fault(f"distillation.{name}.{fault.path}", fault.message)
+        for name, term in config.distillation.terms().items()
+        if term.weight > 0
+        for fault in OBJECTIVES[name](term).faults(student, teacher, dataset)
+    ]
 
 
 def _warnings(
@@ -163,8 +154,9 @@ def _warnings(
     if config.training.batch_size > len(dataset.train):
         message = f"there are only {len(dataset.train):,} training examples: a batch takes them all"
         warnings.append(Fault("training.batch_size", message))
-    if not any(config.distillation.weights()[name] for name in config.distillation.weights() if name != "nll"):
+    if not any(weight for name, weight in config.distillation.weights().items() if name != "nll"):
         warnings.append(Fault("distillation", "no term uses the teacher: student and baseline will be the same"))
+    warnings += accumulation_warnings(config, {"teacher": teacher, "student": student})
     if config.seeds.count < 3:
         warnings.append(Fault("seeds.count", "a verdict needs at least three seeds"))
     return warnings

@@ -6,8 +6,9 @@ import os
 
 import psutil
 import torch
+from torch.nn import functional
 
-from nfkd.config import ComputeConfig, Fault
+from nfkd.config import ComputeConfig, Fault, TrainingConfig
 
 
 def resolve_device(config: ComputeConfig) -> torch.device:
@@ -27,6 +28,37 @@ def device_faults(config: ComputeConfig) -> list[Fault]:
     if not missing:
         return []
     return [Fault("compute.device", f"this machine has no usable {config.device}: choose auto or cpu")]
+
+
+def precision_faults(training: TrainingConfig, device: torch.device | None) -> list[Fault]:
+    """Return a fault when the device cannot train in the precision that is asked for: it is tried, both ways."""
+    if training.precision == "float32" or device is None:
+        return []
+    try:
+        x, weight = (torch.ones(1, 2, 4, 4, device=device, dtype=torch.bfloat16, requires_grad=True) for _ in range(2))
+        functional.conv2d(x, weight[..., :3, :3], padding=1).sum().backward()
+        functional.linear(x, weight[0, 0]).sum().backward()
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return [Fault("training.precision", f"{device} cannot compute in bf16 ({reason}): choose float32")]
+    return []
+
+
+def precision_warnings(training: TrainingConfig, device: torch.device | None) -> list[Fault]:
+    """Return a warning when the device computes in bf16 only by way of float32."""
+    if training.precision == "float32" or device is None or _has_bf16(device):
+        return []
+    message = f"{device} has no arithmetic of its own for bf16: it saves memory there, and is no faster"
+    return [Fault("training.precision", message)]
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # the last is ARM's
+    return True
 
 
 def device_name(device: torch.device) -> str:

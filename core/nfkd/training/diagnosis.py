@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import torch
 
@@ -41,12 +42,27 @@ def first_bad_layer(flow: Flow, batch: Batch) -> str | None:
     return None
 
 
-def divergence(stage: Role, step: int, flow: Flow, batch: Batch, values: dict[str, float]) -> DivergedError:
-    """Return the error for a step whose loss or gradient is not finite."""
+def divergence(
+    stage: Role, step: int, flow: Flow, batch: Batch, values: dict[str, float], sampled: Collection[str] = ()
+) -> DivergedError:
+    """Return the error for a step whose loss or gradient is not finite.
+
+    Parameters
+    ----------
+    stage, step
+        Where it was.
+    flow, batch
+        What was trained, and on what.
+    values
+        Total, terms and norm of the gradient.
+    sampled
+        Terms that are computed on samples, not on the batch.
+    """
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     terms = [name for name in bad if name.startswith("train/") and name != "train/total"]
-    layer = None if terms == ["train/skd"] else first_bad_layer(flow, batch)
-    where = f"it began at {layer}" if layer else "it began in the synthesized samples"
+    of_samples = bool(terms) and {name.removeprefix("train/") for name in terms} <= set(sampled)
+    layer = None if of_samples else first_bad_layer(flow, batch)
+    where = f"it began at {layer}" if layer else "it began in the samples"
     return DivergedError(
         ErrorInfo(
             title=f"The {stage} diverged at step {step}",

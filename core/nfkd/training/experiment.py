@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import torch
@@ -31,6 +31,7 @@ from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.control import Control
 from nfkd.training.describe import check
 from nfkd.training.devices import device_name, resolve_device, thread_count
+from nfkd.training.perceptual_file import pin_perceptual
 from nfkd.training.plans import ROLES, seed_stages, stage_costs, stage_steps
 from nfkd.training.progress import RunProgress
 from nfkd.training.seed_run import RunContext, SeedRun, seed_checkpoint
@@ -77,9 +78,9 @@ class Experiment:
         write_row(self._run, self._row, error)
         self._emit(RunChanged(run=str(self._run), row=self._row))
 
-    def log(self, text: str) -> None:
+    def log(self, text: str, level: Literal["info", "warning"] = "info") -> None:
         """Say a line."""
-        line = LogLine(run=str(self._run), level="info", text=text, time=time.time())
+        line = LogLine(run=str(self._run), level=level, text=text, time=time.time())
         append_log(self._run, line)
         self._emit(line)
 
@@ -95,6 +96,7 @@ class Experiment:
         """
         config = self._config
         description = check(config, teacher=self._teacher, run=self._run if self._resume else None)
+        words = pin_perceptual(self._run, config.distillation.skd)
         seeds = config.seeds.values()
         checkpoints = {seed: seed_checkpoint(self._run, config, seed) if self._resume else None for seed in seeds}
         device, threads = resolve_device(config.compute), self._threads(checkpoints)
@@ -103,6 +105,10 @@ class Experiment:
         self.log(
             f"{'Goes on' if self._resume else 'Begins'} on {device_name(device)}, {threads} threads: {description.data}"
         )
+        for warning in description.warnings if not self._resume else ():
+            self.log(f"{warning.path}: {warning.message}", "warning")
+        if words:
+            self.log(words)
         stages: list[tuple[int, Role]] = [(seed, stage) for seed in seeds for stage in seed_stages(config, seed)]
         progress = RunProgress(
             str(self._run),
@@ -122,6 +128,7 @@ class Experiment:
             control=self._control,
             progress=progress,
             emit=lambda event: self._pass_on(event, progress),
+            warn=lambda words: self.log(words, "warning"),
             teacher=self._teacher,
         )
         for seed in seeds:

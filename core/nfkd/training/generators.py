@@ -19,19 +19,20 @@ class Generators:
 
     Attributes
     ----------
-    order, augmentation, dequantization, synthesis
-        For the order of the data, flips and shifts of images, the noise on grey levels, and the samples that teacher
-        and student synthesize.
+    order, augmentation, dequantization
+        For the order of the data, flips and shifts of images, and the noise on grey levels.
     """
 
-    _PURPOSES = ("order", "augmentation", "dequantization", "synthesis")
-
     def __init__(self, seed: int, stage: str) -> None:
-        self._all = {purpose: named_generator(seed, stage, purpose) for purpose in self._PURPOSES}
-        self.order = self._all["order"]
-        self.augmentation = self._all["augmentation"]
-        self.dequantization = self._all["dequantization"]
-        self.synthesis = self._all["synthesis"]
+        self._seed, self._stage = seed, stage
+        self._all: dict[str, torch.Generator] = {}
+        self.order, self.augmentation, self.dequantization = map(self, ("order", "augmentation", "dequantization"))
+
+    def __call__(self, purpose: str) -> torch.Generator:
+        """Return the generator of a purpose, such as ``synthesis``; made when it is first asked for."""
+        if purpose not in self._all:
+            self._all[purpose] = named_generator(self._seed, self._stage, purpose)
+        return self._all[purpose]
 
     def state(self) -> dict[str, Tensor]:
         """Return every generator's state as uint8."""
@@ -39,8 +40,8 @@ class Generators:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take the states of `state` back."""
-        for purpose, generator in self._all.items():
-            generator.set_state(state[purpose])
+        for purpose, kept in state.items():
+            self(purpose).set_state(kept)
 
 
 class Batches:

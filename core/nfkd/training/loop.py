@@ -7,15 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from nfkd.config import ExperimentConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.distiller import Distiller, Likelihood
+from nfkd.distillation.distiller import Distiller, Loss
 from nfkd.evaluation.likelihood import example_nll
+from nfkd.flows.precision import networks_in
 from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
 from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import divergence
+from nfkd.training.figures import masked_words, step_values, term_values
 from nfkd.training.optimizers import learning_rate
 from nfkd.training.state import StageState, copy_weights
 
@@ -32,11 +33,14 @@ class Hooks:
         A checkpoint of this step; also when the run is stopped.
     progress
         The step that was made.
+    warn
+        Says a line in the run's log.
     """
 
     draw: Callable[[], None]
     checkpoint: Callable[[], None]
     progress: Callable[[], None]
+    warn: Callable[[str], None]
 
 
 class Trainer:
@@ -67,7 +71,7 @@ class Trainer:
         config: ExperimentConfig,
         dataset: Dataset,
         state: StageState,
-        loss: Distiller | Likelihood,
+        loss: Distiller,
         *,
         steps: int,
         limit: int,
@@ -80,12 +84,13 @@ class Trainer:
         self._steps, self._limit, self._patience = steps, limit, patience
         self._control, self._curves, self._hooks = control, curves, hooks
         self._device = next(state.flow.parameters()).device
+        self._warned: set[str] = set()
         self._validation = dataset.validation.take(slice(config.monitor.validation_examples))
 
     def train(self) -> None:
         """Train to the end of the budget, of the patience, or until the user ends the stage.
 
-        Afterwards the flow has its best weights.
+        Afterwards the flow has its best weights; averaged ones where the config asks for an average.
 
         Raises
         ------
@@ -116,8 +121,7 @@ class Trainer:
             raise
         finally:
             self._curves.flush()
-        if state.best_weights:
-            state.flow.load_state_dict(state.best_weights)
+        state.settle()
 
     def _out_of_patience(self) -> bool:
         return 0 < self._patience <= self._state.bad_rounds
@@ -130,41 +134,40 @@ class Trainer:
         rate = learning_rate(training, state.step, self._steps)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        state.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(state.flow, batch, state.generators.synthesis)
-        loss.total.backward()
+        with networks_in(training.precision):
+            loss = self._loss.backward(state.flow, batch, state.generators, state.step, training.accumulate)
         limit = training.gradient_clip or math.inf
         gradients = [parameter.grad for parameter in state.flow.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        values = self._values(loss.total, loss.terms, norm)  # the one transfer from the device
+        values = step_values(loss, norm, self._dataset)
         if not all(math.isfinite(value) for value in values.values()):
-            raise divergence(state.stage, state.step + 1, state.flow, batch, values)
+            with networks_in(training.precision):
+                raise divergence(state.stage, state.step + 1, state.flow, batch, values, self._loss.sampled)
         torch.nn.utils.clip_grads_with_norm_(state.flow.parameters(), limit, norm)
         state.optimizer.step()
-        state.step += 1
-        self._curves.add(state.step, values | {"learning_rate": rate})
+        state.advance()
+        self._curves.add(state.step, values | term_values(loss, self._dataset, values) | {"learning_rate": rate})
+        self._warn_of_masked(loss)
+
+    def _warn_of_masked(self, loss: Loss) -> None:
+        """Say of each term once that examples were left out; the curve counts them."""
+        for term, words in masked_words(loss, self._state.step).items():
+            if term not in self._warned:
+                self._warned.add(term)
+                self._hooks.warn(words)
 
     def _next_batch(self) -> Batch:
         index, generators = self._state.batches.next().numpy(), self._state.generators
         batch = self._dataset.training_batch(index, generators.dequantization, generators.augmentation)
         return batch.to(self._device)
 
-    def _values(self, total: Tensor, terms: dict[str, Tensor], norm: Tensor) -> dict[str, float]:
-        named = {"train/total": total} | {f"train/{name}": value for name, value in terms.items()}
-        named["gradient_norm"] = norm
-        numbers = torch.stack([value.detach() for value in named.values()]).tolist()
-        values = dict(zip(named, numbers, strict=True))
-        if "train/nll" in values and not self._dataset.is_image:
-            values["train/nll"] *= math.prod(self._dataset.event_shape)  # shown in nats, as validation is
-        return values
-
     def _validate(self) -> None:
         state = self._state
-        value = float(example_nll(state.flow, self._dataset, self._validation).mean())
+        value = float(example_nll(state.shown, self._dataset, self._validation).mean())
         state.judge(value)
         self._curves.add(state.step, {"validation/nll": value})
 
     def _copy(self) -> LiveWeights:
         state = self._state
-        weights = {name: value.cpu() for name, value in copy_weights(state.flow).items()}
+        weights = {name: value.cpu() for name, value in copy_weights(state.shown).items()}
         return LiveWeights(state.seed, state.stage, state.step, weights)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nfkd.config import MonitorConfig
 from nfkd.data import Dataset
-from nfkd.distillation.objectives import pair_errors
+from nfkd.distillation.objectives.ilkd import pair_errors
 from nfkd.evaluation.interpolation import interpolate
 from nfkd.evaluation.likelihood import noisy
 from nfkd.flows.flow import Flow, evaluating

@@ -10,6 +10,7 @@ from nfkd.data import Dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.protocol.events import CurveInfo, LayerPair, Role, StagePlan
 from nfkd.protocol.requests import Description
+from nfkd.training.costs import PassCost, step_cost
 
 ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
 
@@ -46,40 +47,38 @@ def stage_plans(config: ExperimentConfig, dataset: Dataset, pairs: Sequence[Laye
         StagePlan(
             stage=stage,
             steps=steps[stage],
-            curves=_curves(stage_terms(config, stage), dataset.unit),
+            curves=_curves(stage_terms(config, stage), dataset.unit, shares=config.monitor.shares_every > 0),
             pairs=list(pairs) if stage == "student" else [],
         )
         for stage in seed_stages(config, seed)
     ]
 
 
-def _curves(terms: Sequence[str], unit: str) -> list[CurveInfo]:
-    named = [
-        CurveInfo(name=f"train/{name}", label=OBJECTIVES[name].label, unit=OBJECTIVES[name].unit or unit)
-        for name in terms
-    ]
+def _curves(terms: Sequence[str], unit: str, *, shares: bool) -> list[CurveInfo]:
+    labels = {name: OBJECTIVES[name].label for name in terms}
+    several = labels if len(terms) > 1 else {}
+    measured = several if shares else {}
     return [
         CurveInfo(name="train/total", label="Total loss"),
-        *named,
+        *[CurveInfo(name=f"train/{name}", label=labels[name], unit=OBJECTIVES[name].unit or unit) for name in terms],
         CurveInfo(name="validation/nll", label="NLL", unit=unit),
         CurveInfo(name="learning_rate", label="Learning rate"),
         CurveInfo(name="gradient_norm", label="Gradient norm"),
+        *[CurveInfo(name=f"weighted/{name}", label=f"{label}, weighted") for name, label in several.items()],
+        *[CurveInfo(name=f"share/{name}", label=f"{label}, gradient share") for name, label in measured.items()],
+        CurveInfo(name="masked", label="Masked examples", unit="examples"),
     ]
 
 
 def stage_costs(config: ExperimentConfig, description: Description) -> dict[Role, float]:
     """Return the relative cost of a step of each stage, from the flows' multiply-adds.
 
-    A training step is about three passes; the frozen teacher's share of the student's step is one, and synthesizing
-    adds a pass of the teacher and a training pass of the student.
+    A training step is about three passes; the student's own is told by what its terms need.
     """
     if description.teacher is None or description.student is None:
         msg = "only an experiment without faults has costs"
         raise ValueError(msg)
     teacher, student = description.teacher.multiply_adds, description.student.multiply_adds
-    terms = [OBJECTIVES[name] for name in stage_terms(config, "student")]
-    distilled = 3.0 * student + teacher * any(term.needs_teacher for term in terms)
-    if any(term.needs_samples for term in terms):
-        part = config.distillation.skd.batch_size / config.training.batch_size
-        distilled += part * (3.0 * student + teacher)
+    passes = PassCost(student, student), PassCost(teacher, teacher)
+    distilled = step_cost(config.distillation, config.training.batch_size, *passes)
     return {"teacher": 3.0 * teacher, "student": distilled, "baseline": 3.0 * student}

@@ -14,6 +14,7 @@ import torch
 from nfkd.config import ExperimentConfig
 from nfkd.data import Dataset, Part
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
+from nfkd.distillation.inheritance import inherit
 from nfkd.evaluation.cost import SPEED_COUNT, samples_per_second
 from nfkd.evaluation.likelihood import bootstrap_half_width, example_nll, noisy
 from nfkd.evaluation.quality import C2ST_MOST, c2st
@@ -30,6 +31,7 @@ from nfkd.protocol.events import (
     StageSummary,
 )
 from nfkd.protocol.requests import Description
+from nfkd.runs.errors import RunError
 from nfkd.runs.layout import seed_directory
 from nfkd.runs.weights import flow_meta, load_weights, save_weights
 from nfkd.runs.writer import RunWriter
@@ -43,6 +45,7 @@ from nfkd.training.monitor import Monitor
 from nfkd.training.plans import flow_config, seed_stages, stage_plans, stage_steps
 from nfkd.training.progress import RunProgress
 from nfkd.training.state import StageState, copy_weights, random_name
+from nfkd.training.teachers import teacher_file
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class RunContext:
         Threads of the processor, kept in the checkpoints.
     emit
         Takes every event that is not for the seed's file alone.
+    warn
+        Says a line of the run's log.
     teacher
         A flow of another library that teaches; None where NFKD's own does.
     """
@@ -72,6 +77,7 @@ class RunContext:
     control: Control
     progress: RunProgress
     emit: Callable[[RunEvent], None]
+    warn: Callable[[str], None]
     teacher: ForeignFlow | None = None
 
     def build(self, stage: Role, generator: torch.Generator | None = None) -> Flow:
@@ -183,7 +189,7 @@ class SeedRun:
         try:
             self._trainer(stage, state, curves).train()
         except (StopRun, DivergedError):
-            self._save(stage, state.flow, state.best_step, state.best_weights or copy_weights(state.flow))
+            self._save(stage, state.flow, state.best_step, state.best_weights or copy_weights(state.shown))
             raise
         finally:
             context.control.between_stages()
@@ -195,7 +201,7 @@ class SeedRun:
         self._emit(StageStarted(run=str(self._context.run), seed=self._seed, stage="teacher", step=0))
         flow = self._context.teacher or self._context.build("teacher")
         if self._context.teacher is None:
-            load_weights(Path(self._context.config.training.teacher_weights), flow)
+            load_weights(teacher_file(self._context.config, None), flow)
         flow = freeze(flow.float().to(self._context.device))
         self._monitor().draw("teacher", 0, flow, None)
         self._finish("teacher", _Trained(flow, 0, 0, time.perf_counter() - began))
@@ -204,26 +210,36 @@ class SeedRun:
         context = self._context
         generator = named_generator(self._seed, random_name(stage), "initialisation")
         flow = context.build(stage, generator)
+        if stage != "teacher" and checkpoint is None and context.config.distillation.matching.inherit_permutation:
+            self._inherit(flow)  # the baseline too: it differs from the student in nothing but the loss
         flow = flow.to(context.device).train()
         state = StageState.fresh(stage, self._seed, flow, context.config.training, len(context.dataset.train))
         if checkpoint is not None:
             state.restore(checkpoint)
         return state
 
+    def _inherit(self, student: Flow) -> None:
+        try:
+            inherit(student, self._load_teacher(), self._context.pairs)
+        except ValueError as error:
+            title, action = "The teacher's permutation cannot be inherited", "Switch inherit permutation off."
+            raise RunError(title, f"{error}.", action) from error
+
     def _trainer(self, stage: Role, state: StageState, curves: CurveLog) -> Trainer:
         context = self._context
         teacher = self._load_teacher() if stage == "student" else None
         monitor = self._monitor()
         hooks = Hooks(
-            draw=lambda: monitor.draw(stage, state.step, state.flow, teacher),
+            draw=lambda: monitor.draw(stage, state.step, state.shown, teacher),
             checkpoint=lambda: self._save_checkpoint(state, curves.elapsed),
             progress=lambda: context.progress.step(self._seed, stage, state.step),
+            warn=lambda words: context.warn(f"Seed {self._seed}, {stage}: {words}"),
         )
         return Trainer(
             context.config,
             context.dataset,
             state,
-            self._loss(teacher),
+            self._loss(stage, teacher, state),
             steps=stage_steps(context.config)[stage],
             limit=self._limit(stage),
             patience=context.config.training.early_stop if stage == "teacher" else 0,
@@ -241,11 +257,19 @@ class SeedRun:
         student = next((summary.steps for summary in self.done if summary.stage == "student"), None)
         return student if stage == "baseline" and student is not None else stage_steps(self._context.config)[stage]
 
-    def _loss(self, teacher: Flow | None) -> Distiller | Likelihood:
+    def _loss(self, stage: Role, teacher: Flow | None, state: StageState) -> Distiller:
         context = self._context
         if teacher is None:
             return Likelihood(context.dataset)
-        return Distiller(context.config.distillation, teacher, context.pairs, context.dataset)
+        return Distiller(
+            context.config.distillation,
+            teacher,
+            context.pairs,
+            context.dataset,
+            steps=stage_steps(context.config)[stage],
+            measure_every=context.config.monitor.shares_every,
+            norms=state.norms,
+        )
 
     def _load_teacher(self) -> Flow:
         if self._teacher is None:

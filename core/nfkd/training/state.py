@@ -11,6 +11,7 @@ from torch import Tensor
 from nfkd.config import TrainingConfig
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import Role, StageSummary
+from nfkd.training.average import WeightAverage
 from nfkd.training.checkpoint import Checkpoint, Position, optimizer_tensors, restore_optimizer
 from nfkd.training.generators import Batches, Generators
 from nfkd.training.optimizers import make_optimizer
@@ -28,6 +29,12 @@ class StageState:
         The weights that reached it.
     bad_rounds
         Evaluations since then.
+    ema_decay
+        Highest decay of the weights' running average; zero for none.
+    average
+        That average, from the first step on.
+    norms
+        Running norms of the terms' gradients, which a balance of their weights follows; empty without one.
     """
 
     stage: Role
@@ -41,6 +48,9 @@ class StageState:
     best_step: int = 0
     bad_rounds: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    ema_decay: float = 0.0
+    average: WeightAverage | None = None
+    norms: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, stage: Role, seed: int, flow: Flow, config: TrainingConfig, count: int) -> StageState:
@@ -56,13 +66,31 @@ class StageState:
             optimizer=make_optimizer(config, flow.parameters()),
             generators=generators,
             batches=Batches(count, config.batch_size, generators.order),
+            ema_decay=config.ema_decay,
         )
+
+    @property
+    def shown(self) -> Flow:
+        """The flow that is validated, drawn and saved: the averaged one where there is one, else that in training."""
+        return self.flow if self.average is None else self.average.flow
+
+    def advance(self) -> None:
+        """Count a step that the optimizer has made, and take its weights into the average."""
+        self.step += 1
+        if self.average is not None:
+            self.average.follow(self.step)
+        elif self.ema_decay:
+            self.average = WeightAverage(self.flow, self.ema_decay)
+
+    def settle(self) -> None:
+        """Give the flow its last weights: the best on validation, or those that are shown where none was validated."""
+        self.flow.load_state_dict(self.best_weights or self.shown.state_dict())
 
     def judge(self, value: float) -> bool:
         """Take a validation figure; keep the weights and return True when it is the best so far."""
         if value < self.best:
             self.best, self.best_step, self.bad_rounds = value, self.step, 0
-            self.best_weights = copy_weights(self.flow)
+            self.best_weights = copy_weights(self.shown)
             return True
         self.bad_rounds += 1
         return False
@@ -83,9 +111,11 @@ class StageState:
         )
         groups = {
             "model": self.flow.state_dict(),
+            "average": {} if self.average is None else self.average.flow.state_dict(),
             "best": self.best_weights,
             "optimizer": optimizer_tensors(self.optimizer),
             "random": self.generators.state(),
+            "norms": {name: torch.tensor(norm, dtype=torch.float64) for name, norm in self.norms.items()},
         }
         tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
         return Checkpoint(position, tensors | {"order": order})
@@ -98,8 +128,13 @@ class StageState:
         self.flow.load_state_dict(checkpoint.group("model"))
         device = next(self.flow.parameters()).device
         self.best_weights = {name: value.to(device) for name, value in checkpoint.group("best").items()}
+        average = checkpoint.group("average")
+        if average:
+            self.average = WeightAverage(self.flow, self.ema_decay)
+            self.average.flow.load_state_dict(average)
         restore_optimizer(self.optimizer, checkpoint.group("optimizer"))
         self.generators.restore(checkpoint.group("random"))
+        self.norms.update({name: float(norm) for name, norm in checkpoint.group("norms").items()})
         self.batches.restore(checkpoint.tensors["order"], position.cursor)
 
 

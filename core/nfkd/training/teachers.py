@@ -1,4 +1,4 @@
-"""A teacher that is there already: from a weights file of NFKD's, or of another library and given in Python.
+"""A teacher that is there already: an earlier run's, from a weights file of NFKD's, or given in Python.
 
 Its stage makes no step; it is evaluated, drawn once, and copied into the run, which then needs the file no more.
 """
@@ -16,7 +16,7 @@ from nfkd.distillation.objectives import unservable_terms
 from nfkd.flows.architecture import shape_words
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.runs.errors import RunError
-from nfkd.runs.layout import seed_directory
+from nfkd.runs.layout import is_run, read_config, seed_directory
 from nfkd.runs.weights import weights_info
 
 _PATH = "training.teacher_weights"
@@ -44,12 +44,41 @@ def with_teacher(config: ExperimentConfig, teacher: ForeignFlow | None) -> Exper
 
 
 def teacher_file(config: ExperimentConfig, run: Path | None) -> Path:
-    """Return the file of the teacher's weights: the run's own copy where it has one."""
+    """Return the file of the teacher's weights: the run's own copy where it has one, else what the experiment names.
+
+    Parameters
+    ----------
+    run
+        The run that is gone on with.
+
+    Raises
+    ------
+    RunError
+        When the experiment names a directory that is no run's, or a run whose experiment cannot be read or that has
+        no teacher yet.
+    """
     if run is not None:
-        own = seed_directory(run, config, config.seeds.first) / "teacher.safetensors"
+        own = _teacher_of(run, config)
         if own.exists():
             return own
-    return Path(config.training.teacher_weights)
+    named = Path(config.training.teacher_weights)
+    return _first_teacher(named) if named.is_dir() else named
+
+
+def _teacher_of(run: Path, config: ExperimentConfig) -> Path:
+    return seed_directory(run, config, config.seeds.first) / "teacher.safetensors"
+
+
+def _first_teacher(directory: Path) -> Path:
+    """Return the teacher's weights of the first seed of another run."""
+    title = "The teacher cannot be taken"
+    if not is_run(directory):
+        action = "Give the directory of a run, or a .safetensors file of NFKD's."
+        raise RunError(title, f"{directory} is a directory, and no run's.", action)
+    path = _teacher_of(directory, read_config(directory))
+    if not path.exists():
+        raise RunError(title, f"The run {directory} has no teacher yet.", "Wait until its teacher is there.")
+    return path
 
 
 def given_faults(
@@ -73,7 +102,10 @@ def given_faults(
         faults.append(Fault("seeds.retrain_teacher", f"there is no teacher to train: {_PATH} gives it. Switch it off"))
     if config.training.teacher_from_python:
         return faults + _python_faults(config, dataset, teacher)
-    return faults + _file_faults(config, dataset, teacher_file(config, run))
+    try:
+        return faults + _file_faults(config, dataset, teacher_file(config, run))
+    except RunError as error:
+        return [*faults, Fault(_PATH, f"{error.cause} {error.action}".strip())]
 
 
 def _python_faults(config: ExperimentConfig, dataset: Dataset | None, teacher: ForeignFlow | None) -> list[Fault]:
@@ -90,10 +122,7 @@ def _python_faults(config: ExperimentConfig, dataset: Dataset | None, teacher: F
 
 
 def _file_faults(config: ExperimentConfig, dataset: Dataset | None, path: Path) -> list[Fault]:
-    try:
-        info = weights_info(path)
-    except RunError as error:
-        return [Fault(_PATH, f"{error.cause} {error.action}".strip())]
+    info = weights_info(path)
     faults = _data_faults(dataset, info.event_shape, info.context_features, str(path))
     differs = _differences(info.config.model_dump(), config.teacher.model_dump())
     if differs:

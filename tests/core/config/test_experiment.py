@@ -19,6 +19,9 @@ from nfkd.config import (
     Fault,
     Glow1DConfig,
     GlowConfig,
+    ILKDConfig,
+    LKDConfig,
+    NLLConfig,
     preset_names,
     preset_path,
 )
@@ -62,13 +65,20 @@ def values(name: str, info: FieldInfo, annotation: Any) -> st.SearchStrategy[Any
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return documents(annotation)
     if get_origin(annotation) is tuple:
-        points = annotation != tuple[str, ...]
-        items = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2) if points else TEXTS
-        return st.lists(items, min_size=bounds(info).get("min_length", 0), max_size=4)
+        return lists(annotation, info)
     if isinstance(info.json_schema_extra, dict) and info.json_schema_extra["format"]:
         return st.just("") | NAMES.map(lambda name: f"/data/{name}")  # what is relative becomes absolute
     simple = {bool: st.booleans(), int: integers(bounds(info)), float: floats(bounds(info))}
     return simple.get(annotation, NAMES if name == "name" else texts(bounds(info)))
+
+
+def lists(annotation: Any, info: FieldInfo) -> st.SearchStrategy[Any]:
+    item = get_args(annotation)[0]
+    if isinstance(item, type) and issubclass(item, BaseModel):
+        return st.lists(documents(item), max_size=4)
+    points = annotation != tuple[str, ...]
+    items = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2) if points else TEXTS
+    return st.lists(items, min_size=bounds(info).get("min_length", 0), max_size=4)
 
 
 def texts(limits: dict[str, Any]) -> st.SearchStrategy[str]:
@@ -83,7 +93,8 @@ def documents(model: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def weighted(distillation: dict[str, Any]) -> bool:
-    return any(term["weight"] for term in distillation.values() if isinstance(term, dict) and "weight" in term)
+    terms = [term for term in distillation.values() if isinstance(term, dict) and term.get("weight")]
+    return any(term["schedule"] in ("constant", "warmup") or term["schedule_end"] for term in terms)
 
 
 EXPERIMENTS = documents(ExperimentConfig)
@@ -284,13 +295,70 @@ def test_an_experiment_cannot_be_changed_in_place():
 def test_convex_weights_sum_to_one(document):
     distillation = DistillationConfig.model_validate(document)
     weights = distillation.weights()
-    assert list(weights) == ["nll", "lkd", "ilkd", "skd"]
+    assert list(weights) == list(distillation.terms())
+    assert list(weights)[:4] == ["nll", "lkd", "ilkd", "skd"]
     raw = {name: document[name]["weight"] for name in weights}
     if distillation.normalize_weights:
         assert sum(weights.values()) == pytest.approx(1.0)
         assert all(weights[name] * sum(raw.values()) == pytest.approx(raw[name], rel=1e-9, abs=1e-300) for name in raw)
     else:
         assert weights == raw
+
+
+def schedule(**settings):
+    return LKDConfig(weight=1.0, **settings)
+
+
+@pytest.mark.parametrize(
+    ("term", "expected"),
+    [
+        (schedule(), [1, 1, 1, 1, 1]),
+        (schedule(schedule="linear"), [1, 0.75, 0.5, 0.25, 0]),
+        (schedule(schedule="linear", schedule_end=3.0), [1, 1.5, 2, 2.5, 3]),
+        (schedule(schedule="linear", schedule_end=0.5, schedule_span=0.6), [1, 0.75, 0.5, 0.5, 0.5]),
+        (schedule(schedule="cosine", schedule_end=0.5), [1, 0.75 + 0.25 * 2**-0.5, 0.75, 0.75 - 0.25 * 2**-0.5, 0.5]),
+        (schedule(schedule="warmup"), [0.2, 0.4, 0.6, 0.8, 1]),
+        (schedule(schedule="warmup", schedule_span=0.4), [0.5, 1, 1, 1, 1]),
+    ],
+)
+def test_schedules_of_weights(term, expected):
+    assert [term.factor(step, 5) for step in range(5)] == pytest.approx(expected)
+    distillation = DistillationConfig(nll=NLLConfig(weight=2.0), lkd=term, ilkd=ILKDConfig(weight=0.0))
+    for step, factor in enumerate(expected):
+        weights = distillation.weights_at(step, 5)
+        assert sum(weights.values()) == pytest.approx(1.0)
+        assert weights["lkd"] / weights["nll"] == pytest.approx(factor / 2.0)
+        assert set(weights) == {"nll", "lkd", "skd"}
+
+
+def test_one_step_has_a_schedule_too():
+    assert schedule(schedule="cosine").factor(0, 1) == 1.0
+    assert schedule(schedule="warmup").factor(0, 1) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "path", "words"),
+    [
+        (["nll.weight=-0.1"], "distillation.nll.weight", "greater than or equal to 0"),
+        (["score.weight=-1"], "distillation.score.weight", "greater than or equal to 0"),
+        ([f"{name}.weight=0" for name in ("nll", "lkd", "ilkd", "skd")], "distillation", "all weights are zero"),
+        (
+            ["nll.schedule=linear", "lkd.schedule=cosine", "ilkd.weight=0", "skd.weight=0"],
+            "distillation",
+            "the schedules take all weights to zero",
+        ),
+        (["lkd.schedule=exponential"], "distillation.lkd.schedule", "'constant', 'linear', 'cosine' or 'warmup'"),
+        (["lkd.schedule_span=0"], "distillation.lkd.schedule_span", "greater than 0"),
+        (["lkd.schedule_end=-1"], "distillation.lkd.schedule_end", "greater than or equal to 0"),
+        (["balance_every=0"], "distillation.balance_every", "greater than or equal to 1"),
+    ],
+)
+def test_bad_weights_and_schedules_are_refused(overrides, path, words):
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig.load("two_moons", [f"distillation.{override}" for override in overrides])
+    [fault] = caught.value.faults
+    assert fault.path == path
+    assert words in fault.message
 
 
 def test_seeds_count_up():

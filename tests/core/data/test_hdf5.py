@@ -68,6 +68,13 @@ def test_what_is_no_hdf5_is_refused(tmp_path: Path, content: bytes) -> None:
         open_array(tmp_path / "x.h5")
 
 
+def test_a_file_of_links_alone_holds_no_array(path: Path) -> None:
+    with h5py.File(path.with_name("links.h5"), "w") as file:
+        file["out"] = h5py.ExternalLink("secret.h5", "x")
+    with pytest.raises(DataError, match=r"links are not followed.*copy the arrays into it"):
+        open_array(path.with_name("links.h5"))
+
+
 def test_an_empty_file_holds_no_array(tmp_path: Path) -> None:
     h5py.File(tmp_path / "x.h5", "w").close()
     with pytest.raises(DataError, match="holds no array"):

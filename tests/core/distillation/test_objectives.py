@@ -5,69 +5,62 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from nfkd.config import DistillationConfig, ILKDConfig, LKDConfig, MatchingConfig, NLLConfig, SKDConfig
+from nfkd.config import DistillationConfig, MatchedPair, MatchingConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.distiller import Distiller, Likelihood, freeze
-from nfkd.distillation.matching import match_layers
+from nfkd.distillation.distiller import Likelihood, freeze
 from nfkd.distillation.objectives import OBJECTIVES
+from nfkd.distillation.passes import StepPasses, Synthesis, Synthesized, TeacherSamples
 from nfkd.flows.flow import Flow, Latents, Pass
 from nfkd.protocol.events import LayerPair
+from tests.core.distillation.steps import config, distiller, generator, generators, term
 
 MakeFlow = Callable[..., Flow]
 
 
-def config(*, nll: float = 0.0, lkd: float = 0.0, ilkd: float = 0.0, skd: float = 0.0, **rest) -> DistillationConfig:
-    return DistillationConfig(
-        nll=NLLConfig(weight=nll),
-        lkd=LKDConfig(weight=lkd),
-        ilkd=ILKDConfig(weight=ilkd),
-        skd=SKDConfig(weight=skd, batch_size=5, **rest),
-    )
+def nats(log_prob: torch.Tensor) -> torch.Tensor:
+    return -log_prob
 
 
-def distiller(settings: DistillationConfig, student: Flow, teacher: Flow, digits: Dataset) -> Distiller:
-    pairs = match_layers(MatchingConfig(), student.layer_info(), teacher.layer_info())
-    return Distiller(settings, teacher, pairs, digits)
-
-
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(5)
-
-
-def term(name: str, student: Flow, teacher: Flow, digits: Dataset, x: torch.Tensor, **rest) -> float:
-    loss = distiller(config(**{name: 1.0}, **rest), student, teacher, digits)(student, Batch(x), generator())
-    assert loss.total.item() == pytest.approx(loss.terms[name].item())
-    return loss.terms[name].item()
-
-
-def test_the_terms_by_hand_on_two_numbers(digits: Dataset) -> None:
-    def made(z: list[list[float]], h: list[list[float]], log_prob: list[float]) -> Pass:
+def test_the_terms_by_hand_on_two_numbers() -> None:
+    def made(z: list[list[float]], h: list[list[float]], log_prob: list[float], log_det: list[float]) -> Pass:
         zero = torch.zeros(2)
         latents = Latents((torch.tensor(z),), zero)
-        return Pass(log_prob=torch.tensor(log_prob), latents=latents, trace={"a": (torch.tensor(h), zero)})
-
-    from nfkd.distillation.objectives import ILKD, LKD, NLL, SKD, StepPasses, Synthesized
+        trace = {"a": (torch.tensor(h), torch.tensor(log_det)), "b": (torch.tensor(z), zero)}
+        return Pass(log_prob=torch.tensor(log_prob), latents=latents, trace=trace)
 
     passes = StepPasses(
-        student=made([[1.0, 2.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]], [-3.0, -5.0]),
-        teacher=made([[1.0, 0.0], [1.0, 1.0]], [[1.0, 1.0], [3.0, 1.0]], [0.0, 0.0]),
-        synthesized=Synthesized(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.5]])),
+        student=made([[1.0, 2.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]], [-3.0, -5.0], [2.0, 0.0]),
+        teacher=made([[1.0, 0.0], [1.0, 1.0]], [[1.0, 1.0], [3.0, 1.0]], [0.0, -4.0], [1.0, 4.0]),
+        synthesized={
+            Synthesis(1): Synthesized(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.5]])),
+            Synthesis(2): Synthesized(densities=(torch.tensor([-1.0, -2.0]), torch.tensor([-4.0, -1.0]))),
+        },
+        samples={TeacherSamples(2): made([[0.0, 0.0]] * 2, [[0.0, 0.0]] * 2, [-7.0, -1.0], [0.0, 0.0])},
     )
 
-    def nats(log_prob: torch.Tensor) -> torch.Tensor:
-        return -log_prob
+    def value(name: str, **settings: Any) -> float:
+        configured = DistillationConfig().terms()[name].model_copy(update=settings)
+        pairs = [LayerPair(student=layer, teacher=layer, words="") for layer in ("a", "b")]
+        return OBJECTIVES[name](configured, nll_loss=nats, pairs=pairs)(passes).item()
 
-    pairs = [LayerPair(student="a", teacher="a", words="")]
-    assert NLL(NLLConfig(), nll_loss=nats)(passes).item() == pytest.approx(4.0)
-    assert LKD(LKDConfig(), nll_loss=nats)(passes).item() == pytest.approx((0 + 4 + 1 + 1) / 4)
-    assert ILKD(ILKDConfig(), nll_loss=nats, pairs=pairs)(passes).item() == pytest.approx(4 / 4)
-    assert SKD(SKDConfig(distance="l1"), nll_loss=nats)(passes).item() == pytest.approx((1 + 2.5) / 2)
-    assert SKD(SKDConfig(distance="l2"), nll_loss=nats)(passes).item() == pytest.approx((1 + 6.25) / 2)
+    assert value("nll") == pytest.approx(4.0)
+    assert value("lkd") == pytest.approx((0 + 4 + 1 + 1) / 4)
+    assert value("ilkd") == pytest.approx((4 / 4 + 6 / 4) / 2)
+    assert value("skd", batch_size=1, distance="l1") == pytest.approx((1 + 2.5) / 2)
+    assert value("skd", batch_size=1, distance="l2") == pytest.approx((1 + 6.25) / 2)
+    assert value("forward_kl", batch_size=2) == pytest.approx((7 + 1) / 2)
+    assert value("reverse_kl", batch_size=2) == pytest.approx(((-1 + 4) + (-2 + 1)) / 2)
+    assert value("density") == pytest.approx((1.5**2 + 0.5**2) / 2)
+    # Increments (2, −2) against (1, −1), and (0, 0) against (4, −4), over two dimensions.
+    assert value("log_det") == pytest.approx((2 * 0.5**2 + 2 * 2**2) / 2)
+    # Two examples have one distance, which is its own mean: nothing is left to compare.
+    assert value("relational") == pytest.approx(0.0)
 
 
 def test_nll_is_bits_per_dim_with_the_constant_of_17_levels(make_flow: MakeFlow, digits: Dataset, x) -> None:
@@ -93,6 +86,44 @@ def test_ilkd_is_the_mean_of_the_pairs_means(make_flow: MakeFlow, digits: Datase
     assert term("ilkd", student, teacher, digits, x) == pytest.approx(np.mean(means))
 
 
+WEIGHTED = (("level1.step1", "level1.step2", 0.5), ("level2.step1", "level2.step3", 3.0))
+
+
+def weighted(name: str) -> DistillationConfig:
+    """Return one term alone on pairs of these weights."""
+    pairs = tuple(MatchedPair(student=s, teacher=t, weight=weight) for s, t, weight in WEIGHTED)
+    rest = {"noisy_reverse": {"noise": 0.0}}
+    return config({name: 1}, rest, matching=MatchingConfig(strategy="pairs", pairs=pairs))
+
+
+def test_ilkd_weighs_its_pairs(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(3, 2)
+    loss = distiller(weighted("ilkd"), student, teacher, digits)(student, Batch(x), generators())
+    ours, theirs = student.trace(x), teacher.trace(x)
+    means = [(ours[a][0] - theirs[b][0]).detach().square().mean().item() for a, b, _ in WEIGHTED]
+    assert loss.terms["ilkd"].item() == pytest.approx((0.5 * means[0] + 3 * means[1]) / 3.5)
+
+
+def test_log_det_weighs_its_pairs(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(3, 2)
+    loss = distiller(weighted("log_det"), student, teacher, digits)(student, Batch(x), generators())
+    ours, theirs = student.trace(x), teacher.trace(x)
+    first, whole = ((ours[a][1] - theirs[b][1]).detach().numpy() / 64 for a, b, _ in WEIGHTED)
+    expected = np.mean(0.5 * first**2 + 3 * (whole - first) ** 2) / 1.75  # the mean weight
+    assert loss.terms["log_det"].item() == pytest.approx(expected)
+
+
+def test_noisy_reverse_weighs_its_pairs_and_counts_the_data_as_one(make_flow: MakeFlow, digits: Dataset, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(3, 2)
+    loss = distiller(weighted("noisy_reverse"), student, teacher, digits)(student, Batch(x), generators())
+    made = teacher(x, trace=True)
+    back, way = student.decode_trace(made.latents)
+    at_data = (back - x).detach().square().mean().item()
+    # The second pair is the student's last layer: what is there on the way back does not depend on the student.
+    at_pair = (way["level1.step1"] - made.trace["level1.step2"][0]).detach().square().mean().item()
+    assert loss.terms["noisy_reverse"].item() == pytest.approx((at_data + 0.5 * at_pair) / 1.5)
+
+
 def test_skd_draws_one_noise_for_every_level_of_both(make_flow: MakeFlow, digits: Dataset, x) -> None:
     student, teacher = make_flow(1, 1), make_flow(2, 2)
     noise = student.draw_noise(5, generator())
@@ -105,48 +136,38 @@ def test_a_student_equal_to_its_teacher_has_no_error(make_flow: MakeFlow, digits
     # Would fail if the split-off latents drew noise of their own, or if x were dequantized twice.
     teacher = make_flow(2, 3)
     student = copy.deepcopy(teacher)
-    loss = distiller(config(lkd=1, ilkd=1, skd=1), student, teacher, digits)(student, Batch(x), generator())
+    loss = distiller(config({"lkd": 1, "ilkd": 1, "skd": 1}), student, teacher, digits)(student, Batch(x), generators())
     assert {name: value.item() for name, value in loss.terms.items()} == {"lkd": 0.0, "ilkd": 0.0, "skd": 0.0}
 
 
 def test_the_total_is_convex_unless_asked(make_flow: MakeFlow, digits: Dataset, x) -> None:
     student, teacher = make_flow(1, 1), make_flow(2, 2)
-    raw = config(nll=3.0, lkd=1.0)
-    loss = distiller(raw, student, teacher, digits)(student, Batch(x), generator())
+    raw = config({"nll": 3.0, "lkd": 1.0})
+    loss = distiller(raw, student, teacher, digits)(student, Batch(x), generators())
     nll, lkd = loss.terms["nll"].item(), loss.terms["lkd"].item()
     assert loss.total.item() == pytest.approx(0.75 * nll + 0.25 * lkd)
-    plain = raw.model_copy(update={"normalize_weights": False})
-    loss = distiller(plain, student, teacher, digits)(student, Batch(x), generator())
+    loss = distiller(config({"nll": 3.0, "lkd": 1.0}, normalize_weights=False), student, teacher, digits)(
+        student, Batch(x), generators()
+    )
     assert loss.total.item() == pytest.approx(3 * nll + lkd)
-
-
-def test_both_flows_see_the_very_same_x_and_each_pass_is_made_once(make_flow: MakeFlow, digits: Dataset, x) -> None:
-    student, teacher = make_flow(1, 1), make_flow(2, 2)
-    step = distiller(config(nll=1, lkd=1, ilkd=1, skd=1), student, teacher, digits)
-    seen: list[tuple[torch.nn.Module, torch.Tensor]] = []
-    for flow in (student, teacher):
-        flow.register_forward_pre_hook(lambda module, inputs: seen.append((module, inputs[0])))
-    step(student, Batch(x), generator())
-    assert [flow for flow, _ in seen] == [student, teacher]
-    assert all(value is x for _, value in seen)
 
 
 def test_a_term_without_weight_costs_no_pass(make_flow: MakeFlow, digits: Dataset, x) -> None:
     student, teacher = make_flow(1, 1), make_flow(2, 2)
-    step = distiller(config(nll=1), student, teacher, digits)
+    step = distiller(config({"nll": 1}), student, teacher, digits)
     teacher.register_forward_pre_hook(lambda *_: pytest.fail("the teacher was asked for nothing"))
     assert step.terms == ("nll",)
-    step(student, Batch(x), generator())
+    step(student, Batch(x), generators())
 
 
 def test_the_teacher_is_frozen_but_lets_gradients_through(make_flow: MakeFlow, digits: Dataset, x) -> None:
     student, teacher = make_flow(1, 1), make_flow(2, 2)
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    step = distiller(config(nll=1, lkd=1, ilkd=1, skd=1), student, teacher, digits)
+    step = distiller(config({"nll": 1, "lkd": 1, "ilkd": 1, "skd": 1}), student, teacher, digits)
     optimizer = torch.optim.Adam([*student.parameters(), *teacher.parameters()], lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
-        step(student, Batch(x), generator()).total.backward()
+        step(student, Batch(x), generators()).total.backward()
         optimizer.step()
     assert not teacher.training
     assert all(parameter.grad is None for parameter in teacher.parameters())
@@ -158,13 +179,13 @@ def test_the_teacher_is_frozen_but_lets_gradients_through(make_flow: MakeFlow, d
     assert data.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", ["nll", "lkd", "ilkd", "skd"])
+@pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_term_reaches_the_students_parameters_as_finite_differences_say(
     name: str, make_flow: MakeFlow, digits: Dataset, x
 ) -> None:
     student, teacher = make_flow(1, 1), make_flow(2, 2)
-    step = distiller(config(**{name: 1.0}), student, teacher, digits)
-    step(student, Batch(x), generator()).total.backward()
+    step = distiller(config({name: 1.0}), student, teacher, digits)
+    step(student, Batch(x), generators()).total.backward()
     parameters = list(student.parameters())
     direction = [torch.randn(p.shape, generator=generator(), dtype=p.dtype) for p in parameters]
     slope = sum(float((p.grad * d).sum()) for p, d in zip(parameters, direction, strict=True) if p.grad is not None)
@@ -173,7 +194,8 @@ def test_every_term_reaches_the_students_parameters_as_finite_differences_say(
         with torch.no_grad():
             for p, d in zip(parameters, direction, strict=True):
                 p += by * d
-            value = step(student, Batch(x), generator()).total.item()
+        value = step(student, Batch(x), generators()).total.item()
+        with torch.no_grad():
             for p, d in zip(parameters, direction, strict=True):
                 p -= by * d
         return value
@@ -183,7 +205,7 @@ def test_every_term_reaches_the_students_parameters_as_finite_differences_say(
 
 def test_the_likelihood_alone_is_the_distillers_nll(make_flow: MakeFlow, digits: Dataset, x) -> None:
     student, teacher = make_flow(1, 1), make_flow(2, 2)
-    alone = Likelihood(digits)(student, Batch(x), generator()).total.item()
+    alone = Likelihood(digits)(student, Batch(x), generators()).total.item()
     assert alone == pytest.approx(term("nll", student, teacher, digits, x))
 
 

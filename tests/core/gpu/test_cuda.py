@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import nfkd
-from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.config import ConfigError, DistillationConfig, ExperimentConfig
 from nfkd.protocol import events
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
@@ -42,6 +42,16 @@ def test_log_prob_of_the_same_weights_is_the_same(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = flow.log_prob(x)
         torch.testing.assert_close(flow.cuda().log_prob(x.cuda()).cpu(), expected, rtol=1e-4, atol=1e-2)
+
+
+def test_every_term_on_cuda_agrees_with_the_processor(tmp_path: Path) -> None:
+    weights = [f"distillation.{name}.weight=0.1" for name in DistillationConfig().terms()]
+    curves = {
+        device: nfkd.run(digits(device, *weights), tmp_path / device).curves["student"] for device in ("cpu", "cuda")
+    }
+    for name in DistillationConfig().terms():
+        ours, theirs = (curves[device][f"train/{name}"].values for device in ("cuda", "cpu"))
+        np.testing.assert_allclose(ours[:3], theirs[:3], rtol=5e-2, err_msg=name)  # by teachers that drifted apart
 
 
 def test_memory_that_runs_out_is_a_clear_error(tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ import torch
 import nfkd
 from nfkd.config import ILKDConfig, LKDConfig, NLLConfig
 from nfkd.data import Batch, Part, load_dataset
-from nfkd.distillation.objectives import ILKD, LKD, NLL, StepPasses
+from nfkd.distillation.objectives.ilkd import ILKD
+from nfkd.distillation.objectives.lkd import LKD
+from nfkd.distillation.objectives.nll import NLL
+from nfkd.distillation.passes import StepPasses
 from nfkd.engine.explore import Explorer
 from nfkd.evaluation.interpolation import interpolate
 from nfkd.evaluation.likelihood import example_nll, noisy

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import nfkd
 from nfkd.config import ConfigError, ExperimentConfig
@@ -20,6 +23,7 @@ from nfkd.protocol import events
 from nfkd.protocol.requests import Description
 from nfkd.runs.reader import open_run
 from nfkd.runs.weights import flow_meta, save_weights
+from nfkd.training.api import prepare
 from nfkd.training.control import Control
 from nfkd.training.describe import describe
 from nfkd.training.job import perform
@@ -87,8 +91,6 @@ def test_a_stopped_run_goes_on_without_the_file(weights: str, tmp_path: Path) ->
         if isinstance(event, events.Progress) and event.stage == "student":
             control.stop("run")
 
-    from nfkd.training.api import prepare
-
     assert perform(prepare(config, tmp_path / "stopped"), config, watch, control) == "stopped"
     whole = nfkd.run(config, tmp_path / "whole")
     own.unlink()
@@ -137,6 +139,24 @@ def test_a_teacher_that_is_not_trained_needs_no_memory_for_it(weights: str) -> N
     assert sizes[1] is not None
     assert sizes[1].parameters == sizes[0].parameters
     assert sizes[1].memory == 4 * sizes[1].parameters < sizes[0].memory
+
+
+def test_an_earlier_run_gives_its_first_seeds_teacher(trained: Path, tmp_path: Path) -> None:
+    record = nfkd.run(given(str(trained)), tmp_path / "run")
+    assert record.config.training.teacher_weights == str(trained)
+    ours, theirs = (load_file(run / "teacher.safetensors") for run in (record.path, trained))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    group = nfkd.run(
+        moons(seeds={"count": 2, "first": 7, "retrain_teacher": True}, training={"student_steps": 4}),
+        tmp_path / "group",
+    )
+    taken = nfkd.run(given(str(group.path), training={"student_steps": 4}), tmp_path / "taken")
+    first, second = (load_file(group.path / f"seed-{seed}" / "teacher.safetensors") for seed in (7, 8))
+    own = load_file(taken.path / "teacher.safetensors")
+    name = "layers.0.mixing.lower"
+    assert torch.equal(own[name], first[name])
+    assert not torch.equal(own[name], second[name])
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -203,3 +223,54 @@ def test_missing_damaged_and_foreign_files_are_refused(weights: str, tmp_path: P
 
 def test_a_teacher_for_each_seed_cannot_be_given(weights: str) -> None:
     assert "seeds.retrain_teacher" in faults(describe(given(weights, seeds={"count": 3, "retrain_teacher": True})))
+
+
+def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], None]) -> str:
+    """Write the weights again with some tensors changed, and everything that the file says of itself."""
+    tensors = load_file(weights)
+    with safe_open(weights, framework="pt") as file:
+        meta = file.metadata()
+    change(tensors)
+    save_file(tensors, path, meta)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda tensors: tensors.pop("layers.1.mixing.upper"), "lacks layers.1.mixing.upper"),
+        (lambda tensors: tensors.update({"layers.9.bias": torch.zeros(2)}), "has no use for layers.9.bias"),
+        (
+            lambda tensors: tensors.update({"layers.1.mixing.upper": torch.zeros(3, 3)}),
+            "has layers.1.mixing.upper in another shape",
+        ),
+    ],
+)
+def test_a_file_with_a_missing_extra_or_misshapen_tensor_is_refused_by_its_name(
+    change: Callable[[dict[str, Any]], None], words: str, weights: str, tmp_path: Path
+) -> None:
+    path = changed_file(weights, tmp_path / "changed.safetensors", change)
+    config = given(path)
+    message = faults(describe(config))["training.teacher_weights"]
+    assert words in message
+    assert path in message
+    with pytest.raises(ConfigError, match="teacher_weights"):
+        nfkd.run(config, tmp_path / "run")
+
+
+def test_a_folder_that_is_no_run_and_a_run_without_a_teacher_are_refused(trained: Path, tmp_path: Path) -> None:
+    message = faults(describe(given(str(tmp_path))))["training.teacher_weights"]
+    assert (
+        message
+        == f"{tmp_path} is a directory, and no run's. Give the directory of a run, or a .safetensors file of NFKD's."
+    )
+    bare = prepare(moons(), tmp_path / "bare")
+    assert f"{bare} has no teacher yet" in faults(describe(given(str(bare))))["training.teacher_weights"]
+    odd = tmp_path / "odd"
+    shutil.copytree(trained, odd)
+    (odd / "experiment.toml").write_text("steps = 2")
+    message = faults(describe(given(str(odd))))["training.teacher_weights"]
+    assert str(odd / "experiment.toml") in message
+    assert "steps: there is no such field here" in message
+    other = faults(describe(given(str(trained), teacher={"steps": 5})))["training.teacher_weights"]
+    assert "its steps is 3, not 5" in other

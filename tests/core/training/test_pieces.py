@@ -33,12 +33,13 @@ def test_generators_depend_on_seed_stage_and_purpose_alone() -> None:
 def test_generators_go_on_from_their_state() -> None:
     generators = Generators(1, "teacher")
     draws(generators.order)
+    draws(generators("synthesis"))
     state = generators.state()
     assert all(value.dtype == torch.uint8 for value in state.values())
-    expected = draws(generators.order), draws(generators.synthesis)
-    other = Generators(5, "student")
+    expected = draws(generators.order), draws(generators("synthesis")), draws(generators("jacobian"))
+    other = Generators(1, "teacher")
     other.restore(state)
-    assert (draws(other.order), draws(other.synthesis)) == expected
+    assert (draws(other.order), draws(other("synthesis")), draws(other("jacobian"))) == expected
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 5))
@@ -76,7 +77,9 @@ def test_the_learning_rate_warms_up_and_falls_like_a_cosine() -> None:
     assert {learning_rate(constant, step, 10) for step in range(10)} == {0.1}
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamax", torch.optim.Adamax)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adam", torch.optim.Adam), ("adamax", torch.optim.Adamax), ("adamw", torch.optim.AdamW)]
+)
 def test_the_named_optimizer_is_made(name: str, kind: type) -> None:
     parameter = torch.nn.Parameter(torch.zeros(1))
     assert type(make_optimizer(TrainingConfig(optimizer=name), [parameter])) is kind  # type: ignore[arg-type]

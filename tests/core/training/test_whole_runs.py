@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 import nfkd
-from nfkd.config import ExperimentConfig
+from nfkd.config import DistillationConfig, ExperimentConfig
 from nfkd.data import load_dataset
 from nfkd.evaluation.likelihood import noisy
 from nfkd.protocol import events
@@ -28,6 +29,15 @@ from nfkd.training.job import perform
 from tests.core.tiny import digits, moons
 
 Maker = Callable[..., ExperimentConfig]
+
+
+def every_term(**changes: Any) -> ExperimentConfig:
+    """Return digits with all terms of the loss, some on schedules, their weights balanced."""
+    terms: dict[str, Any] = {name: {"weight": 0.1} for name in DistillationConfig().terms()}
+    terms["lkd"] |= {"schedule": "cosine", "schedule_end": 0.5}
+    terms["score"] |= {"schedule": "warmup", "schedule_span": 0.5}
+    balance = {"balance": "gradient_norm", "balance_every": 3}
+    return digits(distillation=terms | balance, monitor={"shares_every": 4}, **changes)
 
 
 def assert_same(first: Path, second: Path, config: ExperimentConfig) -> None:
@@ -61,7 +71,9 @@ def test_a_run_leaves_what_was_promised(make: Maker, tmp_path: Path) -> None:
     assert curves["teacher"]["train/nll"].steps.tolist() == list(range(1, 31))
     for stage in ("student", "baseline"):
         assert curves[stage]["validation/nll"].steps.tolist() == [5, 10, 15, 20]
-    assert set(curves["student"]) - set(curves["baseline"]) == {"train/lkd", "train/ilkd", "train/skd"}
+    further = {f"{kind}/{name}" for kind in ("weighted", "share") for name in ("nll", "lkd", "ilkd", "skd")}
+    assert set(curves["student"]) - set(curves["baseline"]) == {"train/lkd", "train/ilkd", "train/skd"} | further
+    assert not any(curve["masked"].values.any() for curve in curves.values())
     assert record.matching.steps.tolist() == [1, 10, 20]
     shape = load_dataset(config.data).event_shape
     shapes = {stage: samples.shape for stage, samples in record.samples.items()}
@@ -70,11 +82,20 @@ def test_a_run_leaves_what_was_promised(make: Maker, tmp_path: Path) -> None:
     assert record.verdict.verdict == "inconclusive"  # one seed
 
 
-def test_the_total_is_the_weighted_sum_of_the_terms(tmp_path: Path) -> None:
-    config = digits()
+@pytest.mark.parametrize("make", [moons, digits])
+def test_the_total_is_the_weighted_sum_of_the_terms(make: Maker, tmp_path: Path) -> None:
+    config = make(monitor={"shares_every": 5})
     curves = nfkd.run(config, tmp_path / "run").curves["student"]
-    weighted = sum(weight * curves[f"train/{name}"].values for name, weight in config.distillation.weights().items())
-    np.testing.assert_allclose(curves["train/total"].values, weighted, rtol=1e-5)
+    weights = {name: weight for name, weight in config.distillation.weights().items() if weight}
+    in_nats = {} if make is digits else {"nll": 2}  # the likelihood of vectors is shown in nats, not a dimension's
+    for name, weight in weights.items():
+        expected = weight * curves[f"train/{name}"].values / in_nats.get(name, 1)
+        np.testing.assert_allclose(curves[f"weighted/{name}"].values, expected, rtol=1e-6)
+    total = np.sum([curves[f"weighted/{name}"].values for name in weights], axis=0)
+    np.testing.assert_allclose(curves["train/total"].values, total, rtol=1e-5)
+    assert curves["share/lkd"].steps.tolist() == [1, 6, 11, 16]
+    shares = np.sum([curves[f"share/{name}"].values for name in weights], axis=0)
+    np.testing.assert_allclose(shares, 1, rtol=1e-6)
 
 
 def test_student_and_baseline_begin_as_the_same_flow_on_the_same_batches(tmp_path: Path) -> None:
@@ -112,7 +133,7 @@ def test_patience_ends_the_teacher_alone(tmp_path: Path) -> None:
     assert steps["student"] == steps["baseline"] == 60
 
 
-@pytest.mark.parametrize("make", [moons, digits])
+@pytest.mark.parametrize("make", [moons, digits, every_term])
 def test_a_run_repeats_bit_for_bit(make: Maker, tmp_path: Path) -> None:
     config = make()
     for name in ("one", "two"):
@@ -172,6 +193,7 @@ nfkd.run(ExperimentConfig.from_toml(config), directory, on_event=watch)
         (digits, 1, 1, "baseline", 17),
         (moons, 1, 1, "baseline", -1),
         (moons, 2, 2, "student", 10),
+        (every_term, 1, 1, "student", 13),
     ],
 )
 def test_a_killed_run_is_recovered_and_goes_on_as_if_nothing_had_been(

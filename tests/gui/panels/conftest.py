@@ -41,7 +41,9 @@ class PortOfTests(QObject):
 class Story:
     """Tells a run to a view and a panel, event by event."""
 
-    def __init__(self, shape: tuple[int, ...] = (1, 8, 8), seeds: int = 1) -> None:
+    def __init__(
+        self, shape: tuple[int, ...] = (1, 8, 8), seeds: int = 1, weights: tuple[float, ...] = (1.0, 1.0)
+    ) -> None:
         row = events.RunRow(
             run=RUN, name="never", state="running", data="digits", teacher="Glow 8×2", student="Glow 2×2",
             created=0.0, seeds=seeds, seeds_done=0, progress=0.0,
@@ -54,8 +56,9 @@ class Story:
                 student=f"level{n}.step2",
                 teacher=f"level{n}.step8",
                 words=f"student level {n} step 2 ↔ teacher level {n} step 8",
+                weight=weight,
             )
-            for n in (1, 2)
+            for n, weight in enumerate(weights, start=1)
         ]
         curves = [events.CurveInfo(name=name, label=name.split("/")[-1].upper(), unit="bits/dim")
                   for name in ("train/total", "train/nll", "validation/nll", "learning_rate")]  # fmt: skip

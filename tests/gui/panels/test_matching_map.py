@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PySide6.QtCore import Qt
 
 from nfkd_gui.panels.matching import MatchingPanel
 
@@ -51,3 +52,12 @@ def test_a_training_that_diverges_leaves_gaps(show: Any, story: Any, errors: Any
     assert panel.bar.levels() == pytest.approx(levels)
     given = np.repeat(np.isfinite(np.array(errors)).T, 4, axis=1)
     np.testing.assert_array_equal(np.isfinite(panel.image.image), given)
+
+
+def test_a_pair_that_is_only_measured_is_dashed(show: Any, story: Any) -> None:
+    told = story(weights=(2.0, 0.0))
+    told.begin("student")
+    told.matching(1, [2.0, 1.0])
+    panel = show(MatchingPanel, told)
+    styles = [line.opts["pen"].style() for line in panel.lines]
+    assert styles == [Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine]

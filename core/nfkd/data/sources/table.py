@@ -52,7 +52,7 @@ class AnyTable(Source[TableConfig]):
         place = _place(config)
         table, name = read_table(place, config.key), place.path.name
         if not len(table):
-            place.refuse("names columns but holds no rows")
+            place.refuse("holds no rows: give a table with some")
         chosen = _choose(config, table, name)
         if len(table) < _FEWEST:
             few = f"{len(table)} row" if len(table) == 1 else f"{len(table)} rows"
@@ -136,11 +136,20 @@ def _choose(config: TableConfig, table: Table, name: str) -> _Chosen:
         if column.trouble:
             faults.append(Fault(field, f"column {column.name} {column.trouble}: choose columns of numbers"))
     if not targets and not faults:
-        faults.append(Fault("data.columns", f"{name} has no column of numbers that is left to be modelled"))
+        faults.append(Fault("data.columns", f"{name} has no column of numbers left to be modelled{_first(table)}"))
     if faults:
         raise DataError(faults)
     names = tuple(table.columns[number].name for number in targets + context + weight)
     return _Chosen(targets, context, weight, names)
+
+
+def _first(table: Table) -> str:
+    """Say of the first column that holds no numbers why, and what may be meant; nothing where all do."""
+    for column in table.columns:
+        if column.trouble:
+            hint = ": are the values parted by semicolons? Use commas, or tabs in a .tsv file"
+            return f": column {column.name} {column.trouble}{hint if ';' in column.name else ''}"
+    return ""
 
 
 def _number(word: str, table: Table) -> int | None:

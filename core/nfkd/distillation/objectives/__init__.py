@@ -1,0 +1,43 @@
+"""The terms of the student's loss: a module for each, named like its field in `DistillationConfig`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from inspect import isabstract
+from pkgutil import iter_modules
+
+from nfkd.config import DistillationConfig
+from nfkd.distillation.objective import AnyObjective, Objective
+from nfkd.flows.flow import Flow
+
+__all__ = ["OBJECTIVES", "Objective", "unservable_terms"]
+
+
+def _found() -> dict[str, type[AnyObjective]]:
+    found = {module.name: _objective(module.name) for module in iter_modules(__path__)}
+    order = list(DistillationConfig().terms())
+    return dict(sorted(found.items(), key=lambda item: order.index(item[0])))
+
+
+def _objective(name: str) -> type[AnyObjective]:
+    module = import_module(f"{__name__}.{name}")
+    [objective] = [
+        member
+        for member in vars(module).values()
+        if isinstance(member, type) and issubclass(member, Objective) and not isabstract(member)
+    ]
+    return objective
+
+
+OBJECTIVES = _found()
+"""Every term by the name of its field in `DistillationConfig`, in the order of the fields."""
+
+
+def unservable_terms(teacher: Flow) -> dict[str, str]:
+    """Return the terms that a teacher cannot serve, each with the reason."""
+    return {
+        name: teacher.unservable[capability]
+        for name, objective in OBJECTIVES.items()
+        for capability in objective.asks
+        if capability in teacher.unservable
+    }

@@ -1,0 +1,56 @@
+"""ILKD: the latents between matched layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nfkd.config.terms import ILKDConfig
+from nfkd.distillation.matching import weighted_mean
+from nfkd.distillation.objective import Objective
+from nfkd.distillation.passes import Needs, StepPasses, given
+from nfkd.flows.flow import Pass
+from nfkd.protocol.events import LayerPair
+
+
+class ILKD(Objective[ILKDConfig]):
+    """Intermediate latents: Σ_m w_m·mean_d (h_S^{i_m}(x) − h_T^{j_m}(x))² / Σ_m w_m over the M matched layers.
+
+    The mean is taken of each pair's own mean, so that a layer of few dimensions counts as much as one of many, and by
+    the pairs' weights, which are 1 unless the user gives others. Figures: (B, M). Walton et al. 2025, arXiv 2506.21003,
+    section 3.
+    """
+
+    label = "ILKD"
+    words = "squared difference at matched layers between student and teacher"
+    paper = "Walton et al. 2025, arXiv 2506.21003"
+    unit = "squared latent"
+    asks = ("latents",)
+
+    def needs(self) -> Needs:
+        """Return both passes with what comes out of each layer."""
+        return Needs(trace=True)
+
+    def each(self, passes: StepPasses) -> Tensor:
+        """Return each example's mean over the dimensions of every pair, (B, M)."""
+        return torch.stack(_errors(given(passes.student), given(passes.teacher), self.pairs)).T
+
+    def reduce(self, values: Tensor, passes: StepPasses) -> Tensor:
+        """Return the mean over pairs, each by its weight, of the mean over the examples."""
+        means = torch.stack([passes.mean(pair) for pair in values.T])
+        return weighted_mean(means, [pair.weight for pair in self.pairs])
+
+
+def pair_errors(student: Pass, teacher: Pass, pairs: Sequence[LayerPair]) -> Tensor:
+    """Return the mean squared difference of every matched pair of layers, shape (pairs,).
+
+    Both passes must have been made with ``trace=True``.
+    """
+    return torch.stack([error.mean() for error in _errors(student, teacher, pairs)])
+
+
+def _errors(student: Pass, teacher: Pass, pairs: Sequence[LayerPair]) -> list[Tensor]:
+    """Return each pair's mean squared difference for each example, (B,)."""
+    return [(student.trace[p.student][0] - teacher.trace[p.teacher][0]).square().flatten(1).mean(1) for p in pairs]

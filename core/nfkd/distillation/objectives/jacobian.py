@@ -1,0 +1,69 @@
+"""Jacobian: how latents answer to the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nfkd.config import Fault
+from nfkd.config.terms import JacobianConfig
+from nfkd.data import Batch, Dataset
+from nfkd.distillation.objective import Objective
+from nfkd.distillation.passes import Needs, StepPasses, given
+from nfkd.flows.flow import Flow, evaluating
+from nfkd.flows.foreign import ForeignFlow
+
+
+class Jacobian(Objective[JacobianConfig]):
+    """E_v ‖J_S(x) v − J_T(x) v‖² / D for the Jacobians of x → all latents, with the entries of v random signs.
+
+    The mean over v is the squared Frobenius norm of J_S − J_T, over D. A product costs a pass of its own by forward
+    differentiation, and no Jacobian is ever formed; batch norm takes its running means. Figures: (B,). Srinivas &
+    Fleuret 2018, arXiv 1803.00443.
+    """
+
+    label = "Jacobian"
+    words = "squared difference of both Jacobians' products with random vectors, from x to all latents"
+    paper = "Srinivas & Fleuret 2018, arXiv 1803.00443"
+    unit = "squared latent"
+    asks = ("latents",)
+
+    def needs(self) -> Needs:
+        """Return passes of its own alone."""
+        return Needs(student=False, teacher=False, random={"jacobian": _signs}, own=(6.0, 2.0))
+
+    def each(self, passes: StepPasses) -> Tensor:
+        """Return each example's mean over the latents, (B,)."""
+        batch, (student, teacher) = given(passes.batch), given(passes.flows)
+        [direction], x = passes.random["jacobian"], batch.x.detach()
+        with evaluating(student):
+            ours, theirs = (_product(_latents(flow, batch.context), x, direction) for flow in (student, teacher))
+        return (ours - theirs).square().mean(1)
+
+    def faults(self, student: Flow, teacher: Flow, dataset: Dataset) -> list[Fault]:
+        """Return a fault for a teacher that has no forward derivatives."""
+        faults = []
+        if isinstance(teacher, ForeignFlow) and "latents" not in teacher.unservable:
+            like = next(teacher.parameters())
+            x = torch.zeros(2, *teacher.event_shape).to(like)
+            context = torch.zeros(2, teacher.context_features).to(like) if teacher.context_features else None
+            try:
+                _product(_latents(teacher, context), x, torch.ones_like(x))
+            except Exception as error:  # noqa: BLE001 - another library's layer refuses in its own way
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                faults.append(Fault("weight", f"the teacher, {teacher.origin}, has no forward derivatives: {reason}"))
+        return faults
+
+
+def _signs(_: Flow, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
+    return ((2 * torch.randint(2, batch.x.shape, generator=generator) - 1).to(batch.x),)
+
+
+def _latents(flow: Flow, context: Tensor | None) -> Callable[[Tensor], Tensor]:
+    return lambda x: flow(x, context).latents.flat()
+
+
+def _product(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> Tensor:
+    return torch.func.jvp(function, (x,), (direction,))[1]

@@ -1,0 +1,67 @@
+"""SKD: samples of one noise."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor
+
+from nfkd.config import Fault
+from nfkd.config.terms import SKDConfig
+from nfkd.data import Dataset
+from nfkd.distillation.objective import Objective
+from nfkd.distillation.passes import Needs, StepPasses, Synthesis, given
+from nfkd.distillation.perceptual import PerceptualError, VGGFeatures
+from nfkd.flows.flow import Flow
+
+
+class SKD(Objective[SKDConfig]):
+    """Synthesized knowledge distillation: mean_d |g_S(u) − g_T(u)| of the samples that both make of one noise u.
+
+    One standardised ε serves every level of both flows: z = μ(h) + τσ(h)ε. *l1*: the absolute difference; *l2*: the
+    squared one; *perceptual*: the squared difference of VGG features, see `VGGFeatures`. Figures: (B, *event_shape), or
+    (B,) for the perceptual distance. Walton et al. 2025, arXiv 2506.21003, section 3.
+    """
+
+    label = "SKD"
+    words = "difference of samples that both draw from the same noise: L1, L2 or VGG features"
+    paper = "Walton et al. 2025, arXiv 2506.21003"
+    unit = "data"
+    asks = ("synthesis",)
+
+    @cached_property
+    def _features(self) -> VGGFeatures:
+        return VGGFeatures.load(Path(self.config.perceptual_weights))
+
+    def needs(self) -> Needs:
+        """Return the samples of both."""
+        return Needs(Synthesis(self.config.batch_size, self.config.temperature))
+
+    def each(self, passes: StepPasses) -> Tensor:
+        """Return the difference of every number, or each sample's perceptual distance."""
+        made = passes.synthesized[Synthesis(self.config.batch_size, self.config.temperature)]
+        ours, theirs = given(made.student), given(made.teacher)
+        if self.config.distance == "perceptual":
+            return self._features.distance(ours, theirs)
+        difference = ours - theirs
+        return difference.abs() if self.config.distance == "l1" else difference.square()
+
+    def reduce(self, values: Tensor, passes: StepPasses) -> Tensor:
+        """Return the mean over samples and dimensions: the examples' weights are not theirs."""
+        return values.mean()
+
+    def faults(self, student: Flow, teacher: Flow, dataset: Dataset) -> list[Fault]:
+        """Return what is wrong with the perceptual distance: no images, or no file of VGG's weights."""
+        if self.config.distance != "perceptual":
+            return []
+        if not dataset.is_image or dataset.event_shape[0] not in {1, 3}:
+            return [Fault("distance", "VGG takes grey or colour images, and the data has none: choose l1 or l2")]
+        if not self.config.perceptual_weights:
+            words = "give a file of VGG-16 or VGG-19 weights, such as torchvision's vgg16-397923af.pth"
+            return [Fault("perceptual_weights", words)]
+        try:
+            VGGFeatures.load(Path(self.config.perceptual_weights))
+        except PerceptualError as error:
+            return [Fault("perceptual_weights", str(error))]
+        return []

@@ -1,0 +1,129 @@
+"""One pair of the table of a matching: two layers, a weight, and what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
+
+from nfkd.protocol.requests import LayerInfo
+from nfkd_gui.forms.number_box import NumberBox
+from nfkd_gui.widgets.labels import WrappedLabel
+from nfkd_gui.widgets.wheel import guard_wheel
+
+WEIGHT_WIDTH = 56
+REMOVE_WIDTH = 24
+SPACING = 4
+
+
+class LayerBox(QComboBox):
+    """A layer out of those that fit; one that does not is shown and kept until another is chosen."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(6)
+        self.setMaxVisibleItems(24)
+        guard_wheel(self)
+
+    def offer(self, layers: list[LayerInfo], value: str, words: str) -> None:
+        """Offer layers and show one of them, or another by its words."""
+        self.clear()
+        for layer in layers:
+            self.addItem(layer.words, layer.name)
+            shape = "×".join(str(size) for size in layer.shape)
+            self.setItemData(self.count() - 1, f"{layer.name}, {shape}", Qt.ItemDataRole.ToolTipRole)
+        if self.findData(value) < 0:
+            self.addItem(words, value)
+        self.setCurrentIndex(self.findData(value))
+
+
+class PairRow(QWidget):
+    """A row of the table; it keeps what else a file has in it."""
+
+    chosen = Signal()
+    """Another layer was chosen."""
+    typed = Signal()
+    """The weight was changed."""
+    removed = Signal()
+
+    def __init__(self, item: dict[str, Any], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._item = dict(item)
+        self.student, self.teacher = LayerBox(self), LayerBox(self)
+        self.weight = NumberBox(whole=False, parent=self)
+        self.weight.setFixedWidth(WEIGHT_WIDTH)
+        self.weight.setButtonSymbols(NumberBox.ButtonSymbols.NoButtons)
+        self.weight.setAlignment(Qt.AlignmentFlag.AlignRight)
+        guard_wheel(self.weight)
+        self.weight.set_value(item.get("weight", 1.0))
+        self.remove = QToolButton(self)
+        self.remove.setText("✕")
+        self.remove.setAutoRaise(True)
+        self.remove.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.remove.setFixedWidth(REMOVE_WIDTH)
+        self.message = WrappedLabel(tone="error", parent=self)
+        self.message.hide()
+        self._lay_out()
+        self.student.activated.connect(lambda _index: self._choose("student", self.student))
+        self.teacher.activated.connect(lambda _index: self._choose("teacher", self.teacher))
+        self.weight.changed.connect(self._weigh)
+        self.remove.clicked.connect(self.removed)
+
+    def _lay_out(self) -> None:
+        line = QHBoxLayout()
+        line.setSpacing(SPACING)
+        line.addWidget(self.student, 1)
+        line.addWidget(self.teacher, 1)
+        line.addWidget(self.weight)
+        line.addWidget(self.remove)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addLayout(line)
+        layout.addWidget(self.message)
+
+    def number(self, place: int, path: str) -> None:
+        """Take the place in the table, counted from zero, for names that people and tests read."""
+        parts = {"student": self.student, "teacher": self.teacher, "weight": self.weight, "remove": self.remove}
+        tips = {
+            "student": "The student's layer",
+            "teacher": "The teacher's layer that it faces",
+            "weight": "How much the pair counts beside the others; zero only measures it",
+            "remove": "Remove this pair",
+        }
+        for name, widget in parts.items():
+            widget.setObjectName(f"{path}.{place}.{name}")
+            widget.setAccessibleName(f"{tips[name]}, pair {place + 1}")
+            widget.setToolTip(f"{tips[name]}.")
+        self.message.setObjectName(f"{path}.{place}.message")
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The two layers, as far as they are written."""
+        return str(self._item.get("student", "")), str(self._item.get("teacher", ""))
+
+    def set_teacher(self, name: str) -> None:
+        """Take another layer of the teacher."""
+        self._item["teacher"] = name
+
+    def value(self) -> dict[str, Any]:
+        """Return the pair as it is written."""
+        return dict(self._item)
+
+    def show_message(self, words: str) -> None:
+        """Say what is wrong; empty when nothing is."""
+        self.message.setText(words)
+        self.message.setVisible(bool(words))
+        for widget in (self.student, self.teacher, self.weight):
+            widget.setAccessibleDescription(words or widget.toolTip())
+
+    def _choose(self, side: str, box: LayerBox) -> None:
+        self._item[side] = box.currentData()
+        self.chosen.emit()
+
+    def _weigh(self) -> None:
+        value = self.weight.value()
+        self._item["weight"] = float(value) if isinstance(value, int) else value
+        self.typed.emit()

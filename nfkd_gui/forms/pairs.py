@@ -1,0 +1,260 @@
+"""The matching as a table: what a strategy pairs, or the user's own pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from nfkd.protocol.events import LayerPair
+from nfkd.protocol.requests import Description
+from nfkd_gui.forms.layer_choice import LayerChoice, words_of
+from nfkd_gui.forms.pair_row import REMOVE_WIDTH, SPACING, WEIGHT_WIDTH, PairRow
+from nfkd_gui.forms.wording import sentence
+from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
+
+OWN = "pairs"
+"""The strategy whose pairs are the user's."""
+_SHOWN = 12
+_UNSUITED = "The engine has not described the two flows yet."
+_FULL = "No two layers are left that fit together."
+
+
+class PairsBox(QWidget):
+    """Pairs of layers with weights: edited where the strategy is the user's own, else shown as the engine made them.
+
+    Parameters
+    ----------
+    path
+        Of the field.
+    """
+
+    changed = Signal()
+    converted = Signal()
+    """The strategy's pairs shall become the user's own."""
+
+    def __init__(self, path: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._path = path
+        self._foreign: object = None
+        self._layers = LayerChoice()
+        self._own = False
+        self._made: list[LayerPair] = []
+        self.rows: list[PairRow] = []
+        self.typed = False
+        self._words = WrappedLabel(parent=self)
+        self._words.setObjectName(f"{path}.words")
+        self._head = _Heading(self)
+        self._made_table = _MadeTable(self)
+        self.add = QPushButton("Add pair", self)
+        self.add.setObjectName(f"{path}.add")
+        self.add.clicked.connect(self._add)
+        self.convert = QPushButton("Edit as a table", self)
+        self.convert.setObjectName(f"{path}.convert")
+        self.convert.setToolTip("Make these pairs your own: choose other layers, add and remove pairs, weigh them.")
+        self.convert.clicked.connect(self.converted)
+        self._lay_out()
+        self._refresh()
+
+    def _lay_out(self) -> None:
+        self._column = QVBoxLayout()
+        self._column.setSpacing(SPACING)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.add)
+        buttons.addWidget(self.convert)
+        buttons.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 4)
+        layout.setSpacing(SPACING)
+        for widget in (self._words, self._head, self._made_table):
+            layout.addWidget(widget)
+        layout.addLayout(self._column)
+        layout.addLayout(buttons)
+
+    # --- the value --------------------------------------------------------------------------------------------------
+
+    def value(self) -> object:
+        """Return the user's pairs, or what a file has in their place."""
+        return [row.value() for row in self.rows] if self._foreign is None else self._foreign
+
+    def set_value(self, value: object) -> None:
+        """Show pairs."""
+        items = value if isinstance(value, list) else []
+        plain = value in (None, "") or (isinstance(value, list) and all(isinstance(item, dict) for item in items))
+        self._foreign = None if plain else value
+        if plain and items == [row.value() for row in self.rows]:
+            return
+        for row in self.rows:
+            _discard(row)
+        self.rows = []
+        for place, item in enumerate(items if plain else []):
+            self._insert(place, item)
+        self._refresh()
+
+    def show_matching(self, strategy: object, description: Description | None) -> None:
+        """Take what the engine says of the flows and their pairs; None while it has not answered."""
+        self._own = strategy == OWN
+        if description is not None and description.student is not None and description.teacher is not None:
+            self._layers = LayerChoice.of(description)
+            self._made = [] if self._own else description.pairs
+        self.convert.setEnabled(description is not None and bool(self._made))
+        self._words.setText(_caption(strategy, description, len(self._made)))
+        self._refresh()
+
+    def made(self) -> list[dict[str, Any]]:
+        """Return the strategy's pairs as a file would have them."""
+        return [{"student": pair.student, "teacher": pair.teacher, "weight": pair.weight} for pair in self._made]
+
+    # --- faults -----------------------------------------------------------------------------------------------------
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether a row says that something is wrong with it."""
+        return any(row.message.text() for row in self.rows)
+
+    def take_faults(self, faults: dict[str, str]) -> None:
+        """Take the messages of single pairs out of the faults, and show each at its row."""
+        for place, row in enumerate(self.rows):
+            prefix = f"{self._path}.{place}"
+            own = [path for path in faults if path == prefix or path.startswith(f"{prefix}.")]
+            messages = [faults.pop(path) for path in own]
+            row.show_message("; ".join(sentence(message) for message in messages))
+
+    # --- changes ----------------------------------------------------------------------------------------------------
+
+    def _insert(self, place: int, item: dict[str, Any]) -> None:
+        row = PairRow(item, self)
+        row.chosen.connect(lambda: self._choose(row))
+        row.typed.connect(lambda: self._tell(typed=True))
+        row.removed.connect(lambda: self._remove(row))
+        self.rows.insert(place, row)
+        self._column.insertWidget(place, row)
+
+    def _add(self) -> None:
+        found = self._layers.next_pair([row.names for row in self.rows])
+        if found is None:
+            return
+        place, (student, teacher) = found
+        self._foreign = None
+        self._insert(place, {"student": student, "teacher": teacher, "weight": 1.0})
+        self._tell()
+        self.rows[place].student.setFocus()
+
+    def _remove(self, row: PairRow) -> None:
+        place = self.rows.index(row)
+        self.rows.remove(row)
+        _discard(row)
+        self._tell()
+        rest = self.rows[min(place, len(self.rows) - 1)].remove if self.rows else self.add
+        rest.setFocus()
+
+    def _choose(self, row: PairRow) -> None:
+        place = self.rows.index(row)
+        fitting = [layer.name for layer in self._layers.teachers([row.names for row in self.rows], place)]
+        if fitting and row.names[1] not in fitting:
+            row.set_teacher(fitting[-1])  # the deepest that the new layer of the student can face
+        self._tell()
+
+    def _tell(self, *, typed: bool = False) -> None:
+        if not typed:
+            self._refresh()
+        self.typed = typed
+        self.changed.emit()
+
+    # --- showing ----------------------------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        names = [row.names for row in self.rows]
+        own = self._own or self.has_faults  # a fault of a pair that is not used is seen, too
+        for place, row in enumerate(self.rows):
+            row.number(place, self._path)
+            student, teacher = names[place]
+            row.student.offer(self._layers.students(names, place), student, words_of(self._layers.student, student))
+            row.teacher.offer(self._layers.teachers(names, place), teacher, words_of(self._layers.teacher, teacher))
+            row.setVisible(own)
+        self._head.setVisible(bool(self.rows if own else self._made))
+        self._head.show_weight(own)
+        self._made_table.show_pairs([] if own else self._made, self._layers)
+        known = bool(self._layers.student)
+        room = self._layers.next_pair(names) is not None
+        self.add.setVisible(self._own)
+        self.add.setEnabled(room)
+        self.add.setToolTip("Match two more layers." if room else _FULL if known else _UNSUITED)
+        self.convert.setVisible(not self._own)
+        self._words.setVisible(not self._own and bool(self._words.text()))
+
+
+def _discard(row: PairRow) -> None:
+    row.hide()
+    row.setParent(None)
+    row.deleteLater()
+
+
+class _Heading(QWidget):
+    """What the columns are."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._weight = ToneLabel("Weight", parent=self)
+        self._weight.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self._weight.setFixedWidth(WEIGHT_WIDTH)
+        self._room = QWidget(self)
+        self._room.setFixedWidth(REMOVE_WIDTH)
+        line = QHBoxLayout(self)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.setSpacing(SPACING)
+        for words in ("Student", "Teacher"):
+            line.addWidget(ToneLabel(words, parent=self), 1)
+        line.addWidget(self._weight)
+        line.addWidget(self._room)
+
+    def show_weight(self, shown: bool) -> None:
+        """Show the column of the weights or not."""
+        self._weight.setVisible(shown)
+        self._room.setVisible(shown)
+
+
+class _MadeTable(QWidget):
+    """Pairs that a strategy has made."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(SPACING)
+        self._grid.setVerticalSpacing(2)
+        for column in (0, 1):
+            self._grid.setColumnStretch(column, 1)
+        self._cells: dict[tuple[int, int], QLabel] = {}
+        self._more = ToneLabel(parent=self)
+        self._grid.addWidget(self._more, _SHOWN, 0, 1, 2)
+
+    def show_pairs(self, pairs: Sequence[LayerPair], layers: LayerChoice) -> None:
+        """Show the first of some pairs, and how many more there are."""
+        for row in range(_SHOWN):
+            pair = pairs[row] if row < len(pairs) else None
+            words = ("", "") if pair is None else _words(pair, layers)
+            for column, text in enumerate(words):
+                if (row, column) not in self._cells and pair is not None:
+                    self._cells[row, column] = QLabel(self)
+                    self._grid.addWidget(self._cells[row, column], row, column)
+                if (row, column) in self._cells:
+                    self._cells[row, column].setText(text)
+                    self._cells[row, column].setVisible(pair is not None)
+        more = len(pairs) - _SHOWN
+        self._more.setText(f"and {more} more")
+        self._more.setVisible(more > 0)
+        self.setVisible(bool(pairs))
+
+
+def _words(pair: LayerPair, layers: LayerChoice) -> tuple[str, str]:
+    return words_of(layers.student, pair.student), words_of(layers.teacher, pair.teacher)
+
+
+def _caption(strategy: object, description: Description | None, count: int) -> str:
+    if description is None or strategy != "auto" or not description.strategy:
+        return ""
+    chosen = description.strategy.replace("_", " ")
+    return f"Auto chose: {chosen}, {count} {'pair' if count == 1 else 'pairs'}"

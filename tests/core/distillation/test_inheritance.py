@@ -1,0 +1,253 @@
+"""Inherit permutation: products of matrices, worked out here from the layers' own effect on unit vectors."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import nfkd
+from nfkd.config import ConfigError, Glow1DConfig, GlowConfig, MatchedPair, MatchingConfig
+from nfkd.distillation.inheritance import inherit, inheritance_faults
+from nfkd.distillation.matching import match_layers
+from nfkd.flows.architectures import build_flow
+from nfkd.flows.bijections import build_mixing
+from nfkd.flows.flow import Flow
+from nfkd.protocol import events
+from nfkd.protocol.events import LayerPair
+from nfkd.training.api import prepare
+from nfkd.training.control import Control
+from nfkd.training.describe import describe
+from nfkd.training.job import perform
+from tests.core.tiny import digits, moons
+
+KINDS = ("lu", "dense", "shuffle", "reverse")
+
+
+def glow(steps: int, permutation: Any, seed: int, levels: int = 2, **options: Any) -> Flow:
+    config = GlowConfig(levels=levels, steps=steps, hidden=4, permutation=permutation, **options)
+    return moved(build_flow(config, (1, 8, 8), generator=torch.Generator().manual_seed(seed)), seed)
+
+
+def vector(steps: int, permutation: Any, seed: int, features: int = 5, **options: Any) -> Flow:
+    config = Glow1DConfig(steps=steps, hidden=4, permutation=permutation, **options)
+    return moved(build_flow(config, (features,), generator=torch.Generator().manual_seed(seed)), seed)
+
+
+def moved(flow: Flow, seed: int) -> Flow:
+    """Change every parameter a little, as training does."""
+    generator = torch.Generator().manual_seed(100 + seed)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return flow.double()
+
+
+def matrix(flow: Flow, name: str) -> Tensor:
+    """Return a step's matrix by what its mixing does to unit vectors, its norm taken off."""
+    names = [info.name for info in flow.layer_info()]
+    mixing: Any = flow.layers[names.index(name)].mixing
+    shape = flow.layer_info()[names.index(name)].shape
+    channels, places = shape[0], [1] * (len(shape) - 1)
+    units = torch.eye(channels, dtype=torch.float64).view(channels, channels, *places)
+    with torch.no_grad():
+        images, _ = mixing(units)
+        origin, _ = mixing(torch.zeros_like(units))
+        linear = (images - origin).flatten(1).T  # a column for each unit vector
+        return linear if mixing.norm is None else linear / mixing.norm.log_scale.exp()
+
+
+def chain(flow: Flow, names: list[str]) -> Tensor:
+    """Return the matrix of some steps one after another."""
+    return torch.linalg.multi_dot([matrix(flow, name) for name in names[::-1]]) if names[1:] else matrix(flow, names[0])
+
+
+def level(number: int, *steps: int) -> list[str]:
+    return [f"level{number}.step{step}" for step in range(steps[0], steps[-1] + 1)]
+
+
+def paper(student: Flow, teacher: Flow) -> list[LayerPair]:
+    return match_layers(MatchingConfig(), student.layer_info(), teacher.layer_info())
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [pair for pair in product(KINDS, KINDS) if pair[0] in {"lu", "dense"} or pair == ("shuffle", "shuffle")]
+    + [("reverse", "reverse"), ("shuffle", "reverse")],
+)
+def test_between_matched_layers_of_images_the_products_are_equal(ours: str, theirs: str) -> None:
+    student, teacher = glow(1, ours, 1), glow(3, theirs, 2)
+    inherit(student, teacher, paper(student, teacher))
+    for number in (1, 2):
+        expected = chain(teacher, level(number, 1, 3))
+        torch.testing.assert_close(matrix(student, f"level{number}.step1"), expected, rtol=1e-9, atol=1e-9)
+        assert torch.linalg.matrix_rank(expected) == len(expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_vectors_matched_by_depth_take_a_run_of_steps_each(kind: str) -> None:
+    student, teacher = vector(2, kind, 1), vector(6, kind, 2)
+    pairs = paper(student, teacher)
+    assert [(pair.student, pair.teacher) for pair in pairs] == [("step1", "step3"), ("step2", "step6")]
+    inherit(student, teacher, pairs)
+    for mine, others in (("step1", ["step1", "step2", "step3"]), ("step2", ["step4", "step5", "step6"])):
+        torch.testing.assert_close(matrix(student, mine), chain(teacher, others), rtol=1e-9, atol=1e-9)
+
+
+def test_several_steps_of_the_student_share_the_teachers_out_in_order() -> None:
+    student, teacher = glow(3, "lu", 1), glow(8, "dense", 2)
+    inherit(student, teacher, paper(student, teacher))
+    for number in (1, 2):
+        whole = chain(teacher, level(number, 1, 8))
+        torch.testing.assert_close(chain(student, level(number, 1, 3)), whole, rtol=1e-9, atol=1e-9)
+        for step, (first, last) in enumerate(((1, 3), (4, 6), (7, 8)), start=1):
+            run = chain(teacher, level(number, first, last))
+            torch.testing.assert_close(matrix(student, f"level{number}.step{step}"), run, rtol=1e-9, atol=1e-9)
+
+
+def test_own_pairs_part_the_products_and_what_comes_after_the_last_stays() -> None:
+    student, teacher = vector(3, "lu", 1), vector(7, "lu", 2)
+    own = tuple(MatchedPair(student=s, teacher=t) for s, t in (("step1", "step4"), ("step2", "step5")))
+    last = matrix(student, "step3")
+    matching = MatchingConfig(strategy="pairs", pairs=own)
+    inherit(student, teacher, match_layers(matching, student.layer_info(), teacher.layer_info()))
+    first = chain(teacher, ["step1", "step2", "step3", "step4"])
+    torch.testing.assert_close(matrix(student, "step1"), first, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(matrix(student, "step2"), matrix(teacher, "step5"), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(matrix(student, "step3"), last, rtol=0, atol=0)
+
+
+def test_checkerboard_steps_mix_nothing_and_last_only_goes_level_by_level() -> None:
+    student, teacher = glow(1, "reverse", 1, checkerboard=1), glow(3, "reverse", 2, checkerboard=3)
+    matching = MatchingConfig(strategy="last_only")
+    inherit(student, teacher, match_layers(matching, student.layer_info(), teacher.layer_info()))
+    for number in (1, 2):
+        expected = chain(teacher, level(number, 1, 3))
+        torch.testing.assert_close(matrix(student, f"level{number}.step1"), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_mixing_changes_and_the_flow_stays_a_flow(kind: str) -> None:
+    student, teacher = vector(2, kind, 1), vector(6, kind, 2)
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    inherit(student, teacher, paper(student, teacher))
+    parts = ("mixing.matrix", "mixing.lower", "mixing.upper", "mixing.log_diagonal", "mixing.sign")
+    for name, value in student.state_dict().items():
+        if not name.endswith((*parts, "mixing.permutation", "mixing.order")):
+            assert torch.equal(value, before[name]), name
+    x = torch.randn(4, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    torch.testing.assert_close(student.decode(student.encode(x)), x, rtol=1e-8, atol=1e-8)
+    jacobian = torch.func.jacrev(lambda row: student.encode(row[None]).flat()[0])(x[0])
+    log_det = torch.linalg.slogdet(jacobian).logabsdet
+    torch.testing.assert_close(log_det, student.encode(x[:1]).log_det[0])
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "words"),
+    [
+        (vector(2, "shuffle", 1), vector(4, "lu", 2), ["step 1", "only reorders", "step 1 to step 2", "lu or dense"]),
+        (vector(2, "reverse", 1), vector(4, "reverse", 2), ["step 1 to step 2 reverse the channels 2 times", "step 1"]),
+        (vector(2, "shuffle", 1), vector(4, "reverse", 2), ["leaves them in place"]),
+        (vector(2, "reverse", 1), vector(6, "shuffle", 2), ["only reverses them", "permutation shuffle"]),
+        (glow(3, "lu", 1), glow(2, "lu", 2), ["3 steps (level 1 step 1 to level 1 step 3)", "only 2"]),
+    ],
+)
+def test_what_cannot_be_is_refused_with_layers_and_reason(student: Flow, teacher: Flow, words: list[str]) -> None:
+    pairs = paper(student, teacher)
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    faults = inheritance_faults(student, teacher, pairs)
+    assert {fault.path for fault in faults} == {"distillation.matching.inherit_permutation"}
+    assert all(word in faults[0].message for word in [*words, pairs[0].words])
+    with pytest.raises(ValueError, match="up to student"):
+        inherit(student, teacher, pairs)
+    assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
+
+
+def test_a_squeeze_between_matched_layers_on_one_side_is_refused() -> None:
+    student, teacher = glow(2, "lu", 1), glow(4, "lu", 2)
+    own = tuple(MatchedPair(student=s, teacher=t) for s, t in (("level1.step2", "level1.step3"),))
+    own += (MatchedPair(student="level2.step2", teacher="level2.step4"),)
+    pairs = match_layers(MatchingConfig(strategy="pairs", pairs=own), student.layer_info(), teacher.layer_info())
+    [fault] = inheritance_faults(student, teacher, pairs)
+    assert "at level 2 step 1 to level 2 step 2" in fault.message
+    assert "at level 1 step 4 and level 2 step 1 to level 2 step 4" in fault.message
+
+
+def test_flows_without_a_mixing_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    on = {"matching": {"inherit_permutation": True}}
+    for role in ("teacher", "student"):
+        config = moons(distillation=on, **{role: {"kind": "maf", "steps": 2, "hidden": 4}})
+        faults = {fault.path: fault.message for fault in describe(config).faults}
+        assert f"the {role} has no mixing" in faults["distillation.matching.inherit_permutation"]
+        with pytest.raises(ConfigError, match="inherit_permutation"):
+            nfkd.run(config, tmp_path / "run")
+
+
+# --- in a run ---------------------------------------------------------------------------------------------------------
+
+
+def inheriting(make: Any = moons, **changes: Any) -> Any:
+    training = {"learning_rate": 1e-30, "schedule": "constant"} | changes.pop("training", {})
+    return make(distillation={"matching": {"inherit_permutation": True}}, training=training, **changes)
+
+
+@pytest.mark.parametrize("make", [moons, digits])
+def test_student_and_baseline_of_a_run_have_it_and_the_files_too(make: Any, tmp_path: Path) -> None:
+    record = nfkd.run(inheriting(make, training={"teacher_steps": 6, "student_steps": 3}), tmp_path / "run")
+    teacher = record.load_teacher().double()
+    student = record.load_student().double()
+    pairs = paper(student, teacher)
+    names = [info.name for info in teacher.layer_info() if info.kind == "step"]
+    start = 0
+    for pair in pairs:
+        end = names.index(pair.teacher) + 1
+        expected = chain(teacher, names[start:end])
+        torch.testing.assert_close(matrix(student, pair.student), expected, rtol=1e-4, atol=1e-5)
+        start = end
+    files = [load_file(record.path / f"{role}.safetensors") for role in ("student", "baseline")]
+    for name in (name for name in files[0] if ".mixing." in name and "norm" not in name):
+        torch.testing.assert_close(files[0][name], files[1][name], rtol=0, atol=1e-6)
+
+
+def test_a_run_that_was_stopped_goes_on_with_it(tmp_path: Path) -> None:
+    config = inheriting(training={"learning_rate": 1e-2})
+
+    def stop(event: events.RunEvent, control: Control, stage: str) -> None:
+        if isinstance(event, events.Progress) and event.stage == stage and event.step:
+            control.stop("run")
+
+    whole = nfkd.run(config, tmp_path / "whole")
+    for stage in ("student", "baseline"):
+        control = Control()
+        path = prepare(config, tmp_path / stage)
+        assert perform(path, config, lambda e, c=control, s=stage: stop(e, c, s), control) == "stopped"
+        record = nfkd.run(config, path, resume=True)
+        for role in ("student", "baseline"):
+            ours, theirs = (run.curves[role]["train/total"].values for run in (record, whole))
+            assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("kind", ["lu", "dense"])
+def test_a_singular_matrix_is_refused_and_nothing_changes(kind: str) -> None:
+    mixing = build_mixing(kind, 3, torch.Generator().manual_seed(1))  # type: ignore[arg-type]
+    before = mixing.mixing_matrix().detach().clone()
+    for matrix_ in (torch.ones(3, 3), torch.full((3, 3), float("nan"))):
+        with pytest.raises(ValueError, match="singular or not finite"):
+            mixing.set_mixing_matrix(matrix_)
+    assert torch.equal(mixing.mixing_matrix(), before)
+
+
+def test_an_order_takes_no_other_matrix_than_an_order() -> None:
+    mixing = build_mixing("shuffle", 3, torch.Generator().manual_seed(1))
+    mixing.set_mixing_matrix(torch.eye(3)[[2, 0, 1]])
+    assert mixing(torch.tensor([[10.0, 20.0, 30.0]]))[0].tolist() == [[30.0, 10.0, 20.0]]
+    with pytest.raises(ValueError, match="no order of the channels"):
+        mixing.set_mixing_matrix(2 * torch.eye(3))

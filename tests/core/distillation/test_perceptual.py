@@ -1,0 +1,130 @@
+"""The perceptual distance, against torch's own modules; and files that hold no VGG."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional
+
+import nfkd
+from nfkd.distillation.perceptual import PerceptualError, VGGFeatures
+from nfkd.runs.errors import RunError
+from nfkd.runs.layout import read_log
+from tests.core.distillation.steps import generator
+from tests.core.tiny import digits, moons
+
+CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+
+
+def narrow_vgg(layers: int, width: int = 2) -> nn.Sequential:
+    """Return torchvision's ``vgg16().features`` (or 19), so narrow that it weighs nothing."""
+    torch.manual_seed(3)
+    made: list[nn.Module] = []
+    channels = 3
+    for count in CONVOLUTIONS[layers]:
+        for _ in range(count):
+            made += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+        made.append(nn.MaxPool2d(2))
+    return nn.Sequential(*made)
+
+
+def state(features: nn.Sequential) -> dict[str, torch.Tensor]:
+    named = {f"features.{name}": value for name, value in features.state_dict().items()}
+    return named | {"classifier.0.weight": torch.zeros(2, 2)}
+
+
+def expected_distance(features: nn.Sequential, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    deviation = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    total = torch.zeros(len(first))
+    ours, theirs = ((x - mean) / deviation for x in (first, second))
+    layers = list(features)
+    for layer in layers[: [n for n, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)][3]]:
+        if isinstance(layer, nn.MaxPool2d):
+            total += (ours - theirs).square().mean((1, 2, 3))
+        ours, theirs = layer(ours), layer(theirs)
+    return total + (ours - theirs).square().mean((1, 2, 3))
+
+
+@pytest.mark.parametrize("layers", [16, 19])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_the_distance_is_that_of_torchs_own_modules(layers: int, suffix: str, tmp_path: Path) -> None:
+    features, path = narrow_vgg(layers), tmp_path / f"vgg.{suffix}"
+    torch.save(state(features), path) if suffix == "pth" else save_file(state(features), path)
+    loaded = VGGFeatures.load(path)
+    assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    first, second = (torch.rand(3, 3, 32, 48, generator=g) for g in [generator()] for _ in range(2))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.distance(first, second), expected_distance(features, first, second))
+        grey = [x.mean(1, keepdim=True)[:, :, :8, :8] for x in (first, second)]
+        large = [functional.interpolate(x.expand(-1, 3, -1, -1), (32, 32), mode="bilinear") for x in grey]
+        torch.testing.assert_close(loaded.distance(*grey), expected_distance(features, *large))
+
+
+class Hostile:
+    def __reduce__(self):
+        return (print, ("called",))
+
+
+def test_what_is_no_vgg_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refused(content: object, words: str) -> None:
+        path = tmp_path / "file.pth"
+        torch.save(content, path)
+        with pytest.raises(PerceptualError, match=words) as error:
+            VGGFeatures.load(path)
+        assert str(path) in str(error.value)
+
+    good = state(narrow_vgg(16))
+    refused([1, 2], "holds a list")
+    refused({"weight": torch.zeros(3)}, "no VGG-16 or VGG-19 as torchvision names it")
+    refused(good | {"features.1.weight": torch.ones(2)}, "no VGG-16 or VGG-19 as torchvision names it")
+    refused({name: value for name, value in good.items() if name != "features.2.bias"}, "no VGG-16 or VGG-19")
+    refused({name: value for name, value in good.items() if "features.2." not in name}, "features.5.weight")
+    refused(good | {"features.5.weight": torch.zeros(2, 5, 3, 3)}, "features.5.weight of shape")
+    refused({"features": Hostile()}, "no whole file of tensors")
+    assert "called" not in capsys.readouterr().out
+    (tmp_path / "file.pth").write_bytes(b"PK torn")
+    with pytest.raises(PerceptualError, match="no whole file of tensors"):
+        VGGFeatures.load(tmp_path / "file.pth")
+    with pytest.raises(PerceptualError, match="cannot be read"):
+        VGGFeatures.load(tmp_path / "nowhere.pth")
+
+
+def perceptual(path: Path | str) -> dict:
+    return {"skd": {"weight": 0.2, "distance": "perceptual", "perceptual_weights": str(path), "batch_size": 4}}
+
+
+def test_a_run_names_the_file_and_goes_on_by_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "vgg.pth"
+    torch.save(state(narrow_vgg(16)), path)
+    config = digits(distillation=perceptual(path))
+    record = nfkd.run(config, tmp_path / "run")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (tmp_path / "run" / "perceptual.sha256").read_text().strip() == digest
+    assert any(digest in line.text for line in read_log(tmp_path / "run"))
+    assert (record.curves["student"]["train/skd"].values > 0).all()
+    torch.save(state(narrow_vgg(19)), path)
+    with pytest.raises(RunError, match="began with VGG weights of SHA-256"):
+        nfkd.run(config, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "path", "field", "words"),
+    [
+        (digits, "", "perceptual_weights", "give a file of VGG-16 or VGG-19 weights"),
+        (digits, "/nowhere/vgg.pth", "perceptual_weights", "cannot be read"),
+        (moons, "/nowhere/vgg.pth", "distance", "takes grey or colour images"),
+    ],
+)
+def test_faults_are_told_at_their_field(make, path: str, field: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(nfkd.ConfigError) as refused:
+        nfkd.run(make(distillation=perceptual(path)), tmp_path / "run")
+    [fault] = refused.value.faults
+    assert fault.path == f"distillation.skd.{field}"
+    assert words in fault.message

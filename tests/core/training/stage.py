@@ -1,0 +1,51 @@
+"""A stage that is trained in a test, and looked at after every step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nfkd.config import ExperimentConfig
+from nfkd.data import load_dataset
+from nfkd.distillation.distiller import Likelihood
+from nfkd.flows.architectures import build_flow
+from nfkd.training.control import Control
+from nfkd.training.curves import CurveLog
+from nfkd.training.loop import Hooks, Trainer
+from nfkd.training.state import StageState
+
+Weights = dict[str, Tensor]
+
+
+def weights_of(flow: torch.nn.Module) -> Weights:
+    """Return a copy of a module's weights and buffers."""
+    return {name: value.clone() for name, value in flow.state_dict().items()}
+
+
+def train(config: ExperimentConfig, steps: int) -> tuple[StageState, list[Weights]]:
+    """Train a teacher by likelihood; return its state and the plain weights after every step."""
+    dataset = load_dataset(config.data)
+    flow = build_flow(config.teacher, dataset.event_shape, generator=torch.Generator().manual_seed(0)).train()
+    state = StageState.fresh("teacher", 1, flow, config.training, len(dataset.train))
+    history: list[Weights] = []
+    hooks = Hooks(
+        draw=lambda: None,
+        checkpoint=lambda: None,
+        progress=lambda: history.append(weights_of(state.flow)),
+        warn=lambda _: None,
+    )
+    curves = CurveLog("run", 1, "teacher", lambda _: None, elapsed=0.0, held=lambda: 0.0)
+    trainer = Trainer(
+        config,
+        dataset,
+        state,
+        Likelihood(dataset),
+        steps=steps,
+        limit=steps,
+        patience=0,
+        control=Control(),
+        curves=curves,
+        hooks=hooks,
+    )
+    trainer.train()
+    return state, history

@@ -1,0 +1,121 @@
+"""The optimizers against a step by hand, and through a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nfkd.config import TrainingConfig
+from nfkd.training.checkpoint import (
+    Checkpoint,
+    Position,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from nfkd.training.optimizers import make_optimizer
+
+TARGET = torch.tensor([[1.0, -2.0], [0.5, 3.0]], dtype=torch.float64)
+
+
+class Tiny(nn.Module):
+    """A matrix and a bias that a quadratic loss draws to a target."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.matrix = nn.Parameter(torch.randn(2, 2, generator=generator, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.randn(2, generator=generator, dtype=torch.float64))
+
+    def loss(self) -> Tensor:
+        return (self.matrix + self.bias - TARGET).square().sum()
+
+
+def config(optimizer: str = "adamw", decay: float = 0.1) -> TrainingConfig:
+    return TrainingConfig.model_validate({"optimizer": optimizer, "learning_rate": 0.05, "weight_decay": decay})
+
+
+def step(module: Tiny, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad()
+    module.loss().backward()
+    optimizer.step()
+
+
+def adamw_by_hand(steps: int, rate: float, decay: float) -> tuple[Tensor, Tensor]:
+    """Algorithm 2 of arXiv 1711.05101, with the gradient of the loss written out and the bias spared."""
+    module = Tiny()
+    values = [module.matrix.detach().clone(), module.bias.detach().clone()]
+    first, second = [[torch.zeros_like(value) for value in values] for _ in range(2)]
+    for number in range(1, steps + 1):
+        slope = 2 * (values[0] + values[1] - TARGET)
+        for index, gradient in enumerate((slope, slope.sum(0))):
+            first[index] = 0.9 * first[index] + 0.1 * gradient
+            second[index] = 0.999 * second[index] + 0.001 * gradient**2
+            mean, square = first[index] / (1 - 0.9**number), second[index] / (1 - 0.999**number)
+            shrunk = values[index] * (1 - rate * decay) if index == 0 else values[index]
+            values[index] = shrunk - rate * mean / (square.sqrt() + 1e-8)
+    return values[0], values[1]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1, 1.0])
+def test_adamw_is_the_papers_step_by_step(decay: float) -> None:
+    module = Tiny()
+    optimizer = make_optimizer(config(decay=decay), module.parameters())
+    for _ in range(12):
+        step(module, optimizer)
+    matrix, bias = adamw_by_hand(12, 0.05, decay)
+    torch.testing.assert_close(module.matrix.detach(), matrix, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(module.bias.detach(), bias, rtol=1e-10, atol=1e-12)
+
+
+def test_adamw_steps_as_torchs_own() -> None:
+    ours, theirs = Tiny(), Tiny()
+    optimizer = make_optimizer(config(), ours.parameters())
+    reference = torch.optim.AdamW([theirs.matrix], lr=0.05, weight_decay=0.1)
+    plain = torch.optim.Adam([theirs.bias], lr=0.05)
+    for _ in range(12):
+        step(ours, optimizer)
+        reference.zero_grad()
+        plain.zero_grad()
+        theirs.loss().backward()
+        reference.step()
+        plain.step()
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(value, theirs.state_dict()[name], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamax"])
+def test_weight_decay_is_adamws_alone(optimizer: str) -> None:
+    flat = []
+    for decay in (0.0, 1.0):
+        module = Tiny()
+        made = make_optimizer(config(optimizer, decay), module.parameters())
+        for _ in range(3):
+            step(module, made)
+        flat.append(module.matrix.detach())
+    torch.testing.assert_close(flat[0], flat[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamax", "adamw"])
+def test_an_optimizer_goes_on_from_its_checkpoint(optimizer: str, tmp_path: Path) -> None:
+    module = Tiny()
+    made = make_optimizer(config(optimizer), module.parameters())
+    for _ in range(5):
+        step(module, made)
+    tensors = {f"optimizer/{name}": value for name, value in optimizer_tensors(made).items()}
+    save_checkpoint(tmp_path, Checkpoint(Position(stage="teacher", step=5), tensors))
+    other = Tiny()
+    other.load_state_dict(module.state_dict())
+    again = make_optimizer(config(optimizer), other.parameters())
+    loaded = load_checkpoint(tmp_path)
+    assert loaded is not None
+    restore_optimizer(again, loaded.group("optimizer"))
+    for _ in range(5):
+        step(module, made)
+        step(other, again)
+    for name, value in module.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=0)
