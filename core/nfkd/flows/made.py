@@ -19,8 +19,8 @@ class MADE(nn.Module):
     evenly over the units, in ascending order, so that what a degree needs is a prefix of every layer: that is what
     `sequential` works on. Degree 0 exists only where there is a context to be seen.
 
-    Hidden weights and biases begin uniform within ±1/√n for a unit that sees n others, the last layer at zero: all
-    parameters are zero at first. What a mask hides is stored and counted, but never used.
+    Hidden weights and biases begin uniform within ±1/√n for a unit that sees n others, weights of the last layer within
+    ±start/√n, and its biases at zero. What a mask hides is stored and counted, but never used.
 
     Parameters
     ----------
@@ -31,6 +31,8 @@ class MADE(nn.Module):
     hidden, depth
         Units of a hidden layer, and hidden layers. A sequence of one place without context has nothing to look at: its
         parameters are constants, and there is no hidden layer.
+    start
+        Size of the last layer's first weights; with zero all parameters are zero at first.
     context_features
         Length of the context; zero for none.
     generator
@@ -44,6 +46,7 @@ class MADE(nn.Module):
         *,
         hidden: int,
         depth: int,
+        start: float = 0.0,
         context_features: int,
         generator: torch.Generator | None,
     ) -> None:
@@ -60,21 +63,21 @@ class MADE(nn.Module):
             seen = [*[place + 1 for place in range(features)], *[0] * context_features]
             for layer in range(depth):
                 self._hide(layer, _mask(degrees, degrees if layer else seen))
-                self._add(layer, generator)
+                self.weights.append(nn.Parameter(self._uniform(layer, generator)))
+                self.biases.append(nn.Parameter(self._uniform(layer, generator, columns=1)[:, 0]))
             self._hide(depth, _mask([place for place in range(features) for _ in range(outputs)], degrees))
-            self.weights.append(nn.Parameter(torch.zeros(features * outputs, hidden)))
+            self.weights.append(nn.Parameter(start * self._uniform(depth, generator)))
         self.biases.append(nn.Parameter(torch.zeros(features * outputs)))
 
     def _hide(self, layer: int, mask: Tensor) -> None:
         self._masks.append(f"_mask{layer}")
         self.register_buffer(self._masks[-1], mask, persistent=False)  # it follows from the sizes
 
-    def _add(self, layer: int, generator: torch.Generator | None) -> None:
+    def _uniform(self, layer: int, generator: torch.Generator | None, columns: int | None = None) -> Tensor:
+        """Return numbers within ±1/√n for every unit of a layer, (units, columns); as many as it has inputs."""
         mask = self._mask(layer)
-        bound = 1 / mask.sum(1).clamp(min=1).sqrt()
-        uniform = 2 * torch.rand(mask.shape, generator=generator) - 1
-        self.weights.append(nn.Parameter(bound[:, None] * uniform))
-        self.biases.append(nn.Parameter(bound * (2 * torch.rand(len(mask), generator=generator) - 1)))
+        bound = 1 / mask.sum(1, keepdim=True).clamp(min=1).sqrt()
+        return bound * (2 * torch.rand(len(mask), columns or mask.shape[1], generator=generator) - 1)
 
     def _mask(self, layer: int) -> Tensor:
         return self.get_buffer(self._masks[layer])

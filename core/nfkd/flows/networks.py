@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import cast
@@ -10,8 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nfkd.flows.precision import in_precision, narrowed
+
 _WEIGHT_SCALE = 0.05  # Glow's initialisation of hidden convolutions
 _LOG_SCALE_FACTOR = 3.0
+_SPREAD = 2.0  # in deviations: over most of what a unit sees
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -20,6 +24,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     A matrix is applied to all places of all examples at once, as rows of channels: much faster than a 1×1 convolution
     on few channels, and what comes out, with the channels last in memory, is what 3×3 convolutions are fastest on.
     """
+    x, weight, bias = narrowed(x, weight, bias)
     if x.dim() == 2:
         return functional.linear(x, weight, bias)
     size = weight.shape[-1] if weight.dim() == 4 else 1
@@ -51,25 +56,33 @@ def pairs(outputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _normalise(x: Tensor, bias: nn.Parameter, log_scale: nn.Parameter) -> None:
-    """Set bias and log-scale so that (x + bias)·exp(log_scale) has mean 0 and deviation 1 in every channel."""
+    """Set bias and log-scale so that (x + bias)·exp(log_scale) has the old bias as mean and deviation 1, by channel."""
     dimensions = [0, *range(2, x.dim())]
     mean = x.mean(dimensions)
-    deviation = x.var(dimensions, unbiased=False).sqrt()
-    bias.copy_(-mean)
-    log_scale.copy_(-(deviation + 1e-6).log())
+    deviation = x.var(dimensions, unbiased=False).sqrt() + 1e-6
+    bias.copy_(bias * deviation - mean)
+    log_scale.copy_(-deviation.log())
 
 
 class Norm(nn.Module):
-    """ActNorm: (x + b)·exp(s) a channel; inside a network it is folded into the layer before it."""
+    """ActNorm: (x + b)·exp(s) a channel; inside a network it is folded into the layer before it.
 
-    def __init__(self, channels: int) -> None:
+    Parameters
+    ----------
+    channels
+        Channels or features.
+    means
+        (channels,) the mean of each channel after the first batch; zero where left out.
+    """
+
+    def __init__(self, channels: int, means: Tensor | None = None) -> None:
         super().__init__()
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros(channels) if means is None else means)
         self.log_scale = nn.Parameter(torch.zeros(channels))
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Take the first values from x, (B, channels, …)."""
+        """Take the first values from x, (B, channels, …); the bias is until then the mean that is wanted."""
         _normalise(x, self.bias, self.log_scale)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,7 +100,23 @@ class Norm(nn.Module):
 
 
 def _hidden_weight(shape: tuple[int, ...], generator: torch.Generator | None) -> nn.Parameter:
-    return nn.Parameter(_WEIGHT_SCALE * torch.randn(shape, generator=generator))
+    """Return Gaussian weights, with a norm behind them to come.
+
+    The rows of a matrix have the length that they have on average: else, of few inputs, some are so short that the norm
+    makes up for it by a factor of thousands, and with it the units' slightest change.
+    """
+    weight = torch.randn(shape, generator=generator)
+    if len(shape) == 2:
+        weight = functional.normalize(weight) * math.sqrt(shape[1])
+    return nn.Parameter(_WEIGHT_SCALE * weight)
+
+
+def _spread_norm(units: int, generator: torch.Generator | None) -> Norm:
+    """Return the norm of linear units whose means begin uniform within ±2 deviations.
+
+    With a mean of zero every unit of one input, as in the plane, would bend at that input's mean, and none elsewhere.
+    """
+    return Norm(units, _SPREAD * (2 * torch.rand(units, generator=generator) - 1))
 
 
 class ZeroLast(nn.Module):
@@ -134,6 +163,8 @@ class Network(nn.Module, ABC):
 class CouplingNetwork(Network):
     """Hidden layers with norm and ReLU, then a last layer that begins at zero.
 
+    The norms of linear layers begin with means apart from each other; those of convolutions at zero, as in Glow.
+
     Parameters
     ----------
     inputs, hidden, outputs
@@ -163,12 +194,15 @@ class CouplingNetwork(Network):
             for width, kernel in zip(widths, kernels, strict=False)
         ]
         self.weights = nn.ParameterList([_hidden_weight(shape, generator) for shape in shapes])
-        self.norms = nn.ModuleList([Norm(hidden) for _ in kernels])
+        self.norms = nn.ModuleList(
+            [_spread_norm(hidden, generator) if kernel is None else Norm(hidden) for kernel in kernels]
+        )
         self.last = ZeroLast(hidden, outputs, last_kernel)
 
     def _hidden(self) -> Iterator[tuple[Tensor, Norm]]:
         return zip(self.weights, cast("list[Norm]", self.norms), strict=True)
 
+    @in_precision
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs."""
         for weight, norm in self._hidden():
@@ -192,7 +226,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, hidden: int, generator: torch.Generator | None) -> None:
         super().__init__()
         self.first = _hidden_weight((hidden, hidden), generator)
-        self.norm = Norm(hidden)
+        self.norm = _spread_norm(hidden, generator)
         self.second = nn.Parameter(torch.zeros(hidden, hidden))
         self.bias = nn.Parameter(torch.zeros(hidden))
 
@@ -223,7 +257,8 @@ class ResidualNetwork(Network):
     Notes
     -----
     The form is that of the residual networks in the couplings of neural spline flows (Durkan et al. 2019,
-    arXiv 1906.04032), with Glow's norms and last layer in place of batch norm and small random weights.
+    arXiv 1906.04032), with Glow's norms, their means apart from each other, and Glow's last layer in place of batch
+    norm and small random weights.
     """
 
     def __init__(
@@ -231,10 +266,11 @@ class ResidualNetwork(Network):
     ) -> None:
         super().__init__()
         self.first = _hidden_weight((hidden, inputs), generator)
-        self.norm = Norm(hidden)
+        self.norm = _spread_norm(hidden, generator)
         self.blocks = nn.ModuleList([ResidualBlock(hidden, generator) for _ in range(blocks)])
         self.last = ZeroLast(hidden, outputs, None)
 
+    @in_precision
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs."""
         h = affine(x, *self.norm.fold(self.first))
