@@ -17,8 +17,9 @@ setup: ## Make .venv with all that the studio needs
 setup-dev: ## The same with the tools of `make test` and `make lint`
 	@packaging/setup.sh dev
 
-test: setup-dev ## Run every test but those that need a GPU
-	$(PYTHON) -m pytest $(PYTEST_ARGS)
+# A file's tests stay together: its fixtures are made once. PYTEST_ARGS="-n 0 …" runs all in one process.
+test: setup-dev ## Run every test but those that need a GPU, on all cores
+	$(PYTHON) -m pytest -n logical --dist loadfile $(PYTEST_ARGS)
 
 # Only the files that hold such tests are read, and only torch and what the engine imports is needed.
 test-gpu: $(if $(filter .venv/%,$(PYTHON)),setup-dev) ## Run the tests that need a GPU (PYTHON=python3 for a Python of your own)
