@@ -10,24 +10,25 @@ from torch.nn import Parameter
 
 from nfkd.config import TrainingConfig
 
-_KINDS = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}
-
 
 def make_optimizer(config: TrainingConfig, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
     """Return the optimizer that the config names.
 
     Adam and Adamax are those of Kingma & Ba 2015 (arXiv 1412.6980), AdamW that of Loshchilov & Hutter 2019
     (arXiv 1711.05101). AdamW's decay spares parameters of one dimension: a bias or a norm's scale drawn towards zero
-    makes no simpler function.
+    makes no simpler function. Both Adams are torch's fused ones: of flows with many small parameters, a loop over them
+    in Python takes a third of the step.
     """
-    if config.optimizer != "adamw":
-        return _KINDS[config.optimizer](parameters, lr=config.learning_rate)
+    if config.optimizer == "adamax":
+        return torch.optim.Adamax(parameters, lr=config.learning_rate)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
     every = list(parameters)
     groups = [
         {"params": [parameter for parameter in every if parameter.dim() >= 2], "weight_decay": config.weight_decay},
         {"params": [parameter for parameter in every if parameter.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
 def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
