@@ -6,7 +6,9 @@ exp(log_s))); then affine coupling with the layers ``block.0``, ``block.2`` and 
 normal. The arithmetic is ours, so that only names and shapes change. chaiyujin/glow-pytorch counts its layers in the
 same way and names some tensors otherwise; both names are known.
 
-Nothing but tensors is read: a pickle that wants to call code is refused by PyTorch's weights-only reader.
+Nothing but tensors is read, and no code of the file's is called: PyTorch's weights-only reader refuses a pickle that
+wants to. Objects of the libraries that trained it (Lightning's callbacks, settings) may lie beside the weights: each is
+read as a `_Beside`, which forgets it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from nfkd.config import ConfigError, Fault, GlowConfig
 from nfkd.config.flow_file import FlowFile
@@ -41,6 +44,11 @@ _OTHER_NAMES = (  # of chaiyujin/glow-pytorch, whose convolutions have no module
     (re.compile(r"^invconv\.u$"), "invconv.upper"),
 )
 _PRIOR = "prior_h"
+_TRAINERS = frozenset(
+    {"argparse", "collections", "easydict", "lightning", "lightning_fabric", "numpy", "omegaconf", "pathlib"}
+    | {"pytorch_lightning", "typing"}
+)
+"""Packages whose objects training leaves in a checkpoint."""
 _PLAIN = GlowConfig()
 
 
@@ -62,6 +70,14 @@ class Imported:
     flow: Flow
     prefix: str
     left: list[str]
+
+
+class _Beside:
+    """Stands for an object beside the weights, its class, or a function that makes one: nothing of it is kept."""
+
+    def __init__(self, *arguments: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
 
 
 def import_weights(path: Path, file: FlowFile) -> Imported:
@@ -147,7 +163,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)
         else:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), safe_globals(_beside(path)):
                 warnings.simplefilter("ignore")  # of old pickles; what cannot be read is refused in our own words
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -165,6 +181,15 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         raise _refusal(path, f"holds a {type(content).__name__}, not named tensors", "Save a module's state_dict.")
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _beside(path: Path) -> list[Any]:
+    """Return what a checkpoint names of the libraries that train, each with what it is read as."""
+    try:
+        names = get_unsafe_globals_in_checkpoint(path)
+    except ValueError:
+        return []  # an older file of torch's, or none
+    return [(_Beside, name) for name in names if name.partition(".")[0] in _TRAINERS]
 
 
 def _why(error: Exception) -> str:

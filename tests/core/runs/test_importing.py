@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
 import pickle
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -380,6 +384,52 @@ def test_a_pickle_that_calls_code_is_refused(tmp_path: Path, capsys: pytest.Capt
         import_weights(tmp_path / "plain.pkl", flow_file())
     assert "weights_only" not in str(refusal.value)  # PyTorch's advice is to open it all the same
     assert not marker.exists()
+
+
+@pytest.fixture
+def lightning(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """A module of the name of Lightning's callbacks, whose class counts its objects; it is not there when reading."""
+    module = types.ModuleType("pytorch_lightning.callbacks.model_checkpoint")
+    made: list[object] = []
+
+    class ModelCheckpoint:
+        def __init__(self) -> None:
+            made.append(self)
+            self.best = 0.5
+
+    ModelCheckpoint.__module__, ModelCheckpoint.__qualname__ = module.__name__, "ModelCheckpoint"
+    vars(module).update(ModelCheckpoint=ModelCheckpoint, made=made)
+    for package in ("pytorch_lightning", "pytorch_lightning.callbacks"):
+        monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def test_what_lightning_leaves_beside_the_weights_is_passed_over(
+    lightning: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = theirs()
+    content = {
+        "epoch": 3,
+        "state_dict": {f"student.{name}": value for name, value in model.state_dict().items()},
+        "callbacks": {lightning.ModelCheckpoint: {"monitor": "bpd", "best_model_score": torch.tensor(2.4)}},
+        "optimizer_states": [{"state": {0: {"step": 5}}, "param_groups": [{"lr": 5e-4}]}],
+        "hyper_parameters": {
+            "args": argparse.Namespace(lr=5e-4, path=Path("data")),
+            "callback": lightning.ModelCheckpoint(),
+            "bits": np.float64(8.0),
+        },
+    }
+    torch.save(content, tmp_path / "epoch=3.ckpt")
+    for name in [name for name in sys.modules if name.startswith("pytorch_lightning")]:
+        monkeypatch.delitem(sys.modules, name)
+    imported = import_weights(tmp_path / "epoch=3.ckpt", flow_file())
+    assert imported.prefix == "student."
+    assert imported.left == []
+    assert len(lightning.made) == 1  # ours, above
+    x = torch.rand(3, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(imported.flow.log_prob(x), model.log_prob(x), rtol=1e-5, atol=1e-5)
 
 
 def test_no_file_a_directory_and_a_text_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
