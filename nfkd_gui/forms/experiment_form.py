@@ -24,7 +24,7 @@ from nfkd_gui.widgets.labels import WrappedLabel
 
 _FOLDED = frozenset({"seeds", "compute", "monitor"})
 _STRATEGY = ("distillation", "matching", "strategy")
-_ROOT = Section(name="", path="", title="", help="", advanced=False, fields=())
+_ROOT = Section(name="", path="", title="", help="", advanced=False, group="", fields=())
 
 
 class ExperimentForm(QWidget):

@@ -49,6 +49,8 @@ class Field:
         The label, and one sentence for the tooltip.
     advanced
         Whether it may be folded away.
+    group
+        Of a section that may be: what it is one of, such as ``terms``; may be empty.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Field:
     title: str
     help: str
     advanced: bool
+    group: str
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
         "title": info.title or name.replace("_", " ").capitalize(),
         "help": info.description or "",
         "advanced": bool(extra.get("advanced", False)),
+        "group": str(extra.get("group", "")),
     }
     models = _models(info.annotation)
     if len(models) == 1:
@@ -154,6 +158,7 @@ def _variants(common: dict[str, Any], models: list[type[BaseModel]], key: str, p
         title=first.title,
         help=common["help"],
         advanced=False,
+        group="",
         kind="choice",
         default=choices[0].value,
         unit="",
