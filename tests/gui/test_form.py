@@ -291,7 +291,7 @@ def test_the_engines_faults_land_at_their_fields_and_its_figures_below(
     do(described())
     assert ready.experiment.may_run
     words = " ".join(label.text() for label in form.estimate.findChildren(QLabel))
-    for figure in ("120 k", "12 k", "10.0 : 1", "30 MiB", "level 1 ↔ level 1", "1,259 train", "Ready to run"):
+    for figure in ("120 k", "12 k", "10.0 : 1", "30 MiB", "Matching: 1 pair (paper)", "1,259 train", "Ready to run"):
         assert figure in words
     write(form, "student.hidden", "2000")
     assert not ready.experiment.may_run
