@@ -50,6 +50,7 @@ class MainWindow(QMainWindow):
         self.actions_ = Actions(studio, self)
         self.files = ExperimentFiles(studio, self)
         self.form = ExperimentForm(studio.experiment, studio.data_look, self)
+        self.form.browse_runs_in(lambda: studio.preferences.runs_folder)
         self.runs = RunsPanel(studio, self.files.may_discard, self)
         self.inspector = InspectorPanel(studio, self)
         self.log = LogPanel(studio, self)
