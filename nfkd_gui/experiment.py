@@ -7,12 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-import tomlkit
-import tomlkit.exceptions
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config import ConfigError, ExperimentConfig, Fault, preset_names, preset_path
 from nfkd.config.named import whole_table
+from nfkd.config.toml import read_toml
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Describe, Description, Reply, Request
 
@@ -132,13 +131,7 @@ class Experiment(QObject):
         path = Path(source)
         is_preset = not path.is_file() and str(source) in preset_names()
         file = preset_path(str(source)) if is_preset else path
-        try:
-            document = tomlkit.parse(file.read_text(encoding="utf-8")).unwrap()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError([Fault("", f"cannot be read: {error}")], str(source)) from error
-        except tomlkit.exceptions.TOMLKitError as error:
-            raise ConfigError([Fault("", f"not a TOML file: {error}")], str(source)) from error
-        self.replace(_with_whole_data(document, file), None if is_preset else path)
+        self.replace(_with_whole_data(read_toml(file), file), None if is_preset else path)
 
     def save(self, path: Path) -> None:
         """Write the experiment to a file.

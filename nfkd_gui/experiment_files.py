@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from nfkd.config import ConfigError
 from nfkd.protocol.events import ErrorInfo
+from nfkd_gui.forms.wording import sentence
 from nfkd_gui.state import Studio
 from nfkd_gui.widgets.dialogs import without_icons
 
@@ -100,7 +101,7 @@ class ExperimentFiles(QObject):
         try:
             self._studio.experiment.open(source)
         except ConfigError as error:
-            cause = "\n".join(str(fault) for fault in error.faults)
+            cause = "\n".join(sentence(str(fault)) for fault in error.faults)
             action = "Choose an experiment file that NFKD has written, or a preset."
             self.failed.emit(ErrorInfo(title=f"{source} cannot be opened", cause=cause, action=action))
             return False

@@ -6,7 +6,7 @@ from typing import cast
 
 from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowEvent
-from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QMenu, QMessageBox, QWidget
+from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QWidget
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd_gui import menus
@@ -24,6 +24,7 @@ from nfkd_gui.run_bar import RunBar
 from nfkd_gui.state import LIVE, Studio
 from nfkd_gui.theme import apply_theme
 from nfkd_gui.widgets.dialogs import without_icons
+from nfkd_gui.widgets.dock import Dock
 from nfkd_gui.widgets.error_dialog import ErrorDialog
 from nfkd_gui.widgets.stop_dialog import ask_stop
 from nfkd_gui.widgets.workbench import Workbench
@@ -50,6 +51,7 @@ class MainWindow(QMainWindow):
         self.actions_ = Actions(studio, self)
         self.files = ExperimentFiles(studio, self)
         self.form = ExperimentForm(studio.experiment, studio.data_look, self)
+        self.form.browse_runs_in(lambda: studio.preferences.runs_folder)
         self.runs = RunsPanel(studio, self.files.may_discard, self)
         self.inspector = InspectorPanel(studio, self)
         self.log = LogPanel(studio, self)
@@ -92,8 +94,8 @@ class MainWindow(QMainWindow):
         menus.build(self)
         self.resize(QSize(1440, 900).boundedTo(QGuiApplication.primaryScreen().availableSize()))
 
-    def _dock(self, name: str, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
-        dock = QDockWidget(title, self)
+    def _dock(self, name: str, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> Dock:
+        dock = Dock(title, self)
         dock.setObjectName(f"dock.{name}")
         dock.setWidget(widget)
         self.addDockWidget(area, dock)

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QComboBox, QLabel, QProgressBar, QSizePolicy, QToo
 from nfkd.protocol.events import Progress, RunRow
 from nfkd_gui.actions import Actions
 from nfkd_gui.state import LIVE, Studio
+from nfkd_gui.widgets.labels import ElidedLabel
 from nfkd_gui.widgets.numbers import time_words
 
 _STEPS = 1000
@@ -31,7 +32,7 @@ class RunBar(QToolBar):
             if action is actions.run and isinstance(button, QToolButton):
                 button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.addSeparator()
-        self._experiment = QLabel(self)
+        self._experiment = ElidedLabel(tone="plain", parent=self)
         self._experiment.setObjectName("runbar.experiment")
         self._experiment.setContentsMargins(8, 0, 8, 0)
         self._experiment.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)

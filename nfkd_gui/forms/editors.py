@@ -142,8 +142,8 @@ def make_editor(field: Value, parent: QWidget | None = None) -> Editor:
             editor = ChoiceBox(field.choices, parent)
         case "names":
             editor = NamesBox(parent)
-        case "file" | "folder":
-            editor = PathBox(folder=field.kind == "folder", title=field.title, parent=parent)
+        case "file" | "folder" | "run":
+            editor = PathBox(field.kind, title=field.title, parent=parent)
         case "points":
             editor = DrawingBox(parent)
         case "pairs":

@@ -12,11 +12,11 @@ from nfkd_gui.widgets.labels import Tone, ToneLabel, WrappedLabel
 from nfkd_gui.widgets.numbers import bytes_words, count_words
 
 _ROWS = ("Parameters", "Multiply-adds", "Memory")
-_PAIRS_SHOWN = 3
+_OWN = {"pairs": "your own"}
 
 
 class EstimateBox(QFrame):
-    """Beside the form: the teacher's and the student's sizes, their ratio, and the matching in words."""
+    """Beside the form: the teacher's and the student's sizes, their ratio, and how many layers are matched, and how."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -85,10 +85,9 @@ def _ratio(teacher: FlowDescription | None, student: FlowDescription | None, nam
 def _pairs(description: Description | None) -> str:
     if description is None or not description.pairs:
         return ""
-    words = [pair.words for pair in description.pairs]
-    shown = "; ".join(words[:_PAIRS_SHOWN])
-    more = f"; and {len(words) - _PAIRS_SHOWN} more" if len(words) > _PAIRS_SHOWN else ""
-    return f"Matching: {shown}{more}"
+    count = len(description.pairs)
+    strategy = _OWN.get(description.strategy, description.strategy.replace("_", " "))
+    return f"Matching: {count:,} {'pair' if count == 1 else 'pairs'}{f' ({strategy})' if strategy else ''}"
 
 
 def _where(description: Description, *, with_data: bool) -> str:

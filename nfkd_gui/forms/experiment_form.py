@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import QSize, Qt
@@ -15,6 +16,7 @@ from nfkd_gui.forms.estimate import EstimateBox
 from nfkd_gui.forms.fields import Field, Section, Value, describe_model
 from nfkd_gui.forms.named import NamedButton
 from nfkd_gui.forms.pairs import OWN, PairsBox
+from nfkd_gui.forms.paths import PathBox
 from nfkd_gui.forms.preview import PreviewBox
 from nfkd_gui.forms.rows import Faults, Group, Leftovers
 from nfkd_gui.forms.sections import SectionBox, form_grid
@@ -24,7 +26,7 @@ from nfkd_gui.widgets.labels import WrappedLabel
 
 _FOLDED = frozenset({"seeds", "compute", "monitor"})
 _STRATEGY = ("distillation", "matching", "strategy")
-_ROOT = Section(name="", path="", title="", help="", advanced=False, fields=())
+_ROOT = Section(name="", path="", title="", help="", advanced=False, group="", fields=())
 
 
 class ExperimentForm(QWidget):
@@ -117,6 +119,12 @@ class ExperimentForm(QWidget):
         self._fill(after)
         self.undo_stack.push(Edit(path, before, after, self._restore, merges=False))
         self._experiment.edit(after)
+
+    def browse_runs_in(self, folder: Callable[[], str]) -> None:
+        """Let the user browse for runs in the folder that this returns."""
+        for box in self.findChildren(PathBox):
+            if box.kind == "run":
+                box.home = folder
 
     def sizeHint(self) -> QSize:
         return QSize(352, 640)

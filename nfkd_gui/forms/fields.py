@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -12,7 +12,9 @@ from pydantic_core import PydanticUndefined
 
 from nfkd.config import MatchedPair
 
-Kind = Literal["integer", "number", "text", "file", "folder", "switch", "choice", "names", "points", "pairs"]
+PathKind = Literal["file", "folder", "run"]
+"""What a path names; a run is the folder of one, or a file of weights."""
+Kind = Literal["integer", "number", "text", PathKind, "switch", "choice", "names", "points", "pairs"]
 LISTS = frozenset[Kind]({"names", "points", "pairs"})
 """Kinds whose value is a list; a fault of one of its items belongs to the field."""
 
@@ -49,6 +51,8 @@ class Field:
         The label, and one sentence for the tooltip.
     advanced
         Whether it may be folded away.
+    group
+        Of a section that may be: what it is one of, such as ``terms``; may be empty.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Field:
     title: str
     help: str
     advanced: bool
+    group: str
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,7 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
         "title": info.title or name.replace("_", " ").capitalize(),
         "help": info.description or "",
         "advanced": bool(extra.get("advanced", False)),
+        "group": str(extra.get("group", "")),
     }
     models = _models(info.annotation)
     if len(models) == 1:
@@ -154,6 +160,7 @@ def _variants(common: dict[str, Any], models: list[type[BaseModel]], key: str, p
         title=first.title,
         help=common["help"],
         advanced=False,
+        group="",
         kind="choice",
         default=choices[0].value,
         unit="",
@@ -191,8 +198,8 @@ def _kind(annotation: Any, form: str, path: str) -> Kind:
         return "choice"
     if get_origin(annotation) is tuple:
         return _list_kind(annotation, path)
-    if annotation is str and form in {"file", "folder"}:
-        return "file" if form == "file" else "folder"
+    if annotation is str and form in get_args(PathKind):
+        return cast("PathKind", form)
     kinds: dict[Any, Kind] = {bool: "switch", int: "integer", float: "number", str: "text"}
     if annotation not in kinds:
         msg = f"{path}: no editor serves {annotation!r}"

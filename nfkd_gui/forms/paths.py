@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QToolButton, QWidget
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QToolButton, QWidget
+
+from nfkd_gui.forms.fields import PathKind
+
+_TIPS: dict[PathKind, str] = {
+    "file": "Choose a file.",
+    "folder": "Choose a folder.",
+    "run": "Choose the folder of a run, or a file of weights.",
+}
 
 
 class PathBox(QWidget):
@@ -13,31 +22,45 @@ class PathBox(QWidget):
 
     Parameters
     ----------
-    folder
-        Whether a folder is wanted, not a file.
+    kind
+        What is wanted: for a run, its folder or a file of weights, a menu asks which.
     title
         What it is called, for the dialog and the button.
+
+    Attributes
+    ----------
+    home
+        Returns the folder in which the dialog begins while no path is written.
     """
 
     changed = Signal()
 
-    def __init__(self, *, folder: bool, title: str, parent: QWidget | None = None) -> None:
+    def __init__(self, kind: PathKind, *, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._folder, self._title = folder, title
+        self.kind, self._title = kind, title
+        self.home: Callable[[], str] = lambda: str(Path.home())
         self.line = QLineEdit(self)
         self.line.textEdited.connect(lambda _text: self.changed.emit())
         self.browse = QToolButton(self)
-        self.browse.setText("Browse …")
+        self.browse.setText("Browse ▾" if kind == "run" else "Browse …")
         self.browse.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.browse.setAccessibleName(f"Browse for {title}")
-        self.browse.setToolTip(f"Choose a {'folder' if folder else 'file'}.")
-        self.browse.clicked.connect(self.ask)
+        self.browse.setToolTip(_TIPS[kind])
+        self.choices = self._make_choices() if kind == "run" else None
+        self.browse.clicked.connect(self._browse)
         self.setFocusProxy(self.line)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self.line, 1)
         layout.addWidget(self.browse)
+
+    def _make_choices(self) -> QMenu:
+        menu = QMenu(self)  # not the button's own menu: Qt draws the arrow of that into the words
+        menu.setAccessibleName(f"Browse for {self._title}")
+        menu.addAction("&Run's folder …").triggered.connect(lambda: self.ask(folder=True))
+        menu.addAction("&File of weights …").triggered.connect(lambda: self.ask(folder=False))
+        return menu
 
     def value(self) -> str:
         """Return the path as it is written."""
@@ -60,12 +83,19 @@ class PathBox(QWidget):
         super().setAccessibleDescription(description)
         self.line.setAccessibleDescription(description)
 
-    def ask(self) -> None:
+    def _browse(self) -> None:
+        if self.choices is None:
+            self.ask(folder=self.kind == "folder")
+            return
+        self.choices.popup(self.browse.mapToGlobal(self.browse.rect().bottomLeft()))
+        self.choices.setActiveAction(self.choices.actions()[0])
+
+    def ask(self, *, folder: bool) -> None:
         """Let the user choose."""
         kinds = QFileDialog.FileMode
-        dialog = QFileDialog(self.window(), self._title, _start(self.line.text(), folder=self._folder))
+        dialog = QFileDialog(self.window(), self._title, self._start(folder=folder))
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setFileMode(kinds.Directory if self._folder else kinds.ExistingFile)
+        dialog.setFileMode(kinds.Directory if folder else kinds.ExistingFile)
         dialog.fileSelected.connect(self._chosen)
         dialog.open()
 
@@ -73,10 +103,9 @@ class PathBox(QWidget):
         self.line.setText(path)
         self.changed.emit()
 
-
-def _start(text: str, *, folder: bool) -> str:
-    """Return the folder in which the dialog begins."""
-    path = Path(text).expanduser()
-    if not text or not path.is_absolute():
-        return str(Path.home())
-    return str(path if folder else path.parent)
+    def _start(self, *, folder: bool) -> str:
+        """Return the folder in which the dialog begins."""
+        path = Path(self.line.text()).expanduser()
+        if not self.line.text() or not path.is_absolute():
+            return self.home()
+        return str(path if folder else path.parent)

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 from nfkd_gui.forms.drawing import DrawingBox
 from nfkd_gui.forms.editors import make_editor, set_plain
 from nfkd_gui.forms.fields import LISTS, Field, Section, Value, Variants
+from nfkd_gui.forms.fold import Fold
 from nfkd_gui.forms.pairs import PairsBox
 from nfkd_gui.forms.wording import sentence
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
@@ -60,6 +61,10 @@ class Part(ABC):
     @abstractmethod
     def has_advanced(self) -> bool:
         """Return whether there is anything to fold away."""
+
+    @abstractmethod
+    def differs(self) -> bool:
+        """Return whether anything here is not as it is by default."""
 
 
 class Row(Part):
@@ -136,9 +141,16 @@ class Row(Part):
     def has_advanced(self) -> bool:
         return self.field.advanced
 
+    def differs(self) -> bool:
+        return self.value() != ("" if self.field.default is None else self.field.default)
+
 
 class Group(Part):
-    """The fields of a model, under a heading where it is nested."""
+    """The fields of a model, under a heading where it is nested.
+
+    Advanced sections fold away together, each only while everything in it is as it is by default and without fault.
+    What the user does in them folds none away under his hands: they are looked at when the form is filled or folded.
+    """
 
     def __init__(
         self,
@@ -161,7 +173,16 @@ class Group(Part):
             self._heading = label
         grid.addWidget(self._message, grid.rowCount(), 0, 1, 3)
         self._message.hide()
-        self.parts = {item.name: make_part(item, grid, changed) for item in fields}
+        self._visible, self._advanced = True, False
+        self.parts: dict[str, Part] = {}
+        self._may_fold = [item for item in fields if item.advanced and not isinstance(item, Value)]
+        self._folded = {item.name for item in self._may_fold}
+        self._fold: Fold | None = None
+        for item in fields:
+            self.parts[item.name] = make_part(item, grid, changed)
+            if self._may_fold and item is self._may_fold[-1]:
+                self._fold = Fold(self._may_fold, grid)
+                self._fold.button.clicked.connect(self._open_or_close)
 
     def value(self) -> dict[str, Any]:
         return {name: part.value() for name, part in self.parts.items()}
@@ -175,6 +196,7 @@ class Group(Part):
             part.set_value(value.get(name, _default(part.field)), leftovers)
         prefix = f"{self.field.path}." if self.field.path else ""
         leftovers.update({f"{prefix}{name}": item for name, item in value.items() if name not in self.parts})
+        self._fold_away()
 
     def show_faults(self, faults: Faults) -> None:
         message = faults.pop(self.field.path, "") if self.field.path else ""
@@ -182,20 +204,45 @@ class Group(Part):
         self._message.setVisible(bool(message))
         for part in self.parts.values():
             part.show_faults(faults)
+        faulty = {name for name in self._folded if self.parts[name].has_fault(advanced=False)}
+        if faulty:
+            self._folded -= faulty
+            self.set_shown(self._visible, self._advanced)
 
     def has_fault(self, *, advanced: bool) -> bool:
         own = bool(self._message.text()) and not advanced
         return own or any(part.has_fault(advanced=advanced) for part in self.parts.values())
 
     def set_shown(self, shown: bool, advanced: bool) -> None:
+        self._visible, self._advanced = shown, advanced
         if self._heading is not None:
             self._heading.setVisible(shown)
         self._message.setVisible(shown and bool(self._message.text()))
-        for part in self.parts.values():
-            part.set_shown(shown, advanced)
+        open_ = self._fold is not None and self._fold.is_open
+        for name, part in self.parts.items():
+            part.set_shown(shown and (open_ or name not in self._folded), advanced)
+        if self._fold is not None:
+            self._fold.show([item.title for item in self._may_fold if item.name in self._folded], shown=shown)
+
+    def _open_or_close(self) -> None:
+        if self._fold is not None:
+            self._fold.is_open = not self._fold.is_open
+            self._fold_away()
+
+    def _fold_away(self) -> None:
+        """Look which sections are as they are by default, and fold these away unless the fold is open."""
+        if self._fold is not None:
+            parts = {item.name: self.parts[item.name] for item in self._may_fold}
+            self._folded = {
+                name for name, part in parts.items() if not part.differs() and not part.has_fault(advanced=False)
+            }
+            self.set_shown(self._visible, self._advanced)
 
     def has_advanced(self) -> bool:
         return any(part.has_advanced() for part in self.parts.values())
+
+    def differs(self) -> bool:
+        return any(part.differs() for part in self.parts.values())
 
 
 class OneOf(Part):
@@ -259,6 +306,10 @@ class OneOf(Part):
     def has_advanced(self) -> bool:
         group = self._groups.get(self._tag)
         return group is not None and group.has_advanced()
+
+    def differs(self) -> bool:
+        group = self._groups.get(self._tag)
+        return self._choice.differs() or (group is not None and group.differs())
 
 
 def make_part(field: Field, grid: QGridLayout, changed: Changed) -> Part:

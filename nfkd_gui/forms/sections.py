@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QToolButton
 
 from nfkd_gui.forms.fields import Field, Section
 from nfkd_gui.forms.rows import Changed, Faults, Group, Part, make_part
+from nfkd_gui.widgets.buttons import quiet_button
 
 
 def form_grid(parent: QWidget) -> QGridLayout:
@@ -17,14 +18,6 @@ def form_grid(parent: QWidget) -> QGridLayout:
     grid.setVerticalSpacing(4)
     grid.setColumnStretch(1, 1)
     return grid
-
-
-def _button(parent: QWidget, text: str) -> QToolButton:
-    button = QToolButton(parent)
-    button.setText(text.replace("&", "&&"))
-    button.setAutoRaise(True)
-    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    return button
 
 
 class SectionBox(QWidget):
@@ -42,7 +35,7 @@ class SectionBox(QWidget):
 
     def __init__(self, field: Field, changed: Changed, *, folded: bool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._heading = _button(self, field.title)
+        self._heading = quiet_button(field.title, self)
         self._heading.setObjectName(f"{field.path}.heading")
         self._heading.setToolTip(field.help)
         self._heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -50,7 +43,7 @@ class SectionBox(QWidget):
         font = self._heading.font()
         font.setBold(True)
         self._heading.setFont(font)
-        self._advanced = _button(self, "Advanced")
+        self._advanced = quiet_button("Advanced", self)
         self._advanced.setCheckable(True)
         self._advanced.setObjectName(f"{field.path}.advanced")
         self._advanced.setToolTip(f"Show the advanced settings of {field.title}.")

@@ -27,7 +27,7 @@ from nfkd_gui.panels.base import ROLES, SPACE, Panel, StudioPort, heading
 from nfkd_gui.panels.curve_plot import CurvePlot, CurveSettings
 from nfkd_gui.panels.quantities import LIKELIHOOD, Quantity, quantities_of
 from nfkd_gui.theme import box_palette, role_colour
-from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
+from nfkd_gui.widgets.labels import ElidedLabel, WrappedLabel
 
 _MOST_SMOOTHING = 0.99
 _SIDE_FROM = 440
@@ -46,7 +46,7 @@ class CurvesPanel(Panel):
         self.plots: dict[str, CurvePlot] = {}
         self._chosen = {LIKELIHOOD}
         self._column = QSplitter(Qt.Orientation.Vertical, self.content)
-        self._readout = ToneLabel(parent=self.content)
+        self._readout = ElidedLabel(parent=self.content)  # else it would ask for the panel's width
         self._readout.setObjectName("curves.readout")
         self._caution = WrappedLabel("Values at or below 0 have no place on a log axis.", "warning", self.content)
         self._caution.setObjectName("curves.caution")

@@ -17,7 +17,7 @@ from nfkd_gui.plotting.plane import Plane, ScaleBar, extent_of, high_density
 from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.feature_pair import FeaturePair
 from nfkd_gui.widgets.flow_layout import ControlBar
-from nfkd_gui.widgets.labels import ToneLabel
+from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel
 
 _IMAGES, _POINTS = 64, 1000
 _HUNDRED = 100
@@ -43,14 +43,14 @@ class _Column(QWidget):
         self.role = role
         self.setObjectName(f"samples.{role}")
         self._title = heading(_NAMES[role], self)
-        self._caption = ToneLabel(parent=self)
+        self._caption = ElidedLabel(parent=self)
         self.mosaic = Mosaic(parent=self)
         self.plane: Plane | None = None
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(SPACE // 2)
+        self._title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         for widget in (self._title, self._caption):
-            widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             self._layout.addWidget(widget)
         self._layout.addWidget(self.mosaic, 1)
         self.restyle()
@@ -64,7 +64,6 @@ class _Column(QWidget):
         self, samples: np.ndarray | None, density: DensityDrawn | None, highest: float, caption: str, view: _View
     ) -> None:
         self._caption.setText(caption)
-        self._caption.setToolTip(caption)
         if samples is None:
             self.mosaic.clear()
             if self.plane is not None:

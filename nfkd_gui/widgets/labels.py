@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from PySide6.QtCore import QEvent, Qt
-from PySide6.QtGui import QColor, QPalette
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
-Tone = Literal["muted", "error", "warning", "good"]
+Tone = Literal["plain", "muted", "error", "warning", "good"]
 
 _TONES: dict[Tone, tuple[str, str]] = {
     "muted": ("#5F6368", "#A0A4A8"),
@@ -20,6 +20,8 @@ _TONES: dict[Tone, tuple[str, str]] = {
 
 def tone_colour(palette: QPalette, tone: Tone) -> QColor:
     """Return the colour of a tone on this palette; each has a contrast of at least 4.5 with the window."""
+    if tone == "plain":
+        return palette.color(QPalette.ColorRole.WindowText)
     light, dark = _TONES[tone]
     return QColor(dark if palette.color(QPalette.ColorRole.Window).lightness() < 128 else light)
 
@@ -48,6 +50,38 @@ class ToneLabel(QLabel):
         if self.palette().color(QPalette.ColorRole.WindowText) != colour:  # setting it is a change of palette, too
             palette.setColor(QPalette.ColorRole.WindowText, colour)
             self.setPalette(palette)
+
+
+class ElidedLabel(ToneLabel):
+    """One line, as wide as there is room: an ellipsis stands for what finds none, and the tooltip has it all."""
+
+    def __init__(self, text: str = "", tone: Tone = "muted", parent: QWidget | None = None) -> None:
+        super().__init__("", tone, parent)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setText(text)
+
+    def setText(self, words: str) -> None:
+        super().setText(words)
+        self.setToolTip(words)
+
+    def shown(self) -> str:
+        """Return what of the text is seen."""
+        return self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.contentsRect().width())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        del event
+        painter = QPainter(self)
+        self.style().drawItemText(
+            painter,
+            self.contentsRect(),
+            int(self.alignment()),
+            self.palette(),
+            self.isEnabled(),
+            self.shown(),
+            self.foregroundRole(),
+        )
+        painter.end()
 
 
 class WrappedLabel(ToneLabel):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 
 from PySide6.QtCore import QByteArray, Qt, QTimer
-from PySide6.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QTabWidget, QWidget
+from PySide6.QtWidgets import QFrame, QMainWindow, QScrollArea, QTabWidget, QWidget
+
+from nfkd_gui.widgets.dock import Dock
 
 _AREA = Qt.DockWidgetArea.TopDockWidgetArea
 
@@ -24,20 +26,20 @@ class Workbench(QMainWindow):
         )
         self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         self.setDocumentMode(True)
-        self.docks: list[QDockWidget] = []
+        self.docks: list[Dock] = []
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(0)
         self._later.timeout.connect(self._dress)
 
-    def add(self, panel: QWidget, name: str, title: str) -> QDockWidget:
+    def add(self, panel: QWidget, name: str, title: str) -> Dock:
         """Add a panel as the last tab. Where it needs more room than there is, it can be scrolled."""
         scroll = QScrollArea(self)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scroll.setWidgetResizable(True)
         scroll.setWidget(panel)
-        dock = QDockWidget(title, self)
+        dock = Dock(title, self)
         dock.setObjectName(f"panel.{name}")
         dock.setWidget(scroll)
         dock.topLevelChanged.connect(self._later.start)
@@ -103,3 +105,4 @@ class Workbench(QMainWindow):
                 bar = dock.titleBarWidget()
                 dock.setTitleBarWidget(None)  # type: ignore[arg-type]
                 bar.deleteLater()
+                dock.dress()

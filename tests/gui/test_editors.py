@@ -120,6 +120,32 @@ def test_a_folder_is_browsed_for_as_a_folder(form: ExperimentForm, qtbot: QtBot)
     dialog.reject()
 
 
+def test_a_teacher_is_browsed_for_as_a_run_or_as_a_file(
+    form: ExperimentForm, ready: Studio, tmp_path: Path, qtbot: QtBot
+) -> None:
+    (tmp_path / "runs").mkdir()
+    form.browse_runs_in(lambda: str(tmp_path / "runs"))
+    box: PathBox = shown(form, "training.teacher_weights")
+    kinds = QFileDialog.FileMode
+    for down, mode in ((1, kinds.ExistingFile), (0, kinds.Directory)):
+        box.browse.setFocus()
+        QTest.keyClick(box.browse, Qt.Key.Key_Space)
+        assert box.choices is not None
+        assert box.choices.isVisible()
+        assert "Teacher's weights" in box.choices.accessibleName()
+        for _ in range(down):
+            QTest.keyClick(box.choices, Qt.Key.Key_Down)
+        QTest.keyClick(box.choices, Qt.Key.Key_Return)
+        [dialog] = form.findChildren(QFileDialog)
+        assert dialog.fileMode() == mode
+        assert Path(dialog.directory().absolutePath()) == tmp_path / "runs"
+        if mode == kinds.Directory:
+            dialog.fileSelected.emit(str(tmp_path / "runs" / "one"))
+        dialog.reject()
+        qtbot.waitUntil(lambda: not form.findChildren(QFileDialog))
+    assert ready.experiment.document["training"]["teacher_weights"] == str(tmp_path / "runs" / "one")
+
+
 # --- drawings ---------------------------------------------------------------------------------------------------------
 
 

@@ -10,14 +10,16 @@ import pytest
 from pydantic import BaseModel
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QToolButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from nfkd.config import ExperimentConfig
-from nfkd.protocol.requests import Describe
+from nfkd.config import Config, DistillationConfig, ExperimentConfig
+from nfkd.config.base import field
+from nfkd.protocol.requests import ConfigFault, Describe
 from nfkd_gui.forms.editors import ChoiceBox, NumberBox, SwitchBox, TextBox
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.fields import Section, Value, Variants, describe_model
+from nfkd_gui.forms.sections import SectionBox
 from nfkd_gui.state import Studio
 
 
@@ -172,6 +174,93 @@ def test_a_fault_of_a_whole_section_shows_in_it(form: ExperimentForm, ready: Stu
     assert any("All weights are zero" in text for text in shown)
 
 
+PAPER = ["nll", "lkd", "ilkd", "skd"]
+TERMS = list(DistillationConfig().terms())
+
+
+def terms_shown(form: ExperimentForm) -> list[str]:
+    return [term for term in TERMS if form.findChild(QWidget, f"distillation.{term}.weight").isVisible()]
+
+
+def fold(form: ExperimentForm) -> Any:
+    button = form.findChild(QToolButton, "distillation.more")
+    assert isinstance(button, QToolButton)
+    return button
+
+
+def test_the_terms_past_the_papers_are_folded_away_until_asked_for(form: ExperimentForm, qtbot: QtBot) -> None:
+    assert terms_shown(form) == PAPER
+    assert fold(form).text() == f"{len(TERMS) - len(PAPER)} more terms"
+    assert "Jacobians" in fold(form).toolTip()
+    qtbot.mouseClick(fold(form), Qt.MouseButton.LeftButton)
+    assert terms_shown(form) == TERMS
+    assert fold(form).text() == "Fewer terms"
+    QTest.keyClick(fold(form), Qt.Key.Key_Space)
+    assert terms_shown(form) == PAPER
+
+
+def test_a_term_with_a_weight_is_seen_and_stays_while_it_is_edited(
+    form: ExperimentForm, ready: Studio, qtbot: QtBot
+) -> None:
+    document = form.document()
+    document["distillation"]["score"]["weight"] = 0.2
+    ready.experiment.replace(document)
+    assert terms_shown(form) == [*PAPER, "score"]
+    assert fold(form).text() == "7 more terms"
+    write(form, "distillation.score.weight", "0")
+    assert terms_shown(form) == [*PAPER, "score"]  # not taken from under the user's hands
+    qtbot.mouseClick(fold(form), Qt.MouseButton.LeftButton)
+    write(form, "distillation.density.weight", "0.1")
+    qtbot.mouseClick(fold(form), Qt.MouseButton.LeftButton)
+    assert terms_shown(form) == [*PAPER, "density"]
+
+
+def test_a_fault_in_a_folded_section_brings_it_into_sight(
+    form: ExperimentForm, ready: Studio, script: Any, do: Callable[[Any], Any], until: Callable[[Any], Any]
+) -> None:
+    fault = ConfigFault(path="distillation.jacobian.weight", message="the teacher cannot serve it")
+    script.find_faults = lambda _config: [fault]
+
+    async def described() -> None:
+        while ready.experiment.description is None:
+            await until(ready.experiment.checked)
+
+    do(described())
+    assert terms_shown(form) == [*PAPER, "jacobian"]
+    assert message(form, "distillation.jacobian.weight") == "The teacher cannot serve it"
+
+
+class _Rare(Config, frozen=True):
+    one: int = field(1, title="One", help="A number.")
+    two: int = field(2, title="Two", help="Another.", advanced=True)
+
+
+class _Model(Config, frozen=True):
+    common: int = field(0, title="Common", help="Always seen.")
+    rare: _Rare = field(title="Rare", help="Seldom used.", advanced=True, default_factory=_Rare)
+
+
+def test_any_models_advanced_section_folds(qtbot: QtBot) -> None:
+    section = Section("", "box", "Box", "", advanced=False, group="", fields=describe_model(_Model, "box"))
+    box = SectionBox(section, lambda _path, *, merges=True: None, folded=False)
+    qtbot.addWidget(box)
+    box.show()
+
+    def seen() -> list[str]:
+        return [
+            name for name in ("common", "rare.one", "rare.two") if box.findChild(QWidget, f"box.{name}").isVisible()
+        ]
+
+    assert seen() == ["common"]
+    assert box.findChild(QToolButton, "box.more").text() == "1 more setting"
+    box.part.set_value({"rare": {"two": 3}}, {})
+    assert seen() == ["common", "rare.one"]
+    box.findChild(QToolButton, "box.advanced").click()
+    assert seen() == ["common", "rare.one", "rare.two"]
+    box.part.set_value({}, {})
+    assert seen() == ["common"]
+
+
 def test_unknown_keys_of_a_file_are_shown_kept_and_removed_by_a_button(
     form: ExperimentForm, ready: Studio, tmp_path: Path, qtbot: QtBot
 ) -> None:
@@ -202,7 +291,7 @@ def test_the_engines_faults_land_at_their_fields_and_its_figures_below(
     do(described())
     assert ready.experiment.may_run
     words = " ".join(label.text() for label in form.estimate.findChildren(QLabel))
-    for figure in ("120 k", "12 k", "10.0 : 1", "30 MiB", "level 1 ↔ level 1", "1,259 train", "Ready to run"):
+    for figure in ("120 k", "12 k", "10.0 : 1", "30 MiB", "Matching: 1 pair (paper)", "1,259 train", "Ready to run"):
         assert figure in words
     write(form, "student.hidden", "2000")
     assert not ready.experiment.may_run

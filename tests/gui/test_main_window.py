@@ -322,6 +322,18 @@ def test_the_layout_and_recent_files_come_back(
     again.close()
 
 
+def test_a_damaged_file_is_named_and_the_form_stays_as_it_is(window: MainWindow, tmp_path: Path) -> None:
+    path = tmp_path / "cut.toml"
+    path.write_bytes(b'name = "cut"\n[data]\nkind\0\0\0')
+    before = window.form.document()
+    window.files.open(path)
+    words = " ".join(label.text() for label in child(window, QDialog, "error").findChildren(QLabel))
+    assert f"{path} cannot be opened" in words
+    assert "Not a TOML file, or a damaged one: it holds bytes of zero from line 3 on" in words
+    assert window.form.document() == before
+    child(window, QDialog, "error").accept()
+
+
 def test_unsaved_changes_are_asked_about(window: MainWindow, tmp_path: Path, do: Do) -> None:
     document = window.form.document()
     document["name"] = "changed"

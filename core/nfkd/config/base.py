@@ -27,7 +27,7 @@ def field(
     unit: str = "",
     advanced: bool = False,
     multiline: bool = False,
-    format: Literal["", "file", "folder"] = "",  # noqa: A002 - JSON Schema's word
+    format: Literal["", "file", "folder", "run"] = "",  # noqa: A002 - JSON Schema's word
     label: str = "",
     group: str = "",
     **constraints: Any,
@@ -45,14 +45,16 @@ def field(
     unit
         Shown behind the number, such as ``steps``.
     advanced
-        Whether a form may fold it away.
+        Whether a form may fold it away; a section, only while all in it is as it is by default.
     multiline
         Whether a text wants more than one line.
     format
-        What a text names on the engine's machine, if anything: a form may then browse for it.
+        What a text names on the engine's machine, if anything: a form may then browse for it. A ``run`` is the folder
+        of a run, or a file of weights.
     label, group
         Of the field that tells a model from its alternatives: the model's name for people, such as ``Fashion-MNIST``,
-        and what it is listed under where there are many.
+        and what it is listed under where there are many. Of an advanced section, what it is one of, such as ``terms``:
+        they are folded away together.
     **constraints
         Passed to `pydantic.Field` (``ge``, ``le``, ``gt``, ``lt``, ``default_factory`` …).
     """

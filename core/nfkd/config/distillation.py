@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import model_validator
 
@@ -23,6 +23,9 @@ from nfkd.config.terms import (
     SKDConfig,
     TermConfig,
 )
+
+_MORE: dict[str, Any] = {"advanced": True, "group": "terms"}
+"""Of the terms past the paper's four: a form folds them away while they have no weight."""
 
 
 class DistillationConfig(Config, frozen=True):
@@ -46,41 +49,49 @@ class DistillationConfig(Config, frozen=True):
         title="Teacher's samples (forward KL)",
         help="−log p of samples that the teacher draws.",
         default_factory=ForwardKLConfig,
+        **_MORE,
     )
     reverse_kl: ReverseKLConfig = field(
         title="Student's samples (reverse KL)",
         help="log p of the student minus the teacher's, on the student's own samples.",
         default_factory=ReverseKLConfig,
+        **_MORE,
     )
     density: DensityConfig = field(
         title="Log-densities",
         help="Squared difference of log p on the data, per dimension.",
         default_factory=DensityConfig,
+        **_MORE,
     )
     log_det: LogDetConfig = field(
         title="Log-determinants",
         help="Squared difference of the volume changes between matched layers.",
         default_factory=LogDetConfig,
+        **_MORE,
     )
     score: ScoreConfig = field(
         title="Scores",
         help="Squared difference of the gradients of log p in x (Fisher divergence).",
         default_factory=ScoreConfig,
+        **_MORE,
     )
     jacobian: JacobianConfig = field(
         title="Jacobians",
         help="Squared difference of the products of both Jacobians with random vectors.",
         default_factory=JacobianConfig,
+        **_MORE,
     )
     relational: RelationalConfig = field(
         title="Distances between latents (relational)",
         help="Difference of normalised distances between the latents of a batch's examples.",
         default_factory=RelationalConfig,
+        **_MORE,
     )
     noisy_reverse: NoisyReverseConfig = field(
         title="Noisy way back",
         help="Squared error of the student's way back from the teacher's noisy latents, at matched layers.",
         default_factory=NoisyReverseConfig,
+        **_MORE,
     )
     normalize_weights: bool = field(
         True,

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
-import tomlkit
-import tomlkit.exceptions
 from pydantic import ValidationError, ValidationInfo, field_validator
 
 from nfkd.config.base import Config, field
@@ -18,7 +16,7 @@ from nfkd.config.errors import ConfigError, Fault, faults_of
 from nfkd.config.flows import FlowConfig
 from nfkd.config.named import folder_of, whole_table
 from nfkd.config.presets import preset_names, preset_path
-from nfkd.config.toml import is_table, toml_text, toml_value
+from nfkd.config.toml import is_table, read_text, toml_document, toml_text, toml_value
 from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig, whole_weights
 
 
@@ -85,11 +83,7 @@ class ExperimentConfig(Config, frozen=True):
                     [Fault("", f"no such experiment file, and no preset of that name ({known})")], str(source)
                 )
             path = preset_path(str(source))
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError([Fault("", f"cannot be read: {error}")], str(source)) from error
-        return cls.from_toml(text, overrides, source=str(source), folder=path.absolute().parent)
+        return cls.from_toml(read_text(path), overrides, source=str(source), folder=path.absolute().parent)
 
     @classmethod
     def from_toml(
@@ -99,10 +93,7 @@ class ExperimentConfig(Config, frozen=True):
 
         Relative paths start from `folder`, those in `overrides` from the working directory.
         """
-        try:
-            document = tomlkit.parse(text).unwrap()
-        except tomlkit.exceptions.TOMLKitError as error:
-            raise ConfigError([Fault("", f"not a TOML file: {error}")], source) from error
+        document = toml_document(text, source)
         faults = [fault for assignment in overrides if (fault := _assign(document, assignment, folder or Path()))]
         if faults:
             raise ConfigError(faults, source)

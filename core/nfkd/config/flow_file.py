@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated, Any, cast
 
-import tomlkit
-import tomlkit.exceptions
 from pydantic import Field, ValidationError
 
 from nfkd.config.base import Config, field
 from nfkd.config.errors import ConfigError, Fault, faults_of
 from nfkd.config.flows import FlowConfig
+from nfkd.config.toml import read_toml
 
 _TABLES = ("flow", "teacher")
 _Size = Annotated[int, Field(ge=1, le=65_536)]
@@ -58,12 +56,7 @@ def read_flow_file(path: str | os.PathLike[str], *, kind: str = "") -> FlowFile:
     ConfigError
         With every fault, each with its path.
     """
-    try:
-        document: dict[str, Any] = tomlkit.parse(Path(path).read_text(encoding="utf-8")).unwrap()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Fault("", f"cannot be read: {error}")], str(path)) from error
-    except tomlkit.exceptions.TOMLKitError as error:
-        raise ConfigError([Fault("", f"not a TOML file: {error}")], str(path)) from error
+    document = read_toml(path)
     table = next((name for name in _TABLES if isinstance(document.get(name), dict)), "")
     flow, rest = _taken_apart(document, table)
     if kind:

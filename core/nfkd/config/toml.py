@@ -2,17 +2,75 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 import tomlkit
 import tomlkit.exceptions
 
 from nfkd.config.base import Config
+from nfkd.config.errors import ConfigError, Fault
 
 
 def toml_text(config: Config) -> str:
     """Return a model as TOML text: every field written out, the kind of each table first."""
     return tomlkit.dumps(_kind_first(config.model_dump(mode="python")))
+
+
+def toml_document(text: str, source: str = "") -> dict[str, Any]:
+    """Return the document of a TOML text.
+
+    Parameters
+    ----------
+    source
+        The file that it was read from, for the error.
+
+    Raises
+    ------
+    ConfigError
+        When it is no TOML.
+    """
+    try:
+        return tomlkit.parse(text).unwrap()
+    except tomlkit.exceptions.TOMLKitError as error:
+        raise ConfigError([Fault("", f"not a TOML file{_why(text, error)}")], source) from error
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the document of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read, or is no TOML.
+    """
+    return toml_document(read_text(path), str(path))
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Return the text of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read, or is no text.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        words = f"not a TOML file, or a damaged one: it is no text in UTF-8 from byte {error.start + 1:,} on"
+        raise ConfigError([Fault("", words)], str(path)) from error
+    except OSError as error:
+        raise ConfigError([Fault("", f"cannot be read: {error}")], str(path)) from error
+
+
+def _why(text: str, error: Exception) -> str:
+    """Say what keeps a text from being TOML; bytes of zero are what a crash or a full disk leaves of a file's end."""
+    if "\0" not in text:
+        return f": {error}"
+    line = text[: text.index("\0")].count("\n") + 1
+    return f", or a damaged one: it holds bytes of zero from line {line:,} on, as one that was not written whole"
 
 
 def toml_value(text: str) -> Any:

@@ -34,7 +34,7 @@ class TrainingConfig(Config, frozen=True):
             "The directory of an earlier run (its first seed's teacher serves), or a .safetensors file of NFKD's: the "
             "teacher is taken from there and not trained; empty trains one."
         ),
-        format="file",
+        format="run",
         max_length=4096,
     )
     student_steps: int = field(

@@ -25,6 +25,7 @@ from nfkd.config import (
     preset_names,
     preset_path,
 )
+from nfkd.config.flow_file import read_flow_file
 
 NAMES = st.from_regex(r'[^/\\:*?"<>|\x00-\x1f.][^/\\:*?"<>|\x00-\x1f]{0,30}', fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -399,3 +400,21 @@ def test_every_field_has_a_title_and_a_sentence(model):
         assert info.description
         assert info.description.endswith(".")
         assert set(info.json_schema_extra) == {"unit", "advanced", "multiline", "format", "label", "group"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'name = "x"\n[data]\nkind = "dig\0\0\0\0', "bytes of zero from line 3 on"),
+        (b'name = "x"\n[data]\nkind = "dig', "not a TOML file: "),
+        (b'name = "\xff"', "no text in UTF-8 from byte 9 on"),
+    ],
+)
+def test_a_damaged_file_is_named_and_called_what_it_is(tmp_path, content, words):
+    path = tmp_path / "cut.toml"
+    path.write_bytes(content)
+    for read in (ExperimentConfig.load, read_flow_file):
+        with pytest.raises(ConfigError) as caught:
+            read(path)
+        assert str(caught.value).startswith(f"{path}: not a TOML file")
+        assert words in str(caught.value)

@@ -57,6 +57,21 @@ def test_live_samples_are_shown_as_they_come(show: Any, story: Any, port: Any) -
     assert len(port.asked) == 1  # once, for the examples of the data
 
 
+def test_a_caption_without_room_ends_in_an_ellipsis_and_has_its_tooltip(show: Any, story: Any) -> None:
+    told = story()
+    told.begin("teacher")
+    told.samples("teacher", 100, grey(0.25))
+    panel = show(SamplesPanel, told, size=(900, 600))
+    caption = panel._columns["teacher"]._caption
+    assert caption.shown() == caption.text() == "step 100, temperature 0.70"
+    panel.resize(260, 500)
+    QApplication.processEvents()
+    assert caption.shown().startswith("step 100")
+    assert caption.shown().endswith("…")
+    assert caption.fontMetrics().horizontalAdvance(caption.shown()) <= caption.width()
+    assert caption.toolTip() == "step 100, temperature 0.70"
+
+
 def test_the_temperature_asks_and_the_answer_is_shown(show: Any, story: Any, port: Any) -> None:
     told = story()
     told.begin("teacher")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from PySide6.QtGui import QColor, QIcon, QPalette
-from PySide6.QtWidgets import QApplication, QCheckBox, QStyle, QStyleOptionButton
+from PySide6.QtWidgets import QAbstractButton, QApplication, QCheckBox, QStyle, QStyleOptionButton, QWidget
+from pytestqt.qtbot import QtBot
 
 from nfkd_gui.theme import ROLE_COLOURS, plot_colours, role_colour
 from nfkd_gui.widgets.icons import icon
+from nfkd_gui.widgets.workbench import Workbench
 
 
 def luminance(colour: QColor) -> float:
@@ -53,3 +55,33 @@ def test_an_icon_that_cannot_be_pressed_is_seen_less_than_one_that_can(theme: st
 
     assert strength(QIcon.Mode.Normal) >= 4.5
     assert 1.3 <= strength(QIcon.Mode.Disabled) <= strength(QIcon.Mode.Normal) / 2
+
+
+def test_the_buttons_of_a_docks_title_are_seen_wherever_it_is(theme: str, qtbot: QtBot) -> None:
+    bench = Workbench()
+    qtbot.addWidget(bench)
+    dock, other = (bench.add(QWidget(), name, name) for name in ("one", "two"))
+    bench.resize(600, 400)
+    bench.tile()
+    bench.show()
+    qtbot.waitExposed(bench)
+
+    def weakest() -> float:
+        buttons = [b for b in dock.findChildren(QAbstractButton) if b.objectName().startswith("qt_dockwidget")]
+        assert len(buttons) == 2
+        qtbot.waitUntil(lambda: all(b.isVisible() and "one" in b.accessibleName() and b.toolTip() for b in buttons))
+        return min(strongest(button) for button in buttons)
+
+    def strongest(button: QAbstractButton) -> float:
+        image = button.grab().toImage()
+        ground = QApplication.palette().color(QPalette.ColorRole.Window)
+        places = ((x, y) for x in range(image.width()) for y in range(image.height()))
+        return max(contrast(image.pixelColor(x, y), ground) for x, y in places)
+
+    assert weakest() >= 4.5
+    dock.setFloating(True)
+    assert weakest() >= 4.5
+    bench.stack()
+    bench.tile()
+    assert weakest() >= 4.5
+    assert other.isVisible()
