@@ -47,6 +47,9 @@ class InspectorPanel(QWidget):
         self._about = WrappedLabel(parent=self)
         self._verdict = WrappedLabel(tone="good", parent=self)
         self._verdict.setObjectName("inspector.verdict")
+        self._others = WrappedLabel(parent=self)
+        self._others.setObjectName("inspector.others")
+        self._others.setToolTip("Measured besides: intervals of the student's gain, and no verdict.")
         self._table = QFrame(self)
         self._unit = ToneLabel(parent=self._table)
         self._cells: dict[tuple[Role, int], QLabel] = {}
@@ -95,7 +98,7 @@ class InspectorPanel(QWidget):
         column = QVBoxLayout(content)
         column.setContentsMargins(12, 8, 12, 8)
         column.setSpacing(8)
-        for widget in (self._title, self._about, self._table, self._verdict):
+        for widget in (self._title, self._about, self._table, self._verdict, self._others):
             column.addWidget(widget)
         column.addStretch(1)
         scroll = QScrollArea(self)
@@ -119,6 +122,7 @@ class InspectorPanel(QWidget):
         if view is None:
             self._about.setText(_EMPTY)
             self._verdict.hide()
+            self._others.hide()
             return
         row = view.row
         seed = f" · seed {self._studio.seed}" if row.seeds > 1 else ""
@@ -153,6 +157,9 @@ class InspectorPanel(QWidget):
             self._verdict.set_tone("warning")
             self._verdict.setText(view.row.cause)
         self._verdict.setVisible(view.error is not None or verdict is not None or bool(view.row.cause))
+        others = [other.words for other in verdict.others] if verdict is not None and view.error is None else []
+        self._others.setText("\n".join(f"Without a verdict, {words}" for words in others))
+        self._others.setVisible(bool(others))
 
 
 def first_seed(view: RunView) -> int:

@@ -26,6 +26,7 @@ from nfkd.protocol.events import (
     CurvePoints,
     ErrorInfo,
     Event,
+    MetricInterval,
     Progress,
     RunChanged,
     RunFinished,
@@ -166,6 +167,17 @@ class Script:
             seeds=[1],
             differences=[0.2],
             words="Inconclusive: one seed says nothing about chance.",
+            others=[
+                MetricInterval(
+                    metric="C2ST",
+                    unit="",
+                    difference=-0.01,
+                    low=float("nan"),
+                    high=float("nan"),
+                    seeds=[1],
+                    words="C2ST: the student gains -0.0100 (one seed, no interval)",
+                )
+            ],
         )
         self.tell(RunFinished(run=run, state=state, verdict=verdict))  # type: ignore[arg-type]
         self.set_state(run, state, progress=1.0, student_test=3.0, baseline_test=3.2)

@@ -121,6 +121,7 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
         await settled(window.studio)
         assert text(window, "runbar.where") == "digits: stopped"
         assert "Inconclusive" in text(window, "inspector.verdict")
+        assert text(window, "inspector.others").startswith("Without a verdict, C2ST: the student gains -0.0100")
         assert text(window, "inspector.student.test") == "3.000"
 
     do(scenario())

@@ -154,6 +154,15 @@ class SeedsConfig(Config, frozen=True):
         help="Train a teacher of its own for each seed; otherwise the first seed's teacher serves all.",
         advanced=True,
     )
+    metric: Literal["likelihood", "c2st", "samples_per_second"] = field(
+        "likelihood",
+        title="Primary metric",
+        help=(
+            "What the verdict is about, named before anything runs: the test likelihood; C2ST, how well a classifier "
+            "tells samples from test data; or samples per second. The others get an interval and no verdict."
+        ),
+        advanced=True,
+    )
 
     def values(self) -> list[int]:
         """Return the seeds themselves."""

@@ -159,6 +159,9 @@ def _warnings(
     warnings += accumulation_warnings(config, {"teacher": teacher, "student": student})
     if config.seeds.count < 3:
         warnings.append(Fault("seeds.count", "a verdict needs at least three seeds"))
+    if config.seeds.metric == "samples_per_second":
+        message = "student and baseline are the same flow: they differ in speed by chance and by what else runs"
+        warnings.append(Fault("seeds.metric", message))
     return warnings
 
 

@@ -12,7 +12,7 @@ import torch
 
 from nfkd.config import ExperimentConfig
 from nfkd.data import load_dataset
-from nfkd.evaluation.verdict import judge
+from nfkd.evaluation.verdict import verdict_of
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import (
     ErrorInfo,
@@ -172,9 +172,8 @@ class Experiment:
         return sum(values) / len(values) if values else None
 
     def _verdict(self) -> Verdict:
-        one_teacher = not self._config.seeds.retrain_teacher
-        student, baseline = self._tests("student"), self._tests("baseline")
-        return judge(student, baseline, metric="test likelihood", unit=self._unit, one_teacher=one_teacher)
+        seeds = self._config.seeds
+        return verdict_of(self._done.values(), seeds.metric, one_teacher=not seeds.retrain_teacher)
 
     def _end(self) -> Verdict:
         verdict = self._verdict()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import signal
 import subprocess
 import sys
@@ -17,14 +19,17 @@ from safetensors.torch import load_file
 
 import nfkd
 from nfkd.config import DistillationConfig, ExperimentConfig
+from nfkd.console import print_summary
 from nfkd.data import load_dataset
 from nfkd.evaluation.likelihood import noisy
 from nfkd.protocol import events
 from nfkd.runs.errors import RunError
+from nfkd.runs.export import export_csv
 from nfkd.runs.lock import run_lock
 from nfkd.runs.reader import RunRecord, open_run
 from nfkd.runs.recovery import recover
 from nfkd.training.control import Control
+from nfkd.training.describe import describe
 from nfkd.training.job import perform
 from tests.core.tiny import digits, moons
 
@@ -162,6 +167,40 @@ def test_seeds_make_a_group_with_a_verdict(retrain: bool, tmp_path: Path) -> Non
     expected = [tests["baseline", seed] - tests["student", seed] for seed in (4, 5, 6)]
     assert verdict.differences == pytest.approx(expected)
     assert ("a teacher for each seed" if retrain else "one teacher for all seeds") in verdict.words
+    assert [other.metric for other in verdict.others] == ["C2ST", "speed of sampling"]
+    assert "Without a verdict, C2ST" in shown(record)
+    export_csv(record, tmp_path / "csv")
+    rows = (tmp_path / "csv" / "verdict.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["test likelihood", "C2ST", "speed of sampling"]
+    assert [bool(row.split(",")[-1]) for row in rows[1:]] == [True, False, False]
+
+
+def shown(record: RunRecord) -> str:
+    """Return what ``nfkd show`` prints of a run."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        print_summary(record.snapshot())
+    return out.getvalue()
+
+
+def test_the_primary_metric_decides_the_verdict_and_not_which_weights_are_kept(tmp_path: Path) -> None:
+    plain = nfkd.run(moons(), tmp_path / "plain")
+    record = nfkd.run(moons(seeds={"metric": "c2st"}), tmp_path / "run")
+    assert record.verdict is not None
+    assert record.verdict.metric == "C2ST"
+    assert [other.metric for other in record.verdict.others] == ["test likelihood", "speed of sampling"]
+    figures = {summary.stage: summary.c2st for summary in record.summary}
+    assert record.verdict.difference == pytest.approx(figures["baseline"] - figures["student"])
+    assert_same(tmp_path / "plain", tmp_path / "run", plain.config)
+    assert [summary.best_step for summary in record.summary] == [summary.best_step for summary in plain.summary]
+
+
+def test_speed_as_the_primary_metric_is_warned_of() -> None:
+    said = {
+        warning.path: warning.message for warning in describe(moons(seeds={"metric": "samples_per_second"})).warnings
+    }
+    assert "by chance" in said["seeds.metric"]
+    assert "seeds.metric" not in {warning.path for warning in describe(moons()).warnings}
 
 
 KILLER = """
