@@ -8,14 +8,14 @@ from collections.abc import Callable
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import Role, RunEvent, RunFailed, RunFinished, StageFinished, StageSummary
+from nfkd.protocol.events import RunEvent, RunFailed, RunFinished, StageFinished, StageSummary
+from nfkd.protocol.roles import ROLES, Role, role_words
 from nfkd.protocol.view import RunView
 from nfkd_gui.state import Studio
 from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
 from nfkd_gui.widgets.numbers import count_words, measure_words, time_words
 
-_ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
 _FIGURES: tuple[tuple[str, str, Callable[[StageSummary], str]], ...] = (
     ("Parameters", "Trained numbers.", lambda s: count_words(s.parameters)),
     ("Multiply-adds", "Of one log p of one example.", lambda s: count_words(s.multiply_adds)),
@@ -69,7 +69,7 @@ class InspectorPanel(QWidget):
 
     def _colour(self) -> None:
         for role, head in self._heads.items():
-            head.setText(f'<span style="color:{role_colour(role)}">■</span> {role.capitalize()}')
+            head.setText(f'<span style="color:{role_colour(role)}">■</span> {role_words(role)}')
 
     def _fill_table(self) -> None:
         grid = QGridLayout(self._table)
@@ -78,7 +78,7 @@ class InspectorPanel(QWidget):
         grid.setVerticalSpacing(3)
         grid.setColumnStretch(0, 1)
         grid.addWidget(self._unit, 0, 0)
-        for column, role in enumerate(_ROLES, start=1):
+        for column, role in enumerate(ROLES, start=1):
             head = self._heads[role] = QLabel(self._table)
             head.setAlignment(Qt.AlignmentFlag.AlignRight)
             grid.addWidget(head, 0, column)
@@ -86,7 +86,7 @@ class InspectorPanel(QWidget):
             label = ToneLabel(name, parent=self._table)
             label.setToolTip(tip)
             grid.addWidget(label, row, 0)
-            for column, role in enumerate(_ROLES, start=1):
+            for column, role in enumerate(ROLES, start=1):
                 cell = QLabel(self._table)
                 cell.setObjectName(f"inspector.{role}.{name.lower()}")
                 cell.setAlignment(Qt.AlignmentFlag.AlignRight)
@@ -136,7 +136,12 @@ class InspectorPanel(QWidget):
     def _show_figures(self, view: RunView) -> None:
         unit = row_unit(view)
         self._unit.setText(f"in {unit}" if unit else "")
-        for role in _ROLES:
+        roles = view.roles()
+        for role in ROLES:
+            self._heads[role].setVisible(role in roles)
+            for index in range(len(_FIGURES)):
+                self._cells[role, index].setVisible(role in roles)
+        for role in roles:
             stage = view.stages.get((self._studio.seed, role))
             if stage is None and role == "teacher":
                 stage = view.stages.get((first_seed(view), role))

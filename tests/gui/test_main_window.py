@@ -127,6 +127,21 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
     do(scenario())
 
 
+def test_the_inspector_has_no_column_for_a_baseline_that_was_not_trained(
+    window: MainWindow, script: Any, do: Do
+) -> None:
+    async def scenario() -> None:
+        script.roles = ("teacher", "student")
+        click(window, QToolButton, "action.run.button")
+        await settled(window.studio)
+        script.finish("/runs/digits")
+        await settled(window.studio)
+        assert child(window, QLabel, "inspector.student.test").isVisible()
+        assert not child(window, QLabel, "inspector.baseline.test").isVisible()
+
+    do(scenario())
+
+
 def test_run_is_disabled_while_the_experiment_is_not_valid(window: MainWindow, do: Do) -> None:
     async def scenario() -> None:
         run = child(window, QAction, "action.run")

@@ -45,6 +45,12 @@ class TrainingConfig(Config, frozen=True):
         ge=1,
         le=10_000_000,
     )
+    baseline: bool = field(
+        True,
+        title="Baseline",
+        help="Train the same student without the teacher, too: it alone says whether the teacher helped. Without it "
+        "a run is shorter, and there is no verdict.",
+    )
     batch_size: int = field(128, title="Batch", help="Examples per step.", unit="examples", ge=1, le=65536)
     precision: Literal["float32", "bf16"] = field(
         "float32",

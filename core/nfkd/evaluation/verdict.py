@@ -94,6 +94,22 @@ def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: 
     )
 
 
+def unjudged(primary: str) -> Verdict:
+    """Return what is said where there is no baseline: no verdict, by whichever metric of `METRICS`."""
+    metric = METRICS[primary]
+    return Verdict(
+        verdict="inconclusive",
+        metric=metric.name,
+        unit=metric.unit or "",
+        difference=math.nan,
+        low=math.nan,
+        high=math.nan,
+        seeds=[],
+        differences=[],
+        words="No baseline was trained: nothing to judge.",
+    )
+
+
 def judge(
     student: Mapping[int, float],
     baseline: Mapping[int, float],

@@ -11,9 +11,9 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from nfkd.protocol.roles import Role
+
 RunState = Literal["queued", "running", "paused", "finished", "failed", "interrupted", "stopped"]
-Role = Literal["teacher", "student", "baseline"]
-"""The flow that a stage trains; the stages bear the same names."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, eq=False):

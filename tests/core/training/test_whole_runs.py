@@ -23,8 +23,10 @@ from nfkd.console import print_summary
 from nfkd.data import load_dataset
 from nfkd.evaluation.likelihood import noisy
 from nfkd.protocol import events
+from nfkd.protocol.view import RunView
 from nfkd.runs.errors import RunError
 from nfkd.runs.export import export_csv
+from nfkd.runs.figures import export_figures
 from nfkd.runs.lock import run_lock
 from nfkd.runs.reader import RunRecord, open_run
 from nfkd.runs.recovery import recover
@@ -43,6 +45,11 @@ def every_term(**changes: Any) -> ExperimentConfig:
     terms["score"] |= {"schedule": "warmup", "schedule_span": 0.5}
     balance = {"balance": "gradient_norm", "balance_every": 3}
     return digits(distillation=terms | balance, monitor={"shares_every": 4}, **changes)
+
+
+def without_baseline(**changes: Any) -> ExperimentConfig:
+    """Return two moons, and nothing to judge the student by."""
+    return moons(training={"baseline": False}, **changes)
 
 
 def assert_same(first: Path, second: Path, config: ExperimentConfig) -> None:
@@ -233,6 +240,7 @@ nfkd.run(ExperimentConfig.from_toml(config), directory, on_event=watch)
         (moons, 1, 1, "baseline", -1),
         (moons, 2, 2, "student", 10),
         (every_term, 1, 1, "student", 13),
+        (without_baseline, 2, 1, "student", -1),  # between the last stage of a seed and the next seed
     ],
 )
 def test_a_killed_run_is_recovered_and_goes_on_as_if_nothing_had_been(
@@ -416,3 +424,43 @@ def test_validation_while_training_takes_no_more_examples_than_asked_for(tmp_pat
     assert record.curves["student"]["validation/nll"].values.min() == pytest.approx(expected, rel=1e-5)
     [summary] = [summary for summary in record.summary if summary.stage == "student"]
     assert summary.validation == pytest.approx(everything, rel=1e-5)
+
+
+def test_without_a_baseline_nothing_is_judged_and_nothing_is_left_empty(tmp_path: Path) -> None:
+    seen: list[events.RunEvent] = []
+    record = nfkd.run(without_baseline(seeds={"count": 3}), tmp_path / "run", on_event=seen.append)
+    assert [(summary.seed, summary.stage) for summary in record.summary] == [
+        (1, "teacher"), (1, "student"), (2, "student"), (3, "student"),
+    ]  # fmt: skip
+    verdict = record.verdict
+    assert verdict is not None
+    assert (verdict.verdict, verdict.seeds, verdict.others) == ("inconclusive", [], [])
+    assert verdict.words == "No baseline was trained: nothing to judge."
+    assert (record.row.verdict, record.row.baseline_test) == ("", None)
+    assert verdict.words in shown(record)
+    assert shown(record).count("baseline") == 1  # in these words alone
+    assert not list((tmp_path / "run").rglob("baseline*"))
+    fractions = [event.fraction for event in seen if isinstance(event, events.Progress)]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1.0)
+    view = RunView.from_snapshot(record.snapshot())
+    assert view.roles() == ["teacher", "student"]
+    assert {path.name for path in export_figures(record, tmp_path / "figures")} == {
+        "curves.png", "samples.png", "interpolation.png", "matching.png",
+    }  # fmt: skip
+    names = {path.name for path in export_csv(record, tmp_path / "csv")}
+    assert not any("baseline" in name or "verdict" in name for name in names)
+
+
+def test_the_student_is_the_same_with_and_without_a_baseline(tmp_path: Path) -> None:
+    alone = nfkd.run(without_baseline(), tmp_path / "alone")
+    both = nfkd.run(moons(), tmp_path / "both")
+    for name, value in alone.load_student().state_dict().items():
+        torch.testing.assert_close(both.load_student().state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_missing_baseline_is_warned_of_and_the_number_of_seeds_is_not() -> None:
+    said = {warning.path: warning.message for warning in describe(without_baseline()).warnings}
+    assert "whether the teacher helped" in said["training.baseline"]
+    assert "seeds.count" not in said
+    assert "training.baseline" not in {warning.path for warning in describe(moons()).warnings}
