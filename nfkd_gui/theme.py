@@ -9,10 +9,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication
 
+from nfkd.protocol.roles import COLOURS
+
 Theme = Literal["system", "light", "dark"]
 
-ROLE_COLOURS = {"teacher": "#0072B2", "student": "#D55E00", "baseline": "#7F7F7F", "data": "#009E73"}
-"""Okabe and Ito's palette, which colour-blind eyes tell apart."""
 _ON_DARK = {"teacher": "#4DB2E8", "student": "#F08A3C", "baseline": "#A8A8A8", "data": "#33C79B"}
 _SCHEMES = {
     "system": Qt.ColorScheme.Unknown,
@@ -71,7 +71,7 @@ def is_dark() -> bool:
 
 def role_colour(role: str) -> str:
     """Return a role's colour for lines and text on the present background."""
-    return _ON_DARK[role] if is_dark() else ROLE_COLOURS[role]
+    return _ON_DARK[role] if is_dark() else COLOURS[role]
 
 
 @dataclass(frozen=True)

@@ -192,6 +192,8 @@ def print_summary(snapshot: Snapshot) -> None:
     console.print(table)
     if snapshot.verdict is not None:
         console.print(snapshot.verdict.words, highlight=False, soft_wrap=True)
+        for other in snapshot.verdict.others:
+            console.print(f"Without a verdict, {other.words}", highlight=False, soft_wrap=True)
     if snapshot.error is not None:
         console.print(f"{snapshot.error.title}: {snapshot.error.cause}", highlight=False, soft_wrap=True)
 

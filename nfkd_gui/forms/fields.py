@@ -181,7 +181,7 @@ def _choices(annotation: Any) -> tuple[Choice, ...]:
     return tuple(Choice(str(value), _words(str(value))) for value in values)
 
 
-_WORDS = {"l1": "L1", "l2": "L2", "cpu": "CPU", "cuda": "CUDA", "mps": "MPS", "lu": "LU", "mlp": "MLP"}
+_WORDS = {"l1": "L1", "l2": "L2", "cpu": "CPU", "cuda": "CUDA", "mps": "MPS", "lu": "LU", "mlp": "MLP", "c2st": "C2ST"}
 
 
 def _words(value: str) -> str:

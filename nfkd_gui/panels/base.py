@@ -8,13 +8,13 @@ from typing import ClassVar, Protocol
 from PySide6.QtCore import QSize, Qt, SignalInstance
 from PySide6.QtWidgets import QLabel, QPushButton, QStackedLayout, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import ErrorInfo, Role, RunEvent
+from nfkd.protocol.events import ErrorInfo, RunEvent
 from nfkd.protocol.requests import Reply, Request
+from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.view import RunView, StageView
 from nfkd_gui.widgets.feature_pair import feature_names
 from nfkd_gui.widgets.labels import WrappedLabel
 
-ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
 SPACE = 8
 """Pixels of the grid that everything is laid out on."""
 
@@ -156,6 +156,10 @@ class Panel(QWidget):
         self.mark()
 
     # --- for subclasses -------------------------------------------------------------------------------------------
+
+    def roles(self) -> list[Role]:
+        """Return the flows that the shown run has; the usual ones while none is shown."""
+        return list(USUAL) if self.view is None else self.view.roles()
 
     def stage(self, role: Role) -> StageView | None:
         """Return a stage of the shown seed; the first seed's teacher where the seed has none of its own."""

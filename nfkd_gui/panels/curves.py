@@ -21,9 +21,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from nfkd.protocol.events import CurvePoints, Role, RunEvent, SeedStarted, StageStarted
+from nfkd.protocol.events import CurvePoints, RunEvent, SeedStarted, StageStarted
+from nfkd.protocol.roles import ROLES, USUAL, Role, role_words
 from nfkd.protocol.view import Curve
-from nfkd_gui.panels.base import ROLES, SPACE, Panel, StudioPort, heading
+from nfkd_gui.panels.base import SPACE, Panel, StudioPort, heading
 from nfkd_gui.panels.curve_plot import CurvePlot, CurveSettings
 from nfkd_gui.panels.quantities import LIKELIHOOD, Quantity, quantities_of
 from nfkd_gui.theme import box_palette, role_colour
@@ -113,10 +114,11 @@ class CurvesPanel(Panel):
         column.setSpacing(SPACE // 2)
         column.addWidget(heading("Flows", side))
         for role in ROLES:
-            box = self._roles[role] = QCheckBox(role.capitalize(), side)
+            box = self._roles[role] = QCheckBox(role_words(role), side)
             box.setObjectName(f"curves.role.{role}")
             box.setChecked(True)
             box.toggled.connect(self.mark)
+            box.setVisible(role in USUAL)
             column.addWidget(box)
         legend = WrappedLabel("Bold: validation. Thin: training. Faint: the other seeds.", parent=side)
         column.addWidget(legend)
@@ -159,12 +161,20 @@ class CurvesPanel(Panel):
         self._quantities.setPalette(box_palette())
         for role, box in self._roles.items():
             box.setIcon(_swatch(role_colour(role), self.devicePixelRatioF()))
-        names = (f'<b style="color:{role_colour(role)}">{role.capitalize()}</b>' for role in ROLES)
-        self._names.setText(" &nbsp;".join(names))
+        self._show_roles()
         for plot in self.plots.values():
             plot.restyle()
 
+    def _show_roles(self) -> None:
+        """Name the flows that the run has, and offer no others."""
+        roles = self.roles()
+        for role, box in self._roles.items():
+            box.setVisible(role in roles)
+        names = (f'<b style="color:{role_colour(role)}">{role_words(role)}</b>' for role in roles)
+        self._names.setText(" &nbsp;".join(names))
+
     def run_changed(self) -> None:
+        self._show_roles()
         for plot in self.plots.values():
             plot.forget()
 
@@ -183,6 +193,7 @@ class CurvesPanel(Panel):
     def draw(self) -> None:
         if self.view is None:
             return
+        self._show_roles()
         quantities = quantities_of(self.view)
         self._list(quantities)
         self._make_plots([quantity for quantity in quantities if quantity.name in self._chosen])
@@ -240,11 +251,11 @@ class CurvesPanel(Panel):
         words = [f"{x:.1f} s" if settings.by_time else f"step {max(0, round(x)):,}"]
         for plot in self.plots.values():
             figures = []
-            for role in ROLES:
+            for role in self.roles():
                 stage = self.stage(role)
                 curve = stage.curves.get(plot.quantity.curves[-1]) if stage is not None else None
                 if curve is not None and len(curve) and role in settings.roles:
-                    figures.append(f"{role} {_nearest(curve, x, by_time=settings.by_time):.4g}")
+                    figures.append(f"{role_words(role).lower()} {_nearest(curve, x, by_time=settings.by_time):.4g}")
             words.append(f"{plot.quantity.label}: {', '.join(figures)}" if figures else "")
         return "  ·  ".join(word for word in words if word)
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import Role, RunEvent, RunFailed, RunFinished, StageFinished, StageSummary
+from nfkd.protocol.events import RunEvent, RunFailed, RunFinished, StageFinished, StageSummary
+from nfkd.protocol.roles import ROLES, Role, role_words
 from nfkd.protocol.view import RunView
 from nfkd_gui.state import Studio
 from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
 from nfkd_gui.widgets.numbers import count_words, measure_words, time_words
 
-_ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
 _FIGURES: tuple[tuple[str, str, Callable[[StageSummary], str]], ...] = (
     ("Parameters", "Trained numbers.", lambda s: count_words(s.parameters)),
     ("Multiply-adds", "Of one log p of one example.", lambda s: count_words(s.multiply_adds)),
@@ -47,6 +47,9 @@ class InspectorPanel(QWidget):
         self._about = WrappedLabel(parent=self)
         self._verdict = WrappedLabel(tone="good", parent=self)
         self._verdict.setObjectName("inspector.verdict")
+        self._others = WrappedLabel(parent=self)
+        self._others.setObjectName("inspector.others")
+        self._others.setToolTip("Measured besides: intervals of the student's gain, and no verdict.")
         self._table = QFrame(self)
         self._unit = ToneLabel(parent=self._table)
         self._cells: dict[tuple[Role, int], QLabel] = {}
@@ -66,7 +69,7 @@ class InspectorPanel(QWidget):
 
     def _colour(self) -> None:
         for role, head in self._heads.items():
-            head.setText(f'<span style="color:{role_colour(role)}">■</span> {role.capitalize()}')
+            head.setText(f'<span style="color:{role_colour(role)}">■</span> {role_words(role)}')
 
     def _fill_table(self) -> None:
         grid = QGridLayout(self._table)
@@ -75,7 +78,7 @@ class InspectorPanel(QWidget):
         grid.setVerticalSpacing(3)
         grid.setColumnStretch(0, 1)
         grid.addWidget(self._unit, 0, 0)
-        for column, role in enumerate(_ROLES, start=1):
+        for column, role in enumerate(ROLES, start=1):
             head = self._heads[role] = QLabel(self._table)
             head.setAlignment(Qt.AlignmentFlag.AlignRight)
             grid.addWidget(head, 0, column)
@@ -83,7 +86,7 @@ class InspectorPanel(QWidget):
             label = ToneLabel(name, parent=self._table)
             label.setToolTip(tip)
             grid.addWidget(label, row, 0)
-            for column, role in enumerate(_ROLES, start=1):
+            for column, role in enumerate(ROLES, start=1):
                 cell = QLabel(self._table)
                 cell.setObjectName(f"inspector.{role}.{name.lower()}")
                 cell.setAlignment(Qt.AlignmentFlag.AlignRight)
@@ -95,7 +98,7 @@ class InspectorPanel(QWidget):
         column = QVBoxLayout(content)
         column.setContentsMargins(12, 8, 12, 8)
         column.setSpacing(8)
-        for widget in (self._title, self._about, self._table, self._verdict):
+        for widget in (self._title, self._about, self._table, self._verdict, self._others):
             column.addWidget(widget)
         column.addStretch(1)
         scroll = QScrollArea(self)
@@ -119,6 +122,7 @@ class InspectorPanel(QWidget):
         if view is None:
             self._about.setText(_EMPTY)
             self._verdict.hide()
+            self._others.hide()
             return
         row = view.row
         seed = f" · seed {self._studio.seed}" if row.seeds > 1 else ""
@@ -132,7 +136,12 @@ class InspectorPanel(QWidget):
     def _show_figures(self, view: RunView) -> None:
         unit = row_unit(view)
         self._unit.setText(f"in {unit}" if unit else "")
-        for role in _ROLES:
+        roles = view.roles()
+        for role in ROLES:
+            self._heads[role].setVisible(role in roles)
+            for index in range(len(_FIGURES)):
+                self._cells[role, index].setVisible(role in roles)
+        for role in roles:
             stage = view.stages.get((self._studio.seed, role))
             if stage is None and role == "teacher":
                 stage = view.stages.get((first_seed(view), role))
@@ -153,6 +162,9 @@ class InspectorPanel(QWidget):
             self._verdict.set_tone("warning")
             self._verdict.setText(view.row.cause)
         self._verdict.setVisible(view.error is not None or verdict is not None or bool(view.row.cause))
+        others = [other.words for other in verdict.others] if verdict is not None and view.error is None else []
+        self._others.setText("\n".join(f"Without a verdict, {words}" for words in others))
+        self._others.setVisible(bool(others))
 
 
 def first_seed(view: RunView) -> int:

@@ -12,14 +12,15 @@ from PySide6.QtWidgets import (
     QSlider,
     QSpacerItem,
     QSpinBox,
-    QStackedLayout,
+    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
 
 from nfkd.protocol.events import ErrorInfo, InterpolationDrawn, RunEvent, StageStarted
 from nfkd.protocol.requests import Interpolate, InterpolationMode, Interpolations, Reply
-from nfkd_gui.panels.base import ROLES, SPACE, LiveButton, Panel, StudioPort, heading
+from nfkd.protocol.roles import ROLES, role_words
+from nfkd_gui.panels.base import SPACE, LiveButton, Panel, StudioPort, heading
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane, extent_of
 from nfkd_gui.theme import role_colour
@@ -48,12 +49,12 @@ class InterpolationPanel(Panel):
         self._own = False
         self._asked_for: tuple[object, ...] | None = None
         self._words = ToneLabel(parent=self.content)
-        self._titles = {role: heading(role.capitalize(), self.content) for role in ROLES}
+        self._titles = {role: heading(role_words(role), self.content) for role in ROLES}
         self._captions = {role: ToneLabel(parent=self.content) for role in ROLES}
         self._mosaics = {role: Mosaic(parent=self.content) for role in ROLES}
         self._planes: dict[str, Plane] = {}
         self._unframed: dict[str, np.ndarray] = {}  # the points that are shown without a density
-        self._cells: dict[str, QStackedLayout] = {}
+        self._cells: dict[str, QStackedWidget] = {}
         self._grid = QGridLayout()
         self._lay_out()
         self.restyle()
@@ -74,9 +75,9 @@ class InterpolationPanel(Panel):
             self._captions[role].setMinimumWidth(96)
             self._mosaics[role].setObjectName(f"interpolation.{role}")
             self._grid.addLayout(names, row, 0)
-            cell = self._cells[role] = QStackedLayout()
+            cell = self._cells[role] = QStackedWidget(self.content)  # a layout alone would take room while hidden
             cell.addWidget(self._mosaics[role])
-            self._grid.addLayout(cell, row, 1)
+            self._grid.addWidget(cell, row, 1)
         self._grid.addItem(QSpacerItem(0, 0), len(ROLES), 0)
         self._share_height()
         layout.addLayout(self._grid, 1)
@@ -137,14 +138,14 @@ class InterpolationPanel(Panel):
 
     def _share_height(self) -> None:
         """Give each flow the height that its pictures take in this width, and what is left to the empty row below."""
+        roles = self.roles()
         width = self._mosaics["teacher"].width()
-        wanted = [self._mosaics[role].height_in(width) for role in ROLES]
-        room = self._grid.geometry().height() - len(ROLES) * SPACE
-        tallest = max(wanted)
-        even = tallest == 0 or len(ROLES) * tallest > room  # as much as there is for each
-        for row in range(len(ROLES)):
-            self._grid.setRowStretch(row, 1 if even else tallest)
-        self._grid.setRowStretch(len(ROLES), 0 if even else room - len(ROLES) * tallest)
+        room = self._grid.geometry().height() - len(roles) * SPACE
+        tallest = max(self._mosaics[role].height_in(width) for role in roles)
+        even = tallest == 0 or len(roles) * tallest > room  # as much as there is for each
+        for row, role in enumerate(ROLES):
+            self._grid.setRowStretch(row, 0 if role not in roles else 1 if even else tallest)
+        self._grid.setRowStretch(len(ROLES), 0 if even else room - len(roles) * tallest)
 
     # --- what the user wants --------------------------------------------------------------------------------------
 
@@ -162,6 +163,7 @@ class InterpolationPanel(Panel):
     # --- the engine -----------------------------------------------------------------------------------------------
 
     def run_changed(self) -> None:
+        self._show_roles()
         self._reply = None
         self._asked_for = None
         self._words.setText("")
@@ -170,12 +172,12 @@ class InterpolationPanel(Panel):
         return isinstance(event, (InterpolationDrawn, StageStarted))
 
     def has_content(self) -> bool:
-        return any((stage := self.stage(role)) is not None and stage.interpolation is not None for role in ROLES)
+        return any((stage := self.stage(role)) is not None and stage.interpolation is not None for role in self.roles())
 
     def _ask(self) -> None:
         if self.view is None or not self.has_content():
             return
-        drawn = [self.stage(role) for role in ROLES]
+        drawn = [self.stage(role) for role in self.roles()]
         steps = tuple(
             stage.interpolation.step if stage is not None and stage.interpolation is not None else -1 for stage in drawn
         )
@@ -223,7 +225,8 @@ class InterpolationPanel(Panel):
         self._ask()
         self._show_ends()
         self._unframed.clear()
-        for role in ROLES:
+        self._show_roles()
+        for role in self.roles():
             stage = self.stage(role)
             drawn = stage.interpolation if stage is not None else None
             reply = self._reply
@@ -238,6 +241,13 @@ class InterpolationPanel(Panel):
         self._share_frame()
         self._share_height()
 
+    def _show_roles(self) -> None:
+        """Show the rows of the flows that the run has, and no others."""
+        roles = self.roles()
+        for role in ROLES:
+            for widget in (self._titles[role], self._captions[role], self._cells[role]):
+                widget.setVisible(role in roles)
+
     def _share_frame(self) -> None:
         """Let all flows whose paths no density frames show the same part of the plane, to be compared."""
         if self._unframed:
@@ -247,7 +257,7 @@ class InterpolationPanel(Panel):
 
     def _follow(self) -> None:
         """Set the controls to what is shown, while that is the run's own pictures."""
-        drawn = [stage.interpolation for role in ROLES if (stage := self.stage(role)) is not None]
+        drawn = [stage.interpolation for role in self.roles() if (stage := self.stage(role)) is not None]
         shown = next((one for one in drawn if one is not None), None)
         if self._own or shown is None:
             return

@@ -9,9 +9,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import DensityDrawn, ErrorInfo, Role, RunEvent, SamplesDrawn, StageStarted
+from nfkd.protocol.events import DensityDrawn, ErrorInfo, RunEvent, SamplesDrawn, StageStarted
 from nfkd.protocol.requests import Reply, Sample, Samples
-from nfkd_gui.panels.base import ROLES, SPACE, LiveButton, Panel, StudioPort, heading
+from nfkd.protocol.roles import DATA, ROLES, Role, role_words
+from nfkd_gui.panels.base import SPACE, LiveButton, Panel, StudioPort, heading
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane, ScaleBar, extent_of, high_density
 from nfkd_gui.theme import role_colour
@@ -21,9 +22,8 @@ from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel
 
 _IMAGES, _POINTS = 64, 1000
 _HUNDRED = 100
-_ROW_FROM = 2.4
-"""How many times as wide as high the panel must be for four in a row."""
-_NAMES = {"data": "Data", "teacher": "Teacher", "student": "Student", "baseline": "Baseline"}
+_NARROW = 0.6
+"""The least width of a column of pictures, in heights of a row: else there are more rows."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class _Column(QWidget):
         super().__init__(parent)
         self.role = role
         self.setObjectName(f"samples.{role}")
-        self._title = heading(_NAMES[role], self)
+        self._title = heading(role_words(role), self)
         self._caption = ElidedLabel(parent=self)
         self.mosaic = Mosaic(parent=self)
         self.plane: Plane | None = None
@@ -109,10 +109,10 @@ class SamplesPanel(Panel):
         self._asked_for: tuple[object, ...] | None = None
         self._words = ToneLabel(parent=self.content)
         self._field = QGridLayout()
-        self._across = 0
+        self._placed: tuple[int, list[str]] | None = None
         self._scale = ScaleBar("density", self.content)
         self._scale.hide()
-        self._columns = {role: _Column(role, self.content) for role in ("data", *ROLES)}
+        self._columns = {role: _Column(role, self.content) for role in (DATA, *ROLES)}
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -132,16 +132,24 @@ class SamplesPanel(Panel):
         self._arrange()
 
     def _arrange(self) -> None:
-        """Lay the four out in a row, or two by two where that shows them larger."""
-        across = 4 if self.width() > _ROW_FROM * self.height() else 2
-        if across == self._across:
+        """Lay the data and the run's flows out in a row, or in several where that shows them larger."""
+        shown: list[str] = [DATA, *self.roles()]
+        rows = across = 1
+        for rows in range(1, len(shown) + 1):
+            across = -(-len(shown) // rows)
+            if across <= 2 or self.width() > _NARROW * across * self.height() / rows:
+                break
+        if (across, shown) == self._placed:
             return
-        self._across = across
-        for place, column in enumerate(self._columns.values()):
-            self._field.addWidget(column, place // across, place % across)
-        for place in range(4):
+        self._placed = across, shown
+        for role, column in self._columns.items():
+            column.setVisible(role in shown)
+            if role in shown:
+                place = shown.index(role)
+                self._field.addWidget(column, place // across, place % across)
+        for place in range(len(self._columns)):
             self._field.setColumnStretch(place, 1 if place < across else 0)
-            self._field.setRowStretch(place, 1 if place < 4 // across else 0)
+            self._field.setRowStretch(place, 1 if place < rows else 0)
 
     def _controls(self) -> ControlBar:
         label = QLabel("&Temperature", self.content)
@@ -194,6 +202,7 @@ class SamplesPanel(Panel):
     # --- the engine -----------------------------------------------------------------------------------------------
 
     def run_changed(self) -> None:
+        self._arrange()
         self._reply = None
         self._asked_for = None
         self._words.setText("")
@@ -202,13 +211,13 @@ class SamplesPanel(Panel):
         return isinstance(event, (SamplesDrawn, DensityDrawn, StageStarted))
 
     def has_content(self) -> bool:
-        return any((stage := self.stage(role)) is not None and stage.samples is not None for role in ROLES)
+        return any((stage := self.stage(role)) is not None and stage.samples is not None for role in self.roles())
 
     def _ask(self) -> None:
         """Ask for samples, once for each state of the run; the reply also brings examples of the data."""
         if self.view is None or not self.has_content():
             return
-        drawn = [self.stage(role) for role in ROLES]
+        drawn = [self.stage(role) for role in self.roles()]
         steps = tuple(stage.samples.step if stage is not None and stage.samples is not None else -1 for stage in drawn)
         wanted = (self._temperature.value(), self._noise, steps if self._own else steps.count(-1))
         if wanted == self._asked_for:
@@ -245,7 +254,7 @@ class SamplesPanel(Panel):
 
     def _follow(self) -> None:
         """Set the slider to the temperature that is shown, while that is the run's own."""
-        drawn = [stage.samples for role in ROLES if (stage := self.stage(role)) is not None]
+        drawn = [stage.samples for role in self.roles() if (stage := self.stage(role)) is not None]
         shown = next((one for one in drawn if one is not None), None)
         if self._own or shown is None:
             return
@@ -255,6 +264,7 @@ class SamplesPanel(Panel):
         self._value.setText(f"{shown.temperature:.2f}")
 
     def draw(self) -> None:
+        self._arrange()
         self._pair.offer(self.features())
         self._follow()
         self._ask()
@@ -263,9 +273,9 @@ class SamplesPanel(Panel):
         highest = high_density(densities.values())
         self._scale.setVisible(bool(densities))
         self._scale.show_levels(highest)
-        shown = {role: self._shown(role) for role in ROLES}
+        shown = {role: self._shown(role) for role in self.roles()}
         view = self._chosen_view(reply.real if reply is not None else None, [one for one, _caption in shown.values()])
-        data = self._columns["data"]
+        data = self._columns[DATA]
         data.show_samples(reply.real if reply is not None else None, None, highest, "validation examples", view)
         if data.plane is not None and densities:
             data.plane.frame(next(iter(densities.values())).extent)
@@ -294,7 +304,7 @@ class SamplesPanel(Panel):
         """Return the density of every flow, as it is shown now."""
         if self._own and self._reply is not None:
             return dict(self._reply.densities)
-        stages = {role: self.stage(role) for role in ROLES}
+        stages = {role: self.stage(role) for role in self.roles()}
         return {
             role: stage.density for role, stage in stages.items() if stage is not None and stage.density is not None
         }

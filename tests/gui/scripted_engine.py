@@ -26,6 +26,7 @@ from nfkd.protocol.events import (
     CurvePoints,
     ErrorInfo,
     Event,
+    MetricInterval,
     Progress,
     RunChanged,
     RunFinished,
@@ -39,11 +40,12 @@ from nfkd.protocol.events import (
     Verdict,
 )
 from nfkd.protocol.frames import FrameDecoder
+from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.view import RunView
 
 LAST_WORDS = "Killed: out of memory"
 STEPS = 100
-ROLES = ("teacher", "student", "baseline")
+TESTS = {"teacher": 2.5, "student": 3.0, "baseline": 3.2}
 
 
 class ScriptRefusal(Exception):  # noqa: N818 - as the engine names its own
@@ -100,6 +102,7 @@ class Script:
         self.views: dict[str, RunView] = {}
         self.asked: list[ask.Request] = []
         self.active = ""
+        self.roles: tuple[Role, ...] = USUAL
         self.previews: dict[str, ask.DataPreview] = {}
         self.named: list[NamedData] = []
         self.fetch_error: ErrorInfo | None = None
@@ -130,7 +133,7 @@ class Script:
             CurveInfo(name="train/total", label="Total"),
             CurveInfo(name="validation/nll", label="NLL", unit="bits/dim"),
         ]
-        plans = [StagePlan(stage=role, steps=STEPS, curves=info) for role in ROLES]  # type: ignore[arg-type]
+        plans = [StagePlan(stage=role, steps=STEPS, curves=info) for role in self.roles]
         self.tell(SeedStarted(run=run, seed=seed, stages=plans, event_shape=[1, 8, 8]))
         self.tell(StageStarted(run=run, seed=seed, stage="teacher"))
 
@@ -138,7 +141,7 @@ class Script:
         """Make one step: a point, and the progress."""
         batch = CurveBatch(steps=np.array([step]), values=np.array([1.0 / (step + 1)]), times=np.array([0.1 * step]))
         self.tell(CurvePoints(run=run, seed=seed, stage=stage, curves={"train/total": batch}))  # type: ignore[arg-type]
-        fraction = (ROLES.index(stage) * STEPS + step) / (3 * STEPS)
+        fraction = (self.roles.index(stage) * STEPS + step) / (len(self.roles) * STEPS)  # type: ignore[arg-type]
         self.tell(
             Progress(
                 run=run,
@@ -154,8 +157,8 @@ class Script:
 
     def finish(self, run: str, state: str = "finished") -> None:
         """End a run with figures and a verdict."""
-        for stage, test in zip(ROLES, (2.5, 3.0, 3.2), strict=True):
-            self.tell(StageFinished(run=run, seed=1, stage=stage, summary=summary_of(stage, 1, test)))  # type: ignore[arg-type]
+        for stage in self.roles:
+            self.tell(StageFinished(run=run, seed=1, stage=stage, summary=summary_of(stage, 1, TESTS[stage])))
         verdict = Verdict(
             verdict="inconclusive",
             metric="test likelihood",
@@ -166,6 +169,17 @@ class Script:
             seeds=[1],
             differences=[0.2],
             words="Inconclusive: one seed says nothing about chance.",
+            others=[
+                MetricInterval(
+                    metric="C2ST",
+                    unit="",
+                    difference=-0.01,
+                    low=float("nan"),
+                    high=float("nan"),
+                    seeds=[1],
+                    words="C2ST: the student gains -0.0100 (one seed, no interval)",
+                )
+            ],
         )
         self.tell(RunFinished(run=run, state=state, verdict=verdict))  # type: ignore[arg-type]
         self.set_state(run, state, progress=1.0, student_test=3.0, baseline_test=3.2)

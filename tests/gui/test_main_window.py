@@ -121,7 +121,23 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
         await settled(window.studio)
         assert text(window, "runbar.where") == "digits: stopped"
         assert "Inconclusive" in text(window, "inspector.verdict")
+        assert text(window, "inspector.others").startswith("Without a verdict, C2ST: the student gains -0.0100")
         assert text(window, "inspector.student.test") == "3.000"
+
+    do(scenario())
+
+
+def test_the_inspector_has_no_column_for_a_baseline_that_was_not_trained(
+    window: MainWindow, script: Any, do: Do
+) -> None:
+    async def scenario() -> None:
+        script.roles = ("teacher", "student")
+        click(window, QToolButton, "action.run.button")
+        await settled(window.studio)
+        script.finish("/runs/digits")
+        await settled(window.studio)
+        assert child(window, QLabel, "inspector.student.test").isVisible()
+        assert not child(window, QLabel, "inspector.baseline.test").isVisible()
 
     do(scenario())
 

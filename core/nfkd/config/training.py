@@ -45,6 +45,12 @@ class TrainingConfig(Config, frozen=True):
         ge=1,
         le=10_000_000,
     )
+    baseline: bool = field(
+        True,
+        title="Baseline",
+        help="Train the same student without the teacher, too: it alone says whether the teacher helped. Without it "
+        "a run is shorter, and there is no verdict.",
+    )
     batch_size: int = field(128, title="Batch", help="Examples per step.", unit="examples", ge=1, le=65536)
     precision: Literal["float32", "bf16"] = field(
         "float32",
@@ -152,6 +158,15 @@ class SeedsConfig(Config, frozen=True):
         False,
         title="Teacher per seed",
         help="Train a teacher of its own for each seed; otherwise the first seed's teacher serves all.",
+        advanced=True,
+    )
+    metric: Literal["likelihood", "c2st", "samples_per_second"] = field(
+        "likelihood",
+        title="Primary metric",
+        help=(
+            "What the verdict is about, named before anything runs: the test likelihood; C2ST, how well a classifier "
+            "tells samples from test data; or samples per second. The others get an interval and no verdict."
+        ),
         advanced=True,
     )
 

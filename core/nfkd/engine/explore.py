@@ -28,7 +28,7 @@ from nfkd.runs.weights import load_weights
 from nfkd.training.control import LiveWeights
 from nfkd.training.devices import resolve_device
 from nfkd.training.monitor import draw_density, has_plane
-from nfkd.training.plans import ROLES, flow_config, seed_stages
+from nfkd.training.plans import flow_config, run_roles, seed_stages
 
 _KEPT = 8
 _THUMBNAILS = 64
@@ -158,7 +158,7 @@ class Explorer:
 
     def _all(self, opened: _Opened, run: str, seed: int, live: LiveWeights | None) -> dict[Role, Flow]:
         flows: dict[Role, Flow] = {}
-        for role in ROLES:
+        for role in run_roles(opened.config):
             flow = self._flow(opened, run, seed, role, live)
             if flow is not None:
                 flows[role] = flow

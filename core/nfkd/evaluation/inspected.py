@@ -17,14 +17,13 @@ from nfkd.evaluation.inspection import Inspection, inspect_flow
 from nfkd.evaluation.likelihood import noisy
 from nfkd.flows.architectures import FlowError, build_flow, flow_words
 from nfkd.flows.flow import Flow
-from nfkd.protocol.events import Role
+from nfkd.protocol.roles import ROLES
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import read_config, seed_directory
 from nfkd.runs.weights import load_flow
 
 _EXAMPLES = 64
 _MOVED = 0.1
-_ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
 
 
 def inspect_target(target: str, shape: Sequence[int] = (), context_features: int = 0) -> list[Inspection]:
@@ -110,7 +109,7 @@ def _data(config: DataConfig, batch_size: int) -> _Examples:
 def _run(path: Path) -> list[Inspection]:
     config = read_config(path)
     directory = seed_directory(path, config, config.seeds.first)
-    found = {role: directory / f"{role}.safetensors" for role in _ROLES}
+    found = {role: directory / f"{role}.safetensors" for role in ROLES}
     if config.training.teacher_from_python:
         del found["teacher"]  # it is another library's: its code is not here
     found = {role: file for role, file in found.items() if file.exists()}

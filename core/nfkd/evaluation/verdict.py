@@ -1,33 +1,136 @@
-"""Did distillation help? A paired Student-t interval over the seeds."""
+"""Did distillation help? A paired Student-t interval over the seeds: a verdict by one metric, intervals of the rest."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from scipy import stats
 
-from nfkd.protocol.events import Verdict
+from nfkd.protocol.events import MetricInterval, Role, StageSummary, Verdict
 
 _CONFIDENCE = 0.95
 _LEAST_SEEDS = 3
 
 
+@dataclass(frozen=True)
+class Metric:
+    """What flows are compared by.
+
+    Attributes
+    ----------
+    figure
+        The figure of a `StageSummary`.
+    name, unit
+        For people; without a unit of its own it has the likelihoods'.
+    larger
+        Whether the larger figure is the better one.
+    form
+        How its figures are written.
+    noun
+        What a sentence calls it.
+    """
+
+    figure: str
+    name: str
+    unit: str | None = None
+    larger: bool = False
+    form: str = ".4f"
+    noun: str = "test figure"
+
+    def gain(self, student: float, baseline: float) -> float:
+        """Return by how much the student is better than its baseline; negative where it is worse."""
+        return student - baseline if self.larger else baseline - student
+
+
+METRICS = {
+    "likelihood": Metric("test", "test likelihood"),
+    "c2st": Metric("c2st", "C2ST", unit="", noun="C2ST"),
+    "samples_per_second": Metric(
+        "samples_per_second", "speed of sampling", "samples/s", larger=True, form=",.0f", noun="speed of sampling"
+    ),
+}
+"""By the name that `SeedsConfig.metric` has; of the two-sample test, 0.5 is the best that can be: smaller is better."""
+
+
+def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: bool) -> Verdict:
+    """Return what a run's figures say: the verdict by its primary metric, and the intervals of all others.
+
+    Parameters
+    ----------
+    summaries
+        Of the stages that have ended.
+    primary
+        One of `METRICS`.
+    one_teacher
+        As for `judge`.
+    """
+    summaries = list(summaries)
+    likelihoods = next((summary.unit for summary in summaries), "")
+
+    def figures(metric: Metric, role: Role) -> dict[int, float]:
+        return {summary.seed: getattr(summary, metric.figure) for summary in summaries if summary.stage == role}
+
+    def unit(metric: Metric) -> str:
+        return likelihoods if metric.unit is None else metric.unit
+
+    metric = METRICS[primary]
+    student, baseline = figures(metric, "student"), figures(metric, "baseline")
+    others = [
+        interval_of(figures(other, "student"), figures(other, "baseline"), metric=other, unit=unit(other))
+        for name, other in METRICS.items()
+        if name != primary
+    ]
+    return judge(
+        student,
+        baseline,
+        metric=metric,
+        unit=unit(metric),
+        one_teacher=one_teacher,
+        others=[other for other in others if other.seeds],
+    )
+
+
+def unjudged(primary: str) -> Verdict:
+    """Return what is said where there is no baseline: no verdict, by whichever metric of `METRICS`."""
+    metric = METRICS[primary]
+    return Verdict(
+        verdict="inconclusive",
+        metric=metric.name,
+        unit=metric.unit or "",
+        difference=math.nan,
+        low=math.nan,
+        high=math.nan,
+        seeds=[],
+        differences=[],
+        words="No baseline was trained: nothing to judge.",
+    )
+
+
 def judge(
-    student: Mapping[int, float], baseline: Mapping[int, float], *, metric: str, unit: str, one_teacher: bool
+    student: Mapping[int, float],
+    baseline: Mapping[int, float],
+    *,
+    metric: Metric,
+    unit: str,
+    one_teacher: bool,
+    others: Iterable[MetricInterval] = (),
 ) -> Verdict:
     """Compare the distilled student with its baseline over the seeds that both have.
 
     Parameters
     ----------
     student, baseline
-        The primary metric by seed; smaller is better.
+        The primary metric by seed.
     metric, unit
-        Its name and unit.
+        What it is.
     one_teacher
         Whether one teacher served all seeds: the verdict says which.
+    others
+        What goes with the verdict.
 
     Notes
     -----
@@ -35,35 +138,60 @@ def judge(
     verdict is always *inconclusive*, and so it is when a seed has a figure that is not finite: to leave such a seed
     out would judge the survivors alone.
     """
-    both = sorted(student.keys() & baseline.keys())
-    seeds = [seed for seed in both if math.isfinite(student[seed]) and math.isfinite(baseline[seed])]
-    broken = [seed for seed in both if seed not in seeds]
-    differences = np.array([baseline[seed] - student[seed] for seed in seeds])
-    mean = float(differences.mean()) if seeds else math.nan
-    low, high = _interval(differences)
+    seeds, gains, broken = _paired(student, baseline, metric)
+    mean = float(gains.mean()) if seeds else math.nan
+    low, high = _interval(gains)
     verdict = "inconclusive" if broken else _decide(len(seeds), low, high)
-    words = _words(verdict, mean, low, high, len(seeds), unit, one_teacher=one_teacher)
+    words = _words(verdict, metric, (mean, low, high), len(seeds), unit, one_teacher=one_teacher)
     if broken:
         words += f" Seeds without a finite figure: {', '.join(map(str, broken))}."
     return Verdict(
         verdict=verdict,
-        metric=metric,
+        metric=metric.name,
         unit=unit,
         difference=mean,
         low=low,
         high=high,
         seeds=seeds,
-        differences=differences.tolist(),
+        differences=gains.tolist(),
         words=words,
+        others=list(others),
     )
 
 
-def _interval(differences: np.ndarray) -> tuple[float, float]:
-    count = len(differences)
+def interval_of(
+    student: Mapping[int, float], baseline: Mapping[int, float], *, metric: Metric, unit: str
+) -> MetricInterval:
+    """Return the gain in a metric that no verdict is about; arguments as for `judge`."""
+    seeds, gains, broken = _paired(student, baseline, metric)
+    mean = float(gains.mean()) if seeds else math.nan
+    low, high = _interval(gains)
+    if len(seeds) < 2:
+        about = "one seed, no interval"
+    else:
+        about = f"95 % interval {low:+{metric.form}} to {high:+{metric.form}}, {len(seeds)} seeds"
+    if broken:
+        about += f"; without a finite figure: {', '.join(map(str, broken))}"
+    words = f"{metric.name}: the student gains {mean:+{metric.form}}{_spaced(unit)} ({about})"
+    return MetricInterval(metric=metric.name, unit=unit, difference=mean, low=low, high=high, seeds=seeds, words=words)
+
+
+def _paired(
+    student: Mapping[int, float], baseline: Mapping[int, float], metric: Metric
+) -> tuple[list[int], np.ndarray, list[int]]:
+    """Return the seeds that both have, the gain of each, and the seeds whose figures are not finite."""
+    both = sorted(student.keys() & baseline.keys())
+    seeds = [seed for seed in both if math.isfinite(student[seed]) and math.isfinite(baseline[seed])]
+    gains = np.array([metric.gain(student[seed], baseline[seed]) for seed in seeds])
+    return seeds, gains, [seed for seed in both if seed not in seeds]
+
+
+def _interval(gains: np.ndarray) -> tuple[float, float]:
+    count = len(gains)
     if count < 2:
         return math.nan, math.nan
-    half = stats.t.ppf(0.5 + _CONFIDENCE / 2, count - 1) * differences.std(ddof=1) / math.sqrt(count)
-    return float(differences.mean() - half), float(differences.mean() + half)
+    half = stats.t.ppf(0.5 + _CONFIDENCE / 2, count - 1) * gains.std(ddof=1) / math.sqrt(count)
+    return float(gains.mean() - half), float(gains.mean() + half)
 
 
 def _decide(count: int, low: float, high: float) -> Literal["better", "worse", "inconclusive"]:
@@ -72,14 +200,22 @@ def _decide(count: int, low: float, high: float) -> Literal["better", "worse", "
     return "better" if low > 0 else "worse"
 
 
-def _words(verdict: str, mean: float, low: float, high: float, count: int, unit: str, *, one_teacher: bool) -> str:
+def _words(
+    verdict: str, metric: Metric, gain: tuple[float, float, float], count: int, unit: str, *, one_teacher: bool
+) -> str:
     if count == 0:
         return "Inconclusive: no seed has both a student and a baseline."
+    mean, low, high = gain
     teacher = "one teacher for all seeds" if one_teacher else "a teacher for each seed"
-    side = "lower" if mean >= 0 else "higher"
-    figure = f"the student's test figure is {abs(mean):.4f} {unit} {side} than its baseline's"
+    side = "higher" if (mean >= 0) == metric.larger else "lower"
+    size = f"{abs(mean):{metric.form}}{_spaced(unit)}"
+    figure = f"the student's {metric.noun} is {size} {side} than its baseline's"
     if count == 1:
         return f"Inconclusive: {figure}, but one seed decides nothing; run at least {_LEAST_SEEDS}."
-    interval = f"95 % interval of the gain {low:+.4f} to {high:+.4f}, {count} seeds, {teacher}"
+    interval = f"95 % interval of the gain {low:+{metric.form}} to {high:+{metric.form}}, {count} seeds, {teacher}"
     more = f"; a verdict needs {_LEAST_SEEDS} seeds" if count < _LEAST_SEEDS else ""
     return f"{verdict.capitalize()}: {figure} ({interval}{more})."
+
+
+def _spaced(unit: str) -> str:
+    return f" {unit}" if unit else ""

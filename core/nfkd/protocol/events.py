@@ -11,9 +11,9 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from nfkd.protocol.roles import Role
+
 RunState = Literal["queued", "running", "paused", "finished", "failed", "interrupted", "stopped"]
-Role = Literal["teacher", "student", "baseline"]
-"""The flow that a stage trains; the stages bear the same names."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, eq=False):
@@ -119,6 +119,32 @@ class StageSummary(Message, frozen=True):
     c2st: float = math.nan
 
 
+class MetricInterval(Message, frozen=True):
+    """A metric that no verdict is about: how student and baseline differ in it, over the seeds that have it.
+
+    Attributes
+    ----------
+    metric, unit
+        Its name and unit.
+    difference
+        Mean gain of the student over its baseline: positive where the student is better.
+    low, high
+        The 95 % Student-t interval of the gain; NaN below two seeds.
+    seeds
+        The seeds that were compared.
+    words
+        All of this in a few words, and no verdict.
+    """
+
+    metric: str
+    unit: str
+    difference: float
+    low: float
+    high: float
+    seeds: list[int]
+    words: str
+
+
 class Verdict(Message, frozen=True):
     """Did distillation help? A paired comparison of student and baseline over the seeds.
 
@@ -129,15 +155,17 @@ class Verdict(Message, frozen=True):
     metric, unit
         The one primary metric, named beforehand.
     difference
-        Mean of baseline minus student: positive where the student is better.
+        Mean gain of the student over its baseline: positive where the student is better.
     low, high
-        The 95 % Student-t interval of the difference; NaN below two seeds.
+        The 95 % Student-t interval of the gain; NaN below two seeds.
     seeds
         The seeds that were compared.
     differences
-        The difference of each seed.
+        The gain of each seed.
     words
         One sentence that says all of this, the shared or retrained teacher too.
+    others
+        What was measured besides; a run makes one claim, and these make none.
     """
 
     verdict: Literal["better", "worse", "inconclusive"]
@@ -149,6 +177,7 @@ class Verdict(Message, frozen=True):
     seeds: list[int]
     differences: list[float]
     words: str
+    others: list[MetricInterval] = []
 
 
 class RunRow(Message, frozen=True):

@@ -21,7 +21,6 @@ from nfkd.protocol.events import (
     LogLine,
     MatchingMeasured,
     Progress,
-    Role,
     RunChanged,
     RunEvent,
     RunFailed,
@@ -36,6 +35,7 @@ from nfkd.protocol.events import (
     Verdict,
 )
 from nfkd.protocol.requests import Snapshot, StageSnapshot
+from nfkd.protocol.roles import ROLES, USUAL, Role
 
 _LOG_LINES = 2000
 
@@ -175,6 +175,11 @@ class RunView:
         """Return the plan of a stage, or None when its seed has not begun."""
         started = self.seeds.get(seed)
         return next((plan for plan in started.stages if plan.stage == stage), None) if started else None
+
+    def roles(self) -> list[Role]:
+        """Return the flows that the run has, in order; the usual ones while no seed has begun."""
+        planned = {plan.stage for started in self.seeds.values() for plan in started.stages}
+        return [role for role in ROLES if role in (planned or USUAL)]
 
     def pairs(self, seed: int) -> list[LayerPair]:
         """Return the matched layers of a seed's student."""

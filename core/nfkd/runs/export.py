@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nfkd.protocol.events import Role, StageSummary
+from nfkd.protocol.events import Role, StageSummary, Verdict
 from nfkd.protocol.requests import StageSnapshot
 from nfkd.runs.errors import RunError
 from nfkd.runs.reader import RunRecord, SeedRecord
@@ -31,8 +31,10 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
     -------
     list[Path]
         The files: ``seed-<n>-<stage>-curves.csv`` (curve, unit, step, value, seconds),
-        ``seed-<n>-matching.csv`` (step, student layer, teacher layer, weight, mean squared error) and ``summary.csv``
-        (a row a stage; the unit of the likelihoods is in their headers).
+        ``seed-<n>-matching.csv`` (step, student layer, teacher layer, weight, mean squared error), ``summary.csv``
+        (a row a stage; the unit of the likelihoods is in their headers) and ``verdict.csv`` (a row a metric: the
+        student's mean gain over its baseline, the interval, the number of seeds, and for the first, which alone has
+        one, the verdict).
 
     Raises
     ------
@@ -49,6 +51,7 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
         header = [f"{name} ({unit})" if name in _LIKELIHOODS else name for name in _FIGURES]
         rows = [[getattr(summary, name) for name in _FIGURES] for summary in record.summary]
         written += _table(directory / "summary.csv", header, rows)
+        written += _verdict(directory / "verdict.csv", record.verdict)
     return written
 
 
@@ -95,6 +98,18 @@ def _matching(path: Path, record: SeedRecord) -> list[Path]:
         for pair, error in zip(plan.pairs, errors, strict=True)
     ]
     return _table(path, ("step", "student layer", "teacher layer", "weight", "mean squared error"), rows)
+
+
+def _verdict(path: Path, verdict: Verdict | None) -> list[Path]:
+    if verdict is None:
+        return []
+    found = [(verdict, verdict.verdict), *((other, "") for other in verdict.others)]
+    rows = [
+        [one.metric, one.unit, one.difference, one.low, one.high, len(one.seeds), words]
+        for one, words in found
+        if one.seeds
+    ]
+    return _table(path, ("metric", "unit", "gain", "low", "high", "seeds", "verdict"), rows)
 
 
 def _table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[Path]:

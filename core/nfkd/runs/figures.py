@@ -14,13 +14,11 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from nfkd.protocol.data import DataPreview
-from nfkd.protocol.events import Role
 from nfkd.protocol.requests import StageSnapshot
+from nfkd.protocol.roles import COLOURS, DATA, Role
 from nfkd.runs.export import writing
 from nfkd.runs.reader import RunRecord
 
-COLOURS: dict[Role, str] = {"teacher": "#0072B2", "student": "#D55E00", "baseline": "#7F7F7F"}
-_DATA = "#009E73"
 _MAP = "cividis"
 _DPI = 144
 _SHOWN = 64
@@ -84,7 +82,7 @@ def export_look(look: DataPreview, path: Path) -> Path:
     if look.images is not None:
         _images(axes, look.images / np.float32(255), int(np.ceil(np.sqrt(len(look.images)))))
     elif look.points is not None:
-        axes.plot(*look.points.T, ".", color=_DATA, markersize=2, alpha=0.6)
+        axes.plot(*look.points.T, ".", color=COLOURS[DATA], markersize=2, alpha=0.6)
         axes.set(xlabel=look.columns[0].name, ylabel=look.columns[1].name)
         wide, high = np.ptp(look.points, axis=0)
         if wide / _SLIVER < high < wide * _SLIVER:

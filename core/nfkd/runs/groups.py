@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 
@@ -21,7 +22,15 @@ def write_verdict(run: Path, verdict: Verdict) -> None:
 def read_verdict(run: Path) -> Verdict | None:
     """Return a run's verdict, or None where there is none that can be read."""
     try:
-        values = msgspec.json.decode((run / VERDICT).read_bytes())
-        return msgspec.convert({key: math.nan if value is None else value for key, value in values.items()}, Verdict)
-    except (OSError, ValueError, AttributeError):
+        return msgspec.convert(_with_nan(msgspec.json.decode((run / VERDICT).read_bytes())), Verdict)
+    except (OSError, ValueError):
         return None
+
+
+def _with_nan(value: Any) -> Any:
+    """Return what was read with NaN where a figure is not known."""
+    if isinstance(value, dict):
+        return {key: _with_nan(item) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_with_nan(item) for item in cast("list[Any]", value)]
+    return math.nan if value is None else value

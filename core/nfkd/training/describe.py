@@ -155,10 +155,21 @@ def _warnings(
         message = f"there are only {len(dataset.train):,} training examples: a batch takes them all"
         warnings.append(Fault("training.batch_size", message))
     if not any(weight for name, weight in config.distillation.weights().items() if name != "nll"):
-        warnings.append(Fault("distillation", "no term uses the teacher: student and baseline will be the same"))
+        same = ": student and baseline will be the same" if config.training.baseline else ""
+        warnings.append(Fault("distillation", f"no term uses the teacher{same}"))
     warnings += accumulation_warnings(config, {"teacher": teacher, "student": student})
+    return warnings + _verdict_warnings(config)
+
+
+def _verdict_warnings(config: ExperimentConfig) -> list[Fault]:
+    if not config.training.baseline:
+        return [Fault("training.baseline", "without a baseline nothing says whether the teacher helped")]
+    warnings = []
     if config.seeds.count < 3:
         warnings.append(Fault("seeds.count", "a verdict needs at least three seeds"))
+    if config.seeds.metric == "samples_per_second":
+        message = "student and baseline are the same flow: they differ in speed by chance and by what else runs"
+        warnings.append(Fault("seeds.metric", message))
     return warnings
 
 

@@ -12,7 +12,7 @@ import torch
 
 from nfkd.config import ExperimentConfig
 from nfkd.data import load_dataset
-from nfkd.evaluation.verdict import judge
+from nfkd.evaluation.verdict import unjudged, verdict_of
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import (
     ErrorInfo,
@@ -25,6 +25,7 @@ from nfkd.protocol.events import (
     StageSummary,
     Verdict,
 )
+from nfkd.protocol.roles import USUAL
 from nfkd.runs.groups import write_verdict
 from nfkd.runs.layout import append_log, read_row, write_row
 from nfkd.training.checkpoint import Checkpoint
@@ -32,7 +33,7 @@ from nfkd.training.control import Control
 from nfkd.training.describe import check
 from nfkd.training.devices import device_name, resolve_device, thread_count
 from nfkd.training.perceptual_file import pin_perceptual
-from nfkd.training.plans import ROLES, seed_stages, stage_costs, stage_steps
+from nfkd.training.plans import seed_stages, stage_costs, stage_steps
 from nfkd.training.progress import RunProgress
 from nfkd.training.seed_run import RunContext, SeedRun, seed_checkpoint
 
@@ -157,7 +158,7 @@ class Experiment:
 
     def _figures(self) -> dict[str, Any]:
         verdict = self._verdict()
-        figures: dict[str, Any] = {f"{role}_test": self._mean(role) for role in ROLES}
+        figures: dict[str, Any] = {f"{role}_test": self._mean(role) for role in USUAL}
         return figures | {"unit": self._unit, "verdict": verdict.verdict if verdict.seeds else ""}
 
     @property
@@ -172,9 +173,10 @@ class Experiment:
         return sum(values) / len(values) if values else None
 
     def _verdict(self) -> Verdict:
-        one_teacher = not self._config.seeds.retrain_teacher
-        student, baseline = self._tests("student"), self._tests("baseline")
-        return judge(student, baseline, metric="test likelihood", unit=self._unit, one_teacher=one_teacher)
+        seeds = self._config.seeds
+        if not self._config.training.baseline:
+            return unjudged(seeds.metric)
+        return verdict_of(self._done.values(), seeds.metric, one_teacher=not seeds.retrain_teacher)
 
     def _end(self) -> Verdict:
         verdict = self._verdict()

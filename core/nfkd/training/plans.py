@@ -8,17 +8,21 @@ from nfkd.config import ExperimentConfig
 from nfkd.config.flows import FlowConfig
 from nfkd.data import Dataset
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.protocol.events import CurveInfo, LayerPair, Role, StagePlan
+from nfkd.protocol.events import CurveInfo, LayerPair, StagePlan
 from nfkd.protocol.requests import Description
+from nfkd.protocol.roles import ROLES, Role
 from nfkd.training.costs import PassCost, step_cost
 
-ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
+
+def run_roles(config: ExperimentConfig) -> list[Role]:
+    """Return the flows of a run, in the order of their stages."""
+    return [role for role in ROLES if role != "baseline" or config.training.baseline]
 
 
 def seed_stages(config: ExperimentConfig, seed: int) -> list[Role]:
     """Return the stages of a seed: the first seed's teacher serves all unless each has its own."""
     own = config.seeds.retrain_teacher or seed == config.seeds.first
-    return [role for role in ROLES if own or role != "teacher"]
+    return [role for role in run_roles(config) if own or role != "teacher"]
 
 
 def stage_steps(config: ExperimentConfig) -> dict[Role, int]:

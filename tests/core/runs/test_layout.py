@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import nfkd
-from nfkd.evaluation.verdict import judge
+from nfkd.evaluation.verdict import METRICS, interval_of, judge
 from nfkd.flows.architectures import build_flow
+from nfkd.protocol.events import MetricInterval, Verdict
 from nfkd.runs.errors import RunError
 from nfkd.runs.groups import read_verdict, write_verdict
 from nfkd.runs.layout import (
@@ -170,13 +171,34 @@ with run_lock(Path(sys.argv[1])):
 def test_a_verdict_comes_back_with_its_unknown_figures(seeds: int, tmp_path: Path) -> None:
     student = {seed: 1.0 + 0.01 * seed for seed in range(seeds)}
     baseline = dict.fromkeys(range(seeds), 1.1)
-    verdict = judge(student, baseline, metric="m", unit="nats", one_teacher=True)
+    metric = METRICS["c2st"]
+    others = [interval_of(student, baseline, metric=metric, unit="")]
+    verdict = judge(student, baseline, metric=METRICS["likelihood"], unit="nats", one_teacher=True, others=others)
     write_verdict(tmp_path, verdict)
     read = read_verdict(tmp_path)
     assert read is not None
-    for name in verdict.__struct_fields__:
-        ours, theirs = getattr(read, name), getattr(verdict, name)
-        assert ours == theirs or (math.isnan(ours) and math.isnan(theirs))
+    for ours, theirs in ((read, verdict), (read.others[0], verdict.others[0])):
+        assert_same_figures(ours, theirs)
+
+
+def assert_same_figures(ours: Verdict | MetricInterval, theirs: Verdict | MetricInterval) -> None:
+    for name in theirs.__struct_fields__:
+        mine, other = getattr(ours, name), getattr(theirs, name)
+        assert name == "others" or mine == other or (math.isnan(mine) and math.isnan(other))
+
+
+def test_a_verdict_of_before_there_were_others_is_read(tmp_path: Path) -> None:
+    verdict = judge({1: 1.0}, {1: 2.0}, metric=METRICS["likelihood"], unit="nats", one_teacher=True)
+    write_verdict(tmp_path, verdict)
+    values = json.loads((tmp_path / "verdict.json").read_text())
+    del values["others"]
+    (tmp_path / "verdict.json").write_text(json.dumps(values))
+    read = read_verdict(tmp_path)
+    assert read is not None
+    assert read.others == []
+    assert_same_figures(read, verdict)
+    (tmp_path / "verdict.json").write_text("[1, null]")
+    assert read_verdict(tmp_path) is None
 
 
 def test_weights_are_plain_safetensors(tmp_path: Path) -> None:

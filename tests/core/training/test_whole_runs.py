@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import signal
 import subprocess
 import sys
@@ -17,14 +19,19 @@ from safetensors.torch import load_file
 
 import nfkd
 from nfkd.config import DistillationConfig, ExperimentConfig
+from nfkd.console import print_summary
 from nfkd.data import load_dataset
 from nfkd.evaluation.likelihood import noisy
 from nfkd.protocol import events
+from nfkd.protocol.view import RunView
 from nfkd.runs.errors import RunError
+from nfkd.runs.export import export_csv
+from nfkd.runs.figures import export_figures
 from nfkd.runs.lock import run_lock
 from nfkd.runs.reader import RunRecord, open_run
 from nfkd.runs.recovery import recover
 from nfkd.training.control import Control
+from nfkd.training.describe import describe
 from nfkd.training.job import perform
 from tests.core.tiny import digits, moons
 
@@ -38,6 +45,11 @@ def every_term(**changes: Any) -> ExperimentConfig:
     terms["score"] |= {"schedule": "warmup", "schedule_span": 0.5}
     balance = {"balance": "gradient_norm", "balance_every": 3}
     return digits(distillation=terms | balance, monitor={"shares_every": 4}, **changes)
+
+
+def without_baseline(**changes: Any) -> ExperimentConfig:
+    """Return two moons, and nothing to judge the student by."""
+    return moons(training={"baseline": False}, **changes)
 
 
 def assert_same(first: Path, second: Path, config: ExperimentConfig) -> None:
@@ -162,6 +174,40 @@ def test_seeds_make_a_group_with_a_verdict(retrain: bool, tmp_path: Path) -> Non
     expected = [tests["baseline", seed] - tests["student", seed] for seed in (4, 5, 6)]
     assert verdict.differences == pytest.approx(expected)
     assert ("a teacher for each seed" if retrain else "one teacher for all seeds") in verdict.words
+    assert [other.metric for other in verdict.others] == ["C2ST", "speed of sampling"]
+    assert "Without a verdict, C2ST" in shown(record)
+    export_csv(record, tmp_path / "csv")
+    rows = (tmp_path / "csv" / "verdict.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["test likelihood", "C2ST", "speed of sampling"]
+    assert [bool(row.split(",")[-1]) for row in rows[1:]] == [True, False, False]
+
+
+def shown(record: RunRecord) -> str:
+    """Return what ``nfkd show`` prints of a run."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        print_summary(record.snapshot())
+    return out.getvalue()
+
+
+def test_the_primary_metric_decides_the_verdict_and_not_which_weights_are_kept(tmp_path: Path) -> None:
+    plain = nfkd.run(moons(), tmp_path / "plain")
+    record = nfkd.run(moons(seeds={"metric": "c2st"}), tmp_path / "run")
+    assert record.verdict is not None
+    assert record.verdict.metric == "C2ST"
+    assert [other.metric for other in record.verdict.others] == ["test likelihood", "speed of sampling"]
+    figures = {summary.stage: summary.c2st for summary in record.summary}
+    assert record.verdict.difference == pytest.approx(figures["baseline"] - figures["student"])
+    assert_same(tmp_path / "plain", tmp_path / "run", plain.config)
+    assert [summary.best_step for summary in record.summary] == [summary.best_step for summary in plain.summary]
+
+
+def test_speed_as_the_primary_metric_is_warned_of() -> None:
+    said = {
+        warning.path: warning.message for warning in describe(moons(seeds={"metric": "samples_per_second"})).warnings
+    }
+    assert "by chance" in said["seeds.metric"]
+    assert "seeds.metric" not in {warning.path for warning in describe(moons()).warnings}
 
 
 KILLER = """
@@ -194,6 +240,7 @@ nfkd.run(ExperimentConfig.from_toml(config), directory, on_event=watch)
         (moons, 1, 1, "baseline", -1),
         (moons, 2, 2, "student", 10),
         (every_term, 1, 1, "student", 13),
+        (without_baseline, 2, 1, "student", -1),  # between the last stage of a seed and the next seed
     ],
 )
 def test_a_killed_run_is_recovered_and_goes_on_as_if_nothing_had_been(
@@ -377,3 +424,43 @@ def test_validation_while_training_takes_no_more_examples_than_asked_for(tmp_pat
     assert record.curves["student"]["validation/nll"].values.min() == pytest.approx(expected, rel=1e-5)
     [summary] = [summary for summary in record.summary if summary.stage == "student"]
     assert summary.validation == pytest.approx(everything, rel=1e-5)
+
+
+def test_without_a_baseline_nothing_is_judged_and_nothing_is_left_empty(tmp_path: Path) -> None:
+    seen: list[events.RunEvent] = []
+    record = nfkd.run(without_baseline(seeds={"count": 3}), tmp_path / "run", on_event=seen.append)
+    assert [(summary.seed, summary.stage) for summary in record.summary] == [
+        (1, "teacher"), (1, "student"), (2, "student"), (3, "student"),
+    ]  # fmt: skip
+    verdict = record.verdict
+    assert verdict is not None
+    assert (verdict.verdict, verdict.seeds, verdict.others) == ("inconclusive", [], [])
+    assert verdict.words == "No baseline was trained: nothing to judge."
+    assert (record.row.verdict, record.row.baseline_test) == ("", None)
+    assert verdict.words in shown(record)
+    assert shown(record).count("baseline") == 1  # in these words alone
+    assert not list((tmp_path / "run").rglob("baseline*"))
+    fractions = [event.fraction for event in seen if isinstance(event, events.Progress)]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1.0)
+    view = RunView.from_snapshot(record.snapshot())
+    assert view.roles() == ["teacher", "student"]
+    assert {path.name for path in export_figures(record, tmp_path / "figures")} == {
+        "curves.png", "samples.png", "interpolation.png", "matching.png",
+    }  # fmt: skip
+    names = {path.name for path in export_csv(record, tmp_path / "csv")}
+    assert not any("baseline" in name or "verdict" in name for name in names)
+
+
+def test_the_student_is_the_same_with_and_without_a_baseline(tmp_path: Path) -> None:
+    alone = nfkd.run(without_baseline(), tmp_path / "alone")
+    both = nfkd.run(moons(), tmp_path / "both")
+    for name, value in alone.load_student().state_dict().items():
+        torch.testing.assert_close(both.load_student().state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_missing_baseline_is_warned_of_and_the_number_of_seeds_is_not() -> None:
+    said = {warning.path: warning.message for warning in describe(without_baseline()).warnings}
+    assert "whether the teacher helped" in said["training.baseline"]
+    assert "seeds.count" not in said
+    assert "training.baseline" not in {warning.path for warning in describe(moons()).warnings}

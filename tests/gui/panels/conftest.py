@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication
 
 from nfkd.protocol import events
 from nfkd.protocol.requests import Request
+from nfkd.protocol.roles import USUAL
 from nfkd.protocol.view import RunView
 from nfkd_gui.theme import apply_theme
 
@@ -42,7 +43,11 @@ class Story:
     """Tells a run to a view and a panel, event by event."""
 
     def __init__(
-        self, shape: tuple[int, ...] = (1, 8, 8), seeds: int = 1, weights: tuple[float, ...] = (1.0, 1.0)
+        self,
+        shape: tuple[int, ...] = (1, 8, 8),
+        seeds: int = 1,
+        weights: tuple[float, ...] = (1.0, 1.0),
+        roles: tuple[events.Role, ...] = USUAL,
     ) -> None:
         row = events.RunRow(
             run=RUN, name="never", state="running", data="digits", teacher="Glow 8×2", student="Glow 2×2",
@@ -64,7 +69,7 @@ class Story:
                   for name in ("train/total", "train/nll", "validation/nll", "learning_rate")]  # fmt: skip
         for seed in range(1, seeds + 1):
             plans = [events.StagePlan(stage=stage, steps=1000, curves=curves, pairs=pairs if stage == "student" else [])
-                     for stage in ("teacher", "student", "baseline")]  # fmt: skip
+                     for stage in roles]  # fmt: skip
             self.tell(events.SeedStarted(run=RUN, seed=seed, stages=plans, event_shape=list(shape)))
 
     def tell(self, event: events.RunEvent) -> None:

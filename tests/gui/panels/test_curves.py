@@ -12,9 +12,9 @@ from hypothesis.extra import numpy as stn
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QPushButton, QToolButton
 
+from nfkd.protocol.roles import COLOURS
 from nfkd_gui.panels.curves import CurvesPanel
 from nfkd_gui.plotting.lines import Smoother, envelope
-from nfkd_gui.theme import ROLE_COLOURS
 
 LOSS = np.linspace(4, 2, 300) + np.sin(np.arange(300))
 
@@ -73,7 +73,7 @@ def test_the_likelihood_of_every_flow_is_seen_first_in_its_colour(show: Any, sto
     assert list(panel.plots) == ["likelihood"]
     for role in ("teacher", "student", "baseline"):
         np.testing.assert_array_equal(line(panel, role).getOriginalDataset()[1], [3, 2, 1])
-        assert line(panel, role).opts["pen"].color().name() == ROLE_COLOURS[role].lower()
+        assert line(panel, role).opts["pen"].color().name() == COLOURS[role].lower()
     assert "bits/dim" in panel.plots["likelihood"].canvas.getAxis("left").labelText
 
 
@@ -216,7 +216,7 @@ def test_a_narrow_panel_names_the_flows_and_lends_its_choices(show: Any, story: 
     panel = show(CurvesPanel, told, (345, 400))
     names, more = panel.findChild(QLabel, "curves.names"), panel.findChild(QToolButton, "curves.more")
     assert names.isVisible()
-    assert all(colour in names.text() for colour in (ROLE_COLOURS["student"], ROLE_COLOURS["teacher"]))
+    assert all(colour in names.text() for colour in (COLOURS["student"], COLOURS["teacher"]))
     assert not panel._smoothing.isVisible()
     qtbot.mouseClick(more, Qt.MouseButton.LeftButton)
     assert panel._smoothing.isVisible()
@@ -250,3 +250,21 @@ def test_an_empty_panel_fits_where_its_content_would_not(show: Any, story: Any) 
     panel.show_run(told.view)
     panel.refresh()
     assert panel.minimumSizeHint().width() >= panel.content.minimumSizeHint().width()
+
+
+def test_a_run_without_a_baseline_offers_none(show: Any, story: Any, port: Any) -> None:
+    alone = story(roles=("teacher", "student"))
+    alone.begin("student")
+    alone.points("student", "validation/nll", [3, 2, 1])
+    panel = show(CurvesPanel, alone)
+    assert not panel._roles["baseline"].isVisible()
+    assert panel._roles["student"].isVisible()
+    assert "Baseline" not in panel._names.text()
+    usual = story()
+    usual.begin("student")
+    usual.points("student", "validation/nll", [3, 2, 1])
+    port.view = usual.view
+    panel.show_run(usual.view)
+    panel.refresh()
+    assert panel._roles["baseline"].isVisible()
+    assert "Baseline" in panel._names.text()

@@ -365,3 +365,41 @@ def test_a_panel_asks_for_no_more_height_than_it_needs(kind: Any, show: Any, sto
     assert scroll.horizontalScrollBar().maximum() == 0
     scroll.takeWidget()
     scroll.deleteLater()
+
+
+def test_a_run_without_a_baseline_has_no_place_for_one(show: Any, story: Any, port: Any) -> None:
+    alone = story(roles=("teacher", "student"))
+    for role in ("teacher", "student"):
+        alone.begin(role)
+        alone.samples(role, 10, grey(0.5))
+        alone.path(role, grey(0.5, 9).reshape(1, 9, 1, 8, 8))
+    samples, paths = show(SamplesPanel, alone), show(InterpolationPanel, alone)
+    shown = {role for role, column in samples._columns.items() if column.isVisible()}
+    assert shown == {"data", "teacher", "student"}
+    for widgets in (paths._titles, paths._captions, paths._mosaics):
+        assert {role for role, widget in widgets.items() if widget.isVisible()} == {"teacher", "student"}
+    QApplication.processEvents()
+    assert paths._mosaics["student"].geometry().height() == pytest.approx(paths._mosaics["teacher"].height(), abs=1)
+    usual = story()
+    usual.begin("teacher")
+    usual.samples("teacher", 10, grey(0.5))
+    usual.path("teacher", grey(0.5, 9).reshape(1, 9, 1, 8, 8))
+    port.view = usual.view
+    for panel in (samples, paths):
+        panel.show_run(usual.view)
+        panel.refresh()
+    assert samples._columns["baseline"].isVisible()
+    assert paths._mosaics["baseline"].isVisible()
+
+
+@pytest.mark.parametrize(("size", "across"), [((1200, 300), 3), ((500, 500), 2), ((300, 900), 2)])
+def test_samples_are_laid_out_as_large_as_the_panel_lets_them(size: Any, across: int, show: Any, story: Any) -> None:
+    told = story(roles=("teacher", "student"))
+    told.begin("teacher")
+    told.samples("teacher", 10, grey(0.5))
+    panel = show(SamplesPanel, told, size=size)
+    QApplication.processEvents()
+    columns = [panel._columns[role] for role in ("data", "teacher", "student")]
+    places = [(column.x(), column.y()) for column in columns]
+    assert len({x for x, _ in places}) == across
+    assert len(set(places)) == 3

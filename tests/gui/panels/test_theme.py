@@ -6,7 +6,8 @@ from PySide6.QtGui import QColor, QIcon, QPalette
 from PySide6.QtWidgets import QAbstractButton, QApplication, QCheckBox, QStyle, QStyleOptionButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from nfkd_gui.theme import ROLE_COLOURS, plot_colours, role_colour
+from nfkd.protocol.roles import COLOURS
+from nfkd_gui.theme import plot_colours, role_colour
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.workbench import Workbench
 
@@ -24,7 +25,7 @@ def contrast(one: QColor, other: QColor) -> float:
 
 def test_every_role_is_seen_on_plots_and_text_is_read(theme: str) -> None:
     background = QColor(plot_colours().background)
-    for role in ROLE_COLOURS:
+    for role in COLOURS:
         assert contrast(QColor(role_colour(role)), background) >= 3, (theme, role)
     assert contrast(QColor(plot_colours().text), background) >= 7
 
