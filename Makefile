@@ -1,6 +1,6 @@
 # Everything happens in .venv, which packaging/setup.sh makes; a second call finds it ready and starts in seconds.
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-gpu bench lint format readme clean distclean
+.PHONY: help run setup setup-dev test test-gpu bench bench-distillation lint format readme clean distclean
 
 PYTHON ?= .venv/bin/python
 PYTEST_ARGS ?=
@@ -28,6 +28,9 @@ test-gpu: $(if $(filter .venv/%,$(PYTHON)),setup-dev) ## Run the tests that need
 
 bench: setup-dev ## Print the figures of speed and quality
 	$(PYTHON) -m pytest -m benchmark -s -o faulthandler_timeout=0 tests/benchmarks $(PYTEST_ARGS)
+
+bench-distillation: setup-dev ## Train students with every term of the loss and without, and print what it brought
+	$(PYTHON) -m tests.benchmarks.distillation
 
 lint: setup-dev ## Check style, types and the floors
 	.venv/bin/ruff check .

@@ -1,0 +1,308 @@
+"""Does distillation help? Every term of the loss on real data, beside the same student without a teacher.
+
+``make bench-distillation`` trains what is not in the cache yet, each run in a folder of its own as `nfkd.run` leaves
+it, and prints the tables. Broken off, it goes on where it was. A cached run whose experiment is no longer the one asked
+for is trained anew; that the code has changed it does not see: delete the cache (``build/distillation``) then.
+
+One teacher serves all losses and seeds of a study. Every student begins with its seed's first weights and sees its
+seed's data, order and noise, so that two losses are compared in pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import os
+import shutil
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import nfkd
+from nfkd.config import ExperimentConfig
+from nfkd.distillation.objectives import OBJECTIVES
+from nfkd.evaluation.verdict import METRICS, judge
+from nfkd.protocol.events import StageSummary
+from nfkd.runs.errors import RunError
+from nfkd.runs.layout import is_run, read_config, read_state
+from nfkd.runs.reader import RunRecord, open_run
+from tests.benchmarks.throughput import ratios
+
+SEEDS = 3
+BASELINE = "NLL alone"
+PAPER = ("lkd", "ilkd", "skd")
+
+
+def loss(nll: float, *, balanced: bool = False, **weights: float) -> dict[str, Any]:
+    """Return a distillation with these weights and no others."""
+    terms = dict.fromkeys(OBJECTIVES, 0.0) | {"nll": nll} | weights
+    table: dict[str, Any] = {name: {"weight": weight} for name, weight in terms.items()}
+    return table | {"balance": "gradient_norm" if balanced else "none"}
+
+
+def inherited(distillation: dict[str, Any]) -> dict[str, Any]:
+    """Return the same for a student that begins with its teacher's channel mixing."""
+    return distillation | {"matching": {"inherit_permutation": True}}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A student's loss, and the loss whose student answers for it."""
+
+    distillation: dict[str, Any]
+    against: str = BASELINE
+
+
+THREE = loss(0.85, lkd=0.05, ilkd=0.05, skd=0.05)
+HALF = loss(0.5, balanced=True, **dict.fromkeys(PAPER, 1 / 6))
+INHERITED = "NLL alone, inherited"
+PAPER_LOSSES = {
+    BASELINE: Loss(loss(1.0)),
+    "+ LKD": Loss(loss(0.9, lkd=0.1)),
+    "+ ILKD": Loss(loss(0.9, ilkd=0.1)),
+    "+ SKD": Loss(loss(0.9, skd=0.1)),
+    "+ all three": Loss(THREE),
+}
+FURTHER_LOSSES = {
+    "+ all three, half of the gradient": Loss(HALF),
+    **{
+        f"+ {OBJECTIVES[name].label}": Loss(loss(0.9, balanced=True, **{name: 0.1}))
+        for name in OBJECTIVES
+        if name not in {"nll", *PAPER}
+    },
+    "Forward KL alone (no data)": Loss(loss(0.0, forward_kl=1.0)),
+}
+INHERITED_LOSSES = {
+    INHERITED: Loss(inherited(loss(1.0))),
+    "+ LKD, inherited": Loss(inherited(loss(0.9, lkd=0.1)), INHERITED),
+    "+ ILKD, inherited": Loss(inherited(loss(0.9, ilkd=0.1)), INHERITED),
+    "+ all three, inherited": Loss(inherited(THREE), INHERITED),
+    "+ all three, half of the gradient, inherited": Loss(inherited(HALF), INHERITED),
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Losses of one student, teacher and data set."""
+
+    name: str
+    title: str
+    preset: str
+    losses: dict[str, Loss]
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def experiment(self, name: str, cache: Path) -> ExperimentConfig:
+        """Return the experiment of a loss; that of the baseline trains the teacher, which serves the others."""
+        changes = {
+            "name": f"{self.name}: {name}".replace(":", ","),
+            "distillation": self.losses[name].distillation,
+            "seeds": {"count": SEEDS},
+            "compute": {"device": "cpu", "threads": 1},
+        }
+        config = ExperimentConfig.load(self.preset).replace(**self.changes).replace(**changes)
+        training: dict[str, Any] = {"baseline": False}
+        if name != BASELINE:
+            training["teacher_weights"] = str(self.directory(BASELINE, cache))
+        return config.replace(training=training)
+
+    def directory(self, name: str, cache: Path) -> Path:
+        """Return where the run of a loss is."""
+        words = "".join(sign if sign.isalnum() else " " for sign in name.lower()).split()
+        return cache / self.name / "-".join(words)
+
+
+FEW = {"training": {"student_steps": 600}, "monitor": {"pictures_every": 300}}
+MAF = {"kind": "maf", "hidden": 64}
+STUDIES = [
+    Study("digits", "digits, Glow", "digits", PAPER_LOSSES | FURTHER_LOSSES | INHERITED_LOSSES, FEW),
+    Study(
+        "patches-glow",
+        "63-D natural patches, Glow-1D",
+        "natural_patches",
+        PAPER_LOSSES | FURTHER_LOSSES | INHERITED_LOSSES,
+        {"training": {"student_steps": 1200}, "monitor": {"pictures_every": 600}},
+    ),
+    Study("crops", "3×32×32 natural crops, Glow", "natural_crops", PAPER_LOSSES, FEW),
+    Study(
+        "patches-maf",
+        "63-D natural patches, MAF",
+        "natural_patches",
+        PAPER_LOSSES | FURTHER_LOSSES,
+        {
+            "teacher": MAF | {"steps": 9},
+            "student": MAF | {"steps": 3},
+            "training": {"teacher_steps": 3000, "student_steps": 400, "batch_size": 128},
+            "monitor": {"pictures_every": 200, "sample_count": 16},
+        },
+    ),
+]
+
+
+# --- training what is not there yet ----------------------------------------------------------------------------------
+
+
+def finished(config: ExperimentConfig, directory: Path) -> bool:
+    """Return whether the run of an experiment is there whole; one of another experiment is deleted."""
+    if not is_run(directory):
+        shutil.rmtree(directory, ignore_errors=True)
+        return False
+    if read_config(directory) != config:
+        shutil.rmtree(directory)
+        return False
+    return read_state(directory).row.state == "finished"
+
+
+def train(text: str, directory: Path) -> tuple[float, str]:
+    """Train an experiment, or go on with it; return its seconds, and why it failed where it did."""
+    began = time.perf_counter()
+    try:
+        nfkd.run(ExperimentConfig.from_toml(text), directory, resume=True)
+    except RunError as error:
+        return time.perf_counter() - began, error.cause
+    return time.perf_counter() - began, ""
+
+
+def train_all(studies: Iterable[Study], cache: Path, jobs: int) -> None:
+    """Train what the cache lacks, a study's baseline before its other losses."""
+    began = time.perf_counter()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    waiting: dict[Future[tuple[float, str]], tuple[Study, str]] = {}
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+
+        def submit(study: Study, name: str) -> None:
+            config, directory = study.experiment(name, cache), study.directory(name, cache)
+            if finished(config, directory):
+                print(f"{study.name}: {name}: cached", flush=True)
+                after(study, name)
+            else:
+                directory.parent.mkdir(parents=True, exist_ok=True)
+                waiting[pool.submit(train, config.to_toml(), directory)] = study, name
+
+        def after(study: Study, name: str) -> None:
+            if name == BASELINE:
+                for other in study.losses:
+                    if other != BASELINE:
+                        submit(study, other)
+
+        for study in studies:
+            submit(study, BASELINE)
+        while waiting:
+            done = next(as_completed(list(waiting)))
+            study, name = waiting.pop(done)
+            seconds, failure = done.result()
+            minutes = (time.perf_counter() - began) / 60
+            words = f"failed: {failure}" if failure else f"{seconds:.0f} s"
+            print(f"{study.name}: {name}: {words} ({minutes:.1f} min in all)", flush=True)
+            if not failure:
+                after(study, name)
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def tests_of(record: RunRecord) -> dict[int, float]:
+    """Return the student's test figure by seed."""
+    return {summary.seed: summary.test for summary in summaries(record, "student")}
+
+
+def summaries(record: RunRecord, stage: str) -> list[StageSummary]:
+    """Return the figures of a stage."""
+    return [summary for summary in record.summary if summary.stage == stage]
+
+
+def share_words(record: RunRecord) -> str:
+    """Return the part of the gradient that was the teacher's, its mean over the first seed's measurements."""
+    curves = record.curves["student"]
+    means = {
+        name.removeprefix("share/"): float(np.nanmean(curve.values))
+        for name, curve in curves.items()
+        if name.startswith("share/") and len(curve.values)
+    }
+    words = [f"{OBJECTIVES[name].label} {share:.0%}" for name, share in means.items() if name != "nll"]
+    return ", ".join(words) or "–"
+
+
+def table(study: Study, cache: Path) -> Iterator[str]:
+    """Yield the lines of a study's table."""
+    records = {
+        name: open_run(study.directory(name, cache))
+        for name in study.losses
+        if finished(study.experiment(name, cache), study.directory(name, cache))
+    }
+    base = records.get(BASELINE)
+    if base is None:
+        return
+    unit = base.row.unit
+    yield f"\n**{study.title}.** {roles_words(base)}\n"
+    yield f"| loss | test {unit} | gain over {BASELINE} (95 % interval) | verdict | share of the gradient | C2ST |"
+    yield "|---|---:|---|---|---|---:|"
+    for name, wanted in study.losses.items():
+        if name not in records or wanted.against not in records:
+            yield f"| {name} | did not end | | | | |"
+            continue
+        record = records[name]
+        found = list(tests_of(record).values())
+        quality = statistics.mean(summary.c2st for summary in summaries(record, "student"))
+        gain, verdict = verdict_words(records, name, wanted, unit)
+        spread = statistics.stdev(found)
+        figure = f"{statistics.mean(found):.4f} ± {spread:.4f}"
+        yield f"| {name} | {figure} | {gain} | {verdict} | {share_words(record)} | {quality:.3f} |"
+
+
+def verdict_words(records: dict[str, RunRecord], name: str, wanted: Loss, unit: str) -> tuple[str, str]:
+    """Return the gain with its interval, and the verdict."""
+    if wanted.against == name:
+        return "", ""
+    pair = tests_of(records[name]), tests_of(records[wanted.against])
+    verdict = judge(*pair, metric=METRICS["likelihood"], unit=unit, one_teacher=True)
+    beside = "" if wanted.against == BASELINE else f" over {wanted.against}"
+    words = f"{verdict.difference:+.4f} ({verdict.low:+.4f} to {verdict.high:+.4f}){beside}"
+    return words, verdict.verdict
+
+
+def roles_words(base: RunRecord) -> str:
+    """Return teacher and student in words."""
+    teacher, student = summaries(base, "teacher")[0], summaries(base, "student")[0]
+    quality = "" if math.isnan(teacher.c2st) else f", C2ST {teacher.c2st:.3f}"
+    return (
+        f"Teacher: {base.row.teacher}, {teacher.parameters:,} parameters, {teacher.steps:,} steps, test "
+        f"{teacher.test:.4f} {teacher.unit}{quality}. Student: {base.row.student}, {student.parameters:,} parameters, "
+        f"{student.steps:,} steps."
+    )
+
+
+def main() -> None:
+    """Train, and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("studies", nargs="*", help=f"of {', '.join(study.name for study in STUDIES)}; all unless named")
+    parser.add_argument("--cache", type=Path, default=Path("build/distillation"))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, one thread each")
+    parser.add_argument("--tables", action="store_true", help="train nothing, print what the cache has")
+    given = parser.parse_args()
+    known = {study.name: study for study in STUDIES}
+    unknown = [name for name in given.studies if name not in known]
+    if unknown:
+        parser.error(f"no study {unknown[0]!r}: there are {', '.join(known)}")
+    chosen = [known[name] for name in given.studies] or STUDIES
+    cache = given.cache.absolute()
+    if not given.tables:
+        train_all(chosen, cache, given.jobs)
+    for study in chosen:
+        print("\n".join(table(study, cache)))
+    if not given.studies:
+        torch.set_num_threads(1)
+        print("\n**Throughput**\n")
+        for line in ratios():
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
