@@ -40,6 +40,12 @@ def editor(form: ExperimentForm, path: str) -> Any:
     return found[0]
 
 
+def found(widget: QWidget, kind: type, name: str) -> Any:
+    child = widget.findChild(kind, name)
+    assert child is not None, name
+    return child
+
+
 def message(form: ExperimentForm, path: str) -> str:
     return " ".join(label.text() for label in form.findChildren(QLabel, f"{path}.message") if not label.isHidden())
 
@@ -179,13 +185,11 @@ TERMS = list(DistillationConfig().terms())
 
 
 def terms_shown(form: ExperimentForm) -> list[str]:
-    return [term for term in TERMS if form.findChild(QWidget, f"distillation.{term}.weight").isVisible()]
+    return [term for term in TERMS if found(form, QWidget, f"distillation.{term}.weight").isVisible()]
 
 
 def fold(form: ExperimentForm) -> Any:
-    button = form.findChild(QToolButton, "distillation.more")
-    assert isinstance(button, QToolButton)
-    return button
+    return found(form, QToolButton, "distillation.more")
 
 
 def test_the_terms_past_the_papers_are_folded_away_until_asked_for(form: ExperimentForm, qtbot: QtBot) -> None:
@@ -242,20 +246,22 @@ class _Model(Config, frozen=True):
 
 def test_any_models_advanced_section_folds(qtbot: QtBot) -> None:
     section = Section("", "box", "Box", "", advanced=False, group="", fields=describe_model(_Model, "box"))
-    box = SectionBox(section, lambda _path, *, merges=True: None, folded=False)
+
+    def changed(path: str, *, merges: bool = True) -> None:
+        del path, merges
+
+    box = SectionBox(section, changed, folded=False)
     qtbot.addWidget(box)
     box.show()
 
     def seen() -> list[str]:
-        return [
-            name for name in ("common", "rare.one", "rare.two") if box.findChild(QWidget, f"box.{name}").isVisible()
-        ]
+        return [name for name in ("common", "rare.one", "rare.two") if found(box, QWidget, f"box.{name}").isVisible()]
 
     assert seen() == ["common"]
-    assert box.findChild(QToolButton, "box.more").text() == "1 more setting"
+    assert found(box, QToolButton, "box.more").text() == "1 more setting"
     box.part.set_value({"rare": {"two": 3}}, {})
     assert seen() == ["common", "rare.one"]
-    box.findChild(QToolButton, "box.advanced").click()
+    found(box, QToolButton, "box.advanced").click()
     assert seen() == ["common", "rare.one", "rare.two"]
     box.part.set_value({}, {})
     assert seen() == ["common"]

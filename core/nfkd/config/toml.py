@@ -59,7 +59,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        words = f"not a TOML file, or a damaged one: it is no text in UTF-8 from byte {error.start + 1:,} on"
+        words = f"cannot be read, not a TOML file or a damaged one: no text in UTF-8 from byte {error.start + 1:,} on"
         raise ConfigError([Fault("", words)], str(path)) from error
     except OSError as error:
         raise ConfigError([Fault("", f"cannot be read: {error}")], str(path)) from error
