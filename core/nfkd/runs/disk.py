@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 from collections.abc import Iterator
@@ -11,10 +10,8 @@ from pathlib import Path
 
 import h5py
 
-from nfkd.runs.errors import RunError, errno_of, words_of
+from nfkd.runs.errors import FULL, RunError, errno_of, words_of
 from nfkd.runs.schema import Node
-
-_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @contextmanager
@@ -23,7 +20,7 @@ def explained(directory: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # h5py raises both
-        full = errno_of(error) in _FULL
+        full = errno_of(error) in FULL
         title = "The disk is full" if full else "The run cannot be written"
         cause = f"Nothing more can be written to {directory}." if full else f"{directory}: {words_of(error)}."
         action = "Make room, or choose a folder that you may write to, and resume; what was written stays readable."

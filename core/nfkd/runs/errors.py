@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 from nfkd.protocol.events import ErrorInfo
 
+FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+"""The system's numbers of a disk without room, or of a user who may have no more of it."""
 _SYSTEM = re.compile(r"errno = (\d+), error message = '([^']*)'")
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from send2trash import send2trash
 
 from nfkd.config import ConfigError, DataConfig, ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, LogLine, RunRow
-from nfkd.runs.errors import RunError
+from nfkd.runs.errors import FULL, RunError, errno_of
 from nfkd.runs.lock import run_lock
 
 STATE = "state.json"
@@ -42,11 +43,16 @@ class State(msgspec.Struct, kw_only=True, frozen=True):
 def write_file(path: Path, data: bytes) -> None:
     """Write a small file whole or not at all: beside it, to the disk, then in its place."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def is_run(path: Path) -> bool:
@@ -104,7 +110,9 @@ def create_run_at(path: Path, config: ExperimentConfig, *, teacher: str, student
 
 
 def _not_made(path: Path, error: OSError) -> RunError:
-    return RunError("The run cannot be made", f"{path}: {error.strerror}.", "Choose a folder that you may write to.")
+    full = errno_of(error) in FULL
+    action = "Free some space, or choose another folder." if full else "Choose a folder that you may write to."
+    return RunError("The run cannot be made", f"{path}: {error.strerror}.", action)
 
 
 def _data_words(config: DataConfig) -> str:
@@ -146,9 +154,33 @@ def seed_directory(run: Path, config: ExperimentConfig, seed: int) -> Path:
 
 
 def write_row(run: Path, row: RunRow, error: ErrorInfo | None = None) -> None:
-    """Write a run's state, this process being its writer."""
+    """Write a run's state, this process being its writer.
+
+    Where there is no room for a new file, the old one is written over: that the run has failed for want of room has to
+    be said, too.
+    """
     state = State(row=row, pid=os.getpid(), born=psutil.Process().create_time(), error=error)
-    write_file(run / STATE, msgspec.json.format(msgspec.json.encode(state), indent=2))
+    try:
+        write_file(run / STATE, _json(state))
+    except OSError:
+        if not (run / STATE).exists():
+            raise
+        _write_over(run / STATE, _json(msgspec.structs.replace(state, error=_short(error))))
+
+
+def _json(state: State) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(state), indent=2)
+
+
+def _short(error: ErrorInfo | None) -> ErrorInfo | None:
+    return None if error is None else msgspec.structs.replace(error, traceback="")
+
+
+def _write_over(path: Path, data: bytes) -> None:
+    """Write a small file into the room that it has; a block's rest is blank."""
+    with path.open("r+b") as file:
+        file.write(data.ljust(path.stat().st_size))
+        file.truncate()
 
 
 def read_state(run: Path) -> State:

@@ -76,8 +76,10 @@ class Experiment:
     def change(self, error: ErrorInfo | None = None, **fields: Any) -> None:
         """Change the run's row, on disk and for everyone who looks."""
         self._row = msgspec.structs.replace(self._row, **fields)
-        write_row(self._run, self._row, error)
-        self._emit(RunChanged(run=str(self._run), row=self._row))
+        try:
+            write_row(self._run, self._row, error)
+        finally:
+            self._emit(RunChanged(run=str(self._run), row=self._row))
 
     def log(self, text: str, level: Literal["info", "warning"] = "info") -> None:
         """Say a line."""

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 import nfkd
 from nfkd.evaluation.verdict import METRICS, interval_of, judge
 from nfkd.flows.architectures import build_flow
-from nfkd.protocol.events import MetricInterval, Verdict
+from nfkd.protocol.events import ErrorInfo, MetricInterval, Verdict
 from nfkd.runs.errors import RunError
 from nfkd.runs.groups import read_verdict, write_verdict
 from nfkd.runs.layout import (
@@ -88,6 +88,19 @@ def test_a_run_whose_process_has_died_is_interrupted(tmp_path: Path) -> None:
     (path / "state.json").write_text(json.dumps(state | {"pid": ended.pid}))
     assert read_row(path).state == "interrupted"
     assert "Resume" in read_row(path).cause
+
+
+def test_where_no_file_can_be_made_the_state_goes_into_the_old_one(tmp_path: Path) -> None:
+    path = make(tmp_path)
+    write_row(path, msgspec.structs.replace(read_row(path), state="running", cause="a" * 100))
+    (path / "state.json.tmp").mkdir()  # as on a full disk, nothing new can be written
+    error = ErrorInfo(title="The disk is full", cause="no room", action="Free some.", traceback="line\n" * 10_000)
+    for cause in ("The disk is full. " * 20, "short"):
+        write_row(path, msgspec.structs.replace(read_row(path), state="failed", cause=cause), error)
+        state = json.loads((path / "state.json").read_text())
+        assert (state["row"]["state"], state["row"]["cause"]) == ("failed", cause)
+        assert (state["error"]["title"], state["error"]["traceback"]) == ("The disk is full", "")
+        assert read_row(path).cause == cause
 
 
 def test_renaming(tmp_path: Path) -> None:
