@@ -1,8 +1,7 @@
 """When garbage is collected: not while the window is made, and not among what stays as long as the window does.
 
 While other Python threads run, it is collected in the thread of the window alone. Python collects reference cycles in
-whatever thread allocates; a Qt object in such a cycle would then be destroyed outside its thread, which Qt answers with a
-crash.
+whatever thread allocates; a Qt object in such a cycle would then be destroyed outside its thread, and Qt crashes.
 """
 
 from __future__ import annotations
