@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nfkd import __version__
+from nfkd_gui.garbage import collected_later, spare_what_is_there
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
@@ -81,11 +82,13 @@ def _open_studio(options: argparse.Namespace) -> int:
 
 async def _live(app: QApplication, options: argparse.Namespace) -> None:
     """Show the window, connect, and end in order: window, connection, loop."""
-    window = make_window(app, options.target, options.runs)
+    with collected_later():
+        window = make_window(app, options.target, options.runs)
     _catch_everything(window)
     over = asyncio.Event()
     window.closed.connect(over.set)
     window.show()
+    spare_what_is_there()
     asyncio.get_running_loop().call_soon(window.studio.start)
     await over.wait()
     await window.studio.close()

@@ -1,16 +1,35 @@
-"""Garbage is collected in the thread of the window alone while other Python threads run.
+"""When garbage is collected: not while the window is made, and not among what stays as long as the window does.
 
-Python collects reference cycles in whatever thread allocates; a Qt object in such a cycle would then be destroyed
-outside its thread, which Qt answers with a crash.
+While other Python threads run, it is collected in the thread of the window alone. Python collects reference cycles in
+whatever thread allocates; a Qt object in such a cycle would then be destroyed outside its thread, and Qt crashes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _INTERVAL = 0.25
 """Seconds between two looks."""
+
+
+@contextmanager
+def collected_later() -> Iterator[None]:
+    """Collect nothing meanwhile: what is imported and made for a window stays."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def spare_what_is_there() -> None:
+    """Let no collection look through what is there now: it stays, and to look through it stops the window for 70 ms."""
+    gc.freeze()
 
 
 class LoopCollector:

@@ -82,9 +82,9 @@ class Row(Part):
         self._label.setWordWrap(True)
         self._label.setMinimumWidth(_LABEL_WIDTH)
         self._label.setMaximumWidth(_LABEL_WIDTH)
-        self._unit = ToneLabel(field.unit, parent=parent)
-        self._message = WrappedLabel(tone="error", parent=parent)
-        self._message.setObjectName(f"{field.path}.message")
+        self._unit = ToneLabel(field.unit, parent=parent) if field.unit else None
+        self._words: WrappedLabel | None = None  # few rows ever have one, and hundreds would make the window late
+        self._grid = grid
         self._shown = True
         row = grid.rowCount()
         top = Qt.AlignmentFlag.AlignTop if field.multiline else Qt.AlignmentFlag.AlignVCenter
@@ -93,11 +93,10 @@ class Row(Part):
             grid.addWidget(self.editor, row + 1, 0, 1, 3)  # it wants all the room there is
         else:
             grid.addWidget(self.editor, row, 1, 1, 1 if field.unit else 2)
-        if field.unit:
+        if self._unit is not None:
             grid.addWidget(self._unit, row, 2)
-        grid.addWidget(self._message, grid.rowCount(), 1, 1, 2)
-        self._message.hide()
-        self._unit.setVisible(bool(field.unit))
+        self._below = grid.rowCount()
+        grid.setRowMinimumHeight(self._below, 0)  # makes the row, which is the message's
         self.editor.changed.connect(lambda: changed(field.path, merges=getattr(self.editor, "typed", True)))
 
     def value(self) -> Any:
@@ -111,10 +110,23 @@ class Row(Part):
 
     def show_faults(self, faults: Faults) -> None:
         message = self._take_message(faults)
-        if message != self._message.text():
-            self._message.setText(message)
+        if message != self.message:
+            self._say(message)
             self.editor.setAccessibleDescription(message or self.editor.toolTip())
-        self._message.setVisible(bool(message) and self._shown)
+        if self._words is not None:
+            self._words.setVisible(bool(message) and self._shown)
+
+    @property
+    def message(self) -> str:
+        """What is said under the editor."""
+        return self._words.text() if self._words is not None else ""
+
+    def _say(self, message: str) -> None:
+        if self._words is None:
+            self._words = WrappedLabel(tone="error", parent=self._grid.parentWidget())
+            self._words.setObjectName(f"{self.field.path}.message")
+            self._grid.addWidget(self._words, self._below, 1, 1, 2)
+        self._words.setText(message)
 
     def _take_message(self, faults: Faults) -> str:
         messages = [faults.pop(self.field.path, "")]
@@ -128,15 +140,17 @@ class Row(Part):
         return "; ".join(sentence(message) for message in messages if message)
 
     def has_fault(self, *, advanced: bool) -> bool:
-        own = bool(self._message.text()) or (isinstance(self.editor, PairsBox) and self.editor.has_faults)
+        own = bool(self.message) or (isinstance(self.editor, PairsBox) and self.editor.has_faults)
         return own and (self.field.advanced or not advanced)
 
     def set_shown(self, shown: bool, advanced: bool) -> None:
         self._shown = shown and (advanced or not self.field.advanced)
         for widget in (self._label, self.editor):
             widget.setVisible(self._shown)
-        self._unit.setVisible(self._shown and bool(self._unit.text()))
-        self._message.setVisible(self._shown and bool(self._message.text()))
+        if self._unit is not None:
+            self._unit.setVisible(self._shown)
+        if self._words is not None:
+            self._words.setVisible(self._shown and bool(self.message))
 
     def has_advanced(self) -> bool:
         return self.field.advanced

@@ -21,6 +21,7 @@ from qasync import QEventLoop
 
 from nfkd.protocol.requests import Shutdown
 from nfkd_gui.app import make_window
+from nfkd_gui.garbage import spare_what_is_there
 from nfkd_gui.main_window import MainWindow
 
 pytestmark = pytest.mark.benchmark
@@ -30,8 +31,10 @@ import sys, time
 from PySide6.QtWidgets import QApplication
 from PySide6.QtCore import QTimer
 from nfkd_gui.app import make_window
+from nfkd_gui.garbage import collected_later
 app = QApplication([])
-window = make_window(app, "digits", sys.argv[1])
+with collected_later():
+    window = make_window(app, "digits", sys.argv[1])
 window.show()
 while not window.windowHandle().isExposed():
     app.processEvents()
@@ -107,6 +110,7 @@ async def until(signal: Any, true: Any) -> None:
 async def watch(window: MainWindow) -> None:
     studio = window.studio
     window.show()
+    spare_what_is_there()
     studio.start()
     await until(studio.experiment.checked, lambda: studio.experiment.may_run)
     studio.start_preset("digits")

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QToolButton, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QToolButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import Config, DistillationConfig, ExperimentConfig
@@ -161,6 +161,17 @@ def test_a_fault_of_form_shows_at_its_field_at_once_and_goes(form: ExperimentFor
     assert "valid integer" in message(form, "student.hidden")
     write(form, "student.hidden", "16")
     assert message(form, "student.hidden") == ""
+
+
+def test_a_row_makes_the_place_for_its_message_when_it_has_one(form: ExperimentForm) -> None:
+    assert form.findChild(QLabel, "student.hidden.message") is None
+    write(form, "student.hidden", "0")
+    said, line = found(form, QLabel, "student.hidden.message"), editor(form, "student.hidden")
+    assert said.isVisible()
+    QApplication.processEvents()
+    assert said.mapToGlobal(said.rect().topLeft()).y() >= line.mapToGlobal(line.rect().bottomLeft()).y()
+    write(form, "student.hidden", "16")
+    assert not said.isVisible()
 
 
 def test_a_folded_or_advanced_fault_comes_into_sight(form: ExperimentForm, ready: Studio) -> None:
