@@ -11,7 +11,6 @@ seed's data, order and noise, so that two losses are compared in pairs.
 from __future__ import annotations
 
 import argparse
-import math
 import multiprocessing
 import os
 import shutil
@@ -29,6 +28,7 @@ import torch
 import nfkd
 from nfkd.config import ExperimentConfig
 from nfkd.distillation.objectives import OBJECTIVES
+from nfkd.evaluation.cost import samples_per_second
 from nfkd.evaluation.verdict import METRICS, judge
 from nfkd.protocol.events import StageSummary
 from nfkd.runs.errors import RunError
@@ -46,6 +46,12 @@ def loss(nll: float, *, balanced: bool = False, **weights: float) -> dict[str, A
     terms = dict.fromkeys(OBJECTIVES, 0.0) | {"nll": nll} | weights
     table: dict[str, Any] = {name: {"weight": weight} for name, weight in terms.items()}
     return table | {"balance": "gradient_norm" if balanced else "none"}
+
+
+def fading(distillation: dict[str, Any]) -> dict[str, Any]:
+    """Return the same with the teacher's terms falling to nothing over the first half of the steps."""
+    schedule = {"schedule": "cosine", "schedule_end": 0.0, "schedule_span": 0.5}
+    return distillation | {name: distillation[name] | schedule for name in OBJECTIVES if name != "nll"}
 
 
 def inherited(distillation: dict[str, Any]) -> dict[str, Any]:
@@ -78,6 +84,7 @@ FURTHER_LOSSES = {
         for name in OBJECTIVES
         if name not in {"nll", *PAPER}
     },
+    "+ all three, fading": Loss(fading(THREE)),
     "Forward KL alone (no data)": Loss(loss(0.0, forward_kl=1.0)),
 }
 INHERITED_LOSSES = {
@@ -86,6 +93,8 @@ INHERITED_LOSSES = {
     "+ ILKD, inherited": Loss(inherited(loss(0.9, ilkd=0.1)), INHERITED),
     "+ all three, inherited": Loss(inherited(THREE), INHERITED),
     "+ all three, half of the gradient, inherited": Loss(inherited(HALF), INHERITED),
+    "+ all three, fading, inherited": Loss(inherited(fading(THREE)), INHERITED),
+    "+ Forward KL, inherited": Loss(inherited(loss(0.9, balanced=True, forward_kl=0.1)), INHERITED),
 }
 
 
@@ -246,7 +255,7 @@ def table(study: Study, cache: Path) -> Iterator[str]:
     yield "|---|---:|---|---|---|---:|"
     for name, wanted in study.losses.items():
         if name not in records or wanted.against not in records:
-            yield f"| {name} | did not end | | | | |"
+            yield f"| {name} | {unfinished(study.directory(name, cache))} | | | | |"
             continue
         record = records[name]
         found = list(tests_of(record).values())
@@ -255,6 +264,14 @@ def table(study: Study, cache: Path) -> Iterator[str]:
         spread = statistics.stdev(found)
         figure = f"{statistics.mean(found):.4f} ± {spread:.4f}"
         yield f"| {name} | {figure} | {gain} | {verdict} | {share_words(record)} | {quality:.3f} |"
+
+
+def unfinished(directory: Path) -> str:
+    """Return why there is no figure."""
+    if not is_run(directory):
+        return "not trained yet"
+    row = read_state(directory).row
+    return row.cause if row.state == "failed" else row.state
 
 
 def verdict_words(records: dict[str, RunRecord], name: str, wanted: Loss, unit: str) -> tuple[str, str]:
@@ -271,11 +288,11 @@ def verdict_words(records: dict[str, RunRecord], name: str, wanted: Loss, unit: 
 def roles_words(base: RunRecord) -> str:
     """Return teacher and student in words."""
     teacher, student = summaries(base, "teacher")[0], summaries(base, "student")[0]
-    quality = "" if math.isnan(teacher.c2st) else f", C2ST {teacher.c2st:.3f}"
+    quick, slow = (samples_per_second(flow) for flow in (base.load_student(), base.load_teacher()))
     return (
         f"Teacher: {base.row.teacher}, {teacher.parameters:,} parameters, {teacher.steps:,} steps, test "
-        f"{teacher.test:.4f} {teacher.unit}{quality}. Student: {base.row.student}, {student.parameters:,} parameters, "
-        f"{student.steps:,} steps."
+        f"{teacher.test:.4f} {teacher.unit}, C2ST {teacher.c2st:.3f}, {slow:,.0f} samples/s. Student: "
+        f"{base.row.student}, {student.parameters:,} parameters, {student.steps:,} steps, {quick:,.0f} samples/s."
     )
 
 
@@ -295,10 +312,10 @@ def main() -> None:
     cache = given.cache.absolute()
     if not given.tables:
         train_all(chosen, cache, given.jobs)
+    torch.set_num_threads(1)
     for study in chosen:
         print("\n".join(table(study, cache)))
     if not given.studies:
-        torch.set_num_threads(1)
         print("\n**Throughput**\n")
         for line in ratios():
             print(line, flush=True)
