@@ -62,12 +62,23 @@ def divergence(
     terms = [name for name in bad if name.startswith("train/") and name != "train/total"]
     of_samples = bool(terms) and {name.removeprefix("train/") for name in terms} <= set(sampled)
     layer = None if of_samples else first_bad_layer(flow, batch)
-    where = f"it began at {layer}" if layer else "it began in the samples"
+    if layer:
+        where = f"it began at {layer}"
+    elif sampled:
+        where = "it began in the samples"
+    else:
+        where = "the gradient of each layer alone is finite"
     return DivergedError(
         ErrorInfo(
             title=f"The {stage} diverged at step {step}",
-            cause=f"Not finite: {', '.join(bad)}; {where}.",
+            cause=f"Not finite: {', '.join(map(_words, bad))}; {where}.",
             action="Lower the learning rate, lengthen the warm-up or clip the gradient harder. "
             "The last good weights are kept.",
         )
     )
+
+
+def _words(name: str) -> str:
+    """Return what a value is called: a term by its name, in words."""
+    known = {"train/total": "the loss", "gradient_norm": "the norm of the gradient"}
+    return known.get(name, f"the term {name.removeprefix('train/').replace('_', ' ')}")
