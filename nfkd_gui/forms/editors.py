@@ -45,7 +45,8 @@ class MultilineBox(QPlainTextEdit):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setTabChangesFocus(True)
-        self.setFixedHeight(3 * self.fontMetrics().lineSpacing() + 14)
+        above = self.document().documentMargin()  # and none below, where a part of a fourth line would be seen
+        self.setFixedHeight(round(3 * self.fontMetrics().lineSpacing() + above + 2 * self.frameWidth()))
         self.textChanged.connect(self.changed)
 
     def value(self) -> str:

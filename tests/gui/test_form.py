@@ -163,6 +163,13 @@ def test_a_fault_of_form_shows_at_its_field_at_once_and_goes(form: ExperimentFor
     assert message(form, "student.hidden") == ""
 
 
+def test_of_a_long_description_whole_lines_are_seen(form: ExperimentForm) -> None:
+    box = editor(form, "description")
+    box.set_value("\n".join("abcdef"))
+    lines = (box.viewport().height() - box.document().documentMargin()) / box.fontMetrics().lineSpacing()
+    assert lines == pytest.approx(3, abs=0.1)
+
+
 def test_a_row_makes_the_place_for_its_message_when_it_has_one(form: ExperimentForm) -> None:
     assert form.findChild(QLabel, "student.hidden.message") is None
     write(form, "student.hidden", "0")
