@@ -89,12 +89,15 @@ class ErrorDialog(QDialog):
     def _buttons(self, error: ErrorInfo, remedy: tuple[str, Callable[[], None]] | None) -> QDialogButtonBox:
         box = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)
         box.rejected.connect(self.reject)
-        box.button(QDialogButtonBox.StandardButton.Close).setDefault(remedy is None)
+        close = box.button(QDialogButtonBox.StandardButton.Close)
+        close.setDefault(remedy is None)
+        close.setFocus()  # else the first button has it, and Return presses that
         if remedy is not None:
             words, act = remedy
             button = box.addButton(words, QDialogButtonBox.ButtonRole.AcceptRole)
             button.setObjectName("error.remedy")
             button.setDefault(True)
+            button.setFocus()
             button.clicked.connect(act)
             box.accepted.connect(self.accept)
         if error.traceback:

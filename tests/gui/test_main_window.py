@@ -338,6 +338,16 @@ def test_the_layout_and_recent_files_come_back(
     again.close()
 
 
+def test_return_closes_an_error_and_does_not_unfold_its_details(window: MainWindow) -> None:
+    window.show_error(ErrorInfo(title="It is bad", cause="Something", traceback="one\ntwo"))
+    dialog = child(window, QDialog, "error")
+    focus = dialog.focusWidget()
+    assert isinstance(focus, QPushButton)
+    assert focus.text() == "Close"
+    QTest.keyClick(focus, Qt.Key.Key_Return)
+    assert not dialog.isVisible()
+
+
 def test_a_damaged_file_is_named_and_the_form_stays_as_it_is(window: MainWindow, tmp_path: Path) -> None:
     path = tmp_path / "cut.toml"
     path.write_bytes(b'name = "cut"\n[data]\nkind\0\0\0')
