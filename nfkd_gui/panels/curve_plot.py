@@ -19,6 +19,8 @@ from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.theme import role_colour
 
 _FAINT, _OTHER_SEED = 70, 60
+_FEW, _MARK = 2, 6
+"""So many points, a step apart, make no line that is seen: they are marks, of so many pixels."""
 Key = tuple[int, Role, str]
 
 
@@ -151,6 +153,13 @@ class CurvePlot(Plot):
         pen = pg.mkPen(faded, width=width)
         if line.opts["pen"] != pen:
             line.setPen(pen)
+        mark = "o" if len(y) <= _FEW else None
+        if line.opts["symbol"] != mark:
+            line.setSymbol(mark)  # type: ignore[arg-type] - None means no marks, as its words say
+            line.setSymbolSize(_MARK)
+            line.setSymbolPen(None)
+        if mark:
+            line.setSymbolBrush(pg.mkBrush(faded))
         line.setData(*envelope(x, y))
 
     def _hide(self, shown: Collection[Key]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,19 @@ def test_new_points_reach_the_same_line(show: Any, story: Any) -> None:
     x, y = before.getOriginalDataset()
     np.testing.assert_array_equal(x, np.arange(1, 301))
     np.testing.assert_allclose(y, LOSS)
+
+
+def test_a_point_or_two_are_marks_until_there_is_a_line(show: Any, story: Any) -> None:
+    told = story()
+    told.begin("teacher")
+    told.points("teacher", "train/nll", [1.8, math.nan])
+    panel = show(CurvesPanel, told)
+    points = line(panel, "teacher", "train/nll")
+    assert points.scatter.isVisible()
+    assert points.scatter.getData()[1][0] == 1.8
+    told.points("teacher", "train/nll", [1.7, 1.6], start=3)
+    panel.refresh()
+    assert not points.scatter.isVisible()
 
 
 def test_smoothing_keeps_the_raw_line_behind(show: Any, story: Any) -> None:
