@@ -8,6 +8,7 @@ from PySide6.QtCore import QModelIndex, QPoint, QSignalBlocker, QSortFilterProxy
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import (
     QAbstractItemView,
+    QDialogButtonBox,
     QHBoxLayout,
     QHeaderView,
     QInputDialog,
@@ -235,6 +236,8 @@ class RunsPanel(QWidget):
             lambda name: self._studio.rename_run(row.run, name.strip()) if name.strip() not in {"", row.name} else None
         )
         dialog.open()
+        for box in dialog.findChildren(QDialogButtonBox):  # it makes them when it opens
+            without_icons(box)
 
     def delete_chosen(self) -> None:
         """Ask whether to, and move the chosen run to the trash."""

@@ -237,6 +237,7 @@ def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWind
         click(window, QToolButton, "runs.rename.button")
         await settled(window.studio)
         dialog: Any = QApplication.activeModalWidget()
+        assert all(button.icon().isNull() for button in dialog.findChildren(QPushButton))
         dialog.setTextValue("new")
         dialog.accept()
         await settled(window.studio)
