@@ -9,7 +9,8 @@ import torch
 
 from nfkd.data import Batch
 from nfkd.flows.flow import Flow
-from nfkd.protocol.events import ErrorInfo, Role
+from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.roles import Role, the_role
 
 
 class DivergedError(RuntimeError):
@@ -65,9 +66,13 @@ def divergence(
     where = f"it began at {layer}" if layer else "it began in the samples"
     return DivergedError(
         ErrorInfo(
-            title=f"The {stage} diverged at step {step}",
+            title=f"{_capital(the_role(stage))} diverged at step {step}",
             cause=f"Not finite: {', '.join(bad)}; {where}.",
             action="Lower the learning rate, lengthen the warm-up or clip the gradient harder. "
             "The last good weights are kept.",
         )
     )
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
