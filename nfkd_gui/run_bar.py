@@ -6,6 +6,7 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QComboBox, QLabel, QProgressBar, QSizePolicy, QToolBar, QToolButton, QWidget
 
 from nfkd.protocol.events import Progress, RunRow
+from nfkd.protocol.roles import role_words
 from nfkd_gui.actions import Actions
 from nfkd_gui.state import LIVE, Studio
 from nfkd_gui.widgets.labels import ElidedLabel
@@ -76,9 +77,9 @@ class RunBar(QToolBar):
     def _show_experiment(self) -> None:
         experiment = self._studio.experiment
         description = experiment.description
-        teacher = description.teacher.summary if description and description.teacher else ""
-        student = description.student.summary if description and description.student else ""
-        flows = f" · {teacher} → {student}" if teacher and student else ""
+        chain = [description.teacher, *description.assistants, description.student] if description else []
+        names = [flow.summary for flow in chain if flow is not None]
+        flows = f" · {' → '.join(names)}" if names and len(names) == len(chain) else ""
         words = f"{experiment.name}{flows}"
         self._experiment.setText(words)
         self._experiment.setToolTip(f"The experiment that Run starts: {words}")
@@ -123,5 +124,6 @@ def where_words(row: RunRow, progress: Progress | None) -> str:
     seed = f"seed {min(row.seeds_done + 1, row.seeds)}/{row.seeds}" if row.seeds > 1 else ""
     left = "paused" if row.state == "paused" else time_words(progress.seconds_left)
     left = f"{left} left" if left and left != "paused" else left
+    stage = role_words(progress.stage).lower()
     step = f"step {progress.step:,}/{progress.steps:,}"
-    return " · ".join(part for part in (row.name, seed, progress.stage, step, left) if part)
+    return " · ".join(part for part in (row.name, seed, stage, step, left) if part)

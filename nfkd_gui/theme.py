@@ -9,11 +9,19 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication
 
-from nfkd.protocol.roles import COLOURS
+from nfkd.protocol.roles import COLOURS, DATA
 
 Theme = Literal["system", "light", "dark"]
 
-_ON_DARK = {"teacher": "#4DB2E8", "student": "#F08A3C", "baseline": "#A8A8A8", "data": "#33C79B"}
+_ON_DARK = {
+    "teacher": "#4DB2E8",
+    "assistant-1": "#E39CC4",
+    "assistant-2": "#F0C64A",
+    "assistant-3": "#A6DBFA",
+    "student": "#F08A3C",
+    "baseline": "#A8A8A8",
+    DATA: "#33C79B",
+}
 _SCHEMES = {
     "system": Qt.ColorScheme.Unknown,
     "light": Qt.ColorScheme.Light,

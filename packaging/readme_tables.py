@@ -26,7 +26,7 @@ def flows() -> str:
     used: dict[str, list[str]] = {}
     for name in preset_names():
         config = ExperimentConfig.load(name)
-        for kind in {config.teacher.kind, config.student.kind}:
+        for kind in {flow.kind for flow in (config.teacher, *config.assistants, config.student)}:
             used.setdefault(kind, []).append(f"`{name}`")
     rows = [
         (

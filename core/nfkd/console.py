@@ -22,12 +22,14 @@ from nfkd.flows.architectures import flow_words
 from nfkd.flows.cost import FlowCost, LayerCost
 from nfkd.protocol import events
 from nfkd.protocol.requests import Snapshot
+from nfkd.protocol.roles import role_words
 from nfkd.runs.importing import Imported
 from nfkd.runs.layout import create_run, is_run
 from nfkd.runs.reader import open_run
 from nfkd.training.api import prepare, resumable
 from nfkd.training.describe import check
 from nfkd.training.job import TrainingJob
+from nfkd.training.plans import teacher_words
 
 _RUNS = Path("runs")
 _PIPED_WIDTH = 132
@@ -79,7 +81,7 @@ def _directory(config: ExperimentConfig, directory: Path | None, *, resume: bool
         if resume:
             raise ConfigError([Fault("--resume", "needs --out with the run's directory")])
         check(config)
-        words = flow_words(config.teacher), flow_words(config.student)
+        words = teacher_words(config), flow_words(config.student)
         return create_run(_RUNS.absolute(), config, teacher=words[0], student=words[1]), False
     if resume and is_run(directory):
         resumable(config, directory)
@@ -124,7 +126,8 @@ class _Bars:
                 self._plans |= {(event.seed, plan.stage): plan for plan in event.stages}
             case events.StageStarted():
                 plan = self._plans[event.seed, event.stage]
-                words = f"seed {event.seed} {event.stage:8}"
+                longest = max(len(stage) for _, stage in self._plans)
+                words = f"seed {event.seed} {role_words(event.stage).lower():{longest}}"
                 task = self._bars.add_task(words, total=plan.steps, completed=event.step, figure="", left="")
                 self._tasks[event.seed, event.stage] = task
             case events.CurvePoints() if "validation/nll" in event.curves:
@@ -180,7 +183,7 @@ def print_summary(snapshot: Snapshot) -> None:
     for summary in summaries:
         table.add_row(
             str(summary.seed),
-            summary.stage,
+            role_words(summary.stage).lower(),
             f"{summary.parameters:,}",
             _figure(summary.test),
             _figure(summary.test_error),

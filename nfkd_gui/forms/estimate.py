@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
 
 from nfkd.protocol.requests import Description, FlowDescription
+from nfkd.protocol.roles import ASSISTANTS, role_words
 from nfkd_gui.widgets.labels import Tone, ToneLabel, WrappedLabel
 from nfkd_gui.widgets.numbers import bytes_words, count_words
 
@@ -26,6 +27,8 @@ class EstimateBox(QFrame):
         self._cells: dict[tuple[int, int], QLabel] = {}
         self._matching = WrappedLabel(parent=self)
         self._matching.setObjectName("estimate.matching")
+        self._assistants = WrappedLabel(parent=self)
+        self._assistants.setObjectName("estimate.assistants")
         self._data = WrappedLabel(parent=self)
         self._data.setObjectName("estimate.data")
         grid = QGridLayout(self)
@@ -44,7 +47,7 @@ class EstimateBox(QFrame):
                 cell.setAlignment(Qt.AlignmentFlag.AlignRight)
                 grid.addWidget(cell, row, column)
                 self._cells[row, column] = cell
-        for row, label in enumerate((self._matching, self._data, self._status), start=len(_ROWS) + 1):
+        for row, label in enumerate((self._assistants, self._matching, self._data, self._status), start=len(_ROWS) + 1):
             grid.addWidget(label, row, 0, 1, 4)
         self.show_description(None)
 
@@ -57,10 +60,12 @@ class EstimateBox(QFrame):
                 self._cells[row, column].setText(words)
         for row, name in enumerate(("parameters", "multiply_adds", "memory"), start=1):
             self._cells[row, 3].setText(_ratio(teacher, student, name))
+        self._assistants.setText(_assistants(description) if description else "")
         self._matching.setText(_pairs(description))
-        self._matching.setToolTip("\n".join(pair.words for pair in description.pairs) if description else "")
+        pairs = [*description.assistant_pairs, description.pairs] if description else []
+        self._matching.setToolTip("\n".join(pair.words for link in pairs for pair in link))
         self._data.setText(_where(description, with_data=with_data) if description else "")
-        for label in (self._matching, self._data):
+        for label in (self._assistants, self._matching, self._data):
             label.setVisible(bool(label.text()))
 
     def show_status(self, words: str, tone: Tone = "muted") -> None:
@@ -80,6 +85,15 @@ def _ratio(teacher: FlowDescription | None, student: FlowDescription | None, nam
         return "–"
     ratio = getattr(teacher, name) / getattr(student, name)
     return f"{ratio:.1f} : 1" if math.isfinite(ratio) else "–"
+
+
+def _assistants(description: Description) -> str:
+    """Return each assistant's size in words, a line each."""
+    lines = []
+    for role, flow in zip(ASSISTANTS, description.assistants, strict=False):
+        parameters, multiply_adds, memory = _figures(flow)
+        lines.append(f"{role_words(role)}: {parameters} parameters, {multiply_adds} multiply-adds, {memory}")
+    return "\n".join(lines)
 
 
 def _pairs(description: Description | None) -> str:

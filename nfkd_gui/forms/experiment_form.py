@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QSize, Qt
@@ -16,10 +17,12 @@ from nfkd_gui.forms.estimate import EstimateBox
 from nfkd_gui.forms.fields import Field, Section, Value, describe_model
 from nfkd_gui.forms.named import NamedButton
 from nfkd_gui.forms.pairs import OWN, PairsBox
+from nfkd_gui.forms.part import Faults, Leftovers
 from nfkd_gui.forms.paths import PathBox
 from nfkd_gui.forms.preview import PreviewBox
-from nfkd_gui.forms.rows import Faults, Group, Leftovers
+from nfkd_gui.forms.rows import Group
 from nfkd_gui.forms.sections import SectionBox, form_grid
+from nfkd_gui.forms.several import Several
 from nfkd_gui.forms.undo import Edit
 from nfkd_gui.forms.wording import sentence
 from nfkd_gui.widgets.labels import WrappedLabel
@@ -49,6 +52,9 @@ class ExperimentForm(QWidget):
         self.undo_stack = QUndoStack(self)
         self.estimate = EstimateBox(self)
         self._head, self._sections = self._make_parts(describe_model(ExperimentConfig))
+        for box in self._sections:
+            if isinstance(box.part, Several) and box.part.field.like:
+                box.part.begins = partial(self._value_of, box.part.field.like)
         self._unplaced = _Unplaced(self)
         self._unplaced.remove.clicked.connect(self._remove_leftovers)
         if look is not None:
@@ -72,6 +78,10 @@ class ExperimentForm(QWidget):
             if not isinstance(field, Value)
         ]
         return head, boxes
+
+    def _value_of(self, name: str) -> Any:
+        """Return what is written in a section."""
+        return next(box.part.value() for box in self._sections if box.part.field.name == name)
 
     def _lay_out(self) -> None:
         content = QWidget(self)
@@ -233,8 +243,21 @@ def _at(document: Any, *keys: str) -> Any:
 
 def _put(document: dict[str, Any], path: str, value: Any) -> None:
     *parents, last = path.split(".")
+    place: Any = document
     for key in parents:
-        if not isinstance(document.get(key), dict):
-            document[key] = {}
-        document = document[key]
-    document[last] = value
+        place = _within(place, key)
+    place[_key(place, last)] = value
+
+
+def _within(place: Any, key: str) -> Any:
+    """Return what a table or a list has at a key; a table, made where there is none."""
+    below: Any = place[int(key)] if isinstance(place, list) else place.get(key)
+    if isinstance(below, (dict, list)):
+        return below
+    made: dict[str, Any] = {}
+    place[_key(place, key)] = made
+    return made
+
+
+def _key(place: Any, key: str) -> Any:
+    return int(key) if isinstance(place, list) else key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
@@ -17,6 +18,10 @@ PathKind = Literal["file", "folder", "run"]
 Kind = Literal["integer", "number", "text", PathKind, "switch", "choice", "names", "points", "pairs"]
 LISTS = frozenset[Kind]({"names", "points", "pairs"})
 """Kinds whose value is a list; a fault of one of its items belongs to the field."""
+
+
+_MOST = 16
+"""Items of a list without a bound of its own."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,28 @@ class Variants(Field):
     members: dict[str, tuple[Field, ...]]
 
 
+@dataclass(frozen=True)
+class Many(Field):
+    """Several models of one kind, in order, which the user adds and removes.
+
+    Attributes
+    ----------
+    each
+        What one of them is called, such as ``assistant``.
+    like
+        The field of the root that the first one begins as a copy of; may be empty.
+    most
+        How many there may be.
+    item
+        Describes the one at a place, counted from zero.
+    """
+
+    each: str
+    like: str
+    most: int
+    item: Callable[[int], Field]
+
+
 def describe_model(model: type[BaseModel], path: str = "") -> tuple[Field, ...]:
     """Return the fields of a model, in its order.
 
@@ -128,10 +155,11 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
         "group": str(extra.get("group", "")),
     }
     models = _models(info.annotation)
-    if len(models) == 1:
-        return Section(**common, fields=describe_model(models[0], path))
     if models:
-        return _variants(common, models, str(info.discriminator), path)
+        return _one(common, models, str(info.discriminator), path)
+    listed = _listed_models(info.annotation)
+    if listed is not None:
+        return _many(common, info, listed, path)
     return Value(
         **common,
         kind=_kind(info.annotation, str(extra.get("format", "")), path),
@@ -140,6 +168,37 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
         multiline=bool(extra.get("multiline", False)),
         choices=_choices(info.annotation),
         bounds=_bounds(info),
+    )
+
+
+def _one(common: dict[str, Any], models: list[type[BaseModel]], key: str, path: str) -> Field:
+    if len(models) == 1:
+        return Section(**common, fields=describe_model(models[0], path))
+    return _variants(common, models, key, path)
+
+
+def _many(common: dict[str, Any], info: FieldInfo, listed: tuple[list[type[BaseModel]], str], path: str) -> Many:
+    models, key = listed
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    each = str(extra.get("each", "")) or "item"
+    most = next((item.max_length for item in info.metadata if hasattr(item, "max_length")), _MOST)
+
+    def item(place: int) -> Field:
+        own = {"name": str(place), "path": f"{path}.{place}", "title": f"{each.capitalize()} {place + 1}"}
+        return _one(common | own, models, key, own["path"])
+
+    return Many(**common, each=each, like=str(extra.get("like", "")), most=most, item=item)
+
+
+def _listed_models(annotation: Any) -> tuple[list[type[BaseModel]], str] | None:
+    """Return the models that the items of a list may be, and the field that tells them apart; None for other lists."""
+    item, *rest = get_args(annotation) if get_origin(annotation) is tuple else (None,)
+    if rest != [Ellipsis] or item is MatchedPair:  # pairs have an editor of their own
+        return None
+    union, *about = get_args(item) if get_origin(item) is Annotated else (item,)
+    models = _models(union)
+    return (
+        (models, next((str(one.discriminator) for one in about if isinstance(one, FieldInfo)), "")) if models else None
     )
 
 

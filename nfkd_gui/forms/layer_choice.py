@@ -13,7 +13,7 @@ Names = tuple[str, str]
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """The layers of both flows, as the engine described them; none while it has not."""
+    """The layers of the student and of the flow that it learns from, as the engine described them; else none."""
 
     student: list[LayerInfo] = field(default_factory=list[LayerInfo])
     teacher: list[LayerInfo] = field(default_factory=list[LayerInfo])
@@ -21,7 +21,7 @@ class LayerChoice:
     @classmethod
     def of(cls, description: Description) -> LayerChoice:
         """Return the layers of a description that a pair may name."""
-        flows = (description.student, description.teacher)
+        flows = (description.student, description.faced)
         return cls(*(pairable(flow.layers) if flow is not None else [] for flow in flows))
 
     def students(self, rows: Sequence[Names], number: int) -> list[LayerInfo]:

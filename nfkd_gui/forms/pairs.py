@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVB
 
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import Description
+from nfkd.protocol.roles import TEACHERS, role_words
 from nfkd_gui.forms.layer_choice import LayerChoice, words_of
 from nfkd_gui.forms.pair_row import REMOVE_WIDTH, SPACING, WEIGHT_WIDTH, PairRow
 from nfkd_gui.forms.wording import sentence
@@ -96,7 +97,8 @@ class PairsBox(QWidget):
     def show_matching(self, strategy: object, description: Description | None) -> None:
         """Take what the engine says of the flows and their pairs; None while it has not answered."""
         self._own = strategy == OWN
-        if description is not None and description.student is not None and description.teacher is not None:
+        if description is not None and description.student is not None and description.faced is not None:
+            self._head.name_teacher(len(description.assistants))
             self._layers = LayerChoice.of(description)
             self._made = [] if self._own else description.pairs
         self.convert.setEnabled(description is not None and bool(self._made))
@@ -205,10 +207,15 @@ class _Heading(QWidget):
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
         line.setSpacing(SPACING)
-        for words in ("Student", "Teacher"):
-            line.addWidget(ToneLabel(words, parent=self), 1)
+        self._teacher = ToneLabel("Teacher", parent=self)
+        for label in (ToneLabel("Student", parent=self), self._teacher):
+            line.addWidget(label, 1)
         line.addWidget(self._weight)
         line.addWidget(self._room)
+
+    def name_teacher(self, assistants: int) -> None:
+        """Say which flow the student learns from: the last assistant, or the teacher."""
+        self._teacher.setText(role_words(TEACHERS[assistants]))
 
     def show_weight(self, shown: bool) -> None:
         """Show the column of the weights or not."""

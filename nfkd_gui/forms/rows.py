@@ -1,70 +1,23 @@
-"""The parts of a form: a row (label, editor, message under it), a group of rows, and one group out of several."""
+"""The parts of a form: a row (label, editor, message under it), a group of rows, one group out of several."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from nfkd_gui.forms.drawing import DrawingBox
 from nfkd_gui.forms.editors import make_editor, set_plain
-from nfkd_gui.forms.fields import LISTS, Field, Section, Value, Variants
+from nfkd_gui.forms.fields import LISTS, Field, Many, Section, Value, Variants
 from nfkd_gui.forms.fold import Fold
 from nfkd_gui.forms.pairs import PairsBox
+from nfkd_gui.forms.part import Changed, Faults, Leftovers, Part
+from nfkd_gui.forms.several import Several
 from nfkd_gui.forms.wording import sentence
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
 
-Faults = dict[str, str]
-"""Messages by the dotted path of the field."""
-Leftovers = dict[str, Any]
-"""Values of a file that no field takes, by their dotted path."""
-
 _LABEL_WIDTH = 124
-
-
-class Changed(Protocol):
-    """Told the path of a field that the user changed."""
-
-    def __call__(self, path: str, *, merges: bool = True) -> None:
-        """Take a change; `merges` says whether undo takes it back together with the one before in the same field."""
-        ...
-
-
-class Part(ABC):
-    """A piece of the form, and of the document."""
-
-    def __init__(self, field: Field) -> None:
-        self.field = field
-
-    @abstractmethod
-    def value(self) -> Any:
-        """Return what is written here."""
-
-    @abstractmethod
-    def set_value(self, value: Any, leftovers: Leftovers) -> None:
-        """Show a value; what has no place goes to the leftovers."""
-
-    @abstractmethod
-    def show_faults(self, faults: Faults) -> None:
-        """Take the messages that belong here out of `faults` and show them."""
-
-    @abstractmethod
-    def has_fault(self, *, advanced: bool) -> bool:
-        """Return whether a message is shown here (or, asked for `advanced`, in a row that may be folded away)."""
-
-    @abstractmethod
-    def set_shown(self, shown: bool, advanced: bool) -> None:
-        """Show or hide; advanced rows only where asked."""
-
-    @abstractmethod
-    def has_advanced(self) -> bool:
-        """Return whether there is anything to fold away."""
-
-    @abstractmethod
-    def differs(self) -> bool:
-        """Return whether anything here is not as it is by default."""
 
 
 class Row(Part):
@@ -335,6 +288,8 @@ def make_part(field: Field, grid: QGridLayout, changed: Changed) -> Part:
             return OneOf(field, grid, changed)
         case Section():
             return _nested(field, grid, changed)
+        case Many():
+            return Several(field, grid, changed, make_part)
         case _:
             msg = f"{field.path}: no part of a form serves {type(field).__name__}"
             raise TypeError(msg)

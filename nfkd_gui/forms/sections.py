@@ -6,7 +6,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from nfkd_gui.forms.fields import Field, Section
-from nfkd_gui.forms.rows import Changed, Faults, Group, Part, make_part
+from nfkd_gui.forms.part import Changed, Faults, Part
+from nfkd_gui.forms.rows import Group, make_part
 from nfkd_gui.widgets.buttons import quiet_button
 
 

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QLabel, QPushButton, QStackedLayout, QVBoxLayout, 
 
 from nfkd.protocol.events import ErrorInfo, RunEvent
 from nfkd.protocol.requests import Reply, Request
-from nfkd.protocol.roles import USUAL, Role
+from nfkd.protocol.roles import TEACHERS, USUAL, Role
 from nfkd.protocol.view import RunView, StageView
 from nfkd_gui.widgets.feature_pair import feature_names
 from nfkd_gui.widgets.labels import WrappedLabel
@@ -162,11 +162,11 @@ class Panel(QWidget):
         return list(USUAL) if self.view is None else self.view.roles()
 
     def stage(self, role: Role) -> StageView | None:
-        """Return a stage of the shown seed; the first seed's teacher where the seed has none of its own."""
+        """Return a stage of the shown seed; a teacher or assistant is the first seed's where it has none of its own."""
         if self.view is None:
             return None
         found = self.view.stages.get((self.studio.seed, role))
-        if found is None and role == "teacher":
+        if found is None and role in TEACHERS:
             return self.view.stages.get((min(self.view.seeds, default=1), role))
         return found
 

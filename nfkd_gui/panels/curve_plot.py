@@ -11,7 +11,7 @@ from PySide6.QtCore import QEvent, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 
-from nfkd.protocol.events import Role
+from nfkd.protocol.roles import TEACHERS, Role
 from nfkd.protocol.view import Curve, RunView
 from nfkd_gui.panels.quantities import Quantity
 from nfkd_gui.plotting.lines import Smoother, envelope
@@ -118,7 +118,7 @@ class CurvePlot(Plot):
         x = curve.times if settings.by_time else curve.steps.astype(np.float64)
         bold = name == self.quantity.curves[-1]
         thin = len(self.quantity.curves) > 1 and not bold
-        current = stage_seed == seed or role == "teacher"
+        current = stage_seed == seed or role in TEACHERS
         drawn = (len(curve), current, settings, role_colour(role))
         if self._drawn.get(key) == drawn:
             return

@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import RunEvent, RunFailed, RunFinished, StageFinished, StageSummary
-from nfkd.protocol.roles import ROLES, Role, role_words
+from nfkd.protocol.roles import ROLES, TEACHERS, USUAL, Role, role_words
 from nfkd.protocol.view import RunView
 from nfkd_gui.state import Studio
 from nfkd_gui.theme import role_colour
@@ -81,6 +81,7 @@ class InspectorPanel(QWidget):
         for column, role in enumerate(ROLES, start=1):
             head = self._heads[role] = QLabel(self._table)
             head.setAlignment(Qt.AlignmentFlag.AlignRight)
+            head.setVisible(role in USUAL)
             grid.addWidget(head, 0, column)
         for row, (name, tip, _words) in enumerate(_FIGURES, start=1):
             label = ToneLabel(name, parent=self._table)
@@ -90,6 +91,7 @@ class InspectorPanel(QWidget):
                 cell = QLabel(self._table)
                 cell.setObjectName(f"inspector.{role}.{name.lower()}")
                 cell.setAlignment(Qt.AlignmentFlag.AlignRight)
+                cell.setVisible(role in USUAL)
                 grid.addWidget(cell, row, column)
                 self._cells[role, row - 1] = cell
 
@@ -143,7 +145,7 @@ class InspectorPanel(QWidget):
                 self._cells[role, index].setVisible(role in roles)
         for role in roles:
             stage = view.stages.get((self._studio.seed, role))
-            if stage is None and role == "teacher":
+            if stage is None and role in TEACHERS:
                 stage = view.stages.get((first_seed(view), role))
             summary = stage.summary if stage is not None else None
             for index, (_name, _tip, words) in enumerate(_FIGURES):

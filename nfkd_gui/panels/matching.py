@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetrics
-from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import LayerPair, MatchingMeasured, RunEvent, StageStarted
+from nfkd.protocol.roles import Role, role_words, the_role
 from nfkd_gui.panels.base import SPACE, Panel, StudioPort
 from nfkd_gui.plotting.plane import colour_map, style_bar
 from nfkd_gui.plotting.plots import AXIS_WIDTH, Plot
@@ -19,6 +22,7 @@ MAP = "cividis"
 _NAMED = 0.4
 """The greatest part of the map's width that the pairs' words may take; else their numbers name them."""
 _DECADE = 20.0
+_FLOWS = re.compile(r"(student|teacher|assistant \d) ")
 _TINY = 1e-12
 
 
@@ -33,6 +37,13 @@ class MatchingPanel(Panel):
         super().__init__(studio, parent)
         self.lines: list[pg.PlotDataItem] = []
         self._words = WrappedLabel(parent=self.content)
+        self._choice = QComboBox(self.content)
+        self._choice.setObjectName("matching.stage")
+        self._choice.setAccessibleName("Flow whose layers are shown")
+        self._choice.setToolTip("Whose layers are compared with those of the flow that it learns from.")
+        self._choice.activated.connect(self._choose)
+        self._choice.hide()
+        self._chosen: Role | None = None
         self.plot = Plot(self.content)
         self.plot.setObjectName("matching.lines")
         self.plot.label("left", "Mean squared error")
@@ -58,7 +69,10 @@ class MatchingPanel(Panel):
         layout = QVBoxLayout(self.content)
         layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         layout.setSpacing(SPACE)
-        layout.addWidget(self._words)
+        line = QHBoxLayout()
+        line.addWidget(self._words, 1)
+        line.addWidget(self._choice, alignment=Qt.AlignmentFlag.AlignTop)
+        layout.addLayout(line)
         layout.addWidget(split, 1)
 
     def restyle(self) -> None:
@@ -71,14 +85,38 @@ class MatchingPanel(Panel):
         return isinstance(event, (MatchingMeasured, StageStarted))
 
     def has_content(self) -> bool:
-        stage = self.stage("student")
-        return stage is not None and bool(stage.matching_steps)
+        return bool(self._measured())
+
+    def _measured(self) -> list[Role]:
+        """Return the flows whose layers have been compared with those of the flow that they learn from."""
+        return [role for role in self.roles() if (stage := self.stage(role)) is not None and stage.matching_steps]
+
+    def _choose(self) -> None:
+        self._chosen = self._choice.currentData()
+        self.mark()
+
+    def _offer(self, measured: list[Role]) -> Role:
+        """Offer the flows that there are where there are several; return the one that is shown."""
+        role = self._chosen if self._chosen in measured else measured[-1]
+        if [self._choice.itemData(place) for place in range(self._choice.count())] != measured:
+            self._choice.clear()
+            for each in measured:
+                self._choice.addItem(role_words(each), each)
+        self._choice.setCurrentIndex(measured.index(role))
+        self._choice.setVisible(len(measured) > 1)
+        for plot in (self.plot, self.heat):
+            plot.label("bottom", f"Step of {the_role(role)}")
+        return role
 
     def draw(self) -> None:
-        stage = self.stage("student")
-        if stage is None or self.view is None:
+        measured = self._measured()
+        if not measured or self.view is None:
             return
-        pairs = self.view.pairs(self.studio.seed)
+        role = self._offer(measured)
+        stage = self.stage(role)
+        if stage is None:
+            return
+        pairs = self.view.pairs(self.studio.seed, role) or self.view.pairs(min(self.view.seeds, default=1), role)
         steps = np.array(stage.matching_steps, np.float64)
         errors = np.stack(stage.matching_errors)
         errors = np.where(np.isfinite(errors), errors, np.nan)  # a training that diverges leaves gaps
@@ -150,4 +188,4 @@ def _edges(steps: np.ndarray) -> np.ndarray:
 
 
 def _short(pair: LayerPair) -> str:
-    return pair.words.replace("student ", "").replace("teacher ", "")
+    return _FLOWS.sub("", pair.words)

@@ -8,6 +8,8 @@ from typing import Literal
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 
+from nfkd.protocol.roles import the_role
+
 Scope = Literal["stage", "run"]
 
 
@@ -20,7 +22,7 @@ def ask_stop(name: str, stage: str, stop: Callable[[Scope], None], parent: QWidg
     box.setWindowTitle("Stop")
     box.setText(f"Stop “{name}”?")
     box.setInformativeText("The best weights so far are kept either way. A run that has ended can be resumed later.")
-    stage_words = f"End the {stage} and go on" if stage else "End this stage and go on"
+    stage_words = f"End {the_role(stage)} and go on" if stage else "End this stage and go on"
     end_stage = box.addButton(stage_words, QMessageBox.ButtonRole.AcceptRole)
     end_stage.setObjectName("stop.stage")
     end_run = box.addButton("End the run", QMessageBox.ButtonRole.DestructiveRole)

@@ -45,7 +45,7 @@ from nfkd.protocol.view import RunView
 
 LAST_WORDS = "Killed: out of memory"
 STEPS = 100
-TESTS = {"teacher": 2.5, "student": 3.0, "baseline": 3.2}
+TESTS = {"teacher": 2.5, "assistant-1": 2.7, "student": 3.0, "baseline": 3.2}
 
 
 class ScriptRefusal(Exception):  # noqa: N818 - as the engine names its own
@@ -240,6 +240,11 @@ class Script:
             teacher=flow,
             student=small,
             pairs=self.pairs,
+            assistants=[
+                msgspec.structs.replace(flow, parameters=34_000, layers=self.layers.get(f"assistant-{number}", []))
+                for number, _ in enumerate(config.assistants, start=1)
+            ],
+            assistant_pairs=[self.pairs for _ in config.assistants],
             device="cpu",
             memory_available=8 << 30,
             strategy="paper",

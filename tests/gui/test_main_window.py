@@ -142,6 +142,32 @@ def test_the_inspector_has_no_column_for_a_baseline_that_was_not_trained(
     do(scenario())
 
 
+def test_an_assistant_is_seen_in_the_bar_the_question_and_the_inspector(
+    window: MainWindow, script: Any, do: Do
+) -> None:
+    async def scenario() -> None:
+        run = "/runs/digits"
+        script.roles = ("teacher", "assistant-1", "student", "baseline")
+        click(window, QToolButton, "action.run.button")
+        await settled(window.studio)
+        script.train(run, "assistant-1", 42)
+        await settled(window.studio)
+        assert text(window, "runbar.where") == "digits · assistant 1 · step 42/100 · 0:42 left"
+        click(window, QToolButton, "action.stop.button")
+        await settled(window.studio)
+        box = child(window, QDialog, "stop")
+        assert child(box, QPushButton, "stop.stage").text() == "End assistant 1 and go on"
+        click(box, QPushButton, "stop.run")
+        await settled(window.studio)
+        script.finish(run)
+        await settled(window.studio)
+        assert text(window, "inspector.assistant-1.test") == "2.700"
+        assert child(window, QLabel, "inspector.assistant-1.test").isVisible()
+        assert not child(window, QLabel, "inspector.assistant-2.test").isVisible()
+
+    do(scenario())
+
+
 def test_run_is_disabled_while_the_experiment_is_not_valid(window: MainWindow, do: Do) -> None:
     async def scenario() -> None:
         run = child(window, QAction, "action.run")

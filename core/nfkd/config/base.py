@@ -19,7 +19,7 @@ class Config(BaseModel, frozen=True):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def field(
+def field(  # noqa: PLR0913 - all by name: what a form must know of a field
     default: Any = PydanticUndefined,
     *,
     title: str,
@@ -30,6 +30,8 @@ def field(
     format: Literal["", "file", "folder", "run"] = "",  # noqa: A002 - JSON Schema's word
     label: str = "",
     group: str = "",
+    each: str = "",
+    like: str = "",
     **constraints: Any,
 ) -> Any:
     """Describe one field: its bounds for pydantic, its words for people.
@@ -55,6 +57,8 @@ def field(
         Of the field that tells a model from its alternatives: the model's name for people, such as ``Fashion-MNIST``,
         and what it is listed under where there are many. Of an advanced section, what it is one of, such as ``terms``:
         they are folded away together.
+    each, like
+        Of a list of models: what one of them is called, and the field of the root that a new one begins as a copy of.
     **constraints
         Passed to `pydantic.Field` (``ge``, ``le``, ``gt``, ``lt``, ``default_factory`` …).
     """
@@ -65,6 +69,8 @@ def field(
         "format": format,
         "label": label,
         "group": group,
+        "each": each,
+        "like": like,
     }
     describe: Any = Field  # its overloads cannot see through the constraints
     return describe(default, title=title, description=help, json_schema_extra=extra, **constraints)

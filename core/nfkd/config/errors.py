@@ -62,6 +62,8 @@ def _path(item: Any) -> str:
         parts.append("kind")
     elif len(parts) > 1 and parts[0] in {"data", "teacher", "student", "flow"}:
         del parts[1]  # pydantic names the chosen member of a union (teacher.glow.hidden): no file has it there
+    elif len(parts) > 2 and parts[0] == "assistants":
+        del parts[2]  # likewise in assistants.0.glow.hidden
     return ".".join(str(part) for part in parts)
 
 
@@ -80,6 +82,8 @@ def _words(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of fault
             return f"must be a list{_given(item)}"
         case "too_short":
             return f"needs at least {context['min_length']:,}, and has {context['actual_length']:,}"
+        case "too_long":
+            return f"takes at most {context['max_length']:,}{_counted(context)}"
         case "value_error":
             return str(context["error"])
         case "string_pattern_mismatch":
@@ -87,6 +91,12 @@ def _words(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of fault
         case _:
             message = str(item["msg"])
             return message[:1].lower() + message[1:] + _given(item)
+
+
+def _counted(context: Any) -> str:
+    """Return how many there are; an endless number is not counted."""
+    count = context.get("actual_length")
+    return f", and has {count:,}" if count is not None else ""
 
 
 def _given(item: Any) -> str:

@@ -43,6 +43,18 @@ class ExperimentConfig(Config, frozen=True):
     )
     data: DataConfig = field(title="Data", help="What the flows are trained on.")
     teacher: FlowConfig = field(title="Teacher", help="The large flow that is trained first.")
+    assistants: tuple[FlowConfig, ...] = field(
+        (),
+        title="Assistants",
+        help=(
+            "Flows of sizes between teacher and student, in order: each learns from the one before, the first from the "
+            "teacher, and the student from the last (Mirzadeh et al. 2020, arXiv 1902.03393)."
+        ),
+        each="assistant",
+        like="teacher",
+        strict=False,  # TOML has arrays, and they arrive as lists
+        max_length=3,
+    )
     student: FlowConfig = field(title="Student", help="The small flow that learns from the teacher.")
     distillation: DistillationConfig = field(
         title="Distillation", help="The student's loss.", default_factory=DistillationConfig

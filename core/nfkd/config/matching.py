@@ -42,7 +42,10 @@ class MatchingConfig(Config, frozen=True):
     pairs: tuple[MatchedPair, ...] = field(
         (),
         title="Pairs",
-        help="Each layer of the student with the layer of the teacher that it faces, in the order of the layers.",
+        help=(
+            "Each layer of the student with the layer of the teacher that it faces, in the order of the layers. With "
+            "assistants the student's teacher is the last of them; assistants themselves are then matched by auto."
+        ),
         strict=False,  # TOML has arrays, and they arrive as lists
         max_length=MAX_PAIRS,
     )

@@ -37,6 +37,15 @@ class TrainingConfig(Config, frozen=True):
         format="run",
         max_length=4096,
     )
+    assistant_steps: int = field(
+        1000,
+        title="Assistant steps",
+        help="Steps of each assistant, where there are any.",
+        unit="steps",
+        ge=1,
+        le=10_000_000,
+        advanced=True,
+    )
     student_steps: int = field(
         1000,
         title="Student steps",
@@ -157,7 +166,7 @@ class SeedsConfig(Config, frozen=True):
     retrain_teacher: bool = field(
         False,
         title="Teacher per seed",
-        help="Train a teacher of its own for each seed; otherwise the first seed's teacher serves all.",
+        help="Train a teacher (and assistants) of its own for each seed; otherwise the first seed's serves all.",
         advanced=True,
     )
     metric: Literal["likelihood", "c2st", "samples_per_second"] = field(

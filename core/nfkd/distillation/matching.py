@@ -39,7 +39,14 @@ def strategy_of(config: MatchingConfig, student: Layers, teacher: Layers, *, ali
     return choose(student, teacher, alike=alike) if config.strategy == "auto" else config.strategy
 
 
-def match_layers(config: MatchingConfig, student: Layers, teacher: Layers, *, alike: bool = True) -> list[LayerPair]:
+def match_layers(
+    config: MatchingConfig,
+    student: Layers,
+    teacher: Layers,
+    *,
+    alike: bool = True,
+    names: tuple[str, str] = ("student", "teacher"),
+) -> list[LayerPair]:
     """Return the pairs of a matching, in the order of the student's layers.
 
     Parameters
@@ -50,6 +57,8 @@ def match_layers(config: MatchingConfig, student: Layers, teacher: Layers, *, al
         The layers of the two flows, as `Flow.layer_info` gives them.
     alike
         Whether both are of one architecture; *auto* asks.
+    names
+        What the words of a pair call the two flows.
 
     Raises
     ------
@@ -59,11 +68,11 @@ def match_layers(config: MatchingConfig, student: Layers, teacher: Layers, *, al
     """
     name = strategy_of(config, student, teacher, alike=alike)
     if name == "pairs":
-        pairs = _given(config, student, teacher)
+        pairs = _given(config, student, teacher, names)
         faults = check_pairs(pairs, student, teacher, own=True)
     else:
         try:
-            pairs = [_pair(mine, other) for mine, other in STRATEGIES[name](student, teacher)]
+            pairs = [_pair(mine, other, names) for mine, other in STRATEGIES[name](student, teacher)]
         except LevelsError as error:
             raise MatchingError([Fault(_STRATEGY, str(error))]) from error
         faults = check_pairs(pairs, student, teacher)
@@ -106,15 +115,15 @@ def weighted_mean(values: Tensor, weights: Sequence[float]) -> Tensor:
     return (by * values).sum(-1) / by.sum()
 
 
-def _given(config: MatchingConfig, student: Layers, teacher: Layers) -> list[LayerPair]:
+def _given(config: MatchingConfig, student: Layers, teacher: Layers, names: tuple[str, str]) -> list[LayerPair]:
     ours, theirs = ({layer.name: layer for layer in layers} for layers in (student, teacher))
     pairs = []
     for pair in config.pairs:
         mine, other = ours.get(pair.student), theirs.get(pair.teacher)
         if mine is not None and other is not None:
-            pairs.append(_pair(mine, other, pair.weight))
+            pairs.append(_pair(mine, other, names, pair.weight))
         else:
-            words = f"student {pair.student} ↔ teacher {pair.teacher}"
+            words = f"{names[0]} {pair.student} ↔ {names[1]} {pair.teacher}"
             pairs.append(LayerPair(student=pair.student, teacher=pair.teacher, words=words, weight=pair.weight))
     return pairs
 
@@ -156,9 +165,9 @@ def _order_faults(pairs: Sequence[LayerPair], student: Layers, teacher: Layers, 
     return faults
 
 
-def _pair(ours: LayerInfo, theirs: LayerInfo, weight: float = 1.0) -> LayerPair:
+def _pair(ours: LayerInfo, theirs: LayerInfo, names: tuple[str, str], weight: float = 1.0) -> LayerPair:
     counts = "" if weight == 1.0 else f" (weight {weight:g})"
-    words = f"student {ours.words} ↔ teacher {theirs.words}{counts}"
+    words = f"{names[0]} {ours.words} ↔ {names[1]} {theirs.words}{counts}"
     return LayerPair(student=ours.name, teacher=theirs.name, words=words, weight=weight)
 
 

@@ -29,6 +29,7 @@ from nfkd.training.control import LiveWeights, NotTraining
 from nfkd.training.describe import check, describe
 from nfkd.training.devices import device_name, resolve_device, thread_count
 from nfkd.training.job import TrainingJob, explain
+from nfkd.training.plans import teacher_words
 
 Listener = Callable[[Event], None]
 
@@ -165,7 +166,7 @@ class Engine:
     def _create(config: ExperimentConfig, folder: str) -> Path:
         check(config)
         return create_run(
-            Path(folder).expanduser(), config, teacher=flow_words(config.teacher), student=flow_words(config.student)
+            Path(folder).expanduser(), config, teacher=teacher_words(config), student=flow_words(config.student)
         )
 
     async def _resume_from_disk(self, request: ask.ResumeFromDisk) -> ask.RunAccepted:

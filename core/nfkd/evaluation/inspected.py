@@ -17,7 +17,7 @@ from nfkd.evaluation.inspection import Inspection, inspect_flow
 from nfkd.evaluation.likelihood import noisy
 from nfkd.flows.architectures import FlowError, build_flow, flow_words
 from nfkd.flows.flow import Flow
-from nfkd.protocol.roles import ROLES
+from nfkd.protocol.roles import ASSISTANTS, ROLES, role_words
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import read_config, seed_directory
 from nfkd.runs.weights import load_flow
@@ -33,7 +33,7 @@ def inspect_target(target: str, shape: Sequence[int] = (), context_features: int
     ----------
     target
         The directory of a run, whose first seed's trained flows are looked at on its validation data; a weights file
-        of NFKD's; the TOML file of a flow; or an experiment, a file or a preset, with both its flows. Flows that are
+        of NFKD's; the TOML file of a flow; or an experiment, a file or a preset, with all its flows. Flows that are
         not trained yet are moved from their first weights, with which a coupling does nothing.
     shape, context_features
         Of the examples, where nothing else says it; with a shape, an experiment's data is not loaded.
@@ -120,15 +120,20 @@ def _run(path: Path) -> list[Inspection]:
     inspections = []
     for role, file in found.items():
         flow_config, flow = load_flow(file)
-        inspections.append(_looked_at(flow, flow_config, examples, f"{role}: {flow_words(flow_config)}"))
+        inspections.append(_looked_at(flow, flow_config, examples, f"{_name(role)}: {flow_words(flow_config)}"))
     return inspections
 
 
 def _experiment(config: ExperimentConfig, shape: Sequence[int], context_features: int) -> list[Inspection]:
     batch_size = config.training.batch_size
     examples = _noise(_shape(shape), context_features, batch_size) if shape else _data(config.data, batch_size)
-    flows: dict[str, FlowConfig] = {"teacher": config.teacher, "student": config.student}
-    return [_untrained(flow, examples, f"{role}: {flow_words(flow)}") for role, flow in flows.items()]
+    flows: dict[str, FlowConfig] = {"teacher": config.teacher, **dict(zip(ASSISTANTS, config.assistants, strict=False))}
+    flows["student"] = config.student
+    return [_untrained(flow, examples, f"{_name(role)}: {flow_words(flow)}") for role, flow in flows.items()]
+
+
+def _name(role: str) -> str:
+    return role_words(role).lower()
 
 
 def _untrained(config: FlowConfig, examples: _Examples, name: str) -> Inspection:

@@ -56,7 +56,7 @@ METRICS = {
 """By the name that `SeedsConfig.metric` has; of the two-sample test, 0.5 is the best that can be: smaller is better."""
 
 
-def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: bool) -> Verdict:
+def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: bool, assistants: int = 0) -> Verdict:
     """Return what a run's figures say: the verdict by its primary metric, and the intervals of all others.
 
     Parameters
@@ -65,7 +65,7 @@ def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: 
         Of the stages that have ended.
     primary
         One of `METRICS`.
-    one_teacher
+    one_teacher, assistants
         As for `judge`.
     """
     summaries = list(summaries)
@@ -90,6 +90,7 @@ def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: 
         metric=metric,
         unit=unit(metric),
         one_teacher=one_teacher,
+        assistants=assistants,
         others=[other for other in others if other.seeds],
     )
 
@@ -117,6 +118,7 @@ def judge(
     metric: Metric,
     unit: str,
     one_teacher: bool,
+    assistants: int = 0,
     others: Iterable[MetricInterval] = (),
 ) -> Verdict:
     """Compare the distilled student with its baseline over the seeds that both have.
@@ -129,6 +131,8 @@ def judge(
         What it is.
     one_teacher
         Whether one teacher served all seeds: the verdict says which.
+    assistants
+        How many there were between teacher and student; they belong to the teacher.
     others
         What goes with the verdict.
 
@@ -142,7 +146,8 @@ def judge(
     mean = float(gains.mean()) if seeds else math.nan
     low, high = _interval(gains)
     verdict = "inconclusive" if broken else _decide(len(seeds), low, high)
-    words = _words(verdict, metric, (mean, low, high), len(seeds), unit, one_teacher=one_teacher)
+    teacher = _teacher_words(assistants, one=one_teacher)
+    words = _words(verdict, metric, (mean, low, high), len(seeds), unit, teacher)
     if broken:
         words += f" Seeds without a finite figure: {', '.join(map(str, broken))}."
     return Verdict(
@@ -200,13 +205,15 @@ def _decide(count: int, low: float, high: float) -> Literal["better", "worse", "
     return "better" if low > 0 else "worse"
 
 
-def _words(
-    verdict: str, metric: Metric, gain: tuple[float, float, float], count: int, unit: str, *, one_teacher: bool
-) -> str:
+def _teacher_words(assistants: int, *, one: bool) -> str:
+    helped = f" and {assistants} {'assistant' if assistants == 1 else 'assistants'}" if assistants else ""
+    return f"one teacher{helped} for all seeds" if one else f"a teacher{helped} for each seed"
+
+
+def _words(verdict: str, metric: Metric, gain: tuple[float, float, float], count: int, unit: str, teacher: str) -> str:
     if count == 0:
         return "Inconclusive: no seed has both a student and a baseline."
     mean, low, high = gain
-    teacher = "one teacher for all seeds" if one_teacher else "a teacher for each seed"
     side = "higher" if (mean >= 0) == metric.larger else "lower"
     size = f"{abs(mean):{metric.form}}{_spaced(unit)}"
     figure = f"the student's {metric.noun} is {size} {side} than its baseline's"

@@ -61,7 +61,10 @@ class CurveInfo(Message, frozen=True):
 
 
 class LayerPair(Message, frozen=True):
-    """Two layers that are compared, the comparison in words, and how much it counts beside the others."""
+    """Two layers that are compared, the comparison in words, and how much it counts beside the others.
+
+    `student` is a layer of the flow that learns, an assistant too, and `teacher` one of the flow that it learns from.
+    """
 
     student: str
     teacher: str
@@ -77,7 +80,7 @@ class StagePlan(Message, frozen=True):
     steps: int
     curves: list[CurveInfo]
     pairs: list[LayerPair] = []
-    """The matched layers; empty but for the student."""
+    """The matched layers; empty but for flows that learn from another."""
 
 
 class StageSummary(Message, frozen=True):
@@ -187,6 +190,8 @@ class RunRow(Message, frozen=True):
     ----------
     run
         The directory, absolute, on the engine's machine.
+    teacher
+        In words, its assistants, too.
     created
         Seconds since 1970.
     progress
@@ -342,6 +347,7 @@ class MatchingMeasured(Message, frozen=True):
 
     run: str
     seed: int
+    stage: Role
     step: int
     error: np.ndarray
 

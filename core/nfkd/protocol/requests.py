@@ -203,6 +203,15 @@ class Description(Message, frozen=True):
     memory_available: int
     strategy: str = ""
     """By which `pairs` were made; where *auto* was asked for, what it chose."""
+    assistants: list[FlowDescription | None] = msgspec.field(default_factory=list[FlowDescription | None])
+    """The flows between teacher and student, in order."""
+    assistant_pairs: list[list[LayerPair]] = msgspec.field(default_factory=list[list[LayerPair]])
+    """Of each assistant, its layers and those of the flow that it learns from; `pairs` are the student's."""
+
+    @property
+    def faced(self) -> FlowDescription | None:
+        """The flow that the student learns from: the last assistant, or the teacher."""
+        return self.assistants[-1] if self.assistants else self.teacher
 
 
 class RunAccepted(Message, frozen=True):

@@ -181,9 +181,9 @@ class RunView:
         planned = {plan.stage for started in self.seeds.values() for plan in started.stages}
         return [role for role in ROLES if role in (planned or USUAL)]
 
-    def pairs(self, seed: int) -> list[LayerPair]:
-        """Return the matched layers of a seed's student."""
-        plan = self.plan(seed, "student")
+    def pairs(self, seed: int, stage: Role = "student") -> list[LayerPair]:
+        """Return the matched layers of a flow and the one it learns from."""
+        plan = self.plan(seed, stage)
         return plan.pairs if plan else []
 
     def summaries(self) -> list[StageSummary]:
@@ -213,7 +213,7 @@ class RunView:
             case DensityDrawn():
                 self._stage(event.seed, event.stage).density = event
             case MatchingMeasured():
-                view = self._stage(event.seed, "student")
+                view = self._stage(event.seed, event.stage)
                 view.matching_steps.append(event.step)
                 view.matching_errors.append(event.error)
             case StageFinished():

@@ -31,7 +31,8 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
     -------
     list[Path]
         The files: ``seed-<n>-<stage>-curves.csv`` (curve, unit, step, value, seconds),
-        ``seed-<n>-matching.csv`` (step, student layer, teacher layer, weight, mean squared error), ``summary.csv``
+        ``seed-<n>-matching.csv`` (step, student layer, teacher layer, weight, mean squared error; assistants have a
+        ``seed-<n>-assistant-<m>-matching.csv`` each), ``summary.csv``
         (a row a stage; the unit of the likelihoods is in their headers) and ``verdict.csv`` (a row a metric: the
         student's mean gain over its baseline, the interval, the number of seeds, and for the first, which alone has
         one, the verdict).
@@ -46,7 +47,9 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
         for seed, seed_record in record.seeds.items():
             for stage, view in seed_record.stages.items():
                 written += _curves(directory / f"seed-{seed}-{stage}-curves.csv", seed_record, stage, view)
-            written += _matching(directory / f"seed-{seed}-matching.csv", seed_record)
+            for stage in seed_record.stages:
+                name = "matching" if stage == "student" else f"{stage}-matching"
+                written += _matching(directory / f"seed-{seed}-{name}.csv", seed_record, stage)
         unit = next((summary.unit for summary in record.summary), "")
         header = [f"{name} ({unit})" if name in _LIKELIHOODS else name for name in _FIGURES]
         rows = [[getattr(summary, name) for name in _FIGURES] for summary in record.summary]
@@ -87,10 +90,10 @@ def _curves(path: Path, record: SeedRecord, stage: Role, view: StageSnapshot) ->
     return _table(path, ("curve", "unit", "step", "value", "seconds"), rows)
 
 
-def _matching(path: Path, record: SeedRecord) -> list[Path]:
-    view = record.stages.get("student")
-    plan = next((plan for plan in record.started.stages if plan.stage == "student"), None)
-    if view is None or plan is None or not np.size(view.matching_errors):
+def _matching(path: Path, record: SeedRecord, stage: Role) -> list[Path]:
+    view = record.stages[stage]
+    plan = next(plan for plan in record.started.stages if plan.stage == stage)
+    if not np.size(view.matching_errors):
         return []
     rows = [
         [step, pair.student, pair.teacher, pair.weight, error]

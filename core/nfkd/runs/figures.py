@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 
 from nfkd.protocol.data import DataPreview
 from nfkd.protocol.requests import StageSnapshot
-from nfkd.protocol.roles import COLOURS, DATA, Role
+from nfkd.protocol.roles import ASSISTANTS, COLOURS, DATA, Role, role_words, the_role
 from nfkd.runs.export import writing
 from nfkd.runs.reader import RunRecord
 
@@ -53,8 +54,10 @@ def export_figures(record: RunRecord, directory: Path) -> list[Path]:
         "curves": lambda: _curves(record),
         "samples": lambda: _samples(stages),
         "interpolation": lambda: _interpolation(stages),
-        "matching": lambda: _matching(record, stages),
+        "matching": lambda: _matching(record, stages, "student"),
     }
+    for role in ASSISTANTS:
+        drawn[f"matching-{role}"] = partial(_matching, record, stages, role)
     written = []
     with writing(directory):
         for name, draw in drawn.items():
@@ -95,6 +98,10 @@ def export_look(look: DataPreview, path: Path) -> Path:
     return path
 
 
+def _name(stage: Role) -> str:
+    return role_words(stage).lower()
+
+
 def _figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -113,7 +120,7 @@ def _curves(record: RunRecord) -> Figure | None:
             unit = next((info.unit for info in plan.curves if info.name == "validation/nll"), unit)
         for stage, view in seed_record.stages.items():
             _draw_curve(axes, view, "train/nll", COLOURS[stage], 0.8, 0.3, None)
-            label = None if stage in labelled else f"{stage}, validation"
+            label = None if stage in labelled else f"{_name(stage)}, validation"
             if _draw_curve(axes, view, "validation/nll", COLOURS[stage], 1.8, 1.0, label):
                 labelled.add(stage)
     axes.set(xlabel="Step", ylabel=f"Negative log-likelihood ({unit})")
@@ -156,7 +163,9 @@ def _samples(stages: Stages) -> Figure | None:
         if samples is None:
             continue
         axes.set_title(
-            f"{stage}\nstep {samples.step:,}, temperature {samples.temperature:g}", color=COLOURS[stage], fontsize=9
+            f"{_name(stage)}\nstep {samples.step:,}, temperature {samples.temperature:g}",
+            color=COLOURS[stage],
+            fontsize=9,
         )
         if samples.samples.ndim == 4:
             _images(axes, samples.samples[:_SHOWN], int(np.ceil(np.sqrt(min(_SHOWN, len(samples.samples))))))
@@ -249,7 +258,9 @@ def _interpolation(stages: Stages) -> Figure | None:
         if paths is None:
             continue
         words = f"step {paths.step:,}, {paths.mode.replace('_', '-')}"
-        axes.set_title(f"{stage}\n{words}" if plane else f"{stage}, {words}", color=COLOURS[stage], fontsize=9)
+        axes.set_title(
+            f"{_name(stage)}\n{words}" if plane else f"{_name(stage)}, {words}", color=COLOURS[stage], fontsize=9
+        )
         if plane:
             _paths(axes, stage, view, most)
         else:
@@ -258,12 +269,12 @@ def _interpolation(stages: Stages) -> Figure | None:
     return figure
 
 
-def _matching(record: RunRecord, stages: Stages) -> Figure | None:
-    view = stages.get("student")
+def _matching(record: RunRecord, stages: Stages, stage: Role) -> Figure | None:
+    view = stages.get(stage)
     if view is None or not np.size(view.matching_errors):
         return None
     started = next(iter(record.seeds.values())).started
-    pairs = next(plan.pairs for plan in started.stages if plan.stage == "student")
+    pairs = next(plan.pairs for plan in started.stages if plan.stage == stage)
     errors = np.maximum(view.matching_errors.T, _TINY)
     finite = errors[np.isfinite(errors)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (_TINY, 1.0)
@@ -275,7 +286,7 @@ def _matching(record: RunRecord, stages: Stages) -> Figure | None:
     shown = axes.pcolormesh(edges, np.arange(len(pairs) + 1), np.ma.masked_invalid(errors), cmap=_MAP, norm=norm)
     axes.set_yticks(np.arange(len(pairs)) + 0.5, [pair.words for pair in pairs], fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlabel="Step of the student")
+    axes.set(xlabel=f"Step of {the_role(stage)}")
     bar = figure.colorbar(shown, ax=axes, label="mean squared error\n(log scale)")
     ticks = np.geomspace(low, norm.vmax or high, 4)
     bar.set_ticks(list(ticks), labels=[f"{tick:.3g}" for tick in ticks])

@@ -16,7 +16,6 @@ from nfkd.protocol.events import (
     DensityDrawn,
     ErrorInfo,
     InterpolationDrawn,
-    Role,
     RunRow,
     SamplesDrawn,
     SeedStarted,
@@ -24,7 +23,9 @@ from nfkd.protocol.events import (
     Verdict,
 )
 from nfkd.protocol.requests import Snapshot, StageSnapshot
+from nfkd.protocol.roles import ASSISTANTS, Role
 from nfkd.runs import schema
+from nfkd.runs.errors import RunError
 from nfkd.runs.groups import read_verdict
 from nfkd.runs.layout import RUN_FILE, read_config, read_log, read_state, seed_directory
 from nfkd.runs.opening import open_file
@@ -187,11 +188,15 @@ class RunRecord:
 
     @property
     def matching(self) -> CurveData:
-        """The first seed's matching error: steps (rows,), values (rows, pairs); no times."""
-        student = self._stages(None).get("student")
-        if student is None:
+        """The matching error of the first seed's student: steps (rows,), values (rows, pairs); no times."""
+        return self.matching_of("student")
+
+    def matching_of(self, stage: Role, seed: int | None = None) -> CurveData:
+        """Return the matching error of a seed's student or assistant and the flow that it learned from."""
+        view = self._stages(seed).get(stage)
+        if view is None:
             return CurveData(np.empty(0, np.int64), np.empty((0, 0)), np.empty(0))
-        return CurveData(student.matching_steps, student.matching_errors, np.empty(0))
+        return CurveData(view.matching_steps, view.matching_errors, np.empty(0))
 
     @property
     def samples(self) -> dict[Role, np.ndarray]:
@@ -211,8 +216,24 @@ class RunRecord:
 
     def load_teacher(self, seed: int | None = None) -> Flow:
         """Return a seed's teacher with its best weights; the first seed's serves all unless each has its own."""
-        own = self._seed(seed) if self.config.seeds.retrain_teacher else self.config.seeds.first
-        return self._load("teacher", own)
+        return self._load("teacher", self._teachers_seed(seed))
+
+    def load_assistant(self, number: int, seed: int | None = None) -> Flow:
+        """Return an assistant, counted from 1, with its best weights; as the teacher, the first seed's serves all.
+
+        Raises
+        ------
+        RunError
+            When the run has no such assistant, or not yet.
+        """
+        count = len(self.config.assistants)
+        if not 1 <= number <= count:
+            title, cause = "There is no such assistant", f"The run {self.path} has {count}, counted from 1."
+            raise RunError(title, f"Assistant {number} was asked for. {cause}")
+        return self._load(ASSISTANTS[number - 1], self._teachers_seed(seed))
+
+    def _teachers_seed(self, seed: int | None) -> int:
+        return self._seed(seed) if self.config.seeds.retrain_teacher else self.config.seeds.first
 
     def load_student(self, seed: int | None = None) -> Flow:
         """Return a seed's distilled student with its best weights."""

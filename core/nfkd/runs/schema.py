@@ -7,7 +7,7 @@
     /<stage>/samples/{step, temperature, images}
     /<stage>/interpolation/{step, alpha, images}    attrs: mode
     /<stage>/density/{step, log_prob, extent}       plane data only
-    /student/matching/{step, error}                 attrs: pairs
+    /<stage>/matching/{step, error}                 attrs: pairs; of flows that learn from another
     /summary/<stage>/<figure>                       NaN until the stage has ended
 
 Groups bear the NXdata attributes of NeXus, so that `silx view` and h5web plot them unaided.
@@ -25,11 +25,13 @@ import numpy as np
 
 import nfkd
 from nfkd.config import ExperimentConfig
-from nfkd.protocol.events import Role, SeedStarted, StagePlan, StageSummary
+from nfkd.protocol.events import SeedStarted, StagePlan, StageSummary
+from nfkd.protocol.roles import ASSISTANTS, Role
 
 Node = Any
 """A file, group or dataset of h5py, whose own types cannot say which of them a path leads to."""
-FORMAT = 1
+FORMAT = 2
+"""The newest that is read. Files without assistants are still of format 1, which older programs read."""
 FIGURES = (
     "parameters",
     "multiply_adds",
@@ -95,7 +97,7 @@ def create(file: Node, config: ExperimentConfig, started: SeedStarted, *, device
     if torch is not None:
         versions["torch"] = str(torch.__version__)
     attributes = {
-        "format": FORMAT,
+        "format": FORMAT if any(plan.stage in ASSISTANTS for plan in started.stages) else 1,
         "config": text(config.to_toml()),
         "started": text(msgspec.json.encode(started).decode()),
         "versions": text(msgspec.json.encode(versions).decode()),

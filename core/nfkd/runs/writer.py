@@ -124,7 +124,7 @@ class RunWriter:
                     self._nodes[f"{where}/extent"][...] = event.extent
                     self._row(where, event.step, log_prob=event.log_prob)
                 case MatchingMeasured():
-                    self._row("student/matching", event.step, error=event.error)
+                    self._row(f"{event.stage}/matching", event.step, error=event.error)
                 case StageFinished():
                     for name in schema.FIGURES:
                         self._nodes[f"summary/{event.stage}/{name}"][0] = getattr(event.summary, name)

@@ -17,6 +17,7 @@ from nfkd.runs.reader import RunRecord, open_run
 from nfkd.training.control import Control
 from nfkd.training.describe import check
 from nfkd.training.job import perform
+from nfkd.training.plans import teacher_words
 from nfkd.training.teachers import with_teacher
 
 
@@ -31,7 +32,7 @@ def prepare(config: ExperimentConfig, directory: str | os.PathLike[str], teacher
         When the directory cannot be made, or already holds something.
     """
     check(config, teacher=teacher)
-    words = flow_words(config.teacher) if teacher is None else teacher.origin
+    words = teacher_words(config, "" if teacher is None else teacher.origin)
     return create_run_at(Path(directory), config, teacher=words, student=flow_words(config.student))
 
 

@@ -146,8 +146,20 @@ def step_cost(
     return cost
 
 
-def slow_terms(config: ExperimentConfig, student: PassCost, teacher: PassCost) -> list[Fault]:
-    """Return a warning for each term that a flow serves feature by feature, with what it does to a step."""
+def slow_terms(
+    config: ExperimentConfig, student: PassCost, teacher: PassCost, name_of_student: str = "the student"
+) -> list[Fault]:
+    """Return a warning for each term that a flow serves feature by feature, with what it does to a step.
+
+    Parameters
+    ----------
+    config
+        The experiment.
+    student, teacher
+        What the passes cost of a flow that learns, and of the one that it learns from.
+    name_of_student
+        What the former is called.
+    """
     terms, batch_size = config.distillation, config.training.batch_size
     places = max(student.places, teacher.places)
     if places == 1:
@@ -161,8 +173,8 @@ def slow_terms(config: ExperimentConfig, student: PassCost, teacher: PassCost) -
         times = whole / (whole - alone + alone_quick)
         if times >= _SLOW:
             words = (
-                f"an autoregressive flow serves it feature by feature, {places} one after another: a step of the "
-                f"student takes about {times:.0f} times as long as if it came at once"
+                f"an autoregressive flow serves it feature by feature, {places} one after another: a step of "
+                f"{name_of_student} takes about {times:.0f} times as long as if it came at once"
             )
             found.append(Fault(f"distillation.{name}.weight", words))
     return found

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nfkd.config import ConfigError, ExperimentConfig, Fault
-from nfkd.config.flows import FlowConfig
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import build_flow, flow_faults, flow_words
@@ -14,6 +15,7 @@ from nfkd.flows.cost import frozen_cost
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.requests import ConfigFault, Description, FlowDescription
+from nfkd.protocol.roles import Role, the_role
 from nfkd.training.costs import pass_cost, slow_terms
 from nfkd.training.devices import (
     device_faults,
@@ -24,6 +26,7 @@ from nfkd.training.devices import (
 )
 from nfkd.training.matched import Matched, matched
 from nfkd.training.micro_batches import accumulation_faults, accumulation_warnings, stage_cost
+from nfkd.training.plans import chain, flow_config, flow_path, learners, teacher_of
 from nfkd.training.teachers import given_faults
 
 
@@ -54,18 +57,21 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
         if error.event_shape:
             faults += _flow_faults(config, error.event_shape, teacher)
     faults += given_faults(config, dataset, teacher, run)
-    flows: dict[str, FlowDescription] = {}
-    match = Matched()
+    flows: dict[Role, FlowDescription] = {}
+    links = _Links()
     if dataset is not None:
         faults += _flow_faults(config, dataset.event_shape, teacher)
-        bad = {fault.path.partition(".")[0] for fault in faults}
-        flows = {role: _flow(config, role, dataset, teacher) for role in ("teacher", "student") if role not in bad}
-        if len(flows) == 2:
-            student, given = _on_meta(config.student, dataset), teacher or _on_meta(config.teacher, dataset)
-            match = matched(config, student, given)
-            faults += match.faults + _term_faults(config, student, given, dataset)
-            warnings += match.warnings + _warnings(config, dataset, flows["student"], flows["teacher"])
-            warnings += slow_terms(config, pass_cost(student), pass_cost(given))
+        bad = [f"{fault.path}." for fault in faults]
+        good: list[Role] = [
+            role for role in chain(config) if not any(path.startswith(f"{flow_path(role)}.") for path in bad)
+        ]
+        flows = {role: _flow(config, role, dataset, teacher) for role in good}
+        links = _look_at_links(config, dataset, good, teacher)
+        faults += links.faults
+        warnings += links.warnings
+        if len(flows) == len(chain(config)):
+            warnings += _warnings(config, dataset, flows)
+        warnings += links.slow
         if device is not None:
             faults += [fault for role, flow in flows.items() for fault in _memory_faults(role, flow, available)]
     return Description(
@@ -75,10 +81,12 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
         event_shape=list(dataset.event_shape) if dataset else [],
         teacher=flows.get("teacher"),
         student=flows.get("student"),
-        pairs=match.pairs,
+        pairs=links.matches["student"].pairs,
         device=str(device) if device else "",
         memory_available=available,
-        strategy=match.strategy,
+        strategy=links.matches["student"].strategy,
+        assistants=[flows.get(role) for role in chain(config)[1:-1]],
+        assistant_pairs=[links.matches[role].pairs for role in chain(config)[1:-1]],
     )
 
 
@@ -96,19 +104,46 @@ def check(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, run: 
     return description
 
 
+@dataclass
+class _Links:
+    """What is to be said of each flow and the one that it learns from."""
+
+    matches: defaultdict[Role, Matched] = field(default_factory=lambda: defaultdict[Role, Matched](Matched))
+    faults: list[Fault] = field(default_factory=list[Fault])
+    warnings: list[Fault] = field(default_factory=list[Fault])
+    slow: list[Fault] = field(default_factory=list[Fault])
+
+
+def _look_at_links(
+    config: ExperimentConfig, dataset: Dataset, good: Sequence[Role], given: ForeignFlow | None
+) -> _Links:
+    links = _Links()
+    flows = {
+        role: given if role == "teacher" and given is not None else _on_meta(config, role, dataset) for role in good
+    }
+    for role in learners(config):
+        student, teacher = flows.get(role), flows.get(teacher_of(config, role) or "teacher")
+        if student is None or teacher is None:
+            continue
+        match = links.matches[role] = matched(config, role, student, teacher)
+        links.faults += match.faults
+        links.faults += [
+            fault for fault in _term_faults(config, student, teacher, dataset) if fault not in links.faults
+        ]
+        links.warnings += match.warnings
+        links.slow += slow_terms(config, pass_cost(student), pass_cost(teacher), the_role(role))
+    return links
+
+
 def _flow_faults(config: ExperimentConfig, event_shape: Sequence[int], teacher: ForeignFlow | None) -> list[Fault]:
     return [
-        Fault(f"{role}.{fault.path}", fault.message)
-        for role in (("student",) if teacher else ("teacher", "student"))
-        for fault in flow_faults(_config(config, role), event_shape)
+        Fault(f"{flow_path(role)}.{fault.path}", fault.message)
+        for role in (learners(config) if teacher else chain(config))
+        for fault in flow_faults(flow_config(config, role), event_shape)
     ]
 
 
-def _config(config: ExperimentConfig, role: str) -> FlowConfig:
-    return config.teacher if role == "teacher" else config.student
-
-
-def _flow(config: ExperimentConfig, role: str, dataset: Dataset, teacher: ForeignFlow | None) -> FlowDescription:
+def _flow(config: ExperimentConfig, role: Role, dataset: Dataset, teacher: ForeignFlow | None) -> FlowDescription:
     if role == "teacher" and teacher is not None:
         parameters, multiply_adds, memory = frozen_cost(teacher)
         return FlowDescription(
@@ -118,12 +153,11 @@ def _flow(config: ExperimentConfig, role: str, dataset: Dataset, teacher: Foreig
             memory=memory,
             layers=teacher.layer_info(),
         )
-    chosen = _config(config, role)
     cost, memory = stage_cost(config, role, dataset)
-    flow = _on_meta(chosen, dataset)
+    flow = _on_meta(config, role, dataset)
     given = role == "teacher" and config.training.teacher_given
     return FlowDescription(
-        summary=flow_words(chosen),
+        summary=flow_words(flow_config(config, role)),
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
         memory=4 * cost.parameters if given else memory,
@@ -131,8 +165,9 @@ def _flow(config: ExperimentConfig, role: str, dataset: Dataset, teacher: Foreig
     )
 
 
-def _on_meta(config: FlowConfig, dataset: Dataset) -> Flow:
-    return build_flow(config, dataset.event_shape, context_features=dataset.context_features, device="meta")
+def _on_meta(config: ExperimentConfig, role: Role, dataset: Dataset) -> Flow:
+    features = dataset.context_features
+    return build_flow(flow_config(config, role), dataset.event_shape, context_features=features, device="meta")
 
 
 def _term_faults(config: ExperimentConfig, student: Flow, teacher: Flow, dataset: Dataset) -> list[Fault]:
@@ -144,20 +179,32 @@ def _term_faults(config: ExperimentConfig, student: Flow, teacher: Flow, dataset
     ]
 
 
-def _warnings(
-    config: ExperimentConfig, dataset: Dataset, student: FlowDescription, teacher: FlowDescription
-) -> list[Fault]:
+def _size_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescription]) -> list[Fault]:
     warnings = []
-    if student.parameters >= teacher.parameters:
-        message = f"the student ({student.parameters:,} parameters) is not smaller than its teacher"
-        warnings.append(Fault("student", message))
+    student, teacher = flows["student"].parameters, flows["teacher"].parameters
+    if student >= teacher:
+        warnings.append(Fault("student", f"the student ({student:,} parameters) is not smaller than its teacher"))
+    for role in learners(config)[:-1]:
+        before = teacher_of(config, role) or "teacher"
+        size, above = flows[role].parameters, flows[before].parameters
+        if not student < size < above:
+            message = (
+                f"{the_role(role)} ({size:,} parameters) is not between {the_role(before)} ({above:,}) and the "
+                f"student ({student:,}) in size"
+            )
+            warnings.append(Fault(flow_path(role), message))
+    return warnings
+
+
+def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, FlowDescription]) -> list[Fault]:
+    warnings = _size_warnings(config, flows)
     if config.training.batch_size > len(dataset.train):
         message = f"there are only {len(dataset.train):,} training examples: a batch takes them all"
         warnings.append(Fault("training.batch_size", message))
     if not any(weight for name, weight in config.distillation.weights().items() if name != "nll"):
         same = ": student and baseline will be the same" if config.training.baseline else ""
         warnings.append(Fault("distillation", f"no term uses the teacher{same}"))
-    warnings += accumulation_warnings(config, {"teacher": teacher, "student": student})
+    warnings += accumulation_warnings(config, flows)
     return warnings + _verdict_warnings(config)
 
 
@@ -173,14 +220,14 @@ def _verdict_warnings(config: ExperimentConfig) -> list[Fault]:
     return warnings
 
 
-def _memory_faults(role: str, flow: FlowDescription, available: int) -> list[Fault]:
+def _memory_faults(role: Role, flow: FlowDescription, available: int) -> list[Fault]:
     if flow.memory <= available:
         return []
     message = (
-        f"training the {role} takes about {flow.memory / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are free: "
-        "make the flow or the batch smaller"
+        f"training {the_role(role)} takes about {flow.memory / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are "
+        "free: make the flow or the batch smaller"
     )
-    return [Fault(f"{role}.hidden", message)]
+    return [Fault(f"{flow_path(role)}.hidden", message)]
 
 
 def _wire(faults: Sequence[Fault]) -> list[ConfigFault]:

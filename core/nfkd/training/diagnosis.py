@@ -9,7 +9,8 @@ import torch
 
 from nfkd.data import Batch
 from nfkd.flows.flow import Flow
-from nfkd.protocol.events import ErrorInfo, Role
+from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.roles import Role, the_role
 
 
 class DivergedError(RuntimeError):
@@ -70,7 +71,7 @@ def divergence(
         where = "the gradient of each layer alone is finite"
     return DivergedError(
         ErrorInfo(
-            title=f"The {stage} diverged at step {step}",
+            title=f"{_capital(the_role(stage))} diverged at step {step}",
             cause=f"Not finite: {', '.join(map(_words, bad))}; {where}.",
             action="Lower the learning rate, lengthen the warm-up or clip the gradient harder. "
             "The last good weights are kept.",
@@ -82,3 +83,7 @@ def _words(name: str) -> str:
     """Return what a value is called: a term by its name, in words."""
     known = {"train/total": "the loss", "gradient_norm": "the norm of the gradient"}
     return known.get(name, f"the term {name.removeprefix('train/').replace('_', ' ')}")
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]

@@ -17,7 +17,6 @@ from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import (
     ErrorInfo,
     LogLine,
-    Role,
     RunChanged,
     RunEvent,
     RunFinished,
@@ -25,7 +24,7 @@ from nfkd.protocol.events import (
     StageSummary,
     Verdict,
 )
-from nfkd.protocol.roles import USUAL
+from nfkd.protocol.roles import USUAL, Role, role_words
 from nfkd.runs.groups import write_verdict
 from nfkd.runs.layout import append_log, read_row, write_row
 from nfkd.training.checkpoint import Checkpoint
@@ -155,7 +154,8 @@ class Experiment:
         if isinstance(event, StageFinished):
             summary = event.summary
             self._take([summary])
-            self.log(f"Seed {summary.seed}: {summary.stage} ended at {summary.test:.4f} {summary.unit} on test")
+            figure = f"{summary.test:.4f} {summary.unit} on test"
+            self.log(f"Seed {summary.seed}: {role_words(summary.stage).lower()} ended at {figure}")
             self.change(**self._figures(), progress=progress.fraction)
 
     def _figures(self) -> dict[str, Any]:
@@ -178,7 +178,12 @@ class Experiment:
         seeds = self._config.seeds
         if not self._config.training.baseline:
             return unjudged(seeds.metric)
-        return verdict_of(self._done.values(), seeds.metric, one_teacher=not seeds.retrain_teacher)
+        return verdict_of(
+            self._done.values(),
+            seeds.metric,
+            one_teacher=not seeds.retrain_teacher,
+            assistants=len(self._config.assistants),
+        )
 
     def _end(self) -> Verdict:
         verdict = self._verdict()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nfkd.config import ExperimentConfig, Fault
+from nfkd.config import ExperimentConfig, Fault, MatchingConfig
 from nfkd.distillation.inheritance import PATH as INHERIT
 from nfkd.distillation.inheritance import inheritance_faults
 from nfkd.distillation.matching import PAIRS, MatchingError, match_layers, strategy_of
@@ -15,11 +15,13 @@ from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import LayerInfo
+from nfkd.protocol.roles import Role, the_role
+from nfkd.training.plans import flow_config, flow_path, teacher_of
 
 
 @dataclass(frozen=True)
 class Matched:
-    """The matching of an experiment.
+    """The matching of a flow and the one it learns from.
 
     Attributes
     ----------
@@ -39,50 +41,73 @@ class Matched:
     warnings: list[Fault] = field(default_factory=list[Fault])
 
 
-def matched(config: ExperimentConfig, student: Flow, teacher: Flow) -> Matched:
-    """Return the matching of two flows; both may be without storage."""
+def matched(config: ExperimentConfig, role: Role, student: Flow, teacher: Flow) -> Matched:
+    """Return the matching of two flows; both may be without storage.
+
+    Parameters
+    ----------
+    config
+        The experiment.
+    role
+        Of the flow that learns, the student or an assistant. Pairs that the user gives are the student's alone: an
+        assistant is then matched by *auto*.
+    student, teacher
+        That flow, and the one that it learns from.
+    """
+    matching, before = config.distillation.matching, teacher_of(config, role) or "teacher"
+    if matching.strategy == "pairs" and role != "student":
+        matching = matching.model_copy(update={"strategy": "auto", "pairs": ()})
     if "latents" in teacher.unservable:
         words = f"the teacher cannot serve it: {teacher.unservable['latents']}"  # it has no layers to look at
-        return Matched(faults=[Fault(INHERIT, words)] if config.distillation.matching.inherit_permutation else [])
-    matching = config.distillation.matching
+        return Matched(faults=[Fault(INHERIT, words)] if matching.inherit_permutation else [])
     ours, theirs = student.layer_info(), teacher.layer_info()
-    alike = not isinstance(teacher, ForeignFlow) and config.student.kind == config.teacher.kind
+    alike = not isinstance(teacher, ForeignFlow) and flow_config(config, role).kind == flow_config(config, before).kind
     strategy = strategy_of(matching, ours, theirs, alike=alike)
-    warnings = _warnings(config, ours, theirs)
-    faults = _latent_faults(student, teacher)
+    warnings = _warnings(matching, role, ours, theirs)
+    faults = _latent_faults(role, before, student, teacher)
     if faults:
         return Matched(strategy, [], faults, warnings)
+    names = role.replace("-", " "), before.replace("-", " ")
     try:
-        pairs = match_layers(matching, ours, theirs, alike=alike)
+        pairs = match_layers(matching, ours, theirs, alike=alike, names=names)
     except MatchingError as error:
-        return Matched(strategy, [], error.faults, warnings)
+        return Matched(strategy, [], _of_link(config, role, before, error.faults), warnings)
     unfit = inheritance_faults(student, teacher, pairs) if matching.inherit_permutation else []
-    return Matched(strategy, pairs, unfit, warnings)
+    return Matched(strategy, pairs, _of_link(config, role, before, unfit), warnings)
 
 
-def _latent_faults(student: Flow, teacher: Flow) -> list[Fault]:
+def _of_link(config: ExperimentConfig, role: Role, before: Role, faults: list[Fault]) -> list[Fault]:
+    """Say which two flows faults are about, where there are more than two."""
+    if not config.assistants:
+        return faults
+    about = f"{the_role(role)} as the student of {the_role(before)}"
+    return [Fault(fault.path, f"{about}: {fault.message}") for fault in faults]
+
+
+def _latent_faults(role: Role, before: Role, student: Flow, teacher: Flow) -> list[Fault]:
     ours, theirs = student.latent_shapes, teacher.latent_shapes
     if ours == theirs:
         return []
     message = (
-        f"latents of shapes {_shapes(ours)}, but the teacher's are {_shapes(theirs)}: "
+        f"latents of shapes {_shapes(ours)}, but {the_role(before)}'s are {_shapes(theirs)}: "
         "give both flows the same number of levels"
     )
-    return [Fault("student.levels", message)]
+    return [Fault(f"{flow_path(role)}.levels", message)]
 
 
 def _shapes(shapes: Sequence[Sequence[int]]) -> str:
     return ", ".join(shape_words(shape) for shape in shapes)
 
 
-def _warnings(config: ExperimentConfig, student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[Fault]:
+def _warnings(
+    matching: MatchingConfig, role: Role, student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]
+) -> list[Fault]:
     warnings = []
     ours, theirs = len(steps_of(student)), len(steps_of(teacher))
     if ours > theirs:
-        message = f"the student ({ours:,} steps) is deeper than its teacher ({theirs:,} steps)"
-        warnings.append(Fault("student.steps", message))
-    matching = config.distillation.matching
-    if matching.pairs and matching.strategy != "pairs":
+        message = f"{the_role(role)} ({ours:,} steps) is deeper than its teacher ({theirs:,} steps)"
+        warnings.append(Fault(f"{flow_path(role)}.steps", message))
+    if role == "student" and matching.pairs and matching.strategy != "pairs":
         count = "the pair of the table is" if len(matching.pairs) == 1 else "the pairs of the table are"
         message = f"{count} not used: the strategy is {matching.strategy!r}, not 'pairs'"
         warnings.append(Fault(PAIRS, message))

@@ -10,7 +10,9 @@ from nfkd.data import Dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.cost import FlowCost, flow_cost, initialisation_cost
 from nfkd.protocol.requests import FlowDescription
+from nfkd.protocol.roles import Role, the_role
 from nfkd.training.costs import extra_examples, sample_counts, teacher_examples
+from nfkd.training.plans import flow_config, teacher_of
 
 _BYTES = 4
 
@@ -32,7 +34,7 @@ def accumulation_faults(config: ExperimentConfig) -> list[Fault]:
     return faults
 
 
-def accumulation_warnings(config: ExperimentConfig, flows: Mapping[str, FlowDescription]) -> list[Fault]:
+def accumulation_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescription]) -> list[Fault]:
     """Return where the pieces of a batch are fewer than asked for, or are not the same as the batch as a whole."""
     count = config.training.accumulate
     if count == 1:
@@ -47,19 +49,18 @@ def accumulation_warnings(config: ExperimentConfig, flows: Mapping[str, FlowDesc
     given = "teacher" if config.training.teacher_given else ""  # in evaluation mode it takes its running means
     for role, flow in flows.items():
         if role != given and any(layer.kind == "batch_norm" for layer in flow.layers):
-            message = f"the {role}'s batch norms see one piece at a time: not the same training as with a whole batch"
+            message = (
+                f"{the_role(role)}'s batch norms see one piece at a time: not the same training as with a whole batch"
+            )
             warnings.append(Fault("training.accumulate", message))
     return warnings
 
 
-def stage_cost(config: ExperimentConfig, role: str, dataset: Dataset) -> tuple[FlowCost, int]:
+def stage_cost(config: ExperimentConfig, role: Role, dataset: Dataset) -> tuple[FlowCost, int]:
     """Return what a flow costs, and the bytes that its training takes at its peak."""
-    chosen, training, terms = (
-        config.teacher if role == "teacher" else config.student,
-        config.training,
-        config.distillation,
-    )
-    student = role == "student"
+    chosen, training, terms = flow_config(config, role), config.training, config.distillation
+    teacher = teacher_of(config, role)
+    student = teacher is not None
     samples = sample_counts(terms).values() if student else ()
     count = min(training.accumulate, training.batch_size, *samples)
     examples = math.ceil(training.batch_size / count)
@@ -74,20 +75,22 @@ def stage_cost(config: ExperimentConfig, role: str, dataset: Dataset) -> tuple[F
         precision=training.precision,
         extra_copies=(training.ema_decay > 0) + (_kept_gradients(config, count) if student else 0),
     )
-    memory = cost.training_memory + (_teacher_memory(config, dataset, count) if student else 0)
+    memory = cost.training_memory + (_teacher_memory(config, teacher, dataset, count) if teacher else 0)
     if count == 1:
         return cost, memory
     first = _BYTES * cost.parameters + initialisation_cost(chosen, shape, training.batch_size, features)
     return cost, max(memory, first)
 
 
-def _teacher_memory(config: ExperimentConfig, dataset: Dataset, count: int) -> int:
+def _teacher_memory(config: ExperimentConfig, teacher: Role, dataset: Dataset, count: int) -> int:
     """Return the bytes of what the frozen teacher keeps, where gradients go through it to its input."""
     examples = teacher_examples(config.distillation, config.training.batch_size, count)
-    if not examples or config.training.teacher_from_python:
+    if not examples or (teacher == "teacher" and config.training.teacher_from_python):
         return 0  # a flow of another library is not measured
     shape, features, precision = dataset.event_shape, dataset.context_features, config.training.precision
-    some, none = (flow_cost(config.teacher, shape, size, features, precision=precision) for size in (examples, 0))
+    some, none = (
+        flow_cost(flow_config(config, teacher), shape, size, features, precision=precision) for size in (examples, 0)
+    )
     return some.training_memory - none.training_memory
 
 

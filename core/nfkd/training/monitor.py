@@ -75,7 +75,7 @@ class Monitor:
             ours, theirs = (each(batch.x, batch.context, trace=True) for each in (flow, teacher))
             errors = pair_errors(ours, theirs, self._pairs)
             error = errors.double().cpu().numpy()
-            self._emit(MatchingMeasured(run=self._run, seed=self._seed, step=step, error=error))
+            self._emit(MatchingMeasured(run=self._run, seed=self._seed, stage=stage, step=step, error=error))
 
     def _draw_samples(self, stage: Role, step: int, flow: Flow) -> None:
         if "synthesis" in flow.unservable:

@@ -3,56 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from nfkd.config import ExperimentConfig
 from nfkd.config.flows import FlowConfig
 from nfkd.data import Dataset
 from nfkd.distillation.objectives import OBJECTIVES
+from nfkd.flows.architectures import flow_words
 from nfkd.protocol.events import CurveInfo, LayerPair, StagePlan
-from nfkd.protocol.requests import Description
-from nfkd.protocol.roles import ROLES, Role
+from nfkd.protocol.requests import Description, FlowDescription
+from nfkd.protocol.roles import ASSISTANTS, TEACHERS, Role
 from nfkd.training.costs import PassCost, step_cost
+
+
+def chain(config: ExperimentConfig) -> list[Role]:
+    """Return teacher, assistants and student: each but the first learns from the one before it."""
+    return [*TEACHERS[: 1 + len(config.assistants)], "student"]
+
+
+def learners(config: ExperimentConfig) -> list[Role]:
+    """Return the flows that learn from another."""
+    return chain(config)[1:]
+
+
+def teacher_of(config: ExperimentConfig, role: Role) -> Role | None:
+    """Return the flow that a flow learns from; None for teacher and baseline, which learn from the data alone."""
+    return dict(pairwise(reversed(chain(config)))).get(role)
 
 
 def run_roles(config: ExperimentConfig) -> list[Role]:
     """Return the flows of a run, in the order of their stages."""
-    return [role for role in ROLES if role != "baseline" or config.training.baseline]
+    roles = chain(config)
+    return [*roles, "baseline"] if config.training.baseline else roles
 
 
 def seed_stages(config: ExperimentConfig, seed: int) -> list[Role]:
-    """Return the stages of a seed: the first seed's teacher serves all unless each has its own."""
+    """Return the stages of a seed: the first seed's teacher and assistants serve all unless each has its own."""
     own = config.seeds.retrain_teacher or seed == config.seeds.first
-    return [role for role in run_roles(config) if own or role != "teacher"]
+    return [role for role in run_roles(config) if own or role not in TEACHERS]
 
 
 def stage_steps(config: ExperimentConfig) -> dict[Role, int]:
     """Return the budget of each stage; a teacher that was given is not trained."""
-    student = config.training.student_steps
-    teacher = 0 if config.training.teacher_given else config.training.teacher_steps
-    return {"teacher": teacher, "student": student, "baseline": student}
+    training = config.training
+    steps: dict[Role, int] = dict.fromkeys(run_roles(config), training.student_steps)
+    steps |= dict.fromkeys(ASSISTANTS[: len(config.assistants)], training.assistant_steps)
+    steps["teacher"] = 0 if training.teacher_given else training.teacher_steps
+    return steps
 
 
 def stage_terms(config: ExperimentConfig, stage: Role) -> list[str]:
     """Return the terms of a stage's loss that have a weight."""
-    if stage != "student":
+    if teacher_of(config, stage) is None:
         return ["nll"]
     return [name for name, weight in config.distillation.weights().items() if weight > 0]
 
 
 def flow_config(config: ExperimentConfig, stage: Role) -> FlowConfig:
     """Return the flow that a stage trains."""
+    if stage in ASSISTANTS:
+        return config.assistants[ASSISTANTS.index(stage)]
     return config.teacher if stage == "teacher" else config.student
 
 
-def stage_plans(config: ExperimentConfig, dataset: Dataset, pairs: Sequence[LayerPair], seed: int) -> list[StagePlan]:
+def flow_path(role: Role) -> str:
+    """Return the path of a flow's fields in the experiment."""
+    return f"assistants.{ASSISTANTS.index(role)}" if role in ASSISTANTS else role
+
+
+def teacher_words(config: ExperimentConfig, given: str = "") -> str:
+    """Return the teacher and its assistants in words; a teacher that was given in Python in its own."""
+    return " → ".join([given or flow_words(config.teacher), *map(flow_words, config.assistants)])
+
+
+def described(description: Description, role: Role) -> FlowDescription | None:
+    """Return what is known of a flow of a described experiment."""
+    if role in ASSISTANTS:
+        return description.assistants[ASSISTANTS.index(role)]
+    return description.teacher if role == "teacher" else description.student
+
+
+def stage_pairs(description: Description) -> dict[Role, list[LayerPair]]:
+    """Return the matched layers of each flow that learns from another, by its role."""
+    pairs: dict[Role, list[LayerPair]] = dict(zip(ASSISTANTS, description.assistant_pairs, strict=False))
+    pairs["student"] = description.pairs
+    return pairs
+
+
+def stage_plans(config: ExperimentConfig, dataset: Dataset, description: Description, seed: int) -> list[StagePlan]:
     """Return the plans of a seed's stages, with every curve that they will have."""
-    steps = stage_steps(config)
+    steps, pairs = stage_steps(config), stage_pairs(description)
     return [
         StagePlan(
             stage=stage,
             steps=steps[stage],
             curves=_curves(stage_terms(config, stage), dataset.unit, shares=config.monitor.shares_every > 0),
-            pairs=list(pairs) if stage == "student" else [],
+            pairs=pairs.get(stage, []),
         )
         for stage in seed_stages(config, seed)
     ]
@@ -77,12 +123,17 @@ def _curves(terms: Sequence[str], unit: str, *, shares: bool) -> list[CurveInfo]
 def stage_costs(config: ExperimentConfig, description: Description) -> dict[Role, float]:
     """Return the relative cost of a step of each stage, from the flows' multiply-adds.
 
-    A training step is about three passes; the student's own is told by what its terms need.
+    A training step is about three passes; that of a flow that learns from another is told by what its terms need.
     """
-    if description.teacher is None or description.student is None:
-        msg = "only an experiment without faults has costs"
-        raise ValueError(msg)
-    teacher, student = description.teacher.multiply_adds, description.student.multiply_adds
-    passes = PassCost(student, student), PassCost(teacher, teacher)
-    distilled = step_cost(config.distillation, config.training.batch_size, *passes)
-    return {"teacher": 3.0 * teacher, "student": distilled, "baseline": 3.0 * student}
+    costs: dict[Role, float] = {}
+    for role in run_roles(config):
+        flow, before = described(description, role), teacher_of(config, role)
+        teacher = described(description, before) if before else None
+        if flow is None or (before and teacher is None):
+            msg = "only an experiment without faults has costs"
+            raise ValueError(msg)
+        costs[role] = 3.0 * flow.multiply_adds
+        if teacher is not None:
+            ours, theirs = (PassCost(each.multiply_adds, each.multiply_adds) for each in (flow, teacher))
+            costs[role] = step_cost(config.distillation, config.training.batch_size, ours, theirs)
+    return costs

@@ -23,7 +23,6 @@ from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import (
     LayerPair,
-    Role,
     RunEvent,
     SeedStarted,
     StageFinished,
@@ -31,6 +30,7 @@ from nfkd.protocol.events import (
     StageSummary,
 )
 from nfkd.protocol.requests import Description
+from nfkd.protocol.roles import Role, role_words
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import seed_directory
 from nfkd.runs.weights import flow_meta, load_weights, save_weights
@@ -42,7 +42,15 @@ from nfkd.training.diagnosis import DivergedError
 from nfkd.training.generators import named_generator
 from nfkd.training.loop import Hooks, Trainer
 from nfkd.training.monitor import Monitor
-from nfkd.training.plans import flow_config, seed_stages, stage_plans, stage_steps
+from nfkd.training.plans import (
+    described,
+    flow_config,
+    seed_stages,
+    stage_pairs,
+    stage_plans,
+    stage_steps,
+    teacher_of,
+)
 from nfkd.training.progress import RunProgress
 from nfkd.training.state import StageState, copy_weights, random_name
 from nfkd.training.teachers import teacher_file
@@ -85,10 +93,13 @@ class RunContext:
         shape, features = self.dataset.event_shape, self.dataset.context_features
         return build_flow(flow_config(self.config, stage), shape, context_features=features, generator=generator)
 
-    @property
-    def pairs(self) -> list[LayerPair]:
-        """The matched layers."""
-        return self.description.pairs
+    def pairs(self, stage: Role) -> list[LayerPair]:
+        """Return the matched layers of a flow and the one it learns from; a baseline's would be its student's."""
+        return stage_pairs(self.description).get("student" if stage == "baseline" else stage, [])
+
+    def teacher_of(self, stage: Role) -> Role:
+        """Return the flow that a flow learns from, or would if it learned from any."""
+        return teacher_of(self.config, "student" if stage == "baseline" else stage) or "teacher"
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,7 @@ class SeedRun:
         self._directory = seed_directory(context.run, context.config, seed)
         self._checkpoint = checkpoint
         self.done: list[StageSummary] = list(checkpoint.position.done) if checkpoint else []
-        self._teacher: Flow | None = None
+        self._teacher: tuple[Role, Flow] | None = None
         self._writer: RunWriter | None = None
 
     def execute(self) -> None:
@@ -131,7 +142,7 @@ class SeedRun:
             As the stages do; the file is closed in order first.
         """
         context = self._context
-        plans = stage_plans(context.config, context.dataset, context.pairs, self._seed)
+        plans = stage_plans(context.config, context.dataset, context.description, self._seed)
         started = SeedStarted(
             run=str(context.run),
             seed=self._seed,
@@ -203,7 +214,7 @@ class SeedRun:
         if self._context.teacher is None:
             load_weights(teacher_file(self._context.config, None), flow)
         flow = freeze(flow.float().to(self._context.device))
-        self._monitor().draw("teacher", 0, flow, None)
+        self._monitor("teacher").draw("teacher", 0, flow, None)
         self._finish("teacher", _Trained(flow, 0, 0, time.perf_counter() - began))
 
     def _state(self, stage: Role, checkpoint: Checkpoint | None) -> StageState:
@@ -211,29 +222,30 @@ class SeedRun:
         generator = named_generator(self._seed, random_name(stage), "initialisation")
         flow = context.build(stage, generator)
         if stage != "teacher" and checkpoint is None and context.config.distillation.matching.inherit_permutation:
-            self._inherit(flow)  # the baseline too: it differs from the student in nothing but the loss
+            self._inherit(stage, flow)  # the baseline too: it differs from the student in nothing but the loss
         flow = flow.to(context.device).train()
         state = StageState.fresh(stage, self._seed, flow, context.config.training, len(context.dataset.train))
         if checkpoint is not None:
             state.restore(checkpoint)
         return state
 
-    def _inherit(self, student: Flow) -> None:
+    def _inherit(self, stage: Role, flow: Flow) -> None:
         try:
-            inherit(student, self._load_teacher(), self._context.pairs)
+            inherit(flow, self._load_teacher(stage), self._context.pairs(stage))
         except ValueError as error:
             title, action = "The teacher's permutation cannot be inherited", "Switch inherit permutation off."
             raise RunError(title, f"{error}.", action) from error
 
     def _trainer(self, stage: Role, state: StageState, curves: CurveLog) -> Trainer:
         context = self._context
-        teacher = self._load_teacher() if stage == "student" else None
-        monitor = self._monitor()
+        learns = teacher_of(context.config, stage) is not None
+        teacher = self._load_teacher(stage) if learns else None
+        monitor = self._monitor(stage)
         hooks = Hooks(
             draw=lambda: monitor.draw(stage, state.step, state.shown, teacher),
             checkpoint=lambda: self._save_checkpoint(state, curves.elapsed),
             progress=lambda: context.progress.step(self._seed, stage, state.step),
-            warn=lambda words: context.warn(f"Seed {self._seed}, {stage}: {words}"),
+            warn=lambda words: context.warn(f"Seed {self._seed}, {role_words(stage).lower()}: {words}"),
         )
         return Trainer(
             context.config,
@@ -248,9 +260,9 @@ class SeedRun:
             hooks=hooks,
         )
 
-    def _monitor(self) -> Monitor:
-        context = self._context
-        return Monitor(str(context.run), self._seed, context.config.monitor, context.dataset, context.pairs, self._emit)
+    def _monitor(self, stage: Role) -> Monitor:
+        context, pairs = self._context, self._context.pairs(stage)
+        return Monitor(str(context.run), self._seed, context.config.monitor, context.dataset, pairs, self._emit)
 
     def _limit(self, stage: Role) -> int:
         """Return the steps of a stage: a baseline makes as many as its student did, also where that was ended early."""
@@ -264,22 +276,25 @@ class SeedRun:
         return Distiller(
             context.config.distillation,
             teacher,
-            context.pairs,
+            context.pairs(stage),
             context.dataset,
             steps=stage_steps(context.config)[stage],
             measure_every=context.config.monitor.shares_every,
             norms=state.norms,
         )
 
-    def _load_teacher(self) -> Flow:
-        if self._teacher is None:
-            config = self._context.config
-            own = self._seed if config.seeds.retrain_teacher else config.seeds.first
-            flow = self._context.teacher or self._context.build("teacher")
-            if self._context.teacher is None:
-                load_weights(seed_directory(self._context.run, config, own) / "teacher.safetensors", flow)
-            self._teacher = freeze(flow.float().to(self._context.device))
-        return self._teacher
+    def _load_teacher(self, stage: Role) -> Flow:
+        """Return the flow that a stage's learns from: the teacher, or an assistant that was trained before."""
+        role, context = self._context.teacher_of(stage), self._context
+        if self._teacher is None or self._teacher[0] != role:
+            given = context.teacher if role == "teacher" else None
+            flow = context.build(role) if given is None else given
+            if given is None:
+                seeds = context.config.seeds
+                own = seed_directory(context.run, context.config, self._seed if seeds.retrain_teacher else seeds.first)
+                load_weights(own / f"{role}.safetensors", flow)
+            self._teacher = role, freeze(flow.float().to(context.device))
+        return self._teacher[1]
 
     def _save(self, stage: Role, flow: Flow, step: int, weights: dict[str, torch.Tensor]) -> None:
         config = self._context.config
@@ -310,8 +325,7 @@ class SeedRun:
 
     def _summarise(self, stage: Role, trained: _Trained) -> StageSummary:
         context, flow = self._context, trained.flow.eval()
-        dataset, sizes = context.dataset, context.description
-        size = sizes.teacher if stage == "teacher" else sizes.student
+        dataset, size = context.dataset, described(context.description, stage)
         test, validation = (_nll(flow, dataset, part) for part in (dataset.test, dataset.validation))
         return StageSummary(
             stage=stage,

@@ -64,6 +64,9 @@ def test_the_words_say_which_teacher_served() -> None:
     figures = [1.0, 1.1, 1.2], [2.0, 2.1, 2.25]
     assert "one teacher for all seeds" in verdict_of(*figures).words
     assert "a teacher for each seed" in verdict_of(*figures, one_teacher=False).words
+    assert "one teacher and 1 assistant for all seeds" in verdict_of(*figures, assistants=1).words
+    each = verdict_of(*figures, one_teacher=False, assistants=2).words
+    assert "a teacher and 2 assistants for each seed" in each
 
 
 def test_nothing_to_compare_is_said() -> None:

@@ -162,7 +162,7 @@ def parts(hint: Any) -> list[type]:
     ids=["strided", "Fortran order", "big-endian", "no dimension"],
 )
 def test_an_array_of_any_layout_arrives_with_its_values(array):
-    event = events.MatchingMeasured(run="r", seed=1, step=2, error=array)
+    event = events.MatchingMeasured(run="r", seed=1, stage="student", step=2, error=array)
     arrived = from_engine(body(requests.Notice(event=event)))
     assert isinstance(arrived, requests.Notice)
     assert isinstance(arrived.event, events.MatchingMeasured)
@@ -214,7 +214,7 @@ def test_a_damaged_body_is_refused_or_understood_but_breaks_nothing(message, dat
 
 
 def measured(array: Any) -> bytes:
-    event = {"type": "MatchingMeasured", "run": "r", "seed": 1, "step": 2, "error": array}
+    event = {"type": "MatchingMeasured", "run": "r", "seed": 1, "stage": "student", "step": 2, "error": array}
     return msgspec.msgpack.encode({"type": "Notice", "event": event})
 
 
@@ -266,7 +266,7 @@ def test_an_array_of_anything_but_plain_numbers_is_refused(array):
     "array", [np.array([object()]), np.array(["text"]), np.array([1j]), np.array(["2025-01-01"], "datetime64[D]")]
 )
 def test_an_array_without_a_form_on_the_wire_is_not_sent(array):
-    event = events.MatchingMeasured(run="r", seed=1, step=2, error=array)
+    event = events.MatchingMeasured(run="r", seed=1, stage="student", step=2, error=array)
     with pytest.raises(ValueError, match="no form on the wire"):
         to_wire(requests.Notice(event=event))
 

@@ -69,8 +69,8 @@ def interpolation(seed: int, stage: events.Role, step: int) -> events.Interpolat
     )
 
 
-def matching(seed: int, step: int) -> events.MatchingMeasured:
-    return events.MatchingMeasured(run=RUN, seed=seed, step=step, error=np.array([1.0 / (1 + step)]))
+def matching(seed: int, step: int, stage: events.Role = "student") -> events.MatchingMeasured:
+    return events.MatchingMeasured(run=RUN, seed=seed, stage=stage, step=step, error=np.array([1.0 / (1 + step)]))
 
 
 def finished(seed: int, stage: events.Role) -> events.StageFinished:
@@ -220,6 +220,24 @@ def test_only_the_newest_picture_is_kept_and_every_matching_error():
     assert view.samples is told[1]
     assert view.matching_steps == [10, 20]
     np.testing.assert_allclose(view.matching_errors, [[1 / 11], [1 / 21]])
+
+
+def test_each_flow_that_learns_has_matching_errors_of_its_own():
+    view = told_to(
+        RunView(row(), ""),
+        [matching(1, 10, "assistant-1"), matching(1, 20, "student"), matching(1, 30, "assistant-1")],
+    )
+    assert view.stages[1, "assistant-1"].matching_steps == [10, 30]
+    assert view.stages[1, "student"].matching_steps == [20]
+
+
+def test_the_flows_of_a_run_come_in_order_and_are_the_usual_ones_before_it_begins():
+    view = RunView(row(), "")
+    assert view.roles() == ["teacher", "student", "baseline"]
+    stages: list[events.Role] = ["student", "assistant-1", "teacher"]
+    plans = [events.StagePlan(stage=stage, steps=1, curves=[]) for stage in stages]
+    view.apply(events.SeedStarted(run=RUN, seed=1, stages=plans, event_shape=[2]))
+    assert view.roles() == ["teacher", "assistant-1", "student"]
 
 
 def test_a_resumed_stage_forgets_what_came_after_its_checkpoint():

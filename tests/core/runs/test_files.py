@@ -53,7 +53,7 @@ def test_everything_that_is_told_is_in_the_file(tmp_path: Path) -> None:
         events.SamplesDrawn(**common, temperature=0.7, samples=samples),
         events.InterpolationDrawn(**common, mode="spherical", alpha=np.linspace(0, 1, 3), images=images),
         events.DensityDrawn(**common, extent=(-1.0, 2.0, -3.0, 4.0), log_prob=log_prob),
-        events.MatchingMeasured(run="run", seed=1, step=10, error=np.array([0.25])),
+        events.MatchingMeasured(run="run", seed=1, stage="student", step=10, error=np.array([0.25])),
         events.StageFinished(run="run", seed=1, stage="student", summary=summary),
         events.LogLine(run="run", level="info", text="not for the file", time=0.0),
     ]
@@ -85,7 +85,9 @@ def test_reopening_cuts_every_stage_at_its_step_and_goes_on(tmp_path: Path) -> N
     for stage in ("teacher", "student", "baseline"):
         writer.handle(points(stage, 1, 20))
     for step in (5, 10, 15):
-        writer.handle(events.MatchingMeasured(run="run", seed=1, step=step, error=np.array([step / 1.0])))
+        writer.handle(
+            events.MatchingMeasured(run="run", seed=1, stage="student", step=step, error=np.array([step / 1.0]))
+        )
     writer.close()
     writer = RunWriter.reopen(tmp_path, {"teacher": 20, "student": 12})
     writer.handle(points("student", 13, 3))

@@ -18,11 +18,11 @@ from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.protocol.requests import FlowDescription
+from nfkd.protocol.roles import USUAL
 from nfkd.runs.layout import read_log
 from nfkd.training.costs import extra_examples
 from nfkd.training.describe import describe
 from nfkd.training.generators import named_generator
-from nfkd.training.plans import ROLES
 from tests.core.distillation.steps import config, distiller, generator, generators
 from tests.core.tiny import moons
 
@@ -63,7 +63,7 @@ def test_flows_that_take_all_features_at_once_are_not_told_of() -> None:
 def test_an_example_that_is_never_finite_is_counted_told_of_and_does_not_end_the_run(tmp_path, monkeypatch) -> None:
     config, dataset = moons(), load_dataset(moons().data)
     count = len(dataset.train)
-    orders = [torch.randperm(count, generator=named_generator(1, role, "order")).tolist() for role in ROLES[:2]]
+    orders = [torch.randperm(count, generator=named_generator(1, role, "order")).tolist() for role in USUAL[:2]]
     bad = next(index for index in range(count) if all(32 <= order.index(index) < 256 for order in orders))
     values = dataset.train.values[:].copy()
     values[bad] = np.nan

@@ -23,6 +23,7 @@ from nfkd.console import print_summary
 from nfkd.data import load_dataset
 from nfkd.evaluation.likelihood import noisy
 from nfkd.protocol import events
+from nfkd.protocol.roles import ROLES
 from nfkd.protocol.view import RunView
 from nfkd.runs.errors import RunError
 from nfkd.runs.export import export_csv
@@ -52,6 +53,12 @@ def without_baseline(**changes: Any) -> ExperimentConfig:
     return moons(training={"baseline": False}, **changes)
 
 
+def helped(**changes: Any) -> ExperimentConfig:
+    """Return two moons with two assistants."""
+    assistants = [{"kind": "glow1d", "steps": 3, "hidden": 6}, {"kind": "glow1d", "steps": 2, "hidden": 5}]
+    return moons(assistants=assistants, training={"assistant_steps": 20}, **changes)
+
+
 def assert_same(first: Path, second: Path, config: ExperimentConfig) -> None:
     """Two runs are the same, time aside: every curve point, and every weight, bit for bit."""
     ours, theirs = open_run(first), open_run(second)
@@ -63,7 +70,8 @@ def assert_same(first: Path, second: Path, config: ExperimentConfig) -> None:
             for name in a[stage]:
                 np.testing.assert_array_equal(a[stage][name].steps, b[stage][name].steps, f"{stage} {name}")
                 np.testing.assert_array_equal(a[stage][name].values, b[stage][name].values, f"{stage} {name}")
-    np.testing.assert_array_equal(ours.matching.values, theirs.matching.values)
+    for stage in ROLES:
+        np.testing.assert_array_equal(ours.matching_of(stage).values, theirs.matching_of(stage).values)
     files = sorted(path.relative_to(first) for path in first.rglob("*.safetensors") if "checkpoint" not in path.name)
     assert files
     for file in files:
@@ -240,6 +248,10 @@ nfkd.run(ExperimentConfig.from_toml(config), directory, on_event=watch)
         (moons, 1, 1, "baseline", -1),
         (moons, 2, 2, "student", 10),
         (every_term, 1, 1, "student", 13),
+        (helped, 1, 1, "assistant-1", 12),
+        (helped, 1, 1, "assistant-2", 17),
+        (helped, 2, 1, "assistant-2", -1),
+        (helped, 2, 2, "student", 10),
         (without_baseline, 2, 1, "student", -1),  # between the last stage of a seed and the next seed
     ],
 )

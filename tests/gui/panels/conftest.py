@@ -17,6 +17,8 @@ from nfkd.protocol.view import RunView
 from nfkd_gui.theme import apply_theme
 
 RUN = "/runs/never"
+ALONE = {"teacher", "baseline"}
+"""Flows that learn from no other."""
 
 
 class PortOfTests(QObject):
@@ -68,7 +70,7 @@ class Story:
         curves = [events.CurveInfo(name=name, label=name.split("/")[-1].upper(), unit="bits/dim")
                   for name in ("train/total", "train/nll", "validation/nll", "learning_rate")]  # fmt: skip
         for seed in range(1, seeds + 1):
-            plans = [events.StagePlan(stage=stage, steps=1000, curves=curves, pairs=pairs if stage == "student" else [])
+            plans = [events.StagePlan(stage=stage, steps=1000, curves=curves, pairs=pairs if stage not in ALONE else [])
                      for stage in roles]  # fmt: skip
             self.tell(events.SeedStarted(run=RUN, seed=seed, stages=plans, event_shape=list(shape)))
 
@@ -100,8 +102,8 @@ class Story:
         self.tell(events.InterpolationDrawn(run=RUN, seed=1, stage=stage, step=step, mode="linear", alpha=alpha,
                                             images=images))  # fmt: skip
 
-    def matching(self, step: int, error: list[float]) -> None:
-        self.tell(events.MatchingMeasured(run=RUN, seed=1, step=step, error=np.array(error)))
+    def matching(self, step: int, error: list[float], stage: events.Role = "student") -> None:
+        self.tell(events.MatchingMeasured(run=RUN, seed=1, stage=stage, step=step, error=np.array(error)))
 
 
 @pytest.fixture

@@ -282,3 +282,22 @@ def test_a_run_without_a_baseline_offers_none(show: Any, story: Any, port: Any) 
     panel.refresh()
     assert panel._roles["baseline"].isVisible()
     assert "Baseline" in panel._names.text()
+
+
+def test_assistants_have_curves_and_colours_of_their_own(show: Any, story: Any) -> None:
+    roles = ("teacher", "assistant-1", "assistant-2", "assistant-3", "student", "baseline")
+    told = story(roles=roles, seeds=2)
+    for role in roles:
+        told.begin(role)
+        told.points(role, "validation/nll", [3, 2, 1])
+    panel = show(CurvesPanel, told)
+    colours = {line(panel, role).opts["pen"].color().name() for role in roles}
+    assert colours == {COLOURS[role].lower() for role in roles}
+    assert len(colours) == len(roles)
+    assert panel._roles["assistant-2"].isVisible()
+    assert panel._roles["assistant-2"].text() == "Assistant 2"
+    panel._roles["assistant-2"].setChecked(False)
+    panel.refresh()
+    x, _ = line(panel, "assistant-2").getOriginalDataset()
+    assert x is None or len(x) == 0
+    assert "assistant 1 2" in panel._read(2.0)

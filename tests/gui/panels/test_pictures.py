@@ -403,3 +403,59 @@ def test_samples_are_laid_out_as_large_as_the_panel_lets_them(size: Any, across:
     places = [(column.x(), column.y()) for column in columns]
     assert len({x for x, _ in places}) == across
     assert len(set(places)) == 3
+
+
+HELPED = ("teacher", "assistant-1", "assistant-2", "student", "baseline")
+
+
+@pytest.mark.parametrize("size", [(1200, 700), (340, 700)])
+def test_assistants_are_shown_where_the_run_has_them(size: tuple[int, int], show: Any, story: Any) -> None:
+    told = story(roles=HELPED)
+    for place, role in enumerate(HELPED):
+        told.begin(role)
+        told.samples(role, 10, grey(0.1 + 0.15 * place))
+        told.path(role, grey(0.1 + 0.15 * place, 9).reshape(1, 9, 1, 8, 8))
+    samples, paths = show(SamplesPanel, told, size=size), show(InterpolationPanel, told, size=size)
+    shown = [role for role, column in samples._columns.items() if column.isVisible()]
+    assert shown == ["data", *HELPED]
+    assert samples._columns["assistant-1"]._title.text() == paths._titles["assistant-1"].text() == "Assistant 1"
+    for place, role in enumerate(HELPED):
+        assert pixel(samples._columns[role].mosaic, (3, 3)) == pytest.approx(0.1 + 0.15 * place, abs=0.01)
+        assert pixel(paths._mosaics[role], (3, 3)) == pytest.approx(0.1 + 0.15 * place, abs=0.01)
+    places = {(column.x(), column.y()) for column in samples._columns.values() if column.isVisible()}
+    assert len(places) == 6
+    assert not paths._mosaics["assistant-3"].isVisible()
+
+
+def test_the_matching_of_each_flow_that_learns_can_be_chosen(show: Any, story: Any) -> None:
+    told = story(roles=HELPED)
+    told.begin("assistant-1")
+    told.matching(10, [4.0, 5.0], "assistant-1")
+    panel = show(MatchingPanel, told)
+    choice = panel.findChild(QComboBox, "matching.stage")
+    assert not choice.isVisible()
+    assert panel.plot.canvas.getAxis("bottom").labelText == "Step of assistant 1"
+    told.begin("student")
+    told.matching(20, [1.0, 2.0])
+    panel.refresh()
+    assert [choice.itemText(place) for place in range(choice.count())] == ["Assistant 1", "Student"]
+    assert choice.isVisible()
+    assert panel.lines[0].getOriginalDataset()[1].tolist() == [1.0]  # the newest is followed
+    choice.setCurrentIndex(0)
+    choice.activated.emit(0)
+    panel.refresh()
+    assert panel.lines[1].getOriginalDataset()[1].tolist() == [5.0]
+    told.matching(30, [0.5, 0.5])
+    panel.refresh()
+    assert panel.lines[0].getOriginalDataset()[1].tolist() == [4.0]  # what was chosen stays
+
+
+def test_another_seeds_assistants_are_those_of_the_first(show: Any, story: Any, port: Any) -> None:
+    told = story(roles=HELPED, seeds=2)
+    told.begin("assistant-1")
+    told.samples("assistant-1", 10, grey(0.5))
+    told.matching(10, [4.0, 5.0], "assistant-1")
+    port.seed = 2
+    samples, matching = show(SamplesPanel, told), show(MatchingPanel, told)
+    assert pixel(samples._columns["assistant-1"].mosaic, (3, 3)) == pytest.approx(0.5, abs=0.01)
+    assert matching.lines[0].getOriginalDataset()[1].tolist() == [4.0]

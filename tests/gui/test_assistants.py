@@ -1,0 +1,220 @@
+"""The list of assistants in the form: sections that are added, filled in and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+from pytestqt.qtbot import QtBot
+
+from nfkd.config import ExperimentConfig
+from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.forms.fields import Many, Variants, describe_model
+from nfkd_gui.state import Studio
+
+
+@pytest.fixture
+def form(ready: Studio, qtbot: QtBot) -> Iterator[ExperimentForm]:
+    ready.experiment.open("digits")
+    form = ExperimentForm(ready.experiment)
+    qtbot.addWidget(form)
+    form.show()
+    qtbot.waitExposed(form)
+    yield form
+    ready.experiment.stop()
+
+
+def found(form: ExperimentForm, path: str) -> Any:
+    [widget] = [widget for widget in form.findChildren(QWidget, path) if widget.isVisible()]
+    return widget
+
+
+def click(form: ExperimentForm, path: str) -> None:
+    widget = found(form, path)
+    assert widget.isEnabled()
+    QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
+
+
+def write(form: ExperimentForm, path: str, text: str) -> None:
+    line = found(form, path).findChild(QLineEdit)
+    line.selectAll()
+    QTest.keyClicks(line, text)
+
+
+def choose(form: ExperimentForm, path: str, value: str) -> None:
+    box: QComboBox = found(form, path)
+    box.setCurrentIndex(box.findData(value))
+    box.activated.emit(box.currentIndex())
+
+
+def message(form: ExperimentForm, path: str) -> str:
+    return " ".join(label.text() for label in form.findChildren(QLabel, f"{path}.message") if label.isVisible())
+
+
+def hidden(ready: Studio) -> list[Any]:
+    return [one["hidden"] for one in ready.experiment.document["assistants"]]
+
+
+def test_the_description_knows_what_one_of_them_is() -> None:
+    [many] = [field for field in describe_model(ExperimentConfig) if isinstance(field, Many)]
+    assert (many.name, many.each, many.like, many.most) == ("assistants", "assistant", "teacher", 3)
+    second = many.item(1)
+    assert isinstance(second, Variants)
+    assert (second.title, second.choice.path) == ("Assistant 2", "assistants.1.kind")
+    assert {"glow", "maf"} <= set(second.members)
+
+
+def test_one_is_added_as_a_copy_of_the_teacher_and_filled_in(form: ExperimentForm, ready: Studio) -> None:
+    click(form, "assistants.add")
+    assert ready.experiment.document["assistants"] == [ready.experiment.document["teacher"]]
+    write(form, "assistants.0.hidden", "48")
+    write(form, "assistants.0.steps", "4")
+    config = ready.experiment.config
+    assert config is not None
+    assert [(one.hidden, one.steps) for one in config.assistants] == [(48, 4)]
+    click(form, "assistants.add")
+    assert hidden(ready) == [48, 48]  # a further one begins as the last
+    choose(form, "assistants.1.kind", "glow1d")
+    assert ready.experiment.config is not None
+    assert [one.kind for one in ready.experiment.config.assistants] == ["glow", "glow1d"]
+
+
+def test_there_are_no_more_than_may_be(form: ExperimentForm) -> None:
+    for _ in range(3):
+        click(form, "assistants.add")
+    assert not found(form, "assistants.add").isEnabled()
+    click(form, "assistants.2.remove")
+    assert found(form, "assistants.add").isEnabled()
+
+
+def test_one_is_removed_from_the_middle_and_undo_brings_it_back(form: ExperimentForm, ready: Studio) -> None:
+    for number, width in enumerate(("48", "40", "36")):
+        click(form, "assistants.add")
+        write(form, f"assistants.{number}.hidden", width)
+    click(form, "assistants.1.remove")
+    assert hidden(ready) == [48, 36]
+    assert found(form, "assistants.1.hidden").value() == 36
+    form.undo_stack.undo()
+    assert hidden(ready) == [48, 40, 36]
+    assert found(form, "assistants.1.hidden").value() == 40
+    form.undo_stack.redo()
+    assert hidden(ready) == [48, 36]
+    for _ in range(2):
+        click(form, "assistants.0.remove")
+    assert ready.experiment.document["assistants"] == []
+    assert ready.experiment.config is not None
+
+
+def test_each_addition_is_a_change_of_its_own_for_undo(form: ExperimentForm, ready: Studio) -> None:
+    click(form, "assistants.add")
+    click(form, "assistants.add")
+    form.undo_stack.undo()
+    assert len(ready.experiment.document["assistants"]) == 1
+
+
+def test_faults_land_at_their_fields(form: ExperimentForm, ready: Studio) -> None:
+    click(form, "assistants.add")
+    click(form, "assistants.add")
+    write(form, "assistants.1.hidden", "0")
+    assert "greater than or equal to 1" in message(form, "assistants.1.hidden")
+    assert message(form, "assistants.0.hidden") == ""
+    click(form, "assistants.0.remove")
+    assert "greater than or equal to 1" in message(form, "assistants.0.hidden")
+    document = form.document()
+    document["assistants"] = [document["teacher"]] * 4
+    ready.experiment.replace(document)
+    assert "at most 3, and has 4" in message(form, "assistants")
+    document["assistants"] = [{"kind": "nice"}, 7]
+    ready.experiment.replace(document)
+    assert "'nice' is not known" in message(form, "assistants.0.kind")
+    assert form.document()["assistants"] == [{"kind": "nice"}, 7]
+
+
+def test_advanced_fields_come_when_they_are_asked_for(form: ExperimentForm, qtbot: QtBot) -> None:
+    click(form, "assistants.add")
+    assert not [box for box in form.findChildren(QWidget, "assistants.0.permutation") if box.isVisible()]
+    click(form, "assistants.advanced")
+    assert found(form, "assistants.0.permutation").isVisible()
+    click(form, "assistants.add")
+    assert found(form, "assistants.1.permutation").isVisible()
+
+
+def test_unknown_keys_stay_with_their_assistant_until_they_are_removed(
+    form: ExperimentForm, ready: Studio, tmp_path: Path
+) -> None:
+    glow = '[[assistants]]\nkind = "glow"\nlevels = 2\nsteps = 4\n'
+    path = tmp_path / "odd.toml"
+    path.write_text(
+        f"{ExperimentConfig.load('digits').to_toml().replace('assistants = []', '')}\n{glow}{glow}widht = 3\n"
+    )
+    ready.experiment.open(path)
+    unplaced = found(form, "unplaced")
+    assert "assistants.1.widht" in unplaced.findChildren(QLabel)[0].text()
+    write(form, "assistants.0.hidden", "48")
+    assert ready.experiment.document["assistants"][1]["widht"] == 3
+    click(form, "assistants.0.remove")
+    assert ready.experiment.document["assistants"][0]["widht"] == 3
+    QTest.mouseClick(unplaced.remove, Qt.MouseButton.LeftButton)
+    assert "widht" not in ready.experiment.document["assistants"][0]
+    assert ready.experiment.config is not None
+
+
+def test_what_is_no_list_is_kept_until_one_is_added(form: ExperimentForm, ready: Studio) -> None:
+    document = form.document() | {"assistants": "two"}
+    ready.experiment.replace(document)
+    assert form.document()["assistants"] == "two"
+    assert "list" in message(form, "assistants").lower()
+    click(form, "assistants.add")
+    assert len(ready.experiment.document["assistants"]) == 1
+
+
+def test_a_file_goes_through_the_form_unchanged(form: ExperimentForm, ready: Studio) -> None:
+    assistants = ({"kind": "glow", "levels": 2, "steps": 4, "hidden": 48}, {"kind": "maf", "steps": 3})
+    config = ExperimentConfig.load("digits").replace(assistants=assistants)
+    ready.experiment.replace(config.model_dump(mode="python"))  # as a run is duplicated
+    assert ExperimentConfig.from_dict(form.document()) == config
+
+
+def test_tab_goes_through_a_new_one_after_its_button(form: ExperimentForm, qtbot: QtBot) -> None:
+    click(form, "assistants.add")
+    click(form, "assistants.add")
+    form.activateWindow()
+    add = found(form, "assistants.add")
+    add.setFocus()
+    qtbot.waitUntil(add.hasFocus)
+    names = []
+    while len(names) < 40 and "student.kind" not in names:
+        QTest.keyClick(form.focusWidget(), Qt.Key.Key_Tab)
+        focus = form.focusWidget()
+        parent = focus.parentWidget()
+        names.append(focus.objectName() or (parent.objectName() if parent is not None else ""))
+    for number in (0, 1):
+        fields = ("remove", "kind", "levels", "steps", "hidden")
+        places = [names.index(f"assistants.{number}.{name}") for name in fields]
+        assert places == sorted(places)
+    assert names.index("assistants.0.hidden") < names.index("assistants.1.kind") < names.index("student.kind")
+
+
+def test_the_engines_figures_and_pairs_are_those_of_the_chain(
+    form: ExperimentForm, ready: Studio, script: Any, do: Callable[[Any], Any], until: Callable[[Any], Any]
+) -> None:
+    async def described() -> None:
+        while ready.experiment.description is None:
+            await until(ready.experiment.checked)
+
+    do(described())
+    shown = form.findChild(QLabel, "estimate.assistants")
+    assert isinstance(shown, QLabel)
+    assert not shown.isVisible()
+    click(form, "assistants.add")
+    do(described())
+    assert shown.isVisible()
+    assert shown.text().startswith("Assistant 1: 34 k parameters")
+    words = [label.text() for label in form.pairs.findChildren(QLabel)]
+    assert "Assistant 1" in words
+    assert "Teacher" not in words
