@@ -119,7 +119,7 @@ class SKDConfig(TermConfig, frozen=True):
     @field_validator("perceptual_weights")
     @classmethod
     def _whole_path(cls, value: str, info: ValidationInfo) -> str:
-        return str(place(value.strip(), folder_of(info))) if value.strip() else ""
+        return str(place(value, folder_of(info))) if value.strip() else ""  # a name may end in a space
 
 
 class ForwardKLConfig(TermConfig, frozen=True):

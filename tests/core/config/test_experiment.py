@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 import types
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 from hypothesis import given
@@ -75,6 +75,9 @@ def values(name: str, info: FieldInfo, annotation: Any) -> st.SearchStrategy[Any
 
 def lists(annotation: Any, info: FieldInfo) -> st.SearchStrategy[Any]:
     item = get_args(annotation)[0]
+    models = get_args(get_args(item)[0]) if get_origin(item) is Annotated else ()
+    if models and all(issubclass(model, BaseModel) for model in models):  # that are told apart by a field
+        return st.lists(st.one_of(*map(documents, models)), max_size=bounds(info)["max_length"])
     if isinstance(item, type) and issubclass(item, BaseModel):
         return st.lists(documents(item), max_size=4)
     points = annotation != tuple[str, ...]
