@@ -259,11 +259,17 @@ def table(study: Study, cache: Path) -> Iterator[str]:
             continue
         record = records[name]
         found = list(tests_of(record).values())
-        quality = statistics.mean(summary.c2st for summary in summaries(record, "student"))
+        quality = mean_words([summary.c2st for summary in summaries(record, "student")])
         gain, verdict = verdict_words(records, name, wanted, unit)
         spread = statistics.stdev(found)
         figure = f"{statistics.mean(found):.4f} ± {spread:.4f}"
-        yield f"| {name} | {figure} | {gain} | {verdict} | {share_words(record)} | {quality:.3f} |"
+        yield f"| {name} | {figure} | {gain} | {verdict} | {share_words(record)} | {quality} |"
+
+
+def mean_words(values: list[float]) -> str:
+    """Return a mean; none where a flow's samples were no numbers."""
+    mean = statistics.mean(values)
+    return f"{mean:.3f}" if np.isfinite(mean) else "–"
 
 
 def unfinished(directory: Path) -> str:

@@ -402,7 +402,8 @@ def test_every_field_has_a_title_and_a_sentence(model):
         assert info.title
         assert info.description
         assert info.description.endswith(".")
-        assert set(info.json_schema_extra) == {"unit", "advanced", "multiline", "format", "label", "group"}
+        words = {"unit", "advanced", "multiline", "format", "label", "group", "each", "like"}
+        assert set(info.json_schema_extra) == words
 
 
 @pytest.mark.parametrize(
