@@ -121,6 +121,7 @@ class PreviewBox(QFrame):
             self.plane = Plane(self)
             self.plane.setFixedHeight(_PLANE_HEIGHT)
             self.plane.setAccessibleName("Training points")
+            self.plane.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)  # the wheel scrolls the form
             self._layout.addWidget(self.plane)
         self.plane.name_axes(columns[0].name, columns[1].name)
         self.plane.frame(extent_of(points))

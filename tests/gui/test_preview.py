@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QScrollArea, QWidget
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
@@ -151,6 +151,25 @@ def test_points_of_the_plane_appear_under_the_names_of_their_columns(
     assert not form.preview.columns.isVisible()
     choose(form, "data.kind", "digits")
     assert not plane.isVisible()
+
+
+def test_the_wheel_over_the_points_scrolls_the_form(
+    form: ExperimentForm, script: Any, settled: Callable[[], None], qtbot: QtBot
+) -> None:
+    points = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    columns = [ColumnStatistics(name=name, low=-3, mean=0, deviation=1, high=3) for name in ("x₁", "x₂")]
+    script.previews["two_moons"] = look_of(event_shape=[2], levels=0, unit="nats", points=points, columns=columns)
+    choose(form, "data.kind", "two_moons")
+    settled()
+    plane = form.preview.plane
+    assert plane is not None
+    before = plane.canvas.getViewBox().viewRange()
+    scroll = next(area for area in form.findChildren(QScrollArea) if area.isAncestorOf(plane))
+    view = plane.viewport()
+    qtbot.waitUntil(lambda: view.visibleRegion().contains(view.rect().center()))
+    QTest.wheelEvent(form.windowHandle(), QPointF(plane.mapTo(form, plane.rect().center())), QPoint(0, -120))
+    assert plane.canvas.getViewBox().viewRange() == before
+    assert scroll.verticalScrollBar().value() > 0
 
 
 def cells(form: ExperimentForm) -> list[list[str]]:
