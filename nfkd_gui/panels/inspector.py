@@ -69,7 +69,7 @@ class InspectorPanel(QWidget):
 
     def _colour(self) -> None:
         for role, head in self._heads.items():
-            head.setText(f'<span style="color:{role_colour(role)}">■</span> {role_words(role)}')
+            head.setText(f'<span style="color:{role_colour(role)}">{role_words(role)}</span>')
 
     def _fill_table(self) -> None:
         grid = QGridLayout(self._table)
