@@ -55,7 +55,8 @@ def matched(config: ExperimentConfig, role: Role, student: Flow, teacher: Flow) 
         That flow, and the one that it learns from.
     """
     matching, before = config.distillation.matching, teacher_of(config, role) or "teacher"
-    if matching.strategy == "pairs" and role != "student":
+    own = matching.strategy == "pairs" and role != "student"
+    if own:
         matching = matching.model_copy(update={"strategy": "auto", "pairs": ()})
     if "latents" in teacher.unservable:
         words = f"the teacher cannot serve it: {teacher.unservable['latents']}"  # it has no layers to look at
@@ -64,6 +65,9 @@ def matched(config: ExperimentConfig, role: Role, student: Flow, teacher: Flow) 
     alike = not isinstance(teacher, ForeignFlow) and flow_config(config, role).kind == flow_config(config, before).kind
     strategy = strategy_of(matching, ours, theirs, alike=alike)
     warnings = _warnings(matching, role, ours, theirs)
+    if own:
+        message = f"{the_role(role)} is matched by 'auto': the pairs of the table are the student's"
+        warnings.append(Fault(PAIRS, message))
     faults = _latent_faults(role, before, student, teacher)
     if faults:
         return Matched(strategy, [], faults, warnings)

@@ -202,6 +202,8 @@ def test_own_pairs_are_the_students_and_an_assistant_is_matched_by_auto() -> Non
     description = describe(config)
     assert not description.faults
     assert [(pair.student, pair.teacher, pair.weight) for pair in description.pairs] == [("step2", "step1", 2.0)]
+    told = [warning.message for warning in description.warnings if warning.path == "distillation.matching.pairs"]
+    assert told == [f"assistant {n} is matched by 'auto': the pairs of the table are the student's" for n in (1, 2)]
     auto = describe(helped(distillation={"matching": {"strategy": "auto"}})).assistant_pairs
     assert [[pair.words for pair in link] for link in description.assistant_pairs] == [
         [pair.words for pair in link] for link in auto
