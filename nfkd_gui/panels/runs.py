@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.config.toml import toml_document
 from nfkd.protocol.events import ErrorInfo, RunRow
 from nfkd.protocol.requests import OpenRun, Reply, Snapshot
 from nfkd_gui.panels.run_teacher import with_teacher_of
@@ -217,7 +218,8 @@ class RunsPanel(QWidget):
             return
 
         def replace() -> None:
-            self._studio.experiment.replace(config.model_dump(mode="python"), dirty=True)
+            # As its file would be opened: the form's lists are lists, and not a model's tuples.
+            self._studio.experiment.replace(toml_document(config.to_toml()), dirty=True)
 
         if self._may_discard(replace):
             replace()

@@ -239,7 +239,10 @@ def test_the_runs_table_sorts_numbers_as_numbers_and_aligns_them(window: MainWin
 
 def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
-        config = ExperimentConfig.load("two_moons").replace(name="old", student={"hidden": 21})
+        pairs = [{"student": "step3", "teacher": "step8", "weight": 2.0}]
+        config = ExperimentConfig.load("two_moons").replace(
+            name="old", student={"hidden": 21}, distillation={"matching": {"strategy": "pairs", "pairs": pairs}}
+        )
         script.begin("/runs/old", config.to_toml())
         script.set_state("/runs/old", "interrupted", cause="The engine was ended.")
         script.active = ""
@@ -254,6 +257,10 @@ def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWind
         click(window, QToolButton, "runs.duplicate.button")
         await settled(window.studio)
         assert window.studio.experiment.config == config
+        table_of_pairs = child(window, PairsBox, "distillation.matching.pairs")
+        assert [(row.student.currentText(), row.teacher.currentText()) for row in table_of_pairs.rows] == [
+            ("step3", "step8")
+        ]
         click(window, QToolButton, "runs.continue.button")
         await settled(window.studio)
         assert any(isinstance(request, ResumeFromDisk) for request in script.asked)

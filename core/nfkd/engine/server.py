@@ -149,8 +149,7 @@ class _Client:
 
     async def serve(self, engine: asyncio.Future[Engine]) -> None:
         """Serve until the client leaves or breaks the protocol."""
-        self._sender = asyncio.create_task(self._send())
-        engine.add_done_callback(self._subscribe)
+        self._sender, self._engine = asyncio.create_task(self._send()), engine
         try:
             await self._receive()
         finally:
@@ -200,7 +199,9 @@ class _Client:
             )
             await self._part("Engine and studio do not fit", cause, "Use the same version of NFKD on both sides.")
             return False
-        self._greeted = True
+        if not self._greeted:
+            self._greeted = True
+            self._engine.add_done_callback(self._subscribe)  # no event goes before the greeting
         return True
 
     async def _serve_call(self, call: Call) -> None:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from nfkd.engine.outbox import Outbox
-from nfkd.engine.place import ENVIRONMENT
+from nfkd.engine.place import ENVIRONMENT, address
 from nfkd.protocol import events
 from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import PROTOCOL, from_engine, to_wire
@@ -215,6 +215,21 @@ def test_a_run_goes_on_without_its_client_and_the_next_one_finds_it(
     assert any("train/total" in stage.curves for stage in snapshot.stages)
     assert isinstance(other.until(events.RunFinished), events.RunFinished)
     other.leave()
+
+
+def test_the_greeting_goes_before_what_a_run_tells(client: Client, tmp_path: Path) -> None:
+    accepted = client.ask(ask.Run(config=moons(training={"teacher_steps": 800}).to_toml(), folder=str(tmp_path)))
+    assert isinstance(accepted, ask.RunAccepted)
+    with socket.socket(socket.AF_UNIX) as late:
+        late.connect(address())
+        for _ in range(5):
+            client.until(events.CurvePoints)  # the engine has long let it in
+        late.sendall(to_wire(ask.Hello(protocol=PROTOCOL, version="test")))
+        decoder, bodies = FrameDecoder(), list[bytes]()
+        while not bodies:
+            bodies += decoder.feed(late.recv(1 << 16))
+        assert isinstance(from_engine(bodies[0]), ask.Hello)
+    assert isinstance(client.until(events.RunFinished), events.RunFinished)
 
 
 def test_a_killed_engine_is_told_and_the_next_client_starts_another(client: Client, connect: Connect) -> None:
