@@ -17,6 +17,7 @@ from pytestqt.qtbot import QtBot
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, LogLine
 from nfkd.protocol.requests import DeleteRun, RenameRun, ResumeFromDisk
+from nfkd_gui.forms.pairs import PairsBox
 from nfkd_gui.main_window import MainWindow
 from nfkd_gui.preferences import load_preferences
 from nfkd_gui.state import Studio
@@ -237,12 +238,27 @@ def test_the_runs_table_sorts_numbers_as_numbers_and_aligns_them(window: MainWin
     do(scenario())
 
 
-def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWindow, script: Any, do: Do) -> None:
+def test_a_duplicate_has_the_runs_own_pairs_in_its_table(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
         pairs = [{"student": "step3", "teacher": "step8", "weight": 2.0}]
-        config = ExperimentConfig.load("two_moons").replace(
-            name="old", student={"hidden": 21}, distillation={"matching": {"strategy": "pairs", "pairs": pairs}}
-        )
+        matching = {"strategy": "pairs", "pairs": pairs}
+        config = ExperimentConfig.load("two_moons").replace(name="old", distillation={"matching": matching})
+        script.begin("/runs/old", config.to_toml())
+        script.finish("/runs/old")
+        await settled(window.studio)
+        child(window, QTableView, "runs.table").selectRow(0)
+        click(window, QToolButton, "runs.duplicate.button")
+        await settled(window.studio)
+        assert window.studio.experiment.config == config
+        table = child(window, PairsBox, "distillation.matching.pairs")
+        assert [(row.student.currentText(), row.teacher.currentText()) for row in table.rows] == [("step3", "step8")]
+
+    do(scenario())
+
+
+def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        config = ExperimentConfig.load("two_moons").replace(name="old", student={"hidden": 21})
         script.begin("/runs/old", config.to_toml())
         script.set_state("/runs/old", "interrupted", cause="The engine was ended.")
         script.active = ""
@@ -257,10 +273,6 @@ def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWind
         click(window, QToolButton, "runs.duplicate.button")
         await settled(window.studio)
         assert window.studio.experiment.config == config
-        table_of_pairs = child(window, PairsBox, "distillation.matching.pairs")
-        assert [(row.student.currentText(), row.teacher.currentText()) for row in table_of_pairs.rows] == [
-            ("step3", "step8")
-        ]
         click(window, QToolButton, "runs.continue.button")
         await settled(window.studio)
         assert any(isinstance(request, ResumeFromDisk) for request in script.asked)
