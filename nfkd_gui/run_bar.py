@@ -6,7 +6,7 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QComboBox, QLabel, QProgressBar, QSizePolicy, QToolBar, QToolButton, QWidget
 
 from nfkd.protocol.events import Progress, RunRow
-from nfkd.protocol.roles import role_words
+from nfkd.protocol.roles import role_name
 from nfkd_gui.actions import Actions
 from nfkd_gui.state import LIVE, Studio
 from nfkd_gui.widgets.labels import ElidedLabel
@@ -124,6 +124,6 @@ def where_words(row: RunRow, progress: Progress | None) -> str:
     seed = f"seed {min(row.seeds_done + 1, row.seeds)}/{row.seeds}" if row.seeds > 1 else ""
     left = "paused" if row.state == "paused" else time_words(progress.seconds_left)
     left = f"{left} left" if left and left != "paused" else left
-    stage = role_words(progress.stage).lower()
+    stage = role_name(progress.stage)
     step = f"step {progress.step:,}/{progress.steps:,}"
     return " · ".join(part for part in (row.name, seed, stage, step, left) if part)

@@ -22,7 +22,7 @@ from nfkd.flows.architectures import flow_words
 from nfkd.flows.cost import FlowCost, LayerCost
 from nfkd.protocol import events
 from nfkd.protocol.requests import Snapshot
-from nfkd.protocol.roles import role_words
+from nfkd.protocol.roles import role_name
 from nfkd.runs.importing import Imported
 from nfkd.runs.layout import create_run, is_run
 from nfkd.runs.reader import open_run
@@ -127,7 +127,7 @@ class _Bars:
             case events.StageStarted():
                 plan = self._plans[event.seed, event.stage]
                 longest = max(len(stage) for _, stage in self._plans)
-                words = f"seed {event.seed} {role_words(event.stage).lower():{longest}}"
+                words = f"seed {event.seed} {role_name(event.stage):{longest}}"
                 task = self._bars.add_task(words, total=plan.steps, completed=event.step, figure="", left="")
                 self._tasks[event.seed, event.stage] = task
             case events.CurvePoints() if "validation/nll" in event.curves:
@@ -183,7 +183,7 @@ def print_summary(snapshot: Snapshot) -> None:
     for summary in summaries:
         table.add_row(
             str(summary.seed),
-            role_words(summary.stage).lower(),
+            role_name(summary.stage),
             f"{summary.parameters:,}",
             _figure(summary.test),
             _figure(summary.test_error),

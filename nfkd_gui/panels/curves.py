@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd.protocol.events import CurvePoints, RunEvent, SeedStarted, StageStarted
-from nfkd.protocol.roles import ROLES, USUAL, Role, role_words
+from nfkd.protocol.roles import ROLES, USUAL, Role, role_name, role_words
 from nfkd.protocol.view import Curve
 from nfkd_gui.panels.base import SPACE, Panel, StudioPort, heading
 from nfkd_gui.panels.curve_plot import CurvePlot, CurveSettings
@@ -255,7 +255,7 @@ class CurvesPanel(Panel):
                 stage = self.stage(role)
                 curve = stage.curves.get(plot.quantity.curves[-1]) if stage is not None else None
                 if curve is not None and len(curve) and role in settings.roles:
-                    figures.append(f"{role_words(role).lower()} {_nearest(curve, x, by_time=settings.by_time):.4g}")
+                    figures.append(f"{role_name(role)} {_nearest(curve, x, by_time=settings.by_time):.4g}")
             words.append(f"{plot.quantity.label}: {', '.join(figures)}" if figures else "")
         return "  ·  ".join(word for word in words if word)
 

@@ -68,7 +68,6 @@ class Loss:
 
 
 THREE = loss(0.85, lkd=0.05, ilkd=0.05, skd=0.05)
-HALF = loss(0.5, balanced=True, **dict.fromkeys(PAPER, 1 / 6))
 INHERITED = "NLL alone, inherited"
 PAPER_LOSSES = {
     BASELINE: Loss(loss(1.0)),
@@ -78,7 +77,7 @@ PAPER_LOSSES = {
     "+ all three": Loss(THREE),
 }
 FURTHER_LOSSES = {
-    "+ all three, half of the gradient": Loss(HALF),
+    "+ all three, half of the gradient": Loss(loss(0.5, balanced=True, **dict.fromkeys(PAPER, 1 / 6))),
     **{
         f"+ {OBJECTIVES[name].label}": Loss(loss(0.9, balanced=True, **{name: 0.1}))
         for name in OBJECTIVES
@@ -89,12 +88,17 @@ FURTHER_LOSSES = {
 }
 INHERITED_LOSSES = {
     INHERITED: Loss(inherited(loss(1.0))),
-    "+ LKD, inherited": Loss(inherited(loss(0.9, lkd=0.1)), INHERITED),
-    "+ ILKD, inherited": Loss(inherited(loss(0.9, ilkd=0.1)), INHERITED),
-    "+ all three, inherited": Loss(inherited(THREE), INHERITED),
-    "+ all three, half of the gradient, inherited": Loss(inherited(HALF), INHERITED),
-    "+ all three, fading, inherited": Loss(inherited(fading(THREE)), INHERITED),
-    "+ Forward KL, inherited": Loss(inherited(loss(0.9, balanced=True, forward_kl=0.1)), INHERITED),
+    **{
+        f"{name}, inherited": Loss(inherited((PAPER_LOSSES | FURTHER_LOSSES)[name].distillation), INHERITED)
+        for name in (
+            "+ LKD",
+            "+ ILKD",
+            "+ all three",
+            "+ all three, half of the gradient",
+            "+ all three, fading",
+            "+ Forward KL",
+        )
+    },
 }
 
 
@@ -158,22 +162,23 @@ STUDIES = [
 # --- training what is not there yet ----------------------------------------------------------------------------------
 
 
+def is_there(config: ExperimentConfig, directory: Path) -> bool:
+    """Return whether a run of an experiment is there, whole or not."""
+    return is_run(directory) and read_config(directory) == config
+
+
 def finished(config: ExperimentConfig, directory: Path) -> bool:
-    """Return whether the run of an experiment is there whole; one of another experiment is deleted."""
-    if not is_run(directory):
-        shutil.rmtree(directory, ignore_errors=True)
-        return False
-    if read_config(directory) != config:
-        shutil.rmtree(directory)
-        return False
-    return read_state(directory).row.state == "finished"
+    """Return whether the run of an experiment is there whole."""
+    return is_there(config, directory) and read_state(directory).row.state == "finished"
 
 
 def train(text: str, directory: Path) -> tuple[float, str]:
     """Train an experiment, or go on with it; return its seconds, and why it failed where it did."""
-    began = time.perf_counter()
+    began, config = time.perf_counter(), ExperimentConfig.from_toml(text)
+    if not is_there(config, directory):
+        shutil.rmtree(directory, ignore_errors=True)  # of another experiment
     try:
-        nfkd.run(ExperimentConfig.from_toml(text), directory, resume=True)
+        nfkd.run(config, directory, resume=True)
     except RunError as error:
         return time.perf_counter() - began, error.cause
     return time.perf_counter() - began, ""

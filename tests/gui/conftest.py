@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 import pytest
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
 from qasync import QEventLoop
 
 from nfkd.protocol.events import Event
 from nfkd.protocol.requests import Request
 from nfkd_gui.engine_client import EngineClient, EngineLost, OnError, OnEvent, OnLost, OnReply, RequestRefused
+from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.preferences import Preferences
 from nfkd_gui.state import Studio
 
@@ -193,6 +195,18 @@ def ready(do: Callable[[Coroutine[Any, Any, Any]], Any], studio: Studio, until: 
 
     do(start())
     return studio
+
+
+@pytest.fixture
+def form(ready: Studio, qtbot: QtBot) -> Iterator[ExperimentForm]:
+    """The form with the digits experiment, in a window."""
+    ready.experiment.open("digits")
+    form = ExperimentForm(ready.experiment)
+    qtbot.addWidget(form)
+    form.show()
+    qtbot.waitExposed(form)
+    yield form
+    ready.experiment.stop()
 
 
 @pytest.fixture

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
@@ -16,17 +15,6 @@ from nfkd.config import ExperimentConfig
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.fields import Many, Variants, describe_model
 from nfkd_gui.state import Studio
-
-
-@pytest.fixture
-def form(ready: Studio, qtbot: QtBot) -> Iterator[ExperimentForm]:
-    ready.experiment.open("digits")
-    form = ExperimentForm(ready.experiment)
-    qtbot.addWidget(form)
-    form.show()
-    qtbot.waitExposed(form)
-    yield form
-    ready.experiment.stop()
 
 
 def found(form: ExperimentForm, path: str) -> Any:

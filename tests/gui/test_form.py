@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,6 @@ from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.fields import Section, Value, Variants, describe_model
 from nfkd_gui.forms.sections import SectionBox
 from nfkd_gui.state import Studio
-
-
-@pytest.fixture
-def form(ready: Studio, qtbot: QtBot) -> Iterator[ExperimentForm]:
-    ready.experiment.open("digits")
-    form = ExperimentForm(ready.experiment)
-    qtbot.addWidget(form)
-    form.show()
-    qtbot.waitExposed(form)
-    yield form
-    ready.experiment.stop()
 
 
 def editor(form: ExperimentForm, path: str) -> Any:

@@ -23,6 +23,7 @@ from nfkd.protocol.data import CancelFetch, ColumnStatistics, DataPreview, Fetch
 from nfkd.protocol.events import ConfigFault, DataProgress, ErrorInfo
 from nfkd.protocol.requests import Describe
 from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.plotting.plane import Plane
 from nfkd_gui.state import Studio
 
 Do = Callable[[Any], Any]
@@ -133,16 +134,23 @@ def test_large_images_are_fewer(form: ExperimentForm, ready: Studio, script: Any
     assert "64×64 pixels, colour" in words(form)
 
 
-def test_points_of_the_plane_appear_under_the_names_of_their_columns(
-    form: ExperimentForm, script: Any, settled: Callable[[], None]
-) -> None:
+def look_at_points(
+    form: ExperimentForm, script: Any, settled: Callable[[], None], names: tuple[str, str]
+) -> tuple[np.ndarray, Plane]:
+    """Look at data of the plane; return its points and their picture."""
     points = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
-    columns = [ColumnStatistics(name=name, low=-3, mean=0, deviation=1, high=3) for name in ("mass", "charge")]
+    columns = [ColumnStatistics(name=name, low=-3, mean=0, deviation=1, high=3) for name in names]
     script.previews["two_moons"] = look_of(event_shape=[2], levels=0, unit="nats", points=points, columns=columns)
     choose(form, "data.kind", "two_moons")
     settled()
-    plane = form.preview.plane
-    assert plane is not None
+    assert form.preview.plane is not None
+    return points, form.preview.plane
+
+
+def test_points_of_the_plane_appear_under_the_names_of_their_columns(
+    form: ExperimentForm, script: Any, settled: Callable[[], None]
+) -> None:
+    points, plane = look_at_points(form, script, settled, ("mass", "charge"))
     assert plane.isVisible()
     assert np.column_stack(plane.points.getData()).tolist() == points.tolist()
     assert [plane.canvas.getAxis(side).labelText for side in ("bottom", "left")] == ["mass", "charge"]
@@ -156,13 +164,7 @@ def test_points_of_the_plane_appear_under_the_names_of_their_columns(
 def test_the_wheel_over_the_points_scrolls_the_form(
     form: ExperimentForm, script: Any, settled: Callable[[], None], qtbot: QtBot
 ) -> None:
-    points = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
-    columns = [ColumnStatistics(name=name, low=-3, mean=0, deviation=1, high=3) for name in ("x₁", "x₂")]
-    script.previews["two_moons"] = look_of(event_shape=[2], levels=0, unit="nats", points=points, columns=columns)
-    choose(form, "data.kind", "two_moons")
-    settled()
-    plane = form.preview.plane
-    assert plane is not None
+    _, plane = look_at_points(form, script, settled, ("x₁", "x₂"))
     before = plane.canvas.getViewBox().viewRange()
     scroll = next(area for area in form.findChildren(QScrollArea) if area.isAncestorOf(plane))
     view = plane.viewport()

@@ -22,7 +22,7 @@ from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import DensityDrawn
 from nfkd.protocol.requests import Interpolate, Interpolations, Sample, Samples, Trace, TracedLayer, TraceResult
-from nfkd.protocol.roles import Role, role_words
+from nfkd.protocol.roles import Role, role_name
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import EXPERIMENT, read_config, seed_directory
 from nfkd.runs.weights import load_weights
@@ -129,7 +129,7 @@ class Explorer:
         _check_index(request.index, len(opened.examples))
         flow = self._all(opened, request.run, request.seed, live).get(request.stage)
         if flow is None:
-            title = f"There is no {role_words(request.stage).lower()} yet"
+            title = f"There is no {role_name(request.stage)} yet"
             raise RunError(title, "Its stage has not reached its first step.", "Look again a little later.")
         example = opened.examples.take([request.index]).to(opened.device)
         result = flow(example.x, example.context, trace=True)

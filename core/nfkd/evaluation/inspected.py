@@ -17,7 +17,7 @@ from nfkd.evaluation.inspection import Inspection, inspect_flow
 from nfkd.evaluation.likelihood import noisy
 from nfkd.flows.architectures import FlowError, build_flow, flow_words
 from nfkd.flows.flow import Flow
-from nfkd.protocol.roles import ASSISTANTS, ROLES, role_words
+from nfkd.protocol.roles import ASSISTANTS, ROLES, role_name
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import read_config, seed_directory
 from nfkd.runs.weights import load_flow
@@ -120,7 +120,7 @@ def _run(path: Path) -> list[Inspection]:
     inspections = []
     for role, file in found.items():
         flow_config, flow = load_flow(file)
-        inspections.append(_looked_at(flow, flow_config, examples, f"{_name(role)}: {flow_words(flow_config)}"))
+        inspections.append(_looked_at(flow, flow_config, examples, f"{role_name(role)}: {flow_words(flow_config)}"))
     return inspections
 
 
@@ -129,11 +129,7 @@ def _experiment(config: ExperimentConfig, shape: Sequence[int], context_features
     examples = _noise(_shape(shape), context_features, batch_size) if shape else _data(config.data, batch_size)
     flows: dict[str, FlowConfig] = {"teacher": config.teacher, **dict(zip(ASSISTANTS, config.assistants, strict=False))}
     flows["student"] = config.student
-    return [_untrained(flow, examples, f"{_name(role)}: {flow_words(flow)}") for role, flow in flows.items()]
-
-
-def _name(role: str) -> str:
-    return role_words(role).lower()
+    return [_untrained(flow, examples, f"{role_name(role)}: {flow_words(flow)}") for role, flow in flows.items()]
 
 
 def _untrained(config: FlowConfig, examples: _Examples, name: str) -> Inspection:

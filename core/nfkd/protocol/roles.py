@@ -28,11 +28,16 @@ COLOURS: dict[str, str] = {
 """On a light ground: Okabe and Ito's palette, which colour-blind eyes tell apart, two pale hues darkened to be seen."""
 
 
+def role_name(role: str) -> str:
+    """Return what people call a role: ``teacher``, ``assistant 1``."""
+    return role.replace("-", " ")
+
+
 def role_words(role: str) -> str:
-    """Return what people call a role, with a capital: ``Teacher``, ``Assistant 1``."""
-    return role.replace("-", " ").capitalize()
+    """Return the same with a capital, for headings: ``Teacher``, ``Assistant 1``."""
+    return role_name(role).capitalize()
 
 
 def the_role(role: str) -> str:
     """Return a role within a sentence: ``the teacher``, ``assistant 1``."""
-    return role.replace("-", " ") if role in ASSISTANTS else f"the {role}"
+    return role_name(role) if role in ASSISTANTS else f"the {role}"

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from nfkd.protocol.data import DataPreview
 from nfkd.protocol.requests import StageSnapshot
-from nfkd.protocol.roles import ASSISTANTS, COLOURS, DATA, Role, role_words, the_role
+from nfkd.protocol.roles import ASSISTANTS, COLOURS, DATA, Role, role_name, the_role
 from nfkd.runs.export import writing
 from nfkd.runs.reader import RunRecord
 
@@ -98,10 +98,6 @@ def export_look(look: DataPreview, path: Path) -> Path:
     return path
 
 
-def _name(stage: Role) -> str:
-    return role_words(stage).lower()
-
-
 def _figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -120,7 +116,7 @@ def _curves(record: RunRecord) -> Figure | None:
             unit = next((info.unit for info in plan.curves if info.name == "validation/nll"), unit)
         for stage, view in seed_record.stages.items():
             _draw_curve(axes, view, "train/nll", COLOURS[stage], 0.8, 0.3, None)
-            label = None if stage in labelled else f"{_name(stage)}, validation"
+            label = None if stage in labelled else f"{role_name(stage)}, validation"
             if _draw_curve(axes, view, "validation/nll", COLOURS[stage], 1.8, 1.0, label):
                 labelled.add(stage)
     axes.set(xlabel="Step", ylabel=f"Negative log-likelihood ({unit})")
@@ -163,7 +159,7 @@ def _samples(stages: Stages) -> Figure | None:
         if samples is None:
             continue
         axes.set_title(
-            f"{_name(stage)}\nstep {samples.step:,}, temperature {samples.temperature:g}",
+            f"{role_name(stage)}\nstep {samples.step:,}, temperature {samples.temperature:g}",
             color=COLOURS[stage],
             fontsize=9,
         )
@@ -258,9 +254,8 @@ def _interpolation(stages: Stages) -> Figure | None:
         if paths is None:
             continue
         words = f"step {paths.step:,}, {paths.mode.replace('_', '-')}"
-        axes.set_title(
-            f"{_name(stage)}\n{words}" if plane else f"{_name(stage)}, {words}", color=COLOURS[stage], fontsize=9
-        )
+        between = "\n" if plane else ", "
+        axes.set_title(f"{role_name(stage)}{between}{words}", color=COLOURS[stage], fontsize=9)
         if plane:
             _paths(axes, stage, view, most)
         else:

@@ -24,7 +24,7 @@ from nfkd.protocol.events import (
     StageSummary,
     Verdict,
 )
-from nfkd.protocol.roles import USUAL, Role, role_words
+from nfkd.protocol.roles import USUAL, Role, role_name
 from nfkd.runs.groups import write_verdict
 from nfkd.runs.layout import append_log, read_row, write_row
 from nfkd.training.checkpoint import Checkpoint
@@ -155,7 +155,7 @@ class Experiment:
             summary = event.summary
             self._take([summary])
             figure = f"{summary.test:.4f} {summary.unit} on test"
-            self.log(f"Seed {summary.seed}: {role_words(summary.stage).lower()} ended at {figure}")
+            self.log(f"Seed {summary.seed}: {role_name(summary.stage)} ended at {figure}")
             self.change(**self._figures(), progress=progress.fraction)
 
     def _figures(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import LayerInfo
-from nfkd.protocol.roles import Role, the_role
+from nfkd.protocol.roles import Role, role_name, the_role
 from nfkd.training.plans import flow_config, flow_path, teacher_of
 
 
@@ -71,7 +71,7 @@ def matched(config: ExperimentConfig, role: Role, student: Flow, teacher: Flow) 
     faults = _latent_faults(role, before, student, teacher)
     if faults:
         return Matched(strategy, [], faults, warnings)
-    names = role.replace("-", " "), before.replace("-", " ")
+    names = role_name(role), role_name(before)
     try:
         pairs = match_layers(matching, ours, theirs, alike=alike, names=names)
     except MatchingError as error:

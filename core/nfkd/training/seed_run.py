@@ -30,7 +30,7 @@ from nfkd.protocol.events import (
     StageSummary,
 )
 from nfkd.protocol.requests import Description
-from nfkd.protocol.roles import Role, role_words
+from nfkd.protocol.roles import Role, role_name
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import seed_directory
 from nfkd.runs.weights import flow_meta, load_weights, save_weights
@@ -245,7 +245,7 @@ class SeedRun:
             draw=lambda: monitor.draw(stage, state.step, state.shown, teacher),
             checkpoint=lambda: self._save_checkpoint(state, curves.elapsed),
             progress=lambda: context.progress.step(self._seed, stage, state.step),
-            warn=lambda words: context.warn(f"Seed {self._seed}, {role_words(stage).lower()}: {words}"),
+            warn=lambda words: context.warn(f"Seed {self._seed}, {role_name(stage)}: {words}"),
         )
         return Trainer(
             context.config,

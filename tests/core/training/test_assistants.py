@@ -20,6 +20,7 @@ from nfkd.engine.explore import Explorer
 from nfkd.flows.architectures import build_flow
 from nfkd.protocol import events
 from nfkd.protocol.requests import Description, Sample, Trace
+from nfkd.protocol.roles import Role
 from nfkd.protocol.view import RunView
 from nfkd.runs.errors import RunError
 from nfkd.runs.export import export_csv
@@ -32,7 +33,7 @@ from tests.core.runs.written import opened
 from tests.core.tiny import digits, moons
 
 FIRST, SECOND = {"kind": "glow1d", "steps": 3, "hidden": 6}, {"kind": "glow1d", "steps": 2, "hidden": 5}
-STAGES = ["teacher", "assistant-1", "assistant-2", "student", "baseline"]
+STAGES: list[Role] = ["teacher", "assistant-1", "assistant-2", "student", "baseline"]
 
 
 def helped(*assistants: dict[str, Any], **changes: Any) -> ExperimentConfig:
@@ -94,16 +95,17 @@ def test_what_each_records_is_in_the_file_and_comes_back(run: RunRecord) -> None
             learns = stage not in {"teacher", "baseline"}
             assert ("train/lkd" in file[f"{stage}/curves"]) == learns
             assert ("matching" in file[stage]) == learns
-            assert bool(view.pairs(1, stage)) == learns  # type: ignore[arg-type]
+            assert bool(view.pairs(1, stage)) == learns
     words = [view.pairs(1, stage)[0].words for stage in ("assistant-1", "assistant-2", "student")]
     assert words == [
         "assistant 1 step 1 ↔ teacher step 1",
         "assistant 2 step 1 ↔ assistant 1 step 2",
         "student step 1 ↔ assistant 2 step 1",
     ]
-    for stage, steps in (("assistant-1", [1, 10, 15]), ("student", [1, 10, 20])):
-        assert run.matching_of(stage).steps.tolist() == steps  # type: ignore[arg-type]
-        assert np.isfinite(run.matching_of(stage).values).all()  # type: ignore[arg-type]
+    measured: dict[Role, list[int]] = {"assistant-1": [1, 10, 15], "student": [1, 10, 20]}
+    for stage, steps in measured.items():
+        assert run.matching_of(stage).steps.tolist() == steps
+        assert np.isfinite(run.matching_of(stage).values).all()
     assert run.matching_of("assistant-1").values.shape[1] == 3
     np.testing.assert_array_equal(run.matching.values, run.matching_of("student").values)
     assert run.samples.keys() == set(STAGES)
