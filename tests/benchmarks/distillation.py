@@ -152,7 +152,7 @@ STUDIES = [
         {
             "teacher": MAF | {"steps": 9},
             "student": MAF | {"steps": 3},
-            "training": {"teacher_steps": 3000, "student_steps": 400, "batch_size": 128},
+            "training": {"teacher_steps": 3000, "student_steps": 500, "batch_size": 128, "learning_rate": 5e-3},
             "monitor": {"pictures_every": 200, "sample_count": 16},
         },
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ class TermGradients:
     """
 
     def __init__(self, flow: Flow, *, whole: bool) -> None:
-        self._parameters = [parameter for parameter in flow.parameters() if parameter.requires_grad]
+        self._parameters = trained(flow)
         self._whole = whole
         self._sums: dict[str, list[Tensor | None]] = {}
         self.norms: dict[str, Tensor] = {}
@@ -46,7 +46,7 @@ class TermGradients:
             before = self._sums.pop(name, [None] * len(found))
             total = [_sum(first, second) for first, second in zip(before, found, strict=True)]
             if last:
-                self.norms[name] = torch.nn.utils.get_total_norm([part for part in total if part is not None])
+                self.norms[name] = norm_of(total)
             if self._whole or not last:
                 self._sums[name] = total
 
@@ -61,6 +61,24 @@ class TermGradients:
             part = sums[place]
             total = _sum(total, None if part is None else weights[name] * part)
         return total
+
+
+def trained(flow: Flow) -> list[Tensor]:
+    """Return the parameters of a flow that are trained."""
+    return [parameter for parameter in flow.parameters() if parameter.requires_grad]
+
+
+def norm_of(gradients: Iterable[Tensor | None]) -> Tensor:
+    """Return the norm of a gradient by parameters, a scalar; None is a parameter that has no part in it.
+
+    Squares that are too large for a float do not make it infinite: the norm is finite wherever it is a float itself.
+    """
+    parts = [part for part in gradients if part is not None]
+    norm = torch.nn.utils.get_total_norm(parts)
+    if math.isfinite(float(norm)):
+        return norm
+    largest = torch.nn.utils.get_total_norm(parts, math.inf)
+    return largest * torch.nn.utils.get_total_norm([part / largest for part in parts])
 
 
 def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:

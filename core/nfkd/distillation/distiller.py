@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,11 +13,11 @@ from torch import Tensor
 
 from nfkd.config import DistillationConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.balance import TermGradients, balanced, follow
+from nfkd.distillation.balance import TermGradients, balanced, follow, norm_of, trained
 from nfkd.distillation.objective import AnyObjective
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.passes import Data, Drawn, Generators, Source, combined, draw, make_passes
-from nfkd.flows.flow import Flow
+from nfkd.flows.flow import Flow, evaluating
 from nfkd.protocol.events import LayerPair
 
 
@@ -35,7 +36,10 @@ class Loss:
     norms
         The norm of each term's gradient before its weight, scalars; empty at steps that do not measure it.
     masked
-        How many examples of each term were left out, because their figures were not finite; only terms that lost any.
+        How many examples of each term were left out, because their figures or gradients were not finite; only terms
+        that lost any.
+    gradient_norm
+        The norm of the gradient that `Distiller.backward` left, a scalar; NaN where no gradient was asked for.
     """
 
     total: Tensor
@@ -43,6 +47,7 @@ class Loss:
     weights: Mapping[str, float]
     norms: dict[str, Tensor] = field(default_factory=dict)
     masked: dict[str, int] = field(default_factory=dict)
+    gradient_norm: Tensor = field(default_factory=lambda: torch.tensor(math.nan))
 
 
 def freeze(teacher: Flow) -> Flow:
@@ -58,7 +63,8 @@ class Distiller:
 
     Where some examples (of data, or samples) give figures that are not finite, they are left out of every term, and
     counted; the means are over those that are left of the whole batch, in however many pieces it is taken. Where all
-    do, the loss is not finite.
+    do, the loss is not finite. Of examples whose figures are finite and whose gradients are not, `backward` says the
+    same.
 
     Parameters
     ----------
@@ -155,12 +161,16 @@ class Distiller:
             msg = f"the term {comparing[0]} compares the examples of a batch with each other: it has no pieces"
             raise ValueError(msg)
         drawn = draw(self._needs, flow, self._teacher, batch, generators)
-        loss = self._add_up(flow, drawn, step, count)
+        loss, lost = self._add_up(flow, drawn, step, count), Counter[str]()
         if not _finite(loss.terms):
-            kept, masked = self._finite_of(flow, drawn, count)
-            if masked:
-                return replace(self._add_up(flow, kept, step, count), masked=masked)
-        return loss
+            drawn, masked = self._finite_of(flow, drawn, count)
+            lost.update(masked)
+            loss = self._add_up(flow, drawn, step, count) if masked else loss
+        if _finite(loss.terms) and not math.isfinite(float(loss.gradient_norm)):
+            drawn, masked = self._steady_of(flow, drawn)
+            lost.update(masked)
+            loss = self._add_up(flow, drawn, step, count) if masked else loss
+        return replace(loss, masked=dict(lost))
 
     def _add_up(self, flow: Flow, drawn: Drawn, step: int, count: int) -> Loss:
         """Add up gradients and terms over the pieces."""
@@ -179,11 +189,13 @@ class Distiller:
                 value = terms.pop(name).detach()
                 sums[name] = sums[name] + value if name in sums else value
         if measured is not None and balances:
-            if _finite(sums):
+            if _finite(sums) and _finite(measured.norms):
                 follow(self._norms, measured.norms)
             weights = self._weights(step)
             measured.write(weights)
-        return Loss(_total(sums, weights), sums, weights, measured.norms if measured else {})
+        norms = measured.norms if measured else {}
+        whole = norm_of(parameter.grad for parameter in trained(flow))
+        return Loss(_total(sums, weights), sums, weights, norms, gradient_norm=whole)
 
     def _terms(self, flow: Flow, drawn: Drawn, whole: Drawn | None = None) -> dict[str, Tensor]:
         """Return the terms of a piece, each by its share of the examples of its source."""
@@ -203,7 +215,35 @@ class Distiller:
             passes = make_passes(self._needs, flow, self._teacher, piece)
             for name, objective in self._objectives.items():
                 found[name].append(objective.finite(objective.each(passes).detach(), passes))
-        good = {name: torch.cat(masks) for name, masks in found.items()}
+        return self._keep(drawn, {name: torch.cat(masks) for name, masks in found.items()})
+
+    def _steady_of(self, flow: Flow, drawn: Drawn) -> tuple[Drawn, dict[str, int]]:
+        """Return what is left without the examples whose gradients are not finite, and each term's losses.
+
+        An example is found by halves: those of a half whose gradient is finite are not looked at one by one.
+        """
+        good: dict[str, Tensor] = {}
+        for name, objective in self._objectives.items():
+            if not objective.compares:
+                of_term = drawn.only(self._sources[name])
+                with evaluating(flow):  # looking at halves is not training: batch norm's running means stay
+                    good[name] = self._steady(flow, of_term, name, torch.arange(of_term.sizes()[self._sources[name]]))
+        return self._keep(drawn, good)
+
+    def _steady(self, flow: Flow, drawn: Drawn, name: str, index: Tensor) -> Tensor:
+        """Return which of some examples give a term finite gradients, (len(index),) bool."""
+        source, objective = self._sources[name], self._objectives[name]
+        share = len(index) / drawn.sizes()[source]
+        piece = drawn.take({source: index})
+        value = objective(make_passes({source: objective.needs()}, flow, self._teacher, piece))
+        found = torch.autograd.grad(share * value, trained(flow), allow_unused=True)
+        steady = math.isfinite(float(norm_of(found)))
+        if steady or len(index) == 1:
+            return torch.full((len(index),), steady)
+        return torch.cat([self._steady(flow, drawn, name, half) for half in index.tensor_split(2)])
+
+    def _keep(self, drawn: Drawn, good: Mapping[str, Tensor]) -> tuple[Drawn, dict[str, int]]:
+        """Return what is left of the examples that are good for all terms of their source, and each term's losses."""
         kept: dict[Source, Tensor] = {}
         for name, mask in good.items():
             source = self._sources[name]

@@ -46,6 +46,8 @@ def inheritance_faults(student: Flow, teacher: Flow, pairs: Sequence[LayerPair])
         return [Fault(PATH, "the teacher has no mixing of channels to inherit: only flows with a permutation have one")]
     if not _all_steps(student):
         return [Fault(PATH, "the student has no mixing of channels: only flows with a permutation have one")]
+    if not pairs:
+        return [Fault(PATH, "no layers are matched, and mixing is inherited up to a matched layer: choose a strategy")]
     faults = []
     for pair, ours, theirs in _stretches(student, teacher, pairs):
         message = _unequal(ours, theirs) or next(filter(None, map(_unfit, ours, theirs)), "")

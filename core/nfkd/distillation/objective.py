@@ -35,6 +35,11 @@ class Objective(ABC, Generic[ConfigT]):
     compares
         Whether it compares the examples of a batch with each other. All other terms are means over the examples of
         their source, so that the pieces of a batch add up to the whole, each by its share of those.
+    matches
+        Whether it reads the matched layers.
+    same_latents
+        Whether the latents of both flows must have the same shapes: it compares them one by one, sends those of the one
+        through the other, or makes samples of one noise.
     asks
         What of the teacher it depends on: not every flow of another library can do everything.
 
@@ -53,6 +58,8 @@ class Objective(ABC, Generic[ConfigT]):
     paper: ClassVar[str]
     unit: ClassVar[str] = ""
     compares: ClassVar[bool] = False
+    matches: ClassVar[bool] = False
+    same_latents: ClassVar[bool] = False
     asks: ClassVar[tuple[Capability, ...]] = ()
 
     def __init__(

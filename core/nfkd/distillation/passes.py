@@ -148,7 +148,7 @@ class Drawn:
 
     def keep(self, good: Mapping[Source, Tensor]) -> Drawn:
         """Return the same without some examples; `good` is (B,) bool for each source that loses any."""
-        return self._take({source: mask.nonzero().flatten() for source, mask in good.items()})
+        return self.take({source: mask.nonzero().flatten() for source, mask in good.items()})
 
     def pieces(self, count: int) -> list[Drawn]:
         """Return it in pieces, each with its part of every source; fewer where a source has not as many examples."""
@@ -157,9 +157,14 @@ class Drawn:
         if count == 1:
             return [self]
         parts = {source: cuts(size, count) for source, size in sizes.items()}
-        return [self._take({source: slices[number] for source, slices in parts.items()}) for number in range(count)]
+        return [self.take({source: slices[number] for source, slices in parts.items()}) for number in range(count)]
 
-    def _take(self, index: Mapping[Source, Index]) -> Drawn:
+    def only(self, source: Source) -> Drawn:
+        """Return the same without what samples of other sources are made of."""
+        return replace(self, noise={key: value for key, value in self.noise.items() if key == source})
+
+    def take(self, index: Mapping[Source, Index]) -> Drawn:
+        """Return some of the examples of each source that is named, and all of the others."""
         noise = {key: value.take(index[key]) if key in index else value for key, value in self.noise.items()}
         if Data() not in index:
             return replace(self, noise=noise)

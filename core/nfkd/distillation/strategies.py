@@ -99,7 +99,7 @@ def _level_by_level(student: Layers, teacher: Layers) -> list[tuple[list[LayerIn
     if len(ours) != len(theirs):
         msg = (
             f"the student has {len(ours)} levels and the teacher {len(theirs)}: give both the same number, "
-            "or match the last layer only"
+            "or match by resolution"
         )
         raise LevelsError(msg)
     return list(zip(ours, theirs, strict=True))

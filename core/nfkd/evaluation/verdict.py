@@ -28,6 +28,8 @@ class Metric:
         For people; without a unit of its own it has the likelihoods'.
     larger
         Whether the larger figure is the better one.
+    best
+        The figure that is best of all, where it is neither the largest nor the smallest.
     form
         How its figures are written.
     noun
@@ -38,22 +40,31 @@ class Metric:
     name: str
     unit: str | None = None
     larger: bool = False
+    best: float | None = None
     form: str = ".4f"
     noun: str = "test figure"
 
     def gain(self, student: float, baseline: float) -> float:
         """Return by how much the student is better than its baseline; negative where it is worse."""
+        if self.best is not None:
+            return abs(baseline - self.best) - abs(student - self.best)
         return student - baseline if self.larger else baseline - student
+
+    def than(self, gain: float) -> str:
+        """Return where a student's figure lies by its gain, in the words before its baseline's."""
+        if self.best is not None:
+            return f"{'nearer to' if gain >= 0 else 'farther from'} {self.best:g} than"
+        return "higher than" if (gain >= 0) == self.larger else "lower than"
 
 
 METRICS = {
     "likelihood": Metric("test", "test likelihood"),
-    "c2st": Metric("c2st", "C2ST", unit="", noun="C2ST"),
+    "c2st": Metric("c2st", "C2ST", unit="", best=0.5, noun="C2ST"),
     "samples_per_second": Metric(
         "samples_per_second", "speed of sampling", "samples/s", larger=True, form=",.0f", noun="speed of sampling"
     ),
 }
-"""By the name that `SeedsConfig.metric` has; of the two-sample test, 0.5 is the best that can be: smaller is better."""
+"""By the name that `SeedsConfig.metric` has; samples that nothing tells from data have a two-sample test of 0.5."""
 
 
 def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: bool, assistants: int = 0) -> Verdict:
@@ -149,6 +160,7 @@ def judge(
     teacher = _teacher_words(assistants, one=one_teacher)
     words = _words(verdict, metric, (mean, low, high), len(seeds), unit, teacher)
     if broken:
+        words = words if seeds else "Inconclusive: no seed has finite figures of both student and baseline."
         words += f" Seeds without a finite figure: {', '.join(map(str, broken))}."
     return Verdict(
         verdict=verdict,
@@ -214,9 +226,8 @@ def _words(verdict: str, metric: Metric, gain: tuple[float, float, float], count
     if count == 0:
         return "Inconclusive: no seed has both a student and a baseline."
     mean, low, high = gain
-    side = "higher" if (mean >= 0) == metric.larger else "lower"
     size = f"{abs(mean):{metric.form}}{_spaced(unit)}"
-    figure = f"the student's {metric.noun} is {size} {side} than its baseline's"
+    figure = f"the student's {metric.noun} is {size} {metric.than(mean)} its baseline's"
     if count == 1:
         return f"Inconclusive: {figure}, but one seed decides nothing; run at least {_LEAST_SEEDS}."
     interval = f"95 % interval of the gain {low:+{metric.form}} to {high:+{metric.form}}, {count} seeds, {teacher}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
 from nfkd.data import Dataset
 from nfkd.distillation.balance import shares
@@ -13,20 +12,18 @@ from nfkd.distillation.distiller import Loss
 from nfkd.distillation.objectives import OBJECTIVES
 
 
-def step_values(loss: Loss, norm: Tensor, dataset: Dataset) -> dict[str, float]:
+def step_values(loss: Loss, dataset: Dataset) -> dict[str, float]:
     """Return the total, each term and the norm of the gradient: what must be finite. One transfer from the device.
 
     Parameters
     ----------
     loss
         Of the step.
-    norm
-        Of its gradient.
     dataset
         Gives the likelihoods their unit: of vectors they are shown in nats, as validation is.
     """
     named = {"train/total": loss.total} | {f"train/{name}": value for name, value in loss.terms.items()}
-    named["gradient_norm"] = norm
+    named["gradient_norm"] = loss.gradient_norm
     numbers = torch.stack([value.detach() for value in named.values()]).tolist()
     values: dict[str, float] = dict(zip(named, numbers, strict=True))
     for name in loss.terms:
@@ -63,7 +60,7 @@ def term_values(loss: Loss, dataset: Dataset, values: dict[str, float]) -> dict[
 def masked_words(loss: Loss, step: int) -> dict[str, str]:
     """Return by term how many of its examples were left out of a step, in words."""
     return {
-        name: f"{OBJECTIVES[name].label}: {count:,} examples of step {step:,} gave figures that are not finite, and "
-        "were left out of it; the curve of masked examples counts them from here on"
+        name: f"{OBJECTIVES[name].label}: {count:,} {'example' if count == 1 else 'examples'} of step {step:,} gave "
+        "figures or gradients that are not finite, left out of it; the curve of masked examples counts on from here"
         for name, count in loss.masked.items()
     }

@@ -137,13 +137,11 @@ class Trainer:
         with networks_in(training.precision):
             loss = self._loss.backward(state.flow, batch, state.generators, state.step, training.accumulate)
         limit = training.gradient_clip or math.inf
-        gradients = [parameter.grad for parameter in state.flow.parameters() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        values = step_values(loss, norm, self._dataset)
+        values = step_values(loss, self._dataset)
         if not all(math.isfinite(value) for value in values.values()):
             with networks_in(training.precision):
                 raise divergence(state.stage, state.step + 1, state.flow, batch, values, self._loss.sampled)
-        torch.nn.utils.clip_grads_with_norm_(state.flow.parameters(), limit, norm)
+        torch.nn.utils.clip_grads_with_norm_(state.flow.parameters(), limit, loss.gradient_norm)
         state.optimizer.step()
         state.advance()
         self._curves.add(state.step, values | term_values(loss, self._dataset, values) | {"learning_rate": rate})

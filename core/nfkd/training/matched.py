@@ -9,6 +9,7 @@ from nfkd.config import ExperimentConfig, Fault, MatchingConfig
 from nfkd.distillation.inheritance import PATH as INHERIT
 from nfkd.distillation.inheritance import inheritance_faults
 from nfkd.distillation.matching import PAIRS, MatchingError, match_layers, strategy_of
+from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.strategies import steps_of
 from nfkd.flows.architecture import shape_words
 from nfkd.flows.flow import Flow
@@ -16,7 +17,7 @@ from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import LayerInfo
 from nfkd.protocol.roles import Role, role_name, the_role
-from nfkd.training.plans import flow_config, flow_path, teacher_of
+from nfkd.training.plans import flow_config, flow_path, stage_terms, teacher_of
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,17 @@ def matched(config: ExperimentConfig, role: Role, student: Flow, teacher: Flow) 
     if own:
         message = f"{the_role(role)} is matched by 'auto': the pairs of the table are the student's"
         warnings.append(Fault(PAIRS, message))
-    faults = _latent_faults(role, before, student, teacher)
+    faults = _latent_faults(config, role, before, student, teacher)
     if faults:
         return Matched(strategy, [], faults, warnings)
     names = role_name(role), role_name(before)
     try:
         pairs = match_layers(matching, ours, theirs, alike=alike, names=names)
     except MatchingError as error:
-        return Matched(strategy, [], _of_link(config, role, before, error.faults), warnings)
+        pairs, unfit = [], _of_link(config, role, before, error.faults)
+        if strategy == "pairs" or any(OBJECTIVES[name].matches for name in stage_terms(config, role)):
+            return Matched(strategy, [], unfit, warnings)
+        warnings += unfit  # no term reads the pairs: there is no matching error to see, and that is all
     unfit = inheritance_faults(student, teacher, pairs) if matching.inherit_permutation else []
     return Matched(strategy, pairs, _of_link(config, role, before, unfit), warnings)
 
@@ -88,13 +92,14 @@ def _of_link(config: ExperimentConfig, role: Role, before: Role, faults: list[Fa
     return [Fault(fault.path, f"{about}: {fault.message}") for fault in faults]
 
 
-def _latent_faults(role: Role, before: Role, student: Flow, teacher: Flow) -> list[Fault]:
+def _latent_faults(config: ExperimentConfig, role: Role, before: Role, student: Flow, teacher: Flow) -> list[Fault]:
     ours, theirs = student.latent_shapes, teacher.latent_shapes
-    if ours == theirs:
+    terms = [OBJECTIVES[name].label for name in stage_terms(config, role) if OBJECTIVES[name].same_latents]
+    if ours == theirs or not terms:
         return []
     message = (
         f"latents of shapes {_shapes(ours)}, but {the_role(before)}'s are {_shapes(theirs)}: "
-        "give both flows the same number of levels"
+        f"give both flows the same number of levels, or the weight 0 to {', '.join(terms)}"
     )
     return [Fault(f"{flow_path(role)}.levels", message)]
 

@@ -163,6 +163,74 @@ def test_where_nothing_is_finite_nothing_is_hidden(make_flow: MakeFlow, digits: 
     assert not math.isfinite(loss.total.item())
 
 
+def gradient(flow: Flow) -> list[torch.Tensor | None]:
+    return [None if p.grad is None else p.grad.clone() for p in flow.parameters()]
+
+
+def break_gradients(flow: Flow, of: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the gradient of some examples be infinite from here on, wherever they pass through a flow."""
+    forward = flow.forward
+
+    def broken(x, *rest, **named):
+        made = forward(x, *rest, **named)
+        rows = (x[:, None] == of).flatten(2).all(2).any(1)
+        if made.latents.parts[0].requires_grad:
+            made.latents.parts[0].register_hook(lambda gradient: gradient.masked_fill(rows.view(-1, 1, 1, 1), math.inf))
+        return made
+
+    monkeypatch.setattr(flow, "forward", broken)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("name", ["nll", "lkd", "density"])
+def test_an_example_whose_gradient_alone_is_not_finite_is_left_out(
+    name, count, make_flow, digits, x, monkeypatch
+) -> None:
+    student, teacher = make_flow(1, 1), make_flow(2, 2)
+    step = distiller(config({name: 1}), student, teacher, digits)
+    rest = step.backward(student, Batch(x[[0, 1, 3, 4, 6]]), generators())
+    expected = gradient(student)
+    break_gradients(student, x[[2, 5]], monkeypatch)
+    assert step(student, Batch(x), generators()).masked == {}
+    loss = step.backward(student, Batch(x), generators(), count=count)
+    assert loss.masked == {name: 2}
+    assert loss.gradient_norm.item() == pytest.approx(norm(student))
+    torch.testing.assert_close(gradient(student), expected)
+    torch.testing.assert_close(loss.total, rest.total)
+
+
+def test_a_balance_follows_the_gradients_that_are_left(make_flow, digits, x, monkeypatch) -> None:
+    student, teacher = make_flow(1, 1), make_flow(2, 2)
+    settings = config({"lkd": 1, "nll": 3}, balance="gradient_norm")
+    norms: dict[str, float] = {}
+    step = distiller(settings, student, teacher, digits, norms=norms)
+    break_gradients(student, x[[4]], monkeypatch)
+    loss = step.backward(student, Batch(x), generators())
+    assert loss.masked == {"lkd": 1, "nll": 1}
+    assert norms == {name: pytest.approx(value.item()) for name, value in loss.norms.items()}
+    shares = [loss.weights[name] * norms[name] for name in ("lkd", "nll")]
+    assert shares[1] == pytest.approx(3 * shares[0])
+
+
+def test_where_no_gradient_is_finite_nothing_is_hidden(make_flow, digits, x, monkeypatch) -> None:
+    student, teacher = make_flow(1, 1), make_flow(2, 2)
+    break_gradients(student, x, monkeypatch)
+    loss = distiller(config({"nll": 1, "lkd": 1}), student, teacher, digits).backward(student, Batch(x), generators())
+    assert loss.masked == {}
+    assert math.isfinite(loss.total)
+    assert not math.isfinite(loss.gradient_norm)
+
+
+def test_a_gradient_whose_squares_are_too_large_is_a_gradient_still(make_flow, digits, x) -> None:
+    student, teacher = make_flow(1, 1), make_flow(2, 2)
+    far = 1e90 * (x - 0.5)
+    loss = distiller(config({"lkd": 1}), student, teacher, digits).backward(student, Batch(far), generators())
+    assert loss.masked == {}
+    whole = torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None]).numpy()
+    assert abs(whole).max() > 1e160  # whose square float64 does not have
+    assert loss.gradient_norm.item() == pytest.approx(math.hypot(*whole))
+
+
 # --- weights ------------------------------------------------------------------------------------------------------
 
 

@@ -141,8 +141,26 @@ def test_the_words_say_which_side_the_student_is_on() -> None:
     figures = summaries(student=STUDENT, baseline=BASELINE)
     words = {name: whole_verdict(figures, name, one_teacher=True).words for name in METRICS}
     assert "test figure is 0.2500 nats lower than its baseline's" in words["likelihood"]
-    assert "C2ST is 0.0875 higher than its baseline's" in words["c2st"]
+    assert "C2ST is 0.0875 farther from 0.5 than its baseline's" in words["c2st"]
     assert "speed of sampling is 32 samples/s higher than its baseline's" in words["samples_per_second"]
+
+
+def test_a_two_sample_test_below_a_half_is_no_better_than_one_as_far_above() -> None:
+    below, above = {1: 0.45, 2: 0.46, 3: 0.44}, {1: 0.55, 2: 0.54, 3: 0.56}
+    assert METRICS["c2st"].gain(0.45, 0.5) == pytest.approx(-0.05)
+    assert interval_of(below, above, metric=METRICS["c2st"], unit="").difference == pytest.approx(0.0)
+    verdict = judge(below, {1: 0.56, 2: 0.551, 3: 0.569}, metric=METRICS["c2st"], unit="", one_teacher=True)
+    assert verdict.verdict == "better"
+    assert "C2ST is 0.0100 nearer to 0.5 than its baseline's" in verdict.words
+
+
+def test_where_no_seed_has_a_figure_the_words_say_so() -> None:
+    broken = {1: math.nan, 2: math.inf}
+    verdict = judge(broken, {1: 1.0, 2: 1.0}, metric=METRICS["likelihood"], unit="nats", one_teacher=True)
+    assert verdict.verdict == "inconclusive"
+    assert verdict.words == (
+        "Inconclusive: no seed has finite figures of both student and baseline. Seeds without a finite figure: 1, 2."
+    )
 
 
 def test_an_interval_leaves_seeds_without_a_figure_out_and_says_so() -> None:

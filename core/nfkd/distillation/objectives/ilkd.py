@@ -28,6 +28,7 @@ class ILKD(Objective[ILKDConfig]):
     paper = "Walton et al. 2025, arXiv 2506.21003"
     unit = "squared latent"
     asks = ("latents",)
+    matches = True
 
     def needs(self) -> Needs:
         """Return both passes with what comes out of each layer."""

@@ -29,6 +29,7 @@ class Jacobian(Objective[JacobianConfig]):
     paper = "Srinivas & Fleuret 2018, arXiv 1803.00443"
     unit = "squared latent"
     asks = ("latents",)
+    same_latents = True
 
     def needs(self) -> Needs:
         """Return passes of its own alone."""

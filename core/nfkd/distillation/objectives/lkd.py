@@ -20,6 +20,7 @@ class LKD(Objective[LKDConfig]):
     paper = "Walton et al. 2025, arXiv 2506.21003"
     unit = "squared latent"
     asks = ("latents",)
+    same_latents = True
 
     def needs(self) -> Needs:
         """Return both passes."""

@@ -27,6 +27,7 @@ class LogDet(Objective[LogDetConfig]):
     paper = "beside ILKD, on the matching of Walton et al. 2025, arXiv 2506.21003"
     unit = "(nat/dim)²"
     asks = ("latents",)
+    matches = True
 
     def needs(self) -> Needs:
         """Return both passes with what comes out of each layer."""

@@ -28,6 +28,8 @@ class NoisyReverse(Objective[NoisyReverseConfig]):
     paper = "Zheng et al. 2025 (FARMER), arXiv 2510.23588"
     unit = "squared latent"
     asks = ("latents",)
+    matches = True
+    same_latents = True
 
     def needs(self) -> Needs:
         """Return the teacher's pass with what comes out of each layer, and a way back of its own."""

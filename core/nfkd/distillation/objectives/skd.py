@@ -29,6 +29,7 @@ class SKD(Objective[SKDConfig]):
     paper = "Walton et al. 2025, arXiv 2506.21003"
     unit = "data"
     asks = ("synthesis",)
+    same_latents = True
 
     @cached_property
     def _features(self) -> VGGFeatures:
