@@ -111,3 +111,49 @@ def test_pairs_that_the_strategy_does_not_use_are_told_of() -> None:
     config = moons(distillation={"matching": {"strategy": "paper", "pairs": OWN}})
     assert "are not used: the strategy is 'paper'" in warnings(config)["distillation.matching.pairs"]
     assert not describe(config).faults
+
+
+SHALLOW = {"teacher": {"levels": 3}, "student": {"levels": 2}}
+"""The latents have other shapes, and the layers of the first two levels the same."""
+
+
+def losses(*names: str, **rest: Any) -> dict[str, Any]:
+    """Return the loss of maximum likelihood and some terms, and no other."""
+    weights = {name: {"weight": float(name in names)} for name in ("lkd", "ilkd", "skd")}
+    return weights | {name: {"weight": 1.0} for name in names} | rest
+
+
+@pytest.mark.parametrize("term", ["lkd", "skd", "jacobian", "noisy_reverse"])
+def test_terms_that_compare_latents_want_the_same_number_of_levels(term: str) -> None:
+    found = faults(digits(**SHALLOW, distillation=losses(term, "density", **matching(strategy="by_resolution"))))
+    [(path, message)] = found.items()
+    assert path == "student.levels"
+    assert "give both flows the same number of levels, or the weight 0 to " in message
+    assert "Density" not in message
+
+
+def test_other_terms_distil_into_a_student_of_fewer_levels(tmp_path: Path) -> None:
+    names = ("ilkd", "log_det", "forward_kl", "reverse_kl", "density", "score", "relational")
+    config = digits(**SHALLOW, distillation=losses(*names, **matching(strategy="by_resolution")))
+    description = describe(config)
+    assert not description.faults
+    assert [pair.words for pair in description.pairs] == [
+        "student level 1 step 1 ↔ teacher level 1 step 2",
+        "student level 2 step 1 ↔ teacher level 2 step 2",
+    ]
+    record = nfkd.run(config, tmp_path / "run")
+    assert record.matching.values.shape[1] == 2
+    for name in names:
+        assert np.isfinite(record.curves["student"][f"train/{name}"].values).all()
+
+
+def test_layers_that_no_term_reads_need_not_match(tmp_path: Path) -> None:
+    config = digits(**SHALLOW, distillation=losses("forward_kl", **matching(strategy="paper")))
+    assert not describe(config).faults
+    assert "match by resolution" in warnings(config)["distillation.matching.strategy"]
+    record = nfkd.run(config, tmp_path / "run")
+    assert record.matching is None or not record.matching.values.size
+    read = digits(**SHALLOW, distillation=losses("ilkd", **matching(strategy="paper")))
+    assert "match by resolution" in faults(read)["distillation.matching.strategy"]
+    mixed = digits(**SHALLOW, distillation=losses("forward_kl", **matching(strategy="paper", inherit_permutation=True)))
+    assert "no layers are matched" in faults(mixed)["distillation.matching.inherit_permutation"]
