@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -174,14 +175,50 @@ def _assign(document: dict[str, Any], assignment: str, folder: Path) -> Fault | 
             return Fault("data", str(error))
     if path in _FILES and isinstance(value, str):
         value = whole_weights(value, Path())
-    table = document
-    for key in parents:
-        below: Any = table.setdefault(key, {})
-        if not is_table(below):
-            return Fault(path, f"{key} is a value, not a section")
-        table = below
-    table[last] = value
+    table: Any = document
+    try:
+        for key, following in pairwise([*parents, last]):
+            table = _below(table, key, following)
+        _put(table, last, value)
+    except LookupError as error:
+        return Fault(path, str(error.args[0]))
     return None
+
+
+def _below(table: Any, key: str, following: str) -> Any:
+    """Return the section of a name, or of a number in a list; made where it is not there.
+
+    Raises
+    ------
+    LookupError
+        Where there is no such place, in words.
+    """
+    place = _place(table, key)
+    if place == len(table) or (is_table(table) and key not in table):
+        _put(table, key, [] if following.isdecimal() else {})
+    below = table[place]
+    if type(below) not in {dict, list}:
+        msg = f"{key} is a value, not a section"
+        raise LookupError(msg)
+    return below
+
+
+def _put(table: Any, key: str, value: Any) -> None:
+    place = _place(table, key)
+    if place == len(table):
+        table.append(value)
+    else:
+        table[place] = value
+
+
+def _place(table: Any, key: str) -> Any:
+    """Return what a key is in a section, its own name, and in a list, its number: at most the one after the last."""
+    if is_table(table):
+        return key
+    if not key.isdecimal() or int(key) > len(table):
+        msg = f"{key} is no place in a list of {len(table)}: they are counted from 0"
+        raise LookupError(msg)
+    return int(key)
 
 
 def _data_value(document: dict[str, Any], path: str, value: Any, folder: Path) -> Any:

@@ -190,6 +190,8 @@ def test_no_text_makes_anything_but_a_config_error(document, garbage):
         ("seeds.retrain_teacher=1", "seeds.retrain_teacher", "boolean"),
         ("teacher=3", "teacher", "dictionary"),
         ("data.kind.x=3", "data.kind.x", "kind is a value, not a section"),
+        ("assistants.1.hidden=3", "assistants.1.hidden", "1 is no place in a list of 0: they are counted from 0"),
+        ("assistants.first.hidden=3", "assistants", "must be a list"),
     ],
 )
 def test_a_fault_says_what_would_be_right(override, path, words):
@@ -198,6 +200,16 @@ def test_a_fault_says_what_would_be_right(override, path, words):
     (fault,) = caught.value.faults
     assert fault.path == path
     assert words in fault.message
+
+
+def test_entries_of_a_list_are_set_by_their_numbers():
+    glow = ["kind='glow'", "levels=2", "steps=4"]
+    said = [f"assistants.0.{words}" for words in glow] + ["assistants.1={kind='glow', steps=3}", "assistants.0.steps=5"]
+    config = ExperimentConfig.load("digits", said)
+    assert [(flow.kind, flow.steps) for flow in config.assistants] == [("glow", 5), ("glow", 3)]
+    pairs = ["distillation.matching.pairs.0.student=level1.step1", "distillation.matching.pairs.0.teacher=level1.step2"]
+    [pair] = ExperimentConfig.load("digits", pairs).distillation.matching.pairs
+    assert (pair.student, pair.teacher) == ("level1.step1", "level1.step2")
 
 
 def test_a_missing_section_and_a_missing_kind_are_named():
