@@ -53,8 +53,8 @@ class ExperimentForm(QWidget):
         self.estimate = EstimateBox(self)
         self._head, self._sections = self._make_parts(describe_model(ExperimentConfig))
         for box in self._sections:
-            if isinstance(box.part, Several) and box.part.field.like:
-                box.part.begins = partial(self._value_of, box.part.field.like)
+            if isinstance(box.part, Several) and box.part.field.between:
+                box.part.ends = partial(self._values_of, box.part.field.between)
         self._unplaced = _Unplaced(self)
         self._unplaced.remove.clicked.connect(self._remove_leftovers)
         if look is not None:
@@ -79,9 +79,10 @@ class ExperimentForm(QWidget):
         ]
         return head, boxes
 
-    def _value_of(self, name: str) -> Any:
-        """Return what is written in a section."""
-        return next(box.part.value() for box in self._sections if box.part.field.name == name)
+    def _values_of(self, names: tuple[str, ...]) -> tuple[Any, ...]:
+        """Return what is written in some sections."""
+        written = {box.part.field.name: box.part for box in self._sections}
+        return tuple(written[name].value() for name in names)
 
     def _lay_out(self) -> None:
         content = QWidget(self)

@@ -119,8 +119,8 @@ class Many(Field):
     ----------
     each
         What one of them is called, such as ``assistant``.
-    like
-        The field of the root that the first one begins as a copy of; may be empty.
+    between
+        The two fields of the root that all of them lie between, in order: a new one begins halfway. May be empty.
     most
         How many there may be.
     item
@@ -128,7 +128,7 @@ class Many(Field):
     """
 
     each: str
-    like: str
+    between: tuple[str, ...]
     most: int
     item: Callable[[int], Field]
 
@@ -187,7 +187,8 @@ def _many(common: dict[str, Any], info: FieldInfo, listed: tuple[list[type[BaseM
         own = {"name": str(place), "path": f"{path}.{place}", "title": f"{each.capitalize()} {place + 1}"}
         return _one(common | own, models, key, own["path"])
 
-    return Many(**common, each=each, like=str(extra.get("like", "")), most=most, item=item)
+    between = tuple(map(str, _listed(extra.get("between", ()))))
+    return Many(**common, each=each, between=between, most=most, item=item)
 
 
 def _listed_models(annotation: Any) -> tuple[list[type[BaseModel]], str] | None:

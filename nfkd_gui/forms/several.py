@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,8 +28,9 @@ class Several(Part):
 
     Attributes
     ----------
-    begins
-        What the first one begins as; each further one begins as a copy of the last.
+    ends
+        Returns the values that all of them lie between: a new one begins halfway from the last, or from the first end,
+        to the second.
     """
 
     field: Many
@@ -39,7 +41,7 @@ class Several(Part):
         self._leftovers: Leftovers = {}
         self._shown, self._advanced = True, False
         self.items: list[_Item] = []
-        self.begins: Callable[[], Any] = dict
+        self.ends: Callable[[], tuple[Any, Any]] = lambda: ({}, {})
         self._box = QWidget(grid.parentWidget())
         self._box.setObjectName(field.path)
         self._box.setAccessibleName(field.title)
@@ -104,7 +106,8 @@ class Several(Part):
     def _add(self) -> None:
         values = self.value()
         self._leftovers.pop(self.field.path, None)
-        self._show([*values, copy.deepcopy(values[-1] if values else self.begins())], {})
+        first, last = self.ends()
+        self._show([*values, halfway(values[-1] if values else first, last)], {})
         self._changed(self.field.path, merges=False)
         self.items[-1].remove.setFocus()
 
@@ -205,3 +208,16 @@ def _discard(item: _Item) -> None:
     item.hide()
     item.setParent(None)
     item.deleteLater()
+
+
+def halfway(first: Any, last: Any) -> Any:
+    """Return a copy of one value with whole numbers halfway to those of another, where both are of one kind.
+
+    Halfway is the geometric mean: from 8 to 2 it is 4. Where a field is written in another way, or not at all, the copy
+    has it as the first does.
+    """
+    if isinstance(first, dict) and isinstance(last, dict) and first.get("kind") == last.get("kind"):
+        return {key: halfway(value, last.get(key)) for key, value in first.items()}
+    if isinstance(first, int) and isinstance(last, int) and min(first, last) > 0 and not isinstance(first, bool):
+        return round(math.sqrt(first * last))
+    return copy.deepcopy(first)

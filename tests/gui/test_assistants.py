@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pytestqt.qtbot import QtBot
 from nfkd.config import ExperimentConfig
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.fields import Many, Variants, describe_model
+from nfkd_gui.forms.several import halfway
 from nfkd_gui.state import Studio
 
 
@@ -50,26 +52,43 @@ def hidden(ready: Studio) -> list[Any]:
 
 def test_the_description_knows_what_one_of_them_is() -> None:
     [many] = [field for field in describe_model(ExperimentConfig) if isinstance(field, Many)]
-    assert (many.name, many.each, many.like, many.most) == ("assistants", "assistant", "teacher", 3)
+    assert (many.name, many.each, many.between, many.most) == ("assistants", "assistant", ("teacher", "student"), 3)
     second = many.item(1)
     assert isinstance(second, Variants)
     assert (second.title, second.choice.path) == ("Assistant 2", "assistants.1.kind")
     assert {"glow", "maf"} <= set(second.members)
 
 
-def test_one_is_added_as_a_copy_of_the_teacher_and_filled_in(form: ExperimentForm, ready: Studio) -> None:
+def test_one_is_added_halfway_to_the_student_and_filled_in(form: ExperimentForm, ready: Studio) -> None:
     click(form, "assistants.add")
-    assert ready.experiment.document["assistants"] == [ready.experiment.document["teacher"]]
+    document = ready.experiment.document
+    teacher, student, [added] = (document[name] for name in ("teacher", "student", "assistants"))
+    assert (teacher["steps"], student["steps"], added["steps"]) == (8, 2, 4)
+    unequal = {key for key, value in teacher.items() if value != added[key]}
+    assert unequal == {key for key, value in teacher.items() if value != student[key]}
     write(form, "assistants.0.hidden", "48")
     write(form, "assistants.0.steps", "4")
     config = ready.experiment.config
     assert config is not None
     assert [(one.hidden, one.steps) for one in config.assistants] == [(48, 4)]
     click(form, "assistants.add")
-    assert hidden(ready) == [48, 48]  # a further one begins as the last
+    assert hidden(ready) == [
+        48,
+        round(math.sqrt(48 * student["hidden"])),
+    ]  # a further one begins between the last and the student
     choose(form, "assistants.1.kind", "glow1d")
     assert ready.experiment.config is not None
     assert [one.kind for one in ready.experiment.config.assistants] == ["glow", "glow1d"]
+
+
+def test_one_between_flows_of_unequal_kinds_begins_as_the_first() -> None:
+    assert halfway({"kind": "glow", "steps": 9}, {"kind": "maf", "steps": 1}) == {"kind": "glow", "steps": 9}
+    assert halfway({"kind": "maf", "steps": 9, "norm": True}, {"kind": "maf", "steps": 4, "norm": False}) == {
+        "kind": "maf",
+        "steps": 6,
+        "norm": True,
+    }
+    assert halfway({"kind": "maf", "steps": "many"}, {"kind": "maf", "steps": 4}) == {"kind": "maf", "steps": "many"}
 
 
 def test_there_are_no_more_than_may_be(form: ExperimentForm) -> None:

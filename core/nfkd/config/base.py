@@ -31,7 +31,7 @@ def field(  # noqa: PLR0913 - all by name: what a form must know of a field
     label: str = "",
     group: str = "",
     each: str = "",
-    like: str = "",
+    between: tuple[str, ...] = (),
     **constraints: Any,
 ) -> Any:
     """Describe one field: its bounds for pydantic, its words for people.
@@ -57,8 +57,9 @@ def field(  # noqa: PLR0913 - all by name: what a form must know of a field
         Of the field that tells a model from its alternatives: the model's name for people, such as ``Fashion-MNIST``,
         and what it is listed under where there are many. Of an advanced section, what it is one of, such as ``terms``:
         they are folded away together.
-    each, like
-        Of a list of models: what one of them is called, and the field of the root that a new one begins as a copy of.
+    each, between
+        Of a list of models: what one of them is called, and the two fields of the root that it lies between: a new one
+        begins halfway.
     **constraints
         Passed to `pydantic.Field` (``ge``, ``le``, ``gt``, ``lt``, ``default_factory`` …).
     """
@@ -70,7 +71,7 @@ def field(  # noqa: PLR0913 - all by name: what a form must know of a field
         "label": label,
         "group": group,
         "each": each,
-        "like": like,
+        "between": list(between),
     }
     describe: Any = Field  # its overloads cannot see through the constraints
     return describe(default, title=title, description=help, json_schema_extra=extra, **constraints)

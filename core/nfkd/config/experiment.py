@@ -52,7 +52,7 @@ class ExperimentConfig(Config, frozen=True):
             "teacher, and the student from the last (Mirzadeh et al. 2020, arXiv 1902.03393)."
         ),
         each="assistant",
-        like="teacher",
+        between=("teacher", "student"),
         strict=False,  # TOML has arrays, and they arrive as lists
         max_length=3,
     )

@@ -414,7 +414,7 @@ def test_every_field_has_a_title_and_a_sentence(model):
         assert info.title
         assert info.description
         assert info.description.endswith(".")
-        words = {"unit", "advanced", "multiline", "format", "label", "group", "each", "like"}
+        words = {"unit", "advanced", "multiline", "format", "label", "group", "each", "between"}
         assert set(info.json_schema_extra) == words
 
 
