@@ -118,7 +118,8 @@ class MainWindow(QMainWindow):
         studio.engine_changed.connect(self._forget_engine_error)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._system_theme_changed)
         self.files.failed.connect(self.show_error)
-        self.files.said.connect(lambda words: self.statusBar().showMessage(words, 5000))
+        for teller in (self.files, self.runs):
+            teller.said.connect(lambda words: self.statusBar().showMessage(words, 5000))
         actions.stop.triggered.connect(self._ask_stop)
         actions.stop_engine.triggered.connect(self._ask_stop_engine)
         actions.quit.triggered.connect(self.close)

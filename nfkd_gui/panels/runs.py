@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QModelIndex, QPoint, QSignalBlocker, QSortFilterProxyModel, Qt
+from PySide6.QtCore import QModelIndex, QPoint, QSignalBlocker, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -44,7 +44,14 @@ class RunsPanel(QWidget):
     ----------
     may_discard
         Asked before another experiment takes the form: returns True at once, or calls what it is given later.
+
+    Attributes
+    ----------
+    said
+        What was done, in a line.
     """
+
+    said = Signal(str)
 
     def __init__(
         self, studio: Studio, may_discard: Callable[[Callable[[], None]], bool], parent: QWidget | None = None
@@ -208,6 +215,7 @@ class RunsPanel(QWidget):
             self._studio.failed.emit(ErrorInfo(title=title, cause=str(error), action="Choose another run."))
             return
         experiment.amend("teacher", document)
+        self.said.emit(f"The teacher is now that of “{snapshot.row.name}”, with its weights")
 
     def _into_form(self, text: str, name: str) -> None:
         try:

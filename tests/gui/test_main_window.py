@@ -326,6 +326,7 @@ def test_a_runs_teacher_is_taken_into_the_form_and_given_back(window: MainWindow
         assert config.teacher == other.teacher
         assert config.training.teacher_weights == "/runs/old"
         assert not config.seeds.retrain_teacher
+        assert "teacher is now that of “old”" in window.statusBar().currentMessage()
         assert (config.student, config.data, config.name) == (before.student, before.data, before.name)
         assert experiment.dirty
         window.form.undo_stack.undo()
