@@ -59,6 +59,11 @@ def inherited(distillation: dict[str, Any]) -> dict[str, Any]:
     return distillation | {"matching": {"inherit_permutation": True}}
 
 
+def by(strategy: str, distillation: dict[str, Any]) -> dict[str, Any]:
+    """Return the same with layers matched in another way."""
+    return distillation | {"matching": {"strategy": strategy}}
+
+
 @dataclass(frozen=True)
 class Loss:
     """A student's loss, and the loss whose student answers for it."""
@@ -84,8 +89,11 @@ FURTHER_LOSSES = {
         if name not in {"nll", *PAPER}
     },
     "+ all three, fading": Loss(fading(THREE)),
+    "+ ILKD, last layer only": Loss(by("last_only", loss(0.9, ilkd=0.1))),
     "Forward KL alone (no data)": Loss(loss(0.0, forward_kl=1.0)),
 }
+EVERY_STEP = {"+ ILKD, every step": Loss(by("by_depth", loss(0.9, ilkd=0.1)))}
+"""Of images: vectors have no levels, and all of their student's steps are matched anyway."""
 INHERITED_LOSSES = {
     INHERITED: Loss(inherited(loss(1.0))),
     **{
@@ -135,7 +143,7 @@ class Study:
 FEW = {"training": {"student_steps": 600}, "monitor": {"pictures_every": 300}}
 MAF = {"kind": "maf", "hidden": 64}
 STUDIES = [
-    Study("digits", "digits, Glow", "digits", PAPER_LOSSES | FURTHER_LOSSES | INHERITED_LOSSES, FEW),
+    Study("digits", "digits, Glow", "digits", PAPER_LOSSES | FURTHER_LOSSES | EVERY_STEP | INHERITED_LOSSES, FEW),
     Study(
         "patches-glow",
         "63-D natural patches, Glow-1D",
