@@ -89,11 +89,13 @@ FURTHER_LOSSES = {
         if name not in {"nll", *PAPER}
     },
     "+ all three, fading": Loss(fading(THREE)),
-    "+ ILKD, last layer only": Loss(by("last_only", loss(0.9, ilkd=0.1))),
     "Forward KL alone (no data)": Loss(loss(0.0, forward_kl=1.0)),
 }
-EVERY_STEP = {"+ ILKD, every step": Loss(by("by_depth", loss(0.9, ilkd=0.1)))}
-"""Of images: vectors have no levels, and all of their student's steps are matched anyway."""
+MATCHINGS = {
+    "+ ILKD, every step": Loss(by("by_depth", loss(0.9, ilkd=0.1))),
+    "+ ILKD, last layer only": Loss(by("last_only", loss(0.9, ilkd=0.1))),
+}
+"""Of images: vectors have no levels, all of their student's steps are matched anyway, and ILKD of the last is LKD."""
 INHERITED_LOSSES = {
     INHERITED: Loss(inherited(loss(1.0))),
     **{
@@ -143,7 +145,7 @@ class Study:
 FEW = {"training": {"student_steps": 600}, "monitor": {"pictures_every": 300}}
 MAF = {"kind": "maf", "hidden": 64}
 STUDIES = [
-    Study("digits", "digits, Glow", "digits", PAPER_LOSSES | FURTHER_LOSSES | EVERY_STEP | INHERITED_LOSSES, FEW),
+    Study("digits", "digits, Glow", "digits", PAPER_LOSSES | FURTHER_LOSSES | MATCHINGS | INHERITED_LOSSES, FEW),
     Study(
         "patches-glow",
         "63-D natural patches, Glow-1D",
@@ -160,7 +162,7 @@ STUDIES = [
         {
             "teacher": MAF | {"steps": 9},
             "student": MAF | {"steps": 3},
-            "training": {"teacher_steps": 3000, "student_steps": 500, "batch_size": 128, "learning_rate": 5e-3},
+            "training": {"teacher_steps": 3000, "student_steps": 500, "batch_size": 128, "learning_rate": 2e-3},
             "monitor": {"pictures_every": 200, "sample_count": 16},
         },
     ),
