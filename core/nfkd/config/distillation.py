@@ -96,7 +96,8 @@ class DistillationConfig(Config, frozen=True):
     normalize_weights: bool = field(
         True,
         title="Convex weights",
-        help="Divide the weights by their sum, so that the total stays comparable.",
+        help="Divide the weights by their sum at every step, so that the total stays comparable: what a schedule "
+        "takes from one, the others get.",
         advanced=True,
     )
     balance: Literal["none", "gradient_norm"] = field(

@@ -111,8 +111,8 @@ def weighted_mean(values: Tensor, weights: Sequence[float]) -> Tensor:
 
     What any term of the loss makes of the matched layers goes through here, so that all count a pair alike.
     """
-    by = values.new_tensor(weights)
-    return (by * values).sum(-1) / by.sum()
+    total = sum(weights)  # shares in double precision: small weights would add up to nothing in the values' own
+    return (values.new_tensor([weight / total for weight in weights]) * values).sum(-1)
 
 
 def _given(config: MatchingConfig, student: Layers, teacher: Layers, names: tuple[str, str]) -> list[LayerPair]:

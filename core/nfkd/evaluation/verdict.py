@@ -226,8 +226,9 @@ def _words(verdict: str, metric: Metric, gain: tuple[float, float, float], count
     if count == 0:
         return "Inconclusive: no seed has both a student and a baseline."
     mean, low, high = gain
-    size = f"{abs(mean):{metric.form}}{_spaced(unit)}"
-    figure = f"the student's {metric.noun} is {size} {metric.than(mean)} its baseline's"
+    size = f"{abs(mean):{metric.form}}"
+    apart = f"{size}{_spaced(unit)} {metric.than(mean)}" if float(size.replace(",", "")) else "about as good as"
+    figure = f"the student's {metric.noun} is {apart} its baseline's"
     if count == 1:
         return f"Inconclusive: {figure}, but one seed decides nothing; run at least {_LEAST_SEEDS}."
     interval = f"95 % interval of the gain {low:+{metric.form}} to {high:+{metric.form}}, {count} seeds, {teacher}"

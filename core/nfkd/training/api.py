@@ -6,13 +6,15 @@ import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.config.toml import is_table
 from nfkd.flows.architectures import flow_words
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import RunEvent, RunFailed
 from nfkd.runs.errors import RunError
-from nfkd.runs.layout import create_run_at, is_run, read_config
+from nfkd.runs.layout import EXPERIMENT, create_run_at, is_run, read_config
 from nfkd.runs.reader import RunRecord, open_run
 from nfkd.training.control import Control
 from nfkd.training.describe import check
@@ -42,10 +44,26 @@ def resumable(config: ExperimentConfig, directory: Path) -> None:
     Raises
     ------
     ConfigError
-        Naming the run.
+        Naming the run, and the first field that differs.
     """
-    if read_config(directory) != config:
-        raise ConfigError([Fault("", "the run was made by another experiment: resume it with its own")], str(directory))
+    own = read_config(directory)
+    if own == config:
+        return
+    path = _first_difference(own.model_dump(mode="python"), config.model_dump(mode="python"))
+    words = (
+        "the run was made by another experiment, and here they differ: go on with its own, by "
+        f"nfkd run {directory / EXPERIMENT} --out {directory} --resume"
+    )
+    raise ConfigError([Fault(path, words)], str(directory))
+
+
+def _first_difference(own: dict[str, Any], other: dict[str, Any]) -> str:
+    """Return the path of the first field of two experiments that is not the same."""
+    for key in [*own, *other]:
+        mine, theirs = own.get(key), other.get(key)
+        if mine != theirs:
+            return f"{key}.{_first_difference(mine, theirs)}" if is_table(mine) and is_table(theirs) else key
+    return ""
 
 
 def run(

@@ -57,10 +57,10 @@ def pass_cost(flow: Flow) -> PassCost:
     return PassCost(depth, places * depth, places)
 
 
-def term_needs(config: DistillationConfig, without: str = "") -> dict[Source, Needs]:
-    """Return what the terms that have a weight need of a step, by source."""
+def term_needs(config: DistillationConfig, alone: str = "") -> dict[Source, Needs]:
+    """Return what the terms that have a weight need of a step, or one of them alone, by source."""
     weights = config.weights()
-    names = [name for name, weight in weights.items() if weight > 0 and name != without]
+    names = [alone] if alone else [name for name, weight in weights.items() if weight > 0]
     return combined(OBJECTIVES[name](config.terms()[name]).needs() for name in names)
 
 
@@ -111,7 +111,7 @@ def teacher_examples(config: DistillationConfig, batch_size: int, pieces: int = 
 
 
 def step_cost(
-    config: DistillationConfig, batch_size: int, student: PassCost, teacher: PassCost, without: str = ""
+    config: DistillationConfig, batch_size: int, student: PassCost, teacher: PassCost, alone: str = ""
 ) -> float:
     """Return what a step of the student costs for each example of its batch, in the unit of the passes.
 
@@ -125,11 +125,11 @@ def step_cost(
         Examples of data in a step.
     student, teacher
         What their passes cost.
-    without
-        A term that is left out.
+    alone
+        The only term; all that have a weight where none is named.
     """
     cost = 0.0
-    for source, needs in term_needs(config, without).items():
+    for source, needs in term_needs(config, alone).items():
         match source:
             case Data():
                 through = 3 if needs.input_gradient else 1
@@ -149,7 +149,10 @@ def step_cost(
 def slow_terms(
     config: ExperimentConfig, student: PassCost, teacher: PassCost, name_of_student: str = "the student"
 ) -> list[Fault]:
-    """Return a warning for each term that a flow serves feature by feature, with what it does to a step.
+    """Return a warning for each term that a flow serves feature by feature, with what all of them do to a step.
+
+    Terms that share a slow pass, or are as slow as each other, are told of together: without one of them the step
+    would take as long.
 
     Parameters
     ----------
@@ -164,17 +167,22 @@ def slow_terms(
     places = max(student.places, teacher.places)
     if places == 1:
         return []
-    quick = step_cost(terms, batch_size, student.at_once, teacher.at_once)
-    whole = step_cost(terms, batch_size, student, teacher)
+
+    def times(alone: str = "") -> float:
+        at_once = step_cost(terms, batch_size, student.at_once, teacher.at_once, alone)
+        return step_cost(terms, batch_size, student, teacher, alone) / at_once
+
+    if times() < _SLOW:
+        return []
+    names = [name for name, weight in terms.weights().items() if weight > 0 and times(name) >= _SLOW]
+    labels = {name: OBJECTIVES[name].label for name in names}
     found = []
-    for name in [name for name, weight in terms.weights().items() if weight > 0]:
-        alone = whole - step_cost(terms, batch_size, student, teacher, without=name)
-        alone_quick = quick - step_cost(terms, batch_size, student.at_once, teacher.at_once, without=name)
-        times = whole / (whole - alone + alone_quick)
-        if times >= _SLOW:
-            words = (
-                f"an autoregressive flow serves it feature by feature, {places} one after another: a step of "
-                f"{name_of_student} takes about {times:.0f} times as long as if it came at once"
-            )
-            found.append(Fault(f"distillation.{name}.weight", words))
+    for name in names:
+        others = [label for other, label in labels.items() if other != name]
+        beside = f", with {', '.join(others)}" if others else ""
+        words = (
+            f"an autoregressive flow serves it feature by feature, {places} one after another: a step of "
+            f"{name_of_student} takes about {times():.0f} times as long{beside} as if all came at once"
+        )
+        found.append(Fault(f"distillation.{name}.weight", words))
     return found

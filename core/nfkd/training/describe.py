@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from nfkd.training.devices import (
 )
 from nfkd.training.matched import Matched, matched
 from nfkd.training.micro_batches import accumulation_faults, accumulation_warnings, stage_cost
-from nfkd.training.plans import chain, flow_config, flow_path, learners, teacher_of
+from nfkd.training.plans import chain, flow_config, flow_path, learners, stage_terms, teacher_of
 from nfkd.training.teachers import given_faults
 
 
@@ -204,8 +205,22 @@ def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, F
     if not any(weight for name, weight in config.distillation.weights().items() if name != "nll"):
         same = ": student and baseline will be the same" if config.training.baseline else ""
         warnings.append(Fault("distillation", f"no term uses the teacher{same}"))
+    warnings += _schedule_warnings(config)
     warnings += accumulation_warnings(config, flows)
     return warnings + _verdict_warnings(config)
+
+
+def _schedule_warnings(config: ExperimentConfig) -> list[Fault]:
+    """Tell of schedules that convex weights undo: of a term alone, or the same of all."""
+    terms = config.distillation.terms()
+    moving = [name for name in stage_terms(config, "student") if terms[name].schedule != "constant"]
+    steps = config.training.student_steps
+    seen = [config.distillation.weights_at(step, steps) for step in range(0, steps, max(1, steps // 20))]
+    still = all(math.isclose(weights[name], seen[0][name]) for weights in seen for name in weights)
+    if not moving or not still or len(seen) == 1:
+        return []
+    words = "the schedule changes nothing: the weights are divided by their sum (convex weights), and stay as they are"
+    return [Fault(f"distillation.{moving[0]}.schedule", words)]
 
 
 def _verdict_warnings(config: ExperimentConfig) -> list[Fault]:

@@ -230,3 +230,10 @@ def test_the_mean_over_pairs_is_weighted() -> None:
     rows = torch.tensor([[2.0, 100.0, 6.0], [1.0, 7.0, 1.0]])
     assert weighted_mean(rows, weights).tolist() == pytest.approx([5.0, 1.0])
     assert weighted_mean(torch.tensor([1.0, 2.0, 6.0]), [1.0] * 3).item() == 3.0
+
+
+def test_a_weighted_mean_goes_by_the_ratios_of_the_weights() -> None:
+    values = torch.tensor([[1.0, 4.0], [2.0, 8.0]])
+    for scale in (1.0, 1e-60, 1e60):
+        found = weighted_mean(values, [3 * scale, scale])
+        torch.testing.assert_close(found, torch.tensor([1.75, 3.5]))

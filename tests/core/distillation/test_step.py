@@ -10,9 +10,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from nfkd.config import DistillationConfig
 from nfkd.data import Batch, Dataset
 from nfkd.distillation.distiller import Likelihood
 from nfkd.distillation.objectives import OBJECTIVES
+from nfkd.distillation.passes import StepPasses
 from nfkd.flows.flow import Flow
 from tests.core.distillation.steps import config, distiller, generators
 
@@ -143,6 +145,14 @@ def test_a_sample_that_is_not_finite_is_left_out_and_counted(name, make_flow, di
     loss.total.backward()
     assert math.isfinite(loss.total.item())
     assert all(torch.isfinite(p.grad).all() for p in student.parameters() if p.grad is not None)
+
+
+def test_figures_that_add_up_to_no_finite_one_are_left_out(digits: Dataset) -> None:
+    nll = OBJECTIVES["nll"](DistillationConfig().nll, nll_loss=digits.nll_loss)
+    figures = torch.tensor([1.0, 1e308, 2.0, -1e308, 1e308], dtype=torch.float64)
+    assert nll.finite(figures, StepPasses()).tolist() == [True, False, True, False, False]
+    several = torch.tensor([[1.0, 2.0], [1e308, 1.0], [1.0, math.nan]], dtype=torch.float64)
+    assert nll.finite(several, StepPasses()).tolist() == [True, False, False]
 
 
 def test_weights_go_with_the_examples_that_are_left(make_flow: MakeFlow, digits: Dataset, x) -> None:

@@ -12,7 +12,7 @@ import torch
 
 import nfkd
 from nfkd.config import DigitsConfig, DistillationConfig, ExperimentConfig, GlowConfig
-from nfkd.config.flows import IAFConfig, MAFConfig, NSFConfig
+from nfkd.config.flows import FlowConfig, IAFConfig, MAFConfig, NSFConfig
 from nfkd.data import Batch, Part, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import build_flow
@@ -55,6 +55,37 @@ def test_what_a_flow_serves_feature_by_feature_is_told_with_an_estimate(student,
         assert ("feature by feature, 12 one after another" in told) == (name in slow), (name, told)
 
 
+def test_slow_terms_do_not_hide_each_other(tmp_path) -> None:
+    table = tmp_path / "table.csv"
+    rows = np.random.default_rng(0).normal(size=(200, 12))
+    table.write_text("\n".join(",".join(f"{value:.4f}" for value in row) for row in rows))
+
+    def told(student: FlowConfig, *terms: str) -> dict[str, str]:
+        weights = {name: {"weight": float(name in terms)} for name in OBJECTIVES}
+        data, teacher = {"kind": "table", "path": str(table)}, {"kind": "glow1d", "steps": 3, "hidden": 8}
+        found = warnings(moons(data=data, student=student.model_dump(), teacher=teacher, distillation=weights))
+        return {path.split(".")[1]: words for path, words in found.items() if "feature by feature" in words}
+
+    maf, iaf = MAFConfig(steps=2, hidden=8), IAFConfig(steps=2, hidden=8)
+    both = told(maf, "nll", "skd", "reverse_kl")  # which share their samples
+    assert both.keys() == {"skd", "reverse_kl"}
+    assert "times as long, with Reverse KL as if all came at once" in both["skd"]
+    assert told(maf, "nll", "skd", "noisy_reverse", "forward_kl").keys() == {"skd", "noisy_reverse"}
+    assert told(iaf, "nll", "lkd", "ilkd").keys() == {"nll", "lkd", "ilkd"}
+    assert told(iaf, "nll").keys() == {"nll"}
+
+
+@pytest.mark.parametrize("terms", [("nll",), ("nll", "lkd")])
+def test_a_schedule_that_convex_weights_undo_is_told_of(terms: tuple[str, ...]) -> None:
+    moving = {"weight": 1.0, "schedule": "linear", "schedule_end": 0.2}
+    weights: dict[str, Any] = {name: {"weight": 0.0} for name in OBJECTIVES} | dict.fromkeys(terms, moving)
+    assert "convex weights" in warnings(moons(distillation=weights))["distillation.nll.schedule"]
+    free = warnings(moons(distillation=weights | {"normalize_weights": False}))
+    assert "distillation.nll.schedule" not in free
+    beside = warnings(moons(distillation=weights | {"ilkd": {"weight": 1.0}}))
+    assert "distillation.nll.schedule" not in beside
+
+
 def test_flows_that_take_all_features_at_once_are_not_told_of() -> None:
     terms = {name: {"weight": 1.0} for name in OBJECTIVES}
     assert not [path for path in warnings(moons(distillation=terms)) if path.endswith(".weight")]
@@ -77,7 +108,7 @@ def test_an_example_that_is_never_finite_is_counted_told_of_and_does_not_end_the
         assert curve.steps[curve.values > 0][0] == expected  # the step whose batch holds it
         assert np.isfinite(record.curves[role]["train/total"].values).all()
     told = [line.text for line in read_log(tmp_path / "run") if line.level == "warning"]
-    assert len([words for words in told if "student: LKD: 1 examples of step" in words]) == 1
+    assert len([words for words in told if "student: LKD: 1 example of step" in words]) == 1
     assert len([words for words in told if "baseline: NLL: 1 examples of step" in words]) == 1
     assert not [words for words in told if "SKD" in words]
 

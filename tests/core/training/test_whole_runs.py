@@ -302,8 +302,12 @@ def test_a_stopped_run_keeps_its_weights_and_can_go_on(tmp_path: Path) -> None:
 
 def test_resume_by_another_experiment_is_refused(tmp_path: Path) -> None:
     nfkd.run(moons(), tmp_path / "run")
-    with pytest.raises(nfkd.ConfigError, match="another experiment"):
+    with pytest.raises(nfkd.ConfigError, match="another experiment") as refused:
         nfkd.run(moons(training={"batch_size": 16}), tmp_path / "run", resume=True)
+    [fault] = refused.value.faults
+    assert fault.path == "training.batch_size"
+    folder = tmp_path / "run"
+    assert f"nfkd run {folder / 'experiment.toml'} --out {folder} --resume" in fault.message
 
 
 def test_a_loss_that_is_not_finite_names_stage_step_and_layer_and_keeps_the_weights(tmp_path: Path) -> None:
