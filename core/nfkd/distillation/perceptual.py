@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-_NAME = re.compile(r"(?:features\.)(\d+)\.(weight|bias)")
-_BLOCKS = 4
+# Of torchvision's ``features.N``, the convolutions of the first four blocks.
+_VGG16 = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21))
+_VGG19 = ((0, 2), (5, 7), (10, 12, 14, 16), (19, 21, 23, 25))
+_MOST_CHANNELS = 512
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _SMALLEST_SIDE = 32
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the images that VGG was trained on
 
@@ -36,8 +41,8 @@ class VGGFeatures:
 
     Notes
     -----
-    The layers are read off torchvision's names ``features.N.weight``: a convolution and its ReLU take two numbers, a
-    pooling one more. Both VGG-16 and VGG-19 are told so, without batch norm.
+    The layers are read off torchvision's names ``features.N.weight``, and are those of VGG-16 or VGG-19 without batch
+    norm; they may be narrower. What a file holds beyond the four blocks is not looked at.
     """
 
     def __init__(self, blocks: Sequence[Sequence[tuple[Tensor, Tensor]]], sha256: str) -> None:
@@ -58,26 +63,14 @@ class VGGFeatures:
         try:
             stat = path.stat()
         except OSError as error:
-            msg = f"{path} cannot be read: {error.strerror}. Name a file of VGG-16 or VGG-19 weights"
-            raise PerceptualError(msg) from error
+            raise _unreadable(path, error) from error
         return _loaded(path, stat.st_mtime_ns, stat.st_size)
 
     @classmethod
     def _read(cls, path: Path) -> VGGFeatures:
-        tensors = _read(path)
-        convolutions = _convolutions(path, tensors)
-        blocks: list[list[tuple[Tensor, Tensor]]] = [[]]
-        channels, before = 3, -2
-        for number, (weight, bias) in sorted(convolutions.items()):
-            if number - before == 3 and blocks[-1]:
-                blocks.append([])
-            if number - before not in ({2} if before < 0 else {2, 3}) or weight.shape[1:] != (channels, 3, 3):
-                msg = f"{path} is no VGG: features.{number}.weight of shape {tuple(weight.shape)} does not follow"
-                raise PerceptualError(msg)
-            blocks[-1].append((weight.float(), bias.float()))
-            channels, before = len(weight), number
+        blocks = _blocks(path, _read(path))
         with path.open("rb") as file:
-            return cls(blocks[:_BLOCKS], hashlib.file_digest(file, "sha256").hexdigest())
+            return cls(blocks, hashlib.file_digest(file, "sha256").hexdigest())
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the perceptual distance of each pair of images, (B,).
@@ -119,28 +112,74 @@ def _loaded(path: Path, *_stamp: int) -> VGGFeatures:
     return VGGFeatures._read(path)  # noqa: SLF001 - its own class
 
 
+def _unreadable(path: Path, error: OSError) -> PerceptualError:
+    return PerceptualError(f"{path} cannot be read: {error.strerror}. Name a file of VGG-16 or VGG-19 weights")
+
+
+def _no_vgg(path: Path, what: str) -> PerceptualError:
+    words = f"{path} is no VGG-16 or VGG-19 as torchvision names it: {what}"
+    return PerceptualError(f"{words}. Give a file of the state_dict of torchvision's vgg16 or vgg19")
+
+
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        is_plain = path.suffix == ".safetensors"
-        content = load_file(path) if is_plain else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # A damaged or hostile pickle can end in any exception; all mean that the file holds no plain tensors.
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        msg = f"{path} is no whole file of tensors: {first}"
-        raise PerceptualError(msg) from error
+        with path.open("rb") as file:
+            start = file.read(1)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        # What torch warns of, such as an old pickle or a sparse tensor, is refused in our own words or harmless.
+        with warnings.catch_warnings(action="ignore"):
+            is_plain = path.suffix == ".safetensors"
+            content = load_file(path) if is_plain else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001 - a damaged or hostile pickle can end in any
+        # torch's words are left out, of a traceback too: they advise to run the file's code, and colour that.
+        is_pickle = isinstance(error, UnpicklingError) and (start == b"\x80" or is_zipfile(path))
+        what = "holds more than tensors" if is_pickle else "is no whole file of tensors"
+        msg = f"{path} {what}: save the model's state_dict and give that file"
+        raise PerceptualError(msg) from None
     if not isinstance(content, Mapping):
         msg = f"{path} holds a {type(content).__name__}, not named tensors: save the model's state_dict"
         raise PerceptualError(msg)
     return content
 
 
-def _convolutions(path: Path, tensors: Mapping[str, Any]) -> dict[int, tuple[Tensor, Tensor]]:
-    parts: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        found = _NAME.fullmatch(str(name))
-        if found and isinstance(value, Tensor):
-            parts.setdefault(int(found[1]), {})[found[2]] = value
-    if not parts or any(part.keys() != {"weight", "bias"} or part["weight"].dim() != 4 for part in parts.values()):
-        msg = f"{path} is no VGG-16 or VGG-19 as torchvision names it: features.N.weight and .bias of convolutions"
-        raise PerceptualError(msg)
-    return {number: (part["weight"], part["bias"]) for number, part in parts.items()}
+def _blocks(path: Path, tensors: Mapping[str, Any]) -> list[list[tuple[Tensor, Tensor]]]:
+    layout = _VGG19 if "features.16.weight" in tensors else _VGG16
+    convolutions: dict[int, tuple[Tensor, Tensor]] = {}
+    channels = 3
+    # A ReLU and a pooling follow the last convolution.
+    for number in range(layout[-1][-1] + 3):
+        weight, bias = f"features.{number}.weight", f"features.{number}.bias"
+        if any(number in block for block in layout):
+            kernel = _tensor(path, tensors, weight, (None, channels, 3, 3))
+            channels = len(kernel)
+            convolutions[number] = kernel, _tensor(path, tensors, bias, (channels,))
+        elif weight in tensors or bias in tensors:
+            key = weight if weight in tensors else bias
+            raise _no_vgg(path, f"{key} stands where these have no weights, as with batch norm")
+    return [[convolutions[number] for number in block] for block in layout]
+
+
+def _tensor(path: Path, tensors: Mapping[str, Any], key: str, wanted: tuple[int | None, ...]) -> Tensor:
+    """Return a tensor in float32 that is certain to go through a convolution; None in a shape is any number."""
+    if key not in tensors:
+        raise _no_vgg(path, f"{key} is missing")
+    found = tensors[key]
+    if not isinstance(found, Tensor):
+        raise _no_vgg(path, f"{key} is a {type(found).__name__}, not a tensor")
+    # First of all, as a sparse, nested or meta tensor may have neither a shape nor values to ask for.
+    if found.layout != torch.strided or found.is_nested or found.device.type != "cpu":
+        raise _no_vgg(path, f"{key} is no dense tensor")
+    if found.dtype not in _FLOATS:
+        raise _no_vgg(path, f"{key} holds {str(found.dtype).removeprefix('torch.')}, not real floating-point numbers")
+    shape = tuple(found.shape)
+    fits = len(shape) == len(wanted) and all(want in {None, size} for want, size in zip(wanted, shape, strict=True))
+    if not fits or not 1 <= shape[0] <= _MOST_CHANNELS:
+        needed = ", ".join(f"1 to {_MOST_CHANNELS}" if want is None else str(want) for want in wanted)
+        raise _no_vgg(path, f"{key} of shape {shape} does not follow: [{needed}] is needed")
+    # After the cast, which may take a large float64 to infinity.
+    value = found.detach().float()
+    if not value.isfinite().all():
+        raise _no_vgg(path, f"{key} holds values that are not finite in float32")
+    return value

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
+import warnings
 from pathlib import Path
 
 import pytest
@@ -72,7 +74,7 @@ class Hostile:
         return (print, ("called",))
 
 
-def test_what_is_no_vgg_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_vgg_is_refused_in_words(tmp_path: Path) -> None:
     def refused(content: object, words: str) -> None:
         path = tmp_path / "file.pth"
         torch.save(content, path)
@@ -85,15 +87,102 @@ def test_what_is_no_vgg_is_refused_in_words(tmp_path: Path, capsys: pytest.Captu
     refused({"weight": torch.zeros(3)}, "no VGG-16 or VGG-19 as torchvision names it")
     refused(good | {"features.1.weight": torch.ones(2)}, "no VGG-16 or VGG-19 as torchvision names it")
     refused({name: value for name, value in good.items() if name != "features.2.bias"}, "no VGG-16 or VGG-19")
-    refused({name: value for name, value in good.items() if "features.2." not in name}, "features.5.weight")
+    refused({name: value for name, value in good.items() if "features.2." not in name}, "features.2.weight is missing")
     refused(good | {"features.5.weight": torch.zeros(2, 5, 3, 3)}, "features.5.weight of shape")
-    refused({"features": Hostile()}, "no whole file of tensors")
-    assert "called" not in capsys.readouterr().out
     (tmp_path / "file.pth").write_bytes(b"PK torn")
     with pytest.raises(PerceptualError, match="no whole file of tensors"):
         VGGFeatures.load(tmp_path / "file.pth")
     with pytest.raises(PerceptualError, match="cannot be read"):
         VGGFeatures.load(tmp_path / "nowhere.pth")
+    with pytest.raises(PerceptualError, match="cannot be read: Is a directory"):
+        VGGFeatures.load(tmp_path)
+
+
+def refusal(path: Path) -> str:
+    """Return in what words a file is refused; it may warn of nothing besides."""
+    with warnings.catch_warnings(action="error"), pytest.raises(PerceptualError) as error:
+        VGGFeatures.load(path)
+    words = str(error.value)
+    assert words.startswith(str(path))
+    assert words.isprintable()
+    assert "weights_only" not in words
+    return words
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "change", "words"),
+    [
+        ("5.weight", (2, 2, 3, 3), lambda x: x.index_fill(0, torch.tensor(1), torch.nan), "not finite"),
+        ("5.bias", (2,), lambda x: x - torch.inf, "not finite"),
+        ("5.bias", (2,), lambda x: x.double() + 1e300, "not finite in float32"),
+        ("5.weight", (2, 2, 3, 3), lambda x: x.to(torch.complex64), "complex64, not real"),
+        ("5.weight", (2, 2, 3, 3), lambda x: x.long(), "int64, not real"),
+        ("5.weight", (2, 2, 3, 3), lambda x: x.to_sparse(), "no dense tensor"),
+        ("5.bias", (2, 2), lambda x: x.to_sparse_csr(), "no dense tensor"),
+        ("5.weight", (2, 2, 3, 3), lambda x: torch.nested.nested_tensor(list(x)), "no dense tensor"),
+        ("5.weight", (2, 2, 3, 3), lambda x: x.to("meta"), "no dense tensor"),
+        ("5.weight", (2, 2, 3, 3), lambda x: x.tolist(), "is a list, not a tensor"),
+        ("0.weight", (2, 1, 3, 3), lambda x: x, "of shape (2, 1, 3, 3) does not follow: [1 to 512, 3, 3, 3]"),
+        ("5.weight", (2, 3, 3, 3), lambda x: x, "of shape (2, 3, 3, 3) does not follow: [1 to 512, 2, 3, 3]"),
+        ("5.weight", (2, 2, 5, 5), lambda x: x, "of shape (2, 2, 5, 5)"),
+        ("5.weight", (2, 18), lambda x: x, "of shape (2, 18)"),
+        ("5.weight", (0, 2, 3, 3), lambda x: x, "of shape (0, 2, 3, 3)"),
+        ("5.weight", (1, 2, 3, 3), lambda x: x.expand(2**40, 2, 3, 3), "of shape (1099511627776, 2, 3, 3)"),
+        ("5.bias", (3,), lambda x: x, "of shape (3,) does not follow: [2]"),
+        ("5.bias", (2, 1), lambda x: x, "of shape (2, 1)"),
+        ("6.weight", (2,), lambda x: x, "as with batch norm"),
+        ("23.bias", (2,), lambda x: x, "stands where these have no weights"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # of making sparse and nested tensors
+def test_every_tensor_that_is_used_goes_through_a_convolution(key: str, shape, change, words, tmp_path: Path) -> None:
+    path = tmp_path / "vgg.pth"
+    torch.save(state(narrow_vgg(16)) | {f"features.{key}": change(torch.zeros(shape))}, path)
+    said = refusal(path)
+    assert f"features.{key}" in said
+    assert words in said
+    assert "Give a file of" in said
+
+
+@pytest.mark.parametrize(("layers", "missing"), [(16, 5), (16, 21), (19, 25), (19, 12)])
+def test_a_part_of_a_vgg_is_refused(layers: int, missing: int, tmp_path: Path) -> None:
+    path = tmp_path / "vgg.pth"
+    whole = state(narrow_vgg(layers))
+    torch.save({name: x for name, x in whole.items() if int(name.split(".")[1]) < missing}, path)
+    assert f"features.{missing}.weight is missing" in refusal(path)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_floats_and_what_is_not_used_are_taken(kind: torch.dtype, tmp_path: Path) -> None:
+    path = tmp_path / "vgg.pth"
+    content = {name: nn.Parameter(x.to(kind)) for name, x in state(narrow_vgg(16)).items()}
+    torch.save(content | {"features.24.weight": torch.full((2,), torch.nan)}, path)
+    distance = VGGFeatures.load(path).distance(torch.zeros(2, 3, 32, 32), torch.ones(2, 3, 32, 32))
+    assert distance.isfinite().all()
+    assert not distance.requires_grad
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize("content", [{"features": Hostile()}, nn.Conv2d(3, 2, 3)], ids=["hostile", "module"])
+def test_a_pickle_is_not_run_and_nobody_is_told_to(
+    content: object, is_zip: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "vgg.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    assert refusal(path) == f"{path} holds more than tensors: save the model's state_dict and give that file"
+    path.write_bytes(pickle.dumps(content))
+    assert "holds more than tensors" in refusal(path)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_damaged_file_is_refused_in_our_words(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"vgg.{suffix}"
+    torch.save(state(narrow_vgg(16)), path) if suffix == "pth" else save_file(state(narrow_vgg(16)), path)
+    words = f"{path} is no whole file of tensors: save the model's state_dict and give that file"
+    for content in [path.read_bytes()[:2000], b"", b"\x1b[31mhtml"]:
+        path.write_bytes(content)
+        assert refusal(path) == words
 
 
 def perceptual(path: Path | str) -> dict:
