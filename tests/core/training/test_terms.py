@@ -109,7 +109,7 @@ def test_an_example_that_is_never_finite_is_counted_told_of_and_does_not_end_the
         assert np.isfinite(record.curves[role]["train/total"].values).all()
     told = [line.text for line in read_log(tmp_path / "run") if line.level == "warning"]
     assert len([words for words in told if "student: LKD: 1 example of step" in words]) == 1
-    assert len([words for words in told if "baseline: NLL: 1 examples of step" in words]) == 1
+    assert len([words for words in told if "baseline: NLL: 1 example of step" in words]) == 1
     assert not [words for words in told if "SKD" in words]
 
 
