@@ -88,6 +88,29 @@ def weights_info(path: Path) -> WeightsInfo:
     return info
 
 
+def not_finite(path: Path) -> str:
+    """Return the first tensor of a weights file, in the order of their names, with a number that a flow cannot take.
+
+    A flow keeps its numbers in single precision: what is too large for it is not finite there.
+
+    Returns
+    -------
+    str
+        Its name; empty where all are finite.
+
+    Raises
+    ------
+    RunError
+        When the file cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = sorted(file.keys())
+            return next((name for name in names if not file.get_tensor(name).float().isfinite().all()), "")
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+
+
 def _described(path: Path, meta: Mapping[str, str]) -> WeightsInfo:
     if "foreign" in meta:
         cause = f"{path} holds the weights of a {meta['foreign']}, and NFKD has only its own flows' code."

@@ -17,7 +17,7 @@ from nfkd.flows.architecture import shape_words
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import is_run, read_config, seed_directory
-from nfkd.runs.weights import weights_info
+from nfkd.runs.weights import not_finite, weights_info
 
 _PATH = "training.teacher_weights"
 _SHOWN = 16
@@ -127,6 +127,10 @@ def _file_faults(config: ExperimentConfig, dataset: Dataset | None, path: Path) 
     differs = _differences(info.config.model_dump(), config.teacher.model_dump())
     if differs:
         faults.append(Fault(_PATH, f"{path} is another flow than teacher: {differs}"))
+    name = not_finite(path)
+    if name:
+        words = f"{path} has numbers in {name} that are not finite. Give weights of before it diverged"
+        faults.append(Fault(_PATH, words))
     return faults
 
 

@@ -258,6 +258,25 @@ def test_a_file_with_a_missing_extra_or_misshapen_tensor_is_refused_by_its_name(
         nfkd.run(config, tmp_path / "run")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e300])
+def test_weights_that_are_not_finite_are_refused_by_the_first_name(value: float, trained: Path, tmp_path: Path) -> None:
+    def spoil(tensors: dict[str, Any]) -> None:
+        for name in ("layers.2.mixing.upper", "layers.1.mixing.upper"):
+            tensors[name] = tensors[name].double()
+            tensors[name][0, 1] = value
+
+    run = tmp_path / "earlier"
+    shutil.copytree(trained, run)
+    path = changed_file(str(trained / "teacher.safetensors"), run / "teacher.safetensors", spoil)
+    for weights in (path, str(run)):
+        with pytest.raises(ConfigError) as error:
+            nfkd.run(given(weights), tmp_path / "run")
+        (fault,) = error.value.faults
+        assert fault.path == "training.teacher_weights"
+        assert fault.message.startswith(f"{path} has numbers in layers.1.mixing.upper that are not finite")
+        assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_is_no_run_and_a_run_without_a_teacher_are_refused(trained: Path, tmp_path: Path) -> None:
     message = faults(describe(given(str(tmp_path))))["training.teacher_weights"]
     assert (
