@@ -5,6 +5,7 @@ Its stage makes no step; it is evaluated, drawn once, and copied into the run, w
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from nfkd.distillation.objectives import unservable_terms
 from nfkd.flows.architecture import shape_words
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.runs.errors import RunError
-from nfkd.runs.layout import is_run, read_config, seed_directory
+from nfkd.runs.layout import EXPERIMENT, LIVING, is_run, read_config, read_row, seed_directory
+from nfkd.runs.reader import stage_ended
 from nfkd.runs.weights import not_finite, weights_info
 
 _PATH = "training.teacher_weights"
+_REFUSED = "The teacher cannot be taken"
 _SHOWN = 16
 
 
@@ -54,8 +57,8 @@ def teacher_file(config: ExperimentConfig, run: Path | None) -> Path:
     Raises
     ------
     RunError
-        When the experiment names a directory that is no run's, or a run whose experiment cannot be read or that has
-        no teacher yet.
+        When the experiment names a directory that is no run's, or a run that cannot be read or whose teacher has not
+        been trained to its end.
     """
     if run is not None:
         own = _teacher_of(run, config)
@@ -71,14 +74,26 @@ def _teacher_of(run: Path, config: ExperimentConfig) -> Path:
 
 def _first_teacher(directory: Path) -> Path:
     """Return the teacher's weights of the first seed of another run."""
-    title = "The teacher cannot be taken"
     if not is_run(directory):
         action = "Give the directory of a run, or a .safetensors file of NFKD's."
-        raise RunError(title, f"{directory} is a directory, and no run's.", action)
-    path = _teacher_of(directory, read_config(directory))
+        raise RunError(_REFUSED, f"{directory} is a directory, and no run's.", action)
+    config = read_config(directory)
+    path = _teacher_of(directory, config)
     if not path.exists():
-        raise RunError(title, f"The run {directory} has no teacher yet.", "Wait until its teacher is there.")
+        raise _not_ready(directory, "has no teacher yet", "")
+    if not stage_ended(directory, config, config.seeds.first, "teacher"):
+        # Where it was stopped or diverged, there is a file of the best weights until then; it looks like any other.
+        choice = f", or give the file of its weights itself, {path}, to use them as they are"
+        raise _not_ready(directory, "has a teacher that was not trained to its end", choice)
     return path
+
+
+def _not_ready(directory: Path, what: str, choice: str) -> RunError:
+    if read_row(directory).state in LIVING:
+        return RunError(_REFUSED, f"The run {directory} {what}.", f"Wait until its teacher is there{choice}.")
+    file, out = (shlex.quote(str(path)) for path in (directory / EXPERIMENT, directory))
+    action = f"Resume that run (nfkd run {file} --out {out} --resume){choice}."
+    return RunError(_REFUSED, f"The run {directory} {what}.", action)
 
 
 def given_faults(

@@ -21,6 +21,7 @@ from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.protocol import events
 from nfkd.protocol.requests import Description
+from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
 from nfkd.runs.weights import flow_meta, save_weights
 from nfkd.training.api import prepare
@@ -277,6 +278,61 @@ def test_weights_that_are_not_finite_are_refused_by_the_first_name(value: float,
         assert not (tmp_path / "run").exists()
 
 
+def stopped_in(path: Path, stage: str, config: ExperimentConfig) -> Path:
+    """Return a run that its user stopped in a stage."""
+    control = Control()
+
+    def watch(event: events.RunEvent) -> None:
+        if isinstance(event, events.Progress) and event.stage == stage:
+            control.stop("run")
+
+    assert perform(prepare(config, path), config, watch, control) == "stopped"
+    return path
+
+
+def test_a_run_whose_teacher_was_stopped_is_refused_until_it_is_resumed(tmp_path: Path) -> None:
+    config = moons(seeds={"count": 2, "first": 3}, training={"student_steps": 4})
+    run = stopped_in(tmp_path / "a run", "teacher", config)
+    own = run / "seed-3" / "teacher.safetensors"
+    message = faults(describe(given(str(run))))["training.teacher_weights"]
+    assert message == (
+        f"The run {run} has a teacher that was not trained to its end. Resume that run (nfkd run "
+        f"'{run}/experiment.toml' --out '{run}' --resume), or give the file of its weights itself, {own}, to use them "
+        "as they are."
+    )
+    with pytest.raises(ConfigError, match="not trained to its end"):
+        nfkd.run(given(str(run)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert not describe(given(str(own))).faults
+    nfkd.run(config, run, resume=True)
+    assert not describe(given(str(run))).faults
+
+
+def test_a_run_whose_teacher_diverged_is_refused(tmp_path: Path) -> None:
+    wild = {"learning_rate": 1.0, "gradient_clip": 0.0, "warmup_steps": 0, "schedule": "constant"}
+    config = moons(training=wild | {"teacher_steps": 2000}, teacher={"steps": 12, "hidden": 64})
+    with pytest.raises(RunError, match="The teacher diverged"):
+        nfkd.run(config, tmp_path / "diverged")
+    assert (tmp_path / "diverged" / "teacher.safetensors").exists()
+    message = faults(describe(given(str(tmp_path / "diverged"))))["training.teacher_weights"]
+    assert "has a teacher that was not trained to its end" in message
+
+
+def test_a_run_that_was_stopped_later_or_was_given_its_teacher_gives_it(weights: str, tmp_path: Path) -> None:
+    config = given(weights, training={"student_steps": 30})
+    for name, experiment in (("trained", moons()), ("given", config)):
+        run = stopped_in(tmp_path / name, "student", experiment)
+        assert not describe(given(str(run))).faults
+
+
+def test_a_run_that_ended_before_its_teacher_is_to_be_resumed(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "earlier"
+    shutil.copytree(trained, run)
+    (run / "teacher.safetensors").unlink()
+    message = faults(describe(given(str(run))))["training.teacher_weights"]
+    assert message.startswith(f"The run {run} has no teacher yet. Resume that run (nfkd run ")
+
+
 def test_a_folder_that_is_no_run_and_a_run_without_a_teacher_are_refused(trained: Path, tmp_path: Path) -> None:
     message = faults(describe(given(str(tmp_path))))["training.teacher_weights"]
     assert (
@@ -284,7 +340,7 @@ def test_a_folder_that_is_no_run_and_a_run_without_a_teacher_are_refused(trained
         == f"{tmp_path} is a directory, and no run's. Give the directory of a run, or a .safetensors file of NFKD's."
     )
     bare = prepare(moons(), tmp_path / "bare")
-    assert f"{bare} has no teacher yet" in faults(describe(given(str(bare))))["training.teacher_weights"]
+    assert f"{bare} has no teacher yet. Wait until" in faults(describe(given(str(bare))))["training.teacher_weights"]
     odd = tmp_path / "odd"
     shutil.copytree(trained, odd)
     (odd / "experiment.toml").write_text("steps = 2")
