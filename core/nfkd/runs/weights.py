@@ -61,11 +61,18 @@ def flow_meta(config: FlowConfig, flow: Flow) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """Of which flow a weights file is."""
+    """Of which flow a weights file is.
+
+    Attributes
+    ----------
+    experiment
+        That of the run that wrote it, as TOML; empty where none did.
+    """
 
     config: FlowConfig
     event_shape: tuple[int, ...]
     context_features: int
+    experiment: str = ""
 
 
 def weights_info(path: Path) -> WeightsInfo:
@@ -119,9 +126,12 @@ def _described(path: Path, meta: Mapping[str, str]) -> WeightsInfo:
     try:
         config: FlowConfig = TypeAdapter(FlowConfig).validate_json(meta["flow"])
         shape, features = json.loads(meta["event_shape"]), int(meta["context_features"])
-        info = WeightsInfo(config, tuple(int(size) for size in shape), features)
+        info = WeightsInfo(config, tuple(int(size) for size in shape), features, meta.get("config", ""))
+        if features < 0 or min(info.event_shape, default=0) < 1:
+            raise ValueError(meta["event_shape"], features)  # noqa: TRY301 - as every other value that makes no flow
         build_flow(info.config, info.event_shape, context_features=features, device="meta")
-    except (KeyError, ValueError, TypeError) as error:
+    except (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        # A tampered size ends in whatever the first layer that it reaches makes of it.
         cause = f"{path} does not say of which flow it is."
         raise RunError(
             title="The weights cannot be used", cause=cause, action="Use a file that NFKD has written."

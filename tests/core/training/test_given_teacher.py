@@ -259,6 +259,31 @@ def test_a_file_with_a_missing_extra_or_misshapen_tensor_is_refused_by_its_name(
         nfkd.run(config, tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("context_features", "-3"),
+        ("context_features", "9" * 30),
+        ("event_shape", "[0]"),
+        ("event_shape", "[-2]"),
+        ("event_shape", "[]"),
+        ("event_shape", "2"),
+        ("event_shape", "[Infinity]"),
+        ("event_shape", f"[{10**15}]"),
+        ("event_shape", "[2, 2, 2, 2]"),
+        ("event_shape", "[" * 100_000),
+        ("flow", "{}"),
+    ],
+)
+def test_sizes_that_make_no_flow_are_refused_in_one_line(name: str, value: str, weights: str, tmp_path: Path) -> None:
+    with safe_open(weights, framework="pt") as file:
+        meta = file.metadata()
+    path = tmp_path / "tampered.safetensors"
+    save_file(load_file(weights), path, meta | {name: value})
+    message = faults(describe(given(str(path))))["training.teacher_weights"]
+    assert message == f"{path} does not say of which flow it is. Use a file that NFKD has written."
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e300])
 def test_weights_that_are_not_finite_are_refused_by_the_first_name(value: float, trained: Path, tmp_path: Path) -> None:
     def spoil(tensors: dict[str, Any]) -> None:
