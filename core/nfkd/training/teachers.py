@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nfkd.config import ExperimentConfig, Fault
+from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.config.training import FROM_PYTHON
 from nfkd.data import Dataset
 from nfkd.distillation.objectives import unservable_terms
@@ -147,6 +147,36 @@ def _file_faults(config: ExperimentConfig, dataset: Dataset | None, path: Path) 
         words = f"{path} has numbers in {name} that are not finite. Give weights of before it diverged"
         faults.append(Fault(_PATH, words))
     return faults
+
+
+def given_warnings(config: ExperimentConfig, run: Path | None) -> list[Fault]:
+    """Return what is to be known of a teacher that was given: that it was trained on other data, by its file's words.
+
+    Nothing is said of a file that no run wrote, or by an experiment that is not valid any more.
+
+    Parameters
+    ----------
+    run
+        That is gone on with; its own copy of the file tells of its own data.
+    """
+    training = config.training
+    if not training.teacher_given or training.teacher_from_python:
+        return []
+    try:
+        theirs = ExperimentConfig.from_toml(weights_info(teacher_file(config, run)).experiment).data.model_dump()
+    except (RunError, ConfigError):
+        return []
+    ours = config.data.model_dump()
+    if theirs["kind"] != ours["kind"]:
+        return [Fault(_PATH, f"the teacher was trained on other data ({theirs['kind']}, not {ours['kind']})")]
+    names = [name for name in ours if name != "folder" and theirs[name] != ours[name]]  # it may lie elsewhere by now
+    if not names:
+        return []
+    words = (
+        f"the teacher was trained with other settings of the data: {', '.join(names)}; its training examples may be "
+        "among this experiment's test examples"
+    )
+    return [Fault(_PATH, words)]
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:

@@ -160,6 +160,46 @@ def test_an_earlier_run_gives_its_first_seeds_teacher(trained: Path, tmp_path: P
     assert not torch.equal(own[name], second[name])
 
 
+OTHER_SETTINGS = (
+    "the teacher was trained with other settings of the data: {}; its training examples may be among this experiment's "
+    "test examples"
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"kind": "circles"}, ["the teacher was trained on other data (two_moons, not circles)"]),
+        ({"validation_fraction": 0.3, "split_seed": 4}, [OTHER_SETTINGS.format("validation_fraction, split_seed")]),
+        ({}, []),
+    ],
+)
+def test_a_teacher_of_other_data_is_told_of(
+    data: dict[str, Any], words: list[str], weights: str, trained: Path, tmp_path: Path
+) -> None:
+    for source in (weights, str(trained)):
+        description = describe(given(source, data=data))
+        assert [fault.message for fault in description.warnings if fault.path == "training.teacher_weights"] == words
+        assert not description.faults
+    record = nfkd.run(given(weights, data=data, training={"student_steps": 2}), tmp_path / "run")
+    logged = [line.text for line in record.snapshot().log if line.level == "warning"]
+    assert [line for line in logged if "the teacher was" in line] == [
+        f"training.teacher_weights: {word}" for word in words
+    ]
+
+
+@pytest.mark.parametrize("experiment", [None, "", "steps = 2"])
+def test_a_file_without_an_experiment_tells_of_no_data(experiment: str | None, weights: str, tmp_path: Path) -> None:
+    with safe_open(weights, framework="pt") as file:
+        meta = file.metadata()
+    del meta["config"]
+    path = tmp_path / "mine.safetensors"
+    save_file(load_file(weights), path, meta if experiment is None else meta | {"config": experiment})
+    description = describe(given(str(path), data={"kind": "circles"}))
+    assert not description.faults
+    assert not [fault for fault in description.warnings if fault.path == "training.teacher_weights"]
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
