@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nfkd.config.flows import FlowConfig
+from nfkd.flows.architecture import shape_words
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.runs.errors import RunError
@@ -159,7 +160,10 @@ def load_flow(path: Path) -> tuple[FlowConfig, Flow]:
 
 
 def _unreadable(path: Path, error: Exception) -> RunError:
-    return RunError("The weights cannot be read", f"{path}: {error}.", "The file is missing or damaged.")
+    title = "The weights cannot be read"
+    if isinstance(error, FileNotFoundError):
+        return RunError(title, f"{path}: there is no such file.")
+    return RunError(title, f"{path}: {error}.", "The file is damaged, or may not be read.")
 
 
 def load_weights(path: Path, flow: Flow) -> None:
@@ -181,12 +185,19 @@ def load_weights(path: Path, flow: Flow) -> None:
 def _refuse_unfit(path: Path, shapes: Mapping[str, tuple[int, ...]], flow: Flow) -> None:
     expected = flow.state_dict()
     missing, extra = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
-    wrong = [name for name in expected.keys() & shapes.keys() if tuple(expected[name].shape) != shapes[name]]
-    faults = [f"{word} {names[0]}" for word, names in (("lacks", missing), ("has no use for", extra)) if names]
-    faults += [f"has {min(wrong)} in another shape"] if wrong else []
+    wrong = sorted(name for name in expected.keys() & shapes.keys() if tuple(expected[name].shape) != shapes[name])
+    faults = [f"{word} {_first(names)}" for word, names in (("lacks", missing), ("has no use for", extra)) if names]
+    if wrong:
+        theirs, ours = (shape_words(shape) or "one number" for shape in (shapes[wrong[0]], expected[wrong[0]].shape))
+        faults.append(f"has {wrong[0]} in another shape: {theirs}, not {ours}")
     if faults:
         raise RunError(
             title="The weights do not fit",
             cause=f"{path} {', '.join(faults)}.",
             action="Use the flow that they were made by.",
         )
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}"

@@ -5,6 +5,7 @@ Its stage makes no step; it is evaluated, drawn once, and copied into the run, w
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -180,8 +181,13 @@ def given_warnings(config: ExperimentConfig, run: Path | None) -> list[Fault]:
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    names = ["kind"] if theirs["kind"] != ours["kind"] else [name for name in ours if theirs.get(name) != ours[name]]
-    return ", ".join(f"its {name} is {theirs.get(name)}, not {ours[name]}" for name in names)
+    """Return in what a file's flow is not the experiment's teacher, and what makes it that; empty where it is."""
+    names = ["kind"] if theirs["kind"] != ours["kind"] else [name for name in ours if theirs[name] != ours[name]]
+    if not names:
+        return ""
+    differ = ", ".join(f"its {name} is {theirs[name]}, not {ours[name]}" for name in names)
+    # JSON writes words, numbers, truth and lists as TOML does.
+    return f"{differ}; set {', '.join(f'teacher.{name} = {json.dumps(theirs[name])}' for name in names)}"
 
 
 def _data_faults(dataset: Dataset | None, shape: Sequence[int], features: int, words: str) -> list[Fault]:

@@ -210,9 +210,12 @@ def faults(description: Description) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"teacher": {"steps": 4}}, ["its steps is 3, not 4"]),
-        ({"teacher": {"hidden": 9, "depth": 1}}, ["its hidden is 8, not 9", "its depth is 2, not 1"]),
-        ({"teacher": {"kind": "maf", "steps": 2}}, ["its kind is glow1d, not maf"]),
+        ({"teacher": {"steps": 4}}, ["its steps is 3, not 4; set teacher.steps = 3"]),
+        (
+            {"teacher": {"hidden": 9, "depth": 1}},
+            ["its hidden is 8, not 9", "its depth is 2, not 1; set teacher.hidden = 8, teacher.depth = 2"],
+        ),
+        ({"teacher": {"kind": "maf", "steps": 2}}, ['its kind is glow1d, not maf; set teacher.kind = "glow1d"']),
     ],
 )
 def test_another_flow_is_refused_and_the_difference_named(
@@ -260,13 +263,15 @@ def test_missing_damaged_and_foreign_files_are_refused(weights: str, tmp_path: P
         message = faults(describe(given(str(path))))["training.teacher_weights"]
         assert str(path) in message, name
     assert "training.teacher_weights" in faults(describe(given(str(tmp_path))))
+    missing = tmp_path / "missing.safetensors"
+    assert faults(describe(given(str(missing)))) == {"training.teacher_weights": f"{missing}: there is no such file."}
 
 
 def test_a_teacher_for_each_seed_cannot_be_given(weights: str) -> None:
     assert "seeds.retrain_teacher" in faults(describe(given(weights, seeds={"count": 3, "retrain_teacher": True})))
 
 
-def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], None]) -> str:
+def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], object]) -> str:
     """Write the weights again with some tensors changed, and everything that the file says of itself."""
     tensors = load_file(weights)
     with safe_open(weights, framework="pt") as file:
@@ -279,16 +284,24 @@ def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], No
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda tensors: tensors.pop("layers.1.mixing.upper"), "lacks layers.1.mixing.upper"),
-        (lambda tensors: tensors.update({"layers.9.bias": torch.zeros(2)}), "has no use for layers.9.bias"),
+        (lambda tensors: tensors.pop("layers.1.mixing.upper"), "lacks layers.1.mixing.upper."),
+        (
+            lambda tensors: [tensors.pop(f"layers.{layer}.mixing.upper") for layer in (0, 1, 2)],
+            "lacks layers.0.mixing.upper and 2 more.",
+        ),
+        (lambda tensors: tensors.update({"layers.9.bias": torch.zeros(2)}), "has no use for layers.9.bias."),
+        (
+            lambda tensors: tensors.update({"layers.1.mixing.upper": torch.zeros(())}),
+            "has layers.1.mixing.upper in another shape: one number, not 2×2.",
+        ),
         (
             lambda tensors: tensors.update({"layers.1.mixing.upper": torch.zeros(3, 3)}),
-            "has layers.1.mixing.upper in another shape",
+            "has layers.1.mixing.upper in another shape: 3×3, not 2×2.",
         ),
     ],
 )
 def test_a_file_with_a_missing_extra_or_misshapen_tensor_is_refused_by_its_name(
-    change: Callable[[dict[str, Any]], None], words: str, weights: str, tmp_path: Path
+    change: Callable[[dict[str, Any]], object], words: str, weights: str, tmp_path: Path
 ) -> None:
     path = changed_file(weights, tmp_path / "changed.safetensors", change)
     config = given(path)
