@@ -25,7 +25,8 @@ EXPERIMENT = "experiment.toml"
 GROUP = "group.toml"
 LOG = "log.jsonl"
 RUN_FILE = "run.h5"
-_LIVING = {"queued", "running", "paused"}
+LIVING = {"queued", "running", "paused"}
+"""States of a run that a process is at, or is about to be."""
 _ENDED = "Its process ended before it was done; Resume goes on from the last checkpoint."
 _BAD_NAME = re.compile(r'^\.|[/\\:*?"<>|\x00-\x1f]')
 
@@ -205,7 +206,7 @@ def read_state(run: Path) -> State:
             action="Its run.h5 and its weights can still be used.",
         ) from error
     row = msgspec.structs.replace(state.row, run=str(run), name=run.name)
-    if row.state in _LIVING and not _alive(state):
+    if row.state in LIVING and not _alive(state):
         row = msgspec.structs.replace(row, state="interrupted", cause=row.cause or _ENDED)
     return msgspec.structs.replace(state, row=row)
 
@@ -273,7 +274,7 @@ def _may_be_run(path: Path) -> bool:
 def _refuse_living(run: Path, verb: str) -> None:
     """Refuse to move a run away from under its writer, in whichever process that is."""
     row = read_state(run).row
-    if row.state in _LIVING:
+    if row.state in LIVING:
         raise RunError(title=f"The run cannot be {verb}", cause=f"{row.name} is {row.state}.", action="Stop it first.")
     with run_lock(run):
         pass

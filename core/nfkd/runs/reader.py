@@ -279,3 +279,16 @@ def open_run(path: str | os.PathLike[str]) -> RunRecord:
         When it is no run, is damaged, or is of a newer format.
     """
     return RunRecord(Path(path))
+
+
+def stage_ended(run: Path, config: ExperimentConfig, seed: int, stage: Role) -> bool:
+    """Return whether a stage of a seed has ended, by its figures; curves and pictures are not read.
+
+    Raises
+    ------
+    RunError
+        When the seed's file is missing or damaged.
+    """
+    path = seed_directory(run, config, seed) / RUN_FILE
+    with open_file(path) as file:
+        return schema.read_summary(file, stage, seed, "") is not None

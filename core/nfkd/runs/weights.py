@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nfkd.config.flows import FlowConfig
+from nfkd.flows.architecture import shape_words
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.runs.errors import RunError
@@ -61,11 +63,18 @@ def flow_meta(config: FlowConfig, flow: Flow) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """Of which flow a weights file is."""
+    """Of which flow a weights file is.
+
+    Attributes
+    ----------
+    experiment
+        That of the run that wrote it, as TOML; empty where none did.
+    """
 
     config: FlowConfig
     event_shape: tuple[int, ...]
     context_features: int
+    experiment: str = ""
 
 
 def weights_info(path: Path) -> WeightsInfo:
@@ -88,6 +97,36 @@ def weights_info(path: Path) -> WeightsInfo:
     return info
 
 
+def not_finite(path: Path) -> str:
+    """Return the first tensor of a weights file, in the order of their names, with a number that a flow cannot take.
+
+    A flow keeps its numbers in single precision: what is too large for it is not finite there.
+
+    Returns
+    -------
+    str
+        Its name; empty where all are finite.
+
+    Raises
+    ------
+    RunError
+        When the file cannot be read.
+    """
+    try:
+        about = path.stat()
+        return _not_finite(path, about.st_mtime_ns, about.st_size)
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+
+
+@lru_cache(maxsize=8)
+def _not_finite(path: Path, _changed: int, _size: int) -> str:
+    """Read a file of such a time and size once: an experiment is described at every change of its form."""
+    with safe_open(path, framework="pt") as file:
+        names = sorted(file.keys())
+        return next((name for name in names if not file.get_tensor(name).float().isfinite().all()), "")
+
+
 def _described(path: Path, meta: Mapping[str, str]) -> WeightsInfo:
     if "foreign" in meta:
         cause = f"{path} holds the weights of a {meta['foreign']}, and NFKD has only its own flows' code."
@@ -96,9 +135,12 @@ def _described(path: Path, meta: Mapping[str, str]) -> WeightsInfo:
     try:
         config: FlowConfig = TypeAdapter(FlowConfig).validate_json(meta["flow"])
         shape, features = json.loads(meta["event_shape"]), int(meta["context_features"])
-        info = WeightsInfo(config, tuple(int(size) for size in shape), features)
+        info = WeightsInfo(config, tuple(int(size) for size in shape), features, meta.get("config", ""))
+        if features < 0 or min(info.event_shape, default=0) < 1:
+            raise ValueError(meta["event_shape"], features)  # noqa: TRY301 - as every other value that makes no flow
         build_flow(info.config, info.event_shape, context_features=features, device="meta")
-    except (KeyError, ValueError, TypeError) as error:
+    except (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        # A tampered size ends in whatever the first layer that it reaches makes of it.
         cause = f"{path} does not say of which flow it is."
         raise RunError(
             title="The weights cannot be used", cause=cause, action="Use a file that NFKD has written."
@@ -126,7 +168,10 @@ def load_flow(path: Path) -> tuple[FlowConfig, Flow]:
 
 
 def _unreadable(path: Path, error: Exception) -> RunError:
-    return RunError("The weights cannot be read", f"{path}: {error}.", "The file is missing or damaged.")
+    title = "The weights cannot be read"
+    if isinstance(error, FileNotFoundError):
+        return RunError(title, f"{path}: there is no such file.")
+    return RunError(title, f"{path}: {error}.", "The file is damaged, or may not be read.")
 
 
 def load_weights(path: Path, flow: Flow) -> None:
@@ -148,12 +193,19 @@ def load_weights(path: Path, flow: Flow) -> None:
 def _refuse_unfit(path: Path, shapes: Mapping[str, tuple[int, ...]], flow: Flow) -> None:
     expected = flow.state_dict()
     missing, extra = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
-    wrong = [name for name in expected.keys() & shapes.keys() if tuple(expected[name].shape) != shapes[name]]
-    faults = [f"{word} {names[0]}" for word, names in (("lacks", missing), ("has no use for", extra)) if names]
-    faults += [f"has {min(wrong)} in another shape"] if wrong else []
+    wrong = sorted(name for name in expected.keys() & shapes.keys() if tuple(expected[name].shape) != shapes[name])
+    faults = [f"{word} {_first(names)}" for word, names in (("lacks", missing), ("has no use for", extra)) if names]
+    if wrong:
+        theirs, ours = (shape_words(shape) or "one number" for shape in (shapes[wrong[0]], expected[wrong[0]].shape))
+        faults.append(f"has {wrong[0]} in another shape: {theirs}, not {ours}")
     if faults:
         raise RunError(
             title="The weights do not fit",
             cause=f"{path} {', '.join(faults)}.",
             action="Use the flow that they were made by.",
         )
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}"

@@ -28,7 +28,7 @@ from nfkd.training.devices import (
 from nfkd.training.matched import Matched, matched
 from nfkd.training.micro_batches import accumulation_faults, accumulation_warnings, stage_cost
 from nfkd.training.plans import chain, flow_config, flow_path, learners, stage_terms, teacher_of
-from nfkd.training.teachers import given_faults
+from nfkd.training.teachers import given_faults, given_warnings
 
 
 def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, run: Path | None = None) -> Description:
@@ -49,7 +49,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     device = resolve_device(config.compute) if not faults else None
     available = memory_available(device) if device else 0
     faults += accumulation_faults(config) + precision_faults(config.training, device)
-    warnings = precision_warnings(config.training, device)
+    warnings = precision_warnings(config.training, device) + given_warnings(config, run)
     dataset = None
     try:
         dataset = load_dataset(config.data)

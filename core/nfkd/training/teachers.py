@@ -5,21 +5,25 @@ Its stage makes no step; it is evaluated, drawn once, and copied into the run, w
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nfkd.config import ExperimentConfig, Fault
+from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.config.training import FROM_PYTHON
 from nfkd.data import Dataset
 from nfkd.distillation.objectives import unservable_terms
 from nfkd.flows.architecture import shape_words
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.runs.errors import RunError
-from nfkd.runs.layout import is_run, read_config, seed_directory
-from nfkd.runs.weights import weights_info
+from nfkd.runs.layout import EXPERIMENT, LIVING, is_run, read_config, read_row, seed_directory
+from nfkd.runs.reader import stage_ended
+from nfkd.runs.weights import not_finite, weights_info
 
 _PATH = "training.teacher_weights"
+_REFUSED = "The teacher cannot be taken"
 _SHOWN = 16
 
 
@@ -54,8 +58,8 @@ def teacher_file(config: ExperimentConfig, run: Path | None) -> Path:
     Raises
     ------
     RunError
-        When the experiment names a directory that is no run's, or a run whose experiment cannot be read or that has
-        no teacher yet.
+        When the experiment names a directory that is no run's, or a run that cannot be read or whose teacher has not
+        been trained to its end.
     """
     if run is not None:
         own = _teacher_of(run, config)
@@ -71,14 +75,26 @@ def _teacher_of(run: Path, config: ExperimentConfig) -> Path:
 
 def _first_teacher(directory: Path) -> Path:
     """Return the teacher's weights of the first seed of another run."""
-    title = "The teacher cannot be taken"
     if not is_run(directory):
         action = "Give the directory of a run, or a .safetensors file of NFKD's."
-        raise RunError(title, f"{directory} is a directory, and no run's.", action)
-    path = _teacher_of(directory, read_config(directory))
+        raise RunError(_REFUSED, f"{directory} is a directory, and no run's.", action)
+    config = read_config(directory)
+    path = _teacher_of(directory, config)
     if not path.exists():
-        raise RunError(title, f"The run {directory} has no teacher yet.", "Wait until its teacher is there.")
+        raise _not_ready(directory, "has no teacher yet", "")
+    if not stage_ended(directory, config, config.seeds.first, "teacher"):
+        # Where it was stopped or diverged, there is a file of the best weights until then; it looks like any other.
+        choice = f", or give the file of its weights itself, {path}, to use them as they are"
+        raise _not_ready(directory, "has a teacher that was not trained to its end", choice)
     return path
+
+
+def _not_ready(directory: Path, what: str, choice: str) -> RunError:
+    if read_row(directory).state in LIVING:
+        return RunError(_REFUSED, f"The run {directory} {what}.", f"Wait until its teacher is there{choice}.")
+    file, out = (shlex.quote(str(path)) for path in (directory / EXPERIMENT, directory))
+    action = f"Resume that run (nfkd run {file} --out {out} --resume){choice}."
+    return RunError(_REFUSED, f"The run {directory} {what}.", action)
 
 
 def given_faults(
@@ -127,12 +143,51 @@ def _file_faults(config: ExperimentConfig, dataset: Dataset | None, path: Path) 
     differs = _differences(info.config.model_dump(), config.teacher.model_dump())
     if differs:
         faults.append(Fault(_PATH, f"{path} is another flow than teacher: {differs}"))
+    name = not_finite(path)
+    if name:
+        words = f"{path} has numbers in {name} that are not finite. Give weights of before it diverged"
+        faults.append(Fault(_PATH, words))
     return faults
 
 
+def given_warnings(config: ExperimentConfig, run: Path | None) -> list[Fault]:
+    """Return what is to be known of a teacher that was given: that it was trained on other data, by its file's words.
+
+    Nothing is said of a file that no run wrote, or by an experiment that is not valid any more.
+
+    Parameters
+    ----------
+    run
+        That is gone on with; its own copy of the file tells of its own data.
+    """
+    training = config.training
+    if not training.teacher_given or training.teacher_from_python:
+        return []
+    try:
+        theirs = ExperimentConfig.from_toml(weights_info(teacher_file(config, run)).experiment).data.model_dump()
+    except (RunError, ConfigError):
+        return []
+    ours = config.data.model_dump()
+    if theirs["kind"] != ours["kind"]:
+        return [Fault(_PATH, f"the teacher was trained on other data ({theirs['kind']}, not {ours['kind']})")]
+    names = [name for name in ours if name != "folder" and theirs[name] != ours[name]]  # it may lie elsewhere by now
+    if not names:
+        return []
+    words = (
+        f"the teacher was trained with other settings of the data: {', '.join(names)}; its training examples may be "
+        "among this experiment's test examples"
+    )
+    return [Fault(_PATH, words)]
+
+
 def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    names = ["kind"] if theirs["kind"] != ours["kind"] else [name for name in ours if theirs.get(name) != ours[name]]
-    return ", ".join(f"its {name} is {theirs.get(name)}, not {ours[name]}" for name in names)
+    """Return in what a file's flow is not the experiment's teacher, and what makes it that; empty where it is."""
+    names = ["kind"] if theirs["kind"] != ours["kind"] else [name for name in ours if theirs[name] != ours[name]]
+    if not names:
+        return ""
+    differ = ", ".join(f"its {name} is {theirs[name]}, not {ours[name]}" for name in names)
+    # JSON writes words, numbers, truth and lists as TOML does.
+    return f"{differ}; set {', '.join(f'teacher.{name} = {json.dumps(theirs[name])}' for name in names)}"
 
 
 def _data_faults(dataset: Dataset | None, shape: Sequence[int], features: int, words: str) -> list[Fault]:

@@ -21,6 +21,7 @@ from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.protocol import events
 from nfkd.protocol.requests import Description
+from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
 from nfkd.runs.weights import flow_meta, save_weights
 from nfkd.training.api import prepare
@@ -159,6 +160,46 @@ def test_an_earlier_run_gives_its_first_seeds_teacher(trained: Path, tmp_path: P
     assert not torch.equal(own[name], second[name])
 
 
+OTHER_SETTINGS = (
+    "the teacher was trained with other settings of the data: {}; its training examples may be among this experiment's "
+    "test examples"
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"kind": "circles"}, ["the teacher was trained on other data (two_moons, not circles)"]),
+        ({"validation_fraction": 0.3, "split_seed": 4}, [OTHER_SETTINGS.format("validation_fraction, split_seed")]),
+        ({}, []),
+    ],
+)
+def test_a_teacher_of_other_data_is_told_of(
+    data: dict[str, Any], words: list[str], weights: str, trained: Path, tmp_path: Path
+) -> None:
+    for source in (weights, str(trained)):
+        description = describe(given(source, data=data))
+        assert [fault.message for fault in description.warnings if fault.path == "training.teacher_weights"] == words
+        assert not description.faults
+    record = nfkd.run(given(weights, data=data, training={"student_steps": 2}), tmp_path / "run")
+    logged = [line.text for line in record.snapshot().log if line.level == "warning"]
+    assert [line for line in logged if "the teacher was" in line] == [
+        f"training.teacher_weights: {word}" for word in words
+    ]
+
+
+@pytest.mark.parametrize("experiment", [None, "", "steps = 2"])
+def test_a_file_without_an_experiment_tells_of_no_data(experiment: str | None, weights: str, tmp_path: Path) -> None:
+    with safe_open(weights, framework="pt") as file:
+        meta = file.metadata()
+    del meta["config"]
+    path = tmp_path / "mine.safetensors"
+    save_file(load_file(weights), path, meta if experiment is None else meta | {"config": experiment})
+    description = describe(given(str(path), data={"kind": "circles"}))
+    assert not description.faults
+    assert not [fault for fault in description.warnings if fault.path == "training.teacher_weights"]
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -169,9 +210,12 @@ def faults(description: Description) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"teacher": {"steps": 4}}, ["its steps is 3, not 4"]),
-        ({"teacher": {"hidden": 9, "depth": 1}}, ["its hidden is 8, not 9", "its depth is 2, not 1"]),
-        ({"teacher": {"kind": "maf", "steps": 2}}, ["its kind is glow1d, not maf"]),
+        ({"teacher": {"steps": 4}}, ["its steps is 3, not 4; set teacher.steps = 3"]),
+        (
+            {"teacher": {"hidden": 9, "depth": 1}},
+            ["its hidden is 8, not 9", "its depth is 2, not 1; set teacher.hidden = 8, teacher.depth = 2"],
+        ),
+        ({"teacher": {"kind": "maf", "steps": 2}}, ['its kind is glow1d, not maf; set teacher.kind = "glow1d"']),
     ],
 )
 def test_another_flow_is_refused_and_the_difference_named(
@@ -219,13 +263,15 @@ def test_missing_damaged_and_foreign_files_are_refused(weights: str, tmp_path: P
         message = faults(describe(given(str(path))))["training.teacher_weights"]
         assert str(path) in message, name
     assert "training.teacher_weights" in faults(describe(given(str(tmp_path))))
+    missing = tmp_path / "missing.safetensors"
+    assert faults(describe(given(str(missing)))) == {"training.teacher_weights": f"{missing}: there is no such file."}
 
 
 def test_a_teacher_for_each_seed_cannot_be_given(weights: str) -> None:
     assert "seeds.retrain_teacher" in faults(describe(given(weights, seeds={"count": 3, "retrain_teacher": True})))
 
 
-def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], None]) -> str:
+def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], object]) -> str:
     """Write the weights again with some tensors changed, and everything that the file says of itself."""
     tensors = load_file(weights)
     with safe_open(weights, framework="pt") as file:
@@ -238,16 +284,24 @@ def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], No
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda tensors: tensors.pop("layers.1.mixing.upper"), "lacks layers.1.mixing.upper"),
-        (lambda tensors: tensors.update({"layers.9.bias": torch.zeros(2)}), "has no use for layers.9.bias"),
+        (lambda tensors: tensors.pop("layers.1.mixing.upper"), "lacks layers.1.mixing.upper."),
+        (
+            lambda tensors: [tensors.pop(f"layers.{layer}.mixing.upper") for layer in (0, 1, 2)],
+            "lacks layers.0.mixing.upper and 2 more.",
+        ),
+        (lambda tensors: tensors.update({"layers.9.bias": torch.zeros(2)}), "has no use for layers.9.bias."),
+        (
+            lambda tensors: tensors.update({"layers.1.mixing.upper": torch.zeros(())}),
+            "has layers.1.mixing.upper in another shape: one number, not 2×2.",
+        ),
         (
             lambda tensors: tensors.update({"layers.1.mixing.upper": torch.zeros(3, 3)}),
-            "has layers.1.mixing.upper in another shape",
+            "has layers.1.mixing.upper in another shape: 3×3, not 2×2.",
         ),
     ],
 )
 def test_a_file_with_a_missing_extra_or_misshapen_tensor_is_refused_by_its_name(
-    change: Callable[[dict[str, Any]], None], words: str, weights: str, tmp_path: Path
+    change: Callable[[dict[str, Any]], object], words: str, weights: str, tmp_path: Path
 ) -> None:
     path = changed_file(weights, tmp_path / "changed.safetensors", change)
     config = given(path)
@@ -258,6 +312,105 @@ def test_a_file_with_a_missing_extra_or_misshapen_tensor_is_refused_by_its_name(
         nfkd.run(config, tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("context_features", "-3"),
+        ("context_features", "9" * 30),
+        ("event_shape", "[0]"),
+        ("event_shape", "[-2]"),
+        ("event_shape", "[]"),
+        ("event_shape", "2"),
+        ("event_shape", "[Infinity]"),
+        ("event_shape", f"[{10**15}]"),
+        ("event_shape", "[2, 2, 2, 2]"),
+        ("event_shape", "[" * 100_000),
+        ("flow", "{}"),
+    ],
+)
+def test_sizes_that_make_no_flow_are_refused_in_one_line(name: str, value: str, weights: str, tmp_path: Path) -> None:
+    with safe_open(weights, framework="pt") as file:
+        meta = file.metadata()
+    path = tmp_path / "tampered.safetensors"
+    save_file(load_file(weights), path, meta | {name: value})
+    message = faults(describe(given(str(path))))["training.teacher_weights"]
+    assert message == f"{path} does not say of which flow it is. Use a file that NFKD has written."
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e300])
+def test_weights_that_are_not_finite_are_refused_by_the_first_name(value: float, trained: Path, tmp_path: Path) -> None:
+    def spoil(tensors: dict[str, Any]) -> None:
+        for name in ("layers.2.mixing.upper", "layers.1.mixing.upper"):
+            tensors[name] = tensors[name].double()
+            tensors[name][0, 1] = value
+
+    run = tmp_path / "earlier"
+    shutil.copytree(trained, run)
+    path = changed_file(str(trained / "teacher.safetensors"), run / "teacher.safetensors", spoil)
+    for weights in (path, str(run)):
+        with pytest.raises(ConfigError) as error:
+            nfkd.run(given(weights), tmp_path / "run")
+        (fault,) = error.value.faults
+        assert fault.path == "training.teacher_weights"
+        assert fault.message.startswith(f"{path} has numbers in layers.1.mixing.upper that are not finite")
+        assert not (tmp_path / "run").exists()
+
+
+def stopped_in(path: Path, stage: str, config: ExperimentConfig) -> Path:
+    """Return a run that its user stopped in a stage."""
+    control = Control()
+
+    def watch(event: events.RunEvent) -> None:
+        if isinstance(event, events.Progress) and event.stage == stage:
+            control.stop("run")
+
+    assert perform(prepare(config, path), config, watch, control) == "stopped"
+    return path
+
+
+def test_a_run_whose_teacher_was_stopped_is_refused_until_it_is_resumed(tmp_path: Path) -> None:
+    config = moons(seeds={"count": 2, "first": 3}, training={"student_steps": 4})
+    run = stopped_in(tmp_path / "a run", "teacher", config)
+    own = run / "seed-3" / "teacher.safetensors"
+    message = faults(describe(given(str(run))))["training.teacher_weights"]
+    assert message == (
+        f"The run {run} has a teacher that was not trained to its end. Resume that run (nfkd run "
+        f"'{run}/experiment.toml' --out '{run}' --resume), or give the file of its weights itself, {own}, to use them "
+        "as they are."
+    )
+    with pytest.raises(ConfigError, match="not trained to its end"):
+        nfkd.run(given(str(run)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert not describe(given(str(own))).faults
+    nfkd.run(config, run, resume=True)
+    assert not describe(given(str(run))).faults
+
+
+def test_a_run_whose_teacher_diverged_is_refused(tmp_path: Path) -> None:
+    wild = {"learning_rate": 1.0, "gradient_clip": 0.0, "warmup_steps": 0, "schedule": "constant"}
+    config = moons(training=wild | {"teacher_steps": 2000}, teacher={"steps": 12, "hidden": 64})
+    with pytest.raises(RunError, match="The teacher diverged"):
+        nfkd.run(config, tmp_path / "diverged")
+    assert (tmp_path / "diverged" / "teacher.safetensors").exists()
+    message = faults(describe(given(str(tmp_path / "diverged"))))["training.teacher_weights"]
+    assert "has a teacher that was not trained to its end" in message
+
+
+def test_a_run_that_was_stopped_later_or_was_given_its_teacher_gives_it(weights: str, tmp_path: Path) -> None:
+    config = given(weights, training={"student_steps": 30})
+    for name, experiment in (("trained", moons()), ("given", config)):
+        run = stopped_in(tmp_path / name, "student", experiment)
+        assert not describe(given(str(run))).faults
+
+
+def test_a_run_that_ended_before_its_teacher_is_to_be_resumed(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "earlier"
+    shutil.copytree(trained, run)
+    (run / "teacher.safetensors").unlink()
+    message = faults(describe(given(str(run))))["training.teacher_weights"]
+    assert message.startswith(f"The run {run} has no teacher yet. Resume that run (nfkd run ")
+
+
 def test_a_folder_that_is_no_run_and_a_run_without_a_teacher_are_refused(trained: Path, tmp_path: Path) -> None:
     message = faults(describe(given(str(tmp_path))))["training.teacher_weights"]
     assert (
@@ -265,7 +418,7 @@ def test_a_folder_that_is_no_run_and_a_run_without_a_teacher_are_refused(trained
         == f"{tmp_path} is a directory, and no run's. Give the directory of a run, or a .safetensors file of NFKD's."
     )
     bare = prepare(moons(), tmp_path / "bare")
-    assert f"{bare} has no teacher yet" in faults(describe(given(str(bare))))["training.teacher_weights"]
+    assert f"{bare} has no teacher yet. Wait until" in faults(describe(given(str(bare))))["training.teacher_weights"]
     odd = tmp_path / "odd"
     shutil.copytree(trained, odd)
     (odd / "experiment.toml").write_text("steps = 2")
