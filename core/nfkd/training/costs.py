@@ -179,7 +179,7 @@ def slow_terms(
     found = []
     for name in names:
         others = [label for other, label in labels.items() if other != name]
-        beside = f", with {', '.join(others)}" if others else ""
+        beside = f", with {', '.join(others)}," if others else ""
         words = (
             f"an autoregressive flow serves it feature by feature, {places} one after another: a step of "
             f"{name_of_student} takes about {times():.0f} times as long{beside} as if all came at once"
