@@ -72,10 +72,8 @@ def test_one_is_added_halfway_to_the_student_and_filled_in(form: ExperimentForm,
     assert config is not None
     assert [(one.hidden, one.steps) for one in config.assistants] == [(48, 4)]
     click(form, "assistants.add")
-    assert hidden(ready) == [
-        48,
-        round(math.sqrt(48 * student["hidden"])),
-    ]  # a further one begins between the last and the student
+    # A further one begins between the last and the student.
+    assert hidden(ready) == [48, round(math.sqrt(48 * student["hidden"]))]
     choose(form, "assistants.1.kind", "glow1d")
     assert ready.experiment.config is not None
     assert [one.kind for one in ready.experiment.config.assistants] == ["glow", "glow1d"]

@@ -133,18 +133,24 @@ def _described(path: Path, meta: Mapping[str, str]) -> WeightsInfo:
         action = "Make that flow, load_state_dict(safetensors.torch.load_file(path)) and nfkd.wrap_teacher it."
         raise RunError(title="The flow is another library's", cause=cause, action=action)
     try:
-        config: FlowConfig = TypeAdapter(FlowConfig).validate_json(meta["flow"])
-        shape, features = json.loads(meta["event_shape"]), int(meta["context_features"])
-        info = WeightsInfo(config, tuple(int(size) for size in shape), features, meta.get("config", ""))
-        if features < 0 or min(info.event_shape, default=0) < 1:
-            raise ValueError(meta["event_shape"], features)  # noqa: TRY301 - as every other value that makes no flow
-        build_flow(info.config, info.event_shape, context_features=features, device="meta")
+        info = _info_of(meta)
     except (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         # A tampered size ends in whatever the first layer that it reaches makes of it.
         cause = f"{path} does not say of which flow it is."
         raise RunError(
             title="The weights cannot be used", cause=cause, action="Use a file that NFKD has written."
         ) from error
+    return info
+
+
+def _info_of(meta: Mapping[str, str]) -> WeightsInfo:
+    """Return what a file says of its flow; whatever makes no flow raises."""
+    config: FlowConfig = TypeAdapter(FlowConfig).validate_json(meta["flow"])
+    shape, features = json.loads(meta["event_shape"]), int(meta["context_features"])
+    info = WeightsInfo(config, tuple(int(size) for size in shape), features, meta.get("config", ""))
+    if features < 0 or min(info.event_shape, default=0) < 1:
+        raise ValueError(meta["event_shape"], features)
+    build_flow(info.config, info.event_shape, context_features=features, device="meta")
     return info
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,15 @@ from tests.core.distillation.steps import config, distiller, generator, generato
 from tests.core.tiny import moons
 
 
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    """A table of twelve features."""
+    path = tmp_path / "table.csv"
+    rows = np.random.default_rng(0).normal(size=(200, 12))
+    path.write_text("\n".join(",".join(f"{value:.4f}" for value in row) for row in rows))
+    return str(path)
+
+
 def warnings(experiment: ExperimentConfig) -> dict[str, str]:
     return {warning.path: warning.message for warning in describe(experiment).warnings}
 
@@ -39,14 +49,11 @@ def warnings(experiment: ExperimentConfig) -> dict[str, str]:
         (IAFConfig(steps=2, hidden=8), {"lkd", "density", "reverse_kl"}, set()),
     ],
 )
-def test_what_a_flow_serves_feature_by_feature_is_told_with_an_estimate(student, slow, quick, tmp_path) -> None:
-    table = tmp_path / "table.csv"
-    rows = np.random.default_rng(0).normal(size=(200, 12))
-    table.write_text("\n".join(",".join(f"{value:.4f}" for value in row) for row in rows))
+def test_what_a_flow_serves_feature_by_feature_is_told_with_an_estimate(student, slow, quick, table) -> None:
     for name in slow | quick:
         terms = {term: {"weight": 0.0} for term in OBJECTIVES} | {name: {"weight": 1.0}}
         experiment = moons(
-            data={"kind": "table", "path": str(table)},
+            data={"kind": "table", "path": table},
             student=student.model_dump(),
             teacher={"kind": "glow1d", "steps": 3, "hidden": 8},
             distillation=terms,
@@ -55,14 +62,10 @@ def test_what_a_flow_serves_feature_by_feature_is_told_with_an_estimate(student,
         assert ("feature by feature, 12 one after another" in told) == (name in slow), (name, told)
 
 
-def test_slow_terms_do_not_hide_each_other(tmp_path) -> None:
-    table = tmp_path / "table.csv"
-    rows = np.random.default_rng(0).normal(size=(200, 12))
-    table.write_text("\n".join(",".join(f"{value:.4f}" for value in row) for row in rows))
-
+def test_slow_terms_do_not_hide_each_other(table) -> None:
     def told(student: FlowConfig, *terms: str) -> dict[str, str]:
         weights = {name: {"weight": float(name in terms)} for name in OBJECTIVES}
-        data, teacher = {"kind": "table", "path": str(table)}, {"kind": "glow1d", "steps": 3, "hidden": 8}
+        data, teacher = {"kind": "table", "path": table}, {"kind": "glow1d", "steps": 3, "hidden": 8}
         found = warnings(moons(data=data, student=student.model_dump(), teacher=teacher, distillation=weights))
         return {path.split(".")[1]: words for path, words in found.items() if "feature by feature" in words}
 
