@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from nfkd.protocol.events import ErrorInfo, InterpolationDrawn, RunEvent, StageStarted
+from nfkd.protocol.events import ErrorInfo, InterpolationDrawn, RunEvent, StageStarted, picture_label
 from nfkd.protocol.requests import Interpolate, InterpolationMode, Interpolations, Reply
 from nfkd.protocol.roles import ROLES, role_words
 from nfkd_gui.panels.base import SPACE, LiveButton, Panel, StudioPort, heading
@@ -235,7 +235,7 @@ class InterpolationPanel(Panel):
                 caption = _MODES[reply.mode][0] if path is not None else "not trained yet"
                 self._show(role, None if path is None else path[None], caption)
             elif drawn is not None:
-                self._show(role, drawn.images, f"step {drawn.step:,}")
+                self._show(role, drawn.images, picture_label(drawn))
             else:
                 self._show(role, None, "not trained yet")
         self._share_frame()

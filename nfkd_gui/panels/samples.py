@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import DensityDrawn, ErrorInfo, RunEvent, SamplesDrawn, StageStarted
+from nfkd.protocol.events import DensityDrawn, ErrorInfo, RunEvent, SamplesDrawn, StageStarted, picture_label
 from nfkd.protocol.requests import Reply, Sample, Samples
 from nfkd.protocol.roles import DATA, ROLES, Role, role_words
 from nfkd_gui.panels.base import SPACE, LiveButton, Panel, StudioPort, heading
@@ -290,7 +290,7 @@ class SamplesPanel(Panel):
             return samples, f"temperature {reply.temperature:.2f}" if samples is not None else "not trained yet"
         if stage is not None and stage.samples is not None:
             drawn = stage.samples
-            return drawn.samples, f"step {drawn.step:,}, temperature {drawn.temperature:.2f}"
+            return drawn.samples, f"{picture_label(drawn)}, temperature {drawn.temperature:.2f}"
         return None, "not trained yet"
 
     def _chosen_view(self, real: np.ndarray | None, drawn: list[np.ndarray | None]) -> _View:

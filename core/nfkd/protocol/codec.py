@@ -12,7 +12,7 @@ import numpy as np
 from nfkd.protocol.frames import FrameError, encode_frame
 from nfkd.protocol.requests import FromClient, FromEngine
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised whenever a message changes its meaning; both sides must have the same."""
 
 _KINDS = frozenset("fiub")  # no objects, no strings: nothing that runs code or hides a pointer

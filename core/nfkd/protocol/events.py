@@ -299,7 +299,7 @@ class Progress(Message, frozen=True):
 class SamplesDrawn(Message, frozen=True):
     """Samples of a stage's flow from the run's fixed noise; may be coalesced.
 
-    `samples` is (count, channels, height, width) in [0, 1], or (count, features).
+    `samples` is (count, channels, height, width) in [0, 1], or (count, features). `final` is as in `picture_label`.
     """
 
     run: str
@@ -308,12 +308,14 @@ class SamplesDrawn(Message, frozen=True):
     step: int
     temperature: float
     samples: np.ndarray
+    final: bool = False
 
 
 class InterpolationDrawn(Message, frozen=True):
     """A path between two fixed validation images through the latents of the stage's flow; may be coalesced.
 
-    `alpha` is (steps,) from 0 to 1; `images` is (pairs, steps, channels, height, width) in [0, 1].
+    `alpha` is (steps,) from 0 to 1; `images` is (pairs, steps, channels, height, width) in [0, 1]. `final` is as in
+    `picture_label`.
     """
 
     run: str
@@ -323,12 +325,14 @@ class InterpolationDrawn(Message, frozen=True):
     mode: str
     alpha: np.ndarray
     images: np.ndarray
+    final: bool = False
 
 
 class DensityDrawn(Message, frozen=True):
     """log p of a stage's flow on a grid of the plane, for data of two features; may be coalesced.
 
-    `log_prob` is (rows, columns) in nats, rows from low to high y; `extent` is (x0, x1, y0, y1).
+    `log_prob` is (rows, columns) in nats, rows from low to high y; `extent` is (x0, x1, y0, y1). `final` is as in
+    `picture_label`.
     """
 
     run: str
@@ -337,6 +341,19 @@ class DensityDrawn(Message, frozen=True):
     step: int
     extent: tuple[float, float, float, float]
     log_prob: np.ndarray
+    final: bool = False
+
+
+Picture = SamplesDrawn | InterpolationDrawn | DensityDrawn
+
+
+def picture_label(picture: Picture) -> str:
+    """Return which weights a picture shows: those after a training step, or the final ones with their step.
+
+    A stage keeps the weights of its best validation step. The last pictures of a stage are drawn with these and have
+    `final` set; their step is not later than that of the pictures before.
+    """
+    return f"final weights (step {picture.step:,})" if picture.final else f"step {picture.step:,}"
 
 
 class MatchingMeasured(Message, frozen=True):

@@ -20,6 +20,7 @@ from nfkd.protocol.events import (
     LayerPair,
     LogLine,
     MatchingMeasured,
+    Picture,
     Progress,
     RunChanged,
     RunEvent,
@@ -119,6 +120,11 @@ class Curve:
         return CurveBatch(steps=self.steps.copy(), values=self.values.copy(), times=self.times.copy())
 
 
+def _kept(picture: Picture | None, step: int) -> bool:
+    """Return whether a picture stays when a stage resumes after a step; a final one is drawn again."""
+    return picture is not None and not picture.final and picture.step <= step
+
+
 @dataclass
 class StageView:
     """One stage of one seed."""
@@ -137,9 +143,9 @@ class StageView:
             curve.cut(step)
         size = int(np.searchsorted(self.matching_steps, step, side="right"))
         del self.matching_steps[size:], self.matching_errors[size:]
-        self.samples = self.samples if self.samples and self.samples.step <= step else None
-        self.interpolation = self.interpolation if self.interpolation and self.interpolation.step <= step else None
-        self.density = self.density if self.density and self.density.step <= step else None
+        self.samples = self.samples if _kept(self.samples, step) else None
+        self.interpolation = self.interpolation if _kept(self.interpolation, step) else None
+        self.density = self.density if _kept(self.density, step) else None
         self.summary = None
 
 

@@ -15,6 +15,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from nfkd.protocol.data import DataPreview
+from nfkd.protocol.events import picture_label
 from nfkd.protocol.requests import StageSnapshot
 from nfkd.protocol.roles import ASSISTANTS, COLOURS, DATA, Role, role_name, the_role
 from nfkd.runs.export import writing
@@ -159,7 +160,7 @@ def _samples(stages: Stages) -> Figure | None:
         if samples is None:
             continue
         axes.set_title(
-            f"{role_name(stage)}\nstep {samples.step:,}, temperature {samples.temperature:g}",
+            f"{role_name(stage)}\n{picture_label(samples)}, temperature {samples.temperature:g}",
             color=COLOURS[stage],
             fontsize=9,
         )
@@ -253,7 +254,7 @@ def _interpolation(stages: Stages) -> Figure | None:
         paths = view.interpolation
         if paths is None:
             continue
-        words = f"step {paths.step:,}, {paths.mode.replace('_', '-')}"
+        words = f"{picture_label(paths)}, {paths.mode.replace('_', '-')}"
         between = "\n" if plane else ", "
         axes.set_title(f"{role_name(stage)}{between}{words}", color=COLOURS[stage], fontsize=9)
         if plane:

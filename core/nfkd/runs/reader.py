@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -33,6 +33,9 @@ from nfkd.runs.schema import Node
 
 if TYPE_CHECKING:
     from nfkd.flows.flow import Flow
+
+
+_P = TypeVar("_P", SamplesDrawn, InterpolationDrawn, DensityDrawn)
 
 
 class CurveData(NamedTuple):
@@ -73,49 +76,43 @@ class SeedRecord:
             curves={info.name: _curve(group["curves"][info.name]) for info in plan.curves},
             matching_steps=steps,
             matching_errors=errors,
-            samples=self._samples(group["samples"], stage),
-            interpolation=self._interpolation(group["interpolation"], stage),
-            density=self._density(group["density"], stage) if "density" in group else None,
+            samples=self._newest(group, "samples", self._samples),
+            interpolation=self._newest(group, "interpolation", self._interpolation),
+            density=self._newest(group, "density", self._density),
             summary=schema.read_summary(file, stage, seed, unit),
         )
 
-    def _samples(self, group: Node, stage: Role) -> SamplesDrawn | None:
-        rows = schema.whole_rows(group)
-        if not rows:
-            return None
+    def _newest(self, stage: Node, name: str, read: Callable[..., _P]) -> _P | None:
+        """Return a stage's final picture of a kind, else the last of its series, else None."""
+        for path, final in ((f"{schema.FINAL}/{name}", True), (name, False)):
+            group = stage.get(path)
+            if group is not None and (rows := schema.whole_rows(group)):
+                about = {"run": self._run, "seed": self.started.seed, "stage": stage.name.strip("/"), "final": final}
+                return read(group, rows, step=int(group["step"][rows - 1]), **about)
+        return None
+
+    @staticmethod
+    def _samples(group: Node, rows: int, **about: Any) -> SamplesDrawn:
         return SamplesDrawn(
-            run=self._run,
-            seed=self.started.seed,
-            stage=stage,
-            step=int(group["step"][rows - 1]),
+            **about,
             temperature=float(group["temperature"][rows - 1]),
             samples=group["images"][rows - 1],
         )
 
-    def _interpolation(self, group: Node, stage: Role) -> InterpolationDrawn | None:
-        rows = schema.whole_rows(group)
-        if not rows:
-            return None
+    @staticmethod
+    def _interpolation(group: Node, rows: int, **about: Any) -> InterpolationDrawn:
         return InterpolationDrawn(
-            run=self._run,
-            seed=self.started.seed,
-            stage=stage,
-            step=int(group["step"][rows - 1]),
+            **about,
             mode=bytes(group["mode"][0]).decode(),
             alpha=group["alpha"][...],
             images=group["images"][rows - 1],
         )
 
-    def _density(self, group: Node, stage: Role) -> DensityDrawn | None:
-        rows = schema.whole_rows(group)
-        if not rows:
-            return None
+    @staticmethod
+    def _density(group: Node, rows: int, **about: Any) -> DensityDrawn:
         x0, x1, y0, y1 = (float(value) for value in group["extent"][...])
         return DensityDrawn(
-            run=self._run,
-            seed=self.started.seed,
-            stage=stage,
-            step=int(group["step"][rows - 1]),
+            **about,
             extent=(x0, x1, y0, y1),
             log_prob=group["log_prob"][rows - 1],
         )
@@ -200,7 +197,7 @@ class RunRecord:
 
     @property
     def samples(self) -> dict[Role, np.ndarray]:
-        """The first seed's newest samples by stage."""
+        """The first seed's newest samples by stage: those of the final weights where the stage has ended."""
         stages = self._stages(None)
         return {stage: view.samples.samples for stage, view in stages.items() if view.samples is not None}
 

@@ -22,6 +22,7 @@ from nfkd.runs.opening import open_file, reading, unclosed
 from nfkd.runs.schema import Node
 
 _BYTES = 1 << 24
+_NOTHING = -1  # no row has a step so low
 
 
 def recover(run: Path) -> str:
@@ -55,7 +56,7 @@ def _is_cut(path: Path) -> bool:
         return unclosed(path) or any(_shape(node, None) != node.shape for node in datasets)
 
 
-def copy_cut(source: Path, target: Path, at: Mapping[Role, int] | None) -> None:
+def copy_cut(source: Path, target: Path, at: Mapping[Role, int | None] | None) -> None:
     """Copy a seed's file whole, leaving out what came after a step.
 
     Parameters
@@ -65,7 +66,9 @@ def copy_cut(source: Path, target: Path, at: Mapping[Role, int] | None) -> None:
     target
         Takes its place at once, when the copy is on the disk; may be the source.
     at
-        The last step that is kept, by stage; stages that are not named are emptied. None keeps everything.
+        What is kept of each stage: rows up to a step for one that goes on, all for one that has ended (None). Stages
+        that are not named are emptied. The copy gets the groups that older files lack. Where `at` itself is None,
+        everything is kept as it is.
 
     Raises
     ------
@@ -73,12 +76,20 @@ def copy_cut(source: Path, target: Path, at: Mapping[Role, int] | None) -> None:
         When the source is no run's file, or the copy cannot be written; the source is untouched then.
     """
     with open_file(source) as old, explained(target.parent), whole_file(target) as new:
+        copy_into(new, old, source, at)
+
+
+def copy_into(new: Node, old: Node, source: Path, at: Mapping[Role, int | None] | None) -> None:
+    """Copy an open seed's file into a new one; arguments as `copy_cut`."""
+    with reading(source):
+        started, nodes = schema.read_started(old), _nodes(old)
+    new.attrs.update(old.attrs)
+    kept = {plan.stage: None if at is None else at.get(plan.stage, _NOTHING) for plan in started.stages}
+    for name, node in nodes.items():
+        _copy(name, node, new, kept, source)
+    if at is not None:
         with reading(source):
-            started, nodes = schema.read_started(old), _nodes(old)
-        new.attrs.update(old.attrs)
-        last = {plan.stage: None if at is None else at.get(plan.stage, -1) for plan in started.stages}
-        for name, node in nodes.items():
-            _copy(name, node, new, last, source)
+            schema.add_missing(new, started)
 
 
 def _nodes(file: Node) -> dict[str, Node]:
@@ -87,20 +98,27 @@ def _nodes(file: Node) -> dict[str, Node]:
     return found
 
 
-def _copy(name: str, node: Node, new: Node, last: Mapping[str, int | None], source: Path) -> None:
+def _copy(name: str, node: Node, new: Node, kept: Mapping[str, int | None], source: Path) -> None:
     if isinstance(node, h5py.Group):
         new.require_group(name).attrs.update(node.attrs)
         return
     stage, _, rest = name.partition("/")
     if stage == "summary":
-        kept = last.get(rest.partition("/")[0])
+        ended = kept.get(rest.partition("/")[0]) is None
         with reading(source):
-            data = node[()] if kept is None or kept >= 0 else np.full(node.shape, np.nan)
+            data = node[()] if ended else np.full(node.shape, np.nan)
         _create(new, name, node, node.shape)[...] = data
         return
+    last = kept.get(stage)
+    if rest.startswith(f"{schema.FINAL}/") and last is not None:
+        last = _NOTHING
     with reading(source):
-        shape = _shape(node, last.get(stage))
+        shape = _shape(node, last)
     dataset = _create(new, name, node, shape)
+    if not shape:
+        with reading(source):
+            dataset[()] = node[()]
+        return
     rows = max(1, _BYTES // max(1, math.prod(shape[1:]) * node.dtype.itemsize))
     for start in range(0, len(dataset), rows):
         with reading(source):
@@ -111,16 +129,18 @@ def _copy(name: str, node: Node, new: Node, last: Mapping[str, int | None], sour
 def _shape(node: Node, last: int | None) -> tuple[int, ...]:
     """Return the shape of a dataset's copy: a growing one keeps the rows that its steps allow."""
     steps = node.parent.get("step")
-    if not isinstance(steps, h5py.Dataset) or node.maxshape[0] is not None:
+    if not isinstance(steps, h5py.Dataset) or not schema.grows(node):
         return node.shape
     whole = schema.whole_rows(node.parent)
-    kept = whole if last is None else int(np.searchsorted(steps[:whole], last, side="right"))
-    return (kept, *node.shape[1:])
+    rows = whole if last is None else int(np.searchsorted(steps[:whole], last, side="right"))
+    return (rows, *node.shape[1:])
 
 
 def _create(new: Node, name: str, like: Node, shape: tuple[int, ...]) -> Node:
-    dataset = new.create_dataset(
-        name, shape=shape, maxshape=like.maxshape, dtype=like.dtype, chunks=like.chunks, fillvalue=like.fillvalue
-    )
+    """Make a dataset like another: of its type, layout, chunks, filters, fill value and largest shape."""
+    largest = tuple(h5py.h5s.UNLIMITED if size is None else size for size in like.maxshape)
+    space = h5py.h5s.create_simple(shape, largest)
+    made = h5py.h5d.create(new.id, name.encode(), like.id.get_type(), space, like.id.get_create_plist())
+    dataset = h5py.Dataset(made)
     dataset.attrs.update(like.attrs)
     return dataset

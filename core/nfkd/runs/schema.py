@@ -8,6 +8,7 @@
     /<stage>/interpolation/{step, alpha, images}    attrs: mode
     /<stage>/density/{step, log_prob, extent}       plane data only
     /<stage>/matching/{step, error}                 attrs: pairs; of flows that learn from another
+    /<stage>/final/{samples, interpolation, density}    the same pictures of the kept weights; one row, at the end
     /summary/<stage>/<figure>                       NaN until the stage has ended
 
 Groups bear the NXdata attributes of NeXus, so that `silx view` and h5web plot them unaided.
@@ -25,7 +26,7 @@ import numpy as np
 
 import nfkd
 from nfkd.config import ExperimentConfig
-from nfkd.protocol.events import SeedStarted, StagePlan, StageSummary
+from nfkd.protocol.events import Picture, SeedStarted, StagePlan, StageSummary
 from nfkd.protocol.roles import ASSISTANTS, Role
 
 Node = Any
@@ -44,6 +45,7 @@ FIGURES = (
     "seconds",
     "c2st",
 )
+FINAL = "final"
 WHOLE = {"parameters", "multiply_adds", "steps", "best_step"}
 IMAGE_PAIRS, VECTOR_PAIRS = 4, 2
 GRID = 96
@@ -72,6 +74,11 @@ class Shapes:
     def plane(self) -> bool:
         """Whether the data has two features and so a density."""
         return self.event == (2,)
+
+
+def picture_group(picture: Picture, name: str) -> str:
+    """Return the path of the group that a picture is written to: of its stage's series, or of its final pictures."""
+    return f"{picture.stage}/{FINAL}/{name}" if picture.final else f"{picture.stage}/{name}"
 
 
 def shapes_of(config: ExperimentConfig, started: SeedStarted) -> Shapes:
@@ -113,6 +120,7 @@ def create(file: Node, config: ExperimentConfig, started: SeedStarted, *, device
         stage = _group(file, plan.stage, "NXentry")
         _create_curves(stage, plan)
         _create_pictures(stage, shapes)
+        _create_final(stage, shapes)
         if plan.pairs:
             _create_matching(stage, plan)
         figures = _group(summary, plan.stage, "NXcollection")
@@ -169,6 +177,19 @@ def _create_pictures(stage: Node, shapes: Shapes) -> None:
         _grown(density, "log_prob", np.float32, (GRID, GRID)).attrs["units"] = text("nat")
 
 
+def _create_final(stage: Node, shapes: Shapes) -> None:
+    """Make the groups for the pictures of a stage's kept weights; they are apart, so that steps in a series rise."""
+    _create_pictures(_group(stage, FINAL, "NXcollection"), shapes)
+
+
+def add_missing(file: Node, started: SeedStarted) -> None:
+    """Add the groups that an older version did not make, before the file is written again."""
+    config = ExperimentConfig.from_toml(bytes(file.attrs["config"]).decode())
+    for plan in started.stages:
+        if FINAL not in file[plan.stage]:
+            _create_final(file[plan.stage], shapes_of(config, started))
+
+
 def _create_matching(stage: Node, plan: StagePlan) -> None:
     matching = _group(stage, "matching", "NXdata", signal="error", axes="step")
     matching.attrs["pairs"] = text(msgspec.json.encode(plan.pairs).decode())
@@ -178,7 +199,7 @@ def _create_matching(stage: Node, plan: StagePlan) -> None:
 
 def whole_rows(group: Node) -> int:
     """Return how many rows of a group's growing datasets have come to the disk, in all of them."""
-    columns = [node for node in group.values() if isinstance(node, h5py.Dataset) and node.chunks]
+    columns = [node for node in group.values() if isinstance(node, h5py.Dataset) and grows(node)]
     rows = min(len(column) for column in columns)
     for column in columns:
         if column.ndim > 2:  # pictures: only the newest are looked at
@@ -188,6 +209,11 @@ def whole_rows(group: Node) -> int:
             holes = _unwritten(column[:rows]).reshape(rows, -1).any(axis=1)
             rows = int(holes.argmax()) if holes.any() else rows
     return rows
+
+
+def grows(dataset: Node) -> bool:
+    """Return whether rows can be added to a dataset. A chunked dataset of a fixed size holds no rows."""
+    return bool(dataset.maxshape) and dataset.maxshape[0] is None
 
 
 def _unwritten(values: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from nfkd.runs import schema
 from nfkd.runs.disk import abandon, explained, whole_file
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import RUN_FILE
-from nfkd.runs.recovery import copy_cut
+from nfkd.runs.recovery import copy_cut, copy_into
 from nfkd.runs.schema import Node
 
 _FLUSH_SECONDS = 1.0
@@ -78,7 +78,7 @@ class RunWriter:
         self._flushed = time.monotonic()
 
     @classmethod
-    def reopen(cls, directory: Path, at: Mapping[Role, int]) -> RunWriter:
+    def reopen(cls, directory: Path, at: Mapping[Role, int | None]) -> RunWriter:
         """Go on with a file: what came after a step is cut off, in a copy that then takes the file's place.
 
         Parameters
@@ -86,7 +86,7 @@ class RunWriter:
         directory
             Of the seed.
         at
-            The last step that is kept, by stage; stages that are not named are emptied.
+            What is kept of each stage, as in `nfkd.runs.recovery.copy_cut`.
 
         Raises
         ------
@@ -113,14 +113,15 @@ class RunWriter:
                 case CurvePoints():
                     self._curves(event)
                 case SamplesDrawn():
-                    self._row(f"{event.stage}/samples", event.step, temperature=event.temperature, images=event.samples)
+                    where = schema.picture_group(event, "samples")
+                    self._row(where, event.step, temperature=event.temperature, images=event.samples)
                 case InterpolationDrawn():
-                    where = f"{event.stage}/interpolation"
+                    where = schema.picture_group(event, "interpolation")
                     self._nodes[f"{where}/mode"][0] = event.mode.encode()
                     self._nodes[f"{where}/alpha"][...] = event.alpha
                     self._row(where, event.step, images=event.images)
                 case DensityDrawn():
-                    where = f"{event.stage}/density"
+                    where = schema.picture_group(event, "density")
                     self._nodes[f"{where}/extent"][...] = event.extent
                     self._row(where, event.step, log_prob=event.log_prob)
                 case MatchingMeasured():
@@ -155,11 +156,40 @@ class RunWriter:
         Raises
         ------
         RunError
-            When the disk is full or the file cannot be written.
+            When the disk is full, the file cannot be written, or it was removed or replaced. In the last case
+            everything was saved to a new file before, if that is possible.
         """
         with self._writing():
             self._file.flush()
+            if not self._in_place():
+                raise self._removed()
         self._flushed = time.monotonic()
+
+    def _in_place(self) -> bool:
+        """Return whether the path still leads to the file that is open here."""
+        try:
+            there = (self._directory / RUN_FILE).lstat()
+        except OSError:
+            return False
+        return os.path.samestat(there, os.fstat(self._file.id.get_vfd_handle()))
+
+    def _removed(self) -> RunError:
+        """Save everything to a new file, give the removed one up, and return the error that says so."""
+        path = self._directory / RUN_FILE
+        gone = not os.path.lexists(path)
+        target = path if gone else self._directory / f"saved-{RUN_FILE}"
+        try:
+            with explained(target.parent), whole_file(target) as new:
+                copy_into(new, self._file, path, None)
+        except RunError as error:
+            saved, action = f"Its data could not be saved: {error.cause}", "Start the experiment again."
+        else:
+            saved = f"Everything recorded until then was saved to {target}."
+            action = "Resume the run." if gone else f"Rename {target.name} to {RUN_FILE}, then resume the run."
+        self._nodes.clear()
+        self._file.close()
+        what = "removed" if gone else "replaced by another file"
+        return RunError("The run's file is gone", f"{path} was {what} while the run was writing it. {saved}", action)
 
     def close(self) -> None:
         """Flush and close the file; a disk that takes no more has been told of before, and does not keep it open."""

@@ -27,6 +27,7 @@ from nfkd.protocol.events import (
 from nfkd.protocol.roles import USUAL, Role, role_name
 from nfkd.runs.groups import write_verdict
 from nfkd.runs.layout import append_log, read_row, write_row
+from nfkd.runs.reader import stage_ended
 from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.control import Control
 from nfkd.training.describe import check
@@ -186,6 +187,8 @@ class Experiment:
         )
 
     def _end(self) -> Verdict:
+        for seed in self._config.seeds.values():  # a file may have been removed while a later seed trained
+            stage_ended(self._run, self._config, seed, "student")
         verdict = self._verdict()
         write_verdict(self._run, verdict)
         self.change(state="finished", progress=1.0, **self._figures())

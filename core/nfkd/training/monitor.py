@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,54 +64,42 @@ class Monitor:
     def draw(self, stage: Role, step: int, flow: Flow, teacher: Flow | None) -> None:
         """Emit samples, interpolations, the density of plane data and, with a teacher, the matching error."""
         with evaluating(flow):
-            self._draw(stage, step, flow, teacher)
+            self._draw_pictures(flow, stage=stage, step=step)
+            if teacher is not None and self._pairs:
+                batch = self._examples.to(_device(flow))
+                ours, theirs = (each(batch.x, batch.context, trace=True) for each in (flow, teacher))
+                error = pair_errors(ours, theirs, self._pairs).double().cpu().numpy()
+                self._emit(MatchingMeasured(run=self._run, seed=self._seed, stage=stage, step=step, error=error))
 
-    def _draw(self, stage: Role, step: int, flow: Flow, teacher: Flow | None) -> None:
-        self._draw_samples(stage, step, flow)
-        self._draw_interpolation(stage, step, flow)
+    @torch.no_grad()
+    def draw_final(self, stage: Role, step: int, flow: Flow) -> None:
+        """Emit the pictures of the weights that a stage keeps, which are those after `step`."""
+        with evaluating(flow):
+            self._draw_pictures(flow, stage=stage, step=step, final=True)
+
+    def _draw_pictures(self, flow: Flow, **about: Any) -> None:
+        about |= {"run": self._run, "seed": self._seed}
+        if "synthesis" not in flow.unservable:
+            self._emit(self._samples(flow, about))
+            if "latents" not in flow.unservable:
+                self._emit(self._interpolation(flow, about))
         if has_plane(self._dataset) and "log_prob" not in flow.unservable:
-            self._emit(draw_density(flow, self._dataset, run=self._run, seed=self._seed, stage=stage, step=step))
-        if teacher is not None and self._pairs:
-            batch = self._examples.to(_device(flow))
-            ours, theirs = (each(batch.x, batch.context, trace=True) for each in (flow, teacher))
-            errors = pair_errors(ours, theirs, self._pairs)
-            error = errors.double().cpu().numpy()
-            self._emit(MatchingMeasured(run=self._run, seed=self._seed, stage=stage, step=step, error=error))
+            self._emit(draw_density(flow, self._dataset, **about))
 
-    def _draw_samples(self, stage: Role, step: int, flow: Flow) -> None:
-        if "synthesis" in flow.unservable:
-            return
-        temperature = self._config.temperature
+    def _samples(self, flow: Flow, about: Mapping[str, Any]) -> SamplesDrawn:
+        temperature, count = self._config.temperature, self._config.sample_count
         generator = named_generator(self._seed, "all", "pictures")  # the same noise for every stage and step
-        count = self._config.sample_count
         context = self._examples.to(_device(flow)).contexts(count)
         x = flow.sample(count, temperature=temperature, generator=generator, context=context)
-        samples = self._dataset.to_picture(x)
-        self._emit(
-            SamplesDrawn(
-                run=self._run, seed=self._seed, stage=stage, step=step, temperature=temperature, samples=samples
-            )
-        )
+        return SamplesDrawn(**about, temperature=temperature, samples=self._dataset.to_picture(x))
 
-    def _draw_interpolation(self, stage: Role, step: int, flow: Flow) -> None:
-        if {"latents", "synthesis"} & flow.unservable.keys():
-            return
+    def _interpolation(self, flow: Flow, about: Mapping[str, Any]) -> InterpolationDrawn:
         mode, alpha = self._config.interpolation_mode, torch.linspace(0, 1, self._config.interpolation_steps)
         count = interpolation_pairs(self._dataset)
         ends = self._examples.to(_device(flow)).take(slice(2 * count))
         path = interpolate(flow, ends.take(slice(0, None, 2)), ends.take(slice(1, None, 2)), alpha, mode)
-        pictures = self._dataset.to_picture(path.flatten(0, 1))
-        self._emit(
-            InterpolationDrawn(
-                run=self._run,
-                seed=self._seed,
-                stage=stage,
-                step=step,
-                mode=mode,
-                alpha=alpha.numpy(),
-                images=pictures.reshape(path.shape),
-            )
-        )
+        images = self._dataset.to_picture(path.flatten(0, 1)).reshape(path.shape)
+        return InterpolationDrawn(**about, mode=mode, alpha=alpha.numpy(), images=images)
 
 
 def interpolation_pairs(dataset: Dataset) -> int:
@@ -124,14 +113,22 @@ def has_plane(dataset: Dataset) -> bool:
 
 
 @torch.no_grad()
-def draw_density(flow: Flow, dataset: Dataset, *, run: str, seed: int, stage: Role, step: int) -> DensityDrawn:
-    """Return log p of a flow of two features on a grid over the data's extent."""
+def draw_density(flow: Flow, dataset: Dataset, **about: Any) -> DensityDrawn:
+    """Return log p of a flow of two features on a grid over the data's extent.
+
+    Parameters
+    ----------
+    flow, dataset
+        The flow and its data.
+    **about
+        The event's other fields: run, seed, stage, step and whether it is final.
+    """
     x0, x1, y0, y1 = dataset.extent
     rows, columns = torch.meshgrid(torch.linspace(y0, y1, GRID), torch.linspace(x0, x1, GRID), indexing="ij")
     points: Tensor = torch.stack([columns.flatten(), rows.flatten()], dim=1).to(_device(flow))
     log_prob = flow.log_prob(points).float().cpu().numpy().reshape(GRID, GRID)
     finite = np.nan_to_num(log_prob, nan=-np.inf)
-    return DensityDrawn(run=run, seed=seed, stage=stage, step=step, extent=(x0, x1, y0, y1), log_prob=finite)
+    return DensityDrawn(**about, extent=(x0, x1, y0, y1), log_prob=finite)
 
 
 def _device(flow: Flow) -> torch.device:

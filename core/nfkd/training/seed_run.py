@@ -169,8 +169,7 @@ class SeedRun:
                 self._directory, text, self._seed, started, device=str(context.device), threads=context.threads
             )
         position = self._checkpoint.position
-        steps = stage_steps(context.config)
-        at: dict[Role, int] = {summary.stage: steps[summary.stage] for summary in self.done}
+        at: dict[Role, int | None] = {summary.stage: None for summary in self.done}
         if position.stage is not None:
             at[position.stage] = position.step
         return RunWriter.reopen(self._directory, at)
@@ -207,14 +206,13 @@ class SeedRun:
         self._finish(stage, _Trained(state.flow, state.step, state.best_step, curves.elapsed))
 
     def _take_teacher(self) -> None:
-        """Perform the stage of a teacher that was given: it is drawn and evaluated as it is."""
+        """Perform the stage of a teacher that was given: it is evaluated and its final pictures are drawn."""
         began = time.perf_counter()
         self._emit(StageStarted(run=str(self._context.run), seed=self._seed, stage="teacher", step=0))
         flow = self._context.teacher or self._context.build("teacher")
         if self._context.teacher is None:
             load_weights(teacher_file(self._context.config, None), flow)
         flow = freeze(flow.float().to(self._context.device))
-        self._monitor("teacher").draw("teacher", 0, flow, None)
         self._finish("teacher", _Trained(flow, 0, 0, time.perf_counter() - began))
 
     def _state(self, stage: Role, checkpoint: Checkpoint | None) -> StageState:
@@ -312,6 +310,7 @@ class SeedRun:
 
     def _finish(self, stage: Role, trained: _Trained) -> None:
         summary, flow = self._summarise(stage, trained), trained.flow
+        self._monitor(stage).draw_final(stage, trained.best_step, flow)
         weights = flow.source_state() if isinstance(flow, ForeignFlow) else flow.state_dict()
         self._save(stage, flow, trained.best_step, weights)
         self.done.append(summary)

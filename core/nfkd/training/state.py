@@ -83,7 +83,9 @@ class StageState:
             self.average = WeightAverage(self.flow, self.ema_decay)
 
     def settle(self) -> None:
-        """Give the flow its last weights: the best on validation, or those that are shown where none was validated."""
+        """Give the flow the weights that the stage keeps: the best on validation, else the newest."""
+        if not self.best_weights:  # no validation figure was finite
+            self.best_step = self.step
         self.flow.load_state_dict(self.best_weights or self.shown.state_dict())
 
     def judge(self, value: float) -> bool:

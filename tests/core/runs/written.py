@@ -21,6 +21,27 @@ def opened(path: Path, mode: str = "r", **rest: Any) -> Any:
     return h5py.File(path, mode, **rest)  # type: ignore[arg-type]
 
 
+def datasets(path: Path) -> dict[str, dict[str, Any]]:
+    """Return each dataset of a file with its type, shape, largest shape, chunks, fill value, attributes and values."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def note(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset):
+            found[name] = {
+                "dtype": node.dtype,
+                "shape": node.shape,
+                "maxshape": node.maxshape,
+                "chunks": node.chunks,
+                "fillvalue": np.asarray(node.fillvalue).tobytes(),
+                "attributes": {key: np.asarray(value).tobytes() for key, value in node.attrs.items()},
+                "values": node[()].tobytes(),
+            }
+
+    with opened(path) as file:
+        file.visititems(note)
+    return found
+
+
 def started(run: str = "run") -> events.SeedStarted:
     stages = [
         events.StagePlan(stage=stage, steps=20, curves=CURVES, pairs=PAIRS if stage == "student" else [])

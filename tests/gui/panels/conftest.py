@@ -88,8 +88,9 @@ class Story:
         batch = events.CurveBatch(steps=steps, values=values, times=steps / 10)
         self.tell(events.CurvePoints(run=RUN, seed=seed, stage=stage, curves={name: batch}))
 
-    def samples(self, stage: events.Role, step: int, samples: np.ndarray) -> None:
-        self.tell(events.SamplesDrawn(run=RUN, seed=1, stage=stage, step=step, temperature=0.7, samples=samples))
+    def samples(self, stage: events.Role, step: int, samples: np.ndarray, *, final: bool = False) -> None:
+        self.tell(events.SamplesDrawn(run=RUN, seed=1, stage=stage, step=step, temperature=0.7, samples=samples,
+                                      final=final))  # fmt: skip
 
     def density(self, stage: events.Role) -> np.ndarray:
         y, x = np.meshgrid(np.linspace(-2, 2, 96), np.linspace(-2, 2, 96), indexing="ij")
@@ -97,10 +98,10 @@ class Story:
         self.tell(events.DensityDrawn(run=RUN, seed=1, stage=stage, step=5, extent=(-2, 2, -2, 2), log_prob=log_prob))
         return log_prob
 
-    def path(self, stage: events.Role, images: np.ndarray, step: int = 5) -> None:
+    def path(self, stage: events.Role, images: np.ndarray, step: int = 5, *, final: bool = False) -> None:
         alpha = np.linspace(0, 1, images.shape[1])
         self.tell(events.InterpolationDrawn(run=RUN, seed=1, stage=stage, step=step, mode="linear", alpha=alpha,
-                                            images=images))  # fmt: skip
+                                            images=images, final=final))  # fmt: skip
 
     def matching(self, step: int, error: list[float], stage: events.Role = "student") -> None:
         self.tell(events.MatchingMeasured(run=RUN, seed=1, stage=stage, step=step, error=np.array(error)))

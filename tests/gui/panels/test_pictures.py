@@ -55,6 +55,10 @@ def test_live_samples_are_shown_as_they_come(show: Any, story: Any, port: Any) -
     assert "step 200" in panel._columns["teacher"]._caption.text()
     assert panel._columns["student"]._caption.text() == "not trained yet"
     assert len(port.asked) == 1  # once, for the examples of the data
+    told.samples("teacher", 150, grey(0.5), final=True)
+    panel.refresh()
+    assert pixel(panel._columns["teacher"].mosaic, (3, 3)) == pytest.approx(0.5, abs=0.01)
+    assert panel._columns["teacher"]._caption.text() == "final weights (step 150), temperature 0.70"
 
 
 def test_a_caption_without_room_ends_in_an_ellipsis_and_has_its_tooltip(show: Any, story: Any) -> None:
@@ -133,6 +137,10 @@ def test_live_paths_are_one_row_a_pair(show: Any, story: Any) -> None:
     scale = mosaic.target().width() / (3 * 9 - 1)
     for place, value in enumerate((0.0, 0.5, 1.0)):
         assert pixel(mosaic, (int((9 * place + 4) * scale), 3)) == pytest.approx(value, abs=0.01)
+    assert panel._captions["teacher"].text() == "step 5"
+    told.path("teacher", images, step=4, final=True)
+    panel.refresh()
+    assert panel._captions["teacher"].text() == "final weights (step 4)"
 
 
 def test_a_pair_of_ones_own_is_asked_for(show: Any, story: Any, port: Any) -> None:

@@ -1,0 +1,84 @@
+"""The last pictures of a stage are of the weights that are kept, evaluated and saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nfkd
+from nfkd.protocol import events
+from nfkd.protocol.view import RunView
+from nfkd.runs.reader import RunRecord
+from tests.core.runs.written import opened
+from tests.core.tiny import moons
+
+ROLES = ("teacher", "student", "baseline")
+
+
+@pytest.fixture(scope="module")
+def worse_at_the_end(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, list[events.RunEvent]]:
+    """Return a run whose best step comes before the last, for the learning rate is far too high."""
+    seen: list[events.RunEvent] = []
+    config = moons(training={"learning_rate": 0.05, "schedule": "constant", "gradient_clip": 0.0})
+    record = nfkd.run(config, tmp_path_factory.mktemp("runs") / "run", on_event=seen.append)
+    assert all(summary.best_step < summary.steps for summary in record.summary)
+    return record, seen
+
+
+def grid(extent: np.ndarray, size: int) -> torch.Tensor:
+    x0, x1, y0, y1 = extent
+    x, y = np.meshgrid(np.linspace(x0, x1, size), np.linspace(y0, y1, size))
+    return torch.tensor(np.stack([x.ravel(), y.ravel()], axis=1), dtype=torch.float32)
+
+
+def test_the_final_density_is_that_of_the_saved_weights(worse_at_the_end) -> None:
+    record, _ = worse_at_the_end
+    loaded = {"teacher": record.load_teacher(), "student": record.load_student(), "baseline": record.load_baseline()}
+    best = {summary.stage: summary.best_step for summary in record.summary}
+    with opened(record.path / "run.h5") as file:
+        for stage, flow in loaded.items():
+            final, series = file[f"{stage}/final/density"], file[f"{stage}/density"]
+            assert final["step"][...].tolist() == [best[stage]]
+            assert (np.diff(series["step"][...]) > 0).all()
+            with torch.no_grad():
+                expected = flow.log_prob(grid(final["extent"][...], 96)).reshape(96, 96).numpy()
+            np.testing.assert_allclose(final["log_prob"][0], expected, atol=1e-3)
+            assert np.abs(series["log_prob"][-1] - expected).max() > 0.1
+            for name in ("samples", "interpolation"):
+                assert file[f"{stage}/final/{name}/step"][...].tolist() == [best[stage]]
+                assert np.abs(file[f"{stage}/final/{name}/images"][0] - file[f"{stage}/{name}/images"][-1]).max() > 1e-3
+
+
+def test_a_record_and_the_events_end_with_the_final_pictures(worse_at_the_end) -> None:
+    record, seen = worse_at_the_end
+    view = RunView(record.row, record.config.to_toml())
+    for event in seen:
+        view.apply(event)
+    best = {summary.stage: summary.best_step for summary in record.summary}
+    for stage in ROLES:
+        read, live = record.seeds[1].stages[stage], view.stages[1, stage]
+        for name, values in (("samples", "samples"), ("interpolation", "images"), ("density", "log_prob")):
+            picture, shown = getattr(read, name), getattr(live, name)
+            assert (picture.step, picture.final) == (shown.step, shown.final) == (best[stage], True)
+            np.testing.assert_array_equal(getattr(picture, values), getattr(shown, values))
+            assert events.picture_label(picture) == f"final weights (step {best[stage]})"
+
+
+def test_a_stage_that_resumes_forgets_its_final_pictures(worse_at_the_end) -> None:
+    record, _ = worse_at_the_end
+    view = RunView.from_snapshot(record.snapshot())
+    view.apply(events.StageStarted(run=str(record.path), seed=1, stage="student", step=20))
+    assert view.stages[1, "student"].samples is None
+    assert view.stages[1, "teacher"].samples is not None
+
+
+def test_a_given_teacher_has_final_pictures(worse_at_the_end, tmp_path: Path) -> None:
+    given = moons(training={"teacher_weights": str(worse_at_the_end[0].path)})
+    record = nfkd.run(given, tmp_path / "run")
+    samples = record.seeds[1].stages["teacher"].samples
+    assert samples is not None
+    assert samples.final
+    np.testing.assert_array_equal(samples.samples, worse_at_the_end[0].samples["teacher"])
