@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nfkd.config import ExperimentConfig
-from nfkd.data import load_dataset
+from nfkd.data import Batch, Dataset, Part, load_dataset
 from nfkd.distillation.distiller import Likelihood
 from nfkd.flows.architectures import build_flow
 from nfkd.training.control import Control
@@ -22,10 +22,20 @@ def weights_of(flow: torch.nn.Module) -> Weights:
     return {name: value.clone() for name, value in flow.state_dict().items()}
 
 
-def train(config: ExperimentConfig, steps: int) -> tuple[StageState, list[Weights]]:
+class DoubleDataset(Dataset):
+    """A data set whose batches are in double precision."""
+
+    def batch(self, part: Part, generator: torch.Generator) -> Batch:
+        single = super().batch(part, generator)
+        return Batch(single.x.double(), single.context, single.weights)
+
+
+def train(config: ExperimentConfig, steps: int, dtype: torch.dtype = torch.float32) -> tuple[StageState, list[Weights]]:
     """Train a teacher by likelihood; return its state and the plain weights after every step."""
     dataset = load_dataset(config.data)
-    flow = build_flow(config.teacher, dataset.event_shape, generator=torch.Generator().manual_seed(0)).train()
+    if dtype == torch.float64:
+        dataset = DoubleDataset(**vars(dataset))
+    flow = build_flow(config.teacher, dataset.event_shape, generator=torch.Generator().manual_seed(0)).to(dtype).train()
     state = StageState.fresh("teacher", 1, flow, config.training, len(dataset.train))
     history: list[Weights] = []
     hooks = Hooks(

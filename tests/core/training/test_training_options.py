@@ -74,10 +74,13 @@ def test_a_run_from_before_these_options_is_gone_on_with(tmp_path: Path) -> None
 
 
 def test_micro_batches_train_as_the_whole_batch_up_to_rounding() -> None:
-    (_, whole), (_, parts) = (train(digits(training={"accumulate": count}), 8) for count in (1, 5))
+    # In double precision: just after ActNorm's initialisation some gradients are zero but for rounding, and Adam
+    # divides each gradient by its own size, so that in single precision the rounding itself would become a step.
+    runs = (train(digits(training={"accumulate": count}), 8, torch.float64) for count in (1, 5))
+    (_, whole), (_, parts) = runs
     for theirs, ours in zip(whole, parts, strict=True):
         for name, value in theirs.items():
-            torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(ours[name], value, rtol=1e-6, atol=1e-7)
 
 
 def test_a_run_in_micro_batches_is_that_of_whole_batches_up_to_rounding(tmp_path: Path) -> None:
