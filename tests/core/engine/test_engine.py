@@ -111,15 +111,15 @@ def test_a_run_is_told_from_its_first_row_to_its_end(tmp_path: Path) -> None:
     drive(story)
 
 
-def test_a_thousand_requests_leave_a_run_as_it_is(tmp_path: Path) -> None:
-    config = moons(training={"teacher_steps": 400, "student_steps": 300})
+def test_many_requests_leave_a_run_as_it_is(tmp_path: Path) -> None:
+    config = moons(training={"teacher_steps": 80, "student_steps": 60})
 
     async def story(watched: Watched) -> None:
         run = await watched.start(config, tmp_path)
         answered, refusals = 0, []
-        for number in range(1000):
+        for number in range(150):
             requests = (
-                ask.Sample(run=run, seed=1, count=2, temperature=0.5 + number / 1000, noise_seed=number),
+                ask.Sample(run=run, seed=1, count=2, temperature=0.5 + number / 150, noise_seed=number),
                 ask.Interpolate(run=run, seed=1, first=number % 50, second=1, mode="spherical", steps=3),
                 ask.Trace(run=run, seed=1, stage="teacher", index=number % 50),
             )
@@ -128,7 +128,7 @@ def test_a_thousand_requests_leave_a_run_as_it_is(tmp_path: Path) -> None:
                 answered += 1
             except Refused as refused:
                 refusals.append(refused.error.title)
-        assert answered > 900
+        assert answered > 120
         assert set(refusals) <= {"There are no weights yet", "There is no teacher yet"}
         await watched.ended(run)
 
