@@ -27,9 +27,12 @@ class Scaler(ABC):
     log_volume
         Log-determinant of the map, nats, where it is the same at every point and the map can be undone everywhere;
         None otherwise.
+    affine
+        Centre and width of the way back, x = z·width + centre, each (features,) float64; None where it is not affine.
     """
 
     log_volume: float | None
+    affine: tuple[np.ndarray, np.ndarray] | None = None
 
     @abstractmethod
     def scale(self, x: Tensor) -> Tensor:
@@ -67,20 +70,20 @@ class AffineScaler(Scaler):
     """
 
     def __init__(self, centre: np.ndarray, width: np.ndarray) -> None:
-        self.centre, self.width = centre.astype(np.float64), width.astype(np.float64)
-        self.log_volume = -float(np.log(self.width).sum())
+        self._centre, self._width = self.affine = centre.astype(np.float64), width.astype(np.float64)
+        self.log_volume = -float(np.log(self._width).sum())
 
     def scale(self, x: Tensor) -> Tensor:
         """Return (x − centre)/width."""
-        return (x - _on(x, self.centre)).div_(_on(x, self.width))
+        return (x - _on(x, self._centre)).div_(_on(x, self._width))
 
     def unscale(self, z: Tensor) -> Tensor:
         """Return z·width + centre."""
-        return (z * _on(z, self.width)).add_(_on(z, self.centre))
+        return (z * _on(z, self._width)).add_(_on(z, self._centre))
 
     def to_dict(self) -> dict[str, Any]:
         """Return centre and width."""
-        return {"kind": "affine", "centre": self.centre.tolist(), "width": self.width.tolist()}
+        return {"kind": "affine", "centre": self._centre.tolist(), "width": self._width.tolist()}
 
 
 class QuantileScaler(Scaler):
@@ -99,7 +102,7 @@ class QuantileScaler(Scaler):
     log_volume = None
 
     def __init__(self, knots: np.ndarray) -> None:
-        self.knots = knots.astype(np.float64)
+        self._knots = np.ascontiguousarray(knots, np.float64)
         self._ranks = np.linspace(0, 1, knots.shape[1])
 
     @classmethod
@@ -108,11 +111,11 @@ class QuantileScaler(Scaler):
         from sklearn.preprocessing import QuantileTransformer
 
         transformer = QuantileTransformer(n_quantiles=min(_KNOTS, len(train)), random_state=0).fit(train)
-        return cls(np.ascontiguousarray(transformer.quantiles_.T))
+        return cls(np.asarray(transformer.quantiles_).T)
 
     def scale(self, x: Tensor) -> Tensor:
         """Return Φ⁻¹ of the ranks; in a stretch of equal knots, the middle of their ranks."""
-        columns, ranks = zip(x.unbind(1), _on(x, self.knots), strict=True), _on(x, self._ranks)
+        columns, ranks = zip(x.unbind(1), _on(x, self._knots), strict=True), _on(x, self._ranks)
         # ε is the spacing of floats at one: scikit-learn's clip, which its inverse takes to the ends.
         least, most = _BOUND - np.finfo(np.float64).eps, 1 - (_BOUND - np.finfo(np.float64).eps)
         scaled = []
@@ -125,7 +128,7 @@ class QuantileScaler(Scaler):
 
     def unscale(self, z: Tensor) -> Tensor:
         """Return the rows before the scaling; what lay beyond the training part's ends comes back at them."""
-        columns, ranks = zip(z.unbind(1), _on(z, self.knots), strict=True), _on(z, self._ranks)
+        columns, ranks = zip(z.unbind(1), _on(z, self._knots), strict=True), _on(z, self._ranks)
         rows = []
         for column, knots in columns:
             rank = torch.special.ndtr(column)
@@ -135,7 +138,7 @@ class QuantileScaler(Scaler):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the knots."""
-        return {"kind": "quantile", "knots": self.knots.tolist()}
+        return {"kind": "quantile", "knots": self._knots.tolist()}
 
 
 def _on(like: Tensor, values: np.ndarray) -> Tensor:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from nfkd.data.scaling import AffineScaler, Scaler, scaler_from_dict
+from nfkd.data.scaling import Scaler, scaler_from_dict
 
 Unit = Literal["bits/dim", "nats", "nats (scaled)"]
 _EVALUATION_SEED = 20_250_621
@@ -185,35 +185,6 @@ def units_from_json(text: str, event_shape: Sequence[int], context_features: int
         None if context is None else scaler_from_dict(context, context_features),
         fields["standardised"],
     )
-
-
-def affine_to_data(units: DataUnits, *, context: bool = False) -> tuple[Tensor, Tensor] | None:
-    """Return centre and width of the map from scaled values to the data's units, x·width + centre; float64.
-
-    Parameters
-    ----------
-    context
-        Whether of the context, not of the values.
-
-    Returns
-    -------
-    tuple[Tensor, Tensor] | None
-        Each (features,), or of one number for images; None where nothing is scaled.
-
-    Raises
-    ------
-    ValueError
-        When the map is not affine: for a quantile scaling.
-    """
-    if units.levels is not None and not context:
-        return torch.zeros((), dtype=torch.float64), torch.tensor(units.levels, dtype=torch.float64)
-    scaler = units.context_scaler if context else units.scaler
-    if scaler is None:
-        return None
-    if not isinstance(scaler, AffineScaler):
-        msg = "a quantile scaling cannot be undone everywhere"
-        raise ValueError(msg)
-    return torch.from_numpy(scaler.centre.copy()), torch.from_numpy(scaler.width.copy())
 
 
 def _in_float64(function: Any, x: Tensor) -> Tensor:

@@ -165,8 +165,9 @@ class SeedRun:
         context = self._context
         text = context.config.to_toml()
         if self._checkpoint is None:
+            device, units = str(context.device), context.dataset.units.to_json()
             return RunWriter(
-                self._directory, text, self._seed, started, device=str(context.device), threads=context.threads
+                self._directory, text, self._seed, started, device=device, threads=context.threads, units=units
             )
         position = self._checkpoint.position
         steps = stage_steps(context.config)
@@ -301,7 +302,8 @@ class SeedRun:
         meta = (
             {"foreign": flow.origin} if isinstance(flow, ForeignFlow) else flow_meta(flow_config(config, stage), flow)
         )
-        meta |= {"stage": stage, "seed": str(self._seed), "step": str(step)}
+        units = self._context.dataset.units.to_json()
+        meta |= {"stage": stage, "seed": str(self._seed), "step": str(step), "units": units}
         save_weights(self._directory / f"{stage}.safetensors", weights, config.to_toml(), meta)
 
     def _save_checkpoint(self, state: StageState, seconds: float) -> None:

@@ -37,7 +37,7 @@ def test_labels_reach_all_three_flows_and_their_figures(run) -> None:
     assert dataset.context_features == 10
     assert [summary.stage for summary in run.summary] == ["teacher", "student", "baseline"]
     for summary, load in zip(run.summary, (run.load_teacher, run.load_student, run.load_baseline), strict=True):
-        flow, test = load(), noisy(dataset, dataset.test)
+        flow, test = load().scaled, noisy(dataset, dataset.test)
         assert flow.context_features == 10
         with torch.no_grad():
             log_prob = flow.log_prob(test.x, test.context).double().mean().item()
@@ -59,11 +59,11 @@ def test_requests_are_answered_with_the_examples_own_context(run) -> None:
     traced = explorer.trace(Trace(run=path, seed=seed, stage="student", index=4), None)
     one = examples.take([4])
     with torch.no_grad():
-        assert traced.log_prob == pytest.approx(run.load_student().log_prob(one.x, one.context).item(), rel=1e-5)
+        assert traced.log_prob == pytest.approx(run.load_student().scaled.log_prob(one.x, one.context).item(), rel=1e-5)
 
 
 def test_a_path_between_classes_takes_its_context_along(run) -> None:
-    flow, dataset = run.load_student(), load_dataset(run.config.data)
+    flow, dataset = run.load_student().scaled, load_dataset(run.config.data)
     ends = noisy(dataset, dataset.validation).take(slice(2))
     alpha = torch.tensor([0.0, 0.5, 1.0])
     path = interpolate(flow, ends.take([0]), ends.take([1]), alpha, "linear")[0]
@@ -99,7 +99,7 @@ def test_weights_weigh_each_examples_terms() -> None:
 
 
 def test_weighted_figures_have_the_weighted_mean(run) -> None:
-    dataset, flow = load_dataset(run.config.data), run.load_student()
+    dataset, flow = load_dataset(run.config.data), run.load_student().scaled
     plain = example_nll(flow, dataset, dataset.test)
     weights = np.random.default_rng(0).uniform(0, 2, len(plain)).astype(np.float32)
     weighted = example_nll(flow, dataset, Part(dataset.test.values, dataset.test.context, weights))

@@ -55,7 +55,7 @@ def test_the_figures_are_weighted_and_in_the_units_of_the_file(run) -> None:
     weights = test[:, 5] / test[:, 5].mean()
     for summary, load in zip(run.summary, (run.load_teacher, run.load_student, run.load_baseline), strict=True):
         with torch.no_grad():
-            log_prob = load().log_prob(scaled[:, :2], scaled[:, 2:5]).double().numpy()
+            log_prob = load().scaled.log_prob(scaled[:, :2], scaled[:, 2:5]).double().numpy()
         original = -(log_prob - np.log(deviation[:2]).sum())  # dx' = dx/deviation
         assert summary.unit == "nats"
         assert summary.test == pytest.approx(np.mean(weights * original), rel=1e-4)
@@ -78,7 +78,7 @@ def test_samples_are_drawn_for_the_rows_own_conditions(run) -> None:
     traced = explorer.trace(Trace(run=path, seed=seed, stage="student", index=0), None)
     with torch.no_grad():
         one = examples.take([0])
-        assert traced.log_prob == pytest.approx(run.load_student().log_prob(one.x, one.context).item(), rel=1e-5)
+        assert traced.log_prob == pytest.approx(run.load_student().scaled.log_prob(one.x, one.context).item(), rel=1e-5)
 
 
 def test_a_run_in_scaled_units_says_so_wherever_it_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
