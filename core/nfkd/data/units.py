@@ -22,6 +22,7 @@ from nfkd.data.scaling import Scaler, scaler_from_dict
 Unit = Literal["bits/dim", "nats", "nats (scaled)"]
 _EVALUATION_SEED = 20_250_621
 _MOST_LEVELS = 2**16
+_MOST_TEXT = 64_000_000  # the header of a safetensors file ends at 100 MB
 
 
 def evaluation_noise() -> torch.Generator:
@@ -140,10 +141,14 @@ class DataUnits:
         return context if self.context_scaler is None else _in_float64(self.context_scaler.scale, context)
 
     def to_json(self) -> str:
-        """Return a text from which `units_from_json` makes the same units, bit for bit."""
+        """Return a text from which `units_from_json` makes the same units, bit for bit.
+
+        It is empty where it would be longer than a weights file can keep: for quantiles of thousands of columns.
+        """
         values, context = (None if each is None else each.to_dict() for each in (self.scaler, self.context_scaler))
         fields = {"levels": self.levels, "values": values, "context": context, "standardised": self.standardised}
-        return json.dumps(fields)
+        text = json.dumps(fields)
+        return text if len(text) <= _MOST_TEXT else ""
 
 
 def units_from_json(text: str, event_shape: Sequence[int], context_features: int) -> DataUnits:

@@ -53,7 +53,7 @@ from nfkd.training.plans import (
 )
 from nfkd.training.progress import RunProgress
 from nfkd.training.state import StageState, copy_weights, random_name
-from nfkd.training.teachers import teacher_file
+from nfkd.training.teachers import teacher_file, worse_than_gaussian
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,10 @@ class SeedRun:
         flow = freeze(flow.float().to(self._context.device))
         self._monitor("teacher").draw("teacher", 0, flow, None)
         self._finish("teacher", _Trained(flow, 0, 0, time.perf_counter() - began))
+        if "log_prob" not in flow.unservable:
+            words = worse_than_gaussian(self.done[-1].validation, self._context.dataset)
+            if words:
+                self._context.warn(f"Seed {self._seed}, teacher: {words}")
 
     def _state(self, stage: Role, checkpoint: Checkpoint | None) -> StageState:
         context = self._context
