@@ -239,9 +239,9 @@ def worse_than_gaussian(figure: float, dataset: Dataset) -> str:
     if math.isnan(gaussian) or figure <= gaussian + margin:
         return ""
     return (
-        f"it is much worse on validation data ({figure:.4g} {dataset.unit}) than a Gaussian fitted to the training data "
-        f"({gaussian:.4g}): it may have been trained on values in other units. Look at data.scaling, and for a teacher "
-        "given in Python at units of nfkd.wrap_teacher"
+        f"it is much worse on validation data ({figure:.4g} {dataset.unit}) than a Gaussian fitted to the training "
+        f"data ({gaussian:.4g}): it may have been trained on values in other units. Look at data.scaling, and for a "
+        "teacher given in Python at units of nfkd.wrap_teacher"
     )
 
 

@@ -44,6 +44,24 @@ def test_labels_reach_all_three_flows_and_their_figures(run) -> None:
         assert summary.test == pytest.approx(-log_prob / (64 * np.log(2)) + np.log2(17), rel=1e-5)
 
 
+def test_a_loaded_flow_takes_and_gives_levels(run) -> None:
+    dataset = load_dataset(run.config.data)
+    levels, labels = (torch.from_numpy(np.array(each)) for each in (dataset.test.values[:], dataset.test.context))
+    figures = {summary.stage: summary for summary in run.summary}
+    flow = run.load_student()
+    assert flow.unit == figures["student"].unit == "bits/dim"
+    assert flow.nll(levels, labels).mean().item() == pytest.approx(figures["student"].test, rel=1e-9)
+    with torch.no_grad():
+        nats = -flow.log_prob(levels.double(), labels.long()).double().mean().item()
+    assert nats / (64 * np.log(2)) == pytest.approx(figures["student"].test, rel=1e-5)
+    drawn = flow.sample(10, generator=torch.Generator().manual_seed(0), context=labels[:10])
+    assert drawn.dtype == torch.uint8
+    assert int(drawn.max()) <= 16
+    assert abs(drawn.double().mean() - levels.double().mean()) < levels.double().std()
+    back = flow.decode(flow.encode(levels[:10], labels[:10]), labels[:10])
+    assert torch.equal(back.floor().to(levels.dtype), levels[:10])  # with the noise
+
+
 def test_requests_are_answered_with_the_examples_own_context(run) -> None:
     explorer, path, seed = Explorer(), str(run.path), run.config.seeds.first
     drawn = explorer.sample(Sample(run=path, seed=seed, count=300, temperature=0.7), None)
