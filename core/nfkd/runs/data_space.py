@@ -33,8 +33,9 @@ class DataSpaceFlow(nn.Module):
         left out, and `log_prob` is the log-density of the *scaled* values at the place of x. So is the reported figure,
         *nats (scaled)*.
     Images
-        x is whole levels 0, …, levels − 1 of any dtype, to which the fixed noise of NFKD's evaluations is added; or
-        dequantized levels in [0, levels). `log_prob` is the log-density per volume of levels. Samples are whole levels.
+        x is whole levels 0, …, levels − 1 of any dtype, to which the noise of NFKD's evaluations is added, the same at
+        every call; or dequantized levels in [0, levels). `log_prob` is the log-density per volume of levels, and `nll`
+        gives the reported figure in bits/dim. Samples are whole levels.
     Context
         In the units of the table, too; scaled inside.
 
@@ -153,7 +154,8 @@ class DataSpaceFlow(nn.Module):
     ) -> Tensor:
         """Return n samples in the data's units, (n, *event_shape).
 
-        Vectors come in the flow's dtype. Images come as whole levels in uint8 (int32 for more than 256 levels), kept
+        Vectors come in the flow's dtype: call ``flow.double()`` first where single precision holds too few digits of a
+        column. Images come as whole levels in uint8 (int32 for more than 256 levels), kept
         within 0, …, levels − 1.
 
         Parameters

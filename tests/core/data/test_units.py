@@ -35,7 +35,7 @@ def fitted(kind: Any) -> Scaler:
 
 
 def test_quantiles_are_those_of_scikit_learn_both_ways() -> None:
-    theirs = QuantileTransformer(n_quantiles=1000, output_distribution="normal", random_state=0).fit(ROWS)
+    theirs: Any = QuantileTransformer(n_quantiles=1000, output_distribution="normal", random_state=0).fit(ROWS)
     scaler = fitted("quantile")
     beyond = np.vstack([ROWS, ROWS + RNG.normal(size=ROWS.shape), 10 * ROWS, -ROWS])
     np.testing.assert_allclose(scaler(beyond), theirs.transform(beyond), rtol=1e-6, atol=1e-6)
@@ -91,7 +91,12 @@ def test_whole_levels_get_the_noise_of_evaluations_and_others_none() -> None:
     assert units.nll(torch.tensor([2.0]), (1, 3, 3)).item() == pytest.approx(-2 / 9 / math.log(2) + math.log2(17))
 
 
-@pytest.mark.parametrize("bad", [-1.0, 17.0, 300.0, math.nan, math.inf])
+def test_dequantized_levels_may_be_rounded_to_the_ends() -> None:
+    edge = torch.tensor([[[[0.5, 17.0], [-1e-6, 3.0]]]])
+    torch.testing.assert_close(DataUnits(levels=17).to_scaled(edge), edge / 17)
+
+
+@pytest.mark.parametrize("bad", [-1.0, -0.5, 17.0, 17.5, 300.0, math.nan, math.inf])
 def test_what_is_no_level_is_refused_with_the_range(bad: float) -> None:
     images = torch.full((2, 1, 2, 2), 3.0)
     images[1, 0, 1, 0] = bad
