@@ -10,14 +10,16 @@ from nfkd.config import ConfigError, ExperimentConfig, Fault
 if TYPE_CHECKING:
     from nfkd.flows.architectures import build_flow
     from nfkd.flows.foreign import wrap_teacher
+    from nfkd.runs.data_space import load_flow
     from nfkd.runs.reader import open_run
     from nfkd.training.api import run
 
 __version__ = "0.1.0"
-__all__ = ["ConfigError", "ExperimentConfig", "Fault", "build_flow", "open_run", "run", "wrap_teacher"]
+__all__ = ["ConfigError", "ExperimentConfig", "Fault", "build_flow", "load_flow", "open_run", "run", "wrap_teacher"]
 
 _LATER = {
     "build_flow": "nfkd.flows.architectures",
+    "load_flow": "nfkd.runs.data_space",
     "open_run": "nfkd.runs.reader",
     "run": "nfkd.training.api",
     "wrap_teacher": "nfkd.flows.foreign",

@@ -309,7 +309,7 @@ def verdict_words(records: dict[str, RunRecord], name: str, wanted: Loss, unit: 
 def roles_words(base: RunRecord) -> str:
     """Return teacher and student in words."""
     teacher, student = summaries(base, "teacher")[0], summaries(base, "student")[0]
-    quick, slow = (samples_per_second(flow) for flow in (base.load_student(), base.load_teacher()))
+    quick, slow = (samples_per_second(flow.scaled) for flow in (base.load_student(), base.load_teacher()))
     return (
         f"Teacher: {base.row.teacher}, {teacher.parameters:,} parameters, {teacher.steps:,} steps, test "
         f"{teacher.test:.4f} {teacher.unit}, C2ST {teacher.c2st:.3f}, {slow:,.0f} samples/s. Student: "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from nfkd.config import Fault
 from nfkd.data.augmentation import PLAIN, Augmentation
 from nfkd.data.examples import Examples, take
 from nfkd.data.scaling import Scaler
+from nfkd.data.units import DataUnits, Unit
 
 _MARGIN = 0.1
 
@@ -117,6 +117,8 @@ class Dataset:
         Number of levels of an image's channels; None for vectors.
     scaler
         How vectors were scaled; None where they were not, and for images.
+    context_scaler
+        How the context was scaled; None where it was not, or where there is none.
     standardised
         Whether the values came in units of their own deviation already, in which their likelihood is reported.
     augmentation
@@ -133,6 +135,7 @@ class Dataset:
     test: Part
     levels: int | None = None
     scaler: Scaler | None = None
+    context_scaler: Scaler | None = None
     standardised: bool = False
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
@@ -154,15 +157,14 @@ class Dataset:
         return self.levels is not None
 
     @property
-    def unit(self) -> Literal["bits/dim", "nats", "nats (scaled)"]:
-        """The unit in which the likelihood is reported; *scaled* where it is not that of the original values.
+    def units(self) -> DataUnits:
+        """The map between the data's own units and the scaled values that flows work in."""
+        return DataUnits(self.levels, self.scaler, self.context_scaler, self.standardised)
 
-        So it is where the scaling cannot be undone everywhere, and for data that is published standardised.
-        """
-        if self.is_image:
-            return "bits/dim"
-        original = self.scaler is None or self.scaler.log_volume is not None
-        return "nats" if original and not self.standardised else "nats (scaled)"
+    @property
+    def unit(self) -> Unit:
+        """The unit in which the likelihood is reported, as in `DataUnits`."""
+        return self.units.unit
 
     @property
     def words(self) -> str:
@@ -213,26 +215,12 @@ class Dataset:
         return self.batch(part, dequantization)
 
     def dequantize(self, raw: Tensor, generator: torch.Generator) -> Tensor:
-        """Return examples as a flow sees them, float32.
-
-        Images become (k + u)/levels with u uniform in [0, 1) from the CPU generator (Theis et al. 2016,
-        arXiv 1511.01844); vectors stay as they are.
-        """
-        if self.levels is None:
-            return raw.float()
-        noise = torch.rand(raw.shape, generator=generator)
-        return (raw.float() + noise) / self.levels
+        """Return examples as a flow sees them, float32: images as `DataUnits.dequantize`; vectors stay as they are."""
+        return raw.float() if self.levels is None else self.units.dequantize(raw, generator)
 
     def nll(self, log_prob: Tensor) -> Tensor:
-        """Return the negative log-likelihood of each example in `unit`.
-
-        Images: −log₂ p(x)/D + log₂ levels, the discrete likelihood's bound in bits/dim. Vectors: −log p in nats, of
-        the original values where their scaling is invertible everywhere (its log-determinant is then added).
-        """
-        if self.levels is not None:
-            return -log_prob / (self._dimensions * math.log(2)) + math.log2(self.levels)
-        volume = None if self.scaler is None else self.scaler.log_volume
-        return -log_prob - (volume or 0.0)
+        """Return the negative log-likelihood of each example in `unit`, as `DataUnits.nll`."""
+        return self.units.nll(log_prob, self.event_shape)
 
     def nll_loss(self, log_prob: Tensor) -> Tensor:
         """Return what is minimised for each example: bits/dim for images, nats per dimension for vectors."""

@@ -95,9 +95,10 @@ def _scaled(loaded: Loaded, train: Part, validation: Part, test: Part) -> Datase
     if loaded.levels is None:
         parts = [replace(part, values=_apply(scaler or as_float, part.values)) for part in parts]
     context = parts[0].context
+    context_scaler = None if context is None else fit_scaler(loaded.scaling, context)
     if context is not None:
-        context_scaler = fit_scaler(loaded.scaling, context) or as_float
-        parts = [replace(part, context=context_scaler(part.context)) for part in parts if part.context is not None]
+        scale = context_scaler or as_float
+        parts = [replace(part, context=scale(part.context)) for part in parts if part.context is not None]
     for part in parts:
         _refuse_infinite(part, loaded.columns)
     return Dataset(
@@ -107,6 +108,7 @@ def _scaled(loaded: Loaded, train: Part, validation: Part, test: Part) -> Datase
         test=_weighted(parts[2]),
         levels=loaded.levels,
         scaler=scaler,
+        context_scaler=context_scaler,
         standardised=loaded.standardised,
         augmentation=loaded.augmentation,
         columns=loaded.columns,

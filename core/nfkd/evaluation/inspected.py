@@ -20,7 +20,7 @@ from nfkd.flows.flow import Flow
 from nfkd.protocol.roles import ASSISTANTS, ROLES, role_name
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import read_config, seed_directory
-from nfkd.runs.weights import load_flow
+from nfkd.runs.weights import load_scaled_flow
 
 _EXAMPLES = 64
 _MOVED = 0.1
@@ -49,9 +49,9 @@ def inspect_target(target: str, shape: Sequence[int] = (), context_features: int
     if path.is_dir():
         return _run(path)
     if path.suffix == ".safetensors":
-        config, flow = load_flow(path)
+        info, flow = load_scaled_flow(path)
         examples = _noise(flow.event_shape, flow.context_features)
-        return [_looked_at(flow, config, examples, f"{path.name}: {flow_words(config)}")]
+        return [_looked_at(flow, info.config, examples, f"{path.name}: {flow_words(info.config)}")]
     if path.is_file() and not _is_experiment(path):
         file = read_flow_file(path)
         examples = _noise(_shape(shape or file.event_shape), context_features or file.context_features)
@@ -119,8 +119,8 @@ def _run(path: Path) -> list[Inspection]:
     examples = _data(config.data, config.training.batch_size)
     inspections = []
     for role, file in found.items():
-        flow_config, flow = load_flow(file)
-        inspections.append(_looked_at(flow, flow_config, examples, f"{role_name(role)}: {flow_words(flow_config)}"))
+        info, flow = load_scaled_flow(file)
+        inspections.append(_looked_at(flow, info.config, examples, f"{role_name(role)}: {flow_words(info.config)}"))
     return inspections
 
 

@@ -9,20 +9,20 @@ import torch
 from scipy import stats
 
 from nfkd.data import Batch, Dataset, Part
+from nfkd.data.units import evaluation_noise
 from nfkd.flows.flow import Flow, evaluating
 
-_NOISE_SEED = 20_250_621
 _BATCH = 512
 
 
 def noisy(dataset: Dataset, part: Part) -> Batch:
     """Return examples as the flows see them; the dequantization noise is the same at every call."""
-    return dataset.batch(part, torch.Generator().manual_seed(_NOISE_SEED))
+    return dataset.batch(part, evaluation_noise())
 
 
 def noisy_batches(dataset: Dataset, part: Part) -> Iterator[Batch]:
     """Return the same, a few hundred examples at a time: a part need not fit in memory."""
-    generator = torch.Generator().manual_seed(_NOISE_SEED)
+    generator = evaluation_noise()
     for start in range(0, len(part), _BATCH):
         yield dataset.batch(part.take(slice(start, start + _BATCH)), generator)
 

@@ -123,7 +123,7 @@ def import_weights(path: Path, file: FlowFile) -> Imported:
 
 
 def save_imported(imported: Imported, target: Path, source: Path) -> None:
-    """Write an imported flow as a weights file that `nfkd.runs.weights.load_flow` reads.
+    """Write an imported flow as a weights file that `nfkd.runs.weights.load_scaled_flow` reads.
 
     Raises
     ------

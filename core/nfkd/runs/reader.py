@@ -32,7 +32,7 @@ from nfkd.runs.opening import open_file
 from nfkd.runs.schema import Node
 
 if TYPE_CHECKING:
-    from nfkd.flows.flow import Flow
+    from nfkd.runs.data_space import DataSpaceFlow
 
 
 _P = TypeVar("_P", SamplesDrawn, InterpolationDrawn, DensityDrawn)
@@ -211,12 +211,15 @@ class RunRecord:
         record = self.seeds.get(self._seed(seed))
         return record.stages if record else {}
 
-    def load_teacher(self, seed: int | None = None) -> Flow:
-        """Return a seed's teacher with its best weights; the first seed's serves all unless each has its own."""
+    def load_teacher(self, seed: int | None = None) -> DataSpaceFlow:
+        """Return a seed's teacher with its best weights, in the data's own units.
+
+        The first seed's serves all unless each has its own.
+        """
         return self._load("teacher", self._teachers_seed(seed))
 
-    def load_assistant(self, number: int, seed: int | None = None) -> Flow:
-        """Return an assistant, counted from 1, with its best weights; as the teacher, the first seed's serves all.
+    def load_assistant(self, number: int, seed: int | None = None) -> DataSpaceFlow:
+        """Return an assistant, counted from 1, as `load_teacher` returns the teacher.
 
         Raises
         ------
@@ -232,18 +235,18 @@ class RunRecord:
     def _teachers_seed(self, seed: int | None) -> int:
         return self._seed(seed) if self.config.seeds.retrain_teacher else self.config.seeds.first
 
-    def load_student(self, seed: int | None = None) -> Flow:
-        """Return a seed's distilled student with its best weights."""
+    def load_student(self, seed: int | None = None) -> DataSpaceFlow:
+        """Return a seed's distilled student with its best weights, in the data's own units."""
         return self._load("student", self._seed(seed))
 
-    def load_baseline(self, seed: int | None = None) -> Flow:
-        """Return a seed's baseline with its best weights."""
+    def load_baseline(self, seed: int | None = None) -> DataSpaceFlow:
+        """Return a seed's baseline with its best weights, in the data's own units."""
         return self._load("baseline", self._seed(seed))
 
-    def _load(self, stage: Role, seed: int) -> Flow:
-        from nfkd.runs.weights import load_flow
+    def _load(self, stage: Role, seed: int) -> DataSpaceFlow:
+        from nfkd.runs.data_space import load_flow
 
-        return load_flow(seed_directory(self.path, self.config, seed) / f"{stage}.safetensors")[1]
+        return load_flow(seed_directory(self.path, self.config, seed) / f"{stage}.safetensors")
 
     def snapshot(self) -> Snapshot:
         """Return everything, for the wire."""

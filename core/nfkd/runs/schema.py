@@ -2,7 +2,7 @@
 
 ::
 
-    /                      attrs: format, config, started, versions, device, threads, seed
+    /                      attrs: format, config, started, versions, device, threads, seed, units
     /<stage>/curves/<name>/{step, value, time}
     /<stage>/samples/{step, temperature, images}
     /<stage>/interpolation/{step, alpha, images}    attrs: mode
@@ -97,8 +97,10 @@ def text(value: str) -> np.bytes_:
     return np.bytes_(value.encode())
 
 
-def create(file: Node, config: ExperimentConfig, started: SeedStarted, *, device: str, threads: int) -> None:
-    """Make every group, dataset and attribute of a seed's file."""
+def create(
+    file: Node, config: ExperimentConfig, started: SeedStarted, *, device: str, threads: int, units: str = ""
+) -> None:
+    """Make every group, dataset and attribute of a seed's file; *units* is the scaling of the data as JSON."""
     versions = {"nfkd": nfkd.__version__, "python": sys.version.split()[0], "h5py": h5py.__version__}
     torch: Any = sys.modules.get("torch")  # this floor does not load it; a training process has
     if torch is not None:
@@ -113,6 +115,8 @@ def create(file: Node, config: ExperimentConfig, started: SeedStarted, *, device
         "seed": started.seed,
         "NX_class": text("NXroot"),
     }
+    if units:
+        attributes["units"] = text(units)
     file.attrs.update(attributes)
     shapes = shapes_of(config, started)
     summary = _group(file, "summary", "NXcollection")

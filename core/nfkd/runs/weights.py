@@ -53,7 +53,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], config_toml: str, me
 
 
 def flow_meta(config: FlowConfig, flow: Flow) -> dict[str, str]:
-    """Return what `load_flow` needs to build a flow again, as metadata."""
+    """Return what `load_scaled_flow` needs to build a flow again, as metadata."""
     return {
         "flow": config.model_dump_json(),
         "event_shape": json.dumps(flow.event_shape),
@@ -69,12 +69,15 @@ class WeightsInfo:
     ----------
     experiment
         That of the run that wrote it, as TOML; empty where none did.
+    units
+        The scaling of its data, as `DataUnits.to_json` wrote it and not checked yet; empty where the file keeps none.
     """
 
     config: FlowConfig
     event_shape: tuple[int, ...]
     context_features: int
     experiment: str = ""
+    units: str = ""
 
 
 def weights_info(path: Path) -> WeightsInfo:
@@ -83,7 +86,7 @@ def weights_info(path: Path) -> WeightsInfo:
     Raises
     ------
     RunError
-        As `load_flow`: a file whose tensors lack, are left over or are cut off is refused here too.
+        As `load_scaled_flow`: a file whose tensors lack, are left over or are cut off is refused here too.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -147,15 +150,17 @@ def _info_of(meta: Mapping[str, str]) -> WeightsInfo:
     """Return what a file says of its flow; whatever makes no flow raises."""
     config: FlowConfig = TypeAdapter(FlowConfig).validate_json(meta["flow"])
     shape, features = json.loads(meta["event_shape"]), int(meta["context_features"])
-    info = WeightsInfo(config, tuple(int(size) for size in shape), features, meta.get("config", ""))
+    info = WeightsInfo(
+        config, tuple(int(size) for size in shape), features, meta.get("config", ""), meta.get("units", "")
+    )
     if features < 0 or min(info.event_shape, default=0) < 1:
         raise ValueError(meta["event_shape"], features)
     build_flow(info.config, info.event_shape, context_features=features, device="meta")
     return info
 
 
-def load_flow(path: Path) -> tuple[FlowConfig, Flow]:
-    """Return the flow of a weights file, and its config; it is in evaluation mode.
+def load_scaled_flow(path: Path) -> tuple[WeightsInfo, Flow]:
+    """Return what a weights file says of its flow, and the flow, which works on scaled values, in evaluation mode.
 
     Raises
     ------
@@ -170,7 +175,7 @@ def load_flow(path: Path) -> tuple[FlowConfig, Flow]:
     info = _described(path, meta)
     flow = build_flow(info.config, info.event_shape, context_features=info.context_features)
     load_weights(path, flow)
-    return info.config, flow.eval()
+    return info, flow.eval()
 
 
 def _unreadable(path: Path, error: Exception) -> RunError:

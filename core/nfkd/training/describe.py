@@ -28,7 +28,7 @@ from nfkd.training.devices import (
 from nfkd.training.matched import Matched, matched
 from nfkd.training.micro_batches import accumulation_faults, accumulation_warnings, stage_cost
 from nfkd.training.plans import chain, flow_config, flow_path, learners, stage_terms, teacher_of
-from nfkd.training.teachers import given_faults, given_warnings
+from nfkd.training.teachers import given_faults, given_warnings, on_scaled_values
 
 
 def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, run: Path | None = None) -> Description:
@@ -61,6 +61,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     flows: dict[Role, FlowDescription] = {}
     links = _Links()
     if dataset is not None:
+        teacher = None if teacher is None else on_scaled_values(teacher, dataset)
         faults += _flow_faults(config, dataset.event_shape, teacher)
         bad = [f"{fault.path}." for fault in faults]
         good: list[Role] = [

@@ -36,6 +36,7 @@ from nfkd.training.perceptual_file import pin_perceptual
 from nfkd.training.plans import seed_stages, stage_costs, stage_steps
 from nfkd.training.progress import RunProgress
 from nfkd.training.seed_run import RunContext, SeedRun, seed_checkpoint
+from nfkd.training.teachers import on_scaled_values
 
 
 class Experiment:
@@ -121,10 +122,11 @@ class Experiment:
             self._emit,
             lambda: self._control.held,
         )
+        dataset = load_dataset(config.data)
         context = RunContext(
             run=self._run,
             config=config,
-            dataset=load_dataset(config.data),
+            dataset=dataset,
             description=description,
             device=device,
             threads=threads,
@@ -132,7 +134,7 @@ class Experiment:
             progress=progress,
             emit=lambda event: self._pass_on(event, progress),
             warn=lambda words: self.log(words, "warning"),
-            teacher=self._teacher,
+            teacher=None if self._teacher is None else on_scaled_values(self._teacher, dataset),
         )
         for seed in seeds:
             self._seed(SeedRun(context, seed, checkpoints[seed]))

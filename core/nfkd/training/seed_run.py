@@ -53,7 +53,7 @@ from nfkd.training.plans import (
 )
 from nfkd.training.progress import RunProgress
 from nfkd.training.state import StageState, copy_weights, random_name
-from nfkd.training.teachers import teacher_file
+from nfkd.training.teachers import teacher_file, worse_than_gaussian
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,9 @@ class SeedRun:
         context = self._context
         text = context.config.to_toml()
         if self._checkpoint is None:
+            device, units = str(context.device), context.dataset.units.to_json()
             return RunWriter(
-                self._directory, text, self._seed, started, device=str(context.device), threads=context.threads
+                self._directory, text, self._seed, started, device=device, threads=context.threads, units=units
             )
         position = self._checkpoint.position
         at: dict[Role, int | None] = {summary.stage: None for summary in self.done}
@@ -214,6 +215,10 @@ class SeedRun:
             load_weights(teacher_file(self._context.config, None), flow)
         flow = freeze(flow.float().to(self._context.device))
         self._finish("teacher", _Trained(flow, 0, 0, time.perf_counter() - began))
+        if "log_prob" not in flow.unservable:
+            words = worse_than_gaussian(self.done[-1].validation, self._context.dataset)
+            if words:
+                self._context.warn(f"Seed {self._seed}, teacher: {words}")
 
     def _state(self, stage: Role, checkpoint: Checkpoint | None) -> StageState:
         context = self._context
@@ -299,7 +304,8 @@ class SeedRun:
         meta = (
             {"foreign": flow.origin} if isinstance(flow, ForeignFlow) else flow_meta(flow_config(config, stage), flow)
         )
-        meta |= {"stage": stage, "seed": str(self._seed), "step": str(step)}
+        units = self._context.dataset.units.to_json()
+        meta |= {"stage": stage, "seed": str(self._seed), "step": str(step), "units": units}
         save_weights(self._directory / f"{stage}.safetensors", weights, config.to_toml(), meta)
 
     def _save_checkpoint(self, state: StageState, seconds: float) -> None:

@@ -6,17 +6,23 @@ Its stage makes no step; it is evaluated, drawn once, and copied into the run, w
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.config.training import FROM_PYTHON
 from nfkd.data import Dataset
+from nfkd.data.scaling import Scaler
 from nfkd.distillation.objectives import unservable_terms
+from nfkd.evaluation.gaussian import gaussian_nll
 from nfkd.flows.architecture import shape_words
 from nfkd.flows.foreign import ForeignFlow
+from nfkd.flows.foreign.units import Affine, describe_units
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import EXPERIMENT, LIVING, is_run, read_config, read_row, seed_directory
 from nfkd.runs.reader import stage_ended
@@ -25,6 +31,7 @@ from nfkd.runs.weights import not_finite, weights_info
 _PATH = "training.teacher_weights"
 _REFUSED = "The teacher cannot be taken"
 _SHOWN = 16
+_MARGIN = 0.25  # nats per dimension
 
 
 def with_teacher(config: ExperimentConfig, teacher: ForeignFlow | None) -> ExperimentConfig:
@@ -43,8 +50,36 @@ def with_teacher(config: ExperimentConfig, teacher: ForeignFlow | None) -> Exper
             f"one of NFKD's own as a file, {_PATH}"
         )
         raise TypeError(msg)
-    words = f"{FROM_PYTHON}{teacher.origin} sha256:{teacher.fingerprint()[:_SHOWN]}"
+    units = describe_units(teacher.units)
+    words = f"{FROM_PYTHON}{teacher.origin} sha256:{teacher.fingerprint()[:_SHOWN]}{units}"
     return config.replace(training={"teacher_weights": words})
+
+
+def on_scaled_values(teacher: ForeignFlow, dataset: Dataset) -> ForeignFlow:
+    """Return a teacher that was given in Python as a flow on the values that NFKD's flows see.
+
+    The map to the units that it was trained in becomes its first layer. A teacher that `given_faults` refuses for this
+    data is returned as it is.
+    """
+    same = (teacher.event_shape, teacher.context_features) == (dataset.event_shape, dataset.context_features)
+    if teacher.units == "scaled" or not same:
+        return teacher
+    if teacher.units != "data":
+        low, high = teacher.units
+        return teacher.rescaled(_numbers(low, high - low), None)
+    values = _numbers(0, dataset.levels) if dataset.levels else _way_back(dataset.scaler)
+    return teacher.rescaled(values, _way_back(dataset.context_scaler))
+
+
+def _numbers(centre: float, width: float) -> Affine:
+    return torch.tensor(centre, dtype=torch.float64), torch.tensor(width, dtype=torch.float64)
+
+
+def _way_back(scaler: Scaler | None) -> Affine | None:
+    if scaler is None or scaler.affine is None:
+        return None
+    centre, width = scaler.affine
+    return torch.tensor(centre), torch.tensor(width)
 
 
 def teacher_file(config: ExperimentConfig, run: Path | None) -> Path:
@@ -134,6 +169,13 @@ def _python_faults(config: ExperimentConfig, dataset: Dataset | None, teacher: F
         for term, reason in unservable_terms(teacher).items()
         if config.distillation.weights().get(term, 0.0) > 0
     ]
+    scalers = () if dataset is None else (dataset.scaler, dataset.context_scaler)
+    if teacher.units == "data" and any(scaler is not None and scaler.affine is None for scaler in scalers):
+        words = (
+            "quantile scaling cannot be undone everywhere, so that a teacher on unscaled values (units='data') has no "
+            "density here: choose standard, robust or none"
+        )
+        faults.append(Fault("data.scaling", words))
     return faults + _data_faults(dataset, teacher.event_shape, teacher.context_features, teacher.origin)
 
 
@@ -178,6 +220,29 @@ def given_warnings(config: ExperimentConfig, run: Path | None) -> list[Fault]:
         "among this experiment's test examples"
     )
     return [Fault(_PATH, words)]
+
+
+def worse_than_gaussian(figure: float, dataset: Dataset) -> str:
+    """Return a warning where a given teacher is much worse on validation data than a Gaussian; empty where it is not.
+
+    By more than 0.25 nats per dimension: on data that is nearly Gaussian a useful flow loses by less.
+
+    Parameters
+    ----------
+    figure
+        The teacher's mean on validation data, in the data's unit.
+    dataset
+        A Gaussian is fitted to its training part.
+    """
+    gaussian = gaussian_nll(dataset)
+    margin = _MARGIN / math.log(2) if dataset.is_image else _MARGIN * math.prod(dataset.event_shape)
+    if math.isnan(gaussian) or figure <= gaussian + margin:
+        return ""
+    return (
+        f"it is much worse on validation data ({figure:.4g} {dataset.unit}) than a Gaussian fitted to the training "
+        f"data ({gaussian:.4g}): it may have been trained on values in other units. Look at data.scaling, and for a "
+        "teacher given in Python at units of nfkd.wrap_teacher"
+    )
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:

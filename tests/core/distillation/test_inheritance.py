@@ -202,8 +202,8 @@ def inheriting(make: Any = moons, **changes: Any) -> Any:
 @pytest.mark.parametrize("make", [moons, digits])
 def test_student_and_baseline_of_a_run_have_it_and_the_files_too(make: Any, tmp_path: Path) -> None:
     record = nfkd.run(inheriting(make, training={"teacher_steps": 6, "student_steps": 3}), tmp_path / "run")
-    teacher = record.load_teacher().double()
-    student = record.load_student().double()
+    teacher = record.load_teacher().scaled.double()
+    student = record.load_student().scaled.double()
     pairs = paper(student, teacher)
     names = [info.name for info in teacher.layer_info() if info.kind == "step"]
     start = 0

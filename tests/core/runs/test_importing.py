@@ -26,7 +26,7 @@ from nfkd.config import ConfigError, GlowConfig
 from nfkd.config.flow_file import FlowFile, read_flow_file
 from nfkd.runs.errors import RunError
 from nfkd.runs.importing import import_weights
-from nfkd.runs.weights import load_flow
+from nfkd.runs.weights import load_scaled_flow
 
 # --- the layout, written out plainly: every operation by itself, nothing folded ------------------------------------
 
@@ -252,8 +252,8 @@ def test_densities_and_samples_are_those_of_the_checkpoint(
     target = tmp_path / "teacher.safetensors"
     arguments = [str(tmp_path / "theirs.ckpt"), "--flow", str(tmp_path / "glow.toml"), "--out", str(target)]
     assert main(["import-weights", *arguments]) == 0
-    config, flow = load_flow(target)
-    assert config == GlowConfig(levels=levels, steps=steps, hidden=hidden)
+    info, flow = load_scaled_flow(target)
+    assert info.config == GlowConfig(levels=levels, steps=steps, hidden=hidden)
     assert flow.initialized
     x = torch.rand(5, *shape)
     with torch.no_grad():

@@ -74,7 +74,7 @@ def test_each_flow_has_its_stage_its_budget_and_its_weights(run: RunRecord) -> N
     )
     assert run.row.teacher == "Glow-1D 3 → Glow-1D 3 → Glow-1D 2"
     for number, config in enumerate(run.config.assistants, start=1):
-        flow = run.load_assistant(number)
+        flow = run.load_assistant(number).scaled
         fresh = build_flow(config, (2,))
         assert flow.state_dict().keys() == fresh.state_dict().keys()
         assert flow.initialized
@@ -160,7 +160,10 @@ def test_the_first_lkd_is_that_of_the_flow_before_it(stage: Any, before: str, tm
     steps = {"assistant_steps": 1, "student_steps": 1, "batch_size": 280}  # one batch takes all, in whatever order
     config = helped(distillation=only("lkd"), training=steps)
     record = nfkd.run(config, tmp_path / "run")
-    flows = {"teacher": record.load_teacher(), **{f"assistant-{n}": record.load_assistant(n) for n in (1, 2)}}
+    flows = {
+        "teacher": record.load_teacher().scaled,
+        **{f"assistant-{n}": record.load_assistant(n).scaled for n in (1, 2)},
+    }
     fresh = dict(zip(("assistant-1", "assistant-2", "student"), (*config.assistants, config.student), strict=True))
     x = torch.from_numpy(np.array(load_dataset(config.data).train.values[:]))
     learner = build_flow(fresh[stage], (2,), generator=named_generator(1, stage, "initialisation"))
@@ -189,7 +192,7 @@ def test_one_chain_serves_all_seeds_unless_each_has_its_own(retrain: bool, tmp_p
     record = nfkd.run(config, tmp_path / "group")
     for role in ("teacher", "assistant-1"):
         assert [one.seed for one in record.summary if one.stage == role] == ([4, 5, 6] if retrain else [4])
-    assert record.load_assistant(1, 6).initialized
+    assert record.load_assistant(1, 6).scaled.initialized
     assert (tmp_path / "group" / "seed-6" / "assistant-1.safetensors").exists() == retrain
     words = "a teacher and 1 assistant for each seed" if retrain else "one teacher and 1 assistant for all seeds"
     assert record.verdict is not None
@@ -225,7 +228,11 @@ def test_permutations_are_inherited_link_by_link(tmp_path: Path) -> None:
         distillation={"matching": {"inherit_permutation": True}},
     )
     record = nfkd.run(config, tmp_path / "run")
-    flows = {"teacher": record.load_teacher(), "assistant": record.load_assistant(1), "student": record.load_student()}
+    flows = {
+        "teacher": record.load_teacher().scaled,
+        "assistant": record.load_assistant(1).scaled,
+        "student": record.load_student().scaled,
+    }
     for level in (1, 2):
         products = {}
         for role, flow in flows.items():
@@ -247,7 +254,7 @@ def test_a_teacher_of_another_library_teaches_the_first_assistant(tmp_path: Path
     assert record.row.state == "finished"
     assert record.row.teacher == "zuko MAF → Glow-1D 3"
     assert record.matching_of("assistant-1").values.shape[1] == 3
-    assert record.load_assistant(1).initialized
+    assert record.load_assistant(1).scaled.initialized
     with pytest.raises(RunError, match="zuko MAF"):
         record.load_teacher()
 

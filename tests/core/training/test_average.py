@@ -94,7 +94,7 @@ def test_a_run_saves_the_average_and_its_checkpoint_keeps_both(tmp_path: Path) -
     for summary in record.summary:
         best = record.curves[summary.stage]["validation/nll"].values.min()
         assert summary.validation == pytest.approx(best, rel=1e-5)
-    student = record.load_student()
+    student = record.load_student().scaled
     assert example_nll(student, dataset, dataset.validation).mean() == pytest.approx(record.summary[1].validation)
     saved = load_file(tmp_path / "run" / "student.safetensors")
     assert saved.keys() == caught["average"].keys()

@@ -37,11 +37,29 @@ def test_labels_reach_all_three_flows_and_their_figures(run) -> None:
     assert dataset.context_features == 10
     assert [summary.stage for summary in run.summary] == ["teacher", "student", "baseline"]
     for summary, load in zip(run.summary, (run.load_teacher, run.load_student, run.load_baseline), strict=True):
-        flow, test = load(), noisy(dataset, dataset.test)
+        flow, test = load().scaled, noisy(dataset, dataset.test)
         assert flow.context_features == 10
         with torch.no_grad():
             log_prob = flow.log_prob(test.x, test.context).double().mean().item()
         assert summary.test == pytest.approx(-log_prob / (64 * np.log(2)) + np.log2(17), rel=1e-5)
+
+
+def test_a_loaded_flow_takes_and_gives_levels(run) -> None:
+    dataset = load_dataset(run.config.data)
+    levels, labels = (torch.from_numpy(np.array(each)) for each in (dataset.test.values[:], dataset.test.context))
+    figures = {summary.stage: summary for summary in run.summary}
+    flow = run.load_student()
+    assert flow.unit == figures["student"].unit == "bits/dim"
+    assert flow.nll(levels, labels).mean().item() == pytest.approx(figures["student"].test, rel=1e-9)
+    with torch.no_grad():
+        nats = -flow.log_prob(levels.double(), labels.long()).double().mean().item()
+    assert nats / (64 * np.log(2)) == pytest.approx(figures["student"].test, rel=1e-5)
+    drawn = flow.sample(10, generator=torch.Generator().manual_seed(0), context=labels[:10])
+    assert drawn.dtype == torch.uint8
+    assert int(drawn.max()) <= 16
+    assert abs(drawn.double().mean() - levels.double().mean()) < levels.double().std()
+    back = flow.decode(flow.encode(levels[:10], labels[:10]), labels[:10])
+    assert torch.equal(back.floor().to(levels.dtype), levels[:10])  # with the noise
 
 
 def test_requests_are_answered_with_the_examples_own_context(run) -> None:
@@ -59,11 +77,11 @@ def test_requests_are_answered_with_the_examples_own_context(run) -> None:
     traced = explorer.trace(Trace(run=path, seed=seed, stage="student", index=4), None)
     one = examples.take([4])
     with torch.no_grad():
-        assert traced.log_prob == pytest.approx(run.load_student().log_prob(one.x, one.context).item(), rel=1e-5)
+        assert traced.log_prob == pytest.approx(run.load_student().scaled.log_prob(one.x, one.context).item(), rel=1e-5)
 
 
 def test_a_path_between_classes_takes_its_context_along(run) -> None:
-    flow, dataset = run.load_student(), load_dataset(run.config.data)
+    flow, dataset = run.load_student().scaled, load_dataset(run.config.data)
     ends = noisy(dataset, dataset.validation).take(slice(2))
     alpha = torch.tensor([0.0, 0.5, 1.0])
     path = interpolate(flow, ends.take([0]), ends.take([1]), alpha, "linear")[0]
@@ -99,7 +117,7 @@ def test_weights_weigh_each_examples_terms() -> None:
 
 
 def test_weighted_figures_have_the_weighted_mean(run) -> None:
-    dataset, flow = load_dataset(run.config.data), run.load_student()
+    dataset, flow = load_dataset(run.config.data), run.load_student().scaled
     plain = example_nll(flow, dataset, dataset.test)
     weights = np.random.default_rng(0).uniform(0, 2, len(plain)).astype(np.float32)
     weighted = example_nll(flow, dataset, Part(dataset.test.values, dataset.test.context, weights))

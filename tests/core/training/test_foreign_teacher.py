@@ -95,7 +95,7 @@ def test_its_weights_are_kept_under_its_own_names(tmp_path: Path) -> None:
     torch.testing.assert_close(again(None).log_prob(x), module(None).log_prob(x))
     with pytest.raises(RunError, match="zuko MAF"):
         record.load_teacher()
-    assert record.load_student().initialized
+    assert record.load_student().scaled.initialized
     drawn = Explorer().sample(Sample(str(record.path), 1, 4, 1.0), None)
     assert drawn.samples.keys() == {"student", "baseline"}
     assert main(["show", str(record.path)]) == 0

@@ -69,7 +69,7 @@ def test_a_student_of_given_weights_is_the_student_of_the_run_they_are_from(
     fractions = [event.fraction for event in seen if isinstance(event, events.Progress)]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
-    assert record.load_teacher().initialized
+    assert record.load_teacher().scaled.initialized
 
 
 def test_three_seeds_share_it(weights: str, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_three_seeds_share_it(weights: str, tmp_path: Path) -> None:
     assert record.verdict is not None
     assert record.verdict.seeds == [4, 5, 6]
     assert "one teacher for all seeds" in record.verdict.words
-    state = record.load_teacher(6).state_dict()
+    state = record.load_teacher(6).scaled.state_dict()
     assert torch.equal(state["layers.0.mixing.lower"], load_file(weights)["layers.0.mixing.lower"])
 
 

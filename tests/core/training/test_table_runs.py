@@ -55,11 +55,29 @@ def test_the_figures_are_weighted_and_in_the_units_of_the_file(run) -> None:
     weights = test[:, 5] / test[:, 5].mean()
     for summary, load in zip(run.summary, (run.load_teacher, run.load_student, run.load_baseline), strict=True):
         with torch.no_grad():
-            log_prob = load().log_prob(scaled[:, :2], scaled[:, 2:5]).double().numpy()
+            log_prob = load().scaled.log_prob(scaled[:, :2], scaled[:, 2:5]).double().numpy()
         original = -(log_prob - np.log(deviation[:2]).sum())  # dx' = dx/deviation
         assert summary.unit == "nats"
         assert summary.test == pytest.approx(np.mean(weights * original), rel=1e-4)
         assert summary.test_error == pytest.approx(bootstrap_half_width(weights * original), rel=1e-3)
+
+
+def test_a_loaded_flow_works_in_the_units_of_the_file(run) -> None:
+    """Rows and conditions as they are in the file: their weighted mean is the figure, and samples look like them."""
+    raw = np.loadtxt(run.config.data.path, delimiter=",", skiprows=1)
+    test = raw[np.random.default_rng(0).permutation(ROWS)[60:120]]
+    rows, given, weights = torch.from_numpy(test[:, :2]), torch.from_numpy(test[:, 2:5]), test[:, 5] / test[:, 5].mean()
+    for summary, load in zip(run.summary, (run.load_teacher, run.load_student, run.load_baseline), strict=True):
+        flow = load()
+        assert flow.unit == summary.unit == "nats"
+        assert np.mean(weights * flow.nll(rows, given).numpy()) == pytest.approx(summary.test, rel=1e-6)
+        with torch.no_grad():
+            single = -flow.log_prob(rows.float(), given.float()).double().numpy()
+        assert np.mean(weights * single) == pytest.approx(summary.test, rel=1e-4)
+        few = torch.from_numpy(raw[:, 2:5])
+        drawn = flow.sample(ROWS, generator=torch.Generator().manual_seed(0), context=few).double().numpy()
+        np.testing.assert_allclose(drawn.mean(axis=0), raw[:, :2].mean(axis=0), atol=raw[:, :2].std(axis=0).max())
+        torch.testing.assert_close(flow.decode(flow.encode(rows, given), given).double(), rows, rtol=1e-5, atol=1e-4)
 
 
 def test_samples_are_drawn_for_the_rows_own_conditions(run) -> None:
@@ -78,7 +96,7 @@ def test_samples_are_drawn_for_the_rows_own_conditions(run) -> None:
     traced = explorer.trace(Trace(run=path, seed=seed, stage="student", index=0), None)
     with torch.no_grad():
         one = examples.take([0])
-        assert traced.log_prob == pytest.approx(run.load_student().log_prob(one.x, one.context).item(), rel=1e-5)
+        assert traced.log_prob == pytest.approx(run.load_student().scaled.log_prob(one.x, one.context).item(), rel=1e-5)
 
 
 def test_a_run_in_scaled_units_says_so_wherever_it_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,6 +106,14 @@ def test_a_run_in_scaled_units_says_so_wherever_it_is_shown(tmp_path: Path, caps
     assert {summary.unit for summary in record.summary} == {"nats (scaled)"}
     names = ["RichDLLk (scaled)", "RichDLLp (scaled)", "P (scaled)"]
     assert [event.columns for event in told if isinstance(event, SeedStarted)] == [names]
+    student, figures = record.load_student(), {summary.stage: summary.test for summary in record.summary}
+    raw = np.loadtxt(tmp_path / "rich.csv", delimiter=",", skiprows=1)
+    test = torch.from_numpy(raw[np.random.default_rng(0).permutation(ROWS)[60:120], :3])
+    assert student.unit == "nats (scaled)"
+    assert -student.log_prob(test).mean().item() == pytest.approx(figures["student"], rel=1e-5)
+    drawn = student.sample(200).double().numpy()
+    assert (drawn >= raw[:, :3].min(axis=0) - 1e-4).all()
+    assert (drawn <= raw[:, :3].max(axis=0) + 1e-4).all()
     assert main(["show", str(tmp_path / "runs" / "one")]) == 0
     assert "test nats (scaled)" in capsys.readouterr().out
     assert main(["list", str(tmp_path / "runs")]) == 0

@@ -109,7 +109,7 @@ def test_bf16_trains_and_every_figure_is_float32s(tmp_path: Path) -> None:
     ours, theirs = (run.curves["student"]["train/total"].values for run in (record, plain))
     assert not np.array_equal(ours, theirs)
     np.testing.assert_allclose(ours, theirs, rtol=2e-2)
-    dataset, student = load_dataset(config.data), record.load_student()
+    dataset, student = load_dataset(config.data), record.load_student().scaled
     summary = next(summary for summary in record.summary if summary.stage == "student")
     assert summary.test == pytest.approx(example_nll(student, dataset, dataset.test).mean(), rel=1e-7)
     with networks_in("bf16"):

@@ -135,7 +135,7 @@ def test_the_best_is_chosen_on_validation_and_reported_on_test(make: Maker, tmp_
         assert summary.best_step == validation.steps[validation.values.argmin()]
         assert summary.validation == pytest.approx(validation.values.min(), rel=1e-5)
         with torch.no_grad():
-            log_prob = load().log_prob(noisy(dataset, dataset.test).x).double().mean().item()
+            log_prob = load().scaled.log_prob(noisy(dataset, dataset.test).x).double().mean().item()
         dims = 64 * np.log(2)
         expected = -log_prob / dims + np.log2(17) if dataset.is_image else -log_prob
         assert summary.test == pytest.approx(expected, rel=1e-5)
@@ -293,7 +293,7 @@ def test_a_stopped_run_keeps_its_weights_and_can_go_on(tmp_path: Path) -> None:
     assert seen[-1].state == "stopped"
     record = open_run(tmp_path / "stopped")
     assert record.row.state == "stopped"
-    assert record.load_student().initialized
+    assert record.load_student().scaled.initialized
     stopped_at(tmp_path / "stopped", config, 25, resume=True)
     nfkd.run(config, tmp_path / "stopped", resume=True)
     nfkd.run(config, tmp_path / "whole")
@@ -321,7 +321,7 @@ def test_a_loss_that_is_not_finite_names_stage_step_and_layer_and_keeps_the_weig
     record: RunRecord = open_run(tmp_path / "run")
     assert record.row.state == "failed"
     assert record.error is not None
-    values = [value for value in record.load_teacher().state_dict().values() if value.is_floating_point()]
+    values = [value for value in record.load_teacher().scaled.state_dict().values() if value.is_floating_point()]
     assert all(torch.isfinite(value).all() for value in values)
 
 
@@ -433,7 +433,7 @@ def test_faults_of_data_and_of_flows_are_told_together(tmp_path: Path) -> None:
 def test_validation_while_training_takes_no_more_examples_than_asked_for(tmp_path: Path) -> None:
     record = nfkd.run(moons(monitor={"validation_examples": 10}), tmp_path / "run")
     dataset = load_dataset(record.config.data)
-    few, student = noisy(dataset, dataset.validation.take(slice(10))), record.load_student()
+    few, student = noisy(dataset, dataset.validation.take(slice(10))), record.load_student().scaled
     with torch.no_grad():
         expected = -student.log_prob(few.x).double().mean().item()
         everything = -student.log_prob(noisy(dataset, dataset.validation).x).double().mean().item()
@@ -471,8 +471,8 @@ def test_without_a_baseline_nothing_is_judged_and_nothing_is_left_empty(tmp_path
 def test_the_student_is_the_same_with_and_without_a_baseline(tmp_path: Path) -> None:
     alone = nfkd.run(without_baseline(), tmp_path / "alone")
     both = nfkd.run(moons(), tmp_path / "both")
-    for name, value in alone.load_student().state_dict().items():
-        torch.testing.assert_close(both.load_student().state_dict()[name], value, rtol=0, atol=0)
+    for name, value in alone.load_student().scaled.state_dict().items():
+        torch.testing.assert_close(both.load_student().scaled.state_dict()[name], value, rtol=0, atol=0)
 
 
 def test_a_missing_baseline_is_warned_of_and_the_number_of_seeds_is_not() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from nfkd.flows.flow import Capability, Entry, Flow, Split
+from nfkd.flows.flow import Capability, Entry, Flow, Latents, Pass, Split
 from nfkd.flows.foreign.normflows_flows import is_normflows, normflows_parts
 from nfkd.flows.foreign.parts import (
     PROBES,
@@ -21,6 +22,7 @@ from nfkd.flows.foreign.parts import (
     per_example,
     probe_context,
 )
+from nfkd.flows.foreign.units import Affine, Rescale, TeacherUnits, checked_units
 from nfkd.flows.foreign.zuko_flows import is_zuko, zuko_parts
 
 _SEED = 20_250_621
@@ -34,6 +36,9 @@ class ForeignFlow(Flow):
     ----------
     origin
         Whose it is, such as ``zuko MAF``.
+    units
+        Those that the flow was trained in, as given to `wrap_teacher`. The flow itself takes and gives these; a run
+        puts the map from its scaled values in front, by `rescaled`.
     """
 
     def __init__(self, module: nn.Module, parts: Parts, entries: Sequence[Entry]) -> None:
@@ -42,7 +47,9 @@ class ForeignFlow(Flow):
         # It holds no number, but says in which type and where the flow computes: a flow may have buffers alone.
         self._like = nn.Parameter(torch.empty(0, dtype=dtype_of(module)), requires_grad=False)
         self.origin = origin(module)
-        self._base = parts.base
+        self.units: TeacherUnits = "scaled"
+        self._base, self._parts = parts.base, parts
+        self._context_map: Rescale | None = None
         self._source = (module,)  # in a tuple: it is no second owner of the weights
         self._initialized.fill_(1)
 
@@ -58,6 +65,45 @@ class ForeignFlow(Flow):
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
+    def rescaled(self, values: Affine | None, context: Affine | None) -> ForeignFlow:
+        """Return the flow on other values: an affine map leads from them to those that it was trained on.
+
+        The map is the first layer, ``units``; the weights are shared with this flow.
+
+        Parameters
+        ----------
+        values, context
+            Centre and width of the map z·width + centre; None leaves them as they are.
+        """
+        parts, entries = self._parts, self._entries
+        if values is not None:
+            layer = Rescale(*values, dtype_of(self._source[0]))
+            parts = replace(parts, stack=[Part("units", "units", layer), *parts.stack])
+            entries = [Entry("units", "units", "units", self.event_shape), *entries]
+        flow = ForeignFlow(self._source[0], parts, entries)
+        flow.unservable.update(self.unservable)
+        flow.units = self.units
+        if context is not None:
+            flow._context_map = Rescale(*context, dtype_of(self._source[0]))
+        return flow.train(self.training)
+
+    def forward(self, x: Tensor, context: Tensor | None = None, *, trace: bool = False) -> Pass:
+        """Take data to latents in one pass, as `Flow.forward`."""
+        return super().forward(x, self._mapped(context), trace=trace)
+
+    def decode_trace(self, latents: Latents, context: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the examples of some latents, and what the way back passes through, as `Flow.decode_trace`."""
+        return super().decode_trace(latents, self._mapped(context))
+
+    def synthesize(self, noise: Sequence[Tensor], temperature: float = 1.0, context: Tensor | None = None) -> Tensor:
+        """Return the samples of a noise, as `Flow.synthesize`."""
+        return super().synthesize(noise, temperature, self._mapped(context))
+
+    def _mapped(self, context: Tensor | None) -> Tensor | None:
+        """Return a context in the units of the flow; a wrong one is left for `Flow` to refuse."""
+        fits = context is not None and context.dim() == 2 and context.shape[1] == self.context_features
+        return self._context_map(context)[0] if fits and self._context_map is not None else context
+
     def _last_log_prob(self, z: Tensor, context: Tensor | None) -> Tensor:
         if self._base is None:
             return super()._last_log_prob(z, context)
@@ -65,7 +111,11 @@ class ForeignFlow(Flow):
 
 
 def wrap_teacher(
-    module: nn.Module, event_shape: Sequence[int] | None = None, *, context_features: int | None = None
+    module: nn.Module,
+    event_shape: Sequence[int] | None = None,
+    *,
+    context_features: int | None = None,
+    units: TeacherUnits = "scaled",
 ) -> ForeignFlow:
     """Make a flow of zuko or normflows a teacher.
 
@@ -78,6 +128,20 @@ def wrap_teacher(
         Shape of one example; left out, the base tells it.
     context_features
         Length of each example's context; left out, it is found by trying.
+    units
+        What the module was trained on:
+
+        ``"scaled"``
+            The values that NFKD's own flows see: vectors and contexts as ``data.scaling`` makes them, images as
+            (level + u)/levels in [0, 1).
+        ``"data"``
+            The data's own units: vectors and contexts as they are in the file, images as dequantized levels in
+            [0, levels). Not with ``data.scaling = "quantile"``, which cannot be undone everywhere.
+        ``(low, high)``
+            Images whose levels 0 to *levels* were scaled to this range, such as (0, 1), (-1, 1) or (-0.5, 0.5).
+
+        The run puts the map from its scaled values in front, as the first layer, and counts its log-determinant. It
+        notes the units beside the fingerprint.
 
     Returns
     -------
@@ -87,9 +151,9 @@ def wrap_teacher(
     Raises
     ------
     TypeError
-        When the module is neither.
+        When the module is neither, or the units are neither a word nor two numbers.
     ValueError
-        When it cannot be taken apart into layers; the words say why.
+        When it cannot be taken apart into layers; the words say why. When there are no such units.
     """
     if not isinstance(module, nn.Module) or not (is_zuko(module) or is_normflows(module)):
         msg = (
@@ -102,7 +166,9 @@ def wrap_teacher(
         torch.manual_seed(_SEED)
         own = copy.deepcopy(module).cpu().eval().requires_grad_(requires_grad=False)
         parts = take_apart(own, None if event_shape is None else tuple(event_shape), context_features)
-        return _assembled(own, parts)
+        flow = _assembled(own, parts)
+    flow.units = checked_units(units, flow.event_shape)
+    return flow
 
 
 def _assembled(module: nn.Module, parts: Parts) -> ForeignFlow:

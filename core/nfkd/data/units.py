@@ -1,0 +1,220 @@
+"""The units of a data set, and the map between them and the scaled values that a flow works in.
+
+The data's own units are those of the values that a source hands over before the scaling: `Loaded.train` after
+`Loaded.prepare`. So missing values are filled in already, images have the levels that the config keeps, and tables
+that are published standardised (POWER, GAS, HEPMASS, MINIBOONE) are standardised.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from nfkd.data.scaling import Scaler, scaler_from_dict
+
+Unit = Literal["bits/dim", "nats", "nats (scaled)"]
+_EVALUATION_SEED = 20_250_621
+_MOST_LEVELS = 2**16
+_ROUNDING = 0.01  # of a level: single precision rounds 255 + u up to 256 at times, and a decoded zero may be below it
+_MOST_TEXT = 64_000_000  # the header of a safetensors file ends at 100 MB
+
+
+def evaluation_noise() -> torch.Generator:
+    """Return a new CPU generator of the dequantization noise in all evaluations: the same for every flow and run."""
+    return torch.Generator().manual_seed(_EVALUATION_SEED)
+
+
+@dataclass(frozen=True, eq=False)
+class DataUnits:
+    """How the values and contexts of a data set were scaled, and the unit of its likelihood.
+
+    Attributes
+    ----------
+    levels
+        Number of levels of an image's channels; None for vectors.
+    scaler
+        How vectors were scaled; None where they were not, and for images.
+    context_scaler
+        How the context was scaled; None where it was not, or where there is none.
+    standardised
+        Whether the values came in units of their own deviation already, in which their likelihood is reported.
+    """
+
+    levels: int | None = None
+    scaler: Scaler | None = None
+    context_scaler: Scaler | None = None
+    standardised: bool = False
+
+    @property
+    def unit(self) -> Unit:
+        """The unit in which the likelihood is reported; *scaled* where it is not that of the original values.
+
+        So it is where the scaling cannot be undone everywhere, and for data that is published standardised.
+        """
+        if self.levels is not None:
+            return "bits/dim"
+        original = self.scaler is None or self.scaler.log_volume is not None
+        return "nats" if original and not self.standardised else "nats (scaled)"
+
+    def log_volume(self, event_shape: Sequence[int]) -> float:
+        """Return the log-determinant of the map from the data's units to scaled values, nats.
+
+        It is 0 for a quantile scaling, whose volume is left out of all likelihoods: they are densities of the scaled
+        values.
+        """
+        if self.levels is not None:
+            return -math.prod(event_shape) * math.log(self.levels)
+        return (None if self.scaler is None else self.scaler.log_volume) or 0.0
+
+    def nll(self, log_prob: Tensor, event_shape: Sequence[int]) -> Tensor:
+        """Return the negative log-likelihood of each example in `unit`.
+
+        Images: −log₂ p(x)/D + log₂ levels, the discrete likelihood's bound in bits/dim. Vectors: −log p in nats, of
+        the original values where their scaling is invertible everywhere (its log-determinant is then added).
+
+        Parameters
+        ----------
+        log_prob
+            Log-densities of scaled values, (B,) nats.
+        event_shape
+            Of an example.
+        """
+        if self.levels is not None:
+            return -log_prob / (math.prod(event_shape) * math.log(2)) + math.log2(self.levels)
+        return -log_prob - self.log_volume(event_shape)
+
+    def dequantize(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        """Return whole levels as scaled values, float32: (k + u)/levels with u uniform in [0, 1).
+
+        Theis et al. 2016, arXiv 1511.01844.
+
+        Parameters
+        ----------
+        raw
+            Whole levels, any shape.
+        generator
+            On the CPU.
+        """
+        noise = torch.rand(raw.shape, generator=generator).to(raw.device)
+        return (raw.float() + noise) / (self.levels or 1)
+
+    def to_scaled(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return values in the data's units as a flow sees them.
+
+        Parameters
+        ----------
+        x
+            (B, features), of any dtype. Or images, (B, channels, height, width): whole levels, of any dtype, are
+            dequantized; other numbers are taken for dequantized levels, in [0, levels).
+        generator
+            Of the noise for whole levels; a new `evaluation_noise` where left out.
+
+        Returns
+        -------
+        Tensor
+            Vectors in float64 where they are scaled; images in float32 where noise is added. Otherwise in x's dtype.
+
+        Raises
+        ------
+        ValueError
+            When an image has values outside [0, levels).
+        """
+        if self.levels is not None:
+            whole = _check_levels(x, self.levels)
+            return self.dequantize(x, generator or evaluation_noise()) if whole else x / self.levels
+        return x if self.scaler is None else _in_float64(self.scaler.scale, x)
+
+    def to_data(self, z: Tensor) -> Tensor:
+        """Return scaled values in the data's units: images as dequantized levels; scaled vectors in float64."""
+        if self.levels is not None:
+            return z * self.levels
+        return z if self.scaler is None else _in_float64(self.scaler.unscale, z)
+
+    def scale_context(self, context: Tensor) -> Tensor:
+        """Return contexts in the data's units, (B, context features), as a flow sees them; float64 where scaled."""
+        return context if self.context_scaler is None else _in_float64(self.context_scaler.scale, context)
+
+    def to_json(self) -> str:
+        """Return a text from which `units_from_json` makes the same units, bit for bit.
+
+        It is empty where it would be longer than a weights file can keep: for quantiles of thousands of columns.
+        """
+        values, context = (None if each is None else each.to_dict() for each in (self.scaler, self.context_scaler))
+        fields = {"levels": self.levels, "values": values, "context": context, "standardised": self.standardised}
+        text = json.dumps(fields)
+        return text if len(text) <= _MOST_TEXT else ""
+
+
+def units_from_json(text: str, event_shape: Sequence[int], context_features: int) -> DataUnits:
+    """Return the units that `DataUnits.to_json` described.
+
+    Parameters
+    ----------
+    text
+        It may come from a file that nobody has checked.
+    event_shape, context_features
+        Of the flow.
+
+    Raises
+    ------
+    ValueError
+        When it describes no units of such a flow; the message says what is wrong.
+    """
+    try:
+        fields: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        msg = "it is no JSON"
+        raise ValueError(msg) from error
+    names = {"levels", "values", "context", "standardised"}
+    if not isinstance(fields, dict) or fields.keys() != names or not isinstance(fields["standardised"], bool):
+        msg = f"it does not have the fields {', '.join(sorted(names))}"
+        raise ValueError(msg)
+    levels, values, context = (fields[name] for name in ("levels", "values", "context"))
+    if levels is not None and not (
+        type(levels) is int and 2 <= levels <= _MOST_LEVELS and len(event_shape) == 3 and values is None
+    ):
+        msg = "its levels are not those of images"
+        raise ValueError(msg)
+    if len(event_shape) == 3 and levels is None:
+        msg = "it lacks the levels of the images"
+        raise ValueError(msg)
+    return DataUnits(
+        levels,
+        None if values is None else scaler_from_dict(values, event_shape[0]),
+        None if context is None else scaler_from_dict(context, context_features),
+        fields["standardised"],
+    )
+
+
+def _in_float64(function: Any, x: Tensor) -> Tensor:
+    """Apply a map in float64 and return the result on the device of x; MPS has no float64."""
+    if x.device.type != "mps":
+        return function(x.double())
+    return function(x.cpu().double()).float().to(x.device)
+
+
+def _check_levels(x: Tensor, levels: int) -> bool:
+    """Return whether images are whole levels; refuse values that are no levels, and warn of those in [0, 1]."""
+    if not x.numel():
+        return False
+    if not x.is_floating_point():
+        x = x.long()
+    low, high, whole = float(x.min()), float(x.max()), bool((x == x.floor()).all())
+    slack = 0 if whole else _ROUNDING
+    if not (low >= -slack and high <= (levels - 1 if whole else levels) + slack):
+        msg = (
+            f"images are given in levels: whole ones from 0 to {levels - 1}, or dequantized ones in [0, {levels}); "
+            f"these go from {low:g} to {high:g}"
+        )
+        raise ValueError(msg)
+    if high <= 1 and not whole and levels > 2:
+        words = f"all values are in [0, 1], and images are given in levels, from 0 to {levels - 1}: are they scaled?"
+        warnings.warn(words, stacklevel=4)
+    return whole

@@ -1,0 +1,221 @@
+"""A trained flow in the units of its data."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nfkd.data.units import DataUnits, Unit, evaluation_noise, units_from_json
+from nfkd.flows.flow import Capability, Flow, Latents, Pass, evaluating
+from nfkd.protocol.requests import LayerInfo
+from nfkd.runs.errors import RunError
+from nfkd.runs.weights import load_scaled_flow
+
+_BATCH = 512
+_UNKNOWN = DataUnits(standardised=True)
+
+
+class DataSpaceFlow(nn.Module):
+    """A flow together with the scaling of its data: it takes and gives values in the data's own units.
+
+    NFKD trains flows on scaled values: vectors by ``data.scaling``, images as (level + noise)/levels. Here rows,
+    contexts and samples are unscaled. The data's units are those of the values that the loader hands over before the
+    scaling, as in `nfkd.data.units`.
+
+    Vectors
+        x and samples are rows in the units of the table, in any float type; they are scaled in float64. `log_prob` is
+        the log-density per volume of these units, so that the mean of ``-log_prob(rows)`` is the reported figure in
+        nats (the weighted mean, for data with weights). A quantile scaling is not invertible everywhere: its volume is
+        left out, and `log_prob` is the log-density of the *scaled* values at the place of x. So is the reported figure,
+        *nats (scaled)*.
+    Images
+        x is whole levels 0, …, levels − 1 of any dtype, to which the noise of NFKD's evaluations is added, the same at
+        every call; or dequantized levels in [0, levels). `log_prob` is the log-density per volume of levels, and `nll`
+        gives the reported figure in bits/dim. Samples are whole levels.
+    Context
+        In the units of the table, too; scaled inside.
+
+    Parameters
+    ----------
+    scaled
+        The flow that was trained.
+    units
+        The map between the data's units and the flow's.
+
+    Attributes
+    ----------
+    scaled
+        The flow itself, which takes and gives scaled values.
+    units
+        The scaling.
+    event_shape
+        Shape of one example.
+    context_features
+        Length of each example's context; 0 for an unconditional flow.
+    """
+
+    def __init__(self, scaled: Flow, units: DataUnits) -> None:
+        super().__init__()
+        self.scaled, self.units = scaled, units
+        self.event_shape, self.context_features = scaled.event_shape, scaled.context_features
+
+    @property
+    def unit(self) -> Unit:
+        """Unit of `nll` and of the run's figures."""
+        return self.units.unit
+
+    @property
+    def latent_shapes(self) -> list[tuple[int, ...]]:
+        """Shape of each latent of one example, as in `Flow`."""
+        return self.scaled.latent_shapes
+
+    @property
+    def unservable(self) -> dict[Capability, str]:
+        """What the flow cannot do, as in `Flow`."""
+        return self.scaled.unservable
+
+    def layer_info(self) -> list[LayerInfo]:
+        """Return every layer's name, kind, output shape and number of parameters."""
+        return self.scaled.layer_info()
+
+    def forward(self, x: Tensor, context: Tensor | None = None, *, trace: bool = False) -> Pass:
+        """Take data to latents in one pass.
+
+        Parameters
+        ----------
+        x
+            (B, *event_shape) in the data's units.
+        context
+            (B, context_features) in the data's units, for a conditional flow.
+        trace
+            Whether to keep what comes out of each layer.
+
+        Returns
+        -------
+        Pass
+            Its log-density and log-determinants begin at x in the data's units.
+
+        Raises
+        ------
+        ValueError
+            When x has another shape or holds no levels, or the context is not what the flow takes.
+        """
+        found = self.scaled(self._scaled(x), self._scaled_context(context), trace=trace)
+        volume = self.units.log_volume(self.event_shape)
+        latents = Latents(found.latents.parts, found.latents.log_det + volume)
+        kept = {name: (value, log_det + volume) for name, (value, log_det) in found.trace.items()}
+        return Pass(found.log_prob + volume, latents, kept)
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the log-density of each example per volume of the data's units, (B,) nats; arguments as `forward`."""
+        return self(x, context).log_prob
+
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Latents:
+        """Return the latents of each example; arguments and errors as `forward`."""
+        return self(x, context).latents
+
+    def trace(self, x: Tensor, context: Tensor | None = None) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return ``{layer: (tensor after it, log-determinant so far)}`` in order; arguments as `forward`."""
+        return self(x, context, trace=True).trace
+
+    @torch.no_grad()
+    def nll(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return each example's negative log-likelihood in `unit`, as NFKD evaluates it: (N,) float64, on the CPU.
+
+        Of the test part, in its order, the mean is the reported figure: whole levels of images get the same noise. It
+        goes batch by batch, in evaluation mode and without gradients; arguments and errors as `forward`.
+        """
+        generator, figures, device = evaluation_noise(), [torch.empty(0, dtype=torch.float64)], self._like.device
+        with evaluating(self.scaled):
+            for start in range(0, len(x), _BATCH):
+                part = slice(start, start + _BATCH)
+                z = self._scaled(x[part], generator).to(device)
+                c = None if context is None else self._scaled_context(context[part])
+                log_prob = self.scaled.log_prob(z, None if c is None else c.to(device))
+                figures.append(self.units.nll(log_prob, self.event_shape).double().cpu())
+        return torch.cat(figures)
+
+    def decode(self, latents: Latents, context: Tensor | None = None) -> Tensor:
+        """Return the examples of some latents, (B, *event_shape), in the data's units; images as dequantized levels."""
+        x = self.scaled.decode(latents, self._scaled_context(context))
+        return self.units.to_data(x).to(x.dtype)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+        context: Tensor | None = None,
+    ) -> Tensor:
+        """Return n samples in the data's units, (n, *event_shape).
+
+        Vectors come in the flow's dtype: call ``flow.double()`` first where single precision holds too few digits of a
+        column. Images come as whole levels in uint8 (int32 for more than 256 levels), kept
+        within 0, …, levels − 1.
+
+        Parameters
+        ----------
+        n
+            How many.
+        temperature
+            Scale of the noise.
+        generator
+            On the CPU; torch's own where left out.
+        context
+            (n, context_features) in the data's units, for a conditional flow.
+        """
+        z = self.scaled.sample(n, temperature, generator, self._scaled_context(context))
+        x = self.units.to_data(z)
+        if self.units.levels is None:
+            return x.to(z.dtype)
+        levels = torch.nan_to_num(x).floor().clamp(0, self.units.levels - 1)
+        return levels.to(torch.uint8 if self.units.levels <= 256 else torch.int32)
+
+    @property
+    def _like(self) -> Tensor:
+        return next(self.scaled.parameters())
+
+    def _scaled(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        # A wrong shape is left to the flow, which says what it takes.
+        fits = tuple(x.shape[1:]) == self.event_shape
+        return (self.units.to_scaled(x, generator) if fits else x).to(self._like.dtype)
+
+    def _scaled_context(self, context: Tensor | None) -> Tensor | None:
+        if context is None:
+            return None
+        fits = context.dim() == 2 and context.shape[1] == self.context_features > 0
+        return (self.units.scale_context(context) if fits else context).to(self._like.dtype)
+
+
+def load_flow(path: str | os.PathLike[str]) -> DataSpaceFlow:
+    """Return the flow of a weights file (``.safetensors``) of a run, in its data's units and in evaluation mode.
+
+    A file that keeps no scaling (of an older NFKD, or imported) gives a flow that takes and gives scaled values; a
+    warning says so.
+
+    Raises
+    ------
+    RunError
+        When the file cannot be read, does not say of which flow it is, or its scaling is damaged.
+    """
+    where = Path(path)
+    info, flow = load_scaled_flow(where)
+    if not info.units:
+        words = (
+            f"{where} keeps no scaling of its data: the flow takes and gives scaled values. Train the experiment "
+            "again, or scale rows by nfkd.data.load_dataset(config.data).units.to_scaled of its experiment and samples "
+            "back by units.to_data"
+        )
+        warnings.warn(words, stacklevel=2)
+        return DataSpaceFlow(flow, _UNKNOWN)
+    try:
+        units = units_from_json(info.units, flow.event_shape, flow.context_features)
+    except ValueError as error:
+        title, cause = "The weights cannot be used", f"{where} keeps a scaling that is damaged: {error}."
+        raise RunError(title, cause, "Use a file that NFKD has written.") from error
+    return DataSpaceFlow(flow, units)
