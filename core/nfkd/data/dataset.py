@@ -220,7 +220,7 @@ class Dataset:
         """
         if self.levels is None:
             return raw.float()
-        noise = torch.rand(raw.shape, generator=generator)
+        noise = torch.rand(raw.shape, generator=generator, dtype=torch.float32)
         return (raw.float() + noise) / self.levels
 
     def nll(self, log_prob: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from nfkd.config.flows import FlowConfig
 from nfkd.flows.architecture import shape_words
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
+from nfkd.flows.isolation import isolated
 from nfkd.runs.errors import RunError
 
 
@@ -154,8 +155,9 @@ def _info_of(meta: Mapping[str, str]) -> WeightsInfo:
     return info
 
 
+@isolated()
 def load_flow(path: Path) -> tuple[FlowConfig, Flow]:
-    """Return the flow of a weights file, and its config; it is in evaluation mode.
+    """Return the flow of a weights file, in float32 and on the CPU, and its config; it is in evaluation mode.
 
     Raises
     ------

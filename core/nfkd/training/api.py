@@ -12,6 +12,7 @@ from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.config.toml import is_table
 from nfkd.flows.architectures import flow_words
 from nfkd.flows.foreign import ForeignFlow
+from nfkd.flows.isolation import isolated
 from nfkd.protocol.events import RunEvent, RunFailed
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import EXPERIMENT, create_run_at, is_run, read_config
@@ -66,6 +67,7 @@ def _first_difference(own: dict[str, Any], other: dict[str, Any]) -> str:
     return ""
 
 
+@isolated()
 def run(
     config: ExperimentConfig,
     directory: str | os.PathLike[str],
@@ -75,6 +77,9 @@ def run(
     teacher: ForeignFlow | None = None,
 ) -> RunRecord:
     """Run an experiment to its end, in this process and thread.
+
+    The modes, default dtype and device, threads and random numbers of torch are as before when it returns, and have no
+    influence on the run; `on_event` is called while they are NFKD's own.
 
     Parameters
     ----------
