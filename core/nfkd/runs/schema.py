@@ -2,7 +2,7 @@
 
 ::
 
-    /                      attrs: format, config, started, versions, device, threads, seed
+    /                      attrs: format, config, started, versions, device, threads, seed; data (its fingerprint)
     /<stage>/curves/<name>/{step, value, time}
     /<stage>/samples/{step, temperature, images}
     /<stage>/interpolation/{step, alpha, images}    attrs: mode
@@ -90,7 +90,9 @@ def text(value: str) -> np.bytes_:
     return np.bytes_(value.encode())
 
 
-def create(file: Node, config: ExperimentConfig, started: SeedStarted, *, device: str, threads: int) -> None:
+def create(
+    file: Node, config: ExperimentConfig, started: SeedStarted, *, device: str, threads: int, data: str = ""
+) -> None:
     """Make every group, dataset and attribute of a seed's file."""
     versions = {"nfkd": nfkd.__version__, "python": sys.version.split()[0], "h5py": h5py.__version__}
     torch: Any = sys.modules.get("torch")  # this floor does not load it; a training process has
@@ -106,6 +108,8 @@ def create(file: Node, config: ExperimentConfig, started: SeedStarted, *, device
         "seed": started.seed,
         "NX_class": text("NXroot"),
     }
+    if data:
+        attributes["data"] = text(data)
     file.attrs.update(attributes)
     shapes = shapes_of(config, started)
     summary = _group(file, "summary", "NXcollection")
@@ -201,6 +205,11 @@ def _unwritten(values: np.ndarray) -> np.ndarray:
 def read_started(file: Node) -> SeedStarted:
     """Return what the seed set out to record."""
     return msgspec.json.decode(bytes(file.attrs["started"]), type=SeedStarted)
+
+
+def read_data(file: Node) -> str:
+    """Return the fingerprint of the data that the seed was made with; empty in files of before it was kept."""
+    return bytes(file.attrs.get("data", b"")).decode()
 
 
 def read_summary(file: Node, stage: Role, seed: int, unit: str) -> StageSummary | None:

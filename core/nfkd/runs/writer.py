@@ -49,8 +49,8 @@ class RunWriter:
         The seed.
     started
         What will be recorded.
-    device, threads
-        For the file's attributes.
+    device, threads, data
+        For the file's attributes; `data` is the fingerprint of the data.
 
     Raises
     ------
@@ -59,14 +59,23 @@ class RunWriter:
     """
 
     def __init__(
-        self, directory: Path, config_toml: str, seed: int, started: SeedStarted, *, device: str, threads: int
+        self,
+        directory: Path,
+        config_toml: str,
+        seed: int,
+        started: SeedStarted,
+        *,
+        device: str,
+        threads: int,
+        data: str = "",
     ) -> None:
         path = directory / RUN_FILE
         if started.seed != seed:
             msg = f"the plan is for seed {started.seed}, not {seed}"
             raise ValueError(msg)
         with explained(directory), whole_file(path) as file:
-            schema.create(file, ExperimentConfig.from_toml(config_toml), started, device=device, threads=threads)
+            config = ExperimentConfig.from_toml(config_toml)
+            schema.create(file, config, started, device=device, threads=threads, data=data)
         self._begin(directory)
 
     def _begin(self, directory: Path) -> None:

@@ -95,7 +95,7 @@ class StageState:
         self.bad_rounds += 1
         return False
 
-    def checkpoint(self, *, seconds: float, done: list[StageSummary], threads: int) -> Checkpoint:
+    def checkpoint(self, *, seconds: float, done: list[StageSummary], threads: int, data: str = "") -> Checkpoint:
         """Return a checkpoint of this very step."""
         order, cursor = self.batches.state()
         position = Position(
@@ -108,6 +108,7 @@ class StageState:
             seconds=seconds,
             done=done,
             threads=threads,
+            data=data,
         )
         groups = {
             "model": self.flow.state_dict(),
