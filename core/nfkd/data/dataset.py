@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +16,9 @@ from nfkd.data.augmentation import PLAIN, Augmentation
 from nfkd.data.examples import Examples, take
 from nfkd.data.scaling import Scaler
 from nfkd.data.units import DataUnits, Unit
+
+if TYPE_CHECKING:
+    from nfkd.data.fingerprint import Fingerprint
 
 _MARGIN = 0.1
 
@@ -127,6 +132,8 @@ class Dataset:
         Names of a vector's features; may be empty.
     missing
         How many values the whole file lacks in each feature; empty where it lacks none.
+    fingerprint
+        Returns the fingerprint of what was read; None for a data set that was not loaded. May read files.
     """
 
     name: str
@@ -140,6 +147,7 @@ class Dataset:
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
+    fingerprint: Callable[[], Fingerprint] | None = None
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -6,14 +6,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
 from nfkd.config import DataConfig, Fault
 from nfkd.data.dataset import DataError, Dataset, Part
 from nfkd.data.examples import Examples, Mapped, in_memory
+from nfkd.data.fingerprint import fingerprinter
 from nfkd.data.scaling import as_float, fit_scaler, sample
-from nfkd.data.source import Loaded, Said
+from nfkd.data.source import Loaded, Said, Source
 from nfkd.data.sources import SOURCES
 
 _LEAST = 8  # the live pictures interpolate between four pairs
@@ -39,11 +41,19 @@ def load_dataset(config: DataConfig) -> Dataset:
     key = (config, source.stamp(config))
     with _lock:
         if key not in _cache:
-            _cache[key] = _divide(config, source.load(config))
+            _cache[key] = _load(config, source)
         _cache.move_to_end(key)
         while len(_cache) > _KEPT:
             _cache.popitem(last=False)
         return _cache[key]
+
+
+def _load(config: DataConfig, source: Source[Any]) -> Dataset:
+    loaded = source.load(config)
+    parts = {"train": loaded.train, "validation": loaded.validation, "test": loaded.test}
+    given = {name: part for name, part in parts.items() if part is not None}
+    fingerprint = fingerprinter(given, loaded.columns, lambda: source.value_files(config))
+    return replace(_divide(config, loaded), fingerprint=fingerprint)
 
 
 def fetch_dataset(config: DataConfig, said: Said) -> None:

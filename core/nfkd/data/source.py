@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
@@ -189,6 +189,10 @@ class Source(ABC, Generic[ConfigT]):
 
     def fetch(self, config: ConfigT, said: Said) -> None:
         """Download what is missing. Nothing by default."""
+
+    def value_files(self, config: ConfigT) -> Iterable[Path]:
+        """Return the files of which values may be read only when they are looked at. None by default."""
+        return ()
 
     def stamp(self, config: ConfigT) -> Hashable:
         """Return something that changes when the files do, so that they are read again."""

@@ -20,6 +20,7 @@ from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
 from nfkd.engine.data import DataDesk
 from nfkd.engine.explore import Explorer
 from nfkd.flows.architectures import flow_words
+from nfkd.flows.isolation import plain_torch
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import ErrorInfo, Event, RunChanged, RunEvent, RunRemoved, RunRow
 from nfkd.protocol.view import RunView
@@ -297,7 +298,7 @@ class Engine:
 
     async def _interactive(self, function: Callable[[Any, LiveWeights | None], Any], request: Any) -> Any:
         live = await self._live_weights(request.run)
-        return await self._loop.run_in_executor(self._explore, function, request, live)
+        return await self._loop.run_in_executor(self._explore, plain_torch()(function), request, live)
 
     async def _live_weights(self, run: str) -> LiveWeights | None:
         if self._job is None or str(self._job.run_directory) != run:

@@ -270,7 +270,10 @@ class Flow(nn.Module):
     def draw_noise(self, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
         """Return standard normal noise for every latent, drawn on the CPU, on the flow's device and in its dtype."""
         like = next(self.parameters())
-        noise = [torch.randn(n, *shape, generator=generator) for shape in self.latent_shapes]
+        noise = [
+            torch.randn(n, *shape, generator=generator, dtype=torch.float32, device="cpu")
+            for shape in self.latent_shapes
+        ]
         return [part.to(like) for part in noise]
 
     def synthesize(self, noise: Sequence[Tensor], temperature: float = 1.0, context: Tensor | None = None) -> Tensor:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-import shutil
 import time
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 import msgspec
-import psutil
 import tomlkit
 from send2trash import send2trash
 
 from nfkd.config import ConfigError, DataConfig, ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, LogLine, RunRow
+from nfkd.runs.building import building, is_temporary, process_lives, process_started
 from nfkd.runs.errors import FULL, RunError, errno_of
+from nfkd.runs.lock import NAME as LOCK
 from nfkd.runs.lock import run_lock
 
 STATE = "state.json"
@@ -80,34 +81,55 @@ def create_run(folder: Path, config: ExperimentConfig, *, teacher: str, student:
     """
     for number in count(1):
         path = folder / (config.name if number == 1 else f"{config.name}-{number}")
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            if not path.parent.is_dir():
-                raise RunError(
-                    title="The run cannot be made",
-                    cause=f"{path.parent} is no directory.",
-                    action="Choose another runs folder.",
-                ) from None
+        if os.path.lexists(path):
             continue
+        try:
+            with building(path) as directory:
+                _fill(directory, path, config, teacher, student)
         except OSError as error:
-            raise _not_made(path, error) from error
-        return _fill(path, config, teacher, student)
+            if not folder.exists() or folder.is_dir():
+                if error.errno in {errno.EEXIST, errno.ENOTEMPTY}:
+                    continue  # another process was quicker
+                raise _not_made(path, error) from error
+            raise RunError(
+                title="The run cannot be made", cause=f"{folder} is no directory.", action="Choose another runs folder."
+            ) from None
+        return path
     raise AssertionError  # the count never ends
 
 
 def create_run_at(path: Path, config: ExperimentConfig, *, teacher: str, student: str) -> Path:
-    """Make the directory of a new run at this very path; raises as `create_run`, also when something is there."""
+    """Make the directory of a new run at this very path.
+
+    A directory that is there may be empty, or hold what a process that was killed has left of the same experiment.
+
+    Raises
+    ------
+    RunError
+        As `create_run`; also when anything else is in the directory.
+    """
     path = path.absolute()
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        taken = any(path.iterdir())
+        if not os.path.lexists(path):
+            with building(path) as directory:
+                _fill(directory, path, config, teacher, student)
+        elif all(_unfinished(entry, config) for entry in path.iterdir()):
+            _fill(path, path, config, teacher, student)
+        else:
+            raise _taken(path)
     except OSError as error:
         raise _not_made(path, error) from error
-    if taken:
-        hint = "Give --resume to go on with it, or another directory." if is_run(path) else "Give another directory."
-        raise RunError(title="The run cannot be made", cause=f"{path} is not empty.", action=hint)
-    return _fill(path, config, teacher, student)
+    return path
+
+
+def _taken(path: Path) -> RunError:
+    if is_run(path):
+        hint = "Give --resume to go on with it, or another directory."
+    elif (path / EXPERIMENT).exists():
+        hint = "If a run was killed there before it began, delete the directory; else give another one."
+    else:
+        hint = "Give another directory."
+    return RunError(title="The run cannot be made", cause=f"{path} is not empty.", action=hint)
 
 
 def _not_made(path: Path, error: OSError) -> RunError:
@@ -122,7 +144,8 @@ def _data_words(config: DataConfig) -> str:
     return Path(path).name or config.kind.replace("_", " ")
 
 
-def _fill(path: Path, config: ExperimentConfig, teacher: str, student: str) -> Path:
+def _fill(directory: Path, path: Path, config: ExperimentConfig, teacher: str, student: str) -> None:
+    """Write the files of a new run that will be at `path`; the state file, which makes it one, comes last."""
     row = RunRow(
         run=str(path),
         name=path.name,
@@ -135,18 +158,39 @@ def _fill(path: Path, config: ExperimentConfig, teacher: str, student: str) -> P
         seeds_done=0,
         progress=0.0,
     )
-    try:
-        write_file(path / EXPERIMENT, config.to_toml().encode())
-        if config.seeds.count > 1:
-            group = {"seeds": config.seeds.values(), "retrain_teacher": config.seeds.retrain_teacher}
-            write_file(path / GROUP, tomlkit.dumps(group).encode())
-        for seed in config.seeds.values():
-            seed_directory(path, config, seed).mkdir(exist_ok=True)
-        write_row(path, row)
-    except OSError as error:
-        shutil.rmtree(path, ignore_errors=True)  # nothing half-done stays
-        raise _not_made(path, error) from error
-    return path
+    for name, data in _texts(config).items():
+        write_file(directory / name, data)
+    for seed in config.seeds.values():
+        seed_directory(directory, config, seed).mkdir(exist_ok=True)
+    write_row(directory, row)
+
+
+def _texts(config: ExperimentConfig) -> dict[str, bytes]:
+    """Return the files that describe a run, by name."""
+    texts = {EXPERIMENT: config.to_toml().encode()}
+    if config.seeds.count > 1:
+        group = {"seeds": config.seeds.values(), "retrain_teacher": config.seeds.retrain_teacher}
+        texts[GROUP] = tomlkit.dumps(group).encode()
+    return texts
+
+
+def _unfinished(entry: Path, config: ExperimentConfig) -> bool:
+    """Return whether an entry of a run's directory is what `_fill` leaves when its process is killed.
+
+    Nothing is lost when `_fill` starts again: whole files are those that it would write, byte for byte, the others are
+    its temporary ones, and directories are empty.
+    """
+    texts = _texts(config)
+    if entry.is_symlink():
+        return False
+    if entry.is_dir():
+        return entry.name in {f"seed-{seed}" for seed in config.seeds.values()} and not any(entry.iterdir())
+    if not entry.is_file():
+        return False
+    if entry.name in texts:
+        data = texts[entry.name]
+        return entry.stat().st_size == len(data) and entry.read_bytes() == data
+    return entry.name in {f"{name}.tmp" for name in (*texts, STATE)} | {LOCK}
 
 
 def seed_directory(run: Path, config: ExperimentConfig, seed: int) -> Path:
@@ -160,7 +204,7 @@ def write_row(run: Path, row: RunRow, error: ErrorInfo | None = None) -> None:
     Where there is no room for a new file, the old one is written over: that the run has failed for want of room has to
     be said, too.
     """
-    state = State(row=row, pid=os.getpid(), born=psutil.Process().create_time(), error=error)
+    state = State(row=row, pid=os.getpid(), born=process_started(), error=error)
     try:
         write_file(run / STATE, _json(state))
     except OSError:
@@ -206,16 +250,9 @@ def read_state(run: Path) -> State:
             action="Its run.h5 and its weights can still be used.",
         ) from error
     row = msgspec.structs.replace(state.row, run=str(run), name=run.name)
-    if row.state in LIVING and not _alive(state):
+    if row.state in LIVING and not process_lives(state.pid, state.born):
         row = msgspec.structs.replace(row, state="interrupted", cause=row.cause or _ENDED)
     return msgspec.structs.replace(state, row=row)
-
-
-def _alive(state: State) -> bool:
-    try:
-        return abs(psutil.Process(state.pid).create_time() - state.born) < 1.0
-    except psutil.Error:
-        return False
 
 
 def read_row(run: Path) -> RunRow:
@@ -266,7 +303,7 @@ def read_log(run: Path) -> list[LogLine]:
 
 def _may_be_run(path: Path) -> bool:
     try:
-        return is_run(path)
+        return is_run(path) and not is_temporary(path)
     except OSError:  # such as lost+found, which only root may look into
         return False
 

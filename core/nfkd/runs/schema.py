@@ -2,7 +2,8 @@
 
 ::
 
-    /                      attrs: format, config, started, versions, device, threads, seed, units
+    /                      attrs: format, config, started, versions, device, threads, seed; units (the data's scaling),
+                           data (its fingerprint)
     /<stage>/curves/<name>/{step, value, time}
     /<stage>/samples/{step, temperature, images}
     /<stage>/interpolation/{step, alpha, images}    attrs: mode
@@ -98,9 +99,16 @@ def text(value: str) -> np.bytes_:
 
 
 def create(
-    file: Node, config: ExperimentConfig, started: SeedStarted, *, device: str, threads: int, units: str = ""
+    file: Node,
+    config: ExperimentConfig,
+    started: SeedStarted,
+    *,
+    device: str,
+    threads: int,
+    units: str = "",
+    data: str = "",
 ) -> None:
-    """Make every group, dataset and attribute of a seed's file; *units* is the scaling of the data as JSON."""
+    """Make every group, dataset and attribute of a seed's file; `units` and `data` are JSON."""
     versions = {"nfkd": nfkd.__version__, "python": sys.version.split()[0], "h5py": h5py.__version__}
     torch: Any = sys.modules.get("torch")  # this floor does not load it; a training process has
     if torch is not None:
@@ -115,8 +123,9 @@ def create(
         "seed": started.seed,
         "NX_class": text("NXroot"),
     }
-    if units:
-        attributes["units"] = text(units)
+    for name, value in (("units", units), ("data", data)):
+        if value:
+            attributes[name] = text(value)
     file.attrs.update(attributes)
     shapes = shapes_of(config, started)
     summary = _group(file, "summary", "NXcollection")
@@ -231,6 +240,11 @@ def _unwritten(values: np.ndarray) -> np.ndarray:
 def read_started(file: Node) -> SeedStarted:
     """Return what the seed set out to record."""
     return msgspec.json.decode(bytes(file.attrs["started"]), type=SeedStarted)
+
+
+def read_data(file: Node) -> str:
+    """Return the fingerprint of the data that the seed was made with; empty in files of before it was kept."""
+    return bytes(file.attrs.get("data", b"")).decode()
 
 
 def read_summary(file: Node, stage: Role, seed: int, unit: str) -> StageSummary | None:

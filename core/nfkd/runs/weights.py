@@ -18,6 +18,7 @@ from nfkd.config.flows import FlowConfig
 from nfkd.flows.architecture import shape_words
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
+from nfkd.flows.isolation import isolated
 from nfkd.runs.errors import RunError
 
 
@@ -159,8 +160,11 @@ def _info_of(meta: Mapping[str, str]) -> WeightsInfo:
     return info
 
 
+@isolated()
 def load_scaled_flow(path: Path) -> tuple[WeightsInfo, Flow]:
-    """Return what a weights file says of its flow, and the flow, which works on scaled values, in evaluation mode.
+    """Return what a weights file says of its flow, and the flow, which works on scaled values.
+
+    The flow is in float32, on the CPU and in evaluation mode.
 
     Raises
     ------

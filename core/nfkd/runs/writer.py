@@ -49,8 +49,8 @@ class RunWriter:
         The seed.
     started
         What will be recorded.
-    device, threads, units
-        For the file's attributes.
+    device, threads, units, data
+        For the file's attributes; `units` is the scaling of the data and `data` its fingerprint, both as JSON.
 
     Raises
     ------
@@ -68,6 +68,7 @@ class RunWriter:
         device: str,
         threads: int,
         units: str = "",
+        data: str = "",
     ) -> None:
         path = directory / RUN_FILE
         if started.seed != seed:
@@ -75,7 +76,7 @@ class RunWriter:
             raise ValueError(msg)
         with explained(directory), whole_file(path) as file:
             config = ExperimentConfig.from_toml(config_toml)
-            schema.create(file, config, started, device=device, threads=threads, units=units)
+            schema.create(file, config, started, device=device, threads=threads, units=units, data=data)
         self._begin(directory)
 
     def _begin(self, directory: Path) -> None:

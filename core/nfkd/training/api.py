@@ -12,6 +12,7 @@ from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.config.toml import is_table
 from nfkd.flows.architectures import flow_words
 from nfkd.flows.foreign import ForeignFlow
+from nfkd.flows.isolation import isolated
 from nfkd.protocol.events import RunEvent, RunFailed
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import EXPERIMENT, create_run_at, is_run, read_config
@@ -20,6 +21,7 @@ from nfkd.training.control import Control
 from nfkd.training.describe import check
 from nfkd.training.job import perform
 from nfkd.training.plans import teacher_words
+from nfkd.training.same_data import require_same_data
 from nfkd.training.teachers import with_teacher
 
 
@@ -39,15 +41,18 @@ def prepare(config: ExperimentConfig, directory: str | os.PathLike[str], teacher
 
 
 def resumable(config: ExperimentConfig, directory: Path) -> None:
-    """Refuse to go on with a run by another experiment than its own.
+    """Refuse to go on with a run by another experiment than its own, or on other data than it was made with.
 
     Raises
     ------
     ConfigError
         Naming the run, and the first field that differs.
+    RunError
+        Naming the data, and what differs; also when the run cannot be read.
     """
     own = read_config(directory)
     if own == config:
+        require_same_data(config, directory)
         return
     path = _first_difference(own.model_dump(mode="python"), config.model_dump(mode="python"))
     words = (
@@ -66,6 +71,7 @@ def _first_difference(own: dict[str, Any], other: dict[str, Any]) -> str:
     return ""
 
 
+@isolated()
 def run(
     config: ExperimentConfig,
     directory: str | os.PathLike[str],
@@ -76,6 +82,9 @@ def run(
 ) -> RunRecord:
     """Run an experiment to its end, in this process and thread.
 
+    The modes, default dtype and device, threads and random numbers of torch are as before when it returns, and have no
+    influence on the run; `on_event` is called while they are NFKD's own.
+
     Parameters
     ----------
     config
@@ -85,7 +94,7 @@ def run(
     on_event
         Told every event, such as ``print``.
     resume
-        Go on from the checkpoints where there are any.
+        Go on from the checkpoints where there are any; on the same data alone.
     teacher
         A flow of another library, wrapped by `nfkd.wrap_teacher`: it teaches as it is, and ``config.teacher`` is not
         looked at. The experiment of the run names it, with its fingerprint, so that only the same one may go on with
@@ -101,7 +110,7 @@ def run(
     ConfigError
         With every fault, when the experiment may not run.
     RunError
-        When the run failed; its words say why.
+        When the run failed, or was made with other data; its words say why.
     """
     failures: list[RunFailed] = []
 

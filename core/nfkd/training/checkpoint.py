@@ -8,6 +8,7 @@ file's metadata. The checkpoint before is kept beside it.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from nfkd.files import require_regular
 from nfkd.protocol.events import Role, StageSummary
 from nfkd.runs.errors import RunError
 
@@ -44,6 +46,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         Figures of the stages that have ended.
     threads
         Threads of the processor: a resume takes the same, since sums depend on them.
+    data
+        Fingerprint of the data, as JSON; empty in checkpoints of before it was kept.
     """
 
     stage: Role | None
@@ -55,6 +59,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     done: list[StageSummary] = []
     threads: int = 1
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,25 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     if target.exists():
         target.replace(directory / PREVIOUS)
     temporary.replace(target)
+
+
+def kept_fingerprint(directory: Path) -> str | None:
+    """Return the fingerprint of the data in the newest checkpoint that can be read, empty where it has none.
+
+    None where there is no such checkpoint.
+    """
+    for name in (NAME, PREVIOUS):
+        with (
+            suppress(SafetensorError, OSError, KeyError, TypeError, ValueError),
+            safe_open(_regular(directory / name), framework="pt") as file,
+        ):
+            return msgspec.json.decode(file.metadata()["position"], type=Position).data
+    return None
+
+
+def _regular(path: Path) -> Path:
+    require_regular(path)
+    return path
 
 
 def load_checkpoint(directory: Path) -> Checkpoint | None:

@@ -15,6 +15,7 @@ from nfkd.flows.architectures import build_flow, flow_faults, flow_words
 from nfkd.flows.cost import frozen_cost
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
+from nfkd.flows.isolation import plain_torch
 from nfkd.protocol.requests import ConfigFault, Description, FlowDescription
 from nfkd.protocol.roles import Role, the_role
 from nfkd.training.costs import pass_cost, slow_terms
@@ -31,6 +32,7 @@ from nfkd.training.plans import chain, flow_config, flow_path, learners, stage_t
 from nfkd.training.teachers import given_faults, given_warnings, on_scaled_values
 
 
+@plain_torch()
 def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, run: Path | None = None) -> Description:
     """Return the faults of an experiment, all at once, beside its estimated size.
 

@@ -35,6 +35,7 @@ from nfkd.training.devices import device_name, resolve_device, thread_count
 from nfkd.training.perceptual_file import pin_perceptual
 from nfkd.training.plans import seed_stages, stage_costs, stage_steps
 from nfkd.training.progress import RunProgress
+from nfkd.training.same_data import fingerprint_text, require_same_data
 from nfkd.training.seed_run import RunContext, SeedRun, seed_checkpoint
 from nfkd.training.teachers import on_scaled_values
 
@@ -95,10 +96,13 @@ class Experiment:
         ------
         ConfigError
             When the experiment may not run, with every fault.
+        RunError
+            When the run was made with other data; as yet, nothing of it has been changed.
         StopRun, DivergedError, RunError, OSError
             As `SeedRun.execute`.
         """
         config = self._config
+        doubt = require_same_data(config, self._run) if self._resume else ""
         description = check(config, teacher=self._teacher, run=self._run if self._resume else None)
         words = pin_perceptual(self._run, config.distillation.skd)
         seeds = config.seeds.values()
@@ -111,6 +115,8 @@ class Experiment:
         )
         for warning in description.warnings if not self._resume else ():
             self.log(f"{warning.path}: {warning.message}", "warning")
+        if doubt:
+            self.log(doubt, "warning")
         if words:
             self.log(words)
         stages: list[tuple[int, Role]] = [(seed, stage) for seed in seeds for stage in seed_stages(config, seed)]
@@ -130,6 +136,7 @@ class Experiment:
             description=description,
             device=device,
             threads=threads,
+            fingerprint=fingerprint_text(dataset),
             control=self._control,
             progress=progress,
             emit=lambda event: self._pass_on(event, progress),

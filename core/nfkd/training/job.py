@@ -13,6 +13,7 @@ import torch
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.data import DataError
 from nfkd.flows.foreign import ForeignFlow
+from nfkd.flows.isolation import plain_torch
 from nfkd.protocol.events import ErrorInfo, RunEvent, RunFailed, RunFinished, RunState
 from nfkd.runs.errors import RunError
 from nfkd.runs.lock import run_lock
@@ -21,6 +22,7 @@ from nfkd.training.diagnosis import DivergedError
 from nfkd.training.experiment import Experiment
 
 
+@plain_torch()
 def perform(
     run: Path,
     config: ExperimentConfig,

@@ -68,6 +68,8 @@ class RunContext:
         Sizes and matched layers of the checked experiment.
     threads
         Threads of the processor, kept in the checkpoints.
+    fingerprint
+        Of the data, as JSON; kept in the files of the seeds and in the checkpoints.
     emit
         Takes every event that is not for the seed's file alone.
     warn
@@ -82,6 +84,7 @@ class RunContext:
     description: Description
     device: torch.device
     threads: int
+    fingerprint: str
     control: Control
     progress: RunProgress
     emit: Callable[[RunEvent], None]
@@ -165,9 +168,15 @@ class SeedRun:
         context = self._context
         text = context.config.to_toml()
         if self._checkpoint is None:
-            device, units = str(context.device), context.dataset.units.to_json()
             return RunWriter(
-                self._directory, text, self._seed, started, device=device, threads=context.threads, units=units
+                self._directory,
+                text,
+                self._seed,
+                started,
+                device=str(context.device),
+                threads=context.threads,
+                units=context.dataset.units.to_json(),
+                data=context.fingerprint,
             )
         position = self._checkpoint.position
         at: dict[Role, int | None] = {summary.stage: None for summary in self.done}
@@ -311,8 +320,8 @@ class SeedRun:
     def _save_checkpoint(self, state: StageState, seconds: float) -> None:
         if self._writer is not None:
             self._writer.flush()  # the file is never behind its checkpoint
-        threads = self._context.threads
-        save_checkpoint(self._directory, state.checkpoint(seconds=seconds, done=self.done, threads=threads))
+        threads, data = self._context.threads, self._context.fingerprint
+        save_checkpoint(self._directory, state.checkpoint(seconds=seconds, done=self.done, threads=threads, data=data))
 
     def _finish(self, stage: Role, trained: _Trained) -> None:
         summary, flow = self._summarise(stage, trained), trained.flow
@@ -325,7 +334,8 @@ class SeedRun:
             self._writer.flush()
         ended = {summary.stage for summary in self.done}
         rest: list[Role] = [role for role in seed_stages(self._context.config, self._seed) if role not in ended]
-        position = Position(stage=rest[0] if rest else None, done=self.done, threads=self._context.threads)
+        stage_next, context = rest[0] if rest else None, self._context
+        position = Position(stage=stage_next, done=self.done, threads=context.threads, data=context.fingerprint)
         save_checkpoint(self._directory, Checkpoint(position))
 
     def _summarise(self, stage: Role, trained: _Trained) -> StageSummary:

@@ -97,7 +97,7 @@ class StageState:
         self.bad_rounds += 1
         return False
 
-    def checkpoint(self, *, seconds: float, done: list[StageSummary], threads: int) -> Checkpoint:
+    def checkpoint(self, *, seconds: float, done: list[StageSummary], threads: int, data: str = "") -> Checkpoint:
         """Return a checkpoint of this very step."""
         order, cursor = self.batches.state()
         position = Position(
@@ -110,6 +110,7 @@ class StageState:
             seconds=seconds,
             done=done,
             threads=threads,
+            data=data,
         )
         groups = {
             "model": self.flow.state_dict(),

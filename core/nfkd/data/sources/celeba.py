@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 
 from nfkd.config.data import CelebAConfig
@@ -11,7 +11,7 @@ from nfkd.data.cache import stamp
 from nfkd.data.dataset import Part
 from nfkd.data.files import Place, expanded, named_folder
 from nfkd.data.images import LEAST, loaded_images, refuse_labels
-from nfkd.data.pictures import ImageFiles, decode
+from nfkd.data.pictures import ImageFiles, decode, image_paths
 from nfkd.data.source import Loaded, Source
 
 _FIELD = "data.folder"
@@ -42,6 +42,10 @@ class CelebA(Source[CelebAConfig]):
     def find(self, config: CelebAConfig) -> None:
         """Look for the list and the folder of images."""
         _found(config)
+
+    def value_files(self, config: CelebAConfig) -> Iterable[Path]:
+        """Return the image files."""
+        return image_paths(expanded(config.folder) / _IMAGES)
 
     def stamp(self, config: CelebAConfig) -> Hashable:
         """Return the sizes and times of the list and of the folder of images, not of each of 202,599 files."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,10 @@ class ImageFolder(Source[ImageFolderConfig]):
     def find(self, config: ImageFolderConfig) -> None:
         """Look for the folder."""
         named_folder(config.path, _FIELD)
+
+    def value_files(self, config: ImageFolderConfig) -> Iterable[Path]:
+        """Return the image files."""
+        return image_paths(expanded(config.path))
 
     def stamp(self, config: ImageFolderConfig) -> Hashable:
         """Return something that changes with every file's size and time."""

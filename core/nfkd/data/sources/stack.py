@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,10 @@ class ImageStack(Source[ImageStackConfig]):
     def find(self, config: ImageStackConfig) -> None:
         """Look for the file."""
         named_file(config.path, "data.path")
+
+    def value_files(self, config: ImageStackConfig) -> Iterable[Path]:
+        """Return the file."""
+        return [expanded(config.path)]
 
     def stamp(self, config: ImageStackConfig) -> Hashable:
         """Return the file's size and time."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -35,6 +36,10 @@ class AnyTable(Source[TableConfig]):
     def find(self, config: TableConfig) -> None:
         """Look for the file."""
         _place(config)
+
+    def value_files(self, config: TableConfig) -> Iterable[Path]:
+        """Return the file."""
+        return [expanded(config.path)]
 
     def stamp(self, config: TableConfig) -> Hashable:
         """Return the file's size and the time of its last change."""

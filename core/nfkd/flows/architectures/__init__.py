@@ -14,6 +14,7 @@ from nfkd.config import Fault
 from nfkd.config.flows import FlowConfig
 from nfkd.flows.architecture import Architecture, FlowError
 from nfkd.flows.flow import Flow
+from nfkd.flows.isolation import plain_torch
 
 __all__ = ["ARCHITECTURES", "FlowError", "build_flow", "flow_faults", "flow_words"]
 
@@ -37,6 +38,7 @@ def flow_words(config: FlowConfig) -> str:
     return ARCHITECTURES[config.kind].words(config)
 
 
+@plain_torch()
 def build_flow(
     config: FlowConfig,
     event_shape: Sequence[int],
@@ -45,7 +47,7 @@ def build_flow(
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
 ) -> Flow:
-    """Build the flow of a config.
+    """Build the flow of a config, in float32 whatever torch's default dtype and device are.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ def build_flow(
     generator
         For the first weights, on the CPU: the same state gives the same flow, bit for bit.
     device
-        Where it is put; ``"meta"`` builds it without storage.
+        Where it is put, the CPU by default; ``"meta"`` builds it without storage.
 
     Raises
     ------

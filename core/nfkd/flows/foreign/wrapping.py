@@ -24,6 +24,7 @@ from nfkd.flows.foreign.parts import (
 )
 from nfkd.flows.foreign.units import Affine, Rescale, TeacherUnits, checked_units
 from nfkd.flows.foreign.zuko_flows import is_zuko, zuko_parts
+from nfkd.flows.isolation import isolated
 
 _SEED = 20_250_621
 _LEADS_BACK = 1e-2  # relative: inverses by iteration, of which both libraries have some, stop at about 1e-3
@@ -110,6 +111,7 @@ class ForeignFlow(Flow):
         return per_example(self._base(z, context), z)
 
 
+@isolated()
 def wrap_teacher(
     module: nn.Module,
     event_shape: Sequence[int] | None = None,
@@ -161,9 +163,12 @@ def wrap_teacher(
             "and flows): it cannot be made a teacher"
         )
         raise TypeError(msg)
+    if any(value.is_meta for value in module.state_dict().values()):
+        msg = f"{origin(module)} has no numbers, for it was built on the device meta: build it on the CPU"
+        raise ValueError(msg)
     take_apart = normflows_parts if is_normflows(module) else zuko_parts
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(_SEED)
+    with torch.no_grad():
+        torch.default_generator.manual_seed(_SEED)  # not `torch.manual_seed`, which seeds every device
         own = copy.deepcopy(module).cpu().eval().requires_grad_(requires_grad=False)
         parts = take_apart(own, None if event_shape is None else tuple(event_shape), context_features)
         flow = _assembled(own, parts)
