@@ -7,6 +7,7 @@ the window in `nfkd_gui.widgets.labels`.
 
 from __future__ import annotations
 
+import os
 import re
 
 NAME_LENGTH = 80
@@ -55,8 +56,17 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Return whether a text can be written as UTF-8; the name of a file may hold bytes that cannot."""
+    """Return whether a text has a form in UTF-8, for files and messages; the name of a file may hold other bytes."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def is_utf8_name(name: str) -> bool:
+    """Return whether the name of a file is UTF-8 on the disk, whatever the locale makes of it here."""
+    try:
+        os.fsencode(name).decode("utf-8")
+    except UnicodeError:
+        return False
+    return True
 
 
 def name_fault(name: str) -> str:

@@ -19,7 +19,7 @@ from nfkd.protocol.codec import encode_json
 from nfkd.protocol.events import ErrorInfo, LogLine, RunRow
 from nfkd.runs.errors import FULL, RunError, errno_of
 from nfkd.runs.lock import run_lock
-from nfkd.text import is_unicode, name_fault, plain
+from nfkd.text import is_utf8_name, name_fault, plain
 
 STATE = "state.json"
 EXPERIMENT = "experiment.toml"
@@ -298,7 +298,7 @@ def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
         ) from error
     rows, unreadable = [], []
     for path in paths:
-        if not is_unicode(path.name):
+        if not is_utf8_name(path.name):
             unreadable.append(f"{plain(str(path))}: its name is not valid UTF-8. Rename the folder.")
             continue
         try:
