@@ -54,12 +54,14 @@ def standard_streams() -> Iterator[None]:
     try:
         yield
         for stream in streams:
-            stream.flush()
+            if not stream.closed:
+                stream.flush()
     except BrokenPipeError:
         pass
     finally:
         for stream in streams:
-            _flush_or_silence(stream)
+            if not stream.closed:
+                _flush_or_silence(stream)
 
 
 def _flush_or_silence(stream: TextIO) -> None:
@@ -70,8 +72,6 @@ def _flush_or_silence(stream: TextIO) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-    except ValueError:
-        pass  # closed
 
 
 def say(text: object = "", *, stderr: bool = False) -> None:

@@ -27,7 +27,9 @@ from nfkd.config import (
 )
 from nfkd.config.flow_file import read_flow_file
 
-NAMES = st.from_regex(r'[^/\\:*?"<>|\x00-\x1f.][^/\\:*?"<>|\x00-\x1f]{0,30}', fullmatch=True)
+NAMES = st.text(
+    st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters='/\\:*?"<>|'), min_size=1, max_size=31
+).filter(lambda name: name.strip() and not name.startswith("."))
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
