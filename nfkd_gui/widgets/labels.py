@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Literal
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import QEvent, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
@@ -13,6 +13,8 @@ from nfkd.text import plain, plain_lines
 
 _MOST = 4000
 """Characters of a label or tooltip: more would only slow the window."""
+_WIDEST = 360
+"""Pixels that a wrapped label asks for at most."""
 Tone = Literal["plain", "muted", "error", "warning", "good"]
 
 _TONES: dict[Tone, tuple[str, str]] = {
@@ -125,10 +127,14 @@ class ElidedLabel(ToneLabel):
 
 
 class WrappedLabel(ToneLabel):
-    """Several lines of text, as wide as there is room."""
+    """Several lines of text, as wide as there is room; a word without end asks for no more than a column."""
 
     def __init__(self, text: str = "", tone: Tone = "muted", parent: QWidget | None = None) -> None:
         super().__init__(text, tone, parent)
         self.setWordWrap(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+    def minimumSizeHint(self) -> QSize:
+        hint = super().minimumSizeHint()
+        return QSize(min(hint.width(), _WIDEST), hint.height())

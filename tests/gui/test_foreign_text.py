@@ -248,3 +248,16 @@ def test_a_file_with_such_a_name_is_offered_for_saving_under_another(window: Mai
     (dialog,) = window.findChildren(QDialog)
     assert [Path(path).name for path in dialog.selectedFiles()] == ["experiment.toml"]  # type: ignore[attr-defined]
     dialog.reject()
+
+
+def test_a_word_without_end_makes_nothing_wide(window: MainWindow, studio: Studio) -> None:
+    before = window.minimumSizeHint().width()
+    studio.unreadable = ["n" * 10_000]
+    studio.rows_changed.emit()
+    window.show_error(events.ErrorInfo(title="n" * 10_000, cause="n" * 10_000))
+    QApplication.processEvents()
+    assert window.minimumSizeHint().width() <= before + 100
+    (dialog,) = window.findChildren(QDialog)
+    assert dialog.minimumSizeHint().width() < 600
+    assert dialog.width() <= window.width()
+    dialog.reject()
