@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nfkd import __version__
+from nfkd.terminal import Parser, say, standard_streams
+from nfkd.text import is_unicode, plain_lines
 from nfkd_gui.garbage import collected_later, spare_what_is_there
 
 if TYPE_CHECKING:
@@ -25,16 +27,17 @@ _DEFAULT = "digits"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Open the studio and return the exit code: 0, or 2 where the command line was refused or there is no display."""
-    options = _parser().parse_args(argv)
-    fault = _target_fault(options.target) or _display_fault()
-    if fault:
-        sys.stderr.write(f"nfkd-gui: {fault}\n")
-        return 2
+    with standard_streams():
+        options = _parser().parse_args(argv)
+        fault = _target_fault(options.target, options.runs) or _display_fault()
+        if fault:
+            say(f"nfkd-gui: {fault}", stderr=True)
+            return 2
     return _open_studio(options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nfkd-gui", description="Open the studio.")
+    parser = Parser(prog="nfkd-gui", description="Open the studio.")
     parser.add_argument(
         "target", nargs="?", default="", help="an experiment file, a run's directory, or a preset's name"
     )
@@ -45,8 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _target_fault(target: str) -> str:
+def _target_fault(target: str, runs: str) -> str:
     from nfkd.config import preset_names
+
+    for path in (target, runs):
+        if not is_unicode(path):
+            return f"{path}: its name is not valid UTF-8; rename it"
 
     if not target or Path(target).exists() or target in preset_names():
         return ""
@@ -126,7 +133,7 @@ def _catch_everything(window: MainWindow) -> None:
 
     def show(error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))
-        sys.stderr.write(text)
+        sys.stderr.write(plain_lines(text))
         title = "Something in the window went wrong"
         action = "The engine and its runs are not touched by it. The details help in a report."
         cause = f"{type(error).__name__}: {error}"
@@ -137,7 +144,7 @@ def _catch_everything(window: MainWindow) -> None:
         if isinstance(error, BaseException):
             show(error)
         else:
-            sys.stderr.write(f"{context.get('message', '')}\n")
+            sys.stderr.write(plain_lines(f"{context.get('message', '')}\n"))
 
     sys.excepthook = lambda _kind, error, _trace: show(error)
     asyncio.get_running_loop().set_exception_handler(from_loop)

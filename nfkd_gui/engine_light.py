@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from nfkd_gui.connection import EngineState
 from nfkd_gui.state import Studio
-from nfkd_gui.widgets.labels import Tone, ToneLabel
+from nfkd_gui.widgets.labels import PlainLabel, Tone, ToneLabel, tip
 
 
 class EngineLight(QWidget):
@@ -15,7 +15,7 @@ class EngineLight(QWidget):
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._studio = studio
-        self._words = QLabel(self)
+        self._words = PlainLabel(parent=self)
         self._words.setObjectName("engine.words")
         self._light = ToneLabel("●", parent=self)
         self.restart = QPushButton("&Restart engine", self)
@@ -32,11 +32,11 @@ class EngineLight(QWidget):
 
     def refresh(self) -> None:
         """Show the state as it is now."""
-        words, tone, tip = engine_words(self._studio.engine)
+        words, tone, about = engine_words(self._studio.engine)
         self._words.setText(words)
         self._light.set_tone(tone)
         for widget in (self._words, self._light):
-            widget.setToolTip(tip)
+            widget.setToolTip(tip(about))
         self._light.setAccessibleName(words)
         self.restart.setVisible(self._studio.engine.phase == "lost")
 

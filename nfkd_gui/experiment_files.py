@@ -10,9 +10,10 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from nfkd.config import ConfigError
 from nfkd.protocol.events import ErrorInfo
+from nfkd.text import name_fault
 from nfkd_gui.forms.wording import sentence
 from nfkd_gui.state import Studio
-from nfkd_gui.widgets.dialogs import without_icons
+from nfkd_gui.widgets.dialogs import question, without_icons
 
 _FILTER = "Experiments (*.toml);;All files (*)"
 Then = Callable[[], object]
@@ -59,7 +60,8 @@ class ExperimentFiles(QObject):
 
     def ask_save(self, then: Then | None = None) -> None:
         """Let the user choose where to write the experiment."""
-        name = f"{self._studio.experiment.name}.toml"
+        written = self._studio.experiment.name
+        name = f"{'experiment' if name_fault(written) else written}.toml"
         dialog = QFileDialog(self._window, "Save experiment", str(Path(self._folder()) / name), _FILTER)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
@@ -73,13 +75,9 @@ class ExperimentFiles(QObject):
         if not experiment.dirty:
             return True
         buttons = QMessageBox.StandardButton
-        box = QMessageBox(self._window)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        more = "They are lost otherwise. Runs that were started keep their own settings."
+        box = question(self._window, "Unsaved changes", f"Save the changes to “{experiment.name}”?", more)
         box.setObjectName("unsaved")
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle("Unsaved changes")
-        box.setText(f"Save the changes to “{experiment.name}”?")
-        box.setInformativeText("They are lost otherwise. Runs that were started keep their own settings.")
         box.setStandardButtons(buttons.Save | buttons.Discard | buttons.Cancel)
         box.setDefaultButton(buttons.Save)
         without_icons(box)

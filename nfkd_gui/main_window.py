@@ -9,6 +9,7 @@ from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowE
 from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QWidget
 
 from nfkd.protocol.events import ErrorInfo
+from nfkd.text import plain
 from nfkd_gui import menus
 from nfkd_gui.actions import Actions
 from nfkd_gui.engine_light import EngineLight
@@ -23,7 +24,7 @@ from nfkd_gui.preferences_dialog import PreferencesDialog
 from nfkd_gui.run_bar import RunBar
 from nfkd_gui.state import LIVE, Studio
 from nfkd_gui.theme import apply_theme
-from nfkd_gui.widgets.dialogs import without_icons
+from nfkd_gui.widgets.dialogs import question, without_icons
 from nfkd_gui.widgets.dock import Dock
 from nfkd_gui.widgets.error_dialog import ErrorDialog
 from nfkd_gui.widgets.stop_dialog import ask_stop
@@ -32,6 +33,8 @@ from nfkd_gui.widgets.workbench import Workbench
 _REFRESH = 50
 """Milliseconds between two drawings of what has changed."""
 _LAYOUT_VERSION = 1
+_TITLE = 80
+"""Characters of a name in the window's title."""
 _WIDE = 1280
 """Pixels from which on the docks at the sides may be generous."""
 
@@ -119,7 +122,7 @@ class MainWindow(QMainWindow):
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._system_theme_changed)
         self.files.failed.connect(self.show_error)
         for teller in (self.files, self.runs):
-            teller.said.connect(lambda words: self.statusBar().showMessage(words, 5000))
+            teller.said.connect(lambda words: self.statusBar().showMessage(plain(words), 5000))
         actions.stop.triggered.connect(self._ask_stop)
         actions.stop_engine.triggered.connect(self._ask_stop_engine)
         actions.quit.triggered.connect(self.close)
@@ -150,7 +153,8 @@ class MainWindow(QMainWindow):
     def _show_title(self) -> None:
         experiment = self.studio.experiment
         self.setWindowModified(experiment.dirty)
-        self.setWindowTitle(f"{experiment.path.name if experiment.path else experiment.name}[*] – NFKD")
+        name = plain(experiment.path.name if experiment.path else experiment.name, _TITLE)
+        self.setWindowTitle(f"{name.replace('[*]', '[*][*]')}[*] – NFKD")  # [*] is Qt's place of the mark of changes
 
     def _apply_theme(self) -> None:
         app = QApplication.instance()
@@ -200,12 +204,8 @@ class MainWindow(QMainWindow):
         if row is None or row.state not in LIVE:
             self.studio.stop_engine()
             return
-        box = QMessageBox(self)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle("Stop engine")
-        box.setText(f"Stop the engine and “{row.name}”?")
-        box.setInformativeText("The run keeps its best weights and can be resumed from its checkpoint.")
+        more = "The run keeps its best weights and can be resumed from its checkpoint."
+        box = question(self, "Stop engine", f"Stop the engine and “{row.name}”?", more)
         end = box.addButton("Stop both", QMessageBox.ButtonRole.DestructiveRole)
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
         end.clicked.connect(self.studio.stop_engine)
@@ -260,12 +260,8 @@ class MainWindow(QMainWindow):
         self.close()
 
     def _ask_end(self) -> None:
-        box = QMessageBox(self)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle("Quit")
-        box.setText("Quit and end the run?")
-        box.setInformativeText("The engine runs inside this window. The run can be resumed from its last checkpoint.")
+        more = "The engine runs inside this window. The run can be resumed from its last checkpoint."
+        box = question(self, "Quit", "Quit and end the run?", more)
         leave = box.addButton("Quit", QMessageBox.ButtonRole.DestructiveRole)
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
         without_icons(box)

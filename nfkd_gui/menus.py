@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import PySide6
-from PySide6.QtCore import Qt, QUrl
+from PySide6.QtCore import QUrl
 from PySide6.QtGui import QAction, QDesktopServices, QKeySequence
-from PySide6.QtWidgets import QMenu, QMessageBox
+from PySide6.QtWidgets import QMenu
 
 from nfkd import __version__
 from nfkd.config import preset_names
+from nfkd.text import plain
+from nfkd_gui.widgets.dialogs import message
+from nfkd_gui.widgets.labels import escaped, tip
 
 if TYPE_CHECKING:
     from nfkd_gui.main_window import MainWindow
 
+_LONGEST = 80
+"""Characters of a file's name in a menu."""
 _PAPER = "https://arxiv.org/abs/2506.21003"
 
 
@@ -65,8 +70,8 @@ def _file_menu(window: MainWindow) -> None:
 def _fill_recent(window: MainWindow, menu: QMenu) -> None:
     menu.clear()
     for path in window.studio.preferences.recent:
-        action = menu.addAction(Path(path).name)
-        action.setToolTip(path)
+        action = menu.addAction(plain(Path(path).name, _LONGEST).replace("&", "&&"))
+        action.setToolTip(tip(path))
         action.triggered.connect(lambda _checked=False, path=path: window.files.open(path))
     if menu.isEmpty():
         menu.addAction("No files yet").setEnabled(False)
@@ -131,34 +136,27 @@ def _help_menu(window: MainWindow) -> None:
     actions.about.triggered.connect(lambda: _show_about(window))
 
 
-def _message(window: MainWindow, title: str, text: str) -> None:
-    box = QMessageBox(window)
-    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-    box.setWindowTitle(title)
-    box.setTextFormat(Qt.TextFormat.RichText)
-    box.setText(text)
-    box.open()
-
-
 def _show_shortcuts(window: MainWindow) -> None:
     rows = "".join(
-        f"<tr><td style='padding:2px 24px 2px 0'>{action.text().replace('&', '').rstrip(' …')}</td>"
+        f"<tr><td style='padding:2px 24px 2px 0'>{escaped(action.text().replace('&', '').rstrip(' …'))}</td>"
         f"<td><b>{action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)}</b></td></tr>"
         for menu_action in window.menuBar().actions()
         if isinstance(menu := menu_action.menu(), QMenu)
         for action in menu.actions()
         if not action.shortcut().isEmpty()
     )
-    _message(window, "Keyboard shortcuts", f"<table>{rows}</table>")
+    message(window, "Keyboard shortcuts", f"<table>{rows}</table>").open()
 
 
 def _show_about(window: MainWindow) -> None:
     status = window.studio.engine.status
-    engine = f"Engine: torch {status.torch} on {status.device_name or status.device}<br>" if status else ""
-    _message(
+    engine = (
+        f"Engine: torch {escaped(status.torch)} on {escaped(status.device_name or status.device)}<br>" if status else ""
+    )
+    message(
         window,
         "About NFKD",
         f"<h3>NFKD {__version__}</h3><p>A studio for knowledge distillation of normalizing flows, after "
         f"“Distilling Normalizing Flows” (Walton et al., 2025, <a href='{_PAPER}'>arXiv 2506.21003</a>).</p>"
         f"<p>{engine}Python {platform.python_version()}, Qt for Python {PySide6.__version__}<br>MIT licence</p>",
-    )
+    ).open()

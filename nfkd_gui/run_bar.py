@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSignalBlocker, Qt
-from PySide6.QtWidgets import QComboBox, QLabel, QProgressBar, QSizePolicy, QToolBar, QToolButton, QWidget
+from PySide6.QtWidgets import QComboBox, QProgressBar, QSizePolicy, QToolBar, QToolButton, QWidget
 
 from nfkd.protocol.events import Progress, RunRow
 from nfkd.protocol.roles import role_name
 from nfkd_gui.actions import Actions
 from nfkd_gui.state import LIVE, Studio
-from nfkd_gui.widgets.labels import ElidedLabel
+from nfkd_gui.widgets.labels import ElidedLabel, PlainLabel, tip
 from nfkd_gui.widgets.numbers import time_words
 
 _STEPS = 1000
@@ -44,7 +44,7 @@ class RunBar(QToolBar):
         self._seed.setAccessibleName("Seed shown in the panels")
         self._seed.setToolTip("Which seed the panels show.")
         self._seed_action = self.addWidget(self._seed)
-        self._where = QLabel(self)
+        self._where = PlainLabel(parent=self)
         self._where.setObjectName("runbar.where")
         self._where.setContentsMargins(12, 0, 8, 0)
         self.addWidget(self._where)
@@ -82,7 +82,7 @@ class RunBar(QToolBar):
         flows = f" · {' → '.join(names)}" if names and len(names) == len(chain) else ""
         words = f"{experiment.name}{flows}"
         self._experiment.setText(words)
-        self._experiment.setToolTip(f"The experiment that Run starts: {words}")
+        self._experiment.setToolTip(tip(f"The experiment that Run starts: {words}"))
 
     def _show_seeds(self) -> None:
         view = self._studio.view

@@ -3,43 +3,51 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nfkd.config import ConfigError, ExperimentConfig, preset_names
 from nfkd.engine import commands as engine_commands
+from nfkd.terminal import Parser, say, standard_streams
+from nfkd.text import plain
 
 DONE, FAILED, REFUSED = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    try:
+        with standard_streams():
+            return _perform(_parser().parse_args(arguments))
+    except OSError as error:
+        say(f"nfkd: the output cannot be written: {error.strerror}", stderr=True)
+        return FAILED
+    return DONE  # its reader has gone: `nfkd list | head`
+
+
+def _perform(options: argparse.Namespace) -> int:
     # torch takes seconds to load: the light parts of the program come first, the rest where it is needed.
-    options = _parser().parse_args(arguments)
     try:
         return options.command(options)
     except ConfigError as error:
-        print(f"nfkd: {error}", file=sys.stderr)
+        say(f"nfkd: {error}", stderr=True)
         return REFUSED
-    except BrokenPipeError:  # `nfkd list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    except BrokenPipeError:
+        raise
     except KeyboardInterrupt:
-        print("nfkd: interrupted", file=sys.stderr)
+        say("nfkd: interrupted", stderr=True)
         return FAILED
     except Exception as error:
         from nfkd.runs.errors import RunError
 
         if not isinstance(error, (RunError, OSError)):
             raise
-        print(f"nfkd: {error}", file=sys.stderr)
+        say(f"nfkd: {error}", stderr=True)
         return REFUSED
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nfkd", description="Distil normalizing flows.")
+    parser = Parser(prog="nfkd", description="Distil normalizing flows.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, words: str, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
@@ -103,7 +111,7 @@ def _list(options: argparse.Namespace) -> int:
     rows, unreadable = list_runs(Path(options.directory))
     print_runs(rows)
     for words in unreadable:
-        print(f"nfkd: {words}", file=sys.stderr)
+        say(f"nfkd: {words}", stderr=True)
     return DONE
 
 
@@ -118,7 +126,7 @@ def _show(options: argparse.Namespace) -> int:
 def _presets(options: argparse.Namespace) -> int:
     del options
     for name in preset_names():
-        print(f"{name:16}{ExperimentConfig.load(name).description}")
+        say(f"{name:16}{ExperimentConfig.load(name).description}")
     return DONE
 
 
@@ -152,13 +160,13 @@ def _data(options: argparse.Namespace) -> int:
 def _recover(options: argparse.Namespace) -> int:
     from nfkd.runs.recovery import recover
 
-    print(recover(Path(options.run)))
+    say(recover(Path(options.run)))
     return DONE
 
 
 def _export(options: argparse.Namespace) -> int:
     if not (options.csv or options.figures):
-        print("nfkd: export what? Give --csv, --figures or both", file=sys.stderr)
+        say("nfkd: export what? Give --csv, --figures or both", stderr=True)
         return REFUSED
     from nfkd.runs.export import export_csv
     from nfkd.runs.figures import export_figures
@@ -171,7 +179,7 @@ def _export(options: argparse.Namespace) -> int:
     if options.figures:
         written += export_figures(record, Path(options.out or Path(options.run) / "figures"))
     for path in written:
-        print(path)
+        say(plain(str(path)))
     return DONE
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import os
 import signal
-import sys
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from nfkd.config import ConfigError, ExperimentConfig, Fault
 from nfkd.evaluation.inspection import Inspection
@@ -26,13 +25,16 @@ from nfkd.protocol.roles import role_name
 from nfkd.runs.importing import Imported
 from nfkd.runs.layout import create_run, is_run
 from nfkd.runs.reader import open_run
+from nfkd.terminal import say, terminal
+from nfkd.text import plain
 from nfkd.training.api import prepare, resumable
 from nfkd.training.describe import check
 from nfkd.training.job import TrainingJob
 from nfkd.training.plans import teacher_words
 
 _RUNS = Path("runs")
-_PIPED_WIDTH = 132
+_LONGEST = 120
+"""Characters of a name in a table."""
 
 
 def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume: bool) -> int:
@@ -58,7 +60,7 @@ def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume:
         del number, frame
         if job.control.stopping:
             os._exit(130)
-        print("\nStopping: the best weights are kept. Press Ctrl-C again to end at once.", file=sys.stderr)
+        say("\nStopping: the best weights are kept. Press Ctrl-C again to end at once.", stderr=True)
         job.control.stop("run")
 
     before = signal.signal(signal.SIGINT, interrupt)
@@ -69,10 +71,10 @@ def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume:
     finally:
         signal.signal(signal.SIGINT, before)
     if error is not None:
-        print(f"nfkd: {error.title}: {error.cause} {error.action}".rstrip(), file=sys.stderr)
+        say(f"nfkd: {error.title}: {error.cause} {error.action}".rstrip(), stderr=True)
         return 1
     print_summary(open_run(path).snapshot())
-    print(f"The run is in {path}")
+    say(f"The run is in {plain(str(path))}")
     return 0
 
 
@@ -89,21 +91,21 @@ def _directory(config: ExperimentConfig, directory: Path | None, *, resume: bool
         return directory, True
     path = prepare(config, directory)
     if resume:
-        print(f"nfkd: {path} holds no run to go on with: this one begins.", file=sys.stderr)
+        say(f"nfkd: {path} holds no run to go on with: this one begins.", stderr=True)
     return path, False
 
 
 def _follow(queue: SimpleQueue[events.RunEvent | None]) -> events.ErrorInfo | None:
     """Show the events until the worker ends; returns the error, if it ended by one."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[figure]}"),
-        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[figure]}", markup=False),
+        TextColumn("{task.fields[left]}", markup=False),
     )
     error = None
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=terminal(stderr=True)) as bars:
         shown = _Bars(bars)
         while (event := queue.get()) is not None:
             if isinstance(event, events.RunFailed):
@@ -148,12 +150,6 @@ def _duration(seconds: float) -> str:
     return "" if math.isnan(seconds) else f"{timedelta(seconds=round(seconds))} left"
 
 
-def terminal(*, stderr: bool = False) -> Console:
-    """Return what to print on: as wide as the terminal, or with room for a table in a file or a pipe."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else _PIPED_WIDTH)
-
-
 def print_runs(rows: Iterable[events.RunRow]) -> None:
     """Print a table of runs."""
     table = Table(box=None, pad_edge=False)
@@ -165,7 +161,8 @@ def print_runs(rows: Iterable[events.RunRow]) -> None:
     table.add_column("verdict")
     for row in rows:
         figures = [_figure(row.student_test), _figure(row.baseline_test)]
-        table.add_row(row.name, row.state, row.data, row.teacher, row.student, *figures, row.unit, row.verdict)
+        texts = (row.name, row.state, row.data, row.teacher, row.student, *figures, row.unit, row.verdict)
+        table.add_row(*(plain(text, _LONGEST) for text in texts))
     terminal().print(table)
 
 
@@ -174,11 +171,12 @@ def print_summary(snapshot: Snapshot) -> None:
     summaries = [stage.summary for stage in snapshot.stages if stage.summary is not None]
     unit = next((summary.unit for summary in summaries), "")
     console = terminal()
-    console.print(f"[bold]{snapshot.row.name}[/bold]  {snapshot.row.data}  {snapshot.row.state}", highlight=False)
+    row = snapshot.row
+    console.print(_title(row.name).append(f"  {plain(row.data)}  {row.state}", ""), soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for name in ("seed", "flow"):
         table.add_column(name)
-    for name in ("parameters", f"test {unit}", "±", "C2ST", "samples/s", "steps", "seconds"):
+    for name in ("parameters", f"test {plain(unit, _LONGEST)}", "±", "C2ST", "samples/s", "steps", "seconds"):
         table.add_column(name, justify="right")
     for summary in summaries:
         table.add_row(
@@ -201,10 +199,14 @@ def print_summary(snapshot: Snapshot) -> None:
         console.print(f"{snapshot.error.title}: {snapshot.error.cause}", highlight=False, soft_wrap=True)
 
 
+def _title(name: str) -> Text:
+    return Text.assemble((plain(name), "bold"))
+
+
 def print_inspection(inspection: Inspection) -> None:
     """Print a flow's layers, its self-test and the verdict."""
     console, cost = terminal(), inspection.cost
-    console.print(f"[bold]{inspection.name}[/bold]", highlight=False)
+    console.print(_title(inspection.name), soft_wrap=True)
     table = Table(box=None, pad_edge=False, show_footer=True)
     for name, total in (("layer", "total"), ("kind", ""), ("output", "")):
         table.add_column(name, footer=total)
@@ -239,10 +241,10 @@ def print_imported(imported: Imported, target: Path) -> None:
     shape = "×".join(map(str, imported.flow.event_shape))
     parameters = sum(parameter.numel() for parameter in imported.flow.parameters())
     under = f"from the tensors under {imported.prefix}" if imported.prefix else "from tensors without a prefix"
-    print(f"{flow_words(imported.config)} for {shape}, {parameters:,} parameters, {under}")
+    say(f"{flow_words(imported.config)} for {shape}, {parameters:,} parameters, {under}")
     if imported.left:
-        print(f"Left where they are: {len(imported.left)} tensors of other modules, such as {imported.left[0]}")
-    print(f"It is in {target}. To teach by it: nfkd run … --set training.teacher_weights={target}")
+        say(f"Left where they are: {len(imported.left)} tensors of other modules, such as {plain(imported.left[0])}")
+    say(f"It is in {target}. To teach by it: nfkd run … --set training.teacher_weights={target}")
 
 
 def _figure(value: float | None) -> str:

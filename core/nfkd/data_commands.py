@@ -11,14 +11,17 @@ from rich.table import Table
 
 from nfkd.config import ConfigError, DataConfig, ExperimentConfig, Fault
 from nfkd.config.named import DATA_KINDS, add_dataset, dataset_names, name_faults, parse_data
-from nfkd.console import terminal
 from nfkd.data import DataError, Dataset, NotFetchedError, fetch_dataset, load_dataset
 from nfkd.data.preview import preview_dataset
 from nfkd.data.sources import SOURCES
 from nfkd.protocol.data import ColumnStatistics, DataPreview
 from nfkd.runs.figures import export_look
+from nfkd.terminal import say, terminal
+from nfkd.text import plain
 from nfkd.training.describe import describe
 
+_LONGEST = 120
+"""Characters of a name in a table."""
 _MISSING = "data.kind"
 """Where a fault of data that is not downloaded yet is told."""
 
@@ -40,7 +43,7 @@ def perform(options: argparse.Namespace) -> None:
             _add(options)
         case _:
             for config in [parse_data(word) for word in options.words]:
-                print(fetch(config))
+                say(fetch(config))
 
 
 # --- list -------------------------------------------------------------------------------------------------------------
@@ -55,10 +58,10 @@ def _list() -> None:
         what = (source.config.model_fields["kind"].description or "").rstrip(".")
         table.add_row(kind, what, source.shape, _state(source.config()))  # type: ignore[arg-type]
     terminal().print(table)
-    print("\nAdded by you:" if dataset_names() else "\nNone added yet: nfkd data add NAME PATH")
+    say("\nAdded by you:" if dataset_names() else "\nNone added yet: nfkd data add NAME PATH")
     added = Table(box=None, pad_edge=False, show_header=False)
     for name in dataset_names():
-        added.add_row(f"  {name}", *_added(name))
+        added.add_row(*(plain(text, _LONGEST) for text in (f"  {name}", *_added(name))))
     if dataset_names():
         terminal().print(added)
 
@@ -99,13 +102,13 @@ def _show(config: DataConfig, picture: str | None) -> None:
     _loaded(config)
     look = preview_dataset(config)
     target = None if picture is None else _target(look, picture)
-    print(look.words)
+    say(look.words)
     levels = f", {look.levels} levels" if look.levels else ""
-    print(f"likelihood in {look.unit}{levels}")
+    say(f"likelihood in {look.unit}{levels}")
     if look.columns:
         terminal().print(_columns(look.columns))
     if target is not None:
-        print(export_look(look, target))
+        say(plain(str(export_look(look, target))))
 
 
 def _columns(columns: list[ColumnStatistics]) -> Table:
@@ -117,7 +120,7 @@ def _columns(columns: list[ColumnStatistics]) -> Table:
         table.add_column(name, justify="right")
     for column in columns:
         row = [f"{value:.6g}" for value in (column.low, column.mean, column.deviation, column.high)]
-        table.add_row(column.name, *row, *([f"{column.missing:,}"] if lacking else []))
+        table.add_row(plain(column.name, _LONGEST), *row, *([f"{column.missing:,}"] if lacking else []))
     return table
 
 
@@ -149,7 +152,7 @@ def _add(options: argparse.Namespace) -> None:
     if faults or config is None or dataset is None:
         raise ConfigError(faults)
     path = add_dataset(options.name, config, replace=options.force)
-    print(f"{dataset.words}\nIt is in {path}. To use it: nfkd run … --set data={_quoted(options.name)}")
+    say(f"{dataset.words}\nIt is in {path}. To use it: nfkd run … --set data={_quoted(options.name)}")
 
 
 def _loaded(config: DataConfig) -> Dataset:
@@ -216,7 +219,7 @@ class _Bars:
     """One bar a file, fed by a download; nothing is shown before the first."""
 
     def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         self._bars = Progress(*columns, console=terminal(stderr=True))
         self._tasks: dict[str, TaskID] = {}
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QWidget
 
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import ASSISTANTS, role_words
-from nfkd_gui.widgets.labels import Tone, ToneLabel, WrappedLabel
+from nfkd_gui.widgets.labels import PlainLabel, Tone, ToneLabel, WrappedLabel, tip
 from nfkd_gui.widgets.numbers import bytes_words, count_words
 
 _ROWS = ("Parameters", "Multiply-adds", "Memory")
@@ -24,7 +24,7 @@ class EstimateBox(QFrame):
         self.setObjectName("estimate")
         self._status = WrappedLabel(parent=self)
         self._status.setObjectName("estimate.status")
-        self._cells: dict[tuple[int, int], QLabel] = {}
+        self._cells: dict[tuple[int, int], PlainLabel] = {}
         self._matching = WrappedLabel(parent=self)
         self._matching.setObjectName("estimate.matching")
         self._assistants = WrappedLabel(parent=self)
@@ -43,7 +43,7 @@ class EstimateBox(QFrame):
         for row, head in enumerate(_ROWS, start=1):
             grid.addWidget(ToneLabel(head, parent=self), row, 0)
             for column in (1, 2, 3):
-                cell = QLabel(self)
+                cell = PlainLabel(parent=self)
                 cell.setAlignment(Qt.AlignmentFlag.AlignRight)
                 grid.addWidget(cell, row, column)
                 self._cells[row, column] = cell
@@ -63,7 +63,7 @@ class EstimateBox(QFrame):
         self._assistants.setText(_assistants(description) if description else "")
         self._matching.setText(_pairs(description))
         pairs = [*description.assistant_pairs, description.pairs] if description else []
-        self._matching.setToolTip("\n".join(pair.words for link in pairs for pair in link))
+        self._matching.setToolTip(tip("\n".join(pair.words for link in pairs for pair in link)))
         self._data.setText(_where(description, with_data=with_data) if description else "")
         for label in (self._assistants, self._matching, self._data):
             label.setVisible(bool(label.text()))

@@ -7,7 +7,9 @@ from typing import Any
 
 from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 
+from nfkd.text import plain
 from nfkd_gui.data_look import DataLook, table_of
+from nfkd_gui.widgets.labels import tip
 
 _NONE = "None yet. In a terminal, “nfkd data add” gives one a name."
 
@@ -44,9 +46,9 @@ class NamedButton(QToolButton):
         menu = self.choices
         menu.clear()
         for named in self._look.named:
-            action = menu.addAction(named.name.replace("&", "&&"))
+            action = menu.addAction(plain(named.name).replace("&", "&&"))
             action.setEnabled(not named.fault)
-            action.setToolTip(named.fault or named.config.strip())
+            action.setToolTip(tip(named.fault or named.config.strip()))
             action.triggered.connect(lambda _checked=False, named=named: self._chosen(table_of(named)))
         if menu.isEmpty():
             menu.addAction(_NONE).setEnabled(False)

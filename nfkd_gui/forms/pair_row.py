@@ -8,8 +8,9 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from nfkd.protocol.requests import LayerInfo
+from nfkd.text import plain
 from nfkd_gui.forms.number_box import NumberBox
-from nfkd_gui.widgets.labels import WrappedLabel
+from nfkd_gui.widgets.labels import WrappedLabel, tip
 from nfkd_gui.widgets.wheel import guard_wheel
 
 WEIGHT_WIDTH = 56
@@ -31,11 +32,11 @@ class LayerBox(QComboBox):
         """Offer layers and show one of them, or another by its words."""
         self.clear()
         for layer in layers:
-            self.addItem(layer.words, layer.name)
+            self.addItem(plain(layer.words), layer.name)
             shape = "×".join(str(size) for size in layer.shape)
-            self.setItemData(self.count() - 1, f"{layer.name}, {shape}", Qt.ItemDataRole.ToolTipRole)
+            self.setItemData(self.count() - 1, tip(f"{layer.name}, {shape}"), Qt.ItemDataRole.ToolTipRole)
         if self.findData(value) < 0:
-            self.addItem(words, value)
+            self.addItem(plain(words), value)
         self.setCurrentIndex(self.findData(value))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import Description
@@ -14,7 +14,7 @@ from nfkd.protocol.roles import TEACHERS, role_words
 from nfkd_gui.forms.layer_choice import LayerChoice, words_of
 from nfkd_gui.forms.pair_row import REMOVE_WIDTH, SPACING, WEIGHT_WIDTH, PairRow
 from nfkd_gui.forms.wording import sentence
-from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
+from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, WrappedLabel
 
 OWN = "pairs"
 """The strategy whose pairs are the user's."""
@@ -234,7 +234,7 @@ class _MadeTable(QWidget):
         self._grid.setVerticalSpacing(2)
         for column in (0, 1):
             self._grid.setColumnStretch(column, 1)
-        self._cells: dict[tuple[int, int], QLabel] = {}
+        self._cells: dict[tuple[int, int], PlainLabel] = {}
         self._more = ToneLabel(parent=self)
         self._grid.addWidget(self._more, _SHOWN, 0, 1, 2)
 
@@ -245,7 +245,7 @@ class _MadeTable(QWidget):
             words = ("", "") if pair is None else _words(pair, layers)
             for column, text in enumerate(words):
                 if (row, column) not in self._cells and pair is not None:
-                    self._cells[row, column] = QLabel(self)
+                    self._cells[row, column] = PlainLabel(parent=self)
                     self._grid.addWidget(self._cells[row, column], row, column)
                 if (row, column) in self._cells:
                     self._cells[row, column].setText(text)

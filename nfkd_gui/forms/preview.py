@@ -23,17 +23,19 @@ from PySide6.QtWidgets import (
 
 from nfkd.protocol.data import ColumnStatistics, DataPreview
 from nfkd.protocol.events import DataProgress
+from nfkd.text import plain
 from nfkd_gui.data_look import DataLook
 from nfkd_gui.experiment import Experiment
 from nfkd_gui.forms.wording import sentence
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane, extent_of
 from nfkd_gui.theme import role_colour
-from nfkd_gui.widgets.labels import Tone, WrappedLabel
+from nfkd_gui.widgets.labels import Tone, WrappedLabel, tip
 
 _HEADS = ("Column", "Min", "Mean", "Std", "Max", "Missing")
 _ROWS = 8
 _NARROWEST = 40
+_LONGEST = 200  # characters of a column's name
 _SMALLER = 0.9  # of the form's font: five figures and a name have to go beside each other
 _PLANE_HEIGHT = 240
 _GRIDS = ((16, 11, 4), (40, 8, 4), (math.inf, 4, 2))
@@ -77,7 +79,7 @@ class PreviewBox(QFrame):
         self._words.setText(words)
         self._words.setVisible(bool(words))
         unit = preview.unit if preview is not None else ""
-        self._words.setToolTip(f"The likelihood is given in {unit}." if unit else "")
+        self._words.setToolTip(tip(f"The likelihood is given in {unit}.") if unit else "")
         self.download.refresh(may_fetch=preview is not None and preview.may_fetch)
         if preview is not self._shown:
             self._shown = preview
@@ -196,11 +198,11 @@ class _Columns(QTableWidget):
             figures = (column.low, column.mean, column.deviation, column.high)
             texts = (column.name, *(_figure(value) for value in figures), f"{column.missing:,}")
             for place, text in enumerate(texts):
-                item = QTableWidgetItem(text)
+                item = QTableWidgetItem(plain(text, _LONGEST))
                 if place:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 else:
-                    item.setToolTip(text)
+                    item.setToolTip(tip(text))
                 self.setItem(row, place, item)
         line = self.fontMetrics().height() + 6
         self.verticalHeader().setDefaultSectionSize(line)

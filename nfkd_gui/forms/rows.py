@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
+from PySide6.QtWidgets import QGridLayout, QWidget
 
 from nfkd_gui.forms.drawing import DrawingBox
 from nfkd_gui.forms.editors import make_editor, set_plain
@@ -15,7 +15,7 @@ from nfkd_gui.forms.pairs import PairsBox
 from nfkd_gui.forms.part import Changed, Faults, Leftovers, Part
 from nfkd_gui.forms.several import Several
 from nfkd_gui.forms.wording import sentence
-from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
+from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, WrappedLabel
 
 _LABEL_WIDTH = 124
 
@@ -29,7 +29,7 @@ class Row(Part):
         super().__init__(field)
         parent = grid.parentWidget()
         self.editor = make_editor(field, parent)
-        self._label = QLabel((label or field.title).replace("&", "&&"), parent)
+        self._label = PlainLabel((label or field.title).replace("&", "&&"), parent)
         self._label.setBuddy(self.editor)
         self._label.setToolTip(self.editor.toolTip())
         self._label.setWordWrap(True)
@@ -131,7 +131,7 @@ class Group(Part):
         self._heading: QWidget | None = None
         self._message = WrappedLabel(tone="error", parent=grid.parentWidget())
         if heading:
-            label = QLabel(heading.replace("&", "&&"), grid.parentWidget())
+            label = PlainLabel(heading.replace("&", "&&"), grid.parentWidget())
             label.setToolTip(field.help)
             font = label.font()
             font.setItalic(True)

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from nfkd_gui.forms.fields import Field, Many
 from nfkd_gui.forms.part import Changed, Faults, Leftovers, Part
 from nfkd_gui.forms.wording import sentence
-from nfkd_gui.widgets.labels import WrappedLabel
+from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
 MakePart = Callable[[Field, QGridLayout, Changed], Part]
 
@@ -171,7 +171,7 @@ class _Item(QWidget):
 
     def __init__(self, field: Field, changed: Changed, make: MakePart, parent: QWidget) -> None:
         super().__init__(parent)
-        title = QLabel(field.title.replace("&", "&&"), self)
+        title = PlainLabel(field.title.replace("&", "&&"), self)
         font = title.font()
         font.setItalic(True)
         title.setFont(font)

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 from PySide6.QtCore import QSize, Qt, SignalInstance
-from PySide6.QtWidgets import QLabel, QPushButton, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPushButton, QStackedLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import ErrorInfo, RunEvent
 from nfkd.protocol.requests import Reply, Request
 from nfkd.protocol.roles import TEACHERS, USUAL, Role
 from nfkd.protocol.view import RunView, StageView
 from nfkd_gui.widgets.feature_pair import feature_names
-from nfkd_gui.widgets.labels import WrappedLabel
+from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
 SPACE = 8
 """Pixels of the grid that everything is laid out on."""
@@ -211,9 +211,9 @@ class LiveButton(QPushButton):
         self.setEnabled(not live)
 
 
-def heading(text: str, parent: QWidget) -> QLabel:
+def heading(text: str, parent: QWidget) -> PlainLabel:
     """Return a small bold label."""
-    label = QLabel(text, parent)
+    label = PlainLabel(text, parent)
     font = label.font()
     font.setBold(True)
     label.setFont(font)

@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QHBoxLayout,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QSlider,
@@ -24,13 +23,16 @@ from PySide6.QtWidgets import (
 from nfkd.protocol.events import CurvePoints, RunEvent, SeedStarted, StageStarted
 from nfkd.protocol.roles import ROLES, USUAL, Role, role_name, role_words
 from nfkd.protocol.view import Curve
+from nfkd.text import plain
 from nfkd_gui.panels.base import SPACE, Panel, StudioPort, heading
 from nfkd_gui.panels.curve_plot import CurvePlot, CurveSettings
 from nfkd_gui.panels.quantities import LIKELIHOOD, Quantity, quantities_of
 from nfkd_gui.theme import box_palette, role_colour
-from nfkd_gui.widgets.labels import ElidedLabel, WrappedLabel
+from nfkd_gui.widgets.labels import ElidedLabel, MarkupLabel, PlainLabel, WrappedLabel, tip
 
 _MOST_SMOOTHING = 0.99
+_LONGEST = 80
+"""Characters of a name in the list."""
 _SIDE_FROM = 440
 """Pixels of width from which there is room for the choices beside the plots."""
 
@@ -84,9 +86,8 @@ class CurvesPanel(Panel):
         row = QHBoxLayout(line)
         row.setContentsMargins(0, 0, 0, SPACE)
         row.setSpacing(SPACE)
-        self._names = QLabel(line)
+        self._names = MarkupLabel(line)
         self._names.setObjectName("curves.names")
-        self._names.setTextFormat(Qt.TextFormat.RichText)
         self._more = QToolButton(line)
         self._more.setObjectName("curves.more")
         self._more.setText("&Choose")
@@ -130,7 +131,7 @@ class CurvesPanel(Panel):
         return side
 
     def _add_settings(self, side: QWidget, column: QVBoxLayout) -> None:
-        words = QLabel("&Smoothing", side)
+        words = PlainLabel("&Smoothing", side)
         self._smoothing = QSlider(Qt.Orientation.Horizontal, side)
         self._smoothing.setObjectName("curves.smoothing")
         self._smoothing.setRange(0, 100)
@@ -209,11 +210,11 @@ class CurvesPanel(Panel):
         self._quantities.blockSignals(True)
         self._quantities.clear()
         for quantity in quantities:
-            item = QListWidgetItem(quantity.label)
+            item = QListWidgetItem(plain(quantity.label, _LONGEST))
             item.setData(Qt.ItemDataRole.UserRole, quantity.name)
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable | Qt.ItemFlag.ItemIsSelectable)
             item.setCheckState(Qt.CheckState.Checked if quantity.name in self._chosen else Qt.CheckState.Unchecked)
-            item.setToolTip(f"in {quantity.unit}" if quantity.unit else quantity.label)
+            item.setToolTip(tip(f"in {quantity.unit}" if quantity.unit else quantity.label))
             self._quantities.addItem(item)
         self._quantities.blockSignals(False)
 

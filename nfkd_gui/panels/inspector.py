@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import RunEvent, RunFailed, RunFinished, StageFinished, StageSummary
 from nfkd.protocol.roles import ROLES, TEACHERS, USUAL, Role, role_words
 from nfkd.protocol.view import RunView
 from nfkd_gui.state import Studio
 from nfkd_gui.theme import role_colour
-from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
+from nfkd_gui.widgets.labels import ElidedLabel, MarkupLabel, PlainLabel, ToneLabel, WrappedLabel
 from nfkd_gui.widgets.numbers import count_words, measure_words, time_words
 
 _FIGURES: tuple[tuple[str, str, Callable[[StageSummary], str]], ...] = (
@@ -40,7 +40,7 @@ class InspectorPanel(QWidget):
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._studio = studio
-        self._title = QLabel(self)
+        self._title = ElidedLabel(tone="plain", parent=self)
         font = self._title.font()
         font.setBold(True)
         self._title.setFont(font)
@@ -52,8 +52,8 @@ class InspectorPanel(QWidget):
         self._others.setToolTip("Measured besides: intervals of the student's gain, and no verdict.")
         self._table = QFrame(self)
         self._unit = ToneLabel(parent=self._table)
-        self._cells: dict[tuple[Role, int], QLabel] = {}
-        self._heads: dict[Role, QLabel] = {}
+        self._cells: dict[tuple[Role, int], PlainLabel] = {}
+        self._heads: dict[Role, MarkupLabel] = {}
         self._fill_table()
         self._lay_out()
         self._soon = QTimer(self)
@@ -79,7 +79,7 @@ class InspectorPanel(QWidget):
         grid.setColumnStretch(0, 1)
         grid.addWidget(self._unit, 0, 0)
         for column, role in enumerate(ROLES, start=1):
-            head = self._heads[role] = QLabel(self._table)
+            head = self._heads[role] = MarkupLabel(self._table)
             head.setAlignment(Qt.AlignmentFlag.AlignRight)
             head.setVisible(role in USUAL)
             grid.addWidget(head, 0, column)
@@ -88,7 +88,7 @@ class InspectorPanel(QWidget):
             label.setToolTip(tip)
             grid.addWidget(label, row, 0)
             for column, role in enumerate(ROLES, start=1):
-                cell = QLabel(self._table)
+                cell = PlainLabel(parent=self._table)
                 cell.setObjectName(f"inspector.{role}.{name.lower()}")
                 cell.setAlignment(Qt.AlignmentFlag.AlignRight)
                 cell.setVisible(role in USUAL)

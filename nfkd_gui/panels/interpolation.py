@@ -8,7 +8,6 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QGridLayout,
-    QLabel,
     QSlider,
     QSpacerItem,
     QSpinBox,
@@ -26,7 +25,7 @@ from nfkd_gui.plotting.plane import Plane, extent_of
 from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.feature_pair import FeaturePair
 from nfkd_gui.widgets.flow_layout import ControlBar
-from nfkd_gui.widgets.labels import ToneLabel
+from nfkd_gui.widgets.labels import PlainLabel, ToneLabel
 
 _MODES: dict[InterpolationMode, tuple[str, str]] = {
     "linear": ("linear", "Straight through the latents."),
@@ -99,7 +98,7 @@ class InterpolationPanel(Panel):
         self._steps.setValue(9)
         self._steps.setMaximumWidth(160)
         self._steps.valueChanged.connect(self._chosen)
-        self._count = QLabel("9", self.content)
+        self._count = PlainLabel("9", self.content)
         self._count.setMinimumWidth(16)
         self._live = LiveButton(self.name, self.content)
         self._live.clicked.connect(lambda: self._set_own(False))
@@ -127,8 +126,8 @@ class InterpolationPanel(Panel):
         box.valueChanged.connect(self._chosen)
         return box
 
-    def _label(self, words: str, buddy: QWidget) -> QLabel:
-        label = QLabel(words, self.content)
+    def _label(self, words: str, buddy: QWidget) -> PlainLabel:
+        label = PlainLabel(words, self.content)
         label.setBuddy(buddy)
         return label
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import time
 from collections import deque
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFontDatabase, QGuiApplication
+from PySide6.QtGui import QFontDatabase, QGuiApplication, QTextCharFormat
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import LogLine
+from nfkd.text import plain, plain_lines
 from nfkd_gui.state import Studio
 from nfkd_gui.widgets.labels import Tone, tone_colour
 
@@ -78,9 +78,9 @@ class LogPanel(QWidget):
             return
         clock = time.strftime("%H:%M:%S", time.localtime(line.time))
         name = line.run.replace("\\", "/").rstrip("/").rpartition("/")[2] or "engine"
-        words = html.escape(f"{clock}  {name}  {line.text}").replace("  ", "&nbsp; ")
-        tone = _TONES.get(line.level)
-        if tone is None:
-            self._text.appendHtml(words)
-        else:
-            self._text.appendHtml(f'<span style="color:{tone_colour(self.palette(), tone).name()}">{words}</span>')
+        colour = QTextCharFormat()
+        if line.level in _TONES:
+            colour.setForeground(tone_colour(self.palette(), _TONES[line.level]))
+        self._text.setCurrentCharFormat(colour)
+        text = plain_lines(line.text).replace("\n", "\n    ")  # so that no line of a text looks like one of the log
+        self._text.appendPlainText(f"{clock}  {plain(name)}  {text}")

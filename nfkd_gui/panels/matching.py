@@ -8,20 +8,23 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetrics
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSplitter, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import LayerPair, MatchingMeasured, RunEvent, StageStarted
 from nfkd.protocol.roles import Role, role_words, the_role
+from nfkd.text import plain
 from nfkd_gui.panels.base import SPACE, Panel, StudioPort
 from nfkd_gui.plotting.plane import colour_map, style_bar
 from nfkd_gui.plotting.plots import AXIS_WIDTH, Plot
 from nfkd_gui.theme import is_dark
-from nfkd_gui.widgets.labels import WrappedLabel
+from nfkd_gui.widgets.labels import MarkupLabel, escaped
 
 MAP = "cividis"
 _NAMED = 0.4
 """The greatest part of the map's width that the pairs' words may take; else their numbers name them."""
 _DECADE = 20.0
+_LONGEST = 80
+"""Characters of a pair's words beside the map."""
 _FLOWS = re.compile(r"(student|teacher|assistant \d) ")
 _TINY = 1e-12
 
@@ -36,7 +39,10 @@ class MatchingPanel(Panel):
     def __init__(self, studio: StudioPort, parent: QWidget | None = None) -> None:
         super().__init__(studio, parent)
         self.lines: list[pg.PlotDataItem] = []
-        self._words = WrappedLabel(parent=self.content)
+        self._words = MarkupLabel(self.content)
+        self._words.setWordWrap(True)
+        self._words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        self._words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._choice = QComboBox(self.content)
         self._choice.setObjectName("matching.stage")
         self._choice.setAccessibleName("Flow whose layers are shown")
@@ -140,10 +146,9 @@ class MatchingPanel(Panel):
                 line.setSymbolBrush(pg.mkBrush(colours[place]))
                 line.setSymbolPen(None)
         named = [
-            f'<span style="color:{colour}">■</span> {number}: {pair.words}'
+            f'<span style="color:{colour}">■</span> {number}: {escaped(pair.words)}'
             for number, (colour, pair) in enumerate(zip(colours, pairs, strict=False), start=1)
         ]
-        self._words.setTextFormat(Qt.TextFormat.RichText)
         self._words.setText(" &nbsp; ".join(named))
 
     def _draw_map(self, pairs: list[LayerPair], steps: np.ndarray, errors: np.ndarray) -> None:
@@ -188,4 +193,4 @@ def _edges(steps: np.ndarray) -> np.ndarray:
 
 
 def _short(pair: LayerPair) -> str:
-    return _FLOWS.sub("", pair.words)
+    return _FLOWS.sub("", plain(pair.words, _LONGEST))

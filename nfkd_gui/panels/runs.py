@@ -28,7 +28,7 @@ from nfkd.protocol.requests import OpenRun, Reply, Snapshot
 from nfkd_gui.panels.run_teacher import with_teacher_of
 from nfkd_gui.panels.runs_model import RUN_ROLE, SORT_ROLE, RunsModel
 from nfkd_gui.state import LIVE, RESUMABLE, Studio
-from nfkd_gui.widgets.dialogs import without_icons
+from nfkd_gui.widgets.dialogs import question, without_icons
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import WrappedLabel
 
@@ -254,13 +254,8 @@ class RunsPanel(QWidget):
         row = self.chosen
         if row is None or row.state in LIVE:
             return
-        box = QMessageBox(self)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box = question(self, "Delete run", f"Move “{row.name}” to the trash?", row.run)
         box.setObjectName("delete")
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle("Delete run")
-        box.setText(f"Move “{row.name}” to the trash?")
-        box.setInformativeText(row.run)
         delete = box.addButton("Move to trash", QMessageBox.ButtonRole.DestructiveRole)
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
         without_icons(box)

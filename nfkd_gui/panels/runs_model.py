@@ -12,13 +12,17 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QFont
 
 from nfkd.protocol.events import Progress, RunRow
+from nfkd.text import plain
 from nfkd_gui.state import LIVE, Studio
+from nfkd_gui.widgets.labels import tip
 from nfkd_gui.widgets.numbers import measure_words
 
 Index = QModelIndex | QPersistentModelIndex
 SORT_ROLE = Qt.ItemDataRole.UserRole
 RUN_ROLE = Qt.ItemDataRole.UserRole + 1
 _DAY = 24 * 3600
+_LONGEST = 200
+"""Characters of a name in the table."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class RunsModel(QAbstractTableModel):
         column = COLUMNS[index.column()]
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return column.words(self._live(row))
+                return plain(column.words(self._live(row)), _LONGEST)
             case Qt.ItemDataRole.TextAlignmentRole:
                 return _alignment(column)
             case Qt.ItemDataRole.ToolTipRole:
@@ -173,4 +177,4 @@ def _alignment(column: Column) -> Qt.AlignmentFlag:
 def _tip(row: RunRow) -> str:
     seeds = f"{row.seeds_done} of {row.seeds} seeds" if row.seeds > 1 else "one seed"
     lines = [f"{row.data} · {row.teacher} → {row.student} · {seeds}", row.device, row.cause, row.verdict, row.run]
-    return "\n".join(line for line in lines if line)
+    return tip("\n".join(line for line in lines if line))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import DensityDrawn, ErrorInfo, RunEvent, SamplesDrawn, StageStarted, picture_label
 from nfkd.protocol.requests import Reply, Sample, Samples
@@ -18,7 +18,7 @@ from nfkd_gui.plotting.plane import Plane, ScaleBar, extent_of, high_density
 from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.feature_pair import FeaturePair
 from nfkd_gui.widgets.flow_layout import ControlBar
-from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel
+from nfkd_gui.widgets.labels import ElidedLabel, PlainLabel, ToneLabel
 
 _IMAGES, _POINTS = 64, 1000
 _HUNDRED = 100
@@ -152,7 +152,7 @@ class SamplesPanel(Panel):
             self._field.setRowStretch(place, 1 if place < rows else 0)
 
     def _controls(self) -> ControlBar:
-        label = QLabel("&Temperature", self.content)
+        label = PlainLabel("&Temperature", self.content)
         self._temperature = QSlider(Qt.Orientation.Horizontal, self.content)
         self._temperature.setObjectName("samples.temperature")
         self._temperature.setRange(0, 150)
@@ -163,7 +163,7 @@ class SamplesPanel(Panel):
         self._temperature.valueChanged.connect(self._turned)
         label.setBuddy(self._temperature)
         label.setMinimumWidth(label.sizeHint().width() + SPACE)
-        self._value = QLabel("0.70", self.content)
+        self._value = PlainLabel("0.70", self.content)
         self._value.setMinimumWidth(32)
         again = QPushButton("&New noise", self.content)
         again.setObjectName("samples.noise")

@@ -9,10 +9,14 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFont, QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QGraphicsItem, QWidget
 
+from nfkd.text import plain
 from nfkd_gui.theme import plot_colours
+from nfkd_gui.widgets.labels import escaped
 
 AXIS_WIDTH = 64
 _FONT_POINTS = 9
+_LONGEST = 60
+"""Characters of an axis' name."""
 _BELOW = 56
 """Pixels of a plot's height that its lower axis and borders take."""
 
@@ -46,7 +50,8 @@ class Plot(pg.PlotWidget):
 
     def label(self, side: str, text: str, unit: str = "", short: str = "") -> None:
         """Name an axis, with its unit; `short` is for plots too low for the whole name."""
-        texts = [text, short] if short else [text]
+        texts = [plain(part, _LONGEST) for part in ((text, short) if short else (text,))]
+        unit = plain(unit, _LONGEST)
         words = tuple(f"{part} ({unit})" if unit else part for part in texts) + ((texts[-1],) if unit else ())
         if self._labels.get(side) != words:
             self._labels[side] = words
@@ -63,8 +68,9 @@ class Plot(pg.PlotWidget):
             shown = words[0]
         axis = self.canvas.getAxis(side)
         style = {"color": plot_colours().text, "font-size": f"{_FONT_POINTS}pt"}
-        if (axis.labelText, axis.labelStyle) != (shown, style):
-            self.canvas.setLabel(side, shown, **style)
+        markup = escaped(shown)  # pyqtgraph takes a label for HTML
+        if (axis.labelText, axis.labelStyle) != (markup, style):
+            self.canvas.setLabel(side, markup, **style)
             axis.resizeEvent()  # else a new name stays where the old one was in the middle
 
     def resizeEvent(self, ev: QResizeEvent | None) -> None:

@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
     QHBoxLayout,
-    QLabel,
     QPlainTextEdit,
     QPushButton,
     QStyle,
@@ -19,10 +18,13 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd.protocol.events import ErrorInfo
+from nfkd.text import plain, plain_lines
 from nfkd_gui.widgets.dialogs import without_icons
-from nfkd_gui.widgets.labels import WrappedLabel
+from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
 _WIDTH = 480
+_TITLE = 80
+"""Characters of the window's title."""
 
 
 class ErrorDialog(QDialog):
@@ -41,10 +43,10 @@ class ErrorDialog(QDialog):
     ) -> None:
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setWindowTitle(error.title)
+        self.setWindowTitle(plain(error.title, _TITLE))
         self.setObjectName("error")
         self.has_remedy = remedy is not None
-        self._details = QPlainTextEdit(error.traceback, self)
+        self._details = QPlainTextEdit(plain_lines(error.traceback), self)
         self._details.setReadOnly(True)
         self._details.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self._details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
@@ -59,12 +61,11 @@ class ErrorDialog(QDialog):
         self.setMinimumWidth(_WIDTH)
 
     def _head(self, error: ErrorInfo) -> QHBoxLayout:
-        icon = QLabel(self)
+        icon = PlainLabel(parent=self)
         style = self.style()
         icon.setPixmap(style.standardIcon(QStyle.StandardPixmap.SP_MessageBoxCritical).pixmap(QSize(32, 32)))
         icon.setAlignment(Qt.AlignmentFlag.AlignTop)
-        title = QLabel(error.title, self)
-        title.setWordWrap(True)
+        title = WrappedLabel(error.title, "plain", self)
         font = title.font()
         font.setBold(True)
         font.setPointSizeF(font.pointSizeF() * 1.15)
@@ -72,11 +73,8 @@ class ErrorDialog(QDialog):
         words = QVBoxLayout()
         words.setSpacing(8)
         words.addWidget(title)
-        cause = QLabel(error.cause, self)
+        cause = WrappedLabel(error.cause, "plain", self)
         cause.setObjectName("error.cause")
-        cause.setWordWrap(True)
-        cause.setTextFormat(Qt.TextFormat.PlainText)
-        cause.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         words.addWidget(cause)
         if error.action:
             words.addWidget(WrappedLabel(error.action, parent=self))

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QWidget
+
+from nfkd.text import plain
+from nfkd_gui.widgets.labels import PlainLabel
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _CHARACTERS = 12
+_LONGEST = 80
+"""Characters of a name in the list."""
 _BAR, _WIDEST = 24, 400  # pixels of the list: for its bar, and at most
 
 
@@ -36,7 +41,7 @@ class FeaturePair(QWidget):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(_CHARACTERS // 2)
             box.currentIndexChanged.connect(lambda _index: self.changed.emit())
-            label = QLabel(words, self)
+            label = PlainLabel(words, self)
             label.setBuddy(box)
             row.addWidget(label)
             row.addWidget(box)
@@ -63,7 +68,7 @@ class FeaturePair(QWidget):
         for place, box in enumerate(self._boxes):
             box.blockSignals(True)
             box.clear()
-            box.addItems(self._names)
+            box.addItems([plain(name, _LONGEST) for name in self._names])
             box.setCurrentIndex(min(place, len(self._names) - 1))
             box.view().setMinimumWidth(min(box.view().sizeHintForColumn(0) + _BAR, _WIDEST))
             box.blockSignals(False)

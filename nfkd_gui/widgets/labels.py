@@ -1,13 +1,20 @@
-"""Labels that keep their meaning in light and dark."""
+"""Labels: their text is shown as it is, unless we wrote its markup, and keeps its meaning in light and dark."""
 
 from __future__ import annotations
 
+import html
 from typing import Literal
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import QEvent, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
+from nfkd.text import plain, plain_lines
+
+_MOST = 4000
+"""Characters of a label or tooltip: more would only slow the window."""
+_WIDEST = 360
+"""Pixels that a wrapped label asks for at most."""
 Tone = Literal["plain", "muted", "error", "warning", "good"]
 
 _TONES: dict[Tone, tuple[str, str]] = {
@@ -26,7 +33,43 @@ def tone_colour(palette: QPalette, tone: Tone) -> QColor:
     return QColor(dark if palette.color(QPalette.ColorRole.Window).lightness() < 128 else light)
 
 
-class ToneLabel(QLabel):
+def shown(text: str) -> str:
+    """Return a foreign text of several lines as a widget shows it: controls visible, and cut where it is very long."""
+    return plain_lines(text if len(text) <= _MOST else f"{text[: _MOST - 1]}…")
+
+
+def escaped(text: str) -> str:
+    """Return a foreign text for a place inside our own markup: a label of ours, or a text of pyqtgraph."""
+    return html.escape(plain(text, _MOST))
+
+
+def tip(text: str) -> str:
+    """Return a foreign text as a tooltip, which Qt would take for markup where it looks like that."""
+    words = shown(text)
+    return f'<p style="white-space:pre-wrap">{html.escape(words)}</p>' if "<" in words or "&" in words else words
+
+
+class PlainLabel(QLabel):
+    """A label that shows its text as it is, whatever the text looks like."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setText(text)
+
+    def setText(self, words: str) -> None:
+        super().setText(shown(words))
+
+
+class MarkupLabel(QLabel):
+    """A label whose markup we wrote; what is foreign in it must be `escaped`."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setTextFormat(Qt.TextFormat.RichText)
+
+
+class ToneLabel(PlainLabel):
     """A label in the colour of its tone, whatever the theme."""
 
     def __init__(self, text: str = "", tone: Tone = "muted", parent: QWidget | None = None) -> None:
@@ -57,13 +100,12 @@ class ElidedLabel(ToneLabel):
 
     def __init__(self, text: str = "", tone: Tone = "muted", parent: QWidget | None = None) -> None:
         super().__init__("", tone, parent)
-        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setText(text)
 
     def setText(self, words: str) -> None:
-        super().setText(words)
-        self.setToolTip(words)
+        super().setText(plain(words))
+        self.setToolTip(tip(words))
 
     def shown(self) -> str:
         """Return what of the text is seen."""
@@ -85,11 +127,14 @@ class ElidedLabel(ToneLabel):
 
 
 class WrappedLabel(ToneLabel):
-    """Several lines of text, as wide as there is room."""
+    """Several lines of text, as wide as there is room; a word without end asks for no more than a column."""
 
     def __init__(self, text: str = "", tone: Tone = "muted", parent: QWidget | None = None) -> None:
         super().__init__(text, tone, parent)
         self.setWordWrap(True)
-        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+    def minimumSizeHint(self) -> QSize:
+        hint = super().minimumSizeHint()
+        return QSize(min(hint.width(), _WIDEST), hint.height())

@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from nfkd.protocol.roles import the_role
+from nfkd_gui.widgets.dialogs import question
 
 Scope = Literal["stage", "run"]
 
 
 def ask_stop(name: str, stage: str, stop: Callable[[Scope], None], parent: QWidget) -> QMessageBox:
     """Open the question; `stop` is called with the answer, unless the user thinks better of it."""
-    box = QMessageBox(parent)
-    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    more = "The best weights so far are kept either way. A run that has ended can be resumed later."
+    box = question(parent, "Stop", f"Stop “{name}”?", more)
     box.setObjectName("stop")
-    box.setIcon(QMessageBox.Icon.Question)
-    box.setWindowTitle("Stop")
-    box.setText(f"Stop “{name}”?")
-    box.setInformativeText("The best weights so far are kept either way. A run that has ended can be resumed later.")
     stage_words = f"End {the_role(stage)} and go on" if stage else "End this stage and go on"
     end_stage = box.addButton(stage_words, QMessageBox.ButtonRole.AcceptRole)
     end_stage.setObjectName("stop.stage")

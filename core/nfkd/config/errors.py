@@ -7,6 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nfkd.text import plain
+
+_ECHOED = 80
+"""Characters of a wrong value that a message repeats."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -75,7 +80,7 @@ def _words(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of fault
         case "missing":
             return "is required"
         case "union_tag_invalid":
-            return f"{context['tag']!r} is not known; choose one of {context['expected_tags']}"
+            return f"{plain(repr(context['tag']), _ECHOED)} is not known; choose one of {context['expected_tags']}"
         case "union_tag_not_found":
             return "needs a field 'kind'"
         case "tuple_type" | "list_type":
@@ -86,8 +91,8 @@ def _words(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of fault
             return f"takes at most {context['max_length']:,}{_counted(context)}"
         case "value_error":
             return str(context["error"])
-        case "string_pattern_mismatch":
-            return 'may not be empty, begin with a dot or hold any of / \\ : * ? " < > |'
+        case "string_too_long":
+            return f"may have at most {context['max_length']:,} characters"
         case _:
             message = str(item["msg"])
             return message[:1].lower() + message[1:] + _given(item)
@@ -101,4 +106,4 @@ def _counted(context: Any) -> str:
 
 def _given(item: Any) -> str:
     given = item.get("input")
-    return f" (given: {given!r})" if isinstance(given, (bool, int, float, str)) else ""
+    return f" (given: {plain(repr(given), _ECHOED)})" if isinstance(given, (bool, int, float, str)) else ""

@@ -19,6 +19,7 @@ from nfkd.config.named import folder_of, whole_table
 from nfkd.config.presets import preset_names, preset_path
 from nfkd.config.toml import is_table, read_text, toml_document, toml_text, toml_value
 from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig, whole_weights
+from nfkd.text import name_fault
 
 
 class ExperimentConfig(Config, frozen=True):
@@ -35,9 +36,6 @@ class ExperimentConfig(Config, frozen=True):
         "untitled",
         title="Name",
         help="Names the folder of the run.",
-        min_length=1,
-        max_length=80,
-        pattern=r"^[^/\\:*?\"<>|\x00-\x1f.][^/\\:*?\"<>|\x00-\x1f]*$",
     )
     description: str = field(
         "", title="Description", help="What is tried here, in your words.", max_length=2000, multiline=True
@@ -66,6 +64,13 @@ class ExperimentConfig(Config, frozen=True):
     seeds: SeedsConfig = field(title="Seeds", help="Repetitions.", default_factory=SeedsConfig)
     compute: ComputeConfig = field(title="Compute", help="Where it runs.", default_factory=ComputeConfig)
     monitor: MonitorConfig = field(title="Monitor", help="What is shown meanwhile.", default_factory=MonitorConfig)
+
+    @field_validator("name")
+    @classmethod
+    def _fit_for_a_folder(cls, name: str) -> str:
+        if fault := name_fault(name):
+            raise ValueError(fault)
+        return name
 
     @field_validator("data", mode="before")
     @classmethod

@@ -20,11 +20,12 @@ from nfkd.config.base import Config, field
 from nfkd.config.data import DataConfig
 from nfkd.config.errors import ConfigError, Fault, faults_of
 from nfkd.config.toml import is_table, toml_text, toml_value
+from nfkd.text import NAME_LENGTH, name_fault, plain
 
 ENVIRONMENT = "NFKD_DATASETS"
 """Names another folder for the data sets that the user has added."""
 
-_NAME = re.compile(r"\w[\w +-]{0,79}")
+_NAME = re.compile(r"\w[\w +-]*")
 _BY_SUFFIX = {
     ".csv": "table",
     ".tsv": "table",
@@ -172,9 +173,10 @@ def add_dataset(name: str, config: DataConfig, *, replace: bool = False) -> Path
 def name_faults(name: str, *, replace: bool) -> list[Fault]:
     """Return what keeps a data set from having a name; `replace`: it may be that of another."""
     message = ""
-    if not _NAME.fullmatch(name) or name != name.strip():
+    shown = plain(repr(name), NAME_LENGTH)
+    if name_fault(name) or not _NAME.fullmatch(name) or name != name.strip():
         message = (
-            f"{name!r} cannot be a name: letters, figures, spaces and _ + - only, 80 at most, a letter or figure first"
+            f"{shown} cannot be a name: letters, figures, spaces and _ + - only, 80 at most, a letter or figure first"
         )
     elif name in DATA_KINDS:
         message = f"{name!r} is a kind of data: choose another name"

@@ -18,6 +18,7 @@ from nfkd.protocol.codec import PROTOCOL, from_engine, to_wire
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.frames import FrameDecoder, FrameError
 from nfkd.protocol.requests import Answer, Call, EngineStatus, Hello, Refusal, Reply, Request, Shutdown, Status
+from nfkd.terminal import Parser, say, standard_streams
 
 _END_PATIENCE = 30.0
 
@@ -33,9 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one of the commands; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m nfkd.engine")
+    parser = Parser(prog="python -m nfkd.engine")
     add_arguments(parser)
-    return perform(parser.parse_args(arguments).action)
+    with standard_streams():
+        return perform(parser.parse_args(arguments).action)
+    return 0  # nobody reads the output any more
 
 
 def perform(action: str) -> int:
@@ -43,7 +46,7 @@ def perform(action: str) -> int:
     try:
         return {"connect": relay, "serve": _serve, "stop": _stop, "status": _status}[action]()
     except PlaceError as error:
-        print(f"nfkd engine: {error}", file=sys.stderr)
+        say(f"nfkd engine: {error}", stderr=True)
         return 1
 
 
@@ -114,7 +117,7 @@ def _stop() -> int:
         return _say_refusal(reply)
     if isinstance(status, EngineStatus):
         _await_end(status.pid)
-    print("No engine is running." if reply is None else "The engine has ended.")
+    say("No engine is running." if reply is None else "The engine has ended.")
     return 0
 
 
@@ -127,20 +130,18 @@ def _await_end(pid: int) -> None:
 
 
 def _say_refusal(refusal: Refusal) -> int:
-    print(f"{refusal.error.title}: {refusal.error.cause} {refusal.error.action}".rstrip(), file=sys.stderr)
+    say(f"{refusal.error.title}: {refusal.error.cause} {refusal.error.action}".rstrip(), stderr=True)
     return 1
 
 
 def _status() -> int:
     reply = _ask(Status())
     if reply is None:
-        print("No engine is running.")
+        say("No engine is running.")
         return 0
     if isinstance(reply, Refusal):
         return _say_refusal(reply)
     if isinstance(reply, EngineStatus):
-        print(
-            f"NFKD {reply.version}, torch {reply.torch}, {reply.device_name}, {reply.threads} threads, pid {reply.pid}"
-        )
-        print(f"training: {reply.active or 'nothing'}; waiting: {len(reply.queue)}; clients: {reply.clients}")
+        say(f"NFKD {reply.version}, torch {reply.torch}, {reply.device_name}, {reply.threads} threads, pid {reply.pid}")
+        say(f"training: {reply.active or 'nothing'}; waiting: {len(reply.queue)}; clients: {reply.clients}")
     return 0

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from nfkd.engine.place import Connection, PlaceError, connect, engine_directory
+from nfkd.terminal import say
 
 LOG = "engine.log"
 READY = b"ready"
@@ -152,7 +153,7 @@ def main() -> int:
         upward.start()
         return _downward(link, protocol)
     except (EngineStartError, OSError) as error:
-        print(f"The engine cannot be reached: {error}", file=sys.stderr)
+        say(f"The engine cannot be reached: {error}", stderr=True)
         return 1
 
 
@@ -175,5 +176,5 @@ def _downward(link: _Link, protocol: int) -> int:
             return 0  # the client has gone
     if link.left:
         return 0  # the client said that it goes; the engine may live on
-    print(f"The engine has ended.\n{log_tail()}", file=sys.stderr, flush=True)
+    say(f"The engine has ended.\n{log_tail()}", stderr=True)
     return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
@@ -11,6 +12,7 @@ import numpy as np
 
 from nfkd.protocol.frames import FrameError, encode_frame
 from nfkd.protocol.requests import FromClient, FromEngine
+from nfkd.text import is_unicode, plain_lines
 
 PROTOCOL = 4
 """Raised whenever a message changes its meaning; both sides must have the same."""
@@ -30,6 +32,32 @@ def _encode_extra(value: Any) -> Any:
         return cast("np.generic[Any]", value).item()
     msg = f"{type(value).__name__} has no form on the wire"
     raise NotImplementedError(msg)
+
+
+def encode_json(value: msgspec.Struct) -> bytes:
+    """Return a message as JSON; text that is not valid Unicode, such as a file's name, is written with escapes."""
+    return _encoded(msgspec.json.encode, value)
+
+
+def _encoded(encode: Callable[[Any], bytes], value: Any) -> bytes:
+    try:
+        return encode(value)
+    except UnicodeEncodeError:
+        return encode(_valid(msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=_encode_extra)))
+
+
+def _valid(value: Any) -> Any:
+    """Return a value with every text of it valid Unicode; others than texts, lists and tables stay as they are."""
+    match value:
+        case str():
+            return value if is_unicode(value) else plain_lines(value)
+        case dict():
+            table = cast("dict[Any, Any]", value)
+            return {_valid(key): _valid(item) for key, item in table.items()}
+        case list() | tuple():
+            return [_valid(item) for item in cast("list[Any]", value)]
+        case _:
+            return value
 
 
 def _decode_extra(kind: type, value: Any) -> Any:
@@ -68,14 +96,14 @@ _engine_decoder = msgspec.msgpack.Decoder(FromEngine, dec_hook=_decode_extra)
 
 
 def to_wire(message: FromClient | FromEngine) -> bytes:
-    """Return a message as one frame.
+    """Return a message as one frame; text that is not valid Unicode is sent with escapes.
 
     Raises
     ------
     FrameError
         When it is longer than a frame may be.
     """
-    return encode_frame(_encoder.encode(message))
+    return encode_frame(_encoded(_encoder.encode, message))
 
 
 def from_client(body: bytes) -> FromClient:

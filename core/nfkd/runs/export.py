@@ -12,6 +12,7 @@ from nfkd.protocol.events import Role, StageSummary, Verdict
 from nfkd.protocol.requests import StageSnapshot
 from nfkd.runs.errors import RunError
 from nfkd.runs.reader import RunRecord, SeedRecord
+from nfkd.text import plain
 
 _FIGURES = tuple(name for name in StageSummary.__struct_fields__ if name != "unit")
 _LIKELIHOODS = {"validation", "test", "test_error"}
@@ -115,12 +116,20 @@ def _verdict(path: Path, verdict: Verdict | None) -> list[Path]:
     return _table(path, ("metric", "unit", "gain", "low", "high", "seeds", "verdict"), rows)
 
 
+def _cell(value: object) -> object:
+    """Return a value for a cell; a text that a spreadsheet would take for a formula is quoted."""
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def _table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[Path]:
     rows = list(rows)
     if not rows:
         return []
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerow([_cell(value) for value in header])
+        writer.writerows([_cell(value) for value in row] for row in rows)
     return [path]

@@ -20,6 +20,7 @@ from nfkd.protocol.requests import StageSnapshot
 from nfkd.protocol.roles import ASSISTANTS, COLOURS, DATA, Role, role_name, the_role
 from nfkd.runs.export import writing
 from nfkd.runs.reader import RunRecord
+from nfkd.text import plain
 
 _MAP = "cividis"
 _DPI = 144
@@ -27,6 +28,8 @@ _SHOWN = 64
 _FEW = 20
 _SLIVER = 5
 _TINY = 1e-12
+_LONGEST = 200
+"""Characters of a foreign text in a picture."""
 Stages = Mapping[Role, StageSnapshot]
 
 
@@ -82,12 +85,12 @@ def export_look(look: DataPreview, path: Path) -> Path:
     """
     figure = _figure(4.0, 4.2)
     axes = figure.add_subplot()
-    axes.set_title("\n".join(textwrap.wrap(look.words, 56)), fontsize=8)
+    axes.set_title("\n".join(_literal(line) for line in textwrap.wrap(look.words, 56)), fontsize=8)
     if look.images is not None:
         _images(axes, look.images / np.float32(255), int(np.ceil(np.sqrt(len(look.images)))))
     elif look.points is not None:
         axes.plot(*look.points.T, ".", color=COLOURS[DATA], markersize=2, alpha=0.6)
-        axes.set(xlabel=look.columns[0].name, ylabel=look.columns[1].name)
+        axes.set(xlabel=_literal(look.columns[0].name), ylabel=_literal(look.columns[1].name))
         wide, high = np.ptp(look.points, axis=0)
         if wide / _SLIVER < high < wide * _SLIVER:
             axes.set_aspect("equal")
@@ -97,6 +100,11 @@ def export_look(look: DataPreview, path: Path) -> Path:
     with writing(path.parent):
         figure.savefig(path, dpi=_DPI)
     return path
+
+
+def _literal(text: str) -> str:
+    """Return a foreign text as matplotlib shows it: a pair of dollars would be mathematics."""
+    return plain(text, _LONGEST).replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -120,7 +128,7 @@ def _curves(record: RunRecord) -> Figure | None:
             label = None if stage in labelled else f"{role_name(stage)}, validation"
             if _draw_curve(axes, view, "validation/nll", COLOURS[stage], 1.8, 1.0, label):
                 labelled.add(stage)
-    axes.set(xlabel="Step", ylabel=f"Negative log-likelihood ({unit})")
+    axes.set(xlabel="Step", ylabel=f"Negative log-likelihood ({_literal(unit)})")
     axes.set_title("Thin: training. Bold: validation.", fontsize=9, loc="left", color="#555555")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -280,7 +288,7 @@ def _matching(record: RunRecord, stages: Stages, stage: Role) -> Figure | None:
     edges = np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:] + (len(steps) == 1)])
     norm = LogNorm(low, max(high, low * 1.01))
     shown = axes.pcolormesh(edges, np.arange(len(pairs) + 1), np.ma.masked_invalid(errors), cmap=_MAP, norm=norm)
-    axes.set_yticks(np.arange(len(pairs)) + 0.5, [pair.words for pair in pairs], fontsize=8)
+    axes.set_yticks(np.arange(len(pairs)) + 0.5, [_literal(pair.words) for pair in pairs], fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel=f"Step of {the_role(stage)}")
     bar = figure.colorbar(shown, ax=axes, label="mean squared error\n(log scale)")

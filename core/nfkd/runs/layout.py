@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
 from contextlib import suppress
 from itertools import count
@@ -15,11 +14,13 @@ import tomlkit
 from send2trash import send2trash
 
 from nfkd.config import ConfigError, DataConfig, ExperimentConfig
+from nfkd.protocol.codec import encode_json
 from nfkd.protocol.events import ErrorInfo, LogLine, RunRow
 from nfkd.runs.building import building, is_temporary, process_lives, process_started
 from nfkd.runs.errors import FULL, RunError, errno_of
 from nfkd.runs.lock import NAME as LOCK
 from nfkd.runs.lock import run_lock
+from nfkd.text import is_utf8_name, name_fault, plain
 
 STATE = "state.json"
 EXPERIMENT = "experiment.toml"
@@ -29,7 +30,6 @@ RUN_FILE = "run.h5"
 LIVING = {"queued", "running", "paused"}
 """States of a run that a process is at, or is about to be."""
 _ENDED = "Its process ended before it was done; Resume goes on from the last checkpoint."
-_BAD_NAME = re.compile(r'^\.|[/\\:*?"<>|\x00-\x1f]')
 
 
 class State(msgspec.Struct, kw_only=True, frozen=True):
@@ -214,7 +214,7 @@ def write_row(run: Path, row: RunRow, error: ErrorInfo | None = None) -> None:
 
 
 def _json(state: State) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(state), indent=2)
+    return msgspec.json.format(encode_json(state), indent=2)
 
 
 def _short(error: ErrorInfo | None) -> ErrorInfo | None:
@@ -283,7 +283,7 @@ def read_config(run: Path) -> ExperimentConfig:
 def append_log(run: Path, line: LogLine) -> None:
     """Add a line to a run's log."""
     with (run / LOG).open("ab") as file:
-        file.write(msgspec.json.encode(line) + b"\n")
+        file.write(encode_json(line) + b"\n")
 
 
 def read_log(run: Path) -> list[LogLine]:
@@ -335,6 +335,9 @@ def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
         ) from error
     rows, unreadable = [], []
     for path in paths:
+        if not is_utf8_name(path.name):
+            unreadable.append(f"{plain(str(path))}: its name is not valid UTF-8. Rename the folder.")
+            continue
         try:
             rows.append(read_row(path))
         except RunError as error:
@@ -351,8 +354,8 @@ def rename_run(run: Path, name: str) -> Path:
         When the name is not fit for a directory or taken.
     """
     name = name.strip()
-    if not name or _BAD_NAME.search(name):
-        cause = f'{name!r} is empty, begins with a dot or holds one of / \\ : * ? " < > |.'
+    if fault := name_fault(name):
+        cause = f"The name {fault}."
         raise RunError(title="The run cannot be renamed", cause=cause, action="Choose another name.")
     target = run.with_name(name)
     _refuse_living(run, "renamed")

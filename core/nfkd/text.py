@@ -1,0 +1,87 @@
+"""Foreign text: names, columns, paths and messages that come from files and from the user.
+
+Such text may hold control characters, terminal sequences, or characters that change the direction of the text around
+them. Every output shows it through `plain`, and says itself that no markup is in it: the terminal in `nfkd.terminal`,
+the window in `nfkd_gui.widgets.labels`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+NAME_LENGTH = 80
+"""The most characters of a name."""
+_NAME_BYTES = 240  # file systems take 255; a number and a suffix may follow
+_DIRECTIONS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+_UNSAFE = re.compile(f"[\\x00-\\x1f\\x7f-\\x9f{_DIRECTIONS}\\ud800-\\udfff]")
+_UNSAFE_IN_LINES = re.compile(f"[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f{_DIRECTIONS}\\ud800-\\udfff]")
+_SEPARATORS = re.compile(r'[/\\:*?"<>|]')
+_BYTES = range(0xDC80, 0xDD00)
+"""What Python makes of bytes that are not UTF-8, such as in the name of a file."""
+
+
+def plain(text: str, most: int = 0) -> str:
+    r"""Return a text on one line, with every character visible that could change what is around it.
+
+    Control characters, marks of direction, separators of lines, and bytes that are no UTF-8 become escapes, such as
+    ``\x1b`` and ``\u202e``.
+
+    Parameters
+    ----------
+    text
+        Any text.
+    most
+        The most characters; a longer text is cut, and ends in an ellipsis. 0 for no limit.
+
+    Examples
+    --------
+    >>> plain("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    shown = _UNSAFE.sub(_escape, text)
+    return f"{shown[: most - 1]}…" if 0 < most < len(shown) else shown
+
+
+def plain_lines(text: str) -> str:
+    """Return a text of several lines as `plain` does, its line breaks and tabs kept."""
+    return _UNSAFE_IN_LINES.sub(_escape, text.replace("\r\n", "\n"))
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code in _BYTES:
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text has a form in UTF-8, for files and messages; the name of a file may hold other bytes."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def is_utf8_name(name: str) -> bool:
+    """Return whether the name of a file is UTF-8 on the disk, whatever the locale makes of it here."""
+    try:
+        os.fsencode(name).decode("utf-8")
+    except UnicodeError:
+        return False
+    return True
+
+
+def name_fault(name: str) -> str:
+    """Return what is wrong with the name of an experiment or a run, such as ``may not be empty``; empty when nothing.
+
+    The name is also that of a folder, so that it follows the rules of all file systems.
+    """
+    if not name.strip():
+        return "may not be empty"
+    if name.startswith("."):
+        return "may not begin with a dot"
+    if _SEPARATORS.search(name):
+        return 'may not hold any of / \\ : * ? " < > |'
+    if _UNSAFE.search(name):
+        return "may not hold control characters or marks of direction"
+    if len(name) > NAME_LENGTH or len(name.encode()) > _NAME_BYTES:
+        return f"may have at most {NAME_LENGTH} characters, and {_NAME_BYTES} bytes in UTF-8"
+    return ""

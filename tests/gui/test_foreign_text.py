@@ -1,0 +1,263 @@
+"""Foreign text in the window: what looks like markup is shown as it is, in labels, tooltips, plots and titles."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyqtgraph as pg
+import pytest
+from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtGui import QAction, QTextDocument
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QDialog,
+    QGraphicsTextItem,
+    QLabel,
+    QMessageBox,
+    QTableView,
+    QWidget,
+)
+from pytestqt.qtbot import QtBot
+
+from nfkd.config import ExperimentConfig
+from nfkd.protocol import events
+from nfkd.protocol.data import ColumnStatistics, DataPreview, NamedData
+from nfkd_gui.main_window import MainWindow
+from nfkd_gui.preferences_dialog import PreferencesDialog
+from nfkd_gui.state import Studio
+from nfkd_gui.widgets.labels import MarkupLabel, tip
+
+Do = Callable[[Any], Any]
+MARKUP = "<b>x</b><img src='nowhere.png'><a href='x'>y</a> &amp; [*]"
+HOSTILE = f"{MARKUP} \x1b[31m\u202egnp"
+SHOWN = MARKUP + r" \x1b[31m\u202egnp"
+NAME = HOSTILE.replace("/", "_")
+RUN = f"/runs/{NAME}"
+OURS = {"Runs &folder", "&Theme", "&Engine"}
+"""Captions that a form's layout makes labels of by itself."""
+PICTURE = "\ufffc"
+"""What a document has in the place of a picture."""
+
+
+@pytest.fixture
+def window(studio: Studio, script: Any, qtbot: QtBot, do: Do, until: Do) -> Iterator[MainWindow]:
+    """The window with a run, data and an experiment that have markup in every text."""
+    column = ColumnStatistics(name=HOSTILE, low=0.0, mean=0.0, deviation=1.0, high=1.0)
+    script.previews["digits"] = DataPreview(
+        words=HOSTILE, counts=[1, 2, 3], event_shape=[3], unit=HOSTILE, columns=[column] * 3
+    )
+    script.named = [NamedData(name=HOSTILE, config=HOSTILE), NamedData(name="y", config="", fault=HOSTILE)]
+    script.find_faults = lambda _config: [events.ConfigFault(path="student.hidden", message=HOSTILE)]
+    script.pairs = [events.LayerPair(student="a", teacher="b", words=HOSTILE)]
+    window = MainWindow(studio)
+    window.files.open("digits")
+    window.resize(1500, 950)
+    window.show()
+    qtbot.waitExposed(window)
+
+    async def start() -> None:
+        studio.start()
+        await until(studio.rows_changed)
+        await studio.clients[-1].settled()  # type: ignore[attr-defined]
+        tell_run(script)
+        studio.open_run(RUN)
+        await studio.clients[-1].settled()  # type: ignore[attr-defined]
+
+    do(start())
+    window.docks["log"].show()
+    window.workbench.tile()
+    studio.unreadable = [HOSTILE]
+    studio.rows_changed.emit()
+    refresh(window)
+    yield window
+    studio.experiment.dirty = False
+    window.close()
+    window.deleteLater()
+
+
+def tell_run(script: Any) -> None:
+    script.begin(RUN, ExperimentConfig.load("digits").to_toml())
+    words = dict.fromkeys(("data", "teacher", "student", "device", "unit", "cause", "verdict"), HOSTILE)
+    script.views[RUN].row = msgspec.structs.replace(script.views[RUN].row, **words)
+    curves = [events.CurveInfo(name=name, label=HOSTILE, unit=HOSTILE) for name in ("train/total", "validation/nll")]
+    pairs = [events.LayerPair(student="a", teacher="b", words=HOSTILE)]
+    stages = [events.StagePlan(stage=stage, steps=9, curves=curves, pairs=pairs) for stage in script.roles]
+    columns = [HOSTILE, f"2 {HOSTILE}", "c"]
+    script.tell(events.SeedStarted(run=RUN, seed=1, stages=stages, event_shape=[3], columns=columns))
+    script.tell(events.StageStarted(run=RUN, seed=1, stage="student"))
+    script.train(RUN, "student", 4)
+    common: dict[str, Any] = {"run": RUN, "seed": 1, "stage": "student", "step": 4}
+    script.tell(events.SamplesDrawn(**common, temperature=0.7, samples=np.zeros((4, 3), np.float32)))
+    script.tell(events.MatchingMeasured(**common, error=np.array([0.5])))
+    script.tell(events.LogLine(run=RUN, time=0.0, level="warning", text=f"{HOSTILE}\n00:00:00  engine  forged"))
+
+
+def refresh(window: MainWindow) -> None:
+    for panel in window.panels:
+        panel.refresh()
+    QApplication.processEvents()
+
+
+def harmless(text: str) -> bool:
+    """Whether a text holds nothing that changes what is around it, by Unicode's own table."""
+    return not any(
+        unicodedata.category(character) in {"Cc", "Cs"} or unicodedata.bidirectional(character) in {"RLO", "LRO", "RLE"}
+        for character in text.replace("\n", "").replace("\t", "")
+    )
+
+
+def as_qt_shows(text: str) -> str:
+    """Return what is read where Qt decides by itself whether a text is markup: in tooltips."""
+    if not text.lstrip().startswith("<") and "<" not in text and "&" not in text:
+        return text
+    document = QTextDocument()
+    document.setHtml(text)
+    return document.toPlainText()
+
+
+def shows_markup(text: str) -> bool:
+    """Whether a shown text holds no picture, and the hostile text, where it holds any of it, letter for letter."""
+    whole = "nowhere.png" not in text or "<img src='nowhere.png'>" in text
+    return PICTURE not in text and harmless(text) and whole
+
+
+def check_labels(top: QWidget) -> int:
+    """Check every label; return how many hold the hostile text."""
+    found = 0
+    for label in top.findChildren(QLabel):
+        text = label.text()
+        if not text or text in OURS:
+            continue
+        if isinstance(label, MarkupLabel):
+            assert shows_markup(as_qt_shows(text)), text
+        else:
+            assert label.textFormat() == Qt.TextFormat.PlainText, (label.objectName(), text)
+            assert harmless(text)
+        found += "nowhere" in text
+    return found
+
+
+def test_labels_show_markup_as_it_is(window: MainWindow) -> None:
+    assert check_labels(window) > 8
+    shown = {label.text() for label in window.findChildren(QLabel)}
+    assert SHOWN.replace("/", "_") in shown  # the inspector's title
+    assert any(SHOWN in text for text in shown)
+
+
+def test_tooltips_show_markup_as_it_is(window: MainWindow) -> None:
+    tips = [widget.toolTip() for widget in window.findChildren(QWidget)]
+    tips += [action.toolTip() for action in window.findChildren(QAction)]
+    for view in window.findChildren(QAbstractItemView):
+        model = view.model()
+        for row in range(model.rowCount(QModelIndex())):
+            for column in range(model.columnCount(QModelIndex()) if isinstance(view, QTableView) else 1):
+                index = model.index(row, column)
+                tips.append(index.data(Qt.ItemDataRole.ToolTipRole) or "")
+                assert harmless(str(index.data(Qt.ItemDataRole.DisplayRole) or ""))
+    shown = [as_qt_shows(text) for text in tips]
+    assert [text for text in shown if not shows_markup(text)] == []
+    assert sum("nowhere" in text for text in shown) > 5
+    assert sum(SHOWN in text for text in shown) > 3
+
+
+def test_a_tooltip_is_what_it_was_made_of() -> None:
+    for text in ("plain", "a < b", "&lt;b&gt;", "<b>x</b>", "two\n  <i>lines</i>"):
+        assert as_qt_shows(tip(text)) == text
+
+
+def test_plots_show_markup_as_it_is(window: MainWindow) -> None:
+    texts = [
+        item.toPlainText()
+        for view in window.findChildren(pg.GraphicsView)
+        for item in view.scene().items()
+        if isinstance(item, QGraphicsTextItem)
+    ]
+    assert all(shows_markup(text) for text in texts)
+    assert sum("<b>x</b>" in text for text in texts) >= 2
+
+
+def test_the_log_titles_menus_and_the_status_bar_show_markup_as_it_is(window: MainWindow) -> None:
+    text = window.log._text.toPlainText()
+    assert SHOWN in text
+    assert "\n    00:00:00  engine  forged" in text  # and no line of its own
+    assert harmless(text)
+    for action in window.findChildren(QAction):
+        assert harmless(action.text())
+    window.runs.said.emit(HOSTILE)
+    assert harmless(window.statusBar().currentMessage())
+    document = window.form.document()
+    document["name"] = NAME
+    window.studio.experiment.edit(document)
+    assert harmless(window.windowTitle())
+    assert window.windowTitle().count("[*]") == 3  # two for those of the name, one for the mark of changes
+
+
+def test_dialogs_show_markup_as_it_is(window: MainWindow, qtbot: QtBot) -> None:
+    window.show_error(events.ErrorInfo(title=HOSTILE, cause=HOSTILE, action=HOSTILE, traceback=HOSTILE))
+    window.actions_.stop.trigger()
+    window.actions_.stop_engine.trigger()
+    window.actions_.about.trigger()
+    window.actions_.shortcuts.trigger()
+    document = window.form.document()
+    document["description"] = "changed"
+    document["name"] = NAME
+    window.studio.experiment.edit(document)
+    window.close()
+    script_row = msgspec.structs.replace(window.studio.rows[RUN], state="finished")
+    window.studio.rows[RUN] = script_row
+    window.studio.rows_changed.emit()
+    window.runs.delete_chosen()
+    window.runs.rename_chosen()
+    PreferencesDialog(window.studio, window).open()
+    dialogs = window.findChildren(QDialog)
+    assert len(dialogs) >= 8
+    hostile = 0
+    for dialog in dialogs:
+        assert harmless(dialog.windowTitle())
+        rich = isinstance(dialog, QMessageBox) and dialog.textFormat() == Qt.TextFormat.RichText
+        if rich:
+            assert dialog.windowTitle() in {"About NFKD", "Keyboard shortcuts"}
+        elif dialog.windowTitle() != "Rename run":  # whose one label is ours
+            hostile += check_labels(dialog)
+    assert hostile >= 7
+    for dialog in dialogs:
+        dialog.reject()
+
+
+def test_a_lost_engine_is_told_with_its_words_as_they_are(window: MainWindow, studio: Studio) -> None:
+    studio.clients[-1].lose(events.ErrorInfo(title="Gone", cause=HOSTILE))  # type: ignore[attr-defined]
+    assert check_labels(window) > 8
+    light = window.engine_light.findChild(QLabel, "engine.words")
+    assert light is not None
+    assert as_qt_shows(light.toolTip()) == SHOWN
+    for dialog in window.findChildren(QDialog):
+        dialog.reject()
+
+
+def test_a_file_with_such_a_name_is_offered_for_saving_under_another(window: MainWindow, tmp_path: Path) -> None:
+    document = window.form.document()
+    document["name"] = "../../x"
+    window.studio.experiment.edit(document)
+    window.files.ask_save()
+    (dialog,) = window.findChildren(QDialog)
+    assert [Path(path).name for path in dialog.selectedFiles()] == ["experiment.toml"]  # type: ignore[attr-defined]
+    dialog.reject()
+
+
+def test_a_word_without_end_makes_nothing_wide(window: MainWindow, studio: Studio) -> None:
+    before = window.minimumSizeHint().width()
+    studio.unreadable = ["n" * 10_000]
+    studio.rows_changed.emit()
+    window.show_error(events.ErrorInfo(title="n" * 10_000, cause="n" * 10_000))
+    QApplication.processEvents()
+    assert window.minimumSizeHint().width() <= before + 100
+    (dialog,) = window.findChildren(QDialog)
+    assert dialog.minimumSizeHint().width() < 600
+    assert dialog.width() <= window.width()
+    dialog.reject()
