@@ -99,7 +99,7 @@ class Process:
     """
 
     def __init__(self, task: Callable[[], int], directory: Path, *, memory: int = 0) -> None:
-        threads = os.listdir("/proc/self/task")  # noqa: PTH208
+        threads = list(Path("/proc/self/task").iterdir())
         if len(threads) != 1:
             msg = f"a process with {len(threads)} threads must not fork"
             raise RuntimeError(msg)
@@ -128,9 +128,9 @@ class Process:
             code = task()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
-        except BaseException:  # noqa: BLE001
-            traceback.print_exc()
         finally:
+            if code == _CRASHED:
+                traceback.print_exc()
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)

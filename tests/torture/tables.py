@@ -20,6 +20,7 @@ from tests.torture.laboratory import Laboratory, Result
 _PHASES = ("before state.json", "before run.h5", "while resuming", "between stages")
 _MOST = 30
 _SEED = re.compile(r"^seed-\d+/")
+_COUNT = re.compile(r"^\d+ of \d+ ")
 _STAGE = re.compile(r"teacher|assistant-\d|student|baseline")
 
 
@@ -102,7 +103,11 @@ def _general(name: str) -> str:
 
 def _kind(words: str) -> str:
     """Return of what kind a difference is, without its figures."""
-    return re.sub(r"\d+", "N", words)
+    kinds = [
+        f"other {part.removeprefix('fill ').split()[0]}" if " instead of " in part else _COUNT.sub("", part)
+        for part in words.split("; ")
+    ]
+    return ", ".join(dict.fromkeys(kinds))
 
 
 # --- disks ------------------------------------------------------------------------------------------------------------
