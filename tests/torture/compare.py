@@ -13,6 +13,8 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from nfkd.runs.layout import EXPERIMENT, read_config
+
 Differences = dict[str, str]
 """What differs, by its name: ``seed-1/run.h5:/teacher/samples/images`` and a few words."""
 
@@ -54,6 +56,9 @@ def _of_file(first: Path, second: Path) -> Iterator[tuple[str, str]]:
     elif first.name in {"state.json", "verdict.json"}:
         read = _state if first.name == "state.json" else _verdict
         yield from _of_trees(read(first), read(second), ":")
+    elif first.name == EXPERIMENT:
+        if read_config(first.parent) != read_config(second.parent):
+            yield "", "another experiment"
     elif first.read_bytes() != second.read_bytes():
         yield "", "other bytes"
 

@@ -18,9 +18,10 @@ from tests.torture.processes import Ended, Process
 from tests.torture.training import RESUMING, STARTING, Board, train
 
 _AT_ONCE = (1, 1, 1, 2, 2, 3)
-_START = 0.15  # the part of a run in which its directory and its first files are made
+_FIRST = 12  # operations in which a run's directory is made
+_START = 0.15  # the part of a run in which it is resumed
 _TRIES = 20
-NO_STATE = "before state.json"
+NOTHING, NO_STATE = "before the directory", "before state.json"
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,14 @@ class Undisturbed:
     def moment(self, chance: random.Random, rest: float) -> Moment:
         """Draw a moment, where a part `rest` of the run is still to come.
 
-        Most are uniform over that time. A quarter comes before a random file operation, and one in seven at the start:
-        these two are short, and a uniform draw hardly ever meets them.
+        Most are uniform over that time. A quarter come right before a file operation, half of these before one of the
+        first: these moments are short, and a uniform draw hardly ever meets them.
         """
         kind = chance.random()
         if kind < 0.25:
-            return Moment(operation=chance.randint(1, max(1, round(self.operations * rest))))
-        return Moment(seconds=chance.uniform(0, self.seconds * (_START if kind < 0.4 else max(rest, _START))))
+            last = _FIRST if kind < 0.125 else max(_FIRST, round(self.operations * rest))
+            return Moment(operation=chance.randint(1, last))
+        return Moment(seconds=chance.uniform(0, self.seconds * max(rest, _START)))
 
 
 def plan(kills: int, seed: int) -> list[Case]:
@@ -127,7 +129,7 @@ def _try(
         if ended.code != -signal.SIGKILL or ended.hung:
             return {"strikes": strikes, "error": _failure(ended), "equal": False, "differences": {}}
         spent += ended.seconds
-        phase = board.phase if (run / STATE).exists() else NO_STATE
+        phase = NOTHING if not run.exists() else board.phase if (run / STATE).exists() else NO_STATE
         how = "file operation" if moment.operation else "time"
         strikes.append({"phase": phase, "resumed": number > 0, "how": how, "seconds": ended.seconds})
     return _resume(laboratory, case, place, strikes)

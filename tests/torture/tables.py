@@ -17,7 +17,7 @@ from tests.torture.disks import clean
 from tests.torture.files import faults
 from tests.torture.laboratory import Laboratory, Result
 
-_PHASES = ("before state.json", "before run.h5", "while resuming", "between stages")
+_PHASES = ("before the directory", "before state.json", "before run.h5", "while resuming", "between stages")
 _MOST = 30
 _SEED = re.compile(r"^seed-\d+/")
 _COUNT = re.compile(r"^\d+ of \d+ ")
