@@ -42,12 +42,12 @@ class Scene:
     named
         Texts of which a message has to have one.
     untouched
-        A file outside that must keep its content, and that content.
+        A file outside that must keep its content, and that content; None where it must not be made.
     """
 
     commands: dict[str, Command]
     named: tuple[str, ...]
-    untouched: tuple[Path, bytes] | None = None
+    untouched: tuple[Path, bytes | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,7 @@ _DATA_COMMANDS = ("show", "add", "engine preview")
 
 def _about_data(name: str, build: Build, place: Path) -> Scene:
     file = place / name
+    file.parent.mkdir(exist_ok=True)  # a closing tag of markup has a slash
     build(file)
     commands: dict[str, Command] = {
         "show": ["data", "show", file],
@@ -298,14 +299,16 @@ def _half_made(template: Path, experiment: Path) -> Iterator[Case]:
 
 def _exports(template: Path) -> Iterator[Case]:
     def scene(option: str, link: str, place: Path) -> Scene:
-        run, victim, target = place / "runs" / "victim", place / "elsewhere", place / "out"
+        run, elsewhere, target = place / "runs" / "victim", place / "elsewhere", place / "out"
         shutil.copytree(template, run)
         target.mkdir()
-        victim.write_bytes(b"years of work")
+        work = b"years of work" if link == "link" else None
+        if work is not None:
+            elsewhere.write_bytes(work)
         for name in _exported(option):
-            (target / name).symlink_to(victim if link == "link" else place / "not-there")
+            (target / name).symlink_to(elsewhere)
         commands: dict[str, Command] = {"export": ["export", run, option, "--out", target]}
-        return Scene(commands, (target.name,), (victim, b"years of work"))
+        return Scene(commands, (target.name,), (elsewhere, work))
 
     for option in ("--csv", "--figures"):
         for link in ("link", "dangling link"):

@@ -55,7 +55,6 @@ def _perform(laboratory: Laboratory, pair: tuple[Case, str]) -> None:
 
 
 def _found(ended: Ended, scene: Scene) -> Result:
-    changed = scene.untouched is not None and scene.untouched[0].read_bytes() != scene.untouched[1]
     return {
         "exit": ended.code,
         "seconds": round(ended.seconds, 3),
@@ -64,9 +63,13 @@ def _found(ended: Ended, scene: Scene) -> Result:
         "traceback": ended.traceback,
         "named": ended.code == 0 or any(name in ended.err for name in scene.named),
         "controls": any(ord(letter) < 32 and letter not in "\n\t\r" for letter in ended.out + ended.err),
-        "changed": changed,
+        "changed": scene.untouched is not None and _content(scene.untouched[0]) != scene.untouched[1],
         "message": ended.message[-_SHOWN:],
     }
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def faults(result: Result) -> list[str]:
