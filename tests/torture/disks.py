@@ -96,7 +96,7 @@ def _perform(laboratory: Laboratory, pages: int) -> None:
     kept = laboratory.keep(
         "disks",
         str(kib),
-        code=ended.code,
+        exit=ended.code,
         hung=ended.hung,
         told=_told(ended),
         message=ended.message,
@@ -137,7 +137,7 @@ def _read(path: Path) -> str:
 def clean(result: Result) -> bool:
     """Return whether a full disk did no harm: one message, all readable, and resumed as if nothing had happened."""
     return (
-        (result["code"], result["traceback"], result["told"], result["read"]) == (1, False, True, "")
+        (result["exit"], result["traceback"], result["told"], result["read"]) == (1, False, True, "")
         and result["shown"] in {0, None}
         and result["equal"]
     )

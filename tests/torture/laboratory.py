@@ -58,7 +58,7 @@ class Laboratory:
 
     def keep(self, kind: str, key: str, **result: Any) -> Result:
         """Append a result; several processes may do so at a time."""
-        whole = {"kind": kind, "key": key, "code": self.code, **result}
+        whole = {**result, "kind": kind, "key": key, "code": self.code}
         with self._results.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.write(json.dumps(whole, ensure_ascii=True).encode() + b"\n")

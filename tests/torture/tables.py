@@ -124,7 +124,7 @@ def disks(laboratory: Laboratory) -> Table:
 
 
 def _disk_row(result: Result) -> tuple[object, ...]:
-    exit_code = f"{result['code']}, traceback" if result["traceback"] else result["code"]
+    exit_code = f"{result['exit']}, traceback" if result["traceback"] else result["exit"]
     told = "yes" if result["told"] else f"no: {result['message'][-100:]}"
     nothing = "nothing was written" if result["shown"] is None else "yes"
     readable = result["read"] or result["show_message"] or nothing
