@@ -40,7 +40,7 @@ _LOADED = (
     "torch._dynamo",
 )
 _CRASHED = 70  # exit status of a process that ended by an exception nobody caught
-_KIB, _MIB = 1 << 10, 1 << 20
+_KIB_A_MIB = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Ended:
     seconds
         Wall time.
     mib
-        Most memory beyond what was resident at the start, in MiB.
+        Most resident memory in MiB, the loaded program included.
     hung
         Whether it was ended for taking too long.
     out, err
@@ -107,7 +107,7 @@ class Process:
         self._files = directory / "stdout", directory / "stderr"
         for path in self._files:
             path.write_bytes(b"")
-        self._before = psutil.Process().memory_info()
+        self._addresses = psutil.Process().memory_info().vms
         sys.stdout.flush()
         sys.stderr.flush()
         self._began = time.monotonic()
@@ -124,7 +124,7 @@ class Process:
             for number, source in enumerate((null, *(os.open(path, os.O_WRONLY) for path in self._files))):
                 os.dup2(source, number)
             if memory:
-                resource.setrlimit(resource.RLIMIT_AS, (self._before.vms + memory, resource.RLIM_INFINITY))
+                resource.setrlimit(resource.RLIMIT_AS, (self._addresses + memory, resource.RLIM_INFINITY))
             code = task()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
@@ -156,7 +156,7 @@ class Process:
         return Ended(
             code=os.waitstatus_to_exitcode(status),
             seconds=time.monotonic() - self._began,
-            mib=max(0.0, usage.ru_maxrss * _KIB - self._before.rss) / _MIB,
+            mib=usage.ru_maxrss / _KIB_A_MIB,
             hung=hung,
             out=out,
             err=err,

@@ -143,7 +143,7 @@ def files(laboratory: Laboratory) -> Table:
     header = ("group", "commands", "without a fault", "took too long", "crashed or traceback", "file not named")
     rows = [_group_row(name, results) for name, results in groups.items()]
     bad = [result for results in groups.values() for result in results if faults(result)]
-    parts = [machine(), _markdown((*header, "other", "longest", "most memory"), rows)]
+    parts = [machine(), _markdown((*header, "other", "longest", "peak resident memory"), rows)]
     if bad:
         parts.append(_markdown(("case", "fault"), ((r["key"], ", ".join(faults(r))) for r in bad)))
     return Table("\n\n".join(parts), len(bad))
