@@ -1,9 +1,10 @@
 # Everything happens in .venv, which packaging/setup.sh makes; a second call finds it ready and starts in seconds.
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-gpu bench bench-distillation lint format readme clean distclean
+.PHONY: help run setup setup-dev test test-gpu bench bench-distillation torture lint format readme clean distclean
 
 PYTHON ?= .venv/bin/python
 PYTEST_ARGS ?=
+TORTURE_ARGS ?=
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -31,6 +32,9 @@ bench: setup-dev ## Print the figures of speed and quality
 
 bench-distillation: setup-dev ## Train students with every term of the loss and without, and print what it brought
 	$(PYTHON) -m tests.benchmarks.distillation
+
+torture: setup-dev ## Kill runs, fill disks and offer hostile files, and write docs/reliability.md's tables
+	$(PYTHON) -m tests.torture --write $(TORTURE_ARGS)
 
 lint: setup-dev ## Check style, types and the floors
 	.venv/bin/ruff check .

@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 import nfkd
 from nfkd.config import DistillationConfig, ExperimentConfig
@@ -23,23 +22,19 @@ from nfkd.console import print_summary
 from nfkd.data import load_dataset
 from nfkd.evaluation.likelihood import noisy
 from nfkd.protocol import events
-from nfkd.protocol.roles import ROLES
 from nfkd.protocol.view import RunView
 from nfkd.runs.errors import RunError
 from nfkd.runs.export import export_csv
 from nfkd.runs.figures import export_figures
-from nfkd.runs.layout import seed_directory
 from nfkd.runs.lock import run_lock
 from nfkd.runs.reader import RunRecord, open_run
 from nfkd.runs.recovery import recover
 from nfkd.training.control import Control
 from nfkd.training.describe import describe
 from nfkd.training.job import perform
-from tests.core.runs.written import datasets
 from tests.core.tiny import digits, moons
+from tests.torture.compare import differences
 
-TIMES = {f"summary/{stage}/{name}" for stage in ROLES for name in ("seconds", "samples_per_second")}
-"""Figures that differ between two runs of the same experiment, beside the times of the curves' points."""
 Maker = Callable[..., ExperimentConfig]
 
 
@@ -64,17 +59,9 @@ def helped(**changes: Any) -> ExperimentConfig:
 
 
 def assert_same(first: Path, second: Path, config: ExperimentConfig) -> None:
-    """Two runs are the same, time aside: every dataset of their files, pictures too, and every weight, bit for bit."""
-    for seed in config.seeds.values():
-        ours, theirs = (datasets(seed_directory(run, config, seed) / "run.h5") for run in (first, second))
-        for name in [name for name in ours if name in TIMES or name.endswith("/time")]:
-            del ours[name]["values"], theirs[name]["values"]
-        assert ours == theirs
-    files = sorted(path.relative_to(first) for path in first.rglob("*.safetensors") if "checkpoint" not in path.name)
-    assert files
-    for file in files:
-        for name, value in load_file(first / file).items():
-            torch.testing.assert_close(load_file(second / file)[name], value, rtol=0, atol=0, equal_nan=True)
+    """Two runs of an experiment are the same, time aside: every dataset, and every weight, bit for bit."""
+    assert open_run(first).config == config
+    assert differences(first, second) == {}
 
 
 @pytest.mark.parametrize("make", [moons, digits])
@@ -204,7 +191,11 @@ def test_the_primary_metric_decides_the_verdict_and_not_which_weights_are_kept(t
     assert [other.metric for other in record.verdict.others] == ["test likelihood", "speed of sampling"]
     figures = {summary.stage: summary.c2st for summary in record.summary}
     assert record.verdict.difference == pytest.approx(figures["baseline"] - figures["student"])
-    assert_same(tmp_path / "plain", tmp_path / "run", plain.config)
+    recorded = {
+        name for name in differences(plain.path, record.path) if name.startswith("run.h5") or ".safetensors" in name
+    }
+    weights = {f"{stage}.safetensors:metadata/config" for stage in ("teacher", "student", "baseline")}
+    assert recorded == {"run.h5:/"} | weights  # all of them are the text of the experiment
     assert [summary.best_step for summary in record.summary] == [summary.best_step for summary in plain.summary]
 
 

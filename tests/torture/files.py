@@ -1,0 +1,129 @@
+"""Commands that meet hostile files: each in a process with limits of time and memory, on a place built for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from nfkd.config import ConfigError
+from nfkd.config.named import parse_data
+from nfkd.config.toml import toml_text
+from tests.torture.cases import Case, Command, Scene, all_cases
+from tests.torture.in_use import in_use_cases, remove
+from tests.torture.laboratory import Laboratory, Result, in_workers
+from tests.torture.processes import Ended, Process, nfkd
+
+EXPERIMENT = "plane"
+SECONDS, TRAINING_SECONDS = 20.0, 60.0
+_TRAINING = {"run", "resume", "teacher"}
+MEMORY = 1 << 30
+"""Bytes of address space that a command may take beyond the loaded program."""
+_SHOWN = 300
+
+
+def run_files(laboratory: Laboratory, jobs: int) -> None:
+    """Perform every command of every case that is not among the results."""
+    laboratory.prepare([EXPERIMENT])
+    template, experiment = laboratory.reference(EXPERIMENT), laboratory.experiment_file(EXPERIMENT)
+    cases = [*all_cases(template, experiment), *in_use_cases(template)]
+    pairs = [(case, command) for case in cases for command in case.commands]
+    done = laboratory.results("files")
+    waiting = [(case, command) for case, command in pairs if _key(case, command) not in done]
+    print(f"files: {len(pairs) - len(waiting)} of {len(pairs)} commands are done", flush=True)
+    in_workers(jobs, waiting, partial(_perform, laboratory))
+
+
+def _key(case: Case, command: str) -> str:
+    return f"{case.group} | {case.name} | {command}"
+
+
+def _perform(laboratory: Laboratory, pair: tuple[Case, str]) -> None:
+    case, command = pair
+    place = laboratory.workplace(f"files-{os.getpid()}")
+    scene = case.build(place)
+    task = _task(scene.commands[command], place)
+    limit = TRAINING_SECONDS if command in _TRAINING else SECONDS
+    ended = Process(task, place / "out", memory=MEMORY).wait(limit)
+    result = laboratory.keep("files", _key(case, command), group=case.group, command=command, **_found(ended, scene))
+    remove(place)
+    if words := faults(result):
+        print(f"{result['key']}: {', '.join(words)}", flush=True)
+
+
+def _found(ended: Ended, scene: Scene) -> Result:
+    return {
+        "exit": ended.code,
+        "seconds": round(ended.seconds, 3),
+        "mib": round(ended.mib, 1),
+        "hung": ended.hung,
+        "traceback": ended.traceback,
+        "named": ended.code == 0 or any(name in ended.err for name in scene.named),
+        "controls": any(ord(letter) < 32 and letter not in "\n\t\r" for letter in ended.out + ended.err),
+        "changed": scene.untouched is not None and _content(scene.untouched[0]) != scene.untouched[1],
+        "message": ended.message[-_SHOWN:],
+    }
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def faults(result: Result) -> list[str]:
+    """Return what is wrong with the result of a command."""
+    if result["hung"]:
+        return ["took too long"]
+    if result["exit"] < 0:
+        return [f"ended by signal {-result['exit']}"]
+    kinds = {
+        "traceback": result["traceback"],
+        "message does not name the file": not result["named"] and not result["traceback"],
+        "control characters on the terminal": result["controls"],
+        "file elsewhere was changed": result["changed"],
+    }
+    return [words for words, found in kinds.items() if found]
+
+
+def _task(command: Command, place: Path) -> Callable[[], int]:
+    """Return a command's task, in a process that knows no data sets or engines but its own."""
+
+    def task() -> int:
+        os.environ["NFKD_DATASETS"], os.environ["NFKD_ENGINE_DIR"] = str(place / "sets"), str(place / "engine")
+        os.chdir(place)
+        if callable(command):
+            return command()
+        return _ask(*map(str, command[1:])) if command[0] == "engine" else nfkd(*command)()
+
+    return task
+
+
+def _ask(action: str, path: str) -> int:
+    """Ask an engine in this process: what it refuses is printed; return the exit status that fits."""
+    from nfkd.engine.core import Engine, Refused
+    from nfkd.protocol.data import PreviewData
+    from nfkd.protocol.requests import ListRuns, OpenRun, RunList
+
+    async def go() -> int:
+        engine = Engine()
+        try:
+            match action:
+                case "list":
+                    request = ListRuns(folder=path)
+                case "open":
+                    request = OpenRun(run=path)
+                case _:
+                    request = PreviewData(config=toml_text(parse_data(path)))
+            reply = await engine.answer(request)
+        except (Refused, ConfigError) as error:
+            print(f"nfkd: {error} {getattr(error, 'faults', '')}", file=sys.stderr)
+            return 1
+        finally:
+            await engine.close()
+        if isinstance(reply, RunList):
+            print(*reply.unreadable, sep="\n", file=sys.stderr)
+        return 0
+
+    return asyncio.run(go())
