@@ -14,14 +14,17 @@ import threading
 import time
 from pathlib import Path
 
-from nfkd.engine.place import Connection, PlaceError, connect, engine_directory
+from nfkd.engine.place import LOG, Connection, EngineSilentError, PlaceError, connect, engine_directory, silent_words
+from nfkd.files import open_regular
 
-LOG = "engine.log"
 READY = b"ready"
 ALREADY_RUNNING = 3
 """The exit code of an engine that found another in its place."""
 _PATIENCE = 20.0
 _ENDING_PATIENCE = 80.0
+_READY_SECONDS = 60.0
+"""Within which an engine that was started must listen: torch is loaded later."""
+_GREETING_SECONDS = 20.0
 _TAIL = 4000
 _ENGINES = 5
 """How many may go without a greeting before that counts as a failure."""
@@ -33,9 +36,10 @@ class EngineStartError(RuntimeError):
 
 def log_tail() -> str:
     """Return the last lines of the engine's log."""
-    path = engine_directory() / LOG
     try:
-        return path.read_bytes()[-_TAIL:].decode(errors="replace").strip()
+        with open_regular(engine_directory() / LOG) as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
+            return log.read().decode(errors="replace").strip()
     except OSError:
         return ""
 
@@ -47,6 +51,8 @@ def find_or_start() -> Connection:
     ------
     EngineStartError
         When it does not start.
+    EngineSilentError
+        When one listens and accepts no connection.
     PlaceError
         When its directory cannot be used.
     """
@@ -54,7 +60,7 @@ def find_or_start() -> Connection:
     while True:
         try:
             return connect()
-        except PlaceError:
+        except (PlaceError, EngineSilentError):
             raise
         except OSError:
             code = _start()
@@ -81,9 +87,30 @@ def _start() -> int | None:
             start_new_session=True,
             cwd=Path.home(),
         )
-    with process.stdout as output:  # type: ignore[union-attr]
-        ready = output.readline().strip()
-    return None if ready == READY else process.wait()
+    ready = _first_line(process)
+    if ready == READY:
+        return None
+    try:
+        return process.wait(1.0 if ready is None else _READY_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        msg = f"the engine did not listen within {_READY_SECONDS:g} s and was ended\n{log_tail()}"
+        raise EngineStartError(msg) from None
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> bytes | None:
+    """Return what a process says first; None when it says nothing in time."""
+    lines: list[bytes] = []
+
+    def read() -> None:
+        with process.stdout as output:  # type: ignore[union-attr]
+            lines.append(output.readline().strip())
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(_READY_SECONDS)
+    return lines[0] if lines else None
 
 
 class _Link:
@@ -131,7 +158,9 @@ class _Link:
 
     def _read_once(self) -> bytes:
         try:
-            return self._connection.read()
+            return self._connection.read(None if self._greeted else _GREETING_SECONDS)
+        except TimeoutError as error:
+            raise EngineSilentError(silent_words(_GREETING_SECONDS, self._connection.process)) from error
         except OSError:
             return b""
 
