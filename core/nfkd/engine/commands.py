@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from nfkd.engine.asking import EngineAwayError, EngineBusyError, NoEngineError, ask_engine
@@ -27,8 +28,6 @@ from nfkd.engine.relay import ALREADY_RUNNING, READY
 from nfkd.engine.relay import main as relay
 from nfkd.protocol.requests import EngineStatus, Refusal, Shutdown, Status
 
-_GREETING_SECONDS = 5.0
-_END_SECONDS = 30.0
 _AGAIN = 0.1
 
 
@@ -48,10 +47,26 @@ def main(arguments: list[str]) -> int:
     return perform(parser.parse_args(arguments).action)
 
 
-def perform(action: str) -> int:
-    """Run the command of that name."""
+def perform(action: str, *, answering: float = 5.0, ending: float = 30.0) -> int:
+    """Run the command of that name.
+
+    Parameters
+    ----------
+    action
+        One of the actions of `add_arguments`.
+    answering
+        Seconds in which an engine must greet, and tell its status.
+    ending
+        Seconds in which an engine that is told to end must have ended.
+    """
+    commands: dict[str, Callable[[], int]] = {
+        "connect": relay,
+        "serve": serve,
+        "stop": lambda: _stop(answering, ending),
+        "status": lambda: _status(answering),
+    }
     try:
-        return {"connect": relay, "serve": serve, "stop": _stop, "status": _status}[action]()
+        return commands[action]()
     except NoEngineError as error:
         print(error)
         return 0
@@ -118,28 +133,29 @@ def _ready() -> None:
     os.dup2(2, 1)
 
 
-def _stop() -> int:
-    end = time.monotonic() + _END_SECONDS
+def _stop(answering: float, ending: float) -> int:
+    end = time.monotonic() + ending
     process: int | None = None
     while True:
         try:
-            reply, process = ask_engine(Shutdown(), greeting=_GREETING_SECONDS, patience=end - time.monotonic())
-            if isinstance(reply, Refusal):
-                return _say_refusal(reply)
-            break
+            reply, process = ask_engine(Shutdown(), greeting=answering, patience=ending)
         except EngineBusyError as error:
-            return _say_not_ended(error.process)
-        except EngineAwayError:  # it is ending already, or has lost its socket
+            return _say_not_ended(error.process, ending)
+        except EngineAwayError:  # it is starting, or ending already
             process = noted_process()
-            if process is not None and time.monotonic() >= end:
-                return _say_not_ended(process)
+            if time.monotonic() >= end:
+                return _say_not_ended(process, ending)
             time.sleep(_AGAIN)
         except NoEngineError:
             if process is None:
                 raise
             break
+        else:
+            if isinstance(reply, Refusal):
+                return _say_refusal(reply)
+            break
     if process is not None and not _await_end(process, end - time.monotonic()):
-        return _say_not_ended(process)
+        return _say_not_ended(process, ending)
     print("The engine has ended.")
     return 0
 
@@ -157,11 +173,12 @@ def _await_end(process: int, limit: float) -> bool:
     return True
 
 
-def _say_not_ended(process: int | None) -> int:
+def _say_not_ended(process: int | None, ending: float) -> int:
     who = f" (process {process})" if process else ""
+    advice = end_words(process) if process else "End its process."
     print(
-        f"nfkd engine: The engine{who} was told to end and has not ended within {_END_SECONDS:g} s: it stops its run "
-        f"first, or waits for a file. Wait, or:{' ' + end_words(process) if process else ' end its process.'}",
+        f"nfkd engine: The engine{who} was told to end and has not ended within {ending:g} s: it stops its run first, "
+        f"or waits for a file. Wait, or end it at once. {advice}",
         file=sys.stderr,
     )
     return 1
@@ -172,8 +189,8 @@ def _say_refusal(refusal: Refusal) -> int:
     return 1
 
 
-def _status() -> int:
-    reply, _ = ask_engine(Status(), greeting=_GREETING_SECONDS, patience=_GREETING_SECONDS)
+def _status(answering: float) -> int:
+    reply, _ = ask_engine(Status(), greeting=answering, patience=answering)
     if isinstance(reply, Refusal):
         return _say_refusal(reply)
     if isinstance(reply, EngineStatus):

@@ -189,9 +189,9 @@ def test_a_stray_print_in_the_relay_breaks_nothing(connect: Connect) -> None:
 import sys
 from nfkd.engine import relay
 found = relay.find_or_start
-def find():
+def find(patience):
     print("a library says hello", flush=True)
-    return found()
+    return found(patience)
 relay.find_or_start = find
 sys.exit(relay.main())
 """
