@@ -19,6 +19,7 @@ import nfkd
 from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
 from nfkd.engine.data import DataDesk
 from nfkd.engine.explore import Explorer
+from nfkd.engine.explore_desk import Explore, ExploreDesk
 from nfkd.engine.limits import Limits
 from nfkd.engine.threads import RequestThreads
 from nfkd.engine.touching import config_paths, path_words, touch
@@ -85,8 +86,7 @@ class Engine:
         self._idle = asyncio.Event()
         self._idle.set()
         self._changing: set[str] = set()
-        self._explorers: list[Explorer] = []
-        self._explore = RequestThreads("explore", 1, self._limits)
+        self._explore = ExploreDesk(self._limits)
         self._files = RequestThreads("files", 4, self._limits)
         self._describing = RequestThreads("describe", 1, self._limits)
         self._data = DataDesk(self._announce, self._limits)
@@ -163,9 +163,9 @@ class Engine:
             self._idle.set()
         with suppress(TimeoutError):
             await asyncio.wait_for(self.until_idle(), self._limits.stop_seconds)
+        limit = self._limits.close_seconds
         await asyncio.gather(
-            self._data.close(),
-            *(threads.close(self._limits.close_seconds) for threads in (self._explore, self._files, self._describing)),
+            self._data.close(), self._explore.close(), self._files.close(limit), self._describing.close(limit)
         )
 
     @property
@@ -351,27 +351,8 @@ class Engine:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    async def _interactive(self, function: Callable[[Explorer, Any, LiveWeights | None], Any], request: Any) -> Any:
-        await self._touched(request.run)
-        config = await self._off_loop(read_config, Path(request.run), about=request.run)
-        await self._touched(*config_paths(config))
-        live = await self._live_weights(request.run)
-        return await self._explore.run(
-            self._explored, function, request, live, about=request.run, limit=self._limits.work_seconds
-        )
-
-    def _explored(self, function: Callable[[Explorer, Any, LiveWeights | None], Any], *arguments: Any) -> Any:
-        """Lend an explorer to this thread: one that a slow request still uses serves no other."""
-        torch.set_num_threads(1)
-        try:
-            explorer = self._explorers.pop()
-        except IndexError:
-            explorer = Explorer()
-        try:
-            return function(explorer, *arguments)
-        finally:
-            if not self._explorers:
-                self._explorers.append(explorer)
+    async def _interactive(self, function: Explore, request: Any) -> Any:
+        return await self._explore.answer(function, request, await self._live_weights(request.run))
 
     async def _live_weights(self, run: str) -> LiveWeights | None:
         if self._job is None or str(self._job.run_directory) != run:
