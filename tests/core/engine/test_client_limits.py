@@ -159,7 +159,7 @@ def test_a_greeted_client_is_not_parted_from_when_that_time_is_over(story: Calla
         quiet.call(1)
         await quiet.answered(1)
 
-    story(tell, Limits(greeting_seconds=0.2))
+    story(tell, Limits(greeting_seconds=0.5))
 
 
 @pytest.mark.parametrize("greet", [False, True])
@@ -273,7 +273,7 @@ def test_a_client_that_reads_nothing_for_long_is_disconnected(story: Callable[..
             await other.refusal()  # the loop goes on: time passes
         assert host.log == ["a client was disconnected: it has read nothing for 0.2 s"]
 
-    story(tell, Limits(unread_seconds=0.2, parting_seconds=0.05, greeting_seconds=0.05))
+    story(tell, Limits(unread_seconds=0.2, parting_seconds=0.05, greeting_seconds=0.3))
 
 
 # --- the server -------------------------------------------------------------------------------------------------------
