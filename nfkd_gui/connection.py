@@ -43,6 +43,8 @@ class Connection(QObject):
         Makes a client of the engine.
     on_event
         Told every event of the engine.
+    patience
+        Seconds in which an engine that has greeted must tell its status: it loads torch meanwhile.
 
     Attributes
     ----------
@@ -59,10 +61,13 @@ class Connection(QObject):
     failed = Signal(object)
     """An `ErrorInfo` that the user must see."""
 
-    def __init__(self, factory: ClientFactory, on_event: OnEvent, parent: QObject | None = None) -> None:
+    def __init__(
+        self, factory: ClientFactory, on_event: OnEvent, parent: QObject | None = None, *, patience: float = 180.0
+    ) -> None:
         super().__init__(parent)
         self._factory = factory
         self._on_event = on_event
+        self._patience = patience
         self._client: EngineClient | None = None
         self._starting: asyncio.Future[None] | None = None
         self._mailbox = Mailbox(self._send)
@@ -86,9 +91,12 @@ class Connection(QObject):
         client = self._client = self._factory(self._on_event, self._lost)
         try:
             await client.start()
-            status = await client.request(Status())
+            status = await asyncio.wait_for(client.request(Status()), self._patience)
         except EngineError as error:
             self._lost(error.error)
+            return
+        except TimeoutError:
+            self._lost(_no_status(self._patience))
             return
         if isinstance(status, EngineStatus):
             self._set_state(EngineState("ready", status))
@@ -148,3 +156,11 @@ _NOT_READY = ErrorInfo(
     cause="The connection to the engine is not there yet.",
     action="Wait for the green light at the bottom, or press Restart engine.",
 )
+
+
+def _no_status(patience: float) -> ErrorInfo:
+    return ErrorInfo(
+        title="The engine does not answer",
+        cause=f"It has started and did not tell its status within {patience:g} s.",
+        action="End it with `nfkd engine stop` in a terminal, then press Restart engine at the bottom.",
+    )

@@ -166,6 +166,7 @@ class RelayClient(EngineClient):
         self._last_id = 0
         self._greeted: asyncio.Future[None] | None = None
         self._lost: ErrorInfo | None = None
+        self._parting = ""
         self._closing = False
 
     async def start(self) -> None:
@@ -259,7 +260,7 @@ class RelayClient(EngineClient):
         if self._closing:
             return
         said = self._stderr[-1] if self._stderr else ""
-        cause = cause or said or f"its process ended with code {code} and said nothing"
+        cause = cause or self._parting or said or f"its process ended with code {code} and said nothing"
         self._lost = _gone(cause, self._stderr)
         self._fail(EngineLost(self._lost))
 
@@ -281,6 +282,8 @@ class RelayClient(EngineClient):
                 on_reply, _ = self._calls.pop(message.id, (None, None))
                 if on_reply is not None:
                     _call_back(on_reply, message.reply)
+            case Refusal(id=0):  # of no call: the engine says why it ends the connection
+                self._parting = f"{message.error.title}: {message.error.cause}"
             case Refusal():
                 _, on_error = self._calls.pop(message.id, (None, None))
                 if on_error is not None:

@@ -340,6 +340,9 @@ def _serve(manner: str) -> int:
             if isinstance(message, ask.Hello):
                 if manner != "mute":
                     _write(ask.Hello(protocol=PROTOCOL + (manner == "old"), version="9.9.9"))
+                if manner == "parting":
+                    _write(ask.Refusal(id=0, error=ErrorInfo(title="The client does not read", cause="too much waits")))
+                    return 0
                 if manner == "noisy":
                     sys.stdout.buffer.write(b"training started!\n")
                     sys.stdout.buffer.flush()

@@ -21,6 +21,7 @@ from nfkd.protocol.requests import (
     OpenRun,
     Pause,
     Reply,
+    Request,
     Run,
     RunAccepted,
     RunList,
@@ -31,6 +32,7 @@ from nfkd.protocol.requests import (
     Trace,
 )
 from nfkd.protocol.view import RunView
+from nfkd_gui.connection import Connection
 from nfkd_gui.engine_client import EngineClient, EngineLost, InProcessClient, RelayClient, RequestRefused
 
 SCRIPT = Path(__file__).with_name("scripted_engine.py")
@@ -228,6 +230,75 @@ def test_a_stray_print_ends_the_connection_with_the_reason(do: Callable[[Any], A
         assert "no frame" in heard.lost[0].cause
         assert "training" in heard.lost[0].cause
         await client.close()
+
+    do(scenario())
+
+
+def test_an_engine_that_ends_the_connection_says_why(do: Callable[[Any], Any]) -> None:
+    async def scenario() -> None:
+        heard = Heard()
+        client = scripted_client(heard, "parting")
+        await client.start()
+        await heard.until(lambda: heard.lost)
+        assert heard.lost[0].cause == "The client does not read: too much waits"
+        await client.close()
+
+    do(scenario())
+
+
+SILENT = """
+import socket, sys
+from nfkd.engine import relay
+from nfkd.engine.place import address
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(address())
+listener.listen()  # and accepts nobody, as an engine that hangs
+sys.exit(relay.main(relay.Patience(greeting=0.3)))
+"""
+
+
+def test_an_engine_that_hangs_is_told_instead_of_waited_for(
+    do: Callable[[Any], Any], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NFKD_ENGINE_DIR", str(tmp_path_factory.mktemp("e")))
+
+    async def scenario() -> None:
+        heard = Heard()
+        client = RelayClient(heard.event, heard.loss, [sys.executable, "-c", SILENT])
+        with pytest.raises(EngineLost, match=r"does not answer within 0\.3 s \(process \d+\)\. End it with"):
+            await client.start()
+        assert heard.lost == []
+        await client.close()
+
+    do(scenario())
+
+
+class Dumb(EngineClient):
+    """Greets, and answers nothing."""
+
+    name = "dumb"
+    outlives_window = False
+
+    async def start(self) -> None:
+        """Connect."""
+
+    def send(self, request: Request, on_reply: Callable[[Reply], None], on_error: Callable[[Any], None]) -> None:
+        """Take a request."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+
+def test_an_engine_that_never_tells_its_status_is_told(do: Callable[[Any], Any], qapp: object) -> None:
+    async def scenario() -> None:
+        failed: asyncio.Future[ErrorInfo] = asyncio.get_running_loop().create_future()
+        connection = Connection(Dumb, lambda _event: None, patience=0.05)
+        connection.failed.connect(failed.set_result)
+        connection.start()
+        error = await asyncio.wait_for(failed, 30)
+        assert error.title == "The engine does not answer"
+        assert connection.state.phase == "lost"
+        await connection.close()
 
     do(scenario())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from threading import Lock
@@ -22,6 +22,7 @@ _LEAST = 8  # the live pictures interpolate between four pairs
 _KEPT = 3
 
 _cache: OrderedDict[Hashable, Dataset] = OrderedDict()
+_loading: defaultdict[Hashable, Lock] = defaultdict(Lock)
 _lock = Lock()
 
 
@@ -40,12 +41,28 @@ def load_dataset(config: DataConfig) -> Dataset:
     source = SOURCES[config.kind]
     key = (config, source.stamp(config))
     with _lock:
-        if key not in _cache:
-            _cache[key] = _load(config, source)
-        _cache.move_to_end(key)
+        alone = _loading[key]
+    try:
+        with alone:  # for this data set only: a file that does not answer must not hold up the others
+            return _kept(key) or _keep(key, _load(config, source))
+    finally:
+        with _lock:
+            _loading.pop(key, None)
+
+
+def _kept(key: Hashable) -> Dataset | None:
+    with _lock:
+        if key in _cache:
+            _cache.move_to_end(key)
+        return _cache.get(key)
+
+
+def _keep(key: Hashable, dataset: Dataset) -> Dataset:
+    with _lock:
+        _cache[key] = dataset
         while len(_cache) > _KEPT:
             _cache.popitem(last=False)
-        return _cache[key]
+    return dataset
 
 
 def _load(config: DataConfig, source: Source[Any]) -> Dataset:

@@ -6,8 +6,8 @@ import asyncio
 import functools
 import os
 from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,11 @@ import nfkd
 from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
 from nfkd.engine.data import DataDesk
 from nfkd.engine.explore import Explorer
+from nfkd.engine.explore_desk import Explore, ExploreDesk
+from nfkd.engine.limits import Limits
+from nfkd.engine.threads import RequestThreads
+from nfkd.engine.touching import config_paths, path_words, touch
 from nfkd.flows.architectures import flow_words
-from nfkd.flows.isolation import plain_torch
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import ErrorInfo, Event, RunChanged, RunEvent, RunRemoved, RunRow
 from nfkd.protocol.view import RunView
@@ -62,22 +65,31 @@ class _Pending:
 class Engine:
     """Answers requests and performs runs, one at a time; the rest queue.
 
-    Make it in a coroutine: it belongs to the running loop. Listeners are called in the loop's thread.
+    Make it in a coroutine: it belongs to the running loop. Listeners are called in the loop's thread. Whatever touches
+    files runs in `RequestThreads`, never in the loop's thread.
+
+    Parameters
+    ----------
+    limits
+        How long requests may wait for files.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
         self._loop = asyncio.get_running_loop()
         self._listeners: list[Listener] = []
         self._queue: OrderedDict[str, _Pending] = OrderedDict()
         self._job: TrainingJob | None = None
         self._closing = False
+        self._closed: asyncio.Task[None] | None = None
         self._views: dict[str, RunView] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-        self._explorer = Explorer()
-        self._explore = ThreadPoolExecutor(1, "explore", initializer=torch.set_num_threads, initargs=(1,))
-        self._files = ThreadPoolExecutor(1, "files")
-        self._data = DataDesk(self._announce)
+        self._changing: set[str] = set()
+        self._explore = ExploreDesk(self._limits)
+        self._files = RequestThreads("files", 4, self._limits)
+        self._describing = RequestThreads("describe", 1, self._limits)
+        self._data = DataDesk(self._announce, self._limits)
         self._handlers: dict[type, Callable[[Any], Any]] = {
             ask.Describe: self._describe,
             ask.Run: self._run,
@@ -89,9 +101,9 @@ class Engine:
             ask.OpenRun: self._open,
             ask.RenameRun: self._rename,
             ask.DeleteRun: self._delete,
-            ask.Sample: functools.partial(self._interactive, self._explorer.sample),
-            ask.Interpolate: functools.partial(self._interactive, self._explorer.interpolate),
-            ask.Trace: functools.partial(self._interactive, self._explorer.trace),
+            ask.Sample: functools.partial(self._interactive, Explorer.sample),
+            ask.Interpolate: functools.partial(self._interactive, Explorer.interpolate),
+            ask.Trace: functools.partial(self._interactive, Explorer.trace),
             ask.PreviewData: self._data.preview,
             ask.FetchData: self._data.fetch,
             ask.CancelFetch: self._data.cancel,
@@ -137,45 +149,84 @@ class Engine:
             raise Refused(explain(error, Path(getattr(request, "run", "") or "."))) from error
 
     async def close(self) -> None:
-        """Stop the active run, forget the queue, and end every thread."""
+        """Stop the active run, forget the queue, and end every thread, in limited time; `running` tells the rest."""
+        if self._closed is None:
+            self._closed = asyncio.create_task(self._close())
+        await asyncio.shield(self._closed)  # a client that asked for it may leave meanwhile
+
+    async def _close(self) -> None:
         self._closing = True
         self._queue.clear()
         if self._job is not None:
             self._job.control.stop("run")
         else:
             self._idle.set()
-        await self.until_idle()
-        self._data.close()
-        for threads in (self._explore, self._files):
-            threads.shutdown(wait=False, cancel_futures=True)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.until_idle(), self._limits.stop_seconds)
+        limit = self._limits.close_seconds
+        await asyncio.gather(
+            self._data.close(), self._explore.close(), self._files.close(limit), self._describing.close(limit)
+        )
 
-    async def _off_loop(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await self._loop.run_in_executor(self._files, functools.partial(function, *arguments))
+    @property
+    def running(self) -> list[str]:
+        """What threads still work at or wait for: files, and the active run."""
+        job = [str(self._job.run_directory)] if self._job else []
+        return [*job, *self._explore.running, *self._files.running, *self._describing.running, *self._data.running]
+
+    async def _off_loop(self, function: Callable[..., Any], *arguments: Any, about: str) -> Any:
+        """Run what reads or changes small files."""
+        return await self._files.run(function, *arguments, about=about, limit=self._limits.answer_seconds)
+
+    async def _touched(self, *paths: Path | str) -> None:
+        """Wait until files answer, for a short time."""
+        await touch(self._files, [Path(path) for path in paths], self._limits.touch_seconds)
+
+    async def _read_experiment(self, text: str) -> ExperimentConfig:
+        """Return an experiment whose files answer; its ``data`` may be a path, which is looked at."""
+        config = await self._off_loop(ExperimentConfig.from_toml, text, about="a file of the experiment")
+        await self._touched(*config_paths(config))
+        return config
+
+    async def _describe_off_loop(self, function: Callable[[ExperimentConfig], Any], config: ExperimentConfig) -> Any:
+        about = path_words(config_paths(config))
+        return await self._describing.run(function, config, about=about, limit=self._limits.work_seconds)
+
+    @contextmanager
+    def _change(self, run: str) -> Iterator[None]:
+        """Keep other requests from changing a run's directory at the same time."""
+        if run in self._changing:
+            cause = f"Another request changes {Path(run).name} at this moment."
+            raise Refused(ErrorInfo(title="The run is being changed", cause=cause, action="Try again."))
+        self._changing.add(run)
+        try:
+            yield
+        finally:
+            self._changing.discard(run)
 
     # -- experiments -----------------------------------------------------------------------------------------------
 
     async def _describe(self, request: ask.Describe) -> ask.Description:
-        return await self._off_loop(lambda: describe(ExperimentConfig.from_toml(request.config)))
+        return await self._describe_off_loop(describe, await self._read_experiment(request.config))
 
     async def _run(self, request: ask.Run) -> ask.RunAccepted:
-        config = ExperimentConfig.from_toml(request.config)
-        path = await self._off_loop(self._create, config, request.folder)
-        view = RunView(read_row(path), config.to_toml())
-        return self._enqueue(_Pending(path, config, resume=False), view)
-
-    @staticmethod
-    def _create(config: ExperimentConfig, folder: str) -> Path:
-        check(config)
-        return create_run(
-            Path(folder).expanduser(), config, teacher=teacher_words(config), student=flow_words(config.student)
-        )
+        config = await self._read_experiment(request.config)
+        await self._describe_off_loop(check, config)
+        path, row = await self._off_loop(_create, config, request.folder, about=request.folder)
+        return self._enqueue(_Pending(path, config, resume=False), RunView(row, config.to_toml()))
 
     async def _resume_from_disk(self, request: ask.ResumeFromDisk) -> ask.RunAccepted:
         self._refuse_living(request.run, "resumed")
-        config = await self._off_loop(read_config, Path(request.run))
-        snapshot = await self._off_loop(lambda: open_run(request.run).snapshot())
-        self._refuse_living(request.run, "resumed")  # another client may have been quicker meanwhile
-        return self._enqueue(_Pending(Path(request.run), config, resume=True), RunView.from_snapshot(snapshot))
+        with self._change(request.run):
+            await self._touched(request.run)
+            config = await self._off_loop(read_config, Path(request.run), about=request.run)
+            snapshot = await self._snapshot(request.run)
+            self._refuse_living(request.run, "resumed")  # another client may have been quicker meanwhile
+            return self._enqueue(_Pending(Path(request.run), config, resume=True), RunView.from_snapshot(snapshot))
+
+    async def _snapshot(self, run: str) -> ask.Snapshot:
+        await self._touched(run)
+        return await self._files.run(lambda: open_run(run).snapshot(), about=run, limit=self._limits.work_seconds)
 
     def _refuse_closing(self) -> None:
         if self._closing:
@@ -247,7 +298,7 @@ class Engine:
     async def _stop(self, request: ask.Stop) -> ask.Done:
         if self._queue.pop(request.run, None) is not None:
             self._views.pop(request.run)
-            row = await self._off_loop(_withdraw, Path(request.run))
+            row = await self._off_loop(_withdraw, Path(request.run), about=request.run)
             self._take(RunChanged(run=request.run, row=row))
         else:
             self._active(request.run).control.stop(request.scope)
@@ -267,7 +318,7 @@ class Engine:
     # -- runs on disk ----------------------------------------------------------------------------------------------
 
     async def _list(self, request: ask.ListRuns) -> ask.RunList:
-        folder, rows, unreadable = await self._off_loop(_look_into, request.folder)
+        folder, rows, unreadable = await self._off_loop(_look_into, request.folder, about=request.folder)
         living: dict[str, RunRow] = {run: view.row for run, view in self._views.items()}
         return ask.RunList(folder=folder, rows=[living.get(row.run) or row for row in rows], unreadable=unreadable)
 
@@ -275,17 +326,21 @@ class Engine:
         view = self._views.get(request.run)
         if view is not None:
             return view.snapshot()
-        return await self._off_loop(lambda: open_run(request.run).snapshot())
+        return await self._snapshot(request.run)
 
     async def _rename(self, request: ask.RenameRun) -> ask.RunAccepted:
         self._refuse_living(request.run, "renamed")
-        path = await self._off_loop(rename_run, Path(request.run), request.name)
+        with self._change(request.run):
+            path = await self._off_loop(rename_run, Path(request.run), request.name, about=request.run)
         self._take(RunRemoved(run=request.run, new=str(path)))
         return ask.RunAccepted(run=str(path))
 
     async def _delete(self, request: ask.DeleteRun) -> ask.Done:
         self._refuse_living(request.run, "deleted")
-        await self._off_loop(delete_run, Path(request.run))
+        with self._change(request.run):
+            await self._files.run(
+                delete_run, Path(request.run), about=request.run, limit=self._limits.work_seconds
+            )  # the trash may be on another drive: everything is copied then
         self._take(RunRemoved(run=request.run))
         return ask.Done()
 
@@ -296,17 +351,20 @@ class Engine:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    async def _interactive(self, function: Callable[[Any, LiveWeights | None], Any], request: Any) -> Any:
-        live = await self._live_weights(request.run)
-        return await self._loop.run_in_executor(self._explore, plain_torch()(function), request, live)
+    async def _interactive(self, function: Explore, request: Any) -> Any:
+        return await self._explore.answer(function, request, await self._live_weights(request.run))
 
     async def _live_weights(self, run: str) -> LiveWeights | None:
         if self._job is None or str(self._job.run_directory) != run:
             return None
         try:
-            return await asyncio.wrap_future(self._job.control.live_weights())
+            wanted = asyncio.wrap_future(self._job.control.live_weights())
+            return await asyncio.wait_for(wanted, self._limits.work_seconds)
         except NotTraining:
             return None
+        except TimeoutError as error:
+            cause = f"{Path(run).name} made no step within {self._limits.work_seconds:g} s."
+            raise Refused(ErrorInfo(title="The run does not answer", cause=cause, action="See its log.")) from error
 
     async def _status(self, request: ask.Status) -> ask.EngineStatus:
         del request
@@ -328,6 +386,13 @@ class Engine:
         del request
         await self.close()
         return ask.Done()
+
+
+def _create(config: ExperimentConfig, folder: str) -> tuple[Path, RunRow]:
+    path = create_run(
+        Path(folder).expanduser(), config, teacher=teacher_words(config), student=flow_words(config.student)
+    )
+    return path, read_row(path)
 
 
 def _withdraw(run: Path) -> RunRow:

@@ -12,20 +12,54 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from nfkd.engine.place import Connection, PlaceError, connect, engine_directory
+from nfkd.engine.place import (
+    LOG,
+    Connection,
+    EngineSilentError,
+    PlaceError,
+    connect,
+    end_words,
+    engine_directory,
+    noted_process,
+    silent_words,
+)
+from nfkd.files import open_regular
 from nfkd.terminal import say
 
-LOG = "engine.log"
 READY = b"ready"
 ALREADY_RUNNING = 3
 """The exit code of an engine that found another in its place."""
-_PATIENCE = 20.0
-_ENDING_PATIENCE = 80.0
 _TAIL = 4000
 _ENGINES = 5
 """How many may go without a greeting before that counts as a failure."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a relay waits for an engine, in seconds.
+
+    Attributes
+    ----------
+    listening
+        Until an engine that was started listens: it loads torch later.
+    greeting
+        Until one that listens greets.
+    failing
+        While engines end at their start.
+    ending
+        While another engine holds the place and takes no clients.
+    """
+
+    listening: float = 60.0
+    greeting: float = 20.0
+    failing: float = 20.0
+    ending: float = 80.0
+
+
+PATIENCE = Patience()
 
 
 class EngineStartError(RuntimeError):
@@ -34,20 +68,23 @@ class EngineStartError(RuntimeError):
 
 def log_tail() -> str:
     """Return the last lines of the engine's log."""
-    path = engine_directory() / LOG
     try:
-        return path.read_bytes()[-_TAIL:].decode(errors="replace").strip()
+        with open_regular(engine_directory() / LOG) as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
+            return log.read().decode(errors="replace").strip()
     except OSError:
         return ""
 
 
-def find_or_start() -> Connection:
+def find_or_start(patience: Patience = PATIENCE) -> Connection:
     """Connect to the engine, starting it where none listens.
 
     Raises
     ------
     EngineStartError
         When it does not start.
+    EngineSilentError
+        When one listens and accepts no connection.
     PlaceError
         When its directory cannot be used.
     """
@@ -55,22 +92,24 @@ def find_or_start() -> Connection:
     while True:
         try:
             return connect()
-        except PlaceError:
+        except (PlaceError, EngineSilentError):
             raise
         except OSError:
-            code = _start()
+            code = _start(patience.listening)
         waited = time.monotonic() - begun
-        if code == ALREADY_RUNNING and waited > _ENDING_PATIENCE:
+        if code == ALREADY_RUNNING and waited > patience.ending:
+            process = noted_process()
             msg = "the engine that was told to end is still ending its run; try again in a minute"
+            msg += f". If it stays so: {end_words(process)}" if process else ""
             raise EngineStartError(msg)
-        if code not in (None, ALREADY_RUNNING) and waited > _PATIENCE:
+        if code not in (None, ALREADY_RUNNING) and waited > patience.failing:
             msg = f"the engine ended at its start with code {code}\n{log_tail()}"
             raise EngineStartError(msg)
         if code is not None:
             time.sleep(0.1)  # another client starts one at this moment, or an old one is just leaving
 
 
-def _start() -> int | None:
+def _start(limit: float) -> int | None:
     """Start an engine and wait until it listens; returns its exit code where it ended instead."""
     directory = engine_directory()
     with (directory / LOG).open("ab") as log:
@@ -82,9 +121,30 @@ def _start() -> int | None:
             start_new_session=True,
             cwd=Path.home(),
         )
-    with process.stdout as output:  # type: ignore[union-attr]
-        ready = output.readline().strip()
-    return None if ready == READY else process.wait()
+    ready = _first_line(process, limit)
+    if ready == READY:
+        return None
+    try:
+        return process.wait(0 if ready is None else limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        msg = f"the engine did not listen within {limit:g} s and was ended\n{log_tail()}"
+        raise EngineStartError(msg) from None
+
+
+def _first_line(process: subprocess.Popen[bytes], limit: float) -> bytes | None:
+    """Return what a process says first; None when it says nothing in time."""
+    lines: list[bytes] = []
+
+    def read() -> None:
+        with process.stdout as output:  # type: ignore[union-attr]
+            lines.append(output.readline().strip())
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(limit)
+    return lines[0] if lines else None
 
 
 class _Link:
@@ -94,12 +154,13 @@ class _Link:
     without a word, and what was sent to it was read by nobody.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
         self._lock = threading.Lock()
         self._unread = bytearray()
         self._greeted = False
         self.left = False
-        self._connection = find_or_start()
+        self._connection = find_or_start(self._patience)
 
     def send(self, data: bytes) -> None:
         """Send bytes; raises OSError when the engine has gone."""
@@ -132,23 +193,25 @@ class _Link:
 
     def _read_once(self) -> bytes:
         try:
-            return self._connection.read()
+            return self._connection.read(None if self._greeted else self._patience.greeting)
+        except TimeoutError as error:
+            raise EngineSilentError(silent_words(self._patience.greeting, self._connection.process)) from error
         except OSError:
             return b""
 
     def _replace(self) -> None:
         with self._lock:
-            self._connection = find_or_start()
+            self._connection = find_or_start(self._patience)
             with contextlib.suppress(OSError):  # that one has gone too: the next read tells
                 self._connection.write(bytes(self._unread))
 
 
-def main() -> int:
+def main(patience: Patience = PATIENCE) -> int:
     """Be the relay until either side ends; returns the exit code."""
     protocol = os.dup(1)
     os.dup2(2, 1)  # a stray print never breaks a frame
     try:
-        link = _Link()
+        link = _Link(patience)
         upward = threading.Thread(target=_upward, args=(link,), daemon=True)
         upward.start()
         return _downward(link, protocol)

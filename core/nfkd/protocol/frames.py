@@ -33,16 +33,21 @@ def encode_frame(body: bytes) -> bytes:
 
 
 class FrameDecoder:
-    """Takes bytes as they come, gives whole bodies.
+    """Takes bytes as they come, gives whole bodies. Keeps no more than has come, whatever length is announced.
 
     Parameters
     ----------
     limit
         Largest body in bytes.
+
+    Attributes
+    ----------
+    limit
+        May be changed, also while `feed` yields: it holds from the next body on.
     """
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
-        self._limit = limit
+        self.limit = limit
         self._buffer = bytearray()
 
     @property
@@ -61,8 +66,8 @@ class FrameDecoder:
         self._buffer += data
         while self._begins_a_frame() and len(self._buffer) >= _HEADER.size:
             _, length = _HEADER.unpack_from(self._buffer)
-            if length > self._limit:
-                msg = f"a frame of {length} bytes is over the limit of {self._limit}"
+            if length > self.limit:
+                msg = f"a frame of {length} bytes is over the limit of {self.limit}"
                 raise FrameError(msg)
             end = _HEADER.size + length
             if len(self._buffer) < end:

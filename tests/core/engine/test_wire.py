@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from nfkd.engine.limits import Limits
 from nfkd.engine.outbox import Outbox
 from nfkd.engine.place import ENVIRONMENT, address
 from nfkd.protocol import events
@@ -188,9 +189,9 @@ def test_a_stray_print_in_the_relay_breaks_nothing(connect: Connect) -> None:
 import sys
 from nfkd.engine import relay
 found = relay.find_or_start
-def find():
+def find(patience):
     print("a library says hello", flush=True)
-    return found()
+    return found(patience)
 relay.find_or_start = find
 sys.exit(relay.main())
 """
@@ -345,7 +346,8 @@ def line(text: str) -> events.LogLine:
 
 
 async def drain(outbox: Outbox, count: int) -> list[ask.FromEngine]:
-    return [await outbox.take() for _ in range(count)]
+    frames = b"".join([(await outbox.take()).frame for _ in range(count)])
+    return [from_engine(body) for body in FrameDecoder().feed(frames)]
 
 
 def test_of_pictures_that_wait_only_the_newest_is_sent() -> None:
@@ -365,7 +367,7 @@ def test_of_pictures_that_wait_only_the_newest_is_sent() -> None:
 
 def test_a_client_that_is_too_slow_gets_a_gap_and_loses_no_reply() -> None:
     async def go() -> None:
-        outbox = Outbox(most=10)
+        outbox = Outbox(Limits(events=10))
         outbox.put(ask.Answer(id=1, reply=ask.Done()))
         for number in range(11):
             outbox.put_event(line(str(number)))

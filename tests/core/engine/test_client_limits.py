@@ -1,0 +1,307 @@
+"""Clients that send too much, never greet or never read: over a real socket, beside a client that behaves well."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nfkd.engine.client import Client
+from nfkd.engine.limits import Limits
+from nfkd.engine.place import ENVIRONMENT, address
+from nfkd.engine.server import Server
+from nfkd.protocol import events
+from nfkd.protocol import requests as ask
+from nfkd.protocol.codec import PROTOCOL, from_engine, to_wire
+from nfkd.protocol.frames import FrameDecoder
+
+HELLO = to_wire(ask.Hello(protocol=PROTOCOL, version="test"))
+MIB = 1 << 20
+PATIENCE = 60
+
+
+class Peer:
+    """A client as bytes on a socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self._decoder = FrameDecoder()
+        self._messages: list[ask.FromEngine] = []
+
+    def call(self, number: int) -> None:
+        self.writer.write(to_wire(ask.Call(id=number, request=ask.Status())))
+
+    async def next(self) -> ask.FromEngine | None:
+        """Return the next message; None at the end."""
+        while not self._messages:
+            try:
+                data = await asyncio.wait_for(self.reader.read(1 << 16), PATIENCE)
+            except ConnectionError:
+                data = b""
+            if not data:
+                return None
+            self._messages += [from_engine(body) for body in self._decoder.feed(data)]
+        return self._messages.pop(0)
+
+    async def answered(self, number: int) -> None:
+        """Take the answer to the call of this number, which must come next."""
+        said = await self.next()
+        assert isinstance(said, ask.Answer), said
+        assert said.id == number
+
+    async def refusal(self) -> str:
+        """Return why the engine parts: its last words, and then the end."""
+        said = await self.next()
+        assert isinstance(said, ask.Refusal), said
+        assert await self.next() is None
+        return f"{said.error.title}: {said.error.cause}"
+
+
+class Host:
+    """A socket whose clients are served by `Client`, without an engine behind it."""
+
+    def __init__(self, path: str, limits: Limits) -> None:
+        self._path, self._limits = path, limits
+        self.log: list[str] = []
+        self.asked = 0
+        self.reply = ask.Done()
+        self.listeners: list[Callable[[events.Event], None]] = []
+        self.subscribed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._peers: list[Peer] = []
+
+    def subscribe(self, listener: Callable[[events.Event], None]) -> Callable[[], None]:
+        self.listeners.append(listener)
+        self.subscribed.set()
+        return lambda: self.listeners.remove(listener)
+
+    async def answer(self, call: ask.Call) -> ask.Answer:
+        self.asked += 1
+        return ask.Answer(id=call.id, reply=self.reply)
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        engine: asyncio.Future[Host] = asyncio.get_running_loop().create_future()
+        engine.set_result(self)
+        with contextlib.suppress(asyncio.CancelledError):
+            await Client(reader, writer, self.answer, self._limits, self.log.append).serve(engine)  # type: ignore[arg-type]
+        writer.close()
+
+    async def connect(self, *, greet: bool = True) -> Peer:
+        peer = Peer(*await asyncio.open_unix_connection(self._path))
+        self._peers.append(peer)
+        if greet:
+            peer.writer.write(HELLO)
+            assert isinstance(await peer.next(), ask.Hello)
+        return peer
+
+    async def close(self) -> None:
+        for peer in self._peers:
+            peer.writer.transport.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks)
+
+
+@asynccontextmanager
+async def hosting(folder: Path, limits: Limits) -> AsyncIterator[Host]:
+    host = Host(str(folder / "s"), limits)
+    async with await asyncio.start_unix_server(host.accept, str(folder / "s")):
+        try:
+            yield host
+        finally:
+            await host.close()
+
+
+@pytest.fixture
+def story(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Run a coroutine function with a host of these limits."""
+
+    def run(tell: Callable[[Host], Awaitable[None]], limits: Limits) -> None:
+        async def go() -> None:
+            async with hosting(tmp_path_factory.mktemp("c"), limits) as host:
+                await tell(host)
+
+        asyncio.run(go())
+
+    return run
+
+
+def big_list() -> ask.RunList:
+    return ask.RunList(folder="x" * MIB, rows=[])
+
+
+# --- before the greeting ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [b"", b"N", HELLO[:-1]], ids=["nothing", "a byte", "half a greeting"])
+def test_a_client_that_does_not_greet_is_parted_from(story: Callable[..., None], sent: bytes) -> None:
+    async def tell(host: Host) -> None:
+        silent = await host.connect(greet=False)
+        silent.writer.write(sent)
+        assert "no greeting came within 0.1 s" in await silent.refusal()
+
+    story(tell, Limits(greeting_seconds=0.1))
+
+
+def test_a_greeted_client_is_not_parted_from_when_that_time_is_over(story: Callable[..., None]) -> None:
+    async def tell(host: Host) -> None:
+        quiet, silent = await host.connect(), await host.connect(greet=False)
+        await silent.refusal()  # a client that came later has been parted from
+        quiet.call(1)
+        await quiet.answered(1)
+
+    story(tell, Limits(greeting_seconds=0.5))
+
+
+@pytest.mark.parametrize("greet", [False, True])
+def test_a_frame_that_is_too_large_is_refused_by_its_header(story: Callable[..., None], greet: bool) -> None:
+    limits = Limits(greeting_bytes=100, request_bytes=200)
+
+    async def tell(host: Host) -> None:
+        peer = await host.connect(greet=greet)
+        limit = limits.request_bytes if greet else limits.greeting_bytes
+        peer.writer.write(b"NF" + (limit + 1).to_bytes(4, "big"))
+        assert f"a frame of {limit + 1} bytes is over the limit of {limit}" in await peer.refusal()
+
+    story(tell, limits)
+
+
+def test_the_limit_of_requests_holds_from_the_greeting_on_also_in_one_piece(story: Callable[..., None]) -> None:
+    async def tell(host: Host) -> None:
+        peer = await host.connect(greet=False)
+        long = ask.Call(id=5, request=ask.ListRuns(folder="x" * 500))
+        peer.writer.write(HELLO + to_wire(long))
+        assert isinstance(await peer.next(), ask.Hello)
+        await peer.answered(5)
+
+    story(tell, Limits(greeting_bytes=100, request_bytes=1000))
+
+
+def test_a_second_greeting_is_refused(story: Callable[..., None]) -> None:
+    async def tell(host: Host) -> None:
+        peer = await host.connect()
+        peer.writer.write(HELLO * 1000)
+        assert "a second greeting" in await peer.refusal()
+
+    story(tell, Limits())
+
+
+# --- clients that do not read -----------------------------------------------------------------------------------------
+
+
+def test_calls_are_read_only_as_fast_as_their_answers_are(story: Callable[..., None]) -> None:
+    calls, limit = 3000, 8
+
+    async def tell(host: Host) -> None:
+        host.reply = big_list()  # type: ignore[assignment]
+        process = psutil.Process(os.getpid())
+        other, greedy = await host.connect(), await host.connect()
+        before = process.memory_info().rss
+        for number in range(calls):
+            greedy.call(number)
+        for number in range(50):  # meanwhile another client is served
+            other.call(number)
+            await other.answered(number)
+        assert host.asked - 50 <= limit + 2  # and what the socket itself holds
+        assert process.memory_info().rss - before < 200 * MIB  # all answers would be 3 GB
+        host.reply = ask.Done()
+        for number in range(calls):  # none is lost
+            await greedy.answered(number)
+        assert host.log == []
+
+    story(tell, Limits(calls=limit))
+
+
+def test_events_that_nobody_reads_become_a_gap(story: Callable[..., None]) -> None:
+    async def tell(host: Host) -> None:
+        slow = await host.connect()
+        await host.subscribed.wait()
+        process = psutil.Process(os.getpid())
+        before = process.memory_info().rss
+        for number in range(400):
+            host.listeners[0](events.LogLine(run="r", level="info", text="x" * MIB, time=float(number)))
+            await asyncio.sleep(0)
+        assert process.memory_info().rss - before < 100 * MIB
+        slow.call(7)
+        seen: list[ask.FromEngine | None] = []
+        while not isinstance(seen[-1] if seen else None, ask.Answer):
+            seen.append(await slow.next())
+        notices = [message.event for message in seen if isinstance(message, ask.Notice)]
+        assert any(isinstance(event, events.Gap) for event in notices)
+        assert len(notices) < 50
+        assert host.log == []
+
+    story(tell, Limits(event_bytes=8 * MIB))
+
+
+def test_a_client_whose_replies_pile_up_is_disconnected(story: Callable[..., None]) -> None:
+    async def tell(host: Host) -> None:
+        host.reply = big_list()  # type: ignore[assignment]
+        other, greedy = await host.connect(), await host.connect()
+        for number in range(60):
+            greedy.call(number)
+        seen: list[ask.FromEngine] = []
+        while (message := await greedy.next()) is not None:
+            seen.append(message)
+        assert len(seen) < 60
+        assert [line.partition(":")[0] for line in host.log] == ["a client was disconnected"]
+        assert "MiB of replies wait for it" in host.log[0]
+        host.reply = ask.Done()
+        other.call(1)
+        await other.answered(1)
+
+    story(tell, Limits(reply_bytes=4 * MIB, parting_seconds=0.05))
+
+
+def test_a_client_that_reads_nothing_for_long_is_disconnected(story: Callable[..., None]) -> None:
+    async def tell(host: Host) -> None:
+        host.reply = big_list()  # type: ignore[assignment]
+        stuck = await host.connect()
+        stuck.call(1)
+        stuck.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        while not host.log:
+            other = await host.connect(greet=False)
+            await other.refusal()  # the loop goes on: time passes
+        assert host.log == ["a client was disconnected: it has read nothing for 0.2 s"]
+
+    story(tell, Limits(unread_seconds=0.2, parting_seconds=0.05, greeting_seconds=0.3))
+
+
+# --- the server -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path_factory.mktemp("e")
+    monkeypatch.setenv(ENVIRONMENT, str(path))
+    return path
+
+
+def test_ungreeted_clients_are_few_and_keep_no_engine(place: Path) -> None:
+    async def go() -> None:
+        listening = asyncio.Event()
+        limits = Limits(ungreeted=3, greeting_seconds=2.0)
+        server = asyncio.create_task(Server(grace=0.1, limits=limits).serve(listening.set))
+        await listening.wait()
+        silent = [Peer(*await asyncio.open_unix_connection(address())) for _ in range(4)]
+        assert "Too many clients" in await silent[0].refusal()
+        good = Peer(*await asyncio.open_unix_connection(address()))
+        good.writer.write(HELLO)
+        assert isinstance(await good.next(), ask.Hello)
+        good.call(1)
+        assert isinstance(await good.next(), ask.Answer)
+        good.writer.close()
+        await asyncio.wait_for(server, PATIENCE)  # the silent ones are still connected on their side
+        for peer in (*silent, good):
+            peer.writer.close()
+
+    asyncio.run(go())
