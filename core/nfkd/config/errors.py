@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+_SHOWN, _LISTED = 200, 100  # characters of a value, and faults of a file, in a message
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -47,8 +49,10 @@ class ConfigError(ValueError):
         head = f"{self.source}: " if self.source else ""
         if len(self.faults) == 1:
             return f"{head}{self.faults[0]}"
-        lines = "\n".join(f"  {fault}" for fault in self.faults)
-        return f"{head}{len(self.faults)} faults\n{lines}"
+        lines = [f"  {fault}" for fault in self.faults[:_LISTED]]
+        if len(self.faults) > _LISTED:
+            lines.append(f"  … and {len(self.faults) - _LISTED:,} more")
+        return "\n".join([f"{head}{len(self.faults)} faults", *lines])
 
 
 def faults_of(error: ValidationError) -> list[Fault]:
@@ -101,4 +105,7 @@ def _counted(context: Any) -> str:
 
 def _given(item: Any) -> str:
     given = item.get("input")
-    return f" (given: {given!r})" if isinstance(given, (bool, int, float, str)) else ""
+    if not isinstance(given, (bool, int, float, str)):
+        return ""
+    words = repr(given)
+    return f" (given: {words if len(words) <= _SHOWN else f'{words[: _SHOWN - 1]}…'})"

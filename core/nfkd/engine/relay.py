@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from nfkd.engine.place import Connection, PlaceError, connect, engine_directory
+from nfkd.files import open_for_update, read_tail
 
 LOG = "engine.log"
 READY = b"ready"
@@ -35,7 +36,7 @@ def log_tail() -> str:
     """Return the last lines of the engine's log."""
     path = engine_directory() / LOG
     try:
-        return path.read_bytes()[-_TAIL:].decode(errors="replace").strip()
+        return read_tail(path, _TAIL)[0].decode(errors="replace").strip()
     except OSError:
         return ""
 
@@ -72,7 +73,7 @@ def find_or_start() -> Connection:
 def _start() -> int | None:
     """Start an engine and wait until it listens; returns its exit code where it ended instead."""
     directory = engine_directory()
-    with (directory / LOG).open("ab") as log:
+    with open_for_update(directory / LOG, append=True) as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "nfkd.engine", "serve"],
             stdin=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 
 from nfkd.protocol.events import ErrorInfo
@@ -38,6 +39,15 @@ def words_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.partition("\n")[0]
     return str(error).partition("\n")[0] or type(error).__name__
+
+
+_SAFETENSORS = re.compile(r"os error (\d+)")
+
+
+def system_error(error: BaseException) -> OSError:
+    """Return the system's error behind one of the safetensors library, which keeps its number in its words alone."""
+    found = _SAFETENSORS.search(str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else OSError(str(error))
 
 
 def errno_of(error: BaseException) -> int | None:

@@ -121,7 +121,7 @@ DELETE = """
 import sys
 from pathlib import Path
 from nfkd.runs.errors import RunError
-from nfkd.runs.layout import delete_run
+from nfkd.runs.deleting import delete_run
 try:
     delete_run(Path(sys.argv[1]))
 except RunError as error:
