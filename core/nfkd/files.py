@@ -7,6 +7,7 @@ waits until somebody writes to it, and a device may never end; so every file is 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import zipfile
@@ -112,7 +113,7 @@ def require_regular(path: Path) -> os.stat_result:
     return about
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file for reading bytes; never waits for a writer. Raises as `require_regular`."""
     require_regular(path)  # before it is opened: opening a device can have effects
     descriptor = os.open(path, _READ_FLAGS)

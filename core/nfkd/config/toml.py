@@ -90,7 +90,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
         words = f"cannot be read, not a TOML file or a damaged one: no text in UTF-8 from byte {error.start + 1:,} on"
         raise ConfigError([Fault("", words)], str(path)) from error
     except OSError as error:
-        words = f"cannot be read: it {error.strerror}" if isinstance(error, FileError) else f"cannot be read: {error}"
+        why = f"it {error.strerror}" if isinstance(error, FileError) else error.strerror or str(error)
+        words = f"cannot be read: {why}"
         raise ConfigError([Fault("", words)], str(path)) from error
 
 

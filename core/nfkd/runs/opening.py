@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import h5py
 
@@ -13,6 +14,7 @@ from nfkd.runs import schema
 from nfkd.runs.errors import RunError, words_of
 from nfkd.runs.schema import Node
 
+_h5o: Any = cast("Any", h5py).h5o  # the stubs of h5py lack it
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError)
 _UNWRITTEN = 64 << 20  # bytes that a file may claim beyond its size: rows that a killed writer did not fill
 _FLAGS, _WRITING = 11, 0x05  # of a superblock of version 3: open for writing, open for SWMR
@@ -92,7 +94,7 @@ def _refuse_ways_out(group: Node, path: Path, seen: set[int]) -> int:
         if not isinstance(link, h5py.HardLink):
             raise _refusal(path, f"{where} is a link")
         item = group[name]
-        address = h5py.h5o.get_info(item.id).addr
+        address = _h5o.get_info(item.id).addr
         if address in seen:
             continue  # two names of one object, or a group inside itself
         seen.add(address)

@@ -263,6 +263,7 @@ class BSDS300(_UCI[BSDS300Config]):
         array = open_array(place.path, name, at=place.field)
         if array.shape is None or len(array.shape) != 2 or array.dtype.kind != "f":
             place.refuse(f"its array {name!r} is no table of numbers")
+        refuse_large(place, 4 * array.size, "free some, and try again")
         return array.astype(np.float32)[:]
 
 
@@ -287,9 +288,8 @@ def _unpack(archive: Place, wanted: dict[str, Path], said: Said | None) -> None:
     with archive.reading(), open_archive(archive.path, _MOST_UNPACKED) as content:
         for member in content:
             target = wanted.get(member.name.removeprefix("./"))
-            file = (
-                content.extractfile(member) if target is not None and member.isreg() and not member.issparse() else None
-            )
+            is_plain = member.isreg() and not member.issparse()  # holes of a sparse one are not in the archive
+            file = content.extractfile(member) if target is not None and is_plain else None
             if target is None or file is None:
                 continue
             if said is not None:
