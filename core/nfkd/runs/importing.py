@@ -31,7 +31,7 @@ from nfkd.config.flow_file import FlowFile
 from nfkd.files import file_kind, is_inflated, is_regular, is_taken
 from nfkd.flows.architectures import build_flow, flow_faults
 from nfkd.flows.flow import Flow
-from nfkd.runs.errors import RunError, words_of
+from nfkd.runs.errors import FULL, RunError, errno_of, words_of
 from nfkd.runs.weights import flow_meta, save_weights
 
 _PREFIXES = ("student.", "teacher.", "")
@@ -129,15 +129,17 @@ def save_imported(imported: Imported, target: Path, source: Path) -> None:
     Raises
     ------
     RunError
-        When something is there already.
-    OSError
-        When it cannot be written.
+        When something is there already, or it cannot be written.
     """
     if is_taken(target):
         title = "The weights were not written"
         raise RunError(title, f"{target} is there already.", "Give another --out.")
     meta = flow_meta(imported.config, imported.flow) | {"imported": source.name, "prefix": imported.prefix}
-    save_weights(target, imported.flow.state_dict(), "", meta)
+    try:
+        save_weights(target, imported.flow.state_dict(), "", meta)
+    except OSError as error:
+        title = "The disk is full" if errno_of(error) in FULL else "The weights were not written"
+        raise RunError(title, f"{target}: {words_of(error)}.", "Give another --out.") from error
 
 
 def _refuse_options(config: GlowConfig) -> None:

@@ -51,7 +51,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], config_toml: str, me
         with replacing(path) as temporary:
             save_file(tensors, temporary, {"config": config_toml, **meta})
     except SafetensorError as error:
-        raise system_error(error) from error
+        raise system_error(error, path) from error
 
 
 def flow_meta(config: FlowConfig, flow: Flow) -> dict[str, str]:

@@ -85,7 +85,7 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
         with replacing(target, keep=directory / PREVIOUS) as temporary:
             save_file(tensors, temporary, metadata)
     except SafetensorError as error:  # it reports a full disk in its own class
-        raise system_error(error) from error
+        raise system_error(error, target) from error
 
 
 def load_checkpoint(directory: Path) -> Checkpoint | None:
