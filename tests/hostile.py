@@ -20,6 +20,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import polars as pl
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -259,6 +260,21 @@ ARRAYS: dict[str, tuple[Build, str]] = {
     "packed hdf5": (packed_hdf5, ".h5"),
     "large chunks": (large_chunk_hdf5, ".h5"),
 }
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def packed_parquet(path: Path, rows: int = 2000, length: int = 100_000) -> None:
+    """A Parquet file of some kilobytes: numbers, and a text of `length` characters in each of its rows."""
+    frame = pl.DataFrame({"number": np.arange(rows) * 0.5}).with_columns(text=pl.lit("x" * length))
+    frame.write_parquet(clear(path), compression="zstd")
+
+
+def packed_lists(path: Path, rows: int = 100, length: int = 100_000) -> None:
+    """A Parquet file of some kilobytes: numbers, and a list of `length` zeros in each of its rows."""
+    frame = pl.DataFrame({"number": np.arange(rows) * 0.5, "list": [[0] * length] * rows})
+    frame.write_parquet(clear(path), compression="zstd")
 
 
 # --- pictures and archives --------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 import nfkd
@@ -283,6 +284,24 @@ def test_an_array_that_claims_too_much_takes_no_memory(case: str, tmp_path: Path
     path = tmp_path / f"x{ending}"
     build(path)
     assert "x" in refused(kind="image_stack", path=str(path)) or case == "packed hdf5"
+
+
+def test_text_that_is_packed_in_a_table_is_measured_before_it_takes_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.parquet"
+    hostile.packed_parquet(path)
+    assert path.stat().st_size < 100_000
+    free = psutil.virtual_memory()._replace(available=50_000_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    assert "takes about 0.4 GiB" in refused(kind="table", path=str(path), columns=["number"])  # 2 copies of 200 MB
+
+
+def test_lists_in_a_table_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    hostile.packed_lists(path)
+    assert len(load_dataset(parse_data({"kind": "table", "path": str(path)})).columns) == 1
+    assert "holds lists" in refused(kind="table", path=str(path), columns=["list"])
 
 
 def test_a_large_picture_is_refused_by_its_header(tmp_path: Path) -> None:

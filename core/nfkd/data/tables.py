@@ -226,15 +226,25 @@ def _read_parquet(place: Place, _key: str) -> Table:
 
     with _polars(place, lambda error: f"is no whole Parquet file: {_words(error)}"):
         lazy = pl.scan_parquet(place.path, glob=False, hive_partitioning=False)
-        _refuse_wide(place, len(lazy.collect_schema()))
-        refuse_large(place, 8 * len(lazy.collect_schema()) * lazy.select(pl.len()).collect().item(), _AS_NPY)
-        frame = lazy.collect()
+        schema = lazy.collect_schema()
+        _refuse_wide(place, len(schema))
+        refuse_large(place, 8 * len(schema) * lazy.select(pl.len()).collect().item(), _AS_NPY)
+        # A kilobyte of packed text or lists may stand for any amount: texts are measured first, and lists not read.
+        lengths = [
+            pl.col(name).str.len_bytes().cast(pl.UInt64).sum() for name, kind in schema.items() if kind == pl.String
+        ]
+        if lengths:
+            refuse_large(place, sum(lazy.select(lengths).collect().row(0)), _AS_NPY)
+        left_out = {name for name, kind in schema.items() if kind.is_nested() or kind == pl.Binary}
+        frame = lazy.select(
+            pl.lit(None, kind).alias(name) if name in left_out else pl.col(name) for name, kind in schema.items()
+        ).collect()
         return _Frame(frame.columns, frame)
 
 
 def _refuse_wide(place: Place, columns: int) -> None:
     if columns > _WIDEST:
-        place.refuse(f"has {columns:,} columns: {_WIDEST:,} are the most")
+        place.refuse(f"has more than {_WIDEST:,} columns: give a file with fewer")
 
 
 def _text_size(place: Place, delimiter: str) -> int:
