@@ -50,12 +50,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _target_fault(target: str, runs: str) -> str:
     from nfkd.config import preset_names
+    from nfkd.files import is_taken
 
     for path in (target, runs):
         if not is_unicode(path):
             return f"{path}: its name is not valid UTF-8; rename it"
-
-    if not target or Path(target).exists() or target in preset_names():
+    if not target or is_taken(Path(target)) or target in preset_names():
         return ""
     return f"{target}: no such experiment file, run or preset ({', '.join(preset_names())})"
 
@@ -105,6 +105,7 @@ async def _live(app: QApplication, options: argparse.Namespace) -> None:
 def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWindow:
     """Return the studio's window, not shown yet, with the experiment, preset or run that was asked for."""
     from nfkd.config import preset_names
+    from nfkd.files import is_folder
     from nfkd_gui.main_window import MainWindow
     from nfkd_gui.preferences import load_preferences, preferences_path
     from nfkd_gui.state import Studio
@@ -117,7 +118,7 @@ def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWind
     apply_theme(app, preferences.theme)
     window = MainWindow(studio)
     path = Path(target)
-    if target and path.is_dir() and target not in preset_names():
+    if target and is_folder(path) and target not in preset_names():
         studio.open_run(str(path.resolve()))
         target = ""
     if not window.files.open_at_start(target or _DEFAULT):

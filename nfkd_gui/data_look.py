@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import tomlkit
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config import ConfigError
 from nfkd.config.named import DATA_KINDS, parse_data
-from nfkd.config.toml import toml_text
+from nfkd.config.toml import toml_document, toml_text
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, NamedData, PreviewData
 from nfkd.protocol.events import DataProgress, ErrorInfo
 from nfkd.protocol.requests import Reply
@@ -171,7 +170,7 @@ class DataLook(QObject):
 
 def table_of(named: NamedData) -> dict[str, Any]:
     """Return the table of a data set that the user has named, as the form takes it."""
-    return tomlkit.parse(named.config).unwrap()
+    return toml_document(named.config)
 
 
 def _as_written(experiment: Experiment) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from nfkd.config import ConfigError, ExperimentConfig, Fault, preset_names, preset_path
 from nfkd.config.named import whole_table
 from nfkd.config.toml import read_toml
+from nfkd.files import is_regular
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Describe, Description, Reply, Request
 
@@ -129,7 +130,7 @@ class Experiment(QObject):
             When it is no TOML file or cannot be read.
         """
         path = Path(source)
-        is_preset = not path.is_file() and str(source) in preset_names()
+        is_preset = not is_regular(path) and str(source) in preset_names()
         file = preset_path(str(source)) if is_preset else path
         self.replace(_with_whole_data(read_toml(file), file), None if is_preset else path)
 

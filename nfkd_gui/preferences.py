@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
+from nfkd.files import read_limited, replacing
+
 THEMES = ("system", "light", "dark")
 ENGINES = ("relay", "in_process")
 _RECENT = 8
+_LIMIT = 1 << 20  # bytes of the file
+_LONGEST = 4096  # characters of a path
 
 
 def _default_runs() -> str:
@@ -75,20 +78,15 @@ def save_preferences(preferences: Preferences, path: Path) -> None:
         When the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(asdict(preferences), file, indent=2, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    if _read(path) is not None:  # a broken file must not push out the good backup
-        path.replace(_backup(path))
-    temporary.replace(path)
+    keep = _backup(path) if _read(path) is not None else None  # a broken file must not push out the good backup
+    with replacing(path, keep=keep) as temporary:
+        temporary.write_text(json.dumps(asdict(preferences), indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        document = json.loads(read_limited(path, _LIMIT))
+    except (OSError, ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
 
@@ -99,9 +97,10 @@ def _backup(path: Path) -> Path:
 
 def _tolerant(document: dict[str, Any]) -> Preferences:
     known = {item.name for item in fields(Preferences)}
-    return replace(
+    found = replace(
         Preferences(), **{key: value for key, value in document.items() if key in known and _fits(key, value)}
     )
+    return replace(found, recent=found.recent[:_RECENT])
 
 
 def _fits(key: str, value: Any) -> bool:
@@ -111,8 +110,15 @@ def _fits(key: str, value: Any) -> bool:
         case "engine":
             return value in ENGINES
         case "recent":
-            return isinstance(value, list) and all(isinstance(item, str) for item in value)
+            return isinstance(value, list) and all(_is_path(item) for item in value)
         case "layout":
             return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
         case _:
-            return isinstance(value, str) and bool(value)
+            return _is_path(value)
+
+
+def _is_path(value: Any) -> bool:
+    """Return whether a value may name a file: a text of some length, without a null character or half a character."""
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST or "\0" in value:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in value)

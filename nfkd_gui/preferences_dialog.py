@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from nfkd.files import is_folder, is_taken
 from nfkd_gui.state import Studio
 from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.labels import WrappedLabel
@@ -99,7 +100,7 @@ class PreferencesDialog(QDialog):
         message = ""
         if not text or not path.is_absolute():
             message = "Give the whole path of a folder."
-        elif path.exists() and not path.is_dir():
+        elif is_taken(path) and not is_folder(path):
             message = "This is a file, not a folder."
         self._fault.setText(message)
         self._fault.setVisible(bool(message))

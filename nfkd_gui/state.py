@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import tomlkit
 from PySide6.QtCore import QObject, Signal
 
 from nfkd.config import ExperimentConfig
+from nfkd.config.toml import toml_document
 from nfkd.protocol.data import ListData, PreviewData
 from nfkd.protocol.events import (
     DataProgress,
@@ -28,6 +28,7 @@ from nfkd.protocol.events import (
 from nfkd.protocol.requests import (
     DeleteRun,
     Describe,
+    Done,
     EngineStatus,
     ListRuns,
     OpenRun,
@@ -250,7 +251,7 @@ class Studio(QObject):
             self.seed = self._natural_seed()
         adopt, self._adopt = self._adopt, False
         if adopt and not self.experiment.dirty:
-            self.experiment.replace(tomlkit.parse(reply.config).unwrap())
+            self.experiment.replace(toml_document(reply.config))
         self.rows_changed.emit()
         self.view_changed.emit()
 
@@ -270,7 +271,13 @@ class Studio(QObject):
 
     def delete_run(self, run: str) -> None:
         """Move a run to the trash."""
-        self.ask(DeleteRun(run=run), lambda _reply: self.list_runs(), self.failed.emit)
+        self.ask(DeleteRun(run=run), self._deleted, self.failed.emit)
+
+    def _deleted(self, reply: Reply) -> None:
+        self.list_runs()
+        if isinstance(reply, Done) and reply.words:
+            title, action = "The run was deleted, but not its folder", "Delete or move these files by hand."
+            self.failed.emit(ErrorInfo(title=title, cause=reply.words, action=action))
 
     # --- the run that the buttons act on --------------------------------------------------------------------------
 

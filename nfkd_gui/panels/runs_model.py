@@ -43,9 +43,12 @@ def _state_words(row: RunRow) -> str:
 
 
 def when_words(created: float, now: float) -> str:
-    """Return when a run was made: the time today, else the date."""
+    """Return when a run was made: the time today, else the date; nothing for a number that is no time."""
     form = "%H:%M" if 0 <= now - created < _DAY else "%Y-%m-%d"
-    return time.strftime(form, time.localtime(created))
+    try:
+        return time.strftime(form, time.localtime(created))
+    except (OverflowError, OSError, ValueError):
+        return ""
 
 
 def _measure(value: float | None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nfkd_gui.preferences import Preferences, load_preferences, save_preferences
+from tests import hostile
 
 
 def test_saved_preferences_come_back(tmp_path: Path) -> None:
@@ -55,6 +57,30 @@ def test_any_bytes_are_survived(content: bytes, tmp_path_factory: pytest.TempPat
     path = tmp_path_factory.mktemp("any") / "studio.json"
     path.write_bytes(content)
     assert isinstance(load_preferences(path), Preferences)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither FIFOs nor these devices")
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", hostile.ANY_FILE)
+def test_a_hostile_file_gives_way_and_is_replaced(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "studio.json"
+    if kind == "directory":  # it cannot be replaced, and stays
+        hostile.directory(path)
+        assert load_preferences(path) == Preferences()
+        return
+    hostile.ANY_FILE[kind](path)
+    hostile.fifo(tmp_path / "studio.json.tmp")
+    assert load_preferences(path) == Preferences()
+    save_preferences(Preferences(theme="dark"), path)
+    assert load_preferences(path).theme == "dark"
+    assert not path.is_symlink()
+
+
+@pytest.mark.parametrize("folder", ["a\0b", "\ud800", "x" * 10_000, ""])
+def test_a_folder_that_no_path_can_be_gives_way(folder: str, tmp_path: Path) -> None:
+    path = tmp_path / "studio.json"
+    path.write_text(json.dumps({"runs_folder": folder, "recent": [folder], "theme": "dark"}))
+    assert load_preferences(path) == Preferences(theme="dark")
 
 
 def test_recent_files_are_few_and_each_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, Gap, StageStarted
-from nfkd.protocol.requests import ListRuns, OpenRun, Sample, Status
+from nfkd.protocol.requests import Done, ListRuns, OpenRun, Sample, Status
 from nfkd_gui.state import Studio
 
 DIGITS = ExperimentConfig.load("digits").to_toml()
@@ -210,6 +210,17 @@ def test_renamed_and_deleted_runs_leave_the_table_and_the_view(ready: Studio, do
         assert ready.view is None
 
     do(scenario())
+
+
+def test_files_that_a_deleted_run_leaves_are_named(
+    ready: Studio, script: Any, do: Do, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[ErrorInfo] = []
+    ready.failed.connect(told.append)
+    monkeypatch.setattr(script, "_deleterun", lambda _request: Done(words="Left where it is: /runs/x/thesis.docx."))
+    ready.delete_run("/runs/x")
+    do(settled(ready))
+    assert [info.cause for info in told] == ["Left where it is: /runs/x/thesis.docx."]
 
 
 def test_a_preset_can_be_started_by_its_name(ready: Studio, script: Any, do: Do) -> None:

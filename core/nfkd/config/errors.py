@@ -9,8 +9,7 @@ from pydantic import ValidationError
 
 from nfkd.text import plain
 
-_ECHOED = 80
-"""Characters of a wrong value that a message repeats."""
+_SHOWN, _LISTED = 80, 100  # characters of a value, and problems of a file, in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,10 @@ class ConfigError(ValueError):
         head = f"{self.source}: " if self.source else ""
         if len(self.faults) == 1:
             return f"{head}{self.faults[0]}"
-        lines = "\n".join(f"  {fault}" for fault in self.faults)
-        return f"{head}{len(self.faults)} faults\n{lines}"
+        lines = [f"  {fault}" for fault in self.faults[:_LISTED]]
+        if len(self.faults) > _LISTED:
+            lines.append(f"  … and {len(self.faults) - _LISTED:,} more")
+        return "\n".join([f"{head}{len(self.faults)} faults", *lines])
 
 
 def faults_of(error: ValidationError) -> list[Fault]:
@@ -80,7 +81,7 @@ def _words(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of fault
         case "missing":
             return "is required"
         case "union_tag_invalid":
-            return f"{plain(repr(context['tag']), _ECHOED)} is not known; choose one of {context['expected_tags']}"
+            return f"{plain(repr(context['tag']), _SHOWN)} is not known; choose one of {context['expected_tags']}"
         case "union_tag_not_found":
             return "needs a field 'kind'"
         case "tuple_type" | "list_type":
@@ -106,4 +107,4 @@ def _counted(context: Any) -> str:
 
 def _given(item: Any) -> str:
     given = item.get("input")
-    return f" (given: {plain(repr(given), _ECHOED)})" if isinstance(given, (bool, int, float, str)) else ""
+    return f" (given: {plain(repr(given), _SHOWN)})" if isinstance(given, (bool, int, float, str)) else ""

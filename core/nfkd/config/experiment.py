@@ -19,6 +19,7 @@ from nfkd.config.named import folder_of, whole_table
 from nfkd.config.presets import preset_names, preset_path
 from nfkd.config.toml import is_table, read_text, toml_document, toml_text, toml_value
 from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig, whole_weights
+from nfkd.files import is_folder, is_regular, is_taken, replace_file
 from nfkd.text import name_fault
 
 
@@ -94,13 +95,13 @@ class ExperimentConfig(Config, frozen=True):
             With every fault, each with its path.
         """
         path = Path(source)
-        if not path.is_file():
-            if str(source) not in preset_names():
-                known = ", ".join(preset_names())
-                raise ConfigError(
-                    [Fault("", f"no such experiment file, and no preset of that name ({known})")], str(source)
-                )
+        if not is_regular(path) and str(source) in preset_names():
             path = preset_path(str(source))
+        elif is_folder(path) or not is_taken(path):
+            known = ", ".join(preset_names())
+            raise ConfigError(
+                [Fault("", f"no such experiment file, and no preset of that name ({known})")], str(source)
+            )
         return cls.from_toml(read_text(path), overrides, source=str(source), folder=path.absolute().parent)
 
     @classmethod
@@ -137,10 +138,7 @@ class ExperimentConfig(Config, frozen=True):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the experiment to a file, whole or not at all."""
-        target = Path(path)
-        temporary = target.with_name(target.name + ".tmp")
-        temporary.write_text(self.to_toml(), encoding="utf-8")
-        temporary.replace(target)
+        replace_file(Path(path), self.to_toml().encode())
 
     def replace(self, **changes: Any) -> Self:
         """Return a validated copy with some fields changed; nested dictionaries are merged.

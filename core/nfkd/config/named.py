@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterable
@@ -11,15 +12,14 @@ from typing import Any, get_args
 
 import numpy as np
 import platformdirs
-import tomlkit
-import tomlkit.exceptions
 from pydantic import ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from nfkd.config.base import Config, field
 from nfkd.config.data import DataConfig
 from nfkd.config.errors import ConfigError, Fault, faults_of
-from nfkd.config.toml import is_table, toml_text, toml_value
+from nfkd.config.toml import is_table, read_toml, toml_document, toml_text, toml_value
+from nfkd.files import is_folder, is_taken, open_regular, replace_file
 from nfkd.text import NAME_LENGTH, name_fault, plain
 
 ENVIRONMENT = "NFKD_DATASETS"
@@ -33,6 +33,7 @@ _BY_SUFFIX = {
     ".npz": "image_stack",
 }
 _EITHER = {".h5", ".hdf5"}
+_HEAD = 1 << 16  # bytes: the head of a .npy file is shorter
 _MODELS: dict[str, type[Config]] = {
     model.model_fields["kind"].default: model for model in get_args(get_args(DataConfig)[0])
 }
@@ -114,9 +115,10 @@ def _changed(value: str | dict[str, Any], assigned: dict[str, Any], folder: Path
 def parse_data_toml(text: str) -> DataConfig:
     """Validate a ``[data]`` table given as TOML text, its keys at the top; raises as `parse_data`."""
     try:
-        return parse_data(tomlkit.parse(text).unwrap())
-    except tomlkit.exceptions.TOMLKitError as error:
-        raise ConfigError([Fault("data", f"not a TOML table: {error}")]) from error
+        document = toml_document(text)
+    except ConfigError as error:
+        raise ConfigError([Fault("data", error.faults[0].message)]) from error
+    return parse_data(document)
 
 
 # --- what the user has added -----------------------------------------------------------------------------------------
@@ -143,9 +145,9 @@ def dataset_table(name: str) -> dict[str, Any]:
     """
     path = datasets_folder() / f"{name}.toml"
     try:
-        return tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
-    except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:
-        msg = f"the data set {name!r} cannot be read from {path}: {error}"
+        return read_toml(path)
+    except ConfigError as error:
+        msg = f"the data set {name!r} cannot be read from {path}: {error.faults[0].message}"
         raise ValueError(msg) from error
 
 
@@ -164,9 +166,7 @@ def add_dataset(name: str, config: DataConfig, *, replace: bool = False) -> Path
         raise ConfigError(faults)
     path = datasets_folder() / f"{name}.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{name}.tmp")
-    temporary.write_text(toml_text(config), encoding="utf-8")
-    temporary.replace(path)
+    replace_file(path, toml_text(config).encode())
     return path
 
 
@@ -238,16 +238,12 @@ def _expanded(word: str, folder: Path) -> dict[str, Any]:
 def _looks_like_a_path(word: str, folder: Path) -> bool:
     suffix = Path(word).suffix.lower()
     known = suffix in _BY_SUFFIX or suffix in _EITHER or suffix == ".npy"
-    return known or "/" in word or os.sep in word or (word != "" and os.path.exists(folder / word))  # noqa: PTH110 - as below
-
-
-def _is_folder(path: Path) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir fails for names that no file can have
+    return known or "/" in word or os.sep in word or (word != "" and is_taken(folder / word))
 
 
 def _kind_of(path: Path) -> str:
     suffix = path.suffix.lower()
-    if _is_folder(path):
+    if is_folder(path):
         return "image_folder"
     if suffix == ".npy":
         return "table" if _dimensions(path) <= 2 else "image_stack"
@@ -259,7 +255,7 @@ def _kind_of(path: Path) -> str:
             "(nfkd data: --set kind=table)"
         )
         raise ValueError(msg)
-    if not os.path.exists(path):  # noqa: PTH110 - as above
+    if not is_taken(path):
         msg = f"{path} is not there"
         raise ValueError(msg)
     known = ", ".join((*_BY_SUFFIX, ".npy", *sorted(_EITHER)))
@@ -271,9 +267,15 @@ def _dimensions(path: Path) -> int:
     """Return the number of dimensions that the head of a .npy file tells; the rest is for its reader to judge."""
     heads = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
-        with path.open("rb") as file:
-            read = heads.get(np.lib.format.read_magic(file))
-            return len(read(file)[0]) if read else 1  # a third version is there for named fields alone
-    except (OSError, ValueError) as error:
+        with open_regular(path) as file:
+            head = io.BytesIO(file.read(_HEAD))
+        read = heads.get(np.lib.format.read_magic(head))
+        return len(read(head)[0]) if read else 1  # a third version is there for named fields alone
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ) as error:  # the last two: of a thousand brackets
         msg = f"{path} cannot be read as a .npy file: {error}. It is damaged or of another kind"
         raise ValueError(msg) from error

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 import tomlkit
-import tomlkit.exceptions
 
 from nfkd.config.base import Config
 from nfkd.config.errors import ConfigError, Fault
+from nfkd.files import FileError, read_limited
+
+_LIMIT = 4 << 20  # bytes of a file: a drawing of 100,000 points takes nearly as many
+_DEPTH = 32  # tables and lists inside each other: an experiment has 4
+# tomllib needs the square of a key's length, and is asked about no key of a thousand parts. tomlkit has a limit of its
+# own, and is not used for reading, since it takes half a minute for a megabyte of empty lines.
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:(?:[\w-]+|\"[^\"\n]*\"|'[^'\n]*')[ \t]*\.[ \t]*){{{_DEPTH}}}")
 
 
 def toml_text(config: Config) -> str:
@@ -32,9 +40,29 @@ def toml_document(text: str, source: str = "") -> dict[str, Any]:
         When it is no TOML.
     """
     try:
-        return tomlkit.parse(text).unwrap()
-    except tomlkit.exceptions.TOMLKitError as error:
+        document = None if _LONG_KEY.search(text) else tomllib.loads(text)
+    except RecursionError:
+        document = None
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError([Fault("", f"not a TOML file{_why(text, error)}")], source) from error
+    except ValueError as error:
+        raise ConfigError([Fault("", "not a TOML file: a number has more digits than can be read")], source) from error
+    if document is None or _is_deep(document):
+        words = f"nested more than {_DEPTH} levels deep: no experiment is. Give a file that NFKD has written"
+        raise ConfigError([Fault("", words)], source)
+    return document
+
+
+def _is_deep(document: dict[str, Any]) -> bool:
+    level: list[Any] = [document]
+    for _ in range(_DEPTH):
+        level = [
+            item
+            for value in level
+            for item in (value.values() if is_table(value) else value)
+            if isinstance(item, (dict, list))
+        ]
+    return bool(level)
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -57,12 +85,14 @@ def read_text(path: str | os.PathLike[str]) -> str:
         When it cannot be read, or is no text.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return read_limited(Path(path), _LIMIT).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         words = f"cannot be read, not a TOML file or a damaged one: no text in UTF-8 from byte {error.start + 1:,} on"
         raise ConfigError([Fault("", words)], str(path)) from error
     except OSError as error:
-        raise ConfigError([Fault("", f"cannot be read: {error}")], str(path)) from error
+        why = f"it {error.strerror}" if isinstance(error, FileError) else error.strerror or str(error)
+        words = f"cannot be read: {why}"
+        raise ConfigError([Fault("", words)], str(path)) from error
 
 
 def _why(text: str, error: Exception) -> str:
@@ -76,8 +106,8 @@ def _why(text: str, error: Exception) -> str:
 def toml_value(text: str) -> Any:
     """Return the value of an assignment; what is no TOML is meant as text, such as ``cpu`` in ``--set device=cpu``."""
     try:
-        return tomlkit.parse(f"value = {text}\n").unwrap()["value"]
-    except (tomlkit.exceptions.ParseError, ValueError):
+        return toml_document(f"value = {text}\n")["value"]
+    except (ConfigError, LookupError):
         return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from dataclasses import dataclass, replace
@@ -10,9 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from nfkd.data import hdf5
-from nfkd.data.files import Place
+from nfkd.data.files import Place, refuse_large
+from nfkd.files import open_regular
 
 _OBJECTS = "it holds Python objects, such as text or images of unequal size: save an array of plain numbers"
+_LARGE = "save it as .npy, which is read piece by piece"
+_HEAD = 1 << 16  # bytes: the head of a .npy file is shorter
 _MOST = 2 << 30  # bytes of an array in a .npz, which cannot be read by memory map
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 KINDS = (".npy", ".npz", ".h5", ".hdf5")
@@ -87,36 +91,49 @@ def open_npy(place: Place) -> np.ndarray:
     DataError
         When it holds Python objects, or the file several arrays. Other faults are raised as by `numpy.load`.
     """
-    with place.path.open("rb") as file:
-        archive = file.read(2) == b"PK"
-        file.seek(0)
-        if archive:
-            place.refuse("is no .npy file, but an archive of arrays: save the one that you mean as .npy")
-        if _dtype(file).hasobject:
-            place.refuse(_OBJECTS)
-    return np.load(place.path, mmap_mode="r", allow_pickle=False)
+    with open_regular(place.path) as file:
+        head = io.BytesIO(file.read(_HEAD))
+    if head.getvalue()[:2] == b"PK":
+        place.refuse("is no .npy file, but an archive of arrays: save the one that you mean as .npy")
+    if _dtype(head).hasobject:
+        place.refuse(_OBJECTS)
+    return np.load(place.path, mmap_mode="r", allow_pickle=False)  # the map is compared with the file's size
 
 
-def _dtype(file: Any) -> np.dtype:
+def _dtype(head: io.BytesIO) -> np.dtype:
     """Return the type in the head of a .npy file; nothing else is known of one that has a newer head."""
-    read_header = _HEADERS.get(np.lib.format.read_magic(file))
-    return read_header(file)[2] if read_header else np.dtype(float)
+    read_header = _HEADERS.get(np.lib.format.read_magic(head))
+    return read_header(head)[2] if read_header else np.dtype(float)
 
 
 def _npz(place: Place, named: Place, key: str) -> Stored:
-    archive = np.load(place.path, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        place.refuse("is no .npz file, but ends like one")
-    with archive:
-        name = _chosen(named, key, list(archive.files))
-        with zipfile.ZipFile(place.path) as packed, packed.open(f"{name}.npy") as member:
-            read_header = _HEADERS[np.lib.format.read_magic(member)]
-            shape, _, dtype = read_header(member)
-        if dtype.hasobject:
-            place.refuse(f"{name}: {_OBJECTS}")
-        if math.prod(shape) * dtype.itemsize > _MOST:
-            place.refuse(f"{name} has more than {_MOST >> 30} GiB: save it as .npy, which is read piece by piece")
-        return archive[name]
+    with open_regular(place.path) as file:
+        if file.read(2) != b"PK":
+            place.refuse("is no .npz file, but ends like one")
+        with zipfile.ZipFile(file) as archive:
+            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            name = _chosen(named, key, list(members))
+            _check_member(place, name, archive, members[name])
+            with archive.open(members[name]) as content:
+                return np.lib.format.read_array(content, allow_pickle=False)
+
+
+def _check_member(place: Place, name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Refuse an array that is too large, or whose head claims more than the archive says that there is."""
+    with archive.open(member) as content:
+        head = io.BytesIO(content.read(_HEAD))
+    read_header = _HEADERS[np.lib.format.read_magic(head)]
+    shape, _, dtype = read_header(head)
+    if dtype.hasobject:
+        place.refuse(f"{name}: {_OBJECTS}")
+    size = math.prod(shape) * dtype.itemsize
+    if size > _MOST:
+        place.refuse(f"{name} has more than {_MOST >> 30} GiB: {_LARGE}")
+    if size + head.tell() > member.file_size:
+        place.refuse(
+            f"{name} claims {size:,} bytes, and only {member.file_size - head.tell():,} are there: get it again"
+        )
+    refuse_large(place, size, _LARGE)
 
 
 @dataclass(frozen=True)

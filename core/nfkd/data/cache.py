@@ -12,6 +12,7 @@ import platformdirs
 
 from nfkd.data.files import expanded, named_folder
 from nfkd.data.source import NotFetchedError, RemoteFile
+from nfkd.files import file_kind, is_regular, open_regular
 
 _FOLDER_VARIABLE = "NFKD_DATA"
 
@@ -54,7 +55,7 @@ def cached(
     missing = [file for file, path in zip(files, paths, strict=True) if path is None]
     if missing:
         target = (cache_folder() / missing[0].name).parent
-        wrong = [file for file in missing if (cache_folder() / file.name).is_file()]
+        wrong = [file for file in missing if is_regular(cache_folder() / file.name)]
         found = "; ".join(map(_wrong_words, wrong))
         raise NotFetchedError(missing, event_shape, title, target, kind=kind, found=found)
     return [path for path in paths if path is not None]
@@ -77,7 +78,7 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 
 @lru_cache(maxsize=256)
 def _digest(path: Path, algorithm: str, _size: int, _changed: int) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
@@ -100,8 +101,11 @@ def _candidates(file: RemoteFile, folder: str) -> list[Path]:
 def _of_the_user(file: RemoteFile, folder: str, title: str, event_shape: tuple[int, ...]) -> Path:
     root, candidates = named_folder(folder, "data.folder", event_shape or None), _candidates(file, folder)
     for path in candidates:
-        if path.is_file():
+        if is_regular(path):
             return path
+    kinds = [f"{path.name} in it {kind}" for path in candidates if (kind := file_kind(path))]
+    if kinds:
+        root.refuse(f"{kinds[0]}: put the right file there")
     names = " or ".join(path.name for path in candidates)
     return root.refuse(
         f"holds no {names}: put it there (from {file.url}), or leave the folder empty to download {title}"
@@ -111,7 +115,7 @@ def _of_the_user(file: RemoteFile, folder: str, title: str, event_shape: tuple[i
 def _in_the_cache(file: RemoteFile) -> Path | None:
     path = cache_folder() / file.name
     try:
-        return path if path.is_file() and digest(path, file.checksum[0]) == file.checksum[1] else None
+        return path if is_regular(path) and digest(path, file.checksum[0]) == file.checksum[1] else None
     except OSError:
         return None
 

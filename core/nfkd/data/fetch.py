@@ -18,6 +18,7 @@ from nfkd.config import Fault
 from nfkd.data.cache import cache_folder, cached
 from nfkd.data.dataset import DataError
 from nfkd.data.source import RemoteFile, Said
+from nfkd.files import FileError, is_regular, is_taken, open_for_update, require_regular
 
 _CHUNK = 1 << 18
 _PATIENCE = (15, 60)  # seconds: to be connected, and between two pieces
@@ -68,6 +69,9 @@ def _bring(file: RemoteFile, said: Said) -> Path:
     part = target.with_name(f"{target.name}.part")
     with _explained(file, target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
+        for path in (target, part, _lock_of(target)):
+            if is_taken(path):
+                require_regular(path)
         with _alone(target, part, file, said):
             pooch.retrieve(
                 file.url,
@@ -79,16 +83,20 @@ def _bring(file: RemoteFile, said: Said) -> Path:
     return target
 
 
+def _lock_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lock")
+
+
 @contextmanager
 def _alone(target: Path, part: Path, file: RemoteFile, said: Said) -> Iterator[None]:
     """Hold the file's lock; meanwhile tell of the progress that another process makes."""
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    lock = FileLock(_lock_of(target))
     while True:
         try:
             lock.acquire(timeout=1)
             break
         except Timeout:
-            said(target.name, part.stat().st_size if part.is_file() else 0, file.size)
+            said(target.name, part.stat().st_size if is_regular(part) else 0, file.size)
     try:
         yield
     finally:
@@ -99,7 +107,7 @@ def _downloader(file: RemoteFile, part: Path, said: Said) -> Any:  # pooch's typ
     """Return a downloader for pooch, which checks what it leaves and gives it its final name."""
 
     def run(_url: str, output_file: Any, _pooch: Any) -> None:
-        begun = part.stat().st_size if part.is_file() else 0
+        begun = part.stat().st_size if is_regular(part) else 0
         if not _receive(file, part, begun, said):
             _receive(file, part, 0, said)  # the server has nothing after the part: it is no beginning of this file
         part.replace(output_file)
@@ -127,7 +135,9 @@ def _receive(file: RemoteFile, part: Path, begun: int, said: Said) -> bool:
         come = begun if goes_on else 0
         length = answer.headers.get("Content-Length", "")
         total = come + int(length) if length.isdigit() else file.size
-        with part.open("ab" if goes_on else "wb") as sink:
+        if not goes_on:
+            part.unlink(missing_ok=True)
+        with open_for_update(part, append=True) as sink:
             said(Path(file.name).name, come, total)
             for piece in answer.raw.stream(_CHUNK, decode_content=False):
                 sink.write(piece)
@@ -153,7 +163,9 @@ def _explained(file: RemoteFile, folder: Path) -> Iterator[None]:
     except (RequestException, HTTPError) as error:
         raise _failure(file, folder, f"could not be downloaded: {_words(error)}. Try again") from error
     except OSError as error:
-        what = "the disk is full" if error.errno in _FULL else f"{error.strerror or error}"
+        what = f"{error.strerror or error}"
+        if error.errno in _FULL or isinstance(error, FileError):
+            what = f"{error}" if isinstance(error, FileError) else "the disk is full"
         raise _failure(file, folder, f"could not be written to {folder}: {what}. Try again when it can be") from error
     except ValueError as error:  # pooch's word for a wrong checksum; it has removed the file
         raise _failure(file, folder, f"came with another {file.checksum_words} and was removed. Try again") from error

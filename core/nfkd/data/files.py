@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
+
 from nfkd.config import Fault
 from nfkd.data.dataset import DataError
+from nfkd.files import FileError, file_kind, is_folder, is_regular
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Place:
             raise
         except FileNotFoundError:
             self.refuse("is not there any more: put it back, or name another")
+        except FileError as error:
+            self.refuse(f"{error.strerror}: put the right file there")
         except Exception as error:  # noqa: BLE001 - decoders of other people's raise anything for bytes that no encoder wrote
             piece = f"{what} " if what else ""
             words = f"{error}".strip().splitlines()
@@ -65,9 +70,12 @@ def named_file(text: str, field: str) -> Place:
         When it names nothing, or something that is no file.
     """
     place = _named(text, field, "a file")
-    if _is(place.path, "is_dir"):
+    if is_folder(place.path):
         place.refuse("is a folder: name a file")
-    if not _is(place.path, "is_file"):
+    kind = file_kind(place.path)
+    if kind:
+        place.refuse(f"{kind}: name a file")
+    if not is_regular(place.path):
         place.refuse("there is no such file")
     return place
 
@@ -81,9 +89,9 @@ def named_folder(text: str, field: str, event_shape: tuple[int, ...] | None = No
         When it names nothing, or something that is no folder.
     """
     place = _named(text, field, "a folder", event_shape)
-    if _is(place.path, "is_file"):
+    if is_regular(place.path):
         place.refuse("is a file: name the folder that it is in")
-    if not _is(place.path, "is_dir"):
+    if not is_folder(place.path):
         place.refuse("there is no such folder")
     return place
 
@@ -102,8 +110,9 @@ def expanded(text: str) -> Path:
         return Path(text)
 
 
-def _is(path: Path, kind: str) -> bool:
-    try:
-        return getattr(path, kind)()
-    except (OSError, ValueError):  # too long, not allowed, or with a null character
-        return False
+def refuse_large(place: Place, size: int, advice: str) -> None:
+    """Refuse what takes more bytes than half of the free memory: a copy of it becomes examples."""
+    free = psutil.virtual_memory().available
+    if 2 * size > free:
+        needed, there = 2 * size / 2**30, free / 2**30
+        place.refuse(f"takes about {needed:,.1f} GiB of memory, and {there:,.1f} GiB are free: {advice}")

@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from nfkd.data.files import Place
+from nfkd.files import open_regular
 
 _NUMBERS = re.compile(r"[fiu][1248]")
 
@@ -28,7 +29,7 @@ def read_frame(place: Place) -> tuple[list[str], np.ndarray]:
     DataError
         When the file is no pickled DataFrame of numbers, or wants to call anything.
     """
-    with place.reading(), place.path.open("rb") as file:
+    with place.reading(), open_regular(place.path) as file:
         found = _Frames(place, file).load()
         if not isinstance(found, _Kept) or found.name != "DataFrame":
             place.refuse("holds no DataFrame")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,11 @@ import h5py
 
 from nfkd.config import Fault
 from nfkd.data.dataset import DataError
+from nfkd.files import FileError, require_regular
 
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError)
 _SHOWN = 8
+_PIECE = 1 << 30  # bytes of a chunk, which is unpacked as a whole
 
 
 def open_array(path: Path, key: str = "", *, at: str = "data.key") -> Any:
@@ -37,13 +40,18 @@ def open_array(path: Path, key: str = "", *, at: str = "data.key") -> Any:
         (external storage, a virtual data set): a file from elsewhere could so name any file of this machine.
     """
     try:
+        require_regular(path)
         file = h5py.File(path, "r")
+    except FileError as error:
+        raise DataError([Fault("data.path", f"{error}: put the right file there")]) from error
     except OSError as error:
         message = f"{path} is no whole HDF5 file: get it again ({_words(error)})"
         raise DataError([Fault("data.path", message)]) from error
     try:
         with reading(path):
-            return _array(file, key or _only(file, path, at), path, at)
+            array = _array(file, key or _only(file, path, at), path, at)
+            _refuse_large_pieces(array, path)
+            return array
     except BaseException:
         file.close()
         raise
@@ -92,6 +100,13 @@ def _array(file: h5py.File, name: str, path: Path, at: str) -> h5py.Dataset:
         message = f"{name} in {path.name} keeps its values in another file, and those are not read: copy them into it"
         raise DataError([Fault(at, message)])
     return item
+
+
+def _refuse_large_pieces(array: h5py.Dataset, path: Path) -> None:
+    piece = math.prod(array.chunks or ()) * array.dtype.itemsize
+    if piece > _PIECE:
+        words = f"is kept in pieces of {piece:,} bytes: {_PIECE:,} are the most, save it in smaller ones"
+        raise DataError([Fault("data.path", f"{array.name} in {path.name} {words}")])
 
 
 def _list(names: list[str]) -> str:

@@ -13,9 +13,10 @@ from typing import BinaryIO
 import numpy as np
 
 from nfkd.data.files import Place
+from nfkd.files import open_regular
 
 _UNSIGNED_BYTE = 0x08
-_MOST = 1 << 30  # bytes: more than a thousand times what such files hold
+_MOST = 1 << 28  # bytes: five times what the published files hold
 _PIECE = 1 << 20
 
 
@@ -27,7 +28,7 @@ def read_idx(place: Place, dimensions: int) -> np.ndarray:
     DataError
         When the file is of another kind, too short or too long, or cannot be read.
     """
-    with place.reading(), place.path.open("rb") as raw:
+    with place.reading(), open_regular(place.path) as raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         if not packed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+import psutil
 
 from nfkd.config import DataConfig, Fault
 from nfkd.data.dataset import DataError, Dataset, Part
@@ -20,6 +22,8 @@ from nfkd.data.sources import SOURCES
 
 _LEAST = 8  # the live pictures interpolate between four pairs
 _KEPT = 3
+_PLACES = 32  # bytes for an example's place in the order of its part, which is held three times while it is made
+_MOST_VALUES = 1 << 24  # of an example
 
 _cache: OrderedDict[Hashable, Dataset] = OrderedDict()
 _loading: defaultdict[Hashable, Lock] = defaultdict(Lock)
@@ -67,6 +71,7 @@ def _keep(key: Hashable, dataset: Dataset) -> Dataset:
 
 def _load(config: DataConfig, source: Source[Any]) -> Dataset:
     loaded = source.load(config)
+    _refuse_endless(loaded)
     parts = {"train": loaded.train, "validation": loaded.validation, "test": loaded.test}
     given = {name: part for name, part in parts.items() if part is not None}
     fingerprint = fingerprinter(given, loaded.columns, lambda: source.value_files(config))
@@ -82,6 +87,19 @@ def fetch_dataset(config: DataConfig, said: Said) -> None:
         When it cannot be downloaded: the words give the address and where to put the file.
     """
     SOURCES[config.kind].fetch(config, said)
+
+
+def _refuse_endless(loaded: Loaded) -> None:
+    """Refuse more or larger examples than the memory has room for, also where their values stay in a file."""
+    count, *shape = loaded.train.values.shape
+    free = psutil.virtual_memory().available
+    if count * _PLACES > free:
+        message = f"{count:,} examples are more than the memory can hold the order of: give a smaller part of them"
+        raise DataError([Fault("data.path", message)], tuple(shape))
+    if math.prod(shape) > _MOST_VALUES:
+        size = "×".join(map(str, shape))
+        message = f"an example of {size} values is too large: {_MOST_VALUES:,} values are the most"
+        raise DataError([Fault("data.path", message)], tuple(shape))
 
 
 def _divide(config: DataConfig, loaded: Loaded) -> Dataset:

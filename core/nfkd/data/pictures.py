@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nfkd.data.files import Place
+from nfkd.files import open_regular
 
 _KEPT = 512 << 20  # bytes
+_MOST_PIXELS = 64_000_000
+_TOO_LARGE = f"has more than {_MOST_PIXELS // 1_000_000} megapixels: make it smaller"
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """How the names of image files end."""
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # of Pillow's others some start programs
@@ -81,7 +86,7 @@ def decode(place: Place, size: int, *, colour: bool, square: int | None = None) 
     """
     from PIL import Image, ImageOps
 
-    with place.reading(), Image.open(place.path, formats=_FORMATS) as opened:
+    with place.reading(), _opened(place) as opened:
         if opened.mode.startswith(("I", "F")):
             place.refuse(f"has more than 8 bits a channel (Pillow's mode {opened.mode}): save it with 8")
         image = ImageOps.exif_transpose(opened).convert("RGB" if colour else "L")
@@ -92,6 +97,23 @@ def decode(place: Place, size: int, *, colour: bool, square: int | None = None) 
         cropped = image.crop((left, top, left + side, top + side))
         values = np.asarray(cropped.resize((size, size), Image.Resampling.BILINEAR))
         return np.ascontiguousarray(np.moveaxis(values, 2, 0)) if colour else values[None].copy()
+
+
+@contextmanager
+def _opened(place: Place) -> Iterator[Any]:
+    """Open an image; its size, as its header tells it, is looked at before anything is decoded."""
+    from PIL import Image
+
+    with open_regular(place.path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of what is refused below
+        try:
+            image = Image.open(file, formats=_FORMATS)
+        except Image.DecompressionBombError:
+            place.refuse(_TOO_LARGE)
+        with image:
+            if image.width * image.height > _MOST_PIXELS:
+                place.refuse(_TOO_LARGE)
+            yield image
 
 
 def image_paths(root: Path) -> list[Path]:

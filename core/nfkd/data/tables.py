@@ -8,6 +8,8 @@ that is better saved as .npy or .h5, which are read where they lie.
 from __future__ import annotations
 
 import csv
+import io
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -18,13 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from nfkd.data.arrays import open_npy
 from nfkd.data.examples import Examples
-from nfkd.data.files import Place
+from nfkd.data.files import Place, refuse_large
 from nfkd.data.hdf5 import open_array
+from nfkd.files import open_regular, require_regular
 
+_AS_NPY = "save it as .npy or .h5, which are read where they lie"
+_WIDEST = 65_536  # columns
+_LOOKED_AT = 1 << 20  # bytes at three places of a text file, by which its values are counted
 _NOTHING = ["NA", "N/A", "n/a", "null", "NULL", "None", "?"]
 """What stands for a missing value in text, besides nothing at all and NaN."""
 _DTYPES = {
@@ -100,9 +105,10 @@ def read_table(place: Place, key: str = "") -> Table:
     if reader is None:
         place.refuse("is no table that can be read: give a .csv, .tsv, .parquet, .npy or .h5 file")
     with place.reading():
-        if not place.path.stat().st_size:
+        if not require_regular(place.path).st_size:
             place.refuse("is empty")
         table = reader(place, key)
+        refuse_large(place, 16 * len(table), "give fewer rows")  # marks and places of them, kept in memory
     names = [column.name for column in table.columns]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -175,7 +181,7 @@ def _read_text(place: Place, delimiter: str) -> Table:
 
     path = place.path
     options: dict[str, Any] = {"separator": delimiter, "encoding": "utf8-lossy", "glob": False}
-    _refuse_large(place, path.stat().st_size)  # a number takes 8 bytes, and seldom less as text
+    refuse_large(place, _text_size(place, delimiter), _AS_NPY)
     with _polars(place, lambda error: _text_words(path, delimiter, error)):
         first = pl.read_csv(path, has_header=False, infer_schema=False, n_rows=1, **options).row(0)
         header = any(value is None or not _is_number(value) for value in first)
@@ -204,7 +210,7 @@ def _is_number(text: str) -> bool:
 def _text_words(path: Path, delimiter: str, error: BaseException) -> str:
     """Return what is wrong with a text file: the first row of another length, or else what polars says."""
     try:
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace", newline="") as file:
             rows = csv.reader(file, delimiter=delimiter)
             width = len(next(rows))
             for row in rows:
@@ -220,19 +226,40 @@ def _read_parquet(place: Place, _key: str) -> Table:
 
     with _polars(place, lambda error: f"is no whole Parquet file: {_words(error)}"):
         lazy = pl.scan_parquet(place.path, glob=False, hive_partitioning=False)
-        _refuse_large(place, 8 * len(lazy.collect_schema()) * lazy.select(pl.len()).collect().item())
-        frame = lazy.collect()
+        schema = lazy.collect_schema()
+        _refuse_wide(place, len(schema))
+        refuse_large(place, 8 * len(schema) * lazy.select(pl.len()).collect().item(), _AS_NPY)
+        # A kilobyte of packed text or lists may stand for any amount: texts are measured first, and lists not read.
+        lengths = [
+            pl.col(name).str.len_bytes().cast(pl.UInt64).sum() for name, kind in schema.items() if kind == pl.String
+        ]
+        if lengths:
+            refuse_large(place, sum(lazy.select(lengths).collect().row(0)), _AS_NPY)
+        left_out = {name for name, kind in schema.items() if kind.is_nested() or kind == pl.Binary}
+        frame = lazy.select(
+            pl.lit(None, kind).alias(name) if name in left_out else pl.col(name) for name, kind in schema.items()
+        ).collect()
         return _Frame(frame.columns, frame)
 
 
-def _refuse_large(place: Place, size: int) -> None:
-    """Refuse a table of so many bytes where it, and the copy that becomes examples, are more than the free memory."""
-    free = psutil.virtual_memory().available
-    if 2 * size > free:
-        place.refuse(
-            f"takes about {2 * size / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free: save it as .npy "
-            "or .h5, which are read where they lie"
-        )
+def _refuse_wide(place: Place, columns: int) -> None:
+    if columns > _WIDEST:
+        place.refuse(f"has more than {_WIDEST:,} columns: give a file with fewer")
+
+
+def _text_size(place: Place, delimiter: str) -> int:
+    """Return about how many bytes the values of a text file take as numbers: 8 each, at least the file's own size."""
+    with open_regular(place.path) as file:
+        size = os.fstat(file.fileno()).st_size
+        first = file.read(_LOOKED_AT)
+        _refuse_wide(place, first.partition(b"\n")[0].count(delimiter.encode()) + 1)
+        pieces = [first]
+        for start in (size // 2, size - _LOOKED_AT):
+            if start >= _LOOKED_AT:
+                file.seek(start)
+                pieces.append(file.read(_LOOKED_AT))
+    ends = sum(piece.count(delimiter.encode()) + piece.count(b"\n") for piece in pieces)
+    return max(size, 8 * ends * size // max(1, sum(map(len, pieces))))
 
 
 @contextmanager
@@ -266,6 +293,7 @@ class _Stored(Table):
             place.refuse(f"has named fields and {dimensions} dimensions: it should have one")
         if fields is None:
             trouble = _dtype_words(array.dtype)
+            _refuse_wide(place, array.shape[1])
             self.columns = tuple(Column(str(number), trouble) for number in range(array.shape[1]))
         else:
             self.columns = tuple(Column(name, _dtype_words(array.dtype[name])) for name in fields)

@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from nfkd.files import FileError, is_inflated, open_regular, require_regular
+
 # Of torchvision's ``features.N``, the convolutions of the first four blocks.
 _VGG16 = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21))
 _VGG19 = ((0, 2), (5, 7), (10, 12, 14, 16), (19, 21, 23, 25))
@@ -61,7 +63,7 @@ class VGGFeatures:
             When it cannot be read, or holds no VGG.
         """
         try:
-            stat = path.stat()
+            stat = require_regular(path)
         except OSError as error:
             raise _unreadable(path, error) from error
         return _loaded(path, stat.st_mtime_ns, stat.st_size)
@@ -69,7 +71,7 @@ class VGGFeatures:
     @classmethod
     def _read(cls, path: Path) -> VGGFeatures:
         blocks = _blocks(path, _read(path))
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return cls(blocks, hashlib.file_digest(file, "sha256").hexdigest())
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
@@ -113,7 +115,8 @@ def _loaded(path: Path, *_stamp: int) -> VGGFeatures:
 
 
 def _unreadable(path: Path, error: OSError) -> PerceptualError:
-    return PerceptualError(f"{path} cannot be read: {error.strerror}. Name a file of VGG-16 or VGG-19 weights")
+    words = f"it {error.strerror}" if isinstance(error, FileError) else error.strerror
+    return PerceptualError(f"{path} cannot be read: {words}. Name a file of VGG-16 or VGG-19 weights")
 
 
 def _no_vgg(path: Path, what: str) -> PerceptualError:
@@ -123,10 +126,13 @@ def _no_vgg(path: Path, what: str) -> PerceptualError:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(1)
     except OSError as error:
         raise _unreadable(path, error) from error
+    if is_inflated(path):
+        msg = f"{path} is packed, and would take more memory than its size: save the model's state_dict by torch.save"
+        raise PerceptualError(msg)
     try:
         # What torch warns of, such as an old pickle or a sparse tensor, is refused in our own words or harmless.
         with warnings.catch_warnings(action="ignore"):

@@ -27,7 +27,8 @@ from nfkd.flows.architectures import flow_words
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import ErrorInfo, Event, RunChanged, RunEvent, RunRemoved, RunRow
 from nfkd.protocol.view import RunView
-from nfkd.runs.layout import create_run, delete_run, list_runs, read_config, read_row, rename_run, write_row
+from nfkd.runs.deleting import delete_run
+from nfkd.runs.layout import create_run, list_runs, read_config, read_row, rename_run, write_row
 from nfkd.runs.reader import open_run
 from nfkd.training.control import LiveWeights, NotTraining
 from nfkd.training.describe import check, describe
@@ -35,6 +36,7 @@ from nfkd.training.devices import device_name, resolve_device, thread_count
 from nfkd.training.job import TrainingJob, explain
 from nfkd.training.plans import teacher_words
 
+_NAMED = 10  # files in a message
 Listener = Callable[[Event], None]
 
 
@@ -338,11 +340,11 @@ class Engine:
     async def _delete(self, request: ask.DeleteRun) -> ask.Done:
         self._refuse_living(request.run, "deleted")
         with self._change(request.run):
-            await self._files.run(
+            kept = await self._files.run(
                 delete_run, Path(request.run), about=request.run, limit=self._limits.work_seconds
             )  # the trash may be on another drive: everything is copied then
         self._take(RunRemoved(run=request.run))
-        return ask.Done()
+        return ask.Done(words=_kept_words(kept))
 
     def _refuse_living(self, run: str, verb: str) -> None:
         if run in self._views:
@@ -400,6 +402,14 @@ def _withdraw(run: Path) -> RunRow:
     row = msgspec.structs.replace(read_row(run), state="stopped")
     write_row(run, row)
     return row
+
+
+def _kept_words(kept: list[Path]) -> str:
+    """Say what a deleted run's directory still holds; nothing where it is gone."""
+    if not kept:
+        return ""
+    more = f" and {len(kept) - _NAMED:,} more" if len(kept) > _NAMED else ""
+    return f"Not made by NFKD, and left where it is: {', '.join(map(str, kept[:_NAMED]))}{more}."
 
 
 def _look_into(folder: str) -> tuple[str, list[RunRow], list[str]]:

@@ -18,6 +18,7 @@ from nfkd.config import ExperimentConfig
 from nfkd.data import Batch, Dataset, load_dataset
 from nfkd.evaluation.interpolation import interpolate
 from nfkd.evaluation.likelihood import noisy
+from nfkd.files import is_regular, is_taken
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import DensityDrawn
@@ -148,7 +149,7 @@ class Explorer:
 
     def _open(self, run: str) -> _Opened:
         path = Path(run) / EXPERIMENT
-        key = (run, path.stat().st_mtime_ns if path.exists() else 0)  # another run may have taken the name
+        key = (run, path.stat().st_mtime_ns if is_regular(path) else 0)  # another run may have taken the name
         if key not in self._runs:
             config = read_config(Path(run))
             dataset = load_dataset(config.data)
@@ -177,7 +178,7 @@ class Explorer:
             key: tuple[object, ...] = (opened.key, own, role, "live", live.step)
             return self._cached(key, opened, role, live.weights)
         path = seed_directory(Path(run), config, own) / f"{role}.safetensors"
-        if not path.exists():
+        if not is_taken(path):
             return None
         return self._cached((path, path.stat().st_mtime_ns), opened, role, path)
 

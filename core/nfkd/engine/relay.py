@@ -26,7 +26,7 @@ from nfkd.engine.place import (
     noted_process,
     silent_words,
 )
-from nfkd.files import open_regular
+from nfkd.files import open_for_update, read_tail
 from nfkd.terminal import say
 
 READY = b"ready"
@@ -69,9 +69,7 @@ class EngineStartError(RuntimeError):
 def log_tail() -> str:
     """Return the last lines of the engine's log."""
     try:
-        with open_regular(engine_directory() / LOG) as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
-            return log.read().decode(errors="replace").strip()
+        return read_tail(engine_directory() / LOG, _TAIL)[0].decode(errors="replace").strip()
     except OSError:
         return ""
 
@@ -112,7 +110,7 @@ def find_or_start(patience: Patience = PATIENCE) -> Connection:
 def _start(limit: float) -> int | None:
     """Start an engine and wait until it listens; returns its exit code where it ended instead."""
     directory = engine_directory()
-    with (directory / LOG).open("ab") as log:
+    with open_for_update(directory / LOG, append=True) as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "nfkd.engine", "serve"],
             stdin=subprocess.DEVNULL,

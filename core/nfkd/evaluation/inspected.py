@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -15,6 +16,8 @@ from nfkd.config.flows import FlowConfig
 from nfkd.data import Batch, DataError, Dataset, NotFetchedError, load_dataset
 from nfkd.evaluation.inspection import Inspection, inspect_flow
 from nfkd.evaluation.likelihood import noisy
+from nfkd.files import is_folder, is_regular, is_taken, read_limited
+from nfkd.flows.architecture import shape_words
 from nfkd.flows.architectures import FlowError, build_flow, flow_words
 from nfkd.flows.flow import Flow
 from nfkd.protocol.roles import ASSISTANTS, ROLES, role_name
@@ -23,7 +26,9 @@ from nfkd.runs.layout import read_config, seed_directory
 from nfkd.runs.weights import load_scaled_flow
 
 _EXAMPLES = 64
+_LIMIT = 4 << 20  # bytes of a TOML file
 _MOVED = 0.1
+_COPIES = 8  # of the examples that a look holds at once, at least
 
 
 def inspect_target(target: str, shape: Sequence[int] = (), context_features: int = 0) -> list[Inspection]:
@@ -46,13 +51,13 @@ def inspect_target(target: str, shape: Sequence[int] = (), context_features: int
         When a run or its weights cannot be read.
     """
     path = Path(target)
-    if path.is_dir():
+    if is_folder(path):
         return _run(path)
     if path.suffix == ".safetensors":
         info, flow = load_scaled_flow(path)
         examples = _noise(flow.event_shape, flow.context_features)
         return [_looked_at(flow, info.config, examples, f"{path.name}: {flow_words(info.config)}")]
-    if path.is_file() and not _is_experiment(path):
+    if is_regular(path) and not _is_experiment(path):
         file = read_flow_file(path)
         examples = _noise(_shape(shape or file.event_shape), context_features or file.context_features)
         return [_untrained(file.flow, examples, flow_words(file.flow))]
@@ -61,7 +66,7 @@ def inspect_target(target: str, shape: Sequence[int] = (), context_features: int
 
 def _is_experiment(path: Path) -> bool:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_limited(path, _LIMIT).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return False  # whoever reads it next says why
     return any(line.split("=")[0].strip() == "data" or line.strip().startswith("[data]") for line in lines)
@@ -87,11 +92,19 @@ def _shape(shape: Sequence[int]) -> tuple[int, ...]:
 
 def _noise(shape: tuple[int, ...], context_features: int, batch_size: int = TrainingConfig().batch_size) -> _Examples:
     """Return noise in place of data: uniform in [0, 1) as dequantized images are, normal as scaled tables are."""
+    _refuse_large(shape)
     generator = torch.Generator().manual_seed(0)
     draw = torch.rand if len(shape) == 3 else torch.randn
     x: Tensor = draw(_EXAMPLES, *shape, generator=generator)
     context = torch.randn(_EXAMPLES, context_features, generator=generator) if context_features else None
     return _Examples(Batch(x, context), "noise", batch_size)
+
+
+def _refuse_large(shape: tuple[int, ...]) -> None:
+    needed, free = _COPIES * 4 * _EXAMPLES * math.prod(shape), psutil.virtual_memory().available
+    if needed > free:
+        size = f"takes at least {needed / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are free"
+        raise ConfigError([Fault("--shape", f"a look at examples of {shape_words(shape)} {size}: give a smaller one")])
 
 
 def _data(config: DataConfig, batch_size: int) -> _Examples:
@@ -112,7 +125,7 @@ def _run(path: Path) -> list[Inspection]:
     found = {role: directory / f"{role}.safetensors" for role in ROLES}
     if config.training.teacher_from_python:
         del found["teacher"]  # it is another library's: its code is not here
-    found = {role: file for role, file in found.items() if file.exists()}
+    found = {role: file for role, file in found.items() if is_taken(file)}
     if not found:
         title, cause = "There is nothing to inspect", f"{path} holds no weights of NFKD's flows."
         raise RunError(title, cause, "Wait until its first stage has ended.")

@@ -221,7 +221,10 @@ class RunAccepted(Message, frozen=True):
 
 
 class Done(Message, frozen=True):
-    """It was done; nothing more to say."""
+    """It was done."""
+
+    words: str = ""
+    """What else there is to know, such as the files that were left in a deleted run's directory."""
 
 
 class RunList(Message, frozen=True):

@@ -24,7 +24,7 @@ def process_lives(pid: int, started: float) -> bool:
     """Return whether the process with a PID and a start time is running."""
     try:
         return abs(psutil.Process(pid).create_time() - started) < 1.0
-    except psutil.Error:
+    except (psutil.Error, ValueError, OverflowError):  # the last two: of a number that no process has
         return False
 
 

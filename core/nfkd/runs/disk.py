@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 
+from nfkd.files import replacing
 from nfkd.runs.errors import FULL, RunError, errno_of, words_of
 from nfkd.runs.schema import Node
 
@@ -35,7 +36,7 @@ class _Sink:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file: io.FileIO | io.BytesIO = io.FileIO(path, "w+")
+        self._file: io.FileIO | io.BytesIO = io.FileIO(path, "r+")
         self.refusal: OSError | None = None
 
     def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
@@ -97,19 +98,13 @@ def whole_file(path: Path) -> Iterator[Node]:
     OSError
         When it cannot be written; an older file is untouched then.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with replacing(path) as temporary:
         sink = _Sink(temporary)
         try:
             with h5py.File(sink, "w", libver="latest") as file:
                 yield file
         finally:
             sink.finish()
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    temporary.replace(path)
 
 
 def abandon(file: Node) -> None:

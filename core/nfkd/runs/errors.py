@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+from pathlib import Path
 
 from nfkd.protocol.events import ErrorInfo
 
@@ -38,6 +40,15 @@ def words_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.partition("\n")[0]
     return str(error).partition("\n")[0] or type(error).__name__
+
+
+_SAFETENSORS = re.compile(r"os error (\d+)")
+
+
+def system_error(error: BaseException, path: Path) -> OSError:
+    """Return the system's error behind one of the safetensors library, which keeps its number in its words alone."""
+    found = _SAFETENSORS.search(str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1])), str(path)) if found else OSError(f"{path}: {error}")
 
 
 def errno_of(error: BaseException) -> int | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from nfkd.files import FileError, replace_file
 from nfkd.protocol.events import Role, StageSummary, Verdict
 from nfkd.protocol.requests import StageSnapshot
 from nfkd.runs.errors import RunError
@@ -76,7 +78,7 @@ class writing:  # noqa: N801 - used as a statement
             raise self._refusal(error) from error
 
     def _refusal(self, error: OSError) -> RunError:
-        cause = f"{self._directory}: {error.strerror or error}."
+        cause = f"{error}." if isinstance(error, FileError) else f"{self._directory}: {error.strerror or error}."
         return RunError("Nothing could be exported", cause, "Choose a directory that you may write to.")
 
 
@@ -128,8 +130,9 @@ def _table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) 
     rows = list(rows)
     if not rows:
         return []
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([_cell(value) for value in header])
-        writer.writerows([_cell(value) for value in row] for row in rows)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow([_cell(value) for value in header])
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    replace_file(path, text.getvalue().encode())
     return [path]

@@ -14,6 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from nfkd.files import replacing
 from nfkd.protocol.data import DataPreview
 from nfkd.protocol.events import picture_label
 from nfkd.protocol.requests import StageSnapshot
@@ -68,7 +69,7 @@ def export_figures(record: RunRecord, directory: Path) -> list[Path]:
             figure = draw()
             if figure is not None:
                 path = directory / f"{name}.png"
-                figure.savefig(path, dpi=_DPI)
+                _save(figure, path)
                 written.append(path)
     return written
 
@@ -98,13 +99,18 @@ def export_look(look: DataPreview, path: Path) -> Path:
         msg = "neither images nor points in the plane"
         raise ValueError(msg)
     with writing(path.parent):
-        figure.savefig(path, dpi=_DPI)
+        _save(figure, path)
     return path
 
 
 def _literal(text: str) -> str:
     """Return a foreign text as matplotlib shows it: a pair of dollars would be mathematics."""
     return plain(text, _LONGEST).replace("$", r"\$")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI, format="png")
 
 
 def _figure(width: float, height: float) -> Figure:

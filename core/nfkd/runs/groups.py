@@ -8,23 +8,27 @@ from typing import Any, cast
 
 import msgspec
 
+from nfkd.files import read_limited, replace_file
 from nfkd.protocol.events import Verdict
-from nfkd.runs.layout import write_file
+from nfkd.runs.layout import STATE_LIMIT
 
 VERDICT = "verdict.json"
 
 
 def write_verdict(run: Path, verdict: Verdict) -> None:
     """Write a run's verdict; figures that are not known become null."""
-    write_file(run / VERDICT, msgspec.json.format(msgspec.json.encode(verdict), indent=2))
+    replace_file(run / VERDICT, msgspec.json.format(msgspec.json.encode(verdict), indent=2))
 
 
 def read_verdict(run: Path) -> Verdict | None:
     """Return a run's verdict, or None where there is none that can be read."""
     try:
-        return msgspec.convert(_with_nan(msgspec.json.decode((run / VERDICT).read_bytes())), Verdict)
-    except (OSError, ValueError):
+        data = read_limited(run / VERDICT, STATE_LIMIT)
+        verdict = msgspec.convert(_with_nan(msgspec.json.decode(data)), Verdict)
+        msgspec.msgpack.encode(verdict)  # no number that the wire cannot carry
+    except (OSError, ValueError, ArithmeticError, RecursionError):
         return None
+    return verdict
 
 
 def _with_nan(value: Any) -> Any:

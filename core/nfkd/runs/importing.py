@@ -28,9 +28,10 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from nfkd.config import ConfigError, Fault, GlowConfig
 from nfkd.config.flow_file import FlowFile
+from nfkd.files import file_kind, is_inflated, is_regular, is_taken
 from nfkd.flows.architectures import build_flow, flow_faults
 from nfkd.flows.flow import Flow
-from nfkd.runs.errors import RunError, words_of
+from nfkd.runs.errors import FULL, RunError, errno_of, words_of
 from nfkd.runs.weights import flow_meta, save_weights
 
 _PREFIXES = ("student.", "teacher.", "")
@@ -128,15 +129,17 @@ def save_imported(imported: Imported, target: Path, source: Path) -> None:
     Raises
     ------
     RunError
-        When something is there already.
-    OSError
-        When it cannot be written.
+        When something is there already, or it cannot be written.
     """
-    if target.exists():
+    if is_taken(target):
         title = "The weights were not written"
         raise RunError(title, f"{target} is there already.", "Give another --out.")
     meta = flow_meta(imported.config, imported.flow) | {"imported": source.name, "prefix": imported.prefix}
-    save_weights(target, imported.flow.state_dict(), "", meta)
+    try:
+        save_weights(target, imported.flow.state_dict(), "", meta)
+    except OSError as error:
+        title = "The disk is full" if errno_of(error) in FULL else "The weights were not written"
+        raise RunError(title, f"{target}: {words_of(error)}.", "Give another --out.") from error
 
 
 def _refuse_options(config: GlowConfig) -> None:
@@ -156,9 +159,10 @@ def _refusal(path: Path, what: str, action: str) -> RunError:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file by their names, its wrapping taken off."""
-    if not path.is_file():
-        what = "is a directory" if path.is_dir() else "is not there"
-        raise _refusal(path, what, "Name a checkpoint's file.")
+    if not is_regular(path):
+        raise _refusal(path, file_kind(path) or "is not there", "Name a checkpoint's file.")
+    if is_inflated(path):
+        raise _refusal(path, "is packed, and would take more memory than its size", "Save it by torch.save.")
     try:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 import msgspec
 import tomlkit
-from send2trash import send2trash
 
 from nfkd.config import ConfigError, DataConfig, ExperimentConfig
+from nfkd.config.toml import read_text
+from nfkd.files import (
+    FileError,
+    is_folder,
+    is_regular,
+    is_taken,
+    open_for_update,
+    read_limited,
+    read_tail,
+    replace_file,
+)
 from nfkd.protocol.codec import encode_json
 from nfkd.protocol.events import ErrorInfo, LogLine, RunRow
 from nfkd.runs.building import building, is_temporary, process_lives, process_started
-from nfkd.runs.errors import FULL, RunError, errno_of
+from nfkd.runs.errors import FULL, RunError, errno_of, words_of
 from nfkd.runs.lock import NAME as LOCK
 from nfkd.runs.lock import run_lock
 from nfkd.text import is_utf8_name, name_fault, plain
@@ -29,6 +39,13 @@ LOG = "log.jsonl"
 RUN_FILE = "run.h5"
 LIVING = {"queued", "running", "paused"}
 """States of a run that a process is at, or is about to be."""
+STATE_LIMIT = 1 << 20
+"""Bytes of a state or a verdict at most; NFKD writes a few thousand."""
+_LOG_LIMIT = 4 << 20  # bytes of a log that are read, from its end
+_LINE = 20_000  # characters of a line that are shown
+_LATEST = 253_402_300_800.0 - 86_400  # seconds: a day before the year 10000, in every time zone
+_FAULTS = 3  # of an experiment, in a message
+_FIELD = re.compile(r"`\$\.([\w.]+)`")
 _ENDED = "Its process ended before it was done; Resume goes on from the last checkpoint."
 
 
@@ -42,24 +59,9 @@ class State(msgspec.Struct, kw_only=True, frozen=True):
     error: ErrorInfo | None = None
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a small file whole or not at all: beside it, to the disk, then in its place."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-
-
 def is_run(path: Path) -> bool:
     """Return whether a directory is a run's."""
-    return (path / STATE).is_file()
+    return is_regular(path / STATE)
 
 
 def create_run(folder: Path, config: ExperimentConfig, *, teacher: str, student: str) -> Path:
@@ -81,14 +83,14 @@ def create_run(folder: Path, config: ExperimentConfig, *, teacher: str, student:
     """
     for number in count(1):
         path = folder / (config.name if number == 1 else f"{config.name}-{number}")
-        if os.path.lexists(path):
+        if is_taken(path):
             continue
         try:
             with building(path) as directory:
                 _fill(directory, path, config, teacher, student)
-        except OSError as error:
-            if not folder.exists() or folder.is_dir():
-                if error.errno in {errno.EEXIST, errno.ENOTEMPTY}:
+        except (OSError, ValueError) as error:  # a ValueError: a null character in the name
+            if is_folder(folder) or not is_taken(folder):
+                if getattr(error, "errno", None) in {errno.EEXIST, errno.ENOTEMPTY}:
                     continue  # another process was quicker
                 raise _not_made(path, error) from error
             raise RunError(
@@ -110,14 +112,14 @@ def create_run_at(path: Path, config: ExperimentConfig, *, teacher: str, student
     """
     path = path.absolute()
     try:
-        if not os.path.lexists(path):
+        if not is_taken(path):
             with building(path) as directory:
                 _fill(directory, path, config, teacher, student)
         elif all(_unfinished(entry, config) for entry in path.iterdir()):
             _fill(path, path, config, teacher, student)
         else:
             raise _taken(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError: a null character in the name
         raise _not_made(path, error) from error
     return path
 
@@ -132,10 +134,10 @@ def _taken(path: Path) -> RunError:
     return RunError(title="The run cannot be made", cause=f"{path} is not empty.", action=hint)
 
 
-def _not_made(path: Path, error: OSError) -> RunError:
+def _not_made(path: Path, error: Exception) -> RunError:
     full = errno_of(error) in FULL
     action = "Free some space, or choose another folder." if full else "Choose a folder that you may write to."
-    return RunError("The run cannot be made", f"{path}: {error.strerror}.", action)
+    return RunError("The run cannot be made", f"{path}: {words_of(error)}.", action)
 
 
 def _data_words(config: DataConfig) -> str:
@@ -159,7 +161,7 @@ def _fill(directory: Path, path: Path, config: ExperimentConfig, teacher: str, s
         progress=0.0,
     )
     for name, data in _texts(config).items():
-        write_file(directory / name, data)
+        replace_file(directory / name, data)
     for seed in config.seeds.values():
         seed_directory(directory, config, seed).mkdir(exist_ok=True)
     write_row(directory, row)
@@ -185,11 +187,11 @@ def _unfinished(entry: Path, config: ExperimentConfig) -> bool:
         return False
     if entry.is_dir():
         return entry.name in {f"seed-{seed}" for seed in config.seeds.values()} and not any(entry.iterdir())
-    if not entry.is_file():
+    if not is_regular(entry):
         return False
     if entry.name in texts:
         data = texts[entry.name]
-        return entry.stat().st_size == len(data) and entry.read_bytes() == data
+        return entry.stat().st_size == len(data) and read_limited(entry, len(data)) == data
     return entry.name in {f"{name}.tmp" for name in (*texts, STATE)} | {LOCK}
 
 
@@ -206,9 +208,9 @@ def write_row(run: Path, row: RunRow, error: ErrorInfo | None = None) -> None:
     """
     state = State(row=row, pid=os.getpid(), born=process_started(), error=error)
     try:
-        write_file(run / STATE, _json(state))
+        replace_file(run / STATE, _json(state))
     except OSError:
-        if not (run / STATE).exists():
+        if not is_regular(run / STATE):
             raise
         _write_over(run / STATE, _json(msgspec.structs.replace(state, error=_short(error))))
 
@@ -223,8 +225,8 @@ def _short(error: ErrorInfo | None) -> ErrorInfo | None:
 
 def _write_over(path: Path, data: bytes) -> None:
     """Write a small file into the room that it has; a block's rest is blank."""
-    with path.open("r+b") as file:
-        file.write(data.ljust(path.stat().st_size))
+    with open_for_update(path) as file:
+        file.write(data.ljust(os.fstat(file.fileno()).st_size))
         file.truncate()
 
 
@@ -237,22 +239,48 @@ def read_state(run: Path) -> State:
         When there is none, or it cannot be read.
     """
     run = run.absolute()
+    path = run / STATE
     try:
-        state = msgspec.json.decode((run / STATE).read_bytes(), type=State)
+        state = msgspec.json.decode(read_limited(path, STATE_LIMIT), type=State)
+        _check(state)
     except FileNotFoundError as error:
         raise RunError(
             title="This is no run", cause=f"{run} has no {STATE}.", action="Name a run's directory."
         ) from error
-    except (OSError, ValueError) as error:  # msgspec's own errors are ValueErrors, too
+    except (OSError, ValueError, ArithmeticError, RecursionError) as error:  # msgspec's own errors are ValueErrors, too
         raise RunError(
             title="The run cannot be read",
-            cause=f"{run / STATE}: {error}.",
+            cause=_trouble(path, error),
             action="Its run.h5 and its weights can still be used.",
         ) from error
     row = msgspec.structs.replace(state.row, run=str(run), name=run.name)
     if row.state in LIVING and not process_lives(state.pid, state.born):
         row = msgspec.structs.replace(row, state="interrupted", cause=row.cause or _ENDED)
     return msgspec.structs.replace(state, row=row)
+
+
+def _check(state: State) -> None:
+    """Refuse values that no run has: they would fail later, where a time is shown or a number sent."""
+    if not is_time(state.row.created):
+        msg = "`$.row.created` is no time"
+        raise ValueError(msg)
+    msgspec.msgpack.encode(state)  # an OverflowError where a number is too large for the wire
+
+
+def is_time(seconds: float) -> bool:
+    """Return whether seconds since 1970 are a time that can be shown."""
+    return 0 <= seconds < _LATEST
+
+
+def _trouble(path: Path, error: Exception) -> str:
+    """Return why a file of a run cannot be read, in one sentence."""
+    if isinstance(error, FileError):
+        return f"{error}."
+    if isinstance(error, OSError):
+        return f"{path}: {words_of(error)}."
+    found = _FIELD.search(str(error))
+    where = f" at {found[1]}" if found else ""
+    return f"{path} is damaged or was not written by NFKD{where}."
 
 
 def read_row(run: Path) -> RunRow:
@@ -269,46 +297,57 @@ def read_config(run: Path) -> ExperimentConfig:
         When it is missing or not valid any more.
     """
     try:
-        return ExperimentConfig.from_toml((run / EXPERIMENT).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        return ExperimentConfig.from_toml(read_text(run / EXPERIMENT))
+    except ConfigError as error:
+        if not is_taken(run / EXPERIMENT):
+            cause = f"{run} has no {EXPERIMENT}."
+            raise RunError(title="This is no run", cause=cause, action="Name a run's directory.") from error
+        words = "; ".join(str(fault) for fault in error.faults[:_FAULTS])
         raise RunError(
-            title="This is no run", cause=f"{run} has no {EXPERIMENT}.", action="Name a run's directory."
-        ) from error
-    except (OSError, UnicodeDecodeError, ConfigError) as error:
-        raise RunError(
-            title="The run's experiment cannot be read", cause=f"{run / EXPERIMENT}: {error}.", action=""
+            title="The run's experiment cannot be read", cause=f"{run / EXPERIMENT}: {words}.", action=""
         ) from error
 
 
 def append_log(run: Path, line: LogLine) -> None:
     """Add a line to a run's log."""
-    with (run / LOG).open("ab") as file:
+    with open_for_update(run / LOG, append=True) as file:
         file.write(encode_json(line) + b"\n")
 
 
 def read_log(run: Path) -> list[LogLine]:
-    """Return a run's log; lines that a crash tore are left out."""
+    """Return a run's log; lines that a crash tore are left out, and of a long log those before its last 4 MiB."""
     try:
-        lines = (run / LOG).read_bytes().splitlines()
-    except OSError:
+        data, is_cut = read_tail(run / LOG, _LOG_LIMIT)
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        return [_log_note(run, f"The log cannot be read: {_trouble(run / LOG, error)}")]
     read = []
-    for line in lines:
+    for line in data.splitlines()[int(is_cut) :]:  # the first line of what is left may be a half
         try:
-            read.append(msgspec.json.decode(line, type=LogLine))
-        except ValueError:
+            found = msgspec.json.decode(line, type=LogLine)
+        except (ValueError, RecursionError):
             continue
+        if is_time(found.time):
+            text = found.text if len(found.text) <= _LINE else f"{found.text[:_LINE]} …"
+            read.append(msgspec.structs.replace(found, text=text))
+    if is_cut:
+        first = read[0].time if read else 0.0
+        words = f"Older lines are left out: {run / LOG} is larger than {_LOG_LIMIT >> 20} MiB."
+        read.insert(0, _log_note(run, words, first))
     return read
 
 
+def _log_note(run: Path, words: str, at: float = 0.0) -> LogLine:
+    return LogLine(run=str(run), level="warning", text=words, time=at)
+
+
 def _may_be_run(path: Path) -> bool:
-    try:
-        return is_run(path) and not is_temporary(path)
-    except OSError:  # such as lost+found, which only root may look into
-        return False
+    """Return whether a directory claims to be a run's, even where its state is no file that can be read."""
+    return is_taken(path / STATE) and not is_temporary(path)  # not in lost+found, which only root may look into
 
 
-def _refuse_living(run: Path, verb: str) -> None:
+def refuse_living(run: Path, verb: str) -> None:
     """Refuse to move a run away from under its writer, in whichever process that is."""
     row = read_state(run).row
     if row.state in LIVING:
@@ -329,9 +368,9 @@ def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
         paths = [path for path in folder.iterdir() if _may_be_run(path)]
     except FileNotFoundError:
         return [], []
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError: a null character in the name
         raise RunError(
-            title="The runs cannot be listed", cause=f"{folder}: {error.strerror}.", action="Choose another folder."
+            title="The runs cannot be listed", cause=f"{folder}: {words_of(error)}.", action="Choose another folder."
         ) from error
     rows, unreadable = [], []
     for path in paths:
@@ -358,8 +397,8 @@ def rename_run(run: Path, name: str) -> Path:
         cause = f"The name {fault}."
         raise RunError(title="The run cannot be renamed", cause=cause, action="Choose another name.")
     target = run.with_name(name)
-    _refuse_living(run, "renamed")
-    if target.exists():
+    refuse_living(run, "renamed")
+    if is_taken(target):
         raise RunError(
             title="The run cannot be renamed",
             cause=f"There is already a {name} in {run.parent}.",
@@ -370,20 +409,3 @@ def rename_run(run: Path, name: str) -> Path:
     except OSError as error:
         raise RunError(title="The run cannot be renamed", cause=f"{run}: {error.strerror}.", action="") from error
     return target
-
-
-def delete_run(run: Path) -> None:
-    """Move a run to the trash.
-
-    Raises
-    ------
-    RunError
-        When it is no run, or the trash does not take it.
-    """
-    _refuse_living(run, "deleted")
-    try:
-        send2trash(run)
-    except OSError as error:
-        raise RunError(
-            title="The run cannot be deleted", cause=f"{run}: {error}.", action="Delete its folder by hand."
-        ) from error

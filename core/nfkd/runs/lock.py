@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from nfkd.files import FileError, is_taken, require_regular
 from nfkd.runs.errors import RunError
 
 NAME = ".lock"
@@ -24,6 +25,8 @@ def run_lock(run: Path) -> Iterator[None]:
     """
     lock = FileLock(run / NAME)
     try:
+        if is_taken(run / NAME):
+            require_regular(run / NAME)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise RunError(
@@ -34,7 +37,7 @@ def run_lock(run: Path) -> Iterator[None]:
     except OSError as error:
         raise RunError(
             title="The run cannot be written",
-            cause=f"{run}: {error.strerror}.",
+            cause=f"{error}." if isinstance(error, FileError) else f"{run}: {error.strerror}.",
             action="Choose a directory that is yours to write to.",
         ) from error
     try:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import h5py
 
+from nfkd.files import FileError, open_regular, require_regular
 from nfkd.runs import schema
 from nfkd.runs.errors import RunError, words_of
 from nfkd.runs.schema import Node
 
+_h5o: Any = cast("Any", h5py).h5o  # the stubs of h5py lack it
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError)
+_UNWRITTEN = 64 << 20  # bytes that a file may claim beyond its size: rows that a killed writer did not fill
 _FLAGS, _WRITING = 11, 0x05  # of a superblock of version 3: open for writing, open for SWMR
 
 
@@ -26,11 +30,14 @@ def open_file(path: Path) -> Iterator[Node]:
         When it is missing, damaged, of another program or a newer format, or holds links or data outside of itself.
     """
     try:
+        require_regular(path)
         file = h5py.File(path, "r", libver="latest", swmr=unclosed(path))
     except FileNotFoundError as error:
         raise RunError(
             title="The run cannot be read", cause=f"{path} is not there.", action="The run had not begun to record."
         ) from error
+    except FileError as error:
+        raise RunError(title="The run cannot be read", cause=f"{error}.", action="Put its own file back.") from error
     except OSError as error:
         raise RunError(
             title="The run cannot be read", cause=f"{path} is no whole HDF5 file: {words_of(error)}."
@@ -58,7 +65,7 @@ def unclosed(path: Path) -> bool:
     Only an SWMR reader opens such a file; and a whole one is better read plainly, since an SWMR reader takes damage
     for a writer's half-done work and tries over and over.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(_FLAGS + 1)
     return len(head) > _FLAGS and bool(head[_FLAGS] & _WRITING)
 
@@ -72,20 +79,32 @@ def _check(file: Node, path: Path) -> None:
     if int(version) > schema.FORMAT:
         cause = f"{path} has format {version}; this NFKD reads up to {schema.FORMAT}."
         raise RunError(title="The run is newer than the program", cause=cause, action="Update NFKD.")
-    _refuse_ways_out(file, path)
+    claimed = _refuse_ways_out(file, path, set())
+    size = path.stat().st_size
+    if claimed > size + _UNWRITTEN:
+        raise _refusal(path, f"the arrays claim {claimed:,} bytes, and the whole file has {size:,}")
 
 
-def _refuse_ways_out(group: Node, path: Path) -> None:
+def _refuse_ways_out(group: Node, path: Path, seen: set[int]) -> int:
+    """Refuse what leads out of the file; return how many bytes its arrays claim, each counted once."""
+    claimed = 0
     for name in group:
         where = f"{group.name.rstrip('/')}/{name}"
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
             raise _refusal(path, f"{where} is a link")
         item = group[name]
+        address = _h5o.get_info(item.id).addr
+        if address in seen:
+            continue  # two names of one object, or a group inside itself
+        seen.add(address)
         if isinstance(item, h5py.Group):
-            _refuse_ways_out(item, path)
-        elif isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
-            raise _refusal(path, f"{where} keeps its data in another file")
+            claimed += _refuse_ways_out(item, path, seen)
+        elif isinstance(item, h5py.Dataset):
+            if item.is_virtual or item.external:
+                raise _refusal(path, f"{where} keeps its data in another file")
+            claimed += item.nbytes
+    return claimed
 
 
 def _refusal(path: Path, what: str) -> RunError:

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from nfkd.config import ExperimentConfig
+from nfkd.files import is_taken
 from nfkd.protocol.events import (
     CurveBatch,
     DensityDrawn,
@@ -163,7 +164,7 @@ class RunRecord:
         self.seeds: dict[int, SeedRecord] = {}
         for seed in self.config.seeds.values():
             directory = seed_directory(self.path, self.config, seed)
-            if (directory / RUN_FILE).exists():
+            if is_taken(directory / RUN_FILE):
                 self.seeds[seed] = SeedRecord(self.path, directory)
         self.verdict: Verdict | None = read_verdict(self.path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,11 +15,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nfkd.config.flows import FlowConfig
+from nfkd.files import FileError, replacing, require_regular
 from nfkd.flows.architecture import shape_words
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.flows.isolation import isolated
-from nfkd.runs.errors import RunError
+from nfkd.runs.errors import RunError, system_error, words_of
+
+_UNFIT = "The weights do not fit"
+_MADE_BY = "Use the flow that they were made by."
+_MOST_SIZE = 65_536  # of an example's dimension, or of its context, as in a flow's file
+_MOST_VALUES = 1 << 24  # of an example: the tensors of a flow of convolutions do not show how large its images are
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], config_toml: str, meta: Mapping[str, str]) -> None:
@@ -41,16 +47,12 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], config_toml: str, me
     OSError
         When it cannot be written; an older file is untouched then.
     """
-    temporary = path.with_name(path.name + ".tmp")
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
     try:
-        save_file(tensors, temporary, {"config": config_toml, **meta})
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, {"config": config_toml, **meta})
     except SafetensorError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(str(error)) from error
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+        raise system_error(error, path) from error
 
 
 def flow_meta(config: FlowConfig, flow: Flow) -> dict[str, str]:
@@ -90,13 +92,13 @@ def weights_info(path: Path) -> WeightsInfo:
         As `load_scaled_flow`: a file whose tensors lack, are left over or are cut off is refused here too.
     """
     try:
+        require_regular(path)
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
-    info = _described(path, meta)
-    flow = build_flow(info.config, info.event_shape, context_features=info.context_features, device="meta")
+    info, flow = _described(path, meta, len(shapes))
     _refuse_unfit(path, shapes, flow)
     return info
 
@@ -117,7 +119,7 @@ def not_finite(path: Path) -> str:
         When the file cannot be read.
     """
     try:
-        about = path.stat()
+        about = require_regular(path)
         return _not_finite(path, about.st_mtime_ns, about.st_size)
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
@@ -131,20 +133,27 @@ def _not_finite(path: Path, _changed: int, _size: int) -> str:
         return next((name for name in names if not file.get_tensor(name).float().isfinite().all()), "")
 
 
-def _described(path: Path, meta: Mapping[str, str]) -> WeightsInfo:
+def _described(path: Path, meta: Mapping[str, str], tensors: int) -> tuple[WeightsInfo, Flow]:
+    """Return of which flow a file is, and that flow without storage.
+
+    Every number in the metadata may be false: nothing is built whose size the file's own tensors do not bear out.
+    """
     if "foreign" in meta:
         cause = f"{path} holds the weights of a {meta['foreign']}, and NFKD has only its own flows' code."
         action = "Make that flow, load_state_dict(safetensors.torch.load_file(path)) and nfkd.wrap_teacher it."
         raise RunError(title="The flow is another library's", cause=cause, action=action)
     try:
         info = _info_of(meta)
+        if getattr(info.config, "steps", 0) > tensors:
+            raise RunError(_UNFIT, f"{path} holds {tensors:,} tensors, and its flow has more.", _MADE_BY)
+        flow = build_flow(info.config, info.event_shape, context_features=info.context_features, device="meta")
     except (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         # A tampered size ends in whatever the first layer that it reaches makes of it.
         cause = f"{path} does not say of which flow it is."
         raise RunError(
             title="The weights cannot be used", cause=cause, action="Use a file that NFKD has written."
         ) from error
-    return info
+    return info, flow
 
 
 def _info_of(meta: Mapping[str, str]) -> WeightsInfo:
@@ -154,9 +163,10 @@ def _info_of(meta: Mapping[str, str]) -> WeightsInfo:
     info = WeightsInfo(
         config, tuple(int(size) for size in shape), features, meta.get("config", ""), meta.get("units", "")
     )
-    if features < 0 or min(info.event_shape, default=0) < 1:
+    sizes = info.event_shape
+    fit = len(sizes) in {1, 3} and all(1 <= size <= _MOST_SIZE for size in sizes) and math.prod(sizes) <= _MOST_VALUES
+    if not fit or not 0 <= features <= _MOST_SIZE:
         raise ValueError(meta["event_shape"], features)
-    build_flow(info.config, info.event_shape, context_features=features, device="meta")
     return info
 
 
@@ -171,12 +181,7 @@ def load_scaled_flow(path: Path) -> tuple[WeightsInfo, Flow]:
     RunError
         When the file cannot be read or does not say of which flow it is.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            meta = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from error
-    info = _described(path, meta)
+    info = weights_info(path)  # compares the tensors' shapes before anything takes memory
     flow = build_flow(info.config, info.event_shape, context_features=info.context_features)
     load_weights(path, flow)
     return info, flow.eval()
@@ -186,7 +191,9 @@ def _unreadable(path: Path, error: Exception) -> RunError:
     title = "The weights cannot be read"
     if isinstance(error, FileNotFoundError):
         return RunError(title, f"{path}: there is no such file.")
-    return RunError(title, f"{path}: {error}.", "The file is damaged, or may not be read.")
+    if isinstance(error, FileError):
+        return RunError(title, f"{error}.", "Name a weights file.")
+    return RunError(title, f"{path}: {words_of(error)}.", "The file is damaged, or may not be read.")
 
 
 def load_weights(path: Path, flow: Flow) -> None:
@@ -198,6 +205,7 @@ def load_weights(path: Path, flow: Flow) -> None:
         When the file cannot be read, or its tensors are not this flow's; the words name the first that differ.
     """
     try:
+        require_regular(path)
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
@@ -215,9 +223,9 @@ def _refuse_unfit(path: Path, shapes: Mapping[str, tuple[int, ...]], flow: Flow)
         faults.append(f"has {wrong[0]} in another shape: {theirs}, not {ours}")
     if faults:
         raise RunError(
-            title="The weights do not fit",
+            title=_UNFIT,
             cause=f"{path} {', '.join(faults)}.",
-            action="Use the flow that they were made by.",
+            action=_MADE_BY,
         )
 
 

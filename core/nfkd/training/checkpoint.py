@@ -7,7 +7,6 @@ file's metadata. The checkpoint before is kept beside it.
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nfkd.files import require_regular
+from nfkd.files import FileError, is_taken, replacing, require_regular
 from nfkd.protocol.events import Role, StageSummary
-from nfkd.runs.errors import RunError
+from nfkd.runs.errors import RunError, system_error
 
 NAME = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
@@ -84,19 +83,13 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
         When it cannot be written; the checkpoints on disk are untouched then.
     """
     target = directory / NAME
-    temporary = directory / (NAME + ".tmp")
     metadata = {"version": _VERSION, "position": msgspec.json.encode(checkpoint.position).decode()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
     try:
-        save_file(tensors, temporary, metadata)
+        with replacing(target, keep=directory / PREVIOUS) as temporary:
+            save_file(tensors, temporary, metadata)
     except SafetensorError as error:  # it reports a full disk in its own class
-        temporary.unlink(missing_ok=True)
-        raise OSError(str(error)) from error
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    if target.exists():
-        target.replace(directory / PREVIOUS)
-    temporary.replace(target)
+        raise system_error(error, target) from error
 
 
 def kept_fingerprint(directory: Path) -> str | None:
@@ -126,12 +119,14 @@ def load_checkpoint(directory: Path) -> Checkpoint | None:
     RunError
         When there are checkpoints and none can be read: to begin afresh would destroy the run.
     """
-    paths = [path for name in (NAME, PREVIOUS) if (path := directory / name).exists()]
+    paths = [path for name in (NAME, PREVIOUS) if is_taken(path := directory / name)]
     cause = ""
     for path in paths:
         try:
             return _load(path)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        except FileError as error:
+            cause = cause or f"{error}."
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
             cause = cause or f"{path}: {error}."
     if paths:
         title, action = "The checkpoints cannot be read", "Start the experiment again in another directory."
@@ -140,6 +135,7 @@ def load_checkpoint(directory: Path) -> Checkpoint | None:
 
 
 def _load(path: Path) -> Checkpoint:
+    require_regular(path)
     with safe_open(path, framework="pt") as file:
         if file.metadata()["version"] != _VERSION:
             msg = f"it has version {file.metadata()['version']}; this NFKD reads {_VERSION}"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from nfkd.config import SKDConfig
 from nfkd.distillation.perceptual import VGGFeatures
-from nfkd.runs.errors import RunError
-from nfkd.runs.layout import write_file
+from nfkd.files import is_taken, read_limited, replace_file
+from nfkd.runs.errors import RunError, words_of
 
 NAME = "perceptual.sha256"
+_LIMIT = 1024  # bytes
 
 
 def pin_perceptual(run: Path, config: SKDConfig) -> str:
@@ -33,9 +34,17 @@ def pin_perceptual(run: Path, config: SKDConfig) -> str:
         return ""
     path, kept = Path(config.perceptual_weights), run / NAME
     found = VGGFeatures.load(path).sha256
-    if kept.exists() and (begun := kept.read_text("ascii").strip()) != found:
+    if is_taken(kept) and (begun := _begun(kept)) != found:
         title = "The run cannot go on"
         cause = f"It began with VGG weights of SHA-256 {begun[:16]}…, and {path} has {found[:16]}…."
         raise RunError(title, cause, "Put the first file in its place.")
-    write_file(kept, f"{found}\n".encode("ascii"))
+    replace_file(kept, f"{found}\n".encode("ascii"))
     return f"SKD compares features by {path}, SHA-256 {found}"
+
+
+def _begun(kept: Path) -> str:
+    try:
+        return read_limited(kept, _LIMIT).decode("ascii", "replace").strip()
+    except OSError as error:
+        title, cause = "The run cannot go on", f"{kept} cannot be read: {words_of(error)}."
+        raise RunError(title, cause, "Delete it to go on with any file of weights.") from error

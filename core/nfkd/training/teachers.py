@@ -20,6 +20,7 @@ from nfkd.data import Dataset
 from nfkd.data.scaling import Scaler
 from nfkd.distillation.objectives import unservable_terms
 from nfkd.evaluation.gaussian import gaussian_nll
+from nfkd.files import is_folder, is_taken
 from nfkd.flows.architecture import shape_words
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.flows.foreign.units import Affine, describe_units
@@ -98,10 +99,10 @@ def teacher_file(config: ExperimentConfig, run: Path | None) -> Path:
     """
     if run is not None:
         own = _teacher_of(run, config)
-        if own.exists():
+        if is_taken(own):
             return own
     named = Path(config.training.teacher_weights)
-    return _first_teacher(named) if named.is_dir() else named
+    return _first_teacher(named) if is_folder(named) else named
 
 
 def _teacher_of(run: Path, config: ExperimentConfig) -> Path:
@@ -115,7 +116,7 @@ def _first_teacher(directory: Path) -> Path:
         raise RunError(_REFUSED, f"{directory} is a directory, and no run's.", action)
     config = read_config(directory)
     path = _teacher_of(directory, config)
-    if not path.exists():
+    if not is_taken(path):
         raise _not_ready(directory, "has no teacher yet", "")
     if not stage_ended(directory, config, config.seeds.first, "teacher"):
         # Where it was stopped or diverged, there is a file of the best weights until then; it looks like any other.

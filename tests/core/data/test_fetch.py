@@ -157,11 +157,11 @@ def test_a_missing_page_and_a_silent_machine_are_told_of_in_words(site: Site) ->
 
 
 def test_a_full_disk_is_told_of(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, *_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+    def full(path: Path, **_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", full)
+        patch.setattr("nfkd.data.fetch.open_for_update", full)
         with pytest.raises(DataError, match="the disk is full"):
             download([remote(site)], silent)
     assert left(cache_folder() / "set") == set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
@@ -57,6 +58,35 @@ def test_ways_out_of_the_file_are_refused(spoil: Callable[[h5py.File], None], ru
         with pytest.raises(RunError, match="The run was refused") as refused:
             use(run)
         assert "/teacher/more" in refused.value.cause
+
+
+def claim_a_petabyte(file: Any) -> None:
+    file["teacher"].create_dataset("more", (1 << 47,), "f8", chunks=(1024,))
+
+
+def grow_a_curve(file: Any) -> None:
+    for name in ("step", "value", "time"):
+        file[f"teacher/curves/train/total/{name}"].resize((1 << 40,))
+
+
+@pytest.mark.parametrize("spoil", [claim_a_petabyte, grow_a_curve])
+def test_arrays_that_claim_more_than_the_file_are_not_read(spoil: Callable[[Any], None], run: Path) -> None:
+    with h5py.File(run / "run.h5", "r+") as file:
+        spoil(file)
+    with pytest.raises(RunError, match="the arrays claim") as refused:
+        open_run(run)
+    assert str(run / "run.h5") in refused.value.cause
+
+
+def test_a_group_inside_itself_is_looked_into_once(run: Path) -> None:
+    with h5py.File(run / "run.h5", "r+") as file:
+        inner = file
+        for _ in range(40):  # two ways at each of forty levels
+            following = inner.create_group("a")
+            inner["b"] = following
+            inner = following
+        inner["home"] = file["/"]
+    assert open_run(run).curves["teacher"]
 
 
 def test_a_newer_format_and_foreign_files_are_refused_in_words(run: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +13,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from nfkd.protocol.events import CurveBatch, CurvePoints
-from nfkd.runs.errors import RunError
+from nfkd.runs.errors import RunError, system_error
 from nfkd.runs.layout import create_run_at, read_row, write_row
 from nfkd.runs.lock import run_lock
 from nfkd.runs.reader import open_run
@@ -215,6 +220,51 @@ def test_copies_that_find_no_room_leave_the_file_as_it_was(room: int, tmp_path: 
     assert (run / "run.h5").read_bytes() == content
     assert {path.name for path in run.iterdir()} - {path.name for path in files} <= {".lock"}
     assert list(new.iterdir()) == []
+
+
+WEIGHTS_WITHOUT_ROOM = """
+import resource, signal, sys
+from pathlib import Path
+import torch
+from nfkd.runs.weights import save_weights
+from nfkd.training.checkpoint import Checkpoint, Position, save_checkpoint
+run = Path(sys.argv[1])
+def write(size):
+    save_weights(run / "teacher.safetensors", {"a": torch.zeros(size)}, "", {})
+    save_checkpoint(run, Checkpoint(Position(stage="teacher"), {"a": torch.zeros(size)}))
+write(10)
+write(20)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
+for save in (lambda: save_weights(run / "teacher.safetensors", {"a": torch.zeros(9000)}, "", {}),
+             lambda: save_checkpoint(run, Checkpoint(Position(stage=None), {"a": torch.zeros(9000)}))):
+    try:
+        save()
+    except OSError as error:
+        sys.stderr.write(f"{error.errno} {error.filename}\\n")
+"""
+
+
+def test_weights_that_find_no_room_leave_the_old_ones_and_the_systems_error(tmp_path: Path) -> None:
+    done = python(WEIGHTS_WITHOUT_ROOM, tmp_path)
+    names = ["teacher.safetensors", "checkpoint.safetensors"]
+    assert done.stderr.splitlines() == [f"{errno.EFBIG} {tmp_path / name}" for name in names]
+    assert {path.name for path in tmp_path.iterdir()} == {*names, "checkpoint.previous.safetensors"}
+    sizes = [(tmp_path / name, 20) for name in names] + [(tmp_path / "checkpoint.previous.safetensors", 10)]
+    for path, size in sizes:
+        assert len(load_file(path)["a"]) == size
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask()
+
+
+def umask() -> int:
+    before = os.umask(0)
+    os.umask(before)
+    return before
+
+
+def test_a_full_disk_is_known_by_its_number_in_whichever_words() -> None:
+    for words in ("I/O error: No space left on device (os error 28)", "Error while serializing: x (os error 28)"):
+        assert system_error(SafetensorError(words), Path("w")).errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize("inside", ["a file", "/proc"])

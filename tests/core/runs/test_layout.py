@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -119,25 +120,76 @@ def test_renaming(tmp_path: Path) -> None:
 
 DELETE = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from nfkd.runs.errors import RunError
-from nfkd.runs.layout import delete_run
+from nfkd.runs.deleting import delete_run
 try:
-    delete_run(Path(sys.argv[1]))
+    for kept in delete_run(Path(sys.argv[1])):
+        print("kept", kept)
 except RunError as error:
     print(error)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the trash of the freedesktop.org specification")
-def test_deleting_goes_to_the_trash_and_takes_only_runs(tmp_path: Path) -> None:
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the trash of the freedesktop.org specification")
+
+
+@pytest.fixture
+def delete(tmp_path: Path) -> Callable[[Path], str]:
+    """Delete a run in a process of its own: the trash is found on import. Returns what was printed."""
     (tmp_path / "home").mkdir()
     environment = os.environ | {"HOME": str(tmp_path / "home"), "XDG_DATA_HOME": str(tmp_path / "data")}
 
-    def delete(path: Path) -> str:
-        words = [sys.executable, "-c", DELETE, str(path)]  # a process of its own: the trash is found on import
+    def perform(path: Path) -> str:
+        words = [sys.executable, "-c", DELETE, str(path)]
         return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
 
+    return perform
+
+
+@linux
+def test_files_of_others_stay_where_they_are_when_a_run_is_deleted(
+    delete: Callable[[Path], str], tmp_path: Path
+) -> None:
+    path, trash = make(tmp_path / "runs", seeds={"count": 2}), tmp_path / "data" / "Trash" / "files"
+    write_row(path, msgspec.structs.replace(read_row(path), state="finished"))
+    ours = [
+        "seed-1/run.h5",
+        "seed-1/teacher.safetensors",
+        "seed-2/checkpoint.safetensors",
+        "csv/seed-1-teacher-curves.csv",
+    ]
+    theirs = ["thesis.docx", "seed-1/notes.txt", "csv/mine.csv", "own/state.json"]
+    for name in (*ours, *theirs):
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_text(name)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "state.json").write_text("precious")
+    (path / "seed-3").symlink_to(tmp_path / "elsewhere")
+    said = delete(path).splitlines()
+    stay = ["csv/mine.csv", "own", "seed-1/notes.txt", "seed-3", "thesis.docx"]
+    assert said == [f"kept {path / name}" for name in stay]
+    left = {str(item.relative_to(path)) for item in path.rglob("*") if not item.is_dir() or item.is_symlink()}
+    assert left == {*theirs, "seed-3"}
+    assert (tmp_path / "elsewhere" / "state.json").read_text() == "precious"
+    assert not (path / "seed-2").exists()
+    assert {"state.json", "experiment.toml", "group.toml", "run.h5"} <= {item.name for item in trash.iterdir()}
+
+
+@linux
+def test_of_a_link_to_a_run_the_link_alone_is_deleted(delete: Callable[[Path], str], tmp_path: Path) -> None:
+    path, link = make(tmp_path / "elsewhere"), tmp_path / "runs" / "link"
+    write_row(path, msgspec.structs.replace(read_row(path), state="finished"))
+    link.parent.mkdir()
+    link.symlink_to(path)
+    assert delete(link) == ""
+    assert not link.is_symlink()
+    assert read_row(path).state == "finished"
+
+
+@linux
+def test_deleting_goes_to_the_trash_and_takes_only_runs(delete: Callable[[Path], str], tmp_path: Path) -> None:
     path = make(tmp_path / "runs")
     write_row(path, msgspec.structs.replace(read_row(path), state="finished"))
     assert delete(path) == ""
@@ -162,6 +214,7 @@ def test_places_that_cannot_hold_a_run_are_named(where: str, tmp_path: Path) -> 
 def test_a_lock_holds_against_another_process_and_ends_with_it(tmp_path: Path) -> None:
     hold = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from nfkd.runs.lock import run_lock
 with run_lock(Path(sys.argv[1])):

@@ -13,8 +13,10 @@ from nfkd.data.files import Place, expanded, named_folder
 from nfkd.data.images import LEAST, loaded_images, refuse_labels
 from nfkd.data.pictures import ImageFiles, decode, image_paths
 from nfkd.data.source import Loaded, Source
+from nfkd.files import is_folder, is_taken, read_limited
 
 _FIELD = "data.folder"
+_LIMIT = 64 << 20  # bytes of the list; the published one has 3 MB
 _SHAPE = (3, 64, 64)
 _SQUARE = 148  # of 178×218 pixels, as most of the field does; the paper's earlier public code takes 160
 _IMAGES = "img_align_celeba"
@@ -56,8 +58,8 @@ class CelebA(Source[CelebAConfig]):
 def _found(config: CelebAConfig) -> tuple[Place, Place]:
     """Return the list of the parts and the folder of the images."""
     root = named_folder(config.folder, _FIELD, _SHAPE)
-    lists = [root.path / name for name in _LISTS if (root.path / name).is_file()]
-    if not lists or not (root.path / _IMAGES).is_dir():
+    lists = [root.path / name for name in _LISTS if is_taken(root.path / name)]
+    if not lists or not is_folder(root.path / _IMAGES):
         root.refuse(f"{_IMAGES} and {_LISTS[0]} are wanted in it: get them from CelebA's page and unpack them")
     return Place(lists[0], _FIELD, _SHAPE), Place(root.path / _IMAGES, _FIELD, _SHAPE)
 
@@ -75,7 +77,7 @@ def _partition(place: Place) -> list[list[str]]:
     """Return the names of the images of each part, from lines such as ``000001.jpg 0``."""
     parts: list[list[str]] = [[] for _ in _PARTS]
     with place.reading():
-        lines = place.path.read_text("utf-8").splitlines()
+        lines = read_limited(place.path, _LIMIT).decode("utf-8").splitlines()
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

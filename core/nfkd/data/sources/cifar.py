@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nfkd.config.data import CIFAR10Config
+from nfkd.data.archives import open_archive
 from nfkd.data.cache import cached, places, stamp
 from nfkd.data.cifar import CLASSES, MOST, SHAPE, Images, read_binary, read_pickled
 from nfkd.data.dataset import Part
@@ -19,6 +19,7 @@ from nfkd.data.files import Place, expanded, named_folder
 from nfkd.data.images import LEAST, loaded_images
 from nfkd.data.labels import class_context
 from nfkd.data.source import Loaded, RemoteFile, Said, Source
+from nfkd.files import is_taken, open_regular
 
 _TITLE = "CIFAR-10"
 _FIELD = "data.folder"
@@ -36,6 +37,7 @@ _TEST = "test_batch"
 # For each version: what ends its files' names, the folder they are in, and the archive they come in.
 _BINARY = (".bin", "cifar-10-batches-bin", "cifar-10-binary.tar.gz")
 _PICKLED = ("", "cifar-10-batches-py", "cifar-10-python.tar.gz")
+_MOST_UNPACKED = 1 << 30  # bytes; six times the published archive
 _Open = Callable[[str], bytes]
 
 
@@ -99,9 +101,9 @@ def _of_the_user(root: Place) -> Callable[[], tuple[Images, Images]]:
     """Return what reads the first version that is there: unpacked before packed, binary before pickled."""
     for ending, folder, archive in (_BINARY, _PICKLED):
         for place in (root.path, root.path / folder):
-            if (place / f"{_TEST}{ending}").is_file():
+            if is_taken(place / f"{_TEST}{ending}"):
                 return partial(_unpacked, place, ending)
-        if (root.path / archive).is_file():
+        if is_taken(root.path / archive):
             return partial(_archive, Place(root.path / archive, _FIELD, SHAPE), ending)
     return root.refuse(
         f"holds neither {_BINARY[2]} nor {_PICKLED[2]}, nor what is in them: name the folder that does, "
@@ -112,7 +114,7 @@ def _of_the_user(root: Place) -> Callable[[], tuple[Images, Images]]:
 def _unpacked(folder: Path, ending: str) -> tuple[Images, Images]:
     def content(name: str) -> bytes:
         place = Place(folder / name, _FIELD, SHAPE)
-        with place.reading(), place.path.open("rb") as file:
+        with place.reading(), open_regular(place.path) as file:
             return _bounded(place, file.read(MOST + 1))
 
     return _parts(folder, content, ending)
@@ -126,12 +128,12 @@ def _archive(place: Place, ending: str) -> tuple[Images, Images]:
 @contextmanager
 def _members(place: Place) -> Iterator[_Open]:
     """Give a function that reads a member of the archive by its name, in whatever folder it is; nothing is unpacked."""
-    with place.reading(), tarfile.open(place.path, "r:gz") as archive:
+    with place.reading(), open_archive(place.path, _MOST_UNPACKED) as archive:
         wanted = {f"{name}{ending}" for ending, _, _ in (_BINARY, _PICKLED) for name in _all()}
         found = {}
         for member in archive:
             name = Path(member.name).name
-            if name in wanted and member.isfile():
+            if name in wanted and member.isfile() and not member.issparse():
                 file = archive.extractfile(member)
                 found[name] = b"" if file is None else _bounded(place, file.read(MOST + 1))
 

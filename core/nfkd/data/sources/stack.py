@@ -14,7 +14,7 @@ from nfkd.data.arrays import Stored, open_array
 from nfkd.data.cache import stamp
 from nfkd.data.dataset import Part
 from nfkd.data.examples import Examples
-from nfkd.data.files import Place, expanded, named_file
+from nfkd.data.files import Place, expanded, named_file, refuse_large
 from nfkd.data.images import class_count, loaded_images, merging, refuse_labels
 from nfkd.data.labels import class_context
 from nfkd.data.source import Loaded, Source
@@ -125,6 +125,7 @@ def _context(place: Place, config: ImageStackConfig, count: int) -> np.ndarray:
     stored = open_array(there, config.labels_key, "data.labels_key")
     if stored.shape != (count,):
         there.refuse(f"{config.labels_key} has the shape {stored.shape}: {count:,} labels are wanted")
+    refuse_large(there, 16 * count, "give fewer images")
     with there.reading(config.labels_key):
         labels = np.asarray(stored[:])
         return class_context(labels, class_count(labels))

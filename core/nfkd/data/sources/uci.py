@@ -20,7 +20,6 @@ Zenodo publishes the MD5 of its files and no more; the archive is checked by tha
 from __future__ import annotations
 
 import shutil
-import tarfile
 import tempfile
 from abc import abstractmethod
 from collections.abc import Hashable
@@ -31,14 +30,17 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from nfkd.config.data import BSDS300Config, GasConfig, HepmassConfig, MiniBooNEConfig, PowerConfig
+from nfkd.data.archives import open_archive
+from nfkd.data.arrays import open_npy
 from nfkd.data.cache import cache_folder, cached, places, stamp
 from nfkd.data.dataset import Part
 from nfkd.data.fetch import fetch
-from nfkd.data.files import Place, expanded, named_folder
+from nfkd.data.files import Place, expanded, named_folder, refuse_large
 from nfkd.data.frames import read_frame
 from nfkd.data.hdf5 import open_array
 from nfkd.data.scaling import as_float
 from nfkd.data.source import ConfigT, Loaded, RemoteFile, Said, Source
+from nfkd.files import is_regular, is_taken, require_regular
 
 _ARCHIVE = RemoteFile(
     "https://zenodo.org/records/1161203/files/data.tar.gz",
@@ -48,6 +50,7 @@ _ARCHIVE = RemoteFile(
 )
 _FIELD = "data.folder"
 _LEAST = 8
+_MOST_UNPACKED = 32 << 30  # bytes of the archive
 _Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -125,7 +128,7 @@ class _UCI(Source[ConfigT]):
         return [cache_folder() / "uci" / name for name in self.members]
 
     def _is_unpacked(self) -> bool:
-        return all(path.is_file() for path in self._unpacked())
+        return all(is_regular(path) for path in self._unpacked())
 
     def _files(self, folder: str, said: Said | None = None) -> list[Place]:
         """Return where the files are; they are unpacked into the cache where only the archive is there."""
@@ -260,6 +263,7 @@ class BSDS300(_UCI[BSDS300Config]):
         array = open_array(place.path, name, at=place.field)
         if array.shape is None or len(array.shape) != 2 or array.dtype.kind != "f":
             place.refuse(f"its array {name!r} is no table of numbers")
+        refuse_large(place, 4 * array.size, "free some, and try again")
         return array.astype(np.float32)[:]
 
 
@@ -273,7 +277,7 @@ def _candidates(root: Path, member: str) -> list[Path]:
 
 def _of_the_user(root: Place, member: str, title: str) -> Place:
     for path in _candidates(root.path, member):
-        if path.is_file():
+        if is_taken(path):
             return replace(root, path=path)
     name = member.removeprefix("data/")
     return root.refuse(f"holds no {name}: unpack {_ARCHIVE.url} there, or leave the folder empty to download {title}")
@@ -281,10 +285,11 @@ def _of_the_user(root: Place, member: str, title: str) -> Place:
 
 def _unpack(archive: Place, wanted: dict[str, Path], said: Said | None) -> None:
     """Unpack the wanted members alone, each under its name only when all of it is there."""
-    with archive.reading(), tarfile.open(archive.path, "r|gz") as content:
+    with archive.reading(), open_archive(archive.path, _MOST_UNPACKED) as content:
         for member in content:
             target = wanted.get(member.name.removeprefix("./"))
-            file = content.extractfile(member) if target is not None and member.isreg() else None
+            is_plain = member.isreg() and not member.issparse()  # holes of a sparse one are not in the archive
+            file = content.extractfile(member) if target is not None and is_plain else None
             if target is None or file is None:
                 continue
             if said is not None:
@@ -292,9 +297,9 @@ def _unpack(archive: Place, wanted: dict[str, Path], said: Said | None) -> None:
             _copy(archive, file, target)
             if said is not None:
                 said(target.name, member.size, member.size)
-            if all(path.is_file() for path in wanted.values()):
+            if all(is_regular(path) for path in wanted.values()):
                 return
-        missing = [name for name, path in wanted.items() if not path.is_file()]
+        missing = [name for name, path in wanted.items() if not is_regular(path)]
         archive.refuse(f"holds no {missing[0]}: get it again")
 
 
@@ -312,10 +317,11 @@ def _copy(archive: Place, file: IO[bytes], target: Path) -> None:
 
 def _matrix(place: Place, least: int) -> np.ndarray:
     """Return a table of at least so many columns from a .npy file, as float64."""
-    array = np.load(place.path, allow_pickle=False)
+    array = open_npy(place)
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu" or array.shape[1] < least:
         place.refuse("is no table of numbers")
-    return array.astype(np.float64, copy=False)
+    refuse_large(place, 8 * array.size, "free some, and try again")
+    return array.astype(np.float64)
 
 
 def _signal(place: Place) -> np.ndarray:
@@ -323,6 +329,7 @@ def _signal(place: Place) -> np.ndarray:
     import polars as pl
 
     options: dict[str, Any] = {"truncate_ragged_lines": True, "glob": False}
+    require_regular(place.path)
     try:
         names = pl.read_csv(place.path, n_rows=0, **options).columns
         frame = pl.read_csv(place.path, schema_overrides=dict.fromkeys(names, pl.Float64), **options)

@@ -1,0 +1,360 @@
+"""Files that nobody should have to trust: one message, in time, and what lies beside them is still served."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+import nfkd
+from nfkd.cli import DONE, REFUSED, main
+from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.config.named import parse_data
+from nfkd.data import DataError, load_dataset
+from nfkd.data.archives import open_archive
+from nfkd.data.files import Place
+from nfkd.data.pictures import decode
+from nfkd.data.sources.cifar import CIFAR10
+from nfkd.distillation.perceptual import PerceptualError, VGGFeatures
+from nfkd.engine.core import Engine, Refused
+from nfkd.files import FileKindError, FileTooLargeError
+from nfkd.protocol import requests as ask
+from nfkd.protocol.events import LogLine
+from nfkd.runs.errors import RunError
+from nfkd.runs.layout import append_log, list_runs, read_log, read_row
+from nfkd.runs.lock import run_lock
+from nfkd.runs.reader import open_run
+from nfkd.runs.weights import load_scaled_flow, not_finite, weights_info
+from nfkd.training.checkpoint import load_checkpoint
+from tests import hostile
+from tests.core.tiny import digits, moons
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither FIFOs nor these devices"),
+    pytest.mark.timeout(60),
+]
+FILES = ("experiment.toml", "run.h5", "verdict.json", "log.jsonl", "student.safetensors", "checkpoint.safetensors")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("finished") / "good"
+    nfkd.run(moons(training={"teacher_steps": 4, "student_steps": 4}), path)
+    return path
+
+
+@pytest.fixture
+def good(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "runs" / "good"))
+
+
+def beside(good: Path, name: str, file: str, build: hostile.Build) -> Path:
+    """Return a copy of a run in which one file is hostile."""
+    run = Path(shutil.copytree(good, good.with_name(name.replace(" ", "-"))))
+    build(run / file)
+    return run
+
+
+def test_one_unreadable_run_hides_no_other(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = [beside(good, name, "state.json", build) for name, build in (hostile.ANY_FILE | hostile.BAD_STATES).items()]
+    odd = [beside(good, name, "state.json", build) for name, build in hostile.ODD_STATES.items()]
+    rows, unreadable = list_runs(good.parent)
+    assert {row.run for row in rows} == {str(good), *map(str, odd)}
+    assert all(row.state == "interrupted" for row in rows if row.run != str(good))
+    assert len(unreadable) == len(bad)
+    for run in bad:
+        (words,) = [words for words in unreadable if f"{run}/" in words or f"{run} " in words]
+        assert "\n" not in words
+    assert "is a FIFO, not a regular file" in " ".join(unreadable)
+    assert main(["list", str(good.parent)]) == DONE
+    said = capsys.readouterr()
+    assert "good" in said.out
+    assert len(said.err.splitlines()) == len(bad)
+    for run in bad:
+        assert main(["show", str(run)]) == REFUSED
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_engine_answers_beside_unreadable_runs(good: Path) -> None:
+    bad = [beside(good, name, "state.json", build) for name, build in (hostile.ANY_FILE | hostile.BAD_STATES).items()]
+    bad += [
+        beside(good, f"{file} {name}", file, build)
+        for file in ("run.h5", "experiment.toml")
+        for name, build in hostile.ANY_FILE.items()
+    ]
+
+    async def story() -> None:
+        engine = Engine()
+        try:
+            listed = await engine.answer(ask.ListRuns(folder=str(good.parent)))
+            assert isinstance(listed, ask.RunList)
+            assert str(good) in {row.run for row in listed.rows}
+            for run in bad:
+                for request in (
+                    ask.OpenRun(run=str(run)),
+                    ask.ResumeFromDisk(run=str(run)),
+                    ask.Sample(run=str(run), seed=1, count=4, temperature=1.0),
+                ):
+                    await answered_or_refused(engine, request)
+            assert isinstance(await engine.answer(ask.OpenRun(run=str(good))), ask.Snapshot)
+            for folder in ("a\0b", "x" * 300):
+                with pytest.raises(Refused, match="cannot be listed"):
+                    await engine.answer(ask.ListRuns(folder=folder))
+        finally:
+            await engine.close()
+
+    asyncio.run(story())
+
+
+async def answered_or_refused(engine: Engine, request: ask.Request) -> None:
+    """Ask; a refusal is in a person's words."""
+    cause = ""
+    try:
+        await engine.answer(request)
+    except Refused as refused:
+        cause = refused.error.cause
+    assert not any(word in cause for word in ("\n", "Error", "[Errno")), cause
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("kind", hostile.ANY_FILE)
+def test_a_hostile_file_of_a_run_is_one_message_or_left_out(kind: str, file: str, good: Path) -> None:
+    hostile.ANY_FILE[kind](good / file)
+    assert read_row(good).state == "finished"
+    for look in (lambda: open_run(good).snapshot(), lambda: open_run(good).load_student(), lambda: read_log(good)):
+        words = ""
+        try:
+            look()
+        except RunError as error:
+            words = str(error)
+        assert not any(word in words for word in ("\n", "Error", "[Errno")), words
+    if file == "student.safetensors":
+        with pytest.raises(RunError):
+            weights_info(good / file)
+        with pytest.raises(RunError):
+            not_finite(good / file)
+    if file == "checkpoint.safetensors":
+        (good / "checkpoint.previous.safetensors").unlink(missing_ok=True)
+        with pytest.raises(RunError, match="checkpoints cannot be read"):
+            load_checkpoint(good)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device"])
+def test_a_lock_that_is_no_file_is_refused(kind: str, good: Path) -> None:
+    hostile.ANY_FILE[kind](good / ".lock")
+    with pytest.raises(RunError, match="not a regular file"), run_lock(good):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "directory", "dangling"])
+def test_nothing_is_appended_to_what_is_no_file(kind: str, good: Path) -> None:
+    hostile.ANY_FILE[kind](good / "log.jsonl")
+    with pytest.raises(OSError):
+        append_log(good, LogLine(run="", level="info", text="x", time=0.0))
+    assert not (good / "nowhere").exists()
+
+
+def test_a_long_log_is_read_from_its_end(good: Path) -> None:
+    hostile.long_log(good / "log.jsonl")
+    note, *lines = read_log(good)
+    assert "Older lines are left out" in note.text
+    assert [line.text for line in lines] == ["the last"]
+
+
+@pytest.mark.parametrize("kind", hostile.ANY_FILE | hostile.BAD_TOML)
+def test_a_hostile_experiment_is_refused_in_words(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "experiment.toml"
+    (hostile.ANY_FILE | hostile.BAD_TOML)[kind](path)
+    with pytest.raises(ConfigError) as refused:
+        ExperimentConfig.load(path)
+    assert str(path) in str(refused.value)
+    assert len(str(refused.value)) < 4000
+    assert main(["run", str(path)]) == REFUSED
+
+
+@pytest.mark.parametrize("name", ["a\\u0000b", "n" * 300])
+def test_a_path_that_no_file_can_have_is_one_message(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "experiment.toml"
+    text = moons().to_toml().replace('kind = "two_moons"', f'kind = "image_stack"\npath = "{name}"')
+    path.write_text("\n".join(line for line in text.splitlines() if not line.startswith(("count", "noise ="))))
+    assert main(["run", str(path), "--out", str(tmp_path / "run")]) == REFUSED
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_name_too_long_for_a_file_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    long = "n" * 300
+    moons().save("short.toml")
+    for words in (
+        ["run", long],
+        ["run", "short.toml", "--out", long],
+        ["show", long],
+        ["list", long],
+        ["inspect", long],
+    ):
+        assert main(words) in {REFUSED, DONE}
+        assert len(capsys.readouterr().err.splitlines()) <= 2
+    assert main(["export", long, "--csv"]) == REFUSED
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps": 128},
+        {"steps": 10**9},
+        {"hidden": 4096},
+        {"hidden": 10**9},
+        {"event_shape": [10**9]},
+        {"event_shape": [65_536]},
+        {"event_shape": [1, 65_536, 65_536]},
+        {"event_shape": [-1]},
+        {"event_shape": []},
+        {"context_features": 10**9},
+    ],
+)
+def test_tampered_weights_take_no_memory(changes: dict[str, object], finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    hostile.tampered_weights(finished / "student.safetensors", path, changes)
+    for read in (weights_info, load_scaled_flow):
+        with pytest.raises(RunError):
+            read(path)
+    assert main(["inspect", str(path)]) == REFUSED
+
+
+def test_the_size_of_an_image_is_bounded_where_its_tensors_do_not_show_it(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    nfkd.run(digits(training={"teacher_steps": 1, "student_steps": 1}), run)
+    path = tmp_path / "w.safetensors"
+    hostile.tampered_weights(run / "student.safetensors", path, {"event_shape": [1, 65_536, 65_536]})
+    with pytest.raises(RunError, match="does not say of which flow"):
+        load_scaled_flow(path)
+
+
+@pytest.mark.parametrize("kind", hostile.ANY_FILE)
+@pytest.mark.parametrize("name", ["vgg.safetensors", "vgg.pth"])
+def test_hostile_vgg_weights_are_refused(kind: str, name: str, tmp_path: Path) -> None:
+    hostile.ANY_FILE[kind](tmp_path / name)
+    with pytest.raises(PerceptualError):
+        VGGFeatures.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", hostile.ANY_FILE)
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_a_hostile_checkpoint_is_not_imported(kind: str, name: str, tmp_path: Path) -> None:
+    hostile.ANY_FILE[kind](tmp_path / name)
+    (tmp_path / "flow.toml").write_text("levels = 1\nsteps = 1\nhidden = 4\n")
+    words = ["import-weights", str(tmp_path / name), "--flow", str(tmp_path / "flow.toml")]
+    assert main([*words, "--out", str(tmp_path / "out.safetensors")]) == REFUSED
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+def refused(**data: object) -> str:
+    """Return why a data set is refused."""
+    with pytest.raises((DataError, ConfigError)) as error:
+        load_dataset(parse_data(data))
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.h5", "x.csv", "x.tsv", "x.parquet"])
+@pytest.mark.parametrize("kind", [kind for kind in hostile.ANY_FILE if kind != "endless"])
+def test_a_hostile_data_file_is_refused_in_words(kind: str, name: str, tmp_path: Path) -> None:
+    hostile.ANY_FILE[kind](tmp_path / name)
+    table = {} if name.endswith(".npz") else {"kind": "table", "path": str(tmp_path / name)}
+    stack = {"kind": "image_stack", "path": str(tmp_path / name)} if name[-3:] in {"npy", "npz", ".h5"} else {}
+    for data in (table, stack):
+        if data:
+            assert name in refused(**data)
+
+
+@pytest.mark.parametrize("case", hostile.ARRAYS)
+def test_an_array_that_claims_too_much_takes_no_memory(case: str, tmp_path: Path) -> None:
+    build, ending = hostile.ARRAYS[case]
+    path = tmp_path / f"x{ending}"
+    build(path)
+    assert "x" in refused(kind="image_stack", path=str(path)) or case == "packed hdf5"
+
+
+def test_text_that_is_packed_in_a_table_is_measured_before_it_takes_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.parquet"
+    hostile.packed_parquet(path)
+    assert path.stat().st_size < 100_000
+    free = psutil.virtual_memory()._replace(available=50_000_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    assert "takes about 0.4 GiB" in refused(kind="table", path=str(path), columns=["number"])  # 2 copies of 200 MB
+
+
+def test_lists_in_a_table_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    hostile.packed_lists(path)
+    assert len(load_dataset(parse_data({"kind": "table", "path": str(path)})).columns) == 1
+    assert "holds lists" in refused(kind="table", path=str(path), columns=["list"])
+
+
+def test_a_large_picture_is_refused_by_its_header(tmp_path: Path) -> None:
+    hostile.large_png(tmp_path / "x.png")
+    with pytest.raises(DataError, match="64 megapixels"):
+        decode(Place(tmp_path / "x.png", "data.path"), 8, colour=False)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "directory"])
+def test_a_picture_that_is_no_file_is_refused(kind: str, tmp_path: Path) -> None:
+    hostile.ANY_FILE[kind](tmp_path / "x.png")
+    with pytest.raises(DataError, match="not a regular file"):
+        decode(Place(tmp_path / "x.png", "data.path"), 8, colour=False)
+
+
+def test_an_archive_is_not_unpacked_beyond_its_limit(tmp_path: Path) -> None:
+    hostile.packed_tar(tmp_path / "x.tar.gz", 8 << 20)
+    with pytest.raises(FileTooLargeError, match="unpacks to more"), open_archive(tmp_path / "x.tar.gz", 1 << 20) as tar:
+        list(tar)
+    os.mkfifo(tmp_path / "fifo.tar.gz")
+    with pytest.raises(FileKindError), open_archive(tmp_path / "fifo.tar.gz", 1 << 20):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "directory"])
+def test_published_files_that_are_none_are_refused(kind: str, tmp_path: Path) -> None:
+    hostile.ANY_FILE[kind](tmp_path / "cifar-10-binary.tar.gz")
+    with pytest.raises(DataError, match="not a regular file"):
+        CIFAR10().load(parse_data({"kind": "cifar10", "folder": str(tmp_path)}))  # pyright: ignore[reportArgumentType]
+    hostile.ANY_FILE[kind](tmp_path / "train-images-idx3-ubyte")
+    assert "not a regular file" in refused(kind="mnist", folder=str(tmp_path))
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "dangling"])
+def test_exports_replace_what_is_there_and_follow_no_link(kind: str, good: Path, tmp_path: Path) -> None:
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    out.mkdir()
+    victim.write_text("precious")
+    (out / "curves.png").symlink_to(victim)
+    hostile.ANY_FILE[kind](out / "summary.csv")
+    assert main(["export", str(good), "--csv", "--figures", "--out", str(out)]) == DONE
+    assert victim.read_text() == "precious"
+    assert (out / "summary.csv").read_text().startswith("stage,")
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert not any(path.is_symlink() for path in out.iterdir())
+
+
+def test_an_experiment_is_saved_in_place_of_a_link(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "e.toml").symlink_to("victim")
+    moons().save(tmp_path / "e.toml")
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert ExperimentConfig.load(tmp_path / "e.toml") == moons()
