@@ -44,7 +44,7 @@ STATE_LIMIT = 1 << 20
 _LOG_LIMIT = 4 << 20  # bytes of a log that are read, from its end
 _LINE = 20_000  # characters of a line that are shown
 _LATEST = 253_402_300_800.0 - 86_400  # seconds: a day before the year 10000, in every time zone
-_FAULTS = 3  # of an experiment, in a message
+_FAULTS = 10  # of an experiment, in a message
 _FIELD = re.compile(r"`\$\.([\w.]+)`")
 _ENDED = "Its process ended before it was done; Resume goes on from the last checkpoint."
 

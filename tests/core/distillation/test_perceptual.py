@@ -94,7 +94,7 @@ def test_what_is_no_vgg_is_refused_in_words(tmp_path: Path) -> None:
         VGGFeatures.load(tmp_path / "file.pth")
     with pytest.raises(PerceptualError, match="cannot be read"):
         VGGFeatures.load(tmp_path / "nowhere.pth")
-    with pytest.raises(PerceptualError, match="cannot be read: Is a directory"):
+    with pytest.raises(PerceptualError, match="cannot be read: it is a directory, not a regular file"):
         VGGFeatures.load(tmp_path)
 
 
