@@ -15,10 +15,11 @@ from torch import Tensor
 import nfkd
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.data import load_dataset
+from nfkd.evaluation.gaussian import gaussian_nll
 from nfkd.evaluation.likelihood import noisy
 from nfkd.protocol.events import LogLine
 from nfkd.training.describe import describe
-from nfkd.training.teachers import on_scaled_values, with_teacher
+from nfkd.training.teachers import on_scaled_values, with_teacher, worse_than_gaussian
 from tests.core.tiny import digits, moons
 
 nf = pytest.importorskip("normflows")
@@ -83,8 +84,21 @@ def test_a_teacher_in_the_wrong_units_is_warned_of(tmp_path: Path) -> None:
     )
     (line,) = [line for line in lines if "Gaussian" in line.text]
     assert line.level == "warning"
-    assert "data.scaling" in line.text
-    assert "units of nfkd.wrap_teacher" in line.text
+    for words in ("data.scaling", "units of nfkd.wrap_teacher", "not trained well enough"):
+        assert words in line.text
+
+
+@pytest.mark.parametrize("change", [-1e-3, 0.0, 1e-3])
+def test_a_teacher_slightly_worse_than_a_gaussian_gives_a_warning_with_both_figures(
+    change: float, tmp_path: Path
+) -> None:
+    dataset = load_dataset(table(tmp_path).data)
+    gaussian_figure = gaussian_nll(dataset)
+    words = worse_than_gaussian(gaussian_figure + change, dataset)
+    assert bool(words) == (change > 0)
+    if words:
+        assert f"({gaussian_figure + change:.4f} nats)" in words
+        assert f"({gaussian_figure:.4f} nats)" in words
 
 
 def test_a_weights_file_of_another_scaling_is_warned_of(tmp_path: Path) -> None:
