@@ -102,7 +102,7 @@ class DataUnits:
         generator
             On the CPU.
         """
-        noise = torch.rand(raw.shape, generator=generator, dtype=torch.float32).to(raw.device)
+        noise = torch.rand(raw.shape, generator=generator, dtype=torch.float32, device=generator.device).to(raw.device)
         return (raw.float() + noise) / (self.levels or 1)
 
     def to_scaled(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:

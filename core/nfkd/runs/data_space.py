@@ -129,7 +129,8 @@ class DataSpaceFlow(nn.Module):
         Of the test part, in its order, the mean is the reported figure: whole levels of images get the same noise. It
         goes batch by batch, in evaluation mode and without gradients; arguments and errors as `forward`.
         """
-        generator, figures, device = evaluation_noise(), [torch.empty(0, dtype=torch.float64)], self._like.device
+        generator, device = evaluation_noise(), self._like.device
+        figures = [torch.empty(0, dtype=torch.float64, device="cpu")]
         with evaluating(self.scaled):
             for start in range(0, len(x), _BATCH):
                 part = slice(start, start + _BATCH)
