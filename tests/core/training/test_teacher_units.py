@@ -209,12 +209,15 @@ def test_the_experiment_notes_the_units_and_a_run_goes_on_only_with_them(tmp_pat
         for units in choices
     }
     assert notes["data"] == f"{notes['scaled']} units:data"
-    image = nfkd.wrap_teacher(gaussian(np.zeros((1, 8, 8)), np.ones((1, 8, 8))), (1, 8, 8), units=(-0.5, 0.5))
+    half: Any = np.float32(0.5)  # numbers of NumPy are numbers, too
+    image = nfkd.wrap_teacher(gaussian(np.zeros((1, 8, 8)), np.ones((1, 8, 8))), (1, 8, 8), units=(-half, half))
     assert with_teacher(digits(), image).training.teacher_weights.endswith(" units:-0.5..0.5")
     nfkd.run(config, tmp_path / "run", teacher=nfkd.wrap_teacher(module, units="data"))
     nfkd.run(config, tmp_path / "run", resume=True, teacher=nfkd.wrap_teacher(module, units="data"))
-    with pytest.raises(ConfigError, match="teacher_weights"):
+    with pytest.raises(ConfigError, match=r"teacher_weights.*units:data, not .*same units"):
         nfkd.run(config, tmp_path / "run", resume=True, teacher=nfkd.wrap_teacher(module))
+    with pytest.raises(ConfigError, match=r"teacher_weights.*units:data, not one that is trained"):
+        nfkd.run(config, tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize(
