@@ -184,7 +184,7 @@ class RunWriter:
         return os.path.samestat(there, os.fstat(self._file.id.get_vfd_handle()))
 
     def _removed(self) -> RunError:
-        """Save everything to a new file, give the removed one up, and return the error that says so."""
+        """Save everything to a new file, close the removed one, and return the error to raise."""
         path = self._directory / RUN_FILE
         if not self._directory.is_dir():
             self._give_up()

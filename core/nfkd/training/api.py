@@ -41,7 +41,7 @@ def prepare(config: ExperimentConfig, directory: str | os.PathLike[str], teacher
 
 
 def resumable(config: ExperimentConfig, directory: Path) -> None:
-    """Refuse to go on with a run by another experiment than its own, or on other data than it was made with.
+    """Refuse to resume a run with another experiment than its own, or on other data than it was made with.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def run(
     ConfigError
         With every fault, when the experiment may not run.
     RunError
-        When the run failed, or was made with other data; its words say why.
+        When the run failed, or was made with other data; the message says why.
     """
     failures: list[RunFailed] = []
 

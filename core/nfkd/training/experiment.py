@@ -99,7 +99,7 @@ class Experiment:
         ConfigError
             When the experiment may not run, with every fault.
         RunError
-            When the run was made with other data; as yet, nothing of it has been changed.
+            When the run was made with other data; nothing of it has been changed then.
         StopRun, DivergedError, RunError, OSError
             As `SeedRun.execute`.
         """

@@ -1,4 +1,4 @@
-"""A run is resumed on the data that it was made with, or not at all."""
+"""Refuses to resume a run on other data than it was made with."""
 
 from __future__ import annotations
 

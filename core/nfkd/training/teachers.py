@@ -235,10 +235,11 @@ def worse_than_gaussian(figure: float, dataset: Dataset) -> str:
     gaussian = gaussian_nll(dataset)
     if math.isnan(gaussian) or figure <= gaussian:
         return ""
+    units = "for a teacher given in Python, at units of nfkd.wrap_teacher"
     return (
         f"it is worse on validation data ({figure:.4f} {dataset.unit}) than a Gaussian fitted to the training data "
-        f"({gaussian:.4f} {dataset.unit}). Either its values are in other units: look at data.scaling and, for a "
-        "teacher given in Python, at units of nfkd.wrap_teacher. Or it is not trained well enough"
+        f"({gaussian:.4f} {dataset.unit}). Either it was trained on values in other units: look "
+        f"{units if dataset.is_image else f'at data.scaling and, {units}'}. Or it is not trained well enough"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the caller has made of torch: it changes no run and no flow, and is as before afterwards."""
+"""The caller's modes and defaults of torch change no run and no flow, and are restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Teachers that were trained in other units than the scaled ones, and the warning of those that were."""
+"""Teachers in other units than the scaled ones, and the warning of teachers worse than a Gaussian."""
 
 from __future__ import annotations
 

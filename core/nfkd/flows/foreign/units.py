@@ -24,9 +24,9 @@ def checked_units(units: object, event_shape: Sequence[int]) -> TeacherUnits:
     Raises
     ------
     TypeError
-        When they are neither a word nor two numbers.
+        When they are neither a string nor two numbers.
     ValueError
-        When there is no such word, or the range is none: not finite, not rising, or not of images.
+        When the string is unknown, or the range is not finite, not rising, or not for images.
     """
     if isinstance(units, str):
         if units not in {"scaled", "data"}:
