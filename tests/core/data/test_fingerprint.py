@@ -58,6 +58,15 @@ def test_a_file_that_was_copied_or_touched_has_the_same_fingerprint(tmp_path: Pa
     assert "elsewhere" not in text
 
 
+def test_a_file_that_is_replaced_with_the_same_size_and_time_has_another_fingerprint(tmp_path: Path) -> None:
+    path, rows = tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(60, 3))
+    np.save(path, rows)
+    before, time = of(kind="table", path=str(path)), path.stat().st_mtime_ns
+    np.save(path, rows + 1)
+    os.utime(path, ns=(time, time))
+    assert differences(before, of(kind="table", path=str(path))) == ["the values differ"]
+
+
 def test_one_value_in_its_last_bit_is_another_fingerprint(tmp_path: Path) -> None:
     changed = ROWS.copy()
     changed[17, 1] = np.nextafter(changed[17, 1], 9)
