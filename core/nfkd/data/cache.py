@@ -77,17 +77,17 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 @lru_cache(maxsize=256)
-def _digest(path: Path, algorithm: str, _size: int, _changed: int) -> str:
+def _digest(path: Path, algorithm: str, *_signature: int) -> str:
     with open_regular(path) as file:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
-def _signature(path: Path) -> tuple[int, int]:
+def _signature(path: Path) -> tuple[int, int, int]:
     try:
         found = path.stat()
     except (OSError, ValueError):  # a ValueError: a null character in the name
-        return -1, -1
-    return found.st_size, found.st_mtime_ns
+        return -1, -1, -1
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns  # copies may keep size and time of modification
 
 
 def _candidates(file: RemoteFile, folder: str) -> list[Path]:

@@ -1,8 +1,7 @@
-"""A fingerprint of a data set, kept with a run: a run is not resumed on other data.
+"""Fingerprint of a data set. A run keeps it, and is not resumed on other data.
 
-It is taken of what a source has read, before the split and the scaling: the same files and config always give the same
-parts, and a change of one value is told as such, although the scaling then changes all of them. Paths and times are no
-part of it.
+It covers what a source has read, before the split and the scaling. So the same files and config always give the same
+fingerprint, and the scaling does not spread the change of one value to all others. Paths and times are left out.
 
 An array in memory is hashed whole. So is what is read later, batch by batch (memory maps, HDF5, folders of images), up
 to 256 MiB. Of anything larger, 64 blocks of about 1 MiB are hashed, at even distances, and the names and sizes of its
@@ -160,7 +159,7 @@ def _hash_sizes(files: Iterable[Path]) -> str:
 
 
 def differences(made: Fingerprint, now: Fingerprint) -> list[str]:
-    """Return in what the data differs from that of a run, in words; nothing where it is the same.
+    """Return the differences between the data and that of a run, for a message; empty where it is the same.
 
     Parameters
     ----------

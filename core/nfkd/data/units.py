@@ -1,6 +1,6 @@
 """The units of a data set, and the map between them and the scaled values that a flow works in.
 
-The data's own units are those of the values that a source hands over before the scaling: `Loaded.train` after
+The data's own units are those of the values that a source returns, before the scaling: `Loaded.train` after
 `Loaded.prepare`. So missing values are filled in already, images have the levels that the config keeps, and tables
 that are published standardised (POWER, GAS, HEPMASS, MINIBOONE) are standardised.
 """
@@ -102,7 +102,7 @@ class DataUnits:
         generator
             On the CPU.
         """
-        noise = torch.rand(raw.shape, generator=generator, dtype=torch.float32).to(raw.device)
+        noise = torch.rand(raw.shape, generator=generator, dtype=torch.float32, device=generator.device).to(raw.device)
         return (raw.float() + noise) / (self.levels or 1)
 
     def to_scaled(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -112,7 +112,7 @@ class DataUnits:
         ----------
         x
             (B, features), of any dtype. Or images, (B, channels, height, width): whole levels, of any dtype, are
-            dequantized; other numbers are taken for dequantized levels, in [0, levels).
+            dequantized; other numbers must be dequantized levels, in [0, levels).
         generator
             Of the noise for whole levels; a new `evaluation_noise` where left out.
 
@@ -170,7 +170,7 @@ def units_from_json(text: str, event_shape: Sequence[int], context_features: int
     try:
         fields: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        msg = "it is no JSON"
+        msg = "it is not JSON"
         raise ValueError(msg) from error
     names = {"levels", "values", "context", "standardised"}
     if not isinstance(fields, dict) or fields.keys() != names or not isinstance(fields["standardised"], bool):
@@ -201,7 +201,7 @@ def _in_float64(function: Any, x: Tensor) -> Tensor:
 
 
 def _check_levels(x: Tensor, levels: int) -> bool:
-    """Return whether images are whole levels; refuse values that are no levels, and warn of those in [0, 1]."""
+    """Return whether images are whole levels; refuse values outside of [0, levels), and warn of those in [0, 1]."""
     if not x.numel():
         return False
     if not x.is_floating_point():

@@ -1,4 +1,4 @@
-"""A Gaussian fitted to the training data: the simplest density, which a useful flow is better than."""
+"""A Gaussian fitted to the training data: the density that a useful flow must improve on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making a directory whole or not at all, and removing what a process that was killed meanwhile has left."""
+"""Atomic creation of a directory, and removal of what a killed process has left."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def building(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        When the folder cannot be written, or something has come to be at `path` meanwhile.
+        When the folder cannot be written, or another process has made `path` meanwhile.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path.parent)
@@ -62,6 +62,6 @@ def _remove_leftovers(folder: Path) -> None:
             pid, started, _ = path.name.removeprefix(_PREFIX).split("-")
             living = process_lives(int(pid), float(started))
         except ValueError:
-            continue  # the name is not of ours
+            continue  # not a name of ours
         if not living:
             shutil.rmtree(path, ignore_errors=True)

@@ -23,8 +23,8 @@ class DataSpaceFlow(nn.Module):
     """A flow together with the scaling of its data: it takes and gives values in the data's own units.
 
     NFKD trains flows on scaled values: vectors by ``data.scaling``, images as (level + noise)/levels. Here rows,
-    contexts and samples are unscaled. The data's units are those of the values that the loader hands over before the
-    scaling, as in `nfkd.data.units`.
+    contexts and samples are unscaled. The data's units are those of the loaded values before the scaling, as in
+    `nfkd.data.units`.
 
     Vectors
         x and samples are rows in the units of the table, in any float type; they are scaled in float64. `log_prob` is
@@ -126,10 +126,11 @@ class DataSpaceFlow(nn.Module):
     def nll(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return each example's negative log-likelihood in `unit`, as NFKD evaluates it: (N,) float64, on the CPU.
 
-        Of the test part, in its order, the mean is the reported figure: whole levels of images get the same noise. It
-        goes batch by batch, in evaluation mode and without gradients; arguments and errors as `forward`.
+        The mean over the test part, in its order, is the reported figure: whole levels of images get the same noise.
+        Computed batch by batch, in evaluation mode and without gradients; arguments and errors as `forward`.
         """
-        generator, figures, device = evaluation_noise(), [torch.empty(0, dtype=torch.float64)], self._like.device
+        generator, device = evaluation_noise(), self._like.device
+        figures = [torch.empty(0, dtype=torch.float64, device="cpu")]
         with evaluating(self.scaled):
             for start in range(0, len(x), _BATCH):
                 part = slice(start, start + _BATCH)
@@ -208,8 +209,8 @@ def load_flow(path: str | os.PathLike[str]) -> DataSpaceFlow:
     if not info.units:
         words = (
             f"{where} keeps no scaling of its data: the flow takes and gives scaled values. Train the experiment "
-            "again, or scale rows by nfkd.data.load_dataset(config.data).units.to_scaled of its experiment and samples "
-            "back by units.to_data"
+            "again. Or get units = nfkd.data.load_dataset(config.data).units, scale rows by units.to_scaled, and "
+            "convert samples back by units.to_data"
         )
         warnings.warn(words, stacklevel=2)
         return DataSpaceFlow(flow, _UNKNOWN)

@@ -32,6 +32,13 @@ class RunError(Exception):
         return ErrorInfo(title=self.title, cause=self.cause, action=self.action)
 
 
+def moved_away(directory: Path) -> RunError:
+    """Return the error of a directory that was moved or deleted while a run wrote to it."""
+    cause = f"{directory} was moved or deleted while the run was writing to it."
+    action = "If it was moved, resume the run in its new place or move it back; otherwise start the experiment again."
+    return RunError("The run's directory is gone", cause, action)
+
+
 def words_of(error: BaseException) -> str:
     """Return what an error says, in one line: HDF5 adds times, addresses and offsets."""
     found = _SYSTEM.search(str(error))

@@ -94,7 +94,9 @@ def create_run(folder: Path, config: ExperimentConfig, *, teacher: str, student:
                     continue  # another process was quicker
                 raise _not_made(path, error) from error
             raise RunError(
-                title="The run cannot be made", cause=f"{folder} is no directory.", action="Choose another runs folder."
+                title="The run cannot be made",
+                cause=f"{folder} is not a directory.",
+                action="Choose another runs folder.",
             ) from None
         return path
     raise AssertionError  # the count never ends
@@ -126,7 +128,7 @@ def create_run_at(path: Path, config: ExperimentConfig, *, teacher: str, student
 
 def _taken(path: Path) -> RunError:
     if is_run(path):
-        hint = "Give --resume to go on with it, or another directory."
+        hint = "Give --resume to continue it, or another directory."
     elif (path / EXPERIMENT).exists():
         hint = "If a run was killed there before it began, delete the directory; else give another one."
     else:
@@ -147,7 +149,7 @@ def _data_words(config: DataConfig) -> str:
 
 
 def _fill(directory: Path, path: Path, config: ExperimentConfig, teacher: str, student: str) -> None:
-    """Write the files of a new run that will be at `path`; the state file, which makes it one, comes last."""
+    """Write the files of a new run that will be at `path`. The state file comes last: it marks a run."""
     row = RunRow(
         run=str(path),
         name=path.name,
@@ -315,7 +317,7 @@ def append_log(run: Path, line: LogLine) -> None:
 
 
 def read_log(run: Path) -> list[LogLine]:
-    """Return a run's log; lines that a crash tore are left out, and of a long log those before its last 4 MiB."""
+    """Return a run's log without incomplete lines; of a long log, the last 4 MiB."""
     try:
         data, is_cut = read_tail(run / LOG, _LOG_LIMIT)
     except FileNotFoundError:
@@ -323,7 +325,7 @@ def read_log(run: Path) -> list[LogLine]:
     except OSError as error:
         return [_log_note(run, f"The log cannot be read: {_trouble(run / LOG, error)}")]
     read = []
-    for line in data.splitlines()[int(is_cut) :]:  # the first line of what is left may be a half
+    for line in data.splitlines()[int(is_cut) :]:  # the first line may be cut
         try:
             found = msgspec.json.decode(line, type=LogLine)
         except (ValueError, RecursionError):

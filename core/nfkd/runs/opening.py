@@ -15,6 +15,7 @@ from nfkd.runs.errors import RunError, words_of
 from nfkd.runs.schema import Node
 
 _h5o: Any = cast("Any", h5py).h5o  # the stubs of h5py lack it
+_NO_FILE = "Either the run had not begun to record, or the file was removed: then put it back."
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError)
 _UNWRITTEN = 64 << 20  # bytes that a file may claim beyond its size: rows that a killed writer did not fill
 _FLAGS, _WRITING = 11, 0x05  # of a superblock of version 3: open for writing, open for SWMR
@@ -33,9 +34,7 @@ def open_file(path: Path) -> Iterator[Node]:
         require_regular(path)
         file = h5py.File(path, "r", libver="latest", swmr=unclosed(path))
     except FileNotFoundError as error:
-        raise RunError(
-            title="The run cannot be read", cause=f"{path} is not there.", action="The run had not begun to record."
-        ) from error
+        raise RunError(title="The run cannot be read", cause=f"{path} is not there.", action=_NO_FILE) from error
     except FileError as error:
         raise RunError(title="The run cannot be read", cause=f"{error}.", action="Put its own file back.") from error
     except OSError as error:

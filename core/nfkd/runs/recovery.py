@@ -66,7 +66,7 @@ def copy_cut(source: Path, target: Path, at: Mapping[Role, int | None] | None) -
     target
         Takes its place at once, when the copy is on the disk; may be the source.
     at
-        What is kept of each stage: rows up to a step for one that goes on, all for one that has ended (None). Stages
+        What is kept of each stage: rows up to a step for one that continues, all for one that has ended (None). Stages
         that are not named are emptied. The copy gets the groups that older files lack. Where `at` itself is None,
         everything is kept as it is.
 

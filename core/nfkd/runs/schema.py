@@ -243,7 +243,7 @@ def read_started(file: Node) -> SeedStarted:
 
 
 def read_data(file: Node) -> str:
-    """Return the fingerprint of the data that the seed was made with; empty in files of before it was kept."""
+    """Return the fingerprint of the data that the seed was made with; empty in files of older versions."""
     return bytes(file.attrs.get("data", b"")).decode()
 
 

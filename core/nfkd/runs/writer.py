@@ -25,7 +25,7 @@ from nfkd.protocol.events import (
 )
 from nfkd.runs import schema
 from nfkd.runs.disk import abandon, explained, whole_file
-from nfkd.runs.errors import RunError
+from nfkd.runs.errors import RunError, moved_away
 from nfkd.runs.layout import RUN_FILE
 from nfkd.runs.recovery import copy_cut, copy_into
 from nfkd.runs.schema import Node
@@ -184,8 +184,11 @@ class RunWriter:
         return os.path.samestat(there, os.fstat(self._file.id.get_vfd_handle()))
 
     def _removed(self) -> RunError:
-        """Save everything to a new file, give the removed one up, and return the error that says so."""
+        """Save everything to a new file, close the removed one, and return the error to raise."""
         path = self._directory / RUN_FILE
+        if not self._directory.is_dir():
+            self._give_up()
+            return moved_away(self._directory)
         gone = not os.path.lexists(path)
         target = path if gone else self._directory / f"saved-{RUN_FILE}"
         try:
@@ -196,15 +199,17 @@ class RunWriter:
         else:
             saved = f"Everything recorded until then was saved to {target}."
             action = "Resume the run." if gone else f"Rename {target.name} to {RUN_FILE}, then resume the run."
-        self._nodes.clear()
-        self._file.close()
+        self._give_up()
         what = "removed" if gone else "replaced by another file"
         return RunError("The run's file is gone", f"{path} was {what} while the run was writing it. {saved}", action)
 
     def close(self) -> None:
-        """Flush and close the file; a disk that takes no more has been told of before, and does not keep it open."""
+        """Flush and close the file. A flush that fails was already reported; the file is closed anyway."""
         with suppress(RunError):
             self.flush()  # where this fails, so would the close, which HDF5 does not survive
+        self._give_up()
+
+    def _give_up(self) -> None:
         self._nodes.clear()
         self._file.close()
 

@@ -41,7 +41,7 @@ def prepare(config: ExperimentConfig, directory: str | os.PathLike[str], teacher
 
 
 def resumable(config: ExperimentConfig, directory: Path) -> None:
-    """Refuse to go on with a run by another experiment than its own, or on other data than it was made with.
+    """Refuse to resume a run with another experiment than its own, or on other data than it was made with.
 
     Raises
     ------
@@ -55,10 +55,14 @@ def resumable(config: ExperimentConfig, directory: Path) -> None:
         require_same_data(config, directory)
         return
     path = _first_difference(own.model_dump(mode="python"), config.model_dump(mode="python"))
-    words = (
-        "the run was made by another experiment, and here they differ: go on with its own, by "
-        f"nfkd run {directory / EXPERIMENT} --out {directory} --resume"
-    )
+    if path == "training.teacher_weights" and own.training.teacher_from_python:
+        theirs, ours = own.training.teacher_weights, config.training.teacher_weights or "one that is trained"
+        words = f"the run was made with the teacher {theirs}, not {ours}: give nfkd.run the same flow in the same units"
+    else:
+        words = (
+            "the run was made by another experiment, and here they differ: go on with its own, by "
+            f"nfkd run {directory / EXPERIMENT} --out {directory} --resume"
+        )
     raise ConfigError([Fault(path, words)], str(directory))
 
 
@@ -110,7 +114,7 @@ def run(
     ConfigError
         With every fault, when the experiment may not run.
     RunError
-        When the run failed, or was made with other data; its words say why.
+        When the run failed, or was made with other data; the message says why.
     """
     failures: list[RunFailed] = []
 

@@ -46,7 +46,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     threads
         Threads of the processor: a resume takes the same, since sums depend on them.
     data
-        Fingerprint of the data, as JSON; empty in checkpoints of before it was kept.
+        Fingerprint of the data, as JSON; empty in checkpoints of older versions.
     """
 
     stage: Role | None

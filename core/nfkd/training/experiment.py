@@ -13,6 +13,7 @@ import torch
 from nfkd.config import ExperimentConfig
 from nfkd.data import load_dataset
 from nfkd.evaluation.verdict import unjudged, verdict_of
+from nfkd.files import is_taken
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.protocol.events import (
     ErrorInfo,
@@ -25,8 +26,9 @@ from nfkd.protocol.events import (
     Verdict,
 )
 from nfkd.protocol.roles import USUAL, Role, role_name
+from nfkd.runs.errors import RunError
 from nfkd.runs.groups import write_verdict
-from nfkd.runs.layout import append_log, read_row, write_row
+from nfkd.runs.layout import RUN_FILE, append_log, read_row, seed_directory, write_row
 from nfkd.runs.reader import stage_ended
 from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.control import Control
@@ -97,7 +99,7 @@ class Experiment:
         ConfigError
             When the experiment may not run, with every fault.
         RunError
-            When the run was made with other data; as yet, nothing of it has been changed.
+            When the run was made with other data; nothing of it has been changed then.
         StopRun, DivergedError, RunError, OSError
             As `SeedRun.execute`.
         """
@@ -195,9 +197,19 @@ class Experiment:
             assistants=len(self._config.assistants),
         )
 
-    def _end(self) -> Verdict:
-        for seed in self._config.seeds.values():  # a file may have been removed while a later seed trained
+    def _require_files(self) -> None:
+        """Refuse to finish where the file of a seed was removed or damaged while a later one trained."""
+        for seed in self._config.seeds.values():
+            path = seed_directory(self._run, self._config, seed) / RUN_FILE
+            if not is_taken(path):
+                title = "A file of the run is gone"
+                cause = f"{path} was removed after its seed had ended. Its curves and pictures are in no other file."
+                action = "Put it back and resume the run, or start the experiment again in another directory."
+                raise RunError(title, cause, action)
             stage_ended(self._run, self._config, seed, "student")
+
+    def _end(self) -> Verdict:
+        self._require_files()
         verdict = self._verdict()
         write_verdict(self._run, verdict)
         self.change(state="finished", progress=1.0, **self._figures())

@@ -15,7 +15,7 @@ from nfkd.data import DataError
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.flows.isolation import plain_torch
 from nfkd.protocol.events import ErrorInfo, RunEvent, RunFailed, RunFinished, RunState
-from nfkd.runs.errors import RunError
+from nfkd.runs.errors import RunError, moved_away, words_of
 from nfkd.runs.lock import run_lock
 from nfkd.training.control import Control, StopRun
 from nfkd.training.diagnosis import DivergedError
@@ -110,8 +110,11 @@ def explain(error: Exception, run: Path) -> ErrorInfo:
         case OSError(errno=errno.ENOSPC):
             title, cause = "The disk is full", f"Nothing more can be written to {run}."
             action = "Free some space and resume the run; what was written stays readable."
+        case OSError() if not run.is_dir():
+            gone = moved_away(run)
+            title, cause, action = gone.title, gone.cause, gone.action
         case OSError():
-            title, cause = "The run's files cannot be written", str(error)
+            title, cause = "The run's files cannot be written", f"{error.filename or run}: {words_of(error)}."
             action = f"See whether {run} is writable and has space; what was written stays readable."
         case _:
             title, cause = "The run failed", f"{type(error).__name__}: {_first_line(error)}"

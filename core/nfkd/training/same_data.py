@@ -1,4 +1,4 @@
-"""A run is resumed on the data that it was made with, or not at all."""
+"""Refuses to resume a run on other data than it was made with."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from nfkd.runs.schema import read_data
 from nfkd.training.checkpoint import kept_fingerprint
 
 _UNKNOWN = (
-    "The run keeps no fingerprint of its data that this NFKD can read, so that nothing says whether the data is still "
-    "the same."
+    "The run keeps no fingerprint of its data that this version can read: NFKD cannot check that the data is unchanged."
 )
 
 

@@ -161,6 +161,7 @@ class SeedRun:
             for plan in plans:
                 if plan.stage not in ended:
                     self._stage(plan.stage)
+            self._writer.flush()  # `close` does not report a file that is gone
         finally:
             self._writer.close()
 

@@ -1,4 +1,4 @@
-"""The fingerprint of data: the same for the same values, wherever and whenever their file was written."""
+"""The fingerprint of data depends on the values, not on the path or time of their file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def csv(path: Path, rows: np.ndarray, names: str = "a,b,c") -> Path:
 
 
 def between(made: Sequence[np.ndarray], now: Sequence[np.ndarray]) -> list[str]:
-    """Return what is told of parts of values that were changed."""
+    """Return the differences that are reported for changed values."""
     first, second = (
         fingerprinter(dict(zip(("train", "validation", "test"), map(Part, parts), strict=False)), (), tuple)()
         for parts in (made, now)
@@ -56,6 +56,15 @@ def test_a_file_that_was_copied_or_touched_has_the_same_fingerprint(tmp_path: Pa
     assert decode_fingerprint(text) == first
     assert len(text) < 1000
     assert "elsewhere" not in text
+
+
+def test_a_file_that_is_replaced_with_the_same_size_and_time_has_another_fingerprint(tmp_path: Path) -> None:
+    path, rows = tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(60, 3))
+    np.save(path, rows)
+    before, time = of(kind="table", path=str(path)), path.stat().st_mtime_ns
+    np.save(path, rows + 1)
+    os.utime(path, ns=(time, time))
+    assert differences(before, of(kind="table", path=str(path))) == ["the values differ"]
 
 
 def test_one_value_in_its_last_bit_is_another_fingerprint(tmp_path: Path) -> None:
@@ -138,7 +147,7 @@ def test_it_depends_on_numbers_and_not_on_how_they_are_stored(tmp_path: Path) ->
 
 
 class Counted:
-    """An array that is read when it is looked at, and counts its rows that were."""
+    """An array that is read on access and counts the rows that were read."""
 
     def __init__(self, values: np.ndarray) -> None:
         self.values, self.shape, self.read = values, values.shape, 0

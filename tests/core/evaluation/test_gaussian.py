@@ -1,4 +1,4 @@
-"""The Gaussian that given teachers are held to, against SciPy's densities."""
+"""The Gaussian that given teachers are compared with, against SciPy's densities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flows in the units of their data: what the files keep, how such a flow behaves, and files that keep nothing."""
+"""Flows in the units of their data: the scaling in files, the flow, and files without a scaling."""
 
 from __future__ import annotations
 

@@ -60,9 +60,38 @@ def test_a_directory_that_is_gone_is_reported(tmp_path: Path) -> None:
     run = create_run_at(tmp_path / "run", moons(), teacher="", student="")
     writer = writer_in(run)
     run.rename(tmp_path / "elsewhere")
-    with pytest.raises(RunError, match="could not be saved"):
+    with pytest.raises(RunError, match="was moved or deleted") as refused:
         writer.flush()
+    assert "resume the run in its new place" in refused.value.action
     writer.close()
+
+
+@pytest.mark.parametrize("kind", [events.SamplesDrawn, events.StageFinished])
+def test_a_run_whose_directory_is_moved_fails_and_resumes_in_its_new_place(
+    kind: type[events.RunEvent], tmp_path: Path
+) -> None:
+    """While a stage trains, the file of the pictures is written next; between stages, the log."""
+
+    def watch(event: events.RunEvent) -> None:
+        if isinstance(event, kind) and (tmp_path / "run").exists():
+            (tmp_path / "run").rename(tmp_path / "moved")
+
+    with pytest.raises(RunError, match="run's directory is gone") as failed:
+        nfkd.run(moons(), tmp_path / "run", on_event=watch)
+    assert str(tmp_path / "run") in failed.value.cause
+    assert "Errno" not in str(failed.value)
+    assert nfkd.run(moons(), tmp_path / "moved", resume=True).row.state == "finished"
+
+
+def test_a_finished_run_whose_file_is_replaced_while_it_is_resumed_fails(tmp_path: Path) -> None:
+    def watch(event: events.RunEvent) -> None:
+        if isinstance(event, events.SeedStarted) and event.resumed:
+            (tmp_path / "run" / "run.h5").unlink()
+            (tmp_path / "run" / "run.h5").write_bytes(b"mine")
+
+    nfkd.run(moons(), tmp_path / "run")
+    with pytest.raises(RunError, match=r"saved-run\.h5"):
+        nfkd.run(moons(), tmp_path / "run", on_event=watch, resume=True)
 
 
 @pytest.mark.parametrize("stage", ["teacher", "baseline"])
@@ -85,7 +114,7 @@ def test_a_group_does_not_finish_without_the_file_of_an_earlier_seed(tmp_path: P
         if isinstance(event, events.StageStarted) and (event.seed, event.stage) == (2, "baseline"):
             (tmp_path / "run" / "seed-1" / "run.h5").unlink()
 
-    with pytest.raises(RunError, match="is not there") as failed:
+    with pytest.raises(RunError, match="was removed after its seed had ended") as failed:
         nfkd.run(moons(seeds={"count": 2}), tmp_path / "run", on_event=watch)
     assert str(Path("seed-1") / "run.h5") in failed.value.cause
     assert open_run(tmp_path / "run").row.state == "failed"

@@ -1,4 +1,4 @@
-"""What the caller has made of torch: it changes no run and no flow, and is as before afterwards."""
+"""The caller's modes and defaults of torch change no run and no flow, and are restored."""
 
 from __future__ import annotations
 
@@ -132,12 +132,25 @@ def test_flows_are_built_the_same_under_every_mode(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("mode", [MODES["float64"], MODES["default device"]], ids=["float64", "default device"])
-def test_samples_are_those_of_the_plain_flow(mode: Mode, plain: RunRecord) -> None:
+def test_a_loaded_flow_gives_the_same_under_every_default(mode: Mode, plain: RunRecord, tmp_path: Path) -> None:
+    images = nfkd.run(digits(training=FEW), tmp_path / "run").load_student()
+    rows, levels = torch.rand(3, 2), torch.randint(0, 17, (3, 1, 8, 8))
     student = plain.load_student()
-    expected = student.sample(5, generator=torch.Generator("cpu").manual_seed(1))
+
+    def figures() -> dict[str, torch.Tensor]:
+        return {
+            "samples": student.sample(5, generator=torch.Generator("cpu").manual_seed(1)),
+            "log_prob": student.log_prob(rows),
+            "nll": student.nll(rows),
+            "image samples": images.sample(2, generator=torch.Generator("cpu").manual_seed(1)),
+            "image log_prob": images.log_prob(levels),
+            "image nll": images.nll(levels),
+        }
+
+    expected = figures()
     with mode():
-        found = student.sample(5, generator=torch.Generator("cpu").manual_seed(1))
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        found = figures()
+    assert_same(found, expected)
 
 
 def test_a_flow_without_a_generator_still_draws_from_the_users_random_numbers() -> None:

@@ -1,4 +1,4 @@
-"""A run is resumed on the data that it was made with, or not at all."""
+"""A run is resumed only on the data that it was made with."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(folder: Path, tmp_path: Path) -> Path:
-    """Return a copy of that run; its data is as it was."""
+    """Return a copy of that run, with its data unchanged."""
     write(folder / "rows.csv", ROWS)
     return shutil.copytree(folder / "stopped", tmp_path / "run")
 
@@ -85,7 +85,7 @@ def without_checkpoints(run: Path) -> None:
 
 
 def without_fingerprints(run: Path) -> None:
-    """Make a run what it was before fingerprints were kept."""
+    """Remove the fingerprints, as in runs of older versions."""
     with h5py.File(run / "run.h5", "r+") as file:
         del file.attrs["data"]
     for name in CHECKPOINTS:
@@ -182,7 +182,7 @@ def test_a_run_of_before_is_resumed_with_one_warning_and_keeps_a_fingerprint_fro
     without_fingerprints(run)
     stopped(experiment(folder), run, resume=True)
     [warning] = [line.text for line in read_log(run) if line.level == "warning" and "fingerprint" in line.text]
-    assert "nothing says whether the data is still the same" in warning
+    assert "cannot check that the data is unchanged" in warning
     one_value(folder / "rows.csv")
     with pytest.raises(RunError, match="the values differ"):
         nfkd.run(experiment(folder), run, resume=True)

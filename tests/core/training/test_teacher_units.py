@@ -1,4 +1,4 @@
-"""Teachers that were trained in other units than the scaled ones, and the warning of those that were."""
+"""Teachers in other units than the scaled ones, and the warning of teachers worse than a Gaussian."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from torch import Tensor
 import nfkd
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.data import load_dataset
+from nfkd.evaluation.gaussian import gaussian_nll
 from nfkd.evaluation.likelihood import noisy
 from nfkd.protocol.events import LogLine
 from nfkd.training.describe import describe
-from nfkd.training.teachers import on_scaled_values, with_teacher
+from nfkd.training.teachers import on_scaled_values, with_teacher, worse_than_gaussian
 from tests.core.tiny import digits, moons
 
 nf = pytest.importorskip("normflows")
@@ -83,8 +84,21 @@ def test_a_teacher_in_the_wrong_units_is_warned_of(tmp_path: Path) -> None:
     )
     (line,) = [line for line in lines if "Gaussian" in line.text]
     assert line.level == "warning"
-    assert "data.scaling" in line.text
-    assert "units of nfkd.wrap_teacher" in line.text
+    for words in ("data.scaling", "units of nfkd.wrap_teacher", "not trained well enough"):
+        assert words in line.text
+
+
+@pytest.mark.parametrize("change", [-1e-3, 0.0, 1e-3])
+def test_a_teacher_slightly_worse_than_a_gaussian_gives_a_warning_with_both_figures(
+    change: float, tmp_path: Path
+) -> None:
+    dataset = load_dataset(table(tmp_path).data)
+    gaussian_figure = gaussian_nll(dataset)
+    words = worse_than_gaussian(gaussian_figure + change, dataset)
+    assert bool(words) == (change > 0)
+    if words:
+        assert f"({gaussian_figure + change:.4f} nats)" in words
+        assert f"({gaussian_figure:.4f} nats)" in words
 
 
 def test_a_weights_file_of_another_scaling_is_warned_of(tmp_path: Path) -> None:
@@ -195,12 +209,15 @@ def test_the_experiment_notes_the_units_and_a_run_goes_on_only_with_them(tmp_pat
         for units in choices
     }
     assert notes["data"] == f"{notes['scaled']} units:data"
-    image = nfkd.wrap_teacher(gaussian(np.zeros((1, 8, 8)), np.ones((1, 8, 8))), (1, 8, 8), units=(-0.5, 0.5))
+    half: Any = np.float32(0.5)  # numbers of NumPy are numbers, too
+    image = nfkd.wrap_teacher(gaussian(np.zeros((1, 8, 8)), np.ones((1, 8, 8))), (1, 8, 8), units=(-half, half))
     assert with_teacher(digits(), image).training.teacher_weights.endswith(" units:-0.5..0.5")
     nfkd.run(config, tmp_path / "run", teacher=nfkd.wrap_teacher(module, units="data"))
     nfkd.run(config, tmp_path / "run", resume=True, teacher=nfkd.wrap_teacher(module, units="data"))
-    with pytest.raises(ConfigError, match="teacher_weights"):
+    with pytest.raises(ConfigError, match=r"teacher_weights.*units:data, not .*same units"):
         nfkd.run(config, tmp_path / "run", resume=True, teacher=nfkd.wrap_teacher(module))
+    with pytest.raises(ConfigError, match=r"teacher_weights.*units:data, not one that is trained"):
+        nfkd.run(config, tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize(

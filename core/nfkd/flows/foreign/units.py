@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Literal
 
 import torch
@@ -23,9 +24,9 @@ def checked_units(units: object, event_shape: Sequence[int]) -> TeacherUnits:
     Raises
     ------
     TypeError
-        When they are neither a word nor two numbers.
+        When they are neither a string nor two numbers.
     ValueError
-        When there is no such word, or the range is none: not finite, not rising, or not of images.
+        When the string is unknown, or the range is not finite, not rising, or not for images.
     """
     if isinstance(units, str):
         if units not in {"scaled", "data"}:
@@ -47,7 +48,7 @@ def checked_units(units: object, event_shape: Sequence[int]) -> TeacherUnits:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def describe_units(units: TeacherUnits) -> str:

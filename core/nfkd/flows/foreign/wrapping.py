@@ -67,7 +67,7 @@ class ForeignFlow(Flow):
         return digest.hexdigest()
 
     def rescaled(self, values: Affine | None, context: Affine | None) -> ForeignFlow:
-        """Return the flow on other values: an affine map leads from them to those that it was trained on.
+        """Return the flow on other values, which an affine map takes to those that it was trained on.
 
         The map is the first layer, ``units``; the weights are shared with this flow.
 
@@ -153,9 +153,9 @@ def wrap_teacher(
     Raises
     ------
     TypeError
-        When the module is neither, or the units are neither a word nor two numbers.
+        When the module is neither, or the units are neither a string nor two numbers.
     ValueError
-        When it cannot be taken apart into layers; the words say why. When there are no such units.
+        When it cannot be taken apart into layers (the message says why), or the units are unknown.
     """
     if not isinstance(module, nn.Module) or not (is_zuko(module) or is_normflows(module)):
         msg = (
@@ -164,7 +164,7 @@ def wrap_teacher(
         )
         raise TypeError(msg)
     if any(value.is_meta for value in module.state_dict().values()):
-        msg = f"{origin(module)} has no numbers, for it was built on the device meta: build it on the CPU"
+        msg = f"{origin(module)} has no weights, because it was built on the device meta: build it on the CPU"
         raise ValueError(msg)
     take_apart = normflows_parts if is_normflows(module) else zuko_parts
     with torch.no_grad():
