@@ -286,6 +286,13 @@ def test_an_array_that_claims_too_much_takes_no_memory(case: str, tmp_path: Path
     assert "x" in refused(kind="image_stack", path=str(path)) or case == "packed hdf5"
 
 
+def test_a_quote_without_an_end_is_told_in_a_short_message(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text('a,b\n1,2\n"' + "x" * 1_000_000)
+    words = refused(kind="table", path=str(tmp_path / "x.csv"))
+    assert "x.csv: cannot be read as a table" in words
+    assert len(words) < 500 + len(str(tmp_path))
+
+
 def test_text_that_is_packed_in_a_table_is_measured_before_it_takes_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,6 +357,12 @@ def test_exports_replace_what_is_there_and_follow_no_link(kind: str, good: Path,
     assert (out / "summary.csv").read_text().startswith("stage,")
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert not any(path.is_symlink() for path in out.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a\0b", "n" * 300])
+def test_a_directory_for_exports_that_cannot_be_is_refused(name: str, good: Path, tmp_path: Path) -> None:
+    for option in ("--csv", "--figures"):
+        assert main(["export", str(good), option, "--out", str(tmp_path / name)]) == REFUSED
 
 
 def test_an_experiment_is_saved_in_place_of_a_link(tmp_path: Path) -> None:
