@@ -43,11 +43,14 @@ class Scene:
         Texts of which a message has to have one.
     untouched
         A file outside that must keep its content, and that content; None where it must not be made.
+    refused
+        The commands that must fail.
     """
 
     commands: dict[str, Command]
     named: tuple[str, ...]
     untouched: tuple[Path, bytes | None] | None = None
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -177,10 +177,10 @@ def table(rows: int = 400) -> bytes:
     return file.getvalue().encode()
 
 
-def array(seed: int = 0) -> bytes:
-    """Return a .npy file of 400 rows of two numbers."""
+def array(seed: int = 0, rows: int = 400) -> bytes:
+    """Return a .npy file of rows of two numbers; more rows begin with the same."""
     file = io.BytesIO()
-    np.save(file, np.random.default_rng(seed).normal(size=(400, 2)))
+    np.save(file, np.random.default_rng(seed).normal(size=(rows, 2)))
     return file.getvalue()
 
 

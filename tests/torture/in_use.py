@@ -31,7 +31,7 @@ def in_use_cases(template: Path) -> Iterator[Case]:
             yield Case(IN_USE, f"{file}: {kind}", partial(_while_written, file, build), ("run", *_AFTER))
     arrays: dict[str, Build] = {
         "other numbers": hostile.content(hostile.array(seed=1)),
-        "more rows": hostile.content(hostile.array() + hostile.array()),
+        "more rows": hostile.content(hostile.array(rows=401)),
         "text": hostile.text("a,b\n"),
     }
     for kind, build in (hostile.KINDS | arrays).items():
@@ -88,7 +88,7 @@ def _data_changed(build: Build, place: Path) -> Scene:
     Process(partial(train, config, run, watch=die), place / "first").wait()
     data.unlink()
     build(data)
-    return Scene(_commands(run, _saved(config, place)), (data.name,))
+    return Scene(_commands(run, _saved(config, place)), (data.name,), refused=("resume",))
 
 
 def remove(place: Path) -> None:
