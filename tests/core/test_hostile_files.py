@@ -224,7 +224,7 @@ def test_a_name_too_long_for_a_file_is_one_message(
 )
 def test_tampered_weights_take_no_memory(changes: dict[str, object], finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    hostile.tampered_weights(finished / "student.safetensors", path, changes)
+    hostile.tampered_weights(finished / "student.safetensors", **changes)(path)
     for read in (weights_info, load_scaled_flow):
         with pytest.raises(RunError):
             read(path)
@@ -235,7 +235,7 @@ def test_the_size_of_an_image_is_bounded_where_its_tensors_do_not_show_it(tmp_pa
     run = tmp_path / "run"
     nfkd.run(digits(training={"teacher_steps": 1, "student_steps": 1}), run)
     path = tmp_path / "w.safetensors"
-    hostile.tampered_weights(run / "student.safetensors", path, {"event_shape": [1, 65_536, 65_536]})
+    hostile.tampered_weights(run / "student.safetensors", event_shape=[1, 65_536, 65_536])(path)
     with pytest.raises(RunError, match="does not say of which flow"):
         load_scaled_flow(path)
 
@@ -312,7 +312,7 @@ def test_lists_in_a_table_are_not_read(tmp_path: Path) -> None:
 
 
 def test_a_large_picture_is_refused_by_its_header(tmp_path: Path) -> None:
-    hostile.large_png(tmp_path / "x.png")
+    hostile.content(hostile.png_claiming(8100, 8100))(tmp_path / "x.png")
     with pytest.raises(DataError, match="64 megapixels"):
         decode(Place(tmp_path / "x.png", "data.path"), 8, colour=False)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol import events
+from tests import hostile
 from tests.core.tiny import moons
-from tests.torture import hostile_files as hostile
+from tests.hostile import Build
 from tests.torture.cases import Case, Command, Scene
 from tests.torture.experiments import often
-from tests.torture.hostile_files import Build
 from tests.torture.processes import Process
 from tests.torture.training import train
 
