@@ -286,6 +286,18 @@ def test_an_array_that_claims_too_much_takes_no_memory(case: str, tmp_path: Path
     assert "x" in refused(kind="image_stack", path=str(path)) or case == "packed hdf5"
 
 
+@pytest.mark.parametrize("case", hostile.ARRAYS)
+def test_a_hostile_array_is_one_message_on_the_command_line(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build, ending = hostile.ARRAYS[case]
+    path = tmp_path / f"hostile{ending}"
+    build(path)
+    assert main(["data", "show", str(path)]) == REFUSED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert path.name in line
+
+
 def test_a_quote_without_an_end_is_told_in_a_short_message(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text('a,b\n1,2\n"' + "x" * 1_000_000)
     words = refused(kind="table", path=str(tmp_path / "x.csv"))
