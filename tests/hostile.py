@@ -1,6 +1,6 @@
-"""Files that nobody should have to trust: each function makes one at a path, whatever was there before.
+"""Files that nobody should have to trust: a `Build` makes one at a path, whatever was there before.
 
-`ANY_FILE` has those that can stand in place of any file; the others are of one format.
+`ANY_FILE` has those that can stand in place of any file; the others are of one format. `make torture` uses them, too.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import io
 import json
 import os
 import shutil
+import socket
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-import polars as pl
-from safetensors import safe_open
-from safetensors.torch import save_file
+from PIL import Image
 
-Build = Callable[[Path], None]
+Build = Callable[[Path], object]
+"""Puts something at a path, in place of what is there."""
 DEEP = 100_000
 
 
@@ -40,6 +40,17 @@ def clear(path: Path) -> Path:
 def fifo(path: Path) -> None:
     """A pipe that nobody writes to."""
     os.mkfifo(clear(path))
+
+
+def socket_file(path: Path) -> None:
+    """A socket."""
+    before = Path.cwd()
+    os.chdir(clear(path).parent)  # a socket's whole path may have a hundred bytes only
+    try:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(path.name)
+    finally:
+        os.chdir(before)
 
 
 def directory(path: Path) -> None:
@@ -73,9 +84,14 @@ def zeros(path: Path) -> None:
 
 
 def endless(path: Path) -> None:
-    """64 GiB of zeros that take no room on the disk."""
+    """A terabyte of zeros that take no room on the disk."""
     with clear(path).open("wb") as file:
-        file.truncate(64 << 30)
+        file.truncate(1 << 40)
+
+
+def noise(path: Path) -> None:
+    """Random bytes."""
+    clear(path).write_bytes(np.random.default_rng(0).bytes(5000))
 
 
 def not_text(path: Path) -> None:
@@ -93,10 +109,45 @@ def deep_list(path: Path) -> None:
     clear(path).write_text("[" * DEEP + "]" * DEEP)
 
 
-ANY_FILE: dict[str, Build] = {
-    build.__name__: build
-    for build in (fifo, directory, device, dangling, loop, empty, zeros, endless, not_text, deep_json, deep_list)
+KINDS: dict[str, Build] = {
+    "missing": clear,
+    "FIFO": fifo,
+    "socket": socket_file,
+    "directory": directory,
+    "endless device": device,
+    "dangling link": dangling,
+    "link to itself": loop,
+    "empty": empty,
+    "noise": noise,
+    "a terabyte of holes": endless,
 }
+"""What can be at a path, content aside; with words for a table."""
+_DAMAGED = (zeros, not_text, deep_json, deep_list)
+ANY_FILE = {build.__name__: build for build in (*KINDS.values(), *_DAMAGED) if build is not clear}
+
+
+# --- content ----------------------------------------------------------------------------------------------------------
+
+
+def text(words: str) -> Build:
+    """Return the builder of a text file."""
+    return lambda path: clear(path).write_text(words, encoding="utf-8")
+
+
+def content(data: bytes) -> Build:
+    """Return the builder of a file of bytes."""
+    return lambda path: clear(path).write_bytes(data)
+
+
+def altered(source: bytes, change: Callable[[Any], Any]) -> Build:
+    """Return the builder of a JSON file that was changed."""
+    tree = json.loads(source)
+    return text(json.dumps(change(tree) or tree))
+
+
+def nested(opening: str, closing: str, *, before: str = "", after: str = "") -> Build:
+    """Return the builder of a text with deep brackets."""
+    return text(f"{before}{opening * DEEP}{closing * DEEP}{after}")
 
 
 # --- a run's state ----------------------------------------------------------------------------------------------------
@@ -140,27 +191,17 @@ ODD_STATES: dict[str, Build] = {
 # --- TOML and logs ----------------------------------------------------------------------------------------------------
 
 
-def deep_toml(path: Path) -> None:
-    """A list of a hundred thousand lists inside each other."""
-    clear(path).write_text(f"a = {'[' * DEEP}{']' * DEEP}\n")
-
-
 def long_key(path: Path) -> None:
     """A key of half a million parts."""
     clear(path).write_text(f"{'.'.join(['a'] * 500_000)} = 1\n")
 
 
-def blank_toml(path: Path) -> None:
-    """A megabyte of empty lines."""
-    clear(path).write_text("\n" * (1 << 20))
-
-
-def long_number(path: Path) -> None:
-    """A number of a hundred thousand digits."""
-    clear(path).write_text(f"a = {'9' * 100_000}\n")
-
-
-BAD_TOML: dict[str, Build] = {build.__name__: build for build in (deep_toml, long_key, blank_toml, long_number)}
+BAD_TOML: dict[str, Build] = {
+    "deep": nested("[", "]", before="a = "),
+    "long key": long_key,
+    "blank": text("\n" * (1 << 20)),
+    "long number": text(f"a = {'9' * 100_000}\n"),
+}
 
 
 def long_log(path: Path) -> None:
@@ -177,27 +218,38 @@ def long_log(path: Path) -> None:
 # --- weights ----------------------------------------------------------------------------------------------------------
 
 
-def tampered_weights(source: Path, target: Path, changes: Mapping[str, Any]) -> None:
-    """Copy a weights file with other words: the flow's fields, or ``event_shape`` and ``context_features``."""
-    with safe_open(source, framework="pt") as file:
-        meta = dict(file.metadata())
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+_METADATA = {"flow", "event_shape", "context_features", "foreign"}
+
+
+def tampered_weights(source: Path, **changes: Any) -> Build:
+    """Return the builder of a copy of a weights file with other metadata; its numbers stay.
+
+    `changes` are texts of the metadata, or values for them, or else fields of the flow.
+    """
+    data = source.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    meta = header["__metadata__"]
     for name, value in changes.items():
-        if name in meta:
-            meta[name] = json.dumps(value)
+        if name in _METADATA:
+            meta[name] = value if isinstance(value, str) else json.dumps(value)
         else:
             meta["flow"] = json.dumps(json.loads(meta["flow"]) | {name: value})
-    save_file(tensors, clear(target), meta)
+    new = json.dumps(header).encode()
+    return content(struct.pack("<Q", len(new)) + new + data[8 + length :])
+
+
+LONG_HEADER = content(struct.pack("<Q", 1 << 62) + b"{}")
 
 
 # --- arrays -----------------------------------------------------------------------------------------------------------
 
 
-def npy_bytes(shape: tuple[int, ...], content: bytes = b"") -> bytes:
-    """A .npy file of bytes that claims a shape, whatever follows."""
+def npy_bytes(shape: tuple[int, ...], numbers: bytes = b"", dtype: str = "|u1") -> bytes:
+    """A .npy file that claims a shape, whatever follows."""
     head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return head.getvalue() + content
+    np.lib.format.write_array_header_1_0(head, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return head.getvalue() + numbers
 
 
 def lying_npy(path: Path) -> None:
@@ -211,10 +263,10 @@ def deep_npy(path: Path) -> None:
     clear(path).write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head)
 
 
-def lying_npz(path: Path) -> None:
+def lying_npz(path: Path, shape: tuple[int, ...] = (1000, 1, 1000, 1000)) -> None:
     """A .npz file whose array claims a gigabyte and has a hundred bytes."""
     with zipfile.ZipFile(clear(path), "w") as archive:
-        archive.writestr("images.npy", npy_bytes((1000, 1, 1000, 1000), bytes(100)))
+        archive.writestr("images.npy", npy_bytes(shape, bytes(100)))
 
 
 def packed_npz(path: Path) -> None:
@@ -237,6 +289,17 @@ def headless_npz(path: Path) -> None:
         member.write(b"\x93NUMPY\x02\x00" + struct.pack("<I", 1 << 30))
         for _ in range(64):
             member.write(b" " * (1 << 20))
+
+
+def whole_npz(path: Path) -> None:
+    """A small .npz file of an array of 200 million zeros, all of them there."""
+    with (
+        zipfile.ZipFile(clear(path), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("data.npy", "w") as member,
+    ):
+        member.write(npy_bytes((100_000_000, 2)))
+        for _ in range(200):
+            member.write(bytes(1_000_000))
 
 
 def packed_hdf5(path: Path) -> None:
@@ -267,12 +330,16 @@ ARRAYS: dict[str, tuple[Build, str]] = {
 
 def packed_parquet(path: Path, rows: int = 2000, length: int = 100_000) -> None:
     """A Parquet file of some kilobytes: numbers, and a text of `length` characters in each of its rows."""
+    import polars as pl  # starts threads, and `make torture` forks
+
     frame = pl.DataFrame({"number": np.arange(rows) * 0.5}).with_columns(text=pl.lit("x" * length))
     frame.write_parquet(clear(path), compression="zstd")
 
 
 def packed_lists(path: Path, rows: int = 100, length: int = 100_000) -> None:
     """A Parquet file of some kilobytes: numbers, and a list of `length` zeros in each of its rows."""
+    import polars as pl
+
     frame = pl.DataFrame({"number": np.arange(rows) * 0.5, "list": [[0] * length] * rows})
     frame.write_parquet(clear(path), compression="zstd")
 
@@ -280,17 +347,16 @@ def packed_lists(path: Path, rows: int = 100, length: int = 100_000) -> None:
 # --- pictures and archives --------------------------------------------------------------------------------------------
 
 
-def large_png(path: Path, side: int = 8_100) -> None:
-    """A PNG of a few hundred kilobytes with 65 megapixels."""
+def png_claiming(width: int, height: int) -> bytes:
+    """Return a PNG that claims a size; it is black, and ends early where it claims too much."""
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    packer = zlib.compressobj(1)
-    data = b"".join([*(packer.compress(bytes(side + 1)) for _ in range(side)), packer.flush()])
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    clear(path).write_bytes(png)
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = zlib.compressobj(9)
+    packed = b"".join(rows.compress(bytes(min(width, 100_000) + 1)) for _ in range(min(height, 2000))) + rows.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
 def packed_tar(path: Path, size: int = 2 << 30) -> None:
@@ -301,3 +367,46 @@ def packed_tar(path: Path, size: int = 2 << 30) -> None:
         file.write(info.tobuf())
         for _ in range(size >> 20):
             file.write(bytes(1 << 20))
+
+
+# --- data that is good, for hostile entries and names -----------------------------------------------------------------
+
+
+def image_folder(spoil: Build, name: str = "x.png") -> Build:
+    """Return the builder of a folder of 60 small images and one hostile entry."""
+
+    def build(path: Path) -> None:
+        path.mkdir()
+        random = np.random.default_rng(0)
+        for number in range(60):
+            Image.fromarray(random.integers(0, 256, (8, 8), np.uint8)).save(path / f"{number:02}.png")
+        spoil(path / name)
+
+    return build
+
+
+def table(rows: int = 400) -> bytes:
+    """Return a CSV file of two columns of numbers."""
+    numbers = np.random.default_rng(0).normal(size=(rows, 2))
+    file = io.StringIO()
+    np.savetxt(file, numbers, delimiter=",", header="a,b", comments="")
+    return file.getvalue().encode()
+
+
+def array(seed: int = 0, rows: int = 400) -> bytes:
+    """Return a .npy file of rows of two numbers; more rows begin with the same."""
+    file = io.BytesIO()
+    np.save(file, np.random.default_rng(seed).normal(size=(rows, 2)))
+    return file.getvalue()
+
+
+NAMES = {
+    "escape sequence": os.fsencode("run\x1b[31m\x07red"),
+    "markup": b"run[bold red]x[/]",
+    "unclosed markup": b"run[/nothing]",
+    "line feed": b"run\nnfkd: all is well",
+    "invalid UTF-8": b"run\xff\xfe",
+    "longest name": b"r" * 255,
+    "option": b"--help",
+}
+"""Names of files and directories, as bytes."""

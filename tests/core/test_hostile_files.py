@@ -224,7 +224,7 @@ def test_a_name_too_long_for_a_file_is_one_message(
 )
 def test_tampered_weights_take_no_memory(changes: dict[str, object], finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    hostile.tampered_weights(finished / "student.safetensors", path, changes)
+    hostile.tampered_weights(finished / "student.safetensors", **changes)(path)
     for read in (weights_info, load_scaled_flow):
         with pytest.raises(RunError):
             read(path)
@@ -235,7 +235,7 @@ def test_the_size_of_an_image_is_bounded_where_its_tensors_do_not_show_it(tmp_pa
     run = tmp_path / "run"
     nfkd.run(digits(training={"teacher_steps": 1, "student_steps": 1}), run)
     path = tmp_path / "w.safetensors"
-    hostile.tampered_weights(run / "student.safetensors", path, {"event_shape": [1, 65_536, 65_536]})
+    hostile.tampered_weights(run / "student.safetensors", event_shape=[1, 65_536, 65_536])(path)
     with pytest.raises(RunError, match="does not say of which flow"):
         load_scaled_flow(path)
 
@@ -286,6 +286,25 @@ def test_an_array_that_claims_too_much_takes_no_memory(case: str, tmp_path: Path
     assert "x" in refused(kind="image_stack", path=str(path)) or case == "packed hdf5"
 
 
+@pytest.mark.parametrize("case", hostile.ARRAYS)
+def test_a_hostile_array_is_one_message_on_the_command_line(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build, ending = hostile.ARRAYS[case]
+    path = tmp_path / f"hostile{ending}"
+    build(path)
+    assert main(["data", "show", str(path)]) == REFUSED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert path.name in line
+
+
+def test_a_quote_without_an_end_is_told_in_a_short_message(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text('a,b\n1,2\n"' + "x" * 1_000_000)
+    words = refused(kind="table", path=str(tmp_path / "x.csv"))
+    assert "x.csv: cannot be read as a table" in words
+    assert len(words) < 500 + len(str(tmp_path))
+
+
 def test_text_that_is_packed_in_a_table_is_measured_before_it_takes_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,7 +324,7 @@ def test_lists_in_a_table_are_not_read(tmp_path: Path) -> None:
 
 
 def test_a_large_picture_is_refused_by_its_header(tmp_path: Path) -> None:
-    hostile.large_png(tmp_path / "x.png")
+    hostile.content(hostile.png_claiming(8100, 8100))(tmp_path / "x.png")
     with pytest.raises(DataError, match="64 megapixels"):
         decode(Place(tmp_path / "x.png", "data.path"), 8, colour=False)
 
@@ -350,6 +369,12 @@ def test_exports_replace_what_is_there_and_follow_no_link(kind: str, good: Path,
     assert (out / "summary.csv").read_text().startswith("stage,")
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert not any(path.is_symlink() for path in out.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a\0b", "n" * 300])
+def test_a_directory_for_exports_that_cannot_be_is_refused(name: str, good: Path, tmp_path: Path) -> None:
+    for option in ("--csv", "--figures"):
+        assert main(["export", str(good), option, "--out", str(tmp_path / name)]) == REFUSED
 
 
 def test_an_experiment_is_saved_in_place_of_a_link(tmp_path: Path) -> None:

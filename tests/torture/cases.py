@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.torture import hostile_files as hostile
-from tests.torture.hostile_files import Build, altered, content, nested, tampered_weights, text
+from tests import hostile
+from tests.hostile import Build, altered, content, nested, tampered_weights, text
 
 Words = list[str | Path]
 Command = Words | Callable[[], int]
@@ -43,11 +43,14 @@ class Scene:
         Texts of which a message has to have one.
     untouched
         A file outside that must keep its content, and that content; None where it must not be made.
+    refused
+        The commands that must fail.
     """
 
     commands: dict[str, Command]
     named: tuple[str, ...]
     untouched: tuple[Path, bytes | None] | None = None
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def _contents(template: Path, experiment: Path) -> Iterator[Case]:
         (NESTING, "verdict.json", "objects", nested('{"a":', "}", before='{"metric":1,"b":', after="}")),
         (NESTING, "log.jsonl", "a line of lists", nested("[", "]", before=log)),
         (NESTING, "experiment.toml", "lists", nested("[", "]", before=f"{toml}\n[more]\na = ")),
-        (NESTING, "experiment.toml", "a dotted key", hostile.dotted_toml()),
+        (NESTING, "experiment.toml", "a dotted key", hostile.long_key),
         (TYPES, "state.json", "a list", text("[]")),
         (TYPES, "state.json", "a row that is a number", altered(state, lambda tree: tree | {"row": 1})),
         (TYPES, "state.json", "a huge process number", altered(state, lambda tree: tree | {"pid": 1 << 62})),
@@ -163,17 +166,17 @@ def _weights(template: Path) -> Iterator[Case]:
     source = template / "student.safetensors"
     builds: dict[str, Build] = {
         "a header of 4 EiB": hostile.LONG_HEADER,
-        "a hidden layer of 2 billion units": tampered_weights(source, hostile.flow_changed(hidden=1 << 31)),
-        "a million steps": tampered_weights(source, hostile.flow_changed(steps=10**6)),
-        "a negative size": tampered_weights(source, hostile.meta_changed("event_shape", "[-2]")),
-        "a huge event": tampered_weights(source, hostile.meta_changed("event_shape", "[1099511627776]")),
-        "a thousand axes": tampered_weights(source, hostile.meta_changed("event_shape", str([1] * 1000))),
-        "a deep flow": tampered_weights(source, hostile.meta_changed("flow", "[" * 10_000 + "]" * 10_000)),
-        "a deep shape": tampered_weights(source, hostile.meta_changed("event_shape", "[" * 10_000 + "]" * 10_000)),
-        "a shape of words": tampered_weights(source, hostile.meta_changed("event_shape", '"two"')),
-        "a huge context": tampered_weights(source, hostile.meta_changed("context_features", "9" * 5000)),
-        "another kind of flow": tampered_weights(source, hostile.flow_changed(kind="maf")),
-        "markup": tampered_weights(source, hostile.meta_changed("foreign", "[/red]\x1b[31m")),
+        "a hidden layer of 2 billion units": tampered_weights(source, hidden=1 << 31),
+        "a million steps": tampered_weights(source, steps=10**6),
+        "a negative size": tampered_weights(source, event_shape="[-2]"),
+        "a huge event": tampered_weights(source, event_shape="[1099511627776]"),
+        "a thousand axes": tampered_weights(source, event_shape=str([1] * 1000)),
+        "a deep flow": tampered_weights(source, flow="[" * 10_000 + "]" * 10_000),
+        "a deep shape": tampered_weights(source, event_shape="[" * 10_000 + "]" * 10_000),
+        "a shape of words": tampered_weights(source, event_shape='"two"'),
+        "a huge context": tampered_weights(source, context_features="9" * 5000),
+        "another kind of flow": tampered_weights(source, kind="maf"),
+        "markup": tampered_weights(source, foreign="[/red]\x1b[31m"),
     }
 
     def scene(build: Build, place: Path) -> Scene:
@@ -209,12 +212,12 @@ def _data() -> Iterator[Case]:
             yield Case(DATA, f"{name}: {kind}", partial(_about_data, name, build), _DATA_COMMANDS)
     png = hostile.png_claiming
     builds: list[tuple[str, str, Build]] = [
-        ("data.npz", "200 MB in a small archive", hostile.npz_bomb),
-        ("data.npz", "claims 16 TiB", hostile.npz_claiming),
-        ("data.npy", "claims 16 TiB", content(hostile.npy_claiming((1 << 40, 2)))),
-        ("data.npy", "claims more than a number holds", content(hostile.npy_claiming((1 << 62, 1 << 62)))),
-        ("data.npy", "claims a negative size", content(hostile.npy_claiming((-5, 2)))),
-        ("data.npy", "pickled objects", content(hostile.npy_claiming((2, 2), "|O"))),
+        ("data.npz", "200 MB in a small archive", hostile.whole_npz),
+        ("data.npz", "claims 16 TiB", partial(hostile.lying_npz, shape=(1 << 44, 1, 1, 1))),
+        ("data.npy", "claims 16 TiB", content(hostile.npy_bytes((1 << 40, 2), dtype="<f8"))),
+        ("data.npy", "claims more than a number holds", content(hostile.npy_bytes((1 << 62, 1 << 62), dtype="<f8"))),
+        ("data.npy", "claims a negative size", content(hostile.npy_bytes((-5, 2), dtype="<f8"))),
+        ("data.npy", "pickled objects", content(hostile.npy_bytes((2, 2), dtype="|O"))),
         ("data.csv", "invalid UTF-8", content(b"a,b\n\xff\xfe,1\n" * 100)),
         ("data.csv", "one line of 50 MB", content(b"1," * 25_000_000)),
         ("data.csv", "100,000 columns", content(b"1,2" + b",3" * 100_000 + b"\n")),
@@ -228,7 +231,8 @@ def _data() -> Iterator[Case]:
     kinds = [
         ("images", f"an entry that is: {kind}", hostile.image_folder(build)) for kind, build in hostile.KINDS.items()
     ]
-    for name, words, build in (*builds, *kinds):
+    claims = [(f"data{ending}", words, build) for words, (build, ending) in hostile.ARRAYS.items()]
+    for name, words, build in (*builds, *claims, *kinds):
         yield Case(DATA, f"{name}: {words}", partial(_about_data, name, build), _DATA_COMMANDS)
 
 
@@ -236,7 +240,7 @@ def _experiments() -> Iterator[Case]:
     builds: dict[str, Build] = {
         "nested lists": nested("[", "]", before="a = "),
         "nested tables": nested("{a=", "}", before="a = "),
-        "a dotted key": hostile.dotted_toml(),
+        "a dotted key": hostile.long_key,
         "invalid UTF-8": content(b"name = '\xff'\n"),
         "null bytes": content(b"\0" * 100_000),
         "20 MB of one list": text(f"a = [{'1,' * _MANY}]\n"),

@@ -48,13 +48,15 @@ def _perform(laboratory: Laboratory, pair: tuple[Case, str]) -> None:
     task = _task(scene.commands[command], place)
     limit = TRAINING_SECONDS if command in _TRAINING else SECONDS
     ended = Process(task, place / "out", memory=MEMORY).wait(limit)
-    result = laboratory.keep("files", _key(case, command), group=case.group, command=command, **_found(ended, scene))
+    result = laboratory.keep(
+        "files", _key(case, command), group=case.group, command=command, **_found(ended, scene, command)
+    )
     remove(place)
     if words := faults(result):
         print(f"{result['key']}: {', '.join(words)}", flush=True)
 
 
-def _found(ended: Ended, scene: Scene) -> Result:
+def _found(ended: Ended, scene: Scene, command: str) -> Result:
     return {
         "exit": ended.code,
         "seconds": round(ended.seconds, 3),
@@ -63,6 +65,7 @@ def _found(ended: Ended, scene: Scene) -> Result:
         "traceback": ended.traceback,
         "named": ended.code == 0 or any(name in ended.err for name in scene.named),
         "controls": any(ord(letter) < 32 and letter not in "\n\t\r" for letter in ended.out + ended.err),
+        "accepted": ended.code == 0 and command in scene.refused,
         "changed": scene.untouched is not None and _content(scene.untouched[0]) != scene.untouched[1],
         "message": ended.message[-_SHOWN:],
     }
@@ -83,6 +86,7 @@ def faults(result: Result) -> list[str]:
         "message does not name the file": not result["named"] and not result["traceback"],
         "control characters on the terminal": result["controls"],
         "file elsewhere was changed": result["changed"],
+        "was not refused": result["accepted"],
     }
     return [words for words, found in kinds.items() if found]
 

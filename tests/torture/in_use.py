@@ -11,11 +11,11 @@ from pathlib import Path
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol import events
+from tests import hostile
 from tests.core.tiny import moons
-from tests.torture import hostile_files as hostile
+from tests.hostile import Build
 from tests.torture.cases import Case, Command, Scene
 from tests.torture.experiments import often
-from tests.torture.hostile_files import Build
 from tests.torture.processes import Process
 from tests.torture.training import train
 
@@ -31,7 +31,7 @@ def in_use_cases(template: Path) -> Iterator[Case]:
             yield Case(IN_USE, f"{file}: {kind}", partial(_while_written, file, build), ("run", *_AFTER))
     arrays: dict[str, Build] = {
         "other numbers": hostile.content(hostile.array(seed=1)),
-        "more rows": hostile.content(hostile.array() + hostile.array()),
+        "more rows": hostile.content(hostile.array(rows=401)),
         "text": hostile.text("a,b\n"),
     }
     for kind, build in (hostile.KINDS | arrays).items():
@@ -88,7 +88,7 @@ def _data_changed(build: Build, place: Path) -> Scene:
     Process(partial(train, config, run, watch=die), place / "first").wait()
     data.unlink()
     build(data)
-    return Scene(_commands(run, _saved(config, place)), (data.name,))
+    return Scene(_commands(run, _saved(config, place)), (data.name,), refused=("resume",))
 
 
 def remove(place: Path) -> None:

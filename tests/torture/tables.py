@@ -152,7 +152,7 @@ def files(laboratory: Laboratory) -> Table:
 def _group_row(name: str, results: list[Result]) -> tuple[object, ...]:
     found = Counter(words.partition(" by signal")[0] for result in results for words in faults(result))
     crashed = found["ended"] + found["traceback"]
-    other = found["control characters on the terminal"] + found["file elsewhere was changed"]
+    others = ("control characters on the terminal", "file elsewhere was changed", "was not refused")
     return (
         name,
         len(results),
@@ -160,7 +160,7 @@ def _group_row(name: str, results: list[Result]) -> tuple[object, ...]:
         found["took too long"],
         crashed,
         found["message does not name the file"],
-        other,
+        sum(found[words] for words in others),
         f"{max(result['seconds'] for result in results):.1f} s",
         f"{max(result['mib'] for result in results):.0f} MiB",
     )

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, get_args
 
 import numpy as np
@@ -271,11 +272,9 @@ def _dimensions(path: Path) -> int:
             head = io.BytesIO(file.read(_HEAD))
         read = heads.get(np.lib.format.read_magic(head))
         return len(read(head)[0]) if read else 1  # a third version is there for named fields alone
-    except (
-        OSError,
-        ValueError,
-        RecursionError,
-        MemoryError,
-    ) as error:  # the last two: of a thousand brackets
-        msg = f"{path} cannot be read as a .npy file: {error}. It is damaged or of another kind"
+    except OSError as error:
+        msg = f"{path} cannot be read as a .npy file: {error.strerror}"
+        raise ValueError(msg) from error
+    except (ValueError, SyntaxError, TokenError, RecursionError, MemoryError) as error:  # NumPy parses Python's syntax
+        msg = f"{path} cannot be read as a .npy file: it is damaged or of another kind"
         raise ValueError(msg) from error

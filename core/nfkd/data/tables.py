@@ -26,10 +26,12 @@ from nfkd.data.examples import Examples
 from nfkd.data.files import Place, refuse_large
 from nfkd.data.hdf5 import open_array
 from nfkd.files import open_regular, require_regular
+from nfkd.text import plain
 
 _AS_NPY = "save it as .npy or .h5, which are read where they lie"
 _WIDEST = 65_536  # columns
 _LOOKED_AT = 1 << 20  # bytes at three places of a text file, by which its values are counted
+_SAID = 200  # characters of what polars says, which may quote a whole file
 _NOTHING = ["NA", "N/A", "n/a", "null", "NULL", "None", "?"]
 """What stands for a missing value in text, besides nothing at all and NaN."""
 _DTYPES = {
@@ -274,7 +276,7 @@ def _polars(place: Place, words: Callable[[BaseException], str]) -> Iterator[Non
 
 
 def _words(error: BaseException) -> str:
-    return re.sub(r"\s+", " ", str(error).partition("\n")[0]) or type(error).__name__
+    return plain(re.sub(r"\s+", " ", str(error).partition("\n")[0]), _SAID) or type(error).__name__
 
 
 # --- arrays -----------------------------------------------------------------------------------------------------------

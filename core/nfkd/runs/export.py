@@ -12,7 +12,7 @@ import numpy as np
 from nfkd.files import FileError, replace_file
 from nfkd.protocol.events import Role, StageSummary, Verdict
 from nfkd.protocol.requests import StageSnapshot
-from nfkd.runs.errors import RunError
+from nfkd.runs.errors import RunError, words_of
 from nfkd.runs.reader import RunRecord, SeedRecord
 from nfkd.text import plain
 
@@ -70,15 +70,15 @@ class writing:  # noqa: N801 - used as a statement
     def __enter__(self) -> None:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError: a null character in the name
             raise self._refusal(error) from error
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
             raise self._refusal(error) from error
 
-    def _refusal(self, error: OSError) -> RunError:
-        cause = f"{error}." if isinstance(error, FileError) else f"{self._directory}: {error.strerror or error}."
+    def _refusal(self, error: OSError | ValueError) -> RunError:
+        cause = f"{error}." if isinstance(error, FileError) else f"{self._directory}: {words_of(error)}."
         return RunError("Nothing could be exported", cause, "Choose a directory that you may write to.")
 
 

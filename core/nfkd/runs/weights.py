@@ -193,7 +193,9 @@ def _unreadable(path: Path, error: Exception) -> RunError:
         return RunError(title, f"{path}: there is no such file.")
     if isinstance(error, FileError):
         return RunError(title, f"{error}.", "Name a weights file.")
-    return RunError(title, f"{path}: {words_of(error)}.", "The file is damaged, or may not be read.")
+    if isinstance(error, SafetensorError):
+        return RunError(title, f"{path} is no whole weights file.", "The file is damaged, or of another program.")
+    return RunError(title, f"{path}: {words_of(error)}.", "The file may not be read, or its disk has a fault.")
 
 
 def load_weights(path: Path, flow: Flow) -> None:
