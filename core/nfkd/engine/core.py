@@ -35,6 +35,7 @@ from nfkd.training.describe import check, describe
 from nfkd.training.devices import device_name, resolve_device, thread_count
 from nfkd.training.job import TrainingJob, explain
 from nfkd.training.plans import teacher_words
+from nfkd.training.same_data import require_same_data
 
 _NAMED = 10  # files in a message
 Listener = Callable[[Event], None]
@@ -222,6 +223,9 @@ class Engine:
         with self._change(request.run):
             await self._touched(request.run)
             config = await self._off_loop(read_config, Path(request.run), about=request.run)
+            await self._touched(*config_paths(config))
+            # Before the run is queued: one that has ended stays as it is.
+            await self._describe_off_loop(lambda config: require_same_data(config, Path(request.run)), config)
             snapshot = await self._snapshot(request.run)
             self._refuse_living(request.run, "resumed")  # another client may have been quicker meanwhile
             return self._enqueue(_Pending(Path(request.run), config, resume=True), RunView.from_snapshot(snapshot))

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 import nfkd
 from nfkd.cli import main
 from nfkd.config import ExperimentConfig
-from nfkd.engine.core import Engine
+from nfkd.engine.core import Engine, Refused
 from nfkd.protocol import events
 from nfkd.protocol import requests as ask
 from nfkd.runs.errors import RunError
@@ -153,25 +153,23 @@ def test_once_the_data_is_back_the_run_goes_on_as_if_nothing_had_been(
     assert_same(run, tmp_path / "whole", config)
 
 
-def test_the_engine_ends_the_run_with_one_clear_error(folder: Path, run: Path) -> None:
-    before = kept(run)
+def test_the_engine_refuses_and_leaves_the_run_as_it_is(folder: Path, run: Path) -> None:
+    before, state = kept(run), (run / "state.json").read_bytes()
     one_value(folder / "rows.csv")
-    seen: list[events.Event] = []
 
     async def story() -> None:
         engine = Engine()
-        engine.subscribe(seen.append)
         try:
-            await engine.answer(ask.ResumeFromDisk(run=str(run)))
-            await asyncio.wait_for(engine.until_idle(), 60)
+            with pytest.raises(Refused) as refused:
+                await engine.answer(ask.ResumeFromDisk(run=str(run)))
+            assert refused.value.error.title == "The run cannot be resumed"
+            assert "the values differ" in refused.value.error.cause
         finally:
             await engine.close()
 
     asyncio.run(story())
-    [failed] = [event for event in seen if isinstance(event, events.RunFailed)]
-    assert failed.error.title == "The run cannot be resumed"
-    assert "the values differ" in failed.error.cause
     assert kept(run) == before
+    assert (run / "state.json").read_bytes() == state
     write(folder / "rows.csv", ROWS)
     stopped(experiment(folder), run, resume=True)
 
