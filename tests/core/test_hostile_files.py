@@ -298,6 +298,14 @@ def test_a_hostile_array_is_one_message_on_the_command_line(
     assert path.name in line
 
 
+@pytest.mark.parametrize("head", [b"((", b"('x", b"  x\n y\n", b"{1: 2, 'a': 3, b'c': 1}", b"\0\0"])
+def test_the_head_of_a_npy_file_may_be_any_bytes(head: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(64))
+    with pytest.raises(ConfigError, match=r"x\.npy cannot be read as a \.npy file: it is damaged"):
+        parse_data(str(path))
+
+
 def test_a_quote_without_an_end_is_told_in_a_short_message(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text('a,b\n1,2\n"' + "x" * 1_000_000)
     words = refused(kind="table", path=str(tmp_path / "x.csv"))

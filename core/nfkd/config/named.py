@@ -35,6 +35,8 @@ _BY_SUFFIX = {
 }
 _EITHER = {".h5", ".hdf5"}
 _HEAD = 1 << 16  # bytes: the head of a .npy file is shorter
+# What NumPy raises for a head, which it parses as Python's syntax.
+_NO_HEAD = (ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, TokenError, RecursionError, MemoryError)
 _MODELS: dict[str, type[Config]] = {
     model.model_fields["kind"].default: model for model in get_args(get_args(DataConfig)[0])
 }
@@ -275,6 +277,6 @@ def _dimensions(path: Path) -> int:
     except OSError as error:
         msg = f"{path} cannot be read as a .npy file: {error.strerror}"
         raise ValueError(msg) from error
-    except (ValueError, SyntaxError, TokenError, RecursionError, MemoryError) as error:  # NumPy parses Python's syntax
+    except _NO_HEAD as error:
         msg = f"{path} cannot be read as a .npy file: it is damaged or of another kind"
         raise ValueError(msg) from error
