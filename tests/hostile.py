@@ -405,6 +405,8 @@ NAMES = {
     "markup": b"run[bold red]x[/]",
     "unclosed markup": b"run[/nothing]",
     "line feed": b"run\nnfkd: all is well",
+    "marks of direction": os.fsencode("run\u202egnp.x\u2066"),
+    "C1 control": os.fsencode("run\x9b31mred"),
     "invalid UTF-8": b"run\xff\xfe",
     "longest name": b"r" * 255,
     "option": b"--help",

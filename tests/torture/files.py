@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import unicodedata
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -64,11 +65,16 @@ def _found(ended: Ended, scene: Scene, command: str) -> Result:
         "hung": ended.hung,
         "traceback": ended.traceback,
         "named": ended.code == 0 or any(name in ended.err for name in scene.named),
-        "controls": any(ord(letter) < 32 and letter not in "\n\t\r" for letter in ended.out + ended.err),
+        "controls": any(_is_control(letter) for letter in ended.out + ended.err),
         "accepted": ended.code == 0 and command in scene.refused,
         "changed": scene.untouched is not None and _content(scene.untouched[0]) != scene.untouched[1],
         "message": ended.message[-_SHOWN:],
     }
+
+
+def _is_control(letter: str) -> bool:
+    """Return whether a character steers the terminal: C0, C1, or a mark of direction."""
+    return unicodedata.category(letter) in {"Cc", "Cf"} and letter not in "\n\t\r"
 
 
 def _content(path: Path) -> bytes | None:

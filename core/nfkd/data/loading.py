@@ -94,11 +94,11 @@ def _refuse_endless(loaded: Loaded) -> None:
     count, *shape = loaded.train.values.shape
     free = psutil.virtual_memory().available
     if count * _PLACES > free:
-        message = f"{count:,} examples are more than the memory can hold the order of: give a smaller part of them"
+        message = f"{loaded.name}: {count:,} examples are too many for the free memory: give fewer"
         raise DataError([Fault("data.path", message)], tuple(shape))
     if math.prod(shape) > _MOST_VALUES:
         size = "×".join(map(str, shape))
-        message = f"an example of {size} values is too large: {_MOST_VALUES:,} values are the most"
+        message = f"{loaded.name}: an example of {size} values is too large: the limit is {_MOST_VALUES:,} values"
         raise DataError([Fault("data.path", message)], tuple(shape))
 
 

@@ -10,7 +10,8 @@ import msgspec
 
 from nfkd.files import read_limited, replace_file
 from nfkd.protocol.events import Verdict
-from nfkd.runs.layout import STATE_LIMIT
+from nfkd.runs.errors import RunError
+from nfkd.runs.layout import STATE_LIMIT, describe_trouble
 
 VERDICT = "verdict.json"
 
@@ -21,13 +22,25 @@ def write_verdict(run: Path, verdict: Verdict) -> None:
 
 
 def read_verdict(run: Path) -> Verdict | None:
-    """Return a run's verdict, or None where there is none that can be read."""
+    """Return a run's verdict; None where it has none yet.
+
+    Raises
+    ------
+    RunError
+        When there is one that cannot be read.
+    """
+    path = run / VERDICT
     try:
-        data = read_limited(run / VERDICT, STATE_LIMIT)
-        verdict = msgspec.convert(_with_nan(msgspec.json.decode(data)), Verdict)
+        verdict = msgspec.convert(_with_nan(msgspec.json.decode(read_limited(path, STATE_LIMIT))), Verdict)
         msgspec.msgpack.encode(verdict)  # no number that the wire cannot carry
-    except (OSError, ValueError, ArithmeticError, RecursionError):
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, ArithmeticError, RecursionError) as error:
+        raise RunError(
+            title="The verdict cannot be read",
+            cause=describe_trouble(path, error),
+            action="Delete it and resume the run: the verdict is then computed again from the figures of its seeds.",
+        ) from error
     return verdict
 
 

@@ -252,7 +252,7 @@ def read_state(run: Path) -> State:
     except (OSError, ValueError, ArithmeticError, RecursionError) as error:  # msgspec's own errors are ValueErrors, too
         raise RunError(
             title="The run cannot be read",
-            cause=_trouble(path, error),
+            cause=describe_trouble(path, error),
             action="Its run.h5 and its weights can still be used.",
         ) from error
     row = msgspec.structs.replace(state.row, run=str(run), name=run.name)
@@ -274,7 +274,7 @@ def is_time(seconds: float) -> bool:
     return 0 <= seconds < _LATEST
 
 
-def _trouble(path: Path, error: Exception) -> str:
+def describe_trouble(path: Path, error: Exception) -> str:
     """Return why a file of a run cannot be read, in one sentence."""
     if isinstance(error, FileError):
         return f"{error}."
@@ -323,7 +323,7 @@ def read_log(run: Path) -> list[LogLine]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        return [_log_note(run, f"The log cannot be read: {_trouble(run / LOG, error)}")]
+        return [_log_note(run, f"The log cannot be read: {describe_trouble(run / LOG, error)}")]
     read = []
     for line in data.splitlines()[int(is_cut) :]:  # the first line may be cut
         try:

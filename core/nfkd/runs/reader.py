@@ -152,7 +152,7 @@ class RunRecord:
     verdict
         The verdict; None before the end.
     error
-        Why it failed, if it did.
+        Why it failed, or why its verdict cannot be read; None otherwise.
     """
 
     def __init__(self, path: Path) -> None:
@@ -166,7 +166,11 @@ class RunRecord:
             directory = seed_directory(self.path, self.config, seed)
             if is_taken(directory / RUN_FILE):
                 self.seeds[seed] = SeedRecord(self.path, directory)
-        self.verdict: Verdict | None = read_verdict(self.path)
+        self.verdict: Verdict | None = None
+        try:
+            self.verdict = read_verdict(self.path)
+        except RunError as error:  # the rest of the run can be used
+            self.error = self.error or error.info()
 
     def _seed(self, seed: int | None) -> int:
         return self.config.seeds.first if seed is None else seed

@@ -263,8 +263,15 @@ def test_a_verdict_of_before_there_were_others_is_read(tmp_path: Path) -> None:
     assert read is not None
     assert read.others == []
     assert_same_figures(read, verdict)
-    (tmp_path / "verdict.json").write_text("[1, null]")
+
+
+@pytest.mark.parametrize("text", ["[1, null]", "{", "", '{"a":' * 100_000])
+def test_a_damaged_verdict_is_reported_and_a_missing_one_is_none(text: str, tmp_path: Path) -> None:
     assert read_verdict(tmp_path) is None
+    (tmp_path / "verdict.json").write_text(text)
+    with pytest.raises(RunError, match="The verdict cannot be read") as refused:
+        read_verdict(tmp_path)
+    assert str(tmp_path / "verdict.json") in refused.value.cause
 
 
 def test_weights_are_plain_safetensors(tmp_path: Path) -> None:
