@@ -34,6 +34,7 @@ from nfkd_gui.widgets.labels import WrappedLabel
 
 _Action = tuple[str, str, str, QKeySequence | QKeySequence.StandardKey | Qt.Key, Callable[[], None]]
 """Name, words, tip, shortcut, and what it does."""
+_UNREADABLE = 3  # runs that cannot be read, each named with the reason
 _EMPTY = "No runs here yet. Press Run to start the experiment on the left."
 
 
@@ -293,7 +294,9 @@ class RunsPanel(QWidget):
         self._empty.setVisible(not self._studio.rows)
         self.table.setVisible(bool(self._studio.rows))
         unreadable = self._studio.unreadable
-        self._unreadable.setText("Cannot be read: " + "; ".join(unreadable))
+        more = len(unreadable) - _UNREADABLE
+        rest = [f"{more} more runs cannot be read."] if more > 0 else []
+        self._unreadable.setText("\n".join([*unreadable[:_UNREADABLE], *rest]))
         self._unreadable.setVisible(bool(unreadable))
         self._refresh_actions()
 

@@ -261,3 +261,13 @@ def test_a_word_without_end_makes_nothing_wide(window: MainWindow, studio: Studi
     assert dialog.minimumSizeHint().width() < 600
     assert dialog.width() <= window.width()
     dialog.reject()
+
+
+def test_runs_that_cannot_be_read_have_a_line_each_and_the_rest_a_number(window: MainWindow, studio: Studio) -> None:
+    studio.unreadable = [f"/runs/{name} is damaged." for name in "abcde"]
+    studio.rows_changed.emit()
+    [label] = [label for label in window.findChildren(QLabel) if "/runs/a" in label.text()]
+    assert label.isVisible()
+    assert label.text().splitlines() == [
+        "/runs/a is damaged.", "/runs/b is damaged.", "/runs/c is damaged.", "2 more runs cannot be read.",
+    ]  # fmt: skip
