@@ -122,6 +122,26 @@ async def answered_or_refused(engine: Engine, request: ask.Request) -> None:
     assert not any(word in cause for word in ("\n", "Error", "[Errno")), cause
 
 
+@pytest.mark.parametrize("kind", hostile.ANY_FILE)
+def test_a_run_with_a_hostile_state_is_not_resumed(kind: str, good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile.ANY_FILE[kind](good / "state.json")
+    assert main(["run", str(good / "experiment.toml"), "--out", str(good), "--resume"]) != DONE
+    words = capsys.readouterr().err
+    assert str(good) in words
+    assert "state.json" in words
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_weights_below_a_name_that_is_not_utf8_are_refused_in_words(good: Path) -> None:
+    run = good.with_name(os.fsdecode(b"run\xff"))
+    good.rename(run)
+    for read in (weights_info, not_finite, load_scaled_flow):
+        with pytest.raises(RunError, match="path that is not valid UTF-8"):
+            read(run / "student.safetensors")
+    with pytest.raises(RunError, match="path that is not valid UTF-8"):
+        load_checkpoint(run)
+
+
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("kind", hostile.ANY_FILE)
 def test_a_hostile_file_of_a_run_is_one_message_or_left_out(kind: str, file: str, good: Path) -> None:

@@ -108,13 +108,14 @@ _MORE_COMMANDS = {
 }
 
 
-def _spoilt(template: Path, experiment: Path, name: str, build: Build, place: Path) -> Scene:
+def _spoilt(template: Path, experiment: Path, name: str, build: Build, place: Path, *, is_valid: bool = False) -> Scene:
     run = place / "runs" / "victim"
     shutil.copytree(template, run)
     (run / name).unlink(missing_ok=True)
     build(run / name)
-    there = os.path.lexists(run / name)  # of a file that is not there, the run's directory may be told instead
-    return _about_run(run, experiment, [name] if there else [name, run.name])
+    # Of a file that is missing, or valid but for another run, the run's directory may be named instead.
+    is_bad = os.path.lexists(run / name) and not is_valid
+    return _about_run(run, experiment, [name] if is_bad else [name, run.name])
 
 
 def _special(template: Path, experiment: Path) -> Iterator[Case]:
@@ -159,7 +160,8 @@ def _contents(template: Path, experiment: Path) -> Iterator[Case]:
         (TYPES, "experiment.toml", "a list of 20 MB", text(f"{toml}\n[more]\na = [{'1,' * _MANY}]\n")),
     ]
     for group, file, name, build in builds:
-        yield Case(group, f"{file}: {name}", partial(_spoilt, template, experiment, file, build), _RUN_COMMANDS)
+        spoilt = partial(_spoilt, template, experiment, file, build, is_valid=name == "a hundred seeds")
+        yield Case(group, f"{file}: {name}", spoilt, _RUN_COMMANDS)
 
 
 def _weights(template: Path) -> Iterator[Case]:
@@ -203,7 +205,7 @@ def _about_data(name: str, build: Build, place: Path) -> Scene:
         "add": ["data", "add", "mine", file],
         "engine preview": ["engine", "preview", file],
     }
-    return Scene(commands, (name,))
+    return Scene(commands, (name, "data.columns"))  # a damaged value is named by its column and row
 
 
 def _data() -> Iterator[Case]:
@@ -267,7 +269,7 @@ def _names(template: Path, experiment: Path) -> Iterator[Case]:
         shutil.copytree(template, run)
         (run / "verdict.json").write_bytes(b"{")
         (run / "run.h5").write_bytes(b"damaged")
-        return _about_run(run, experiment, ["run.h5"])
+        return _about_run(run, experiment, ["run.h5", ".safetensors"])
 
     def data_scene(name: bytes, place: Path) -> Scene:
         scene = _about_data(f"{os.fsdecode(name[:240])}.csv", content(hostile.table()), place)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import unicodedata
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +12,7 @@ from pathlib import Path
 from nfkd.config import ConfigError
 from nfkd.config.named import parse_data
 from nfkd.config.toml import toml_text
+from nfkd.terminal import say
 from tests.torture.cases import Case, Command, Scene, all_cases
 from tests.torture.in_use import in_use_cases, remove
 from tests.torture.laboratory import Laboratory, Result, in_workers
@@ -128,12 +128,12 @@ def _ask(action: str, path: str) -> int:
                     request = PreviewData(config=toml_text(parse_data(path)))
             reply = await engine.answer(request)
         except (Refused, ConfigError) as error:
-            print(f"nfkd: {error} {getattr(error, 'faults', '')}", file=sys.stderr)
+            say(f"nfkd: {error} {getattr(error, 'faults', '')}", stderr=True)
             return 1
         finally:
             await engine.close()
         if isinstance(reply, RunList):
-            print(*reply.unreadable, sep="\n", file=sys.stderr)
+            say("\n".join(reply.unreadable), stderr=True)
         return 0
 
     return asyncio.run(go())

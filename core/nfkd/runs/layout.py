@@ -60,8 +60,8 @@ class State(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def is_run(path: Path) -> bool:
-    """Return whether a directory is a run's."""
-    return is_regular(path / STATE)
+    """Return whether a directory claims to be a run's, even where its state is no file that can be read."""
+    return is_taken(path / STATE) and not is_temporary(path)  # not in lost+found, which only root may look into
 
 
 def create_run(folder: Path, config: ExperimentConfig, *, teacher: str, student: str) -> Path:
@@ -344,11 +344,6 @@ def _log_note(run: Path, words: str, at: float = 0.0) -> LogLine:
     return LogLine(run=str(run), level="warning", text=words, time=at)
 
 
-def _may_be_run(path: Path) -> bool:
-    """Return whether a directory claims to be a run's, even where its state is no file that can be read."""
-    return is_taken(path / STATE) and not is_temporary(path)  # not in lost+found, which only root may look into
-
-
 def refuse_living(run: Path, verb: str) -> None:
     """Refuse to move a run away from under its writer, in whichever process that is."""
     row = read_state(run).row
@@ -367,7 +362,7 @@ def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
         When the folder cannot be read; one that is not there has no runs.
     """
     try:
-        paths = [path for path in folder.iterdir() if _may_be_run(path)]
+        paths = [path for path in folder.iterdir() if is_run(path)]
     except FileNotFoundError:
         return [], []
     except (OSError, ValueError) as error:  # a ValueError: a null character in the name

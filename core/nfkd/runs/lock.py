@@ -37,7 +37,7 @@ def run_lock(run: Path) -> Iterator[None]:
     except OSError as error:
         raise RunError(
             title="The run cannot be written",
-            cause=f"{error}." if isinstance(error, FileError) else f"{run}: {error.strerror}.",
+            cause=f"{error}." if isinstance(error, FileError) else f"{run / NAME}: {error.strerror}.",
             action="Choose a directory that is yours to write to.",
         ) from error
     try:

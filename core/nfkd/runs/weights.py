@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
 from nfkd.config.flows import FlowConfig
@@ -21,6 +21,7 @@ from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.flows.isolation import isolated
 from nfkd.runs.errors import RunError, system_error, words_of
+from nfkd.runs.tensors import open_tensors
 
 _UNFIT = "The weights do not fit"
 _MADE_BY = "Use the flow that they were made by."
@@ -92,8 +93,7 @@ def weights_info(path: Path) -> WeightsInfo:
         As `load_scaled_flow`: a file whose tensors lack, are left over or are cut off is refused here too.
     """
     try:
-        require_regular(path)
-        with safe_open(path, framework="pt") as file:
+        with open_tensors(path) as file:
             meta = file.metadata() or {}
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
@@ -128,7 +128,7 @@ def not_finite(path: Path) -> str:
 @lru_cache(maxsize=8)
 def _not_finite(path: Path, _changed: int, _size: int) -> str:
     """Read a file of such a time and size once: an experiment is described at every change of its form."""
-    with safe_open(path, framework="pt") as file:
+    with open_tensors(path) as file:
         names = sorted(file.keys())
         return next((name for name in names if not file.get_tensor(name).float().isfinite().all()), "")
 
@@ -207,8 +207,8 @@ def load_weights(path: Path, flow: Flow) -> None:
         When the file cannot be read, or its tensors are not this flow's; the words name the first that differ.
     """
     try:
-        require_regular(path)
-        tensors = load_file(path)
+        with open_tensors(path) as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
     _refuse_unfit(path, {name: tuple(value.shape) for name, value in tensors.items()}, flow)

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import msgspec
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nfkd.files import FileError, is_taken, replacing, require_regular
+from nfkd.files import FileError, is_taken, replacing
 from nfkd.protocol.events import Role, StageSummary
-from nfkd.runs.errors import RunError, system_error
+from nfkd.runs.errors import RunError, system_error, words_of
+from nfkd.runs.tensors import open_tensors
 
 NAME = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
@@ -100,15 +101,10 @@ def kept_fingerprint(directory: Path) -> str | None:
     for name in (NAME, PREVIOUS):
         with (
             suppress(SafetensorError, OSError, KeyError, TypeError, ValueError),
-            safe_open(_regular(directory / name), framework="pt") as file,
+            open_tensors(directory / name) as file,
         ):
             return msgspec.json.decode(file.metadata()["position"], type=Position).data
     return None
-
-
-def _regular(path: Path) -> Path:
-    require_regular(path)
-    return path
 
 
 def load_checkpoint(directory: Path) -> Checkpoint | None:
@@ -127,7 +123,7 @@ def load_checkpoint(directory: Path) -> Checkpoint | None:
         except FileError as error:
             cause = cause or f"{error}."
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-            cause = cause or f"{path}: {error}."
+            cause = cause or f"{path}: {words_of(error)}."
     if paths:
         title, action = "The checkpoints cannot be read", "Start the experiment again in another directory."
         raise RunError(title, cause, action)
@@ -135,8 +131,7 @@ def load_checkpoint(directory: Path) -> Checkpoint | None:
 
 
 def _load(path: Path) -> Checkpoint:
-    require_regular(path)
-    with safe_open(path, framework="pt") as file:
+    with open_tensors(path) as file:
         if file.metadata()["version"] != _VERSION:
             msg = f"it has version {file.metadata()['version']}; this NFKD reads {_VERSION}"
             raise ValueError(msg)
