@@ -111,10 +111,12 @@ def test_only_the_same_teacher_goes_on_with_its_run(tmp_path: Path, capsys: pyte
 
     path = prepare(config, tmp_path / "run", teacher)
     assert perform(path, config, watch, control, teacher=teacher) == "stopped"
-    with pytest.raises(ConfigError, match="another experiment"):
+    own, other = (nfkd.wrap_teacher(maf(seed=seed)) for seed in (0, 1))
+    made = f"made with the teacher python:zuko MAF sha256:{own.fingerprint()[:16]}, not"
+    with pytest.raises(ConfigError, match=f"{made} one that is trained"):
         nfkd.run(moons(), path, resume=True)
-    with pytest.raises(ConfigError, match="another experiment"):
-        nfkd.run(moons(), path, resume=True, teacher=nfkd.wrap_teacher(maf(seed=1)))
+    with pytest.raises(ConfigError, match=f"{made} python:zuko MAF sha256:{other.fingerprint()[:16]}"):
+        nfkd.run(moons(), path, resume=True, teacher=other)
     assert main(["run", str(path / "experiment.toml"), "--out", str(path), "--resume"]) == 2
     error = capsys.readouterr().err
     assert "training.teacher_weights" in error
