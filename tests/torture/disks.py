@@ -137,7 +137,8 @@ def _read(path: Path) -> str:
 def clean(result: Result) -> bool:
     """Return whether a full disk did no harm: one message, all readable, and resumed as if nothing had happened."""
     return (
-        (result["exit"], result["traceback"], result["told"], result["read"]) == (1, False, True, "")
+        (result["traceback"], result["told"], result["read"]) == (False, True, "")
+        and result["exit"] == (1 if result["left"] else 2)  # 2: not even the run's directory could be made
         and result["shown"] in {0, None}
         and result["equal"]
     )

@@ -139,7 +139,8 @@ def _taken(path: Path) -> RunError:
 def _not_made(path: Path, error: Exception) -> RunError:
     full = errno_of(error) in FULL
     action = "Free some space, or choose another folder." if full else "Choose a folder that you may write to."
-    return RunError("The run cannot be made", f"{path}: {words_of(error)}.", action)
+    title = "The disk is full" if full else "The run cannot be made"
+    return RunError(title, f"{path}: {words_of(error)}.", action)
 
 
 def _data_words(config: DataConfig) -> str:

@@ -205,34 +205,30 @@ class RunWriter:
 
     def close(self) -> None:
         """Flush and close the file. A flush that fails was already reported; the file is closed anyway."""
-        with suppress(RunError):
-            self.flush()  # where this fails, so would the close, which HDF5 does not survive
+        if self._refused is None:
+            with suppress(RunError):
+                self.flush()  # where this fails, so would the close, which HDF5 does not survive
         self._give_up()
 
     def _give_up(self) -> None:
         self._nodes.clear()
-        self._file.close()
+        with suppress(OSError, RuntimeError):  # as after a refusal, where HDF5 keeps the file open
+            self._file.close()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         if self._refused is not None:
             raise RunError(self._refused.title, self._refused.cause, self._refused.action)
         try:
-            with explained(self._directory), _abandoned(self._file):
+            with explained(self._directory):
                 yield
         except RunError as error:
-            if not self._file:
+            if error.__cause__ is not None:  # the disk refused, as `explained` says
+                abandon(self._file)  # HDF5 may keep it open all the same: it is not flushed again
+                self._refused = error
+            elif not self._file:
                 self._refused = error
             raise
-
-
-@contextmanager
-def _abandoned(file: Node) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError):
-        abandon(file)
-        raise
 
 
 def _datasets(file: Node) -> dict[str, Node]:

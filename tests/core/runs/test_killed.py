@@ -291,3 +291,44 @@ def test_a_finished_run_stays_finished_when_it_is_recovered(tmp_path: Path) -> N
     writer_in(run).close()
     recover(run)
     assert read_row(run).state == "finished"
+
+
+FULL_IN_THE_FIRST_FLUSH = """
+import os, resource, signal, sys
+from pathlib import Path
+import numpy as np
+from nfkd.protocol.events import SamplesDrawn
+from nfkd.runs.errors import RunError
+from tests.core.runs.written import points, writer_in
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for room in range(0, 48_000, 1500):
+    child = os.fork()
+    if child:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(room, code)
+        continue
+    run = Path(sys.argv[1]) / str(room)
+    run.mkdir()
+    writer = writer_in(run)
+    size = (run / "run.h5").stat().st_size + room
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    refused = False
+    try:
+        for step in range(1, 20):
+            about = {"run": "run", "seed": 1, "stage": "teacher", "step": step}
+            writer.handle(SamplesDrawn(**about, temperature=1.0, samples=np.zeros((8, 2), np.float32)))
+            writer.handle(points("teacher", 1000 * step, 1000))
+        writer.flush()
+    except RunError:
+        refused = True
+    writer.close()
+    os._exit(0 if refused else 3)
+"""
+
+
+def test_a_disk_that_is_full_at_the_first_flush_ends_no_process(tmp_path: Path) -> None:
+    done = python(FULL_IN_THE_FIRST_FLUSH, tmp_path)
+    assert done.returncode == 0, done.stderr
+    codes = dict(line.split() for line in done.stdout.splitlines())
+    assert len(codes) == 32
+    assert set(codes.values()) == {"0"}, codes
