@@ -55,13 +55,16 @@ class State(msgspec.Struct, kw_only=True, frozen=True):
     row: RunRow
     pid: int
     born: float
-    """When that process began: a number that is used again belongs to another."""
+    """Start time of the process; detects a reused PID."""
     error: ErrorInfo | None = None
 
 
 def is_run(path: Path) -> bool:
-    """Return whether a directory claims to be a run's, even where its state is no file that can be read."""
-    return is_taken(path / STATE) and not is_temporary(path)  # not in lost+found, which only root may look into
+    """Return whether a directory has a run's state, even one that cannot be read.
+
+    False for a directory that this user may not look into, such as lost+found.
+    """
+    return is_taken(path / STATE) and not is_temporary(path)
 
 
 def create_run(folder: Path, config: ExperimentConfig, *, teacher: str, student: str) -> Path:
