@@ -36,7 +36,7 @@ bench-distillation: setup-dev ## Train students with every term of the loss and 
 torture: setup-dev ## Kill runs, fill disks and offer hostile files, and write docs/reliability.md's tables
 	$(PYTHON) -m tests.torture --write $(TORTURE_ARGS)
 
-lint: setup-dev ## Check style, types and the floors
+lint: setup-dev ## Check style, types and imports
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports

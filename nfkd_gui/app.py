@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from nfkd import __version__
 from nfkd.terminal import Parser, say, standard_streams
 from nfkd.text import is_unicode, plain_lines
-from nfkd_gui.garbage import collected_later, spare_what_is_there
+from nfkd_gui.gc_policy import collected_later, spare_what_is_there
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
-    from nfkd_gui.main_window import MainWindow
+    from nfkd_gui.window.main_window import MainWindow
 
 _DEFAULT = "digits"
 
@@ -29,9 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Open the studio and return the exit code: 0, or 2 where the command line was refused or there is no display."""
     with standard_streams():
         options = _parser().parse_args(argv)
-        fault = _target_fault(options.target, options.runs) or _display_fault()
-        if fault:
-            say(f"nfkd-gui: {fault}", stderr=True)
+        problem = _target_problem(options.target, options.runs) or _display_problem()
+        if problem:
+            say(f"nfkd-gui: {problem}", stderr=True)
             return 2
     return _open_studio(options)
 
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _target_fault(target: str, runs: str) -> str:
+def _target_problem(target: str, runs: str) -> str:
     from nfkd.config import preset_names
     from nfkd.files import is_taken
 
@@ -60,7 +60,7 @@ def _target_fault(target: str, runs: str) -> str:
     return f"{target}: no such experiment file, run or preset ({', '.join(preset_names())})"
 
 
-def _display_fault() -> str:
+def _display_problem() -> str:
     """Say what is missing: without a display Qt would abort."""
     known = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     if sys.platform != "linux" or any(os.environ.get(name) for name in known):
@@ -106,10 +106,10 @@ def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWind
     """Return the studio's window, not shown yet, with the experiment, preset or run that was asked for."""
     from nfkd.config import preset_names
     from nfkd.files import is_folder
-    from nfkd_gui.main_window import MainWindow
-    from nfkd_gui.preferences import load_preferences, preferences_path
-    from nfkd_gui.state import Studio
+    from nfkd_gui.model.preferences import load_preferences, preferences_path
+    from nfkd_gui.model.studio import Studio
     from nfkd_gui.theme import apply_theme
+    from nfkd_gui.window.main_window import MainWindow
 
     preferences = load_preferences(preferences_path())
     studio = Studio(preferences, preferences_path())

@@ -56,7 +56,13 @@ def terms() -> str:
     """Return the table of the loss's terms."""
     weights = {name: term.weight for name, term in DistillationConfig().terms().items()}
     rows = [
-        (term.label, f"`distillation.{name}`", term.words, term.paper, f"{weights[name]:g}" if weights[name] else "off")
+        (
+            term.label,
+            f"`distillation.{name}`",
+            term.summary,
+            term.paper,
+            f"{weights[name]:g}" if weights[name] else "off",
+        )
         for name, term in OBJECTIVES.items()
     ]
     return _table(("term of the loss", "settings", "what it is", "paper", "weight unless set"), rows)

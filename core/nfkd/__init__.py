@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 
 if TYPE_CHECKING:
     from nfkd.flows.architectures import build_flow
@@ -15,7 +16,16 @@ if TYPE_CHECKING:
     from nfkd.training.api import run
 
 __version__ = "0.1.0"
-__all__ = ["ConfigError", "ExperimentConfig", "Fault", "build_flow", "load_flow", "open_run", "run", "wrap_teacher"]
+__all__ = [
+    "ConfigError",
+    "ConfigProblem",
+    "ExperimentConfig",
+    "build_flow",
+    "load_flow",
+    "open_run",
+    "run",
+    "wrap_teacher",
+]
 
 _LATER = {
     "build_flow": "nfkd.flows.architectures",
@@ -27,6 +37,9 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Fault":
+        warnings.warn("nfkd.Fault is now nfkd.ConfigProblem", DeprecationWarning, stacklevel=2)
+        return ConfigProblem
     if name not in _LATER:
         msg = f"module 'nfkd' has no attribute {name!r}"
         raise AttributeError(msg)

@@ -189,7 +189,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def _inspect(options: argparse.Namespace) -> int:
     from nfkd.console import print_inspection
-    from nfkd.evaluation.inspected import inspect_target
+    from nfkd.evaluation.inspect_target import inspect_target
 
     for inspection in inspect_target(options.target, options.shape, options.context):
         print_inspection(inspection)

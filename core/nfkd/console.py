@@ -15,10 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.evaluation.inspection import Inspection
-from nfkd.flows.architectures import flow_words
+from nfkd.flows.architectures import flow_summary
 from nfkd.flows.cost import FlowCost, LayerCost
+from nfkd.planning.describe import check
+from nfkd.planning.plans import teacher_label
 from nfkd.protocol import events
 from nfkd.protocol.requests import Snapshot
 from nfkd.protocol.roles import role_name
@@ -28,9 +30,7 @@ from nfkd.runs.reader import open_run
 from nfkd.terminal import say, terminal
 from nfkd.text import plain
 from nfkd.training.api import prepare, resumable
-from nfkd.training.describe import check
 from nfkd.training.job import TrainingJob
-from nfkd.training.plans import teacher_words
 
 _RUNS = Path("runs")
 _LONGEST = 120
@@ -81,9 +81,9 @@ def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume:
 def _directory(config: ExperimentConfig, directory: Path | None, *, resume: bool) -> tuple[Path, bool]:
     if directory is None:
         if resume:
-            raise ConfigError([Fault("--resume", "needs --out with the run's directory")])
+            raise ConfigError([ConfigProblem("--resume", "needs --out with the run's directory")])
         check(config)
-        words = teacher_words(config), flow_words(config.student)
+        words = teacher_label(config), flow_summary(config.student)
         return create_run(_RUNS.absolute(), config, teacher=words[0], student=words[1]), False
     if resume and is_run(directory):
         resumable(config, directory)
@@ -192,9 +192,9 @@ def print_summary(snapshot: Snapshot) -> None:
         )
     console.print(table)
     if snapshot.verdict is not None:
-        console.print(snapshot.verdict.words, highlight=False, soft_wrap=True)
+        console.print(snapshot.verdict.summary, highlight=False, soft_wrap=True)
         for other in snapshot.verdict.others:
-            console.print(f"Without a verdict, {other.words}", highlight=False, soft_wrap=True)
+            console.print(f"Without a verdict, {other.summary}", highlight=False, soft_wrap=True)
     if snapshot.error is not None:
         console.print(f"{snapshot.error.title}: {snapshot.error.cause}", highlight=False, soft_wrap=True)
 
@@ -241,7 +241,7 @@ def print_imported(imported: Imported, target: Path) -> None:
     shape = "×".join(map(str, imported.flow.event_shape))
     parameters = sum(parameter.numel() for parameter in imported.flow.parameters())
     under = f"from the tensors under {imported.prefix}" if imported.prefix else "from tensors without a prefix"
-    say(f"{flow_words(imported.config)} for {shape}, {parameters:,} parameters, {under}")
+    say(f"{flow_summary(imported.config)} for {shape}, {parameters:,} parameters, {under}")
     if imported.left:
         say(f"Left where they are: {len(imported.left)} tensors of other modules, such as {plain(imported.left[0])}")
     say(f"It is in {target}. To teach by it: nfkd run … --set training.teacher_weights={target}")

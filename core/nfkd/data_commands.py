@@ -9,21 +9,21 @@ from typing import Self
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from nfkd.config import ConfigError, DataConfig, ExperimentConfig, Fault
-from nfkd.config.named import DATA_KINDS, add_dataset, dataset_names, name_faults, parse_data
+from nfkd.config import ConfigError, ConfigProblem, DataConfig, ExperimentConfig
+from nfkd.config.named import DATA_KINDS, add_dataset, dataset_names, name_problems, parse_data
 from nfkd.data import DataError, Dataset, NotFetchedError, fetch_dataset, load_dataset
 from nfkd.data.preview import preview_dataset
 from nfkd.data.sources import SOURCES
+from nfkd.planning.describe import describe
 from nfkd.protocol.data import ColumnStatistics, DataPreview
 from nfkd.runs.figures import export_look
 from nfkd.terminal import say, terminal
 from nfkd.text import plain
-from nfkd.training.describe import describe
 
 _LONGEST = 120
 """Characters of a name in a table."""
 _MISSING = "data.kind"
-"""Where a fault of data that is not downloaded yet is told."""
+"""Where a problem of data that is not downloaded yet is told."""
 
 
 def perform(options: argparse.Namespace) -> None:
@@ -32,7 +32,7 @@ def perform(options: argparse.Namespace) -> None:
     Raises
     ------
     ConfigError
-        When a data set is refused, with every fault.
+        When a data set is refused, with every problem.
     """
     match options.action:
         case "list":
@@ -91,7 +91,7 @@ def _added(name: str) -> tuple[str, str]:
     except NotFetchedError as error:
         return kind, f"to download{_megabytes(error)}"
     except (ConfigError, DataError) as error:
-        return kind, "; ".join(fault.message for fault in error.faults)
+        return kind, "; ".join(problem.message for problem in error.problems)
     return kind, getattr(config, "path", "") or getattr(config, "folder", "") or "there"
 
 
@@ -102,7 +102,7 @@ def _show(config: DataConfig, picture: str | None) -> None:
     _loaded(config)
     look = preview_dataset(config)
     target = None if picture is None else _target(look, picture)
-    say(look.words)
+    say(look.summary)
     levels = f", {look.levels} levels" if look.levels else ""
     say(f"likelihood in {look.unit}{levels}")
     if look.columns:
@@ -134,7 +134,7 @@ def _target(look: DataPreview, picture: str) -> Path:
     elif not path.absolute().parent.is_dir():
         message = f"there is no folder {path.absolute().parent}"
     if message:
-        raise ConfigError([Fault("--picture", message)])
+        raise ConfigError([ConfigProblem("--picture", message)])
     return path
 
 
@@ -142,24 +142,24 @@ def _target(look: DataPreview, picture: str) -> Path:
 
 
 def _add(options: argparse.Namespace) -> None:
-    faults = name_faults(options.name, replace=options.force)
+    problems = name_problems(options.name, replace=options.force)
     config, dataset = None, None
     try:
         config = parse_data(options.word, overrides=options.set)
         dataset = _loaded(config)
     except ConfigError as error:
-        faults += error.faults
-    if faults or config is None or dataset is None:
-        raise ConfigError(faults)
+        problems += error.problems
+    if problems or config is None or dataset is None:
+        raise ConfigError(problems)
     path = add_dataset(options.name, config, replace=options.force)
-    say(f"{dataset.words}\nIt is in {path}. To use it: nfkd run … --set data={_quoted(options.name)}")
+    say(f"{dataset.summary}\nIt is in {path}. To use it: nfkd run … --set data={_quoted(options.name)}")
 
 
 def _loaded(config: DataConfig) -> Dataset:
     try:
         return load_dataset(config)
     except DataError as error:
-        raise in_full(ConfigError(error.faults), config) from error
+        raise in_full(ConfigError(error.problems), config) from error
 
 
 def in_full(error: ConfigError, config: DataConfig) -> ConfigError:
@@ -168,10 +168,10 @@ def in_full(error: ConfigError, config: DataConfig) -> ConfigError:
         SOURCES[config.kind].find(config)
     except NotFetchedError as missing:
         more = f", or by hand {missing.by_hand}"
-        faults = [Fault(f.path, f.message + more) if f.path == _MISSING else f for f in error.faults]
-        return ConfigError(faults, error.source)
+        problems = [ConfigProblem(f.path, f.message + more) if f.path == _MISSING else f for f in error.problems]
+        return ConfigError(problems, error.source)
     except DataError:
-        pass  # it is among the faults already
+        pass  # it is among the problems already
     return error
 
 
@@ -192,7 +192,7 @@ def fetch(config: DataConfig) -> str:
             fetch_dataset(config, shown)
         SOURCES[config.kind].find(config)
     except DataError as error:
-        raise ConfigError(error.faults) from error
+        raise ConfigError(error.problems) from error
     return f"{config.kind} is there" + ("." if shown.came else " already.")
 
 
@@ -207,9 +207,13 @@ def fetch_missing(config: ExperimentConfig) -> None:
     try:
         SOURCES[config.data.kind].find(config.data)
     except NotFetchedError:
-        faults = [Fault(fault.path, fault.message) for fault in describe(config).faults if fault.path != _MISSING]
-        if faults:
-            raise ConfigError(faults, config.name) from None
+        problems = [
+            ConfigProblem(problem.path, problem.message)
+            for problem in describe(config).problems
+            if problem.path != _MISSING
+        ]
+        if problems:
+            raise ConfigError(problems, config.name) from None
         fetch(config.data)
     except DataError:
         return  # nothing that a download could mend: the run refuses it with all else

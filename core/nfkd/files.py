@@ -79,7 +79,7 @@ def _mode(path: Path) -> int:
 def file_kind(path: Path) -> str:
     """Return what a path leads to, such as ``is a FIFO, not a regular file``; empty for a regular file or nothing."""
     mode = _mode(path)
-    return _kind_words(mode) if mode and not stat.S_ISREG(mode) else ""
+    return _kind_label(mode) if mode and not stat.S_ISREG(mode) else ""
 
 
 def is_inflated(path: Path) -> bool:
@@ -224,10 +224,10 @@ def replace_file(path: Path, data: bytes) -> None:
 def _refuse_other_kinds(path: Path, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
-    raise FileKindError(errno.EINVAL, _kind_words(mode), str(path))
+    raise FileKindError(errno.EINVAL, _kind_label(mode), str(path))
 
 
-def _kind_words(mode: int) -> str:
+def _kind_label(mode: int) -> str:
     kind = next((words for test, words in _KINDS if test(mode)), "a special file")
     return f"is {kind}, not a regular file"
 

@@ -69,7 +69,7 @@ def is_utf8_name(name: str) -> bool:
     return True
 
 
-def name_fault(name: str) -> str:
+def name_problem(name: str) -> str:
     """Return what is wrong with the name of an experiment or a run, such as ``may not be empty``; empty when nothing.
 
     The name is also that of a folder, so that it follows the rules of all file systems.

@@ -38,7 +38,7 @@ class TextBox(QLineEdit):
 
 
 class MultilineBox(QPlainTextEdit):
-    """Several lines of text; Tab goes on to the next field."""
+    """ListEditor lines of text; Tab goes on to the next field."""
 
     changed = Signal()
 

@@ -8,9 +8,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QGridLayout, QWidget
 
 from nfkd.protocol.requests import Description, FlowDescription
-from nfkd.protocol.roles import ASSISTANTS, role_words
+from nfkd.protocol.roles import ASSISTANTS, role_label
 from nfkd_gui.widgets.labels import PlainLabel, Tone, ToneLabel, WrappedLabel, tip
-from nfkd_gui.widgets.numbers import bytes_words, count_words
+from nfkd_gui.widgets.numbers import format_bytes, format_count
 
 _ROWS = ("Parameters", "Multiply-adds", "Memory")
 _OWN = {"pairs": "your own"}
@@ -63,7 +63,7 @@ class EstimateBox(QFrame):
         self._assistants.setText(_assistants(description) if description else "")
         self._matching.setText(_pairs(description))
         pairs = [*description.assistant_pairs, description.pairs] if description else []
-        self._matching.setToolTip(tip("\n".join(pair.words for link in pairs for pair in link)))
+        self._matching.setToolTip(tip("\n".join(pair.summary for link in pairs for pair in link)))
         self._data.setText(_where(description, with_data=with_data) if description else "")
         for label in (self._assistants, self._matching, self._data):
             label.setVisible(bool(label.text()))
@@ -77,7 +77,7 @@ class EstimateBox(QFrame):
 def _figures(flow: FlowDescription | None) -> tuple[str, str, str]:
     if flow is None:
         return ("–", "–", "–")
-    return count_words(flow.parameters), count_words(flow.multiply_adds), bytes_words(flow.memory)
+    return format_count(flow.parameters), format_count(flow.multiply_adds), format_bytes(flow.memory)
 
 
 def _ratio(teacher: FlowDescription | None, student: FlowDescription | None, name: str) -> str:
@@ -92,7 +92,7 @@ def _assistants(description: Description) -> str:
     lines = []
     for role, flow in zip(ASSISTANTS, description.assistants, strict=False):
         parameters, multiply_adds, memory = _figures(flow)
-        lines.append(f"{role_words(role)}: {parameters} parameters, {multiply_adds} multiply-adds, {memory}")
+        lines.append(f"{role_label(role)}: {parameters} parameters, {multiply_adds} multiply-adds, {memory}")
     return "\n".join(lines)
 
 
@@ -105,7 +105,7 @@ def _pairs(description: Description | None) -> str:
 
 
 def _where(description: Description, *, with_data: bool) -> str:
-    available = f", {bytes_words(description.memory_available)} free" if description.memory_available else ""
+    available = f", {format_bytes(description.memory_available)} free" if description.memory_available else ""
     return " · ".join(
         part for part in (description.data if with_data else "", f"{description.device}{available}") if part
     )

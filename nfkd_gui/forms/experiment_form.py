@@ -1,4 +1,4 @@
-"""The experiment form: every field of the configuration, its faults at the fields, the engine's estimate below."""
+"""The experiment form: every field of the configuration, its problems at the fields, the engine's estimate below."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.config import ExperimentConfig
-from nfkd_gui.data_look import DataLook
-from nfkd_gui.experiment import Experiment
 from nfkd_gui.forms.estimate import EstimateBox
 from nfkd_gui.forms.fields import Field, Section, Value, describe_model
+from nfkd_gui.forms.list_editor import ListEditor
 from nfkd_gui.forms.named import NamedButton
+from nfkd_gui.forms.node import Leftovers, Problems
 from nfkd_gui.forms.pairs import OWN, PairsBox
-from nfkd_gui.forms.part import Faults, Leftovers
 from nfkd_gui.forms.paths import PathBox
 from nfkd_gui.forms.preview import PreviewBox
 from nfkd_gui.forms.rows import Group
 from nfkd_gui.forms.sections import SectionBox, form_grid
-from nfkd_gui.forms.several import Several
 from nfkd_gui.forms.undo import Edit
 from nfkd_gui.forms.wording import sentence
+from nfkd_gui.model.data_preview import DataPreviewModel
+from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.widgets.labels import WrappedLabel
 
 _FOLDED = frozenset({"seeds", "compute", "monitor"})
@@ -43,7 +43,9 @@ class ExperimentForm(QWidget):
         What is known of its data, for a preview; None shows none.
     """
 
-    def __init__(self, experiment: Experiment, look: DataLook | None = None, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, experiment: Experiment, look: DataPreviewModel | None = None, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._experiment = experiment
         self._look = look
@@ -53,7 +55,7 @@ class ExperimentForm(QWidget):
         self.estimate = EstimateBox(self)
         self._head, self._sections = self._make_parts(describe_model(ExperimentConfig))
         for box in self._sections:
-            if isinstance(box.part, Several) and box.part.field.between:
+            if isinstance(box.part, ListEditor) and box.part.field.between:
                 box.part.ends = partial(self._values_of, box.part.field.between)
         self._unplaced = _Unplaced(self)
         self._unplaced.remove.clicked.connect(self._remove_leftovers)
@@ -107,7 +109,7 @@ class ExperimentForm(QWidget):
         layout.addWidget(scroll, 1)
         layout.addWidget(self.estimate)
 
-    def _add_look(self, look: DataLook) -> None:
+    def _add_look(self, look: DataPreviewModel) -> None:
         [section] = [box for box in self._sections if box.part.field.name == "data"]
         self.preview = PreviewBox(look, self._experiment, section)
         section.add_below(self.preview)
@@ -176,33 +178,35 @@ class ExperimentForm(QWidget):
         self._edited("unknown fields")
 
     def _show_check(self) -> None:
-        faults: Faults = {}
-        for fault in self._experiment.faults:
-            faults[fault.path] = f"{faults[fault.path]}; {fault.message}" if fault.path in faults else fault.message
-        number = len(faults)
-        self._head.show_faults(faults)
+        problems: Problems = {}
+        for problem in self._experiment.problems:
+            problems[problem.path] = (
+                f"{problems[problem.path]}; {problem.message}" if problem.path in problems else problem.message
+            )
+        number = len(problems)
+        self._head.show_problems(problems)
         for box in self._sections:
-            box.show_faults(faults)
-        self._unplaced.show_faults(faults, removable=bool(self._leftovers))
+            box.show_problems(problems)
+        self._unplaced.show_problems(problems, removable=bool(self._leftovers))
         self.pairs.show_matching(_at(self._experiment.document, *_STRATEGY), self._experiment.description)
         description = self._experiment.description
         if description is not None or number:
             self.estimate.show_description(description, with_data=self._look is None)
         self._show_status(number)
 
-    def _show_status(self, faults: int) -> None:
+    def _show_status(self, problems: int) -> None:
         experiment = self._experiment
         warnings = (
             [f"{sentence(warning.message).rstrip('.')}." for warning in experiment.description.warnings]
             if experiment.description
             else []
         )
-        if faults:
+        if problems:
             self.estimate.show_status(
-                f"{faults} {'fault' if faults == 1 else 'faults'} to mend before it can run", "error"
+                f"{problems} {'problem' if problems == 1 else 'problems'} to fix before it can run", "error"
             )
-        elif experiment.problem is not None:
-            self.estimate.show_status(f"No estimate: {experiment.problem.cause}", "warning")
+        elif experiment.error is not None:
+            self.estimate.show_status(f"No estimate: {experiment.error.cause}", "warning")
         elif experiment.description is None:
             self.estimate.show_status("Estimating …")
         elif warnings:
@@ -212,7 +216,7 @@ class ExperimentForm(QWidget):
 
 
 class _Unplaced(QFrame):
-    """Faults that belong to no field of the form, such as unknown keys of a file."""
+    """Problems that belong to no field of the form, such as unknown keys of a file."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -229,11 +233,11 @@ class _Unplaced(QFrame):
         layout.addLayout(line)
         self.hide()
 
-    def show_faults(self, faults: Faults, *, removable: bool) -> None:
-        """Show what is left of the faults after every field took its own."""
-        self._words.setText("\n".join(f"{path}: {message}" if path else message for path, message in faults.items()))
+    def show_problems(self, problems: Problems, *, removable: bool) -> None:
+        """Show what is left of the problems after every field took its own."""
+        self._words.setText("\n".join(f"{path}: {message}" if path else message for path, message in problems.items()))
         self.remove.setVisible(removable)
-        self.setVisible(bool(faults))
+        self.setVisible(bool(problems))
 
 
 def _at(document: Any, *keys: str) -> Any:

@@ -17,7 +17,7 @@ PathKind = Literal["file", "folder", "run"]
 """What a path names; a run is the folder of one, or a file of weights."""
 Kind = Literal["integer", "number", "text", PathKind, "switch", "choice", "names", "points", "pairs"]
 LISTS = frozenset[Kind]({"names", "points", "pairs"})
-"""Kinds whose value is a list; a fault of one of its items belongs to the field."""
+"""Kinds whose value is a list; a problem of one of its items belongs to the field."""
 
 
 _MOST = 16
@@ -113,7 +113,7 @@ class Variants(Field):
 
 @dataclass(frozen=True)
 class Many(Field):
-    """Several models of one kind, in order, which the user adds and removes.
+    """ListEditor models of one kind, in order, which the user adds and removes.
 
     Attributes
     ----------

@@ -53,9 +53,9 @@ class LayerChoice:
         )
 
 
-def words_of(layers: Sequence[LayerInfo], name: str) -> str:
+def layer_label(layers: Sequence[LayerInfo], name: str) -> str:
     """Return a layer's name in words; where there is none of that name, the name."""
-    return next((layer.words for layer in layers if layer.name == name), name)
+    return next((layer.label for layer in layers if layer.name == name), name)
 
 
 def _between(layers: list[LayerInfo], chosen: Sequence[str], number: int) -> list[LayerInfo]:

@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 
 from nfkd.text import plain
-from nfkd_gui.data_look import DataLook, table_of
+from nfkd_gui.model.data_preview import DataPreviewModel, table_of
 from nfkd_gui.widgets.labels import tip
 
 _NONE = "None yet. In a terminal, “nfkd data add” gives one a name."
@@ -25,7 +25,9 @@ class NamedButton(QToolButton):
         Told the table of the one that is chosen.
     """
 
-    def __init__(self, look: DataLook, chosen: Callable[[dict[str, Any]], None], parent: QWidget | None = None) -> None:
+    def __init__(
+        self, look: DataPreviewModel, chosen: Callable[[dict[str, Any]], None], parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._look, self._chosen = look, chosen
         self.setObjectName("data.named")
@@ -47,8 +49,8 @@ class NamedButton(QToolButton):
         menu.clear()
         for named in self._look.named:
             action = menu.addAction(plain(named.name).replace("&", "&&"))
-            action.setEnabled(not named.fault)
-            action.setToolTip(tip(named.fault or named.config.strip()))
+            action.setEnabled(not named.problem)
+            action.setToolTip(tip(named.problem or named.config.strip()))
             action.triggered.connect(lambda _checked=False, named=named: self._chosen(table_of(named)))
         if menu.isEmpty():
             menu.addAction(_NONE).setEnabled(False)

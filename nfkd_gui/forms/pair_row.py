@@ -32,7 +32,7 @@ class LayerBox(QComboBox):
         """Offer layers and show one of them, or another by its words."""
         self.clear()
         for layer in layers:
-            self.addItem(plain(layer.words), layer.name)
+            self.addItem(plain(layer.label), layer.name)
             shape = "×".join(str(size) for size in layer.shape)
             self.setItemData(self.count() - 1, tip(f"{layer.name}, {shape}"), Qt.ItemDataRole.ToolTipRole)
         if self.findData(value) < 0:

@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout
 
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import Description
-from nfkd.protocol.roles import TEACHERS, role_words
-from nfkd_gui.forms.layer_choice import LayerChoice, words_of
+from nfkd.protocol.roles import TEACHERS, role_label
+from nfkd_gui.forms.layer_choice import LayerChoice, layer_label
 from nfkd_gui.forms.pair_row import REMOVE_WIDTH, SPACING, WEIGHT_WIDTH, PairRow
 from nfkd_gui.forms.wording import sentence
 from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, WrappedLabel
@@ -109,19 +109,19 @@ class PairsBox(QWidget):
         """Return the strategy's pairs as a file would have them."""
         return [{"student": pair.student, "teacher": pair.teacher, "weight": pair.weight} for pair in self._made]
 
-    # --- faults -----------------------------------------------------------------------------------------------------
+    # --- problems -----------------------------------------------------------------------------------------------------
 
     @property
-    def has_faults(self) -> bool:
+    def has_problems(self) -> bool:
         """Whether a row says that something is wrong with it."""
         return any(row.message.text() for row in self.rows)
 
-    def take_faults(self, faults: dict[str, str]) -> None:
-        """Take the messages of single pairs out of the faults, and show each at its row."""
+    def take_problems(self, problems: dict[str, str]) -> None:
+        """Take the messages of single pairs out of the problems, and show each at its row."""
         for place, row in enumerate(self.rows):
             prefix = f"{self._path}.{place}"
-            own = [path for path in faults if path == prefix or path.startswith(f"{prefix}.")]
-            messages = [faults.pop(path) for path in own]
+            own = [path for path in problems if path == prefix or path.startswith(f"{prefix}.")]
+            messages = [problems.pop(path) for path in own]
             row.show_message("; ".join(sentence(message) for message in messages))
 
     # --- changes ----------------------------------------------------------------------------------------------------
@@ -169,12 +169,12 @@ class PairsBox(QWidget):
 
     def _refresh(self) -> None:
         names = [row.names for row in self.rows]
-        own = self._own or self.has_faults  # a fault of a pair that is not used is seen, too
+        own = self._own or self.has_problems  # a problem of a pair that is not used is seen, too
         for place, row in enumerate(self.rows):
             row.number(place, self._path)
             student, teacher = names[place]
-            row.student.offer(self._layers.students(names, place), student, words_of(self._layers.student, student))
-            row.teacher.offer(self._layers.teachers(names, place), teacher, words_of(self._layers.teacher, teacher))
+            row.student.offer(self._layers.students(names, place), student, layer_label(self._layers.student, student))
+            row.teacher.offer(self._layers.teachers(names, place), teacher, layer_label(self._layers.teacher, teacher))
             row.setVisible(own)
         self._head.setVisible(bool(self.rows if own else self._made))
         self._head.show_weight(own)
@@ -215,7 +215,7 @@ class _Heading(QWidget):
 
     def name_teacher(self, assistants: int) -> None:
         """Say which flow the student learns from: the last assistant, or the teacher."""
-        self._teacher.setText(role_words(TEACHERS[assistants]))
+        self._teacher.setText(role_label(TEACHERS[assistants]))
 
     def show_weight(self, shown: bool) -> None:
         """Show the column of the weights or not."""
@@ -257,7 +257,7 @@ class _MadeTable(QWidget):
 
 
 def _words(pair: LayerPair, layers: LayerChoice) -> tuple[str, str]:
-    return words_of(layers.student, pair.student), words_of(layers.teacher, pair.teacher)
+    return layer_label(layers.student, pair.student), layer_label(layers.teacher, pair.teacher)
 
 
 def _caption(strategy: object, description: Description | None, count: int) -> str:

@@ -24,9 +24,9 @@ from PySide6.QtWidgets import (
 from nfkd.protocol.data import ColumnStatistics, DataPreview
 from nfkd.protocol.events import DataProgress
 from nfkd.text import plain
-from nfkd_gui.data_look import DataLook
-from nfkd_gui.experiment import Experiment
 from nfkd_gui.forms.wording import sentence
+from nfkd_gui.model.data_preview import DataPreviewModel
+from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane, extent_of
 from nfkd_gui.theme import role_colour
@@ -48,7 +48,7 @@ _LOOKING = "Looking at the data …"
 class PreviewBox(QFrame):
     """Shows what the engine sees of a data set."""
 
-    def __init__(self, look: DataLook, experiment: Experiment, parent: QWidget | None = None) -> None:
+    def __init__(self, look: DataPreviewModel, experiment: Experiment, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("preview")
         self._look, self._experiment = look, experiment
@@ -73,8 +73,8 @@ class PreviewBox(QFrame):
         """Show what is known now."""
         look = self._look
         preview = look.preview
-        whole = preview is not None and not preview.faults
-        words, tone = self._words_about(preview)
+        whole = preview is not None and not preview.problems
+        words, tone = self._describe_preview(preview)
         self._words.set_tone(tone)
         self._words.setText(words)
         self._words.setVisible(bool(words))
@@ -86,22 +86,24 @@ class PreviewBox(QFrame):
             self._show_contents(preview if whole else None)
         self.setVisible(bool(look.kind) and (whole or (look.valid and (bool(words) or not self.download.isHidden()))))
 
-    def _words_about(self, preview: DataPreview | None) -> tuple[str, Tone]:
+    def _describe_preview(self, preview: DataPreview | None) -> tuple[str, Tone]:
         look, experiment = self._look, self._experiment
-        if look.problem is not None:
-            return f"No look at the data: {look.problem.cause}", "warning"
-        if preview is not None and not preview.faults:
+        if look.error is not None:
+            return f"No look at the data: {look.error.cause}", "warning"
+        if preview is not None and not preview.problems:
             counts, kind = _summary(preview)
             if not look.valid:
-                counts = "As it was before the fault:"
+                counts = "As it was before the problem:"
             elif not look.current:
                 counts = _LOOKING
             return f"{counts}\n{kind}", "muted"
-        described = experiment.description is not None or experiment.problem is not None
+        described = experiment.description is not None or experiment.error is not None
         if preview is None or not look.current or (experiment.config is not None and not described):
             return _LOOKING, "muted"
-        told = {fault.message for fault in experiment.faults}
-        return "\n".join(sentence(fault.message) for fault in preview.faults if fault.message not in told), "warning"
+        told = {problem.message for problem in experiment.problems}
+        return "\n".join(
+            sentence(problem.message) for problem in preview.problems if problem.message not in told
+        ), "warning"
 
     def _show_contents(self, preview: DataPreview | None) -> None:
         images = None if preview is None else preview.images
@@ -134,7 +136,7 @@ class PreviewBox(QFrame):
         if event.type() == QEvent.Type.PaletteChange and self._shown is not None:
             if self.plane is not None:
                 self.plane.restyle()
-            self._show_contents(None if self._shown.faults else self._shown)
+            self._show_contents(None if self._shown.problems else self._shown)
 
 
 class _Strip(Mosaic):
@@ -213,7 +215,7 @@ class _Columns(QTableWidget):
 class _Download(QWidget):
     """A button that downloads, then the progress and a button that cancels."""
 
-    def __init__(self, look: DataLook, parent: QWidget) -> None:
+    def __init__(self, look: DataPreviewModel, parent: QWidget) -> None:
         super().__init__(parent)
         self._look = look
         self.button = QPushButton(self)

@@ -11,16 +11,16 @@ from nfkd_gui.forms.drawing import DrawingBox
 from nfkd_gui.forms.editors import make_editor, set_plain
 from nfkd_gui.forms.fields import LISTS, Field, Many, Section, Value, Variants
 from nfkd_gui.forms.fold import Fold
+from nfkd_gui.forms.list_editor import ListEditor
+from nfkd_gui.forms.node import Changed, FormNode, Leftovers, Problems
 from nfkd_gui.forms.pairs import PairsBox
-from nfkd_gui.forms.part import Changed, Faults, Leftovers, Part
-from nfkd_gui.forms.several import Several
 from nfkd_gui.forms.wording import sentence
 from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, WrappedLabel
 
 _LABEL_WIDTH = 124
 
 
-class Row(Part):
+class Row(FormNode):
     """One value: label, editor, unit, and the message under them."""
 
     field: Value
@@ -61,8 +61,8 @@ class Row(Part):
         else:
             set_plain(self.editor, value)
 
-    def show_faults(self, faults: Faults) -> None:
-        message = self._take_message(faults)
+    def show_problems(self, problems: Problems) -> None:
+        message = self._take_message(problems)
         if message != self.message:
             self._say(message)
             self.editor.setAccessibleDescription(message or self.editor.toolTip())
@@ -81,19 +81,19 @@ class Row(Part):
             self._grid.addWidget(self._words, self._below, 1, 1, 2)
         self._words.setText(message)
 
-    def _take_message(self, faults: Faults) -> str:
-        messages = [faults.pop(self.field.path, "")]
+    def _take_message(self, problems: Problems) -> str:
+        messages = [problems.pop(self.field.path, "")]
         if isinstance(self.editor, PairsBox):
-            self.editor.take_faults(faults)
+            self.editor.take_problems(problems)
         elif self.field.kind in LISTS:
-            for path in [path for path in faults if path.startswith(f"{self.field.path}.")]:
+            for path in [path for path in problems if path.startswith(f"{self.field.path}.")]:
                 number = path.removeprefix(f"{self.field.path}.").partition(".")[0]
                 which = f"no. {int(number) + 1}: " if number.isdecimal() else ""
-                messages.append(f"{which}{faults.pop(path)}")
+                messages.append(f"{which}{problems.pop(path)}")
         return "; ".join(sentence(message) for message in messages if message)
 
-    def has_fault(self, *, advanced: bool) -> bool:
-        own = bool(self.message) or (isinstance(self.editor, PairsBox) and self.editor.has_faults)
+    def has_problem(self, *, advanced: bool) -> bool:
+        own = bool(self.message) or (isinstance(self.editor, PairsBox) and self.editor.has_problems)
         return own and (self.field.advanced or not advanced)
 
     def set_shown(self, shown: bool, advanced: bool) -> None:
@@ -112,10 +112,10 @@ class Row(Part):
         return self.value() != ("" if self.field.default is None else self.field.default)
 
 
-class Group(Part):
+class Group(FormNode):
     """The fields of a model, under a heading where it is nested.
 
-    Advanced sections fold away together, each only while everything in it is as it is by default and without fault.
+    Advanced sections fold away together, each only while everything in it is as it is by default and without problem.
     What the user does in them folds none away under his hands: they are looked at when the form is filled or folded.
     """
 
@@ -141,7 +141,7 @@ class Group(Part):
         grid.addWidget(self._message, grid.rowCount(), 0, 1, 3)
         self._message.hide()
         self._visible, self._advanced = True, False
-        self.parts: dict[str, Part] = {}
+        self.parts: dict[str, FormNode] = {}
         self._may_fold = [item for item in fields if item.advanced and not isinstance(item, Value)]
         self._folded = {item.name for item in self._may_fold}
         self._fold: Fold | None = None
@@ -165,20 +165,20 @@ class Group(Part):
         leftovers.update({f"{prefix}{name}": item for name, item in value.items() if name not in self.parts})
         self._fold_away()
 
-    def show_faults(self, faults: Faults) -> None:
-        message = faults.pop(self.field.path, "") if self.field.path else ""
+    def show_problems(self, problems: Problems) -> None:
+        message = problems.pop(self.field.path, "") if self.field.path else ""
         self._message.setText(sentence(message))
         self._message.setVisible(bool(message))
         for part in self.parts.values():
-            part.show_faults(faults)
-        faulty = {name for name in self._folded if self.parts[name].has_fault(advanced=False)}
+            part.show_problems(problems)
+        faulty = {name for name in self._folded if self.parts[name].has_problem(advanced=False)}
         if faulty:
             self._folded -= faulty
             self.set_shown(self._visible, self._advanced)
 
-    def has_fault(self, *, advanced: bool) -> bool:
+    def has_problem(self, *, advanced: bool) -> bool:
         own = bool(self._message.text()) and not advanced
-        return own or any(part.has_fault(advanced=advanced) for part in self.parts.values())
+        return own or any(part.has_problem(advanced=advanced) for part in self.parts.values())
 
     def set_shown(self, shown: bool, advanced: bool) -> None:
         self._visible, self._advanced = shown, advanced
@@ -201,7 +201,7 @@ class Group(Part):
         if self._fold is not None:
             parts = {item.name: self.parts[item.name] for item in self._may_fold}
             self._folded = {
-                name for name, part in parts.items() if not part.differs() and not part.has_fault(advanced=False)
+                name for name, part in parts.items() if not part.differs() and not part.has_problem(advanced=False)
             }
             self.set_shown(self._visible, self._advanced)
 
@@ -212,7 +212,7 @@ class Group(Part):
         return any(part.differs() for part in self.parts.values())
 
 
-class OneOf(Part):
+class OneOf(FormNode):
     """A choice, and the fields of the chosen model. Each model remembers what was written for it."""
 
     def __init__(self, field: Variants, grid: QGridLayout, changed: Changed) -> None:
@@ -229,7 +229,7 @@ class OneOf(Part):
 
     def _chosen(self, path: str, *, merges: bool = True) -> None:
         for group in self._groups.values():
-            group.show_faults({})
+            group.show_problems({})
         self.set_shown(self._visible, self._advanced)
         self._changed(path, merges=merges)
 
@@ -251,18 +251,18 @@ class OneOf(Part):
             leftovers.update({f"{self.field.path}.{name}": item for name, item in value.items()})
         self.set_shown(self._visible, self._advanced)
 
-    def show_faults(self, faults: Faults) -> None:
-        if self.field.path in faults:
-            faults[self._choice.field.path] = faults.pop(self.field.path)
-        self._choice.show_faults(faults)
+    def show_problems(self, problems: Problems) -> None:
+        if self.field.path in problems:
+            problems[self._choice.field.path] = problems.pop(self.field.path)
+        self._choice.show_problems(problems)
         group = self._groups.get(self._tag)
         if group is not None:
-            group.show_faults(faults)
+            group.show_problems(problems)
 
-    def has_fault(self, *, advanced: bool) -> bool:
+    def has_problem(self, *, advanced: bool) -> bool:
         group = self._groups.get(self._tag)
-        own = self._choice.has_fault(advanced=advanced)
-        return own or (group is not None and group.has_fault(advanced=advanced))
+        own = self._choice.has_problem(advanced=advanced)
+        return own or (group is not None and group.has_problem(advanced=advanced))
 
     def set_shown(self, shown: bool, advanced: bool) -> None:
         self._visible, self._advanced = shown, advanced
@@ -279,7 +279,7 @@ class OneOf(Part):
         return self._choice.differs() or (group is not None and group.differs())
 
 
-def make_part(field: Field, grid: QGridLayout, changed: Changed) -> Part:
+def make_part(field: Field, grid: QGridLayout, changed: Changed) -> FormNode:
     """Return the part of the form that serves a field, its rows added to `grid`."""
     match field:
         case Value():
@@ -289,7 +289,7 @@ def make_part(field: Field, grid: QGridLayout, changed: Changed) -> Part:
         case Section():
             return _nested(field, grid, changed)
         case Many():
-            return Several(field, grid, changed, make_part)
+            return ListEditor(field, grid, changed, make_part)
         case _:
             msg = f"{field.path}: no part of a form serves {type(field).__name__}"
             raise TypeError(msg)
@@ -303,7 +303,7 @@ class _Inline(Group):
         self.parts = {value.name: Row(value, grid, changed, label=field.title)}
 
 
-def _nested(field: Section, grid: QGridLayout, changed: Changed) -> Part:
+def _nested(field: Section, grid: QGridLayout, changed: Changed) -> FormNode:
     if len(field.fields) == 1 and isinstance(field.fields[0], Value):
         return _Inline(field, field.fields[0], grid, changed)
     return Group(field, field.fields, grid, changed, heading=field.title)

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from nfkd_gui.forms.fields import Field, Section
-from nfkd_gui.forms.part import Changed, Faults, Part
+from nfkd_gui.forms.node import Changed, FormNode, Problems
 from nfkd_gui.forms.rows import Group, make_part
 from nfkd_gui.widgets.buttons import quiet_button
 
@@ -50,7 +50,7 @@ class SectionBox(QWidget):
         self._advanced.setToolTip(f"Show the advanced settings of {field.title}.")
         self._body = QWidget(self)
         self._grid = grid = form_grid(self._body)
-        self.part: Part = (
+        self.part: FormNode = (
             Group(field, field.fields, grid, changed) if isinstance(field, Section) else make_part(field, grid, changed)
         )
         self._lay_out()
@@ -81,13 +81,13 @@ class SectionBox(QWidget):
         self._line.insertWidget(1, button)
         QWidget.setTabOrder(self._heading, button)
 
-    def show_faults(self, faults: Faults) -> None:
-        """Show the faults that belong here, and unfold where one would be out of sight."""
-        self.part.show_faults(faults)
+    def show_problems(self, problems: Problems) -> None:
+        """Show the problems that belong here, and unfold where one would be out of sight."""
+        self.part.show_problems(problems)
         self._advanced.setVisible(not self._body.isHidden() and self.part.has_advanced())
-        if self.part.has_fault(advanced=True):
+        if self.part.has_problem(advanced=True):
             self._advanced.setChecked(True)
-        if self.part.has_fault(advanced=False):
+        if self.part.has_problem(advanced=False):
             self._unfold(True)
 
     def _unfold(self, open_: bool) -> None:

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd.protocol.events import CurvePoints, RunEvent, SeedStarted, StageStarted
-from nfkd.protocol.roles import ROLES, USUAL, Role, role_name, role_words
+from nfkd.protocol.roles import ROLES, USUAL, Role, role_label, role_name
 from nfkd.protocol.view import Curve
 from nfkd.text import plain
 from nfkd_gui.panels.base import SPACE, Panel, StudioPort, heading
@@ -115,7 +115,7 @@ class CurvesPanel(Panel):
         column.setSpacing(SPACE // 2)
         column.addWidget(heading("Flows", side))
         for role in ROLES:
-            box = self._roles[role] = QCheckBox(role_words(role), side)
+            box = self._roles[role] = QCheckBox(role_label(role), side)
             box.setObjectName(f"curves.role.{role}")
             box.setChecked(True)
             box.toggled.connect(self.mark)
@@ -171,7 +171,7 @@ class CurvesPanel(Panel):
         roles = self.roles()
         for role, box in self._roles.items():
             box.setVisible(role in roles)
-        names = (f'<b style="color:{role_colour(role)}">{role_words(role)}</b>' for role in roles)
+        names = (f'<b style="color:{role_colour(role)}">{role_label(role)}</b>' for role in roles)
         self._names.setText(" &nbsp;".join(names))
 
     def run_changed(self) -> None:

@@ -9,27 +9,27 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import RunEvent, RunFailed, RunFinished, StageFinished, StageSummary
-from nfkd.protocol.roles import ROLES, TEACHERS, USUAL, Role, role_words
+from nfkd.protocol.roles import ROLES, TEACHERS, USUAL, Role, role_label
 from nfkd.protocol.view import RunView
-from nfkd_gui.state import Studio
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.labels import ElidedLabel, MarkupLabel, PlainLabel, ToneLabel, WrappedLabel
-from nfkd_gui.widgets.numbers import count_words, measure_words, time_words
+from nfkd_gui.widgets.numbers import format_count, format_duration, format_measure
 
 _FIGURES: tuple[tuple[str, str, Callable[[StageSummary], str]], ...] = (
-    ("Parameters", "Trained numbers.", lambda s: count_words(s.parameters)),
-    ("Multiply-adds", "Of one log p of one example.", lambda s: count_words(s.multiply_adds)),
-    ("Validation", "Mean negative log-likelihood on validation data.", lambda s: measure_words(s.validation)),
-    ("Test", "Mean negative log-likelihood on test data: lower is better.", lambda s: measure_words(s.test)),
-    ("± 95 %", "Half width of the bootstrap interval over test examples.", lambda s: measure_words(s.test_error)),
+    ("Parameters", "Trained numbers.", lambda s: format_count(s.parameters)),
+    ("Multiply-adds", "Of one log p of one example.", lambda s: format_count(s.multiply_adds)),
+    ("Validation", "Mean negative log-likelihood on validation data.", lambda s: format_measure(s.validation)),
+    ("Test", "Mean negative log-likelihood on test data: lower is better.", lambda s: format_measure(s.test)),
+    ("± 95 %", "Half width of the bootstrap interval over test examples.", lambda s: format_measure(s.test_error)),
     (
         "C2ST",
         "Area under the curve of a classifier of samples and test data: 0.5 is best.",
-        lambda s: measure_words(s.c2st),
+        lambda s: format_measure(s.c2st),
     ),
     ("Best step", "The step whose weights were kept.", lambda s: f"{s.best_step:,}"),
-    ("Samples/s", "Speed of sampling on the run's device.", lambda s: count_words(s.samples_per_second)),
-    ("Time", "Wall time of the stage.", lambda s: time_words(s.seconds)),
+    ("Samples/s", "Speed of sampling on the run's device.", lambda s: format_count(s.samples_per_second)),
+    ("Time", "Wall time of the stage.", lambda s: format_duration(s.seconds)),
 )
 _EMPTY = "Open a run, or press Run: its figures and the verdict appear here."
 
@@ -69,7 +69,7 @@ class InspectorPanel(QWidget):
 
     def _colour(self) -> None:
         for role, head in self._heads.items():
-            head.setText(f'<span style="color:{role_colour(role)}">{role_words(role)}</span>')
+            head.setText(f'<span style="color:{role_colour(role)}">{role_label(role)}</span>')
 
     def _fill_table(self) -> None:
         grid = QGridLayout(self._table)
@@ -159,12 +159,12 @@ class InspectorPanel(QWidget):
         elif verdict is not None:
             tones = {"better": "good", "worse": "error", "inconclusive": "muted"}
             self._verdict.set_tone(tones[verdict.verdict])  # type: ignore[arg-type]
-            self._verdict.setText(verdict.words)
+            self._verdict.setText(verdict.summary)
         elif view.row.cause:
             self._verdict.set_tone("warning")
             self._verdict.setText(view.row.cause)
         self._verdict.setVisible(view.error is not None or verdict is not None or bool(view.row.cause))
-        others = [other.words for other in verdict.others] if verdict is not None and view.error is None else []
+        others = [other.summary for other in verdict.others] if verdict is not None and view.error is None else []
         self._others.setText("\n".join(f"Without a verdict, {words}" for words in others))
         self._others.setVisible(bool(others))
 

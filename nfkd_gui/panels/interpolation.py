@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 
 from nfkd.protocol.events import ErrorInfo, InterpolationDrawn, RunEvent, StageStarted, picture_label
 from nfkd.protocol.requests import Interpolate, InterpolationMode, Interpolations, Reply
-from nfkd.protocol.roles import ROLES, role_words
+from nfkd.protocol.roles import ROLES, role_label
 from nfkd_gui.panels.base import SPACE, LiveButton, Panel, StudioPort, heading
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane, extent_of
@@ -48,7 +48,7 @@ class InterpolationPanel(Panel):
         self._own = False
         self._asked_for: tuple[object, ...] | None = None
         self._words = ToneLabel(parent=self.content)
-        self._titles = {role: heading(role_words(role), self.content) for role in ROLES}
+        self._titles = {role: heading(role_label(role), self.content) for role in ROLES}
         self._captions = {role: ToneLabel(parent=self.content) for role in ROLES}
         self._mosaics = {role: Mosaic(parent=self.content) for role in ROLES}
         self._planes: dict[str, Plane] = {}

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QPlainTextEdit, QPushButto
 
 from nfkd.protocol.events import LogLine
 from nfkd.text import plain, plain_lines
-from nfkd_gui.state import Studio
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.labels import Tone, tone_colour
 
 _LINES = 5000

@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor, QFontMetrics
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSplitter, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import LayerPair, MatchingMeasured, RunEvent, StageStarted
-from nfkd.protocol.roles import Role, role_words, the_role
+from nfkd.protocol.roles import Role, role_label, the_role
 from nfkd.text import plain
 from nfkd_gui.panels.base import SPACE, Panel, StudioPort
 from nfkd_gui.plotting.plane import colour_map, style_bar
@@ -107,7 +107,7 @@ class MatchingPanel(Panel):
         if [self._choice.itemData(place) for place in range(self._choice.count())] != measured:
             self._choice.clear()
             for each in measured:
-                self._choice.addItem(role_words(each), each)
+                self._choice.addItem(role_label(each), each)
         self._choice.setCurrentIndex(measured.index(role))
         self._choice.setVisible(len(measured) > 1)
         for plot in (self.plot, self.heat):
@@ -146,7 +146,7 @@ class MatchingPanel(Panel):
                 line.setSymbolBrush(pg.mkBrush(colours[place]))
                 line.setSymbolPen(None)
         named = [
-            f'<span style="color:{colour}">■</span> {number}: {escaped(pair.words)}'
+            f'<span style="color:{colour}">■</span> {number}: {escaped(pair.summary)}'
             for number, (colour, pair) in enumerate(zip(colours, pairs, strict=False), start=1)
         ]
         self._words.setText(" &nbsp; ".join(named))
@@ -193,4 +193,4 @@ def _edges(steps: np.ndarray) -> np.ndarray:
 
 
 def _short(pair: LayerPair) -> str:
-    return _FLOWS.sub("", plain(pair.words, _LONGEST))
+    return _FLOWS.sub("", plain(pair.summary, _LONGEST))

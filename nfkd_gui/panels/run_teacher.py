@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.protocol.requests import Snapshot
 
 _WEIGHTS = "training.teacher_weights"
@@ -21,9 +21,11 @@ def with_teacher_of(document: dict[str, Any], snapshot: Snapshot) -> dict[str, A
     """
     config = ExperimentConfig.from_toml(snapshot.config)
     if config.training.teacher_from_python:
-        raise ConfigError([Fault(_WEIGHTS, "its teacher is another library's flow, and can only be given in Python")])
+        raise ConfigError(
+            [ConfigProblem(_WEIGHTS, "its teacher is another library's flow, and can only be given in Python")]
+        )
     if not any(stage.stage == "teacher" and stage.summary is not None for stage in snapshot.stages):
-        raise ConfigError([Fault("", "its teacher is not trained yet: wait until that stage has ended")])
+        raise ConfigError([ConfigProblem("", "its teacher is not trained yet: wait until that stage has ended")])
     after = copy.deepcopy(document)
     after["teacher"] = config.model_dump(mode="python")["teacher"]
     for section, values in (

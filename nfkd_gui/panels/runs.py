@@ -25,9 +25,9 @@ from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.config.toml import toml_document
 from nfkd.protocol.events import ErrorInfo, RunRow
 from nfkd.protocol.requests import OpenRun, Reply, Snapshot
+from nfkd_gui.model.studio import LIVE, RESUMABLE, Studio
 from nfkd_gui.panels.run_teacher import with_teacher_of
 from nfkd_gui.panels.runs_model import RUN_ROLE, SORT_ROLE, RunsModel
-from nfkd_gui.state import LIVE, RESUMABLE, Studio
 from nfkd_gui.widgets.dialogs import question, without_icons
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import WrappedLabel

@@ -13,9 +13,9 @@ from PySide6.QtGui import QFont
 
 from nfkd.protocol.events import Progress, RunRow
 from nfkd.text import plain
-from nfkd_gui.state import LIVE, Studio
+from nfkd_gui.model.studio import LIVE, Studio
 from nfkd_gui.widgets.labels import tip
-from nfkd_gui.widgets.numbers import measure_words
+from nfkd_gui.widgets.numbers import format_measure
 
 Index = QModelIndex | QPersistentModelIndex
 SORT_ROLE = Qt.ItemDataRole.UserRole
@@ -36,13 +36,13 @@ class Column:
     numeric: bool = False
 
 
-def _state_words(row: RunRow) -> str:
+def _state_label(row: RunRow) -> str:
     if row.state in {"running", "paused"}:
         return f"{row.state} {100 * row.progress:.0f} %"
     return row.state
 
 
-def when_words(created: float, now: float) -> str:
+def format_time(created: float, now: float) -> str:
     """Return when a run was made: the time today, else the date; nothing for a number that is no time."""
     form = "%H:%M" if 0 <= now - created < _DAY else "%Y-%m-%d"
     try:
@@ -57,18 +57,18 @@ def _measure(value: float | None) -> float:
 
 COLUMNS = (
     Column("Name", "The run; its folder bears this name.", lambda row: row.name, lambda row: row.name.lower()),
-    Column("State", "Queued, running, finished, interrupted …", _state_words, lambda row: row.state),
+    Column("State", "Queued, running, finished, interrupted …", _state_label, lambda row: row.state),
     Column(
         "Student",
         "Test negative log-likelihood of the distilled student: lower is better.",
-        lambda row: measure_words(row.student_test),
+        lambda row: format_measure(row.student_test),
         lambda row: _measure(row.student_test),
         numeric=True,
     ),
     Column(
         "Baseline",
         "The same of the student that learned without the teacher.",
-        lambda row: measure_words(row.baseline_test),
+        lambda row: format_measure(row.baseline_test),
         lambda row: _measure(row.baseline_test),
         numeric=True,
     ),
@@ -76,7 +76,7 @@ COLUMNS = (
     Column(
         "Made",
         "When the run was made.",
-        lambda row: when_words(row.created, time.time()),
+        lambda row: format_time(row.created, time.time()),
         lambda row: row.created,
         numeric=True,
     ),

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QSizePolicy
 
 from nfkd.protocol.events import DensityDrawn, ErrorInfo, RunEvent, SamplesDrawn, StageStarted, picture_label
 from nfkd.protocol.requests import Reply, Sample, Samples
-from nfkd.protocol.roles import DATA, ROLES, Role, role_words
+from nfkd.protocol.roles import DATA, ROLES, Role, role_label
 from nfkd_gui.panels.base import SPACE, LiveButton, Panel, StudioPort, heading
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane, ScaleBar, extent_of, high_density
@@ -42,7 +42,7 @@ class _Column(QWidget):
         super().__init__(parent)
         self.role = role
         self.setObjectName(f"samples.{role}")
-        self._title = heading(role_words(role), self)
+        self._title = heading(role_label(role), self)
         self._caption = ElidedLabel(parent=self)
         self.mosaic = Mosaic(parent=self)
         self.plane: Plane | None = None

@@ -8,7 +8,7 @@ _KILO = 1000
 _BYTES = 1024
 
 
-def count_words(value: float) -> str:
+def format_count(value: float) -> str:
     """Return a count with three figures: 12,345 → ``12.3 k``."""
     for unit in ("", " k", " M", " G", " T"):
         if abs(value) < _KILO:
@@ -17,7 +17,7 @@ def count_words(value: float) -> str:
     return f"{value:.3g} P"
 
 
-def bytes_words(value: float) -> str:
+def format_bytes(value: float) -> str:
     """Return bytes with a binary unit: 1,572,864 → ``1.5 MiB``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if abs(value) < _BYTES:
@@ -26,7 +26,7 @@ def bytes_words(value: float) -> str:
     return f"{value:.3g} PiB"
 
 
-def time_words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time as ``0:42`` or ``1:02:03``; empty when it cannot be told."""
     if not math.isfinite(seconds) or seconds < 0:
         return ""
@@ -35,6 +35,6 @@ def time_words(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def measure_words(value: float | None, digits: int = 3) -> str:
+def format_measure(value: float | None, digits: int = 3) -> str:
     """Return a measured figure, or a dash where there is none."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")

@@ -48,4 +48,4 @@ def test_verdict_over_three_seeds(preset: str, tmp_path: Path) -> None:
             f"| {summary.c2st:.3f} | {summary.samples_per_second:,.0f} |"
         )
     if record.verdict is not None:
-        print(f"\n{record.verdict.words}")
+        print(f"\n{record.verdict.summary}")

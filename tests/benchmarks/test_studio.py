@@ -21,8 +21,8 @@ from qasync import QEventLoop
 
 from nfkd.protocol.requests import Shutdown
 from nfkd_gui.app import make_window
-from nfkd_gui.garbage import spare_what_is_there
-from nfkd_gui.main_window import MainWindow
+from nfkd_gui.gc_policy import spare_what_is_there
+from nfkd_gui.window.main_window import MainWindow
 
 pytestmark = pytest.mark.benchmark
 
@@ -31,7 +31,7 @@ import sys, time
 from PySide6.QtWidgets import QApplication
 from PySide6.QtCore import QTimer
 from nfkd_gui.app import make_window
-from nfkd_gui.garbage import collected_later
+from nfkd_gui.gc_policy import collected_later
 app = QApplication([])
 with collected_later():
     window = make_window(app, "digits", sys.argv[1])

@@ -17,7 +17,7 @@ from nfkd.flows.architectures import build_flow
 from nfkd.flows.cost import flow_cost
 from nfkd.flows.flow import Flow, Pass
 from nfkd.flows.precision import networks_in
-from nfkd.training.devices import precision_warnings
+from nfkd.planning.devices import precision_warnings
 from nfkd.training.optimizers import make_optimizer
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]

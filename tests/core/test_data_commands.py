@@ -148,7 +148,10 @@ def test_points_in_the_plane_are_drawn(folder: Path, capsys: Shell) -> None:
         (["digits", "--picture", "nowhere/x.png"], ["--picture", "no folder"]),
         (["natural_patches", "--picture", "x.png"], ["--picture", "table"]),
         (["nothing"], ["no data set 'nothing'"]),
-        (["digits", "--set", "bits=3", "--set", "test_fraction=0.9"], ["2 faults", "data.bits", "data.test_fraction"]),
+        (
+            ["digits", "--set", "bits=3", "--set", "test_fraction=0.9"],
+            ["2 problems", "data.bits", "data.test_fraction"],
+        ),
         (["digits", "--set", "bits"], ["--set", "'bits'"]),
         (["celeba64"], ["data.folder", "choose a folder"]),
         (["table"], ["data.path", ".csv"]),
@@ -176,17 +179,17 @@ def test_an_added_data_set_goes_by_its_name(folder: Path, capsys: Shell) -> None
     assert tomllib.loads((folder / "datasets" / "mine.toml").read_text())["path"] == str(folder / "rows.csv")
 
 
-def test_every_fault_is_told_at_once_and_nothing_is_added(folder: Path, capsys: Shell) -> None:
+def test_every_problem_is_told_at_once_and_nothing_is_added(folder: Path, capsys: Shell) -> None:
     rows = np.random.default_rng(1).normal(size=(100, 3))
     rows[:, 1] = 4.0
     csv(folder / "rows.csv", rows)
     said = refused(["data", "add", "digits", "rows.csv"], capsys)
-    assert "2 faults" in said
+    assert "2 problems" in said
     assert "name: 'digits' is a kind" in said
     assert "data.columns: " in said
     assert "c1 is 4 in every row" in said
     said = refused(["data", "add", "a/b", "rows.csv", "--set", "scaling=odd", "--set", "weigth=c1"], capsys)
-    assert all(word in said for word in ("3 faults", "'a/b'", "data.scaling", "data.weigth"))
+    assert all(word in said for word in ("3 problems", "'a/b'", "data.scaling", "data.weigth"))
     assert dataset_names() == []
 
 

@@ -18,7 +18,7 @@ from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.config.named import parse_data
 from nfkd.data import DataError, load_dataset
 from nfkd.data.archives import open_archive
-from nfkd.data.files import Place
+from nfkd.data.files import ConfigPath
 from nfkd.data.pictures import decode
 from nfkd.data.sources.cifar import CIFAR10
 from nfkd.distillation.perceptual import PerceptualError, VGGFeatures
@@ -362,14 +362,14 @@ def test_lists_in_a_table_are_not_read(tmp_path: Path) -> None:
 def test_a_large_picture_is_refused_by_its_header(tmp_path: Path) -> None:
     hostile.content(hostile.png_claiming(8100, 8100))(tmp_path / "x.png")
     with pytest.raises(DataError, match="64 megapixels"):
-        decode(Place(tmp_path / "x.png", "data.path"), 8, colour=False)
+        decode(ConfigPath(tmp_path / "x.png", "data.path"), 8, colour=False)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "directory"])
 def test_a_picture_that_is_no_file_is_refused(kind: str, tmp_path: Path) -> None:
     hostile.ANY_FILE[kind](tmp_path / "x.png")
     with pytest.raises(DataError, match="not a regular file"):
-        decode(Place(tmp_path / "x.png", "data.path"), 8, colour=False)
+        decode(ConfigPath(tmp_path / "x.png", "data.path"), 8, colour=False)
 
 
 def test_an_archive_is_not_unpacked_beyond_its_limit(tmp_path: Path) -> None:

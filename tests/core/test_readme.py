@@ -44,7 +44,7 @@ def test_every_flow_every_kind_of_data_and_every_term_has_a_row(tables: ModuleTy
     assert all(f"| `{kind}` |" in tables.flows() for kind in ARCHITECTURES)
     assert all(f"| `{kind}` |" in tables.data() for kind in DATA_KINDS)
     assert set(DATA_KINDS) == set(SOURCES)
-    assert all(f"| {term.label} | `distillation.{name}` | {term.words} |" in tables.terms() for name, term in TERMS)
+    assert all(f"| {term.label} | `distillation.{name}` | {term.summary} |" in tables.terms() for name, term in TERMS)
 
 
 def test_every_flow_has_a_preset(tables: ModuleType) -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from nfkd.cli import main
 from nfkd.config import ConfigError
-from nfkd.config.named import name_faults
+from nfkd.config.named import name_problems
 from nfkd.protocol.codec import encode_json, from_client, from_engine, to_wire
 from nfkd.protocol.data import ColumnStatistics, DataPreview
 from nfkd.protocol.events import (
@@ -44,7 +44,7 @@ from nfkd.runs.layout import append_log, create_run, list_runs, read_log, read_s
 from nfkd.runs.reader import open_run
 from nfkd.runs.writer import RunWriter
 from nfkd.terminal import standard_streams, terminal
-from nfkd.text import name_fault, plain, plain_lines
+from nfkd.text import name_problem, plain, plain_lines
 from tests.core.tiny import moons
 
 DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c\u2028\u2029"
@@ -103,17 +103,17 @@ BAD_NAMES = ["", "  ", ".x", "a/b", "a\\b", "a:b", "a\0b", "a\x1bb", "a\x7fb", "
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_runs_experiments_and_data_sets_refuse_the_same_names_with_one_message(name: str, tmp_path: Path) -> None:
-    assert name_fault(name)
+    assert name_problem(name)
     with pytest.raises(ConfigError) as refused:
         moons().replace(name=name)
-    (fault,) = refused.value.faults
-    assert fault.path == "name"
-    assert len(fault.message) < 200
+    (problem,) = refused.value.problems
+    assert problem.path == "name"
+    assert len(problem.message) < 200
     run = create_run(tmp_path, moons(), teacher="", student="")
     with pytest.raises(RunError, match="cannot be renamed") as kept:
         rename_run(run, name)
     assert harmless(str(kept.value))
-    (named,) = name_faults(name, replace=False)
+    (named,) = name_problems(name, replace=False)
     assert harmless(named.message)
     assert len(named.message) < 300
 
@@ -289,11 +289,11 @@ def test_messages_with_text_that_is_not_unicode_are_sent_and_written(tmp_path: P
     assert isinstance(call, Call)
     assert isinstance(call.request, ListRuns)
     assert (call.id, call.request.folder) == (3, "/r/\\xff")
-    look = DataPreview(words="\udcff", images=np.arange(6, dtype=np.uint8).reshape(1, 1, 2, 3))
+    look = DataPreview(summary="\udcff", images=np.arange(6, dtype=np.uint8).reshape(1, 1, 2, 3))
     back = from_engine(body(to_wire(Answer(id=1, reply=look))))
     assert isinstance(back, Answer)
     assert isinstance(back.reply, DataPreview)
-    assert back.reply.words == "\\xff"
+    assert back.reply.summary == "\\xff"
     np.testing.assert_array_equal(back.reply.images, look.images)  # type: ignore[arg-type]
     written = json.loads(encode_json(ErrorInfo(title="\udcff", cause="σ")))
     assert (written["title"], written["cause"]) == ("\\xff", "σ")
@@ -309,13 +309,13 @@ def test_dollars_in_names_are_no_mathematics_in_a_picture(tmp_path: Path) -> Non
     names = [r"$\frac{$", "$x$ \x1b[31m \u202e"]
     columns = [ColumnStatistics(name=name, low=0, mean=0, deviation=1, high=1) for name in names]
     points = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
-    path = export_look(DataPreview(words=r"$\bad{$ of $x$", points=points, columns=columns), tmp_path / "look.png")
+    path = export_look(DataPreview(summary=r"$\bad{$ of $x$", points=points, columns=columns), tmp_path / "look.png")
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_no_text_of_a_run_is_a_formula_or_mathematics(tmp_path: Path) -> None:
     run = create_run(tmp_path, moons(), teacher="", student="")
-    pair = LayerPair(student="=1+1", teacher="@x", words=r"$\frac{$ \x1b[31m")
+    pair = LayerPair(student="=1+1", teacher="@x", summary=r"$\frac{$ \x1b[31m")
     stages = [
         StagePlan(stage=stage, steps=9, curves=[CurveInfo(name="validation/nll", label="NLL", unit=r"$\bad{$")],
                   pairs=[pair] if stage == "student" else [])

@@ -17,7 +17,7 @@ from qasync import QEventLoop
 
 from nfkd.protocol.requests import Shutdown
 from nfkd_gui.app import make_window
-from nfkd_gui.main_window import MainWindow
+from nfkd_gui.window.main_window import MainWindow
 
 LIMIT = 150
 

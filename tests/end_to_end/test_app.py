@@ -48,7 +48,7 @@ def test_an_interrupt_closes_the_window_and_ends_in_order(tmp_path: Path) -> Non
         "import os, signal, sys\n"
         "from PySide6.QtCore import QTimer\n"
         "from nfkd_gui import app\n"
-        "from nfkd_gui.main_window import MainWindow\n"
+        "from nfkd_gui.window.main_window import MainWindow\n"
         "show = MainWindow.show\n"
         "def shown(window):\n"
         "    show(window)\n"

@@ -13,7 +13,7 @@ import pytest
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import CurvePoints, RunFinished
-from nfkd_gui.main_window import MainWindow
+from nfkd_gui.window.main_window import MainWindow
 
 Do = Callable[[Any], Any]
 SHORT = [

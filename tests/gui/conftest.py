@@ -18,10 +18,10 @@ from qasync import QEventLoop
 
 from nfkd.protocol.events import Event
 from nfkd.protocol.requests import Request
-from nfkd_gui.engine_client import EngineClient, EngineLost, OnError, OnEvent, OnLost, OnReply, RequestRefused
 from nfkd_gui.forms.experiment_form import ExperimentForm
-from nfkd_gui.preferences import Preferences
-from nfkd_gui.state import Studio
+from nfkd_gui.link.engine_client import EngineClient, EngineLost, OnError, OnEvent, OnLost, OnReply, RequestRefused
+from nfkd_gui.model.preferences import Preferences
+from nfkd_gui.model.studio import Studio
 
 Result = TypeVar("Result")
 
@@ -70,7 +70,7 @@ class ScriptedClient(EngineClient):
             try:
                 reply = self.script.answer(request)
             except scripted.ScriptRefusal as refusal:
-                on_error(RequestRefused(refusal.error, refusal.faults))
+                on_error(RequestRefused(refusal.error, refusal.problems))
             else:
                 on_reply(reply)
 

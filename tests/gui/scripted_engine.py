@@ -17,6 +17,7 @@ import numpy as np
 
 from nfkd.config import ExperimentConfig
 from nfkd.config.named import parse_data_toml
+from nfkd.config.problems import ConfigProblem
 from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import PROTOCOL, from_client, to_wire
 from nfkd.protocol.data import NamedData
@@ -51,9 +52,9 @@ TESTS = {"teacher": 2.5, "assistant-1": 2.7, "student": 3.0, "baseline": 3.2}
 class ScriptRefusal(Exception):  # noqa: N818 - as the engine names its own
     """A request that the script refuses."""
 
-    def __init__(self, error: ErrorInfo, faults: list[ask.ConfigFault] | None = None) -> None:
+    def __init__(self, error: ErrorInfo, problems: list[ConfigProblem] | None = None) -> None:
         self.error = error
-        self.faults = faults or []
+        self.problems = problems or []
         super().__init__(error.title)
 
 
@@ -107,10 +108,10 @@ class Script:
         self.named: list[NamedData] = []
         self.fetch_error: ErrorInfo | None = None
         self.layers: dict[str, list[ask.LayerInfo]] = {"teacher": [], "student": []}
-        self.pairs = [ask.LayerPair(student="level1.split", teacher="level1.split", words="level 1 ↔ level 1")]
-        self.warnings: list[ask.ConfigFault] = []
-        self.find_faults: Callable[[ExperimentConfig], list[ask.ConfigFault]] = lambda _config: []
-        self.data_faults: list[ask.ConfigFault] = []
+        self.pairs = [ask.LayerPair(student="level1.split", teacher="level1.split", summary="level 1 ↔ level 1")]
+        self.warnings: list[ConfigProblem] = []
+        self.find_problems: Callable[[ExperimentConfig], list[ConfigProblem]] = lambda _config: []
+        self.data_problems: list[ConfigProblem] = []
 
     def answer(self, request: ask.Request) -> ask.Reply:
         """Return the reply; raises ScriptRefusal."""
@@ -168,7 +169,7 @@ class Script:
             high=float("nan"),
             seeds=[1],
             differences=[0.2],
-            words="Inconclusive: one seed says nothing about chance.",
+            summary="Inconclusive: one seed says nothing about chance.",
             others=[
                 MetricInterval(
                     metric="C2ST",
@@ -177,7 +178,7 @@ class Script:
                     low=float("nan"),
                     high=float("nan"),
                     seeds=[1],
-                    words="C2ST: the student gains -0.0100 (one seed, no interval)",
+                    summary="C2ST: the student gains -0.0100 (one seed, no interval)",
                 )
             ],
         )
@@ -214,10 +215,10 @@ class Script:
 
     def _describe(self, request: ask.Describe) -> ask.Description:
         config = ExperimentConfig.from_toml(request.config)
-        faults = list(self.data_faults)
+        problems = list(self.data_problems)
         if config.student.hidden > 1000:
-            faults.append(ask.ConfigFault(path="student.hidden", message="needs more memory than there is"))
-        faults += self.find_faults(config)
+            problems.append(ConfigProblem(path="student.hidden", message="needs more memory than there is"))
+        problems += self.find_problems(config)
         flow = ask.FlowDescription(
             summary="Glow 8×2",
             parameters=120_000,
@@ -233,7 +234,7 @@ class Script:
             layers=self.layers["student"],
         )
         return ask.Description(
-            faults=faults,
+            problems=problems,
             warnings=self.warnings,
             data="digits: 1,259 train, 269 validation, 269 test, 1×8×8",
             event_shape=[1, 8, 8],
@@ -252,7 +253,7 @@ class Script:
 
     def _previewdata(self, request: ask.PreviewData) -> ask.DataPreview:
         return self.previews.get(parse_data_toml(request.config).kind) or ask.DataPreview(
-            words="digits", counts=[1259, 269, 269], event_shape=[1, 8, 8], unit="bits/dim", levels=17
+            summary="digits", counts=[1259, 269, 269], event_shape=[1, 8, 8], unit="bits/dim", levels=17
         )
 
     def _listdata(self, _request: ask.ListData) -> ask.DataList:
@@ -261,7 +262,7 @@ class Script:
     def _fetchdata(self, request: ask.FetchData) -> ask.Done:
         if self.fetch_error is not None:
             raise ScriptRefusal(self.fetch_error)
-        self.data_faults = []
+        self.data_problems = []
         del self.previews[parse_data_toml(request.config).kind]
         return ask.Done()
 
@@ -353,7 +354,7 @@ def _serve(manner: str) -> int:
             try:
                 _write(ask.Answer(id=message.id, reply=script.answer(message.request)))
             except ScriptRefusal as refusal:
-                _write(ask.Refusal(id=message.id, error=refusal.error, faults=refusal.faults))
+                _write(ask.Refusal(id=message.id, error=refusal.error, problems=refusal.problems))
     return 0
 
 

@@ -15,8 +15,8 @@ from pytestqt.qtbot import QtBot
 from nfkd.config import ExperimentConfig
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.fields import Many, Variants, describe_model
-from nfkd_gui.forms.several import halfway
-from nfkd_gui.state import Studio
+from nfkd_gui.forms.list_editor import halfway
+from nfkd_gui.model.studio import Studio
 
 
 def found(form: ExperimentForm, path: str) -> Any:
@@ -122,7 +122,7 @@ def test_each_addition_is_a_change_of_its_own_for_undo(form: ExperimentForm, rea
     assert len(ready.experiment.document["assistants"]) == 1
 
 
-def test_faults_land_at_their_fields(form: ExperimentForm, ready: Studio) -> None:
+def test_problems_land_at_their_fields(form: ExperimentForm, ready: Studio) -> None:
     click(form, "assistants.add")
     click(form, "assistants.add")
     write(form, "assistants.1.hidden", "0")

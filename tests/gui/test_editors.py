@@ -23,7 +23,7 @@ from nfkd_gui.forms.editors import ChoiceBox
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.names import NamesBox, names_text, parse_names
 from nfkd_gui.forms.paths import PathBox
-from nfkd_gui.state import Studio
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import apply_theme, role_colour
 
 NAME = some.text(some.characters(exclude_categories=["C", "Z"]), min_size=1)

@@ -32,8 +32,8 @@ from nfkd.protocol.requests import (
     Trace,
 )
 from nfkd.protocol.view import RunView
-from nfkd_gui.connection import Connection
-from nfkd_gui.engine_client import EngineClient, EngineLost, InProcessClient, RelayClient, RequestRefused
+from nfkd_gui.link.connection import Connection
+from nfkd_gui.link.engine_client import EngineClient, EngineLost, InProcessClient, RelayClient, RequestRefused
 
 SCRIPT = Path(__file__).with_name("scripted_engine.py")
 TINY = [
@@ -111,7 +111,7 @@ def test_requests_are_answered_by_their_own_replies(with_client: Callable[..., N
         replies = await asyncio.gather(*(client.request(request) for request in asked))
         assert [type(reply) for reply in replies] == [EngineStatus, RunList, Description, EngineStatus]
         assert isinstance(replies[2], Description)
-        assert replies[2].faults == []
+        assert replies[2].problems == []
 
     with_client(scenario)
 

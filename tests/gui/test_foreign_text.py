@@ -26,12 +26,13 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
+from nfkd.config.problems import ConfigProblem
 from nfkd.protocol import events
 from nfkd.protocol.data import ColumnStatistics, DataPreview, NamedData
-from nfkd_gui.main_window import MainWindow
-from nfkd_gui.preferences_dialog import PreferencesDialog
-from nfkd_gui.state import Studio
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.labels import MarkupLabel, tip
+from nfkd_gui.window.main_window import MainWindow
+from nfkd_gui.window.preferences_dialog import PreferencesDialog
 
 Do = Callable[[Any], Any]
 MARKUP = "<b>x</b><img src='nowhere.png'><a href='x'>y</a> &amp; [*]"
@@ -50,11 +51,11 @@ def window(studio: Studio, script: Any, qtbot: QtBot, do: Do, until: Do) -> Iter
     """The window with a run, data and an experiment that have markup in every text."""
     column = ColumnStatistics(name=HOSTILE, low=0.0, mean=0.0, deviation=1.0, high=1.0)
     script.previews["digits"] = DataPreview(
-        words=HOSTILE, counts=[1, 2, 3], event_shape=[3], unit=HOSTILE, columns=[column] * 3
+        summary=HOSTILE, counts=[1, 2, 3], event_shape=[3], unit=HOSTILE, columns=[column] * 3
     )
-    script.named = [NamedData(name=HOSTILE, config=HOSTILE), NamedData(name="y", config="", fault=HOSTILE)]
-    script.find_faults = lambda _config: [events.ConfigFault(path="student.hidden", message=HOSTILE)]
-    script.pairs = [events.LayerPair(student="a", teacher="b", words=HOSTILE)]
+    script.named = [NamedData(name=HOSTILE, config=HOSTILE), NamedData(name="y", config="", problem=HOSTILE)]
+    script.find_problems = lambda _config: [ConfigProblem(path="student.hidden", message=HOSTILE)]
+    script.pairs = [events.LayerPair(student="a", teacher="b", summary=HOSTILE)]
     window = MainWindow(studio)
     window.files.open("digits")
     window.resize(1500, 950)
@@ -86,7 +87,7 @@ def tell_run(script: Any) -> None:
     words = dict.fromkeys(("data", "teacher", "student", "device", "unit", "cause", "verdict"), HOSTILE)
     script.views[RUN].row = msgspec.structs.replace(script.views[RUN].row, **words)
     curves = [events.CurveInfo(name=name, label=HOSTILE, unit=HOSTILE) for name in ("train/total", "validation/nll")]
-    pairs = [events.LayerPair(student="a", teacher="b", words=HOSTILE)]
+    pairs = [events.LayerPair(student="a", teacher="b", summary=HOSTILE)]
     stages = [events.StagePlan(stage=stage, steps=9, curves=curves, pairs=pairs) for stage in script.roles]
     columns = [HOSTILE, f"2 {HOSTILE}", "c"]
     script.tell(events.SeedStarted(run=RUN, seed=1, stages=stages, event_shape=[3], columns=columns))

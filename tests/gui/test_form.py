@@ -1,4 +1,4 @@
-"""The form: every field has an editor, what is written is what is run, faults land at their fields."""
+"""The form: every field has an editor, what is written is what is run, problems land at their fields."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from pytestqt.qtbot import QtBot
 
 from nfkd.config import Config, DistillationConfig, ExperimentConfig
 from nfkd.config.base import field
-from nfkd.protocol.requests import ConfigFault, Describe
+from nfkd.config.problems import ConfigProblem
+from nfkd.protocol.requests import Describe
 from nfkd_gui.forms.editors import ChoiceBox, NumberBox, SwitchBox, TextBox
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.fields import Section, Value, Variants, describe_model
 from nfkd_gui.forms.sections import SectionBox
-from nfkd_gui.state import Studio
+from nfkd_gui.model.studio import Studio
 
 
 def editor(form: ExperimentForm, path: str) -> Any:
@@ -142,7 +143,7 @@ def test_another_kind_brings_its_own_fields_and_remembers_the_old(form: Experime
     assert ready.experiment.document["data"]["count"] == 500
 
 
-def test_a_fault_of_form_shows_at_its_field_at_once_and_goes(form: ExperimentForm, ready: Studio) -> None:
+def test_a_problem_of_form_shows_at_its_field_at_once_and_goes(form: ExperimentForm, ready: Studio) -> None:
     write(form, "student.hidden", "0")
     assert "greater than or equal to 1" in message(form, "student.hidden")
     assert not ready.experiment.may_run
@@ -170,7 +171,7 @@ def test_a_row_makes_the_place_for_its_message_when_it_has_one(form: ExperimentF
     assert not said.isVisible()
 
 
-def test_a_folded_or_advanced_fault_comes_into_sight(form: ExperimentForm, ready: Studio) -> None:
+def test_a_folded_or_advanced_problem_comes_into_sight(form: ExperimentForm, ready: Studio) -> None:
     document = form.document()
     document["seeds"]["count"] = 0
     document["training"]["checkpoint_every"] = -3
@@ -180,7 +181,7 @@ def test_a_folded_or_advanced_fault_comes_into_sight(form: ExperimentForm, ready
     assert "(given: -3)" in message(form, "training.checkpoint_every")
 
 
-def test_a_fault_of_a_whole_section_shows_in_it(form: ExperimentForm, ready: Studio) -> None:
+def test_a_problem_of_a_whole_section_shows_in_it(form: ExperimentForm, ready: Studio) -> None:
     for term in ("nll", "lkd", "ilkd", "skd"):
         write(form, f"distillation.{term}.weight", "0")
     shown = [label.text() for label in form.findChildren(QLabel) if not label.isHidden()]
@@ -226,11 +227,11 @@ def test_a_term_with_a_weight_is_seen_and_stays_while_it_is_edited(
     assert terms_shown(form) == [*PAPER, "density"]
 
 
-def test_a_fault_in_a_folded_section_brings_it_into_sight(
+def test_a_problem_in_a_folded_section_brings_it_into_sight(
     form: ExperimentForm, ready: Studio, script: Any, do: Callable[[Any], Any], until: Callable[[Any], Any]
 ) -> None:
-    fault = ConfigFault(path="distillation.jacobian.weight", message="the teacher cannot serve it")
-    script.find_faults = lambda _config: [fault]
+    problem = ConfigProblem(path="distillation.jacobian.weight", message="the teacher cannot serve it")
+    script.find_problems = lambda _config: [problem]
 
     async def described() -> None:
         while ready.experiment.description is None:
@@ -294,7 +295,7 @@ def test_unknown_keys_of_a_file_are_shown_kept_and_removed_by_a_button(
     assert not unplaced.isVisible()
 
 
-def test_the_engines_faults_land_at_their_fields_and_its_figures_below(
+def test_the_engines_problems_land_at_their_fields_and_its_figures_below(
     form: ExperimentForm, ready: Studio, do: Callable[[Any], Any], until: Callable[[Any], Any]
 ) -> None:
     async def described() -> None:

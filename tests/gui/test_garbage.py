@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from nfkd_gui.garbage import collected_later, spare_what_is_there
+from nfkd_gui.gc_policy import collected_later, spare_what_is_there
 
 
 def test_nothing_is_collected_meanwhile_and_all_as_before_afterwards() -> None:

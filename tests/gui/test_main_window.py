@@ -18,9 +18,9 @@ from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, LogLine
 from nfkd.protocol.requests import DeleteRun, RenameRun, ResumeFromDisk
 from nfkd_gui.forms.pairs import PairsBox
-from nfkd_gui.main_window import MainWindow
-from nfkd_gui.preferences import load_preferences
-from nfkd_gui.state import Studio
+from nfkd_gui.model.preferences import load_preferences
+from nfkd_gui.model.studio import Studio
+from nfkd_gui.window.main_window import MainWindow
 
 Do = Callable[[Any], Any]
 DIGITS = ExperimentConfig.load("digits").to_toml()
@@ -46,7 +46,7 @@ def window(studio: Studio, qtbot: QtBot, do: Do) -> Iterator[MainWindow]:
 
 
 async def may_run(studio: Studio) -> None:
-    """Wait until the engine has found the experiment without fault."""
+    """Wait until the engine has found the experiment without problem."""
     while not studio.experiment.may_run:
         checked = asyncio.Event()
         studio.experiment.checked.connect(checked.set, Qt.ConnectionType.SingleShotConnection)

@@ -12,10 +12,11 @@ from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
+from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.events import LayerPair
-from nfkd.protocol.requests import ConfigFault, LayerInfo
+from nfkd.protocol.requests import LayerInfo
 from nfkd_gui.forms.experiment_form import ExperimentForm
-from nfkd_gui.state import Studio
+from nfkd_gui.model.studio import Studio
 
 PATH = "distillation.matching.pairs"
 
@@ -26,12 +27,12 @@ def glow(steps: int) -> list[LayerInfo]:
     layers = []
     for level, shape in shapes.items():
         squeeze = LayerInfo(
-            name=f"level{level}.squeeze", words=f"level {level} squeeze", kind="squeeze", shape=shape, parameters=0
+            name=f"level{level}.squeeze", label=f"level {level} squeeze", kind="squeeze", shape=shape, parameters=0
         )
         layers.append(squeeze)
         for step in range(1, steps + 1):
             name, words = f"level{level}.step{step}", f"level {level} step {step}"
-            layers.append(LayerInfo(name=name, words=words, kind="step", shape=shape, parameters=9))
+            layers.append(LayerInfo(name=name, label=words, kind="step", shape=shape, parameters=9))
     return layers
 
 
@@ -41,7 +42,7 @@ def form(
 ) -> Iterator[ExperimentForm]:
     script.layers = {"student": glow(2), "teacher": glow(4)}
     names = [("level1.step2", "level1.step4"), ("level2.step2", "level2.step4")]
-    script.pairs = [LayerPair(student=s, teacher=t, words=f"student {s} ↔ teacher {t}") for s, t in names]
+    script.pairs = [LayerPair(student=s, teacher=t, summary=f"student {s} ↔ teacher {t}") for s, t in names]
     ready.experiment.open("digits")
     form = ExperimentForm(ready.experiment)
     qtbot.addWidget(form)
@@ -149,7 +150,7 @@ def test_pairs_are_added_where_there_is_room_weighed_and_removed(
     assert part(form, "3.teacher").currentData() == "level2.step4"
 
 
-def test_a_fault_is_shown_at_its_row_and_goes(
+def test_a_problem_is_shown_at_its_row_and_goes(
     form: ExperimentForm,
     ready: Studio,
     script: Any,
@@ -157,17 +158,17 @@ def test_a_fault_is_shown_at_its_row_and_goes(
     do: Callable[[Any], Any],
     until: Callable[[Any], Any],
 ) -> None:
-    def find(config: ExperimentConfig) -> list[ConfigFault]:
+    def find(config: ExperimentConfig) -> list[ConfigProblem]:
         pairs = config.distillation.matching.pairs
         odd = [n for n, pair in enumerate(pairs) if pair.student == "level2.step1"]
-        return [ConfigFault(path=f"{PATH}.{n}", message="shapes 8×2×2 and 4×4×4 differ") for n in odd]
+        return [ConfigProblem(path=f"{PATH}.{n}", message="shapes 8×2×2 and 4×4×4 differ") for n in odd]
 
-    script.find_faults = find
+    script.find_problems = find
     click(qtbot, form, "convert")
     choose(form, "1.student", "level2.step1")
     do(described(ready, until))
     assert part(form, "1.message").text() == "Shapes 8×2×2 and 4×4×4 differ"
-    assert "1 fault" in form.estimate.findChild(QLabel, "estimate.status").text()  # type: ignore[union-attr]
+    assert "1 problem" in form.estimate.findChild(QLabel, "estimate.status").text()  # type: ignore[union-attr]
     assert not ready.experiment.may_run
     line = part(form, "0.weight").findChild(QLineEdit)
     line.selectAll()
@@ -185,7 +186,7 @@ def test_a_file_with_pairs_of_layers_that_are_not_there_shows_them_and_why(
     form: ExperimentForm, ready: Studio, script: Any, do: Callable[[Any], Any], until: Callable[[Any], Any]
 ) -> None:
     message = "the student has no layer 'level9.step1' (level1.step1 to level2.step2)"
-    script.find_faults = lambda _config: [ConfigFault(path=f"{PATH}.0.student", message=message)]
+    script.find_problems = lambda _config: [ConfigProblem(path=f"{PATH}.0.student", message=message)]
     document = form.document()
     pair = {"student": "level9.step1", "teacher": "level1.step1", "weight": 1.0}
     document["distillation"]["matching"] = {"strategy": "pairs", "pairs": [pair]}
@@ -210,7 +211,7 @@ def test_a_warning_is_shown_below_the_form(
     form: ExperimentForm, ready: Studio, script: Any, do: Callable[[Any], Any], until: Callable[[Any], Any]
 ) -> None:
     words = "the student (4 steps) is deeper than its teacher (2 steps)"
-    script.warnings = [ConfigFault(path="student.steps", message=words)]
+    script.warnings = [ConfigProblem(path="student.steps", message=words)]
     ready.experiment.describe()
     ready.experiment.replace(form.document() | {"name": "deeper"})
     do(described(ready, until))

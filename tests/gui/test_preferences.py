@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfkd_gui.preferences import Preferences, load_preferences, save_preferences
+from nfkd_gui.model.preferences import Preferences, load_preferences, save_preferences
 from tests import hostile
 
 

@@ -18,13 +18,14 @@ from pytestqt.qtbot import QtBot
 from nfkd.config import ExperimentConfig
 from nfkd.config.data import DrawnConfig, TableConfig
 from nfkd.config.named import ENVIRONMENT, add_dataset
+from nfkd.config.problems import ConfigProblem
 from nfkd.config.toml import toml_text
 from nfkd.protocol.data import CancelFetch, ColumnStatistics, DataPreview, FetchData, ListData, NamedData, PreviewData
-from nfkd.protocol.events import ConfigFault, DataProgress, ErrorInfo
+from nfkd.protocol.events import DataProgress, ErrorInfo
 from nfkd.protocol.requests import Describe
 from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.plotting.plane import Plane
-from nfkd_gui.state import Studio
 
 Do = Callable[[Any], Any]
 Until = Callable[[Any], Any]
@@ -52,7 +53,7 @@ def settled(do: Do, until: Until, ready: Studio) -> Callable[[], None]:
         look, experiment = ready.data_look, ready.experiment
         while not look.current:
             await until(look.changed)
-        while experiment.config is not None and experiment.description is None and experiment.problem is None:
+        while experiment.config is not None and experiment.description is None and experiment.error is None:
             await until(experiment.checked)
 
     return lambda: do(wait())
@@ -61,9 +62,9 @@ def settled(do: Do, until: Until, ready: Studio) -> Callable[[], None]:
 @pytest.fixture
 def absent(script: Any) -> None:
     """Let MNIST be a data set that is to be downloaded."""
-    fault = ConfigFault(path="data.kind", message=ABSENT)
-    script.previews["mnist"] = DataPreview(faults=[fault], may_fetch=True, size=11_594_722, by_hand=BY_HAND)
-    script.data_faults = [fault]
+    problem = ConfigProblem(path="data.kind", message=ABSENT)
+    script.previews["mnist"] = DataPreview(problems=[problem], may_fetch=True, size=11_594_722, by_hand=BY_HAND)
+    script.data_problems = [problem]
 
 
 def part(form: ExperimentForm, name: str) -> Any:
@@ -206,12 +207,12 @@ def test_columns_of_a_table_appear_with_their_figures(
 # --- what is wrong with it --------------------------------------------------------------------------------------------
 
 
-def test_a_fault_is_told_at_its_field_and_not_again_below(
+def test_a_problem_is_told_at_its_field_and_not_again_below(
     form: ExperimentForm, script: Any, settled: Callable[[], None], ready: Studio, do: Do, until: Until
 ) -> None:
-    fault = ConfigFault(path="data.path", message="t.csv is not there")
-    script.previews["table"] = DataPreview(faults=[fault])
-    script.data_faults = [fault]
+    problem = ConfigProblem(path="data.path", message="t.csv is not there")
+    script.previews["table"] = DataPreview(problems=[problem])
+    script.data_problems = [problem]
     client = ready.clients[0]  # type: ignore[attr-defined]
     client.slow = (Describe,)
     seen: list[str] = []
@@ -219,7 +220,7 @@ def test_a_fault_is_told_at_its_field_and_not_again_below(
     choose(form, "data.kind", "table")
     while not ready.data_look.current:
         do(until(ready.data_look.changed))
-    assert fault.message not in all_words(form)  # the field will tell it
+    assert problem.message not in all_words(form)  # the field will tell it
     client.slow = ()
     client.release()
     settled()
@@ -229,10 +230,10 @@ def test_a_fault_is_told_at_its_field_and_not_again_below(
     ready.data_look.changed.disconnect(watch)
 
 
-def test_a_fault_of_the_data_is_told_below_while_faults_of_form_keep_the_engine_from_the_fields(
+def test_a_problem_of_the_data_is_told_below_while_problems_of_form_keep_the_engine_from_the_fields(
     form: ExperimentForm, script: Any, settled: Callable[[], None]
 ) -> None:
-    script.previews["table"] = DataPreview(faults=[ConfigFault(path="data.path", message="t.csv is not there")])
+    script.previews["table"] = DataPreview(problems=[ConfigProblem(path="data.path", message="t.csv is not there")])
     write(form, "student.hidden", "0")
     choose(form, "data.kind", "table")
     settled()
@@ -247,7 +248,7 @@ def test_while_a_value_is_wrong_the_last_look_stays_and_says_so(
     settled()
     QTest.mouseClick(part(form, "data.advanced"), Qt.MouseButton.LeftButton)
     write(form, "data.test_fraction", "7")
-    assert words(form).startswith("As it was before the fault")
+    assert words(form).startswith("As it was before the problem")
     assert form.preview.mosaic.isVisible()
     write(form, "data.test_fraction", "0.2")
     assert words(form).startswith("Looking at the data")
@@ -315,7 +316,7 @@ def test_where_the_engine_is_lost_the_form_says_so_until_it_is_back(
     ready.clients[0].lose(ErrorInfo(title="The engine has gone", cause="Killed by somebody"))  # type: ignore[attr-defined]
 
     async def refused() -> None:
-        while ready.experiment.problem is None or ready.data_look.problem is None:
+        while ready.experiment.error is None or ready.data_look.error is None:
             await until(ready.experiment.checked)
 
     do(refused())
@@ -324,7 +325,7 @@ def test_where_the_engine_is_lost_the_form_says_so_until_it_is_back(
 
     async def restart() -> None:
         ready.start()
-        while not ready.experiment.may_run or ready.data_look.problem is not None:
+        while not ready.experiment.may_run or ready.data_look.error is not None:
             await until(ready.data_look.changed)
 
     do(restart())
@@ -442,7 +443,7 @@ def test_a_download_goes_on_while_another_data_set_is_looked_at(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
     client = begin_download(form, ready, qtbot, settled)
-    script.data_faults = []
+    script.data_problems = []
     choose(form, "data.kind", "digits")
     settled()
     assert not part(form, "preview.progress").isVisible()
@@ -486,14 +487,14 @@ def test_named_data_sets_are_offered_and_one_fills_the_form_and_can_be_undone(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
     table = TableConfig(path="/d/jets.csv", columns=("mass", "charge"), scaling="robust")
-    fault = "the data set 'old' cannot be read"
-    script.named = [NamedData(name="jets & more", config=toml_text(table)), NamedData("old", "", fault)]
+    problem = "the data set 'old' cannot be read"
+    script.named = [NamedData(name="jets & more", config=toml_text(table)), NamedData("old", "", problem)]
     menu = form.named.choices
     qtbot.mouseClick(form.named, Qt.MouseButton.LeftButton)  # asks again: some were named while the studio was open
     qtbot.waitUntil(lambda: len(menu.actions()) == 2)
     good, bad = menu.actions()
     assert (good.text(), good.isEnabled()) == ("jets && more", True)
-    assert (bad.text(), bad.isEnabled(), bad.toolTip()) == ("old", False, fault)
+    assert (bad.text(), bad.isEnabled(), bad.toolTip()) == ("old", False, problem)
     QTest.keyClick(menu, Qt.Key.Key_Down)
     QTest.keyClick(menu, Qt.Key.Key_Return)
     assert ready.experiment.config is not None

@@ -10,7 +10,7 @@ import pytest
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, Gap, StageStarted
 from nfkd.protocol.requests import Done, ListRuns, OpenRun, Sample, Status
-from nfkd_gui.state import Studio
+from nfkd_gui.model.studio import Studio
 
 DIGITS = ExperimentConfig.load("digits").to_toml()
 Do = Callable[[Any], Any]
@@ -182,11 +182,11 @@ def test_an_estimate_that_a_lost_engine_left_unsaid_is_waited_for_from_the_next(
         ready.experiment.describe()
         error = ErrorInfo(title="The engine has gone", cause="Killed")
         client.lose(error)
-        ready.experiment.problem = error  # as the request's own failure leaves it
+        ready.experiment.error = error  # as the request's own failure leaves it
         ready.start()
         await until(ready.engine_changed)
         assert ready.engine.phase == "starting"
-        assert ready.experiment.problem is None
+        assert ready.experiment.error is None
         while ready.experiment.description is None:
             await until(ready.experiment.checked)
 
@@ -217,7 +217,7 @@ def test_files_that_a_deleted_run_leaves_are_named(
 ) -> None:
     told: list[ErrorInfo] = []
     ready.failed.connect(told.append)
-    monkeypatch.setattr(script, "_deleterun", lambda _request: Done(words="Left where it is: /runs/x/thesis.docx."))
+    monkeypatch.setattr(script, "_deleterun", lambda _request: Done(note="Left where it is: /runs/x/thesis.docx."))
     ready.delete_run("/runs/x")
     do(settled(ready))
     assert [info.cause for info in told] == ["Left where it is: /runs/x/thesis.docx."]

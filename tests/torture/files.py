@@ -53,7 +53,7 @@ def _perform(laboratory: Laboratory, pair: tuple[Case, str]) -> None:
         "files", _key(case, command), group=case.group, command=command, **_found(ended, scene, command)
     )
     remove(place)
-    if words := faults(result):
+    if words := problems(result):
         print(f"{result['key']}: {', '.join(words)}", flush=True)
 
 
@@ -81,7 +81,7 @@ def _content(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def faults(result: Result) -> list[str]:
+def problems(result: Result) -> list[str]:
     """Return what is wrong with the result of a command."""
     if result["hung"]:
         return ["took too long"]
@@ -128,7 +128,7 @@ def _ask(action: str, path: str) -> int:
                     request = PreviewData(config=toml_text(parse_data(path)))
             reply = await engine.answer(request)
         except (Refused, ConfigError) as error:
-            say(f"nfkd: {error} {getattr(error, 'faults', '')}", stderr=True)
+            say(f"nfkd: {error} {getattr(error, 'problems', '')}", stderr=True)
             return 1
         finally:
             await engine.close()

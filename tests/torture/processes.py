@@ -29,7 +29,7 @@ _LOADED = (
     "nfkd.console",
     "nfkd.data_commands",
     "nfkd.engine.core",
-    "nfkd.evaluation.inspected",
+    "nfkd.evaluation.inspect_target",
     "nfkd.runs.export",
     "nfkd.runs.figures",
     "nfkd.runs.recovery",

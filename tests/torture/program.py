@@ -45,4 +45,4 @@ def main() -> int:
         print(f"\n{table.text}")
     if options.write:
         tables.write(DOCUMENT, {part: table.text for part, table in made.items()})
-    return int(any(table.faults for table in made.values()))
+    return int(any(table.problems for table in made.values()))

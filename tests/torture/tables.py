@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 
 from tests.torture.disks import clean
-from tests.torture.files import faults
+from tests.torture.files import problems
 from tests.torture.laboratory import Laboratory, Result
 
 _PHASES = ("before the directory", "before state.json", "before run.h5", "while resuming", "between stages")
@@ -29,7 +29,7 @@ class Table:
     """Markdown, and how many of its cases went wrong."""
 
     text: str
-    faults: int
+    problems: int
 
 
 def machine() -> str:
@@ -140,23 +140,23 @@ def files(laboratory: Laboratory) -> Table:
     groups: dict[str, list[Result]] = defaultdict(list)
     for result in laboratory.results("files").values():
         groups[result["group"]].append(result)
-    header = ("group", "commands", "without a fault", "took too long", "crashed or traceback", "file not named")
+    header = ("group", "commands", "without a problem", "took too long", "crashed or traceback", "file not named")
     rows = [_group_row(name, results) for name, results in groups.items()]
-    bad = [result for results in groups.values() for result in results if faults(result)]
+    bad = [result for results in groups.values() for result in results if problems(result)]
     parts = [machine(), _markdown((*header, "other", "longest", "peak resident memory"), rows)]
     if bad:
-        parts.append(_markdown(("case", "fault"), ((r["key"], ", ".join(faults(r))) for r in bad)))
+        parts.append(_markdown(("case", "problem"), ((r["key"], ", ".join(problems(r))) for r in bad)))
     return Table("\n\n".join(parts), len(bad))
 
 
 def _group_row(name: str, results: list[Result]) -> tuple[object, ...]:
-    found = Counter(words.partition(" by signal")[0] for result in results for words in faults(result))
+    found = Counter(words.partition(" by signal")[0] for result in results for words in problems(result))
     crashed = found["ended"] + found["traceback"]
     others = ("control characters on the terminal", "file elsewhere was changed", "was not refused")
     return (
         name,
         len(results),
-        sum(not faults(result) for result in results),
+        sum(not problems(result) for result in results),
         found["took too long"],
         crashed,
         found["message does not name the file"],

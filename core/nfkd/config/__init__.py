@@ -3,11 +3,11 @@
 from nfkd.config.base import Config
 from nfkd.config.data import DataConfig, DigitsConfig, TwoMoonsConfig
 from nfkd.config.distillation import DistillationConfig
-from nfkd.config.errors import ConfigError, Fault
 from nfkd.config.experiment import ExperimentConfig
 from nfkd.config.flows import FlowConfig, Glow1DConfig, GlowConfig
 from nfkd.config.matching import MatchedPair, MatchingConfig
 from nfkd.config.presets import preset_names, preset_path, resource_path
+from nfkd.config.problems import ConfigError, ConfigProblem
 from nfkd.config.terms import ILKDConfig, LKDConfig, NLLConfig, SKDConfig, TermConfig
 from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig
 
@@ -15,11 +15,11 @@ __all__ = [
     "ComputeConfig",
     "Config",
     "ConfigError",
+    "ConfigProblem",
     "DataConfig",
     "DigitsConfig",
     "DistillationConfig",
     "ExperimentConfig",
-    "Fault",
     "FlowConfig",
     "Glow1DConfig",
     "GlowConfig",

@@ -13,14 +13,14 @@ from pydantic import ValidationError, ValidationInfo, field_validator
 from nfkd.config.base import Config, field
 from nfkd.config.data import DataConfig
 from nfkd.config.distillation import DistillationConfig
-from nfkd.config.errors import ConfigError, Fault, faults_of
 from nfkd.config.flows import FlowConfig
 from nfkd.config.named import folder_of, whole_table
 from nfkd.config.presets import preset_names, preset_path
+from nfkd.config.problems import ConfigError, ConfigProblem, problems_of
 from nfkd.config.toml import is_table, read_text, toml_document, toml_text, toml_value
 from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig, whole_weights
 from nfkd.files import is_folder, is_regular, is_taken, replace_file
-from nfkd.text import name_fault
+from nfkd.text import name_problem
 
 
 class ExperimentConfig(Config, frozen=True):
@@ -69,8 +69,8 @@ class ExperimentConfig(Config, frozen=True):
     @field_validator("name")
     @classmethod
     def _fit_for_a_folder(cls, name: str) -> str:
-        if fault := name_fault(name):
-            raise ValueError(fault)
+        if problem := name_problem(name):
+            raise ValueError(problem)
         return name
 
     @field_validator("data", mode="before")
@@ -92,7 +92,7 @@ class ExperimentConfig(Config, frozen=True):
         Raises
         ------
         ConfigError
-            With every fault, each with its path.
+            With every problem, each with its path.
         """
         path = Path(source)
         if not is_regular(path) and str(source) in preset_names():
@@ -100,7 +100,7 @@ class ExperimentConfig(Config, frozen=True):
         elif is_folder(path) or not is_taken(path):
             known = ", ".join(preset_names())
             raise ConfigError(
-                [Fault("", f"no such experiment file, and no preset of that name ({known})")], str(source)
+                [ConfigProblem("", f"no such experiment file, and no preset of that name ({known})")], str(source)
             )
         return cls.from_toml(read_text(path), overrides, source=str(source), folder=path.absolute().parent)
 
@@ -113,9 +113,9 @@ class ExperimentConfig(Config, frozen=True):
         Relative paths start from `folder`, those in `overrides` from the working directory.
         """
         document = toml_document(text, source)
-        faults = [fault for assignment in overrides if (fault := _assign(document, assignment, folder or Path()))]
-        if faults:
-            raise ConfigError(faults, source)
+        problems = [problem for assignment in overrides if (problem := _assign(document, assignment, folder or Path()))]
+        if problems:
+            raise ConfigError(problems, source)
         return cls.from_dict(document, source=source, folder=folder)
 
     @classmethod
@@ -125,12 +125,12 @@ class ExperimentConfig(Config, frozen=True):
         Raises
         ------
         ConfigError
-            With every fault, each with its path.
+            With every problem, each with its path.
         """
         try:
             return cls.model_validate(document, context={"folder": folder or Path()})
         except ValidationError as error:
-            raise ConfigError(faults_of(error), source) from error
+            raise ConfigError(problems_of(error), source) from error
 
     def to_toml(self) -> str:
         """Return the experiment as TOML text, every field written out."""
@@ -164,18 +164,18 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _assign(document: dict[str, Any], assignment: str, folder: Path) -> Fault | None:
+def _assign(document: dict[str, Any], assignment: str, folder: Path) -> ConfigProblem | None:
     path, equals, raw = assignment.partition("=")
     path = path.strip()
     if not equals or not path:
-        return Fault("--set", f"{assignment!r} is not of the form path=value")
+        return ConfigProblem("--set", f"{assignment!r} is not of the form path=value")
     *parents, last = path.split(".")
     value = toml_value(raw.strip())
     if path == "data" or parents == ["data"]:
         try:
             value = _data_value(document, path, value, folder)
         except ValueError as error:
-            return Fault("data", str(error))
+            return ConfigProblem("data", str(error))
     if path in _FILES and isinstance(value, str):
         value = whole_weights(value, Path())
     table: Any = document
@@ -184,7 +184,7 @@ def _assign(document: dict[str, Any], assignment: str, folder: Path) -> Fault | 
             table = _below(table, key, following)
         _put(table, last, value)
     except LookupError as error:
-        return Fault(path, str(error.args[0]))
+        return ConfigProblem(path, str(error.args[0]))
     return None
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, cast
 from pydantic import Field, ValidationError
 
 from nfkd.config.base import Config, field
-from nfkd.config.errors import ConfigError, Fault, faults_of
 from nfkd.config.flows import FlowConfig
+from nfkd.config.problems import ConfigError, ConfigProblem, problems_of
 from nfkd.config.toml import read_toml
 
 _TABLES = ("flow", "teacher")
@@ -54,7 +54,7 @@ def read_flow_file(path: str | os.PathLike[str], *, kind: str = "") -> FlowFile:
     Raises
     ------
     ConfigError
-        With every fault, each with its path.
+        With every problem, each with its path.
     """
     document = read_toml(path)
     table = next((name for name in _TABLES if isinstance(document.get(name), dict)), "")
@@ -64,8 +64,8 @@ def read_flow_file(path: str | os.PathLike[str], *, kind: str = "") -> FlowFile:
     try:
         return FlowFile.model_validate(rest | {"flow": flow})
     except ValidationError as error:
-        faults = [Fault(_in_file(fault.path, table), fault.message) for fault in faults_of(error)]
-        raise ConfigError(faults, str(path)) from error
+        problems = [ConfigProblem(_in_file(problem.path, table), problem.message) for problem in problems_of(error)]
+        raise ConfigError(problems, str(path)) from error
 
 
 def _taken_apart(document: dict[str, Any], table: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -78,7 +78,7 @@ def _taken_apart(document: dict[str, Any], table: str) -> tuple[dict[str, Any], 
 
 
 def _in_file(path: str, table: str) -> str:
-    """Return where a fault is in the file: the flow's fields may be at its top."""
+    """Return where a problem is in the file: the flow's fields may be at its top."""
     first, _, rest = path.partition(".")
     if first != "flow":
         return path

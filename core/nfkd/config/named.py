@@ -18,10 +18,10 @@ from pydantic.fields import FieldInfo
 
 from nfkd.config.base import Config, field
 from nfkd.config.data import DataConfig
-from nfkd.config.errors import ConfigError, Fault, faults_of
+from nfkd.config.problems import ConfigError, ConfigProblem, problems_of
 from nfkd.config.toml import is_table, read_toml, toml_document, toml_text, toml_value
 from nfkd.files import is_folder, is_taken, open_regular, replace_file
-from nfkd.text import NAME_LENGTH, name_fault, plain
+from nfkd.text import NAME_LENGTH, name_problem, plain
 
 ENVIRONMENT = "NFKD_DATASETS"
 """Names another folder for the data sets that the user has added."""
@@ -81,27 +81,27 @@ def parse_data(value: str | dict[str, Any], folder: Path | None = None, override
     Raises
     ------
     ConfigError
-        With every fault; the paths start with ``data``.
+        With every problem; the paths start with ``data``.
     """
     assigned, start = _assigned(overrides), folder or Path()
     try:
         table = _changed(value, assigned, start) if assigned else value
         return _DataFile.model_validate({"data": table}, context={"folder": start}).data
     except ValidationError as error:
-        raise ConfigError(faults_of(error)) from error
+        raise ConfigError(problems_of(error)) from error
     except ValueError as error:  # of a word that the assignments were for
-        raise ConfigError([Fault("data", str(error))]) from error
+        raise ConfigError([ConfigProblem("data", str(error))]) from error
 
 
 def _assigned(assignments: Iterable[str]) -> dict[str, Any]:
     pairs = [(word, *(part.strip() for part in word.partition("="))) for word in assignments]
-    faults = [
-        Fault("--set", f"{word!r} is not of the form name=value")
+    problems = [
+        ConfigProblem("--set", f"{word!r} is not of the form name=value")
         for word, name, equals, _ in pairs
         if not name or not equals
     ]
-    if faults:
-        raise ConfigError(faults)
+    if problems:
+        raise ConfigError(problems)
     return {name.removeprefix("data."): toml_value(value) for _, name, _, value in pairs}
 
 
@@ -120,7 +120,7 @@ def parse_data_toml(text: str) -> DataConfig:
     try:
         document = toml_document(text)
     except ConfigError as error:
-        raise ConfigError([Fault("data", error.faults[0].message)]) from error
+        raise ConfigError([ConfigProblem("data", error.problems[0].message)]) from error
     return parse_data(document)
 
 
@@ -150,7 +150,7 @@ def dataset_table(name: str) -> dict[str, Any]:
     try:
         return read_toml(path)
     except ConfigError as error:
-        msg = f"the data set {name!r} cannot be read from {path}: {error.faults[0].message}"
+        msg = f"the data set {name!r} cannot be read from {path}: {error.problems[0].message}"
         raise ValueError(msg) from error
 
 
@@ -164,20 +164,20 @@ def add_dataset(name: str, config: DataConfig, *, replace: bool = False) -> Path
     OSError
         When the file cannot be written.
     """
-    faults = name_faults(name, replace=replace)
-    if faults:
-        raise ConfigError(faults)
+    problems = name_problems(name, replace=replace)
+    if problems:
+        raise ConfigError(problems)
     path = datasets_folder() / f"{name}.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, toml_text(config).encode())
     return path
 
 
-def name_faults(name: str, *, replace: bool) -> list[Fault]:
+def name_problems(name: str, *, replace: bool) -> list[ConfigProblem]:
     """Return what keeps a data set from having a name; `replace`: it may be that of another."""
     message = ""
     shown = plain(repr(name), NAME_LENGTH)
-    if name_fault(name) or not _NAME.fullmatch(name) or name != name.strip():
+    if name_problem(name) or not _NAME.fullmatch(name) or name != name.strip():
         message = (
             f"{shown} cannot be a name: letters, figures, spaces and _ + - only, 80 at most, a letter or figure first"
         )
@@ -185,7 +185,7 @@ def name_faults(name: str, *, replace: bool) -> list[Fault]:
         message = f"{name!r} is a kind of data: choose another name"
     elif not replace and name in dataset_names():
         message = f"there is a data set {name!r} already: choose another name, or replace it with --force"
-    return [Fault("name", message)] if message else []
+    return [ConfigProblem("name", message)] if message else []
 
 
 # --- from a word to a table ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard, cast
 import tomlkit
 
 from nfkd.config.base import Config
-from nfkd.config.errors import ConfigError, Fault
+from nfkd.config.problems import ConfigError, ConfigProblem
 from nfkd.files import FileError, read_limited
 
 _LIMIT = 4 << 20  # bytes of a file: a drawing of 100,000 points takes nearly as many
@@ -44,12 +44,14 @@ def toml_document(text: str, source: str = "") -> dict[str, Any]:
     except RecursionError:
         document = None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([Fault("", f"not a TOML file{_why(text, error)}")], source) from error
+        raise ConfigError([ConfigProblem("", f"not a TOML file{_why(text, error)}")], source) from error
     except ValueError as error:
-        raise ConfigError([Fault("", "not a TOML file: a number has more digits than can be read")], source) from error
+        raise ConfigError(
+            [ConfigProblem("", "not a TOML file: a number has more digits than can be read")], source
+        ) from error
     if document is None or _is_deep(document):
         words = f"nested more than {_DEPTH} levels deep: no experiment is. Give a file that NFKD has written"
-        raise ConfigError([Fault("", words)], source)
+        raise ConfigError([ConfigProblem("", words)], source)
     return document
 
 
@@ -88,11 +90,11 @@ def read_text(path: str | os.PathLike[str]) -> str:
         return read_limited(Path(path), _LIMIT).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         words = f"cannot be read, not a TOML file or a damaged one: no text in UTF-8 from byte {error.start + 1:,} on"
-        raise ConfigError([Fault("", words)], str(path)) from error
+        raise ConfigError([ConfigProblem("", words)], str(path)) from error
     except OSError as error:
         why = f"it {error.strerror}" if isinstance(error, FileError) else error.strerror or str(error)
         words = f"cannot be read: {why}"
-        raise ConfigError([Fault("", words)], str(path)) from error
+        raise ConfigError([ConfigProblem("", words)], str(path)) from error
 
 
 def _why(text: str, error: Exception) -> str:

@@ -1,7 +1,7 @@
 """What flows are trained on: data sets, their splits, dequantization, and the units of their likelihood."""
 
-from nfkd.data.dataset import Batch, DataError, Dataset, Part
+from nfkd.data.dataset import Batch, DataError, Dataset, DataSplit
 from nfkd.data.loading import fetch_dataset, load_dataset
 from nfkd.data.source import NotFetchedError
 
-__all__ = ["Batch", "DataError", "Dataset", "NotFetchedError", "Part", "fetch_dataset", "load_dataset"]
+__all__ = ["Batch", "DataError", "DataSplit", "Dataset", "NotFetchedError", "fetch_dataset", "load_dataset"]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nfkd.data import hdf5
-from nfkd.data.files import Place, refuse_large
+from nfkd.data.files import ConfigPath, refuse_large
 from nfkd.files import open_regular
 
 _OBJECTS = "it holds Python objects, such as text or images of unequal size: save an array of plain numbers"
@@ -41,7 +41,7 @@ class Stored(Protocol):
         ...
 
 
-def open_array(place: Place, key: str, key_field: str) -> Stored:
+def open_array(place: ConfigPath, key: str, key_field: str) -> Stored:
     """Return an array of numbers in a file; no more of it is read than is looked at, but for a .npz.
 
     Parameters
@@ -51,7 +51,7 @@ def open_array(place: Place, key: str, key_field: str) -> Stored:
     key
         The array's name; empty where the file has only one.
     key_field
-        The field that names the array: faults of the name are told there.
+        The field that names the array: problems of the name are told there.
 
     Raises
     ------
@@ -71,25 +71,25 @@ def open_array(place: Place, key: str, key_field: str) -> Stored:
         return found
 
 
-def _open(place: Place, named: Place, key: str, ending: str) -> Stored:
+def _open(place: ConfigPath, named: ConfigPath, key: str, ending: str) -> Stored:
     if ending == ".npy":
         return _npy(place, named, key)
     return _npz(place, named, key) if ending == ".npz" else _HDF5Array.found(place, named, key)
 
 
-def _npy(place: Place, named: Place, key: str) -> Stored:
+def _npy(place: ConfigPath, named: ConfigPath, key: str) -> Stored:
     if key:
         named.refuse(f"a .npy file has one array and no names: leave {key!r} out")
     return open_npy(place)
 
 
-def open_npy(place: Place) -> np.ndarray:
+def open_npy(place: ConfigPath) -> np.ndarray:
     """Return the array of a .npy file by memory map.
 
     Raises
     ------
     DataError
-        When it holds Python objects, or the file several arrays. Other faults are raised as by `numpy.load`.
+        When it holds Python objects, or the file several arrays. Other problems are raised as by `numpy.load`.
     """
     with open_regular(place.path) as file:
         head = io.BytesIO(file.read(_HEAD))
@@ -106,7 +106,7 @@ def _dtype(head: io.BytesIO) -> np.dtype:
     return read_header(head)[2] if read_header else np.dtype(float)
 
 
-def _npz(place: Place, named: Place, key: str) -> Stored:
+def _npz(place: ConfigPath, named: ConfigPath, key: str) -> Stored:
     with open_regular(place.path) as file:
         if file.read(2) != b"PK":
             place.refuse("is no .npz file, but ends like one")
@@ -118,7 +118,7 @@ def _npz(place: Place, named: Place, key: str) -> Stored:
                 return np.lib.format.read_array(content, allow_pickle=False)
 
 
-def _check_member(place: Place, name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+def _check_member(place: ConfigPath, name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     """Refuse an array that is too large, or whose head claims more than the archive says that there is."""
     with archive.open(member) as content:
         head = io.BytesIO(content.read(_HEAD))
@@ -140,13 +140,13 @@ def _check_member(place: Place, name: str, archive: zipfile.ZipFile, member: zip
 class _HDF5Array:
     """An array in an HDF5 file, which is open only while rows are read: HDF5 does not see changes of an open one."""
 
-    place: Place
+    place: ConfigPath
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
 
     @classmethod
-    def found(cls, place: Place, named: Place, key: str) -> _HDF5Array:
+    def found(cls, place: ConfigPath, named: ConfigPath, key: str) -> _HDF5Array:
         """Return the array of that name, or the only one."""
         found = hdf5.open_array(place.path, key, at=named.field)
         with found.file:
@@ -160,7 +160,7 @@ class _HDF5Array:
             return found[index]
 
 
-def _chosen(named: Place, key: str, names: list[str]) -> str:
+def _chosen(named: ConfigPath, key: str, names: list[str]) -> str:
     shown = ", ".join(names[:10]) + (" …" if len(names) > 10 else "")
     if key:
         return key if key in names else named.refuse(f"holds no {key!r}: there is {shown or 'nothing'}")

@@ -56,7 +56,7 @@ def cached(
     if missing:
         target = (cache_folder() / missing[0].name).parent
         wrong = [file for file in missing if is_regular(cache_folder() / file.name)]
-        found = "; ".join(map(_wrong_words, wrong))
+        found = "; ".join(map(_describe_mismatch, wrong))
         raise NotFetchedError(missing, event_shape, title, target, kind=kind, found=found)
     return [path for path in paths if path is not None]
 
@@ -120,7 +120,7 @@ def _in_the_cache(file: RemoteFile) -> Path | None:
         return None
 
 
-def _wrong_words(file: RemoteFile) -> str:
+def _describe_mismatch(file: RemoteFile) -> str:
     path = cache_folder() / file.name
     found = digest(path, file.checksum[0])
-    return f"what is there as {path.name} has another {file.checksum_words}, {found}, and is not used"
+    return f"what is there as {path.name} has another {file.checksum_label}, {found}, and is not used"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nfkd.data.files import Place
+from nfkd.data.files import ConfigPath
 
 SHAPE = (3, 32, 32)
 CLASSES = 10
@@ -38,7 +38,7 @@ class Images:
     labels: np.ndarray
 
 
-def read_binary(place: Place, content: bytes) -> Images:
+def read_binary(place: ConfigPath, content: bytes) -> Images:
     """Return the images of a ``.bin`` file: a label and the three channels' bytes, row by row, for each image.
 
     Raises
@@ -53,7 +53,7 @@ def read_binary(place: Place, content: bytes) -> Images:
     return _checked(place, records[:, 1:], records[:, 0])
 
 
-def read_pickled(place: Place, content: bytes) -> Images:
+def read_pickled(place: ConfigPath, content: bytes) -> Images:
     """Return the images of a ``data_batch_N`` or ``test_batch`` file.
 
     Raises
@@ -81,7 +81,7 @@ def _are_labels(labels: Any, count: int) -> bool:
     return all(type(label) is int and 0 <= label < CLASSES for label in labels)
 
 
-def _checked(place: Place, values: np.ndarray, labels: np.ndarray) -> Images:
+def _checked(place: ConfigPath, values: np.ndarray, labels: np.ndarray) -> Images:
     if labels.max() >= CLASSES:
         wrong = int(np.argmax(labels >= CLASSES))
         place.refuse(f"image number {wrong} has the label {labels[wrong]}: there are {CLASSES} classes")
@@ -133,7 +133,7 @@ _KNOWN: dict[tuple[str, str], type] = {
 class _Arrays(pickle._Unpickler):  # type: ignore[name-defined,misc]  # noqa: SLF001 - the one in C can be made to take all memory
     """An unpickler of numbers, strings, lists, dictionaries and arrays of bytes."""
 
-    def __init__(self, place: Place, content: bytes) -> None:
+    def __init__(self, place: ConfigPath, content: bytes) -> None:
         super().__init__(io.BytesIO(content), encoding="bytes")
         self._place = place
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfkd.config import Fault
+from nfkd.config import ConfigProblem
 from nfkd.data.augmentation import PLAIN, Augmentation
 from nfkd.data.examples import Examples, take
 from nfkd.data.scaling import Scaler
@@ -28,20 +28,20 @@ class DataError(ValueError):
 
     Attributes
     ----------
-    faults
+    problems
         What is wrong, each with the path of its field.
     event_shape
         Shape of one example where it is known all the same: the flows can be checked against it.
     """
 
-    def __init__(self, faults: list[Fault], event_shape: tuple[int, ...] | None = None) -> None:
-        self.faults = faults
+    def __init__(self, problems: list[ConfigProblem], event_shape: tuple[int, ...] | None = None) -> None:
+        self.problems = problems
         self.event_shape = event_shape
-        super().__init__("; ".join(str(fault) for fault in faults))
+        super().__init__("; ".join(str(problem) for problem in problems))
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class DataSplit:
     """Examples, each with its context and weight where the data has them.
 
     Attributes
@@ -61,11 +61,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, index: np.ndarray | slice) -> Part:
+    def take(self, index: np.ndarray | slice) -> DataSplit:
         """Return some of the examples."""
         context = None if self.context is None else self.context[index]
         weights = None if self.weights is None else self.weights[index]
-        return Part(take(self.values, index), context, weights)
+        return DataSplit(take(self.values, index), context, weights)
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,9 @@ class Dataset:
     """
 
     name: str
-    train: Part
-    validation: Part
-    test: Part
+    train: DataSplit
+    validation: DataSplit
+    test: DataSplit
     levels: int | None = None
     scaler: Scaler | None = None
     context_scaler: Scaler | None = None
@@ -175,7 +175,7 @@ class Dataset:
         return self.units.unit
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """The data set in a sentence."""
         counts = f"{len(self.train):,} train, {len(self.validation):,} validation, {len(self.test):,} test"
         context = f", context of {self.context_features}" if self.context_features else ""
@@ -204,7 +204,7 @@ class Dataset:
         (x0, y0), (x1, y1) = low - margin, high + margin
         return float(x0), float(x1), float(y0), float(y1)
 
-    def batch(self, part: Part, generator: torch.Generator) -> Batch:
+    def batch(self, part: DataSplit, generator: torch.Generator) -> Batch:
         """Return a part as a flow sees it, its images dequantized."""
         context, weights = (
             None if values is None else torch.from_numpy(np.ascontiguousarray(values))
@@ -219,7 +219,7 @@ class Dataset:
         """Return training examples by their numbers: images are augmented, then dequantized."""
         part = self.train.take(index)
         if self.augmentation.active:
-            part = Part(self.augmentation(part.values[:], augmentation), part.context, part.weights)
+            part = DataSplit(self.augmentation(part.values[:], augmentation), part.context, part.weights)
         return self.batch(part, dequantization)
 
     def dequantize(self, raw: Tensor, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from nfkd.config import Fault
+from nfkd.config import ConfigProblem
 from nfkd.data.cache import cache_folder, cached
 from nfkd.data.dataset import DataError
 from nfkd.data.source import RemoteFile, Said
@@ -168,7 +168,7 @@ def _explained(file: RemoteFile, folder: Path) -> Iterator[None]:
             what = f"{error}" if isinstance(error, FileError) else "the disk is full"
         raise _failure(file, folder, f"could not be written to {folder}: {what}. Try again when it can be") from error
     except ValueError as error:  # pooch's word for a wrong checksum; it has removed the file
-        raise _failure(file, folder, f"came with another {file.checksum_words} and was removed. Try again") from error
+        raise _failure(file, folder, f"came with another {file.checksum_label} and was removed. Try again") from error
 
 
 def _words(error: Exception) -> str:
@@ -190,7 +190,7 @@ def _words(error: Exception) -> str:
 
 def _failure(file: RemoteFile, folder: Path, what: str) -> DataError:
     message = (
-        f"{Path(file.name).name} {what}, or get it by hand from {file.url} ({file.checksum_words} {file.checksum[1]}) "
+        f"{Path(file.name).name} {what}, or get it by hand from {file.url} ({file.checksum_label} {file.checksum[1]}) "
         f"and put it into {folder}"
     )
-    return DataError([Fault("data.kind", message)])
+    return DataError([ConfigProblem("data.kind", message)])

@@ -10,13 +10,13 @@ from typing import NoReturn
 
 import psutil
 
-from nfkd.config import Fault
+from nfkd.config import ConfigProblem
 from nfkd.data.dataset import DataError
 from nfkd.files import FileError, file_kind, is_folder, is_regular
 
 
 @dataclass(frozen=True)
-class Place:
+class ConfigPath:
     """A file or folder, and the field of the config that led to it.
 
     Attributes
@@ -24,7 +24,7 @@ class Place:
     path
         Where it is.
     field
-        Such as ``data.path``; faults are told there.
+        Such as ``data.path``; problems are told there.
     event_shape
         Of an example where it is known without the file: the flows can then be checked all the same.
     """
@@ -35,7 +35,7 @@ class Place:
 
     def refuse(self, message: str) -> NoReturn:
         """Raise the `DataError` that says what is wrong with the file."""
-        raise DataError([Fault(self.field, f"{self.path}: {message}")], self.event_shape)
+        raise DataError([ConfigProblem(self.field, f"{self.path}: {message}")], self.event_shape)
 
     @contextmanager
     def reading(self, what: str = "") -> Iterator[None]:
@@ -61,7 +61,7 @@ class Place:
             self.refuse(f"{piece}cannot be read ({reason}): it is damaged or of another kind")
 
 
-def named_file(text: str, field: str) -> Place:
+def named_file(text: str, field: str) -> ConfigPath:
     """Return the file that a field names.
 
     Raises
@@ -80,7 +80,7 @@ def named_file(text: str, field: str) -> Place:
     return place
 
 
-def named_folder(text: str, field: str, event_shape: tuple[int, ...] | None = None) -> Place:
+def named_folder(text: str, field: str, event_shape: tuple[int, ...] | None = None) -> ConfigPath:
     """Return the folder that a field names.
 
     Raises
@@ -96,10 +96,10 @@ def named_folder(text: str, field: str, event_shape: tuple[int, ...] | None = No
     return place
 
 
-def _named(text: str, field: str, what: str, event_shape: tuple[int, ...] | None = None) -> Place:
+def _named(text: str, field: str, what: str, event_shape: tuple[int, ...] | None = None) -> ConfigPath:
     if not text.strip():
-        raise DataError([Fault(field, f"names nothing yet: choose {what}")], event_shape)
-    return Place(expanded(text), field, event_shape)
+        raise DataError([ConfigProblem(field, f"names nothing yet: choose {what}")], event_shape)
+    return ConfigPath(expanded(text), field, event_shape)
 
 
 def expanded(text: str) -> Path:
@@ -110,7 +110,7 @@ def expanded(text: str) -> Path:
         return Path(text)
 
 
-def refuse_large(place: Place, size: int, advice: str) -> None:
+def refuse_large(place: ConfigPath, size: int, advice: str) -> None:
     """Refuse what takes more bytes than half of the free memory: a copy of it becomes examples."""
     free = psutil.virtual_memory().available
     if 2 * size > free:

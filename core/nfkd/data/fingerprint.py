@@ -19,8 +19,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from nfkd.config import Fault
-from nfkd.data.dataset import DataError, Part
+from nfkd.config import ConfigProblem
+from nfkd.data.dataset import DataError, DataSplit
 from nfkd.data.examples import Examples, in_memory
 
 _VERSION = 1
@@ -75,7 +75,7 @@ def decode_fingerprint(text: str) -> Fingerprint | None:
 
 
 def fingerprinter(
-    parts: Mapping[str, Part], columns: Sequence[str], files: Callable[[], Iterable[Path]]
+    parts: Mapping[str, DataSplit], columns: Sequence[str], files: Callable[[], Iterable[Path]]
 ) -> Callable[[], Fingerprint]:
     """Return a function that returns the fingerprint of a data set.
 
@@ -102,7 +102,7 @@ def fingerprinter(
     return fingerprint
 
 
-def _print_of(part: Part) -> PartPrint:
+def _print_of(part: DataSplit) -> PartPrint:
     context, weights = part.context, part.weights
     return PartPrint(
         count=len(part),
@@ -153,7 +153,9 @@ def _hash_sizes(files: Iterable[Path]) -> str:
         try:
             size = path.stat().st_size
         except OSError as error:
-            raise DataError([Fault("data", f"{path} cannot be looked at ({error.strerror}): put it back")]) from error
+            raise DataError(
+                [ConfigProblem("data", f"{path} cannot be looked at ({error.strerror}): put it back")]
+            ) from error
         digest.update(f"{path.name} {size}\n".encode())
     return digest.hexdigest()
 

@@ -15,13 +15,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from nfkd.data.files import Place
+from nfkd.data.files import ConfigPath
 from nfkd.files import open_regular
 
 _NUMBERS = re.compile(r"[fiu][1248]")
 
 
-def read_frame(place: Place) -> tuple[list[str], np.ndarray]:
+def read_frame(place: ConfigPath) -> tuple[list[str], np.ndarray]:
     """Return the names of a DataFrame's columns and its values, (rows, columns) float64.
 
     Raises
@@ -65,7 +65,7 @@ class _Kept:
 class _Frames(pickle._Unpickler):  # type: ignore[name-defined,misc]  # noqa: SLF001 - the one in C can be made to take all memory
     """An unpickler of plain values, and of pandas' and NumPy's objects as `_Kept`."""
 
-    def __init__(self, place: Place, file: Any) -> None:
+    def __init__(self, place: ConfigPath, file: Any) -> None:
         super().__init__(file, encoding="latin-1")  # in which Python 2 kept the bytes of arrays
         self._place = place
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 
-from nfkd.config import Fault
+from nfkd.config import ConfigProblem
 from nfkd.data.dataset import DataError
 from nfkd.files import FileError, require_regular
 
@@ -43,10 +43,10 @@ def open_array(path: Path, key: str = "", *, at: str = "data.key") -> Any:
         require_regular(path)
         file = h5py.File(path, "r")
     except FileError as error:
-        raise DataError([Fault("data.path", f"{error}: put the right file there")]) from error
+        raise DataError([ConfigProblem("data.path", f"{error}: put the right file there")]) from error
     except OSError as error:
         message = f"{path} is no whole HDF5 file: get it again ({_words(error)})"
-        raise DataError([Fault("data.path", message)]) from error
+        raise DataError([ConfigProblem("data.path", message)]) from error
     try:
         with reading(path):
             array = _array(file, key or _only(file, path, at), path, at)
@@ -65,7 +65,7 @@ def reading(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except _DAMAGE as error:
-        raise DataError([Fault("data.path", f"{path} is damaged: get it again ({_words(error)})")]) from error
+        raise DataError([ConfigProblem("data.path", f"{path} is damaged: get it again ({_words(error)})")]) from error
 
 
 def _only(file: h5py.File, path: Path, at: str) -> str:
@@ -74,8 +74,8 @@ def _only(file: h5py.File, path: Path, at: str) -> str:
         return names[0]
     if not names:
         message = f"{path} holds no array of its own (links are not followed): copy the arrays into it"
-        raise DataError([Fault("data.path", message)])
-    raise DataError([Fault(at, f"{path.name} holds {_list(names)}: name one of them")])
+        raise DataError([ConfigProblem("data.path", message)])
+    raise DataError([ConfigProblem(at, f"{path.name} holds {_list(names)}: name one of them")])
 
 
 def _names(file: h5py.File) -> list[str]:
@@ -89,16 +89,16 @@ def _array(file: h5py.File, name: str, path: Path, at: str) -> h5py.Dataset:
     for part in name.strip("/").split("/"):
         link = item.get(part, getlink=True) if isinstance(item, h5py.Group) and part not in ("", ".") else None
         if link is None:
-            raise DataError([Fault(at, f"{path.name} has no array {name!r}; it holds {_list(_names(file))}")])
+            raise DataError([ConfigProblem(at, f"{path.name} has no array {name!r}; it holds {_list(_names(file))}")])
         if not isinstance(link, h5py.HardLink):
             message = f"{name} in {path.name} is a link, and links are not followed: name the array itself"
-            raise DataError([Fault(at, message)])
+            raise DataError([ConfigProblem(at, message)])
         item = item[part]
     if not isinstance(item, h5py.Dataset):
-        raise DataError([Fault(at, f"{name} in {path.name} is no array; the file holds {_list(_names(file))}")])
+        raise DataError([ConfigProblem(at, f"{name} in {path.name} is no array; the file holds {_list(_names(file))}")])
     if item.is_virtual or item.external:
         message = f"{name} in {path.name} keeps its values in another file, and those are not read: copy them into it"
-        raise DataError([Fault(at, message)])
+        raise DataError([ConfigProblem(at, message)])
     return item
 
 
@@ -106,7 +106,7 @@ def _refuse_large_pieces(array: h5py.Dataset, path: Path) -> None:
     piece = math.prod(array.chunks or ()) * array.dtype.itemsize
     if piece > _PIECE:
         words = f"is kept in pieces of {piece:,} bytes: {_PIECE:,} are the most, save it in smaller ones"
-        raise DataError([Fault("data.path", f"{array.name} in {path.name} {words}")])
+        raise DataError([ConfigProblem("data.path", f"{array.name} in {path.name} {words}")])
 
 
 def _list(names: list[str]) -> str:

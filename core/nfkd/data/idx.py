@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from nfkd.data.files import Place
+from nfkd.data.files import ConfigPath
 from nfkd.files import open_regular
 
 _UNSIGNED_BYTE = 0x08
@@ -20,7 +20,7 @@ _MOST = 1 << 28  # bytes: five times what the published files hold
 _PIECE = 1 << 20
 
 
-def read_idx(place: Place, dimensions: int) -> np.ndarray:
+def read_idx(place: ConfigPath, dimensions: int) -> np.ndarray:
     """Return the bytes of an IDX file as an array of `dimensions` dimensions, uint8.
 
     Raises
@@ -37,7 +37,7 @@ def read_idx(place: Place, dimensions: int) -> np.ndarray:
             return _parse(place, file, dimensions)  # type: ignore[arg-type]  # it reads as a binary file does
 
 
-def _parse(place: Place, file: BinaryIO, dimensions: int) -> np.ndarray:
+def _parse(place: ConfigPath, file: BinaryIO, dimensions: int) -> np.ndarray:
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0":
         place.refuse(f"is no IDX file: it begins with {head.hex(' ') or 'nothing'}, not with 00 00")

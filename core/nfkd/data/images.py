@@ -6,9 +6,9 @@ from typing import NoReturn, Protocol
 
 import numpy as np
 
-from nfkd.config import Fault
+from nfkd.config import ConfigProblem
 from nfkd.data.augmentation import Augmentation
-from nfkd.data.dataset import DataError, Part
+from nfkd.data.dataset import DataError, DataSplit
 from nfkd.data.examples import Examples, Mapped, in_memory
 from nfkd.data.source import Loaded
 
@@ -44,9 +44,9 @@ class ImagesConfig(Protocol):
 def loaded_images(
     config: ImagesConfig,
     name: str,
-    train: Part,
-    validation: Part | None = None,
-    test: Part | None = None,
+    train: DataSplit,
+    validation: DataSplit | None = None,
+    test: DataSplit | None = None,
     levels: int = 256,
 ) -> Loaded:
     """Return parts of images with `levels` levels as the config wants them: fewer bits, augmented in training.
@@ -79,12 +79,14 @@ def merging(levels: int, bits: int) -> int:
     if wanted >= levels:
         return 1
     if levels % wanted:
-        raise DataError([Fault("data.bits", f"{levels} levels cannot be put together evenly to {wanted}: keep 8 bits")])
+        raise DataError(
+            [ConfigProblem("data.bits", f"{levels} levels cannot be put together evenly to {wanted}: keep 8 bits")]
+        )
     return levels // wanted
 
 
-def _merged(part: Part, merged: int) -> Part:
-    return part if merged == 1 else Part(_divided(part.values, merged), part.context, part.weights)
+def _merged(part: DataSplit, merged: int) -> DataSplit:
+    return part if merged == 1 else DataSplit(_divided(part.values, merged), part.context, part.weights)
 
 
 def _divided(values: Examples, by: int) -> Examples:
@@ -95,7 +97,7 @@ def _divided(values: Examples, by: int) -> Examples:
 
 def refuse_labels(what: str, event_shape: tuple[int, ...] | None = None) -> NoReturn:
     """Raise the `DataError` for a wish for class labels that the data cannot serve."""
-    raise DataError([Fault("data.class_labels", f"{what}: turn it off")], event_shape)
+    raise DataError([ConfigProblem("data.class_labels", f"{what}: turn it off")], event_shape)
 
 
 def class_count(labels: np.ndarray) -> int:

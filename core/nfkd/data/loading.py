@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from nfkd.config import DataConfig, Fault
-from nfkd.data.dataset import DataError, Dataset, Part
+from nfkd.config import ConfigProblem, DataConfig
+from nfkd.data.dataset import DataError, Dataset, DataSplit
 from nfkd.data.examples import Examples, Mapped, in_memory
 from nfkd.data.fingerprint import fingerprinter
 from nfkd.data.scaling import as_float, fit_scaler, sample
@@ -40,7 +40,7 @@ def load_dataset(config: DataConfig) -> Dataset:
     NotFetchedError
         When the data can be downloaded and has not been.
     DataError
-        When it cannot be used, or a part would be too small; with every fault.
+        When it cannot be used, or a part would be too small; with every problem.
     """
     source = SOURCES[config.kind]
     key = (config, source.stamp(config))
@@ -95,11 +95,11 @@ def _refuse_endless(loaded: Loaded) -> None:
     free = psutil.virtual_memory().available
     if count * _PLACES > free:
         message = f"{loaded.name}: {count:,} examples are too many for the free memory: give fewer"
-        raise DataError([Fault("data.path", message)], tuple(shape))
+        raise DataError([ConfigProblem("data.path", message)], tuple(shape))
     if math.prod(shape) > _MOST_VALUES:
         size = "×".join(map(str, shape))
         message = f"{loaded.name}: an example of {size} values is too large: the limit is {_MOST_VALUES:,} values"
-        raise DataError([Fault("data.path", message)], tuple(shape))
+        raise DataError([ConfigProblem("data.path", message)], tuple(shape))
 
 
 def _divide(config: DataConfig, loaded: Loaded) -> Dataset:
@@ -110,16 +110,16 @@ def _divide(config: DataConfig, loaded: Loaded) -> Dataset:
         if given is None
     }
     counts = {name: round(fraction * len(train)) for name, fraction in fractions.items()}
-    faults = [
-        Fault(
+    problems = [
+        ConfigProblem(
             f"data.{name}_fraction",
             f"gives {count} examples of {len(train)}: at least {_LEAST} are needed: raise it or bring more",
         )
         for name, count in counts.items()
         if count < _LEAST
     ]
-    if faults:
-        raise DataError(faults, tuple(train.values.shape[1:]))
+    if problems:
+        raise DataError(problems, tuple(train.values.shape[1:]))
     if counts:
         order = np.random.default_rng(getattr(config, "split_seed", 0)).permutation(len(train))
         *split, rest = np.split(order, np.cumsum(list(counts.values())))
@@ -131,7 +131,7 @@ def _divide(config: DataConfig, loaded: Loaded) -> Dataset:
     return _scaled(loaded, train, validation, test)
 
 
-def _scaled(loaded: Loaded, train: Part, validation: Part, test: Part) -> Dataset:
+def _scaled(loaded: Loaded, train: DataSplit, validation: DataSplit, test: DataSplit) -> Dataset:
     parts = [train, validation, test]
     if loaded.prepare is not None:
         prepared = loaded.prepare(train)
@@ -165,21 +165,21 @@ def _apply(function: Callable[[np.ndarray], np.ndarray], values: Examples) -> Ex
     return function(values[:]) if in_memory(values) else Mapped(values, function)
 
 
-def _refuse_infinite(part: Part, columns: Sequence[str]) -> None:
+def _refuse_infinite(part: DataSplit, columns: Sequence[str]) -> None:
     """Refuse values that single precision cannot hold; what is not in memory shows them when it is read."""
     for field, values in (("columns", part.values), ("context", part.context)):
         if isinstance(values, np.ndarray) and values.dtype == np.float32 and not np.isfinite(values).all():
             number = int(np.argwhere(~np.isfinite(values))[0][-1])
             name = columns[number] if field == "columns" and columns else number
             message = f"column {name} of data.{field} has values too large for single precision: choose another scaling"
-            raise DataError([Fault("data.scaling", message)], tuple(part.values.shape[1:]))
+            raise DataError([ConfigProblem("data.scaling", message)], tuple(part.values.shape[1:]))
 
 
-def _weighted(part: Part) -> Part:
+def _weighted(part: DataSplit) -> DataSplit:
     """Scale the weights so that they are 1 on average: a weighted sum is then as large as a plain one."""
     if part.weights is None:
         return part
     mean = part.weights.mean(dtype=np.float64)
     if not mean > 0:
-        raise DataError([Fault("data.weight", "the weights of a part add up to nothing: each part needs some")])
+        raise DataError([ConfigProblem("data.weight", "the weights of a part add up to nothing: each part needs some")])
     return replace(part, weights=(part.weights / mean).astype(np.float32))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nfkd.data.files import Place
+from nfkd.data.files import ConfigPath
 from nfkd.files import open_regular
 
 _KEPT = 512 << 20  # bytes
@@ -62,7 +62,7 @@ class ImageFiles:
         return np.empty((0, *self.shape[1:]), np.uint8)
 
 
-def decode(place: Place, size: int, *, colour: bool, square: int | None = None) -> np.ndarray:
+def decode(place: ConfigPath, size: int, *, colour: bool, square: int | None = None) -> np.ndarray:
     """Return the middle square of an image, resized: (channels, size, size) uint8.
 
     An image that its camera marked as turned is turned; transparency is dropped. The resizing is Pillow's bilinear
@@ -100,7 +100,7 @@ def decode(place: Place, size: int, *, colour: bool, square: int | None = None) 
 
 
 @contextmanager
-def _opened(place: Place) -> Iterator[Any]:
+def _opened(place: ConfigPath) -> Iterator[Any]:
     """Open an image; its size, as its header tells it, is looked at before anything is decoded."""
     from PIL import Image
 

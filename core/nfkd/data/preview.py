@@ -12,7 +12,6 @@ from nfkd.data.dataset import DataError, Dataset
 from nfkd.data.loading import load_dataset
 from nfkd.data.source import NotFetchedError
 from nfkd.protocol.data import ColumnStatistics, DataPreview
-from nfkd.protocol.events import ConfigFault
 
 _IMAGES = 64
 _SIDE = 64  # pixels; larger images are made smaller
@@ -26,11 +25,11 @@ def preview_dataset(config: DataConfig) -> DataPreview:
     try:
         dataset = load_dataset(config)
     except NotFetchedError as error:
-        return DataPreview(faults=_faults(error), may_fetch=True, size=error.size, by_hand=error.by_hand)
+        return DataPreview(problems=error.problems, may_fetch=True, size=error.size, by_hand=error.by_hand)
     except DataError as error:
-        return DataPreview(faults=_faults(error))
+        return DataPreview(problems=error.problems)
     return DataPreview(
-        words=dataset.words,
+        summary=dataset.summary,
         counts=[len(part) for part in (dataset.train, dataset.validation, dataset.test)],
         event_shape=list(dataset.event_shape),
         context_features=dataset.context_features,
@@ -40,10 +39,6 @@ def preview_dataset(config: DataConfig) -> DataPreview:
         points=_original(dataset, _POINTS) if dataset.event_shape == (2,) else None,
         columns=[] if dataset.is_image else column_statistics(dataset),
     )
-
-
-def _faults(error: DataError) -> list[ConfigFault]:
-    return [ConfigFault(path=fault.path, message=fault.message) for fault in error.faults]
 
 
 def thumbnails(dataset: Dataset, count: int = _IMAGES) -> np.ndarray:

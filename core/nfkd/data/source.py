@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
-from nfkd.config import Config, Fault
+from nfkd.config import Config, ConfigProblem
 from nfkd.config.data import Scaling
 from nfkd.data.augmentation import PLAIN, Augmentation
-from nfkd.data.dataset import DataError, Part
+from nfkd.data.dataset import DataError, DataSplit
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 Said = Callable[[str, int, int], None]
@@ -43,11 +43,11 @@ class Loaded:
     """
 
     name: str
-    train: Part
-    validation: Part | None = None
-    test: Part | None = None
+    train: DataSplit
+    validation: DataSplit | None = None
+    test: DataSplit | None = None
     levels: int | None = None
-    prepare: Callable[[Part], Callable[[Part], Part]] | None = None
+    prepare: Callable[[DataSplit], Callable[[DataSplit], DataSplit]] | None = None
     scaling: Scaling = "none"
     standardised: bool = False
     augmentation: Augmentation = PLAIN
@@ -83,7 +83,7 @@ class RemoteFile:
         return algorithm or "sha256", digits
 
     @property
-    def checksum_words(self) -> str:
+    def checksum_label(self) -> str:
         """The name of the algorithm in messages."""
         return "MD5" if self.checksum[0] == "md5" else "SHA-256"
 
@@ -117,7 +117,7 @@ class NotFetchedError(DataError):
         by_command = f" (nfkd data fetch {kind})" if kind else ""
         message = f"{title} is not on this machine yet{size}: download it{by_command}"
         self.by_hand = f"get {_addresses(self.files)} and put {'it' if len(files) == 1 else 'them'} into {folder}"
-        super().__init__([Fault("data.kind", message + (f" ({found})" if found else ""))], event_shape)
+        super().__init__([ConfigProblem("data.kind", message + (f" ({found})" if found else ""))], event_shape)
 
     def __str__(self) -> str:
         return f"{super().__str__()}, or by hand {self.by_hand}"
@@ -178,7 +178,7 @@ class Source(ABC, Generic[ConfigT]):
         NotFetchedError
             When files are missing that can be downloaded: loading itself never does.
         DataError
-            When the data cannot be used; the faults say what, where and what to do.
+            When the data cannot be used; the problems say what, where and what to do.
         """
 
     def find(self, config: ConfigT) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 
 from nfkd.data.arrays import open_npy
 from nfkd.data.examples import Examples
-from nfkd.data.files import Place, refuse_large
+from nfkd.data.files import ConfigPath, refuse_large
 from nfkd.data.hdf5 import open_array
 from nfkd.files import open_regular, require_regular
 from nfkd.text import plain
@@ -87,7 +87,7 @@ class Table(ABC):
         """
 
 
-def read_table(place: Place, key: str = "") -> Table:
+def read_table(place: ConfigPath, key: str = "") -> Table:
     """Open a table by the ending of its name.
 
     Parameters
@@ -157,14 +157,14 @@ def _read_column(name: str, series: Any) -> tuple[Column, Any]:
         row = strange.arg_max()
         trouble = f"has {_short(series[row])} in row {row + 1} (the first is 1), which is no number"
         return Column(name, trouble, mixed=numbers.null_count() < len(series)), None
-    return Column(name, _polars_words(kind)), None
+    return Column(name, _describe_polars_type(kind)), None
 
 
 def _short(text: str) -> str:
     return repr(text if len(text) <= 30 else f"{text[:29]}…")
 
 
-def _polars_words(kind: Any) -> str:
+def _describe_polars_type(kind: Any) -> str:
     import polars as pl
 
     if kind == pl.Boolean:
@@ -178,13 +178,13 @@ def _polars_words(kind: Any) -> str:
     return "holds lists" if kind.is_nested() else "holds no numbers"
 
 
-def _read_text(place: Place, delimiter: str) -> Table:
+def _read_text(place: ConfigPath, delimiter: str) -> Table:
     import polars as pl
 
     path = place.path
     options: dict[str, Any] = {"separator": delimiter, "encoding": "utf8-lossy", "glob": False}
     refuse_large(place, _text_size(place, delimiter), _AS_NPY)
-    with _polars(place, lambda error: _text_words(path, delimiter, error)):
+    with _polars(place, lambda error: _describe_text_error(path, delimiter, error)):
         first = pl.read_csv(path, has_header=False, infer_schema=False, n_rows=1, **options).row(0)
         header = any(value is None or not _is_number(value) for value in first)
         names = [value or str(n) for n, value in enumerate(first)] if header else [str(n) for n in range(len(first))]
@@ -209,7 +209,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _text_words(path: Path, delimiter: str, error: BaseException) -> str:
+def _describe_text_error(path: Path, delimiter: str, error: BaseException) -> str:
     """Return what is wrong with a text file: the first row of another length, or else what polars says."""
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace", newline="") as file:
@@ -223,7 +223,7 @@ def _text_words(path: Path, delimiter: str, error: BaseException) -> str:
     return f"cannot be read as a table: {_words(error)}"
 
 
-def _read_parquet(place: Place, _key: str) -> Table:
+def _read_parquet(place: ConfigPath, _key: str) -> Table:
     import polars as pl
 
     with _polars(place, lambda error: f"is no whole Parquet file: {_words(error)}"):
@@ -244,12 +244,12 @@ def _read_parquet(place: Place, _key: str) -> Table:
         return _Frame(frame.columns, frame)
 
 
-def _refuse_wide(place: Place, columns: int) -> None:
+def _refuse_wide(place: ConfigPath, columns: int) -> None:
     if columns > _WIDEST:
         place.refuse(f"has more than {_WIDEST:,} columns: give a file with fewer")
 
 
-def _text_size(place: Place, delimiter: str) -> int:
+def _text_size(place: ConfigPath, delimiter: str) -> int:
     """Return about how many bytes the values of a text file take as numbers: 8 each, at least the file's own size."""
     with open_regular(place.path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -265,7 +265,7 @@ def _text_size(place: Place, delimiter: str) -> int:
 
 
 @contextmanager
-def _polars(place: Place, words: Callable[[BaseException], str]) -> Iterator[None]:
+def _polars(place: ConfigPath, words: Callable[[BaseException], str]) -> Iterator[None]:
     """Turn what polars raises into a `DataError`; a panic of its own is no `Exception`."""
     import polars as pl
 
@@ -285,7 +285,7 @@ def _words(error: BaseException) -> str:
 class _Stored(Table):
     """An array of a file that is read where it lies: of two dimensions, or of one with named fields."""
 
-    def __init__(self, place: Place, array: Any) -> None:
+    def __init__(self, place: ConfigPath, array: Any) -> None:
         self._place, self._array = place, array
         fields, dimensions = array.dtype.names, len(array.shape)
         if fields is None and dimensions != 2:
@@ -294,11 +294,11 @@ class _Stored(Table):
         if fields is not None and dimensions != 1:
             place.refuse(f"has named fields and {dimensions} dimensions: it should have one")
         if fields is None:
-            trouble = _dtype_words(array.dtype)
+            trouble = _dtype_label(array.dtype)
             _refuse_wide(place, array.shape[1])
             self.columns = tuple(Column(str(number), trouble) for number in range(array.shape[1]))
         else:
-            self.columns = tuple(Column(name, _dtype_words(array.dtype[name])) for name in fields)
+            self.columns = tuple(Column(name, _dtype_label(array.dtype[name])) for name in fields)
 
     def __len__(self) -> int:
         return self._array.shape[0]
@@ -311,7 +311,7 @@ class _Stored(Table):
 class _Columns:
     """Some columns of a stored array, as examples of float64."""
 
-    def __init__(self, place: Place, array: Any, chosen: list[int], fields: list[str] | None) -> None:
+    def __init__(self, place: ConfigPath, array: Any, chosen: list[int], fields: list[str] | None) -> None:
         self._place, self._array, self._chosen, self._fields = place, array, chosen, fields
 
     @property
@@ -329,24 +329,24 @@ class _Columns:
         return np.stack([found[name].astype(np.float64) for name in self._fields], axis=1)
 
 
-def _dtype_words(dtype: np.dtype) -> str:
+def _dtype_label(dtype: np.dtype) -> str:
     if dtype.shape:
         return "holds arrays"
     return "" if dtype.kind in "fiu" else _DTYPES.get(dtype.kind, "holds no numbers")
 
 
-def _read_npy(place: Place, _key: str) -> Table:
+def _read_npy(place: ConfigPath, _key: str) -> Table:
     return _Stored(place, open_npy(place))
 
 
-def _read_hdf5(place: Place, key: str) -> Table:
+def _read_hdf5(place: ConfigPath, key: str) -> Table:
     array = open_array(place.path, key)
     if array.shape is None:
         place.refuse(f"its array {array.name} is empty")
     return _Stored(place, array)
 
 
-_READERS: dict[str, Callable[[Place, str], Table]] = {
+_READERS: dict[str, Callable[[ConfigPath, str], Table]] = {
     ".csv": lambda place, _key: _read_text(place, ","),
     ".tsv": lambda place, _key: _read_text(place, "\t"),
     ".parquet": _read_parquet,

@@ -16,7 +16,7 @@ from nfkd.data import Batch, Dataset
 from nfkd.distillation.balance import TermGradients, balanced, follow, norm_of, trained
 from nfkd.distillation.objective import AnyObjective
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.distillation.passes import Data, Drawn, Generators, Source, combined, draw, make_passes
+from nfkd.distillation.passes import Data, Generators, StepInputs, TermInput, combined, draw, make_passes
 from nfkd.flows.flow import Flow, evaluating
 from nfkd.protocol.events import LayerPair
 
@@ -133,7 +133,7 @@ class Distiller:
         drawn = draw(self._needs, flow, self._teacher, batch, generators)
         terms, masked = self._terms(flow, drawn), {}
         if not _finite(terms):
-            kept, masked = self._finite_of(flow, drawn, 1)
+            kept, masked = self._drop_nonfinite_values(flow, drawn, 1)
             terms = self._terms(flow, kept) if masked else terms
         weights = self._weights(step)
         return Loss(_total(terms, weights), terms, weights, masked=masked)
@@ -163,16 +163,16 @@ class Distiller:
         drawn = draw(self._needs, flow, self._teacher, batch, generators)
         loss, lost = self._add_up(flow, drawn, step, count), Counter[str]()
         if not _finite(loss.terms):
-            drawn, masked = self._finite_of(flow, drawn, count)
+            drawn, masked = self._drop_nonfinite_values(flow, drawn, count)
             lost.update(masked)
             loss = self._add_up(flow, drawn, step, count) if masked else loss
         if _finite(loss.terms) and not math.isfinite(float(loss.gradient_norm)):
-            drawn, masked = self._steady_of(flow, drawn)
+            drawn, masked = self._drop_nonfinite_gradients(flow, drawn)
             lost.update(masked)
             loss = self._add_up(flow, drawn, step, count) if masked else loss
         return replace(loss, masked=dict(lost))
 
-    def _add_up(self, flow: Flow, drawn: Drawn, step: int, count: int) -> Loss:
+    def _add_up(self, flow: Flow, drawn: StepInputs, step: int, count: int) -> Loss:
         """Add up gradients and terms over the pieces."""
         flow.zero_grad(set_to_none=True)
         balances = self._balancing and step % self._config.balance_every == 0
@@ -197,14 +197,14 @@ class Distiller:
         whole = norm_of(parameter.grad for parameter in trained(flow))
         return Loss(_total(sums, weights), sums, weights, norms, gradient_norm=whole)
 
-    def _terms(self, flow: Flow, drawn: Drawn, whole: Drawn | None = None) -> dict[str, Tensor]:
+    def _terms(self, flow: Flow, drawn: StepInputs, whole: StepInputs | None = None) -> dict[str, Tensor]:
         """Return the terms of a piece, each by its share of the examples of its source."""
         passes = make_passes(self._needs, flow, self._teacher, drawn)
         sizes, all_sizes = drawn.sizes(), (whole or drawn).sizes()
         shares = {name: sizes[source] / all_sizes[source] for name, source in self._sources.items()}
         return {name: shares[name] * objective(passes) for name, objective in self._objectives.items()}
 
-    def _finite_of(self, flow: Flow, drawn: Drawn, count: int) -> tuple[Drawn, dict[str, int]]:
+    def _drop_nonfinite_values(self, flow: Flow, drawn: StepInputs, count: int) -> tuple[StepInputs, dict[str, int]]:
         """Return what is left without the examples that are not finite in all terms of their source, and each's losses.
 
         The examples are looked at one by one only where the sum of a term says that one of them is not finite. Where a
@@ -217,7 +217,7 @@ class Distiller:
                 found[name].append(objective.finite(objective.each(passes).detach(), passes))
         return self._keep(drawn, {name: torch.cat(masks) for name, masks in found.items()})
 
-    def _steady_of(self, flow: Flow, drawn: Drawn) -> tuple[Drawn, dict[str, int]]:
+    def _drop_nonfinite_gradients(self, flow: Flow, drawn: StepInputs) -> tuple[StepInputs, dict[str, int]]:
         """Return what is left without the examples whose gradients are not finite, and each term's losses.
 
         An example is found by halves: those of a half whose gradient is finite are not looked at one by one.
@@ -230,7 +230,7 @@ class Distiller:
                     good[name] = self._steady(flow, of_term, name, torch.arange(of_term.sizes()[self._sources[name]]))
         return self._keep(drawn, good)
 
-    def _steady(self, flow: Flow, drawn: Drawn, name: str, index: Tensor) -> Tensor:
+    def _steady(self, flow: Flow, drawn: StepInputs, name: str, index: Tensor) -> Tensor:
         """Return which of some examples give a term finite gradients, (len(index),) bool."""
         source, objective = self._sources[name], self._objectives[name]
         share = len(index) / drawn.sizes()[source]
@@ -242,9 +242,9 @@ class Distiller:
             return torch.full((len(index),), steady)
         return torch.cat([self._steady(flow, drawn, name, half) for half in index.tensor_split(2)])
 
-    def _keep(self, drawn: Drawn, good: Mapping[str, Tensor]) -> tuple[Drawn, dict[str, int]]:
+    def _keep(self, drawn: StepInputs, good: Mapping[str, Tensor]) -> tuple[StepInputs, dict[str, int]]:
         """Return what is left of the examples that are good for all terms of their source, and each term's losses."""
-        kept: dict[Source, Tensor] = {}
+        kept: dict[TermInput, Tensor] = {}
         for name, mask in good.items():
             source = self._sources[name]
             kept[source] = kept[source] & mask if source in kept else mask

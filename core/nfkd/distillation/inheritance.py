@@ -18,9 +18,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from nfkd.config import Fault
+from nfkd.config import ConfigProblem
 from nfkd.distillation.strategies import place_of
-from nfkd.flows.bijections import Mixing, NormedOrder
+from nfkd.flows.bijections import ActNormPermutation, Mixing
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import LayerInfo
@@ -32,7 +32,7 @@ PATH = "distillation.matching.inherit_permutation"
 class _Step:
     """A step of a flow that mixes the channels."""
 
-    words: str
+    label: str
     mixing: Mixing
 
 
@@ -40,20 +40,28 @@ Stretch = list[_Step]
 """Steps with no squeeze, split or matched layer between them: their matrices have a product."""
 
 
-def inheritance_faults(student: Flow, teacher: Flow, pairs: Sequence[LayerPair]) -> list[Fault]:
+def inheritance_problems(student: Flow, teacher: Flow, pairs: Sequence[LayerPair]) -> list[ConfigProblem]:
     """Return what keeps a student from taking its teacher's mixing, or nothing; the flows may be without storage."""
     if not _all_steps(teacher):
-        return [Fault(PATH, "the teacher has no mixing of channels to inherit: only flows with a permutation have one")]
+        return [
+            ConfigProblem(
+                PATH, "the teacher has no mixing of channels to inherit: only flows with a permutation have one"
+            )
+        ]
     if not _all_steps(student):
-        return [Fault(PATH, "the student has no mixing of channels: only flows with a permutation have one")]
+        return [ConfigProblem(PATH, "the student has no mixing of channels: only flows with a permutation have one")]
     if not pairs:
-        return [Fault(PATH, "no layers are matched, and mixing is inherited up to a matched layer: choose a strategy")]
-    faults = []
+        return [
+            ConfigProblem(
+                PATH, "no layers are matched, and mixing is inherited up to a matched layer: choose a strategy"
+            )
+        ]
+    problems = []
     for pair, ours, theirs in _stretches(student, teacher, pairs):
         message = _unequal(ours, theirs) or next(filter(None, map(_unfit, ours, theirs)), "")
         if message:
-            faults.append(Fault(PATH, f"up to {pair.words}: {message}"))
-    return faults
+            problems.append(ConfigProblem(PATH, f"up to {pair.summary}: {message}"))
+    return problems
 
 
 @torch.no_grad()
@@ -72,11 +80,11 @@ def inherit(student: Flow, teacher: Flow, pairs: Sequence[LayerPair]) -> None:
     Raises
     ------
     ValueError
-        Where `inheritance_faults` finds one.
+        Where `inheritance_problems` finds one.
     """
-    faults = inheritance_faults(student, teacher, pairs)
-    if faults:
-        raise ValueError(faults[0].message)
+    problems = inheritance_problems(student, teacher, pairs)
+    if problems:
+        raise ValueError(problems[0].message)
     for _, ours, theirs in _stretches(student, teacher, pairs):
         for mine, others in zip(ours, theirs, strict=True):
             for step, run in zip(mine, _runs(others, len(mine)), strict=True):
@@ -117,7 +125,7 @@ def _up_to(flow: Flow, matched: Sequence[str]) -> list[list[Stretch]]:
         if layer.kind in {"squeeze", "split"}:
             stretches.append([])
         elif mixing is not None:
-            stretches[-1].append(_Step(layer.words, mixing))
+            stretches[-1].append(_Step(layer.label, mixing))
         if len(found) < len(matched) and layer.name == matched[len(found)]:
             found.append([stretch for stretch in stretches if stretch])
             stretches = [[]]
@@ -133,7 +141,7 @@ def _mixings(flow: Flow) -> list[tuple[LayerInfo, Mixing | None]]:
 
 
 def _all_steps(flow: Flow) -> list[_Step]:
-    return [_Step(layer.words, mixing) for layer, mixing in _mixings(flow) if mixing is not None]
+    return [_Step(layer.label, mixing) for layer, mixing in _mixings(flow) if mixing is not None]
 
 
 # --- what does not fit ------------------------------------------------------------------------------------------------
@@ -153,7 +161,7 @@ def _where(stretches: list[Stretch]) -> str:
 
 
 def _span(steps: Stretch) -> str:
-    return steps[0].words if len(steps) == 1 else f"{steps[0].words} to {steps[-1].words}"
+    return steps[0].label if len(steps) == 1 else f"{steps[0].label} to {steps[-1].label}"
 
 
 def _unfit(ours: Stretch, theirs: Stretch) -> str:
@@ -173,23 +181,23 @@ def _unfit(ours: Stretch, theirs: Stretch) -> str:
 
 
 def _unfit_step(step: _Step, run: Stretch) -> str:
-    if not isinstance(step.mixing, NormedOrder):
+    if not isinstance(step.mixing, ActNormPermutation):
         return ""
-    orders = [other.mixing for other in run if isinstance(other.mixing, NormedOrder)]
+    orders = [other.mixing for other in run if isinstance(other.mixing, ActNormPermutation)]
     if len(orders) < len(run):
         return (
-            f"the teacher's {_span(run)} mixes by a matrix, and the student's {step.words} only reorders the channels: "
+            f"the teacher's {_span(run)} mixes by a matrix, and the student's {step.label} only reorders the channels: "
             "give the student the permutation lu or dense"
         )
     reversed_all = all(order.reverses for order in orders)
     if reversed_all and len(run) % 2 == 0:
         return (
             f"the teacher's {_span(run)} reverse the channels {len(run)} times, which leaves them in place, and the "
-            f"student's {step.words} would mix nothing: choose other numbers of steps"
+            f"student's {step.label} would mix nothing: choose other numbers of steps"
         )
     if step.mixing.reverses and not reversed_all:
         return (
-            f"the teacher's {_span(run)} shuffles the channels, and the student's {step.words} only reverses them: "
+            f"the teacher's {_span(run)} shuffles the channels, and the student's {step.label} only reverses them: "
             "give the student the permutation shuffle"
         )
     return ""

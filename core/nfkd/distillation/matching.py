@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from nfkd.config import Fault, MatchingConfig
+from nfkd.config import ConfigProblem, MatchingConfig
 from nfkd.distillation.strategies import STRATEGIES, Layers, LevelsError, choose, steps_of
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import LayerInfo, pairable
@@ -25,13 +25,13 @@ class MatchingError(ValueError):
 
     Attributes
     ----------
-    faults
+    problems
         What does not fit, each with the path of its field.
     """
 
-    def __init__(self, faults: list[Fault]) -> None:
-        self.faults = faults
-        super().__init__("; ".join(str(fault) for fault in faults))
+    def __init__(self, problems: list[ConfigProblem]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(str(problem) for problem in problems))
 
 
 def strategy_of(config: MatchingConfig, student: Layers, teacher: Layers, *, alike: bool = True) -> str:
@@ -64,24 +64,26 @@ def match_layers(
     ------
     MatchingError
         When the flows have different numbers of levels, paired layers have different shapes, or the user's pairs name
-        layers that are not there, twice or out of order; each pair's fault has the path of that pair.
+        layers that are not there, twice or out of order; each pair's problem has the path of that pair.
     """
     name = strategy_of(config, student, teacher, alike=alike)
     if name == "pairs":
         pairs = _given(config, student, teacher, names)
-        faults = check_pairs(pairs, student, teacher, own=True)
+        problems = check_pairs(pairs, student, teacher, own=True)
     else:
         try:
             pairs = [_pair(mine, other, names) for mine, other in STRATEGIES[name](student, teacher)]
         except LevelsError as error:
-            raise MatchingError([Fault(_STRATEGY, str(error))]) from error
-        faults = check_pairs(pairs, student, teacher)
-    if faults:
-        raise MatchingError(faults)
+            raise MatchingError([ConfigProblem(_STRATEGY, str(error))]) from error
+        problems = check_pairs(pairs, student, teacher)
+    if problems:
+        raise MatchingError(problems)
     return pairs
 
 
-def check_pairs(pairs: Sequence[LayerPair], student: Layers, teacher: Layers, *, own: bool = False) -> list[Fault]:
+def check_pairs(
+    pairs: Sequence[LayerPair], student: Layers, teacher: Layers, *, own: bool = False
+) -> list[ConfigProblem]:
     """Return what is wrong with a matching: unknown layers, duplicates, crossings, unequal shapes, or nothing.
 
     Parameters
@@ -91,19 +93,19 @@ def check_pairs(pairs: Sequence[LayerPair], student: Layers, teacher: Layers, *,
     student, teacher
         The layers of the two flows.
     own
-        Whether the user gave the pairs: each fault then has the path of its pair, else that of the strategy.
+        Whether the user gave the pairs: each problem then has the path of its pair, else that of the strategy.
     """
     if not pairs:
         action = "add a pair, or choose another strategy" if own else "choose another strategy"
-        return [Fault(PAIRS if own else _STRATEGY, f"matches no layer: {action}")]
-    faults = []
+        return [ConfigProblem(PAIRS if own else _STRATEGY, f"matches no layer: {action}")]
+    problems = []
     for number, pair in enumerate(pairs):
         path = f"{PAIRS}.{number}" if own else _STRATEGY
-        faults += _layer_faults(path, pair, student, teacher, own=own)
-    faults += _order_faults(pairs, student, teacher, own=own)
+        problems += _layer_problems(path, pair, student, teacher, own=own)
+    problems += _order_problems(pairs, student, teacher, own=own)
     if own and not any(pair.weight for pair in pairs):
-        faults.append(Fault(PAIRS, "all pairs have the weight zero: give at least one a positive weight"))
-    return faults
+        problems.append(ConfigProblem(PAIRS, "all pairs have the weight zero: give at least one a positive weight"))
+    return problems
 
 
 def weighted_mean(values: Tensor, weights: Sequence[float]) -> Tensor:
@@ -124,51 +126,51 @@ def _given(config: MatchingConfig, student: Layers, teacher: Layers, names: tupl
             pairs.append(_pair(mine, other, names, pair.weight))
         else:
             words = f"{names[0]} {pair.student} ↔ {names[1]} {pair.teacher}"
-            pairs.append(LayerPair(student=pair.student, teacher=pair.teacher, words=words, weight=pair.weight))
+            pairs.append(LayerPair(student=pair.student, teacher=pair.teacher, summary=words, weight=pair.weight))
     return pairs
 
 
-def _layer_faults(path: str, pair: LayerPair, student: Layers, teacher: Layers, *, own: bool) -> list[Fault]:
+def _layer_problems(path: str, pair: LayerPair, student: Layers, teacher: Layers, *, own: bool) -> list[ConfigProblem]:
     sides = (("student", pair.student, student), ("teacher", pair.teacher, teacher))
     layers = {role: next((layer for layer in there if layer.name == name), None) for role, name, there in sides}
-    faults = []
+    problems = []
     for role, name, there in sides:
         layer = layers[role]
         if layer is None:
             steps = steps_of(there)
             known = f" ({steps[0].name} to {steps[-1].name})" if steps else ""
-            faults.append(Fault(_side(path, role, own=own), f"the {role} has no layer {name!r}{known}"))
+            problems.append(ConfigProblem(_side(path, role, own=own), f"the {role} has no layer {name!r}{known}"))
         elif own and layer not in pairable(there):
-            words = f"{layer.words} of the {role} is a {layer.kind}, and only steps can be matched"
-            faults.append(Fault(_side(path, role, own=own), words))
+            words = f"{layer.label} of the {role} is a {layer.kind}, and only steps can be matched"
+            problems.append(ConfigProblem(_side(path, role, own=own), words))
     mine, other = layers["student"], layers["teacher"]
     if mine is not None and other is not None and list(mine.shape) != list(other.shape):
-        faults.append(Fault(path, f"{pair.words}: shapes {_shape(mine)} and {_shape(other)} differ"))
-    return faults
+        problems.append(ConfigProblem(path, f"{pair.summary}: shapes {_shape(mine)} and {_shape(other)} differ"))
+    return problems
 
 
 def _side(path: str, role: str, *, own: bool) -> str:
     return f"{path}.{role}" if own else path
 
 
-def _order_faults(pairs: Sequence[LayerPair], student: Layers, teacher: Layers, *, own: bool) -> list[Fault]:
+def _order_problems(pairs: Sequence[LayerPair], student: Layers, teacher: Layers, *, own: bool) -> list[ConfigProblem]:
     ours, theirs = ({layer.name: place for place, layer in enumerate(layers)} for layers in (student, teacher))
     known = [(n, pair) for n, pair in enumerate(pairs) if pair.student in ours and pair.teacher in theirs]
-    faults = []
+    problems = []
     for (_, before), (number, pair) in pairwise(known):
         if ours[pair.student] > ours[before.student] and theirs[pair.teacher] > theirs[before.teacher]:
             continue
         twice = pair.student == before.student or pair.teacher == before.teacher
         words = "pairs a layer twice" if twice else "is out of order or crosses the pair before it"
         path = f"{PAIRS}.{number}" if own else _STRATEGY
-        faults.append(Fault(path, f"{pair.words} {words}: both sides must go on from pair to pair"))
-    return faults
+        problems.append(ConfigProblem(path, f"{pair.summary} {words}: both sides must go on from pair to pair"))
+    return problems
 
 
 def _pair(ours: LayerInfo, theirs: LayerInfo, names: tuple[str, str], weight: float = 1.0) -> LayerPair:
     counts = "" if weight == 1.0 else f" (weight {weight:g})"
-    words = f"{names[0]} {ours.words} ↔ {names[1]} {theirs.words}{counts}"
-    return LayerPair(student=ours.name, teacher=theirs.name, words=words, weight=weight)
+    words = f"{names[0]} {ours.label} ↔ {names[1]} {theirs.label}{counts}"
+    return LayerPair(student=ours.name, teacher=theirs.name, summary=words, weight=weight)
 
 
 def _shape(layer: LayerInfo) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from nfkd.config import Fault, TermConfig
+from nfkd.config import ConfigProblem, TermConfig
 from nfkd.data import Dataset
 from nfkd.distillation.passes import Needs, StepPasses
 from nfkd.flows.flow import Capability, Flow
@@ -28,7 +28,7 @@ class Objective(ABC, Generic[ConfigT]):
     ----------
     label, unit
         For curves and legends; the unit of a likelihood is the data's and left empty.
-    words
+    summary
         The term in one line.
     paper
         Who described it and where.
@@ -54,7 +54,7 @@ class Objective(ABC, Generic[ConfigT]):
     """
 
     label: ClassVar[str]
-    words: ClassVar[str]
+    summary: ClassVar[str]
     paper: ClassVar[str]
     unit: ClassVar[str] = ""
     compares: ClassVar[bool] = False
@@ -89,7 +89,7 @@ class Objective(ABC, Generic[ConfigT]):
         """Return the term's value, a scalar."""
         return self.reduce(self.each(passes), passes)
 
-    def faults(self, student: Flow, teacher: Flow, dataset: Dataset) -> list[Fault]:
+    def problems(self, student: Flow, teacher: Flow, dataset: Dataset) -> list[ConfigProblem]:
         """Return what keeps the term from being computed; paths are relative to the term.
 
         The flows may be on the meta device.

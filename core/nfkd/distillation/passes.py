@@ -1,6 +1,6 @@
 """What one step computes before any term is looked at: each pass once, however many terms read it.
 
-A step first draws all that it begins with (`Drawn`: the batch, noise, random directions), then sends it through the
+A step first draws its inputs (`StepInputs`: the batch, noise, random directions), then sends them through the
 flows (`StepPasses`), whole or in pieces. Where some examples give numbers that are not finite, the same draws go
 through again without them.
 """
@@ -44,7 +44,7 @@ class TeacherSamples:
     temperature: float = 1.0
 
 
-Source = Data | Synthesis | TeacherSamples
+TermInput = Data | Synthesis | TeacherSamples
 """Where the examples of a term come from. Terms of equal sources share them."""
 Draw = Callable[[Flow, Batch, torch.Generator], tuple[Tensor, ...]]
 """From the student and the whole batch to random numbers on its device, each tensor (B, …)."""
@@ -72,11 +72,11 @@ class Needs:
     own
         What the term computes by itself, in passes of the student (forward and backward count three) and of the
         teacher; for the estimates.
-    way_back
+    extra_decodes
         The same from latents to data, in passes of the student.
     """
 
-    source: Source = Data()
+    source: TermInput = Data()
     student: bool = True
     teacher: bool = True
     trace: bool = False
@@ -84,7 +84,7 @@ class Needs:
     densities: bool = False
     random: Mapping[str, Draw] = field(default_factory=dict)
     own: tuple[float, float] = (0.0, 0.0)
-    way_back: float = 0.0
+    extra_decodes: float = 0.0
 
     def __or__(self, other: Needs) -> Needs:
         """Return what serves two terms of the same source."""
@@ -97,13 +97,13 @@ class Needs:
             densities=self.densities or other.densities,
             random={**self.random, **other.random},
             own=(self.own[0] + other.own[0], self.own[1] + other.own[1]),
-            way_back=self.way_back + other.way_back,
+            extra_decodes=self.extra_decodes + other.extra_decodes,
         )
 
 
-def combined(needs: Iterable[Needs]) -> dict[Source, Needs]:
+def combined(needs: Iterable[Needs]) -> dict[TermInput, Needs]:
     """Return what serves all terms, by source, in the order in which the sources first occur."""
-    found: dict[Source, Needs] = {}
+    found: dict[TermInput, Needs] = {}
     for each in needs:
         found[each.source] = found[each.source] | each if each.source in found else each
     return found
@@ -125,7 +125,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class StepInputs:
     """What a step begins with, or a piece of it; nothing of it is drawn twice.
 
     Attributes
@@ -142,15 +142,15 @@ class Drawn:
     noise: dict[Synthesis | TeacherSamples, Noise] = field(default_factory=dict)
     random: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
 
-    def sizes(self) -> dict[Source, int]:
+    def sizes(self) -> dict[TermInput, int]:
         """Return how many examples there are of each source."""
         return {Data(): len(self.batch)} | {source: len(noise) for source, noise in self.noise.items()}
 
-    def keep(self, good: Mapping[Source, Tensor]) -> Drawn:
+    def keep(self, good: Mapping[TermInput, Tensor]) -> StepInputs:
         """Return the same without some examples; `good` is (B,) bool for each source that loses any."""
         return self.take({source: mask.nonzero().flatten() for source, mask in good.items()})
 
-    def pieces(self, count: int) -> list[Drawn]:
+    def pieces(self, count: int) -> list[StepInputs]:
         """Return it in pieces, each with its part of every source; fewer where a source has not as many examples."""
         sizes = self.sizes()
         count = min(count, *sizes.values())
@@ -159,18 +159,18 @@ class Drawn:
         parts = {source: cuts(size, count) for source, size in sizes.items()}
         return [self.take({source: slices[number] for source, slices in parts.items()}) for number in range(count)]
 
-    def only(self, source: Source) -> Drawn:
+    def only(self, source: TermInput) -> StepInputs:
         """Return the same without what samples of other sources are made of."""
         return replace(self, noise={key: value for key, value in self.noise.items() if key == source})
 
-    def take(self, index: Mapping[Source, Index]) -> Drawn:
+    def take(self, index: Mapping[TermInput, Index]) -> StepInputs:
         """Return some of the examples of each source that is named, and all of the others."""
         noise = {key: value.take(index[key]) if key in index else value for key, value in self.noise.items()}
         if Data() not in index:
             return replace(self, noise=noise)
         some = index[Data()]
         random = {key: tuple(value[some] for value in values) for key, values in self.random.items()}
-        return Drawn(_of_batch(self.batch, some), noise, random)
+        return StepInputs(_of_batch(self.batch, some), noise, random)
 
 
 Index = slice | Tensor
@@ -240,7 +240,7 @@ class StepPasses:
         return values.mean() if self.weights is None else (values * self.weights).mean()
 
 
-def given(value: Value | None) -> Value:
+def require(value: Value | None) -> Value:
     """Return what a term reads.
 
     Raises
@@ -254,7 +254,9 @@ def given(value: Value | None) -> Value:
     return value
 
 
-def draw(needs: Mapping[Source, Needs], student: Flow, teacher: Flow | None, batch: Batch, by: Generators) -> Drawn:
+def draw(
+    needs: Mapping[TermInput, Needs], student: Flow, teacher: Flow | None, batch: Batch, by: Generators
+) -> StepInputs:
     """Draw what a step begins with: every random number of it, in however many pieces it is then computed.
 
     Parameters
@@ -268,21 +270,21 @@ def draw(needs: Mapping[Source, Needs], student: Flow, teacher: Flow | None, bat
     by
         The generators.
     """
-    drawn = Drawn(batch)
+    drawn = StepInputs(batch)
     for source, need in needs.items():
         match source:
             case Synthesis():
                 context = batch.contexts(source.count)  # one ε for every level of both
                 drawn.noise[source] = Noise(student.draw_noise(source.count, by("synthesis")), context)
             case TeacherSamples():
-                noise = given(teacher).draw_noise(source.count, by("teacher samples"))
+                noise = require(teacher).draw_noise(source.count, by("teacher samples"))
                 drawn.noise[source] = Noise(noise, batch.contexts(source.count))
             case Data():
                 drawn.random.update({name: make(student, batch, by(name)) for name, make in need.random.items()})
     return drawn
 
 
-def make_passes(needs: Mapping[Source, Needs], student: Flow, teacher: Flow | None, drawn: Drawn) -> StepPasses:
+def make_passes(needs: Mapping[TermInput, Needs], student: Flow, teacher: Flow | None, drawn: StepInputs) -> StepPasses:
     """Send everything through the flows, once; arguments as `draw`."""
     of_data, batch = needs.get(Data()), drawn.batch
     if of_data is not None and of_data.input_gradient:
@@ -291,7 +293,7 @@ def make_passes(needs: Mapping[Source, Needs], student: Flow, teacher: Flow | No
     if of_data is not None and of_data.student:
         ours = student(batch.x, batch.context, trace=of_data.trace)
     if of_data is not None and of_data.teacher:
-        theirs = given(teacher)(batch.x, batch.context, trace=of_data.trace)
+        theirs = require(teacher)(batch.x, batch.context, trace=of_data.trace)
     return StepPasses(
         student=ours,
         teacher=theirs,
@@ -302,7 +304,7 @@ def make_passes(needs: Mapping[Source, Needs], student: Flow, teacher: Flow | No
             if isinstance(source, Synthesis)
         },
         samples={
-            source: student(_sampled(given(teacher), source, noise), noise.context)
+            source: student(_sampled(require(teacher), source, noise), noise.context)
             for source, noise in drawn.noise.items()
             if isinstance(source, TeacherSamples)
         },
@@ -319,10 +321,10 @@ def _sampled(teacher: Flow, source: TeacherSamples, noise: Noise) -> Tensor:
 
 def _synthesize(source: Synthesis, needs: Needs, student: Flow, teacher: Flow | None, noise: Noise) -> Synthesized:
     made = student.synthesize(noise.parts, source.temperature, noise.context) if needs.student else None
-    theirs = given(teacher).synthesize(noise.parts, source.temperature, noise.context) if needs.teacher else None
+    theirs = require(teacher).synthesize(noise.parts, source.temperature, noise.context) if needs.teacher else None
     if not needs.densities:
         return Synthesized(made, theirs)
-    x = given(made)
+    x = require(made)
     with evaluating(student):  # as the way back is: by the running means of batch norm, which do not follow samples
         log_prob = student.log_prob(x, noise.context)
-    return Synthesized(made, theirs, (log_prob, given(teacher).log_prob(x, noise.context)))
+    return Synthesized(made, theirs, (log_prob, require(teacher).log_prob(x, noise.context)))

@@ -14,10 +14,10 @@ from nfkd.engine.place import (
     PlaceError,
     address,
     connect,
-    end_words,
+    describe_kill,
+    describe_silence,
     engine_directory,
     noted_process,
-    silent_words,
 )
 from nfkd.protocol.codec import PROTOCOL, from_engine, to_wire
 from nfkd.protocol.frames import FrameDecoder, FrameError
@@ -99,7 +99,7 @@ class _Conversation:
                 return self._refusal(message)
             self._send(to_wire(Call(id=1, request=request)))
         except TimeoutError as error:
-            raise EngineSilentError(silent_words(greeting, self._connection.process)) from error
+            raise EngineSilentError(describe_silence(greeting, self._connection.process)) from error
         end = time.monotonic() + patience
         try:
             while isinstance(message := self._next(end), Notice):
@@ -159,7 +159,7 @@ def _nobody_listens() -> NoEngineError | EngineAwayError:
         return NoEngineError("No engine is running.")
     process = noted_process()
     who = f" (process {process})" if process else ""
-    advice = f" If it stays so: {end_words(process)}" if process else ""
+    advice = f" If it stays so: {describe_kill(process)}" if process else ""
     return EngineAwayError(f"The engine{who} is starting or ending and takes no requests. Try again soon.{advice}")
 
 

@@ -19,7 +19,7 @@ from nfkd.engine.place import (
     EngineSilentError,
     PlaceError,
     address,
-    end_words,
+    describe_kill,
     engine_directory,
     note_process,
     noted_process,
@@ -178,7 +178,7 @@ def _await_end(process: int, limit: float) -> bool:
 
 def _say_not_ended(process: int | None, ending: float) -> int:
     who = f" (process {process})" if process else ""
-    advice = end_words(process) if process else "End its process."
+    advice = describe_kill(process) if process else "End its process."
     say(
         f"nfkd engine: The engine{who} was told to end and has not ended within {ending:g} s: it stops its run first, "
         f"or waits for a file. Wait, or end it at once. {advice}",

@@ -17,13 +17,17 @@ import torch
 
 import nfkd
 from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
+from nfkd.config.problems import ConfigProblem
 from nfkd.engine.data import DataDesk
 from nfkd.engine.explore import Explorer
 from nfkd.engine.explore_desk import Explore, ExploreDesk
 from nfkd.engine.limits import Limits
 from nfkd.engine.threads import RequestThreads
-from nfkd.engine.touching import config_paths, path_words, touch
-from nfkd.flows.architectures import flow_words
+from nfkd.engine.touching import config_paths, format_paths, touch
+from nfkd.flows.architectures import flow_summary
+from nfkd.planning.describe import check, describe
+from nfkd.planning.devices import device_name, resolve_device, thread_count
+from nfkd.planning.plans import teacher_label
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import ErrorInfo, Event, RunChanged, RunEvent, RunRemoved, RunRow
 from nfkd.protocol.view import RunView
@@ -31,10 +35,7 @@ from nfkd.runs.deleting import delete_run
 from nfkd.runs.layout import create_run, list_runs, read_config, read_row, rename_run, write_row
 from nfkd.runs.reader import open_run
 from nfkd.training.control import LiveWeights, NotTraining
-from nfkd.training.describe import check, describe
-from nfkd.training.devices import device_name, resolve_device, thread_count
 from nfkd.training.job import TrainingJob, explain
-from nfkd.training.plans import teacher_words
 from nfkd.training.same_data import require_same_data
 
 _NAMED = 10  # files in a message
@@ -48,13 +49,13 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer
     ----------
     error
         Why, in words.
-    faults
-        Where, when the experiment was at fault.
+    problems
+        Where, when the experiment was at problem.
     """
 
-    def __init__(self, error: ErrorInfo, faults: list[ask.ConfigFault] | None = None) -> None:
+    def __init__(self, error: ErrorInfo, problems: list[ConfigProblem] | None = None) -> None:
         self.error = error
-        self.faults = faults or []
+        self.problems = problems or []
         super().__init__(f"{error.title}: {error.cause}")
 
 
@@ -141,11 +142,10 @@ class Engine:
         try:
             return await self._handlers[type(request)](request)
         except ConfigError as error:
-            faults = [ask.ConfigFault(path=fault.path, message=fault.message) for fault in error.faults]
             info = ErrorInfo(
                 title="The experiment was refused", cause=str(error), action="Correct the named fields and try again."
             )
-            raise Refused(info, faults) from error
+            raise Refused(info, error.problems) from error
         except Refused:
             raise
         except Exception as error:
@@ -192,7 +192,7 @@ class Engine:
         return config
 
     async def _describe_off_loop(self, function: Callable[[ExperimentConfig], Any], config: ExperimentConfig) -> Any:
-        about = path_words(config_paths(config))
+        about = format_paths(config_paths(config))
         return await self._describing.run(function, config, about=about, limit=self._limits.work_seconds)
 
     @contextmanager
@@ -348,7 +348,7 @@ class Engine:
                 delete_run, Path(request.run), about=request.run, limit=self._limits.work_seconds
             )  # the trash may be on another drive: everything is copied then
         self._take(RunRemoved(run=request.run))
-        return ask.Done(words=_kept_words(kept))
+        return ask.Done(note=_describe_kept(kept))
 
     def _refuse_living(self, run: str, verb: str) -> None:
         if run in self._views:
@@ -396,7 +396,7 @@ class Engine:
 
 def _create(config: ExperimentConfig, folder: str) -> tuple[Path, RunRow]:
     path = create_run(
-        Path(folder).expanduser(), config, teacher=teacher_words(config), student=flow_words(config.student)
+        Path(folder).expanduser(), config, teacher=teacher_label(config), student=flow_summary(config.student)
     )
     return path, read_row(path)
 
@@ -408,7 +408,7 @@ def _withdraw(run: Path) -> RunRow:
     return row
 
 
-def _kept_words(kept: list[Path]) -> str:
+def _describe_kept(kept: list[Path]) -> str:
     """Say what a deleted run's directory still holds; nothing where it is gone."""
     if not kept:
         return ""

@@ -15,7 +15,7 @@ from nfkd.data import DataError, NotFetchedError, fetch_dataset, load_dataset
 from nfkd.data.preview import preview_dataset
 from nfkd.engine.limits import Limits
 from nfkd.engine.threads import RequestThreads
-from nfkd.engine.touching import config_paths, path_words, touch
+from nfkd.engine.touching import config_paths, format_paths, touch
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, NamedData, PreviewData
 from nfkd.protocol.events import DataProgress
 from nfkd.protocol.requests import Done
@@ -104,7 +104,7 @@ class DataDesk:
         config = parse_data_toml(request.config)
         paths = config_paths(config)
         await touch(self._look, paths, self._limits.touch_seconds)
-        return await self._look.run(preview_dataset, config, about=path_words(paths), limit=self._limits.work_seconds)
+        return await self._look.run(preview_dataset, config, about=format_paths(paths), limit=self._limits.work_seconds)
 
     async def list(self, request: ListData) -> DataList:
         """Return the data sets that the user has named."""
@@ -156,7 +156,7 @@ def _fetch(config: DataConfig, tally: Tally) -> None:
         action = "Download it again to go on where it stopped."
         raise RunError(title, "The download was cancelled.", action) from error
     except DataError as error:
-        raise RunError(title, "; ".join(fault.message for fault in error.faults)) from error
+        raise RunError(title, "; ".join(problem.message for problem in error.problems)) from error
 
 
 def missing_size(config: DataConfig) -> int:
@@ -178,4 +178,4 @@ def _entry(name: str) -> NamedData:
     try:
         return NamedData(name=name, config=toml_text(parse_data(name)))
     except ConfigError as error:
-        return NamedData(name=name, config="", fault=str(error))
+        return NamedData(name=name, config="", problem=str(error))

@@ -21,6 +21,8 @@ from nfkd.evaluation.likelihood import noisy
 from nfkd.files import is_regular, is_taken
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
+from nfkd.planning.devices import resolve_device
+from nfkd.planning.plans import flow_config, run_roles, seed_stages
 from nfkd.protocol.events import DensityDrawn
 from nfkd.protocol.requests import Interpolate, Interpolations, Sample, Samples, Trace, TracedLayer, TraceResult
 from nfkd.protocol.roles import Role, role_name
@@ -28,9 +30,7 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.layout import EXPERIMENT, read_config, seed_directory
 from nfkd.runs.weights import load_weights
 from nfkd.training.control import LiveWeights
-from nfkd.training.devices import resolve_device
 from nfkd.training.monitor import draw_density, has_plane
-from nfkd.training.plans import flow_config, run_roles, seed_stages
 
 _KEPT = 8
 _THUMBNAILS = 64
@@ -134,9 +134,9 @@ class Explorer:
             raise RunError(title, "Its stage has not reached its first step.", "Look again a little later.")
         example = opened.examples.take([request.index]).to(opened.device)
         result = flow(example.x, example.context, trace=True)
-        words = {layer.name: layer.words for layer in flow.layer_info()}
+        labels = {layer.name: layer.label for layer in flow.layer_info()}
         layers = [
-            TracedLayer(name=name, words=words[name], value=value[0].cpu().numpy(), log_det=float(log_det[0]))
+            TracedLayer(name=name, label=labels[name], value=value[0].cpu().numpy(), log_det=float(log_det[0]))
             for name, (value, log_det) in result.trace.items()
         ]
         return TraceResult(

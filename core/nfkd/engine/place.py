@@ -184,7 +184,7 @@ def connect(limit: float = CONNECT_SECONDS) -> Connection:
             if not full:
                 raise
             if time.monotonic() >= end:
-                raise EngineSilentError(silent_words(limit, None)) from error
+                raise EngineSilentError(describe_silence(limit, None)) from error
             time.sleep(_AGAIN)
         else:
             connected.settimeout(None)
@@ -217,15 +217,15 @@ def noted_process() -> int | None:
     return process if psutil.pid_exists(process) else None
 
 
-def silent_words(limit: float, process: int | None) -> str:
+def describe_silence(limit: float, process: int | None) -> str:
     """Return in words that the engine does not answer, and what to do."""
     process = process or noted_process()
     if process is None:
         return f"The engine does not answer within {limit:g} s. End its process, then try again."
-    return f"The engine does not answer within {limit:g} s (process {process}). {end_words(process)}"
+    return f"The engine does not answer within {limit:g} s (process {process}). {describe_kill(process)}"
 
 
-def end_words(process: int) -> str:
+def describe_kill(process: int) -> str:
     """Return how a user ends a process that does not answer."""
     command = f"taskkill /F /PID {process}" if sys.platform == "win32" else f"kill -KILL {process}"
     return f"End it with `{command}`; a run that it was training can be resumed from its last checkpoint."

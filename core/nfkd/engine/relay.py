@@ -21,10 +21,10 @@ from nfkd.engine.place import (
     EngineSilentError,
     PlaceError,
     connect,
-    end_words,
+    describe_kill,
+    describe_silence,
     engine_directory,
     noted_process,
-    silent_words,
 )
 from nfkd.files import open_for_update, read_tail
 from nfkd.terminal import say
@@ -98,7 +98,7 @@ def find_or_start(patience: Patience = PATIENCE) -> Connection:
         if code == ALREADY_RUNNING and waited > patience.ending:
             process = noted_process()
             msg = "the engine that was told to end is still ending its run; try again in a minute"
-            msg += f". If it stays so: {end_words(process)}" if process else ""
+            msg += f". If it stays so: {describe_kill(process)}" if process else ""
             raise EngineStartError(msg)
         if code not in (None, ALREADY_RUNNING) and waited > patience.failing:
             msg = f"the engine ended at its start with code {code}\n{log_tail()}"
@@ -193,7 +193,7 @@ class _Link:
         try:
             return self._connection.read(None if self._greeted else self._patience.greeting)
         except TimeoutError as error:
-            raise EngineSilentError(silent_words(self._patience.greeting, self._connection.process)) from error
+            raise EngineSilentError(describe_silence(self._patience.greeting, self._connection.process)) from error
         except OSError:
             return b""
 

@@ -123,7 +123,7 @@ class Server:
         try:
             reply = await engine.answer(call.request)
         except Refused as refused:
-            return Refusal(id=call.id, error=refused.error, faults=refused.faults)
+            return Refusal(id=call.id, error=refused.error, problems=refused.problems)
         finally:
             if isinstance(call.request, Shutdown):
                 asyncio.get_running_loop().call_later(0.2, self._end.set)  # the reply leaves first

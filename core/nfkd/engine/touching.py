@@ -50,7 +50,7 @@ async def touch(threads: RequestThreads, paths: Sequence[Path], limit: float) ->
                 heard[0] = time.monotonic()
 
     if paths:
-        await threads.run(work, about=path_words(paths), limit=limit, heard=lambda: heard[0])
+        await threads.run(work, about=format_paths(paths), limit=limit, heard=lambda: heard[0])
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -79,6 +79,6 @@ def config_paths(config: Config) -> list[Path]:
     return found
 
 
-def path_words(paths: Iterable[Path]) -> str:
+def format_paths(paths: Iterable[Path]) -> str:
     """Return paths in words, for a message."""
     return ", ".join(map(str, paths)) or "a file of the experiment"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nfkd.config.flows import FlowConfig
-from nfkd.flows.architectures import flow_words
+from nfkd.flows.architectures import flow_summary
 from nfkd.flows.cost import FlowCost, flow_cost
 from nfkd.flows.flow import Flow, evaluating
 from nfkd.protocol.requests import LayerInfo
@@ -173,7 +173,7 @@ def inspect_flow(
         )
         error = _log_det_error(double, x[:_FEW], context)
     return Inspection(
-        name=name or flow_words(config),
+        name=name or flow_summary(config),
         layers=tuple(flow.layer_info()),
         cost=flow_cost(config, flow.event_shape, batch_size, flow.context_features),
         batch_size=batch_size,

@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from scipy import stats
 
-from nfkd.data import Batch, Dataset, Part
+from nfkd.data import Batch, Dataset, DataSplit
 from nfkd.data.units import evaluation_noise
 from nfkd.flows.flow import Flow, evaluating
 
 _BATCH = 512
 
 
-def noisy(dataset: Dataset, part: Part) -> Batch:
+def noisy(dataset: Dataset, part: DataSplit) -> Batch:
     """Return examples as the flows see them; the dequantization noise is the same at every call."""
     return dataset.batch(part, evaluation_noise())
 
 
-def noisy_batches(dataset: Dataset, part: Part) -> Iterator[Batch]:
+def noisy_batches(dataset: Dataset, part: DataSplit) -> Iterator[Batch]:
     """Return the same, a few hundred examples at a time: a part need not fit in memory."""
     generator = evaluation_noise()
     for start in range(0, len(part), _BATCH):
@@ -28,7 +28,7 @@ def noisy_batches(dataset: Dataset, part: Part) -> Iterator[Batch]:
 
 
 @torch.no_grad()
-def example_nll(flow: Flow, dataset: Dataset, part: Part) -> np.ndarray:
+def example_nll(flow: Flow, dataset: Dataset, part: DataSplit) -> np.ndarray:
     """Return each example's negative log-likelihood in the data's unit, shape (N,), float64.
 
     Parameters

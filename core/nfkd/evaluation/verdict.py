@@ -118,7 +118,7 @@ def unjudged(primary: str) -> Verdict:
         high=math.nan,
         seeds=[],
         differences=[],
-        words="No baseline was trained: nothing to judge.",
+        summary="No baseline was trained: nothing to judge.",
     )
 
 
@@ -157,7 +157,7 @@ def judge(
     mean = float(gains.mean()) if seeds else math.nan
     low, high = _interval(gains)
     verdict = "inconclusive" if broken else _decide(len(seeds), low, high)
-    teacher = _teacher_words(assistants, one=one_teacher)
+    teacher = _teacher_label(assistants, one=one_teacher)
     words = _words(verdict, metric, (mean, low, high), len(seeds), unit, teacher)
     if broken:
         words = words if seeds else "Inconclusive: no seed has finite figures of both student and baseline."
@@ -171,7 +171,7 @@ def judge(
         high=high,
         seeds=seeds,
         differences=gains.tolist(),
-        words=words,
+        summary=words,
         others=list(others),
     )
 
@@ -190,7 +190,9 @@ def interval_of(
     if broken:
         about += f"; without a finite figure: {', '.join(map(str, broken))}"
     words = f"{metric.name}: the student gains {mean:+{metric.form}}{_spaced(unit)} ({about})"
-    return MetricInterval(metric=metric.name, unit=unit, difference=mean, low=low, high=high, seeds=seeds, words=words)
+    return MetricInterval(
+        metric=metric.name, unit=unit, difference=mean, low=low, high=high, seeds=seeds, summary=words
+    )
 
 
 def _paired(
@@ -217,7 +219,7 @@ def _decide(count: int, low: float, high: float) -> Literal["better", "worse", "
     return "better" if low > 0 else "worse"
 
 
-def _teacher_words(assistants: int, *, one: bool) -> str:
+def _teacher_label(assistants: int, *, one: bool) -> str:
     helped = f" and {assistants} {'assistant' if assistants == 1 else 'assistants'}" if assistants else ""
     return f"one teacher{helped} for all seeds" if one else f"a teacher{helped} for each seed"
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Generic, TypeVar
 
 import torch
 
-from nfkd.config import Config, Fault
+from nfkd.config import Config, ConfigProblem
 from nfkd.flows.flow import Entry, Flow, Layer, Split
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -20,13 +20,13 @@ class FlowError(ValueError):
 
     Attributes
     ----------
-    faults
+    problems
         What does not fit; the paths are relative to the flow, such as ``levels``.
     """
 
-    def __init__(self, faults: list[Fault]) -> None:
-        self.faults = faults
-        super().__init__("; ".join(str(fault) for fault in faults))
+    def __init__(self, problems: list[ConfigProblem]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(str(problem) for problem in problems))
 
 
 class Stack:
@@ -36,14 +36,14 @@ class Stack:
         self.entries: list[Entry] = []
         self.layers: list[Layer | Split] = []
 
-    def add(self, name: str, words: str, kind: str, shape: Shape, layer: Layer | Split) -> None:
+    def add(self, name: str, label: str, kind: str, shape: Shape, layer: Layer | Split) -> None:
         """Add a layer.
 
         Parameters
         ----------
         name
             The key in `Flow.trace`, such as ``level1.step2``; the end of a level is its last *step*.
-        words
+        label
             The name in words.
         kind
             ``step`` for a layer that a matching may pair; ``split`` for one by which latents leave; others are free.
@@ -52,7 +52,7 @@ class Stack:
         layer
             The layer.
         """
-        self.entries.append(Entry(name, words, kind, shape))
+        self.entries.append(Entry(name, label, kind, shape))
         self.layers.append(layer)
 
 
@@ -86,15 +86,15 @@ class Architecture(ABC, Generic[ConfigT]):
         return self.config.model_fields["kind"].default
 
     @abstractmethod
-    def faults(self, config: ConfigT, shape: Shape) -> list[Fault]:
+    def problems(self, config: ConfigT, shape: Shape) -> list[ConfigProblem]:
         """Return what keeps a flow from being built for examples of a shape; nothing is built."""
 
     @abstractmethod
     def build(self, config: ConfigT, shape: Shape, context_features: int, generator: torch.Generator | None) -> Flow:
-        """Return the flow of a config that has no fault; the first weights come from the generator alone."""
+        """Return the flow of a config that has no problem; the first weights come from the generator alone."""
 
     @abstractmethod
-    def words(self, config: ConfigT) -> str:
+    def summary(self, config: ConfigT) -> str:
         """Return a flow in a few words, such as ``Glow 8×2``."""
 
     @abstractmethod
@@ -105,26 +105,26 @@ class Architecture(ABC, Generic[ConfigT]):
         """
 
 
-def image_faults(name: str, shape: Shape) -> list[Fault]:
-    """Return a fault when the examples are no images."""
+def image_problems(name: str, shape: Shape) -> list[ConfigProblem]:
+    """Return a problem when the examples are no images."""
     if len(shape) == 3:
         return []
     message = (
-        f"{name} takes images, not examples of shape {shape_words(shape)}: choose glow1d or another flow for vectors"
+        f"{name} takes images, not examples of shape {format_shape(shape)}: choose glow1d or another flow for vectors"
     )
-    return [Fault("kind", message)]
+    return [ConfigProblem("kind", message)]
 
 
-def vector_faults(name: str, shape: Shape, *, least: int = 1) -> list[Fault]:
-    """Return a fault when the examples are no vectors, or have too few features."""
+def vector_problems(name: str, shape: Shape, *, least: int = 1) -> list[ConfigProblem]:
+    """Return a problem when the examples are no vectors, or have too few features."""
     if len(shape) != 1:
-        message = f"{name} takes features, not examples of shape {shape_words(shape)}: choose glow"
-        return [Fault("kind", message)]
+        message = f"{name} takes features, not examples of shape {format_shape(shape)}: choose glow"
+        return [ConfigProblem("kind", message)]
     if shape[0] < least:
-        return [Fault("kind", "a coupling needs at least two features, and the data has one")]
+        return [ConfigProblem("kind", "a coupling needs at least two features, and the data has one")]
     return []
 
 
-def shape_words(shape: Sequence[int]) -> str:
+def format_shape(shape: Sequence[int]) -> str:
     """Return a shape such as ``1×8×8``."""
     return "×".join(str(size) for size in shape)

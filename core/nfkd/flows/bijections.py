@@ -55,7 +55,7 @@ class Mixing(Layer, ABC):
         """
 
 
-class NormedMatrix(Mixing, ABC):
+class ActNormLinear(Mixing, ABC):
     """ActNorm, then an invertible matrix of the channels, as one affine map: y = W·((x + b) ⊙ exp(s)) at every place.
 
     Both are folded into one 1×1 convolution with the matrix W·diag(exp(s)), made once a call.
@@ -115,7 +115,7 @@ def _shuffle(channels: int, generator: torch.Generator | None) -> Tensor:
     return torch.eye(channels)[torch.randperm(channels, generator=generator)]
 
 
-class LUMixing(NormedMatrix):
+class LUMixing(ActNormLinear):
     """A matrix in LU form: W = P·L·(U + diag(sign ⊙ exp(d))), with P fixed, L unit lower and U strictly upper.
 
     log|det W| = Σd: never singular, and no determinant is computed. As in the authors' code both triangles are kept as
@@ -126,7 +126,7 @@ class LUMixing(NormedMatrix):
     start
         (channels, channels), the matrix that it begins with.
     actnorm
-        As in `NormedMatrix`.
+        As in `ActNormLinear`.
     """
 
     permutation: Tensor
@@ -177,7 +177,7 @@ class LUMixing(NormedMatrix):
         return torch.linalg.solve_triangular(upper, middle, upper=True)
 
 
-class DenseMixing(NormedMatrix):
+class DenseMixing(ActNormLinear):
     """A free matrix W; log|det W| from its LU decomposition at every call.
 
     Parameters
@@ -185,7 +185,7 @@ class DenseMixing(NormedMatrix):
     start
         (channels, channels), the matrix that it begins with.
     actnorm
-        As in `NormedMatrix`.
+        As in `ActNormLinear`.
     """
 
     def __init__(self, start: Tensor, *, actnorm: bool = True) -> None:
@@ -212,7 +212,7 @@ class DenseMixing(NormedMatrix):
         return torch.linalg.inv(self.matrix)
 
 
-class NormedOrder(Mixing):
+class ActNormPermutation(Mixing):
     """ActNorm, then the channels in another, fixed order: y_c = (x_o(c) + b_o(c))·exp(s_o(c)), log|det| = places · Σs.
 
     Parameters
@@ -309,9 +309,9 @@ def build_mixing(
         case "dense":
             return DenseMixing(start(channels, generator), actnorm=actnorm)
         case "shuffle":
-            return NormedOrder(channels, torch.randperm(channels, generator=generator), actnorm=actnorm)
+            return ActNormPermutation(channels, torch.randperm(channels, generator=generator), actnorm=actnorm)
         case "reverse":
-            return NormedOrder(channels, torch.arange(channels).flip(0), actnorm=actnorm, reverses=True)
+            return ActNormPermutation(channels, torch.arange(channels).flip(0), actnorm=actnorm, reverses=True)
 
 
 class GaussianSplit(Split):

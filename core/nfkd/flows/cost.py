@@ -212,7 +212,7 @@ def frozen_cost(flow: Flow) -> tuple[int, int, int]:
     """
     parameters = sum(parameter.numel() for parameter in flow.parameters())
     count = _FlopCount(lambda: "")
-    if "log_prob" not in flow.unservable:
+    if "log_prob" not in flow.unsupported:
         like = next(flow.parameters())
         x, context = (None if part is None else torch.zeros(part.shape).to(like) for part in _empty(flow, 1))
         with count, torch.no_grad():

@@ -152,7 +152,7 @@ class CheckerboardCoupling(Coupling):
         return _restore(y, *self._masked(y, context))
 
 
-class GlowStep(Layer):
+class FlowStep(Layer):
     """A step of flow: ActNorm and a mixing of the channels (folded into one where it can be), then a coupling.
 
     Parameters

@@ -102,7 +102,7 @@ class Entry:
     """A layer in its place: its name, its name in words, what it is, and the shape of what comes out."""
 
     name: str
-    words: str
+    label: str
     kind: str
     shape: tuple[int, ...]
 
@@ -125,7 +125,7 @@ class Flow(nn.Module):
 
     Attributes
     ----------
-    unservable
+    unsupported
         What the flow cannot do, with the reason: empty but for flows of other libraries (`nfkd.flows.foreign`). Without
         ``latents`` there is no trace either; without ``synthesis`` no sample.
 
@@ -152,7 +152,7 @@ class Flow(nn.Module):
         self._entries = list(entries)
         self.layers = nn.ModuleList(layers)
         self.prior = prior
-        self.unservable: dict[Capability, str] = {}
+        self.unsupported: dict[Capability, str] = {}
         self.register_buffer("_initialized", torch.tensor(0, dtype=torch.uint8))
         self._ready: bool | None = None  # read from the buffer once: a look at every step would wait for the device
 
@@ -330,7 +330,7 @@ class Flow(nn.Module):
         return [
             LayerInfo(
                 name=entry.name,
-                words=entry.words,
+                label=entry.label,
                 kind=entry.kind,
                 shape=list(entry.shape),
                 parameters=sum(parameter.numel() for parameter in layer.parameters()),

@@ -14,7 +14,7 @@ from nfkd.protocol.frames import FrameError, encode_frame
 from nfkd.protocol.requests import FromClient, FromEngine
 from nfkd.text import is_unicode, plain_lines
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Raised whenever a message changes its meaning; both sides must have the same."""
 
 _KINDS = frozenset("fiub")  # no objects, no strings: nothing that runs code or hides a pointer

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from nfkd.protocol.events import ConfigFault, Message
+from nfkd.config.problems import ConfigProblem
+from nfkd.protocol.events import Message
 
 
 class PreviewData(Message, frozen=True):
@@ -47,7 +48,7 @@ class ColumnStatistics(Message, frozen=True):
 
 
 class DataPreview(Message, frozen=True):
-    """A look at a data set; where `faults` is not empty, only they and the download count.
+    """A look at a data set; where `problems` is not empty, only they and the download count.
 
     Attributes
     ----------
@@ -71,8 +72,8 @@ class DataPreview(Message, frozen=True):
         Where to get them without the engine, and where to put them.
     """
 
-    faults: list[ConfigFault] = msgspec.field(default_factory=list[ConfigFault])
-    words: str = ""
+    problems: list[ConfigProblem] = msgspec.field(default_factory=list[ConfigProblem])
+    summary: str = ""
     counts: list[int] = msgspec.field(default_factory=list[int])
     event_shape: list[int] = msgspec.field(default_factory=list[int])
     context_features: int = 0
@@ -91,7 +92,7 @@ class NamedData(Message, frozen=True):
 
     name: str
     config: str
-    fault: str = ""
+    problem: str = ""
 
 
 class DataList(Message, frozen=True):

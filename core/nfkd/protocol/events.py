@@ -37,13 +37,6 @@ class ErrorInfo(Message, frozen=True):
     traceback: str = ""
 
 
-class ConfigFault(Message, frozen=True):
-    """A fault of the experiment: `path` names the field, such as ``student.levels``."""
-
-    path: str
-    message: str
-
-
 class CurveInfo(Message, frozen=True):
     """A curve that a stage will have, declared before its first point.
 
@@ -61,14 +54,14 @@ class CurveInfo(Message, frozen=True):
 
 
 class LayerPair(Message, frozen=True):
-    """Two layers that are compared, the comparison in words, and how much it counts beside the others.
+    """Two layers that are compared, the comparison as one line, and how much it counts beside the others.
 
     `student` is a layer of the flow that learns, an assistant too, and `teacher` one of the flow that it learns from.
     """
 
     student: str
     teacher: str
-    words: str
+    summary: str
     weight: float = 1.0
     """Zero: the pair is measured, and no term of the loss reads it."""
 
@@ -135,7 +128,7 @@ class MetricInterval(Message, frozen=True):
         The 95 % Student-t interval of the gain; NaN below two seeds.
     seeds
         The seeds that were compared.
-    words
+    summary
         All of this in a few words, and no verdict.
     """
 
@@ -145,7 +138,7 @@ class MetricInterval(Message, frozen=True):
     low: float
     high: float
     seeds: list[int]
-    words: str
+    summary: str = msgspec.field(name="words")
 
 
 class Verdict(Message, frozen=True):
@@ -165,7 +158,7 @@ class Verdict(Message, frozen=True):
         The seeds that were compared.
     differences
         The gain of each seed.
-    words
+    summary
         One sentence that says all of this, the shared or retrained teacher too.
     others
         What was measured besides; a run makes one claim, and these make none.
@@ -179,7 +172,7 @@ class Verdict(Message, frozen=True):
     high: float
     seeds: list[int]
     differences: list[float]
-    words: str
+    summary: str = msgspec.field(name="words")
     others: list[MetricInterval] = []
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, PreviewData
 from nfkd.protocol.events import (
-    ConfigFault,
     CurveBatch,
     DensityDrawn,
     ErrorInfo,
@@ -162,7 +162,7 @@ class LayerInfo(Message, frozen=True):
 
     name: str
     """Such as ``level1.step2``; the key of `trace`."""
-    words: str
+    label: str
     """Such as ``level 1 step 2``."""
     kind: str
     shape: list[int]
@@ -186,13 +186,13 @@ class FlowDescription(Message, frozen=True):
 
 
 class Description(Message, frozen=True):
-    """What an experiment would be; it may run when `faults` is empty.
+    """What an experiment would be; it may run when `problems` is empty.
 
     A flow is None when it could not be built.
     """
 
-    faults: list[ConfigFault]
-    warnings: list[ConfigFault]
+    problems: list[ConfigProblem]
+    warnings: list[ConfigProblem]
     data: str
     """Such as ``digits: 1,259 train, 269 validation, 269 test, 1×8×8``."""
     event_shape: list[int]
@@ -223,7 +223,7 @@ class RunAccepted(Message, frozen=True):
 class Done(Message, frozen=True):
     """It was done."""
 
-    words: str = ""
+    note: str = ""
     """What else there is to know, such as the files that were left in a deleted run's directory."""
 
 
@@ -299,7 +299,7 @@ class TracedLayer(Message, frozen=True):
     """After one layer: the tensor, flattened, with its shape, and the log-determinant so far in nats."""
 
     name: str
-    words: str
+    label: str
     value: np.ndarray
     log_det: float
 
@@ -366,11 +366,11 @@ class Answer(Message, frozen=True):
 
 
 class Refusal(Message, frozen=True):
-    """The request of that number failed; `faults` says where, when it was the experiment's fault."""
+    """The request of that number failed; `problems` says where, when it was the experiment's problem."""
 
     id: int
     error: ErrorInfo
-    faults: list[ConfigFault] = msgspec.field(default_factory=list[ConfigFault])
+    problems: list[ConfigProblem] = msgspec.field(default_factory=list[ConfigProblem])
 
 
 class Notice(Message, frozen=True):

@@ -33,7 +33,7 @@ def role_name(role: str) -> str:
     return role.replace("-", " ")
 
 
-def role_words(role: str) -> str:
+def role_label(role: str) -> str:
     """Return the same with a capital, for headings: ``Teacher``, ``Assistant 1``."""
     return role_name(role).capitalize()
 

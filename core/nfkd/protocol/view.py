@@ -41,7 +41,7 @@ from nfkd.protocol.roles import ROLES, USUAL, Role
 _LOG_LINES = 2000
 
 
-class Grown:
+class GrowableArray:
     """An array that grows at its end, in amortised constant time."""
 
     def __init__(self, dtype: type[np.generic], row: tuple[int, ...] = ()) -> None:
@@ -81,9 +81,9 @@ class Curve:
     """The points of one curve."""
 
     def __init__(self) -> None:
-        self._steps = Grown(np.int64)
-        self._values = Grown(np.float64)
-        self._times = Grown(np.float64)
+        self._steps = GrowableArray(np.int64)
+        self._values = GrowableArray(np.float64)
+        self._times = GrowableArray(np.float64)
 
     def __len__(self) -> int:
         return len(self._steps)

@@ -74,9 +74,9 @@ class DataSpaceFlow(nn.Module):
         return self.scaled.latent_shapes
 
     @property
-    def unservable(self) -> dict[Capability, str]:
+    def unsupported(self) -> dict[Capability, str]:
         """What the flow cannot do, as in `Flow`."""
-        return self.scaled.unservable
+        return self.scaled.unsupported
 
     def layer_info(self) -> list[LayerInfo]:
         """Return every layer's name, kind, output shape and number of parameters."""

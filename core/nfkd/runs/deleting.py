@@ -10,7 +10,7 @@ from pathlib import Path
 from send2trash import send2trash
 
 from nfkd.protocol.roles import ROLES
-from nfkd.runs.errors import RunError, words_of
+from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.groups import VERDICT
 from nfkd.runs.layout import EXPERIMENT, GROUP, LOG, RUN_FILE, STATE, refuse_living
 from nfkd.runs.lock import NAME as LOCK
@@ -56,7 +56,9 @@ def delete_run(run: Path) -> list[Path]:
                 folder.rmdir()
     except OSError as error:
         raise RunError(
-            title="The run cannot be deleted", cause=f"{run}: {words_of(error)}.", action="Delete its folder by hand."
+            title="The run cannot be deleted",
+            cause=f"{run}: {describe_error(error)}.",
+            action="Delete its folder by hand.",
         ) from error
     return sorted(foreign)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 
 from nfkd.files import replacing
-from nfkd.runs.errors import FULL, RunError, errno_of, words_of
+from nfkd.runs.errors import FULL, RunError, describe_error, errno_of
 from nfkd.runs.schema import Node
 
 
@@ -23,7 +23,7 @@ def explained(directory: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:  # h5py raises both
         full = errno_of(error) in FULL
         title = "The disk is full" if full else "The run cannot be written"
-        cause = f"Nothing more can be written to {directory}." if full else f"{directory}: {words_of(error)}."
+        cause = f"Nothing more can be written to {directory}." if full else f"{directory}: {describe_error(error)}."
         action = "Make room, or choose a folder that you may write to, and resume; what was written stays readable."
         raise RunError(title, cause, action) from error
 

@@ -39,7 +39,7 @@ def moved_away(directory: Path) -> RunError:
     return RunError("The run's directory is gone", cause, action)
 
 
-def words_of(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return what an error says, in one line: HDF5 adds times, addresses and offsets."""
     found = _SYSTEM.search(str(error))
     if found:

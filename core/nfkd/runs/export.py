@@ -12,7 +12,7 @@ import numpy as np
 from nfkd.files import FileError, replace_file
 from nfkd.protocol.events import Role, StageSummary, Verdict
 from nfkd.protocol.requests import StageSnapshot
-from nfkd.runs.errors import RunError, words_of
+from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.reader import RunRecord, SeedRecord
 from nfkd.text import plain
 
@@ -78,7 +78,7 @@ class writing:  # noqa: N801 - used as a statement
             raise self._refusal(error) from error
 
     def _refusal(self, error: OSError | ValueError) -> RunError:
-        cause = f"{error}." if isinstance(error, FileError) else f"{self._directory}: {words_of(error)}."
+        cause = f"{error}." if isinstance(error, FileError) else f"{self._directory}: {describe_error(error)}."
         return RunError("Nothing could be exported", cause, "Choose a directory that you may write to.")
 
 

@@ -86,7 +86,7 @@ def export_look(look: DataPreview, path: Path) -> Path:
     """
     figure = _figure(4.0, 4.2)
     axes = figure.add_subplot()
-    axes.set_title("\n".join(_literal(line) for line in textwrap.wrap(look.words, 56)), fontsize=8)
+    axes.set_title("\n".join(_literal(line) for line in textwrap.wrap(look.summary, 56)), fontsize=8)
     if look.images is not None:
         _images(axes, look.images / np.float32(255), int(np.ceil(np.sqrt(len(look.images)))))
     elif look.points is not None:
@@ -294,7 +294,7 @@ def _matching(record: RunRecord, stages: Stages, stage: Role) -> Figure | None:
     edges = np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:] + (len(steps) == 1)])
     norm = LogNorm(low, max(high, low * 1.01))
     shown = axes.pcolormesh(edges, np.arange(len(pairs) + 1), np.ma.masked_invalid(errors), cmap=_MAP, norm=norm)
-    axes.set_yticks(np.arange(len(pairs)) + 0.5, [_literal(pair.words) for pair in pairs], fontsize=8)
+    axes.set_yticks(np.arange(len(pairs)) + 0.5, [_literal(pair.summary) for pair in pairs], fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel=f"Step of {the_role(stage)}")
     bar = figure.colorbar(shown, ax=axes, label="mean squared error\n(log scale)")

@@ -26,12 +26,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from nfkd.config import ConfigError, Fault, GlowConfig
+from nfkd.config import ConfigError, ConfigProblem, GlowConfig
 from nfkd.config.flow_file import FlowFile
 from nfkd.files import file_kind, is_inflated, is_regular, is_taken
-from nfkd.flows.architectures import build_flow, flow_faults
+from nfkd.flows.architectures import build_flow, flow_problems
 from nfkd.flows.flow import Flow
-from nfkd.runs.errors import FULL, RunError, errno_of, words_of
+from nfkd.runs.errors import FULL, RunError, describe_error, errno_of
 from nfkd.runs.weights import flow_meta, save_weights
 
 _PREFIXES = ("student.", "teacher.", "")
@@ -103,24 +103,24 @@ def import_weights(path: Path, file: FlowFile) -> Imported:
     """
     config = file.flow
     if not isinstance(config, GlowConfig):
-        raise ConfigError([Fault("kind", f"only Glow checkpoints can be imported, not {config.kind}")])
+        raise ConfigError([ConfigProblem("kind", f"only Glow checkpoints can be imported, not {config.kind}")])
     _refuse_options(config)
     tensors = _read(path)
     candidates = [prefix for prefix in _PREFIXES if any(name.startswith(f"{prefix}flow.layers.") for name in tensors)]
     if not candidates:
         first = ", ".join(sorted(tensors)[:3]) or "nothing"
         raise _refusal(path, f"has no tensors flow.layers.N…, but {first}", "Is it a Glow of that layout?")
-    faults: list[RunError] = []
+    problems: list[RunError] = []
     for prefix in candidates:
         own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         try:
             flow = _convert(path, config, file, prefix, own)
         except RunError as error:
-            faults.append(error)
+            problems.append(error)
             continue
         left = sorted(name for name in tensors if not name.startswith(prefix))
         return Imported(config, flow, prefix, left)
-    raise faults[0]
+    raise problems[0]
 
 
 def save_imported(imported: Imported, target: Path, source: Path) -> None:
@@ -139,18 +139,20 @@ def save_imported(imported: Imported, target: Path, source: Path) -> None:
         save_weights(target, imported.flow.state_dict(), "", meta)
     except OSError as error:
         title = "The disk is full" if errno_of(error) in FULL else "The weights were not written"
-        raise RunError(title, f"{target}: {words_of(error)}.", "Give another --out.") from error
+        raise RunError(title, f"{target}: {describe_error(error)}.", "Give another --out.") from error
 
 
 def _refuse_options(config: GlowConfig) -> None:
     options = ("permutation", "coupling", "scale", "actnorm", "learned_prior", "checkerboard")
-    faults = [
-        Fault(name, f"Glow checkpoints of this layout have {getattr(_PLAIN, name)!r}, not {getattr(config, name)!r}")
+    problems = [
+        ConfigProblem(
+            name, f"Glow checkpoints of this layout have {getattr(_PLAIN, name)!r}, not {getattr(config, name)!r}"
+        )
         for name in options
         if getattr(config, name) != getattr(_PLAIN, name)
     ]
-    if faults:
-        raise ConfigError(faults)
+    if problems:
+        raise ConfigError(problems)
 
 
 def _refusal(path: Path, what: str, action: str) -> RunError:
@@ -199,7 +201,7 @@ def _beside(path: Path) -> list[Any]:
 def _why(error: Exception) -> str:
     """Say what kept a file from being read; never in PyTorch's words, which advise to run what is in it."""
     if not isinstance(error, pickle.UnpicklingError):
-        return words_of(error)
+        return describe_error(error)
     named = _GLOBAL.search(str(error))
     return f"it holds {named[1]}" if named else "it is damaged or of another kind"
 
@@ -207,9 +209,9 @@ def _why(error: Exception) -> str:
 def _convert(path: Path, config: GlowConfig, file: FlowFile, prefix: str, own: dict[str, Tensor]) -> Flow:
     """Return the flow of tensors whose prefix has been taken off."""
     shape = _event_shape(path, config, file, own)
-    faults = flow_faults(config, shape)
-    if faults:
-        raise ConfigError(faults)
+    problems = flow_problems(config, shape)
+    if problems:
+        raise ConfigError(problems)
     flow = build_flow(config, shape)
     state = flow.state_dict()
     expected = _expected(flow)
@@ -267,10 +269,10 @@ def _event_shape(path: Path, config: GlowConfig, file: FlowFile, own: dict[str, 
         return shape
     bias = own.get("flow.layers.1.actnorm.bias")
     if size is None or bias is None or bias.dim() != 4 or bias.shape[1] % 4:
-        fault = Fault(
+        problem = ConfigProblem(
             "event_shape", "is needed, for the checkpoint does not tell it: such as event_shape = [3, 32, 32]"
         )
-        raise ConfigError([fault])
+        raise ConfigError([problem])
     return (bias.shape[1] // 4, *size)
 
 

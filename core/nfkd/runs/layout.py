@@ -27,10 +27,10 @@ from nfkd.files import (
 from nfkd.protocol.codec import encode_json
 from nfkd.protocol.events import ErrorInfo, LogLine, RunRow
 from nfkd.runs.building import building, is_temporary, process_lives, process_started
-from nfkd.runs.errors import FULL, RunError, errno_of, words_of
+from nfkd.runs.errors import FULL, RunError, describe_error, errno_of
 from nfkd.runs.lock import NAME as LOCK
 from nfkd.runs.lock import run_lock
-from nfkd.text import is_utf8_name, name_fault, plain
+from nfkd.text import is_utf8_name, name_problem, plain
 
 STATE = "state.json"
 EXPERIMENT = "experiment.toml"
@@ -143,10 +143,10 @@ def _not_made(path: Path, error: Exception) -> RunError:
     full = errno_of(error) in FULL
     action = "Free some space, or choose another folder." if full else "Choose a folder that you may write to."
     title = "The disk is full" if full else "The run cannot be made"
-    return RunError(title, f"{path}: {words_of(error)}.", action)
+    return RunError(title, f"{path}: {describe_error(error)}.", action)
 
 
-def _data_words(config: DataConfig) -> str:
+def _data_label(config: DataConfig) -> str:
     """Return what the table of runs calls a data set: a file by its name, all others by their kind."""
     path = getattr(config, "path", "")
     return Path(path).name or config.kind.replace("_", " ")
@@ -158,7 +158,7 @@ def _fill(directory: Path, path: Path, config: ExperimentConfig, teacher: str, s
         run=str(path),
         name=path.name,
         state="queued",
-        data=_data_words(config.data),
+        data=_data_label(config.data),
         teacher=teacher,
         student=student,
         created=time.time(),
@@ -283,7 +283,7 @@ def describe_trouble(path: Path, error: Exception) -> str:
     if isinstance(error, FileError):
         return f"{error}."
     if isinstance(error, OSError):
-        return f"{path}: {words_of(error)}."
+        return f"{path}: {describe_error(error)}."
     found = _FIELD.search(str(error))
     where = f" at {found[1]}" if found else ""
     return f"{path} is damaged or was not written by NFKD{where}."
@@ -308,7 +308,7 @@ def read_config(run: Path) -> ExperimentConfig:
         if not is_taken(run / EXPERIMENT):
             cause = f"{run} has no {EXPERIMENT}."
             raise RunError(title="This is no run", cause=cause, action="Name a run's directory.") from error
-        words = "; ".join(str(fault) for fault in error.faults[:_FAULTS])
+        words = "; ".join(str(problem) for problem in error.problems[:_FAULTS])
         raise RunError(
             title="The run's experiment cannot be read", cause=f"{run / EXPERIMENT}: {words}.", action=""
         ) from error
@@ -327,7 +327,7 @@ def read_log(run: Path) -> list[LogLine]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        return [_log_note(run, f"The log cannot be read: {describe_trouble(run / LOG, error)}")]
+        return [_log_line(run, f"The log cannot be read: {describe_trouble(run / LOG, error)}")]
     read = []
     for line in data.splitlines()[int(is_cut) :]:  # the first line may be cut
         try:
@@ -340,11 +340,11 @@ def read_log(run: Path) -> list[LogLine]:
     if is_cut:
         first = read[0].time if read else 0.0
         words = f"Older lines are left out: {run / LOG} is larger than {_LOG_LIMIT >> 20} MiB."
-        read.insert(0, _log_note(run, words, first))
+        read.insert(0, _log_line(run, words, first))
     return read
 
 
-def _log_note(run: Path, words: str, at: float = 0.0) -> LogLine:
+def _log_line(run: Path, words: str, at: float = 0.0) -> LogLine:
     return LogLine(run=str(run), level="warning", text=words, time=at)
 
 
@@ -371,7 +371,9 @@ def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
         return [], []
     except (OSError, ValueError) as error:  # a ValueError: a null character in the name
         raise RunError(
-            title="The runs cannot be listed", cause=f"{folder}: {words_of(error)}.", action="Choose another folder."
+            title="The runs cannot be listed",
+            cause=f"{folder}: {describe_error(error)}.",
+            action="Choose another folder.",
         ) from error
     rows, unreadable = [], []
     for path in paths:
@@ -394,8 +396,8 @@ def rename_run(run: Path, name: str) -> Path:
         When the name is not fit for a directory or taken.
     """
     name = name.strip()
-    if fault := name_fault(name):
-        cause = f"The name {fault}."
+    if problem := name_problem(name):
+        cause = f"The name {problem}."
         raise RunError(title="The run cannot be renamed", cause=cause, action="Choose another name.")
     target = run.with_name(name)
     refuse_living(run, "renamed")

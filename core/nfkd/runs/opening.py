@@ -11,7 +11,7 @@ import h5py
 
 from nfkd.files import FileError, open_regular, require_regular
 from nfkd.runs import schema
-from nfkd.runs.errors import RunError, words_of
+from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.schema import Node
 
 _h5o: Any = cast("Any", h5py).h5o  # the stubs of h5py lack it
@@ -39,7 +39,7 @@ def open_file(path: Path) -> Iterator[Node]:
         raise RunError(title="The run cannot be read", cause=f"{error}.", action="Put its own file back.") from error
     except OSError as error:
         raise RunError(
-            title="The run cannot be read", cause=f"{path} is no whole HDF5 file: {words_of(error)}."
+            title="The run cannot be read", cause=f"{path} is no whole HDF5 file: {describe_error(error)}."
         ) from error
     with file, reading(path):
         _check(file, path)
@@ -52,7 +52,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        cause = f"{path} is damaged: {words_of(error)}."
+        cause = f"{path} is damaged: {describe_error(error)}."
         raise RunError(
             title="The run cannot be read", cause=cause, action="Its weights are files of their own and stay usable."
         ) from error

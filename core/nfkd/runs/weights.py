@@ -16,11 +16,11 @@ from torch import Tensor
 
 from nfkd.config.flows import FlowConfig
 from nfkd.files import FileError, replacing, require_regular
-from nfkd.flows.architecture import shape_words
+from nfkd.flows.architecture import format_shape
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.flows.isolation import isolated
-from nfkd.runs.errors import RunError, system_error, words_of
+from nfkd.runs.errors import RunError, describe_error, system_error
 from nfkd.runs.tensors import open_tensors
 
 _UNFIT = "The weights do not fit"
@@ -195,7 +195,7 @@ def _unreadable(path: Path, error: Exception) -> RunError:
         return RunError(title, f"{error}.", "Name a weights file.")
     if isinstance(error, SafetensorError):
         return RunError(title, f"{path} is no whole weights file.", "The file is damaged, or of another program.")
-    return RunError(title, f"{path}: {words_of(error)}.", "The file may not be read, or its disk has a fault.")
+    return RunError(title, f"{path}: {describe_error(error)}.", "The file may not be read, or its disk has a problem.")
 
 
 def load_weights(path: Path, flow: Flow) -> None:
@@ -219,14 +219,14 @@ def _refuse_unfit(path: Path, shapes: Mapping[str, tuple[int, ...]], flow: Flow)
     expected = flow.state_dict()
     missing, extra = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
     wrong = sorted(name for name in expected.keys() & shapes.keys() if tuple(expected[name].shape) != shapes[name])
-    faults = [f"{word} {_first(names)}" for word, names in (("lacks", missing), ("has no use for", extra)) if names]
+    problems = [f"{word} {_first(names)}" for word, names in (("lacks", missing), ("has no use for", extra)) if names]
     if wrong:
-        theirs, ours = (shape_words(shape) or "one number" for shape in (shapes[wrong[0]], expected[wrong[0]].shape))
-        faults.append(f"has {wrong[0]} in another shape: {theirs}, not {ours}")
-    if faults:
+        theirs, ours = (format_shape(shape) or "one number" for shape in (shapes[wrong[0]], expected[wrong[0]].shape))
+        problems.append(f"has {wrong[0]} in another shape: {theirs}, not {ours}")
+    if problems:
         raise RunError(
             title=_UNFIT,
-            cause=f"{path} {', '.join(faults)}.",
+            cause=f"{path} {', '.join(problems)}.",
             action=_MADE_BY,
         )
 

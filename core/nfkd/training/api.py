@@ -8,21 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.config.toml import is_table
-from nfkd.flows.architectures import flow_words
+from nfkd.flows.architectures import flow_summary
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.flows.isolation import isolated
+from nfkd.planning.describe import check
+from nfkd.planning.plans import teacher_label
+from nfkd.planning.teachers import with_teacher
 from nfkd.protocol.events import RunEvent, RunFailed
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import EXPERIMENT, create_run_at, is_run, read_config
 from nfkd.runs.reader import RunRecord, open_run
 from nfkd.training.control import Control
-from nfkd.training.describe import check
 from nfkd.training.job import perform
-from nfkd.training.plans import teacher_words
 from nfkd.training.same_data import require_same_data
-from nfkd.training.teachers import with_teacher
 
 
 def prepare(config: ExperimentConfig, directory: str | os.PathLike[str], teacher: ForeignFlow | None = None) -> Path:
@@ -31,13 +31,13 @@ def prepare(config: ExperimentConfig, directory: str | os.PathLike[str], teacher
     Raises
     ------
     ConfigError
-        With every fault, when it may not run.
+        With every problem, when it may not run.
     RunError
         When the directory cannot be made, or already holds something.
     """
     check(config, teacher=teacher)
-    words = teacher_words(config, "" if teacher is None else teacher.origin)
-    return create_run_at(Path(directory), config, teacher=words, student=flow_words(config.student))
+    words = teacher_label(config, "" if teacher is None else teacher.origin)
+    return create_run_at(Path(directory), config, teacher=words, student=flow_summary(config.student))
 
 
 def resumable(config: ExperimentConfig, directory: Path) -> None:
@@ -63,7 +63,7 @@ def resumable(config: ExperimentConfig, directory: Path) -> None:
             "the run was made by another experiment, and here they differ: go on with its own, by "
             f"nfkd run {directory / EXPERIMENT} --out {directory} --resume"
         )
-    raise ConfigError([Fault(path, words)], str(directory))
+    raise ConfigError([ConfigProblem(path, words)], str(directory))
 
 
 def _first_difference(own: dict[str, Any], other: dict[str, Any]) -> str:
@@ -112,7 +112,7 @@ def run(
     Raises
     ------
     ConfigError
-        With every fault, when the experiment may not run.
+        With every problem, when the experiment may not run.
     RunError
         When the run failed, or was made with other data; the message says why.
     """

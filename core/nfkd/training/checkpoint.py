@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nfkd.files import FileError, is_taken, replacing
 from nfkd.protocol.events import Role, StageSummary
-from nfkd.runs.errors import RunError, system_error, words_of
+from nfkd.runs.errors import RunError, describe_error, system_error
 from nfkd.runs.tensors import open_tensors
 
 NAME = "checkpoint.safetensors"
@@ -123,7 +123,7 @@ def load_checkpoint(directory: Path) -> Checkpoint | None:
         except FileError as error:
             cause = cause or f"{error}."
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-            cause = cause or f"{path}: {words_of(error)}."
+            cause = cause or f"{path}: {describe_error(error)}."
     if paths:
         title, action = "The checkpoints cannot be read", "Start the experiment again in another directory."
         raise RunError(title, cause, action)

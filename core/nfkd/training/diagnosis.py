@@ -31,7 +31,7 @@ class DivergedError(RuntimeError):
 def first_bad_layer(flow: Flow, batch: Batch) -> str | None:
     """Return the words of the first layer whose gradient, output or log-determinant is not finite for a batch."""
     infos = flow.layer_info()
-    words = {layer.name: layer.words for layer in infos}
+    words = {layer.name: layer.label for layer in infos}
     for name, (value, log_det) in flow.trace(batch.x, batch.context).items():
         if not (torch.isfinite(value).all() and torch.isfinite(log_det).all()):
             return words[name]
@@ -39,7 +39,7 @@ def first_bad_layer(flow: Flow, batch: Batch) -> str | None:
     for info, layer in zip(reversed(infos), reversed(flow.layers), strict=True):
         gradients = [parameter.grad for parameter in layer.parameters() if parameter.grad is not None]
         if not all(torch.isfinite(gradient).all() for gradient in gradients):
-            return f"the gradient of {info.words}"
+            return f"the gradient of {info.label}"
     return None
 
 

@@ -15,6 +15,10 @@ from nfkd.data import load_dataset
 from nfkd.evaluation.verdict import unjudged, verdict_of
 from nfkd.files import is_taken
 from nfkd.flows.foreign import ForeignFlow
+from nfkd.planning.describe import check
+from nfkd.planning.devices import device_name, resolve_device, thread_count
+from nfkd.planning.plans import seed_stages, stage_costs, stage_steps
+from nfkd.planning.teachers import on_scaled_values
 from nfkd.protocol.events import (
     ErrorInfo,
     LogLine,
@@ -32,14 +36,10 @@ from nfkd.runs.layout import RUN_FILE, append_log, read_row, seed_directory, wri
 from nfkd.runs.reader import stage_ended
 from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.control import Control
-from nfkd.training.describe import check
-from nfkd.training.devices import device_name, resolve_device, thread_count
 from nfkd.training.perceptual_file import pin_perceptual
-from nfkd.training.plans import seed_stages, stage_costs, stage_steps
 from nfkd.training.progress import RunProgress
 from nfkd.training.same_data import fingerprint_text, require_same_data
 from nfkd.training.seed_run import RunContext, SeedRun, seed_checkpoint
-from nfkd.training.teachers import on_scaled_values
 
 
 class Experiment:
@@ -97,7 +97,7 @@ class Experiment:
         Raises
         ------
         ConfigError
-            When the experiment may not run, with every fault.
+            When the experiment may not run, with every problem.
         RunError
             When the run was made with other data; nothing of it has been changed then.
         StopRun, DivergedError, RunError, OSError
@@ -213,6 +213,6 @@ class Experiment:
         verdict = self._verdict()
         write_verdict(self._run, verdict)
         self.change(state="finished", progress=1.0, **self._figures())
-        self.log(verdict.words)
+        self.log(verdict.summary)
         self._emit(RunFinished(run=str(self._run), state="finished", verdict=verdict))
         return verdict

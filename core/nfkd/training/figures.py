@@ -57,7 +57,7 @@ def term_values(loss: Loss, dataset: Dataset, values: dict[str, float]) -> dict[
     return shown | {f"share/{name}": share for name, share in shares(loss.weights, norms).items()}
 
 
-def masked_words(loss: Loss, step: int) -> dict[str, str]:
+def describe_masked(loss: Loss, step: int) -> dict[str, str]:
     """Return by term how many of its examples were left out of a step, in words."""
     return {
         name: f"{OBJECTIVES[name].label}: {count:,} {'example' if count == 1 else 'examples'} of step {step:,} gave "

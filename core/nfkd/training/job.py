@@ -15,7 +15,7 @@ from nfkd.data import DataError
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.flows.isolation import plain_torch
 from nfkd.protocol.events import ErrorInfo, RunEvent, RunFailed, RunFinished, RunState
-from nfkd.runs.errors import RunError, moved_away, words_of
+from nfkd.runs.errors import RunError, describe_error, moved_away
 from nfkd.runs.lock import run_lock
 from nfkd.training.control import Control, StopRun
 from nfkd.training.diagnosis import DivergedError
@@ -100,7 +100,7 @@ def explain(error: Exception, run: Path) -> ErrorInfo:
         case DivergedError(info=info):
             title, cause, action = info.title, info.cause, info.action
         case DataError():
-            title, cause = "The data cannot be read any more", "; ".join(fault.message for fault in error.faults)
+            title, cause = "The data cannot be read any more", "; ".join(problem.message for problem in error.problems)
             action = "Correct it, then resume the run from its checkpoint."
         case ConfigError():
             title, cause, action = "The experiment was refused", str(error), "Correct the named fields."
@@ -114,7 +114,7 @@ def explain(error: Exception, run: Path) -> ErrorInfo:
             gone = moved_away(run)
             title, cause, action = gone.title, gone.cause, gone.action
         case OSError():
-            title, cause = "The run's files cannot be written", f"{error.filename or run}: {words_of(error)}."
+            title, cause = "The run's files cannot be written", f"{error.filename or run}: {describe_error(error)}."
             action = f"See whether {run} is writable and has space; what was written stays readable."
         case _:
             title, cause = "The run failed", f"{type(error).__name__}: {_first_line(error)}"

@@ -16,7 +16,7 @@ from nfkd.flows.precision import networks_in
 from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
 from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import divergence
-from nfkd.training.figures import masked_words, step_values, term_values
+from nfkd.training.figures import describe_masked, step_values, term_values
 from nfkd.training.optimizers import learning_rate
 from nfkd.training.state import StageState, copy_weights
 
@@ -149,7 +149,7 @@ class Trainer:
 
     def _warn_of_masked(self, loss: Loss) -> None:
         """Say of each term once that examples were left out; the curve counts them."""
-        for term, words in masked_words(loss, self._state.step).items():
+        for term, words in describe_masked(loss, self._state.step).items():
             if term not in self._warned:
                 self._warned.add(term)
                 self._hooks.warn(words)
@@ -161,11 +161,11 @@ class Trainer:
 
     def _validate(self) -> None:
         state = self._state
-        value = float(example_nll(state.shown, self._dataset, self._validation).mean())
+        value = float(example_nll(state.eval_flow, self._dataset, self._validation).mean())
         state.judge(value)
         self._curves.add(state.step, {"validation/nll": value})
 
     def _copy(self) -> LiveWeights:
         state = self._state
-        weights = {name: value.cpu() for name, value in copy_weights(state.shown).items()}
+        weights = {name: value.cpu() for name, value in copy_weights(state.eval_flow).items()}
         return LiveWeights(state.seed, state.stage, state.step, weights)

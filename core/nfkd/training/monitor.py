@@ -79,11 +79,11 @@ class Monitor:
 
     def _draw_pictures(self, flow: Flow, **about: Any) -> None:
         about |= {"run": self._run, "seed": self._seed}
-        if "synthesis" not in flow.unservable:
+        if "synthesis" not in flow.unsupported:
             self._emit(self._samples(flow, about))
-            if "latents" not in flow.unservable:
+            if "latents" not in flow.unsupported:
                 self._emit(self._interpolation(flow, about))
-        if has_plane(self._dataset) and "log_prob" not in flow.unservable:
+        if has_plane(self._dataset) and "log_prob" not in flow.unsupported:
             self._emit(draw_density(flow, self._dataset, **about))
 
     def _samples(self, flow: Flow, about: Mapping[str, Any]) -> SamplesDrawn:

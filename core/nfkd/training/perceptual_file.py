@@ -7,7 +7,7 @@ from pathlib import Path
 from nfkd.config import SKDConfig
 from nfkd.distillation.perceptual import VGGFeatures
 from nfkd.files import is_taken, read_limited, replace_file
-from nfkd.runs.errors import RunError, words_of
+from nfkd.runs.errors import RunError, describe_error
 
 NAME = "perceptual.sha256"
 _LIMIT = 1024  # bytes
@@ -46,5 +46,5 @@ def _begun(kept: Path) -> str:
     try:
         return read_limited(kept, _LIMIT).decode("ascii", "replace").strip()
     except OSError as error:
-        title, cause = "The run cannot go on", f"{kept} cannot be read: {words_of(error)}."
+        title, cause = "The run cannot go on", f"{kept} cannot be read: {describe_error(error)}."
         raise RunError(title, cause, "Delete it to go on with any file of weights.") from error

@@ -33,7 +33,7 @@ def fingerprint_text(dataset: Dataset) -> str:
 def require_same_data(config: ExperimentConfig, run: Path) -> str:
     """Refuse to resume a run on other data than it was made with; nothing of the run is changed.
 
-    Data that cannot be loaded is not refused here: `check` does it, with every fault.
+    Data that cannot be loaded is not refused here: `check` does it, with every problem.
 
     Returns
     -------

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from nfkd.config import ExperimentConfig
-from nfkd.data import Dataset, Part
+from nfkd.data import Dataset, DataSplit
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
 from nfkd.distillation.inheritance import inherit
 from nfkd.evaluation.cost import SPEED_COUNT, samples_per_second
@@ -21,6 +21,16 @@ from nfkd.evaluation.quality import C2ST_MOST, c2st
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
+from nfkd.planning.plans import (
+    described,
+    flow_config,
+    seed_stages,
+    stage_pairs,
+    stage_plans,
+    stage_steps,
+    teacher_of,
+)
+from nfkd.planning.teachers import teacher_file, worse_than_gaussian
 from nfkd.protocol.events import (
     LayerPair,
     RunEvent,
@@ -42,18 +52,8 @@ from nfkd.training.diagnosis import DivergedError
 from nfkd.training.generators import named_generator
 from nfkd.training.loop import Hooks, Trainer
 from nfkd.training.monitor import Monitor
-from nfkd.training.plans import (
-    described,
-    flow_config,
-    seed_stages,
-    stage_pairs,
-    stage_plans,
-    stage_steps,
-    teacher_of,
-)
 from nfkd.training.progress import RunProgress
 from nfkd.training.state import StageState, copy_weights, random_name
-from nfkd.training.teachers import teacher_file, worse_than_gaussian
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ class SeedRun:
         try:
             self._trainer(stage, state, curves).train()
         except (StopRun, DivergedError):
-            self._save(stage, state.flow, state.best_step, state.best_weights or copy_weights(state.shown))
+            self._save(stage, state.flow, state.best_step, state.best_weights or copy_weights(state.eval_flow))
             raise
         finally:
             context.control.between_stages()
@@ -225,7 +225,7 @@ class SeedRun:
             load_weights(teacher_file(self._context.config, None), flow)
         flow = freeze(flow.float().to(self._context.device))
         self._finish("teacher", _Trained(flow, 0, 0, time.perf_counter() - began))
-        if "log_prob" not in flow.unservable:
+        if "log_prob" not in flow.unsupported:
             words = worse_than_gaussian(self.done[-1].validation, self._context.dataset)
             if words:
                 self._context.warn(f"Seed {self._seed}, teacher: {words}")
@@ -255,7 +255,7 @@ class SeedRun:
         teacher = self._load_teacher(stage) if learns else None
         monitor = self._monitor(stage)
         hooks = Hooks(
-            draw=lambda: monitor.draw(stage, state.step, state.shown, teacher),
+            draw=lambda: monitor.draw(stage, state.step, state.eval_flow, teacher),
             checkpoint=lambda: self._save_checkpoint(state, curves.elapsed),
             progress=lambda: context.progress.step(self._seed, stage, state.step),
             warn=lambda words: context.warn(f"Seed {self._seed}, {role_name(stage)}: {words}"),
@@ -360,7 +360,7 @@ class SeedRun:
         )
 
     def _c2st(self, flow: Flow) -> float:
-        if "synthesis" in flow.unservable:
+        if "synthesis" in flow.unsupported:
             return math.nan
         dataset = self._context.dataset
         generator = named_generator(self._seed, "all", "quality")  # the same noise for every stage
@@ -370,16 +370,16 @@ class SeedRun:
         return c2st(real.x.numpy(), generated.cpu().numpy())
 
     def _throughput(self, flow: Flow) -> float:
-        if "synthesis" in flow.unservable:
+        if "synthesis" in flow.unsupported:
             return math.nan
         dataset = self._context.dataset
         few = noisy(dataset, dataset.validation.take(slice(1)))
         return samples_per_second(flow, context=_on(flow, few.contexts(SPEED_COUNT)))
 
 
-def _nll(flow: Flow, dataset: Dataset, part: Part) -> np.ndarray:
+def _nll(flow: Flow, dataset: Dataset, part: DataSplit) -> np.ndarray:
     """Return each example's figure; one that is no number for a teacher without a density."""
-    return np.full(1, math.nan) if "log_prob" in flow.unservable else example_nll(flow, dataset, part)
+    return np.full(1, math.nan) if "log_prob" in flow.unsupported else example_nll(flow, dataset, part)
 
 
 def _on(flow: Flow, context: torch.Tensor | None) -> torch.Tensor | None:

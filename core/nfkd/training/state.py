@@ -70,7 +70,7 @@ class StageState:
         )
 
     @property
-    def shown(self) -> Flow:
+    def eval_flow(self) -> Flow:
         """The flow that is validated, drawn and saved: the averaged one where there is one, else that in training."""
         return self.flow if self.average is None else self.average.flow
 
@@ -86,13 +86,13 @@ class StageState:
         """Give the flow the weights that the stage keeps: the best on validation, else the newest."""
         if not self.best_weights:  # no validation figure was finite
             self.best_step = self.step
-        self.flow.load_state_dict(self.best_weights or self.shown.state_dict())
+        self.flow.load_state_dict(self.best_weights or self.eval_flow.state_dict())
 
     def judge(self, value: float) -> bool:
         """Take a validation figure; keep the weights and return True when it is the best so far."""
         if value < self.best:
             self.best, self.best_step, self.bad_rounds = value, self.step, 0
-            self.best_weights = copy_weights(self.shown)
+            self.best_weights = copy_weights(self.eval_flow)
             return True
         self.bad_rounds += 1
         return False

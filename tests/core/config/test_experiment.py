@@ -14,9 +14,9 @@ from pydantic.fields import FieldInfo
 
 from nfkd.config import (
     ConfigError,
+    ConfigProblem,
     DistillationConfig,
     ExperimentConfig,
-    Fault,
     Glow1DConfig,
     GlowConfig,
     ILKDConfig,
@@ -135,7 +135,7 @@ def test_a_file_goes_before_a_preset_of_its_name(tmp_path, monkeypatch):
     assert ExperimentConfig.load("digits").name == "my own"
 
 
-# --- faults -----------------------------------------------------------------------------------------------------------
+# --- problems --------------------------------------------------------------------------------------------------------
 
 
 def leaves(table: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -149,7 +149,7 @@ def leaves(table: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str,
 
 
 @given(EXPERIMENTS, st.data())
-def test_every_fault_is_told_at_once_with_its_path(document, data):
+def test_every_problem_is_told_at_once_with_its_path(document, data):
     places = leaves(document)
     chosen = data.draw(st.lists(st.sampled_from(places), unique=True, min_size=1, max_size=8))
     for place in chosen:
@@ -163,10 +163,10 @@ def test_every_fault_is_told_at_once_with_its_path(document, data):
     with pytest.raises(ConfigError) as caught:
         ExperimentConfig.from_dict(document)
     expected = {".".join(place) for place in chosen}
-    found = {fault.path.replace("no_", "") for fault in caught.value.faults}
+    found = {problem.path.replace("no_", "") for problem in caught.value.problems}
     assert found == expected
-    assert all(fault.message for fault in caught.value.faults)
-    assert all(fault.path in str(caught.value) for fault in caught.value.faults)
+    assert all(problem.message for problem in caught.value.problems)
+    assert all(problem.path in str(caught.value) for problem in caught.value.problems)
 
 
 @given(EXPERIMENTS, st.text(max_size=40))
@@ -176,7 +176,7 @@ def test_no_text_makes_anything_but_a_config_error(document, garbage):
         try:
             ExperimentConfig.from_toml(broken)
         except ConfigError as error:
-            assert error.faults  # noqa: PT017 - some of these are experiments all the same
+            assert error.problems  # noqa: PT017 - some of these are experiments all the same
 
 
 @pytest.mark.parametrize(
@@ -196,12 +196,12 @@ def test_no_text_makes_anything_but_a_config_error(document, garbage):
         ("assistants.first.hidden=3", "assistants", "must be a list"),
     ],
 )
-def test_a_fault_says_what_would_be_right(override, path, words):
+def test_a_problem_says_what_would_be_right(override, path, words):
     with pytest.raises(ConfigError) as caught:
         ExperimentConfig.load("digits", [override])
-    (fault,) = caught.value.faults
-    assert fault.path == path
-    assert words in fault.message
+    (problem,) = caught.value.problems
+    assert problem.path == path
+    assert words in problem.message
 
 
 def test_entries_of_a_list_are_set_by_their_numbers():
@@ -217,7 +217,7 @@ def test_entries_of_a_list_are_set_by_their_numbers():
 def test_a_missing_section_and_a_missing_kind_are_named():
     with pytest.raises(ConfigError) as caught:
         ExperimentConfig.from_toml('name = "x"\n[data]\nkind = "digits"\n[teacher]\nsteps = 3\n')
-    assert {(fault.path, fault.message) for fault in caught.value.faults} == {
+    assert {(problem.path, problem.message) for problem in caught.value.problems} == {
         ("teacher.kind", "needs a field 'kind'"),
         ("student", "is required"),
     }
@@ -227,7 +227,7 @@ def test_a_loss_of_no_weight_is_refused():
     none = [f"distillation.{term}.weight=0" for term in ("nll", "lkd", "ilkd", "skd")]
     with pytest.raises(ConfigError) as caught:
         ExperimentConfig.load("digits", none)
-    assert [str(fault) for fault in caught.value.faults] == [
+    assert [str(problem) for problem in caught.value.problems] == [
         "distillation: all weights are zero: give at least one term a positive weight"
     ]
 
@@ -245,11 +245,11 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
         ExperimentConfig.load(tmp_path / "run.h5")
 
 
-def test_one_fault_is_one_line_and_many_are_a_list():
-    one = ConfigError([Fault("seeds.count", "is too large")], "mine.toml")
-    two = ConfigError([Fault("seeds.count", "is too large"), Fault("", "is odd")])
+def test_one_problem_is_one_line_and_many_are_a_list():
+    one = ConfigError([ConfigProblem("seeds.count", "is too large")], "mine.toml")
+    two = ConfigError([ConfigProblem("seeds.count", "is too large"), ConfigProblem("", "is odd")])
     assert str(one) == "mine.toml: seeds.count: is too large"
-    assert str(two) == "2 faults\n  seeds.count: is too large\n  is odd"
+    assert str(two) == "2 problems\n  seeds.count: is too large\n  is odd"
 
 
 # --- overrides --------------------------------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ def test_the_last_override_wins():
 def test_every_override_that_is_none_is_told():
     with pytest.raises(ConfigError) as caught:
         ExperimentConfig.load("digits", ["student.hidden", "=3", "student.hidden=8"])
-    assert [fault.path for fault in caught.value.faults] == ["--set", "--set"]
+    assert [problem.path for problem in caught.value.problems] == ["--set", "--set"]
 
 
 # --- copies and derived values ----------------------------------------------------------------------------------------
@@ -374,9 +374,9 @@ def test_one_step_has_a_schedule_too():
 def test_bad_weights_and_schedules_are_refused(overrides, path, words):
     with pytest.raises(ConfigError) as caught:
         ExperimentConfig.load("two_moons", [f"distillation.{override}" for override in overrides])
-    [fault] = caught.value.faults
-    assert fault.path == path
-    assert words in fault.message
+    [problem] = caught.value.problems
+    assert problem.path == path
+    assert words in problem.message
 
 
 def test_seeds_count_up():

@@ -174,10 +174,10 @@ def test_assignments_change_what_a_word_stands_for(folder: Path) -> None:
 def test_every_bad_assignment_is_told(folder: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_data("mnist", folder, ["bits", "=3"])
-    assert [fault.path for fault in caught.value.faults] == ["--set", "--set"]
+    assert [problem.path for problem in caught.value.problems] == ["--set", "--set"]
     with pytest.raises(ConfigError) as caught:
         parse_data("mnist", folder, ["bits=99", "bit=3"])
-    assert {fault.path for fault in caught.value.faults} == {"data.bits", "data.bit"}
+    assert {problem.path for problem in caught.value.problems} == {"data.bits", "data.bit"}
     with pytest.raises(ConfigError, match="no data set 'nothing'"):
         parse_data("nothing", folder, ["bits=3"])
 

@@ -1,4 +1,4 @@
-"""A server of files on the loopback, with the faults that servers have."""
+"""A server of files on the loopback, with the problems that servers have."""
 
 from __future__ import annotations
 

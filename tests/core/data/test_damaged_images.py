@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nfkd.config import DataConfig, Fault
+from nfkd.config import ConfigProblem, DataConfig
 from nfkd.config.data import CelebAConfig, CIFAR10Config, ImageFolderConfig, ImageStackConfig, MNISTConfig
 from nfkd.data import DataError
-from nfkd.data.dataset import Part
+from nfkd.data.dataset import DataSplit
 from nfkd.data.sources import SOURCES
 from tests.core.data import image_files as files
 
@@ -124,22 +124,22 @@ def folders() -> Iterator[Callable[[str], Path]]:
 
 def check(config: DataConfig) -> None:
     """Load, and look at all: nothing but a `DataError` may come of it, and images are images."""
-    faults: list[Fault] | None = None
-    looked: list[tuple[Part, np.ndarray]] = []
+    problems: list[ConfigProblem] | None = None
+    looked: list[tuple[DataSplit, np.ndarray]] = []
     try:
         loaded = SOURCES[config.kind].load(config)
         parts = [part for part in (loaded.train, loaded.validation, loaded.test) if part is not None]
         looked = [(part, part.values[:]) for part in parts if config.kind != "celeba64"]
     except DataError as error:
-        faults = error.faults
+        problems = error.problems
     for part, images in looked:
         valid(part, images)
-    if faults is not None:
-        assert faults
-        assert all(fault.path.startswith("data.") and fault.message for fault in faults)
+    if problems is not None:
+        assert problems
+        assert all(problem.path.startswith("data.") and problem.message for problem in problems)
 
 
-def valid(part: Part, images: np.ndarray) -> None:
+def valid(part: DataSplit, images: np.ndarray) -> None:
     assert images.dtype == np.uint8
     assert images.ndim == 4
     assert images.shape == tuple(part.values.shape)

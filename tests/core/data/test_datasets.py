@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from nfkd.config import DataConfig, DigitsConfig, TwoMoonsConfig
-from nfkd.data import DataError, Dataset, Part, load_dataset
+from nfkd.data import DataError, Dataset, DataSplit, load_dataset
 from nfkd.evaluation.likelihood import bootstrap_half_width, noisy, noisy_batches
 
 BOTH = pytest.mark.parametrize("config", [DigitsConfig(), TwoMoonsConfig(count=500)], ids=["digits", "two moons"])
 
 
-def rows(part: Part | np.ndarray) -> list[bytes]:
-    return [row.tobytes() for row in (part.values[:] if isinstance(part, Part) else part)]
+def rows(part: DataSplit | np.ndarray) -> list[bytes]:
+    return [row.tobytes() for row in (part.values[:] if isinstance(part, DataSplit) else part)]
 
 
 @BOTH
@@ -47,7 +47,7 @@ def test_the_same_config_gives_the_same_parts_and_another_seed_others(config: Da
 def test_a_part_that_would_be_empty_is_refused(fraction: float) -> None:
     with pytest.raises(DataError) as refused:
         load_dataset(TwoMoonsConfig(count=100, validation_fraction=fraction, test_fraction=fraction))
-    assert [fault.path for fault in refused.value.faults] == ["data.validation_fraction", "data.test_fraction"]
+    assert [problem.path for problem in refused.value.problems] == ["data.validation_fraction", "data.test_fraction"]
 
 
 def test_grey_levels_are_spread_over_their_seventeenth() -> None:
@@ -99,7 +99,7 @@ def test_the_extent_holds_every_point() -> None:
 
 @given(st.lists(st.floats(width=32), min_size=4, max_size=4))
 def test_pictures_are_in_range_whatever_a_flow_gives(values: list[float]) -> None:
-    image = Dataset("x", *[Part(np.zeros((1, 1, 2, 2), np.uint8))] * 3, levels=17)
+    image = Dataset("x", *[DataSplit(np.zeros((1, 1, 2, 2), np.uint8))] * 3, levels=17)
     shown = image.to_picture(torch.tensor(values).reshape(1, 1, 2, 2))
     assert shown.dtype == np.float32
     assert ((shown >= 0) & (shown <= 1)).all()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from nfkd.data import Part
+from nfkd.data import DataSplit
 from nfkd.data.examples import Mapped, Rows, in_memory, take
 
 VALUES = np.arange(60, dtype=np.float32).reshape(20, 3)
@@ -55,7 +55,7 @@ def test_rows_read_as_the_array_does(index: Any, data: st.DataObject) -> None:
 
 def test_nothing_is_read_before_it_is_looked_at() -> None:
     whole = Recorder(VALUES)
-    part = Part(Mapped(whole, lambda values: 2 * values)).take(np.arange(19, 3, -1)).take(slice(2, 8))
+    part = DataSplit(Mapped(whole, lambda values: 2 * values)).take(np.arange(19, 3, -1)).take(slice(2, 8))
     assert whole.read == []
     np.testing.assert_array_equal(part.values[np.array([5, 0])], 2 * VALUES[[12, 17]])
     assert whole.read == [2]

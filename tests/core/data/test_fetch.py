@@ -146,7 +146,7 @@ def test_an_md5_serves_where_no_more_is_published(site: Site) -> None:
 def test_a_missing_page_and_a_silent_machine_are_told_of_in_words(site: Site) -> None:
     with pytest.raises(DataError, match="the server answered 404 Not Found") as missing:
         download([remote(site, "/y.gz")], silent)
-    assert missing.value.faults[0].path == "data.kind"
+    assert missing.value.problems[0].path == "data.kind"
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         offline = RemoteFile(f"http://127.0.0.1:{nobody.getsockname()[1]}/x.gz", "0" * 64, "set/x.gz")
@@ -207,7 +207,7 @@ def test_a_folder_of_the_users_is_taken_as_it_is(site: Site, tmp_path: Path) -> 
     file = remote(site)
     with pytest.raises(DataError, match="there is no such folder") as none:
         fetch([file], str(tmp_path / "none"), silent, title="X")
-    assert none.value.faults[0].path == "data.folder"
+    assert none.value.problems[0].path == "data.folder"
     with pytest.raises(DataError, match=r"holds no x\.gz or x"):
         fetch([file], str(tmp_path), silent, title="X")
     with pytest.raises(DataError, match="there is no such folder"):

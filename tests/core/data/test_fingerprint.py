@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nfkd.data import DataError, Dataset, Part, fingerprint, load_dataset
+from nfkd.data import DataError, Dataset, DataSplit, fingerprint, load_dataset
 from nfkd.data.fingerprint import Fingerprint, decode_fingerprint, differences, fingerprinter
 from tests.core.tiny import moons
 
@@ -39,7 +39,7 @@ def csv(path: Path, rows: np.ndarray, names: str = "a,b,c") -> Path:
 def between(made: Sequence[np.ndarray], now: Sequence[np.ndarray]) -> list[str]:
     """Return the differences that are reported for changed values."""
     first, second = (
-        fingerprinter(dict(zip(("train", "validation", "test"), map(Part, parts), strict=False)), (), tuple)()
+        fingerprinter(dict(zip(("train", "validation", "test"), map(DataSplit, parts), strict=False)), (), tuple)()
         for parts in (made, now)
     )
     return differences(first, second)
@@ -170,7 +170,7 @@ def test_of_large_data_a_sample_is_read_and_the_sizes_of_its_files_count(
     def taken(values: np.ndarray, size: int = 3) -> tuple[Fingerprint, int]:
         file.write_bytes(bytes(size))
         counted = Counted(values)
-        found = fingerprinter({"train": Part(counted)}, (), lambda: [file])()
+        found = fingerprinter({"train": DataSplit(counted)}, (), lambda: [file])()
         return found, counted.read
 
     whole = np.arange(2000.0)[:, None]
@@ -187,7 +187,7 @@ def test_of_large_data_a_sample_is_read_and_the_sizes_of_its_files_count(
     assert differences(first, taken(large, 4)[0]) == ["the names or sizes of the files differ"]
     file.unlink()
     with pytest.raises(DataError, match="put it back"):
-        fingerprinter({"train": Part(Counted(large))}, (), lambda: [file])()
+        fingerprinter({"train": DataSplit(Counted(large))}, (), lambda: [file])()
 
 
 def png_folder(path: Path) -> Path:

@@ -73,13 +73,13 @@ def test_crops_of_fewer_bits_are_floored() -> None:
 def test_more_pieces_than_there_are_are_refused(config: NaturalCropsConfig | NaturalPatchesConfig) -> None:
     with pytest.raises(DataError) as refused:
         load_dataset(config)
-    assert refused.value.faults[0].path == "data.count"
+    assert refused.value.problems[0].path == "data.count"
 
 
 def test_crops_have_no_classes() -> None:
     with pytest.raises(DataError) as refused:
         load_dataset(NaturalCropsConfig(class_labels=True))
-    assert refused.value.faults[0].path == "data.class_labels"
+    assert refused.value.problems[0].path == "data.class_labels"
 
 
 def test_patches_are_made_by_the_procedure_of_bsds300() -> None:

@@ -17,8 +17,8 @@ from tests.core.data import image_files as files
 def refusal(config: ImageFolderConfig | CelebAConfig) -> tuple[str, str]:
     with pytest.raises(DataError) as refused:
         load_dataset(config)
-    (fault,) = refused.value.faults
-    return fault.path, fault.message
+    (problem,) = refused.value.problems
+    return problem.path, problem.message
 
 
 def every(dataset: Dataset) -> list[bytes]:

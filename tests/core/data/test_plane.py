@@ -211,7 +211,7 @@ def test_drawn_points_are_the_means_of_their_clouds() -> None:
 def test_a_drawing_that_has_no_density_is_refused() -> None:
     with pytest.raises(DataError) as refused:
         load_dataset(DrawnConfig(noise=0.0, points=((0.0, 0.0), (1e30, 0.0))))
-    assert [fault.path for fault in refused.value.faults] == ["data.noise", "data.points.1"]
+    assert [problem.path for problem in refused.value.problems] == ["data.noise", "data.points.1"]
 
 
 COORDINATE = st.floats(allow_nan=False, allow_infinity=False)

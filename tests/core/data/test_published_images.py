@@ -32,8 +32,8 @@ def rows(values: np.ndarray) -> list[bytes]:
 def refusal(config: DataConfig) -> tuple[str, str]:
     with pytest.raises(DataError) as refused:
         load_dataset(config)
-    (fault,) = refused.value.faults
-    return fault.path, fault.message
+    (problem,) = refused.value.problems
+    return problem.path, problem.message
 
 
 @FAMILY

@@ -38,8 +38,8 @@ def every(dataset: Dataset) -> list[bytes]:
 def refusal(config: ImageStackConfig) -> tuple[str, str]:
     with pytest.raises(DataError) as refused:
         load_dataset(config)
-    (fault,) = refused.value.faults
-    return fault.path, fault.message
+    (problem,) = refused.value.problems
+    return problem.path, problem.message
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "h5"])

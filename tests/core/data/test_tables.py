@@ -397,7 +397,7 @@ def test_columns_are_found_or_all_that_is_wrong_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", table())
     with pytest.raises(DataError) as refused:
         load_dataset(TableConfig(path=path, columns=("pz", "px", "px", "9"), context=("0",), weight="weights"))
-    told = [(fault.path, fault.message) for fault in refused.value.faults]
+    told = [(problem.path, problem.message) for problem in refused.value.problems]
     assert [where for where, _ in told] == ["data.columns"] * 3 + ["data.context", "data.weight"]
     assert "no column 'pz': did you mean py or px?" in told[0][1]
     assert "px is chosen twice" in told[1][1]

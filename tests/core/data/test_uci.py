@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from nfkd.config.data import BSDS300Config, GasConfig, HepmassConfig, MiniBooNEConfig, PowerConfig
 from nfkd.data import DataError, Dataset, NotFetchedError, load_dataset
-from nfkd.data.files import Place
+from nfkd.data.files import ConfigPath
 from nfkd.data.frames import read_frame
 from nfkd.data.source import RemoteFile
 from nfkd.data.sources import SOURCES
@@ -181,7 +181,7 @@ def test_a_frame_is_read_without_pandas(tmp_path: Path, layout: str, protocol: i
     assert "pandas" not in sys.modules
     path = tmp_path / "frame.pickle"
     path.write_bytes(pandas_pickle(list(GAS), gas_values(), layout, protocol, python))
-    names, values = read_frame(Place(path, "data.folder"))
+    names, values = read_frame(ConfigPath(path, "data.folder"))
     assert tuple(names) == GAS
     np.testing.assert_array_equal(values, gas_values())
     assert "pandas" not in sys.modules
@@ -237,7 +237,7 @@ def test_any_pickle_is_a_frame_or_refused(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "frame.pickle"
     path.write_bytes(content)
     try:
-        names, values = read_frame(Place(path, "data.folder"))
+        names, values = read_frame(ConfigPath(path, "data.folder"))
     except DataError:
         return
     assert values.shape[1] == len(names)

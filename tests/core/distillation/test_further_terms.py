@@ -206,4 +206,4 @@ def test_a_teacher_of_another_library_serves_every_term(name: str) -> None:
     loss = distiller(config({name: 1}), student, teacher, dataset)(student, Batch(x), generators())
     loss.total.backward()
     assert torch.isfinite(loss.total)
-    assert OBJECTIVES[name](config({name: 1}).terms()[name]).faults(student, teacher, dataset) == []
+    assert OBJECTIVES[name](config({name: 1}).terms()[name]).problems(student, teacher, dataset) == []

@@ -13,16 +13,16 @@ from torch import Tensor
 
 import nfkd
 from nfkd.config import ConfigError, Glow1DConfig, GlowConfig, MatchedPair, MatchingConfig
-from nfkd.distillation.inheritance import inherit, inheritance_faults
+from nfkd.distillation.inheritance import inherit, inheritance_problems
 from nfkd.distillation.matching import match_layers
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.bijections import build_mixing
 from nfkd.flows.flow import Flow
+from nfkd.planning.describe import describe
 from nfkd.protocol import events
 from nfkd.protocol.events import LayerPair
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
-from nfkd.training.describe import describe
 from nfkd.training.job import perform
 from tests.core.tiny import digits, moons
 
@@ -163,9 +163,9 @@ def test_only_the_mixing_changes_and_the_flow_stays_a_flow(kind: str) -> None:
 def test_what_cannot_be_is_refused_with_layers_and_reason(student: Flow, teacher: Flow, words: list[str]) -> None:
     pairs = paper(student, teacher)
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    faults = inheritance_faults(student, teacher, pairs)
-    assert {fault.path for fault in faults} == {"distillation.matching.inherit_permutation"}
-    assert all(word in faults[0].message for word in [*words, pairs[0].words])
+    problems = inheritance_problems(student, teacher, pairs)
+    assert {problem.path for problem in problems} == {"distillation.matching.inherit_permutation"}
+    assert all(word in problems[0].message for word in [*words, pairs[0].summary])
     with pytest.raises(ValueError, match="up to student"):
         inherit(student, teacher, pairs)
     assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
@@ -176,17 +176,17 @@ def test_a_squeeze_between_matched_layers_on_one_side_is_refused() -> None:
     own = tuple(MatchedPair(student=s, teacher=t) for s, t in (("level1.step2", "level1.step3"),))
     own += (MatchedPair(student="level2.step2", teacher="level2.step4"),)
     pairs = match_layers(MatchingConfig(strategy="pairs", pairs=own), student.layer_info(), teacher.layer_info())
-    [fault] = inheritance_faults(student, teacher, pairs)
-    assert "at level 2 step 1 to level 2 step 2" in fault.message
-    assert "at level 1 step 4 and level 2 step 1 to level 2 step 4" in fault.message
+    [problem] = inheritance_problems(student, teacher, pairs)
+    assert "at level 2 step 1 to level 2 step 2" in problem.message
+    assert "at level 1 step 4 and level 2 step 1 to level 2 step 4" in problem.message
 
 
 def test_flows_without_a_mixing_are_refused_before_anything_runs(tmp_path: Path) -> None:
     on = {"matching": {"inherit_permutation": True}}
     for role in ("teacher", "student"):
         config = moons(distillation=on, **{role: {"kind": "maf", "steps": 2, "hidden": 4}})
-        faults = {fault.path: fault.message for fault in describe(config).faults}
-        assert f"the {role} has no mixing" in faults["distillation.matching.inherit_permutation"]
+        problems = {problem.path: problem.message for problem in describe(config).problems}
+        assert f"the {role} has no mixing" in problems["distillation.matching.inherit_permutation"]
         with pytest.raises(ConfigError, match="inherit_permutation"):
             nfkd.run(config, tmp_path / "run")
 

@@ -27,7 +27,7 @@ def test_paper_pairs_the_end_of_every_level_and_no_squeeze_of_the_input() -> Non
     teacher = layers_of(GlowConfig(levels=2, steps=5, hidden=4), (1, 8, 8))
     pairs = match_layers(MatchingConfig(strategy="paper"), student, teacher)
     assert names(pairs) == [("level1.step2", "level1.step5"), ("level2.step2", "level2.step5")]
-    assert pairs[0].words == "student level 1 step 2 ↔ teacher level 1 step 5"
+    assert pairs[0].summary == "student level 1 step 2 ↔ teacher level 1 step 5"
 
 
 def test_last_only_pairs_the_last_layer() -> None:
@@ -42,17 +42,17 @@ def test_unequal_levels_are_refused_not_shortened() -> None:
     teacher = layers_of(GlowConfig(levels=2, steps=2, hidden=4), (1, 8, 8))
     with pytest.raises(MatchingError) as refused:
         match_layers(MatchingConfig(strategy="paper"), student, teacher)
-    [fault] = refused.value.faults
-    assert fault.path == "distillation.matching.strategy"
-    assert "the student has 1 levels and the teacher 2" in fault.message
+    [problem] = refused.value.problems
+    assert problem.path == "distillation.matching.strategy"
+    assert "the student has 1 levels and the teacher 2" in problem.message
     with pytest.raises(MatchingError, match="differ"):
         match_layers(MatchingConfig(strategy="last_only"), student, teacher)
 
 
 @given(st.integers(1, 12), st.integers(1, 12))
 def test_vectors_are_matched_by_depth(ours: int, theirs: int) -> None:
-    student = [LayerInfo(name=f"step{i}", words="", kind="step", shape=[2], parameters=1) for i in range(1, ours + 1)]
-    teacher = [LayerInfo(name=f"step{i}", words="", kind="step", shape=[2], parameters=1) for i in range(1, theirs + 1)]
+    student = [LayerInfo(name=f"step{i}", label="", kind="step", shape=[2], parameters=1) for i in range(1, ours + 1)]
+    teacher = [LayerInfo(name=f"step{i}", label="", kind="step", shape=[2], parameters=1) for i in range(1, theirs + 1)]
     pairs = match_layers(MatchingConfig(strategy="paper"), student, teacher)
     assert len(pairs) == min(ours, theirs)
     assert names(pairs)[-1] == (f"step{ours}", f"step{theirs}")
@@ -75,13 +75,13 @@ def test_vectors_are_matched_by_depth(ours: int, theirs: int) -> None:
 )
 def test_what_does_not_fit_is_named(pairs: list[tuple[str, str]], words: str) -> None:
     def layer(name: str, shape: list[int]) -> LayerInfo:
-        return LayerInfo(name=name, words=name, kind="step", shape=shape, parameters=0)
+        return LayerInfo(name=name, label=name, kind="step", shape=shape, parameters=0)
 
     student = [layer("a", [2]), layer("b", [2])]
     teacher = [layer("x", [2]), layer("y", [2]), layer("z", [3, 1])]
-    given_pairs = [LayerPair(student=s, teacher=t, words=f"{s}-{t}") for s, t in pairs]
-    faults = check_pairs(given_pairs, student, teacher)
-    assert any(words in fault.message for fault in faults)
+    given_pairs = [LayerPair(student=s, teacher=t, summary=f"{s}-{t}") for s, t in pairs]
+    problems = check_pairs(given_pairs, student, teacher)
+    assert any(words in problem.message for problem in problems)
 
 
 # --- the other strategies ---------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_own_pairs_are_taken_as_they_are_with_their_weights() -> None:
         ("level1.step1", "level1.step4", 1.0),
         ("level2.step2", "level2.step5", 2.5),
     ]
-    assert [pair.words for pair in pairs] == [
+    assert [pair.summary for pair in pairs] == [
         "student level 1 step 1 ↔ teacher level 1 step 4",
         "student level 2 step 2 ↔ teacher level 2 step 5 (weight 2.5)",
     ]
@@ -206,12 +206,12 @@ def test_own_pairs_are_taken_as_they_are_with_their_weights() -> None:
         ((("level1.step1", "level1.step1", 0.0),), "pairs", "all pairs have the weight zero"),
     ],
 )
-def test_a_fault_of_own_pairs_has_the_path_of_its_row(
+def test_a_problem_of_own_pairs_has_the_path_of_its_row(
     pairs: tuple[tuple[str, str, float], ...], path: str, words: str
 ) -> None:
     with pytest.raises(MatchingError) as refused:
         match_layers(own(*pairs), glow(2, 2), glow(2, 5))
-    found = {fault.path: fault.message for fault in refused.value.faults}
+    found = {problem.path: problem.message for problem in refused.value.problems}
     assert words in found[f"distillation.matching.{path}"]
 
 

@@ -46,7 +46,7 @@ def test_the_terms_by_hand_on_two_numbers() -> None:
 
     def value(name: str, **settings: Any) -> float:
         configured = DistillationConfig().terms()[name].model_copy(update=settings)
-        pairs = [LayerPair(student=layer, teacher=layer, words="") for layer in ("a", "b")]
+        pairs = [LayerPair(student=layer, teacher=layer, summary="") for layer in ("a", "b")]
         return OBJECTIVES[name](configured, nll_loss=nats, pairs=pairs)(passes).item()
 
     assert value("nll") == pytest.approx(4.0)

@@ -211,9 +211,9 @@ def test_a_run_names_the_file_and_goes_on_by_no_other(tmp_path: Path) -> None:
         (moons, "/nowhere/vgg.pth", "distance", "takes grey or colour images"),
     ],
 )
-def test_faults_are_told_at_their_field(make, path: str, field: str, words: str, tmp_path: Path) -> None:
+def test_problems_are_told_at_their_field(make, path: str, field: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(nfkd.ConfigError) as refused:
         nfkd.run(make(distillation=perceptual(path)), tmp_path / "run")
-    [fault] = refused.value.faults
-    assert fault.path == f"distillation.skd.{field}"
-    assert words in fault.message
+    [problem] = refused.value.problems
+    assert problem.path == f"distillation.skd.{field}"
+    assert words in problem.message

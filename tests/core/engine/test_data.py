@@ -19,7 +19,7 @@ from nfkd.config.named import add_dataset
 from nfkd.config.toml import toml_text
 from nfkd.data import load_dataset
 from nfkd.data.cache import cached
-from nfkd.data.dataset import Part
+from nfkd.data.dataset import DataSplit
 from nfkd.data.fetch import fetch
 from nfkd.data.preview import preview_dataset
 from nfkd.data.source import Loaded, RemoteFile, Said, Source
@@ -50,7 +50,7 @@ class Far(Source[MNISTConfig]):
 
     def load(self, config: MNISTConfig) -> Loaded:
         [path] = cached(self.files, config.folder, title="Far", event_shape=(1, 8, 8))
-        part = Part(np.load(path))
+        part = DataSplit(np.load(path))
         return Loaded(name="far", train=part, validation=part, test=part, levels=256)
 
     def fetch(self, config: MNISTConfig, said: Said) -> None:
@@ -87,7 +87,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 def test_a_look_at_images_shows_the_first_of_the_training_part() -> None:
     look = preview_dataset(DigitsConfig())
     dataset = load_dataset(DigitsConfig())
-    assert look.words == dataset.words
+    assert look.summary == dataset.summary
     assert look.counts == [len(dataset.train), len(dataset.validation), len(dataset.test)]
     assert (look.unit, look.levels, look.event_shape) == ("bits/dim", 17, [1, 8, 8])
     assert look.images is not None
@@ -149,9 +149,9 @@ def test_a_look_counts_what_the_file_lacks(tmp_path: Path) -> None:
 
 def test_what_is_wrong_with_data_is_told_at_its_field(tmp_path: Path) -> None:
     look = preview_dataset(TableConfig(path=str(tmp_path / "none.csv")))
-    assert [fault.path for fault in look.faults] == ["data.path"]
+    assert [problem.path for problem in look.problems] == ["data.path"]
     assert not look.may_fetch
-    assert look.words == ""
+    assert look.summary == ""
 
 
 # --- downloads --------------------------------------------------------------------------------------------------------
@@ -164,12 +164,12 @@ def test_what_is_missing_is_offered_fetched_with_progress_and_then_there(site: S
         assert isinstance(before, ask.DataPreview)
         size = len(array_file())
         assert (before.may_fetch, before.size) == (True, size)
-        assert "download it" in before.faults[0].message
+        assert "download it" in before.problems[0].message
         assert site.address in before.by_hand
         config = digits().replace(data={"kind": "mnist"})
         described = await answer(Describe(config=config.to_toml()))
         assert isinstance(described, Description)
-        assert [fault.path for fault in described.faults] == ["data.kind"]
+        assert [problem.path for problem in described.problems] == ["data.kind"]
         assert site.asked == []  # neither has downloaded anything
 
         assert isinstance(await answer(ask.FetchData(config=MNIST)), Done)
@@ -182,7 +182,7 @@ def test_what_is_missing_is_offered_fetched_with_progress_and_then_there(site: S
         assert after.counts == [100, 100, 100]
         described = await answer(Describe(config=config.to_toml()))
         assert isinstance(described, Description)
-        assert described.faults == []
+        assert described.problems == []
         await answer(ask.FetchData(config=MNIST))
         assert len(site.asked) == 1
 
@@ -249,8 +249,8 @@ def test_data_sets_of_the_user_are_listed_with_their_tables(site: Site, tmp_path
         assert isinstance(listed, ask.DataList)
         broken, mine = listed.named
         assert (broken.name, broken.config) == ("broken", "")
-        assert "data.kind" in broken.fault
-        assert (mine.name, mine.fault) == ("mine", "")
+        assert "data.kind" in broken.problem
+        assert (mine.name, mine.problem) == ("mine", "")
         config = ExperimentConfig.load("two_moons").replace(data={"kind": "two_moons", "count": 500})
         assert mine.config == toml_text(config.data)
 
@@ -258,12 +258,12 @@ def test_data_sets_of_the_user_are_listed_with_their_tables(site: Site, tmp_path
 
 
 @pytest.mark.parametrize("text", ["kind = ", 'kind = "mnits"', "", 'kind = "mnist"\nbits = 99'])
-def test_a_table_that_is_none_is_refused_with_its_faults(text: str) -> None:
+def test_a_table_that_is_none_is_refused_with_its_problems(text: str) -> None:
     async def story(watched: Watched) -> None:
         for request in (ask.PreviewData(config=text), ask.FetchData(config=text)):
             with pytest.raises(Refused) as caught:
                 await watched.engine.answer(request)
-            assert caught.value.faults
+            assert caught.value.problems
             assert isinstance(caught.value.__cause__, ConfigError)
 
     drive(story)

@@ -245,13 +245,13 @@ def test_what_cannot_be_served_is_refused_in_words(tmp_path: Path) -> None:
     async def story(watched: Watched) -> None:
         broken = "[data]\nkind = 'digits'\n[teacher]\nkind = 'glow'\nlevels = 9\n"
         refused = await refusal(watched.engine, ask.Describe(config=broken))
-        assert {fault.path for fault in refused.faults} == {"teacher.levels", "student"}
+        assert {problem.path for problem in refused.problems} == {"teacher.levels", "student"}
         misfit = digits(student={"levels": 1}).to_toml()
         description = await watched.engine.answer(ask.Describe(config=misfit))
         assert isinstance(description, ask.Description)
-        assert [fault.path for fault in description.faults] == ["student.levels"]
+        assert [problem.path for problem in description.problems] == ["student.levels"]
         refused = await refusal(watched.engine, ask.Run(config=misfit, folder=str(tmp_path / "runs")))
-        assert [fault.path for fault in refused.faults] == ["student.levels"]
+        assert [problem.path for problem in refused.problems] == ["student.levels"]
         assert _names(tmp_path / "runs") == []
         refused = await refusal(watched.engine, ask.Run(config=moons().to_toml(), folder=str(tmp_path / "file")))
         assert refused.error.title == "The run cannot be made"
@@ -284,12 +284,12 @@ def test_a_description_counts_what_is_built() -> None:
         config = digits()
         description = await watched.engine.answer(ask.Describe(config=config.to_toml()))
         assert isinstance(description, ask.Description)
-        assert description.faults == []
+        assert description.problems == []
         flow = nfkd.build_flow(config.student, (1, 8, 8))
         assert description.student is not None
         assert description.student.parameters == sum(parameter.numel() for parameter in flow.parameters())
         assert [layer.name for layer in description.student.layers] == list(flow.trace(_zeros()))
-        assert [pair.words for pair in description.pairs] == [
+        assert [pair.summary for pair in description.pairs] == [
             "student level 1 step 1 ↔ teacher level 1 step 2",
             "student level 2 step 1 ↔ teacher level 2 step 2",
         ]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nfkd.config.data import MNISTConfig
-from nfkd.data.dataset import Part
+from nfkd.data.dataset import DataSplit
 from nfkd.data.source import Loaded, Said, Source
 from nfkd.data.sources import SOURCES
 from nfkd.engine.core import Engine, Refused
@@ -47,7 +47,7 @@ class Stalled(Source[MNISTConfig]):
 
     def load(self, config: MNISTConfig) -> Loaded:
         self._wait()
-        part = Part(np.random.default_rng(0).integers(0, 256, (100, 1, 8, 8), np.uint8))
+        part = DataSplit(np.random.default_rng(0).integers(0, 256, (100, 1, 8, 8), np.uint8))
         return Loaded(name="far", train=part, validation=part, test=part, levels=256)
 
     def fetch(self, config: MNISTConfig, said: Said) -> None:
@@ -100,7 +100,7 @@ def test_requests_are_answered_while_a_file_does_not_answer(source: Stalled, tmp
         await source.until_begun()
         described = await engine.answer(ask.Describe(config=FINE))
         assert isinstance(described, ask.Description)
-        assert described.faults == []
+        assert described.problems == []
         look = await engine.answer(ask_data.PreviewData(config='kind = "two_moons"'))
         assert isinstance(look, ask_data.DataPreview)
         assert look.points is not None
@@ -110,7 +110,7 @@ def test_requests_are_answered_while_a_file_does_not_answer(source: Stalled, tmp
         source.released.set()
         late, _ = await asyncio.gather(*waiting)
         assert isinstance(late, ask.Description)
-        assert late.faults == []
+        assert late.problems == []
 
     drive(story, Limits(overtake_seconds=0.02))
 
@@ -155,7 +155,7 @@ def test_stuck_threads_make_room_when_their_files_answer() -> None:
 
 
 def test_a_download_without_progress_is_given_up(source: Stalled, monkeypatch: pytest.MonkeyPatch) -> None:
-    part = Part(np.zeros((100, 1, 8, 8), np.uint8))
+    part = DataSplit(np.zeros((100, 1, 8, 8), np.uint8))
     there = Loaded(name="far", train=part, validation=part, test=part, levels=256)
     monkeypatch.setattr(source, "load", lambda _config: there)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nfkd.data import Dataset, Part
+from nfkd.data import Dataset, DataSplit
 from nfkd.data.scaling import AffineScaler
 from nfkd.evaluation.gaussian import gaussian_nll
 from nfkd.evaluation.likelihood import noisy
@@ -19,8 +19,8 @@ RNG = np.random.default_rng(0)
 
 def made(values: np.ndarray, weights: np.ndarray | None = None, **fields: Any) -> Dataset:
     """A data set whose first hundred examples are held out."""
-    held_out = Part(values[:100], weights=weights)
-    return Dataset("x", Part(values[100:]), held_out, held_out, **fields)
+    held_out = DataSplit(values[:100], weights=weights)
+    return Dataset("x", DataSplit(values[100:]), held_out, held_out, **fields)
 
 
 def test_correlated_columns_have_their_covariance_and_the_originals_units() -> None:
@@ -60,6 +60,6 @@ def test_a_large_part_is_not_read_whole() -> None:
             return np.stack([np.sin(index), np.cos(index)], axis=1).astype(np.float32)
 
     counted = Counted()
-    few = Part(RNG.normal(size=(20, 2)).astype(np.float32))
-    assert math.isfinite(gaussian_nll(Dataset("x", Part(counted), few, few)))
+    few = DataSplit(RNG.normal(size=(20, 2)).astype(np.float32))
+    assert math.isfinite(gaussian_nll(Dataset("x", DataSplit(counted), few, few)))
     assert counted.read <= 10_000

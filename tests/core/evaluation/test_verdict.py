@@ -58,22 +58,22 @@ def test_seeds_are_paired_by_their_number_and_broken_ones_left_out() -> None:
     assert verdict.seeds == [1, 2, 4]
     assert verdict.differences == pytest.approx([1.0, 1.0, 1.0])
     assert verdict.verdict == "inconclusive"  # the survivors alone would be a claim
-    assert verdict.words.endswith("Seeds without a finite figure: 3.")
+    assert verdict.summary.endswith("Seeds without a finite figure: 3.")
 
 
 def test_the_words_say_which_teacher_served() -> None:
     figures = [1.0, 1.1, 1.2], [2.0, 2.1, 2.25]
-    assert "one teacher for all seeds" in verdict_of(*figures).words
-    assert "a teacher for each seed" in verdict_of(*figures, one_teacher=False).words
-    assert "one teacher and 1 assistant for all seeds" in verdict_of(*figures, assistants=1).words
-    each = verdict_of(*figures, one_teacher=False, assistants=2).words
+    assert "one teacher for all seeds" in verdict_of(*figures).summary
+    assert "a teacher for each seed" in verdict_of(*figures, one_teacher=False).summary
+    assert "one teacher and 1 assistant for all seeds" in verdict_of(*figures, assistants=1).summary
+    each = verdict_of(*figures, one_teacher=False, assistants=2).summary
     assert "a teacher and 2 assistants for each seed" in each
 
 
 def test_nothing_to_compare_is_said() -> None:
     verdict = judge({}, {}, metric=LIKELIHOOD, unit="nats", one_teacher=True)
     assert verdict.verdict == "inconclusive"
-    assert "no seed" in verdict.words
+    assert "no seed" in verdict.summary
 
 
 # --- the primary metric, and the rest ---------------------------------------------------------------------------------
@@ -128,10 +128,10 @@ def test_the_primary_metric_is_judged_and_the_others_get_scipys_paired_interval(
 @pytest.mark.parametrize("primary", METRICS)
 def test_a_run_makes_one_claim(primary: str) -> None:
     verdict = whole_verdict(summaries(student=STUDENT, baseline=BASELINE), primary, one_teacher=True)
-    assert verdict.words.lower().startswith(verdict.verdict)
+    assert verdict.summary.lower().startswith(verdict.verdict)
     for other in verdict.others:
-        assert not any(word in other.words.lower() for word in ("better", "worse", "inconclusive"))
-        assert f"{other.difference:+{METRICS_BY_NAME[other.metric].form}}" in other.words
+        assert not any(word in other.summary.lower() for word in ("better", "worse", "inconclusive"))
+        assert f"{other.difference:+{METRICS_BY_NAME[other.metric].form}}" in other.summary
 
 
 METRICS_BY_NAME = {metric.name: metric for metric in METRICS.values()}
@@ -139,7 +139,7 @@ METRICS_BY_NAME = {metric.name: metric for metric in METRICS.values()}
 
 def test_the_words_say_which_side_the_student_is_on() -> None:
     figures = summaries(student=STUDENT, baseline=BASELINE)
-    words = {name: whole_verdict(figures, name, one_teacher=True).words for name in METRICS}
+    words = {name: whole_verdict(figures, name, one_teacher=True).summary for name in METRICS}
     assert "test figure is 0.2500 nats lower than its baseline's" in words["likelihood"]
     assert "C2ST is 0.0875 farther from 0.5 than its baseline's" in words["c2st"]
     assert "speed of sampling is 32 samples/s higher than its baseline's" in words["samples_per_second"]
@@ -151,14 +151,14 @@ def test_a_two_sample_test_below_a_half_is_no_better_than_one_as_far_above() -> 
     assert interval_of(below, above, metric=METRICS["c2st"], unit="").difference == pytest.approx(0.0)
     verdict = judge(below, {1: 0.56, 2: 0.551, 3: 0.569}, metric=METRICS["c2st"], unit="", one_teacher=True)
     assert verdict.verdict == "better"
-    assert "C2ST is 0.0100 nearer to 0.5 than its baseline's" in verdict.words
+    assert "C2ST is 0.0100 nearer to 0.5 than its baseline's" in verdict.summary
 
 
 def test_where_no_seed_has_a_figure_the_words_say_so() -> None:
     broken = {1: math.nan, 2: math.inf}
     verdict = judge(broken, {1: 1.0, 2: 1.0}, metric=METRICS["likelihood"], unit="nats", one_teacher=True)
     assert verdict.verdict == "inconclusive"
-    assert verdict.words == (
+    assert verdict.summary == (
         "Inconclusive: no seed has finite figures of both student and baseline. Seeds without a finite figure: 1, 2."
     )
 
@@ -167,14 +167,14 @@ def test_an_interval_leaves_seeds_without_a_figure_out_and_says_so() -> None:
     student, baseline = {1: 0.9, 2: math.nan, 3: 0.8, 4: 0.7}, {1: 0.8, 2: 0.7, 3: 0.75}
     other = interval_of(student, baseline, metric=METRICS["c2st"], unit="")
     assert other.seeds == [1, 3]
-    assert "without a finite figure: 2" in other.words
+    assert "without a finite figure: 2" in other.summary
     assert other.difference == pytest.approx(-0.075)
     one = interval_of({1: 0.9}, {1: 0.8}, metric=METRICS["c2st"], unit="")
     assert math.isnan(one.low)
-    assert "one seed, no interval" in one.words
+    assert "one seed, no interval" in one.summary
 
 
 def test_before_anything_has_ended_nothing_is_said_of_the_rest() -> None:
     verdict = whole_verdict([], "c2st", one_teacher=True)
     assert verdict.others == []
-    assert "no seed" in verdict.words
+    assert "no seed" in verdict.summary

@@ -13,7 +13,7 @@ import nfkd
 from nfkd.config import Glow1DConfig, GlowConfig
 from nfkd.config.flows import FlowConfig
 from nfkd.flows.architectures import build_flow
-from nfkd.flows.coupling import Coupling, GlowStep
+from nfkd.flows.coupling import Coupling, FlowStep
 from nfkd.flows.flow import Flow
 from nfkd.flows.networks import CouplingNetwork, Norm, ResidualBlock, ResidualNetwork
 from tests.core.flows.flow_cases import Shape, batch, generator
@@ -59,7 +59,7 @@ def test_every_norm_standardises_the_first_batch(config: FlowConfig, shape: Shap
     flow.initialize(x)
     assert flow.initialized
     for layer, (name, (after, _)) in zip(flow.layers, flow.trace(x).items(), strict=True):
-        if isinstance(layer, GlowStep):
+        if isinstance(layer, FlowStep):
             norm = layer.mixing.get_submodule("norm")
             assert isinstance(norm, Norm)
             assert not means[norm].any()

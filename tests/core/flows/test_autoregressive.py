@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import nfkd
-from nfkd.config import DistillationConfig, Fault, MatchingConfig
+from nfkd.config import ConfigProblem, DistillationConfig, MatchingConfig
 from nfkd.config.flows import FlowConfig, IAFConfig, MAFConfig, NSFConfig
 from nfkd.data import Batch, load_dataset
 from nfkd.distillation.distiller import Distiller, freeze
@@ -330,21 +330,23 @@ def test_multiply_adds_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "shape", "fault"),
+    ("config", "shape", "problem"),
     [
-        (MAFConfig(), (1, 8, 8), Fault("kind", "MAF takes features, not examples of shape 1×8×8: choose glow")),
-        (IAFConfig(), (1, 8, 8), Fault("kind", "IAF takes features, not examples of shape 1×8×8: choose glow")),
+        (MAFConfig(), (1, 8, 8), ConfigProblem("kind", "MAF takes features, not examples of shape 1×8×8: choose glow")),
+        (IAFConfig(), (1, 8, 8), ConfigProblem("kind", "IAF takes features, not examples of shape 1×8×8: choose glow")),
         (
             NSFConfig(transform="coupling"),
             (1,),
-            Fault("transform", "a coupling needs at least two features, and the data has one: choose autoregressive"),
+            ConfigProblem(
+                "transform", "a coupling needs at least two features, and the data has one: choose autoregressive"
+            ),
         ),
     ],
 )
-def test_what_does_not_fit_is_named(config: FlowConfig, shape: tuple[int, ...], fault: Fault) -> None:
+def test_what_does_not_fit_is_named(config: FlowConfig, shape: tuple[int, ...], problem: ConfigProblem) -> None:
     with pytest.raises(FlowError) as refused:
         build_flow(config, shape)
-    assert refused.value.faults == [fault]
+    assert refused.value.problems == [problem]
 
 
 def test_one_feature_without_context_is_an_affine_map() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from nfkd.config import Glow1DConfig, GlowConfig
 from nfkd.config.flows import FlowConfig
-from nfkd.flows.architectures import FlowError, build_flow, flow_faults
+from nfkd.flows.architectures import FlowError, build_flow, flow_problems
 from nfkd.flows.cost import flow_cost
 
 
@@ -25,10 +25,10 @@ from nfkd.flows.cost import flow_cost
 def test_what_does_not_fit_is_named(config: FlowConfig, shape: tuple[int, ...], path: str, words: str) -> None:
     with pytest.raises(FlowError) as refused:
         build_flow(config, shape)
-    [fault] = refused.value.faults
-    assert fault.path == path
-    assert words in fault.message
-    assert flow_faults(config, shape) == [fault]
+    [problem] = refused.value.problems
+    assert problem.path == path
+    assert words in problem.message
+    assert flow_problems(config, shape) == [problem]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_parameters_of_every_layer_by_hand() -> None:
         hidden = 9 * (channels // 2) * 10 + 10 * 10 + 2 * 2 * 10
         return mixing + hidden + 9 * 10 * channels + 2 * channels
 
-    found = [(info.name, info.words, info.kind, info.shape, info.parameters) for info in flow.layer_info()]
+    found = [(info.name, info.label, info.kind, info.shape, info.parameters) for info in flow.layer_info()]
     assert found == [
         ("level1.squeeze", "level 1 squeeze", "squeeze", [4, 2, 2], 0),
         ("level1.step1", "level 1 step 1", "step", [4, 2, 2], step(4)),
@@ -93,7 +93,7 @@ def test_a_flow_on_the_meta_device_has_no_storage(config: FlowConfig, shape: tup
     assert {name: value.shape for name, value in flow.state_dict().items()} == {
         name: value.shape for name, value in real.state_dict().items()
     }
-    assert flow_faults(config, shape) == []
+    assert flow_problems(config, shape) == []
 
 
 def test_memory_is_what_autograd_keeps() -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import nfkd
-from nfkd.distillation.objectives import unservable_terms
+from nfkd.distillation.objectives import unsupported_terms
 from nfkd.flows.flow import Flow
 
 zuko = pytest.importorskip("zuko")
@@ -152,7 +152,7 @@ def test_the_density_is_the_modules_own(case: Case) -> None:
     module = made(case)
     teacher = nfkd.wrap_teacher(module)
     x, context = batch(case)
-    assert (teacher.event_shape, teacher.context_features, teacher.unservable) == (case.shape, case.context, {})
+    assert (teacher.event_shape, teacher.context_features, teacher.unsupported) == (case.shape, case.context, {})
     with torch.no_grad():
         theirs = own_log_prob(module, x, context)
         torch.testing.assert_close(teacher.log_prob(x, context), theirs, rtol=1e-5, atol=1e-5)
@@ -247,10 +247,10 @@ def test_what_a_matching_pairs_are_steps_and_the_ends_of_levels() -> None:
 
 def test_a_flow_without_an_inverse_serves_samples_alone() -> None:
     teacher = nfkd.wrap_teacher(nf.NormalizingFlow(nf.distributions.DiagGaussian(2), [nf.flows.Planar((2,))]))
-    assert teacher.unservable.keys() == {"log_prob", "latents"}
-    assert "no algebraic inverse" in teacher.unservable["latents"]
+    assert teacher.unsupported.keys() == {"log_prob", "latents"}
+    assert "no algebraic inverse" in teacher.unsupported["latents"]
     latents = {"lkd", "ilkd", "log_det", "jacobian", "relational", "noisy_reverse"}
-    assert unservable_terms(teacher).keys() == latents | {"density", "score", "reverse_kl"}
+    assert unsupported_terms(teacher).keys() == latents | {"density", "score", "reverse_kl"}
     assert teacher.sample(3).shape == (3, 2)
 
 
@@ -266,10 +266,10 @@ def test_another_base_than_a_gaussian_serves_a_density_alone(make: Callable[[], 
     torch.manual_seed(0)
     module = moved(make())
     teacher = nfkd.wrap_teacher(module)
-    assert teacher.unservable.keys() == {"latents", "synthesis"}
-    assert all(name in reason for reason in teacher.unservable.values())
+    assert teacher.unsupported.keys() == {"latents", "synthesis"}
+    assert all(name in reason for reason in teacher.unsupported.values())
     latents = {"lkd", "ilkd", "log_det", "jacobian", "relational", "noisy_reverse"}
-    assert unservable_terms(teacher).keys() == latents | {"skd", "forward_kl"}
+    assert unsupported_terms(teacher).keys() == latents | {"skd", "forward_kl"}
     x = torch.rand(5, 2)
     with torch.no_grad():
         theirs = own_log_prob(module, x, None).float()
@@ -288,7 +288,7 @@ class WrongWay(nn.Module):
 
 def test_directions_that_are_not_inverse_to_each_other_are_noticed() -> None:
     teacher = nfkd.wrap_teacher(nf.NormalizingFlow(nf.distributions.DiagGaussian(2), [WrongWay()]))
-    assert "not inverse" in teacher.unservable["synthesis"]
+    assert "not inverse" in teacher.unsupported["synthesis"]
 
 
 def test_what_is_no_such_flow_is_refused() -> None:

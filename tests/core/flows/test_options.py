@@ -12,7 +12,7 @@ from torch import Tensor
 from nfkd.config import Glow1DConfig, GlowConfig, MatchingConfig
 from nfkd.config.flows import FlowConfig
 from nfkd.distillation.matching import match_layers
-from nfkd.flows.architectures import ARCHITECTURES, build_flow, flow_words
+from nfkd.flows.architectures import ARCHITECTURES, build_flow, flow_summary
 from nfkd.flows.cost import flow_cost
 from nfkd.flows.flow import Flow
 from tests.core.flows.flow_cases import Shape, batch, generator, given, perturbed
@@ -198,7 +198,7 @@ def test_checkerboard_steps_come_before_each_squeeze_and_do_not_end_a_level() ->
         GlowConfig(levels=2, steps=steps, hidden=4, checkerboard=checkers) for steps, checkers in ((2, 3), (1, 1))
     )
     infos = build_flow(teacher, (1, 8, 8), device="meta").layer_info()
-    assert [(info.name, info.words, info.kind, info.shape) for info in infos[:5]] == [
+    assert [(info.name, info.label, info.kind, info.shape) for info in infos[:5]] == [
         ("level1.checker1", "level 1 checkerboard 1", "step", [1, 8, 8]),
         ("level1.checker2", "level 1 checkerboard 2", "step", [1, 8, 8]),
         ("level1.checker3", "level 1 checkerboard 3", "step", [1, 8, 8]),
@@ -214,7 +214,7 @@ def test_checkerboard_steps_come_before_each_squeeze_and_do_not_end_a_level() ->
         ("level1.step1", "level1.step2"),
         ("level2.step1", "level2.step2"),
     ]
-    assert flow_words(teacher) == "Glow 3+2×2"
+    assert flow_summary(teacher) == "Glow 3+2×2"
 
 
 @pytest.mark.parametrize("kind", ["glow", "glow1d"])

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from nfkd.config import ConfigProblem
 from nfkd.protocol import data as data_messages
 from nfkd.protocol import events, requests
 from nfkd.protocol.codec import from_client, from_engine, to_wire
@@ -55,6 +56,7 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one li
         float: st.floats(),
         bool: st.booleans(),
         type(None): st.none(),
+        ConfigProblem: st.builds(ConfigProblem, TEXTS, TEXTS),
     }
     return simple[annotation]
 

@@ -13,7 +13,7 @@ from nfkd.protocol import events
 from nfkd.protocol.codec import from_engine, to_wire
 from nfkd.protocol.frames import FrameDecoder
 from nfkd.protocol.requests import Answer, Snapshot
-from nfkd.protocol.view import Curve, Grown, RunView
+from nfkd.protocol.view import Curve, GrowableArray, RunView
 
 RUN = "/runs/digits"
 ROLES: tuple[events.Role, ...] = ("teacher", "student", "baseline")
@@ -35,7 +35,7 @@ def row(state: events.RunState = "running", progress: float = 0.0) -> events.Run
 
 
 def plan(stage: events.Role) -> events.StagePlan:
-    pairs = [events.LayerPair(student="step1", teacher="step4", words="student step 1 ↔ teacher step 4")]
+    pairs = [events.LayerPair(student="step1", teacher="step4", summary="student step 1 ↔ teacher step 4")]
     curves = [events.CurveInfo(name="train/total", label="total")]
     return events.StagePlan(stage=stage, steps=100, curves=curves, pairs=pairs if stage == "student" else [])
 
@@ -154,7 +154,7 @@ def runs(draw: Any) -> list[events.RunEvent]:
         high=float("nan"),
         seeds=[1],
         differences=[0.1],
-        words="One seed says nothing.",
+        summary="One seed says nothing.",
     )
     ends: list[events.RunEvent] = [
         events.RunFinished(run=RUN, state="finished", verdict=verdict),
@@ -303,7 +303,7 @@ def test_a_snapshot_without_its_current_stage_takes_the_last():
 
 @given(st.lists(st.lists(st.floats(allow_nan=False), max_size=80), max_size=8))
 def test_a_grown_array_is_its_pieces_joined(pieces):
-    grown = Grown(np.float64)
+    grown = GrowableArray(np.float64)
     for piece in pieces:
         grown.extend(np.array(piece))
     assert grown.values.tolist() == [value for piece in pieces for value in piece]
@@ -311,7 +311,7 @@ def test_a_grown_array_is_its_pieces_joined(pieces):
 
 
 def test_rows_of_another_shape_are_refused():
-    grown = Grown(np.float64, (2,))
+    grown = GrowableArray(np.float64, (2,))
     grown.extend(np.zeros((3, 2)))
     with pytest.raises(ValueError, match="broadcast"):
         grown.extend(np.zeros((1, 3)))

@@ -13,7 +13,7 @@ from nfkd.runs.writer import RunWriter
 from tests.core.tiny import moons
 
 CURVES = [events.CurveInfo(name=name, label=name, unit="nats") for name in ("train/total", "validation/nll")]
-PAIRS = [events.LayerPair(student="step1", teacher="step2", words="student step 1 ↔ teacher step 2")]
+PAIRS = [events.LayerPair(student="step1", teacher="step2", summary="student step 1 ↔ teacher step 2")]
 
 
 def opened(path: Path, mode: str = "r", **rest: Any) -> Any:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nfkd.config import ExperimentConfig
-from nfkd.data import Batch, Dataset, Part, load_dataset
+from nfkd.data import Batch, Dataset, DataSplit, load_dataset
 from nfkd.distillation.distiller import Likelihood
 from nfkd.flows.architectures import build_flow
 from nfkd.training.control import Control
@@ -25,7 +25,7 @@ def weights_of(flow: torch.nn.Module) -> Weights:
 class DoubleDataset(Dataset):
     """A data set whose batches are in double precision."""
 
-    def batch(self, part: Part, generator: torch.Generator) -> Batch:
+    def batch(self, part: DataSplit, generator: torch.Generator) -> Batch:
         single = super().batch(part, generator)
         return Batch(single.x.double(), single.context, single.weights)
 

@@ -18,6 +18,8 @@ from nfkd.config import ExperimentConfig
 from nfkd.data import load_dataset
 from nfkd.engine.explore import Explorer
 from nfkd.flows.architectures import build_flow
+from nfkd.planning.describe import describe
+from nfkd.planning.plans import chain, stage_costs, stage_steps, teacher_of
 from nfkd.protocol import events
 from nfkd.protocol.requests import Description, Sample, Trace
 from nfkd.protocol.roles import Role
@@ -26,9 +28,7 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.export import export_csv
 from nfkd.runs.figures import export_figures
 from nfkd.runs.reader import RunRecord, open_run
-from nfkd.training.describe import describe
 from nfkd.training.generators import named_generator
-from nfkd.training.plans import chain, stage_costs, stage_steps, teacher_of
 from tests.core.runs.written import opened
 from tests.core.tiny import digits, moons
 
@@ -50,8 +50,8 @@ def warnings(config: ExperimentConfig) -> dict[str, str]:
     return {warning.path: warning.message for warning in describe(config).warnings}
 
 
-def faults(config: ExperimentConfig, **rest: Any) -> dict[str, str]:
-    return {fault.path: fault.message for fault in describe(config, **rest).faults}
+def problems(config: ExperimentConfig, **rest: Any) -> dict[str, str]:
+    return {problem.path: problem.message for problem in describe(config, **rest).problems}
 
 
 # --- a run ------------------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def test_what_each_records_is_in_the_file_and_comes_back(run: RunRecord) -> None
             assert ("train/lkd" in file[f"{stage}/curves"]) == learns
             assert ("matching" in file[stage]) == learns
             assert bool(view.pairs(1, stage)) == learns
-    words = [view.pairs(1, stage)[0].words for stage in ("assistant-1", "assistant-2", "student")]
+    words = [view.pairs(1, stage)[0].summary for stage in ("assistant-1", "assistant-2", "student")]
     assert words == [
         "assistant 1 step 1 ↔ teacher step 1",
         "assistant 2 step 1 ↔ assistant 1 step 2",
@@ -196,7 +196,7 @@ def test_one_chain_serves_all_seeds_unless_each_has_its_own(retrain: bool, tmp_p
     assert (tmp_path / "group" / "seed-6" / "assistant-1.safetensors").exists() == retrain
     words = "a teacher and 1 assistant for each seed" if retrain else "one teacher and 1 assistant for all seeds"
     assert record.verdict is not None
-    assert words in record.verdict.words
+    assert words in record.verdict.summary
     drawn = Explorer().sample(Sample(str(record.path), 6, 4, 1.0), None)
     assert list(drawn.samples) == ["teacher", "assistant-1", "student", "baseline"]
 
@@ -205,18 +205,18 @@ def test_own_pairs_are_the_students_and_an_assistant_is_matched_by_auto() -> Non
     pairs = [{"student": "step2", "teacher": "step1", "weight": 2.0}]  # of the second assistant
     config = helped(distillation={"matching": {"strategy": "pairs", "pairs": pairs}})
     description = describe(config)
-    assert not description.faults
+    assert not description.problems
     assert [(pair.student, pair.teacher, pair.weight) for pair in description.pairs] == [("step2", "step1", 2.0)]
     told = [warning.message for warning in description.warnings if warning.path == "distillation.matching.pairs"]
     assert told == [f"assistant {n} is matched by 'auto': the pairs of the table are the student's" for n in (1, 2)]
     auto = describe(helped(distillation={"matching": {"strategy": "auto"}})).assistant_pairs
-    assert [[pair.words for pair in link] for link in description.assistant_pairs] == [
-        [pair.words for pair in link] for link in auto
+    assert [[pair.summary for pair in link] for link in description.assistant_pairs] == [
+        [pair.summary for pair in link] for link in auto
     ]
     beyond = [{"student": "step1", "teacher": "step3"}]  # the teacher and the first assistant have it, and not the last
-    fault = faults(helped(distillation={"matching": {"strategy": "pairs", "pairs": beyond}}))
-    assert "has no layer 'step3'" in fault["distillation.matching.pairs.0.teacher"]
-    assert "the student as the student of assistant 2" in fault["distillation.matching.pairs.0.teacher"]
+    problem = problems(helped(distillation={"matching": {"strategy": "pairs", "pairs": beyond}}))
+    assert "has no layer 'step3'" in problem["distillation.matching.pairs.0.teacher"]
+    assert "the student as the student of assistant 2" in problem["distillation.matching.pairs.0.teacher"]
 
 
 def test_permutations_are_inherited_link_by_link(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_a_step_costs_what_its_own_two_flows_cost() -> None:
 
 def test_every_flow_is_described() -> None:
     description = describe(helped())
-    assert not description.faults
+    assert not description.problems
     assert [flow.summary for flow in description.assistants if flow] == ["Glow-1D 3", "Glow-1D 2"]
     assert description.faced is description.assistants[1]
     assert all(flow.memory > 0 for flow in description.assistants if flow)
@@ -305,15 +305,15 @@ def test_every_flow_is_described() -> None:
         (moons, [{"kind": "glow1d", "hidden": 4096, "steps": 128, "depth": 8}], "assistants.0.hidden", "assistant 1"),
     ],
 )
-def test_a_fault_of_an_assistant_has_its_field(make: Any, assistants: Any, path: str, words: str) -> None:
+def test_a_problem_of_an_assistant_has_its_field(make: Any, assistants: Any, path: str, words: str) -> None:
     changes = {"training": {"batch_size": 65536}} if "4096" in str(assistants) else {}
-    found = faults(make(assistants=assistants, **changes))
+    found = problems(make(assistants=assistants, **changes))
     assert words in found[path]
 
 
-def test_levels_that_do_not_fit_the_assistant_are_the_students_fault() -> None:
+def test_levels_that_do_not_fit_the_assistant_are_the_students_problem() -> None:
     one = {"kind": "glow", "levels": 1, "steps": 1, "hidden": 4}
-    found = faults(digits(assistants=[one]))
+    found = problems(digits(assistants=[one]))
     assert "assistant 1's are" in found["student.levels"]
 
 
@@ -336,12 +336,12 @@ def test_an_assistant_deeper_than_its_teacher_is_told_of() -> None:
 def test_what_the_user_wrote_wrong_is_told_with_its_path() -> None:
     with pytest.raises(nfkd.ConfigError) as refused:
         moons(assistants=[FIRST, FIRST | {"hidden": 0}, {"kind": "nice"}])
-    assert {fault.path for fault in refused.value.faults} == {"assistants.1.hidden", "assistants.2.kind"}
+    assert {problem.path for problem in refused.value.problems} == {"assistants.1.hidden", "assistants.2.kind"}
     with pytest.raises(nfkd.ConfigError, match="assistants"):
         moons(assistants=[FIRST] * 4)
     with pytest.raises(nfkd.ConfigError) as missing:
         moons(assistants=[{"steps": 2}])
-    assert {fault.path for fault in missing.value.faults} == {"assistants.0.kind"}
+    assert {problem.path for problem in missing.value.problems} == {"assistants.0.kind"}
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

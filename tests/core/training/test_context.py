@@ -10,7 +10,7 @@ import torch
 
 import nfkd
 from nfkd.config import ILKDConfig, LKDConfig, NLLConfig
-from nfkd.data import Batch, Part, load_dataset
+from nfkd.data import Batch, DataSplit, load_dataset
 from nfkd.distillation.objectives.ilkd import ILKD
 from nfkd.distillation.objectives.lkd import LKD
 from nfkd.distillation.objectives.nll import NLL
@@ -110,7 +110,7 @@ def test_weights_weigh_each_examples_terms() -> None:
     def nats(log_prob: torch.Tensor) -> torch.Tensor:
         return -log_prob
 
-    pairs = [LayerPair(student="a", teacher="a", words="")]
+    pairs = [LayerPair(student="a", teacher="a", summary="")]
     assert NLL(NLLConfig(), nll_loss=nats)(passes).item() == pytest.approx((0.5 * 3 + 1.5 * 5) / 2)
     assert LKD(LKDConfig(), nll_loss=nats)(passes).item() == pytest.approx((0.5 * 2 + 1.5 * 1) / 2)
     assert ILKD(ILKDConfig(), nll_loss=nats, pairs=pairs)(passes).item() == pytest.approx((0.5 * 0 + 1.5 * 2) / 2)
@@ -120,7 +120,7 @@ def test_weighted_figures_have_the_weighted_mean(run) -> None:
     dataset, flow = load_dataset(run.config.data), run.load_student().scaled
     plain = example_nll(flow, dataset, dataset.test)
     weights = np.random.default_rng(0).uniform(0, 2, len(plain)).astype(np.float32)
-    weighted = example_nll(flow, dataset, Part(dataset.test.values, dataset.test.context, weights))
+    weighted = example_nll(flow, dataset, DataSplit(dataset.test.values, dataset.test.context, weights))
     np.testing.assert_allclose(weighted.mean(), np.average(plain, weights=weights) * weights.mean(), rtol=1e-6)
 
 

@@ -17,6 +17,7 @@ from nfkd.data import load_dataset
 from nfkd.engine.explore import Explorer
 from nfkd.evaluation.likelihood import noisy
 from nfkd.flows.architectures import build_flow
+from nfkd.planning.teachers import with_teacher
 from nfkd.protocol import events
 from nfkd.protocol.requests import Sample
 from nfkd.runs.errors import RunError
@@ -24,7 +25,6 @@ from nfkd.runs.reader import open_run
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
 from nfkd.training.job import perform
-from nfkd.training.teachers import with_teacher
 from tests.core.tiny import moons
 
 zuko = pytest.importorskip("zuko")
@@ -148,9 +148,9 @@ def test_terms_that_it_cannot_serve_are_refused_with_the_reason(
 ) -> None:
     with pytest.raises(ConfigError) as error:
         nfkd.run(moons(), tmp_path / "run", teacher=nfkd.wrap_teacher(make()))
-    faults = {fault.path: fault.message for fault in error.value.faults}
-    assert faults.keys() == {f"distillation.{term}.weight" for term in refused}
-    assert all(words in message for message in faults.values())
+    problems = {problem.path: problem.message for problem in error.value.problems}
+    assert problems.keys() == {f"distillation.{term}.weight" for term in refused}
+    assert all(words in message for message in problems.values())
     assert not (tmp_path / "run").exists()
 
 

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 import nfkd
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.flows.architectures import build_flow
+from nfkd.planning.describe import describe
 from nfkd.protocol import events
 from nfkd.protocol.requests import Description
 from nfkd.runs.errors import RunError
@@ -26,7 +27,6 @@ from nfkd.runs.reader import open_run
 from nfkd.runs.weights import flow_meta, save_weights
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
-from nfkd.training.describe import describe
 from nfkd.training.job import perform
 from tests.core.tiny import moons
 
@@ -78,7 +78,7 @@ def test_three_seeds_share_it(weights: str, tmp_path: Path) -> None:
     assert [summary.seed for summary in record.summary if summary.stage == "teacher"] == [4]
     assert record.verdict is not None
     assert record.verdict.seeds == [4, 5, 6]
-    assert "one teacher for all seeds" in record.verdict.words
+    assert "one teacher for all seeds" in record.verdict.summary
     state = record.load_teacher(6).scaled.state_dict()
     assert torch.equal(state["layers.0.mixing.lower"], load_file(weights)["layers.0.mixing.lower"])
 
@@ -179,8 +179,10 @@ def test_a_teacher_of_other_data_is_told_of(
 ) -> None:
     for source in (weights, str(trained)):
         description = describe(given(source, data=data))
-        assert [fault.message for fault in description.warnings if fault.path == "training.teacher_weights"] == words
-        assert not description.faults
+        assert [
+            problem.message for problem in description.warnings if problem.path == "training.teacher_weights"
+        ] == words
+        assert not description.problems
     record = nfkd.run(given(weights, data=data, training={"student_steps": 2}), tmp_path / "run")
     logged = [line.text for line in record.snapshot().log if line.level == "warning"]
     assert [line for line in logged if "the teacher was" in line] == [
@@ -196,15 +198,15 @@ def test_a_file_without_an_experiment_tells_of_no_data(experiment: str | None, w
     path = tmp_path / "mine.safetensors"
     save_file(load_file(weights), path, meta if experiment is None else meta | {"config": experiment})
     description = describe(given(str(path), data={"kind": "circles"}))
-    assert not description.faults
-    assert not [fault for fault in description.warnings if fault.path == "training.teacher_weights"]
+    assert not description.problems
+    assert not [problem for problem in description.warnings if problem.path == "training.teacher_weights"]
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
-def faults(description: Description) -> dict[str, str]:
-    return {fault.path: fault.message for fault in description.faults}
+def problems(description: Description) -> dict[str, str]:
+    return {problem.path: problem.message for problem in description.problems}
 
 
 @pytest.mark.parametrize(
@@ -222,7 +224,7 @@ def test_another_flow_is_refused_and_the_difference_named(
     changes: dict[str, Any], words: list[str], weights: str, tmp_path: Path
 ) -> None:
     config = given(weights, **changes)
-    message = faults(describe(config))["training.teacher_weights"]
+    message = problems(describe(config))["training.teacher_weights"]
     assert all(word in message for word in words)
     with pytest.raises(ConfigError, match="teacher_weights"):
         nfkd.run(config, tmp_path / "run")
@@ -237,9 +239,9 @@ def written(path: Path, shape: tuple[int, ...], features: int) -> str:
 
 
 def test_another_shape_or_context_is_refused(tmp_path: Path) -> None:
-    message = faults(describe(given(written(tmp_path / "a.safetensors", (5,), 0))))["training.teacher_weights"]
+    message = problems(describe(given(written(tmp_path / "a.safetensors", (5,), 0))))["training.teacher_weights"]
     assert "for examples of 5, and the data has 2" in message
-    message = faults(describe(given(written(tmp_path / "b.safetensors", (2,), 3))))["training.teacher_weights"]
+    message = problems(describe(given(written(tmp_path / "b.safetensors", (2,), 3))))["training.teacher_weights"]
     assert "a context of 3 features, and the data has 0" in message
 
 
@@ -260,15 +262,15 @@ def test_missing_damaged_and_foreign_files_are_refused(weights: str, tmp_path: P
         path = tmp_path / f"{name}.safetensors"
         if data is not None:
             path.write_bytes(data)
-        message = faults(describe(given(str(path))))["training.teacher_weights"]
+        message = problems(describe(given(str(path))))["training.teacher_weights"]
         assert str(path) in message, name
-    assert "training.teacher_weights" in faults(describe(given(str(tmp_path))))
+    assert "training.teacher_weights" in problems(describe(given(str(tmp_path))))
     missing = tmp_path / "missing.safetensors"
-    assert faults(describe(given(str(missing)))) == {"training.teacher_weights": f"{missing}: there is no such file."}
+    assert problems(describe(given(str(missing)))) == {"training.teacher_weights": f"{missing}: there is no such file."}
 
 
 def test_a_teacher_for_each_seed_cannot_be_given(weights: str) -> None:
-    assert "seeds.retrain_teacher" in faults(describe(given(weights, seeds={"count": 3, "retrain_teacher": True})))
+    assert "seeds.retrain_teacher" in problems(describe(given(weights, seeds={"count": 3, "retrain_teacher": True})))
 
 
 def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], object]) -> str:
@@ -305,7 +307,7 @@ def test_a_file_with_a_missing_extra_or_misshapen_tensor_is_refused_by_its_name(
 ) -> None:
     path = changed_file(weights, tmp_path / "changed.safetensors", change)
     config = given(path)
-    message = faults(describe(config))["training.teacher_weights"]
+    message = problems(describe(config))["training.teacher_weights"]
     assert words in message
     assert path in message
     with pytest.raises(ConfigError, match="teacher_weights"):
@@ -333,7 +335,7 @@ def test_sizes_that_make_no_flow_are_refused_in_one_line(name: str, value: str, 
         meta = file.metadata()
     path = tmp_path / "tampered.safetensors"
     save_file(load_file(weights), path, meta | {name: value})
-    message = faults(describe(given(str(path))))["training.teacher_weights"]
+    message = problems(describe(given(str(path))))["training.teacher_weights"]
     assert message == f"{path} does not say of which flow it is. Use a file that NFKD has written."
 
 
@@ -350,9 +352,9 @@ def test_weights_that_are_not_finite_are_refused_by_the_first_name(value: float,
     for weights in (path, str(run)):
         with pytest.raises(ConfigError) as error:
             nfkd.run(given(weights), tmp_path / "run")
-        (fault,) = error.value.faults
-        assert fault.path == "training.teacher_weights"
-        assert fault.message.startswith(f"{path} has numbers in layers.1.mixing.upper that are not finite")
+        (problem,) = error.value.problems
+        assert problem.path == "training.teacher_weights"
+        assert problem.message.startswith(f"{path} has numbers in layers.1.mixing.upper that are not finite")
         assert not (tmp_path / "run").exists()
 
 
@@ -372,7 +374,7 @@ def test_a_run_whose_teacher_was_stopped_is_refused_until_it_is_resumed(tmp_path
     config = moons(seeds={"count": 2, "first": 3}, training={"student_steps": 4})
     run = stopped_in(tmp_path / "a run", "teacher", config)
     own = run / "seed-3" / "teacher.safetensors"
-    message = faults(describe(given(str(run))))["training.teacher_weights"]
+    message = problems(describe(given(str(run))))["training.teacher_weights"]
     assert message == (
         f"The run {run} has a teacher that was not trained to its end. Resume that run (nfkd run "
         f"'{run}/experiment.toml' --out '{run}' --resume), or give the file of its weights itself, {own}, to use them "
@@ -381,9 +383,9 @@ def test_a_run_whose_teacher_was_stopped_is_refused_until_it_is_resumed(tmp_path
     with pytest.raises(ConfigError, match="not trained to its end"):
         nfkd.run(given(str(run)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert not describe(given(str(own))).faults
+    assert not describe(given(str(own))).problems
     nfkd.run(config, run, resume=True)
-    assert not describe(given(str(run))).faults
+    assert not describe(given(str(run))).problems
 
 
 def test_a_run_whose_teacher_diverged_is_refused(tmp_path: Path) -> None:
@@ -392,7 +394,7 @@ def test_a_run_whose_teacher_diverged_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="The teacher diverged"):
         nfkd.run(config, tmp_path / "diverged")
     assert (tmp_path / "diverged" / "teacher.safetensors").exists()
-    message = faults(describe(given(str(tmp_path / "diverged"))))["training.teacher_weights"]
+    message = problems(describe(given(str(tmp_path / "diverged"))))["training.teacher_weights"]
     assert "has a teacher that was not trained to its end" in message
 
 
@@ -400,30 +402,30 @@ def test_a_run_that_was_stopped_later_or_was_given_its_teacher_gives_it(weights:
     config = given(weights, training={"student_steps": 30})
     for name, experiment in (("trained", moons()), ("given", config)):
         run = stopped_in(tmp_path / name, "student", experiment)
-        assert not describe(given(str(run))).faults
+        assert not describe(given(str(run))).problems
 
 
 def test_a_run_that_ended_before_its_teacher_is_to_be_resumed(trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "earlier"
     shutil.copytree(trained, run)
     (run / "teacher.safetensors").unlink()
-    message = faults(describe(given(str(run))))["training.teacher_weights"]
+    message = problems(describe(given(str(run))))["training.teacher_weights"]
     assert message.startswith(f"The run {run} has no teacher yet. Resume that run (nfkd run ")
 
 
 def test_a_folder_that_is_no_run_and_a_run_without_a_teacher_are_refused(trained: Path, tmp_path: Path) -> None:
-    message = faults(describe(given(str(tmp_path))))["training.teacher_weights"]
+    message = problems(describe(given(str(tmp_path))))["training.teacher_weights"]
     assert (
         message
         == f"{tmp_path} is a directory, and no run's. Give the directory of a run, or a .safetensors file of NFKD's."
     )
     bare = prepare(moons(), tmp_path / "bare")
-    assert f"{bare} has no teacher yet. Wait until" in faults(describe(given(str(bare))))["training.teacher_weights"]
+    assert f"{bare} has no teacher yet. Wait until" in problems(describe(given(str(bare))))["training.teacher_weights"]
     odd = tmp_path / "odd"
     shutil.copytree(trained, odd)
     (odd / "experiment.toml").write_text("steps = 2")
-    message = faults(describe(given(str(odd))))["training.teacher_weights"]
+    message = problems(describe(given(str(odd))))["training.teacher_weights"]
     assert str(odd / "experiment.toml") in message
     assert "steps: there is no such field here" in message
-    other = faults(describe(given(str(trained), teacher={"steps": 5})))["training.teacher_weights"]
+    other = problems(describe(given(str(trained), teacher={"steps": 5})))["training.teacher_weights"]
     assert "its steps is 3, not 5" in other

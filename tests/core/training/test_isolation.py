@@ -19,11 +19,11 @@ import nfkd
 from nfkd.engine.explore import Explorer
 from nfkd.flows.flow import Flow
 from nfkd.flows.isolation import plain_torch
+from nfkd.planning.describe import describe
 from nfkd.protocol.events import Progress, RunEvent
 from nfkd.protocol.requests import Sample
 from nfkd.runs.reader import RunRecord
 from nfkd.training.api import prepare
-from nfkd.training.describe import describe
 from nfkd.training.job import TrainingJob
 from tests.core.tiny import digits, moons
 
@@ -228,7 +228,7 @@ def test_what_the_engines_threads_do_is_float32_too(plain: RunRecord, tmp_path: 
         job.start()
         job.join()
         assert job.state == "finished"
-        assert describe(moons()).faults == []
+        assert describe(moons()).problems == []
         request = Sample(str(plain.path), 1, 4, 1.0)
         found = plain_torch()(Explorer().sample)(request, None)
         assert torch.get_default_dtype() == torch.float64

@@ -14,10 +14,10 @@ import pytest
 import nfkd
 from nfkd.config import ExperimentConfig
 from nfkd.distillation.objectives import OBJECTIVES
+from nfkd.planning.describe import describe
 from nfkd.protocol import events
 from nfkd.runs.export import export_csv
 from nfkd.runs.reader import open_run
-from nfkd.training.describe import describe
 from tests.core.tiny import digits, moons
 
 OWN = [
@@ -30,8 +30,8 @@ def matching(pairs: list[dict[str, Any]] | None = None, **changes: Any) -> dict[
     return {"matching": changes | ({} if pairs is None else {"strategy": "pairs", "pairs": pairs})}
 
 
-def faults(config: ExperimentConfig) -> dict[str, str]:
-    return {fault.path: fault.message for fault in describe(config).faults}
+def problems(config: ExperimentConfig) -> dict[str, str]:
+    return {problem.path: problem.message for problem in describe(config).problems}
 
 
 def warnings(config: ExperimentConfig) -> dict[str, str]:
@@ -54,7 +54,7 @@ def warnings(config: ExperimentConfig) -> dict[str, str]:
 )
 def test_the_description_says_by_what_and_what_is_matched(config: ExperimentConfig, chosen: str, count: int) -> None:
     description = describe(config)
-    assert not description.faults
+    assert not description.problems
     assert (description.strategy, len(description.pairs)) == (chosen, count)
 
 
@@ -64,7 +64,7 @@ def test_every_faulty_pair_is_found_at_once_at_its_place() -> None:
         {"student": "step2", "teacher": "step2", "weight": 1.0},
         {"student": "step1", "teacher": "step3", "weight": 1.0},
     ]
-    found = faults(moons(distillation=matching(pairs)))
+    found = problems(moons(distillation=matching(pairs)))
     path = "distillation.matching.pairs"
     assert found.keys() == {f"{path}.0.student", f"{path}.2"}
     assert found[f"{path}.0.student"] == "the student has no layer 'step9' (step1 to step2)"
@@ -111,7 +111,7 @@ def test_a_student_deeper_than_its_teacher_may_run_with_a_warning(tmp_path: Path
 def test_pairs_that_the_strategy_does_not_use_are_told_of() -> None:
     config = moons(distillation={"matching": {"strategy": "paper", "pairs": OWN}})
     assert "are not used: the strategy is 'paper'" in warnings(config)["distillation.matching.pairs"]
-    assert not describe(config).faults
+    assert not describe(config).problems
 
 
 SHALLOW = {"teacher": {"levels": 3}, "student": {"levels": 2}}
@@ -126,7 +126,7 @@ def losses(*names: str, **rest: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("term", [name for name, term in OBJECTIVES.items() if term.same_latents])
 def test_terms_that_compare_latents_want_the_same_number_of_levels(term: str) -> None:
-    found = faults(digits(**SHALLOW, distillation=losses(term, "density", **matching(strategy="by_resolution"))))
+    found = problems(digits(**SHALLOW, distillation=losses(term, "density", **matching(strategy="by_resolution"))))
     [(path, message)] = found.items()
     assert path == "student.levels"
     assert "give both flows the same number of levels, or the weight 0 to " in message
@@ -137,8 +137,8 @@ def test_other_terms_distil_into_a_student_of_fewer_levels(tmp_path: Path) -> No
     names = [name for name, term in OBJECTIVES.items() if not term.same_latents]
     config = digits(**SHALLOW, distillation=losses(*names, **matching(strategy="by_resolution")))
     description = describe(config)
-    assert not description.faults
-    assert [pair.words for pair in description.pairs] == [
+    assert not description.problems
+    assert [pair.summary for pair in description.pairs] == [
         "student level 1 step 1 ↔ teacher level 1 step 2",
         "student level 2 step 1 ↔ teacher level 2 step 2",
     ]
@@ -150,11 +150,11 @@ def test_other_terms_distil_into_a_student_of_fewer_levels(tmp_path: Path) -> No
 
 def test_layers_that_no_term_reads_need_not_match(tmp_path: Path) -> None:
     config = digits(**SHALLOW, distillation=losses("forward_kl", **matching(strategy="paper")))
-    assert not describe(config).faults
+    assert not describe(config).problems
     assert "match by resolution" in warnings(config)["distillation.matching.strategy"]
     record = nfkd.run(config, tmp_path / "run")
     assert record.matching is None or not record.matching.values.size
     read = digits(**SHALLOW, distillation=losses("ilkd", **matching(strategy="paper")))
-    assert "match by resolution" in faults(read)["distillation.matching.strategy"]
+    assert "match by resolution" in problems(read)["distillation.matching.strategy"]
     mixed = digits(**SHALLOW, distillation=losses("forward_kl", **matching(strategy="paper", inherit_permutation=True)))
-    assert "no layers are matched" in faults(mixed)["distillation.matching.inherit_permutation"]
+    assert "no layers are matched" in problems(mixed)["distillation.matching.inherit_permutation"]

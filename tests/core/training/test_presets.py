@@ -8,8 +8,8 @@ import pytest
 
 from nfkd.config import ExperimentConfig, preset_names
 from nfkd.data import NotFetchedError, load_dataset
-from nfkd.flows.architectures import ARCHITECTURES, build_flow, flow_faults
-from nfkd.training.describe import describe
+from nfkd.flows.architectures import ARCHITECTURES, build_flow, flow_problems
+from nfkd.planning.describe import describe
 
 
 def missing(config: ExperimentConfig) -> NotFetchedError | None:
@@ -24,7 +24,7 @@ def missing(config: ExperimentConfig) -> NotFetchedError | None:
 def test_a_preset_may_run_or_says_what_is_missing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NFKD_DATA", str(tmp_path))
     config = ExperimentConfig.load(name)
-    told = [(fault.path, fault.message) for fault in describe(config).faults]
+    told = [(problem.path, problem.message) for problem in describe(config).problems]
     lacking = missing(config)
     if lacking is None:
         assert told == []
@@ -52,7 +52,7 @@ def test_a_presets_student_is_smaller_than_its_teacher_and_has_its_latents(
     else:
         assert lacking.event_shape
         shape = lacking.event_shape
-    assert flow_faults(config.teacher, shape) + flow_faults(config.student, shape) == []
+    assert flow_problems(config.teacher, shape) + flow_problems(config.student, shape) == []
     teacher, student = (
         build_flow(flow, shape, context_features=context, device="meta") for flow in (config.teacher, config.student)
     )

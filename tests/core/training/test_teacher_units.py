@@ -17,9 +17,9 @@ from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.data import load_dataset
 from nfkd.evaluation.gaussian import gaussian_nll
 from nfkd.evaluation.likelihood import noisy
+from nfkd.planning.describe import describe
+from nfkd.planning.teachers import on_scaled_values, with_teacher, worse_than_gaussian
 from nfkd.protocol.events import LogLine
-from nfkd.training.describe import describe
-from nfkd.training.teachers import on_scaled_values, with_teacher, worse_than_gaussian
 from tests.core.tiny import digits, moons
 
 nf = pytest.importorskip("normflows")
@@ -153,7 +153,7 @@ def test_the_map_of_a_quantile_scaling_is_refused_before_the_run(tmp_path: Path)
     for units, paths in cases:
         teacher = nfkd.wrap_teacher(gaussian(MEAN, DEVIATION), units=units)
         description = describe(with_teacher(config, teacher), teacher=teacher)
-        assert [fault.path for fault in description.faults] == paths
+        assert [problem.path for problem in description.problems] == paths
     with pytest.raises(ConfigError, match=r"units='data'.*choose standard, robust or none"):
         nfkd.run(config, tmp_path / "run", teacher=nfkd.wrap_teacher(gaussian(MEAN, DEVIATION), units="data"))
 
@@ -245,5 +245,5 @@ def test_units_that_are_none_are_refused(units: Any, error: type[Exception], wor
 def test_a_teacher_for_other_data_is_refused_whatever_its_units(tmp_path: Path) -> None:
     config = table(tmp_path)
     wide = nfkd.wrap_teacher(gaussian(np.zeros(3), np.ones(3)), units="data")
-    faults = describe(with_teacher(config, wide), teacher=wide).faults
-    assert any("for examples of 3" in fault.message for fault in faults)
+    problems = describe(with_teacher(config, wide), teacher=wide).problems
+    assert any("for examples of 3" in problem.message for problem in problems)

@@ -14,15 +14,15 @@ import torch
 import nfkd
 from nfkd.config import DigitsConfig, DistillationConfig, ExperimentConfig, GlowConfig
 from nfkd.config.flows import FlowConfig, IAFConfig, MAFConfig, NSFConfig
-from nfkd.data import Batch, Part, load_dataset
+from nfkd.data import Batch, DataSplit, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
+from nfkd.planning.costs import extra_examples
+from nfkd.planning.describe import describe
 from nfkd.protocol.requests import FlowDescription
 from nfkd.protocol.roles import USUAL
 from nfkd.runs.layout import read_log
-from nfkd.training.costs import extra_examples
-from nfkd.training.describe import describe
 from nfkd.training.generators import named_generator
 from tests.core.distillation.steps import config, distiller, generator, generators
 from tests.core.tiny import moons
@@ -101,7 +101,7 @@ def test_an_example_that_is_never_finite_is_counted_told_of_and_does_not_end_the
     bad = next(index for index in range(count) if all(32 <= order.index(index) < 256 for order in orders))
     values = dataset.train.values[:].copy()
     values[bad] = np.nan
-    damaged = replace(dataset, train=Part(values))
+    damaged = replace(dataset, train=DataSplit(values))
     monkeypatch.setattr("nfkd.training.experiment.load_dataset", lambda _: damaged)
     record = nfkd.run(config, tmp_path / "run")
     assert record.row.state == "finished"
@@ -135,14 +135,14 @@ def test_the_samples_that_the_terms_draw_count_in_the_memory() -> None:
 
 
 def test_a_term_that_compares_examples_is_refused_in_micro_batches() -> None:
-    def faults(weight: float, count: int) -> dict[str, str]:
+    def problems(weight: float, count: int) -> dict[str, str]:
         terms = {"relational": {"weight": weight}}
-        found = describe(moons(distillation=terms, training={"accumulate": count})).faults
-        return {fault.path: fault.message for fault in found}
+        found = describe(moons(distillation=terms, training={"accumulate": count})).problems
+        return {problem.path: problem.message for problem in found}
 
-    assert faults(0.0, 2) == faults(0.1, 1) == {}
-    assert list(faults(0.1, 2)) == ["distillation.relational.weight"]
-    assert "compares the examples of a batch with each other" in faults(0.1, 2)["distillation.relational.weight"]
+    assert problems(0.0, 2) == problems(0.1, 1) == {}
+    assert list(problems(0.1, 2)) == ["distillation.relational.weight"]
+    assert "compares the examples of a batch with each other" in problems(0.1, 2)["distillation.relational.weight"]
 
 
 def test_the_memory_follows_the_samples_of_a_piece_and_the_gradients_that_are_kept() -> None:

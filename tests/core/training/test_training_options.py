@@ -18,9 +18,9 @@ from nfkd.data import load_dataset
 from nfkd.evaluation.likelihood import example_nll, noisy
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.precision import networks_in
+from nfkd.planning.describe import describe
 from nfkd.runs.recovery import recover
 from nfkd.training.checkpoint import load_checkpoint
-from nfkd.training.describe import describe
 from tests.core.tiny import digits, moons
 from tests.core.training.stage import train
 from tests.core.training.test_whole_runs import KILLER, assert_same, stopped_at
@@ -127,8 +127,8 @@ def test_every_kind_of_vector_flow_trains_with_all_of_them(student: dict[str, An
     assert all(np.isfinite(summary.test) for summary in record.summary)
 
 
-def faults(config: ExperimentConfig) -> dict[str, str]:
-    return {fault.path: fault.message for fault in describe(config).faults}
+def problems(config: ExperimentConfig) -> dict[str, str]:
+    return {problem.path: problem.message for problem in describe(config).problems}
 
 
 def warnings(config: ExperimentConfig) -> list[str]:
@@ -140,10 +140,10 @@ def test_a_device_without_bf16_is_refused_in_words(monkeypatch: pytest.MonkeyPat
         msg = "\"convolution\" not implemented for 'BFloat16'\nC++ frames"
         raise RuntimeError(msg)
 
-    assert faults(digits(training={"precision": "bf16"})) == {}
-    monkeypatch.setattr("nfkd.training.devices.functional.conv2d", fail)
-    assert faults(digits()) == {}
-    message = faults(digits(training={"precision": "bf16"}))["training.precision"]
+    assert problems(digits(training={"precision": "bf16"})) == {}
+    monkeypatch.setattr("nfkd.planning.devices.functional.conv2d", fail)
+    assert problems(digits()) == {}
+    message = problems(digits(training={"precision": "bf16"}))["training.precision"]
     assert "cpu cannot compute in bf16" in message
     assert "not implemented for 'BFloat16'" in message
     assert message.endswith("choose float32")
@@ -158,9 +158,9 @@ def test_a_processor_that_emulates_bf16_is_told(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_more_pieces_than_examples_are_refused() -> None:
-    message = faults(moons(training={"batch_size": 16, "accumulate": 17}))["training.accumulate"]
+    message = problems(moons(training={"batch_size": 16, "accumulate": 17}))["training.accumulate"]
     assert message == "a batch of 16 examples cannot be taken in 17 pieces"
-    assert faults(moons(training={"batch_size": 16, "accumulate": 16})) == {}
+    assert problems(moons(training={"batch_size": 16, "accumulate": 16})) == {}
 
 
 def test_pieces_that_are_not_the_whole_batch_are_told() -> None:

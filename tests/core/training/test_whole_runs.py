@@ -21,6 +21,7 @@ from nfkd.config import DistillationConfig, ExperimentConfig
 from nfkd.console import print_summary
 from nfkd.data import load_dataset
 from nfkd.evaluation.likelihood import noisy
+from nfkd.planning.describe import describe
 from nfkd.protocol import events
 from nfkd.protocol.view import RunView
 from nfkd.runs.errors import RunError
@@ -30,7 +31,6 @@ from nfkd.runs.lock import run_lock
 from nfkd.runs.reader import RunRecord, open_run
 from nfkd.runs.recovery import recover
 from nfkd.training.control import Control
-from nfkd.training.describe import describe
 from nfkd.training.job import perform
 from tests.core.tiny import digits, moons
 from tests.torture.compare import differences
@@ -166,7 +166,7 @@ def test_seeds_make_a_group_with_a_verdict(retrain: bool, tmp_path: Path) -> Non
     tests = {(summary.stage, summary.seed): summary.test for summary in record.summary}
     expected = [tests["baseline", seed] - tests["student", seed] for seed in (4, 5, 6)]
     assert verdict.differences == pytest.approx(expected)
-    assert ("a teacher for each seed" if retrain else "one teacher for all seeds") in verdict.words
+    assert ("a teacher for each seed" if retrain else "one teacher for all seeds") in verdict.summary
     assert [other.metric for other in verdict.others] == ["C2ST", "speed of sampling"]
     assert "Without a verdict, C2ST" in shown(record)
     export_csv(record, tmp_path / "csv")
@@ -307,10 +307,10 @@ def test_resume_by_another_experiment_is_refused(tmp_path: Path) -> None:
     nfkd.run(moons(), tmp_path / "run")
     with pytest.raises(nfkd.ConfigError, match="another experiment") as refused:
         nfkd.run(moons(training={"batch_size": 16}), tmp_path / "run", resume=True)
-    [fault] = refused.value.faults
-    assert fault.path == "training.batch_size"
+    [problem] = refused.value.problems
+    assert problem.path == "training.batch_size"
     folder = tmp_path / "run"
-    assert f"nfkd run {folder / 'experiment.toml'} --out {folder} --resume" in fault.message
+    assert f"nfkd run {folder / 'experiment.toml'} --out {folder} --resume" in problem.message
 
 
 def test_a_loss_that_is_not_finite_names_stage_step_and_layer_and_keeps_the_weights(tmp_path: Path) -> None:
@@ -359,7 +359,7 @@ def test_a_directory_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_faults_of_meaning_are_told_all_at_once_before_anything_is_made(tmp_path: Path) -> None:
+def test_problems_of_meaning_are_told_all_at_once_before_anything_is_made(tmp_path: Path) -> None:
     config = moons(
         teacher={"kind": "glow", "levels": 2, "steps": 1, "hidden": 4},
         student={"kind": "glow1d", "steps": 1, "hidden": 4096},
@@ -368,7 +368,7 @@ def test_faults_of_meaning_are_told_all_at_once_before_anything_is_made(tmp_path
     )
     with pytest.raises(nfkd.ConfigError) as refused:
         nfkd.run(config, tmp_path / "run")
-    paths = {fault.path for fault in refused.value.faults}
+    paths = {problem.path for problem in refused.value.problems}
     assert "teacher.kind" in paths
     assert torch.cuda.is_available() or "compute.device" in paths
     assert not (tmp_path / "run").exists()
@@ -382,10 +382,10 @@ def test_faults_of_meaning_are_told_all_at_once_before_anything_is_made(tmp_path
         ({"teacher": {"hidden": 2048, "steps": 64}, "training": {"batch_size": 65536}}, "teacher.hidden", "GiB"),
     ],
 )
-def test_each_fault_of_meaning_has_its_field(changes: dict, path: str, words: str, tmp_path: Path) -> None:
+def test_each_problem_of_meaning_has_its_field(changes: dict, path: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(nfkd.ConfigError) as refused:
         nfkd.run(digits(**changes), tmp_path / "run")
-    assert any(fault.path == path and words in fault.message for fault in refused.value.faults)
+    assert any(problem.path == path and words in problem.message for problem in refused.value.problems)
 
 
 def test_a_baseline_makes_as_many_steps_as_a_student_that_was_ended_early(tmp_path: Path) -> None:
@@ -427,10 +427,10 @@ def test_torn_checkpoints_do_not_begin_the_run_afresh(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "run.h5").read_bytes() == before
 
 
-def test_faults_of_data_and_of_flows_are_told_together(tmp_path: Path) -> None:
+def test_problems_of_data_and_of_flows_are_told_together(tmp_path: Path) -> None:
     with pytest.raises(nfkd.ConfigError) as refused:
         nfkd.run(digits(data={"test_fraction": 0.001}, student={"levels": 6}), tmp_path / "run")
-    assert {"data.test_fraction", "student.levels"} <= {fault.path for fault in refused.value.faults}
+    assert {"data.test_fraction", "student.levels"} <= {problem.path for problem in refused.value.problems}
 
 
 def test_validation_while_training_takes_no_more_examples_than_asked_for(tmp_path: Path) -> None:
@@ -454,9 +454,9 @@ def test_without_a_baseline_nothing_is_judged_and_nothing_is_left_empty(tmp_path
     verdict = record.verdict
     assert verdict is not None
     assert (verdict.verdict, verdict.seeds, verdict.others) == ("inconclusive", [], [])
-    assert verdict.words == "No baseline was trained: nothing to judge."
+    assert verdict.summary == "No baseline was trained: nothing to judge."
     assert (record.row.verdict, record.row.baseline_test) == ("", None)
-    assert verdict.words in shown(record)
+    assert verdict.summary in shown(record)
     assert shown(record).count("baseline") == 1  # in these words alone
     assert not list((tmp_path / "run").rglob("baseline*"))
     fractions = [event.fraction for event in seen if isinstance(event, events.Progress)]

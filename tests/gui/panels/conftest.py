@@ -62,7 +62,7 @@ class Story:
             events.LayerPair(
                 student=f"level{n}.step2",
                 teacher=f"level{n}.step8",
-                words=f"student level {n} step 2 ↔ teacher level {n} step 8",
+                summary=f"student level {n} step 2 ↔ teacher level {n} step 8",
                 weight=weight,
             )
             for n, weight in enumerate(weights, start=1)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from nfkd.config.data import CelebAConfig
 from nfkd.data.cache import stamp
-from nfkd.data.dataset import Part
-from nfkd.data.files import Place, expanded, named_folder
+from nfkd.data.dataset import DataSplit
+from nfkd.data.files import ConfigPath, expanded, named_folder
 from nfkd.data.images import LEAST, loaded_images, refuse_labels
 from nfkd.data.pictures import ImageFiles, decode, image_paths
 from nfkd.data.source import Loaded, Source
@@ -55,25 +55,25 @@ class CelebA(Source[CelebAConfig]):
         return stamp([*(root / name for name in _LISTS), root / _IMAGES])
 
 
-def _found(config: CelebAConfig) -> tuple[Place, Place]:
+def _found(config: CelebAConfig) -> tuple[ConfigPath, ConfigPath]:
     """Return the list of the parts and the folder of the images."""
     root = named_folder(config.folder, _FIELD, _SHAPE)
     lists = [root.path / name for name in _LISTS if is_taken(root.path / name)]
     if not lists or not is_folder(root.path / _IMAGES):
         root.refuse(f"{_IMAGES} and {_LISTS[0]} are wanted in it: get them from CelebA's page and unpack them")
-    return Place(lists[0], _FIELD, _SHAPE), Place(root.path / _IMAGES, _FIELD, _SHAPE)
+    return ConfigPath(lists[0], _FIELD, _SHAPE), ConfigPath(root.path / _IMAGES, _FIELD, _SHAPE)
 
 
-def _part(folder: Path, names: list[str]) -> Part:
+def _part(folder: Path, names: list[str]) -> DataSplit:
     paths = [folder / name for name in names]
-    return Part(
+    return DataSplit(
         ImageFiles(
-            paths, _SHAPE, lambda path: decode(Place(path, _FIELD, _SHAPE), _SHAPE[1], colour=True, square=_SQUARE)
+            paths, _SHAPE, lambda path: decode(ConfigPath(path, _FIELD, _SHAPE), _SHAPE[1], colour=True, square=_SQUARE)
         )
     )
 
 
-def _partition(place: Place) -> list[list[str]]:
+def _partition(place: ConfigPath) -> list[list[str]]:
     """Return the names of the images of each part, from lines such as ``000001.jpg 0``."""
     parts: list[list[str]] = [[] for _ in _PARTS]
     with place.reading():
@@ -91,7 +91,7 @@ def _partition(place: Place) -> list[list[str]]:
     return parts
 
 
-def _refuse_missing(folder: Place, partition: list[list[str]]) -> None:
+def _refuse_missing(folder: ConfigPath, partition: list[list[str]]) -> None:
     with folder.reading():
         there = set(os.listdir(folder.path))  # noqa: PTH208 - 202,599 names: no paths are made of them
     names = [name for part in partition for name in part]

@@ -13,9 +13,9 @@ from nfkd.config.data import CIFAR10Config
 from nfkd.data.archives import open_archive
 from nfkd.data.cache import cached, places, stamp
 from nfkd.data.cifar import CLASSES, MOST, SHAPE, Images, read_binary, read_pickled
-from nfkd.data.dataset import Part
+from nfkd.data.dataset import DataSplit
 from nfkd.data.fetch import fetch
-from nfkd.data.files import Place, expanded, named_folder
+from nfkd.data.files import ConfigPath, expanded, named_folder
 from nfkd.data.images import LEAST, loaded_images
 from nfkd.data.labels import class_context
 from nfkd.data.source import Loaded, RemoteFile, Said, Source
@@ -68,7 +68,7 @@ class CIFAR10(Source[CIFAR10Config]):
         if config.folder:
             return _of_the_user(named_folder(config.folder, _FIELD, SHAPE))
         (archive,) = cached(_FILES, title=_TITLE, event_shape=SHAPE, kind=self.kind)
-        return partial(_archive, Place(archive, _FIELD, SHAPE), _BINARY[0])
+        return partial(_archive, ConfigPath(archive, _FIELD, SHAPE), _BINARY[0])
 
     def fetch(self, config: CIFAR10Config, said: Said) -> None:
         """Download the binary version where it is missing."""
@@ -93,18 +93,18 @@ def _all() -> tuple[str, ...]:
     return (*_TRAIN, _TEST)
 
 
-def _part(images: Images, *, labelled: bool) -> Part:
-    return Part(images.values, class_context(images.labels, CLASSES) if labelled else None)
+def _part(images: Images, *, labelled: bool) -> DataSplit:
+    return DataSplit(images.values, class_context(images.labels, CLASSES) if labelled else None)
 
 
-def _of_the_user(root: Place) -> Callable[[], tuple[Images, Images]]:
+def _of_the_user(root: ConfigPath) -> Callable[[], tuple[Images, Images]]:
     """Return what reads the first version that is there: unpacked before packed, binary before pickled."""
     for ending, folder, archive in (_BINARY, _PICKLED):
         for place in (root.path, root.path / folder):
             if is_taken(place / f"{_TEST}{ending}"):
                 return partial(_unpacked, place, ending)
         if is_taken(root.path / archive):
-            return partial(_archive, Place(root.path / archive, _FIELD, SHAPE), ending)
+            return partial(_archive, ConfigPath(root.path / archive, _FIELD, SHAPE), ending)
     return root.refuse(
         f"holds neither {_BINARY[2]} nor {_PICKLED[2]}, nor what is in them: name the folder that does, "
         f"or leave it empty to download {_TITLE}"
@@ -113,20 +113,20 @@ def _of_the_user(root: Place) -> Callable[[], tuple[Images, Images]]:
 
 def _unpacked(folder: Path, ending: str) -> tuple[Images, Images]:
     def content(name: str) -> bytes:
-        place = Place(folder / name, _FIELD, SHAPE)
+        place = ConfigPath(folder / name, _FIELD, SHAPE)
         with place.reading(), open_regular(place.path) as file:
             return _bounded(place, file.read(MOST + 1))
 
     return _parts(folder, content, ending)
 
 
-def _archive(place: Place, ending: str) -> tuple[Images, Images]:
+def _archive(place: ConfigPath, ending: str) -> tuple[Images, Images]:
     with _members(place) as content:
         return _parts(place.path, content, ending)
 
 
 @contextmanager
-def _members(place: Place) -> Iterator[_Open]:
+def _members(place: ConfigPath) -> Iterator[_Open]:
     """Give a function that reads a member of the archive by its name, in whatever folder it is; nothing is unpacked."""
     with place.reading(), open_archive(place.path, _MOST_UNPACKED) as archive:
         wanted = {f"{name}{ending}" for ending, _, _ in (_BINARY, _PICKLED) for name in _all()}
@@ -145,7 +145,7 @@ def _members(place: Place) -> Iterator[_Open]:
         yield content
 
 
-def _bounded(place: Place, content: bytes) -> bytes:
+def _bounded(place: ConfigPath, content: bytes) -> bytes:
     if len(content) > MOST:
         place.refuse("is larger than any file of CIFAR-10")
     return content
@@ -153,10 +153,12 @@ def _bounded(place: Place, content: bytes) -> bytes:
 
 def _parts(where: Path, content: _Open, ending: str) -> tuple[Images, Images]:
     read = read_binary if ending else read_pickled
-    batches = [read(Place(where / name, _FIELD, SHAPE), content(name)) for name in (f"{n}{ending}" for n in _all())]
+    batches = [
+        read(ConfigPath(where / name, _FIELD, SHAPE), content(name)) for name in (f"{n}{ending}" for n in _all())
+    ]
     *train, test = batches
     if len(test.values) < LEAST:
-        Place(where, _FIELD, SHAPE).refuse(f"{_TEST}{ending} holds fewer than {LEAST} images")
+        ConfigPath(where, _FIELD, SHAPE).refuse(f"{_TEST}{ending} holds fewer than {LEAST} images")
     values, labels = ([getattr(batch, name) for batch in train] for name in ("values", "labels"))
     return Images(np.concatenate(values), np.concatenate(labels)), test
 

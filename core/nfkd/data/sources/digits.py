@@ -8,7 +8,7 @@ import numpy as np
 
 from nfkd.config import DigitsConfig
 from nfkd.data.augmentation import Augmentation
-from nfkd.data.dataset import Part
+from nfkd.data.dataset import DataSplit
 from nfkd.data.labels import class_context
 from nfkd.data.source import Loaded, Source
 
@@ -30,7 +30,7 @@ class Digits(Source[DigitsConfig]):
         context = class_context(bunch.target, 10) if config.class_labels else None
         return Loaded(
             name="digits",
-            train=Part(bunch.images.astype(np.uint8)[:, None], context),
+            train=DataSplit(bunch.images.astype(np.uint8)[:, None], context),
             levels=_LEVELS,
             augmentation=Augmentation(config.flip, config.shift),
         )

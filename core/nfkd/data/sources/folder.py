@@ -9,8 +9,8 @@ import numpy as np
 
 from nfkd.config.data import ImageFolderConfig
 from nfkd.data.cache import stamp
-from nfkd.data.dataset import Part
-from nfkd.data.files import Place, expanded, named_folder
+from nfkd.data.dataset import DataSplit
+from nfkd.data.files import ConfigPath, expanded, named_folder
 from nfkd.data.images import class_count, loaded_images, refuse_labels
 from nfkd.data.labels import class_context
 from nfkd.data.pictures import ENDINGS, ImageFiles, decode, image_paths
@@ -35,10 +35,10 @@ class ImageFolder(Source[ImageFolderConfig]):
             root.refuse(f"holds no image file, also not in its sub-folders ({', '.join(ENDINGS)})")
         context = _context(root, paths) if config.class_labels else None
         files = ImageFiles(
-            paths, shape, lambda path: decode(Place(path, _FIELD, shape), config.size, colour=config.colour)
+            paths, shape, lambda path: decode(ConfigPath(path, _FIELD, shape), config.size, colour=config.colour)
         )
         values = files[:] if files.fits and len(files) <= _DECODED else files
-        return loaded_images(config, root.path.name or "images", Part(values, context))
+        return loaded_images(config, root.path.name or "images", DataSplit(values, context))
 
     def find(self, config: ImageFolderConfig) -> None:
         """Look for the folder."""
@@ -53,7 +53,7 @@ class ImageFolder(Source[ImageFolderConfig]):
         return hash(stamp(image_paths(expanded(config.path)))) if config.path else None
 
 
-def _context(root: Place, paths: list[Path]) -> np.ndarray:
+def _context(root: ConfigPath, paths: list[Path]) -> np.ndarray:
     """Return the classes of images: the sub-folders of the first rank, in the order of their names."""
     names = []
     for path in paths:

@@ -9,9 +9,9 @@ import numpy as np
 
 from nfkd.config.data import FashionMNISTConfig, KMNISTConfig, MNISTConfig
 from nfkd.data.cache import cached, places, stamp
-from nfkd.data.dataset import Part
+from nfkd.data.dataset import DataSplit
 from nfkd.data.fetch import fetch
-from nfkd.data.files import Place
+from nfkd.data.files import ConfigPath
 from nfkd.data.idx import read_idx
 from nfkd.data.images import LEAST, loaded_images
 from nfkd.data.labels import class_context
@@ -53,9 +53,9 @@ class IDXImages(Source[_Config]):
         """Look for the four files."""
         self._found(config)
 
-    def _found(self, config: _Config) -> list[Place]:
+    def _found(self, config: _Config) -> list[ConfigPath]:
         paths = cached(self.files, config.folder, title=self.title, event_shape=_SHAPE, kind=self.kind)
-        return [Place(path, "data.folder", _SHAPE) for path in paths]
+        return [ConfigPath(path, "data.folder", _SHAPE) for path in paths]
 
     def fetch(self, config: _Config, said: Said) -> None:
         """Download what is missing."""
@@ -66,7 +66,7 @@ class IDXImages(Source[_Config]):
         return stamp(places(self.files, config.folder))
 
 
-def _part(images: Place, labels: Place, *, labelled: bool) -> Part:
+def _part(images: ConfigPath, labels: ConfigPath, *, labelled: bool) -> DataSplit:
     values = read_idx(images, 3)
     if values.shape[1:] != (28, 28):
         images.refuse(f"holds images of {values.shape[1]}×{values.shape[2]} pixels: 28×28 are wanted")
@@ -79,7 +79,7 @@ def _part(images: Place, labels: Place, *, labelled: bool) -> Part:
         wrong = int(np.argmax(classes >= _CLASSES))
         labels.refuse(f"label number {wrong} is {classes[wrong]}: there are {_CLASSES} classes")
     padded = np.pad(values, ((0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN)))[:, None]
-    return Part(padded, class_context(classes, _CLASSES) if labelled else None)
+    return DataSplit(padded, class_context(classes, _CLASSES) if labelled else None)
 
 
 class MNIST(IDXImages):

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from nfkd.config import Fault
+from nfkd.config import ConfigProblem
 from nfkd.config.data import NaturalCropsConfig, NaturalPatchesConfig
-from nfkd.data.dataset import DataError, Part
+from nfkd.data.dataset import DataError, DataSplit
 from nfkd.data.images import loaded_images, refuse_labels
 from nfkd.data.source import Loaded, Source
 
@@ -68,7 +68,7 @@ def _draw(count: int, side: int, seed: int) -> list[_Places]:
         wanted, there = round(count * share), int(np.prod(sizes))
         if wanted > there:
             most = int(there / share)
-            raise DataError([Fault("data.count", f"the photographs have only about {most:,} different pieces")])
+            raise DataError([ConfigProblem("data.count", f"the photographs have only about {most:,} different pieces")])
         photograph, row, column = np.unravel_index(rng.choice(there, wanted, replace=False), sizes)
         found.append(_Places(photograph, row, columns[column]))
     return found
@@ -101,7 +101,9 @@ class NaturalCrops(Source[NaturalCropsConfig]):
         """Return the crops."""
         if config.class_labels:
             refuse_labels("crops of photographs have no classes", (3, _CROP, _CROP))
-        train, validation, test = (Part(_Crops(places)) for places in _draw(config.count, _CROP, config.split_seed))
+        train, validation, test = (
+            DataSplit(_Crops(places)) for places in _draw(config.count, _CROP, config.split_seed)
+        )
         return loaded_images(config, "natural crops", train, validation, test)
 
 
@@ -129,7 +131,7 @@ class NaturalPatches(Source[NaturalPatchesConfig]):
         """Return the patches."""
         rng = np.random.default_rng([config.split_seed, 1])  # of the noise
         drawn = _draw(config.count, _PATCH, config.split_seed)
-        train, validation, test = (Part(_patches(places, rng)) for places in drawn)
+        train, validation, test = (DataSplit(_patches(places, rng)) for places in drawn)
         columns = tuple(f"pixel {row},{column}" for row in range(_PATCH) for column in range(_PATCH))[:-1]
         return Loaded("natural patches", train, validation, test, columns=columns)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nfkd.config import Fault, TwoMoonsConfig
+from nfkd.config import ConfigProblem, TwoMoonsConfig
 from nfkd.config.data import (
     CheckerboardConfig,
     CirclesConfig,
@@ -18,7 +18,7 @@ from nfkd.config.data import (
     RingsConfig,
     SpiralsConfig,
 )
-from nfkd.data.dataset import DataError, Part
+from nfkd.data.dataset import DataError, DataSplit
 from nfkd.data.source import ConfigT, Loaded, Source
 
 _OWN = 0x706C616E65  # apart from the split, which draws from the bare seed: no part may hang together with its points
@@ -36,7 +36,7 @@ class _Plane(Source[ConfigT]):
         rng = np.random.default_rng((options["split_seed"], _OWN))
         points = self.draw(config, options["count"], rng)
         points = points + options["noise"] * rng.standard_normal(points.shape)
-        return Loaded(name=self.kind.replace("_", " "), train=Part(points.astype(np.float32)))
+        return Loaded(name=self.kind.replace("_", " "), train=DataSplit(points.astype(np.float32)))
 
     @abstractmethod
     def draw(self, config: ConfigT, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -54,7 +54,7 @@ class TwoMoons(Source[TwoMoonsConfig]):
         from sklearn.datasets import make_moons
 
         points, _ = make_moons(config.count, noise=config.noise, random_state=config.split_seed)
-        return Loaded(name="two moons", train=Part(np.asarray(points, np.float32)))
+        return Loaded(name="two moons", train=DataSplit(np.asarray(points, np.float32)))
 
 
 class Circles(_Plane[CirclesConfig]):
@@ -175,11 +175,13 @@ def _outlines(letter: str) -> list:
     font = FT2Font(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"))
     font.set_size(200, 72)
     if not font.get_char_index(ord(letter)):
-        raise DataError([Fault("data.letter", f"the font has no {letter!r}: choose another character")], (2,))
+        raise DataError([ConfigProblem("data.letter", f"the font has no {letter!r}: choose another character")], (2,))
     font.load_char(ord(letter), flags=LoadFlags.NO_HINTING)
     vertices, codes = font.get_path()
     if not len(vertices):
-        raise DataError([Fault("data.letter", f"{letter!r} leaves no ink: choose a character that one can see")], (2,))
+        raise DataError(
+            [ConfigProblem("data.letter", f"{letter!r} leaves no ink: choose a character that one can see")], (2,)
+        )
     polygons = Outline(vertices, codes).to_polygons()
     return [Outline(polygon) for polygon in polygons if np.ptp(polygon, axis=0).all()]
 
@@ -198,15 +200,19 @@ class Drawn(_Plane[DrawnConfig]):
             When there is no noise to draw around them, or a point is out of reach.
         """
         points = np.array(config.points)
-        faults = []
+        problems = []
         if not config.noise:
-            faults.append(Fault("data.noise", "is 0, so all examples would be the drawn points themselves: give some"))
+            problems.append(
+                ConfigProblem("data.noise", "is 0, so all examples would be the drawn points themselves: give some")
+            )
         for number, point in enumerate(points):
             if np.abs(point).max() > _FURTHEST:
-                faults.append(Fault(f"data.points.{number}", f"lies beyond ±{_FURTHEST:,.0f}: draw nearer to 0"))
+                problems.append(
+                    ConfigProblem(f"data.points.{number}", f"lies beyond ±{_FURTHEST:,.0f}: draw nearer to 0")
+                )
                 break
-        if faults:
-            raise DataError(faults, (2,))
+        if problems:
+            raise DataError(problems, (2,))
         return points[rng.integers(len(points), size=count)]
 
 

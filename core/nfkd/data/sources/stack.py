@@ -12,9 +12,9 @@ import numpy as np
 from nfkd.config.data import ImageStackConfig
 from nfkd.data.arrays import Stored, open_array
 from nfkd.data.cache import stamp
-from nfkd.data.dataset import Part
+from nfkd.data.dataset import DataSplit
 from nfkd.data.examples import Examples
-from nfkd.data.files import Place, expanded, named_file, refuse_large
+from nfkd.data.files import ConfigPath, expanded, named_file, refuse_large
 from nfkd.data.images import class_count, loaded_images, merging, refuse_labels
 from nfkd.data.labels import class_context
 from nfkd.data.source import Loaded, Source
@@ -41,7 +41,7 @@ class ImageStack(Source[ImageStackConfig]):
         context = _context(place, config, len(images)) if config.class_labels else None
         in_memory = isinstance(stored, np.ndarray) and not isinstance(stored, np.memmap)
         values: Examples = images[:] if in_memory else images
-        return loaded_images(config, place.path.stem, Part(values, context), levels=config.levels)
+        return loaded_images(config, place.path.stem, DataSplit(values, context), levels=config.levels)
 
     def find(self, config: ImageStackConfig) -> None:
         """Look for the file."""
@@ -59,7 +59,7 @@ class ImageStack(Source[ImageStackConfig]):
 class _Images:
     """A stored array as images, (N, channels, height, width) uint8, checked whenever it is read."""
 
-    def __init__(self, place: Place, stored: Stored, levels: int) -> None:
+    def __init__(self, place: ConfigPath, stored: Stored, levels: int) -> None:
         if stored.dtype.kind == "f":
             place.refuse(
                 f"its array holds {stored.dtype} values: whole numbers from 0 to {levels - 1} are wanted "
@@ -103,7 +103,7 @@ class _Images:
                 self[start : start + rows]
 
 
-def _channel_axis(place: Place, shape: tuple[int, ...]) -> int | None:
+def _channel_axis(place: ConfigPath, shape: tuple[int, ...]) -> int | None:
     """Return the axis of the channels: the first that has one or three, after the axis of the images."""
     if len(shape) == 3:
         return None
@@ -116,7 +116,7 @@ def _channel_axis(place: Place, shape: tuple[int, ...]) -> int | None:
     )
 
 
-def _context(place: Place, config: ImageStackConfig, count: int) -> np.ndarray:
+def _context(place: ConfigPath, config: ImageStackConfig, count: int) -> np.ndarray:
     if not config.labels_key:
         refuse_labels("no array of labels is named (Labels)", place.event_shape)
     if place.path.suffix.lower() == ".npy":

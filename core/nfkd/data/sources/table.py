@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nfkd.config import Fault
+from nfkd.config import ConfigProblem
 from nfkd.config.data import TableConfig
 from nfkd.data.cache import stamp
-from nfkd.data.dataset import DataError, Part
+from nfkd.data.dataset import DataError, DataSplit
 from nfkd.data.examples import Examples, Mapped, in_memory
-from nfkd.data.files import Place, expanded, named_file
+from nfkd.data.files import ConfigPath, expanded, named_file
 from nfkd.data.scaling import sample, unfit
 from nfkd.data.source import Loaded, Source
 from nfkd.data.tables import Table, near, read_table
@@ -77,9 +77,11 @@ class AnyTable(Source[TableConfig]):
         )
 
 
-def _place(config: TableConfig) -> Place:
+def _place(config: TableConfig) -> ConfigPath:
     if not config.path.strip():
-        raise DataError([Fault("data.path", "names nothing yet: name a file, .csv, .tsv, .parquet, .npy or .h5")])
+        raise DataError(
+            [ConfigProblem("data.path", "names nothing yet: name a file, .csv, .tsv, .parquet, .npy or .h5")]
+        )
     return named_file(config.path, "data.path")
 
 
@@ -108,8 +110,8 @@ class _Chosen:
 
 
 def _choose(config: TableConfig, table: Table, name: str) -> _Chosen:
-    """Find the columns of a config, with every fault in them."""
-    faults: list[Fault] = []
+    """Find the columns of a config, with every problem in them."""
+    problems: list[ConfigProblem] = []
     owner: dict[int, str] = {}
 
     def find(field: str, wanted: Sequence[str]) -> tuple[int, ...]:
@@ -117,10 +119,12 @@ def _choose(config: TableConfig, table: Table, name: str) -> _Chosen:
         for word in wanted:
             number = _number(word, table)
             if number is None:
-                faults.append(Fault(field, f"{name} has no column {word!r}: {near(word, table.columns)}"))
+                problems.append(ConfigProblem(field, f"{name} has no column {word!r}: {near(word, table.columns)}"))
             elif number in owner:
                 column = f"column {table.columns[number].name}"
-                faults.append(Fault(field, f"{column} is chosen twice, here and at {owner[number]}: choose it once"))
+                problems.append(
+                    ConfigProblem(field, f"{column} is chosen twice, here and at {owner[number]}: choose it once")
+                )
             else:
                 owner[number] = field
                 numbers.append(number)
@@ -139,11 +143,13 @@ def _choose(config: TableConfig, table: Table, name: str) -> _Chosen:
     for number, field in sorted(owner.items()):
         column = table.columns[number]
         if column.trouble:
-            faults.append(Fault(field, f"column {column.name} {column.trouble}: choose columns of numbers"))
-    if not targets and not faults:
-        faults.append(Fault("data.columns", f"{name} has no column of numbers left to be modelled{_first(table)}"))
-    if faults:
-        raise DataError(faults)
+            problems.append(ConfigProblem(field, f"column {column.name} {column.trouble}: choose columns of numbers"))
+    if not targets and not problems:
+        problems.append(
+            ConfigProblem("data.columns", f"{name} has no column of numbers left to be modelled{_first(table)}")
+        )
+    if problems:
+        raise DataError(problems)
     names = tuple(table.columns[number].name for number in targets + context + weight)
     return _Chosen(targets, context, weight, names)
 
@@ -184,7 +190,7 @@ def _complete(config: TableConfig, rows: Examples, chosen: _Chosen) -> tuple[np.
     kept = np.flatnonzero(~missing)
     if len(kept) < _FEWEST:
         message = f"only {len(kept)} of {len(rows)} rows are complete, and {_FEWEST} are needed"
-        raise DataError([Fault("data.missing", message)], chosen.event_shape)
+        raise DataError([ConfigProblem("data.missing", message)], chosen.event_shape)
     return kept, columns
 
 
@@ -192,10 +198,10 @@ def _refuse(bad: np.ndarray, start: int, chosen: _Chosen, what: str, more: str =
     if bad.any():
         row, place = np.argwhere(bad)[0]
         message = f"column {chosen.names[place]} {what} in row {start + row + 1} (the first is 1): mend the file{more}"
-        raise DataError([Fault(chosen.field(int(place)), message)], chosen.event_shape)
+        raise DataError([ConfigProblem(chosen.field(int(place)), message)], chosen.event_shape)
 
 
-def _part(table: Table, rows: Examples, chosen: _Chosen, kept: np.ndarray | None) -> Part:
+def _part(table: Table, rows: Examples, chosen: _Chosen, kept: np.ndarray | None) -> DataSplit:
     """Return all rows as a part, in float64 until they are scaled; only what is modelled may stay in its file."""
     first, last = len(chosen.targets), len(chosen.targets) + len(chosen.context)
     if isinstance(rows, np.ndarray):
@@ -203,7 +209,7 @@ def _part(table: Table, rows: Examples, chosen: _Chosen, kept: np.ndarray | None
     else:
         values = table.rows(chosen.targets)
         rest = table.rows(chosen.all[first:])[:] if len(chosen.all) > first else np.empty((len(rows), 0))
-    part = Part(
+    part = DataSplit(
         values,
         rest[:, : last - first] if chosen.context else None,
         rest[:, last - first] if chosen.weight else None,
@@ -211,7 +217,7 @@ def _part(table: Table, rows: Examples, chosen: _Chosen, kept: np.ndarray | None
     return part if kept is None else part.take(kept)
 
 
-def _prepare(config: TableConfig, chosen: _Chosen, train: Part) -> Callable[[Part], Part]:
+def _prepare(config: TableConfig, chosen: _Chosen, train: DataSplit) -> Callable[[DataSplit], DataSplit]:
     """Fit what is put in for missing values on the training part, and refuse columns that say nothing there."""
     columns = _columns(train)
     modelled = slice(len(chosen.all) - len(chosen.weight))
@@ -225,20 +231,20 @@ def _prepare(config: TableConfig, chosen: _Chosen, train: Part) -> Callable[[Par
     else:
         middle, wrong = None, unfit(columns[:, modelled])
     told = {place: f"column {chosen.names[place]} {words}" for place, words in sorted(wrong.items())}
-    faults = [Fault(chosen.field(place), words) for place, words in told.items()]
-    if faults:
-        raise DataError(faults, chosen.event_shape)
+    problems = [ConfigProblem(chosen.field(place), words) for place, words in told.items()]
+    if problems:
+        raise DataError(problems, chosen.event_shape)
     return lambda part: part if middle is None else _filled(part, middle)
 
 
-def _columns(train: Part) -> np.ndarray:
+def _columns(train: DataSplit) -> np.ndarray:
     """Return values, context and weight of the training part (or of enough of it) side by side."""
     values = sample(train.values)
     rest = [None if part is None else part[: len(values)] for part in (train.context, train.weights)]
     return np.concatenate([values, *(part.reshape(len(values), -1) for part in rest if part is not None)], axis=1)
 
 
-def _filled(part: Part, middle: np.ndarray) -> Part:
+def _filled(part: DataSplit, middle: np.ndarray) -> DataSplit:
     """Return a part with the training part's medians where it has no value."""
     width = part.values.shape[1]
     values, context, weights = part.values, part.context, part.weights
@@ -250,7 +256,7 @@ def _filled(part: Part, middle: np.ndarray) -> Part:
         context = np.where(np.isnan(context), middle[width : width + context.shape[1]], context)
     if weights is not None:
         weights = np.where(np.isnan(weights), middle[-1], weights)
-    return Part(fill(values[:]) if in_memory(values) else Mapped(values, fill), context, weights)
+    return DataSplit(fill(values[:]) if in_memory(values) else Mapped(values, fill), context, weights)
 
 
 SOURCES = (AnyTable(),)

@@ -33,9 +33,9 @@ from nfkd.config.data import BSDS300Config, GasConfig, HepmassConfig, MiniBooNEC
 from nfkd.data.archives import open_archive
 from nfkd.data.arrays import open_npy
 from nfkd.data.cache import cache_folder, cached, places, stamp
-from nfkd.data.dataset import Part
+from nfkd.data.dataset import DataSplit
 from nfkd.data.fetch import fetch
-from nfkd.data.files import Place, expanded, named_folder, refuse_large
+from nfkd.data.files import ConfigPath, expanded, named_folder, refuse_large
 from nfkd.data.frames import read_frame
 from nfkd.data.hdf5 import open_array
 from nfkd.data.scaling import as_float
@@ -96,11 +96,11 @@ class _UCI(Source[ConfigT]):
             parts = [as_float(part) for part in self.prepare(files)]
         for part in parts:
             self._check(files[0], part)
-        train, validation, test = (Part(part) for part in parts)
+        train, validation, test = (DataSplit(part) for part in parts)
         return Loaded(self.title, train, validation, test, standardised=self.unit == "nats (scaled)")
 
     @abstractmethod
-    def prepare(self, files: list[Place]) -> _Parts:
+    def prepare(self, files: list[ConfigPath]) -> _Parts:
         """Return the training, validation and test rows, (N, features)."""
 
     def fetch(self, config: ConfigT, said: Said) -> None:
@@ -130,25 +130,25 @@ class _UCI(Source[ConfigT]):
     def _is_unpacked(self) -> bool:
         return all(is_regular(path) for path in self._unpacked())
 
-    def _files(self, folder: str, said: Said | None = None) -> list[Place]:
+    def _files(self, folder: str, said: Said | None = None) -> list[ConfigPath]:
         """Return where the files are; they are unpacked into the cache where only the archive is there."""
         if folder:
             return self._of_the_user(folder)
         found = self._unpacked()
         if not self._is_unpacked():
             _unpack(self._packed(), dict(zip(self.members, found, strict=True)), said)
-        return [Place(path, "data.kind", (self.features,)) for path in found]
+        return [ConfigPath(path, "data.kind", (self.features,)) for path in found]
 
-    def _of_the_user(self, folder: str) -> list[Place]:
+    def _of_the_user(self, folder: str) -> list[ConfigPath]:
         root = named_folder(folder, _FIELD, (self.features,))
         return [_of_the_user(root, name, self.title) for name in self.members]
 
-    def _packed(self) -> Place:
+    def _packed(self) -> ConfigPath:
         shape = (self.features,)
         (archive,) = cached([self._archive], title=self.title, event_shape=shape, kind=self.kind)
-        return Place(archive, "data.kind", shape)
+        return ConfigPath(archive, "data.kind", shape)
 
-    def _check(self, place: Place, part: np.ndarray) -> None:
+    def _check(self, place: ConfigPath, part: np.ndarray) -> None:
         if part.shape[1] != self.features:
             place.refuse(f"gives {part.shape[1]} columns instead of {self.features}: it is not {self.title}'s file")
         if len(part) < _LEAST:
@@ -169,7 +169,7 @@ class Power(_UCI[PowerConfig]):
     examples = "2,049,280"
     title, features, members = "POWER", 6, ("data/power/data.npy",)
 
-    def prepare(self, files: list[Place]) -> _Parts:
+    def prepare(self, files: list[ConfigPath]) -> _Parts:
         """Return the parts."""
         data = _matrix(files[0], 7)
         rng = np.random.RandomState(42)
@@ -192,7 +192,7 @@ class Gas(_UCI[GasConfig]):
     examples = "1,052,065"
     title, features, members = "GAS", 8, ("data/gas/ethylene_CO.pickle",)
 
-    def prepare(self, files: list[Place]) -> _Parts:
+    def prepare(self, files: list[ConfigPath]) -> _Parts:
         """Return the parts."""
         names, data = read_frame(files[0])
         data = data[:, [number for number, name in enumerate(names) if name not in ("Meth", "Eth", "Time")]]
@@ -216,7 +216,7 @@ class Hepmass(_UCI[HepmassConfig]):
     examples = "525,123"
     title, features, members = "HEPMASS", 21, ("data/hepmass/1000_train.csv", "data/hepmass/1000_test.csv")
 
-    def prepare(self, files: list[Place]) -> _Parts:
+    def prepare(self, files: list[ConfigPath]) -> _Parts:
         """Return the parts."""
         train, test = _signal(files[0]), _signal(files[1])[:, :-1]
         if train.shape[1] != test.shape[1]:
@@ -237,7 +237,7 @@ class MiniBooNE(_UCI[MiniBooNEConfig]):
     examples = "36,488"
     title, features, members = "MINIBOONE", 43, ("data/miniboone/data.npy",)
 
-    def prepare(self, files: list[Place]) -> _Parts:
+    def prepare(self, files: list[ConfigPath]) -> _Parts:
         """Return the parts."""
         return _standardised(*_split(_matrix(files[0], 1)))
 
@@ -253,13 +253,13 @@ class BSDS300(_UCI[BSDS300Config]):
     title, features, members = "BSDS300", 63, ("data/BSDS300/BSDS300.hdf5",)
     unit = "nats"
 
-    def prepare(self, files: list[Place]) -> _Parts:
+    def prepare(self, files: list[ConfigPath]) -> _Parts:
         """Return the parts."""
         train, validation, test = (self._part(files[0], name) for name in ("train", "validation", "test"))
         return train, validation, test
 
     @staticmethod
-    def _part(place: Place, name: str) -> np.ndarray:
+    def _part(place: ConfigPath, name: str) -> np.ndarray:
         array = open_array(place.path, name, at=place.field)
         if array.shape is None or len(array.shape) != 2 or array.dtype.kind != "f":
             place.refuse(f"its array {name!r} is no table of numbers")
@@ -275,7 +275,7 @@ def _candidates(root: Path, member: str) -> list[Path]:
     return [root / member.removeprefix("data/"), root / member]
 
 
-def _of_the_user(root: Place, member: str, title: str) -> Place:
+def _of_the_user(root: ConfigPath, member: str, title: str) -> ConfigPath:
     for path in _candidates(root.path, member):
         if is_taken(path):
             return replace(root, path=path)
@@ -283,7 +283,7 @@ def _of_the_user(root: Place, member: str, title: str) -> Place:
     return root.refuse(f"holds no {name}: unpack {_ARCHIVE.url} there, or leave the folder empty to download {title}")
 
 
-def _unpack(archive: Place, wanted: dict[str, Path], said: Said | None) -> None:
+def _unpack(archive: ConfigPath, wanted: dict[str, Path], said: Said | None) -> None:
     """Unpack the wanted members alone, each under its name only when all of it is there."""
     with archive.reading(), open_archive(archive.path, _MOST_UNPACKED) as content:
         for member in content:
@@ -303,7 +303,7 @@ def _unpack(archive: Place, wanted: dict[str, Path], said: Said | None) -> None:
         archive.refuse(f"holds no {missing[0]}: get it again")
 
 
-def _copy(archive: Place, file: IO[bytes], target: Path) -> None:
+def _copy(archive: ConfigPath, file: IO[bytes], target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
@@ -315,7 +315,7 @@ def _copy(archive: Place, file: IO[bytes], target: Path) -> None:
         archive.refuse(f"cannot be unpacked into {target.parent}: {error.strerror or error}")
 
 
-def _matrix(place: Place, least: int) -> np.ndarray:
+def _matrix(place: ConfigPath, least: int) -> np.ndarray:
     """Return a table of at least so many columns from a .npy file, as float64."""
     array = open_npy(place)
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu" or array.shape[1] < least:
@@ -324,7 +324,7 @@ def _matrix(place: Place, least: int) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def _signal(place: Place) -> np.ndarray:
+def _signal(place: ConfigPath) -> np.ndarray:
     """Return the rows of a CSV file whose first column is 1, without it; fields beyond the header's are left out."""
     import polars as pl
 

@@ -10,7 +10,7 @@ from nfkd.config import DistillationConfig
 from nfkd.distillation.objective import AnyObjective, Objective
 from nfkd.flows.flow import Flow
 
-__all__ = ["OBJECTIVES", "Objective", "unservable_terms"]
+__all__ = ["OBJECTIVES", "Objective", "unsupported_terms"]
 
 
 def _found() -> dict[str, type[AnyObjective]]:
@@ -33,11 +33,11 @@ OBJECTIVES = _found()
 """Every term by the name of its field in `DistillationConfig`, in the order of the fields."""
 
 
-def unservable_terms(teacher: Flow) -> dict[str, str]:
+def unsupported_terms(teacher: Flow) -> dict[str, str]:
     """Return the terms that a teacher cannot serve, each with the reason."""
     return {
-        name: teacher.unservable[capability]
+        name: teacher.unsupported[capability]
         for name, objective in OBJECTIVES.items()
         for capability in objective.asks
-        if capability in teacher.unservable
+        if capability in teacher.unsupported
     }

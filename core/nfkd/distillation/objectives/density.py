@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nfkd.config.terms import DensityConfig
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, given
+from nfkd.distillation.passes import Needs, StepPasses, require
 
 
 class Density(Objective[DensityConfig]):
@@ -16,7 +16,7 @@ class Density(Objective[DensityConfig]):
     """
 
     label = "Density"
-    words = "squared difference of log p of student and teacher on the data, per dimension"
+    summary = "squared difference of log p of student and teacher on the data, per dimension"
     paper = "Ba & Caruana 2014, arXiv 1312.6184, for log-densities"
     unit = "(nat/dim)²"
     asks = ("log_prob",)
@@ -27,6 +27,6 @@ class Density(Objective[DensityConfig]):
 
     def each(self, passes: StepPasses) -> Tensor:
         """Return the squared difference of each example, (B,)."""
-        student = given(passes.student)
+        student = require(passes.student)
         dimensions = sum(part[0].numel() for part in student.latents.parts)
-        return ((student.log_prob - given(passes.teacher).log_prob) / dimensions).square()
+        return ((student.log_prob - require(passes.teacher).log_prob) / dimensions).square()

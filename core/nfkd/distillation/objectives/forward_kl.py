@@ -18,7 +18,7 @@ class ForwardKL(Objective[ForwardKLConfig]):
     """
 
     label = "Forward KL"
-    words = "−log p of samples that the teacher draws, a batch of its own"
+    summary = "−log p of samples that the teacher draws, a batch of its own"
     paper = "Bucilă et al. 2006, doi 10.1145/1150402.1150464"
     asks = ("synthesis",)
 

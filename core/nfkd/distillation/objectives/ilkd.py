@@ -10,7 +10,7 @@ from torch import Tensor
 from nfkd.config.terms import ILKDConfig
 from nfkd.distillation.matching import weighted_mean
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, given
+from nfkd.distillation.passes import Needs, StepPasses, require
 from nfkd.flows.flow import Pass
 from nfkd.protocol.events import LayerPair
 
@@ -24,7 +24,7 @@ class ILKD(Objective[ILKDConfig]):
     """
 
     label = "ILKD"
-    words = "squared difference at matched layers between student and teacher"
+    summary = "squared difference at matched layers between student and teacher"
     paper = "Walton et al. 2025, arXiv 2506.21003"
     unit = "squared latent"
     asks = ("latents",)
@@ -36,7 +36,7 @@ class ILKD(Objective[ILKDConfig]):
 
     def each(self, passes: StepPasses) -> Tensor:
         """Return each example's mean over the dimensions of every pair, (B, M)."""
-        return torch.stack(_errors(given(passes.student), given(passes.teacher), self.pairs)).T
+        return torch.stack(_errors(require(passes.student), require(passes.teacher), self.pairs)).T
 
     def reduce(self, values: Tensor, passes: StepPasses) -> Tensor:
         """Return the mean over pairs, each by its weight, of the mean over the examples."""

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nfkd.config import Fault
+from nfkd.config import ConfigProblem
 from nfkd.config.terms import JacobianConfig
 from nfkd.data import Batch, Dataset
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, given
+from nfkd.distillation.passes import Needs, StepPasses, require
 from nfkd.flows.flow import Flow, evaluating
 from nfkd.flows.foreign import ForeignFlow
 
@@ -25,7 +25,7 @@ class Jacobian(Objective[JacobianConfig]):
     """
 
     label = "Jacobian"
-    words = "squared difference of both Jacobians' products with random vectors, from x to all latents"
+    summary = "squared difference of both Jacobians' products with random vectors, from x to all latents"
     paper = "Srinivas & Fleuret 2018, arXiv 1803.00443"
     unit = "squared latent"
     asks = ("latents",)
@@ -37,16 +37,16 @@ class Jacobian(Objective[JacobianConfig]):
 
     def each(self, passes: StepPasses) -> Tensor:
         """Return each example's mean over the latents, (B,)."""
-        batch, (student, teacher) = given(passes.batch), given(passes.flows)
+        batch, (student, teacher) = require(passes.batch), require(passes.flows)
         [direction], x = passes.random["jacobian"], batch.x.detach()
         with evaluating(student):
             ours, theirs = (_product(_latents(flow, batch.context), x, direction) for flow in (student, teacher))
         return (ours - theirs).square().mean(1)
 
-    def faults(self, student: Flow, teacher: Flow, dataset: Dataset) -> list[Fault]:
-        """Return a fault for a teacher that has no forward derivatives."""
-        faults = []
-        if isinstance(teacher, ForeignFlow) and "latents" not in teacher.unservable:
+    def problems(self, student: Flow, teacher: Flow, dataset: Dataset) -> list[ConfigProblem]:
+        """Return a problem for a teacher that has no forward derivatives."""
+        problems = []
+        if isinstance(teacher, ForeignFlow) and "latents" not in teacher.unsupported:
             like = next(teacher.parameters())
             x = torch.zeros(2, *teacher.event_shape).to(like)
             context = torch.zeros(2, teacher.context_features).to(like) if teacher.context_features else None
@@ -54,8 +54,10 @@ class Jacobian(Objective[JacobianConfig]):
                 _product(_latents(teacher, context), x, torch.ones_like(x))
             except Exception as error:  # noqa: BLE001 - another library's layer refuses in its own way
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                faults.append(Fault("weight", f"the teacher, {teacher.origin}, has no forward derivatives: {reason}"))
-        return faults
+                problems.append(
+                    ConfigProblem("weight", f"the teacher, {teacher.origin}, has no forward derivatives: {reason}")
+                )
+        return problems
 
 
 def _signs(_: Flow, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:

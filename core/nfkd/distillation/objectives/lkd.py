@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nfkd.config.terms import LKDConfig
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, given
+from nfkd.distillation.passes import Needs, StepPasses, require
 
 
 class LKD(Objective[LKDConfig]):
@@ -16,7 +16,7 @@ class LKD(Objective[LKDConfig]):
     """
 
     label = "LKD"
-    words = "squared difference of all final latents of student and teacher"
+    summary = "squared difference of all final latents of student and teacher"
     paper = "Walton et al. 2025, arXiv 2506.21003"
     unit = "squared latent"
     asks = ("latents",)
@@ -28,5 +28,5 @@ class LKD(Objective[LKDConfig]):
 
     def each(self, passes: StepPasses) -> Tensor:
         """Return each example's mean over its latents, (B,)."""
-        ours, theirs = given(passes.student).latents.flat(), given(passes.teacher).latents.flat()
+        ours, theirs = require(passes.student).latents.flat(), require(passes.teacher).latents.flat()
         return (ours - theirs).square().mean(1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from nfkd.config.terms import LogDetConfig
 from nfkd.distillation.matching import weighted_mean
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, given
+from nfkd.distillation.passes import Needs, StepPasses, require
 from nfkd.flows.flow import Pass
 
 
@@ -23,7 +23,7 @@ class LogDet(Objective[LogDetConfig]):
     """
 
     label = "Log-det"
-    words = "squared difference of the log-determinants between matched layers, per dimension"
+    summary = "squared difference of the log-determinants between matched layers, per dimension"
     paper = "beside ILKD, on the matching of Walton et al. 2025, arXiv 2506.21003"
     unit = "(nat/dim)²"
     asks = ("latents",)
@@ -35,7 +35,7 @@ class LogDet(Objective[LogDetConfig]):
 
     def each(self, passes: StepPasses) -> Tensor:
         """Return the sum over the matched points of each example, (B,)."""
-        student, teacher = given(passes.student), given(passes.teacher)
+        student, teacher = require(passes.student), require(passes.teacher)
         dimensions = sum(part[0].numel() for part in student.latents.parts)
         ours = _increments(student, [pair.student for pair in self.pairs])
         theirs = _increments(teacher, [pair.teacher for pair in self.pairs])

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nfkd.config.terms import NLLConfig
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, given
+from nfkd.distillation.passes import Needs, StepPasses, require
 
 
 class NLL(Objective[NLLConfig]):
@@ -16,7 +16,7 @@ class NLL(Objective[NLLConfig]):
     """
 
     label = "NLL"
-    words = "maximum likelihood: −log p of the data, in bits/dim for images and nats per dimension for vectors"
+    summary = "maximum likelihood: −log p of the data, in bits/dim for images and nats per dimension for vectors"
     paper = "Dinh et al. 2015, arXiv 1410.8516"
 
     def needs(self) -> Needs:
@@ -25,4 +25,4 @@ class NLL(Objective[NLLConfig]):
 
     def each(self, passes: StepPasses) -> Tensor:
         """Return each example's figure, (B,)."""
-        return self.nll_loss(given(passes.student).log_prob)
+        return self.nll_loss(require(passes.student).log_prob)

@@ -9,7 +9,7 @@ from nfkd.config.terms import NoisyReverseConfig
 from nfkd.data import Batch
 from nfkd.distillation.matching import weighted_mean
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, given
+from nfkd.distillation.passes import Needs, StepPasses, require
 from nfkd.flows.flow import Flow, Latents
 
 
@@ -24,7 +24,7 @@ class NoisyReverse(Objective[NoisyReverseConfig]):
     """
 
     label = "Noisy reverse"
-    words = "squared error of the student's way back from the teacher's noisy latents, at matched layers and the data"
+    summary = "squared error of the student's way back from the teacher's noisy latents, at matched layers and the data"
     paper = "Zheng et al. 2025 (FARMER), arXiv 2510.23588"
     unit = "squared latent"
     asks = ("latents",)
@@ -33,11 +33,11 @@ class NoisyReverse(Objective[NoisyReverseConfig]):
 
     def needs(self) -> Needs:
         """Return the teacher's pass with what comes out of each layer, and a way back of its own."""
-        return Needs(student=False, trace=True, random={"noisy reverse": self._noise}, way_back=3.0)
+        return Needs(student=False, trace=True, random={"noisy reverse": self._noise}, extra_decodes=3.0)
 
     def each(self, passes: StepPasses) -> Tensor:
         """Return each example's mean over the dimensions of every matched layer, (B, M)."""
-        batch, teacher, (student, _) = given(passes.batch), given(passes.teacher), given(passes.flows)
+        batch, teacher, (student, _) = require(passes.batch), require(passes.teacher), require(passes.flows)
         clean, noise = teacher.latents, passes.random["noisy reverse"]
         noisy = tuple(part.detach() + some.to(part) for part, some in zip(clean.parts, noise, strict=True))
         x, way = student.decode_trace(Latents(noisy, clean.log_det), batch.context)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from nfkd.config.terms import RelationalConfig
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, given
+from nfkd.distillation.passes import Needs, StepPasses, require
 
 
 class Relational(Objective[RelationalConfig]):
@@ -19,7 +19,7 @@ class Relational(Objective[RelationalConfig]):
     """
 
     label = "Relational"
-    words = "Huber loss on the normalised distances between the latents of a batch's examples"
+    summary = "Huber loss on the normalised distances between the latents of a batch's examples"
     paper = "Park et al. 2019 (RKD), arXiv 1904.05068"
     asks = ("latents",)
     unit = "relative distance"
@@ -31,13 +31,13 @@ class Relational(Objective[RelationalConfig]):
 
     def each(self, passes: StepPasses) -> Tensor:
         """Return each example's mean over the others, (B,)."""
-        ours, theirs = (_distances(given(made).latents.flat()) for made in (passes.student, passes.teacher))
+        ours, theirs = (_distances(require(made).latents.flat()) for made in (passes.student, passes.teacher))
         others = max(1, len(ours) - 1)
         return functional.huber_loss(ours, theirs, reduction="none").sum(1) / others
 
     def finite(self, values: Tensor, passes: StepPasses) -> Tensor:
         """Return which examples have finite latents: one that has not makes all distances so."""
-        both = torch.stack([given(made).latents.flat() for made in (passes.student, passes.teacher)])
+        both = torch.stack([require(made).latents.flat() for made in (passes.student, passes.teacher)])
         return torch.isfinite(both).all(2).all(0)
 
 

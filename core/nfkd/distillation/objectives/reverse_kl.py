@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nfkd.config.terms import ReverseKLConfig
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, Synthesis, given
+from nfkd.distillation.passes import Needs, StepPasses, Synthesis, require
 
 
 class ReverseKL(Objective[ReverseKLConfig]):
@@ -18,7 +18,7 @@ class ReverseKL(Objective[ReverseKLConfig]):
     """
 
     label = "Reverse KL"
-    words = "log p of the student minus the teacher's, on the student's own samples"
+    summary = "log p of the student minus the teacher's, on the student's own samples"
     paper = "van den Oord et al. 2018, arXiv 1711.10433"
     asks = ("log_prob",)
 
@@ -28,7 +28,7 @@ class ReverseKL(Objective[ReverseKLConfig]):
 
     def each(self, passes: StepPasses) -> Tensor:
         """Return the difference of the log-densities of each sample, (B',)."""
-        ours, theirs = given(passes.synthesized[Synthesis(self.config.batch_size)].densities)
+        ours, theirs = require(passes.synthesized[Synthesis(self.config.batch_size)].densities)
         return self.nll_loss(theirs) - self.nll_loss(ours)
 
     def reduce(self, values: Tensor, passes: StepPasses) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nfkd.config.terms import ScoreConfig
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, given
+from nfkd.distillation.passes import Needs, StepPasses, require
 from nfkd.flows.autoregressive import BatchNorm
 from nfkd.flows.flow import evaluating
 
@@ -22,7 +22,7 @@ class Score(Objective[ScoreConfig]):
     """
 
     label = "Score"
-    words = "squared difference of the gradients of log p in x (Fisher divergence)"
+    summary = "squared difference of the gradients of log p in x (Fisher divergence)"
     paper = "Hyvärinen 2005, JMLR 6:695; Czarnecki et al. 2017, arXiv 1706.04859"
     unit = "squared score"
     asks = ("log_prob",)
@@ -33,14 +33,14 @@ class Score(Objective[ScoreConfig]):
 
     def each(self, passes: StepPasses) -> Tensor:
         """Return each example's mean over the dimensions, (B,)."""
-        x = given(passes.batch).x
+        x = require(passes.batch).x
         [ours] = torch.autograd.grad(self._log_prob(passes).sum(), x, create_graph=True)
-        [theirs] = torch.autograd.grad(given(passes.teacher).log_prob.sum(), x, retain_graph=True)
+        [theirs] = torch.autograd.grad(require(passes.teacher).log_prob.sum(), x, retain_graph=True)
         return (ours - theirs).square().flatten(1).mean(1)
 
     def _log_prob(self, passes: StepPasses) -> Tensor:
-        batch, student = given(passes.batch), given(passes.flows)[0]
+        batch, student = require(passes.batch), require(passes.flows)[0]
         if not any(isinstance(module, BatchNorm) for module in student.modules()):
-            return given(passes.student).log_prob
+            return require(passes.student).log_prob
         with evaluating(student):
             return student.log_prob(batch.x, batch.context)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from nfkd.config import Fault
+from nfkd.config import ConfigProblem
 from nfkd.config.terms import SKDConfig
 from nfkd.data import Dataset
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, Synthesis, given
+from nfkd.distillation.passes import Needs, StepPasses, Synthesis, require
 from nfkd.distillation.perceptual import PerceptualError, VGGFeatures
 from nfkd.flows.flow import Flow
 
@@ -25,7 +25,7 @@ class SKD(Objective[SKDConfig]):
     """
 
     label = "SKD"
-    words = "difference of samples that both draw from the same noise: L1, L2 or VGG features"
+    summary = "difference of samples that both draw from the same noise: L1, L2 or VGG features"
     paper = "Walton et al. 2025, arXiv 2506.21003"
     unit = "data"
     asks = ("synthesis",)
@@ -42,7 +42,7 @@ class SKD(Objective[SKDConfig]):
     def each(self, passes: StepPasses) -> Tensor:
         """Return the difference of every number, or each sample's perceptual distance."""
         made = passes.synthesized[Synthesis(self.config.batch_size, self.config.temperature)]
-        ours, theirs = given(made.student), given(made.teacher)
+        ours, theirs = require(made.student), require(made.teacher)
         if self.config.distance == "perceptual":
             return self._features.distance(ours, theirs)
         difference = ours - theirs
@@ -52,17 +52,19 @@ class SKD(Objective[SKDConfig]):
         """Return the mean over samples and dimensions: the examples' weights are not theirs."""
         return values.mean()
 
-    def faults(self, student: Flow, teacher: Flow, dataset: Dataset) -> list[Fault]:
+    def problems(self, student: Flow, teacher: Flow, dataset: Dataset) -> list[ConfigProblem]:
         """Return what is wrong with the perceptual distance: no images, or no file of VGG's weights."""
         if self.config.distance != "perceptual":
             return []
         if not dataset.is_image or dataset.event_shape[0] not in {1, 3}:
-            return [Fault("distance", "VGG takes grey or colour images, and the data has none: choose l1 or l2")]
+            return [
+                ConfigProblem("distance", "VGG takes grey or colour images, and the data has none: choose l1 or l2")
+            ]
         if not self.config.perceptual_weights:
             words = "give a file of VGG-16 or VGG-19 weights, such as torchvision's vgg16-397923af.pth"
-            return [Fault("perceptual_weights", words)]
+            return [ConfigProblem("perceptual_weights", words)]
         try:
             VGGFeatures.load(Path(self.config.perceptual_weights))
         except PerceptualError as error:
-            return [Fault("perceptual_weights", str(error))]
+            return [ConfigProblem("perceptual_weights", str(error))]
         return []

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from nfkd.config import Fault
+from nfkd.config import ConfigProblem
 from nfkd.config.flows import FlowConfig
 from nfkd.flows.architecture import Architecture, FlowError
 from nfkd.flows.flow import Flow
 from nfkd.flows.isolation import plain_torch
 
-__all__ = ["ARCHITECTURES", "FlowError", "build_flow", "flow_faults", "flow_words"]
+__all__ = ["ARCHITECTURES", "FlowError", "build_flow", "flow_problems", "flow_summary"]
 
 
 def _found() -> dict[str, Architecture[Any]]:
@@ -28,14 +28,14 @@ ARCHITECTURES = _found()
 """Every architecture by the kind in its config."""
 
 
-def flow_faults(config: FlowConfig, event_shape: Sequence[int]) -> list[Fault]:
+def flow_problems(config: FlowConfig, event_shape: Sequence[int]) -> list[ConfigProblem]:
     """Return what keeps a flow from being built for examples of a shape; nothing is built."""
-    return ARCHITECTURES[config.kind].faults(config, tuple(event_shape))
+    return ARCHITECTURES[config.kind].problems(config, tuple(event_shape))
 
 
-def flow_words(config: FlowConfig) -> str:
+def flow_summary(config: FlowConfig) -> str:
     """Return a flow in a few words, such as ``Glow 8×2``: steps times levels."""
-    return ARCHITECTURES[config.kind].words(config)
+    return ARCHITECTURES[config.kind].summary(config)
 
 
 @plain_torch()
@@ -65,11 +65,11 @@ def build_flow(
     Raises
     ------
     FlowError
-        When the flow does not fit the shape, with every fault.
+        When the flow does not fit the shape, with every problem.
     """
-    faults = flow_faults(config, event_shape)
-    if faults:
-        raise FlowError(faults)
+    problems = flow_problems(config, event_shape)
+    if problems:
+        raise FlowError(problems)
     on_meta = device is not None and torch.device(device).type == "meta"
     with torch.device("meta") if on_meta else nullcontext():
         architecture = ARCHITECTURES[config.kind]

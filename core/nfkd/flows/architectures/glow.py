@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from nfkd.config import Fault, GlowConfig
+from nfkd.config import ConfigProblem, GlowConfig
 from nfkd.config.flows import Permutation
-from nfkd.flows.architecture import Architecture, Shape, Stack, image_faults, shape_words
-from nfkd.flows.bijections import GaussianSplit, LearnedPrior, NormedOrder, Squeeze, build_mixing
-from nfkd.flows.coupling import Bound, ChannelCoupling, CheckerboardCoupling, GlowStep, bound_of, outputs_of
+from nfkd.flows.architecture import Architecture, Shape, Stack, format_shape, image_problems
+from nfkd.flows.bijections import ActNormPermutation, GaussianSplit, LearnedPrior, Squeeze, build_mixing
+from nfkd.flows.coupling import Bound, ChannelCoupling, CheckerboardCoupling, FlowStep, bound_of, outputs_of
 from nfkd.flows.flow import Flow
 from nfkd.flows.networks import CouplingNetwork
 
@@ -33,18 +33,18 @@ class _Parts:
             generator=self._generator,
         )
 
-    def step(self, channels: int) -> GlowStep:
+    def step(self, channels: int) -> FlowStep:
         """Return a step whose coupling parts the channels."""
         config = self._config
         network = self._network(channels // 2, channels - channels // 2)
         mixing = build_mixing(config.permutation, channels, self._generator, actnorm=config.actnorm)
-        return GlowStep(mixing, ChannelCoupling(channels, network, self._bound))
+        return FlowStep(mixing, ChannelCoupling(channels, network, self._bound))
 
-    def checker(self, shape: tuple[int, int, int], parity: int) -> GlowStep:
+    def checker(self, shape: tuple[int, int, int], parity: int) -> FlowStep:
         """Return a step whose coupling parts the places; nothing mixes the channels."""
         channels = shape[0]
         coupling = CheckerboardCoupling(shape, parity, self._network(channels, channels), self._bound)
-        return GlowStep(NormedOrder(channels, actnorm=self._config.actnorm), coupling)
+        return FlowStep(ActNormPermutation(channels, actnorm=self._config.actnorm), coupling)
 
 
 class Glow(Architecture[GlowConfig]):
@@ -59,19 +59,19 @@ class Glow(Architecture[GlowConfig]):
     takes = "images"
     paper = "Kingma & Dhariwal 2018, arXiv 1807.03039; Dinh et al. 2017, arXiv 1605.08803"
 
-    def faults(self, config: GlowConfig, shape: Shape) -> list[Fault]:
-        """Return a fault for what is no image, or cannot be squeezed often enough."""
-        faults = image_faults("Glow", shape)
-        if faults:
-            return faults
+    def problems(self, config: GlowConfig, shape: Shape) -> list[ConfigProblem]:
+        """Return a problem for what is no image, or cannot be squeezed often enough."""
+        problems = image_problems("Glow", shape)
+        if problems:
+            return problems
         channels, height, width = shape
         for level in range(1, config.levels + 1):
             if height % 2 or width % 2:
-                words = shape_words((channels, height, width))
+                words = format_shape((channels, height, width))
                 message = f"level {level} cannot squeeze {words}: use at most {level - 1} levels"
                 if level == 1:
                     message = f"an image of {words} cannot be squeezed: its sides must be even"
-                return [Fault("levels", message)]
+                return [ConfigProblem("levels", message)]
             channels, height, width = 4 * channels // (1 if level == config.levels else 2), height // 2, width // 2
         return []
 
@@ -96,7 +96,7 @@ class Glow(Architecture[GlowConfig]):
         prior = LearnedPrior(channels, context_features) if config.learned_prior else None
         return Flow(shape, stack.entries, stack.layers, prior=prior, context_features=context_features)
 
-    def words(self, config: GlowConfig) -> str:
+    def summary(self, config: GlowConfig) -> str:
         """Return steps times levels; checkerboard steps, where there are any, first."""
         checkers = f"{config.checkerboard}+" if config.checkerboard else ""
         return f"Glow {checkers}{config.steps}×{config.levels}"

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from nfkd.config import Fault, Glow1DConfig
+from nfkd.config import ConfigProblem, Glow1DConfig
 from nfkd.config.flows import Permutation
-from nfkd.flows.architecture import Architecture, Shape, Stack, vector_faults
+from nfkd.flows.architecture import Architecture, Shape, Stack, vector_problems
 from nfkd.flows.bijections import LearnedPrior, build_mixing
-from nfkd.flows.coupling import ChannelCoupling, GlowStep, bound_of, outputs_of
+from nfkd.flows.coupling import ChannelCoupling, FlowStep, bound_of, outputs_of
 from nfkd.flows.flow import Flow
 from nfkd.flows.networks import CouplingNetwork, Network, ResidualNetwork
 
@@ -34,9 +34,9 @@ class Glow1D(Architecture[Glow1DConfig]):
     takes = "vectors"
     paper = "Kingma & Dhariwal 2018, arXiv 1807.03039; Dinh et al. 2017, arXiv 1605.08803"
 
-    def faults(self, config: Glow1DConfig, shape: Shape) -> list[Fault]:
-        """Return a fault for what is no vector of at least two features."""
-        return vector_faults("Glow for vectors", shape, least=2)
+    def problems(self, config: Glow1DConfig, shape: Shape) -> list[ConfigProblem]:
+        """Return a problem for what is no vector of at least two features."""
+        return vector_problems("Glow for vectors", shape, least=2)
 
     def build(
         self, config: Glow1DConfig, shape: Shape, context_features: int, generator: torch.Generator | None
@@ -48,12 +48,12 @@ class Glow1D(Architecture[Glow1DConfig]):
         for number in range(1, config.steps + 1):
             network = _network(config, features // 2 + context_features, outputs, generator)
             mixing = build_mixing(config.permutation, features, generator, actnorm=config.actnorm)
-            step = GlowStep(mixing, ChannelCoupling(features, network, bound))
+            step = FlowStep(mixing, ChannelCoupling(features, network, bound))
             stack.add(f"step{number}", f"step {number}", "step", shape, step)
         prior = LearnedPrior(features, context_features) if config.learned_prior else None
         return Flow(shape, stack.entries, stack.layers, prior=prior, context_features=context_features)
 
-    def words(self, config: Glow1DConfig) -> str:
+    def summary(self, config: Glow1DConfig) -> str:
         """Return the number of steps."""
         return f"Glow-1D {config.steps}"
 

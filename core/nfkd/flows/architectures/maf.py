@@ -7,9 +7,9 @@ from typing import ClassVar, Generic, TypeVar
 
 import torch
 
-from nfkd.config import Fault
+from nfkd.config import ConfigProblem
 from nfkd.config.flows import IAFConfig, MAFConfig
-from nfkd.flows.architecture import Architecture, Shape, Stack, vector_faults
+from nfkd.flows.architecture import Architecture, Shape, Stack, vector_problems
 from nfkd.flows.autoregressive import Affine, BatchNorm, InverseAutoregressive, MaskedAutoregressive
 from nfkd.flows.flow import Flow
 
@@ -28,9 +28,9 @@ class _Autoregressive(Architecture[ConfigT], Generic[ConfigT]):
     layer: ClassVar[type[MaskedAutoregressive]]
     short: ClassVar[str]
 
-    def faults(self, config: ConfigT, shape: Shape) -> list[Fault]:
-        """Return a fault for what is no vector; one feature is enough."""
-        return vector_faults(self.short, shape)
+    def problems(self, config: ConfigT, shape: Shape) -> list[ConfigProblem]:
+        """Return a problem for what is no vector; one feature is enough."""
+        return vector_problems(self.short, shape)
 
     def build(self, config: ConfigT, shape: Shape, context_features: int, generator: torch.Generator | None) -> Flow:
         """Return the flow: from step to step features stay in their places, and are read in another order."""
@@ -50,7 +50,7 @@ class _Autoregressive(Architecture[ConfigT], Generic[ConfigT]):
             stack.add(f"step{step}", f"step {step}", "step", shape, layer)
         return Flow(shape, stack.entries, stack.layers, context_features=context_features)
 
-    def words(self, config: ConfigT) -> str:
+    def summary(self, config: ConfigT) -> str:
         """Return the number of steps."""
         return f"{self.short} {config.steps}"
 

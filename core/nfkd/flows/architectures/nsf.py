@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import torch
 
-from nfkd.config import Fault
+from nfkd.config import ConfigProblem
 from nfkd.config.flows import NSFConfig
-from nfkd.flows.architecture import Architecture, Shape, Stack, vector_faults
+from nfkd.flows.architecture import Architecture, Shape, Stack, vector_problems
 from nfkd.flows.autoregressive import MaskedAutoregressive
-from nfkd.flows.bijections import NormedOrder, build_mixing
-from nfkd.flows.coupling import GlowStep
+from nfkd.flows.bijections import ActNormPermutation, build_mixing
+from nfkd.flows.coupling import FlowStep
 from nfkd.flows.flow import Flow, Layer
 from nfkd.flows.networks import ResidualNetwork
 from nfkd.flows.splines import Spline, SplineCoupling
@@ -47,26 +47,26 @@ class NSF(Architecture[NSFConfig]):
     paper = "Durkan et al. 2019, arXiv 1906.04032"
     sampling = "one pass, D where autoregressive"
 
-    def faults(self, config: NSFConfig, shape: Shape) -> list[Fault]:
-        """Return a fault for what is no vector, or has but one feature to be coupled."""
-        faults = vector_faults("A neural spline flow", shape)
-        if not faults and config.transform == "coupling" and shape[0] < 2:
+    def problems(self, config: NSFConfig, shape: Shape) -> list[ConfigProblem]:
+        """Return a problem for what is no vector, or has but one feature to be coupled."""
+        problems = vector_problems("A neural spline flow", shape)
+        if not problems and config.transform == "coupling" and shape[0] < 2:
             message = "a coupling needs at least two features, and the data has one: choose autoregressive"
-            return [Fault("transform", message)]
-        return faults
+            return [ConfigProblem("transform", message)]
+        return problems
 
     def build(self, config: NSFConfig, shape: Shape, context_features: int, generator: torch.Generator | None) -> Flow:
         """Return the flow."""
         stack, features = Stack(), shape[0]
         for step in range(1, config.steps + 1):
-            mixing: Layer = NormedOrder(1)  # one feature has nothing to be mixed with
+            mixing: Layer = ActNormPermutation(1)  # one feature has nothing to be mixed with
             if features > 1:
                 mixing = build_mixing(config.permutation, features, generator, rotated=False)
-            layer = GlowStep(mixing, _splines(config, features, context_features, generator))
+            layer = FlowStep(mixing, _splines(config, features, context_features, generator))
             stack.add(f"step{step}", f"step {step}", "step", shape, layer)
         return Flow(shape, stack.entries, stack.layers, context_features=context_features)
 
-    def words(self, config: NSFConfig) -> str:
+    def summary(self, config: NSFConfig) -> str:
         """Return the number of steps and the transform."""
         return f"NSF {config.steps} ({config.transform})"
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from nfkd.flows.flow import Layer, Split
 from nfkd.flows.foreign.parts import (
     PROBES,
+    ForeignLayer,
     Gaussian,
     LogProb,
-    Part,
     Parts,
     context_features,
     dtype_of,
@@ -141,9 +141,9 @@ def _data_shape(module: Any, last: tuple[int, ...]) -> tuple[int, ...]:
         return last
 
 
-def _stack(flows: Any, *, conditional: bool = False) -> list[Part]:
+def _stack(flows: Any, *, conditional: bool = False) -> list[ForeignLayer]:
     return [
-        Part(_kind(flow), type(flow).__name__, NormflowsLayer(flow, conditional=conditional))
+        ForeignLayer(_kind(flow), type(flow).__name__, NormflowsLayer(flow, conditional=conditional))
         for flow in reversed(list(flows))
     ]
 
@@ -155,10 +155,10 @@ def _kind(flow: nn.Module) -> str:
     return "transform" if name in _STILL else "step"
 
 
-def _scales(module: Any, bases: list[Any]) -> list[Part]:
-    stack: list[Part] = []
+def _scales(module: Any, bases: list[Any]) -> list[ForeignLayer]:
+    stack: list[ForeignLayer] = []
     if module.transform is not None:
-        stack.append(Part("transform", type(module.transform).__name__, NormflowsLayer(module.transform)))
+        stack.append(ForeignLayer("transform", type(module.transform).__name__, NormflowsLayer(module.transform)))
     for number in reversed(range(len(bases))):
         stack += _stack(module.flows[number])
         if number:
@@ -166,14 +166,14 @@ def _scales(module: Any, bases: list[Any]) -> list[Part]:
     return stack
 
 
-def _split(module: Any, merge: nn.Module, base: Any) -> Part:
+def _split(module: Any, merge: nn.Module, base: Any) -> ForeignLayer:
     shape = _base_shape(base)
     z = torch.randn(PROBES, *shape, dtype=dtype_of(module))
     gaussian = gaussian_of(base, _read_diagonal, lambda z, _: base.log_prob(z), z, None)
     if gaussian is None:
         msg = f"{origin(module)}: {type(base).__name__}, the base of a latent that leaves, is no diagonal Gaussian"
         raise ValueError(msg)
-    return Part("split", "split", NormflowsSplit(merge, gaussian, shape), shape)
+    return ForeignLayer("split", "split", NormflowsSplit(merge, gaussian, shape), shape)
 
 
 def _read_diagonal(base: Any, context: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -19,11 +19,11 @@ _AGREES = 1e-3  # relative, in float32: a flow that was read wrongly is far off
 
 
 @dataclass(frozen=True)
-class Part:
+class ForeignLayer:
     """A layer; its kind is ``step``, ``split``, or anything that a matching passes by."""
 
     kind: str
-    words: str
+    label: str
     layer: Layer | Split
     left: tuple[int, ...] = ()
     """Shape of what leaves at a split."""
@@ -48,7 +48,7 @@ class Parts:
         Why it is none.
     """
 
-    stack: list[Part]
+    stack: list[ForeignLayer]
     event_shape: tuple[int, ...]
     context_features: int
     last: tuple[int, ...]
@@ -108,7 +108,7 @@ def with_base(
         return parts
     mean, log_scale = gaussian(z, context)
     if mean.any() or log_scale.any():
-        parts.stack.append(Part("base", "base", Standardise(gaussian)))
+        parts.stack.append(ForeignLayer("base", "base", Standardise(gaussian)))
     return parts
 
 

@@ -14,7 +14,7 @@ from nfkd.flows.flow import Capability, Entry, Flow, Latents, Pass, Split
 from nfkd.flows.foreign.normflows_flows import is_normflows, normflows_parts
 from nfkd.flows.foreign.parts import (
     PROBES,
-    Part,
+    ForeignLayer,
     Parts,
     close,
     dtype_of,
@@ -79,10 +79,10 @@ class ForeignFlow(Flow):
         parts, entries = self._parts, self._entries
         if values is not None:
             layer = Rescale(*values, dtype_of(self._source[0]))
-            parts = replace(parts, stack=[Part("units", "units", layer), *parts.stack])
+            parts = replace(parts, stack=[ForeignLayer("units", "units", layer), *parts.stack])
             entries = [Entry("units", "units", "units", self.event_shape), *entries]
         flow = ForeignFlow(self._source[0], parts, entries)
-        flow.unservable.update(self.unservable)
+        flow.unsupported.update(self.unsupported)
         flow.units = self.units
         if context is not None:
             flow._context_map = Rescale(*context, dtype_of(self._source[0]))
@@ -148,7 +148,7 @@ def wrap_teacher(
     Returns
     -------
     ForeignFlow
-        Frozen, in evaluation mode. What it cannot serve is in its ``unservable``.
+        Frozen, in evaluation mode. What it cannot serve is in its ``unsupported``.
 
     Raises
     ------
@@ -178,9 +178,11 @@ def wrap_teacher(
 
 def _assembled(module: nn.Module, parts: Parts) -> ForeignFlow:
     _mark_a_step(parts.stack)
-    unservable: dict[Capability, str] = {}
+    unsupported: dict[Capability, str] = {}
     if parts.why:
-        unservable["latents"] = unservable["synthesis"] = f"{parts.why}, so that a student's latents have another scale"
+        unsupported["latents"] = unsupported["synthesis"] = (
+            f"{parts.why}, so that a student's latents have another scale"
+        )
     x = torch.randn(PROBES, *parts.event_shape, dtype=dtype_of(module))
     context = probe_context(parts.context_features, x)
     shapes: list[tuple[int, ...]] = []
@@ -188,29 +190,29 @@ def _assembled(module: nn.Module, parts: Parts) -> ForeignFlow:
         drawn, shapes = _from_latents(parts, x, context)
         x = drawn if drawn.isfinite().all() else x
     except Exception as error:  # noqa: BLE001 - a flow that lacks a direction says so in its own way
-        unservable["synthesis"] = _no_way("from latents to data", error)
+        unsupported["synthesis"] = _no_way("from latents to data", error)
     if tuple(x.shape[1:]) != parts.event_shape:
         msg = f"{origin(module)} makes examples of shape {tuple(x.shape[1:])}, not {parts.event_shape}"
         raise ValueError(msg)
     try:
         _, shapes = _to_latents(parts, x, context)
     except Exception as error:  # noqa: BLE001 - as above
-        unservable["log_prob"] = unservable["latents"] = _no_way("from data to latents", error)
+        unsupported["log_prob"] = unsupported["latents"] = _no_way("from data to latents", error)
     if any(part.left not in {(), shape} for part, shape in zip(parts.stack, shapes, strict=False)):
         msg = f"{origin(module)} splits its latents into unequal parts, which NFKD's flows do not"
         raise ValueError(msg)
     if not shapes:
-        msg = f"{origin(module)} cannot be taken apart: {'; '.join(unservable.values())}"
+        msg = f"{origin(module)} cannot be taken apart: {'; '.join(unsupported.values())}"
         raise ValueError(msg)
     flow = ForeignFlow(module, parts, _entries(parts.stack, shapes)).eval()
-    flow.unservable.update(unservable)
+    flow.unsupported.update(unsupported)
     _compare(flow, parts, x, context)
     return flow
 
 
 def _compare(flow: ForeignFlow, parts: Parts, x: Tensor, context: Tensor | None) -> None:
     """Hold the flow to the module's own density, and its two directions to each other."""
-    if "log_prob" in flow.unservable:
+    if "log_prob" in flow.unsupported:
         return
     found = flow(x, context)
     theirs = per_example(parts.log_prob(x, context), x)
@@ -218,9 +220,9 @@ def _compare(flow: ForeignFlow, parts: Parts, x: Tensor, context: Tensor | None)
         worst = float((found.log_prob - theirs).abs().max())
         msg = f"{flow.origin} cannot be taken apart: log_prob by layers differs from its own by {worst:.3g}"
         raise ValueError(msg)
-    if "synthesis" not in flow.unservable and not close(flow.decode(found.latents, context), x, _LEADS_BACK):
+    if "synthesis" not in flow.unsupported and not close(flow.decode(found.latents, context), x, _LEADS_BACK):
         error = float((flow.decode(found.latents, context) - x).abs().max())
-        flow.unservable["synthesis"] = f"its two directions are not inverse to each other: they differ by {error:.3g}"
+        flow.unsupported["synthesis"] = f"its two directions are not inverse to each other: they differ by {error:.3g}"
 
 
 def _no_way(words: str, error: Exception) -> str:
@@ -228,12 +230,12 @@ def _no_way(words: str, error: Exception) -> str:
     return f"it has no way {words} ({reason})"
 
 
-def _mark_a_step(stack: list[Part]) -> None:
+def _mark_a_step(stack: list[ForeignLayer]) -> None:
     """Make the last layer a step where there is none: a matching needs one."""
     if any(part.kind == "step" for part in stack):
         return
     last = max(place for place, part in enumerate(stack) if not isinstance(part.layer, Split))
-    stack[last] = Part("step", stack[last].words, stack[last].layer)
+    stack[last] = ForeignLayer("step", stack[last].label, stack[last].layer)
 
 
 def _from_latents(parts: Parts, like: Tensor, context: Tensor | None) -> tuple[Tensor, list[tuple[int, ...]]]:
@@ -257,7 +259,7 @@ def _to_latents(parts: Parts, x: Tensor, context: Tensor | None) -> tuple[Tensor
     return x, shapes
 
 
-def _entries(stack: Sequence[Part], shapes: Sequence[tuple[int, ...]]) -> list[Entry]:
+def _entries(stack: Sequence[ForeignLayer], shapes: Sequence[tuple[int, ...]]) -> list[Entry]:
     """Return the layers' names: steps are counted, within each level where there are several."""
     levels = 1 + sum(part.kind == "split" for part in stack)
     level, counts, entries = 1, dict[str, int](), []
@@ -268,7 +270,7 @@ def _entries(stack: Sequence[Part], shapes: Sequence[tuple[int, ...]]) -> list[E
         if part.kind == "base":
             prefix = words = ""
         kind = f"{part.kind} {number}".strip()
-        own = "" if part.words.lower() == part.kind else f" ({part.words})"
+        own = "" if part.label.lower() == part.kind else f" ({part.label})"
         entries.append(Entry(f"{prefix}{part.kind}{number}", f"{words}{kind}{own}", part.kind, shape))
         if part.kind == "split":
             level, counts = level + 1, {}

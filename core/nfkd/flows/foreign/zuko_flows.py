@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, Normal
 from nfkd.flows.flow import Layer
 from nfkd.flows.foreign.parts import (
     PROBES,
-    Part,
+    ForeignLayer,
     Parts,
     context_features,
     dtype_of,
@@ -60,7 +60,7 @@ def zuko_parts(module: Any, event_shape: tuple[int, ...] | None, features: int |
         features = context_features(log_prob, module, x)
     context = probe_context(features, x)
     stack = [
-        Part("transform" if _is_unconditional(part) else "step", type(part).__name__, ZukoLayer(part))
+        ForeignLayer("transform" if _is_unconditional(part) else "step", type(part).__name__, ZukoLayer(part))
         for part in _flattened(module.transform)
     ]
     gaussian = gaussian_of(module.base, _read_normal, base_log_prob, x, context)

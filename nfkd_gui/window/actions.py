@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 
-from nfkd_gui.state import LIVE, Studio
+from nfkd_gui.model.studio import LIVE, Studio
 from nfkd_gui.widgets.icons import icon
 
 Shortcut = str | QKeySequence.StandardKey

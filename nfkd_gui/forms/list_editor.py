@@ -1,4 +1,4 @@
-"""Several sections of one kind, such as the assistants: each with its fields, added and removed by buttons."""
+"""ListEditor sections of one kind, such as the assistants: each with its fields, added and removed by buttons."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from nfkd_gui.forms.fields import Field, Many
-from nfkd_gui.forms.part import Changed, Faults, Leftovers, Part
+from nfkd_gui.forms.node import Changed, FormNode, Leftovers, Problems
 from nfkd_gui.forms.wording import sentence
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
-MakePart = Callable[[Field, QGridLayout, Changed], Part]
+MakePart = Callable[[Field, QGridLayout, Changed], FormNode]
 
 
-class Several(Part):
+class ListEditor(FormNode):
     """A list of sections.
 
     Parameters
@@ -144,15 +144,15 @@ class Several(Part):
                 QWidget.setTabOrder(before, widget)
                 before = widget
 
-    def show_faults(self, faults: Faults) -> None:
-        self._message.setText(sentence(faults.pop(self.field.path, "")))
+    def show_problems(self, problems: Problems) -> None:
+        self._message.setText(sentence(problems.pop(self.field.path, "")))
         self._message.setVisible(self._shown and bool(self._message.text()))
         for item in self.items:
-            item.part.show_faults(faults)
+            item.part.show_problems(problems)
 
-    def has_fault(self, *, advanced: bool) -> bool:
+    def has_problem(self, *, advanced: bool) -> bool:
         own = bool(self._message.text()) and not advanced
-        return own or any(item.part.has_fault(advanced=advanced) for item in self.items)
+        return own or any(item.part.has_problem(advanced=advanced) for item in self.items)
 
     def set_shown(self, shown: bool, advanced: bool) -> None:
         self._shown, self._advanced = shown, advanced

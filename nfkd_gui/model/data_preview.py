@@ -12,13 +12,13 @@ from nfkd.config.toml import toml_document, toml_text
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, NamedData, PreviewData
 from nfkd.protocol.events import DataProgress, ErrorInfo
 from nfkd.protocol.requests import Reply
-from nfkd_gui.experiment import Asks, Experiment
+from nfkd_gui.model.experiment import Asks, Experiment
 
 _DEBOUNCE = 250
 """Milliseconds of quiet before the engine is asked."""
 
 
-class DataLook(QObject):
+class DataPreviewModel(QObject):
     """Follows the data of an experiment.
 
     Attributes
@@ -26,10 +26,10 @@ class DataLook(QObject):
     kind
         Of the data as it is written, such as ``mnist``; empty where it is none that is known.
     preview
-        The engine's last look; while the table changes within its kind, or has faults, the one before.
+        The engine's last look; while the table changes within its kind, or has problems, the one before.
     current
         Whether `preview` is of exactly this table.
-    problem
+    error
         Why the engine gave no answer.
     named
         The data sets that the user has named.
@@ -50,7 +50,7 @@ class DataLook(QObject):
         self.kind = ""
         self.preview: DataPreview | None = None
         self.current = False
-        self.problem: ErrorInfo | None = None
+        self.error: ErrorInfo | None = None
         self.named: list[NamedData] = []
         self._quiet = QTimer(self, singleShot=True, interval=_DEBOUNCE)
         self._quiet.timeout.connect(self.look)
@@ -58,7 +58,7 @@ class DataLook(QObject):
 
     @property
     def valid(self) -> bool:
-        """Whether the table has no faults of form, so that the engine can look at it."""
+        """Whether the table has no problems of form, so that the engine can look at it."""
         return bool(self._text)
 
     @property
@@ -89,12 +89,12 @@ class DataLook(QObject):
 
         def answered(reply: Reply) -> None:
             if asked == self._text and isinstance(reply, DataPreview):
-                self.preview, self.problem, self.current = reply, None, True
+                self.preview, self.error, self.current = reply, None, True
                 self.changed.emit()
 
         def failed(error: ErrorInfo) -> None:
             if asked == self._text:
-                self.preview, self.problem, self.current = None, error, True
+                self.preview, self.error, self.current = None, error, True
                 self.changed.emit()
 
         self._ask(PreviewData(config=asked), answered, failed, key="preview")
@@ -160,7 +160,7 @@ class DataLook(QObject):
             return
         if kind != self.kind:
             self.preview = None
-        self.kind, self._text, self.problem, self.current = kind, text, None, False
+        self.kind, self._text, self.error, self.current = kind, text, None, False
         if text:
             self._quiet.start()
         else:
@@ -174,7 +174,7 @@ def table_of(named: NamedData) -> dict[str, Any]:
 
 
 def _as_written(experiment: Experiment) -> tuple[str, str]:
-    """Return the data's kind and, where its own table is valid, its TOML text: other parts may have faults."""
+    """Return the data's kind and, where its own table is valid, its TOML text: other parts may have problems."""
     table = experiment.document.get("data")
     if not isinstance(table, dict) or table.get("kind") not in DATA_KINDS:
         return "", ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nfkd.config import DistillationConfig, ExperimentConfig, Fault
+from nfkd.config import ConfigProblem, DistillationConfig, ExperimentConfig
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.distillation.passes import Data, Needs, Source, Synthesis, TeacherSamples, combined
+from nfkd.distillation.passes import Data, Needs, Synthesis, TeacherSamples, TermInput, combined
 from nfkd.flows.autoregressive import InverseAutoregressive, MaskedAutoregressive
 from nfkd.flows.flow import Flow
 
@@ -57,7 +57,7 @@ def pass_cost(flow: Flow) -> PassCost:
     return PassCost(depth, places * depth, places)
 
 
-def term_needs(config: DistillationConfig, alone: str = "") -> dict[Source, Needs]:
+def term_needs(config: DistillationConfig, alone: str = "") -> dict[TermInput, Needs]:
     """Return what the terms that have a weight need of a step, or one of them alone, by source."""
     weights = config.weights()
     names = [alone] if alone else [name for name, weight in weights.items() if weight > 0]
@@ -85,7 +85,7 @@ def extra_examples(config: DistillationConfig, batch_size: int, pieces: int = 1)
     """
     count = 0
     for source, needs in term_needs(config).items():
-        own = (needs.own[0] + needs.way_back) / _TRAINED
+        own = (needs.own[0] + needs.extra_decodes) / _TRAINED
         match source:
             case Synthesis():
                 count += math.ceil(source.count / pieces) * (needs.student + needs.densities)
@@ -142,13 +142,15 @@ def step_cost(
             case TeacherSamples():
                 part = source.count / batch_size
                 cost += part * (teacher.decode + 3 * student.encode)
-        cost += part * (needs.own[0] * student.encode + needs.own[1] * teacher.encode + needs.way_back * student.decode)
+        cost += part * (
+            needs.own[0] * student.encode + needs.own[1] * teacher.encode + needs.extra_decodes * student.decode
+        )
     return cost
 
 
 def slow_terms(
     config: ExperimentConfig, student: PassCost, teacher: PassCost, name_of_student: str = "the student"
-) -> list[Fault]:
+) -> list[ConfigProblem]:
     """Return a warning for each term that a flow serves feature by feature, with what all of them do to a step.
 
     Terms that share a slow pass, or are as slow as each other, are told of together: without one of them the step
@@ -184,5 +186,5 @@ def slow_terms(
             f"an autoregressive flow serves it feature by feature, {places} one after another: a step of "
             f"{name_of_student} takes about {times():.0f} times as long{beside} as if all came at once"
         )
-        found.append(Fault(f"distillation.{name}.weight", words))
+        found.append(ConfigProblem(f"distillation.{name}.weight", words))
     return found

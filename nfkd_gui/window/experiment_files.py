@@ -10,9 +10,9 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from nfkd.config import ConfigError
 from nfkd.protocol.events import ErrorInfo
-from nfkd.text import name_fault
+from nfkd.text import name_problem
 from nfkd_gui.forms.wording import sentence
-from nfkd_gui.state import Studio
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.dialogs import question, without_icons
 
 _FILTER = "Experiments (*.toml);;All files (*)"
@@ -61,7 +61,7 @@ class ExperimentFiles(QObject):
     def ask_save(self, then: Then | None = None) -> None:
         """Let the user choose where to write the experiment."""
         written = self._studio.experiment.name
-        name = f"{'experiment' if name_fault(written) else written}.toml"
+        name = f"{'experiment' if name_problem(written) else written}.toml"
         dialog = QFileDialog(self._window, "Save experiment", str(Path(self._folder()) / name), _FILTER)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
@@ -99,7 +99,7 @@ class ExperimentFiles(QObject):
         try:
             self._studio.experiment.open(source)
         except ConfigError as error:
-            cause = "\n".join(sentence(str(fault)) for fault in error.faults)
+            cause = "\n".join(sentence(str(problem)) for problem in error.problems)
             action = "Choose an experiment file that NFKD has written, or a preset."
             self.failed.emit(ErrorInfo(title=f"{source} cannot be opened", cause=cause, action=action))
             return False

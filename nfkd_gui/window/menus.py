@@ -18,7 +18,7 @@ from nfkd_gui.widgets.dialogs import message
 from nfkd_gui.widgets.labels import escaped, tip
 
 if TYPE_CHECKING:
-    from nfkd_gui.main_window import MainWindow
+    from nfkd_gui.window.main_window import MainWindow
 
 _LONGEST = 80
 """Characters of a file's name in a menu."""

@@ -8,7 +8,7 @@ import psutil
 import torch
 from torch.nn import functional
 
-from nfkd.config import ComputeConfig, Fault, TrainingConfig
+from nfkd.config import ComputeConfig, ConfigProblem, TrainingConfig
 
 
 def resolve_device(config: ComputeConfig) -> torch.device:
@@ -20,18 +20,18 @@ def resolve_device(config: ComputeConfig) -> torch.device:
     return torch.device(config.device, 0) if config.device == "cuda" else torch.device(config.device)
 
 
-def device_faults(config: ComputeConfig) -> list[Fault]:
-    """Return a fault when the device that is asked for is not there."""
+def device_problems(config: ComputeConfig) -> list[ConfigProblem]:
+    """Return a problem when the device that is asked for is not there."""
     missing = (config.device == "cuda" and not torch.cuda.is_available()) or (
         config.device == "mps" and not torch.backends.mps.is_available()
     )
     if not missing:
         return []
-    return [Fault("compute.device", f"this machine has no usable {config.device}: choose auto or cpu")]
+    return [ConfigProblem("compute.device", f"this machine has no usable {config.device}: choose auto or cpu")]
 
 
-def precision_faults(training: TrainingConfig, device: torch.device | None) -> list[Fault]:
-    """Return a fault when the device cannot train in the precision that is asked for: it is tried, both ways."""
+def precision_problems(training: TrainingConfig, device: torch.device | None) -> list[ConfigProblem]:
+    """Return a problem when the device cannot train in the precision that is asked for: it is tried, both ways."""
     if training.precision == "float32" or device is None:
         return []
     try:
@@ -40,16 +40,16 @@ def precision_faults(training: TrainingConfig, device: torch.device | None) -> l
         functional.linear(x, weight[0, 0]).sum().backward()
     except (RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return [Fault("training.precision", f"{device} cannot compute in bf16 ({reason}): choose float32")]
+        return [ConfigProblem("training.precision", f"{device} cannot compute in bf16 ({reason}): choose float32")]
     return []
 
 
-def precision_warnings(training: TrainingConfig, device: torch.device | None) -> list[Fault]:
+def precision_warnings(training: TrainingConfig, device: torch.device | None) -> list[ConfigProblem]:
     """Return a warning when the device computes in bf16 only by way of float32."""
     if training.precision == "float32" or device is None or _has_bf16(device):
         return []
     message = f"{device} has no arithmetic of its own for bf16: it saves memory there, and is no faster"
-    return [Fault("training.precision", message)]
+    return [ConfigProblem("training.precision", message)]
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd.files import is_folder, is_taken
-from nfkd_gui.state import Studio
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.labels import WrappedLabel
 
@@ -43,7 +43,7 @@ class PreferencesDialog(QDialog):
         self._folder = QLineEdit(studio.preferences.runs_folder, self)
         self._folder.setObjectName("preferences.folder")
         self._folder.setToolTip("New runs are made here, and the table of runs lists this folder.")
-        self._fault = WrappedLabel(tone="error", parent=self)
+        self._problem = WrappedLabel(tone="error", parent=self)
         self._theme = _choice(_THEMES, studio.preferences.theme, "preferences.theme", self)
         self._engine = _choice(_ENGINES, studio.preferences.engine, "preferences.engine", self)
         self._engine.setDisabled(studio.ends_with_connection)
@@ -57,7 +57,7 @@ class PreferencesDialog(QDialog):
         form.setVerticalSpacing(8)
         form.addRow("Runs &folder", folder)
         form.labelForField(folder).setBuddy(self._folder)  # type: ignore[attr-defined]
-        form.addRow("", self._fault)
+        form.addRow("", self._problem)
         form.addRow("&Theme", self._theme)
         form.addRow("&Engine", self._engine)
         form.addRow("", WrappedLabel(_ENGINE_HELP, parent=self))
@@ -102,8 +102,8 @@ class PreferencesDialog(QDialog):
             message = "Give the whole path of a folder."
         elif is_taken(path) and not is_folder(path):
             message = "This is a file, not a folder."
-        self._fault.setText(message)
-        self._fault.setVisible(bool(message))
+        self._problem.setText(message)
+        self._problem.setVisible(bool(message))
         self._buttons.button(QDialogButtonBox.StandardButton.Ok).setEnabled(not message)
 
 

@@ -10,15 +10,15 @@ import psutil
 import torch
 from torch import Tensor
 
-from nfkd.config import ConfigError, DataConfig, ExperimentConfig, Fault, TrainingConfig
+from nfkd.config import ConfigError, ConfigProblem, DataConfig, ExperimentConfig, TrainingConfig
 from nfkd.config.flow_file import read_flow_file
 from nfkd.config.flows import FlowConfig
 from nfkd.data import Batch, DataError, Dataset, NotFetchedError, load_dataset
 from nfkd.evaluation.inspection import Inspection, inspect_flow
 from nfkd.evaluation.likelihood import noisy
 from nfkd.files import is_folder, is_regular, is_taken, read_limited
-from nfkd.flows.architecture import shape_words
-from nfkd.flows.architectures import FlowError, build_flow, flow_words
+from nfkd.flows.architecture import format_shape
+from nfkd.flows.architectures import FlowError, build_flow, flow_summary
 from nfkd.flows.flow import Flow
 from nfkd.protocol.roles import ASSISTANTS, ROLES, role_name
 from nfkd.runs.errors import RunError
@@ -56,11 +56,11 @@ def inspect_target(target: str, shape: Sequence[int] = (), context_features: int
     if path.suffix == ".safetensors":
         info, flow = load_scaled_flow(path)
         examples = _noise(flow.event_shape, flow.context_features)
-        return [_looked_at(flow, info.config, examples, f"{path.name}: {flow_words(info.config)}")]
+        return [_looked_at(flow, info.config, examples, f"{path.name}: {flow_summary(info.config)}")]
     if is_regular(path) and not _is_experiment(path):
         file = read_flow_file(path)
         examples = _noise(_shape(shape or file.event_shape), context_features or file.context_features)
-        return [_untrained(file.flow, examples, flow_words(file.flow))]
+        return [_untrained(file.flow, examples, flow_summary(file.flow))]
     return _experiment(ExperimentConfig.load(target), shape, context_features)
 
 
@@ -86,7 +86,7 @@ class _Examples:
 def _shape(shape: Sequence[int]) -> tuple[int, ...]:
     if len(shape) not in {1, 3} or any(size < 1 for size in shape):
         words = "needs the shape of an example: --shape 3,32,32 for images, --shape 6 for six features"
-        raise ConfigError([Fault("--shape", words)])
+        raise ConfigError([ConfigProblem("--shape", words)])
     return tuple(shape)
 
 
@@ -104,7 +104,9 @@ def _refuse_large(shape: tuple[int, ...]) -> None:
     needed, free = _COPIES * 4 * _EXAMPLES * math.prod(shape), psutil.virtual_memory().available
     if needed > free:
         size = f"takes at least {needed / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are free"
-        raise ConfigError([Fault("--shape", f"a look at examples of {shape_words(shape)} {size}: give a smaller one")])
+        raise ConfigError(
+            [ConfigProblem("--shape", f"a look at examples of {format_shape(shape)} {size}: give a smaller one")]
+        )
 
 
 def _data(config: DataConfig, batch_size: int) -> _Examples:
@@ -112,9 +114,11 @@ def _data(config: DataConfig, batch_size: int) -> _Examples:
         dataset: Dataset = load_dataset(config)
     except NotFetchedError as error:
         hint = "; or give --shape, such as 3,32,32, to go without data"
-        raise ConfigError([Fault(fault.path, fault.message + hint) for fault in error.faults]) from error
+        raise ConfigError(
+            [ConfigProblem(problem.path, problem.message + hint) for problem in error.problems]
+        ) from error
     except DataError as error:
-        raise ConfigError(error.faults) from error
+        raise ConfigError(error.problems) from error
     part = dataset.validation.take(slice(_EXAMPLES))
     return _Examples(noisy(dataset, part), f"validation data of {dataset.name}", batch_size)
 
@@ -133,7 +137,7 @@ def _run(path: Path) -> list[Inspection]:
     inspections = []
     for role, file in found.items():
         info, flow = load_scaled_flow(file)
-        inspections.append(_looked_at(flow, info.config, examples, f"{role_name(role)}: {flow_words(info.config)}"))
+        inspections.append(_looked_at(flow, info.config, examples, f"{role_name(role)}: {flow_summary(info.config)}"))
     return inspections
 
 
@@ -142,7 +146,7 @@ def _experiment(config: ExperimentConfig, shape: Sequence[int], context_features
     examples = _noise(_shape(shape), context_features, batch_size) if shape else _data(config.data, batch_size)
     flows: dict[str, FlowConfig] = {"teacher": config.teacher, **dict(zip(ASSISTANTS, config.assistants, strict=False))}
     flows["student"] = config.student
-    return [_untrained(flow, examples, f"{role_name(role)}: {flow_words(flow)}") for role, flow in flows.items()]
+    return [_untrained(flow, examples, f"{role_name(role)}: {flow_summary(flow)}") for role, flow in flows.items()]
 
 
 def _untrained(config: FlowConfig, examples: _Examples, name: str) -> Inspection:
@@ -151,7 +155,7 @@ def _untrained(config: FlowConfig, examples: _Examples, name: str) -> Inspection
     try:
         flow = build_flow(config, x.shape[1:], context_features=examples.context_features, generator=generator)
     except FlowError as error:
-        raise ConfigError(error.faults) from error
+        raise ConfigError(error.problems) from error
     _move(flow, generator)
     flow.initialize(x, context)  # after the move: what ActNorm measures is what comes
     with torch.no_grad():

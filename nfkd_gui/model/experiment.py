@@ -1,4 +1,4 @@
-"""The experiment that is being written: its values, its faults, and what the engine says it would be."""
+"""The experiment that is being written: its values, its problems, and what the engine says it would be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from nfkd.config import ConfigError, ExperimentConfig, Fault, preset_names, preset_path
+from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig, preset_names, preset_path
 from nfkd.config.named import whole_table
 from nfkd.config.toml import read_toml
 from nfkd.files import is_regular
@@ -36,10 +36,10 @@ class Experiment(QObject):
     document
         The values as nested dictionaries, as they are written, right or wrong.
     config
-        The valid configuration; None while there are faults of form.
+        The valid configuration; None while there are problems of form.
     description
         The engine's answer for exactly this configuration; None until it is there.
-    problem
+    error
         Why the engine gave no answer.
     path
         The file that it was read from or saved to.
@@ -52,7 +52,7 @@ class Experiment(QObject):
     amended = Signal(str, object)
     """Some fields are other ones, by a word for them: the form shows the document, and can take the change back."""
     checked = Signal()
-    """Faults or description changed."""
+    """Problems or description changed."""
     file_changed = Signal()
     """Name, path or `dirty` changed."""
 
@@ -60,11 +60,11 @@ class Experiment(QObject):
         super().__init__(parent)
         self._ask = ask
         self._text = ""
-        self._form_faults: list[Fault] = []
+        self._form_problems: list[ConfigProblem] = []
         self.document: dict[str, Any] = {}
         self.config: ExperimentConfig | None = None
         self.description: Description | None = None
-        self.problem: ErrorInfo | None = None
+        self.error: ErrorInfo | None = None
         self.path: Path | None = None
         self.dirty = False
         self._quiet = QTimer(self, singleShot=True, interval=_DEBOUNCE)
@@ -81,16 +81,16 @@ class Experiment(QObject):
         return self._text
 
     @property
-    def faults(self) -> list[Fault]:
-        """Every known fault: of form, else of meaning."""
+    def problems(self) -> list[ConfigProblem]:
+        """Every known problem: of form, else of meaning."""
         if self.description is None:
-            return self._form_faults
-        return [Fault(fault.path, fault.message) for fault in self.description.faults]
+            return self._form_problems
+        return [ConfigProblem(problem.path, problem.message) for problem in self.description.problems]
 
     @property
     def may_run(self) -> bool:
-        """Whether the engine has found exactly this experiment without fault."""
-        return self.config is not None and self.description is not None and not self.description.faults
+        """Whether the engine has found exactly this experiment without problem."""
+        return self.config is not None and self.description is not None and not self.description.problems
 
     def edit(self, document: dict[str, Any]) -> None:
         """Take the form's values."""
@@ -122,7 +122,7 @@ class Experiment(QObject):
         self._set_dirty(dirty)
 
     def open(self, source: str | Path) -> None:
-        """Read a file, or a preset by its name. Faults inside it are shown at their fields, not raised.
+        """Read a file, or a preset by its name. Problems inside it are shown at their fields, not raised.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class Experiment(QObject):
             When the file cannot be written.
         """
         if self.config is None:
-            raise ConfigError(self._form_faults, self.name)
+            raise ConfigError(self._form_problems, self.name)
         self.config.save(path)
         self.path = path
         self._set_dirty(False)
@@ -156,26 +156,26 @@ class Experiment(QObject):
         if not self._text:
             return
         asked = self._text
-        if self.problem is not None:
-            self.problem = None
+        if self.error is not None:
+            self.error = None
             self.checked.emit()
 
         def described(reply: Reply) -> None:
             if asked == self._text and isinstance(reply, Description):
-                self.description, self.problem = reply, None
+                self.description, self.error = reply, None
                 self.checked.emit()
 
         def failed(error: ErrorInfo) -> None:
             if asked == self._text:
-                self.problem = error
+                self.error = error
                 self.checked.emit()
 
         self._ask(Describe(config=asked), described, failed, key="describe")
 
     def await_engine(self) -> None:
         """Forget why the last engine could not be asked: the next one is asked as soon as it is there."""
-        if self.problem is not None:
-            self.problem = None
+        if self.error is not None:
+            self.error = None
             self.checked.emit()
 
     def stop(self) -> None:
@@ -183,14 +183,14 @@ class Experiment(QObject):
         self._quiet.stop()
 
     def _check(self) -> None:
-        self.description = self.problem = None
+        self.description = self.error = None
         try:
             self.config = ExperimentConfig.from_dict(self.document)
         except ConfigError as error:
-            self.config, self._text, self._form_faults = None, "", error.faults
+            self.config, self._text, self._form_problems = None, "", error.problems
             self._quiet.stop()
         else:
-            self._text, self._form_faults = self.config.to_toml(), []
+            self._text, self._form_problems = self.config.to_toml(), []
             self._quiet.start()
         self.checked.emit()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Reply, Request
-from nfkd_gui.engine_client import EngineError
+from nfkd_gui.link.engine_client import EngineError
 
 OnReply = Callable[[Reply], None]
 OnError = Callable[[ErrorInfo], None]

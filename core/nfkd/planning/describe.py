@@ -1,4 +1,4 @@
-"""What would this experiment be? Faults of meaning, and an estimate of its size, before anything runs."""
+"""What would this experiment be? Problems of meaning, and an estimate of its size, before anything runs."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.flows.architectures import build_flow, flow_faults, flow_words
+from nfkd.flows.architectures import build_flow, flow_problems, flow_summary
 from nfkd.flows.cost import frozen_cost
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.flows.isolation import plain_torch
-from nfkd.protocol.requests import ConfigFault, Description, FlowDescription
-from nfkd.protocol.roles import Role, the_role
-from nfkd.training.costs import pass_cost, slow_terms
-from nfkd.training.devices import (
-    device_faults,
+from nfkd.planning.costs import pass_cost, slow_terms
+from nfkd.planning.devices import (
+    device_problems,
     memory_available,
-    precision_faults,
+    precision_problems,
     precision_warnings,
     resolve_device,
 )
-from nfkd.training.matched import Matched, matched
-from nfkd.training.micro_batches import accumulation_faults, accumulation_warnings, stage_cost
-from nfkd.training.plans import chain, flow_config, flow_path, learners, stage_terms, teacher_of
-from nfkd.training.teachers import given_faults, given_warnings, on_scaled_values
+from nfkd.planning.matching_check import Matched, matched
+from nfkd.planning.micro_batches import accumulation_problems, accumulation_warnings, stage_cost
+from nfkd.planning.plans import chain, flow_config, flow_path, learners, stage_terms, teacher_of
+from nfkd.planning.teachers import given_problems, given_warnings, on_scaled_values
+from nfkd.protocol.requests import Description, FlowDescription
+from nfkd.protocol.roles import Role, the_role
 
 
 @plain_torch()
 def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, run: Path | None = None) -> Description:
-    """Return the faults of an experiment, all at once, beside its estimated size.
+    """Return the problems of an experiment, all at once, beside its estimated size.
 
     Nothing of the experiment's size is allocated: the flows are built without storage.
 
@@ -47,41 +47,41 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     run
         A run that is gone on with: a teacher that it has a copy of needs its file no more.
     """
-    faults = device_faults(config.compute)
-    device = resolve_device(config.compute) if not faults else None
+    problems = device_problems(config.compute)
+    device = resolve_device(config.compute) if not problems else None
     available = memory_available(device) if device else 0
-    faults += accumulation_faults(config) + precision_faults(config.training, device)
+    problems += accumulation_problems(config) + precision_problems(config.training, device)
     warnings = precision_warnings(config.training, device) + given_warnings(config, run)
     dataset = None
     try:
         dataset = load_dataset(config.data)
     except DataError as error:
-        faults += error.faults
+        problems += error.problems
         if error.event_shape:
-            faults += _flow_faults(config, error.event_shape, teacher)
-    faults += given_faults(config, dataset, teacher, run)
+            problems += _flow_problems(config, error.event_shape, teacher)
+    problems += given_problems(config, dataset, teacher, run)
     flows: dict[Role, FlowDescription] = {}
     links = _Links()
     if dataset is not None:
         teacher = None if teacher is None else on_scaled_values(teacher, dataset)
-        faults += _flow_faults(config, dataset.event_shape, teacher)
-        bad = [f"{fault.path}." for fault in faults]
+        problems += _flow_problems(config, dataset.event_shape, teacher)
+        bad = [f"{problem.path}." for problem in problems]
         good: list[Role] = [
             role for role in chain(config) if not any(path.startswith(f"{flow_path(role)}.") for path in bad)
         ]
         flows = {role: _flow(config, role, dataset, teacher) for role in good}
         links = _look_at_links(config, dataset, good, teacher)
-        faults += links.faults
+        problems += links.problems
         warnings += links.warnings
         if len(flows) == len(chain(config)):
             warnings += _warnings(config, dataset, flows)
         warnings += links.slow
         if device is not None:
-            faults += [fault for role, flow in flows.items() for fault in _memory_faults(role, flow, available)]
+            problems += [problem for role, flow in flows.items() for problem in _memory_problems(role, flow, available)]
     return Description(
-        faults=_wire(faults),
-        warnings=_wire(warnings),
-        data=dataset.words if dataset else "",
+        problems=problems,
+        warnings=warnings,
+        data=dataset.summary if dataset else "",
         event_shape=list(dataset.event_shape) if dataset else [],
         teacher=flows.get("teacher"),
         student=flows.get("student"),
@@ -100,11 +100,13 @@ def check(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, run: 
     Raises
     ------
     ConfigError
-        With every fault, when it may not.
+        With every problem, when it may not.
     """
     description = describe(config, teacher=teacher, run=run)
-    if description.faults:
-        raise ConfigError([Fault(fault.path, fault.message) for fault in description.faults], config.name)
+    if description.problems:
+        raise ConfigError(
+            [ConfigProblem(problem.path, problem.message) for problem in description.problems], config.name
+        )
     return description
 
 
@@ -113,9 +115,9 @@ class _Links:
     """What is to be said of each flow and the one that it learns from."""
 
     matches: defaultdict[Role, Matched] = field(default_factory=lambda: defaultdict[Role, Matched](Matched))
-    faults: list[Fault] = field(default_factory=list[Fault])
-    warnings: list[Fault] = field(default_factory=list[Fault])
-    slow: list[Fault] = field(default_factory=list[Fault])
+    problems: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
+    warnings: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
+    slow: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
 
 
 def _look_at_links(
@@ -130,20 +132,22 @@ def _look_at_links(
         if student is None or teacher is None:
             continue
         match = links.matches[role] = matched(config, role, student, teacher)
-        links.faults += match.faults
-        links.faults += [
-            fault for fault in _term_faults(config, student, teacher, dataset) if fault not in links.faults
+        links.problems += match.problems
+        links.problems += [
+            problem for problem in _term_problems(config, student, teacher, dataset) if problem not in links.problems
         ]
         links.warnings += match.warnings
         links.slow += slow_terms(config, pass_cost(student), pass_cost(teacher), the_role(role))
     return links
 
 
-def _flow_faults(config: ExperimentConfig, event_shape: Sequence[int], teacher: ForeignFlow | None) -> list[Fault]:
+def _flow_problems(
+    config: ExperimentConfig, event_shape: Sequence[int], teacher: ForeignFlow | None
+) -> list[ConfigProblem]:
     return [
-        Fault(f"{flow_path(role)}.{fault.path}", fault.message)
+        ConfigProblem(f"{flow_path(role)}.{problem.path}", problem.message)
         for role in (learners(config) if teacher else chain(config))
-        for fault in flow_faults(flow_config(config, role), event_shape)
+        for problem in flow_problems(flow_config(config, role), event_shape)
     ]
 
 
@@ -161,7 +165,7 @@ def _flow(config: ExperimentConfig, role: Role, dataset: Dataset, teacher: Forei
     flow = _on_meta(config, role, dataset)
     given = role == "teacher" and config.training.teacher_given
     return FlowDescription(
-        summary=flow_words(flow_config(config, role)),
+        summary=flow_summary(flow_config(config, role)),
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
         memory=4 * cost.parameters if given else memory,
@@ -174,20 +178,22 @@ def _on_meta(config: ExperimentConfig, role: Role, dataset: Dataset) -> Flow:
     return build_flow(flow_config(config, role), dataset.event_shape, context_features=features, device="meta")
 
 
-def _term_faults(config: ExperimentConfig, student: Flow, teacher: Flow, dataset: Dataset) -> list[Fault]:
+def _term_problems(config: ExperimentConfig, student: Flow, teacher: Flow, dataset: Dataset) -> list[ConfigProblem]:
     return [
-        Fault(f"distillation.{name}.{fault.path}", fault.message)
+        ConfigProblem(f"distillation.{name}.{problem.path}", problem.message)
         for name, term in config.distillation.terms().items()
         if term.weight > 0
-        for fault in OBJECTIVES[name](term).faults(student, teacher, dataset)
+        for problem in OBJECTIVES[name](term).problems(student, teacher, dataset)
     ]
 
 
-def _size_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescription]) -> list[Fault]:
+def _size_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescription]) -> list[ConfigProblem]:
     warnings = []
     student, teacher = flows["student"].parameters, flows["teacher"].parameters
     if student >= teacher:
-        warnings.append(Fault("student", f"the student ({student:,} parameters) is not smaller than its teacher"))
+        warnings.append(
+            ConfigProblem("student", f"the student ({student:,} parameters) is not smaller than its teacher")
+        )
     for role in learners(config)[:-1]:
         before = teacher_of(config, role) or "teacher"
         size, above = flows[role].parameters, flows[before].parameters
@@ -196,24 +202,24 @@ def _size_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescriptio
                 f"{the_role(role)} ({size:,} parameters) is not between {the_role(before)} ({above:,}) and the "
                 f"student ({student:,}) in size"
             )
-            warnings.append(Fault(flow_path(role), message))
+            warnings.append(ConfigProblem(flow_path(role), message))
     return warnings
 
 
-def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, FlowDescription]) -> list[Fault]:
+def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, FlowDescription]) -> list[ConfigProblem]:
     warnings = _size_warnings(config, flows)
     if config.training.batch_size > len(dataset.train):
         message = f"there are only {len(dataset.train):,} training examples: a batch takes them all"
-        warnings.append(Fault("training.batch_size", message))
+        warnings.append(ConfigProblem("training.batch_size", message))
     if not any(weight for name, weight in config.distillation.weights().items() if name != "nll"):
         same = ": student and baseline will be the same" if config.training.baseline else ""
-        warnings.append(Fault("distillation", f"no term uses the teacher{same}"))
+        warnings.append(ConfigProblem("distillation", f"no term uses the teacher{same}"))
     warnings += _schedule_warnings(config)
     warnings += accumulation_warnings(config, flows)
     return warnings + _verdict_warnings(config)
 
 
-def _schedule_warnings(config: ExperimentConfig) -> list[Fault]:
+def _schedule_warnings(config: ExperimentConfig) -> list[ConfigProblem]:
     """Tell of schedules that convex weights undo: of a term alone, or the same of all."""
     terms = config.distillation.terms()
     moving = [name for name in stage_terms(config, "student") if terms[name].schedule != "constant"]
@@ -223,30 +229,26 @@ def _schedule_warnings(config: ExperimentConfig) -> list[Fault]:
     if not moving or not still or len(seen) == 1:
         return []
     words = "the schedule changes nothing: the weights are divided by their sum (convex weights), and stay as they are"
-    return [Fault(f"distillation.{moving[0]}.schedule", words)]
+    return [ConfigProblem(f"distillation.{moving[0]}.schedule", words)]
 
 
-def _verdict_warnings(config: ExperimentConfig) -> list[Fault]:
+def _verdict_warnings(config: ExperimentConfig) -> list[ConfigProblem]:
     if not config.training.baseline:
-        return [Fault("training.baseline", "without a baseline nothing says whether the teacher helped")]
+        return [ConfigProblem("training.baseline", "without a baseline nothing says whether the teacher helped")]
     warnings = []
     if config.seeds.count < 3:
-        warnings.append(Fault("seeds.count", "a verdict needs at least three seeds"))
+        warnings.append(ConfigProblem("seeds.count", "a verdict needs at least three seeds"))
     if config.seeds.metric == "samples_per_second":
         message = "student and baseline are the same flow: they differ in speed by chance and by what else runs"
-        warnings.append(Fault("seeds.metric", message))
+        warnings.append(ConfigProblem("seeds.metric", message))
     return warnings
 
 
-def _memory_faults(role: Role, flow: FlowDescription, available: int) -> list[Fault]:
+def _memory_problems(role: Role, flow: FlowDescription, available: int) -> list[ConfigProblem]:
     if flow.memory <= available:
         return []
     message = (
         f"training {the_role(role)} takes about {flow.memory / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are "
         "free: make the flow or the batch smaller"
     )
-    return [Fault(f"{flow_path(role)}.hidden", message)]
-
-
-def _wire(faults: Sequence[Fault]) -> list[ConfigFault]:
-    return [ConfigFault(path=fault.path, message=fault.message) for fault in faults]
+    return [ConfigProblem(f"{flow_path(role)}.hidden", message)]

@@ -11,8 +11,8 @@ from PySide6.QtCore import QObject, Signal
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import EngineStatus, Request, Shutdown, Status
-from nfkd_gui.engine_client import EngineClient, EngineError, EngineLost, OnEvent, OnLost
-from nfkd_gui.mailbox import Mailbox, OnError, OnReply
+from nfkd_gui.link.engine_client import EngineClient, EngineError, EngineLost, OnEvent, OnLost
+from nfkd_gui.link.mailbox import Mailbox, OnError, OnReply
 
 ClientFactory = Callable[[OnEvent, OnLost], EngineClient]
 

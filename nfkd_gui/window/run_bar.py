@@ -7,10 +7,10 @@ from PySide6.QtWidgets import QComboBox, QProgressBar, QSizePolicy, QToolBar, QT
 
 from nfkd.protocol.events import Progress, RunRow
 from nfkd.protocol.roles import role_name
-from nfkd_gui.actions import Actions
-from nfkd_gui.state import LIVE, Studio
+from nfkd_gui.model.studio import LIVE, Studio
 from nfkd_gui.widgets.labels import ElidedLabel, PlainLabel, tip
-from nfkd_gui.widgets.numbers import time_words
+from nfkd_gui.widgets.numbers import format_duration
+from nfkd_gui.window.actions import Actions
 
 _STEPS = 1000
 _FOLLOW = "Follow training"
@@ -112,17 +112,17 @@ class RunBar(QToolBar):
         self._progress.setValue(round(_STEPS * fraction))
         self._progress.setFormat(f"{100 * fraction:.0f} %")
         lost = self._studio.engine.phase == "lost"
-        self._where.setText(f"{row.name}: the engine is gone" if lost else where_words(row, progress))
+        self._where.setText(f"{row.name}: the engine is gone" if lost else format_progress(row, progress))
 
 
-def where_words(row: RunRow, progress: Progress | None) -> str:
+def format_progress(row: RunRow, progress: Progress | None) -> str:
     """Return where a run stands: name, seed, stage, step and the time left."""
     if row.state == "queued":
         return f"{row.name}: queued"
     if progress is None:
         return f"{row.name}: starting"
     seed = f"seed {min(row.seeds_done + 1, row.seeds)}/{row.seeds}" if row.seeds > 1 else ""
-    left = "paused" if row.state == "paused" else time_words(progress.seconds_left)
+    left = "paused" if row.state == "paused" else format_duration(progress.seconds_left)
     left = f"{left} left" if left and left != "paused" else left
     stage = role_name(progress.stage)
     step = f"step {progress.step:,}/{progress.steps:,}"

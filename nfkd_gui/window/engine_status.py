@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
-from nfkd_gui.connection import EngineState
-from nfkd_gui.state import Studio
+from nfkd_gui.link.connection import EngineState
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.labels import PlainLabel, Tone, ToneLabel, tip
 
 
-class EngineLight(QWidget):
+class EngineStatusLabel(QWidget):
     """Words and a light for the engine's state."""
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
@@ -32,7 +32,7 @@ class EngineLight(QWidget):
 
     def refresh(self) -> None:
         """Show the state as it is now."""
-        words, tone, about = engine_words(self._studio.engine)
+        words, tone, about = describe_engine(self._studio.engine)
         self._words.setText(words)
         self._light.set_tone(tone)
         for widget in (self._words, self._light):
@@ -41,7 +41,7 @@ class EngineLight(QWidget):
         self.restart.setVisible(self._studio.engine.phase == "lost")
 
 
-def engine_words(state: EngineState) -> tuple[str, Tone, str]:
+def describe_engine(state: EngineState) -> tuple[str, Tone, str]:
     """Return the words, the colour of the light and the tooltip."""
     status = state.status
     match state.phase:

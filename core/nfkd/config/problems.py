@@ -1,4 +1,4 @@
-"""Faults: what is wrong with an experiment, and where."""
+"""Problems: what is wrong with an experiment, and where."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHOWN, _LISTED = 80, 100  # characters of a value, and problems of a file, in a
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ConfigProblem:
     """One thing that is wrong.
 
     Attributes
@@ -36,30 +36,30 @@ class ConfigError(ValueError):
 
     Attributes
     ----------
-    faults
-        Every fault found, each with its path.
+    problems
+        Every problem found, each with its path.
     source
         The file or preset that was read, empty when there was none.
     """
 
-    def __init__(self, faults: list[Fault], source: str = "") -> None:
-        self.faults = list(faults)
+    def __init__(self, problems: list[ConfigProblem], source: str = "") -> None:
+        self.problems = list(problems)
         self.source = source
         super().__init__(str(self))
 
     def __str__(self) -> str:
         head = f"{self.source}: " if self.source else ""
-        if len(self.faults) == 1:
-            return f"{head}{self.faults[0]}"
-        lines = [f"  {fault}" for fault in self.faults[:_LISTED]]
-        if len(self.faults) > _LISTED:
-            lines.append(f"  … and {len(self.faults) - _LISTED:,} more")
-        return "\n".join([f"{head}{len(self.faults)} faults", *lines])
+        if len(self.problems) == 1:
+            return f"{head}{self.problems[0]}"
+        lines = [f"  {problem}" for problem in self.problems[:_LISTED]]
+        if len(self.problems) > _LISTED:
+            lines.append(f"  … and {len(self.problems) - _LISTED:,} more")
+        return "\n".join([f"{head}{len(self.problems)} problems", *lines])
 
 
-def faults_of(error: ValidationError) -> list[Fault]:
-    """Return pydantic's errors as faults, each with its path in the file."""
-    return [Fault(_path(item), _words(item)) for item in error.errors(include_url=False)]
+def problems_of(error: ValidationError) -> list[ConfigProblem]:
+    """Return pydantic's errors as problems, each with its path in the file."""
+    return [ConfigProblem(_path(item), _words(item)) for item in error.errors(include_url=False)]
 
 
 def _path(item: Any) -> str:
@@ -73,7 +73,7 @@ def _path(item: Any) -> str:
     return ".".join(str(part) for part in parts)
 
 
-def _words(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of fault
+def _words(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of problem
     kind, context = item["type"], item.get("ctx", {})
     match kind:
         case "extra_forbidden":

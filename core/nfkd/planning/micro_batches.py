@@ -1,40 +1,40 @@
-"""What a batch in several pieces means for an experiment: its faults, what to be warned of, and the memory it takes."""
+"""Micro-batches of an experiment: problems, warnings, and the memory of a step."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from nfkd.config import ExperimentConfig, Fault
+from nfkd.config import ConfigProblem, ExperimentConfig
 from nfkd.data import Dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.cost import FlowCost, flow_cost, initialisation_cost
+from nfkd.planning.costs import extra_examples, sample_counts, teacher_examples
+from nfkd.planning.plans import flow_config, teacher_of
 from nfkd.protocol.requests import FlowDescription
 from nfkd.protocol.roles import Role, the_role
-from nfkd.training.costs import extra_examples, sample_counts, teacher_examples
-from nfkd.training.plans import flow_config, teacher_of
 
 _BYTES = 4
 
 
-def accumulation_faults(config: ExperimentConfig) -> list[Fault]:
+def accumulation_problems(config: ExperimentConfig) -> list[ConfigProblem]:
     """Return what cannot be taken in pieces: a batch of fewer examples, and terms that compare examples."""
     training, weights = config.training, config.distillation.weights()
-    faults = []
+    problems = []
     if training.accumulate > training.batch_size:
         message = f"a batch of {training.batch_size:,} examples cannot be taken in {training.accumulate:,} pieces"
-        faults.append(Fault("training.accumulate", message))
+        problems.append(ConfigProblem("training.accumulate", message))
     comparing = [name for name, objective in OBJECTIVES.items() if objective.compares and weights[name] > 0]
     if training.accumulate > 1:
         message = (
             "it compares the examples of a batch with each other, and cannot be had in micro-batches: "
             "set training.accumulate to 1, or leave the term out"
         )
-        faults += [Fault(f"distillation.{name}.weight", message) for name in comparing]
-    return faults
+        problems += [ConfigProblem(f"distillation.{name}.weight", message) for name in comparing]
+    return problems
 
 
-def accumulation_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescription]) -> list[Fault]:
+def accumulation_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescription]) -> list[ConfigProblem]:
     """Return where the pieces of a batch are fewer than asked for, or are not the same as the batch as a whole."""
     count = config.training.accumulate
     if count == 1:
@@ -45,14 +45,14 @@ def accumulation_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDes
     if fewest and samples[fewest] < count:
         label = OBJECTIVES[fewest].label
         message = f"{label} draws {samples[fewest]:,} samples a step: the student's batch is taken in so many pieces"
-        warnings.append(Fault("training.accumulate", message))
+        warnings.append(ConfigProblem("training.accumulate", message))
     given = "teacher" if config.training.teacher_given else ""  # in evaluation mode it takes its running means
     for role, flow in flows.items():
         if role != given and any(layer.kind == "batch_norm" for layer in flow.layers):
             message = (
                 f"{the_role(role)}'s batch norms see one piece at a time: not the same training as with a whole batch"
             )
-            warnings.append(Fault("training.accumulate", message))
+            warnings.append(ConfigProblem("training.accumulate", message))
     return warnings
 
 

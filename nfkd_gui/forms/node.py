@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from nfkd_gui.forms.fields import Field
 
-Faults = dict[str, str]
+Problems = dict[str, str]
 """Messages by the dotted path of the field."""
 Leftovers = dict[str, Any]
 """Values of a file that no field takes, by their dotted path."""
@@ -21,7 +21,7 @@ class Changed(Protocol):
         ...
 
 
-class Part(ABC):
+class FormNode(ABC):
     """A piece of the form, and of the document."""
 
     def __init__(self, field: Field) -> None:
@@ -36,11 +36,11 @@ class Part(ABC):
         """Show a value; what has no place goes to the leftovers."""
 
     @abstractmethod
-    def show_faults(self, faults: Faults) -> None:
-        """Take the messages that belong here out of `faults` and show them."""
+    def show_problems(self, problems: Problems) -> None:
+        """Take the messages that belong here out of `problems` and show them."""
 
     @abstractmethod
-    def has_fault(self, *, advanced: bool) -> bool:
+    def has_problem(self, *, advanced: bool) -> bool:
         """Return whether a message is shown here (or, asked for `advanced`, in a row that may be folded away)."""
 
     @abstractmethod

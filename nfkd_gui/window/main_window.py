@@ -10,25 +10,25 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QWi
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.text import plain
-from nfkd_gui import menus
-from nfkd_gui.actions import Actions
-from nfkd_gui.engine_light import EngineLight
-from nfkd_gui.experiment_files import ExperimentFiles
 from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.model.studio import LIVE, Studio
 from nfkd_gui.panels import PANELS
 from nfkd_gui.panels.base import Panel, StudioPort
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.log import LogPanel
 from nfkd_gui.panels.runs import RunsPanel
-from nfkd_gui.preferences_dialog import PreferencesDialog
-from nfkd_gui.run_bar import RunBar
-from nfkd_gui.state import LIVE, Studio
 from nfkd_gui.theme import apply_theme
 from nfkd_gui.widgets.dialogs import question, without_icons
 from nfkd_gui.widgets.dock import Dock
 from nfkd_gui.widgets.error_dialog import ErrorDialog
 from nfkd_gui.widgets.stop_dialog import ask_stop
 from nfkd_gui.widgets.workbench import Workbench
+from nfkd_gui.window import menus
+from nfkd_gui.window.actions import Actions
+from nfkd_gui.window.engine_status import EngineStatusLabel
+from nfkd_gui.window.experiment_files import ExperimentFiles
+from nfkd_gui.window.preferences_dialog import PreferencesDialog
+from nfkd_gui.window.run_bar import RunBar
 
 _REFRESH = 50
 """Milliseconds between two drawings of what has changed."""
@@ -92,7 +92,7 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(self.workbench)
         self.run_bar = RunBar(self.studio, self.actions_, self)
         self.addToolBar(self.run_bar)
-        self.engine_light = EngineLight(self.studio, self)
+        self.engine_light = EngineStatusLabel(self.studio, self)
         self.statusBar().addPermanentWidget(self.engine_light)
         menus.build(self)
         self.resize(QSize(1440, 900).boundedTo(QGuiApplication.primaryScreen().availableSize()))

@@ -45,12 +45,12 @@ from nfkd.protocol.requests import (
     Stop,
 )
 from nfkd.protocol.view import RunView
-from nfkd_gui.connection import ClientFactory, Connection, EngineState
-from nfkd_gui.data_look import DataLook
-from nfkd_gui.engine_client import CLIENTS, EngineClient, OnEvent, OnLost
-from nfkd_gui.experiment import Experiment
-from nfkd_gui.mailbox import OnError, OnReply
-from nfkd_gui.preferences import Preferences, save_preferences
+from nfkd_gui.link.connection import ClientFactory, Connection, EngineState
+from nfkd_gui.link.engine_client import CLIENTS, EngineClient, OnEvent, OnLost
+from nfkd_gui.link.mailbox import OnError, OnReply
+from nfkd_gui.model.data_preview import DataPreviewModel
+from nfkd_gui.model.experiment import Experiment
+from nfkd_gui.model.preferences import Preferences, save_preferences
 
 LIVE = frozenset({"queued", "running", "paused"})
 """States of a run that an engine has in hand."""
@@ -108,7 +108,7 @@ class Studio(QObject):
         self.view: RunView | None = None
         self.seed = 1
         self.experiment = Experiment(self._ask_for_form, self)
-        self.data_look = DataLook(self._ask_for_form, self.experiment, self)
+        self.data_look = DataPreviewModel(self._ask_for_form, self.experiment, self)
         self._connect()
 
     def _connect(self) -> None:
@@ -275,9 +275,9 @@ class Studio(QObject):
 
     def _deleted(self, reply: Reply) -> None:
         self.list_runs()
-        if isinstance(reply, Done) and reply.words:
+        if isinstance(reply, Done) and reply.note:
             title, action = "The run was deleted, but not its folder", "Delete or move these files by hand."
-            self.failed.emit(ErrorInfo(title=title, cause=reply.words, action=action))
+            self.failed.emit(ErrorInfo(title=title, cause=reply.note, action=action))
 
     # --- the run that the buttons act on --------------------------------------------------------------------------
 

@@ -9,11 +9,11 @@ from nfkd.config import ExperimentConfig
 from nfkd.config.flows import FlowConfig
 from nfkd.data import Dataset
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.flows.architectures import flow_words
+from nfkd.flows.architectures import flow_summary
+from nfkd.planning.costs import PassCost, step_cost
 from nfkd.protocol.events import CurveInfo, LayerPair, StagePlan
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import ASSISTANTS, TEACHERS, Role
-from nfkd.training.costs import PassCost, step_cost
 
 
 def chain(config: ExperimentConfig) -> list[Role]:
@@ -71,9 +71,9 @@ def flow_path(role: Role) -> str:
     return f"assistants.{ASSISTANTS.index(role)}" if role in ASSISTANTS else role
 
 
-def teacher_words(config: ExperimentConfig, given: str = "") -> str:
+def teacher_label(config: ExperimentConfig, given: str = "") -> str:
     """Return the teacher and its assistants in words; a teacher that was given in Python in its own."""
-    return " → ".join([given or flow_words(config.teacher), *map(flow_words, config.assistants)])
+    return " → ".join([given or flow_summary(config.teacher), *map(flow_summary, config.assistants)])
 
 
 def described(description: Description, role: Role) -> FlowDescription | None:
@@ -130,7 +130,7 @@ def stage_costs(config: ExperimentConfig, description: Description) -> dict[Role
         flow, before = described(description, role), teacher_of(config, role)
         teacher = described(description, before) if before else None
         if flow is None or (before and teacher is None):
-            msg = "only an experiment without faults has costs"
+            msg = "only an experiment without problems has costs"
             raise ValueError(msg)
         costs[role] = 3.0 * flow.multiply_adds
         if teacher is not None:

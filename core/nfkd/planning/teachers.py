@@ -14,14 +14,14 @@ from typing import Any
 
 import torch
 
-from nfkd.config import ConfigError, ExperimentConfig, Fault
+from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.config.training import FROM_PYTHON
 from nfkd.data import Dataset
 from nfkd.data.scaling import Scaler
-from nfkd.distillation.objectives import unservable_terms
+from nfkd.distillation.objectives import unsupported_terms
 from nfkd.evaluation.gaussian import gaussian_nll
 from nfkd.files import is_folder, is_taken
-from nfkd.flows.architecture import shape_words
+from nfkd.flows.architecture import format_shape
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.flows.foreign.units import Affine, describe_units
 from nfkd.runs.errors import RunError
@@ -58,8 +58,8 @@ def with_teacher(config: ExperimentConfig, teacher: ForeignFlow | None) -> Exper
 def on_scaled_values(teacher: ForeignFlow, dataset: Dataset) -> ForeignFlow:
     """Return a teacher that was given in Python as a flow on the values that NFKD's flows see.
 
-    The map to the units that it was trained in becomes its first layer. A teacher that `given_faults` refuses for this
-    data is returned as it is.
+    The map to the units that it was trained in becomes its first layer. A teacher that `given_problems` refuses for
+    this data is returned unchanged.
     """
     same = (teacher.event_shape, teacher.context_features) == (dataset.event_shape, dataset.context_features)
     if teacher.units == "scaled" or not same:
@@ -132,9 +132,9 @@ def _not_ready(directory: Path, what: str, choice: str) -> RunError:
     return RunError(_REFUSED, f"The run {directory} {what}.", action)
 
 
-def given_faults(
+def given_problems(
     config: ExperimentConfig, dataset: Dataset | None, teacher: ForeignFlow | None, run: Path | None
-) -> list[Fault]:
+) -> list[ConfigProblem]:
     """Return what keeps a teacher that was given from teaching; none where it is trained.
 
     Parameters
@@ -148,25 +148,29 @@ def given_faults(
     """
     if not config.training.teacher_given:
         return []
-    faults = []
+    problems = []
     if config.seeds.retrain_teacher:
-        faults.append(Fault("seeds.retrain_teacher", f"there is no teacher to train: {_PATH} gives it. Switch it off"))
+        problems.append(
+            ConfigProblem("seeds.retrain_teacher", f"there is no teacher to train: {_PATH} gives it. Switch it off")
+        )
     if config.training.teacher_from_python:
-        return faults + _python_faults(config, dataset, teacher)
+        return problems + _python_problems(config, dataset, teacher)
     try:
-        return faults + _file_faults(config, dataset, teacher_file(config, run))
+        return problems + _file_problems(config, dataset, teacher_file(config, run))
     except RunError as error:
-        return [*faults, Fault(_PATH, f"{error.cause} {error.action}".strip())]
+        return [*problems, ConfigProblem(_PATH, f"{error.cause} {error.action}".strip())]
 
 
-def _python_faults(config: ExperimentConfig, dataset: Dataset | None, teacher: ForeignFlow | None) -> list[Fault]:
+def _python_problems(
+    config: ExperimentConfig, dataset: Dataset | None, teacher: ForeignFlow | None
+) -> list[ConfigProblem]:
     if teacher is None:
         name = config.training.teacher_weights.removeprefix(FROM_PYTHON)
         words = f"the teacher ({name}) was given in Python: nfkd.run(config, directory, teacher=…, resume=True) goes on"
-        return [Fault(_PATH, words)]
-    faults = [
-        Fault(f"distillation.{term}.weight", f"the teacher, {teacher.origin}, cannot serve it: {reason}")
-        for term, reason in unservable_terms(teacher).items()
+        return [ConfigProblem(_PATH, words)]
+    problems = [
+        ConfigProblem(f"distillation.{term}.weight", f"the teacher, {teacher.origin}, cannot serve it: {reason}")
+        for term, reason in unsupported_terms(teacher).items()
         if config.distillation.weights().get(term, 0.0) > 0
     ]
     scalers = () if dataset is None else (dataset.scaler, dataset.context_scaler)
@@ -175,24 +179,24 @@ def _python_faults(config: ExperimentConfig, dataset: Dataset | None, teacher: F
             "quantile scaling cannot be undone everywhere, so that a teacher on unscaled values (units='data') has no "
             "density here: choose standard, robust or none"
         )
-        faults.append(Fault("data.scaling", words))
-    return faults + _data_faults(dataset, teacher.event_shape, teacher.context_features, teacher.origin)
+        problems.append(ConfigProblem("data.scaling", words))
+    return problems + _data_problems(dataset, teacher.event_shape, teacher.context_features, teacher.origin)
 
 
-def _file_faults(config: ExperimentConfig, dataset: Dataset | None, path: Path) -> list[Fault]:
+def _file_problems(config: ExperimentConfig, dataset: Dataset | None, path: Path) -> list[ConfigProblem]:
     info = weights_info(path)
-    faults = _data_faults(dataset, info.event_shape, info.context_features, str(path))
+    problems = _data_problems(dataset, info.event_shape, info.context_features, str(path))
     differs = _differences(info.config.model_dump(), config.teacher.model_dump())
     if differs:
-        faults.append(Fault(_PATH, f"{path} is another flow than teacher: {differs}"))
+        problems.append(ConfigProblem(_PATH, f"{path} is another flow than teacher: {differs}"))
     name = not_finite(path)
     if name:
         words = f"{path} has numbers in {name} that are not finite. Give weights of before it diverged"
-        faults.append(Fault(_PATH, words))
-    return faults
+        problems.append(ConfigProblem(_PATH, words))
+    return problems
 
 
-def given_warnings(config: ExperimentConfig, run: Path | None) -> list[Fault]:
+def given_warnings(config: ExperimentConfig, run: Path | None) -> list[ConfigProblem]:
     """Return what is to be known of a teacher that was given: that it was trained on other data, by its file's words.
 
     Nothing is said of a file that no run wrote, or by an experiment that is not valid any more.
@@ -211,7 +215,7 @@ def given_warnings(config: ExperimentConfig, run: Path | None) -> list[Fault]:
         return []
     ours = config.data.model_dump()
     if theirs["kind"] != ours["kind"]:
-        return [Fault(_PATH, f"the teacher was trained on other data ({theirs['kind']}, not {ours['kind']})")]
+        return [ConfigProblem(_PATH, f"the teacher was trained on other data ({theirs['kind']}, not {ours['kind']})")]
     names = [name for name in ours if name != "folder" and theirs[name] != ours[name]]  # it may lie elsewhere by now
     if not names:
         return []
@@ -219,7 +223,7 @@ def given_warnings(config: ExperimentConfig, run: Path | None) -> list[Fault]:
         f"the teacher was trained with other settings of the data: {', '.join(names)}; its training examples may be "
         "among this experiment's test examples"
     )
-    return [Fault(_PATH, words)]
+    return [ConfigProblem(_PATH, words)]
 
 
 def worse_than_gaussian(figure: float, dataset: Dataset) -> str:
@@ -253,14 +257,18 @@ def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     return f"{differ}; set {', '.join(f'teacher.{name} = {json.dumps(theirs[name])}' for name in names)}"
 
 
-def _data_faults(dataset: Dataset | None, shape: Sequence[int], features: int, words: str) -> list[Fault]:
+def _data_problems(dataset: Dataset | None, shape: Sequence[int], features: int, words: str) -> list[ConfigProblem]:
     if dataset is None:
         return []
-    faults = []
+    problems = []
     if tuple(shape) != dataset.event_shape:
-        there = shape_words(dataset.event_shape)
-        faults.append(Fault(_PATH, f"{words} is for examples of {shape_words(shape)}, and the data has {there}"))
+        there = format_shape(dataset.event_shape)
+        problems.append(
+            ConfigProblem(_PATH, f"{words} is for examples of {format_shape(shape)}, and the data has {there}")
+        )
     if features != dataset.context_features:
         there = dataset.context_features
-        faults.append(Fault(_PATH, f"{words} takes a context of {features} features, and the data has {there}"))
-    return faults
+        problems.append(
+            ConfigProblem(_PATH, f"{words} takes a context of {features} features, and the data has {there}")
+        )
+    return problems

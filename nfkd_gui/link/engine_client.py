@@ -17,7 +17,7 @@ from nfkd.protocol.frames import FrameDecoder, FrameError
 from nfkd.protocol.requests import (
     Answer,
     Call,
-    ConfigFault,
+    ConfigProblem,
     FromEngine,
     Hello,
     Notice,
@@ -25,7 +25,7 @@ from nfkd.protocol.requests import (
     Reply,
     Request,
 )
-from nfkd_gui.garbage import LoopCollector
+from nfkd_gui.gc_policy import LoopCollector
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -48,10 +48,10 @@ class EngineError(Exception):
 
 
 class RequestRefused(EngineError):  # noqa: N818 - what happened, as the engine says it
-    """The engine lives and refused the request; `faults` says where, when it was the experiment's fault."""
+    """The engine lives and refused the request; `problems` says where, when it was the experiment's problem."""
 
-    def __init__(self, error: ErrorInfo, faults: Sequence[ConfigFault] = ()) -> None:
-        self.faults = list(faults)
+    def __init__(self, error: ErrorInfo, problems: Sequence[ConfigProblem] = ()) -> None:
+        self.problems = list(problems)
         super().__init__(error)
 
 
@@ -287,7 +287,7 @@ class RelayClient(EngineClient):
             case Refusal():
                 _, on_error = self._calls.pop(message.id, (None, None))
                 if on_error is not None:
-                    _call_back(on_error, RequestRefused(message.error, message.faults))
+                    _call_back(on_error, RequestRefused(message.error, message.problems))
             case Notice():
                 _call_back(self._on_event, message.event)
 
@@ -340,7 +340,7 @@ class InProcessClient(EngineClient):
         try:
             reply = await self._engine.answer(request)
         except self._refused as refused:
-            _call_back(on_error, RequestRefused(refused.error, refused.faults))  # type: ignore[attr-defined]
+            _call_back(on_error, RequestRefused(refused.error, refused.problems))  # type: ignore[attr-defined]
         except Exception as error:  # noqa: BLE001 - as a crash would be, it is told and not thrown
             _call_back(on_error, EngineLost(_gone(f"{type(error).__name__}: {error}", ())))
         else:

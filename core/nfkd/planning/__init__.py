@@ -1,0 +1,1 @@
+"""What a config means before anything runs: descriptions, matching, costs, stage plans, teachers, devices."""
