@@ -101,7 +101,7 @@ def images(*levels: int) -> np.ndarray:
 
 
 def look_of(**changes: Any) -> DataPreview:
-    plain = {"words": "x", "counts": [70, 20, 10], "event_shape": [1, 8, 8], "unit": "bits/dim", "levels": 17}
+    plain = {"summary": "x", "counts": [70, 20, 10], "event_shape": [1, 8, 8], "unit": "bits/dim", "levels": 17}
     return DataPreview(**(plain | changes))
 
 
