@@ -1,39 +1,39 @@
-# Everything happens in .venv, which packaging/setup.sh makes; a second call finds it ready and starts in seconds.
+# All commands use .venv, which packaging/setup.sh creates on the first call.
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-gpu bench bench-distillation torture lint format readme clean distclean
+.PHONY: help run setup setup-dev test test-gpu bench bench-distillation torture lint format tables clean distclean
 
 PYTHON ?= .venv/bin/python
 PYTEST_ARGS ?=
 TORTURE_ARGS ?=
 
-help: ## Say what there is
+help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 run: setup ## Open the studio with the digits experiment (without a display: train it here and draw its figures)
 	@packaging/run.sh
 
-setup: ## Make .venv with all that the studio needs
+setup: ## Create .venv with everything that the studio needs
 	@packaging/setup.sh gui
 
-setup-dev: ## The same with the tools of `make test` and `make lint`
+setup-dev: ## The same, with the tools for `make test` and `make lint`
 	@packaging/setup.sh dev
 
-# A file's tests stay together: its fixtures are made once. PYTEST_ARGS="-n 0 …" runs all in one process.
-test: setup-dev ## Run every test but those that need a GPU, on all cores
+# The tests of one file run in one process, so that its fixtures are made once. PYTEST_ARGS="-n 0 …" uses one process.
+test: setup-dev ## Run every test except those that need a GPU, on all cores
 	$(PYTHON) -m pytest -n logical --dist loadfile $(PYTEST_ARGS)
 
-# Only the files that hold such tests are read, and only torch and what the engine imports is needed.
+# Reads only files with GPU tests; they need torch and what the engine imports, nothing else.
 test-gpu: $(if $(filter .venv/%,$(PYTHON)),setup-dev) ## Run the tests that need a GPU (PYTHON=python3 for a Python of your own)
 	PYTHONPATH=core:. $(PYTHON) -m pytest -o addopts= -o filterwarnings= --import-mode=importlib -ra -m gpu \
 	    $$(grep -rl --include='test_*.py' 'mark[.]gpu' tests) $(PYTEST_ARGS)
 
-bench: setup-dev ## Print the figures of speed and quality
+bench: setup-dev ## Measure speed and quality, and print the figures
 	$(PYTHON) -m pytest -m benchmark -s -o faulthandler_timeout=0 tests/benchmarks $(PYTEST_ARGS)
 
-bench-distillation: setup-dev ## Train students with every term of the loss and without, and print what it brought
+bench-distillation: setup-dev ## Train students with and without each loss term, and print the gains
 	$(PYTHON) -m tests.benchmarks.distillation
 
-torture: setup-dev ## Kill runs, fill disks and offer hostile files, and write docs/reliability.md's tables
+torture: setup-dev ## Kill runs, fill disks, read hostile files, and update docs/reliability.md
 	$(PYTHON) -m tests.torture --write $(TORTURE_ARGS)
 
 lint: setup-dev ## Check style, types and imports
@@ -42,14 +42,14 @@ lint: setup-dev ## Check style, types and imports
 	.venv/bin/lint-imports
 	.venv/bin/pyright
 
-format: setup-dev ## Put the code into the house style
+format: setup-dev ## Format the code
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-readme: setup-dev ## Write README's tables of flows, data sets and terms anew
-	$(PYTHON) packaging/readme_tables.py
+tables: setup-dev ## Make the tables of flows, data sets and loss terms in README and docs again
+	$(PYTHON) packaging/doc_tables.py
 
-clean: ## Remove what tests, tools and builds left behind
+clean: ## Remove files left by tests, tools and builds
 	rm -rf build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find core nfkd_gui tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,4 +1,4 @@
-"""README's tables are those of the registries, and what the registries say of data is so."""
+"""The generated tables of README and docs are up to date, and what the registries say of data is true."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import ARCHITECTURES
 
 ROOT = Path(__file__).parents[2]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 TERMS = OBJECTIVES.items()
 AT_HAND = [source for source in SOURCES.values() if source.origin in ("scikit-learn", "drawn with a seed")]
 
 
 @pytest.fixture(scope="module")
 def tables() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("readme_tables", ROOT / "packaging" / "readme_tables.py")
+    spec = importlib.util.spec_from_file_location("doc_tables", ROOT / "packaging" / "doc_tables.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -32,12 +33,24 @@ def tables() -> ModuleType:
     return module
 
 
-def readme() -> str:
-    return (ROOT / "README.md").read_text(encoding="utf-8")
+def read(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
 
 
 def test_the_tables_are_up_to_date(tables: ModuleType) -> None:
-    assert tables.renewed(readme()) == readme(), "README.md is stale: make readme"
+    for document in tables.TABLES:
+        assert tables.renewed(document, read(document)) == read(document), f"{document} is stale: make tables"
+
+
+def test_readme_is_short() -> None:
+    assert len(read("README.md").splitlines()) <= 200
+    assert len(read("ARCHITECTURE.md").splitlines()) <= 250
+
+
+def test_every_link_to_a_file_leads_to_one() -> None:
+    for document in DOCUMENTS:
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), f"{document.name} links to {link}"
 
 
 def test_every_flow_every_kind_of_data_and_every_term_has_a_row(tables: ModuleType) -> None:
@@ -53,15 +66,18 @@ def test_every_flow_has_a_preset(tables: ModuleType) -> None:
     assert all(row[-1].startswith("`") for row in rows)
 
 
-def test_a_stale_table_is_replaced_and_the_rest_stays(tables: ModuleType) -> None:
-    stale = re.sub(r"\| `(maf|mnist|distillation.lkd)` \|", "| `gone` |", readme()) + "The end."
+@pytest.mark.parametrize(
+    ("document", "row"), [("docs/flows.md", "maf"), ("docs/data.md", "mnist"), ("docs/distillation.md", "distillation.lkd")]
+)
+def test_a_stale_table_is_replaced_and_the_rest_stays(tables: ModuleType, document: str, row: str) -> None:
+    stale = read(document).replace(f"| `{row}` |", "| `gone` |") + "The end."
     assert "| `gone` |" in stale
-    assert tables.renewed(stale) == readme() + "The end."
+    assert tables.renewed(document, stale) == read(document) + "The end."
 
 
-def test_a_readme_without_places_for_the_tables_is_refused(tables: ModuleType) -> None:
-    with pytest.raises(ValueError, match="no place for the table of data"):
-        tables.renewed(readme().replace("<!-- end of data -->", ""))
+def test_a_document_without_comments_around_its_table_is_refused(tables: ModuleType) -> None:
+    with pytest.raises(ValueError, match="README.md has no comments around the table of data"):
+        tables.renewed("README.md", read("README.md").replace("<!-- end of data -->", ""))
 
 
 @pytest.mark.parametrize("source", AT_HAND, ids=lambda source: source.kind)
