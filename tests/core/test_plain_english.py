@@ -69,7 +69,7 @@ def test_texts_are_plain(folder: str) -> None:
 CODE = """'The floors
 of the house.'
 floors = house = 1  # fine as names
-x = f"2 faults to mend {floors}"  # led by
+x = f"2 faults to mend {1}"  # led by
 """
 PAGE = """Good.
 
