@@ -22,10 +22,8 @@ _SCIENTIFIC = 1e6
 
 def short_flows() -> str:
     """Return README's table of flows."""
-    rows = [
-        (_extra(flow.config, "label"), f"`{flow.kind}`", _help(flow.config), flow.paper) for flow in ARCHITECTURES.values()
-    ]
-    return _table(("flow", "`kind`", "what it is", "paper"), rows)
+    rows = [(_extra(flow.config, "label"), f"`{flow.kind}`", _help(flow.config)) for flow in ARCHITECTURES.values()]
+    return _table(("flow", "`kind`", "what it is"), rows)
 
 
 def short_data() -> str:

@@ -67,7 +67,8 @@ def test_every_flow_has_a_preset(tables: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "row"), [("docs/flows.md", "maf"), ("docs/data.md", "mnist"), ("docs/distillation.md", "distillation.lkd")]
+    ("document", "row"),
+    [("docs/flows.md", "maf"), ("docs/data.md", "mnist"), ("docs/distillation.md", "distillation.lkd")],
 )
 def test_a_stale_table_is_replaced_and_the_rest_stays(tables: ModuleType, document: str, row: str) -> None:
     stale = read(document).replace(f"| `{row}` |", "| `gone` |") + "The end."
@@ -76,7 +77,7 @@ def test_a_stale_table_is_replaced_and_the_rest_stays(tables: ModuleType, docume
 
 
 def test_a_document_without_comments_around_its_table_is_refused(tables: ModuleType) -> None:
-    with pytest.raises(ValueError, match="README.md has no comments around the table of data"):
+    with pytest.raises(ValueError, match=r"README\.md has no comments around the table of data"):
         tables.renewed("README.md", read("README.md").replace("<!-- end of data -->", ""))
 
 
