@@ -21,12 +21,14 @@ def names(panel: MatchingPanel) -> list[str]:
     ("width", "expected"),
     [(900, ["level 1 step 2 ↔ level 1 step 8", "level 2 step 2 ↔ level 2 step 8"]), (360, ["1", "2"])],
 )
-def test_pairs_are_named_as_the_room_allows(show: Any, story: Any, qapp: Any, width: int, expected: list[str]) -> None:
-    told = story()
-    told.begin("student")
-    told.matching(1, [2.0, 1.0])
-    told.matching(50, [1.0, 0.5])
-    panel = show(MatchingPanel, told, (640, 500))
+def test_pairs_are_named_as_the_room_allows(
+    show: Any, fake_run: Any, qapp: Any, width: int, expected: list[str]
+) -> None:
+    run = fake_run()
+    run.begin("student")
+    run.matching(1, [2.0, 1.0])
+    run.matching(50, [1.0, 0.5])
+    panel = show(MatchingPanel, run, (640, 500))
     panel.resize(width, 500)
     qapp.processEvents()
     panel.refresh()
@@ -42,22 +44,24 @@ def test_pairs_are_named_as_the_room_allows(show: Any, story: Any, qapp: Any, wi
         ([[np.nan, np.inf]], (0.0, 0.1)),
     ],
 )
-def test_a_training_that_diverges_leaves_gaps(show: Any, story: Any, errors: Any, levels: tuple[float, float]) -> None:
-    told = story()
-    told.begin("student")
+def test_a_training_that_diverges_leaves_gaps(
+    show: Any, fake_run: Any, errors: Any, levels: tuple[float, float]
+) -> None:
+    run = fake_run()
+    run.begin("student")
     for step, error in enumerate(errors, start=1):
-        told.matching(step, error)
-    panel = show(MatchingPanel, told)
+        run.matching(step, error)
+    panel = show(MatchingPanel, run)
     assert not panel.grab().isNull()
     assert panel.bar.levels() == pytest.approx(levels)
     given = np.repeat(np.isfinite(np.array(errors)).T, 4, axis=1)
     np.testing.assert_array_equal(np.isfinite(panel.image.image), given)
 
 
-def test_a_pair_that_is_only_measured_is_dashed(show: Any, story: Any) -> None:
-    told = story(weights=(2.0, 0.0))
-    told.begin("student")
-    told.matching(1, [2.0, 1.0])
-    panel = show(MatchingPanel, told)
+def test_a_pair_that_is_only_measured_is_dashed(show: Any, fake_run: Any) -> None:
+    run = fake_run(weights=(2.0, 0.0))
+    run.begin("student")
+    run.matching(1, [2.0, 1.0])
+    panel = show(MatchingPanel, run)
     styles = [line.opts["pen"].style() for line in panel.lines]
     assert styles == [Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine]

@@ -21,19 +21,19 @@ def drawn(panel: CurvesPanel) -> np.ndarray:
 @pytest.mark.parametrize("again", [30, 50, 60])
 @pytest.mark.parametrize("smoothing", [0, 50])
 def test_points_made_again_replace_those_that_were_drawn(
-    show: Any, story: Any, again: int, smoothing: int, qapp: Any
+    show: Any, fake_run: Any, again: int, smoothing: int, qapp: Any
 ) -> None:
-    told, whole = story(), story()
-    for each in (told, whole):
+    run, whole = fake_run(), fake_run()
+    for each in (run, whole):
         each.begin("student")
-    told.points("student", "validation/nll", BEFORE)
+    run.points("student", "validation/nll", BEFORE)
     whole.points("student", "validation/nll", [*BEFORE[:50], *np.full(again, 9.0)])
-    panel, other = show(CurvesPanel, told), show(CurvesPanel, whole)
+    panel, other = show(CurvesPanel, run), show(CurvesPanel, whole)
     for each in (panel, other):
         each._smoothing.setValue(smoothing)
         each.refresh()
     # All of it between two repaints, as for a panel behind another tab.
-    told.tell(events.StageStarted(run=told.view.row.run, seed=1, stage="student", step=50))
-    told.points("student", "validation/nll", np.full(again, 9.0), start=51)
+    run.add(events.StageStarted(run=run.view.row.run, seed=1, stage="student", step=50))
+    run.points("student", "validation/nll", np.full(again, 9.0), start=51)
     panel.refresh()
     np.testing.assert_allclose(drawn(panel), drawn(other))

@@ -1,4 +1,4 @@
-"""What can be read and told apart, light and dark, by the contrast that WCAG 2.1 defines."""
+"""What can be read and run apart, light and dark, by the contrast that WCAG 2.1 defines."""
 
 from __future__ import annotations
 
