@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from nfkd.protocol.roles import USUAL
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.preferences import Preferences
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.theme import apply_theme
 
 RUN = "/runs/fake"
 UNTAUGHT = {"teacher", "baseline"}
@@ -128,14 +127,6 @@ def show(qtbot: Any, fake_studio: FakeStudio) -> Callable[..., Any]:
         return panel
 
     return make
-
-
-@pytest.fixture(params=["light", "dark"])
-def theme(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Runs a test in the light and in the dark theme."""
-    apply_theme(qapp, request.param)
-    yield request.param
-    apply_theme(qapp, "light")
 
 
 @pytest.fixture
