@@ -90,12 +90,12 @@ class Panel(QWidget):
         """Show another run, or none."""
         self.view = view
         self.run_changed()
-        self.mark()
+        self.mark_dirty()
 
     def on_event(self, event: RunEvent) -> None:
-        """Note an event that was applied to the view; the next refresh draws it."""
+        """Handle an event that was already applied to the view: mark the panel if the event changes it."""
         if isinstance(event, self.event_types):
-            self.mark()
+            self.mark_dirty()
 
     def refresh(self) -> None:
         """Redraw if something changed since the last refresh."""
@@ -115,17 +115,17 @@ class Panel(QWidget):
         self._placeholder.setText(f"{self.placeholder} will be shown here.{start}")
         self._start.setVisible(no_run)
 
-    def mark(self) -> None:
-        """Redraw at the next refresh."""
+    def mark_dirty(self) -> None:
+        """Make the next refresh redraw the panel."""
         self._dirty = True
 
     def _on_theme(self) -> None:
         self.restyle()
-        self.mark()
+        self.mark_dirty()
 
     def _on_seed(self) -> None:
         self.run_changed()
-        self.mark()
+        self.mark_dirty()
 
     # --- for subclasses -------------------------------------------------------------------------------------------
 

@@ -120,7 +120,7 @@ class CurvesPanel(Panel):
             box = self._roles[role] = QCheckBox(role_label(role), side)
             box.setObjectName(f"curves.role.{role}")
             box.setChecked(True)
-            box.toggled.connect(self.mark)
+            box.toggled.connect(self.mark_dirty)
             box.setVisible(role in USUAL)
             column.addWidget(box)
         column.addWidget(WrappedLabel("Bold: validation. Thin: training. Faint: other seeds.", parent=side))
@@ -137,15 +137,15 @@ class CurvesPanel(Panel):
         self._smoothing.setObjectName("curves.smoothing")
         self._smoothing.setRange(0, 100)
         self._smoothing.setToolTip("Moving average; the raw line stays visible behind it.")
-        self._smoothing.valueChanged.connect(self.mark)
+        self._smoothing.valueChanged.connect(self.mark_dirty)
         label.setBuddy(self._smoothing)
         self._axis = QComboBox(side)
         self._axis.setObjectName("curves.axis")
         self._axis.addItems(["by step", "by time"])
-        self._axis.currentIndexChanged.connect(self.mark)
+        self._axis.currentIndexChanged.connect(self.mark_dirty)
         self._log = QCheckBox("&Log values", side)
         self._log.setObjectName("curves.log")
-        self._log.toggled.connect(self.mark)
+        self._log.toggled.connect(self.mark_dirty)
         for widget in (label, self._smoothing, self._axis, self._log):
             column.addWidget(widget)
 
@@ -222,7 +222,7 @@ class CurvesPanel(Panel):
         if not self._chosen:
             self._chosen.add(name)  # at least one stays plotted
             item.setCheckState(Qt.CheckState.Checked)
-        self.mark()
+        self.mark_dirty()
 
     def _make_plots(self, quantities: list[Quantity]) -> None:
         wanted = {quantity.name: quantity for quantity in quantities}
@@ -238,7 +238,7 @@ class CurvesPanel(Panel):
                 self._column.insertWidget(index, plot)
                 even = True
         if even:
-            self._column.setSizes([1000] * self._column.count())  # shares, not pixels
+            self._column.setSizes([1000] * self._column.count())  # proportions, not pixels
 
     def _point(self, x: float) -> None:
         for plot in self.plots.values():
@@ -249,13 +249,13 @@ class CurvesPanel(Panel):
         settings = self.settings
         texts = [f"{x:.1f} s" if settings.by_time else f"step {max(0, round(x)):,}"]
         for plot in self.plots.values():
-            figures = []
+            values = []
             for role in self.roles():
                 stage = self.stage(role)
                 curve = stage.curves.get(plot.quantity.curves[-1]) if stage is not None else None
                 if curve is not None and len(curve) and role in settings.roles:
-                    figures.append(f"{role_name(role)} {_nearest(curve, x, by_time=settings.by_time):.4g}")
-            texts.append(f"{plot.quantity.label}: {', '.join(figures)}" if figures else "")
+                    values.append(f"{role_name(role)} {_nearest(curve, x, by_time=settings.by_time):.4g}")
+            texts.append(f"{plot.quantity.label}: {', '.join(values)}" if values else "")
         return "  ·  ".join(text for text in texts if text)
 
 

@@ -17,7 +17,7 @@ from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.labels import ElidedLabel, MarkupLabel, PlainLabel, ToneLabel, WrappedLabel
 from nfkd_gui.widgets.numbers import format_count, format_duration, format_measure
 
-_FIGURES: tuple[tuple[str, str, Callable[[StageSummary], str]], ...] = (
+_ROWS: tuple[tuple[str, str, Callable[[StageSummary], str]], ...] = (
     ("Parameters", "Number of trained parameters.", lambda s: format_count(s.parameters)),
     ("Multiply-adds", "Multiply-adds of log p for one example.", lambda s: format_count(s.multiply_adds)),
     ("Validation", "Mean negative log-likelihood on validation data.", lambda s: format_measure(s.validation)),
@@ -84,7 +84,7 @@ class InspectorPanel(QWidget):
             head.setAlignment(Qt.AlignmentFlag.AlignRight)
             head.setVisible(role in USUAL)
             grid.addWidget(head, 0, column)
-        for row, (name, tip, _format) in enumerate(_FIGURES, start=1):
+        for row, (name, tip, _format) in enumerate(_ROWS, start=1):
             label = ToneLabel(name, parent=self._table)
             label.setToolTip(tip)
             grid.addWidget(label, row, 0)
@@ -131,23 +131,23 @@ class InspectorPanel(QWidget):
         seed = f" · seed {self._studio.seed}" if row.seeds > 1 else ""
         self._title.setText(f"{row.name}{seed}")
         self._about.setText(
-            " · ".join(part for part in (row.data, f"{row.teacher} → {row.student}", row.device) if part)
+            " · ".join(text for text in (row.data, f"{row.teacher} → {row.student}", row.device) if text)
         )
-        self._show_figures(view)
+        self._show_values(view)
         self._show_verdict(view)
 
-    def _show_figures(self, view: RunView) -> None:
+    def _show_values(self, view: RunView) -> None:
         unit = view.row.unit or next((item.unit for item in view.summaries() if not math.isnan(item.test)), "")
         self._unit.setText(f"in {unit}" if unit else "")
         roles = view.roles()
         for role in ROLES:
             self._heads[role].setVisible(role in roles)
-            for index in range(len(_FIGURES)):
+            for index in range(len(_ROWS)):
                 self._cells[role, index].setVisible(role in roles)
         for role in roles:
             stage = find_stage(view, self._studio.seed, role)
             summary = stage.summary if stage is not None else None
-            for index, (_name, _tip, format_value) in enumerate(_FIGURES):
+            for index, (_name, _tip, format_value) in enumerate(_ROWS):
                 self._cells[role, index].setText(format_value(summary) if summary is not None else "–")
 
     def _show_verdict(self, view: RunView) -> None:

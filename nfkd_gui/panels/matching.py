@@ -66,7 +66,7 @@ class MatchingPanel(Panel):
         self.bar.setImageItem(self.image, insert_in=self.heat.canvas)
         self.heat.canvas.getViewBox().invertY(True)
         self.heat.setMouseEnabled(x=False, y=False)
-        self.heat.resized.connect(self.mark)  # the width decides whether names fit
+        self.heat.resized.connect(self.mark_dirty)  # the width decides whether names fit
         self._lay_out()
         self.restyle()
 
@@ -99,7 +99,7 @@ class MatchingPanel(Panel):
 
     def _choose(self) -> None:
         self._chosen = self._choice.currentData()
-        self.mark()
+        self.mark_dirty()
 
     def _offer(self, measured: list[Role]) -> Role:
         """Fill the choice of flows, hide it if there is only one, and return the shown flow."""

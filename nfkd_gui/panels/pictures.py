@@ -85,7 +85,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         self._live.setEnabled(False)
         self._live.clicked.connect(lambda: self._set_own(False))
         self._features = FeaturePicker(self.name, self.content)
-        self._features.changed.connect(self.mark)
+        self._features.changed.connect(self.mark_dirty)
         self.pictures = {role: FlowPicture(role, caption, self.content) for role in roles}
         self._column = QVBoxLayout(self.content)
         self._column.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
@@ -118,7 +118,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         raise NotImplementedError
 
     def arrange(self) -> None:
-        """Lay the pictures of the run's flows out."""
+        """Lay out the pictures of the run's flows."""
         raise NotImplementedError
 
     def shown(self, role: Role) -> tuple[np.ndarray | None, str]:
@@ -137,7 +137,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         self._live.setEnabled(own)
         self._last_request = None
         self._ask()
-        self.mark()
+        self.mark_dirty()
 
     # --- the panel ------------------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
     # --- the engine -----------------------------------------------------------------------------------------------
 
     def _ask(self) -> None:
-        """Send the request, once for each state of the run: live pictures, too, need the reply's data examples."""
+        """Send the request if it or the run's pictures changed; live pictures need the reply's data examples, too."""
         if self.view is None or not self.has_content():
             return
         steps = [drawn.step if (drawn := self.drawn(role)) is not None else -1 for role in self.roles()]
@@ -186,7 +186,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         if (reply.run, reply.seed) == (self.view.row.run, self.studio.seed):  # type: ignore[union-attr]
             self._reply = reply  # type: ignore[assignment]
             self._message.setText("")
-            self.mark()
+            self.mark_dirty()
 
     def _on_error(self, error: ErrorInfo) -> None:
         self._message.setText(f"{error.title}. {error.action}")

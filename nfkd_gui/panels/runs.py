@@ -45,8 +45,8 @@ class RunsPanel(QWidget):
     Parameters
     ----------
     may_discard
-        Called before the form's experiment is replaced: returns True, or False and calls its argument after the
-        user has agreed.
+        Called before the form's experiment is replaced. It returns True, or asks the user and calls its argument
+        if they agree.
 
     Attributes
     ----------
@@ -195,13 +195,13 @@ class RunsPanel(QWidget):
 
     def duplicate_chosen(self) -> None:
         """Load the selected run's experiment into the form."""
-        self._open_chosen(lambda snapshot: self._replace_experiment(snapshot.config, snapshot.row.name))
+        self._with_snapshot(lambda snapshot: self._replace_experiment(snapshot.config, snapshot.row.name))
 
     def reuse_teacher(self) -> None:
         """Use the selected run's teacher in the form's experiment."""
-        self._open_chosen(self._replace_teacher)
+        self._with_snapshot(self._replace_teacher)
 
-    def _open_chosen(self, use: Callable[[Snapshot], None]) -> None:
+    def _with_snapshot(self, use: Callable[[Snapshot], None]) -> None:
         def opened(reply: Reply) -> None:
             if isinstance(reply, Snapshot):
                 use(reply)

@@ -133,7 +133,7 @@ class RunsModel(QAbstractTableModel):
                 return {SORT_ROLE: column.key(row), RUN_ROLE: row.run}.get(role)
 
     def index_of(self, run: str) -> QModelIndex:
-        """Return the first cell of a run; invalid when there is no such run."""
+        """Return the first cell of a run; invalid if there is no such run."""
         return self.index(self._runs.index(run), 0) if run in self._runs else QModelIndex()
 
     def _live(self, row: RunRow) -> RunRow:

@@ -1,4 +1,4 @@
-"""The samples panel: samples of every flow from the same latents beside the data, with densities for 2-D data."""
+"""The samples panel: samples of every flow from the same latents, next to the data; densities for 2-D data."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._temperature.setValue(70)
         self._temperature.setMinimumWidth(80)
         self._temperature.setMaximumWidth(240)
-        self._temperature.setToolTip("Standard deviation of the noise that the samples are made from.")
+        self._temperature.setToolTip("Scale of the noise that the samples are made from.")
         self._temperature.valueChanged.connect(self._on_temperature)
         label.setBuddy(self._temperature)
         label.setMinimumWidth(label.sizeHint().width() + SPACE)
@@ -85,7 +85,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         return controls
 
     def arrange(self) -> None:
-        """Lay the data and the run's flows out in a row, or in several where that shows them larger."""
+        """Lay out the data and the run's flows in one row, or in several if that shows them larger."""
         shown: list[str] = [DATA, *self.roles()]
         rows = across = 1
         for rows in range(1, len(shown) + 1):
@@ -151,7 +151,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         pictures = {DATA: (self._reply.real if self._reply is not None else None, "validation examples")}
         pictures |= {role: self.shown(role) for role in self.roles()}
         vectors = [samples for samples, _ in pictures.values() if samples is not None and samples.ndim == 2]
-        # The first is the data where the engine has sent it: all flows then show its part of the plane.
+        # The first entry is the data, if known: its range is the frame of every plane.
         extent = extent_of(vectors[0][:, self._features.chosen]) if vectors else (-1.0, 1.0, -1.0, 1.0)
         for role, (samples, caption) in pictures.items():
             picture = self.pictures[role]

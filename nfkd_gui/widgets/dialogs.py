@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QDialogButtonBox, QLabel, QMessageBox, QWidget
 
-from nfkd_gui.widgets.labels import shown
+from nfkd_gui.widgets.labels import display_text
 
 
 def question(parent: QWidget, title: str, text: str, more: str = "") -> QMessageBox:
@@ -15,8 +15,8 @@ def question(parent: QWidget, title: str, text: str, more: str = "") -> QMessage
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle(title)
-    box.setText(shown(text))
-    box.setInformativeText(shown(more))
+    box.setText(display_text(text))
+    box.setInformativeText(display_text(more))
     box.setTextFormat(Qt.TextFormat.PlainText)
     for label in box.findChildren(QLabel):  # setTextFormat skips the informative text
         label.setTextFormat(Qt.TextFormat.PlainText)

@@ -33,7 +33,7 @@ def tone_colour(palette: QPalette, tone: Tone) -> QColor:
     return QColor(dark if palette.color(QPalette.ColorRole.Window).lightness() < 128 else light)
 
 
-def shown(text: str) -> str:
+def display_text(text: str) -> str:
     """Return foreign text for a widget: control characters made visible, long text cut."""
     return plain_lines(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
 
@@ -45,7 +45,7 @@ def escaped(text: str) -> str:
 
 def tip(text: str) -> str:
     """Return foreign text as a tooltip; text that Qt would read as markup is escaped."""
-    text = shown(text)
+    text = display_text(text)
     return f'<p style="white-space:pre-wrap">{html.escape(text)}</p>' if "<" in text or "&" in text else text
 
 
@@ -58,7 +58,7 @@ class PlainLabel(QLabel):
         self.setText(text)
 
     def setText(self, text: str) -> None:
-        super().setText(shown(text))
+        super().setText(display_text(text))
 
 
 class MarkupLabel(QLabel):
@@ -107,7 +107,7 @@ class ElidedLabel(ToneLabel):
         super().setText(plain(text))
         self.setToolTip(tip(text))
 
-    def shown(self) -> str:
+    def visible_text(self) -> str:
         """Return the visible text."""
         return self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.contentsRect().width())
 
@@ -120,7 +120,7 @@ class ElidedLabel(ToneLabel):
             int(self.alignment()),
             self.palette(),
             self.isEnabled(),
-            self.shown(),
+            self.visible_text(),
             self.foregroundRole(),
         )
         painter.end()

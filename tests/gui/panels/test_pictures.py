@@ -49,7 +49,7 @@ def test_live_samples_replace_each_other(show: Any, fake_run: Any, fake_studio: 
     run.samples("teacher", 200, grey(0.75))
     panel.refresh()
     assert pixel(teacher.mosaic) == pytest.approx(0.75, abs=0.01)
-    assert teacher.caption.shown() == teacher.caption.text() == "step 200, temperature 0.70"
+    assert teacher.caption.visible_text() == teacher.caption.text() == "step 200, temperature 0.70"
     assert panel.pictures["student"].caption.text() == "not trained yet"
     assert len(fake_studio.asked) == 1  # once, for the examples of the data
     run.samples("teacher", 150, grey(0.5), final=True)
@@ -58,7 +58,7 @@ def test_live_samples_replace_each_other(show: Any, fake_run: Any, fake_studio: 
     assert teacher.caption.text() == "final weights (step 150), temperature 0.70"
     panel.resize(260, 500)
     QApplication.processEvents()
-    shown = teacher.caption.shown()
+    shown = teacher.caption.visible_text()
     assert shown.startswith("final")
     assert shown.endswith("…")
     assert teacher.caption.fontMetrics().horizontalAdvance(shown) <= teacher.caption.width()
@@ -254,7 +254,7 @@ def test_paths_of_all_flows_follow_each_other_without_gaps(show: Any, fake_run: 
     for size in ((900, 800), (330, 500)):
         panel = show(InterpolationPanel, run, size=size)
         QApplication.processEvents()
-        panel.mark()
+        panel.mark_dirty()
         panel.refresh()
         QApplication.processEvents()
         for above, below in itertools.pairwise(panel.pictures[role].mosaic for role in roles):
