@@ -152,7 +152,7 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
         self._draw_thumbnails()
         unframed: list[tuple[Plane, np.ndarray]] = []
         for role in self.roles():
-            paths, caption = self.shown(role)
+            paths, caption = self.current_picture(role)
             picture = self.pictures[role]
             picture.caption.setText(caption)
             if paths is None:

@@ -121,7 +121,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         """Lay out the pictures of the run's flows."""
         raise NotImplementedError
 
-    def shown(self, role: Role) -> tuple[np.ndarray | None, str]:
+    def current_picture(self, role: Role) -> tuple[np.ndarray | None, str]:
         """Return the array and the caption that a flow shows now."""
         drawn = self.drawn(role)
         array, caption = None, ""

@@ -149,7 +149,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._scale.setVisible(bool(densities))
         self._scale.show_levels(highest)
         pictures = {DATA: (self._reply.real if self._reply is not None else None, "validation examples")}
-        pictures |= {role: self.shown(role) for role in self.roles()}
+        pictures |= {role: self.current_picture(role) for role in self.roles()}
         vectors = [samples for samples, _ in pictures.values() if samples is not None and samples.ndim == 2]
         # The first entry is the data, if known: its range is the frame of every plane.
         extent = extent_of(vectors[0][:, self._features.chosen]) if vectors else (-1.0, 1.0, -1.0, 1.0)

@@ -18,7 +18,7 @@ from nfkd_gui.model.preferences import Preferences
 from nfkd_gui.model.studio import Studio
 
 RUN = "/runs/fake"
-UNTAUGHT = {"teacher", "baseline"}
+WITHOUT_TEACHER = {"teacher", "baseline"}
 
 
 class FakeStudio(Studio):
@@ -66,7 +66,7 @@ class FakeRun:
                   for name in ("train/total", "train/nll", "validation/nll", "learning_rate")]  # fmt: skip
         for seed in range(1, seeds + 1):
             plans = [
-                events.StagePlan(stage=role, steps=1000, curves=curves, pairs=[] if role in UNTAUGHT else pairs)
+                events.StagePlan(stage=role, steps=1000, curves=curves, pairs=[] if role in WITHOUT_TEACHER else pairs)
                 for role in roles
             ]
             self.add(events.SeedStarted(run=RUN, seed=seed, stages=plans, event_shape=list(shape)))
