@@ -1,4 +1,4 @@
-"""The panels in the middle of the window. A new one is a file here and a word in this list."""
+"""The panels in the middle of the window, in the order of their tabs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One plot of the curves panel: a quantity, for every role, every seed."""
+"""A plot of the curves panel: one quantity, with a line for every role and seed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from PySide6.QtWidgets import QWidget
 from nfkd.protocol.roles import TEACHERS, Role
 from nfkd.protocol.view import Curve, RunView
 from nfkd_gui.panels.quantities import Quantity
-from nfkd_gui.plotting.lines import Smoother, envelope
+from nfkd_gui.plotting.lines import Smoother, decimate
 from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.theme import role_colour
 
 _FAINT, _OTHER_SEED = 70, 60
 _FEW, _MARK = 2, 6
-"""So many points, a step apart, make no line that is seen: they are marks, of so many pixels."""
+"""A line of at most this many points is too short to see: it gets marks of this size in pixels."""
 Key = tuple[int, Role, str]
 
 
@@ -31,13 +31,13 @@ class CurveSettings:
     Attributes
     ----------
     smoothing
-        Weight of the moving average, 0 to below 1; the raw line stays faint behind it.
+        Weight of the moving average, in [0, 1); the raw line stays visible behind it.
     by_time
-        Whether the axis is seconds rather than steps.
+        Whether the x axis shows seconds instead of steps.
     logarithmic
-        Whether the values' axis is.
+        Whether the y axis is logarithmic.
     roles
-        Whose curves are shown.
+        Roles whose curves are shown.
     """
 
     smoothing: float = 0.0
@@ -47,16 +47,16 @@ class CurveSettings:
 
 
 class CurvePlot(Plot):
-    """Draws one quantity; each line is made once and then only given new data."""
+    """Draws one quantity. A line is created once and then only gets new data."""
 
     pointed = Signal(float)
-    """The pointer is at this place of the x axis; NaN when it has left."""
+    """The x value under the pointer; NaN when it left the plot."""
 
     def __init__(self, quantity: Quantity, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.quantity = quantity
         self.incomplete = False
-        """Whether values at or below zero are left out, as a log axis must."""
+        """Whether the log axis hides values at or below zero."""
         self.lines: dict[Key, pg.PlotDataItem] = {}
         self.raw: dict[Key, pg.PlotDataItem] = {}
         self._smoothers: dict[Key, Smoother] = {}
@@ -71,7 +71,7 @@ class CurvePlot(Plot):
         self.canvas.scene().sigMouseMoved.connect(self._moved)
 
     def forget(self) -> None:
-        """Remove every line: another run is shown."""
+        """Remove all lines."""
         for line in (*self.lines.values(), *self.raw.values()):
             self.removeItem(line)
         self.lines.clear()
@@ -81,12 +81,12 @@ class CurvePlot(Plot):
         self._framed = None
 
     def restart(self) -> None:
-        """Take every line anew at the next draw: a resumed stage makes points again that were drawn before."""
+        """Redraw every line from its first point: a resumed stage may replace points."""
         self._smoothers.clear()
         self._drawn.clear()
 
     def draw(self, view: RunView, seed: int, settings: CurveSettings) -> None:
-        """Give every line its data."""
+        """Draw the curves of a run."""
         self._frame(view, settings)
         shown: set[Key] = set()
         for (stage_seed, role), stage in view.stages.items():
@@ -99,7 +99,7 @@ class CurvePlot(Plot):
         self.incomplete = settings.logarithmic and not shown.isdisjoint(self._out_of_log)
 
     def _frame(self, view: RunView, settings: CurveSettings) -> None:
-        """Set up the axes once for each setting; the steps' axis shows the whole budget, and so stands still."""
+        """Set up the axes if the settings changed; the step axis always spans all planned steps."""
         steps = max((plan.steps for started in view.seeds.values() for plan in started.stages), default=1)
         frame = (settings.by_time, settings.logarithmic, steps)
         if frame == self._framed:
@@ -155,12 +155,12 @@ class CurvePlot(Plot):
             line.setPen(pen)
         mark = "o" if len(y) <= _FEW else None
         if line.opts["symbol"] != mark:
-            line.setSymbol(mark)  # type: ignore[arg-type] - None means no marks, as its words say
+            line.setSymbol(mark)  # type: ignore[arg-type] - None means no marks
             line.setSymbolSize(_MARK)
             line.setSymbolPen(None)
         if mark:
             line.setSymbolBrush(pg.mkBrush(faded))
-        line.setData(*envelope(x, y))
+        line.setData(*decimate(x, y))
 
     def _hide(self, shown: Collection[Key]) -> None:
         for lines in (self.lines, self.raw):
@@ -170,7 +170,7 @@ class CurvePlot(Plot):
                     self._drawn.pop(key, None)
 
     def point(self, x: float) -> None:
-        """Mark a place of the x axis; NaN removes the mark."""
+        """Mark an x value; NaN removes the mark."""
         self._pointer.setVisible(bool(np.isfinite(x)))
         if np.isfinite(x):
             self._pointer.setValue(x)

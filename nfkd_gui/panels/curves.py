@@ -1,4 +1,4 @@
-"""Curves: the likelihood of student against baseline and teacher, every term, learning rate, gradient norm."""
+"""The curves panel: likelihoods, loss terms, learning rate and gradient norm over the training."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from nfkd.protocol.events import CurvePoints, RunEvent, SeedStarted, StageStarte
 from nfkd.protocol.roles import ROLES, USUAL, Role, role_label, role_name
 from nfkd.protocol.view import Curve
 from nfkd.text import plain
-from nfkd_gui.panels.base import SPACE, Panel, StudioPort, heading
+from nfkd_gui.model.studio import Studio
+from nfkd_gui.panels.base import SPACE, Panel, heading
 from nfkd_gui.panels.curve_plot import CurvePlot, CurveSettings
-from nfkd_gui.panels.quantities import LIKELIHOOD, Quantity, quantities_of
+from nfkd_gui.panels.quantities import LIKELIHOOD, Quantity, list_quantities
 from nfkd_gui.theme import box_palette, role_colour
 from nfkd_gui.widgets.labels import ElidedLabel, MarkupLabel, PlainLabel, WrappedLabel, tip
 
@@ -34,41 +35,42 @@ _MOST_SMOOTHING = 0.99
 _LONGEST = 80
 """Characters of a name in the list."""
 _SIDE_FROM = 440
-"""Pixels of width from which there is room for the choices beside the plots."""
+"""Panels at least this wide, in pixels, show the choices beside the plots."""
 
 
 class CurvesPanel(Panel):
-    """Plots what the stages record, one plot a quantity, with the legend beside."""
+    """Shows one plot per chosen quantity, with the legend and the choices beside."""
 
     title = "Curves"
     name = "curves"
-    waits_for = "The likelihood of teacher, student and baseline, and every term of the loss,"
+    placeholder = "The likelihood of teacher, student and baseline, and every term of the loss,"
+    event_types = (CurvePoints, SeedStarted, StageStarted)
 
-    def __init__(self, studio: StudioPort, parent: QWidget | None = None) -> None:
+    def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(studio, parent)
         self.plots: dict[str, CurvePlot] = {}
         self._chosen = {LIKELIHOOD}
         self._column = QSplitter(Qt.Orientation.Vertical, self.content)
-        self._readout = ElidedLabel(parent=self.content)  # else it would ask for the panel's width
+        self._readout = ElidedLabel(parent=self.content)
         self._readout.setObjectName("curves.readout")
-        self._caution = WrappedLabel("Values at or below 0 have no place on a log axis.", "warning", self.content)
+        self._caution = WrappedLabel("Values at or below 0 are not shown on a log axis.", "warning", self.content)
         self._caution.setObjectName("curves.caution")
         self._caution.hide()
         self._quantities = QListWidget(self.content)
         self._quantities.setObjectName("curves.quantities")
-        self._quantities.setToolTip("Tick what is plotted; each gets a plot of its own.")
+        self._quantities.setToolTip("Check what to plot; each item gets its own plot.")
         self._quantities.setFrameShape(QListWidget.Shape.NoFrame)
-        self._quantities.viewport().setAutoFillBackground(False)  # its base is that of the boxes to tick
+        self._quantities.viewport().setAutoFillBackground(False)  # its base colour is that of the check boxes
         self._quantities.itemChanged.connect(self._choose)
         self._roles: dict[Role, QCheckBox] = {}
         self._lay_out()
-        self._share_room()
+        self._arrange()
         self.restyle()
 
     def _lay_out(self) -> None:
         plots = QVBoxLayout()
         plots.setSpacing(0)
-        self._above = self._brief()
+        self._above = self._narrow_legend()
         plots.addWidget(self._above)
         plots.addWidget(self._column, 1)
         plots.addWidget(self._caution)
@@ -80,8 +82,8 @@ class CurvesPanel(Panel):
         self._beside = self._side()
         row.addWidget(self._beside)
 
-    def _brief(self) -> QWidget:
-        """Return the line that stands above the plots where there is no room beside them."""
+    def _narrow_legend(self) -> QWidget:
+        """Return the line above the plots, for panels too narrow for the choices beside them."""
         line = QWidget(self.content)
         row = QHBoxLayout(line)
         row.setContentsMargins(0, 0, 0, SPACE)
@@ -93,19 +95,19 @@ class CurvesPanel(Panel):
         self._more.setText("&Choose")
         self._more.setToolTip("Choose flows, plots, smoothing and axes.")
         self._more.setCheckable(True)
-        self._more.toggled.connect(self._share_room)
+        self._more.toggled.connect(self._arrange)
         row.addWidget(self._names, 1)
         row.addWidget(self._more)
         return line
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._share_room()
+        self._arrange()
 
-    def _share_room(self) -> None:
-        roomy = self.width() >= _SIDE_FROM
-        self._above.setVisible(not roomy)
-        self._beside.setVisible(roomy or self._more.isChecked())
+    def _arrange(self) -> None:
+        wide = self.width() >= _SIDE_FROM
+        self._above.setVisible(not wide)
+        self._beside.setVisible(wide or self._more.isChecked())
 
     def _side(self) -> QWidget:
         side = QWidget(self.content)
@@ -118,11 +120,10 @@ class CurvesPanel(Panel):
             box = self._roles[role] = QCheckBox(role_label(role), side)
             box.setObjectName(f"curves.role.{role}")
             box.setChecked(True)
-            box.toggled.connect(self.mark)
+            box.toggled.connect(self.mark_dirty)
             box.setVisible(role in USUAL)
             column.addWidget(box)
-        legend = WrappedLabel("Bold: validation. Thin: training. Faint: the other seeds.", parent=side)
-        column.addWidget(legend)
+        column.addWidget(WrappedLabel("Bold: validation. Thin: training. Faint: other seeds.", parent=side))
         column.addSpacing(SPACE)
         column.addWidget(heading("Plots", side))
         column.addWidget(self._quantities, 1)
@@ -131,26 +132,26 @@ class CurvesPanel(Panel):
         return side
 
     def _add_settings(self, side: QWidget, column: QVBoxLayout) -> None:
-        words = PlainLabel("&Smoothing", side)
+        label = PlainLabel("&Smoothing", side)
         self._smoothing = QSlider(Qt.Orientation.Horizontal, side)
         self._smoothing.setObjectName("curves.smoothing")
         self._smoothing.setRange(0, 100)
-        self._smoothing.setToolTip("Moving average; the raw line stays faint behind it.")
-        self._smoothing.valueChanged.connect(self.mark)
-        words.setBuddy(self._smoothing)
+        self._smoothing.setToolTip("Moving average; the raw line stays visible behind it.")
+        self._smoothing.valueChanged.connect(self.mark_dirty)
+        label.setBuddy(self._smoothing)
         self._axis = QComboBox(side)
         self._axis.setObjectName("curves.axis")
         self._axis.addItems(["by step", "by time"])
-        self._axis.currentIndexChanged.connect(self.mark)
+        self._axis.currentIndexChanged.connect(self.mark_dirty)
         self._log = QCheckBox("&Log values", side)
         self._log.setObjectName("curves.log")
-        self._log.toggled.connect(self.mark)
-        for widget in (words, self._smoothing, self._axis, self._log):
+        self._log.toggled.connect(self.mark_dirty)
+        for widget in (label, self._smoothing, self._axis, self._log):
             column.addWidget(widget)
 
     @property
     def settings(self) -> CurveSettings:
-        """How the curves are drawn now."""
+        """How the curves are drawn."""
         return CurveSettings(
             smoothing=_MOST_SMOOTHING * math.sqrt(self._smoothing.value() / 100),
             by_time=self._axis.currentIndex() == 1,
@@ -167,7 +168,7 @@ class CurvesPanel(Panel):
             plot.restyle()
 
     def _show_roles(self) -> None:
-        """Name the flows that the run has, and offer no others."""
+        """Show the names and check boxes of the run's flows."""
         roles = self.roles()
         for role, box in self._roles.items():
             box.setVisible(role in roles)
@@ -179,14 +180,11 @@ class CurvesPanel(Panel):
         for plot in self.plots.values():
             plot.forget()
 
-    def take(self, event: RunEvent) -> None:
+    def on_event(self, event: RunEvent) -> None:
         if isinstance(event, StageStarted):
             for plot in self.plots.values():
                 plot.restart()
-        super().take(event)
-
-    def concerns(self, event: RunEvent) -> bool:
-        return isinstance(event, (CurvePoints, SeedStarted, StageStarted))
+        super().on_event(event)
 
     def has_content(self) -> bool:
         return self.view is not None and any(len(c) for s in self.view.stages.values() for c in s.curves.values())
@@ -195,7 +193,7 @@ class CurvesPanel(Panel):
         if self.view is None:
             return
         self._show_roles()
-        quantities = quantities_of(self.view)
+        quantities = list_quantities(self.view)
         self._list(quantities)
         self._make_plots([quantity for quantity in quantities if quantity.name in self._chosen])
         settings = self.settings
@@ -222,9 +220,9 @@ class CurvesPanel(Panel):
         name = item.data(Qt.ItemDataRole.UserRole)
         (self._chosen.add if item.checkState() == Qt.CheckState.Checked else self._chosen.discard)(name)
         if not self._chosen:
-            self._chosen.add(name)  # something is always plotted
+            self._chosen.add(name)  # at least one stays plotted
             item.setCheckState(Qt.CheckState.Checked)
-        self.mark()
+        self.mark_dirty()
 
     def _make_plots(self, quantities: list[Quantity]) -> None:
         wanted = {quantity.name: quantity for quantity in quantities}
@@ -233,14 +231,14 @@ class CurvesPanel(Panel):
             plot.setParent(None)
             plot.close()
         even = False
-        for place, (name, quantity) in enumerate(wanted.items()):
+        for index, (name, quantity) in enumerate(wanted.items()):
             if name not in self.plots:
                 plot = self.plots[name] = CurvePlot(quantity, self._column)
                 plot.pointed.connect(self._point)
-                self._column.insertWidget(place, plot)
+                self._column.insertWidget(index, plot)
                 even = True
         if even:
-            self._column.setSizes([1000] * self._column.count())  # shares, not pixels
+            self._column.setSizes([1000] * self._column.count())  # proportions, not pixels
 
     def _point(self, x: float) -> None:
         for plot in self.plots.values():
@@ -249,20 +247,20 @@ class CurvesPanel(Panel):
 
     def _read(self, x: float) -> str:
         settings = self.settings
-        words = [f"{x:.1f} s" if settings.by_time else f"step {max(0, round(x)):,}"]
+        texts = [f"{x:.1f} s" if settings.by_time else f"step {max(0, round(x)):,}"]
         for plot in self.plots.values():
-            figures = []
+            values = []
             for role in self.roles():
                 stage = self.stage(role)
                 curve = stage.curves.get(plot.quantity.curves[-1]) if stage is not None else None
                 if curve is not None and len(curve) and role in settings.roles:
-                    figures.append(f"{role_name(role)} {_nearest(curve, x, by_time=settings.by_time):.4g}")
-            words.append(f"{plot.quantity.label}: {', '.join(figures)}" if figures else "")
-        return "  ·  ".join(word for word in words if word)
+                    values.append(f"{role_name(role)} {_nearest(curve, x, by_time=settings.by_time):.4g}")
+            texts.append(f"{plot.quantity.label}: {', '.join(values)}" if values else "")
+        return "  ·  ".join(text for text in texts if text)
 
 
 def _swatch(colour: str, ratio: float) -> QIcon:
-    """Return a piece of a line in a colour; the words beside it and the tick stay as readable as all others."""
+    """Return an icon of a short line in a colour."""
     picture = QPixmap(round(SPACE * 2 * ratio), round(SPACE * 2 * ratio))
     picture.setDevicePixelRatio(ratio)
     picture.fill(Qt.GlobalColor.transparent)
@@ -273,5 +271,5 @@ def _swatch(colour: str, ratio: float) -> QIcon:
 
 
 def _nearest(curve: Curve, x: float, *, by_time: bool) -> float:
-    places = curve.times if by_time else curve.steps
-    return float(curve.values[int(np.abs(places - x).argmin())])
+    xs = curve.times if by_time else curve.steps
+    return float(curve.values[int(np.abs(xs - x).argmin())])

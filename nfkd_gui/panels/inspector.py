@@ -1,4 +1,4 @@
-"""The inspector: the shown run in figures. Teacher, student and baseline side by side, and the verdict."""
+"""The inspector panel: measured values of the shown run's flows side by side, and the verdict."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import RunEvent, RunFailed, RunFinished, StageFinished, StageSummary
-from nfkd.protocol.roles import ROLES, TEACHERS, USUAL, Role, role_label
+from nfkd.protocol.roles import ROLES, USUAL, Role, role_label
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.panels.base import find_stage
 from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.labels import ElidedLabel, MarkupLabel, PlainLabel, ToneLabel, WrappedLabel
 from nfkd_gui.widgets.numbers import format_count, format_duration, format_measure
 
-_FIGURES: tuple[tuple[str, str, Callable[[StageSummary], str]], ...] = (
-    ("Parameters", "Trained numbers.", lambda s: format_count(s.parameters)),
-    ("Multiply-adds", "Of one log p of one example.", lambda s: format_count(s.multiply_adds)),
+_ROWS: tuple[tuple[str, str, Callable[[StageSummary], str]], ...] = (
+    ("Parameters", "Number of trained parameters.", lambda s: format_count(s.parameters)),
+    ("Multiply-adds", "Multiply-adds of log p for one example.", lambda s: format_count(s.multiply_adds)),
     ("Validation", "Mean negative log-likelihood on validation data.", lambda s: format_measure(s.validation)),
-    ("Test", "Mean negative log-likelihood on test data: lower is better.", lambda s: format_measure(s.test)),
-    ("± 95 %", "Half width of the bootstrap interval over test examples.", lambda s: format_measure(s.test_error)),
+    ("Test", "Mean negative log-likelihood on test data; lower is better.", lambda s: format_measure(s.test)),
+    ("± 95 %", "Half the width of the bootstrap interval over test examples.", lambda s: format_measure(s.test_error)),
     (
         "C2ST",
-        "Area under the curve of a classifier of samples and test data: 0.5 is best.",
+        "ROC AUC of a classifier that separates samples from test data; 0.5 is best.",
         lambda s: format_measure(s.c2st),
     ),
-    ("Best step", "The step whose weights were kept.", lambda s: f"{s.best_step:,}"),
-    ("Samples/s", "Speed of sampling on the run's device.", lambda s: format_count(s.samples_per_second)),
+    ("Best step", "Step whose weights were kept.", lambda s: f"{s.best_step:,}"),
+    ("Samples/s", "Samples per second on the run's device.", lambda s: format_count(s.samples_per_second)),
     ("Time", "Wall time of the stage.", lambda s: format_duration(s.seconds)),
 )
-_EMPTY = "Open a run, or press Run: its figures and the verdict appear here."
+_EMPTY = "Open a run or press Run: its results and the verdict appear here."
 
 
 class InspectorPanel(QWidget):
-    """Shows the summaries of the shown run's seed."""
+    """Shows the stage summaries of the shown seed."""
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -49,7 +50,7 @@ class InspectorPanel(QWidget):
         self._verdict.setObjectName("inspector.verdict")
         self._others = WrappedLabel(parent=self)
         self._others.setObjectName("inspector.others")
-        self._others.setToolTip("Measured besides: intervals of the student's gain, and no verdict.")
+        self._others.setToolTip("Other metrics: intervals of the student's gain, without a verdict.")
         self._table = QFrame(self)
         self._unit = ToneLabel(parent=self._table)
         self._cells: dict[tuple[Role, int], PlainLabel] = {}
@@ -62,7 +63,7 @@ class InspectorPanel(QWidget):
         self._soon.timeout.connect(self.refresh)
         studio.view_changed.connect(self._soon.start)
         studio.seed_changed.connect(lambda _seed: self._soon.start())
-        studio.event_applied.connect(self._take)
+        studio.event_applied.connect(self._on_event)
         studio.theme_changed.connect(self._colour, Qt.ConnectionType.QueuedConnection)
         self._colour()
         self.refresh()
@@ -83,7 +84,7 @@ class InspectorPanel(QWidget):
             head.setAlignment(Qt.AlignmentFlag.AlignRight)
             head.setVisible(role in USUAL)
             grid.addWidget(head, 0, column)
-        for row, (name, tip, _words) in enumerate(_FIGURES, start=1):
+        for row, (name, tip, _format) in enumerate(_ROWS, start=1):
             label = ToneLabel(name, parent=self._table)
             label.setToolTip(tip)
             grid.addWidget(label, row, 0)
@@ -112,12 +113,12 @@ class InspectorPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll)
 
-    def _take(self, event: RunEvent) -> None:
+    def _on_event(self, event: RunEvent) -> None:
         if isinstance(event, (StageFinished, RunFinished, RunFailed)):
             self._soon.start()
 
     def refresh(self) -> None:
-        """Show the run as it is now."""
+        """Show the run's current state."""
         view = self._studio.view
         self._table.setVisible(view is not None)
         self._title.setVisible(view is not None)
@@ -130,26 +131,24 @@ class InspectorPanel(QWidget):
         seed = f" · seed {self._studio.seed}" if row.seeds > 1 else ""
         self._title.setText(f"{row.name}{seed}")
         self._about.setText(
-            " · ".join(part for part in (row.data, f"{row.teacher} → {row.student}", row.device) if part)
+            " · ".join(text for text in (row.data, f"{row.teacher} → {row.student}", row.device) if text)
         )
-        self._show_figures(view)
+        self._show_values(view)
         self._show_verdict(view)
 
-    def _show_figures(self, view: RunView) -> None:
-        unit = row_unit(view)
+    def _show_values(self, view: RunView) -> None:
+        unit = view.row.unit or next((item.unit for item in view.summaries() if not math.isnan(item.test)), "")
         self._unit.setText(f"in {unit}" if unit else "")
         roles = view.roles()
         for role in ROLES:
             self._heads[role].setVisible(role in roles)
-            for index in range(len(_FIGURES)):
+            for index in range(len(_ROWS)):
                 self._cells[role, index].setVisible(role in roles)
         for role in roles:
-            stage = view.stages.get((self._studio.seed, role))
-            if stage is None and role in TEACHERS:
-                stage = view.stages.get((first_seed(view), role))
+            stage = find_stage(view, self._studio.seed, role)
             summary = stage.summary if stage is not None else None
-            for index, (_name, _tip, words) in enumerate(_FIGURES):
-                self._cells[role, index].setText(words(summary) if summary is not None else "–")
+            for index, (_name, _tip, format_value) in enumerate(_ROWS):
+                self._cells[role, index].setText(format_value(summary) if summary is not None else "–")
 
     def _show_verdict(self, view: RunView) -> None:
         verdict = view.verdict
@@ -165,16 +164,5 @@ class InspectorPanel(QWidget):
             self._verdict.setText(view.row.cause)
         self._verdict.setVisible(view.error is not None or verdict is not None or bool(view.row.cause))
         others = [other.summary for other in verdict.others] if verdict is not None and view.error is None else []
-        self._others.setText("\n".join(f"Without a verdict, {words}" for words in others))
+        self._others.setText("\n".join(f"Without a verdict, {other}" for other in others))
         self._others.setVisible(bool(others))
-
-
-def first_seed(view: RunView) -> int:
-    """Return the first seed of a run: its teacher serves the others, too."""
-    return min(view.seeds, default=1)
-
-
-def row_unit(view: RunView) -> str:
-    """Return the unit of a run's likelihoods."""
-    summaries = view.summaries()
-    return view.row.unit or next((item.unit for item in summaries if not math.isnan(item.test)), "")

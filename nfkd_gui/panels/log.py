@@ -1,4 +1,4 @@
-"""The log: what the engine and the runs say, with the time and the run."""
+"""The log panel: messages of the engine and the runs, with time and run name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TONES: dict[str, Tone] = {"warning": "warning", "error": "error"}
 
 
 class LogPanel(QWidget):
-    """Shows every log line as it comes, and those of a run that is opened."""
+    """Shows new log lines, and the stored lines of an opened run."""
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -32,16 +32,16 @@ class LogPanel(QWidget):
         self._text.setMaximumBlockCount(_LINES)
         self._text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self._text.setFrameShape(QPlainTextEdit.Shape.NoFrame)
-        self._text.setPlaceholderText("What the engine and the runs report is listed here.")
-        self._serious = QCheckBox("&Warnings and errors only", self)
-        self._serious.setToolTip("Leave out the lines that only inform.")
-        self._serious.toggled.connect(self._refill)
+        self._text.setPlaceholderText("Messages of the engine and the runs appear here.")
+        self._only_problems = QCheckBox("&Warnings and errors only", self)
+        self._only_problems.setToolTip("Hide informational lines.")
+        self._only_problems.toggled.connect(self._refill)
         copy = QPushButton("&Copy all", self)
-        copy.setToolTip("Copy the lines shown to the clipboard.")
+        copy.setToolTip("Copy the visible lines to the clipboard.")
         copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._text.toPlainText()))
         line = QHBoxLayout()
         line.setContentsMargins(8, 0, 8, 0)
-        line.addWidget(self._serious)
+        line.addWidget(self._only_problems)
         line.addStretch(1)
         line.addWidget(copy)
         layout = QVBoxLayout(self)
@@ -50,22 +50,22 @@ class LogPanel(QWidget):
         layout.addWidget(self._text, 1)
         layout.addLayout(line)
         studio.log_added.connect(self.add)
-        studio.view_changed.connect(self._take_view)
+        studio.view_changed.connect(self._add_lines_of_run)
         studio.theme_changed.connect(self._refill, Qt.ConnectionType.QueuedConnection)
 
     def add(self, line: LogLine) -> None:
-        """Take one line in."""
+        """Append a line."""
         self._lines.append(line)
         self._show(line)
 
-    def _take_view(self) -> None:
+    def _add_lines_of_run(self) -> None:
         view = self._studio.view
         if view is None:
             return
         known = {(line.run, line.time, line.text) for line in self._lines}
-        news = [line for line in view.log if (line.run, line.time, line.text) not in known]
-        if news:
-            self._lines = deque(sorted([*self._lines, *news], key=lambda line: line.time), maxlen=_LINES)
+        new = [line for line in view.log if (line.run, line.time, line.text) not in known]
+        if new:
+            self._lines = deque(sorted([*self._lines, *new], key=lambda line: line.time), maxlen=_LINES)
             self._refill()
 
     def _refill(self) -> None:
@@ -74,7 +74,7 @@ class LogPanel(QWidget):
             self._show(line)
 
     def _show(self, line: LogLine) -> None:
-        if self._serious.isChecked() and line.level == "info":
+        if self._only_problems.isChecked() and line.level == "info":
             return
         clock = time.strftime("%H:%M:%S", time.localtime(line.time))
         name = line.run.replace("\\", "/").rstrip("/").rpartition("/")[2] or "engine"
@@ -82,5 +82,5 @@ class LogPanel(QWidget):
         if line.level in _TONES:
             colour.setForeground(tone_colour(self.palette(), _TONES[line.level]))
         self._text.setCurrentCharFormat(colour)
-        text = plain_lines(line.text).replace("\n", "\n    ")  # so that no line of a text looks like one of the log
+        text = plain_lines(line.text).replace("\n", "\n    ")  # indent, so that no line looks like a log entry
         self._text.appendPlainText(f"{clock}  {plain(name)}  {text}")

@@ -1,4 +1,4 @@
-"""How far each student layer is from the teacher layer that it faces, over time."""
+"""The matching panel: error between matched layers of a flow and its teacher over the training."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetrics
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSplitter, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import LayerPair, MatchingMeasured, RunEvent, StageStarted
+from nfkd.protocol.events import LayerPair, MatchingMeasured, StageStarted
 from nfkd.protocol.roles import Role, role_label, the_role
 from nfkd.text import plain
-from nfkd_gui.panels.base import SPACE, Panel, StudioPort
+from nfkd_gui.model.studio import Studio
+from nfkd_gui.panels.base import SPACE, Panel
 from nfkd_gui.plotting.plane import colour_map, style_bar
 from nfkd_gui.plotting.plots import AXIS_WIDTH, Plot
 from nfkd_gui.theme import is_dark
@@ -21,32 +22,34 @@ from nfkd_gui.widgets.labels import MarkupLabel, escaped
 
 MAP = "cividis"
 _NAMED = 0.4
-"""The greatest part of the map's width that the pairs' words may take; else their numbers name them."""
-_DECADE = 20.0
+"""Names of the pairs may take this fraction of the map's width; longer ones are replaced by numbers."""
+_LOG_FROM = 20.0
+"""Ratio of the largest to the smallest error from which the axis is logarithmic."""
 _LONGEST = 80
-"""Characters of a pair's words beside the map."""
+"""Characters of a pair's name beside the map."""
 _FLOWS = re.compile(r"(student|teacher|assistant \d) ")
 _TINY = 1e-12
 
 
 class MatchingPanel(Panel):
-    """A line for each matched pair of layers, and the same as a map: pairs down, steps across, error as colour."""
+    """Shows the error of each matched pair as a line, and all of them as a heat map: one row per pair."""
 
     title = "Matching"
     name = "matching"
-    waits_for = "The error between each student layer and the teacher layer that it faces"
+    placeholder = "The error between each student layer and its matched teacher layer"
+    event_types = (MatchingMeasured, StageStarted)
 
-    def __init__(self, studio: StudioPort, parent: QWidget | None = None) -> None:
+    def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(studio, parent)
         self.lines: list[pg.PlotDataItem] = []
-        self._words = MarkupLabel(self.content)
-        self._words.setWordWrap(True)
-        self._words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
-        self._words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._legend = MarkupLabel(self.content)
+        self._legend.setWordWrap(True)
+        self._legend.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        self._legend.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._choice = QComboBox(self.content)
         self._choice.setObjectName("matching.stage")
         self._choice.setAccessibleName("Flow whose layers are shown")
-        self._choice.setToolTip("Whose layers are compared with those of the flow that it learns from.")
+        self._choice.setToolTip("Compare the layers of this flow with those of the flow it learns from.")
         self._choice.activated.connect(self._choose)
         self._choice.hide()
         self._chosen: Role | None = None
@@ -63,7 +66,7 @@ class MatchingPanel(Panel):
         self.bar.setImageItem(self.image, insert_in=self.heat.canvas)
         self.heat.canvas.getViewBox().invertY(True)
         self.heat.setMouseEnabled(x=False, y=False)
-        self.heat.resized.connect(self.mark)  # its names depend on the room
+        self.heat.resized.connect(self.mark_dirty)  # the width decides whether names fit
         self._lay_out()
         self.restyle()
 
@@ -76,7 +79,7 @@ class MatchingPanel(Panel):
         layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         layout.setSpacing(SPACE)
         line = QHBoxLayout()
-        line.addWidget(self._words, 1)
+        line.addWidget(self._legend, 1)
         line.addWidget(self._choice, alignment=Qt.AlignmentFlag.AlignTop)
         layout.addLayout(line)
         layout.addWidget(split, 1)
@@ -84,27 +87,24 @@ class MatchingPanel(Panel):
     def restyle(self) -> None:
         self.plot.restyle()
         self.heat.restyle()
-        self.heat.canvas.showGrid(x=False, y=False)  # lines would part the rows of the map where no row ends
+        self.heat.canvas.showGrid(x=False, y=False)  # grid lines would look like borders of rows
         style_bar(self.bar)
-
-    def concerns(self, event: RunEvent) -> bool:
-        return isinstance(event, (MatchingMeasured, StageStarted))
 
     def has_content(self) -> bool:
         return bool(self._measured())
 
     def _measured(self) -> list[Role]:
-        """Return the flows whose layers have been compared with those of the flow that they learn from."""
+        """Return the flows that have measured matching errors."""
         return [role for role in self.roles() if (stage := self.stage(role)) is not None and stage.matching_steps]
 
     def _choose(self) -> None:
         self._chosen = self._choice.currentData()
-        self.mark()
+        self.mark_dirty()
 
     def _offer(self, measured: list[Role]) -> Role:
-        """Offer the flows that there are where there are several; return the one that is shown."""
+        """Fill the choice of flows, hide it if there is only one, and return the shown flow."""
         role = self._chosen if self._chosen in measured else measured[-1]
-        if [self._choice.itemData(place) for place in range(self._choice.count())] != measured:
+        if [self._choice.itemData(index) for index in range(self._choice.count())] != measured:
             self._choice.clear()
             for each in measured:
                 self._choice.addItem(role_label(each), each)
@@ -125,35 +125,35 @@ class MatchingPanel(Panel):
         pairs = self.view.pairs(self.studio.seed, role) or self.view.pairs(min(self.view.seeds, default=1), role)
         steps = np.array(stage.matching_steps, np.float64)
         errors = np.stack(stage.matching_errors)
-        errors = np.where(np.isfinite(errors), errors, np.nan)  # a training that diverges leaves gaps
+        errors = np.where(np.isfinite(errors), errors, np.nan)  # gaps where the training diverged
         self._draw_lines(pairs, steps, errors)
         self._draw_map(pairs, steps, errors)
 
     def _draw_lines(self, pairs: list[LayerPair], steps: np.ndarray, errors: np.ndarray) -> None:
         colours = _colours(errors.shape[1])
         finite = errors[np.isfinite(errors) & (errors > 0)]
-        self.plot.canvas.setLogMode(y=bool(len(finite)) and float(finite.max() / finite.min()) > _DECADE)
+        self.plot.canvas.setLogMode(y=bool(len(finite)) and float(finite.max() / finite.min()) > _LOG_FROM)
         while len(self.lines) < errors.shape[1]:
             self.lines.append(self.plot.plot([], [], symbol="o", symbolSize=4, connect="finite"))
-        for place, line in enumerate(self.lines):
-            there = place < errors.shape[1]
-            known = there and np.isfinite(errors[:, place]).any()  # pyqtgraph cannot bound marks that are all gaps
-            line.setData(steps if known else [], np.maximum(errors[:, place], _TINY) if known else [])
-            if there:
-                idle = place < len(pairs) and pairs[place].weight == 0  # measured, and not trained on
+        for index, line in enumerate(self.lines):
+            used = index < errors.shape[1]
+            known = used and np.isfinite(errors[:, index]).any()  # pyqtgraph fails on marks that are all NaN
+            line.setData(steps if known else [], np.maximum(errors[:, index], _TINY) if known else [])
+            if used:
+                idle = index < len(pairs) and pairs[index].weight == 0  # measured but not trained on
                 style = Qt.PenStyle.DashLine if idle else Qt.PenStyle.SolidLine
-                line.setPen(pg.mkPen(colours[place], width=2, style=style))
-                line.setSymbolBrush(pg.mkBrush(colours[place]))
+                line.setPen(pg.mkPen(colours[index], width=2, style=style))
+                line.setSymbolBrush(pg.mkBrush(colours[index]))
                 line.setSymbolPen(None)
         named = [
             f'<span style="color:{colour}">■</span> {number}: {escaped(pair.summary)}'
             for number, (colour, pair) in enumerate(zip(colours, pairs, strict=False), start=1)
         ]
-        self._words.setText(" &nbsp; ".join(named))
+        self._legend.setText(" &nbsp; ".join(named))
 
     def _draw_map(self, pairs: list[LayerPair], steps: np.ndarray, errors: np.ndarray) -> None:
         edges = _edges(steps)
-        # A row of the picture has one width for every column: steps are drawn on a fine even grid instead.
+        # All columns of an image have the same width: uneven steps are resampled on a fine even grid.
         grid = np.linspace(edges[0], edges[-1], 4 * len(steps) + 1)
         columns = np.clip(np.searchsorted(edges, (grid[:-1] + grid[1:]) / 2) - 1, 0, len(steps) - 1)
         logs = np.log10(np.maximum(errors, _TINY)).T
@@ -170,22 +170,22 @@ class MatchingPanel(Panel):
     def _name_rows(self, pairs: list[LayerPair]) -> None:
         names = [_short(pair) for pair in pairs]
         metrics = QFontMetrics(self.heat.font())
-        wide = max((metrics.horizontalAdvance(name) for name in names), default=0) + 3 * SPACE
-        roomy = wide <= _NAMED * self.heat.width()
+        width = max((metrics.horizontalAdvance(name) for name in names), default=0) + 3 * SPACE
+        fits = width <= _NAMED * self.heat.width()
         axis = self.heat.canvas.getAxis("left")
-        axis.setWidth(max(wide, AXIS_WIDTH) if roomy else AXIS_WIDTH)
-        axis.setTicks([[(place + 0.5, name if roomy else str(place + 1)) for place, name in enumerate(names)]])
+        axis.setWidth(max(width, AXIS_WIDTH) if fits else AXIS_WIDTH)
+        axis.setTicks([[(row + 0.5, name if fits else str(row + 1)) for row, name in enumerate(names)]])
 
 
 def _colours(count: int) -> list[str]:
     table = colour_map("viridis")
     ends = (0.35, 0.95) if is_dark() else (0.1, 0.75)
     colours = np.asarray(table.getLookupTable(*ends, nPts=count, alpha=False))
-    return [QColor(*(int(part) for part in colour)).name() for colour in colours]
+    return [QColor(*(int(channel) for channel in colour)).name() for colour in colours]
 
 
 def _edges(steps: np.ndarray) -> np.ndarray:
-    """Return the borders between steps: halfway, and as far beyond the two ends."""
+    """Return the borders of the columns: halfway between steps, and the first and last step."""
     if len(steps) == 1:
         return np.array([steps[0] - 0.5, steps[0] + 0.5])
     middles = (steps[1:] + steps[:-1]) / 2

@@ -1,4 +1,4 @@
-"""What the curves panel can plot: quantities, each with the curves that belong to it."""
+"""The quantities that the curves panel can plot."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from nfkd.protocol.events import CurveInfo
 from nfkd.protocol.view import RunView
 
 LIKELIHOOD = "likelihood"
-_PARTS = ("train/nll", "validation/nll")
+_NLL = ("train/nll", "validation/nll")
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One plot.
+    """What one plot shows.
 
     Attributes
     ----------
-    name, label, unit
-        For the list and the axis.
+    name
+        Identifies the quantity.
+    label, unit
+        Text of the list item and the axis.
     curves
-        Names of curves that are drawn thin, in the order of importance; the last is the bold one.
+        Names of the curves: the last is drawn bold, the others thin.
+    short
+        Replaces the label in plots that are too low for it.
     """
 
     name: str
@@ -28,20 +32,19 @@ class Quantity:
     unit: str
     curves: tuple[str, ...]
     short: str = ""
-    """For plots too low for the label."""
 
 
-def quantities_of(view: RunView) -> list[Quantity]:
-    """Return every quantity that some stage of a run records: the likelihood first, then as declared."""
+def list_quantities(view: RunView) -> list[Quantity]:
+    """Return every quantity that a stage of the run records, the likelihood first."""
     infos: dict[str, CurveInfo] = {}
     for started in view.seeds.values():
         for plan in started.stages:
             for info in plan.curves:
                 infos.setdefault(info.name, info)
     found = []
-    parts = tuple(name for name in _PARTS if name in infos)
-    if parts:
-        unit = infos[parts[-1]].unit
-        found.append(Quantity(LIKELIHOOD, "Negative log-likelihood", unit, parts, "NLL"))
-    found += [Quantity(name, info.label, info.unit, (name,)) for name, info in infos.items() if name not in _PARTS]
+    curves = tuple(name for name in _NLL if name in infos)
+    if curves:
+        unit = infos[curves[-1]].unit
+        found.append(Quantity(LIKELIHOOD, "Negative log-likelihood", unit, curves, "NLL"))
+    found += [Quantity(name, info.label, info.unit, (name,)) for name, info in infos.items() if name not in _NLL]
     return found

@@ -1,4 +1,4 @@
-"""The runs: a table, and what can be done with the chosen one."""
+"""The runs panel: a table of runs, and actions on the selected one."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ from nfkd.config.toml import toml_document
 from nfkd.protocol.events import ErrorInfo, RunRow
 from nfkd.protocol.requests import OpenRun, Reply, Snapshot
 from nfkd_gui.model.studio import LIVE, RESUMABLE, Studio
-from nfkd_gui.panels.run_teacher import with_teacher_of
+from nfkd_gui.panels.reuse_teacher import with_teacher
 from nfkd_gui.panels.runs_model import RUN_ROLE, SORT_ROLE, RunsModel
 from nfkd_gui.widgets.dialogs import question, without_icons
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import WrappedLabel
 
 _Action = tuple[str, str, str, QKeySequence | QKeySequence.StandardKey | Qt.Key, Callable[[], None]]
-"""Name, words, tip, shortcut, and what it does."""
-_UNREADABLE = 3  # runs that cannot be read, each named with the reason
+"""Name, text, tooltip, shortcut and function."""
+_MAX_UNREADABLE = 3
+"""Unreadable runs that are listed with the reason; more are only counted."""
 _EMPTY = "No runs here yet. Press Run to start the experiment on the left."
 
 
@@ -44,12 +45,13 @@ class RunsPanel(QWidget):
     Parameters
     ----------
     may_discard
-        Asked before another experiment takes the form: returns True at once, or calls what it is given later.
+        Called before the form's experiment is replaced. It returns True, or asks the user and calls its argument
+        if they agree.
 
     Attributes
     ----------
     said
-        What was done, in a line.
+        Emitted with a message for the status bar.
     """
 
     said = Signal(str)
@@ -109,32 +111,32 @@ class RunsPanel(QWidget):
         table.doubleClicked.connect(lambda _index: self.open_chosen())
         return table
 
-    def _plan(self) -> list[_Action]:
+    def _action_table(self) -> list[_Action]:
         return [
             ("open", "Open", "Show this run in the panels.", Qt.Key.Key_Return, self.open_chosen),
-            ("continue", "Resume", "Go on from the last checkpoint.", QKeySequence(), self.resume_chosen),
+            ("continue", "Resume", "Continue from the last checkpoint.", QKeySequence(), self.resume_chosen),
             (
                 "duplicate",
                 "Duplicate as experiment",
-                "Put its settings into the form.",
+                "Load its settings into the form.",
                 QKeySequence(),
                 self.duplicate_chosen,
             ),
             (
                 "teach",
                 "Use as teacher",
-                "Let the form's student learn from this run's teacher: its architecture and its weights.",
+                "Use this run's teacher, architecture and weights, in the form's experiment.",
                 QKeySequence(),
-                self.teach_by_chosen,
+                self.reuse_teacher,
             ),
-            ("rename", "Rename …", "Give it another name.", Qt.Key.Key_F2, self.rename_chosen),
+            ("rename", "Rename …", "Rename the run and its folder.", Qt.Key.Key_F2, self.rename_chosen),
             ("delete", "Delete …", "Move it to the trash.", QKeySequence.StandardKey.Delete, self.delete_chosen),
         ]
 
     def _make_actions(self) -> dict[str, QAction]:
         actions: dict[str, QAction] = {}
-        for name, words, tip, shortcut, act in self._plan():
-            action = QAction(words, self)
+        for name, text, tip, shortcut, act in self._action_table():
+            action = QAction(text, self)
             action.setObjectName(f"runs.{name}")
             action.setToolTip(tip)
             action.setShortcut(shortcut)
@@ -159,7 +161,7 @@ class RunsPanel(QWidget):
         find.setObjectName("runs.filter")
         find.setPlaceholderText("Find")
         find.setAccessibleName("Find a run by its name")
-        find.setToolTip("Show only runs whose name holds this.")
+        find.setToolTip("Show only runs whose name contains this text.")
         find.setClearButtonEnabled(True)
         find.textChanged.connect(self._sorted.setFilterFixedString)
         line.addSpacing(8)
@@ -174,32 +176,32 @@ class RunsPanel(QWidget):
         layout.addWidget(self.table, 1)
         layout.addStretch(0)
 
-    # --- what can be done -----------------------------------------------------------------------------------------
+    # --- actions --------------------------------------------------------------------------------------------------
 
     @property
     def chosen(self) -> RunRow | None:
-        """The chosen run."""
+        """The selected run."""
         return self._studio.rows.get(self._chosen)
 
     def open_chosen(self) -> None:
-        """Show the chosen run in the panels."""
+        """Show the selected run in the panels."""
         if self.chosen is not None:
             self._studio.open_run(self.chosen.run)
 
     def resume_chosen(self) -> None:
-        """Go on with the chosen run from its checkpoint."""
+        """Resume the selected run from its checkpoint."""
         if self.chosen is not None and self.chosen.state in RESUMABLE:
             self._studio.resume_from_disk(self.chosen.run)
 
     def duplicate_chosen(self) -> None:
-        """Put the chosen run's experiment into the form."""
-        self._ask_of_chosen(lambda snapshot: self._into_form(snapshot.config, snapshot.row.name))
+        """Load the selected run's experiment into the form."""
+        self._with_snapshot(lambda snapshot: self._replace_experiment(snapshot.config, snapshot.row.name))
 
-    def teach_by_chosen(self) -> None:
-        """Fill the form's teacher in with the chosen run's: its architecture, and where its weights are."""
-        self._ask_of_chosen(self._take_teacher)
+    def reuse_teacher(self) -> None:
+        """Use the selected run's teacher in the form's experiment."""
+        self._with_snapshot(self._replace_teacher)
 
-    def _ask_of_chosen(self, use: Callable[[Snapshot], None]) -> None:
+    def _with_snapshot(self, use: Callable[[Snapshot], None]) -> None:
         def opened(reply: Reply) -> None:
             if isinstance(reply, Snapshot):
                 use(reply)
@@ -207,10 +209,10 @@ class RunsPanel(QWidget):
         if self.chosen is not None:
             self._studio.ask(OpenRun(run=self.chosen.run), opened, self._studio.failed.emit)
 
-    def _take_teacher(self, snapshot: Snapshot) -> None:
+    def _replace_teacher(self, snapshot: Snapshot) -> None:
         experiment = self._studio.experiment
         try:
-            document = with_teacher_of(experiment.document, snapshot)
+            document = with_teacher(experiment.document, snapshot)
         except ConfigError as error:
             title = f"The teacher of “{snapshot.row.name}” cannot be used"
             self._studio.failed.emit(ErrorInfo(title=title, cause=str(error), action="Choose another run."))
@@ -218,7 +220,7 @@ class RunsPanel(QWidget):
         experiment.amend("teacher", document)
         self.said.emit(f"The teacher is now that of “{snapshot.row.name}”, with its weights")
 
-    def _into_form(self, text: str, name: str) -> None:
+    def _replace_experiment(self, text: str, name: str) -> None:
         try:
             config = ExperimentConfig.from_toml(text)
         except ConfigError as error:
@@ -227,14 +229,14 @@ class RunsPanel(QWidget):
             return
 
         def replace() -> None:
-            # As its file would be opened: the form's lists are lists, and not a model's tuples.
+            # Through TOML, like an opened file: the form needs lists where the model has tuples.
             self._studio.experiment.replace(toml_document(config.to_toml()), dirty=True)
 
         if self._may_discard(replace):
             replace()
 
     def rename_chosen(self) -> None:
-        """Ask for another name and give it."""
+        """Ask for a new name and rename the selected run."""
         row = self.chosen
         if row is None or row.state in LIVE:
             return
@@ -247,11 +249,11 @@ class RunsPanel(QWidget):
             lambda name: self._studio.rename_run(row.run, name.strip()) if name.strip() not in {"", row.name} else None
         )
         dialog.open()
-        for box in dialog.findChildren(QDialogButtonBox):  # it makes them when it opens
+        for box in dialog.findChildren(QDialogButtonBox):  # they exist only once it is open
             without_icons(box)
 
     def delete_chosen(self) -> None:
-        """Ask whether to, and move the chosen run to the trash."""
+        """Move the selected run to the trash after a confirmation."""
         row = self.chosen
         if row is None or row.state in LIVE:
             return
@@ -263,7 +265,7 @@ class RunsPanel(QWidget):
         delete.clicked.connect(lambda: self._studio.delete_run(row.run))
         box.open()
 
-    # --- showing --------------------------------------------------------------------------------------------------
+    # --- display --------------------------------------------------------------------------------------------------
 
     def _choose(self, current: QModelIndex, _before: QModelIndex) -> None:
         if current.isValid():
@@ -294,9 +296,9 @@ class RunsPanel(QWidget):
         self._empty.setVisible(not self._studio.rows)
         self.table.setVisible(bool(self._studio.rows))
         unreadable = self._studio.unreadable
-        more = len(unreadable) - _UNREADABLE
+        more = len(unreadable) - _MAX_UNREADABLE
         rest = [f"{more} more runs cannot be read."] if more > 0 else []
-        self._unreadable.setText("\n".join([*unreadable[:_UNREADABLE], *rest]))
+        self._unreadable.setText("\n".join([*unreadable[:_MAX_UNREADABLE], *rest]))
         self._unreadable.setVisible(bool(unreadable))
         self._refresh_actions()
 
@@ -306,10 +308,10 @@ class RunsPanel(QWidget):
         for action in self._actions.values():
             action.setEnabled(ready)
         if row is not None:
-            at_rest = ready and row.state not in LIVE
+            idle = ready and row.state not in LIVE
             self._actions["continue"].setEnabled(ready and row.state in RESUMABLE)
-            self._actions["rename"].setEnabled(at_rest)
-            self._actions["delete"].setEnabled(at_rest)
+            self._actions["rename"].setEnabled(idle)
+            self._actions["delete"].setEnabled(idle)
 
     def _refresh_icons(self) -> None:
         for name, action in self._actions.items():

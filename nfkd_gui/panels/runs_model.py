@@ -1,4 +1,4 @@
-"""The table of runs as Qt's model: one row a run, numbers that sort as numbers."""
+"""Qt table model of the runs: one row per run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtGui import QFont
 
-from nfkd.protocol.events import Progress, RunRow
+from nfkd.protocol.events import RunRow
 from nfkd.text import plain
 from nfkd_gui.model.studio import LIVE, Studio
 from nfkd_gui.widgets.labels import tip
@@ -22,16 +22,16 @@ SORT_ROLE = Qt.ItemDataRole.UserRole
 RUN_ROLE = Qt.ItemDataRole.UserRole + 1
 _DAY = 24 * 3600
 _LONGEST = 200
-"""Characters of a name in the table."""
+"""Characters of a cell."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its head, what it shows, what it sorts by."""
+    """A column: its title, the text of a cell and the key it is sorted by."""
 
     title: str
     tip: str
-    words: Callable[[RunRow], str]
+    text: Callable[[RunRow], str]
     key: Callable[[RunRow], Any]
     numeric: bool = False
 
@@ -43,7 +43,7 @@ def _state_label(row: RunRow) -> str:
 
 
 def format_time(created: float, now: float) -> str:
-    """Return when a run was made: the time today, else the date; nothing for a number that is no time."""
+    """Return the time of day within the last 24 hours, else the date; empty if `created` is no valid time."""
     form = "%H:%M" if 0 <= now - created < _DAY else "%Y-%m-%d"
     try:
         return time.strftime(form, time.localtime(created))
@@ -56,26 +56,26 @@ def _measure(value: float | None) -> float:
 
 
 COLUMNS = (
-    Column("Name", "The run; its folder bears this name.", lambda row: row.name, lambda row: row.name.lower()),
+    Column("Name", "Name of the run and its folder.", lambda row: row.name, lambda row: row.name.lower()),
     Column("State", "Queued, running, finished, interrupted …", _state_label, lambda row: row.state),
     Column(
         "Student",
-        "Test negative log-likelihood of the distilled student: lower is better.",
+        "Test negative log-likelihood of the distilled student; lower is better.",
         lambda row: format_measure(row.student_test),
         lambda row: _measure(row.student_test),
         numeric=True,
     ),
     Column(
         "Baseline",
-        "The same of the student that learned without the teacher.",
+        "Test negative log-likelihood of the same student trained without the teacher.",
         lambda row: format_measure(row.baseline_test),
         lambda row: _measure(row.baseline_test),
         numeric=True,
     ),
-    Column("Unit", "Of both figures.", lambda row: row.unit, lambda row: row.unit),
+    Column("Unit", "Unit of both values.", lambda row: row.unit, lambda row: row.unit),
     Column(
-        "Made",
-        "When the run was made.",
+        "Created",
+        "When the run was created.",
         lambda row: format_time(row.created, time.time()),
         lambda row: row.created,
         numeric=True,
@@ -84,7 +84,7 @@ COLUMNS = (
 
 
 class RunsModel(QAbstractTableModel):
-    """Rows of the studio's runs; a change of one row redraws that row alone."""
+    """The studio's runs as rows."""
 
     def __init__(self, studio: Studio) -> None:
         super().__init__(studio)
@@ -92,7 +92,7 @@ class RunsModel(QAbstractTableModel):
         self._runs: list[str] = list(studio.rows)
         studio.rows_changed.connect(self._reset)
         studio.row_changed.connect(self._row_changed)
-        studio.progressed.connect(self._progressed)
+        studio.progressed.connect(lambda progress: self._row_changed(progress.run))
         studio.view_changed.connect(self._redraw)
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
@@ -122,7 +122,7 @@ class RunsModel(QAbstractTableModel):
         column = COLUMNS[index.column()]
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return plain(column.words(self._live(row)), _LONGEST)
+                return plain(column.text(self._live(row)), _LONGEST)
             case Qt.ItemDataRole.TextAlignmentRole:
                 return _alignment(column)
             case Qt.ItemDataRole.ToolTipRole:
@@ -133,14 +133,14 @@ class RunsModel(QAbstractTableModel):
                 return {SORT_ROLE: column.key(row), RUN_ROLE: row.run}.get(role)
 
     def index_of(self, run: str) -> QModelIndex:
-        """Return the first cell of a run; invalid when there is no such run."""
+        """Return the first cell of a run; invalid if there is no such run."""
         return self.index(self._runs.index(run), 0) if run in self._runs else QModelIndex()
 
     def _live(self, row: RunRow) -> RunRow:
         progress = self._studio.progress.get(row.run)
         if progress is None or row.state not in LIVE:
             return row
-        return _with_progress(row, progress)
+        return msgspec.structs.replace(row, progress=progress.fraction)
 
     def _font(self, row: RunRow) -> QFont | None:
         shown = self._studio.view
@@ -160,16 +160,9 @@ class RunsModel(QAbstractTableModel):
             row = self._runs.index(run)
             self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
 
-    def _progressed(self, progress: Progress) -> None:
-        self._row_changed(progress.run)
-
     def _redraw(self) -> None:
         if self._runs:
             self.dataChanged.emit(self.index(0, 0), self.index(len(self._runs) - 1, len(COLUMNS) - 1))
-
-
-def _with_progress(row: RunRow, progress: Progress) -> RunRow:
-    return msgspec.structs.replace(row, progress=progress.fraction)
 
 
 def _alignment(column: Column) -> Qt.AlignmentFlag:

@@ -1,1 +1,1 @@
-"""Pictures and plots that the panels are made of."""
+"""Plots and image grids that the panels use."""

@@ -1,4 +1,4 @@
-"""A grid of small images, drawn with hard pixels."""
+"""A grid of small images, scaled without interpolation."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def compose(images: np.ndarray, columns: int, gap: int = _GAP, background: int =
     Parameters
     ----------
     images
-        (n, channels, height, width) in [0, 1]; one channel is shown as grey, of more the first three.
+        (n, channels, height, width) in [0, 1]; the first three channels are RGB, one or two are shown as grey.
     columns
-        Images in a row; the last row may be short.
+        Images per row.
     gap
         Pixels between two images.
     background
@@ -31,24 +31,24 @@ def compose(images: np.ndarray, columns: int, gap: int = _GAP, background: int =
     rows = math.ceil(count / columns)
     picture = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, _RGB), background, np.uint8)
     levels = np.rint(np.clip(np.nan_to_num(images), 0, 1) * 255).astype(np.uint8)
-    for place, image in enumerate(levels):
-        top, left = place // columns * (height + gap), place % columns * (width + gap)
+    for index, image in enumerate(levels):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
         shown = image[:_RGB] if channels >= _RGB else np.repeat(image[:1], _RGB, axis=0)
         picture[top : top + height, left : left + width] = shown.transpose(1, 2, 0)
     return picture
 
 
 def best_columns(count: int, tile: tuple[int, int], room: tuple[int, int]) -> int:
-    """Return how many images in a row show `count` of them largest.
+    """Return the number of images per row that shows them largest.
 
-    Of grids that are as large, the one with the fewest empty places is better, and of these the squarest.
+    Ties are broken by fewer empty cells, then by the squarer grid.
 
     Parameters
     ----------
     count
         Number of images.
     tile, room
-        Width and height of an image with its gap, and of the place for all of them, in pixels.
+        Width and height of an image with its gap and of the whole grid's space, in pixels.
     """
 
     def rank(columns: int) -> tuple[float, int, int]:
@@ -61,12 +61,12 @@ def best_columns(count: int, tile: tuple[int, int], room: tuple[int, int]) -> in
 
 
 class Mosaic(QWidget):
-    """Shows a grid of images as large as whole pixels allow.
+    """Shows a grid of images, enlarged by a whole factor.
 
     Parameters
     ----------
     columns
-        Images in a row; 0 takes the number that shows them largest.
+        Images per row; 0 chooses the number that shows them largest.
     """
 
     def __init__(self, columns: int = 0, parent: QWidget | None = None) -> None:
@@ -79,7 +79,7 @@ class Mosaic(QWidget):
         self.setMinimumSize(64, 48)
 
     def show_images(self, images: np.ndarray, columns: int | None = None) -> None:
-        """Show images, (n, channels, height, width) in [0, 1]; `columns` in a row instead of the mosaic's own."""
+        """Show (n, channels, height, width) images in [0, 1]; `columns` replaces the mosaic's own."""
         self._images = images
         self._across = columns or self._columns
         self._compose()
@@ -111,18 +111,18 @@ class Mosaic(QWidget):
         return QSize(240, 240)
 
     def height_in(self, width: int) -> int:
-        """Return the height that the picture takes where only the width limits it; 0 where there is none."""
+        """Return the grid's height when its width is limited to `width`; 0 without images."""
         if self._image is None:
             return 0
         scale = width / self._image.width()
         return int(self._image.height() * (math.floor(scale) if scale >= 2 else scale))
 
     def picture_size(self) -> QSize:
-        """Return the size of the whole grid before it is scaled; nothing where there is none."""
+        """Return the size of the unscaled grid; empty without images."""
         return QSize() if self._image is None else self._image.size()
 
     def target(self) -> QRect:
-        """Return where the picture is drawn: at the top left, scaled by a whole number where it fits."""
+        """Return the grid's rectangle: at the top left, scaled by a whole factor if it fits twice or more."""
         if self._image is None:
             return QRect()
         scale = min(self.width() / self._image.width(), self.height() / self._image.height())

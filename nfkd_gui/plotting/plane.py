@@ -1,4 +1,4 @@
-"""The plane: a density as an image, points over it, paths through it."""
+"""Plot of two features: a density as an image, with points, paths or a histogram."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from nfkd_gui.theme import is_dark, plot_colours
 
 MAP = "cividis"
 _HIGHEST = 80.0
-"""Nats; beyond it a density is no number that can be drawn."""
+"""Nats; log densities are clipped here before exp."""
 _BINS = 40
 _MARGIN = 0.1
+Extent = tuple[float, float, float, float]
+"""Rectangle (x0, x1, y0, y1)."""
 
 
 def colour_map(name: str) -> pg.ColorMap:
-    """Return a map that pyqtgraph ships.
+    """Return one of pyqtgraph's colour maps.
 
     Raises
     ------
     KeyError
-        When it ships none of that name.
+        If there is none of that name.
     """
     found = pg.colormap.get(name)
     if found is None:
@@ -36,7 +38,7 @@ def colour_map(name: str) -> pg.ColorMap:
 
 
 def high_density(densities: Iterable[DensityDrawn]) -> float:
-    """Return the density at the bright end of a map that several share; a peak of a few places darkens nothing."""
+    """Return the upper end of a colour scale shared by several densities; narrow peaks are clipped."""
     tops = []
     for density in densities:
         finite = density.log_prob[np.isfinite(density.log_prob)]
@@ -44,8 +46,8 @@ def high_density(densities: Iterable[DensityDrawn]) -> float:
     return max(tops, default=1.0)
 
 
-def extent_of(points: np.ndarray) -> tuple[float, float, float, float]:
-    """Return the rectangle (x0, x1, y0, y1) that holds nearly all of some (n, 2) points, with a margin."""
+def extent_of(points: np.ndarray) -> Extent:
+    """Return a rectangle with a margin around 99.6 % of the (n, 2) points along each axis."""
     finite = points[np.isfinite(points).all(axis=1)]
     if not len(finite):
         return -1.0, 1.0, -1.0, 1.0
@@ -56,7 +58,7 @@ def extent_of(points: np.ndarray) -> tuple[float, float, float, float]:
 
 
 class ScaleBar(pg.GraphicsLayoutWidget):
-    """The scale of a map that several planes share."""
+    """Colour scale shared by several planes."""
 
     def __init__(self, label: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -66,18 +68,18 @@ class ScaleBar(pg.GraphicsLayoutWidget):
         self.restyle()
 
     def show_levels(self, highest: float) -> None:
-        """Show a scale from 0."""
+        """Show the scale from 0 to `highest`."""
         if self.bar.levels() != (0.0, highest):
             self.bar.setLevels((0.0, highest))
 
     def restyle(self) -> None:
-        """Take the colours of the present theme."""
+        """Apply the current theme."""
         self.setBackground(None)
         style_bar(self.bar)
 
 
 def style_bar(bar: pg.ColorBarItem) -> None:
-    """Give a scale bar the colours of the present theme."""
+    """Apply the current theme to a colour scale."""
     colours = plot_colours()
     for axis in (bar.axis, bar.getAxis("left"), bar.getAxis("right")):
         axis.setPen(pg.mkPen(colours.grid))
@@ -85,7 +87,7 @@ def style_bar(bar: pg.ColorBarItem) -> None:
 
 
 class Plane(Plot):
-    """A density of two features with points over it."""
+    """Shows two features: a density with points or paths on top, or a histogram of one feature."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -100,10 +102,10 @@ class Plane(Plot):
 
     def restyle(self) -> None:
         super().restyle()
-        self.canvas.showGrid(x=False, y=False)  # lines over a map read as part of it
+        self.canvas.showGrid(x=False, y=False)  # grid lines would look like part of the image
 
     def name_axes(self, bottom: str, left: str) -> None:
-        """Name the two features."""
+        """Set the axis labels."""
         self.label("bottom", bottom)
         self.label("left", left)
 
@@ -118,8 +120,8 @@ class Plane(Plot):
         self.image.setRect(QRectF(x0, y0, x1 - x0, y1 - y0))
         self.frame(density.extent)
 
-    def frame(self, extent: tuple[float, float, float, float]) -> None:
-        """Show this part of the plane, (x0, x1, y0, y1)."""
+    def frame(self, extent: Extent) -> None:
+        """Set the visible range of both axes."""
         x0, x1, y0, y1 = extent
         self.canvas.getViewBox().setRange(xRange=(x0, x1), yRange=(y0, y1), padding=0)
 
@@ -131,7 +133,7 @@ class Plane(Plot):
         self.points.setData(x=points[:, 0], y=points[:, 1], brush=pg.mkBrush(faint))
 
     def show_histogram(self, values: np.ndarray, colour: str, extent: tuple[float, float]) -> None:
-        """Show how (n,) numbers are spread between two ends, as a density."""
+        """Show a density histogram of (n,) values between two ends."""
         self.points.setData([], [])
         self.bars.setVisible(True)
         heights, edges = np.histogram(values, bins=_BINS, range=extent, density=True)
@@ -143,7 +145,7 @@ class Plane(Plot):
         self.frame((*extent, 0.0, 1.1 * max(float(np.nan_to_num(heights).max()), 1e-12)))
 
     def show_paths(self, paths: np.ndarray, colour: str) -> None:
-        """Show paths, (pairs, steps, 2), as lines with a mark at each step; a halo parts them from the map."""
+        """Show (pairs, steps, 2) paths as lines with a mark per step; a halo separates them from the image."""
         while len(self.paths) < len(paths):
             self.paths.append(self.plot([], [], symbol="o", symbolSize=7))
         halo = "#202020" if is_dark() else "#FFFFFF"

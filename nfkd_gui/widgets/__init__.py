@@ -1,1 +1,1 @@
-"""Small parts of the window that know nothing of experiments."""
+"""Widgets that know nothing about experiments and runs."""

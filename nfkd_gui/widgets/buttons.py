@@ -1,4 +1,4 @@
-"""Buttons that stand among words."""
+"""Buttons without a frame."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QToolButton, QWidget
 
 
-def quiet_button(words: str, parent: QWidget | None = None) -> QToolButton:
-    """Return a button without a frame that Tab reaches."""
+def quiet_button(text: str, parent: QWidget | None = None) -> QToolButton:
+    """Return a frameless button that Tab can reach; `text` has no mnemonic."""
     button = QToolButton(parent)
-    button.setText(words.replace("&", "&&"))
+    button.setText(text.replace("&", "&&"))
     button.setAutoRaise(True)
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return button

@@ -1,4 +1,4 @@
-"""What dialogs have in common."""
+"""Message boxes with plain text or our own markup."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QDialogButtonBox, QLabel, QMessageBox, QWidget
 
-from nfkd_gui.widgets.labels import shown
+from nfkd_gui.widgets.labels import display_text
 
 
 def question(parent: QWidget, title: str, text: str, more: str = "") -> QMessageBox:
-    """Return a question without buttons yet, not open yet; its text and what stands below it are no markup."""
+    """Return an unopened question without buttons; `text` and `more` (below it) are plain text."""
     box = QMessageBox(parent)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle(title)
-    box.setText(shown(text))
-    box.setInformativeText(shown(more))
+    box.setText(display_text(text))
+    box.setInformativeText(display_text(more))
     box.setTextFormat(Qt.TextFormat.PlainText)
-    for label in box.findChildren(QLabel):  # Qt's own method leaves out what stands below
+    for label in box.findChildren(QLabel):  # setTextFormat skips the informative text
         label.setTextFormat(Qt.TextFormat.PlainText)
     return box
 
 
 def message(parent: QWidget, title: str, markup: str) -> QMessageBox:
-    """Return a message in markup, not open yet; what is foreign in it must be `escaped`."""
+    """Return an unopened message with markup; foreign text in it must be `escaped`."""
     box = QMessageBox(parent)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     box.setWindowTitle(title)
@@ -34,6 +34,6 @@ def message(parent: QWidget, title: str, markup: str) -> QMessageBox:
 
 
 def without_icons(box: QDialogButtonBox | QMessageBox) -> None:
-    """Take the pictures off the buttons: their words say it all, and no two desktops draw them alike."""
+    """Remove the buttons' icons, which differ between desktops."""
     for button in box.buttons():
         button.setIcon(QIcon())

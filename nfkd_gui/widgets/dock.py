@@ -1,4 +1,4 @@
-"""A dock whose title has buttons in the colour of the text: Fusion's own are all but unseen in the dark."""
+"""A dock widget with title buttons in the text colour: Fusion's are hardly visible in a dark theme."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ _BUTTONS = {
     "qt_dockwidget_floatbutton": ("float", "Put in a window of its own, or back", "Float"),
     "qt_dockwidget_closebutton": ("close", "Close; the View menu brings it back", "Close"),
 }
-"""Qt's names of the two, and for each our icon, its tip, and what it is called."""
+"""Qt's object name of each button, with our icon, tooltip and accessible name."""
 
 
 class Dock(QDockWidget):
-    """A dock in the studio's manner."""
+    """A dock whose title buttons follow the theme."""
 
     def __init__(self, title: str, parent: QWidget) -> None:
         super().__init__(title, parent)
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(0)
-        self._later.timeout.connect(self.dress)
+        self._later.timeout.connect(self.update_buttons)
         for signal in (self.topLevelChanged, self.dockLocationChanged, self.visibilityChanged):
             signal.connect(self._later.start)
-        self.dress()
+        self.update_buttons()
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() in {QEvent.Type.PaletteChange, QEvent.Type.StyleChange}:
             self._later.start()
 
-    def dress(self) -> None:
-        """Give the buttons their icons, which Qt replaces when a dock moves, comes loose or gets another title bar."""
-        for name, (picture, tip, words) in _BUTTONS.items():
+    def update_buttons(self) -> None:
+        """Set the buttons' icons; Qt resets them when a dock moves, floats or gets another title bar."""
+        for name, (picture, tip, label) in _BUTTONS.items():
             button = self.findChild(QAbstractButton, name)
             if isinstance(button, QAbstractButton):
                 button.setIcon(icon(picture))
                 button.setToolTip(tip)
-                button.setAccessibleName(f"{words} {self.windowTitle()}")
+                button.setAccessibleName(f"{label} {self.windowTitle()}")

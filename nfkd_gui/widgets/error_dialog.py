@@ -1,4 +1,4 @@
-"""An error as a person wants it: what happened, why, what to do; the traceback is folded away."""
+"""Error dialog: what happened, why and what to do, with the traceback on demand."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
 _WIDTH = 480
 _TITLE = 80
-"""Characters of the window's title."""
+"""Characters of the window title."""
 
 
 class ErrorDialog(QDialog):
-    """Shows an `ErrorInfo` without blocking the window's loop.
+    """Shows an `ErrorInfo` without blocking the event loop.
 
     Parameters
     ----------
     error
-        What to show.
+        The error.
     remedy
-        A button's words and what it does, such as to restart the engine.
+        Text and function of a button that repairs it, such as one that restarts the engine.
     """
 
     def __init__(
@@ -70,18 +70,18 @@ class ErrorDialog(QDialog):
         font.setBold(True)
         font.setPointSizeF(font.pointSizeF() * 1.15)
         title.setFont(font)
-        words = QVBoxLayout()
-        words.setSpacing(8)
-        words.addWidget(title)
+        texts = QVBoxLayout()
+        texts.setSpacing(8)
+        texts.addWidget(title)
         cause = WrappedLabel(error.cause, "plain", self)
         cause.setObjectName("error.cause")
-        words.addWidget(cause)
+        texts.addWidget(cause)
         if error.action:
-            words.addWidget(WrappedLabel(error.action, parent=self))
+            texts.addWidget(WrappedLabel(error.action, parent=self))
         line = QHBoxLayout()
         line.setSpacing(16)
         line.addWidget(icon)
-        line.addLayout(words, 1)
+        line.addLayout(texts, 1)
         return line
 
     def _buttons(self, error: ErrorInfo, remedy: tuple[str, Callable[[], None]] | None) -> QDialogButtonBox:
@@ -89,10 +89,10 @@ class ErrorDialog(QDialog):
         box.rejected.connect(self.reject)
         close = box.button(QDialogButtonBox.StandardButton.Close)
         close.setDefault(remedy is None)
-        close.setFocus()  # else the first button has it, and Return presses that
+        close.setFocus()  # else Return would press the first button
         if remedy is not None:
-            words, act = remedy
-            button = box.addButton(words, QDialogButtonBox.ButtonRole.AcceptRole)
+            text, act = remedy
+            button = box.addButton(text, QDialogButtonBox.ButtonRole.AcceptRole)
             button.setObjectName("error.remedy")
             button.setDefault(True)
             button.setFocus()
@@ -107,13 +107,13 @@ class ErrorDialog(QDialog):
         details = QPushButton("Details", self)
         details.setObjectName("error.details")
         details.setCheckable(True)
-        details.toggled.connect(self._unfold)
+        details.toggled.connect(self._show_details)
         box.addButton(details, QDialogButtonBox.ButtonRole.ActionRole)
         copy = box.addButton("Copy", QDialogButtonBox.ButtonRole.ActionRole)
-        copy.setToolTip("Copy the whole error, for a report.")
+        copy.setToolTip("Copy the whole error for a report.")
         whole = "\n\n".join(part for part in (error.title, error.cause, error.action, error.traceback) if part)
         copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(whole))
 
-    def _unfold(self, open_: bool) -> None:
-        self._details.setVisible(open_)
+    def _show_details(self, show: bool) -> None:
+        self._details.setVisible(show)
         self.adjustSize()

@@ -1,4 +1,4 @@
-"""Controls in lines, as words fill a page: those that find no room beside each other go below."""
+"""A layout that wraps its items into lines like words, and a bar of controls with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLayout, QLayoutItem, QWidget
 
 
 class FlowLayout(QLayout):
-    """Lays items out from left to right, in as many lines as the width asks for.
+    """Lays items out from left to right and wraps them at the width.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class FlowLayout(QLayout):
         return Qt.Orientation(0)
 
     def height_in(self, width: int) -> int:
-        """Return the height that the lines take in this width."""
+        """Return the height of the lines at this width."""
         return self._place(QRect(0, 0, width, 0), apply=False)
 
     def setGeometry(self, rect: QRect) -> None:
@@ -60,7 +60,7 @@ class FlowLayout(QLayout):
         return [item for item in self._items if not item.isEmpty()]
 
     def _place(self, rect: QRect, *, apply: bool) -> int:
-        """Place the items in a rectangle, or only measure; return the height that they take."""
+        """Place the items in a rectangle, or only measure them; return their height."""
         lines: list[list[tuple[QLayoutItem, int]]] = [[]]
         right = 0
         for item in self._shown():
@@ -86,10 +86,10 @@ class FlowLayout(QLayout):
 
 
 class ControlBar(QWidget):
-    """Controls in as many lines as its width asks for; its height follows.
+    """Controls that wrap into lines; the bar's height follows its width.
 
-    It tells Qt no height for a width: a panel that does is made as high as its content would like to be, where
-    pictures and plots can do with less.
+    The bar sets its height itself and does not report `heightForWidth` to Qt: Qt would then give the whole panel its
+    preferred height, even where plots and pictures could be smaller.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class ControlBar(QWidget):
         self._lines = FlowLayout(spacing, self)
 
     def add(self, *widgets: QWidget) -> None:
-        """Add widgets that stay beside each other, such as a label and what it names."""
+        """Add widgets that stay on one line, such as a label and its control."""
         if len(widgets) == 1:
             self._lines.addWidget(widgets[0])
             return
@@ -119,7 +119,7 @@ class ControlBar(QWidget):
         self._fit()
 
     def event(self, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.LayoutRequest:  # something came, went or changed its size
+        if event.type() == QEvent.Type.LayoutRequest:  # a widget was shown, hidden or resized
             self._fit()
         return super().event(event)
 

@@ -1,4 +1,4 @@
-"""Icons, from one family, in the colour of the text."""
+"""Icons from Material Design, in the text colour."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _NAMES = {
 
 
 def icon(name: str) -> QIcon:
-    """Return an icon for the present theme.
+    """Return an icon in the current theme's colours.
 
     Raises
     ------
     KeyError
-        When there is no icon of that name.
+        If there is no icon of that name.
     """
     palette = QApplication.palette()
     normal = palette.color(QPalette.ColorGroup.Active, QPalette.ColorRole.ButtonText)
@@ -46,7 +46,7 @@ def icon(name: str) -> QIcon:
 
 @functools.cache
 def _family() -> IconicFont:
-    """Return Material Design Icons alone: qtawesome's own start reads and checks all its eleven fonts."""
+    """Load Material Design Icons only: qtawesome by itself loads all of its eleven fonts."""
     import qtawesome
     from qtawesome.iconic_font import IconicFont
 

@@ -1,4 +1,4 @@
-"""Labels: their text is shown as it is, unless we wrote its markup, and keeps its meaning in light and dark."""
+"""Labels for plain text and for our own markup, with colours for light and dark themes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from nfkd.text import plain, plain_lines
 
-_MOST = 4000
-"""Characters of a label or tooltip: more would only slow the window."""
+_LONGEST = 4000
+"""Characters of a label or tooltip; longer texts are cut, because they slow the window."""
 _WIDEST = 360
-"""Pixels that a wrapped label asks for at most."""
+"""Pixels; upper limit of a wrapped label's minimum width."""
 Tone = Literal["plain", "muted", "error", "warning", "good"]
 
 _TONES: dict[Tone, tuple[str, str]] = {
@@ -26,43 +26,43 @@ _TONES: dict[Tone, tuple[str, str]] = {
 
 
 def tone_colour(palette: QPalette, tone: Tone) -> QColor:
-    """Return the colour of a tone on this palette; each has a contrast of at least 4.5 with the window."""
+    """Return a tone's colour for a palette; the contrast with the window is at least 4.5."""
     if tone == "plain":
         return palette.color(QPalette.ColorRole.WindowText)
     light, dark = _TONES[tone]
     return QColor(dark if palette.color(QPalette.ColorRole.Window).lightness() < 128 else light)
 
 
-def shown(text: str) -> str:
-    """Return a foreign text of several lines as a widget shows it: controls visible, and cut where it is very long."""
-    return plain_lines(text if len(text) <= _MOST else f"{text[: _MOST - 1]}…")
+def display_text(text: str) -> str:
+    """Return foreign text for a widget: control characters made visible, long text cut."""
+    return plain_lines(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
 
 
 def escaped(text: str) -> str:
-    """Return a foreign text for a place inside our own markup: a label of ours, or a text of pyqtgraph."""
-    return html.escape(plain(text, _MOST))
+    """Return foreign text for use inside our own markup."""
+    return html.escape(plain(text, _LONGEST))
 
 
 def tip(text: str) -> str:
-    """Return a foreign text as a tooltip, which Qt would take for markup where it looks like that."""
-    words = shown(text)
-    return f'<p style="white-space:pre-wrap">{html.escape(words)}</p>' if "<" in words or "&" in words else words
+    """Return foreign text as a tooltip; text that Qt would read as markup is escaped."""
+    text = display_text(text)
+    return f'<p style="white-space:pre-wrap">{html.escape(text)}</p>' if "<" in text or "&" in text else text
 
 
 class PlainLabel(QLabel):
-    """A label that shows its text as it is, whatever the text looks like."""
+    """A label that never reads its text as markup."""
 
     def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setText(text)
 
-    def setText(self, words: str) -> None:
-        super().setText(shown(words))
+    def setText(self, text: str) -> None:
+        super().setText(display_text(text))
 
 
 class MarkupLabel(QLabel):
-    """A label whose markup we wrote; what is foreign in it must be `escaped`."""
+    """A label with our own markup; foreign text in it must be `escaped`."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -70,7 +70,7 @@ class MarkupLabel(QLabel):
 
 
 class ToneLabel(PlainLabel):
-    """A label in the colour of its tone, whatever the theme."""
+    """A plain label in the colour of its tone, in every theme."""
 
     def __init__(self, text: str = "", tone: Tone = "muted", parent: QWidget | None = None) -> None:
         super().__init__(text, parent)
@@ -78,7 +78,7 @@ class ToneLabel(PlainLabel):
         self._colour()
 
     def set_tone(self, tone: Tone) -> None:
-        """Change the meaning, and so the colour."""
+        """Set the tone."""
         self._tone = tone
         self._colour()
 
@@ -90,25 +90,25 @@ class ToneLabel(PlainLabel):
     def _colour(self) -> None:
         palette = QPalette()
         colour = tone_colour(palette, self._tone)
-        if self.palette().color(QPalette.ColorRole.WindowText) != colour:  # setting it is a change of palette, too
+        if self.palette().color(QPalette.ColorRole.WindowText) != colour:  # setting it changes the palette again
             palette.setColor(QPalette.ColorRole.WindowText, colour)
             self.setPalette(palette)
 
 
 class ElidedLabel(ToneLabel):
-    """One line, as wide as there is room: an ellipsis stands for what finds none, and the tooltip has it all."""
+    """One line that is cut with an ellipsis where it does not fit; the tooltip has the whole text."""
 
     def __init__(self, text: str = "", tone: Tone = "muted", parent: QWidget | None = None) -> None:
         super().__init__("", tone, parent)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setText(text)
 
-    def setText(self, words: str) -> None:
-        super().setText(plain(words))
-        self.setToolTip(tip(words))
+    def setText(self, text: str) -> None:
+        super().setText(plain(text))
+        self.setToolTip(tip(text))
 
-    def shown(self) -> str:
-        """Return what of the text is seen."""
+    def visible_text(self) -> str:
+        """Return the visible text."""
         return self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.contentsRect().width())
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -120,14 +120,14 @@ class ElidedLabel(ToneLabel):
             int(self.alignment()),
             self.palette(),
             self.isEnabled(),
-            self.shown(),
+            self.visible_text(),
             self.foregroundRole(),
         )
         painter.end()
 
 
 class WrappedLabel(ToneLabel):
-    """Several lines of text, as wide as there is room; a word without end asks for no more than a column."""
+    """Wrapped text; a very long word does not widen the window."""
 
     def __init__(self, text: str = "", tone: Tone = "muted", parent: QWidget | None = None) -> None:
         super().__init__(text, tone, parent)

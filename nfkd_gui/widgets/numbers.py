@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers as text: counts, bytes, durations and measured values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _BYTES = 1024
 
 
 def format_count(value: float) -> str:
-    """Return a count with three figures: 12,345 → ``12.3 k``."""
+    """Return a count with three digits: 12,345 → ``12.3 k``."""
     for unit in ("", " k", " M", " G", " T"):
         if abs(value) < _KILO:
             return f"{value:.0f}{unit}" if unit == "" or abs(value) >= _KILO / 10 else f"{value:.3g}{unit}"
@@ -27,7 +27,7 @@ def format_bytes(value: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a time as ``0:42`` or ``1:02:03``; empty when it cannot be told."""
+    """Return a time as ``0:42`` or ``1:02:03``; empty if it is negative or not finite."""
     if not math.isfinite(seconds) or seconds < 0:
         return ""
     whole = round(seconds)
@@ -36,5 +36,5 @@ def format_duration(seconds: float) -> str:
 
 
 def format_measure(value: float | None, digits: int = 3) -> str:
-    """Return a measured figure, or a dash where there is none."""
+    """Return a measured value, or a dash for None and values that are not finite."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")

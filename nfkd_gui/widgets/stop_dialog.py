@@ -1,4 +1,4 @@
-"""Stop asks: end this stage and go on, or end the run."""
+"""The dialog of Stop: end this stage or the whole run."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Scope = Literal["stage", "run"]
 
 
 def ask_stop(name: str, stage: str, stop: Callable[[Scope], None], parent: QWidget) -> QMessageBox:
-    """Open the question; `stop` is called with the answer, unless the user thinks better of it."""
-    more = "The best weights so far are kept either way. A run that has ended can be resumed later."
+    """Open the question and return it; `stop` gets the answer, unless the user cancels."""
+    more = "The best weights so far are kept in both cases. A run that has ended can be resumed later."
     box = question(parent, "Stop", f"Stop “{name}”?", more)
     box.setObjectName("stop")
-    stage_words = f"End {the_role(stage)} and go on" if stage else "End this stage and go on"
-    end_stage = box.addButton(stage_words, QMessageBox.ButtonRole.AcceptRole)
+    stage_text = f"End {the_role(stage)} and go on" if stage else "End this stage and go on"
+    end_stage = box.addButton(stage_text, QMessageBox.ButtonRole.AcceptRole)
     end_stage.setObjectName("stop.stage")
     end_run = box.addButton("End the run", QMessageBox.ButtonRole.DestructiveRole)
     end_run.setObjectName("stop.run")
-    go_on = box.addButton("Keep running", QMessageBox.ButtonRole.RejectRole)
-    box.setEscapeButton(go_on)
-    box.setDefaultButton(go_on)
+    keep = box.addButton("Keep running", QMessageBox.ButtonRole.RejectRole)
+    box.setEscapeButton(keep)
+    box.setDefaultButton(keep)
     end_stage.setEnabled(bool(stage))
     end_stage.clicked.connect(lambda: stop("stage"))
     end_run.clicked.connect(lambda: stop("run"))

@@ -1,4 +1,4 @@
-"""The wheel scrolls the form, not the editor that happens to be under the pointer."""
+"""Keep the mouse wheel from changing an editor that has no focus, so that it scrolls the form."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from PySide6.QtWidgets import QWidget
 
 
 def guard_wheel(editor: QWidget) -> None:
-    """Let an editor take the wheel only while it has the focus, which the wheel does not give it."""
+    """Let an editor react to the wheel only while it has the focus; the wheel itself does not focus it."""
     editor.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     editor.installEventFilter(_WheelGuard(editor))
 
 
 class _WheelGuard(QObject):
-    """Keeps the wheel from an editor without the focus."""
+    """Ignores wheel events of an editor without focus."""
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if isinstance(event, QWheelEvent) and isinstance(watched, QWidget) and not watched.hasFocus():

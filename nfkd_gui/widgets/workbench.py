@@ -1,4 +1,4 @@
-"""The middle of the window: panels as docks, one over the other or side by side."""
+"""The middle of the window: panels as docks, in tabs, side by side or floating."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _AREA = Qt.DockWidgetArea.TopDockWidgetArea
 
 
 class Workbench(QMainWindow):
-    """Holds panels. A panel among tabs is named by its tab; one that stands alone has a title bar."""
+    """Holds the panels. A panel in a tab has no title bar, because its tab shows the title."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -30,10 +30,10 @@ class Workbench(QMainWindow):
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(0)
-        self._later.timeout.connect(self._dress)
+        self._later.timeout.connect(self._update_title_bars)
 
     def add(self, panel: QWidget, name: str, title: str) -> Dock:
-        """Add a panel as the last tab. Where it needs more room than there is, it can be scrolled."""
+        """Add a panel as the last tab, in a scroll area."""
         scroll = QScrollArea(self)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -52,13 +52,13 @@ class Workbench(QMainWindow):
         return dock
 
     def show_first(self) -> None:
-        """Bring the first panel to the front."""
+        """Raise the first panel."""
         if self.docks:
             self.docks[0].raise_()
         self._later.start()
 
     def stack(self) -> None:
-        """Put every panel back among the tabs, in their first order."""
+        """Put all panels into tabs, in their original order."""
         for before, dock in zip([None, *self.docks], self.docks, strict=False):
             dock.setFloating(False)
             self.addDockWidget(_AREA, dock)
@@ -68,32 +68,32 @@ class Workbench(QMainWindow):
         self.show_first()
 
     def tile(self) -> None:
-        """Lay the panels out side by side, two in a row."""
+        """Lay the panels out side by side, two per row."""
         for dock in self.docks:
             dock.setFloating(False)
             self.removeDockWidget(dock)
         for dock in self.docks[:1]:
             self.addDockWidget(_AREA, dock)
-            dock.show()  # at once: nothing can be laid beside a hidden dock
+            dock.show()  # now, as a hidden dock cannot be split
         for left, right in itertools.pairwise(self.docks[:2]):
             self.splitDockWidget(left, right, Qt.Orientation.Horizontal)
             right.show()
         for above, below in zip(self.docks, self.docks[2:], strict=False):
             self.splitDockWidget(above, below, Qt.Orientation.Vertical)
             below.show()
-        even = [1000] * len(self.docks)  # shares, not pixels
+        even = [1000] * len(self.docks)  # proportions, not pixels
         self.resizeDocks(self.docks, even, Qt.Orientation.Horizontal)
         self.resizeDocks(self.docks, even, Qt.Orientation.Vertical)
         self._later.start()
 
     def restore(self, state: QByteArray, version: int) -> bool:
-        """Restore a saved layout; return whether it could be."""
+        """Restore a saved layout and return whether that worked."""
         restored = self.restoreState(state, version)
         self._later.start()
         return restored
 
-    def _dress(self) -> None:
-        """Hide the title bar of a dock whose tab names it already."""
+    def _update_title_bars(self) -> None:
+        """Hide the title bars of docks in tabs."""
         for dock in self.docks:
             tabbed = bool(self.tabifiedDockWidgets(dock)) and not dock.isFloating()
             hidden = dock.titleBarWidget() is not None
@@ -105,4 +105,4 @@ class Workbench(QMainWindow):
                 bar = dock.titleBarWidget()
                 dock.setTitleBarWidget(None)  # type: ignore[arg-type]
                 bar.deleteLater()
-                dock.dress()
+                dock.update_buttons()

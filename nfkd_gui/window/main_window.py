@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QWidget
@@ -13,7 +11,7 @@ from nfkd.text import plain
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.studio import LIVE, Studio
 from nfkd_gui.panels import PANELS
-from nfkd_gui.panels.base import Panel, StudioPort
+from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.log import LogPanel
 from nfkd_gui.panels.runs import RunsPanel
@@ -59,8 +57,7 @@ class MainWindow(QMainWindow):
         self.inspector = InspectorPanel(studio, self)
         self.log = LogPanel(studio, self)
         self.workbench = Workbench(self)
-        port = cast("StudioPort", studio)  # the type stubs know a class's Signal and an object's as two kinds
-        self.panels: list[Panel] = [panel(port, self.workbench) for panel in PANELS]
+        self.panels: list[Panel] = [panel(studio, self.workbench) for panel in PANELS]
         self._place()
         self._connect()
         self._refresher = QTimer(self)
@@ -143,7 +140,7 @@ class MainWindow(QMainWindow):
 
     def _give_event(self, event: object) -> None:
         for panel in self.panels:
-            panel.take(event)  # type: ignore[arg-type]
+            panel.on_event(event)  # type: ignore[arg-type]
 
     def _refresh(self) -> None:
         for panel in self.panels:

@@ -1,36 +1,31 @@
-"""A run that never was, told by events, and a studio for panels alone."""
+"""A run made of events, and a studio without an engine that records requests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QApplication
 
 from nfkd.protocol import events
 from nfkd.protocol.requests import Request
 from nfkd.protocol.roles import USUAL
 from nfkd.protocol.view import RunView
-from nfkd_gui.theme import apply_theme
+from nfkd_gui.model.preferences import Preferences
+from nfkd_gui.model.studio import Studio
 
-RUN = "/runs/never"
-ALONE = {"teacher", "baseline"}
-"""Flows that learn from no other."""
+RUN = "/runs/fake"
+WITHOUT_TEACHER = {"teacher", "baseline"}
 
 
-class PortOfTests(QObject):
-    """Fulfils what panels ask of a studio, and keeps what they asked."""
+class FakeStudio(Studio):
+    """A studio that records requests and started presets instead of sending them."""
 
-    theme_changed = Signal()
-    seed_changed = Signal(int)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.view: RunView | None = None
-        self.seed = 1
+    def __init__(self, folder: Path) -> None:
+        super().__init__(Preferences(), folder / "studio.json")
         self.asked: list[tuple[Request, Callable[[Any], None], Callable[[Any], None], str]] = []
         self.started: list[str] = []
 
@@ -41,8 +36,8 @@ class PortOfTests(QObject):
         self.started.append(name)
 
 
-class Story:
-    """Tells a run to a view and a panel, event by event."""
+class FakeRun:
+    """A run whose events are applied to a view and a panel."""
 
     def __init__(
         self,
@@ -52,7 +47,7 @@ class Story:
         roles: tuple[events.Role, ...] = USUAL,
     ) -> None:
         row = events.RunRow(
-            run=RUN, name="never", state="running", data="digits", teacher="Glow 8×2", student="Glow 2×2",
+            run=RUN, name="fake", state="running", data="digits", teacher="Glow 8×2", student="Glow 2×2",
             created=0.0, seeds=seeds, seeds_done=0, progress=0.0,
         )  # fmt: skip
         self.view = RunView(row, "")
@@ -70,76 +65,70 @@ class Story:
         curves = [events.CurveInfo(name=name, label=name.split("/")[-1].upper(), unit="bits/dim")
                   for name in ("train/total", "train/nll", "validation/nll", "learning_rate")]  # fmt: skip
         for seed in range(1, seeds + 1):
-            plans = [events.StagePlan(stage=stage, steps=1000, curves=curves, pairs=pairs if stage not in ALONE else [])
-                     for stage in roles]  # fmt: skip
-            self.tell(events.SeedStarted(run=RUN, seed=seed, stages=plans, event_shape=list(shape)))
+            plans = [
+                events.StagePlan(stage=role, steps=1000, curves=curves, pairs=[] if role in WITHOUT_TEACHER else pairs)
+                for role in roles
+            ]
+            self.add(events.SeedStarted(run=RUN, seed=seed, stages=plans, event_shape=list(shape)))
 
-    def tell(self, event: events.RunEvent) -> None:
+    def add(self, event: events.RunEvent) -> None:
         self.view.apply(event)
         if self.panel is not None:
-            self.panel.take(event)
+            self.panel.on_event(event)
 
     def begin(self, stage: events.Role, seed: int = 1) -> None:
-        self.tell(events.StageStarted(run=RUN, seed=seed, stage=stage))
+        self.add(events.StageStarted(run=RUN, seed=seed, stage=stage))
 
     def points(self, stage: events.Role, name: str, values: Any, seed: int = 1, start: int = 1) -> None:
         values = np.asarray(values, np.float64)
         steps = np.arange(start, start + len(values))
         batch = events.CurveBatch(steps=steps, values=values, times=steps / 10)
-        self.tell(events.CurvePoints(run=RUN, seed=seed, stage=stage, curves={name: batch}))
+        self.add(events.CurvePoints(run=RUN, seed=seed, stage=stage, curves={name: batch}))
 
     def samples(self, stage: events.Role, step: int, samples: np.ndarray, *, final: bool = False) -> None:
-        self.tell(events.SamplesDrawn(run=RUN, seed=1, stage=stage, step=step, temperature=0.7, samples=samples,
+        self.add(events.SamplesDrawn(run=RUN, seed=1, stage=stage, step=step, temperature=0.7, samples=samples,
                                       final=final))  # fmt: skip
 
     def density(self, stage: events.Role) -> np.ndarray:
         y, x = np.meshgrid(np.linspace(-2, 2, 96), np.linspace(-2, 2, 96), indexing="ij")
         log_prob = -0.5 * (x**2 + y**2) - np.log(2 * np.pi)
-        self.tell(events.DensityDrawn(run=RUN, seed=1, stage=stage, step=5, extent=(-2, 2, -2, 2), log_prob=log_prob))
+        self.add(events.DensityDrawn(run=RUN, seed=1, stage=stage, step=5, extent=(-2, 2, -2, 2), log_prob=log_prob))
         return log_prob
 
     def path(self, stage: events.Role, images: np.ndarray, step: int = 5, *, final: bool = False) -> None:
         alpha = np.linspace(0, 1, images.shape[1])
-        self.tell(events.InterpolationDrawn(run=RUN, seed=1, stage=stage, step=step, mode="linear", alpha=alpha,
+        self.add(events.InterpolationDrawn(run=RUN, seed=1, stage=stage, step=step, mode="linear", alpha=alpha,
                                             images=images, final=final))  # fmt: skip
 
     def matching(self, step: int, error: list[float], stage: events.Role = "student") -> None:
-        self.tell(events.MatchingMeasured(run=RUN, seed=1, stage=stage, step=step, error=np.array(error)))
+        self.add(events.MatchingMeasured(run=RUN, seed=1, stage=stage, step=step, error=np.array(error)))
 
 
 @pytest.fixture
-def port(qapp: QApplication) -> PortOfTests:
-    return PortOfTests()
+def fake_studio(qapp: QApplication, tmp_path: Path) -> FakeStudio:
+    return FakeStudio(tmp_path)
 
 
 @pytest.fixture
-def show(qtbot: Any, port: PortOfTests) -> Callable[..., Any]:
-    """Makes a panel, shows a story in it, and draws it."""
+def show(qtbot: Any, fake_studio: FakeStudio) -> Callable[..., Any]:
+    """Creates a panel, shows a run in it and draws it."""
 
-    def make(kind: Any, story: Story | None = None, size: tuple[int, int] = (900, 600)) -> Any:
-        panel = kind(port)
+    def make(kind: Any, run: FakeRun | None = None, size: tuple[int, int] = (900, 600)) -> Any:
+        panel = kind(fake_studio)
         qtbot.addWidget(panel)
         panel.resize(*size)
         with qtbot.waitExposed(panel):
             panel.show()
-        if story is not None:
-            story.panel = panel
-            port.view = story.view
-        panel.show_run(port.view)
+        if run is not None:
+            run.panel = panel
+            fake_studio.view = run.view
+        panel.show_run(fake_studio.view)
         panel.refresh()
         return panel
 
     return make
 
 
-@pytest.fixture(params=["light", "dark"])
-def theme(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Light, then dark; the tests that follow are light again."""
-    apply_theme(qapp, request.param)
-    yield request.param
-    apply_theme(qapp, "light")
-
-
 @pytest.fixture
-def story() -> type[Story]:
-    return Story
+def fake_run() -> type[FakeRun]:
+    return FakeRun

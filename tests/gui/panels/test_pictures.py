@@ -1,4 +1,4 @@
-"""Samples, interpolations and matching: what is asked of the engine, and the pixels that are shown."""
+"""The samples and interpolation panels: their requests to the engine and the pictures they show."""
 
 from __future__ import annotations
 
@@ -7,463 +7,331 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QScrollArea, QWidget
 
-from nfkd.protocol import requests as ask
 from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.requests import Interpolations, Samples
 from nfkd_gui.panels.interpolation import InterpolationPanel
 from nfkd_gui.panels.matching import MatchingPanel
 from nfkd_gui.panels.samples import SamplesPanel
-from nfkd_gui.plotting.mosaic import Mosaic, compose
-from nfkd_gui.theme import apply_theme, is_dark, plot_colours
+from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.widgets.flow_layout import ControlBar
 
-RUN = "/runs/never"
+RUN = "/runs/fake"
+WITH_ASSISTANTS = ("teacher", "assistant-1", "assistant-2", "student", "baseline")
 
 
 def grey(value: float, count: int = 4) -> np.ndarray:
     return np.full((count, 1, 8, 8), value, np.float32)
 
 
-def pixel(widget: Mosaic, place: tuple[int, int]) -> float:
-    """Return the grey that is shown at a place of the picture, 0 to 1."""
+def grey_path(value: float, pairs: int = 1) -> np.ndarray:
+    return grey(value, 9 * pairs).reshape(pairs, 9, 1, 8, 8)
+
+
+def pixel(widget: Mosaic, x: int = 3, y: int = 3) -> float:
+    """Return the grey level of a pixel of the mosaic, 0 to 1."""
     target = widget.target()
-    return widget.grab().toImage().pixelColor(target.x() + place[0], target.y() + place[1]).redF()
+    return widget.grab().toImage().pixelColor(target.x() + x, target.y() + y).redF()
 
 
-def test_compose_puts_every_pixel_in_its_place() -> None:
-    images = np.random.default_rng(0).random((5, 3, 2, 4)).astype(np.float32)
-    picture = compose(images, columns=3, gap=1, background=7)
-    assert picture.shape == (2 * 3 - 1, 3 * 5 - 1, 3)
-    for place in range(5):
-        top, left = place // 3 * 3, place % 3 * 5
-        expected = np.rint(images[place].transpose(1, 2, 0) * 255)
-        np.testing.assert_array_equal(picture[top : top + 2, left : left + 4], expected)
-    assert (picture[2] == 7).all()
+def visible_roles(widgets: dict[str, QWidget]) -> list[str]:
+    return [role for role, widget in widgets.items() if widget.isVisible()]
 
 
-def test_live_samples_are_shown_as_they_come(show: Any, story: Any, port: Any) -> None:
-    told = story()
-    told.begin("teacher")
-    told.samples("teacher", 100, grey(0.25))
-    panel = show(SamplesPanel, told)
-    assert pixel(panel._columns["teacher"].mosaic, (3, 3)) == pytest.approx(0.25, abs=0.01)
-    told.samples("teacher", 200, grey(0.75))
+def test_live_samples_replace_each_other(show: Any, fake_run: Any, fake_studio: Any) -> None:
+    run = fake_run()
+    run.begin("teacher")
+    run.samples("teacher", 100, grey(0.25))
+    panel = show(SamplesPanel, run)
+    teacher = panel.pictures["teacher"]
+    assert pixel(teacher.mosaic) == pytest.approx(0.25, abs=0.01)
+    run.samples("teacher", 200, grey(0.75))
     panel.refresh()
-    assert pixel(panel._columns["teacher"].mosaic, (3, 3)) == pytest.approx(0.75, abs=0.01)
-    assert "step 200" in panel._columns["teacher"]._caption.text()
-    assert panel._columns["student"]._caption.text() == "not trained yet"
-    assert len(port.asked) == 1  # once, for the examples of the data
-    told.samples("teacher", 150, grey(0.5), final=True)
+    assert pixel(teacher.mosaic) == pytest.approx(0.75, abs=0.01)
+    assert teacher.caption.visible_text() == teacher.caption.text() == "step 200, temperature 0.70"
+    assert panel.pictures["student"].caption.text() == "not trained yet"
+    assert len(fake_studio.asked) == 1  # once, for the examples of the data
+    run.samples("teacher", 150, grey(0.5), final=True)
     panel.refresh()
-    assert pixel(panel._columns["teacher"].mosaic, (3, 3)) == pytest.approx(0.5, abs=0.01)
-    assert panel._columns["teacher"]._caption.text() == "final weights (step 150), temperature 0.70"
-
-
-def test_a_caption_without_room_ends_in_an_ellipsis_and_has_its_tooltip(show: Any, story: Any) -> None:
-    told = story()
-    told.begin("teacher")
-    told.samples("teacher", 100, grey(0.25))
-    panel = show(SamplesPanel, told, size=(900, 600))
-    caption = panel._columns["teacher"]._caption
-    assert caption.shown() == caption.text() == "step 100, temperature 0.70"
+    assert pixel(teacher.mosaic) == pytest.approx(0.5, abs=0.01)
+    assert teacher.caption.text() == "final weights (step 150), temperature 0.70"
     panel.resize(260, 500)
     QApplication.processEvents()
-    assert caption.shown().startswith("step 100")
-    assert caption.shown().endswith("…")
-    assert caption.fontMetrics().horizontalAdvance(caption.shown()) <= caption.width()
-    assert caption.toolTip() == "step 100, temperature 0.70"
+    shown = teacher.caption.visible_text()
+    assert shown.startswith("final")
+    assert shown.endswith("…")
+    assert teacher.caption.fontMetrics().horizontalAdvance(shown) <= teacher.caption.width()
+    assert teacher.caption.toolTip() == "final weights (step 150), temperature 0.70"
 
 
-def test_the_temperature_asks_and_the_answer_is_shown(show: Any, story: Any, port: Any) -> None:
-    told = story()
-    told.begin("teacher")
-    told.samples("teacher", 100, grey(0.25))
-    panel = show(SamplesPanel, told)
+def test_requested_samples_are_shown_until_the_panel_goes_back_to_live(
+    show: Any, fake_run: Any, fake_studio: Any
+) -> None:
+    run = fake_run()
+    run.begin("teacher")
+    run.samples("teacher", 100, grey(0.25))
+    panel = show(SamplesPanel, run)
     panel._temperature.setValue(120)
-    request, on_reply, on_error, key = port.asked[-1]
+    request, on_reply, on_error, key = fake_studio.asked[-1]
     assert (request.run, request.temperature, key) == (RUN, 1.2, "samples")
-    reply = ask.Samples(run=RUN, seed=1, temperature=1.2, samples={"teacher": grey(0.5)}, real=grey(1.0), densities={})
-    on_reply(reply)
+    on_reply(Samples(run=RUN, seed=1, temperature=1.2, samples={"teacher": grey(0.5)}, real=grey(1.0), densities={}))
+    asked = len(fake_studio.asked)
     panel.refresh()
-    assert pixel(panel._columns["teacher"].mosaic, (3, 3)) == pytest.approx(0.5, abs=0.01)
-    assert pixel(panel._columns["data"].mosaic, (3, 3)) == pytest.approx(1.0, abs=0.01)
+    assert len(fake_studio.asked) == asked
+    assert pixel(panel.pictures["teacher"].mosaic) == pytest.approx(0.5, abs=0.01)
+    assert pixel(panel.pictures["data"].mosaic) == pytest.approx(1.0, abs=0.01)
+    run.samples("teacher", 200, grey(0.25))
+    panel.refresh()
+    assert len(fake_studio.asked) == asked + 1  # the weights have changed
     panel._new_noise()
-    assert port.asked[-1][0].noise_seed == request.noise_seed + 1
+    assert fake_studio.asked[-1][0].noise_seed == request.noise_seed + 1
     on_error(ErrorInfo(title="There are no weights yet", cause="", action="Look again a little later."))
-    assert "no weights yet" in panel._words.text()
+    assert "no weights yet" in panel._message.text()
     panel._live.click()
     panel.refresh()
-    assert pixel(panel._columns["teacher"].mosaic, (3, 3)) == pytest.approx(0.25, abs=0.01)
+    assert pixel(panel.pictures["teacher"].mosaic) == pytest.approx(0.25, abs=0.01)
 
 
-def test_own_samples_follow_the_training(show: Any, story: Any, port: Any) -> None:
-    told = story()
-    told.begin("teacher")
-    told.samples("teacher", 100, grey(0.25))
-    panel = show(SamplesPanel, told)
-    panel._temperature.setValue(120)
-    asked = len(port.asked)
-    panel.refresh()
-    assert len(port.asked) == asked
-    told.samples("teacher", 200, grey(0.25))
-    panel.refresh()
-    assert len(port.asked) == asked + 1
-
-
-def test_the_plane_shows_density_and_points(show: Any, story: Any) -> None:
-    told = story(shape=(2,))
-    told.begin("teacher")
-    points = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
-    told.samples("teacher", 5, points)
-    log_prob = told.density("teacher")
-    panel = show(SamplesPanel, told)
-    plane = panel._columns["teacher"].plane
-    np.testing.assert_allclose(plane.image.image, np.exp(log_prob), rtol=1e-6)
-    x, y = plane.points.getData()
-    np.testing.assert_allclose(np.stack([x, y], 1), points)
-    assert panel._scale.isVisible()
-    assert panel._scale.bar.levels()[1] == pytest.approx(1 / (2 * np.pi), rel=0.05)
-
-
-def test_live_paths_are_one_row_a_pair(show: Any, story: Any) -> None:
-    told = story()
-    told.begin("teacher")
+def test_live_paths_are_one_row_per_pair(show: Any, fake_run: Any) -> None:
+    run = fake_run()
+    run.begin("teacher")
     images = np.linspace(0, 1, 3, dtype=np.float32)[None, :, None, None, None] * np.ones((2, 3, 1, 8, 8), np.float32)
-    told.path("teacher", images)
-    panel = show(InterpolationPanel, told)
-    mosaic = panel._mosaics["teacher"]
+    run.path("teacher", images)
+    panel = show(InterpolationPanel, run)
+    mosaic = panel.pictures["teacher"].mosaic
     scale = mosaic.target().width() / (3 * 9 - 1)
-    for place, value in enumerate((0.0, 0.5, 1.0)):
-        assert pixel(mosaic, (int((9 * place + 4) * scale), 3)) == pytest.approx(value, abs=0.01)
-    assert panel._captions["teacher"].text() == "step 5"
-    told.path("teacher", images, step=4, final=True)
+    for index, value in enumerate((0.0, 0.5, 1.0)):
+        assert pixel(mosaic, int((9 * index + 4) * scale)) == pytest.approx(value, abs=0.01)
+    assert panel.pictures["teacher"].caption.text() == "step 5"
+    run.path("teacher", images, step=4, final=True)
     panel.refresh()
-    assert panel._captions["teacher"].text() == "final weights (step 4)"
+    assert panel.pictures["teacher"].caption.text() == "final weights (step 4)"
 
 
-def test_a_pair_of_ones_own_is_asked_for(show: Any, story: Any, port: Any) -> None:
-    told = story()
-    told.begin("teacher")
-    told.path("teacher", np.zeros((2, 3, 1, 8, 8), np.float32))
-    panel = show(InterpolationPanel, told)
-    first = port.asked[-1]
+def test_a_chosen_path_is_requested_and_shown(show: Any, fake_run: Any, fake_studio: Any) -> None:
+    run = fake_run()
+    run.begin("teacher")
+    run.path("teacher", np.zeros((2, 3, 1, 8, 8), np.float32))
+    panel = show(InterpolationPanel, run)
     path = np.ones((4, 1, 8, 8), np.float32)
-    reply = ask.Interpolations(
+    reply = Interpolations(
         run=RUN, seed=1, mode="spherical", alpha=np.linspace(0, 1, 4), paths={"teacher": path}, count=270,
         thumbnails=np.zeros((64, 1, 8, 8), np.float32),
     )  # fmt: skip
-    first[1](reply)
+    fake_studio.asked[-1][1](reply)
+    panel.refresh()
     panel._first.setValue(200)
     panel._mode.setCurrentIndex(1)
     panel._steps.setValue(4)
-    request = port.asked[-1][0]
+    request = fake_studio.asked[-1][0]
     assert (request.first, request.second, request.mode, request.steps) == (200, 1, "spherical", 4)
-    port.asked[-1][1](reply)
+    fake_studio.asked[-1][1](reply)
     panel.refresh()
-    assert pixel(panel._mosaics["teacher"], (3, 3)) == pytest.approx(1.0, abs=0.01)
-    assert "spherical" in panel._captions["teacher"].text()
+    assert pixel(panel.pictures["teacher"].mosaic) == pytest.approx(1.0, abs=0.01)
+    assert "spherical" in panel.pictures["teacher"].caption.text()
 
 
-def test_paths_in_the_plane_are_lines(show: Any, story: Any) -> None:
-    told = story(shape=(2,))
-    told.begin("student")
-    paths = np.random.default_rng(0).normal(size=(2, 5, 2)).astype(np.float32)
-    told.path("student", paths)
-    panel = show(InterpolationPanel, told)
-    lines = panel._planes["student"].paths
+def test_two_features_are_shown_in_the_plane_with_their_density(show: Any, fake_run: Any) -> None:
+    run = fake_run(shape=(2,))
+    run.begin("teacher")
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(50, 2)).astype(np.float32)
+    paths = rng.normal(size=(2, 5, 2)).astype(np.float32)
+    run.samples("teacher", 5, samples)
+    run.path("teacher", paths)
+    log_prob = run.density("teacher")
+    panel = show(SamplesPanel, run)
+    plane = panel.pictures["teacher"].plane
+    np.testing.assert_allclose(plane.image.image, np.exp(log_prob), rtol=1e-6)
+    np.testing.assert_allclose(np.stack(plane.points.getData(), 1), samples)
+    assert panel._scale.isVisible()
+    assert panel._scale.bar.levels()[1] == pytest.approx(1 / (2 * np.pi), rel=0.05)
+    lines = show(InterpolationPanel, run).pictures["teacher"].plane.paths
     for line, path in zip(lines, paths, strict=True):
         np.testing.assert_allclose(np.stack(line.getOriginalDataset(), 1), path)
 
 
-def test_matching_is_a_line_a_pair_and_a_map(show: Any, story: Any) -> None:
-    told = story()
-    told.begin("student")
-    for step, error in ((1, [2.0, 1.0]), (100, [0.5, 0.01]), (200, [0.25, 0.001])):
-        told.matching(step, error)
-    panel = show(MatchingPanel, told)
-    np.testing.assert_allclose(panel.lines[1].getOriginalDataset()[1], [1.0, 0.01, 0.001])
-    np.testing.assert_allclose(panel.lines[0].getOriginalDataset()[0], [1, 100, 200])
-    assert panel.image.image.shape[0] == 2
-    assert panel.image.image[0, 0] == pytest.approx(np.log10(2.0))
-    assert panel.image.image[1, -1] == pytest.approx(-3.0)
-    assert panel.bar.levels() == pytest.approx((-3.0, np.log10(2.0)))
-    assert "student level 2 step 2 ↔ teacher level 2 step 8" in panel._words.text()
-    told.matching(300, [0.1, 0.0001])
-    panel.refresh()
-    assert len(panel.lines) == 2
-    assert len(panel.lines[0].getOriginalDataset()[0]) == 4
-
-
-def test_a_run_that_has_not_come_so_far_says_what_will_be_shown(show: Any, story: Any) -> None:
-    told = story()
-    told.begin("teacher")
-    for kind in (SamplesPanel, InterpolationPanel, MatchingPanel):
-        panel = show(kind, told)
-        words = [label.text() for label in panel.findChildren(QLabel) if label.isVisible()]
-        assert words == [f"{panel.waits_for} will be shown here."]
-
-
-@pytest.mark.parametrize("kind", [SamplesPanel, InterpolationPanel])
-def test_a_panel_goes_from_the_plane_to_images_and_back(kind: Any, show: Any, story: Any, port: Any) -> None:
-    plane, images = story(shape=(2,)), story()
-    for told in (plane, images):
-        told.begin("teacher")
-    plane.samples("teacher", 5, np.zeros((5, 2), np.float32))
-    plane.path("teacher", np.zeros((1, 3, 2), np.float32))
-    images.samples("teacher", 5, grey(0.5))
-    images.path("teacher", np.full((2, 3, 1, 8, 8), 0.5, np.float32))
-    panel = show(kind, plane)
-    for told, pictures in ((images, True), (plane, False), (images, True)):
-        port.view = told.view
-        panel.show_run(told.view)
-        panel.refresh()
-        mosaics = panel._mosaics if kind is InterpolationPanel else {r: c.mosaic for r, c in panel._columns.items()}
-        planes = panel._planes if kind is InterpolationPanel else {"teacher": panel._columns["teacher"].plane}
-        assert mosaics["teacher"].isVisible() == pictures
-        assert planes["teacher"].isVisible() != pictures
-
-
-def test_a_matching_without_error_is_drawn_too(show: Any, story: Any) -> None:
-    told = story()
-    told.begin("student")
-    told.matching(1, [0.0, 0.0])
-    panel = show(MatchingPanel, told)
-    assert np.isfinite(panel.image.image).all()
-
-
-def test_dark_is_dark_even_without_a_desktops_theme(show: Any, story: Any, qapp: QApplication, port: Any) -> None:
-    told = story()
-    told.begin("student")
-    told.matching(1, [2.0, 1.0])
-    panel = show(MatchingPanel, told)
-    try:
-        apply_theme(qapp, "dark")
-        port.theme_changed.emit()
-        qapp.processEvents()
-        assert is_dark()
-        panel.refresh()
-        corner = panel.plot.grab().toImage().pixelColor(3, 3)
-        assert corner == QColor(plot_colours().background)
-        assert corner.lightness() < 80
-    finally:
-        apply_theme(qapp, "light")
-    assert not is_dark()
-
-
-def test_vectors_are_shown_by_the_two_features_that_are_chosen(show: Any, story: Any) -> None:
-    told = story(shape=(5,))
-    told.begin("teacher")
-    samples = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
-    told.samples("teacher", 5, samples)
-    panel = show(SamplesPanel, told)
-    plane = panel._columns["teacher"].plane
-    assert panel._pair.isVisible()
+def test_two_chosen_features_of_vectors_are_shown_in_one_frame(show: Any, fake_run: Any) -> None:
+    run = fake_run(shape=(5,))
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(50, 5)).astype(np.float32)
+    small, large = rng.normal(size=(2, 4, 5)).astype(np.float32), 3 * rng.normal(size=(2, 4, 5)).astype(np.float32)
+    for role, path in (("teacher", small), ("student", large)):
+        run.begin(role)
+        run.path(role, path)
+    run.samples("teacher", 5, samples)
+    panel, paths = show(SamplesPanel, run), show(InterpolationPanel, run)
+    plane = panel.pictures["teacher"].plane
+    assert panel._features.isVisible()
     for first, second in ((0, 1), (3, 2)):
-        panel.findChild(QComboBox, "samples.feature_x").setCurrentIndex(first)
-        panel.findChild(QComboBox, "samples.feature_y").setCurrentIndex(second)
-        panel.refresh()
-        x, y = plane.points.getData()
-        np.testing.assert_allclose(x, samples[:, first])
-        np.testing.assert_allclose(y, samples[:, second])
+        for each in (panel, paths):
+            each.findChild(QComboBox, f"{each.name}.feature_x").setCurrentIndex(first)
+            each.findChild(QComboBox, f"{each.name}.feature_y").setCurrentIndex(second)
+            each.refresh()
+        np.testing.assert_allclose(np.stack(plane.points.getData(), 1), samples[:, [first, second]])
+        for line, path in zip(paths.pictures["teacher"].plane.paths, small, strict=True):
+            np.testing.assert_allclose(np.stack(line.getData(), axis=1), path[:, [first, second]])
+        teacher, student = (paths.pictures[role].plane.canvas.viewRange() for role in ("teacher", "student"))
+        np.testing.assert_allclose(teacher, student)
+        for axis, feature in enumerate((first, second)):
+            assert teacher[axis][0] < large[..., feature].min()
+            assert teacher[axis][1] > large[..., feature].max()
     assert plane.canvas.getAxis("bottom").labelText == "x₄"
     assert plane.canvas.getAxis("left").labelText == "x₃"
 
 
-def test_paths_of_vectors_are_shown_by_the_same_choice(show: Any, story: Any) -> None:
-    told = story(shape=(5,))
-    told.begin("teacher")
-    paths = np.random.default_rng(0).normal(size=(2, 4, 5)).astype(np.float32)
-    told.path("teacher", paths)
-    panel = show(InterpolationPanel, told)
-    panel.findChild(QComboBox, "interpolation.feature_y").setCurrentIndex(4)
-    panel.refresh()
-    for line, path in zip(panel._planes["teacher"].paths, paths, strict=True):
-        np.testing.assert_allclose(np.stack(line.getData(), axis=1), path[:, [0, 4]])
-
-
-def test_paths_of_all_flows_are_seen_in_the_same_part_of_the_plane(show: Any, story: Any) -> None:
-    told = story(shape=(5,))
-    small = np.random.default_rng(1).normal(size=(2, 4, 5))
-    large = 3 * np.random.default_rng(2).normal(size=(2, 4, 5))
-    for role, drawn in (("teacher", small), ("student", large)):
-        told.begin(role)
-        told.path(role, drawn.astype(np.float32))
-    panel = show(InterpolationPanel, told)
-    teacher, student = (panel._planes[role].canvas.viewRange() for role in ("teacher", "student"))
-    np.testing.assert_allclose(teacher, student)
-    for axis in (0, 1):
-        assert teacher[axis][0] < large[..., axis].min()
-        assert teacher[axis][1] > large[..., axis].max()
-
-
-def test_one_feature_is_shown_as_its_histogram(show: Any, story: Any) -> None:
-    told = story(shape=(1,))
-    told.begin("teacher")
-    samples = np.random.default_rng(0).normal(size=(4000, 1)).astype(np.float32)
-    told.samples("teacher", 5, samples)
-    panel = show(SamplesPanel, told)
-    assert panel._pair.isHidden()
-    plane = panel._columns["teacher"].plane
-    edges, heights = plane.bars.getOriginalDataset()
+def test_a_single_feature_is_shown_as_a_histogram_and_along_the_path(show: Any, fake_run: Any) -> None:
+    run = fake_run(shape=(1,))
+    run.begin("teacher")
+    run.samples("teacher", 5, np.random.default_rng(0).normal(size=(4000, 1)).astype(np.float32))
+    run.path("teacher", np.linspace(0, 1, 6, dtype=np.float32).reshape(1, 6, 1))
+    panel = show(SamplesPanel, run)
+    assert panel._features.isHidden()
+    edges, heights = panel.pictures["teacher"].plane.bars.getOriginalDataset()
     assert (heights * np.diff(edges)).sum() == pytest.approx(1.0)
     middles = (edges[1:] + edges[:-1]) / 2
     assert heights[np.abs(middles).argmin()] == pytest.approx(1 / np.sqrt(2 * np.pi), abs=0.08)
-    told.path("teacher", np.linspace(0, 1, 6, dtype=np.float32).reshape(1, 6, 1))
-    paths = show(InterpolationPanel, told)
-    x, y = paths._planes["teacher"].paths[0].getData()
+    x, y = show(InterpolationPanel, run).pictures["teacher"].plane.paths[0].getData()
     np.testing.assert_allclose(x, y, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [SamplesPanel, InterpolationPanel])
-def test_controls_go_below_each_other_where_a_panel_is_narrow(kind: Any, show: Any, story: Any) -> None:
-    told = story()
-    told.begin("teacher")
-    told.samples("teacher", 100, grey(0.25))
-    told.path("teacher", grey(0.5, 36).reshape(4, 9, 1, 8, 8))
-    panel = show(kind, told, size=(1200, 400))
-    one_line = panel.findChild(ControlBar).height()
-    panel.resize(320, 400)
-    assert panel.minimumSizeHint().width() <= 320, "it would have to be scrolled sideways"
-    QApplication.processEvents()
-    bar = panel.findChild(ControlBar)
-    assert bar.height() > one_line
-    shown = [child for child in bar.findChildren(QWidget) if child.isVisible() and child.parent() is bar]
-    assert len(shown) > 1
-    for child in shown:
-        assert bar.rect().contains(child.geometry()), child
-    for one, other in itertools.combinations(shown, 2):
-        assert not one.geometry().intersects(other.geometry())
+def test_a_run_without_pictures_yet_says_what_will_be_shown(show: Any, fake_run: Any) -> None:
+    run = fake_run()
+    run.begin("teacher")
+    for kind in (SamplesPanel, InterpolationPanel, MatchingPanel):
+        panel = show(kind, run)
+        texts = [label.text() for label in panel.findChildren(QLabel) if label.isVisible()]
+        assert texts == [f"{panel.placeholder} will be shown here."]
 
 
-@pytest.mark.parametrize("size", [(900, 800), (330, 500)])
-def test_paths_of_all_flows_follow_each_other_without_gaps(size: tuple[int, int], show: Any, story: Any) -> None:
-    told = story()
-    for role in ("teacher", "student", "baseline"):
-        told.begin(role)
-        told.path(role, grey(0.5, 9).reshape(1, 9, 1, 8, 8))
-    panel = show(InterpolationPanel, told, size=size)
-    QApplication.processEvents()
-    panel.mark()
-    panel.refresh()
-    QApplication.processEvents()
-    mosaics = [panel._mosaics[role] for role in ("teacher", "student", "baseline")]
-    for above, below in itertools.pairwise(mosaics):
-        step = below.mapTo(panel, below.target().topLeft()).y() - above.mapTo(panel, above.target().topLeft()).y()
-        names = 64  # a row is at least as high as its flow's name and caption
-        assert above.target().height() < step <= max(names, above.target().height() + 24)
+def test_a_panel_switches_between_vectors_and_images(show: Any, fake_run: Any, fake_studio: Any) -> None:
+    vectors, images = fake_run(shape=(2,)), fake_run()
+    for run in (vectors, images):
+        run.begin("teacher")
+    vectors.samples("teacher", 5, np.zeros((5, 2), np.float32))
+    vectors.path("teacher", np.zeros((1, 3, 2), np.float32))
+    images.samples("teacher", 5, grey(0.5))
+    images.path("teacher", grey_path(0.5))
+    for kind in (SamplesPanel, InterpolationPanel):
+        panel = show(kind, vectors)
+        picture = panel.pictures["teacher"]
+        for run in (images, vectors, images):
+            fake_studio.view = run.view
+            panel.show_run(run.view)
+            panel.refresh()
+            assert picture.mosaic.isVisible() == (run is images)
+            assert picture.plane.isVisible() == (run is vectors)
 
 
-@pytest.mark.parametrize("kind", [SamplesPanel, InterpolationPanel, MatchingPanel])
-def test_a_panel_asks_for_no_more_height_than_it_needs(kind: Any, show: Any, story: Any) -> None:
-    told = story()
-    told.begin("student")
-    told.samples("student", 100, grey(0.25))
-    told.path("student", grey(0.5, 36).reshape(4, 9, 1, 8, 8))
-    told.matching(1, [0.1, 0.2])
-    panel = show(kind, told, size=(340, 400))
-    scroll = QScrollArea()
-    scroll.setWidgetResizable(True)
-    scroll.setWidget(panel)
-    scroll.resize(350, panel.minimumSizeHint().height() + 10)
-    scroll.show()
-    QApplication.processEvents()
-    assert scroll.verticalScrollBar().maximum() == 0
-    assert scroll.horizontalScrollBar().maximum() == 0
-    scroll.takeWidget()
-    scroll.deleteLater()
+def test_controls_wrap_in_a_narrow_panel(show: Any, fake_run: Any) -> None:
+    run = fake_run()
+    run.begin("teacher")
+    run.samples("teacher", 100, grey(0.25))
+    run.path("teacher", grey_path(0.5, 4))
+    for kind in (SamplesPanel, InterpolationPanel):
+        panel = show(kind, run, size=(1200, 400))
+        bar = panel.findChild(ControlBar)
+        one_line = bar.height()
+        panel.resize(320, 400)
+        assert panel.minimumSizeHint().width() <= 320, "the panel would scroll sideways"
+        QApplication.processEvents()
+        assert bar.height() > one_line
+        shown = [child for child in bar.findChildren(QWidget) if child.isVisible() and child.parent() is bar]
+        assert len(shown) > 1
+        for child in shown:
+            assert bar.rect().contains(child.geometry()), child
+        for one, other in itertools.combinations(shown, 2):
+            assert not one.geometry().intersects(other.geometry())
 
 
-def test_a_run_without_a_baseline_has_no_place_for_one(show: Any, story: Any, port: Any) -> None:
-    alone = story(roles=("teacher", "student"))
-    for role in ("teacher", "student"):
-        alone.begin(role)
-        alone.samples(role, 10, grey(0.5))
-        alone.path(role, grey(0.5, 9).reshape(1, 9, 1, 8, 8))
-    samples, paths = show(SamplesPanel, alone), show(InterpolationPanel, alone)
-    shown = {role for role, column in samples._columns.items() if column.isVisible()}
-    assert shown == {"data", "teacher", "student"}
-    for widgets in (paths._titles, paths._captions, paths._mosaics):
-        assert {role for role, widget in widgets.items() if widget.isVisible()} == {"teacher", "student"}
-    QApplication.processEvents()
-    assert paths._mosaics["student"].geometry().height() == pytest.approx(paths._mosaics["teacher"].height(), abs=1)
-    usual = story()
-    usual.begin("teacher")
-    usual.samples("teacher", 10, grey(0.5))
-    usual.path("teacher", grey(0.5, 9).reshape(1, 9, 1, 8, 8))
-    port.view = usual.view
-    for panel in (samples, paths):
-        panel.show_run(usual.view)
+def test_paths_of_all_flows_follow_each_other_without_gaps(show: Any, fake_run: Any) -> None:
+    roles = ("teacher", "student", "baseline")
+    run = fake_run()
+    for role in roles:
+        run.begin(role)
+        run.path(role, grey_path(0.5))
+    for size in ((900, 800), (330, 500)):
+        panel = show(InterpolationPanel, run, size=size)
+        QApplication.processEvents()
+        panel.mark_dirty()
         panel.refresh()
-    assert samples._columns["baseline"].isVisible()
-    assert paths._mosaics["baseline"].isVisible()
+        QApplication.processEvents()
+        for above, below in itertools.pairwise(panel.pictures[role].mosaic for role in roles):
+            step = below.mapTo(panel, below.target().topLeft()).y() - above.mapTo(panel, above.target().topLeft()).y()
+            names = 64  # a row is at least as high as its flow's title and caption
+            assert above.target().height() < step <= max(names, above.target().height() + 24)
 
 
-@pytest.mark.parametrize(("size", "across"), [((1200, 300), 3), ((500, 500), 2), ((300, 900), 2)])
-def test_samples_are_laid_out_as_large_as_the_panel_lets_them(size: Any, across: int, show: Any, story: Any) -> None:
-    told = story(roles=("teacher", "student"))
-    told.begin("teacher")
-    told.samples("teacher", 10, grey(0.5))
-    panel = show(SamplesPanel, told, size=size)
+def test_a_panel_needs_no_scroll_bar_at_its_minimum_height(show: Any, fake_run: Any) -> None:
+    run = fake_run()
+    run.begin("student")
+    run.samples("student", 100, grey(0.25))
+    run.path("student", grey_path(0.5, 4))
+    run.matching(1, [0.1, 0.2])
+    for kind in (SamplesPanel, InterpolationPanel, MatchingPanel):
+        panel = show(kind, run, size=(340, 400))
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setWidget(panel)
+        scroll.resize(350, panel.minimumSizeHint().height() + 10)
+        scroll.show()
+        QApplication.processEvents()
+        assert scroll.verticalScrollBar().maximum() == 0
+        assert scroll.horizontalScrollBar().maximum() == 0
+        scroll.takeWidget()
+        scroll.deleteLater()
+
+
+def test_samples_are_laid_out_as_large_as_possible(show: Any, fake_run: Any) -> None:
+    run = fake_run(roles=("teacher", "student"))
+    run.begin("teacher")
+    run.samples("teacher", 10, grey(0.5))
+    for size, across in (((1200, 300), 3), ((500, 500), 2), ((300, 900), 2)):
+        panel = show(SamplesPanel, run, size=size)
+        QApplication.processEvents()
+        corners = [(panel._cells[role].x(), panel._cells[role].y()) for role in ("data", "teacher", "student")]
+        assert len({x for x, _ in corners}) == across
+        assert len(set(corners)) == 3
+
+
+def test_the_panels_show_the_flows_of_the_run(show: Any, fake_run: Any, fake_studio: Any) -> None:
+    alone, usual, assisted = fake_run(roles=("teacher", "student")), fake_run(), fake_run(roles=WITH_ASSISTANTS)
+    for run, roles in ((alone, ("teacher", "student")), (usual, ("teacher",)), (assisted, WITH_ASSISTANTS)):
+        for index, role in enumerate(roles):
+            run.begin(role)
+            run.samples(role, 10, grey(0.1 + 0.15 * index))
+            run.path(role, grey_path(0.1 + 0.15 * index))
+    samples, paths = show(SamplesPanel, alone), show(InterpolationPanel, alone)
     QApplication.processEvents()
-    columns = [panel._columns[role] for role in ("data", "teacher", "student")]
-    places = [(column.x(), column.y()) for column in columns]
-    assert len({x for x, _ in places}) == across
-    assert len(set(places)) == 3
+    heights = [paths.pictures[role].height() for role in ("teacher", "student")]
+    assert heights[0] == pytest.approx(heights[1], abs=1)
+    for run, roles in ((alone, ("teacher", "student")), (usual, ("teacher", "student", "baseline"))):
+        fake_studio.view = run.view
+        for panel in (samples, paths):
+            panel.show_run(run.view)
+            panel.refresh()
+        assert visible_roles(samples._cells) == ["data", *roles]
+        for kind in ("title", "caption", "mosaic"):
+            widgets = {role: getattr(picture, kind) for role, picture in paths.pictures.items()}
+            assert visible_roles(widgets) == list(roles)
+    for size in ((1200, 700), (340, 700)):
+        samples, paths = show(SamplesPanel, assisted, size=size), show(InterpolationPanel, assisted, size=size)
+        assert visible_roles(samples._cells) == ["data", *WITH_ASSISTANTS]
+        assert visible_roles(paths.pictures) == list(WITH_ASSISTANTS)
+        for panel in (samples, paths):
+            assert panel.pictures["assistant-1"].title.text() == "Assistant 1"
+            for index, role in enumerate(WITH_ASSISTANTS):
+                assert pixel(panel.pictures[role].mosaic) == pytest.approx(0.1 + 0.15 * index, abs=0.01)
+        assert len({(cell.x(), cell.y()) for cell in samples._cells.values() if cell.isVisible()}) == 6
 
 
-HELPED = ("teacher", "assistant-1", "assistant-2", "student", "baseline")
-
-
-@pytest.mark.parametrize("size", [(1200, 700), (340, 700)])
-def test_assistants_are_shown_where_the_run_has_them(size: tuple[int, int], show: Any, story: Any) -> None:
-    told = story(roles=HELPED)
-    for place, role in enumerate(HELPED):
-        told.begin(role)
-        told.samples(role, 10, grey(0.1 + 0.15 * place))
-        told.path(role, grey(0.1 + 0.15 * place, 9).reshape(1, 9, 1, 8, 8))
-    samples, paths = show(SamplesPanel, told, size=size), show(InterpolationPanel, told, size=size)
-    shown = [role for role, column in samples._columns.items() if column.isVisible()]
-    assert shown == ["data", *HELPED]
-    assert samples._columns["assistant-1"]._title.text() == paths._titles["assistant-1"].text() == "Assistant 1"
-    for place, role in enumerate(HELPED):
-        assert pixel(samples._columns[role].mosaic, (3, 3)) == pytest.approx(0.1 + 0.15 * place, abs=0.01)
-        assert pixel(paths._mosaics[role], (3, 3)) == pytest.approx(0.1 + 0.15 * place, abs=0.01)
-    places = {(column.x(), column.y()) for column in samples._columns.values() if column.isVisible()}
-    assert len(places) == 6
-    assert not paths._mosaics["assistant-3"].isVisible()
-
-
-def test_the_matching_of_each_flow_that_learns_can_be_chosen(show: Any, story: Any) -> None:
-    told = story(roles=HELPED)
-    told.begin("assistant-1")
-    told.matching(10, [4.0, 5.0], "assistant-1")
-    panel = show(MatchingPanel, told)
-    choice = panel.findChild(QComboBox, "matching.stage")
-    assert not choice.isVisible()
-    assert panel.plot.canvas.getAxis("bottom").labelText == "Step of assistant 1"
-    told.begin("student")
-    told.matching(20, [1.0, 2.0])
-    panel.refresh()
-    assert [choice.itemText(place) for place in range(choice.count())] == ["Assistant 1", "Student"]
-    assert choice.isVisible()
-    assert panel.lines[0].getOriginalDataset()[1].tolist() == [1.0]  # the newest is followed
-    choice.setCurrentIndex(0)
-    choice.activated.emit(0)
-    panel.refresh()
-    assert panel.lines[1].getOriginalDataset()[1].tolist() == [5.0]
-    told.matching(30, [0.5, 0.5])
-    panel.refresh()
-    assert panel.lines[0].getOriginalDataset()[1].tolist() == [4.0]  # what was chosen stays
-
-
-def test_another_seeds_assistants_are_those_of_the_first(show: Any, story: Any, port: Any) -> None:
-    told = story(roles=HELPED, seeds=2)
-    told.begin("assistant-1")
-    told.samples("assistant-1", 10, grey(0.5))
-    told.matching(10, [4.0, 5.0], "assistant-1")
-    port.seed = 2
-    samples, matching = show(SamplesPanel, told), show(MatchingPanel, told)
-    assert pixel(samples._columns["assistant-1"].mosaic, (3, 3)) == pytest.approx(0.5, abs=0.01)
+def test_another_seed_shows_the_first_seeds_assistants(show: Any, fake_run: Any, fake_studio: Any) -> None:
+    run = fake_run(roles=WITH_ASSISTANTS, seeds=2)
+    run.begin("assistant-1")
+    run.samples("assistant-1", 10, grey(0.5))
+    run.matching(10, [4.0, 5.0], "assistant-1")
+    fake_studio.seed = 2
+    samples, matching = show(SamplesPanel, run), show(MatchingPanel, run)
+    assert pixel(samples.pictures["assistant-1"].mosaic) == pytest.approx(0.5, abs=0.01)
     assert matching.lines[0].getOriginalDataset()[1].tolist() == [4.0]

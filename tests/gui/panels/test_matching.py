@@ -1,0 +1,120 @@
+"""The matching panel: a line and a row of the heat map for each matched pair of layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QApplication, QComboBox
+
+from nfkd_gui.panels.matching import MatchingPanel
+from nfkd_gui.theme import apply_theme, is_dark, plot_colours
+
+WITH_ASSISTANTS = ("teacher", "assistant-1", "assistant-2", "student", "baseline")
+
+
+def row_names(panel: MatchingPanel) -> list[str]:
+    ticks = panel.heat.canvas.getAxis("left")._tickLevels
+    assert ticks is not None
+    return [name for _, name in ticks[0]]
+
+
+def test_every_pair_has_a_line_and_a_row_of_the_map(show: Any, fake_run: Any) -> None:
+    run = fake_run(weights=(2.0, 0.0))
+    run.begin("student")
+    for step, error in ((1, [2.0, 1.0]), (100, [0.5, 0.01]), (200, [0.25, 0.001])):
+        run.matching(step, error)
+    panel = show(MatchingPanel, run)
+    np.testing.assert_allclose(panel.lines[1].getOriginalDataset()[1], [1.0, 0.01, 0.001])
+    np.testing.assert_allclose(panel.lines[0].getOriginalDataset()[0], [1, 100, 200])
+    styles = [line.opts["pen"].style() for line in panel.lines]
+    assert styles == [Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine]  # the second pair has weight 0
+    assert panel.image.image.shape[0] == 2
+    assert panel.image.image[0, 0] == pytest.approx(np.log10(2.0))
+    assert panel.image.image[1, -1] == pytest.approx(-3.0)
+    assert panel.bar.levels() == pytest.approx((-3.0, np.log10(2.0)))
+    assert "student level 2 step 2 ↔ teacher level 2 step 8" in panel._legend.text()
+    run.matching(300, [0.1, 0.0001])
+    panel.refresh()
+    assert len(panel.lines) == 2
+    assert len(panel.lines[0].getOriginalDataset()[0]) == 4
+
+
+def test_rows_are_named_where_the_names_fit_and_numbered_elsewhere(show: Any, fake_run: Any, qapp: Any) -> None:
+    run = fake_run()
+    run.begin("student")
+    run.matching(1, [2.0, 1.0])
+    run.matching(50, [1.0, 0.5])
+    panel = show(MatchingPanel, run, (640, 500))
+    names = ["level 1 step 2 ↔ level 1 step 8", "level 2 step 2 ↔ level 2 step 8"]
+    for width, expected in ((900, names), (360, ["1", "2"])):
+        panel.resize(width, 500)
+        qapp.processEvents()
+        panel.refresh()
+        assert row_names(panel) == expected
+
+
+def test_zero_and_non_finite_errors_are_drawn(show: Any, fake_run: Any) -> None:
+    for errors, levels in (
+        ([[2.0, 1.0], [np.inf, 1.0]], (0.0, np.log10(2.0))),
+        ([[2.0, 1.0], [np.nan, np.nan]], (0.0, np.log10(2.0))),
+        ([[2.0, np.nan], [1.0, np.inf]], (0.0, np.log10(2.0))),
+        ([[np.nan, np.inf]], (0.0, 0.1)),
+        ([[0.0, 0.0]], (-12.0, -11.9)),
+    ):
+        run = fake_run()
+        run.begin("student")
+        for step, error in enumerate(errors, start=1):
+            run.matching(step, error)
+        panel = show(MatchingPanel, run)
+        assert not panel.grab().isNull()
+        assert panel.bar.levels() == pytest.approx(levels)
+        finite = np.repeat(np.isfinite(np.array(errors)).T, 4, axis=1)
+        np.testing.assert_array_equal(np.isfinite(panel.image.image), finite)
+
+
+def test_the_flow_whose_matching_is_shown_can_be_chosen(show: Any, fake_run: Any) -> None:
+    run = fake_run(roles=WITH_ASSISTANTS)
+    run.begin("assistant-1")
+    run.matching(10, [4.0, 5.0], "assistant-1")
+    panel = show(MatchingPanel, run)
+    choice = panel.findChild(QComboBox, "matching.stage")
+    assert not choice.isVisible()
+    assert panel.plot.canvas.getAxis("bottom").labelText == "Step of assistant 1"
+    run.begin("student")
+    run.matching(20, [1.0, 2.0])
+    panel.refresh()
+    assert [choice.itemText(index) for index in range(choice.count())] == ["Assistant 1", "Student"]
+    assert choice.isVisible()
+    assert panel.lines[0].getOriginalDataset()[1].tolist() == [1.0]  # without a choice, the newest
+    choice.setCurrentIndex(0)
+    choice.activated.emit(0)
+    panel.refresh()
+    assert panel.lines[1].getOriginalDataset()[1].tolist() == [5.0]
+    run.matching(30, [0.5, 0.5])
+    panel.refresh()
+    assert panel.lines[0].getOriginalDataset()[1].tolist() == [4.0]
+
+
+def test_the_dark_theme_works_without_a_desktop_theme(
+    show: Any, fake_run: Any, qapp: QApplication, fake_studio: Any
+) -> None:
+    run = fake_run()
+    run.begin("student")
+    run.matching(1, [2.0, 1.0])
+    panel = show(MatchingPanel, run)
+    try:
+        apply_theme(qapp, "dark")
+        fake_studio.theme_changed.emit()
+        qapp.processEvents()
+        assert is_dark()
+        panel.refresh()
+        corner = panel.plot.grab().toImage().pixelColor(3, 3)
+        assert corner == QColor(plot_colours().background)
+        assert corner.lightness() < 80
+    finally:
+        apply_theme(qapp, "light")
+    assert not is_dark()
