@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from nfkd_gui.gc_policy import collected_later, spare_what_is_there
+from nfkd_gui.gc_policy import freeze_existing_objects, gc_paused
 
 
 def test_nothing_is_collected_meanwhile_and_all_as_before_afterwards() -> None:
@@ -14,13 +14,13 @@ def test_nothing_is_collected_meanwhile_and_all_as_before_afterwards() -> None:
         raise RuntimeError
 
     assert gc.isenabled()
-    with collected_later():
+    with gc_paused():
         assert not gc.isenabled()
-        with collected_later():
+        with gc_paused():
             pass
         assert not gc.isenabled()
     assert gc.isenabled()
-    with pytest.raises(RuntimeError), collected_later():
+    with pytest.raises(RuntimeError), gc_paused():
         fail()
     assert gc.isenabled()
 
@@ -30,7 +30,7 @@ def test_what_is_there_is_spared() -> None:
     ring.append(ring)
     before = gc.get_freeze_count()
     try:
-        spare_what_is_there()
+        freeze_existing_objects()
         assert gc.get_freeze_count() > before
         assert not any(item is ring for item in gc.get_objects())
     finally:

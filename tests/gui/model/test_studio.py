@@ -140,7 +140,7 @@ def test_a_gap_asks_for_a_snapshot(ready: Studio, script: Any, do: Do) -> None:
         await settled(ready)
         script.views["/runs/digits"].apply(StageStarted(run="/runs/digits", seed=1, stage="student"))
         script.asked.clear()
-        script.tell(Gap())
+        script.emit(Gap())
         await settled(ready)
         assert [type(request) for request in script.asked] == [ListRuns, OpenRun]
         assert ready.view is not None
@@ -157,7 +157,7 @@ def test_a_lost_engine_is_told_and_start_brings_it_and_the_run_back(
         await settled(ready)
         told: list[ErrorInfo] = []
         ready.failed.connect(told.append)
-        error = ErrorInfo(title="The engine has gone", cause="Killed")
+        error = ErrorInfo(title="The engine has stopped", cause="Killed")
         ready.clients[0].lose(error)  # type: ignore[attr-defined]
         assert (ready.engine.phase, ready.engine.error, told) == ("lost", error, [error])
         script.set_state("/runs/digits", "interrupted")
@@ -180,7 +180,7 @@ def test_an_estimate_that_a_lost_engine_left_unsaid_is_waited_for_from_the_next(
         client.held = []
         ready.experiment.open("two_moons")
         ready.experiment.describe()
-        error = ErrorInfo(title="The engine has gone", cause="Killed")
+        error = ErrorInfo(title="The engine has stopped", cause="Killed")
         client.lose(error)
         ready.experiment.error = error  # as the request's own failure leaves it
         ready.start()

@@ -18,13 +18,14 @@ from PySide6.QtWidgets import QApplication, QComboBox, QFileDialog, QLabel, QLin
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
-from nfkd_gui.forms.drawing import Canvas, DrawingBox, parse_points, points_text
+from nfkd_gui.forms.drawing_box import Canvas, DrawingBox, format_points, parse_points
 from nfkd_gui.forms.editors import ChoiceBox
 from nfkd_gui.forms.experiment_form import ExperimentForm
-from nfkd_gui.forms.names import NamesBox, names_text, parse_names
-from nfkd_gui.forms.paths import PathBox
+from nfkd_gui.forms.names_box import NamesBox, format_names, parse_names
+from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import apply_theme, role_colour
+from tests.gui.forms.driver import choose, editor, message
 
 NAME = some.text(some.characters(exclude_categories=["C", "Z"]), min_size=1)
 NUMBER = some.floats(allow_nan=False, allow_infinity=False)
@@ -42,21 +43,6 @@ def form(ready: Studio, qtbot: QtBot) -> Iterator[ExperimentForm]:
     ready.experiment.stop()
 
 
-def shown(form: ExperimentForm, path: str) -> Any:
-    [found] = [widget for widget in form.findChildren(QWidget, path) if not widget.isHidden()]
-    return found
-
-
-def choose(form: ExperimentForm, path: str, value: str) -> None:
-    box = shown(form, path)
-    box.setCurrentIndex(box.findData(value))
-    box.activated.emit(box.currentIndex())
-
-
-def message(form: ExperimentForm, path: str) -> str:
-    return " ".join(label.text() for label in form.findChildren(QLabel, f"{path}.message") if not label.isHidden())
-
-
 def data(studio: Studio) -> dict[str, Any]:
     return studio.experiment.document["data"]
 
@@ -66,12 +52,12 @@ def data(studio: Studio) -> dict[str, Any]:
 
 @given(some.lists(NAME))
 def test_names_survive_the_line_they_are_written_in(names: list[str]) -> None:
-    assert parse_names(names_text(names)) == names
+    assert parse_names(format_names(names)) == names
 
 
 def test_columns_are_typed_with_commas_and_become_a_list(form: ExperimentForm, ready: Studio) -> None:
     choose(form, "data.kind", "table")
-    box: NamesBox = shown(form, "data.columns")
+    box: NamesBox = editor(form, "data.columns")
     QTest.keyClicks(box, 'mass, "charge, e" ,3')
     assert data(ready)["columns"] == ["mass", "charge, e", "3"]
     assert box.text() == 'mass, "charge, e" ,3'
@@ -84,11 +70,11 @@ def test_columns_are_typed_with_commas_and_become_a_list(form: ExperimentForm, r
 def test_a_list_of_a_file_is_shown_and_a_wrong_item_is_told_at_the_field(form: ExperimentForm, ready: Studio) -> None:
     document = ExperimentConfig.load("two_moons").replace(data={"kind": "table", "columns": ["a", "b"]})
     ready.experiment.replace(tomlkit.parse(document.to_toml()).unwrap())
-    assert shown(form, "data.columns").text() == "a, b"
+    assert editor(form, "data.columns").text() == "a, b"
     raw = form.document()
     raw["data"]["columns"] = ["a", 7]
     ready.experiment.replace(raw)
-    assert shown(form, "data.columns").text() == "a, 7"
+    assert editor(form, "data.columns").text() == "a, 7"
     assert "No. 2:" in message(form, "data.columns")
     assert "valid string" in message(form, "data.columns")
     assert form.document() == raw
@@ -99,7 +85,7 @@ def test_a_list_of_a_file_is_shown_and_a_wrong_item_is_told_at_the_field(form: E
 
 def test_a_file_is_browsed_for(form: ExperimentForm, ready: Studio, tmp_path: Path, qtbot: QtBot) -> None:
     choose(form, "data.kind", "table")
-    box: PathBox = shown(form, "data.path")
+    box: PathBox = editor(form, "data.path")
     assert box.line.accessibleName() == box.accessibleName() == "File"
     assert "File" in box.browse.accessibleName()
     qtbot.mouseClick(box.browse, Qt.MouseButton.LeftButton)
@@ -114,7 +100,7 @@ def test_a_file_is_browsed_for(form: ExperimentForm, ready: Studio, tmp_path: Pa
 
 def test_a_folder_is_browsed_for_as_a_folder(form: ExperimentForm, qtbot: QtBot) -> None:
     choose(form, "data.kind", "image_folder")
-    qtbot.mouseClick(shown(form, "data.path").browse, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(editor(form, "data.path").browse, Qt.MouseButton.LeftButton)
     [dialog] = form.findChildren(QFileDialog)
     assert dialog.fileMode() == QFileDialog.FileMode.Directory
     dialog.reject()
@@ -125,7 +111,7 @@ def test_a_teacher_is_browsed_for_as_a_run_or_as_a_file(
 ) -> None:
     (tmp_path / "runs").mkdir()
     form.browse_runs_in(lambda: str(tmp_path / "runs"))
-    box: PathBox = shown(form, "training.teacher_weights")
+    box: PathBox = editor(form, "training.teacher_weights")
     kinds = QFileDialog.FileMode
     for down, mode in ((1, kinds.ExistingFile), (0, kinds.Directory)):
         box.browse.setFocus()
@@ -166,7 +152,7 @@ def dots(canvas: Canvas) -> np.ndarray:
 @pytest.fixture
 def box(form: ExperimentForm, ready: Studio, qtbot: QtBot) -> DrawingBox:
     choose(form, "data.kind", "drawn")
-    box: DrawingBox = shown(form, "data.points")
+    box: DrawingBox = editor(form, "data.points")
     qtbot.mouseClick(box.clear_button, Qt.MouseButton.LeftButton)
     assert data(ready)["points"] == []
     return box
@@ -178,7 +164,7 @@ def at(canvas: Canvas, x: float, y: float) -> QPoint:
 
 @given(some.lists(some.tuples(NUMBER, NUMBER)))
 def test_points_survive_the_text_they_are_written_as(points: list[tuple[float, float]]) -> None:
-    assert parse_points(points_text([list(point) for point in points])) == [list(point) for point in points]
+    assert parse_points(format_points([list(point) for point in points])) == [list(point) for point in points]
 
 
 @pytest.mark.parametrize("text", ["1", "1 2 3", "a b", "1 2; 3", "nan 0", "0 inf"])
@@ -278,7 +264,7 @@ def test_the_canvas_is_dark_in_the_dark(box: DrawingBox) -> None:
 
 
 def test_data_sets_and_flows_are_offered_in_groups_under_their_names(form: ExperimentForm) -> None:
-    box: QComboBox = shown(form, "data.kind")
+    box: QComboBox = editor(form, "data.kind")
     assert isinstance(box, ChoiceBox)
     items = [(box.itemText(row), box.itemData(row)) for row in range(box.count())]
     headings = [words for words, value in items if value is None]
@@ -288,14 +274,14 @@ def test_data_sets_and_flows_are_offered_in_groups_under_their_names(form: Exper
         enabled = bool(box.model().flags(box.model().index(row, 0)) & Qt.ItemFlag.ItemIsEnabled)
         assert enabled == (value is not None), words
         assert value is None or box.itemData(row, Qt.ItemDataRole.ToolTipRole), words
-    teacher = shown(form, "teacher.kind")
+    teacher = editor(form, "teacher.kind")
     labels = [teacher.itemText(row) for row in range(teacher.count()) if teacher.itemData(row) is not None]
     assert labels == ["Glow", "Glow-1D", "MAF", "IAF", "Neural spline flow"]
 
 
 def test_arrow_keys_pass_over_the_headings(form: ExperimentForm, ready: Studio) -> None:
     choose(form, "data.kind", "image_stack")
-    box = shown(form, "data.kind")
+    box = editor(form, "data.kind")
     visited = []
     for _ in range(3):
         QTest.keyClick(box, Qt.Key.Key_Down)
@@ -306,5 +292,5 @@ def test_arrow_keys_pass_over_the_headings(form: ExperimentForm, ready: Studio) 
 
 def test_the_line_of_a_composite_editor_has_the_focus_of_its_label(form: ExperimentForm) -> None:
     choose(form, "data.kind", "image_folder")
-    box: PathBox = shown(form, "data.path")
+    box: PathBox = editor(form, "data.path")
     assert box.focusProxy() is box.findChild(QLineEdit)

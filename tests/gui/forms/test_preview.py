@@ -12,7 +12,7 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QScrollArea, QWidget
+from PySide6.QtWidgets import QLabel, QScrollArea, QWidget
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
@@ -26,6 +26,7 @@ from nfkd.protocol.requests import Describe
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.plotting.plane import Plane
+from tests.gui.forms.driver import choose, write
 
 Do = Callable[[Any], Any]
 Until = Callable[[Any], Any]
@@ -36,7 +37,7 @@ BY_HAND = "get it from http://far/ and put it into /cache"
 @pytest.fixture
 def form(ready: Studio, qtbot: QtBot) -> Iterator[ExperimentForm]:
     ready.experiment.open("digits")
-    form = ExperimentForm(ready.experiment, ready.data_look)
+    form = ExperimentForm(ready.experiment, ready.data_preview)
     qtbot.addWidget(form)
     form.resize(400, 1000)
     form.show()
@@ -50,7 +51,7 @@ def settled(do: Do, until: Until, ready: Studio) -> Callable[[], None]:
     """Wait until the engine has told all about the experiment as it is now."""
 
     async def wait() -> None:
-        look, experiment = ready.data_look, ready.experiment
+        look, experiment = ready.data_preview, ready.experiment
         while not look.current:
             await until(look.changed)
         while experiment.config is not None and experiment.description is None and experiment.error is None:
@@ -72,22 +73,9 @@ def part(form: ExperimentForm, name: str) -> Any:
     return found
 
 
-def choose(form: ExperimentForm, path: str, value: str) -> None:
-    [box] = [box for box in form.findChildren(QComboBox, path) if not box.isHidden()]
-    box.setCurrentIndex(box.findData(value))
-    box.activated.emit(box.currentIndex())
-
-
-def write(form: ExperimentForm, path: str, text: str) -> None:
-    [editor] = [widget for widget in form.findChildren(QWidget, path) if not widget.isHidden()]
-    line = editor.findChild(QLineEdit) or editor
-    line.selectAll()  # type: ignore[attr-defined]
-    QTest.keyClicks(line, text)
-
-
 def words(form: ExperimentForm) -> str:
     """Return what the preview says, as far as it is seen."""
-    label = part(form, "preview.words")
+    label = part(form, "preview.message")
     return label.text().replace("\u00a0", " ") if label.isVisible() else ""
 
 
@@ -112,7 +100,7 @@ def test_images_appear_in_their_order_with_counts_and_unit(
     form: ExperimentForm, ready: Studio, script: Any, settled: Callable[[], None]
 ) -> None:
     script.previews["digits"] = look_of(counts=[1259, 269, 270], images=images(255, 0, 128, *[64] * 61))
-    ready.data_look.look()
+    ready.data_preview.refresh()
     settled()
     assert "1,259 train · 269 validation · 270 test" in words(form)
     assert "8×8 pixels, grey, 17 levels · bits/dim" in words(form)
@@ -128,7 +116,7 @@ def test_images_appear_in_their_order_with_counts_and_unit(
 
 def test_large_images_are_fewer(form: ExperimentForm, ready: Studio, script: Any, settled: Callable[[], None]) -> None:
     script.previews["digits"] = look_of(event_shape=[3, 64, 64], images=np.zeros((64, 3, 64, 64), np.uint8))
-    ready.data_look.look()
+    ready.data_preview.refresh()
     settled()
     target = form.preview.mosaic.target()
     assert target.width() / target.height() == pytest.approx(4 / 2, rel=0.02)
@@ -216,10 +204,10 @@ def test_a_problem_is_told_at_its_field_and_not_again_below(
     client = ready.clients[0]  # type: ignore[attr-defined]
     client.slow = (Describe,)
     seen: list[str] = []
-    watch = ready.data_look.changed.connect(lambda: seen.append(words(form)))
+    watch = ready.data_preview.changed.connect(lambda: seen.append(words(form)))
     choose(form, "data.kind", "table")
-    while not ready.data_look.current:
-        do(until(ready.data_look.changed))
+    while not ready.data_preview.current:
+        do(until(ready.data_preview.changed))
     assert problem.message not in all_words(form)  # the field will tell it
     client.slow = ()
     client.release()
@@ -227,7 +215,7 @@ def test_a_problem_is_told_at_its_field_and_not_again_below(
     assert all_words(form).count("t.csv is not there") == 1
     assert words(form) == ""
     assert not any("t.csv" in text.lower() for text in seen)
-    ready.data_look.changed.disconnect(watch)
+    ready.data_preview.changed.disconnect(watch)
 
 
 def test_a_problem_of_the_data_is_told_below_while_problems_of_form_keep_the_engine_from_the_fields(
@@ -244,14 +232,14 @@ def test_while_a_value_is_wrong_the_last_look_stays_and_says_so(
     form: ExperimentForm, ready: Studio, script: Any, settled: Callable[[], None]
 ) -> None:
     script.previews["digits"] = look_of(images=images(*range(64)))
-    ready.data_look.look()
+    ready.data_preview.refresh()
     settled()
     QTest.mouseClick(part(form, "data.advanced"), Qt.MouseButton.LeftButton)
     write(form, "data.test_fraction", "7")
-    assert words(form).startswith("As it was before the problem")
+    assert words(form).startswith("Before the problem")
     assert form.preview.mosaic.isVisible()
     write(form, "data.test_fraction", "0.2")
-    assert words(form).startswith("Looking at the data")
+    assert words(form).startswith("Loading a preview")
     settled()
     assert words(form).startswith("70 train")
 
@@ -269,13 +257,13 @@ def test_another_kind_never_shows_the_pictures_of_the_one_before(
     settled()
     client = ready.clients[0]  # type: ignore[attr-defined]
     client.slow = (PreviewData,)
-    ready.data_look.look()
+    ready.data_preview.refresh()
     choose(form, "data.kind", "circles")
-    ready.data_look.look()
+    ready.data_preview.refresh()
     assert len(client.waiting) == 1  # of digits; the look at the circles waits for it
     client.release()
     assert not form.preview.mosaic.isVisible()
-    assert words(form) == "Looking at the data …"
+    assert words(form) == "Loading a preview of the data …"
     client.slow = ()
     client.release()
     settled()
@@ -287,21 +275,21 @@ def test_another_kind_never_shows_the_pictures_of_the_one_before(
 def test_nothing_is_asked_of_an_engine_that_starts_and_all_once_it_is_there(
     studio: Studio, script: Any, qtbot: QtBot, do: Do, until: Until
 ) -> None:
-    form = ExperimentForm(studio.experiment, studio.data_look)
+    form = ExperimentForm(studio.experiment, studio.data_preview)
     qtbot.addWidget(form)
     form.show()
     studio.experiment.open("digits")
     studio.experiment.describe()
-    studio.data_look.look()
+    studio.data_preview.refresh()
 
     async def start() -> None:
         for _ in range(5):
             await asyncio.sleep(0)
-        assert words(form) == "Looking at the data …"
+        assert words(form) == "Loading a preview of the data …"
         assert "Estimating …" in all_words(form)
         studio.start()
-        while studio.experiment.description is None or not studio.data_look.current:
-            await until(studio.data_look.changed)
+        while studio.experiment.description is None or not studio.data_preview.current:
+            await until(studio.data_preview.changed)
 
     do(start())
     assert words(form).startswith("1,259 train")
@@ -313,20 +301,20 @@ def test_where_the_engine_is_lost_the_form_says_so_until_it_is_back(
 ) -> None:
     settled()
     ready.experiment.edit(ready.experiment.document | {"name": "other"})
-    ready.clients[0].lose(ErrorInfo(title="The engine has gone", cause="Killed by somebody"))  # type: ignore[attr-defined]
+    ready.clients[0].lose(ErrorInfo(title="The engine has stopped", cause="Killed by somebody"))  # type: ignore[attr-defined]
 
     async def refused() -> None:
-        while ready.experiment.error is None or ready.data_look.error is None:
+        while ready.experiment.error is None or ready.data_preview.error is None:
             await until(ready.experiment.checked)
 
     do(refused())
-    assert words(form) == "No look at the data: Killed by somebody"
+    assert words(form) == "No preview of the data: Killed by somebody"
     assert "No estimate: Killed by somebody" in all_words(form)
 
     async def restart() -> None:
         ready.start()
-        while not ready.experiment.may_run or ready.data_look.error is not None:
-            await until(ready.data_look.changed)
+        while not ready.experiment.may_run or ready.data_preview.error is not None:
+            await until(ready.data_preview.changed)
 
     do(restart())
     settled()
@@ -359,16 +347,16 @@ def test_what_is_missing_is_downloaded_with_progress_and_then_looked_at(
     assert all_words(form).count(ABSENT) == 1
     assert not ready.experiment.may_run
     assert BY_HAND[1:] not in all_words(form)
-    qtbot.mouseClick(part(form, "preview.unfold"), Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(part(form, "preview.show_manual"), Qt.MouseButton.LeftButton)
     assert BY_HAND[1:] in all_words(form)
     client = begin_download(form, ready, qtbot, settled)
     assert bar.isVisible()
     assert not button.isVisible()
     assert (bar.minimum(), bar.maximum()) == (0, 0)  # busy: nothing is known yet
-    script.tell(DataProgress(data="mnist", file="train-images.gz", done=5_797_361, total=11_594_722))
+    script.emit(DataProgress(data="mnist", file="train-images.gz", done=5_797_361, total=11_594_722))
     assert bar.value() / bar.maximum() == pytest.approx(0.5, abs=0.001)
     assert "train-images.gz: 5.8 MB of 12 MB" in all_words(form)
-    script.tell(DataProgress(data="cifar10", file="other.gz", done=1, total=2))
+    script.emit(DataProgress(data="cifar10", file="other.gz", done=1, total=2))
     assert "other.gz" not in all_words(form)
     script.asked.clear()
     client.release()
@@ -395,7 +383,7 @@ def test_tab_comes_by_the_data_sets_with_a_name_and_the_download_where_they_are_
     for _ in range(6):
         QTest.keyClick(form.focusWidget(), Qt.Key.Key_Tab)
         visited.append(form.focusWidget().objectName())
-    names = ["data.named", "data.advanced", "data.kind", "preview.download", "preview.unfold", "teacher.heading"]
+    names = ["data.named", "data.advanced", "data.kind", "preview.download", "preview.show_manual", "teacher.heading"]
     assert visited == names
 
 
@@ -410,7 +398,7 @@ def test_a_download_is_cancelled_without_an_error_and_offered_again(
     script.asked.clear()
     qtbot.mouseClick(cancel, Qt.MouseButton.LeftButton)
     assert not cancel.isEnabled()
-    assert "Ending the download" in all_words(form)
+    assert "Cancelling the download" in all_words(form)
     qtbot.waitUntil(lambda: bool(script.asked))
     cancelled = [request.data for request in script.asked if isinstance(request, CancelFetch)]
     assert cancelled == ["mnist"]
@@ -447,7 +435,7 @@ def test_a_download_goes_on_while_another_data_set_is_looked_at(
     choose(form, "data.kind", "digits")
     settled()
     assert not part(form, "preview.progress").isVisible()
-    script.tell(DataProgress(data="mnist", file="a.gz", done=3, total=4))
+    script.emit(DataProgress(data="mnist", file="a.gz", done=3, total=4))
     assert "a.gz" not in all_words(form)
     choose(form, "data.kind", "mnist")
     assert part(form, "preview.progress").isVisible()
@@ -462,10 +450,10 @@ def test_an_engine_lost_in_a_download_is_told_once_and_the_next_offers_it_again(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, do: Do, until: Until, settled: Callable[[], None]
 ) -> None:
     client = begin_download(form, ready, qtbot, settled)
-    script.tell(DataProgress(data="mnist", file="a.gz", done=1, total=4))
+    script.emit(DataProgress(data="mnist", file="a.gz", done=1, total=4))
     told: list[ErrorInfo] = []
     ready.failed.connect(told.append)
-    gone = ErrorInfo(title="The engine has gone", cause="Killed")
+    gone = ErrorInfo(title="The engine has stopped", cause="Killed")
     client.lose(gone)
     assert told == [gone]
     assert not part(form, "preview.progress").isVisible()
@@ -489,8 +477,8 @@ def test_named_data_sets_are_offered_and_one_fills_the_form_and_can_be_undone(
     table = TableConfig(path="/d/jets.csv", columns=("mass", "charge"), scaling="robust")
     problem = "the data set 'old' cannot be read"
     script.named = [NamedData(name="jets & more", config=toml_text(table)), NamedData("old", "", problem)]
-    menu = form.named.choices
-    qtbot.mouseClick(form.named, Qt.MouseButton.LeftButton)  # asks again: some were named while the studio was open
+    menu = form.datasets.menu_
+    qtbot.mouseClick(form.datasets, Qt.MouseButton.LeftButton)  # asks again: some were named while the studio was open
     qtbot.waitUntil(lambda: len(menu.actions()) == 2)
     good, bad = menu.actions()
     assert (good.text(), good.isEnabled()) == ("jets && more", True)
@@ -510,7 +498,7 @@ def test_named_data_sets_are_offered_and_one_fills_the_form_and_can_be_undone(
 
 
 def test_without_named_data_sets_the_menu_says_how_they_are_named(form: ExperimentForm, script: Any) -> None:
-    [action] = form.named.choices.actions()
+    [action] = form.datasets.menu_.actions()
     assert "nfkd data add" in action.text()
     assert not action.isEnabled()
     assert any(isinstance(request, ListData) for request in script.asked)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QToolButton, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QToolButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import Config, DistillationConfig, ExperimentConfig
@@ -22,35 +22,13 @@ from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.fields import Section, Value, Variants, describe_model
 from nfkd_gui.forms.sections import SectionBox
 from nfkd_gui.model.studio import Studio
-
-
-def editor(form: ExperimentForm, path: str) -> Any:
-    found = [widget for widget in form.findChildren(QWidget, path) if not widget.isHidden()]
-    assert len(found) == 1, path
-    return found[0]
+from tests.gui.forms.driver import choose, editor, message, write
 
 
 def found(widget: QWidget, kind: type, name: str) -> Any:
     child = widget.findChild(kind, name)
     assert child is not None, name
     return child
-
-
-def message(form: ExperimentForm, path: str) -> str:
-    return " ".join(label.text() for label in form.findChildren(QLabel, f"{path}.message") if not label.isHidden())
-
-
-def write(form: ExperimentForm, path: str, text: str) -> None:
-    """Write into a field with the keyboard."""
-    line = editor(form, path).findChild(QLineEdit) or editor(form, path)
-    line.selectAll()
-    QTest.keyClicks(line, text) if text else QTest.keyClick(line, Qt.Key.Key_Delete)
-
-
-def choose(form: ExperimentForm, path: str, value: str) -> None:
-    box: QComboBox = editor(form, path)
-    box.setCurrentIndex(box.findData(value))
-    box.activated.emit(box.currentIndex())
 
 
 def named(widget: QWidget) -> str:
@@ -267,11 +245,11 @@ def test_any_models_advanced_section_folds(qtbot: QtBot) -> None:
 
     assert seen() == ["common"]
     assert found(box, QToolButton, "box.more").text() == "1 more setting"
-    box.part.set_value({"rare": {"two": 3}}, {})
+    box.node.set_value({"rare": {"two": 3}}, {})
     assert seen() == ["common", "rare.one"]
     found(box, QToolButton, "box.advanced").click()
     assert seen() == ["common", "rare.one", "rare.two"]
-    box.part.set_value({}, {})
+    box.node.set_value({}, {})
     assert seen() == ["common"]
 
 
@@ -282,7 +260,7 @@ def test_unknown_keys_of_a_file_are_shown_kept_and_removed_by_a_button(
     text = ExperimentConfig.load("digits").to_toml().replace("[student]", "[student]\nwidht = 3")
     path.write_text(text)
     ready.experiment.open(path)
-    unplaced = form.findChild(QWidget, "unplaced")
+    unplaced = form.findChild(QWidget, "unknown_fields")
     assert isinstance(unplaced, QWidget)
     assert unplaced.isVisible()
     assert "student.widht" in unplaced.findChildren(QLabel)[0].text()

@@ -90,13 +90,13 @@ def tell_run(script: Any) -> None:
     pairs = [events.LayerPair(student="a", teacher="b", summary=HOSTILE)]
     stages = [events.StagePlan(stage=stage, steps=9, curves=curves, pairs=pairs) for stage in script.roles]
     columns = [HOSTILE, f"2 {HOSTILE}", "c"]
-    script.tell(events.SeedStarted(run=RUN, seed=1, stages=stages, event_shape=[3], columns=columns))
-    script.tell(events.StageStarted(run=RUN, seed=1, stage="student"))
+    script.emit(events.SeedStarted(run=RUN, seed=1, stages=stages, event_shape=[3], columns=columns))
+    script.emit(events.StageStarted(run=RUN, seed=1, stage="student"))
     script.train(RUN, "student", 4)
     common: dict[str, Any] = {"run": RUN, "seed": 1, "stage": "student", "step": 4}
-    script.tell(events.SamplesDrawn(**common, temperature=0.7, samples=np.zeros((4, 3), np.float32)))
-    script.tell(events.MatchingMeasured(**common, error=np.array([0.5])))
-    script.tell(events.LogLine(run=RUN, time=0.0, level="warning", text=f"{HOSTILE}\n00:00:00  engine  forged"))
+    script.emit(events.SamplesDrawn(**common, temperature=0.7, samples=np.zeros((4, 3), np.float32)))
+    script.emit(events.MatchingMeasured(**common, error=np.array([0.5])))
+    script.emit(events.LogLine(run=RUN, time=0.0, level="warning", text=f"{HOSTILE}\n00:00:00  engine  forged"))
 
 
 def refresh(window: MainWindow) -> None:
@@ -234,7 +234,7 @@ def test_dialogs_show_markup_as_it_is(window: MainWindow, qtbot: QtBot) -> None:
 def test_a_lost_engine_is_told_with_its_words_as_they_are(window: MainWindow, studio: Studio) -> None:
     studio.clients[-1].lose(events.ErrorInfo(title="Gone", cause=HOSTILE))  # type: ignore[attr-defined]
     assert check_labels(window) > 8
-    light = window.engine_light.findChild(QLabel, "engine.words")
+    light = window.engine_status.findChild(QLabel, "engine.message")
     assert light is not None
     assert as_qt_shows(light.toolTip()) == SHOWN
     for dialog in window.findChildren(QDialog):

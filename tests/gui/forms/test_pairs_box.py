@@ -134,7 +134,7 @@ def test_pairs_are_added_where_there_is_room_weighed_and_removed(
     click(qtbot, form, "add")
     assert written(ready)[0][:2] == ("level1.step1", "level1.step3")
     assert not part(form, "add").isEnabled()
-    assert "No two layers are left" in part(form, "add").toolTip()
+    assert "No two unmatched layers" in part(form, "add").toolTip()
     line = part(form, "2.weight").findChild(QLineEdit)
     line.selectAll()
     QTest.keyClicks(line, "2.5")
@@ -204,7 +204,7 @@ def test_auto_says_what_it_chose(
     document["distillation"]["matching"]["strategy"] = "auto"
     ready.experiment.replace(document)
     do(described(ready, until))
-    assert part(form, "words").text() == "Auto chose: paper, 2 pairs"
+    assert part(form, "caption").text() == "Auto chose: paper, 2 pairs"
 
 
 def test_a_warning_is_shown_below_the_form(

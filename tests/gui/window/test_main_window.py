@@ -17,7 +17,7 @@ from pytestqt.qtbot import QtBot
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, LogLine
 from nfkd.protocol.requests import DeleteRun, RenameRun, ResumeFromDisk
-from nfkd_gui.forms.pairs import PairsBox
+from nfkd_gui.forms.pairs_box import PairsBox
 from nfkd_gui.model.preferences import load_preferences
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.window.main_window import MainWindow
@@ -99,11 +99,11 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
         await settled(window.studio)
         script.train(run, "teacher", 42)
         await settled(window.studio)
-        assert text(window, "runbar.where") == "digits · teacher · step 42/100 · 0:42 left"
+        assert text(window, "runbar.status") == "digits · teacher · step 42/100 · 0:42 left"
         assert not child(window, QAction, "action.resume").isVisible()
         click(window, QToolButton, "action.pause.button")
         await settled(window.studio)
-        assert text(window, "runbar.where").endswith("paused")
+        assert text(window, "runbar.status").endswith("paused")
         assert not child(window, QAction, "action.pause").isVisible()
         click(window, QToolButton, "action.resume.button")
         await settled(window.studio)
@@ -120,7 +120,7 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
         await settled(window.studio)
         click(child(window, QDialog, "stop"), QPushButton, "stop.run")
         await settled(window.studio)
-        assert text(window, "runbar.where") == "digits: stopped"
+        assert text(window, "runbar.status") == "digits: stopped"
         assert "Inconclusive" in text(window, "inspector.verdict")
         assert text(window, "inspector.others").startswith("Without a verdict, C2ST: the student gains -0.0100")
         assert text(window, "inspector.student.test") == "3.000"
@@ -153,7 +153,7 @@ def test_an_assistant_is_seen_in_the_bar_the_question_and_the_inspector(
         await settled(window.studio)
         script.train(run, "assistant-1", 42)
         await settled(window.studio)
-        assert text(window, "runbar.where") == "digits · assistant 1 · step 42/100 · 0:42 left"
+        assert text(window, "runbar.status") == "digits · assistant 1 · step 42/100 · 0:42 left"
         click(window, QToolButton, "action.stop.button")
         await settled(window.studio)
         box = child(window, QDialog, "stop")
@@ -190,7 +190,7 @@ def test_a_crash_shows_its_cause_and_restart_brings_the_engine_back(window: Main
     async def scenario() -> None:
         script.begin("/runs/digits", DIGITS)
         script.train("/runs/digits", "teacher", 42)
-        error = ErrorInfo(title="The engine has gone", cause="Killed: out of memory", traceback="one\ntwo")
+        error = ErrorInfo(title="The engine has stopped", cause="Killed: out of memory", traceback="one\ntwo")
         window.studio.clients[0].lose(error)  # type: ignore[attr-defined]
         await settled(window.studio)
         dialog = child(window, QDialog, "error")
@@ -198,21 +198,21 @@ def test_a_crash_shows_its_cause_and_restart_brings_the_engine_back(window: Main
         assert text(dialog, "error.cause") == "Killed: out of memory"
         assert child(window, QPushButton, "engine.restart").isVisible()
         assert not child(window, QAction, "action.run").isEnabled()
-        assert text(window, "runbar.where") == "digits: the engine is gone"
+        assert text(window, "runbar.status") == "digits: the engine is lost"
         click(dialog, QPushButton, "error.remedy")
         await is_ready(window.studio)
         await settled(window.studio)
         assert window.findChild(QDialog, "error") is None
         assert not child(window, QPushButton, "engine.restart").isVisible()
-        assert "ok" in text(window, "engine.words")
-        assert text(window, "runbar.where").endswith("left")
+        assert "ok" in text(window, "engine.message")
+        assert text(window, "runbar.status").endswith("left")
 
     do(scenario())
 
 
 def test_the_button_in_the_status_bar_restarts_too_and_closes_the_dialog(window: MainWindow, do: Do) -> None:
     async def scenario() -> None:
-        window.studio.clients[0].lose(ErrorInfo(title="The engine has gone", cause="Killed"))  # type: ignore[attr-defined]
+        window.studio.clients[0].lose(ErrorInfo(title="The engine has stopped", cause="Killed"))  # type: ignore[attr-defined]
         await settled(window.studio)
         click(window, QPushButton, "engine.restart")
         await is_ready(window.studio)
@@ -354,8 +354,8 @@ def test_several_seeds_can_be_chosen_in_the_bar(window: MainWindow, script: Any,
 
 def test_log_lines_are_listed_and_can_be_thinned(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
-        script.tell(LogLine(run="", level="info", text="the engine is up", time=1.0))
-        script.tell(LogLine(run="/runs/a", level="error", text="a <loss> is NaN", time=2.0))
+        script.emit(LogLine(run="", level="info", text="the engine is up", time=1.0))
+        script.emit(LogLine(run="/runs/a", level="error", text="a <loss> is NaN", time=2.0))
         await settled(window.studio)
         words = child(window, QWidget, "log.text").toPlainText()
         assert "engine  the engine is up" in words.replace("\u00a0", " ")

@@ -9,41 +9,15 @@ from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+from PySide6.QtWidgets import QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
 from nfkd_gui.forms.experiment_form import ExperimentForm
-from nfkd_gui.forms.fields import Many, Variants, describe_model
+from nfkd_gui.forms.fields import SectionList, Variants, describe_model
 from nfkd_gui.forms.list_editor import halfway
 from nfkd_gui.model.studio import Studio
-
-
-def found(form: ExperimentForm, path: str) -> Any:
-    [widget] = [widget for widget in form.findChildren(QWidget, path) if widget.isVisible()]
-    return widget
-
-
-def click(form: ExperimentForm, path: str) -> None:
-    widget = found(form, path)
-    assert widget.isEnabled()
-    QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
-
-
-def write(form: ExperimentForm, path: str, text: str) -> None:
-    line = found(form, path).findChild(QLineEdit)
-    line.selectAll()
-    QTest.keyClicks(line, text)
-
-
-def choose(form: ExperimentForm, path: str, value: str) -> None:
-    box: QComboBox = found(form, path)
-    box.setCurrentIndex(box.findData(value))
-    box.activated.emit(box.currentIndex())
-
-
-def message(form: ExperimentForm, path: str) -> str:
-    return " ".join(label.text() for label in form.findChildren(QLabel, f"{path}.message") if label.isVisible())
+from tests.gui.forms.driver import choose, click, editor, message, write
 
 
 def hidden(ready: Studio) -> list[Any]:
@@ -51,8 +25,13 @@ def hidden(ready: Studio) -> list[Any]:
 
 
 def test_the_description_knows_what_one_of_them_is() -> None:
-    [many] = [field for field in describe_model(ExperimentConfig) if isinstance(field, Many)]
-    assert (many.name, many.each, many.between, many.most) == ("assistants", "assistant", ("teacher", "student"), 3)
+    [many] = [field for field in describe_model(ExperimentConfig) if isinstance(field, SectionList)]
+    assert (many.name, many.each, many.between, many.max_items) == (
+        "assistants",
+        "assistant",
+        ("teacher", "student"),
+        3,
+    )
     second = many.item(1)
     assert isinstance(second, Variants)
     assert (second.title, second.choice.path) == ("Assistant 2", "assistants.1.kind")
@@ -92,9 +71,9 @@ def test_one_between_flows_of_unequal_kinds_begins_as_the_first() -> None:
 def test_there_are_no_more_than_may_be(form: ExperimentForm) -> None:
     for _ in range(3):
         click(form, "assistants.add")
-    assert not found(form, "assistants.add").isEnabled()
+    assert not editor(form, "assistants.add").isEnabled()
     click(form, "assistants.2.remove")
-    assert found(form, "assistants.add").isEnabled()
+    assert editor(form, "assistants.add").isEnabled()
 
 
 def test_one_is_removed_from_the_middle_and_undo_brings_it_back(form: ExperimentForm, ready: Studio) -> None:
@@ -103,10 +82,10 @@ def test_one_is_removed_from_the_middle_and_undo_brings_it_back(form: Experiment
         write(form, f"assistants.{number}.hidden", width)
     click(form, "assistants.1.remove")
     assert hidden(ready) == [48, 36]
-    assert found(form, "assistants.1.hidden").value() == 36
+    assert editor(form, "assistants.1.hidden").value() == 36
     form.undo_stack.undo()
     assert hidden(ready) == [48, 40, 36]
-    assert found(form, "assistants.1.hidden").value() == 40
+    assert editor(form, "assistants.1.hidden").value() == 40
     form.undo_stack.redo()
     assert hidden(ready) == [48, 36]
     for _ in range(2):
@@ -144,9 +123,9 @@ def test_advanced_fields_come_when_they_are_asked_for(form: ExperimentForm, qtbo
     click(form, "assistants.add")
     assert not [box for box in form.findChildren(QWidget, "assistants.0.permutation") if box.isVisible()]
     click(form, "assistants.advanced")
-    assert found(form, "assistants.0.permutation").isVisible()
+    assert editor(form, "assistants.0.permutation").isVisible()
     click(form, "assistants.add")
-    assert found(form, "assistants.1.permutation").isVisible()
+    assert editor(form, "assistants.1.permutation").isVisible()
 
 
 def test_unknown_keys_stay_with_their_assistant_until_they_are_removed(
@@ -158,7 +137,7 @@ def test_unknown_keys_stay_with_their_assistant_until_they_are_removed(
         f"{ExperimentConfig.load('digits').to_toml().replace('assistants = []', '')}\n{glow}{glow}widht = 3\n"
     )
     ready.experiment.open(path)
-    unplaced = found(form, "unplaced")
+    unplaced = editor(form, "unknown_fields")
     assert "assistants.1.widht" in unplaced.findChildren(QLabel)[0].text()
     write(form, "assistants.0.hidden", "48")
     assert ready.experiment.document["assistants"][1]["widht"] == 3
@@ -189,7 +168,7 @@ def test_tab_goes_through_a_new_one_after_its_button(form: ExperimentForm, qtbot
     click(form, "assistants.add")
     click(form, "assistants.add")
     form.activateWindow()
-    add = found(form, "assistants.add")
+    add = editor(form, "assistants.add")
     add.setFocus()
     qtbot.waitUntil(add.hasFocus)
     names = []
