@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +10,11 @@ from typing import Any
 import pytest
 
 from nfkd.config import ExperimentConfig
-from nfkd.protocol.codec import PROTOCOL, to_wire
 from nfkd.protocol.requests import (
     Describe,
     Description,
     Done,
     EngineStatus,
-    Hello,
     ListRuns,
     OpenRun,
     Pause,
@@ -34,6 +30,7 @@ from nfkd.protocol.view import RunView
 from nfkd_gui.link.engine_client import EngineClient, EngineError
 from nfkd_gui.link.in_process_client import InProcessClient
 from nfkd_gui.link.relay_client import RelayClient
+from tests.engine_process import running_engine
 from tests.gui.link.recorder import Recorder, scripted_client
 
 TINY = [
@@ -58,16 +55,9 @@ CLIENTS: dict[str, Callable[[Recorder], EngineClient]] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def engine() -> Iterator[None]:
-    """An engine process for all tests: it runs as long as this relay is connected."""
-    command = [sys.executable, "-m", "nfkd.engine"]
-    with subprocess.Popen([*command, "connect"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as relay:
-        assert relay.stdin is not None
-        assert relay.stdout is not None
-        relay.stdin.write(to_wire(Hello(protocol=PROTOCOL, version="")))
-        relay.stdin.flush()
-        assert relay.stdout.read(1)  # the engine's greeting
+    """An engine process for all tests of this file."""
+    with running_engine():
         yield
-        subprocess.run([*command, "stop"], check=True, capture_output=True)
 
 
 @pytest.fixture(params=list(CLIENTS))
