@@ -6,8 +6,9 @@ import math
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSizePolicy, QWidget
 
+from nfkd_gui.forms.layout import fill_column
 from nfkd_gui.theme import plot_colours, role_colour
 from nfkd_gui.widgets.labels import ToneLabel
 
@@ -80,7 +81,6 @@ class Canvas(QWidget):
         return QSize(240, self.heightForWidth(240))
 
     def set_points(self, points: Points) -> None:
-        """Show points."""
         self.points = [list(point) for point in points]
         self.update()
 
@@ -248,12 +248,7 @@ class DrawingBox(QWidget):
         foot = QHBoxLayout()
         foot.addWidget(self._count, 1)
         foot.addWidget(self.clear_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.canvas)
-        layout.addLayout(foot)
-        layout.addWidget(self.line)
+        fill_column(self, self.canvas, foot, self.line)
 
     def value(self) -> object:
         """Return the points as lists of two numbers, or the document's value if it is no list of points."""

@@ -28,11 +28,9 @@ class TextBox(QLineEdit):
         self.textEdited.connect(lambda _text: self.changed.emit())
 
     def value(self) -> str:
-        """Return the text."""
         return self.text()
 
     def set_value(self, value: object) -> None:
-        """Show a text."""
         self.setText(str(value))
         self.setCursorPosition(0)
 
@@ -50,11 +48,9 @@ class MultilineBox(QPlainTextEdit):
         self.textChanged.connect(self.changed)
 
     def value(self) -> str:
-        """Return the text."""
         return self.toPlainText()
 
     def set_value(self, value: object) -> None:
-        """Show a text."""
         if str(value) != self.toPlainText():
             self.setPlainText(str(value))
 
@@ -114,11 +110,9 @@ class ChoiceBox(QComboBox):
         item.setFont(font)
 
     def value(self) -> object:
-        """Return the chosen value."""
         return self.currentData()
 
     def set_value(self, value: object) -> None:
-        """Choose a value."""
         while self.count() > self._known:
             self.removeItem(self.count() - 1)
         if self.findData(value) < 0:

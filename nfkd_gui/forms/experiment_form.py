@@ -14,13 +14,14 @@ from nfkd.config import ExperimentConfig
 from nfkd_gui.forms.dataset_menu import DatasetMenuButton
 from nfkd_gui.forms.estimate import EstimateBox
 from nfkd_gui.forms.fields import Field, Section, Value, describe_model
+from nfkd_gui.forms.layout import fill_column, form_grid
 from nfkd_gui.forms.list_editor import ListEditor
 from nfkd_gui.forms.node import Leftovers, Problems
 from nfkd_gui.forms.pairs_box import OWN, PairsBox
 from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.forms.preview import PreviewBox
 from nfkd_gui.forms.rows import Group
-from nfkd_gui.forms.sections import SectionBox, form_grid
+from nfkd_gui.forms.sections import SectionBox
 from nfkd_gui.forms.text import sentence
 from nfkd_gui.forms.undo import Edit
 from nfkd_gui.model.data_preview import DataPreviewModel
@@ -29,7 +30,7 @@ from nfkd_gui.widgets.labels import WrappedLabel
 
 _FOLDED = frozenset({"seeds", "compute", "monitor"})
 _STRATEGY = ("distillation", "matching", "strategy")
-_ROOT = Section(name="", path="", title="", help="", advanced=False, group="", fields=())
+_ROOT = Section(name="", path="", title="", help="", fields=())
 
 
 class ExperimentForm(QWidget):
@@ -73,7 +74,7 @@ class ExperimentForm(QWidget):
     def _make_sections(self, fields: tuple[Field, ...]) -> tuple[Group, list[SectionBox]]:
         self._top = QWidget(self)
         values = tuple(field for field in fields if isinstance(field, Value))
-        head = Group(_ROOT, values, form_grid(self._top), self._edited)
+        head = Group(_ROOT, values, form_grid(self._top, 20, 4, 8, 12), self._edited)
         boxes = [
             SectionBox(field, self._edited, folded=field.name in _FOLDED)
             for field in fields
@@ -102,12 +103,8 @@ class ExperimentForm(QWidget):
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(content)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
         scroll.setMinimumWidth(288)
-        layout.addWidget(scroll, 1)
-        layout.addWidget(self.estimate)
+        fill_column(self, scroll, self.estimate, spacing=0)
 
     def _add_preview(self, data_preview: DataPreviewModel) -> None:
         [section] = [box for box in self._sections if box.node.field.name == "data"]

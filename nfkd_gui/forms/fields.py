@@ -47,7 +47,7 @@ class Choice:
     group: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Field:
     """What all fields have in common.
 
@@ -67,11 +67,11 @@ class Field:
     path: str
     title: str
     help: str
-    advanced: bool
-    group: str
+    advanced: bool = False
+    group: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Value(Field):
     """A single value.
 
@@ -87,20 +87,20 @@ class Value(Field):
 
     kind: Kind
     default: Any
-    unit: str
-    multiline: bool
-    choices: tuple[Choice, ...]
-    bounds: str
+    unit: str = ""
+    multiline: bool = False
+    choices: tuple[Choice, ...] = ()
+    bounds: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Section(Field):
     """A nested model: fields under a heading."""
 
     fields: tuple[Field, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Variants(Field):
     """One of several models, selected by a choice.
 
@@ -116,7 +116,7 @@ class Variants(Field):
     members: dict[str, tuple[Field, ...]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SectionList(Field):
     """A list of models, to which the user adds and from which the user removes items.
 
@@ -150,7 +150,7 @@ def describe_model(model: type[BaseModel], path: str = "") -> tuple[Field, ...]:
 
 
 def _describe(name: str, info: FieldInfo, path: str) -> Field:
-    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    extra = _metadata(info)
     common = {
         "name": name,
         "path": path,
@@ -176,6 +176,10 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
     )
 
 
+def _metadata(info: FieldInfo) -> dict[str, Any]:
+    return info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+
+
 def _title(name: str, info: FieldInfo) -> str:
     return info.title or name.replace("_", " ").capitalize()
 
@@ -190,7 +194,7 @@ def _describe_list(
     common: dict[str, Any], info: FieldInfo, listed: tuple[list[type[BaseModel]], str], path: str
 ) -> SectionList:
     models, key = listed
-    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    extra = _metadata(info)
     each = str(extra.get("each", "")) or "item"
     max_items = next((item.max_length for item in info.metadata if hasattr(item, "max_length")), _MAX_ITEMS)
 
@@ -221,7 +225,7 @@ def _describe_variants(common: dict[str, Any], models: list[type[BaseModel]], ke
         info = model.model_fields[key]
         (tag,) = get_args(info.annotation)
         members[tag] = tuple(field for field in describe_model(model, path) if field.name != key)
-        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        extra = _metadata(info)
         label = str(extra.get("label", "")) or _label(tag)
         choices.append(Choice(tag, label, info.description or "", str(extra.get("group", ""))))
     choice = Value(
@@ -229,14 +233,9 @@ def _describe_variants(common: dict[str, Any], models: list[type[BaseModel]], ke
         path=f"{path}.{key}",
         title=_title(key, models[0].model_fields[key]),
         help=common["help"],
-        advanced=False,
-        group="",
         kind="choice",
         default=choices[0].value,
-        unit="",
-        multiline=False,
         choices=tuple(choices),
-        bounds="",
     )
     return Variants(**common, choice=choice, members=members)
 

@@ -11,9 +11,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from nfkd_gui.forms.fields import Field, SectionList
+from nfkd_gui.forms.layout import discard, fill_column, form_grid, italic_label
 from nfkd_gui.forms.node import FormNode, Leftovers, OnChanged, Problems
 from nfkd_gui.forms.text import sentence
-from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
+from nfkd_gui.widgets.labels import WrappedLabel
 
 MakeNode = Callable[[Field, QGridLayout, OnChanged], FormNode]
 
@@ -64,13 +65,8 @@ class ListEditor(FormNode):
         line.addStretch(1)
         self._column = QVBoxLayout()
         self._column.setSpacing(4)
-        layout = QVBoxLayout(self._box)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self._note)
-        layout.addWidget(self._message)
-        layout.addLayout(line)  # above the sections: Tab moves from the button to a new section
-        layout.addLayout(self._column)
+        # The button is above the sections, so that Tab moves from it to a new section.
+        fill_column(self._box, self._note, self._message, line, self._column)
 
     # --- the value --------------------------------------------------------------------------------------------------
 
@@ -83,7 +79,7 @@ class ListEditor(FormNode):
 
     def _show(self, values: list[Any], leftovers: Leftovers) -> None:
         while len(self.items) > len(values):
-            _discard(self.items.pop())
+            discard(self.items.pop())
         while len(self.items) < len(values):
             self._append()
         for item, value in zip(self.items, values, strict=True):
@@ -169,10 +165,6 @@ class _Item(QWidget):
 
     def __init__(self, field: Field, on_changed: OnChanged, make: MakeNode, parent: QWidget) -> None:
         super().__init__(parent)
-        title = PlainLabel(field.title.replace("&", "&&"), self)
-        font = title.font()
-        font.setItalic(True)
-        title.setFont(font)
         self.remove = QToolButton(self)
         self.remove.setObjectName(f"{field.path}.remove")
         self.remove.setText("✕")
@@ -181,31 +173,16 @@ class _Item(QWidget):
         self.remove.setAccessibleName(f"Remove {field.title.lower()}")
         self.remove.setToolTip(f"Remove {field.title.lower()}.")
         self._body = QWidget(self)
-        grid = QGridLayout(self._body)
-        grid.setContentsMargins(0, 0, 0, 4)
-        grid.setHorizontalSpacing(8)
-        grid.setVerticalSpacing(4)
-        grid.setColumnStretch(1, 1)
-        self.node = make(field, grid, on_changed)
+        self.node = make(field, form_grid(self._body, 0, 0, 0, 4), on_changed)
         line = QHBoxLayout()
-        line.addWidget(title, 1)
+        line.addWidget(italic_label(field.title, self), 1)
         line.addWidget(self.remove)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addLayout(line)
-        layout.addWidget(self._body)
+        fill_column(self, line, self._body)
 
     def tab_stops(self) -> list[QWidget]:
         """Return the widgets that Tab visits, in order."""
         editors = self._body.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly)
         return [self.remove, *(widget for widget in editors if widget.focusPolicy() & Qt.FocusPolicy.TabFocus)]
-
-
-def _discard(item: _Item) -> None:
-    item.hide()
-    item.setParent(None)
-    item.deleteLater()
 
 
 def halfway(first: Any, last: Any) -> Any:

@@ -41,7 +41,6 @@ class NamesBox(QLineEdit):
         return parse_names(self.text()) if self._foreign is None else self._foreign
 
     def set_value(self, value: object) -> None:
-        """Show names."""
         names = value if isinstance(value, list) else [] if value in (None, "") else [value]
         text = format_names(names)
         faithful = not names or (value == parse_names(text))

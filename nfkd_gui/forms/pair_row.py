@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
 
 from nfkd.protocol.requests import LayerInfo
 from nfkd.text import plain
+from nfkd_gui.forms.layout import fill_column
 from nfkd_gui.forms.number_box import NumberBox
 from nfkd_gui.widgets.labels import WrappedLabel, tip
 from nfkd_gui.widgets.wheel import guard_wheel
@@ -79,11 +80,7 @@ class PairRow(QWidget):
         line.addWidget(self.teacher, 1)
         line.addWidget(self.weight)
         line.addWidget(self.remove)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addLayout(line)
-        layout.addWidget(self.message)
+        fill_column(self, line, self.message, spacing=2)
 
     def set_index(self, index: int, path: str) -> None:
         """Set the object names and accessible names for the row's index in the field `path`."""

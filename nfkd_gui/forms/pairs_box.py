@@ -12,6 +12,7 @@ from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import TEACHERS, role_label
 from nfkd_gui.forms.layer_choice import LayerChoice, layer_label
+from nfkd_gui.forms.layout import discard
 from nfkd_gui.forms.pair_row import REMOVE_WIDTH, SPACING, WEIGHT_WIDTH, PairRow
 from nfkd_gui.forms.text import sentence
 from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, WrappedLabel
@@ -83,14 +84,13 @@ class PairsBox(QWidget):
         return [row.value() for row in self.rows] if self._foreign is None else self._foreign
 
     def set_value(self, value: object) -> None:
-        """Show pairs."""
         items = value if isinstance(value, list) else []
         plain = value in (None, "") or (isinstance(value, list) and all(isinstance(item, dict) for item in items))
         self._foreign = None if plain else value
         if plain and items == [row.value() for row in self.rows]:
             return
         for row in self.rows:
-            _discard(row)
+            discard(row)
         self.rows = []
         for index, item in enumerate(items if plain else []):
             self._insert(index, item)
@@ -149,7 +149,7 @@ class PairsBox(QWidget):
     def _remove(self, row: PairRow) -> None:
         index = self.rows.index(row)
         self.rows.remove(row)
-        _discard(row)
+        discard(row)
         self._emit()
         (self.rows[min(index, len(self.rows) - 1)].remove if self.rows else self.add).setFocus()
 
@@ -187,12 +187,6 @@ class PairsBox(QWidget):
         self.add.setToolTip("Match two more layers." if can_add else _FULL if known else _NOT_DESCRIBED)
         self.convert.setVisible(not self._own)
         self._caption.setVisible(not self._own and bool(self._caption.text()))
-
-
-def _discard(row: PairRow) -> None:
-    row.hide()
-    row.setParent(None)
-    row.deleteLater()
 
 
 class _Heading(QWidget):

@@ -67,7 +67,6 @@ class PathBox(QWidget):
         return self.line.text()
 
     def set_value(self, value: object) -> None:
-        """Show a path."""
         if str(value) != self.line.text():
             self.line.setText(str(value))
 

@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 from nfkd.protocol.data import ColumnStatistics, DataPreview
 from nfkd.protocol.events import DataProgress
 from nfkd.text import plain
+from nfkd_gui.forms.layout import fill_column
 from nfkd_gui.forms.text import sentence
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
@@ -236,12 +237,7 @@ class _Download(QWidget):
         line.addWidget(self.cancel)
         line.addWidget(self.show_manual)
         line.addStretch(0)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addLayout(line)
-        layout.addWidget(self.file)
-        layout.addWidget(self.manual)
+        fill_column(self, line, self.file, self.manual)
 
     def _make_manual(self) -> None:
         self.show_manual = QToolButton(self)

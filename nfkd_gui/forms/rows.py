@@ -11,6 +11,7 @@ from nfkd_gui.forms.drawing_box import DrawingBox
 from nfkd_gui.forms.editors import make_editor, set_silently
 from nfkd_gui.forms.fields import LISTS, Field, Section, SectionList, Value, Variants
 from nfkd_gui.forms.fold_button import FoldButton
+from nfkd_gui.forms.layout import italic_label
 from nfkd_gui.forms.list_editor import ListEditor
 from nfkd_gui.forms.node import FormNode, Leftovers, OnChanged, Problems
 from nfkd_gui.forms.pairs_box import PairsBox
@@ -131,13 +132,9 @@ class Group(FormNode):
         self._heading: QWidget | None = None
         self._message = WrappedLabel(tone="error", parent=grid.parentWidget())
         if heading:
-            label = PlainLabel(heading.replace("&", "&&"), grid.parentWidget())
-            label.setToolTip(field.help)
-            font = label.font()
-            font.setItalic(True)
-            label.setFont(font)
-            grid.addWidget(label, grid.rowCount(), 0, 1, 3)
-            self._heading = label
+            self._heading = italic_label(heading, grid.parentWidget())
+            self._heading.setToolTip(field.help)
+            grid.addWidget(self._heading, grid.rowCount(), 0, 1, 3)
         grid.addWidget(self._message, grid.rowCount(), 0, 1, 3)
         self._message.hide()
         self._visible, self._advanced = True, False

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
 from nfkd_gui.forms.fields import Field, Section
+from nfkd_gui.forms.layout import fill_column, form_grid
 from nfkd_gui.forms.node import FormNode, OnChanged, Problems
 from nfkd_gui.forms.rows import Group, make_node
 from nfkd_gui.widgets.buttons import quiet_button
-
-
-def form_grid(parent: QWidget) -> QGridLayout:
-    """Return a grid for rows of label, editor and unit."""
-    grid = QGridLayout(parent)
-    grid.setContentsMargins(20, 4, 8, 12)
-    grid.setHorizontalSpacing(8)
-    grid.setVerticalSpacing(4)
-    grid.setColumnStretch(1, 1)
-    return grid
 
 
 class SectionBox(QWidget):
@@ -49,7 +40,7 @@ class SectionBox(QWidget):
         self._advanced.setObjectName(f"{field.path}.advanced")
         self._advanced.setToolTip(f"Show the advanced settings of {field.title}.")
         self._body = QWidget(self)
-        self._grid = grid = form_grid(self._body)
+        self._grid = grid = form_grid(self._body, 20, 4, 8, 12)
         self.node: FormNode = (
             Group(field, field.fields, grid, on_changed)
             if isinstance(field, Section)
@@ -66,11 +57,7 @@ class SectionBox(QWidget):
         line.setContentsMargins(0, 0, 8, 0)
         line.addWidget(self._heading, 1)
         line.addWidget(self._advanced)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addLayout(line)
-        layout.addWidget(self._body)
+        fill_column(self, line, self._body, spacing=0)
 
     def add_below(self, widget: QWidget) -> None:
         """Add a widget below the rows; it folds with them."""

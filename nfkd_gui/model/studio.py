@@ -228,13 +228,11 @@ class Studio(QObject):
         self._adopt = True
 
     def close_run(self) -> None:
-        """Show no run."""
         self._opening = ""
         self.view = None
         self.view_changed.emit()
 
     def rename_run(self, run: str, name: str) -> None:
-        """Rename a run."""
         self.ask(requests.RenameRun(run=run, name=name), lambda _reply: self.list_runs(), self.failed.emit)
 
     def delete_run(self, run: str) -> None:
@@ -301,7 +299,7 @@ class Studio(QObject):
     # --- preferences ------------------------------------------------------------------------------------------
 
     def prefer(self, **changes: object) -> None:
-        """Change preferences and save them."""
+        """Change preferences, and save them."""
         before, self.preferences = self.preferences, replace(self.preferences, **changes)  # type: ignore[arg-type]
         try:
             save_preferences(self.preferences, self._preferences_path)

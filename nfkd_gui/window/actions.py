@@ -63,7 +63,7 @@ class Actions(QObject):
 
     def _make_themes(self) -> QActionGroup:
         group = QActionGroup(self)
-        for text, theme in (("As the &system", "system"), ("&Light", "light"), ("&Dark", "dark")):
+        for text, theme in (("Follow the &system", "system"), ("&Light", "light"), ("&Dark", "dark")):
             action = self._make(f"theme.{theme}", text, f"Theme: {theme}.")
             action.setCheckable(True)
             action.setData(theme)

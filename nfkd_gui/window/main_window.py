@@ -57,7 +57,7 @@ class MainWindow(QMainWindow):
         self.inspector = InspectorPanel(studio, self)
         self.log = LogPanel(studio, self)
         self.workbench = Workbench(self)
-        self.panels: list[Panel] = [panel(studio, self.workbench) for panel in PANELS]  # type: ignore[arg-type]
+        self.panels: list[Panel] = [panel(studio, self.workbench) for panel in PANELS]
         self._lay_out()
         self._connect()
         self._refresher = QTimer(self)

@@ -213,7 +213,7 @@ class _Model(Config, frozen=True):
 
 
 def test_advanced_sections_of_any_model_are_folded(qtbot: QtBot) -> None:
-    section = Section("", "box", "Box", "", advanced=False, group="", fields=describe_model(_Model, "box"))
+    section = Section(name="", path="box", title="Box", help="", fields=describe_model(_Model, "box"))
 
     def changed(path: str, *, merges: bool = True) -> None:
         del path, merges
