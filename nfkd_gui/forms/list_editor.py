@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from PySide6.QtCore import Qt
@@ -55,20 +55,23 @@ class ListEditor(FormNode):
         self.add = QPushButton(f"Add {field.each}", self._box)
         self.add.setObjectName(f"{field.path}.add")
         self.add.clicked.connect(self._add)
-        self._lay_out()
+        self._lay_out(self._message)
         grid.addWidget(self._box, grid.rowCount(), 0, 1, 3)
         self._refresh()
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, message: QWidget) -> None:
         line = QHBoxLayout()
         line.addWidget(self.add)
         line.addStretch(1)
         self._column = QVBoxLayout()
         self._column.setSpacing(4)
         # The button is above the sections, so that Tab moves from it to a new section.
-        fill_column(self._box, self._note, self._message, line, self._column)
+        fill_column(self._box, self._note, message, line, self._column)
 
     # --- the value --------------------------------------------------------------------------------------------------
+
+    def nodes(self) -> Iterable[FormNode]:
+        return (item.node for item in self.items)
 
     def value(self) -> list[Any]:
         return [item.node.value() for item in self.items]
@@ -139,22 +142,14 @@ class ListEditor(FormNode):
                 before = widget
 
     def show_problems(self, problems: Problems) -> None:
-        self._message.setText(sentence(problems.pop(self.field.path, "")))
-        self._message.setVisible(self._shown and bool(self._message.text()))
-        for item in self.items:
-            item.node.show_problems(problems)
-
-    def has_problem(self, *, advanced: bool) -> bool:
-        own = bool(self._message.text()) and not advanced
-        return own or any(item.node.has_problem(advanced=advanced) for item in self.items)
+        self._show_message(sentence(problems.pop(self.field.path, "")), shown=self._shown)
+        for node in self.nodes():
+            node.show_problems(problems)
 
     def set_shown(self, shown: bool, advanced: bool) -> None:
         self._shown, self._advanced = shown, advanced
         self._box.setVisible(shown)
         self._refresh()
-
-    def has_advanced(self) -> bool:
-        return any(item.node.has_advanced() for item in self.items)
 
     def differs(self) -> bool:
         return bool(self.items)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar
 
 from nfkd_gui.forms.fields import Field
+from nfkd_gui.widgets.labels import WrappedLabel
 
 Container = TypeVar("Container", dict[str, Any], list[Any])
 Problems = dict[str, str]
@@ -27,6 +29,21 @@ class FormNode(ABC):
 
     def __init__(self, field: Field) -> None:
         self.field = field
+        self._message: WrappedLabel | None = None
+
+    @property
+    def message(self) -> str:
+        """The problem that is shown for this node itself."""
+        return self._message.text() if self._message is not None else ""
+
+    def _show_message(self, text: str, *, shown: bool) -> None:
+        if self._message is not None:
+            self._message.setText(text)
+            self._message.setVisible(shown and bool(text))
+
+    def nodes(self) -> Iterable[FormNode]:
+        """Return the nodes inside this one that are in use."""
+        return ()
 
     def expect(self, kind: type[Container], value: Any, leftovers: Leftovers) -> Container:
         """Return `value` if it is a `kind`; otherwise an empty `kind`, and put the value into `leftovers`."""
@@ -48,18 +65,19 @@ class FormNode(ABC):
     def show_problems(self, problems: Problems) -> None:
         """Show the messages that belong here, and remove them from `problems`."""
 
-    @abstractmethod
     def has_problem(self, *, advanced: bool) -> bool:
         """Return whether a message is shown here; if `advanced`, count only those of advanced rows."""
+        own = bool(self.message) and not advanced
+        return own or any(node.has_problem(advanced=advanced) for node in self.nodes())
 
     @abstractmethod
     def set_shown(self, shown: bool, advanced: bool) -> None:
         """Show or hide this node; advanced rows are shown only if `advanced`."""
 
-    @abstractmethod
     def has_advanced(self) -> bool:
         """Return whether there are advanced rows."""
+        return any(node.has_advanced() for node in self.nodes())
 
-    @abstractmethod
     def differs(self) -> bool:
         """Return whether any value differs from its default."""
+        return any(node.differs() for node in self.nodes())

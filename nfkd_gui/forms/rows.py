@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from PySide6.QtCore import Qt
@@ -37,7 +38,6 @@ class Row(FormNode):
         self._label.setMinimumWidth(_LABEL_WIDTH)
         self._label.setMaximumWidth(_LABEL_WIDTH)
         self._unit = ToneLabel(field.unit, parent=parent) if field.unit else None
-        self._message: WrappedLabel | None = None  # made when needed: hundreds would slow the start
         self._grid = grid
         self._shown = True
         row = grid.rowCount()
@@ -64,23 +64,13 @@ class Row(FormNode):
 
     def show_problems(self, problems: Problems) -> None:
         message = self._take_message(problems)
-        if message != self.message:
-            self._set_message(message)
-            self.editor.setAccessibleDescription(message or self.editor.toolTip())
-        if self._message is not None:
-            self._message.setVisible(bool(message) and self._shown)
-
-    @property
-    def message(self) -> str:
-        """The text of the message below the editor."""
-        return self._message.text() if self._message is not None else ""
-
-    def _set_message(self, message: str) -> None:
-        if self._message is None:
+        if message and self._message is None:  # made when needed: hundreds of labels would slow the start
             self._message = WrappedLabel(tone="error", parent=self._grid.parentWidget())
             self._message.setObjectName(f"{self.field.path}.message")
             self._grid.addWidget(self._message, self._message_row, 1, 1, 2)
-        self._message.setText(message)
+        if message != self.message:
+            self.editor.setAccessibleDescription(message or self.editor.toolTip())
+        self._show_message(message, shown=self._shown)
 
     def _take_message(self, problems: Problems) -> str:
         messages = [problems.pop(self.field.path, "")]
@@ -103,8 +93,7 @@ class Row(FormNode):
             widget.setVisible(self._shown)
         if self._unit is not None:
             self._unit.setVisible(self._shown)
-        if self._message is not None:
-            self._message.setVisible(self._shown and bool(self.message))
+        self._show_message(self.message, shown=self._shown)
 
     def has_advanced(self) -> bool:
         return self.field.advanced
@@ -148,6 +137,9 @@ class Group(FormNode):
                 self._fold = FoldButton(self._may_fold, grid)
                 self._fold.button.clicked.connect(self._toggle_fold)
 
+    def nodes(self) -> Iterable[FormNode]:
+        return self.children.values()
+
     def value(self) -> dict[str, Any]:
         return {name: node.value() for name, node in self.children.items()}
 
@@ -161,8 +153,7 @@ class Group(FormNode):
 
     def show_problems(self, problems: Problems) -> None:
         message = problems.pop(self.field.path, "") if self.field.path else ""
-        self._message.setText(sentence(message))
-        self._message.setVisible(bool(message))
+        self._show_message(sentence(message), shown=True)
         for node in self.children.values():
             node.show_problems(problems)
         wrong = {name for name in self._folded if self.children[name].has_problem(advanced=False)}
@@ -170,15 +161,11 @@ class Group(FormNode):
             self._folded -= wrong
             self.set_shown(self._visible, self._advanced)
 
-    def has_problem(self, *, advanced: bool) -> bool:
-        own = bool(self._message.text()) and not advanced
-        return own or any(node.has_problem(advanced=advanced) for node in self.children.values())
-
     def set_shown(self, shown: bool, advanced: bool) -> None:
         self._visible, self._advanced = shown, advanced
         if self._heading is not None:
             self._heading.setVisible(shown)
-        self._message.setVisible(shown and bool(self._message.text()))
+        self._show_message(self.message, shown=shown)
         open_ = self._fold is not None and self._fold.is_open
         for name, node in self.children.items():
             node.set_shown(shown and (open_ or name not in self._folded), advanced)
@@ -199,12 +186,6 @@ class Group(FormNode):
                 if not (node := self.children[item.name]).differs() and not node.has_problem(advanced=False)
             }
             self.set_shown(self._visible, self._advanced)
-
-    def has_advanced(self) -> bool:
-        return any(node.has_advanced() for node in self.children.values())
-
-    def differs(self) -> bool:
-        return any(node.differs() for node in self.children.values())
 
 
 class VariantGroup(FormNode):
@@ -228,6 +209,9 @@ class VariantGroup(FormNode):
         self.set_shown(self._visible, self._advanced)
         self._on_changed(path, merges=merges)
 
+    def nodes(self) -> Iterable[FormNode]:
+        return (self._choice, *(group for tag, group in self._groups.items() if tag == self._tag))
+
     def value(self) -> dict[str, Any]:
         group = self._groups.get(self._tag)
         return {self._choice.field.name: self._tag} | (group.value() if group is not None else {})
@@ -245,29 +229,14 @@ class VariantGroup(FormNode):
     def show_problems(self, problems: Problems) -> None:
         if self.field.path in problems:
             problems[self._choice.field.path] = problems.pop(self.field.path)
-        self._choice.show_problems(problems)
-        group = self._groups.get(self._tag)
-        if group is not None:
-            group.show_problems(problems)
-
-    def has_problem(self, *, advanced: bool) -> bool:
-        group = self._groups.get(self._tag)
-        own = self._choice.has_problem(advanced=advanced)
-        return own or (group is not None and group.has_problem(advanced=advanced))
+        for node in self.nodes():
+            node.show_problems(problems)
 
     def set_shown(self, shown: bool, advanced: bool) -> None:
         self._visible, self._advanced = shown, advanced
         self._choice.set_shown(shown, advanced)
         for tag, group in self._groups.items():
             group.set_shown(shown and tag == self._tag, advanced)
-
-    def has_advanced(self) -> bool:
-        group = self._groups.get(self._tag)
-        return group is not None and group.has_advanced()
-
-    def differs(self) -> bool:
-        group = self._groups.get(self._tag)
-        return self._choice.differs() or (group is not None and group.differs())
 
 
 def make_node(field: Field, grid: QGridLayout, on_changed: OnChanged) -> FormNode:
