@@ -30,7 +30,7 @@ from tests.gui.forms.driver import choose, write
 
 Do = Callable[[Any], Any]
 Until = Callable[[Any], Any]
-ABSENT = "MNIST is not on this machine yet (12 MB): download it"
+MISSING = "MNIST is not on this machine yet (12 MB): download it"
 BY_HAND = "get it from http://far/ and put it into /cache"
 
 
@@ -65,9 +65,9 @@ def settled(do: Do, until: Until, ready: Studio) -> Callable[[], None]:
 
 
 @pytest.fixture
-def absent(script: Any) -> None:
+def mnist_missing(script: Any) -> None:
     """Make MNIST a data set that must be downloaded."""
-    problem = ConfigProblem(path="data.kind", message=ABSENT)
+    problem = ConfigProblem(path="data.kind", message=MISSING)
     script.previews["mnist"] = DataPreview(problems=[problem], may_fetch=True, size=11_594_722, by_hand=BY_HAND)
     script.data_problems = [problem]
 
@@ -339,7 +339,7 @@ def begin_download(form: ExperimentForm, ready: Studio, qtbot: QtBot, settled: C
     return client
 
 
-@pytest.mark.usefixtures("absent")
+@pytest.mark.usefixtures("mnist_missing")
 def test_missing_data_is_downloaded_with_progress_and_previewed(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
@@ -348,7 +348,7 @@ def test_missing_data_is_downloaded_with_progress_and_previewed(
     button, bar = part(form, "preview.download"), part(form, "preview.progress")
     assert button.isVisible()
     assert button.text() == "Download 12 MB"
-    assert all_text(form).count(ABSENT) == 1
+    assert all_text(form).count(MISSING) == 1
     assert not ready.experiment.may_run
     assert BY_HAND[1:] not in all_text(form)
     qtbot.mouseClick(part(form, "preview.show_manual"), Qt.MouseButton.LeftButton)
@@ -369,11 +369,11 @@ def test_missing_data_is_downloaded_with_progress_and_previewed(
     assert message(form).startswith("1,259 train")
     assert not bar.isVisible()
     assert not button.isVisible()
-    assert ABSENT not in all_text(form)
+    assert MISSING not in all_text(form)
     assert ready.experiment.may_run
 
 
-@pytest.mark.usefixtures("absent")
+@pytest.mark.usefixtures("mnist_missing")
 def test_tab_visits_named_data_sets_and_download_in_visual_order(
     form: ExperimentForm, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
@@ -391,7 +391,7 @@ def test_tab_visits_named_data_sets_and_download_in_visual_order(
     assert visited == names
 
 
-@pytest.mark.usefixtures("absent")
+@pytest.mark.usefixtures("mnist_missing")
 def test_a_cancelled_download_shows_no_error_and_can_be_repeated(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
@@ -417,7 +417,7 @@ def test_a_cancelled_download_shows_no_error_and_can_be_repeated(
     qtbot.waitUntil(lambda: message(form).startswith("1,259 train"))
 
 
-@pytest.mark.usefixtures("absent")
+@pytest.mark.usefixtures("mnist_missing")
 def test_a_failed_download_is_reported_and_can_be_repeated(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
@@ -430,7 +430,7 @@ def test_a_failed_download_is_reported_and_can_be_repeated(
     assert part(form, "preview.download").isVisible()
 
 
-@pytest.mark.usefixtures("absent")
+@pytest.mark.usefixtures("mnist_missing")
 def test_a_download_continues_while_another_data_set_is_shown(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
@@ -449,7 +449,7 @@ def test_a_download_continues_while_another_data_set_is_shown(
     assert message(form).startswith("1,259 train")
 
 
-@pytest.mark.usefixtures("absent")
+@pytest.mark.usefixtures("mnist_missing")
 def test_an_engine_lost_during_a_download_is_reported_once(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, do: Do, until: Until, settled: Callable[[], None]
 ) -> None:
@@ -469,7 +469,7 @@ def test_an_engine_lost_during_a_download_is_reported_once(
     do(restart())
     settled()
     assert part(form, "preview.download").isVisible()
-    assert all_text(form).count(ABSENT) == 1
+    assert all_text(form).count(MISSING) == 1
 
 
 # --- named data sets --------------------------------------------------------------------------------------------
@@ -508,9 +508,9 @@ def test_an_empty_menu_says_how_to_name_data_sets(form: ExperimentForm, script: 
     assert any(isinstance(request, ListData) for request in script.asked)
 
 
-@pytest.mark.parametrize("word", ["jets", "tables/jets.csv"])
+@pytest.mark.parametrize("source", ["jets", "tables/jets.csv"])
 def test_a_file_may_name_its_data_set_or_its_path(
-    form: ExperimentForm, ready: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+    form: ExperimentForm, ready: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "named"))
     config = TableConfig(path=str(tmp_path / "tables" / "jets.csv"))
@@ -518,7 +518,7 @@ def test_a_file_may_name_its_data_set_or_its_path(
     document = ExperimentConfig.load("two_moons").to_toml()
     head, _, rest = document.partition("[data]")
     file = tmp_path / "one.toml"
-    file.write_text(f'data = "{word}"\n{head}[{rest.partition("[")[2]}')
+    file.write_text(f'data = "{source}"\n{head}[{rest.partition("[")[2]}')
     ready.experiment.open(file)
     assert ready.experiment.config is not None
     assert ready.experiment.config.data == config
