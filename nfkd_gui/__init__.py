@@ -1,7 +1,7 @@
-"""NFKD Studio: the window in which a teacher flow teaches a student flow. Imports no torch and no h5py."""
+"""NFKD Studio, the desktop window for experiments and runs. Imports neither torch nor h5py."""
 
 from __future__ import annotations
 
 import os
 
-os.environ["QT_API"] = "pyside6"  # qasync and qtawesome take the first binding that they find unless they are told
+os.environ["QT_API"] = "pyside6"  # else qasync and qtawesome use the first binding they find

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 from nfkd import __version__
 from nfkd.terminal import Parser, say, standard_streams
 from nfkd.text import is_unicode, plain_lines
-from nfkd_gui.gc_policy import collected_later, spare_what_is_there
+from nfkd_gui.gc_policy import freeze_existing_objects, gc_paused
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
     from nfkd_gui.window.main_window import MainWindow
 
-_DEFAULT = "digits"
+_DEFAULT_PRESET = "digits"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Open the studio and return the exit code: 0, or 2 where the command line was refused or there is no display."""
+    """Open the studio; return 0, or 2 for a wrong command line or a missing display."""
     with standard_streams():
         options = _parser().parse_args(argv)
         problem = _target_problem(options.target, options.runs) or _display_problem()
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         "target", nargs="?", default="", help="an experiment file, a run's directory, or a preset's name"
     )
     parser.add_argument(
-        "--runs", metavar="DIR", default="", help="the folder of the runs, for this window and the next"
+        "--runs", metavar="DIR", default="", help="the folder of the runs; it is saved in the preferences"
     )
     parser.add_argument("--version", action="version", version=f"NFKD {__version__}")
     return parser
@@ -61,7 +61,7 @@ def _target_problem(target: str, runs: str) -> str:
 
 
 def _display_problem() -> str:
-    """Say what is missing: without a display Qt would abort."""
+    """Return a message if there is no display: Qt would abort the process."""
     known = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     if sys.platform != "linux" or any(os.environ.get(name) for name in known):
         return ""
@@ -69,7 +69,7 @@ def _display_problem() -> str:
 
 
 def _open_studio(options: argparse.Namespace) -> int:
-    from PySide6.QtGui import QIcon  # PySide6 first, so that qasync takes it
+    from PySide6.QtGui import QIcon  # import PySide6 before qasync
     from PySide6.QtWidgets import QApplication
     from qasync import QEventLoop
 
@@ -80,30 +80,30 @@ def _open_studio(options: argparse.Namespace) -> int:
     app.setApplicationDisplayName("NFKD")
     app.setDesktopFileName("nfkd")
     app.setWindowIcon(QIcon(str(resource_path("icons", "nfkd.svg"))))
-    app.setQuitOnLastWindowClosed(False)  # the end is ours: the engine is let go first
+    app.setQuitOnLastWindowClosed(False)  # `_run` disconnects from the engine before it ends the loop
     loop = QEventLoop(app)
     with loop:
-        loop.run_until_complete(_live(app, options))
+        loop.run_until_complete(_run(app, options))
     return 0
 
 
-async def _live(app: QApplication, options: argparse.Namespace) -> None:
-    """Show the window, connect, and end in order: window, connection, loop."""
-    with collected_later():
+async def _run(app: QApplication, options: argparse.Namespace) -> None:
+    """Show the window, connect, wait until it closes, and disconnect."""
+    with gc_paused():
         window = make_window(app, options.target, options.runs)
-    _catch_everything(window)
-    over = asyncio.Event()
-    window.closed.connect(over.set)
+    _show_unexpected_errors(window)
+    closed = asyncio.Event()
+    window.closed.connect(closed.set)
     window.show()
-    spare_what_is_there()
+    freeze_existing_objects()
     asyncio.get_running_loop().call_soon(window.studio.start)
-    await over.wait()
+    await closed.wait()
     await window.studio.close()
     window.deleteLater()
 
 
 def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWindow:
-    """Return the studio's window, not shown yet, with the experiment, preset or run that was asked for."""
+    """Return the studio's window, not shown yet, with the experiment, preset or run `target` open."""
     from nfkd.config import preset_names
     from nfkd.files import is_folder
     from nfkd_gui.model.preferences import load_preferences, preferences_path
@@ -121,22 +121,22 @@ def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWind
     if target and is_folder(path) and target not in preset_names():
         studio.open_run(str(path.resolve()))
         target = ""
-    if not window.files.open_at_start(target or _DEFAULT):
-        window.files.open(_DEFAULT)  # the error says why it is not the file that was asked for
+    if not window.files.open_now(target or _DEFAULT_PRESET):
+        window.files.open(_DEFAULT_PRESET)  # an error dialog says why the file did not open
     if not target:
         studio.adopt_next_run()
     return window
 
 
-def _catch_everything(window: MainWindow) -> None:
-    """Show what nobody expected as an error, and go on."""
+def _show_unexpected_errors(window: MainWindow) -> None:
+    """Show uncaught exceptions in a dialog instead of ending the program; SIGINT closes the window."""
     from nfkd.protocol.events import ErrorInfo
 
     def show(error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))
         sys.stderr.write(plain_lines(text))
-        title = "Something in the window went wrong"
-        action = "The engine and its runs are not touched by it. The details help in a report."
+        title = "Unexpected error in the window"
+        action = "The engine and its runs are not affected. Please report the details below."
         cause = f"{type(error).__name__}: {error}"
         window.show_error(ErrorInfo(title=title, cause=cause, action=action, traceback=text))
 

@@ -1,7 +1,7 @@
-"""When garbage is collected: not while the window is made, and not among what stays as long as the window does.
+"""When Python collects garbage: not while the window is made, and only in the window's thread.
 
-While other Python threads run, it is collected in the thread of the window alone. Python collects reference cycles in
-whatever thread allocates; a Qt object in such a cycle would then be destroyed outside its thread, and Qt crashes.
+Python collects reference cycles in whatever thread allocates. A Qt object in such a cycle would then be destroyed in
+the wrong thread, and Qt crashes. So while other Python threads run, `LoopCollector` collects on the event loop.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _INTERVAL = 0.25
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 @contextmanager
-def collected_later() -> Iterator[None]:
-    """Collect nothing meanwhile: what is imported and made for a window stays."""
+def gc_paused() -> Iterator[None]:
+    """Pause garbage collection: nothing that is made for a window becomes garbage soon."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -27,39 +27,39 @@ def collected_later() -> Iterator[None]:
             gc.enable()
 
 
-def spare_what_is_there() -> None:
-    """Let no collection look through what is there now: it stays, and to look through it stops the window for 70 ms."""
+def freeze_existing_objects() -> None:
+    """Exclude all existing objects from collection: searching them would block the window for 70 ms."""
     gc.freeze()
 
 
 class LoopCollector:
-    """Takes garbage collection over on the running loop, from `start` to `stop`."""
+    """Collects garbage on the running event loop only, between `start` and `stop`."""
 
     def __init__(self) -> None:
         self._next: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Collect everything now, and from now on here only."""
+        """Collect everything now, and disable Python's own collection."""
         gc.disable()
         gc.collect()
-        self._later()
+        self._schedule()
 
     def stop(self) -> None:
-        """Give garbage collection back to Python."""
+        """Enable Python's own collection again."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
             gc.enable()
 
-    def _later(self) -> None:
+    def _schedule(self) -> None:
         self._next = asyncio.get_running_loop().call_later(_INTERVAL, self._collect)
 
     def _collect(self) -> None:
         due = [
-            age
-            for age, (count, most) in enumerate(zip(gc.get_count(), gc.get_threshold(), strict=True))
-            if count > most
+            generation
+            for generation, (count, threshold) in enumerate(zip(gc.get_count(), gc.get_threshold(), strict=True))
+            if count > threshold
         ]
         if due:
             gc.collect(max(due))
-        self._later()
+        self._schedule()

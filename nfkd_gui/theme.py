@@ -1,4 +1,4 @@
-"""Light and dark, and one colour for each role everywhere."""
+"""Light and dark theme, and the colour of each role."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _SCHEMES = {
 
 
 def apply_theme(app: QApplication, theme: str) -> None:
-    """Show the application in Qt's Fusion style, light, dark or as the system is; unknown names mean the last."""
+    """Apply Qt's Fusion style in a theme of `Theme`; unknown names mean ``system``."""
     if app.style().objectName() != "fusion":
         app.setStyle("fusion")
     app.setPalette(QPalette())
     QGuiApplication.styleHints().setColorScheme(_SCHEMES.get(theme, Qt.ColorScheme.Unknown))
     if theme == "dark" and not is_dark():
-        app.setPalette(_dark_palette())  # bare X servers have no platform theme, and Qt then ignores the scheme
+        app.setPalette(_dark_palette())  # without a desktop, Qt ignores the scheme
     for kind in ("QCheckBox", "QRadioButton"):
         app.setPalette(box_palette(), kind)  # type: ignore[arg-type] - the stubs want bytes, which Qt refuses
 
 
 def box_palette() -> QPalette:
-    """Return the palette of whatever has boxes to tick: Fusion's are all but unseen in the dark while empty."""
+    """Return a palette for check boxes and radio buttons: Fusion's empty ones are hardly visible in the dark."""
     palette = QGuiApplication.palette()
     if is_dark():
         palette.setColor(QPalette.ColorRole.Base, QColor("#808080"))
@@ -51,7 +51,6 @@ def box_palette() -> QPalette:
 
 
 def _dark_palette() -> QPalette:
-    """Return Fusion's dark colours."""
     roles = QPalette.ColorRole
     palette = QPalette(QColor("#323232"), QColor("#323232"))
     colours = {
@@ -73,18 +72,18 @@ def _dark_palette() -> QPalette:
 
 
 def is_dark() -> bool:
-    """Return whether the palette is a dark one."""
+    """Return whether the current palette is dark."""
     return QGuiApplication.palette().color(QPalette.ColorRole.Window).lightness() < 128
 
 
 def role_colour(role: str) -> str:
-    """Return a role's colour for lines and text on the present background."""
+    """Return a role's colour for lines and text in the current theme."""
     return _ON_DARK[role] if is_dark() else COLOURS[role]
 
 
 @dataclass(frozen=True)
 class PlotColours:
-    """What plots are drawn with."""
+    """The colours of a plot, as ``#RRGGBB``."""
 
     background: str
     text: str
@@ -92,7 +91,7 @@ class PlotColours:
 
 
 def plot_colours() -> PlotColours:
-    """Return the colours of plots for the present palette."""
+    """Return the colours of plots in the current theme."""
     palette = QGuiApplication.palette()
     background = palette.color(QPalette.ColorRole.Base).name()
     text = palette.color(QPalette.ColorRole.Text).name()

@@ -1,1 +1,1 @@
-"""The experiment form: made from the configuration itself, so that a new field needs no new form."""
+"""The experiment form, generated from the configuration classes: a new field needs no form code."""

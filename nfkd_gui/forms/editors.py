@@ -1,4 +1,4 @@
-"""Editors of single values. Each may hold what is wrong, too: the message under it says why."""
+"""Editors of single values. They also show values of the wrong type; a message below says what is wrong."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, QWidget
 
-from nfkd_gui.forms.drawing import DrawingBox
+from nfkd_gui.forms.drawing_box import DrawingBox
 from nfkd_gui.forms.fields import Choice, Value
-from nfkd_gui.forms.names import NamesBox
+from nfkd_gui.forms.names_box import NamesBox
 from nfkd_gui.forms.number_box import NumberBox
-from nfkd_gui.forms.pairs import PairsBox
-from nfkd_gui.forms.paths import PathBox
+from nfkd_gui.forms.pairs_box import PairsBox
+from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.widgets.wheel import guard_wheel
 
 
@@ -28,39 +28,35 @@ class TextBox(QLineEdit):
         self.textEdited.connect(lambda _text: self.changed.emit())
 
     def value(self) -> str:
-        """Return the text."""
         return self.text()
 
     def set_value(self, value: object) -> None:
-        """Show a text."""
         self.setText(str(value))
         self.setCursorPosition(0)
 
 
 class MultilineBox(QPlainTextEdit):
-    """ListEditor lines of text; Tab goes on to the next field."""
+    """Three lines of text; Tab moves to the next field."""
 
     changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setTabChangesFocus(True)
-        above = self.document().documentMargin()  # and none below, where a part of a fourth line would be seen
+        above = self.document().documentMargin()  # no margin below: a part of a fourth line would show there
         self.setFixedHeight(round(3 * self.fontMetrics().lineSpacing() + above + 2 * self.frameWidth()))
         self.textChanged.connect(self.changed)
 
     def value(self) -> str:
-        """Return the text."""
         return self.toPlainText()
 
     def set_value(self, value: object) -> None:
-        """Show a text."""
         if str(value) != self.toPlainText():
             self.setPlainText(str(value))
 
 
 class SwitchBox(QCheckBox):
-    """Yes or no."""
+    """A check box."""
 
     changed = Signal()
 
@@ -70,11 +66,11 @@ class SwitchBox(QCheckBox):
         self.clicked.connect(self._clicked)
 
     def value(self) -> object:
-        """Return yes or no, or what a file has in its place."""
+        """Return a bool, or the document's value if it is none."""
         return self.isChecked() if self._foreign is None else self._foreign
 
     def set_value(self, value: object) -> None:
-        """Show yes or no."""
+        """Show a value; anything except True is unchecked."""
         self._foreign = None if isinstance(value, bool) else value
         self.setChecked(value is True)
 
@@ -84,9 +80,9 @@ class SwitchBox(QCheckBox):
 
 
 class ChoiceBox(QComboBox):
-    """One of several, under headings where they have groups.
+    """One of several values, under headings if they have groups.
 
-    A value that a file has and that is none of them is shown and kept until another is chosen.
+    An unknown value of a document is shown and kept until the user chooses another.
     """
 
     changed = Signal()
@@ -105,8 +101,8 @@ class ChoiceBox(QComboBox):
         self.setMinimumContentsLength(8)
         self.activated.connect(lambda _index: self.changed.emit())
 
-    def _add_heading(self, words: str) -> None:
-        self.addItem(words)
+    def _add_heading(self, text: str) -> None:
+        self.addItem(text)
         item = cast("QStandardItemModel", self.model()).item(self.count() - 1)
         item.setFlags(Qt.ItemFlag.NoItemFlags)
         font = self.font()
@@ -114,11 +110,9 @@ class ChoiceBox(QComboBox):
         item.setFont(font)
 
     def value(self) -> object:
-        """Return the chosen value."""
         return self.currentData()
 
     def set_value(self, value: object) -> None:
-        """Choose a value."""
         while self.count() > self._known:
             self.removeItem(self.count() - 1)
         if self.findData(value) < 0:
@@ -130,7 +124,7 @@ Editor = NumberBox | TextBox | MultilineBox | SwitchBox | ChoiceBox | NamesBox |
 
 
 def make_editor(field: Value, parent: QWidget | None = None) -> Editor:
-    """Return the editor for a field, holding the field's default."""
+    """Return the editor for a field, with the default value."""
     editor: Editor
     match field.kind:
         case "integer" | "number":
@@ -153,21 +147,18 @@ def make_editor(field: Value, parent: QWidget | None = None) -> Editor:
         guard_wheel(editor)
     editor.setObjectName(field.path)
     editor.setAccessibleName(field.title)
-    tip = field.help if not field.bounds else f"{field.help} Allowed: {field.bounds}{_unit(field)}."
+    unit = f" {field.unit}" if field.unit else ""
+    tip = f"{field.help} Allowed: {field.bounds}{unit}." if field.bounds else field.help
     editor.setToolTip(tip)
     editor.setAccessibleDescription(tip)
-    set_plain(editor, field.default)
+    set_silently(editor, field.default)
     return editor
 
 
-def set_plain(editor: Editor, value: Any) -> None:
-    """Show a value without telling anyone."""
+def set_silently(editor: Editor, value: Any) -> None:
+    """Show a value without emitting `changed`."""
     blocked = editor.blockSignals(True)
     try:
         editor.set_value("" if value is None else value)
     finally:
         editor.blockSignals(blocked)
-
-
-def _unit(field: Value) -> str:
-    return f" {field.unit}" if field.unit else ""

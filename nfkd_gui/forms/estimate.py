@@ -1,4 +1,4 @@
-"""What the experiment would be, in the engine's figures: sizes, ratio, matching, data."""
+"""The engine's estimate of the experiment: sizes, ratio, matching, data."""
 
 from __future__ import annotations
 
@@ -13,24 +13,19 @@ from nfkd_gui.widgets.labels import PlainLabel, Tone, ToneLabel, WrappedLabel, t
 from nfkd_gui.widgets.numbers import format_bytes, format_count
 
 _ROWS = ("Parameters", "Multiply-adds", "Memory")
-_OWN = {"pairs": "your own"}
 
 
 class EstimateBox(QFrame):
-    """Beside the form: the teacher's and the student's sizes, their ratio, and how many layers are matched, and how."""
+    """Shows the sizes of teacher and student, the matching, the data, and whether the experiment can run."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("estimate")
-        self._status = WrappedLabel(parent=self)
-        self._status.setObjectName("estimate.status")
+        self._status = self._label("status")
+        self._matching = self._label("matching")
+        self._assistants = self._label("assistants")
+        self._data = self._label("data")
         self._cells: dict[tuple[int, int], PlainLabel] = {}
-        self._matching = WrappedLabel(parent=self)
-        self._matching.setObjectName("estimate.matching")
-        self._assistants = WrappedLabel(parent=self)
-        self._assistants.setObjectName("estimate.assistants")
-        self._data = WrappedLabel(parent=self)
-        self._data.setObjectName("estimate.data")
         grid = QGridLayout(self)
         grid.setContentsMargins(12, 8, 12, 8)
         grid.setHorizontalSpacing(12)
@@ -51,30 +46,35 @@ class EstimateBox(QFrame):
             grid.addWidget(label, row, 0, 1, 4)
         self.show_description(None)
 
+    def _label(self, name: str) -> WrappedLabel:
+        label = WrappedLabel(parent=self)
+        label.setObjectName(f"estimate.{name}")
+        return label
+
     def show_description(self, description: Description | None, *, with_data: bool = True) -> None:
-        """Show the engine's answer; None while there is none. The data may be described elsewhere."""
+        """Show the engine's description, if there is one; leave out the data unless `with_data`."""
         teacher = description.teacher if description else None
         student = description.student if description else None
         for column, flow in ((1, teacher), (2, student)):
-            for row, words in enumerate(_figures(flow), start=1):
-                self._cells[row, column].setText(words)
+            for row, text in enumerate(_sizes(flow), start=1):
+                self._cells[row, column].setText(text)
         for row, name in enumerate(("parameters", "multiply_adds", "memory"), start=1):
             self._cells[row, 3].setText(_ratio(teacher, student, name))
-        self._assistants.setText(_assistants(description) if description else "")
-        self._matching.setText(_pairs(description))
+        self._assistants.setText(_format_assistants(description) if description else "")
+        self._matching.setText(_format_matching(description))
         pairs = [*description.assistant_pairs, description.pairs] if description else []
-        self._matching.setToolTip(tip("\n".join(pair.summary for link in pairs for pair in link)))
-        self._data.setText(_where(description, with_data=with_data) if description else "")
+        self._matching.setToolTip(tip("\n".join(pair.summary for stage in pairs for pair in stage)))
+        self._data.setText(_format_data(description, with_data=with_data) if description else "")
         for label in (self._assistants, self._matching, self._data):
             label.setVisible(bool(label.text()))
 
-    def show_status(self, words: str, tone: Tone = "muted") -> None:
-        """Say whether the experiment may run, and if not, why not."""
+    def show_status(self, text: str, tone: Tone = "muted") -> None:
+        """Show whether the experiment can run, or why it cannot."""
         self._status.set_tone(tone)
-        self._status.setText(words)
+        self._status.setText(text)
 
 
-def _figures(flow: FlowDescription | None) -> tuple[str, str, str]:
+def _sizes(flow: FlowDescription | None) -> tuple[str, str, str]:
     if flow is None:
         return ("–", "–", "–")
     return format_count(flow.parameters), format_count(flow.multiply_adds), format_bytes(flow.memory)
@@ -87,24 +87,24 @@ def _ratio(teacher: FlowDescription | None, student: FlowDescription | None, nam
     return f"{ratio:.1f} : 1" if math.isfinite(ratio) else "–"
 
 
-def _assistants(description: Description) -> str:
-    """Return each assistant's size in words, a line each."""
+def _format_assistants(description: Description) -> str:
+    """Return a line with the sizes of each assistant."""
     lines = []
     for role, flow in zip(ASSISTANTS, description.assistants, strict=False):
-        parameters, multiply_adds, memory = _figures(flow)
+        parameters, multiply_adds, memory = _sizes(flow)
         lines.append(f"{role_label(role)}: {parameters} parameters, {multiply_adds} multiply-adds, {memory}")
     return "\n".join(lines)
 
 
-def _pairs(description: Description | None) -> str:
+def _format_matching(description: Description | None) -> str:
     if description is None or not description.pairs:
         return ""
     count = len(description.pairs)
-    strategy = _OWN.get(description.strategy, description.strategy.replace("_", " "))
+    strategy = "your own" if description.strategy == "pairs" else description.strategy.replace("_", " ")
     return f"Matching: {count:,} {'pair' if count == 1 else 'pairs'}{f' ({strategy})' if strategy else ''}"
 
 
-def _where(description: Description, *, with_data: bool) -> str:
+def _format_data(description: Description, *, with_data: bool) -> str:
     available = f", {format_bytes(description.memory_available)} free" if description.memory_available else ""
     return " · ".join(
         part for part in (description.data if with_data else "", f"{description.device}{available}") if part

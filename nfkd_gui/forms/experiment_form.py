@@ -1,4 +1,4 @@
-"""The experiment form: every field of the configuration, its problems at the fields, the engine's estimate below."""
+"""The experiment form: all fields of the configuration, their problems, and the engine's estimate."""
 
 from __future__ import annotations
 
@@ -11,69 +11,70 @@ from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.config import ExperimentConfig
+from nfkd_gui.forms.dataset_menu import DatasetMenuButton
 from nfkd_gui.forms.estimate import EstimateBox
 from nfkd_gui.forms.fields import Field, Section, Value, describe_model
+from nfkd_gui.forms.layout import fill_column, form_grid
 from nfkd_gui.forms.list_editor import ListEditor
-from nfkd_gui.forms.named import NamedButton
 from nfkd_gui.forms.node import Leftovers, Problems
-from nfkd_gui.forms.pairs import OWN, PairsBox
-from nfkd_gui.forms.paths import PathBox
+from nfkd_gui.forms.pairs_box import OWN, PairsBox
+from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.forms.preview import PreviewBox
 from nfkd_gui.forms.rows import Group
-from nfkd_gui.forms.sections import SectionBox, form_grid
+from nfkd_gui.forms.sections import SectionBox
+from nfkd_gui.forms.text import sentence
 from nfkd_gui.forms.undo import Edit
-from nfkd_gui.forms.wording import sentence
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.widgets.labels import WrappedLabel
 
 _FOLDED = frozenset({"seeds", "compute", "monitor"})
 _STRATEGY = ("distillation", "matching", "strategy")
-_ROOT = Section(name="", path="", title="", help="", advanced=False, group="", fields=())
+_ROOT = Section(name="", path="", title="", help="", fields=())
 
 
 class ExperimentForm(QWidget):
-    """Edits an `Experiment`; made from the configuration's own description of itself.
+    """Edits an `Experiment`; generated from the configuration classes.
 
     Parameters
     ----------
     experiment
-        What is edited.
-    look
-        What is known of its data, for a preview; None shows none.
+        The experiment to edit.
+    data_preview
+        The preview of its data; None shows no preview.
     """
 
     def __init__(
-        self, experiment: Experiment, look: DataPreviewModel | None = None, parent: QWidget | None = None
+        self, experiment: Experiment, data_preview: DataPreviewModel | None = None, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
         self._experiment = experiment
-        self._look = look
+        self._data_preview = data_preview
         self._leftovers: Leftovers = {}
         self._before: dict[str, Any] = {}
         self.undo_stack = QUndoStack(self)
         self.estimate = EstimateBox(self)
-        self._head, self._sections = self._make_parts(describe_model(ExperimentConfig))
+        self._head, self._sections = self._make_sections(describe_model(ExperimentConfig))
         for box in self._sections:
-            if isinstance(box.part, ListEditor) and box.part.field.between:
-                box.part.ends = partial(self._values_of, box.part.field.between)
-        self._unplaced = _Unplaced(self)
-        self._unplaced.remove.clicked.connect(self._remove_leftovers)
-        if look is not None:
-            self._add_look(look)  # before the sections come into the form: Tab then finds it where it is seen
+            if isinstance(box.node, ListEditor) and box.node.field.between:
+                box.node.ends = partial(self._values_of, box.node.field.between)
+        self._unknown = _UnknownFields(self)
+        self._unknown.remove.clicked.connect(self._remove_leftovers)
+        if data_preview is not None:
+            self._add_preview(data_preview)  # before the layout, so that Tab visits it in visual order
         self._lay_out()
         [self.pairs] = self.findChildren(PairsBox)
-        self.pairs.converted.connect(self._take_pairs)
+        self.pairs.converted.connect(self._edit_pairs)
         experiment.replaced.connect(self._refill)
         experiment.amended.connect(self._amend)
         experiment.checked.connect(self._show_check)
         self._refill()
         self._show_check()
 
-    def _make_parts(self, fields: tuple[Field, ...]) -> tuple[Group, list[SectionBox]]:
+    def _make_sections(self, fields: tuple[Field, ...]) -> tuple[Group, list[SectionBox]]:
         self._top = QWidget(self)
-        leaves = tuple(field for field in fields if isinstance(field, Value))
-        head = Group(_ROOT, leaves, form_grid(self._top), self._edited)
+        values = tuple(field for field in fields if isinstance(field, Value))
+        head = Group(_ROOT, values, form_grid(self._top, 20, 4, 8, 12), self._edited)
         boxes = [
             SectionBox(field, self._edited, folded=field.name in _FOLDED)
             for field in fields
@@ -82,16 +83,16 @@ class ExperimentForm(QWidget):
         return head, boxes
 
     def _values_of(self, names: tuple[str, ...]) -> tuple[Any, ...]:
-        """Return what is written in some sections."""
-        written = {box.part.field.name: box.part for box in self._sections}
-        return tuple(written[name].value() for name in names)
+        """Return the values of some sections."""
+        nodes = {box.node.field.name: box.node for box in self._sections}
+        return tuple(nodes[name].value() for name in names)
 
     def _lay_out(self) -> None:
         content = QWidget(self)
         column = QVBoxLayout(content)
         column.setContentsMargins(0, 8, 0, 8)
         column.setSpacing(4)
-        column.addWidget(self._unplaced)
+        column.addWidget(self._unknown)
         column.addWidget(self._top)
         for box in self._sections:
             column.addWidget(box)
@@ -102,61 +103,57 @@ class ExperimentForm(QWidget):
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(content)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
         scroll.setMinimumWidth(288)
-        layout.addWidget(scroll, 1)
-        layout.addWidget(self.estimate)
+        fill_column(self, scroll, self.estimate, spacing=0)
 
-    def _add_look(self, look: DataPreviewModel) -> None:
-        [section] = [box for box in self._sections if box.part.field.name == "data"]
-        self.preview = PreviewBox(look, self._experiment, section)
+    def _add_preview(self, data_preview: DataPreviewModel) -> None:
+        [section] = [box for box in self._sections if box.node.field.name == "data"]
+        self.preview = PreviewBox(data_preview, self._experiment, section)
         section.add_below(self.preview)
-        self.named = NamedButton(look, self._take_named, section)
-        section.add_to_heading(self.named)
+        self.datasets = DatasetMenuButton(data_preview, self._use_dataset, section)
+        section.add_to_heading(self.datasets)
 
-    def _take_named(self, table: dict[str, Any]) -> None:
-        """Fill in a data set that the user has named."""
+    def _use_dataset(self, table: dict[str, Any]) -> None:
+        """Fill in a named data set."""
         self._amend("data", self.document() | {"data": table})
 
-    def _take_pairs(self) -> None:
-        """Make the pairs of the strategy the user's own."""
+    def _edit_pairs(self) -> None:
+        """Copy the pairs of the strategy, so that the user can edit them."""
         after = self.document()
         after["distillation"]["matching"] |= {"strategy": OWN, "pairs": self.pairs.made()}
         self._amend("matching", after)
 
     def _amend(self, path: str, after: dict[str, Any]) -> None:
-        """Fill in several fields at once; one undo takes all of them back."""
+        """Change several fields as one step for undo."""
         before = self.document()
         self._fill(after)
         self.undo_stack.push(Edit(path, before, after, self._restore, merges=False))
         self._experiment.edit(after)
 
     def browse_runs_in(self, folder: Callable[[], str]) -> None:
-        """Let the user browse for runs in the folder that this returns."""
+        """Set the function that returns the first folder of dialogs that choose a run."""
         for box in self.findChildren(PathBox):
             if box.kind == "run":
-                box.home = folder
+                box.start_folder = folder
 
     def sizeHint(self) -> QSize:
         return QSize(352, 640)
 
     def document(self) -> dict[str, Any]:
-        """Return the values as they are written, right or wrong, with what no field takes."""
+        """Return the entered values, valid or not, and the leftovers."""
         document = self._head.value()
         for box in self._sections:
-            document[box.part.field.name] = box.part.value()
+            document[box.node.field.name] = box.node.value()
         for path, value in self._leftovers.items():
             _put(document, path, value)
         return document
 
     def _fill(self, document: dict[str, Any]) -> None:
         self._leftovers = {}
-        own = {box.part.field.name for box in self._sections}
+        own = {box.node.field.name for box in self._sections}
         self._head.set_value({key: value for key, value in document.items() if key not in own}, self._leftovers)
         for box in self._sections:
-            box.part.set_value(document.get(box.part.field.name), self._leftovers)
+            box.node.set_value(document.get(box.node.field.name), self._leftovers)
         self._before = self.document()
 
     def _refill(self) -> None:
@@ -168,7 +165,7 @@ class ExperimentForm(QWidget):
         self._experiment.edit(document)
 
     def _edited(self, path: str, *, merges: bool = True) -> None:
-        self._leftovers.pop(path.rpartition(".")[0], None)  # what stood in the place of a section that is now chosen
+        self._leftovers.pop(path.rpartition(".")[0], None)  # a value that was no section, now replaced by one
         before, self._before = self._before, self.document()
         self.undo_stack.push(Edit(path, before, self._before, self._restore, merges=merges))
         self._experiment.edit(self._before)
@@ -187,11 +184,11 @@ class ExperimentForm(QWidget):
         self._head.show_problems(problems)
         for box in self._sections:
             box.show_problems(problems)
-        self._unplaced.show_problems(problems, removable=bool(self._leftovers))
+        self._unknown.show_problems(problems, removable=bool(self._leftovers))
         self.pairs.show_matching(_at(self._experiment.document, *_STRATEGY), self._experiment.description)
         description = self._experiment.description
         if description is not None or number:
-            self.estimate.show_description(description, with_data=self._look is None)
+            self.estimate.show_description(description, with_data=self._data_preview is None)
         self._show_status(number)
 
     def _show_status(self, problems: int) -> None:
@@ -215,27 +212,29 @@ class ExperimentForm(QWidget):
             self.estimate.show_status("Ready to run", "good")
 
 
-class _Unplaced(QFrame):
+class _UnknownFields(QFrame):
     """Problems that belong to no field of the form, such as unknown keys of a file."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.setObjectName("unplaced")
-        self._words = WrappedLabel(tone="error", parent=self)
+        self.setObjectName("unknown_fields")
+        self._message = WrappedLabel(tone="error", parent=self)
         self.remove = QPushButton("Remove unknown fields", self)
-        self.remove.setToolTip("Leave out what the file holds and no field takes.")
+        self.remove.setToolTip("Remove the keys of the file that NFKD does not know.")
         line = QHBoxLayout()
         line.addWidget(self.remove)
         line.addStretch(1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(20, 0, 8, 8)
-        layout.addWidget(self._words)
+        layout.addWidget(self._message)
         layout.addLayout(line)
         self.hide()
 
     def show_problems(self, problems: Problems, *, removable: bool) -> None:
-        """Show what is left of the problems after every field took its own."""
-        self._words.setText("\n".join(f"{path}: {message}" if path else message for path, message in problems.items()))
+        """Show the problems that no field has shown."""
+        self._message.setText(
+            "\n".join(f"{path}: {message}" if path else message for path, message in problems.items())
+        )
         self.remove.setVisible(removable)
         self.setVisible(bool(problems))
 
@@ -247,22 +246,17 @@ def _at(document: Any, *keys: str) -> Any:
 
 
 def _put(document: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a dotted path; tables that are missing on the way are made."""
     *parents, last = path.split(".")
-    place: Any = document
-    for key in parents:
-        place = _within(place, key)
-    place[_key(place, last)] = value
+    container: Any = document
+    for name in parents:
+        key = _key(container, name)
+        child = container[key] if isinstance(container, list) else container.get(key)
+        if not isinstance(child, (dict, list)):
+            child = container[key] = {}
+        container = child
+    container[_key(container, last)] = value
 
 
-def _within(place: Any, key: str) -> Any:
-    """Return what a table or a list has at a key; a table, made where there is none."""
-    below: Any = place[int(key)] if isinstance(place, list) else place.get(key)
-    if isinstance(below, (dict, list)):
-        return below
-    made: dict[str, Any] = {}
-    place[_key(place, key)] = made
-    return made
-
-
-def _key(place: Any, key: str) -> Any:
-    return int(key) if isinstance(place, list) else key
+def _key(container: Any, name: str) -> Any:
+    return int(name) if isinstance(container, list) else name

@@ -1,4 +1,9 @@
-"""A neutral description of a configuration's fields: what a form must know, without any widget."""
+"""A description of the configuration's fields for the form, without widgets.
+
+Everything comes from the pydantic field: the title and help from its title and description, the bounds from its
+annotations. The unit, ``advanced``, ``group``, ``multiline``, ``format``, ``each`` and ``between`` come from its
+metadata (``json_schema_extra``), which `nfkd.config.base.field` sets.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +19,26 @@ from pydantic_core import PydanticUndefined
 from nfkd.config import MatchedPair
 
 PathKind = Literal["file", "folder", "run"]
-"""What a path names; a run is the folder of one, or a file of weights."""
+"""What a path names; ``run`` is a run's folder or a file of weights."""
 Kind = Literal["integer", "number", "text", PathKind, "switch", "choice", "names", "points", "pairs"]
 LISTS = frozenset[Kind]({"names", "points", "pairs"})
-"""Kinds whose value is a list; a problem of one of its items belongs to the field."""
-
-
-_MOST = 16
-"""Items of a list without a bound of its own."""
+"""Kinds whose value is a list; problems of its items are shown at the field."""
+_MAX_ITEMS = 16
+"""Longest list, unless the field has its own bound."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the values of a choice.
+    """One value of a choice.
 
     Attributes
     ----------
     value, label
-        As a file has it, and as people read it.
+        The value in a file, and its text in the form.
     help
         One sentence for the tooltip; may be empty.
     group
-        What it is listed under; may be empty.
+        The heading above it in the list; may be empty.
     """
 
     value: str
@@ -44,9 +47,9 @@ class Choice:
     group: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Field:
-    """What every field has.
+    """What all fields have in common.
 
     Attributes
     ----------
@@ -55,115 +58,117 @@ class Field:
     title, help
         The label, and one sentence for the tooltip.
     advanced
-        Whether it may be folded away.
+        Whether the field is hidden until the user asks for advanced settings.
     group
-        Of a section that may be: what it is one of, such as ``terms``; may be empty.
+        What an advanced section is one of, such as ``terms``; may be empty.
     """
 
     name: str
     path: str
     title: str
     help: str
-    advanced: bool
-    group: str
+    advanced: bool = False
+    group: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Value(Field):
     """A single value.
 
     Attributes
     ----------
+    unit
+        The unit shown beside the editor, from the configuration field's metadata; may be empty.
     choices
-        For a choice: its values, in the order in which they are offered.
+        The values of a choice, in order.
     bounds
-        The allowed range in words, such as ``1 to 64``; empty when there is none.
+        The allowed range as text, such as ``1 to 64``; empty if there is none.
     """
 
     kind: Kind
     default: Any
-    unit: str
-    multiline: bool
-    choices: tuple[Choice, ...]
-    bounds: str
+    unit: str = ""
+    multiline: bool = False
+    choices: tuple[Choice, ...] = ()
+    bounds: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Section(Field):
-    """A nested model: fields under one heading."""
+    """A nested model: fields under a heading."""
 
     fields: tuple[Field, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Variants(Field):
-    """One of several models, told apart by a choice.
+    """One of several models, selected by a choice.
 
     Attributes
     ----------
     choice
-        The discriminating field.
+        The field that selects the model.
     members
-        The other fields of each model, by the choice's value.
+        The other fields of each model, by the value of the choice.
     """
 
     choice: Value
     members: dict[str, tuple[Field, ...]]
 
 
-@dataclass(frozen=True)
-class Many(Field):
-    """ListEditor models of one kind, in order, which the user adds and removes.
+@dataclass(frozen=True, kw_only=True)
+class SectionList(Field):
+    """A list of models, to which the user adds and from which the user removes items.
 
     Attributes
     ----------
     each
-        What one of them is called, such as ``assistant``.
+        What one item is called, such as ``assistant``.
     between
-        The two fields of the root that all of them lie between, in order: a new one begins halfway. May be empty.
-    most
-        How many there may be.
+        The two top-level fields that the items interpolate: a new item starts halfway between them. May be empty.
+    max_items
+        The largest number of items.
     item
-        Describes the one at a place, counted from zero.
+        Describes the item at an index.
     """
 
     each: str
     between: tuple[str, ...]
-    most: int
+    max_items: int
     item: Callable[[int], Field]
 
 
 def describe_model(model: type[BaseModel], path: str = "") -> tuple[Field, ...]:
-    """Return the fields of a model, in its order.
+    """Return the fields of a model, in order.
 
     Raises
     ------
     TypeError
-        For an annotation that no editor could serve.
+        When no editor supports the type of a field.
     """
     return tuple(_describe(name, info, f"{path}.{name}" if path else name) for name, info in model.model_fields.items())
 
 
 def _describe(name: str, info: FieldInfo, path: str) -> Field:
-    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    extra = _metadata(info)
     common = {
         "name": name,
         "path": path,
-        "title": info.title or name.replace("_", " ").capitalize(),
+        "title": _title(name, info),
         "help": info.description or "",
         "advanced": bool(extra.get("advanced", False)),
         "group": str(extra.get("group", "")),
     }
     models = _models(info.annotation)
     if models:
-        return _one(common, models, str(info.discriminator), path)
+        return _describe_section(common, models, str(info.discriminator), path)
     listed = _listed_models(info.annotation)
     if listed is not None:
-        return _many(common, info, listed, path)
+        return _describe_list(common, info, listed, path)
     return Value(
         **common,
         kind=_kind(info.annotation, str(extra.get("format", "")), path),
-        default=None if info.default is PydanticUndefined else _listed(info.default),
+        default=None if info.default is PydanticUndefined else _tuples_to_lists(info.default),
         unit=str(extra.get("unit", "")),
         multiline=bool(extra.get("multiline", False)),
         choices=_choices(info.annotation),
@@ -171,30 +176,40 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
     )
 
 
-def _one(common: dict[str, Any], models: list[type[BaseModel]], key: str, path: str) -> Field:
+def _metadata(info: FieldInfo) -> dict[str, Any]:
+    return info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+
+
+def _title(name: str, info: FieldInfo) -> str:
+    return info.title or name.replace("_", " ").capitalize()
+
+
+def _describe_section(common: dict[str, Any], models: list[type[BaseModel]], key: str, path: str) -> Field:
     if len(models) == 1:
         return Section(**common, fields=describe_model(models[0], path))
-    return _variants(common, models, key, path)
+    return _describe_variants(common, models, key, path)
 
 
-def _many(common: dict[str, Any], info: FieldInfo, listed: tuple[list[type[BaseModel]], str], path: str) -> Many:
+def _describe_list(
+    common: dict[str, Any], info: FieldInfo, listed: tuple[list[type[BaseModel]], str], path: str
+) -> SectionList:
     models, key = listed
-    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    extra = _metadata(info)
     each = str(extra.get("each", "")) or "item"
-    most = next((item.max_length for item in info.metadata if hasattr(item, "max_length")), _MOST)
+    max_items = next((item.max_length for item in info.metadata if hasattr(item, "max_length")), _MAX_ITEMS)
 
-    def item(place: int) -> Field:
-        own = {"name": str(place), "path": f"{path}.{place}", "title": f"{each.capitalize()} {place + 1}"}
-        return _one(common | own, models, key, own["path"])
+    def item(index: int) -> Field:
+        own = {"name": str(index), "path": f"{path}.{index}", "title": f"{each.capitalize()} {index + 1}"}
+        return _describe_section(common | own, models, key, own["path"])
 
-    between = tuple(map(str, _listed(extra.get("between", ()))))
-    return Many(**common, each=each, between=between, most=most, item=item)
+    between = tuple(map(str, _tuples_to_lists(extra.get("between", ()))))
+    return SectionList(**common, each=each, between=between, max_items=max_items, item=item)
 
 
 def _listed_models(annotation: Any) -> tuple[list[type[BaseModel]], str] | None:
-    """Return the models that the items of a list may be, and the field that tells them apart; None for other lists."""
+    """Return the models of a list's items and the field that selects one of them; None for other lists."""
     item, *rest = get_args(annotation) if get_origin(annotation) is tuple else (None,)
-    if rest != [Ellipsis] or item is MatchedPair:  # pairs have an editor of their own
+    if rest != [Ellipsis] or item is MatchedPair:  # `PairsBox` edits those
         return None
     union, *about = get_args(item) if get_origin(item) is Annotated else (item,)
     models = _models(union)
@@ -203,30 +218,24 @@ def _listed_models(annotation: Any) -> tuple[list[type[BaseModel]], str] | None:
     )
 
 
-def _variants(common: dict[str, Any], models: list[type[BaseModel]], key: str, path: str) -> Variants:
+def _describe_variants(common: dict[str, Any], models: list[type[BaseModel]], key: str, path: str) -> Variants:
     members: dict[str, tuple[Field, ...]] = {}
     choices: list[Choice] = []
     for model in models:
         info = model.model_fields[key]
         (tag,) = get_args(info.annotation)
         members[tag] = tuple(field for field in describe_model(model, path) if field.name != key)
-        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-        label = str(extra.get("label", "")) or _words(tag)
+        extra = _metadata(info)
+        label = str(extra.get("label", "")) or _label(tag)
         choices.append(Choice(tag, label, info.description or "", str(extra.get("group", ""))))
-    first = _describe(key, models[0].model_fields[key], f"{path}.{key}")
     choice = Value(
         name=key,
-        path=first.path,
-        title=first.title,
+        path=f"{path}.{key}",
+        title=_title(key, models[0].model_fields[key]),
         help=common["help"],
-        advanced=False,
-        group="",
         kind="choice",
         default=choices[0].value,
-        unit="",
-        multiline=False,
         choices=tuple(choices),
-        bounds="",
     )
     return Variants(**common, choice=choice, members=members)
 
@@ -238,19 +247,19 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 def _choices(annotation: Any) -> tuple[Choice, ...]:
     values = get_args(annotation) if get_origin(annotation) is Literal else ()
-    return tuple(Choice(str(value), _words(str(value))) for value in values)
+    return tuple(Choice(str(value), _label(str(value))) for value in values)
 
 
-_WORDS = {"l1": "L1", "l2": "L2", "cpu": "CPU", "cuda": "CUDA", "mps": "MPS", "lu": "LU", "mlp": "MLP", "c2st": "C2ST"}
+_LABELS = {"l1": "L1", "l2": "L2", "cpu": "CPU", "cuda": "CUDA", "mps": "MPS", "lu": "LU", "mlp": "MLP", "c2st": "C2ST"}
 
 
-def _words(value: str) -> str:
-    return _WORDS.get(value, value.replace("_", " ").capitalize())
+def _label(value: str) -> str:
+    return _LABELS.get(value, value.replace("_", " ").capitalize())
 
 
-def _listed(value: Any) -> Any:
-    """Return a value as a file has it: lists, where a model has tuples."""
-    return [_listed(item) for item in value] if isinstance(value, tuple) else value
+def _tuples_to_lists(value: Any) -> Any:
+    """Return a value as a file has it, with lists instead of tuples."""
+    return [_tuples_to_lists(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _kind(annotation: Any, form: str, path: str) -> Kind:
@@ -262,7 +271,7 @@ def _kind(annotation: Any, form: str, path: str) -> Kind:
         return cast("PathKind", form)
     kinds: dict[Any, Kind] = {bool: "switch", int: "integer", float: "number", str: "text"}
     if annotation not in kinds:
-        msg = f"{path}: no editor serves {annotation!r}"
+        msg = f"{path}: no editor supports {annotation!r}"
         raise TypeError(msg)
     return kinds[annotation]
 
@@ -276,7 +285,7 @@ def _list_kind(annotation: Any, path: str) -> Kind:
         return "points"
     if rest == [Ellipsis] and item is MatchedPair:
         return "pairs"
-    msg = f"{path}: no editor serves {annotation!r}"
+    msg = f"{path}: no editor supports {annotation!r}"
     raise TypeError(msg)
 
 
@@ -288,8 +297,8 @@ def _bounds(info: FieldInfo) -> str:
     high = _limit(limits, le="at most", lt="below")
     if "ge" in limits and "le" in limits:
         return f"{limits['ge']:,.10g} to {limits['le']:,.10g}"
-    return ", ".join(words for words in (low, high) if words)
+    return ", ".join(limit for limit in (low, high) if limit)
 
 
-def _limit(limits: dict[str, Any], **words: str) -> str:
-    return "".join(f"{word} {limits[name]:,.10g}" for name, word in words.items() if limits.get(name) is not None)
+def _limit(limits: dict[str, Any], **labels: str) -> str:
+    return "".join(f"{label} {limits[name]:,.10g}" for name, label in labels.items() if limits.get(name) is not None)

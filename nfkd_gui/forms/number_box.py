@@ -13,7 +13,7 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 
 class NumberBox(QAbstractSpinBox):
-    """A number as the user writes it, with steps by the arrow keys; what is no number is kept as text."""
+    """A number, as the user writes it; the arrow keys step it. Any other text is kept and reported as wrong."""
 
     changed = Signal()
 
@@ -24,10 +24,10 @@ class NumberBox(QAbstractSpinBox):
         self.lineEdit().textEdited.connect(lambda _text: self.changed.emit())
 
     def value(self) -> int | float | str:
-        """Return the number, or the text when it is none."""
+        """Return the number, or the text if it is no number."""
         text = self.lineEdit().text().strip()
         if _THOUSANDS.fullmatch(text):
-            text = text.replace(",", "")  # any other comma may be a decimal one: the field refuses it in words
+            text = text.replace(",", "")  # any other comma may be a decimal comma, which is an error
         for kind in (int, float):
             try:
                 return kind(text)
@@ -36,7 +36,7 @@ class NumberBox(QAbstractSpinBox):
         return text
 
     def set_value(self, value: object) -> None:
-        """Show a number, or whatever stands in its place."""
+        """Show a number, or any other value as text."""
         self.lineEdit().setText(_number_text(value))
         self.lineEdit().setCursorPosition(0)
 
@@ -66,6 +66,6 @@ def _stepped(value: float, steps: int) -> float:
         unit = 10.0 ** math.floor(math.log10(size)) if size > 0 else 0.1
         shrinking = (steps < 0) == (value > 0)
         if shrinking and math.isclose(size, unit):
-            unit /= 10  # from 0.01 down to 0.009, never to zero
+            unit /= 10  # 0.01 steps down to 0.009, not to zero
         value = float(f"{value + math.copysign(unit, steps):.10g}")
     return value

@@ -1,14 +1,15 @@
-"""One pair of the table of a matching: two layers, a weight, and what is wrong with it."""
+"""One row of the pairs table: two layers, a weight and a message."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
 
 from nfkd.protocol.requests import LayerInfo
 from nfkd.text import plain
+from nfkd_gui.forms.layout import fill_column
 from nfkd_gui.forms.number_box import NumberBox
 from nfkd_gui.widgets.labels import WrappedLabel, tip
 from nfkd_gui.widgets.wheel import guard_wheel
@@ -19,7 +20,7 @@ SPACING = 4
 
 
 class LayerBox(QComboBox):
-    """A layer out of those that fit; one that does not is shown and kept until another is chosen."""
+    """A choice of the layers that fit; another layer of a document is shown and kept until the user chooses."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -28,25 +29,25 @@ class LayerBox(QComboBox):
         self.setMaxVisibleItems(24)
         guard_wheel(self)
 
-    def offer(self, layers: list[LayerInfo], value: str, words: str) -> None:
-        """Offer layers and show one of them, or another by its words."""
+    def offer(self, layers: list[LayerInfo], value: str, label: str) -> None:
+        """Offer layers, and select `value`, which is shown as `label` if it is none of them."""
         self.clear()
         for layer in layers:
             self.addItem(plain(layer.label), layer.name)
             shape = "×".join(str(size) for size in layer.shape)
             self.setItemData(self.count() - 1, tip(f"{layer.name}, {shape}"), Qt.ItemDataRole.ToolTipRole)
         if self.findData(value) < 0:
-            self.addItem(plain(words), value)
+            self.addItem(plain(label), value)
         self.setCurrentIndex(self.findData(value))
 
 
 class PairRow(QWidget):
-    """A row of the table; it keeps what else a file has in it."""
+    """A row of the table; keeps unknown keys of a document."""
 
     chosen = Signal()
-    """Another layer was chosen."""
+    """The user chose another layer."""
     typed = Signal()
-    """The weight was changed."""
+    """The user changed the weight."""
     removed = Signal()
 
     def __init__(self, item: dict[str, Any], parent: QWidget | None = None) -> None:
@@ -69,7 +70,7 @@ class PairRow(QWidget):
         self._lay_out()
         self.student.activated.connect(lambda _index: self._choose("student", self.student))
         self.teacher.activated.connect(lambda _index: self._choose("teacher", self.teacher))
-        self.weight.changed.connect(self._weigh)
+        self.weight.changed.connect(self._set_weight)
         self.remove.clicked.connect(self.removed)
 
     def _lay_out(self) -> None:
@@ -79,52 +80,48 @@ class PairRow(QWidget):
         line.addWidget(self.teacher, 1)
         line.addWidget(self.weight)
         line.addWidget(self.remove)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addLayout(line)
-        layout.addWidget(self.message)
+        fill_column(self, line, self.message, spacing=2)
 
-    def number(self, place: int, path: str) -> None:
-        """Take the place in the table, counted from zero, for names that people and tests read."""
-        parts = {"student": self.student, "teacher": self.teacher, "weight": self.weight, "remove": self.remove}
+    def set_index(self, index: int, path: str) -> None:
+        """Set the object names and accessible names for the row's index in the field `path`."""
+        widgets = {"student": self.student, "teacher": self.teacher, "weight": self.weight, "remove": self.remove}
         tips = {
             "student": "The student's layer",
-            "teacher": "The teacher's layer that it faces",
-            "weight": "How much the pair counts beside the others; zero only measures it",
+            "teacher": "The teacher's layer to match it with",
+            "weight": "The pair's weight in the loss; a pair of weight zero is only measured",
             "remove": "Remove this pair",
         }
-        for name, widget in parts.items():
-            widget.setObjectName(f"{path}.{place}.{name}")
-            widget.setAccessibleName(f"{tips[name]}, pair {place + 1}")
+        for name, widget in widgets.items():
+            widget.setObjectName(f"{path}.{index}.{name}")
+            widget.setAccessibleName(f"{tips[name]}, pair {index + 1}")
             widget.setToolTip(f"{tips[name]}.")
-        self.message.setObjectName(f"{path}.{place}.message")
+        self.message.setObjectName(f"{path}.{index}.message")
 
     @property
     def names(self) -> tuple[str, str]:
-        """The two layers, as far as they are written."""
+        """The names of the two layers; may be empty."""
         return str(self._item.get("student", "")), str(self._item.get("teacher", ""))
 
     def set_teacher(self, name: str) -> None:
-        """Take another layer of the teacher."""
+        """Set the teacher's layer."""
         self._item["teacher"] = name
 
     def value(self) -> dict[str, Any]:
-        """Return the pair as it is written."""
+        """Return the pair as a document has it."""
         return dict(self._item)
 
-    def show_message(self, words: str) -> None:
-        """Say what is wrong; empty when nothing is."""
-        self.message.setText(words)
-        self.message.setVisible(bool(words))
+    def show_message(self, text: str) -> None:
+        """Show what is wrong with the pair; an empty text hides the message."""
+        self.message.setText(text)
+        self.message.setVisible(bool(text))
         for widget in (self.student, self.teacher, self.weight):
-            widget.setAccessibleDescription(words or widget.toolTip())
+            widget.setAccessibleDescription(text or widget.toolTip())
 
     def _choose(self, side: str, box: LayerBox) -> None:
         self._item[side] = box.currentData()
         self.chosen.emit()
 
-    def _weigh(self) -> None:
+    def _set_weight(self) -> None:
         value = self.weight.value()
         self._item["weight"] = float(value) if isinstance(value, int) else value
         self.typed.emit()

@@ -1,31 +1,33 @@
-"""The parts of a form: a row (label, editor, message under it), a group of rows, one group out of several."""
+"""The nodes of the form: a row (label, editor, message), a group of rows, and a choice between groups."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QWidget
 
-from nfkd_gui.forms.drawing import DrawingBox
-from nfkd_gui.forms.editors import make_editor, set_plain
-from nfkd_gui.forms.fields import LISTS, Field, Many, Section, Value, Variants
-from nfkd_gui.forms.fold import Fold
+from nfkd_gui.forms.drawing_box import DrawingBox
+from nfkd_gui.forms.editors import make_editor, set_silently
+from nfkd_gui.forms.fields import LISTS, Field, Section, SectionList, Value, Variants
+from nfkd_gui.forms.fold_button import FoldButton
+from nfkd_gui.forms.layout import italic_label
 from nfkd_gui.forms.list_editor import ListEditor
-from nfkd_gui.forms.node import Changed, FormNode, Leftovers, Problems
-from nfkd_gui.forms.pairs import PairsBox
-from nfkd_gui.forms.wording import sentence
+from nfkd_gui.forms.node import FormNode, Leftovers, OnChanged, Problems
+from nfkd_gui.forms.pairs_box import PairsBox
+from nfkd_gui.forms.text import sentence
 from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, WrappedLabel
 
 _LABEL_WIDTH = 124
 
 
 class Row(FormNode):
-    """One value: label, editor, unit, and the message under them."""
+    """One value: label, editor, unit, and a message below them."""
 
     field: Value
 
-    def __init__(self, field: Value, grid: QGridLayout, changed: Changed, label: str = "") -> None:
+    def __init__(self, field: Value, grid: QGridLayout, on_changed: OnChanged, label: str = "") -> None:
         super().__init__(field)
         parent = grid.parentWidget()
         self.editor = make_editor(field, parent)
@@ -36,21 +38,20 @@ class Row(FormNode):
         self._label.setMinimumWidth(_LABEL_WIDTH)
         self._label.setMaximumWidth(_LABEL_WIDTH)
         self._unit = ToneLabel(field.unit, parent=parent) if field.unit else None
-        self._words: WrappedLabel | None = None  # few rows ever have one, and hundreds would make the window late
         self._grid = grid
         self._shown = True
         row = grid.rowCount()
         top = Qt.AlignmentFlag.AlignTop if field.multiline else Qt.AlignmentFlag.AlignVCenter
         grid.addWidget(self._label, row, 0, top)
         if isinstance(self.editor, (DrawingBox, PairsBox)):
-            grid.addWidget(self.editor, row + 1, 0, 1, 3)  # it wants all the room there is
+            grid.addWidget(self.editor, row + 1, 0, 1, 3)  # it needs the full width
         else:
             grid.addWidget(self.editor, row, 1, 1, 1 if field.unit else 2)
         if self._unit is not None:
             grid.addWidget(self._unit, row, 2)
-        self._below = grid.rowCount()
-        grid.setRowMinimumHeight(self._below, 0)  # makes the row, which is the message's
-        self.editor.changed.connect(lambda: changed(field.path, merges=getattr(self.editor, "typed", True)))
+        self._message_row = grid.rowCount()
+        grid.setRowMinimumHeight(self._message_row, 0)  # adds the row
+        self.editor.changed.connect(lambda: on_changed(field.path, merges=getattr(self.editor, "typed", True)))
 
     def value(self) -> Any:
         return self.editor.value()
@@ -59,27 +60,17 @@ class Row(FormNode):
         if isinstance(value, dict) or (isinstance(value, list) and self.field.kind not in LISTS):
             leftovers[self.field.path] = value
         else:
-            set_plain(self.editor, value)
+            set_silently(self.editor, value)
 
     def show_problems(self, problems: Problems) -> None:
         message = self._take_message(problems)
+        if message and self._message is None:  # made when needed: hundreds of labels would slow the start
+            self._message = WrappedLabel(tone="error", parent=self._grid.parentWidget())
+            self._message.setObjectName(f"{self.field.path}.message")
+            self._grid.addWidget(self._message, self._message_row, 1, 1, 2)
         if message != self.message:
-            self._say(message)
             self.editor.setAccessibleDescription(message or self.editor.toolTip())
-        if self._words is not None:
-            self._words.setVisible(bool(message) and self._shown)
-
-    @property
-    def message(self) -> str:
-        """What is said under the editor."""
-        return self._words.text() if self._words is not None else ""
-
-    def _say(self, message: str) -> None:
-        if self._words is None:
-            self._words = WrappedLabel(tone="error", parent=self._grid.parentWidget())
-            self._words.setObjectName(f"{self.field.path}.message")
-            self._grid.addWidget(self._words, self._below, 1, 1, 2)
-        self._words.setText(message)
+        self._show_message(message, shown=self._shown)
 
     def _take_message(self, problems: Problems) -> str:
         messages = [problems.pop(self.field.path, "")]
@@ -102,8 +93,7 @@ class Row(FormNode):
             widget.setVisible(self._shown)
         if self._unit is not None:
             self._unit.setVisible(self._shown)
-        if self._words is not None:
-            self._words.setVisible(self._shown and bool(self.message))
+        self._show_message(self.message, shown=self._shown)
 
     def has_advanced(self) -> bool:
         return self.field.advanced
@@ -113,10 +103,10 @@ class Row(FormNode):
 
 
 class Group(FormNode):
-    """The fields of a model, under a heading where it is nested.
+    """The fields of a model, under a heading if it is nested.
 
-    Advanced sections fold away together, each only while everything in it is as it is by default and without problem.
-    What the user does in them folds none away under his hands: they are looked at when the form is filled or folded.
+    Advanced sections are folded while all their values are defaults and have no problems. This is checked only when the
+    form is filled or the fold button is pressed, so that no section disappears while the user edits it.
     """
 
     def __init__(
@@ -124,102 +114,88 @@ class Group(FormNode):
         field: Field,
         fields: tuple[Field, ...],
         grid: QGridLayout,
-        changed: Changed,
+        on_changed: OnChanged,
         heading: str = "",
     ) -> None:
         super().__init__(field)
         self._heading: QWidget | None = None
         self._message = WrappedLabel(tone="error", parent=grid.parentWidget())
         if heading:
-            label = PlainLabel(heading.replace("&", "&&"), grid.parentWidget())
-            label.setToolTip(field.help)
-            font = label.font()
-            font.setItalic(True)
-            label.setFont(font)
-            grid.addWidget(label, grid.rowCount(), 0, 1, 3)
-            self._heading = label
+            self._heading = italic_label(heading, grid.parentWidget())
+            self._heading.setToolTip(field.help)
+            grid.addWidget(self._heading, grid.rowCount(), 0, 1, 3)
         grid.addWidget(self._message, grid.rowCount(), 0, 1, 3)
         self._message.hide()
         self._visible, self._advanced = True, False
-        self.parts: dict[str, FormNode] = {}
+        self.children: dict[str, FormNode] = {}
         self._may_fold = [item for item in fields if item.advanced and not isinstance(item, Value)]
         self._folded = {item.name for item in self._may_fold}
-        self._fold: Fold | None = None
+        self._fold: FoldButton | None = None
         for item in fields:
-            self.parts[item.name] = make_part(item, grid, changed)
+            self.children[item.name] = make_node(item, grid, on_changed)
             if self._may_fold and item is self._may_fold[-1]:
-                self._fold = Fold(self._may_fold, grid)
-                self._fold.button.clicked.connect(self._open_or_close)
+                self._fold = FoldButton(self._may_fold, grid)
+                self._fold.button.clicked.connect(self._toggle_fold)
+
+    def nodes(self) -> Iterable[FormNode]:
+        return self.children.values()
 
     def value(self) -> dict[str, Any]:
-        return {name: part.value() for name, part in self.parts.items()}
+        return {name: node.value() for name, node in self.children.items()}
 
     def set_value(self, value: Any, leftovers: Leftovers) -> None:
-        if not isinstance(value, dict):
-            if value is not None:
-                leftovers[self.field.path] = value
-            value = {}
-        for name, part in self.parts.items():
-            part.set_value(value.get(name, _default(part.field)), leftovers)
+        value = self.expect(dict, value, leftovers)
+        for name, node in self.children.items():
+            node.set_value(value.get(name, _default(node.field)), leftovers)
         prefix = f"{self.field.path}." if self.field.path else ""
-        leftovers.update({f"{prefix}{name}": item for name, item in value.items() if name not in self.parts})
-        self._fold_away()
+        leftovers.update({f"{prefix}{name}": item for name, item in value.items() if name not in self.children})
+        self._update_folded()
 
     def show_problems(self, problems: Problems) -> None:
         message = problems.pop(self.field.path, "") if self.field.path else ""
-        self._message.setText(sentence(message))
-        self._message.setVisible(bool(message))
-        for part in self.parts.values():
-            part.show_problems(problems)
-        faulty = {name for name in self._folded if self.parts[name].has_problem(advanced=False)}
-        if faulty:
-            self._folded -= faulty
+        self._show_message(sentence(message), shown=True)
+        for node in self.children.values():
+            node.show_problems(problems)
+        wrong = {name for name in self._folded if self.children[name].has_problem(advanced=False)}
+        if wrong:
+            self._folded -= wrong
             self.set_shown(self._visible, self._advanced)
-
-    def has_problem(self, *, advanced: bool) -> bool:
-        own = bool(self._message.text()) and not advanced
-        return own or any(part.has_problem(advanced=advanced) for part in self.parts.values())
 
     def set_shown(self, shown: bool, advanced: bool) -> None:
         self._visible, self._advanced = shown, advanced
         if self._heading is not None:
             self._heading.setVisible(shown)
-        self._message.setVisible(shown and bool(self._message.text()))
+        self._show_message(self.message, shown=shown)
         open_ = self._fold is not None and self._fold.is_open
-        for name, part in self.parts.items():
-            part.set_shown(shown and (open_ or name not in self._folded), advanced)
+        for name, node in self.children.items():
+            node.set_shown(shown and (open_ or name not in self._folded), advanced)
         if self._fold is not None:
             self._fold.show([item.title for item in self._may_fold if item.name in self._folded], shown=shown)
 
-    def _open_or_close(self) -> None:
+    def _toggle_fold(self) -> None:
         if self._fold is not None:
             self._fold.is_open = not self._fold.is_open
-            self._fold_away()
+            self._update_folded()
 
-    def _fold_away(self) -> None:
-        """Look which sections are as they are by default, and fold these away unless the fold is open."""
+    def _update_folded(self) -> None:
+        """Fold the sections with default values, unless the fold button shows all."""
         if self._fold is not None:
-            parts = {item.name: self.parts[item.name] for item in self._may_fold}
             self._folded = {
-                name for name, part in parts.items() if not part.differs() and not part.has_problem(advanced=False)
+                item.name
+                for item in self._may_fold
+                if not (node := self.children[item.name]).differs() and not node.has_problem(advanced=False)
             }
             self.set_shown(self._visible, self._advanced)
 
-    def has_advanced(self) -> bool:
-        return any(part.has_advanced() for part in self.parts.values())
 
-    def differs(self) -> bool:
-        return any(part.differs() for part in self.parts.values())
+class VariantGroup(FormNode):
+    """A choice, and the fields of the chosen model. Each model keeps the values that the user entered for it."""
 
-
-class OneOf(FormNode):
-    """A choice, and the fields of the chosen model. Each model remembers what was written for it."""
-
-    def __init__(self, field: Variants, grid: QGridLayout, changed: Changed) -> None:
+    def __init__(self, field: Variants, grid: QGridLayout, on_changed: OnChanged) -> None:
         super().__init__(field)
         self._choice = Row(field.choice, grid, self._chosen)
-        self._groups = {tag: Group(field, fields, grid, changed) for tag, fields in field.members.items()}
-        self._changed = changed
+        self._groups = {tag: Group(field, fields, grid, on_changed) for tag, fields in field.members.items()}
+        self._on_changed = on_changed
         self._advanced = False
         self._visible = True
 
@@ -231,7 +207,10 @@ class OneOf(FormNode):
         for group in self._groups.values():
             group.show_problems({})
         self.set_shown(self._visible, self._advanced)
-        self._changed(path, merges=merges)
+        self._on_changed(path, merges=merges)
+
+    def nodes(self) -> Iterable[FormNode]:
+        return (self._choice, *(group for tag, group in self._groups.items() if tag == self._tag))
 
     def value(self) -> dict[str, Any]:
         group = self._groups.get(self._tag)
@@ -239,11 +218,7 @@ class OneOf(FormNode):
 
     def set_value(self, value: Any, leftovers: Leftovers) -> None:
         key = self._choice.field.name
-        if not isinstance(value, dict):
-            if value is not None:
-                leftovers[self.field.path] = value
-            value = {}
-        value = dict(value)
+        value = dict(self.expect(dict, value, leftovers))
         self._choice.set_value(value.pop(key, _default(self._choice.field)), leftovers)
         for tag, group in self._groups.items():
             group.set_value(value if tag == self._tag else {}, leftovers)
@@ -254,15 +229,8 @@ class OneOf(FormNode):
     def show_problems(self, problems: Problems) -> None:
         if self.field.path in problems:
             problems[self._choice.field.path] = problems.pop(self.field.path)
-        self._choice.show_problems(problems)
-        group = self._groups.get(self._tag)
-        if group is not None:
-            group.show_problems(problems)
-
-    def has_problem(self, *, advanced: bool) -> bool:
-        group = self._groups.get(self._tag)
-        own = self._choice.has_problem(advanced=advanced)
-        return own or (group is not None and group.has_problem(advanced=advanced))
+        for node in self.nodes():
+            node.show_problems(problems)
 
     def set_shown(self, shown: bool, advanced: bool) -> None:
         self._visible, self._advanced = shown, advanced
@@ -270,43 +238,29 @@ class OneOf(FormNode):
         for tag, group in self._groups.items():
             group.set_shown(shown and tag == self._tag, advanced)
 
-    def has_advanced(self) -> bool:
-        group = self._groups.get(self._tag)
-        return group is not None and group.has_advanced()
 
-    def differs(self) -> bool:
-        group = self._groups.get(self._tag)
-        return self._choice.differs() or (group is not None and group.differs())
-
-
-def make_part(field: Field, grid: QGridLayout, changed: Changed) -> FormNode:
-    """Return the part of the form that serves a field, its rows added to `grid`."""
+def make_node(field: Field, grid: QGridLayout, on_changed: OnChanged) -> FormNode:
+    """Return the form node that edits a field, and add its rows to `grid`."""
     match field:
         case Value():
-            return Row(field, grid, changed)
+            return Row(field, grid, on_changed)
         case Variants():
-            return OneOf(field, grid, changed)
+            return VariantGroup(field, grid, on_changed)
         case Section():
-            return _nested(field, grid, changed)
-        case Many():
-            return ListEditor(field, grid, changed, make_part)
+            return _make_section(field, grid, on_changed)
+        case SectionList():
+            return ListEditor(field, grid, on_changed, make_node)
         case _:
-            msg = f"{field.path}: no part of a form serves {type(field).__name__}"
+            msg = f"{field.path}: no form node supports {type(field).__name__}"
             raise TypeError(msg)
 
 
-class _Inline(Group):
-    """A section of one value: its row alone, under the section's title."""
-
-    def __init__(self, field: Section, value: Value, grid: QGridLayout, changed: Changed) -> None:
-        super().__init__(field, (), grid, changed)
-        self.parts = {value.name: Row(value, grid, changed, label=field.title)}
-
-
-def _nested(field: Section, grid: QGridLayout, changed: Changed) -> FormNode:
-    if len(field.fields) == 1 and isinstance(field.fields[0], Value):
-        return _Inline(field, field.fields[0], grid, changed)
-    return Group(field, field.fields, grid, changed, heading=field.title)
+def _make_section(field: Section, grid: QGridLayout, on_changed: OnChanged) -> Group:
+    if len(field.fields) != 1 or not isinstance(field.fields[0], Value):
+        return Group(field, field.fields, grid, on_changed, heading=field.title)
+    group = Group(field, (), grid, on_changed)  # a single row, with the section's title
+    group.children = {field.fields[0].name: Row(field.fields[0], grid, on_changed, label=field.title)}
+    return group
 
 
 def _default(field: Field) -> Any:

@@ -1,24 +1,15 @@
-"""A section of the form: a heading that folds, its rows, and a switch for the advanced ones."""
+"""A section of the form: a heading that folds, rows, and a button for the advanced rows."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
 from nfkd_gui.forms.fields import Field, Section
-from nfkd_gui.forms.node import Changed, FormNode, Problems
-from nfkd_gui.forms.rows import Group, make_part
+from nfkd_gui.forms.layout import fill_column, form_grid
+from nfkd_gui.forms.node import FormNode, OnChanged, Problems
+from nfkd_gui.forms.rows import Group, make_node
 from nfkd_gui.widgets.buttons import quiet_button
-
-
-def form_grid(parent: QWidget) -> QGridLayout:
-    """Return the grid that rows are added to: label, editor, unit."""
-    grid = QGridLayout(parent)
-    grid.setContentsMargins(20, 4, 8, 12)
-    grid.setHorizontalSpacing(8)
-    grid.setVerticalSpacing(4)
-    grid.setColumnStretch(1, 1)
-    return grid
 
 
 class SectionBox(QWidget):
@@ -27,14 +18,14 @@ class SectionBox(QWidget):
     Parameters
     ----------
     field
-        What it is about.
-    changed
+        The field that the section edits.
+    on_changed
         Called with the path of a field that the user changed.
     folded
-        Whether it starts folded.
+        Whether the section starts folded.
     """
 
-    def __init__(self, field: Field, changed: Changed, *, folded: bool, parent: QWidget | None = None) -> None:
+    def __init__(self, field: Field, on_changed: OnChanged, *, folded: bool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._heading = quiet_button(field.title, self)
         self._heading.setObjectName(f"{field.path}.heading")
@@ -49,9 +40,11 @@ class SectionBox(QWidget):
         self._advanced.setObjectName(f"{field.path}.advanced")
         self._advanced.setToolTip(f"Show the advanced settings of {field.title}.")
         self._body = QWidget(self)
-        self._grid = grid = form_grid(self._body)
-        self.part: FormNode = (
-            Group(field, field.fields, grid, changed) if isinstance(field, Section) else make_part(field, grid, changed)
+        self._grid = grid = form_grid(self._body, 20, 4, 8, 12)
+        self.node: FormNode = (
+            Group(field, field.fields, grid, on_changed)
+            if isinstance(field, Section)
+            else make_node(field, grid, on_changed)
         )
         self._lay_out()
         self._heading.clicked.connect(lambda: self._unfold(self._body.isHidden()))
@@ -64,36 +57,32 @@ class SectionBox(QWidget):
         line.setContentsMargins(0, 0, 8, 0)
         line.addWidget(self._heading, 1)
         line.addWidget(self._advanced)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addLayout(line)
-        layout.addWidget(self._body)
+        fill_column(self, line, self._body, spacing=0)
 
     def add_below(self, widget: QWidget) -> None:
-        """Put a widget under the rows; it folds away with them."""
+        """Add a widget below the rows; it folds with them."""
         self._grid.addWidget(widget, self._grid.rowCount(), 0, 1, 3)
 
     def add_to_heading(self, button: QToolButton) -> None:
-        """Put a button beside the heading."""
+        """Add a button beside the heading."""
         button.setAutoRaise(True)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._line.insertWidget(1, button)
         QWidget.setTabOrder(self._heading, button)
 
     def show_problems(self, problems: Problems) -> None:
-        """Show the problems that belong here, and unfold where one would be out of sight."""
-        self.part.show_problems(problems)
-        self._advanced.setVisible(not self._body.isHidden() and self.part.has_advanced())
-        if self.part.has_problem(advanced=True):
+        """Show the problems that belong here; unfold the section if one would be hidden."""
+        self.node.show_problems(problems)
+        self._advanced.setVisible(not self._body.isHidden() and self.node.has_advanced())
+        if self.node.has_problem(advanced=True):
             self._advanced.setChecked(True)
-        if self.part.has_problem(advanced=False):
+        if self.node.has_problem(advanced=False):
             self._unfold(True)
 
     def _unfold(self, open_: bool) -> None:
         self._heading.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
         self._body.setVisible(open_)
-        self._advanced.setVisible(open_ and self.part.has_advanced())
+        self._advanced.setVisible(open_ and self.node.has_advanced())
 
     def _show_advanced(self, advanced: bool) -> None:
-        self.part.set_shown(True, advanced)
+        self.node.set_shown(True, advanced)

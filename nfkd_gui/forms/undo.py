@@ -1,4 +1,4 @@
-"""Undo and redo of the form's changes."""
+"""Undo and redo of changes in the form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Document = dict[str, Any]
 
 
 class Edit(QUndoCommand):
-    """One change; changes of the same field one after another become one.
+    """A change of the document; successive changes of the same field merge into one.
 
     Parameters
     ----------
@@ -21,9 +21,9 @@ class Edit(QUndoCommand):
     before, after
         The whole document.
     apply
-        Puts a document into the form and the experiment.
+        Shows a document in the form and sets it in the experiment.
     merges
-        Whether it may become one with changes of the same field before and after it.
+        Whether the change may merge with others of the same field.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Edit(QUndoCommand):
         self._apply(self._before)
 
     def redo(self) -> None:
-        if self._first:  # the user's own typing has done it already
+        if self._first:  # pushing the command calls redo(), but the change is already made
             self._first = False
             return
         self._apply(self.after)

@@ -1,1 +1,1 @@
-"""The connection to the engine: its client, the state of the connection, requests on their way. No widgets."""
+"""The connection to the engine: clients, connection state, requests. No widgets."""

@@ -1,4 +1,4 @@
-"""The studio's connection to its engine: how it is, what it is asked, how it ends."""
+"""The studio's connection to its engine: state, restart, requests."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from PySide6.QtCore import QObject, Signal
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import EngineStatus, Request, Shutdown, Status
-from nfkd_gui.link.engine_client import EngineClient, EngineError, EngineLost, OnEvent, OnLost
-from nfkd_gui.link.mailbox import Mailbox, OnError, OnReply
+from nfkd_gui.link.engine_client import EngineClient, EngineError, OnError, OnEvent, OnLost, OnReply
+from nfkd_gui.link.mailbox import Mailbox
 
 ClientFactory = Callable[[OnEvent, OnLost], EngineClient]
 
 
 @dataclass(frozen=True)
 class EngineState:
-    """How the engine is.
+    """The state of the connection.
 
     Attributes
     ----------
     status
-        The engine's own words; None before the first.
+        The engine's description of itself, while it is ready.
     error
-        Why it is lost.
+        Why the engine was lost.
     """
 
     phase: Literal["starting", "ready", "lost", "closed"]
@@ -35,31 +35,31 @@ class EngineState:
 
 
 class Connection(QObject):
-    """Connects to an engine, and again after it was lost.
+    """Connects to an engine, and reconnects on request.
 
     Parameters
     ----------
     factory
         Makes a client of the engine.
     on_event
-        Told every event of the engine.
+        Called with every event of the engine.
     patience
-        Seconds in which an engine that has greeted must tell its status: it loads torch meanwhile.
+        Seconds to wait for the status of a connected engine, which loads torch first.
 
     Attributes
     ----------
     state
-        How the engine is.
+        The current state.
     """
 
     changed = Signal()
-    """The state did."""
+    """`state` changed."""
     connected = Signal(object)
-    """An engine is there, with its `EngineStatus`."""
+    """An engine is ready; carries its `EngineStatus`."""
     dropped = Signal()
-    """The engine was let go, and with it what it was asked."""
+    """The old connection was closed; its open requests get no reply."""
     failed = Signal(object)
-    """An `ErrorInfo` that the user must see."""
+    """An `ErrorInfo` to show to the user."""
 
     def __init__(
         self, factory: ClientFactory, on_event: OnEvent, parent: QObject | None = None, *, patience: float = 180.0
@@ -76,11 +76,11 @@ class Connection(QObject):
 
     @property
     def outlives_window(self) -> bool:
-        """Whether an active run goes on when the window closes."""
+        """Whether an active run continues when the window closes."""
         return self._client is None or self._client.outlives_window
 
     def start(self) -> None:
-        """Connect, after the old connection was let go; `changed` tells how it went."""
+        """Close the old connection, if any, and connect; `changed` reports the result."""
         if self._starting is not None:
             self._starting.cancel()
         self._starting = asyncio.ensure_future(self._start())
@@ -103,7 +103,7 @@ class Connection(QObject):
             self.connected.emit(status)
 
     async def close(self) -> None:
-        """Let the engine go."""
+        """Disconnect."""
         self.state = EngineState("closed")
         if self._starting is not None:
             self._starting.cancel()
@@ -112,7 +112,7 @@ class Connection(QObject):
 
     async def _disconnect(self) -> None:
         client, self._client = self._client, None
-        self._mailbox.forget()
+        self._mailbox.clear()
         self.dropped.emit()
         if client is not None:
             await client.close()
@@ -130,30 +130,29 @@ class Connection(QObject):
         self.changed.emit()
 
     def ask(self, request: Request, on_reply: OnReply, on_error: OnError, *, key: str = "") -> None:
-        """Ask the engine; one of the two is called later. `key` is as in `Mailbox.ask`."""
+        """Send a request; one of the two is called later. `key` is as in `Mailbox.ask`."""
         self._mailbox.ask(request, on_reply, on_error, key=key)
 
-    def _send(self, request: Request, on_reply: OnReply, on_error: Callable[[EngineError], None]) -> None:
+    def _send(self, request: Request, on_reply: OnReply, on_error: OnError) -> None:
         if self._client is None:
-            lost = EngineLost(self.state.error or _NOT_READY)
-            asyncio.get_running_loop().call_soon(on_error, lost)
+            asyncio.get_running_loop().call_soon(on_error, self.state.error or _NOT_READY)
         else:
             self._client.send(request, on_reply, on_error)
 
     def stop_engine(self) -> None:
-        """End the engine."""
+        """End the engine's process."""
         self._ending = True
         self.ask(Shutdown(), lambda _reply: None, self.failed.emit)
 
 
 _ENDED = ErrorInfo(
-    title="The engine has ended",
+    title="The engine was stopped",
     cause="You stopped it.",
     action="Press Restart engine at the bottom to start it again.",
 )
 _NOT_READY = ErrorInfo(
     title="The engine is not ready",
-    cause="The connection to the engine is not there yet.",
+    cause="The studio is not connected to the engine yet.",
     action="Wait for the green light at the bottom, or press Restart engine.",
 )
 
@@ -161,6 +160,6 @@ _NOT_READY = ErrorInfo(
 def _no_status(patience: float) -> ErrorInfo:
     return ErrorInfo(
         title="The engine does not answer",
-        cause=f"It has started and did not tell its status within {patience:g} s.",
+        cause=f"It started, but sent no status within {patience:g} s.",
         action="End it with `nfkd engine stop` in a terminal, then press Restart engine at the bottom.",
     )

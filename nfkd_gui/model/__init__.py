@@ -1,1 +1,1 @@
-"""What the studio knows: its state, the experiment, the data preview, preferences. No widgets."""
+"""The studio's state: experiment, data preview, runs, preferences. No widgets."""

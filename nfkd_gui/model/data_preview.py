@@ -1,46 +1,45 @@
-"""What is known of the data set that the experiment names: the engine's look at it, its download, named data sets."""
+"""The experiment's data set: its preview, its download, and the user's named data sets."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config import ConfigError
 from nfkd.config.named import DATA_KINDS, parse_data
-from nfkd.config.toml import toml_document, toml_text
+from nfkd.config.toml import toml_text
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, NamedData, PreviewData
 from nfkd.protocol.events import DataProgress, ErrorInfo
 from nfkd.protocol.requests import Reply
-from nfkd_gui.model.experiment import Asks, Experiment
+from nfkd_gui.link.mailbox import Ask
+from nfkd_gui.model.experiment import Experiment
 
 _DEBOUNCE = 250
-"""Milliseconds of quiet before the engine is asked."""
+"""Milliseconds without a change before the engine is asked."""
 
 
 class DataPreviewModel(QObject):
-    """Follows the data of an experiment.
+    """Previews the data of an experiment, as it changes.
 
     Attributes
     ----------
     kind
-        Of the data as it is written, such as ``mnist``; empty where it is none that is known.
+        The kind of the data, such as ``mnist``; empty if it is unknown.
     preview
-        The engine's last look; while the table changes within its kind, or has problems, the one before.
+        The engine's last preview of this kind of data; the settings may have changed since.
     current
-        Whether `preview` is of exactly this table.
+        Whether `preview` or `error` belongs to exactly these settings.
     error
-        Why the engine gave no answer.
-    named
-        The data sets that the user has named.
+        Why the engine could not make a preview.
+    datasets
+        The user's named data sets.
     """
 
     changed = Signal()
-    named_changed = Signal()
+    datasets_changed = Signal()
     failed = Signal(object)
-    """An `ErrorInfo` that the user must see."""
+    """An `ErrorInfo` to show to the user."""
 
-    def __init__(self, ask: Asks, experiment: Experiment, parent: QObject | None = None) -> None:
+    def __init__(self, ask: Ask, experiment: Experiment, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._ask = ask
         self._experiment = experiment
@@ -51,14 +50,14 @@ class DataPreviewModel(QObject):
         self.preview: DataPreview | None = None
         self.current = False
         self.error: ErrorInfo | None = None
-        self.named: list[NamedData] = []
+        self.datasets: list[NamedData] = []
         self._quiet = QTimer(self, singleShot=True, interval=_DEBOUNCE)
-        self._quiet.timeout.connect(self.look)
+        self._quiet.timeout.connect(self.refresh)
         experiment.checked.connect(self._follow)
 
     @property
     def valid(self) -> bool:
-        """Whether the table has no problems of form, so that the engine can look at it."""
+        """Whether the settings are valid, so that the engine can preview the data."""
         return bool(self._text)
 
     @property
@@ -68,26 +67,26 @@ class DataPreviewModel(QObject):
 
     @property
     def progress(self) -> DataProgress | None:
-        """How far its download is, as far as it has begun."""
+        """The progress of its download; None before the first report."""
         return self._fetching.get(self.kind)
 
     @property
     def cancelling(self) -> bool:
-        """Whether its download is being ended."""
+        """Whether its download is being cancelled."""
         return self.fetching and self.kind in self._cancelled
 
     def stop(self) -> None:
-        """Ask nothing any more."""
+        """Send no more requests."""
         self._quiet.stop()
 
-    def look(self) -> None:
-        """Ask the engine at once what is in the data set."""
+    def refresh(self) -> None:
+        """Ask the engine at once for a preview."""
         self._quiet.stop()
         asked = self._text
         if not asked:
             return
 
-        def answered(reply: Reply) -> None:
+        def replied(reply: Reply) -> None:
             if asked == self._text and isinstance(reply, DataPreview):
                 self.preview, self.error, self.current = reply, None, True
                 self.changed.emit()
@@ -97,20 +96,20 @@ class DataPreviewModel(QObject):
                 self.preview, self.error, self.current = None, error, True
                 self.changed.emit()
 
-        self._ask(PreviewData(config=asked), answered, failed, key="preview")
+        self._ask(PreviewData(config=asked), replied, failed, key="preview")
 
-    def list_named(self) -> None:
-        """Ask which data sets the user has named."""
+    def list_datasets(self) -> None:
+        """Ask the engine for the user's named data sets."""
 
-        def answered(reply: Reply) -> None:
-            if isinstance(reply, DataList) and reply.named != self.named:
-                self.named = list(reply.named)
-                self.named_changed.emit()
+        def replied(reply: Reply) -> None:
+            if isinstance(reply, DataList) and reply.named != self.datasets:
+                self.datasets = list(reply.named)
+                self.datasets_changed.emit()
 
-        self._ask(ListData(), answered, lambda _error: None, key="named")
+        self._ask(ListData(), replied, lambda _error: None, key="named")
 
     def fetch(self) -> None:
-        """Download what the data set lacks."""
+        """Download the missing files of the data set."""
         kind = self.kind
         if not self.valid or kind in self._fetching:
             return
@@ -126,24 +125,24 @@ class DataPreviewModel(QObject):
             if kind not in self._cancelled:
                 self.failed.emit(error)
 
-        self._ask(FetchData(config=self._text), done, failed, key="")
+        self._ask(FetchData(config=self._text), done, failed)
 
     def cancel(self) -> None:
-        """End the download; what has come is kept for the next."""
+        """Cancel the download; the received part is kept for the next."""
         if self.fetching:
             self._cancelled.add(self.kind)
             self.changed.emit()
-            self._ask(CancelFetch(data=self.kind), lambda _reply: None, self.failed.emit, key="")
+            self._ask(CancelFetch(data=self.kind), lambda _reply: None, self.failed.emit)
 
-    def take(self, event: DataProgress) -> None:
-        """Take an event of the engine."""
+    def show_progress(self, event: DataProgress) -> None:
+        """Show the progress of a download that this studio started."""
         if event.data in self._fetching:
             self._fetching[event.data] = event
             if event.data == self.kind:
                 self.changed.emit()
 
     def forget_downloads(self) -> None:
-        """Forget the downloads of an engine that is gone."""
+        """Forget the downloads of a lost engine."""
         self._fetching.clear()
         self.changed.emit()
 
@@ -151,11 +150,11 @@ class DataPreviewModel(QObject):
         self._fetching.pop(kind, None)
         self.changed.emit()
         if kind == self.kind:
-            self.look()
+            self.refresh()
             self._experiment.describe()
 
     def _follow(self) -> None:
-        kind, text = _as_written(self._experiment)
+        kind, text = _kind_and_toml(self._experiment)
         if (kind, text) == (self.kind, self._text):
             return
         if kind != self.kind:
@@ -168,13 +167,8 @@ class DataPreviewModel(QObject):
         self.changed.emit()
 
 
-def table_of(named: NamedData) -> dict[str, Any]:
-    """Return the table of a data set that the user has named, as the form takes it."""
-    return toml_document(named.config)
-
-
-def _as_written(experiment: Experiment) -> tuple[str, str]:
-    """Return the data's kind and, where its own table is valid, its TOML text: other parts may have problems."""
+def _kind_and_toml(experiment: Experiment) -> tuple[str, str]:
+    """Return the kind of the data and its table as TOML; the text is empty if the table is not valid."""
     table = experiment.document.get("data")
     if not isinstance(table, dict) or table.get("kind") not in DATA_KINDS:
         return "", ""

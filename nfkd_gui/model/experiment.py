@@ -1,11 +1,10 @@
-"""The experiment that is being written: its values, its problems, and what the engine says it would be."""
+"""The experiment in the form: its values, its problems, and the engine's description of it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
@@ -14,49 +13,42 @@ from nfkd.config.named import whole_table
 from nfkd.config.toml import read_toml
 from nfkd.files import is_regular
 from nfkd.protocol.events import ErrorInfo
-from nfkd.protocol.requests import Describe, Description, Reply, Request
+from nfkd.protocol.requests import Describe, Description, Reply
+from nfkd_gui.link.mailbox import Ask
 
 _DEBOUNCE = 250
-"""Milliseconds of quiet before the engine is asked."""
-
-
-class Asks(Protocol):
-    """Whoever carries requests to the engine."""
-
-    def __call__(
-        self, request: Request, on_reply: Callable[[Reply], None], on_error: Callable[[ErrorInfo], None], *, key: str
-    ) -> None: ...
+"""Milliseconds without a change before the engine is asked."""
 
 
 class Experiment(QObject):
-    """An experiment in the making, valid or not.
+    """The edited experiment, valid or not.
 
     Attributes
     ----------
     document
-        The values as nested dictionaries, as they are written, right or wrong.
+        The values as nested dictionaries, as the user entered them.
     config
-        The valid configuration; None while there are problems of form.
+        The validated configuration; None while there are validation errors.
     description
-        The engine's answer for exactly this configuration; None until it is there.
+        The engine's description of exactly this configuration; None until it answers.
     error
-        Why the engine gave no answer.
+        Why the engine could not describe it.
     path
         The file that it was read from or saved to.
     dirty
-        Whether there are changes that no file has.
+        Whether there are unsaved changes.
     """
 
     replaced = Signal()
-    """The whole document is another one: refill the form."""
+    """Another document was opened: refill the form."""
     amended = Signal(str, object)
-    """Some fields are other ones, by a word for them: the form shows the document, and can take the change back."""
+    """Several fields changed; carries a name for the change and the document. The form adds it to its undo stack."""
     checked = Signal()
-    """Problems or description changed."""
+    """Problems, description or error changed."""
     file_changed = Signal()
     """Name, path or `dirty` changed."""
 
-    def __init__(self, ask: Asks, parent: QObject | None = None) -> None:
+    def __init__(self, ask: Ask, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._ask = ask
         self._text = ""
@@ -72,7 +64,7 @@ class Experiment(QObject):
 
     @property
     def name(self) -> str:
-        """The experiment's name, as far as it has one."""
+        """The experiment's name."""
         return str(self.document.get("name", "")) or "untitled"
 
     @property
@@ -82,39 +74,39 @@ class Experiment(QObject):
 
     @property
     def problems(self) -> list[ConfigProblem]:
-        """Every known problem: of form, else of meaning."""
+        """Validation errors or, where there are none, the problems that the engine found."""
         if self.description is None:
             return self._form_problems
         return [ConfigProblem(problem.path, problem.message) for problem in self.description.problems]
 
     @property
     def may_run(self) -> bool:
-        """Whether the engine has found exactly this experiment without problem."""
+        """Whether the engine found no problems in exactly this experiment."""
         return self.config is not None and self.description is not None and not self.description.problems
 
     def edit(self, document: dict[str, Any]) -> None:
-        """Take the form's values."""
+        """Set the form's values."""
         if document == self.document:
             return
         self.document = copy.deepcopy(document)
         self._set_dirty(True)
         self._check()
 
-    def amend(self, words: str, document: dict[str, Any]) -> None:
-        """Change several fields at once; the form lets the user take it back as one change.
+    def amend(self, name: str, document: dict[str, Any]) -> None:
+        """Change several fields at once, as one step for undo.
 
         Parameters
         ----------
-        words
-            What is changed, such as ``teacher``.
+        name
+            What changes, such as ``teacher``.
         document
-            All values as they shall be.
+            All values, changed and unchanged.
         """
-        self.amended.emit(words, document)
+        self.amended.emit(name, document)
         self.edit(document)
 
     def replace(self, document: dict[str, Any], path: Path | None = None, *, dirty: bool = False) -> None:
-        """Take another experiment in place of this one."""
+        """Open another experiment, given by its values."""
         self.document = copy.deepcopy(document)
         self.path = path
         self.replaced.emit()
@@ -122,12 +114,12 @@ class Experiment(QObject):
         self._set_dirty(dirty)
 
     def open(self, source: str | Path) -> None:
-        """Read a file, or a preset by its name. Problems inside it are shown at their fields, not raised.
+        """Read a file or a preset. Problems with its values are not raised: the form shows them.
 
         Raises
         ------
         ConfigError
-            When it is no TOML file or cannot be read.
+            When the file cannot be read or is not TOML.
         """
         path = Path(source)
         is_preset = not is_regular(path) and str(source) in preset_names()
@@ -151,14 +143,12 @@ class Experiment(QObject):
         self._set_dirty(False)
 
     def describe(self) -> None:
-        """Ask the engine at once what this experiment would be."""
+        """Ask the engine at once for a description."""
         self._quiet.stop()
         if not self._text:
             return
         asked = self._text
-        if self.error is not None:
-            self.error = None
-            self.checked.emit()
+        self.clear_error()
 
         def described(reply: Reply) -> None:
             if asked == self._text and isinstance(reply, Description):
@@ -172,14 +162,14 @@ class Experiment(QObject):
 
         self._ask(Describe(config=asked), described, failed, key="describe")
 
-    def await_engine(self) -> None:
-        """Forget why the last engine could not be asked: the next one is asked as soon as it is there."""
+    def clear_error(self) -> None:
+        """Forget why the engine could not describe the experiment."""
         if self.error is not None:
             self.error = None
             self.checked.emit()
 
     def stop(self) -> None:
-        """Ask nothing any more."""
+        """Send no more requests."""
         self._quiet.stop()
 
     def _check(self) -> None:
@@ -200,7 +190,7 @@ class Experiment(QObject):
 
 
 def _with_whole_data(document: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Return a file's values with its data as a table: it may be named by a word, with paths that start at the file."""
+    """Return a file's values with its data as a table: the file may name a data set, or a path relative to itself."""
     if "data" not in document:
         return document
     try:

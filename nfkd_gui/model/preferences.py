@@ -1,4 +1,4 @@
-"""What the user prefers: a small JSON file, read with tolerance and kept with a backup."""
+"""The user's preferences: a small JSON file with a backup. Wrong values in it are replaced by defaults."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _default_runs() -> str:
 
 @dataclass(frozen=True)
 class Preferences:
-    """Everything that outlives a window.
+    """The preferences.
 
     Attributes
     ----------
     runs_folder
-        Where new runs are made and listed from.
+        The folder of new runs and of the table of runs.
     engine
         One of `ENGINES`.
     theme
@@ -37,7 +37,7 @@ class Preferences:
     recent
         Experiment files, newest first.
     layout
-        Geometry and docks of the window by name, as Qt gives them, in hexadecimal.
+        Qt's state of the window and its docks, in hexadecimal, by name.
     """
 
     runs_folder: str = field(default_factory=_default_runs)
@@ -53,24 +53,24 @@ class Preferences:
 
 
 def preferences_path() -> Path:
-    """Return the file of the preferences on this machine."""
+    """Return the path of the preferences file."""
     return Path(platformdirs.user_config_dir("nfkd", appauthor=False)) / "studio.json"
 
 
 def load_preferences(path: Path) -> Preferences:
-    """Read preferences; what is missing, unknown or of the wrong kind gives way to the default.
+    """Read preferences; a missing or wrong value becomes the default.
 
-    A file that is no JSON at all gives way to its backup, the file of the save before.
+    If the file is not JSON, its backup is read: the file of the previous save.
     """
     for candidate in (path, _backup(path)):
         document = _read(candidate)
         if document is not None:
-            return _tolerant(document)
+            return _from_document(document)
     return Preferences()
 
 
 def save_preferences(preferences: Preferences, path: Path) -> None:
-    """Write preferences whole or not at all, keeping the file before as the backup.
+    """Write preferences atomically; the previous file becomes the backup.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def save_preferences(preferences: Preferences, path: Path) -> None:
         When the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    keep = _backup(path) if _read(path) is not None else None  # a broken file must not push out the good backup
+    keep = _backup(path) if _read(path) is not None else None  # a broken file must not replace a good backup
     with replacing(path, keep=keep) as temporary:
         temporary.write_text(json.dumps(asdict(preferences), indent=2, sort_keys=True), encoding="utf-8")
 
@@ -95,7 +95,7 @@ def _backup(path: Path) -> Path:
     return path.with_name(path.name + ".bak")
 
 
-def _tolerant(document: dict[str, Any]) -> Preferences:
+def _from_document(document: dict[str, Any]) -> Preferences:
     known = {item.name for item in fields(Preferences)}
     found = replace(
         Preferences(), **{key: value for key, value in document.items() if key in known and _fits(key, value)}
@@ -118,7 +118,7 @@ def _fits(key: str, value: Any) -> bool:
 
 
 def _is_path(value: Any) -> bool:
-    """Return whether a value may name a file: a text of some length, without a null character or half a character."""
+    """Return whether a value can be a path: not empty, not too long, without null characters or lone surrogates."""
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST or "\0" in value:
         return False
     return not any("\ud800" <= character <= "\udfff" for character in value)

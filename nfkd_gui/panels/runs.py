@@ -50,11 +50,11 @@ class RunsPanel(QWidget):
 
     Attributes
     ----------
-    said
+    message
         Emitted with a message for the status bar.
     """
 
-    said = Signal(str)
+    message = Signal(str)
 
     def __init__(
         self, studio: Studio, may_discard: Callable[[Callable[[], None]], bool], parent: QWidget | None = None
@@ -218,7 +218,7 @@ class RunsPanel(QWidget):
             self._studio.failed.emit(ErrorInfo(title=title, cause=str(error), action="Choose another run."))
             return
         experiment.amend("teacher", document)
-        self.said.emit(f"The teacher is now that of “{snapshot.row.name}”, with its weights")
+        self.message.emit(f"The teacher is now that of “{snapshot.row.name}”, with its weights")
 
     def _replace_experiment(self, text: str, name: str) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Everything that a menu, a button or a shortcut can do: one action each."""
+"""The actions behind menus, buttons and shortcuts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Shortcut = str | QKeySequence.StandardKey
 
 
 class Actions(QObject):
-    """The window's actions by name; those of the run follow the studio's state."""
+    """The window's actions; the studio's state enables and disables those of the run."""
 
     def __init__(self, studio: Studio, parent: QObject) -> None:
         super().__init__(parent)
@@ -26,21 +26,21 @@ class Actions(QObject):
         self.open_run = make("open_run", "Open &run …", "Show a run from any folder.", "Ctrl+Shift+O")
         self.save = make("save", "&Save experiment", "Write the experiment to its file.", keys.Save)
         self.save_as = make("save_as", "Save experiment &as …", "Write the experiment to another file.", "Ctrl+Shift+S")
-        self.quit = make("quit", "&Quit", "Close the window; a run goes on in its engine.", "Ctrl+Q")
+        self.quit = make("quit", "&Quit", "Close the window; a run continues in its engine.", "Ctrl+Q")
         self.preferences = make("preferences", "&Preferences …", "Runs folder, engine and theme.", "Ctrl+,")
         self.run = make("run", "&Run", "Start this experiment.", "F5")
-        self.pause = make("pause", "&Pause", "Hold the run at its next step.", "F6")
-        self.resume = make("resume", "R&esume", "Let the paused run go on.", "F7")
+        self.pause = make("pause", "&Pause", "Pause the run at its next step.", "F6")
+        self.resume = make("resume", "R&esume", "Continue the paused run.", "F7")
         self.stop = make("stop", "&Stop …", "End the stage or the run.", "Shift+F5")
-        self.stack = make("stack", "Panels as &tabs", "One panel over the other.", "Ctrl+T")
-        self.tile = make("tile", "Panels side &by side", "All panels at once.", "Ctrl+Shift+T")
-        self.reset = make("reset", "&Reset layout", "Put every dock back where it was at first.")
+        self.stack = make("stack", "Panels as &tabs", "Stack the panels as tabs.", "Ctrl+T")
+        self.tile = make("tile", "Panels side &by side", "Show all panels at once.", "Ctrl+Shift+T")
+        self.reset = make("reset", "&Reset layout", "Move all docks back to where they were at first.")
         self.full_screen = make("full_screen", "&Full screen", "Fill the screen.", "F11")
         self.full_screen.setCheckable(True)
         self.refresh_runs = make("refresh_runs", "&Refresh runs", "List the runs folder again.", "Ctrl+F5")
         self.runs_folder = make("runs_folder", "Open runs &folder", "Show the folder in the file manager.")
         self.restart = make(
-            "restart", "&Reconnect to the engine", "Connect again, starting the engine where it is gone."
+            "restart", "&Reconnect to the engine", "Connect again; start the engine if it is not running."
         )
         self.stop_engine = make(
             "stop_engine", "Stop e&ngine …", "End the engine's process; a run keeps its checkpoint."
@@ -51,8 +51,8 @@ class Actions(QObject):
         self.themes = self._make_themes()
         self._follow_studio()
 
-    def _make(self, name: str, words: str, tip: str, shortcut: Shortcut = "") -> QAction:
-        action = QAction(words, self.parent())
+    def _make(self, name: str, text: str, tip: str, shortcut: Shortcut = "") -> QAction:
+        action = QAction(text, self.parent())
         action.setObjectName(f"action.{name}")
         if shortcut:
             action.setShortcut(QKeySequence(shortcut))
@@ -63,8 +63,8 @@ class Actions(QObject):
 
     def _make_themes(self) -> QActionGroup:
         group = QActionGroup(self)
-        for words, theme in (("As the &system", "system"), ("&Light", "light"), ("&Dark", "dark")):
-            action = self._make(f"theme.{theme}", words, f"Theme: {theme}.")
+        for text, theme in (("Follow the &system", "system"), ("&Light", "light"), ("&Dark", "dark")):
+            action = self._make(f"theme.{theme}", text, f"Theme: {theme}.")
             action.setCheckable(True)
             action.setData(theme)
             group.addAction(action)
@@ -92,7 +92,7 @@ class Actions(QObject):
         self.refresh()
 
     def refresh(self) -> None:
-        """Enable what is possible now."""
+        """Enable the actions that are possible now."""
         studio = self._studio
         row = studio.controlled
         state = row.state if row is not None and studio.ready else ""
@@ -110,7 +110,7 @@ class Actions(QObject):
             action.setChecked(action.data() == studio.preferences.theme)
 
     def refresh_icons(self) -> None:
-        """Draw the icons in the colours of the theme."""
+        """Redraw the icons in the colours of the theme."""
         for action, name in (
             (self.run, "run"),
             (self.pause, "pause"),

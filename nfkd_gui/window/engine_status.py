@@ -1,4 +1,4 @@
-"""How the engine is, in the status bar; where it is lost, a button that starts it again."""
+"""The engine's state in the status bar, with a restart button when it is lost."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from nfkd_gui.widgets.labels import PlainLabel, Tone, ToneLabel, tip
 
 
 class EngineStatusLabel(QWidget):
-    """Words and a light for the engine's state."""
+    """A text, a coloured dot and a restart button for the engine's state."""
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._studio = studio
-        self._words = PlainLabel(parent=self)
-        self._words.setObjectName("engine.words")
+        self._message = PlainLabel(parent=self)
+        self._message.setObjectName("engine.message")
         self._light = ToneLabel("●", parent=self)
         self.restart = QPushButton("&Restart engine", self)
         self.restart.setObjectName("engine.restart")
@@ -25,33 +25,33 @@ class EngineStatusLabel(QWidget):
         line = QHBoxLayout(self)
         line.setContentsMargins(8, 0, 8, 0)
         line.setSpacing(8)
-        for widget in (self._words, self._light, self.restart):
+        for widget in (self._message, self._light, self.restart):
             line.addWidget(widget)
         studio.engine_changed.connect(self.refresh)
         self.refresh()
 
     def refresh(self) -> None:
-        """Show the state as it is now."""
-        words, tone, about = describe_engine(self._studio.engine)
-        self._words.setText(words)
+        """Show the current state."""
+        message, tone, details = describe_engine(self._studio.engine)
+        self._message.setText(message)
         self._light.set_tone(tone)
-        for widget in (self._words, self._light):
-            widget.setToolTip(tip(about))
-        self._light.setAccessibleName(words)
+        for widget in (self._message, self._light):
+            widget.setToolTip(tip(details))
+        self._light.setAccessibleName(message)
         self.restart.setVisible(self._studio.engine.phase == "lost")
 
 
 def describe_engine(state: EngineState) -> tuple[str, Tone, str]:
-    """Return the words, the colour of the light and the tooltip."""
+    """Return the text, its tone and the tooltip."""
     status = state.status
     match state.phase:
         case "ready" if status is not None:
-            tip = (
+            details = (
                 f"NFKD {status.version}, torch {status.torch}, {status.device_name or status.device}, "
                 f"{status.threads} threads, process {status.pid}"
             )
-            return f"engine: this machine, {status.device} · ok", "good", tip
+            return f"engine: this machine, {status.device} · ok", "good", details
         case "lost":
-            return "engine: gone", "error", state.error.cause if state.error else ""
+            return "engine: lost", "error", state.error.cause if state.error else ""
         case _:
-            return "engine: starting …", "warning", "The engine loads; this takes a few seconds."
+            return "engine: starting …", "warning", "The engine is starting; this takes a few seconds."

@@ -1,4 +1,4 @@
-"""Opening and saving experiments: files, presets, recent files; nothing unsaved is lost without a question."""
+"""Opening and saving experiments: files, presets, recent files. Asks before unsaved changes are lost."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 from nfkd.config import ConfigError
 from nfkd.protocol.events import ErrorInfo
 from nfkd.text import name_problem
-from nfkd_gui.forms.wording import sentence
+from nfkd_gui.forms.text import sentence
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.dialogs import question, without_icons
 
 _FILTER = "Experiments (*.toml);;All files (*)"
-Then = Callable[[], object]
+Callback = Callable[[], object]
 
 
 class ExperimentFiles(QObject):
-    """Carries experiments between the form and the disk."""
+    """Opens and saves the form's experiment."""
 
     failed = Signal(object)
     """An `ErrorInfo`."""
-    said = Signal(str)
-    """Something for the status bar."""
+    message = Signal(str)
+    """A text for the status bar."""
 
     def __init__(self, studio: Studio, window: QWidget) -> None:
         super().__init__(window)
@@ -33,49 +33,43 @@ class ExperimentFiles(QObject):
         self._window = window
 
     def open(self, source: str | Path) -> None:
-        """Open a file, or a preset by its name, after asking about unsaved changes."""
-        if self.may_discard(lambda: self._open(source)):
-            self._open(source)
+        """Open a file or a preset, after a question about unsaved changes."""
+        if self.may_discard(lambda: self.open_now(source)):
+            self.open_now(source)
 
     def ask_open(self) -> None:
         """Let the user choose an experiment file."""
         dialog = QFileDialog(self._window, "Open experiment", self._folder(), _FILTER)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.fileSelected.connect(self.open)
-        dialog.open()
+        _show(dialog, self.open)
 
     def ask_open_run(self) -> None:
         """Let the user choose a run's directory."""
         dialog = QFileDialog(self._window, "Open run", self._studio.preferences.runs_folder)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.fileSelected.connect(self._studio.open_run)
-        dialog.open()
+        _show(dialog, self._studio.open_run)
 
     def save(self) -> None:
         """Write the experiment to its file, or ask for one."""
         path = self._studio.experiment.path
         self._save(path) if path is not None else self.ask_save()
 
-    def ask_save(self, then: Then | None = None) -> None:
+    def ask_save(self, then: Callback | None = None) -> None:
         """Let the user choose where to write the experiment."""
         written = self._studio.experiment.name
         name = f"{'experiment' if name_problem(written) else written}.toml"
         dialog = QFileDialog(self._window, "Save experiment", str(Path(self._folder()) / name), _FILTER)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.setDefaultSuffix("toml")
-        dialog.fileSelected.connect(lambda path: self._save(Path(path), then))
-        dialog.open()
+        _show(dialog, lambda path: self._save(Path(path), then))
 
-    def may_discard(self, then: Then) -> bool:
-        """Return True when nothing is unsaved; else ask, and call `then` when it may go on."""
+    def may_discard(self, then: Callback) -> bool:
+        """Return whether nothing is unsaved; otherwise ask the user, and call `then` after Save or Discard."""
         experiment = self._studio.experiment
         if not experiment.dirty:
             return True
         buttons = QMessageBox.StandardButton
-        more = "They are lost otherwise. Runs that were started keep their own settings."
+        more = "Otherwise they are lost. Runs that were started keep their own settings."
         box = question(self._window, "Unsaved changes", f"Save the changes to “{experiment.name}”?", more)
         box.setObjectName("unsaved")
         box.setStandardButtons(buttons.Save | buttons.Discard | buttons.Cancel)
@@ -87,20 +81,17 @@ class ExperimentFiles(QObject):
         box.open()
         return False
 
-    def _save_then(self, then: Then) -> None:
+    def _save_then(self, then: Callback) -> None:
         path = self._studio.experiment.path
         self._save(path, then) if path is not None else self.ask_save(then)
 
-    def open_at_start(self, source: str | Path) -> bool:
-        """Open an experiment where there is nothing to lose; return whether it could be."""
-        return self._open(source)
-
-    def _open(self, source: str | Path) -> bool:
+    def open_now(self, source: str | Path) -> bool:
+        """Open an experiment without a question about unsaved changes; return whether it could be opened."""
         try:
             self._studio.experiment.open(source)
         except ConfigError as error:
             cause = "\n".join(sentence(str(problem)) for problem in error.problems)
-            action = "Choose an experiment file that NFKD has written, or a preset."
+            action = "Choose an experiment file written by NFKD, or a preset."
             self.failed.emit(ErrorInfo(title=f"{source} cannot be opened", cause=cause, action=action))
             return False
         path = self._studio.experiment.path
@@ -108,7 +99,7 @@ class ExperimentFiles(QObject):
             self._remember(path)
         return True
 
-    def _save(self, path: Path, then: Then | None = None) -> None:
+    def _save(self, path: Path, then: Callback | None = None) -> None:
         try:
             self._studio.experiment.save(path)
         except (ConfigError, OSError) as error:
@@ -116,7 +107,7 @@ class ExperimentFiles(QObject):
             self.failed.emit(ErrorInfo(title="The experiment was not saved", cause=str(error), action=action))
             return
         self._remember(path)
-        self.said.emit(f"Saved {path}")
+        self.message.emit(f"Saved {path}")
         if then is not None:
             then()
 
@@ -128,3 +119,9 @@ class ExperimentFiles(QObject):
         recent = self._studio.preferences.recent
         known = path or (Path(recent[0]) if recent else Path.home() / "x")
         return str(known.parent)
+
+
+def _show(dialog: QFileDialog, on_selected: Callable[[str], object]) -> None:
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.fileSelected.connect(on_selected)
+    dialog.open()

@@ -1,4 +1,4 @@
-"""The main window: the form on the left, panels in the middle, runs and inspector on the right, the log below."""
+"""The main window: form left, panels in the middle, runs and inspector right, log below."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from nfkd_gui.window.preferences_dialog import PreferencesDialog
 from nfkd_gui.window.run_bar import RunBar
 
 _REFRESH = 50
-"""Milliseconds between two drawings of what has changed."""
+"""Milliseconds between two refreshes of the panels."""
 _LAYOUT_VERSION = 1
 _TITLE = 80
-"""Characters of a name in the window's title."""
+"""Longest name in the window's title, in characters."""
 _WIDE = 1280
-"""Pixels from which on the docks at the sides may be generous."""
+"""Window width, in pixels, above which the side docks are wider."""
 
 
 class MainWindow(QMainWindow):
-    """Shows a studio. It holds no state of its own but the layout."""
+    """Shows a studio; holds no state except the layout."""
 
     closed = Signal()
 
@@ -48,17 +48,17 @@ class MainWindow(QMainWindow):
         self.studio = studio
         self._may_close = False
         self._errors: dict[str, ErrorDialog] = {}
-        studio.theme_changed.connect(self._apply_theme)  # before any panel: they draw with the new palette
+        studio.theme_changed.connect(self._apply_theme)  # before the panels connect: they draw with the new palette
         self.actions_ = Actions(studio, self)
         self.files = ExperimentFiles(studio, self)
-        self.form = ExperimentForm(studio.experiment, studio.data_look, self)
+        self.form = ExperimentForm(studio.experiment, studio.data_preview, self)
         self.form.browse_runs_in(lambda: studio.preferences.runs_folder)
         self.runs = RunsPanel(studio, self.files.may_discard, self)
         self.inspector = InspectorPanel(studio, self)
         self.log = LogPanel(studio, self)
         self.workbench = Workbench(self)
         self.panels: list[Panel] = [panel(studio, self.workbench) for panel in PANELS]
-        self._place()
+        self._lay_out()
         self._connect()
         self._refresher = QTimer(self)
         self._refresher.setInterval(_REFRESH)
@@ -71,7 +71,7 @@ class MainWindow(QMainWindow):
 
     # --- construction -----------------------------------------------------------------------------------------
 
-    def _place(self) -> None:
+    def _lay_out(self) -> None:
         self.setDockOptions(self.dockOptions() | QMainWindow.DockOption.AllowNestedDocks)
         self.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
         self.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
@@ -89,8 +89,8 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(self.workbench)
         self.run_bar = RunBar(self.studio, self.actions_, self)
         self.addToolBar(self.run_bar)
-        self.engine_light = EngineStatusLabel(self.studio, self)
-        self.statusBar().addPermanentWidget(self.engine_light)
+        self.engine_status = EngineStatusLabel(self.studio, self)
+        self.statusBar().addPermanentWidget(self.engine_status)
         menus.build(self)
         self.resize(QSize(1440, 900).boundedTo(QGuiApplication.primaryScreen().availableSize()))
 
@@ -101,8 +101,8 @@ class MainWindow(QMainWindow):
         self.addDockWidget(area, dock)
         return dock
 
-    def _share_room(self) -> None:
-        """Give the docks their first sizes; Qt heeds this only once the window is shown."""
+    def _set_first_sizes(self) -> None:
+        """Set the docks' first sizes; Qt ignores this before the window is shown."""
         wide = self.width() >= _WIDE
         sides = [self.docks["experiment"], self.docks["runs"]]
         self.resizeDocks(sides, [352, 368] if wide else [296, 312], Qt.Orientation.Horizontal)
@@ -112,14 +112,14 @@ class MainWindow(QMainWindow):
     def _connect(self) -> None:
         studio, actions = self.studio, self.actions_
         studio.view_changed.connect(self._show_view)
-        studio.event_applied.connect(self._give_event)
+        studio.event_applied.connect(self._show_event)
         studio.failed.connect(self.show_error)
         studio.experiment.file_changed.connect(self._show_title)
-        studio.engine_changed.connect(self._forget_engine_error)
+        studio.engine_changed.connect(self._close_engine_error)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._system_theme_changed)
         self.files.failed.connect(self.show_error)
-        for teller in (self.files, self.runs):
-            teller.said.connect(lambda words: self.statusBar().showMessage(plain(words), 5000))
+        for signal in (self.files.message, self.runs.message):
+            signal.connect(lambda text: self.statusBar().showMessage(plain(text), 5000))
         actions.stop.triggered.connect(self._ask_stop)
         actions.stop_engine.triggered.connect(self._ask_stop_engine)
         actions.quit.triggered.connect(self.close)
@@ -138,7 +138,7 @@ class MainWindow(QMainWindow):
         for panel in self.panels:
             panel.show_run(self.studio.view)
 
-    def _give_event(self, event: object) -> None:
+    def _show_event(self, event: object) -> None:
         for panel in self.panels:
             panel.on_event(event)  # type: ignore[arg-type]
 
@@ -151,7 +151,7 @@ class MainWindow(QMainWindow):
         experiment = self.studio.experiment
         self.setWindowModified(experiment.dirty)
         name = plain(experiment.path.name if experiment.path else experiment.name, _TITLE)
-        self.setWindowTitle(f"{name.replace('[*]', '[*][*]')}[*] – NFKD")  # [*] is Qt's place of the mark of changes
+        self.setWindowTitle(f"{name.replace('[*]', '[*][*]')}[*] – NFKD")  # Qt shows the unsaved mark at [*]
 
     def _apply_theme(self) -> None:
         app = QApplication.instance()
@@ -169,7 +169,7 @@ class MainWindow(QMainWindow):
     # --- questions and errors --------------------------------------------------------------------------------------
 
     def show_error(self, error: ErrorInfo) -> None:
-        """Show an error; one dialog at a time for each title."""
+        """Show an error; at most one dialog per title at a time."""
         shown = self._errors.get(error.title)
         if shown is not None:
             shown.raise_()
@@ -181,8 +181,8 @@ class MainWindow(QMainWindow):
         dialog.finished.connect(lambda _code: self._errors.pop(error.title, None))
         dialog.open()
 
-    def _forget_engine_error(self) -> None:
-        """Close the dialog of a lost engine once another one is there."""
+    def _close_engine_error(self) -> None:
+        """Close the dialog about a lost engine once another is ready."""
         if self.studio.ready:
             for dialog in list(self._errors.values()):
                 if dialog.has_remedy:
@@ -203,9 +203,9 @@ class MainWindow(QMainWindow):
             return
         more = "The run keeps its best weights and can be resumed from its checkpoint."
         box = question(self, "Stop engine", f"Stop the engine and “{row.name}”?", more)
-        end = box.addButton("Stop both", QMessageBox.ButtonRole.DestructiveRole)
+        stop = box.addButton("Stop both", QMessageBox.ButtonRole.DestructiveRole)
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
-        end.clicked.connect(self.studio.stop_engine)
+        stop.clicked.connect(self.studio.stop_engine)
         box.open()
 
     # --- layout ---------------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ class MainWindow(QMainWindow):
             "panels": bytes(self.workbench.saveState(_LAYOUT_VERSION).toHex().data()).decode(),
         }
 
-    def _put_docks(self, layout: dict[str, str]) -> None:
+    def _restore_docks(self, layout: dict[str, str]) -> None:
         if "window" in layout:
             self.restoreState(_from_hex(layout["window"]), _LAYOUT_VERSION)
         if "panels" in layout:
@@ -227,22 +227,22 @@ class MainWindow(QMainWindow):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         if not self._first_layout:
-            self._share_room()
+            self._set_first_sizes()
             self._first_layout = self._layout()
-            self._put_docks(self.studio.preferences.layout)
+            self._restore_docks(self.studio.preferences.layout)
 
     def _reset_layout(self) -> None:
-        self._put_docks(self._first_layout)
+        self._restore_docks(self._first_layout)
 
     def createPopupMenu(self) -> QMenu | None:  # type: ignore[override]
-        return None  # the View menu has it all, in words and with shortcuts
+        return None  # the View menu has the same entries, with shortcuts
 
-    # --- the end --------------------------------------------------------------------------------------------------
+    # --- closing --------------------------------------------------------------------------------------------------
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if not self._may_close and self.studio.ends_with_connection:
             event.ignore()
-            self._ask_end()
+            self._ask_quit()
             return
         if not self._may_close and not self.files.may_discard(self._close_now):
             event.ignore()
@@ -256,13 +256,13 @@ class MainWindow(QMainWindow):
         self._may_close = True
         self.close()
 
-    def _ask_end(self) -> None:
+    def _ask_quit(self) -> None:
         more = "The engine runs inside this window. The run can be resumed from its last checkpoint."
         box = question(self, "Quit", "Quit and end the run?", more)
-        leave = box.addButton("Quit", QMessageBox.ButtonRole.DestructiveRole)
+        quit_ = box.addButton("Quit", QMessageBox.ButtonRole.DestructiveRole)
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
         without_icons(box)
-        leave.clicked.connect(lambda: self.files.may_discard(self._close_now) and self._close_now())
+        quit_.clicked.connect(lambda: self.files.may_discard(self._close_now) and self._close_now())
         box.open()
 
 

@@ -1,4 +1,4 @@
-"""The menu bar: every action has its place in it."""
+"""The menu bar, which contains every action."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nfkd_gui.window.main_window import MainWindow
 
 _LONGEST = 80
-"""Characters of a file's name in a menu."""
+"""Longest file name in a menu, in characters."""
 _PAPER = "https://arxiv.org/abs/2506.21003"
 
 

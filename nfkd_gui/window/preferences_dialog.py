@@ -23,16 +23,16 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.labels import WrappedLabel
 
-_THEMES = (("As the system", "system"), ("Light", "light"), ("Dark", "dark"))
-_ENGINES = (("In a process of its own (recommended)", "relay"), ("Inside this window", "in_process"))
+_THEMES = (("Follow the system", "system"), ("Light", "light"), ("Dark", "dark"))
+_ENGINES = (("In a separate process (recommended)", "relay"), ("Inside this window", "in_process"))
 _ENGINE_HELP = (
-    "In a process of its own, the engine goes on with a run when the window is closed. "
-    "Inside this window, closing it ends the run."
+    "In a separate process, the engine continues a run when the window is closed. "
+    "Inside this window, closing the window ends the run."
 )
 
 
 class PreferencesDialog(QDialog):
-    """Edits the studio's preferences; nothing changes before OK."""
+    """Edits the preferences; they change when the user presses OK."""
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -42,7 +42,7 @@ class PreferencesDialog(QDialog):
         self._studio = studio
         self._folder = QLineEdit(studio.preferences.runs_folder, self)
         self._folder.setObjectName("preferences.folder")
-        self._folder.setToolTip("New runs are made here, and the table of runs lists this folder.")
+        self._folder.setToolTip("New runs are saved here, and the table of runs lists this folder.")
         self._problem = WrappedLabel(tone="error", parent=self)
         self._theme = _choice(_THEMES, studio.preferences.theme, "preferences.theme", self)
         self._engine = _choice(_ENGINES, studio.preferences.engine, "preferences.engine", self)
@@ -78,7 +78,7 @@ class PreferencesDialog(QDialog):
         self._check()
 
     def accept(self) -> None:
-        """Take the changes over; another engine is connected to at once."""
+        """Save the changes; reconnect if the engine changed."""
         engine = self._engine.currentData()
         other_engine = engine != self._studio.preferences.engine
         folder = str(Path(self._folder.text().strip()).expanduser())
@@ -99,7 +99,7 @@ class PreferencesDialog(QDialog):
         path = Path(text).expanduser()
         message = ""
         if not text or not path.is_absolute():
-            message = "Give the whole path of a folder."
+            message = "Enter the absolute path of a folder."
         elif is_taken(path) and not is_folder(path):
             message = "This is a file, not a folder."
         self._problem.setText(message)
@@ -110,7 +110,7 @@ class PreferencesDialog(QDialog):
 def _choice(options: tuple[tuple[str, str], ...], value: str, name: str, parent: QWidget) -> QComboBox:
     box = QComboBox(parent)
     box.setObjectName(name)
-    for words, data in options:
-        box.addItem(words, data)
+    for text, data in options:
+        box.addItem(text, data)
     box.setCurrentIndex(max(0, box.findData(value)))
     return box

@@ -1,4 +1,4 @@
-"""The tool bar: Run, Pause, Resume, Stop; the seed that is shown; where the run stands."""
+"""The tool bar: Run, Pause, Resume, Stop, the experiment, the shown seed, the progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FOLLOW = "Follow training"
 
 
 class RunBar(QToolBar):
-    """Shows and steers the controlled run."""
+    """Shows and controls a run."""
 
     def __init__(self, studio: Studio, actions: Actions, parent: QWidget | None = None) -> None:
         super().__init__("Run bar", parent)
@@ -37,17 +37,17 @@ class RunBar(QToolBar):
         self._experiment.setObjectName("runbar.experiment")
         self._experiment.setContentsMargins(8, 0, 8, 0)
         self._experiment.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        self._experiment.setMinimumWidth(1)  # it gives way to what the run has to say
+        self._experiment.setMinimumWidth(1)  # the run's progress takes precedence
         self.addWidget(self._experiment)
         self._seed = QComboBox(self)
         self._seed.setObjectName("runbar.seed")
         self._seed.setAccessibleName("Seed shown in the panels")
-        self._seed.setToolTip("Which seed the panels show.")
+        self._seed.setToolTip("The seed that the panels show.")
         self._seed_action = self.addWidget(self._seed)
-        self._where = PlainLabel(parent=self)
-        self._where.setObjectName("runbar.where")
-        self._where.setContentsMargins(12, 0, 8, 0)
-        self.addWidget(self._where)
+        self._status = PlainLabel(parent=self)
+        self._status.setObjectName("runbar.status")
+        self._status.setContentsMargins(12, 0, 8, 0)
+        self.addWidget(self._status)
         self._progress = QProgressBar(self)
         self._progress.setObjectName("runbar.progress")
         self._progress.setAccessibleName("Progress of the run")
@@ -69,7 +69,7 @@ class RunBar(QToolBar):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show everything as it is now."""
+        """Show the current state."""
         self._show_experiment()
         self._show_seeds()
         self._show_progress()
@@ -80,9 +80,9 @@ class RunBar(QToolBar):
         chain = [description.teacher, *description.assistants, description.student] if description else []
         names = [flow.summary for flow in chain if flow is not None]
         flows = f" · {' → '.join(names)}" if names and len(names) == len(chain) else ""
-        words = f"{experiment.name}{flows}"
-        self._experiment.setText(words)
-        self._experiment.setToolTip(tip(f"The experiment that Run starts: {words}"))
+        text = f"{experiment.name}{flows}"
+        self._experiment.setText(text)
+        self._experiment.setToolTip(tip(f"The experiment that Run starts: {text}"))
 
     def _show_seeds(self) -> None:
         view = self._studio.view
@@ -90,12 +90,12 @@ class RunBar(QToolBar):
         self._seed_action.setVisible(several)
         if view is None or not several:
             return
-        begun = sorted(view.seeds) or [self._studio.seed]
+        started = sorted(view.seeds) or [self._studio.seed]
         with QSignalBlocker(self._seed):
             self._seed.clear()
             if view.row.state in LIVE:
                 self._seed.addItem(_FOLLOW, None)
-            for seed in begun:
+            for seed in started:
                 self._seed.addItem(f"Seed {seed}", seed)
             following = self._studio.follows_seed and view.row.state in LIVE
             self._seed.setCurrentIndex(0 if following else max(0, self._seed.findData(self._studio.seed)))
@@ -106,17 +106,17 @@ class RunBar(QToolBar):
         self._progress_action.setVisible(row is not None)
         if row is None:
             shown = self._studio.view
-            self._where.setText(f"{shown.row.name}: {shown.row.state}" if shown is not None else "")
+            self._status.setText(f"{shown.row.name}: {shown.row.state}" if shown is not None else "")
             return
         fraction = progress.fraction if progress is not None else row.progress
         self._progress.setValue(round(_STEPS * fraction))
         self._progress.setFormat(f"{100 * fraction:.0f} %")
         lost = self._studio.engine.phase == "lost"
-        self._where.setText(f"{row.name}: the engine is gone" if lost else format_progress(row, progress))
+        self._status.setText(f"{row.name}: the engine is lost" if lost else format_progress(row, progress))
 
 
 def format_progress(row: RunRow, progress: Progress | None) -> str:
-    """Return where a run stands: name, seed, stage, step and the time left."""
+    """Return a run's name, seed, stage, step and remaining time as one line."""
     if row.state == "queued":
         return f"{row.name}: queued"
     if progress is None:

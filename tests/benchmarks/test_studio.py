@@ -21,7 +21,7 @@ from qasync import QEventLoop
 
 from nfkd.protocol.requests import Shutdown
 from nfkd_gui.app import make_window
-from nfkd_gui.gc_policy import spare_what_is_there
+from nfkd_gui.gc_policy import freeze_existing_objects
 from nfkd_gui.window.main_window import MainWindow
 
 pytestmark = pytest.mark.benchmark
@@ -31,9 +31,9 @@ import sys, time
 from PySide6.QtWidgets import QApplication
 from PySide6.QtCore import QTimer
 from nfkd_gui.app import make_window
-from nfkd_gui.gc_policy import collected_later
+from nfkd_gui.gc_policy import gc_paused
 app = QApplication([])
-with collected_later():
+with gc_paused():
     window = make_window(app, "digits", sys.argv[1])
 window.show()
 while not window.windowHandle().isExposed():
@@ -110,7 +110,7 @@ async def until(signal: Any, true: Any) -> None:
 async def watch(window: MainWindow) -> None:
     studio = window.studio
     window.show()
-    spare_what_is_there()
+    freeze_existing_objects()
     studio.start()
     await until(studio.experiment.checked, lambda: studio.experiment.may_run)
     studio.start_preset("digits")

@@ -1,30 +1,28 @@
-"""A loop that Qt and asyncio share, and real windows with a real engine."""
+"""A loop shared by Qt and asyncio, and real windows with a real engine."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 from qasync import QEventLoop
 
-from nfkd.protocol.requests import Shutdown
 from nfkd_gui.app import make_window
 from nfkd_gui.window.main_window import MainWindow
+from tests.engine_process import running_engine
 
 LIMIT = 150
 
 
 @pytest.fixture
 def do(qapp: QApplication) -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
-    """Run a coroutine to its end, with a limit of time."""
+    """Run a coroutine to its end, with a time limit."""
     qapp.setQuitOnLastWindowClosed(False)
     loop = QEventLoop(qapp)
     asyncio.set_event_loop(loop)
@@ -33,8 +31,8 @@ def do(qapp: QApplication) -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]
     asyncio.set_event_loop(None)
 
 
-class Hand:
-    """A hand on the mouse, and eyes that wait for signals."""
+class User:
+    """Opens and closes windows, clicks, and waits for signals."""
 
     def __init__(self, app: QApplication, runs: Path) -> None:
         self._app = app
@@ -42,7 +40,7 @@ class Hand:
         self._windows: list[MainWindow] = []
 
     async def open(self, target: Path | str = "") -> MainWindow:
-        """Open a window as `nfkd-gui TARGET` does, and wait until its experiment may run."""
+        """Open a window as `nfkd-gui TARGET` does, and wait until its experiment can run."""
         window = make_window(self._app, str(target), str(self._runs))
         self._windows.append(window)
         window.show()
@@ -52,48 +50,49 @@ class Hand:
         return window
 
     async def close(self, window: MainWindow) -> None:
-        """Close a window as its user does."""
+        """Close a window."""
         self._windows.remove(window)
         window.studio.experiment.dirty = False
         window.close()
         await window.studio.close()
         window.deleteLater()
 
-    async def leave(self) -> None:
-        """End the engine and close what is open."""
+    async def quit(self) -> None:
+        """Close all windows."""
         for window in list(self._windows):
-            over = asyncio.Event()
-            status = window.studio.engine.status
-            window.studio.ask(Shutdown(), lambda _reply, over=over: over.set(), lambda _error, over=over: over.set())
-            await over.wait()
             await self.close(window)
-            with suppress(psutil.Error):  # it may have gone already
-                psutil.wait_procs([psutil.Process(status.pid)] if status is not None else [], timeout=LIMIT)
 
     def click(self, window: QWidget, name: str) -> None:
-        """Press a button."""
+        """Click a button."""
         button = window.findChild(QWidget, name)
         assert isinstance(button, QWidget), name
         assert button.isVisible(), name
         assert button.isEnabled(), name
         QTest.mouseClick(button, Qt.MouseButton.LeftButton)
 
-    async def until(self, signal: Any, true: Callable[..., Any]) -> None:
-        """Wait for a signal whose values make `true` true."""
+    async def until(self, signal: Any, condition: Callable[..., Any]) -> None:
+        """Wait for a signal whose values fulfil a condition."""
         found = asyncio.Event()
 
-        def look(*values: Any) -> None:
-            if true(*values):
+        def check(*values: Any) -> None:
+            if condition(*values):
                 found.set()
 
-        signal.connect(look)
+        signal.connect(check)
         await found.wait()
-        signal.disconnect(look)
+        signal.disconnect(check)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[None]:
+    """An engine process for all tests of a file."""
+    with running_engine():
+        yield
 
 
 @pytest.fixture
-def hand(qapp: QApplication, do: Callable[[Any], Any], tmp_path: Path) -> Iterator[Hand]:
-    """A hand on the mouse of this display, which leaves everything in order."""
-    hand = Hand(qapp, tmp_path / "runs")
-    yield hand
-    do(hand.leave())
+def user(engine: None, qapp: QApplication, do: Callable[[Any], Any], tmp_path: Path) -> Iterator[User]:
+    """A user of this display; all windows are closed after the test."""
+    user = User(qapp, tmp_path / "runs")
+    yield user
+    do(user.quit())

@@ -1,4 +1,4 @@
-"""The program `nfkd-gui` as its user starts it."""
+"""The program `nfkd-gui`."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from pathlib import Path
 
 import pytest
 
-APP = [sys.executable, "-m", "nfkd_gui.app"]
+from nfkd_gui.app import main
+
+NO_DISPLAY = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "QT_QPA_PLATFORM": ""}
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*APP, *arguments], env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False
-    )
+def test_version_and_help_need_no_display(capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-m", "nfkd_gui.app", "--version"]
+    version = subprocess.run(command, env=os.environ | NO_DISPLAY, capture_output=True, text=True, check=True)
+    assert version.stdout.startswith("NFKD ")
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "an experiment file, a run's directory, or a preset's name" in " ".join(capsys.readouterr().out.split())
 
 
-def test_version_and_help_need_no_display() -> None:
-    bare = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "QT_QPA_PLATFORM": ""}
-    assert run("--version", **bare).stdout.startswith("NFKD ")
-    assert "an experiment file, a run's directory, or a preset's name" in " ".join(run("--help", **bare).stdout.split())
-
-
-def test_what_does_not_exist_is_refused_in_one_line() -> None:
-    result = run("no-such.toml")
-    assert result.returncode == 2
-    assert result.stderr.startswith("nfkd-gui: no-such.toml: no such experiment file, run or preset (")
-    assert " digits, " in result.stderr
-    assert result.stderr.count("\n") == 1
+def test_an_unknown_target_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["no-such.toml"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("nfkd-gui: no-such.toml: no such experiment file, run or preset (")
+    assert " digits, " in message
+    assert message.count("\n") == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a display")
-def test_without_a_display_it_says_what_else_can_be_done() -> None:
-    result = run(DISPLAY="", WAYLAND_DISPLAY="", QT_QPA_PLATFORM="")
-    assert result.returncode == 2
-    assert "nfkd run digits" in result.stderr
-    assert result.stderr.count("\n") == 1
+def test_a_missing_display_is_reported(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in NO_DISPLAY.items():
+        monkeypatch.setenv(name, value)
+    assert main([]) == 2
+    message = capsys.readouterr().err
+    assert "nfkd run digits" in message
+    assert message.count("\n") == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal that Windows does not have")
-def test_an_interrupt_closes_the_window_and_ends_in_order(tmp_path: Path) -> None:
-    """Interrupted as soon as its window is there; without a complaint."""
+def test_an_interrupt_closes_the_window_without_an_error(tmp_path: Path) -> None:
     config = tmp_path / "config"
     watch = (
         "import os, signal, sys\n"

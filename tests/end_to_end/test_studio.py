@@ -1,4 +1,4 @@
-"""The whole, as a user has it: a real window, a real engine, a real file."""
+"""The studio with a real window, a real engine and real files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from nfkd_gui.window.main_window import MainWindow
 
 Do = Callable[[Any], Any]
 SHORT = [
-    "data.count=1000",
-    "training.teacher_steps=120",
-    "training.student_steps=80",
+    "data.count=500",
+    "training.teacher_steps=60",
+    "training.student_steps=40",
     "training.warmup_steps=10",
     "monitor.evaluate_every=20",
     "monitor.pictures_every=40",
@@ -36,7 +36,7 @@ def experiment(tmp_path: Path, *more: str) -> Path:
 
 
 def drawn(window: MainWindow) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the points of every line that the window's curves panel draws."""
+    """Return the points of every line in the window's curves panel."""
     [panel] = [panel for panel in window.panels if panel.name == "curves"]
     items = [item for view in panel.findChildren(pg.GraphicsView) for item in view.scene().items()]
     lines = [item.getOriginalDataset() for item in items if isinstance(item, pg.PlotDataItem)]
@@ -44,7 +44,7 @@ def drawn(window: MainWindow) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def curves_of(path: Path) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
-    """Return every curve of a run's file that has points, as (steps, values)."""
+    """Return every curve with points in a run's file, as (steps, values)."""
     found = {}
     file: Any
     with h5py.File(path, "r", swmr=True) as file:
@@ -59,11 +59,11 @@ def curves_of(path: Path) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]
 
 
 @pytest.mark.slow
-def test_run_pressed_with_the_mouse_fills_file_and_panel_alike(do: Do, hand: Any, tmp_path: Path) -> None:
+def test_a_run_has_the_same_curves_in_its_file_and_in_the_panel(do: Do, user: Any, tmp_path: Path) -> None:
     async def scenario() -> None:
-        window = await hand.open(experiment(tmp_path))
-        hand.click(window, "action.run.button")
-        await hand.until(window.studio.event_applied, lambda event: isinstance(event, RunFinished))
+        window = await user.open(experiment(tmp_path))
+        user.click(window, "action.run.button")
+        await user.until(window.studio.event_applied, lambda event: isinstance(event, RunFinished))
         view = window.studio.view
         assert view is not None
         file = curves_of(Path(view.row.run) / "run.h5")
@@ -83,31 +83,29 @@ def test_run_pressed_with_the_mouse_fills_file_and_panel_alike(do: Do, hand: Any
 
 
 @pytest.mark.slow
-def test_the_window_closed_in_mid_run_leaves_the_run_going_and_the_next_finds_it(
-    do: Do, hand: Any, tmp_path: Path
-) -> None:
+def test_a_run_continues_without_a_window_and_the_next_window_shows_it(do: Do, user: Any, tmp_path: Path) -> None:
     async def scenario() -> None:
         long = experiment(tmp_path, "training.teacher_steps=1000000", "training.early_stop=0")
-        window = await hand.open(long)
-        hand.click(window, "action.run.button")
-        await hand.until(window.studio.event_applied, lambda event: isinstance(event, CurvePoints))
+        window = await user.open(long)
+        user.click(window, "action.run.button")
+        await user.until(window.studio.event_applied, lambda event: isinstance(event, CurvePoints))
         assert window.studio.view is not None
         run = window.studio.view.row.run
         seen = window.studio.view.stages[1, "teacher"].curves["train/total"].steps.copy()
-        await hand.close(window)
+        await user.close(window)
 
-        again = await hand.open()
-        await hand.until(again.studio.event_applied, lambda event: isinstance(event, CurvePoints))
+        again = await user.open()
+        await user.until(again.studio.event_applied, lambda event: isinstance(event, CurvePoints))
         assert again.studio.view is not None
         assert again.studio.view.row.run == run
         assert again.studio.experiment.config == ExperimentConfig.load(long)
         steps = again.studio.view.stages[1, "teacher"].curves["train/total"].steps
         assert len(steps) > len(seen)
         np.testing.assert_array_equal(steps[: len(seen)], seen)
-        assert len(set(np.diff(steps))) == 1  # no point is missing where the windows changed
-        hand.click(again, "action.stop.button")
-        hand.click(again, "stop.run")
-        await hand.until(
+        assert len(set(np.diff(steps))) == 1  # no point is missing between the two windows
+        user.click(again, "action.stop.button")
+        user.click(again, "stop.run")
+        await user.until(
             again.studio.event_applied, lambda event: isinstance(event, RunFinished) and event.state == "stopped"
         )
         assert (Path(run) / "teacher.safetensors").is_file()

@@ -1,48 +1,37 @@
-"""A loop that Qt and asyncio share, an engine by script, and a studio upon it."""
+"""A loop shared by Qt and asyncio, and a studio with a scripted engine."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
+import gc
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
 import pytest
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
-from pytestqt.qtbot import QtBot
 from qasync import QEventLoop
 
-from nfkd.protocol.events import Event
+from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Request
-from nfkd_gui.forms.experiment_form import ExperimentForm
-from nfkd_gui.link.engine_client import EngineClient, EngineLost, OnError, OnEvent, OnLost, OnReply, RequestRefused
+from nfkd_gui.link.engine_client import EngineClient, OnError, OnEvent, OnLost, OnReply
 from nfkd_gui.model.preferences import Preferences
 from nfkd_gui.model.studio import Studio
+from tests.gui import scripted_engine
 
 Result = TypeVar("Result")
 
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"nfkd_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-scripted = _load("scripted_engine")
+@pytest.fixture(autouse=True)
+def older_objects_are_frozen() -> None:
+    """Let the garbage collector, and the search for leftover Qt objects, look only at what the test itself makes."""
+    gc.freeze()
 
 
 class ScriptedClient(EngineClient):
-    """Speaks to a script in memory; replies and events come in order, on the loop."""
+    """Talks to a script in memory; replies and events come in order, on the loop."""
 
-    name = "scripted"
     outlives_window = True
 
     def __init__(self, on_event: OnEvent, on_lost: OnLost, script: Any) -> None:
@@ -51,26 +40,24 @@ class ScriptedClient(EngineClient):
         self.held: list[Callable[[], None]] | None = None
         self.slow: tuple[type, ...] = ()
         self.waiting: list[tuple[Callable[[], None], OnError]] = []
-        self.broken: EngineLost | None = None
-        self.gone: EngineLost | None = None
+        self.lost: ErrorInfo | None = None
         self._unanswered = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
-        script._tell = self._tell
+        script._on_event = on_event
 
     async def start(self) -> None:
-        if self.broken is not None:
-            raise self.broken
+        """Connect; the script is always there."""
 
     def send(self, request: Request, on_reply: OnReply, on_error: OnError) -> None:
         def act() -> None:
-            if self.gone is not None:
-                on_error(self.gone)
+            if self.lost is not None:
+                on_error(self.lost)
                 return
             try:
                 reply = self.script.answer(request)
-            except scripted.ScriptRefusal as refusal:
-                on_error(RequestRefused(refusal.error, refusal.problems))
+            except scripted_engine.ScriptRefusal as refusal:
+                on_error(refusal.error)
             else:
                 on_reply(reply)
 
@@ -89,11 +76,11 @@ class ScriptedClient(EngineClient):
         else:
             self._unanswered += 1
             self._quiet.clear()
-            loop = asyncio.get_event_loop_policy().get_event_loop()  # also between two turns of a test
+            loop = asyncio.get_event_loop_policy().get_event_loop()  # it need not be running
             loop.call_soon(act_and_count)
 
     async def settled(self) -> None:
-        """Wait until all requests are answered, also those that the answers led to, and Qt has done what followed."""
+        """Wait until all requests are answered, also those that replies led to, and Qt has no events left."""
         while True:
             await self._quiet.wait()
             posted = asyncio.Event()
@@ -103,30 +90,27 @@ class ScriptedClient(EngineClient):
                 return
 
     def release(self) -> None:
-        """Answer what was held back: everything while `held` is a list, and the requests that are `slow`."""
+        """Answer all requests in `held` and those of the types in `slow`."""
         held, self.held = self.held or [], None
         waiting, self.waiting = self.waiting, []
         for act in [*held, *(act for act, _ in waiting)]:
             act()
 
-    def _tell(self, event: Event) -> None:
-        self._on_event(event)
-
-    def lose(self, error: Any) -> None:
-        """Lose the engine: the loss is told first, then what was asked fails because of it."""
-        self.gone = EngineLost(error)
+    def lose(self, error: ErrorInfo) -> None:
+        """Lose the engine: report the loss first, then fail the open requests."""
+        self.lost = error
         self._on_lost(error)
         waiting, self.waiting = self.waiting, []
         for _, on_error in waiting:
-            on_error(self.gone)
+            on_error(error)
 
     async def close(self) -> None:
-        self.script._tell = lambda _event: None
+        self.script._on_event = lambda _event: None
 
 
 @pytest.fixture
 def loop(qapp: QApplication) -> Iterator[QEventLoop]:
-    """The loop that Qt and asyncio share."""
+    """A loop shared by Qt and asyncio."""
     qapp.setQuitOnLastWindowClosed(False)
     loop = QEventLoop(qapp)
     asyncio.set_event_loop(loop)
@@ -137,14 +121,14 @@ def loop(qapp: QApplication) -> Iterator[QEventLoop]:
 
 @pytest.fixture
 def do(loop: QEventLoop) -> Callable[[Coroutine[Any, Any, Result]], Result]:
-    """Run a coroutine to its end, with a limit of time."""
+    """Run a coroutine to its end, with a time limit."""
     return lambda coroutine: loop.run_until_complete(asyncio.wait_for(coroutine, 60))
 
 
 @pytest.fixture
 def script() -> Any:
-    """The scripted engine's state, answers and events."""
-    return scripted.Script(lambda _event: None)
+    """The scripted engine: its state, replies and events."""
+    return scripted_engine.Script(lambda _event: None)
 
 
 @pytest.fixture
@@ -154,15 +138,15 @@ def until(loop: QEventLoop) -> Callable[[Any], Any]:
     async def wait(signal: Any, seconds: float = 30.0) -> tuple[Any, ...]:
         future: asyncio.Future[tuple[Any, ...]] = loop.create_future()
 
-        def take(*values: Any) -> None:
+        def received(*values: Any) -> None:
             if not future.done():
                 future.set_result(values)
 
-        signal.connect(take)
+        signal.connect(received)
         try:
             return await asyncio.wait_for(future, seconds)
         finally:
-            signal.disconnect(take)
+            signal.disconnect(received)
 
     return wait
 
@@ -171,7 +155,7 @@ def until(loop: QEventLoop) -> Callable[[Any], Any]:
 def studio(
     do: Callable[[Coroutine[Any, Any, Any]], Any], script: Any, tmp_path: Path, until: Callable[[Any], Any]
 ) -> Iterator[Studio]:
-    """A studio whose engine is the script; `studio.clients` holds every client that it made."""
+    """A studio whose engine is the script; `studio.clients` lists the clients that it made."""
     clients: list[ScriptedClient] = []
 
     def make(on_event: OnEvent, on_lost: OnLost) -> EngineClient:
@@ -195,21 +179,3 @@ def ready(do: Callable[[Coroutine[Any, Any, Any]], Any], studio: Studio, until: 
 
     do(start())
     return studio
-
-
-@pytest.fixture
-def form(ready: Studio, qtbot: QtBot) -> Iterator[ExperimentForm]:
-    """The form with the digits experiment, in a window."""
-    ready.experiment.open("digits")
-    form = ExperimentForm(ready.experiment)
-    qtbot.addWidget(form)
-    form.show()
-    qtbot.waitExposed(form)
-    yield form
-    ready.experiment.stop()
-
-
-@pytest.fixture
-def engine_module() -> ModuleType:
-    """The module of the scripted engine."""
-    return scripted

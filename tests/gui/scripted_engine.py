@@ -1,7 +1,7 @@
-"""An engine that trains nothing and answers by a script: in memory, or as a process on stdin and stdout.
+"""A fake engine with scripted replies: in memory, or as a process on stdin and stdout.
 
-As a process its first argument chooses how it behaves: ``well``, ``old`` (another protocol), ``noisy`` (a stray print),
-``dead`` (ends at once), or ``mute`` (never greets).
+The first argument of the process sets its behaviour: ``normal``, ``old`` (another protocol version), ``noisy`` (prints
+to stdout), ``dead`` (ends at once), ``mute`` (never greets) or ``farewell`` (ends the connection with a reason).
 """
 
 from __future__ import annotations
@@ -44,22 +44,21 @@ from nfkd.protocol.frames import FrameDecoder
 from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.view import RunView
 
-LAST_WORDS = "Killed: out of memory"
+CRASH_MESSAGE = "Killed: out of memory"
 STEPS = 100
 TESTS = {"teacher": 2.5, "assistant-1": 2.7, "student": 3.0, "baseline": 3.2}
 
 
-class ScriptRefusal(Exception):  # noqa: N818 - as the engine names its own
+class ScriptRefusal(Exception):  # noqa: N818 - named like the engine's `Refused`
     """A request that the script refuses."""
 
-    def __init__(self, error: ErrorInfo, problems: list[ConfigProblem] | None = None) -> None:
+    def __init__(self, error: ErrorInfo) -> None:
         self.error = error
-        self.problems = problems or []
         super().__init__(error.title)
 
 
 def row_of(run: str, state: str, **changes: Any) -> RunRow:
-    """Return a plausible row."""
+    """Return the row of a run."""
     base = RunRow(
         run=run,
         name=PurePosixPath(run).name,
@@ -78,7 +77,7 @@ def row_of(run: str, state: str, **changes: Any) -> RunRow:
 
 
 def summary_of(stage: str, seed: int, test: float) -> StageSummary:
-    """Return plausible figures."""
+    """Return the results of a stage."""
     return StageSummary(
         stage=stage,  # type: ignore[arg-type]
         seed=seed,
@@ -96,10 +95,10 @@ def summary_of(stage: str, seed: int, test: float) -> StageSummary:
 
 
 class Script:
-    """The engine's state, its answers and its events."""
+    """The engine's state, its replies and its events."""
 
-    def __init__(self, tell: Callable[[Event], None]) -> None:
-        self._tell = tell
+    def __init__(self, on_event: Callable[[Event], None]) -> None:
+        self._on_event = on_event
         self.views: dict[str, RunView] = {}
         self.asked: list[ask.Request] = []
         self.active = ""
@@ -114,7 +113,7 @@ class Script:
         self.data_problems: list[ConfigProblem] = []
 
     def answer(self, request: ask.Request) -> ask.Reply:
-        """Return the reply; raises ScriptRefusal."""
+        """Return the reply, or raise `ScriptRefusal`."""
         self.asked.append(request)
         handler = getattr(self, f"_{type(request).__name__.lower()}", None)
         if handler is None:
@@ -122,28 +121,28 @@ class Script:
         return handler(request)
 
     def begin(self, run: str, text: str, seeds: int = 1) -> None:
-        """Begin a run: its first seed and its first stage."""
+        """Start a run with its first seed and stage."""
         self.views[run] = RunView(row_of(run, "running", seeds=seeds), text)
         self.active = run
-        self.tell(RunChanged(run=run, row=self.views[run].row))
+        self.emit(RunChanged(run=run, row=self.views[run].row))
         self.begin_seed(run, 1)
 
     def begin_seed(self, run: str, seed: int) -> None:
-        """Begin a seed with its teacher."""
+        """Start a seed with its teacher stage."""
         info = [
             CurveInfo(name="train/total", label="Total"),
             CurveInfo(name="validation/nll", label="NLL", unit="bits/dim"),
         ]
         plans = [StagePlan(stage=role, steps=STEPS, curves=info) for role in self.roles]
-        self.tell(SeedStarted(run=run, seed=seed, stages=plans, event_shape=[1, 8, 8]))
-        self.tell(StageStarted(run=run, seed=seed, stage="teacher"))
+        self.emit(SeedStarted(run=run, seed=seed, stages=plans, event_shape=[1, 8, 8]))
+        self.emit(StageStarted(run=run, seed=seed, stage="teacher"))
 
     def train(self, run: str, stage: str, step: int, seed: int = 1) -> None:
-        """Make one step: a point, and the progress."""
+        """Train one step: send a curve point and the progress."""
         batch = CurveBatch(steps=np.array([step]), values=np.array([1.0 / (step + 1)]), times=np.array([0.1 * step]))
-        self.tell(CurvePoints(run=run, seed=seed, stage=stage, curves={"train/total": batch}))  # type: ignore[arg-type]
+        self.emit(CurvePoints(run=run, seed=seed, stage=stage, curves={"train/total": batch}))  # type: ignore[arg-type]
         fraction = (self.roles.index(stage) * STEPS + step) / (len(self.roles) * STEPS)  # type: ignore[arg-type]
-        self.tell(
+        self.emit(
             Progress(
                 run=run,
                 seed=seed,
@@ -157,9 +156,9 @@ class Script:
         )
 
     def finish(self, run: str, state: str = "finished") -> None:
-        """End a run with figures and a verdict."""
+        """End a run with results and a verdict."""
         for stage in self.roles:
-            self.tell(StageFinished(run=run, seed=1, stage=stage, summary=summary_of(stage, 1, TESTS[stage])))
+            self.emit(StageFinished(run=run, seed=1, stage=stage, summary=summary_of(stage, 1, TESTS[stage])))
         verdict = Verdict(
             verdict="inconclusive",
             metric="test likelihood",
@@ -182,23 +181,23 @@ class Script:
                 )
             ],
         )
-        self.tell(RunFinished(run=run, state=state, verdict=verdict))  # type: ignore[arg-type]
+        self.emit(RunFinished(run=run, state=state, verdict=verdict))  # type: ignore[arg-type]
         self.set_state(run, state, progress=1.0, student_test=3.0, baseline_test=3.2)
         self.active = ""
 
     def set_state(self, run: str, state: str, **changes: Any) -> None:
-        """Change a run's state and tell it."""
+        """Change a run's state."""
         row = msgspec.structs.replace(self.views[run].row, state=state, **changes)
-        self.tell(RunChanged(run=run, row=row))
+        self.emit(RunChanged(run=run, row=row))
 
-    def tell(self, event: Event) -> None:
-        """Apply an event to its run, then tell it."""
+    def emit(self, event: Event) -> None:
+        """Apply an event to its run, then send it."""
         view = self.views.get(getattr(event, "run", ""))
         if view is not None:
             view.apply(event)  # type: ignore[arg-type]
-        self._tell(event)
+        self._on_event(event)
 
-    # --- answers --------------------------------------------------------------------------------------------------
+    # --- replies --------------------------------------------------------------------------------------------------
 
     def _status(self, _request: ask.Status) -> ask.EngineStatus:
         return ask.EngineStatus(
@@ -295,7 +294,7 @@ class Script:
         if request.scope == "run":
             self.finish(request.run, "stopped")
         else:
-            self.tell(StageStarted(run=request.run, seed=1, stage="student"))
+            self.emit(StageStarted(run=request.run, seed=1, stage="student"))
         return ask.Done()
 
     def _resumefromdisk(self, request: ask.ResumeFromDisk) -> ask.RunAccepted:
@@ -309,13 +308,13 @@ class Script:
         del self.views[request.run]
         view.row = msgspec.structs.replace(view.row, run=new, name=request.name)
         self.views[new] = view
-        self.tell(RunRemoved(run=request.run, new=new))
+        self.emit(RunRemoved(run=request.run, new=new))
         return ask.RunAccepted(run=new)
 
     def _deleterun(self, request: ask.DeleteRun) -> ask.Done:
         self._view(request.run)
         del self.views[request.run]
-        self.tell(RunRemoved(run=request.run))
+        self.emit(RunRemoved(run=request.run))
         return ask.Done()
 
     def _shutdown(self, _request: ask.Shutdown) -> ask.Done:
@@ -332,39 +331,39 @@ def _write(message: ask.FromEngine) -> None:
     sys.stdout.buffer.flush()
 
 
-def _serve(manner: str) -> int:
+def _serve(behaviour: str) -> int:
     script = Script(lambda event: _write(ask.Notice(event=event)))
     decoder = FrameDecoder()
     while data := sys.stdin.buffer.raw.read(1 << 16):  # type: ignore[attr-defined]
         for body in decoder.feed(data):
             message = from_client(body)
             if isinstance(message, ask.Hello):
-                if manner != "mute":
-                    _write(ask.Hello(protocol=PROTOCOL + (manner == "old"), version="9.9.9"))
-                if manner == "parting":
+                if behaviour != "mute":
+                    _write(ask.Hello(protocol=PROTOCOL + (behaviour == "old"), version="9.9.9"))
+                if behaviour == "farewell":
                     _write(ask.Refusal(id=0, error=ErrorInfo(title="The client does not read", cause="too much waits")))
                     return 0
-                if manner == "noisy":
+                if behaviour == "noisy":
                     sys.stdout.buffer.write(b"training started!\n")
                     sys.stdout.buffer.flush()
                 continue
-            if isinstance(message.request, ask.Trace):  # the way to make it crash
-                sys.stderr.write(f"Traceback (most recent call last):\n{LAST_WORDS}\n")
+            if isinstance(message.request, ask.Trace):  # the request that makes it crash
+                sys.stderr.write(f"Traceback (most recent call last):\n{CRASH_MESSAGE}\n")
                 return 137
             try:
                 _write(ask.Answer(id=message.id, reply=script.answer(message.request)))
             except ScriptRefusal as refusal:
-                _write(ask.Refusal(id=message.id, error=refusal.error, problems=refusal.problems))
+                _write(ask.Refusal(id=message.id, error=refusal.error))
     return 0
 
 
 def main() -> int:
     """Run as a process."""
-    manner = sys.argv[1] if len(sys.argv) > 1 else "well"
-    if manner == "dead":
+    behaviour = sys.argv[1] if len(sys.argv) > 1 else "normal"
+    if behaviour == "dead":
         sys.stderr.write("No module named torch\n")
         return 1
-    return _serve(manner)
+    return _serve(behaviour)
 
 
 if __name__ == "__main__":

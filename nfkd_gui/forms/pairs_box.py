@@ -1,4 +1,4 @@
-"""The matching as a table: what a strategy pairs, or the user's own pairs."""
+"""The matching as a table: the pairs of a strategy, or the user's own pairs."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import TEACHERS, role_label
 from nfkd_gui.forms.layer_choice import LayerChoice, layer_label
+from nfkd_gui.forms.layout import discard
 from nfkd_gui.forms.pair_row import REMOVE_WIDTH, SPACING, WEIGHT_WIDTH, PairRow
-from nfkd_gui.forms.wording import sentence
+from nfkd_gui.forms.text import sentence
 from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, WrappedLabel
 
 OWN = "pairs"
-"""The strategy whose pairs are the user's."""
+"""The strategy that uses the user's own pairs."""
 _SHOWN = 12
-_UNSUITED = "The engine has not described the two flows yet."
-_FULL = "No two layers are left that fit together."
+_NOT_DESCRIBED = "The engine has not described the two flows yet."
+_FULL = "No two unmatched layers have the same shape here."
 
 
 class PairsBox(QWidget):
-    """Pairs of layers with weights: edited where the strategy is the user's own, else shown as the engine made them.
+    """Pairs of layers with weights. With the strategy `OWN` the user edits them, otherwise it shows the engine's pairs.
 
     Parameters
     ----------
     path
-        Of the field.
+        The path of the field.
     """
 
     changed = Signal()
     converted = Signal()
-    """The strategy's pairs shall become the user's own."""
+    """The user wants to edit the pairs of the strategy."""
 
     def __init__(self, path: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,8 +46,8 @@ class PairsBox(QWidget):
         self._made: list[LayerPair] = []
         self.rows: list[PairRow] = []
         self.typed = False
-        self._words = WrappedLabel(parent=self)
-        self._words.setObjectName(f"{path}.words")
+        self._caption = WrappedLabel(parent=self)
+        self._caption.setObjectName(f"{path}.caption")
         self._head = _Heading(self)
         self._made_table = _MadeTable(self)
         self.add = QPushButton("Add pair", self)
@@ -54,7 +55,9 @@ class PairsBox(QWidget):
         self.add.clicked.connect(self._add)
         self.convert = QPushButton("Edit as a table", self)
         self.convert.setObjectName(f"{path}.convert")
-        self.convert.setToolTip("Make these pairs your own: choose other layers, add and remove pairs, weigh them.")
+        self.convert.setToolTip(
+            "Copy these pairs to edit them: choose other layers, add and remove pairs, set weights."
+        )
         self.convert.clicked.connect(self.converted)
         self._lay_out()
         self._refresh()
@@ -69,7 +72,7 @@ class PairsBox(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 4)
         layout.setSpacing(SPACING)
-        for widget in (self._words, self._head, self._made_table):
+        for widget in (self._caption, self._head, self._made_table):
             layout.addWidget(widget)
         layout.addLayout(self._column)
         layout.addLayout(buttons)
@@ -77,89 +80,87 @@ class PairsBox(QWidget):
     # --- the value --------------------------------------------------------------------------------------------------
 
     def value(self) -> object:
-        """Return the user's pairs, or what a file has in their place."""
+        """Return the user's pairs, or the document's value if it is no list of pairs."""
         return [row.value() for row in self.rows] if self._foreign is None else self._foreign
 
     def set_value(self, value: object) -> None:
-        """Show pairs."""
         items = value if isinstance(value, list) else []
         plain = value in (None, "") or (isinstance(value, list) and all(isinstance(item, dict) for item in items))
         self._foreign = None if plain else value
         if plain and items == [row.value() for row in self.rows]:
             return
         for row in self.rows:
-            _discard(row)
+            discard(row)
         self.rows = []
-        for place, item in enumerate(items if plain else []):
-            self._insert(place, item)
+        for index, item in enumerate(items if plain else []):
+            self._insert(index, item)
         self._refresh()
 
     def show_matching(self, strategy: object, description: Description | None) -> None:
-        """Take what the engine says of the flows and their pairs; None while it has not answered."""
+        """Show the pairs of the engine's description; None if there is none yet."""
         self._own = strategy == OWN
         if description is not None and description.student is not None and description.faced is not None:
             self._head.name_teacher(len(description.assistants))
             self._layers = LayerChoice.of(description)
             self._made = [] if self._own else description.pairs
         self.convert.setEnabled(description is not None and bool(self._made))
-        self._words.setText(_caption(strategy, description, len(self._made)))
+        self._caption.setText(_caption(strategy, description, len(self._made)))
         self._refresh()
 
     def made(self) -> list[dict[str, Any]]:
-        """Return the strategy's pairs as a file would have them."""
+        """Return the strategy's pairs as a document has them."""
         return [{"student": pair.student, "teacher": pair.teacher, "weight": pair.weight} for pair in self._made]
 
     # --- problems -----------------------------------------------------------------------------------------------------
 
     @property
     def has_problems(self) -> bool:
-        """Whether a row says that something is wrong with it."""
+        """Whether any row shows a problem."""
         return any(row.message.text() for row in self.rows)
 
     def take_problems(self, problems: dict[str, str]) -> None:
-        """Take the messages of single pairs out of the problems, and show each at its row."""
-        for place, row in enumerate(self.rows):
-            prefix = f"{self._path}.{place}"
+        """Show the messages of single pairs at their rows, and remove them from `problems`."""
+        for index, row in enumerate(self.rows):
+            prefix = f"{self._path}.{index}"
             own = [path for path in problems if path == prefix or path.startswith(f"{prefix}.")]
             messages = [problems.pop(path) for path in own]
             row.show_message("; ".join(sentence(message) for message in messages))
 
     # --- changes ----------------------------------------------------------------------------------------------------
 
-    def _insert(self, place: int, item: dict[str, Any]) -> None:
+    def _insert(self, index: int, item: dict[str, Any]) -> None:
         row = PairRow(item, self)
         row.chosen.connect(lambda: self._choose(row))
-        row.typed.connect(lambda: self._tell(typed=True))
+        row.typed.connect(lambda: self._emit(typed=True))
         row.removed.connect(lambda: self._remove(row))
-        self.rows.insert(place, row)
-        self._column.insertWidget(place, row)
+        self.rows.insert(index, row)
+        self._column.insertWidget(index, row)
 
     def _add(self) -> None:
         found = self._layers.next_pair([row.names for row in self.rows])
         if found is None:
             return
-        place, (student, teacher) = found
+        index, (student, teacher) = found
         self._foreign = None
-        self._insert(place, {"student": student, "teacher": teacher, "weight": 1.0})
-        self._tell()
-        self.rows[place].student.setFocus()
+        self._insert(index, {"student": student, "teacher": teacher, "weight": 1.0})
+        self._emit()
+        self.rows[index].student.setFocus()
 
     def _remove(self, row: PairRow) -> None:
-        place = self.rows.index(row)
+        index = self.rows.index(row)
         self.rows.remove(row)
-        _discard(row)
-        self._tell()
-        rest = self.rows[min(place, len(self.rows) - 1)].remove if self.rows else self.add
-        rest.setFocus()
+        discard(row)
+        self._emit()
+        (self.rows[min(index, len(self.rows) - 1)].remove if self.rows else self.add).setFocus()
 
     def _choose(self, row: PairRow) -> None:
-        place = self.rows.index(row)
-        fitting = [layer.name for layer in self._layers.teachers([row.names for row in self.rows], place)]
+        index = self.rows.index(row)
+        fitting = [layer.name for layer in self._layers.teachers([row.names for row in self.rows], index)]
         if fitting and row.names[1] not in fitting:
-            row.set_teacher(fitting[-1])  # the deepest that the new layer of the student can face
-        self._tell()
+            row.set_teacher(fitting[-1])  # the deepest teacher layer that fits
+        self._emit()
 
-    def _tell(self, *, typed: bool = False) -> None:
+    def _emit(self, *, typed: bool = False) -> None:
         if not typed:
             self._refresh()
         self.typed = typed
@@ -169,41 +170,35 @@ class PairsBox(QWidget):
 
     def _refresh(self) -> None:
         names = [row.names for row in self.rows]
-        own = self._own or self.has_problems  # a problem of a pair that is not used is seen, too
-        for place, row in enumerate(self.rows):
-            row.number(place, self._path)
-            student, teacher = names[place]
-            row.student.offer(self._layers.students(names, place), student, layer_label(self._layers.student, student))
-            row.teacher.offer(self._layers.teachers(names, place), teacher, layer_label(self._layers.teacher, teacher))
+        own = self._own or self.has_problems  # also show problems of unused pairs
+        for index, row in enumerate(self.rows):
+            row.set_index(index, self._path)
+            student, teacher = names[index]
+            row.student.offer(self._layers.students(names, index), student, layer_label(self._layers.student, student))
+            row.teacher.offer(self._layers.teachers(names, index), teacher, layer_label(self._layers.teacher, teacher))
             row.setVisible(own)
         self._head.setVisible(bool(self.rows if own else self._made))
         self._head.show_weight(own)
         self._made_table.show_pairs([] if own else self._made, self._layers)
         known = bool(self._layers.student)
-        room = self._layers.next_pair(names) is not None
+        can_add = self._layers.next_pair(names) is not None
         self.add.setVisible(self._own)
-        self.add.setEnabled(room)
-        self.add.setToolTip("Match two more layers." if room else _FULL if known else _UNSUITED)
+        self.add.setEnabled(can_add)
+        self.add.setToolTip("Match two more layers." if can_add else _FULL if known else _NOT_DESCRIBED)
         self.convert.setVisible(not self._own)
-        self._words.setVisible(not self._own and bool(self._words.text()))
-
-
-def _discard(row: PairRow) -> None:
-    row.hide()
-    row.setParent(None)
-    row.deleteLater()
+        self._caption.setVisible(not self._own and bool(self._caption.text()))
 
 
 class _Heading(QWidget):
-    """What the columns are."""
+    """The headings of the columns."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self._weight = ToneLabel("Weight", parent=self)
         self._weight.setAlignment(Qt.AlignmentFlag.AlignRight)
         self._weight.setFixedWidth(WEIGHT_WIDTH)
-        self._room = QWidget(self)
-        self._room.setFixedWidth(REMOVE_WIDTH)
+        self._spacer = QWidget(self)
+        self._spacer.setFixedWidth(REMOVE_WIDTH)
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
         line.setSpacing(SPACING)
@@ -211,20 +206,20 @@ class _Heading(QWidget):
         for label in (ToneLabel("Student", parent=self), self._teacher):
             line.addWidget(label, 1)
         line.addWidget(self._weight)
-        line.addWidget(self._room)
+        line.addWidget(self._spacer)
 
     def name_teacher(self, assistants: int) -> None:
-        """Say which flow the student learns from: the last assistant, or the teacher."""
+        """Show which flow the student learns from: the last assistant, or the teacher."""
         self._teacher.setText(role_label(TEACHERS[assistants]))
 
     def show_weight(self, shown: bool) -> None:
-        """Show the column of the weights or not."""
+        """Show or hide the weight column."""
         self._weight.setVisible(shown)
-        self._room.setVisible(shown)
+        self._spacer.setVisible(shown)
 
 
 class _MadeTable(QWidget):
-    """Pairs that a strategy has made."""
+    """The pairs of a strategy, read-only."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -239,11 +234,11 @@ class _MadeTable(QWidget):
         self._grid.addWidget(self._more, _SHOWN, 0, 1, 2)
 
     def show_pairs(self, pairs: Sequence[LayerPair], layers: LayerChoice) -> None:
-        """Show the first of some pairs, and how many more there are."""
+        """Show the first pairs, and how many more there are."""
         for row in range(_SHOWN):
             pair = pairs[row] if row < len(pairs) else None
-            words = ("", "") if pair is None else _words(pair, layers)
-            for column, text in enumerate(words):
+            labels = ("", "") if pair is None else _labels(pair, layers)
+            for column, text in enumerate(labels):
                 if (row, column) not in self._cells and pair is not None:
                     self._cells[row, column] = PlainLabel(parent=self)
                     self._grid.addWidget(self._cells[row, column], row, column)
@@ -256,7 +251,7 @@ class _MadeTable(QWidget):
         self.setVisible(bool(pairs))
 
 
-def _words(pair: LayerPair, layers: LayerChoice) -> tuple[str, str]:
+def _labels(pair: LayerPair, layers: LayerChoice) -> tuple[str, str]:
     return layer_label(layers.student, pair.student), layer_label(layers.teacher, pair.teacher)
 
 

@@ -1,4 +1,4 @@
-"""A list of names in one line."""
+"""The editor of a list of names in one line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from PySide6.QtWidgets import QLineEdit, QWidget
 
 
 def parse_names(text: str) -> list[str]:
-    """Return the names of a line such as ``mass, "charge, e"``: parted by commas, quoted where they hold one."""
+    """Return the names in a line such as ``mass, "charge, e"``: separated by commas, quoted if they contain one."""
     [cells] = csv.reader([text], skipinitialspace=True) if text.strip() else [[]]
     return [cell.strip() for cell in cells if cell.strip()]
 
 
-def names_text(names: Sequence[object]) -> str:
-    """Return names as one line that `parse_names` understands."""
+def format_names(names: Sequence[object]) -> str:
+    """Return names as one line that `parse_names` reads."""
     return ", ".join(_quoted(str(name)) for name in names)
 
 
@@ -26,7 +26,7 @@ def _quoted(name: str) -> str:
 
 
 class NamesBox(QLineEdit):
-    """Names with commas between them; what no line can say is kept as the file has it until something is typed."""
+    """Names separated by commas. A value that no line can show is kept until the user types."""
 
     changed = Signal()
 
@@ -37,16 +37,15 @@ class NamesBox(QLineEdit):
         self.textEdited.connect(self._typed)
 
     def value(self) -> object:
-        """Return the list of names, or what a file has in its place."""
+        """Return the names, or the document's value if it is no list of names."""
         return parse_names(self.text()) if self._foreign is None else self._foreign
 
     def set_value(self, value: object) -> None:
-        """Show names."""
         names = value if isinstance(value, list) else [] if value in (None, "") else [value]
-        text = names_text(names)
+        text = format_names(names)
         faithful = not names or (value == parse_names(text))
         if self._foreign is None and faithful and parse_names(self.text()) == names:
-            return  # what is being typed keeps its spaces
+            return  # do not change the spaces of a text that the user is typing
         self._foreign = None if faithful else value
         self.setText(text)
         self.setCursorPosition(0)

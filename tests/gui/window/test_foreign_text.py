@@ -1,4 +1,4 @@
-"""Foreign text in the window: what looks like markup is shown as it is, in labels, tooltips, plots and titles."""
+"""Foreign text with markup is shown literally: in labels, tooltips, plots, menus and titles."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ SHOWN = MARKUP + r" \x1b[31m\u202egnp"
 NAME = HOSTILE.replace("/", "_")
 RUN = f"/runs/{NAME}"
 OURS = {"Runs &folder", "&Theme", "&Engine"}
-"""Captions that a form's layout makes labels of by itself."""
+"""Labels that QFormLayout makes from our own captions."""
 PICTURE = "\ufffc"
-"""What a document has in the place of a picture."""
+"""The character that stands for an image in a QTextDocument."""
 
 
 @pytest.fixture
 def window(studio: Studio, script: Any, qtbot: QtBot, do: Do, until: Do) -> Iterator[MainWindow]:
-    """The window with a run, data and an experiment that have markup in every text."""
+    """The window with a run, data and an experiment whose texts all contain markup."""
     column = ColumnStatistics(name=HOSTILE, low=0.0, mean=0.0, deviation=1.0, high=1.0)
     script.previews["digits"] = DataPreview(
         summary=HOSTILE, counts=[1, 2, 3], event_shape=[3], unit=HOSTILE, columns=[column] * 3
@@ -66,7 +66,7 @@ def window(studio: Studio, script: Any, qtbot: QtBot, do: Do, until: Do) -> Iter
         studio.start()
         await until(studio.rows_changed)
         await studio.clients[-1].settled()  # type: ignore[attr-defined]
-        tell_run(script)
+        emit_run(script)
         studio.open_run(RUN)
         await studio.clients[-1].settled()  # type: ignore[attr-defined]
 
@@ -82,21 +82,21 @@ def window(studio: Studio, script: Any, qtbot: QtBot, do: Do, until: Do) -> Iter
     window.deleteLater()
 
 
-def tell_run(script: Any) -> None:
+def emit_run(script: Any) -> None:
     script.begin(RUN, ExperimentConfig.load("digits").to_toml())
-    words = dict.fromkeys(("data", "teacher", "student", "device", "unit", "cause", "verdict"), HOSTILE)
-    script.views[RUN].row = msgspec.structs.replace(script.views[RUN].row, **words)
+    texts = dict.fromkeys(("data", "teacher", "student", "device", "unit", "cause", "verdict"), HOSTILE)
+    script.views[RUN].row = msgspec.structs.replace(script.views[RUN].row, **texts)
     curves = [events.CurveInfo(name=name, label=HOSTILE, unit=HOSTILE) for name in ("train/total", "validation/nll")]
     pairs = [events.LayerPair(student="a", teacher="b", summary=HOSTILE)]
     stages = [events.StagePlan(stage=stage, steps=9, curves=curves, pairs=pairs) for stage in script.roles]
     columns = [HOSTILE, f"2 {HOSTILE}", "c"]
-    script.tell(events.SeedStarted(run=RUN, seed=1, stages=stages, event_shape=[3], columns=columns))
-    script.tell(events.StageStarted(run=RUN, seed=1, stage="student"))
+    script.emit(events.SeedStarted(run=RUN, seed=1, stages=stages, event_shape=[3], columns=columns))
+    script.emit(events.StageStarted(run=RUN, seed=1, stage="student"))
     script.train(RUN, "student", 4)
     common: dict[str, Any] = {"run": RUN, "seed": 1, "stage": "student", "step": 4}
-    script.tell(events.SamplesDrawn(**common, temperature=0.7, samples=np.zeros((4, 3), np.float32)))
-    script.tell(events.MatchingMeasured(**common, error=np.array([0.5])))
-    script.tell(events.LogLine(run=RUN, time=0.0, level="warning", text=f"{HOSTILE}\n00:00:00  engine  forged"))
+    script.emit(events.SamplesDrawn(**common, temperature=0.7, samples=np.zeros((4, 3), np.float32)))
+    script.emit(events.MatchingMeasured(**common, error=np.array([0.5])))
+    script.emit(events.LogLine(run=RUN, time=0.0, level="warning", text=f"{HOSTILE}\n00:00:00  engine  forged"))
 
 
 def refresh(window: MainWindow) -> None:
@@ -106,7 +106,7 @@ def refresh(window: MainWindow) -> None:
 
 
 def harmless(text: str) -> bool:
-    """Whether a text holds nothing that changes what is around it, by Unicode's own table."""
+    """Return whether a text has no control characters and no direction overrides."""
     return not any(
         unicodedata.category(character) in {"Cc", "Cs"} or unicodedata.bidirectional(character) in {"RLO", "LRO", "RLE"}
         for character in text.replace("\n", "").replace("\t", "")
@@ -114,7 +114,7 @@ def harmless(text: str) -> bool:
 
 
 def as_qt_shows(text: str) -> str:
-    """Return what is read where Qt decides by itself whether a text is markup: in tooltips."""
+    """Return the text that Qt shows in a tooltip, where it detects markup by itself."""
     if not text.lstrip().startswith("<") and "<" not in text and "&" not in text:
         return text
     document = QTextDocument()
@@ -123,13 +123,13 @@ def as_qt_shows(text: str) -> str:
 
 
 def shows_markup(text: str) -> bool:
-    """Whether a shown text holds no picture, and the hostile text, where it holds any of it, letter for letter."""
+    """Return whether a text has no image, and shows the hostile markup literally if it contains it."""
     whole = "nowhere.png" not in text or "<img src='nowhere.png'>" in text
     return PICTURE not in text and harmless(text) and whole
 
 
 def check_labels(top: QWidget) -> int:
-    """Check every label; return how many hold the hostile text."""
+    """Check every label; return how many contain the hostile text."""
     found = 0
     for label in top.findChildren(QLabel):
         text = label.text()
@@ -144,14 +144,12 @@ def check_labels(top: QWidget) -> int:
     return found
 
 
-def test_labels_show_markup_as_it_is(window: MainWindow) -> None:
+def test_labels_tooltips_and_plots_show_markup_literally(window: MainWindow) -> None:
     assert check_labels(window) > 8
     shown = {label.text() for label in window.findChildren(QLabel)}
     assert SHOWN.replace("/", "_") in shown  # the inspector's title
     assert any(SHOWN in text for text in shown)
 
-
-def test_tooltips_show_markup_as_it_is(window: MainWindow) -> None:
     tips = [widget.toolTip() for widget in window.findChildren(QWidget)]
     tips += [action.toolTip() for action in window.findChildren(QAction)]
     for view in window.findChildren(QAbstractItemView):
@@ -166,13 +164,6 @@ def test_tooltips_show_markup_as_it_is(window: MainWindow) -> None:
     assert sum("nowhere" in text for text in shown) > 5
     assert sum(SHOWN in text for text in shown) > 3
 
-
-def test_a_tooltip_is_what_it_was_made_of() -> None:
-    for text in ("plain", "a < b", "&lt;b&gt;", "<b>x</b>", "two\n  <i>lines</i>"):
-        assert as_qt_shows(tip(text)) == text
-
-
-def test_plots_show_markup_as_it_is(window: MainWindow) -> None:
     texts = [
         item.toPlainText()
         for view in window.findChildren(pg.GraphicsView)
@@ -183,23 +174,28 @@ def test_plots_show_markup_as_it_is(window: MainWindow) -> None:
     assert sum("<b>x</b>" in text for text in texts) >= 2
 
 
-def test_the_log_titles_menus_and_the_status_bar_show_markup_as_it_is(window: MainWindow) -> None:
+def test_tip_keeps_the_text() -> None:
+    for text in ("plain", "a < b", "&lt;b&gt;", "<b>x</b>", "two\n  <i>lines</i>"):
+        assert as_qt_shows(tip(text)) == text
+
+
+def test_log_title_menus_and_status_bar_show_markup_literally(window: MainWindow) -> None:
     text = window.log._text.toPlainText()
     assert SHOWN in text
-    assert "\n    00:00:00  engine  forged" in text  # and no line of its own
+    assert "\n    00:00:00  engine  forged" in text  # not a line of its own
     assert harmless(text)
     for action in window.findChildren(QAction):
         assert harmless(action.text())
-    window.runs.said.emit(HOSTILE)
+    window.runs.message.emit(HOSTILE)
     assert harmless(window.statusBar().currentMessage())
     document = window.form.document()
     document["name"] = NAME
     window.studio.experiment.edit(document)
     assert harmless(window.windowTitle())
-    assert window.windowTitle().count("[*]") == 3  # two for those of the name, one for the mark of changes
+    assert window.windowTitle().count("[*]") == 3  # two for that in the name, one for the unsaved mark
 
 
-def test_dialogs_show_markup_as_it_is(window: MainWindow, qtbot: QtBot) -> None:
+def test_dialogs_show_markup_literally(window: MainWindow, qtbot: QtBot) -> None:
     window.show_error(events.ErrorInfo(title=HOSTILE, cause=HOSTILE, action=HOSTILE, traceback=HOSTILE))
     window.actions_.stop.trigger()
     window.actions_.stop_engine.trigger()
@@ -224,24 +220,24 @@ def test_dialogs_show_markup_as_it_is(window: MainWindow, qtbot: QtBot) -> None:
         rich = isinstance(dialog, QMessageBox) and dialog.textFormat() == Qt.TextFormat.RichText
         if rich:
             assert dialog.windowTitle() in {"About NFKD", "Keyboard shortcuts"}
-        elif dialog.windowTitle() != "Rename run":  # whose one label is ours
+        elif dialog.windowTitle() != "Rename run":  # its only label is ours
             hostile += check_labels(dialog)
     assert hostile >= 7
     for dialog in dialogs:
         dialog.reject()
 
 
-def test_a_lost_engine_is_told_with_its_words_as_they_are(window: MainWindow, studio: Studio) -> None:
+def test_the_cause_of_a_lost_engine_is_shown_literally(window: MainWindow, studio: Studio) -> None:
     studio.clients[-1].lose(events.ErrorInfo(title="Gone", cause=HOSTILE))  # type: ignore[attr-defined]
     assert check_labels(window) > 8
-    light = window.engine_light.findChild(QLabel, "engine.words")
-    assert light is not None
-    assert as_qt_shows(light.toolTip()) == SHOWN
+    status = window.engine_status.findChild(QLabel, "engine.message")
+    assert status is not None
+    assert as_qt_shows(status.toolTip()) == SHOWN
     for dialog in window.findChildren(QDialog):
         dialog.reject()
 
 
-def test_a_file_with_such_a_name_is_offered_for_saving_under_another(window: MainWindow, tmp_path: Path) -> None:
+def test_a_name_that_is_no_file_name_is_replaced_when_saving(window: MainWindow, tmp_path: Path) -> None:
     document = window.form.document()
     document["name"] = "../../x"
     window.studio.experiment.edit(document)
@@ -251,7 +247,14 @@ def test_a_file_with_such_a_name_is_offered_for_saving_under_another(window: Mai
     dialog.reject()
 
 
-def test_a_word_without_end_makes_nothing_wide(window: MainWindow, studio: Studio) -> None:
+def test_unreadable_runs_are_limited_and_do_not_widen_the_window(window: MainWindow, studio: Studio) -> None:
+    studio.unreadable = [f"/runs/{name} is damaged." for name in "abcde"]
+    studio.rows_changed.emit()
+    [label] = [label for label in window.findChildren(QLabel) if "/runs/a" in label.text()]
+    assert label.isVisible()
+    assert label.text().splitlines() == [
+        "/runs/a is damaged.", "/runs/b is damaged.", "/runs/c is damaged.", "2 more runs cannot be read.",
+    ]  # fmt: skip
     before = window.minimumSizeHint().width()
     studio.unreadable = ["n" * 10_000]
     studio.rows_changed.emit()
@@ -262,13 +265,3 @@ def test_a_word_without_end_makes_nothing_wide(window: MainWindow, studio: Studi
     assert dialog.minimumSizeHint().width() < 600
     assert dialog.width() <= window.width()
     dialog.reject()
-
-
-def test_runs_that_cannot_be_read_have_a_line_each_and_the_rest_a_number(window: MainWindow, studio: Studio) -> None:
-    studio.unreadable = [f"/runs/{name} is damaged." for name in "abcde"]
-    studio.rows_changed.emit()
-    [label] = [label for label in window.findChildren(QLabel) if "/runs/a" in label.text()]
-    assert label.isVisible()
-    assert label.text().splitlines() == [
-        "/runs/a is damaged.", "/runs/b is damaged.", "/runs/c is damaged.", "2 more runs cannot be read.",
-    ]  # fmt: skip

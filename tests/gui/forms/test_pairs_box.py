@@ -1,4 +1,4 @@
-"""The matching in the form: what a strategy pairs, made one's own, and edited so that it fits."""
+"""The matching in the form: the pairs of a strategy, and editing them."""
 
 from __future__ import annotations
 
@@ -31,15 +31,13 @@ def glow(steps: int) -> list[LayerInfo]:
         )
         layers.append(squeeze)
         for step in range(1, steps + 1):
-            name, words = f"level{level}.step{step}", f"level {level} step {step}"
-            layers.append(LayerInfo(name=name, label=words, kind="step", shape=shape, parameters=9))
+            name, label = f"level{level}.step{step}", f"level {level} step {step}"
+            layers.append(LayerInfo(name=name, label=label, kind="step", shape=shape, parameters=9))
     return layers
 
 
 @pytest.fixture
-def form(
-    ready: Studio, script: Any, qtbot: QtBot, do: Callable[[Any], Any], until: Callable[[Any], Any]
-) -> Iterator[ExperimentForm]:
+def form(ready: Studio, script: Any, qtbot: QtBot, described: Callable[[], None]) -> Iterator[ExperimentForm]:
     script.layers = {"student": glow(2), "teacher": glow(4)}
     names = [("level1.step2", "level1.step4"), ("level2.step2", "level2.step4")]
     script.pairs = [LayerPair(student=s, teacher=t, summary=f"student {s} ↔ teacher {t}") for s, t in names]
@@ -48,14 +46,9 @@ def form(
     qtbot.addWidget(form)
     form.show()
     qtbot.waitExposed(form)
-    do(described(ready, until))
+    described()
     yield form
     ready.experiment.stop()
-
-
-async def described(ready: Studio, until: Callable[[Any], Any]) -> None:
-    while ready.experiment.description is None:
-        await until(ready.experiment.checked)
 
 
 def part(form: ExperimentForm, name: str) -> Any:
@@ -83,9 +76,7 @@ def click(qtbot: QtBot, form: ExperimentForm, name: str) -> None:
     qtbot.mouseClick(part(form, name), Qt.MouseButton.LeftButton)
 
 
-def test_the_pairs_of_a_strategy_are_shown_and_made_ones_own_by_one_click(
-    form: ExperimentForm, ready: Studio, qtbot: QtBot
-) -> None:
+def test_the_pairs_of_a_strategy_are_shown_and_can_be_edited(form: ExperimentForm, ready: Studio, qtbot: QtBot) -> None:
     shown = [label.text() for label in form.pairs.findChildren(QLabel) if label.isVisible()]
     assert [text for text in shown if text.startswith("level")] == [
         "level 1 step 2",
@@ -108,7 +99,7 @@ def test_the_pairs_of_a_strategy_are_shown_and_made_ones_own_by_one_click(
     }
 
 
-def test_only_what_fits_is_offered(form: ExperimentForm, ready: Studio, qtbot: QtBot) -> None:
+def test_only_layers_that_fit_are_offered(form: ExperimentForm, ready: Studio, qtbot: QtBot) -> None:
     click(qtbot, form, "convert")
     assert offered(form, "0.student") == ["level1.step1", "level1.step2", "level2.step1"]
     assert offered(form, "0.teacher") == [f"level1.step{n}" for n in (1, 2, 3, 4)]
@@ -116,14 +107,12 @@ def test_only_what_fits_is_offered(form: ExperimentForm, ready: Studio, qtbot: Q
     assert offered(form, "1.teacher") == [f"level2.step{n}" for n in (1, 2, 3, 4)]
     choose(form, "1.teacher", "level2.step2")
     choose(form, "0.student", "level2.step1")
-    assert written(ready)[0][:2] == ("level2.step1", "level2.step1")  # a layer of its shape, before the next pair's
+    assert written(ready)[0][:2] == ("level2.step1", "level2.step1")  # of the same shape, and above the next pair
     assert offered(form, "1.student") == ["level2.step2"]
     assert offered(form, "0.teacher") == ["level2.step1"]
 
 
-def test_pairs_are_added_where_there_is_room_weighed_and_removed(
-    form: ExperimentForm, ready: Studio, qtbot: QtBot
-) -> None:
+def test_pairs_are_added_weighted_and_removed(form: ExperimentForm, ready: Studio, qtbot: QtBot) -> None:
     click(qtbot, form, "convert")
     click(qtbot, form, "add")
     assert [pair[:2] for pair in written(ready)] == [
@@ -134,7 +123,7 @@ def test_pairs_are_added_where_there_is_room_weighed_and_removed(
     click(qtbot, form, "add")
     assert written(ready)[0][:2] == ("level1.step1", "level1.step3")
     assert not part(form, "add").isEnabled()
-    assert "No two layers are left" in part(form, "add").toolTip()
+    assert "No two unmatched layers" in part(form, "add").toolTip()
     line = part(form, "2.weight").findChild(QLineEdit)
     line.selectAll()
     QTest.keyClicks(line, "2.5")
@@ -145,18 +134,17 @@ def test_pairs_are_added_where_there_is_room_weighed_and_removed(
     assert ready.experiment.config is not None
     form.undo_stack.undo()
     form.undo_stack.undo()
-    form.undo_stack.undo()  # the weight, typed in three strokes, is one change
+    form.undo_stack.undo()  # typing the weight is one change
     assert [pair[2] for pair in written(ready)] == [1.0, 1.0, 1.0, 1.0]
     assert part(form, "3.teacher").currentData() == "level2.step4"
 
 
-def test_a_problem_is_shown_at_its_row_and_goes(
+def test_a_problem_is_shown_at_its_row_until_it_is_fixed(
     form: ExperimentForm,
     ready: Studio,
     script: Any,
     qtbot: QtBot,
-    do: Callable[[Any], Any],
-    until: Callable[[Any], Any],
+    described: Callable[[], None],
 ) -> None:
     def find(config: ExperimentConfig) -> list[ConfigProblem]:
         pairs = config.distillation.matching.pairs
@@ -166,7 +154,7 @@ def test_a_problem_is_shown_at_its_row_and_goes(
     script.find_problems = find
     click(qtbot, form, "convert")
     choose(form, "1.student", "level2.step1")
-    do(described(ready, until))
+    described()
     assert part(form, "1.message").text() == "Shapes 8×2×2 and 4×4×4 differ"
     assert "1 problem" in form.estimate.findChild(QLabel, "estimate.status").text()  # type: ignore[union-attr]
     assert not ready.experiment.may_run
@@ -177,13 +165,13 @@ def test_a_problem_is_shown_at_its_row_and_goes(
     QTest.keyClick(line, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
     QTest.keyClicks(line, "3")
     choose(form, "1.student", "level2.step2")
-    do(described(ready, until))
+    described()
     assert not [label for label in form.pairs.findChildren(QLabel) if label.isVisible() and "differ" in label.text()]
     assert ready.experiment.may_run
 
 
-def test_a_file_with_pairs_of_layers_that_are_not_there_shows_them_and_why(
-    form: ExperimentForm, ready: Studio, script: Any, do: Callable[[Any], Any], until: Callable[[Any], Any]
+def test_unknown_layers_are_shown_with_a_message(
+    form: ExperimentForm, ready: Studio, script: Any, described: Callable[[], None]
 ) -> None:
     message = "the student has no layer 'level9.step1' (level1.step1 to level2.step2)"
     script.find_problems = lambda _config: [ConfigProblem(path=f"{PATH}.0.student", message=message)]
@@ -191,30 +179,27 @@ def test_a_file_with_pairs_of_layers_that_are_not_there_shows_them_and_why(
     pair = {"student": "level9.step1", "teacher": "level1.step1", "weight": 1.0}
     document["distillation"]["matching"] = {"strategy": "pairs", "pairs": [pair]}
     ready.experiment.replace(document)
-    do(described(ready, until))
+    described()
     assert part(form, "0.student").currentText() == "level9.step1"
     assert part(form, "0.message").text() == message[:1].upper() + message[1:]
     assert written(ready) == [("level9.step1", "level1.step1", 1.0)]
 
 
-def test_auto_says_what_it_chose(
-    form: ExperimentForm, ready: Studio, do: Callable[[Any], Any], until: Callable[[Any], Any]
-) -> None:
+def test_the_choice_of_auto_is_shown(form: ExperimentForm, ready: Studio, described: Callable[[], None]) -> None:
     document = form.document()
     document["distillation"]["matching"]["strategy"] = "auto"
     ready.experiment.replace(document)
-    do(described(ready, until))
-    assert part(form, "words").text() == "Auto chose: paper, 2 pairs"
+    described()
+    assert part(form, "caption").text() == "Auto chose: paper, 2 pairs"
 
 
 def test_a_warning_is_shown_below_the_form(
-    form: ExperimentForm, ready: Studio, script: Any, do: Callable[[Any], Any], until: Callable[[Any], Any]
+    form: ExperimentForm, ready: Studio, script: Any, described: Callable[[], None]
 ) -> None:
-    words = "the student (4 steps) is deeper than its teacher (2 steps)"
-    script.warnings = [ConfigProblem(path="student.steps", message=words)]
-    ready.experiment.describe()
+    message = "the student (4 steps) is deeper than its teacher (2 steps)"
+    script.warnings = [ConfigProblem(path="student.steps", message=message)]
     ready.experiment.replace(form.document() | {"name": "deeper"})
-    do(described(ready, until))
+    described()
     status = form.estimate.findChild(QLabel, "estimate.status")
     assert isinstance(status, QLabel)
     assert "Ready to run. The student (4 steps) is deeper than its teacher (2 steps)." in status.text()

@@ -1,4 +1,4 @@
-"""The studio's state: requests, runs, seeds, a lost engine; no window."""
+"""The studio's state: requests, runs, seeds, a lost engine."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Do = Callable[[Any], Any]
 
 
 async def settled(studio: Studio) -> None:
-    """Wait until the engine has answered everything, and Qt has done what followed."""
+    """Wait until the engine has answered everything and Qt has no events left."""
     await studio.clients[-1].settled()  # type: ignore[attr-defined]
 
 
-def test_starting_connects_and_lists_the_runs(ready: Studio, script: Any) -> None:
+def test_start_connects_and_lists_the_runs(ready: Studio, script: Any) -> None:
     assert ready.ready
     assert ready.engine.status is not None
     assert ready.engine.status.device == "cpu"
@@ -29,7 +29,7 @@ def test_starting_connects_and_lists_the_runs(ready: Studio, script: Any) -> Non
     assert script.asked[1].folder == "/runs"
 
 
-def test_run_shows_the_new_run_and_follows_its_events(ready: Studio, script: Any, do: Do) -> None:
+def test_run_shows_the_new_run_and_its_events(ready: Studio, script: Any, do: Do) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)
         await settled(ready)
@@ -45,9 +45,7 @@ def test_run_shows_the_new_run_and_follows_its_events(ready: Studio, script: Any
     do(scenario())
 
 
-def test_an_active_run_is_found_and_shown_at_the_start(
-    studio: Studio, script: Any, do: Do, until: Callable[[Any], Any]
-) -> None:
+def test_an_active_run_is_shown_at_start(studio: Studio, script: Any, do: Do, until: Callable[[Any], Any]) -> None:
     script.begin("/runs/digits", DIGITS)
     script.train("/runs/digits", "teacher", 7)
 
@@ -60,19 +58,19 @@ def test_an_active_run_is_found_and_shown_at_the_start(
     do(scenario())
 
 
-def living(studio: Studio) -> str:
+def live_run(studio: Studio) -> str:
     assert studio.controlled is not None
     return studio.controlled.run
 
 
-def test_pause_resume_and_stop_act_on_the_run_that_lives(ready: Studio, script: Any, do: Do) -> None:
+def test_pause_resume_and_stop_act_on_the_live_run(ready: Studio, script: Any, do: Do) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)
         await settled(ready)
         for act, state in (
             (ready.pause, "paused"),
             (ready.resume, "running"),
-            (lambda: ready.stop(living(ready), "teacher", "run"), "stopped"),
+            (lambda: ready.stop(live_run(ready), "teacher", "run"), "stopped"),
         ):
             act()
             await settled(ready)
@@ -83,7 +81,7 @@ def test_pause_resume_and_stop_act_on_the_run_that_lives(ready: Studio, script: 
     do(scenario())
 
 
-def test_of_requests_with_the_same_key_the_newest_wins(ready: Studio, script: Any, do: Do) -> None:
+def test_only_the_newest_waiting_request_of_a_key_is_sent(ready: Studio, script: Any, do: Do) -> None:
     async def scenario() -> None:
         client = ready.clients[0]  # type: ignore[attr-defined]
         client.held = []
@@ -97,12 +95,12 @@ def test_of_requests_with_the_same_key_the_newest_wins(ready: Studio, script: An
             )
         client.release()
         await settled(ready)
-        assert answered == ["a", "d"]  # the first was under way; b and c gave way
+        assert answered == ["a", "d"]  # the first was already sent; b and c were replaced
 
     do(scenario())
 
 
-def test_a_reply_about_another_run_than_the_newest_asks_for_is_dropped(ready: Studio, do: Do) -> None:
+def test_a_reply_about_an_outdated_run_is_dropped(ready: Studio, do: Do) -> None:
     async def scenario() -> None:
         client = ready.clients[0]  # type: ignore[attr-defined]
         client.held = []
@@ -134,13 +132,13 @@ def test_the_seed_follows_training_until_one_is_chosen(ready: Studio, script: An
     do(scenario())
 
 
-def test_a_gap_asks_for_a_snapshot(ready: Studio, script: Any, do: Do) -> None:
+def test_a_gap_requests_a_snapshot(ready: Studio, script: Any, do: Do) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)
         await settled(ready)
         script.views["/runs/digits"].apply(StageStarted(run="/runs/digits", seed=1, stage="student"))
         script.asked.clear()
-        script.tell(Gap())
+        script.emit(Gap())
         await settled(ready)
         assert [type(request) for request in script.asked] == [ListRuns, OpenRun]
         assert ready.view is not None
@@ -149,17 +147,17 @@ def test_a_gap_asks_for_a_snapshot(ready: Studio, script: Any, do: Do) -> None:
     do(scenario())
 
 
-def test_a_lost_engine_is_told_and_start_brings_it_and_the_run_back(
+def test_after_a_lost_engine_start_reconnects_and_shows_the_run(
     ready: Studio, script: Any, do: Do, until: Callable[[Any], Any]
 ) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)
         await settled(ready)
-        told: list[ErrorInfo] = []
-        ready.failed.connect(told.append)
-        error = ErrorInfo(title="The engine has gone", cause="Killed")
+        reported: list[ErrorInfo] = []
+        ready.failed.connect(reported.append)
+        error = ErrorInfo(title="The engine has stopped", cause="Killed")
         ready.clients[0].lose(error)  # type: ignore[attr-defined]
-        assert (ready.engine.phase, ready.engine.error, told) == ("lost", error, [error])
+        assert (ready.engine.phase, ready.engine.error, reported) == ("lost", error, [error])
         script.set_state("/runs/digits", "interrupted")
         script.active = ""
         ready.start()
@@ -172,17 +170,15 @@ def test_a_lost_engine_is_told_and_start_brings_it_and_the_run_back(
     do(scenario())
 
 
-def test_an_estimate_that_a_lost_engine_left_unsaid_is_waited_for_from_the_next(
-    ready: Studio, do: Do, until: Callable[[Any], Any]
-) -> None:
+def test_a_restarted_engine_describes_the_experiment(ready: Studio, do: Do, until: Callable[[Any], Any]) -> None:
     async def scenario() -> None:
         client = ready.clients[0]  # type: ignore[attr-defined]
         client.held = []
         ready.experiment.open("two_moons")
         ready.experiment.describe()
-        error = ErrorInfo(title="The engine has gone", cause="Killed")
+        error = ErrorInfo(title="The engine has stopped", cause="Killed")
         client.lose(error)
-        ready.experiment.error = error  # as the request's own failure leaves it
+        ready.experiment.error = error  # as after a failed request
         ready.start()
         await until(ready.engine_changed)
         assert ready.engine.phase == "starting"
@@ -193,11 +189,11 @@ def test_an_estimate_that_a_lost_engine_left_unsaid_is_waited_for_from_the_next(
     do(scenario())
 
 
-def test_renamed_and_deleted_runs_leave_the_table_and_the_view(ready: Studio, do: Do) -> None:
+def test_renamed_and_deleted_runs(ready: Studio, do: Do) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)
         await settled(ready)
-        ready.stop(living(ready), "teacher", "run")
+        ready.stop(live_run(ready), "teacher", "run")
         await settled(ready)
         ready.rename_run("/runs/digits", "other")
         await settled(ready)
@@ -212,18 +208,18 @@ def test_renamed_and_deleted_runs_leave_the_table_and_the_view(ready: Studio, do
     do(scenario())
 
 
-def test_files_that_a_deleted_run_leaves_are_named(
+def test_files_that_remain_after_a_deletion_are_named(
     ready: Studio, script: Any, do: Do, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[ErrorInfo] = []
-    ready.failed.connect(told.append)
-    monkeypatch.setattr(script, "_deleterun", lambda _request: Done(note="Left where it is: /runs/x/thesis.docx."))
+    reported: list[ErrorInfo] = []
+    ready.failed.connect(reported.append)
+    monkeypatch.setattr(script, "_deleterun", lambda _request: Done(note="Not deleted: /runs/x/thesis.docx."))
     ready.delete_run("/runs/x")
     do(settled(ready))
-    assert [info.cause for info in told] == ["Left where it is: /runs/x/thesis.docx."]
+    assert [info.cause for info in reported] == ["Not deleted: /runs/x/thesis.docx."]
 
 
-def test_a_preset_can_be_started_by_its_name(ready: Studio, script: Any, do: Do) -> None:
+def test_start_a_preset(ready: Studio, script: Any, do: Do) -> None:
     async def scenario() -> None:
         ready.start_preset("two_moons")
         await settled(ready)

@@ -1,4 +1,4 @@
-"""The list of assistants in the form: sections that are added, filled in and removed."""
+"""The list of assistants in the form: add, edit and remove sections."""
 
 from __future__ import annotations
 
@@ -9,77 +9,56 @@ from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+from PySide6.QtWidgets import QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
 from nfkd_gui.forms.experiment_form import ExperimentForm
-from nfkd_gui.forms.fields import Many, Variants, describe_model
+from nfkd_gui.forms.fields import SectionList, Variants, describe_model
 from nfkd_gui.forms.list_editor import halfway
 from nfkd_gui.model.studio import Studio
-
-
-def found(form: ExperimentForm, path: str) -> Any:
-    [widget] = [widget for widget in form.findChildren(QWidget, path) if widget.isVisible()]
-    return widget
-
-
-def click(form: ExperimentForm, path: str) -> None:
-    widget = found(form, path)
-    assert widget.isEnabled()
-    QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
-
-
-def write(form: ExperimentForm, path: str, text: str) -> None:
-    line = found(form, path).findChild(QLineEdit)
-    line.selectAll()
-    QTest.keyClicks(line, text)
-
-
-def choose(form: ExperimentForm, path: str, value: str) -> None:
-    box: QComboBox = found(form, path)
-    box.setCurrentIndex(box.findData(value))
-    box.activated.emit(box.currentIndex())
-
-
-def message(form: ExperimentForm, path: str) -> str:
-    return " ".join(label.text() for label in form.findChildren(QLabel, f"{path}.message") if label.isVisible())
+from tests.gui.forms.driver import choose, click, editor, message, write
 
 
 def hidden(ready: Studio) -> list[Any]:
     return [one["hidden"] for one in ready.experiment.document["assistants"]]
 
 
-def test_the_description_knows_what_one_of_them_is() -> None:
-    [many] = [field for field in describe_model(ExperimentConfig) if isinstance(field, Many)]
-    assert (many.name, many.each, many.between, many.most) == ("assistants", "assistant", ("teacher", "student"), 3)
-    second = many.item(1)
+def test_the_field_describes_its_items() -> None:
+    [assistants] = [field for field in describe_model(ExperimentConfig) if isinstance(field, SectionList)]
+    assert (assistants.name, assistants.each, assistants.between, assistants.max_items) == (
+        "assistants",
+        "assistant",
+        ("teacher", "student"),
+        3,
+    )
+    second = assistants.item(1)
     assert isinstance(second, Variants)
     assert (second.title, second.choice.path) == ("Assistant 2", "assistants.1.kind")
     assert {"glow", "maf"} <= set(second.members)
 
 
-def test_one_is_added_halfway_to_the_student_and_filled_in(form: ExperimentForm, ready: Studio) -> None:
+def test_a_new_assistant_starts_halfway_to_the_student_and_can_be_edited(form: ExperimentForm, ready: Studio) -> None:
     click(form, "assistants.add")
     document = ready.experiment.document
     teacher, student, [added] = (document[name] for name in ("teacher", "student", "assistants"))
     assert (teacher["steps"], student["steps"], added["steps"]) == (8, 2, 4)
-    unequal = {key for key, value in teacher.items() if value != added[key]}
-    assert unequal == {key for key, value in teacher.items() if value != student[key]}
+    changed = {key for key, value in teacher.items() if value != added[key]}
+    assert changed == {key for key, value in teacher.items() if value != student[key]}
     write(form, "assistants.0.hidden", "48")
     write(form, "assistants.0.steps", "4")
     config = ready.experiment.config
     assert config is not None
     assert [(one.hidden, one.steps) for one in config.assistants] == [(48, 4)]
     click(form, "assistants.add")
-    # A further one begins between the last and the student.
+    # The next one starts between the last assistant and the student.
     assert hidden(ready) == [48, round(math.sqrt(48 * student["hidden"]))]
     choose(form, "assistants.1.kind", "glow1d")
     assert ready.experiment.config is not None
     assert [one.kind for one in ready.experiment.config.assistants] == ["glow", "glow1d"]
 
 
-def test_one_between_flows_of_unequal_kinds_begins_as_the_first() -> None:
+def test_halfway_between_different_kinds_is_the_first() -> None:
     assert halfway({"kind": "glow", "steps": 9}, {"kind": "maf", "steps": 1}) == {"kind": "glow", "steps": 9}
     assert halfway({"kind": "maf", "steps": 9, "norm": True}, {"kind": "maf", "steps": 4, "norm": False}) == {
         "kind": "maf",
@@ -89,24 +68,25 @@ def test_one_between_flows_of_unequal_kinds_begins_as_the_first() -> None:
     assert halfway({"kind": "maf", "steps": "many"}, {"kind": "maf", "steps": 4}) == {"kind": "maf", "steps": "many"}
 
 
-def test_there_are_no_more_than_may_be(form: ExperimentForm) -> None:
+def test_the_number_is_limited_and_each_addition_is_one_step_for_undo(form: ExperimentForm, ready: Studio) -> None:
     for _ in range(3):
         click(form, "assistants.add")
-    assert not found(form, "assistants.add").isEnabled()
-    click(form, "assistants.2.remove")
-    assert found(form, "assistants.add").isEnabled()
+    assert not editor(form, "assistants.add").isEnabled()
+    form.undo_stack.undo()
+    assert len(ready.experiment.document["assistants"]) == 2
+    assert editor(form, "assistants.add").isEnabled()
 
 
-def test_one_is_removed_from_the_middle_and_undo_brings_it_back(form: ExperimentForm, ready: Studio) -> None:
+def test_removing_from_the_middle_can_be_undone(form: ExperimentForm, ready: Studio) -> None:
     for number, width in enumerate(("48", "40", "36")):
         click(form, "assistants.add")
         write(form, f"assistants.{number}.hidden", width)
     click(form, "assistants.1.remove")
     assert hidden(ready) == [48, 36]
-    assert found(form, "assistants.1.hidden").value() == 36
+    assert editor(form, "assistants.1.hidden").value() == 36
     form.undo_stack.undo()
     assert hidden(ready) == [48, 40, 36]
-    assert found(form, "assistants.1.hidden").value() == 40
+    assert editor(form, "assistants.1.hidden").value() == 40
     form.undo_stack.redo()
     assert hidden(ready) == [48, 36]
     for _ in range(2):
@@ -115,14 +95,7 @@ def test_one_is_removed_from_the_middle_and_undo_brings_it_back(form: Experiment
     assert ready.experiment.config is not None
 
 
-def test_each_addition_is_a_change_of_its_own_for_undo(form: ExperimentForm, ready: Studio) -> None:
-    click(form, "assistants.add")
-    click(form, "assistants.add")
-    form.undo_stack.undo()
-    assert len(ready.experiment.document["assistants"]) == 1
-
-
-def test_problems_land_at_their_fields(form: ExperimentForm, ready: Studio) -> None:
+def test_problems_are_shown_at_their_fields(form: ExperimentForm, ready: Studio) -> None:
     click(form, "assistants.add")
     click(form, "assistants.add")
     write(form, "assistants.1.hidden", "0")
@@ -140,16 +113,16 @@ def test_problems_land_at_their_fields(form: ExperimentForm, ready: Studio) -> N
     assert form.document()["assistants"] == [{"kind": "nice"}, 7]
 
 
-def test_advanced_fields_come_when_they_are_asked_for(form: ExperimentForm, qtbot: QtBot) -> None:
+def test_advanced_fields_are_shown_on_request(form: ExperimentForm) -> None:
     click(form, "assistants.add")
     assert not [box for box in form.findChildren(QWidget, "assistants.0.permutation") if box.isVisible()]
     click(form, "assistants.advanced")
-    assert found(form, "assistants.0.permutation").isVisible()
     click(form, "assistants.add")
-    assert found(form, "assistants.1.permutation").isVisible()
+    for number in (0, 1):
+        assert editor(form, f"assistants.{number}.permutation").isVisible()
 
 
-def test_unknown_keys_stay_with_their_assistant_until_they_are_removed(
+def test_unknown_keys_stay_with_their_assistant_until_the_user_removes_them(
     form: ExperimentForm, ready: Studio, tmp_path: Path
 ) -> None:
     glow = '[[assistants]]\nkind = "glow"\nlevels = 2\nsteps = 4\n'
@@ -158,18 +131,18 @@ def test_unknown_keys_stay_with_their_assistant_until_they_are_removed(
         f"{ExperimentConfig.load('digits').to_toml().replace('assistants = []', '')}\n{glow}{glow}widht = 3\n"
     )
     ready.experiment.open(path)
-    unplaced = found(form, "unplaced")
-    assert "assistants.1.widht" in unplaced.findChildren(QLabel)[0].text()
+    unknown = editor(form, "unknown_fields")
+    assert "assistants.1.widht" in unknown.findChildren(QLabel)[0].text()
     write(form, "assistants.0.hidden", "48")
     assert ready.experiment.document["assistants"][1]["widht"] == 3
     click(form, "assistants.0.remove")
     assert ready.experiment.document["assistants"][0]["widht"] == 3
-    QTest.mouseClick(unplaced.remove, Qt.MouseButton.LeftButton)
+    QTest.mouseClick(unknown.remove, Qt.MouseButton.LeftButton)
     assert "widht" not in ready.experiment.document["assistants"][0]
     assert ready.experiment.config is not None
 
 
-def test_what_is_no_list_is_kept_until_one_is_added(form: ExperimentForm, ready: Studio) -> None:
+def test_a_value_that_is_no_list_is_kept_until_an_assistant_is_added(form: ExperimentForm, ready: Studio) -> None:
     document = form.document() | {"assistants": "two"}
     ready.experiment.replace(document)
     assert form.document()["assistants"] == "two"
@@ -178,18 +151,18 @@ def test_what_is_no_list_is_kept_until_one_is_added(form: ExperimentForm, ready:
     assert len(ready.experiment.document["assistants"]) == 1
 
 
-def test_a_file_goes_through_the_form_unchanged(form: ExperimentForm, ready: Studio) -> None:
+def test_the_form_does_not_change_a_valid_experiment(form: ExperimentForm, ready: Studio) -> None:
     assistants = ({"kind": "glow", "levels": 2, "steps": 4, "hidden": 48}, {"kind": "maf", "steps": 3})
     config = ExperimentConfig.load("digits").replace(assistants=assistants)
-    ready.experiment.replace(config.model_dump(mode="python"))  # as a run is duplicated
+    ready.experiment.replace(config.model_dump(mode="python"))  # like a duplicated run
     assert ExperimentConfig.from_dict(form.document()) == config
 
 
-def test_tab_goes_through_a_new_one_after_its_button(form: ExperimentForm, qtbot: QtBot) -> None:
+def test_tab_visits_new_assistants_after_the_add_button(form: ExperimentForm, qtbot: QtBot) -> None:
     click(form, "assistants.add")
     click(form, "assistants.add")
     form.activateWindow()
-    add = found(form, "assistants.add")
+    add = editor(form, "assistants.add")
     add.setFocus()
     qtbot.waitUntil(add.hasFocus)
     names = []
@@ -200,26 +173,20 @@ def test_tab_goes_through_a_new_one_after_its_button(form: ExperimentForm, qtbot
         names.append(focus.objectName() or (parent.objectName() if parent is not None else ""))
     for number in (0, 1):
         fields = ("remove", "kind", "levels", "steps", "hidden")
-        places = [names.index(f"assistants.{number}.{name}") for name in fields]
-        assert places == sorted(places)
+        order = [names.index(f"assistants.{number}.{name}") for name in fields]
+        assert order == sorted(order)
     assert names.index("assistants.0.hidden") < names.index("assistants.1.kind") < names.index("student.kind")
 
 
-def test_the_engines_figures_and_pairs_are_those_of_the_chain(
-    form: ExperimentForm, ready: Studio, script: Any, do: Callable[[Any], Any], until: Callable[[Any], Any]
-) -> None:
-    async def described() -> None:
-        while ready.experiment.description is None:
-            await until(ready.experiment.checked)
-
-    do(described())
+def test_the_estimate_includes_assistants(form: ExperimentForm, described: Callable[[], None]) -> None:
+    described()
     shown = form.findChild(QLabel, "estimate.assistants")
     assert isinstance(shown, QLabel)
     assert not shown.isVisible()
     click(form, "assistants.add")
-    do(described())
+    described()
     assert shown.isVisible()
     assert shown.text().startswith("Assistant 1: 34 k parameters")
-    words = [label.text() for label in form.pairs.findChildren(QLabel)]
-    assert "Assistant 1" in words
-    assert "Teacher" not in words
+    headings = [label.text() for label in form.pairs.findChildren(QLabel)]
+    assert "Assistant 1" in headings
+    assert "Teacher" not in headings

@@ -1,4 +1,4 @@
-"""Points in the plane that the user draws: by the mouse, by the keyboard, or as text."""
+"""The editor of points in the plane, drawn with the mouse or the keyboard, or typed as text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSizePolicy, QWidget
 
+from nfkd_gui.forms.layout import fill_column
 from nfkd_gui.theme import plot_colours, role_colour
 from nfkd_gui.widgets.labels import ToneLabel
 
@@ -19,11 +20,11 @@ _TICKS = (-4, -2, 0, 2, 4)
 _LEFT, _BOTTOM, _EDGE = 30, 22, 8
 _DOT = 5.0
 _SPACING = 7.0  # pixels between the points of a stroke
-_REACH = 9.0  # pixels around a point in which it is hit
+_REACH = 9.0  # largest distance of a click that removes a point, in pixels
 _STEP, _FINE_STEP = 0.25, 0.05
 _HELP = (
-    "Click or drag to add points; click with the right button to remove them. "
-    "With the keyboard: arrow keys move the cross, Space adds a point there, Delete removes the nearest."
+    "Click or drag to add points; right-click to remove them. "
+    "Arrow keys move the cross, Space adds a point at the cross, Delete removes the nearest point."
 )
 _ARROWS = {
     Qt.Key.Key_Left: (-1, 0),
@@ -34,7 +35,7 @@ _ARROWS = {
 
 
 def parse_points(text: str) -> Points | None:
-    """Return the points of a text such as ``0 1; 2.5 -1``, or None where it has none of that form."""
+    """Return the points of a text such as ``0 1; 2.5 -1``, or None if it has another form."""
     try:
         pairs = [[float(word) for word in pair.split()] for pair in text.replace("−", "-").split(";") if pair.strip()]
     except ValueError:
@@ -42,16 +43,16 @@ def parse_points(text: str) -> Points | None:
     return pairs if all(len(pair) == 2 and all(map(math.isfinite, pair)) for pair in pairs) else None
 
 
-def points_text(points: Points) -> str:
-    """Return points as a text that `parse_points` understands."""
+def format_points(points: Points) -> str:
+    """Return points as a text that `parse_points` reads."""
     return "; ".join(" ".join(repr(number).removesuffix(".0") for number in point) for point in points)
 
 
 class Canvas(QWidget):
-    """The square of the plane in which points are drawn."""
+    """A square of the plane, on which the user draws points."""
 
     stroked = Signal()
-    """Points were added or removed; a stroke of the mouse is told once, at its end."""
+    """Points were added or removed; emitted once per mouse stroke, at its end."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -59,7 +60,7 @@ class Canvas(QWidget):
         self._cursor = QPointF(0.0, 0.0)
         self._stroke: Qt.MouseButton | None = None
         self._last = QPointF()
-        self._touched = False
+        self._changed = False
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
@@ -80,7 +81,6 @@ class Canvas(QWidget):
         return QSize(240, self.heightForWidth(240))
 
     def set_points(self, points: Points) -> None:
-        """Show points."""
         self.points = [list(point) for point in points]
         self.update()
 
@@ -91,7 +91,7 @@ class Canvas(QWidget):
         return QRectF(_LEFT + (self.width() - _LEFT - side) / 2, _EDGE, side, side)
 
     def to_pixel(self, x: float, y: float) -> QPointF:
-        """Return where a point of the plane is drawn."""
+        """Return the pixel of a point of the plane."""
         frame = self._frame()
         scale = frame.width() / (2 * EXTENT)
         return QPointF(frame.left() + (x + EXTENT) * scale, frame.bottom() - (y + EXTENT) * scale)
@@ -99,29 +99,28 @@ class Canvas(QWidget):
     def _to_plane(self, pixel: QPointF) -> QPointF:
         frame = self._frame()
         scale = 2 * EXTENT / frame.width()
-        x, y = (pixel.x() - frame.left()) * scale - EXTENT, (frame.bottom() - pixel.y()) * scale - EXTENT
-        return QPointF(*(round(min(EXTENT, max(-EXTENT, value)), 2) for value in (x, y)))
+        return _clamped((pixel.x() - frame.left()) * scale - EXTENT, (frame.bottom() - pixel.y()) * scale - EXTENT)
 
     # --- the mouse --------------------------------------------------------------------------------------------------
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if event.button() in {Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton} and self._stroke is None:
-            self._stroke, self._touched = event.button(), False
-            self._touch(event.position())
+            self._stroke, self._changed = event.button(), False
+            self._draw(event.position())
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         if self._stroke is None:
             return
         if self._stroke is Qt.MouseButton.RightButton or _distance(event.position(), self._last) >= _SPACING:
-            self._touch(event.position())
+            self._draw(event.position())
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         if event.button() is self._stroke:
             self._stroke = None
-            if self._touched:
+            if self._changed:
                 self.stroked.emit()
 
-    def _touch(self, pixel: QPointF) -> None:
+    def _draw(self, pixel: QPointF) -> None:
         self._last = pixel
         self._cursor = self._to_plane(pixel)
         if self._stroke is Qt.MouseButton.LeftButton:
@@ -137,38 +136,37 @@ class Canvas(QWidget):
             step = _FINE_STEP if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else _STEP
             self._move(*(step * part for part in _ARROWS[key]))
             return
-        self._touched = False
+        self._changed = False
         if key in {Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter}:
             self._add()
         elif key in {Qt.Key.Key_Delete, Qt.Key.Key_Backspace}:
             self._remove(self._nearest(self.to_pixel(self._cursor.x(), self._cursor.y()), math.inf))
         else:
             super().keyPressEvent(event)
-        if self._touched:
+        if self._changed:
             self.stroked.emit()
 
     def _move(self, right: float, up: float) -> None:
-        x, y = self._cursor.x() + right, self._cursor.y() + up
-        self._cursor = QPointF(*(round(min(EXTENT, max(-EXTENT, value)), 2) for value in (x, y)))
+        self._cursor = _clamped(self._cursor.x() + right, self._cursor.y() + up)
         self.update()
 
     # --- points -----------------------------------------------------------------------------------------------------
 
     def _add(self) -> None:
         self.points.append([self._cursor.x(), self._cursor.y()])
-        self._touched = True
+        self._changed = True
         self.update()
 
-    def _remove(self, place: int | None) -> None:
-        if place is not None:
-            del self.points[place]
-            self._touched = True
+    def _remove(self, index: int | None) -> None:
+        if index is not None:
+            del self.points[index]
+            self._changed = True
             self.update()
 
     def _nearest(self, pixel: QPointF, reach: float) -> int | None:
         distances = [_distance(self.to_pixel(x, y), pixel) for x, y in self.points]
-        place = min(range(len(distances)), key=lambda index: (distances[index], -index), default=None)
-        return place if place is not None and distances[place] <= reach else None
+        nearest = min(range(len(distances)), key=lambda index: (distances[index], -index), default=None)
+        return nearest if nearest is not None and distances[nearest] <= reach else None
 
     # --- painting ---------------------------------------------------------------------------------------------------
 
@@ -192,7 +190,7 @@ class Canvas(QWidget):
         text, grid = QColor(plot_colours().text), QColor(plot_colours().grid)
         height = painter.fontMetrics().height()
         for tick in _TICKS:
-            words = str(tick).replace("-", "−")
+            label = str(tick).replace("-", "−")
             across, up = self.to_pixel(tick, -EXTENT), self.to_pixel(-EXTENT, tick)
             painter.setPen(grid)
             painter.drawLine(across, QPointF(across.x(), frame.top()))
@@ -200,16 +198,20 @@ class Canvas(QWidget):
             painter.setPen(text)
             below = QRectF(across.x() - 16, frame.bottom() + 4, 32, height)
             beside = QRectF(frame.left() - 36, up.y() - height / 2, 30, height)
-            painter.drawText(below, int(Qt.AlignmentFlag.AlignHCenter), words)
-            painter.drawText(beside, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), words)
+            painter.drawText(below, int(Qt.AlignmentFlag.AlignHCenter), label)
+            painter.drawText(beside, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), label)
         painter.setPen(self.palette().color(QPalette.ColorRole.Highlight) if self.hasFocus() else grid)
         painter.drawRect(frame)
 
     def _paint_cursor(self, painter: QPainter) -> None:
-        place = self.to_pixel(self._cursor.x(), self._cursor.y())
+        centre = self.to_pixel(self._cursor.x(), self._cursor.y())
         painter.setPen(QPen(QColor(plot_colours().text), 1))
         for reach in (QPointF(6, 0), QPointF(0, 6)):
-            painter.drawLine(place - reach, place + reach)
+            painter.drawLine(centre - reach, centre + reach)
+
+
+def _clamped(x: float, y: float) -> QPointF:
+    return QPointF(*(round(min(EXTENT, max(-EXTENT, value)), 2) for value in (x, y)))
 
 
 def _distance(one: QPointF, other: QPointF) -> float:
@@ -217,12 +219,12 @@ def _distance(one: QPointF, other: QPointF) -> float:
 
 
 class DrawingBox(QWidget):
-    """The canvas, how many points there are, a button that clears it, and the points as text.
+    """The canvas, the number of points, a Clear button, and the points as text.
 
     Attributes
     ----------
     typed
-        Whether the last change was typed: changes by typing become one for undo, strokes stay apart.
+        Whether the last change was typed: undo merges typed changes, but not strokes.
     """
 
     changed = Signal()
@@ -246,31 +248,26 @@ class DrawingBox(QWidget):
         foot = QHBoxLayout()
         foot.addWidget(self._count, 1)
         foot.addWidget(self.clear_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.canvas)
-        layout.addLayout(foot)
-        layout.addWidget(self.line)
+        fill_column(self, self.canvas, foot, self.line)
 
     def value(self) -> object:
-        """Return the points as lists of two numbers, or what stands in their place."""
+        """Return the points as lists of two numbers, or the document's value if it is no list of points."""
         return [list(point) for point in self.canvas.points] if self._foreign is None else self._foreign
 
     def set_value(self, value: object) -> None:
-        """Show points; what is none is shown as text and kept."""
+        """Show points; any other value is shown as text and kept."""
         points = _points_of(value)
         self._foreign = value if points is None else None
         self.canvas.set_points(points or [])
-        text = points_text(points) if points is not None else str(value)
-        if points is None or parse_points(self.line.text()) != points:  # what is being typed stays as it is
+        text = format_points(points) if points is not None else str(value)
+        if points is None or parse_points(self.line.text()) != points:  # do not change a text that the user is typing
             self.line.setText(text)
             self.line.setCursorPosition(0)
         self._show_count()
 
     def _stroked(self) -> None:
         self.typed, self._foreign = False, None
-        self.line.setText(points_text(self.canvas.points))
+        self.line.setText(format_points(self.canvas.points))
         self.line.setCursorPosition(0)
         self._show_count()
         self.changed.emit()
@@ -289,13 +286,13 @@ class DrawingBox(QWidget):
     def _show_count(self) -> None:
         points = self.canvas.points
         outside = sum(max(abs(x), abs(y)) > EXTENT for x, y in points)
-        words = f"{len(points):,} {'point' if len(points) == 1 else 'points'}"
-        self._count.setText(f"{words}, {outside:,} outside the picture" if outside else words)
+        text = f"{len(points):,} {'point' if len(points) == 1 else 'points'}"
+        self._count.setText(f"{text}, {outside:,} outside the picture" if outside else text)
         self.clear_button.setEnabled(bool(points))
 
 
 def _points_of(value: object) -> Points | None:
-    """Return a file's value as points, or None where it is none."""
+    """Return a document's value as points, or None if it is no list of points."""
     if value in (None, ""):
         return []
     if not isinstance(value, (list, tuple)):

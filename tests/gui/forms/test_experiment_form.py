@@ -1,4 +1,4 @@
-"""The form: every field has an editor, what is written is what is run, problems land at their fields."""
+"""The form: editors for all fields, problems at their fields, folding, undo, keyboard."""
 
 from __future__ import annotations
 
@@ -10,24 +10,18 @@ import pytest
 from pydantic import BaseModel
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QToolButton, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QToolButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import Config, DistillationConfig, ExperimentConfig
 from nfkd.config.base import field
 from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.requests import Describe
-from nfkd_gui.forms.editors import ChoiceBox, NumberBox, SwitchBox, TextBox
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.fields import Section, Value, Variants, describe_model
 from nfkd_gui.forms.sections import SectionBox
 from nfkd_gui.model.studio import Studio
-
-
-def editor(form: ExperimentForm, path: str) -> Any:
-    found = [widget for widget in form.findChildren(QWidget, path) if not widget.isHidden()]
-    assert len(found) == 1, path
-    return found[0]
+from tests.gui.forms.driver import choose, editor, message, write
 
 
 def found(widget: QWidget, kind: type, name: str) -> Any:
@@ -36,31 +30,14 @@ def found(widget: QWidget, kind: type, name: str) -> Any:
     return child
 
 
-def message(form: ExperimentForm, path: str) -> str:
-    return " ".join(label.text() for label in form.findChildren(QLabel, f"{path}.message") if not label.isHidden())
-
-
-def write(form: ExperimentForm, path: str, text: str) -> None:
-    """Write into a field with the keyboard."""
-    line = editor(form, path).findChild(QLineEdit) or editor(form, path)
-    line.selectAll()
-    QTest.keyClicks(line, text) if text else QTest.keyClick(line, Qt.Key.Key_Delete)
-
-
-def choose(form: ExperimentForm, path: str, value: str) -> None:
-    box: QComboBox = editor(form, path)
-    box.setCurrentIndex(box.findData(value))
-    box.activated.emit(box.currentIndex())
-
-
-def named(widget: QWidget) -> str:
-    """Return the widget's name, or that of the editor that it is the line of."""
+def editor_name(widget: QWidget) -> str:
+    """Return the name of a widget or, for the line of an editor, of the editor."""
     parent = widget.parentWidget()
     return widget.objectName() or (parent.objectName() if parent is not None else "")
 
 
-def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
-    """Return every path of a value, by pydantic's own JSON schema."""
+def value_paths(model: type[BaseModel], prefix: str = "") -> set[str]:
+    """Return the path of every value, from pydantic's JSON schema."""
     schema = model.model_json_schema()
     found: set[str] = set()
 
@@ -83,16 +60,9 @@ def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
     return found
 
 
-def test_every_field_of_the_configuration_has_an_editor(form: ExperimentForm) -> None:
-    editors = (NumberBox, TextBox, ChoiceBox, SwitchBox)
-    names = {child.objectName() for kind in (*editors, QWidget) for child in form.findChildren(kind)}
-    missing = leaves(ExperimentConfig) - names
-    assert missing == set()
-
-
-def test_every_editor_is_named_helped_and_has_a_buddy(form: ExperimentForm) -> None:
+def test_every_field_has_an_editor_with_name_help_and_label(form: ExperimentForm) -> None:
     buddies = {label.buddy().objectName() for label in form.findChildren(QLabel) if label.buddy() is not None}
-    for path in leaves(ExperimentConfig):
+    for path in value_paths(ExperimentConfig):
         widget = form.findChild(QWidget, path)
         assert isinstance(widget, QWidget)
         assert widget.accessibleName(), path
@@ -100,7 +70,7 @@ def test_every_editor_is_named_helped_and_has_a_buddy(form: ExperimentForm) -> N
         assert path in buddies
 
 
-def test_the_description_knows_bounds_units_choices_and_variants() -> None:
+def test_fields_have_bounds_units_choices_and_variants() -> None:
     fields = {field.name: field for field in describe_model(ExperimentConfig)}
     teacher, training = fields["teacher"], fields["training"]
     assert isinstance(teacher, Variants)
@@ -117,13 +87,13 @@ def test_the_description_knows_bounds_units_choices_and_variants() -> None:
     assert batch.unit == "examples"
 
 
-@pytest.mark.parametrize("preset", ["digits", "two_moons"])
-def test_a_preset_goes_through_the_form_unchanged(form: ExperimentForm, ready: Studio, preset: str) -> None:
-    ready.experiment.open(preset)
-    assert ExperimentConfig.from_dict(form.document()) == ExperimentConfig.load(preset)
+def test_the_form_does_not_change_a_preset(form: ExperimentForm, ready: Studio) -> None:
+    for preset in ("digits", "two_moons"):
+        ready.experiment.open(preset)
+        assert ExperimentConfig.from_dict(form.document()) == ExperimentConfig.load(preset)
 
 
-def test_what_is_typed_is_what_is_run(form: ExperimentForm, ready: Studio) -> None:
+def test_typed_values_are_in_the_experiment(form: ExperimentForm, ready: Studio) -> None:
     write(form, "student.hidden", "48")
     write(form, "training.learning_rate", "2e-4")
     choose(form, "training.optimizer", "adamax")
@@ -133,7 +103,7 @@ def test_what_is_typed_is_what_is_run(form: ExperimentForm, ready: Studio) -> No
     assert ready.experiment.dirty
 
 
-def test_another_kind_brings_its_own_fields_and_remembers_the_old(form: ExperimentForm, ready: Studio) -> None:
+def test_another_kind_has_its_own_fields_and_the_old_values_are_kept(form: ExperimentForm, ready: Studio) -> None:
     choose(form, "data.kind", "two_moons")
     write(form, "data.count", "500")
     assert ready.experiment.document["data"]["count"] == 500
@@ -143,35 +113,29 @@ def test_another_kind_brings_its_own_fields_and_remembers_the_old(form: Experime
     assert ready.experiment.document["data"]["count"] == 500
 
 
-def test_a_problem_of_form_shows_at_its_field_at_once_and_goes(form: ExperimentForm, ready: Studio) -> None:
+def test_a_validation_error_is_shown_below_its_editor_until_it_is_fixed(form: ExperimentForm, ready: Studio) -> None:
+    assert form.findChild(QLabel, "student.hidden.message") is None
     write(form, "student.hidden", "0")
     assert "greater than or equal to 1" in message(form, "student.hidden")
     assert not ready.experiment.may_run
+    label, line = found(form, QLabel, "student.hidden.message"), editor(form, "student.hidden")
+    assert label.isVisible()
+    QApplication.processEvents()
+    assert label.mapToGlobal(label.rect().topLeft()).y() >= line.mapToGlobal(line.rect().bottomLeft()).y()
     write(form, "student.hidden", "many")
     assert "valid integer" in message(form, "student.hidden")
     write(form, "student.hidden", "16")
     assert message(form, "student.hidden") == ""
 
 
-def test_of_a_long_description_whole_lines_are_seen(form: ExperimentForm) -> None:
+def test_a_long_text_shows_whole_lines(form: ExperimentForm) -> None:
     box = editor(form, "description")
     box.set_value("\n".join("abcdef"))
     lines = (box.viewport().height() - box.document().documentMargin()) / box.fontMetrics().lineSpacing()
     assert lines == pytest.approx(3, abs=0.1)
 
 
-def test_a_row_makes_the_place_for_its_message_when_it_has_one(form: ExperimentForm) -> None:
-    assert form.findChild(QLabel, "student.hidden.message") is None
-    write(form, "student.hidden", "0")
-    said, line = found(form, QLabel, "student.hidden.message"), editor(form, "student.hidden")
-    assert said.isVisible()
-    QApplication.processEvents()
-    assert said.mapToGlobal(said.rect().topLeft()).y() >= line.mapToGlobal(line.rect().bottomLeft()).y()
-    write(form, "student.hidden", "16")
-    assert not said.isVisible()
-
-
-def test_a_folded_or_advanced_problem_comes_into_sight(form: ExperimentForm, ready: Studio) -> None:
+def test_problems_of_hidden_fields_are_shown(form: ExperimentForm, ready: Studio) -> None:
     document = form.document()
     document["seeds"]["count"] = 0
     document["training"]["checkpoint_every"] = -3
@@ -181,7 +145,7 @@ def test_a_folded_or_advanced_problem_comes_into_sight(form: ExperimentForm, rea
     assert "(given: -3)" in message(form, "training.checkpoint_every")
 
 
-def test_a_problem_of_a_whole_section_shows_in_it(form: ExperimentForm, ready: Studio) -> None:
+def test_a_problem_of_a_section_is_shown_in_the_section(form: ExperimentForm, ready: Studio) -> None:
     for term in ("nll", "lkd", "ilkd", "skd"):
         write(form, f"distillation.{term}.weight", "0")
     shown = [label.text() for label in form.findChildren(QLabel) if not label.isHidden()]
@@ -200,7 +164,7 @@ def fold(form: ExperimentForm) -> Any:
     return found(form, QToolButton, "distillation.more")
 
 
-def test_the_terms_past_the_papers_are_folded_away_until_asked_for(form: ExperimentForm, qtbot: QtBot) -> None:
+def test_terms_beyond_the_paper_are_folded(form: ExperimentForm, qtbot: QtBot) -> None:
     assert terms_shown(form) == PAPER
     assert fold(form).text() == f"{len(TERMS) - len(PAPER)} more terms"
     assert "Jacobians" in fold(form).toolTip()
@@ -211,7 +175,7 @@ def test_the_terms_past_the_papers_are_folded_away_until_asked_for(form: Experim
     assert terms_shown(form) == PAPER
 
 
-def test_a_term_with_a_weight_is_seen_and_stays_while_it_is_edited(
+def test_a_term_with_a_weight_is_shown_and_stays_while_it_is_edited(
     form: ExperimentForm, ready: Studio, qtbot: QtBot
 ) -> None:
     document = form.document()
@@ -220,26 +184,22 @@ def test_a_term_with_a_weight_is_seen_and_stays_while_it_is_edited(
     assert terms_shown(form) == [*PAPER, "score"]
     assert fold(form).text() == "7 more terms"
     write(form, "distillation.score.weight", "0")
-    assert terms_shown(form) == [*PAPER, "score"]  # not taken from under the user's hands
+    assert terms_shown(form) == [*PAPER, "score"]  # it does not disappear while the user edits it
     qtbot.mouseClick(fold(form), Qt.MouseButton.LeftButton)
     write(form, "distillation.density.weight", "0.1")
     qtbot.mouseClick(fold(form), Qt.MouseButton.LeftButton)
     assert terms_shown(form) == [*PAPER, "density"]
 
 
-def test_a_problem_in_a_folded_section_brings_it_into_sight(
-    form: ExperimentForm, ready: Studio, script: Any, do: Callable[[Any], Any], until: Callable[[Any], Any]
+def test_a_problem_in_a_folded_section_unfolds_it(
+    form: ExperimentForm, script: Any, described: Callable[[], None]
 ) -> None:
-    problem = ConfigProblem(path="distillation.jacobian.weight", message="the teacher cannot serve it")
+    problem = ConfigProblem(path="distillation.jacobian.weight", message="the teacher does not support it")
     script.find_problems = lambda _config: [problem]
 
-    async def described() -> None:
-        while ready.experiment.description is None:
-            await until(ready.experiment.checked)
-
-    do(described())
+    described()
     assert terms_shown(form) == [*PAPER, "jacobian"]
-    assert message(form, "distillation.jacobian.weight") == "The teacher cannot serve it"
+    assert message(form, "distillation.jacobian.weight") == "The teacher does not support it"
 
 
 class _Rare(Config, frozen=True):
@@ -248,12 +208,12 @@ class _Rare(Config, frozen=True):
 
 
 class _Model(Config, frozen=True):
-    common: int = field(0, title="Common", help="Always seen.")
+    common: int = field(0, title="Common", help="Always shown.")
     rare: _Rare = field(title="Rare", help="Seldom used.", advanced=True, default_factory=_Rare)
 
 
-def test_any_models_advanced_section_folds(qtbot: QtBot) -> None:
-    section = Section("", "box", "Box", "", advanced=False, group="", fields=describe_model(_Model, "box"))
+def test_advanced_sections_of_any_model_are_folded(qtbot: QtBot) -> None:
+    section = Section(name="", path="box", title="Box", help="", fields=describe_model(_Model, "box"))
 
     def changed(path: str, *, merges: bool = True) -> None:
         del path, merges
@@ -262,70 +222,66 @@ def test_any_models_advanced_section_folds(qtbot: QtBot) -> None:
     qtbot.addWidget(box)
     box.show()
 
-    def seen() -> list[str]:
+    def shown() -> list[str]:
         return [name for name in ("common", "rare.one", "rare.two") if found(box, QWidget, f"box.{name}").isVisible()]
 
-    assert seen() == ["common"]
+    assert shown() == ["common"]
     assert found(box, QToolButton, "box.more").text() == "1 more setting"
-    box.part.set_value({"rare": {"two": 3}}, {})
-    assert seen() == ["common", "rare.one"]
+    box.node.set_value({"rare": {"two": 3}}, {})
+    assert shown() == ["common", "rare.one"]
     found(box, QToolButton, "box.advanced").click()
-    assert seen() == ["common", "rare.one", "rare.two"]
-    box.part.set_value({}, {})
-    assert seen() == ["common"]
+    assert shown() == ["common", "rare.one", "rare.two"]
+    box.node.set_value({}, {})
+    assert shown() == ["common"]
 
 
-def test_unknown_keys_of_a_file_are_shown_kept_and_removed_by_a_button(
+def test_unknown_keys_are_shown_and_kept_until_the_user_removes_them(
     form: ExperimentForm, ready: Studio, tmp_path: Path, qtbot: QtBot
 ) -> None:
     path = tmp_path / "odd.toml"
     text = ExperimentConfig.load("digits").to_toml().replace("[student]", "[student]\nwidht = 3")
     path.write_text(text)
     ready.experiment.open(path)
-    unplaced = form.findChild(QWidget, "unplaced")
-    assert isinstance(unplaced, QWidget)
-    assert unplaced.isVisible()
-    assert "student.widht" in unplaced.findChildren(QLabel)[0].text()
+    unknown = form.findChild(QWidget, "unknown_fields")
+    assert isinstance(unknown, QWidget)
+    assert unknown.isVisible()
+    assert "student.widht" in unknown.findChildren(QLabel)[0].text()
     assert not ready.experiment.may_run
     write(form, "student.hidden", "8")
     assert ready.experiment.document["student"]["widht"] == 3
-    qtbot.mouseClick(unplaced.remove, Qt.MouseButton.LeftButton)  # type: ignore[attr-defined]
+    qtbot.mouseClick(unknown.remove, Qt.MouseButton.LeftButton)  # type: ignore[attr-defined]
     assert "widht" not in ready.experiment.document["student"]
     assert ready.experiment.config is not None
-    assert not unplaced.isVisible()
+    assert not unknown.isVisible()
 
 
-def test_the_engines_problems_land_at_their_fields_and_its_figures_below(
-    form: ExperimentForm, ready: Studio, do: Callable[[Any], Any], until: Callable[[Any], Any]
+def test_the_engines_problems_are_at_their_fields_and_its_estimate_below(
+    form: ExperimentForm, ready: Studio, described: Callable[[], None]
 ) -> None:
-    async def described() -> None:
-        while ready.experiment.description is None:
-            await until(ready.experiment.checked)
-
-    do(described())
+    described()
     assert ready.experiment.may_run
-    words = " ".join(label.text() for label in form.estimate.findChildren(QLabel))
+    text = " ".join(label.text() for label in form.estimate.findChildren(QLabel))
     for figure in ("120 k", "12 k", "10.0 : 1", "30 MiB", "Matching: 1 pair (paper)", "1,259 train", "Ready to run"):
-        assert figure in words
+        assert figure in text
     write(form, "student.hidden", "2000")
     assert not ready.experiment.may_run
-    do(described())
+    described()
     assert message(form, "student.hidden") == "Needs more memory than there is"
     assert not ready.experiment.may_run
 
 
-def test_typing_asks_the_engine_once_and_only_about_the_last(
+def test_fast_typing_sends_one_request(
     form: ExperimentForm, ready: Studio, script: Any, do: Callable[[Any], Any], until: Callable[[Any], Any]
 ) -> None:
-    async def settled() -> None:
+    async def wait() -> None:
         while ready.experiment.description is None:
             await until(ready.experiment.checked)
 
-    do(settled())
+    do(wait())
     script.asked.clear()
     for text in ("1", "12", "128"):
         write(form, "student.hidden", text)
-    do(settled())
+    do(wait())
     asked = [
         ExperimentConfig.from_toml(request.config).student.hidden
         for request in script.asked
@@ -334,7 +290,7 @@ def test_typing_asks_the_engine_once_and_only_about_the_last(
     assert asked == [128]
 
 
-def test_undo_takes_a_field_back_at_once_and_redo_brings_it_again(form: ExperimentForm, ready: Studio) -> None:
+def test_undo_and_redo_of_fields(form: ExperimentForm, ready: Studio) -> None:
     write(form, "student.hidden", "48")
     choose(form, "training.optimizer", "adamax")
     form.undo_stack.undo()
@@ -346,19 +302,7 @@ def test_undo_takes_a_field_back_at_once_and_redo_brings_it_again(form: Experime
     assert ready.experiment.document["student"]["hidden"] == 48
 
 
-@pytest.mark.parametrize(
-    ("start", "key", "end"),
-    [(0.05, Qt.Key.Key_Up, 0.06), (0.1, Qt.Key.Key_Down, 0.09), (0.001, Qt.Key.Key_Up, 0.002), (3, Qt.Key.Key_Up, 4)],
-)
-def test_arrow_keys_step_in_the_first_figure(qtbot: QtBot, start: float, key: Qt.Key, end: float) -> None:
-    box = NumberBox(whole=isinstance(start, int))
-    qtbot.addWidget(box)
-    box.set_value(start)
-    QTest.keyClick(box, key)
-    assert box.value() == end
-
-
-def test_tab_walks_from_field_to_field_and_the_form_follows(form: ExperimentForm, qtbot: QtBot) -> None:
+def test_tab_visits_the_fields_and_scrolls_to_them(form: ExperimentForm, qtbot: QtBot) -> None:
     form.activateWindow()
     first = editor(form, "name")
     first.setFocus()
@@ -367,17 +311,6 @@ def test_tab_walks_from_field_to_field_and_the_form_follows(form: ExperimentForm
     for _ in range(40):
         QTest.keyClick(form.focusWidget(), Qt.Key.Key_Tab)
         focus = form.focusWidget()
-        visited.add(named(focus))
+        visited.add(editor_name(focus))
         assert not focus.visibleRegion().isEmpty()
     assert {"description", "data.kind", "teacher.levels", "student.hidden", "distillation.nll.weight"} <= visited
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("1,000", 1000), ("12,345.5", 12345.5), ("0,001", "0,001"), ("0,05", "0,05"), ("1,5", "1,5"), ("7", 7)],
-)
-def test_a_comma_is_never_taken_for_what_it_may_not_be(qtbot: Any, text: str, value: object) -> None:
-    box = NumberBox(whole=False)
-    qtbot.addWidget(box)
-    box.lineEdit().setText(text)
-    assert box.value() == value

@@ -1,4 +1,4 @@
-"""The path of a file or a folder, written or chosen."""
+"""The editor of a path: typed, or chosen in a dialog."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _TIPS: dict[PathKind, str] = {
 
 
 class PathBox(QWidget):
-    """A line for the path, and a button that lets the user browse for it.
+    """A line for the path, and a Browse button.
 
     Parameters
     ----------
     kind
-        What is wanted: for a run, its folder or a file of weights, a menu asks which.
+        What the path names; for ``run`` a menu asks whether to choose a run's folder or a file of weights.
     title
-        What it is called, for the dialog and the button.
+        The field's title, for the dialog and the button.
 
     Attributes
     ----------
-    home
-        Returns the folder in which the dialog begins while no path is written.
+    start_folder
+        Returns the dialog's first folder while no path is written.
     """
 
     changed = Signal()
@@ -38,7 +38,7 @@ class PathBox(QWidget):
     def __init__(self, kind: PathKind, *, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.kind, self._title = kind, title
-        self.home: Callable[[], str] = lambda: str(Path.home())
+        self.start_folder: Callable[[], str] = lambda: str(Path.home())
         self.line = QLineEdit(self)
         self.line.textEdited.connect(lambda _text: self.changed.emit())
         self.browse = QToolButton(self)
@@ -56,24 +56,23 @@ class PathBox(QWidget):
         layout.addWidget(self.browse)
 
     def _make_choices(self) -> QMenu:
-        menu = QMenu(self)  # not the button's own menu: Qt draws the arrow of that into the words
+        menu = QMenu(self)  # not set as the button's menu: Qt would draw a second arrow over the text
         menu.setAccessibleName(f"Browse for {self._title}")
         menu.addAction("&Run's folder …").triggered.connect(lambda: self.ask(folder=True))
         menu.addAction("&File of weights …").triggered.connect(lambda: self.ask(folder=False))
         return menu
 
     def value(self) -> str:
-        """Return the path as it is written."""
+        """Return the written path."""
         return self.line.text()
 
     def set_value(self, value: object) -> None:
-        """Show a path."""
         if str(value) != self.line.text():
             self.line.setText(str(value))
 
-    def setToolTip(self, words: str) -> None:
-        super().setToolTip(words)
-        self.line.setToolTip(words)
+    def setToolTip(self, text: str) -> None:
+        super().setToolTip(text)
+        self.line.setToolTip(text)
 
     def setAccessibleName(self, name: str) -> None:
         super().setAccessibleName(name)
@@ -91,7 +90,7 @@ class PathBox(QWidget):
         self.choices.setActiveAction(self.choices.actions()[0])
 
     def ask(self, *, folder: bool) -> None:
-        """Let the user choose."""
+        """Open a dialog to choose a path."""
         kinds = QFileDialog.FileMode
         dialog = QFileDialog(self.window(), self._title, self._start(folder=folder))
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -104,8 +103,7 @@ class PathBox(QWidget):
         self.changed.emit()
 
     def _start(self, *, folder: bool) -> str:
-        """Return the folder in which the dialog begins."""
         path = Path(self.line.text()).expanduser()
         if not self.line.text() or not path.is_absolute():
-            return self.home()
+            return self.start_folder()
         return str(path if folder else path.parent)

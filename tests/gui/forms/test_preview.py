@@ -1,4 +1,4 @@
-"""The form's look at the data: what is in it, what is wrong with it, its download, the data sets with a name."""
+"""The preview of the data: contents, problems, download, named data sets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QScrollArea, QWidget
+from PySide6.QtWidgets import QLabel, QScrollArea, QWidget
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
@@ -26,17 +26,18 @@ from nfkd.protocol.requests import Describe
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.plotting.plane import Plane
+from tests.gui.forms.driver import choose, write
 
 Do = Callable[[Any], Any]
 Until = Callable[[Any], Any]
-ABSENT = "MNIST is not on this machine yet (12 MB): download it"
+MISSING = "MNIST is not on this machine yet (12 MB): download it"
 BY_HAND = "get it from http://far/ and put it into /cache"
 
 
 @pytest.fixture
 def form(ready: Studio, qtbot: QtBot) -> Iterator[ExperimentForm]:
     ready.experiment.open("digits")
-    form = ExperimentForm(ready.experiment, ready.data_look)
+    form = ExperimentForm(ready.experiment, ready.data_preview)
     qtbot.addWidget(form)
     form.resize(400, 1000)
     form.show()
@@ -47,12 +48,16 @@ def form(ready: Studio, qtbot: QtBot) -> Iterator[ExperimentForm]:
 
 @pytest.fixture
 def settled(do: Do, until: Until, ready: Studio) -> Callable[[], None]:
-    """Wait until the engine has told all about the experiment as it is now."""
+    """Wait until the engine has sent the preview and the description of the current experiment."""
 
     async def wait() -> None:
-        look, experiment = ready.data_look, ready.experiment
-        while not look.current:
-            await until(look.changed)
+        preview, experiment = ready.data_preview, ready.experiment
+        if not preview.current:
+            preview.refresh()  # do not wait for the timers
+        if experiment.config is not None and experiment.description is None:
+            experiment.describe()
+        while not preview.current:
+            await until(preview.changed)
         while experiment.config is not None and experiment.description is None and experiment.error is None:
             await until(experiment.checked)
 
@@ -60,9 +65,9 @@ def settled(do: Do, until: Until, ready: Studio) -> Callable[[], None]:
 
 
 @pytest.fixture
-def absent(script: Any) -> None:
-    """Let MNIST be a data set that is to be downloaded."""
-    problem = ConfigProblem(path="data.kind", message=ABSENT)
+def mnist_missing(script: Any) -> None:
+    """Make MNIST a data set that must be downloaded."""
+    problem = ConfigProblem(path="data.kind", message=MISSING)
     script.previews["mnist"] = DataPreview(problems=[problem], may_fetch=True, size=11_594_722, by_hand=BY_HAND)
     script.data_problems = [problem]
 
@@ -72,100 +77,87 @@ def part(form: ExperimentForm, name: str) -> Any:
     return found
 
 
-def choose(form: ExperimentForm, path: str, value: str) -> None:
-    [box] = [box for box in form.findChildren(QComboBox, path) if not box.isHidden()]
-    box.setCurrentIndex(box.findData(value))
-    box.activated.emit(box.currentIndex())
-
-
-def write(form: ExperimentForm, path: str, text: str) -> None:
-    [editor] = [widget for widget in form.findChildren(QWidget, path) if not widget.isHidden()]
-    line = editor.findChild(QLineEdit) or editor
-    line.selectAll()  # type: ignore[attr-defined]
-    QTest.keyClicks(line, text)
-
-
-def words(form: ExperimentForm) -> str:
-    """Return what the preview says, as far as it is seen."""
-    label = part(form, "preview.words")
+def message(form: ExperimentForm) -> str:
+    """Return the visible message of the preview."""
+    label = part(form, "preview.message")
     return label.text().replace("\u00a0", " ") if label.isVisible() else ""
 
 
-def all_words(form: ExperimentForm) -> str:
+def all_text(form: ExperimentForm) -> str:
     return "\n".join(label.text() for label in form.findChildren(QLabel) if label.isVisible())
 
 
 def images(*levels: int) -> np.ndarray:
-    """Return plain images of these grey levels, 8×8."""
+    """Return uniform images of these grey levels, 8×8."""
     return np.repeat(np.array(levels, np.uint8), 64).reshape(-1, 1, 8, 8)
 
 
-def look_of(**changes: Any) -> DataPreview:
+def preview_of(**changes: Any) -> DataPreview:
     plain = {"summary": "x", "counts": [70, 20, 10], "event_shape": [1, 8, 8], "unit": "bits/dim", "levels": 17}
     return DataPreview(**(plain | changes))
 
 
-# --- what is in it ----------------------------------------------------------------------------------------------------
+# --- contents ----------------------------------------------------------------------------------------------------
 
 
-def test_images_appear_in_their_order_with_counts_and_unit(
+def test_images_are_shown_in_order_with_counts_and_unit(
     form: ExperimentForm, ready: Studio, script: Any, settled: Callable[[], None]
 ) -> None:
-    script.previews["digits"] = look_of(counts=[1259, 269, 270], images=images(255, 0, 128, *[64] * 61))
-    ready.data_look.look()
+    script.previews["digits"] = preview_of(counts=[1259, 269, 270], images=images(255, 0, 128, *[64] * 61))
+    ready.data_preview.refresh()
     settled()
-    assert "1,259 train · 269 validation · 270 test" in words(form)
-    assert "8×8 pixels, grey, 17 levels · bits/dim" in words(form)
+    assert "1,259 train · 269 validation · 270 test" in message(form)
+    assert "8×8 pixels, grey, 17 levels · bits/dim" in message(form)
     mosaic = form.preview.mosaic
     assert mosaic.isVisible()
     shot = mosaic.grab().toImage().convertToFormat(QImage.Format.Format_Grayscale8)
     across = mosaic.target().width() / 11  # images of 8 pixels: eleven in a row
-    seen = [shot.pixelColor(int((place + 0.5) * across), int(across / 2)).value() for place in range(4)]
+    seen = [shot.pixelColor(int((index + 0.5) * across), int(across / 2)).value() for index in range(4)]
     assert seen == [255, 0, 128, 64]
     assert mosaic.height() == mosaic.target().height()
     assert not form.preview.columns.isVisible()
 
 
 def test_large_images_are_fewer(form: ExperimentForm, ready: Studio, script: Any, settled: Callable[[], None]) -> None:
-    script.previews["digits"] = look_of(event_shape=[3, 64, 64], images=np.zeros((64, 3, 64, 64), np.uint8))
-    ready.data_look.look()
+    script.previews["digits"] = preview_of(event_shape=[3, 64, 64], images=np.zeros((64, 3, 64, 64), np.uint8))
+    ready.data_preview.refresh()
     settled()
     target = form.preview.mosaic.target()
     assert target.width() / target.height() == pytest.approx(4 / 2, rel=0.02)
-    assert "64×64 pixels, colour" in words(form)
+    assert "64×64 pixels, colour" in message(form)
 
 
-def look_at_points(
+def preview_points(
     form: ExperimentForm, script: Any, settled: Callable[[], None], names: tuple[str, str]
 ) -> tuple[np.ndarray, Plane]:
-    """Look at data of the plane; return its points and their picture."""
+    """Preview data of the plane; return its points and their plot."""
     points = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
     columns = [ColumnStatistics(name=name, low=-3, mean=0, deviation=1, high=3) for name in names]
-    script.previews["two_moons"] = look_of(event_shape=[2], levels=0, unit="nats", points=points, columns=columns)
+    script.previews["two_moons"] = preview_of(event_shape=[2], levels=0, unit="nats", points=points, columns=columns)
     choose(form, "data.kind", "two_moons")
     settled()
     assert form.preview.plane is not None
     return points, form.preview.plane
 
 
-def test_points_of_the_plane_appear_under_the_names_of_their_columns(
+def test_points_are_plotted_with_the_names_of_their_columns(
     form: ExperimentForm, script: Any, settled: Callable[[], None]
 ) -> None:
-    points, plane = look_at_points(form, script, settled, ("mass", "charge"))
+    points, plane = preview_points(form, script, settled, ("mass", "charge"))
     assert plane.isVisible()
     assert np.column_stack(plane.points.getData()).tolist() == points.tolist()
     assert [plane.canvas.getAxis(side).labelText for side in ("bottom", "left")] == ["mass", "charge"]
-    assert "2 features · nats" in words(form)
+    assert "2 features · nats" in message(form)
     assert not form.preview.mosaic.isVisible()
     assert not form.preview.columns.isVisible()
     choose(form, "data.kind", "digits")
     assert not plane.isVisible()
 
 
-def test_the_wheel_over_the_points_scrolls_the_form(
+def test_the_wheel_over_the_plot_scrolls_the_form(
     form: ExperimentForm, script: Any, settled: Callable[[], None], qtbot: QtBot
 ) -> None:
-    _, plane = look_at_points(form, script, settled, ("x₁", "x₂"))
+    _, plane = preview_points(form, script, settled, ("x₁", "x₂"))
     before = plane.canvas.getViewBox().viewRange()
     scroll = next(area for area in form.findChildren(QScrollArea) if area.isAncestorOf(plane))
     view = plane.viewport()
@@ -177,17 +169,17 @@ def test_the_wheel_over_the_points_scrolls_the_form(
 
 def cells(form: ExperimentForm) -> list[list[str]]:
     table = form.preview.columns
-    shown = [place for place in range(table.columnCount()) if not table.isColumnHidden(place)]
-    items = [[table.item(row, place) for place in shown] for row in range(table.rowCount())]
+    shown = [index for index in range(table.columnCount()) if not table.isColumnHidden(index)]
+    items = [[table.item(row, index) for index in shown] for row in range(table.rowCount())]
     return [[item.text() if item is not None else "" for item in row] for row in items]
 
 
-def test_columns_of_a_table_appear_with_their_figures(
+def test_columns_are_shown_with_their_statistics(
     form: ExperimentForm, script: Any, settled: Callable[[], None]
 ) -> None:
     mass = ColumnStatistics(name="mass", low=-1.5, mean=12345.678, deviation=2.11e-7, high=1e9)
     gap = ColumnStatistics(name="gap", low=0, mean=0.5, deviation=0.25, high=1, missing=1234)
-    script.previews["table"] = look_of(
+    script.previews["table"] = preview_of(
         event_shape=[2], levels=0, unit="nats (scaled)", context_features=3, columns=[mass, gap]
     )
     choose(form, "data.kind", "table")
@@ -196,18 +188,18 @@ def test_columns_of_a_table_appear_with_their_figures(
         ["mass", "−1.5", "12,346", "2.1e−7", "1e9", "0"],
         ["gap", "0", "0.5", "0.25", "1", "1,234"],
     ]
-    assert "2 features, conditioned on 3" in words(form)
-    script.previews["table"] = look_of(event_shape=[1], levels=0, unit="nats", columns=[mass])
+    assert "2 features, conditioned on 3" in message(form)
+    script.previews["table"] = preview_of(event_shape=[1], levels=0, unit="nats", columns=[mass])
     write(form, "data.path", "/t.csv")
     settled()
     assert cells(form) == [["mass", "−1.5", "12,346", "2.1e−7", "1e9"]]
-    assert "1 feature ·" in words(form)
+    assert "1 feature ·" in message(form)
 
 
-# --- what is wrong with it --------------------------------------------------------------------------------------------
+# --- problems --------------------------------------------------------------------------------------------
 
 
-def test_a_problem_is_told_at_its_field_and_not_again_below(
+def test_a_problem_is_shown_only_at_its_field(
     form: ExperimentForm, script: Any, settled: Callable[[], None], ready: Studio, do: Do, until: Until
 ) -> None:
     problem = ConfigProblem(path="data.path", message="t.csv is not there")
@@ -216,51 +208,51 @@ def test_a_problem_is_told_at_its_field_and_not_again_below(
     client = ready.clients[0]  # type: ignore[attr-defined]
     client.slow = (Describe,)
     seen: list[str] = []
-    watch = ready.data_look.changed.connect(lambda: seen.append(words(form)))
+    watch = ready.data_preview.changed.connect(lambda: seen.append(message(form)))
     choose(form, "data.kind", "table")
-    while not ready.data_look.current:
-        do(until(ready.data_look.changed))
-    assert problem.message not in all_words(form)  # the field will tell it
+    while not ready.data_preview.current:
+        do(until(ready.data_preview.changed))
+    assert problem.message not in all_text(form)  # the field will show it
     client.slow = ()
     client.release()
     settled()
-    assert all_words(form).count("t.csv is not there") == 1
-    assert words(form) == ""
+    assert all_text(form).count("t.csv is not there") == 1
+    assert message(form) == ""
     assert not any("t.csv" in text.lower() for text in seen)
-    ready.data_look.changed.disconnect(watch)
+    ready.data_preview.changed.disconnect(watch)
 
 
-def test_a_problem_of_the_data_is_told_below_while_problems_of_form_keep_the_engine_from_the_fields(
+def test_a_problem_is_shown_in_the_preview_while_other_fields_are_invalid(
     form: ExperimentForm, script: Any, settled: Callable[[], None]
 ) -> None:
     script.previews["table"] = DataPreview(problems=[ConfigProblem(path="data.path", message="t.csv is not there")])
     write(form, "student.hidden", "0")
     choose(form, "data.kind", "table")
     settled()
-    assert words(form) == "t.csv is not there"
+    assert message(form) == "t.csv is not there"
 
 
-def test_while_a_value_is_wrong_the_last_look_stays_and_says_so(
+def test_the_last_preview_stays_while_a_value_is_wrong(
     form: ExperimentForm, ready: Studio, script: Any, settled: Callable[[], None]
 ) -> None:
-    script.previews["digits"] = look_of(images=images(*range(64)))
-    ready.data_look.look()
+    script.previews["digits"] = preview_of(images=images(*range(64)))
+    ready.data_preview.refresh()
     settled()
     QTest.mouseClick(part(form, "data.advanced"), Qt.MouseButton.LeftButton)
     write(form, "data.test_fraction", "7")
-    assert words(form).startswith("As it was before the problem")
+    assert message(form).startswith("Before the problem")
     assert form.preview.mosaic.isVisible()
     write(form, "data.test_fraction", "0.2")
-    assert words(form).startswith("Looking at the data")
+    assert message(form).startswith("Loading a preview")
     settled()
-    assert words(form).startswith("70 train")
+    assert message(form).startswith("70 train")
 
 
-def test_another_kind_never_shows_the_pictures_of_the_one_before(
+def test_another_kind_never_shows_the_previous_preview(
     form: ExperimentForm, ready: Studio, script: Any, settled: Callable[[], None]
 ) -> None:
-    script.previews["digits"] = look_of(images=images(*range(64)))
-    script.previews["circles"] = look_of(
+    script.previews["digits"] = preview_of(images=images(*range(64)))
+    script.previews["circles"] = preview_of(
         event_shape=[2],
         levels=0,
         points=np.zeros((5, 2), np.float32),
@@ -269,13 +261,13 @@ def test_another_kind_never_shows_the_pictures_of_the_one_before(
     settled()
     client = ready.clients[0]  # type: ignore[attr-defined]
     client.slow = (PreviewData,)
-    ready.data_look.look()
+    ready.data_preview.refresh()
     choose(form, "data.kind", "circles")
-    ready.data_look.look()
-    assert len(client.waiting) == 1  # of digits; the look at the circles waits for it
+    ready.data_preview.refresh()
+    assert len(client.waiting) == 1  # the preview of digits; that of circles waits for it
     client.release()
     assert not form.preview.mosaic.isVisible()
-    assert words(form) == "Looking at the data …"
+    assert message(form) == "Loading a preview of the data …"
     client.slow = ()
     client.release()
     settled()
@@ -284,61 +276,61 @@ def test_another_kind_never_shows_the_pictures_of_the_one_before(
     assert not form.preview.mosaic.isVisible()
 
 
-def test_nothing_is_asked_of_an_engine_that_starts_and_all_once_it_is_there(
+def test_requests_wait_until_the_engine_has_started(
     studio: Studio, script: Any, qtbot: QtBot, do: Do, until: Until
 ) -> None:
-    form = ExperimentForm(studio.experiment, studio.data_look)
+    form = ExperimentForm(studio.experiment, studio.data_preview)
     qtbot.addWidget(form)
     form.show()
     studio.experiment.open("digits")
     studio.experiment.describe()
-    studio.data_look.look()
+    studio.data_preview.refresh()
 
     async def start() -> None:
         for _ in range(5):
             await asyncio.sleep(0)
-        assert words(form) == "Looking at the data …"
-        assert "Estimating …" in all_words(form)
+        assert message(form) == "Loading a preview of the data …"
+        assert "Estimating …" in all_text(form)
         studio.start()
-        while studio.experiment.description is None or not studio.data_look.current:
-            await until(studio.data_look.changed)
+        while studio.experiment.description is None or not studio.data_preview.current:
+            await until(studio.data_preview.changed)
 
     do(start())
-    assert words(form).startswith("1,259 train")
-    assert "Ready to run" in all_words(form)
+    assert message(form).startswith("1,259 train")
+    assert "Ready to run" in all_text(form)
 
 
-def test_where_the_engine_is_lost_the_form_says_so_until_it_is_back(
+def test_a_lost_engine_is_shown_in_the_form_until_it_is_back(
     form: ExperimentForm, ready: Studio, do: Do, until: Until, settled: Callable[[], None]
 ) -> None:
     settled()
     ready.experiment.edit(ready.experiment.document | {"name": "other"})
-    ready.clients[0].lose(ErrorInfo(title="The engine has gone", cause="Killed by somebody"))  # type: ignore[attr-defined]
+    ready.clients[0].lose(ErrorInfo(title="The engine has stopped", cause="Killed by somebody"))  # type: ignore[attr-defined]
 
     async def refused() -> None:
-        while ready.experiment.error is None or ready.data_look.error is None:
+        while ready.experiment.error is None or ready.data_preview.error is None:
             await until(ready.experiment.checked)
 
     do(refused())
-    assert words(form) == "No look at the data: Killed by somebody"
-    assert "No estimate: Killed by somebody" in all_words(form)
+    assert message(form) == "No preview of the data: Killed by somebody"
+    assert "No estimate: Killed by somebody" in all_text(form)
 
     async def restart() -> None:
         ready.start()
-        while not ready.experiment.may_run or ready.data_look.error is not None:
-            await until(ready.data_look.changed)
+        while not ready.experiment.may_run or ready.data_preview.error is not None:
+            await until(ready.data_preview.changed)
 
     do(restart())
     settled()
-    assert words(form).startswith("1,259 train")
-    assert "Ready to run" in all_words(form)
+    assert message(form).startswith("1,259 train")
+    assert "Ready to run" in all_text(form)
 
 
-# --- its download -----------------------------------------------------------------------------------------------------
+# --- download -----------------------------------------------------------------------------------------------------
 
 
 def begin_download(form: ExperimentForm, ready: Studio, qtbot: QtBot, settled: Callable[[], None]) -> Any:
-    """Choose MNIST and press Download; return the client, which holds the answer back."""
+    """Choose MNIST and press Download; return the client, which does not reply yet."""
     choose(form, "data.kind", "mnist")
     settled()
     client = ready.clients[-1]  # type: ignore[attr-defined]
@@ -347,8 +339,8 @@ def begin_download(form: ExperimentForm, ready: Studio, qtbot: QtBot, settled: C
     return client
 
 
-@pytest.mark.usefixtures("absent")
-def test_what_is_missing_is_downloaded_with_progress_and_then_looked_at(
+@pytest.mark.usefixtures("mnist_missing")
+def test_missing_data_is_downloaded_with_progress_and_previewed(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
     choose(form, "data.kind", "mnist")
@@ -356,33 +348,33 @@ def test_what_is_missing_is_downloaded_with_progress_and_then_looked_at(
     button, bar = part(form, "preview.download"), part(form, "preview.progress")
     assert button.isVisible()
     assert button.text() == "Download 12 MB"
-    assert all_words(form).count(ABSENT) == 1
+    assert all_text(form).count(MISSING) == 1
     assert not ready.experiment.may_run
-    assert BY_HAND[1:] not in all_words(form)
-    qtbot.mouseClick(part(form, "preview.unfold"), Qt.MouseButton.LeftButton)
-    assert BY_HAND[1:] in all_words(form)
+    assert BY_HAND[1:] not in all_text(form)
+    qtbot.mouseClick(part(form, "preview.show_manual"), Qt.MouseButton.LeftButton)
+    assert BY_HAND[1:] in all_text(form)
     client = begin_download(form, ready, qtbot, settled)
     assert bar.isVisible()
     assert not button.isVisible()
-    assert (bar.minimum(), bar.maximum()) == (0, 0)  # busy: nothing is known yet
-    script.tell(DataProgress(data="mnist", file="train-images.gz", done=5_797_361, total=11_594_722))
+    assert (bar.minimum(), bar.maximum()) == (0, 0)  # busy: no progress is known yet
+    script.emit(DataProgress(data="mnist", file="train-images.gz", done=5_797_361, total=11_594_722))
     assert bar.value() / bar.maximum() == pytest.approx(0.5, abs=0.001)
-    assert "train-images.gz: 5.8 MB of 12 MB" in all_words(form)
-    script.tell(DataProgress(data="cifar10", file="other.gz", done=1, total=2))
-    assert "other.gz" not in all_words(form)
+    assert "train-images.gz: 5.8 MB of 12 MB" in all_text(form)
+    script.emit(DataProgress(data="cifar10", file="other.gz", done=1, total=2))
+    assert "other.gz" not in all_text(form)
     script.asked.clear()
     client.release()
     settled()
     assert {Describe, PreviewData} <= {type(request) for request in script.asked}
-    assert words(form).startswith("1,259 train")
+    assert message(form).startswith("1,259 train")
     assert not bar.isVisible()
     assert not button.isVisible()
-    assert ABSENT not in all_words(form)
+    assert MISSING not in all_text(form)
     assert ready.experiment.may_run
 
 
-@pytest.mark.usefixtures("absent")
-def test_tab_comes_by_the_data_sets_with_a_name_and_the_download_where_they_are_seen(
+@pytest.mark.usefixtures("mnist_missing")
+def test_tab_visits_named_data_sets_and_download_in_visual_order(
     form: ExperimentForm, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
     choose(form, "data.kind", "mnist")
@@ -395,22 +387,22 @@ def test_tab_comes_by_the_data_sets_with_a_name_and_the_download_where_they_are_
     for _ in range(6):
         QTest.keyClick(form.focusWidget(), Qt.Key.Key_Tab)
         visited.append(form.focusWidget().objectName())
-    names = ["data.named", "data.advanced", "data.kind", "preview.download", "preview.unfold", "teacher.heading"]
+    names = ["data.named", "data.advanced", "data.kind", "preview.download", "preview.show_manual", "teacher.heading"]
     assert visited == names
 
 
-@pytest.mark.usefixtures("absent")
-def test_a_download_is_cancelled_without_an_error_and_offered_again(
+@pytest.mark.usefixtures("mnist_missing")
+def test_a_cancelled_download_shows_no_error_and_can_be_repeated(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
-    told: list[ErrorInfo] = []
-    ready.failed.connect(told.append)
+    reported: list[ErrorInfo] = []
+    ready.failed.connect(reported.append)
     client = begin_download(form, ready, qtbot, settled)
     cancel = part(form, "preview.cancel")
     script.asked.clear()
     qtbot.mouseClick(cancel, Qt.MouseButton.LeftButton)
     assert not cancel.isEnabled()
-    assert "Ending the download" in all_words(form)
+    assert "Cancelling the download" in all_text(form)
     qtbot.waitUntil(lambda: bool(script.asked))
     cancelled = [request.data for request in script.asked if isinstance(request, CancelFetch)]
     assert cancelled == ["mnist"]
@@ -418,28 +410,28 @@ def test_a_download_is_cancelled_without_an_error_and_offered_again(
     client.release()
     assert part(form, "preview.download").isVisible()
     assert not cancel.isVisible()
-    assert told == []
+    assert reported == []
     script.fetch_error = None
     client.slow = ()
     qtbot.mouseClick(part(form, "preview.download"), Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: words(form).startswith("1,259 train"))
+    qtbot.waitUntil(lambda: message(form).startswith("1,259 train"))
 
 
-@pytest.mark.usefixtures("absent")
-def test_a_failed_download_is_told_in_words_and_offered_again(
+@pytest.mark.usefixtures("mnist_missing")
+def test_a_failed_download_is_reported_and_can_be_repeated(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
-    told: list[ErrorInfo] = []
-    ready.failed.connect(told.append)
+    reported: list[ErrorInfo] = []
+    ready.failed.connect(reported.append)
     client = begin_download(form, ready, qtbot, settled)
     script.fetch_error = ErrorInfo(title="MNIST was not downloaded", cause="The server cannot be reached.")
     client.release()
-    assert told == [script.fetch_error]
+    assert reported == [script.fetch_error]
     assert part(form, "preview.download").isVisible()
 
 
-@pytest.mark.usefixtures("absent")
-def test_a_download_goes_on_while_another_data_set_is_looked_at(
+@pytest.mark.usefixtures("mnist_missing")
+def test_a_download_continues_while_another_data_set_is_shown(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
     client = begin_download(form, ready, qtbot, settled)
@@ -447,27 +439,27 @@ def test_a_download_goes_on_while_another_data_set_is_looked_at(
     choose(form, "data.kind", "digits")
     settled()
     assert not part(form, "preview.progress").isVisible()
-    script.tell(DataProgress(data="mnist", file="a.gz", done=3, total=4))
-    assert "a.gz" not in all_words(form)
+    script.emit(DataProgress(data="mnist", file="a.gz", done=3, total=4))
+    assert "a.gz" not in all_text(form)
     choose(form, "data.kind", "mnist")
     assert part(form, "preview.progress").isVisible()
-    assert "a.gz" in all_words(form)
+    assert "a.gz" in all_text(form)
     client.release()
     settled()
-    assert words(form).startswith("1,259 train")
+    assert message(form).startswith("1,259 train")
 
 
-@pytest.mark.usefixtures("absent")
-def test_an_engine_lost_in_a_download_is_told_once_and_the_next_offers_it_again(
+@pytest.mark.usefixtures("mnist_missing")
+def test_an_engine_lost_during_a_download_is_reported_once(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, do: Do, until: Until, settled: Callable[[], None]
 ) -> None:
     client = begin_download(form, ready, qtbot, settled)
-    script.tell(DataProgress(data="mnist", file="a.gz", done=1, total=4))
-    told: list[ErrorInfo] = []
-    ready.failed.connect(told.append)
-    gone = ErrorInfo(title="The engine has gone", cause="Killed")
+    script.emit(DataProgress(data="mnist", file="a.gz", done=1, total=4))
+    reported: list[ErrorInfo] = []
+    ready.failed.connect(reported.append)
+    gone = ErrorInfo(title="The engine has stopped", cause="Killed")
     client.lose(gone)
-    assert told == [gone]
+    assert reported == [gone]
     assert not part(form, "preview.progress").isVisible()
 
     async def restart() -> None:
@@ -477,20 +469,20 @@ def test_an_engine_lost_in_a_download_is_told_once_and_the_next_offers_it_again(
     do(restart())
     settled()
     assert part(form, "preview.download").isVisible()
-    assert all_words(form).count(ABSENT) == 1
+    assert all_text(form).count(MISSING) == 1
 
 
-# --- data sets with a name --------------------------------------------------------------------------------------------
+# --- named data sets --------------------------------------------------------------------------------------------
 
 
-def test_named_data_sets_are_offered_and_one_fills_the_form_and_can_be_undone(
+def test_a_named_data_set_fills_the_form_and_can_be_undone(
     form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
 ) -> None:
     table = TableConfig(path="/d/jets.csv", columns=("mass", "charge"), scaling="robust")
     problem = "the data set 'old' cannot be read"
     script.named = [NamedData(name="jets & more", config=toml_text(table)), NamedData("old", "", problem)]
-    menu = form.named.choices
-    qtbot.mouseClick(form.named, Qt.MouseButton.LeftButton)  # asks again: some were named while the studio was open
+    menu = form.datasets.menu_
+    qtbot.mouseClick(form.datasets, Qt.MouseButton.LeftButton)  # requests the list again
     qtbot.waitUntil(lambda: len(menu.actions()) == 2)
     good, bad = menu.actions()
     assert (good.text(), good.isEnabled()) == ("jets && more", True)
@@ -509,16 +501,16 @@ def test_named_data_sets_are_offered_and_one_fills_the_form_and_can_be_undone(
     assert ready.experiment.document["data"]["path"] == "/d/jets.csv"
 
 
-def test_without_named_data_sets_the_menu_says_how_they_are_named(form: ExperimentForm, script: Any) -> None:
-    [action] = form.named.choices.actions()
+def test_an_empty_menu_says_how_to_name_data_sets(form: ExperimentForm, script: Any) -> None:
+    [action] = form.datasets.menu_.actions()
     assert "nfkd data add" in action.text()
     assert not action.isEnabled()
     assert any(isinstance(request, ListData) for request in script.asked)
 
 
-@pytest.mark.parametrize("word", ["jets", "tables/jets.csv"])
-def test_a_file_whose_data_is_a_name_or_a_path_opens_whole(
-    form: ExperimentForm, ready: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+@pytest.mark.parametrize("source", ["jets", "tables/jets.csv"])
+def test_a_file_may_name_its_data_set_or_its_path(
+    form: ExperimentForm, ready: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "named"))
     config = TableConfig(path=str(tmp_path / "tables" / "jets.csv"))
@@ -526,7 +518,7 @@ def test_a_file_whose_data_is_a_name_or_a_path_opens_whole(
     document = ExperimentConfig.load("two_moons").to_toml()
     head, _, rest = document.partition("[data]")
     file = tmp_path / "one.toml"
-    file.write_text(f'data = "{word}"\n{head}[{rest.partition("[")[2]}')
+    file.write_text(f'data = "{source}"\n{head}[{rest.partition("[")[2]}')
     ready.experiment.open(file)
     assert ready.experiment.config is not None
     assert ready.experiment.config.data == config
@@ -534,12 +526,10 @@ def test_a_file_whose_data_is_a_name_or_a_path_opens_whole(
     assert not ready.experiment.dirty
 
 
-def test_a_name_that_is_none_is_told_at_the_data_and_kept_until_a_kind_is_chosen(
-    form: ExperimentForm, ready: Studio
-) -> None:
+def test_an_unknown_name_is_reported_and_kept_until_a_kind_is_chosen(form: ExperimentForm, ready: Studio) -> None:
     document = form.document() | {"data": "jetz"}
     ready.experiment.replace(document)
-    assert "there is no data set 'jetz'" in all_words(form).replace("There", "there")
+    assert "there is no data set 'jetz'" in all_text(form).replace("There", "there")
     assert form.document() == document
     assert not form.preview.isVisible()
     choose(form, "data.kind", "two_moons")
@@ -550,7 +540,7 @@ def test_a_name_that_is_none_is_told_at_the_data_and_kept_until_a_kind_is_chosen
 # --- drawn points -----------------------------------------------------------------------------------------------------
 
 
-def test_drawn_points_are_looked_at_saved_and_opened_again(
+def test_drawn_points_are_previewed_saved_and_opened(
     form: ExperimentForm, ready: Studio, script: Any, tmp_path: Path, settled: Callable[[], None]
 ) -> None:
     choose(form, "data.kind", "drawn")

@@ -1,4 +1,4 @@
-"""The window: what a hand on the mouse or the keyboard can do, with an engine by script."""
+"""The window: what a user can do with mouse and keyboard, with a scripted engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytestqt.qtbot import QtBot
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, LogLine
 from nfkd.protocol.requests import DeleteRun, RenameRun, ResumeFromDisk
-from nfkd_gui.forms.pairs import PairsBox
+from nfkd_gui.forms.pairs_box import PairsBox
 from nfkd_gui.model.preferences import load_preferences
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.window.main_window import MainWindow
@@ -46,7 +46,7 @@ def window(studio: Studio, qtbot: QtBot, do: Do) -> Iterator[MainWindow]:
 
 
 async def may_run(studio: Studio) -> None:
-    """Wait until the engine has found the experiment without problem."""
+    """Wait until the engine has accepted the experiment."""
     while not studio.experiment.may_run:
         checked = asyncio.Event()
         studio.experiment.checked.connect(checked.set, Qt.ConnectionType.SingleShotConnection)
@@ -54,7 +54,7 @@ async def may_run(studio: Studio) -> None:
 
 
 async def is_ready(studio: Studio) -> None:
-    """Wait until the engine is there."""
+    """Wait until the engine is connected."""
     while not studio.ready:
         changed = asyncio.Event()
         studio.engine_changed.connect(changed.set, Qt.ConnectionType.SingleShotConnection)
@@ -62,7 +62,7 @@ async def is_ready(studio: Studio) -> None:
 
 
 async def is_active(window: MainWindow) -> None:
-    """Give the window the focus, as there is no window manager here to do it, and wait until it has it."""
+    """Activate the window, which no window manager does here, and wait for it."""
     while not window.isActiveWindow():
         changed = asyncio.Event()
         window.windowHandle().activeChanged.connect(changed.set, Qt.ConnectionType.SingleShotConnection)
@@ -71,7 +71,7 @@ async def is_active(window: MainWindow) -> None:
 
 
 async def settled(studio: Studio) -> None:
-    """Wait until the engine has answered everything, and Qt has done what followed."""
+    """Wait until the engine has answered everything and Qt has no events left."""
     await studio.clients[-1].settled()  # type: ignore[attr-defined]
 
 
@@ -99,11 +99,11 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
         await settled(window.studio)
         script.train(run, "teacher", 42)
         await settled(window.studio)
-        assert text(window, "runbar.where") == "digits · teacher · step 42/100 · 0:42 left"
+        assert text(window, "runbar.status") == "digits · teacher · step 42/100 · 0:42 left"
         assert not child(window, QAction, "action.resume").isVisible()
         click(window, QToolButton, "action.pause.button")
         await settled(window.studio)
-        assert text(window, "runbar.where").endswith("paused")
+        assert text(window, "runbar.status").endswith("paused")
         assert not child(window, QAction, "action.pause").isVisible()
         click(window, QToolButton, "action.resume.button")
         await settled(window.studio)
@@ -120,7 +120,7 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
         await settled(window.studio)
         click(child(window, QDialog, "stop"), QPushButton, "stop.run")
         await settled(window.studio)
-        assert text(window, "runbar.where") == "digits: stopped"
+        assert text(window, "runbar.status") == "digits: stopped"
         assert "Inconclusive" in text(window, "inspector.verdict")
         assert text(window, "inspector.others").startswith("Without a verdict, C2ST: the student gains -0.0100")
         assert text(window, "inspector.student.test") == "3.000"
@@ -128,9 +128,7 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
     do(scenario())
 
 
-def test_the_inspector_has_no_column_for_a_baseline_that_was_not_trained(
-    window: MainWindow, script: Any, do: Do
-) -> None:
+def test_the_inspector_has_no_column_for_an_untrained_baseline(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
         script.roles = ("teacher", "student")
         click(window, QToolButton, "action.run.button")
@@ -143,7 +141,7 @@ def test_the_inspector_has_no_column_for_a_baseline_that_was_not_trained(
     do(scenario())
 
 
-def test_an_assistant_is_seen_in_the_bar_the_question_and_the_inspector(
+def test_an_assistant_is_shown_in_the_bar_the_stop_dialog_and_the_inspector(
     window: MainWindow, script: Any, do: Do
 ) -> None:
     async def scenario() -> None:
@@ -153,7 +151,7 @@ def test_an_assistant_is_seen_in_the_bar_the_question_and_the_inspector(
         await settled(window.studio)
         script.train(run, "assistant-1", 42)
         await settled(window.studio)
-        assert text(window, "runbar.where") == "digits · assistant 1 · step 42/100 · 0:42 left"
+        assert text(window, "runbar.status") == "digits · assistant 1 · step 42/100 · 0:42 left"
         click(window, QToolButton, "action.stop.button")
         await settled(window.studio)
         box = child(window, QDialog, "stop")
@@ -179,18 +177,18 @@ def test_run_is_disabled_while_the_experiment_is_not_valid(window: MainWindow, d
         assert not run.isEnabled()
         document["student"]["hidden"] = 8
         window.studio.experiment.replace(document)
-        assert not run.isEnabled()  # not before the engine has seen exactly this
+        assert not run.isEnabled()  # not before the engine has described exactly this
         await may_run(window.studio)
         assert run.isEnabled()
 
     do(scenario())
 
 
-def test_a_crash_shows_its_cause_and_restart_brings_the_engine_back(window: MainWindow, script: Any, do: Do) -> None:
+def test_a_crash_shows_its_cause_and_both_buttons_restart_the_engine(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
         script.begin("/runs/digits", DIGITS)
         script.train("/runs/digits", "teacher", 42)
-        error = ErrorInfo(title="The engine has gone", cause="Killed: out of memory", traceback="one\ntwo")
+        error = ErrorInfo(title="The engine has stopped", cause="Killed: out of memory", traceback="one\ntwo")
         window.studio.clients[0].lose(error)  # type: ignore[attr-defined]
         await settled(window.studio)
         dialog = child(window, QDialog, "error")
@@ -198,21 +196,15 @@ def test_a_crash_shows_its_cause_and_restart_brings_the_engine_back(window: Main
         assert text(dialog, "error.cause") == "Killed: out of memory"
         assert child(window, QPushButton, "engine.restart").isVisible()
         assert not child(window, QAction, "action.run").isEnabled()
-        assert text(window, "runbar.where") == "digits: the engine is gone"
+        assert text(window, "runbar.status") == "digits: the engine is lost"
         click(dialog, QPushButton, "error.remedy")
         await is_ready(window.studio)
         await settled(window.studio)
         assert window.findChild(QDialog, "error") is None
         assert not child(window, QPushButton, "engine.restart").isVisible()
-        assert "ok" in text(window, "engine.words")
-        assert text(window, "runbar.where").endswith("left")
-
-    do(scenario())
-
-
-def test_the_button_in_the_status_bar_restarts_too_and_closes_the_dialog(window: MainWindow, do: Do) -> None:
-    async def scenario() -> None:
-        window.studio.clients[0].lose(ErrorInfo(title="The engine has gone", cause="Killed"))  # type: ignore[attr-defined]
+        assert "ok" in text(window, "engine.message")
+        assert text(window, "runbar.status").endswith("left")
+        window.studio.clients[1].lose(error)  # type: ignore[attr-defined]
         await settled(window.studio)
         click(window, QPushButton, "engine.restart")
         await is_ready(window.studio)
@@ -222,7 +214,7 @@ def test_the_button_in_the_status_bar_restarts_too_and_closes_the_dialog(window:
     do(scenario())
 
 
-def test_the_runs_table_sorts_numbers_as_numbers_and_aligns_them(window: MainWindow, script: Any, do: Do) -> None:
+def test_the_runs_table_sorts_and_aligns_numbers(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
         for name, value in (("a", 10.0), ("b", 9.0), ("c", None)):
             script.begin(f"/runs/{name}", DIGITS)
@@ -238,7 +230,7 @@ def test_the_runs_table_sorts_numbers_as_numbers_and_aligns_them(window: MainWin
     do(scenario())
 
 
-def test_a_duplicate_has_the_runs_own_pairs_in_its_table(window: MainWindow, script: Any, do: Do) -> None:
+def test_a_duplicated_run_keeps_its_pairs(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
         pairs = [{"student": "step3", "teacher": "step8", "weight": 2.0}]
         matching = {"strategy": "pairs", "pairs": pairs}
@@ -276,7 +268,7 @@ def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWind
         click(window, QToolButton, "runs.continue.button")
         await settled(window.studio)
         assert any(isinstance(request, ResumeFromDisk) for request in script.asked)
-        assert not child(window, QToolButton, "runs.delete.button").isEnabled()  # it lives
+        assert not child(window, QToolButton, "runs.delete.button").isEnabled()  # it is live
         script.finish("/runs/old")
         await settled(window.studio)
         click(window, QToolButton, "runs.rename.button")
@@ -299,7 +291,7 @@ def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWind
     do(scenario())
 
 
-def test_a_runs_teacher_is_taken_into_the_form_and_given_back(window: MainWindow, script: Any, do: Do) -> None:
+def test_use_a_runs_teacher_and_undo(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
         experiment = window.studio.experiment
         before = ExperimentConfig.from_dict(experiment.document)
@@ -335,7 +327,7 @@ def test_a_runs_teacher_is_taken_into_the_form_and_given_back(window: MainWindow
     do(scenario())
 
 
-def test_several_seeds_can_be_chosen_in_the_bar(window: MainWindow, script: Any, do: Do) -> None:
+def test_choose_a_seed_in_the_bar(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
         script.begin("/runs/three", DIGITS, seeds=3)
         window.studio.open_run("/runs/three")
@@ -352,19 +344,19 @@ def test_several_seeds_can_be_chosen_in_the_bar(window: MainWindow, script: Any,
     do(scenario())
 
 
-def test_log_lines_are_listed_and_can_be_thinned(window: MainWindow, script: Any, do: Do) -> None:
+def test_log_lines_are_listed(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
-        script.tell(LogLine(run="", level="info", text="the engine is up", time=1.0))
-        script.tell(LogLine(run="/runs/a", level="error", text="a <loss> is NaN", time=2.0))
+        script.emit(LogLine(run="", level="info", text="the engine is up", time=1.0))
+        script.emit(LogLine(run="/runs/a", level="error", text="a <loss> is NaN", time=2.0))
         await settled(window.studio)
-        words = child(window, QWidget, "log.text").toPlainText()
-        assert "engine  the engine is up" in words.replace("\u00a0", " ")
-        assert "a <loss> is NaN" in words.replace("\u00a0", " ")
+        log = child(window, QWidget, "log.text").toPlainText().replace("\u00a0", " ")
+        assert "engine  the engine is up" in log
+        assert "a <loss> is NaN" in log
 
     do(scenario())
 
 
-def test_the_layout_and_recent_files_come_back(
+def test_layout_and_recent_files_are_restored(
     window: MainWindow, studio: Studio, tmp_path: Path, qtbot: QtBot, do: Do
 ) -> None:
     path = tmp_path / "mine.toml"
@@ -385,29 +377,26 @@ def test_the_layout_and_recent_files_come_back(
     again.close()
 
 
-def test_return_closes_an_error_and_does_not_unfold_its_details(window: MainWindow) -> None:
-    window.show_error(ErrorInfo(title="It is bad", cause="Something", traceback="one\ntwo"))
-    dialog = child(window, QDialog, "error")
-    focus = dialog.focusWidget()
-    assert isinstance(focus, QPushButton)
-    assert focus.text() == "Close"
-    QTest.keyClick(focus, Qt.Key.Key_Return)
-    assert not dialog.isVisible()
-
-
-def test_a_damaged_file_is_named_and_the_form_stays_as_it_is(window: MainWindow, tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported_in_a_dialog_that_return_closes(window: MainWindow, tmp_path: Path) -> None:
     path = tmp_path / "cut.toml"
     path.write_bytes(b'name = "cut"\n[data]\nkind\0\0\0')
     before = window.form.document()
     window.files.open(path)
-    words = " ".join(label.text() for label in child(window, QDialog, "error").findChildren(QLabel))
-    assert f"{path} cannot be opened" in words
-    assert "Not a TOML file, or a damaged one: it holds bytes of zero from line 3 on" in words
+    dialog_text = " ".join(label.text() for label in child(window, QDialog, "error").findChildren(QLabel))
+    assert f"{path} cannot be opened" in dialog_text
+    assert "Not a TOML file, or a damaged one: it holds bytes of zero from line 3 on" in dialog_text
     assert window.form.document() == before
     child(window, QDialog, "error").accept()
+    window.show_error(ErrorInfo(title="It is bad", cause="Something", traceback="one\ntwo"))
+    dialog = next(dialog for dialog in window.findChildren(QDialog, "error") if dialog.isVisible())
+    focus = dialog.focusWidget()
+    assert isinstance(focus, QPushButton)
+    assert focus.text() == "Close"
+    QTest.keyClick(focus, Qt.Key.Key_Return)  # closes the dialog instead of showing its details
+    assert not dialog.isVisible()
 
 
-def test_unsaved_changes_are_asked_about(window: MainWindow, tmp_path: Path, do: Do) -> None:
+def test_unsaved_changes_are_not_lost_without_a_question(window: MainWindow, tmp_path: Path, do: Do) -> None:
     document = window.form.document()
     document["name"] = "changed"
     window.studio.experiment.edit(document)
@@ -424,18 +413,18 @@ def test_unsaved_changes_are_asked_about(window: MainWindow, tmp_path: Path, do:
     assert not window.isVisible()
 
 
-def test_the_theme_changes_at_once_and_is_remembered(window: MainWindow, tmp_path: Path, qapp: QApplication) -> None:
+def test_the_theme_changes_at_once_and_is_saved(window: MainWindow, tmp_path: Path, qapp: QApplication) -> None:
     child(window, QAction, "action.theme.dark").trigger()
     assert qapp.palette().window().color().lightness() < 128
     assert load_preferences(tmp_path / "studio.json").theme == "dark"
     qapp.processEvents()
     muted = child(window, QLabel, "estimate.data").palette().windowText().color()
-    assert muted.lightness() > 128  # it can be read on dark
+    assert muted.lightness() > 128  # readable on dark
     child(window, QAction, "action.theme.light").trigger()
     assert qapp.palette().window().color().lightness() > 128
 
 
-def test_every_button_has_a_name_and_a_tip(window: MainWindow) -> None:
+def test_every_button_has_a_name_and_a_tooltip(window: MainWindow) -> None:
     for button in window.findChildren(QToolButton):
         if button.isVisible() and button.objectName().startswith(("runbar", "runs")):
             assert button.accessibleName() or button.text()

@@ -1,4 +1,4 @@
-"""Editors of lists, paths and drawings: what is done in them is what the experiment has, and back."""
+"""Editors of names, paths, points and choices."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 import tomlkit
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor, QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QComboBox, QFileDialog, QLabel, QLineEdit, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QFileDialog, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
-from nfkd_gui.forms.drawing import Canvas, DrawingBox, parse_points, points_text
+from nfkd_gui.forms.drawing_box import Canvas, DrawingBox, format_points, parse_points
 from nfkd_gui.forms.editors import ChoiceBox
 from nfkd_gui.forms.experiment_form import ExperimentForm
-from nfkd_gui.forms.names import NamesBox, names_text, parse_names
-from nfkd_gui.forms.paths import PathBox
+from nfkd_gui.forms.names_box import NamesBox, format_names, parse_names
+from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import apply_theme, role_colour
+from tests.gui.forms.driver import choose, editor, message
 
 NAME = some.text(some.characters(exclude_categories=["C", "Z"]), min_size=1)
 NUMBER = some.floats(allow_nan=False, allow_infinity=False)
@@ -42,21 +43,6 @@ def form(ready: Studio, qtbot: QtBot) -> Iterator[ExperimentForm]:
     ready.experiment.stop()
 
 
-def shown(form: ExperimentForm, path: str) -> Any:
-    [found] = [widget for widget in form.findChildren(QWidget, path) if not widget.isHidden()]
-    return found
-
-
-def choose(form: ExperimentForm, path: str, value: str) -> None:
-    box = shown(form, path)
-    box.setCurrentIndex(box.findData(value))
-    box.activated.emit(box.currentIndex())
-
-
-def message(form: ExperimentForm, path: str) -> str:
-    return " ".join(label.text() for label in form.findChildren(QLabel, f"{path}.message") if not label.isHidden())
-
-
 def data(studio: Studio) -> dict[str, Any]:
     return studio.experiment.document["data"]
 
@@ -64,14 +50,15 @@ def data(studio: Studio) -> dict[str, Any]:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=50)
 @given(some.lists(NAME))
-def test_names_survive_the_line_they_are_written_in(names: list[str]) -> None:
-    assert parse_names(names_text(names)) == names
+def test_parse_names_inverts_format_names(names: list[str]) -> None:
+    assert parse_names(format_names(names)) == names
 
 
-def test_columns_are_typed_with_commas_and_become_a_list(form: ExperimentForm, ready: Studio) -> None:
+def test_typed_names_become_a_list(form: ExperimentForm, ready: Studio) -> None:
     choose(form, "data.kind", "table")
-    box: NamesBox = shown(form, "data.columns")
+    box: NamesBox = editor(form, "data.columns")
     QTest.keyClicks(box, 'mass, "charge, e" ,3')
     assert data(ready)["columns"] == ["mass", "charge, e", "3"]
     assert box.text() == 'mass, "charge, e" ,3'
@@ -81,14 +68,14 @@ def test_columns_are_typed_with_commas_and_become_a_list(form: ExperimentForm, r
     assert ready.experiment.config.data.columns == ("mass", "charge, e", "3")  # type: ignore[union-attr]
 
 
-def test_a_list_of_a_file_is_shown_and_a_wrong_item_is_told_at_the_field(form: ExperimentForm, ready: Studio) -> None:
+def test_a_list_is_shown_and_a_wrong_item_is_reported_at_the_field(form: ExperimentForm, ready: Studio) -> None:
     document = ExperimentConfig.load("two_moons").replace(data={"kind": "table", "columns": ["a", "b"]})
     ready.experiment.replace(tomlkit.parse(document.to_toml()).unwrap())
-    assert shown(form, "data.columns").text() == "a, b"
+    assert editor(form, "data.columns").text() == "a, b"
     raw = form.document()
     raw["data"]["columns"] = ["a", 7]
     ready.experiment.replace(raw)
-    assert shown(form, "data.columns").text() == "a, 7"
+    assert editor(form, "data.columns").text() == "a, 7"
     assert "No. 2:" in message(form, "data.columns")
     assert "valid string" in message(form, "data.columns")
     assert form.document() == raw
@@ -97,9 +84,9 @@ def test_a_list_of_a_file_is_shown_and_a_wrong_item_is_told_at_the_field(form: E
 # --- paths ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_browsed_for(form: ExperimentForm, ready: Studio, tmp_path: Path, qtbot: QtBot) -> None:
+def test_browse_for_a_file(form: ExperimentForm, ready: Studio, tmp_path: Path, qtbot: QtBot) -> None:
     choose(form, "data.kind", "table")
-    box: PathBox = shown(form, "data.path")
+    box: PathBox = editor(form, "data.path")
     assert box.line.accessibleName() == box.accessibleName() == "File"
     assert "File" in box.browse.accessibleName()
     qtbot.mouseClick(box.browse, Qt.MouseButton.LeftButton)
@@ -112,20 +99,22 @@ def test_a_file_is_browsed_for(form: ExperimentForm, ready: Studio, tmp_path: Pa
     assert data(ready)["path"] == str(tmp_path / "t.csv.gz")
 
 
-def test_a_folder_is_browsed_for_as_a_folder(form: ExperimentForm, qtbot: QtBot) -> None:
+def test_browse_for_a_folder(form: ExperimentForm, qtbot: QtBot) -> None:
     choose(form, "data.kind", "image_folder")
-    qtbot.mouseClick(shown(form, "data.path").browse, Qt.MouseButton.LeftButton)
+    box: PathBox = editor(form, "data.path")
+    assert box.focusProxy() is box.line
+    qtbot.mouseClick(box.browse, Qt.MouseButton.LeftButton)
     [dialog] = form.findChildren(QFileDialog)
     assert dialog.fileMode() == QFileDialog.FileMode.Directory
     dialog.reject()
 
 
-def test_a_teacher_is_browsed_for_as_a_run_or_as_a_file(
+def test_browse_for_a_run_or_a_file_of_weights(
     form: ExperimentForm, ready: Studio, tmp_path: Path, qtbot: QtBot
 ) -> None:
     (tmp_path / "runs").mkdir()
     form.browse_runs_in(lambda: str(tmp_path / "runs"))
-    box: PathBox = shown(form, "training.teacher_weights")
+    box: PathBox = editor(form, "training.teacher_weights")
     kinds = QFileDialog.FileMode
     for down, mode in ((1, kinds.ExistingFile), (0, kinds.Directory)):
         box.browse.setFocus()
@@ -157,7 +146,7 @@ def picture(widget: QWidget) -> np.ndarray:
 
 
 def dots(canvas: Canvas) -> np.ndarray:
-    """Return where pixels have the colour of data, (n, 2) as x and y."""
+    """Return the pixels with the colour of data, (n, 2) as x and y."""
     colour = QColor(role_colour("data"))
     rows, columns = np.nonzero((picture(canvas) == [colour.red(), colour.green(), colour.blue()]).all(axis=2))
     return np.stack([columns, rows], axis=1)
@@ -166,7 +155,7 @@ def dots(canvas: Canvas) -> np.ndarray:
 @pytest.fixture
 def box(form: ExperimentForm, ready: Studio, qtbot: QtBot) -> DrawingBox:
     choose(form, "data.kind", "drawn")
-    box: DrawingBox = shown(form, "data.points")
+    box: DrawingBox = editor(form, "data.points")
     qtbot.mouseClick(box.clear_button, Qt.MouseButton.LeftButton)
     assert data(ready)["points"] == []
     return box
@@ -176,17 +165,18 @@ def at(canvas: Canvas, x: float, y: float) -> QPoint:
     return canvas.to_pixel(x, y).toPoint()
 
 
+@settings(max_examples=50)
 @given(some.lists(some.tuples(NUMBER, NUMBER)))
-def test_points_survive_the_text_they_are_written_as(points: list[tuple[float, float]]) -> None:
-    assert parse_points(points_text([list(point) for point in points])) == [list(point) for point in points]
+def test_parse_points_inverts_format_points(points: list[tuple[float, float]]) -> None:
+    assert parse_points(format_points([list(point) for point in points])) == [list(point) for point in points]
 
 
 @pytest.mark.parametrize("text", ["1", "1 2 3", "a b", "1 2; 3", "nan 0", "0 inf"])
-def test_what_is_no_list_of_points_is_none(text: str) -> None:
+def test_other_texts_are_no_points(text: str) -> None:
     assert parse_points(text) is None
 
 
-def test_a_click_adds_a_point_where_it_is_seen(box: DrawingBox, ready: Studio, qtbot: QtBot) -> None:
+def test_a_click_adds_a_point_at_the_mouse(box: DrawingBox, ready: Studio, qtbot: QtBot) -> None:
     assert len(dots(box.canvas)) == 0
     qtbot.mouseClick(box.canvas, Qt.MouseButton.LeftButton, pos=at(box.canvas, 2, -1))
     [[x, y]] = data(ready)["points"]
@@ -197,7 +187,7 @@ def test_a_click_adds_a_point_where_it_is_seen(box: DrawingBox, ready: Studio, q
     assert ready.experiment.config is not None
 
 
-def test_dragging_draws_a_stroke_and_undo_takes_one_stroke_back(
+def test_dragging_draws_a_stroke_and_undo_removes_one_stroke(
     box: DrawingBox, form: ExperimentForm, ready: Studio, qtbot: QtBot
 ) -> None:
     for height in (2, -2):
@@ -217,9 +207,9 @@ def test_dragging_draws_a_stroke_and_undo_takes_one_stroke_back(
     assert data(ready)["points"] == points.tolist()
 
 
-def test_the_right_button_removes_what_it_hits_and_nothing_else(box: DrawingBox, ready: Studio, qtbot: QtBot) -> None:
-    for place in ((1, 1), (-1, -1)):
-        qtbot.mouseClick(box.canvas, Qt.MouseButton.LeftButton, pos=at(box.canvas, *place))
+def test_a_right_click_removes_only_the_point_that_it_hits(box: DrawingBox, ready: Studio, qtbot: QtBot) -> None:
+    for point in ((1, 1), (-1, -1)):
+        qtbot.mouseClick(box.canvas, Qt.MouseButton.LeftButton, pos=at(box.canvas, *point))
     qtbot.mouseClick(box.canvas, Qt.MouseButton.RightButton, pos=at(box.canvas, 3, -3))
     assert len(data(ready)["points"]) == 2
     qtbot.mouseClick(box.canvas, Qt.MouseButton.RightButton, pos=at(box.canvas, 1, 1))
@@ -227,7 +217,7 @@ def test_the_right_button_removes_what_it_hits_and_nothing_else(box: DrawingBox,
     assert (x, y) == pytest.approx((-1, -1), abs=0.05)
 
 
-def test_the_keyboard_draws_too(box: DrawingBox, ready: Studio) -> None:
+def test_the_keyboard_adds_and_removes_points(box: DrawingBox, ready: Studio) -> None:
     for key in (Qt.Key.Key_Right, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Space):
         QTest.keyClick(box.canvas, key)
     QTest.keyClick(box.canvas, Qt.Key.Key_Left, Qt.KeyboardModifier.ShiftModifier)
@@ -240,7 +230,7 @@ def test_the_keyboard_draws_too(box: DrawingBox, ready: Studio) -> None:
     assert data(ready)["points"] == []
 
 
-def test_points_are_typed_as_text_and_a_wrong_text_is_told(
+def test_typed_points_are_drawn_and_a_wrong_text_is_reported(
     box: DrawingBox, form: ExperimentForm, ready: Studio
 ) -> None:
     assert "at least 1" in message(form, "data.points")
@@ -255,14 +245,14 @@ def test_points_are_typed_as_text_and_a_wrong_text_is_told(
     assert data(ready)["points"] == []
 
 
-def test_points_out_of_sight_are_kept_and_counted(box: DrawingBox, ready: Studio) -> None:
+def test_points_outside_the_picture_are_kept_and_counted(box: DrawingBox, ready: Studio) -> None:
     box.line.clear()
     QTest.keyClicks(box.line, "0 0; 50 0")
     assert "2 points, 1 outside the picture" in {label.text() for label in box.findChildren(QLabel)}
     assert ready.experiment.config is not None
 
 
-def test_the_canvas_is_dark_in_the_dark(box: DrawingBox) -> None:
+def test_the_canvas_follows_the_theme(box: DrawingBox) -> None:
     app = QApplication.instance()
     assert isinstance(app, QApplication)
     try:
@@ -277,34 +267,28 @@ def test_the_canvas_is_dark_in_the_dark(box: DrawingBox) -> None:
 # --- choices ----------------------------------------------------------------------------------------------------------
 
 
-def test_data_sets_and_flows_are_offered_in_groups_under_their_names(form: ExperimentForm) -> None:
-    box: QComboBox = shown(form, "data.kind")
+def test_data_sets_and_flows_are_listed_in_groups(form: ExperimentForm) -> None:
+    box: QComboBox = editor(form, "data.kind")
     assert isinstance(box, ChoiceBox)
     items = [(box.itemText(row), box.itemData(row)) for row in range(box.count())]
-    headings = [words for words, value in items if value is None]
+    headings = [label for label, value in items if value is None]
     assert headings == ["Images", "In the plane", "Tables"]
     assert {"Fashion-MNIST": "fashion_mnist", "BSDS300": "bsds300"}.items() <= dict(items).items()
-    for row, (words, value) in enumerate(items):
+    for row, (label, value) in enumerate(items):
         enabled = bool(box.model().flags(box.model().index(row, 0)) & Qt.ItemFlag.ItemIsEnabled)
-        assert enabled == (value is not None), words
-        assert value is None or box.itemData(row, Qt.ItemDataRole.ToolTipRole), words
-    teacher = shown(form, "teacher.kind")
+        assert enabled == (value is not None), label
+        assert value is None or box.itemData(row, Qt.ItemDataRole.ToolTipRole), label
+    teacher = editor(form, "teacher.kind")
     labels = [teacher.itemText(row) for row in range(teacher.count()) if teacher.itemData(row) is not None]
     assert labels == ["Glow", "Glow-1D", "MAF", "IAF", "Neural spline flow"]
 
 
-def test_arrow_keys_pass_over_the_headings(form: ExperimentForm, ready: Studio) -> None:
+def test_arrow_keys_skip_headings(form: ExperimentForm, ready: Studio) -> None:
     choose(form, "data.kind", "image_stack")
-    box = shown(form, "data.kind")
+    box = editor(form, "data.kind")
     visited = []
     for _ in range(3):
         QTest.keyClick(box, Qt.Key.Key_Down)
         visited.append(data(ready)["kind"])
     assert None not in visited
     assert len(set(visited)) == 3
-
-
-def test_the_line_of_a_composite_editor_has_the_focus_of_its_label(form: ExperimentForm) -> None:
-    choose(form, "data.kind", "image_folder")
-    box: PathBox = shown(form, "data.path")
-    assert box.focusProxy() is box.findChild(QLineEdit)

@@ -1,0 +1,45 @@
+"""What a user does with the form, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+
+from nfkd_gui.forms.experiment_form import ExperimentForm
+
+
+def editor(form: ExperimentForm, path: str) -> Any:
+    """Return the only widget of this name that is not hidden."""
+    found = [widget for widget in form.findChildren(QWidget, path) if not widget.isHidden()]
+    assert len(found) == 1, path
+    return found[0]
+
+
+def message(form: ExperimentForm, path: str) -> str:
+    """Return the message below a field."""
+    return " ".join(label.text() for label in form.findChildren(QLabel, f"{path}.message") if not label.isHidden())
+
+
+def write(form: ExperimentForm, path: str, text: str) -> None:
+    """Type into a field."""
+    line = editor(form, path).findChild(QLineEdit) or editor(form, path)
+    line.selectAll()
+    QTest.keyClicks(line, text)
+
+
+def choose(form: ExperimentForm, path: str, value: str) -> None:
+    """Choose a value in a list."""
+    box: QComboBox = editor(form, path)
+    box.setCurrentIndex(box.findData(value))
+    box.activated.emit(box.currentIndex())
+
+
+def click(form: ExperimentForm, path: str) -> None:
+    """Click a button."""
+    button = editor(form, path)
+    assert button.isVisible(), path
+    assert button.isEnabled(), path
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)

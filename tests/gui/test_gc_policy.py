@@ -1,0 +1,32 @@
+"""When Python collects garbage."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from nfkd_gui.gc_policy import freeze_existing_objects, gc_paused
+
+
+def test_gc_paused_restores_the_previous_state() -> None:
+    def fail() -> None:
+        raise RuntimeError
+
+    assert gc.isenabled()
+    with gc_paused():
+        assert not gc.isenabled()
+        with gc_paused():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(RuntimeError), gc_paused():
+        fail()
+    assert gc.isenabled()
+
+
+def test_frozen_objects_are_not_searched() -> None:
+    ring: list[object] = []
+    ring.append(ring)
+    freeze_existing_objects()
+    assert not any(item is ring for item in gc.get_objects())
