@@ -114,10 +114,10 @@ CASES = {
     "constant column": table(
         csv(np.c_[ROWS, np.full(200, 4.0)]), "data.columns: ", "c3 is 4 in every row", "leave it out"
     ),
-    "NaN": table(changed(7, 1, "nan"), "data.columns: ", "c1 is missing in row 8", "mend the file", "data.missing"),
-    "infinity": table(changed(9, 2, "inf"), "data.columns: ", "c2 is infinite in row 10", "mend the file"),
+    "NaN": table(changed(7, 1, "nan"), "data.columns: ", "c1 is missing in row 8", "correct the file", "data.missing"),
+    "infinity": table(changed(9, 2, "inf"), "data.columns: ", "c2 is infinite in row 10", "correct the file"),
     "text": table(changed(11, 0, "hello"), "data.columns: ", "c0 has 'hello' in row 12", "choose columns of numbers"),
-    "one row": table(csv(ROWS[:1]), "data.path: ", "t.csv: has only 1 row", "24 are the least"),
+    "one row": table(csv(ROWS[:1]), "data.path: ", "t.csv: has only 1 row", "three splits need at least 24"),
     "truncated IDX": Bad(short_idx, "mnist", FOLDER, ("train-images-idx3-ubyte.gz: is truncated", "get it again")),
     "truncated CIFAR": Bad(
         cifar("binary", lambda _, content: content[:5000]), "cifar10", FOLDER, ("data_batch_3.bin: ", "get it again")
@@ -126,7 +126,7 @@ CASES = {
         cifar("python", lambda _, content: content[:5000]),
         "cifar10",
         FOLDER,
-        ("data_batch_3: cannot be read", "damaged"),
+        ("data_batch_3: cannot be read: it is truncated", "get it again"),
     ),
     "a pickle that calls code": Bad(
         cifar("python", lambda folder, _: pickle.dumps({b"data": Bomb(folder / "exploded")})),
@@ -135,10 +135,10 @@ CASES = {
         ("data_batch_3: wants to call ", ".mkdir", "is refused"),
     ),
     "truncated HDF5": table(
-        short("t.h5", files.h5(rows=ROWS)), "data.path: ", "t.h5 is no whole HDF5 file", "get it again", name="t.h5"
+        short("t.h5", files.h5(rows=ROWS)), "data.path: ", "t.h5: is no whole HDF5 file", "get it again", name="t.h5"
     ),
-    "external link": table(hdf5, "data.key: outside in t.h5 is a link", "name the array", name="t.h5", key="outside"),
-    "truncated npy": table(short("t.npy", files.npy(ROWS)), "t.npy: cannot be read", "damaged", name="t.npy"),
+    "external link": table(hdf5, "data.key: ", "t.h5: outside is a link", "name the array", name="t.h5", key="outside"),
+    "truncated npy": table(short("t.npy", files.npy(ROWS)), "t.npy: it is truncated", "get it again", name="t.npy"),
     "truncated PNG": Bad(pictures, "image_folder", {"path": "@"}, ("31.png: cannot be read", "damaged")),
     "unequal images": Bad(unequal, "image_stack", {"path": "@/x.npy"}, ("x.npy: it holds", "unequal size", "save an")),
     "a table that is a folder": table(nothing, "is a folder: name a file", name=""),

@@ -13,16 +13,22 @@ import numpy as np
 import pytest
 
 from nfkd.data import DataError, NotFetchedError
-from nfkd.data.cache import cache_folder, cached, places, stamp
-from nfkd.data.fetch import download, fetch
-from nfkd.data.source import RemoteFile
+from nfkd.data.cache import cache_folder, cached, candidates
+from nfkd.data.fetch import fetch
+from nfkd.data.files import stamp
+from nfkd.data.source import OnProgress, RemoteFile
 from tests.core.data.loopback import Site, serving
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 
 
-def silent(_name: str, _come: int, _total: int) -> None:
+def silent(_name: str, _received: int, _total: int) -> None:
     pass
+
+
+def fetched(file: RemoteFile, on_progress: OnProgress = silent) -> Path:
+    fetch([file], "", on_progress, title="X")
+    return cache_folder() / file.name
 
 
 @pytest.fixture
@@ -51,14 +57,14 @@ def test_a_file_comes_whole_with_its_progress_and_only_once(site: Site) -> None:
         assert word in str(missing.value)
         assert word in missing.value.by_hand
 
-    (path,) = download([file], lambda *progress: told.append(progress))
+    path = fetched(file, lambda *progress: told.append(progress))
     assert path == cache_folder() / "set" / "x.gz"
     assert path.read_bytes() == CONTENT
     assert told[0] == ("x.gz", 0, len(CONTENT))
     assert told[-1] == ("x.gz", len(CONTENT), len(CONTENT))
     assert [come for _, come, _ in told] == sorted(come for _, come, _ in told)
     assert cached([file], title="X") == [path]
-    assert download([file], silent) == [path]
+    assert fetched(file, silent) == path
     assert len(site.asked) == 1
     assert left(path.parent) == {"x.gz"}
 
@@ -66,14 +72,14 @@ def test_a_file_comes_whole_with_its_progress_and_only_once(site: Site) -> None:
 @pytest.mark.parametrize("ranges", [True, False], ids=["resumed", "sent whole again"])
 def test_a_cut_download_is_taken_up_again(site: Site, ranges: bool) -> None:
     site.cut, site.ranges = 400_000, ranges
-    with pytest.raises(DataError, match="connection was cut; what has come is kept") as cut:
-        download([remote(site)], silent)
+    with pytest.raises(DataError, match="connection was cut; the received bytes are kept") as cut:
+        fetched(remote(site))
     assert site.address in str(cut.value)
     assert left(cache_folder() / "set") == {"x.gz.part"}
 
     site.cut = None
     told: list[int] = []
-    (path,) = download([remote(site)], lambda _, come, __: told.append(come))
+    path = fetched(remote(site), lambda _, come, __: told.append(come))
     assert path.read_bytes() == CONTENT
     assert site.asked[-1] == ("/x.gz", "bytes=400000-")
     assert told[0] == (400_000 if ranges else 0)
@@ -84,7 +90,7 @@ def test_a_part_that_is_as_long_as_the_file_is_brought_anew(site: Site, begun: i
     part = cache_folder() / "set" / "x.gz.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(bytes(begun))
-    (path,) = download([remote(site)], silent)
+    path = fetched(remote(site))
     assert path.read_bytes() == CONTENT
 
 
@@ -93,7 +99,7 @@ def test_an_answer_with_another_range_is_not_appended(site: Site) -> None:
     part.parent.mkdir(parents=True)
     part.write_bytes(CONTENT[:1000])
     site.shift = 1
-    (path,) = download([remote(site)], silent)
+    path = fetched(remote(site))
     assert path.read_bytes() == CONTENT
 
 
@@ -101,7 +107,7 @@ def test_wrong_bytes_are_removed_and_told_of(site: Site) -> None:
     site.files["/x.gz"] = CONTENT[:-1] + b"!"
     file = remote(site)
     with pytest.raises(DataError, match="came with another SHA-256 and was removed") as wrong:
-        download([file], silent)
+        fetched(file)
     for word in (file.url, file.sha256, str(cache_folder() / "set")):
         assert word in str(wrong.value)
     assert left(cache_folder() / "set") == set()
@@ -127,31 +133,31 @@ def test_a_wrong_file_put_there_by_hand_is_never_used(site: Site) -> None:
     path.write_bytes(b"something else")
     with pytest.raises(NotFetchedError, match=hashlib.sha256(b"something else").hexdigest()):
         cached([remote(site)], title="X")
-    download([remote(site)], silent)
+    fetched(remote(site))
     assert path.read_bytes() == CONTENT
 
 
 def test_an_md5_serves_where_no_more_is_published(site: Site) -> None:
     file = RemoteFile(site.address + "/x.gz", f"md5:{hashlib.md5(CONTENT).hexdigest()}", "set/x.gz")
-    (path,) = download([file], silent)
+    path = fetched(file)
     assert cached([file], title="X") == [path]
     path.write_bytes(b"other")
     with pytest.raises(NotFetchedError, match=f"another MD5, {hashlib.md5(b'other').hexdigest()}"):
         cached([file], title="X")
     site.files["/x.gz"] = b"other"
     with pytest.raises(DataError, match=f"came with another MD5 and was removed.*MD5 {file.checksum[1]}"):
-        download([file], silent)
+        fetched(file)
 
 
 def test_a_missing_page_and_a_silent_machine_are_told_of_in_words(site: Site) -> None:
     with pytest.raises(DataError, match="the server answered 404 Not Found") as missing:
-        download([remote(site, "/y.gz")], silent)
+        fetched(remote(site, "/y.gz"))
     assert missing.value.problems[0].path == "data.kind"
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         offline = RemoteFile(f"http://127.0.0.1:{nobody.getsockname()[1]}/x.gz", "0" * 64, "set/x.gz")
         with pytest.raises(DataError, match="the server cannot be reached") as refused:
-            download([offline], silent)
+            fetched(offline)
     assert offline.url in str(refused.value)
     assert left(cache_folder() / "set") == set()
 
@@ -163,7 +169,7 @@ def test_a_full_disk_is_told_of(site: Site, monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         patch.setattr("nfkd.data.fetch.open_for_update", full)
         with pytest.raises(DataError, match="the disk is full"):
-            download([remote(site)], silent)
+            fetched(remote(site))
     assert left(cache_folder() / "set") == set()
 
 
@@ -171,7 +177,7 @@ def test_a_cache_that_cannot_be_made_is_told_of(site: Site, tmp_path: Path, monk
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NFKD_DATA", str(tmp_path / "file"))
     with pytest.raises(DataError, match="could not be written to"):
-        download([remote(site)], silent)
+        fetched(remote(site))
 
 
 def test_a_download_that_is_called_off_can_be_taken_up_again(site: Site) -> None:
@@ -183,14 +189,14 @@ def test_a_download_that_is_called_off_can_be_taken_up_again(site: Site) -> None
             raise CalledOffError
 
     with pytest.raises(CalledOffError):
-        download([remote(site)], call_off)
-    (path,) = download([remote(site)], silent)
+        fetched(remote(site), call_off)
+    path = fetched(remote(site))
     assert path.read_bytes() == CONTENT
     assert site.asked[-1][1] is not None
 
 
 def bring(file: RemoteFile) -> bytes:
-    (path,) = download([file], silent)
+    path = fetched(file)
     return path.read_bytes()
 
 
@@ -213,9 +219,9 @@ def test_a_folder_of_the_users_is_taken_as_it_is(site: Site, tmp_path: Path) -> 
     with pytest.raises(DataError, match="there is no such folder"):
         cached([file], "a\0b", title="X")
     (tmp_path / "x").write_bytes(b"unpacked")
-    before = stamp(places([file], str(tmp_path)))
+    before = stamp(candidates([file], str(tmp_path)))
     assert cached([file], str(tmp_path), title="X") == [tmp_path / "x"]
     (tmp_path / "x.gz").write_bytes(b"packed")
     assert cached([file], str(tmp_path), title="X") == [tmp_path / "x.gz"]
-    assert stamp(places([file], str(tmp_path))) != before
+    assert stamp(candidates([file], str(tmp_path))) != before
     assert site.asked == []

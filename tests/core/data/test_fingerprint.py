@@ -123,10 +123,10 @@ def test_columns_that_are_not_used_do_not_count_and_contexts_and_weights_do(tmp_
 def test_of_a_data_set_with_parts_of_its_own_the_part_is_named() -> None:
     changed = ROWS.copy()
     changed[0, 0] += 1
-    assert between([ROWS] * 3, [ROWS, ROWS, changed]) == ["the values of the test part differ"]
+    assert between([ROWS] * 3, [ROWS, ROWS, changed]) == ["the values of the test split differ"]
     more = between([ROWS] * 3, [ROWS[:50], ROWS, changed])
-    assert more[0] == "the training part has 50 examples, the run was made with 60"
-    assert between([ROWS], [ROWS] * 3) == ["it has the parts train, validation, test, the run was made with train"]
+    assert more[0] == "the train split has 50 examples, the run was made with 60"
+    assert between([ROWS], [ROWS] * 3) == ["it has the splits train, validation, test, the run was made with train"]
 
 
 def test_it_depends_on_numbers_and_not_on_how_they_are_stored(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nfkd.data import DataError
+from nfkd.data.files import ConfigPath
 from nfkd.data.hdf5 import open_array
 
 VALUES = np.arange(6.0).reshape(2, 3)
@@ -34,13 +35,13 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("key", ["group/x", "/group/x", "group/around/around/x"])
 def test_an_array_is_found_by_its_name(path: Path, key: str) -> None:
-    np.testing.assert_array_equal(open_array(path, key)[:], VALUES)
+    np.testing.assert_array_equal(open_array(ConfigPath(path, "data.path"), key)[:], VALUES)
 
 
 def test_the_only_array_needs_no_name(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "one.h5", "w") as file:
         file["deep/down"] = VALUES
-    np.testing.assert_array_equal(open_array(tmp_path / "one.h5")[:], VALUES)
+    np.testing.assert_array_equal(open_array(ConfigPath(tmp_path / "one.h5", "data.path"))[:], VALUES)
 
 
 @pytest.mark.parametrize(
@@ -58,24 +59,24 @@ def test_the_only_array_needs_no_name(tmp_path: Path) -> None:
 )
 def test_nothing_outside_of_the_file_is_read(path: Path, key: str, words: str) -> None:
     with pytest.raises(DataError, match=rf"data\.labels_key: .*{words}"):
-        open_array(path, key, at="data.labels_key")
+        open_array(ConfigPath(path, "data.path"), key, "data.labels_key")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"not at all" * 100])
 def test_what_is_no_hdf5_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.h5").write_bytes(content)
-    with pytest.raises(DataError, match=r"data\.path: .*x\.h5 is no whole HDF5 file"):
-        open_array(tmp_path / "x.h5")
+    with pytest.raises(DataError, match=r"data\.path: .*x\.h5: is no whole HDF5 file"):
+        open_array(ConfigPath(tmp_path / "x.h5", "data.path"))
 
 
 def test_a_file_of_links_alone_holds_no_array(path: Path) -> None:
     with h5py.File(path.with_name("links.h5"), "w") as file:
         file["out"] = h5py.ExternalLink("secret.h5", "x")
     with pytest.raises(DataError, match=r"links are not followed.*copy the arrays into it"):
-        open_array(path.with_name("links.h5"))
+        open_array(ConfigPath(path.with_name("links.h5"), "data.path"))
 
 
 def test_an_empty_file_holds_no_array(tmp_path: Path) -> None:
     h5py.File(tmp_path / "x.h5", "w").close()
     with pytest.raises(DataError, match="holds no array"):
-        open_array(tmp_path / "x.h5")
+        open_array(ConfigPath(tmp_path / "x.h5", "data.path"))

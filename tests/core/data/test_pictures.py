@@ -10,6 +10,7 @@ from PIL import Image
 
 from nfkd.config.data import CelebAConfig, ImageFolderConfig
 from nfkd.data import DataError, Dataset, load_dataset
+from nfkd.data.files import ConfigPath
 from nfkd.data.pictures import ImageFiles
 from tests.core.data import image_files as files
 
@@ -140,18 +141,18 @@ def test_a_changed_picture_is_read_again(tmp_path: Path) -> None:
 def test_pictures_are_decoded_once_and_only_when_looked_at() -> None:
     decoded: list[int] = []
 
-    def decode(path: Path) -> np.ndarray:
-        decoded.append(int(path.stem))
-        return np.full((1, 2, 2), int(path.stem), np.uint8)
+    def decode(file: ConfigPath) -> np.ndarray:
+        decoded.append(int(file.path.stem))
+        return np.full((1, 2, 2), int(file.path.stem), np.uint8)
 
-    pictures = ImageFiles([Path(f"{number}.png") for number in range(9)], (1, 2, 2), decode)
+    pictures = ImageFiles([Path(f"{number}.png") for number in range(9)], "data.path", (1, 2, 2), decode)
     assert pictures.shape == (9, 1, 2, 2)
     assert decoded == []
     np.testing.assert_array_equal(pictures[np.array([3, 5, 8])][:, 0, 0, 0], [3, 5, 8])
     np.testing.assert_array_equal(pictures[2:6][:, 0, 0, 0], [2, 3, 4, 5])
     assert decoded == [3, 5, 8, 2, 4]
 
-    large = ImageFiles([Path(f"{number}.png") for number in range(9)], (1, 10_000, 10_000), decode)
+    large = ImageFiles([Path(f"{number}.png") for number in range(9)], "data.path", (1, 10_000, 10_000), decode)
     assert not large.fits
     np.testing.assert_array_equal(large[7:9].shape, (2, 1, 2, 2))
     assert decoded[-2:] == [7, 8]
@@ -196,7 +197,7 @@ def test_celeba_comes_in_its_own_parts_without_its_edges(tmp_path: Path) -> None
         ("000001.jpg 3\n", "line 1 is no name"),
         ("../../etc/x.jpg 0\n", "line 1 is no name"),
         ("000001.jpg\n", "line 1 is no name"),
-        ("000001.jpg 0\n", "lists 1 images of the training part"),
+        ("000001.jpg 0\n", "lists 1 images of the training split"),
         ("\xff", "line 1 is no name"),
     ],
 )
@@ -215,11 +216,11 @@ def test_missing_and_small_faces_are_named(tmp_path: Path) -> None:
     gone = tmp_path / "img_align_celeba" / "000004.jpg"
     content = gone.read_bytes()
     gone.unlink()
-    assert "1 of 29 listed images are not there, 000004.jpg" in refusal(CelebAConfig(folder=str(tmp_path)))[1]
+    assert "not there, the first is 000004.jpg" in refusal(CelebAConfig(folder=str(tmp_path)))[1]
     gone.write_bytes(files.picture(files.some(100, 100, 3), "JPEG"))
-    with pytest.raises(DataError, match=r"000004\.jpg: has 100×100 pixels: 148×148 from its middle are wanted"):
+    with pytest.raises(DataError, match=r"000004\.jpg: has 100×100 pixels, and at least 148×148 are needed"):
         load_dataset(CelebAConfig(folder=str(tmp_path))).train.values[:]
     gone.write_bytes(content[:-300])
     with pytest.raises(DataError, match=r"000004\.jpg: cannot be read"):
         load_dataset(CelebAConfig(folder=str(tmp_path))).train.values[:]
-    assert "are wanted in it" in refusal(CelebAConfig(folder=str(tmp_path / "img_align_celeba")))[1]
+    assert "lacks img_align_celeba" in refusal(CelebAConfig(folder=str(tmp_path / "img_align_celeba")))[1]

@@ -181,7 +181,7 @@ def _mask(letter: str) -> np.ndarray:
     return array[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-@pytest.mark.parametrize(("letter", "words"), [(" ", "no ink"), ("漢", "has no")])
+@pytest.mark.parametrize(("letter", "words"), [(" ", "is blank"), ("漢", "has no")])
 def test_a_letter_that_cannot_be_drawn_is_refused(letter: str, words: str) -> None:
     with pytest.raises(DataError, match=rf"data\.letter: .*{words}"):
         load_dataset(LetterConfig(count=100, letter=letter))

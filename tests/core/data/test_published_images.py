@@ -89,10 +89,10 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         ("train-images-idx3-ubyte", b"\x89PNG and more", "is no IDX file: it begins with 89 50 4e 47"),
         ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 28))[:-1], "is truncated: 47,039 of 47,040 values"),
         ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 28))[:9], "is truncated in its header"),
-        ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 28)) + b"x", "goes on after its 47,040 values"),
+        ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 28)) + b"x", "has more bytes after its 47,040 values"),
         ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 28), code=13), "type 0x0d and 3 dimensions"),
         ("train-images-idx3-ubyte", files.idx(files.some(60)), "type 0x08 and 1 dimensions"),
-        ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 27)), "28×27 pixels: 28×28 are wanted"),
+        ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 27)), "28×27 pixels instead of 28×28"),
         ("train-images-idx3-ubyte", b"\0\0\x08\x03" + b"\xff" * 12, "claims 4294967295×4294967295×4294967295"),
         ("train-labels-idx1-ubyte", files.idx(files.some(59, high=10)), "59 labels for 60 images"),
         ("train-labels-idx1-ubyte", files.idx(np.array([3] * 7 + [10] + [0] * 52, np.uint8)), "label number 7 is 10"),
@@ -114,7 +114,7 @@ def test_a_truncated_gzip_file_is_refused(tmp_path: Path) -> None:
     files.write_mnist(tmp_path)
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-2000])
-    assert "ended before the end-of-stream marker" in refusal(MNISTConfig(folder=str(tmp_path)))[1]
+    assert "cannot be read: it is truncated, get it again" in refusal(MNISTConfig(folder=str(tmp_path)))[1]
 
 
 @FAMILY
@@ -137,7 +137,7 @@ def test_what_is_fetched_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         class Local(IDXImages):
             config = MNISTConfig
             title = "local"
-            files = tuple(
+            downloads = tuple(
                 RemoteFile(site.address + path, hashlib.sha256(content).hexdigest(), f"local{path}")
                 for path, content in contents.items()
             )
@@ -260,7 +260,7 @@ IMAGES = files.some(12, 3072)
         (pickled({b"labels": [0] * 12}), "its data is no array of bytes"),
         (pickled({b"data": IMAGES.astype(np.float32), b"labels": [0] * 12}), "its data is no array of bytes"),
         (pickled({b"data": IMAGES[:, :-1], b"labels": [0] * 12}), "its data is no array of bytes"),
-        (pickled({b"data": np.array([None]), b"labels": [0] * 12}), "its data is no array of bytes"),
+        (pickled({b"data": np.array([None]), b"labels": [0] * 12}), "instead of numbers"),
         (pickled({b"data": IMAGES, b"labels": [0] * 11}), "its labels are no list"),
         (pickled({b"data": IMAGES, b"labels": [0] * 11 + [10]}), "its labels are no list"),
         (pickled({b"data": IMAGES[:0], b"labels": []}), "its labels are no list"),

@@ -91,7 +91,7 @@ def test_labels_come_with_their_images(kind: str, tmp_path: Path) -> None:
     assert refusal(config.model_copy(update={"labels_key": ""}))[0] == "data.class_labels"
     assert refusal(config.model_copy(update={"labels_key": "none"}))[0] == "data.labels_key"
     assert refusal(config.model_copy(update={"labels_key": "images"})) == (
-        "data.labels_key", f"{path}: images has the shape (60, 6, 5): 60 labels are wanted"
+        "data.labels_key", f"{path}: images has the shape (60, 6, 5) instead of 60 labels"
     )  # fmt: skip
     for wrong, words in ((labels - 1, "is -1"), (labels / 2, "these are float64"), (labels + 1000, "is 100")):
         bad = write(tmp_path, kind, images=GREY, labels=wrong)
@@ -111,7 +111,7 @@ def test_a_npy_file_has_no_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stored", "words"),
     [
-        (GREY / 255, "float64 values: whole numbers from 0 to 255 are wanted"),
+        (GREY / 255, "float64 values instead of whole numbers from 0 to 255"),
         (np.where(GREY > 3, np.nan, GREY).astype(np.float32), "float32 values"),
         (GREY.astype(np.int16) - 1, "holds the value -1: 0 to 255 are the levels"),
         (GREY.astype(np.int16) + 1, "holds the value 256"),

@@ -284,7 +284,7 @@ def test_missing_context_and_weights_are_put_in_too(tmp_path: Path) -> None:
 
 def test_nothing_can_be_put_in_where_there_is_nothing(tmp_path: Path) -> None:
     holes(tmp_path / "t.npy", list(range(ROWS)), 1)
-    assert "data.columns: column 1 has no value in the training part" in words(
+    assert "data.columns: column 1 has no value in the training split" in words(
         str(tmp_path / "t.npy"), missing="median"
     )
 
@@ -301,7 +301,9 @@ def test_negative_weights_are_taken_and_a_total_of_nothing_is_not(tmp_path: Path
         assert part.weights.mean() == pytest.approx(1, rel=1e-5)
         assert (part.weights < 0).any()
     values[:, 4] *= -1
-    assert "data.weight: the weights of a part add up" in words(write(tmp_path / "t.csv", values), weight="w")
+    assert "data.weight: the weights of a split have no positive sum" in words(
+        write(tmp_path / "t.csv", values), weight="w"
+    )
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
@@ -322,13 +324,13 @@ def test_constant_columns_are_refused_by_name(tmp_path: Path, scaling: str, cont
     values = table()
     values[:, 1] = 0.1  # not exactly representable: its deviation is not exactly 0
     said = words(write(tmp_path / "t.csv", values), scaling=scaling, context=context)
-    assert f"data.{'context' if context else 'columns'}: column py is 0.1 in every row of the training part" in said
+    assert f"data.{'context' if context else 'columns'}: column py is 0.1 in every row of the training split" in said
 
 
 def test_a_column_may_be_constant_in_the_training_part_alone(tmp_path: Path) -> None:
     values = table()
     values[np.random.default_rng(0).permutation(ROWS)[60:], 1] = 2.0
-    assert "py is 2 in every row of the training part" in words(write(tmp_path / "t.csv", values), scaling="robust")
+    assert "py is 2 in every row of the training split" in words(write(tmp_path / "t.csv", values), scaling="robust")
 
 
 def test_quartiles_that_coincide_are_no_constant_column(tmp_path: Path) -> None:
@@ -410,7 +412,7 @@ def test_columns_are_found_or_all_that_is_wrong_is_told(tmp_path: Path) -> None:
     [
         ("t.csv", b"", "t.csv: is empty"),
         ("t.csv", b"a,b\n", "t.csv: holds no rows"),
-        ("t.csv", b"\n\n\n", "cannot be read as a table: empty CSV"),
+        ("t.csv", b"\n\n\n", "cannot be read as a table: it needs lines of values"),
         ("t.csv", b"a,b\n1,2\n", "has only 1 row"),
         ("t.csv", b"a,b\n1,2\n3,4,5\n", "has 3 values in line 3, but 2 in its first"),
         ("t.csv", b"a,a\n1,2\n", "several columns of the name 'a'"),
@@ -418,7 +420,7 @@ def test_columns_are_found_or_all_that_is_wrong_is_told(tmp_path: Path) -> None:
         (
             "t.csv",
             b"a;b\n" + b"1;2\n" * 50,
-            "which is no number: are the values parted by semicolons?",
+            "which is no number: are the values separated by semicolons?",
         ),
         ("t.csv", b"a\n" + b"x\n" * 50, "no column of numbers left to be modelled: column a has 'x' in row 1"),
         ("t.parquet", b"PAR1 and then nothing", "is no whole Parquet file"),
@@ -438,7 +440,7 @@ def test_a_table_larger_than_memory_is_refused_where_it_must_be_read_whole(
 ) -> None:
     path = write(tmp_path / f"t.{ending}", table(2000))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * 2000 * 5 * 8 - 1))
-    assert "save it as .npy or .h5, which are read where they lie" in words(path)
+    assert "save it as .npy or .h5, which are read on access" in words(path)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * 2000 * 5 * 25))
     assert load_dataset(TableConfig(path=path)).event_shape == (5,)
 
@@ -467,8 +469,8 @@ def test_hdf5_links_out_of_the_file_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "t.h5", "w") as file:
         file["out"] = h5py.ExternalLink("secret.h5", "some/rows")
         file["a"], file["b"] = table(), table()
-    assert "data.key: out in t.h5 is a link" in words(str(tmp_path / "t.h5"), key="out")
-    assert "data.key: t.h5 holds a, b: name one of them" in words(str(tmp_path / "t.h5"))
+    assert "t.h5: out is a link" in words(str(tmp_path / "t.h5"), key="out")
+    assert "t.h5: holds a, b: name one of them" in words(str(tmp_path / "t.h5"))
     assert load_dataset(TableConfig(path=str(tmp_path / "t.h5"), key="b")).event_shape == (5,)
 
 

@@ -323,7 +323,7 @@ def replaced(folder: Path, content: np.ndarray) -> str:
     [
         (np.zeros((ROWS, 8)), "gives no finite number in column 5"),
         (RNG.normal(size=(ROWS, 9)), "gives 7 columns instead of 6"),
-        (RNG.normal(size=(40, 8)), "leaves a part with 3 rows"),
+        (RNG.normal(size=(40, 8)), "gives a split of 3 rows"),
         (RNG.normal(size=(3, 8)), "too few to be split"),
         (RNG.normal(size=(ROWS, 2)), "is no table of numbers"),
         (RNG.normal(size=ROWS), "is no table of numbers"),
@@ -340,7 +340,7 @@ def test_a_value_too_large_for_a_flow_is_refused(tmp_path: Path) -> None:
     data = miniboone(tmp_path)
     data[-1, 3] = 1e300  # in the test part, which the scaling does not see
     np.save(tmp_path / "miniboone" / "data.npy", data)
-    with pytest.raises(DataError, match=r"data\.folder: .*no finite number in column 3, as in row 39 of a part"):
+    with pytest.raises(DataError, match=r"data\.folder: .*no finite number in column 3, row 39 of a split"):
         load_dataset(MiniBooNEConfig(folder=str(tmp_path)))
 
 
@@ -362,7 +362,7 @@ def test_bsds300_follows_no_link_out_of_its_file(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "BSDS300" / "BSDS300.hdf5", "a") as file:
         del file["test"]
         file["test"] = h5py.ExternalLink("elsewhere.h5", "x")
-    with pytest.raises(DataError, match=r"data\.folder: test in BSDS300\.hdf5 is a link"):
+    with pytest.raises(DataError, match=r"data\.folder: .*BSDS300\.hdf5: test is a link"):
         load_dataset(BSDS300Config(folder=str(tmp_path)))
 
 
