@@ -222,9 +222,7 @@ def test_a_pickle_that_calls_code_is_refused(tmp_path: Path, function: Callable[
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_damaged_pickles_are_frames_or_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
-) -> None:
+def test_damaged_pickles_are_frames_or_refused(tmp_path: Path, data: st.DataObject) -> None:
     if data.draw(st.booleans()):
         content = bytearray(data.draw(st.binary(max_size=200)))
     else:
