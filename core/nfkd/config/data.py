@@ -10,8 +10,6 @@ from nfkd.config.base import Config, field
 
 Scaling = Literal["standard", "robust", "quantile", "none"]
 _Point = Annotated[tuple[float, float], Field(strict=False)]  # TOML arrays arrive as lists
-
-
 _IMAGES, _PLANE, _TABLES = "Images", "In the plane", "Tables"
 
 
@@ -21,31 +19,16 @@ def _kind(name: str, label: str, group: str, help: str) -> Any:  # noqa: A002 - 
 
 class _ValidationConfig(Config, frozen=True):
     validation_fraction: float = field(
-        0.15,
-        title="Validation split",
-        help="Fraction of the examples on which the best weights are chosen.",
-        gt=0.0,
-        le=0.4,
-        advanced=True,
+        0.15, title="Validation split", help="Fraction of examples to choose weights on.", gt=0.0, le=0.4, advanced=True
     )
     split_seed: int = field(
-        0,
-        title="Split seed",
-        help="Decides which example falls in which split; the same for every seed of the experiment.",
-        ge=0,
-        lt=2**31,
-        advanced=True,
+        0, title="Split seed", help="Seed of the split, for all runs of the experiment.", ge=0, lt=2**31, advanced=True
     )
 
 
 class _SplitConfig(_ValidationConfig, frozen=True):
     test_fraction: float = field(
-        0.15,
-        title="Test split",
-        help="Fraction of the examples that is used only for the reported figures.",
-        gt=0.0,
-        le=0.4,
-        advanced=True,
+        0.15, title="Test split", help="Fraction of examples for the reported figures.", gt=0.0, le=0.4, advanced=True
     )
 
 
@@ -140,10 +123,7 @@ class DrawnConfig(_PlaneConfig, frozen=True):
 
 class _ImagesConfig(Config, frozen=True):
     class_labels: bool = field(
-        False,
-        title="Class-conditional",
-        help="Give the class label to all flows as context, where the data has labels.",
-        advanced=True,
+        False, title="Class-conditional", help="Use the class labels as context of all flows.", advanced=True
     )
     flip: bool = field(
         False, title="Flip", help="Flip training images from left to right with probability one half.", advanced=True
@@ -151,7 +131,7 @@ class _ImagesConfig(Config, frozen=True):
     shift: int = field(
         0,
         title="Shift",
-        help="Move training images by up to this many pixels in each direction; the edge is repeated.",
+        help="Largest shift of training images in each direction.",
         unit="pixels",
         ge=0,
         le=32,
@@ -163,13 +143,7 @@ class ByteImagesConfig(_ImagesConfig, frozen=True):
     """Images with up to 8 bits a channel."""
 
     bits: int = field(
-        8,
-        title="Bits",
-        help="Bits of each channel that are kept; they give the levels of the dequantization.",
-        unit="bits",
-        ge=1,
-        le=8,
-        advanced=True,
+        8, title="Bits", help="Bits that are kept of each channel.", unit="bits", ge=1, le=8, advanced=True
     )
 
 
@@ -216,12 +190,7 @@ class CelebAConfig(ByteImagesConfig, frozen=True):
     """202,599 aligned faces (Liu et al. 2015), cropped to the middle 148 and resized to 64×64, its own three parts."""
 
     kind: Literal["celeba64"] = _kind("celeba64", "CelebA-64", _IMAGES, "CelebA: faces, 64×64 pixels.")
-    folder: str = field(
-        "",
-        title="Folder",
-        help="Holds img_align_celeba and list_eval_partition.txt; CelebA cannot be downloaded.",
-        format="folder",
-    )
+    folder: str = field("", title="Folder", help="Holds img_align_celeba and list_eval_partition.txt.", format="folder")
 
 
 class ImageFolderConfig(ByteImagesConfig, _SplitConfig, frozen=True):
@@ -238,7 +207,7 @@ class ImageStackConfig(ByteImagesConfig, _SplitConfig, frozen=True):
 
     kind: Literal["image_stack"] = _kind("image_stack", "Array of images", _IMAGES, "Images in one array file.")
     path: str = field("", title="File", help="A .npy, .npz or .h5 file.", format="file")
-    key: str = field("", title="Array", help="Name of the array in the file; empty where it has only one.")
+    key: str = field("", title="Array", help="Name of the array in the file; empty if it has only one.")
     labels_key: str = field("", title="Labels", help="Name of the array of class labels, if any.", advanced=True)
     levels: int = field(
         256, title="Levels", help="Number of levels of the stored values, 0 up to one less.", ge=2, le=256
@@ -316,22 +285,17 @@ class TableConfig(_SplitConfig, frozen=True):
     kind: Literal["table"] = _kind("table", "Table from a file", _TABLES, "A table of numbers from a file.")
     path: str = field("", title="File", help="A .csv, .tsv, .parquet, .npy or .h5 file.", format="file")
     key: str = field(
-        "", title="Array", help="Name of the array in an .h5 file; empty where it has only one.", advanced=True
+        "", title="Array", help="Name of the array in an .h5 file; empty if it has only one.", advanced=True
     )
     columns: tuple[str, ...] = field(
-        (),
-        title="Columns",
-        help="Columns to model, by name or index from 0; none: all columns of numbers that are not used below.",
-        strict=False,
+        (), title="Columns", help="Columns to model, by name or index; none: all numbers not used below.", strict=False
     )
     context: tuple[str, ...] = field(
         (), title="Conditioning", help="Columns that all flows get as context.", strict=False
     )
     weight: str = field("", title="Weights", help="A column with the weight of each row, if any.")
     missing: Literal["refuse", "drop", "median"] = field(
-        "refuse",
-        title="Missing values",
-        help="Refuse the table, drop such rows, or fill in the training split's median.",
+        "refuse", title="Missing values", help="Refuse the table, drop such rows, or fill in the training median."
     )
     scaling: Scaling = field(
         "standard",
@@ -340,31 +304,10 @@ class TableConfig(_SplitConfig, frozen=True):
     )
 
 
-DataConfig = Annotated[
-    DigitsConfig
-    | NaturalCropsConfig
-    | MNISTConfig
-    | FashionMNISTConfig
-    | KMNISTConfig
-    | CIFAR10Config
-    | CelebAConfig
-    | ImageFolderConfig
-    | ImageStackConfig
-    | TwoMoonsConfig
-    | CirclesConfig
-    | PinwheelConfig
-    | SpiralsConfig
-    | CheckerboardConfig
-    | EightGaussiansConfig
-    | RingsConfig
-    | LetterConfig
-    | DrawnConfig
-    | NaturalPatchesConfig
-    | PowerConfig
-    | GasConfig
-    | HepmassConfig
-    | MiniBooNEConfig
-    | BSDS300Config
-    | TableConfig,
-    Field(discriminator="kind"),
-]
+# Unions of unions are flattened: their order is that of the form.
+_PublishedImages = DigitsConfig | NaturalCropsConfig | MNISTConfig | FashionMNISTConfig | KMNISTConfig | CIFAR10Config
+_Images = _PublishedImages | CelebAConfig | ImageFolderConfig | ImageStackConfig
+_Shapes = TwoMoonsConfig | CirclesConfig | PinwheelConfig | SpiralsConfig | CheckerboardConfig | EightGaussiansConfig
+_Plane = _Shapes | RingsConfig | LetterConfig | DrawnConfig
+_UCI = PowerConfig | GasConfig | HepmassConfig | MiniBooNEConfig | BSDS300Config
+DataConfig = Annotated[_Images | _Plane | NaturalPatchesConfig | _UCI | TableConfig, Field(discriminator="kind")]
