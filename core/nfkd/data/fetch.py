@@ -9,6 +9,7 @@ import errno
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.client import responses
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,8 @@ def _describe(error: Exception) -> str:
 
     response = getattr(error, "response", None)
     if response is not None:
-        return f"the server answered {response.status_code} {response.reason}"
+        phrase = responses.get(response.status_code, "")  # the server's own is foreign text
+        return f"the server answered {response.status_code} {phrase}".rstrip()
     if isinstance(error, (NoAnswerError, ReadTimeoutError)):
         return "the server does not answer"
     if isinstance(error, NoConnectionError):

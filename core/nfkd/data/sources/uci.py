@@ -125,7 +125,7 @@ class _UCI(Source[_ConfigT]):
     def _is_unpacked(self) -> bool:
         return all(map(is_regular, self._unpacked()))
 
-    def _files(self, config: _ConfigT, on_progress: OnProgress | None = None) -> list[ConfigPath]:
+    def _files(self, config: _ConfigT, on_progress: OnProgress = lambda *_: None) -> list[ConfigPath]:
         """Return the files; they are unpacked into the cache if only the archive is there."""
         if config.folder:
             return self._in_folder(config)
@@ -275,7 +275,7 @@ def _candidates(root: Path, member: str) -> list[Path]:
     return [root / member.removeprefix("data/"), root / member]
 
 
-def _unpack(archive: ConfigPath, targets: dict[str, Path], on_progress: OnProgress | None) -> None:
+def _unpack(archive: ConfigPath, targets: dict[str, Path], on_progress: OnProgress) -> None:
     """Unpack only these members; each gets its name when it is complete."""
     with archive.reading(), open_archive(archive.path, _MOST_UNPACKED) as content:
         for member in content:
@@ -284,11 +284,9 @@ def _unpack(archive: ConfigPath, targets: dict[str, Path], on_progress: OnProgre
             file = content.extractfile(member) if target is not None and is_plain else None
             if target is None or file is None:
                 continue
-            if on_progress is not None:
-                on_progress(target.name, 0, member.size)
+            on_progress(target.name, 0, member.size)
             _copy(archive, file, target)
-            if on_progress is not None:
-                on_progress(target.name, member.size, member.size)
+            on_progress(target.name, member.size, member.size)
             if all(map(is_regular, targets.values())):
                 return
         missing = [name for name, path in targets.items() if not is_regular(path)]
