@@ -46,7 +46,7 @@ def site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         class Local(IDXImages):
             config = MNISTConfig
             title = "Local MNIST"
-            files = tuple(
+            downloads = tuple(
                 RemoteFile(
                     served.address + path, hashlib.sha256(content).hexdigest(), f"local{path}", len(content)
                 )

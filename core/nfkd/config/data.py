@@ -1,4 +1,4 @@
-"""What the flows are trained on: one model per data set or kind of file."""
+"""Configs of the data: one model for each data set or kind of file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from pydantic import Field
 from nfkd.config.base import Config, field
 
 Scaling = Literal["standard", "robust", "quantile", "none"]
-_Point = Annotated[tuple[float, float], Field(strict=False)]  # TOML has arrays, and they arrive as lists
-
-
+_Point = Annotated[tuple[float, float], Field(strict=False)]  # TOML arrays arrive as lists
 _IMAGES, _PLANE, _TABLES = "Images", "In the plane", "Tables"
 
 
@@ -21,31 +19,16 @@ def _kind(name: str, label: str, group: str, help: str) -> Any:  # noqa: A002 - 
 
 class _ValidationConfig(Config, frozen=True):
     validation_fraction: float = field(
-        0.15,
-        title="Validation part",
-        help="Part of the examples on which the best weights are chosen.",
-        gt=0.0,
-        le=0.4,
-        advanced=True,
+        0.15, title="Validation split", help="Fraction of examples to choose weights on.", gt=0.0, le=0.4, advanced=True
     )
     split_seed: int = field(
-        0,
-        title="Split seed",
-        help="Decides which example falls in which part; the same for every seed of the experiment.",
-        ge=0,
-        lt=2**31,
-        advanced=True,
+        0, title="Split seed", help="Seed of the split, for all runs of the experiment.", ge=0, lt=2**31, advanced=True
     )
 
 
 class _SplitConfig(_ValidationConfig, frozen=True):
     test_fraction: float = field(
-        0.15,
-        title="Test part",
-        help="Part of the examples that is used only for the reported figures.",
-        gt=0.0,
-        le=0.4,
-        advanced=True,
+        0.15, title="Test split", help="Fraction of examples for the reported figures.", gt=0.0, le=0.4, advanced=True
     )
 
 
@@ -54,19 +37,10 @@ class _SplitConfig(_ValidationConfig, frozen=True):
 
 class _PlaneConfig(_SplitConfig, frozen=True):
     count: int = field(
-        6000,
-        title="Points",
-        help="How many points are drawn in all, before the split.",
-        unit="points",
-        ge=100,
-        le=1_000_000,
+        6000, title="Points", help="Number of points in all, before the split.", unit="points", ge=100, le=1_000_000
     )
     noise: float = field(
-        0.08,
-        title="Noise",
-        help="Standard deviation of the Gaussian noise around the shape.",
-        ge=0.0,
-        le=1.0,
+        0.08, title="Noise", help="Standard deviation of the Gaussian noise around the shape.", ge=0.0, le=1.0
     )
 
 
@@ -86,7 +60,7 @@ class PinwheelConfig(_PlaneConfig, frozen=True):
     """Bent arms around the centre (Johnson et al. 2016, arXiv 1603.06277)."""
 
     kind: Literal["pinwheel"] = _kind("pinwheel", "Pinwheel", _PLANE, "Bent arms around the centre.")
-    arms: int = field(5, title="Arms", help="How many arms the wheel has.", ge=1, le=50)
+    arms: int = field(5, title="Arms", help="Number of arms.", ge=1, le=50)
 
 
 class SpiralsConfig(_PlaneConfig, frozen=True):
@@ -117,7 +91,7 @@ class RingsConfig(_PlaneConfig, frozen=True):
     """Concentric rings of equal density along their lines."""
 
     kind: Literal["rings"] = _kind("rings", "Rings", _PLANE, "Concentric rings.")
-    rings: int = field(4, title="Rings", help="How many rings there are.", ge=1, le=20)
+    rings: int = field(4, title="Rings", help="Number of rings.", ge=1, le=20)
 
 
 class LetterConfig(_PlaneConfig, frozen=True):
@@ -137,7 +111,7 @@ class DrawnConfig(_PlaneConfig, frozen=True):
     points: tuple[_Point, ...] = field(
         ((-1.0, 0.0), (0.0, 1.0), (1.0, 0.0)),
         title="Drawing",
-        help="The points, as pairs of x and y; every example is one of them with noise.",
+        help="Points as pairs of x and y; every example is one of them with noise.",
         min_length=1,
         max_length=100_000,
         strict=False,
@@ -149,18 +123,15 @@ class DrawnConfig(_PlaneConfig, frozen=True):
 
 class _ImagesConfig(Config, frozen=True):
     class_labels: bool = field(
-        False,
-        title="Class-conditional",
-        help="Give the class label to all flows as context, where the data has labels.",
-        advanced=True,
+        False, title="Class-conditional", help="Use the class labels as context of all flows.", advanced=True
     )
     flip: bool = field(
-        False, title="Flip", help="Mirror training images from left to right, every other one.", advanced=True
+        False, title="Flip", help="Flip training images from left to right with probability one half.", advanced=True
     )
     shift: int = field(
         0,
         title="Shift",
-        help="Move training images by up to this many pixels in each direction; the edge is repeated.",
+        help="Largest shift of training images in each direction.",
         unit="pixels",
         ge=0,
         le=32,
@@ -168,19 +139,15 @@ class _ImagesConfig(Config, frozen=True):
     )
 
 
-class _ByteImagesConfig(_ImagesConfig, frozen=True):
+class ByteImagesConfig(_ImagesConfig, frozen=True):
+    """Images with up to 8 bits a channel."""
+
     bits: int = field(
-        8,
-        title="Bits",
-        help="Bits of each channel that are kept; the uniform dequantization has as many levels.",
-        unit="bits",
-        ge=1,
-        le=8,
-        advanced=True,
+        8, title="Bits", help="Bits that are kept of each channel.", unit="bits", ge=1, le=8, advanced=True
     )
 
 
-_FOLDER = "Where the files are, packed or not; empty: NFKD's cache, which a download fills."
+_FOLDER = "Folder of the files, packed or not; empty: NFKD's cache of downloads."
 
 
 class DigitsConfig(_ImagesConfig, _SplitConfig, frozen=True):
@@ -189,7 +156,7 @@ class DigitsConfig(_ImagesConfig, _SplitConfig, frozen=True):
     kind: Literal["digits"] = _kind("digits", "Digits", _IMAGES, "Handwritten digits, 8×8 pixels.")
 
 
-class _PublishedImagesConfig(_ByteImagesConfig, _ValidationConfig, frozen=True):
+class _PublishedImagesConfig(ByteImagesConfig, _ValidationConfig, frozen=True):
     folder: str = field("", title="Folder", help=_FOLDER, format="folder", advanced=True)
 
 
@@ -219,19 +186,14 @@ class CIFAR10Config(_PublishedImagesConfig, frozen=True):
     kind: Literal["cifar10"] = _kind("cifar10", "CIFAR-10", _IMAGES, "CIFAR-10: colour images, 32×32 pixels.")
 
 
-class CelebAConfig(_ByteImagesConfig, frozen=True):
+class CelebAConfig(ByteImagesConfig, frozen=True):
     """202,599 aligned faces (Liu et al. 2015), cropped to the middle 148 and resized to 64×64, its own three parts."""
 
     kind: Literal["celeba64"] = _kind("celeba64", "CelebA-64", _IMAGES, "CelebA: faces, 64×64 pixels.")
-    folder: str = field(
-        "",
-        title="Folder",
-        help="Holds img_align_celeba and list_eval_partition.txt; CelebA is not downloaded.",
-        format="folder",
-    )
+    folder: str = field("", title="Folder", help="Holds img_align_celeba and list_eval_partition.txt.", format="folder")
 
 
-class ImageFolderConfig(_ByteImagesConfig, _SplitConfig, frozen=True):
+class ImageFolderConfig(ByteImagesConfig, _SplitConfig, frozen=True):
     """Any folder of images: the middle square of each, resized; sub-folders are its classes."""
 
     kind: Literal["image_folder"] = _kind("image_folder", "Folder of images", _IMAGES, "A folder of image files.")
@@ -240,27 +202,25 @@ class ImageFolderConfig(_ByteImagesConfig, _SplitConfig, frozen=True):
     colour: bool = field(True, title="Colour", help="Three channels; otherwise one of grey.")
 
 
-class ImageStackConfig(_ByteImagesConfig, _SplitConfig, frozen=True):
+class ImageStackConfig(ByteImagesConfig, _SplitConfig, frozen=True):
     """Images in one array: a .npy, .npz or .h5 file of whole numbers, (N, H, W), (N, C, H, W) or (N, H, W, C)."""
 
     kind: Literal["image_stack"] = _kind("image_stack", "Array of images", _IMAGES, "Images in one array file.")
     path: str = field("", title="File", help="A .npy, .npz or .h5 file.", format="file")
-    key: str = field("", title="Array", help="Name of the array in the file; empty where it has only one.")
+    key: str = field("", title="Array", help="Name of the array in the file; empty if it has only one.")
     labels_key: str = field("", title="Labels", help="Name of the array of class labels, if any.", advanced=True)
     levels: int = field(
         256, title="Levels", help="Number of levels of the stored values, 0 up to one less.", ge=2, le=256
     )
 
 
-class NaturalCropsConfig(_ByteImagesConfig, frozen=True):
+class NaturalCropsConfig(ByteImagesConfig, frozen=True):
     """32×32 colour crops of the two photographs that scikit-learn ships; the parts come from separate regions."""
 
     kind: Literal["natural_crops"] = _kind(
         "natural_crops", "Natural crops", _IMAGES, "Colour crops of photographs, 32×32 pixels."
     )
-    count: int = field(
-        8000, title="Crops", help="How many training crops are taken.", unit="crops", ge=100, le=1_000_000
-    )
+    count: int = field(8000, title="Crops", help="Number of training crops.", unit="crops", ge=100, le=1_000_000)
     split_seed: int = field(
         0, title="Crop seed", help="Decides where the crops are taken.", ge=0, lt=2**31, advanced=True
     )
@@ -276,42 +236,44 @@ class NaturalPatchesConfig(Config, frozen=True):
         "natural_patches", "Natural patches", _TABLES, "Grey patches of photographs, 63 numbers each."
     )
     count: int = field(
-        20_000, title="Patches", help="How many training patches are taken.", unit="patches", ge=100, le=2_000_000
+        20_000, title="Patches", help="Number of training patches.", unit="patches", ge=100, le=2_000_000
     )
     split_seed: int = field(
         0, title="Patch seed", help="Decides where the patches are taken.", ge=0, lt=2**31, advanced=True
     )
 
 
-class _UCIConfig(Config, frozen=True):
+class UCIConfig(Config, frozen=True):
+    """A table of the archive of the MAF paper."""
+
     folder: str = field("", title="Folder", help=_FOLDER, format="folder", advanced=True)
 
 
-class PowerConfig(_UCIConfig, frozen=True):
+class PowerConfig(UCIConfig, frozen=True):
     """UCI household power consumption, 6 columns, as MAF prepares it (arXiv 1705.07057)."""
 
     kind: Literal["power"] = _kind("power", "POWER", _TABLES, "POWER: household electricity, 6 columns.")
 
 
-class GasConfig(_UCIConfig, frozen=True):
+class GasConfig(UCIConfig, frozen=True):
     """UCI gas sensors, 8 columns, as MAF prepares it (arXiv 1705.07057)."""
 
     kind: Literal["gas"] = _kind("gas", "GAS", _TABLES, "GAS: chemical sensors, 8 columns.")
 
 
-class HepmassConfig(_UCIConfig, frozen=True):
+class HepmassConfig(UCIConfig, frozen=True):
     """UCI particle collisions, 21 columns, as MAF prepares it (arXiv 1705.07057)."""
 
     kind: Literal["hepmass"] = _kind("hepmass", "HEPMASS", _TABLES, "HEPMASS: particle collisions, 21 columns.")
 
 
-class MiniBooNEConfig(_UCIConfig, frozen=True):
+class MiniBooNEConfig(UCIConfig, frozen=True):
     """UCI neutrino events, 43 columns, as MAF prepares it (arXiv 1705.07057)."""
 
     kind: Literal["miniboone"] = _kind("miniboone", "MINIBOONE", _TABLES, "MINIBOONE: neutrino events, 43 columns.")
 
 
-class BSDS300Config(_UCIConfig, frozen=True):
+class BSDS300Config(UCIConfig, frozen=True):
     """Natural image patches of 63 numbers, as MAF prepares them (arXiv 1705.07057)."""
 
     kind: Literal["bsds300"] = _kind("bsds300", "BSDS300", _TABLES, "BSDS300: image patches, 63 columns.")
@@ -323,25 +285,17 @@ class TableConfig(_SplitConfig, frozen=True):
     kind: Literal["table"] = _kind("table", "Table from a file", _TABLES, "A table of numbers from a file.")
     path: str = field("", title="File", help="A .csv, .tsv, .parquet, .npy or .h5 file.", format="file")
     key: str = field(
-        "", title="Array", help="Name of the array in an .h5 file; empty where it has only one.", advanced=True
+        "", title="Array", help="Name of the array in an .h5 file; empty if it has only one.", advanced=True
     )
     columns: tuple[str, ...] = field(
-        (),
-        title="Columns",
-        help="The columns that are modelled, by name or number from 0; none: all that are numbers and not used below.",
-        strict=False,
+        (), title="Columns", help="Columns to model, by name or index; none: all numbers not used below.", strict=False
     )
     context: tuple[str, ...] = field(
-        (),
-        title="Conditioning",
-        help="Columns that all flows are given as context.",
-        strict=False,
+        (), title="Conditioning", help="Columns that all flows get as context.", strict=False
     )
     weight: str = field("", title="Weights", help="A column with the weight of each row, if any.")
     missing: Literal["refuse", "drop", "median"] = field(
-        "refuse",
-        title="Missing values",
-        help="Refuse the table, leave such rows out, or put in the training part's median.",
+        "refuse", title="Missing values", help="Refuse the table, drop such rows, or fill in the training median."
     )
     scaling: Scaling = field(
         "standard",
@@ -350,31 +304,10 @@ class TableConfig(_SplitConfig, frozen=True):
     )
 
 
-DataConfig = Annotated[
-    DigitsConfig
-    | NaturalCropsConfig
-    | MNISTConfig
-    | FashionMNISTConfig
-    | KMNISTConfig
-    | CIFAR10Config
-    | CelebAConfig
-    | ImageFolderConfig
-    | ImageStackConfig
-    | TwoMoonsConfig
-    | CirclesConfig
-    | PinwheelConfig
-    | SpiralsConfig
-    | CheckerboardConfig
-    | EightGaussiansConfig
-    | RingsConfig
-    | LetterConfig
-    | DrawnConfig
-    | NaturalPatchesConfig
-    | PowerConfig
-    | GasConfig
-    | HepmassConfig
-    | MiniBooNEConfig
-    | BSDS300Config
-    | TableConfig,
-    Field(discriminator="kind"),
-]
+# Unions of unions are flattened: their order is that of the form.
+_PublishedImages = DigitsConfig | NaturalCropsConfig | MNISTConfig | FashionMNISTConfig | KMNISTConfig | CIFAR10Config
+_Images = _PublishedImages | CelebAConfig | ImageFolderConfig | ImageStackConfig
+_Shapes = TwoMoonsConfig | CirclesConfig | PinwheelConfig | SpiralsConfig | CheckerboardConfig | EightGaussiansConfig
+_Plane = _Shapes | RingsConfig | LetterConfig | DrawnConfig
+_UCI = PowerConfig | GasConfig | HepmassConfig | MiniBooNEConfig | BSDS300Config
+DataConfig = Annotated[_Images | _Plane | NaturalPatchesConfig | _UCI | TableConfig, Field(discriminator="kind")]

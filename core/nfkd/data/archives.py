@@ -1,4 +1,4 @@
-"""Archives of published data sets: read from the first byte to the last, and never beyond a size."""
+"""Archives of published data sets, read in one pass and with a limit on the unpacked size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nfkd.files import FileTooLargeError, open_regular
 
 
 class _Limited(io.RawIOBase):
-    """Reads a stream, and refuses to go beyond so many bytes."""
+    """A stream that refuses to be read beyond a limit."""
 
     def __init__(self, stream: io.BufferedIOBase, limit: int, name: str) -> None:
         self._stream, self._left, self._limit, self._name = stream, limit, limit, name
@@ -26,28 +26,28 @@ class _Limited(io.RawIOBase):
         data = self._stream.read(size if size >= 0 else self._left + 1)
         self._left -= len(data)
         if self._left < 0:
-            words = f"unpacks to more than {self._limit:,} bytes, and is not the published file"
-            raise FileTooLargeError(errno.EFBIG, words, self._name)
+            message = f"unpacks to more than {self._limit:,} bytes, so it is not the published file"
+            raise FileTooLargeError(errno.EFBIG, message, self._name)
         return data
 
 
 @contextmanager
 def open_archive(path: Path, limit: int) -> Iterator[tarfile.TarFile]:
-    """Open a ``.tar.gz`` whose members are looked at in their order.
+    """Open a ``.tar.gz`` whose members are read in their order.
 
     Parameters
     ----------
     path
         The file.
     limit
-        Bytes that may be unpacked, members that are passed over included.
+        Most bytes that may be unpacked, including those of skipped members.
 
     Raises
     ------
     FileTooLargeError
-        While it is read, when it unpacks to more.
+        During reading, if it unpacks to more.
     OSError, tarfile.TarError
-        When it is no regular file, or no such archive.
+        If it is no regular file, or no such archive.
     """
     with (
         open_regular(path) as file,

@@ -1,26 +1,25 @@
-"""Arrays in files: .npy by memory map, .npz, and .h5, of which only what lies in the file itself is read."""
+"""Arrays in .npy, .npz and .h5 files."""
 
 from __future__ import annotations
 
 import io
 import math
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 
 from nfkd.data import hdf5
-from nfkd.data.files import ConfigPath, refuse_large
+from nfkd.data.files import ConfigPath, list_names, refuse_large
 from nfkd.files import open_regular
 
 _OBJECTS = "it holds Python objects, such as text or images of unequal size: save an array of plain numbers"
 _LARGE = "save it as .npy, which is read piece by piece"
-_HEAD = 1 << 16  # bytes: the head of a .npy file is shorter
-_MOST = 2 << 30  # bytes of an array in a .npz, which cannot be read by memory map
+_LONGEST_HEADER = 1 << 16  # bytes of a .npy file
+_LARGEST = 2 << 30  # bytes of an array in a .npz, which cannot be memory-mapped
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-KINDS = (".npy", ".npz", ".h5", ".hdf5")
-"""How the names of such files end."""
 
 
 class Stored(Protocol):
@@ -28,7 +27,7 @@ class Stored(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its sizes."""
+        """Its shape."""
         ...
 
     @property
@@ -37,133 +36,129 @@ class Stored(Protocol):
         ...
 
     def __getitem__(self, index: Any, /) -> Any:
-        """Return the rows of a slice or of an array of rising numbers, as an array."""
+        """Return the rows of a slice or of an array of ascending indices, as an array."""
         ...
 
 
-def open_array(place: ConfigPath, key: str, key_field: str) -> Stored:
-    """Return an array of numbers in a file; no more of it is read than is looked at, but for a .npz.
+def open_array(file: ConfigPath, key: str, key_field: str) -> Stored:
+    """Open an array of numbers; rows are read on access, those of a .npz at once.
 
     Parameters
     ----------
-    place
+    file
         The file.
     key
-        The array's name; empty where the file has only one.
+        The array's name; empty if the file has only one.
     key_field
-        The field that names the array: problems of the name are told there.
+        The field that names the array; problems with the name are reported there.
 
     Raises
     ------
     DataError
-        When the file cannot be read, has no such array, or the array holds Python objects or lies outside of the file.
+        If the file cannot be read or has no such array, or the array holds Python objects or lies outside the file.
     """
-    ending = place.path.suffix.lower()
-    if ending not in KINDS:
-        place.refuse(f"a file that ends with {', '.join(KINDS)} is wanted")
-    named = replace(place, field=key_field)
-    with place.reading():
-        found = _open(place, named, key, ending)
-        if found.dtype.kind not in "biuf" or found.dtype.shape:
-            place.refuse(f"its array holds {found.dtype}, not numbers")
-        if not found.shape or not math.prod(found.shape):
-            place.refuse(f"its array is empty: its shape is {found.shape}")
-        return found
+    opener = _OPENERS.get(file.path.suffix.lower())
+    if opener is None:
+        file.refuse(f"is none of {', '.join(_OPENERS)}: name such a file")
+    with file.reading():
+        array = opener(file, key, replace(file, field=key_field))
+        if array.dtype.kind not in "biuf" or array.dtype.shape:
+            file.refuse(f"its array holds {array.dtype}, not numbers")
+        if not array.shape or not math.prod(array.shape):
+            file.refuse(f"its array is empty: its shape is {array.shape}")
+        return array
 
 
-def _open(place: ConfigPath, named: ConfigPath, key: str, ending: str) -> Stored:
-    if ending == ".npy":
-        return _npy(place, named, key)
-    return _npz(place, named, key) if ending == ".npz" else _HDF5Array.found(place, named, key)
-
-
-def _npy(place: ConfigPath, named: ConfigPath, key: str) -> Stored:
-    if key:
-        named.refuse(f"a .npy file has one array and no names: leave {key!r} out")
-    return open_npy(place)
-
-
-def open_npy(place: ConfigPath) -> np.ndarray:
-    """Return the array of a .npy file by memory map.
+def open_npy(file: ConfigPath) -> np.ndarray:
+    """Return the memory-mapped array of a .npy file.
 
     Raises
     ------
     DataError
-        When it holds Python objects, or the file several arrays. Other problems are raised as by `numpy.load`.
+        If it holds Python objects, is truncated, or is an archive of several arrays. Other errors are raised as by
+        `numpy.load`.
     """
-    with open_regular(place.path) as file:
-        head = io.BytesIO(file.read(_HEAD))
-    if head.getvalue()[:2] == b"PK":
-        place.refuse("is no .npy file, but an archive of arrays: save the one that you mean as .npy")
-    if _dtype(head).hasobject:
-        place.refuse(_OBJECTS)
-    return np.load(place.path, mmap_mode="r", allow_pickle=False)  # the map is compared with the file's size
+    with open_regular(file.path) as content:
+        if content.read(2) == b"PK":
+            file.refuse("is no .npy file but an archive of arrays: save one of them as .npy")
+        content.seek(0)
+        _check_header(file, "", content, file.path.stat().st_size)
+    return np.load(file.path, mmap_mode="r", allow_pickle=False)
 
 
-def _dtype(head: io.BytesIO) -> np.dtype:
-    """Return the type in the head of a .npy file; nothing else is known of one that has a newer head."""
+def _check_header(file: ConfigPath, name: str, content: IO[bytes], size: int) -> int:
+    """Refuse Python objects and headers that claim more than `size` bytes; return the bytes of the values.
+
+    0 for a newer header version, which is not checked.
+    """
+    head = io.BytesIO(content.read(_LONGEST_HEADER))
     read_header = _HEADERS.get(np.lib.format.read_magic(head))
-    return read_header(head)[2] if read_header else np.dtype(float)
-
-
-def _npz(place: ConfigPath, named: ConfigPath, key: str) -> Stored:
-    with open_regular(place.path) as file:
-        if file.read(2) != b"PK":
-            place.refuse("is no .npz file, but ends like one")
-        with zipfile.ZipFile(file) as archive:
-            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-            name = _chosen(named, key, list(members))
-            _check_member(place, name, archive, members[name])
-            with archive.open(members[name]) as content:
-                return np.lib.format.read_array(content, allow_pickle=False)
-
-
-def _check_member(place: ConfigPath, name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """Refuse an array that is too large, or whose head claims more than the archive says that there is."""
-    with archive.open(member) as content:
-        head = io.BytesIO(content.read(_HEAD))
-    read_header = _HEADERS[np.lib.format.read_magic(head)]
+    if read_header is None:
+        return 0
     shape, _, dtype = read_header(head)
     if dtype.hasobject:
-        place.refuse(f"{name}: {_OBJECTS}")
-    size = math.prod(shape) * dtype.itemsize
-    if size > _MOST:
-        place.refuse(f"{name} has more than {_MOST >> 30} GiB: {_LARGE}")
-    if size + head.tell() > member.file_size:
-        place.refuse(
-            f"{name} claims {size:,} bytes, and only {member.file_size - head.tell():,} are there: get it again"
-        )
-    refuse_large(place, size, _LARGE)
+        file.refuse(f"{name}{_OBJECTS}")
+    needed, available = math.prod(shape) * dtype.itemsize, size - head.tell()
+    if needed > available:
+        file.refuse(f"{name}it is truncated: {available:,} of {needed:,} bytes are there, get it again")
+    return needed
+
+
+def _open_npy(file: ConfigPath, key: str, named: ConfigPath) -> Stored:
+    if key:
+        named.refuse(f"a .npy file has one array and no names: leave {key!r} out")
+    return open_npy(file)
+
+
+def _open_npz(file: ConfigPath, key: str, named: ConfigPath) -> Stored:
+    with open_regular(file.path) as content:
+        if content.read(2) != b"PK":
+            file.refuse("is no .npz file, although its name says so")
+        with zipfile.ZipFile(content) as archive:
+            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            names = list(members)
+            if key and key not in members:
+                named.refuse(f"holds no {key!r}: there is {list_names(names)}")
+            if not key and len(names) != 1:
+                named.refuse(
+                    f"holds {len(names)} arrays: name one of {list_names(names)}" if names else "holds no array"
+                )
+            name = key or names[0]
+            with archive.open(members[name]) as head:
+                size = _check_header(file, f"{name}: ", head, members[name].file_size)
+            if size > _LARGEST:
+                file.refuse(f"{name} has more than {_LARGEST >> 30} GiB: {_LARGE}")
+            refuse_large(file, size, _LARGE)
+            with archive.open(members[name]) as values:
+                return np.lib.format.read_array(values, allow_pickle=False)
+
+
+def _open_hdf5(file: ConfigPath, key: str, named: ConfigPath) -> Stored:
+    array = hdf5.open_array(file, key, named.field)
+    with array.file:
+        return _HDF5Array(file, array.name, array.shape, array.dtype)
 
 
 @dataclass(frozen=True)
 class _HDF5Array:
-    """An array in an HDF5 file, which is open only while rows are read: HDF5 does not see changes of an open one."""
+    """An array in an HDF5 file, opened for each read: changes of an open file go unnoticed."""
 
-    place: ConfigPath
+    file: ConfigPath
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
 
-    @classmethod
-    def found(cls, place: ConfigPath, named: ConfigPath, key: str) -> _HDF5Array:
-        """Return the array of that name, or the only one."""
-        found = hdf5.open_array(place.path, key, at=named.field)
-        with found.file:
-            return cls(place, found.name, found.shape, found.dtype)
-
     def __getitem__(self, index: Any) -> np.ndarray:
-        found = hdf5.open_array(self.place.path, self.name, at=self.place.field)
-        with found.file:
-            if found.shape != self.shape or found.dtype != self.dtype:
-                self.place.refuse(f"{self.name} has changed meanwhile: load it again")
-            return found[index]
+        array = hdf5.open_array(self.file, self.name, self.file.field)
+        with array.file:
+            if array.shape != self.shape or array.dtype != self.dtype:
+                self.file.refuse(f"{self.name} has changed: load it again")
+            return array[index]
 
 
-def _chosen(named: ConfigPath, key: str, names: list[str]) -> str:
-    shown = ", ".join(names[:10]) + (" …" if len(names) > 10 else "")
-    if key:
-        return key if key in names else named.refuse(f"holds no {key!r}: there is {shown or 'nothing'}")
-    if len(names) == 1:
-        return names[0]
-    return named.refuse(f"holds {len(names)} arrays: name one of {shown}" if names else "holds no array")
+_OPENERS: dict[str, Callable[[ConfigPath, str, ConfigPath], Stored]] = {
+    ".npy": _open_npy,
+    ".npz": _open_npz,
+    ".h5": _open_hdf5,
+    ".hdf5": _open_hdf5,
+}

@@ -1,4 +1,4 @@
-"""What is done to training images before they are dequantized."""
+"""Augmentation of training images, before they are dequantized."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random mirror images and shifts.
+    """Random horizontal flips and shifts.
 
     Attributes
     ----------
     flip
-        Whether every image is mirrored from left to right with probability one half.
+        Whether images are flipped from left to right, each with probability one half.
     shift
-        Most pixels by which an image is moved in each direction; the edge is repeated.
+        Most pixels by which an image moves in each direction; its edge is repeated.
     """
 
     flip: bool = False
@@ -25,15 +25,15 @@ class Augmentation:
 
     @property
     def active(self) -> bool:
-        """Whether anything is done at all."""
+        """Whether images are changed at all."""
         return self.flip or self.shift > 0
 
     def __call__(self, images: np.ndarray, generator: torch.Generator) -> np.ndarray:
-        """Return images of the same shape, (N, channels, height, width); the generator is on the CPU."""
+        """Return augmented images, (N, channels, height, width); the generator is on the CPU."""
         count, _, height, width = images.shape
         if self.flip:
-            mirrored = torch.rand(count, generator=generator).numpy() < 0.5
-            images = np.where(mirrored[:, None, None, None], images[..., ::-1], images)
+            flipped = torch.rand(count, generator=generator).numpy() < 0.5
+            images = np.where(flipped[:, None, None, None], images[..., ::-1], images)
         if self.shift:
             margin = self.shift
             moves = torch.randint(0, 2 * margin + 1, (count, 2), generator=generator).numpy()
@@ -48,4 +48,4 @@ class Augmentation:
 
 
 PLAIN = Augmentation()
-"""Nothing at all."""
+"""No augmentation."""

@@ -1,10 +1,10 @@
-"""A data set in three parts, and the arithmetic between its values and a flow's."""
+"""Data sets of three splits, and their batches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +31,7 @@ class DataError(ValueError):
     problems
         What is wrong, each with the path of its field.
     event_shape
-        Shape of one example where it is known all the same: the flows can be checked against it.
+        Shape of one example, if it is known anyway: the flows can be checked against it.
     """
 
     def __init__(self, problems: list[ConfigProblem], event_shape: tuple[int, ...] | None = None) -> None:
@@ -42,7 +42,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class DataSplit:
-    """Examples, each with its context and weight where the data has them.
+    """Examples with their contexts and weights, if the data has them.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class DataSplit:
     context
         (N, context features) float32, or None.
     weights
-        (N,) float32, or None where every example counts the same.
+        (N,) float32, or None if all examples count the same.
     """
 
     values: Examples
@@ -70,7 +70,7 @@ class DataSplit:
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples as a flow sees them.
+    """Examples as the input of a flow.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Batch:
         return Batch(self.x[index], context, weights)
 
     def contexts(self, count: int) -> Tensor | None:
-        """Return a context for each of `count` samples: those of the examples in turn; None where there is none."""
+        """Return contexts for `count` samples, those of the examples in turn; None if there are none."""
         return None if self.context is None else self.context[torch.arange(count) % len(self)]
 
 
@@ -110,30 +110,24 @@ def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training, validation and test parts; no example is in two of them.
+    """Training, validation and test splits; no example is in two of them.
 
     Attributes
     ----------
     name
         Such as ``digits``.
     train, validation, test
-        The parts; vectors are scaled already.
-    levels
-        Number of levels of an image's channels; None for vectors.
-    scaler
-        How vectors were scaled; None where they were not, and for images.
-    context_scaler
-        How the context was scaled; None where it was not, or where there is none.
-    standardised
-        Whether the values came in units of their own deviation already, in which their likelihood is reported.
+        The splits; vectors are scaled already.
+    levels, scaler, context_scaler, standardised
+        As in `DataUnits`.
     augmentation
-        What is done to training images.
+        Of training images.
     columns
         Names of a vector's features; may be empty.
     missing
-        How many values the whole file lacks in each feature; empty where it lacks none.
+        Number of missing values of each feature in the whole file; empty if there are none.
     fingerprint
-        Returns the fingerprint of what was read; None for a data set that was not loaded. May read files.
+        Returns the fingerprint of the loaded data and may read files; None for a data set that was not loaded.
     """
 
     name: str
@@ -156,7 +150,7 @@ class Dataset:
 
     @property
     def context_features(self) -> int:
-        """Length of each example's context; zero where there is none."""
+        """Length of each example's context; 0 if there is none."""
         return 0 if self.train.context is None else self.train.context.shape[1]
 
     @property
@@ -166,7 +160,7 @@ class Dataset:
 
     @property
     def units(self) -> DataUnits:
-        """The map between the data's own units and the scaled values that flows work in."""
+        """The map between the data's units and the scaled values that flows see."""
         return DataUnits(self.levels, self.scaler, self.context_scaler, self.standardised)
 
     @property
@@ -176,14 +170,14 @@ class Dataset:
 
     @property
     def summary(self) -> str:
-        """The data set in a sentence."""
+        """One line that describes the data set."""
         counts = f"{len(self.train):,} train, {len(self.validation):,} validation, {len(self.test):,} test"
         context = f", context of {self.context_features}" if self.context_features else ""
         return f"{self.name}: {counts}, {'×'.join(str(size) for size in self.event_shape)}{context}"
 
     @property
     def columns_seen(self) -> list[str]:
-        """Names of the features as flows see and make them: whether in another scale than their own; may be empty."""
+        """Names of the features as flows see them, marked if they are scaled; may be empty."""
         return [name if self.scaler is None else f"{name} (scaled)" for name in self.columns]
 
     @property
@@ -193,7 +187,7 @@ class Dataset:
         Raises
         ------
         ValueError
-            When the data has not two features.
+            If the data does not have two features.
         """
         if self.event_shape != (2,):
             msg = f"{self.name} has no plane: its examples have shape {self.event_shape}"
@@ -204,26 +198,26 @@ class Dataset:
         (x0, y0), (x1, y1) = low - margin, high + margin
         return float(x0), float(x1), float(y0), float(y1)
 
-    def batch(self, part: DataSplit, generator: torch.Generator) -> Batch:
-        """Return a part as a flow sees it, its images dequantized."""
+    def batch(self, split: DataSplit, generator: torch.Generator) -> Batch:
+        """Return a split as the input of a flow, its images dequantized."""
         context, weights = (
             None if values is None else torch.from_numpy(np.ascontiguousarray(values))
-            for values in (part.context, part.weights)
+            for values in (split.context, split.weights)
         )
-        values = np.array(part.values[:])  # copied: a memory map may be read-only, and torch knows no such thing
+        values = np.array(split.values[:])  # copied: a memory map may be read-only, which torch does not support
         return Batch(self.dequantize(torch.from_numpy(values), generator), context, weights)
 
     def training_batch(
         self, index: np.ndarray, dequantization: torch.Generator, augmentation: torch.Generator
     ) -> Batch:
-        """Return training examples by their numbers: images are augmented, then dequantized."""
-        part = self.train.take(index)
+        """Return training examples by their indices; images are augmented, then dequantized."""
+        split = self.train.take(index)
         if self.augmentation.active:
-            part = DataSplit(self.augmentation(part.values[:], augmentation), part.context, part.weights)
-        return self.batch(part, dequantization)
+            split = replace(split, values=self.augmentation(split.values[:], augmentation))
+        return self.batch(split, dequantization)
 
     def dequantize(self, raw: Tensor, generator: torch.Generator) -> Tensor:
-        """Return examples as a flow sees them, float32: images as `DataUnits.dequantize`; vectors stay as they are."""
+        """Return examples as the input of a flow, float32: images dequantized, vectors unchanged."""
         return raw.float() if self.levels is None else self.units.dequantize(raw, generator)
 
     def nll(self, log_prob: Tensor) -> Tensor:
@@ -231,15 +225,11 @@ class Dataset:
         return self.units.nll(log_prob, self.event_shape)
 
     def nll_loss(self, log_prob: Tensor) -> Tensor:
-        """Return what is minimised for each example: bits/dim for images, nats per dimension for vectors."""
-        return self.nll(log_prob) if self.is_image else self.nll(log_prob) / self._dimensions
-
-    @property
-    def _dimensions(self) -> int:
-        return math.prod(self.event_shape)
+        """Return the loss of each example: bits/dim for images, nats per dimension for vectors."""
+        return self.nll(log_prob) if self.is_image else self.nll(log_prob) / math.prod(self.event_shape)
 
     def to_picture(self, x: Tensor) -> np.ndarray:
-        """Return images with values in [0, 1] for the eye, or vectors as they are; float32."""
+        """Return images clamped to [0, 1] for display, or vectors unchanged; float32."""
         values = x.detach().float().cpu()
         if self.is_image:
             values = torch.nan_to_num(values).clamp(0, 1)

@@ -1,8 +1,14 @@
-"""Files that a user names or a data set is published in, and the words when they are not what they should be."""
+"""Files and folders that a config names or a data set comes in, and the problems with them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gzip
+import os
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +20,25 @@ from nfkd.config import ConfigProblem
 from nfkd.data.dataset import DataError
 from nfkd.files import FileError, file_kind, is_folder, is_regular
 
+_SHOWN = 8  # names in a message
+
+
+class FormatError(ValueError):
+    """The content of a file is not what it should be; the message is written for the user."""
+
 
 @dataclass(frozen=True)
 class ConfigPath:
-    """A file or folder, and the field of the config that led to it.
+    """A file or folder, and the config field that led to it.
 
     Attributes
     ----------
     path
-        Where it is.
+        The file or folder.
     field
-        Such as ``data.path``; problems are told there.
+        Such as ``data.path``; problems are reported there.
     event_shape
-        Of an example where it is known without the file: the flows can then be checked all the same.
+        Shape of an example, if it is known without the file. The flows can then be checked anyway.
     """
 
     path: Path
@@ -34,31 +46,39 @@ class ConfigPath:
     event_shape: tuple[int, ...] | None = None
 
     def refuse(self, message: str) -> NoReturn:
-        """Raise the `DataError` that says what is wrong with the file."""
-        raise DataError([ConfigProblem(self.field, f"{self.path}: {message}")], self.event_shape)
+        """Raise the `DataError` that says what is wrong; an exception that is being handled becomes its cause."""
+        raise DataError([ConfigProblem(self.field, f"{self.path}: {message}")], self.event_shape) from sys.exception()
 
     @contextmanager
-    def reading(self, what: str = "") -> Iterator[None]:
-        """Turn whatever a decoder makes of damaged bytes into a `DataError` that names the file.
-
-        Parameters
-        ----------
-        what
-            Which piece of the file is read, if not all of it.
-        """
+    def reading(self) -> Iterator[None]:
+        """Turn every error that a decoder raises into a `DataError` that names the file."""
         try:
             yield
         except DataError:
             raise
+        except FormatError as error:
+            self.refuse(str(error))
         except FileNotFoundError:
             self.refuse("is not there any more: put it back, or name another")
         except FileError as error:
             self.refuse(f"{error.strerror}: put the right file there")
-        except Exception as error:  # noqa: BLE001 - decoders of other people's raise anything for bytes that no encoder wrote
-            piece = f"{what} " if what else ""
-            words = f"{error}".strip().splitlines()
-            reason = words[0][:200] if words else type(error).__name__
-            self.refuse(f"{piece}cannot be read ({reason}): it is damaged or of another kind")
+        except Exception as error:  # noqa: BLE001 - decoders of other libraries raise anything for damaged bytes
+            self.refuse(f"cannot be read: {_describe_damage(error)}")
+
+
+def _describe_damage(error: Exception) -> str:
+    match error:
+        case EOFError():
+            return "it is truncated, get it again"
+        case UnicodeDecodeError():
+            return "it is not UTF-8 text"
+        case MemoryError():
+            return "there is too little free memory"
+        case zlib.error() | gzip.BadGzipFile() | zipfile.BadZipFile() | tarfile.TarError():
+            return "its compressed data is damaged, get it again"
+        case OSError(errno=int(number)):
+            return os.strerror(number)
+    return "it is damaged or of another format"
 
 
 def named_file(text: str, field: str) -> ConfigPath:
@@ -67,17 +87,16 @@ def named_file(text: str, field: str) -> ConfigPath:
     Raises
     ------
     DataError
-        When it names nothing, or something that is no file.
+        If it names nothing, or something that is not a file.
     """
-    place = _named(text, field, "a file")
-    if is_folder(place.path):
-        place.refuse("is a folder: name a file")
-    kind = file_kind(place.path)
-    if kind:
-        place.refuse(f"{kind}: name a file")
-    if not is_regular(place.path):
-        place.refuse("there is no such file")
-    return place
+    file = _named(text, field, "a file")
+    if is_folder(file.path):
+        file.refuse("is a folder: name a file")
+    if kind := file_kind(file.path):
+        file.refuse(f"{kind}: name a file")
+    if not is_regular(file.path):
+        file.refuse("there is no such file")
+    return file
 
 
 def named_folder(text: str, field: str, event_shape: tuple[int, ...] | None = None) -> ConfigPath:
@@ -86,14 +105,14 @@ def named_folder(text: str, field: str, event_shape: tuple[int, ...] | None = No
     Raises
     ------
     DataError
-        When it names nothing, or something that is no folder.
+        If it names nothing, or something that is not a folder.
     """
-    place = _named(text, field, "a folder", event_shape)
-    if is_regular(place.path):
-        place.refuse("is a file: name the folder that it is in")
-    if not is_folder(place.path):
-        place.refuse("there is no such folder")
-    return place
+    folder = _named(text, field, "a folder", event_shape)
+    if is_regular(folder.path):
+        folder.refuse("is a file: name the folder that it is in")
+    if not is_folder(folder.path):
+        folder.refuse("there is no such folder")
+    return folder
 
 
 def _named(text: str, field: str, what: str, event_shape: tuple[int, ...] | None = None) -> ConfigPath:
@@ -103,16 +122,46 @@ def _named(text: str, field: str, what: str, event_shape: tuple[int, ...] | None
 
 
 def expanded(text: str) -> Path:
-    """Return a path with the home folder put in."""
+    """Return a path with ``~`` expanded."""
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # ~somebody, whom this machine does not know
+    except RuntimeError:  # ~name of an unknown user
         return Path(text)
 
 
-def refuse_large(place: ConfigPath, size: int, advice: str) -> None:
-    """Refuse what takes more bytes than half of the free memory: a copy of it becomes examples."""
+def stamp(paths: Iterable[Path]) -> Hashable:
+    """Return a value that changes when one of the files does; files may be missing."""
+    return tuple((str(path), *signature(path)) for path in paths)
+
+
+def signature(path: Path) -> tuple[int, int, int]:
+    """Return a file's size and its times of modification and change."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # a ValueError: a null character in the name
+        return -1, -1, -1
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns  # copies may keep size and time of modification
+
+
+def refuse_large(file: ConfigPath, size: int, advice: str) -> None:
+    """Refuse a file that needs more than half of the free memory: a copy of its values becomes the examples.
+
+    Parameters
+    ----------
+    file
+        The file.
+    size
+        Bytes of its values in memory.
+    advice
+        What the user can do.
+    """
     free = psutil.virtual_memory().available
     if 2 * size > free:
-        needed, there = 2 * size / 2**30, free / 2**30
-        place.refuse(f"takes about {needed:,.1f} GiB of memory, and {there:,.1f} GiB are free: {advice}")
+        needed, available = 2 * size / 2**30, free / 2**30
+        file.refuse(f"takes about {needed:,.1f} GiB of memory, and {available:,.1f} GiB are free: {advice}")
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return the first names of a list, for a message."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return (", ".join(names[:_SHOWN]) or "none") + more

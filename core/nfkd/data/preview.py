@@ -1,9 +1,8 @@
-"""A look at a data set: counts, a few images, points or the statistics of columns."""
+"""Preview of a data set: counts, a few images, points or the statistics of columns."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,14 +13,14 @@ from nfkd.data.source import NotFetchedError
 from nfkd.protocol.data import ColumnStatistics, DataPreview
 
 _IMAGES = 64
-_SIDE = 64  # pixels; larger images are made smaller
+_SIDE = 64  # pixels; larger images are averaged down
 _POINTS = 2000
+_ROWS = 1_000_000  # for the statistics of columns
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-_COUNTED = 1_000_000  # rows whose statistics are taken
 
 
 def preview_dataset(config: DataConfig) -> DataPreview:
-    """Return a look at the data set of a config, or what is wrong with it; nothing is downloaded."""
+    """Return a preview of the data set of a config, or its problems; nothing is downloaded."""
     try:
         dataset = load_dataset(config)
     except NotFetchedError as error:
@@ -30,40 +29,34 @@ def preview_dataset(config: DataConfig) -> DataPreview:
         return DataPreview(problems=error.problems)
     return DataPreview(
         summary=dataset.summary,
-        counts=[len(part) for part in (dataset.train, dataset.validation, dataset.test)],
+        counts=[len(split) for split in (dataset.train, dataset.validation, dataset.test)],
         event_shape=list(dataset.event_shape),
         context_features=dataset.context_features,
         unit=dataset.unit,
         levels=dataset.levels or 0,
-        images=thumbnails(dataset) if dataset.is_image else None,
+        images=_thumbnails(dataset) if dataset.is_image else None,
         points=_original(dataset, _POINTS) if dataset.event_shape == (2,) else None,
-        columns=[] if dataset.is_image else column_statistics(dataset),
+        columns=[] if dataset.is_image else _column_statistics(dataset),
     )
 
 
-def thumbnails(dataset: Dataset, count: int = _IMAGES) -> np.ndarray:
-    """Return the first training images, (n, channels, height, width) uint8 from black to white.
-
-    Images of more than 64 pixels across are averaged over squares of pixels until they are not larger.
-    """
-    raw = np.asarray(dataset.train.values[: min(count, len(dataset.train))])
-    levels = raw.astype(np.float32) / ((dataset.levels or 2) - 1)
-    return np.rint(_smaller(levels) * 255).astype(np.uint8)
-
-
-def _smaller(images: np.ndarray) -> np.ndarray:
+def _thumbnails(dataset: Dataset) -> np.ndarray:
+    """Return the first training images, (n, channels, height, width) uint8, averaged down to 64 pixels across."""
+    raw = np.asarray(dataset.train.values[:_IMAGES])
+    images = raw.astype(np.float32) / ((dataset.levels or 2) - 1)
     count, channels, height, width = images.shape
     square = math.ceil(max(height, width) / _SIDE)
     high, wide = max(1, height // square), max(1, width // square)
     across, down = min(square, width), min(square, height)
     cut = images[:, :, : high * down, : wide * across]
-    return cut.reshape(count, channels, high, down, wide, across).mean(axis=(3, 5))
+    smaller = cut.reshape(count, channels, high, down, wide, across).mean(axis=(3, 5))
+    return np.rint(smaller * 255).astype(np.uint8)
 
 
-def column_statistics(dataset: Dataset) -> list[ColumnStatistics]:
-    """Return what is in each feature of the training part, in its original unit."""
-    rows = _original(dataset, _COUNTED).astype(np.float64)
-    names = dataset.columns or _numbered(rows.shape[1])
+def _column_statistics(dataset: Dataset) -> list[ColumnStatistics]:
+    """Return the statistics of each feature of the training split, in its original unit."""
+    rows = _original(dataset, _ROWS).astype(np.float64)
+    names = dataset.columns or [f"x{number}".translate(_SUBSCRIPTS) for number in range(1, rows.shape[1] + 1)]
     missing = dataset.missing or (0,) * len(names)
     figures = np.stack([rows.min(axis=0), rows.mean(axis=0), rows.std(axis=0), rows.max(axis=0)], axis=1).tolist()
     return [
@@ -72,11 +65,7 @@ def column_statistics(dataset: Dataset) -> list[ColumnStatistics]:
     ]
 
 
-def _numbered(count: int) -> Sequence[str]:
-    return [f"x{number}".translate(_SUBSCRIPTS) for number in range(1, count + 1)]
-
-
 def _original(dataset: Dataset, count: int) -> np.ndarray:
-    """Return some training examples as they were before the scaling, (n, features) float32."""
-    values = np.asarray(dataset.train.values[: min(count, len(dataset.train))])
+    """Return the first training examples before the scaling, (n, features) float32."""
+    values = np.asarray(dataset.train.values[:count])
     return values if dataset.scaler is None else dataset.scaler.undo(values)

@@ -1,4 +1,4 @@
-"""Scaling of vectors, fitted on the training part alone."""
+"""Scaling of vectors, fitted on the training split."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from nfkd.config.data import Scaling
 from nfkd.data.examples import Examples, in_memory
 
 _OUTPUT = np.float32
-_FITTED = 2**24
-_BOUND = 1e-7  # scikit-learn's: what lies this near to an end, as value or as rank, is at the end
+_MOST_FITTED = 2**24  # values
+_BOUND = 1e-7  # scikit-learn's: values or ranks this near to an end are at the end
 _KNOTS = 1000
 
 
 class Scaler(ABC):
-    """A map of each column to one that a flow learns easily.
+    """An elementwise map of each column to one that a flow learns easily.
 
     Attributes
     ----------
     log_volume
-        Log-determinant of the map, nats, where it is the same at every point and the map can be undone everywhere;
-        None otherwise.
+        Log-determinant of the map, nats, if it is constant and the map is invertible everywhere; otherwise None.
     affine
-        Centre and width of the way back, x = z·width + centre, each (features,) float64; None where it is not affine.
+        Centre and width of the inverse, x = z·width + centre, each (features,) float64; None if it is not affine.
     """
 
     log_volume: float | None
@@ -47,7 +46,7 @@ class Scaler(ABC):
         """Return plain values from which `scaler_from_dict` makes the same scaler, bit for bit."""
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Return scaled rows, (N, features) float32; what is too large for that becomes infinite."""
+        """Return scaled rows, (N, features) float32; values too large for that become infinite."""
         return _in_numpy(self.scale, values)
 
     def undo(self, values: np.ndarray) -> np.ndarray:
@@ -56,7 +55,7 @@ class Scaler(ABC):
 
 
 def _in_numpy(function: Any, values: np.ndarray) -> np.ndarray:
-    # Copied, for torch warns of arrays that it may not write to.
+    # Copied, since torch warns about read-only arrays.
     return function(torch.from_numpy(np.array(values, np.float64))).to(torch.float32).numpy()
 
 
@@ -87,16 +86,16 @@ class AffineScaler(Scaler):
 
 
 class QuantileScaler(Scaler):
-    """Each column's ranks as a Gaussian, as scikit-learn's QuantileTransformer has it.
+    """Each column's ranks mapped to a Gaussian, as by scikit-learn's QuantileTransformer.
 
-    The rank is interpolated between the knots, which are quantiles of the training rows at equal distances: the map is
-    Φ⁻¹ of a piecewise linear function, flat beyond the first and the last knot. It cannot be undone everywhere, so its
+    The rank is interpolated between the knots, which are evenly spaced quantiles of the training rows: the map is Φ⁻¹
+    of a piecewise linear function, flat beyond the first and the last knot. It is not invertible everywhere, so its
     volume is left out of likelihoods.
 
     Parameters
     ----------
     knots
-        (features, knots), rising in each row.
+        (features, knots), ascending in each row.
     """
 
     log_volume = None
@@ -114,9 +113,9 @@ class QuantileScaler(Scaler):
         return cls(np.asarray(transformer.quantiles_).T)
 
     def scale(self, x: Tensor) -> Tensor:
-        """Return Φ⁻¹ of the ranks; in a stretch of equal knots, the middle of their ranks."""
+        """Return Φ⁻¹ of the ranks; at equal knots, of the mean of their ranks."""
         columns, ranks = zip(x.unbind(1), _on(x, self._knots), strict=True), _on(x, self._ranks)
-        # ε is the spacing of floats at one: scikit-learn's clip, which its inverse takes to the ends.
+        # scikit-learn's clip, which its inverse maps to the ends.
         least, most = _BOUND - np.finfo(np.float64).eps, 1 - (_BOUND - np.finfo(np.float64).eps)
         scaled = []
         for column, knots in columns:
@@ -127,7 +126,7 @@ class QuantileScaler(Scaler):
         return torch.stack(scaled, dim=1)
 
     def unscale(self, z: Tensor) -> Tensor:
-        """Return the rows before the scaling; what lay beyond the training part's ends comes back at them."""
+        """Return the rows before the scaling; values beyond the training split's range come back at its ends."""
         columns, ranks = zip(z.unbind(1), _on(z, self._knots), strict=True), _on(z, self._ranks)
         rows = []
         for column, knots in columns:
@@ -146,10 +145,7 @@ def _on(like: Tensor, values: np.ndarray) -> Tensor:
 
 
 def _interpolate(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
-    """Return the piecewise linear function through (knots, values) at x, constant beyond the ends, as `numpy.interp`.
-
-    Where knots are equal, the last of their values counts.
-    """
+    """Return `numpy.interp` of x: piecewise linear, constant beyond the ends; of equal knots, the last one counts."""
     index = (torch.searchsorted(knots, x.detach().contiguous(), right=True) - 1).clamp(0, len(knots) - 2)
     width = knots[index + 1] - knots[index]
     slope = (values[index + 1] - values[index]) / width.masked_fill(width == 0, 1)
@@ -164,14 +160,14 @@ def scaler_from_dict(fields: object, features: int) -> Scaler:
     Parameters
     ----------
     fields
-        Plain values; they may come from a file that nobody has checked.
+        Plain values, possibly of an untrusted file.
     features
-        How many columns it is for.
+        Number of columns.
 
     Raises
     ------
     ValueError
-        When they describe no scaler of so many columns; the message says what is wrong.
+        If they describe no scaler of this many columns; the message says what is wrong.
     """
     kind = fields.get("kind") if isinstance(fields, Mapping) else None
     if kind == "affine":
@@ -182,7 +178,7 @@ def scaler_from_dict(fields: object, features: int) -> Scaler:
     _require(kind == "quantile", "it is neither affine nor quantile")
     knots = _numbers(fields, "knots")
     _require(knots.ndim == 2 and len(knots) == features, f"knots are needed for {features} columns")
-    _require(knots.shape[1] >= 2 and bool((np.diff(knots) >= 0).all()), "the knots of a column do not rise")
+    _require(knots.shape[1] >= 2 and bool((np.diff(knots) >= 0).all()), "the knots of a column do not ascend")
     return QuantileScaler(knots)
 
 
@@ -190,9 +186,9 @@ def _numbers(fields: Any, name: str) -> np.ndarray:
     try:
         values = np.asarray(fields.get(name), np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        msg = f"{name} holds other things than numbers"
+        msg = f"{name} holds values that are not numbers"
         raise ValueError(msg) from error
-    _require(bool(np.isfinite(values).all()), f"{name} has numbers that are not finite")
+    _require(bool(np.isfinite(values).all()), f"{name} has values that are not finite")
     return values
 
 
@@ -204,8 +200,8 @@ def _require(condition: bool, reason: str) -> None:
 def fit_scaler(kind: Scaling, train: np.ndarray) -> Scaler | None:
     """Return a scaler fitted on the training rows, (N, features), or None for *none*.
 
-    Standard: mean and standard deviation. Robust: median and the distance of the quartiles, or the standard deviation
-    of a column whose quartiles coincide. No column may be constant.
+    Standard: mean and standard deviation. Robust: median and interquartile range, or the standard deviation if the
+    quartiles coincide. No column may be constant.
     """
     if kind == "none":
         return None
@@ -220,28 +216,28 @@ def fit_scaler(kind: Scaling, train: np.ndarray) -> Scaler | None:
 
 
 def as_float(values: np.ndarray) -> np.ndarray:
-    """Return values as flows take them, float32."""
+    """Return values as float32; those too large become infinite."""
     with np.errstate(over="ignore"):
         return values.astype(_OUTPUT, copy=False)
 
 
 def sample(values: Examples) -> np.ndarray:
-    """Return what a scaling is fitted on: all rows of an array in memory, else 16 million values at most.
+    """Return the rows that a scaling is fitted on: all of an array in memory, else the first 16 million values.
 
-    The rows of a training part are in random order, so that the first of them are a fair sample.
+    The rows of a training split are in random order, so the first ones are a fair sample.
     """
-    return values[:] if in_memory(values) else values[: max(1, _FITTED // values.shape[1])]
+    return values[:] if in_memory(values) else values[: max(1, _MOST_FITTED // values.shape[1])]
 
 
 def unfit(train: np.ndarray) -> dict[int, str]:
-    """Return the columns of the training rows, (N, features), that no flow can learn, with the reason in words."""
+    """Return the columns of the training rows, (N, features), that no flow can learn, each with the reason."""
     rows = train.astype(np.float64, copy=False)
     with np.errstate(all="ignore"):
         deviation = rows.std(axis=0)
     found = {}
-    for number, (low, high, width) in enumerate(zip(rows.min(axis=0), rows.max(axis=0), deviation, strict=True)):
+    for column, (low, high, width) in enumerate(zip(rows.min(axis=0), rows.max(axis=0), deviation, strict=True)):
         if low == high:
-            found[number] = f"is {low:g} in every row of the training part: leave it out"
+            found[column] = f"is {low:g} in every row of the training split: leave it out"
         elif not 0 < width < np.inf:
-            found[number] = f"goes from {low:g} to {high:g}, which is no range to calculate with: give it another unit"
+            found[column] = f"goes from {low:g} to {high:g}, which is too wide or too narrow a range: change its unit"
     return found

@@ -1,4 +1,4 @@
-"""What a source of data is: a config, where its files come from, and how they become examples."""
+"""The interface of a source of data, and what it returns."""
 
 from __future__ import annotations
 
@@ -12,33 +12,32 @@ from nfkd.config import Config, ConfigProblem
 from nfkd.config.data import Scaling
 from nfkd.data.augmentation import PLAIN, Augmentation
 from nfkd.data.dataset import DataError, DataSplit
+from nfkd.data.files import stamp
 
 ConfigT = TypeVar("ConfigT", bound=Config)
-Said = Callable[[str, int, int], None]
-"""Told the progress of a download: the file's name, the bytes that have come, and all of them (0 where unknown)."""
+OnProgress = Callable[[str, int, int], None]
+"""Called during a download with the file's name, the bytes received, and the bytes in all (0 if unknown)."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a source has found.
+    """What a source returns.
 
     Attributes
     ----------
     name
         For titles, such as ``two moons``.
     train
-        All examples, or the training part where the others are given.
+        All examples, or the training split if the others are set.
     validation, test
-        The data set's own parts; what is None is split off from `train` at random, by the config's fractions.
+        The data set's own splits. If None, they are split off from `train` at random, by the config's fractions.
     levels
         Number of levels of an image's channels; None for vectors.
     prepare
-        Called with the training part after the split; returns what is done to every part before the scaling.
+        Called with the training split; returns a function that is applied to every split before the scaling.
     scaling
-        How vectors and their context are scaled, fitted on the training part after the split.
-    standardised
-        Whether the values are published in units of their own deviation, in which their likelihood is reported, too.
-    augmentation, columns, missing
+        How vectors and their context are scaled, fitted on the training split.
+    standardised, augmentation, columns, missing
         As in `Dataset`.
     """
 
@@ -64,11 +63,11 @@ class RemoteFile:
     url
         Its address.
     sha256
-        Of its bytes; other bytes are refused. Where its publisher gives no more, ``md5:`` and their MD5.
+        SHA-256 of its bytes; other bytes are refused. If its publisher gives only an MD5: ``md5:`` and that.
     name
-        In NFKD's cache, with the data set's folder, such as ``mnist/train-images-idx3-ubyte.gz``.
+        Path in NFKD's cache, such as ``mnist/train-images-idx3-ubyte.gz``.
     size
-        In bytes, for the question whether to download it; 0 where it is not known.
+        In bytes; 0 if it is not known.
     """
 
     url: str
@@ -94,9 +93,9 @@ class NotFetchedError(DataError):
     Attributes
     ----------
     files
-        What is missing.
+        The missing files.
     size
-        Of all of them in bytes; 0 where the size of one is not known.
+        Of all of them in bytes; 0 if the size of one is not known.
     by_hand
         Where to get them without a command, and where to put them.
     """
@@ -124,13 +123,13 @@ class NotFetchedError(DataError):
 
 
 def _addresses(files: Sequence[RemoteFile]) -> str:
-    """Return where files are, in words; of several in one folder the address is said once."""
+    """Return the files' addresses for a message; an address that several files share appears once."""
     if len(files) == 1:
         return files[0].url
     folders = {file.url.rpartition("/")[0] for file in files}
     names = [file.url.rpartition("/")[2] if len(folders) == 1 else file.url for file in files]
-    words = f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"{words} from {folders.pop()}/" if len(folders) == 1 else words
+    listed = f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{listed} from {folders.pop()}/" if len(folders) == 1 else listed
 
 
 class Source(ABC, Generic[ConfigT]):
@@ -144,13 +143,15 @@ class Source(ABC, Generic[ConfigT]):
     config
         The config's class; its ``kind`` names the source and its docstring describes it.
     shape
-        Of an example, in words, such as ``1×8×8``.
+        Label of an example's shape, such as ``1×8×8``.
     examples
-        How many there are in all parts, in words, such as ``70,000``; empty where the config or the file decides.
+        Label of the number of examples in all splits, such as ``70,000``; empty if the config or the file decides.
     origin
-        Where they come from, in words, such as ``drawn with a seed``.
+        Label of where the examples come from, such as ``drawn with a seed``.
     unit
-        Of the likelihood, as in `Dataset`; of a table whose scaling is chosen, that of the default.
+        Of the likelihood, as in `Dataset`; of a table with a choice of scaling, that of the default.
+    downloads
+        The files that `fetch` can download.
     """
 
     config: ClassVar[type[Config]]
@@ -158,11 +159,7 @@ class Source(ABC, Generic[ConfigT]):
     examples: ClassVar[str] = ""
     origin: ClassVar[str]
     unit: ClassVar[str]
-
-    @property
-    def downloads(self) -> Sequence[RemoteFile]:
-        """What `fetch` can download."""
-        return ()
+    downloads: Sequence[RemoteFile] = ()
 
     @property
     def kind(self) -> str:
@@ -176,24 +173,24 @@ class Source(ABC, Generic[ConfigT]):
         Raises
         ------
         NotFetchedError
-            When files are missing that can be downloaded: loading itself never does.
+            If files are missing that can be downloaded; loading never downloads.
         DataError
-            When the data cannot be used; the problems say what, where and what to do.
+            If the data cannot be used; the problems say what, where and what to do.
         """
 
     def find(self, config: ConfigT) -> None:
-        """Look whether the files are there, without reading them; raise as `load` where they are not.
+        """Check that the files are there, without reading them; raise as `load` if not.
 
-        Nothing by default: what is drawn, or comes with a library, is always there.
+        Does nothing by default: data that is drawn, or comes with a library, is always there.
         """
 
-    def fetch(self, config: ConfigT, said: Said) -> None:
-        """Download what is missing. Nothing by default."""
+    def fetch(self, config: ConfigT, on_progress: OnProgress) -> None:
+        """Download the missing files. Does nothing by default."""
 
     def value_files(self, config: ConfigT) -> Iterable[Path]:
-        """Return the files of which values may be read only when they are looked at. None by default."""
+        """Return the files whose values may be read on access. None by default."""
         return ()
 
     def stamp(self, config: ConfigT) -> Hashable:
-        """Return something that changes when the files do, so that they are read again."""
-        return None
+        """Return a value that changes when the files do, so that they are read again."""
+        return hash(stamp(self.value_files(config)))

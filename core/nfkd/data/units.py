@@ -1,8 +1,8 @@
-"""The units of a data set, and the map between them and the scaled values that a flow works in.
+"""The map between the units of a data set and the scaled values that a flow sees.
 
-The data's own units are those of the values that a source returns, before the scaling: `Loaded.train` after
-`Loaded.prepare`. So missing values are filled in already, images have the levels that the config keeps, and tables
-that are published standardised (POWER, GAS, HEPMASS, MINIBOONE) are standardised.
+The data's units are those of the values that a source returns, before the scaling: `Loaded.train` after
+`Loaded.prepare`. So missing values are filled in, images have the levels that the config keeps, and tables that are
+published standardised (POWER, GAS, HEPMASS, MINIBOONE) are standardised.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from nfkd.data.scaling import Scaler, scaler_from_dict
 Unit = Literal["bits/dim", "nats", "nats (scaled)"]
 _EVALUATION_SEED = 20_250_621
 _MOST_LEVELS = 2**16
-_ROUNDING = 0.01  # of a level: single precision rounds 255 + u up to 256 at times, and a decoded zero may be below it
+_ROUNDING = 0.01  # of a level: single precision may round 255 + u up to 256, and a decoded zero to below 0
 _MOST_TEXT = 64_000_000  # the header of a safetensors file ends at 100 MB
 
 
 def evaluation_noise() -> torch.Generator:
-    """Return a new CPU generator of the dequantization noise in all evaluations: the same for every flow and run."""
+    """Return a new CPU generator of the dequantization noise of evaluations: the same for every flow and run."""
     return torch.Generator().manual_seed(_EVALUATION_SEED)
 
 
@@ -40,11 +40,11 @@ class DataUnits:
     levels
         Number of levels of an image's channels; None for vectors.
     scaler
-        How vectors were scaled; None where they were not, and for images.
+        Of vectors; None if they were not scaled, and for images.
     context_scaler
-        How the context was scaled; None where it was not, or where there is none.
+        Of the context; None if it was not scaled, or there is none.
     standardised
-        Whether the values came in units of their own deviation already, in which their likelihood is reported.
+        Whether the values were published standardised; their likelihood is reported in these units.
     """
 
     levels: int | None = None
@@ -54,9 +54,10 @@ class DataUnits:
 
     @property
     def unit(self) -> Unit:
-        """The unit in which the likelihood is reported; *scaled* where it is not that of the original values.
+        """The unit in which the likelihood is reported.
 
-        So it is where the scaling cannot be undone everywhere, and for data that is published standardised.
+        *Scaled* means that it is not the likelihood of the original values: the scaling is not invertible everywhere,
+        or the data is published standardised.
         """
         if self.levels is not None:
             return "bits/dim"
@@ -66,8 +67,7 @@ class DataUnits:
     def log_volume(self, event_shape: Sequence[int]) -> float:
         """Return the log-determinant of the map from the data's units to scaled values, nats.
 
-        It is 0 for a quantile scaling, whose volume is left out of all likelihoods: they are densities of the scaled
-        values.
+        0 for a quantile scaling, since likelihoods are then densities of the scaled values.
         """
         if self.levels is not None:
             return -math.prod(event_shape) * math.log(self.levels)
@@ -76,8 +76,8 @@ class DataUnits:
     def nll(self, log_prob: Tensor, event_shape: Sequence[int]) -> Tensor:
         """Return the negative log-likelihood of each example in `unit`.
 
-        Images: −log₂ p(x)/D + log₂ levels, the discrete likelihood's bound in bits/dim. Vectors: −log p in nats, of
-        the original values where their scaling is invertible everywhere (its log-determinant is then added).
+        Images: −log₂ p(x)/D + log₂ levels, a bound on the discrete likelihood in bits/dim. Vectors: −log p in nats, of
+        the original values if the scaling is invertible everywhere (its log-determinant is then added).
 
         Parameters
         ----------
@@ -106,25 +106,25 @@ class DataUnits:
         return (raw.float() + noise) / (self.levels or 1)
 
     def to_scaled(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return values in the data's units as a flow sees them.
+        """Return values in the data's units as scaled values.
 
         Parameters
         ----------
         x
             (B, features), of any dtype. Or images, (B, channels, height, width): whole levels, of any dtype, are
-            dequantized; other numbers must be dequantized levels, in [0, levels).
+            dequantized; other values must be dequantized levels, in [0, levels).
         generator
-            Of the noise for whole levels; a new `evaluation_noise` where left out.
+            Of the noise for whole levels; a new `evaluation_noise` by default.
 
         Returns
         -------
         Tensor
-            Vectors in float64 where they are scaled; images in float32 where noise is added. Otherwise in x's dtype.
+            Scaled vectors in float64; images with noise in float32; otherwise in x's dtype.
 
         Raises
         ------
         ValueError
-            When an image has values outside [0, levels).
+            If an image has values outside [0, levels).
         """
         if self.levels is not None:
             whole = _check_levels(x, self.levels)
@@ -138,13 +138,13 @@ class DataUnits:
         return z if self.scaler is None else _in_float64(self.scaler.unscale, z)
 
     def scale_context(self, context: Tensor) -> Tensor:
-        """Return contexts in the data's units, (B, context features), as a flow sees them; float64 where scaled."""
+        """Return contexts in the data's units, (B, context features), as scaled ones; float64 if they change."""
         return context if self.context_scaler is None else _in_float64(self.context_scaler.scale, context)
 
     def to_json(self) -> str:
         """Return a text from which `units_from_json` makes the same units, bit for bit.
 
-        It is empty where it would be longer than a weights file can keep: for quantiles of thousands of columns.
+        Empty if it is too long for a weights file, as for the quantiles of thousands of columns.
         """
         values, context = (None if each is None else each.to_dict() for each in (self.scaler, self.context_scaler))
         fields = {"levels": self.levels, "values": values, "context": context, "standardised": self.standardised}
@@ -158,14 +158,14 @@ def units_from_json(text: str, event_shape: Sequence[int], context_features: int
     Parameters
     ----------
     text
-        It may come from a file that nobody has checked.
+        Possibly of an untrusted file.
     event_shape, context_features
         Of the flow.
 
     Raises
     ------
     ValueError
-        When it describes no units of such a flow; the message says what is wrong.
+        If it describes no units of such a flow; the message says what is wrong.
     """
     try:
         fields: Any = json.loads(text)
@@ -201,7 +201,7 @@ def _in_float64(function: Any, x: Tensor) -> Tensor:
 
 
 def _check_levels(x: Tensor, levels: int) -> bool:
-    """Return whether images are whole levels; refuse values outside of [0, levels), and warn of those in [0, 1]."""
+    """Return whether images are whole levels; refuse values outside [0, levels), and warn if all are in [0, 1]."""
     if not x.numel():
         return False
     if not x.is_floating_point():
@@ -210,11 +210,11 @@ def _check_levels(x: Tensor, levels: int) -> bool:
     slack = 0 if whole else _ROUNDING
     if not (low >= -slack and high <= (levels - 1 if whole else levels) + slack):
         msg = (
-            f"images are given in levels: whole ones from 0 to {levels - 1}, or dequantized ones in [0, {levels}); "
+            f"images must be in levels: whole ones from 0 to {levels - 1}, or dequantized ones in [0, {levels}); "
             f"these go from {low:g} to {high:g}"
         )
         raise ValueError(msg)
     if high <= 1 and not whole and levels > 2:
-        words = f"all values are in [0, 1], and images are given in levels, from 0 to {levels - 1}: are they scaled?"
-        warnings.warn(words, stacklevel=4)
+        message = f"all values are in [0, 1], but images must be in levels from 0 to {levels - 1}: are they scaled?"
+        warnings.warn(message, stacklevel=4)
     return whole

@@ -1,4 +1,4 @@
-"""Small files in the formats of the published image data sets, written by the formats' descriptions alone."""
+"""Small files in the formats of the published image data sets, written from the descriptions of the formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server of files on the loopback, with the problems that servers have."""
+"""A local server of files that can fail as real servers do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Site:
-    """What is served, how, and what was asked for.
+    """What a server sends, and which requests it got.
 
     Attributes
     ----------
@@ -20,9 +20,9 @@ class Site:
     ranges
         Whether the server honours ``Range``.
     cut
-        Number of bytes after which an answer's connection is closed; None: never.
+        Number of bytes after which a response's connection is closed; None: never.
     shift
-        Added to the first byte of every partial answer's ``Content-Range``: a server that answers another range.
+        Added to the first byte of every partial response's ``Content-Range``: a server that sends another range.
     asked
         Path and ``Range`` of every request.
     """

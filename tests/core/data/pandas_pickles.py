@@ -1,4 +1,4 @@
-"""What pandas pickles, without pandas: classes of its names whose state is laid out as its versions lay it out."""
+"""Pickles as pandas writes them, made without pandas by classes of the same names and states."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _MODULES = {name: ModuleType(name) for name in _NAMES}
 
 
 def _of(module: str) -> Callable[[Any], Any]:
-    def place(what: Any) -> Any:
-        what.__module__ = module
-        setattr(_MODULES[module], what.__name__, what)
-        return what
+    def register(item: Any) -> Any:
+        item.__module__ = module
+        setattr(_MODULES[module], item.__name__, item)
+        return item
 
-    return place
+    return register
 
 
 @_of("pandas.indexes.base")
@@ -59,7 +59,7 @@ class Block:
 
 @_of("pandas.core.internals")
 class BlockManager:
-    """Two blocks: every other column by a slice, the rest by their places."""
+    """Two blocks: every other column by a slice, the rest by their indices."""
 
     def __init__(self, names: list[str], values: np.ndarray, layout: str) -> None:
         whole = Block(np.asfortranarray(values[:, ::2].T), slice(0, values.shape[1], 2))
@@ -115,7 +115,7 @@ def pandas_pickle(
     layout
         ``0.14.1``: the state that pandas wrote since that version; ``blocks``: what it writes since 1.3.
     protocol, python
-        Of the pickle, and in whose words.
+        Protocol of the pickle, and the version of Python that writes it.
     """
     sink = io.BytesIO()
     with _known():

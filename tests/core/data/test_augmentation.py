@@ -1,4 +1,4 @@
-"""Mirrored and shifted training images; validation and test images stay as they are."""
+"""Flipped and shifted training images; validation and test images are unchanged."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_about_every_other_image_is_mirrored_from_left_to_right() -> None:
+def test_about_half_of_the_images_are_flipped() -> None:
     images = some(400, 3, 5, 4)
     found = Augmentation(flip=True)(images, generator())
-    mirrored = (found == images[..., ::-1]).all(axis=(1, 2, 3))
+    flipped = (found == images[..., ::-1]).all(axis=(1, 2, 3))
     kept = (found == images).all(axis=(1, 2, 3))
-    assert (mirrored ^ kept).all()
-    assert 150 < mirrored.sum() < 250
+    assert (flipped ^ kept).all()
+    assert 150 < flipped.sum() < 250
 
 
-def test_shifted_images_move_by_every_step_and_repeat_their_edge() -> None:
+def test_images_are_shifted_by_every_step_and_repeat_their_edge() -> None:
     images = some(500, 1, 6, 7)
     found = Augmentation(shift=2)(images, generator())
     moves = set()
@@ -41,7 +41,7 @@ def test_shifted_images_move_by_every_step_and_repeat_their_edge() -> None:
     assert len(moves) == 25
 
 
-def test_nothing_is_nothing() -> None:
+def test_no_augmentation_changes_nothing() -> None:
     assert not PLAIN.active
     images = some(5, 1, 4, 4)
     np.testing.assert_array_equal(PLAIN(images, generator()), images)
@@ -49,9 +49,9 @@ def test_nothing_is_nothing() -> None:
 
 def test_only_training_images_are_augmented() -> None:
     plain, augmented = (load_dataset(DigitsConfig(flip=on, shift=2 * on)) for on in (False, True))
-    for part in ("train", "validation", "test"):
-        ours, theirs = (getattr(dataset, part) for dataset in (augmented, plain))
-        np.testing.assert_array_equal(augmented.batch(ours, generator()).x, plain.batch(theirs, generator()).x)
+    for name in ("train", "validation", "test"):
+        changed, unchanged = (dataset.batch(getattr(dataset, name), generator()).x for dataset in (augmented, plain))
+        np.testing.assert_array_equal(changed, unchanged)
     index = np.arange(64)
     batches = [dataset.training_batch(index, generator(1), generator(2)).x for dataset in (plain, augmented)]
     levels = [(17 * batch).floor() for batch in batches]
@@ -60,7 +60,7 @@ def test_only_training_images_are_augmented() -> None:
     torch.testing.assert_close(batches[1], again, rtol=0, atol=0)
 
 
-def test_digits_give_their_class_as_context() -> None:
+def test_the_class_of_digits_is_their_context() -> None:
     dataset = load_dataset(DigitsConfig(class_labels=True))
     assert dataset.context_features == 10
     assert dataset.train.context is not None

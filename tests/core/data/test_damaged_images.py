@@ -1,4 +1,4 @@
-"""Every reader of images, given any bytes or a valid file with some changed: a `DataError` or valid images."""
+"""Every reader of images gives valid images or a `DataError` for any bytes and for damaged files."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def folders() -> Iterator[Callable[[str], Path]]:
-    """Give a folder with a case's files, written once."""
+    """Return a function that returns the folder of a case; its files are written once."""
     with tempfile.TemporaryDirectory() as root:
 
         def written(name: str) -> Path:
@@ -123,44 +123,43 @@ def folders() -> Iterator[Callable[[str], Path]]:
 
 
 def check(config: DataConfig) -> None:
-    """Load, and look at all: nothing but a `DataError` may come of it, and images are images."""
+    """Load and read everything: the result is valid images or a `DataError`."""
     problems: list[ConfigProblem] | None = None
-    looked: list[tuple[DataSplit, np.ndarray]] = []
+    read: list[tuple[DataSplit, np.ndarray]] = []
     try:
         loaded = SOURCES[config.kind].load(config)
-        parts = [part for part in (loaded.train, loaded.validation, loaded.test) if part is not None]
-        looked = [(part, part.values[:]) for part in parts if config.kind != "celeba64"]
+        splits = [split for split in (loaded.train, loaded.validation, loaded.test) if split is not None]
+        read = [(split, split.values[:]) for split in splits if config.kind != "celeba64"]
     except DataError as error:
         problems = error.problems
-    for part, images in looked:
-        valid(part, images)
+    for split, images in read:
+        check_images(split, images)
     if problems is not None:
         assert problems
         assert all(problem.path.startswith("data.") and problem.message for problem in problems)
 
 
-def valid(part: DataSplit, images: np.ndarray) -> None:
+def check_images(split: DataSplit, images: np.ndarray) -> None:
     assert images.dtype == np.uint8
     assert images.ndim == 4
-    assert images.shape == tuple(part.values.shape)
-    assert part.context is None or len(part.context) == len(images)
+    assert images.shape == tuple(split.values.shape)
+    assert split.context is None or len(split.context) == len(images)
 
 
 CHANGES = st.lists(st.tuples(st.integers(0, 2**31), st.integers(1, 255)), max_size=4)
-CUTS = st.one_of(st.none(), st.integers(0, 2**31))
 
 
+def test_whole_files_are_valid(folders: Callable[[str], Path]) -> None:
+    for name, case in CASES.items():
+        config = case.config(folders(name))
+        loaded = SOURCES[config.kind].load(config)
+        if config.kind != "celeba64":
+            check_images(loaded.train, loaded.train.values[:])
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow and NumPy warn about damaged files
 @pytest.mark.parametrize("name", CASES)
-def test_whole_files_are_valid(name: str, folders: Callable[[str], Path]) -> None:
-    config = CASES[name].config(folders(name))
-    loaded = SOURCES[config.kind].load(config)
-    if config.kind != "celeba64":
-        valid(loaded.train, loaded.train.values[:])
-
-
-@pytest.mark.filterwarnings("ignore")  # of Pillow's and NumPy's about what is damaged
-@pytest.mark.parametrize("name", CASES)
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(content=st.binary(max_size=200), packed=st.booleans())
 def test_any_bytes(name: str, content: bytes, packed: bool, folders: Callable[[str], Path]) -> None:
     folder = folders(name)
@@ -175,7 +174,7 @@ def test_any_bytes(name: str, content: bytes, packed: bool, folders: Callable[[s
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     changes=CHANGES, cut=st.one_of(st.none(), st.integers(0, 2**31)), extra=st.binary(max_size=3), head=st.booleans()
 )
@@ -191,8 +190,8 @@ def test_changed_files(
     target = folder / CASES[name].target
     whole = target.read_bytes()
     content = bytearray(whole)
-    for place, difference in changes:
-        content[place % (min(len(content), 200) if head else len(content))] ^= difference
+    for position, difference in changes:
+        content[position % (min(len(content), 200) if head else len(content))] ^= difference
     if cut is not None:
         del content[cut % len(content) :]
     try:

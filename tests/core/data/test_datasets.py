@@ -1,4 +1,4 @@
-"""Data sets: their parts, their noise, and the constants of their units."""
+"""Data sets: their splits, dequantization noise, and units."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
@@ -18,39 +18,40 @@ from nfkd.evaluation.likelihood import bootstrap_half_width, noisy, noisy_batche
 BOTH = pytest.mark.parametrize("config", [DigitsConfig(), TwoMoonsConfig(count=500)], ids=["digits", "two moons"])
 
 
-def rows(part: DataSplit | np.ndarray) -> list[bytes]:
-    return [row.tobytes() for row in (part.values[:] if isinstance(part, DataSplit) else part)]
+def rows(values: np.ndarray) -> list[bytes]:
+    return [row.tobytes() for row in values]
 
 
 @BOTH
-def test_the_parts_are_all_the_data_and_share_no_example(config: DataConfig) -> None:
+def test_the_splits_partition_the_data(config: DataConfig) -> None:
     dataset = load_dataset(config)
-    parts = [dataset.train, dataset.validation, dataset.test]
-    assert sum(len(part) for part in parts) == (1797 if dataset.is_image else 500)
-    joined = sorted(row for part in parts for row in rows(part))
+    splits = [dataset.train, dataset.validation, dataset.test]
+    assert sum(map(len, splits)) == (1797 if dataset.is_image else 500)
+    joined = sorted(row for split in splits for row in rows(split.values[:]))
     if dataset.is_image:
         assert joined == sorted(rows(load_digits().images.astype(np.uint8)[:, None]))  # type: ignore[union-attr]
     else:
         assert len(set(joined)) == 500
-    assert len(dataset.validation) == len(dataset.test) == round(0.15 * sum(map(len, parts)))
+    assert len(dataset.validation) == len(dataset.test) == round(0.15 * sum(map(len, splits)))
 
 
 @BOTH
-def test_the_same_config_gives_the_same_parts_and_another_seed_others(config: DataConfig) -> None:
+def test_the_seed_decides_the_splits(config: DataConfig) -> None:
     first, second = load_dataset(config), load_dataset(config)
     np.testing.assert_array_equal(first.test.values[:], second.test.values[:])
     other = load_dataset(config.model_copy(update={"split_seed": 5}))
     assert not np.array_equal(first.test.values[:], other.test.values[:])
 
 
-@pytest.mark.parametrize("fraction", [1e-4, 0.01])
-def test_a_part_that_would_be_empty_is_refused(fraction: float) -> None:
-    with pytest.raises(DataError) as refused:
-        load_dataset(TwoMoonsConfig(count=100, validation_fraction=fraction, test_fraction=fraction))
-    assert [problem.path for problem in refused.value.problems] == ["data.validation_fraction", "data.test_fraction"]
+def test_a_split_that_would_be_too_small_is_refused() -> None:
+    for fraction in (1e-4, 0.01):
+        with pytest.raises(DataError) as refused:
+            load_dataset(TwoMoonsConfig(count=100, validation_fraction=fraction, test_fraction=fraction))
+        paths = [problem.path for problem in refused.value.problems]
+        assert paths == ["data.validation_fraction", "data.test_fraction"]
 
 
-def test_grey_levels_are_spread_over_their_seventeenth() -> None:
+def test_dequantization_noise_is_uniform() -> None:
     dataset = load_dataset(DigitsConfig())
     raw = torch.from_numpy(dataset.train.values[:])
     x = dataset.dequantize(raw, torch.Generator().manual_seed(0))
@@ -62,15 +63,15 @@ def test_grey_levels_are_spread_over_their_seventeenth() -> None:
     assert noise.var().item() == pytest.approx(1 / 12, abs=0.002)
 
 
-def test_a_uniform_density_costs_exactly_the_bits_of_its_levels() -> None:
+def test_a_uniform_density_costs_the_bits_of_its_levels() -> None:
     dataset = load_dataset(DigitsConfig())
-    uniform = torch.zeros(3, dtype=torch.float64)  # p = 1 on the unit cube: every level is as likely as every other
+    uniform = torch.zeros(3, dtype=torch.float64)  # p = 1 on the unit cube: all levels are equally likely
     torch.testing.assert_close(dataset.nll(uniform), torch.full((3,), math.log2(17), dtype=torch.float64))
     halved = torch.full((3,), -64 * math.log(2), dtype=torch.float64)
     torch.testing.assert_close(dataset.nll(halved), torch.full((3,), math.log2(17) + 1, dtype=torch.float64))
 
 
-def test_vectors_are_in_nats_and_their_loss_in_nats_a_dimension() -> None:
+def test_vectors_are_in_nats_and_their_loss_in_nats_per_dimension() -> None:
     dataset = load_dataset(TwoMoonsConfig(count=500))
     log_prob = torch.tensor([-3.0, 1.0])
     torch.testing.assert_close(dataset.nll(log_prob), torch.tensor([3.0, -1.0]))
@@ -85,7 +86,7 @@ def test_evaluation_noise_is_the_same_for_every_model(config: DataConfig) -> Non
     torch.manual_seed(2)
     second = noisy(dataset, dataset.test)
     torch.testing.assert_close(first.x, second.x, rtol=0, atol=0)
-    torch.testing.assert_close(torch.cat([part.x for part in noisy_batches(dataset, dataset.test)]), first.x)
+    torch.testing.assert_close(torch.cat([batch.x for batch in noisy_batches(dataset, dataset.test)]), first.x)
 
 
 def test_the_extent_holds_every_point() -> None:
@@ -97,8 +98,9 @@ def test_the_extent_holds_every_point() -> None:
         _ = load_dataset(DigitsConfig()).extent
 
 
+@settings(max_examples=30)
 @given(st.lists(st.floats(width=32), min_size=4, max_size=4))
-def test_pictures_are_in_range_whatever_a_flow_gives(values: list[float]) -> None:
+def test_pictures_of_any_values_are_in_range(values: list[float]) -> None:
     image = Dataset("x", *[DataSplit(np.zeros((1, 1, 2, 2), np.uint8))] * 3, levels=17)
     shown = image.to_picture(torch.tensor(values).reshape(1, 1, 2, 2))
     assert shown.dtype == np.float32

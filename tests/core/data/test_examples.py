@@ -1,4 +1,4 @@
-"""Examples that are read when they are looked at: the same as a plain array, and never more than was asked for."""
+"""Examples that are read on access: the same as a plain array, and no more than needed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -22,7 +22,7 @@ INDICES = st.one_of(
 
 
 class Recorder:
-    """An array that remembers how much of it was read."""
+    """An array that records how many rows each access read."""
 
     def __init__(self, values: np.ndarray) -> None:
         self._values = values
@@ -41,8 +41,9 @@ class Recorder:
         return found
 
 
+@settings(max_examples=50)
 @given(INDICES, st.data())
-def test_rows_read_as_the_array_does(index: Any, data: st.DataObject) -> None:
+def test_rows_equal_those_of_the_array(index: Any, data: st.DataObject) -> None:
     rows, expected = take(Recorder(VALUES), index), VALUES[index]
     assert rows.shape == expected.shape
     assert len(rows) == len(expected)
@@ -53,21 +54,21 @@ def test_rows_read_as_the_array_does(index: Any, data: st.DataObject) -> None:
         np.testing.assert_array_equal(take(rows, some)[1:3], expected[some][1:3])
 
 
-def test_nothing_is_read_before_it_is_looked_at() -> None:
+def test_nothing_is_read_before_access() -> None:
     whole = Recorder(VALUES)
-    part = DataSplit(Mapped(whole, lambda values: 2 * values)).take(np.arange(19, 3, -1)).take(slice(2, 8))
+    split = DataSplit(Mapped(whole, lambda values: 2 * values)).take(np.arange(19, 3, -1)).take(slice(2, 8))
     assert whole.read == []
-    np.testing.assert_array_equal(part.values[np.array([5, 0])], 2 * VALUES[[12, 17]])
+    np.testing.assert_array_equal(split.values[np.array([5, 0])], 2 * VALUES[[12, 17]])
     assert whole.read == [2]
 
 
-def test_files_want_rising_numbers_and_get_them(tmp_path: Path) -> None:
+def test_files_are_read_with_ascending_indices(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         rows = Rows(file.create_dataset("x", data=VALUES), np.array([7, 3, 11, 0]))
         np.testing.assert_array_equal(rows[np.array([2, 0, 3, 2])], VALUES[[11, 7, 0, 11]])
 
 
-def test_a_memory_map_is_no_array_in_memory(tmp_path: Path) -> None:
+def test_a_memory_map_is_not_in_memory(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", VALUES)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     assert in_memory(VALUES)

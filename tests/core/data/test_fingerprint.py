@@ -39,13 +39,13 @@ def csv(path: Path, rows: np.ndarray, names: str = "a,b,c") -> Path:
 def between(made: Sequence[np.ndarray], now: Sequence[np.ndarray]) -> list[str]:
     """Return the differences that are reported for changed values."""
     first, second = (
-        fingerprinter(dict(zip(("train", "validation", "test"), map(DataSplit, parts), strict=False)), (), tuple)()
-        for parts in (made, now)
+        fingerprinter(dict(zip(("train", "validation", "test"), map(DataSplit, splits), strict=False)), (), tuple)()
+        for splits in (made, now)
     )
     return differences(first, second)
 
 
-def test_a_file_that_was_copied_or_touched_has_the_same_fingerprint(tmp_path: Path) -> None:
+def test_a_copied_or_touched_file_has_the_same_fingerprint(tmp_path: Path) -> None:
     path = csv(tmp_path / "rows.csv", ROWS)
     first = of(kind="table", path=str(path))
     (tmp_path / "elsewhere").mkdir()
@@ -58,7 +58,7 @@ def test_a_file_that_was_copied_or_touched_has_the_same_fingerprint(tmp_path: Pa
     assert "elsewhere" not in text
 
 
-def test_a_file_that_is_replaced_with_the_same_size_and_time_has_another_fingerprint(tmp_path: Path) -> None:
+def test_a_replaced_file_of_the_same_size_and_time_has_another_fingerprint(tmp_path: Path) -> None:
     path, rows = tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(60, 3))
     np.save(path, rows)
     before, time = of(kind="table", path=str(path)), path.stat().st_mtime_ns
@@ -67,7 +67,7 @@ def test_a_file_that_is_replaced_with_the_same_size_and_time_has_another_fingerp
     assert differences(before, of(kind="table", path=str(path))) == ["the values differ"]
 
 
-def test_one_value_in_its_last_bit_is_another_fingerprint(tmp_path: Path) -> None:
+def test_the_last_bit_of_one_value_changes_the_fingerprint(tmp_path: Path) -> None:
     changed = ROWS.copy()
     changed[17, 1] = np.nextafter(changed[17, 1], 9)
     first, second = (
@@ -77,9 +77,9 @@ def test_one_value_in_its_last_bit_is_another_fingerprint(tmp_path: Path) -> Non
     assert differences(first, first) == []
 
 
-@pytest.mark.parametrize(
-    ("rows", "names", "told"),
-    [
+def test_differences_are_described(tmp_path: Path) -> None:
+    first = of(kind="table", path=str(csv(tmp_path / "1.csv", ROWS)))
+    cases = [
         (np.vstack([ROWS, ROWS[:2]]), "a,b,c", ["the data has 62 examples, the run was made with 60"]),
         (ROWS, "a,b,d", ["the columns differ: a, b, d instead of a, b, c"]),
         (
@@ -91,19 +91,16 @@ def test_one_value_in_its_last_bit_is_another_fingerprint(tmp_path: Path) -> Non
             ],
         ),
         (ROWS[::-1], "a,b,c", ["the values differ"]),
-    ],
-    ids=["rows", "names", "columns", "order"],
-)
-def test_what_differs_is_told(rows: np.ndarray, names: str, told: list[str], tmp_path: Path) -> None:
-    first = of(kind="table", path=str(csv(tmp_path / "1.csv", ROWS)))
-    assert differences(first, of(kind="table", path=str(csv(tmp_path / "2.csv", rows, names)))) == told
+    ]
+    for rows, names, expected in cases:
+        assert differences(first, of(kind="table", path=str(csv(tmp_path / "2.csv", rows, names)))) == expected
 
 
-def test_columns_that_are_not_used_do_not_count_and_contexts_and_weights_do(tmp_path: Path) -> None:
+def test_only_the_columns_in_use_count(tmp_path: Path) -> None:
     options = {"kind": "table", "columns": ["a"], "context": ["b"], "weight": "c"}
     rows = np.abs(np.hstack([ROWS, ROWS[:, :1]])) + 0.5
 
-    def told(column: int) -> list[str]:
+    def found(column: int) -> list[str]:
         changed = rows.copy()
         changed[5, column] += 1
         first, second = (
@@ -112,7 +109,7 @@ def test_columns_that_are_not_used_do_not_count_and_contexts_and_weights_do(tmp_
         )
         return differences(first, second)
 
-    assert [told(column) for column in range(4)] == [
+    assert [found(column) for column in range(4)] == [
         ["the values differ"],
         ["the contexts differ"],
         ["the weights differ"],
@@ -120,16 +117,16 @@ def test_columns_that_are_not_used_do_not_count_and_contexts_and_weights_do(tmp_
     ]
 
 
-def test_of_a_data_set_with_parts_of_its_own_the_part_is_named() -> None:
+def test_the_split_that_differs_is_named() -> None:
     changed = ROWS.copy()
     changed[0, 0] += 1
-    assert between([ROWS] * 3, [ROWS, ROWS, changed]) == ["the values of the test part differ"]
+    assert between([ROWS] * 3, [ROWS, ROWS, changed]) == ["the values of the test split differ"]
     more = between([ROWS] * 3, [ROWS[:50], ROWS, changed])
-    assert more[0] == "the training part has 50 examples, the run was made with 60"
-    assert between([ROWS], [ROWS] * 3) == ["it has the parts train, validation, test, the run was made with train"]
+    assert more[0] == "the train split has 50 examples, the run was made with 60"
+    assert between([ROWS], [ROWS] * 3) == ["it has the splits train, validation, test, the run was made with train"]
 
 
-def test_it_depends_on_numbers_and_not_on_how_they_are_stored(tmp_path: Path) -> None:
+def test_the_type_and_order_of_the_numbers_do_not_count(tmp_path: Path) -> None:
     numbers = np.round(ROWS * 100)
     nothing = np.where(numbers > 100, np.nan, numbers)
     payload = nothing.copy()
@@ -160,31 +157,30 @@ class Counted:
         return self.values[index]
 
 
-def test_of_large_data_a_sample_is_read_and_the_sizes_of_its_files_count(
+def test_large_data_is_sampled_and_the_sizes_of_its_files_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, size in (("_WHOLE", 16_000), ("_BLOCK", 80)):  # 64 blocks of 10 rows
         monkeypatch.setattr(fingerprint, name, size)
     file = tmp_path / "file"
 
-    def taken(values: np.ndarray, size: int = 3) -> tuple[Fingerprint, int]:
+    def fingerprint_of(values: np.ndarray, size: int = 3) -> tuple[Fingerprint, int]:
         file.write_bytes(bytes(size))
         counted = Counted(values)
-        found = fingerprinter({"train": DataSplit(counted)}, (), lambda: [file])()
-        return found, counted.read
+        return fingerprinter({"train": DataSplit(counted)}, (), lambda: [file])(), counted.read
 
     whole = np.arange(2000.0)[:, None]
-    assert taken(whole)[1] in range(2000, 2010)  # one row more to see the type
+    assert fingerprint_of(whole)[1] in range(2000, 2010)  # one row more to see the type
     large = np.arange(100_000.0)[:, None]
-    first, read = taken(large)
+    first, read = fingerprint_of(large)
     assert read < 700
-    assert taken(large) == (first, read)
+    assert fingerprint_of(large) == (first, read)
     for row in (0, 99_999):
         changed = large.copy()
         changed[row] += 1
-        assert differences(first, taken(changed)[0]) == ["the values differ"]
-    assert differences(first, taken(large + 1)[0]) == ["the values differ"]
-    assert differences(first, taken(large, 4)[0]) == ["the names or sizes of the files differ"]
+        assert differences(first, fingerprint_of(changed)[0]) == ["the values differ"]
+    assert differences(first, fingerprint_of(large + 1)[0]) == ["the values differ"]
+    assert differences(first, fingerprint_of(large, 4)[0]) == ["the names or sizes of the files differ"]
     file.unlink()
     with pytest.raises(DataError, match="put it back"):
         fingerprinter({"train": DataSplit(Counted(large))}, (), lambda: [file])()
@@ -208,7 +204,7 @@ def hdf5(path: Path) -> Path:
     return path.with_suffix(".h5")
 
 
-def test_images_are_compared_by_their_levels_in_whatever_file_they_are(tmp_path: Path) -> None:
+def test_the_format_of_image_files_does_not_count(tmp_path: Path) -> None:
     prints = [
         of(kind="image_stack", path=str(npy(tmp_path / "a"))),
         of(kind="image_stack", path=str(hdf5(tmp_path / "b"))),
@@ -220,6 +216,6 @@ def test_images_are_compared_by_their_levels_in_whatever_file_they_are(tmp_path:
     assert differences(prints[2], changed) == ["the values differ"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 99, "parts": {}}', '{"version": 1}'])
-def test_what_cannot_be_compared_is_none(text: str) -> None:
-    assert decode_fingerprint(text) is None
+def test_other_text_is_no_fingerprint() -> None:
+    for text in ("", "{", "[]", '{"version": 99, "parts": {}}', '{"version": 1}'):
+        assert decode_fingerprint(text) is None

@@ -1,4 +1,4 @@
-"""Folders of image files and CelebA: what is seen of each picture, in which order and part, and what is no picture."""
+"""Folders of image files and CelebA: how images are cropped, ordered and split, and which files are refused."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from PIL import Image
 
 from nfkd.config.data import CelebAConfig, ImageFolderConfig
 from nfkd.data import DataError, Dataset, load_dataset
+from nfkd.data.files import ConfigPath
 from nfkd.data.pictures import ImageFiles
 from tests.core.data import image_files as files
 
@@ -22,8 +23,8 @@ def refusal(config: ImageFolderConfig | CelebAConfig) -> tuple[str, str]:
 
 
 def every(dataset: Dataset) -> list[bytes]:
-    parts = (dataset.train, dataset.validation, dataset.test)
-    return sorted(image.tobytes() for part in parts for image in part.values[:])
+    splits = (dataset.train, dataset.validation, dataset.test)
+    return sorted(image.tobytes() for split in splits for image in split.values[:])
 
 
 def fill(folder: Path, count: int = 60, side: int = 8) -> np.ndarray:
@@ -35,7 +36,7 @@ def fill(folder: Path, count: int = 60, side: int = 8) -> np.ndarray:
     return np.moveaxis(images, 3, 1)
 
 
-def test_pictures_of_the_wanted_size_come_as_they_are(tmp_path: Path) -> None:
+def test_images_of_the_right_size_are_unchanged(tmp_path: Path) -> None:
     images = fill(tmp_path)
     dataset = load_dataset(ImageFolderConfig(path=str(tmp_path), size=8))
     assert dataset.event_shape == (3, 8, 8)
@@ -46,9 +47,9 @@ def test_sub_folders_are_the_classes(tmp_path: Path) -> None:
     images = fill(tmp_path)
     dataset = load_dataset(ImageFolderConfig(path=str(tmp_path), size=8, class_labels=True))
     classes = {image.tobytes(): number % 2 for number, image in enumerate(images)}
-    for part in (dataset.train, dataset.validation, dataset.test):
-        assert part.context is not None
-        assert [classes[image.tobytes()] for image in part.values[:]] == part.context.argmax(1).tolist()
+    for split in (dataset.train, dataset.validation, dataset.test):
+        assert split.context is not None
+        assert [classes[image.tobytes()] for image in split.values[:]] == split.context.argmax(1).tolist()
     (tmp_path / "loose.png").write_bytes(files.picture(files.some(8, 8, 3)))
     field, message = refusal(ImageFolderConfig(path=str(tmp_path), size=8, class_labels=True))
     assert field == "data.class_labels"
@@ -73,50 +74,51 @@ def test_grey_is_the_luma_of_the_colours(tmp_path: Path) -> None:
     dataset = load_dataset(ImageFolderConfig(path=str(tmp_path), size=8, colour=False))
     assert dataset.event_shape == (1, 8, 8)
     luma = np.tensordot([0.299, 0.587, 0.114], images.astype(float), (0, 1))[:, None]
-    found = np.concatenate([part.values[:] for part in (dataset.train, dataset.validation, dataset.test)])
+    found = np.concatenate([split.values[:] for split in (dataset.train, dataset.validation, dataset.test)])
     assert np.abs(np.sort(found.reshape(60, -1).mean(1)) - np.sort(luma.reshape(60, -1).mean(1))).max() < 1
 
 
-@pytest.mark.parametrize("name", ["x.jpg", "x.jpeg", "x.bmp", "x.gif", "x.webp", "x.tiff", "x.ppm", "x.PNG"])
-def test_the_usual_formats_are_read(name: str, tmp_path: Path) -> None:
+def test_the_usual_formats_are_read(tmp_path: Path) -> None:
     flat = np.full((9, 9, 3), (200, 30, 90), np.uint8)
-    for number in range(60):
-        Image.fromarray(flat).save(tmp_path / f"{number}{name}")
-    image = load_dataset(ImageFolderConfig(path=str(tmp_path), size=8)).test.values[0:1][0]
-    assert np.abs(image.astype(int) - np.array([200, 30, 90])[:, None, None]).max() < 6
+    suffixes = ["jpg", "jpeg", "bmp", "gif", "webp", "tiff", "ppm", "PNG"]
+    for number in range(64):
+        Image.fromarray(flat).save(tmp_path / f"{number}.{suffixes[number % 8]}")
+    dataset = load_dataset(ImageFolderConfig(path=str(tmp_path), size=8))
+    images = np.concatenate([split.values[:] for split in (dataset.train, dataset.validation, dataset.test)])
+    assert len(images) == 64
+    assert np.abs(images.astype(int) - np.array([200, 30, 90])[:, None, None]).max() < 6
 
 
-def test_a_turned_photograph_is_turned_back(tmp_path: Path) -> None:
+def test_the_exif_orientation_is_applied(tmp_path: Path) -> None:
     upright = np.zeros((8, 8, 3), np.uint8)
     upright[0] = 255
     turned = Image.fromarray(np.rot90(upright).copy())
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held so that the picture must be turned to the right
+    exif[0x0112] = 6  # orientation: rotate to the right
     for number in range(60):
         turned.save(tmp_path / f"{number}.png", exif=exif)
     image = load_dataset(ImageFolderConfig(path=str(tmp_path), size=8)).test.values[0:1][0]
     np.testing.assert_array_equal(np.moveaxis(image, 0, 2), upright)
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (files.picture(files.some(8, 8, 3))[:-30], "cannot be read"),
-        (b"", "cannot be read"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "cannot be read"),
-        (files.picture(files.some(8, 8).astype(np.uint16)), "more than 8 bits a channel"),
-    ],
-)
-def test_a_damaged_picture_is_named(content: bytes, words: str, tmp_path: Path) -> None:
+def test_a_damaged_image_is_named(tmp_path: Path) -> None:
     fill(tmp_path)
-    (tmp_path / "b" / "031.png").write_bytes(content)
-    field, message = refusal(ImageFolderConfig(path=str(tmp_path), size=8))
-    assert field == "data.path"
-    assert str(tmp_path / "b" / "031.png") in message
-    assert words in message
+    path = tmp_path / "b" / "031.png"
+    cases = {
+        "of another format": files.picture(files.some(8, 8, 3))[:-30],
+        "none of the formats PNG, JPEG": b"",
+        "cannot be read: it is no image": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        "more than 8 bits a channel": files.picture(files.some(8, 8).astype(np.uint16)),
+    }
+    for expected, content in cases.items():
+        path.write_bytes(content)
+        field, message = refusal(ImageFolderConfig(path=str(tmp_path), size=8))
+        assert field == "data.path"
+        assert str(path) in message
+        assert expected in message
 
 
-def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
+def test_folders_without_images_are_refused(tmp_path: Path) -> None:
     assert "names nothing yet" in refusal(ImageFolderConfig())[1]
     assert "no such folder" in refusal(ImageFolderConfig(path=str(tmp_path / "none")))[1]
     (tmp_path / ".hidden.png").write_bytes(b"x")
@@ -128,7 +130,7 @@ def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
     assert few.value.event_shape == (3, 32, 32)
 
 
-def test_a_changed_picture_is_read_again(tmp_path: Path) -> None:
+def test_a_changed_image_is_read_again(tmp_path: Path) -> None:
     fill(tmp_path)
     config = ImageFolderConfig(path=str(tmp_path), size=8)
     before = load_dataset(config)
@@ -137,21 +139,21 @@ def test_a_changed_picture_is_read_again(tmp_path: Path) -> None:
     assert np.full((3, 8, 8), 5, np.uint8).tobytes() in every(load_dataset(config))
 
 
-def test_pictures_are_decoded_once_and_only_when_looked_at() -> None:
+def test_images_are_decoded_once_and_on_access() -> None:
     decoded: list[int] = []
 
-    def decode(path: Path) -> np.ndarray:
-        decoded.append(int(path.stem))
-        return np.full((1, 2, 2), int(path.stem), np.uint8)
+    def decode(file: ConfigPath) -> np.ndarray:
+        decoded.append(int(file.path.stem))
+        return np.full((1, 2, 2), int(file.path.stem), np.uint8)
 
-    pictures = ImageFiles([Path(f"{number}.png") for number in range(9)], (1, 2, 2), decode)
+    pictures = ImageFiles([Path(f"{number}.png") for number in range(9)], "data.path", (1, 2, 2), decode)
     assert pictures.shape == (9, 1, 2, 2)
     assert decoded == []
     np.testing.assert_array_equal(pictures[np.array([3, 5, 8])][:, 0, 0, 0], [3, 5, 8])
     np.testing.assert_array_equal(pictures[2:6][:, 0, 0, 0], [2, 3, 4, 5])
     assert decoded == [3, 5, 8, 2, 4]
 
-    large = ImageFiles([Path(f"{number}.png") for number in range(9)], (1, 10_000, 10_000), decode)
+    large = ImageFiles([Path(f"{number}.png") for number in range(9)], "data.path", (1, 10_000, 10_000), decode)
     assert not large.fits
     np.testing.assert_array_equal(large[7:9].shape, (2, 1, 2, 2))
     assert decoded[-2:] == [7, 8]
@@ -162,27 +164,27 @@ def test_pictures_are_decoded_once_and_only_when_looked_at() -> None:
 
 
 def celeba(folder: Path, counts: tuple[int, int, int] = (12, 8, 9)) -> dict[str, int]:
-    parts = {}
+    splits = {}
     (folder / "img_align_celeba").mkdir()
-    for part, count in enumerate(counts):
+    for split, count in enumerate(counts):
         for _ in range(count):
-            name = f"{len(parts) + 1:06}.jpg"
-            grey = np.full((218, 178, 3), len(parts) * 4, np.uint8)
+            name = f"{len(splits) + 1:06}.jpg"
+            grey = np.full((218, 178, 3), len(splits) * 4, np.uint8)
             grey[:35] = grey[:, :15] = grey[:, -15:] = grey[-35:] = 255  # the edges that are cut off
             (folder / "img_align_celeba" / name).write_bytes(files.picture(grey, "JPEG"))
-            parts[name] = part
-    lines = "".join(f"{name} {part}\n" for name, part in parts.items())
+            splits[name] = split
+    lines = "".join(f"{name} {split}\n" for name, split in splits.items())
     (folder / "list_eval_partition.txt").write_text(lines)
-    return parts
+    return splits
 
 
-def test_celeba_comes_in_its_own_parts_without_its_edges(tmp_path: Path) -> None:
+def test_celeba_has_its_own_splits_and_is_cropped(tmp_path: Path) -> None:
     celeba(tmp_path)
     dataset = load_dataset(CelebAConfig(folder=str(tmp_path)))
     assert dataset.event_shape == (3, 64, 64)
     first = 0
-    for part, count in zip((dataset.train, dataset.validation, dataset.test), (12, 8, 9), strict=True):
-        values = part.values[:]
+    for split, count in zip((dataset.train, dataset.validation, dataset.test), (12, 8, 9), strict=True):
+        values = split.values[:]
         assert len(values) == count
         expected = 4.0 * np.arange(first, first + count)
         assert np.abs(values[:, :, 8:-8, 8:-8].mean((1, 2, 3)) - expected).max() < 3
@@ -190,23 +192,23 @@ def test_celeba_comes_in_its_own_parts_without_its_edges(tmp_path: Path) -> None
         first += count
 
 
-@pytest.mark.parametrize(
-    ("lines", "words"),
-    [
-        ("000001.jpg 3\n", "line 1 is no name"),
-        ("../../etc/x.jpg 0\n", "line 1 is no name"),
-        ("000001.jpg\n", "line 1 is no name"),
-        ("000001.jpg 0\n", "lists 1 images of the training part"),
-        ("\xff", "line 1 is no name"),
-    ],
-)
-def test_wrong_lists_are_refused(lines: str, words: str, tmp_path: Path) -> None:
+def test_wrong_lists_are_refused(tmp_path: Path) -> None:
     celeba(tmp_path)
-    (tmp_path / "list_eval_partition.txt").write_text(lines, "utf-8")
-    field, message = refusal(CelebAConfig(folder=str(tmp_path)))
-    assert field == "data.folder"
-    assert "list_eval_partition.txt" in message
-    assert words in message
+    cases = {
+        "000001.jpg 3\n": "line 1 is no name",
+        "../../etc/x.jpg 0\n": "line 1 is no name",
+        "000001.jpg\n": "line 1 is no name",
+        "000001.jpg 0\n": "lists 1 images of the training split",
+        "\xff": "line 1 is no name",
+    }
+    for lines, expected in cases.items():
+        (tmp_path / "list_eval_partition.txt").write_text(lines, "utf-8")
+        field, message = refusal(CelebAConfig(folder=str(tmp_path)))
+        assert field == "data.folder"
+        assert "list_eval_partition.txt" in message
+        assert expected in message
+    (tmp_path / "list_eval_partition.txt").write_bytes(b"\xff")
+    assert "cannot be read: it is not UTF-8 text" in refusal(CelebAConfig(folder=str(tmp_path)))[1]
 
 
 def test_missing_and_small_faces_are_named(tmp_path: Path) -> None:
@@ -215,11 +217,11 @@ def test_missing_and_small_faces_are_named(tmp_path: Path) -> None:
     gone = tmp_path / "img_align_celeba" / "000004.jpg"
     content = gone.read_bytes()
     gone.unlink()
-    assert "1 of 29 listed images are not there, 000004.jpg" in refusal(CelebAConfig(folder=str(tmp_path)))[1]
+    assert "not there, the first is 000004.jpg" in refusal(CelebAConfig(folder=str(tmp_path)))[1]
     gone.write_bytes(files.picture(files.some(100, 100, 3), "JPEG"))
-    with pytest.raises(DataError, match=r"000004\.jpg: has 100×100 pixels: 148×148 from its middle are wanted"):
+    with pytest.raises(DataError, match=r"000004\.jpg: has 100×100 pixels, and at least 148×148 are needed"):
         load_dataset(CelebAConfig(folder=str(tmp_path))).train.values[:]
     gone.write_bytes(content[:-300])
     with pytest.raises(DataError, match=r"000004\.jpg: cannot be read"):
         load_dataset(CelebAConfig(folder=str(tmp_path))).train.values[:]
-    assert "are wanted in it" in refusal(CelebAConfig(folder=str(tmp_path / "img_align_celeba")))[1]
+    assert "lacks img_align_celeba" in refusal(CelebAConfig(folder=str(tmp_path / "img_align_celeba")))[1]

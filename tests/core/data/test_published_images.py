@@ -1,4 +1,4 @@
-"""MNIST's family and CIFAR-10, packed and not, in all their formats; and what is no such file."""
+"""MNIST and similar sets, and CIFAR-10: all formats of their files, and files that are refused."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from nfkd.data.sources.mnist import IDXImages
 from tests.core.data import image_files as files
 from tests.core.data.loopback import Site, serving
 
-FAMILY = pytest.mark.parametrize("config", [MNISTConfig, FashionMNISTConfig, KMNISTConfig])
-
 
 def rows(values: np.ndarray) -> list[bytes]:
     return sorted(value.tobytes() for value in values)
@@ -36,24 +34,23 @@ def refusal(config: DataConfig) -> tuple[str, str]:
     return problem.path, problem.message
 
 
-@FAMILY
-@pytest.mark.parametrize("packed", [True, False])
-def test_idx_images_come_padded_in_their_own_parts(config: Any, packed: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("config", "packed"), [(MNISTConfig, True), (FashionMNISTConfig, False), (KMNISTConfig, True)])
+def test_idx_images_are_padded_and_keep_their_test_split(config: Any, packed: bool, tmp_path: Path) -> None:
     arrays = files.write_mnist(tmp_path, packed=packed)
     dataset = load_dataset(config(folder=str(tmp_path), validation_fraction=0.25, class_labels=True))
-    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [45, 15, 20]
+    assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [45, 15, 20]
     assert dataset.event_shape == (1, 32, 32)
     assert dataset.levels == 256
     test = dataset.test.values[:]
     np.testing.assert_array_equal(test[:, 0, 2:30, 2:30], arrays["t10k-images-idx3-ubyte"])
-    assert test.sum() == arrays["t10k-images-idx3-ubyte"].sum()  # nothing but zeros around
+    assert test.sum() == arrays["t10k-images-idx3-ubyte"].sum()  # zeros around them
     assert dataset.test.context is not None
     np.testing.assert_array_equal(dataset.test.context.argmax(1), arrays["t10k-labels-idx1-ubyte"])
     rest = np.concatenate([dataset.train.values[:], dataset.validation.values[:]])[:, 0, 2:30, 2:30]
     assert rows(rest) == rows(arrays["train-images-idx3-ubyte"])
 
 
-def test_fewer_bits_are_fewer_levels_and_their_own_constant(tmp_path: Path) -> None:
+def test_fewer_bits_give_fewer_levels(tmp_path: Path) -> None:
     arrays = files.write_mnist(tmp_path)
     dataset = load_dataset(MNISTConfig(folder=str(tmp_path), bits=5))
     assert dataset.levels == 32
@@ -83,52 +80,54 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content", "expected"),
     [
         ("train-images-idx3-ubyte", b"", "is no IDX file"),
         ("train-images-idx3-ubyte", b"\x89PNG and more", "is no IDX file: it begins with 89 50 4e 47"),
         ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 28))[:-1], "is truncated: 47,039 of 47,040 values"),
         ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 28))[:9], "is truncated in its header"),
-        ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 28)) + b"x", "goes on after its 47,040 values"),
+        ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 28)) + b"x", "has more bytes after its 47,040 values"),
         ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 28), code=13), "type 0x0d and 3 dimensions"),
         ("train-images-idx3-ubyte", files.idx(files.some(60)), "type 0x08 and 1 dimensions"),
-        ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 27)), "28×27 pixels: 28×28 are wanted"),
+        ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 27)), "28×27 pixels instead of 28×28"),
         ("train-images-idx3-ubyte", b"\0\0\x08\x03" + b"\xff" * 12, "claims 4294967295×4294967295×4294967295"),
         ("train-labels-idx1-ubyte", files.idx(files.some(59, high=10)), "59 labels for 60 images"),
         ("train-labels-idx1-ubyte", files.idx(np.array([3] * 7 + [10] + [0] * 52, np.uint8)), "label number 7 is 10"),
         ("t10k-images-idx3-ubyte", files.idx(files.some(3, 28, 28)), "holds 3 images: at least 8"),
     ],
 )
-@pytest.mark.parametrize("packed", [True, False])
-def test_wrong_idx_files_are_refused(name: str, content: bytes, words: str, packed: bool, tmp_path: Path) -> None:
-    files.write_mnist(tmp_path, packed=packed)
-    path = tmp_path / (f"{name}.gz" if packed else name)
-    path.write_bytes(gzip.compress(content) if packed else content)
-    field, message = refusal(MNISTConfig(folder=str(tmp_path)))
-    assert field == "data.folder"
-    assert str(path) in message
-    assert words in message
+def test_wrong_idx_files_are_refused(name: str, content: bytes, expected: str, tmp_path: Path) -> None:
+    for packed in (False, True):
+        folder = tmp_path / str(packed)
+        folder.mkdir()
+        files.write_mnist(folder, packed=packed)
+        path = folder / (f"{name}.gz" if packed else name)
+        path.write_bytes(gzip.compress(content) if packed else content)
+        field, message = refusal(MNISTConfig(folder=str(folder)))
+        assert field == "data.folder"
+        assert str(path) in message
+        assert expected in message
 
 
 def test_a_truncated_gzip_file_is_refused(tmp_path: Path) -> None:
     files.write_mnist(tmp_path)
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-2000])
-    assert "ended before the end-of-stream marker" in refusal(MNISTConfig(folder=str(tmp_path)))[1]
+    assert "cannot be read: it is truncated, get it again" in refusal(MNISTConfig(folder=str(tmp_path)))[1]
 
 
-@FAMILY
-def test_nothing_is_downloaded_by_loading(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_never_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NFKD_DATA", str(tmp_path))
-    with pytest.raises(NotFetchedError) as missing:
-        load_dataset(config())
-    assert missing.value.event_shape == (1, 32, 32)
-    assert len(missing.value.files) == 4
-    assert "MB" in str(missing.value)
-    assert list(tmp_path.iterdir()) == []
+    for config in (MNISTConfig(), FashionMNISTConfig(), KMNISTConfig()):
+        with pytest.raises(NotFetchedError) as missing:
+            load_dataset(config)
+        assert missing.value.event_shape == (1, 32, 32)
+        assert len(missing.value.files) == 4
+        assert "MB" in str(missing.value)
+        assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_fetched_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloaded_files_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NFKD_DATA", str(tmp_path / "cache"))
     arrays = files.write_mnist(tmp_path)
     contents = {f"/{name}.gz": (tmp_path / f"{name}.gz").read_bytes() for name in arrays}
@@ -137,7 +136,7 @@ def test_what_is_fetched_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         class Local(IDXImages):
             config = MNISTConfig
             title = "local"
-            files = tuple(
+            downloads = tuple(
                 RemoteFile(site.address + path, hashlib.sha256(content).hexdigest(), f"local{path}")
                 for path, content in contents.items()
             )
@@ -174,7 +173,7 @@ def test_cifar_is_read_from_both_versions(version: str, layout: str, tmp_path: P
     folder = tmp_path if layout != "folder" else tmp_path / Path(next(iter(members))).parent
     dataset = load_dataset(CIFAR10Config(folder=str(folder), class_labels=True))
     assert dataset.event_shape == (3, 32, 32)
-    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [51, 9, 12]
+    assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [51, 9, 12]
     images, labels = batches["test_batch"]
     np.testing.assert_array_equal(dataset.test.values[:], images)
     assert dataset.test.context is not None
@@ -184,7 +183,7 @@ def test_cifar_is_read_from_both_versions(version: str, layout: str, tmp_path: P
 
 
 def python_2_pickle(images: np.ndarray, labels: np.ndarray) -> bytes:
-    """The opcodes of the published files: protocol 2 of Python 2, whose strings are bytes."""
+    """Return a pickle as in the published files: protocol 2 of Python 2, whose strings are bytes."""
 
     def text(value: bytes) -> bytes:
         return pickle.BINSTRING + len(value).to_bytes(4, "little") + value
@@ -231,7 +230,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("archived", [True, False])
-def test_a_pickle_that_calls_something_is_refused_and_calls_nothing(archived: bool, tmp_path: Path) -> None:
+def test_a_pickle_that_calls_code_is_refused(archived: bool, tmp_path: Path) -> None:
     sign = tmp_path / "called"
     members = files.cifar_files(files.cifar(), "python")
     members["cifar-10-batches-py/data_batch_3"] = pickle.dumps({b"data": Bomb(sign), b"labels": []})
@@ -254,13 +253,13 @@ IMAGES = files.some(12, 3072)
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "expected"),
     [
         (pickled([1, 2]), "holds no dictionary"),
         (pickled({b"labels": [0] * 12}), "its data is no array of bytes"),
         (pickled({b"data": IMAGES.astype(np.float32), b"labels": [0] * 12}), "its data is no array of bytes"),
         (pickled({b"data": IMAGES[:, :-1], b"labels": [0] * 12}), "its data is no array of bytes"),
-        (pickled({b"data": np.array([None]), b"labels": [0] * 12}), "its data is no array of bytes"),
+        (pickled({b"data": np.array([None]), b"labels": [0] * 12}), "instead of numbers"),
         (pickled({b"data": IMAGES, b"labels": [0] * 11}), "its labels are no list"),
         (pickled({b"data": IMAGES, b"labels": [0] * 11 + [10]}), "its labels are no list"),
         (pickled({b"data": IMAGES[:0], b"labels": []}), "its labels are no list"),
@@ -268,25 +267,25 @@ IMAGES = files.some(12, 3072)
         (b"", "cannot be read"),
     ],
 )
-def test_wrong_pickles_are_refused(content: bytes, words: str, tmp_path: Path) -> None:
+def test_wrong_pickles_are_refused(content: bytes, expected: str, tmp_path: Path) -> None:
     unpack(tmp_path, files.cifar_files(files.cifar(), "python"))
     path = tmp_path / "cifar-10-batches-py" / "data_batch_2"
     path.write_bytes(content)
     field, message = refusal(CIFAR10Config(folder=str(tmp_path)))
     assert field == "data.folder"
     assert str(path) in message
-    assert words in message
+    assert expected in message
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected"),
     [
         (lambda content: content[:-1], "11 whole images and 3,072 bytes more"),
         (lambda content: b"", "0 whole images"),
         (lambda content: content[:3073] + b"\x0a" + content[3074:], "image number 1 has the label 10"),
     ],
 )
-def test_wrong_binary_files_are_refused(change: Any, words: str, tmp_path: Path) -> None:
+def test_wrong_binary_files_are_refused(change: Any, expected: str, tmp_path: Path) -> None:
     members = files.cifar_files(files.cifar(), "binary")
     name = "cifar-10-batches-bin/data_batch_4.bin"
     members[name] = change(members[name])
@@ -294,10 +293,10 @@ def test_wrong_binary_files_are_refused(change: Any, words: str, tmp_path: Path)
     field, message = refusal(CIFAR10Config(folder=str(tmp_path)))
     assert field == "data.folder"
     assert "data_batch_4.bin" in message
-    assert words in message
+    assert expected in message
 
 
-def test_an_archive_without_a_batch_and_a_folder_without_any_are_refused(tmp_path: Path) -> None:
+def test_missing_batches_are_refused(tmp_path: Path) -> None:
     assert "holds neither cifar-10-binary.tar.gz nor" in refusal(CIFAR10Config(folder=str(tmp_path)))[1]
     members = files.cifar_files(files.cifar(), "binary")
     del members["cifar-10-batches-bin/data_batch_5.bin"]

@@ -1,4 +1,4 @@
-"""Images in one array: layouts, levels, labels, memory, and arrays that are none of images."""
+"""Images in one array: layouts, levels, labels, memory, and arrays that are refused."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def write(folder: Path, kind: str, **arrays: np.ndarray) -> str:
 
 
 def every(dataset: Dataset) -> list[bytes]:
-    parts = (dataset.train, dataset.validation, dataset.test)
-    return sorted(image.tobytes() for part in parts for image in part.values[:])
+    splits = (dataset.train, dataset.validation, dataset.test)
+    return sorted(image.tobytes() for split in splits for image in split.values[:])
 
 
 def refusal(config: ImageStackConfig) -> tuple[str, str]:
@@ -42,7 +42,6 @@ def refusal(config: ImageStackConfig) -> tuple[str, str]:
     return problem.path, problem.message
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "h5"])
 @pytest.mark.parametrize(
     ("stored", "expected"),
     [
@@ -52,16 +51,15 @@ def refusal(config: ImageStackConfig) -> tuple[str, str]:
         (np.moveaxis(COLOUR, 1, 3).astype(">u2"), COLOUR),
         (np.asfortranarray(COLOUR), COLOUR),
     ],
-    ids=["N H W", "N H W 1", "N 3 H W", "N H W 3", "in columns"],
+    ids=["N H W", "N H W 1", "N 3 H W", "N H W 3", "Fortran order"],
 )
-def test_every_layout_comes_as_channels_height_width(
-    kind: str, stored: np.ndarray, expected: np.ndarray, tmp_path: Path
-) -> None:
-    dataset = load_dataset(ImageStackConfig(path=write(tmp_path, kind, images=stored)))
-    assert dataset.event_shape == expected.shape[1:]
-    assert every(dataset) == sorted(image.tobytes() for image in expected)
-    assert dataset.levels == 256
-    assert all(part.values[:].dtype == np.uint8 for part in (dataset.train, dataset.test))
+def test_every_layout_becomes_channels_height_width(stored: np.ndarray, expected: np.ndarray, tmp_path: Path) -> None:
+    for kind in ("npy", "npz", "h5"):
+        dataset = load_dataset(ImageStackConfig(path=write(tmp_path, kind, images=stored)))
+        assert dataset.event_shape == expected.shape[1:]
+        assert every(dataset) == sorted(image.tobytes() for image in expected)
+        assert dataset.levels == 256
+        assert all(split.values[:].dtype == np.uint8 for split in (dataset.train, dataset.test))
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "h5"])
@@ -84,20 +82,20 @@ def test_labels_come_with_their_images(kind: str, tmp_path: Path) -> None:
     config = ImageStackConfig(path=path, key="images", labels_key="labels", class_labels=True)
     dataset = load_dataset(config)
     assert dataset.context_features == 3
-    for part in (dataset.train, dataset.validation, dataset.test):
-        assert part.context is not None
-        np.testing.assert_array_equal(part.context.argmax(1), part.values[:][:, 0, 0, 0] % 3)
+    for split in (dataset.train, dataset.validation, dataset.test):
+        assert split.context is not None
+        np.testing.assert_array_equal(split.context.argmax(1), split.values[:][:, 0, 0, 0] % 3)
 
     assert refusal(config.model_copy(update={"labels_key": ""}))[0] == "data.class_labels"
     assert refusal(config.model_copy(update={"labels_key": "none"}))[0] == "data.labels_key"
     assert refusal(config.model_copy(update={"labels_key": "images"})) == (
-        "data.labels_key", f"{path}: images has the shape (60, 6, 5): 60 labels are wanted"
+        "data.labels_key", f"{path}: images has the shape (60, 6, 5) instead of 60 labels"
     )  # fmt: skip
-    for wrong, words in ((labels - 1, "is -1"), (labels / 2, "these are float64"), (labels + 1000, "is 100")):
+    for wrong, expected in ((labels - 1, "is -1"), (labels / 2, "these are float64"), (labels + 1000, "is 100")):
         bad = write(tmp_path, kind, images=GREY, labels=wrong)
         field, message = refusal(config.model_copy(update={"path": bad}))
         assert field == "data.labels_key"
-        assert words in message
+        assert expected in message
 
 
 def test_a_npy_file_has_no_labels(tmp_path: Path) -> None:
@@ -107,11 +105,10 @@ def test_a_npy_file_has_no_labels(tmp_path: Path) -> None:
     assert refusal(ImageStackConfig(path=path, key="x"))[0] == "data.key"
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "h5"])
 @pytest.mark.parametrize(
-    ("stored", "words"),
+    ("stored", "expected"),
     [
-        (GREY / 255, "float64 values: whole numbers from 0 to 255 are wanted"),
+        (GREY / 255, "float64 values instead of whole numbers from 0 to 255"),
         (np.where(GREY > 3, np.nan, GREY).astype(np.float32), "float32 values"),
         (GREY.astype(np.int16) - 1, "holds the value -1: 0 to 255 are the levels"),
         (GREY.astype(np.int16) + 1, "holds the value 256"),
@@ -124,17 +121,18 @@ def test_a_npy_file_has_no_labels(tmp_path: Path) -> None:
     ],
     ids=["floats", "NaN", "below", "above", "one image", "four channels", "empty", "a number", "text", "complex"],
 )
-def test_arrays_that_are_no_images_are_refused(kind: str, stored: np.ndarray, words: str, tmp_path: Path) -> None:
-    if kind == "h5" and (0 in stored.shape or not stored.shape):
-        path = str(tmp_path / "x.h5")
-        with h5py.File(path, "w") as file:
-            file.create_dataset("images", data=stored)
-    else:
-        path = write(tmp_path, kind, images=stored)
-    field, message = refusal(ImageStackConfig(path=path))
-    assert field == "data.path"
-    assert path in message
-    assert words in message
+def test_arrays_that_are_no_images_are_refused(stored: np.ndarray, expected: str, tmp_path: Path) -> None:
+    for kind in ("npy", "npz", "h5"):
+        if kind == "h5" and (0 in stored.shape or not stored.shape):
+            path = str(tmp_path / "x.h5")
+            with h5py.File(path, "w") as file:
+                file.create_dataset("images", data=stored)
+        else:
+            path = write(tmp_path, kind, images=stored)
+        field, message = refusal(ImageStackConfig(path=path))
+        assert field == "data.path"
+        assert path in message
+        assert expected in message
 
 
 def test_the_image_with_the_wrong_value_is_named(tmp_path: Path) -> None:
@@ -153,7 +151,7 @@ def test_python_objects_are_not_loaded(kind: str, tmp_path: Path) -> None:
     assert "object" in message.lower()
 
 
-def test_more_arrays_than_one_want_a_name(tmp_path: Path) -> None:
+def test_one_of_several_arrays_must_be_named(tmp_path: Path) -> None:
     for kind in ("npz", "h5"):
         path = write(tmp_path, kind, images=GREY, more=GREY)
         field, message = refusal(ImageStackConfig(path=path))
@@ -179,7 +177,7 @@ def raw(file: h5py.File, other: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [external, virtual, raw])
-def test_hdf5_that_leads_out_of_its_file_is_refused(make: Any, tmp_path: Path) -> None:
+def test_hdf5_links_and_values_in_other_files_are_refused(make: Any, tmp_path: Path) -> None:
     other = tmp_path / "other.h5"
     other.write_bytes(files.h5(images=GREY))
     path = tmp_path / "x.h5"
@@ -190,17 +188,13 @@ def test_hdf5_that_leads_out_of_its_file_is_refused(make: Any, tmp_path: Path) -
             load_dataset(ImageStackConfig(path=str(path), key=key))
 
 
-@pytest.mark.parametrize(
-    ("path", "words"),
-    [("", "names nothing yet"), ("none.npy", "there is no such file"), (".", "is a folder"), ("a\0b", "no such file")],
-)
-def test_paths_that_lead_to_no_file_are_refused(
-    path: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_that_are_no_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    field, message = refusal(ImageStackConfig(path=path))
-    assert field == "data.path"
-    assert words in message
+    cases = {"": "names nothing yet", "none.npy": "there is no such file", ".": "is a folder", "a\0b": "no such file"}
+    for path, expected in cases.items():
+        field, message = refusal(ImageStackConfig(path=path))
+        assert field == "data.path"
+        assert expected in message
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
@@ -221,8 +215,8 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["npy", "h5"])
-def test_a_stack_larger_than_memory_is_trained_on_piece_by_piece(kind: str, tmp_path: Path) -> None:
-    """A file of 3 GB with holes instead of most values: no more of it is in memory than the batches asked for."""
+def test_an_array_larger_than_memory_is_read_in_batches(kind: str, tmp_path: Path) -> None:
+    """A sparse file of 3 GB: only the batches are in memory."""
     count, shape = 1_000_000, (3, 32, 32)
     path = tmp_path / f"large.{kind}"
     if kind == "npy":

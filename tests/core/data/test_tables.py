@@ -1,4 +1,4 @@
-"""Tables from files: whatever their format they are the same numbers, and what is wrong is told by column and row."""
+"""Tables from files: every format gives the same numbers, and problems name the column and the row."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from nfkd.config.data import TableConfig
-from nfkd.data import DataError, Dataset, load_dataset
+from nfkd.data import DataError, Dataset, load_dataset, scaling
 from nfkd.data.examples import in_memory
+from nfkd.data.sources import table as table_source
 
 NAMES = ("px", "py", "energy", "eta", "w")
 ROWS = 200
@@ -52,17 +53,17 @@ def write(path: Path, values: np.ndarray, names: tuple[str, ...] = NAMES) -> str
     return str(path)
 
 
-def words(path: str, **options: Any) -> str:
-    """Return what is said of a table that is refused."""
+def refusal(path: str, **options: Any) -> str:
+    """Return the message of a table that is refused."""
     with pytest.raises(DataError) as refused:
         load_dataset(TableConfig(path=path, **options))
     return str(refused.value)
 
 
 def joined(dataset: Dataset) -> np.ndarray:
-    """Return everything of a data set, row by row, in one order of its rows."""
-    parts = (dataset.train, dataset.validation, dataset.test)
-    rows = np.concatenate([part.values[:] for part in parts])
+    """Return all rows of a data set, sorted."""
+    splits = (dataset.train, dataset.validation, dataset.test)
+    rows = np.concatenate([split.values[:] for split in splits])
     return rows[np.lexsort(rows.T)]
 
 
@@ -70,28 +71,25 @@ def joined(dataset: Dataset) -> np.ndarray:
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-@pytest.mark.parametrize("by_name", [True, False], ids=["names", "numbers"])
-def test_every_format_gives_the_same_parts(tmp_path: Path, ending: str, by_name: bool) -> None:
+def test_every_format_gives_the_same_splits(tmp_path: Path, ending: str) -> None:
+    values = table()
+    values[:, 4] = np.abs(values[:, 4])
+    path = write(tmp_path / f"t.{ending}", values)
+    options: dict[str, Any] = {"path": path, "scaling": "none", "split_seed": 4}
+    dataset = load_dataset(TableConfig(columns=("2", "0"), context=("3",), weight="4", **options))
     named = ending not in ("npy", "h5")
-    if by_name and not named:
-        pytest.skip("a plain array has no names")
-    path, values = write(tmp_path / f"t.{ending}", table()), table()
-    columns = ("energy", "px") if by_name else ("2", "0")
-    context, weight = (("eta",), "w") if by_name else (("3",), "4")
-    positive = table()
-    positive[:, 4] = np.abs(positive[:, 4])
-    write(tmp_path / f"t.{ending}", positive)
-    dataset = load_dataset(
-        TableConfig(path=path, columns=columns, context=context, weight=weight, scaling="none", split_seed=4)
-    )
+    if named:
+        by_name = load_dataset(TableConfig(columns=("energy", "px"), context=("eta",), weight="w", **options))
+        np.testing.assert_array_equal(joined(by_name), joined(dataset))
+        np.testing.assert_array_equal(by_name.train.context, dataset.train.context)
     order = np.random.default_rng(4).permutation(ROWS)
     expected = {"validation": order[:30], "test": order[30:60], "train": order[60:]}
     for name, index in expected.items():
-        part = getattr(dataset, name)
-        np.testing.assert_array_equal(part.values[:], values[index][:, [2, 0]].astype(np.float32))
-        np.testing.assert_array_equal(part.context, values[index][:, [3]].astype(np.float32))
-        weights = positive[index, 4]
-        np.testing.assert_allclose(part.weights, weights / weights.mean(), rtol=1e-6)
+        split = getattr(dataset, name)
+        np.testing.assert_array_equal(split.values[:], values[index][:, [2, 0]].astype(np.float32))
+        np.testing.assert_array_equal(split.context, values[index][:, [3]].astype(np.float32))
+        weights = values[index, 4]
+        np.testing.assert_allclose(split.weights, weights / weights.mean(), rtol=1e-6)
     assert dataset.columns == (("energy", "px") if named else ("2", "0"))
     assert dataset.context_features == 1
 
@@ -107,7 +105,7 @@ def test_without_a_choice_all_numbers_are_modelled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ["{}", "\ufeff{}", "{}\n\n\n", "{}\r\n"],
-    ids=["plain", "byte order mark", "empty lines at the end", "other line ends"],
+    ids=["plain", "byte order mark", "empty lines at the end", "CRLF"],
 )
 def test_text_of_other_programs_is_read(tmp_path: Path, text: str) -> None:
     lines = [",".join(NAMES), *(",".join(f" {value!r}" for value in row) for row in table().tolist())]
@@ -145,13 +143,14 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     np.testing.assert_allclose(joined(second), 2 * joined(first), rtol=1e-6)
 
 
-def test_a_table_larger_than_what_is_held_in_memory_is_read_where_it_lies(tmp_path: Path) -> None:
-    rows, width, seen = 1_100_000, 128, 4096
-    values = np.lib.format.open_memmap(tmp_path / "t.npy", "w+", np.uint8, (rows, width))
-    order = np.random.default_rng(0).permutation(rows)
-    values[:] = np.arange(rows)[:, None] % 251
+def test_a_table_larger_than_memory_is_read_on_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, width, seen = 20_000, 128, 4096
+    monkeypatch.setattr(table_source, "_READ_WHOLE", rows * width - 1)
+    monkeypatch.setattr(table_source, "_CHUNK", 2**16)
+    monkeypatch.setattr(scaling, "_MOST_FITTED", 2**18)
+    values = np.repeat(np.arange(rows)[:, None] % 251, width, axis=1)
     values[:, 1] += 1
-    values.flush()
+    np.save(tmp_path / "t.npy", values.astype(np.uint8))
     del values
     tracemalloc.start()
     try:
@@ -163,7 +162,7 @@ def test_a_table_larger_than_what_is_held_in_memory_is_read_where_it_lies(tmp_pa
         tracemalloc.stop()
     assert not in_memory(dataset.train.values)
     assert peak < rows * width * 8 / 2
-    train = order[round(0.3 * rows) :][:seen]
+    train = np.random.default_rng(0).permutation(rows)[round(0.3 * rows) :][:seen]
     raw = (train[:, None] % 251 + (np.arange(127) == 1)).astype(np.float64)
     assert dataset.scaler is not None
     np.testing.assert_allclose(dataset.scaler.undo(batch.x.numpy()), raw, atol=1e-3)
@@ -179,14 +178,14 @@ def test_the_likelihood_is_that_of_the_original_values(tmp_path: Path) -> None:
     mean, deviation = np.array([3.0, -40.0]), np.array([0.02, 500.0])
     values = np.random.default_rng(1).normal(size=(4000, 2)) * deviation + mean
     np.save(tmp_path / "t.npy", values)
-    for scaling in ("standard", "robust", "none"):
-        dataset = load_dataset(TableConfig(path=str(tmp_path / "t.npy"), scaling=scaling))
+    for kind in ("standard", "robust", "none"):
+        dataset = load_dataset(TableConfig(path=str(tmp_path / "t.npy"), scaling=kind))
         assert dataset.unit == "nats"
         order = np.random.default_rng(0).permutation(4000)
         test, train = values[order[600:1200]], values[order[1200:]]
-        if scaling == "standard":
+        if kind == "standard":
             centre, width = train.mean(axis=0), train.std(axis=0)
-        elif scaling == "robust":
+        elif kind == "robust":
             low, centre, high = np.percentile(train, [25, 50, 75], axis=0)
             width = high - low
         else:
@@ -200,7 +199,7 @@ def test_the_likelihood_is_that_of_the_original_values(tmp_path: Path) -> None:
         np.testing.assert_allclose(dataset.nll_loss(log_prob), expected / 2, atol=2e-3)
 
 
-def test_a_scaling_that_cannot_be_undone_is_told_in_the_unit(tmp_path: Path) -> None:
+def test_a_scaling_that_is_not_invertible_is_named_in_the_unit(tmp_path: Path) -> None:
     dataset = load_dataset(TableConfig(path=write(tmp_path / "t.csv", np.exp(table() / 5e5)), scaling="quantile"))
     assert dataset.unit == "nats (scaled)"
     log_prob = torch.tensor([-3.0, 2.0])
@@ -210,7 +209,7 @@ def test_a_scaling_that_cannot_be_undone_is_told_in_the_unit(tmp_path: Path) -> 
         assert result.pvalue > 0.05
 
 
-def test_the_scaling_sees_the_training_part_alone(tmp_path: Path) -> None:
+def test_the_scaling_is_fitted_on_the_training_split(tmp_path: Path) -> None:
     values = table()
     order = np.random.default_rng(0).permutation(ROWS)
     other = values.copy()
@@ -242,33 +241,33 @@ def test_a_missing_value_is_refused_where_it_is(tmp_path: Path, ending: str) -> 
     path = tmp_path / f"t.{ending}"
     holes(path, [17, 40], 1)
     name = "py" if ending not in ("npy", "h5") else "1"
-    assert f"data.columns: column {name} is missing in row 18" in words(str(path))
-    assert f"data.context: column {name} is missing in row 18" in words(str(path), context=("1",))
-    assert f"data.weight: column {name} is missing in row 18" in words(str(path), weight="1")
+    assert f"data.columns: column {name} is missing in row 18" in refusal(str(path))
+    assert f"data.context: column {name} is missing in row 18" in refusal(str(path), context=("1",))
+    assert f"data.weight: column {name} is missing in row 18" in refusal(str(path), weight="1")
 
 
-def test_rows_that_lack_something_are_left_out(tmp_path: Path) -> None:
+def test_rows_with_missing_values_are_dropped(tmp_path: Path) -> None:
     values = holes(tmp_path / "t.csv", list(range(50)), 1)
     dataset = load_dataset(TableConfig(path=str(tmp_path / "t.csv"), missing="drop", scaling="none"))
     np.testing.assert_array_equal(joined(dataset), _sorted(values[50:].astype(np.float32)))
     holes(tmp_path / "t.csv", list(range(190)), 1)
-    assert "data.missing: only 10 of 200 rows" in words(str(tmp_path / "t.csv"), missing="drop")
+    assert "data.missing: only 10 of 200 rows" in refusal(str(tmp_path / "t.csv"), missing="drop")
 
 
-def test_what_is_put_in_is_the_median_of_the_training_part(tmp_path: Path) -> None:
+def test_missing_values_become_the_median_of_the_training_split(tmp_path: Path) -> None:
     rows = list(range(0, ROWS, 3))
     values = holes(tmp_path / "t.csv", rows, 1)
     dataset = load_dataset(TableConfig(path=str(tmp_path / "t.csv"), missing="median", scaling="none"))
     order = np.random.default_rng(0).permutation(ROWS)
     median = np.nanmedian(values[order[60:], 1])
     assert median != np.nanmedian(values[:, 1])
-    for part, index in ((dataset.train, order[60:]), (dataset.test, order[30:60])):
+    for split, index in ((dataset.train, order[60:]), (dataset.test, order[30:60])):
         np.testing.assert_array_equal(
-            part.values[:, 1], np.where(np.isnan(values[index, 1]), median, values[index, 1]).astype(np.float32)
+            split.values[:, 1], np.where(np.isnan(values[index, 1]), median, values[index, 1]).astype(np.float32)
         )
 
 
-def test_missing_context_and_weights_are_put_in_too(tmp_path: Path) -> None:
+def test_missing_contexts_and_weights_are_filled_in_too(tmp_path: Path) -> None:
     values = np.abs(table())
     values[::5, 3:] = np.nan
     write(tmp_path / "t.csv", values)
@@ -282,9 +281,9 @@ def test_missing_context_and_weights_are_put_in_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(dataset.train.weights, filled[:, 4] / filled[:, 4].mean(), rtol=1e-6)
 
 
-def test_nothing_can_be_put_in_where_there_is_nothing(tmp_path: Path) -> None:
+def test_a_column_without_values_cannot_be_filled_in(tmp_path: Path) -> None:
     holes(tmp_path / "t.npy", list(range(ROWS)), 1)
-    assert "data.columns: column 1 has no value in the training part" in words(
+    assert "data.columns: column 1 has no value in the training split" in refusal(
         str(tmp_path / "t.npy"), missing="median"
     )
 
@@ -292,46 +291,49 @@ def test_nothing_can_be_put_in_where_there_is_nothing(tmp_path: Path) -> None:
 # --- weights ----------------------------------------------------------------------------------------------------------
 
 
-def test_negative_weights_are_taken_and_a_total_of_nothing_is_not(tmp_path: Path) -> None:
+def test_negative_weights_are_accepted_but_not_a_negative_sum(tmp_path: Path) -> None:
     values = table()
     values[:, 4] = np.where(np.arange(ROWS) % 4 == 0, -0.5, 1.0)
     dataset = load_dataset(TableConfig(path=write(tmp_path / "t.csv", values), weight="w"))
-    for part in (dataset.train, dataset.validation, dataset.test):
-        assert part.weights is not None
-        assert part.weights.mean() == pytest.approx(1, rel=1e-5)
-        assert (part.weights < 0).any()
+    for split in (dataset.train, dataset.validation, dataset.test):
+        assert split.weights is not None
+        assert split.weights.mean() == pytest.approx(1, rel=1e-5)
+        assert (split.weights < 0).any()
     values[:, 4] *= -1
-    assert "data.weight: the weights of a part add up" in words(write(tmp_path / "t.csv", values), weight="w")
+    assert "data.weight: the weights of a split have no positive sum" in refusal(
+        write(tmp_path / "t.csv", values), weight="w"
+    )
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-@pytest.mark.parametrize("missing", ["refuse", "drop", "median"])
-def test_infinite_values_are_always_refused(tmp_path: Path, ending: str, missing: str) -> None:
+def test_infinite_values_are_always_refused(tmp_path: Path, ending: str) -> None:
     values = table()
     values[120, 0] = -np.inf
-    said = words(write(tmp_path / f"t.{ending}", values), missing=missing)
-    assert " is infinite in row 121" in said
+    path = write(tmp_path / f"t.{ending}", values)
+    for missing in ("refuse", "drop", "median"):
+        assert " is infinite in row 121" in refusal(path, missing=missing)
 
 
-@pytest.mark.parametrize("scaling", ["standard", "robust", "quantile", "none"])
-@pytest.mark.parametrize("context", [(), ("py",)])
-def test_constant_columns_are_refused_by_name(tmp_path: Path, scaling: str, context: tuple[str, ...]) -> None:
+def test_constant_columns_are_refused_by_name(tmp_path: Path) -> None:
     values = table()
     values[:, 1] = 0.1  # not exactly representable: its deviation is not exactly 0
-    said = words(write(tmp_path / "t.csv", values), scaling=scaling, context=context)
-    assert f"data.{'context' if context else 'columns'}: column py is 0.1 in every row of the training part" in said
+    path = write(tmp_path / "t.csv", values)
+    for kind in ("standard", "robust", "quantile", "none"):
+        message = "column py is 0.1 in every row of the training split"
+        assert f"data.columns: {message}" in refusal(path, scaling=kind)
+        assert f"data.context: {message}" in refusal(path, scaling=kind, context=("py",))
 
 
-def test_a_column_may_be_constant_in_the_training_part_alone(tmp_path: Path) -> None:
+def test_a_column_that_is_constant_in_the_training_split_is_refused(tmp_path: Path) -> None:
     values = table()
     values[np.random.default_rng(0).permutation(ROWS)[60:], 1] = 2.0
-    assert "py is 2 in every row of the training part" in words(write(tmp_path / "t.csv", values), scaling="robust")
+    assert "py is 2 in every row of the training split" in refusal(write(tmp_path / "t.csv", values), scaling="robust")
 
 
-def test_quartiles_that_coincide_are_no_constant_column(tmp_path: Path) -> None:
+def test_a_column_whose_quartiles_coincide_is_not_constant(tmp_path: Path) -> None:
     values = table()
     values[20:, 1] = 0
     dataset = load_dataset(TableConfig(path=write(tmp_path / "t.csv", values), scaling="robust"))
@@ -340,7 +342,7 @@ def test_quartiles_that_coincide_are_no_constant_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "said"),
+    ("column", "problem"),
     [
         (pl.Series(["1"] * 5 + ["many"] + ["2.5"] * 194), "x has 'many' in row 6 (the first is 1), which is no number"),
         (pl.Series([True, False] * 100), "x holds true and false"),
@@ -354,33 +356,30 @@ def test_quartiles_that_coincide_are_no_constant_column(tmp_path: Path) -> None:
     ],
     ids=lambda value: value.split()[-1] if isinstance(value, str) else "",
 )
-def test_a_chosen_column_that_holds_no_numbers_is_refused_in_words(tmp_path: Path, column: Any, said: str) -> None:
+def test_a_chosen_column_without_numbers_is_refused(tmp_path: Path, column: Any, problem: str) -> None:
     frame = pl.DataFrame({"y": table()[:, 0], "z": table()[:, 1], "x": column})
     frame.write_parquet(tmp_path / "t.parquet")
     path = str(tmp_path / "t.parquet")
-    assert f"data.context: column {said}" in words(path, context=("x",))
-    if "no number" in said and "many" in said:
-        assert f"data.columns: column {said}" in words(path)  # perhaps meant as numbers: it is not left out in silence
+    assert f"data.context: column {problem}" in refusal(path, context=("x",))
+    if "no number" in problem and "many" in problem:
+        assert f"data.columns: column {problem}" in refusal(path)  # it may be meant as numbers
     else:
         assert load_dataset(TableConfig(path=path)).columns == ("y", "z")
 
 
-@pytest.mark.parametrize("kind", ["?", "c16", "M8[s]", "m8[s]", "S3", "U3"])
-def test_arrays_of_other_things_are_refused(tmp_path: Path, kind: str) -> None:
-    np.save(tmp_path / "t.npy", np.zeros((50, 2), kind))
-    assert "holds" in words(str(tmp_path / "t.npy"), columns=("0", "1"))
+def test_arrays_of_other_types_are_refused(tmp_path: Path) -> None:
+    for kind in ("?", "c16", "M8[s]", "m8[s]", "S3", "U3"):
+        np.save(tmp_path / "t.npy", np.zeros((50, 2), kind))
+        assert "holds" in refusal(str(tmp_path / "t.npy"), columns=("0", "1"))
 
 
-@pytest.mark.parametrize("shape", [(), (50,), (50, 2, 2)])
-@pytest.mark.parametrize("ending", ["npy", "h5"])
-def test_an_array_that_is_no_table_is_refused(tmp_path: Path, shape: tuple[int, ...], ending: str) -> None:
-    path = tmp_path / f"t.{ending}"
-    if ending == "npy":
-        np.save(path, np.zeros(shape))
-    else:
-        with h5py.File(path, "w") as file:
+def test_an_array_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    for shape in ((), (50,), (50, 2, 2)):
+        np.save(tmp_path / "t.npy", np.zeros(shape))
+        with h5py.File(tmp_path / f"t{len(shape)}.h5", "w") as file:
             file["x"] = np.zeros(shape)
-    assert "a table has rows and columns" in words(str(path))
+        for name in ("t.npy", f"t{len(shape)}.h5"):
+            assert "a table has rows and columns" in refusal(str(tmp_path / name))
 
 
 def test_an_array_that_calls_code_is_refused(tmp_path: Path) -> None:
@@ -389,28 +388,30 @@ def test_an_array_that_calls_code_is_refused(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "exploded"),)
 
     np.save(tmp_path / "t.npy", np.array([[Bomb()] * 2] * 50, dtype=object), allow_pickle=True)
-    assert "t.npy: it holds Python objects" in words(str(tmp_path / "t.npy"))
+    message = refusal(str(tmp_path / "t.npy"))
+    assert "t.npy: it holds Python objects" in message
+    assert "plain numbers" in message
     assert not (tmp_path / "exploded").exists()
 
 
-def test_columns_are_found_or_all_that_is_wrong_is_told(tmp_path: Path) -> None:
+def test_all_problems_with_columns_are_reported(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", table())
     with pytest.raises(DataError) as refused:
         load_dataset(TableConfig(path=path, columns=("pz", "px", "px", "9"), context=("0",), weight="weights"))
-    told = [(problem.path, problem.message) for problem in refused.value.problems]
-    assert [where for where, _ in told] == ["data.columns"] * 3 + ["data.context", "data.weight"]
-    assert "no column 'pz': did you mean py or px?" in told[0][1]
-    assert "px is chosen twice" in told[1][1]
-    assert "no column '9': there are px, py, energy, eta, w" in told[2][1]
-    assert "px is chosen twice, here and at data.columns" in told[3][1]
+    found = [(problem.path, problem.message) for problem in refused.value.problems]
+    assert [where for where, _ in found] == ["data.columns"] * 3 + ["data.context", "data.weight"]
+    assert "no column 'pz': did you mean py or px?" in found[0][1]
+    assert "px is chosen twice" in found[1][1]
+    assert "no column '9': there are px, py, energy, eta, w" in found[2][1]
+    assert "px is chosen twice, here and at data.columns" in found[3][1]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("t.csv", b"", "t.csv: is empty"),
         ("t.csv", b"a,b\n", "t.csv: holds no rows"),
-        ("t.csv", b"\n\n\n", "cannot be read as a table: empty CSV"),
+        ("t.csv", b"\n\n\n", "cannot be read as a table: it needs lines of values"),
         ("t.csv", b"a,b\n1,2\n", "has only 1 row"),
         ("t.csv", b"a,b\n1,2\n3,4,5\n", "has 3 values in line 3, but 2 in its first"),
         ("t.csv", b"a,a\n1,2\n", "several columns of the name 'a'"),
@@ -418,7 +419,7 @@ def test_columns_are_found_or_all_that_is_wrong_is_told(tmp_path: Path) -> None:
         (
             "t.csv",
             b"a;b\n" + b"1;2\n" * 50,
-            "which is no number: are the values parted by semicolons?",
+            "which is no number: are the values separated by semicolons?",
         ),
         ("t.csv", b"a\n" + b"x\n" * 50, "no column of numbers left to be modelled: column a has 'x' in row 1"),
         ("t.parquet", b"PAR1 and then nothing", "is no whole Parquet file"),
@@ -427,39 +428,33 @@ def test_columns_are_found_or_all_that_is_wrong_is_told(tmp_path: Path) -> None:
         ("t.xlsx", b"PK", "is no table that can be read"),
     ],
 )
-def test_files_that_are_no_tables_are_refused(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_files_that_are_no_tables_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    assert said in words(str(tmp_path / name))
+    assert message in refusal(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_a_table_larger_than_memory_is_refused_where_it_must_be_read_whole(
+def test_a_table_larger_than_memory_is_refused_if_it_must_be_read_whole(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / f"t.{ending}", table(2000))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * 2000 * 5 * 8 - 1))
-    assert "save it as .npy or .h5, which are read where they lie" in words(path)
+    assert "save it as .npy or .h5, which are read on access" in refusal(path)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * 2000 * 5 * 25))
     assert load_dataset(TableConfig(path=path)).event_shape == (5,)
-
-
-def test_python_objects_are_refused_with_what_to_do(tmp_path: Path) -> None:
-    np.save(tmp_path / "t.npy", np.array([["a", None], [1, 2]], object))
-    assert "holds Python objects" in words(str(tmp_path / "t.npy"))
-    assert "plain numbers" in words(str(tmp_path / "t.npy"))
 
 
 def test_an_archive_under_another_name_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "t.npy").open("wb") as file:
         np.savez(file, a=np.zeros((50, 2)))
-    assert "an archive of arrays" in words(str(tmp_path / "t.npy"))
+    assert "an archive of arrays" in refusal(str(tmp_path / "t.npy"))
 
 
 def test_paths_that_are_no_files_are_refused(tmp_path: Path) -> None:
-    assert words("").startswith("data.path: names nothing yet: name a file")
-    assert "is a folder" in words(str(tmp_path))
-    assert "there is no such file" in words(str(tmp_path / "t.csv"))
-    assert "there is no such file" in words("nul\0.csv")
+    assert refusal("").startswith("data.path: names nothing yet: name a file")
+    assert "is a folder" in refusal(str(tmp_path))
+    assert "there is no such file" in refusal(str(tmp_path / "t.csv"))
+    assert "there is no such file" in refusal("nul\0.csv")
 
 
 def test_hdf5_links_out_of_the_file_are_refused(tmp_path: Path) -> None:
@@ -467,18 +462,18 @@ def test_hdf5_links_out_of_the_file_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "t.h5", "w") as file:
         file["out"] = h5py.ExternalLink("secret.h5", "some/rows")
         file["a"], file["b"] = table(), table()
-    assert "data.key: out in t.h5 is a link" in words(str(tmp_path / "t.h5"), key="out")
-    assert "data.key: t.h5 holds a, b: name one of them" in words(str(tmp_path / "t.h5"))
+    assert "t.h5: out is a link" in refusal(str(tmp_path / "t.h5"), key="out")
+    assert "t.h5: holds a, b: name one of them" in refusal(str(tmp_path / "t.h5"))
     assert load_dataset(TableConfig(path=str(tmp_path / "t.h5"), key="b")).event_shape == (5,)
 
 
 def test_values_too_large_for_a_flow_are_refused(tmp_path: Path) -> None:
     values = table()
     values[:, 1] *= 1e100
-    assert "data.scaling: column py" in words(write(tmp_path / "t.csv", values), scaling="none")
+    assert "data.scaling: column py" in refusal(write(tmp_path / "t.csv", values), scaling="none")
     assert load_dataset(TableConfig(path=write(tmp_path / "t.csv", values))).event_shape == (5,)
     values[:, 1] *= 1e100
-    assert "data.columns: column py goes from" in words(write(tmp_path / "t.csv", values))
+    assert "data.columns: column py goes from" in refusal(write(tmp_path / "t.csv", values))
 
 
 # --- fuzz -------------------------------------------------------------------------------------------------------------
@@ -491,17 +486,17 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_file_gives_data_or_is_refused(
+def test_damaged_files_give_data_or_are_refused(
     valid: dict[str, bytes], tmp_path: Path, ending: str, data: st.DataObject
 ) -> None:
     whole = bytearray(valid[ending])
     if data.draw(st.booleans(), "only bytes"):
         whole = bytearray(data.draw(st.binary(max_size=300)))
     else:
-        for place, value in data.draw(st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)))):
-            whole[place] = value
+        for position, value in data.draw(st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)))):
+            whole[position] = value
         whole = whole[: data.draw(st.integers(0, len(whole)) | st.just(len(whole)))]
     path = tmp_path / f"t.{ending}"
     path.write_bytes(whole)

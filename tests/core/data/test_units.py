@@ -1,4 +1,4 @@
-"""The scaling of data as plain values, and as a map of tensors."""
+"""Scalers and units: their maps, and their JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nfkd.data.scaling import AffineScaler, QuantileScaler, Scaler, fit_scaler, 
 from nfkd.data.units import DataUnits, evaluation_noise, units_from_json
 
 RNG = np.random.default_rng(0)
-ROWS = np.stack(  # smooth, whole numbers, and columns with many equal values at either end
+ROWS = np.stack(  # a smooth column, whole numbers, and columns with many equal values at an end
     [
         1e6 + 300 * RNG.normal(size=3000),
         RNG.integers(0, 4, 3000).astype(float),
@@ -34,20 +34,20 @@ def fitted(kind: Any) -> Scaler:
     return scaler
 
 
-def test_quantiles_are_those_of_scikit_learn_both_ways() -> None:
-    theirs: Any = QuantileTransformer(n_quantiles=1000, output_distribution="normal", random_state=0).fit(ROWS)
+def test_quantiles_and_their_inverse_are_those_of_scikit_learn() -> None:
+    reference: Any = QuantileTransformer(n_quantiles=1000, output_distribution="normal", random_state=0).fit(ROWS)
     scaler = fitted("quantile")
     beyond = np.vstack([ROWS, ROWS + RNG.normal(size=ROWS.shape), 10 * ROWS, -ROWS])
-    np.testing.assert_allclose(scaler(beyond), theirs.transform(beyond), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(scaler(beyond), reference.transform(beyond), rtol=1e-6, atol=1e-6)
     scaled = 3 * RNG.normal(size=(2000, 4))
-    np.testing.assert_allclose(scaler.undo(scaled), theirs.inverse_transform(scaled), rtol=1e-6)
+    np.testing.assert_allclose(scaler.undo(scaled), reference.inverse_transform(scaled), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     "scaler",
     [AffineScaler(np.array([1.0, -3.0]), np.array([0.5, 20.0])), QuantileScaler(np.array([[0.0, 3, 7], [-2.0, 1, 9]]))],
 )
-def test_gradients_flow_through_both_ways(scaler: Scaler) -> None:
+def test_scalers_and_their_inverses_have_gradients(scaler: Scaler) -> None:
     x = torch.tensor([[1.0, 0.5], [2.5, 3.0], [6.0, 8.0]], dtype=torch.float64, requires_grad=True)
     torch.autograd.gradcheck(scaler.scale, x)
     torch.autograd.gradcheck(scaler.unscale, scaler.scale(x).detach().requires_grad_())
@@ -55,7 +55,7 @@ def test_gradients_flow_through_both_ways(scaler: Scaler) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_description_gives_the_same_scaler_bit_for_bit(kind: str) -> None:
+def test_json_gives_the_same_scaler_bit_for_bit(kind: str) -> None:
     scaler = fitted(kind)
     again = scaler_from_dict(json.loads(json.dumps(scaler.to_dict())), 4)
     x = torch.from_numpy(ROWS)
@@ -69,7 +69,7 @@ def test_a_description_gives_the_same_scaler_bit_for_bit(kind: str) -> None:
 
 
 def test_vectors_are_scaled_in_double_precision() -> None:
-    """A column far from zero: single precision would keep nothing of its second decimal."""
+    """A column far from zero: single precision would lose its second decimal."""
     units = DataUnits(scaler=AffineScaler(np.array([1e9]), np.array([1e-2])))
     x = torch.tensor([[1e9 + 0.01], [1e9 - 0.03]], dtype=torch.float64)
     torch.testing.assert_close(
@@ -79,7 +79,7 @@ def test_vectors_are_scaled_in_double_precision() -> None:
     assert units.to_data(torch.tensor([[2.0]])).item() == pytest.approx(1e9 + 0.02, abs=1e-6)
 
 
-def test_whole_levels_get_the_noise_of_evaluations_and_others_none() -> None:
+def test_only_whole_levels_are_dequantized() -> None:
     units = DataUnits(levels=17)
     whole = torch.from_numpy(RNG.integers(0, 17, (5, 1, 3, 3)))
     expected = (whole.float() + torch.rand(whole.shape, generator=evaluation_noise())) / 17
@@ -91,20 +91,20 @@ def test_whole_levels_get_the_noise_of_evaluations_and_others_none() -> None:
     assert units.nll(torch.tensor([2.0]), (1, 3, 3)).item() == pytest.approx(-2 / 9 / math.log(2) + math.log2(17))
 
 
-def test_dequantized_levels_may_be_rounded_to_the_ends() -> None:
+def test_dequantized_levels_may_be_rounded_slightly_out_of_range() -> None:
     edge = torch.tensor([[[[0.5, 17.0], [-1e-6, 3.0]]]])
     torch.testing.assert_close(DataUnits(levels=17).to_scaled(edge), edge / 17)
 
 
-@pytest.mark.parametrize("bad", [-1.0, -0.5, 17.0, 17.5, 300.0, math.nan, math.inf])
-def test_what_is_no_level_is_refused_with_the_range(bad: float) -> None:
+def test_values_that_are_no_levels_are_refused() -> None:
     images = torch.full((2, 1, 2, 2), 3.0)
-    images[1, 0, 1, 0] = bad
-    with pytest.raises(ValueError, match=r"whole ones from 0 to 16.*these go from"):
-        DataUnits(levels=17).to_scaled(images)
+    for value in (-1.0, -0.5, 17.0, 17.5, 300.0, math.nan, math.inf):
+        images[1, 0, 1, 0] = value
+        with pytest.raises(ValueError, match=r"whole ones from 0 to 16.*these go from"):
+            DataUnits(levels=17).to_scaled(images)
 
 
-def test_images_that_look_scaled_are_warned_of() -> None:
+def test_images_that_look_scaled_give_a_warning() -> None:
     with pytest.warns(UserWarning, match="from 0 to 255: are they scaled"):
         DataUnits(levels=256).to_scaled(torch.rand(2, 1, 2, 2))
 
@@ -113,46 +113,39 @@ AFFINE = {"kind": "affine", "centre": [0.0, 1.0], "width": [1.0, 2.0]}
 GOOD = {"levels": None, "values": AFFINE, "context": None, "standardised": False}
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"values": AFFINE | {"width": [1.0, 0.0]}}, "not positive"),
-        ({"values": AFFINE | {"width": [1.0, -2.0]}}, "not positive"),
-        ({"values": AFFINE | {"width": [1.0, math.inf]}}, "not finite"),
-        ({"values": AFFINE | {"centre": [math.nan, 0.0]}}, "not finite"),
-        ({"values": AFFINE | {"centre": [0.0]}}, "2 numbers each"),
-        ({"values": AFFINE | {"width": 2.0}}, "2 numbers each"),
-        ({"values": AFFINE | {"centre": [[0.0], [0.0, 1.0]]}}, "other things than numbers"),
-        ({"values": AFFINE | {"centre": ["a", "b"]}}, "other things than numbers"),
-        ({"values": AFFINE | {"centre": {"a": 1}}}, "other things than numbers"),
-        ({"values": AFFINE | {"centre": [10**400, 0]}}, "other things than numbers"),
-        ({"values": AFFINE | {"kind": "cubic"}}, "neither affine nor quantile"),
-        ({"values": [1, 2]}, "neither affine nor quantile"),
-        ({"values": {"kind": "quantile", "knots": [[0.0, 1.0]]}}, "for 2 columns"),
-        ({"values": {"kind": "quantile", "knots": [[0.0], [1.0]]}}, "do not rise"),
-        ({"values": {"kind": "quantile", "knots": [[0.0, 1.0], [1.0, 0.5]]}}, "do not rise"),
-        ({"context": AFFINE}, "3 numbers each"),
-        ({"levels": 17}, "not those of images"),
-        ({"standardised": 1}, "fields"),
-        ({"more": 1}, "fields"),
-    ],
-)
-def test_damaged_descriptions_are_refused_with_the_reason(changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        units_from_json(json.dumps(GOOD | changes), (2,), 3)
+DAMAGED: list[tuple[dict[str, Any], str]] = [
+    ({"values": AFFINE | {"width": [1.0, 0.0]}}, "not positive"),
+    ({"values": AFFINE | {"width": [1.0, -2.0]}}, "not positive"),
+    ({"values": AFFINE | {"width": [1.0, math.inf]}}, "not finite"),
+    ({"values": AFFINE | {"centre": [math.nan, 0.0]}}, "not finite"),
+    ({"values": AFFINE | {"centre": [0.0]}}, "2 numbers each"),
+    ({"values": AFFINE | {"width": 2.0}}, "2 numbers each"),
+    ({"values": AFFINE | {"centre": [[0.0], [0.0, 1.0]]}}, "values that are not numbers"),
+    ({"values": AFFINE | {"centre": ["a", "b"]}}, "values that are not numbers"),
+    ({"values": AFFINE | {"centre": {"a": 1}}}, "values that are not numbers"),
+    ({"values": AFFINE | {"centre": [10**400, 0]}}, "values that are not numbers"),
+    ({"values": AFFINE | {"kind": "cubic"}}, "neither affine nor quantile"),
+    ({"values": [1, 2]}, "neither affine nor quantile"),
+    ({"values": {"kind": "quantile", "knots": [[0.0, 1.0]]}}, "for 2 columns"),
+    ({"values": {"kind": "quantile", "knots": [[0.0], [1.0]]}}, "do not ascend"),
+    ({"values": {"kind": "quantile", "knots": [[0.0, 1.0], [1.0, 0.5]]}}, "do not ascend"),
+    ({"context": AFFINE}, "3 numbers each"),
+    ({"levels": 17}, "not those of images"),
+    ({"standardised": 1}, "fields"),
+    ({"more": 1}, "fields"),
+]
 
 
-@pytest.mark.parametrize("levels", [0, 1, -3, 2**40, 17.0, True, "17", None])
-def test_damaged_levels_are_refused(levels: object) -> None:
-    fields = {"levels": levels, "values": None, "context": None, "standardised": False}
-    with pytest.raises(ValueError, match="levels"):
-        units_from_json(json.dumps(fields), (1, 8, 8), 0)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[]", "null", '{"levels": 1}'])
-def test_other_texts_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"JSON|fields"):
-        units_from_json(text, (2,), 0)
+def test_damaged_json_is_refused_with_the_reason() -> None:
+    for changes, expected in DAMAGED:
+        with pytest.raises(ValueError, match=expected):
+            units_from_json(json.dumps(GOOD | changes), (2,), 3)
+    for levels in (0, 1, -3, 2**40, 17.0, True, "17", None):
+        with pytest.raises(ValueError, match="levels"):
+            units_from_json(json.dumps(GOOD | {"levels": levels, "values": None}), (1, 8, 8), 0)
+    for text in ("", "{", "[" * 100_000, "[]", "null", '{"levels": 1}'):
+        with pytest.raises(ValueError, match=r"JSON|fields"):
+            units_from_json(text, (2,), 0)
 
 
 def test_a_gaussian_in_data_units_has_scipys_density() -> None:

@@ -22,7 +22,7 @@ from nfkd.data.cache import cached
 from nfkd.data.dataset import DataSplit
 from nfkd.data.fetch import fetch
 from nfkd.data.preview import preview_dataset
-from nfkd.data.source import Loaded, RemoteFile, Said, Source
+from nfkd.data.source import Loaded, OnProgress, RemoteFile, Source
 from nfkd.data.sources import SOURCES
 from nfkd.engine.core import Refused
 from nfkd.protocol import data as ask
@@ -53,19 +53,19 @@ class Far(Source[MNISTConfig]):
         part = DataSplit(np.load(path))
         return Loaded(name="far", train=part, validation=part, test=part, levels=256)
 
-    def fetch(self, config: MNISTConfig, said: Said) -> None:
-        fetch(self.files, config.folder, said, title="Far")
+    def fetch(self, config: MNISTConfig, on_progress: OnProgress) -> None:
+        fetch(self.files, config.folder, on_progress, title="Far")
 
 
 class Endless(Far):
     """A download that never ends by itself."""
 
-    def fetch(self, config: MNISTConfig, said: Said) -> None:
+    def fetch(self, config: MNISTConfig, on_progress: OnProgress) -> None:
         del config
         come = 0
         while True:
             come += 1
-            said("far.npy", come, 0)
+            on_progress("far.npy", come, 0)
 
 
 @pytest.fixture

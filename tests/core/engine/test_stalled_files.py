@@ -16,7 +16,7 @@ import pytest
 
 from nfkd.config.data import MNISTConfig
 from nfkd.data.dataset import DataSplit
-from nfkd.data.source import Loaded, Said, Source
+from nfkd.data.source import Loaded, OnProgress, Source
 from nfkd.data.sources import SOURCES
 from nfkd.engine.core import Engine, Refused
 from nfkd.engine.limits import Limits
@@ -50,10 +50,10 @@ class Stalled(Source[MNISTConfig]):
         part = DataSplit(np.random.default_rng(0).integers(0, 256, (100, 1, 8, 8), np.uint8))
         return Loaded(name="far", train=part, validation=part, test=part, levels=256)
 
-    def fetch(self, config: MNISTConfig, said: Said) -> None:
+    def fetch(self, config: MNISTConfig, on_progress: OnProgress) -> None:
         end, come = time.monotonic() + self.progress, 0
         while time.monotonic() < end:
-            said("far.npy", come := come + 1, 0)
+            on_progress("far.npy", come := come + 1, 0)
         if not self.progress:
             self._wait()
 

@@ -1,4 +1,4 @@
-"""The sources of data. Every module here lists its `Source` objects in ``SOURCES``."""
+"""The sources of data. Each module lists its `Source` objects in ``SOURCES``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from nfkd.data.source import Source
 
 
-def _found() -> dict[str, Source[Any]]:
+def _find_sources() -> dict[str, Source[Any]]:
     modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
     return {source.kind: source for module in modules for source in module.SOURCES}
 
 
-SOURCES = _found()
-"""Every source by the kind in its config."""
+SOURCES = _find_sources()
+"""All sources, by the kind in their configs."""

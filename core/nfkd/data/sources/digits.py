@@ -9,7 +9,7 @@ import numpy as np
 from nfkd.config import DigitsConfig
 from nfkd.data.augmentation import Augmentation
 from nfkd.data.dataset import DataSplit
-from nfkd.data.labels import class_context
+from nfkd.data.images import class_context
 from nfkd.data.source import Loaded, Source
 
 _LEVELS = 17

@@ -1,8 +1,8 @@
-"""Real images for every machine: pieces of the two photographs that scikit-learn ships.
+"""Crops and patches of the two photographs that scikit-learn ships.
 
 Each photograph, 427×640 pixels, is cut into six vertical bands: 448 columns are for training, 96 for validation and 96
-for testing (70, 15 and 15 %). No piece crosses a band's border, so that the parts share no pixel. Pieces of one part
-overlap, but no two are the same. The bands lie so that the parts are about equally rich in contrast: 8×8 patches
+for testing (70, 15 and 15 %). No crop crosses a band's border, so the splits share no pixel. Crops of one split may
+overlap, but no two are the same. The bands are chosen so that all splits have about the same contrast: 8×8 patches
 deviate from their mean by 0.088, 0.078 and 0.070 of the range from black to white.
 """
 
@@ -24,7 +24,7 @@ _CROP, _PATCH = 32, 8
 _TRAIN = ((96, 320), (368, 592))  # columns of both photographs
 _VALIDATION = ((0, 48), (320, 368))
 _TEST = ((48, 96), (592, 640))
-_SHARES = {_TRAIN: 1.0, _VALIDATION: 48 / 224, _TEST: 48 / 224}  # of pieces, those for training being one
+_SHARES = {_TRAIN: 1.0, _VALIDATION: 48 / 224, _TEST: 48 / 224}  # number of crops, relative to training
 
 
 @lru_cache(maxsize=1)
@@ -37,8 +37,8 @@ def _photographs() -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Places:
-    """Where pieces are: the number of their photograph, their top row and their left column; (N,) each."""
+class _Positions:
+    """Positions of crops: index of the photograph, top row and left column; (N,) each."""
 
     photograph: np.ndarray
     row: np.ndarray
@@ -47,17 +47,17 @@ class _Places:
     def __len__(self) -> int:
         return len(self.row)
 
-    def __getitem__(self, index: Any) -> _Places:
-        return _Places(self.photograph[index], self.row[index], self.column[index])
+    def __getitem__(self, index: Any) -> _Positions:
+        return _Positions(self.photograph[index], self.row[index], self.column[index])
 
 
-def _draw(count: int, side: int, seed: int) -> list[_Places]:
-    """Return the places of the pieces of the three parts: `count`, and in each of the others 48/224 as many.
+def _draw(count: int, side: int, seed: int) -> list[_Positions]:
+    """Return the positions of the crops of each split: `count` for training, 48/224 as many for each of the others.
 
     Raises
     ------
     DataError
-        When there are not so many different ones.
+        If there are not so many different ones.
     """
     rng = np.random.default_rng(seed)
     photographs, height = _photographs().shape[:2]
@@ -65,30 +65,30 @@ def _draw(count: int, side: int, seed: int) -> list[_Places]:
     for bands, share in _SHARES.items():
         columns = np.concatenate([np.arange(first, end - side + 1) for first, end in bands])
         sizes = (photographs, height - side + 1, len(columns))
-        wanted, there = round(count * share), int(np.prod(sizes))
-        if wanted > there:
-            most = int(there / share)
-            raise DataError([ConfigProblem("data.count", f"the photographs have only about {most:,} different pieces")])
-        photograph, row, column = np.unravel_index(rng.choice(there, wanted, replace=False), sizes)
-        found.append(_Places(photograph, row, columns[column]))
+        drawn, available = round(count * share), int(np.prod(sizes))
+        if drawn > available:
+            message = f"the photographs have only about {int(available / share):,} different crops: take fewer"
+            raise DataError([ConfigProblem("data.count", message)])
+        photograph, row, column = np.unravel_index(rng.choice(available, drawn, replace=False), sizes)
+        found.append(_Positions(photograph, row, columns[column]))
     return found
 
 
 class _Crops:
-    """Colour crops, (N, 3, 32, 32) uint8, cut out when they are looked at."""
+    """Colour crops, (N, 3, 32, 32) uint8, cut out on access."""
 
-    def __init__(self, places: _Places) -> None:
-        self._places = places
+    def __init__(self, positions: _Positions) -> None:
+        self._positions = positions
         photographs = np.moveaxis(_photographs(), 3, 1)
         self._windows = np.lib.stride_tricks.sliding_window_view(photographs, (_CROP, _CROP), axis=(2, 3))
-        self.shape = (len(places), 3, _CROP, _CROP)
+        self.shape = (len(positions), 3, _CROP, _CROP)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        places = self._places[index]
-        return self._windows[places.photograph, :, places.row, places.column]
+        positions = self._positions[index]
+        return self._windows[positions.photograph, :, positions.row, positions.column]
 
 
 class NaturalCrops(Source[NaturalCropsConfig]):
@@ -102,21 +102,21 @@ class NaturalCrops(Source[NaturalCropsConfig]):
         if config.class_labels:
             refuse_labels("crops of photographs have no classes", (3, _CROP, _CROP))
         train, validation, test = (
-            DataSplit(_Crops(places)) for places in _draw(config.count, _CROP, config.split_seed)
+            DataSplit(_Crops(positions)) for positions in _draw(config.count, _CROP, config.split_seed)
         )
         return loaded_images(config, "natural crops", train, validation, test)
 
 
-def _patches(places: _Places, rng: np.random.Generator) -> np.ndarray:
-    """Return grey patches as BSDS300's are made, (N, 63) float32.
+def _patches(positions: _Positions, rng: np.random.Generator) -> np.ndarray:
+    """Return grey patches made as those of BSDS300, (N, 63) float32.
 
-    Uria et al. 2013 (arXiv 1306.0186): grey levels from 0 to 255 plus uniform noise from [0, 1), divided by 256; then
-    the patch's mean is taken away, and the last pixel, at the bottom right, left out: it is minus the sum of the others
-    (as ``datasets/bsds300.py`` of gpapamak/maf puts it back). Grey is ITU-R 601 luma, rounded to whole levels.
+    Uria et al. 2013 (arXiv 1306.0186): grey levels from 0 to 255 plus uniform noise from [0, 1), divided by 256, minus
+    the patch's mean. The last pixel, at the bottom right, is left out: it is minus the sum of the others (as in
+    ``datasets/bsds300.py`` of gpapamak/maf). Grey is ITU-R 601 luma, rounded to whole levels.
     """
     grey = np.rint(_photographs() @ np.array([0.299, 0.587, 0.114]))
     windows = np.lib.stride_tricks.sliding_window_view(grey, (_PATCH, _PATCH), axis=(1, 2))
-    levels = windows[places.photograph, places.row, places.column].reshape(len(places), -1)
+    levels = windows[positions.photograph, positions.row, positions.column].reshape(len(positions), -1)
     values = (levels + rng.random(levels.shape)) / 256
     return (values - values.mean(axis=1, keepdims=True))[:, :-1].astype(np.float32)
 
@@ -131,7 +131,7 @@ class NaturalPatches(Source[NaturalPatchesConfig]):
         """Return the patches."""
         rng = np.random.default_rng([config.split_seed, 1])  # of the noise
         drawn = _draw(config.count, _PATCH, config.split_seed)
-        train, validation, test = (DataSplit(_patches(places, rng)) for places in drawn)
+        train, validation, test = (DataSplit(_patches(positions, rng)) for positions in drawn)
         columns = tuple(f"pixel {row},{column}" for row in range(_PATCH) for column in range(_PATCH))[:-1]
         return Loaded("natural patches", train, validation, test, columns=columns)
 

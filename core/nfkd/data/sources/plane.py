@@ -1,4 +1,4 @@
-"""Densities in the plane, drawn with a seed; lengths are such that most points lie within ±4."""
+"""Densities in the plane, drawn with a seed; most points lie within ±4."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from nfkd.config.data import (
 from nfkd.data.dataset import DataError, DataSplit
 from nfkd.data.source import ConfigT, Loaded, Source
 
-_OWN = 0x706C616E65  # apart from the split, which draws from the bare seed: no part may hang together with its points
-_FURTHEST = 1e6
+_STREAM = 0x706C616E65  # keeps the points independent of the split, which draws from the bare seed
+_MOST = 1e6
 
 
 class _Plane(Source[ConfigT]):
-    """Points of a shape, with Gaussian noise around it."""
+    """Points on a shape, with Gaussian noise."""
 
     shape, unit, origin = "2", "nats", "drawn with a seed"
 
     def load(self, config: ConfigT) -> Loaded:
         """Return the points."""
         options = config.model_dump()
-        rng = np.random.default_rng((options["split_seed"], _OWN))
+        rng = np.random.default_rng((options["split_seed"], _STREAM))
         points = self.draw(config, options["count"], rng)
         points = points + options["noise"] * rng.standard_normal(points.shape)
         return Loaded(name=self.kind.replace("_", " "), train=DataSplit(points.astype(np.float32)))
 
     @abstractmethod
     def draw(self, config: ConfigT, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Return points of the shape itself, (count, 2) float64."""
+        """Return points on the shape, without noise, (count, 2) float64."""
 
 
 class TwoMoons(Source[TwoMoonsConfig]):
@@ -58,9 +58,9 @@ class TwoMoons(Source[TwoMoonsConfig]):
 
 
 class Circles(_Plane[CirclesConfig]):
-    """Circles of radius 1 and 2, as likely as each other.
+    """Circles of radius 1 and 2, with equal probability.
 
-    The shape of scikit-learn's ``make_circles`` with half the radius inside; the angles are drawn, not evenly spaced.
+    As scikit-learn's ``make_circles`` with a factor of 0.5, but with random angles instead of evenly spaced ones.
     """
 
     config = CirclesConfig
@@ -71,10 +71,10 @@ class Circles(_Plane[CirclesConfig]):
 
 
 class Rings(_Plane[RingsConfig]):
-    """Concentric rings up to radius 3, a ring the more likely the longer it is.
+    """Concentric rings up to radius 3, with probabilities proportional to their radii.
 
     FFJORD's toy data (Grathwohl et al. 2018, arXiv 1810.01367) has four rings with the same number of points on each;
-    here the density along every line is the same.
+    here the density along all rings is the same.
     """
 
     config = RingsConfig
@@ -90,7 +90,7 @@ class Pinwheel(_Plane[PinwheelConfig]):
     """Arms whose angle turns by exp(r)/4 with their radius r.
 
     From Johnson et al. 2016 (arXiv 1603.06277), in FFJORD's size: r is Gaussian around 1 with deviation 0.3, and all
-    is twice as large. The config's noise takes the place of their width.
+    lengths are doubled. The config's noise replaces the width of the arms.
     """
 
     config = PinwheelConfig
@@ -103,7 +103,7 @@ class Pinwheel(_Plane[PinwheelConfig]):
 
 
 class Spirals(_Plane[SpiralsConfig]):
-    """Two spirals of one and a half turns, the second the first turned by half a turn.
+    """Two spirals of one and a half turns; the second is the first one rotated by half a turn.
 
     The curve of FFJORD's toy data (arXiv 1810.01367): radius φ/3 at angle φ, φ = 3π√u with u uniform.
     """
@@ -129,7 +129,7 @@ class Checkerboard(_Plane[CheckerboardConfig]):
 
 
 class EightGaussians(_Plane[EightGaussiansConfig]):
-    """Gaussians at eight places around a circle of radius 2√2, FFJORD's size (arXiv 1810.01367)."""
+    """Gaussians at eight points around a circle of radius 2√2, FFJORD's size (arXiv 1810.01367)."""
 
     config = EightGaussiansConfig
 
@@ -139,9 +139,9 @@ class EightGaussians(_Plane[EightGaussiansConfig]):
 
 
 class Letter(_Plane[LetterConfig]):
-    """A character of DejaVu Sans Bold, filled evenly; its longer side goes from −2 to 2.
+    """A character of DejaVu Sans Bold, filled uniformly; its longer side goes from −2 to 2.
 
-    The font is the one inside matplotlib, so that every machine has it.
+    The font comes with matplotlib.
     """
 
     config = LetterConfig
@@ -152,7 +152,7 @@ class Letter(_Plane[LetterConfig]):
         Raises
         ------
         DataError
-            When the font has no such character, or it leaves no ink.
+            If the font has no such character, or the character is blank.
         """
         outlines = _outlines(config.letter)
         corners = np.concatenate([outline.vertices for outline in outlines])
@@ -167,7 +167,7 @@ class Letter(_Plane[LetterConfig]):
 
 
 def _outlines(letter: str) -> list:
-    """Return the closed polygons of a character; a point is in it when it is in an odd number of them."""
+    """Return the closed polygons of a character; a point in an odd number of them is inside."""
     import matplotlib as mpl
     from matplotlib.ft2font import FT2Font, LoadFlags
     from matplotlib.path import Path as Outline
@@ -179,38 +179,32 @@ def _outlines(letter: str) -> list:
     font.load_char(ord(letter), flags=LoadFlags.NO_HINTING)
     vertices, codes = font.get_path()
     if not len(vertices):
-        raise DataError(
-            [ConfigProblem("data.letter", f"{letter!r} leaves no ink: choose a character that one can see")], (2,)
-        )
+        raise DataError([ConfigProblem("data.letter", f"{letter!r} is blank: choose a visible character")], (2,))
     polygons = Outline(vertices, codes).to_polygons()
     return [Outline(polygon) for polygon in polygons if np.ptp(polygon, axis=0).all()]
 
 
 class Drawn(_Plane[DrawnConfig]):
-    """Points of the user's, each as likely as the others, in the user's own lengths."""
+    """The user's points, with equal probabilities and unscaled."""
 
     config = DrawnConfig
 
     def draw(self, config: DrawnConfig, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Return some of the points, over and over.
+        """Return random ones of the points.
 
         Raises
         ------
         DataError
-            When there is no noise to draw around them, or a point is out of reach.
+            If the noise is 0, or a point is too far away.
         """
         points = np.array(config.points)
         problems = []
         if not config.noise:
-            problems.append(
-                ConfigProblem("data.noise", "is 0, so all examples would be the drawn points themselves: give some")
-            )
-        for number, point in enumerate(points):
-            if np.abs(point).max() > _FURTHEST:
-                problems.append(
-                    ConfigProblem(f"data.points.{number}", f"lies beyond ±{_FURTHEST:,.0f}: draw nearer to 0")
-                )
-                break
+            message = "is 0, so all examples would be the drawn points themselves: choose more"
+            problems.append(ConfigProblem("data.noise", message))
+        far = np.flatnonzero(np.abs(points).max(axis=1) > _MOST)
+        if len(far):
+            problems.append(ConfigProblem(f"data.points.{far[0]}", f"lies beyond ±{_MOST:,.0f}: draw nearer to 0"))
         if problems:
             raise DataError(problems, (2,))
         return points[rng.integers(len(points), size=count)]

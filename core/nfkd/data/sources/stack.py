@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,14 @@ import numpy as np
 
 from nfkd.config.data import ImageStackConfig
 from nfkd.data.arrays import Stored, open_array
-from nfkd.data.cache import stamp
 from nfkd.data.dataset import DataSplit
-from nfkd.data.examples import Examples
 from nfkd.data.files import ConfigPath, expanded, named_file, refuse_large
-from nfkd.data.images import class_count, loaded_images, merging, refuse_labels
-from nfkd.data.labels import class_context
+from nfkd.data.images import context_of_labels, loaded_images, merged_levels, refuse_labels
 from nfkd.data.source import Loaded, Source
 
 _CHANNELS = (1, 3)
-_SCANNED = 512 << 20  # bytes whose values are checked at once; of a larger file each batch, when it is read
-_PIECE = 16 << 20
+_SCANNED = 512 << 20  # bytes whose values are checked at once; those of a larger file when a batch is read
+_CHUNK = 16 << 20
 
 
 class ImageStack(Source[ImageStackConfig]):
@@ -31,42 +28,38 @@ class ImageStack(Source[ImageStackConfig]):
     shape, unit, origin = "C×H×W", "bits/dim", "your file"
 
     def load(self, config: ImageStackConfig) -> Loaded:
-        """Return the images: read when they are looked at, and a .npz at once."""
-        place = named_file(config.path, "data.path")
-        stored = open_array(place, config.key, "data.key")
-        images = _Images(place, stored, config.levels)
-        place = replace(place, event_shape=images.shape[1:])
-        merging(config.levels, config.bits)
+        """Return the images, read on access; those of a .npz are read at once."""
+        file = named_file(config.path, "data.path")
+        stored = open_array(file, config.key, "data.key")
+        images = _Images(file, stored, config.levels)
+        file = replace(file, event_shape=images.shape[1:])
+        merged_levels(config.levels, config.bits)
         images.scan()
-        context = _context(place, config, len(images)) if config.class_labels else None
+        context = _context(file, config, len(images)) if config.class_labels else None
         in_memory = isinstance(stored, np.ndarray) and not isinstance(stored, np.memmap)
-        values: Examples = images[:] if in_memory else images
-        return loaded_images(config, place.path.stem, DataSplit(values, context), levels=config.levels)
+        split = DataSplit(images[:] if in_memory else images, context)
+        return loaded_images(config, file.path.stem, split, levels=config.levels)
 
     def find(self, config: ImageStackConfig) -> None:
-        """Look for the file."""
+        """Check that the file is there."""
         named_file(config.path, "data.path")
 
     def value_files(self, config: ImageStackConfig) -> Iterable[Path]:
         """Return the file."""
         return [expanded(config.path)]
 
-    def stamp(self, config: ImageStackConfig) -> Hashable:
-        """Return the file's size and time."""
-        return stamp([expanded(config.path)])
-
 
 class _Images:
-    """A stored array as images, (N, channels, height, width) uint8, checked whenever it is read."""
+    """A stored array as images, (N, channels, height, width) uint8, checked on each read."""
 
-    def __init__(self, place: ConfigPath, stored: Stored, levels: int) -> None:
+    def __init__(self, file: ConfigPath, stored: Stored, levels: int) -> None:
         if stored.dtype.kind == "f":
-            place.refuse(
-                f"its array holds {stored.dtype} values: whole numbers from 0 to {levels - 1} are wanted "
+            file.refuse(
+                f"its array holds {stored.dtype} values instead of whole numbers from 0 to {levels - 1} "
                 "(values in [0, 1]: multiply them by 255 and round)"
             )
-        self._place, self._stored, self._levels = place, stored, levels
-        self._axis = _channel_axis(place, stored.shape)
+        self._file, self._stored, self._levels = file, stored, levels
+        self._axis = _channel_axis(file, stored.shape)
         count, *sizes = stored.shape
         channels = 1 if self._axis is None else sizes.pop(self._axis - 1)
         self.shape = (count, channels, *sizes)
@@ -75,18 +68,18 @@ class _Images:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        with self._place.reading():
-            found = np.asarray(self._stored[index])
-        wrong = (found < 0) | (found >= self._levels) if self._may_be_wrong else np.zeros(0, bool)
+        with self._file.reading():
+            values = np.asarray(self._stored[index])
+        wrong = (values < 0) | (values >= self._levels) if self._may_be_wrong else np.zeros(0, bool)
         if wrong.any():
             row = int(np.argwhere(wrong)[0, 0])
             number = np.arange(len(self))[index][row]
-            value = found[row][wrong[row]].flat[0]
-            self._place.refuse(
+            value = values[row][wrong[row]].flat[0]
+            self._file.refuse(
                 f"image number {number} holds the value {value}: 0 to {self._levels - 1} are the levels. Correct the "
                 "file, or the number of levels"
             )
-        images = found.astype(np.uint8)
+        images = values.astype(np.uint8)
         return images[:, None] if self._axis is None else np.moveaxis(images, self._axis, 1)
 
     @property
@@ -95,40 +88,39 @@ class _Images:
         return limits is not None and (limits.min < 0 or limits.max >= self._levels)
 
     def scan(self) -> None:
-        """Look at all values once, piece by piece, where the array is not too large for that."""
+        """Check all values once, in chunks, unless the array is too large for that."""
         size = self._stored.dtype.itemsize * int(np.prod(self.shape[1:]))
         if self._may_be_wrong and size * len(self) <= _SCANNED:
-            rows = max(1, _PIECE // size)
+            rows = max(1, _CHUNK // size)
             for start in range(0, len(self), rows):
                 self[start : start + rows]
 
 
-def _channel_axis(place: ConfigPath, shape: tuple[int, ...]) -> int | None:
-    """Return the axis of the channels: the first that has one or three, after the axis of the images."""
+def _channel_axis(file: ConfigPath, shape: tuple[int, ...]) -> int | None:
+    """Return the axis of the channels: the first after that of the images with a size of one or three."""
     if len(shape) == 3:
         return None
     axes = [axis for axis in (1, 3) if len(shape) == 4 and shape[axis] in _CHANNELS]
     if axes:
         return axes[0]
-    return place.refuse(
-        f"its array has the shape {'×'.join(map(str, shape))}: (N, H, W), (N, C, H, W) or (N, H, W, C) with one or "
-        "three channels is wanted"
+    return file.refuse(
+        f"its array has the shape {'×'.join(map(str, shape))} instead of (N, H, W), (N, C, H, W) or (N, H, W, C) with "
+        "one or three channels"
     )
 
 
-def _context(place: ConfigPath, config: ImageStackConfig, count: int) -> np.ndarray:
+def _context(file: ConfigPath, config: ImageStackConfig, count: int) -> np.ndarray:
     if not config.labels_key:
-        refuse_labels("no array of labels is named (Labels)", place.event_shape)
-    if place.path.suffix.lower() == ".npy":
-        refuse_labels("a .npy file has one array and so no labels", place.event_shape)
-    there = replace(place, field="data.labels_key")
-    stored = open_array(there, config.labels_key, "data.labels_key")
+        refuse_labels("no array of labels is named (Labels)", file.event_shape)
+    if file.path.suffix.lower() == ".npy":
+        refuse_labels("a .npy file has one array and so no labels", file.event_shape)
+    labels = replace(file, field="data.labels_key")
+    stored = open_array(labels, config.labels_key, "data.labels_key")
     if stored.shape != (count,):
-        there.refuse(f"{config.labels_key} has the shape {stored.shape}: {count:,} labels are wanted")
-    refuse_large(there, 16 * count, "give fewer images")
-    with there.reading(config.labels_key):
-        labels = np.asarray(stored[:])
-        return class_context(labels, class_count(labels))
+        labels.refuse(f"{config.labels_key} has the shape {stored.shape} instead of {count:,} labels")
+    refuse_large(labels, 16 * count, "give fewer images")
+    with labels.reading():
+        return context_of_labels(labels, np.asarray(stored[:]))
 
 
 SOURCES = (ImageStack(),)

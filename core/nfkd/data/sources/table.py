@@ -1,8 +1,8 @@
-"""Any table of numbers from a file."""
+"""Tables of numbers from the user's files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,40 +10,35 @@ import numpy as np
 
 from nfkd.config import ConfigProblem
 from nfkd.config.data import TableConfig
-from nfkd.data.cache import stamp
 from nfkd.data.dataset import DataError, DataSplit
-from nfkd.data.examples import Examples, Mapped, in_memory
+from nfkd.data.examples import Examples, apply
 from nfkd.data.files import ConfigPath, expanded, named_file
 from nfkd.data.scaling import sample, unfit
 from nfkd.data.source import Loaded, Source
-from nfkd.data.tables import Table, near, read_table
+from nfkd.data.tables import Table, read_table, suggest_columns
 
-_WHOLE = 2**27  # values: a table up to a GiB of float64 is read into memory, where batches cost nothing
-_PIECE = 2**21
-_FEWEST = 24
+_READ_WHOLE = 2**27  # values: a table of up to a GiB of float64 is read into memory, where batches are fast
+_CHUNK = 2**21  # values
+_FEWEST = 24  # rows, for three splits
 
 
 class AnyTable(Source[TableConfig]):
-    """Columns of a file: what is modelled, what it is conditioned on, and each row's weight.
+    """Columns of a file: those that are modelled, those of the context, and each row's weight.
 
-    A value is missing where a text file has nothing, *NA* or the like, Parquet a null, and everywhere where there is
-    NaN. Infinite values are always refused.
+    Missing values are empty text, *NA* or the like in a text file, nulls in Parquet, and NaN everywhere. Infinite
+    values are always refused.
     """
 
     config = TableConfig
     shape, unit, origin = "columns", "nats", "your file"
 
     def find(self, config: TableConfig) -> None:
-        """Look for the file."""
-        _place(config)
+        """Check that the file is there."""
+        _file(config)
 
     def value_files(self, config: TableConfig) -> Iterable[Path]:
         """Return the file."""
         return [expanded(config.path)]
-
-    def stamp(self, config: TableConfig) -> Hashable:
-        """Return the file's size and the time of its last change."""
-        return stamp([expanded(config.path)])
 
     def load(self, config: TableConfig) -> Loaded:
         """Return the rows, before the split and the scaling.
@@ -51,25 +46,26 @@ class AnyTable(Source[TableConfig]):
         Raises
         ------
         DataError
-            When the file is no table; columns are not there, chosen twice or hold no numbers; or values are infinite
-            or, unless the config says otherwise, missing: with column and row.
+            If the file is no table; columns do not exist, are chosen twice or hold no numbers; or values are infinite
+            or, unless the config allows it, missing: with column and row.
         """
-        place = _place(config)
-        table, name = read_table(place, config.key), place.path.name
-        if not len(table):
-            place.refuse("holds no rows: give a table with some")
+        file = _file(config)
+        table, name = read_table(file, config.key), file.path.name
+        if not table.count:
+            file.refuse("holds no rows: give a table with some")
         chosen = _choose(config, table, name)
-        if len(table) < _FEWEST:
-            few = f"{len(table)} row" if len(table) == 1 else f"{len(table)} rows"
-            message = f"has only {few}: {_FEWEST} are the least that three parts can be made of"
-            replace(place, event_shape=chosen.event_shape).refuse(message)
+        if table.count < _FEWEST:
+            few = "1 row" if table.count == 1 else f"{table.count} rows"
+            replace(file, event_shape=chosen.event_shape).refuse(
+                f"has only {few}: three splits need at least {_FEWEST}"
+            )
         rows = table.rows(chosen.all)
-        if len(rows) * len(chosen.all) <= _WHOLE:
+        if len(rows) * len(chosen.all) <= _READ_WHOLE:
             rows = rows[:]
-        kept, missing = _complete(config, rows, chosen)
+        kept, missing = _scan(config, rows, chosen)
         return Loaded(
             name=name,
-            train=_part(table, rows, chosen, kept),
+            train=_split(table, rows, chosen, kept),
             scaling=config.scaling,
             columns=chosen.names[: len(chosen.targets)],
             missing=missing[: len(chosen.targets)],
@@ -77,17 +73,16 @@ class AnyTable(Source[TableConfig]):
         )
 
 
-def _place(config: TableConfig) -> ConfigPath:
+def _file(config: TableConfig) -> ConfigPath:
     if not config.path.strip():
-        raise DataError(
-            [ConfigProblem("data.path", "names nothing yet: name a file, .csv, .tsv, .parquet, .npy or .h5")]
-        )
+        message = "names nothing yet: name a file, .csv, .tsv, .parquet, .npy or .h5"
+        raise DataError([ConfigProblem("data.path", message)])
     return named_file(config.path, "data.path")
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The numbers of the columns in each role, and the names of all of them in that order."""
+    """Indices of the columns in each role, and the names of all of them in this order."""
 
     targets: tuple[int, ...]
     context: tuple[int, ...]
@@ -102,161 +97,156 @@ class _Chosen:
     def event_shape(self) -> tuple[int, ...]:
         return (len(self.targets),)
 
-    def field(self, place: int) -> str:
-        """Return the config's field that chose the column at a place of `all`."""
-        if place < len(self.targets):
-            return "data.columns"
-        return "data.context" if place < len(self.targets) + len(self.context) else "data.weight"
+    def problem(self, position: int, message: str) -> ConfigProblem:
+        """Return a problem of the column at a position in `all`, at the config's field that chose it."""
+        field = "columns"
+        if position >= len(self.targets):
+            field = "context" if position < len(self.targets) + len(self.context) else "weight"
+        return ConfigProblem(f"data.{field}", f"column {self.names[position]} {message}")
 
 
 def _choose(config: TableConfig, table: Table, name: str) -> _Chosen:
-    """Find the columns of a config, with every problem in them."""
+    """Find the columns of a config; raise all problems with them at once."""
     problems: list[ConfigProblem] = []
     owner: dict[int, str] = {}
 
-    def find(field: str, wanted: Sequence[str]) -> tuple[int, ...]:
-        numbers = []
-        for word in wanted:
-            number = _number(word, table)
-            if number is None:
-                problems.append(ConfigProblem(field, f"{name} has no column {word!r}: {near(word, table.columns)}"))
-            elif number in owner:
-                column = f"column {table.columns[number].name}"
-                problems.append(
-                    ConfigProblem(field, f"{column} is chosen twice, here and at {owner[number]}: choose it once")
+    def find(field: str, labels: Sequence[str]) -> tuple[int, ...]:
+        found = []
+        for label in labels:
+            index = _index(label, table)
+            if index is None:
+                message = f"{name} has no column {label!r}: {suggest_columns(label, table.columns)}"
+                problems.append(ConfigProblem(field, message))
+            elif index in owner:
+                message = (
+                    f"column {table.columns[index].name} is chosen twice, here and at {owner[index]}: choose it once"
                 )
+                problems.append(ConfigProblem(field, message))
             else:
-                owner[number] = field
-                numbers.append(number)
-        return tuple(numbers)
+                owner[index] = field
+                found.append(index)
+        return tuple(found)
 
     targets = find("data.columns", config.columns)
     context = find("data.context", config.context)
     weight = find("data.weight", (config.weight,) if config.weight else ())
     if not config.columns:
         targets = tuple(
-            number
-            for number, column in enumerate(table.columns)
-            if number not in owner and (not column.trouble or column.mixed)
+            index
+            for index, column in enumerate(table.columns)
+            if index not in owner and (not column.problem or column.mixed)
         )
         owner |= dict.fromkeys(targets, "data.columns")
-    for number, field in sorted(owner.items()):
-        column = table.columns[number]
-        if column.trouble:
-            problems.append(ConfigProblem(field, f"column {column.name} {column.trouble}: choose columns of numbers"))
+    for index, field in sorted(owner.items()):
+        column = table.columns[index]
+        if column.problem:
+            problems.append(ConfigProblem(field, f"column {column.name} {column.problem}: choose columns of numbers"))
     if not targets and not problems:
-        problems.append(
-            ConfigProblem("data.columns", f"{name} has no column of numbers left to be modelled{_first(table)}")
-        )
+        message = f"{name} has no column of numbers left to be modelled{_describe_first_problem(table)}"
+        problems.append(ConfigProblem("data.columns", message))
     if problems:
         raise DataError(problems)
-    names = tuple(table.columns[number].name for number in targets + context + weight)
+    names = tuple(table.columns[index].name for index in targets + context + weight)
     return _Chosen(targets, context, weight, names)
 
 
-def _first(table: Table) -> str:
-    """Say of the first column that holds no numbers why, and what may be meant; nothing where all do."""
+def _describe_first_problem(table: Table) -> str:
     for column in table.columns:
-        if column.trouble:
-            hint = ": are the values parted by semicolons? Use commas, or tabs in a .tsv file"
-            return f": column {column.name} {column.trouble}{hint if ';' in column.name else ''}"
+        if column.problem:
+            hint = ": are the values separated by semicolons? Use commas, or tabs in a .tsv file"
+            return f": column {column.name} {column.problem}{hint if ';' in column.name else ''}"
     return ""
 
 
-def _number(word: str, table: Table) -> int | None:
-    """Return the number of a column given by its name or, where none has that name, its number."""
+def _index(label: str, table: Table) -> int | None:
+    """Return the index of a column given by its name or, if none has that name, by its index."""
     names = [column.name for column in table.columns]
-    if word in names:
-        return names.index(word)
-    return int(word) if word.isdecimal() and int(word) < len(names) else None
+    if label in names:
+        return names.index(label)
+    return int(label) if label.isdecimal() and int(label) < len(names) else None
 
 
-def _complete(config: TableConfig, rows: Examples, chosen: _Chosen) -> tuple[np.ndarray | None, tuple[int, ...]]:
-    """Look at every value once; return the rows to keep (None: all), and the number of missing values by column."""
-    missing = np.zeros(len(rows), bool)
+def _scan(config: TableConfig, rows: Examples, chosen: _Chosen) -> tuple[np.ndarray | None, tuple[int, ...]]:
+    """Check every value once; return the rows to keep (None: all), and the number of missing values by column."""
+    incomplete = np.zeros(len(rows), bool)
     counts = np.zeros(len(chosen.all), int)
-    size = max(1, _PIECE // len(chosen.all))
+    size = max(1, _CHUNK // len(chosen.all))
     for start in range(0, len(rows), size):
-        piece = rows[start : start + size]
-        _refuse(np.isinf(piece), start, chosen, "is infinite")
-        nothing = np.isnan(piece)
+        chunk = rows[start : start + size]
+        _refuse(np.isinf(chunk), start, chosen, "is infinite")
+        missing = np.isnan(chunk)
         if config.missing == "refuse":
-            _refuse(nothing, start, chosen, "is missing", " or choose what is done with missing values (data.missing)")
-        missing[start : start + size] = nothing.any(axis=1)
-        counts += nothing.sum(axis=0)
-    columns = tuple(counts.tolist()) if missing.any() else ()
-    if config.missing != "drop" or not missing.any():
+            _refuse(missing, start, chosen, "is missing", " or choose how to treat missing values (data.missing)")
+        incomplete[start : start + size] = missing.any(axis=1)
+        counts += missing.sum(axis=0)
+    columns = tuple(counts.tolist()) if incomplete.any() else ()
+    if config.missing != "drop" or not incomplete.any():
         return None, columns
-    kept = np.flatnonzero(~missing)
+    kept = np.flatnonzero(~incomplete)
     if len(kept) < _FEWEST:
         message = f"only {len(kept)} of {len(rows)} rows are complete, and {_FEWEST} are needed"
         raise DataError([ConfigProblem("data.missing", message)], chosen.event_shape)
     return kept, columns
 
 
-def _refuse(bad: np.ndarray, start: int, chosen: _Chosen, what: str, more: str = "") -> None:
-    if bad.any():
-        row, place = np.argwhere(bad)[0]
-        message = f"column {chosen.names[place]} {what} in row {start + row + 1} (the first is 1): mend the file{more}"
-        raise DataError([ConfigProblem(chosen.field(int(place)), message)], chosen.event_shape)
+def _refuse(wrong: np.ndarray, start: int, chosen: _Chosen, what: str, more: str = "") -> None:
+    if wrong.any():
+        row, position = np.argwhere(wrong)[0]
+        message = f"{what} in row {start + row + 1} (the first is 1): correct the file{more}"
+        raise DataError([chosen.problem(int(position), message)], chosen.event_shape)
 
 
-def _part(table: Table, rows: Examples, chosen: _Chosen, kept: np.ndarray | None) -> DataSplit:
-    """Return all rows as a part, in float64 until they are scaled; only what is modelled may stay in its file."""
+def _split(table: Table, rows: Examples, chosen: _Chosen, kept: np.ndarray | None) -> DataSplit:
+    """Return the rows in float64, with contexts and weights in memory."""
     first, last = len(chosen.targets), len(chosen.targets) + len(chosen.context)
     if isinstance(rows, np.ndarray):
         values, rest = rows[:, :first], rows[:, first:]
     else:
         values = table.rows(chosen.targets)
         rest = table.rows(chosen.all[first:])[:] if len(chosen.all) > first else np.empty((len(rows), 0))
-    part = DataSplit(
+    split = DataSplit(
         values,
         rest[:, : last - first] if chosen.context else None,
         rest[:, last - first] if chosen.weight else None,
     )
-    return part if kept is None else part.take(kept)
+    return split if kept is None else split.take(kept)
 
 
 def _prepare(config: TableConfig, chosen: _Chosen, train: DataSplit) -> Callable[[DataSplit], DataSplit]:
-    """Fit what is put in for missing values on the training part, and refuse columns that say nothing there."""
-    columns = _columns(train)
+    """Refuse columns that are constant or empty in the training split; return what fills in its medians."""
+    columns = _join_columns(train)
     modelled = slice(len(chosen.all) - len(chosen.weight))
+    median, empty = None, {}
     if config.missing == "median":
-        empty: np.ndarray = np.all(np.isnan(columns), axis=0)
-        middle = np.zeros(len(empty))
-        middle[~empty] = np.nanmedian(columns[:, ~empty], axis=0)
-        columns = np.where(np.isnan(columns), middle, columns)
-        wrong = dict.fromkeys(np.flatnonzero(empty).tolist(), "has no value in the training part: leave it out")
-        wrong = unfit(columns[:, modelled]) | wrong
-    else:
-        middle, wrong = None, unfit(columns[:, modelled])
-    told = {place: f"column {chosen.names[place]} {words}" for place, words in sorted(wrong.items())}
-    problems = [ConfigProblem(chosen.field(place), words) for place, words in told.items()]
-    if problems:
+        without: np.ndarray = np.all(np.isnan(columns), axis=0)
+        median = np.zeros(len(without))
+        median[~without] = np.nanmedian(columns[:, ~without], axis=0)
+        columns = np.where(np.isnan(columns), median, columns)
+        empty = dict.fromkeys(np.flatnonzero(without).tolist(), "has no value in the training split: leave it out")
+    wrong = unfit(columns[:, modelled]) | empty
+    if wrong:
+        problems = [chosen.problem(position, message) for position, message in sorted(wrong.items())]
         raise DataError(problems, chosen.event_shape)
-    return lambda part: part if middle is None else _filled(part, middle)
+    return lambda split: split if median is None else _fill(split, median)
 
 
-def _columns(train: DataSplit) -> np.ndarray:
-    """Return values, context and weight of the training part (or of enough of it) side by side."""
+def _join_columns(train: DataSplit) -> np.ndarray:
+    """Return values, context and weight of the training split (or of a sample of it) side by side."""
     values = sample(train.values)
-    rest = [None if part is None else part[: len(values)] for part in (train.context, train.weights)]
-    return np.concatenate([values, *(part.reshape(len(values), -1) for part in rest if part is not None)], axis=1)
+    rest = [None if columns is None else columns[: len(values)] for columns in (train.context, train.weights)]
+    return np.concatenate([values, *(columns.reshape(len(values), -1) for columns in rest if columns is not None)], 1)
 
 
-def _filled(part: DataSplit, middle: np.ndarray) -> DataSplit:
-    """Return a part with the training part's medians where it has no value."""
-    width = part.values.shape[1]
-    values, context, weights = part.values, part.context, part.weights
-
-    def fill(these: np.ndarray) -> np.ndarray:
-        return np.where(np.isnan(these), middle[:width], these)
-
+def _fill(split: DataSplit, median: np.ndarray) -> DataSplit:
+    """Return a split with medians in place of missing values."""
+    width = split.values.shape[1]
+    values = apply(lambda rows: np.where(np.isnan(rows), median[:width], rows), split.values)
+    context, weights = split.context, split.weights
     if context is not None:
-        context = np.where(np.isnan(context), middle[width : width + context.shape[1]], context)
+        context = np.where(np.isnan(context), median[width : width + context.shape[1]], context)
     if weights is not None:
-        weights = np.where(np.isnan(weights), middle[-1], weights)
-    return DataSplit(fill(values[:]) if in_memory(values) else Mapped(values, fill), context, weights)
+        weights = np.where(np.isnan(weights), median[-1], weights)
+    return DataSplit(values, context, weights)
 
 
 SOURCES = (AnyTable(),)
