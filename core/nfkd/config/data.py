@@ -187,7 +187,7 @@ class CIFAR10Config(_PublishedImagesConfig, frozen=True):
 
 
 class CelebAConfig(ByteImagesConfig, frozen=True):
-    """202,599 aligned faces (Liu et al. 2015), cropped to the middle 148 and resized to 64×64, its own three parts."""
+    """202,599 aligned faces (Liu et al. 2015), cropped to the middle 148 and resized to 64×64, its own three splits."""
 
     kind: Literal["celeba64"] = _kind("celeba64", "CelebA-64", _IMAGES, "CelebA: faces, 64×64 pixels.")
     folder: str = field("", title="Folder", help="Holds img_align_celeba and list_eval_partition.txt.", format="folder")
@@ -215,7 +215,7 @@ class ImageStackConfig(ByteImagesConfig, _SplitConfig, frozen=True):
 
 
 class NaturalCropsConfig(ByteImagesConfig, frozen=True):
-    """32×32 colour crops of the two photographs that scikit-learn ships; the parts come from separate regions."""
+    """32×32 colour crops of the two photographs that scikit-learn ships; the splits come from separate regions."""
 
     kind: Literal["natural_crops"] = _kind(
         "natural_crops", "Natural crops", _IMAGES, "Colour crops of photographs, 32×32 pixels."
@@ -230,7 +230,7 @@ class NaturalCropsConfig(ByteImagesConfig, frozen=True):
 
 
 class NaturalPatchesConfig(Config, frozen=True):
-    """8×8 grey patches of scikit-learn's photographs as 63 numbers, by BSDS300's procedure; parts by region."""
+    """8×8 grey patches of scikit-learn's photographs as 63 numbers, by BSDS300's procedure; splits by region."""
 
     kind: Literal["natural_patches"] = _kind(
         "natural_patches", "Natural patches", _TABLES, "Grey patches of photographs, 63 numbers each."
