@@ -8,11 +8,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from nfkd.config import Config, DistillationConfig, ExperimentConfig, preset_names
+from nfkd.config import TERMS, Config, ExperimentConfig, preset_names
 from nfkd.config.named import DATA_KINDS
 from nfkd.data.source import Source
 from nfkd.data.sources import SOURCES
-from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import ARCHITECTURES
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -54,16 +53,15 @@ def data() -> str:
 
 def terms() -> str:
     """Return the table of the loss's terms."""
-    weights = {name: term.weight for name, term in DistillationConfig().terms().items()}
     rows = [
         (
             term.label,
             f"`distillation.{name}`",
-            term.summary,
+            term.summary(),
             term.paper,
-            f"{weights[name]:g}" if weights[name] else "off",
+            f"{term().weight:g}" if term().weight else "off",
         )
-        for name, term in OBJECTIVES.items()
+        for name, term in TERMS.items()
     ]
     return _table(("term of the loss", "settings", "what it is", "paper", "weight unless set"), rows)
 
