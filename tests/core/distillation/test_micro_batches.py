@@ -21,13 +21,14 @@ from nfkd.flows.precision import Precision, networks_in
 from tests.core.distillation.steps import config, distiller, generator, generators, gradients
 
 MakeFlow = Callable[..., Flow]
+Flows = tuple[Flow, Flow]
 SPLITTABLE = [name for name in OBJECTIVES if name != "relational"]
 ALL = config(dict.fromkeys(SPLITTABLE, 1.0))
 WEIGHTS = torch.linspace(0.1, 1.9, 7, dtype=torch.float64)
 
 
 @pytest.fixture
-def flows(make_flow: MakeFlow) -> tuple[Flow, Flow]:
+def flows(make_flow: MakeFlow) -> Flows:
     """A student and its teacher."""
     return make_flow(1, 5), make_flow(3, 6)
 
@@ -51,7 +52,7 @@ def compare(loss: Distiller, flow: Flow, batch: Batch, count: int) -> None:
 
 
 @pytest.mark.parametrize(("count", "weighted"), [(2, False), (3, True), (50, True)])
-def test_the_micro_batches_of_every_term_add_up(count, weighted, flows, digits: Dataset, x: Tensor) -> None:
+def test_the_micro_batches_of_every_term_add_up(count, weighted, flows: Flows, digits: Dataset, x: Tensor) -> None:
     batch = Batch(x, None, WEIGHTS if weighted else None)
     compare(distiller(ALL, *flows, digits), flows[0], batch, count)
 
@@ -62,14 +63,16 @@ def test_the_micro_batches_of_a_likelihood_add_up(count: int, make_flow, digits:
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, 1), (2, 2), (5, 5), (6, 5), (50, 5)])
-def test_no_micro_batch_is_without_examples_of_a_source(count, expected, flows, digits: Dataset, x: Tensor) -> None:
+def test_every_micro_batch_has_examples_of_every_source(
+    count, expected, flows: Flows, digits: Dataset, x: Tensor
+) -> None:
     sizes: list[int] = []
     flows[0].register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     step(distiller(config({"nll": 1, "skd": 1}), *flows, digits), flows[0], Batch(x), count)
     assert (len(sizes), sum(sizes)) == (expected, 7)  # seven examples, and five samples of SKD
 
 
-def test_random_numbers_do_not_depend_on_the_micro_batches(flows, digits: Dataset, x: Tensor) -> None:
+def test_random_numbers_do_not_depend_on_the_micro_batches(flows: Flows, digits: Dataset, x: Tensor) -> None:
     states = []
     for count in (1, 3):
         made: dict[str, torch.Generator] = {}
@@ -84,7 +87,7 @@ def test_random_numbers_do_not_depend_on_the_micro_batches(flows, digits: Datase
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_nonfinite_examples_are_dropped_from_the_whole_batch(count: int, flows, digits: Dataset, x: Tensor) -> None:
+def test_nonfinite_examples_are_dropped_from_the_batch(count: int, flows: Flows, digits: Dataset, x: Tensor) -> None:
     """Three of seven examples, all of one micro-batch among them: the mean is over the four that are left."""
     damaged = x.clone()
     damaged[[0, 1, 5]] = math.nan
@@ -99,7 +102,7 @@ def test_nonfinite_examples_are_dropped_from_the_whole_batch(count: int, flows, 
 
 
 @pytest.mark.parametrize("balance", ["none", "gradient_norm"])
-def test_norms_and_balance_are_those_of_the_whole_batch(balance: str, flows, digits: Dataset, x: Tensor) -> None:
+def test_norms_and_balance_are_those_of_the_whole_batch(balance: str, flows: Flows, digits: Dataset, x: Tensor) -> None:
     names = ["nll", "ilkd", "skd", "forward_kl"]
     settings = config(dict.fromkeys(names, 1.0), balance=balance, balance_every=1)
     results = []
@@ -134,7 +137,7 @@ def test_the_norms_of_bf16_are_close_to_those_of_float32(make_flow: MakeFlow, di
     assert rounded != pytest.approx(norms("float32", 1), rel=1e-6)
 
 
-def test_a_term_that_compares_examples_has_no_micro_batches(flows, digits: Dataset, x: Tensor) -> None:
+def test_a_term_that_compares_examples_has_no_micro_batches(flows: Flows, digits: Dataset, x: Tensor) -> None:
     distill = distiller(config({"nll": 1, "relational": 1}), *flows, digits)
     step(distill, flows[0], Batch(x), 1)
     with pytest.raises(ValueError, match="relational compares the examples of a batch"):
