@@ -8,11 +8,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from nfkd.config import Config, DistillationConfig, ExperimentConfig, preset_names
+from nfkd.config import TERMS, Config, ExperimentConfig, preset_names
 from nfkd.config.named import DATA_KINDS
 from nfkd.data.source import Source
 from nfkd.data.sources import SOURCES
-from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,7 +35,7 @@ def short_data() -> str:
 
 def short_terms() -> str:
     """Return README's table of loss terms."""
-    rows = [(term.label, f"`{name}`", term.summary) for name, term in OBJECTIVES.items()]
+    rows = [(term.label, f"`{name}`", term.summary()) for name, term in TERMS.items()]
     return _table(("term", "`distillation.…`", "what it is"), rows)
 
 
@@ -73,16 +72,15 @@ def data() -> str:
 
 def terms() -> str:
     """Return the table of loss terms, with papers and default weights."""
-    weights = {name: term.weight for name, term in DistillationConfig().terms().items()}
     rows = [
         (
             term.label,
             f"`distillation.{name}`",
-            term.summary,
+            term.summary(),
             term.paper,
-            f"{weights[name]:g}" if weights[name] else "off",
+            f"{term().weight:g}" if term().weight else "off",
         )
-        for name, term in OBJECTIVES.items()
+        for name, term in TERMS.items()
     ]
     return _table(("term", "settings", "what it is", "paper", "default weight"), rows)
 

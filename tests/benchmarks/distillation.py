@@ -26,8 +26,7 @@ import numpy as np
 import torch
 
 import nfkd
-from nfkd.config import ExperimentConfig
-from nfkd.distillation.objectives import OBJECTIVES
+from nfkd.config import TERMS, ExperimentConfig
 from nfkd.evaluation.cost import samples_per_second
 from nfkd.evaluation.verdict import METRICS, judge
 from nfkd.protocol.events import StageSummary
@@ -43,7 +42,7 @@ PAPER = ("lkd", "ilkd", "skd")
 
 def loss(nll: float, *, balanced: bool = False, **weights: float) -> dict[str, Any]:
     """Return a distillation with these weights and no others."""
-    terms = dict.fromkeys(OBJECTIVES, 0.0) | {"nll": nll} | weights
+    terms = dict.fromkeys(TERMS, 0.0) | {"nll": nll} | weights
     table: dict[str, Any] = {name: {"weight": weight} for name, weight in terms.items()}
     return table | {"balance": "gradient_norm" if balanced else "none"}
 
@@ -51,7 +50,7 @@ def loss(nll: float, *, balanced: bool = False, **weights: float) -> dict[str, A
 def fading(distillation: dict[str, Any]) -> dict[str, Any]:
     """Return the same with the teacher's terms falling to nothing over the first half of the steps."""
     schedule = {"schedule": "cosine", "schedule_end": 0.0, "schedule_span": 0.5}
-    return distillation | {name: distillation[name] | schedule for name in OBJECTIVES if name != "nll"}
+    return distillation | {name: distillation[name] | schedule for name in TERMS if name != "nll"}
 
 
 def inherited(distillation: dict[str, Any]) -> dict[str, Any]:
@@ -84,8 +83,8 @@ PAPER_LOSSES = {
 FURTHER_LOSSES = {
     "+ all three, half of the gradient": Loss(loss(0.5, balanced=True, **dict.fromkeys(PAPER, 1 / 6))),
     **{
-        f"+ {OBJECTIVES[name].label}": Loss(loss(0.9, balanced=True, **{name: 0.1}))
-        for name in OBJECTIVES
+        f"+ {TERMS[name].label}": Loss(loss(0.9, balanced=True, **{name: 0.1}))
+        for name in TERMS
         if name not in {"nll", *PAPER}
     },
     "+ all three, fading": Loss(fading(THREE)),
@@ -250,7 +249,7 @@ def share_words(record: RunRecord) -> str:
         for name, curve in curves.items()
         if name.startswith("share/") and len(curve.values)
     }
-    words = [f"{OBJECTIVES[name].label} {share:.0%}" for name, share in means.items() if name != "nll"]
+    words = [f"{TERMS[name].label} {share:.0%}" for name, share in means.items() if name != "nll"]
     return ", ".join(words) or "–"
 
 

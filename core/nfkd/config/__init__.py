@@ -2,7 +2,7 @@
 
 from nfkd.config.base import Config
 from nfkd.config.data import DataConfig, DigitsConfig, TwoMoonsConfig
-from nfkd.config.distillation import DistillationConfig
+from nfkd.config.distillation import TERMS, DistillationConfig
 from nfkd.config.experiment import ExperimentConfig
 from nfkd.config.flows import FlowConfig, Glow1DConfig, GlowConfig
 from nfkd.config.matching import MatchedPair, MatchingConfig
@@ -12,6 +12,7 @@ from nfkd.config.terms import ILKDConfig, LKDConfig, NLLConfig, SKDConfig, TermC
 from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig
 
 __all__ = [
+    "TERMS",
     "ComputeConfig",
     "Config",
     "ConfigError",

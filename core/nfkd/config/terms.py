@@ -1,36 +1,54 @@
-"""The terms of the student's loss: a model for each, with its weight, the weight's schedule and its own settings."""
+"""The terms of the student's loss: what each is, its weight with a schedule, and its own settings."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import ValidationInfo, field_validator
 
 from nfkd.config.base import Config, field
 from nfkd.config.named import folder_of, place
 
-
-def _weight(default: float, words: str) -> Any:
-    return field(default, title="Weight", help=f"{words} Zero leaves it out.", ge=0.0, le=1e6)
+_WALTON = "Walton et al. 2025, arXiv 2506.21003"
 
 
-def _batch_size(words: str) -> Any:
-    return field(64, title="Batch", help=words, unit="samples", ge=1, le=65536, advanced=True)
+def _weight(default: float) -> Any:
+    return field(default, title="Weight", help="Weight of the term; zero leaves it out.", ge=0.0, le=1e6)
 
 
-def _temperature(words: str) -> Any:
-    return field(1.0, title="Temperature", help=words, gt=0.0, le=2.0, advanced=True)
+def _batch_size(help_text: str) -> Any:
+    return field(64, title="Batch", help=help_text, unit="samples", ge=1, le=65536, advanced=True)
+
+
+def _temperature(help_text: str, *, advanced: bool) -> Any:
+    return field(1.0, title="Temperature", help=help_text, gt=0.0, le=2.0, advanced=advanced)
 
 
 class TermConfig(Config, frozen=True):
-    """What every term of the loss has."""
+    """A term of the loss. The first line of its docstring is its summary in the form and in README.
 
-    weight: float = _weight(0.0, "Weight of the term.")
+    Attributes
+    ----------
+    label
+        Name in curves and messages.
+    title
+        Name in the form.
+    paper
+        Who described it and where.
+    unit
+        Unit of its value; empty for likelihoods, whose unit depends on the data.
+    """
+
+    label: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    unit: ClassVar[str] = ""
+
+    weight: float = _weight(0.0)
     schedule: Literal["constant", "linear", "cosine", "warmup"] = field(
         "constant",
         title="Schedule",
-        help="Of the weight: constant; from the weight to a part of it along a line or half a cosine; or up from zero.",
+        help="How the weight changes: not at all; along a line or half a cosine to a part of it; or up from zero.",
         advanced=True,
     )
     schedule_end: float = field(
@@ -50,58 +68,51 @@ class TermConfig(Config, frozen=True):
         advanced=True,
     )
 
-    def factor(self, step: int, steps: int) -> float:
-        """Return what the schedule multiplies the weight by.
-
-        Parameters
-        ----------
-        step
-            From 0 to ``steps - 1``.
-        steps
-            The student's budget.
-        """
-        span = self.schedule_span * steps
-        if self.schedule == "constant":
-            return 1.0
-        if self.schedule == "warmup":
-            return min(1.0, (step + 1) / span)
-        place_in_span = min(1.0, step / max(1.0, span - 1))
-        if self.schedule == "cosine":
-            place_in_span = 0.5 * (1 - math.cos(math.pi * place_in_span))
-        return 1.0 + (self.schedule_end - 1.0) * place_in_span
+    @classmethod
+    def summary(cls) -> str:
+        """Return what the term is, in one line."""
+        return (cls.__doc__ or "").partition("\n")[0].rstrip(".")
 
     @property
     def ends_at_zero(self) -> bool:
-        """Whether the schedule takes the weight down to nothing."""
+        """Whether the schedule takes the weight down to zero."""
         return self.schedule in {"linear", "cosine"} and self.schedule_end == 0
 
 
 class NLLConfig(TermConfig, frozen=True):
-    """Maximum likelihood on the data."""
+    """Maximum likelihood: −log p of the data, in bits/dim for images and nats per dimension for vectors."""
 
-    weight: float = _weight(0.85, "Weight of maximum likelihood.")
+    label, title = "NLL", "Maximum likelihood (NLL)"
+    paper = "Dinh et al. 2015, arXiv 1410.8516"
+    weight: float = _weight(0.85)
 
 
 class LKDConfig(TermConfig, frozen=True):
-    """Final latents of student and teacher, squared difference."""
+    """Squared difference of all final latents of student and teacher."""
 
-    weight: float = _weight(0.05, "Weight of the final latents' error.")
+    label, title = "LKD", "Final latents (LKD)"
+    paper, unit = _WALTON, "squared latent"
+    weight: float = _weight(0.05)
 
 
 class ILKDConfig(TermConfig, frozen=True):
-    """Intermediate latents at matched layers, squared difference."""
+    """Squared difference at matched layers between student and teacher."""
 
-    weight: float = _weight(0.05, "Weight of the matched layers' error.")
+    label, title = "ILKD", "Intermediate latents (ILKD)"
+    paper, unit = _WALTON, "squared latent"
+    weight: float = _weight(0.05)
 
 
 class SKDConfig(TermConfig, frozen=True):
-    """Samples that student and teacher draw from the same noise."""
+    """Difference of samples that student and teacher make from the same noise: L1, L2 or VGG features."""
 
-    weight: float = _weight(0.05, "Weight of the synthesized samples' error.")
+    label, title = "SKD", "Synthesized samples (SKD)"
+    paper, unit = _WALTON, "data"
+    weight: float = _weight(0.05)
     distance: Literal["l1", "l2", "perceptual"] = field(
         "l1",
         title="Distance",
-        help="Absolute (L1) or squared (L2) difference of the two samples, or that of their VGG features, squared.",
+        help="Absolute (L1) or squared (L2) difference of the two samples, or squared difference of VGG features.",
     )
     perceptual_weights: str = field(
         "",
@@ -111,9 +122,7 @@ class SKDConfig(TermConfig, frozen=True):
         max_length=4096,
         advanced=True,
     )
-    temperature: float = field(
-        1.0, title="Temperature", help="Scale of the noise that is given to both flows.", gt=0.0, le=2.0
-    )
+    temperature: float = _temperature("Scale of the noise that both flows get.", advanced=False)
     batch_size: int = _batch_size("How many samples are synthesized at each step.")
 
     @field_validator("perceptual_weights")
@@ -123,54 +132,63 @@ class SKDConfig(TermConfig, frozen=True):
 
 
 class ForwardKLConfig(TermConfig, frozen=True):
-    """The student's likelihood of samples that the teacher draws."""
+    """−log p of samples that the teacher draws, in a batch of their own."""
 
-    weight: float = _weight(0.0, "Weight of the likelihood of the teacher's samples.")
-    temperature: float = _temperature("Scale of the noise that the teacher draws from.")
+    label, title = "Forward KL", "Teacher's samples (forward KL)"
+    paper = "Bucilă et al. 2006, doi 10.1145/1150402.1150464"
+    temperature: float = _temperature("Scale of the noise that the teacher draws from.", advanced=True)
     batch_size: int = _batch_size("How many samples the teacher draws at each step.")
 
 
 class ReverseKLConfig(TermConfig, frozen=True):
-    """The student's own samples, judged by both densities."""
+    """log p of the student minus the teacher's, on the student's own samples."""
 
-    weight: float = _weight(0.0, "Weight of the divergence on the student's samples.")
+    label, title = "Reverse KL", "Student's samples (reverse KL)"
+    paper = "van den Oord et al. 2018, arXiv 1711.10433"
     batch_size: int = _batch_size("How many samples the student draws at each step; shared with SKD where equal.")
 
 
 class DensityConfig(TermConfig, frozen=True):
-    """Squared difference of log-densities, per dimension."""
+    """Squared difference of log p of student and teacher on the data, per dimension."""
 
-    weight: float = _weight(0.0, "Weight of the log-densities' error.")
+    label, title = "Density", "Log-densities"
+    paper, unit = "Ba & Caruana 2014, arXiv 1312.6184, for log-densities", "(nat/dim)²"
 
 
 class LogDetConfig(TermConfig, frozen=True):
-    """Squared difference of the log-determinants between matched layers."""
+    """Squared difference of the log-determinants between matched layers, per dimension."""
 
-    weight: float = _weight(0.0, "Weight of the error of the log-determinants between matched layers.")
+    label, title = "Log-det", "Log-determinants"
+    paper, unit = "beside ILKD, on the matching of Walton et al. 2025, arXiv 2506.21003", "(nat/dim)²"
 
 
 class ScoreConfig(TermConfig, frozen=True):
-    """Squared difference of the log-densities' gradients in x."""
+    """Squared difference of the gradients of log p in x (Fisher divergence); needs second derivatives."""
 
-    weight: float = _weight(0.0, "Weight of the scores' error; needs second derivatives.")
+    label, title = "Score", "Scores"
+    paper = "Hyvärinen 2005, JMLR 6:695; Czarnecki et al. 2017, arXiv 1706.04859"
+    unit = "squared score"
 
 
 class JacobianConfig(TermConfig, frozen=True):
-    """Squared difference of Jacobian-vector products along random directions."""
+    """Squared difference of both Jacobians' products with random vectors, from x to all latents."""
 
-    weight: float = _weight(0.0, "Weight of the Jacobians' error.")
+    label, title = "Jacobian", "Jacobians"
+    paper, unit = "Srinivas & Fleuret 2018, arXiv 1803.00443", "squared latent"
 
 
 class RelationalConfig(TermConfig, frozen=True):
-    """Distances between the latents of a batch's examples."""
+    """Huber loss on the normalised distances between the latents of a batch's examples."""
 
-    weight: float = _weight(0.0, "Weight of the error of the distances between latents.")
+    label, title = "Relational", "Distances between latents (relational)"
+    paper, unit = "Park et al. 2019 (RKD), arXiv 1904.05068", "relative distance"
 
 
 class NoisyReverseConfig(TermConfig, frozen=True):
-    """The student's way back from the teacher's latents, with noise added."""
+    """Squared error of the student's inverse from the teacher's noisy latents, at matched layers and the data."""
 
-    weight: float = _weight(0.0, "Weight of the error along the student's way back.")
+    label, title = "Noisy reverse", "Noisy inverse (noisy reverse)"
+    paper, unit = "Zheng et al. 2025 (FARMER), arXiv 2510.23588", "squared latent"
     noise: float = field(
         0.3,
         title="Noise",

@@ -1,4 +1,4 @@
-"""How much each term moves the student: norms of the terms' gradients, and weights that even them out."""
+"""The gradient of each term of the loss, its norm, and weights that balance the norms."""
 
 from __future__ import annotations
 
@@ -11,116 +11,111 @@ from torch import Tensor
 from nfkd.flows.flow import Flow
 
 _MOMENTUM = 0.9
-_LARGEST = 1e3
+_LARGEST_FACTOR = 1e3
 
 
 class TermGradients:
-    """The gradient of each term by a flow's parameters, before its weight, added up over the pieces of a batch.
+    """The gradient of each term by a flow's parameters, before its weight, summed over the micro-batches.
 
-    It costs a backward pass for each term and piece; the graphs are kept.
+    Each term and micro-batch costs a backward pass; the graphs are kept.
 
     Parameters
     ----------
     flow
         Whose parameters they are by.
-    whole
-        Whether the sums stay for `write`. Else none outlives the last piece, and nothing at all is kept of a batch in
-        one piece.
+    keep
+        Whether the sums are kept for `set_gradients`. Otherwise each is dropped with the last micro-batch, and a batch
+        in one piece keeps none.
 
     Attributes
     ----------
     norms
-        The norm of each sum, scalars; there once the last piece was added.
+        The norm of each sum, scalars; there once the last micro-batch was added.
     """
 
-    def __init__(self, flow: Flow, *, whole: bool) -> None:
-        self._parameters = trained(flow)
-        self._whole = whole
+    def __init__(self, flow: Flow, *, keep: bool) -> None:
+        self._parameters = trained_parameters(flow)
+        self._keep = keep
         self._sums: dict[str, list[Tensor | None]] = {}
         self.norms: dict[str, Tensor] = {}
 
     def add(self, terms: Mapping[str, Tensor], *, last: bool) -> None:
-        """Take in a piece's terms, scalars."""
+        """Add the gradients of a micro-batch's terms, scalars."""
         for name, value in terms.items():
-            found = torch.autograd.grad(value, self._parameters, retain_graph=True, allow_unused=True)
-            before = self._sums.pop(name, [None] * len(found))
-            total = [_sum(first, second) for first, second in zip(before, found, strict=True)]
+            gradients = torch.autograd.grad(value, self._parameters, retain_graph=True, allow_unused=True)
+            before = self._sums.pop(name, [None] * len(gradients))
+            total = [_add(first, second) for first, second in zip(before, gradients, strict=True)]
             if last:
-                self.norms[name] = norm_of(total)
-            if self._whole or not last:
+                self.norms[name] = total_norm(total)
+            if self._keep or not last:
                 self._sums[name] = total
 
-    def write(self, weights: Mapping[str, float]) -> None:
-        """Give the flow's parameters the gradient of the weighted sum of the terms."""
-        for place, parameter in enumerate(self._parameters):
-            parameter.grad = self._weighted(place, weights)
-
-    def _weighted(self, place: int, weights: Mapping[str, float]) -> Tensor | None:
-        total = None
-        for name, sums in self._sums.items():
-            part = sums[place]
-            total = _sum(total, None if part is None else weights[name] * part)
-        return total
+    def set_gradients(self, weights: Mapping[str, float]) -> None:
+        """Set the gradients of the flow's parameters to those of the weighted sum of the terms."""
+        for index, parameter in enumerate(self._parameters):
+            parameter.grad = None
+            for name, gradients in self._sums.items():
+                gradient = gradients[index]
+                if gradient is not None:
+                    parameter.grad = _add(parameter.grad, weights[name] * gradient)
 
 
-def trained(flow: Flow) -> list[Tensor]:
+def trained_parameters(flow: Flow) -> list[Tensor]:
     """Return the parameters of a flow that are trained."""
     return [parameter for parameter in flow.parameters() if parameter.requires_grad]
 
 
-def norm_of(gradients: Iterable[Tensor | None]) -> Tensor:
-    """Return the norm of a gradient by parameters, a scalar; None is a parameter that has no part in it.
+def total_norm(gradients: Iterable[Tensor | None]) -> Tensor:
+    """Return the norm of a gradient by many parameters, a scalar; None counts as zero.
 
-    Squares that are too large for a float do not make it infinite: the norm is finite wherever it is a float itself.
+    The norm is finite wherever a float can hold it, even where the squares overflow.
     """
-    parts = [part for part in gradients if part is not None]
-    norm = torch.nn.utils.get_total_norm(parts)
+    gradients = [gradient for gradient in gradients if gradient is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
     if math.isfinite(float(norm)):
         return norm
-    largest = torch.nn.utils.get_total_norm(parts, math.inf)
-    return largest * torch.nn.utils.get_total_norm([part / largest for part in parts])
+    largest = torch.nn.utils.get_total_norm(gradients, math.inf)
+    return largest * torch.nn.utils.get_total_norm([gradient / largest for gradient in gradients])
 
 
-def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+def _add(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     return second if first is None else first if second is None else first + second
 
 
-def shares(weights: Mapping[str, float], norms: Mapping[str, float]) -> dict[str, float]:
-    """Return each term's part of the sum of the weighted gradients' norms; NaN where that sum is zero."""
-    parts = {name: weights[name] * norm for name, norm in norms.items()}
-    total = sum(parts.values())
-    return {name: part / total if total else math.nan for name, part in parts.items()}
+def gradient_shares(weights: Mapping[str, float], norms: Mapping[str, float]) -> dict[str, float]:
+    """Return each term's share of the sum of the weighted gradients' norms; NaN where that sum is zero."""
+    weighted = {name: weights[name] * norm for name, norm in norms.items()}
+    total = sum(weighted.values())
+    return {name: norm / total if total else math.nan for name, norm in weighted.items()}
 
 
-def follow(running: dict[str, float], measured: Mapping[str, Tensor]) -> None:
-    """Let running norms follow measured ones (momentum 0.9); what is not finite is passed over."""
+def update_running_norms(running: dict[str, float], measured: Mapping[str, Tensor]) -> None:
+    """Update running norms in place (momentum 0.9); values that are not finite are ignored."""
     for name, norm in measured.items():
         value = float(norm)
         if math.isfinite(value):
-            before = running.get(name, value)
-            running[name] = _MOMENTUM * before + (1 - _MOMENTUM) * value
+            running[name] = _MOMENTUM * running.get(name, value) + (1 - _MOMENTUM) * value
 
 
-def balanced(weights: Mapping[str, float], norms: Mapping[str, float]) -> dict[str, float]:
+def balance_weights(weights: Mapping[str, float], norms: Mapping[str, float]) -> dict[str, float]:
     """Return weights under which each term's share of the gradient is its share of the given weights.
 
-    w'_i = c·w_i/n_i with the running norms n_i and c such that the sum of the weights stays. It evens out the norms as
-    GradNorm does without its asymmetry (Chen et al. 2018, arXiv 1711.02257, α = 0), in closed form in place of steps
-    on the weights. None is changed more than thousandfold against the geometric mean, as which a term without any
-    gradient counts.
+    w'_i = c·w_i/n_i with the running norms n_i, and c such that the sum of the weights stays. This balances the norms
+    as GradNorm does without its asymmetry (Chen et al. 2018, arXiv 1711.02257, α = 0), in closed form instead of by
+    gradient steps on the weights. The factor 1/n_i is limited to a thousandfold above or below the geometric mean.
 
     Parameters
     ----------
     weights
-        Of the terms that are on.
+        Weights of the active terms.
     norms
-        Running norms; terms that were not measured yet are not changed.
+        Running norms. Terms without a positive norm count as the geometric mean.
     """
     logs = {name: math.log(norm) for name in weights if (norm := norms.get(name, 0.0)) > 0}
     if not logs:
         return dict(weights)
     mean = sum(logs.values()) / len(logs)
-    bound = math.log(_LARGEST)
+    bound = math.log(_LARGEST_FACTOR)
     factors = {name: math.exp(min(bound, max(-bound, mean - logs.get(name, mean)))) for name in weights}
     raw = {name: weight * factors[name] for name, weight in weights.items()}
     total = sum(raw.values())

@@ -1,4 +1,4 @@
-"""One step of distillation: the passes, the terms, the weighted total, in one piece or in several."""
+"""The loss of one training step: its terms, their weights, and the gradient, with non-finite examples left out."""
 
 from __future__ import annotations
 
@@ -13,75 +13,84 @@ from torch import Tensor
 
 from nfkd.config import DistillationConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.balance import TermGradients, balanced, follow, norm_of, trained
+from nfkd.distillation.balance import (
+    TermGradients,
+    balance_weights,
+    total_norm,
+    trained_parameters,
+    update_running_norms,
+)
 from nfkd.distillation.objective import AnyObjective
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.distillation.passes import Data, Generators, StepInputs, TermInput, combined, draw, make_passes
+from nfkd.distillation.passes import (
+    Data,
+    Generators,
+    StepInputs,
+    TermInput,
+    combine_needs,
+    make_passes,
+    sample_inputs,
+)
+from nfkd.distillation.schedules import weights_at
 from nfkd.flows.flow import Flow, evaluating
 from nfkd.protocol.events import LayerPair
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The value that is minimised, and what it is made of.
+    """The loss of a step.
 
     Attributes
     ----------
     total
-        A scalar.
+        The weighted sum of the terms, a scalar.
     terms
         Each term before its weight, scalars.
     weights
-        What each is multiplied by at this step.
+        The terms' weights at this step.
+    gradient_norm
+        The norm of the whole gradient, a scalar.
     norms
         The norm of each term's gradient before its weight, scalars; empty at steps that do not measure it.
     masked
-        How many examples of each term were left out, because their figures or gradients were not finite; only terms
-        that lost any.
-    gradient_norm
-        The norm of the gradient that `Distiller.backward` left, a scalar; NaN where no gradient was asked for.
+        How many examples each term lost because values or gradients were not finite; only terms that lost any.
     """
 
     total: Tensor
     terms: dict[str, Tensor]
     weights: Mapping[str, float]
+    gradient_norm: Tensor
     norms: dict[str, Tensor] = field(default_factory=dict)
     masked: dict[str, int] = field(default_factory=dict)
-    gradient_norm: Tensor = field(default_factory=lambda: torch.tensor(math.nan))
 
 
 def freeze(teacher: Flow) -> Flow:
-    """Make a flow a teacher: evaluation mode, no gradients in its parameters.
+    """Put a teacher into evaluation mode, without gradients in its parameters.
 
-    Gradients still flow through it to its input, which some terms need: it is never put under ``no_grad``.
+    Gradients still flow through it to its input, which some terms need: it is never run under ``no_grad``.
     """
     return teacher.eval().requires_grad_(requires_grad=False)
 
 
 class Distiller:
-    """The loss of a flow.
-
-    Where some examples (of data, or samples) give figures that are not finite, they are left out of every term, and
-    counted; the means are over those that are left of the whole batch, in however many pieces it is taken. Where all
-    do, the loss is not finite. Of examples whose figures are finite and whose gradients are not, `backward` says the
-    same.
+    """The loss of a flow that learns from a teacher.
 
     Parameters
     ----------
     config
-        The terms and their weights; a term of weight zero costs nothing.
+        The terms and their weights; a term without weight costs nothing.
     teacher
         The teacher; it is frozen here. None where no term needs one.
     pairs
         The matched layers.
     dataset
-        Gives the likelihood its unit.
+        Defines the unit of the likelihood.
     steps
         The budget, over which the schedules of the weights go.
     measure_every
-        Steps between two measurements of the terms' gradients; zero never measures them, but for a balance.
+        Steps between two measurements of the terms' gradients for the curves; zero never measures them.
     norms
-        What a balance follows: running norms by term. It is changed here and kept in the checkpoints.
+        The running norms of a balance, by term. They are updated in place and saved in the checkpoints.
     """
 
     def __init__(
@@ -98,176 +107,151 @@ class Distiller:
         self._config, self._steps, self._measure_every = config, steps, measure_every
         self._teacher = None if teacher is None else freeze(teacher)
         self._norms = {} if norms is None else norms
-        configs = {name: term for name, term in config.terms().items() if term.weight > 0}
         self._objectives: dict[str, AnyObjective] = {
-            name: OBJECTIVES[name](term, nll_loss=dataset.nll_loss, pairs=pairs) for name, term in configs.items()
+            name: OBJECTIVES[name](term, nll_loss=dataset.nll_loss, pairs=pairs)
+            for name, term in config.active_terms().items()
         }
         needs = {name: objective.needs() for name, objective in self._objectives.items()}
         self._sources = {name: need.source for name, need in needs.items()}
-        self._needs = combined(needs.values())
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """The names of the terms that have a weight, in the order of the config."""
-        return tuple(self._objectives)
+        self._needs = combine_needs(needs.values())
 
     @property
     def sampled(self) -> frozenset[str]:
-        """Those of the terms that are computed on samples, not on the data."""
+        """The terms that are computed on samples, not on the data."""
         return frozenset(name for name, source in self._sources.items() if source != Data())
 
-    def __call__(self, flow: Flow, batch: Batch, generators: Generators, step: int = 0) -> Loss:
-        """Return the loss of a batch, with what made it; nothing is measured.
+    def backward(self, flow: Flow, batch: Batch, generators: Generators, step: int = 0, micro_batches: int = 1) -> Loss:
+        """Set the gradients of a flow's parameters to those of a batch's loss; return the loss, detached.
+
+        Examples (of the data, or samples) with values or gradients that are not finite are left out of all terms, and
+        the means are over the other examples of the whole batch. Where no example would be left, none is left out, and
+        the loss or its gradient is not finite. Loss, gradient and random numbers do not depend on the micro-batches.
 
         Parameters
         ----------
         flow
             The student.
         batch
-            Dequantized data: teacher and student see this very tensor, and the same context.
+            Dequantized data; teacher and student see this same tensor, and the same context.
         generators
-            On the CPU, by purpose: what the terms draw.
+            What the terms draw from.
         step
             From 0 to ``steps - 1``.
-        """
-        drawn = draw(self._needs, flow, self._teacher, batch, generators)
-        terms, masked = self._terms(flow, drawn), {}
-        if not _finite(terms):
-            kept, masked = self._drop_nonfinite_values(flow, drawn, 1)
-            terms = self._terms(flow, kept) if masked else terms
-        weights = self._weights(step)
-        return Loss(_total(terms, weights), terms, weights, masked=masked)
-
-    def backward(self, flow: Flow, batch: Batch, generators: Generators, step: int = 0, count: int = 1) -> Loss:
-        """Give a flow's parameters the gradient of a batch's loss, in place of what they had; return the loss alone.
-
-        The batch is taken in pieces, each of some of its examples and of the samples, whose passes do not outlive it.
-        The gradient, the loss and the random numbers are those of the whole batch, whatever the count.
-
-        Parameters
-        ----------
-        flow, batch, generators, step
-            As in `__call__`.
-        count
-            How many pieces; fewer where there are not as many examples or samples.
+        micro_batches
+            In how many parts the batch goes through the flows; fewer where there are fewer examples or samples.
 
         Raises
         ------
         ValueError
-            When a term compares examples with each other, and the count is above 1.
+            When a term compares examples with each other, and there are several micro-batches.
         """
         comparing = [name for name, objective in self._objectives.items() if objective.compares]
-        if count > 1 and comparing:
-            msg = f"the term {comparing[0]} compares the examples of a batch with each other: it has no pieces"
+        if micro_batches > 1 and comparing:
+            msg = f"the term {comparing[0]} compares the examples of a batch with each other: it has no micro-batches"
             raise ValueError(msg)
-        drawn = draw(self._needs, flow, self._teacher, batch, generators)
-        loss, lost = self._add_up(flow, drawn, step, count), Counter[str]()
+        inputs = sample_inputs(self._needs, flow, self._teacher, batch, generators)
+        loss, masked = self._accumulate(flow, inputs, step, micro_batches), Counter[str]()
         if not _finite(loss.terms):
-            drawn, masked = self._drop_nonfinite_values(flow, drawn, count)
-            lost.update(masked)
-            loss = self._add_up(flow, drawn, step, count) if masked else loss
+            inputs, dropped = self._drop_nonfinite_values(flow, inputs, micro_batches)
+            masked.update(dropped)
+            loss = self._accumulate(flow, inputs, step, micro_batches) if dropped else loss
         if _finite(loss.terms) and not math.isfinite(float(loss.gradient_norm)):
-            drawn, masked = self._drop_nonfinite_gradients(flow, drawn)
-            lost.update(masked)
-            loss = self._add_up(flow, drawn, step, count) if masked else loss
-        return replace(loss, masked=dict(lost))
+            inputs, dropped = self._drop_nonfinite_gradients(flow, inputs)
+            masked.update(dropped)
+            loss = self._accumulate(flow, inputs, step, micro_batches) if dropped else loss
+        return replace(loss, masked=dict(masked))
 
-    def _add_up(self, flow: Flow, drawn: StepInputs, step: int, count: int) -> Loss:
-        """Add up gradients and terms over the pieces."""
+    def _accumulate(self, flow: Flow, inputs: StepInputs, step: int, micro_batches: int) -> Loss:
+        """Add up terms and gradients over the micro-batches."""
         flow.zero_grad(set_to_none=True)
-        balances = self._balancing and step % self._config.balance_every == 0
-        shows = self._measure_every > 0 and step % self._measure_every == 0
-        measured = TermGradients(flow, whole=balances) if len(self.terms) > 1 and (balances or shows) else None
-        weights, pieces, sums = self._weights(step), drawn.pieces(count), dict[str, Tensor]()
-        for number, piece in enumerate(pieces, 1):
-            terms = self._terms(flow, piece, drawn)
-            if measured is not None:
-                measured.add(terms, last=number == len(pieces))
-            if measured is None or not balances:
+        balances = self._balances and step % self._config.balance_every == 0
+        measures = balances or (self._measure_every > 0 and step % self._measure_every == 0)
+        gradients = TermGradients(flow, keep=balances) if measures and len(self._objectives) > 1 else None
+        weights, parts, sums = self._weights(step), inputs.micro_batches(micro_batches), dict[str, Tensor]()
+        for number, part in enumerate(parts, 1):
+            terms = self._terms(flow, part, inputs)
+            if gradients is not None:
+                gradients.add(terms, last=number == len(parts))
+            if gradients is None or not balances:
                 _total(terms, weights).backward()
-            for name in list(terms):  # nothing of a piece is kept for the next one
+            for name in list(terms):  # free the graph before the next micro-batch
                 value = terms.pop(name).detach()
                 sums[name] = sums[name] + value if name in sums else value
-        if measured is not None and balances:
-            if _finite(sums) and _finite(measured.norms):
-                follow(self._norms, measured.norms)
+        if gradients is not None and balances:
+            if _finite(sums) and _finite(gradients.norms):
+                update_running_norms(self._norms, gradients.norms)
             weights = self._weights(step)
-            measured.write(weights)
-        norms = measured.norms if measured else {}
-        whole = norm_of(parameter.grad for parameter in trained(flow))
-        return Loss(_total(sums, weights), sums, weights, norms, gradient_norm=whole)
+            gradients.set_gradients(weights)
+        norm = total_norm(parameter.grad for parameter in trained_parameters(flow))
+        return Loss(_total(sums, weights), sums, weights, norm, norms=gradients.norms if gradients else {})
 
-    def _terms(self, flow: Flow, drawn: StepInputs, whole: StepInputs | None = None) -> dict[str, Tensor]:
-        """Return the terms of a piece, each by its share of the examples of its source."""
-        passes = make_passes(self._needs, flow, self._teacher, drawn)
-        sizes, all_sizes = drawn.sizes(), (whole or drawn).sizes()
-        shares = {name: sizes[source] / all_sizes[source] for name, source in self._sources.items()}
-        return {name: shares[name] * objective(passes) for name, objective in self._objectives.items()}
-
-    def _drop_nonfinite_values(self, flow: Flow, drawn: StepInputs, count: int) -> tuple[StepInputs, dict[str, int]]:
-        """Return what is left without the examples that are not finite in all terms of their source, and each's losses.
-
-        The examples are looked at one by one only where the sum of a term says that one of them is not finite. Where a
-        source would have none left, nothing is left out.
-        """
-        found: dict[str, list[Tensor]] = {name: [] for name in self._objectives}
-        for piece in drawn.pieces(count):
-            passes = make_passes(self._needs, flow, self._teacher, piece)
-            for name, objective in self._objectives.items():
-                found[name].append(objective.finite(objective.each(passes).detach(), passes))
-        return self._keep(drawn, {name: torch.cat(masks) for name, masks in found.items()})
-
-    def _drop_nonfinite_gradients(self, flow: Flow, drawn: StepInputs) -> tuple[StepInputs, dict[str, int]]:
-        """Return what is left without the examples whose gradients are not finite, and each term's losses.
-
-        An example is found by halves: those of a half whose gradient is finite are not looked at one by one.
-        """
-        good: dict[str, Tensor] = {}
-        for name, objective in self._objectives.items():
-            if not objective.compares:
-                of_term = drawn.only(self._sources[name])
-                with evaluating(flow):  # looking at halves is not training: batch norm's running means stay
-                    good[name] = self._steady(flow, of_term, name, torch.arange(of_term.sizes()[self._sources[name]]))
-        return self._keep(drawn, good)
-
-    def _steady(self, flow: Flow, drawn: StepInputs, name: str, index: Tensor) -> Tensor:
-        """Return which of some examples give a term finite gradients, (len(index),) bool."""
-        source, objective = self._sources[name], self._objectives[name]
-        share = len(index) / drawn.sizes()[source]
-        piece = drawn.take({source: index})
-        value = objective(make_passes({source: objective.needs()}, flow, self._teacher, piece))
-        found = torch.autograd.grad(share * value, trained(flow), allow_unused=True)
-        steady = math.isfinite(float(norm_of(found)))
-        if steady or len(index) == 1:
-            return torch.full((len(index),), steady)
-        return torch.cat([self._steady(flow, drawn, name, half) for half in index.tensor_split(2)])
-
-    def _keep(self, drawn: StepInputs, good: Mapping[str, Tensor]) -> tuple[StepInputs, dict[str, int]]:
-        """Return what is left of the examples that are good for all terms of their source, and each term's losses."""
-        kept: dict[TermInput, Tensor] = {}
-        for name, mask in good.items():
-            source = self._sources[name]
-            kept[source] = kept[source] & mask if source in kept else mask
-        if not all(bool(mask.any()) for mask in kept.values()):
-            return drawn, {}
-        lost = {name: int((~mask).sum()) for name, mask in good.items()}
-        return drawn.keep(kept), {name: count for name, count in lost.items() if count}
+    def _terms(self, flow: Flow, part: StepInputs, whole: StepInputs) -> dict[str, Tensor]:
+        """Return the terms of a micro-batch, each times its fraction of the examples of its source."""
+        passes = make_passes(self._needs, flow, self._teacher, part)
+        sizes, all_sizes = part.sizes(), whole.sizes()
+        fractions = {name: sizes[source] / all_sizes[source] for name, source in self._sources.items()}
+        return {name: fractions[name] * objective(passes) for name, objective in self._objectives.items()}
 
     @property
-    def _balancing(self) -> bool:
+    def _balances(self) -> bool:
         return self._config.balance == "gradient_norm"
 
     def _weights(self, step: int) -> dict[str, float]:
-        weights = self._config.weights_at(step, self._steps)
-        return balanced(weights, self._norms) if self._balancing else weights
+        weights = weights_at(self._config, step, self._steps)
+        return balance_weights(weights, self._norms) if self._balances else weights
+
+    def _drop_nonfinite_values(
+        self, flow: Flow, inputs: StepInputs, micro_batches: int
+    ) -> tuple[StepInputs, dict[str, int]]:
+        """Return the inputs without the examples whose values are not finite, and how many each term lost."""
+        finite: dict[str, list[Tensor]] = {name: [] for name in self._objectives}
+        for part in inputs.micro_batches(micro_batches):
+            passes = make_passes(self._needs, flow, self._teacher, part)
+            for name, objective in self._objectives.items():
+                finite[name].append(objective.finite(objective.per_example(passes).detach(), passes))
+        return self._drop(inputs, {name: torch.cat(masks) for name, masks in finite.items()})
+
+    def _drop_nonfinite_gradients(self, flow: Flow, inputs: StepInputs) -> tuple[StepInputs, dict[str, int]]:
+        """Return the inputs without the examples whose gradients are not finite, and how many each term lost."""
+        finite: dict[str, Tensor] = {}
+        for name, objective in self._objectives.items():
+            if not objective.compares:
+                source = self._sources[name]
+                inputs_of_term = inputs.only(source)
+                with evaluating(flow):  # batch norm's running means must not follow these passes
+                    index = torch.arange(inputs_of_term.sizes()[source])
+                    finite[name] = self._finite_gradients(flow, inputs_of_term, name, index)
+        return self._drop(inputs, finite)
+
+    def _finite_gradients(self, flow: Flow, inputs: StepInputs, name: str, index: Tensor) -> Tensor:
+        """Return which of some examples give a term finite gradients, (len(index),) bool, by bisection."""
+        source, objective = self._sources[name], self._objectives[name]
+        fraction = len(index) / inputs.sizes()[source]
+        value = objective(make_passes({source: objective.needs()}, flow, self._teacher, inputs.take({source: index})))
+        gradients = torch.autograd.grad(fraction * value, trained_parameters(flow), allow_unused=True)
+        finite = math.isfinite(float(total_norm(gradients)))
+        if finite or len(index) == 1:
+            return torch.full((len(index),), finite)
+        return torch.cat([self._finite_gradients(flow, inputs, name, half) for half in index.tensor_split(2)])
+
+    def _drop(self, inputs: StepInputs, finite: Mapping[str, Tensor]) -> tuple[StepInputs, dict[str, int]]:
+        """Return the inputs without the examples that are not finite for a term of their source; see above."""
+        kept: dict[TermInput, Tensor] = {}
+        for name, mask in finite.items():
+            source = self._sources[name]
+            kept[source] = kept[source] & mask if source in kept else mask
+        if not all(bool(mask.any()) for mask in kept.values()):
+            return inputs, {}
+        counts = {name: int((~mask).sum()) for name, mask in finite.items()}
+        return inputs.keep(kept), {name: count for name, count in counts.items() if count}
 
 
 def _total(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
 
 
-def _finite(terms: Mapping[str, Tensor]) -> bool:
-    return math.isfinite(float(torch.stack(list(terms.values())).sum().detach()))
+def _finite(values: Mapping[str, Tensor]) -> bool:
+    return math.isfinite(float(torch.stack(list(values.values())).sum().detach()))
 
 
 class Likelihood(Distiller):
@@ -276,12 +260,9 @@ class Likelihood(Distiller):
     Parameters
     ----------
     dataset
-        Gives the likelihood its unit.
+        Defines the unit of the likelihood.
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        terms = DistillationConfig().terms()
-        alone: dict[str, Any] = {
-            name: term.model_copy(update={"weight": float(name == "nll")}) for name, term in terms.items()
-        }
-        super().__init__(DistillationConfig(**alone), None, (), dataset)
+        terms: dict[str, Any] = {name: {"weight": float(name == "nll")} for name in DistillationConfig().terms()}
+        super().__init__(DistillationConfig(**terms), None, (), dataset)

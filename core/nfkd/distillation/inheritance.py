@@ -1,12 +1,11 @@
 """Inherit permutation: the student begins with the teacher's mixing of the channels.
 
-Between two matched layers the teacher mixes the channels once a step, and so does the student, in fewer steps. Each of
-the student's steps there takes the product of the matrices of a run of the teacher's steps, so that the product over
-all of them is the teacher's: without the couplings both would give the channels the same order.
+Between two matched layers each step of the teacher mixes the channels, and so does each of the student's fewer steps.
+Each step of the student takes the product of the matrices of several consecutive steps of the teacher, so that the
+product over all of them is the teacher's. Norms are not inherited.
 
 The idea is the authors' (vklyukin/nf_distillation, ``inherit_permutation_matrix``). Their code multiplied only the
-fixed permutations of the LU forms, never began anew after a matched layer, and set only the matched step; here it is
-the whole matrices, from one matched layer to the next, and every step between them. Norms stay each flow's own.
+fixed permutations of the LU forms, did not restart after a matched layer, and set only the matched step.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nfkd.config import ConfigProblem
-from nfkd.distillation.strategies import place_of
+from nfkd.distillation.strategies import spread_index
 from nfkd.flows.bijections import ActNormPermutation, Mixing
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import LayerPair
@@ -36,29 +35,24 @@ class _Step:
     mixing: Mixing
 
 
-Stretch = list[_Step]
-"""Steps with no squeeze, split or matched layer between them: their matrices have a product."""
+Block = list[_Step]
+"""Consecutive steps without a squeeze, split or matched layer between them: their matrices can be multiplied."""
 
 
 def inheritance_problems(student: Flow, teacher: Flow, pairs: Sequence[LayerPair]) -> list[ConfigProblem]:
-    """Return what keeps a student from taking its teacher's mixing, or nothing; the flows may be without storage."""
-    if not _all_steps(teacher):
-        return [
-            ConfigProblem(
-                PATH, "the teacher has no mixing of channels to inherit: only flows with a permutation have one"
-            )
-        ]
-    if not _all_steps(student):
-        return [ConfigProblem(PATH, "the student has no mixing of channels: only flows with a permutation have one")]
-    if not pairs:
-        return [
-            ConfigProblem(
-                PATH, "no layers are matched, and mixing is inherited up to a matched layer: choose a strategy"
-            )
-        ]
+    """Return why a student cannot inherit its teacher's mixing; the flows may be on the meta device."""
+    message = ""
+    if not any(mixing is not None for _, mixing in _mixings(teacher)):
+        message = "the teacher has no mixing of channels to inherit: only flows with a permutation have one"
+    elif not any(mixing is not None for _, mixing in _mixings(student)):
+        message = "the student has no mixing of channels: only flows with a permutation have one"
+    elif not pairs:
+        message = "no layers are matched, and mixing is inherited up to a matched layer: choose a strategy"
+    if message:
+        return [ConfigProblem(PATH, message)]
     problems = []
-    for pair, ours, theirs in _stretches(student, teacher, pairs):
-        message = _unequal(ours, theirs) or next(filter(None, map(_unfit, ours, theirs)), "")
+    for pair, mine, targets in _blocks(student, teacher, pairs):
+        message = _count_problem(mine, targets) or next(filter(None, map(_block_problem, mine, targets)), "")
         if message:
             problems.append(ConfigProblem(PATH, f"up to {pair.summary}: {message}"))
     return problems
@@ -71,9 +65,9 @@ def inherit(student: Flow, teacher: Flow, pairs: Sequence[LayerPair]) -> None:
     Parameters
     ----------
     student
-        Changed in place: its matrices and orders, and nothing else. Trained matrices go on from there.
+        Its matrices and orders are changed in place; matrices can be trained further.
     teacher
-        As it teaches.
+        The trained teacher.
     pairs
         The matched layers.
 
@@ -85,50 +79,50 @@ def inherit(student: Flow, teacher: Flow, pairs: Sequence[LayerPair]) -> None:
     problems = inheritance_problems(student, teacher, pairs)
     if problems:
         raise ValueError(problems[0].message)
-    for _, ours, theirs in _stretches(student, teacher, pairs):
-        for mine, others in zip(ours, theirs, strict=True):
-            for step, run in zip(mine, _runs(others, len(mine)), strict=True):
-                step.mixing.set_mixing_matrix(_product(run))
+    for _, mine, targets in _blocks(student, teacher, pairs):
+        for block, target in zip(mine, targets, strict=True):
+            for step, group in zip(block, _groups(target, len(block)), strict=True):
+                step.mixing.set_mixing_matrix(_product(group))
 
 
-def _product(run: Stretch) -> Tensor:
-    """Return the matrix of some steps one after another: the first is the rightmost factor."""
-    product, *rest = [step.mixing.mixing_matrix().cpu().double() for step in run]
+def _product(steps: Block) -> Tensor:
+    """Return the matrix of consecutive steps: the first is the rightmost factor."""
+    product, *rest = [step.mixing.mixing_matrix().cpu().double() for step in steps]
     for matrix in rest:
         product = matrix @ product
     return product
 
 
-def _runs(steps: Stretch, count: int) -> list[Stretch]:
-    """Share steps out among so many, in order and as evenly as whole steps can be."""
-    ends = [0, *(place_of(m, count, len(steps)) + 1 for m in range(count))]
+def _groups(steps: Block, count: int) -> list[Block]:
+    """Divide steps into `count` groups, in order and as evenly as possible."""
+    ends = [0, *(spread_index(m, count, len(steps)) + 1 for m in range(count))]
     return [steps[start:end] for start, end in pairwise(ends)]
 
 
-# --- which steps lie between two matched layers -----------------------------------------------------------------------
+# --- the steps between two matched layers -----------------------------------------------------------------------------
 
 
-def _stretches(
+def _blocks(
     student: Flow, teacher: Flow, pairs: Sequence[LayerPair]
-) -> list[tuple[LayerPair, list[Stretch], list[Stretch]]]:
-    """Return, up to each matched pair, the stretches of both flows that mix."""
-    ours = _up_to(student, [pair.student for pair in pairs])
-    theirs = _up_to(teacher, [pair.teacher for pair in pairs])
-    return list(zip(pairs, ours, theirs, strict=True))
+) -> list[tuple[LayerPair, list[Block], list[Block]]]:
+    """Return each matched pair with the blocks of both flows since the pair before it."""
+    mine = _blocks_before(student, [pair.student for pair in pairs])
+    targets = _blocks_before(teacher, [pair.teacher for pair in pairs])
+    return list(zip(pairs, mine, targets, strict=True))
 
 
-def _up_to(flow: Flow, matched: Sequence[str]) -> list[list[Stretch]]:
-    """Return the stretches before each matched layer and after the one before it."""
-    found: list[list[Stretch]] = []
-    stretches: list[Stretch] = [[]]
+def _blocks_before(flow: Flow, matched: Sequence[str]) -> list[list[Block]]:
+    """Return the blocks up to each matched layer and after the one before it."""
+    found: list[list[Block]] = []
+    blocks: list[Block] = [[]]
     for layer, mixing in _mixings(flow):
         if layer.kind in {"squeeze", "split"}:
-            stretches.append([])
+            blocks.append([])
         elif mixing is not None:
-            stretches[-1].append(_Step(layer.label, mixing))
+            blocks[-1].append(_Step(layer.label, mixing))
         if len(found) < len(matched) and layer.name == matched[len(found)]:
-            found.append([stretch for stretch in stretches if stretch])
-            stretches = [[]]
+            found.append([block for block in blocks if block])
+            blocks = [[]]
     return found
 
 
@@ -140,64 +134,56 @@ def _mixings(flow: Flow) -> list[tuple[LayerInfo, Mixing | None]]:
     ]
 
 
-def _all_steps(flow: Flow) -> list[_Step]:
-    return [_Step(layer.label, mixing) for layer, mixing in _mixings(flow) if mixing is not None]
+# --- problems ---------------------------------------------------------------------------------------------------------
 
 
-# --- what does not fit ------------------------------------------------------------------------------------------------
-
-
-def _unequal(ours: list[Stretch], theirs: list[Stretch]) -> str:
-    if len(ours) == len(theirs):
+def _count_problem(mine: list[Block], targets: list[Block]) -> str:
+    if len(mine) == len(targets):
         return ""
     return (
-        f"the student mixes the channels at {_where(ours)}, the teacher at {_where(theirs)}, and a squeeze or split "
-        "between two steps parts their matrices: match the end of every level"
+        f"the student mixes the channels at {_span_all(mine)}, the teacher at {_span_all(targets)}, and matrices "
+        "cannot be multiplied across a squeeze or split: match the end of every level"
     )
 
 
-def _where(stretches: list[Stretch]) -> str:
-    return " and ".join(_span(stretch) for stretch in stretches) or "no step"
+def _span_all(blocks: list[Block]) -> str:
+    return " and ".join(_span(block) for block in blocks) or "no step"
 
 
-def _span(steps: Stretch) -> str:
+def _span(steps: Block) -> str:
     return steps[0].label if len(steps) == 1 else f"{steps[0].label} to {steps[-1].label}"
 
 
-def _unfit(ours: Stretch, theirs: Stretch) -> str:
-    sizes = [len(steps[0].mixing.mixing_matrix()) for steps in (ours, theirs)]
+def _block_problem(mine: Block, target: Block) -> str:
+    sizes = [len(steps[0].mixing.mixing_matrix()) for steps in (mine, target)]
     if sizes[0] != sizes[1]:
-        return f"the student's {_span(ours)} mixes {sizes[0]} channels, the teacher's {_span(theirs)} {sizes[1]}"
-    if len(ours) > len(theirs):
+        return f"the student's {_span(mine)} mixes {sizes[0]} channels, the teacher's {_span(target)} {sizes[1]}"
+    if len(mine) > len(target):
         return (
-            f"the student has {len(ours)} steps ({_span(ours)}) and the teacher only {len(theirs)} ({_span(theirs)}) "
-            "to share out among them: give the student no more steps than its teacher"
+            f"the student has {len(mine)} steps ({_span(mine)}) and the teacher only {len(target)} ({_span(target)}): "
+            "give the student no more steps than its teacher"
         )
-    for step, run in zip(ours, _runs(theirs, len(ours)), strict=True):
-        message = _unfit_step(step, run)
-        if message:
-            return message
-    return ""
+    return next(filter(None, map(_step_problem, mine, _groups(target, len(mine)))), "")
 
 
-def _unfit_step(step: _Step, run: Stretch) -> str:
+def _step_problem(step: _Step, group: Block) -> str:
     if not isinstance(step.mixing, ActNormPermutation):
         return ""
-    orders = [other.mixing for other in run if isinstance(other.mixing, ActNormPermutation)]
-    if len(orders) < len(run):
+    orders = [other.mixing for other in group if isinstance(other.mixing, ActNormPermutation)]
+    if len(orders) < len(group):
         return (
-            f"the teacher's {_span(run)} mixes by a matrix, and the student's {step.label} only reorders the channels: "
-            "give the student the permutation lu or dense"
+            f"the teacher's {_span(group)} mixes by a matrix, and the student's {step.label} only reorders the "
+            "channels: give the student the permutation lu or dense"
         )
     reversed_all = all(order.reverses for order in orders)
-    if reversed_all and len(run) % 2 == 0:
+    if reversed_all and len(group) % 2 == 0:
         return (
-            f"the teacher's {_span(run)} reverse the channels {len(run)} times, which leaves them in place, and the "
-            f"student's {step.label} would mix nothing: choose other numbers of steps"
+            f"the teacher's {_span(group)} reverse the channels {len(group)} times, which leaves them in place, and "
+            f"the student's {step.label} would mix nothing: choose other numbers of steps"
         )
     if step.mixing.reverses and not reversed_all:
         return (
-            f"the teacher's {_span(run)} shuffles the channels, and the student's {step.label} only reverses them: "
+            f"the teacher's {_span(group)} shuffles the channels, and the student's {step.label} only reverses them: "
             "give the student the permutation shuffle"
         )
     return ""

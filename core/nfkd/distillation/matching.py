@@ -1,6 +1,6 @@
-"""Which student layer faces which teacher layer.
+"""The matching: pairs of a student layer and a teacher layer.
 
-A matching is data: a list of `LayerPair`, checked before anything runs. Nothing is ever shortened to make it fit.
+A matching is a list of `LayerPair`, checked before anything runs. It is never shortened to make it fit.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from itertools import pairwise
 from torch import Tensor
 
 from nfkd.config import ConfigProblem, MatchingConfig
-from nfkd.distillation.strategies import STRATEGIES, Layers, LevelsError, choose, steps_of
+from nfkd.distillation.strategies import STRATEGIES, Layers, LevelsError, choose_strategy, steps_of
+from nfkd.flows.architecture import format_shape
 from nfkd.protocol.events import LayerPair
 from nfkd.protocol.requests import LayerInfo, pairable
 
 _STRATEGY = "distillation.matching.strategy"
 PAIRS = "distillation.matching.pairs"
-"""Where the pairs are that the user gives; the number of one follows, counted from zero."""
+"""Path of the user's pairs; the index of a pair follows."""
 
 
 class MatchingError(ValueError):
@@ -35,8 +36,8 @@ class MatchingError(ValueError):
 
 
 def strategy_of(config: MatchingConfig, student: Layers, teacher: Layers, *, alike: bool = True) -> str:
-    """Return the strategy of a matching: where *auto* is asked for, what it chooses; arguments as `match_layers`."""
-    return choose(student, teacher, alike=alike) if config.strategy == "auto" else config.strategy
+    """Return the strategy of a matching, or the one that *auto* chooses; arguments as `match_layers`."""
+    return choose_strategy(student, teacher, alike=alike) if config.strategy == "auto" else config.strategy
 
 
 def match_layers(
@@ -52,27 +53,27 @@ def match_layers(
     Parameters
     ----------
     config
-        Names the strategy (`nfkd.distillation.strategies`), or the pairs themselves.
+        The strategy (`nfkd.distillation.strategies`), or the user's pairs.
     student, teacher
-        The layers of the two flows, as `Flow.layer_info` gives them.
+        The layers of the two flows, from `Flow.layer_info`.
     alike
-        Whether both are of one architecture; *auto* asks.
+        Whether both have the same architecture; *auto* depends on it.
     names
-        What the words of a pair call the two flows.
+        What the summary of a pair calls the two flows.
 
     Raises
     ------
     MatchingError
         When the flows have different numbers of levels, paired layers have different shapes, or the user's pairs name
-        layers that are not there, twice or out of order; each pair's problem has the path of that pair.
+        unknown layers, repeat a layer or are out of order.
     """
     name = strategy_of(config, student, teacher, alike=alike)
     if name == "pairs":
-        pairs = _given(config, student, teacher, names)
+        pairs = _user_pairs(config, student, teacher, names)
         problems = check_pairs(pairs, student, teacher, own=True)
     else:
         try:
-            pairs = [_pair(mine, other, names) for mine, other in STRATEGIES[name](student, teacher)]
+            pairs = [_pair(layer, target, names) for layer, target in STRATEGIES[name](student, teacher)]
         except LevelsError as error:
             raise MatchingError([ConfigProblem(_STRATEGY, str(error))]) from error
         problems = check_pairs(pairs, student, teacher)
@@ -84,7 +85,7 @@ def match_layers(
 def check_pairs(
     pairs: Sequence[LayerPair], student: Layers, teacher: Layers, *, own: bool = False
 ) -> list[ConfigProblem]:
-    """Return what is wrong with a matching: unknown layers, duplicates, crossings, unequal shapes, or nothing.
+    """Return the problems of a matching: unknown or repeated layers, crossings, different shapes.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def check_pairs(
     student, teacher
         The layers of the two flows.
     own
-        Whether the user gave the pairs: each problem then has the path of its pair, else that of the strategy.
+        Whether the user set the pairs: each problem then has the path of its pair, else that of the strategy.
     """
     if not pairs:
         action = "add a pair, or choose another strategy" if own else "choose another strategy"
@@ -109,69 +110,64 @@ def check_pairs(
 
 
 def weighted_mean(values: Tensor, weights: Sequence[float]) -> Tensor:
-    """Return the mean of one value for each matched pair, (…, M), by the pairs' weights: Σ wₘ·vₘ / Σ wₘ, (…).
-
-    What any term of the loss makes of the matched layers goes through here, so that all count a pair alike.
-    """
-    total = sum(weights)  # shares in double precision: small weights would add up to nothing in the values' own
+    """Return the mean of one value for each matched pair, (…, M), by the pairs' weights: Σ wₘ·vₘ / Σ wₘ, (…)."""
+    total = sum(weights)  # divide in double precision: the values' precision would lose small weights
     return (values.new_tensor([weight / total for weight in weights]) * values).sum(-1)
 
 
-def _given(config: MatchingConfig, student: Layers, teacher: Layers, names: tuple[str, str]) -> list[LayerPair]:
-    ours, theirs = ({layer.name: layer for layer in layers} for layers in (student, teacher))
+def _user_pairs(config: MatchingConfig, student: Layers, teacher: Layers, names: tuple[str, str]) -> list[LayerPair]:
+    student_layers, teacher_layers = ({layer.name: layer for layer in layers} for layers in (student, teacher))
     pairs = []
     for pair in config.pairs:
-        mine, other = ours.get(pair.student), theirs.get(pair.teacher)
-        if mine is not None and other is not None:
-            pairs.append(_pair(mine, other, names, pair.weight))
+        layer, target = student_layers.get(pair.student), teacher_layers.get(pair.teacher)
+        if layer is not None and target is not None:
+            pairs.append(_pair(layer, target, names, pair.weight))
         else:
-            words = f"{names[0]} {pair.student} ↔ {names[1]} {pair.teacher}"
-            pairs.append(LayerPair(student=pair.student, teacher=pair.teacher, summary=words, weight=pair.weight))
+            summary = f"{names[0]} {pair.student} ↔ {names[1]} {pair.teacher}"
+            pairs.append(LayerPair(student=pair.student, teacher=pair.teacher, summary=summary, weight=pair.weight))
     return pairs
 
 
 def _layer_problems(path: str, pair: LayerPair, student: Layers, teacher: Layers, *, own: bool) -> list[ConfigProblem]:
-    sides = (("student", pair.student, student), ("teacher", pair.teacher, teacher))
-    layers = {role: next((layer for layer in there if layer.name == name), None) for role, name, there in sides}
-    problems = []
-    for role, name, there in sides:
-        layer = layers[role]
+    problems, found = [], list[LayerInfo]()
+    for role, name, layers in (("student", pair.student, student), ("teacher", pair.teacher, teacher)):
+        side = f"{path}.{role}" if own else path
+        layer = next((layer for layer in layers if layer.name == name), None)
         if layer is None:
-            steps = steps_of(there)
+            steps = steps_of(layers)
             known = f" ({steps[0].name} to {steps[-1].name})" if steps else ""
-            problems.append(ConfigProblem(_side(path, role, own=own), f"the {role} has no layer {name!r}{known}"))
-        elif own and layer not in pairable(there):
-            words = f"{layer.label} of the {role} is a {layer.kind}, and only steps can be matched"
-            problems.append(ConfigProblem(_side(path, role, own=own), words))
-    mine, other = layers["student"], layers["teacher"]
-    if mine is not None and other is not None and list(mine.shape) != list(other.shape):
-        problems.append(ConfigProblem(path, f"{pair.summary}: shapes {_shape(mine)} and {_shape(other)} differ"))
+            problems.append(ConfigProblem(side, f"the {role} has no layer {name!r}{known}"))
+            continue
+        found.append(layer)
+        if own and layer not in pairable(layers):
+            message = f"{layer.label} of the {role} is a {layer.kind}, and only steps can be matched"
+            problems.append(ConfigProblem(side, message))
+    if len(found) == 2 and list(found[0].shape) != list(found[1].shape):
+        shapes = " and ".join(format_shape(layer.shape) for layer in found)
+        problems.append(ConfigProblem(path, f"{pair.summary}: shapes {shapes} differ"))
     return problems
-
-
-def _side(path: str, role: str, *, own: bool) -> str:
-    return f"{path}.{role}" if own else path
 
 
 def _order_problems(pairs: Sequence[LayerPair], student: Layers, teacher: Layers, *, own: bool) -> list[ConfigProblem]:
-    ours, theirs = ({layer.name: place for place, layer in enumerate(layers)} for layers in (student, teacher))
-    known = [(n, pair) for n, pair in enumerate(pairs) if pair.student in ours and pair.teacher in theirs]
+    student_index, teacher_index = ({layer.name: n for n, layer in enumerate(layers)} for layers in (student, teacher))
+    known = [
+        (n, pair) for n, pair in enumerate(pairs) if pair.student in student_index and pair.teacher in teacher_index
+    ]
     problems = []
     for (_, before), (number, pair) in pairwise(known):
-        if ours[pair.student] > ours[before.student] and theirs[pair.teacher] > theirs[before.teacher]:
+        if (
+            student_index[pair.student] > student_index[before.student]
+            and teacher_index[pair.teacher] > teacher_index[before.teacher]
+        ):
             continue
-        twice = pair.student == before.student or pair.teacher == before.teacher
-        words = "pairs a layer twice" if twice else "is out of order or crosses the pair before it"
+        repeats = pair.student == before.student or pair.teacher == before.teacher
+        problem = "pairs a layer twice" if repeats else "is out of order or crosses the pair before it"
         path = f"{PAIRS}.{number}" if own else _STRATEGY
-        problems.append(ConfigProblem(path, f"{pair.summary} {words}: both sides must go on from pair to pair"))
+        problems.append(ConfigProblem(path, f"{pair.summary} {problem}: each pair needs later layers than the last"))
     return problems
 
 
-def _pair(ours: LayerInfo, theirs: LayerInfo, names: tuple[str, str], weight: float = 1.0) -> LayerPair:
-    counts = "" if weight == 1.0 else f" (weight {weight:g})"
-    words = f"{names[0]} {ours.label} ↔ {names[1]} {theirs.label}{counts}"
-    return LayerPair(student=ours.name, teacher=theirs.name, summary=words, weight=weight)
-
-
-def _shape(layer: LayerInfo) -> str:
-    return "×".join(str(size) for size in layer.shape)
+def _pair(student: LayerInfo, teacher: LayerInfo, names: tuple[str, str], weight: float = 1.0) -> LayerPair:
+    weight_note = "" if weight == 1.0 else f" (weight {weight:g})"
+    summary = f"{names[0]} {student.label} ↔ {names[1]} {teacher.label}{weight_note}"
+    return LayerPair(student=student.name, teacher=teacher.name, summary=summary, weight=weight)

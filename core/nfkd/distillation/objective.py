@@ -1,4 +1,4 @@
-"""What a term of the student's loss is."""
+"""The base class of a term of the student's loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nfkd.config import ConfigProblem, TermConfig
 from nfkd.data import Dataset
-from nfkd.distillation.passes import Needs, StepPasses
+from nfkd.distillation.passes import Data, Needs, StepPasses
 from nfkd.flows.flow import Capability, Flow
 from nfkd.protocol.events import LayerPair
 
@@ -19,44 +19,34 @@ ConfigT = TypeVar("ConfigT", bound=TermConfig)
 
 
 class Objective(ABC, Generic[ConfigT]):
-    """One term of the loss.
+    """The computation of one term; what the term is called and who described it is in its config class.
 
-    A module in `nfkd.distillation.objectives` bears the name of the term's field in `DistillationConfig`, and its class
-    is found there: the loss, the curves, the shares of the gradient, the estimates and the battery of tests follow.
+    Its module in `nfkd.distillation.objectives` has the name of the term's field in `DistillationConfig`, and is found
+    by it: the loss, the curves, the gradient shares, the estimates and the tests of all terms follow.
 
     Attributes
     ----------
-    label, unit
-        For curves and legends; the unit of a likelihood is the data's and left empty.
-    summary
-        The term in one line.
-    paper
-        Who described it and where.
     compares
-        Whether it compares the examples of a batch with each other. All other terms are means over the examples of
-        their source, so that the pieces of a batch add up to the whole, each by its share of those.
+        Whether it compares the examples of a batch with each other. All other terms are means over their examples, so
+        that the values of micro-batches add up to that of the batch.
     matches
         Whether it reads the matched layers.
     same_latents
-        Whether the latents of both flows must have the same shapes: it compares them one by one, sends those of the one
-        through the other, or makes samples of one noise.
+        Whether the latents of both flows must have the same shapes: it compares them one by one, sends those of one
+        flow through the other, or makes samples of both from the same noise.
     asks
-        What of the teacher it depends on: not every flow of another library can do everything.
+        What the teacher must be able to do; not every flow of another library can do everything.
 
     Parameters
     ----------
     config
         The term's settings.
     nll_loss
-        From log p, (B,) nats, to a likelihood's figures: −log p in nats where left out.
+        From log p, (B,) nats, to the likelihood's unit; by default −log p in nats.
     pairs
         The matched layers.
     """
 
-    label: ClassVar[str]
-    summary: ClassVar[str]
-    paper: ClassVar[str]
-    unit: ClassVar[str] = ""
     compares: ClassVar[bool] = False
     matches: ClassVar[bool] = False
     same_latents: ClassVar[bool] = False
@@ -69,31 +59,28 @@ class Objective(ABC, Generic[ConfigT]):
         self.nll_loss = nll_loss
         self.pairs = tuple(pairs)
 
-    @abstractmethod
     def needs(self) -> Needs:
-        """Return what the term reads."""
+        """Return what the term reads: by default the passes of both flows over the data."""
+        return Needs()
 
     @abstractmethod
-    def each(self, passes: StepPasses) -> Tensor:
-        """Return the term's figures for each example, (B, …)."""
+    def per_example(self, passes: StepPasses) -> Tensor:
+        """Return the term's values for each example, (B, …)."""
 
     def reduce(self, values: Tensor, passes: StepPasses) -> Tensor:
-        """Return the term's value, a scalar, from its figures: of those that are (B,), the weighted mean."""
-        return passes.mean(values)
+        """Return the term's value, a scalar: the mean of its values, weighted if they are of the data."""
+        return passes.mean(values) if self.needs().source == Data() else values.mean()
 
     def finite(self, values: Tensor, passes: StepPasses) -> Tensor:
-        """Return which examples give finite figures, (B,) bool: so many of them still add up to a finite one."""
+        """Return which examples have finite values, (B,) bool; too large for a finite sum counts as not finite."""
         return torch.isfinite(len(values) * values.reshape(len(values), -1).abs().sum(1))
 
     def __call__(self, passes: StepPasses) -> Tensor:
         """Return the term's value, a scalar."""
-        return self.reduce(self.each(passes), passes)
+        return self.reduce(self.per_example(passes), passes)
 
     def problems(self, student: Flow, teacher: Flow, dataset: Dataset) -> list[ConfigProblem]:
-        """Return what keeps the term from being computed; paths are relative to the term.
-
-        The flows may be on the meta device.
-        """
+        """Return why the term cannot be computed, with paths relative to the term; the flows may be on meta."""
         return []
 
 

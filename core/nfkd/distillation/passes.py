@@ -1,8 +1,8 @@
-"""What one step computes before any term is looked at: each pass once, however many terms read it.
+"""The inputs of a training step, and the passes through both flows that its terms share.
 
-A step first draws its inputs (`StepInputs`: the batch, noise, random directions), then sends them through the
-flows (`StepPasses`), whole or in pieces. Where some examples give numbers that are not finite, the same draws go
-through again without them.
+`sample_inputs` draws all random numbers of a step (`StepInputs`). `make_passes` sends them through the flows
+(`StepPasses`), for the whole batch or for one micro-batch. A step that drops examples repeats the same draws without
+them.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from nfkd.data import Batch
 from nfkd.flows.flow import Flow, Pass, evaluating
 
 Value = TypeVar("Value")
+Index = slice | Tensor
 Generators = Callable[[str], torch.Generator]
-"""From a purpose, such as ``synthesis``, to its generator on the CPU: no purpose's draws disturb another's."""
+"""From a purpose, such as ``synthesis``, to its generator on the CPU; each purpose has its own random numbers."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """A term is computed on the step's batch of data."""
+    """The step's batch of data."""
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """A term is computed on samples that flows make of one noise: so many, of this temperature."""
+    """Samples that the flows make from the same noise."""
 
     count: int
     temperature: float = 1.0
@@ -38,14 +39,14 @@ class Synthesis:
 
 @dataclass(frozen=True)
 class TeacherSamples:
-    """A term is computed on samples that the teacher draws: so many, at this temperature."""
+    """Samples that the teacher draws."""
 
     count: int
     temperature: float = 1.0
 
 
 TermInput = Data | Synthesis | TeacherSamples
-"""Where the examples of a term come from. Terms of equal sources share them."""
+"""The examples that a term is computed on. Terms with equal inputs share them."""
 Draw = Callable[[Flow, Batch, torch.Generator], tuple[Tensor, ...]]
 """From the student and the whole batch to random numbers on its device, each tensor (B, …)."""
 
@@ -57,23 +58,23 @@ class Needs:
     Attributes
     ----------
     source
-        Where its examples come from.
+        The examples that it is computed on.
     student, teacher
         Which flows pass over them. For `Synthesis`: which flows make samples of the noise.
     trace
-        Whether the passes keep what comes out of each layer.
+        Whether the passes keep the output of each layer.
     input_gradient
-        Whether the term differentiates log p by x: the graphs of both passes then reach back to x. A flow must take its
-        plain path for it, for the step differentiates once more.
+        Whether the term differentiates log p by x. The graphs of both passes then reach back to x and must be twice
+        differentiable.
     densities
         For `Synthesis`: both densities of the student's samples.
     random
-        What the term draws by itself for each example of the data, by the purpose that names its generator.
-    own
-        What the term computes by itself, in passes of the student (forward and backward count three) and of the
-        teacher; for the estimates.
+        What the term draws for each example of the data, by the purpose that names its generator.
+    extra_encodes
+        For the cost estimates: encoding passes that the term makes by itself, of the student (a pass with its backward
+        counts three) and of the teacher.
     extra_decodes
-        The same from latents to data, in passes of the student.
+        The same for decoding passes of the student.
     """
 
     source: TermInput = Data()
@@ -83,11 +84,11 @@ class Needs:
     input_gradient: bool = False
     densities: bool = False
     random: Mapping[str, Draw] = field(default_factory=dict)
-    own: tuple[float, float] = (0.0, 0.0)
+    extra_encodes: tuple[float, float] = (0.0, 0.0)
     extra_decodes: float = 0.0
 
     def __or__(self, other: Needs) -> Needs:
-        """Return what serves two terms of the same source."""
+        """Return the needs of two terms with the same source."""
         return Needs(
             source=self.source,
             student=self.student or other.student,
@@ -96,22 +97,25 @@ class Needs:
             input_gradient=self.input_gradient or other.input_gradient,
             densities=self.densities or other.densities,
             random={**self.random, **other.random},
-            own=(self.own[0] + other.own[0], self.own[1] + other.own[1]),
+            extra_encodes=(
+                self.extra_encodes[0] + other.extra_encodes[0],
+                self.extra_encodes[1] + other.extra_encodes[1],
+            ),
             extra_decodes=self.extra_decodes + other.extra_decodes,
         )
 
 
-def combined(needs: Iterable[Needs]) -> dict[TermInput, Needs]:
-    """Return what serves all terms, by source, in the order in which the sources first occur."""
-    found: dict[TermInput, Needs] = {}
-    for each in needs:
-        found[each.source] = found[each.source] | each if each.source in found else each
-    return found
+def combine_needs(needs: Iterable[Needs]) -> dict[TermInput, Needs]:
+    """Return the needs of all terms by source, in the order in which the sources first occur."""
+    combined: dict[TermInput, Needs] = {}
+    for need in needs:
+        combined[need.source] = combined[need.source] | need if need.source in combined else need
+    return combined
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Standardised ε for every latent, each (B, …), and the context of each sample."""
+    """Standard normal noise for every latent, each (B, …), and the context of each sample."""
 
     parts: list[Tensor]
     context: Tensor | None
@@ -126,14 +130,14 @@ class Noise:
 
 @dataclass(frozen=True)
 class StepInputs:
-    """What a step begins with, or a piece of it; nothing of it is drawn twice.
+    """The inputs of a step or of one of its micro-batches.
 
     Attributes
     ----------
     batch
         The data.
     noise
-        What samples are made of, by their source.
+        The noise that samples are made of, by their source.
     random
         What terms draw for each example of the data, by purpose.
     """
@@ -143,53 +147,46 @@ class StepInputs:
     random: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
 
     def sizes(self) -> dict[TermInput, int]:
-        """Return how many examples there are of each source."""
+        """Return the number of examples of each source."""
         return {Data(): len(self.batch)} | {source: len(noise) for source, noise in self.noise.items()}
 
     def keep(self, good: Mapping[TermInput, Tensor]) -> StepInputs:
-        """Return the same without some examples; `good` is (B,) bool for each source that loses any."""
+        """Return the inputs without some examples; `good` is (B,) bool for each source that loses any."""
         return self.take({source: mask.nonzero().flatten() for source, mask in good.items()})
 
-    def pieces(self, count: int) -> list[StepInputs]:
-        """Return it in pieces, each with its part of every source; fewer where a source has not as many examples."""
+    def micro_batches(self, count: int) -> list[StepInputs]:
+        """Split every source into `count` micro-batches; into fewer where a source has fewer examples."""
         sizes = self.sizes()
         count = min(count, *sizes.values())
         if count == 1:
             return [self]
-        parts = {source: cuts(size, count) for source, size in sizes.items()}
-        return [self.take({source: slices[number] for source, slices in parts.items()}) for number in range(count)]
+        slices = {source: equal_slices(size, count) for source, size in sizes.items()}
+        return [self.take({source: slices[source][number] for source in sizes}) for number in range(count)]
 
     def only(self, source: TermInput) -> StepInputs:
-        """Return the same without what samples of other sources are made of."""
+        """Return the inputs without the noise of other sources."""
         return replace(self, noise={key: value for key, value in self.noise.items() if key == source})
 
     def take(self, index: Mapping[TermInput, Index]) -> StepInputs:
-        """Return some of the examples of each source that is named, and all of the others."""
+        """Return some of the examples of each source in `index`, and all of the others."""
         noise = {key: value.take(index[key]) if key in index else value for key, value in self.noise.items()}
         if Data() not in index:
             return replace(self, noise=noise)
-        some = index[Data()]
-        random = {key: tuple(value[some] for value in values) for key, values in self.random.items()}
-        return StepInputs(_of_batch(self.batch, some), noise, random)
+        chosen, batch = index[Data()], self.batch
+        context, weights = (None if value is None else value[chosen] for value in (batch.context, batch.weights))
+        random = {key: tuple(value[chosen] for value in values) for key, values in self.random.items()}
+        return StepInputs(Batch(batch.x[chosen], context, weights), noise, random)
 
 
-Index = slice | Tensor
-
-
-def cuts(length: int, count: int) -> list[slice]:
-    """Return so many slices that make up a length, of sizes that differ by one at most."""
+def equal_slices(length: int, count: int) -> list[slice]:
+    """Return `count` slices that make up a length; their sizes differ by one at most."""
     ends = [length * number // count for number in range(count + 1)]
     return [slice(begin, end) for begin, end in pairwise(ends)]
 
 
-def _of_batch(batch: Batch, index: Index) -> Batch:
-    weights = None if batch.weights is None else batch.weights[index]
-    return Batch(batch.x[index], None if batch.context is None else batch.context[index], weights)
-
-
 @dataclass(frozen=True)
 class Synthesized:
-    """What flows made of one noise.
+    """Samples that flows made from the same noise.
 
     Attributes
     ----------
@@ -206,24 +203,22 @@ class Synthesized:
 
 @dataclass(frozen=True)
 class StepPasses:
-    """All passes of one step, each done once however many terms share it.
+    """All passes of a step or micro-batch; terms share them.
 
     Attributes
     ----------
-    student
-        The student's pass over the step's x; None where no term needs it.
-    teacher
-        The teacher's pass over the same x, noise included; None where no term needs it.
+    student, teacher
+        The passes of the flows over the same x, noise included; None where no term needs it.
     batch
-        The data itself; where a term needs gradients by x, x asks for them.
+        The data; where a term needs gradients by x, x requires them.
     synthesized, samples
-        What was made of noise, and the student's passes over the teacher's samples, by their source.
+        What was made from noise, and the student's passes over the teacher's samples, by their source.
     weights
         (B,) weight of each example of x, 1 on average; None where all count the same.
     flows
-        Student and teacher, for terms that send something through them that no other term does.
+        Student and teacher, for terms that make passes of their own.
     random
-        What terms draw by themselves for each example of x, by purpose.
+        What terms draw for each example of x, by purpose.
     """
 
     student: Pass | None = None
@@ -236,95 +231,103 @@ class StepPasses:
     random: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Return the weighted mean over the examples of x of a figure for each, (B,)."""
+        """Return the weighted mean of one value for each example of x, (B,)."""
         return values.mean() if self.weights is None else (values * self.weights).mean()
 
 
 def require(value: Value | None) -> Value:
-    """Return what a term reads.
+    """Return a value that a term reads.
 
     Raises
     ------
     ValueError
-        When the step has not made it: the term's needs do not name it.
+        When the step has not made it, because the term's needs do not name it.
     """
     if value is None:
-        msg = "a term reads what its needs do not name"
+        msg = "a term reads a value that its needs do not name"
         raise ValueError(msg)
     return value
 
 
-def draw(
-    needs: Mapping[TermInput, Needs], student: Flow, teacher: Flow | None, batch: Batch, by: Generators
+def sample_inputs(
+    needs: Mapping[TermInput, Needs], student: Flow, teacher: Flow | None, batch: Batch, generators: Generators
 ) -> StepInputs:
-    """Draw what a step begins with: every random number of it, in however many pieces it is then computed.
+    """Draw the inputs of a step: all its random numbers, whatever the number of micro-batches.
 
     Parameters
     ----------
     needs
-        As `combined` returns them.
+        From `combine_needs`.
     student, teacher
-        The flows; there is no teacher where no term needs one.
+        The flows; the teacher is None where no term needs one.
     batch
         The data.
-    by
-        The generators.
+    generators
+        One for each purpose.
     """
-    drawn = StepInputs(batch)
+    inputs = StepInputs(batch)
     for source, need in needs.items():
         match source:
             case Synthesis():
-                context = batch.contexts(source.count)  # one ε for every level of both
-                drawn.noise[source] = Noise(student.draw_noise(source.count, by("synthesis")), context)
+                noise = student.draw_noise(source.count, generators("synthesis"))
+                inputs.noise[source] = Noise(noise, batch.contexts(source.count))
             case TeacherSamples():
-                noise = require(teacher).draw_noise(source.count, by("teacher samples"))
-                drawn.noise[source] = Noise(noise, batch.contexts(source.count))
+                noise = require(teacher).draw_noise(source.count, generators("teacher samples"))
+                inputs.noise[source] = Noise(noise, batch.contexts(source.count))
             case Data():
-                drawn.random.update({name: make(student, batch, by(name)) for name, make in need.random.items()})
-    return drawn
+                inputs.random.update(
+                    {name: sample(student, batch, generators(name)) for name, sample in need.random.items()}
+                )
+    return inputs
 
 
-def make_passes(needs: Mapping[TermInput, Needs], student: Flow, teacher: Flow | None, drawn: StepInputs) -> StepPasses:
-    """Send everything through the flows, once; arguments as `draw`."""
-    of_data, batch = needs.get(Data()), drawn.batch
-    if of_data is not None and of_data.input_gradient:
-        batch = replace(batch, x=batch.x.detach().requires_grad_())
-    ours, theirs = None, None
-    if of_data is not None and of_data.student:
-        ours = student(batch.x, batch.context, trace=of_data.trace)
-    if of_data is not None and of_data.teacher:
-        theirs = require(teacher)(batch.x, batch.context, trace=of_data.trace)
+def make_passes(
+    needs: Mapping[TermInput, Needs], student: Flow, teacher: Flow | None, inputs: StepInputs
+) -> StepPasses:
+    """Send the inputs through the flows, each pass once; arguments as `sample_inputs`."""
+    data_needs, batch = needs.get(Data()), inputs.batch
+    student_pass = teacher_pass = None
+    if data_needs is not None:
+        if data_needs.input_gradient:
+            batch = replace(batch, x=batch.x.detach().requires_grad_())
+        if data_needs.student:
+            student_pass = student(batch.x, batch.context, trace=data_needs.trace)
+        if data_needs.teacher:
+            teacher_pass = require(teacher)(batch.x, batch.context, trace=data_needs.trace)
     return StepPasses(
-        student=ours,
-        teacher=theirs,
+        student=student_pass,
+        teacher=teacher_pass,
         batch=batch,
         synthesized={
             source: _synthesize(source, needs[source], student, teacher, noise)
-            for source, noise in drawn.noise.items()
+            for source, noise in inputs.noise.items()
             if isinstance(source, Synthesis)
         },
         samples={
-            source: student(_sampled(require(teacher), source, noise), noise.context)
-            for source, noise in drawn.noise.items()
+            source: student(_teacher_samples(source, require(teacher), noise), noise.context)
+            for source, noise in inputs.noise.items()
             if isinstance(source, TeacherSamples)
         },
         weights=batch.weights,
         flows=None if teacher is None else (student, teacher),
-        random=drawn.random,
+        random=inputs.random,
     )
 
 
 @torch.no_grad()
-def _sampled(teacher: Flow, source: TeacherSamples, noise: Noise) -> Tensor:
+def _teacher_samples(source: TeacherSamples, teacher: Flow, noise: Noise) -> Tensor:
     return teacher.synthesize(noise.parts, source.temperature, noise.context)
 
 
 def _synthesize(source: Synthesis, needs: Needs, student: Flow, teacher: Flow | None, noise: Noise) -> Synthesized:
-    made = student.synthesize(noise.parts, source.temperature, noise.context) if needs.student else None
-    theirs = require(teacher).synthesize(noise.parts, source.temperature, noise.context) if needs.teacher else None
+    def sample(flow: Flow) -> Tensor:
+        return flow.synthesize(noise.parts, source.temperature, noise.context)
+
+    student_samples = sample(student) if needs.student else None
+    teacher_samples = sample(require(teacher)) if needs.teacher else None
     if not needs.densities:
-        return Synthesized(made, theirs)
-    x = require(made)
-    with evaluating(student):  # as the way back is: by the running means of batch norm, which do not follow samples
+        return Synthesized(student_samples, teacher_samples)
+    x = require(student_samples)
+    with evaluating(student):  # the inverse takes batch norm's running means, and samples must not change them
         log_prob = student.log_prob(x, noise.context)
-    return Synthesized(made, theirs, (log_prob, require(teacher).log_prob(x, noise.context)))
+    return Synthesized(student_samples, teacher_samples, (log_prob, require(teacher).log_prob(x, noise.context)))

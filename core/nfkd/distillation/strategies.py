@@ -1,7 +1,7 @@
-"""The strategies of matching: from the layers of two flows to the pairs that face each other.
+"""The strategies of matching: which student layer is paired with which teacher layer.
 
-Each takes the steps of student and teacher, in order, and returns pairs of layers in order. They fit or not: that is
-looked at afterwards, in one place (`nfkd.distillation.matching.check_pairs`).
+Each takes the layers of student and teacher, in order, and returns pairs of layers in order. Whether their shapes fit
+is checked afterwards, by `nfkd.distillation.matching.check_pairs`.
 """
 
 from __future__ import annotations
@@ -15,42 +15,39 @@ Pair = tuple[LayerInfo, LayerInfo]
 
 
 class LevelsError(ValueError):
-    """Flows of different numbers of levels, matched level by level; it says how many each has."""
+    """Flows with different numbers of levels cannot be matched level by level."""
 
 
 def steps_of(layers: Layers) -> list[LayerInfo]:
-    """Return the layers that a matching may pair."""
+    """Return the layers that can be matched."""
     return [layer for layer in layers if layer.kind == "step"]
 
 
 def paper(student: Layers, teacher: Layers) -> list[Pair]:
-    """Pair the end of every level, the last one included; vectors, which have no levels, by depth.
-
-    The squeeze of the raw input is no matched layer: it is the same in both flows.
-    """
+    """Pair the last steps of every level; for vectors, which have no levels, pair by depth."""
     if not _levels(student) and not _levels(teacher):
         return by_depth(student, teacher)
-    return [(ours[-1], theirs[-1]) for ours, theirs in _level_by_level(student, teacher)]
+    return [(steps[-1], targets[-1]) for steps, targets in _level_by_level(student, teacher)]
 
 
 def by_depth(student: Layers, teacher: Layers) -> list[Pair]:
-    """Pair as many steps as the shallower flow has, spread over the depth of both, at each level and size apart.
+    """Pair as many steps as the shallower flow has, spread over the depth of both, for each level and shape.
 
-    So the authors' earlier code matches vectors (vklyukin/nf_distillation). Steps of a size that the other flow has
-    not, such as checkerboard steps, face none.
+    As the authors' earlier code does for vectors (vklyukin/nf_distillation). Steps of a shape that the other flow
+    lacks, such as checkerboard steps, are not paired.
     """
     pairs = []
-    for ours, theirs in _level_by_level(student, teacher):
-        faced = _by_shape(theirs)
-        for shape, steps in _by_shape(ours).items():
-            pairs += _spread(steps, faced.get(shape, []))
+    for steps, targets in _level_by_level(student, teacher):
+        targets_by_shape = _by_shape(targets)
+        for shape, same_shape in _by_shape(steps).items():
+            pairs += _spread(same_shape, targets_by_shape.get(shape, []))
     return pairs
 
 
 def by_resolution(student: Layers, teacher: Layers) -> list[Pair]:
     """Pair the last steps of every shape that both flows have."""
-    ours, theirs = ({tuple(layer.shape): layer for layer in steps_of(layers)} for layers in (student, teacher))
-    return [(layer, theirs[shape]) for shape, layer in ours.items() if shape in theirs]
+    last = [{tuple(layer.shape): layer for layer in steps_of(layers)} for layers in (student, teacher)]
+    return [(layer, last[1][shape]) for shape, layer in last[0].items() if shape in last[1]]
 
 
 def last_only(student: Layers, teacher: Layers) -> list[Pair]:
@@ -64,45 +61,44 @@ STRATEGIES: dict[str, Callable[[Layers, Layers], list[Pair]]] = {
     "by_resolution": by_resolution,
     "last_only": last_only,
 }
-"""All but *auto*, which chooses among them, and *pairs*, which the user gives."""
+"""All but *auto*, which chooses among them, and *pairs*, which the user sets."""
 
 
-def choose(student: Layers, teacher: Layers, *, alike: bool) -> str:
-    """Return the name of the strategy that suits two flows.
+def choose_strategy(student: Layers, teacher: Layers, *, alike: bool) -> str:
+    """Return the name of the strategy that suits two flows: what *auto* means.
 
     Parameters
     ----------
     student, teacher
         Their layers.
     alike
-        Whether both are of one architecture: steps of different ones need not do the same on the way.
+        Whether both have the same architecture; steps of different ones may have different roles.
 
     Returns
     -------
     str
-        *paper* for flows with levels, as many in both; *by_resolution* for other flows that change the shape on the
-        way; *by_depth* for vectors and two flows of one architecture; else *last_only*.
+        *paper* for flows with the same number of levels; *by_resolution* for other flows whose steps share several
+        shapes; *by_depth* for flows of one architecture whose steps all have one shape; else *last_only*.
     """
     levels = [_levels(layers) for layers in (student, teacher)]
     if levels[0] and len(levels[0]) == len(levels[1]):
         return "paper"
-    shared = len(by_resolution(student, teacher))
-    if shared > 1:
+    if len(by_resolution(student, teacher)) > 1:
         return "by_resolution"
-    same_size = len({tuple(layer.shape) for layer in (*steps_of(student), *steps_of(teacher))}) == 1
-    return "by_depth" if alike and same_size else "last_only"
+    one_shape = len({tuple(layer.shape) for layer in (*steps_of(student), *steps_of(teacher))}) == 1
+    return "by_depth" if alike and one_shape else "last_only"
 
 
 def _level_by_level(student: Layers, teacher: Layers) -> list[tuple[list[LayerInfo], list[LayerInfo]]]:
     """Return the steps of each level of both; vectors are one level."""
-    ours, theirs = (_levels(layers) or [steps_of(layers)] for layers in (student, teacher))
-    if len(ours) != len(theirs):
+    student_levels, teacher_levels = (_levels(layers) or [steps_of(layers)] for layers in (student, teacher))
+    if len(student_levels) != len(teacher_levels):
         msg = (
-            f"the student has {len(ours)} levels and the teacher {len(theirs)}: give both the same number, "
-            "or match by resolution"
+            f"the student has {len(student_levels)} levels and the teacher {len(teacher_levels)}: give both the same "
+            "number, or match by resolution"
         )
         raise LevelsError(msg)
-    return list(zip(ours, theirs, strict=True))
+    return list(zip(student_levels, teacher_levels, strict=True))
 
 
 def _levels(layers: Layers) -> list[list[LayerInfo]]:
@@ -121,11 +117,14 @@ def _by_shape(layers: Layers) -> dict[tuple[int, ...], list[LayerInfo]]:
     return groups
 
 
-def _spread(ours: Layers, theirs: Layers) -> list[Pair]:
-    count = min(len(ours), len(theirs))
-    return [(ours[place_of(m, count, len(ours))], theirs[place_of(m, count, len(theirs))]) for m in range(count)]
+def _spread(student: Layers, teacher: Layers) -> list[Pair]:
+    count = min(len(student), len(teacher))
+    return [
+        (student[spread_index(m, count, len(student))], teacher[spread_index(m, count, len(teacher))])
+        for m in range(count)
+    ]
 
 
-def place_of(m: int, count: int, depth: int) -> int:
-    """Return the m-th of `count` places that end at the last of `depth` layers, in whole numbers."""
+def spread_index(m: int, count: int, depth: int) -> int:
+    """Return the m-th of `count` indices that are evenly spread over `depth` layers and end at the last one."""
     return -(-(m + 1) * depth // count) - 1

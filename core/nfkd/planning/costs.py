@@ -1,78 +1,76 @@
-"""What the terms of the loss cost: samples beside the batch, and passes, slow ones told in words."""
+"""The cost of a training step: passes and kept examples of each term, and a warning for slow terms."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from nfkd.config import ConfigProblem, DistillationConfig, ExperimentConfig
+from nfkd.config import TERMS, ConfigProblem, DistillationConfig, ExperimentConfig
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.distillation.passes import Data, Needs, Synthesis, TeacherSamples, TermInput, combined
+from nfkd.distillation.passes import Data, Needs, Synthesis, TeacherSamples, TermInput, combine_needs
 from nfkd.flows.autoregressive import InverseAutoregressive, MaskedAutoregressive
 from nfkd.flows.flow import Flow
 
 _TRAINED = 3
-"""Passes that a trained one counts: forward, and two for its way back."""
+"""A pass with its backward costs as much as this many passes."""
 _SLOW = 2.0
-"""A term that makes a step this many times as long, because a flow goes feature by feature, is told of."""
+"""A warning tells of terms that make a step this many times as long because of an autoregressive flow."""
 
 
 @dataclass(frozen=True)
 class PassCost:
-    """What a pass of one example costs in each direction, in any unit.
+    """The cost of a flow's passes, for one example and in any unit.
 
     Attributes
     ----------
     encode, decode
         From data to latents, and back.
-    places
-        Features that the slower direction finds one after another; 1 where both take them at once.
+    sequential
+        Features that the slower direction computes one after another; 1 where both take all at once.
     """
 
     encode: float
     decode: float
-    places: int = 1
+    sequential: int = 1
 
     @property
-    def at_once(self) -> PassCost:
-        """What they would cost if both directions took all features at once."""
+    def parallel(self) -> PassCost:
+        """The cost if both directions took all features at once."""
         least = min(self.encode, self.decode)
         return PassCost(least, least)
 
 
 def pass_cost(flow: Flow) -> PassCost:
-    """Return the cost of a flow's passes, in passes of one layer; the flow may be on the meta device.
+    """Return the cost of a flow's passes in passes of one layer; the flow may be on the meta device.
 
-    An autoregressive layer goes one way feature by feature: about as much arithmetic as the other way, but in so many
-    small pieces. Measured on a processor, D features take 3D times as long as the other way where networks are narrow
-    (64 units) and D/4 times where they are wide (512): about D is said.
+    One direction of an autoregressive layer goes feature by feature: about the arithmetic of the other direction, in
+    many small operations. Measured on a CPU, D features take 3D times as long as the other direction with narrow
+    networks (64 units) and D/4 times with wide ones (512). D is the estimate.
     """
     depth = float(len(flow.layers))
     layers = [module for module in flow.modules() if isinstance(module, MaskedAutoregressive)]
     if not layers:
         return PassCost(depth, depth)
-    places = max(len(layer.order) for layer in layers)
+    features = max(len(layer.order) for layer in layers)
     if any(isinstance(layer, InverseAutoregressive) for layer in layers):
-        return PassCost(places * depth, depth, places)
-    return PassCost(depth, places * depth, places)
+        return PassCost(features * depth, depth, features)
+    return PassCost(depth, features * depth, features)
 
 
-def term_needs(config: DistillationConfig, alone: str = "") -> dict[TermInput, Needs]:
-    """Return what the terms that have a weight need of a step, or one of them alone, by source."""
-    weights = config.weights()
-    names = [alone] if alone else [name for name, weight in weights.items() if weight > 0]
-    return combined(OBJECTIVES[name](config.terms()[name]).needs() for name in names)
+def term_needs(config: DistillationConfig, only: str = "") -> dict[TermInput, Needs]:
+    """Return the needs of the active terms, or of one of them, by source."""
+    terms = config.active_terms()
+    return combine_needs(OBJECTIVES[name](terms[name]).needs() for name in ([only] if only else terms))
 
 
 def sample_counts(config: DistillationConfig) -> dict[str, int]:
-    """Return how many samples each term that draws some draws at a step, by its name."""
-    terms = {name: term for name, term in config.terms().items() if config.weights()[name] > 0}
-    sources = {name: OBJECTIVES[name](term).needs().source for name, term in terms.items()}
+    """Return how many samples each active term that draws some draws at a step, by its name."""
+    sources = {name: OBJECTIVES[name](term).needs().source for name, term in config.active_terms().items()}
     return {name: source.count for name, source in sources.items() if not isinstance(source, Data)}
 
 
-def extra_examples(config: DistillationConfig, batch_size: int, pieces: int = 1) -> int:
-    """Return how many examples the student keeps at most for its backward pass beside a piece of the batch.
+def kept_examples(config: DistillationConfig, batch_size: int, micro_batches: int = 1) -> tuple[int, int]:
+    """Return how many examples the flows keep for the backward pass of a micro-batch, beside the student's batch.
 
     Parameters
     ----------
@@ -80,42 +78,35 @@ def extra_examples(config: DistillationConfig, batch_size: int, pieces: int = 1)
         The terms.
     batch_size
         Examples of data in a step.
-    pieces
-        In how many a step is taken.
+    micro_batches
+        In how many parts a step is taken.
+
+    Returns
+    -------
+    tuple[int, int]
+        Of the student; of the teacher, which keeps examples where gradients go through it.
     """
-    count = 0
+    student = teacher = 0
     for source, needs in term_needs(config).items():
-        own = (needs.own[0] + needs.extra_decodes) / _TRAINED
+        size = math.ceil((batch_size if isinstance(source, Data) else source.count) / micro_batches)
         match source:
-            case Synthesis():
-                count += math.ceil(source.count / pieces) * (needs.student + needs.densities)
-            case TeacherSamples():
-                count += math.ceil(source.count / pieces)
             case Data():
-                count += math.ceil(math.ceil(batch_size / pieces) * own)
-    return count
-
-
-def teacher_examples(config: DistillationConfig, batch_size: int, pieces: int = 1) -> int:
-    """Return of how many examples the teacher keeps what gradients through it need; arguments as `extra_examples`."""
-    count = 0
-    for source, needs in term_needs(config).items():
-        match source:
+                student += math.ceil(size * (needs.extra_encodes[0] + needs.extra_decodes) / _TRAINED)
+                teacher += size * needs.input_gradient
             case Synthesis():
-                count += math.ceil(source.count / pieces) * needs.densities
+                student += size * (needs.student + needs.densities)
+                teacher += size * needs.densities
             case TeacherSamples():
-                pass
-            case Data():
-                count += math.ceil(batch_size / pieces) * needs.input_gradient
-    return count
+                student += size
+    return student, teacher
 
 
 def step_cost(
-    config: DistillationConfig, batch_size: int, student: PassCost, teacher: PassCost, alone: str = ""
+    config: DistillationConfig, batch_size: int, student: PassCost, teacher: PassCost, only: str = ""
 ) -> float:
-    """Return what a step of the student costs for each example of its batch, in the unit of the passes.
+    """Return the cost of a step of the student for each example of its batch, in the unit of the passes.
 
-    A pass that is trained counts three, one of the frozen teacher one, or three where gradients flow through it.
+    A pass with its backward counts three; so does one of the teacher that gradients go through.
 
     Parameters
     ----------
@@ -124,67 +115,62 @@ def step_cost(
     batch_size
         Examples of data in a step.
     student, teacher
-        What their passes cost.
-    alone
-        The only term; all that have a weight where none is named.
+        The cost of their passes.
+    only
+        Name of the only term to count; by default all active terms count.
     """
     cost = 0.0
-    for source, needs in term_needs(config, alone).items():
+    for source, needs in term_needs(config, only).items():
+        extra = needs.extra_encodes[0] * student.encode + needs.extra_encodes[1] * teacher.encode
+        extra += needs.extra_decodes * student.decode
         match source:
             case Data():
-                through = 3 if needs.input_gradient else 1
-                cost += 3 * student.encode * needs.student + through * teacher.encode * needs.teacher
-                part = 1.0
+                teacher_passes = _TRAINED if needs.input_gradient else 1
+                extra += _TRAINED * student.encode * needs.student + teacher_passes * teacher.encode * needs.teacher
             case Synthesis():
-                part = source.count / batch_size
-                cost += part * (3 * student.decode * needs.student + teacher.decode * needs.teacher)
-                cost += part * 3 * (student.encode + teacher.encode) * needs.densities
+                extra += _TRAINED * student.decode * needs.student + teacher.decode * needs.teacher
+                extra += _TRAINED * (student.encode + teacher.encode) * needs.densities
             case TeacherSamples():
-                part = source.count / batch_size
-                cost += part * (teacher.decode + 3 * student.encode)
-        cost += part * (
-            needs.own[0] * student.encode + needs.own[1] * teacher.encode + needs.extra_decodes * student.decode
-        )
+                extra += teacher.decode + _TRAINED * student.encode
+        cost += extra * (1 if isinstance(source, Data) else source.count / batch_size)
     return cost
 
 
 def slow_terms(
     config: ExperimentConfig, student: PassCost, teacher: PassCost, name_of_student: str = "the student"
 ) -> list[ConfigProblem]:
-    """Return a warning for each term that a flow serves feature by feature, with what all of them do to a step.
+    """Return a warning for each term that makes a step much longer because an autoregressive flow is slow there.
 
-    Terms that share a slow pass, or are as slow as each other, are told of together: without one of them the step
-    would take as long.
+    Each warning names the other slow terms: without one of them the step would take as long.
 
     Parameters
     ----------
     config
         The experiment.
     student, teacher
-        What the passes cost of a flow that learns, and of the one that it learns from.
+        The cost of the passes of a flow that learns, and of the flow that it learns from.
     name_of_student
-        What the former is called.
+        What messages call the former.
     """
     terms, batch_size = config.distillation, config.training.batch_size
-    places = max(student.places, teacher.places)
-    if places == 1:
+    features = max(student.sequential, teacher.sequential)
+    if features == 1:
         return []
 
-    def times(alone: str = "") -> float:
-        at_once = step_cost(terms, batch_size, student.at_once, teacher.at_once, alone)
-        return step_cost(terms, batch_size, student, teacher, alone) / at_once
+    def slowdown(only: str = "") -> float:
+        parallel = step_cost(terms, batch_size, student.parallel, teacher.parallel, only)
+        return step_cost(terms, batch_size, student, teacher, only) / parallel
 
-    if times() < _SLOW:
+    if slowdown() < _SLOW:
         return []
-    names = [name for name, weight in terms.weights().items() if weight > 0 and times(name) >= _SLOW]
-    labels = {name: OBJECTIVES[name].label for name in names}
-    found = []
-    for name in names:
-        others = [label for other, label in labels.items() if other != name]
-        beside = f", with {', '.join(others)}," if others else ""
-        words = (
-            f"an autoregressive flow serves it feature by feature, {places} one after another: a step of "
-            f"{name_of_student} takes about {times():.0f} times as long{beside} as if all came at once"
+    labels = {name: TERMS[name].label for name in terms.active_terms() if slowdown(name) >= _SLOW}
+    warnings = []
+    for name in labels:
+        others = ", ".join(label for other, label in labels.items() if other != name)
+        beside = f", with {others}," if others else ""
+        message = (
+            f"an autoregressive flow computes it feature by feature, {features} one after another: a step of "
+            f"{name_of_student} takes about {slowdown():.0f} times as long{beside} as with all features at once"
         )
-        found.append(ConfigProblem(f"distillation.{name}.weight", words))
-    return found
+        warnings.append(ConfigProblem(f"distillation.{name}.weight", message))
+    return warnings

@@ -11,6 +11,7 @@ from pathlib import Path
 from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
+from nfkd.distillation.schedules import weights_at
 from nfkd.flows.architectures import build_flow, flow_problems, flow_summary
 from nfkd.flows.cost import frozen_cost
 from nfkd.flows.flow import Flow
@@ -211,7 +212,7 @@ def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, F
     if config.training.batch_size > len(dataset.train):
         message = f"there are only {len(dataset.train):,} training examples: a batch takes them all"
         warnings.append(ConfigProblem("training.batch_size", message))
-    if not any(weight for name, weight in config.distillation.weights().items() if name != "nll"):
+    if not any(name != "nll" for name in config.distillation.active_terms()):
         same = ": student and baseline will be the same" if config.training.baseline else ""
         warnings.append(ConfigProblem("distillation", f"no term uses the teacher{same}"))
     warnings += _schedule_warnings(config)
@@ -224,7 +225,7 @@ def _schedule_warnings(config: ExperimentConfig) -> list[ConfigProblem]:
     terms = config.distillation.terms()
     moving = [name for name in stage_terms(config, "student") if terms[name].schedule != "constant"]
     steps = config.training.student_steps
-    seen = [config.distillation.weights_at(step, steps) for step in range(0, steps, max(1, steps // 20))]
+    seen = [weights_at(config.distillation, step, steps) for step in range(0, steps, max(1, steps // 20))]
     still = all(math.isclose(weights[name], seen[0][name]) for weights in seen for name in weights)
     if not moving or not still or len(seen) == 1:
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nfkd.config import ConfigProblem, ExperimentConfig, MatchingConfig
+from nfkd.config import TERMS, ConfigProblem, ExperimentConfig, MatchingConfig
 from nfkd.distillation.inheritance import PATH as INHERIT
 from nfkd.distillation.inheritance import inheritance_problems
 from nfkd.distillation.matching import PAIRS, MatchingError, match_layers, strategy_of
@@ -96,7 +96,7 @@ def _latent_problems(
     config: ExperimentConfig, role: Role, before: Role, student: Flow, teacher: Flow
 ) -> list[ConfigProblem]:
     ours, theirs = student.latent_shapes, teacher.latent_shapes
-    terms = [OBJECTIVES[name].label for name in stage_terms(config, role) if OBJECTIVES[name].same_latents]
+    terms = [TERMS[name].label for name in stage_terms(config, role) if OBJECTIVES[name].same_latents]
     if ours == theirs or not terms:
         return []
     message = (

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from nfkd.config import ExperimentConfig
+from nfkd.config import TERMS, ExperimentConfig
 from nfkd.config.flows import FlowConfig
 from nfkd.data import Dataset
-from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import flow_summary
 from nfkd.planning.costs import PassCost, step_cost
 from nfkd.protocol.events import CurveInfo, LayerPair, StagePlan
@@ -56,7 +55,7 @@ def stage_terms(config: ExperimentConfig, stage: Role) -> list[str]:
     """Return the terms of a stage's loss that have a weight."""
     if teacher_of(config, stage) is None:
         return ["nll"]
-    return [name for name, weight in config.distillation.weights().items() if weight > 0]
+    return list(config.distillation.active_terms())
 
 
 def flow_config(config: ExperimentConfig, stage: Role) -> FlowConfig:
@@ -105,12 +104,12 @@ def stage_plans(config: ExperimentConfig, dataset: Dataset, description: Descrip
 
 
 def _curves(terms: Sequence[str], unit: str, *, shares: bool) -> list[CurveInfo]:
-    labels = {name: OBJECTIVES[name].label for name in terms}
+    labels = {name: TERMS[name].label for name in terms}
     several = labels if len(terms) > 1 else {}
     measured = several if shares else {}
     return [
         CurveInfo(name="train/total", label="Total loss"),
-        *[CurveInfo(name=f"train/{name}", label=labels[name], unit=OBJECTIVES[name].unit or unit) for name in terms],
+        *[CurveInfo(name=f"train/{name}", label=labels[name], unit=TERMS[name].unit or unit) for name in terms],
         CurveInfo(name="validation/nll", label="NLL", unit=unit),
         CurveInfo(name="learning_rate", label="Learning rate"),
         CurveInfo(name="gradient_norm", label="Gradient norm"),

@@ -171,7 +171,7 @@ def _python_problems(
     problems = [
         ConfigProblem(f"distillation.{term}.weight", f"the teacher, {teacher.origin}, cannot serve it: {reason}")
         for term, reason in unsupported_terms(teacher).items()
-        if config.distillation.weights().get(term, 0.0) > 0
+        if term in config.distillation.active_terms()
     ]
     scalers = () if dataset is None else (dataset.scaler, dataset.context_scaler)
     if teacher.units == "data" and any(scaler is not None and scaler.affine is None for scaler in scalers):

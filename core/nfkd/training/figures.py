@@ -6,10 +6,10 @@ import math
 
 import torch
 
+from nfkd.config import TERMS
 from nfkd.data import Dataset
-from nfkd.distillation.balance import shares
+from nfkd.distillation.balance import gradient_shares
 from nfkd.distillation.distiller import Loss
-from nfkd.distillation.objectives import OBJECTIVES
 
 
 def step_values(loss: Loss, dataset: Dataset) -> dict[str, float]:
@@ -32,7 +32,7 @@ def step_values(loss: Loss, dataset: Dataset) -> dict[str, float]:
 
 
 def _scale(term: str, dataset: Dataset) -> int:
-    likelihood = not OBJECTIVES[term].unit
+    likelihood = not TERMS[term].unit
     return math.prod(dataset.event_shape) if likelihood and not dataset.is_image else 1
 
 
@@ -54,13 +54,13 @@ def term_values(loss: Loss, dataset: Dataset, values: dict[str, float]) -> dict[
         scales = {name: _scale(name, dataset) for name in loss.terms}
         shown |= {f"weighted/{name}": loss.weights[name] * values[f"train/{name}"] / scales[name] for name in scales}
     norms = {name: float(norm) for name, norm in loss.norms.items()}
-    return shown | {f"share/{name}": share for name, share in shares(loss.weights, norms).items()}
+    return shown | {f"share/{name}": share for name, share in gradient_shares(loss.weights, norms).items()}
 
 
 def describe_masked(loss: Loss, step: int) -> dict[str, str]:
     """Return by term how many of its examples were left out of a step, in words."""
     return {
-        name: f"{OBJECTIVES[name].label}: {count:,} {'example' if count == 1 else 'examples'} of step {step:,} gave "
+        name: f"{TERMS[name].label}: {count:,} {'example' if count == 1 else 'examples'} of step {step:,} gave "
         "figures or gradients that are not finite, left out of it; the curve of masked examples counts on from here"
         for name, count in loss.masked.items()
     }

@@ -19,9 +19,6 @@ from nfkd.config import (
     ExperimentConfig,
     Glow1DConfig,
     GlowConfig,
-    ILKDConfig,
-    LKDConfig,
-    NLLConfig,
     preset_names,
     preset_path,
 )
@@ -307,51 +304,6 @@ def test_an_experiment_cannot_be_changed_in_place():
     config = ExperimentConfig.load("digits")
     with pytest.raises(ValueError, match="frozen"):
         config.name = "other"  # pyright: ignore[reportAttributeAccessIssue]
-
-
-@given(documents(DistillationConfig))
-def test_convex_weights_sum_to_one(document):
-    distillation = DistillationConfig.model_validate(document)
-    weights = distillation.weights()
-    assert list(weights) == list(distillation.terms())
-    assert list(weights)[:4] == ["nll", "lkd", "ilkd", "skd"]
-    raw = {name: document[name]["weight"] for name in weights}
-    if distillation.normalize_weights:
-        assert sum(weights.values()) == pytest.approx(1.0)
-        assert all(weights[name] * sum(raw.values()) == pytest.approx(raw[name], rel=1e-9, abs=1e-300) for name in raw)
-    else:
-        assert weights == raw
-
-
-def schedule(**settings):
-    return LKDConfig(weight=1.0, **settings)
-
-
-@pytest.mark.parametrize(
-    ("term", "expected"),
-    [
-        (schedule(), [1, 1, 1, 1, 1]),
-        (schedule(schedule="linear"), [1, 0.75, 0.5, 0.25, 0]),
-        (schedule(schedule="linear", schedule_end=3.0), [1, 1.5, 2, 2.5, 3]),
-        (schedule(schedule="linear", schedule_end=0.5, schedule_span=0.6), [1, 0.75, 0.5, 0.5, 0.5]),
-        (schedule(schedule="cosine", schedule_end=0.5), [1, 0.75 + 0.25 * 2**-0.5, 0.75, 0.75 - 0.25 * 2**-0.5, 0.5]),
-        (schedule(schedule="warmup"), [0.2, 0.4, 0.6, 0.8, 1]),
-        (schedule(schedule="warmup", schedule_span=0.4), [0.5, 1, 1, 1, 1]),
-    ],
-)
-def test_schedules_of_weights(term, expected):
-    assert [term.factor(step, 5) for step in range(5)] == pytest.approx(expected)
-    distillation = DistillationConfig(nll=NLLConfig(weight=2.0), lkd=term, ilkd=ILKDConfig(weight=0.0))
-    for step, factor in enumerate(expected):
-        weights = distillation.weights_at(step, 5)
-        assert sum(weights.values()) == pytest.approx(1.0)
-        assert weights["lkd"] / weights["nll"] == pytest.approx(factor / 2.0)
-        assert set(weights) == {"nll", "lkd", "skd"}
-
-
-def test_one_step_has_a_schedule_too():
-    assert schedule(schedule="cosine").factor(0, 1) == 1.0
-    assert schedule(schedule="warmup").factor(0, 1) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Tiny flows whose every parameter has been moved, in float64."""
+"""Tiny flows in float64 with perturbed parameters."""
 
 from __future__ import annotations
 

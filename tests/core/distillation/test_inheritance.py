@@ -1,7 +1,8 @@
-"""Inherit permutation: products of matrices, worked out here from the layers' own effect on unit vectors."""
+"""Inherit permutation: products of matrices, computed here from what the layers do to unit vectors."""
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import nfkd
-from nfkd.config import ConfigError, Glow1DConfig, GlowConfig, MatchedPair, MatchingConfig
+from nfkd.config import Glow1DConfig, GlowConfig, MatchedPair, MatchingConfig
 from nfkd.distillation.inheritance import inherit, inheritance_problems
 from nfkd.distillation.matching import match_layers
 from nfkd.flows.architectures import build_flow
@@ -49,12 +50,12 @@ def moved(flow: Flow, seed: int) -> Flow:
 
 
 def matrix(flow: Flow, name: str) -> Tensor:
-    """Return a step's matrix by what its mixing does to unit vectors, its norm taken off."""
+    """Return a step's matrix by what its mixing does to unit vectors, without its norm."""
     names = [info.name for info in flow.layer_info()]
     mixing: Any = flow.layers[names.index(name)].mixing
     shape = flow.layer_info()[names.index(name)].shape
-    channels, places = shape[0], [1] * (len(shape) - 1)
-    units = torch.eye(channels, dtype=torch.float64).view(channels, channels, *places)
+    channels = shape[0]
+    units = torch.eye(channels, dtype=torch.float64).view(channels, channels, *[1] * (len(shape) - 1))
     with torch.no_grad():
         images, _ = mixing(units)
         origin, _ = mixing(torch.zeros_like(units))
@@ -63,7 +64,7 @@ def matrix(flow: Flow, name: str) -> Tensor:
 
 
 def chain(flow: Flow, names: list[str]) -> Tensor:
-    """Return the matrix of some steps one after another."""
+    """Return the matrix of consecutive steps."""
     return torch.linalg.multi_dot([matrix(flow, name) for name in names[::-1]]) if names[1:] else matrix(flow, names[0])
 
 
@@ -76,12 +77,12 @@ def paper(student: Flow, teacher: Flow) -> list[LayerPair]:
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("kind", "target"),
     [pair for pair in product(KINDS, KINDS) if pair[0] in {"lu", "dense"} or pair == ("shuffle", "shuffle")]
     + [("reverse", "reverse"), ("shuffle", "reverse")],
 )
-def test_between_matched_layers_of_images_the_products_are_equal(ours: str, theirs: str) -> None:
-    student, teacher = glow(1, ours, 1), glow(3, theirs, 2)
+def test_the_products_between_matched_layers_are_equal(kind: str, target: str) -> None:
+    student, teacher = glow(1, kind, 1), glow(3, target, 2)
     inherit(student, teacher, paper(student, teacher))
     for number in (1, 2):
         expected = chain(teacher, level(number, 1, 3))
@@ -90,27 +91,27 @@ def test_between_matched_layers_of_images_the_products_are_equal(ours: str, thei
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_vectors_matched_by_depth_take_a_run_of_steps_each(kind: str) -> None:
+def test_steps_of_vectors_take_several_steps_each(kind: str) -> None:
     student, teacher = vector(2, kind, 1), vector(6, kind, 2)
     pairs = paper(student, teacher)
     assert [(pair.student, pair.teacher) for pair in pairs] == [("step1", "step3"), ("step2", "step6")]
     inherit(student, teacher, pairs)
-    for mine, others in (("step1", ["step1", "step2", "step3"]), ("step2", ["step4", "step5", "step6"])):
-        torch.testing.assert_close(matrix(student, mine), chain(teacher, others), rtol=1e-9, atol=1e-9)
+    for step, targets in (("step1", ["step1", "step2", "step3"]), ("step2", ["step4", "step5", "step6"])):
+        torch.testing.assert_close(matrix(student, step), chain(teacher, targets), rtol=1e-9, atol=1e-9)
 
 
-def test_several_steps_of_the_student_share_the_teachers_out_in_order() -> None:
+def test_several_steps_of_the_student_divide_the_teachers_in_order() -> None:
     student, teacher = glow(3, "lu", 1), glow(8, "dense", 2)
     inherit(student, teacher, paper(student, teacher))
     for number in (1, 2):
         whole = chain(teacher, level(number, 1, 8))
         torch.testing.assert_close(chain(student, level(number, 1, 3)), whole, rtol=1e-9, atol=1e-9)
         for step, (first, last) in enumerate(((1, 3), (4, 6), (7, 8)), start=1):
-            run = chain(teacher, level(number, first, last))
-            torch.testing.assert_close(matrix(student, f"level{number}.step{step}"), run, rtol=1e-9, atol=1e-9)
+            group = chain(teacher, level(number, first, last))
+            torch.testing.assert_close(matrix(student, f"level{number}.step{step}"), group, rtol=1e-9, atol=1e-9)
 
 
-def test_own_pairs_part_the_products_and_what_comes_after_the_last_stays() -> None:
+def test_products_end_at_own_pairs_and_later_steps_stay() -> None:
     student, teacher = vector(3, "lu", 1), vector(7, "lu", 2)
     own = tuple(MatchedPair(student=s, teacher=t) for s, t in (("step1", "step4"), ("step2", "step5")))
     last = matrix(student, "step3")
@@ -122,7 +123,7 @@ def test_own_pairs_part_the_products_and_what_comes_after_the_last_stays() -> No
     torch.testing.assert_close(matrix(student, "step3"), last, rtol=0, atol=0)
 
 
-def test_checkerboard_steps_mix_nothing_and_last_only_goes_level_by_level() -> None:
+def test_checkerboard_steps_do_not_count_and_last_only_inherits_by_level() -> None:
     student, teacher = glow(1, "reverse", 1, checkerboard=1), glow(3, "reverse", 2, checkerboard=3)
     matching = MatchingConfig(strategy="last_only")
     inherit(student, teacher, match_layers(matching, student.layer_info(), teacher.layer_info()))
@@ -132,7 +133,7 @@ def test_checkerboard_steps_mix_nothing_and_last_only_goes_level_by_level() -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_the_mixing_changes_and_the_flow_stays_a_flow(kind: str) -> None:
+def test_only_the_mixing_changes_and_the_flow_stays_invertible(kind: str) -> None:
     student, teacher = vector(2, kind, 1), vector(6, kind, 2)
     before = {name: value.clone() for name, value in student.state_dict().items()}
     inherit(student, teacher, paper(student, teacher))
@@ -147,11 +148,11 @@ def test_only_the_mixing_changes_and_the_flow_stays_a_flow(kind: str) -> None:
     torch.testing.assert_close(log_det, student.encode(x[:1]).log_det[0])
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- problems ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("student", "teacher", "words"),
+    ("student", "teacher", "expected"),
     [
         (vector(2, "shuffle", 1), vector(4, "lu", 2), ["step 1", "only reorders", "step 1 to step 2", "lu or dense"]),
         (vector(2, "reverse", 1), vector(4, "reverse", 2), ["step 1 to step 2 reverse the channels 2 times", "step 1"]),
@@ -160,18 +161,18 @@ def test_only_the_mixing_changes_and_the_flow_stays_a_flow(kind: str) -> None:
         (glow(3, "lu", 1), glow(2, "lu", 2), ["3 steps (level 1 step 1 to level 1 step 3)", "only 2"]),
     ],
 )
-def test_what_cannot_be_is_refused_with_layers_and_reason(student: Flow, teacher: Flow, words: list[str]) -> None:
+def test_a_problem_names_the_layers_and_the_reason(student: Flow, teacher: Flow, expected: list[str]) -> None:
     pairs = paper(student, teacher)
     before = {name: value.clone() for name, value in student.state_dict().items()}
     problems = inheritance_problems(student, teacher, pairs)
     assert {problem.path for problem in problems} == {"distillation.matching.inherit_permutation"}
-    assert all(word in problems[0].message for word in [*words, pairs[0].summary])
+    assert all(text in problems[0].message for text in [*expected, pairs[0].summary])
     with pytest.raises(ValueError, match="up to student"):
         inherit(student, teacher, pairs)
     assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
 
 
-def test_a_squeeze_between_matched_layers_on_one_side_is_refused() -> None:
+def test_a_squeeze_between_matched_layers_of_one_flow_is_a_problem() -> None:
     student, teacher = glow(2, "lu", 1), glow(4, "lu", 2)
     own = tuple(MatchedPair(student=s, teacher=t) for s, t in (("level1.step2", "level1.step3"),))
     own += (MatchedPair(student="level2.step2", teacher="level2.step4"),)
@@ -181,14 +182,11 @@ def test_a_squeeze_between_matched_layers_on_one_side_is_refused() -> None:
     assert "at level 1 step 4 and level 2 step 1 to level 2 step 4" in problem.message
 
 
-def test_flows_without_a_mixing_are_refused_before_anything_runs(tmp_path: Path) -> None:
-    on = {"matching": {"inherit_permutation": True}}
-    for role in ("teacher", "student"):
-        config = moons(distillation=on, **{role: {"kind": "maf", "steps": 2, "hidden": 4}})
-        problems = {problem.path: problem.message for problem in describe(config).problems}
-        assert f"the {role} has no mixing" in problems["distillation.matching.inherit_permutation"]
-        with pytest.raises(ConfigError, match="inherit_permutation"):
-            nfkd.run(config, tmp_path / "run")
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_an_experiment_with_a_flow_without_mixing_is_refused(role: str) -> None:
+    config = inheriting(**{role: {"kind": "maf", "steps": 2, "hidden": 4}})
+    problems = {problem.path: problem.message for problem in describe(config).problems}
+    assert f"the {role} has no mixing" in problems["distillation.matching.inherit_permutation"]
 
 
 # --- in a run ---------------------------------------------------------------------------------------------------------
@@ -199,9 +197,8 @@ def inheriting(make: Any = moons, **changes: Any) -> Any:
     return make(distillation={"matching": {"inherit_permutation": True}}, training=training, **changes)
 
 
-@pytest.mark.parametrize("make", [moons, digits])
-def test_student_and_baseline_of_a_run_have_it_and_the_files_too(make: Any, tmp_path: Path) -> None:
-    record = nfkd.run(inheriting(make, training={"teacher_steps": 6, "student_steps": 3}), tmp_path / "run")
+def test_student_and_baseline_of_a_run_inherit(tmp_path: Path) -> None:
+    record = nfkd.run(inheriting(digits, training={"teacher_steps": 3, "student_steps": 1}), tmp_path / "run")
     teacher = record.load_teacher().scaled.double()
     student = record.load_student().scaled.double()
     pairs = paper(student, teacher)
@@ -217,22 +214,23 @@ def test_student_and_baseline_of_a_run_have_it_and_the_files_too(make: Any, tmp_
         torch.testing.assert_close(files[0][name], files[1][name], rtol=0, atol=1e-6)
 
 
-def test_a_run_that_was_stopped_goes_on_with_it(tmp_path: Path) -> None:
-    config = inheriting(training={"learning_rate": 1e-2})
+def test_a_resumed_run_inherits_once(tmp_path: Path) -> None:
+    config = inheriting(training={"learning_rate": 1e-2, "teacher_steps": 3, "student_steps": 3})
 
     def stop(event: events.RunEvent, control: Control, stage: str) -> None:
-        if isinstance(event, events.Progress) and event.stage == stage and event.step:
+        if isinstance(event, events.SamplesDrawn) and event.stage == stage:  # after the first step
             control.stop("run")
 
     whole = nfkd.run(config, tmp_path / "whole")
+    path = prepare(config, tmp_path / "stopped")
     for stage in ("student", "baseline"):
         control = Control()
-        path = prepare(config, tmp_path / stage)
-        assert perform(path, config, lambda e, c=control, s=stage: stop(e, c, s), control) == "stopped"
-        record = nfkd.run(config, path, resume=True)
-        for role in ("student", "baseline"):
-            ours, theirs = (run.curves[role]["train/total"].values for run in (record, whole))
-            assert ours.tolist() == theirs.tolist()
+        emit = partial(stop, control=control, stage=stage)
+        assert perform(path, config, emit, control, resume=stage == "baseline") == "stopped"
+    record = nfkd.run(config, path, resume=True)
+    for role in ("student", "baseline"):
+        resumed, expected = (run.curves[role]["train/total"].values.tolist() for run in (record, whole))
+        assert resumed == expected
 
 
 @pytest.mark.parametrize("kind", ["lu", "dense"])
@@ -245,7 +243,7 @@ def test_a_singular_matrix_is_refused_and_nothing_changes(kind: str) -> None:
     assert torch.equal(mixing.mixing_matrix(), before)
 
 
-def test_an_order_takes_no_other_matrix_than_an_order() -> None:
+def test_an_order_accepts_only_permutation_matrices() -> None:
     mixing = build_mixing("shuffle", 3, torch.Generator().manual_seed(1))
     mixing.set_mixing_matrix(torch.eye(3)[[2, 0, 1]])
     assert mixing(torch.tensor([[10.0, 20.0, 30.0]]))[0].tolist() == [[30.0, 10.0, 20.0]]

@@ -1,10 +1,10 @@
-"""Matching: the right layers, and a plain refusal where they do not fit."""
+"""Matching: the pairs of each strategy, and the problems of pairs that do not fit."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nfkd.config import ExperimentConfig, Glow1DConfig, GlowConfig, MatchedPair, MatchingConfig
@@ -22,7 +22,7 @@ def names(pairs: list[LayerPair]) -> list[tuple[str, str]]:
     return [(pair.student, pair.teacher) for pair in pairs]
 
 
-def test_paper_pairs_the_end_of_every_level_and_no_squeeze_of_the_input() -> None:
+def test_paper_pairs_the_last_step_of_every_level() -> None:
     student = layers_of(GlowConfig(levels=2, steps=2, hidden=4), (1, 8, 8))
     teacher = layers_of(GlowConfig(levels=2, steps=5, hidden=4), (1, 8, 8))
     pairs = match_layers(MatchingConfig(strategy="paper"), student, teacher)
@@ -37,7 +37,7 @@ def test_last_only_pairs_the_last_layer() -> None:
     assert names(pairs) == [("level2.step2", "level2.step5")]
 
 
-def test_unequal_levels_are_refused_not_shortened() -> None:
+def test_different_numbers_of_levels_are_refused() -> None:
     student = layers_of(GlowConfig(levels=1, steps=2, hidden=4), (1, 8, 8))
     teacher = layers_of(GlowConfig(levels=2, steps=2, hidden=4), (1, 8, 8))
     with pytest.raises(MatchingError) as refused:
@@ -49,21 +49,25 @@ def test_unequal_levels_are_refused_not_shortened() -> None:
         match_layers(MatchingConfig(strategy="last_only"), student, teacher)
 
 
+def step(name: str, shape: list[int] | None = None) -> LayerInfo:
+    return LayerInfo(name=name, label=name, kind="step", shape=shape or [2], parameters=0)
+
+
+@settings(max_examples=30)
 @given(st.integers(1, 12), st.integers(1, 12))
-def test_vectors_are_matched_by_depth(ours: int, theirs: int) -> None:
-    student = [LayerInfo(name=f"step{i}", label="", kind="step", shape=[2], parameters=1) for i in range(1, ours + 1)]
-    teacher = [LayerInfo(name=f"step{i}", label="", kind="step", shape=[2], parameters=1) for i in range(1, theirs + 1)]
+def test_vectors_are_matched_by_depth(student_depth: int, teacher_depth: int) -> None:
+    student, teacher = ([step(f"step{i + 1}") for i in range(depth)] for depth in (student_depth, teacher_depth))
     pairs = match_layers(MatchingConfig(strategy="paper"), student, teacher)
-    assert len(pairs) == min(ours, theirs)
-    assert names(pairs)[-1] == (f"step{ours}", f"step{theirs}")
+    assert len(pairs) == min(student_depth, teacher_depth)
+    assert names(pairs)[-1] == (f"step{student_depth}", f"step{teacher_depth}")
     assert check_pairs(pairs, student, teacher) == []
-    for place, pair in enumerate(pairs, 1):
-        depths = int(pair.student[4:]) / ours, int(pair.teacher[4:]) / theirs
-        assert all(abs(depth - place / len(pairs)) <= 1 / min(ours, theirs) for depth in depths)
+    for number, pair in enumerate(pairs, 1):
+        depths = int(pair.student[4:]) / student_depth, int(pair.teacher[4:]) / teacher_depth
+        assert all(abs(depth - number / len(pairs)) <= 1 / len(pairs) for depth in depths)
 
 
 @pytest.mark.parametrize(
-    ("pairs", "words"),
+    ("pairs", "expected"),
     [
         ([], "matches no layer"),
         ([("a", "x"), ("a", "y")], "a-y pairs a layer twice"),
@@ -73,15 +77,10 @@ def test_vectors_are_matched_by_depth(ours: int, theirs: int) -> None:
         ([("a", "z")], "shapes 2 and 3×1 differ"),
     ],
 )
-def test_what_does_not_fit_is_named(pairs: list[tuple[str, str]], words: str) -> None:
-    def layer(name: str, shape: list[int]) -> LayerInfo:
-        return LayerInfo(name=name, label=name, kind="step", shape=shape, parameters=0)
-
-    student = [layer("a", [2]), layer("b", [2])]
-    teacher = [layer("x", [2]), layer("y", [2]), layer("z", [3, 1])]
-    given_pairs = [LayerPair(student=s, teacher=t, summary=f"{s}-{t}") for s, t in pairs]
-    problems = check_pairs(given_pairs, student, teacher)
-    assert any(words in problem.message for problem in problems)
+def test_problems_of_pairs_name_the_layers(pairs: list[tuple[str, str]], expected: str) -> None:
+    student, teacher = [step("a"), step("b")], [step("x"), step("y"), step("z", [3, 1])]
+    layer_pairs = [LayerPair(student=s, teacher=t, summary=f"{s}-{t}") for s, t in pairs]
+    assert any(expected in problem.message for problem in check_pairs(layer_pairs, student, teacher))
 
 
 # --- the other strategies ---------------------------------------------------------------------------------------------
@@ -151,7 +150,7 @@ def test_auto_chooses_by_the_two_flows(
         assert names(match_layers(auto, student, teacher, alike=alike)) == names(by_name)
 
 
-def test_a_config_without_a_word_on_matching_means_what_it_meant() -> None:
+def test_the_default_strategy_is_that_of_the_paper() -> None:
     assert MatchingConfig().strategy == "paper"
     assert names(match_layers(MatchingConfig(), vector(3), vector(5))) == [
         ("step1", "step2"),
@@ -164,11 +163,11 @@ def test_a_config_without_a_word_on_matching_means_what_it_meant() -> None:
 
 
 def own(*pairs: tuple[str, str, float]) -> MatchingConfig:
-    given_pairs = tuple(MatchedPair(student=s, teacher=t, weight=weight) for s, t, weight in pairs)
-    return MatchingConfig(strategy="pairs", pairs=given_pairs)
+    pairs_config = tuple(MatchedPair(student=s, teacher=t, weight=weight) for s, t, weight in pairs)
+    return MatchingConfig(strategy="pairs", pairs=pairs_config)
 
 
-def test_own_pairs_are_taken_as_they_are_with_their_weights() -> None:
+def test_own_pairs_keep_their_weights() -> None:
     config = own(("level1.step1", "level1.step4", 1.0), ("level2.step2", "level2.step5", 2.5))
     pairs = match_layers(config, glow(2, 2), glow(2, 5))
     assert [(pair.student, pair.teacher, pair.weight) for pair in pairs] == [
@@ -182,7 +181,7 @@ def test_own_pairs_are_taken_as_they_are_with_their_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pairs", "path", "words"),
+    ("pairs", "path", "expected"),
     [
         ((), "pairs", "matches no layer: add a pair"),
         ((("level9.step1", "level1.step1", 1.0),), "pairs.0.student", "no layer 'level9.step1' (level1.step1 to"),
@@ -207,15 +206,15 @@ def test_own_pairs_are_taken_as_they_are_with_their_weights() -> None:
     ],
 )
 def test_a_problem_of_own_pairs_has_the_path_of_its_row(
-    pairs: tuple[tuple[str, str, float], ...], path: str, words: str
+    pairs: tuple[tuple[str, str, float], ...], path: str, expected: str
 ) -> None:
     with pytest.raises(MatchingError) as refused:
         match_layers(own(*pairs), glow(2, 2), glow(2, 5))
     found = {problem.path: problem.message for problem in refused.value.problems}
-    assert words in found[f"distillation.matching.{path}"]
+    assert expected in found[f"distillation.matching.{path}"]
 
 
-def test_own_pairs_go_through_a_file_and_need_no_strategy_beside_them() -> None:
+def test_own_pairs_in_toml_imply_their_strategy() -> None:
     config = ExperimentConfig.load("digits")
     text = "[[distillation.matching.pairs]]\nstudent = 'level1.step2'\nteacher = 'level1.step8'\nweight = 3\n"
     plain = "\n".join(line for line in config.to_toml().splitlines() if not line.startswith(("strategy", "pairs")))
@@ -232,7 +231,7 @@ def test_the_mean_over_pairs_is_weighted() -> None:
     assert weighted_mean(torch.tensor([1.0, 2.0, 6.0]), [1.0] * 3).item() == 3.0
 
 
-def test_a_weighted_mean_goes_by_the_ratios_of_the_weights() -> None:
+def test_a_weighted_mean_depends_on_the_ratios_of_the_weights_only() -> None:
     values = torch.tensor([[1.0, 4.0], [2.0, 8.0]])
     for scale in (1.0, 1e-60, 1e60):
         found = weighted_mean(values, [3 * scale, scale])

@@ -1,4 +1,4 @@
-"""The perceptual distance, against torch's own modules; and files that hold no VGG."""
+"""The perceptual distance against torch's modules, and files that hold no VGG."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch.nn import functional
 
 import nfkd
 from nfkd.distillation.perceptual import PerceptualError, VGGFeatures
+from nfkd.planning.describe import describe
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import read_log
 from tests.core.distillation.steps import generator
@@ -24,7 +25,7 @@ CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 
 
 def narrow_vgg(layers: int, width: int = 2) -> nn.Sequential:
-    """Return torchvision's ``vgg16().features`` (or 19), so narrow that it weighs nothing."""
+    """Return torchvision's ``vgg16().features`` (or 19) with few channels."""
     torch.manual_seed(3)
     made: list[nn.Module] = []
     channels = 3
@@ -45,13 +46,13 @@ def expected_distance(features: nn.Sequential, first: torch.Tensor, second: torc
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
     deviation = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
     total = torch.zeros(len(first))
-    ours, theirs = ((x - mean) / deviation for x in (first, second))
+    a, b = ((x - mean) / deviation for x in (first, second))
     layers = list(features)
     for layer in layers[: [n for n, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)][3]]:
         if isinstance(layer, nn.MaxPool2d):
-            total += (ours - theirs).square().mean((1, 2, 3))
-        ours, theirs = layer(ours), layer(theirs)
-    return total + (ours - theirs).square().mean((1, 2, 3))
+            total += (a - b).square().mean((1, 2, 3))
+        a, b = layer(a), layer(b)
+    return total + (a - b).square().mean((1, 2, 3))
 
 
 @pytest.mark.parametrize("layers", [16, 19])
@@ -74,11 +75,11 @@ class Hostile:
         return (print, ("called",))
 
 
-def test_what_is_no_vgg_is_refused_in_words(tmp_path: Path) -> None:
-    def refused(content: object, words: str) -> None:
+def test_a_file_without_a_vgg_is_refused(tmp_path: Path) -> None:
+    def refused(content: object, message: str) -> None:
         path = tmp_path / "file.pth"
         torch.save(content, path)
-        with pytest.raises(PerceptualError, match=words) as error:
+        with pytest.raises(PerceptualError, match=message) as error:
             VGGFeatures.load(path)
         assert str(path) in str(error.value)
 
@@ -88,9 +89,9 @@ def test_what_is_no_vgg_is_refused_in_words(tmp_path: Path) -> None:
     refused(good | {"features.1.weight": torch.ones(2)}, "no VGG-16 or VGG-19 as torchvision names it")
     refused({name: value for name, value in good.items() if name != "features.2.bias"}, "no VGG-16 or VGG-19")
     refused({name: value for name, value in good.items() if "features.2." not in name}, "features.2.weight is missing")
-    refused(good | {"features.5.weight": torch.zeros(2, 5, 3, 3)}, "features.5.weight of shape")
+    refused(good | {"features.5.weight": torch.zeros(2, 5, 3, 3)}, "features.5.weight has the shape")
     (tmp_path / "file.pth").write_bytes(b"PK torn")
-    with pytest.raises(PerceptualError, match="no whole file of tensors"):
+    with pytest.raises(PerceptualError, match="no complete file of tensors"):
         VGGFeatures.load(tmp_path / "file.pth")
     with pytest.raises(PerceptualError, match="cannot be read"):
         VGGFeatures.load(tmp_path / "nowhere.pth")
@@ -99,49 +100,49 @@ def test_what_is_no_vgg_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def refusal(path: Path) -> str:
-    """Return in what words a file is refused; it may warn of nothing besides."""
+    """Return the message that refuses a file; there must be no warning."""
     with warnings.catch_warnings(action="error"), pytest.raises(PerceptualError) as error:
         VGGFeatures.load(path)
-    words = str(error.value)
-    assert words.startswith(str(path))
-    assert words.isprintable()
-    assert "weights_only" not in words
-    return words
+    message = str(error.value)
+    assert message.startswith(str(path))
+    assert message.isprintable()
+    assert "weights_only" not in message
+    return message
 
 
 @pytest.mark.parametrize(
-    ("key", "shape", "change", "words"),
+    ("key", "shape", "change", "expected"),
     [
         ("5.weight", (2, 2, 3, 3), lambda x: x.index_fill(0, torch.tensor(1), torch.nan), "not finite"),
         ("5.bias", (2,), lambda x: x - torch.inf, "not finite"),
         ("5.bias", (2,), lambda x: x.double() + 1e300, "not finite in float32"),
         ("5.weight", (2, 2, 3, 3), lambda x: x.to(torch.complex64), "complex64, not real"),
         ("5.weight", (2, 2, 3, 3), lambda x: x.long(), "int64, not real"),
-        ("5.weight", (2, 2, 3, 3), lambda x: x.to_sparse(), "no dense tensor"),
-        ("5.bias", (2, 2), lambda x: x.to_sparse_csr(), "no dense tensor"),
-        ("5.weight", (2, 2, 3, 3), lambda x: torch.nested.nested_tensor(list(x)), "no dense tensor"),
-        ("5.weight", (2, 2, 3, 3), lambda x: x.to("meta"), "no dense tensor"),
+        ("5.weight", (2, 2, 3, 3), lambda x: x.to_sparse(), "not a dense tensor"),
+        ("5.bias", (2, 2), lambda x: x.to_sparse_csr(), "not a dense tensor"),
+        ("5.weight", (2, 2, 3, 3), lambda x: torch.nested.nested_tensor(list(x)), "not a dense tensor"),
+        ("5.weight", (2, 2, 3, 3), lambda x: x.to("meta"), "not a dense tensor"),
         ("5.weight", (2, 2, 3, 3), lambda x: x.tolist(), "is a list, not a tensor"),
-        ("0.weight", (2, 1, 3, 3), lambda x: x, "of shape (2, 1, 3, 3) does not follow: [1 to 512, 3, 3, 3]"),
-        ("5.weight", (2, 3, 3, 3), lambda x: x, "of shape (2, 3, 3, 3) does not follow: [1 to 512, 2, 3, 3]"),
-        ("5.weight", (2, 2, 5, 5), lambda x: x, "of shape (2, 2, 5, 5)"),
-        ("5.weight", (2, 18), lambda x: x, "of shape (2, 18)"),
-        ("5.weight", (0, 2, 3, 3), lambda x: x, "of shape (0, 2, 3, 3)"),
-        ("5.weight", (1, 2, 3, 3), lambda x: x.expand(2**40, 2, 3, 3), "of shape (1099511627776, 2, 3, 3)"),
-        ("5.bias", (3,), lambda x: x, "of shape (3,) does not follow: [2]"),
-        ("5.bias", (2, 1), lambda x: x, "of shape (2, 1)"),
-        ("6.weight", (2,), lambda x: x, "as with batch norm"),
-        ("23.bias", (2,), lambda x: x, "stands where these have no weights"),
+        ("0.weight", (2, 1, 3, 3), lambda x: x, "has the shape (2, 1, 3, 3): [1 to 512, 3, 3, 3]"),
+        ("5.weight", (2, 3, 3, 3), lambda x: x, "has the shape (2, 3, 3, 3): [1 to 512, 2, 3, 3]"),
+        ("5.weight", (2, 2, 5, 5), lambda x: x, "the shape (2, 2, 5, 5)"),
+        ("5.weight", (2, 18), lambda x: x, "the shape (2, 18)"),
+        ("5.weight", (0, 2, 3, 3), lambda x: x, "the shape (0, 2, 3, 3)"),
+        ("5.weight", (1, 2, 3, 3), lambda x: x.expand(2**40, 2, 3, 3), "the shape (1099511627776, 2, 3, 3)"),
+        ("5.bias", (3,), lambda x: x, "has the shape (3,): [2]"),
+        ("5.bias", (2, 1), lambda x: x, "the shape (2, 1)"),
+        ("6.weight", (2,), lambda x: x, "with batch norm"),
+        ("23.bias", (2,), lambda x: x, "is at a layer without weights"),
     ],
 )
 @pytest.mark.filterwarnings("ignore")  # of making sparse and nested tensors
-def test_every_tensor_that_is_used_goes_through_a_convolution(key: str, shape, change, words, tmp_path: Path) -> None:
+def test_a_tensor_that_fits_no_convolution_is_refused(key: str, shape, change, expected, tmp_path: Path) -> None:
     path = tmp_path / "vgg.pth"
     torch.save(state(narrow_vgg(16)) | {f"features.{key}": change(torch.zeros(shape))}, path)
-    said = refusal(path)
-    assert f"features.{key}" in said
-    assert words in said
-    assert "Give a file of" in said
+    message = refusal(path)
+    assert f"features.{key}" in message
+    assert expected in message
+    assert "Give a file of" in message
 
 
 @pytest.mark.parametrize(("layers", "missing"), [(16, 5), (16, 21), (19, 25), (19, 12)])
@@ -153,7 +154,7 @@ def test_a_part_of_a_vgg_is_refused(layers: int, missing: int, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
-def test_weights_of_other_floats_and_what_is_not_used_are_taken(kind: torch.dtype, tmp_path: Path) -> None:
+def test_weights_of_other_floats_and_unused_tensors_are_accepted(kind: torch.dtype, tmp_path: Path) -> None:
     path = tmp_path / "vgg.pth"
     content = {name: nn.Parameter(x.to(kind)) for name, x in state(narrow_vgg(16)).items()}
     torch.save(content | {"features.24.weight": torch.full((2,), torch.nan)}, path)
@@ -164,7 +165,7 @@ def test_weights_of_other_floats_and_what_is_not_used_are_taken(kind: torch.dtyp
 
 @pytest.mark.parametrize("is_zip", [True, False])
 @pytest.mark.parametrize("content", [{"features": Hostile()}, nn.Conv2d(3, 2, 3)], ids=["hostile", "module"])
-def test_a_pickle_is_not_run_and_nobody_is_told_to(
+def test_a_pickle_is_neither_run_nor_recommended_to_run(
     content: object, is_zip: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "vgg.pth"
@@ -176,23 +177,24 @@ def test_a_pickle_is_not_run_and_nobody_is_told_to(
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
-def test_a_damaged_file_is_refused_in_our_words(suffix: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"vgg.{suffix}"
     torch.save(state(narrow_vgg(16)), path) if suffix == "pth" else save_file(state(narrow_vgg(16)), path)
-    words = f"{path} is no whole file of tensors: save the model's state_dict and give that file"
+    expected = f"{path} is no complete file of tensors: save the model's state_dict and give that file"
     for content in [path.read_bytes()[:2000], b"", b"\x1b[31mhtml"]:
         path.write_bytes(content)
-        assert refusal(path) == words
+        assert refusal(path) == expected
 
 
 def perceptual(path: Path | str) -> dict:
     return {"skd": {"weight": 0.2, "distance": "perceptual", "perceptual_weights": str(path), "batch_size": 4}}
 
 
-def test_a_run_names_the_file_and_goes_on_by_no_other(tmp_path: Path) -> None:
+def test_a_run_records_the_file_and_resumes_with_no_other(tmp_path: Path) -> None:
     path = tmp_path / "vgg.pth"
     torch.save(state(narrow_vgg(16)), path)
-    config = digits(distillation=perceptual(path))
+    training = {"teacher_steps": 2, "student_steps": 2, "baseline": False}
+    config = digits(distillation=perceptual(path), training=training)
     record = nfkd.run(config, tmp_path / "run")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert (tmp_path / "run" / "perceptual.sha256").read_text().strip() == digest
@@ -204,16 +206,14 @@ def test_a_run_names_the_file_and_goes_on_by_no_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "path", "field", "words"),
+    ("make", "path", "field", "expected"),
     [
         (digits, "", "perceptual_weights", "give a file of VGG-16 or VGG-19 weights"),
         (digits, "/nowhere/vgg.pth", "perceptual_weights", "cannot be read"),
         (moons, "/nowhere/vgg.pth", "distance", "takes grey or colour images"),
     ],
 )
-def test_problems_are_told_at_their_field(make, path: str, field: str, words: str, tmp_path: Path) -> None:
-    with pytest.raises(nfkd.ConfigError) as refused:
-        nfkd.run(make(distillation=perceptual(path)), tmp_path / "run")
-    [problem] = refused.value.problems
+def test_problems_have_the_path_of_their_field(make, path: str, field: str, expected: str) -> None:
+    [problem] = describe(make(distillation=perceptual(path))).problems
     assert problem.path == f"distillation.skd.{field}"
-    assert words in problem.message
+    assert expected in problem.message

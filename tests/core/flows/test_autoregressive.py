@@ -260,12 +260,11 @@ def distilled(teacher: Flow, student: Flow) -> None:
     """Ten steps with every term of the loss that there is."""
     dataset = load_dataset(moons().data)
     pairs = match_layers(MatchingConfig(), student.layer_info(), teacher.layer_info())
-    weights = {name: {"weight": 0.25} for name in DistillationConfig().weights()}
+    weights = {name: {"weight": 0.25} for name in DistillationConfig().terms()}
     loss = Distiller(DistillationConfig.model_validate(weights), teacher, pairs, dataset)
     optimizer = torch.optim.Adam(student.parameters(), 1e-2)
     for step in range(10):
-        optimizer.zero_grad()
-        loss(student, Batch(batch((2,), 32, seed=step)), lambda _, step=step: generator(step)).total.backward()
+        loss.backward(student, Batch(batch((2,), 32, seed=step)), lambda _, step=step: generator(step))
         optimizer.step()
 
 

@@ -159,7 +159,7 @@ def test_a_processor_that_emulates_bf16_is_told(monkeypatch: pytest.MonkeyPatch)
 
 def test_more_pieces_than_examples_are_refused() -> None:
     message = problems(moons(training={"batch_size": 16, "accumulate": 17}))["training.accumulate"]
-    assert message == "a batch of 16 examples cannot be taken in 17 pieces"
+    assert message == "a batch of 16 examples cannot make 17 micro-batches"
     assert problems(moons(training={"batch_size": 16, "accumulate": 16})) == {}
 
 

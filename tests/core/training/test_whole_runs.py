@@ -20,6 +20,7 @@ import nfkd
 from nfkd.config import DistillationConfig, ExperimentConfig
 from nfkd.console import print_summary
 from nfkd.data import load_dataset
+from nfkd.distillation.schedules import weights_at
 from nfkd.evaluation.likelihood import noisy
 from nfkd.planning.describe import describe
 from nfkd.protocol import events
@@ -91,7 +92,7 @@ def test_a_run_leaves_what_was_promised(make: Maker, tmp_path: Path) -> None:
 def test_the_total_is_the_weighted_sum_of_the_terms(make: Maker, tmp_path: Path) -> None:
     config = make(monitor={"shares_every": 5})
     curves = nfkd.run(config, tmp_path / "run").curves["student"]
-    weights = {name: weight for name, weight in config.distillation.weights().items() if weight}
+    weights = weights_at(config.distillation, 0, 1)
     in_nats = {} if make is digits else {"nll": 2}  # the likelihood of vectors is shown in nats, not a dimension's
     for name, weight in weights.items():
         expected = weight * curves[f"train/{name}"].values / in_nats.get(name, 1)

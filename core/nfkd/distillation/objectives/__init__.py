@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from importlib import import_module
 from inspect import isabstract
-from pkgutil import iter_modules
 
-from nfkd.config import DistillationConfig
+from nfkd.config import TERMS
 from nfkd.distillation.objective import AnyObjective, Objective
 from nfkd.flows.flow import Flow
 
 __all__ = ["OBJECTIVES", "Objective", "unsupported_terms"]
-
-
-def _found() -> dict[str, type[AnyObjective]]:
-    found = {module.name: _objective(module.name) for module in iter_modules(__path__)}
-    order = list(DistillationConfig().terms())
-    return dict(sorted(found.items(), key=lambda item: order.index(item[0])))
 
 
 def _objective(name: str) -> type[AnyObjective]:
@@ -29,7 +22,7 @@ def _objective(name: str) -> type[AnyObjective]:
     return objective
 
 
-OBJECTIVES = _found()
+OBJECTIVES = {name: _objective(name) for name in TERMS}
 """Every term by the name of its field in `DistillationConfig`, in the order of the fields."""
 
 

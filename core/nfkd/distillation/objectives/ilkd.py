@@ -1,4 +1,4 @@
-"""ILKD: the latents between matched layers."""
+"""ILKD: squared difference of the outputs of matched layers."""
 
 from __future__ import annotations
 
@@ -16,36 +16,31 @@ from nfkd.protocol.events import LayerPair
 
 
 class ILKD(Objective[ILKDConfig]):
-    """Intermediate latents: Σ_m w_m·mean_d (h_S^{i_m}(x) − h_T^{j_m}(x))² / Σ_m w_m over the M matched layers.
+    """Σ_m w_m·mean_d (h_S^{i_m}(x) − h_T^{j_m}(x))² / Σ_m w_m over the M matched pairs of layers.
 
-    The mean is taken of each pair's own mean, so that a layer of few dimensions counts as much as one of many, and by
-    the pairs' weights, which are 1 unless the user gives others. Figures: (B, M). Walton et al. 2025, arXiv 2506.21003,
-    section 3.
+    A layer of few dimensions counts as much as one of many. The pairs' weights w_m are 1 unless the user sets others.
+    Walton et al. 2025, arXiv 2506.21003, section 3.
     """
 
-    label = "ILKD"
-    summary = "squared difference at matched layers between student and teacher"
-    paper = "Walton et al. 2025, arXiv 2506.21003"
-    unit = "squared latent"
     asks = ("latents",)
     matches = True
 
     def needs(self) -> Needs:
-        """Return both passes with what comes out of each layer."""
+        """Return both passes with the output of each layer."""
         return Needs(trace=True)
 
-    def each(self, passes: StepPasses) -> Tensor:
-        """Return each example's mean over the dimensions of every pair, (B, M)."""
+    def per_example(self, passes: StepPasses) -> Tensor:
+        """Return each pair's mean over the dimensions, (B, M)."""
         return torch.stack(_errors(require(passes.student), require(passes.teacher), self.pairs)).T
 
     def reduce(self, values: Tensor, passes: StepPasses) -> Tensor:
-        """Return the mean over pairs, each by its weight, of the mean over the examples."""
+        """Return the mean over the examples and, by their weights, over the pairs."""
         means = torch.stack([passes.mean(pair) for pair in values.T])
         return weighted_mean(means, [pair.weight for pair in self.pairs])
 
 
 def pair_errors(student: Pass, teacher: Pass, pairs: Sequence[LayerPair]) -> Tensor:
-    """Return the mean squared difference of every matched pair of layers, shape (pairs,).
+    """Return the mean squared difference of every matched pair of layers, (M,).
 
     Both passes must have been made with ``trace=True``.
     """

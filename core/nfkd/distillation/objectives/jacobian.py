@@ -1,4 +1,4 @@
-"""Jacobian: how latents answer to the data."""
+"""Jacobian: squared difference of Jacobian-vector products."""
 
 from __future__ import annotations
 
@@ -17,34 +17,29 @@ from nfkd.flows.foreign import ForeignFlow
 
 
 class Jacobian(Objective[JacobianConfig]):
-    """E_v ‖J_S(x) v − J_T(x) v‖² / D for the Jacobians of x → all latents, with the entries of v random signs.
+    """E_v ‖J_S(x) v − J_T(x) v‖² / D for the Jacobians of x → all latents, with random signs as entries of v.
 
-    The mean over v is the squared Frobenius norm of J_S − J_T, over D. A product costs a pass of its own by forward
-    differentiation, and no Jacobian is ever formed; batch norm takes its running means. Figures: (B,). Srinivas &
-    Fleuret 2018, arXiv 1803.00443.
+    The mean over v is ‖J_S − J_T‖² / D (Frobenius). Each product is one more pass, by forward-mode differentiation; no
+    Jacobian is formed. Batch norm takes its running means. Srinivas & Fleuret 2018, arXiv 1803.00443.
     """
 
-    label = "Jacobian"
-    summary = "squared difference of both Jacobians' products with random vectors, from x to all latents"
-    paper = "Srinivas & Fleuret 2018, arXiv 1803.00443"
-    unit = "squared latent"
     asks = ("latents",)
     same_latents = True
 
     def needs(self) -> Needs:
-        """Return passes of its own alone."""
-        return Needs(student=False, teacher=False, random={"jacobian": _signs}, own=(6.0, 2.0))
+        """Return a random direction; the term makes its own passes."""
+        return Needs(student=False, teacher=False, random={"jacobian": _signs}, extra_encodes=(6.0, 2.0))
 
-    def each(self, passes: StepPasses) -> Tensor:
-        """Return each example's mean over the latents, (B,)."""
+    def per_example(self, passes: StepPasses) -> Tensor:
+        """Return the mean over the latents, (B,)."""
         batch, (student, teacher) = require(passes.batch), require(passes.flows)
         [direction], x = passes.random["jacobian"], batch.x.detach()
         with evaluating(student):
-            ours, theirs = (_product(_latents(flow, batch.context), x, direction) for flow in (student, teacher))
-        return (ours - theirs).square().mean(1)
+            products = [_product(_latents(flow, batch.context), x, direction) for flow in (student, teacher)]
+        return (products[0] - products[1]).square().mean(1)
 
     def problems(self, student: Flow, teacher: Flow, dataset: Dataset) -> list[ConfigProblem]:
-        """Return a problem for a teacher that has no forward derivatives."""
+        """Return a problem for a teacher without forward-mode derivatives."""
         problems = []
         if isinstance(teacher, ForeignFlow) and "latents" not in teacher.unsupported:
             like = next(teacher.parameters())

@@ -1,4 +1,4 @@
-"""SKD: samples of one noise."""
+"""SKD: difference of samples from the same noise."""
 
 from __future__ import annotations
 
@@ -17,17 +17,13 @@ from nfkd.flows.flow import Flow
 
 
 class SKD(Objective[SKDConfig]):
-    """Synthesized knowledge distillation: mean_d |g_S(u) − g_T(u)| of the samples that both make of one noise u.
+    """Synthesized knowledge distillation: mean_d |g_S(u) − g_T(u)| of the samples that both make from one noise u.
 
-    One standardised ε serves every level of both flows: z = μ(h) + τσ(h)ε. *l1*: the absolute difference; *l2*: the
-    squared one; *perceptual*: the squared difference of VGG features, see `VGGFeatures`. Figures: (B, *event_shape), or
-    (B,) for the perceptual distance. Walton et al. 2025, arXiv 2506.21003, section 3.
+    Every level of both flows gets the same ε: z = μ(h) + τσ(h)ε. *l1*: the absolute difference; *l2*: the squared
+    difference; *perceptual*: the squared difference of VGG features, see `VGGFeatures`. Walton et al. 2025, arXiv
+    2506.21003, section 3.
     """
 
-    label = "SKD"
-    summary = "difference of samples that both draw from the same noise: L1, L2 or VGG features"
-    paper = "Walton et al. 2025, arXiv 2506.21003"
-    unit = "data"
     asks = ("synthesis",)
     same_latents = True
 
@@ -36,24 +32,20 @@ class SKD(Objective[SKDConfig]):
         return VGGFeatures.load(Path(self.config.perceptual_weights))
 
     def needs(self) -> Needs:
-        """Return the samples of both."""
+        """Return samples of both flows."""
         return Needs(Synthesis(self.config.batch_size, self.config.temperature))
 
-    def each(self, passes: StepPasses) -> Tensor:
-        """Return the difference of every number, or each sample's perceptual distance."""
+    def per_example(self, passes: StepPasses) -> Tensor:
+        """Return the difference, (B, *event_shape), or the perceptual distance, (B,)."""
         made = passes.synthesized[Synthesis(self.config.batch_size, self.config.temperature)]
-        ours, theirs = require(made.student), require(made.teacher)
+        student, teacher = require(made.student), require(made.teacher)
         if self.config.distance == "perceptual":
-            return self._features.distance(ours, theirs)
-        difference = ours - theirs
+            return self._features.distance(student, teacher)
+        difference = student - teacher
         return difference.abs() if self.config.distance == "l1" else difference.square()
 
-    def reduce(self, values: Tensor, passes: StepPasses) -> Tensor:
-        """Return the mean over samples and dimensions: the examples' weights are not theirs."""
-        return values.mean()
-
     def problems(self, student: Flow, teacher: Flow, dataset: Dataset) -> list[ConfigProblem]:
-        """Return what is wrong with the perceptual distance: no images, or no file of VGG's weights."""
+        """Return why there is no perceptual distance: no images, or no file of VGG weights."""
         if self.config.distance != "perceptual":
             return []
         if not dataset.is_image or dataset.event_shape[0] not in {1, 3}:
@@ -61,8 +53,8 @@ class SKD(Objective[SKDConfig]):
                 ConfigProblem("distance", "VGG takes grey or colour images, and the data has none: choose l1 or l2")
             ]
         if not self.config.perceptual_weights:
-            words = "give a file of VGG-16 or VGG-19 weights, such as torchvision's vgg16-397923af.pth"
-            return [ConfigProblem("perceptual_weights", words)]
+            message = "give a file of VGG-16 or VGG-19 weights, such as torchvision's vgg16-397923af.pth"
+            return [ConfigProblem("perceptual_weights", message)]
         try:
             VGGFeatures.load(Path(self.config.perceptual_weights))
         except PerceptualError as error:
