@@ -16,9 +16,10 @@ from torch import Tensor
 
 from nfkd.config.flows import NSFConfig
 from nfkd.flows.architectures import build_flow
+from nfkd.flows.coupling import Coupling
 from nfkd.flows.flow import Latents
 from nfkd.flows.networks import ResidualNetwork
-from nfkd.flows.splines import Spline, SplineCoupling
+from nfkd.flows.splines import Spline
 from tests.core.flows.flow_cases import batch, generator, perturbed
 from tests.core.flows.flow_cases import given as context_of
 
@@ -151,12 +152,13 @@ def test_it_goes_through_its_knots_with_their_slopes() -> None:
 def test_a_coupling_bends_its_first_half_alike_for_all_and_the_rest_given_it(features: int) -> None:
     """Durkan et al. 2019, section 3: parameters of its own for the first half, the network's for the second."""
     network = ResidualNetwork(2 + features, 16, 3 * 11, blocks=1, generator=generator())
-    layer = SplineCoupling(5, Spline(4, 3.0), network).double()
+    layer = Coupling(5, network, Spline(4, 3.0), transforms_first=True).double()
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter += 0.3 * torch.randn(parameter.shape, generator=generator(3), dtype=torch.float64)
     x, c = batch((5,), 7), context_of(features, 7)
     y, _ = layer(x, c)
+    assert layer.first is not None
     own, found = layer.first.detach(), network(x[:, :2] if c is None else torch.cat([x[:, :2], c], 1)).detach()
     for n in range(7):
         parameters = [*own, *found[n].view(3, 11)]
