@@ -40,7 +40,7 @@ def batch(shape: Shape, count: int = 6, seed: int = 1) -> Tensor:
     return torch.rand(count, *shape, generator=generator(seed), dtype=torch.float64)
 
 
-def given(features: int, count: int = 6, seed: int = 4) -> Tensor | None:
+def context_of(features: int, count: int = 6, seed: int = 4) -> Tensor | None:
     """The context of a batch; None for an unconditional flow."""
     return torch.randn(count, features, generator=generator(seed), dtype=torch.float64) if features else None
 
@@ -48,8 +48,8 @@ def given(features: int, count: int = 6, seed: int = 4) -> Tensor | None:
 def initialised(config: FlowConfig, shape: Shape, features: int = 0) -> Flow:
     """A float64 flow after the first batch, in evaluation mode; its couplings are still the identity."""
     flow = build_flow(config, shape, context_features=features, generator=generator()).double()
-    flow.initialize(batch(shape, 64, seed=2), given(features, 64))
-    flow.train()(batch(shape, 64, seed=2), given(features, 64))  # sets the running means of batch norm
+    flow.initialize(batch(shape, 64, seed=2), context_of(features, 64))
+    flow.train()(batch(shape, 64, seed=2), context_of(features, 64))  # sets the running means of batch norm
     return flow.eval()
 
 

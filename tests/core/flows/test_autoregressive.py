@@ -23,7 +23,7 @@ from nfkd.flows.autoregressive import BatchNorm, MaskedAutoregressive
 from nfkd.flows.cost import flow_cost
 from nfkd.flows.flow import Flow, Latents
 from nfkd.training import seed_run
-from tests.core.flows.flow_cases import batch, generator, given, initialised, perturbed
+from tests.core.flows.flow_cases import batch, context_of, generator, initialised, perturbed
 from tests.core.tiny import moons
 
 SPLINES = {"transform": "autoregressive", "bins": 3}
@@ -50,7 +50,7 @@ def layers(flow: Flow) -> list[MaskedAutoregressive]:
 @pytest.mark.parametrize("features", [0, 3])
 @pytest.mark.parametrize("make", [MAFConfig, IAFConfig])
 def test_the_jacobian_of_a_layer_is_triangular_in_its_order(make: type, features: int) -> None:
-    x, c = 6 * batch((5,), 64) - 3, given(features, 64)
+    x, c = 6 * batch((5,), 64) - 3, context_of(features, 64)
     cases = [
         (hidden, layer)
         for hidden in (3, 4, 17)
@@ -68,7 +68,7 @@ def test_the_jacobian_of_a_layer_is_triangular_in_its_order(make: type, features
 
 @pytest.mark.parametrize("config", [MAFConfig(steps=1, hidden=40), NSFConfig(steps=1, hidden=40, **SPLINES)])
 def test_every_element_depends_on_all_before_it_and_on_the_context(config: FlowConfig) -> None:
-    flow, c = perturbed(config, (5,), 3), given(3, 64)
+    flow, c = perturbed(config, (5,), 3), context_of(3, 64)
     x = batch((5,), 64)
     [layer] = layers(flow)
     parameters = layer.network(x, c)
@@ -121,7 +121,7 @@ def test_a_new_affine_layer_is_near_the_identity(make: type) -> None:
 )
 def test_sampling_in_as_many_passes_as_features_equals_a_plain_loop(config: FlowConfig, features: int) -> None:
     """Solve for each feature with a full pass: `forward` is affine in it."""
-    flow, z, c = perturbed(config, (5,), features), batch((5,), seed=7), given(features)
+    flow, z, c = perturbed(config, (5,), features), batch((5,), seed=7), context_of(features)
     x = z
     for layer in reversed(list(flow.layers)):
         if isinstance(layer, BatchNorm):

@@ -17,9 +17,9 @@ from nfkd.runs.weights import load_weights, save_weights
 from tests.core.flows.flow_cases import (
     Shape,
     batch,
+    context_of,
     every_flow,
     generator,
-    given,
     initialised,
     perturbed,
     priors,
@@ -42,7 +42,7 @@ def jacobian_of(function: Callable[[Tensor], Tensor], example: Tensor) -> Tensor
 def test_log_prob_is_the_priors_density_plus_the_log_determinant(
     config: FlowConfig, shape: Shape, features: int
 ) -> None:
-    x, c = batch(shape), given(features)
+    x, c = batch(shape), context_of(features)
     for flow in (initialised(config, shape, features), shared(config, shape, features)):
         log_prob, latents = flow.log_prob(x, c), flow.encode(x, c)
         assert log_prob.shape == (6,)
@@ -52,12 +52,12 @@ def test_log_prob_is_the_priors_density_plus_the_log_determinant(
             expected = expected + torch.distributions.Normal(mean, log_scale.exp()).log_prob(z).flatten(1).sum(1)
         torch.testing.assert_close(log_prob, expected)
     if features:  # flow is now the perturbed one
-        assert (log_prob - flow.log_prob(x, given(features, seed=9))).abs().min() > 1e-6
+        assert (log_prob - flow.log_prob(x, context_of(features, seed=9))).abs().min() > 1e-6
 
 
 @every_flow
 def test_decode_is_the_exact_inverse_of_encode(config: FlowConfig, shape: Shape, features: int) -> None:
-    flow, x, c = shared(config, shape, features), batch(shape), given(features)
+    flow, x, c = shared(config, shape, features), batch(shape), context_of(features)
     assert (flow.decode(flow.encode(x, c), c) - x).abs().max() <= 1e-9
     z = [torch.randn(6, *part, generator=generator(), dtype=torch.float64) for part in flow.latent_shapes]
     back = flow.encode(flow.decode(Latents(tuple(z), torch.zeros(6)), c), c)
@@ -69,7 +69,7 @@ def test_decode_is_the_exact_inverse_of_encode(config: FlowConfig, shape: Shape,
 def test_log_determinants_of_the_flow_and_of_each_layer_are_autograds(
     config: FlowConfig, shape: Shape, features: int
 ) -> None:
-    flow, x, c = shared(config, shape, features), batch(shape, 2), given(features, 2)
+    flow, x, c = shared(config, shape, features), batch(shape, 2), context_of(features, 2)
     for n, log_det in enumerate(flow.encode(x, c).log_det):
         jacobian = jacobian_of(lambda v, n=n: flow.encode(v, one(c, n)).flat(), x[n])
         torch.testing.assert_close(torch.linalg.slogdet(jacobian)[1], log_det, rtol=1e-8, atol=1e-8)
@@ -87,21 +87,21 @@ def test_log_determinants_of_the_flow_and_of_each_layer_are_autograds(
 def test_every_parameter_and_noise_gets_a_gradient(config: FlowConfig, shape: Shape, features: int) -> None:
     flow = shared(config, shape, features)
     named = dict(flow.named_parameters())
-    loss = flow.log_prob(batch(shape), given(features)).mean()
+    loss = flow.log_prob(batch(shape), context_of(features)).mean()
     for name, gradient in zip(named, torch.autograd.grad(loss, list(named.values())), strict=True):
         used = gradient
         if name.endswith((".lower", ".upper")):  # the other triangle and the diagonal are masked
             used = gradient.tril(-1) if name.endswith(".lower") else gradient.triu(1)
         assert used.abs().sum() > 0, name
     noise = [part.requires_grad_() for part in flow.draw_noise(4, generator())]
-    loss = flow.synthesize(noise, context=given(features, 4)).square().sum()
+    loss = flow.synthesize(noise, context=context_of(features, 4)).square().sum()
     gradients = torch.autograd.grad(loss, [*noise, *named.values()])  # raises where a parameter has no gradient
     assert all(gradient.abs().sum() > 0 for gradient in gradients[: len(noise)])
 
 
 @every_flow
 def test_second_derivatives_and_forward_derivatives_exist(config: FlowConfig, shape: Shape, features: int) -> None:
-    flow, x, c = shared(config, shape, features), batch(shape, 1), given(features, 1)
+    flow, x, c = shared(config, shape, features), batch(shape, 1), context_of(features, 1)
 
     def score(v: Tensor) -> Tensor:
         return torch.autograd.grad(flow.log_prob(v, c).sum(), v, create_graph=True)[0]
@@ -125,13 +125,13 @@ def test_saved_weights_are_loaded_bit_for_bit(config: FlowConfig, shape: Shape, 
     load_weights(tmp_path / "flow.safetensors", other)
     assert other.initialized
     torch.testing.assert_close(other.state_dict(), flow.state_dict(), rtol=0, atol=0)
-    x, c = batch(shape), given(features)
+    x, c = batch(shape), context_of(features)
     torch.testing.assert_close(other.log_prob(x, c), flow.log_prob(x, c), rtol=0, atol=0)
 
 
 @every_flow
 def test_synthesize_inverts_encode_and_scales_every_noise(config: FlowConfig, shape: Shape, features: int) -> None:
-    flow, x, c = shared(config, shape, features), batch(shape, 4), given(features, 4)
+    flow, x, c = shared(config, shape, features), batch(shape, 4), context_of(features, 4)
     noise = standardised(flow, flow.encode(x, c), c)
     torch.testing.assert_close(flow.synthesize(noise, context=c), x, rtol=1e-8, atol=1e-8)
     # Split-off latents too: z = μ(h) + τσ(h)ε, each with its own ε, which teacher and student share.
@@ -145,7 +145,7 @@ def test_synthesize_inverts_encode_and_scales_every_noise(config: FlowConfig, sh
 def test_samples_repeat_by_their_generator_and_are_equal_at_temperature_zero(
     config: FlowConfig, shape: Shape, features: int
 ) -> None:
-    flow, c = shared(config, shape, features), given(features, 1)
+    flow, c = shared(config, shape, features), context_of(features, 1)
     c = c if c is None else c.expand(4, -1)
 
     def draw(seed: int, temperature: float = 1.0) -> Tensor:
@@ -161,7 +161,7 @@ def test_samples_repeat_by_their_generator_and_are_equal_at_temperature_zero(
 
 @every_flow
 def test_the_trace_has_every_layer_in_order(config: FlowConfig, shape: Shape, features: int) -> None:
-    flow, x, c = shared(config, shape, features), batch(shape), given(features)
+    flow, x, c = shared(config, shape, features), batch(shape), context_of(features)
     trace, latents = flow.trace(x, c), flow.encode(x, c)
     infos = flow.layer_info()
     assert list(trace) == [info.name for info in infos]
@@ -204,7 +204,7 @@ def test_the_same_generator_builds_the_same_flow() -> None:
     ids=["images", "vectors with context", "one feature"],
 )
 def test_inputs_of_the_wrong_shape_or_dtype_are_refused(config: FlowConfig, shape: Shape, features: int) -> None:
-    flow, c = perturbed(config, shape, features), given(features)
+    flow, c = perturbed(config, shape, features), context_of(features)
     with pytest.raises(ValueError, match="this flow takes"):
         flow.log_prob(torch.zeros(6, *shape, 2, dtype=torch.float64), c)
     with pytest.raises(TypeError, match=r"x is torch\.float32; this flow computes in torch\.float64"):

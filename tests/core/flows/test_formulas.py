@@ -13,12 +13,12 @@ from nfkd.config import Glow1DConfig, GlowConfig
 from nfkd.config.flows import FlowConfig, IAFConfig, MAFConfig, NSFConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
-from tests.core.flows.flow_cases import Shape, batch, generator, given, perturbed
+from tests.core.flows.flow_cases import Shape, batch, context_of, generator, perturbed
 from tests.core.flows.formulas import written_again
 
 
 def assert_as_written_again(config: FlowConfig, flow: Flow, shape: Shape, features: int) -> None:
-    x, c = batch(shape, 3), given(features, 3)
+    x, c = batch(shape, 3), context_of(features, 3)
     state = {name: value.numpy() for name, value in flow.state_dict().items()}
     with torch.no_grad():
         found = flow(x, c)

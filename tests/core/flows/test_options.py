@@ -15,7 +15,7 @@ from nfkd.distillation.matching import match_layers
 from nfkd.flows.architectures import ARCHITECTURES, build_flow, flow_summary
 from nfkd.flows.cost import flow_cost
 from nfkd.flows.flow import Flow
-from tests.core.flows.flow_cases import Shape, batch, generator, given, perturbed
+from tests.core.flows.flow_cases import Shape, batch, context_of, generator, perturbed
 
 every_kind = pytest.mark.parametrize(
     ("kind", "shape"), [(GlowConfig, (1, 2, 4)), (Glow1DConfig, (5,))], ids=["images", "vectors"]
@@ -128,7 +128,7 @@ def test_without_actnorm_the_first_batch_is_not_normalised(kind: type[Any], shap
 @every_kind
 @pytest.mark.parametrize("features", [0, 3])
 def test_a_learned_prior_starts_as_the_standard_normal(kind: type[Any], shape: Shape, features: int) -> None:
-    x, c = batch(shape), given(features)
+    x, c = batch(shape), context_of(features)
     plain, learned = (fresh(one_step(kind, learned_prior=learned), shape, features) for learned in (False, True))
     torch.testing.assert_close(learned.log_prob(x, c), plain.log_prob(x, c), rtol=0, atol=0)
 
@@ -141,7 +141,7 @@ def test_a_learned_prior_is_one_gaussian_for_each_channel_and_context(
     flow = perturbed(one_step(kind, learned_prior=True), shape, features)
     assert flow.prior is not None
     z = torch.randn(6, *flow.latent_shapes[0], generator=generator(), dtype=torch.float64)
-    for found in flow.prior(z, given(features)):
+    for found in flow.prior(z, context_of(features)):
         assert found.shape == z.shape
         flat = found.flatten(2) if found.dim() > 2 else found[:, :, None]
         torch.testing.assert_close(flat, flat[:, :, :1].expand_as(flat), rtol=0, atol=0)  # the same at every pixel

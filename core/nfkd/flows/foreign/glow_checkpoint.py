@@ -178,8 +178,8 @@ def _read(path: Path) -> dict[str, Tensor]:
             content = content[name]
             break
     if not isinstance(content, Mapping):
-        what = f"holds a {type(content).__name__}, not named tensors"
-        raise CheckpointError(path, what, "Save a module's state_dict.")
+        problem = f"holds a {type(content).__name__}, not named tensors"
+        raise CheckpointError(path, problem, "Save a module's state_dict.")
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
@@ -322,8 +322,8 @@ def _event_shape(path: Path, config: GlowConfig, file: FlowFile, own: dict[str, 
     if file.event_shape:
         shape = tuple(file.event_shape)
         if size is not None and shape[1:] != size:
-            what = f"is for images of {format_shape(size)} (by {_PRIOR}), not of {format_shape(shape[1:])}"
-            raise CheckpointError(path, what, "Correct event_shape or levels.")
+            problem = f"is for images of {format_shape(size)} (by {_PRIOR}), not of {format_shape(shape[1:])}"
+            raise CheckpointError(path, problem, "Correct event_shape or levels.")
         return shape
     bias = own.get("flow.layers.1.actnorm.bias")
     if size is None or bias is None or bias.dim() != 4 or bias.shape[1] % 4:
@@ -339,8 +339,8 @@ def _check(path: Path, name: str, value: Tensor, entry: _Entry, shape: tuple[int
         sizes = [format_shape(size) or "of a single number" for size in (value.shape, expected)]
         raise CheckpointError(path, f"has {name} in shape {sizes[0]}; this flow has {sizes[1]}", _GIVE_SIZES)
     if value.layout != torch.strided or not value.is_floating_point():
-        what = f"has {name} as {value.dtype}, not as plain floating-point numbers"
-        raise CheckpointError(path, what, "Save it as such.")
+        problem = f"has {name} as {value.dtype}, not as plain floating-point numbers"
+        raise CheckpointError(path, problem, "Save it as such.")
     if not value.isfinite().all():
         raise CheckpointError(path, f"has numbers in {name} that are not finite", "Use an earlier checkpoint.")
     if not entry.is_valid(value):
