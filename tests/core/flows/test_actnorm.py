@@ -16,6 +16,7 @@ from nfkd.flows.architectures import build_flow
 from nfkd.flows.coupling import Coupling, FlowStep
 from nfkd.flows.flow import Flow
 from nfkd.flows.networks import CouplingNetwork, Norm, ResidualBlock, ResidualNetwork
+from nfkd.training import seed_run
 from tests.core.flows.flow_cases import Shape, batch, generator
 from tests.core.tiny import moons
 
@@ -36,6 +37,13 @@ every_glow = pytest.mark.parametrize(
     ],
     ids=["one level", "two", "three", "plane", "five features", "dense", "checkerboard", "residual"],
 )
+
+
+State = dict[str, Tensor]
+
+
+def state_of(flow: Flow) -> State:
+    return {name: value.clone() for name, value in flow.state_dict().items()}
 
 
 def assert_standardised(x: Tensor, norm: Norm, mean: Tensor) -> Tensor:
@@ -117,28 +125,31 @@ def assert_layer_standardised(x: Tensor, weight: Tensor, norm: Module, means: Me
 def test_a_second_initialisation_has_no_effect(config: FlowConfig, shape: Shape) -> None:
     flow, x = build_flow(config, shape, generator=generator()).double(), batch(shape, 50)
     flow.initialize(x)
-    before = {name: value.clone() for name, value in flow.state_dict().items()}
+    before = state_of(flow)
     flow.initialize(10 * x)
     flow.train().log_prob(10 * x)
-    torch.testing.assert_close(flow.state_dict(), before, rtol=0, atol=0)
+    torch.testing.assert_close(state_of(flow), before, rtol=0, atol=0)
     other = build_flow(config, shape, generator=generator(9)).double()
     other.load_state_dict(flow.state_dict())
     other.initialize(10 * x)
-    torch.testing.assert_close(other.state_dict(), before, rtol=0, atol=0)
+    torch.testing.assert_close(state_of(other), before, rtol=0, atol=0)
 
 
 def test_a_forward_pass_does_not_initialise() -> None:
     flow = build_flow(GlowConfig(levels=1, steps=1, hidden=4), (1, 4, 4), generator=generator())
-    before = {name: value.clone() for name, value in flow.state_dict().items()}
+    before = state_of(flow)
     flow.train()(torch.rand(8, 1, 4, 4, generator=generator()))
     assert not flow.initialized
-    torch.testing.assert_close(flow.state_dict(), before, rtol=0, atol=0)
+    torch.testing.assert_close(state_of(flow), before, rtol=0, atol=0)
 
 
-def test_training_initialises_each_flow_with_its_first_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_initialises_each_flow_with_its_first_batch_and_does_not_change_its_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[tuple[Flow, Tensor]] = []
     seen: dict[int, Tensor] = {}
-    initialize, forward = Flow.initialize, Flow.forward
+    teachers: list[tuple[Flow, State]] = []
+    initialize, forward, freeze = Flow.initialize, Flow.forward, seed_run.freeze
 
     def spy_on_initialize(flow: Flow, x: Tensor, context: Tensor | None = None) -> None:
         calls.append((flow, x))
@@ -149,10 +160,23 @@ def test_training_initialises_each_flow_with_its_first_batch(tmp_path: Path, mon
             seen.setdefault(id(flow), x)
         return forward(flow, x, *arguments, **named)  # type: ignore[arg-type]
 
+    def spy_on_freeze(flow: Flow) -> Flow:
+        teachers.append((freeze(flow), state_of(flow)))
+        return teachers[-1][0]
+
     monkeypatch.setattr(Flow, "initialize", spy_on_initialize)
     monkeypatch.setattr(Flow, "forward", spy_on_forward)
-    nfkd.run(moons(training={"teacher_steps": 3, "student_steps": 3, "batch_size": 32}), tmp_path / "run")
+    monkeypatch.setattr(seed_run, "freeze", spy_on_freeze)
+    maf = {"kind": "maf", "hidden": 8, "steps": 3, "batch_norm": True}
+    training = {"teacher_steps": 5, "student_steps": 5, "batch_size": 32}
+    record = nfkd.run(moons(teacher=maf, training=training), tmp_path / "run")
     assert len({id(flow) for flow, _ in calls}) == len(calls) == 3  # teacher, student and baseline, once each
     for flow, x in calls:
         assert len(x) == 32
         torch.testing.assert_close(seen[id(flow)], x, rtol=0, atol=0)  # the batch of the first step
+    [(teacher, before)] = teachers
+    assert not teacher.training
+    stored = record.load_teacher().scaled
+    for flow in (teacher, stored):
+        torch.testing.assert_close(state_of(flow), before, rtol=0, atol=0)
+    assert stored.state_dict()["layers.1.mean"].abs().max() > 0  # the running means were saved

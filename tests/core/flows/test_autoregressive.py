@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-import nfkd
 from nfkd.config import ConfigProblem, DistillationConfig, MatchingConfig
 from nfkd.config.flows import FlowConfig, IAFConfig, MAFConfig, NSFConfig
 from nfkd.data import Batch, load_dataset
@@ -22,7 +19,6 @@ from nfkd.flows.architectures import FlowError, build_flow
 from nfkd.flows.autoregressive import BatchNorm, MaskedAutoregressive
 from nfkd.flows.cost import flow_cost
 from nfkd.flows.flow import Flow, Latents
-from nfkd.training import seed_run
 from tests.core.flows.flow_cases import batch, context_of, generator, initialised, perturbed
 from tests.core.tiny import moons
 
@@ -230,29 +226,6 @@ def test_distillation_changes_nothing_in_a_teacher_with_batch_norm() -> None:
     assert digest(teacher) == before
     assert not teacher.training
     assert digest(student) != students
-
-
-def test_a_whole_run_does_not_change_its_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Flow, str]] = []
-
-    def spy(flow: Flow) -> Flow:
-        frozen = freeze(flow)
-        seen.append((frozen, digest(frozen)))
-        return frozen
-
-    monkeypatch.setattr(seed_run, "freeze", spy)
-    flow: dict[str, Any] = {"kind": "maf", "hidden": 8, "batch_norm": True}
-    few = {"teacher_steps": 10, "student_steps": 5}
-    config = moons(teacher=flow | {"steps": 3}, student=flow | {"steps": 2}, training=few)
-    record = nfkd.run(config, tmp_path / "run")
-    [(teacher, before)] = seen
-    assert digest(teacher) == before
-    assert not teacher.training
-    assert record.row.state == "finished"
-    stored = record.load_teacher().scaled
-    assert digest(stored) == before
-    mean = stored.state_dict()["layers.1.mean"]
-    assert mean.abs().max() > 0  # the running means were saved
 
 
 # --- building --------------------------------------------------------------------------------------------------------

@@ -130,7 +130,9 @@ def test_saved_weights_are_loaded_bit_for_bit(config: FlowConfig, shape: Shape, 
 
 
 @every_flow
-def test_synthesize_inverts_encode_and_scales_every_noise(config: FlowConfig, shape: Shape, features: int) -> None:
+def test_synthesize_inverts_encode_and_samples_repeat_and_scale(
+    config: FlowConfig, shape: Shape, features: int
+) -> None:
     flow, x, c = shared(config, shape, features), batch(shape, 4), context_of(features, 4)
     noise = standardised(flow, flow.encode(x, c), c)
     torch.testing.assert_close(flow.synthesize(noise, context=c), x, rtol=1e-8, atol=1e-8)
@@ -139,14 +141,7 @@ def test_synthesize_inverts_encode_and_scales_every_noise(config: FlowConfig, sh
     found = standardised(flow, flow.encode(flow.synthesize(noise, 0.7, c), c), c)
     for part, expected in zip(found, noise, strict=True):
         torch.testing.assert_close(part, 0.7 * expected, rtol=1e-8, atol=1e-8)
-
-
-@every_flow
-def test_samples_repeat_by_their_generator_and_are_equal_at_temperature_zero(
-    config: FlowConfig, shape: Shape, features: int
-) -> None:
-    flow, c = shared(config, shape, features), context_of(features, 1)
-    c = c if c is None else c.expand(4, -1)
+    c = c if c is None else c[:1].expand(4, -1)
 
     def draw(seed: int, temperature: float = 1.0) -> Tensor:
         return flow.sample(4, temperature=temperature, generator=generator(seed), context=c)
@@ -179,7 +174,7 @@ def test_the_trace_has_every_layer_in_order(config: FlowConfig, shape: Shape, fe
 @pytest.mark.parametrize("steps", [1, 4])
 def test_a_density_in_the_plane_integrates_to_one(steps: int) -> None:
     flow = perturbed(Glow1DConfig(steps=steps, hidden=6), (2,))
-    axis = torch.linspace(-5, 6, 400, dtype=torch.float64)
+    axis = torch.linspace(-5, 6, 300, dtype=torch.float64)
     points = torch.cartesian_prod(axis, axis)
     with torch.no_grad():
         mass = flow.log_prob(points).exp().sum() * (axis[1] - axis[0]) ** 2
