@@ -1,6 +1,6 @@
-"""Files that nobody should have to trust: a `Build` makes one at a path, whatever was there before.
+"""Builders of hostile files, for the tests and for `make torture`.
 
-`ANY_FILE` has those that can stand in place of any file; the others are of one format. `make torture` uses them, too.
+`ANY_FILE` has those that can replace any file; the others are of one format.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 Build = Callable[[Path], object]
-"""Puts something at a path, in place of what is there."""
+"""Creates something at a path and replaces what is there."""
 DEEP = 100_000
 
 
@@ -38,14 +38,14 @@ def clear(path: Path) -> Path:
 
 
 def fifo(path: Path) -> None:
-    """A pipe that nobody writes to."""
+    """A pipe without a writer."""
     os.mkfifo(clear(path))
 
 
 def socket_file(path: Path) -> None:
     """A socket."""
     before = Path.cwd()
-    os.chdir(clear(path).parent)  # a socket's whole path may have a hundred bytes only
+    os.chdir(clear(path).parent)  # a socket's path may have about a hundred bytes
     try:
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(path.name)
@@ -59,12 +59,12 @@ def directory(path: Path) -> None:
 
 
 def device(path: Path) -> None:
-    """A link to a device without an end."""
+    """A link to an endless device."""
     clear(path).symlink_to("/dev/zero")
 
 
 def dangling(path: Path) -> None:
-    """A link that leads nowhere."""
+    """A link without a target."""
     clear(path).symlink_to(path.parent / "nowhere")
 
 
@@ -79,12 +79,12 @@ def empty(path: Path) -> None:
 
 
 def zeros(path: Path) -> None:
-    """Bytes of zero, as a crash leaves them."""
+    """Bytes of zero, as after a crash."""
     clear(path).write_bytes(bytes(4096))
 
 
 def endless(path: Path) -> None:
-    """A terabyte of zeros that take no room on the disk."""
+    """A sparse file of a terabyte."""
     with clear(path).open("wb") as file:
         file.truncate(1 << 40)
 
@@ -95,17 +95,17 @@ def noise(path: Path) -> None:
 
 
 def not_text(path: Path) -> None:
-    """Bytes that are no UTF-8."""
+    """Bytes that are not UTF-8."""
     clear(path).write_bytes(b'{"row": "\xff\xfe\x80"}')
 
 
 def deep_json(path: Path) -> None:
-    """JSON of a hundred thousand objects inside each other."""
+    """A hundred thousand nested JSON objects."""
     clear(path).write_text('{"row":' * DEEP)
 
 
 def deep_list(path: Path) -> None:
-    """JSON of a hundred thousand lists inside each other, each closed."""
+    """A hundred thousand nested JSON lists, each closed."""
     clear(path).write_text("[" * DEEP + "]" * DEEP)
 
 
@@ -121,7 +121,7 @@ KINDS: dict[str, Build] = {
     "noise": noise,
     "a terabyte of holes": endless,
 }
-"""What can be at a path, content aside; with words for a table."""
+"""What can be at a path, apart from content, by its name in tables."""
 _DAMAGED = (zeros, not_text, deep_json, deep_list)
 ANY_FILE = {build.__name__: build for build in (*KINDS.values(), *_DAMAGED) if build is not clear}
 
@@ -129,9 +129,9 @@ ANY_FILE = {build.__name__: build for build in (*KINDS.values(), *_DAMAGED) if b
 # --- content ----------------------------------------------------------------------------------------------------------
 
 
-def text(words: str) -> Build:
+def text(value: str) -> Build:
     """Return the builder of a text file."""
-    return lambda path: clear(path).write_text(words, encoding="utf-8")
+    return lambda path: clear(path).write_text(value, encoding="utf-8")
 
 
 def content(data: bytes) -> Build:
@@ -140,13 +140,13 @@ def content(data: bytes) -> Build:
 
 
 def altered(source: bytes, change: Callable[[Any], Any]) -> Build:
-    """Return the builder of a JSON file that was changed."""
+    """Return the builder of a changed JSON file."""
     tree = json.loads(source)
     return text(json.dumps(change(tree) or tree))
 
 
 def nested(opening: str, closing: str, *, before: str = "", after: str = "") -> Build:
-    """Return the builder of a text with deep brackets."""
+    """Return the builder of a text with deeply nested brackets."""
     return text(f"{before}{opening * DEEP}{closing * DEEP}{after}")
 
 
@@ -154,7 +154,7 @@ def nested(opening: str, closing: str, *, before: str = "", after: str = "") -> 
 
 
 def state_with(**changes: Any) -> Build:
-    """A state with other values; those of the row are named ``row_…``."""
+    """Return the builder of a state with other values; those of the row are named ``row_…``."""
 
     def build(path: Path) -> None:
         state = json.loads(path.read_text())
@@ -185,7 +185,7 @@ ODD_STATES: dict[str, Build] = {
     "pid too large": state_with(pid=2**40, row_state="running"),
     "born in no time": state_with(born=1e308, row_state="running"),
 }
-"""States whose run can be listed: its process is not there."""
+"""States whose run can be listed, because its process does not exist."""
 
 
 # --- TOML and logs ----------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ BAD_TOML: dict[str, Build] = {
 
 
 def long_log(path: Path) -> None:
-    """A log of 20 MB: a line of 10 MB, lines that are no log lines, and one at the end that is."""
+    """A log of 20 MB: a line of 10 MB, lines that are not log entries, and one valid entry at the end."""
     line = {"run": "x", "level": "info", "text": "the last", "time": 1e9}
     with clear(path).open("w") as file:
         file.write(json.dumps(line | {"text": "x" * 10_000_000}) + "\n")
@@ -222,9 +222,9 @@ _METADATA = {"flow", "event_shape", "context_features", "foreign"}
 
 
 def tampered_weights(source: Path, **changes: Any) -> Build:
-    """Return the builder of a copy of a weights file with other metadata; its numbers stay.
+    """Return the builder of a copy of a weights file with other metadata and the same numbers.
 
-    `changes` are texts of the metadata, or values for them, or else fields of the flow.
+    `changes` are metadata (texts, or values to encode as JSON), or fields of the flow.
     """
     data = source.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
@@ -246,19 +246,19 @@ LONG_HEADER = content(struct.pack("<Q", 1 << 62) + b"{}")
 
 
 def npy_bytes(shape: tuple[int, ...], numbers: bytes = b"", dtype: str = "|u1") -> bytes:
-    """A .npy file that claims a shape, whatever follows."""
+    """Return a .npy file with a header of any shape, followed by any bytes."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": dtype, "fortran_order": False, "shape": shape})
     return head.getvalue() + numbers
 
 
 def lying_npy(path: Path) -> None:
-    """A .npy file that claims a terabyte."""
+    """A .npy file whose header claims a terabyte."""
     clear(path).write_bytes(npy_bytes((10**6, 1, 10**3, 10**3), bytes(100)))
 
 
 def deep_npy(path: Path) -> None:
-    """A .npy file whose head is a thousand brackets."""
+    """A .npy file whose header is thousands of brackets."""
     head = ("(" * 9000).encode()
     clear(path).write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head)
 
@@ -277,11 +277,11 @@ def packed_npz(path: Path) -> None:
     ):
         member.write(npy_bytes((4096, 1, 1024, 1024)))
         for _ in range(64):
-            member.write(bytes(1 << 20))  # the head claims more: 64 MiB are enough for the test
+            member.write(bytes(1 << 20))  # the header claims more; 64 MiB are enough for the test
 
 
 def headless_npz(path: Path) -> None:
-    """A .npz file whose array has a head of a gigabyte, packed to a megabyte."""
+    """A .npz file whose array has a header of a gigabyte, compressed to a megabyte."""
     with (
         zipfile.ZipFile(clear(path), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open("images.npy", "w") as member,
@@ -292,7 +292,7 @@ def headless_npz(path: Path) -> None:
 
 
 def whole_npz(path: Path) -> None:
-    """A small .npz file of an array of 200 million zeros, all of them there."""
+    """A small .npz file with a complete array of 200 million zeros."""
     with (
         zipfile.ZipFile(clear(path), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open("data.npy", "w") as member,
@@ -303,7 +303,7 @@ def whole_npz(path: Path) -> None:
 
 
 def packed_hdf5(path: Path) -> None:
-    """An HDF5 file of a few kilobytes with an array of 64 PiB, none of it written."""
+    """An HDF5 file of a few kilobytes with an unwritten array of 64 PiB."""
     with h5py.File(clear(path), "w") as file:
         file.create_dataset("images", (1 << 40, 1, 256, 256), np.uint8, chunks=(1, 1, 256, 256), compression="gzip")
 
@@ -329,7 +329,7 @@ ARRAYS: dict[str, tuple[Build, str]] = {
 
 
 def packed_parquet(path: Path, rows: int = 2000, length: int = 100_000) -> None:
-    """A Parquet file of some kilobytes: numbers, and a text of `length` characters in each of its rows."""
+    """A Parquet file of some kilobytes with numbers and a text of `length` characters in each row."""
     import polars as pl  # starts threads, and `make torture` forks
 
     frame = pl.DataFrame({"number": np.arange(rows) * 0.5}).with_columns(text=pl.lit("x" * length))
@@ -337,7 +337,7 @@ def packed_parquet(path: Path, rows: int = 2000, length: int = 100_000) -> None:
 
 
 def packed_lists(path: Path, rows: int = 100, length: int = 100_000) -> None:
-    """A Parquet file of some kilobytes: numbers, and a list of `length` zeros in each of its rows."""
+    """A Parquet file of some kilobytes with numbers and a list of `length` zeros in each row."""
     import polars as pl
 
     frame = pl.DataFrame({"number": np.arange(rows) * 0.5, "list": [[0] * length] * rows})
@@ -348,7 +348,7 @@ def packed_lists(path: Path, rows: int = 100, length: int = 100_000) -> None:
 
 
 def png_claiming(width: int, height: int) -> bytes:
-    """Return a PNG that claims a size; it is black, and ends early where it claims too much."""
+    """Return a black PNG of any claimed size; a large one is cut short."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -369,7 +369,7 @@ def packed_tar(path: Path, size: int = 2 << 30) -> None:
             file.write(bytes(1 << 20))
 
 
-# --- data that is good, for hostile entries and names -----------------------------------------------------------------
+# --- valid data, for hostile entries and names ------------------------------------------------------------------------
 
 
 def image_folder(spoil: Build, name: str = "x.png") -> Build:
@@ -394,7 +394,7 @@ def table(rows: int = 400) -> bytes:
 
 
 def array(seed: int = 0, rows: int = 400) -> bytes:
-    """Return a .npy file of rows of two numbers; more rows begin with the same."""
+    """Return a .npy file of rows of two numbers; the first rows do not depend on how many follow."""
     file = io.BytesIO()
     np.save(file, np.random.default_rng(seed).normal(size=(rows, 2)))
     return file.getvalue()

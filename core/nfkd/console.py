@@ -19,12 +19,12 @@ from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.evaluation.inspection import Inspection
 from nfkd.flows.architectures import flow_summary
 from nfkd.flows.cost import FlowCost, LayerCost
+from nfkd.flows.foreign.glow_checkpoint import Imported
 from nfkd.planning.describe import check
 from nfkd.planning.plans import teacher_label
 from nfkd.protocol import events
 from nfkd.protocol.requests import Snapshot
 from nfkd.protocol.roles import role_name
-from nfkd.runs.importing import Imported
 from nfkd.runs.layout import create_run, is_run
 from nfkd.runs.reader import open_run
 from nfkd.terminal import say, terminal

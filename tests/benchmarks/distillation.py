@@ -1,11 +1,11 @@
-"""Does distillation help? Every term of the loss on real data, beside the same student without a teacher.
+"""Compares every term of the loss on real data with the same student without a teacher.
 
-``make bench-distillation`` trains what is not in the cache yet, each run in a folder of its own as `nfkd.run` leaves
-it, and prints the tables. Broken off, it goes on where it was. A cached run whose experiment is no longer the one asked
-for is trained anew; that the code has changed it does not see: delete the cache (``build/distillation``) then.
+``make bench-distillation`` trains the runs that are not in the cache and prints the tables; it is resumable. A cached
+run of another experiment is trained again, but a change of the code is not noticed: delete the cache
+(``build/distillation``) then.
 
-One teacher serves all losses and seeds of a study. Every student begins with its seed's first weights and sees its
-seed's data, order and noise, so that two losses are compared in pairs.
+All losses and seeds of a study have the same teacher. Students of a seed have the same first weights, data, order and
+noise, so that losses are compared in pairs.
 """
 
 from __future__ import annotations
@@ -48,24 +48,24 @@ def loss(nll: float, *, balanced: bool = False, **weights: float) -> dict[str, A
 
 
 def fading(distillation: dict[str, Any]) -> dict[str, Any]:
-    """Return the same with the teacher's terms falling to nothing over the first half of the steps."""
+    """Return the same with the teacher's terms falling to zero over the first half of the steps."""
     schedule = {"schedule": "cosine", "schedule_end": 0.0, "schedule_span": 0.5}
     return distillation | {name: distillation[name] | schedule for name in TERMS if name != "nll"}
 
 
 def inherited(distillation: dict[str, Any]) -> dict[str, Any]:
-    """Return the same for a student that begins with its teacher's channel mixing."""
+    """Return the same for a student that starts with its teacher's channel mixing."""
     return distillation | {"matching": {"inherit_permutation": True}}
 
 
 def by(strategy: str, distillation: dict[str, Any]) -> dict[str, Any]:
-    """Return the same with layers matched in another way."""
+    """Return the same with another matching of layers."""
     return distillation | {"matching": {"strategy": strategy}}
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A student's loss, and the loss whose student answers for it."""
+    """A student's loss, and the loss that it is compared with."""
 
     distillation: dict[str, Any]
     against: str = BASELINE
@@ -94,7 +94,7 @@ MATCHINGS = {
     "+ ILKD, every step": Loss(by("by_depth", loss(0.9, ilkd=0.1))),
     "+ ILKD, last layer only": Loss(by("last_only", loss(0.9, ilkd=0.1))),
 }
-"""Of images: vectors have no levels, all of their student's steps are matched anyway, and ILKD of the last is LKD."""
+"""For images only: vectors have no levels, all student steps are matched anyway, and ILKD of the last one is LKD."""
 INHERITED_LOSSES = {
     INHERITED: Loss(inherited(loss(1.0))),
     **{
@@ -122,7 +122,7 @@ class Study:
     changes: dict[str, Any] = field(default_factory=dict)
 
     def experiment(self, name: str, cache: Path) -> ExperimentConfig:
-        """Return the experiment of a loss; that of the baseline trains the teacher, which serves the others."""
+        """Return the experiment of a loss; that of the baseline trains the teacher of all."""
         changes = {
             "name": f"{self.name}: {name}".replace(":", ","),
             "distillation": self.losses[name].distillation,
@@ -136,9 +136,9 @@ class Study:
         return config.replace(training=training)
 
     def directory(self, name: str, cache: Path) -> Path:
-        """Return where the run of a loss is."""
-        words = "".join(sign if sign.isalnum() else " " for sign in name.lower()).split()
-        return cache / self.name / "-".join(words)
+        """Return the run's directory of a loss."""
+        slug = "".join(sign if sign.isalnum() else " " for sign in name.lower()).split()
+        return cache / self.name / "-".join(slug)
 
 
 FEW = {"training": {"student_steps": 600}, "monitor": {"pictures_every": 300}}
@@ -168,23 +168,23 @@ STUDIES = [
 ]
 
 
-# --- training what is not there yet ----------------------------------------------------------------------------------
+# --- training -----------------------------------------------------------------------------------------------------
 
 
-def is_there(config: ExperimentConfig, directory: Path) -> bool:
-    """Return whether a run of an experiment is there, whole or not."""
+def exists(config: ExperimentConfig, directory: Path) -> bool:
+    """Return whether a run of an experiment exists, finished or not."""
     return is_run(directory) and read_config(directory) == config
 
 
 def finished(config: ExperimentConfig, directory: Path) -> bool:
-    """Return whether the run of an experiment is there whole."""
-    return is_there(config, directory) and read_state(directory).row.state == "finished"
+    """Return whether a finished run of an experiment exists."""
+    return exists(config, directory) and read_state(directory).row.state == "finished"
 
 
 def train(text: str, directory: Path) -> tuple[float, str]:
-    """Train an experiment, or go on with it; return its seconds, and why it failed where it did."""
+    """Train or resume an experiment; return its seconds, and the cause of a failure."""
     began, config = time.perf_counter(), ExperimentConfig.from_toml(text)
-    if not is_there(config, directory):
+    if not exists(config, directory):
         shutil.rmtree(directory, ignore_errors=True)  # of another experiment
     try:
         nfkd.run(config, directory, resume=True)
@@ -194,7 +194,7 @@ def train(text: str, directory: Path) -> tuple[float, str]:
 
 
 def train_all(studies: Iterable[Study], cache: Path, jobs: int) -> None:
-    """Train what the cache lacks, a study's baseline before its other losses."""
+    """Train the missing runs, each study's baseline before its other losses."""
     began = time.perf_counter()
     os.environ["OMP_NUM_THREADS"] = "1"
     waiting: dict[Future[tuple[float, str]], tuple[Study, str]] = {}
@@ -222,8 +222,8 @@ def train_all(studies: Iterable[Study], cache: Path, jobs: int) -> None:
             study, name = waiting.pop(done)
             seconds, failure = done.result()
             minutes = (time.perf_counter() - began) / 60
-            words = f"failed: {failure}" if failure else f"{seconds:.0f} s"
-            print(f"{study.name}: {name}: {words} ({minutes:.1f} min in all)", flush=True)
+            outcome = f"failed: {failure}" if failure else f"{seconds:.0f} s"
+            print(f"{study.name}: {name}: {outcome} ({minutes:.1f} min in total)", flush=True)
             if not failure:
                 after(study, name)
 
@@ -241,16 +241,16 @@ def summaries(record: RunRecord, stage: str) -> list[StageSummary]:
     return [summary for summary in record.summary if summary.stage == stage]
 
 
-def share_words(record: RunRecord) -> str:
-    """Return the part of the gradient that was the teacher's, its mean over the first seed's measurements."""
+def format_shares(record: RunRecord) -> str:
+    """Return each teacher term's share of the gradient, averaged over the first seed's measurements."""
     curves = record.curves["student"]
     means = {
         name.removeprefix("share/"): float(np.nanmean(curve.values))
         for name, curve in curves.items()
         if name.startswith("share/") and len(curve.values)
     }
-    words = [f"{TERMS[name].label} {share:.0%}" for name, share in means.items() if name != "nll"]
-    return ", ".join(words) or "–"
+    shares = [f"{TERMS[name].label} {share:.0%}" for name, share in means.items() if name != "nll"]
+    return ", ".join(shares) or "–"
 
 
 def table(study: Study, cache: Path) -> Iterator[str]:
@@ -264,7 +264,7 @@ def table(study: Study, cache: Path) -> Iterator[str]:
     if base is None:
         return
     unit = base.row.unit
-    yield f"\n**{study.title}.** {roles_words(base)}\n"
+    yield f"\n**{study.title}.** {describe_roles(base)}\n"
     yield f"| loss | test {unit} | gain over {BASELINE} (95 % interval) | verdict | share of the gradient | C2ST |"
     yield "|---|---:|---|---|---|---:|"
     for name, wanted in study.losses.items():
@@ -273,40 +273,39 @@ def table(study: Study, cache: Path) -> Iterator[str]:
             continue
         record = records[name]
         found = list(tests_of(record).values())
-        quality = mean_words([summary.c2st for summary in summaries(record, "student")])
-        gain, verdict = verdict_words(records, name, wanted, unit)
+        quality = format_mean([summary.c2st for summary in summaries(record, "student")])
+        gain, verdict = format_verdict(records, name, wanted, unit)
         spread = statistics.stdev(found)
         figure = f"{statistics.mean(found):.4f} ± {spread:.4f}"
-        yield f"| {name} | {figure} | {gain} | {verdict} | {share_words(record)} | {quality} |"
+        yield f"| {name} | {figure} | {gain} | {verdict} | {format_shares(record)} | {quality} |"
 
 
-def mean_words(values: list[float]) -> str:
-    """Return a mean; none where a flow's samples were no numbers."""
+def format_mean(values: list[float]) -> str:
+    """Return a mean; a dash if samples were not finite."""
     mean = statistics.mean(values)
     return f"{mean:.3f}" if np.isfinite(mean) else "–"
 
 
 def unfinished(directory: Path) -> str:
-    """Return why there is no figure."""
+    """Return the state of a run without results."""
     if not is_run(directory):
         return "not trained yet"
     row = read_state(directory).row
     return row.cause if row.state == "failed" else row.state
 
 
-def verdict_words(records: dict[str, RunRecord], name: str, wanted: Loss, unit: str) -> tuple[str, str]:
+def format_verdict(records: dict[str, RunRecord], name: str, wanted: Loss, unit: str) -> tuple[str, str]:
     """Return the gain with its interval, and the verdict."""
     if wanted.against == name:
         return "", ""
     pair = tests_of(records[name]), tests_of(records[wanted.against])
     verdict = judge(*pair, metric=METRICS["likelihood"], unit=unit, one_teacher=True)
     beside = "" if wanted.against == BASELINE else f" over {wanted.against}"
-    words = f"{verdict.difference:+.4f} ({verdict.low:+.4f} to {verdict.high:+.4f}){beside}"
-    return words, verdict.verdict
+    return f"{verdict.difference:+.4f} ({verdict.low:+.4f} to {verdict.high:+.4f}){beside}", verdict.verdict
 
 
-def roles_words(base: RunRecord) -> str:
-    """Return teacher and student in words."""
+def describe_roles(base: RunRecord) -> str:
+    """Return a description of teacher and student."""
     teacher, student = summaries(base, "teacher")[0], summaries(base, "student")[0]
     quick, slow = (samples_per_second(flow.scaled) for flow in (base.load_student(), base.load_teacher()))
     return (
@@ -317,25 +316,25 @@ def roles_words(base: RunRecord) -> str:
 
 
 def main() -> None:
-    """Train, and print."""
+    """Train the missing runs and print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("studies", nargs="*", help=f"of {', '.join(study.name for study in STUDIES)}; all unless named")
+    parser.add_argument("studies", nargs="*", help=f"of {', '.join(study.name for study in STUDIES)} (default: all)")
     parser.add_argument("--cache", type=Path, default=Path("build/distillation"))
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, one thread each")
-    parser.add_argument("--tables", action="store_true", help="train nothing, print what the cache has")
-    given = parser.parse_args()
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at the same time, one thread each")
+    parser.add_argument("--tables", action="store_true", help="only print the tables of the cache")
+    options = parser.parse_args()
     known = {study.name: study for study in STUDIES}
-    unknown = [name for name in given.studies if name not in known]
+    unknown = [name for name in options.studies if name not in known]
     if unknown:
         parser.error(f"no study {unknown[0]!r}: there are {', '.join(known)}")
-    chosen = [known[name] for name in given.studies] or STUDIES
-    cache = given.cache.absolute()
-    if not given.tables:
-        train_all(chosen, cache, given.jobs)
+    chosen = [known[name] for name in options.studies] or STUDIES
+    cache = options.cache.absolute()
+    if not options.tables:
+        train_all(chosen, cache, options.jobs)
     torch.set_num_threads(1)
     for study in chosen:
         print("\n".join(table(study, cache)))
-    if not given.studies:
+    if not options.studies:
         print("\n**Throughput**\n")
         for line in ratios():
             print(line, flush=True)

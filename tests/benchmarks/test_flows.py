@@ -1,9 +1,8 @@
-"""What each flow makes of a small budget, beside zuko's or normflows' flow of the same architecture.
+"""Likelihood after a small budget, compared with zuko's or normflows' flow of the same architecture.
 
-Both see the same examples in the same order with the same noise, from the same optimizer, for the same number of steps;
-vectors are standardised for both by their training part, as zuko's documentation asks. A row says *worse*, and its test
-fails, where our mean over the seeds is lower than theirs by more than the spread: the larger of the two standard
-deviations over seeds.
+Both get the same examples in the same order with the same noise, the same optimizer and the same number of steps.
+Vectors are standardised by their training split for both, as zuko's documentation recommends. A row says *worse*, and
+its test fails, if our mean over seeds is lower by more than the larger of the two standard deviations over seeds.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ RATE = 1e-3
 CLIP = 30.0
 
 MOONS, PATCHES, DIGITS = TwoMoonsConfig(), NaturalPatchesConfig(count=10_000), DigitsConfig()
-WORDS = {"two_moons": "two moons", "natural_patches": "natural patches", "digits": "digits"}
+LABELS = {"two_moons": "two moons", "natural_patches": "natural patches", "digits": "digits"}
 
 
 class LogProb(nn.Module):
-    """A flow of any library as a module from examples to their log-densities, (B,) nats."""
+    """A flow of any library as a module from examples to log-densities, (B,) nats."""
 
     def __init__(self, flow: nn.Module, log_prob: Callable[[Tensor], Any]) -> None:
         super().__init__()
@@ -52,7 +51,7 @@ class LogProb(nn.Module):
 
 
 class Standardised(nn.Module):
-    """A density of vectors by way of a density of their standardised values."""
+    """A density of vectors, computed from a density of their standardised values."""
 
     mean: Tensor
     deviation: Tensor
@@ -76,7 +75,7 @@ class Standardised(nn.Module):
 
 @dataclass(frozen=True)
 class Rival:
-    """A flow of another library: what it is, and how it is made for a config of ours and a number of features."""
+    """A flow of another library, built for a config of ours and a number of features."""
 
     name: str
     make: Callable[[FlowConfig, int], LogProb]
@@ -133,7 +132,7 @@ def normflows_iaf(config: FlowConfig, features: int) -> LogProb:
     assert isinstance(config, IAFConfig)
     layers: list[nn.Module] = []
     for _ in range(config.steps):
-        # As many layers with a ReLU as ours has; its first layer, which has none, is one more.
+        # The same number of ReLU layers as ours; its first layer has no ReLU.
         layer = normflows.flows.MaskedAffineAutoregressive(
             features, config.hidden, num_blocks=config.depth, use_residual_blocks=False
         )
@@ -172,7 +171,7 @@ def normflows_glow1d(config: FlowConfig, features: int) -> LogProb:
 
 
 def normflows_glow(config: FlowConfig, features: int) -> LogProb:
-    """One level on 8×8 grey images: of more levels normflows has another architecture, whose splits have no prior."""
+    """One level on 8×8 grey images; with more levels, normflows' splits have no conditional prior."""
     import normflows
 
     assert isinstance(config, GlowConfig)
@@ -183,7 +182,7 @@ def normflows_glow(config: FlowConfig, features: int) -> LogProb:
     return LogProb(flow, lambda x: flow.log_prob(x, None))
 
 
-# --- what is compared ------------------------------------------------------------------------------------------------
+# --- comparison ------------------------------------------------------------------------------------------------------
 
 MAF = MAFConfig(steps=5, hidden=64)
 IAF = IAFConfig(steps=4, hidden=32)
@@ -218,7 +217,7 @@ def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # other people's packages
+        warnings.simplefilter("ignore")  # of other packages
         yield
     torch.set_num_threads(threads)
 
@@ -245,7 +244,7 @@ def first_batch(dataset: Dataset, seed: int) -> Tensor:
     return dataset.training_batch(np.sort(index), noise, noise).x
 
 
-def ours(config: FlowConfig, dataset: Dataset, seed: int) -> nn.Module:
+def own_flow(config: FlowConfig, dataset: Dataset, seed: int) -> nn.Module:
     flow = build_flow(config, dataset.event_shape, generator=torch.Generator().manual_seed(seed))
     log_prob, x = LogProb(flow, flow.log_prob), first_batch(dataset, seed)
     if dataset.is_image:
@@ -256,8 +255,8 @@ def ours(config: FlowConfig, dataset: Dataset, seed: int) -> nn.Module:
     return standardised
 
 
-def theirs(rival: Rival, config: FlowConfig, dataset: Dataset, seed: int) -> nn.Module:
-    """Layers of theirs that take their first values from data take them in the first step, from the same batch."""
+def rival_flow(rival: Rival, config: FlowConfig, dataset: Dataset, seed: int) -> nn.Module:
+    """Data-dependent layers initialise themselves in the first step, with the same batch."""
     torch.manual_seed(seed)
     log_prob = rival.make(config, dataset.event_shape[0])
     return log_prob if dataset.is_image else Standardised(log_prob, dataset)
@@ -285,7 +284,7 @@ def trained(log_prob: nn.Module, dataset: Dataset, steps: int, seed: int) -> flo
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one library makes of a budget over the seeds; the seconds are the processor's, of one seed."""
+    """One library's test log-likelihoods over seeds; CPU seconds of one seed."""
 
     values: list[float]
     parameters: int
@@ -315,15 +314,15 @@ class Outcome:
 def test_likelihood_after_a_small_budget(row: str, table: list[str]) -> None:
     config, data, rival, steps = ROWS[row]
     dataset = data_of(data)
-    mine = Outcome.of(lambda seed: ours(config, dataset, seed), dataset, steps)
-    other = Outcome.of(lambda seed: theirs(rival, config, dataset, seed), dataset, steps)
-    difference = mine.mean - other.mean
-    worse = difference < -max(mine.spread, other.spread)
+    own = Outcome.of(lambda seed: own_flow(config, dataset, seed), dataset, steps)
+    other = Outcome.of(lambda seed: rival_flow(rival, config, dataset, seed), dataset, steps)
+    difference = own.mean - other.mean
+    worse = difference < -max(own.spread, other.spread)
     unit = "−bits/dim" if dataset.is_image else dataset.unit
     table.append(
-        f"| {row.partition(' on ')[0]} beside {rival.name} | {WORDS[data.kind]} | {steps} "
-        f"| {mine.parameters:,} / {other.parameters:,} | {mine} {unit} | {other} | {difference:+.3f} "
-        f"| {'worse' if worse else 'not worse'} | {mine.seconds:.1f} / {other.seconds:.1f} |"
+        f"| {row.partition(' on ')[0]} beside {rival.name} | {LABELS[data.kind]} | {steps} "
+        f"| {own.parameters:,} / {other.parameters:,} | {own} {unit} | {other} | {difference:+.3f} "
+        f"| {'worse' if worse else 'not worse'} | {own.seconds:.1f} / {other.seconds:.1f} |"
     )
     print("\n" + table[-1])
     assert not worse, f"worse by {-difference:.3f} {unit}, more than the spread over seeds"

@@ -1,4 +1,4 @@
-"""How long the shipped experiments take, and whether distillation helps: from nothing to a finished summary."""
+"""Duration of the shipped experiments, and their verdicts over three seeds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(preset: str, directory: Path, *overrides: str) -> float:
 @pytest.mark.parametrize(("preset", "goal"), [("two_moons", 40), ("digits", 300)])
 def test_time_of_one_seed(preset: str, goal: int, tmp_path: Path) -> None:
     seconds = run(preset, tmp_path / "run")
-    print(f"\n{preset}: {seconds:.0f} s from nothing to the summary, one seed (goal {goal} s)")
+    print(f"\n{preset}: {seconds:.0f} s with one seed (goal {goal} s)")
 
 
 @pytest.mark.parametrize("preset", ["digits", "two_moons"])

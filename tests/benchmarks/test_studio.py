@@ -1,4 +1,4 @@
-"""The studio's figures: how soon its window is there, and how smoothly it lives beside a training."""
+"""Time until the studio's window is shown, and its responsiveness during training."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def test_time_until_the_window_is_shown(tmp_path: Path) -> None:
     seconds = []
     for _ in range(5):
         began = time.time()
-        said = subprocess.run([sys.executable, "-c", SHOWN, str(tmp_path)], capture_output=True, text=True, check=True)
-        seconds.append(float(said.stdout) - began)
+        done = subprocess.run([sys.executable, "-c", SHOWN, str(tmp_path)], capture_output=True, text=True, check=True)
+        seconds.append(float(done.stdout) - began)
     print(f"\nwindow shown after {statistics.median(seconds):.2f} s (median of 5; worst {max(seconds):.2f} s)")
 
 
 class Heartbeat:
-    """A precise timer of 16 ms, and the times between its beats."""
+    """A precise timer of 16 ms, and the times between its timeouts."""
 
     def __init__(self) -> None:
         self._timer = QTimer()
@@ -69,7 +69,7 @@ class Heartbeat:
         self._last = now
 
     async def measure(self, seconds: float) -> np.ndarray:
-        """Return the gaps between beats over some seconds, in milliseconds."""
+        """Return the gaps between timeouts over some seconds, in milliseconds."""
         self._gaps, self._last = [], time.perf_counter()
         self._timer.start()
         await asyncio.sleep(seconds)
@@ -97,14 +97,14 @@ def test_heartbeat_during_a_digits_run(loop: QEventLoop, qapp: QApplication, tmp
 async def until(signal: Any, true: Any) -> None:
     found = asyncio.Event()
 
-    def look(*_values: Any) -> None:
+    def check(*_values: Any) -> None:
         if true():
             found.set()
 
-    signal.connect(look)
-    look()
+    signal.connect(check)
+    check()
     await found.wait()
-    signal.disconnect(look)
+    signal.disconnect(check)
 
 
 async def watch(window: MainWindow) -> None:

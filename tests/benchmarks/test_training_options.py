@@ -1,4 +1,4 @@
-"""What bf16 and micro-batches cost and save on this machine: a Glow step as in the design, ratios within one run."""
+"""Time and memory of a Glow step with bf16 and micro-batches."""
 
 from __future__ import annotations
 
@@ -45,36 +45,36 @@ def loss(result: Pass) -> torch.Tensor:
 
 
 def step(flow: Flow, optimizer: torch.optim.Optimizer, batch: Batch, config: TrainingConfig) -> tuple[float, float]:
-    """Return the step's wall time and its processor time, in seconds: the second knows of no other processes."""
+    """Return wall time and CPU time in seconds; CPU time does not depend on other processes."""
     began = time.perf_counter(), time.process_time()
     optimizer.zero_grad(set_to_none=True)
     with networks_in(config.precision):
-        for part in batch.x.chunk(config.accumulate):
-            (loss(flow(part)) / config.accumulate).backward()
+        for micro_batch in batch.x.chunk(config.accumulate):
+            (loss(flow(micro_batch)) / config.accumulate).backward()
     optimizer.step()
     return time.perf_counter() - began[0], time.process_time() - began[1]
 
 
 @pytest.mark.parametrize("count", [8, 32])
 def test_time_of_a_glow_step(count: int) -> None:
-    """Interleaved, so that what else the machine does falls on all alike."""
+    """Interleave the options, so that other load affects all in the same way."""
     flow, batch = glow(torch.Generator().manual_seed(0), count)
     optimizers = {name: make_optimizer(config, flow.parameters()) for name, config in STEPS.items()}
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in STEPS}
     for turn in range(ROUNDS + 1):
         for name, config in STEPS.items():
             taken = step(flow, optimizers[name], batch, config)
-            if turn:  # the first warms up
+            if turn:  # the first is a warm-up
                 seconds[name].append(taken)
     native = not precision_warnings(STEPS["bf16"], torch.device("cpu"))
     threads = torch.get_num_threads()
     print(f"\nGlow K=8, L=3, width 128, batch {count} at 3×32×32, {threads} threads, native bf16: {native}")
-    print("| step | wall | ratio | processor | ratio (lowest to highest) | estimate |")
+    print("| step | wall | ratio | CPU | ratio (lowest to highest) | estimate |")
     print("|---|---:|---:|---:|---|---:|")
     for name, config in STEPS.items():
         wall, processor = (median(pair[kind] for pair in seconds[name]) for kind in (0, 1))
         pairs = list(zip(seconds[name], seconds["float32"], strict=True))
-        walls, processors = ([ours[kind] / plain[kind] for ours, plain in pairs] for kind in (0, 1))
+        walls, processors = ([found[kind] / plain[kind] for found, plain in pairs] for kind in (0, 1))
         size = flow_cost(GLOW, SHAPE, count // config.accumulate, precision=config.precision).training_memory
         print(
             f"| {name} | {1000 * wall:.0f} ms | {median(walls):.2f} | {1000 * processor:.0f} ms "
@@ -96,15 +96,15 @@ torch.set_num_threads(1)
 config = STEPS[sys.argv[1]]
 flow, batch = glow(torch.Generator().manual_seed(0), 32)
 optimizer = make_optimizer(config, flow.parameters())
-step(flow, optimizer, Batch(torch.rand(config.accumulate, *SHAPE)), config)  # gradients and moments are there
-Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+step(flow, optimizer, Batch(torch.rand(config.accumulate, *SHAPE)), config)  # allocates gradients and moments
+Path("/proc/self/clear_refs").write_text("5")  # resets the peak
 before = kib("VmRSS")
 step(flow, optimizer, batch, config)
 print(kib("VmHWM") - before)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is read from Linux' /proc")
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads the peak from Linux /proc")
 def test_memory_of_a_glow_step() -> None:
     print("\n| step, batch 32 | peak above weights, gradients and moments |\n|---|---:|")
     for name in STEPS:

@@ -1,8 +1,7 @@
-"""How much faster is a student that has fewer layers? Walton et al. 2025 say: by the ratio of the layers.
+"""Speed-up of a student with fewer layers; Walton et al. 2025 report the ratio of the layers.
 
-Teacher and student differ in nothing but the number of steps, and take turns on one thread, so that other work on the
-machine slows both alike; the time is the processor's. What a flow costs does not depend on its weights: they are the
-first ones, after the first batch.
+Teacher and student differ only in the number of steps, and take turns on one thread, so that other load slows both in
+the same way. CPU time is measured. The cost does not depend on the weights, so the flows are only initialised.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from nfkd.flows.flow import Flow
 ROUNDS = 9
 COUNT = 128
 SPAN = 0.1
-"""Seconds of the processor that a round takes at least."""
+"""Least CPU seconds of a round."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """Flows that differ in their steps: the teacher's, and the students'."""
+    """Flows that differ in their number of steps: a teacher's and the students'."""
 
     title: str
     shape: tuple[int, ...]
@@ -50,17 +49,17 @@ def ratios() -> Iterator[str]:
     yield "|---|---|---:|---:|---:|"
     for family in FAMILIES:
         most = family.teacher.steps
-        teacher = made(family.teacher, family.shape)
+        teacher = initialised(family.teacher, family.shape)
         for steps in family.steps:
-            student = made(family.teacher.model_copy(update={"steps": steps}), family.shape)
+            student = initialised(family.teacher.model_copy(update={"steps": steps}), family.shape)
             x = torch.rand(COUNT, *family.shape)
-            drawn = compared(draw, teacher, student)
-            judged = compared(lambda flow, x=x: flow.log_prob(x), teacher, student)
-            yield f"| {family.title} | {most} → {steps} | {most / steps:.1f} | {drawn} | {judged} |"
+            sampling = compared(draw, teacher, student)
+            density = compared(lambda flow, x=x: flow.log_prob(x), teacher, student)
+            yield f"| {family.title} | {most} → {steps} | {most / steps:.1f} | {sampling} | {density} |"
 
 
-def made(config: FlowConfig, shape: tuple[int, ...]) -> Flow:
-    """Return a flow as after its first batch."""
+def initialised(config: FlowConfig, shape: tuple[int, ...]) -> Flow:
+    """Return a flow after the first batch."""
     flow = build_flow(config, shape, generator=torch.Generator().manual_seed(0))
     flow.initialize(torch.rand(COUNT, *shape))
     return flow.eval()
@@ -72,17 +71,17 @@ def draw(flow: Flow) -> object:
 
 
 def compared(act: Callable[[Flow], object], teacher: Flow, student: Flow) -> str:
-    """Return how many times as fast the student is: the median of rounds in turn, and the lowest and highest."""
+    """Return the speed-up of the student: median of alternating rounds, lowest and highest."""
     found = []
     for number in range(ROUNDS + 1):
-        theirs, ours = seconds(act, teacher), seconds(act, student)
-        if number:  # the first warms up
-            found.append(theirs / ours)
+        ratio = seconds(act, teacher) / seconds(act, student)
+        if number:  # the first is a warm-up
+            found.append(ratio)
     return f"{statistics.median(found):.1f} ({min(found):.1f} to {max(found):.1f})"
 
 
 def seconds(act: Callable[[Flow], object], flow: Flow) -> float:
-    """Return how long a flow takes: the mean of as many times as fill a round."""
+    """Return the mean duration over one round."""
     began, times = time.process_time(), 0
     while (spent := time.process_time() - began) < SPAN:
         act(flow)

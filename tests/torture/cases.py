@@ -1,4 +1,4 @@
-"""The hostile cases: what is built, and which commands meet it."""
+"""The hostile cases: what is built, and the commands that are tried on it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from tests import hostile
 from tests.hostile import Build, altered, content, nested, tampered_weights, text
 
-Words = list[str | Path]
-Command = Words | Callable[[], int]
-"""What follows ``nfkd``, or a task of its own; ``engine ACTION PATH`` asks an engine in the process."""
+Arguments = list[str | Path]
+Command = Arguments | Callable[[], int]
+"""Arguments of ``nfkd``, or a task; ``engine ACTION PATH`` sends a request to an engine in the process."""
 _MANY = 10_000_000
 RUN_FILES = (
     "state.json",
@@ -33,16 +33,16 @@ DATA, EXPERIMENT, NAME, HALF, EXPORT = "data files", "experiment files", "names"
 
 @dataclass(frozen=True)
 class Scene:
-    """What was built for one command.
+    """What was built for a command.
 
     Attributes
     ----------
     commands
         By name.
     named
-        Texts of which a message has to have one.
+        Texts of which an error message must contain one.
     untouched
-        A file outside that must keep its content, and that content; None where it must not be made.
+        A file outside and its content, which must not change; None if it must not be created.
     refused
         The commands that must fail.
     """
@@ -55,7 +55,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Case:
-    """A hostile case: its place is built anew for every command."""
+    """A hostile case, built again for every command."""
 
     group: str
     name: str
@@ -71,7 +71,7 @@ def all_cases(template: Path, experiment: Path) -> list[Case]:
     template
         A finished run, which is copied.
     experiment
-        The file that it was made by.
+        The experiment file of that run.
     """
     return [
         *_special(template, experiment),
@@ -113,7 +113,7 @@ def _spoilt(template: Path, experiment: Path, name: str, build: Build, place: Pa
     shutil.copytree(template, run)
     (run / name).unlink(missing_ok=True)
     build(run / name)
-    # Of a file that is missing, or valid but for another run, the run's directory may be named instead.
+    # If the file is missing, or valid for another run, the message may name the run's directory instead.
     is_bad = os.path.lexists(run / name) and not is_valid
     return _about_run(run, experiment, [name] if is_bad else [name, run.name])
 
@@ -184,7 +184,7 @@ def _weights(template: Path) -> Iterator[Case]:
     def scene(build: Build, place: Path) -> Scene:
         file = place / "weights.safetensors"
         build(file)
-        teacher: Words = ["run", "two_moons", "--out", place / "run", "--set", f"training.teacher_weights={file}"]
+        teacher: Arguments = ["run", "two_moons", "--out", place / "run", "--set", f"training.teacher_weights={file}"]
         return Scene({"inspect": ["inspect", file], "teacher": teacher}, (file.name,))
 
     for name, build in (hostile.KINDS | builds).items():
@@ -198,14 +198,14 @@ _DATA_COMMANDS = ("show", "add", "engine preview")
 
 def _about_data(name: str, build: Build, place: Path) -> Scene:
     file = place / name
-    file.parent.mkdir(exist_ok=True)  # a closing tag of markup has a slash
+    file.parent.mkdir(exist_ok=True)  # a closing markup tag has a slash
     build(file)
     commands: dict[str, Command] = {
         "show": ["data", "show", file],
         "add": ["data", "add", "mine", file],
         "engine preview": ["engine", "preview", file],
     }
-    return Scene(commands, (name, "data.columns"))  # a damaged value is named by its column and row
+    return Scene(commands, (name, "data.columns"))  # a damaged value is reported by column and row
 
 
 def _data() -> Iterator[Case]:
@@ -233,9 +233,9 @@ def _data() -> Iterator[Case]:
     kinds = [
         ("images", f"an entry that is: {kind}", hostile.image_folder(build)) for kind, build in hostile.KINDS.items()
     ]
-    claims = [(f"data{ending}", words, build) for words, (build, ending) in hostile.ARRAYS.items()]
-    for name, words, build in (*builds, *claims, *kinds):
-        yield Case(DATA, f"{name}: {words}", partial(_about_data, name, build), _DATA_COMMANDS)
+    claims = [(f"data{ending}", label, build) for label, (build, ending) in hostile.ARRAYS.items()]
+    for name, label, build in (*builds, *claims, *kinds):
+        yield Case(DATA, f"{name}: {label}", partial(_about_data, name, build), _DATA_COMMANDS)
 
 
 def _experiments() -> Iterator[Case]:
@@ -253,7 +253,7 @@ def _experiments() -> Iterator[Case]:
     def scene(build: Build, place: Path) -> Scene:
         file = place / "experiment.toml"
         build(file)
-        run: Words = ["run", file, "--out", place / "run"]
+        run: Arguments = ["run", file, "--out", place / "run"]
         return Scene({"run": run, "inspect": ["inspect", file]}, (file.name,))
 
     for name, build in (hostile.KINDS | builds).items():
@@ -275,9 +275,9 @@ def _names(template: Path, experiment: Path) -> Iterator[Case]:
         scene = _about_data(f"{os.fsdecode(name[:240])}.csv", content(hostile.table()), place)
         return Scene(scene.commands, (".csv",))
 
-    for words, name in hostile.NAMES.items():
-        yield Case(NAME, f"run: {words}", partial(run_scene, name), _RUN_COMMANDS)
-        yield Case(NAME, f"data: {words}", partial(data_scene, name), _DATA_COMMANDS)
+    for label, name in hostile.NAMES.items():
+        yield Case(NAME, f"run: {label}", partial(run_scene, name), _RUN_COMMANDS)
+        yield Case(NAME, f"data: {label}", partial(data_scene, name), _DATA_COMMANDS)
 
 
 def _half_made(template: Path, experiment: Path) -> Iterator[Case]:

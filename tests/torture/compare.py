@@ -1,4 +1,4 @@
-"""Compare two runs of one experiment, file by file and dataset by dataset; only wall times may differ."""
+"""Compares two runs of one experiment file by file and dataset by dataset; only wall times may differ."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from safetensors.numpy import load_file
 from nfkd.runs.layout import EXPERIMENT, read_config
 
 Differences = dict[str, str]
-"""What differs, by its name: ``seed-1/run.h5:/teacher/samples/images`` and a few words."""
+"""Descriptions of differences, by name, such as ``seed-1/run.h5:/teacher/samples/images``."""
 
 WALL_TIMES = (re.compile(r".*/curves/.+/time"), re.compile(r"/summary/[^/]+/(seconds|samples_per_second)"))
-"""Datasets whose values are measured with the clock; everything else about them must be equal."""
+"""Datasets of measured times; everything except their values must be equal."""
 _CLOCK = {"seconds", "samples_per_second"}
-_SPEED = "speed of sampling"  # the verdict's metric that is made of samples_per_second
+_SPEED = "speed of sampling"  # the verdict's metric of samples_per_second
 _NEVER = {
-    ".lock": "empty; left by the process that held the run",
-    "log.jsonl": "tells when and how often the run was resumed",
-    "checkpoint.previous.safetensors": "how far back the spare checkpoint is depends on where the run was cut",
+    ".lock": "empty; left by the process that had the run open",
+    "log.jsonl": "has the times at which the run was resumed",
+    "checkpoint.previous.safetensors": "its step depends on when the run was killed",
 }
 """Files that are not compared, and why."""
 _STATE_OWN = {"run", "name", "created"}
 
 
 def differences(first: Path, second: Path) -> Differences:
-    """Return what differs between the directories of two finished runs of the same experiment; nothing if equal."""
+    """Return what differs between the directories of two finished runs of the same experiment."""
     found: Differences = {}
-    ours, theirs = _files(first), _files(second)
-    for name in sorted(ours ^ theirs):
-        found[name] = "is missing" if name in ours else "is left over"
-    for name in sorted(ours & theirs):
-        for where, words in _of_file(first / name, second / name):
-            found[f"{name}{where}"] = words
+    a, b = _files(first), _files(second)
+    for name in sorted(a ^ b):
+        found[name] = "is missing" if name in a else "is left over"
+    for name in sorted(a & b):
+        for position, difference in _of_file(first / name, second / name):
+            found[f"{name}{position}"] = difference
     return found
 
 
@@ -48,7 +48,7 @@ def _files(run: Path) -> set[str]:
 
 
 def _of_file(first: Path, second: Path) -> Iterator[tuple[str, str]]:
-    """Yield (place in the file, words) for each difference."""
+    """Yield (position in the file, description) for each difference."""
     if first.suffix == ".h5":
         yield from _of_hdf5(first, second)
     elif first.suffix == ".safetensors":
@@ -67,13 +67,13 @@ def _of_file(first: Path, second: Path) -> Iterator[tuple[str, str]]:
 
 
 def _of_hdf5(first: Path, second: Path) -> Iterator[tuple[str, str]]:
-    with h5py.File(first, "r") as ours, h5py.File(second, "r") as theirs:
-        a, b = nodes_of(ours), nodes_of(theirs)
+    with h5py.File(first, "r") as first_file, h5py.File(second, "r") as second_file:
+        a, b = nodes_of(first_file), nodes_of(second_file)
         for name in sorted(a.keys() ^ b.keys()):
             yield f":{name}", "is missing" if name in a else "is left over"
         for name in sorted(a.keys() & b.keys()):
-            if words := _of_nodes(name, a[name], b[name]):
-                yield f":{name}", "; ".join(words)
+            if found := _of_nodes(name, a[name], b[name]):
+                yield f":{name}", "; ".join(found)
 
 
 def nodes_of(file: h5py.File) -> dict[str, Any]:
@@ -84,24 +84,24 @@ def nodes_of(file: h5py.File) -> dict[str, Any]:
 
 
 def _of_nodes(name: str, first: Any, second: Any) -> list[str]:
-    words = [f"attribute {key}" for key in _attributes(first, second)]
+    found = [f"attribute {key}" for key in _attributes(first, second)]
     if isinstance(first, h5py.Dataset) != isinstance(second, h5py.Dataset):
         return ["a group and a dataset"]
     if not isinstance(first, h5py.Dataset):
-        return words
+        return found
     for what in ("dtype", "shape", "maxshape", "chunks", "compression", "shuffle", "fletcher32"):
         a, b = getattr(first, what), getattr(second, what)
         if a != b:
-            words.append(f"{what} {b} instead of {a}")
+            found.append(f"{what} {b} instead of {a}")
     if not _same(np.asarray(first.fillvalue), np.asarray(second.fillvalue), bits=True):
-        words.append(f"fill value {second.fillvalue!r} instead of {first.fillvalue!r}")
+        found.append(f"fill value {second.fillvalue!r} instead of {first.fillvalue!r}")
     if first.shape == second.shape and first.dtype == second.dtype:
-        words += _of_values(name, first[()], second[()])
-    return words
+        found += _of_values(name, first[()], second[()])
+    return found
 
 
 def _attributes(first: Any, second: Any) -> Iterator[str]:
-    """Yield the names of attributes that differ; the plan names its run's directory, which is not compared."""
+    """Yield the names of attributes that differ; the run's directory in the plan is not compared."""
     for key in sorted({*first.attrs, *second.attrs}):
         a, b = first.attrs.get(key), second.attrs.get(key)
         if a is None or b is None:
@@ -123,7 +123,7 @@ def _of_values(name: str, first: np.ndarray, second: np.ndarray) -> list[str]:
 
 
 def _same(first: np.ndarray, second: np.ndarray, *, bits: bool = False) -> bool:
-    """Return whether arrays are equal in dtype, shape and values: bit for bit, or with any NaN equal to any other."""
+    """Return whether arrays have equal dtype, shape and values; unless `bits`, all NaN are equal."""
     if first.dtype != second.dtype or first.shape != second.shape:
         return False
     return first.tobytes() == second.tobytes() or (not bits and _count(first, second) == 0)
@@ -161,14 +161,14 @@ def _tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _state(path: Path) -> Any:
-    """Return a state without its process, its directory and the time at which the run was made."""
+    """Return a state without its process, directory and time of creation."""
     content = json.loads(path.read_bytes())
     row = {key: value for key, value in content["row"].items() if key not in _STATE_OWN}
     return {"row": row, "error": content.get("error")}
 
 
 def _verdict(path: Path) -> Any:
-    """Return a verdict without what is made of the measured speed: its own figures, and those of the metric."""
+    """Return a verdict without the measured speed."""
     content = json.loads(path.read_bytes())
     content["others"] = [other for other in content.get("others", []) if other.get("metric") != _SPEED]
     return _without_clock(content)

@@ -1,4 +1,4 @@
-"""Runs on disks that are too small, resumed when there is room, and compared with undisturbed runs."""
+"""Runs on disks that are too small, resumed on a larger one, and compared with undisturbed runs."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ from tests.torture.laboratory import Laboratory, Result, in_workers
 from tests.torture.processes import Ended, Process, nfkd
 
 EXPERIMENT = "plane"
-PAGE = 4  # KiB: a tmpfs gives whole pages
+PAGE = 4  # KiB; a tmpfs has whole pages
 _LARGE = 1 << 14  # KiB
 _FULL = "disk is full"
 
 
 def run_disks(laboratory: Laboratory, count: int, jobs: int) -> None:
-    """Perform the sizes that are not among the results.
+    """Try the sizes without a result.
 
-    Sizes are spread evenly from one page, which does not even hold the run's first files, to one page less than the run
-    needs, which lacks room for the last thing that is written.
+    Sizes are spread evenly from one page, too small for the run's first files, to one page less than the run needs.
     """
     if os.geteuid():
         print("disks: small disks are mounted, and that needs root: try `unshare --map-root-user --mount make torture`")
         return
-    for left in laboratory.places("*/disk"):  # by a program that was killed
+    for left in laboratory.places("*/disk"):  # left by a killed program
         if left.is_mount():
             _system("umount", "--lazy", left)
     laboratory.prepare([EXPERIMENT])
@@ -56,12 +55,12 @@ def small_disk(place: Path, kib: int) -> Iterator[Path]:
         _system("umount", "--lazy", disk)
 
 
-def _system(*words: str | Path) -> None:
-    subprocess.run([os.fspath(word) for word in words], check=True, stdin=subprocess.DEVNULL)
+def _system(*command: str | Path) -> None:
+    subprocess.run([os.fspath(argument) for argument in command], check=True, stdin=subprocess.DEVNULL)
 
 
 def _pages_enough(laboratory: Laboratory) -> int:
-    """Return the fewest pages in which the run ends, found by halving."""
+    """Return the fewest pages that are enough for the run, found by bisection."""
     known = laboratory.results("disk that is enough")
     if EXPERIMENT in known:
         return known[EXPERIMENT]["pages"]
@@ -121,7 +120,7 @@ def _told(ended: Ended) -> bool:
 
 
 def _read(path: Path) -> str:
-    """Read all of a run's file as an SWMR reader; return what went wrong."""
+    """Read all of a run's file as an SWMR reader; return the error."""
     if not path.exists():
         return ""
     try:
@@ -135,10 +134,10 @@ def _read(path: Path) -> str:
 
 
 def clean(result: Result) -> bool:
-    """Return whether a full disk did no harm: one message, all readable, and resumed as if nothing had happened."""
+    """Return whether a full disk gave one message, readable files, and a resumed run equal to the undisturbed one."""
     return (
         (result["traceback"], result["told"], result["read"]) == (False, True, "")
-        and result["exit"] == (1 if result["left"] else 2)  # 2: not even the run's directory could be made
+        and result["exit"] == (1 if result["left"] else 2)  # 2: the run's directory could not be made
         and result["shown"] in {0, None}
         and result["equal"]
     )

@@ -1,4 +1,4 @@
-"""The experiments that are disturbed: a few seconds each, with pictures and checkpoints every few steps."""
+"""The experiments: a few seconds each, with pictures and checkpoints every few steps."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from nfkd.config import DistillationConfig, ExperimentConfig
 from tests.core.tiny import digits, moons
 
-# No interval divides another, so that a cut falls between pictures, validations and checkpoints.
+# No interval divides another, so that a kill falls between pictures, validations and checkpoints.
 _MONITOR = {"evaluate_every": 5, "pictures_every": 3, "shares_every": 4, "sample_count": 8, "interpolation_steps": 3}
 _TRAINING = {"checkpoint_every": 4}
 _ASSISTANTS = [{"kind": "glow1d", "steps": 3, "hidden": 6}, {"kind": "glow1d", "steps": 2, "hidden": 5}]
 
 
 def often(config: ExperimentConfig) -> ExperimentConfig:
-    """Return an experiment that draws, validates and saves every few steps."""
+    """Return an experiment that samples, validates and saves every few steps."""
     return config.replace(monitor=_MONITOR, training=_TRAINING)
 
 

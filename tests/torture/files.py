@@ -1,4 +1,4 @@
-"""Commands that meet hostile files: each in a process with limits of time and memory, on a place built for it."""
+"""Commands on hostile files, each in a process with limits of time and memory and its own directory."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ EXPERIMENT = "plane"
 SECONDS, TRAINING_SECONDS = 20.0, 60.0
 _TRAINING = {"run", "resume", "teacher"}
 MEMORY = 1 << 30
-"""Bytes of address space that a command may take beyond the loaded program."""
+"""Bytes of address space that a command may use beyond the loaded program."""
 _SHOWN = 300
 
 
 def run_files(laboratory: Laboratory, jobs: int) -> None:
-    """Perform every command of every case that is not among the results."""
+    """Try every command of every case without a result."""
     laboratory.prepare([EXPERIMENT])
     template, experiment = laboratory.reference(EXPERIMENT), laboratory.experiment_file(EXPERIMENT)
     cases = [*all_cases(template, experiment), *in_use_cases(template)]
@@ -53,8 +53,8 @@ def _perform(laboratory: Laboratory, pair: tuple[Case, str]) -> None:
         "files", _key(case, command), group=case.group, command=command, **_found(ended, scene, command)
     )
     remove(place)
-    if words := problems(result):
-        print(f"{result['key']}: {', '.join(words)}", flush=True)
+    if found := problems(result):
+        print(f"{result['key']}: {', '.join(found)}", flush=True)
 
 
 def _found(ended: Ended, scene: Scene, command: str) -> Result:
@@ -73,7 +73,7 @@ def _found(ended: Ended, scene: Scene, command: str) -> Result:
 
 
 def _is_control(letter: str) -> bool:
-    """Return whether a character steers the terminal: C0, C1, or a mark of direction."""
+    """Return whether a character controls the terminal: C0, C1, or a mark of direction."""
     return unicodedata.category(letter) in {"Cc", "Cf"} and letter not in "\n\t\r"
 
 
@@ -94,11 +94,11 @@ def problems(result: Result) -> list[str]:
         "file elsewhere was changed": result["changed"],
         "was not refused": result["accepted"],
     }
-    return [words for words, found in kinds.items() if found]
+    return [problem for problem, found in kinds.items() if found]
 
 
 def _task(command: Command, place: Path) -> Callable[[], int]:
-    """Return a command's task, in a process that knows no data sets or engines but its own."""
+    """Return a command's task, with its own folders for data sets and the engine."""
 
     def task() -> int:
         os.environ["NFKD_DATASETS"], os.environ["NFKD_ENGINE_DIR"] = str(place / "sets"), str(place / "engine")
@@ -111,7 +111,7 @@ def _task(command: Command, place: Path) -> Callable[[], int]:
 
 
 def _ask(action: str, path: str) -> int:
-    """Ask an engine in this process: what it refuses is printed; return the exit status that fits."""
+    """Send a request to an engine in this process, print an error, and return the exit status."""
     from nfkd.engine.core import Engine, Refused
     from nfkd.protocol.data import PreviewData
     from nfkd.protocol.requests import ListRuns, OpenRun, RunList

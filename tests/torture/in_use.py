@@ -1,4 +1,4 @@
-"""Hostile cases that need a run in progress: its file is taken away, or its data changes before it is resumed."""
+"""Hostile cases with a run in progress: its file is replaced, or its data changes before it is resumed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _commands(run: Path, experiment: Path) -> dict[str, Command]:
 
 
 def _at_student(act: Callable[[], None]) -> Callable[[events.RunEvent], None]:
-    """Return what does something once, when the student's stage begins."""
+    """Return an event handler that calls a function when the student's stage starts."""
 
     def watch(event: events.RunEvent) -> None:
         if isinstance(event, events.StageStarted) and event.stage == "student":
@@ -92,5 +92,5 @@ def _data_changed(build: Build, place: Path) -> Scene:
 
 
 def remove(place: Path) -> None:
-    """Remove a case's directory, whatever it holds."""
+    """Remove a case's directory."""
     shutil.rmtree(place, ignore_errors=True)

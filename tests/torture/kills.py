@@ -1,4 +1,4 @@
-"""Runs that are killed with SIGKILL at random moments, resumed, and compared with undisturbed ones."""
+"""Runs that are killed by SIGKILL at random moments, resumed, and compared with undisturbed ones."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.torture.training import RESUMING, STARTING, Board, train
 
 _AT_ONCE = (1, 1, 1, 2, 2, 3)
 _FIRST = 12  # operations in which a run's directory is made
-_START = 0.15  # the part of a run in which it is resumed
+_START = 0.15  # the fraction of a run that resuming takes
 _TRIES = 20
 NOTHING, NO_STATE = "before the directory", "before state.json"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One run, and how many times it is to be killed."""
+    """One run, and how many times it is killed."""
 
     number: int
     experiment: str
@@ -49,16 +49,16 @@ class Moment:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What an undisturbed run takes."""
+    """The duration and number of file operations of an undisturbed run."""
 
     seconds: float
     operations: int
 
     def moment(self, chance: random.Random, rest: float) -> Moment:
-        """Draw a moment, where a part `rest` of the run is still to come.
+        """Draw a moment in the remaining fraction `rest` of a run.
 
-        Most are uniform over that time. A quarter come right before a file operation, half of these before one of the
-        first: these moments are short, and a uniform draw hardly ever meets them.
+        Most are uniform over that time. A quarter are right before a file operation, half of these before one of the
+        first ones, because uniform moments almost never fall there.
         """
         kind = chance.random()
         if kind < 0.25:
@@ -68,7 +68,7 @@ class Undisturbed:
 
 
 def plan(kills: int, seed: int) -> list[Case]:
-    """Return cases that make so many kills; the same for the same seed."""
+    """Return cases with this total of kills; the same for the same seed."""
     chance, cases, names = random.Random(seed), [], list(EXPERIMENTS)
     while kills > 0:
         count = min(kills, chance.choice(_AT_ONCE))
@@ -78,7 +78,7 @@ def plan(kills: int, seed: int) -> list[Case]:
 
 
 def run_kills(laboratory: Laboratory, kills: int, seed: int, jobs: int) -> None:
-    """Perform the cases that are not among the results."""
+    """Try the cases without a result."""
     cases = plan(kills, seed)
     known = laboratory.prepare(dict.fromkeys(case.experiment for case in cases))
     undisturbed = {name: Undisturbed(result["seconds"], result["operations"]) for name, result in known.items()}
@@ -94,12 +94,12 @@ def _perform(laboratory: Laboratory, undisturbed: Mapping[str, Undisturbed], cas
     kept = laboratory.keep("kills", case.key, experiment=case.experiment, planned=case.kills, **result)
     if kept.get("equal"):
         shutil.rmtree(place)
-    words = "equal" if kept.get("equal") else kept["error"] or f"{len(kept['differences'])} differences"
-    print(f"kill {case.key} ({case.experiment}): {', '.join(map(_describe, kept['strikes']))}: {words}", flush=True)
+    outcome = "equal" if kept.get("equal") else kept["error"] or f"{len(kept['differences'])} differences"
+    print(f"kill {case.key} ({case.experiment}): {', '.join(map(_describe, kept['strikes']))}: {outcome}", flush=True)
 
 
 def _struck_in_time(laboratory: Laboratory, undisturbed: Undisturbed, case: Case, place: Path) -> Result:
-    """Try until every planned kill has met a living process."""
+    """Try until every planned kill has hit a running process."""
     chance = random.Random(f"{case.seed} {case.number}")
     for _ in range(_TRIES):
         shutil.rmtree(place)
@@ -116,7 +116,7 @@ def _describe(strike: Result) -> str:
 def _try(
     laboratory: Laboratory, undisturbed: Undisturbed, case: Case, chance: random.Random, place: Path
 ) -> Result | None:
-    """Kill a new run as often as planned and resume it; None where it ended before a kill."""
+    """Kill a new run as often as planned and resume it; None if it ended before a kill."""
     config, run, strikes = EXPERIMENTS[case.experiment], place / "run", list[Result]()
     spent = 0.0
     for number in range(case.kills):

@@ -1,4 +1,4 @@
-"""Where the cases work: directories, results that are kept, and undisturbed runs to compare with."""
+"""The directory of the cases: workplaces, saved results, and undisturbed runs to compare with."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Result = dict[str, Any]
 
 
 def code_fingerprint() -> str:
-    """Return a name for the state of NFKD's code, so that results of other code do not count."""
+    """Return a hash of NFKD's code, so that results of other code do not count."""
     root, digest = Path(nfkd.__file__).parent, hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
@@ -38,7 +38,7 @@ class Laboratory:
     Parameters
     ----------
     root
-        Holds ``results.jsonl``, and a folder for each state of the code with its undisturbed runs.
+        Has ``results.jsonl``, and a folder for each version of the code with its undisturbed runs.
     """
 
     def __init__(self, root: Path) -> None:
@@ -48,7 +48,7 @@ class Laboratory:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def results(self, kind: str) -> dict[str, Result]:
-        """Return the results of a kind of case that this code gave, by their keys."""
+        """Return this code's results of a kind of case, by key."""
         try:
             lines = self._results.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -57,7 +57,7 @@ class Laboratory:
         return {result["key"]: result for result in found if (result["code"], result["kind"]) == (self.code, kind)}
 
     def keep(self, kind: str, key: str, **result: Any) -> Result:
-        """Append a result; several processes may do so at a time."""
+        """Append a result; several processes may do so at the same time."""
         whole = {**result, "kind": kind, "key": key, "code": self.code}
         with self._results.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -72,11 +72,11 @@ class Laboratory:
         return path
 
     def places(self, pattern: str) -> list[Path]:
-        """Return what there is in the cases' directories."""
+        """Return the paths in the cases' directories that match a pattern."""
         return sorted((self._folder / "cases").glob(pattern))
 
     def reference(self, name: str) -> Path:
-        """Return the undisturbed run of an experiment; `prepare` has made it."""
+        """Return the directory of an experiment's undisturbed run, which `prepare` makes."""
         return self._folder / "undisturbed" / name.replace(" ", "-") / "run"
 
     def experiment_file(self, name: str) -> Path:
@@ -84,10 +84,10 @@ class Laboratory:
         return self.reference(name).with_name("experiment.toml")
 
     def prepare(self, names: Iterable[str]) -> dict[str, Result]:
-        """Make the undisturbed runs that are missing; return how long each takes, and how many file operations.
+        """Make the undisturbed runs that are missing; return the duration and file operations of each.
 
-        Each is made by ``python -m nfkd run`` in a process of its own, and again by a forked one: where the two differ,
-        forked processes are no fair test, and the result says so.
+        Each is made by ``python -m nfkd run`` in its own process, and again by a forked one. If they differ, forked
+        processes are not a valid test, and the result says so.
         """
         known = self.results("undisturbed")
         for name in names:
@@ -101,8 +101,8 @@ class Laboratory:
         shutil.rmtree(run.parent, ignore_errors=True)
         run.parent.mkdir(parents=True)
         config.save(self.experiment_file(name))
-        words = [sys.executable, "-m", "nfkd", "run", str(self.experiment_file(name)), "--out", str(run)]
-        subprocess.run(words, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "nfkd", "run", str(self.experiment_file(name)), "--out", str(run)]
+        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
         place, board = self.workplace(f"undisturbed-{name.replace(' ', '-')}"), Board(STARTING)
         ended = Process(partial(train, config, place / "run", board=board), place).wait()
         if ended.code:
@@ -114,7 +114,7 @@ class Laboratory:
 
 
 def in_workers(jobs: int, cases: list[Any], perform: Any) -> None:
-    """Perform cases, in this process or in several forked ones at a time.
+    """Perform cases in this process, or in several forked ones at the same time.
 
     Raises
     ------

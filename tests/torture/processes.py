@@ -1,8 +1,8 @@
-"""A process for each disturbed run: forked from this one, which has loaded torch and has never computed with it.
+"""Forked processes for the disturbed runs; this process has loaded torch and never computed with it.
 
-Loading torch takes seconds, so a fresh interpreter for each of some hundred runs would take most of the time. A fork is
-safe only where there is one thread, and that is checked before each. That a forked process gives the same run as a
-fresh one is checked, too (`tests.torture.laboratory.Laboratory.prepare`).
+Loading torch takes seconds, which would dominate some hundred short runs. A fork is safe only with one thread, which is
+checked before each. `tests.torture.laboratory.Laboratory.prepare` checks that forked and fresh processes give the same
+run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 PATIENCE = 120.0
-"""Seconds after which a process counts as hanging, unless a case says another number."""
+"""Default of the seconds after which a process counts as hanging."""
 _LOADED = (
     "nfkd.cli",
     "nfkd.console",
@@ -39,7 +39,7 @@ _LOADED = (
     "scipy.stats",
     "torch._dynamo",
 )
-_CRASHED = 70  # exit status of a process that ended by an exception nobody caught
+_CRASHED = 70  # exit status after an uncaught exception
 _KIB_A_MIB = 1 << 10
 
 
@@ -50,15 +50,15 @@ class Ended:
     Attributes
     ----------
     code
-        Exit status; minus the signal's number where a signal ended it, as in `subprocess`.
+        Exit status; minus the signal's number after a signal, as in `subprocess`.
     seconds
         Wall time.
     mib
-        Most resident memory in MiB, the loaded program included.
+        Peak resident memory in MiB, with the loaded program.
     hung
-        Whether it was ended for taking too long.
+        Whether it was killed because it took too long.
     out, err
-        What it printed.
+        Its output.
     """
 
     code: int
@@ -70,7 +70,7 @@ class Ended:
 
     @property
     def traceback(self) -> bool:
-        """Whether an exception, or a crash of native code, reached the user."""
+        """Whether the user saw an exception or a crash of native code."""
         return "Traceback (most recent call last)" in self.err or self.code not in {0, 1, 2}
 
     @property
@@ -80,7 +80,7 @@ class Ended:
 
 
 def preload() -> None:
-    """Load everything that a run loads, so that forked processes begin at once."""
+    """Load everything that a run loads, so that forked processes start at once."""
     for name in _LOADED:
         importlib.import_module(name)
 
@@ -93,9 +93,9 @@ class Process:
     task
         Returns the exit status.
     directory
-        Takes ``stdout`` and ``stderr``.
+        For the files ``stdout`` and ``stderr``.
     memory
-        Bytes of address space that it may take beyond this process's; zero sets no limit.
+        Bytes of address space that it may use beyond this process's; zero for no limit.
     """
 
     def __init__(self, task: Callable[[], int], directory: Path, *, memory: int = 0) -> None:
@@ -140,9 +140,9 @@ class Process:
         return bool(select.select([self._waited], [], [], max(0.0, seconds))[0])
 
     def kill(self) -> None:
-        """Send SIGKILL to the process and to those that it started."""
+        """Send SIGKILL to the process and its children."""
         os.kill(self.pid, signal.SIGKILL)
-        with suppress(ProcessLookupError):  # it has no group of its own yet
+        with suppress(ProcessLookupError):  # it has no process group yet
             os.killpg(self.pid, signal.SIGKILL)
 
     def wait(self, seconds: float = PATIENCE) -> Ended:
@@ -163,12 +163,12 @@ class Process:
         )
 
 
-def nfkd(*words: str | Path) -> Callable[[], int]:
-    """Return the task of the command line ``nfkd words…``."""
+def nfkd(*arguments: str | Path) -> Callable[[], int]:
+    """Return the task of the command line ``nfkd arguments…``."""
 
     def task() -> int:
         from nfkd.cli import main
 
-        return main([os.fsdecode(word) for word in words])
+        return main([os.fsdecode(argument) for argument in arguments])
 
     return task

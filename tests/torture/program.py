@@ -17,17 +17,17 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 
 def main() -> int:
-    """Perform what is not done yet, and print the tables; return 0 where nothing went wrong, else 1."""
+    """Perform the cases without a result and print the tables; return 0 if all went well, else 1."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.torture",
-        description="Kill runs, fill disks and offer hostile files; what is done already is not done again.",
+        description="Kill runs, fill disks and try hostile files; finished cases are not repeated.",
     )
-    parser.add_argument("--only", choices=PARTS, help="one part; all unless named")
-    parser.add_argument("--kills", type=int, default=KILLS, help="SIGKILLs in all (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=1, help="cases at a time, one core each (default: %(default)s)")
+    parser.add_argument("--only", choices=PARTS, help="one part (default: all)")
+    parser.add_argument("--kills", type=int, default=KILLS, help="number of SIGKILLs (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="parallel cases, one core each (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the random moments (default: %(default)s)")
     parser.add_argument("--results", type=Path, default=Path("build/torture"), help="default: %(default)s")
-    parser.add_argument("--tables", action="store_true", help="perform nothing, print the tables of what is there")
+    parser.add_argument("--tables", action="store_true", help="only print the tables of the results")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/reliability.md")
     options = parser.parse_args()
     parts = [options.only] if options.only else list(PARTS)

@@ -1,4 +1,4 @@
-"""The tables of docs/reliability.md, from measured results alone."""
+"""The tables of docs/reliability.md, from measured results."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _STAGE = re.compile(r"teacher|assistant-\d|student|baseline")
 
 @dataclass(frozen=True)
 class Table:
-    """Markdown, and how many of its cases went wrong."""
+    """Markdown, and the number of its cases with a problem."""
 
     text: str
     problems: int
 
 
 def machine() -> str:
-    """Return on what the figures were measured."""
+    """Return a description of the machine."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "h5py", "numpy"))
     system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor cores"
     return f"Measured on {system}: Python {platform.python_version()}, {versions}, HDF5 {h5py.version.hdf5_version}."
@@ -92,7 +92,7 @@ def _by_name(failed: list[Result]) -> Iterable[tuple[object, ...]]:
     found = Counter[str]()
     for result in failed:
         found.update({f"not resumed: {result['error']}"} if result["error"] else set())
-        found.update({f"`{_general(name)}`: {_kind(words)}" for name, words in result["differences"].items()})
+        found.update({f"`{_general(name)}`: {_kind(difference)}" for name, difference in result["differences"].items()})
     yield from found.most_common(_MOST)
 
 
@@ -101,11 +101,11 @@ def _general(name: str) -> str:
     return _STAGE.sub("STAGE", _SEED.sub("", name))
 
 
-def _kind(words: str) -> str:
-    """Return of what kind a difference is, without its figures."""
+def _kind(difference: str) -> str:
+    """Return the kind of a difference, without its figures."""
     kinds = [
         f"other {part.removeprefix('fill ').split()[0]}" if " instead of " in part else _COUNT.sub("", part)
-        for part in words.split("; ")
+        for part in difference.split("; ")
     ]
     return ", ".join(dict.fromkeys(kinds))
 
@@ -114,12 +114,12 @@ def _kind(words: str) -> str:
 
 
 def disks(laboratory: Laboratory) -> Table:
-    """Return the table of the disks that were too small."""
+    """Return the table of the small disks."""
     results = sorted(laboratory.results("disks").values(), key=lambda result: int(result["key"]))
     enough = next(iter(laboratory.results("disk that is enough").values()), None)
-    words = f"{machine()} The run needs {enough['pages'] * 4:,} KiB." if enough else machine()
+    measured = f"{machine()} The run needs {enough['pages'] * 4:,} KiB." if enough else machine()
     header = ("disk in KiB", "exit code", "one message, that the disk is full", "readable", "after `--resume`")
-    text = f"{words}\n\n{_markdown(header, map(_disk_row, results))}"
+    text = f"{measured}\n\n{_markdown(header, map(_disk_row, results))}"
     return Table(text, sum(not clean(result) for result in results))
 
 
@@ -150,7 +150,7 @@ def files(laboratory: Laboratory) -> Table:
 
 
 def _group_row(name: str, results: list[Result]) -> tuple[object, ...]:
-    found = Counter(words.partition(" by signal")[0] for result in results for words in problems(result))
+    found = Counter(problem.partition(" by signal")[0] for result in results for problem in problems(result))
     crashed = found["ended"] + found["traceback"]
     others = ("control characters on the terminal", "file elsewhere was changed", "was not refused")
     return (
@@ -160,7 +160,7 @@ def _group_row(name: str, results: list[Result]) -> tuple[object, ...]:
         found["took too long"],
         crashed,
         found["message does not name the file"],
-        sum(found[words] for words in others),
+        sum(found[problem] for problem in others),
         f"{max(result['seconds'] for result in results):.1f} s",
         f"{max(result['mib'] for result in results):.0f} MiB",
     )
@@ -175,7 +175,7 @@ def write(document: Path, texts: dict[str, str]) -> None:
     Raises
     ------
     ValueError
-        When the comments are not there.
+        When a comment is missing.
     """
     content = document.read_text(encoding="utf-8")
     for name, text in texts.items():

@@ -1,4 +1,4 @@
-"""The comparison of two runs sees every kind of difference, and nothing but wall times is exempt."""
+"""The comparison of two runs finds every kind of difference, except in wall times."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def other(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "other"))
 
 
-def made_anew(file: Any, name: str, **changes: Any) -> None:
-    """Replace a dataset by one with the same values and attributes, but made otherwise."""
+def recreated(file: Any, name: str, **changes: Any) -> None:
+    """Replace a dataset by one with the same values and attributes, but other creation properties."""
     old = file[name]
     values, attributes = old[()], dict(old.attrs)
     given = {key: getattr(old, key) for key in ("dtype", "maxshape", "chunks", "fillvalue")} | changes
@@ -50,13 +50,13 @@ def one_time(file: Any) -> None:
     file["teacher/curves/train/total/time"][0] -= 1e-3
 
 
-SPOILT: dict[str, tuple[Callable[[Any], object], str, str]] = {
+CHANGES: dict[str, tuple[Callable[[Any], object], str, str]] = {
     "a value of a picture": (one_value, IMAGES, "1 of"),
     "a lost row": (lambda file: file[IMAGES].resize(1, axis=0), IMAGES, "shape"),
-    "chunks": (lambda file: made_anew(file, ALPHA, chunks=(2,)), ALPHA, "chunks"),
-    "a limit": (lambda file: made_anew(file, IMAGES, maxshape=file[IMAGES].shape), IMAGES, "maxshape"),
-    "a fill value": (lambda file: made_anew(file, IMAGES, fillvalue=0), IMAGES, "fill value"),
-    "a type": (lambda file: made_anew(file, ALPHA, dtype="f8"), ALPHA, "dtype"),
+    "chunks": (lambda file: recreated(file, ALPHA, chunks=(2,)), ALPHA, "chunks"),
+    "a limit": (lambda file: recreated(file, IMAGES, maxshape=file[IMAGES].shape), IMAGES, "maxshape"),
+    "a fill value": (lambda file: recreated(file, IMAGES, fillvalue=0), IMAGES, "fill value"),
+    "a type": (lambda file: recreated(file, ALPHA, dtype="f8"), ALPHA, "dtype"),
     "an attribute": (lambda file: file[IMAGES].attrs.update(units="m"), IMAGES, "attribute units"),
     "an attribute of a group": (lambda file: file["teacher"].attrs.update(NX_class=b"x"), "teacher", "attribute"),
     "a missing dataset": (lambda file: file.__delitem__(ALPHA), ALPHA, "is missing"),
@@ -70,15 +70,15 @@ SPOILT: dict[str, tuple[Callable[[Any], object], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "name", "words"), SPOILT.values(), ids=SPOILT.keys())
-def test_one_difference_in_the_file_is_found_and_named(
-    spoil: Callable[[Any], object], name: str, words: str, whole: Path, other: Path
+@pytest.mark.parametrize(("change", "name", "expected"), CHANGES.values(), ids=CHANGES.keys())
+def test_a_difference_in_the_file_is_found_and_named(
+    change: Callable[[Any], object], name: str, expected: str, whole: Path, other: Path
 ) -> None:
     with opened(other / "run.h5", "r+", libver="latest") as file:
-        spoil(file)
+        change(file)
     found = differences(whole, other)
     assert found.keys() == {f"run.h5:/{name}"}
-    assert words in found[f"run.h5:/{name}"]
+    assert expected in found[f"run.h5:/{name}"]
 
 
 def test_wall_times_and_the_directory_may_differ(whole: Path, other: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_weight_and_its_metadata_are_compared(whole: Path, other: Path) -> Non
     }
 
 
-def test_small_files_and_left_overs_are_compared(whole: Path, other: Path) -> None:
+def test_small_files_and_extra_files_are_compared(whole: Path, other: Path) -> None:
     state = json.loads((other / "state.json").read_text())
     state["row"]["progress"] = 0.5
     (other / "state.json").write_text(json.dumps(state))
@@ -125,7 +125,7 @@ def test_small_files_and_left_overs_are_compared(whole: Path, other: Path) -> No
     }
 
 
-def test_the_template_has_pictures_to_lose(whole: Path) -> None:
+def test_the_compared_run_has_pictures(whole: Path) -> None:
     with opened(whole / "run.h5") as file:
         shapes = {name: file[f"teacher/{name}"].shape[0] for name in ("samples/images", "density/log_prob")}
     assert shapes == {"samples/images": 3, "density/log_prob": 3}

@@ -1,4 +1,4 @@
-"""What a forked process trains, and how another process knows at which point it was killed."""
+"""The training in a forked process, and shared memory with its progress."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BETWEEN, STARTING, RESUMING = "between stages", "before run.h5", "while resuming
 
 
 class Board:
-    """Memory that two processes share: the phase of a run, and how many of its file operations were made."""
+    """Memory shared by two processes: the phase of a run, and its number of file operations."""
 
     def __init__(self, phase: str) -> None:
         self._memory = mmap.mmap(-1, _LENGTH + _COUNT.size)
@@ -31,7 +31,7 @@ class Board:
 
     @property
     def phase(self) -> str:
-        """Where the run is: a stage, or what comes before and between."""
+        """A stage, or the phase before or between stages."""
         return self._memory[:_LENGTH].rstrip(b"\0").decode()
 
     @phase.setter
@@ -40,7 +40,7 @@ class Board:
 
     @property
     def operations(self) -> int:
-        """File operations that Python has made below the run's directory."""
+        """Number of Python's file operations below the run's directory."""
         return _COUNT.unpack(self._memory[_LENGTH:])[0]
 
     @operations.setter
@@ -48,7 +48,7 @@ class Board:
         self._memory[_LENGTH:] = _COUNT.pack(value)
 
     def follow(self, event: events.RunEvent) -> None:
-        """Take the phase from an event."""
+        """Update the phase from an event."""
         match event:
             case events.StageStarted():
                 self.phase = event.stage
@@ -58,7 +58,7 @@ class Board:
                 self.phase = BETWEEN
 
     def count_operations(self, directory: Path, last: int = 0) -> None:
-        """Count this process's file operations below a directory from now on; before number `last` it kills itself."""
+        """Count this process's file operations below a directory; kill it before number `last`."""
         start = str(directory)
 
         def hook(name: str, arguments: tuple[Any, ...]) -> None:
@@ -84,11 +84,11 @@ def train(
     Parameters
     ----------
     board
-        Is told phases and file operations.
+        Gets the phases and file operations.
     last
-        Number of the file operation before which the process kills itself; zero never does.
+        Number of the file operation before which the process kills itself; zero for never.
     watch
-        Told every event.
+        Called with every event.
     """
 
     def follow(event: events.RunEvent) -> None:

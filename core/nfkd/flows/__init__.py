@@ -1,1 +1,1 @@
-"""Normalizing flows: bijections, coupling, and the architectures made of them."""
+"""Normalizing flows: bijections, couplings, and architectures."""

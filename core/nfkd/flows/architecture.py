@@ -1,4 +1,4 @@
-"""What an architecture is: a config, what it fits, how it is built, and small instances to test it by."""
+"""The base class of architectures, and the stack of layers that they build."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Shape = tuple[int, ...]
 
 
 class FlowError(ValueError):
-    """A flow that cannot be built for this data.
+    """A flow cannot be built for examples of this shape.
 
     Attributes
     ----------
     problems
-        What does not fit; the paths are relative to the flow, such as ``levels``.
+        With paths relative to the flow, such as ``levels``.
     """
 
     def __init__(self, problems: list[ConfigProblem]) -> None:
@@ -30,7 +30,7 @@ class FlowError(ValueError):
 
 
 class Stack:
-    """The named layers of a flow in the making, from data to latents."""
+    """The named layers of a flow that is being built, from data to latents."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -42,13 +42,13 @@ class Stack:
         Parameters
         ----------
         name
-            The key in `Flow.trace`, such as ``level1.step2``; the end of a level is its last *step*.
+            The key in `Flow.trace`, such as ``level1.step2``.
         label
-            The name in words.
+            The name for users, such as ``level 1 step 2``.
         kind
-            ``step`` for a layer that a matching may pair; ``split`` for one by which latents leave; others are free.
+            ``step`` for a layer that can be matched, ``split`` for a `Split`; other kinds have no special meaning.
         shape
-            Of what comes out, for one example; of a split, what stays.
+            Output shape for one example; of a split, the shape of the kept half.
         layer
             The layer.
         """
@@ -59,19 +59,19 @@ class Stack:
 class Architecture(ABC, Generic[ConfigT]):
     """One kind of flow.
 
-    A module in `nfkd.flows.architectures` lists its instances in ``ARCHITECTURES``; the form, the battery of tests,
-    ``nfkd inspect`` and README's table find them there.
+    A module in `nfkd.flows.architectures` lists its instances in ``ARCHITECTURES``; the form, the tests, ``nfkd
+    inspect`` and README's table use that list.
 
     Attributes
     ----------
     config
         The config's class; its ``kind`` names the architecture.
     takes
-        What an example is.
+        ``images`` or ``vectors``.
     paper
-        Who described it and where.
+        Reference.
     density, sampling
-        What a log-density and a sample of D features cost, in passes through the networks, in words.
+        Passes through the networks for a log-density and a sample of D features.
     """
 
     config: ClassVar[type[Config]]
@@ -87,36 +87,34 @@ class Architecture(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def problems(self, config: ConfigT, shape: Shape) -> list[ConfigProblem]:
-        """Return what keeps a flow from being built for examples of a shape; nothing is built."""
+        """Return the reasons why the flow cannot be built for examples of this shape; builds nothing."""
 
     @abstractmethod
     def build(self, config: ConfigT, shape: Shape, context_features: int, generator: torch.Generator | None) -> Flow:
-        """Return the flow of a config that has no problem; the first weights come from the generator alone."""
+        """Return the flow of a config without problems; the first weights come from the generator alone."""
 
     @abstractmethod
     def summary(self, config: ConfigT) -> str:
-        """Return a flow in a few words, such as ``Glow 8×2``."""
+        """Return a short description, such as ``Glow 8×2``."""
 
     @abstractmethod
     def cases(self) -> Sequence[tuple[ConfigT, Shape, int]]:
-        """Return small instances, each with an event shape and a number of context features.
+        """Return small configs for the tests, each with an event shape and a number of context features.
 
-        Between them they use every option: the battery of tests holds each to the laws of a flow.
+        Together they use every option.
         """
 
 
 def image_problems(name: str, shape: Shape) -> list[ConfigProblem]:
-    """Return a problem when the examples are no images."""
+    """Return a problem if the examples are not images."""
     if len(shape) == 3:
         return []
-    message = (
-        f"{name} takes images, not examples of shape {format_shape(shape)}: choose glow1d or another flow for vectors"
-    )
-    return [ConfigProblem("kind", message)]
+    taken = f"{name} takes images, not examples of shape {format_shape(shape)}"
+    return [ConfigProblem("kind", f"{taken}: choose glow1d or another flow for vectors")]
 
 
 def vector_problems(name: str, shape: Shape, *, least: int = 1) -> list[ConfigProblem]:
-    """Return a problem when the examples are no vectors, or have too few features."""
+    """Return a problem if the examples are not vectors, or have too few features."""
     if len(shape) != 1:
         message = f"{name} takes features, not examples of shape {format_shape(shape)}: choose glow"
         return [ConfigProblem("kind", message)]

@@ -1,6 +1,6 @@
-"""The bijections of Glow (Kingma & Dhariwal 2018, arXiv 1807.03039) but for the coupling, and its learned prior.
+"""Glow's bijections (Kingma & Dhariwal 2018, arXiv 1807.03039) except the coupling, and its learned prior.
 
-All of them work on (B, C, H, W), and all but the squeeze on (B, C).
+They take (B, C, H, W); all except the squeeze also take (B, C).
 """
 
 from __future__ import annotations
@@ -18,27 +18,38 @@ from nfkd.flows.networks import Norm, ZeroLast, affine, pairs
 
 
 class Squeeze(Layer):
-    """Trades space for channels: (C, H, W) to (4C, H/2, W/2), channels in the order (c, row, column)."""
+    """Move space into channels: (C, H, W) to (4C, H/2, W/2), channels in the order (c, row, column)."""
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the squeezed x; the volume stays."""
+        """Return the squeezed x and a log-determinant of zero."""
         return functional.pixel_unshuffle(x, 2), x.new_zeros(len(x))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return the image again."""
+        """Return the image."""
         return functional.pixel_shuffle(y, 2)
 
 
 class Mixing(Layer, ABC):
-    """ActNorm, then something linear that mixes the channels, the same at every place.
+    """ActNorm, then a linear map that mixes the channels, the same at every pixel.
+
+    Parameters
+    ----------
+    channels
+        Channels or features.
+    actnorm
+        Whether there is a norm.
 
     Attributes
     ----------
     mixes
-        Whether it does: an order that leaves each channel where it is does not.
+        False for the identity order.
     """
 
     mixes = True
+
+    def __init__(self, channels: int, *, actnorm: bool) -> None:
+        super().__init__()
+        self.norm = Norm(channels) if actnorm else None
 
     @abstractmethod
     def mixing_matrix(self) -> Tensor:
@@ -46,40 +57,38 @@ class Mixing(Layer, ABC):
 
     @abstractmethod
     def set_mixing_matrix(self, matrix: Tensor) -> None:
-        """Take another W, (channels, channels); computed with in its own precision, kept in the layer's.
+        """Set W, (channels, channels); factors are computed in its dtype and stored in the layer's.
 
         Raises
         ------
         ValueError
-            When W is none that this mixing can be: singular, or no order of the channels where only that is served.
+            When W is singular, or is not a permutation where the layer needs one.
         """
+
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Normalise the channels of the first batch."""
+        if self.norm is not None:
+            self.norm.initialize(x)
+        return self(x)[0]
 
 
 class ActNormLinear(Mixing, ABC):
-    """ActNorm, then an invertible matrix of the channels, as one affine map: y = W·((x + b) ⊙ exp(s)) at every place.
+    """ActNorm, then an invertible matrix: y = W·((x + b) ⊙ exp(s)), or y = W·x without a norm, at every pixel.
 
-    Both are folded into one 1×1 convolution with the matrix W·diag(exp(s)), made once a call.
-    log|det| = places · (log|det W| + Σs).
-
-    Parameters
-    ----------
-    channels
-        Channels or features.
-    actnorm
-        Whether there is a norm; without one y = W·x.
+    Both are applied as one matrix W·diag(exp(s)). log|det| = H·W · (log|det W| + Σs).
     """
-
-    def __init__(self, channels: int, *, actnorm: bool = True) -> None:
-        super().__init__()
-        self.norm = Norm(channels) if actnorm else None
 
     @abstractmethod
     def _folded(self, log_scale: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return W·diag(exp(s)), or W where there is no s, and its log|det|."""
+        """Return W·diag(exp(s)), or W without s, and its log|det|."""
 
     @abstractmethod
     def _inverted(self) -> Tensor:
         """Return W⁻¹."""
+
+    def mixing_matrix(self) -> Tensor:
+        """Return W."""
+        return self._folded(None)[0]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the mixed channels and the log-determinant."""
@@ -93,12 +102,6 @@ class ActNormLinear(Mixing, ABC):
         if self.norm is None:
             return affine(y, weight)
         return affine(y, weight * (-self.norm.log_scale).exp()[:, None], -self.norm.bias)
-
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Normalise the channels of the first batch."""
-        if self.norm is not None:
-            self.norm.initialize(x)
-        return self(x)[0]
 
 
 def _refuse_singular(diagonal: Tensor) -> None:
@@ -116,17 +119,17 @@ def _shuffle(channels: int, generator: torch.Generator | None) -> Tensor:
 
 
 class LUMixing(ActNormLinear):
-    """A matrix in LU form: W = P·L·(U + diag(sign ⊙ exp(d))), with P fixed, L unit lower and U strictly upper.
+    """A matrix in LU form: W = P·L·(U + diag(sign ⊙ exp(d))) with P fixed, L unit lower and U strictly upper.
 
-    log|det W| = Σd: never singular, and no determinant is computed. As in the authors' code both triangles are kept as
-    whole squares; what a mask hides is stored and counted, but never changes.
+    log|det W| = Σd, so W is never singular and no determinant is computed. As in the authors' code both triangles are
+    stored as full squares; the masked numbers are counted as parameters but never change.
 
     Parameters
     ----------
     start
-        (channels, channels), the matrix that it begins with.
+        (channels, channels), the first W.
     actnorm
-        As in `ActNormLinear`.
+        Whether there is a norm.
     """
 
     permutation: Tensor
@@ -153,14 +156,9 @@ class LUMixing(ActNormLinear):
             return permuted @ upper, self.log_diagonal.sum()
         return permuted @ (upper * log_scale.exp()), (self.log_diagonal + log_scale).sum()
 
-    def mixing_matrix(self) -> Tensor:
-        """Return P·L·(U + diag(sign ⊙ exp(d)))."""
-        permuted, upper = self._factors()
-        return permuted @ upper
-
     @torch.no_grad()
     def set_mixing_matrix(self, matrix: Tensor) -> None:
-        """Take the factors of another W; P and the signs, which are fixed, become its own."""
+        """Set W by its factors; this also sets P and the signs."""
         permutation, lower, upper = torch.linalg.lu(matrix)
         diagonal = upper.diagonal()
         _refuse_singular(diagonal)
@@ -178,14 +176,14 @@ class LUMixing(ActNormLinear):
 
 
 class DenseMixing(ActNormLinear):
-    """A free matrix W; log|det W| from its LU decomposition at every call.
+    """An unconstrained matrix W; log|det W| comes from an LU decomposition at every call.
 
     Parameters
     ----------
     start
-        (channels, channels), the matrix that it begins with.
+        (channels, channels), the first W.
     actnorm
-        As in `ActNormLinear`.
+        Whether there is a norm.
     """
 
     def __init__(self, start: Tensor, *, actnorm: bool = True) -> None:
@@ -198,13 +196,9 @@ class DenseMixing(ActNormLinear):
             return self.matrix, log_det
         return self.matrix * log_scale.exp(), log_det + log_scale.sum()
 
-    def mixing_matrix(self) -> Tensor:
-        """Return W."""
-        return self.matrix
-
     @torch.no_grad()
     def set_mixing_matrix(self, matrix: Tensor) -> None:
-        """Take another W."""
+        """Set W."""
         _refuse_singular(torch.linalg.lu(matrix)[2].diagonal())
         self.matrix.copy_(matrix)
 
@@ -213,19 +207,18 @@ class DenseMixing(ActNormLinear):
 
 
 class ActNormPermutation(Mixing):
-    """ActNorm, then the channels in another, fixed order: y_c = (x_o(c) + b_o(c))·exp(s_o(c)), log|det| = places · Σs.
+    """ActNorm, then a fixed order of the channels: y_c = (x_o(c) + b_o(c))·exp(s_o(c)), log|det| = H·W · Σs.
 
     Parameters
     ----------
     channels
         Channels or features.
     order
-        o, whole numbers: which channel comes where. It is a buffer, kept with the weights. Left out, each stays where
-        it is.
+        o, (channels,) integers, saved with the weights; the identity if None.
     actnorm
         Whether there is a norm.
     reverses
-        Whether the order is the channels' turned around, and stays that.
+        Whether the order is the reverse of the channels.
     """
 
     order: Tensor | None
@@ -233,8 +226,7 @@ class ActNormPermutation(Mixing):
     def __init__(
         self, channels: int, order: Tensor | None = None, *, actnorm: bool = True, reverses: bool = False
     ) -> None:
-        super().__init__()
-        self.norm = Norm(channels) if actnorm else None
+        super().__init__(channels, actnorm=actnorm)
         self.register_buffer("order", order)
         self.mixes = order is not None
         self.reverses = reverses
@@ -242,38 +234,32 @@ class ActNormPermutation(Mixing):
     def mixing_matrix(self) -> Tensor:
         """Return the matrix with a one at (c, o(c)) for each channel c."""
         if self.order is None:
-            msg = "a layer that leaves each channel where it is mixes nothing"
+            msg = "a layer without an order does not mix the channels"
             raise ValueError(msg)
         return torch.eye(len(self.order), device=self.order.device)[self.order]
 
     def set_mixing_matrix(self, matrix: Tensor) -> None:
-        """Take the order of another W, which must be a permutation matrix."""
+        """Set the order by a permutation matrix W."""
         if self.order is None:
-            msg = "a layer that leaves each channel where it is takes no order"
+            msg = "a layer without an order cannot take one"
             raise ValueError(msg)
         order = matrix.argmax(1)
         if not torch.equal(torch.eye(len(order), dtype=matrix.dtype, device=matrix.device)[order], matrix):
-            msg = "the matrix is no order of the channels"
+            msg = "the matrix is not a permutation of the channels"
             raise ValueError(msg)
         self.order.copy_(order)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the channels in their new order and the log-determinant."""
+        """Return the reordered channels and the log-determinant."""
         log_det = x.new_zeros(len(x))
         if self.norm is not None:
             x, log_det = self.norm(x), (math.prod(x.shape[2:]) * self.norm.log_scale.sum()).expand(len(x))
         return (x if self.order is None else x.index_select(1, self.order)), log_det
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return the channels in their old order."""
+        """Return the channels in their original order."""
         x = y if self.order is None else y.index_select(1, self.order.argsort())
         return x if self.norm is None else self.norm.inverse(x)
-
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Normalise the channels of the first batch."""
-        if self.norm is not None:
-            self.norm.initialize(x)
-        return self(x)[0]
 
 
 def build_mixing(
@@ -284,23 +270,22 @@ def build_mixing(
     actnorm: bool = True,
     rotated: bool = True,
 ) -> Mixing:
-    """Return what comes before a coupling: ActNorm where wanted, then a mixing of the channels.
+    """Return the layer before a coupling: ActNorm, if any, then a mixing of the channels.
 
     Parameters
     ----------
     permutation
-        *lu* and *dense*: an invertible matrix. *shuffle*: one order of the channels, drawn once. *reverse*: their order
-        turned around (Dinh et al. 2017, arXiv 1605.08803).
+        *lu*, *dense*: an invertible matrix. *shuffle*: a random order, drawn once. *reverse*: the reverse order (Dinh
+        et al. 2017, arXiv 1605.08803).
     channels
         Channels or features.
     generator
-        For the rotation or the order, on the CPU.
+        For the first matrix or the order, on the CPU.
     actnorm
         Whether there is a norm.
     rotated
-        Whether a matrix begins as a random rotation, as in Glow (Kingma & Dhariwal 2018, arXiv 1807.03039), or as a
-        shuffle, as in neural spline flows (Durkan et al. 2019, arXiv 1906.04032), whose splines bend each feature
-        along the axes of the data.
+        Whether a matrix starts as a random rotation, as in Glow, or as a random permutation, as in neural spline flows
+        (Durkan et al. 2019, arXiv 1906.04032), whose splines work along the axes of the data.
     """
     start = _rotation if rotated else _shuffle
     match permutation:
@@ -315,7 +300,7 @@ def build_mixing(
 
 
 class GaussianSplit(Split):
-    """The second half of the channels leaves; a zero-initialised 3×3 convolution of the first gives its prior.
+    """Split off the second half of the channels; a zero-initialised 3×3 convolution of the first gives its prior.
 
     Parameters
     ----------
@@ -328,24 +313,24 @@ class GaussianSplit(Split):
         self.network = ZeroLast(channels // 2, channels, kernel=3)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the half that stays and the half that leaves."""
-        stays, leaves = x.chunk(2, dim=1)
-        return stays, leaves
+        """Return the kept half and the split-off half."""
+        kept, split_off = x.chunk(2, dim=1)
+        return kept, split_off
 
-    def prior(self, stays: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log standard deviation: even outputs and odd ones."""
-        return pairs(self.network(stays))
+    def prior(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation: the even and the odd outputs."""
+        return pairs(self.network(kept))
 
-    def inverse(self, stays: Tensor, left: Tensor) -> Tensor:
-        """Put both halves together."""
-        return torch.cat([stays, left], dim=1)
+    def inverse(self, kept: Tensor, split_off: Tensor) -> Tensor:
+        """Join both halves."""
+        return torch.cat([kept, split_off], dim=1)
 
 
 class LearnedPrior(Prior):
-    """A Gaussian of the last latent with a learned mean and log-deviation for each channel, the same at every place.
+    """A Gaussian of the last latent with a learned mean and log standard deviation for each channel.
 
-    Both are the outputs, even and odd, of a linear map of the context that begins at zero, so that the prior begins
-    as the standard normal; without a context they are numbers of their own.
+    They are the even and odd outputs of a zero-initialised linear map of the context, or trained constants without a
+    context. The prior starts as the standard normal.
 
     Parameters
     ----------
@@ -356,9 +341,9 @@ class LearnedPrior(Prior):
 
     Notes
     -----
-    Glow's learned top prior (openai/glow, ``model.py``, ``prior``): there a zero-initialised convolution of an image
-    of zeros, of which only the bias has an effect, and a zero-initialised linear map of the class, both with scales
-    exp(3s). Here one bias serves both.
+    Glow's learned top prior (openai/glow, ``model.py``, ``prior``) has a zero-initialised convolution of an image of
+    zeros, of which only the bias has an effect, and a zero-initialised linear map of the class, both with scales
+    exp(3s). Here both share one bias.
     """
 
     def __init__(self, channels: int, context_features: int) -> None:

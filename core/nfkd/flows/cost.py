@@ -1,4 +1,4 @@
-"""What a flow costs, without building it: parameters, multiply-adds, memory."""
+"""Parameters, multiply-adds and memory of a flow, measured on the meta device."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nfkd.flows.flow import Flow
 from nfkd.flows.precision import Precision, networks_in
 
 _COPIES = 5
-"""Numbers kept for each parameter in training: itself, its gradient, two moments, and the best so far."""
+"""Numbers for each parameter in training: weight, gradient, two moments, and the best weight so far."""
 _BYTES = 4
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """A layer's share of its flow's size; the figures are `FlowCost`'s."""
+    """The cost of one layer; fields as in `FlowCost`."""
 
     name: str
     parameters: int
@@ -35,21 +35,20 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class FlowCost:
-    """A flow's size.
+    """The cost of a flow.
 
     Attributes
     ----------
     parameters
         Number of trained numbers.
     multiply_adds
-        Of one example's log_prob; convolutions and matrix products are counted.
+        Of one example's log_prob, in convolutions and matrix products.
     training_memory
-        Estimate in bytes of what a training step holds at its peak: five numbers a parameter (weight, gradient, two
-        moments, best weight; others as asked for) and every tensor that the backward pass needs, for the examples
-        that go through at once.
+        Estimated peak of a training step in bytes: five numbers for each parameter (weight, gradient, two moments, best
+        weight) plus `extra_copies`, and every tensor that the backward pass of one micro-batch needs.
     layers
-        The same for every layer in order, and last for the ``prior`` where the flow learns one; each figure of the flow
-        is their sum. A tensor that two layers keep is the first one's.
+        The same for every layer in order, and last for a learned ``prior``; they sum to the flow's figures. A tensor
+        that two layers need is counted for the first.
     """
 
     parameters: int
@@ -60,7 +59,7 @@ class FlowCost:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What one layer costs: numbers, multiply-adds of an example, bytes for each example, and bytes for a batch."""
+    """The cost of one layer: parameters, multiply-adds of an example, bytes for each example, and bytes for a batch."""
 
     name: str
     parameters: int
@@ -78,12 +77,12 @@ def _measure(
     config: FlowConfig, event_shape: tuple[int, ...], context_features: int, precision: Precision = "float32"
 ) -> tuple[_Measured, ...]:
     flow = build_flow(config, event_shape, context_features=context_features, device="meta")
-    where = _Where(flow)
-    with _FlopCount(lambda: where.name) as count, torch.no_grad():
+    position = _Position(flow)
+    with _FlopCount(lambda: position.name) as count, torch.no_grad():
         flow.log_prob(*_empty(flow, 1))
-    # Not from one example: where a dimension is 1, memory layouts coincide and copies fall away.
+    # Not with one example: where a dimension is 1, memory layouts coincide and copies are skipped.
     with networks_in(precision):
-        two, three = (_saved_bytes(flow, where, batch) for batch in (2, 3))
+        two, three = (_saved_bytes(flow, position, batch) for batch in (2, 3))
     return tuple(
         _Measured(
             name,
@@ -92,20 +91,20 @@ def _measure(
             three[name] - two[name],
             max(0, 3 * two[name] - 2 * three[name]),
         )
-        for name, module in where.places.items()
+        for name, module in position.modules.items()
     )
 
 
-class _Where:
-    """In which layer of a flow a pass is: told by hooks of its own modules, never of the whole process."""
+class _Position:
+    """The layer in which a pass currently is, tracked by hooks on the flow's own modules."""
 
     def __init__(self, flow: Flow) -> None:
         names = [info.name for info in flow.layer_info()]
-        self.places: dict[str, nn.Module] = dict(zip(names, flow.layers, strict=True))
+        self.modules: dict[str, nn.Module] = dict(zip(names, flow.layers, strict=True))
         if flow.prior is not None:
-            self.places["prior"] = flow.prior
+            self.modules["prior"] = flow.prior
         self.name = names[0]
-        for name, module in self.places.items():
+        for name, module in self.modules.items():
             module.register_forward_pre_hook(lambda *_, name=name: self._enter(name))
 
     def _enter(self, name: str) -> None:
@@ -113,14 +112,14 @@ class _Where:
 
 
 class _FlopCount(TorchDispatchMode):
-    """Counts floating-point operations by torch's formulas, in this thread alone.
+    """Counts floating-point operations by torch's formulas, by layer, in this thread only.
 
-    torch's own FlopCounterMode hooks every module of the process, and the flow that another thread trains with them.
+    torch's own FlopCounterMode hooks every module of the process, also those that another thread trains.
     """
 
-    def __init__(self, where: Callable[[], str]) -> None:
+    def __init__(self, layer: Callable[[], str]) -> None:
         super().__init__()
-        self._where = where
+        self._layer = layer
         self.flops: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -128,7 +127,7 @@ class _FlopCount(TorchDispatchMode):
         out = func(*args, **kwargs)
         formula = flop_registry.get(func.overloadpacket)
         if formula is not None:
-            self.flops[self._where()] += formula(*args, **kwargs, out_val=out)
+            self.flops[self._layer()] += formula(*args, **kwargs, out_val=out)
         return out
 
 
@@ -137,19 +136,19 @@ def _empty(flow: Flow, batch: int) -> tuple[Tensor, Tensor | None]:
     return x, torch.empty(batch, flow.context_features, device="meta") if flow.context_features else None
 
 
-def _saved_bytes(flow: Flow, where: _Where, batch: int) -> Counter[str]:
+def _saved_bytes(flow: Flow, position: _Position, batch: int) -> Counter[str]:
     """Return the bytes that the backward pass needs, by layer."""
-    storages: dict[int, torch.UntypedStorage] = {}  # kept, so that no two get the same id; views share theirs
+    storages: dict[int, torch.UntypedStorage] = {}  # references, so that ids stay unique; views share a storage
     saved: Counter[str] = Counter()
 
     def save(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if id(storage) not in storages:
-            saved[where.name] += storage.nbytes()
+            saved[position.name] += storage.nbytes()
         storages[id(storage)] = storage
         return tensor
 
-    # The result is remembered, so it must not depend on whether the first caller had gradients switched off.
+    # The result is cached, so it must not depend on the caller's gradient mode.
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         flow(*_empty(flow, batch))
     return saved
@@ -164,19 +163,19 @@ def flow_cost(
     precision: Precision = "float32",
     extra_copies: int = 0,
 ) -> FlowCost:
-    """Return what a flow costs; it is measured on the meta device, so nothing of its size is allocated.
+    """Return the cost of a flow, measured on the meta device, without allocating its weights.
 
     Parameters
     ----------
     config, event_shape, context_features
-        The flow, as `build_flow` takes it.
+        As in `build_flow`.
     batch_size
-        Examples that go through it at once: of a micro-batch, where a batch is taken in several.
+        Examples of a micro-batch.
     precision
-        Of its networks in training.
+        Of the networks in training.
     extra_copies
-        Numbers kept for each parameter beside the five: one for a running average of the weights, one for each gradient
-        that is measured by itself.
+        Further numbers for each parameter: one for a running average of the weights, one for each gradient that is
+        measured separately.
 
     Raises
     ------
@@ -184,7 +183,7 @@ def flow_cost(
         When the flow does not fit the shape.
     """
     measured = _measure(config, tuple(event_shape), context_features, precision)
-    layers = tuple(part.cost(batch_size, _COPIES + extra_copies) for part in measured)
+    layers = tuple(layer.cost(batch_size, _COPIES + extra_copies) for layer in measured)
     return FlowCost(
         parameters=sum(layer.parameters for layer in layers),
         multiply_adds=sum(layer.multiply_adds for layer in layers),
@@ -196,25 +195,24 @@ def flow_cost(
 def initialisation_cost(
     config: FlowConfig, event_shape: Sequence[int], batch_size: int, context_features: int = 0
 ) -> int:
-    """Return the bytes that the first batch's pass through the norms holds at its peak, beside the weights.
+    """Return the peak memory in bytes of the initialisation by the first batch, without the weights.
 
-    It takes the whole batch at once, however many micro-batches it is trained in, and keeps nothing for a backward
-    pass: a layer lets go of what the one before it held.
+    It is a pass of the whole batch, not of micro-batches, without a backward pass, so only one layer's tensors exist.
     """
     measured = _measure(config, tuple(event_shape), context_features)
-    return batch_size * max(part.per_example for part in measured)
+    return batch_size * max(layer.per_example for layer in measured)
 
 
 def frozen_cost(flow: Flow) -> tuple[int, int, int]:
-    """Return parameters, multiply-adds of one example and bytes of a flow that is there already and is not trained.
+    """Return parameters, multiply-adds of one example and bytes of a built flow that is not trained.
 
-    A frozen flow keeps nothing for a backward pass. One that has no way from data to latents has no multiply-adds.
+    The multiply-adds of a flow without log_prob are zero.
     """
     parameters = sum(parameter.numel() for parameter in flow.parameters())
     count = _FlopCount(lambda: "")
     if "log_prob" not in flow.unsupported:
         like = next(flow.parameters())
-        x, context = (None if part is None else torch.zeros(part.shape).to(like) for part in _empty(flow, 1))
+        x, context = (None if value is None else torch.zeros(value.shape).to(like) for value in _empty(flow, 1))
         with count, torch.no_grad():
             flow(x, context)
     return parameters, count.flops.total() // 2, _BYTES * parameters

@@ -1,4 +1,4 @@
-"""A flow: a list of named layers between data and Gaussian noise, with latents that leave on the way."""
+"""The normalizing flow: named layers from data to Gaussian noise, with latents split off on the way."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _LOG_TWO_PI = math.log(2 * math.pi)
 
 @dataclass(frozen=True)
 class Latents:
-    """Where a flow takes its data.
+    """The latents of a batch.
 
     Attributes
     ----------
     parts
-        Every split-off latent in the order of the splits, then the last; each (B, …).
+        The split-off latents in the order of the splits, then the last one; each (B, …).
     log_det
         Log-determinant of the data-to-latents Jacobian, (B,) nats.
     """
@@ -34,22 +34,22 @@ class Latents:
     log_det: Tensor
 
     def flat(self) -> Tensor:
-        """Return all latents of each example side by side, (B, D)."""
+        """Return the latents of each example as one vector, (B, D)."""
         return torch.cat([part.flatten(1) for part in self.parts], dim=1)
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass from data to latents.
+    """The results of one pass from data to latents.
 
     Attributes
     ----------
     log_prob
         (B,) nats.
     latents
-        Where the data went.
+        Of the batch.
     trace
-        The tensor after each layer and the log-determinant so far, by the layer's name, in order; empty unless asked.
+        ``{layer: (tensor after it, log-determinant so far)}`` in order; empty unless requested.
     """
 
     log_prob: Tensor
@@ -58,7 +58,7 @@ class Pass:
 
 
 class Layer(nn.Module, ABC):
-    """A bijection of a whole batch, given the batch's context, (B, context features), where the flow has one."""
+    """A bijection of a batch; a conditional flow passes the context, (B, context features)."""
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -66,40 +66,40 @@ class Layer(nn.Module, ABC):
 
     @abstractmethod
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return what `forward` maps to y."""
+        """Return x with ``forward(x)[0] == y``."""
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Initialise from the first batch where the layer depends on data; return the image of x."""
+        """Initialise data-dependent parameters from the first batch; return the image of x."""
         return self(x, context)[0]
 
 
 class Split(nn.Module, ABC):
-    """Half of the dimensions leaves; its prior is a Gaussian whose parameters depend on the half that stays."""
+    """Split off half of the dimensions as a latent; its Gaussian prior depends on the half that is kept."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the half that stays and the half that leaves."""
+        """Return the kept half and the split-off half."""
 
     @abstractmethod
-    def prior(self, stays: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log standard deviation of the half that leaves."""
+    def prior(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation of the split-off half."""
 
     @abstractmethod
-    def inverse(self, stays: Tensor, left: Tensor) -> Tensor:
-        """Put both halves together."""
+    def inverse(self, kept: Tensor, split_off: Tensor) -> Tensor:
+        """Join both halves."""
 
 
 class Prior(nn.Module, ABC):
-    """The Gaussian of the last latent, where it is not the standard one."""
+    """A Gaussian prior of the last latent that is not the standard normal."""
 
     @abstractmethod
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean and log standard deviation, each of z's shape; z's values are not looked at."""
+        """Return mean and log standard deviation, each of z's shape; z's values are not used."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A layer in its place: its name, its name in words, what it is, and the shape of what comes out."""
+    """A layer's name, label, kind and output shape for one example; see `nfkd.flows.architecture.Stack.add`."""
 
     name: str
     label: str
@@ -115,24 +115,23 @@ class Flow(nn.Module):
     event_shape
         Shape of one example.
     entries
-        The layers' names and shapes, in order from data to latents.
+        Names and shapes of the layers, in order from data to latents.
     layers
-        The layers themselves.
+        The layers.
     prior
-        Of the last latent; standard normal where left out.
+        Of the last latent; the standard normal if None.
     context_features
-        Length of the vector that every example comes with; zero for an unconditional flow.
+        Length of the context vector of each example; zero for an unconditional flow.
 
     Attributes
     ----------
     unsupported
-        What the flow cannot do, with the reason: empty but for flows of other libraries (`nfkd.flows.foreign`). Without
-        ``latents`` there is no trace either; without ``synthesis`` no sample.
+        What the flow cannot do, with the reason; empty except for flows of other libraries (`nfkd.flows.foreign`).
+        Without ``latents`` there is no trace; without ``synthesis`` there are no samples.
 
     Notes
     -----
-    ActNorm layers take their first values from the first batch:
-    `initialize` does that once, and the flow keeps a flag of it in its state.
+    `initialize` sets the ActNorm layers from the first batch, once; a flag in the flow's state records it.
     """
 
     _initialized: Tensor
@@ -154,11 +153,11 @@ class Flow(nn.Module):
         self.prior = prior
         self.unsupported: dict[Capability, str] = {}
         self.register_buffer("_initialized", torch.tensor(0, dtype=torch.uint8))
-        self._ready: bool | None = None  # read from the buffer once: a look at every step would wait for the device
+        self._ready: bool | None = None  # reading the buffer at every step would wait for the device
 
     @property
     def latent_shapes(self) -> list[tuple[int, ...]]:
-        """Shape of each latent of one example: the split-off ones, then the last."""
+        """Shape of each latent of one example: the split-off ones, then the last one."""
         shapes = [entry.shape for entry in self._entries if entry.kind == "split"]
         return [*shapes, self._entries[-1].shape]
 
@@ -174,11 +173,11 @@ class Flow(nn.Module):
         super()._load_from_state_dict(*arguments, **named)
 
     def _stack(self) -> list[Layer | Split]:
-        return cast("list[Layer | Split]", list(self.layers))  # a ModuleList forgets what it was made of
+        return cast("list[Layer | Split]", list(self.layers))
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Initialise every ActNorm from a batch; does nothing the second time.
+        """Initialise every ActNorm from a batch; only the first call has an effect.
 
         Parameters
         ----------
@@ -195,7 +194,7 @@ class Flow(nn.Module):
         self._ready = True
 
     def forward(self, x: Tensor, context: Tensor | None = None, *, trace: bool = False) -> Pass:
-        """Take data to latents in one pass.
+        """Map data to latents.
 
         Parameters
         ----------
@@ -204,31 +203,31 @@ class Flow(nn.Module):
         context
             (B, context_features) for a conditional flow.
         trace
-            Whether to keep what comes out of each layer.
+            Whether to return the output of each layer.
 
         Raises
         ------
         TypeError
-            When x has another dtype than the flow.
+            When x does not have the flow's dtype.
         ValueError
-            When x has another shape, or the context is not what the flow takes.
+            When x or the context has the wrong shape, or the context is missing or not expected.
         """
         self._check(x, context)
         log_prob = log_det = x.new_zeros(len(x))
         parts: list[Tensor] = []
-        kept: dict[str, tuple[Tensor, Tensor]] = {}
+        traced: dict[str, tuple[Tensor, Tensor]] = {}
         for entry, layer in zip(self._entries, self._stack(), strict=True):
             if isinstance(layer, Split):
-                x, left = layer(x)
-                log_prob = log_prob + _normal(left, *layer.prior(x))
-                parts.append(left)
+                x, split_off = layer(x)
+                log_prob = log_prob + _normal(split_off, *layer.prior(x))
+                parts.append(split_off)
             else:
                 x, change = layer(x, context)
                 log_det = log_det + change
             if trace:
-                kept[entry.name] = (x, log_det)
+                traced[entry.name] = (x, log_det)
         log_prob = log_prob + self._last_log_prob(x, context) + log_det
-        return Pass(log_prob, Latents((*parts, x), log_det), kept)
+        return Pass(log_prob, Latents((*parts, x), log_det), traced)
 
     def _last_log_prob(self, z: Tensor, context: Tensor | None) -> Tensor:
         """Return the log-density of the last latent, (B,) nats."""
@@ -247,28 +246,28 @@ class Flow(nn.Module):
         return self(x, context, trace=True).trace
 
     def decode(self, latents: Latents, context: Tensor | None = None) -> Tensor:
-        """Return the examples of some latents, (B, *event_shape): the exact inverse of `encode`."""
+        """Return the examples of latents, (B, *event_shape): the exact inverse of `encode`."""
         return self.decode_trace(latents, context)[0]
 
     def decode_trace(self, latents: Latents, context: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the examples of some latents, and what the way back passes through.
+        """Return the examples of latents, and each layer's output on the way back.
 
         Returns
         -------
         tuple[Tensor, dict[str, Tensor]]
-            As `decode` has it; and what stands in the place of each layer's output, by the layer's name, from the last
-            to the first: what `trace` has of the examples.
+            The examples, (B, *event_shape); and ``{layer: tensor}`` from the last layer to the first, with the tensors
+            that `trace` returns for these examples.
         """
-        *left, x = latents.parts
+        *split_off, x = latents.parts
         self._check_context(context, len(x))
-        kept: dict[str, Tensor] = {}
+        traced: dict[str, Tensor] = {}
         for entry, layer in zip(reversed(self._entries), reversed(self._stack()), strict=True):
-            kept[entry.name] = x
-            x = layer.inverse(x, left.pop()) if isinstance(layer, Split) else layer.inverse(x, context)
-        return x, kept
+            traced[entry.name] = x
+            x = layer.inverse(x, split_off.pop()) if isinstance(layer, Split) else layer.inverse(x, context)
+        return x, traced
 
     def draw_noise(self, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
-        """Return standard normal noise for every latent, drawn on the CPU, on the flow's device and in its dtype."""
+        """Return standard normal noise for every latent, drawn on the CPU and moved to the flow's device and dtype."""
         like = next(self.parameters())
         noise = [
             torch.randn(n, *shape, generator=generator, dtype=torch.float32, device="cpu")
@@ -277,18 +276,18 @@ class Flow(nn.Module):
         return [part.to(like) for part in noise]
 
     def synthesize(self, noise: Sequence[Tensor], temperature: float = 1.0, context: Tensor | None = None) -> Tensor:
-        """Return the samples of a noise; gradients flow through.
+        """Return the samples that noise is mapped to; differentiable.
 
         Parameters
         ----------
         noise
-            Standardised ε for every latent, as `draw_noise` returns it: the latents are z = μ(h) + τσ(h)ε.
+            ε for every latent, as `draw_noise` returns it: the latents are z = μ(h) + τσ(h)ε.
         temperature
             τ.
         context
             (B, context_features) for a conditional flow.
         """
-        *left, last = noise
+        *split_off, last = noise
         self._check_context(context, len(last))
         x = temperature * last
         if self.prior is not None:
@@ -297,7 +296,7 @@ class Flow(nn.Module):
         for layer in reversed(self._stack()):
             if isinstance(layer, Split):
                 mean, log_scale = layer.prior(x)
-                x = layer.inverse(x, mean + temperature * log_scale.exp() * left.pop())
+                x = layer.inverse(x, mean + temperature * log_scale.exp() * split_off.pop())
             else:
                 x = layer.inverse(x, context)
         return x
@@ -315,18 +314,18 @@ class Flow(nn.Module):
         Parameters
         ----------
         n
-            How many.
+            Number of samples.
         temperature
             Scale of the noise.
         generator
-            On the CPU; torch's own where left out.
+            On the CPU; torch's global one if None.
         context
             (n, context_features) for a conditional flow.
         """
         return self.synthesize(self.draw_noise(n, generator), temperature, context)
 
     def layer_info(self) -> list[LayerInfo]:
-        """Return every layer's name, kind, output shape and number of parameters."""
+        """Return the name, label, kind, output shape and number of parameters of every layer."""
         return [
             LayerInfo(
                 name=entry.name,
@@ -358,13 +357,13 @@ class Flow(nn.Module):
             msg = "this flow is not conditional: it takes no context"
             raise ValueError(msg)
         if tuple(context.shape) != (count, self.context_features):
-            msg = f"the context has shape {tuple(context.shape)}; needed is ({count}, {self.context_features})"
+            msg = f"the context has shape {tuple(context.shape)}; this flow takes ({count}, {self.context_features})"
             raise ValueError(msg)
 
 
 @contextmanager
 def evaluating(flow: Flow) -> Iterator[Flow]:
-    """Put a flow into evaluation mode for a while: batch norm then takes its running means."""
+    """Put a flow into evaluation mode inside a ``with`` block: batch norm uses its running means."""
     training = flow.training
     flow.eval()
     try:
@@ -374,7 +373,7 @@ def evaluating(flow: Flow) -> Iterator[Flow]:
 
 
 def sum_each(x: Tensor) -> Tensor:
-    """Return the sum of each example's numbers, (B,)."""
+    """Return the sum over each example, (B,)."""
     return x.sum(tuple(range(1, x.dim())))
 
 

@@ -1,12 +1,11 @@
-"""Torch's modes and the process's global state around NFKD's own computations.
+"""Protects NFKD's computations from the caller's torch settings, and the caller's settings from NFKD.
 
-A caller may have chosen another default dtype or device, or may call NFKD under `torch.no_grad`,
-`torch.inference_mode` or `torch.autocast`. NFKD computes the same whatever the caller has chosen, and leaves the
-caller's choice as it was.
+A caller may have set another default dtype or device, or may call NFKD under `torch.no_grad`, `torch.inference_mode` or
+`torch.autocast`. NFKD computes the same in all cases, and restores the caller's settings.
 
-Gradients, inference mode, autocast and the default device belong to a thread. The default dtype belongs to the process:
-it is float32 while any thread is inside `plain_torch`, and the last one that leaves restores it. The number of threads
-belongs to both: torch keeps one for new threads, and OpenMP one for each thread.
+Gradient mode, inference mode, autocast and the default device are per thread. The default dtype is per process: it is
+float32 while any thread is inside `plain_torch`, and the last one restores it. The number of threads is both: torch has
+one for new threads, and OpenMP one for each thread.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _AUTOCASTS = ("cpu", "cuda", "mps")
 
 
 class _Float32Default:
-    """Makes float32 the default dtype while any thread needs it."""
+    """Makes float32 the default dtype while any thread is inside."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -50,9 +49,9 @@ _float32_default = _Float32Default()
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Compute as torch does by default: in float32, on the CPU, with gradients and without autocast.
+    """Use torch's defaults: float32, the CPU, with gradients, without autocast.
 
-    The modes of the caller and its number of threads are restored at the end. Serves as a decorator, too.
+    The caller's modes and number of threads are restored at the end. Also a decorator.
     """
     threads = torch.get_num_threads()
     with ExitStack() as stack:
@@ -73,11 +72,11 @@ def plain_torch() -> Iterator[None]:
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """As `plain_torch`; also restores torch's global random numbers and the filters of warnings.
+    """As `plain_torch`; also restores torch's global random state and the warning filters.
 
-    NFKD draws from generators of its own, but the layers of torch and of other libraries draw their first weights from
-    the global one. The filters are changed by libraries that are imported meanwhile. For calls in the user's own
-    thread: random numbers and filters belong to the process.
+    NFKD has its own generators, but layers of torch and other libraries initialise weights from the global one, and
+    libraries that are imported meanwhile change the filters. For calls in the user's own thread only: both are
+    per process.
     """
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with plain_torch(), torch.random.fork_rng(devices), warnings.catch_warnings():

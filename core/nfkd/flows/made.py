@@ -12,27 +12,27 @@ from nfkd.flows.precision import in_precision, narrowed
 
 
 class MADE(nn.Module):
-    """Parameters for every place of a sequence, each from the places before it and the context.
+    """Parameters for every element of a sequence, each from the elements before it and the context.
 
-    A hidden unit of degree d sees the places before place d (counted from 0) and the units of degrees up to d; the
-    parameters of place d see the units of degrees up to d. The context is seen by every unit. Degrees are spread
-    evenly over the units, in ascending order, so that what a degree needs is a prefix of every layer: that is what
-    `sequential` works on. Degree 0 exists only where there is a context to be seen.
+    A hidden unit of degree d depends on the elements before index d and on units of degree up to d; the parameters at
+    index d depend on units of degree up to d. Every unit depends on the context. Degrees are spread evenly over the
+    units in ascending order, so the units up to a degree are a prefix of each layer; `sequential` relies on this.
+    Degree 0 exists only with a context.
 
-    Hidden weights and biases begin uniform within ±1/√n for a unit that sees n others, weights of the last layer within
-    ±start/√n, and its biases at zero. What a mask hides is stored and counted, but never used.
+    Hidden weights and biases start uniform within ±1/√n for a unit with n inputs, weights of the last layer within
+    ±start/√n, and its biases at zero. Masked weights are stored and counted but not used.
 
     Parameters
     ----------
     features
-        D, places in the sequence.
+        D, the length of the sequence.
     outputs
-        P, parameters a place.
+        P, parameters of each element.
     hidden, depth
-        Units of a hidden layer, and hidden layers. A sequence of one place without context has nothing to look at: its
-        parameters are constants, and there is no hidden layer.
+        Units of a hidden layer, and hidden layers. With one element and no context the parameters are constants, and
+        there is no hidden layer.
     start
-        Size of the last layer's first weights; with zero all parameters are zero at first.
+        Size of the last layer's first weights; zero makes all parameters zero at first.
     context_features
         Length of the context; zero for none.
     generator
@@ -55,17 +55,17 @@ class MADE(nn.Module):
         lowest = 0 if context_features else 1
         kinds = features - lowest
         degrees = [lowest + unit * kinds // hidden for unit in range(hidden)] if kinds else []
-        self._ends = [sum(degree <= place for degree in degrees) for place in range(features)]
+        self._ends = [sum(degree <= index for degree in degrees) for index in range(features)]
         self._masks: list[str] = []
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         if kinds:
-            seen = [*[place + 1 for place in range(features)], *[0] * context_features]
+            inputs = [*range(1, features + 1), *[0] * context_features]
             for layer in range(depth):
-                self._hide(layer, _mask(degrees, degrees if layer else seen))
+                self._hide(layer, _mask(degrees, degrees if layer else inputs))
                 self.weights.append(nn.Parameter(self._uniform(layer, generator)))
                 self.biases.append(nn.Parameter(self._uniform(layer, generator, columns=1)[:, 0]))
-            self._hide(depth, _mask([place for place in range(features) for _ in range(outputs)], degrees))
+            self._hide(depth, _mask([index for index in range(features) for _ in range(outputs)], degrees))
             self.weights.append(nn.Parameter(start * self._uniform(depth, generator)))
         self.biases.append(nn.Parameter(torch.zeros(features * outputs)))
 
@@ -74,7 +74,7 @@ class MADE(nn.Module):
         self.register_buffer(self._masks[-1], mask, persistent=False)  # it follows from the sizes
 
     def _uniform(self, layer: int, generator: torch.Generator | None, columns: int | None = None) -> Tensor:
-        """Return numbers within ±1/√n for every unit of a layer, (units, columns); as many as it has inputs."""
+        """Return numbers within ±1/√n for every unit, (units, columns); a column for each input by default."""
         mask = self._mask(layer)
         bound = 1 / mask.sum(1, keepdim=True).clamp(min=1).sqrt()
         return bound * (2 * torch.rand(len(mask), columns or mask.shape[1], generator=generator) - 1)
@@ -84,7 +84,7 @@ class MADE(nn.Module):
 
     @in_precision
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return the parameters of all places at once.
+        """Return the parameters of all elements at once.
 
         Parameters
         ----------
@@ -108,15 +108,15 @@ class MADE(nn.Module):
         return h.unflatten(1, (self._features, self._outputs))
 
     def sequential(self, solve: Callable[[int, Tensor], Tensor], like: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return the sequence whose places are found one after the other, each from its parameters.
+        """Return the sequence whose elements are computed one after the other, each from its parameters.
 
-        Every hidden unit is computed once, as soon as the places that it sees are known, so that all D steps together
-        cost about as much arithmetic as one pass.
+        Every hidden unit is computed once, as soon as its inputs are known, so all D steps together cost about as much
+        arithmetic as one pass.
 
         Parameters
         ----------
         solve
-            From a place and its parameters, (B, P), to its value, (B,).
+            From an index and the parameters there, (B, P), to the element, (B,).
         like
             (B, …), of the batch's size.
         context
@@ -131,30 +131,30 @@ class MADE(nn.Module):
         last = self.biases[-1].view(self._features, self._outputs)
         values: list[Tensor] = []
         begin = 0
-        for place, end in enumerate(self._ends):
+        for index, end in enumerate(self._ends):
             if end > begin:
                 self._grow(hidden, slice(begin, end), values, context)
             begin = end
             if end:
-                weight = self.weights[-1][place * self._outputs : (place + 1) * self._outputs, :end]
-                parameters = self._product(hidden[-1], weight, last[place])
+                weight = self.weights[-1][index * self._outputs : (index + 1) * self._outputs, :end]
+                parameters = self._product(hidden[-1], weight, last[index])
             else:
-                parameters = last[place].expand(len(like), -1)
-            values.append(solve(place, parameters))
+                parameters = last[index].expand(len(like), -1)
+            values.append(solve(index, parameters))
         return torch.stack(values, dim=1)
 
     @in_precision
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        # Each product narrows as `forward` does; between them the values are as exact in float32 as they were.
+        # Each product is narrowed separately, with the same result as in `forward`.
         return functional.linear(*narrowed(x, weight, bias))
 
     def _grow(self, hidden: list[Tensor], units: slice, values: list[Tensor], context: Tensor | None) -> None:
-        """Append to every hidden layer the units that need the values known so far and no more."""
+        """Append to every hidden layer the units whose inputs are the values known so far."""
         known = torch.stack(values, dim=1) if values else None
-        seen = [part for part in (known, context) if part is not None]
+        inputs = [tensor for tensor in (known, context) if tensor is not None]
         first = self.weights[0][units]
         weight = torch.cat([first[:, : len(values)], first[:, self._features :]], dim=1)
-        new = functional.relu(self._product(torch.cat(seen, dim=1), weight, self.biases[0][units]))
+        new = functional.relu(self._product(torch.cat(inputs, dim=1), weight, self.biases[0][units]))
         hidden[0] = torch.cat([hidden[0], new], dim=1)
         for layer in range(1, len(hidden)):
             weight = self.weights[layer][units, : units.stop]
@@ -164,5 +164,4 @@ class MADE(nn.Module):
 
 def _mask(outputs: list[int], inputs: list[int]) -> Tensor:
     """Return (outputs, inputs): 1 where an output's degree is at least the input's, else 0."""
-    degrees, seen = torch.tensor(outputs), torch.tensor(inputs)
-    return (degrees[:, None] >= seen).to(torch.get_default_dtype())
+    return (torch.tensor(outputs)[:, None] >= torch.tensor(inputs)).to(torch.get_default_dtype())

@@ -15,14 +15,14 @@ from nfkd.flows.precision import in_precision, narrowed
 
 _WEIGHT_SCALE = 0.05  # Glow's initialisation of hidden convolutions
 _LOG_SCALE_FACTOR = 3.0
-_SPREAD = 2.0  # in deviations: over most of what a unit sees
+_SPREAD = 2.0  # in standard deviations of a unit's input
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Apply a matrix (outputs, inputs) at every place, or a convolution (outputs, inputs, k, k) that keeps the size.
+    """Apply a matrix (outputs, inputs) at every pixel, or a convolution (outputs, inputs, k, k) that keeps the size.
 
-    A matrix is applied to all places of all examples at once, as rows of channels: much faster than a 1×1 convolution
-    on few channels, and what comes out, with the channels last in memory, is what 3×3 convolutions are fastest on.
+    A matrix is applied to all pixels of all examples as rows of channels. With few channels this is much faster than a
+    1×1 convolution, and leaves the channels last in memory, where 3×3 convolutions are fastest.
     """
     x, weight, bias = narrowed(x, weight, bias)
     if x.dim() == 2:
@@ -36,43 +36,34 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def with_context(x: Tensor, context: Tensor | None) -> Tensor:
-    """Return x, (B, channels, …), with the context's features, (B, features), as further channels at every place."""
+    """Return x, (B, channels, …), with the context, (B, features), as further channels at every pixel."""
     if context is None:
         return x
-    places = x.shape[2:]
-    spread = context.view(*context.shape, *[1] * len(places)).expand(*context.shape, *places)
-    return torch.cat([x, spread.to(x.dtype)], dim=1)
+    size = x.shape[2:]
+    expanded = context.view(*context.shape, *[1] * len(size)).expand(*context.shape, *size)
+    return torch.cat([x, expanded.to(x.dtype)], dim=1)
 
 
 def per_channel(values: Tensor, x: Tensor) -> Tensor:
-    """Return one value a channel, (channels,), in the shape that multiplies x, (B, channels, …)."""
+    """Return values, (channels,), in a shape that broadcasts to x, (B, channels, …)."""
     return values.view(-1, *[1] * (x.dim() - 2))
 
 
 def pairs(outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the outputs with even numbers and those with odd ones, (B, outputs / 2, …) each."""
+    """Return the even and the odd outputs, (B, outputs / 2, …) each."""
     evens, odds = outputs.unflatten(1, (-1, 2)).unbind(2)
     return evens, odds
 
 
-def _normalise(x: Tensor, bias: nn.Parameter, log_scale: nn.Parameter) -> None:
-    """Set bias and log-scale so that (x + bias)·exp(log_scale) has the old bias as mean and deviation 1, by channel."""
-    dimensions = [0, *range(2, x.dim())]
-    mean = x.mean(dimensions)
-    deviation = x.var(dimensions, unbiased=False).sqrt() + 1e-6
-    bias.copy_(bias * deviation - mean)
-    log_scale.copy_(-deviation.log())
-
-
 class Norm(nn.Module):
-    """ActNorm: (x + b)·exp(s) a channel; inside a network it is folded into the layer before it.
+    """ActNorm: (x + b)·exp(s) for each channel; inside a network it is folded into the layer before it.
 
     Parameters
     ----------
     channels
         Channels or features.
     means
-        (channels,) the mean of each channel after the first batch; zero where left out.
+        (channels,) mean of each channel after `initialize`; zero if None.
     """
 
     def __init__(self, channels: int, means: Tensor | None = None) -> None:
@@ -82,28 +73,32 @@ class Norm(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Take the first values from x, (B, channels, …); the bias is until then the mean that is wanted."""
-        _normalise(x, self.bias, self.log_scale)
+        """Give each channel of x, (B, channels, …), standard deviation 1 and the mean that b has now."""
+        dimensions = [0, *range(2, x.dim())]
+        mean = x.mean(dimensions)
+        deviation = x.var(dimensions, unbiased=False).sqrt() + 1e-6
+        self.bias.copy_(self.bias * deviation - mean)
+        self.log_scale.copy_(-deviation.log())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normed channels of x, (B, channels, …)."""
+        """Return (x + b)·exp(s), (B, channels, …)."""
         return (x + per_channel(self.bias, x)) * per_channel(self.log_scale.exp(), x)
 
     def inverse(self, y: Tensor) -> Tensor:
-        """Return the channels before the norm."""
+        """Return y·exp(−s) − b."""
         return y * per_channel((-self.log_scale).exp(), y) - per_channel(self.bias, y)
 
     def fold(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weight and bias of the linear or convolutional layer that has this norm behind it."""
+        """Return weight and bias of a linear or convolutional layer followed by this norm."""
         scale = self.log_scale.exp()
         return weight * scale.view(-1, *[1] * (weight.dim() - 1)), self.bias * scale
 
 
 def _hidden_weight(shape: tuple[int, ...], generator: torch.Generator | None) -> nn.Parameter:
-    """Return Gaussian weights, with a norm behind them to come.
+    """Return Gaussian weights of a layer that is followed by a norm.
 
-    The rows of a matrix have the length that they have on average: else, of few inputs, some are so short that the norm
-    makes up for it by a factor of thousands, and with it the units' slightest change.
+    All rows of a matrix have the same length. With few inputs some random rows would be so short that the norm scales
+    them, and every later change of them, by thousands.
     """
     weight = torch.randn(shape, generator=generator)
     if len(shape) == 2:
@@ -112,24 +107,24 @@ def _hidden_weight(shape: tuple[int, ...], generator: torch.Generator | None) ->
 
 
 def _spread_norm(units: int, generator: torch.Generator | None) -> Norm:
-    """Return the norm of linear units whose means begin uniform within ±2 deviations.
+    """Return the norm of linear units, with first means uniform within ±2 standard deviations.
 
-    With a mean of zero every unit of one input, as in the plane, would bend at that input's mean, and none elsewhere.
+    With means of zero every ReLU of a single input would have its kink at the input's mean.
     """
     return Norm(units, _SPREAD * (2 * torch.rand(units, generator=generator) - 1))
 
 
 class ZeroLast(nn.Module):
-    """A last layer that begins at zero, with a learned scale exp(3s) on every output (Glow's Conv2dZeros).
+    """A zero-initialised last layer with a learned scale exp(3s) for every output (Glow's Conv2dZeros).
 
     Parameters
     ----------
     inputs
-        Channels or features; with none there is no weight, and the outputs are the same for all examples.
+        Channels or features; zero for constant outputs without a weight.
     outputs
         Channels or features.
     kernel
-        Kernel size of a convolution; None stands for a linear layer.
+        Kernel size of a convolution; None for a linear layer.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int | None) -> None:
@@ -149,7 +144,7 @@ class ZeroLast(nn.Module):
 
 
 class Network(nn.Module, ABC):
-    """What a coupling asks: one tensor in, (B, inputs, …), one out, (B, outputs, …), all zeros at the start."""
+    """A network of a coupling: (B, inputs, …) to (B, outputs, …), with zeros as its first outputs."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -157,20 +152,20 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def initialize(self, x: Tensor) -> None:
-        """Take the norms' first values from x."""
+        """Initialise the norms from a batch of inputs."""
 
 
 class CouplingNetwork(Network):
-    """Hidden layers with norm and ReLU, then a last layer that begins at zero.
+    """Hidden layers with norm and ReLU, then a zero-initialised last layer.
 
-    The norms of linear layers begin with means apart from each other; those of convolutions at zero, as in Glow.
+    First means of the norms are random for linear layers and zero for convolutions, as in Glow.
 
     Parameters
     ----------
     inputs, hidden, outputs
         Channels or features.
     kernels
-        Kernel size of each hidden convolution; None stands for a linear layer.
+        Kernel size of each hidden convolution; None for a linear layer.
     last_kernel
         Of the last layer.
     generator
@@ -211,16 +206,16 @@ class CouplingNetwork(Network):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Take the norms' first values from x."""
+        """Initialise the norms from a batch of inputs."""
         for weight, norm in self._hidden():
             norm.initialize(affine(x, weight))
             x = functional.relu(affine(x, *norm.fold(weight)))
 
 
 class ResidualBlock(nn.Module):
-    """Two layers beside the way: h + W₂·relu(norm(W₁·relu(h))) + b (He et al. 2016, arXiv 1603.05027).
+    """h + W₂·relu(norm(W₁·relu(h))) + b (He et al. 2016, arXiv 1603.05027).
 
-    W₂ and b begin at zero, so that the block begins as the identity.
+    W₂ and b start at zero, so the block starts as the identity.
     """
 
     def __init__(self, hidden: int, generator: torch.Generator | None) -> None:
@@ -231,34 +226,33 @@ class ResidualBlock(nn.Module):
         self.bias = nn.Parameter(torch.zeros(hidden))
 
     def forward(self, h: Tensor) -> Tensor:
-        """Return h with the block's correction."""
+        """Return the block's output."""
         inner = functional.relu(affine(functional.relu(h), *self.norm.fold(self.first)))
         return h + affine(inner, self.second, self.bias)
 
     @torch.no_grad()
     def initialize(self, h: Tensor) -> Tensor:
-        """Take the norm's first values from h; return what the block makes of it."""
+        """Initialise the norm from h; return the block's output."""
         self.norm.initialize(affine(functional.relu(h), self.first))
         return self(h)
 
 
 class ResidualNetwork(Network):
-    """A linear layer with norm, residual blocks of two layers, then ReLU and a last layer that begins at zero.
+    """A linear layer with norm, residual blocks of two layers, then ReLU and a zero-initialised last layer.
 
     Parameters
     ----------
     inputs, hidden, outputs
         Features.
     blocks
-        How many residual blocks.
+        Number of residual blocks.
     generator
         For the first weights, on the CPU.
 
     Notes
     -----
-    The form is that of the residual networks in the couplings of neural spline flows (Durkan et al. 2019,
-    arXiv 1906.04032), with Glow's norms, their means apart from each other, and Glow's last layer in place of batch
-    norm and small random weights.
+    The residual network of neural spline flows (Durkan et al. 2019, arXiv 1906.04032), with ActNorm in place of batch
+    norm, random first means, and Glow's last layer in place of small random weights.
     """
 
     def __init__(
@@ -280,7 +274,7 @@ class ResidualNetwork(Network):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Take the norms' first values from x."""
+        """Initialise the norms from a batch of inputs."""
         self.norm.initialize(affine(x, self.first))
         h = affine(x, *self.norm.fold(self.first))
         for block in cast("list[ResidualBlock]", list(self.blocks)):

@@ -1,17 +1,16 @@
-"""In which precision the networks inside couplings and autoregressive layers compute.
+"""The precision of the networks inside couplings and autoregressive layers.
 
-Under ``networks_in("bf16")`` their matrix products and convolutions take inputs and weights rounded to bfloat16
-(8 bits of mantissa, the exponents of float32; Kalamkar et al. 2019, arXiv 1905.12322), add up in float32 as the
-hardware does, and what comes out of a network is float32 again. Bounds, transforms, log-determinants, mixings, norms
-and priors never leave float32, and neither do weights and their gradients: mixed precision as in Micikevicius et al.
-2018 (arXiv 1710.03740), without a scale for the loss, which bfloat16's exponents do not need.
+Under ``networks_in("bf16")`` the inputs and weights of their matrix products and convolutions are rounded to bfloat16
+(8 bits of mantissa, float32's exponents; Kalamkar et al. 2019, arXiv 1905.12322), sums are float32, and the outputs of
+a network are float32. Everything else stays float32: transforms, log-determinants, mixings, norms, priors, weights and
+gradients. This is mixed precision as in Micikevicius et al. 2018 (arXiv 1710.03740), without a loss scale, which
+bfloat16 does not need.
 
-A network must be the same function in both directions, or the inverse is none: whoever encodes under one precision
-and decodes under another is off by bfloat16's rounding. So is, rarely, who stays under bfloat16: an input that
-float32 has moved by its last bit may round to the other side. Training takes bfloat16; whatever is reported, drawn or
-saved is computed in float32, where the flow that the user gets is the flow that was measured.
+Encoding in one precision and decoding in the other has an error of bfloat16's rounding. Rarely, so does staying in
+bfloat16, where a difference in float32's last bit may round to another number. So only training uses bfloat16; reports,
+samples and saved weights use float32.
 
-The choice belongs to the thread: a request that is answered beside a training stays in float32.
+The setting is per thread: requests during training stay in float32.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _inside: ContextVar[bool] = ContextVar("inside a network in bf16", default=False
 
 @contextmanager
 def networks_in(precision: Precision) -> Iterator[None]:
-    """Let the networks of flows compute in a precision, in this thread; flows in float64 stay as they are."""
+    """Set the precision of the networks of flows in this thread; does not affect flows in float64."""
     token = _chosen.set(precision)
     try:
         yield
@@ -43,7 +42,7 @@ def networks_in(precision: Precision) -> Iterator[None]:
 
 
 def in_precision(network: Method) -> Method:
-    """Mark a network's method, from a tensor to a tensor: inside it `narrowed` narrows; what it returns is widened."""
+    """Decorate a network's method: inside it `narrowed` has an effect, and its result gets the input's dtype."""
 
     @wraps(network)
     def run(self: Any, x: Tensor, *rest: Any) -> Tensor:
@@ -59,7 +58,7 @@ def in_precision(network: Method) -> Method:
 
 
 def narrowed(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return the operands of a matrix product or a convolution in the precision of the network that they are in."""
+    """Return the operands of a matrix product or a convolution, rounded to bfloat16 inside a bf16 network."""
     if not _inside.get() or torch.float64 in (x.dtype, weight.dtype):
         return x, weight, bias
     return x.bfloat16(), weight.bfloat16(), None if bias is None else bias.bfloat16()

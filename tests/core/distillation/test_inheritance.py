@@ -247,5 +247,5 @@ def test_an_order_accepts_only_permutation_matrices() -> None:
     mixing = build_mixing("shuffle", 3, torch.Generator().manual_seed(1))
     mixing.set_mixing_matrix(torch.eye(3)[[2, 0, 1]])
     assert mixing(torch.tensor([[10.0, 20.0, 30.0]]))[0].tolist() == [[30.0, 10.0, 20.0]]
-    with pytest.raises(ValueError, match="no order of the channels"):
+    with pytest.raises(ValueError, match="not a permutation of the channels"):
         mixing.set_mixing_matrix(2 * torch.eye(3))

@@ -1,6 +1,8 @@
-"""The flows that every test of a bijection is held to, and how they are made."""
+"""The flows that the tests run on, and how they are built."""
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ Case = tuple[FlowConfig, Shape, int]
 CASES: list[Case] = [
     (config, shape, features) for kind in ARCHITECTURES.values() for config, shape, features in kind.cases()
 ]
-"""Every architecture's own small instances: a new one is in the battery by being registered."""
+"""The small instances of every registered architecture."""
 
 
 def _name(case: object) -> str:
@@ -27,9 +29,7 @@ def _name(case: object) -> str:
     return "x".join(map(str, case)) if isinstance(case, tuple) else f"context{case}"
 
 
-_NAMES = ("config", "shape", "features")
-every_flow = pytest.mark.parametrize(_NAMES, CASES, ids=_name)
-every_conditional_flow = pytest.mark.parametrize(_NAMES, [case for case in CASES if case[2]], ids=_name)
+every_flow = pytest.mark.parametrize(("config", "shape", "features"), CASES, ids=_name)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -40,21 +40,21 @@ def batch(shape: Shape, count: int = 6, seed: int = 1) -> Tensor:
     return torch.rand(count, *shape, generator=generator(seed), dtype=torch.float64)
 
 
-def given(features: int, count: int = 6, seed: int = 4) -> Tensor | None:
-    """The context of a batch; None for a flow without one."""
+def context_of(features: int, count: int = 6, seed: int = 4) -> Tensor | None:
+    """The context of a batch; None for an unconditional flow."""
     return torch.randn(count, features, generator=generator(seed), dtype=torch.float64) if features else None
 
 
 def initialised(config: FlowConfig, shape: Shape, features: int = 0) -> Flow:
-    """A flow in float64 after the first batch, in evaluation mode: its couplings still do nothing."""
+    """A float64 flow after the first batch, in evaluation mode; its couplings are still the identity."""
     flow = build_flow(config, shape, context_features=features, generator=generator()).double()
-    flow.initialize(batch(shape, 64, seed=2), given(features, 64))
-    flow.train()(batch(shape, 64, seed=2), given(features, 64))  # batch norm takes its running means from this
+    flow.initialize(batch(shape, 64, seed=2), context_of(features, 64))
+    flow.train()(batch(shape, 64, seed=2), context_of(features, 64))  # sets the running means of batch norm
     return flow.eval()
 
 
 def perturbed(config: FlowConfig, shape: Shape, features: int = 0) -> Flow:
-    """The same with every parameter moved: a fresh flow passes most tests trivially."""
+    """The same with noise on every parameter, because a fresh flow passes most tests trivially."""
     flow, rng = initialised(config, shape, features), generator(3)
     with torch.no_grad():
         for parameter in flow.parameters():
@@ -62,15 +62,19 @@ def perturbed(config: FlowConfig, shape: Shape, features: int = 0) -> Flow:
     return flow
 
 
+shared = lru_cache(maxsize=None)(perturbed)
+"""`perturbed`, built once for tests that do not change the flow."""
+
+
 def priors(flow: Flow, latents: Latents, context: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
-    """(mean, log-deviation) of every latent, by walking back from the last one, whose own comes last."""
-    *left, x = latents.parts
+    """(mean, log-deviation) of every latent, computed from the last to the first."""
+    *split_off, x = latents.parts
     standard = (torch.zeros_like(x), torch.zeros_like(x))
     found = [standard if flow.prior is None else flow.prior(x, context)]
     for layer in reversed(flow.layers):
         if isinstance(layer, Split):
             found.append(layer.prior(x))
-            x = layer.inverse(x, left.pop())
+            x = layer.inverse(x, split_off.pop())
         else:
             x = layer.inverse(x, context)  # type: ignore[operator]
     return found[::-1]

@@ -1,4 +1,4 @@
-"""The data-dependent initialisation of every ActNorm: in the first batch, exactly once."""
+"""The initialisation of every ActNorm by the first batch, exactly once."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from nfkd.flows.architectures import build_flow
 from nfkd.flows.coupling import Coupling, FlowStep
 from nfkd.flows.flow import Flow
 from nfkd.flows.networks import CouplingNetwork, Norm, ResidualBlock, ResidualNetwork
+from nfkd.training import seed_run
 from tests.core.flows.flow_cases import Shape, batch, generator
-from tests.core.tiny import digits, moons
+from tests.core.tiny import moons
 
 Means = dict[Norm, Tensor]
-"""What the channels' means are to be after the first batch."""
+"""The wanted means of the channels after the first batch."""
 
 every_glow = pytest.mark.parametrize(
     ("config", "shape"),
@@ -38,8 +39,15 @@ every_glow = pytest.mark.parametrize(
 )
 
 
+State = dict[str, Tensor]
+
+
+def state_of(flow: Flow) -> State:
+    return {name: value.clone() for name, value in flow.state_dict().items()}
+
+
 def assert_standardised(x: Tensor, norm: Norm, mean: Tensor) -> Tensor:
-    """(x + b)·exp(s) has a mean, and deviation 1 in every channel; a channel that is constant stays at its mean."""
+    """Check that (x + b)·exp(s) has a mean, and deviation 1 in every channel that is not constant."""
     shape = (1, -1, *[1] * (x.dim() - 2))
     y = (x + norm.bias.detach().view(shape)) * norm.log_scale.detach().exp().view(shape)
     dimensions = [0, *range(2, x.dim())]
@@ -65,12 +73,12 @@ def test_every_norm_standardises_the_first_batch(config: FlowConfig, shape: Shap
             assert not means[norm].any()
             assert_standardised(x, norm, means[norm])
             assert isinstance(layer.coupling, Coupling)
-            assert_network_standardised(layer.coupling, passing(layer.mixing(x)[0], name), means)
+            assert_network_standardised(layer.coupling, kept(layer.mixing(x)[0], name), means)
         x = after
 
 
-def passing(x: Tensor, name: str) -> Tensor:
-    """What the coupling leaves as it is and its network sees: half of the channels, or every other square."""
+def kept(x: Tensor, name: str) -> Tensor:
+    """The part of x that the coupling keeps and its network sees: half of the channels, or every other square."""
     _, checker, number = name.partition(".checker")
     if not checker:
         return x[:, : x.shape[1] // 2]
@@ -85,7 +93,7 @@ def assert_network_standardised(coupling: Coupling, x: Tensor, means: Means) -> 
         for block in network.blocks:
             assert isinstance(block, ResidualBlock)
             assert_layer_standardised(x.relu(), block.first, block.norm, means)
-            torch.testing.assert_close(block(x), x, rtol=0, atol=0)  # every block begins as the identity
+            torch.testing.assert_close(block(x), x, rtol=0, atol=0)  # every block starts as the identity
         return
     assert isinstance(network, CouplingNetwork)
     for weight, norm in zip(network.weights, network.norms, strict=True):
@@ -97,44 +105,51 @@ def assert_layer_standardised(x: Tensor, weight: Tensor, norm: Module, means: Me
     if x.dim() == 4:
         assert not means[norm].any()
         plain = functional.conv2d(x, weight, padding="same")
-    else:  # units of one input alone would else all bend at the same place
+    else:  # else all units of a single input would have the same kink
         assert means[norm].abs().max() <= 2
         assert len(means[norm].unique()) == len(means[norm])
-        length = weight.norm(dim=1)  # rows of other lengths, of few inputs, would get gains of thousands
+        length = weight.norm(dim=1)  # short rows would get scales of thousands
         torch.testing.assert_close(length, torch.full_like(length, 0.05 * weight.shape[1] ** 0.5))
         plain = functional.linear(x, weight)
     return assert_standardised(plain, norm, means[norm])
 
 
-@every_glow
-def test_nothing_initialises_a_second_time(config: FlowConfig, shape: Shape) -> None:
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (GlowConfig(levels=2, steps=1, hidden=4, permutation="reverse", checkerboard=2), (3, 4, 4)),
+        (Glow1DConfig(steps=2, hidden=6, permutation="shuffle", network="residual"), (5,)),
+    ],
+    ids=["checkerboard", "residual"],
+)
+def test_a_second_initialisation_has_no_effect(config: FlowConfig, shape: Shape) -> None:
     flow, x = build_flow(config, shape, generator=generator()).double(), batch(shape, 50)
     flow.initialize(x)
-    before = {name: value.clone() for name, value in flow.state_dict().items()}
+    before = state_of(flow)
     flow.initialize(10 * x)
     flow.train().log_prob(10 * x)
-    torch.testing.assert_close(flow.state_dict(), before, rtol=0, atol=0)
+    torch.testing.assert_close(state_of(flow), before, rtol=0, atol=0)
     other = build_flow(config, shape, generator=generator(9)).double()
     other.load_state_dict(flow.state_dict())
     other.initialize(10 * x)
-    torch.testing.assert_close(other.state_dict(), before, rtol=0, atol=0)
+    torch.testing.assert_close(state_of(other), before, rtol=0, atol=0)
 
 
-def test_a_forward_pass_alone_initialises_nothing() -> None:
+def test_a_forward_pass_does_not_initialise() -> None:
     flow = build_flow(GlowConfig(levels=1, steps=1, hidden=4), (1, 4, 4), generator=generator())
-    before = {name: value.clone() for name, value in flow.state_dict().items()}
+    before = state_of(flow)
     flow.train()(torch.rand(8, 1, 4, 4, generator=generator()))
     assert not flow.initialized
-    torch.testing.assert_close(flow.state_dict(), before, rtol=0, atol=0)
+    torch.testing.assert_close(state_of(flow), before, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("make", [moons, digits])
-def test_training_initialises_each_flow_in_its_first_batch(
-    make: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_initialises_each_flow_with_its_first_batch_and_does_not_change_its_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[Flow, Tensor]] = []
     seen: dict[int, Tensor] = {}
-    initialize, forward = Flow.initialize, Flow.forward
+    teachers: list[tuple[Flow, State]] = []
+    initialize, forward, freeze = Flow.initialize, Flow.forward, seed_run.freeze
 
     def spy_on_initialize(flow: Flow, x: Tensor, context: Tensor | None = None) -> None:
         calls.append((flow, x))
@@ -145,10 +160,23 @@ def test_training_initialises_each_flow_in_its_first_batch(
             seen.setdefault(id(flow), x)
         return forward(flow, x, *arguments, **named)  # type: ignore[arg-type]
 
+    def spy_on_freeze(flow: Flow) -> Flow:
+        teachers.append((freeze(flow), state_of(flow)))
+        return teachers[-1][0]
+
     monkeypatch.setattr(Flow, "initialize", spy_on_initialize)
     monkeypatch.setattr(Flow, "forward", spy_on_forward)
-    nfkd.run(make(training={"teacher_steps": 3, "student_steps": 3, "batch_size": 32}), tmp_path / "run")
+    monkeypatch.setattr(seed_run, "freeze", spy_on_freeze)
+    maf = {"kind": "maf", "hidden": 8, "steps": 3, "batch_norm": True}
+    training = {"teacher_steps": 5, "student_steps": 5, "batch_size": 32}
+    record = nfkd.run(moons(teacher=maf, training=training), tmp_path / "run")
     assert len({id(flow) for flow, _ in calls}) == len(calls) == 3  # teacher, student and baseline, once each
     for flow, x in calls:
         assert len(x) == 32
-        torch.testing.assert_close(seen[id(flow)], x, rtol=0, atol=0)  # the very batch of the first step
+        torch.testing.assert_close(seen[id(flow)], x, rtol=0, atol=0)  # the batch of the first step
+    [(teacher, before)] = teachers
+    assert not teacher.training
+    stored = record.load_teacher().scaled
+    for flow in (teacher, stored):
+        torch.testing.assert_close(state_of(flow), before, rtol=0, atol=0)
+    assert stored.state_dict()["layers.1.mean"].abs().max() > 0  # the running means were saved

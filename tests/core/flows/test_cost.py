@@ -1,4 +1,4 @@
-"""What a flow costs is measured apart from everything else that goes on in the process."""
+"""The measured cost of a flow, and its independence of everything else in the process."""
 
 from __future__ import annotations
 
@@ -25,23 +25,22 @@ every_case = pytest.mark.parametrize(("config", "shape"), CASES, ids=["two level
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
+def _empty_cache() -> Iterator[None]:
     cost._measure.cache_clear()
     yield
     cost._measure.cache_clear()
 
 
 @every_case
-def test_multiply_adds_are_half_of_torchs_own_count(config: FlowConfig, shape: tuple[int, ...]) -> None:
-    flow = build_flow(config, shape)
+def test_multiply_adds_are_half_of_torchs_count_and_memory_is_what_autograd_saves(
+    config: FlowConfig, shape: tuple[int, ...]
+) -> None:
+    flow, size = build_flow(config, shape), 32
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         flow.log_prob(torch.rand(1, *shape))
-    assert flow_cost(config, shape, 1).multiply_adds == counter.get_total_flops() // 2
-
-
-@every_case
-def test_memory_follows_what_autograd_keeps(config: FlowConfig, shape: tuple[int, ...]) -> None:
-    flow, size = build_flow(config, shape), 32
+    with torch.no_grad():
+        cost_without_gradients = flow_cost(config, shape, size)
+    assert cost_without_gradients.multiply_adds == counter.get_total_flops() // 2
     storages: dict[int, int] = {}
     kept = []
 
@@ -53,15 +52,9 @@ def test_memory_follows_what_autograd_keeps(config: FlowConfig, shape: tuple[int
     with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         flow.log_prob(torch.rand(size, *shape))
     real = sum(storages.values()) + 20 * sum(parameter.numel() for parameter in flow.parameters())
-    assert flow_cost(config, shape, size).training_memory / real == pytest.approx(1.0, abs=0.4)
-
-
-@every_case
-def test_memory_is_the_same_when_gradients_are_off(config: FlowConfig, shape: tuple[int, ...]) -> None:
-    with torch.no_grad():
-        without = flow_cost(config, shape, 128)
+    assert cost_without_gradients.training_memory / real == pytest.approx(1.0, abs=0.4)
     cost._measure.cache_clear()
-    assert flow_cost(config, shape, 128) == without
+    assert flow_cost(config, shape, size) == cost_without_gradients
 
 
 def test_memory_grows_by_the_same_amount_with_every_example() -> None:
@@ -70,7 +63,7 @@ def test_memory_grows_by_the_same_amount_with_every_example() -> None:
 
 
 def test_measuring_touches_no_module_of_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run trains in its own thread while the form asks what another flow costs."""
+    """A run trains in its own thread while the form requests the cost of another flow."""
     bystander = build_flow(*CASES[0], generator=torch.Generator().manual_seed(0))
     hooked: list[str] = []
     for register in (register_module_forward_pre_hook, register_module_forward_hook):

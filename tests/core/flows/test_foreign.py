@@ -1,10 +1,11 @@
-"""Flows of zuko and normflows as NFKD's: the library's own density is the oracle."""
+"""Flows of zuko and normflows as NFKD flows, compared with the library's own density."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 import nfkd
 from nfkd.distillation.objectives import unsupported_terms
 from nfkd.flows.flow import Flow
+from nfkd.flows.foreign import ForeignFlow
 
 zuko = pytest.importorskip("zuko")
 nf = pytest.importorskip("normflows")
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:torch.lu is deprecated")  # norm
 
 
 def moved(module: Any) -> Any:
-    """Every parameter moved: zero-initialised networks would do nothing."""
+    """Add noise to every parameter, because zero-initialised networks do nothing."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
@@ -54,7 +56,7 @@ def zuko_conditional() -> Any:
 
 
 def zuko_trained_base() -> Any:
-    """With a diagonal Gaussian that is not standard, and a transform that is not composed."""
+    """With a diagonal Gaussian base that is not standard, and a single transform."""
     lazy = zuko.lazy
     base = lazy.UnconditionalDistribution(
         zuko.distributions.DiagNormal, loc=torch.tensor([1.0, -2.0]), scale=torch.tensor([0.5, 3.0])
@@ -88,7 +90,7 @@ def nf_conditional_base() -> Any:
 
 
 def nf_image_glow(transform: Any = None, classes: int | None = None) -> Any:
-    """As in normflows' own example of Glow, on 3×8×8."""
+    """As in normflows' example of Glow, on 3×8×8."""
     levels, bases, flows, merges = 2, [], [], []
     for level in range(levels):
         channels = 3 * 2 ** (levels + 1 - level)
@@ -109,7 +111,7 @@ class Case:
     shape: tuple[int, ...]
     context: int = 0
     exact: bool = True
-    """Whether its inverse is one far out, too; some are found by bisection within bounds."""
+    """Whether its inverse is exact everywhere; some are found by bisection within bounds."""
 
 
 CASES = {
@@ -134,6 +136,13 @@ def made(case: Case) -> Any:
     return moved(case.make()).eval()
 
 
+@cache
+def wrapped(case: Case) -> tuple[Any, ForeignFlow]:
+    """A case's module and teacher, for tests that change neither."""
+    module = made(case)
+    return module, nfkd.wrap_teacher(module)
+
+
 def own_log_prob(module: Any, x: Tensor, context: Tensor | None) -> Tensor:
     if isinstance(module, zuko.lazy.LazyDistribution):
         return module(context).log_prob(x)
@@ -148,30 +157,21 @@ def batch(case: Case, count: int = 6) -> tuple[Tensor, Tensor | None]:
 
 
 @every_case
-def test_the_density_is_the_modules_own(case: Case) -> None:
-    module = made(case)
-    teacher = nfkd.wrap_teacher(module)
+def test_the_density_is_the_modules_own_and_latents_decode_to_the_examples(case: Case) -> None:
+    module, teacher = wrapped(case)
     x, context = batch(case)
+    assert not teacher.training
     assert (teacher.event_shape, teacher.context_features, teacher.unsupported) == (case.shape, case.context, {})
     with torch.no_grad():
-        theirs = own_log_prob(module, x, context)
-        torch.testing.assert_close(teacher.log_prob(x, context), theirs, rtol=1e-5, atol=1e-5)
-    assert not teacher.training
-
-
-@every_case
-def test_latents_lead_back_and_their_noise_is_standard_normal(case: Case) -> None:
-    teacher = nfkd.wrap_teacher(made(case))
-    x, context = batch(case)
-    with torch.no_grad():
         found = teacher(x, context, trace=True)
+        torch.testing.assert_close(found.log_prob, own_log_prob(module, x, context), rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(teacher.decode(found.latents, context), x, rtol=1e-4, atol=1e-4)
         assert [tuple(part.shape[1:]) for part in found.latents.parts] == teacher.latent_shapes
         for info in teacher.layer_info():
             assert tuple(found.trace[info.name][0].shape[1:]) == tuple(info.shape)
         if not case.exact:
             return
-        # By the change of variables, samples of a noise have the density of that noise, the log-determinant taken off.
+        # Change of variables: the density of a sample is that of its noise plus the log-determinant.
         noise = teacher.draw_noise(4, torch.Generator().manual_seed(0))
         given = None if context is None else context[:4]
         made_x = teacher.synthesize(noise, 1.0, given)
@@ -183,7 +183,7 @@ def test_latents_lead_back_and_their_noise_is_standard_normal(case: Case) -> Non
 
 
 def split_deviations(teacher: Flow, left: tuple[Tensor, ...]) -> list[Tensor]:
-    """The log-deviations of the latents that left; here they depend on nothing."""
+    """The log-deviations of the split-off latents, which are constants here."""
     splits: list[Any] = [layer for layer in teacher.layers if hasattr(layer, "prior")]
     return [split.prior(part)[1] for split, part in zip(splits, left, strict=True)]
 
@@ -212,7 +212,7 @@ def digest(module: Any) -> str:
     return found.hexdigest()
 
 
-def test_the_module_is_left_as_it_is_and_the_copy_is_frozen() -> None:
+def test_the_module_is_not_changed_and_the_copy_is_frozen() -> None:
     module = made(CASES["normflows Glow-1D"]).train()
     before, state = digest(module), torch.get_rng_state()
     teacher = nfkd.wrap_teacher(module)
@@ -223,7 +223,7 @@ def test_the_module_is_left_as_it_is_and_the_copy_is_frozen() -> None:
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
     x, _ = batch(CASES["normflows Glow-1D"])
     x.requires_grad_()
-    teacher.log_prob(x).sum().backward()  # gradients flow through it to its input
+    teacher.log_prob(x).sum().backward()  # gradients reach its input
     assert x.grad is not None
     assert x.grad.abs().sum() > 0
     for parameter in module.parameters():
@@ -232,8 +232,8 @@ def test_the_module_is_left_as_it_is_and_the_copy_is_frozen() -> None:
     assert teacher.fingerprint() != nfkd.wrap_teacher(module).fingerprint()
 
 
-def test_what_a_matching_pairs_are_steps_and_the_ends_of_levels() -> None:
-    names = [info.name for info in nfkd.wrap_teacher(made(CASES["normflows Glow"])).layer_info()]
+def test_layers_are_named_by_level_and_kind() -> None:
+    names = [info.name for info in wrapped(CASES["normflows Glow"])[1].layer_info()]
     levels = [[f"level{n}.squeeze", f"level{n}.step1", f"level{n}.step2"] for n in (1, 2)]
     assert names == [*levels[0], "level1.split", *levels[1], "base"]
     kinds = [info.kind for info in nfkd.wrap_teacher(made(CASES["normflows Glow-1D"])).layer_info()]
@@ -242,10 +242,10 @@ def test_what_a_matching_pairs_are_steps_and_the_ends_of_levels() -> None:
     assert [info.kind for info in steps] == ["step", "transform", "step"]
 
 
-# --- what cannot be served --------------------------------------------------------------------------------------------
+# --- unsupported flows ------------------------------------------------------------------------------------------------
 
 
-def test_a_flow_without_an_inverse_serves_samples_alone() -> None:
+def test_a_flow_without_an_inverse_supports_only_samples() -> None:
     teacher = nfkd.wrap_teacher(nf.NormalizingFlow(nf.distributions.DiagGaussian(2), [nf.flows.Planar((2,))]))
     assert teacher.unsupported.keys() == {"log_prob", "latents"}
     assert "no algebraic inverse" in teacher.unsupported["latents"]
@@ -262,7 +262,7 @@ def test_a_flow_without_an_inverse_serves_samples_alone() -> None:
         (lambda: nf.NormalizingFlow(nf.distributions.UniformGaussian(2, [0]), [block()]), "UniformGaussian"),
     ],
 )
-def test_another_base_than_a_gaussian_serves_a_density_alone(make: Callable[[], Any], name: str) -> None:
+def test_another_base_than_a_gaussian_supports_only_a_density(make: Callable[[], Any], name: str) -> None:
     torch.manual_seed(0)
     module = moved(make())
     teacher = nfkd.wrap_teacher(module)
@@ -272,12 +272,12 @@ def test_another_base_than_a_gaussian_serves_a_density_alone(make: Callable[[], 
     assert unsupported_terms(teacher).keys() == latents | {"skd", "forward_kl"}
     x = torch.rand(5, 2)
     with torch.no_grad():
-        theirs = own_log_prob(module, x, None).float()
-        torch.testing.assert_close(teacher.log_prob(x), theirs, rtol=1e-5, atol=1e-5)
+        expected = own_log_prob(module, x, None).float()
+        torch.testing.assert_close(teacher.log_prob(x), expected, rtol=1e-5, atol=1e-5)
 
 
 class WrongWay(nn.Module):
-    """Both directions lead on: no flow at all."""
+    """Both directions add one, so they are not inverse."""
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return z + 1, torch.zeros(len(z))
@@ -286,12 +286,12 @@ class WrongWay(nn.Module):
         return z + 1, torch.zeros(len(z))
 
 
-def test_directions_that_are_not_inverse_to_each_other_are_noticed() -> None:
+def test_directions_that_are_not_inverse_are_detected() -> None:
     teacher = nfkd.wrap_teacher(nf.NormalizingFlow(nf.distributions.DiagGaussian(2), [WrongWay()]))
     assert "not inverse" in teacher.unsupported["synthesis"]
 
 
-def test_what_is_no_such_flow_is_refused() -> None:
+def test_other_modules_are_refused() -> None:
     with pytest.raises(TypeError, match="neither a flow of zuko"):
         nfkd.wrap_teacher(nn.Linear(2, 2))
     with pytest.raises(TypeError, match="dict"):

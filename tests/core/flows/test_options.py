@@ -1,4 +1,4 @@
-"""What each option of Glow does, seen from outside."""
+"""The effect of each option of Glow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nfkd.distillation.matching import match_layers
 from nfkd.flows.architectures import ARCHITECTURES, build_flow, flow_summary
 from nfkd.flows.cost import flow_cost
 from nfkd.flows.flow import Flow
-from tests.core.flows.flow_cases import Shape, batch, generator, given, perturbed
+from tests.core.flows.flow_cases import Shape, batch, context_of, generator, perturbed
 
 every_kind = pytest.mark.parametrize(
     ("kind", "shape"), [(GlowConfig, (1, 2, 4)), (Glow1DConfig, (5,))], ids=["images", "vectors"]
@@ -31,7 +31,7 @@ def one_step(kind: type[Any], **options: Any) -> Any:
 
 
 def order_of(flow: Flow, shape: Shape) -> list[int]:
-    """Which channel comes where in a fresh additive flow of one step without a norm: nothing else happens in it."""
+    """The order of channels in a fresh additive flow of one step without a norm, which only reorders them."""
     x = torch.arange(math.prod(shape), dtype=torch.float64).view(1, *shape)
     before = flow.trace(x)["level1.squeeze"][0] if len(shape) == 3 else x
     after, before = (values[0].view(values.shape[1], -1)[:, 0] for values in (flow.encode(x).parts[0], before))
@@ -39,14 +39,14 @@ def order_of(flow: Flow, shape: Shape) -> list[int]:
 
 
 @every_kind
-def test_reverse_turns_the_channels_around(kind: type[Any], shape: Shape) -> None:
+def test_reverse_reverses_the_channels(kind: type[Any], shape: Shape) -> None:
     flow = fresh(one_step(kind, permutation="reverse", coupling="additive", actnorm=False), shape)
     order = order_of(flow, shape)
     assert order == list(range(len(order)))[::-1]
 
 
 @every_kind
-def test_a_shuffle_is_drawn_from_the_generator_and_kept_with_the_weights(kind: type[Any], shape: Shape) -> None:
+def test_a_shuffle_is_drawn_from_the_generator_and_saved_with_the_weights(kind: type[Any], shape: Shape) -> None:
     config = one_step(kind, permutation="shuffle", coupling="additive", actnorm=False)
     orders = [order_of(fresh(config, shape, seed=seed), shape) for seed in range(5)]
     assert all(sorted(order) == list(range(len(order))) for order in orders)
@@ -58,7 +58,7 @@ def test_a_shuffle_is_drawn_from_the_generator_and_kept_with_the_weights(kind: t
 
 
 @every_kind
-def test_each_step_has_a_shuffle_of_its_own(kind: type[Any], shape: Shape) -> None:
+def test_each_step_has_its_own_shuffle(kind: type[Any], shape: Shape) -> None:
     steps = one_step(kind, permutation="shuffle").model_copy(update={"steps": 6})
     orders = [value for name, value in fresh(steps, shape).state_dict().items() if name.endswith(".order")]
     assert len(orders) == 6
@@ -67,7 +67,7 @@ def test_each_step_has_a_shuffle_of_its_own(kind: type[Any], shape: Shape) -> No
 
 @every_kind
 @pytest.mark.parametrize("permutation", ["lu", "dense"])
-def test_a_matrix_begins_as_a_rotation(kind: type[Any], shape: Shape, permutation: str) -> None:
+def test_a_matrix_starts_as_a_rotation(kind: type[Any], shape: Shape, permutation: str) -> None:
     flow = fresh(one_step(kind, permutation=permutation, coupling="additive", actnorm=False), shape)
     x = batch(shape)
     latents = flow.encode(x)
@@ -86,7 +86,7 @@ def test_additive_coupling_keeps_the_volume_and_needs_half_of_the_outputs(kind: 
     changed, kernel = channels - channels // 2, 9 if len(shape) == 3 else 1
     affine = additive.model_copy(update={"coupling": "affine"})
     costs = [flow_cost(config, shape, 1).parameters for config in (affine, additive)]
-    assert costs[0] - costs[1] == changed * (4 * kernel + 2)  # weights, bias and scale of each output that is spared
+    assert costs[0] - costs[1] == changed * (4 * kernel + 2)  # weights, bias and scale of each output
 
 
 @every_kind
@@ -122,35 +122,35 @@ def test_without_actnorm_the_first_batch_is_not_normalised(kind: type[Any], shap
     flow.initialize(x)
     torch.testing.assert_close(flow.encode(x).flat(), before, rtol=0, atol=0)
     assert not any("mixing.norm" in name for name in flow.state_dict())
-    assert any("coupling.network" in name and "norm" in name for name in flow.state_dict())  # the network's own stay
+    assert any("coupling.network" in name and "norm" in name for name in flow.state_dict())  # the network keeps its own
 
 
 @every_kind
 @pytest.mark.parametrize("features", [0, 3])
-def test_a_learned_prior_begins_as_the_standard_normal(kind: type[Any], shape: Shape, features: int) -> None:
-    x, c = batch(shape), given(features)
+def test_a_learned_prior_starts_as_the_standard_normal(kind: type[Any], shape: Shape, features: int) -> None:
+    x, c = batch(shape), context_of(features)
     plain, learned = (fresh(one_step(kind, learned_prior=learned), shape, features) for learned in (False, True))
     torch.testing.assert_close(learned.log_prob(x, c), plain.log_prob(x, c), rtol=0, atol=0)
 
 
 @every_kind
 @pytest.mark.parametrize("features", [0, 3])
-def test_a_learned_prior_is_one_gaussian_a_channel_that_follows_the_context(
+def test_a_learned_prior_is_one_gaussian_for_each_channel_and_context(
     kind: type[Any], shape: Shape, features: int
 ) -> None:
     flow = perturbed(one_step(kind, learned_prior=True), shape, features)
     assert flow.prior is not None
     z = torch.randn(6, *flow.latent_shapes[0], generator=generator(), dtype=torch.float64)
-    for found in flow.prior(z, given(features)):
+    for found in flow.prior(z, context_of(features)):
         assert found.shape == z.shape
         flat = found.flatten(2) if found.dim() > 2 else found[:, :, None]
-        torch.testing.assert_close(flat, flat[:, :, :1].expand_as(flat), rtol=0, atol=0)  # the same at every place
-        assert flat.std(dim=1).min() > 0  # and another for every channel
+        torch.testing.assert_close(flat, flat[:, :, :1].expand_as(flat), rtol=0, atol=0)  # the same at every pixel
+        assert flat.std(dim=1).min() > 0  # but not for every channel
         assert bool(flat.std(dim=0).max() > 0) == bool(features)
 
 
 def test_a_learned_prior_learns_the_classes_means() -> None:
-    """Two Gaussians told apart by the context, and couplings that can only shift: the prior must tell them apart."""
+    """Two Gaussians that differ by the context, and couplings that can only shift."""
     rng = generator(2)
     label = torch.randint(2, (512,), generator=rng)
     context = torch.nn.functional.one_hot(label, 2).double()
@@ -160,16 +160,18 @@ def test_a_learned_prior_learns_the_classes_means() -> None:
     flow.initialize(x, context)
     assert flow.prior is not None
     optimizer = torch.optim.Adam(flow.prior.parameters(), 0.05)
-    for _ in range(200):
+    for _ in range(150):
         optimizer.zero_grad()
         (-flow.log_prob(x, context).mean()).backward()
         optimizer.step()
     z = flow.encode(x, context).parts[0]
     means, log_scales = (found.detach() for found in flow.prior(z, context))
     for number in (0, 1):
-        mine = label == number
-        torch.testing.assert_close(means[mine][0], z[mine].mean(0).detach(), rtol=0, atol=0.02)
-        torch.testing.assert_close(log_scales[mine][0].exp(), z[mine].std(0, correction=0).detach(), rtol=0.05, atol=0)
+        chosen = label == number
+        torch.testing.assert_close(means[chosen][0], z[chosen].mean(0).detach(), rtol=0, atol=0.02)
+        torch.testing.assert_close(
+            log_scales[chosen][0].exp(), z[chosen].std(0, correction=0).detach(), rtol=0.05, atol=0
+        )
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -219,7 +221,7 @@ def test_checkerboard_steps_come_before_each_squeeze_and_do_not_end_a_level() ->
 
 @pytest.mark.parametrize("kind", ["glow", "glow1d"])
 @pytest.mark.parametrize("conditional", [False, True])
-def test_the_battery_holds_every_value_of_every_option(kind: str, conditional: bool) -> None:
+def test_the_cases_have_every_value_of_every_option(kind: str, conditional: bool) -> None:
     architecture = ARCHITECTURES[kind]
     configs = [config for config, _, features in architecture.cases() if bool(features) == conditional]
     wanted = {

@@ -1,6 +1,6 @@
-"""What needs a CUDA device: the same numbers as on the processor, and a clear word when its memory is full.
+"""Tests on a CUDA device: the same numbers as on the CPU, and a clear error when its memory is full.
 
-Needs only this repository, torch and what the engine imports: ``make test-gpu PYTHON=python3``.
+They need only this repository, torch and the engine's packages: ``make test-gpu PYTHON=python3``.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def digits(device: str, *overrides: str) -> ExperimentConfig:
     return ExperimentConfig.load("digits", [*SHORT, f"compute.device={device}", *overrides])
 
 
-def test_digits_on_cuda_agrees_with_the_processor(tmp_path: Path) -> None:
+def test_digits_on_cuda_agrees_with_the_cpu(tmp_path: Path) -> None:
     curves = {device: nfkd.run(digits(device), tmp_path / device).curves for device in ("cpu", "cuda")}
     for stage in ("teacher", "student", "baseline"):
-        ours, theirs = (curves[device][stage]["train/nll"].values for device in ("cuda", "cpu"))
-        np.testing.assert_allclose(ours[:5], theirs[:5], rtol=1e-3)  # later steps drift apart, as they must
-        np.testing.assert_allclose(ours, theirs, rtol=5e-2)
+        cuda, cpu = (curves[device][stage]["train/nll"].values for device in ("cuda", "cpu"))
+        np.testing.assert_allclose(cuda[:5], cpu[:5], rtol=1e-3)  # rounding differences grow with the steps
+        np.testing.assert_allclose(cuda, cpu, rtol=5e-2)
 
 
 def test_log_prob_of_the_same_weights_is_the_same(tmp_path: Path) -> None:
@@ -44,17 +44,17 @@ def test_log_prob_of_the_same_weights_is_the_same(tmp_path: Path) -> None:
         torch.testing.assert_close(flow.cuda().log_prob(x.cuda()).cpu(), expected, rtol=1e-4, atol=1e-2)
 
 
-def test_every_term_on_cuda_agrees_with_the_processor(tmp_path: Path) -> None:
+def test_every_term_on_cuda_agrees_with_the_cpu(tmp_path: Path) -> None:
     weights = [f"distillation.{name}.weight=0.1" for name in DistillationConfig().terms()]
     curves = {
         device: nfkd.run(digits(device, *weights), tmp_path / device).curves["student"] for device in ("cpu", "cuda")
     }
     for name in DistillationConfig().terms():
-        ours, theirs = (curves[device][f"train/{name}"].values for device in ("cuda", "cpu"))
-        np.testing.assert_allclose(ours[:3], theirs[:3], rtol=5e-2, err_msg=name)  # by teachers that drifted apart
+        cuda, cpu = (curves[device][f"train/{name}"].values for device in ("cuda", "cpu"))
+        np.testing.assert_allclose(cuda[:3], cpu[:3], rtol=5e-2, err_msg=name)  # the teachers differ by rounding
 
 
-def test_memory_that_runs_out_is_a_clear_error(tmp_path: Path) -> None:
+def test_running_out_of_memory_is_a_clear_error(tmp_path: Path) -> None:
     config = digits("cuda", "training.batch_size=1024")
     run = prepare(config, tmp_path / "run")
     hog: list[torch.Tensor] = []
@@ -62,7 +62,7 @@ def test_memory_that_runs_out_is_a_clear_error(tmp_path: Path) -> None:
 
     def take_all(event: events.RunEvent) -> None:
         seen.append(event)
-        if isinstance(event, events.StageStarted) and not hog:  # past the estimate, which would refuse it before
+        if isinstance(event, events.StageStarted) and not hog:  # after the estimate, which would refuse the run
             torch.cuda.empty_cache()
             free = torch.cuda.mem_get_info()[0]
             hog.append(torch.empty(max(0, free - 2**24), dtype=torch.uint8, device="cuda"))
@@ -74,7 +74,7 @@ def test_memory_that_runs_out_is_a_clear_error(tmp_path: Path) -> None:
     assert failed.error.action
 
 
-def test_an_estimate_past_the_devices_memory_is_refused_before_anything_runs(tmp_path: Path) -> None:
+def test_a_run_whose_estimate_exceeds_the_memory_is_refused_before_it_starts(tmp_path: Path) -> None:
     hog = torch.empty(max(0, torch.cuda.mem_get_info()[0] - 2**24), dtype=torch.uint8, device="cuda")
     try:
         with pytest.raises(ConfigError, match=r"teacher\.hidden: training the teacher takes about"):

@@ -1,4 +1,4 @@
-"""From a config to a flow. Every module here lists its `Architecture` objects in ``ARCHITECTURES``."""
+"""Builds flows from configs. Every module here lists its `Architecture` objects in ``ARCHITECTURES``."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def _found() -> dict[str, Architecture[Any]]:
 
 
 ARCHITECTURES = _found()
-"""Every architecture by the kind in its config."""
+"""Every architecture, by its config's kind."""
 
 
 def flow_problems(config: FlowConfig, event_shape: Sequence[int]) -> list[ConfigProblem]:
-    """Return what keeps a flow from being built for examples of a shape; nothing is built."""
+    """Return the reasons why a flow cannot be built for examples of a shape; builds nothing."""
     return ARCHITECTURES[config.kind].problems(config, tuple(event_shape))
 
 
 def flow_summary(config: FlowConfig) -> str:
-    """Return a flow in a few words, such as ``Glow 8×2``: steps times levels."""
+    """Return a short description of a flow, such as ``Glow 8×2``: steps times levels."""
     return ARCHITECTURES[config.kind].summary(config)
 
 
@@ -47,7 +47,7 @@ def build_flow(
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
 ) -> Flow:
-    """Build the flow of a config, in float32 whatever torch's default dtype and device are.
+    """Build the flow of a config, in float32 whatever torch's default dtype.
 
     Parameters
     ----------
@@ -56,16 +56,16 @@ def build_flow(
     event_shape
         Shape of one example: (channels, height, width) or (features,).
     context_features
-        Length of the context that every example comes with; zero for an unconditional flow.
+        Length of each example's context; zero for an unconditional flow.
     generator
         For the first weights, on the CPU: the same state gives the same flow, bit for bit.
     device
-        Where it is put, the CPU by default; ``"meta"`` builds it without storage.
+        The CPU by default; ``"meta"`` builds the flow without storage.
 
     Raises
     ------
     FlowError
-        When the flow does not fit the shape, with every problem.
+        With every problem, if the flow does not fit the shape.
     """
     problems = flow_problems(config, event_shape)
     if problems:

@@ -11,9 +11,10 @@ from nfkd.config import ConfigProblem, Glow1DConfig
 from nfkd.config.flows import Permutation
 from nfkd.flows.architecture import Architecture, Shape, Stack, vector_problems
 from nfkd.flows.bijections import LearnedPrior, build_mixing
-from nfkd.flows.coupling import ChannelCoupling, FlowStep, bound_of, outputs_of
+from nfkd.flows.coupling import Coupling, FlowStep
 from nfkd.flows.flow import Flow
 from nfkd.flows.networks import CouplingNetwork, Network, ResidualNetwork
+from nfkd.flows.transforms import coupling_transform
 
 
 def _network(config: Glow1DConfig, inputs: int, outputs: int, generator: torch.Generator | None) -> Network:
@@ -26,8 +27,8 @@ def _network(config: Glow1DConfig, inputs: int, outputs: int, generator: torch.G
 class Glow1D(Architecture[Glow1DConfig]):
     """Steps of ActNorm, mixing and coupling; with a fixed order it is RealNVP for vectors.
 
-    Without ``actnorm`` the steps have no norm; the network inside each coupling keeps its own, which its small first
-    weights presume.
+    Without ``actnorm`` the steps have no norm; the network inside each coupling keeps its own, because of its small
+    first weights.
     """
 
     config = Glow1DConfig
@@ -35,7 +36,7 @@ class Glow1D(Architecture[Glow1DConfig]):
     paper = "Kingma & Dhariwal 2018, arXiv 1807.03039; Dinh et al. 2017, arXiv 1605.08803"
 
     def problems(self, config: Glow1DConfig, shape: Shape) -> list[ConfigProblem]:
-        """Return a problem for what is no vector of at least two features."""
+        """Return a problem where examples are not vectors of at least two features."""
         return vector_problems("Glow for vectors", shape, least=2)
 
     def build(
@@ -43,12 +44,12 @@ class Glow1D(Architecture[Glow1DConfig]):
     ) -> Flow:
         """Return the flow."""
         stack, features = Stack(), shape[0]
-        bound = bound_of(config.coupling, config.scale)
-        outputs = outputs_of(bound, features - features // 2)
+        transform = coupling_transform(config.coupling, config.scale)
+        outputs = (features - features // 2) * transform.parameters
         for number in range(1, config.steps + 1):
             network = _network(config, features // 2 + context_features, outputs, generator)
             mixing = build_mixing(config.permutation, features, generator, actnorm=config.actnorm)
-            step = FlowStep(mixing, ChannelCoupling(features, network, bound))
+            step = FlowStep(mixing, Coupling(features, network, transform))
             stack.add(f"step{number}", f"step {number}", "step", shape, step)
         prior = LearnedPrior(features, context_features) if config.learned_prior else None
         return Flow(shape, stack.entries, stack.layers, prior=prior, context_features=context_features)
@@ -58,7 +59,7 @@ class Glow1D(Architecture[Glow1DConfig]):
         return f"Glow-1D {config.steps}"
 
     def cases(self) -> Sequence[tuple[Glow1DConfig, Shape, int]]:
-        """Return even and odd numbers of features, and every option with and without a context."""
+        """Return even and odd numbers of features, and every option, each with and without context."""
         return [
             (Glow1DConfig(steps=3, hidden=6), (2,), 0),
             (Glow1DConfig(steps=2, hidden=6, depth=1), (3,), 3),

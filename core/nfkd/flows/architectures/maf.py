@@ -1,17 +1,18 @@
-"""Masked autoregressive flow and its inverse: the same layers, read from the data or from the latents."""
+"""Masked autoregressive flow (MAF) and inverse autoregressive flow (IAF)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar, cast
 
 import torch
 
 from nfkd.config import ConfigProblem
 from nfkd.config.flows import IAFConfig, MAFConfig
 from nfkd.flows.architecture import Architecture, Shape, Stack, vector_problems
-from nfkd.flows.autoregressive import Affine, BatchNorm, InverseAutoregressive, MaskedAutoregressive
+from nfkd.flows.autoregressive import BatchNorm, InverseAutoregressive, MaskedAutoregressive
 from nfkd.flows.flow import Flow
+from nfkd.flows.transforms import Affine
 
 ConfigT = TypeVar("ConfigT", MAFConfig, IAFConfig)
 
@@ -29,16 +30,16 @@ class _Autoregressive(Architecture[ConfigT], Generic[ConfigT]):
     short: ClassVar[str]
 
     def problems(self, config: ConfigT, shape: Shape) -> list[ConfigProblem]:
-        """Return a problem for what is no vector; one feature is enough."""
+        """Return a problem where examples are not vectors; one feature is enough."""
         return vector_problems(self.short, shape)
 
     def build(self, config: ConfigT, shape: Shape, context_features: int, generator: torch.Generator | None) -> Flow:
-        """Return the flow: from step to step features stay in their places, and are read in another order."""
+        """Return the flow; features keep their positions, and each step has its own autoregressive order."""
         stack, features = Stack(), shape[0]
         for step in range(1, config.steps + 1):
             if config.batch_norm and step > 1:
-                name, words = f"batch_norm{step - 1}", f"batch norm {step - 1}"
-                stack.add(name, words, "batch_norm", shape, BatchNorm(features))
+                name, label = f"batch_norm{step - 1}", f"batch norm {step - 1}"
+                stack.add(name, label, "batch_norm", shape, BatchNorm(features))
             layer = self.layer(
                 _order(config, step, features, generator),
                 Affine(),
@@ -54,7 +55,9 @@ class _Autoregressive(Architecture[ConfigT], Generic[ConfigT]):
         """Return the number of steps."""
         return f"{self.short} {config.steps}"
 
-    def _cases(self, config: type[ConfigT]) -> Sequence[tuple[ConfigT, Shape, int]]:
+    def cases(self) -> Sequence[tuple[ConfigT, Shape, int]]:
+        """Return one to five features, both orders, with and without batch norm and context."""
+        config = cast("type[ConfigT]", self.config)
         return [
             (config(steps=3, hidden=6), (2,), 0),
             (config(steps=2, hidden=8, depth=3, order="permuted"), (5,), 0),
@@ -67,7 +70,7 @@ class _Autoregressive(Architecture[ConfigT], Generic[ConfigT]):
 
 
 class MAF(_Autoregressive[MAFConfig]):
-    """Steps that read the data: density in one pass, sampling feature by feature."""
+    """Steps conditioned on the data: density in one pass, sampling feature by feature."""
 
     config = MAFConfig
     paper = "Papamakarios et al. 2017, arXiv 1705.07057"
@@ -75,23 +78,15 @@ class MAF(_Autoregressive[MAFConfig]):
     layer = MaskedAutoregressive
     short = "MAF"
 
-    def cases(self) -> Sequence[tuple[MAFConfig, Shape, int]]:
-        """Return one to five features, both orders, with and without batch norm and context."""
-        return self._cases(MAFConfig)
-
 
 class IAF(_Autoregressive[IAFConfig]):
-    """Steps that read the latents: sampling in one pass, density feature by feature."""
+    """Steps conditioned on the latents: sampling in one pass, density feature by feature."""
 
     config = IAFConfig
     paper = "Kingma et al. 2016, arXiv 1606.04934"
     density = "D passes"
     layer = InverseAutoregressive
     short = "IAF"
-
-    def cases(self) -> Sequence[tuple[IAFConfig, Shape, int]]:
-        """Return one to five features, both orders, with and without batch norm and context."""
-        return self._cases(IAFConfig)
 
 
 ARCHITECTURES = (MAF(), IAF())

@@ -11,13 +11,13 @@ from nfkd.config.flows import NSFConfig
 from nfkd.flows.architecture import Architecture, Shape, Stack, vector_problems
 from nfkd.flows.autoregressive import MaskedAutoregressive
 from nfkd.flows.bijections import ActNormPermutation, build_mixing
-from nfkd.flows.coupling import FlowStep
+from nfkd.flows.coupling import Coupling, FlowStep
 from nfkd.flows.flow import Flow, Layer
 from nfkd.flows.networks import ResidualNetwork
-from nfkd.flows.splines import Spline, SplineCoupling
+from nfkd.flows.splines import Spline
 
 
-def _splines(config: NSFConfig, features: int, context_features: int, generator: torch.Generator | None) -> Layer:
+def _spline_layer(config: NSFConfig, features: int, context_features: int, generator: torch.Generator | None) -> Layer:
     spline = Spline(config.bins, config.tail_bound)
     if config.transform == "autoregressive":
         return MaskedAutoregressive(
@@ -28,18 +28,17 @@ def _splines(config: NSFConfig, features: int, context_features: int, generator:
             context_features=context_features,
             generator=generator,
         )
-    passes = features // 2
-    outputs = (features - passes) * spline.parameters
-    inputs = passes + context_features
+    half = features // 2
+    outputs = (features - half) * spline.parameters
+    inputs = half + context_features
     network = ResidualNetwork(inputs, config.hidden, outputs, blocks=config.depth, generator=generator)
-    return SplineCoupling(features, spline, network)
+    return Coupling(features, network, spline, transforms_first=True)
 
 
 class NSF(Architecture[NSFConfig]):
     """Steps of ActNorm, mixing and splines.
 
-    The paper has ActNorm in its flows of images alone; here it brings every feature to where the splines work, whatever
-    the data's scale.
+    The paper uses ActNorm only for images. Here it also scales vectors to the range in which the splines work.
     """
 
     config = NSFConfig
@@ -48,7 +47,7 @@ class NSF(Architecture[NSFConfig]):
     sampling = "one pass, D where autoregressive"
 
     def problems(self, config: NSFConfig, shape: Shape) -> list[ConfigProblem]:
-        """Return a problem for what is no vector, or has but one feature to be coupled."""
+        """Return a problem where examples are not vectors, or have too few features for a coupling."""
         problems = vector_problems("A neural spline flow", shape)
         if not problems and config.transform == "coupling" and shape[0] < 2:
             message = "a coupling needs at least two features, and the data has one: choose autoregressive"
@@ -59,10 +58,10 @@ class NSF(Architecture[NSFConfig]):
         """Return the flow."""
         stack, features = Stack(), shape[0]
         for step in range(1, config.steps + 1):
-            mixing: Layer = ActNormPermutation(1)  # one feature has nothing to be mixed with
+            mixing: Layer = ActNormPermutation(1)  # one feature: nothing to mix
             if features > 1:
                 mixing = build_mixing(config.permutation, features, generator, rotated=False)
-            layer = FlowStep(mixing, _splines(config, features, context_features, generator))
+            layer = FlowStep(mixing, _spline_layer(config, features, context_features, generator))
             stack.add(f"step{step}", f"step {step}", "step", shape, layer)
         return Flow(shape, stack.entries, stack.layers, context_features=context_features)
 
@@ -71,7 +70,7 @@ class NSF(Architecture[NSFConfig]):
         return f"NSF {config.steps} ({config.transform})"
 
     def cases(self) -> Sequence[tuple[NSFConfig, Shape, int]]:
-        """Return one to five features, both transforms, every mixing, with and without context."""
+        """Return one to five features, both transforms and every mixing, with and without context."""
         few = NSFConfig(steps=2, hidden=5, bins=4)
         autoregressive = few.model_copy(update={"transform": "autoregressive"})
         return [

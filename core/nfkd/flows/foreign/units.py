@@ -1,4 +1,4 @@
-"""The units that a given flow works in, and the map into them from NFKD's scaled values."""
+"""The units that a foreign teacher works in, and the map to them from NFKD's scaled values."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from nfkd.flows.flow import Layer, sum_each
 TeacherUnits = Literal["scaled", "data"] | tuple[float, float]
 """``scaled``, ``data``, or for images the range that their pixels were scaled to; see `wrap_teacher`."""
 Affine = tuple[Tensor, Tensor]
-"""Centre and width of the map z·width + centre: of the shape of z, or of one number."""
+"""Centre and width of the map z·width + centre; each has the shape of z or one number."""
 
 
 def checked_units(units: object, event_shape: Sequence[int]) -> TeacherUnits:
-    """Return the units of a flow for examples of a shape.
+    """Validate the units of a flow for examples of a shape.
 
     Raises
     ------
     TypeError
-        When they are neither a string nor two numbers.
+        When they are not a string or two numbers.
     ValueError
-        When the string is unknown, or the range is not finite, not rising, or not for images.
+        When the string is unknown, or the range is not finite, not increasing, or not for images.
     """
     if isinstance(units, str):
         if units not in {"scaled", "data"}:
@@ -38,7 +38,7 @@ def checked_units(units: object, event_shape: Sequence[int]) -> TeacherUnits:
         raise TypeError(msg)
     low, high = float(units[0]), float(units[1])
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        msg = f"units={units!r}: a range goes from a lower to a higher number"
+        msg = f"units={units!r}: give a range from a lower to a higher number"
         raise ValueError(msg)
     if len(event_shape) != 3:
         shape = "×".join(map(str, event_shape))
@@ -52,19 +52,19 @@ def _is_number(value: object) -> bool:
 
 
 def describe_units(units: TeacherUnits) -> str:
-    """Return units as the experiment of a run notes them, such as ``units:data``; nothing where they are scaled."""
+    """Return units as they are noted in a run's experiment, such as `` units:data``; empty for scaled units."""
     if isinstance(units, tuple):
         return f" units:{units[0]!r}..{units[1]!r}"
     return "" if units == "scaled" else f" units:{units}"
 
 
 class Rescale(Layer):
-    """The affine map y = x·width + centre with fixed numbers; log|det| = Σ log width.
+    """The fixed affine map y = x·width + centre; log|det| = Σ log width.
 
     Parameters
     ----------
     centre, width
-        Each of the shape of an example, or of one number; the widths are positive.
+        Each has the shape of an example or one number; widths are positive.
     """
 
     centre: Tensor
@@ -78,7 +78,7 @@ class Rescale(Layer):
         self.register_buffer("log_width", width.log().to(dtype))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return x·width + centre and Σ log width, the same for each example."""
+        """Return x·width + centre and the log-determinant."""
         return x * self.width + self.centre, sum_each(self.log_width.expand_as(x))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
