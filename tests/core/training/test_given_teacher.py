@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import nfkd
+from nfkd.cli import main
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.planning.describe import describe
@@ -26,20 +25,19 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
 from nfkd.runs.weights import flow_meta, save_weights
 from nfkd.training.api import prepare
-from nfkd.training.control import Control
-from nfkd.training.job import perform
 from tests.core.tiny import moons
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that trained its teacher."""
-    return nfkd.run(moons(), tmp_path_factory.mktemp("trained") / "run").path
+from tests.core.training.runs import TrainedRun, stop_run
 
 
 @pytest.fixture
-def weights(trained: Path) -> str:
-    return str(trained / "teacher.safetensors")
+def earlier(trained: Callable[[ExperimentConfig], TrainedRun]) -> Path:
+    """A run that trained its teacher."""
+    return trained(moons()).record.path
+
+
+@pytest.fixture
+def weights(earlier: Path) -> str:
+    return str(earlier / "teacher.safetensors")
 
 
 def given(weights: str, **changes: Any) -> ExperimentConfig:
@@ -48,13 +46,13 @@ def given(weights: str, **changes: Any) -> ExperimentConfig:
 
 
 def test_a_student_of_given_weights_is_the_student_of_the_run_they_are_from(
-    trained: Path, weights: str, tmp_path: Path
+    earlier: Path, weights: str, tmp_path: Path
 ) -> None:
     seen: list[events.RunEvent] = []
     record = nfkd.run(given(weights), tmp_path / "run", on_event=seen.append)
-    before = open_run(trained)
+    before = open_run(earlier)
     for name in ("teacher", "student", "baseline"):
-        ours, theirs = (load_file(run / f"{name}.safetensors") for run in (record.path, trained))
+        ours, theirs = (load_file(run / f"{name}.safetensors") for run in (record.path, earlier))
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     summaries = {summary.stage: summary for summary in record.summary}
@@ -86,13 +84,8 @@ def test_three_seeds_share_it(weights: str, tmp_path: Path) -> None:
 def test_a_stopped_run_goes_on_without_the_file(weights: str, tmp_path: Path) -> None:
     own = tmp_path / "own.safetensors"
     own.write_bytes(Path(weights).read_bytes())
-    config, control = given(str(own)), Control()
-
-    def watch(event: events.RunEvent) -> None:
-        if isinstance(event, events.Progress) and event.stage == "student":
-            control.stop("run")
-
-    assert perform(prepare(config, tmp_path / "stopped"), config, watch, control) == "stopped"
+    config = given(str(own))
+    stop_run(tmp_path / "stopped", config, "student", 3)
     whole = nfkd.run(config, tmp_path / "whole")
     own.unlink()
     record = nfkd.run(config, tmp_path / "stopped", resume=True)
@@ -105,17 +98,19 @@ def test_a_stopped_run_goes_on_without_the_file(weights: str, tmp_path: Path) ->
         nfkd.run(config, tmp_path / "new")
 
 
-def test_a_run_from_the_terminal_takes_it_and_shows_it(weights: str, tmp_path: Path) -> None:
-    moons(training={"student_steps": 4}).save(tmp_path / "experiment.toml")
+def test_the_command_line_takes_and_shows_it(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moons(training={"student_steps": 4, "baseline": False}).save(tmp_path / "experiment.toml")
     (tmp_path / "mine.safetensors").write_bytes(Path(weights).read_bytes())
-    arguments = ["run", "experiment.toml", "--out", "run", "--set", "training.teacher_weights=mine.safetensors"]
-    command = [sys.executable, "-m", "nfkd"]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    option = "training.teacher_weights=mine.safetensors"
+    assert main(["run", "experiment.toml", "--out", "run", "--set", option]) == 0
     assert open_run(tmp_path / "run").config.training.teacher_weights == str(tmp_path / "mine.safetensors")
-    shown = subprocess.run([*command, "show", "run"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    capsys.readouterr()
+    assert main(["show", "run"]) == 0
     teacher = next(summary for summary in open_run(tmp_path / "run").summary if summary.stage == "teacher")
-    assert f"{teacher.test:.4f}" in shown.stdout
+    assert f"{teacher.test:.4f}" in capsys.readouterr().out
 
 
 def test_relative_paths_start_from_the_files_folder_and_typed_ones_from_where_one_is(
@@ -142,10 +137,10 @@ def test_a_teacher_that_is_not_trained_needs_no_memory_for_it(weights: str) -> N
     assert sizes[1].memory == 4 * sizes[1].parameters < sizes[0].memory
 
 
-def test_an_earlier_run_gives_its_first_seeds_teacher(trained: Path, tmp_path: Path) -> None:
-    record = nfkd.run(given(str(trained)), tmp_path / "run")
-    assert record.config.training.teacher_weights == str(trained)
-    ours, theirs = (load_file(run / "teacher.safetensors") for run in (record.path, trained))
+def test_an_earlier_run_gives_its_first_seeds_teacher(earlier: Path, tmp_path: Path) -> None:
+    record = nfkd.run(given(str(earlier)), tmp_path / "run")
+    assert record.config.training.teacher_weights == str(earlier)
+    ours, theirs = (load_file(run / "teacher.safetensors") for run in (record.path, earlier))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     group = nfkd.run(
@@ -175,9 +170,9 @@ OTHER_SETTINGS = (
     ],
 )
 def test_a_teacher_of_other_data_is_told_of(
-    data: dict[str, Any], words: list[str], weights: str, trained: Path, tmp_path: Path
+    data: dict[str, Any], words: list[str], weights: str, earlier: Path, tmp_path: Path
 ) -> None:
-    for source in (weights, str(trained)):
+    for source in (weights, str(earlier)):
         description = describe(given(source, data=data))
         assert [
             problem.message for problem in description.warnings if problem.path == "training.teacher_weights"
@@ -340,15 +335,15 @@ def test_sizes_that_make_no_flow_are_refused_in_one_line(name: str, value: str, 
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e300])
-def test_weights_that_are_not_finite_are_refused_by_the_first_name(value: float, trained: Path, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_refused_by_the_first_name(value: float, earlier: Path, tmp_path: Path) -> None:
     def spoil(tensors: dict[str, Any]) -> None:
         for name in ("layers.2.mixing.upper", "layers.1.mixing.upper"):
             tensors[name] = tensors[name].double()
             tensors[name][0, 1] = value
 
     run = tmp_path / "earlier"
-    shutil.copytree(trained, run)
-    path = changed_file(str(trained / "teacher.safetensors"), run / "teacher.safetensors", spoil)
+    shutil.copytree(earlier, run)
+    path = changed_file(str(earlier / "teacher.safetensors"), run / "teacher.safetensors", spoil)
     for weights in (path, str(run)):
         with pytest.raises(ConfigError) as error:
             nfkd.run(given(weights), tmp_path / "run")
@@ -358,21 +353,10 @@ def test_weights_that_are_not_finite_are_refused_by_the_first_name(value: float,
         assert not (tmp_path / "run").exists()
 
 
-def stopped_in(path: Path, stage: str, config: ExperimentConfig) -> Path:
-    """Return a run that its user stopped in a stage."""
-    control = Control()
-
-    def watch(event: events.RunEvent) -> None:
-        if isinstance(event, events.Progress) and event.stage == stage:
-            control.stop("run")
-
-    assert perform(prepare(config, path), config, watch, control) == "stopped"
-    return path
-
-
 def test_a_run_whose_teacher_was_stopped_is_refused_until_it_is_resumed(tmp_path: Path) -> None:
     config = moons(seeds={"count": 2, "first": 3}, training={"student_steps": 4})
-    run = stopped_in(tmp_path / "a run", "teacher", config)
+    run = tmp_path / "a run"
+    stop_run(run, config, "teacher", 2)
     own = run / "seed-3" / "teacher.safetensors"
     message = problems(describe(given(str(run))))["training.teacher_weights"]
     assert message == (
@@ -401,19 +385,19 @@ def test_a_run_whose_teacher_diverged_is_refused(tmp_path: Path) -> None:
 def test_a_run_that_was_stopped_later_or_was_given_its_teacher_gives_it(weights: str, tmp_path: Path) -> None:
     config = given(weights, training={"student_steps": 30})
     for name, experiment in (("trained", moons()), ("given", config)):
-        run = stopped_in(tmp_path / name, "student", experiment)
-        assert not describe(given(str(run))).problems
+        stop_run(tmp_path / name, experiment, "student", 2)
+        assert not describe(given(str(tmp_path / name))).problems
 
 
-def test_a_run_that_ended_before_its_teacher_is_to_be_resumed(trained: Path, tmp_path: Path) -> None:
+def test_a_run_that_ended_before_its_teacher_is_to_be_resumed(earlier: Path, tmp_path: Path) -> None:
     run = tmp_path / "earlier"
-    shutil.copytree(trained, run)
+    shutil.copytree(earlier, run)
     (run / "teacher.safetensors").unlink()
     message = problems(describe(given(str(run))))["training.teacher_weights"]
     assert message.startswith(f"The run {run} has no teacher yet. Resume that run (nfkd run ")
 
 
-def test_a_folder_that_is_no_run_and_a_run_without_a_teacher_are_refused(trained: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_and_a_run_without_a_teacher_are_refused(earlier: Path, tmp_path: Path) -> None:
     message = problems(describe(given(str(tmp_path))))["training.teacher_weights"]
     assert (
         message
@@ -422,10 +406,10 @@ def test_a_folder_that_is_no_run_and_a_run_without_a_teacher_are_refused(trained
     bare = prepare(moons(), tmp_path / "bare")
     assert f"{bare} has no teacher yet. Wait until" in problems(describe(given(str(bare))))["training.teacher_weights"]
     odd = tmp_path / "odd"
-    shutil.copytree(trained, odd)
+    shutil.copytree(earlier, odd)
     (odd / "experiment.toml").write_text("steps = 2")
     message = problems(describe(given(str(odd))))["training.teacher_weights"]
     assert str(odd / "experiment.toml") in message
     assert "steps: there is no such field here" in message
-    other = problems(describe(given(str(trained), teacher={"steps": 5})))["training.teacher_weights"]
+    other = problems(describe(given(str(earlier), teacher={"steps": 5})))["training.teacher_weights"]
     assert "its steps is 3, not 5" in other

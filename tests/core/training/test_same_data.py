@@ -28,7 +28,7 @@ from nfkd.training.api import prepare
 from nfkd.training.control import Control
 from nfkd.training.job import perform
 from tests.core.tiny import moons
-from tests.core.training.test_whole_runs import assert_same
+from tests.core.training.runs import assert_same
 
 ROWS = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
 CHECKPOINTS = ("checkpoint.safetensors", "checkpoint.previous.safetensors")
