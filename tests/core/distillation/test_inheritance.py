@@ -23,7 +23,7 @@ from nfkd.protocol import events
 from nfkd.protocol.events import LayerPair
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
-from nfkd.training.job import perform
+from nfkd.training.job import execute_run
 from tests.core.tiny import digits, moons
 
 KINDS = ("lu", "dense", "shuffle", "reverse")
@@ -228,7 +228,7 @@ def test_a_run_that_was_stopped_goes_on_with_it(tmp_path: Path) -> None:
     for stage in ("student", "baseline"):
         control = Control()
         path = prepare(config, tmp_path / stage)
-        assert perform(path, config, lambda e, c=control, s=stage: stop(e, c, s), control) == "stopped"
+        assert execute_run(path, config, lambda e, c=control, s=stage: stop(e, c, s), control) == "stopped"
         record = nfkd.run(config, path, resume=True)
         for role in ("student", "baseline"):
             ours, theirs = (run.curves[role]["train/total"].values for run in (record, whole))

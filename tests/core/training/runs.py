@@ -18,7 +18,7 @@ from nfkd.protocol.roles import Role
 from nfkd.runs.reader import RunRecord, open_run
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
-from nfkd.training.job import perform
+from nfkd.training.job import execute_run
 from tests.core.tiny import digits, moons
 from tests.torture.compare import differences
 
@@ -84,7 +84,7 @@ def stop_run(
             control.stop("run")
 
     with progress_at_every_step():
-        assert perform(run, config, watch, control, resume=resume) == "stopped"
+        assert execute_run(run, config, watch, control, resume=resume) == "stopped"
     return seen
 
 

@@ -1,4 +1,4 @@
-"""A stage that is trained in a test, and looked at after every step."""
+"""Trains a single stage and keeps its weights after every step."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def train(config: ExperimentConfig, steps: int, dtype: torch.dtype = torch.float
     state = StageState.fresh("teacher", 1, flow, config.training, len(dataset.train))
     history: list[Weights] = []
     hooks = Hooks(
-        draw=lambda: None,
+        publish=lambda: None,
         checkpoint=lambda: None,
         progress=lambda: history.append(weights_of(state.flow)),
         warn=lambda _: None,
     )
-    curves = CurveLog("run", 1, "teacher", lambda _: None, elapsed=0.0, held=lambda: 0.0)
+    curves = CurveLog("run", 1, "teacher", lambda _: None, elapsed=0.0, paused_seconds=lambda: 0.0)
     trainer = Trainer(
         config,
         dataset,

@@ -61,9 +61,9 @@ def test_each_flow_has_a_stage_with_its_steps_and_weights(run: RunRecord) -> Non
         fresh = build_flow(config, (2,))
         assert flow.state_dict().keys() == fresh.state_dict().keys()
         assert flow.initialized
-        [figures] = [summary for summary in run.summary if summary.stage == f"assistant-{number}"]
-        assert figures.parameters == sum(parameter.numel() for parameter in fresh.parameters())
-        assert math.isfinite(figures.test)
+        [result] = [summary for summary in run.summary if summary.stage == f"assistant-{number}"]
+        assert result.parameters == sum(parameter.numel() for parameter in fresh.parameters())
+        assert math.isfinite(result.test)
     for number in (0, 3):
         with pytest.raises(RunError, match="There is no such assistant"):
             run.load_assistant(number)

@@ -15,7 +15,7 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
-from nfkd.training.job import perform
+from nfkd.training.job import execute_run
 from tests.core.tiny import digits, moons
 from tests.core.training.runs import progress_at_every_step
 
@@ -45,7 +45,7 @@ def test_a_data_file_that_disappears_during_the_run_is_named(tmp_path: Path) -> 
             file.unlink()
 
     config = digits(data={"kind": "image_stack", "path": str(file)})
-    with pytest.raises(RunError, match="The data cannot be read any more") as failed:
+    with pytest.raises(RunError, match="The data can no longer be read") as failed:
         nfkd.run(config, tmp_path / "run", on_event=watch)
     assert str(file) in failed.value.cause
     assert "resume" in failed.value.action
@@ -60,7 +60,7 @@ def test_a_baseline_makes_as_many_steps_as_a_student_that_was_ended_early(tmp_pa
             control.stop("stage")
 
     with progress_at_every_step():
-        assert perform(prepare(config, tmp_path / "run"), config, watch, control) == "finished"
+        assert execute_run(prepare(config, tmp_path / "run"), config, watch, control) == "finished"
     steps = {summary.stage: summary.steps for summary in open_run(tmp_path / "run").summary}
     assert steps["student"] == steps["baseline"] == 3
 
@@ -72,5 +72,5 @@ def test_ending_a_stage_that_has_ended_does_not_end_the_next(tmp_path: Path) -> 
         if isinstance(event, events.StageFinished) and event.stage == "teacher":
             control.stop("stage")
 
-    assert perform(prepare(config, tmp_path / "run"), config, watch, control) == "finished"
+    assert execute_run(prepare(config, tmp_path / "run"), config, watch, control) == "finished"
     assert [summary.steps for summary in open_run(tmp_path / "run").summary] == [4, 3, 3]

@@ -1,4 +1,4 @@
-"""A teacher from a weights file: not trained, but evaluated, drawn once and copied into the run."""
+"""A given teacher, from a weights file or an earlier run, is not trained but evaluated and copied into the run."""
 
 from __future__ import annotations
 
@@ -45,21 +45,19 @@ def given(weights: str, **changes: Any) -> ExperimentConfig:
     return moons(training={"teacher_weights": weights} | training, **changes)
 
 
-def test_a_student_of_given_weights_is_the_student_of_the_run_they_are_from(
-    earlier: Path, weights: str, tmp_path: Path
-) -> None:
+def test_the_student_of_a_given_teacher_is_that_of_the_earlier_run(earlier: Path, weights: str, tmp_path: Path) -> None:
     seen: list[events.RunEvent] = []
     record = nfkd.run(given(weights), tmp_path / "run", on_event=seen.append)
     before = open_run(earlier)
     for name in ("teacher", "student", "baseline"):
-        ours, theirs = (load_file(run / f"{name}.safetensors") for run in (record.path, earlier))
-        assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+        found, expected = (load_file(run / f"{name}.safetensors") for run in (record.path, earlier))
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in found)
     summaries = {summary.stage: summary for summary in record.summary}
     original = {summary.stage: summary for summary in before.summary}
     assert (summaries["teacher"].steps, summaries["teacher"].best_step) == (0, 0)
-    for figure in ("parameters", "multiply_adds", "validation", "test", "c2st"):
-        assert getattr(summaries["teacher"], figure) == getattr(original["teacher"], figure)
+    for name in ("parameters", "multiply_adds", "validation", "test", "c2st"):
+        assert getattr(summaries["teacher"], name) == getattr(original["teacher"], name)
     assert all(not len(curve.steps) for curve in record.curves["teacher"].values())
     np.testing.assert_array_equal(record.samples["teacher"], before.samples["teacher"])
     drawn = [event for event in seen if isinstance(event, events.SamplesDrawn) and event.stage == "teacher"]
@@ -70,7 +68,7 @@ def test_a_student_of_given_weights_is_the_student_of_the_run_they_are_from(
     assert record.load_teacher().scaled.initialized
 
 
-def test_three_seeds_share_it(weights: str, tmp_path: Path) -> None:
+def test_all_seeds_share_the_given_teacher(weights: str, tmp_path: Path) -> None:
     config = given(weights, seeds={"count": 3, "first": 4}, training={"student_steps": 5})
     record = nfkd.run(config, tmp_path / "group")
     assert [summary.seed for summary in record.summary if summary.stage == "teacher"] == [4]
@@ -81,7 +79,7 @@ def test_three_seeds_share_it(weights: str, tmp_path: Path) -> None:
     assert torch.equal(state["layers.0.mixing.lower"], load_file(weights)["layers.0.mixing.lower"])
 
 
-def test_a_stopped_run_goes_on_without_the_file(weights: str, tmp_path: Path) -> None:
+def test_a_stopped_run_is_resumed_without_the_file(weights: str, tmp_path: Path) -> None:
     own = tmp_path / "own.safetensors"
     own.write_bytes(Path(weights).read_bytes())
     config = given(str(own))
@@ -98,7 +96,7 @@ def test_a_stopped_run_goes_on_without_the_file(weights: str, tmp_path: Path) ->
         nfkd.run(config, tmp_path / "new")
 
 
-def test_the_command_line_takes_and_shows_it(
+def test_the_command_line_accepts_and_shows_a_given_teacher(
     weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moons(training={"student_steps": 4, "baseline": False}).save(tmp_path / "experiment.toml")
@@ -113,7 +111,7 @@ def test_the_command_line_takes_and_shows_it(
     assert f"{teacher.test:.4f}" in capsys.readouterr().out
 
 
-def test_relative_paths_start_from_the_files_folder_and_typed_ones_from_where_one_is(
+def test_relative_paths_in_a_file_start_at_its_folder_and_others_at_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "there").mkdir()
@@ -129,7 +127,7 @@ def test_relative_paths_start_from_the_files_folder_and_typed_ones_from_where_on
     )
 
 
-def test_a_teacher_that_is_not_trained_needs_no_memory_for_it(weights: str) -> None:
+def test_a_given_teacher_needs_no_memory_for_training(weights: str) -> None:
     sizes = [describe(config).teacher for config in (moons(), given(weights))]
     assert sizes[0] is not None
     assert sizes[1] is not None
@@ -137,12 +135,12 @@ def test_a_teacher_that_is_not_trained_needs_no_memory_for_it(weights: str) -> N
     assert sizes[1].memory == 4 * sizes[1].parameters < sizes[0].memory
 
 
-def test_an_earlier_run_gives_its_first_seeds_teacher(earlier: Path, tmp_path: Path) -> None:
+def test_an_earlier_run_gives_the_teacher_of_its_first_seed(earlier: Path, tmp_path: Path) -> None:
     record = nfkd.run(given(str(earlier)), tmp_path / "run")
     assert record.config.training.teacher_weights == str(earlier)
-    ours, theirs = (load_file(run / "teacher.safetensors") for run in (record.path, earlier))
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    found, expected = (load_file(run / "teacher.safetensors") for run in (record.path, earlier))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in found)
     group = nfkd.run(
         moons(seeds={"count": 2, "first": 7, "retrain_teacher": True}, training={"student_steps": 4}),
         tmp_path / "group",
@@ -162,31 +160,32 @@ OTHER_SETTINGS = (
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "expected"),
     [
         ({"kind": "circles"}, ["the teacher was trained on other data (two_moons, not circles)"]),
         ({"validation_fraction": 0.3, "split_seed": 4}, [OTHER_SETTINGS.format("validation_fraction, split_seed")]),
         ({}, []),
     ],
 )
-def test_a_teacher_of_other_data_is_told_of(
-    data: dict[str, Any], words: list[str], weights: str, earlier: Path, tmp_path: Path
+def test_a_teacher_trained_on_other_data_gives_a_warning(
+    data: dict[str, Any], expected: list[str], weights: str, earlier: Path, tmp_path: Path
 ) -> None:
     for source in (weights, str(earlier)):
         description = describe(given(source, data=data))
         assert [
             problem.message for problem in description.warnings if problem.path == "training.teacher_weights"
-        ] == words
+        ] == expected
         assert not description.problems
-    record = nfkd.run(given(weights, data=data, training={"student_steps": 2}), tmp_path / "run")
+    few = {"student_steps": 2, "baseline": False}
+    record = nfkd.run(given(weights, data=data, training=few), tmp_path / "run")
     logged = [line.text for line in record.snapshot().log if line.level == "warning"]
     assert [line for line in logged if "the teacher was" in line] == [
-        f"training.teacher_weights: {word}" for word in words
+        f"training.teacher_weights: {message}" for message in expected
     ]
 
 
 @pytest.mark.parametrize("experiment", [None, "", "steps = 2"])
-def test_a_file_without_an_experiment_tells_of_no_data(experiment: str | None, weights: str, tmp_path: Path) -> None:
+def test_a_file_without_an_experiment_gives_no_warning(experiment: str | None, weights: str, tmp_path: Path) -> None:
     with safe_open(weights, framework="pt") as file:
         meta = file.metadata()
     del meta["config"]
@@ -197,7 +196,7 @@ def test_a_file_without_an_experiment_tells_of_no_data(experiment: str | None, w
     assert not [problem for problem in description.warnings if problem.path == "training.teacher_weights"]
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- refused ----------------------------------------------------------------------------------------------------------
 
 
 def problems(description: Description) -> dict[str, str]:
@@ -205,7 +204,7 @@ def problems(description: Description) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "parts"),
     [
         ({"teacher": {"steps": 4}}, ["its steps is 3, not 4; set teacher.steps = 3"]),
         (
@@ -215,12 +214,12 @@ def problems(description: Description) -> dict[str, str]:
         ({"teacher": {"kind": "maf", "steps": 2}}, ['its kind is glow1d, not maf; set teacher.kind = "glow1d"']),
     ],
 )
-def test_another_flow_is_refused_and_the_difference_named(
-    changes: dict[str, Any], words: list[str], weights: str, tmp_path: Path
+def test_another_flow_is_refused_with_its_differences(
+    changes: dict[str, Any], parts: list[str], weights: str, tmp_path: Path
 ) -> None:
     config = given(weights, **changes)
     message = problems(describe(config))["training.teacher_weights"]
-    assert all(word in message for word in words)
+    assert all(part in message for part in parts)
     with pytest.raises(ConfigError, match="teacher_weights"):
         nfkd.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -269,7 +268,7 @@ def test_a_teacher_for_each_seed_cannot_be_given(weights: str) -> None:
 
 
 def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], object]) -> str:
-    """Write the weights again with some tensors changed, and everything that the file says of itself."""
+    """Write the weights with some tensors changed and the same metadata."""
     tensors = load_file(weights)
     with safe_open(weights, framework="pt") as file:
         meta = file.metadata()
@@ -279,7 +278,7 @@ def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], ob
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected"),
     [
         (lambda tensors: tensors.pop("layers.1.mixing.upper"), "lacks layers.1.mixing.upper."),
         (
@@ -297,13 +296,13 @@ def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], ob
         ),
     ],
 )
-def test_a_file_with_a_missing_extra_or_misshapen_tensor_is_refused_by_its_name(
-    change: Callable[[dict[str, Any]], object], words: str, weights: str, tmp_path: Path
+def test_missing_extra_and_misshapen_tensors_are_named(
+    change: Callable[[dict[str, Any]], object], expected: str, weights: str, tmp_path: Path
 ) -> None:
     path = changed_file(weights, tmp_path / "changed.safetensors", change)
     config = given(path)
     message = problems(describe(config))["training.teacher_weights"]
-    assert words in message
+    assert expected in message
     assert path in message
     with pytest.raises(ConfigError, match="teacher_weights"):
         nfkd.run(config, tmp_path / "run")
@@ -325,7 +324,7 @@ def test_a_file_with_a_missing_extra_or_misshapen_tensor_is_refused_by_its_name(
         ("flow", "{}"),
     ],
 )
-def test_sizes_that_make_no_flow_are_refused_in_one_line(name: str, value: str, weights: str, tmp_path: Path) -> None:
+def test_invalid_sizes_are_refused_with_one_message(name: str, value: str, weights: str, tmp_path: Path) -> None:
     with safe_open(weights, framework="pt") as file:
         meta = file.metadata()
     path = tmp_path / "tampered.safetensors"
@@ -335,7 +334,7 @@ def test_sizes_that_make_no_flow_are_refused_in_one_line(name: str, value: str, 
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e300])
-def test_weights_that_are_not_finite_are_refused_by_the_first_name(value: float, earlier: Path, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_refused(value: float, earlier: Path, tmp_path: Path) -> None:
     def spoil(tensors: dict[str, Any]) -> None:
         for name in ("layers.2.mixing.upper", "layers.1.mixing.upper"):
             tensors[name] = tensors[name].double()
@@ -360,11 +359,10 @@ def test_a_run_whose_teacher_was_stopped_is_refused_until_it_is_resumed(tmp_path
     own = run / "seed-3" / "teacher.safetensors"
     message = problems(describe(given(str(run))))["training.teacher_weights"]
     assert message == (
-        f"The run {run} has a teacher that was not trained to its end. Resume that run (nfkd run "
-        f"'{run}/experiment.toml' --out '{run}' --resume), or give the file of its weights itself, {own}, to use them "
-        "as they are."
+        f"The run {run} has a teacher whose training has not ended. Resume that run (nfkd run "
+        f"'{run}/experiment.toml' --out '{run}' --resume), or choose its file {own} to use its weights as they are."
     )
-    with pytest.raises(ConfigError, match="not trained to its end"):
+    with pytest.raises(ConfigError, match="training has not ended"):
         nfkd.run(given(str(run)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     assert not describe(given(str(own))).problems
@@ -379,17 +377,17 @@ def test_a_run_whose_teacher_diverged_is_refused(tmp_path: Path) -> None:
         nfkd.run(config, tmp_path / "diverged")
     assert (tmp_path / "diverged" / "teacher.safetensors").exists()
     message = problems(describe(given(str(tmp_path / "diverged"))))["training.teacher_weights"]
-    assert "has a teacher that was not trained to its end" in message
+    assert "has a teacher whose training has not ended" in message
 
 
-def test_a_run_that_was_stopped_later_or_was_given_its_teacher_gives_it(weights: str, tmp_path: Path) -> None:
+def test_a_run_stopped_after_its_teacher_can_give_it(weights: str, tmp_path: Path) -> None:
     config = given(weights, training={"student_steps": 30})
     for name, experiment in (("trained", moons()), ("given", config)):
         stop_run(tmp_path / name, experiment, "student", 2)
         assert not describe(given(str(tmp_path / name))).problems
 
 
-def test_a_run_that_ended_before_its_teacher_is_to_be_resumed(earlier: Path, tmp_path: Path) -> None:
+def test_a_run_without_its_teacher_must_be_resumed(earlier: Path, tmp_path: Path) -> None:
     run = tmp_path / "earlier"
     shutil.copytree(earlier, run)
     (run / "teacher.safetensors").unlink()
@@ -397,11 +395,11 @@ def test_a_run_that_ended_before_its_teacher_is_to_be_resumed(earlier: Path, tmp
     assert message.startswith(f"The run {run} has no teacher yet. Resume that run (nfkd run ")
 
 
-def test_a_folder_that_is_no_run_and_a_run_without_a_teacher_are_refused(earlier: Path, tmp_path: Path) -> None:
+def test_folders_without_a_run_or_a_teacher_are_refused(earlier: Path, tmp_path: Path) -> None:
     message = problems(describe(given(str(tmp_path))))["training.teacher_weights"]
     assert (
         message
-        == f"{tmp_path} is a directory, and no run's. Give the directory of a run, or a .safetensors file of NFKD's."
+        == f"The directory {tmp_path} is not a run. Choose the directory of a run or a .safetensors file of NFKD."
     )
     bare = prepare(moons(), tmp_path / "bare")
     assert f"{bare} has no teacher yet. Wait until" in problems(describe(given(str(bare))))["training.teacher_weights"]

@@ -1,4 +1,4 @@
-"""Whole runs: their curves, figures, weights and verdict."""
+"""Whole runs: their curves, results, weights and verdict."""
 
 from __future__ import annotations
 
@@ -166,8 +166,8 @@ def test_the_metric_changes_the_verdict_but_no_weights(trained: Trained, tmp_pat
     assert record.verdict is not None
     assert record.verdict.metric == "C2ST"
     assert [other.metric for other in record.verdict.others] == ["test likelihood", "speed of sampling"]
-    figures = {summary.stage: summary.c2st for summary in record.summary}
-    assert record.verdict.difference == pytest.approx(figures["baseline"] - figures["student"])
+    c2st = {summary.stage: summary.c2st for summary in record.summary}
+    assert record.verdict.difference == pytest.approx(c2st["baseline"] - c2st["student"])
     recorded = {
         name for name in differences(plain.path, record.path) if name.startswith("run.h5") or ".safetensors" in name
     }
