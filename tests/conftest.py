@@ -1,7 +1,7 @@
-"""What every test gets: a display, directories of its own, and a check that it left nothing running.
+"""For every test: a display, directories of its own, and a check that nothing outlives it.
 
-A test fails when a thread, a child process (also one that has detached itself), a Qt timer or a Qt thread outlives it.
-Qt's own warnings fail a test through pytest-qt (``qt_log_level_fail`` in pyproject.toml).
+A test fails when it leaves a thread, a child process (also a detached one), a Qt timer or a Qt thread running. Qt's
+warnings fail a test through pytest-qt (``qt_log_level_fail`` in pyproject.toml).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
@@ -28,13 +28,13 @@ import pytest
 psutil: Any = import_module("psutil") if find_spec("psutil") else None
 
 GRACE = 3.0
-"""Seconds that a thread or process may take to end after its test."""
+"""Seconds that a thread or process has to end after its test."""
 _TOKEN = "NFKD_TEST_SESSION"
-_LASTING = ("resource_tracker", "forkserver")  # helpers of multiprocessing that Python ends at its exit
-_WINDOWS = ("gui", "end_to_end", "benchmarks")  # the folders whose tests open windows
+_HELPERS = ("resource_tracker", "forkserver")  # processes of multiprocessing that Python ends at its exit
+_WINDOWS = ("gui", "end_to_end", "benchmarks")  # folders whose tests open windows
 
 os.environ[_TOKEN] = uuid.uuid4().hex
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # many small operations: more threads only cost
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads make small operations slower
 os.environ["QT_API"] = "pyside6"
 
 
@@ -42,7 +42,7 @@ os.environ["QT_API"] = "pyside6"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the user's own settings, engine and runs out of the tests, and hypothesis quick and repeatable."""
+    """Give the tests temporary settings, engine and run directories, and make Hypothesis repeatable."""
     home = Path(tempfile.mkdtemp(prefix="nfkd-"))
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     for name in ("CONFIG", "DATA", "STATE"):
@@ -60,14 +60,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start an X server of our own where windows will open, so that they neither need a screen nor disturb one."""
+    """Start an X server if any test opens windows, so that they need no screen."""
     if not sys.platform.startswith("linux") or "QT_QPA_PLATFORM" in os.environ:
         return
     if not any(_opens_windows(item) for item in session.items):
         return
     if shutil.which("Xvfb") is None:
         if "DISPLAY" not in os.environ:
-            pytest.exit("the tests of the windows need Xvfb: `make test` installs it", returncode=3)
+            pytest.exit("tests that open windows need Xvfb: `make test` installs it", returncode=3)
         return
     server, display = _start_xvfb()
     os.environ["DISPLAY"] = display
@@ -76,21 +76,25 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _opens_windows(item: pytest.Item) -> bool:
-    return "qapp" in getattr(item, "fixturenames", ()) or any(part in item.path.parts for part in _WINDOWS)
+    return "qapp" in getattr(item, "fixturenames", ()) or _in_window_folder(item.path)
+
+
+def _in_window_folder(path: Path) -> bool:
+    return any(folder in path.parts for folder in _WINDOWS)
 
 
 def _start_xvfb() -> tuple[subprocess.Popen[bytes], str]:
-    ours, theirs = os.pipe()
+    reader, writer = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(theirs), "-screen", "0", "1600x1000x24", "-nolisten", "tcp"],
-        pass_fds=(theirs,),
+        ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1600x1000x24", "-nolisten", "tcp"],
+        pass_fds=(writer,),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    os.close(theirs)
-    with os.fdopen(ours) as answer:
-        number = answer.readline().strip()  # Xvfb writes it when it is ready; nothing when it could not start
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        number = answer.readline().strip()  # written when Xvfb is ready; empty when it could not start
     if not number:
         pytest.exit("Xvfb could not start", returncode=3)
     return server, f":{number}"
@@ -104,76 +108,85 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 # --- nothing left behind ----------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _only_new_objects_are_searched(request: pytest.FixtureRequest) -> None:
+    """Freeze the objects that exist before a module, so that the search for Qt objects after each test is short."""
+    if _in_window_folder(request.path):
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a thread, a process, a Qt timer or a Qt thread running."""
-    threads = set(threading.enumerate())
-    processes = set(_processes(()))
+    threads, processes = set(threading.enumerate()), _pids()
     yield
-    left = _qt_leftovers()
-    left += _outlasting(lambda: [_thread_words(thread) for thread in threading.enumerate() if _counts(thread, threads)])
-    left += _outlasting(lambda: [_process_words(process) for process in _processes(processes)])
-    for process in _processes(processes):
+    left = _running_qt_objects() if _opens_windows(request.node) else []
+    left += _after_grace(lambda: [f"thread {thread.name!r}" for thread in _new_threads(threads)])
+    left += _after_grace(lambda: [_describe_process(process) for process in _new_processes(processes)])
+    for process in _new_processes(processes):
         with suppress(psutil.Error):
             process.kill()
     if left:
         pytest.fail("left behind: " + "; ".join(left), pytrace=False)
 
 
-def _outlasting(find: Callable[[], list[str]]) -> list[str]:
-    """Return what is still there when the time of grace is over."""
+def _after_grace(find: Callable[[], list[str]]) -> list[str]:
+    """Return what still exists after the grace period."""
     end = time.monotonic() + GRACE
     while (found := find()) and time.monotonic() < end:
         time.sleep(0.02)
     return found
 
 
-def _counts(thread: threading.Thread, before: set[threading.Thread]) -> bool:
-    foreign = isinstance(thread, threading._DummyThread)  # a thread of torch's or Qt's that once called Python
-    return thread not in before and thread.is_alive() and not foreign
+def _new_threads(before: set[threading.Thread]) -> list[threading.Thread]:
+    # A _DummyThread is a thread of torch or Qt that once called Python.
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread not in before and thread.is_alive() and not isinstance(thread, threading._DummyThread)
+    ]
 
 
-def _thread_words(thread: threading.Thread) -> str:
-    return f"thread {thread.name!r}"
+def _pids() -> set[int]:
+    return set() if psutil is None else set(psutil.pids())
 
 
-def _processes(before: Iterable[Any]) -> list[Any]:
-    """Return the processes that this test session started, direct or not, detached or not."""
-    if psutil is None:
-        return []
-    known = {process.pid for process in before} | {os.getpid()}
-    return [process for pid in psutil.pids() if pid not in known and (process := _ours(pid))]
+def _new_processes(before: set[int]) -> list[Any]:
+    """Return the processes that this test session started since, directly or not, detached or not."""
+    return [process for pid in _pids() - before if (process := _process_of_session(pid))]
 
 
-def _ours(pid: int) -> Any:
+def _process_of_session(pid: int) -> Any:
     with suppress(psutil.Error, OSError):
         process = psutil.Process(pid)
-        ours = process.environ().get(_TOKEN) == os.environ[_TOKEN] and process.status() != psutil.STATUS_ZOMBIE
-        if ours and not any(word in part for part in process.cmdline() for word in _LASTING):
+        started = process.environ().get(_TOKEN) == os.environ[_TOKEN] and process.status() != psutil.STATUS_ZOMBIE
+        if started and not any(name in argument for argument in process.cmdline() for name in _HELPERS):
             return process
     return None
 
 
-def _process_words(process: Any) -> str:
+def _describe_process(process: Any) -> str:
     with suppress(psutil.Error):
         return f"process {process.pid} ({' '.join(process.cmdline())[:200]})"
     return f"process {process.pid}"
 
 
-def _qt_leftovers() -> list[str]:
+def _running_qt_objects() -> list[str]:
     core = sys.modules.get("PySide6.QtCore")
     if core is None or core.QCoreApplication.instance() is None:
         return []
     core.QCoreApplication.sendPostedEvents(None, core.QEvent.Type.DeferredDelete.value)
     gc.collect()
     valid = sys.modules["shiboken6"].isValid
-    kinds = (core.QTimer, core.QThread)  # by type(): isinstance() would wake lazy objects of torch
+    kinds = (core.QTimer, core.QThread)  # by type(): isinstance() would import lazy modules of torch
     objects = [thing for thing in gc.get_objects() if issubclass(type(thing), kinds) and valid(thing)]
     timers = [thing for thing in objects if isinstance(thing, core.QTimer) and thing.isActive()]
     threads = [thing for thing in objects if isinstance(thing, core.QThread) and thing.isRunning()]
     main = core.QCoreApplication.instance().thread()
-    words = [f"Qt timer of {timer.parent()!r}, every {timer.interval()} ms" for timer in timers]
-    words += [f"Qt thread {thread.objectName()!r}" for thread in threads if thread is not main]
+    found = [f"Qt timer of {timer.parent()!r}, every {timer.interval()} ms" for timer in timers]
+    found += [f"Qt thread {thread.objectName()!r}" for thread in threads if thread is not main]
     for timer in timers:
-        timer.stop()  # it is told once, not by every test that follows
-    return words
+        timer.stop()  # or every later test would report it too
+    return found

@@ -1,4 +1,4 @@
-"""The check that a test leaves nothing behind, itself under test."""
+"""Tests of tests/conftest.py: a test fails when something outlives it."""
 
 from __future__ import annotations
 
@@ -15,68 +15,70 @@ qt_log_level_fail = WARNING
 
 
 @pytest.fixture
-def judged(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
-    """Run the given test file under our conftest, with a short time of grace."""
+def run_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that runs a test file under our conftest, with a short grace period."""
     pytester.makeini(INI)
     pytester.makeconftest(CONFTEST.read_text("utf-8").replace("GRACE = 3.0", "GRACE = 0.2"))
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
 
     def run(source: str) -> pytest.RunResult:
         pytester.makepyfile(source)
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider")
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-v")
 
     return run
 
 
-def test_a_thread_that_outlives_its_test_fails_it(judged):
-    result = judged("""
-        import threading
+def test_threads_and_processes_that_outlive_their_test_fail_it_and_user_directories_are_temporary(run_tests):
+    result = run_tests("""
+        import os, subprocess, sys, tempfile, threading
+        from pathlib import Path
+
+        import psutil
+        import pytest
 
         gate = threading.Event()
+        started = []
 
         def test_leaves_a_thread():
             threading.Thread(target=gate.wait, name="forgotten").start()
 
-        def test_after_it():
+        def test_after_the_thread():
             gate.set()
-    """)
-    result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(["*left behind: thread 'forgotten'*"])
-
-
-def test_a_thread_that_ends_in_time_does_not(judged):
-    result = judged("""
-        import threading
 
         def test_ends_its_thread():
             threading.Timer(0.05, lambda: None).start()
-    """)
-    result.assert_outcomes(passed=1)
 
-
-@pytest.mark.parametrize("detached", [False, True])
-def test_a_process_that_outlives_its_test_fails_it_and_is_ended(judged, detached):
-    result = judged(f"""
-        import subprocess, sys, psutil
-
-        started = []
-
-        def test_leaves_a_process():
+        @pytest.mark.parametrize("detached", [False, True])
+        def test_leaves_a_process(detached):
             started.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE,
-                                            start_new_session={detached}))
+                                            start_new_session=detached))
 
-        def test_it_was_ended():
-            started[0].stdin.close()
-            assert started[0].wait() != 0
+        def test_both_processes_were_ended():
+            for process in started:
+                process.stdin.close()
+                assert process.wait() != 0
+
+        def test_user_directories_are_temporary():
+            for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"):
+                assert Path(os.environ[name]).is_relative_to(tempfile.gettempdir())
+            assert Path(os.environ["XDG_RUNTIME_DIR"]).stat().st_mode & 0o077 == 0
     """)
-    result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(["*left behind: process * -c input()*"])
+    result.assert_outcomes(passed=7, errors=3)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*::test_leaves_a_thread ERROR*",
+            "*::test_leaves_a_process[[]False] ERROR*",
+            "*::test_leaves_a_process[[]True] ERROR*",
+            "*left behind: thread 'forgotten'*",
+            "*left behind: process * -c input()*",
+        ]
+    )
 
 
-def test_a_qt_timer_that_outlives_its_test_fails_it_once(judged):
+def test_a_qt_timer_that_outlives_its_test_fails_it_once_and_a_qt_warning_fails_a_test(run_tests):
     pytest.importorskip("PySide6")
-    result = judged("""
-        from PySide6.QtCore import QTimer
+    result = run_tests("""
+        from PySide6.QtCore import QTimer, qWarning
 
         kept = []
 
@@ -85,7 +87,7 @@ def test_a_qt_timer_that_outlives_its_test_fails_it_once(judged):
             timer.start(1000)
             kept.append(timer)
 
-        def test_after_it(qapp):
+        def test_after_the_timer(qapp):
             pass
 
         def test_stops_its_timer(qapp):
@@ -93,34 +95,14 @@ def test_a_qt_timer_that_outlives_its_test_fails_it_once(judged):
             timer.start(1000)
             kept.append(timer)
             timer.stop()
-    """)
-    result.assert_outcomes(passed=3, errors=1)
-    result.stdout.fnmatch_lines(["*left behind: Qt timer*1000 ms*"])
-
-
-def test_an_unexpected_qt_warning_fails_a_test(judged):
-    pytest.importorskip("PySide6")
-    result = judged("""
-        from PySide6.QtCore import QObject, QTimer, qWarning
 
         def test_warns(qapp):
             qWarning("something is odd")
 
-        def test_is_quiet(qapp):
+        def test_after_the_warning(qapp):
             pass
     """)
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*something is odd*"])
-
-
-def test_directories_of_the_user_are_out_of_reach(judged):
-    result = judged("""
-        import os, tempfile
-        from pathlib import Path
-
-        def test_the_directories_are_temporary():
-            for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"):
-                assert Path(os.environ[name]).is_relative_to(tempfile.gettempdir())
-            assert Path(os.environ["XDG_RUNTIME_DIR"]).stat().st_mode & 0o077 == 0
-    """)
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=4, failed=1, errors=1)
+    result.stdout.fnmatch_lines_random(
+        ["*::test_leaves_a_timer ERROR*", "*left behind: Qt timer*1000 ms*", "*::test_warns FAILED*"]
+    )

@@ -29,7 +29,7 @@ from nfkd.runs.layout import create_run, is_run
 from nfkd.runs.reader import open_run
 from nfkd.terminal import say, terminal
 from nfkd.text import plain
-from nfkd.training.api import prepare, resumable
+from nfkd.training.api import prepare, require_resumable
 from nfkd.training.job import TrainingJob
 
 _RUNS = Path("runs")
@@ -86,7 +86,7 @@ def _directory(config: ExperimentConfig, directory: Path | None, *, resume: bool
         words = teacher_label(config), flow_summary(config.student)
         return create_run(_RUNS.absolute(), config, teacher=words[0], student=words[1]), False
     if resume and is_run(directory):
-        resumable(config, directory)
+        require_resumable(config, directory)
         check(config, run=directory)
         return directory, True
     path = prepare(config, directory)

@@ -1,4 +1,4 @@
-"""Experiments that take a second."""
+"""Experiments that run in about a second."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _MOONS = {
 }
 _DIGITS = {
     "name": "tiny digits",
-    "data": {"kind": "digits"},
+    "data": {"kind": "digits", "test_fraction": 0.05},
     "teacher": {"kind": "glow", "levels": 2, "steps": 2, "hidden": 6},
     "student": {"kind": "glow", "levels": 2, "steps": 1, "hidden": 4},
 }
 
 
 def moons(**changes: Any) -> ExperimentConfig:
-    """Return two moons in 70 steps, with some fields changed."""
+    """Return an experiment on two moons with 70 steps in all, and some fields changed."""
     return ExperimentConfig.from_dict(_MOONS).replace(**changes)
 
 
 def digits(**changes: Any) -> ExperimentConfig:
-    """Return digits in 70 steps, with some fields changed."""
+    """Return an experiment on digits with 70 steps in all, and some fields changed."""
     return ExperimentConfig.from_dict(_MOONS | _DIGITS).replace(**changes)

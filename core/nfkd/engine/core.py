@@ -35,8 +35,8 @@ from nfkd.runs.deleting import delete_run
 from nfkd.runs.layout import create_run, list_runs, read_config, read_row, rename_run, write_row
 from nfkd.runs.reader import open_run
 from nfkd.training.control import LiveWeights, NotTraining
+from nfkd.training.data_check import require_same_data
 from nfkd.training.job import TrainingJob, explain
-from nfkd.training.same_data import require_same_data
 
 _NAMED = 10  # files in a message
 Listener = Callable[[Event], None]

@@ -1,4 +1,4 @@
-"""What would this experiment be? Problems of meaning, and an estimate of its size, before anything runs."""
+"""Describes an experiment before it runs: problems, warnings, matched layers, and estimated sizes."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from nfkd.planning.devices import (
     precision_warnings,
     resolve_device,
 )
-from nfkd.planning.matching_check import Matched, matched
+from nfkd.planning.matching_check import MatchingCheck, check_matching
 from nfkd.planning.micro_batches import accumulation_problems, accumulation_warnings, stage_cost
 from nfkd.planning.plans import chain, flow_config, flow_path, learners, stage_terms, teacher_of
-from nfkd.planning.teachers import given_problems, given_warnings, on_scaled_values
+from nfkd.planning.teachers import on_scaled_values, teacher_problems, teacher_warnings
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import Role, the_role
 
 
 @plain_torch()
 def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, run: Path | None = None) -> Description:
-    """Return the problems of an experiment, all at once, beside its estimated size.
+    """Return all problems and warnings of an experiment, and its estimated sizes.
 
-    Nothing of the experiment's size is allocated: the flows are built without storage.
+    The flows are built on the meta device, so that nothing large is allocated.
 
     Parameters
     ----------
     config
         The experiment.
     teacher
-        A flow of another library that was given in Python to teach.
+        A flow of another library as the teacher.
     run
-        A run that is gone on with: a teacher that it has a copy of needs its file no more.
+        The run that is resumed; it may have its own copy of a given teacher.
     """
     problems = device_problems(config.compute)
     device = resolve_device(config.compute) if not problems else None
     available = memory_available(device) if device else 0
     problems += accumulation_problems(config) + precision_problems(config.training, device)
-    warnings = precision_warnings(config.training, device) + given_warnings(config, run)
+    warnings = precision_warnings(config.training, device) + teacher_warnings(config, run)
     dataset = None
     try:
         dataset = load_dataset(config.data)
@@ -60,23 +60,20 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
         problems += error.problems
         if error.event_shape:
             problems += _flow_problems(config, error.event_shape, teacher)
-    problems += given_problems(config, dataset, teacher, run)
+    problems += teacher_problems(config, dataset, teacher, run)
     flows: dict[Role, FlowDescription] = {}
-    links = _Links()
+    checks = _LearnerChecks()
     if dataset is not None:
         teacher = None if teacher is None else on_scaled_values(teacher, dataset)
         problems += _flow_problems(config, dataset.event_shape, teacher)
-        bad = [f"{problem.path}." for problem in problems]
-        good: list[Role] = [
-            role for role in chain(config) if not any(path.startswith(f"{flow_path(role)}.") for path in bad)
-        ]
-        flows = {role: _flow(config, role, dataset, teacher) for role in good}
-        links = _look_at_links(config, dataset, good, teacher)
-        problems += links.problems
-        warnings += links.warnings
+        built = _build_valid_flows(config, dataset, teacher, problems)
+        flows = {role: _describe_flow(config, role, flow, dataset) for role, flow in built.items()}
+        checks = _check_learners(config, dataset, built)
+        problems += checks.problems
+        warnings += checks.warnings
         if len(flows) == len(chain(config)):
             warnings += _warnings(config, dataset, flows)
-        warnings += links.slow
+        warnings += checks.slow_terms
         if device is not None:
             problems += [problem for role, flow in flows.items() for problem in _memory_problems(role, flow, available)]
     return Description(
@@ -86,60 +83,55 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
         event_shape=list(dataset.event_shape) if dataset else [],
         teacher=flows.get("teacher"),
         student=flows.get("student"),
-        pairs=links.matches["student"].pairs,
+        pairs=checks.matches["student"].pairs,
         device=str(device) if device else "",
         memory_available=available,
-        strategy=links.matches["student"].strategy,
+        strategy=checks.matches["student"].strategy,
         assistants=[flows.get(role) for role in chain(config)[1:-1]],
-        assistant_pairs=[links.matches[role].pairs for role in chain(config)[1:-1]],
+        assistant_pairs=[checks.matches[role].pairs for role in chain(config)[1:-1]],
     )
 
 
 def check(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, run: Path | None = None) -> Description:
-    """Return the description of an experiment that may run; arguments as `describe`.
+    """Return the description of an experiment without problems; arguments as for `describe`.
 
     Raises
     ------
     ConfigError
-        With every problem, when it may not.
+        With all problems.
     """
     description = describe(config, teacher=teacher, run=run)
     if description.problems:
-        raise ConfigError(
-            [ConfigProblem(problem.path, problem.message) for problem in description.problems], config.name
-        )
+        problems = [ConfigProblem(problem.path, problem.message) for problem in description.problems]
+        raise ConfigError(problems, config.name)
     return description
 
 
 @dataclass
-class _Links:
-    """What is to be said of each flow and the one that it learns from."""
+class _LearnerChecks:
+    """The checks of all flows that learn from another."""
 
-    matches: defaultdict[Role, Matched] = field(default_factory=lambda: defaultdict[Role, Matched](Matched))
+    matches: defaultdict[Role, MatchingCheck] = field(
+        default_factory=lambda: defaultdict[Role, MatchingCheck](MatchingCheck)
+    )
     problems: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
     warnings: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
-    slow: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
+    slow_terms: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
 
 
-def _look_at_links(
-    config: ExperimentConfig, dataset: Dataset, good: Sequence[Role], given: ForeignFlow | None
-) -> _Links:
-    links = _Links()
-    flows = {
-        role: given if role == "teacher" and given is not None else _on_meta(config, role, dataset) for role in good
-    }
+def _check_learners(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, Flow]) -> _LearnerChecks:
+    checks = _LearnerChecks()
     for role in learners(config):
         student, teacher = flows.get(role), flows.get(teacher_of(config, role) or "teacher")
         if student is None or teacher is None:
             continue
-        match = links.matches[role] = matched(config, role, student, teacher)
-        links.problems += match.problems
-        links.problems += [
-            problem for problem in _term_problems(config, student, teacher, dataset) if problem not in links.problems
-        ]
-        links.warnings += match.warnings
-        links.slow += slow_terms(config, pass_cost(student), pass_cost(teacher), the_role(role))
-    return links
+        match = checks.matches[role] = check_matching(config, role, student, teacher)
+        checks.problems += match.problems
+        term_problems = _term_problems(config, student, teacher, dataset)
+        checks.problems += [problem for problem in term_problems if problem not in checks.problems]
+        checks.warnings += match.warnings
+        checks.slow_terms += slow_terms(config, pass_cost(student), pass_cost(teacher), the_role(role))
+    return checks
 
 
 def _flow_problems(
@@ -152,31 +144,38 @@ def _flow_problems(
     ]
 
 
-def _flow(config: ExperimentConfig, role: Role, dataset: Dataset, teacher: ForeignFlow | None) -> FlowDescription:
-    if role == "teacher" and teacher is not None:
-        parameters, multiply_adds, memory = frozen_cost(teacher)
-        return FlowDescription(
-            summary=teacher.origin,
-            parameters=parameters,
-            multiply_adds=multiply_adds,
-            memory=memory,
-            layers=teacher.layer_info(),
-        )
-    cost, memory = stage_cost(config, role, dataset)
-    flow = _on_meta(config, role, dataset)
-    given = role == "teacher" and config.training.teacher_given
+def _build_valid_flows(
+    config: ExperimentConfig, dataset: Dataset, teacher: ForeignFlow | None, problems: Sequence[ConfigProblem]
+) -> dict[Role, Flow]:
+    """Build the flows without problems on the meta device; a teacher of another library is used as it is."""
+    flows: dict[Role, Flow] = {}
+    for role in chain(config):
+        if any(problem.path.startswith(f"{flow_path(role)}.") for problem in problems):
+            continue
+        if role == "teacher" and teacher is not None:
+            flows[role] = teacher
+        else:
+            shape, features = dataset.event_shape, dataset.context_features
+            flows[role] = build_flow(flow_config(config, role), shape, context_features=features, device="meta")
+    return flows
+
+
+def _describe_flow(config: ExperimentConfig, role: Role, flow: Flow, dataset: Dataset) -> FlowDescription:
+    if isinstance(flow, ForeignFlow):
+        summary, (parameters, multiply_adds, memory) = flow.origin, frozen_cost(flow)
+    else:
+        summary = flow_summary(flow_config(config, role))
+        cost, memory = stage_cost(config, role, dataset)
+        parameters, multiply_adds = cost.parameters, cost.multiply_adds
+        if role == "teacher" and config.training.teacher_given:
+            memory = 4 * parameters  # only the weights, in float32
     return FlowDescription(
-        summary=flow_summary(flow_config(config, role)),
-        parameters=cost.parameters,
-        multiply_adds=cost.multiply_adds,
-        memory=4 * cost.parameters if given else memory,
+        summary=summary,
+        parameters=parameters,
+        multiply_adds=multiply_adds,
+        memory=memory,
         layers=flow.layer_info(),
     )
-
-
-def _on_meta(config: ExperimentConfig, role: Role, dataset: Dataset) -> Flow:
-    features = dataset.context_features
-    return build_flow(flow_config(config, role), dataset.event_shape, context_features=features, device="meta")
 
 
 def _term_problems(config: ExperimentConfig, student: Flow, teacher: Flow, dataset: Dataset) -> list[ConfigProblem]:
@@ -197,10 +196,10 @@ def _size_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescriptio
         )
     for role in learners(config)[:-1]:
         before = teacher_of(config, role) or "teacher"
-        size, above = flows[role].parameters, flows[before].parameters
-        if not student < size < above:
+        size, larger = flows[role].parameters, flows[before].parameters
+        if not student < size < larger:
             message = (
-                f"{the_role(role)} ({size:,} parameters) is not between {the_role(before)} ({above:,}) and the "
+                f"{the_role(role)} ({size:,} parameters) is not between {the_role(before)} ({larger:,}) and the "
                 f"student ({student:,}) in size"
             )
             warnings.append(ConfigProblem(flow_path(role), message))
@@ -210,10 +209,10 @@ def _size_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescriptio
 def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, FlowDescription]) -> list[ConfigProblem]:
     warnings = _size_warnings(config, flows)
     if config.training.batch_size > len(dataset.train):
-        message = f"there are only {len(dataset.train):,} training examples: a batch takes them all"
+        message = f"there are only {len(dataset.train):,} training examples, and every batch has all of them"
         warnings.append(ConfigProblem("training.batch_size", message))
     if not any(name != "nll" for name in config.distillation.active_terms()):
-        same = ": student and baseline will be the same" if config.training.baseline else ""
+        same = ": student and baseline will be equal" if config.training.baseline else ""
         warnings.append(ConfigProblem("distillation", f"no term uses the teacher{same}"))
     warnings += _schedule_warnings(config)
     warnings += accumulation_warnings(config, flows)
@@ -221,26 +220,26 @@ def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, F
 
 
 def _schedule_warnings(config: ExperimentConfig) -> list[ConfigProblem]:
-    """Tell of schedules that convex weights undo: of a term alone, or the same of all."""
+    """Warn about schedules without effect because convex weights are divided by their sum."""
     terms = config.distillation.terms()
-    moving = [name for name in stage_terms(config, "student") if terms[name].schedule != "constant"]
+    scheduled = [name for name in stage_terms(config, "student") if terms[name].schedule != "constant"]
     steps = config.training.student_steps
-    seen = [weights_at(config.distillation, step, steps) for step in range(0, steps, max(1, steps // 20))]
-    still = all(math.isclose(weights[name], seen[0][name]) for weights in seen for name in weights)
-    if not moving or not still or len(seen) == 1:
+    sampled = [weights_at(config.distillation, step, steps) for step in range(0, steps, max(1, steps // 20))]
+    constant = all(math.isclose(weights[name], sampled[0][name]) for weights in sampled for name in weights)
+    if not scheduled or not constant or len(sampled) == 1:
         return []
-    words = "the schedule changes nothing: the weights are divided by their sum (convex weights), and stay as they are"
-    return [ConfigProblem(f"distillation.{moving[0]}.schedule", words)]
+    message = "the schedule has no effect: convex weights are divided by their sum, and stay constant here"
+    return [ConfigProblem(f"distillation.{scheduled[0]}.schedule", message)]
 
 
 def _verdict_warnings(config: ExperimentConfig) -> list[ConfigProblem]:
     if not config.training.baseline:
-        return [ConfigProblem("training.baseline", "without a baseline nothing says whether the teacher helped")]
+        return [ConfigProblem("training.baseline", "only a baseline shows whether the teacher helped")]
     warnings = []
     if config.seeds.count < 3:
         warnings.append(ConfigProblem("seeds.count", "a verdict needs at least three seeds"))
     if config.seeds.metric == "samples_per_second":
-        message = "student and baseline are the same flow: they differ in speed by chance and by what else runs"
+        message = "student and baseline are the same flow: their speed differs only by chance and by other load"
         warnings.append(ConfigProblem("seeds.metric", message))
     return warnings
 

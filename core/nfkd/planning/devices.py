@@ -1,4 +1,4 @@
-"""The device and the threads that a config asks for."""
+"""The device, precision and threads that a config selects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nfkd.config import ComputeConfig, ConfigProblem, TrainingConfig
 
 
 def resolve_device(config: ComputeConfig) -> torch.device:
-    """Return the device: CUDA, then MPS, then the processor where the config says *auto*."""
+    """Return the device; *auto* prefers CUDA, then MPS, then the CPU."""
     if config.device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
@@ -21,7 +21,7 @@ def resolve_device(config: ComputeConfig) -> torch.device:
 
 
 def device_problems(config: ComputeConfig) -> list[ConfigProblem]:
-    """Return a problem when the device that is asked for is not there."""
+    """Return a problem if the device is not available."""
     missing = (config.device == "cuda" and not torch.cuda.is_available()) or (
         config.device == "mps" and not torch.backends.mps.is_available()
     )
@@ -31,7 +31,7 @@ def device_problems(config: ComputeConfig) -> list[ConfigProblem]:
 
 
 def precision_problems(training: TrainingConfig, device: torch.device | None) -> list[ConfigProblem]:
-    """Return a problem when the device cannot train in the precision that is asked for: it is tried, both ways."""
+    """Return a problem if the device cannot train in the given precision; tries a forward and a backward pass."""
     if training.precision == "float32" or device is None:
         return []
     try:
@@ -45,10 +45,10 @@ def precision_problems(training: TrainingConfig, device: torch.device | None) ->
 
 
 def precision_warnings(training: TrainingConfig, device: torch.device | None) -> list[ConfigProblem]:
-    """Return a warning when the device computes in bf16 only by way of float32."""
+    """Return a warning if the device emulates bf16 in float32."""
     if training.precision == "float32" or device is None or _has_bf16(device):
         return []
-    message = f"{device} has no arithmetic of its own for bf16: it saves memory there, and is no faster"
+    message = f"{device} emulates bf16: it saves memory but is not faster"
     return [ConfigProblem("training.precision", message)]
 
 
@@ -56,23 +56,23 @@ def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # the last is ARM's
+        capabilities = torch.cpu.get_capabilities()
+        return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # the last is ARM's
     return True
 
 
 def device_name(device: torch.device) -> str:
-    """Return the device in a person's words."""
+    """Return the device's name, such as that of the GPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def memory_available(device: torch.device) -> int:
-    """Return the free memory in bytes that a training on this device may take."""
+    """Return the free memory of the device in bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available
 
 
 def thread_count(config: ComputeConfig) -> int:
-    """Return the number of threads: one core is left to the studio unless the config names a number."""
+    """Return the number of threads; by default all cores except one, which is for the studio."""
     return config.threads or max(1, (os.cpu_count() or 2) - 1)

@@ -1,4 +1,4 @@
-"""Which layers an experiment's flows are matched at, and what is to be said about it before anything runs."""
+"""Matches the layers of an experiment's flows, and finds problems with it before the run."""
 
 from __future__ import annotations
 
@@ -21,19 +21,17 @@ from nfkd.protocol.roles import Role, role_name, the_role
 
 
 @dataclass(frozen=True)
-class Matched:
-    """The matching of a flow and the one it learns from.
+class MatchingCheck:
+    """The matched layers of a flow and its teacher.
 
     Attributes
     ----------
     strategy
-        What made the pairs: where *auto* is asked for, what it chose.
+        The matching strategy; for *auto* the one that it selected.
     pairs
-        The matched layers; none where something does not fit.
-    problems
-        What does not fit.
-    warnings
-        What the user should know and may run all the same.
+        The matched layers; empty if there are problems.
+    problems, warnings
+        What prevents the run, and what the user should know.
     """
 
     strategy: str = ""
@@ -42,65 +40,67 @@ class Matched:
     warnings: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
 
 
-def matched(config: ExperimentConfig, role: Role, student: Flow, teacher: Flow) -> Matched:
-    """Return the matching of two flows; both may be without storage.
+def check_matching(config: ExperimentConfig, role: Role, student: Flow, teacher: Flow) -> MatchingCheck:
+    """Match the layers of a flow and its teacher; both may be on the meta device.
 
     Parameters
     ----------
     config
         The experiment.
     role
-        Of the flow that learns, the student or an assistant. Pairs that the user gives are the student's alone: an
-        assistant is then matched by *auto*.
+        The role of the flow that learns. The user's pairs are only for the student: assistants are then matched by
+        *auto*.
     student, teacher
-        That flow, and the one that it learns from.
+        The flow that learns, and its teacher.
     """
     matching, before = config.distillation.matching, teacher_of(config, role) or "teacher"
-    own = matching.strategy == "pairs" and role != "student"
-    if own:
+    pairs_for_student = matching.strategy == "pairs" and role != "student"
+    if pairs_for_student:
         matching = matching.model_copy(update={"strategy": "auto", "pairs": ()})
     if "latents" in teacher.unsupported:
-        words = f"the teacher cannot serve it: {teacher.unsupported['latents']}"  # it has no layers to look at
-        return Matched(problems=[ConfigProblem(INHERIT, words)] if matching.inherit_permutation else [])
-    ours, theirs = student.layer_info(), teacher.layer_info()
+        message = f"the teacher does not support it: {teacher.unsupported['latents']}"  # it has no layers either
+        return MatchingCheck(problems=[ConfigProblem(INHERIT, message)] if matching.inherit_permutation else [])
+    layers, teacher_layers = student.layer_info(), teacher.layer_info()
     alike = not isinstance(teacher, ForeignFlow) and flow_config(config, role).kind == flow_config(config, before).kind
-    strategy = strategy_of(matching, ours, theirs, alike=alike)
-    warnings = _warnings(matching, role, ours, theirs)
-    if own:
+    strategy = strategy_of(matching, layers, teacher_layers, alike=alike)
+    warnings = _warnings(matching, role, layers, teacher_layers)
+    if pairs_for_student:
         message = f"{the_role(role)} is matched by 'auto': the pairs of the table are the student's"
         warnings.append(ConfigProblem(PAIRS, message))
     problems = _latent_problems(config, role, before, student, teacher)
     if problems:
-        return Matched(strategy, [], problems, warnings)
+        return MatchingCheck(strategy, [], problems, warnings)
     names = role_name(role), role_name(before)
     try:
-        pairs = match_layers(matching, ours, theirs, alike=alike, names=names)
+        pairs = match_layers(matching, layers, teacher_layers, alike=alike, names=names)
     except MatchingError as error:
-        pairs, unfit = [], _of_link(config, role, before, error.problems)
+        pairs, mismatches = [], _name_flows(config, role, before, error.problems)
         if strategy == "pairs" or any(OBJECTIVES[name].matches for name in stage_terms(config, role)):
-            return Matched(strategy, [], unfit, warnings)
-        warnings += unfit  # no term reads the pairs: there is no matching error to see, and that is all
-    unfit = inheritance_problems(student, teacher, pairs) if matching.inherit_permutation else []
-    return Matched(strategy, pairs, _of_link(config, role, before, unfit), warnings)
+            return MatchingCheck(strategy, [], mismatches, warnings)
+        warnings += mismatches  # no term uses the pairs, so only the matching error is missing
+    inheritance = inheritance_problems(student, teacher, pairs) if matching.inherit_permutation else []
+    return MatchingCheck(strategy, pairs, _name_flows(config, role, before, inheritance), warnings)
 
 
-def _of_link(config: ExperimentConfig, role: Role, before: Role, problems: list[ConfigProblem]) -> list[ConfigProblem]:
-    """Say which two flows problems are about, where there are more than two."""
+def _name_flows(
+    config: ExperimentConfig, role: Role, before: Role, problems: list[ConfigProblem]
+) -> list[ConfigProblem]:
+    """Add the names of the two flows to the messages if the experiment has assistants."""
     if not config.assistants:
         return problems
-    about = f"{the_role(role)} as the student of {the_role(before)}"
-    return [ConfigProblem(problem.path, f"{about}: {problem.message}") for problem in problems]
+    flows = f"{the_role(role)} as the student of {the_role(before)}"
+    return [ConfigProblem(problem.path, f"{flows}: {problem.message}") for problem in problems]
 
 
 def _latent_problems(
     config: ExperimentConfig, role: Role, before: Role, student: Flow, teacher: Flow
 ) -> list[ConfigProblem]:
-    ours, theirs = student.latent_shapes, teacher.latent_shapes
+    shapes, teacher_shapes = student.latent_shapes, teacher.latent_shapes
     terms = [TERMS[name].label for name in stage_terms(config, role) if OBJECTIVES[name].same_latents]
-    if ours == theirs or not terms:
+    if shapes == teacher_shapes or not terms:
         return []
     message = (
-        f"latents of shapes {_shapes(ours)}, but {the_role(before)}'s are {_shapes(theirs)}: "
+        f"latents of shapes {_shapes(shapes)}, but {the_role(before)}'s are {_shapes(teacher_shapes)}: "
         f"give both flows the same number of levels, or the weight 0 to {', '.join(terms)}"
     )
     return [ConfigProblem(f"{flow_path(role)}.levels", message)]
@@ -114,9 +114,9 @@ def _warnings(
     matching: MatchingConfig, role: Role, student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]
 ) -> list[ConfigProblem]:
     warnings = []
-    ours, theirs = len(steps_of(student)), len(steps_of(teacher))
-    if ours > theirs:
-        message = f"{the_role(role)} ({ours:,} steps) is deeper than its teacher ({theirs:,} steps)"
+    steps, teacher_steps = len(steps_of(student)), len(steps_of(teacher))
+    if steps > teacher_steps:
+        message = f"{the_role(role)} ({steps:,} steps) is deeper than its teacher ({teacher_steps:,} steps)"
         warnings.append(ConfigProblem(f"{flow_path(role)}.steps", message))
     if role == "student" and matching.pairs and matching.strategy != "pairs":
         count = "the pair of the table is" if len(matching.pairs) == 1 else "the pairs of the table are"

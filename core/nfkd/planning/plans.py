@@ -1,4 +1,4 @@
-"""What a run will do and record, written down before it begins."""
+"""The stages of a run: their flows, steps, terms, curves and relative costs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nfkd.protocol.roles import ASSISTANTS, TEACHERS, Role
 
 
 def chain(config: ExperimentConfig) -> list[Role]:
-    """Return teacher, assistants and student: each but the first learns from the one before it."""
+    """Return teacher, assistants and student; each learns from the one before it."""
     return [*TEACHERS[: 1 + len(config.assistants)], "student"]
 
 
@@ -26,7 +26,7 @@ def learners(config: ExperimentConfig) -> list[Role]:
 
 
 def teacher_of(config: ExperimentConfig, role: Role) -> Role | None:
-    """Return the flow that a flow learns from; None for teacher and baseline, which learn from the data alone."""
+    """Return the role that a flow learns from; None for teacher and baseline, which learn only from the data."""
     return dict(pairwise(reversed(chain(config)))).get(role)
 
 
@@ -37,13 +37,13 @@ def run_roles(config: ExperimentConfig) -> list[Role]:
 
 
 def seed_stages(config: ExperimentConfig, seed: int) -> list[Role]:
-    """Return the stages of a seed: the first seed's teacher and assistants serve all unless each has its own."""
+    """Return the stages of a seed; unless retrained, teacher and assistants belong to the first seed."""
     own = config.seeds.retrain_teacher or seed == config.seeds.first
     return [role for role in run_roles(config) if own or role not in TEACHERS]
 
 
 def stage_steps(config: ExperimentConfig) -> dict[Role, int]:
-    """Return the budget of each stage; a teacher that was given is not trained."""
+    """Return the number of steps of each stage; zero for a given teacher."""
     training = config.training
     steps: dict[Role, int] = dict.fromkeys(run_roles(config), training.student_steps)
     steps |= dict.fromkeys(ASSISTANTS[: len(config.assistants)], training.assistant_steps)
@@ -52,7 +52,7 @@ def stage_steps(config: ExperimentConfig) -> dict[Role, int]:
 
 
 def stage_terms(config: ExperimentConfig, stage: Role) -> list[str]:
-    """Return the terms of a stage's loss that have a weight."""
+    """Return the terms of a stage's loss whose weight is not zero."""
     if teacher_of(config, stage) is None:
         return ["nll"]
     return list(config.distillation.active_terms())
@@ -71,26 +71,26 @@ def flow_path(role: Role) -> str:
 
 
 def teacher_label(config: ExperimentConfig, given: str = "") -> str:
-    """Return the teacher and its assistants in words; a teacher that was given in Python in its own."""
+    """Return a label of teacher and assistants; `given` is that of a teacher from Python."""
     return " → ".join([given or flow_summary(config.teacher), *map(flow_summary, config.assistants)])
 
 
 def described(description: Description, role: Role) -> FlowDescription | None:
-    """Return what is known of a flow of a described experiment."""
+    """Return the description of a flow."""
     if role in ASSISTANTS:
         return description.assistants[ASSISTANTS.index(role)]
     return description.teacher if role == "teacher" else description.student
 
 
 def stage_pairs(description: Description) -> dict[Role, list[LayerPair]]:
-    """Return the matched layers of each flow that learns from another, by its role."""
+    """Return the matched layers of each flow that learns from another."""
     pairs: dict[Role, list[LayerPair]] = dict(zip(ASSISTANTS, description.assistant_pairs, strict=False))
     pairs["student"] = description.pairs
     return pairs
 
 
 def stage_plans(config: ExperimentConfig, dataset: Dataset, description: Description, seed: int) -> list[StagePlan]:
-    """Return the plans of a seed's stages, with every curve that they will have."""
+    """Return the plans of a seed's stages, with all their curves."""
     steps, pairs = stage_steps(config), stage_pairs(description)
     return [
         StagePlan(
@@ -105,15 +105,15 @@ def stage_plans(config: ExperimentConfig, dataset: Dataset, description: Descrip
 
 def _curves(terms: Sequence[str], unit: str, *, shares: bool) -> list[CurveInfo]:
     labels = {name: TERMS[name].label for name in terms}
-    several = labels if len(terms) > 1 else {}
-    measured = several if shares else {}
+    weighted = labels if len(terms) > 1 else {}
+    measured = weighted if shares else {}
     return [
         CurveInfo(name="train/total", label="Total loss"),
         *[CurveInfo(name=f"train/{name}", label=labels[name], unit=TERMS[name].unit or unit) for name in terms],
         CurveInfo(name="validation/nll", label="NLL", unit=unit),
         CurveInfo(name="learning_rate", label="Learning rate"),
         CurveInfo(name="gradient_norm", label="Gradient norm"),
-        *[CurveInfo(name=f"weighted/{name}", label=f"{label}, weighted") for name, label in several.items()],
+        *[CurveInfo(name=f"weighted/{name}", label=f"{label}, weighted") for name, label in weighted.items()],
         *[CurveInfo(name=f"share/{name}", label=f"{label}, gradient share") for name, label in measured.items()],
         CurveInfo(name="masked", label="Masked examples", unit="examples"),
     ]
@@ -122,17 +122,17 @@ def _curves(terms: Sequence[str], unit: str, *, shares: bool) -> list[CurveInfo]
 def stage_costs(config: ExperimentConfig, description: Description) -> dict[Role, float]:
     """Return the relative cost of a step of each stage, from the flows' multiply-adds.
 
-    A training step is about three passes; that of a flow that learns from another is told by what its terms need.
+    A training step costs about three passes; with a teacher, the terms' passes are added.
     """
     costs: dict[Role, float] = {}
     for role in run_roles(config):
         flow, before = described(description, role), teacher_of(config, role)
         teacher = described(description, before) if before else None
         if flow is None or (before and teacher is None):
-            msg = "only an experiment without problems has costs"
+            msg = "the experiment has problems, so its cost is unknown"
             raise ValueError(msg)
         costs[role] = 3.0 * flow.multiply_adds
         if teacher is not None:
-            ours, theirs = (PassCost(each.multiply_adds, each.multiply_adds) for each in (flow, teacher))
-            costs[role] = step_cost(config.distillation, config.training.batch_size, ours, theirs)
+            student_pass, teacher_pass = (PassCost(each.multiply_adds, each.multiply_adds) for each in (flow, teacher))
+            costs[role] = step_cost(config.distillation, config.training.batch_size, student_pass, teacher_pass)
     return costs

@@ -1,6 +1,6 @@
-"""A teacher that is there already: an earlier run's, from a weights file of NFKD's, or given in Python.
+"""Given teachers, which are not trained: from an earlier run, a weights file of NFKD, or Python.
 
-Its stage makes no step; it is evaluated, drawn once, and copied into the run, which then needs the file no more.
+A given teacher is evaluated, shown once, and copied into the run, which then no longer needs the file.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from nfkd.runs.reader import stage_ended
 from nfkd.runs.weights import not_finite, weights_info
 
 _PATH = "training.teacher_weights"
-_REFUSED = "The teacher cannot be taken"
-_SHOWN = 16
+_REFUSED = "The teacher cannot be used"
+_FINGERPRINT_LENGTH = 16
 
 
 def with_teacher(config: ExperimentConfig, teacher: ForeignFlow | None) -> ExperimentConfig:
-    """Return the experiment as it is kept with its run: where its teacher was given in Python, that is written down.
+    """Return the experiment with the fingerprint of a teacher from Python, as it is saved with the run.
 
     Raises
     ------
@@ -46,20 +46,20 @@ def with_teacher(config: ExperimentConfig, teacher: ForeignFlow | None) -> Exper
         return config
     if not isinstance(teacher, ForeignFlow):
         msg = (
-            f"teacher is a {type(teacher).__name__}: wrap a flow of zuko or normflows by nfkd.wrap_teacher, and give "
-            f"one of NFKD's own as a file, {_PATH}"
+            f"teacher is a {type(teacher).__name__}: wrap a flow of zuko or normflows with nfkd.wrap_teacher; for a "
+            f"flow of NFKD set {_PATH} to its file"
         )
         raise TypeError(msg)
     units = describe_units(teacher.units)
-    words = f"{FROM_PYTHON}{teacher.origin} sha256:{teacher.fingerprint()[:_SHOWN]}{units}"
-    return config.replace(training={"teacher_weights": words})
+    name = f"{FROM_PYTHON}{teacher.origin} sha256:{teacher.fingerprint()[:_FINGERPRINT_LENGTH]}{units}"
+    return config.replace(training={"teacher_weights": name})
 
 
 def on_scaled_values(teacher: ForeignFlow, dataset: Dataset) -> ForeignFlow:
-    """Return a teacher that was given in Python as a flow on the values that NFKD's flows see.
+    """Return a teacher from Python as a flow on NFKD's scaled values.
 
-    The map to the units that it was trained in becomes its first layer. A teacher that `given_problems` refuses for
-    this data is returned unchanged.
+    The map to the units that it was trained in becomes its first layer. A teacher of other shapes, which
+    `teacher_problems` reports, is returned unchanged.
     """
     same = (teacher.event_shape, teacher.context_features) == (dataset.event_shape, dataset.context_features)
     if teacher.units == "scaled" or not same:
@@ -67,15 +67,15 @@ def on_scaled_values(teacher: ForeignFlow, dataset: Dataset) -> ForeignFlow:
     if teacher.units != "data":
         low, high = teacher.units
         return teacher.rescaled(_numbers(low, high - low), None)
-    values = _numbers(0, dataset.levels) if dataset.levels else _way_back(dataset.scaler)
-    return teacher.rescaled(values, _way_back(dataset.context_scaler))
+    values = _numbers(0, dataset.levels) if dataset.levels else _unscaling(dataset.scaler)
+    return teacher.rescaled(values, _unscaling(dataset.context_scaler))
 
 
 def _numbers(centre: float, width: float) -> Affine:
     return torch.tensor(centre, dtype=torch.float64), torch.tensor(width, dtype=torch.float64)
 
 
-def _way_back(scaler: Scaler | None) -> Affine | None:
+def _unscaling(scaler: Scaler | None) -> Affine | None:
     if scaler is None or scaler.affine is None:
         return None
     centre, width = scaler.affine
@@ -83,23 +83,18 @@ def _way_back(scaler: Scaler | None) -> Affine | None:
 
 
 def teacher_file(config: ExperimentConfig, run: Path | None) -> Path:
-    """Return the file of the teacher's weights: the run's own copy where it has one, else what the experiment names.
-
-    Parameters
-    ----------
-    run
-        The run that is gone on with.
+    """Return the file of the teacher's weights: the copy in the resumed run if there is one, else the experiment's.
 
     Raises
     ------
     RunError
-        When the experiment names a directory that is no run's, or a run that cannot be read or whose teacher has not
-        been trained to its end.
+        When the experiment names a directory that is not a run, a run that cannot be read, or one whose teacher is not
+        completely trained.
     """
     if run is not None:
-        own = _teacher_of(run, config)
-        if is_taken(own):
-            return own
+        copy = _teacher_of(run, config)
+        if is_taken(copy):
+            return copy
     named = Path(config.training.teacher_weights)
     return _first_teacher(named) if is_folder(named) else named
 
@@ -111,47 +106,51 @@ def _teacher_of(run: Path, config: ExperimentConfig) -> Path:
 def _first_teacher(directory: Path) -> Path:
     """Return the teacher's weights of the first seed of another run."""
     if not is_run(directory):
-        action = "Give the directory of a run, or a .safetensors file of NFKD's."
-        raise RunError(_REFUSED, f"{directory} is a directory, and no run's.", action)
+        action = "Choose the directory of a run or a .safetensors file of NFKD."
+        raise RunError(_REFUSED, f"The directory {directory} is not a run.", action)
     config = read_config(directory)
     path = _teacher_of(directory, config)
     if not is_taken(path):
         raise _not_ready(directory, "has no teacher yet", "")
     if not stage_ended(directory, config, config.seeds.first, "teacher"):
-        # Where it was stopped or diverged, there is a file of the best weights until then; it looks like any other.
-        choice = f", or give the file of its weights itself, {path}, to use them as they are"
-        raise _not_ready(directory, "has a teacher that was not trained to its end", choice)
+        # A stopped or diverged teacher leaves a file of its best weights, which looks like any other.
+        choice = f", or choose its file {path} to use its weights as they are"
+        raise _not_ready(directory, "has a teacher whose training has not ended", choice)
     return path
 
 
 def _not_ready(directory: Path, what: str, choice: str) -> RunError:
     if read_row(directory).state in LIVING:
-        return RunError(_REFUSED, f"The run {directory} {what}.", f"Wait until its teacher is there{choice}.")
+        return RunError(_REFUSED, f"The run {directory} {what}.", f"Wait until its teacher is trained{choice}.")
     file, out = (shlex.quote(str(path)) for path in (directory / EXPERIMENT, directory))
     action = f"Resume that run (nfkd run {file} --out {out} --resume){choice}."
     return RunError(_REFUSED, f"The run {directory} {what}.", action)
 
 
-def given_problems(
+def teacher_problems(
     config: ExperimentConfig, dataset: Dataset | None, teacher: ForeignFlow | None, run: Path | None
 ) -> list[ConfigProblem]:
-    """Return what keeps a teacher that was given from teaching; none where it is trained.
+    """Return the problems of a given teacher; none for a teacher that is trained.
 
     Parameters
     ----------
+    config
+        The experiment.
     dataset
-        None where it could not be loaded: what depends on it is then not looked at.
+        The data, or None if it could not be loaded; checks that need it are then left out.
     teacher
-        Given in Python.
+        A teacher from Python.
     run
-        That is gone on with; it may have a copy of the file.
+        The resumed run, which may have a copy of the file.
     """
     if not config.training.teacher_given:
         return []
     problems = []
     if config.seeds.retrain_teacher:
         problems.append(
-            ConfigProblem("seeds.retrain_teacher", f"there is no teacher to train: {_PATH} gives it. Switch it off")
+            ConfigProblem(
+                "seeds.retrain_teacher", f"the teacher is not trained, because {_PATH} is set: switch this off"
+            )
         )
     if config.training.teacher_from_python:
         return problems + _python_problems(config, dataset, teacher)
@@ -166,20 +165,20 @@ def _python_problems(
 ) -> list[ConfigProblem]:
     if teacher is None:
         name = config.training.teacher_weights.removeprefix(FROM_PYTHON)
-        words = f"the teacher ({name}) was given in Python: nfkd.run(config, directory, teacher=…, resume=True) goes on"
-        return [ConfigProblem(_PATH, words)]
+        message = f"the teacher ({name}) is from Python: resume with nfkd.run(…, teacher=…, resume=True)"
+        return [ConfigProblem(_PATH, message)]
     problems = [
-        ConfigProblem(f"distillation.{term}.weight", f"the teacher, {teacher.origin}, cannot serve it: {reason}")
+        ConfigProblem(f"distillation.{term}.weight", f"the teacher, {teacher.origin}, does not support it: {reason}")
         for term, reason in unsupported_terms(teacher).items()
         if term in config.distillation.active_terms()
     ]
     scalers = () if dataset is None else (dataset.scaler, dataset.context_scaler)
     if teacher.units == "data" and any(scaler is not None and scaler.affine is None for scaler in scalers):
-        words = (
-            "quantile scaling cannot be undone everywhere, so that a teacher on unscaled values (units='data') has no "
+        message = (
+            "quantile scaling is not invertible everywhere, so a teacher on unscaled values (units='data') has no "
             "density here: choose standard, robust or none"
         )
-        problems.append(ConfigProblem("data.scaling", words))
+        problems.append(ConfigProblem("data.scaling", message))
     return problems + _data_problems(dataset, teacher.event_shape, teacher.context_features, teacher.origin)
 
 
@@ -188,87 +187,80 @@ def _file_problems(config: ExperimentConfig, dataset: Dataset | None, path: Path
     problems = _data_problems(dataset, info.event_shape, info.context_features, str(path))
     differs = _differences(info.config.model_dump(), config.teacher.model_dump())
     if differs:
-        problems.append(ConfigProblem(_PATH, f"{path} is another flow than teacher: {differs}"))
+        problems.append(ConfigProblem(_PATH, f"{path} has another flow than the experiment's teacher: {differs}"))
     name = not_finite(path)
     if name:
-        words = f"{path} has numbers in {name} that are not finite. Give weights of before it diverged"
-        problems.append(ConfigProblem(_PATH, words))
+        message = f"{path} has numbers in {name} that are not finite: choose weights from before it diverged"
+        problems.append(ConfigProblem(_PATH, message))
     return problems
 
 
-def given_warnings(config: ExperimentConfig, run: Path | None) -> list[ConfigProblem]:
-    """Return what is to be known of a teacher that was given: that it was trained on other data, by its file's words.
+def teacher_warnings(config: ExperimentConfig, run: Path | None) -> list[ConfigProblem]:
+    """Return a warning if a teacher's file says that it was trained on other data.
 
-    Nothing is said of a file that no run wrote, or by an experiment that is not valid any more.
-
-    Parameters
-    ----------
-    run
-        That is gone on with; its own copy of the file tells of its own data.
+    There is none for files without a valid experiment. A resumed run may have a copy of the file.
     """
     training = config.training
     if not training.teacher_given or training.teacher_from_python:
         return []
     try:
-        theirs = ExperimentConfig.from_toml(weights_info(teacher_file(config, run)).experiment).data.model_dump()
+        trained_on = ExperimentConfig.from_toml(weights_info(teacher_file(config, run)).experiment).data.model_dump()
     except (RunError, ConfigError):
         return []
-    ours = config.data.model_dump()
-    if theirs["kind"] != ours["kind"]:
-        return [ConfigProblem(_PATH, f"the teacher was trained on other data ({theirs['kind']}, not {ours['kind']})")]
-    names = [name for name in ours if name != "folder" and theirs[name] != ours[name]]  # it may lie elsewhere by now
+    data = config.data.model_dump()
+    if trained_on["kind"] != data["kind"]:
+        message = f"the teacher was trained on other data ({trained_on['kind']}, not {data['kind']})"
+        return [ConfigProblem(_PATH, message)]
+    names = [name for name in data if name != "folder" and trained_on[name] != data[name]]  # folders may be moved
     if not names:
         return []
-    words = (
+    message = (
         f"the teacher was trained with other settings of the data: {', '.join(names)}; its training examples may be "
         "among this experiment's test examples"
     )
-    return [ConfigProblem(_PATH, words)]
+    return [ConfigProblem(_PATH, message)]
 
 
-def worse_than_gaussian(figure: float, dataset: Dataset) -> str:
-    """Return a warning where a given teacher is worse on validation data than a Gaussian; empty where it is not.
+def gaussian_warning(nll: float, dataset: Dataset) -> str:
+    """Return a warning if a given teacher is worse than a Gaussian fitted to the training data; otherwise empty.
 
     Parameters
     ----------
-    figure
-        The teacher's mean on validation data, in the data's unit.
+    nll
+        The teacher's mean NLL on the validation data, in the data's unit.
     dataset
-        A Gaussian is fitted to its training part.
+        The data.
     """
     gaussian = gaussian_nll(dataset)
-    if math.isnan(gaussian) or figure <= gaussian:
+    if math.isnan(gaussian) or nll <= gaussian:
         return ""
-    units = "for a teacher given in Python, at units of nfkd.wrap_teacher"
+    units = "for a teacher from Python, units of nfkd.wrap_teacher"
     return (
-        f"it is worse on validation data ({figure:.4f} {dataset.unit}) than a Gaussian fitted to the training data "
-        f"({gaussian:.4f} {dataset.unit}). Either it was trained on values in other units: look "
-        f"{units if dataset.is_image else f'at data.scaling and, {units}'}. Or it is not trained well enough"
+        f"it is worse on validation data ({nll:.4f} {dataset.unit}) than a Gaussian fitted to the training data "
+        f"({gaussian:.4f} {dataset.unit}). Either it was trained on values in other units: check "
+        f"{units if dataset.is_image else f'data.scaling and, {units}'}. Or it is not trained well enough"
     )
 
 
-def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    """Return in what a file's flow is not the experiment's teacher, and what makes it that; empty where it is."""
-    names = ["kind"] if theirs["kind"] != ours["kind"] else [name for name in ours if theirs[name] != ours[name]]
+def _differences(saved: dict[str, Any], teacher: dict[str, Any]) -> str:
+    """Return how a file's flow differs from the experiment's teacher, and which settings to change; else empty."""
+    names = ["kind"] if saved["kind"] != teacher["kind"] else [key for key in teacher if saved[key] != teacher[key]]
     if not names:
         return ""
-    differ = ", ".join(f"its {name} is {theirs[name]}, not {ours[name]}" for name in names)
-    # JSON writes words, numbers, truth and lists as TOML does.
-    return f"{differ}; set {', '.join(f'teacher.{name} = {json.dumps(theirs[name])}' for name in names)}"
+    differ = ", ".join(f"its {name} is {saved[name]}, not {teacher[name]}" for name in names)
+    # JSON writes strings, numbers, booleans and lists like TOML.
+    return f"{differ}; set {', '.join(f'teacher.{name} = {json.dumps(saved[name])}' for name in names)}"
 
 
-def _data_problems(dataset: Dataset | None, shape: Sequence[int], features: int, words: str) -> list[ConfigProblem]:
+def _data_problems(dataset: Dataset | None, shape: Sequence[int], features: int, label: str) -> list[ConfigProblem]:
     if dataset is None:
         return []
     problems = []
     if tuple(shape) != dataset.event_shape:
-        there = format_shape(dataset.event_shape)
-        problems.append(
-            ConfigProblem(_PATH, f"{words} is for examples of {format_shape(shape)}, and the data has {there}")
-        )
+        expected = format_shape(dataset.event_shape)
+        message = f"{label} is for examples of {format_shape(shape)}, and the data has {expected}"
+        problems.append(ConfigProblem(_PATH, message))
     if features != dataset.context_features:
-        there = dataset.context_features
-        problems.append(
-            ConfigProblem(_PATH, f"{words} takes a context of {features} features, and the data has {there}")
-        )
+        message = f"{label} takes a context of {features} features, and the data has {dataset.context_features}"
+        problems.append(ConfigProblem(_PATH, message))
     return problems

@@ -1,4 +1,4 @@
-"""``nfkd.run``: a whole experiment in this process."""
+"""``nfkd.run``: runs an experiment in the calling process and thread."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.layout import EXPERIMENT, create_run_at, is_run, read_config
 from nfkd.runs.reader import RunRecord, open_run
 from nfkd.training.control import Control
-from nfkd.training.job import perform
-from nfkd.training.same_data import require_same_data
+from nfkd.training.data_check import require_same_data
+from nfkd.training.job import execute_run
 
 
 def prepare(config: ExperimentConfig, directory: str | os.PathLike[str], teacher: ForeignFlow | None = None) -> Path:
-    """Check an experiment and make the directory of its run; arguments as `run`.
+    """Check an experiment and create the directory of its run; arguments as for `run`.
 
     Raises
     ------
     ConfigError
-        With every problem, when it may not run.
+        With all problems of the experiment.
     RunError
-        When the directory cannot be made, or already holds something.
+        When the directory cannot be created or is not empty.
     """
     check(config, teacher=teacher)
-    words = teacher_label(config, "" if teacher is None else teacher.origin)
-    return create_run_at(Path(directory), config, teacher=words, student=flow_summary(config.student))
+    label = teacher_label(config, "" if teacher is None else teacher.origin)
+    return create_run_at(Path(directory), config, teacher=label, student=flow_summary(config.student))
 
 
-def resumable(config: ExperimentConfig, directory: Path) -> None:
-    """Refuse to resume a run with another experiment than its own, or on other data than it was made with.
+def require_resumable(config: ExperimentConfig, directory: Path) -> None:
+    """Refuse to resume a run with another experiment or with changed data.
 
     Raises
     ------
     ConfigError
-        Naming the run, and the first field that differs.
+        Naming the run and the first field that differs.
     RunError
-        Naming the data, and what differs; also when the run cannot be read.
+        Naming the data and what differs; also when the run cannot be read.
     """
     own = read_config(directory)
     if own == config:
@@ -56,22 +56,22 @@ def resumable(config: ExperimentConfig, directory: Path) -> None:
         return
     path = _first_difference(own.model_dump(mode="python"), config.model_dump(mode="python"))
     if path == "training.teacher_weights" and own.training.teacher_from_python:
-        theirs, ours = own.training.teacher_weights, config.training.teacher_weights or "one that is trained"
-        words = f"the run was made with the teacher {theirs}, not {ours}: give nfkd.run the same flow in the same units"
+        first, now = own.training.teacher_weights, config.training.teacher_weights or "one that is trained"
+        message = f"the run was started with the teacher {first}, not {now}: pass the same flow in the same units"
     else:
-        words = (
-            "the run was made by another experiment, and here they differ: go on with its own, by "
+        message = (
+            "the run has another experiment, which differs here: resume it with "
             f"nfkd run {directory / EXPERIMENT} --out {directory} --resume"
         )
-    raise ConfigError([ConfigProblem(path, words)], str(directory))
+    raise ConfigError([ConfigProblem(path, message)], str(directory))
 
 
 def _first_difference(own: dict[str, Any], other: dict[str, Any]) -> str:
-    """Return the path of the first field of two experiments that is not the same."""
+    """Return the path of the first field that differs between two experiments."""
     for key in [*own, *other]:
-        mine, theirs = own.get(key), other.get(key)
-        if mine != theirs:
-            return f"{key}.{_first_difference(mine, theirs)}" if is_table(mine) and is_table(theirs) else key
+        first, second = own.get(key), other.get(key)
+        if first != second:
+            return f"{key}.{_first_difference(first, second)}" if is_table(first) and is_table(second) else key
     return ""
 
 
@@ -86,23 +86,23 @@ def run(
 ) -> RunRecord:
     """Run an experiment to its end, in this process and thread.
 
-    The modes, default dtype and device, threads and random numbers of torch are as before when it returns, and have no
-    influence on the run; `on_event` is called while they are NFKD's own.
+    Torch's modes, default dtype and device, number of threads and random numbers do not influence the run, and are
+    restored afterwards. `on_event` is called while NFKD's own settings are active.
 
     Parameters
     ----------
     config
         The experiment.
     directory
-        Of the run; made here. With `resume` one that exists is gone on with.
+        The run's directory. It is created, or with `resume` reused.
     on_event
-        Told every event, such as ``print``.
+        Called with every event, such as ``print``.
     resume
-        Go on from the checkpoints where there are any; on the same data alone.
+        Continue from the checkpoints if there are any. The data must be the same.
     teacher
-        A flow of another library, wrapped by `nfkd.wrap_teacher`: it teaches as it is, and ``config.teacher`` is not
-        looked at. The experiment of the run names it, with its fingerprint, so that only the same one may go on with
-        the run. Its weights are kept under its own library's names.
+        A trained flow of another library, wrapped by `nfkd.wrap_teacher`; ``config.teacher`` is then ignored. The run's
+        experiment contains its fingerprint, and only the same teacher can resume the run. Its weights are saved under
+        the names of its own library.
 
     Returns
     -------
@@ -112,9 +112,9 @@ def run(
     Raises
     ------
     ConfigError
-        With every problem, when the experiment may not run.
+        With all problems of the experiment.
     RunError
-        When the run failed, or was made with other data; the message says why.
+        When the run failed, or its data has changed; the message says why.
     """
     failures: list[RunFailed] = []
 
@@ -126,13 +126,13 @@ def run(
 
     config, teacher = with_teacher(config, teacher), copy.deepcopy(teacher)
     path = Path(directory).absolute()
-    going_on = resume and is_run(path)
-    if going_on:
-        resumable(config, path)
+    resume = resume and is_run(path)
+    if resume:
+        require_resumable(config, path)
         check(config, teacher=teacher, run=path)
     else:
         path = prepare(config, path, teacher)
-    perform(path, config, emit, Control(), resume=going_on, teacher=teacher)
+    execute_run(path, config, emit, Control(), resume=resume, teacher=teacher)
     if failures:
         error = failures[0].error
         raise RunError(error.title, error.cause, error.action)

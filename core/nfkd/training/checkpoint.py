@@ -1,8 +1,8 @@
-"""A checkpoint: everything that the next step depends on, in one safetensors file.
+"""Checkpoints: everything that the next step depends on, in one safetensors file.
 
-Tensors are named ``model/…``, ``best/…``, ``optimizer/<parameter>/<key>``, ``random/<purpose>`` and ``order``,
-``average/…`` where the weights are averaged, and ``norms/<term>`` where a balance follows them; the rest is JSON in the
-file's metadata. The checkpoint before is kept beside it.
+Tensors are named ``model/…``, ``best/…``, ``optimizer/<parameter>/<key>``, ``random/<purpose>`` and ``order``; with
+averaged weights also ``average/…``, with balanced terms ``norms/<term>``. The rest is JSON in the file's metadata. The
+previous checkpoint is kept beside it.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ _VERSION = "1"
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a seed stands.
+    """How far a seed has come.
 
     Attributes
     ----------
     stage
-        The stage in training; None when the seed is done.
+        The current or next stage; None when the seed is done.
     step
         Steps made in it.
     best, best_step, bad_rounds
-        Best validation figure, its step, and evaluations since.
+        Best validation value, its step, and evaluations since.
     cursor
-        Place in the epoch's order.
+        Index in the epoch's order.
     seconds
         Wall time of the stage so far.
     done
-        Figures of the stages that have ended.
+        Summaries of the stages that have ended.
     threads
-        Threads of the processor: a resume takes the same, since sums depend on them.
+        CPU threads; a resumed run uses the same number, because sums depend on it.
     data
         Fingerprint of the data, as JSON; empty in checkpoints of older versions.
     """
@@ -64,7 +64,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A position and the tensors that belong to it (none between two stages)."""
+    """A position and its tensors (none between two stages)."""
 
     position: Position
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -76,12 +76,12 @@ class Checkpoint:
 
 
 def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all, and keep the one before.
+    """Write a checkpoint atomically and keep the previous one.
 
     Raises
     ------
     OSError
-        When it cannot be written; the checkpoints on disk are untouched then.
+        When it cannot be written; the checkpoints on disk are then unchanged.
     """
     target = directory / NAME
     metadata = {"version": _VERSION, "position": msgspec.json.encode(checkpoint.position).decode()}
@@ -89,15 +89,12 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     try:
         with replacing(target, keep=directory / PREVIOUS) as temporary:
             save_file(tensors, temporary, metadata)
-    except SafetensorError as error:  # it reports a full disk in its own class
+    except SafetensorError as error:  # also raised for a full disk
         raise system_error(error, target) from error
 
 
-def kept_fingerprint(directory: Path) -> str | None:
-    """Return the fingerprint of the data in the newest checkpoint that can be read, empty where it has none.
-
-    None where there is no such checkpoint.
-    """
+def saved_fingerprint(directory: Path) -> str | None:
+    """Return the data's fingerprint from the newest readable checkpoint: empty if it has none, None without one."""
     for name in (NAME, PREVIOUS):
         with (
             suppress(SafetensorError, OSError, KeyError, TypeError, ValueError),
@@ -108,12 +105,12 @@ def kept_fingerprint(directory: Path) -> str | None:
 
 
 def load_checkpoint(directory: Path) -> Checkpoint | None:
-    """Read the newest checkpoint that is whole, or None where there never was one.
+    """Read the newest complete checkpoint; None if there never was one.
 
     Raises
     ------
     RunError
-        When there are checkpoints and none can be read: to begin afresh would destroy the run.
+        When no checkpoint can be read: starting again would overwrite the run.
     """
     paths = [path for name in (NAME, PREVIOUS) if is_taken(path := directory / name)]
     cause = ""
@@ -136,18 +133,18 @@ def _load(path: Path) -> Checkpoint:
             msg = f"it has version {file.metadata()['version']}; this NFKD reads {_VERSION}"
             raise ValueError(msg)
         position = msgspec.json.decode(file.metadata()["position"], type=Position)
-        # Cloned, for the file is mapped and is about to be replaced.
+        # Cloned, because the file is memory-mapped and will be replaced.
         return Checkpoint(position, {name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimizer's state as named tensors; the learning rate is a function of the step."""
+    """Return the optimizer's state as named tensors, without the learning rate, which follows from the step."""
     state = optimizer.state_dict()["state"]
     return {f"{index}/{key}": value for index, values in state.items() for key, value in values.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Take the state of `optimizer_tensors` back."""
+    """Restore the state from `optimizer_tensors`."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, key = name.split("/")

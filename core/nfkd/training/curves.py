@@ -1,4 +1,4 @@
-"""Curve points on their way out: collected in the loop, sent in batches."""
+"""Collects curve points in the training loop and emits them in batches."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class CurveLog:
     Parameters
     ----------
     run, seed, stage
-        Whose points these are.
+        For the events.
     emit
-        Takes the batches.
+        Receives the batches.
     elapsed
-        Seconds that the stage had taken before (after a resume).
-    held
-        Seconds that the run has been held by a pause, which count for nothing.
+        Seconds that the stage took before it was resumed.
+    paused_seconds
+        Returns the total time of all pauses, which is not counted.
     """
 
     def __init__(
@@ -35,25 +35,25 @@ class CurveLog:
         emit: Callable[[CurvePoints], None],
         *,
         elapsed: float,
-        held: Callable[[], float],
+        paused_seconds: Callable[[], float],
     ) -> None:
         self._names = (run, seed, stage)
         self._emit = emit
-        self._held = held
+        self._paused_seconds = paused_seconds
         self._began = self._now() - elapsed
         self._points: dict[str, list[tuple[int, float, float]]] = {}
         self._due = time.perf_counter() + _INTERVAL
 
     @property
     def elapsed(self) -> float:
-        """Seconds that the stage has taken."""
+        """Seconds that the stage has taken, without pauses."""
         return self._now() - self._began
 
     def _now(self) -> float:
-        return time.perf_counter() - self._held()
+        return time.perf_counter() - self._paused_seconds()
 
     def add(self, step: int, values: dict[str, float]) -> None:
-        """Add a point to each of some curves."""
+        """Add a point to each named curve."""
         now = self.elapsed
         for name, value in values.items():
             self._points.setdefault(name, []).append((step, value, now))
@@ -61,7 +61,7 @@ class CurveLog:
             self.flush()
 
     def flush(self) -> None:
-        """Emit what there is."""
+        """Emit all collected points."""
         self._due = time.perf_counter() + _INTERVAL
         if not self._points:
             return

@@ -1,4 +1,4 @@
-"""Where did it go wrong? Finds the first layer that gives numbers that are not finite."""
+"""Finds the first layer with values that are not finite when training diverges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DivergedError(RuntimeError):
     Attributes
     ----------
     info
-        Names the stage, the step and the layer where it began.
+        Names the stage, the step and the first bad layer.
     """
 
     def __init__(self, info: ErrorInfo) -> None:
@@ -29,13 +29,13 @@ class DivergedError(RuntimeError):
 
 @torch.no_grad()
 def first_bad_layer(flow: Flow, batch: Batch) -> str | None:
-    """Return the words of the first layer whose gradient, output or log-determinant is not finite for a batch."""
+    """Return the label of the first layer whose gradient, output or log-determinant is not finite for a batch."""
     infos = flow.layer_info()
-    words = {layer.name: layer.label for layer in infos}
+    labels = {layer.name: layer.label for layer in infos}
     for name, (value, log_det) in flow.trace(batch.x, batch.context).items():
         if not (torch.isfinite(value).all() and torch.isfinite(log_det).all()):
-            return words[name]
-    # The gradient runs from the last layer to the first: where it breaks, all before are broken, too.
+            return labels[name]
+    # Gradients flow from the last layer to the first, so all layers before the bad one are bad too.
     for info, layer in zip(reversed(infos), reversed(flow.layers), strict=True):
         gradients = [parameter.grad for parameter in layer.parameters() if parameter.grad is not None]
         if not all(torch.isfinite(gradient).all() for gradient in gradients):
@@ -51,13 +51,13 @@ def divergence(
     Parameters
     ----------
     stage, step
-        Where it was.
+        Where training diverged.
     flow, batch
-        What was trained, and on what.
+        The flow in training and the batch of the step.
     values
         Total, terms and norm of the gradient.
     sampled
-        Terms that are computed on samples, not on the batch.
+        Terms that are computed on samples instead of the batch.
     """
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     terms = [name for name in bad if name.startswith("train/") and name != "train/total"]
@@ -69,21 +69,18 @@ def divergence(
         where = "it began in the samples"
     else:
         where = "the gradient of each layer alone is finite"
+    stage_name = the_role(stage)
     return DivergedError(
         ErrorInfo(
-            title=f"{_capital(the_role(stage))} diverged at step {step}",
-            cause=f"Not finite: {', '.join(map(_words, bad))}; {where}.",
+            title=f"{stage_name[:1].upper()}{stage_name[1:]} diverged at step {step}",
+            cause=f"Not finite: {', '.join(map(_label, bad))}; {where}.",
             action="Lower the learning rate, lengthen the warm-up or clip the gradient harder. "
             "The last good weights are kept.",
         )
     )
 
 
-def _words(name: str) -> str:
-    """Return what a value is called: a term by its name, in words."""
+def _label(name: str) -> str:
+    """Return the label of a value, such as *the term forward kl*."""
     known = {"train/total": "the loss", "gradient_norm": "the norm of the gradient"}
     return known.get(name, f"the term {name.removeprefix('train/').replace('_', ' ')}")
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]

@@ -1,4 +1,4 @@
-"""A whole experiment: every seed, then the verdict."""
+"""Runs an experiment: prepares what its seeds share, runs every seed, and computes the verdict."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from nfkd.protocol.events import (
     StageSummary,
     Verdict,
 )
+from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import USUAL, Role, role_name
 from nfkd.runs.errors import RunError
 from nfkd.runs.groups import write_verdict
@@ -36,14 +37,14 @@ from nfkd.runs.layout import RUN_FILE, append_log, read_row, seed_directory, wri
 from nfkd.runs.reader import stage_ended
 from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.control import Control
+from nfkd.training.data_check import fingerprint_text, require_same_data
 from nfkd.training.perceptual_file import pin_perceptual
 from nfkd.training.progress import RunProgress
-from nfkd.training.same_data import fingerprint_text, require_same_data
 from nfkd.training.seed_run import RunContext, SeedRun, seed_checkpoint
 
 
 class Experiment:
-    """Runs an experiment in a directory that was made for it.
+    """Runs an experiment in its directory.
 
     Parameters
     ----------
@@ -52,13 +53,13 @@ class Experiment:
     config
         The experiment.
     emit
-        Takes every event.
+        Receives every event.
     control
-        Pause, stop, and copies of the weights.
+        Requests to pause, stop, and copy the weights.
     resume
-        Whether to go on from the checkpoints.
+        Whether to continue from the checkpoints.
     teacher
-        A flow of another library that was given to teach; the experiment names it.
+        A flow of another library that was passed as the teacher; the experiment names it.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Experiment:
         control.on_pause = lambda paused: self.change(state="paused" if paused else "running")
 
     def change(self, error: ErrorInfo | None = None, **fields: Any) -> None:
-        """Change the run's row, on disk and for everyone who looks."""
+        """Change fields of the run's row, on disk and in an event."""
         self._row = msgspec.structs.replace(self._row, **fields)
         try:
             write_row(self._run, self._row, error)
@@ -86,7 +87,7 @@ class Experiment:
             self._emit(RunChanged(run=str(self._run), row=self._row))
 
     def log(self, text: str, level: Literal["info", "warning"] = "info") -> None:
-        """Say a line."""
+        """Write a line to the run's log."""
         line = LogLine(run=str(self._run), level=level, text=text, time=time.time())
         append_log(self._run, line)
         self._emit(line)
@@ -99,39 +100,46 @@ class Experiment:
         ConfigError
             When the experiment may not run, with every problem.
         RunError
-            When the run was made with other data; nothing of it has been changed then.
+            When the data of a resumed run has changed; the run is then unchanged.
         StopRun, DivergedError, RunError, OSError
             As `SeedRun.execute`.
         """
-        config = self._config
-        doubt = require_same_data(config, self._run) if self._resume else ""
-        description = check(config, teacher=self._teacher, run=self._run if self._resume else None)
-        words = pin_perceptual(self._run, config.distillation.skd)
-        seeds = config.seeds.values()
-        checkpoints = {seed: seed_checkpoint(self._run, config, seed) if self._resume else None for seed in seeds}
-        device, threads = resolve_device(config.compute), self._threads(checkpoints)
+        data_warning = require_same_data(self._config, self._run) if self._resume else ""
+        description = check(self._config, teacher=self._teacher, run=self._run if self._resume else None)
+        perceptual = pin_perceptual(self._run, self._config.distillation.skd)
+        seeds = self._config.seeds.values()
+        checkpoints = {seed: seed_checkpoint(self._run, self._config, seed) if self._resume else None for seed in seeds}
+        device, threads = resolve_device(self._config.compute), self._threads(checkpoints)
         torch.set_num_threads(threads)
         self.change(state="running", device=str(device), cause="", seeds_done=0)
-        self.log(
-            f"{'Goes on' if self._resume else 'Begins'} on {device_name(device)}, {threads} threads: {description.data}"
-        )
-        for warning in description.warnings if not self._resume else ():
-            self.log(f"{warning.path}: {warning.message}", "warning")
-        if doubt:
-            self.log(doubt, "warning")
-        if words:
-            self.log(words)
-        stages: list[tuple[int, Role]] = [(seed, stage) for seed in seeds for stage in seed_stages(config, seed)]
+        started = "Resumed" if self._resume else "Started"
+        self.log(f"{started} on {device_name(device)}, {threads} threads: {description.data}")
+        if not self._resume:
+            for warning in description.warnings:
+                self.log(f"{warning.path}: {warning.message}", "warning")
+        if data_warning:
+            self.log(data_warning, "warning")
+        if perceptual:
+            self.log(perceptual)
+        context = self._context(description, device, threads)
+        for seed in seeds:
+            seed_run = SeedRun(context, seed, checkpoints[seed])
+            self._add_done(seed_run.done)
+            seed_run.execute()
+            self.change(**self._results(), seeds_done=self._row.seeds_done + 1)
+        return self._end()
+
+    def _context(self, description: Description, device: torch.device, threads: int) -> RunContext:
+        config, dataset = self._config, load_dataset(self._config.data)
         progress = RunProgress(
             str(self._run),
-            stages,
+            [(seed, stage) for seed in config.seeds.values() for stage in seed_stages(config, seed)],
             stage_steps(config),
             stage_costs(config, description),
             self._emit,
-            lambda: self._control.held,
+            lambda: self._control.paused_seconds,
         )
-        dataset = load_dataset(config.data)
-        context = RunContext(
+        return RunContext(
             run=self._run,
             config=config,
             dataset=dataset,
@@ -141,49 +149,36 @@ class Experiment:
             fingerprint=fingerprint_text(dataset),
             control=self._control,
             progress=progress,
-            emit=lambda event: self._pass_on(event, progress),
-            warn=lambda words: self.log(words, "warning"),
+            emit=lambda event: self._on_event(event, progress),
+            warn=lambda message: self.log(message, "warning"),
             teacher=None if self._teacher is None else on_scaled_values(self._teacher, dataset),
         )
-        for seed in seeds:
-            self._seed(SeedRun(context, seed, checkpoints[seed]))
-        return self._end()
 
     def _threads(self, checkpoints: dict[int, Checkpoint | None]) -> int:
-        kept = [checkpoint.position.threads for checkpoint in checkpoints.values() if checkpoint]
-        return kept[0] if kept else thread_count(self._config.compute)
+        saved = [checkpoint.position.threads for checkpoint in checkpoints.values() if checkpoint]
+        return saved[0] if saved else thread_count(self._config.compute)
 
-    def _seed(self, seed_run: SeedRun) -> None:
-        self._take(seed_run.done)
-        seed_run.execute()
-        self.change(**self._figures(), seeds_done=self._row.seeds_done + 1)
-
-    def _take(self, summaries: Sequence[StageSummary]) -> None:
+    def _add_done(self, summaries: Sequence[StageSummary]) -> None:
         self._done |= {(summary.seed, summary.stage): summary for summary in summaries}
 
-    def _pass_on(self, event: RunEvent, progress: RunProgress) -> None:
+    def _on_event(self, event: RunEvent, progress: RunProgress) -> None:
         self._emit(event)
         if isinstance(event, StageFinished):
             summary = event.summary
-            self._take([summary])
-            figure = f"{summary.test:.4f} {summary.unit} on test"
-            self.log(f"Seed {summary.seed}: {role_name(summary.stage)} ended at {figure}")
-            self.change(**self._figures(), progress=progress.fraction)
+            self._add_done([summary])
+            result = f"{summary.test:.4f} {summary.unit} on test"
+            self.log(f"Seed {summary.seed}: {role_name(summary.stage)} ended at {result}")
+            self.change(**self._results(), progress=progress.fraction)
 
-    def _figures(self) -> dict[str, Any]:
+    def _results(self) -> dict[str, Any]:
+        """Return the row's fields for the results so far."""
         verdict = self._verdict()
-        figures: dict[str, Any] = {f"{role}_test": self._mean(role) for role in USUAL}
-        return figures | {"unit": self._unit, "verdict": verdict.verdict if verdict.seeds else ""}
+        unit = next((summary.unit for summary in self._done.values()), "")
+        results: dict[str, Any] = {f"{role}_test": self._mean_test(role) for role in USUAL}
+        return results | {"unit": unit, "verdict": verdict.verdict if verdict.seeds else ""}
 
-    @property
-    def _unit(self) -> str:
-        return next((summary.unit for summary in self._done.values()), "")
-
-    def _tests(self, role: Role) -> dict[int, float]:
-        return {seed: summary.test for (seed, stage), summary in self._done.items() if stage == role}
-
-    def _mean(self, role: Role) -> float | None:
-        values = self._tests(role).values()
+    def _mean_test(self, role: Role) -> float | None:
+        values = [summary.test for (_, stage), summary in self._done.items() if stage == role]
         return sum(values) / len(values) if values else None
 
     def _verdict(self) -> Verdict:
@@ -198,11 +193,11 @@ class Experiment:
         )
 
     def _require_files(self) -> None:
-        """Refuse to finish where the file of a seed was removed or damaged while a later one trained."""
+        """Refuse to finish if the file of a seed was removed or damaged while a later seed trained."""
         for seed in self._config.seeds.values():
             path = seed_directory(self._run, self._config, seed) / RUN_FILE
             if not is_taken(path):
-                title = "A file of the run is gone"
+                title = "A file of the run is missing"
                 cause = f"{path} was removed after its seed had ended. Its curves and pictures are in no other file."
                 action = "Put it back and resume the run, or start the experiment again in another directory."
                 raise RunError(title, cause, action)
@@ -212,7 +207,7 @@ class Experiment:
         self._require_files()
         verdict = self._verdict()
         write_verdict(self._run, verdict)
-        self.change(state="finished", progress=1.0, **self._figures())
+        self.change(state="finished", progress=1.0, **self._results())
         self.log(verdict.summary)
         self._emit(RunFinished(run=str(self._run), state="finished", verdict=verdict))
         return verdict

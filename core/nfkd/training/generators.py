@@ -1,4 +1,4 @@
-"""Random numbers: a generator for each purpose of each stage, so that no draw disturbs another."""
+"""Random numbers: a generator for each purpose of each stage, independent of all others."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch import Tensor
 
 
 def named_generator(seed: int, stage: str, purpose: str) -> torch.Generator:
-    """Return a fresh CPU generator that depends on nothing but its name."""
+    """Return a new CPU generator that depends only on seed, stage and purpose."""
     digest = hashlib.sha256(f"{seed}/{stage}/{purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
 
 
 class Generators:
-    """The generators of one stage that the training itself draws from.
+    """The generators that the training of one stage uses.
 
     Attributes
     ----------
     order, augmentation, dequantization
-        For the order of the data, flips and shifts of images, and the noise on grey levels.
+        For the order of the examples, flips and shifts of images, and noise on grey levels.
     """
 
     def __init__(self, seed: int, stage: str) -> None:
@@ -29,7 +29,7 @@ class Generators:
         self.order, self.augmentation, self.dequantization = map(self, ("order", "augmentation", "dequantization"))
 
     def __call__(self, purpose: str) -> torch.Generator:
-        """Return the generator of a purpose, such as ``synthesis``; made when it is first asked for."""
+        """Return the generator of a purpose, such as ``synthesis``; created on first use."""
         if purpose not in self._all:
             self._all[purpose] = named_generator(self._seed, self._stage, purpose)
         return self._all[purpose]
@@ -39,20 +39,20 @@ class Generators:
         return {purpose: generator.get_state() for purpose, generator in self._all.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Take the states of `state` back."""
-        for purpose, kept in state.items():
-            self(purpose).set_state(kept)
+        """Restore the states from `state`."""
+        for purpose, value in state.items():
+            self(purpose).set_state(value)
 
 
 class Batches:
-    """Endless batches of indices: every example once an epoch, the short rest of an epoch left out.
+    """Endless batches of indices: each example at most once an epoch; an incomplete last batch is dropped.
 
     Parameters
     ----------
     count
         Number of examples.
     size
-        Examples in a batch; never more than there are.
+        Examples in a batch, at most `count`.
     generator
         Shuffles each epoch.
     """
@@ -74,9 +74,9 @@ class Batches:
         return chosen
 
     def state(self) -> tuple[Tensor, int]:
-        """Return the epoch's order and the place in it."""
+        """Return the epoch's order and the index in it."""
         return self._order, self._cursor
 
     def restore(self, order: Tensor, cursor: int) -> None:
-        """Go on in the middle of an epoch."""
+        """Restore the order and the index in it."""
         self._order, self._cursor = order, cursor

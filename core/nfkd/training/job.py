@@ -1,4 +1,4 @@
-"""The worker thread: performs one run, and always says how it ended."""
+"""Executes a run, in a thread for the engine, and always reports how it ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nfkd.training.experiment import Experiment
 
 
 @plain_torch()
-def perform(
+def execute_run(
     run: Path,
     config: ExperimentConfig,
     emit: Callable[[RunEvent], None],
@@ -32,9 +32,9 @@ def perform(
     resume: bool = False,
     teacher: ForeignFlow | None = None,
 ) -> RunState:
-    """Perform a run from its first step, or from its checkpoints, to its end.
+    """Execute a run, from its first step or from its checkpoints.
 
-    Whatever happens, `emit` is told: the last event is `RunFinished` or `RunFailed`.
+    The last event is always `RunFinished` or `RunFailed`.
 
     Returns
     -------
@@ -61,13 +61,13 @@ def perform(
                 experiment.change(state="stopped")
                 last = RunFinished(run=str(run), state="stopped")
             except (KeyboardInterrupt, SystemExit):
-                _try_to_note(experiment, _interrupted(), "interrupted")
+                _try_to_record(experiment, _interrupted(), "interrupted")
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes one message
                 info = explain(error, run)
                 last = RunFailed(run=str(run), error=info)
-                _try_to_note(experiment, info, "failed")
-    except Exception as error:  # noqa: BLE001 - the run could not even be entered
+                _try_to_record(experiment, info, "failed")
+    except Exception as error:  # noqa: BLE001 - the run could not be started
         last = RunFailed(run=str(run), error=explain(error, run))
     finally:
         control.close()
@@ -76,23 +76,23 @@ def perform(
     return state
 
 
-def _try_to_note(experiment: Experiment, info: ErrorInfo, state: RunState) -> None:
+def _try_to_record(experiment: Experiment, info: ErrorInfo, state: RunState) -> None:
     try:
         experiment.change(info, state=state, cause=f"{info.title}. {info.cause}")
     except OSError:
-        return  # the disk is what failed; the event still tells it
+        return  # the disk failed; the event still reports it
 
 
 def _interrupted() -> ErrorInfo:
     return ErrorInfo(
         title="The run was interrupted",
-        cause="The worker thread was ended from outside.",
+        cause="The training thread was ended from outside.",
         action="Resume the run from its checkpoint.",
     )
 
 
 def explain(error: Exception, run: Path) -> ErrorInfo:
-    """Return an error in a person's words: what happened, why, what to do, and the traceback for later."""
+    """Return what happened, why, and what to do about it, with the traceback."""
     trace = "".join(traceback.format_exception(error))
     match error:
         case RunError():
@@ -100,8 +100,8 @@ def explain(error: Exception, run: Path) -> ErrorInfo:
         case DivergedError(info=info):
             title, cause, action = info.title, info.cause, info.action
         case DataError():
-            title, cause = "The data cannot be read any more", "; ".join(problem.message for problem in error.problems)
-            action = "Correct it, then resume the run from its checkpoint."
+            title, cause = "The data can no longer be read", "; ".join(problem.message for problem in error.problems)
+            action = "Fix the data, then resume the run from its checkpoint."
         case ConfigError():
             title, cause, action = "The experiment was refused", str(error), "Correct the named fields."
         case torch.OutOfMemoryError() | MemoryError():
@@ -111,30 +111,30 @@ def explain(error: Exception, run: Path) -> ErrorInfo:
             title, cause = "The disk is full", f"Nothing more can be written to {run}."
             action = "Free some space and resume the run; what was written stays readable."
         case OSError() if not run.is_dir():
-            gone = moved_away(run)
-            title, cause, action = gone.title, gone.cause, gone.action
+            moved = moved_away(run)
+            title, cause, action = moved.title, moved.cause, moved.action
         case OSError():
             title, cause = "The run's files cannot be written", f"{error.filename or run}: {describe_error(error)}."
-            action = f"See whether {run} is writable and has space; what was written stays readable."
+            action = f"Check whether {run} is writable and has space; what was written stays readable."
         case _:
             title, cause = "The run failed", f"{type(error).__name__}: {_first_line(error)}"
-            action = "What was written stays readable; the details below help whoever mends it."
+            action = "What was written stays readable. Please report the details below."
     return ErrorInfo(title=title, cause=cause, action=action, traceback=trace)
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no further reason was given"])[0]
+    return (str(error).strip().splitlines() or ["no reason was given"])[0]
 
 
 class TrainingJob(threading.Thread):
-    """A run in a thread of its own.
+    """A thread that executes a run.
 
     Parameters
     ----------
     run, config, emit, resume
-        As for `perform`.
+        As for `execute_run`.
     on_end
-        Called in the worker thread, after everything else.
+        Called at the end of the thread.
     """
 
     def __init__(
@@ -153,8 +153,8 @@ class TrainingJob(threading.Thread):
         self._config, self._emit, self._resume, self._on_end = config, emit, resume, on_end
 
     def run(self) -> None:
-        """Perform the run; see `perform`."""
+        """Execute the run; see `execute_run`."""
         try:
-            self.state = perform(self.run_directory, self._config, self._emit, self.control, resume=self._resume)
+            self.state = execute_run(self.run_directory, self._config, self._emit, self.control, resume=self._resume)
         finally:
             self._on_end()

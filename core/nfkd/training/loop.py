@@ -1,4 +1,7 @@
-"""The training loop: the same for teacher, student and baseline."""
+"""The training loop of one stage: batches, loss, optimizer, validation, and points for the curves.
+
+The order from a click on Run: engine, `job`, `experiment` (all seeds), `seed_run` (stages), `loop` (steps), `curves`.
+"""
 
 from __future__ import annotations
 
@@ -14,30 +17,30 @@ from nfkd.distillation.distiller import Distiller, Loss
 from nfkd.evaluation.likelihood import example_nll
 from nfkd.flows.precision import networks_in
 from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
+from nfkd.training.curve_values import describe_masked, step_values, term_values
 from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import divergence
-from nfkd.training.figures import describe_masked, step_values, term_values
 from nfkd.training.optimizers import learning_rate
 from nfkd.training.state import StageState, copy_weights
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What happens beside the training itself.
+    """What the loop calls at certain steps.
 
     Attributes
     ----------
-    draw
-        Pictures of this step.
+    publish
+        Publishes pictures of the current step.
     checkpoint
-        A checkpoint of this step; also when the run is stopped.
+        Saves a checkpoint; also called when the run is stopped.
     progress
-        The step that was made.
+        Called after every step.
     warn
-        Says a line in the run's log.
+        Writes a warning to the run's log.
     """
 
-    draw: Callable[[], None]
+    publish: Callable[[], None]
     checkpoint: Callable[[], None]
     progress: Callable[[], None]
     warn: Callable[[str], None]
@@ -51,19 +54,19 @@ class Trainer:
     config
         The experiment.
     dataset
-        Training and validation parts are used.
+        Its training and validation examples are used.
     state
-        The stage, fresh or restored.
+        The state of the stage, new or restored.
     loss
-        What is minimised.
+        The loss to minimise.
     steps
         The budget, over which the learning rate falls.
     limit
-        Steps after which the stage ends; below the budget only where its counterpart was ended early.
+        Steps after which the stage ends; below the budget only for the baseline of a student that was ended early.
     patience
-        Evaluations without improvement after which the stage ends; zero never ends it early.
+        Evaluations without improvement after which the stage ends; zero for no early stopping.
     control, curves, hooks
-        The strings, the curves, and what else happens.
+        Requests of the user, the curves, and callbacks.
     """
 
     def __init__(
@@ -88,14 +91,14 @@ class Trainer:
         self._validation = dataset.validation.take(slice(config.monitor.validation_examples))
 
     def train(self) -> None:
-        """Train to the end of the budget, of the patience, or until the user ends the stage.
+        """Train until the limit, until early stopping, or until the user ends the stage.
 
-        Afterwards the flow has its best weights; averaged ones where the config asks for an average.
+        The flow then has its best weights, averaged if the config says so.
 
         Raises
         ------
         StopRun
-            When the user ended the run; a checkpoint of the last step was made.
+            When the user stopped the run; a checkpoint of the last step was saved.
         DivergedError
             When the loss is not finite; the flow keeps the weights from before that step.
         """
@@ -107,7 +110,7 @@ class Trainer:
                 if state.step % config.monitor.evaluate_every == 0 or state.step == self._limit:
                     self._validate()
                 if state.step % config.monitor.pictures_every == 0 or state.step in (1, self._limit):
-                    self._hooks.draw()
+                    self._hooks.publish()
                 if state.step % config.training.checkpoint_every == 0:
                     self._curves.flush()
                     self._hooks.checkpoint()
@@ -121,7 +124,7 @@ class Trainer:
             raise
         finally:
             self._curves.flush()
-        state.settle()
+        state.load_final_weights()
 
     def _out_of_patience(self) -> bool:
         return 0 < self._patience <= self._state.bad_rounds
@@ -143,16 +146,16 @@ class Trainer:
                 raise divergence(state.stage, state.step + 1, state.flow, batch, values, self._loss.sampled)
         torch.nn.utils.clip_grads_with_norm_(state.flow.parameters(), limit, loss.gradient_norm)
         state.optimizer.step()
-        state.advance()
+        state.count_step()
         self._curves.add(state.step, values | term_values(loss, self._dataset, values) | {"learning_rate": rate})
-        self._warn_of_masked(loss)
+        self._warn_about_masked(loss)
 
-    def _warn_of_masked(self, loss: Loss) -> None:
-        """Say of each term once that examples were left out; the curve counts them."""
-        for term, words in describe_masked(loss, self._state.step).items():
+    def _warn_about_masked(self, loss: Loss) -> None:
+        """Warn once for each term that examples were left out; the curve counts them."""
+        for term, message in describe_masked(loss, self._state.step).items():
             if term not in self._warned:
                 self._warned.add(term)
-                self._hooks.warn(words)
+                self._hooks.warn(message)
 
     def _next_batch(self) -> Batch:
         index, generators = self._state.batches.next().numpy(), self._state.generators
@@ -162,7 +165,7 @@ class Trainer:
     def _validate(self) -> None:
         state = self._state
         value = float(example_nll(state.eval_flow, self._dataset, self._validation).mean())
-        state.judge(value)
+        state.record_validation(value)
         self._curves.add(state.step, {"validation/nll": value})
 
     def _copy(self) -> LiveWeights:

@@ -1,4 +1,4 @@
-"""Pictures of a stage while it trains, from noise and examples that are fixed for the whole run."""
+"""Live pictures of a stage, from noise and examples that are the same during the whole run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MATCHING_EXAMPLES = 256
 
 
 class Monitor:
-    """Draws the live pictures of a seed.
+    """Publishes the live pictures of a seed as events.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class Monitor:
     config
         Counts, temperature, interpolation.
     dataset
-        Its validation part gives the ends of the interpolations and the examples of the matching error.
+        Its validation examples are interpolated and used for the matching error.
     pairs
         The matched layers.
     emit
-        Takes the events.
+        Receives the events.
     """
 
     def __init__(
@@ -61,66 +61,66 @@ class Monitor:
         self._examples = noisy(dataset, dataset.validation.take(slice(_MATCHING_EXAMPLES)))
 
     @torch.no_grad()
-    def draw(self, stage: Role, step: int, flow: Flow, teacher: Flow | None) -> None:
-        """Emit samples, interpolations, the density of plane data and, with a teacher, the matching error."""
+    def publish(self, stage: Role, step: int, flow: Flow, teacher: Flow | None) -> None:
+        """Emit samples, interpolations, the density of 2-D data and, with a teacher, the matching error."""
         with evaluating(flow):
-            self._draw_pictures(flow, stage=stage, step=step)
+            self._publish_pictures(flow, stage=stage, step=step)
             if teacher is not None and self._pairs:
                 batch = self._examples.to(_device(flow))
-                ours, theirs = (each(batch.x, batch.context, trace=True) for each in (flow, teacher))
-                error = pair_errors(ours, theirs, self._pairs).double().cpu().numpy()
+                student_pass, teacher_pass = (each(batch.x, batch.context, trace=True) for each in (flow, teacher))
+                error = pair_errors(student_pass, teacher_pass, self._pairs).double().cpu().numpy()
                 self._emit(MatchingMeasured(run=self._run, seed=self._seed, stage=stage, step=step, error=error))
 
     @torch.no_grad()
-    def draw_final(self, stage: Role, step: int, flow: Flow) -> None:
-        """Emit the pictures of the weights that a stage keeps, which are those after `step`."""
+    def publish_final(self, stage: Role, step: int, flow: Flow) -> None:
+        """Emit the pictures of a stage's final weights, which are those after `step`."""
         with evaluating(flow):
-            self._draw_pictures(flow, stage=stage, step=step, final=True)
+            self._publish_pictures(flow, stage=stage, step=step, final=True)
 
-    def _draw_pictures(self, flow: Flow, **about: Any) -> None:
-        about |= {"run": self._run, "seed": self._seed}
+    def _publish_pictures(self, flow: Flow, **fields: Any) -> None:
+        fields |= {"run": self._run, "seed": self._seed}
         if "synthesis" not in flow.unsupported:
-            self._emit(self._samples(flow, about))
+            self._emit(self._samples(flow, fields))
             if "latents" not in flow.unsupported:
-                self._emit(self._interpolation(flow, about))
+                self._emit(self._interpolation(flow, fields))
         if has_plane(self._dataset) and "log_prob" not in flow.unsupported:
-            self._emit(draw_density(flow, self._dataset, **about))
+            self._emit(draw_density(flow, self._dataset, **fields))
 
-    def _samples(self, flow: Flow, about: Mapping[str, Any]) -> SamplesDrawn:
+    def _samples(self, flow: Flow, fields: Mapping[str, Any]) -> SamplesDrawn:
         temperature, count = self._config.temperature, self._config.sample_count
         generator = named_generator(self._seed, "all", "pictures")  # the same noise for every stage and step
         context = self._examples.to(_device(flow)).contexts(count)
         x = flow.sample(count, temperature=temperature, generator=generator, context=context)
-        return SamplesDrawn(**about, temperature=temperature, samples=self._dataset.to_picture(x))
+        return SamplesDrawn(**fields, temperature=temperature, samples=self._dataset.to_picture(x))
 
-    def _interpolation(self, flow: Flow, about: Mapping[str, Any]) -> InterpolationDrawn:
+    def _interpolation(self, flow: Flow, fields: Mapping[str, Any]) -> InterpolationDrawn:
         mode, alpha = self._config.interpolation_mode, torch.linspace(0, 1, self._config.interpolation_steps)
         count = interpolation_pairs(self._dataset)
-        ends = self._examples.to(_device(flow)).take(slice(2 * count))
-        path = interpolate(flow, ends.take(slice(0, None, 2)), ends.take(slice(1, None, 2)), alpha, mode)
+        examples = self._examples.to(_device(flow)).take(slice(2 * count))
+        path = interpolate(flow, examples.take(slice(0, None, 2)), examples.take(slice(1, None, 2)), alpha, mode)
         images = self._dataset.to_picture(path.flatten(0, 1)).reshape(path.shape)
-        return InterpolationDrawn(**about, mode=mode, alpha=alpha.numpy(), images=images)
+        return InterpolationDrawn(**fields, mode=mode, alpha=alpha.numpy(), images=images)
 
 
 def interpolation_pairs(dataset: Dataset) -> int:
-    """Return how many pairs of validation examples the live pictures interpolate between."""
+    """Return between how many pairs of validation examples the live pictures interpolate."""
     return IMAGE_PAIRS if dataset.is_image else VECTOR_PAIRS
 
 
 def has_plane(dataset: Dataset) -> bool:
-    """Whether the density can be drawn in a plane: two features, and no context to choose."""
+    """Whether the density can be drawn: the data has two features and no context."""
     return dataset.event_shape == (2,) and not dataset.context_features
 
 
 @torch.no_grad()
-def draw_density(flow: Flow, dataset: Dataset, **about: Any) -> DensityDrawn:
+def draw_density(flow: Flow, dataset: Dataset, **fields: Any) -> DensityDrawn:
     """Return log p of a flow of two features on a grid over the data's extent.
 
     Parameters
     ----------
     flow, dataset
         The flow and its data.
-    **about
+    **fields
         The event's other fields: run, seed, stage, step and whether it is final.
     """
     x0, x1, y0, y1 = dataset.extent
@@ -128,7 +128,7 @@ def draw_density(flow: Flow, dataset: Dataset, **about: Any) -> DensityDrawn:
     points: Tensor = torch.stack([columns.flatten(), rows.flatten()], dim=1).to(_device(flow))
     log_prob = flow.log_prob(points).float().cpu().numpy().reshape(GRID, GRID)
     finite = np.nan_to_num(log_prob, nan=-np.inf)
-    return DensityDrawn(**about, extent=(x0, x1, y0, y1), log_prob=finite)
+    return DensityDrawn(**fields, extent=(x0, x1, y0, y1), log_prob=finite)
 
 
 def _device(flow: Flow) -> torch.device:

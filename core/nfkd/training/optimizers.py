@@ -15,18 +15,20 @@ def make_optimizer(config: TrainingConfig, parameters: Iterable[Parameter]) -> t
     """Return the optimizer that the config names.
 
     Adam and Adamax are those of Kingma & Ba 2015 (arXiv 1412.6980), AdamW that of Loshchilov & Hutter 2019
-    (arXiv 1711.05101). AdamW's decay spares parameters of one dimension: a bias or a norm's scale drawn towards zero
-    makes no simpler function. Both Adams are torch's fused ones: of flows with many small parameters, a loop over them
-    in Python takes a third of the step.
+    (arXiv 1711.05101). AdamW does not decay parameters of one dimension: a smaller bias or norm scale makes no simpler
+    function. Adam and AdamW are fused: with many small parameters, a Python loop over them takes a third of the step.
     """
     if config.optimizer == "adamax":
         return torch.optim.Adamax(parameters, lr=config.learning_rate)
     if config.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
-    every = list(parameters)
+    parameters = list(parameters)
     groups = [
-        {"params": [parameter for parameter in every if parameter.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [parameter for parameter in every if parameter.dim() < 2], "weight_decay": 0.0},
+        {
+            "params": [parameter for parameter in parameters if parameter.dim() >= 2],
+            "weight_decay": config.weight_decay,
+        },
+        {"params": [parameter for parameter in parameters if parameter.dim() < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 

@@ -1,4 +1,4 @@
-"""The file of VGG's weights that a run began with, by its SHA-256."""
+"""Makes sure that a resumed run uses the same file of VGG weights, by its SHA-256."""
 
 from __future__ import annotations
 
@@ -14,37 +14,35 @@ _LIMIT = 1024  # bytes
 
 
 def pin_perceptual(run: Path, config: SKDConfig) -> str:
-    """Keep with a run by which file its perceptual distance goes; return it in words, empty without that distance.
+    """Save the hash of the VGG weights of SKD's perceptual distance in the run's directory.
 
-    Parameters
-    ----------
-    run
-        Its directory.
-    config
-        The term's settings.
+    Returns
+    -------
+    str
+        A message for the log; empty if the run uses no perceptual distance.
 
     Raises
     ------
     RunError
-        When the run began with another file.
+        When the run was started with another file.
     PerceptualError
         When the file cannot be read.
     """
     if not config.weight or config.distance != "perceptual":
         return ""
-    path, kept = Path(config.perceptual_weights), run / NAME
+    path, saved = Path(config.perceptual_weights), run / NAME
     found = VGGFeatures.load(path).sha256
-    if is_taken(kept) and (begun := _begun(kept)) != found:
-        title = "The run cannot go on"
-        cause = f"It began with VGG weights of SHA-256 {begun[:16]}…, and {path} has {found[:16]}…."
-        raise RunError(title, cause, "Put the first file in its place.")
-    replace_file(kept, f"{found}\n".encode("ascii"))
+    if is_taken(saved) and (first := _read_hash(saved)) != found:
+        title = "The run cannot be resumed"
+        cause = f"It was started with VGG weights of SHA-256 {first[:16]}…, but {path} has {found[:16]}…."
+        raise RunError(title, cause, "Put the first file back.")
+    replace_file(saved, f"{found}\n".encode("ascii"))
     return f"SKD compares features by {path}, SHA-256 {found}"
 
 
-def _begun(kept: Path) -> str:
+def _read_hash(path: Path) -> str:
     try:
-        return read_limited(kept, _LIMIT).decode("ascii", "replace").strip()
+        return read_limited(path, _LIMIT).decode("ascii", "replace").strip()
     except OSError as error:
-        title, cause = "The run cannot go on", f"{kept} cannot be read: {describe_error(error)}."
-        raise RunError(title, cause, "Delete it to go on with any file of weights.") from error
+        title, cause = "The run cannot be resumed", f"{path} cannot be read: {describe_error(error)}."
+        raise RunError(title, cause, "Delete it to resume with any file of weights.") from error

@@ -1,4 +1,4 @@
-"""How far a run is, and how long it will take."""
+"""The progress of a run and its remaining time."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class RunProgress:
     steps
         The budget of each stage.
     cost
-        What a step of each stage costs beside the others, in any unit.
+        The relative cost of a step of each stage.
     emit
-        Takes the events.
-    held
-        Seconds that the run has been held by a pause, which count for nothing.
+        Receives the events.
+    paused_seconds
+        Returns the total time of all pauses, which is not counted.
     """
 
     def __init__(
@@ -38,18 +38,18 @@ class RunProgress:
         steps: Mapping[Role, int],
         cost: Mapping[Role, float],
         emit: Callable[[Progress], None],
-        held: Callable[[], float] = lambda: 0.0,
+        paused_seconds: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._run, self._stages, self._steps, self._cost, self._emit = run, list(stages), steps, cost, emit
-        self._held = held
+        self._paused_seconds = paused_seconds
         self._seconds_per_cost = math.nan
         self._last: tuple[tuple[int, Role], int, float] | None = None
         self._due = 0.0
         self.fraction = 0.0
 
     def step(self, seed: int, stage: Role, step: int) -> None:
-        """Tell that a step was made."""
-        now = time.perf_counter() - self._held()
+        """Record a step; emit an event if one is due."""
+        now = time.perf_counter() - self._paused_seconds()
         if now < self._due and step < self._steps[stage]:
             return
         self._due = now + _INTERVAL
@@ -70,18 +70,18 @@ class RunProgress:
             )
         )
 
-    def _measure(self, where: tuple[int, Role], step: int, now: float) -> float:
-        last, self._last = self._last, (where, step, now)
-        if last is None or last[0] != where or step <= last[1]:
+    def _measure(self, current: tuple[int, Role], step: int, now: float) -> float:
+        last, self._last = self._last, (current, step, now)
+        if last is None or last[0] != current or step <= last[1]:
             return math.nan
         seconds = (now - last[2]) / (step - last[1])
-        per_cost = seconds / self._cost[where[1]]
+        per_cost = seconds / self._cost[current[1]]
         if math.isnan(self._seconds_per_cost):
             self._seconds_per_cost = per_cost
         self._seconds_per_cost += _SMOOTHING * (per_cost - self._seconds_per_cost)
         return 1 / seconds
 
-    def _cost_left(self, where: tuple[int, Role], step: int) -> float:
-        later = self._stages[self._stages.index(where) + 1 :]
-        rest = (self._steps[where[1]] - step) * self._cost[where[1]]
+    def _cost_left(self, current: tuple[int, Role], step: int) -> float:
+        later = self._stages[self._stages.index(current) + 1 :]
+        rest = (self._steps[current[1]] - step) * self._cost[current[1]]
         return rest + sum(self._steps[role] * self._cost[role] for _, role in later)

@@ -1,4 +1,4 @@
-"""One seed of an experiment: its stages in order, each with its curves, pictures, checkpoints and figures."""
+"""Runs the stages of one seed in order: it builds, trains, evaluates and saves the flow of each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from nfkd.planning.plans import (
     stage_steps,
     teacher_of,
 )
-from nfkd.planning.teachers import teacher_file, worse_than_gaussian
+from nfkd.planning.teachers import gaussian_warning, teacher_file
 from nfkd.protocol.events import (
     LayerPair,
     RunEvent,
@@ -65,17 +65,17 @@ class RunContext:
     run
         The run's directory.
     description
-        Sizes and matched layers of the checked experiment.
+        Sizes and matched layers of the experiment.
     threads
-        Threads of the processor, kept in the checkpoints.
+        CPU threads; saved in the checkpoints.
     fingerprint
-        Of the data, as JSON; kept in the files of the seeds and in the checkpoints.
+        Fingerprint of the data, as JSON; saved in run files and checkpoints.
     emit
-        Takes every event that is not for the seed's file alone.
+        Receives every event.
     warn
-        Says a line of the run's log.
+        Writes a warning to the run's log.
     teacher
-        A flow of another library that teaches; None where NFKD's own does.
+        A flow of another library as the teacher; None for a teacher of NFKD.
     """
 
     run: Path
@@ -92,16 +92,16 @@ class RunContext:
     teacher: ForeignFlow | None = None
 
     def build(self, stage: Role, generator: torch.Generator | None = None) -> Flow:
-        """Return a stage's flow with its first weights."""
+        """Return a stage's flow with initial weights."""
         shape, features = self.dataset.event_shape, self.dataset.context_features
         return build_flow(flow_config(self.config, stage), shape, context_features=features, generator=generator)
 
     def pairs(self, stage: Role) -> list[LayerPair]:
-        """Return the matched layers of a flow and the one it learns from; a baseline's would be its student's."""
+        """Return the matched layers of a stage's flow and its teacher; for the baseline those of the student."""
         return stage_pairs(self.description).get("student" if stage == "baseline" else stage, [])
 
-    def teacher_of(self, stage: Role) -> Role:
-        """Return the flow that a flow learns from, or would if it learned from any."""
+    def source_of(self, stage: Role) -> Role:
+        """Return the role of the flow that a stage learns from; for the baseline that of the student."""
         return teacher_of(self.config, "student" if stage == "baseline" else stage) or "teacher"
 
 
@@ -125,7 +125,7 @@ class SeedRun:
     seed
         The seed.
     checkpoint
-        Where to go on; None begins afresh.
+        The checkpoint to resume from; None for a new run.
     """
 
     def __init__(self, context: RunContext, seed: int, checkpoint: Checkpoint | None = None) -> None:
@@ -142,7 +142,7 @@ class SeedRun:
         Raises
         ------
         StopRun, DivergedError, RunError, OSError
-            As the stages do; the file is closed in order first.
+            When a stage raises them; the file is closed first.
         """
         context = self._context
         plans = stage_plans(context.config, context.dataset, context.description, self._seed)
@@ -160,8 +160,8 @@ class SeedRun:
             ended = {summary.stage for summary in self.done}
             for plan in plans:
                 if plan.stage not in ended:
-                    self._stage(plan.stage)
-            self._writer.flush()  # `close` does not report a file that is gone
+                    self._run_stage(plan.stage)
+            self._writer.flush()  # unlike `close`, it reports a missing file
         finally:
             self._writer.close()
 
@@ -180,62 +180,68 @@ class SeedRun:
                 data=context.fingerprint,
             )
         position = self._checkpoint.position
-        at: dict[Role, int | None] = {summary.stage: None for summary in self.done}
+        last_steps: dict[Role, int | None] = {summary.stage: None for summary in self.done}
         if position.stage is not None:
-            at[position.stage] = position.step
-        return RunWriter.reopen(self._directory, at)
+            last_steps[position.stage] = position.step
+        return RunWriter.reopen(self._directory, last_steps)
 
     def _emit(self, event: RunEvent) -> None:
         if self._writer is not None:
             self._writer.handle(event)
         self._context.emit(event)
 
-    def _stage(self, stage: Role) -> None:
+    def _run_stage(self, stage: Role) -> None:
+        """Train, evaluate and save the flow of a stage."""
         context = self._context
         if context.control.stopping:
             raise StopRun
         context.control.begin_stage()
         if stage == "teacher" and context.config.training.teacher_given:
-            self._take_teacher()
+            self._use_given_teacher()
             return
         checkpoint = self._checkpoint
         if checkpoint is not None and (checkpoint.position.stage != stage or not checkpoint.tensors):
             checkpoint = None
-        state = self._state(stage, checkpoint)
+        state = self._make_state(stage, checkpoint)
         elapsed = checkpoint.position.seconds if checkpoint else 0.0
         self._emit(StageStarted(run=str(context.run), seed=self._seed, stage=stage, step=state.step))
         curves = CurveLog(
-            str(context.run), self._seed, stage, self._emit, elapsed=elapsed, held=lambda: context.control.held
+            str(context.run),
+            self._seed,
+            stage,
+            self._emit,
+            elapsed=elapsed,
+            paused_seconds=lambda: context.control.paused_seconds,
         )
         try:
-            self._trainer(stage, state, curves).train()
+            self._make_trainer(stage, state, curves).train()
         except (StopRun, DivergedError):
             self._save(stage, state.flow, state.best_step, state.best_weights or copy_weights(state.eval_flow))
             raise
         finally:
             context.control.between_stages()
-        self._finish(stage, _Trained(state.flow, state.step, state.best_step, curves.elapsed))
+        self._finish_stage(stage, _Trained(state.flow, state.step, state.best_step, curves.elapsed))
 
-    def _take_teacher(self) -> None:
-        """Perform the stage of a teacher that was given: it is evaluated and its final pictures are drawn."""
-        began = time.perf_counter()
+    def _use_given_teacher(self) -> None:
+        """Run the stage of a teacher that is not trained: evaluate it and publish its final pictures."""
+        started = time.perf_counter()
         self._emit(StageStarted(run=str(self._context.run), seed=self._seed, stage="teacher", step=0))
         flow = self._context.teacher or self._context.build("teacher")
         if self._context.teacher is None:
             load_weights(teacher_file(self._context.config, None), flow)
         flow = freeze(flow.float().to(self._context.device))
-        self._finish("teacher", _Trained(flow, 0, 0, time.perf_counter() - began))
+        self._finish_stage("teacher", _Trained(flow, 0, 0, time.perf_counter() - started))
         if "log_prob" not in flow.unsupported:
-            words = worse_than_gaussian(self.done[-1].validation, self._context.dataset)
-            if words:
-                self._context.warn(f"Seed {self._seed}, teacher: {words}")
+            warning = gaussian_warning(self.done[-1].validation, self._context.dataset)
+            if warning:
+                self._context.warn(f"Seed {self._seed}, teacher: {warning}")
 
-    def _state(self, stage: Role, checkpoint: Checkpoint | None) -> StageState:
+    def _make_state(self, stage: Role, checkpoint: Checkpoint | None) -> StageState:
         context = self._context
         generator = named_generator(self._seed, random_name(stage), "initialisation")
         flow = context.build(stage, generator)
         if stage != "teacher" and checkpoint is None and context.config.distillation.matching.inherit_permutation:
-            self._inherit(stage, flow)  # the baseline too: it differs from the student in nothing but the loss
+            self._inherit(stage, flow)  # also for the baseline, which differs from the student only in the loss
         flow = flow.to(context.device).train()
         state = StageState.fresh(stage, self._seed, flow, context.config.training, len(context.dataset.train))
         if checkpoint is not None:
@@ -246,27 +252,27 @@ class SeedRun:
         try:
             inherit(flow, self._load_teacher(stage), self._context.pairs(stage))
         except ValueError as error:
-            title, action = "The teacher's permutation cannot be inherited", "Switch inherit permutation off."
+            title, action = "The teacher's permutation cannot be inherited", "Switch off inherit permutation."
             raise RunError(title, f"{error}.", action) from error
 
-    def _trainer(self, stage: Role, state: StageState, curves: CurveLog) -> Trainer:
+    def _make_trainer(self, stage: Role, state: StageState, curves: CurveLog) -> Trainer:
         context = self._context
         learns = teacher_of(context.config, stage) is not None
         teacher = self._load_teacher(stage) if learns else None
         monitor = self._monitor(stage)
         hooks = Hooks(
-            draw=lambda: monitor.draw(stage, state.step, state.eval_flow, teacher),
+            publish=lambda: monitor.publish(stage, state.step, state.eval_flow, teacher),
             checkpoint=lambda: self._save_checkpoint(state, curves.elapsed),
             progress=lambda: context.progress.step(self._seed, stage, state.step),
-            warn=lambda words: context.warn(f"Seed {self._seed}, {role_name(stage)}: {words}"),
+            warn=lambda message: context.warn(f"Seed {self._seed}, {role_name(stage)}: {message}"),
         )
         return Trainer(
             context.config,
             context.dataset,
             state,
-            self._loss(stage, teacher, state),
+            self._make_loss(stage, teacher, state),
             steps=stage_steps(context.config)[stage],
-            limit=self._limit(stage),
+            limit=self._step_limit(stage),
             patience=context.config.training.early_stop if stage == "teacher" else 0,
             control=context.control,
             curves=curves,
@@ -277,12 +283,12 @@ class SeedRun:
         context, pairs = self._context, self._context.pairs(stage)
         return Monitor(str(context.run), self._seed, context.config.monitor, context.dataset, pairs, self._emit)
 
-    def _limit(self, stage: Role) -> int:
-        """Return the steps of a stage: a baseline makes as many as its student did, also where that was ended early."""
+    def _step_limit(self, stage: Role) -> int:
+        """Return the steps of a stage; a baseline makes as many as its student, even if that was ended early."""
         student = next((summary.steps for summary in self.done if summary.stage == "student"), None)
         return student if stage == "baseline" and student is not None else stage_steps(self._context.config)[stage]
 
-    def _loss(self, stage: Role, teacher: Flow | None, state: StageState) -> Distiller:
+    def _make_loss(self, stage: Role, teacher: Flow | None, state: StageState) -> Distiller:
         context = self._context
         if teacher is None:
             return Likelihood(context.dataset)
@@ -297,15 +303,16 @@ class SeedRun:
         )
 
     def _load_teacher(self, stage: Role) -> Flow:
-        """Return the flow that a stage's learns from: the teacher, or an assistant that was trained before."""
-        role, context = self._context.teacher_of(stage), self._context
+        """Return the frozen flow that a stage learns from: the teacher or the last assistant."""
+        role, context = self._context.source_of(stage), self._context
         if self._teacher is None or self._teacher[0] != role:
             given = context.teacher if role == "teacher" else None
             flow = context.build(role) if given is None else given
             if given is None:
                 seeds = context.config.seeds
-                own = seed_directory(context.run, context.config, self._seed if seeds.retrain_teacher else seeds.first)
-                load_weights(own / f"{role}.safetensors", flow)
+                seed = self._seed if seeds.retrain_teacher else seeds.first
+                directory = seed_directory(context.run, context.config, seed)
+                load_weights(directory / f"{role}.safetensors", flow)
             self._teacher = role, freeze(flow.float().to(context.device))
         return self._teacher[1]
 
@@ -320,23 +327,23 @@ class SeedRun:
 
     def _save_checkpoint(self, state: StageState, seconds: float) -> None:
         if self._writer is not None:
-            self._writer.flush()  # the file is never behind its checkpoint
+            self._writer.flush()  # a resumed run needs all points up to its checkpoint
         threads, data = self._context.threads, self._context.fingerprint
         save_checkpoint(self._directory, state.checkpoint(seconds=seconds, done=self.done, threads=threads, data=data))
 
-    def _finish(self, stage: Role, trained: _Trained) -> None:
+    def _finish_stage(self, stage: Role, trained: _Trained) -> None:
         summary, flow = self._summarise(stage, trained), trained.flow
-        self._monitor(stage).draw_final(stage, trained.best_step, flow)
+        self._monitor(stage).publish_final(stage, trained.best_step, flow)
         weights = flow.source_state() if isinstance(flow, ForeignFlow) else flow.state_dict()
         self._save(stage, flow, trained.best_step, weights)
         self.done.append(summary)
         self._emit(StageFinished(run=str(self._context.run), seed=self._seed, stage=stage, summary=summary))
         if self._writer is not None:
             self._writer.flush()
-        ended = {summary.stage for summary in self.done}
-        rest: list[Role] = [role for role in seed_stages(self._context.config, self._seed) if role not in ended]
-        stage_next, context = rest[0] if rest else None, self._context
-        position = Position(stage=stage_next, done=self.done, threads=context.threads, data=context.fingerprint)
+        context, ended = self._context, {summary.stage for summary in self.done}
+        stages = seed_stages(context.config, self._seed)
+        following: Role | None = next((role for role in stages if role not in ended), None)
+        position = Position(stage=following, done=self.done, threads=context.threads, data=context.fingerprint)
         save_checkpoint(self._directory, Checkpoint(position))
 
     def _summarise(self, stage: Role, trained: _Trained) -> StageSummary:
@@ -387,5 +394,5 @@ def _on(flow: Flow, context: torch.Tensor | None) -> torch.Tensor | None:
 
 
 def seed_checkpoint(run: Path, config: ExperimentConfig, seed: int) -> Checkpoint | None:
-    """Return a seed's newest checkpoint, or None where it has none."""
+    """Return a seed's newest checkpoint, or None if it has none."""
     return load_checkpoint(seed_directory(run, config, seed))

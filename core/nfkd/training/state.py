@@ -1,4 +1,4 @@
-"""A stage in training: the flow, its optimizer, its random numbers and how far it has come."""
+"""The state of a stage in training: flow, optimizer, random numbers, position and best weights."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 from nfkd.config import TrainingConfig
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import Role, StageSummary
-from nfkd.training.average import WeightAverage
 from nfkd.training.checkpoint import Checkpoint, Position, optimizer_tensors, restore_optimizer
 from nfkd.training.generators import Batches, Generators
 from nfkd.training.optimizers import make_optimizer
+from nfkd.training.weight_average import WeightAverage
 
 
 @dataclass
@@ -24,7 +24,7 @@ class StageState:
     Attributes
     ----------
     best
-        The best validation figure so far, in the data's unit.
+        The best validation value so far, in the data's unit.
     best_weights
         The weights that reached it.
     bad_rounds
@@ -34,7 +34,7 @@ class StageState:
     average
         That average, from the first step on.
     norms
-        Running norms of the terms' gradients, which a balance of their weights follows; empty without one.
+        Running gradient norms of the terms, for balanced weights; empty without them.
     """
 
     stage: Role
@@ -56,7 +56,7 @@ class StageState:
     def fresh(cls, stage: Role, seed: int, flow: Flow, config: TrainingConfig, count: int) -> StageState:
         """Return the state before the first step; `count` is the number of training examples.
 
-        Student and baseline draw from generators of the same name, so that they differ in nothing but the loss.
+        Student and baseline use equal random numbers, so that they differ only in the loss.
         """
         generators = Generators(seed, random_name(stage))
         return cls(
@@ -71,34 +71,33 @@ class StageState:
 
     @property
     def eval_flow(self) -> Flow:
-        """The flow that is validated, drawn and saved: the averaged one where there is one, else that in training."""
+        """The flow that is validated, shown and saved: the average if there is one, else the flow in training."""
         return self.flow if self.average is None else self.average.flow
 
-    def advance(self) -> None:
-        """Count a step that the optimizer has made, and take its weights into the average."""
+    def count_step(self) -> None:
+        """Count a step of the optimizer, and add its weights to the average."""
         self.step += 1
         if self.average is not None:
-            self.average.follow(self.step)
+            self.average.update(self.step)
         elif self.ema_decay:
             self.average = WeightAverage(self.flow, self.ema_decay)
 
-    def settle(self) -> None:
-        """Give the flow the weights that the stage keeps: the best on validation, else the newest."""
-        if not self.best_weights:  # no validation figure was finite
+    def load_final_weights(self) -> None:
+        """Load the weights that the stage keeps into the flow: the best on validation, else the newest."""
+        if not self.best_weights:  # no validation value was finite
             self.best_step = self.step
         self.flow.load_state_dict(self.best_weights or self.eval_flow.state_dict())
 
-    def judge(self, value: float) -> bool:
-        """Take a validation figure; keep the weights and return True when it is the best so far."""
+    def record_validation(self, value: float) -> None:
+        """Record a validation value, and keep the weights if it is the best so far."""
         if value < self.best:
             self.best, self.best_step, self.bad_rounds = value, self.step, 0
             self.best_weights = copy_weights(self.eval_flow)
-            return True
-        self.bad_rounds += 1
-        return False
+        else:
+            self.bad_rounds += 1
 
     def checkpoint(self, *, seconds: float, done: list[StageSummary], threads: int, data: str = "") -> Checkpoint:
-        """Return a checkpoint of this very step."""
+        """Return a checkpoint of the current step."""
         order, cursor = self.batches.state()
         position = Position(
             stage=self.stage,
@@ -124,7 +123,7 @@ class StageState:
         return Checkpoint(position, tensors | {"order": order})
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint of this stage."""
+        """Restore a checkpoint of this stage."""
         position = checkpoint.position
         self.step, self.best_step, self.bad_rounds = position.step, position.best_step, position.bad_rounds
         self.best = math.inf if position.best is None else position.best
@@ -142,7 +141,7 @@ class StageState:
 
 
 def random_name(stage: Role) -> str:
-    """Return the name under which a stage draws its random numbers."""
+    """Return the name of a stage's random generators: the baseline uses the student's."""
     return "student" if stage == "baseline" else stage
 
 

@@ -24,7 +24,7 @@ from nfkd.protocol import events
 from nfkd.protocol.events import LayerPair
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
-from nfkd.training.job import perform
+from nfkd.training.job import execute_run
 from tests.core.tiny import digits, moons
 
 KINDS = ("lu", "dense", "shuffle", "reverse")
@@ -226,7 +226,7 @@ def test_a_resumed_run_inherits_once(tmp_path: Path) -> None:
     for stage in ("student", "baseline"):
         control = Control()
         emit = partial(stop, control=control, stage=stage)
-        assert perform(path, config, emit, control, resume=stage == "baseline") == "stopped"
+        assert execute_run(path, config, emit, control, resume=stage == "baseline") == "stopped"
     record = nfkd.run(config, path, resume=True)
     for role in ("student", "baseline"):
         resumed, expected = (run.curves[role]["train/total"].values.tolist() for run in (record, whole))

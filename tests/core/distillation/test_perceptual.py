@@ -201,7 +201,7 @@ def test_a_run_records_the_file_and_resumes_with_no_other(tmp_path: Path) -> Non
     assert any(digest in line.text for line in read_log(tmp_path / "run"))
     assert (record.curves["student"]["train/skd"].values > 0).all()
     torch.save(state(narrow_vgg(19)), path)
-    with pytest.raises(RunError, match="began with VGG weights of SHA-256"):
+    with pytest.raises(RunError, match="started with VGG weights of SHA-256"):
         nfkd.run(config, tmp_path / "run", resume=True)
 
 

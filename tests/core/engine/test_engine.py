@@ -17,7 +17,7 @@ from nfkd.protocol import events
 from nfkd.protocol import requests as ask
 from nfkd.protocol.view import RunView
 from tests.core.tiny import digits, moons
-from tests.core.training.test_whole_runs import assert_same
+from tests.core.training.runs import assert_same
 
 PATIENCE = 60
 

@@ -16,7 +16,7 @@ from nfkd.config import ConfigError, DistillationConfig, ExperimentConfig
 from nfkd.protocol import events
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
-from nfkd.training.job import perform
+from nfkd.training.job import execute_run
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -67,7 +67,7 @@ def test_running_out_of_memory_is_a_clear_error(tmp_path: Path) -> None:
             free = torch.cuda.mem_get_info()[0]
             hog.append(torch.empty(max(0, free - 2**24), dtype=torch.uint8, device="cuda"))
 
-    assert perform(run, config, take_all, Control()) == "failed"
+    assert execute_run(run, config, take_all, Control()) == "failed"
     hog.clear()
     [failed] = [event for event in seen if isinstance(event, events.RunFailed)]
     assert failed.error.title == "Out of memory"

@@ -17,9 +17,9 @@ from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import Progress, RunEvent
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import create_run, create_run_at, is_run, list_runs, read_config
-from nfkd.training.api import resumable
+from nfkd.training.api import require_resumable
 from nfkd.training.control import Control
-from nfkd.training.job import perform
+from nfkd.training.job import execute_run
 from tests.core.tiny import moons
 
 ROOT = Path(__file__).parents[3]
@@ -108,8 +108,8 @@ def steps_of_a_resume(run: Path, config: ExperimentConfig) -> int:
             steps.append(event.step)
             control.stop("run")
 
-    resumable(config, run)
-    assert perform(run, config, stop, control, resume=True) == "stopped"
+    require_resumable(config, run)
+    assert execute_run(run, config, stop, control, resume=True) == "stopped"
     return steps[-1]
 
 

@@ -1,4 +1,4 @@
-"""A stage that is trained in a test, and looked at after every step."""
+"""Trains a single stage and keeps its weights after every step."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def weights_of(flow: torch.nn.Module) -> Weights:
 class DoubleDataset(Dataset):
     """A data set whose batches are in double precision."""
 
-    def batch(self, part: DataSplit, generator: torch.Generator) -> Batch:
-        single = super().batch(part, generator)
+    def batch(self, split: DataSplit, generator: torch.Generator) -> Batch:
+        single = super().batch(split, generator)
         return Batch(single.x.double(), single.context, single.weights)
 
 
@@ -39,12 +39,12 @@ def train(config: ExperimentConfig, steps: int, dtype: torch.dtype = torch.float
     state = StageState.fresh("teacher", 1, flow, config.training, len(dataset.train))
     history: list[Weights] = []
     hooks = Hooks(
-        draw=lambda: None,
+        publish=lambda: None,
         checkpoint=lambda: None,
         progress=lambda: history.append(weights_of(state.flow)),
         warn=lambda _: None,
     )
-    curves = CurveLog("run", 1, "teacher", lambda _: None, elapsed=0.0, held=lambda: 0.0)
+    curves = CurveLog("run", 1, "teacher", lambda _: None, elapsed=0.0, paused_seconds=lambda: 0.0)
     trainer = Trainer(
         config,
         dataset,

@@ -1,4 +1,4 @@
-"""The running average of the weights: against a plain recursion, and as what is validated, drawn and saved."""
+"""The running average of the weights: its values, and that it is validated and saved."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nfkd.config.flows import MAFConfig
 from nfkd.data import load_dataset
 from nfkd.evaluation.likelihood import example_nll
 from nfkd.flows.architectures import build_flow
-from nfkd.training.average import WeightAverage, decay_at
 from nfkd.training.checkpoint import load_checkpoint
+from nfkd.training.weight_average import WeightAverage, decay_at
 from tests.core.tiny import digits, moons
 from tests.core.training.stage import Weights, train
 
 
 def recursion(history: list[Weights], decay: float) -> Weights:
-    """e ← d·e + (1 − d)·θ in float64, from the first weights on; flags and orders are the newest."""
+    """Compute e ← d·e + (1 − d)·θ in float64 from the first weights on; integers and flags are the newest."""
     average = {name: value.double() for name, value in history[0].items()}
     for step, weights in enumerate(history[1:], start=2):
         rate = min(decay, (1 + step) / (10 + step))
@@ -36,7 +36,7 @@ BATCH_NORM = {"kind": "maf", "steps": 2, "hidden": 8, "batch_norm": True}
 
 @pytest.mark.parametrize("make", [moons, digits, lambda **changes: moons(teacher=BATCH_NORM, **changes)])
 @pytest.mark.parametrize("decay", [0.5, 0.999])
-def test_the_average_is_a_plain_recursion_over_the_steps(make: Callable[..., ExperimentConfig], decay: float) -> None:
+def test_the_average_follows_its_recursion(make: Callable[..., ExperimentConfig], decay: float) -> None:
     state, history = train(make(training={"ema_decay": decay, "learning_rate": 0.02}), 25)
     assert state.average is not None
     expected = recursion(history, decay)
@@ -45,51 +45,51 @@ def test_the_average_is_a_plain_recursion_over_the_steps(make: Callable[..., Exp
     assert any(not torch.equal(expected[name], value) for name, value in history[-1].items())
 
 
-def test_the_decay_rises_to_its_highest() -> None:
+def test_the_decay_rises_to_its_maximum() -> None:
     assert [decay_at(0.9, step) for step in (1, 8, 71, 72, 1000)] == pytest.approx([2 / 11, 0.5, 72 / 81, 73 / 82, 0.9])
 
 
-def test_what_does_not_change_stays_bit_for_bit() -> None:
+def test_the_average_of_constant_weights_is_exact() -> None:
     flow = build_flow(MAFConfig(steps=2, hidden=6, batch_norm=True), (4,))
     average = WeightAverage(flow, 0.97)
     for step in range(2, 40):
-        average.follow(step)
+        average.update(step)
     for name, value in average.flow.state_dict().items():
         torch.testing.assert_close(value, flow.state_dict()[name], rtol=0, atol=0)
 
 
-def test_training_goes_its_way_and_the_average_is_validated_and_kept() -> None:
+def test_averaging_does_not_change_training_and_the_average_is_validated_and_kept() -> None:
     plain, history = train(digits(training={"ema_decay": 0.0}), 20)
     averaged, same = train(digits(training={"ema_decay": 0.9}), 20)
-    for ours, theirs in zip(history, same, strict=True):
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    for first, second in zip(history, same, strict=True):
+        assert all(torch.equal(first[name], second[name]) for name in first)
     assert plain.average is None
     config = digits()
     dataset = load_dataset(config.data)
     flow = build_flow(config.teacher, dataset.event_shape)
-    figures = {}
+    results = {}
     for step in (5, 10, 15, 20):
         flow.load_state_dict(recursion(history[:step], 0.9))
-        figures[step] = float(example_nll(flow, dataset, dataset.validation).mean())
-    assert averaged.best_step == min(figures, key=lambda step: figures[step])
-    assert averaged.best == pytest.approx(min(figures.values()), rel=1e-5)
+        results[step] = float(example_nll(flow, dataset, dataset.validation).mean())
+    assert averaged.best_step == min(results, key=lambda step: results[step])
+    assert averaged.best == pytest.approx(min(results.values()), rel=1e-5)
     expected = recursion(history[: averaged.best_step], 0.9)
     for name, value in averaged.flow.state_dict().items():
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
 
 
-def test_a_run_saves_the_average_and_its_checkpoint_keeps_both(tmp_path: Path) -> None:
+def test_a_run_saves_the_average_and_its_checkpoint_has_both(tmp_path: Path) -> None:
     config = moons(training={"ema_decay": 0.95, "learning_rate": 0.01, "schedule": "constant"})
-    caught: dict[str, Weights] = {}
+    saved_weights: dict[str, Weights] = {}
 
     def keep(event: object) -> None:
         checkpoint = load_checkpoint(tmp_path / "run") if type(event).__name__ == "CurvePoints" else None
         if checkpoint is not None and checkpoint.position.stage == "student" and checkpoint.tensors:
-            caught.update({name: checkpoint.group(name) for name in ("model", "average", "best")})
+            saved_weights.update({name: checkpoint.group(name) for name in ("model", "average", "best")})
 
     record = nfkd.run(config, tmp_path / "run", on_event=keep)
-    assert caught["model"].keys() == caught["average"].keys() == caught["best"].keys()
-    assert any(not torch.equal(value, caught["average"][name]) for name, value in caught["model"].items())
+    assert saved_weights["model"].keys() == saved_weights["average"].keys() == saved_weights["best"].keys()
+    assert any(not torch.equal(value, saved_weights["average"][name]) for name, value in saved_weights["model"].items())
     dataset = load_dataset(config.data)
     for summary in record.summary:
         best = record.curves[summary.stage]["validation/nll"].values.min()
@@ -97,10 +97,10 @@ def test_a_run_saves_the_average_and_its_checkpoint_keeps_both(tmp_path: Path) -
     student = record.load_student().scaled
     assert example_nll(student, dataset, dataset.validation).mean() == pytest.approx(record.summary[1].validation)
     saved = load_file(tmp_path / "run" / "student.safetensors")
-    assert saved.keys() == caught["average"].keys()
+    assert saved.keys() == saved_weights["average"].keys()
 
 
-def test_a_stage_without_a_valid_figure_leaves_the_average(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_without_a_finite_validation_keeps_the_average(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nfkd.training.loop.example_nll", lambda *_: np.array([np.nan]))
     state, history = train(moons(training={"ema_decay": 0.9}), 12)
     expected = recursion(history, 0.9)

@@ -1,4 +1,4 @@
-"""Data with a context and with weights, from the first batch to the pictures."""
+"""Runs on data with a context and with weights, from the batches to the pictures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> nfkd.runs.reader.RunRecord:
     return nfkd.run(digits(**CONDITIONAL), tmp_path_factory.mktemp("conditional") / "run")
 
 
-def test_labels_reach_all_three_flows_and_their_figures(run) -> None:
+def test_labels_reach_all_flows_and_their_results(run) -> None:
     dataset = load_dataset(run.config.data)
     assert dataset.context_features == 10
     assert [summary.stage for summary in run.summary] == ["teacher", "student", "baseline"]
@@ -47,13 +47,13 @@ def test_labels_reach_all_three_flows_and_their_figures(run) -> None:
 def test_a_loaded_flow_takes_and_gives_levels(run) -> None:
     dataset = load_dataset(run.config.data)
     levels, labels = (torch.from_numpy(np.array(each)) for each in (dataset.test.values[:], dataset.test.context))
-    figures = {summary.stage: summary for summary in run.summary}
+    results = {summary.stage: summary for summary in run.summary}
     flow = run.load_student()
-    assert flow.unit == figures["student"].unit == "bits/dim"
-    assert flow.nll(levels, labels).mean().item() == pytest.approx(figures["student"].test, rel=1e-9)
+    assert flow.unit == results["student"].unit == "bits/dim"
+    assert flow.nll(levels, labels).mean().item() == pytest.approx(results["student"].test, rel=1e-9)
     with torch.no_grad():
         nats = -flow.log_prob(levels.double(), labels.long()).double().mean().item()
-    assert nats / (64 * np.log(2)) == pytest.approx(figures["student"].test, rel=1e-5)
+    assert nats / (64 * np.log(2)) == pytest.approx(results["student"].test, rel=1e-5)
     drawn = flow.sample(10, generator=torch.Generator().manual_seed(0), context=labels[:10])
     assert drawn.dtype == torch.uint8
     assert int(drawn.max()) <= 16
@@ -62,7 +62,7 @@ def test_a_loaded_flow_takes_and_gives_levels(run) -> None:
     assert torch.equal(back.floor().to(levels.dtype), levels[:10])  # with the noise
 
 
-def test_requests_are_answered_with_the_examples_own_context(run) -> None:
+def test_requests_use_the_context_of_the_examples(run) -> None:
     explorer, path, seed = Explorer(), str(run.path), run.config.seeds.first
     drawn = explorer.sample(Sample(run=path, seed=seed, count=300, temperature=0.7), None)
     assert {role: samples.shape for role, samples in drawn.samples.items()} == dict.fromkeys(
@@ -80,7 +80,7 @@ def test_requests_are_answered_with_the_examples_own_context(run) -> None:
         assert traced.log_prob == pytest.approx(run.load_student().scaled.log_prob(one.x, one.context).item(), rel=1e-5)
 
 
-def test_a_path_between_classes_takes_its_context_along(run) -> None:
+def test_an_interpolation_between_classes_interpolates_the_context(run) -> None:
     flow, dataset = run.load_student().scaled, load_dataset(run.config.data)
     ends = noisy(dataset, dataset.validation).take(slice(2))
     alpha = torch.tensor([0.0, 0.5, 1.0])
@@ -94,7 +94,7 @@ def test_a_path_between_classes_takes_its_context_along(run) -> None:
     torch.testing.assert_close(path[1], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_weights_weigh_each_examples_terms() -> None:
+def test_weights_apply_to_each_example() -> None:
     weights = torch.tensor([0.5, 1.5])
     zero = torch.zeros(2)
 
@@ -116,7 +116,7 @@ def test_weights_weigh_each_examples_terms() -> None:
     assert ILKD(ILKDConfig(), nll_loss=nats, pairs=pairs)(passes).item() == pytest.approx((0.5 * 0 + 1.5 * 2) / 2)
 
 
-def test_weighted_figures_have_the_weighted_mean(run) -> None:
+def test_the_nll_of_weighted_data_is_the_weighted_mean(run) -> None:
     dataset, flow = load_dataset(run.config.data), run.load_student().scaled
     plain = example_nll(flow, dataset, dataset.test)
     weights = np.random.default_rng(0).uniform(0, 2, len(plain)).astype(np.float32)
@@ -124,7 +124,7 @@ def test_weighted_figures_have_the_weighted_mean(run) -> None:
     np.testing.assert_allclose(weighted.mean(), np.average(plain, weights=weights) * weights.mean(), rtol=1e-6)
 
 
-def test_contexts_are_handed_round_where_more_samples_are_asked_for() -> None:
+def test_contexts_repeat_for_more_samples_than_examples() -> None:
     batch = Batch(torch.zeros(3, 2), torch.arange(6.0).reshape(3, 2))
     contexts = batch.contexts(7)
     assert contexts is not None
@@ -132,9 +132,10 @@ def test_contexts_are_handed_round_where_more_samples_are_asked_for() -> None:
     assert Batch(torch.zeros(3, 2)).contexts(7) is None
 
 
-def test_a_conditional_run_is_drawn_while_it_trains(tmp_path: Path) -> None:
+def test_a_conditional_run_publishes_any_number_of_samples(tmp_path: Path) -> None:
     seen: list[events.RunEvent] = []
-    nfkd.run(digits(**CONDITIONAL, monitor={"sample_count": 300}), tmp_path / "run", seen.append)
+    few = {"teacher_steps": 1, "student_steps": 1, "baseline": False}
+    nfkd.run(digits(**CONDITIONAL, training=few, monitor={"sample_count": 300}), tmp_path / "run", seen.append)
     drawn = [event for event in seen if isinstance(event, events.SamplesDrawn)]
     assert drawn
     assert all(event.samples.shape == (300, 1, 8, 8) for event in drawn)

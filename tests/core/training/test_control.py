@@ -14,11 +14,11 @@ def copy() -> LiveWeights:
     return LiveWeights(1, "teacher", 7, {})
 
 
-def test_nothing_asked_nothing_happens() -> None:
+def test_without_requests_nothing_happens() -> None:
     Control().poll(copy)
 
 
-def test_stop_of_a_stage_is_heard_once() -> None:
+def test_stopping_a_stage_works_once() -> None:
     control = Control()
     control.stop("stage")
     with pytest.raises(StopStage):
@@ -26,7 +26,7 @@ def test_stop_of_a_stage_is_heard_once() -> None:
     control.poll(copy)
 
 
-def test_stop_of_the_run_outdoes_that_of_the_stage_and_stays() -> None:
+def test_stopping_the_run_overrides_stopping_the_stage_and_stays() -> None:
     control = Control()
     control.stop("run")
     control.stop("stage")
@@ -36,30 +36,30 @@ def test_stop_of_the_run_outdoes_that_of_the_stage_and_stays() -> None:
     assert control.stopping
 
 
-def test_a_paused_worker_serves_weights_and_goes_on() -> None:
+def test_a_paused_run_copies_weights_and_continues() -> None:
     control = Control()
-    told: list[bool] = []
-    held = threading.Event()
+    changes: list[bool] = []
+    is_paused = threading.Event()
 
     def on_pause(paused: bool) -> None:
-        told.append(paused)
+        changes.append(paused)
         if paused:
-            held.set()
+            is_paused.set()
 
     control.on_pause = on_pause
     control.pause()
     worker = threading.Thread(target=control.poll, args=(copy,))
     worker.start()
-    assert held.wait(10)
+    assert is_paused.wait(10)
     assert control.live_weights().result(10).step == 7
     assert worker.is_alive()
     control.resume()
     worker.join(10)
     assert not worker.is_alive()
-    assert told == [True, False]
+    assert changes == [True, False]
 
 
-def test_a_stop_ends_a_pause() -> None:
+def test_stopping_ends_a_pause() -> None:
     control = Control()
     control.pause()
     control.stop("run")
@@ -67,7 +67,7 @@ def test_a_stop_ends_a_pause() -> None:
         control.poll(copy)
 
 
-def test_waiting_requests_are_told_when_there_are_no_weights() -> None:
+def test_requests_for_weights_fail_between_stages() -> None:
     control = Control()
     waiting = [control.live_weights() for _ in range(3)]
     control.between_stages()
@@ -77,12 +77,12 @@ def test_waiting_requests_are_told_when_there_are_no_weights() -> None:
     assert isinstance(control.live_weights().exception(10), NotTraining)
 
 
-def test_a_copy_that_fails_does_not_break_the_worker() -> None:
+def test_a_failed_copy_does_not_end_training() -> None:
     control = Control()
 
-    def broken() -> LiveWeights:
+    def fail() -> LiveWeights:
         raise MemoryError
 
     future = control.live_weights()
-    control.poll(broken)
+    control.poll(fail)
     assert isinstance(future.exception(10), MemoryError)

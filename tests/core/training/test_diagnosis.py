@@ -1,4 +1,4 @@
-"""What is said of a training that diverges."""
+"""The message of a training that diverges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nfkd.training.diagnosis import divergence
 
 
 @pytest.mark.parametrize(
-    ("values", "sampled", "words"),
+    ("values", "sampled", "cause"),
     [
         (
             {"train/total": 1.0, "gradient_norm": math.inf},
@@ -28,14 +28,14 @@ from nfkd.training.diagnosis import divergence
         ),
     ],
 )
-def test_a_divergence_is_told_in_words(values: dict[str, float], sampled: tuple[str, ...], words: str) -> None:
+def test_the_message_names_what_is_not_finite(values: dict[str, float], sampled: tuple[str, ...], cause: str) -> None:
     flow = nfkd.build_flow(Glow1DConfig(steps=2, hidden=4), event_shape=(2,))
     error = divergence("teacher", 2, flow, Batch(torch.randn(8, 2)), values, sampled)
     assert error.info.title == "The teacher diverged at step 2"
-    assert error.info.cause == words
+    assert error.info.cause == cause
 
 
-def test_a_divergence_names_the_layer_where_it_began() -> None:
+def test_the_message_names_the_first_bad_layer() -> None:
     flow = nfkd.build_flow(Glow1DConfig(steps=2, hidden=4), event_shape=(2,))
     with torch.no_grad():
         next(iter(flow.layers[0].parameters())).fill_(math.nan)

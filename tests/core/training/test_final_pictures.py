@@ -1,4 +1,4 @@
-"""The last pictures of a stage are of the weights that are kept, evaluated and saved."""
+"""The final pictures of a stage show the weights that are saved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROLES = ("teacher", "student", "baseline")
 
 @pytest.fixture(scope="module")
 def worse_at_the_end(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, list[events.RunEvent]]:
-    """Return a run whose best step comes before the last, for the learning rate is far too high."""
+    """Return a run whose best step is before the last, because the learning rate is far too high."""
     seen: list[events.RunEvent] = []
     config = moons(training={"learning_rate": 0.05, "schedule": "constant", "gradient_clip": 0.0})
     record = nfkd.run(config, tmp_path_factory.mktemp("runs") / "run", on_event=seen.append)
@@ -34,7 +34,7 @@ def grid(extent: np.ndarray, size: int) -> torch.Tensor:
     return torch.tensor(np.stack([x.ravel(), y.ravel()], axis=1), dtype=torch.float32)
 
 
-def test_the_final_density_is_that_of_the_saved_weights(worse_at_the_end) -> None:
+def test_the_final_pictures_are_of_the_saved_weights(worse_at_the_end) -> None:
     record, _ = worse_at_the_end
     loaded = {"teacher": record.load_teacher(), "student": record.load_student(), "baseline": record.load_baseline()}
     best = {summary.stage: summary.best_step for summary in record.summary}
@@ -52,22 +52,22 @@ def test_the_final_density_is_that_of_the_saved_weights(worse_at_the_end) -> Non
                 assert np.abs(file[f"{stage}/final/{name}/images"][0] - file[f"{stage}/{name}/images"][-1]).max() > 1e-3
 
 
-def test_a_record_and_the_events_end_with_the_final_pictures(worse_at_the_end) -> None:
+def test_record_and_events_end_with_the_final_pictures(worse_at_the_end) -> None:
     record, seen = worse_at_the_end
     view = RunView(record.row, record.config.to_toml())
     for event in seen:
         view.apply(event)
     best = {summary.stage: summary.best_step for summary in record.summary}
     for stage in ROLES:
-        read, live = record.seeds[1].stages[stage], view.stages[1, stage]
+        recorded, live = record.seeds[1].stages[stage], view.stages[1, stage]
         for name, values in (("samples", "samples"), ("interpolation", "images"), ("density", "log_prob")):
-            picture, shown = getattr(read, name), getattr(live, name)
+            picture, shown = getattr(recorded, name), getattr(live, name)
             assert (picture.step, picture.final) == (shown.step, shown.final) == (best[stage], True)
             np.testing.assert_array_equal(getattr(picture, values), getattr(shown, values))
             assert events.picture_label(picture) == f"final weights (step {best[stage]})"
 
 
-def test_a_stage_that_resumes_forgets_its_final_pictures(worse_at_the_end) -> None:
+def test_a_resumed_stage_drops_its_final_pictures(worse_at_the_end) -> None:
     record, _ = worse_at_the_end
     view = RunView.from_snapshot(record.snapshot())
     view.apply(events.StageStarted(run=str(record.path), seed=1, stage="student", step=20))

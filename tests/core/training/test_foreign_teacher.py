@@ -1,4 +1,4 @@
-"""A teacher of another library, given in Python."""
+"""Teachers from other libraries, passed in Python."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
-from nfkd.training.job import perform
+from nfkd.training.job import execute_run
 from tests.core.tiny import moons
+from tests.core.training.runs import only
 
 zuko = pytest.importorskip("zuko")
 nf = pytest.importorskip("normflows")
@@ -36,11 +37,7 @@ def maf(features: int = 2, context: int = 0, seed: int = 0) -> Any:
     return zuko.flows.MAF(features, context, transforms=3, hidden_features=(16, 16))
 
 
-def only(*terms: str) -> dict[str, dict[str, float]]:
-    return {name: {"weight": float(name in terms)} for name in ("nll", "lkd", "ilkd", "skd")}
-
-
-def test_two_moons_are_distilled_from_a_zuko_flow(tmp_path: Path) -> None:
+def test_a_zuko_flow_teaches_a_student(tmp_path: Path) -> None:
     module = maf()
     teacher = nfkd.wrap_teacher(module)
     before = teacher.fingerprint()
@@ -52,24 +49,24 @@ def test_two_moons_are_distilled_from_a_zuko_flow(tmp_path: Path) -> None:
     assert {f"train/{term}" for term in ("nll", "lkd", "ilkd", "skd")} <= curves.keys()
     assert all(np.isfinite(curves[f"train/{term}"].values).all() for term in ("nll", "lkd", "ilkd", "skd"))
     assert record.matching.values.shape[1] == 2  # the student has two steps
-    dataset, figures = load_dataset(record.config.data), {summary.stage: summary for summary in record.summary}
+    dataset, results = load_dataset(record.config.data), {summary.stage: summary for summary in record.summary}
     with torch.no_grad():
         expected = -module(None).log_prob(noisy(dataset, dataset.test).x).double().mean().item()
-    assert figures["teacher"].test == pytest.approx(expected, rel=1e-5)
-    assert figures["teacher"].steps == 0
-    assert figures["teacher"].parameters == sum(parameter.numel() for parameter in module.parameters())
-    assert figures["teacher"].multiply_adds > 0
+    assert results["teacher"].test == pytest.approx(expected, rel=1e-5)
+    assert results["teacher"].steps == 0
+    assert results["teacher"].parameters == sum(parameter.numel() for parameter in module.parameters())
+    assert results["teacher"].multiply_adds > 0
     assert record.samples["teacher"].shape == (8, 2)
 
 
-def test_the_first_lkd_is_that_of_the_modules_own_latents(tmp_path: Path) -> None:
-    """The loss of the first step, from the library's latents and a student that was built apart from the run."""
+def test_the_first_lkd_is_to_the_latents_of_the_module(tmp_path: Path) -> None:
+    """Compare the loss of the first step with the module's latents and a student built outside the run."""
     module, config = maf(), moons(distillation=only("lkd"), training={"student_steps": 1, "batch_size": 280})
     record = nfkd.run(config, tmp_path / "run", teacher=nfkd.wrap_teacher(module))
     from nfkd.training.generators import named_generator
 
     dataset = load_dataset(config.data)
-    x = torch.from_numpy(np.array(dataset.train.values[:]))  # one batch takes them all, so that their order is one
+    x = torch.from_numpy(np.array(dataset.train.values[:]))  # one batch has all examples
     student = build_flow(config.student, (2,), generator=named_generator(1, "student", "initialisation"))
     student.initialize(x)
     with torch.no_grad():
@@ -78,7 +75,7 @@ def test_the_first_lkd_is_that_of_the_modules_own_latents(tmp_path: Path) -> Non
     assert record.curves["student"]["train/lkd"].values[0] == pytest.approx(expected, rel=1e-5)
 
 
-def test_three_seeds_share_a_foreign_teacher(tmp_path: Path) -> None:
+def test_all_seeds_share_a_foreign_teacher(tmp_path: Path) -> None:
     config = moons(seeds={"count": 3}, training={"student_steps": 3})
     record = nfkd.run(config, tmp_path / "group", teacher=nfkd.wrap_teacher(maf()))
     assert [summary.seed for summary in record.summary if summary.stage == "teacher"] == [1]
@@ -86,7 +83,7 @@ def test_three_seeds_share_a_foreign_teacher(tmp_path: Path) -> None:
     assert record.verdict.seeds == [1, 2, 3]
 
 
-def test_its_weights_are_kept_under_its_own_names(tmp_path: Path) -> None:
+def test_its_weights_are_saved_under_its_own_names(tmp_path: Path) -> None:
     module = maf(seed=4)
     record = nfkd.run(moons(training={"student_steps": 2}), tmp_path / "run", teacher=nfkd.wrap_teacher(module))
     again = maf(seed=5)
@@ -101,7 +98,7 @@ def test_its_weights_are_kept_under_its_own_names(tmp_path: Path) -> None:
     assert main(["show", str(record.path)]) == 0
 
 
-def test_only_the_same_teacher_goes_on_with_its_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_same_teacher_resumes_its_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     teacher, control = nfkd.wrap_teacher(maf()), Control()
     config = with_teacher(moons(), teacher)
 
@@ -110,9 +107,9 @@ def test_only_the_same_teacher_goes_on_with_its_run(tmp_path: Path, capsys: pyte
             control.stop("run")
 
     path = prepare(config, tmp_path / "run", teacher)
-    assert perform(path, config, watch, control, teacher=teacher) == "stopped"
+    assert execute_run(path, config, watch, control, teacher=teacher) == "stopped"
     own, other = (nfkd.wrap_teacher(maf(seed=seed)) for seed in (0, 1))
-    made = f"made with the teacher python:zuko MAF sha256:{own.fingerprint()[:16]}, not"
+    made = f"started with the teacher python:zuko MAF sha256:{own.fingerprint()[:16]}, not"
     with pytest.raises(ConfigError, match=f"{made} one that is trained"):
         nfkd.run(moons(), path, resume=True)
     with pytest.raises(ConfigError, match=f"{made} python:zuko MAF sha256:{other.fingerprint()[:16]}"):
@@ -140,43 +137,43 @@ def planar() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("make", "refused", "words"),
+    ("make", "refused", "reason"),
     [(gmm, {"lkd", "ilkd", "skd"}, "GaussianMixture"), (planar, {"lkd", "ilkd"}, "no algebraic inverse")],
 )
-def test_terms_that_it_cannot_serve_are_refused_with_the_reason(
-    make: Any, refused: set[str], words: str, tmp_path: Path
+def test_unsupported_terms_are_refused_with_the_reason(
+    make: Any, refused: set[str], reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError) as error:
         nfkd.run(moons(), tmp_path / "run", teacher=nfkd.wrap_teacher(make()))
     problems = {problem.path: problem.message for problem in error.value.problems}
     assert problems.keys() == {f"distillation.{term}.weight" for term in refused}
-    assert all(words in message for message in problems.values())
+    assert all(reason in message for message in problems.values())
     assert not (tmp_path / "run").exists()
 
 
-def test_a_teacher_that_only_samples_teaches_by_samples(tmp_path: Path) -> None:
+def test_a_teacher_that_can_only_sample_teaches_by_samples(tmp_path: Path) -> None:
     config = moons(distillation=only("nll", "skd"), training={"student_steps": 3})
     record = nfkd.run(config, tmp_path / "run", teacher=nfkd.wrap_teacher(planar()))
-    figures = {summary.stage: summary for summary in record.summary}
-    assert np.isnan(figures["teacher"].test)
-    assert np.isfinite(figures["teacher"].c2st)
-    assert np.isfinite(figures["student"].test)
+    results = {summary.stage: summary for summary in record.summary}
+    assert np.isnan(results["teacher"].test)
+    assert np.isfinite(results["teacher"].c2st)
+    assert np.isfinite(results["student"].test)
     assert "teacher" in record.samples
     assert open_run(record.path).row.state == "finished"
 
 
 def test_a_teacher_for_other_data_is_refused(tmp_path: Path) -> None:
-    for module, words in ((maf(3), "for examples of 3"), (maf(2, 5), "a context of 5 features")):
-        with pytest.raises(ConfigError, match=words):
+    for module, message in ((maf(3), "for examples of 3"), (maf(2, 5), "a context of 5 features")):
+        with pytest.raises(ConfigError, match=message):
             nfkd.run(moons(), tmp_path / "run", teacher=nfkd.wrap_teacher(module))
 
 
-def test_what_is_not_wrapped_is_refused(tmp_path: Path) -> None:
+def test_a_module_that_is_not_wrapped_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="wrap_teacher"):
         nfkd.run(moons(), tmp_path / "run", teacher=maf())
 
 
-def test_the_experiment_that_is_kept_names_it_and_reads_again() -> None:
+def test_the_saved_experiment_names_the_teacher() -> None:
     config = with_teacher(moons(), nfkd.wrap_teacher(maf()))
     assert ExperimentConfig.from_toml(config.to_toml()) == config
     assert config.training.teacher_weights.startswith("python:zuko MAF sha256:")

@@ -1,11 +1,9 @@
-"""A teacher from a weights file: not trained, but evaluated, drawn once and copied into the run."""
+"""A given teacher, from a weights file or an earlier run, is not trained but evaluated and copied into the run."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import nfkd
+from nfkd.cli import main
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.planning.describe import describe
@@ -26,20 +25,19 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
 from nfkd.runs.weights import flow_meta, save_weights
 from nfkd.training.api import prepare
-from nfkd.training.control import Control
-from nfkd.training.job import perform
 from tests.core.tiny import moons
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that trained its teacher."""
-    return nfkd.run(moons(), tmp_path_factory.mktemp("trained") / "run").path
+from tests.core.training.runs import TrainedRun, stop_run
 
 
 @pytest.fixture
-def weights(trained: Path) -> str:
-    return str(trained / "teacher.safetensors")
+def earlier(trained: Callable[[ExperimentConfig], TrainedRun]) -> Path:
+    """A run that trained its teacher."""
+    return trained(moons()).record.path
+
+
+@pytest.fixture
+def weights(earlier: Path) -> str:
+    return str(earlier / "teacher.safetensors")
 
 
 def given(weights: str, **changes: Any) -> ExperimentConfig:
@@ -47,21 +45,19 @@ def given(weights: str, **changes: Any) -> ExperimentConfig:
     return moons(training={"teacher_weights": weights} | training, **changes)
 
 
-def test_a_student_of_given_weights_is_the_student_of_the_run_they_are_from(
-    trained: Path, weights: str, tmp_path: Path
-) -> None:
+def test_the_student_of_a_given_teacher_is_that_of_the_earlier_run(earlier: Path, weights: str, tmp_path: Path) -> None:
     seen: list[events.RunEvent] = []
     record = nfkd.run(given(weights), tmp_path / "run", on_event=seen.append)
-    before = open_run(trained)
+    before = open_run(earlier)
     for name in ("teacher", "student", "baseline"):
-        ours, theirs = (load_file(run / f"{name}.safetensors") for run in (record.path, trained))
-        assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+        found, expected = (load_file(run / f"{name}.safetensors") for run in (record.path, earlier))
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in found)
     summaries = {summary.stage: summary for summary in record.summary}
     original = {summary.stage: summary for summary in before.summary}
     assert (summaries["teacher"].steps, summaries["teacher"].best_step) == (0, 0)
-    for figure in ("parameters", "multiply_adds", "validation", "test", "c2st"):
-        assert getattr(summaries["teacher"], figure) == getattr(original["teacher"], figure)
+    for name in ("parameters", "multiply_adds", "validation", "test", "c2st"):
+        assert getattr(summaries["teacher"], name) == getattr(original["teacher"], name)
     assert all(not len(curve.steps) for curve in record.curves["teacher"].values())
     np.testing.assert_array_equal(record.samples["teacher"], before.samples["teacher"])
     drawn = [event for event in seen if isinstance(event, events.SamplesDrawn) and event.stage == "teacher"]
@@ -72,7 +68,7 @@ def test_a_student_of_given_weights_is_the_student_of_the_run_they_are_from(
     assert record.load_teacher().scaled.initialized
 
 
-def test_three_seeds_share_it(weights: str, tmp_path: Path) -> None:
+def test_all_seeds_share_the_given_teacher(weights: str, tmp_path: Path) -> None:
     config = given(weights, seeds={"count": 3, "first": 4}, training={"student_steps": 5})
     record = nfkd.run(config, tmp_path / "group")
     assert [summary.seed for summary in record.summary if summary.stage == "teacher"] == [4]
@@ -83,16 +79,11 @@ def test_three_seeds_share_it(weights: str, tmp_path: Path) -> None:
     assert torch.equal(state["layers.0.mixing.lower"], load_file(weights)["layers.0.mixing.lower"])
 
 
-def test_a_stopped_run_goes_on_without_the_file(weights: str, tmp_path: Path) -> None:
+def test_a_stopped_run_is_resumed_without_the_file(weights: str, tmp_path: Path) -> None:
     own = tmp_path / "own.safetensors"
     own.write_bytes(Path(weights).read_bytes())
-    config, control = given(str(own)), Control()
-
-    def watch(event: events.RunEvent) -> None:
-        if isinstance(event, events.Progress) and event.stage == "student":
-            control.stop("run")
-
-    assert perform(prepare(config, tmp_path / "stopped"), config, watch, control) == "stopped"
+    config = given(str(own))
+    stop_run(tmp_path / "stopped", config, "student", 3)
     whole = nfkd.run(config, tmp_path / "whole")
     own.unlink()
     record = nfkd.run(config, tmp_path / "stopped", resume=True)
@@ -105,20 +96,22 @@ def test_a_stopped_run_goes_on_without_the_file(weights: str, tmp_path: Path) ->
         nfkd.run(config, tmp_path / "new")
 
 
-def test_a_run_from_the_terminal_takes_it_and_shows_it(weights: str, tmp_path: Path) -> None:
-    moons(training={"student_steps": 4}).save(tmp_path / "experiment.toml")
+def test_the_command_line_accepts_and_shows_a_given_teacher(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moons(training={"student_steps": 4, "baseline": False}).save(tmp_path / "experiment.toml")
     (tmp_path / "mine.safetensors").write_bytes(Path(weights).read_bytes())
-    arguments = ["run", "experiment.toml", "--out", "run", "--set", "training.teacher_weights=mine.safetensors"]
-    command = [sys.executable, "-m", "nfkd"]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    option = "training.teacher_weights=mine.safetensors"
+    assert main(["run", "experiment.toml", "--out", "run", "--set", option]) == 0
     assert open_run(tmp_path / "run").config.training.teacher_weights == str(tmp_path / "mine.safetensors")
-    shown = subprocess.run([*command, "show", "run"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    capsys.readouterr()
+    assert main(["show", "run"]) == 0
     teacher = next(summary for summary in open_run(tmp_path / "run").summary if summary.stage == "teacher")
-    assert f"{teacher.test:.4f}" in shown.stdout
+    assert f"{teacher.test:.4f}" in capsys.readouterr().out
 
 
-def test_relative_paths_start_from_the_files_folder_and_typed_ones_from_where_one_is(
+def test_relative_paths_in_a_file_start_at_its_folder_and_others_at_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "there").mkdir()
@@ -134,7 +127,7 @@ def test_relative_paths_start_from_the_files_folder_and_typed_ones_from_where_on
     )
 
 
-def test_a_teacher_that_is_not_trained_needs_no_memory_for_it(weights: str) -> None:
+def test_a_given_teacher_needs_no_memory_for_training(weights: str) -> None:
     sizes = [describe(config).teacher for config in (moons(), given(weights))]
     assert sizes[0] is not None
     assert sizes[1] is not None
@@ -142,12 +135,12 @@ def test_a_teacher_that_is_not_trained_needs_no_memory_for_it(weights: str) -> N
     assert sizes[1].memory == 4 * sizes[1].parameters < sizes[0].memory
 
 
-def test_an_earlier_run_gives_its_first_seeds_teacher(trained: Path, tmp_path: Path) -> None:
-    record = nfkd.run(given(str(trained)), tmp_path / "run")
-    assert record.config.training.teacher_weights == str(trained)
-    ours, theirs = (load_file(run / "teacher.safetensors") for run in (record.path, trained))
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+def test_an_earlier_run_gives_the_teacher_of_its_first_seed(earlier: Path, tmp_path: Path) -> None:
+    record = nfkd.run(given(str(earlier)), tmp_path / "run")
+    assert record.config.training.teacher_weights == str(earlier)
+    found, expected = (load_file(run / "teacher.safetensors") for run in (record.path, earlier))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in found)
     group = nfkd.run(
         moons(seeds={"count": 2, "first": 7, "retrain_teacher": True}, training={"student_steps": 4}),
         tmp_path / "group",
@@ -167,31 +160,32 @@ OTHER_SETTINGS = (
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "expected"),
     [
         ({"kind": "circles"}, ["the teacher was trained on other data (two_moons, not circles)"]),
         ({"validation_fraction": 0.3, "split_seed": 4}, [OTHER_SETTINGS.format("validation_fraction, split_seed")]),
         ({}, []),
     ],
 )
-def test_a_teacher_of_other_data_is_told_of(
-    data: dict[str, Any], words: list[str], weights: str, trained: Path, tmp_path: Path
+def test_a_teacher_trained_on_other_data_gives_a_warning(
+    data: dict[str, Any], expected: list[str], weights: str, earlier: Path, tmp_path: Path
 ) -> None:
-    for source in (weights, str(trained)):
+    for source in (weights, str(earlier)):
         description = describe(given(source, data=data))
         assert [
             problem.message for problem in description.warnings if problem.path == "training.teacher_weights"
-        ] == words
+        ] == expected
         assert not description.problems
-    record = nfkd.run(given(weights, data=data, training={"student_steps": 2}), tmp_path / "run")
+    few = {"student_steps": 2, "baseline": False}
+    record = nfkd.run(given(weights, data=data, training=few), tmp_path / "run")
     logged = [line.text for line in record.snapshot().log if line.level == "warning"]
     assert [line for line in logged if "the teacher was" in line] == [
-        f"training.teacher_weights: {word}" for word in words
+        f"training.teacher_weights: {message}" for message in expected
     ]
 
 
 @pytest.mark.parametrize("experiment", [None, "", "steps = 2"])
-def test_a_file_without_an_experiment_tells_of_no_data(experiment: str | None, weights: str, tmp_path: Path) -> None:
+def test_a_file_without_an_experiment_gives_no_warning(experiment: str | None, weights: str, tmp_path: Path) -> None:
     with safe_open(weights, framework="pt") as file:
         meta = file.metadata()
     del meta["config"]
@@ -202,7 +196,7 @@ def test_a_file_without_an_experiment_tells_of_no_data(experiment: str | None, w
     assert not [problem for problem in description.warnings if problem.path == "training.teacher_weights"]
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- refused ----------------------------------------------------------------------------------------------------------
 
 
 def problems(description: Description) -> dict[str, str]:
@@ -210,7 +204,7 @@ def problems(description: Description) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "parts"),
     [
         ({"teacher": {"steps": 4}}, ["its steps is 3, not 4; set teacher.steps = 3"]),
         (
@@ -220,12 +214,12 @@ def problems(description: Description) -> dict[str, str]:
         ({"teacher": {"kind": "maf", "steps": 2}}, ['its kind is glow1d, not maf; set teacher.kind = "glow1d"']),
     ],
 )
-def test_another_flow_is_refused_and_the_difference_named(
-    changes: dict[str, Any], words: list[str], weights: str, tmp_path: Path
+def test_another_flow_is_refused_with_its_differences(
+    changes: dict[str, Any], parts: list[str], weights: str, tmp_path: Path
 ) -> None:
     config = given(weights, **changes)
     message = problems(describe(config))["training.teacher_weights"]
-    assert all(word in message for word in words)
+    assert all(part in message for part in parts)
     with pytest.raises(ConfigError, match="teacher_weights"):
         nfkd.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -274,7 +268,7 @@ def test_a_teacher_for_each_seed_cannot_be_given(weights: str) -> None:
 
 
 def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], object]) -> str:
-    """Write the weights again with some tensors changed, and everything that the file says of itself."""
+    """Write the weights with some tensors changed and the same metadata."""
     tensors = load_file(weights)
     with safe_open(weights, framework="pt") as file:
         meta = file.metadata()
@@ -284,7 +278,7 @@ def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], ob
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected"),
     [
         (lambda tensors: tensors.pop("layers.1.mixing.upper"), "lacks layers.1.mixing.upper."),
         (
@@ -302,13 +296,13 @@ def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], ob
         ),
     ],
 )
-def test_a_file_with_a_missing_extra_or_misshapen_tensor_is_refused_by_its_name(
-    change: Callable[[dict[str, Any]], object], words: str, weights: str, tmp_path: Path
+def test_missing_extra_and_misshapen_tensors_are_named(
+    change: Callable[[dict[str, Any]], object], expected: str, weights: str, tmp_path: Path
 ) -> None:
     path = changed_file(weights, tmp_path / "changed.safetensors", change)
     config = given(path)
     message = problems(describe(config))["training.teacher_weights"]
-    assert words in message
+    assert expected in message
     assert path in message
     with pytest.raises(ConfigError, match="teacher_weights"):
         nfkd.run(config, tmp_path / "run")
@@ -330,7 +324,7 @@ def test_a_file_with_a_missing_extra_or_misshapen_tensor_is_refused_by_its_name(
         ("flow", "{}"),
     ],
 )
-def test_sizes_that_make_no_flow_are_refused_in_one_line(name: str, value: str, weights: str, tmp_path: Path) -> None:
+def test_invalid_sizes_are_refused_with_one_message(name: str, value: str, weights: str, tmp_path: Path) -> None:
     with safe_open(weights, framework="pt") as file:
         meta = file.metadata()
     path = tmp_path / "tampered.safetensors"
@@ -340,15 +334,15 @@ def test_sizes_that_make_no_flow_are_refused_in_one_line(name: str, value: str, 
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e300])
-def test_weights_that_are_not_finite_are_refused_by_the_first_name(value: float, trained: Path, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_refused(value: float, earlier: Path, tmp_path: Path) -> None:
     def spoil(tensors: dict[str, Any]) -> None:
         for name in ("layers.2.mixing.upper", "layers.1.mixing.upper"):
             tensors[name] = tensors[name].double()
             tensors[name][0, 1] = value
 
     run = tmp_path / "earlier"
-    shutil.copytree(trained, run)
-    path = changed_file(str(trained / "teacher.safetensors"), run / "teacher.safetensors", spoil)
+    shutil.copytree(earlier, run)
+    path = changed_file(str(earlier / "teacher.safetensors"), run / "teacher.safetensors", spoil)
     for weights in (path, str(run)):
         with pytest.raises(ConfigError) as error:
             nfkd.run(given(weights), tmp_path / "run")
@@ -358,29 +352,17 @@ def test_weights_that_are_not_finite_are_refused_by_the_first_name(value: float,
         assert not (tmp_path / "run").exists()
 
 
-def stopped_in(path: Path, stage: str, config: ExperimentConfig) -> Path:
-    """Return a run that its user stopped in a stage."""
-    control = Control()
-
-    def watch(event: events.RunEvent) -> None:
-        if isinstance(event, events.Progress) and event.stage == stage:
-            control.stop("run")
-
-    assert perform(prepare(config, path), config, watch, control) == "stopped"
-    return path
-
-
 def test_a_run_whose_teacher_was_stopped_is_refused_until_it_is_resumed(tmp_path: Path) -> None:
     config = moons(seeds={"count": 2, "first": 3}, training={"student_steps": 4})
-    run = stopped_in(tmp_path / "a run", "teacher", config)
+    run = tmp_path / "a run"
+    stop_run(run, config, "teacher", 2)
     own = run / "seed-3" / "teacher.safetensors"
     message = problems(describe(given(str(run))))["training.teacher_weights"]
     assert message == (
-        f"The run {run} has a teacher that was not trained to its end. Resume that run (nfkd run "
-        f"'{run}/experiment.toml' --out '{run}' --resume), or give the file of its weights itself, {own}, to use them "
-        "as they are."
+        f"The run {run} has a teacher whose training has not ended. Resume that run (nfkd run "
+        f"'{run}/experiment.toml' --out '{run}' --resume), or choose its file {own} to use its weights as they are."
     )
-    with pytest.raises(ConfigError, match="not trained to its end"):
+    with pytest.raises(ConfigError, match="training has not ended"):
         nfkd.run(given(str(run)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     assert not describe(given(str(own))).problems
@@ -395,37 +377,37 @@ def test_a_run_whose_teacher_diverged_is_refused(tmp_path: Path) -> None:
         nfkd.run(config, tmp_path / "diverged")
     assert (tmp_path / "diverged" / "teacher.safetensors").exists()
     message = problems(describe(given(str(tmp_path / "diverged"))))["training.teacher_weights"]
-    assert "has a teacher that was not trained to its end" in message
+    assert "has a teacher whose training has not ended" in message
 
 
-def test_a_run_that_was_stopped_later_or_was_given_its_teacher_gives_it(weights: str, tmp_path: Path) -> None:
+def test_a_run_stopped_after_its_teacher_can_give_it(weights: str, tmp_path: Path) -> None:
     config = given(weights, training={"student_steps": 30})
     for name, experiment in (("trained", moons()), ("given", config)):
-        run = stopped_in(tmp_path / name, "student", experiment)
-        assert not describe(given(str(run))).problems
+        stop_run(tmp_path / name, experiment, "student", 2)
+        assert not describe(given(str(tmp_path / name))).problems
 
 
-def test_a_run_that_ended_before_its_teacher_is_to_be_resumed(trained: Path, tmp_path: Path) -> None:
+def test_a_run_without_its_teacher_must_be_resumed(earlier: Path, tmp_path: Path) -> None:
     run = tmp_path / "earlier"
-    shutil.copytree(trained, run)
+    shutil.copytree(earlier, run)
     (run / "teacher.safetensors").unlink()
     message = problems(describe(given(str(run))))["training.teacher_weights"]
     assert message.startswith(f"The run {run} has no teacher yet. Resume that run (nfkd run ")
 
 
-def test_a_folder_that_is_no_run_and_a_run_without_a_teacher_are_refused(trained: Path, tmp_path: Path) -> None:
+def test_folders_without_a_run_or_a_teacher_are_refused(earlier: Path, tmp_path: Path) -> None:
     message = problems(describe(given(str(tmp_path))))["training.teacher_weights"]
     assert (
         message
-        == f"{tmp_path} is a directory, and no run's. Give the directory of a run, or a .safetensors file of NFKD's."
+        == f"The directory {tmp_path} is not a run. Choose the directory of a run or a .safetensors file of NFKD."
     )
     bare = prepare(moons(), tmp_path / "bare")
     assert f"{bare} has no teacher yet. Wait until" in problems(describe(given(str(bare))))["training.teacher_weights"]
     odd = tmp_path / "odd"
-    shutil.copytree(trained, odd)
+    shutil.copytree(earlier, odd)
     (odd / "experiment.toml").write_text("steps = 2")
     message = problems(describe(given(str(odd))))["training.teacher_weights"]
     assert str(odd / "experiment.toml") in message
     assert "steps: there is no such field here" in message
-    other = problems(describe(given(str(trained), teacher={"steps": 5})))["training.teacher_weights"]
+    other = problems(describe(given(str(earlier), teacher={"steps": 5})))["training.teacher_weights"]
     assert "its steps is 3, not 5" in other

@@ -1,4 +1,4 @@
-"""The caller's modes and defaults of torch change no run and no flow, and are restored."""
+"""The caller's torch settings do not influence runs and flows, and are restored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nfkd.training.job import TrainingJob
 from tests.core.tiny import digits, moons
 
 Mode = Callable[[], AbstractContextManager[Any]]
-FEW = {"teacher_steps": 4, "student_steps": 4, "baseline": False}
+FEW = {"teacher_steps": 2, "student_steps": 2, "baseline": False}
 
 
 @contextmanager
@@ -62,7 +62,7 @@ each_mode = pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
 
 
 def state() -> dict[str, Any]:
-    """Return everything of the process and the thread that a call might leave changed."""
+    """Return all settings of the process and the thread that a call might change."""
     return {
         "dtype": torch.get_default_dtype(),
         "device": torch.get_default_device(),
@@ -84,22 +84,20 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return {f"{path.name} {name}": value for path in files for name, value in load_file(path).items()}
 
 
-def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
-    assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        torch.testing.assert_close(value, theirs[name], rtol=0, atol=0, msg=name)
+def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
-    """Return a run of two moons under no mode at all."""
+    """Return a run under default settings."""
     return nfkd.run(moons(training=FEW), tmp_path_factory.mktemp("plain") / "run")
 
 
 @each_mode
-def test_a_run_is_the_same_under_every_mode_and_leaves_it_as_it_was(
-    mode: Mode, plain: RunRecord, tmp_path: Path
-) -> None:
+def test_a_run_is_the_same_in_every_mode_and_restores_it(mode: Mode, plain: RunRecord, tmp_path: Path) -> None:
     with mode():
         before = state()
         record = nfkd.run(moons(training=FEW), tmp_path / "run")
@@ -117,7 +115,7 @@ def test_a_run_is_the_same_under_every_mode_and_leaves_it_as_it_was(
 
 
 @each_mode
-def test_flows_are_built_the_same_under_every_mode(mode: Mode) -> None:
+def test_a_built_flow_is_the_same_in_every_mode(mode: Mode) -> None:
     config = digits().student
 
     def built() -> Flow:
@@ -132,12 +130,12 @@ def test_flows_are_built_the_same_under_every_mode(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("mode", [MODES["float64"], MODES["default device"]], ids=["float64", "default device"])
-def test_a_loaded_flow_gives_the_same_under_every_default(mode: Mode, plain: RunRecord, tmp_path: Path) -> None:
+def test_a_loaded_flow_is_the_same_for_every_default(mode: Mode, plain: RunRecord, tmp_path: Path) -> None:
     images = nfkd.run(digits(training=FEW), tmp_path / "run").load_student()
     rows, levels = torch.rand(3, 2), torch.randint(0, 17, (3, 1, 8, 8))
     student = plain.load_student()
 
-    def figures() -> dict[str, torch.Tensor]:
+    def results() -> dict[str, torch.Tensor]:
         return {
             "samples": student.sample(5, generator=torch.Generator("cpu").manual_seed(1)),
             "log_prob": student.log_prob(rows),
@@ -147,13 +145,13 @@ def test_a_loaded_flow_gives_the_same_under_every_default(mode: Mode, plain: Run
             "image nll": images.nll(levels),
         }
 
-    expected = figures()
+    expected = results()
     with mode():
-        found = figures()
+        found = results()
     assert_same(found, expected)
 
 
-def test_a_flow_without_a_generator_still_draws_from_the_users_random_numbers() -> None:
+def test_a_flow_built_without_a_generator_uses_the_global_random_numbers() -> None:
     def first() -> dict[str, torch.Tensor]:
         return nfkd.build_flow(digits().student, (1, 8, 8)).state_dict()
 
@@ -165,7 +163,7 @@ def test_a_flow_without_a_generator_still_draws_from_the_users_random_numbers() 
 
 
 @pytest.mark.parametrize("mode", [MODES["inference_mode"], MODES["no_grad"]], ids=["inference_mode", "no_grad"])
-def test_a_teacher_that_was_made_under_a_mode_teaches_the_same(mode: Mode, tmp_path: Path) -> None:
+def test_a_teacher_created_in_a_mode_teaches_the_same(mode: Mode, tmp_path: Path) -> None:
     zuko = pytest.importorskip("zuko")
 
     def taught(run: Path) -> dict[str, torch.Tensor]:
@@ -182,7 +180,7 @@ def test_a_teacher_that_was_made_under_a_mode_teaches_the_same(mode: Mode, tmp_p
     assert_same(found, expected)
 
 
-def test_a_float64_teacher_under_float64_teaches_a_float32_student(tmp_path: Path) -> None:
+def test_a_float64_teacher_teaches_a_float32_student(tmp_path: Path) -> None:
     zuko = pytest.importorskip("zuko")
     with dtype(torch.float64):
         teacher = nfkd.wrap_teacher(zuko.flows.MAF(2, transforms=2, hidden_features=(8,)))
@@ -190,14 +188,14 @@ def test_a_float64_teacher_under_float64_teaches_a_float32_student(tmp_path: Pat
     assert {parameter.dtype for parameter in student.parameters()} == {torch.float32}
 
 
-def test_a_teacher_without_numbers_is_refused() -> None:
+def test_a_teacher_on_the_meta_device_is_refused() -> None:
     zuko = pytest.importorskip("zuko")
     module = zuko.flows.MAF(2, transforms=2, hidden_features=(8,)).to("meta")
     with pytest.raises(ValueError, match="meta"):
         nfkd.wrap_teacher(module)
 
 
-def test_the_number_of_threads_is_as_before_also_after_a_run_that_failed(tmp_path: Path) -> None:
+def test_the_number_of_threads_is_restored_even_after_a_failed_run(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     seen: set[int] = set()
     torch.set_num_threads(3)
@@ -220,8 +218,8 @@ def test_the_number_of_threads_is_as_before_also_after_a_run_that_failed(tmp_pat
         torch.set_num_threads(before)
 
 
-def test_what_the_engines_threads_do_is_float32_too(plain: RunRecord, tmp_path: Path) -> None:
-    """The default dtype is the process's: a thread of its own does not keep another one out."""
+def test_the_threads_of_the_engine_use_float32(plain: RunRecord, tmp_path: Path) -> None:
+    """The default dtype belongs to the process, so a separate thread alone does not isolate it."""
     with dtype(torch.float64):
         job = TrainingJob(tmp_path / "run", moons(training=FEW), lambda event: None)
         prepare(moons(training=FEW), tmp_path / "run")
@@ -236,7 +234,7 @@ def test_what_the_engines_threads_do_is_float32_too(plain: RunRecord, tmp_path: 
     np.testing.assert_array_equal(found.samples["student"], Explorer().sample(request, None).samples["student"])
 
 
-def test_float32_lasts_until_the_last_thread_has_left() -> None:
+def test_float32_stays_the_default_until_the_last_thread_leaves() -> None:
     inside, leave = threading.Event(), threading.Event()
 
     def stay() -> None:

@@ -1,4 +1,4 @@
-"""The optimizers against a step by hand, and through a checkpoint."""
+"""The optimizers, compared with formulas, and restored from checkpoints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TARGET = torch.tensor([[1.0, -2.0], [0.5, 3.0]], dtype=torch.float64)
 
 
 class Tiny(nn.Module):
-    """A matrix and a bias that a quadratic loss draws to a target."""
+    """A matrix and a bias with a quadratic loss."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def step(module: Tiny, optimizer: torch.optim.Optimizer) -> None:
 
 
 def adamw_by_hand(steps: int, rate: float, decay: float) -> tuple[Tensor, Tensor]:
-    """Algorithm 2 of arXiv 1711.05101, with the gradient of the loss written out and the bias spared."""
+    """Compute algorithm 2 of arXiv 1711.05101 with an explicit gradient and without decay of the bias."""
     module = Tiny()
     values = [module.matrix.detach().clone(), module.bias.detach().clone()]
     first, second = [[torch.zeros_like(value) for value in values] for _ in range(2)]
@@ -62,7 +62,7 @@ def adamw_by_hand(steps: int, rate: float, decay: float) -> tuple[Tensor, Tensor
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1, 1.0])
-def test_adamw_is_the_papers_step_by_step(decay: float) -> None:
+def test_adamw_follows_the_paper(decay: float) -> None:
     module = Tiny()
     optimizer = make_optimizer(config(decay=decay), module.parameters())
     for _ in range(12):
@@ -72,24 +72,24 @@ def test_adamw_is_the_papers_step_by_step(decay: float) -> None:
     torch.testing.assert_close(module.bias.detach(), bias, rtol=1e-10, atol=1e-12)
 
 
-def test_adamw_steps_as_torchs_own() -> None:
-    ours, theirs = Tiny(), Tiny()
-    optimizer = make_optimizer(config(), ours.parameters())
-    reference = torch.optim.AdamW([theirs.matrix], lr=0.05, weight_decay=0.1)
-    plain = torch.optim.Adam([theirs.bias], lr=0.05)
+def test_adamw_equals_that_of_torch() -> None:
+    module, expected = Tiny(), Tiny()
+    optimizer = make_optimizer(config(), module.parameters())
+    reference = torch.optim.AdamW([expected.matrix], lr=0.05, weight_decay=0.1)
+    plain = torch.optim.Adam([expected.bias], lr=0.05)
     for _ in range(12):
-        step(ours, optimizer)
+        step(module, optimizer)
         reference.zero_grad()
         plain.zero_grad()
-        theirs.loss().backward()
+        expected.loss().backward()
         reference.step()
         plain.step()
-    for name, value in ours.state_dict().items():
-        torch.testing.assert_close(value, theirs.state_dict()[name], rtol=1e-12, atol=1e-14)
+    for name, value in module.state_dict().items():
+        torch.testing.assert_close(value, expected.state_dict()[name], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamax"])
-def test_weight_decay_is_adamws_alone(optimizer: str) -> None:
+def test_only_adamw_has_weight_decay(optimizer: str) -> None:
     flat = []
     for decay in (0.0, 1.0):
         module = Tiny()
@@ -101,7 +101,7 @@ def test_weight_decay_is_adamws_alone(optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamax", "adamw"])
-def test_an_optimizer_goes_on_from_its_checkpoint(optimizer: str, tmp_path: Path) -> None:
+def test_an_optimizer_is_restored_from_a_checkpoint(optimizer: str, tmp_path: Path) -> None:
     module = Tiny()
     made = make_optimizer(config(optimizer), module.parameters())
     for _ in range(5):

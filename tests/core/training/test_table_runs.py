@@ -1,4 +1,4 @@
-"""Runs on tables: conditioning columns and weights, from the file to the figures, the terminal and the samples."""
+"""Runs on tables with context and weight columns: results, samples, and what commands show."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS = 400
 
 
 def rich(path: Path) -> str:
-    """Write a table as that of a particle detector: targets, three kinematic columns, and weights, some negative."""
+    """Write a table like that of a particle detector: targets, three context columns, and weights, some negative."""
     rng = np.random.default_rng(0)
     given = rng.normal(size=(ROWS, 3))
     targets = np.stack([2 * given[:, 0], 100 + 5 * given[:, 1] - given[:, 2]], axis=1) + rng.normal(size=(ROWS, 2))
@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> nfkd.runs.reader.RunRecord:
     return nfkd.run(experiment(folder), folder / "run")
 
 
-def test_the_figures_are_weighted_and_in_the_units_of_the_file(run) -> None:
+def test_results_are_weighted_and_in_the_units_of_the_file(run) -> None:
     dataset = load_dataset(run.config.data)
     assert dataset.context_features == 3
     raw = np.loadtxt(run.config.data.path, delimiter=",", skiprows=1)
@@ -63,7 +63,7 @@ def test_the_figures_are_weighted_and_in_the_units_of_the_file(run) -> None:
 
 
 def test_a_loaded_flow_works_in_the_units_of_the_file(run) -> None:
-    """Rows and conditions as they are in the file: their weighted mean is the figure, and samples look like them."""
+    """Use rows and context from the file: their weighted NLL is the result, and samples resemble them."""
     raw = np.loadtxt(run.config.data.path, delimiter=",", skiprows=1)
     test = raw[np.random.default_rng(0).permutation(ROWS)[60:120]]
     rows, given, weights = torch.from_numpy(test[:, :2]), torch.from_numpy(test[:, 2:5]), test[:, 5] / test[:, 5].mean()
@@ -80,13 +80,13 @@ def test_a_loaded_flow_works_in_the_units_of_the_file(run) -> None:
         torch.testing.assert_close(flow.decode(flow.encode(rows, given), given).double(), rows, rtol=1e-5, atol=1e-4)
 
 
-def test_samples_are_drawn_for_the_rows_own_conditions(run) -> None:
+def test_samples_are_drawn_for_the_context_of_the_rows(run) -> None:
     explorer, path, seed = Explorer(), str(run.path), run.config.seeds.first
     drawn = explorer.sample(Sample(run=path, seed=seed, count=100, temperature=1.0), None)
     assert {role: samples.shape for role, samples in drawn.samples.items()} == dict.fromkeys(
         ("teacher", "student", "baseline"), (100, 2)
     )
-    assert not drawn.densities  # a density over the plane would need one condition
+    assert not drawn.densities  # a density plot would need one fixed context
     dataset = load_dataset(run.config.data)
     examples = noisy(dataset, dataset.validation)
     np.testing.assert_array_equal(drawn.real, examples.x[:100])
@@ -99,18 +99,18 @@ def test_samples_are_drawn_for_the_rows_own_conditions(run) -> None:
         assert traced.log_prob == pytest.approx(run.load_student().scaled.log_prob(one.x, one.context).item(), rel=1e-5)
 
 
-def test_a_run_in_scaled_units_says_so_wherever_it_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scaled_units_are_named_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = experiment(tmp_path, scaling="quantile", context=[], weight="", columns=["RichDLLk", "RichDLLp", "P"])
-    told: list[Event] = []
-    record = nfkd.run(config, tmp_path / "runs" / "one", on_event=told.append)
+    seen: list[Event] = []
+    record = nfkd.run(config, tmp_path / "runs" / "one", on_event=seen.append)
     assert {summary.unit for summary in record.summary} == {"nats (scaled)"}
     names = ["RichDLLk (scaled)", "RichDLLp (scaled)", "P (scaled)"]
-    assert [event.columns for event in told if isinstance(event, SeedStarted)] == [names]
-    student, figures = record.load_student(), {summary.stage: summary.test for summary in record.summary}
+    assert [event.columns for event in seen if isinstance(event, SeedStarted)] == [names]
+    student, results = record.load_student(), {summary.stage: summary.test for summary in record.summary}
     raw = np.loadtxt(tmp_path / "rich.csv", delimiter=",", skiprows=1)
     test = torch.from_numpy(raw[np.random.default_rng(0).permutation(ROWS)[60:120], :3])
     assert student.unit == "nats (scaled)"
-    assert -student.log_prob(test).mean().item() == pytest.approx(figures["student"], rel=1e-5)
+    assert -student.log_prob(test).mean().item() == pytest.approx(results["student"], rel=1e-5)
     drawn = student.sample(200).double().numpy()
     assert (drawn >= raw[:, :3].min(axis=0) - 1e-4).all()
     assert (drawn <= raw[:, :3].max(axis=0) + 1e-4).all()

@@ -1,4 +1,4 @@
-"""Teachers in other units than the scaled ones, and the warning of teachers worse than a Gaussian."""
+"""Teachers in other units than scaled values, and the warning about teachers worse than a Gaussian."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nfkd.data import load_dataset
 from nfkd.evaluation.gaussian import gaussian_nll
 from nfkd.evaluation.likelihood import noisy
 from nfkd.planning.describe import describe
-from nfkd.planning.teachers import on_scaled_values, with_teacher, worse_than_gaussian
+from nfkd.planning.teachers import gaussian_warning, on_scaled_values, with_teacher
 from nfkd.protocol.events import LogLine
 from tests.core.tiny import digits, moons
 
@@ -31,7 +31,7 @@ ONLY_NLL = {name: {"weight": float(name == "nll")} for name in ("nll", "lkd", "i
 
 
 def table(folder: Path, **data: Any) -> ExperimentConfig:
-    """An experiment on two independent Gaussian columns far from zero, and two columns to be conditioned on."""
+    """Return an experiment on two independent Gaussian columns far from zero, with two columns for the context."""
     rng = np.random.default_rng(0)
     rows = np.hstack([rng.normal(size=(400, 2)) * DEVIATION + MEAN, 50 + 5 * rng.normal(size=(400, 2))])
     np.save(folder / "rows.npy", rows)
@@ -46,7 +46,7 @@ def held_out(config: ExperimentConfig) -> np.ndarray:
 
 
 def gaussian(mean: np.ndarray, deviation: np.ndarray) -> Any:
-    """A flow of normflows that is a Gaussian: its base, and a layer that does nothing."""
+    """Return a Gaussian as a flow of normflows: its base and an identity layer."""
     shape: Any = mean.shape
     base = nf.distributions.DiagGaussian(shape if len(shape) > 1 else shape[0])
     base.loc.data = torch.tensor(mean[None], dtype=torch.float32)
@@ -63,18 +63,18 @@ def conditional_maf() -> Any:
 
 
 @pytest.mark.parametrize("scaling", ["standard", "robust", "none"])
-def test_a_teacher_of_the_data_keeps_its_own_figure_in_the_run(scaling: str, tmp_path: Path) -> None:
+def test_a_teacher_in_units_of_the_data_keeps_its_own_nll(scaling: str, tmp_path: Path) -> None:
     config = table(tmp_path, scaling=scaling)
     teacher = nfkd.wrap_teacher(gaussian(MEAN, DEVIATION), units="data")
     lines: list[str] = []
     record = nfkd.run(config, tmp_path / "run", lambda event: lines.append(getattr(event, "text", "")), teacher=teacher)
     expected = -stats.norm.logpdf(held_out(config)[:, :2], MEAN, DEVIATION).sum(axis=1).mean()
-    figures = {summary.stage: summary.test for summary in record.summary}
-    assert figures["teacher"] == pytest.approx(expected, abs=1e-3)
+    results = {summary.stage: summary.test for summary in record.summary}
+    assert results["teacher"] == pytest.approx(expected, abs=1e-3)
     assert not [line for line in lines if "Gaussian" in line]
 
 
-def test_a_teacher_in_the_wrong_units_is_warned_of(tmp_path: Path) -> None:
+def test_a_teacher_in_the_wrong_units_gives_a_warning(tmp_path: Path) -> None:
     lines: list[LogLine] = []
     nfkd.run(
         table(tmp_path),
@@ -84,24 +84,24 @@ def test_a_teacher_in_the_wrong_units_is_warned_of(tmp_path: Path) -> None:
     )
     (line,) = [line for line in lines if "Gaussian" in line.text]
     assert line.level == "warning"
-    for words in ("data.scaling", "units of nfkd.wrap_teacher", "not trained well enough"):
-        assert words in line.text
+    for part in ("data.scaling", "units of nfkd.wrap_teacher", "not trained well enough"):
+        assert part in line.text
 
 
 @pytest.mark.parametrize("change", [-1e-3, 0.0, 1e-3])
-def test_a_teacher_slightly_worse_than_a_gaussian_gives_a_warning_with_both_figures(
+def test_a_teacher_slightly_worse_than_a_gaussian_gives_a_warning_with_both_values(
     change: float, tmp_path: Path
 ) -> None:
     dataset = load_dataset(table(tmp_path).data)
-    gaussian_figure = gaussian_nll(dataset)
-    words = worse_than_gaussian(gaussian_figure + change, dataset)
-    assert bool(words) == (change > 0)
-    if words:
-        assert f"({gaussian_figure + change:.4f} nats)" in words
-        assert f"({gaussian_figure:.4f} nats)" in words
+    expected = gaussian_nll(dataset)
+    warning = gaussian_warning(expected + change, dataset)
+    assert bool(warning) == (change > 0)
+    if warning:
+        assert f"({expected + change:.4f} nats)" in warning
+        assert f"({expected:.4f} nats)" in warning
 
 
-def test_a_weights_file_of_another_scaling_is_warned_of(tmp_path: Path) -> None:
+def test_a_weights_file_with_another_scaling_gives_a_warning(tmp_path: Path) -> None:
     first = nfkd.run(table(tmp_path), tmp_path / "first")
     assert not [line for line in first.snapshot().log if "Gaussian" in line.text]
     config = table(tmp_path, scaling="none").replace(training={"teacher_weights": str(first.path)})
@@ -110,15 +110,15 @@ def test_a_weights_file_of_another_scaling_is_warned_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scaling", ["standard", "robust"])
-def test_contexts_reach_the_teacher_in_the_units_of_the_file(scaling: str, tmp_path: Path) -> None:
+def test_the_teacher_gets_contexts_in_the_units_of_the_file(scaling: str, tmp_path: Path) -> None:
     module, config = conditional_maf(), table(tmp_path, context=["2", "3"], scaling=scaling)
     dataset, raw = load_dataset(config.data), torch.from_numpy(held_out(config)).float()
     batch = noisy(dataset, dataset.test)
     teacher = on_scaled_values(nfkd.wrap_teacher(module, units="data"), dataset)
     with torch.no_grad():
-        theirs = module(raw[:, 2:]).log_prob(raw[:, :2]).double()
+        expected = module(raw[:, 2:]).log_prob(raw[:, :2]).double()
         torch.testing.assert_close(
-            -dataset.nll(teacher.log_prob(batch.x, batch.context)).double(), theirs, rtol=1e-3, atol=0.01
+            -dataset.nll(teacher.log_prob(batch.x, batch.context)).double(), expected, rtol=1e-3, atol=0.01
         )
         latents = teacher.encode(batch.x, batch.context)
         torch.testing.assert_close(latents.parts[-1], module(raw[:, 2:]).transform(raw[:, :2]), rtol=1e-3, atol=1e-3)
@@ -128,7 +128,7 @@ def test_contexts_reach_the_teacher_in_the_units_of_the_file(scaling: str, tmp_p
         torch.testing.assert_close(drawn, module(raw[:, 2:]).transform.inv(0.5 * noise[0]), rtol=1e-4, atol=1e-3)
 
 
-def test_the_log_determinant_with_the_map_is_autograds(tmp_path: Path) -> None:
+def test_the_log_determinant_includes_the_map_between_units(tmp_path: Path) -> None:
     dataset = load_dataset(table(tmp_path, context=["2", "3"]).data)
     teacher = on_scaled_values(nfkd.wrap_teacher(conditional_maf().double(), units="data"), dataset)
     batch = noisy(dataset, dataset.test.take(slice(3)))
@@ -147,7 +147,7 @@ def test_the_log_determinant_with_the_map_is_autograds(tmp_path: Path) -> None:
     torch.testing.assert_close(found.trace["units"][0], dataset.units.to_data(x))
 
 
-def test_the_map_of_a_quantile_scaling_is_refused_before_the_run(tmp_path: Path) -> None:
+def test_a_teacher_in_data_units_is_refused_for_quantile_scaling(tmp_path: Path) -> None:
     config = table(tmp_path, scaling="quantile")
     cases: list[tuple[Any, list[str]]] = [("data", ["data.scaling"]), ("scaled", [])]
     for units, paths in cases:
@@ -168,8 +168,8 @@ def pixels(units: Any) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("units", RANGES, ids=str)
-def test_images_reach_the_teacher_in_its_range(units: Any) -> None:
-    """Bits/dim of a Gaussian over pixels of that range, in closed form; samples come back between 0 and 1."""
+def test_the_teacher_gets_images_in_its_range(units: Any) -> None:
+    """Compare with the bits/dim of a Gaussian over pixels of that range; samples are between 0 and 1."""
     low, high = pixels(units)
     mean, deviation = np.full((1, 8, 8), low + 0.3 * (high - low)), np.full((1, 8, 8), 0.4 * (high - low))
     dataset = load_dataset(digits().data)
@@ -185,7 +185,7 @@ def test_images_reach_the_teacher_in_its_range(units: Any) -> None:
     assert drawn.std().item() == pytest.approx(0.4, abs=0.02)
 
 
-def test_a_run_on_images_counts_the_range(tmp_path: Path) -> None:
+def test_a_run_on_images_uses_the_range(tmp_path: Path) -> None:
     config = digits(training=QUICK, distillation=ONLY_NLL)
     dataset = load_dataset(config.data)
     x = 2 * noisy(dataset, dataset.train).x.double().numpy() - 1
@@ -198,18 +198,18 @@ def test_a_run_on_images_counts_the_range(tmp_path: Path) -> None:
     assert {summary.stage: summary.test for summary in record.summary}["teacher"] == pytest.approx(expected, abs=1e-3)
 
 
-# --- what is noted and refused ----------------------------------------------------------------------------------------
+# --- saved and refused ------------------------------------------------------------------------------------------------
 
 
-def test_the_experiment_notes_the_units_and_a_run_goes_on_only_with_them(tmp_path: Path) -> None:
+def test_a_run_saves_the_units_and_is_resumed_only_with_them(tmp_path: Path) -> None:
     config, module = table(tmp_path), gaussian(MEAN, DEVIATION)
     choices: list[Any] = ["scaled", "data"]
-    notes = {
+    names = {
         units: with_teacher(config, nfkd.wrap_teacher(module, units=units)).training.teacher_weights
         for units in choices
     }
-    assert notes["data"] == f"{notes['scaled']} units:data"
-    half: Any = np.float32(0.5)  # numbers of NumPy are numbers, too
+    assert names["data"] == f"{names['scaled']} units:data"
+    half: Any = np.float32(0.5)
     image = nfkd.wrap_teacher(gaussian(np.zeros((1, 8, 8)), np.ones((1, 8, 8))), (1, 8, 8), units=(-half, half))
     assert with_teacher(digits(), image).training.teacher_weights.endswith(" units:-0.5..0.5")
     nfkd.run(config, tmp_path / "run", teacher=nfkd.wrap_teacher(module, units="data"))
@@ -221,7 +221,7 @@ def test_the_experiment_notes_the_units_and_a_run_goes_on_only_with_them(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("units", "error", "words"),
+    ("units", "error", "message"),
     [
         ("raw", ValueError, "choose 'scaled', 'data'"),
         ("", ValueError, "choose 'scaled', 'data'"),
@@ -237,8 +237,8 @@ def test_the_experiment_notes_the_units_and_a_run_goes_on_only_with_them(tmp_pat
         (255, TypeError, "two numbers"),
     ],
 )
-def test_units_that_are_none_are_refused(units: Any, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words):
+def test_invalid_units_are_refused(units: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         nfkd.wrap_teacher(gaussian(MEAN, DEVIATION), units=units)
 
 

@@ -30,7 +30,7 @@ def test_generators_depend_on_seed_stage_and_purpose_alone() -> None:
     assert len({tuple(values) for values in first}) == len(names)
 
 
-def test_generators_go_on_from_their_state() -> None:
+def test_generators_are_restored() -> None:
     generators = Generators(1, "teacher")
     draws(generators.order)
     draws(generators("synthesis"))
@@ -51,7 +51,7 @@ def test_an_epoch_shows_each_example_at_most_once(count: int, size: int, epochs:
         assert len(seen.unique()) == len(seen) == per_epoch * min(size, count)
 
 
-def test_batches_go_on_in_the_middle_of_an_epoch() -> None:
+def test_batches_are_restored_in_the_middle_of_an_epoch() -> None:
     generators = Generators(3, "teacher")
     batches = Batches(50, 8, generators.order)
     for _ in range(9):
@@ -65,7 +65,7 @@ def test_batches_go_on_in_the_middle_of_an_epoch() -> None:
     assert [other.next().tolist() for _ in range(20)] == expected
 
 
-def test_the_learning_rate_warms_up_and_falls_like_a_cosine() -> None:
+def test_the_learning_rate_has_a_warmup_and_a_cosine() -> None:
     config = TrainingConfig(learning_rate=0.1, warmup_steps=10, schedule="cosine")
     rates = [learning_rate(config, step, 110) for step in range(110)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) / 11 for step in range(10)])
@@ -80,12 +80,12 @@ def test_the_learning_rate_warms_up_and_falls_like_a_cosine() -> None:
 @pytest.mark.parametrize(
     ("name", "kind"), [("adam", torch.optim.Adam), ("adamax", torch.optim.Adamax), ("adamw", torch.optim.AdamW)]
 )
-def test_the_named_optimizer_is_made(name: str, kind: type) -> None:
+def test_the_configured_optimizer_is_created(name: str, kind: type) -> None:
     parameter = torch.nn.Parameter(torch.zeros(1))
     assert type(make_optimizer(TrainingConfig(optimizer=name), [parameter])) is kind  # type: ignore[arg-type]
 
 
-def test_progress_reaches_one_and_weighs_the_stages_by_their_cost() -> None:
+def test_progress_reaches_one_and_depends_on_the_cost_of_stages() -> None:
     events: list[Progress] = []
     steps = {"teacher": 10, "student": 10, "baseline": 10}
     cost = {"teacher": 8.0, "student": 1.0, "baseline": 1.0}
@@ -102,7 +102,7 @@ def checkpoint(step: int) -> Checkpoint:
     return Checkpoint(Position(stage="student", step=step, best=1.5), {"model/a": torch.full((3,), float(step))})
 
 
-def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
+def test_a_checkpoint_is_read_as_written(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, checkpoint(3))
     loaded = load_checkpoint(tmp_path)
     assert loaded is not None
@@ -110,7 +110,7 @@ def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded.group("model")["a"], torch.full((3,), 3.0))
 
 
-def test_a_torn_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_replaced_by_the_previous_one(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, checkpoint(3))
     save_checkpoint(tmp_path, checkpoint(6))
     path = tmp_path / NAME

@@ -1,4 +1,4 @@
-"""What the curves show of a step."""
+"""The values that a training step adds to the curves."""
 
 from __future__ import annotations
 
@@ -13,14 +13,9 @@ from nfkd.distillation.distiller import Loss
 
 
 def step_values(loss: Loss, dataset: Dataset) -> dict[str, float]:
-    """Return the total, each term and the norm of the gradient: what must be finite. One transfer from the device.
+    """Return the total, each term and the norm of the gradient, all of which must be finite.
 
-    Parameters
-    ----------
-    loss
-        Of the step.
-    dataset
-        Gives the likelihoods their unit: of vectors they are shown in nats, as validation is.
+    Likelihoods of vectors are in nats, as in validation. The values are transferred from the device all at once.
     """
     named = {"train/total": loss.total} | {f"train/{name}": value for name, value in loss.terms.items()}
     named["gradient_norm"] = loss.gradient_norm
@@ -37,17 +32,14 @@ def _scale(term: str, dataset: Dataset) -> int:
 
 
 def term_values(loss: Loss, dataset: Dataset, values: dict[str, float]) -> dict[str, float]:
-    """Return what each term adds to the total, its share of the gradient where it was measured, and what was left out.
+    """Return each term's weighted value, its share of the gradient where measured, and the number of masked examples.
 
     Parameters
     ----------
-    loss
-        Of the step.
-    dataset
-        As in `step_values`.
+    loss, dataset
+        As for `step_values`.
     values
-        As that returns them; a term adds to the total in its own unit, that of vectors' likelihoods being nats a
-        dimension.
+        What `step_values` returns. Weighted likelihoods of vectors are in nats a dimension, as in the total.
     """
     shown = {"masked": float(sum(loss.masked.values()))}
     if len(loss.terms) > 1:
@@ -58,9 +50,9 @@ def term_values(loss: Loss, dataset: Dataset, values: dict[str, float]) -> dict[
 
 
 def describe_masked(loss: Loss, step: int) -> dict[str, str]:
-    """Return by term how many of its examples were left out of a step, in words."""
+    """Return a message for each term that left examples out of a step."""
     return {
         name: f"{TERMS[name].label}: {count:,} {'example' if count == 1 else 'examples'} of step {step:,} gave "
-        "figures or gradients that are not finite, left out of it; the curve of masked examples counts on from here"
+        "values or gradients that are not finite and were left out; the curve of masked examples counts further ones"
         for name, count in loss.masked.items()
     }

@@ -1,10 +1,8 @@
-"""The matching of whole experiments: what is described, warned of, trained on, recorded and exported."""
+"""The matching of whole experiments: problems, warnings, training, records and exports."""
 
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,12 @@ import numpy as np
 import pytest
 
 import nfkd
+from nfkd.cli import main
 from nfkd.config import ExperimentConfig
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.planning.describe import describe
-from nfkd.protocol import events
 from nfkd.runs.export import export_csv
+from nfkd.runs.layout import read_log
 from nfkd.runs.reader import open_run
 from tests.core.tiny import digits, moons
 
@@ -52,13 +51,13 @@ def warnings(config: ExperimentConfig) -> dict[str, str]:
         (moons(distillation=matching(OWN)), "pairs", 2),
     ],
 )
-def test_the_description_says_by_what_and_what_is_matched(config: ExperimentConfig, chosen: str, count: int) -> None:
+def test_the_description_has_the_strategy_and_the_pairs(config: ExperimentConfig, chosen: str, count: int) -> None:
     description = describe(config)
     assert not description.problems
     assert (description.strategy, len(description.pairs)) == (chosen, count)
 
 
-def test_every_faulty_pair_is_found_at_once_at_its_place() -> None:
+def test_every_wrong_pair_is_reported_at_its_path() -> None:
     pairs = [
         {"student": "step9", "teacher": "step1", "weight": 1.0},
         {"student": "step2", "teacher": "step2", "weight": 1.0},
@@ -71,17 +70,18 @@ def test_every_faulty_pair_is_found_at_once_at_its_place() -> None:
     assert "student step 1 ↔ teacher step 3 is out of order" in found[f"{path}.2"]
 
 
-def test_own_pairs_are_trained_on_recorded_and_exported_with_their_weights(tmp_path: Path) -> None:
+def test_the_users_pairs_are_used_recorded_and_exported_with_their_weights(tmp_path: Path) -> None:
     weights = {"nll": {"weight": 0.0}, "lkd": {"weight": 0.0}, "skd": {"weight": 0.0}, "ilkd": {"weight": 1.0}}
-    record = nfkd.run(moons(distillation=weights | matching(OWN)), tmp_path / "run")
+    few = {"teacher_steps": 4, "student_steps": 10, "baseline": False}
+    record = nfkd.run(moons(distillation=weights | matching(OWN), training=few), tmp_path / "run")
     plan = next(plan for plan in record.seeds[1].started.stages if plan.stage == "student")
     assert [(pair.student, pair.teacher, pair.weight) for pair in plan.pairs] == [
         (pair["student"], pair["teacher"], pair["weight"]) for pair in OWN
     ]
     assert record.matching.values.shape[1] == 2
-    alone = nfkd.run(moons(distillation=weights | matching(OWN[1:])), tmp_path / "alone")
-    ours, theirs = (run.curves["student"]["train/ilkd"].values for run in (record, alone))
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5)  # a pair of no weight does nothing
+    alone = nfkd.run(moons(distillation=weights | matching(OWN[1:]), training=few), tmp_path / "alone")
+    both, second = (run.curves["student"]["train/ilkd"].values for run in (record, alone))
+    np.testing.assert_allclose(both, second, rtol=1e-5)  # a pair with the weight 0 changes nothing
     np.testing.assert_allclose(record.matching.values[:, 1], alone.matching.values[:, 0], rtol=1e-5)
     export_csv(record, tmp_path / "csv")
     with (tmp_path / "csv" / "seed-1-matching.csv").open() as file:
@@ -92,40 +92,39 @@ def test_own_pairs_are_trained_on_recorded_and_exported_with_their_weights(tmp_p
     }
 
 
-def test_a_student_deeper_than_its_teacher_may_run_with_a_warning(tmp_path: Path) -> None:
-    config = moons(student={"steps": 5}, training={"teacher_steps": 3, "student_steps": 2})
-    assert warnings(config)["student.steps"] == "the student (5 steps) is deeper than its teacher (3 steps)"
+def test_a_student_deeper_than_its_teacher_runs_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = moons(student={"steps": 5}, training={"teacher_steps": 3, "student_steps": 2, "baseline": False})
+    warning = "the student (5 steps) is deeper than its teacher (3 steps)"
+    assert warnings(config)["student.steps"] == warning
     assert "student.steps" not in warnings(moons())
-    seen: list[events.RunEvent] = []
-    nfkd.run(config, tmp_path / "run", on_event=seen.append)
-    said = [event.text for event in seen if isinstance(event, events.LogLine) and event.level == "warning"]
-    assert any("deeper than its teacher" in text for text in said)
     config.save(tmp_path / "deep.toml")
-    command = [sys.executable, "-m", "nfkd", "run", "deep.toml", "--out", "told"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "student.steps: the student (5 steps) is deeper than its teacher (3 steps)" in done.stderr
-    assert open_run(tmp_path / "told").config == config
+    assert main(["run", str(tmp_path / "deep.toml"), "--out", str(tmp_path / "run")]) == 0
+    assert f"student.steps: {warning}" in capsys.readouterr().err
+    logged = [line.text for line in read_log(tmp_path / "run") if line.level == "warning"]
+    assert f"student.steps: {warning}" in logged
+    assert open_run(tmp_path / "run").config == config
 
 
-def test_pairs_that_the_strategy_does_not_use_are_told_of() -> None:
+def test_pairs_that_the_strategy_does_not_use_give_a_warning() -> None:
     config = moons(distillation={"matching": {"strategy": "paper", "pairs": OWN}})
     assert "are not used: the strategy is 'paper'" in warnings(config)["distillation.matching.pairs"]
     assert not describe(config).problems
 
 
 SHALLOW = {"teacher": {"levels": 3}, "student": {"levels": 2}}
-"""The latents have other shapes, and the layers of the first two levels the same."""
+"""Latents of different shapes; the layers of the first two levels have the same shapes."""
 
 
 def losses(*names: str, **rest: Any) -> dict[str, Any]:
-    """Return the loss of maximum likelihood and some terms, and no other."""
+    """Return a loss of maximum likelihood and some terms."""
     weights = {name: {"weight": float(name in names)} for name in ("lkd", "ilkd", "skd")}
     return weights | {name: {"weight": 1.0} for name in names} | rest
 
 
 @pytest.mark.parametrize("term", [name for name, term in OBJECTIVES.items() if term.same_latents])
-def test_terms_that_compare_latents_want_the_same_number_of_levels(term: str) -> None:
+def test_terms_that_compare_latents_need_the_same_number_of_levels(term: str) -> None:
     found = problems(digits(**SHALLOW, distillation=losses(term, "density", **matching(strategy="by_resolution"))))
     [(path, message)] = found.items()
     assert path == "student.levels"
@@ -135,7 +134,8 @@ def test_terms_that_compare_latents_want_the_same_number_of_levels(term: str) ->
 
 def test_other_terms_distil_into_a_student_of_fewer_levels(tmp_path: Path) -> None:
     names = [name for name, term in OBJECTIVES.items() if not term.same_latents]
-    config = digits(**SHALLOW, distillation=losses(*names, **matching(strategy="by_resolution")))
+    few = {"teacher_steps": 4, "student_steps": 4, "baseline": False}
+    config = digits(**SHALLOW, training=few, distillation=losses(*names, **matching(strategy="by_resolution")))
     description = describe(config)
     assert not description.problems
     assert [pair.summary for pair in description.pairs] == [
@@ -149,7 +149,8 @@ def test_other_terms_distil_into_a_student_of_fewer_levels(tmp_path: Path) -> No
 
 
 def test_layers_that_no_term_reads_need_not_match(tmp_path: Path) -> None:
-    config = digits(**SHALLOW, distillation=losses("forward_kl", **matching(strategy="paper")))
+    few = {"teacher_steps": 4, "student_steps": 4, "baseline": False}
+    config = digits(**SHALLOW, training=few, distillation=losses("forward_kl", **matching(strategy="paper")))
     assert not describe(config).problems
     assert "match by resolution" in warnings(config)["distillation.matching.strategy"]
     record = nfkd.run(config, tmp_path / "run")

@@ -1,4 +1,4 @@
-"""The shipped experiments: each may run where its data is, and says in words what is missing where it is not."""
+"""The presets: each can run, or says which data is missing."""
 
 from __future__ import annotations
 
@@ -12,46 +12,35 @@ from nfkd.flows.architectures import ARCHITECTURES, build_flow, flow_problems
 from nfkd.planning.describe import describe
 
 
-def missing(config: ExperimentConfig) -> NotFetchedError | None:
-    try:
-        load_dataset(config.data)
-    except NotFetchedError as error:
-        return error
-    return None
-
-
-@pytest.mark.parametrize("name", preset_names())
-def test_a_preset_may_run_or_says_what_is_missing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NFKD_DATA", str(tmp_path))
-    config = ExperimentConfig.load(name)
-    told = [(problem.path, problem.message) for problem in describe(config).problems]
-    lacking = missing(config)
-    if lacking is None:
-        assert told == []
-        return
-    [(path, message)] = told
+def assert_names_missing_data(
+    config: ExperimentConfig, problems: list[tuple[str, str]], missing: NotFetchedError, folder: Path
+) -> None:
+    [(path, message)] = problems
     assert path == "data.kind"
     assert f"nfkd data fetch {config.data.kind}" in message
-    assert str(tmp_path) in lacking.by_hand
-    assert all(Path(file.url).name in lacking.by_hand for file in lacking.files)
-    assert not any(tmp_path.iterdir())
-    megabytes = round(sum(file.size for file in lacking.files) / 1e6)
+    assert str(folder) in missing.by_hand
+    assert all(Path(file.url).name in missing.by_hand for file in missing.files)
+    assert not any(folder.iterdir())
+    megabytes = round(sum(file.size for file in missing.files) / 1e6)
     assert f"Downloads {megabytes} MB" in config.description
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_a_presets_student_is_smaller_than_its_teacher_and_has_its_latents(
+def test_a_preset_can_run_or_names_its_missing_data_and_has_a_smaller_student(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NFKD_DATA", str(tmp_path))
     config, context = ExperimentConfig.load(name), 0
-    lacking = missing(config)
-    if lacking is None:
+    problems = [(problem.path, problem.message) for problem in describe(config).problems]
+    try:
         dataset = load_dataset(config.data)
-        shape, context = dataset.event_shape, dataset.context_features
+    except NotFetchedError as error:
+        shape = error.event_shape
+        assert_names_missing_data(config, problems, error, tmp_path)
     else:
-        assert lacking.event_shape
-        shape = lacking.event_shape
+        shape, context = dataset.event_shape, dataset.context_features
+        assert problems == []
+    assert shape
     assert flow_problems(config.teacher, shape) + flow_problems(config.student, shape) == []
     teacher, student = (
         build_flow(flow, shape, context_features=context, device="meta") for flow in (config.teacher, config.student)

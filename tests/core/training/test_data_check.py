@@ -1,4 +1,4 @@
-"""A run is resumed only on the data that it was made with."""
+"""A run is resumed only if its data is unchanged."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.layout import read_log
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
-from nfkd.training.job import perform
+from nfkd.training.job import execute_run
 from tests.core.tiny import moons
-from tests.core.training.test_whole_runs import assert_same
+from tests.core.training.runs import assert_same
 
 ROWS = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
 CHECKPOINTS = ("checkpoint.safetensors", "checkpoint.previous.safetensors")
@@ -44,7 +44,7 @@ def experiment(folder: Path) -> ExperimentConfig:
 
 
 def stopped(config: ExperimentConfig, run: Path, *, resume: bool = False) -> Path:
-    """Begin or resume a run and stop it when its student begins."""
+    """Start or resume a run and stop it when its student starts."""
     control = Control()
 
     def watch(event: events.RunEvent) -> None:
@@ -52,13 +52,13 @@ def stopped(config: ExperimentConfig, run: Path, *, resume: bool = False) -> Pat
             control.stop("run")
 
     path = run if resume else prepare(config, run)
-    assert perform(path, config, watch, control, resume=resume) == "stopped"
+    assert execute_run(path, config, watch, control, resume=resume) == "stopped"
     return path
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with data, and a run that was made with it and stopped."""
+    """Return a folder with data and a stopped run on it."""
     folder = tmp_path_factory.mktemp("data")
     write(folder / "rows.csv", ROWS)
     stopped(experiment(folder), folder / "stopped")
@@ -73,7 +73,7 @@ def run(folder: Path, tmp_path: Path) -> Path:
 
 
 def kept(run: Path) -> dict[str, str]:
-    """Return what must not change, by hashes: everything but the state, the log and the lock."""
+    """Return hashes of everything that must not change: all except state, log and lock."""
     files = [path for path in run.rglob("*") if path.suffix in {".h5", ".safetensors", ".toml"}]
     assert {path.suffix for path in files} == {".h5", ".safetensors", ".toml"}
     return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -118,10 +118,10 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize(("told", "change"), CHANGES.items(), ids=["rows", "values", "columns"])
+@pytest.mark.parametrize(("difference", "change"), CHANGES.items(), ids=["rows", "values", "columns"])
 @pytest.mark.parametrize("prepared", [None, without_checkpoints], ids=["checkpoint", "run.h5 alone"])
-def test_other_data_is_refused_and_nothing_is_overwritten(
-    told: str, change: Callable[[Path], None], prepared: Callable[[Path], None] | None, folder: Path, run: Path
+def test_changed_data_is_refused_and_nothing_is_overwritten(
+    difference: str, change: Callable[[Path], None], prepared: Callable[[Path], None] | None, folder: Path, run: Path
 ) -> None:
     if prepared is not None:
         prepared(run)
@@ -129,35 +129,35 @@ def test_other_data_is_refused_and_nothing_is_overwritten(
     change(folder / "rows.csv")
     with pytest.raises(RunError, match="The run cannot be resumed") as refused:
         nfkd.run(experiment(folder), run, resume=True)
-    begin = f"{folder / 'rows.csv'} is not the data that the run was made with: {told}"
-    assert refused.value.cause.startswith(begin)
+    start = f"{folder / 'rows.csv'} is not the data that the run was made with: {difference}"
+    assert refused.value.cause.startswith(start)
     assert kept(run) == before
 
 
-def test_once_the_data_is_back_the_run_goes_on_as_if_nothing_had_been(
+def test_with_the_first_data_again_the_run_is_resumed(
     folder: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, data = experiment(folder), folder / "rows.csv"
-    words = ["run", str(run / "experiment.toml"), "--out", str(run), "--resume"]
+    arguments = ["run", str(run / "experiment.toml"), "--out", str(run), "--resume"]
     shutil.copy(data, tmp_path / "safe.csv")
     one_value(data)
-    assert main(words) == 2
+    assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"nfkd: The run cannot be resumed: {data} is not the data")
     assert "Put the first data back" in error
     data.unlink()
     shutil.move(tmp_path / "safe.csv", data)  # another file with the same content
     os.utime(data, (1, 1))
-    assert main(words) == 0
+    assert main(arguments) == 0
     nfkd.run(config, tmp_path / "whole")
     assert_same(run, tmp_path / "whole", config)
 
 
-def test_the_engine_refuses_and_leaves_the_run_as_it_is(folder: Path, run: Path) -> None:
+def test_the_engine_refuses_and_does_not_change_the_run(folder: Path, run: Path) -> None:
     before, state = kept(run), (run / "state.json").read_bytes()
     one_value(folder / "rows.csv")
 
-    async def story() -> None:
+    async def resume() -> None:
         engine = Engine()
         try:
             with pytest.raises(Refused) as refused:
@@ -167,16 +167,14 @@ def test_the_engine_refuses_and_leaves_the_run_as_it_is(folder: Path, run: Path)
         finally:
             await engine.close()
 
-    asyncio.run(story())
+    asyncio.run(resume())
     assert kept(run) == before
     assert (run / "state.json").read_bytes() == state
     write(folder / "rows.csv", ROWS)
     stopped(experiment(folder), run, resume=True)
 
 
-def test_a_run_of_before_is_resumed_with_one_warning_and_keeps_a_fingerprint_from_then_on(
-    folder: Path, run: Path
-) -> None:
+def test_a_run_without_a_fingerprint_is_resumed_with_a_warning_and_gets_one(folder: Path, run: Path) -> None:
     without_fingerprints(run)
     stopped(experiment(folder), run, resume=True)
     [warning] = [line.text for line in read_log(run) if line.level == "warning" and "fingerprint" in line.text]
@@ -186,7 +184,7 @@ def test_a_run_of_before_is_resumed_with_one_warning_and_keeps_a_fingerprint_fro
         nfkd.run(experiment(folder), run, resume=True)
 
 
-def test_data_that_is_gone_is_told_as_such(folder: Path, run: Path) -> None:
+def test_missing_data_is_a_problem_of_the_experiment(folder: Path, run: Path) -> None:
     before = kept(run)
     (folder / "rows.csv").unlink()
     with pytest.raises(nfkd.ConfigError, match=r"data\.path"):
@@ -194,7 +192,7 @@ def test_data_that_is_gone_is_told_as_such(folder: Path, run: Path) -> None:
     assert kept(run) == before
 
 
-def test_the_second_seed_has_not_begun_and_its_data_is_compared_all_the_same(folder: Path, tmp_path: Path) -> None:
+def test_data_is_compared_even_before_the_second_seed_starts(folder: Path, tmp_path: Path) -> None:
     write(folder / "rows.csv", ROWS)
     config = experiment(folder).replace(seeds={"count": 2})
     run = stopped(config, tmp_path / "run")

@@ -1,0 +1,177 @@
+"""Problems, warnings and estimates of an experiment before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import nfkd
+from nfkd.config import ExperimentConfig
+from nfkd.flows.architectures import build_flow
+from nfkd.flows.precision import networks_in
+from nfkd.planning.describe import describe
+from tests.core.tiny import digits, moons
+
+MAF = {"kind": "maf", "steps": 2, "hidden": 8, "batch_norm": True}
+
+
+def problems(config: ExperimentConfig) -> dict[str, str]:
+    return {problem.path: problem.message for problem in describe(config).problems}
+
+
+def warnings(config: ExperimentConfig) -> dict[str, str]:
+    return {warning.path: warning.message for warning in describe(config).warnings}
+
+
+def training_warnings(config: ExperimentConfig) -> list[str]:
+    return [warning.message for warning in describe(config).warnings if warning.path.startswith("training.")]
+
+
+# --- problems ---------------------------------------------------------------------------------------------------------
+
+
+def test_all_problems_are_reported_together_before_anything_is_written(tmp_path: Path) -> None:
+    config = moons(
+        teacher={"kind": "glow", "levels": 2, "steps": 1, "hidden": 4},
+        student={"kind": "glow1d", "steps": 1, "hidden": 4096},
+        compute={"device": "cuda"},
+        data={"validation_fraction": 0.15},
+    )
+    with pytest.raises(nfkd.ConfigError) as refused:
+        nfkd.run(config, tmp_path / "run")
+    paths = {problem.path for problem in refused.value.problems}
+    assert "teacher.kind" in paths
+    assert torch.cuda.is_available() or "compute.device" in paths
+    assert not (tmp_path / "run").exists()
+
+
+def test_problems_of_data_and_of_flows_are_reported_together() -> None:
+    found = problems(digits(data={"test_fraction": 0.001}, student={"levels": 6}))
+    assert {"data.test_fraction", "student.levels"} <= found.keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "message"),
+    [
+        ({"student": {"levels": 1}}, "student.levels", "same number of levels"),
+        ({"teacher": {"levels": 4}, "student": {"levels": 4}}, "teacher.levels", "cannot squeeze"),
+    ],
+)
+def test_a_problem_names_its_field(changes: dict[str, Any], path: str, message: str) -> None:
+    assert message in problems(digits(**changes))[path]
+
+
+def test_a_flow_that_needs_more_than_the_free_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nfkd.planning.describe.memory_available", lambda _: 1024)
+    found = problems(moons(assistants=[{"kind": "glow1d", "steps": 3, "hidden": 6}]))
+    assert found.keys() == {"teacher.hidden", "student.hidden", "assistants.0.hidden"}
+    assert "training assistant 1 takes about 0.0 GiB and 0.0 GiB are free" in found["assistants.0.hidden"]
+
+
+def test_more_micro_batches_than_examples_are_refused() -> None:
+    message = problems(moons(training={"batch_size": 16, "accumulate": 17}))["training.accumulate"]
+    assert message == "a batch of 16 examples cannot be taken in 17 pieces"
+    assert problems(moons(training={"batch_size": 16, "accumulate": 16})) == {}
+
+
+def test_a_device_without_bf16_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        msg = "\"convolution\" not implemented for 'BFloat16'\nC++ frames"
+        raise RuntimeError(msg)
+
+    assert problems(digits(training={"precision": "bf16"})) == {}
+    monkeypatch.setattr("nfkd.planning.devices.functional", SimpleNamespace(conv2d=fail))
+    assert problems(digits()) == {}
+    message = problems(digits(training={"precision": "bf16"}))["training.precision"]
+    assert "cpu cannot compute in bf16" in message
+    assert "not implemented for 'BFloat16'" in message
+    assert message.endswith("choose float32")
+    assert "\n" not in message
+
+
+# --- warnings ---------------------------------------------------------------------------------------------------------
+
+
+def test_speed_as_the_metric_gives_a_warning() -> None:
+    assert "by chance" in warnings(moons(seeds={"metric": "samples_per_second"}))["seeds.metric"]
+    assert "seeds.metric" not in warnings(moons())
+
+
+def test_a_missing_baseline_gives_a_warning_and_one_seed_then_does_not() -> None:
+    found = warnings(moons(training={"baseline": False}))
+    assert "whether the teacher helped" in found["training.baseline"]
+    assert "seeds.count" not in found
+    assert "training.baseline" not in warnings(moons())
+
+
+def test_a_processor_that_emulates_bf16_gives_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    for capabilities, warned in (({"avx512_bf16": True}, False), ({"amx_bf16": True}, False), ({"avx2": True}, True)):
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda capabilities=capabilities: capabilities)
+        found = training_warnings(digits(training={"precision": "bf16"}))
+        assert any("bf16" in message for message in found) == warned
+        assert not any("bf16" in message for message in training_warnings(digits()))
+
+
+def test_micro_batches_that_change_the_training_give_a_warning() -> None:
+    few = moons(distillation={"skd": {"batch_size": 2}}, training={"accumulate": 4})
+    assert any("SKD draws 2 samples" in message for message in training_warnings(few))
+    norms = moons(student=MAF)
+    assert not any("batch norms" in message for message in training_warnings(norms))
+    pieces = training_warnings(norms.replace(training={"accumulate": 3}))
+    assert any(message.startswith("the student's batch norms") for message in pieces)
+
+
+# --- the estimate of memory -------------------------------------------------------------------------------------------
+
+
+def saved_bytes(config: ExperimentConfig, count: int) -> int:
+    """Return how many bytes autograd saves in a teacher's pass over `count` examples, in the config's precision."""
+    flow = build_flow(config.teacher, (1, 8, 8))
+    saved: dict[int, tuple[torch.Tensor, int]] = {}
+
+    def save(tensor: torch.Tensor) -> torch.Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor, tensor.untyped_storage().nbytes()
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor)
+    with networks_in(config.training.precision), hooks:
+        flow.log_prob(torch.rand(count, 1, 8, 8))
+    return sum(size for _, size in saved.values())
+
+
+def wide(**training: Any) -> ExperimentConfig:
+    return digits(teacher={"steps": 3, "hidden": 64}, training={"batch_size": 120} | training)
+
+
+def teacher_size(config: ExperimentConfig) -> tuple[int, int]:
+    """Return a teacher's memory in bytes and its number of parameters."""
+    teacher = describe(config).teacher
+    assert teacher is not None
+    return teacher.memory, teacher.parameters
+
+
+def test_the_estimate_includes_averaging_and_micro_batches() -> None:
+    memory, parameters = teacher_size(wide())
+    assert teacher_size(wide(ema_decay=0.9))[0] - memory == 4 * parameters
+    assert teacher_size(wide(accumulate=4)) == teacher_size(wide(batch_size=30))
+    assert teacher_size(wide(accumulate=7)) == teacher_size(wide(batch_size=18))  # the largest piece
+
+
+def test_the_estimate_in_bf16_is_what_autograd_saves() -> None:
+    memory, parameters = teacher_size(wide())
+    weights = 20 * parameters
+    estimated = (teacher_size(wide(precision="bf16"))[0] - weights) / (memory - weights)
+    assert estimated == pytest.approx(saved_bytes(wide(precision="bf16"), 120) / saved_bytes(wide(), 120), abs=0.05)
+    assert estimated < 0.75
+
+
+def test_the_estimate_is_never_below_the_pass_of_the_first_batch() -> None:
+    memory = [
+        teacher_size(digits(teacher={"hidden": 64}, training={"batch_size": 512, "accumulate": count}))[0]
+        for count in (1, 8, 64, 512)
+    ]
+    assert memory[0] > memory[1] >= memory[2] == memory[3]
