@@ -322,7 +322,7 @@ def test_no_text_of_a_run_is_a_formula_or_mathematics(tmp_path: Path) -> None:
         for stage in ("teacher", "student", "baseline")
     ]  # fmt: skip
     writer = RunWriter(
-        run, moons().to_toml(), 1, SeedStarted(run="", seed=1, stages=stages, event_shape=[2]), device="cpu", threads=1
+        run, moons(), SeedStarted(run="", seed=1, stages=stages, event_shape=[2]), device="cpu", threads=1
     )
     batch = CurveBatch(steps=np.arange(1, 4), values=np.ones(3), times=np.ones(3))
     writer.handle(CurvePoints(run="", seed=1, stage="student", curves={"validation/nll": batch}))

@@ -43,10 +43,8 @@ class RunWriter:
     ----------
     directory
         Of the seed.
-    config_toml
+    config
         The experiment.
-    seed
-        The seed.
     started
         What will be recorded.
     device, threads, units, data
@@ -61,8 +59,7 @@ class RunWriter:
     def __init__(
         self,
         directory: Path,
-        config_toml: str,
-        seed: int,
+        config: ExperimentConfig,
         started: SeedStarted,
         *,
         device: str,
@@ -71,11 +68,7 @@ class RunWriter:
         data: str = "",
     ) -> None:
         path = directory / RUN_FILE
-        if started.seed != seed:
-            msg = f"the plan is for seed {started.seed}, not {seed}"
-            raise ValueError(msg)
         with explained(directory), whole_file(path) as file:
-            config = ExperimentConfig.from_toml(config_toml)
             schema.create(file, config, started, device=device, threads=threads, units=units, data=data)
         self._begin(directory)
 

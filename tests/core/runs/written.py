@@ -57,4 +57,4 @@ def points(stage: events.Role, first: int, count: int, name: str = "train/total"
 
 
 def writer_in(directory: Path) -> RunWriter:
-    return RunWriter(directory, moons().to_toml(), 1, started(), device="cpu", threads=1)
+    return RunWriter(directory, moons(), started(), device="cpu", threads=1)
