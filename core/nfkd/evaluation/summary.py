@@ -10,7 +10,7 @@ import torch
 from nfkd.data import Dataset, DataSplit
 from nfkd.evaluation.cost import SPEED_COUNT, samples_per_second
 from nfkd.evaluation.likelihood import bootstrap_half_width, example_nll, noisy
-from nfkd.evaluation.quality import C2ST_MOST, c2st
+from nfkd.evaluation.quality import C2ST_MAX, c2st
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import StageSummary
 from nfkd.protocol.roles import Role
@@ -64,7 +64,7 @@ def _nll(flow: Flow, dataset: Dataset, split: DataSplit) -> np.ndarray:
 
 
 def _c2st(flow: Flow, dataset: Dataset, generator: torch.Generator) -> float:
-    real = noisy(dataset, dataset.test.take(slice(C2ST_MOST)))
+    real = noisy(dataset, dataset.test.take(slice(C2ST_MAX)))
     context = _on_device_of(flow, real.contexts(len(real)))
     generated = flow.sample(len(real), generator=generator, context=context)
     return c2st(real.x.numpy(), generated.cpu().numpy())

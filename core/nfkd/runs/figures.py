@@ -74,7 +74,7 @@ def export_figures(record: RunRecord, directory: Path) -> list[Path]:
     return written
 
 
-def export_look(look: DataPreview, path: Path) -> Path:
+def export_preview(look: DataPreview, path: Path) -> Path:
     """Draw some examples of a data set, images or points in the plane; return the file.
 
     Raises

@@ -12,7 +12,7 @@ import torch
 
 from nfkd.config import ExperimentConfig
 from nfkd.data import load_dataset
-from nfkd.evaluation.verdict import unjudged, verdict_of
+from nfkd.evaluation.verdict import verdict_of, verdict_without_baseline
 from nfkd.files import is_taken
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.planning.describe import check
@@ -189,7 +189,7 @@ class Experiment:
     def _verdict(self) -> Verdict:
         seeds = self._config.seeds
         if not self._config.training.baseline:
-            return unjudged(seeds.metric)
+            return verdict_without_baseline(seeds.metric)
         return verdict_of(
             self._done.values(),
             seeds.metric,

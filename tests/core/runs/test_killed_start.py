@@ -119,7 +119,7 @@ def test_resume_says_that_a_run_which_never_began_begins(tmp_path: Path, capsys:
     (tmp_path / "run" / "experiment.toml").write_text(config.to_toml())
     (tmp_path / "own.toml").write_text(config.to_toml())
     assert main(["run", str(tmp_path / "own.toml"), "--out", str(tmp_path / "run"), "--resume"]) == 0
-    assert "holds no run to go on with: this one begins" in capsys.readouterr().err
+    assert "has no run to resume: a new run starts" in capsys.readouterr().err
 
 
 def own_experiment(run: Path) -> None:
