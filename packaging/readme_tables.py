@@ -1,4 +1,4 @@
-"""README's tables of flows, data sets and terms of the loss, made from the registries: ``make readme``."""
+"""``make readme``: write README's tables of flows, data sets and loss terms from the registries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from nfkd.flows.architectures import ARCHITECTURES
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
-_SCIENTIFIC = 1e6
 
 
 def flows() -> str:
@@ -44,7 +43,7 @@ def flows() -> str:
 
 
 def data() -> str:
-    """Return the tables of data sets, one for each group of the form."""
+    """Return the tables of data sets, one per group."""
     groups = groupby((SOURCES[kind] for kind in DATA_KINDS), lambda source: _extra(source.config, "group"))
     return "\n\n".join(
         _table((group.lower(), "what it is", "example", "examples", "from", "unit"), map(_data_row, sources))
@@ -53,7 +52,7 @@ def data() -> str:
 
 
 def terms() -> str:
-    """Return the table of the loss's terms."""
+    """Return the table of loss terms."""
     weights = {name: term.weight for name, term in DistillationConfig().terms().items()}
     rows = [
         (
@@ -69,8 +68,8 @@ def terms() -> str:
 
 
 def _data_row(source: Source[Any]) -> tuple[str, ...]:
-    what = (source.config.__doc__ or "").partition("\n")[0].rstrip(".")
-    return f"`{source.kind}`", what, source.shape, _examples(source), _origin(source), source.unit
+    summary = (source.config.__doc__ or "").partition("\n")[0].rstrip(".")
+    return f"`{source.kind}`", summary, source.shape, _examples(source), _origin(source), source.unit
 
 
 def _examples(source: Source[Any]) -> str:
@@ -79,7 +78,7 @@ def _examples(source: Source[Any]) -> str:
 
 
 def _origin(source: Source[Any]) -> str:
-    megabytes = sum(file.size for file in source.downloads) / _SCIENTIFIC
+    megabytes = sum(file.size for file in source.downloads) / 1e6
     return source.origin + (f", {megabytes:,.0f} MB" if megabytes else "")
 
 
@@ -94,33 +93,33 @@ def _help(config: type[Config]) -> str:
 
 def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     names = list(header)
-    lines = [names, ["---"] * len(names), *([_linked(cell) for cell in row] for row in rows)]
+    lines = [names, ["---"] * len(names), *([_link_papers(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _linked(text: str) -> str:
-    """Return a cell with its arXiv numbers as links."""
+def _link_papers(text: str) -> str:
+    """Turn arXiv numbers into links."""
     return _ARXIV.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", text)
 
 
-def renewed(readme: str) -> str:
-    """Return README's text with its tables written anew.
+def update_tables(readme: str) -> str:
+    """Return README's text with new tables.
 
     Raises
     ------
     ValueError
-        When the comments that mark a table's place are not there.
+        When the comments around a table are missing.
     """
     for name, table in (("flows", flows()), ("data", data()), ("terms", terms())):
         start, end = f"<!-- {name}: written by make readme -->\n", f"<!-- end of {name} -->"
         before, found, rest = readme.partition(start)
         _, closed, after = rest.partition(end)
         if not found or not closed:
-            msg = f"README.md has no place for the table of {name}: {start.strip()} … {end}"
+            msg = f"README.md lacks the comments around the table of {name}: {start.strip()} … {end}"
             raise ValueError(msg)
         readme = f"{before}{start}\n{table}\n\n{end}{after}"
     return readme
 
 
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
+    README.write_text(update_tables(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""README's tables are those of the registries, and what the registries say of data is so."""
+"""README's tables match the registries, and the registries describe the data correctly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nfkd.flows.architectures import ARCHITECTURES
 
 ROOT = Path(__file__).parents[2]
 TERMS = OBJECTIVES.items()
-AT_HAND = [source for source in SOURCES.values() if source.origin in ("scikit-learn", "drawn with a seed")]
+LOCAL = [source for source in SOURCES.values() if source.origin in ("scikit-learn", "drawn with a seed")]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def readme() -> str:
 
 
 def test_the_tables_are_up_to_date(tables: ModuleType) -> None:
-    assert tables.renewed(readme()) == readme(), "README.md is stale: make readme"
+    assert tables.update_tables(readme()) == readme(), "README.md is stale: make readme"
 
 
 def test_every_flow_every_kind_of_data_and_every_term_has_a_row(tables: ModuleType) -> None:
@@ -53,19 +53,19 @@ def test_every_flow_has_a_preset(tables: ModuleType) -> None:
     assert all(row[-1].startswith("`") for row in rows)
 
 
-def test_a_stale_table_is_replaced_and_the_rest_stays(tables: ModuleType) -> None:
+def test_a_stale_table_is_replaced_and_the_rest_is_kept(tables: ModuleType) -> None:
     stale = re.sub(r"\| `(maf|mnist|distillation.lkd)` \|", "| `gone` |", readme()) + "The end."
     assert "| `gone` |" in stale
-    assert tables.renewed(stale) == readme() + "The end."
+    assert tables.update_tables(stale) == readme() + "The end."
 
 
-def test_a_readme_without_places_for_the_tables_is_refused(tables: ModuleType) -> None:
-    with pytest.raises(ValueError, match="no place for the table of data"):
-        tables.renewed(readme().replace("<!-- end of data -->", ""))
+def test_a_readme_without_the_comments_is_refused(tables: ModuleType) -> None:
+    with pytest.raises(ValueError, match="lacks the comments around the table of data"):
+        tables.update_tables(readme().replace("<!-- end of data -->", ""))
 
 
-@pytest.mark.parametrize("source", AT_HAND, ids=lambda source: source.kind)
-def test_what_is_said_of_data_is_so(source: Source[Any]) -> None:
+@pytest.mark.parametrize("source", LOCAL, ids=lambda source: source.kind)
+def test_local_data_has_the_described_shape_unit_and_size(source: Source[Any]) -> None:
     dataset = load_dataset(source.config())  # type: ignore[arg-type]
     assert source.shape == "×".join(map(str, dataset.event_shape))
     assert source.unit == dataset.unit
@@ -75,6 +75,6 @@ def test_what_is_said_of_data_is_so(source: Source[Any]) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=lambda source: source.kind)
-def test_what_is_downloaded_is_said_to_be(source: Source[Any]) -> None:
+def test_sources_with_downloads_say_so(source: Source[Any]) -> None:
     assert (source.origin == "downloaded") == bool(source.downloads)
     assert all(file.size and len(file.checksum[1]) in (32, 64) for file in source.downloads)

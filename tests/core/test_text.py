@@ -40,8 +40,10 @@ from nfkd.protocol.requests import Answer, Call, ListRuns, RunList
 from nfkd.runs.errors import RunError
 from nfkd.runs.export import export_csv
 from nfkd.runs.figures import export_figures, export_preview
-from nfkd.runs.layout import append_log, create_run, list_runs, read_log, read_state, rename_run, write_row
+from nfkd.runs.layout import create_run, list_runs, rename_run
+from nfkd.runs.log import append_log, read_log
 from nfkd.runs.reader import open_run
+from nfkd.runs.state import read_state, write_row
 from nfkd.runs.writer import RunWriter
 from nfkd.terminal import standard_streams, terminal
 from nfkd.text import name_problem, plain, plain_lines

@@ -31,9 +31,11 @@ from nfkd.protocol.events import (
 )
 from nfkd.protocol.roles import USUAL, Role, role_name
 from nfkd.runs.errors import RunError
-from nfkd.runs.groups import write_verdict
-from nfkd.runs.layout import RUN_FILE, append_log, read_row, seed_directory, write_row
+from nfkd.runs.layout import RUN_FILE, seed_directory
+from nfkd.runs.log import append_log
 from nfkd.runs.reader import stage_ended
+from nfkd.runs.state import read_row, write_row
+from nfkd.runs.verdict_file import write_verdict
 from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.control import Control
 from nfkd.training.perceptual_file import pin_perceptual

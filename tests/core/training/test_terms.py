@@ -22,7 +22,7 @@ from nfkd.planning.costs import extra_examples
 from nfkd.planning.describe import describe
 from nfkd.protocol.requests import FlowDescription
 from nfkd.protocol.roles import USUAL
-from nfkd.runs.layout import read_log
+from nfkd.runs.log import read_log
 from nfkd.training.generators import named_generator
 from tests.core.distillation.steps import config, distiller, generator, generators
 from tests.core.tiny import moons
