@@ -75,8 +75,8 @@ def interpolate(flow: Flow, first: Batch, second: Batch, alpha: Tensor, mode: In
 
 def _unflatten(flow: Flow, flat: Tensor) -> Latents:
     sizes = [torch.Size(shape).numel() for shape in flow.latent_shapes]
-    parts = [
-        part.reshape(len(flat), *shape)
-        for part, shape in zip(flat.split(sizes, dim=1), flow.latent_shapes, strict=True)
+    latents = [
+        values.reshape(len(flat), *shape)
+        for values, shape in zip(flat.split(sizes, dim=1), flow.latent_shapes, strict=True)
     ]
-    return Latents(tuple(parts), flat.new_zeros(len(flat)))
+    return Latents(tuple(latents), flat.new_zeros(len(flat)))

@@ -32,7 +32,7 @@ class _Sink:
     """File object for HDF5 whose writes never fail; after an error of the disk it continues in memory.
 
     A write that fails while HDF5 2.0 closes an object is not reported and later ends the process with a segmentation
-    fault. So the error is kept in `error`, and raised by `finish`.
+    fault. So the error is stored in `error`, and `finish` raises it.
     """
 
     def __init__(self, path: Path) -> None:

@@ -84,9 +84,9 @@ def copy_into(new: Node, old: Node, source: Path, at: Mapping[Role, int | None] 
     with reading(source):
         started, nodes = schema.read_started(old), _nodes(old)
     new.attrs.update(old.attrs)
-    kept = {plan.stage: None if at is None else at.get(plan.stage, _NO_ROWS) for plan in started.stages}
+    last_steps = {plan.stage: None if at is None else at.get(plan.stage, _NO_ROWS) for plan in started.stages}
     for name, node in nodes.items():
-        _copy(name, node, new, kept, source)
+        _copy(name, node, new, last_steps, source)
     if at is not None:
         with reading(source):
             schema.add_missing(new, started)
@@ -98,18 +98,18 @@ def _nodes(file: Node) -> dict[str, Node]:
     return found
 
 
-def _copy(name: str, node: Node, new: Node, kept: Mapping[str, int | None], source: Path) -> None:
+def _copy(name: str, node: Node, new: Node, last_steps: Mapping[str, int | None], source: Path) -> None:
     if isinstance(node, h5py.Group):
         new.require_group(name).attrs.update(node.attrs)
         return
     stage, _, rest = name.partition("/")
     if stage == "summary":
-        ended = kept.get(rest.partition("/")[0]) is None
+        ended = last_steps.get(rest.partition("/")[0]) is None
         with reading(source):
             data = node[()] if ended else np.full(node.shape, np.nan)
         _create(new, name, node, node.shape)[...] = data
         return
-    last = kept.get(stage)
+    last = last_steps.get(stage)
     if rest.startswith(f"{schema.FINAL}/") and last is not None:
         last = _NO_ROWS
     with reading(source):
