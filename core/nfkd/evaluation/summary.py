@@ -28,16 +28,9 @@ def summarise(
     seconds: float,
     generator: torch.Generator,
 ) -> StageSummary:
-    """Evaluate a flow; figures that it does not support are NaN.
+    """Evaluate a flow, in evaluation mode; figures that it does not support are NaN.
 
-    Parameters
-    ----------
-    flow
-        Is put into evaluation mode.
-    stage, seed, multiply_adds, steps, best_step, seconds
-        As in `StageSummary`.
-    generator
-        For the samples of the two-sample test, on the CPU.
+    `generator` (on the CPU) is for the samples of the two-sample test; other arguments as in `StageSummary`.
     """
     flow.eval()
     test, validation = (_nll(flow, dataset, split) for split in (dataset.test, dataset.validation))

@@ -138,11 +138,7 @@ class DataSpaceFlow(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self,
-        n: int,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
-        context: Tensor | None = None,
+        self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None, context: Tensor | None = None
     ) -> Tensor:
         """Return n samples in the data's units, (n, *event_shape).
 

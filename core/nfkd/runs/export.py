@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from nfkd.files import FileError, replace_file
-from nfkd.protocol.events import Role, StageSummary, Verdict
+from nfkd.protocol.events import StagePlan, StageSummary, Verdict
 from nfkd.protocol.requests import StageSnapshot
 from nfkd.runs.errors import RunError, describe_error
-from nfkd.runs.reader import RunRecord, SeedRecord
+from nfkd.runs.reader import RunRecord
 from nfkd.text import plain
 
 _FIGURES = tuple(name for name in StageSummary.__struct_fields__ if name != "unit")
@@ -49,11 +49,11 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
     written: list[Path] = []
     with writing_into(directory):
         for seed, seed_record in record.seeds.items():
-            for stage, view in seed_record.stages.items():
-                written += _curves(directory / f"seed-{seed}-{stage}-curves.csv", seed_record, stage, view)
-            for stage in seed_record.stages:
-                name = "matching" if stage == "student" else f"{stage}-matching"
-                written += _matching(directory / f"seed-{seed}-{name}.csv", seed_record, stage)
+            for plan in seed_record.started.stages:
+                view = seed_record.stages[plan.stage]
+                written += _curves(directory / f"seed-{seed}-{plan.stage}-curves.csv", plan, view)
+                name = "matching" if plan.stage == "student" else f"{plan.stage}-matching"
+                written += _matching(directory / f"seed-{seed}-{name}.csv", plan, view)
         unit = next((summary.unit for summary in record.summary), "")
         header = [f"{name} ({unit})" if name in _LIKELIHOODS else name for name in _FIGURES]
         rows = [[getattr(summary, name) for name in _FIGURES] for summary in record.summary]
@@ -78,8 +78,7 @@ def writing_into(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def _curves(path: Path, record: SeedRecord, stage: Role, view: StageSnapshot) -> list[Path]:
-    plan = next(plan for plan in record.started.stages if plan.stage == stage)
+def _curves(path: Path, plan: StagePlan, view: StageSnapshot) -> list[Path]:
     units = {info.name: info.unit for info in plan.curves}
     rows = [
         [name, units.get(name, ""), step, value, seconds]
@@ -89,9 +88,7 @@ def _curves(path: Path, record: SeedRecord, stage: Role, view: StageSnapshot) ->
     return _table(path, ("curve", "unit", "step", "value", "seconds"), rows)
 
 
-def _matching(path: Path, record: SeedRecord, stage: Role) -> list[Path]:
-    view = record.stages[stage]
-    plan = next(plan for plan in record.started.stages if plan.stage == stage)
+def _matching(path: Path, plan: StagePlan, view: StageSnapshot) -> list[Path]:
     if not np.size(view.matching_errors):
         return []
     rows = [

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -148,30 +149,20 @@ def _draw_curve(
     if batch is None or not len(batch.steps):
         return False
     marker = "o" if len(batch.steps) <= _MAX_MARKED else ""  # a line through one point would be invisible
-    axes.plot(
-        batch.steps,
-        batch.values,
-        marker=marker,
-        markersize=2 * width,
-        color=colour,
-        linewidth=width,
-        alpha=alpha,
-        label=label,
-    )
+    style: dict[str, Any] = {"color": colour, "linewidth": width, "alpha": alpha, "label": label}
+    axes.plot(batch.steps, batch.values, marker=marker, markersize=2 * width, **style)
     return True
 
 
 def _samples(stages: Stages) -> Figure | None:
-    drawn: dict[Role, StageSnapshot] = {stage: view for stage, view in stages.items() if view.samples is not None}
+    drawn: Stages = {stage: view for stage, view in stages.items() if view.samples is not None}
     if not drawn:
         return None
     figure = _figure(3.2 * len(drawn) + 0.6, 3.6)
     columns = figure.subplots(1, len(drawn), squeeze=False, sharex=True, sharey=True)[0]
     peak = _highest_density(drawn)
     for axes, (stage, view) in zip(columns, drawn.items(), strict=True):
-        samples = view.samples
-        if samples is None:
-            continue
+        samples: Any = view.samples
         axes.set_title(
             f"{role_name(stage)}\n{picture_label(samples)}, temperature {samples.temperature:g}",
             color=COLOURS[stage],
@@ -255,7 +246,7 @@ def _density_bar(figure: Figure, columns: list[Axes], peak: float) -> None:
 
 
 def _interpolation(stages: Stages) -> Figure | None:
-    drawn: dict[Role, StageSnapshot] = {stage: view for stage, view in stages.items() if view.interpolation is not None}
+    drawn: Stages = {stage: view for stage, view in stages.items() if view.interpolation is not None}
     if not drawn:
         return None
     plane = all(view.interpolation is not None and view.interpolation.images.ndim == 3 for view in drawn.values())
@@ -264,9 +255,7 @@ def _interpolation(stages: Stages) -> Figure | None:
     subplots = figure.subplots(rows, columns, squeeze=False, sharex=plane, sharey=plane).ravel()
     peak = _highest_density(drawn)
     for axes, (stage, view) in zip(subplots, drawn.items(), strict=True):
-        paths = view.interpolation
-        if paths is None:
-            continue
+        paths: Any = view.interpolation
         label = f"{picture_label(paths)}, {paths.mode.replace('_', '-')}"
         separator = "\n" if plane else ", "
         axes.set_title(f"{role_name(stage)}{separator}{label}", color=COLOURS[stage], fontsize=9)

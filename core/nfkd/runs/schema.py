@@ -18,7 +18,6 @@ Groups have the NXdata attributes of NeXus, so that `silx view` and h5web can pl
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 import h5py
@@ -62,35 +61,9 @@ After a kill, or on a full disk, a dataset's length may be on the disk without i
 """
 
 
-@dataclass(frozen=True)
-class Shapes:
-    """Sizes of the pictures of one seed."""
-
-    event: tuple[int, ...]
-    samples: int
-    pairs: int
-    steps: int
-
-    @property
-    def plane(self) -> bool:
-        """Whether the data has two features, so that its density is drawn."""
-        return self.event == (2,)
-
-
 def picture_group(picture: Picture, name: str) -> str:
     """Return the path of a picture's group, in its stage's series or among its final pictures."""
     return f"{picture.stage}/{FINAL}/{name}" if picture.final else f"{picture.stage}/{name}"
-
-
-def shapes_of(config: ExperimentConfig, started: SeedStarted) -> Shapes:
-    """Return the sizes of an experiment's pictures."""
-    event = tuple(started.event_shape)
-    return Shapes(
-        event=event,
-        samples=config.monitor.sample_count,
-        pairs=VECTOR_PAIRS if len(event) == 1 else IMAGE_PAIRS,
-        steps=config.monitor.interpolation_steps,
-    )
 
 
 def text(value: str) -> np.bytes_:
@@ -127,13 +100,12 @@ def create(
         if value:
             attributes[name] = text(value)
     file.attrs.update(attributes)
-    shapes = shapes_of(config, started)
     summary = _group(file, "summary", "NXcollection")
     for plan in started.stages:
         stage = _group(file, plan.stage, "NXentry")
         _create_curves(stage, plan)
-        _create_pictures(stage, shapes)
-        _create_final(stage, shapes)
+        _create_pictures(stage, config, started)
+        _create_final(stage, config, started)
         if plan.pairs:
             _create_matching(stage, plan)
         figures = _group(summary, plan.stage, "NXcollection")
@@ -173,26 +145,28 @@ def _create_curves(stage: Node, plan: StagePlan) -> None:
         _growable(group, "time", np.float64, rows=_CHUNK).attrs["units"] = text("s")
 
 
-def _create_pictures(stage: Node, shapes: Shapes) -> None:
+def _create_pictures(stage: Node, config: ExperimentConfig, started: SeedStarted) -> None:
+    monitor, event = config.monitor, tuple(started.event_shape)
+    pairs = VECTOR_PAIRS if len(event) == 1 else IMAGE_PAIRS
     samples = _group(stage, "samples", "NXdata", signal="images", axes="step")
     _growable(samples, "step", np.int64, rows=_CHUNK)
     _growable(samples, "temperature", np.float64, rows=_CHUNK)
-    _growable(samples, "images", np.float32, (shapes.samples, *shapes.event))
+    _growable(samples, "images", np.float32, (monitor.sample_count, *event))
     paths = _group(stage, "interpolation", "NXdata", signal="images", axes="step")
     _growable(paths, "step", np.int64, rows=_CHUNK)
     paths.create_dataset("mode", data=np.full(1, b"", "S32"))
-    paths.create_dataset("alpha", data=np.linspace(0, 1, shapes.steps, dtype=np.float32))
-    _growable(paths, "images", np.float32, (shapes.pairs, shapes.steps, *shapes.event))
-    if shapes.plane:
+    paths.create_dataset("alpha", data=np.linspace(0, 1, monitor.interpolation_steps, dtype=np.float32))
+    _growable(paths, "images", np.float32, (pairs, monitor.interpolation_steps, *event))
+    if event == (2,):
         density = _group(stage, "density", "NXdata", signal="log_prob", axes="step")
         _growable(density, "step", np.int64, rows=_CHUNK)
         density.create_dataset("extent", data=np.full(4, np.nan))
         _growable(density, "log_prob", np.float32, (GRID, GRID)).attrs["units"] = text("nat")
 
 
-def _create_final(stage: Node, shapes: Shapes) -> None:
+def _create_final(stage: Node, config: ExperimentConfig, started: SeedStarted) -> None:
     """Create the groups of the final pictures; they are separate so that the steps of a series increase."""
-    _create_pictures(_group(stage, FINAL, "NXcollection"), shapes)
+    _create_pictures(_group(stage, FINAL, "NXcollection"), config, started)
 
 
 def add_missing(file: Node, started: SeedStarted) -> None:
@@ -200,7 +174,7 @@ def add_missing(file: Node, started: SeedStarted) -> None:
     config = ExperimentConfig.from_toml(bytes(file.attrs["config"]).decode())
     for plan in started.stages:
         if FINAL not in file[plan.stage]:
-            _create_final(file[plan.stage], shapes_of(config, started))
+            _create_final(file[plan.stage], config, started)
 
 
 def _create_matching(stage: Node, plan: StagePlan) -> None:
