@@ -16,7 +16,6 @@ from nfkd.flows.architectures import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[1]
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
-_SCIENTIFIC = 1e6
 
 
 def short_flows() -> str:
@@ -90,8 +89,8 @@ def _grouped_sources() -> Iterable[tuple[str, Iterable[Source[Any]]]]:
 
 
 def _data_row(source: Source[Any]) -> tuple[str, ...]:
-    what = (source.config.__doc__ or "").partition("\n")[0].rstrip(".")
-    return f"`{source.kind}`", what, source.shape, _examples(source), _origin(source), source.unit
+    summary = (source.config.__doc__ or "").partition("\n")[0].rstrip(".")
+    return f"`{source.kind}`", summary, source.shape, _examples(source), _origin(source), source.unit
 
 
 def _examples(source: Source[Any]) -> str:
@@ -100,7 +99,7 @@ def _examples(source: Source[Any]) -> str:
 
 
 def _origin(source: Source[Any]) -> str:
-    megabytes = sum(file.size for file in source.downloads) / _SCIENTIFIC
+    megabytes = sum(file.size for file in source.downloads) / 1e6
     return source.origin + (f", {megabytes:,.0f} MB" if megabytes else "")
 
 
@@ -115,12 +114,12 @@ def _help(config: type[Config]) -> str:
 
 def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     names = list(header)
-    lines = [names, ["---"] * len(names), *([_linked(cell) for cell in row] for row in rows)]
+    lines = [names, ["---"] * len(names), *([_link_papers(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _linked(text: str) -> str:
-    """Return a cell with its arXiv numbers as links."""
+def _link_papers(text: str) -> str:
+    """Turn arXiv numbers into links."""
     return _ARXIV.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", text)
 
 
@@ -133,7 +132,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
 """The tables of each document, by the name in the comments that enclose them."""
 
 
-def renewed(document: str, text: str) -> str:
+def update_tables(document: str, text: str) -> str:
     """Return the text of a document with its tables made again.
 
     Raises
@@ -155,4 +154,4 @@ def renewed(document: str, text: str) -> str:
 if __name__ == "__main__":
     for document in TABLES:
         path = ROOT / document
-        path.write_text(renewed(document, path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(update_tables(document, path.read_text(encoding="utf-8")), encoding="utf-8")

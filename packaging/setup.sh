@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Make .venv: all that the studio needs, or with the tools of the tests too.
+# Create .venv with everything that the studio needs (gui), or also the development tools (dev).
 #
 #   packaging/setup.sh [gui|dev]
 #
-#   NFKD_PYTHON       the Python to use (3.11 or newer); otherwise the first that is found
+#   NFKD_PYTHON       the Python to use (3.11 or newer); by default the first one found
 #   NFKD_TORCH_INDEX  a package index to take torch from, such as https://download.pytorch.org/whl/cpu
 #
-# A stamp in .venv remembers what was set up, so that a second call ends at once.
+# A stamp file in .venv records the set-up, so that a second call ends at once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,13 +27,13 @@ fail() {
     exit 1
 }
 
-# --- the stamp -------------------------------------------------------------------------------------------------------
+# --- stamp files -----------------------------------------------------------------------------------------------------
 
 fingerprint() {
     { cat pyproject.toml packaging/constraints.txt packaging/setup.sh && echo "${NFKD_PYTHON:-}"; } | cksum
 }
 
-ready() { # whether the stamp of any of the given set-ups is that of today's files
+ready() { # whether any of the given set-ups is up to date
     local stamp
     "$venv/bin/python" -c '' 2>/dev/null || return 1
     for stamp in "$@"; do
@@ -50,7 +50,7 @@ if [ "$what" = dev ] && ready dev; then exit 0; fi
 recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
 able() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
-find_python() { # the first that is new enough, and rather one that can make an environment
+find_python() { # the first that is new enough, preferably one that can create an environment
     local candidate fallback=''
     for candidate in ${NFKD_PYTHON:-python3.11 python3.12 python3.13 python3.14 python3 /usr/bin/python3 python}; do
         recent "$candidate" || continue
@@ -66,9 +66,9 @@ find_python() { # the first that is new enough, and rather one that can make an 
 python="$(find_python)"
 [ -n "$python" ] || fail "Python 3.11 or newer was not found; name it with NFKD_PYTHON=/path/to/python3"
 
-# --- the system's packages (Debian and its kin) ----------------------------------------------------------------------
+# --- system packages (Debian and relatives) --------------------------------------------------------------------------
 
-# What Qt's wheels expect of the system, by the library's name and Debian's package.
+# System libraries that Qt's wheels need, with Debian's packages.
 readonly libraries='
 libEGL.so.1:libegl1                             libGL.so.1:libgl1
 libfontconfig.so.1:libfontconfig1               libdbus-1.so.3:libdbus-1-3
@@ -96,7 +96,7 @@ missing_packages() {
     if [ "$what" = dev ] && ! command -v Xvfb >/dev/null; then echo xvfb; fi
 }
 
-install_packages() { # by root, or by sudo where it asks for no password
+install_packages() { # as root, or with sudo if it needs no password
     local -a apt=(env DEBIAN_FRONTEND=noninteractive apt-get)
     [ "$(id -u)" = 0 ] || apt=(sudo -n "${apt[@]}")
     command -v apt-get >/dev/null || return 1
@@ -107,29 +107,29 @@ install_packages() { # by root, or by sudo where it asks for no password
 }
 
 complete=yes
-# shellcheck disable=SC2046  # names of packages hold no blanks
+# shellcheck disable=SC2046  # package names have no blanks
 set -- $(missing_packages)
 if [ $# -gt 0 ] && ! install_packages "$@"; then
     complete=no
-    say 'the system lacks some packages; this line installs them (elsewhere than on Debian, their counterparts):'
+    say 'some system packages are missing; install them with this command (or their counterparts on other systems):'
     echo "    sudo apt-get install --no-install-recommends $*"
-    able "$python" || fail "$python cannot make an environment without them"
+    able "$python" || fail "$python cannot create an environment without them"
     [ "$what" = gui ] || fail 'the tests need them'
-    say 'going on: training in the terminal needs none of them, the studio does'
+    say 'continuing without them: the studio will not start, but training in the terminal works'
 fi
 
-# --- the environment -------------------------------------------------------------------------------------------------
+# --- environment -----------------------------------------------------------------------------------------------------
 
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-    say "making $venv with $("$python" --version)"
+    say "creating $venv with $("$python" --version)"
     "$python" -m venv --clear "$venv"
 fi
 
-pip() { # says only what goes wrong
+pip() { # prints only errors
     "$venv/bin/python" -m pip "$@" -qq --no-input --disable-pip-version-check --constraint packaging/constraints.txt
 }
 
-say "installing torch and what it needs (once; this can take minutes)"
+say "installing torch and its dependencies (once; this can take minutes)"
 pip install ${NFKD_TORCH_INDEX:+--extra-index-url "$NFKD_TORCH_INDEX"} torch==2.13.0 hatchling editables
 say "installing NFKD [$extras]"
 pip install --no-build-isolation --editable ".[$extras]"

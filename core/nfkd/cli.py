@@ -1,4 +1,4 @@
-"""The command line: ``nfkd``. Exit codes: 0 done, 1 the run failed, 2 the input was refused."""
+"""The ``nfkd`` command. Exit codes: 0 done, 1 failed, 2 input refused."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ DONE, FAILED, REFUSED = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return the exit code."""
     try:
         with standard_streams():
             return _perform(_parser().parse_args(arguments))
     except OSError as error:
         say(f"nfkd: the output cannot be written: {error.strerror}", stderr=True)
         return FAILED
-    return DONE  # its reader has gone: `nfkd list | head`
+    return DONE  # the reader closed the pipe, as in `nfkd list | head`
 
 
 def _perform(options: argparse.Namespace) -> int:
-    # torch takes seconds to load: the light parts of the program come first, the rest where it is needed.
+    # torch takes seconds to import: commands import what they need when they run.
     try:
         return options.command(options)
     except ConfigError as error:
@@ -50,50 +50,58 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="nfkd", description="Distil normalizing flows.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, words: str, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=words, description=words)
+    def command(name: str, text: str, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=function)
         return sub
 
     run = command("run", "Run an experiment: teacher, student, baseline, verdict.", _run)
-    run.add_argument("experiment", metavar="EXPERIMENT|PRESET", help="a TOML file, or a preset's name")
+    run.add_argument("experiment", metavar="EXPERIMENT|PRESET", help="a TOML file or the name of a preset")
     run.add_argument("--out", metavar="DIR", help="the run's directory (default: a new one under ./runs)")
-    run.add_argument("--set", metavar="PATH=VALUE", action="append", default=[], help="such as student.hidden=32")
-    run.add_argument("--fetch", action="store_true", help="download the data first where it is not here yet")
-    run.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    run.add_argument(
+        "--set", metavar="PATH=VALUE", action="append", default=[], help="change a setting, such as student.hidden=32"
+    )
+    run.add_argument("--fetch", action="store_true", help="download missing data first")
+    run.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     listing = command("list", "List the runs in a directory.", _list)
     listing.add_argument("directory", metavar="DIR", nargs="?", default="runs")
     show = command("show", "Show a run: teacher, student and baseline side by side.", _show)
     show.add_argument("run", metavar="RUN")
-    command("presets", "List the experiments that are shipped.", _presets)
+    command("presets", "List the presets (built-in experiments).", _presets)
     _data_arguments(command("data", "List, show, add and download data sets.", _data))
-    recover = command("recover", "Make a run whose process was killed readable again.", _recover)
+    recover = command("recover", "Repair the files of a run whose process was killed.", _recover)
     recover.add_argument("run", metavar="RUN")
-    export = command("export", "Write a run's curves as CSV or its pictures as PNG.", _export)
+    export = command("export", "Export a run's curves as CSV or its pictures as PNG.", _export)
     export.add_argument("run", metavar="RUN")
     export.add_argument("--csv", action="store_true", help="every curve as a CSV file")
     export.add_argument("--figures", action="store_true", help="curves, samples, interpolation, matching as PNG")
-    export.add_argument("--out", metavar="DIR", help="where to (default: inside the run)")
+    export.add_argument("--out", metavar="DIR", help="output directory (default: inside the run)")
     inspect = command("inspect", "Show a flow layer by layer, and test its inverse and log-determinant.", _inspect)
     inspect.add_argument(
-        "target", metavar="FLOW|RUN", help="a flow's or experiment's TOML, a preset, weights, or a run"
+        "target", metavar="FLOW|RUN", help="TOML file of a flow or an experiment, preset, weights file, or run"
     )
     inspect.add_argument(
-        "--shape", metavar="SIZES", type=_sizes, default=(), help="of an example, such as 3,32,32 or 6"
+        "--shape", metavar="SIZES", type=_sizes, default=(), help="shape of an example, such as 3,32,32 or 6"
     )
-    inspect.add_argument("--context", metavar="N", type=int, default=0, help="context features of each example")
-    importing = command("import-weights", "Make a teacher of a Glow checkpoint of the authors' earlier code.", _import)
-    importing.add_argument("file", metavar="FILE", help="written by torch.save, or .safetensors")
-    importing.add_argument("--flow", metavar="TOML", required=True, help="levels, steps and hidden of that Glow")
-    importing.add_argument("--out", metavar="FILE", default="teacher.safetensors", help="default: %(default)s")
-    engine_commands.add_arguments(command("engine", "Speak to the studio's engine.", _engine))
+    inspect.add_argument("--context", metavar="N", type=int, default=0, help="number of context features")
+    importing = command(
+        "import-weights", "Convert a Glow checkpoint of the authors' earlier code into a teacher.", _import
+    )
+    importing.add_argument("file", metavar="FILE", help="checkpoint, written by torch.save or as .safetensors")
+    importing.add_argument(
+        "--flow", metavar="TOML", required=True, help="TOML file with levels, steps and hidden of that Glow"
+    )
+    importing.add_argument(
+        "--out", metavar="FILE", default="teacher.safetensors", help="output file (default: %(default)s)"
+    )
+    engine_commands.add_arguments(command("engine", "Show or stop the engine process of the studio.", _engine))
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     config = ExperimentConfig.load(options.experiment, options.set)
     from nfkd.console import run_in_terminal
-    from nfkd.data_commands import fetch_missing, in_full
+    from nfkd.data_commands import fetch_missing, with_manual_download
 
     if options.fetch:
         fetch_missing(config)
@@ -101,7 +109,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         return run_in_terminal(config, directory, resume=options.resume)
     except ConfigError as error:
-        raise in_full(error, config.data) from error
+        raise with_manual_download(error, config.data) from error
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -110,8 +118,8 @@ def _list(options: argparse.Namespace) -> int:
 
     rows, unreadable = list_runs(Path(options.directory))
     print_runs(rows)
-    for words in unreadable:
-        say(f"nfkd: {words}", stderr=True)
+    for message in unreadable:
+        say(f"nfkd: {message}", stderr=True)
     return DONE
 
 
@@ -133,21 +141,25 @@ def _presets(options: argparse.Namespace) -> int:
 def _data_arguments(data: argparse.ArgumentParser) -> None:
     actions = data.add_subparsers(required=True, metavar="ACTION", dest="action")
 
-    def action(name: str, words: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=words, description=words)
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text)
 
-    action("list", "List every kind of data, whether its files are there, and the data sets that were added.")
-    show = action("show", "Show what is in a data set: counts, shapes, columns, and a picture where asked.")
-    show.add_argument("word", metavar="NAME|KIND|PATH")
-    show.add_argument("--picture", metavar="FILE.png", help="draw some examples: images, or points in the plane")
-    add = action("add", "Give a data set a name, after a look whether it can be used.")
-    add.add_argument("name", metavar="NAME", help="for `data = NAME` in an experiment")
-    add.add_argument("word", metavar="PATH|KIND")
-    add.add_argument("--force", action="store_true", help="take the name from another data set")
+    action("list", "List all kinds of data, whether their files are present, and your own data sets.")
+    show = action("show", "Show a data set: counts, shapes, columns and, with --picture, some examples.")
+    show.add_argument("target", metavar="NAME|KIND|PATH")
+    show.add_argument(
+        "--picture", metavar="FILE.png", help="draw some examples (images or points in the plane) to a file"
+    )
+    add = action("add", "Register a data set under a name, after checking that it loads.")
+    add.add_argument("name", metavar="NAME", help="name for `data = NAME` in an experiment")
+    add.add_argument("target", metavar="PATH|KIND")
+    add.add_argument("--force", action="store_true", help="replace the data set that has this name")
     for sub in (show, add):
-        sub.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="such as scaling=robust")
-    fetch = action("fetch", "Download what a data set lacks on this machine.")
-    fetch.add_argument("words", metavar="KIND|NAME", nargs="+")
+        sub.add_argument(
+            "--set", metavar="KEY=VALUE", action="append", default=[], help="change a setting, such as scaling=robust"
+        )
+    fetch = action("fetch", "Download the missing files of data sets.")
+    fetch.add_argument("targets", metavar="KIND|NAME", nargs="+")
 
 
 def _data(options: argparse.Namespace) -> int:
@@ -166,7 +178,7 @@ def _recover(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     if not (options.csv or options.figures):
-        say("nfkd: export what? Give --csv, --figures or both", stderr=True)
+        say("nfkd: nothing to export: give --csv, --figures or both", stderr=True)
         return REFUSED
     from nfkd.runs.export import export_csv
     from nfkd.runs.figures import export_figures

@@ -1,4 +1,4 @@
-"""What the command line shows: a run's progress, the table of runs, and a run's figures."""
+"""Terminal output of the command line: progress of a run, tables of runs, figures and inspections."""
 
 from __future__ import annotations
 
@@ -33,14 +33,13 @@ from nfkd.training.api import prepare, require_resumable
 from nfkd.training.job import TrainingJob
 
 _RUNS = Path("runs")
-_LONGEST = 120
-"""Characters of a name in a table."""
+_MAX_CELL = 120  # characters of a text in a table
 
 
 def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume: bool) -> int:
     """Run an experiment in a worker thread of this process, with a live progress bar.
 
-    Ctrl-C stops as the studio's Stop does; a second one ends at once.
+    Ctrl-C stops the run like the studio's Stop; a second Ctrl-C ends the process at once.
 
     Returns
     -------
@@ -52,15 +51,15 @@ def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume:
     ConfigError, RunError
         When the experiment or the directory is refused.
     """
-    path, going_on = _directory(config, directory, resume=resume)
+    path, resumes = _directory(config, directory, resume=resume)
     queue: SimpleQueue[events.RunEvent | None] = SimpleQueue()
-    job = TrainingJob(path, config, queue.put, resume=going_on, on_end=lambda: queue.put(None))
+    job = TrainingJob(path, config, queue.put, resume=resumes, on_end=lambda: queue.put(None))
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         del number, frame
         if job.control.stopping:
             os._exit(130)
-        say("\nStopping: the best weights are kept. Press Ctrl-C again to end at once.", stderr=True)
+        say("\nStopping; the best weights are saved. Press Ctrl-C again to end at once.", stderr=True)
         job.control.stop("run")
 
     before = signal.signal(signal.SIGINT, interrupt)
@@ -83,20 +82,20 @@ def _directory(config: ExperimentConfig, directory: Path | None, *, resume: bool
         if resume:
             raise ConfigError([ConfigProblem("--resume", "needs --out with the run's directory")])
         check(config)
-        words = teacher_label(config), flow_summary(config.student)
-        return create_run(_RUNS.absolute(), config, teacher=words[0], student=words[1]), False
+        teacher, student = teacher_label(config), flow_summary(config.student)
+        return create_run(_RUNS.absolute(), config, teacher=teacher, student=student), False
     if resume and is_run(directory):
         require_resumable(config, directory)
         check(config, run=directory)
         return directory, True
     path = prepare(config, directory)
     if resume:
-        say(f"nfkd: {path} holds no run to go on with: this one begins.", stderr=True)
+        say(f"nfkd: {path} has no run to resume: a new run starts.", stderr=True)
     return path, False
 
 
 def _follow(queue: SimpleQueue[events.RunEvent | None]) -> events.ErrorInfo | None:
-    """Show the events until the worker ends; returns the error, if it ended by one."""
+    """Show the events until the worker ends; return the run's error, if it failed."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -106,31 +105,31 @@ def _follow(queue: SimpleQueue[events.RunEvent | None]) -> events.ErrorInfo | No
     )
     error = None
     with Progress(*columns, console=terminal(stderr=True)) as bars:
-        shown = _Bars(bars)
+        stages = _StageBars(bars)
         while (event := queue.get()) is not None:
             if isinstance(event, events.RunFailed):
                 error = event.error
-            shown.take(event)
+            stages.handle(event)
     return error
 
 
-class _Bars:
-    """One bar a stage; without a terminal rich prints them once, at the end, so the log's lines tell the way."""
+class _StageBars:
+    """A progress bar for each stage. Without a terminal rich prints the bars once, at the end."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
         self._tasks: dict[tuple[int, str], TaskID] = {}
         self._plans: dict[tuple[int, str], events.StagePlan] = {}
 
-    def take(self, event: events.RunEvent) -> None:
+    def handle(self, event: events.RunEvent) -> None:
         match event:
             case events.SeedStarted():
                 self._plans |= {(event.seed, plan.stage): plan for plan in event.stages}
             case events.StageStarted():
                 plan = self._plans[event.seed, event.stage]
                 longest = max(len(stage) for _, stage in self._plans)
-                words = f"seed {event.seed} {role_name(event.stage):{longest}}"
-                task = self._bars.add_task(words, total=plan.steps, completed=event.step, figure="", left="")
+                label = f"seed {event.seed} {role_name(event.stage):{longest}}"
+                task = self._bars.add_task(label, total=plan.steps, completed=event.step, figure="", left="")
                 self._tasks[event.seed, event.stage] = task
             case events.CurvePoints() if "validation/nll" in event.curves:
                 value = event.curves["validation/nll"].values[-1]
@@ -162,12 +161,12 @@ def print_runs(rows: Iterable[events.RunRow]) -> None:
     for row in rows:
         figures = [_figure(row.student_test), _figure(row.baseline_test)]
         texts = (row.name, row.state, row.data, row.teacher, row.student, *figures, row.unit, row.verdict)
-        table.add_row(*(plain(text, _LONGEST) for text in texts))
+        table.add_row(*(plain(text, _MAX_CELL) for text in texts))
     terminal().print(table)
 
 
 def print_summary(snapshot: Snapshot) -> None:
-    """Print a run's figures: teacher, student and baseline of each seed, and the verdict."""
+    """Print the figures of each seed's flows, and the verdict."""
     summaries = [stage.summary for stage in snapshot.stages if stage.summary is not None]
     unit = next((summary.unit for summary in summaries), "")
     console = terminal()
@@ -176,7 +175,7 @@ def print_summary(snapshot: Snapshot) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("seed", "flow"):
         table.add_column(name)
-    for name in ("parameters", f"test {plain(unit, _LONGEST)}", "±", "C2ST", "samples/s", "steps", "seconds"):
+    for name in ("parameters", f"test {plain(unit, _MAX_CELL)}", "±", "C2ST", "samples/s", "steps", "seconds"):
         table.add_column(name, justify="right")
     for summary in summaries:
         table.add_row(
@@ -204,7 +203,7 @@ def _title(name: str) -> Text:
 
 
 def print_inspection(inspection: Inspection) -> None:
-    """Print a flow's layers, its self-test and the verdict."""
+    """Print a flow's layers, its tests and the verdict."""
     console, cost = terminal(), inspection.cost
     console.print(_title(inspection.name), soft_wrap=True)
     table = Table(box=None, pad_edge=False, show_footer=True)
@@ -219,16 +218,16 @@ def print_inspection(inspection: Inspection) -> None:
         table.add_row(layer.name, *shapes.get(layer.name, ("prior", "")), *_figures(layer))
     console.print(table)
     trials = Table(box=None, pad_edge=False)
-    for name in ("back and forth on", "error, float32", "float64", ""):
-        trials.add_column(name, justify="left" if name in {"back and forth on", ""} else "right")
+    for name in ("encoded and decoded", "error, float32", "float64", ""):
+        trials.add_column(name, justify="left" if name in {"encoded and decoded", ""} else "right")
     for trial in inspection.trials:
         trials.add_row(trial.name, f"{trial.float32:.1e}", f"{trial.float64:.1e}", trial.judgement)
     console.print(trials)
     error = inspection.log_det_error
-    words = (
-        "not compared with autograd: too many dimensions" if error is None else f"off by {error:.1e} from autograd's"
+    result = (
+        "too many dimensions to compare with autograd" if error is None else f"differs from autograd's by {error:.1e}"
     )
-    console.print(f"log-determinant: {words}", highlight=False)
+    console.print(f"log-determinant: {result}", highlight=False)
     console.print(f"{inspection.verdict}\n", highlight=False, soft_wrap=True)
 
 
@@ -237,14 +236,14 @@ def _figures(cost: FlowCost | LayerCost) -> tuple[str, str, str]:
 
 
 def print_imported(imported: Imported, target: Path) -> None:
-    """Print what an imported checkpoint was, and how to make it a teacher."""
+    """Print what was imported, and how to use it as a teacher."""
     shape = "×".join(map(str, imported.flow.event_shape))
     parameters = sum(parameter.numel() for parameter in imported.flow.parameters())
-    under = f"from the tensors under {imported.prefix}" if imported.prefix else "from tensors without a prefix"
-    say(f"{flow_summary(imported.config)} for {shape}, {parameters:,} parameters, {under}")
+    origin = f"from the tensors under {imported.prefix}" if imported.prefix else "from tensors without a prefix"
+    say(f"{flow_summary(imported.config)} for {shape}, {parameters:,} parameters, {origin}")
     if imported.left:
-        say(f"Left where they are: {len(imported.left)} tensors of other modules, such as {plain(imported.left[0])}")
-    say(f"It is in {target}. To teach by it: nfkd run … --set training.teacher_weights={target}")
+        say(f"Ignored: {len(imported.left)} tensors of other modules, such as {plain(imported.left[0])}")
+    say(f"Saved to {target}. To use it as a teacher: nfkd run … --set training.teacher_weights={target}")
 
 
 def _figure(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What ``nfkd data`` does: list, show, add and fetch data sets."""
+"""``nfkd data``: list, show, add and fetch data sets."""
 
 from __future__ import annotations
 
@@ -16,33 +16,31 @@ from nfkd.data.preview import preview_dataset
 from nfkd.data.sources import SOURCES
 from nfkd.planning.describe import describe
 from nfkd.protocol.data import ColumnStatistics, DataPreview
-from nfkd.runs.figures import export_look
+from nfkd.runs.figures import export_preview
 from nfkd.terminal import say, terminal
 from nfkd.text import plain
 
-_LONGEST = 120
-"""Characters of a name in a table."""
-_MISSING = "data.kind"
-"""Where a problem of data that is not downloaded yet is told."""
+_MAX_CELL = 120  # characters of a text in a table
+_NOT_FETCHED = "data.kind"  # path of the problem of data that is not downloaded yet
 
 
 def perform(options: argparse.Namespace) -> None:
-    """Run the command of the arguments.
+    """Run an ``nfkd data`` command.
 
     Raises
     ------
     ConfigError
-        When a data set is refused, with every problem.
+        With all problems of a data set that is refused.
     """
     match options.action:
         case "list":
             _list()
         case "show":
-            _show(parse_data(options.word, overrides=options.set), options.picture)
+            _show(parse_data(options.target, overrides=options.set), options.picture)
         case "add":
             _add(options)
         case _:
-            for config in [parse_data(word) for word in options.words]:
+            for config in [parse_data(target) for target in options.targets]:
                 say(fetch(config))
 
 
@@ -58,23 +56,27 @@ def _list() -> None:
         what = (source.config.model_fields["kind"].description or "").rstrip(".")
         table.add_row(kind, what, source.shape, _state(source.config()))  # type: ignore[arg-type]
     terminal().print(table)
-    say("\nAdded by you:" if dataset_names() else "\nNone added yet: nfkd data add NAME PATH")
+    say(
+        "\nYour data sets:"
+        if dataset_names()
+        else "\nNo data sets of your own yet; add one with: nfkd data add NAME PATH"
+    )
     added = Table(box=None, pad_edge=False, show_header=False)
     for name in dataset_names():
-        added.add_row(*(plain(text, _LONGEST) for text in (f"  {name}", *_added(name))))
+        added.add_row(*(plain(text, _MAX_CELL) for text in (f"  {name}", *_added(name))))
     if dataset_names():
         terminal().print(added)
 
 
 def _state(config: DataConfig) -> str:
-    """Say whether the files of a kind are there."""
+    """Describe whether the files of a kind are present."""
     try:
         SOURCES[config.kind].find(config)
     except NotFetchedError as error:
         return f"to download{_megabytes(error)}"
     except DataError:
-        return "give its path"  # nothing is wrong with a kind that wants one
-    return "there"
+        return "give its path"
+    return "present"
 
 
 def _megabytes(error: NotFetchedError) -> str:
@@ -82,7 +84,7 @@ def _megabytes(error: NotFetchedError) -> str:
 
 
 def _added(name: str) -> tuple[str, str]:
-    """Return a data set's kind, and where its files are or what is wrong."""
+    """Return the kind of a data set, and the path of its files or its problems."""
     kind = ""
     try:
         config = parse_data(name)
@@ -92,7 +94,7 @@ def _added(name: str) -> tuple[str, str]:
         return kind, f"to download{_megabytes(error)}"
     except (ConfigError, DataError) as error:
         return kind, "; ".join(problem.message for problem in error.problems)
-    return kind, getattr(config, "path", "") or getattr(config, "folder", "") or "there"
+    return kind, getattr(config, "path", "") or getattr(config, "folder", "") or "present"
 
 
 # --- show -------------------------------------------------------------------------------------------------------------
@@ -100,35 +102,35 @@ def _added(name: str) -> tuple[str, str]:
 
 def _show(config: DataConfig, picture: str | None) -> None:
     _loaded(config)
-    look = preview_dataset(config)
-    target = None if picture is None else _target(look, picture)
-    say(look.summary)
-    levels = f", {look.levels} levels" if look.levels else ""
-    say(f"likelihood in {look.unit}{levels}")
-    if look.columns:
-        terminal().print(_columns(look.columns))
+    preview = preview_dataset(config)
+    target = None if picture is None else _picture_path(preview, picture)
+    say(preview.summary)
+    levels = f", {preview.levels} levels" if preview.levels else ""
+    say(f"likelihood in {preview.unit}{levels}")
+    if preview.columns:
+        terminal().print(_columns(preview.columns))
     if target is not None:
-        say(plain(str(export_look(look, target))))
+        say(plain(str(export_preview(preview, target))))
 
 
 def _columns(columns: list[ColumnStatistics]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("column")
-    figures = ("least", "mean", "deviation", "greatest")
-    lacking = any(column.missing for column in columns)
-    for name in (*figures, "missing") if lacking else figures:
+    figures = ("min", "mean", "deviation", "max")
+    has_missing = any(column.missing for column in columns)
+    for name in (*figures, "missing") if has_missing else figures:
         table.add_column(name, justify="right")
     for column in columns:
         row = [f"{value:.6g}" for value in (column.low, column.mean, column.deviation, column.high)]
-        table.add_row(plain(column.name, _LONGEST), *row, *([f"{column.missing:,}"] if lacking else []))
+        table.add_row(plain(column.name, _MAX_CELL), *row, *([f"{column.missing:,}"] if has_missing else []))
     return table
 
 
-def _target(look: DataPreview, picture: str) -> Path:
+def _picture_path(preview: DataPreview, picture: str) -> Path:
     path = Path(picture)
     message = ""
-    if look.images is None and look.points is None:
-        message = "there is no picture of a table: images and points in the plane have one"
+    if preview.images is None and preview.points is None:
+        message = "a table has no picture; only images and points in the plane have one"
     elif path.suffix.lower() != ".png":
         message = f"{picture} does not end with .png"
     elif not path.absolute().parent.is_dir():
@@ -145,33 +147,33 @@ def _add(options: argparse.Namespace) -> None:
     problems = name_problems(options.name, replace=options.force)
     config, dataset = None, None
     try:
-        config = parse_data(options.word, overrides=options.set)
+        config = parse_data(options.target, overrides=options.set)
         dataset = _loaded(config)
     except ConfigError as error:
         problems += error.problems
     if problems or config is None or dataset is None:
         raise ConfigError(problems)
     path = add_dataset(options.name, config, replace=options.force)
-    say(f"{dataset.summary}\nIt is in {path}. To use it: nfkd run … --set data={_quoted(options.name)}")
+    say(f"{dataset.summary}\nSaved as {path}. To use it: nfkd run … --set data={_quoted(options.name)}")
 
 
 def _loaded(config: DataConfig) -> Dataset:
     try:
         return load_dataset(config)
     except DataError as error:
-        raise in_full(ConfigError(error.problems), config) from error
+        raise with_manual_download(ConfigError(error.problems), config) from error
 
 
-def in_full(error: ConfigError, config: DataConfig) -> ConfigError:
-    """Return a refusal as a terminal tells it: where data can be downloaded, also how to get it by hand."""
+def with_manual_download(error: ConfigError, config: DataConfig) -> ConfigError:
+    """Add to the problem of missing data how to download it by hand."""
     try:
         SOURCES[config.kind].find(config)
     except NotFetchedError as missing:
-        more = f", or by hand {missing.by_hand}"
-        problems = [ConfigProblem(f.path, f.message + more) if f.path == _MISSING else f for f in error.problems]
+        hint = f", or by hand {missing.by_hand}"
+        problems = [ConfigProblem(p.path, p.message + hint) if p.path == _NOT_FETCHED else p for p in error.problems]
         return ConfigError(problems, error.source)
     except DataError:
-        pass  # it is among the problems already
+        pass  # already among the problems
     return error
 
 
@@ -180,29 +182,29 @@ def _quoted(name: str) -> str:
 
 
 def fetch(config: DataConfig) -> str:
-    """Download what a data set lacks, with a progress bar; return where it is now, in a sentence.
+    """Download the missing files of a data set, with a progress bar; return a message for the user.
 
     Raises
     ------
     ConfigError
-        When it cannot be downloaded, or names no files that are there.
+        When the files cannot be downloaded, or a path in the config leads to no file.
     """
     try:
-        with _Bars() as shown:
-            fetch_dataset(config, shown)
+        with _DownloadBars() as bars:
+            fetch_dataset(config, bars)
         SOURCES[config.kind].find(config)
     except DataError as error:
         raise ConfigError(error.problems) from error
-    return f"{config.kind} is there" + ("." if shown.came else " already.")
+    return f"{config.kind}: downloaded." if bars.used else f"{config.kind}: already present."
 
 
 def fetch_missing(config: ExperimentConfig) -> None:
-    """Download the data of an experiment where it is missing.
+    """Download the data of an experiment if it is missing.
 
     Raises
     ------
     ConfigError
-        When anything else is wrong with the experiment, so that nothing is downloaded for nothing; or as `fetch`.
+        When the experiment has other problems (nothing is downloaded then), or as in `fetch`.
     """
     try:
         SOURCES[config.data.kind].find(config.data)
@@ -210,17 +212,17 @@ def fetch_missing(config: ExperimentConfig) -> None:
         problems = [
             ConfigProblem(problem.path, problem.message)
             for problem in describe(config).problems
-            if problem.path != _MISSING
+            if problem.path != _NOT_FETCHED
         ]
         if problems:
             raise ConfigError(problems, config.name) from None
         fetch(config.data)
     except DataError:
-        return  # nothing that a download could mend: the run refuses it with all else
+        return  # a download does not help; the run reports the problem
 
 
-class _Bars:
-    """One bar a file, fed by a download; nothing is shown before the first."""
+class _DownloadBars:
+    """A progress bar for each downloaded file; shows nothing before the first."""
 
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -231,16 +233,16 @@ class _Bars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.came:
+        if self.used:
             self._bars.stop()
 
     @property
-    def came(self) -> bool:
+    def used(self) -> bool:
         """Whether anything was downloaded or unpacked."""
         return bool(self._tasks)
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        if not self.came:
+        if not self.used:
             self._bars.start()
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=None)

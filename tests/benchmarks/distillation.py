@@ -31,8 +31,9 @@ from nfkd.evaluation.cost import samples_per_second
 from nfkd.evaluation.verdict import METRICS, judge
 from nfkd.protocol.events import StageSummary
 from nfkd.runs.errors import RunError
-from nfkd.runs.layout import is_run, read_config, read_state
+from nfkd.runs.layout import is_run, read_config
 from nfkd.runs.reader import RunRecord, open_run
+from nfkd.runs.state import read_state
 from tests.benchmarks.throughput import ratios
 
 SEEDS = 3

@@ -1,4 +1,4 @@
-"""``nfkd data``: what it prints, what it leaves, and its exit codes."""
+"""``nfkd data``: its output, the files it writes, and its exit codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Shell = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a folder of the test's own, with an empty cache and no data sets added."""
+    """Work in a temporary folder, with an empty cache and no data sets added."""
     monkeypatch.setenv("NFKD_DATA", str(tmp_path / "cache"))
     monkeypatch.setenv("NFKD_DATASETS", str(tmp_path / "datasets"))
     monkeypatch.chdir(tmp_path)
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """Serve the four files of the kind that is called mnist here."""
+    """Serve four files, and make the kind mnist download them."""
     (folder / "made").mkdir()
     arrays = image_files.write_mnist(folder / "made", count=80)
     contents = {f"/{name}.gz": (folder / "made" / f"{name}.gz").read_bytes() for name in arrays}
@@ -58,12 +58,12 @@ def site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 def refused(arguments: list[str], shell: Shell) -> str:
-    """Run a command that ends with code 2 and one message, which is returned."""
+    """Run a command that must end with code 2 and one message; return the message."""
     assert main(arguments) == 2
-    said = shell.readouterr()
-    assert said.err.startswith("nfkd: ")
-    assert "Traceback" not in said.err
-    return said.err
+    error = shell.readouterr().err
+    assert error.startswith("nfkd: ")
+    assert "Traceback" not in error
+    return error
 
 
 def csv(path: Path, rows: np.ndarray) -> None:
@@ -74,7 +74,7 @@ def csv(path: Path, rows: np.ndarray) -> None:
 # --- list -------------------------------------------------------------------------------------------------------------
 
 
-def test_every_kind_is_listed_with_whether_its_files_are_there(site: Site, folder: Path, capsys: Shell) -> None:
+def test_every_kind_is_listed_with_the_state_of_its_files(site: Site, folder: Path, capsys: Shell) -> None:
     csv(folder / "mine.csv", np.random.default_rng(0).normal(size=(60, 2)))
     assert main(["data", "add", "my rows", "mine.csv"]) == 0
     (folder / "datasets" / "broken.toml").write_text("kind = 7")
@@ -82,8 +82,8 @@ def test_every_kind_is_listed_with_whether_its_files_are_there(site: Site, folde
     assert main(["data", "list"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
     assert set(DATA_KINDS) <= set(lines)
-    assert "there" in lines["digits"]
-    assert "there" in lines["two_moons"]
+    assert "present" in lines["digits"]
+    assert "present" in lines["two_moons"]
     assert "to download" in lines["mnist"]
     assert "to download, 857 MB" in lines["power"]
     assert "give its path" in lines["image_folder"]
@@ -138,11 +138,11 @@ def test_points_in_the_plane_are_drawn(folder: Path, capsys: Shell) -> None:
     green = np.argwhere((drawn[..., 1] - drawn[..., 0] > 60) & (drawn[..., 1] > drawn[..., 2]))
     radius = np.linalg.norm(green - (green.max(axis=0) + green.min(axis=0)) / 2, axis=1)
     ratio = radius / radius.max()
-    assert ((ratio > 0.94) | (abs(ratio - 0.5) < 0.04)).all()  # two circles, the one half as large as the other
+    assert ((ratio > 0.94) | (abs(ratio - 0.5) < 0.04)).all()  # two circles, one half as large as the other
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "expected"),
     [
         (["digits", "--picture", "x.jpg"], ["--picture", ".png"]),
         (["digits", "--picture", "nowhere/x.png"], ["--picture", "no folder"]),
@@ -158,16 +158,18 @@ def test_points_in_the_plane_are_drawn(folder: Path, capsys: Shell) -> None:
         (["mnist"], ["data.kind", "nfkd data fetch mnist", "https://"]),
     ],
 )
-def test_what_cannot_be_shown_is_refused(arguments: list[str], words: list[str], folder: Path, capsys: Shell) -> None:
-    said = refused(["data", "show", *arguments], capsys)
-    assert all(word in said for word in words), said
+def test_data_that_cannot_be_shown_is_refused(
+    arguments: list[str], expected: list[str], folder: Path, capsys: Shell
+) -> None:
+    error = refused(["data", "show", *arguments], capsys)
+    assert all(text in error for text in expected), error
     assert list(folder.iterdir()) == []
 
 
 # --- add --------------------------------------------------------------------------------------------------------------
 
 
-def test_an_added_data_set_goes_by_its_name(folder: Path, capsys: Shell) -> None:
+def test_an_added_data_set_is_used_by_its_name(folder: Path, capsys: Shell) -> None:
     csv(folder / "rows.csv", np.random.default_rng(1).normal(size=(100, 3)))
     assert main(["data", "add", "mine", "rows.csv", "--set", "columns=['c0', 'c2']"]) == 0
     assert "rows.csv: 70 train" in capsys.readouterr().out
@@ -179,21 +181,21 @@ def test_an_added_data_set_goes_by_its_name(folder: Path, capsys: Shell) -> None
     assert tomllib.loads((folder / "datasets" / "mine.toml").read_text())["path"] == str(folder / "rows.csv")
 
 
-def test_every_problem_is_told_at_once_and_nothing_is_added(folder: Path, capsys: Shell) -> None:
+def test_all_problems_are_reported_and_nothing_is_added(folder: Path, capsys: Shell) -> None:
     rows = np.random.default_rng(1).normal(size=(100, 3))
     rows[:, 1] = 4.0
     csv(folder / "rows.csv", rows)
-    said = refused(["data", "add", "digits", "rows.csv"], capsys)
-    assert "2 problems" in said
-    assert "name: 'digits' is a kind" in said
-    assert "data.columns: " in said
-    assert "c1 is 4 in every row" in said
-    said = refused(["data", "add", "a/b", "rows.csv", "--set", "scaling=odd", "--set", "weigth=c1"], capsys)
-    assert all(word in said for word in ("3 problems", "'a/b'", "data.scaling", "data.weigth"))
+    error = refused(["data", "add", "digits", "rows.csv"], capsys)
+    assert "2 problems" in error
+    assert "name: 'digits' is a kind" in error
+    assert "data.columns: " in error
+    assert "c1 is 4 in every row" in error
+    error = refused(["data", "add", "a/b", "rows.csv", "--set", "scaling=odd", "--set", "weigth=c1"], capsys)
+    assert all(text in error for text in ("3 problems", "'a/b'", "data.scaling", "data.weigth"))
     assert dataset_names() == []
 
 
-def test_a_name_is_taken_only_once(capsys: Shell) -> None:
+def test_a_name_is_replaced_only_by_force(capsys: Shell) -> None:
     assert main(["data", "add", "mine", "circles"]) == 0
     assert "--force" in refused(["data", "add", "mine", "rings"], capsys)
     assert parse_data("mine").kind == "circles"
@@ -204,37 +206,36 @@ def test_a_name_is_taken_only_once(capsys: Shell) -> None:
 # --- fetch ------------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_fetched_is_there(site: Site, folder: Path, capsys: Shell) -> None:
+def test_fetch_downloads_missing_files_once(site: Site, folder: Path, capsys: Shell) -> None:
     assert main(["data", "fetch", "mnist"]) == 0
-    said = capsys.readouterr()
-    assert said.out == "mnist is there.\n"
-    assert "train-images-idx3-ubyte.gz" in said.err  # its bar
+    output = capsys.readouterr()
+    assert output.out == "mnist: downloaded.\n"
+    assert "train-images-idx3-ubyte.gz" in output.err  # its progress bar
     assert len(site.asked) == 4
     assert main(["data", "fetch", "mnist", "two_moons"]) == 0
-    assert capsys.readouterr().out == "mnist is there already.\ntwo_moons is there already.\n"
+    assert capsys.readouterr().out == "mnist: already present.\ntwo_moons: already present.\n"
     assert len(site.asked) == 4
     assert main(["data", "show", "mnist"]) == 0
     assert "Local MNIST: 68 train, 12 validation, 20 test, 1×32×32" in capsys.readouterr().out
 
 
-def test_a_download_that_fails_is_refused_in_words(site: Site, folder: Path, capsys: Shell) -> None:
+def test_a_failed_download_is_reported_with_its_address_and_folder(site: Site, folder: Path, capsys: Shell) -> None:
     site.files.pop("/t10k-images-idx3-ubyte.gz")
     assert main(["data", "fetch", "mnist"]) == 2
     message = capsys.readouterr().err.rpartition("nfkd: ")[2]
-    for words in ("404", f"{site.address}/t10k-images-idx3-ubyte.gz", str(folder / "cache" / "local")):
-        assert words in message
+    for expected in ("404", f"{site.address}/t10k-images-idx3-ubyte.gz", str(folder / "cache" / "local")):
+        assert expected in message
 
 
-def test_what_cannot_be_fetched_is_refused(capsys: Shell) -> None:
+def test_data_that_cannot_be_fetched_is_refused(capsys: Shell) -> None:
     assert "choose a folder" in refused(["data", "fetch", "celeba64"], capsys)
     assert "no data set 'nothing'" in refused(["data", "fetch", "mnist", "nothing"], capsys)
 
 
-def test_other_bytes_than_published_are_refused(site: Site, folder: Path, capsys: Shell) -> None:
+def test_a_download_with_a_wrong_checksum_is_refused(site: Site, folder: Path, capsys: Shell) -> None:
     site.files["/train-labels-idx1-ubyte.gz"] += b"more"
     assert main(["data", "fetch", "mnist"]) == 2
-    said = capsys.readouterr().err
-    assert "another SHA-256" in said
+    assert "another SHA-256" in capsys.readouterr().err
     assert not (folder / "cache" / "local" / "train-labels-idx1-ubyte.gz").exists()
 
 
@@ -242,28 +243,28 @@ def test_other_bytes_than_published_are_refused(site: Site, folder: Path, capsys
 
 
 def experiment(folder: Path) -> str:
-    digits().replace(data={"kind": "mnist"}).save(folder / "experiment.toml")
+    digits(data={"kind": "mnist"}, training={"teacher_steps": 2, "student_steps": 2}).save(folder / "experiment.toml")
     return str(folder / "experiment.toml")
 
 
-def test_a_run_without_its_data_says_how_to_get_it(site: Site, folder: Path, capsys: Shell) -> None:
-    said = refused(["run", experiment(folder)], capsys)
-    for words in ("nfkd data fetch mnist", "train-images-idx3-ubyte.gz", site.address, str(folder / "cache")):
-        assert words in said
+def test_a_run_without_its_data_says_how_to_download_it(site: Site, folder: Path, capsys: Shell) -> None:
+    error = refused(["run", experiment(folder)], capsys)
+    for expected in ("nfkd data fetch mnist", "train-images-idx3-ubyte.gz", site.address, str(folder / "cache")):
+        assert expected in error
     assert site.asked == []
     assert not (folder / "runs").exists()
 
 
-def test_a_run_fetches_its_data_where_asked(site: Site, folder: Path, capsys: Shell) -> None:
+def test_a_run_fetches_its_data_with_fetch(site: Site, folder: Path, capsys: Shell) -> None:
     assert main(["run", experiment(folder), "--fetch", "--out", "run"]) == 0
     assert open_run(folder / "run").row.state == "finished"
     assert len(site.asked) == 4
     del capsys
 
 
-def test_nothing_is_fetched_for_a_run_that_would_be_refused(site: Site, folder: Path, capsys: Shell) -> None:
-    said = refused(
+def test_nothing_is_fetched_for_a_run_that_is_refused(site: Site, folder: Path, capsys: Shell) -> None:
+    error = refused(
         ["run", experiment(folder), "--fetch", "--set", "student.levels=1", "--set", "teacher.levels=6"], capsys
     )
-    assert "teacher.levels" in said
+    assert "teacher.levels" in error
     assert site.asked == []

@@ -29,9 +29,11 @@ from nfkd.flows.architectures import build_flow
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import LogLine
 from nfkd.runs.errors import RunError
-from nfkd.runs.layout import append_log, list_runs, read_log, read_row
+from nfkd.runs.layout import list_runs
 from nfkd.runs.lock import run_lock
+from nfkd.runs.log import append_log, read_log
 from nfkd.runs.reader import open_run
+from nfkd.runs.state import read_row
 from nfkd.runs.weights import flow_meta, load_scaled_flow, not_finite, save_weights, weights_info
 from nfkd.training.checkpoint import load_checkpoint
 from tests import hostile
@@ -194,7 +196,7 @@ def test_locks_and_logs_that_are_no_files_are_refused(good: Path) -> None:
 def test_a_long_log_is_read_from_its_end(good: Path) -> None:
     hostile.long_log(good / "log.jsonl")
     note, *lines = read_log(good)
-    assert "Older lines are left out" in note.text
+    assert "Older lines are not shown" in note.text
     assert [line.text for line in lines] == ["the last"]
 
 
@@ -269,7 +271,7 @@ def test_the_size_of_an_image_is_limited_although_its_tensors_do_not_show_it(tmp
     save_weights(path, flow.state_dict(), config.to_toml(), flow_meta(config.student, flow))
     load_scaled_flow(path)
     hostile.tampered_weights(path, event_shape=[1, 65_536, 65_536])(path)
-    with pytest.raises(RunError, match="does not say of which flow"):
+    with pytest.raises(RunError, match="does not describe its flow"):
         load_scaled_flow(path)
 
 

@@ -19,7 +19,7 @@ from nfkd.flows.architectures import ARCHITECTURES
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
-AT_HAND = [source for source in SOURCES.values() if source.origin in ("scikit-learn", "drawn with a seed")]
+LOCAL = [source for source in SOURCES.values() if source.origin in ("scikit-learn", "drawn with a seed")]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def read(document: str) -> str:
 
 def test_the_tables_are_up_to_date(tables: ModuleType) -> None:
     for document in tables.TABLES:
-        assert tables.renewed(document, read(document)) == read(document), f"{document} is stale: make tables"
+        assert tables.update_tables(document, read(document)) == read(document), f"{document} is stale: make tables"
 
 
 def test_readme_is_short() -> None:
@@ -73,16 +73,16 @@ def test_every_flow_has_a_preset(tables: ModuleType) -> None:
 def test_a_stale_table_is_replaced_and_the_rest_stays(tables: ModuleType, document: str, row: str) -> None:
     stale = read(document).replace(f"| `{row}` |", "| `gone` |") + "The end."
     assert "| `gone` |" in stale
-    assert tables.renewed(document, stale) == read(document) + "The end."
+    assert tables.update_tables(document, stale) == read(document) + "The end."
 
 
 def test_a_document_without_comments_around_its_table_is_refused(tables: ModuleType) -> None:
     with pytest.raises(ValueError, match=r"README\.md has no comments around the table of data"):
-        tables.renewed("README.md", read("README.md").replace("<!-- end of data -->", ""))
+        tables.update_tables("README.md", read("README.md").replace("<!-- end of data -->", ""))
 
 
-@pytest.mark.parametrize("source", AT_HAND, ids=lambda source: source.kind)
-def test_what_is_said_of_data_is_so(source: Source[Any]) -> None:
+@pytest.mark.parametrize("source", LOCAL, ids=lambda source: source.kind)
+def test_local_data_has_the_described_shape_unit_and_size(source: Source[Any]) -> None:
     dataset = load_dataset(source.config())  # type: ignore[arg-type]
     assert source.shape == "×".join(map(str, dataset.event_shape))
     assert source.unit == dataset.unit
@@ -92,6 +92,6 @@ def test_what_is_said_of_data_is_so(source: Source[Any]) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=lambda source: source.kind)
-def test_what_is_downloaded_is_said_to_be(source: Source[Any]) -> None:
+def test_sources_with_downloads_say_so(source: Source[Any]) -> None:
     assert (source.origin == "downloaded") == bool(source.downloads)
     assert all(file.size and len(file.checksum[1]) in (32, 64) for file in source.downloads)

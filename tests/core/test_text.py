@@ -39,9 +39,11 @@ from nfkd.protocol.frames import FrameDecoder
 from nfkd.protocol.requests import Answer, Call, ListRuns, RunList
 from nfkd.runs.errors import RunError
 from nfkd.runs.export import export_csv
-from nfkd.runs.figures import export_figures, export_look
-from nfkd.runs.layout import append_log, create_run, list_runs, read_log, read_state, rename_run, write_row
+from nfkd.runs.figures import export_figures, export_preview
+from nfkd.runs.layout import create_run, list_runs, rename_run
+from nfkd.runs.log import append_log, read_log
 from nfkd.runs.reader import open_run
+from nfkd.runs.state import read_state, write_row
 from nfkd.runs.writer import RunWriter
 from nfkd.terminal import standard_streams, terminal
 from nfkd.text import name_problem, plain, plain_lines
@@ -309,7 +311,7 @@ def test_dollars_in_names_are_no_mathematics_in_a_picture(tmp_path: Path) -> Non
     names = [r"$\frac{$", "$x$ \x1b[31m \u202e"]
     columns = [ColumnStatistics(name=name, low=0, mean=0, deviation=1, high=1) for name in names]
     points = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
-    path = export_look(DataPreview(summary=r"$\bad{$ of $x$", points=points, columns=columns), tmp_path / "look.png")
+    path = export_preview(DataPreview(summary=r"$\bad{$ of $x$", points=points, columns=columns), tmp_path / "look.png")
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -322,7 +324,7 @@ def test_no_text_of_a_run_is_a_formula_or_mathematics(tmp_path: Path) -> None:
         for stage in ("teacher", "student", "baseline")
     ]  # fmt: skip
     writer = RunWriter(
-        run, moons().to_toml(), 1, SeedStarted(run="", seed=1, stages=stages, event_shape=[2]), device="cpu", threads=1
+        run, moons(), SeedStarted(run="", seed=1, stages=stages, event_shape=[2]), device="cpu", threads=1
     )
     batch = CurveBatch(steps=np.arange(1, 4), values=np.ones(3), times=np.ones(3))
     writer.handle(CurvePoints(run="", seed=1, stage="student", curves={"validation/nll": batch}))

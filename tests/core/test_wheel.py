@@ -1,4 +1,4 @@
-"""The wheel holds the two packages and their resources, and nothing else."""
+"""The wheel contains the two packages and their resources, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ import os
 import subprocess
 import sys
 import zipfile
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("hatchling")
+build_wheel = pytest.importorskip("hatchling.build").build_wheel
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    # In this very environment and so without a network: no isolated one is made.
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = folder.glob("*.whl")
-    return path
+    with chdir(ROOT):
+        return folder / build_wheel(str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +33,7 @@ def test_top_level_names(names):
     assert {top for top in tops if not top.endswith(".dist-info")} == {"nfkd", "nfkd_gui"}
 
 
-def test_every_module_and_resource_is_in_it(names):
+def test_every_module_and_resource_is_in_the_wheel(names):
     sources = {f"nfkd/{path.relative_to(ROOT / 'core/nfkd')}" for path in (ROOT / "core/nfkd").rglob("*.py")}
     sources |= {str(path.relative_to(ROOT)) for path in (ROOT / "nfkd_gui").rglob("*.py")}
     assert sources <= names
@@ -53,7 +50,7 @@ def test_entry_points_and_licence(wheel, names):
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_presets_are_found_where_it_is_installed(wheel, tmp_path):
+def test_an_installed_wheel_finds_its_presets(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     code = "import nfkd, nfkd.config; print(nfkd.__file__, *nfkd.config.preset_names(), sep='|')"
@@ -61,6 +58,6 @@ def test_presets_are_found_where_it_is_installed(wheel, tmp_path):
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
     )
-    place, *presets = done.stdout.strip().split("|")
-    assert Path(place).is_relative_to(tmp_path)
+    location, *presets = done.stdout.strip().split("|")
+    assert Path(location).is_relative_to(tmp_path)
     assert {"digits", "two_moons"} <= set(presets)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from nfkd.runs.layout import STATE
+from nfkd.runs.state import STATE
 from tests.torture.compare import differences
 from tests.torture.experiments import EXPERIMENTS
 from tests.torture.laboratory import Laboratory, Result, in_workers

@@ -32,8 +32,9 @@ from nfkd.protocol import requests as ask
 from nfkd.protocol.events import ErrorInfo, Event, RunChanged, RunEvent, RunRemoved, RunRow
 from nfkd.protocol.view import RunView
 from nfkd.runs.deleting import delete_run
-from nfkd.runs.layout import create_run, list_runs, read_config, read_row, rename_run, write_row
+from nfkd.runs.layout import create_run, list_runs, read_config, rename_run
 from nfkd.runs.reader import open_run
+from nfkd.runs.state import read_row, write_row
 from nfkd.training.control import LiveWeights, NotTraining
 from nfkd.training.data_check import require_same_data
 from nfkd.training.job import TrainingJob, explain

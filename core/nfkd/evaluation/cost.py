@@ -15,14 +15,12 @@ _ROUNDS = 5
 
 @torch.no_grad()
 def samples_per_second(flow: Flow, count: int = SPEED_COUNT, context: Tensor | None = None) -> float:
-    """Return the throughput of `Flow.sample`: the median of five rounds after one that warms up.
+    """Return the throughput of `Flow.sample`: the median of five rounds after a warm-up round.
 
     Parameters
     ----------
-    flow
-        The flow.
     count
-        Samples a round.
+        Samples per round.
     context
         (count, context features) for a conditional flow.
     """

@@ -1,8 +1,8 @@
-"""A look at a flow: what each layer costs, and whether inverse and log-determinant are what they should be.
+"""Inspection of a flow: what each layer costs, and whether inverse and log-determinant are right.
 
-A flow is invertible on paper; in floating point its inverse can lose everything where its layers stretch far, above
-all on inputs unlike its data (Behrmann et al. 2020, arXiv 2006.09347). So it is tried on its data, or noise in its
-place, and on wide noise, constant inputs and far outliers.
+A flow is invertible on paper; in floating point its inverse can fail where its layers stretch strongly, above all on
+inputs unlike its data (Behrmann et al. 2020, arXiv 2006.09347). Each flow is therefore tried on its data (or noise in
+its place), on wide noise, on constant inputs and on far outliers.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from nfkd.flows.cost import FlowCost, flow_cost
 from nfkd.flows.flow import Flow, evaluating
 from nfkd.protocol.requests import LayerInfo
 
-EXACT, EXPLODES = 1e-3, 1e-1
-LOG_DET = 1e-5
-MOST_DIMENSIONS = 256
-_FEW, _MANY, _LARGE = 4, 16, 1024
+_EXACT, _EXPLODES = 1e-3, 1e-1  # largest relative error that is exact; that is inexact
+_LOG_DET_TOLERANCE = 1e-5
+_MAX_JACOBIAN_DIMENSIONS = 256  # beyond, autograd's Jacobian takes too long
+_FEW, _MANY, _LARGE = 4, 16, 1024  # examples of a flow above and up to so many dimensions
 _SEED = 20_200_616
 Judgement = Literal["exact", "inexact", "explodes"]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Some inputs through a flow and back.
+    """Result of encoding some inputs and decoding them again.
 
     Attributes
     ----------
     name
-        What they are.
+        Description of the inputs.
     usual
-        Whether they are the data, or what stands for it.
+        Whether they are the data, or noise in place of the data.
     float32, float64
-        max |decode(encode(x)) − x| / max(1, max |x|) over the inputs, in the flow's own precision and in double; not
-        finite where what comes back is not.
+        max |decode(encode(x)) − x| / max(1, max |x|) over the inputs, in single and in double precision; infinite
+        where the decoded values are not finite.
     """
 
     name: str
@@ -52,29 +52,29 @@ class Trial:
 
     @property
     def judgement(self) -> Judgement:
-        """Of float32, in which flows are trained: *exact* up to 0.001, *inexact* up to 0.1, else it *explodes*."""
-        if not self.float32 <= EXPLODES:
+        """Judgement of float32, the precision of training: *exact* up to 0.001, *inexact* up to 0.1."""
+        if not self.float32 <= _EXPLODES:
             return "explodes"
-        return "exact" if self.float32 <= EXACT else "inexact"
+        return "exact" if self.float32 <= _EXACT else "inexact"
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found.
+    """Result of inspecting a flow.
 
     Attributes
     ----------
     name
-        Of the flow, such as ``teacher: Glow 8×2``.
+        Such as ``teacher: Glow 8×2``.
     layers
-        Names, kinds and shapes; the costs of the layers are in ``cost.layers``, in the same order.
+        Names, kinds and shapes, in the order of ``cost.layers``.
     cost
-        Of the flow, memory for a batch of `batch_size`.
+        Of the flow; memory is for a batch of `batch_size`.
     trials
-        The usual inputs first.
+        The usual inputs come first.
     log_det_error
-        max |log-determinant − autograd's| / max(1, |autograd's|) over a few of the usual inputs in double precision;
-        None where the flow has more than `MOST_DIMENSIONS` dimensions, whose Jacobian takes too long.
+        max |log-determinant − autograd's| / max(1, |autograd's|) over a few usual inputs in double precision; None for
+        a flow of more than 256 dimensions, which is not compared.
     """
 
     name: str
@@ -85,45 +85,35 @@ class Inspection:
     log_det_error: float | None
 
     @property
-    def sound(self) -> bool:
-        """Whether the log-determinant is right and the inverse does not explode on the usual inputs."""
-        return self._log_det_holds and not any(trial.usual and trial.judgement == "explodes" for trial in self.trials)
-
-    @property
-    def _log_det_holds(self) -> bool:
-        return self.log_det_error is None or self.log_det_error <= LOG_DET
-
-    @property
     def verdict(self) -> str:
-        """The findings in a sentence or two."""
-        usual = next(trial for trial in self.trials if trial.usual)
-        if not self._log_det_holds:
+        """The result in a sentence or two, from "Sound", "Inexact" to "Unsound"."""
+        usual = self.trials[0]
+        if self.log_det_error is not None and not self.log_det_error <= _LOG_DET_TOLERANCE:
             return (
-                f"Unsound: the log-determinant is off by {self.log_det_error:.2g} of what autograd finds, so that the "
+                f"Unsound: the log-determinant differs from autograd's by {self.log_det_error:.2g} (relative), so the "
                 "likelihoods are wrong."
             )
         if usual.judgement == "explodes":
             return (
-                f"Unsound: the inverse explodes on {usual.name}. Latents do not lead back{_by_rounding(usual)}: trust "
-                "neither samples nor reconstructions."
+                f"Unsound: the inverse explodes on {usual.name}{_rounding_hint(usual)}. Do not trust samples or "
+                "reconstructions."
             )
-        strange = {
-            judgement: [trial.name for trial in self.trials if not trial.usual and trial.judgement == judgement]
-            for judgement in ("explodes", "inexact")
-        }
-        first = "Sound" if usual.judgement == "exact" else f"Inexact{_by_rounding(usual)}"
-        words = [f"{first} on {usual.name}"]
-        if strange["explodes"]:
-            words.append(f"the inverse explodes on {_listed(strange['explodes'])}: trust nothing that it says of those")
-        if strange["inexact"]:
-            words.append(f"it is inexact on {_listed(strange['inexact'])}")
-        if len(words) == 1:
-            words.append("the inverse holds on every other input that was tried")
-        return f"{'; '.join(words)}."
+        first = "Sound" if usual.judgement == "exact" else f"Inexact{_rounding_hint(usual)}"
+        findings = [f"{first} on {usual.name}"]
+        if explodes := self._unusual("explodes"):
+            findings.append(f"the inverse explodes on {_listed(explodes)}: do not trust its results there")
+        if inexact := self._unusual("inexact"):
+            findings.append(f"the inverse is inexact on {_listed(inexact)}")
+        if len(findings) == 1:
+            findings.append("the inverse is exact on every other tested input")
+        return f"{'; '.join(findings)}."
+
+    def _unusual(self, judgement: Judgement) -> list[str]:
+        return [trial.name for trial in self.trials if not trial.usual and trial.judgement == judgement]
 
 
-def _by_rounding(trial: Trial) -> str:
-    return " in single precision, though in double they do" if trial.float64 <= EXACT else ""
+def _rounding_hint(trial: Trial) -> str:
+    return " in single precision (it is exact in double)" if trial.float64 <= _EXACT else ""
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -140,36 +130,35 @@ def inspect_flow(
     name: str = "",
     batch_size: int = 1,
 ) -> Inspection:
-    """Measure a flow's layers and try its inverse and its log-determinant.
+    """Measure a flow's layers, and test its inverse and its log-determinant.
 
     Parameters
     ----------
     flow
-        In float32; it is left as it is.
+        In float32; not changed.
     config
-        What it was built by.
+        Config of the flow.
     x
-        (B, *event_shape) usual inputs; a few of them are taken.
+        (B, *event_shape) usual inputs; at most 16 are used.
     context
         (B, context_features) for a conditional flow.
     source
-        What x is, in words.
+        Description of x.
     name
-        Of the flow; left out, its config's words.
+        Of the flow; by default a summary of its config.
     batch_size
-        For the memory.
+        For the estimate of memory.
     """
     count = min(len(x), _FEW if math.prod(flow.event_shape) > _LARGE else _MANY)
     x, context = x[:count].cpu(), None if context is None else context[:count].cpu()
     single = copy.deepcopy(flow).cpu().requires_grad_(requires_grad=False)
     double = copy.deepcopy(single).double()
     with evaluating(single), evaluating(double):
-        inputs = {source: x} | _strange(x)
         trials = tuple(
             Trial(
-                words, words == source, _inverse_error(single, values, context), _inverse_error(double, values, context)
+                label, label == source, _inverse_error(single, values, context), _inverse_error(double, values, context)
             )
-            for words, values in inputs.items()
+            for label, values in ({source: x} | _unusual_inputs(x)).items()
         )
         error = _log_det_error(double, x[:_FEW], context)
     return Inspection(
@@ -182,8 +171,8 @@ def inspect_flow(
     )
 
 
-def _strange(x: Tensor) -> dict[str, Tensor]:
-    """Return inputs unlike the usual ones, as many."""
+def _unusual_inputs(x: Tensor) -> dict[str, Tensor]:
+    """Return inputs unlike the data, each of the shape of x."""
     generator = torch.Generator().manual_seed(_SEED)
     dimensions = 0 if x.dim() == 2 else tuple(range(x.dim()))  # each feature has its own scale; pixels share one
     mean = x.mean(dimensions)
@@ -202,27 +191,27 @@ def _strange(x: Tensor) -> dict[str, Tensor]:
 def _inverse_error(flow: Flow, x: Tensor, context: Tensor | None) -> float:
     like = next(flow.parameters())
     x, context = x.to(like), None if context is None else context.to(like)
-    back = flow.decode(flow.encode(x, context), context)
-    error = (back - x).double().abs().max() / x.double().abs().max().clamp(min=1)
-    return float(error) if bool(back.isfinite().all()) else math.inf
+    decoded = flow.decode(flow.encode(x, context), context)
+    error = (decoded - x).double().abs().max() / x.double().abs().max().clamp(min=1)
+    return float(error) if bool(decoded.isfinite().all()) else math.inf
 
 
 def _log_det_error(flow: Flow, x: Tensor, context: Tensor | None) -> float | None:
-    if math.prod(flow.event_shape) > MOST_DIMENSIONS:
+    if math.prod(flow.event_shape) > _MAX_JACOBIAN_DIMENSIONS:
         return None
     worst = 0.0
-    for number in range(len(x)):
-        one = x[number : number + 1].double()
-        given = None if context is None else context[number : number + 1].double()
+    for row in range(len(x)):
+        example = x[row : row + 1].double()
+        its_context = None if context is None else context[row : row + 1].double()
         with torch.no_grad():
-            found = float(flow.encode(one, given).log_det)
-        expected = _autograds(flow, one, given)
-        error = abs(found - expected) / max(1.0, abs(expected))
+            actual = float(flow.encode(example, its_context).log_det)
+        expected = _autograd_log_det(flow, example, its_context)
+        error = abs(actual - expected) / max(1.0, abs(expected))
         worst = max(worst, error if math.isfinite(error) else math.inf)
     return worst
 
 
-def _autograds(flow: Flow, x: Tensor, context: Tensor | None) -> float:
+def _autograd_log_det(flow: Flow, x: Tensor, context: Tensor | None) -> float:
     def latents(value: Tensor) -> Tensor:
         return flow.encode(value, context).flat()[0]
 

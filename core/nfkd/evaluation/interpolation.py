@@ -17,12 +17,12 @@ def interpolate_latents(first: Tensor, second: Tensor, alpha: Tensor, mode: Inte
     Parameters
     ----------
     first, second
-        (D,) all latents of an example, concatenated.
+        (D,) all latents of one example, concatenated.
     alpha
         (steps,) from 0 (the first) to 1 (the second).
     mode
-        *linear*; *spherical* (Shoemake's slerp of the directions, the norm going along linearly); *norm_corrected*
-        (linear, then rescaled to the linearly interpolated norm, as in the authors' earlier code).
+        *linear*; *spherical* (Shoemake's slerp of the directions, times the linearly interpolated norm);
+        *norm_corrected* (linear, then rescaled to the linearly interpolated norm, as in the authors' earlier code).
 
     Returns
     -------
@@ -41,9 +41,7 @@ def interpolate_latents(first: Tensor, second: Tensor, alpha: Tensor, mode: Inte
 
 def _slerp(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
     angle = torch.arccos((first @ second).clamp(-1, 1))
-    if (
-        angle.sin().abs() < 1e-4
-    ):  # parallel (or opposite, where no path is distinguished): the limit is the straight line
+    if angle.sin().abs() < 1e-4:  # parallel or opposite: use the limit, a straight line
         return (1 - weight) * first + weight * second
     return (((1 - weight) * angle).sin() * first + (weight * angle).sin() * second) / angle.sin()
 
@@ -55,19 +53,19 @@ def interpolate(flow: Flow, first: Batch, second: Batch, alpha: Tensor, mode: In
     Parameters
     ----------
     flow
-        The flow whose latents are walked through.
+        Encodes and decodes the examples.
     first, second
-        As many examples each as there are pairs. Where they have a context, it goes along linearly.
+        One example of each per pair. Contexts are interpolated linearly.
     alpha, mode
         As in `interpolate_latents`.
 
     Returns
     -------
     Tensor
-        (pairs, steps, *event_shape); the ends are the given examples.
+        (pairs, steps, *event_shape); the first and last step are the examples themselves.
     """
-    ours, theirs = flow.encode(first.x, first.context).flat(), flow.encode(second.x, second.context).flat()
-    paths = torch.cat([interpolate_latents(a, b, alpha, mode) for a, b in zip(ours, theirs, strict=True)])
+    starts, ends = flow.encode(first.x, first.context).flat(), flow.encode(second.x, second.context).flat()
+    paths = torch.cat([interpolate_latents(a, b, alpha, mode) for a, b in zip(starts, ends, strict=True)])
     context = None
     if first.context is not None and second.context is not None:
         context = torch.lerp(first.context[:, None], second.context[:, None], alpha[:, None].to(first.x)).flatten(0, 1)
@@ -77,8 +75,8 @@ def interpolate(flow: Flow, first: Batch, second: Batch, alpha: Tensor, mode: In
 
 def _unflatten(flow: Flow, flat: Tensor) -> Latents:
     sizes = [torch.Size(shape).numel() for shape in flow.latent_shapes]
-    parts = [
-        part.reshape(len(flat), *shape)
-        for part, shape in zip(flat.split(sizes, dim=1), flow.latent_shapes, strict=True)
+    latents = [
+        values.reshape(len(flat), *shape)
+        for values, shape in zip(flat.split(sizes, dim=1), flow.latent_shapes, strict=True)
     ]
-    return Latents(tuple(parts), flat.new_zeros(len(flat)))
+    return Latents(tuple(latents), flat.new_zeros(len(flat)))

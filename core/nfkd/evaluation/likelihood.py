@@ -1,4 +1,4 @@
-"""Negative log-likelihood on held-out data, with noise that is fixed and shared by all models."""
+"""Negative log-likelihood on held-out data, with fixed dequantization noise that all models share."""
 
 from __future__ import annotations
 
@@ -15,44 +15,37 @@ from nfkd.flows.flow import Flow, evaluating
 _BATCH = 512
 
 
-def noisy(dataset: Dataset, part: DataSplit) -> Batch:
-    """Return examples as the flows see them; the dequantization noise is the same at every call."""
-    return dataset.batch(part, evaluation_noise())
+def noisy(dataset: Dataset, split: DataSplit) -> Batch:
+    """Return the examples as flows see them; the dequantization noise is the same at every call."""
+    return dataset.batch(split, evaluation_noise())
 
 
-def noisy_batches(dataset: Dataset, part: DataSplit) -> Iterator[Batch]:
-    """Return the same, a few hundred examples at a time: a part need not fit in memory."""
+def noisy_batches(dataset: Dataset, split: DataSplit) -> Iterator[Batch]:
+    """Yield the same examples as `noisy` in batches, for splits that do not fit in memory."""
     generator = evaluation_noise()
-    for start in range(0, len(part), _BATCH):
-        yield dataset.batch(part.take(slice(start, start + _BATCH)), generator)
+    for start in range(0, len(split), _BATCH):
+        yield dataset.batch(split.take(slice(start, start + _BATCH)), generator)
 
 
 @torch.no_grad()
-def example_nll(flow: Flow, dataset: Dataset, part: DataSplit) -> np.ndarray:
-    """Return each example's negative log-likelihood in the data's unit, shape (N,), float64.
+def example_nll(flow: Flow, dataset: Dataset, split: DataSplit) -> np.ndarray:
+    """Return each example's negative log-likelihood in the data's unit, (N,) float64, in evaluation mode.
 
-    Parameters
-    ----------
-    flow
-        It is in evaluation mode meanwhile.
-    dataset
-        Gives the unit, and images their noise.
-    part
-        Of the data set. Where it has weights, each figure is multiplied by its example's; they are 1 on average, so
-        that the mean of the figures is the weighted mean.
+    In a split with weights each value is multiplied by its example's weight. Weights are 1 on average, so the mean of
+    the values is the weighted mean.
     """
     device = next(flow.parameters()).device
-    figures = []
+    result = []
     with evaluating(flow):
-        for batch in noisy_batches(dataset, part):
-            there = batch.to(device)
-            values = dataset.nll(flow.log_prob(there.x, there.context)).double()
-            figures.append((values if there.weights is None else values * there.weights.double()).cpu())
-    return torch.cat(figures).numpy()
+        for batch in noisy_batches(dataset, split):
+            batch = batch.to(device)
+            nll = dataset.nll(flow.log_prob(batch.x, batch.context)).double()
+            result.append((nll if batch.weights is None else nll * batch.weights.double()).cpu())
+    return torch.cat(result).numpy()
 
 
 def bootstrap_half_width(values: np.ndarray) -> float:
-    """Return half the width of the 95 % bootstrap interval of the mean over test examples."""
+    """Return half the width of the 95 % bootstrap interval of the mean."""
     if len(values) < 2 or not np.isfinite(values).all() or np.ptp(values) == 0:
         return 0.0
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Did distillation help? A paired Student-t interval over the seeds: a verdict by one metric, intervals of the rest."""
+"""Did distillation help? Paired Student-t intervals over the seeds, and a verdict by the primary metric."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 from scipy import stats
 
 from nfkd.protocol.events import MetricInterval, Role, StageSummary, Verdict
 
 _CONFIDENCE = 0.95
-_LEAST_SEEDS = 3
+_MIN_SEEDS = 3
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What flows are compared by.
+    """A figure by which student and baseline are compared.
 
     Attributes
     ----------
     figure
-        The figure of a `StageSummary`.
-    name, unit
-        For people; without a unit of its own it has the likelihoods'.
+        Field of `StageSummary`.
+    name, noun
+        Name in tables; name inside a sentence.
+    unit
+        None for the unit of the run's likelihoods.
     larger
-        Whether the larger figure is the better one.
+        Whether larger is better.
     best
-        The figure that is best of all, where it is neither the largest nor the smallest.
+        The ideal value, for a metric where neither larger nor smaller is better.
     form
-        How its figures are written.
-    noun
-        What a sentence calls it.
+        Format specification of its values.
     """
 
     figure: str
@@ -50,8 +51,8 @@ class Metric:
             return abs(baseline - self.best) - abs(student - self.best)
         return student - baseline if self.larger else baseline - student
 
-    def than(self, gain: float) -> str:
-        """Return where a student's figure lies by its gain, in the words before its baseline's."""
+    def comparison(self, gain: float) -> str:
+        """Return how a student with this gain compares, such as "lower than"."""
         if self.best is not None:
             return f"{'nearer to' if gain >= 0 else 'farther from'} {self.best:g} than"
         return "higher than" if (gain >= 0) == self.larger else "lower than"
@@ -64,62 +65,52 @@ METRICS = {
         "samples_per_second", "speed of sampling", "samples/s", larger=True, form=",.0f", noun="speed of sampling"
     ),
 }
-"""By the name that `SeedsConfig.metric` has; samples that nothing tells from data have a two-sample test of 0.5."""
+"""Metrics by their name in `SeedsConfig.metric`."""
 
 
 def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: bool, assistants: int = 0) -> Verdict:
-    """Return what a run's figures say: the verdict by its primary metric, and the intervals of all others.
+    """Judge a run by its primary metric; add the intervals of all other metrics.
 
     Parameters
     ----------
     summaries
         Of the stages that have ended.
     primary
-        One of `METRICS`.
+        Key of `METRICS`.
     one_teacher, assistants
-        As for `judge`.
+        As in `judge`.
     """
     summaries = list(summaries)
-    likelihoods = next((summary.unit for summary in summaries), "")
+    likelihood_unit = next((summary.unit for summary in summaries), "")
 
-    def figures(metric: Metric, role: Role) -> dict[int, float]:
+    def values(metric: Metric, role: Role) -> dict[int, float]:
         return {summary.seed: getattr(summary, metric.figure) for summary in summaries if summary.stage == role}
 
     def unit(metric: Metric) -> str:
-        return likelihoods if metric.unit is None else metric.unit
+        return likelihood_unit if metric.unit is None else metric.unit
 
     metric = METRICS[primary]
-    student, baseline = figures(metric, "student"), figures(metric, "baseline")
-    others = [
-        interval_of(figures(other, "student"), figures(other, "baseline"), metric=other, unit=unit(other))
+    intervals = [
+        interval_of(values(other, "student"), values(other, "baseline"), metric=other, unit=unit(other))
         for name, other in METRICS.items()
         if name != primary
     ]
     return judge(
-        student,
-        baseline,
+        values(metric, "student"),
+        values(metric, "baseline"),
         metric=metric,
         unit=unit(metric),
         one_teacher=one_teacher,
         assistants=assistants,
-        others=[other for other in others if other.seeds],
+        others=[interval for interval in intervals if interval.seeds],
     )
 
 
-def unjudged(primary: str) -> Verdict:
-    """Return what is said where there is no baseline: no verdict, by whichever metric of `METRICS`."""
+def verdict_without_baseline(primary: str) -> Verdict:
+    """Return the verdict of a run that trains no baseline."""
     metric = METRICS[primary]
-    return Verdict(
-        verdict="inconclusive",
-        metric=metric.name,
-        unit=metric.unit or "",
-        difference=math.nan,
-        low=math.nan,
-        high=math.nan,
-        seeds=[],
-        differences=[],
-        summary="No baseline was trained: nothing to judge.",
-    )
+    verdict = judge({}, {}, metric=metric, unit=metric.unit or "", one_teacher=True)
+    return msgspec.structs.replace(verdict, summary="No baseline was trained: nothing to judge.")
 
 
 def judge(
@@ -132,46 +123,41 @@ def judge(
     assistants: int = 0,
     others: Iterable[MetricInterval] = (),
 ) -> Verdict:
-    """Compare the distilled student with its baseline over the seeds that both have.
+    """Compare the distilled student with its baseline over the seeds that have both.
 
     Parameters
     ----------
     student, baseline
-        The primary metric by seed.
+        Values of the metric by seed.
     metric, unit
-        What it is.
-    one_teacher
-        Whether one teacher served all seeds: the verdict says which.
-    assistants
-        How many there were between teacher and student; they belong to the teacher.
+        The metric and its unit.
+    one_teacher, assistants
+        Whether all seeds share one teacher, and the number of assistants; the verdict says both.
     others
-        What goes with the verdict.
+        Intervals of the other metrics, for the verdict.
 
     Notes
     -----
-    A paired t interval keeps its 5 % at three seeds, where a bootstrap over seeds does not. Below three seeds the
-    verdict is always *inconclusive*, and so it is when a seed has a figure that is not finite: to leave such a seed
-    out would judge the survivors alone.
+    A paired t interval keeps its 5 % error rate at three seeds; a bootstrap over seeds does not. With fewer seeds, or
+    with a seed whose value is not finite, the verdict is *inconclusive*: dropping such a seed would bias it.
     """
-    seeds, gains, broken = _paired(student, baseline, metric)
-    mean = float(gains.mean()) if seeds else math.nan
-    low, high = _interval(gains)
-    verdict = "inconclusive" if broken else _decide(len(seeds), low, high)
-    teacher = _teacher_label(assistants, one=one_teacher)
-    words = _words(verdict, metric, (mean, low, high), len(seeds), unit, teacher)
-    if broken:
-        words = words if seeds else "Inconclusive: no seed has finite figures of both student and baseline."
-        words += f" Seeds without a finite figure: {', '.join(map(str, broken))}."
+    gain = _Gain.of(student, baseline, metric)
+    verdict = "inconclusive" if gain.dropped else _decide(gain)
+    summary = _describe_verdict(verdict, metric, gain, unit, _describe_teachers(assistants, one=one_teacher))
+    if gain.dropped:
+        if not gain.seeds:
+            summary = "Inconclusive: no seed has finite figures of both student and baseline."
+        summary += f" Seeds without a finite figure: {', '.join(map(str, gain.dropped))}."
     return Verdict(
         verdict=verdict,
         metric=metric.name,
         unit=unit,
-        difference=mean,
-        low=low,
-        high=high,
-        seeds=seeds,
-        differences=gains.tolist(),
-        summary=words,
+        difference=gain.mean,
+        low=gain.low,
+        high=gain.high,
+        seeds=gain.seeds,
+        differences=gain.values.tolist(),
+        summary=summary,
         others=list(others),
     )
 
@@ -179,64 +165,77 @@ def judge(
 def interval_of(
     student: Mapping[int, float], baseline: Mapping[int, float], *, metric: Metric, unit: str
 ) -> MetricInterval:
-    """Return the gain in a metric that no verdict is about; arguments as for `judge`."""
-    seeds, gains, broken = _paired(student, baseline, metric)
-    mean = float(gains.mean()) if seeds else math.nan
-    low, high = _interval(gains)
-    if len(seeds) < 2:
-        about = "one seed, no interval"
+    """Return the gain in a metric, without a verdict; arguments as in `judge`."""
+    gain = _Gain.of(student, baseline, metric)
+    if len(gain.seeds) < 2:
+        details = "one seed, no interval"
     else:
-        about = f"95 % interval {low:+{metric.form}} to {high:+{metric.form}}, {len(seeds)} seeds"
-    if broken:
-        about += f"; without a finite figure: {', '.join(map(str, broken))}"
-    words = f"{metric.name}: the student gains {mean:+{metric.form}}{_spaced(unit)} ({about})"
+        details = f"95 % interval {gain.low:+{metric.form}} to {gain.high:+{metric.form}}, {len(gain.seeds)} seeds"
+    if gain.dropped:
+        details += f"; without a finite figure: {', '.join(map(str, gain.dropped))}"
     return MetricInterval(
-        metric=metric.name, unit=unit, difference=mean, low=low, high=high, seeds=seeds, summary=words
+        metric=metric.name,
+        unit=unit,
+        difference=gain.mean,
+        low=gain.low,
+        high=gain.high,
+        seeds=gain.seeds,
+        summary=f"{metric.name}: the student gains {gain.mean:+{metric.form}}{_suffix(unit)} ({details})",
     )
 
 
-def _paired(
-    student: Mapping[int, float], baseline: Mapping[int, float], metric: Metric
-) -> tuple[list[int], np.ndarray, list[int]]:
-    """Return the seeds that both have, the gain of each, and the seeds whose figures are not finite."""
-    both = sorted(student.keys() & baseline.keys())
-    seeds = [seed for seed in both if math.isfinite(student[seed]) and math.isfinite(baseline[seed])]
-    gains = np.array([metric.gain(student[seed], baseline[seed]) for seed in seeds])
-    return seeds, gains, [seed for seed in both if seed not in seeds]
+@dataclass(frozen=True)
+class _Gain:
+    """Gains of the student over its baseline by seed, their mean and its interval; `dropped` seeds are not finite."""
+
+    seeds: list[int]
+    dropped: list[int]
+    values: np.ndarray
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, student: Mapping[int, float], baseline: Mapping[int, float], metric: Metric) -> _Gain:
+        both = sorted(student.keys() & baseline.keys())
+        seeds = [seed for seed in both if math.isfinite(student[seed]) and math.isfinite(baseline[seed])]
+        dropped = [seed for seed in both if seed not in seeds]
+        values = np.array([metric.gain(student[seed], baseline[seed]) for seed in seeds])
+        mean = float(values.mean()) if seeds else math.nan
+        if len(seeds) < 2:
+            return cls(seeds, dropped, values, mean, math.nan, math.nan)
+        # Centred, because SciPy warns where all values are equal.
+        interval = stats.ttest_1samp(values - mean, 0).confidence_interval(_CONFIDENCE)
+        return cls(seeds, dropped, values, mean, mean + float(interval.low), mean + float(interval.high))
 
 
-def _interval(gains: np.ndarray) -> tuple[float, float]:
-    count = len(gains)
-    if count < 2:
-        return math.nan, math.nan
-    half = stats.t.ppf(0.5 + _CONFIDENCE / 2, count - 1) * gains.std(ddof=1) / math.sqrt(count)
-    return float(gains.mean() - half), float(gains.mean() + half)
-
-
-def _decide(count: int, low: float, high: float) -> Literal["better", "worse", "inconclusive"]:
-    if count < _LEAST_SEEDS or low <= 0 <= high:
+def _decide(gain: _Gain) -> Literal["better", "worse", "inconclusive"]:
+    if len(gain.seeds) < _MIN_SEEDS or gain.low <= 0 <= gain.high:
         return "inconclusive"
-    return "better" if low > 0 else "worse"
+    return "better" if gain.low > 0 else "worse"
 
 
-def _teacher_label(assistants: int, *, one: bool) -> str:
+def _describe_teachers(assistants: int, *, one: bool) -> str:
     helped = f" and {assistants} {'assistant' if assistants == 1 else 'assistants'}" if assistants else ""
     return f"one teacher{helped} for all seeds" if one else f"a teacher{helped} for each seed"
 
 
-def _words(verdict: str, metric: Metric, gain: tuple[float, float, float], count: int, unit: str, teacher: str) -> str:
+def _describe_verdict(verdict: str, metric: Metric, gain: _Gain, unit: str, teachers: str) -> str:
+    count = len(gain.seeds)
     if count == 0:
         return "Inconclusive: no seed has both a student and a baseline."
-    mean, low, high = gain
-    size = f"{abs(mean):{metric.form}}"
-    apart = f"{size}{_spaced(unit)} {metric.than(mean)}" if float(size.replace(",", "")) else "about as good as"
-    figure = f"the student's {metric.noun} is {apart} its baseline's"
+    size = f"{abs(gain.mean):{metric.form}}"
+    if float(size.replace(",", "")):
+        comparison = f"{size}{_suffix(unit)} {metric.comparison(gain.mean)}"
+    else:
+        comparison = "about as good as"
+    result = f"the student's {metric.noun} is {comparison} its baseline's"
     if count == 1:
-        return f"Inconclusive: {figure}, but one seed decides nothing; run at least {_LEAST_SEEDS}."
-    interval = f"95 % interval of the gain {low:+{metric.form}} to {high:+{metric.form}}, {count} seeds, {teacher}"
-    more = f"; a verdict needs {_LEAST_SEEDS} seeds" if count < _LEAST_SEEDS else ""
-    return f"{verdict.capitalize()}: {figure} ({interval}{more})."
+        return f"Inconclusive: {result}, but one seed is not enough; run at least {_MIN_SEEDS}."
+    interval = f"95 % interval of the gain {gain.low:+{metric.form}} to {gain.high:+{metric.form}}"
+    hint = f"; a verdict needs {_MIN_SEEDS} seeds" if count < _MIN_SEEDS else ""
+    return f"{verdict.capitalize()}: {result} ({interval}, {count} seeds, {teachers}{hint})."
 
 
-def _spaced(unit: str) -> str:
+def _suffix(unit: str) -> str:
     return f" {unit}" if unit else ""

@@ -25,8 +25,9 @@ from nfkd.flows.architecture import format_shape
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.flows.foreign.units import Affine, describe_units
 from nfkd.runs.errors import RunError
-from nfkd.runs.layout import EXPERIMENT, LIVING, is_run, read_config, read_row, seed_directory
+from nfkd.runs.layout import EXPERIMENT, is_run, read_config, seed_directory
 from nfkd.runs.reader import stage_ended
+from nfkd.runs.state import ACTIVE, read_row
 from nfkd.runs.weights import not_finite, weights_info
 
 _PATH = "training.teacher_weights"
@@ -120,7 +121,7 @@ def _first_teacher(directory: Path) -> Path:
 
 
 def _not_ready(directory: Path, what: str, choice: str) -> RunError:
-    if read_row(directory).state in LIVING:
+    if read_row(directory).state in ACTIVE:
         return RunError(_REFUSED, f"The run {directory} {what}.", f"Wait until its teacher is trained{choice}.")
     file, out = (shlex.quote(str(path)) for path in (directory / EXPERIMENT, directory))
     action = f"Resume that run (nfkd run {file} --out {out} --resume){choice}."

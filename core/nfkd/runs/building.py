@@ -1,4 +1,4 @@
-"""Atomic creation of a directory, and removal of what a killed process has left."""
+"""Atomic creation of a directory, and removal of what killed processes left."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from pathlib import Path
 
 import psutil
 
-_PREFIX = ".nfkd-new-"  # then PID, start time of the process, and a number
+_PREFIX = ".nfkd-new-"  # followed by PID, start time of the process, and a number
 _numbers = count()
 
 
 def process_started() -> float:
-    """Return when this process started, in seconds since the epoch; tells it from another that gets its PID later."""
+    """Return the start time of this process in seconds since the epoch; detects a reused PID."""
     return psutil.Process().create_time()
 
 
-def process_lives(pid: int, started: float) -> bool:
-    """Return whether the process with a PID and a start time is running."""
+def process_is_running(pid: int, started: float) -> bool:
+    """Return whether the process with this PID and start time is running."""
     try:
         return abs(psutil.Process(pid).create_time() - started) < 1.0
-    except (psutil.Error, ValueError, OverflowError):  # the last two: of a number that no process has
+    except (psutil.Error, ValueError, OverflowError):  # the last two: a number that no PID can have
         return False
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether a directory is one that `building` has not finished."""
+    """Return whether a directory is an unfinished one of `building`."""
     return path.name.startswith(_PREFIX)
 
 
 @contextmanager
 def building(path: Path) -> Iterator[Path]:
-    """Yield a new directory beside `path`, and move it there at the end; nothing is left where that fails.
+    """Yield a temporary directory beside `path`; rename it to `path` at the end, or remove it after an error.
 
-    A killed process leaves no more than the directory beside it, which the next call in the same folder removes.
+    A killed process leaves only the temporary directory, which the next call in the same folder removes.
 
     Raises
     ------
     OSError
-        When the folder cannot be written, or another process has made `path` meanwhile.
+        When the folder cannot be written, or another process created `path` meanwhile.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path.parent)
@@ -60,8 +60,8 @@ def _remove_leftovers(folder: Path) -> None:
     for path in folder.glob(f"{_PREFIX}*"):
         try:
             pid, started, _ = path.name.removeprefix(_PREFIX).split("-")
-            living = process_lives(int(pid), float(started))
+            is_running = process_is_running(int(pid), float(started))
         except ValueError:
-            continue  # not a name of ours
-        if not living:
+            continue  # not created by `building`
+        if not is_running:
             shutil.rmtree(path, ignore_errors=True)

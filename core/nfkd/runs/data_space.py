@@ -20,36 +20,27 @@ _UNKNOWN = DataUnits(standardised=True)
 
 
 class DataSpaceFlow(nn.Module):
-    """A flow together with the scaling of its data: it takes and gives values in the data's own units.
+    """A flow with the scaling of its data, so that inputs and samples are in the data's own units.
 
     NFKD trains flows on scaled values: vectors by ``data.scaling``, images as (level + noise)/levels. Here rows,
-    contexts and samples are unscaled. The data's units are those of the loaded values before the scaling, as in
-    `nfkd.data.units`.
+    contexts and samples are unscaled: in the units of the loaded values, as in `nfkd.data.units`.
 
     Vectors
         x and samples are rows in the units of the table, in any float type; they are scaled in float64. `log_prob` is
         the log-density per volume of these units, so that the mean of ``-log_prob(rows)`` is the reported figure in
-        nats (the weighted mean, for data with weights). A quantile scaling is not invertible everywhere: its volume is
-        left out, and `log_prob` is the log-density of the *scaled* values at the place of x. So is the reported figure,
-        *nats (scaled)*.
+        nats (the weighted mean, for data with weights). A quantile scaling has no volume everywhere: `log_prob` and
+        the reported figure, *nats (scaled)*, are then the log-density of the *scaled* values.
     Images
-        x is whole levels 0, …, levels − 1 of any dtype, to which the noise of NFKD's evaluations is added, the same at
-        every call; or dequantized levels in [0, levels). `log_prob` is the log-density per volume of levels, and `nll`
-        gives the reported figure in bits/dim. Samples are whole levels.
+        x is whole levels 0, …, levels − 1 of any dtype, to which the same noise is added at every call, as in NFKD's
+        evaluations; or dequantized levels in [0, levels). `log_prob` is the log-density per volume of levels, and
+        `nll` the reported figure in bits/dim. Samples are whole levels.
     Context
-        In the units of the table, too; scaled inside.
-
-    Parameters
-    ----------
-    scaled
-        The flow that was trained.
-    units
-        The map between the data's units and the flow's.
+        In the units of the table.
 
     Attributes
     ----------
     scaled
-        The flow itself, which takes and gives scaled values.
+        The trained flow itself, on scaled values.
     units
         The scaling.
     event_shape
@@ -75,7 +66,7 @@ class DataSpaceFlow(nn.Module):
 
     @property
     def unsupported(self) -> dict[Capability, str]:
-        """What the flow cannot do, as in `Flow`."""
+        """Unsupported operations, as in `Flow`."""
         return self.scaled.unsupported
 
     def layer_info(self) -> list[LayerInfo]:
@@ -83,7 +74,7 @@ class DataSpaceFlow(nn.Module):
         return self.scaled.layer_info()
 
     def forward(self, x: Tensor, context: Tensor | None = None, *, trace: bool = False) -> Pass:
-        """Take data to latents in one pass.
+        """Map data to latents in one pass.
 
         Parameters
         ----------
@@ -92,81 +83,74 @@ class DataSpaceFlow(nn.Module):
         context
             (B, context_features) in the data's units, for a conditional flow.
         trace
-            Whether to keep what comes out of each layer.
+            Whether to keep the output of each layer.
 
         Returns
         -------
         Pass
-            Its log-density and log-determinants begin at x in the data's units.
+            Log-density and log-determinants are with respect to x in the data's units.
 
         Raises
         ------
         ValueError
-            When x has another shape or holds no levels, or the context is not what the flow takes.
+            When x has a wrong shape or is not levels, or the context is missing, unexpected or of a wrong shape.
         """
-        found = self.scaled(self._scaled(x), self._scaled_context(context), trace=trace)
+        scaled = self.scaled(self._scaled(x), self._scaled_context(context), trace=trace)
         volume = self.units.log_volume(self.event_shape)
-        latents = Latents(found.latents.parts, found.latents.log_det + volume)
-        kept = {name: (value, log_det + volume) for name, (value, log_det) in found.trace.items()}
-        return Pass(found.log_prob + volume, latents, kept)
+        latents = Latents(scaled.latents.parts, scaled.latents.log_det + volume)
+        layers = {name: (value, log_det + volume) for name, (value, log_det) in scaled.trace.items()}
+        return Pass(scaled.log_prob + volume, latents, layers)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the log-density of each example per volume of the data's units, (B,) nats; arguments as `forward`."""
         return self(x, context).log_prob
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> Latents:
-        """Return the latents of each example; arguments and errors as `forward`."""
+        """Return the latents of each example; arguments and errors as in `forward`."""
         return self(x, context).latents
 
     def trace(self, x: Tensor, context: Tensor | None = None) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return ``{layer: (tensor after it, log-determinant so far)}`` in order; arguments as `forward`."""
+        """Return ``{layer: (tensor after it, log-determinant so far)}`` in order; arguments as in `forward`."""
         return self(x, context, trace=True).trace
 
     @torch.no_grad()
     def nll(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return each example's negative log-likelihood in `unit`, as NFKD evaluates it: (N,) float64, on the CPU.
+        """Return each example's negative log-likelihood in `unit`, (N,) float64 on the CPU.
 
-        The mean over the test part, in its order, is the reported figure: whole levels of images get the same noise.
-        Computed batch by batch, in evaluation mode and without gradients; arguments and errors as `forward`.
+        The mean over the test split, in its order, is the reported figure. Computed in batches, in evaluation mode and
+        without gradients; arguments and errors as in `forward`.
         """
         generator, device = evaluation_noise(), self._like.device
         figures = [torch.empty(0, dtype=torch.float64, device="cpu")]
         with evaluating(self.scaled):
             for start in range(0, len(x), _BATCH):
-                part = slice(start, start + _BATCH)
-                z = self._scaled(x[part], generator).to(device)
-                c = None if context is None else self._scaled_context(context[part])
+                rows = slice(start, start + _BATCH)
+                z = self._scaled(x[rows], generator).to(device)
+                c = None if context is None else self._scaled_context(context[rows])
                 log_prob = self.scaled.log_prob(z, None if c is None else c.to(device))
                 figures.append(self.units.nll(log_prob, self.event_shape).double().cpu())
         return torch.cat(figures)
 
     def decode(self, latents: Latents, context: Tensor | None = None) -> Tensor:
-        """Return the examples of some latents, (B, *event_shape), in the data's units; images as dequantized levels."""
+        """Return the examples of latents, (B, *event_shape), in the data's units; images as dequantized levels."""
         x = self.scaled.decode(latents, self._scaled_context(context))
         return self.units.to_data(x).to(x.dtype)
 
     @torch.no_grad()
     def sample(
-        self,
-        n: int,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
-        context: Tensor | None = None,
+        self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None, context: Tensor | None = None
     ) -> Tensor:
         """Return n samples in the data's units, (n, *event_shape).
 
-        Vectors come in the flow's dtype: call ``flow.double()`` first where single precision holds too few digits of a
-        column. Images come as whole levels in uint8 (int32 for more than 256 levels), kept
-        within 0, …, levels − 1.
+        Vectors are in the flow's dtype: call ``flow.double()`` first where single precision has too few digits for a
+        column. Images are whole levels, clamped to 0, …, levels − 1, in uint8 (int32 for more than 256 levels).
 
         Parameters
         ----------
-        n
-            How many.
         temperature
             Scale of the noise.
         generator
-            On the CPU; torch's own where left out.
+            On the CPU; by default torch's own.
         context
             (n, context_features) in the data's units, for a conditional flow.
         """
@@ -182,7 +166,7 @@ class DataSpaceFlow(nn.Module):
         return next(self.scaled.parameters())
 
     def _scaled(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        # A wrong shape is left to the flow, which says what it takes.
+        # The flow itself refuses a wrong shape.
         fits = tuple(x.shape[1:]) == self.event_shape
         return (self.units.to_scaled(x, generator) if fits else x).to(self._like.dtype)
 
@@ -194,29 +178,29 @@ class DataSpaceFlow(nn.Module):
 
 
 def load_flow(path: str | os.PathLike[str]) -> DataSpaceFlow:
-    """Return the flow of a weights file (``.safetensors``) of a run, in its data's units and in evaluation mode.
+    """Return the flow of a run's weights file (``.safetensors``), in its data's units and in evaluation mode.
 
-    A file that keeps no scaling (of an older NFKD, or imported) gives a flow that takes and gives scaled values; a
-    warning says so.
+    For a file without a scaling (from an older NFKD, or imported) the flow uses scaled values, with a warning.
 
     Raises
     ------
     RunError
-        When the file cannot be read, does not say of which flow it is, or its scaling is damaged.
+        When the file cannot be read, does not describe its flow, or its scaling is damaged.
     """
-    where = Path(path)
-    info, flow = load_scaled_flow(where)
+    path = Path(path)
+    info, flow = load_scaled_flow(path)
     if not info.units:
-        words = (
-            f"{where} keeps no scaling of its data: the flow takes and gives scaled values. Train the experiment "
-            "again. Or get units = nfkd.data.load_dataset(config.data).units, scale rows by units.to_scaled, and "
-            "convert samples back by units.to_data"
+        message = (
+            f"{path} has no scaling of its data, so the flow uses scaled values. Train the experiment again, or use "
+            "units = nfkd.data.load_dataset(config.data).units: units.to_scaled for rows, units.to_data for samples"
         )
-        warnings.warn(words, stacklevel=2)
+        warnings.warn(message, stacklevel=2)
         return DataSpaceFlow(flow, _UNKNOWN)
     try:
         units = units_from_json(info.units, flow.event_shape, flow.context_features)
     except ValueError as error:
-        title, cause = "The weights cannot be used", f"{where} keeps a scaling that is damaged: {error}."
-        raise RunError(title, cause, "Use a file that NFKD has written.") from error
+        cause = f"The scaling of the data in {path} is damaged: {error}."
+        raise RunError(
+            title="The weights cannot be used", cause=cause, action="Use a file that NFKD has written."
+        ) from error
     return DataSpaceFlow(flow, units)

@@ -1,4 +1,4 @@
-"""Deleting a run: what NFKD has made goes to the trash, and everything else stays where it is."""
+"""Deletion of a run: files of NFKD go to the trash, all other files stay."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from send2trash import send2trash
 
 from nfkd.protocol.roles import ROLES
 from nfkd.runs.errors import RunError, describe_error
-from nfkd.runs.groups import VERDICT
-from nfkd.runs.layout import EXPERIMENT, GROUP, LOG, RUN_FILE, STATE, refuse_living
+from nfkd.runs.layout import EXPERIMENT, GROUP, RUN_FILE, refuse_active
 from nfkd.runs.lock import NAME as LOCK
+from nfkd.runs.log import LOG
+from nfkd.runs.state import STATE
+from nfkd.runs.verdict_file import VERDICT
 
 _NAMES = (
     *(STATE, EXPERIMENT, GROUP, LOG, VERDICT, RUN_FILE, LOCK, "perceptual.sha256"),
@@ -30,29 +32,29 @@ _EXPORTS = {
 def delete_run(run: Path) -> list[Path]:
     """Move a run to the trash.
 
-    A directory that holds nothing but files of NFKD's names is moved as a whole, and of a link to a directory, the
-    link alone. Otherwise each file of NFKD's is moved, and the rest stays, with the directories that it is in.
+    A directory that contains only files with NFKD's names is moved as a whole; of a link to a directory, only the link.
+    Otherwise only NFKD's files are moved.
 
     Returns
     -------
     list[Path]
-        What stays, sorted; empty where the whole directory was moved.
+        Sorted files that stay; empty where the whole directory was moved.
 
     Raises
     ------
     RunError
-        When it is no run, or the trash does not take it.
+        When it is no run, is active, or cannot be moved to the trash.
     """
-    refuse_living(run, "deleted")
+    refuse_active(run, "deleted")
     try:
-        ours, foreign = ([], []) if run.is_symlink() else _sorted_out(run)
+        own, foreign = ([], []) if run.is_symlink() else _sort(run)
         if not foreign:
             send2trash(run)
             return []
-        for path in ours:
+        for path in own:
             send2trash(path)
-        for folder in {path.parent for path in ours} - {run}:
-            with suppress(OSError):  # it is not empty
+        for folder in {path.parent for path in own} - {run}:
+            with suppress(OSError):  # not empty
                 folder.rmdir()
     except OSError as error:
         raise RunError(
@@ -63,20 +65,20 @@ def delete_run(run: Path) -> list[Path]:
     return sorted(foreign)
 
 
-def _sorted_out(run: Path) -> tuple[list[Path], list[Path]]:
-    """Return the files of a run's directory that NFKD has made, and everything else; links are not followed."""
-    ours: list[Path] = []
+def _sort(run: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files of NFKD and all others in a run's directory; links are not followed."""
+    own: list[Path] = []
     foreign: list[Path] = []
     for entry in os.scandir(run):
         path = run / entry.name
         names = _FILES if _SEED.fullmatch(entry.name) else _EXPORTS.get(entry.name)
         if names is not None and entry.is_dir(follow_symlinks=False):
             for inner in os.scandir(path):
-                (ours if _is_ours(inner, names) else foreign).append(path / inner.name)
+                (own if _is_own(inner, names) else foreign).append(path / inner.name)
         else:
-            (ours if _is_ours(entry, _FILES) else foreign).append(path)
-    return ours, foreign
+            (own if _is_own(entry, _FILES) else foreign).append(path)
+    return own, foreign
 
 
-def _is_ours(entry: os.DirEntry[str], names: re.Pattern[str]) -> bool:
+def _is_own(entry: os.DirEntry[str], names: re.Pattern[str]) -> bool:
     return bool(names.fullmatch(entry.name)) and not entry.is_dir(follow_symlinks=False)

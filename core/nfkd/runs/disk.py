@@ -1,4 +1,4 @@
-"""Writing HDF5 to a disk that may refuse: whole files or none, one clear error, and an orderly end."""
+"""HDF5 files on a disk that may be full: complete files or none, and one clear error."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from nfkd.runs.schema import Node
 
 
 @contextmanager
-def explained(directory: Path) -> Iterator[None]:
-    """Turn what a disk refuses into a `RunError` that names the directory."""
+def disk_errors(directory: Path) -> Iterator[None]:
+    """Turn errors of writing into a `RunError` that names the directory."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # h5py raises both
         full = errno_of(error) in FULL
         title = "The disk is full" if full else "The run cannot be written"
         cause = f"Nothing more can be written to {directory}." if full else f"{directory}: {describe_error(error)}."
-        action = "Make room, or choose a folder that you may write to, and resume; what was written stays readable."
+        action = "Free some space, or choose a folder that you may write to, and resume; the saved data stays readable."
         raise RunError(title, cause, action) from error
 
 
 class _Sink:
-    """The disk as HDF5 sees it while a file is made: it takes everything.
+    """File object for HDF5 whose writes never fail; after an error of the disk it continues in memory.
 
-    What the real one refuses goes to memory, and the refusal is kept: where a write fails while HDF5 2.0 closes one of
-    its objects, nobody is told, and the process ends with a segmentation fault some time later.
+    A write that fails while HDF5 2.0 closes an object is not reported and later ends the process with a segmentation
+    fault. So the error is stored in `error`, and `finish` raises it.
     """
 
     def __init__(self, path: Path) -> None:
         self._file: io.FileIO | io.BytesIO = io.FileIO(path, "r+")
-        self.refusal: OSError | None = None
+        self.error: OSError | None = None
 
-    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(place, whence)
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
 
     def tell(self) -> int:
         return self._file.tell()
@@ -52,14 +52,14 @@ class _Sink:
         return self._file.readinto(buffer) or 0
 
     def write(self, data: bytes | memoryview) -> int:
-        view, place = memoryview(data).cast("B"), self._file.tell()
+        view, start = memoryview(data).cast("B"), self._file.tell()
         try:
             done = 0
-            while done < len(view):  # a disk that is nearly full takes a part
+            while done < len(view):  # a nearly full disk may write only a part
                 done += self._file.write(view[done:])
         except OSError as error:
             self._to_memory(error)
-            self._file.seek(place)
+            self._file.seek(start)
             self._file.write(view)
         return len(view)
 
@@ -70,10 +70,10 @@ class _Sink:
             self._to_memory(error)
             return size
 
-    def _to_memory(self, refusal: OSError) -> None:
+    def _to_memory(self, error: OSError) -> None:
         written = self._file
         written.seek(0)
-        self._file, self.refusal = io.BytesIO(), refusal
+        self._file, self.error = io.BytesIO(), error
         self._file.write(written.read())
         written.close()
 
@@ -81,22 +81,22 @@ class _Sink:
         self._file.flush()
 
     def finish(self) -> None:
-        """Bring everything to the disk; raises what it refused."""
-        if self.refusal is None:
+        """Sync to the disk and close; raise the error of an earlier write."""
+        if self.error is None:
             os.fsync(self._file.fileno())
         self._file.close()
-        if self.refusal is not None:
-            raise self.refusal
+        if self.error is not None:
+            raise self.error
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Node]:
-    """Make an HDF5 file beside its place; it takes it when all of it is on the disk, or is taken away.
+    """Create an HDF5 file that replaces `path` once it is completely on the disk.
 
     Raises
     ------
     OSError
-        When it cannot be written; an older file is untouched then.
+        When it cannot be written; an older file then stays as it is.
     """
     with replacing(path) as temporary:
         sink = _Sink(temporary)
@@ -108,10 +108,10 @@ def whole_file(path: Path) -> Iterator[Node]:
 
 
 def abandon(file: Node) -> None:
-    """Close a file that the disk refuses; what HDF5 still holds back goes to the null device.
+    """Close a file that can no longer be written; its unwritten data goes to the null device.
 
-    It does not survive a close that cannot write: see `_Sink`. A file that is written in place by others' reading needs
-    a real descriptor, so the writer keeps its objects open, sees the first refusal itself, and then calls this.
+    HDF5 crashes when it closes a file and cannot write (see `_Sink`). An SWMR file needs a real descriptor and cannot
+    use `_Sink`, so its writer calls this function after the first error.
     """
     with suppress(OSError, RuntimeError, ValueError):
         null = os.open(os.devnull, os.O_RDWR)

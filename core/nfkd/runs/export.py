@@ -1,19 +1,21 @@
-"""A run's numbers as CSV files, one tidy table each."""
+"""Export of a run's numbers as CSV files."""
 
 from __future__ import annotations
 
 import csv
+import errno
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from nfkd.files import FileError, replace_file
-from nfkd.protocol.events import Role, StageSummary, Verdict
+from nfkd.protocol.events import StagePlan, StageSummary, Verdict
 from nfkd.protocol.requests import StageSnapshot
 from nfkd.runs.errors import RunError, describe_error
-from nfkd.runs.reader import RunRecord, SeedRecord
+from nfkd.runs.reader import RunRecord
 from nfkd.text import plain
 
 _FIGURES = tuple(name for name in StageSummary.__struct_fields__ if name != "unit")
@@ -28,17 +30,16 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
     record
         The run.
     directory
-        Made where it is missing; files of the same names are replaced.
+        Created if missing; files of the same names are replaced.
 
     Returns
     -------
     list[Path]
-        The files: ``seed-<n>-<stage>-curves.csv`` (curve, unit, step, value, seconds),
-        ``seed-<n>-matching.csv`` (step, student layer, teacher layer, weight, mean squared error; assistants have a
-        ``seed-<n>-assistant-<m>-matching.csv`` each), ``summary.csv``
-        (a row a stage; the unit of the likelihoods is in their headers) and ``verdict.csv`` (a row a metric: the
-        student's mean gain over its baseline, the interval, the number of seeds, and for the first, which alone has
-        one, the verdict).
+        The files: ``seed-<n>-<stage>-curves.csv`` (curve, unit, step, value, seconds), ``seed-<n>-matching.csv`` and
+        ``seed-<n>-assistant-<m>-matching.csv`` (step, student layer, teacher layer, weight, mean squared error),
+        ``summary.csv`` (one row per stage; headers give the unit of likelihoods) and ``verdict.csv`` (one row per
+        metric: mean gain of the student over its baseline, interval, number of seeds, and the primary metric's
+        verdict).
 
     Raises
     ------
@@ -46,13 +47,13 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
         When the directory cannot be written.
     """
     written: list[Path] = []
-    with writing(directory):
+    with writing_into(directory):
         for seed, seed_record in record.seeds.items():
-            for stage, view in seed_record.stages.items():
-                written += _curves(directory / f"seed-{seed}-{stage}-curves.csv", seed_record, stage, view)
-            for stage in seed_record.stages:
-                name = "matching" if stage == "student" else f"{stage}-matching"
-                written += _matching(directory / f"seed-{seed}-{name}.csv", seed_record, stage)
+            for plan in seed_record.started.stages:
+                view = seed_record.stages[plan.stage]
+                written += _curves(directory / f"seed-{seed}-{plan.stage}-curves.csv", plan, view)
+                name = "matching" if plan.stage == "student" else f"{plan.stage}-matching"
+                written += _matching(directory / f"seed-{seed}-{name}.csv", plan, view)
         unit = next((summary.unit for summary in record.summary), "")
         header = [f"{name} ({unit})" if name in _LIKELIHOODS else name for name in _FIGURES]
         rows = [[getattr(summary, name) for name in _FIGURES] for summary in record.summary]
@@ -61,29 +62,23 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
     return written
 
 
-class writing:  # noqa: N801 - used as a statement
-    """Make a directory and turn what the disk says into one clear error."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    def __enter__(self) -> None:
+@contextmanager
+def writing_into(directory: Path) -> Iterator[None]:
+    """Create a directory, and turn errors of writing into one `RunError`."""
+    try:
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as error:  # a ValueError: a null character in the name
-            raise self._refusal(error) from error
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise self._refusal(error) from error
-
-    def _refusal(self, error: OSError | ValueError) -> RunError:
-        cause = f"{error}." if isinstance(error, FileError) else f"{self._directory}: {describe_error(error)}."
-        return RunError("Nothing could be exported", cause, "Choose a directory that you may write to.")
+            directory.mkdir(parents=True, exist_ok=True)
+        except ValueError as error:  # a null character in the name
+            raise OSError(errno.EINVAL, str(error)) from error
+        yield
+    except OSError as error:
+        cause = f"{error}." if isinstance(error, FileError) else f"{directory}: {describe_error(error)}."
+        raise RunError(
+            title="Nothing could be exported", cause=cause, action="Choose a directory that you may write to."
+        ) from error
 
 
-def _curves(path: Path, record: SeedRecord, stage: Role, view: StageSnapshot) -> list[Path]:
-    plan = next(plan for plan in record.started.stages if plan.stage == stage)
+def _curves(path: Path, plan: StagePlan, view: StageSnapshot) -> list[Path]:
     units = {info.name: info.unit for info in plan.curves}
     rows = [
         [name, units.get(name, ""), step, value, seconds]
@@ -93,9 +88,7 @@ def _curves(path: Path, record: SeedRecord, stage: Role, view: StageSnapshot) ->
     return _table(path, ("curve", "unit", "step", "value", "seconds"), rows)
 
 
-def _matching(path: Path, record: SeedRecord, stage: Role) -> list[Path]:
-    view = record.stages[stage]
-    plan = next(plan for plan in record.started.stages if plan.stage == stage)
+def _matching(path: Path, plan: StagePlan, view: StageSnapshot) -> list[Path]:
     if not np.size(view.matching_errors):
         return []
     rows = [
@@ -109,17 +102,17 @@ def _matching(path: Path, record: SeedRecord, stage: Role) -> list[Path]:
 def _verdict(path: Path, verdict: Verdict | None) -> list[Path]:
     if verdict is None:
         return []
-    found = [(verdict, verdict.verdict), *((other, "") for other in verdict.others)]
+    intervals = [(verdict, verdict.verdict), *((other, "") for other in verdict.others)]
     rows = [
-        [one.metric, one.unit, one.difference, one.low, one.high, len(one.seeds), words]
-        for one, words in found
-        if one.seeds
+        [interval.metric, interval.unit, interval.difference, interval.low, interval.high, len(interval.seeds), judged]
+        for interval, judged in intervals
+        if interval.seeds
     ]
     return _table(path, ("metric", "unit", "gain", "low", "high", "seeds", "verdict"), rows)
 
 
 def _cell(value: object) -> object:
-    """Return a value for a cell; a text that a spreadsheet would take for a formula is quoted."""
+    """Return the value of a cell; text that a spreadsheet would read as a formula gets a leading quote."""
     if not isinstance(value, str):
         return value
     text = plain(value)

@@ -1,4 +1,4 @@
-"""A run's pictures as PNG files, for papers and for machines without a display."""
+"""Export of a run's pictures as PNG files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,18 +20,17 @@ from nfkd.protocol.data import DataPreview
 from nfkd.protocol.events import picture_label
 from nfkd.protocol.requests import StageSnapshot
 from nfkd.protocol.roles import ASSISTANTS, COLOURS, DATA, Role, role_name, the_role
-from nfkd.runs.export import writing
+from nfkd.runs.export import writing_into
 from nfkd.runs.reader import RunRecord
 from nfkd.text import plain
 
-_MAP = "cividis"
+_COLOUR_MAP = "cividis"
 _DPI = 144
-_SHOWN = 64
-_FEW = 20
-_SLIVER = 5
-_TINY = 1e-12
-_LONGEST = 200
-"""Characters of a foreign text in a picture."""
+_MAX_IMAGES = 64
+_MAX_MARKED = 20  # points of a curve that get markers
+_MAX_ASPECT = 5  # of a plot with equal axes
+_MIN_ERROR = 1e-12
+_MAX_TEXT = 200  # characters
 Stages = Mapping[Role, StageSnapshot]
 
 
@@ -40,14 +40,14 @@ def export_figures(record: RunRecord, directory: Path) -> list[Path]:
     Parameters
     ----------
     record
-        The run; pictures are of its first seed, curves of all.
+        Curves are drawn for all its seeds, other pictures for the first.
     directory
-        Made where it is missing; files of the same names are replaced.
+        Created if missing; files of the same names are replaced.
 
     Returns
     -------
     list[Path]
-        The files; what the run has not recorded is left out.
+        The files; pictures without recorded data are omitted.
 
     Raises
     ------
@@ -55,17 +55,17 @@ def export_figures(record: RunRecord, directory: Path) -> list[Path]:
         When the directory cannot be written.
     """
     stages: Stages = next((seed.stages for seed in record.seeds.values()), {})
-    drawn: dict[str, Callable[[], Figure | None]] = {
+    figures: dict[str, Callable[[], Figure | None]] = {
         "curves": lambda: _curves(record),
         "samples": lambda: _samples(stages),
         "interpolation": lambda: _interpolation(stages),
         "matching": lambda: _matching(record, stages, "student"),
     }
     for role in ASSISTANTS:
-        drawn[f"matching-{role}"] = partial(_matching, record, stages, role)
+        figures[f"matching-{role}"] = partial(_matching, record, stages, role)
     written = []
-    with writing(directory):
-        for name, draw in drawn.items():
+    with writing_into(directory):
+        for name, draw in figures.items():
             figure = draw()
             if figure is not None:
                 path = directory / f"{name}.png"
@@ -74,38 +74,38 @@ def export_figures(record: RunRecord, directory: Path) -> list[Path]:
     return written
 
 
-def export_look(look: DataPreview, path: Path) -> Path:
-    """Draw some examples of a data set, images or points in the plane; return the file.
+def export_preview(preview: DataPreview, path: Path) -> Path:
+    """Draw a data set's images or points in the plane; return the file.
 
     Raises
     ------
     ValueError
-        When it has neither.
+        When the preview has neither.
     RunError
         When the file cannot be written.
     """
     figure = _figure(4.0, 4.2)
     axes = figure.add_subplot()
-    axes.set_title("\n".join(_literal(line) for line in textwrap.wrap(look.summary, 56)), fontsize=8)
-    if look.images is not None:
-        _images(axes, look.images / np.float32(255), int(np.ceil(np.sqrt(len(look.images)))))
-    elif look.points is not None:
-        axes.plot(*look.points.T, ".", color=COLOURS[DATA], markersize=2, alpha=0.6)
-        axes.set(xlabel=_literal(look.columns[0].name), ylabel=_literal(look.columns[1].name))
-        wide, high = np.ptp(look.points, axis=0)
-        if wide / _SLIVER < high < wide * _SLIVER:
+    axes.set_title("\n".join(_escape(line) for line in textwrap.wrap(preview.summary, 56)), fontsize=8)
+    if preview.images is not None:
+        _images(axes, preview.images / np.float32(255), int(np.ceil(np.sqrt(len(preview.images)))))
+    elif preview.points is not None:
+        axes.plot(*preview.points.T, ".", color=COLOURS[DATA], markersize=2, alpha=0.6)
+        axes.set(xlabel=_escape(preview.columns[0].name), ylabel=_escape(preview.columns[1].name))
+        width, height = np.ptp(preview.points, axis=0)
+        if width / _MAX_ASPECT < height < width * _MAX_ASPECT:
             axes.set_aspect("equal")
     else:
         msg = "neither images nor points in the plane"
         raise ValueError(msg)
-    with writing(path.parent):
+    with writing_into(path.parent):
         _save(figure, path)
     return path
 
 
-def _literal(text: str) -> str:
-    """Return a foreign text as matplotlib shows it: a pair of dollars would be mathematics."""
-    return plain(text, _LONGEST).replace("$", r"\$")
+def _escape(text: str) -> str:
+    """Return untrusted text for matplotlib, which would read text between dollar signs as mathematics."""
+    return plain(text, _MAX_TEXT).replace("$", r"\$")
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -134,7 +134,7 @@ def _curves(record: RunRecord) -> Figure | None:
             label = None if stage in labelled else f"{role_name(stage)}, validation"
             if _draw_curve(axes, view, "validation/nll", COLOURS[stage], 1.8, 1.0, label):
                 labelled.add(stage)
-    axes.set(xlabel="Step", ylabel=f"Negative log-likelihood ({_literal(unit)})")
+    axes.set(xlabel="Step", ylabel=f"Negative log-likelihood ({_escape(unit)})")
     axes.set_title("Thin: training. Bold: validation.", fontsize=9, loc="left", color="#555555")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -148,41 +148,31 @@ def _draw_curve(
     batch = view.curves.get(name)
     if batch is None or not len(batch.steps):
         return False
-    marker = "o" if len(batch.steps) <= _FEW else ""  # a line of one point is none
-    axes.plot(
-        batch.steps,
-        batch.values,
-        marker=marker,
-        markersize=2 * width,
-        color=colour,
-        linewidth=width,
-        alpha=alpha,
-        label=label,
-    )
+    marker = "o" if len(batch.steps) <= _MAX_MARKED else ""  # a line through one point would be invisible
+    style: dict[str, Any] = {"color": colour, "linewidth": width, "alpha": alpha, "label": label}
+    axes.plot(batch.steps, batch.values, marker=marker, markersize=2 * width, **style)
     return True
 
 
 def _samples(stages: Stages) -> Figure | None:
-    drawn: dict[Role, StageSnapshot] = {stage: view for stage, view in stages.items() if view.samples is not None}
+    drawn: Stages = {stage: view for stage, view in stages.items() if view.samples is not None}
     if not drawn:
         return None
     figure = _figure(3.2 * len(drawn) + 0.6, 3.6)
     columns = figure.subplots(1, len(drawn), squeeze=False, sharex=True, sharey=True)[0]
-    most = _highest_density(drawn)
+    peak = _highest_density(drawn)
     for axes, (stage, view) in zip(columns, drawn.items(), strict=True):
-        samples = view.samples
-        if samples is None:
-            continue
+        samples: Any = view.samples
         axes.set_title(
             f"{role_name(stage)}\n{picture_label(samples)}, temperature {samples.temperature:g}",
             color=COLOURS[stage],
             fontsize=9,
         )
         if samples.samples.ndim == 4:
-            _images(axes, samples.samples[:_SHOWN], int(np.ceil(np.sqrt(min(_SHOWN, len(samples.samples))))))
+            _images(axes, samples.samples[:_MAX_IMAGES], int(np.ceil(np.sqrt(min(_MAX_IMAGES, len(samples.samples))))))
         else:
-            _points(axes, stage, view, most)
-    _density_bar(figure, list(columns), most)
+            _points(axes, stage, view, peak)
+    _density_bar(figure, list(columns), peak)
     return figure
 
 
@@ -190,8 +180,8 @@ def _images(axes: Axes, images: np.ndarray, columns: int) -> None:
     count, channels, height, width = images.shape
     rows = -(-count // columns)
     grid = np.ones((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), np.float32)
-    for place, image in enumerate(images):
-        top, left = place // columns * (height + 1), place % columns * (width + 1)
+    for index, image in enumerate(images):
+        top, left = index // columns * (height + 1), index % columns * (width + 1)
         grid[top : top + height, left : left + width] = image.transpose(1, 2, 0)
     axes.imshow(grid[..., 0] if channels == 1 else grid[..., :3], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
@@ -204,38 +194,38 @@ def _density(view: StageSnapshot) -> np.ndarray | None:
 
 
 def _highest_density(drawn: Stages) -> float:
-    """Return the top of the colour scale that all flows share; 0 where none has a density."""
+    """Return the highest density of all flows, for a shared colour scale; 0 where none has a density."""
     densities = [density for view in drawn.values() if (density := _density(view)) is not None]
     return max((float(density.max()) for density in densities), default=0.0)
 
 
-def _points(axes: Axes, stage: Role, view: StageSnapshot, most: float) -> None:
-    """Draw samples of vectors: over their density in the plane, else by their first two features, or as a histogram."""
+def _points(axes: Axes, stage: Role, view: StageSnapshot, peak: float) -> None:
+    """Draw samples of vectors: their first two features, over their density, or a histogram of one feature."""
     values = view.samples.samples if view.samples is not None else np.empty((0, 2))
     if values.shape[1] == 1:
         axes.hist(values[:, 0], bins=40, density=True, color=COLOURS[stage], alpha=0.6)
         axes.set(xlabel="x₁", ylabel="density")
         return
-    _plane(axes, view, most)
+    _plane(axes, view, peak)
     colour = COLOURS[stage] if view.density is None else "white"
     axes.plot(values[:, 0], values[:, 1], ".", color=colour, markersize=1.5, alpha=0.6)
 
 
-def _paths(axes: Axes, stage: Role, view: StageSnapshot, most: float) -> None:
-    """Draw paths of vectors in the plane of their first two features; one feature, along the path."""
+def _paths(axes: Axes, stage: Role, view: StageSnapshot, peak: float) -> None:
+    """Draw paths of vectors by their first two features; a single feature against the position on the path."""
     paths = view.interpolation.images if view.interpolation is not None else np.empty((0, 0, 2))
     colour = COLOURS[stage] if view.density is None else "white"
     if paths.shape[-1] == 1:
-        axes.set(xlabel="way along the path", ylabel="x₁")
+        axes.set(xlabel="position on the path", ylabel="x₁")
         for path in paths:
             axes.plot(np.linspace(0, 1, len(path)), path[:, 0], ".-", color=colour, linewidth=1.2)
         return
-    _plane(axes, view, most)
+    _plane(axes, view, peak)
     for path in paths:
         axes.plot(path[:, 0], path[:, 1], ".-", color=colour, linewidth=1.2)
 
 
-def _plane(axes: Axes, view: StageSnapshot, most: float) -> None:
+def _plane(axes: Axes, view: StageSnapshot, peak: float) -> None:
     axes.set(xlabel="x₁", ylabel="x₂")
     axes.label_outer()
     if view.density is not None:
@@ -244,38 +234,36 @@ def _plane(axes: Axes, view: StageSnapshot, most: float) -> None:
     if density is None or view.density is None:
         return
     extent = view.density.extent
-    axes.imshow(density, origin="lower", extent=extent, cmap=_MAP, vmin=0, vmax=most or 1)
+    axes.imshow(density, origin="lower", extent=extent, cmap=_COLOUR_MAP, vmin=0, vmax=peak or 1)
     axes.set_xlim(extent[:2])
     axes.set_ylim(extent[2:])
 
 
-def _density_bar(figure: Figure, columns: list[Axes], most: float) -> None:
-    if most:
-        scale = ScalarMappable(Normalize(0, most), _MAP)
+def _density_bar(figure: Figure, columns: list[Axes], peak: float) -> None:
+    if peak:
+        scale = ScalarMappable(Normalize(0, peak), _COLOUR_MAP)
         figure.colorbar(scale, ax=columns, label="density (per unit area)", shrink=0.8, pad=0.02)
 
 
 def _interpolation(stages: Stages) -> Figure | None:
-    drawn: dict[Role, StageSnapshot] = {stage: view for stage, view in stages.items() if view.interpolation is not None}
+    drawn: Stages = {stage: view for stage, view in stages.items() if view.interpolation is not None}
     if not drawn:
         return None
     plane = all(view.interpolation is not None and view.interpolation.images.ndim == 3 for view in drawn.values())
     figure = _figure(3.2 * len(drawn) + 0.6, 3.6) if plane else _figure(7.0, 2.4 * len(drawn))
     rows, columns = (1, len(drawn)) if plane else (len(drawn), 1)
-    places = figure.subplots(rows, columns, squeeze=False, sharex=plane, sharey=plane).ravel()
-    most = _highest_density(drawn)
-    for axes, (stage, view) in zip(places, drawn.items(), strict=True):
-        paths = view.interpolation
-        if paths is None:
-            continue
-        words = f"{picture_label(paths)}, {paths.mode.replace('_', '-')}"
-        between = "\n" if plane else ", "
-        axes.set_title(f"{role_name(stage)}{between}{words}", color=COLOURS[stage], fontsize=9)
+    subplots = figure.subplots(rows, columns, squeeze=False, sharex=plane, sharey=plane).ravel()
+    peak = _highest_density(drawn)
+    for axes, (stage, view) in zip(subplots, drawn.items(), strict=True):
+        paths: Any = view.interpolation
+        label = f"{picture_label(paths)}, {paths.mode.replace('_', '-')}"
+        separator = "\n" if plane else ", "
+        axes.set_title(f"{role_name(stage)}{separator}{label}", color=COLOURS[stage], fontsize=9)
         if plane:
-            _paths(axes, stage, view, most)
+            _paths(axes, stage, view, peak)
         else:
             _images(axes, paths.images.reshape(-1, *paths.images.shape[2:]), paths.images.shape[1])
-    _density_bar(figure, list(places), most)
+    _density_bar(figure, list(subplots), peak)
     return figure
 
 
@@ -285,19 +273,19 @@ def _matching(record: RunRecord, stages: Stages, stage: Role) -> Figure | None:
         return None
     started = next(iter(record.seeds.values())).started
     pairs = next(plan.pairs for plan in started.stages if plan.stage == stage)
-    errors = np.maximum(view.matching_errors.T, _TINY)
+    errors = np.maximum(view.matching_errors.T, _MIN_ERROR)
     finite = errors[np.isfinite(errors)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (_TINY, 1.0)
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (_MIN_ERROR, 1.0)
     figure = _figure(7.5, 1.6 + 0.4 * len(pairs))
     axes = figure.add_subplot()
     steps = view.matching_steps.astype(float)
     edges = np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:] + (len(steps) == 1)])
     norm = LogNorm(low, max(high, low * 1.01))
-    shown = axes.pcolormesh(edges, np.arange(len(pairs) + 1), np.ma.masked_invalid(errors), cmap=_MAP, norm=norm)
-    axes.set_yticks(np.arange(len(pairs)) + 0.5, [_literal(pair.summary) for pair in pairs], fontsize=8)
+    mesh = axes.pcolormesh(edges, np.arange(len(pairs) + 1), np.ma.masked_invalid(errors), cmap=_COLOUR_MAP, norm=norm)
+    axes.set_yticks(np.arange(len(pairs)) + 0.5, [_escape(pair.summary) for pair in pairs], fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel=f"Step of {the_role(stage)}")
-    bar = figure.colorbar(shown, ax=axes, label="mean squared error\n(log scale)")
+    bar = figure.colorbar(mesh, ax=axes, label="mean squared error\n(log scale)")
     ticks = np.geomspace(low, norm.vmax or high, 4)
     bar.set_ticks(list(ticks), labels=[f"{tick:.3g}" for tick in ticks])
     bar.minorticks_off()

@@ -1,4 +1,4 @@
-"""One writer a run: a lock on its directory that ends with the process."""
+"""Lock on a run's directory, released when the process ends: one writer per run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NAME = ".lock"
 
 @contextmanager
 def run_lock(run: Path) -> Iterator[None]:
-    """Hold a run's directory.
+    """Lock a run's directory.
 
     Raises
     ------
     RunError
-        When another process, or another engine, holds it or it cannot be written to.
+        When another process has locked it, or it cannot be written to.
     """
     lock = FileLock(run / NAME)
     try:
@@ -32,13 +32,13 @@ def run_lock(run: Path) -> Iterator[None]:
         raise RunError(
             title="The run is in use",
             cause=f"Another process is writing to {run}.",
-            action="Wait for it to end, or stop it, and try again.",
+            action="Wait until it has ended, or stop it, and try again.",
         ) from error
     except OSError as error:
         raise RunError(
             title="The run cannot be written",
             cause=f"{error}." if isinstance(error, FileError) else f"{run / NAME}: {error.strerror}.",
-            action="Choose a directory that is yours to write to.",
+            action="Choose a directory that you may write to.",
         ) from error
     try:
         yield

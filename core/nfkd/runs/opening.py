@@ -1,4 +1,4 @@
-"""Opening a seed's file with care: living, finished or killed, and holding nothing that leads out of it."""
+"""Safe opening of a seed's HDF5 file: complete or not, but without links or data outside the file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.schema import Node
 
 _h5o: Any = cast("Any", h5py).h5o  # the stubs of h5py lack it
-_NO_FILE = "Either the run had not begun to record, or the file was removed: then put it back."
+_NO_FILE = "The run has not recorded anything yet, or the file was removed: put it back."
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError)
-_UNWRITTEN = 64 << 20  # bytes that a file may claim beyond its size: rows that a killed writer did not fill
-_FLAGS, _WRITING = 11, 0x05  # of a superblock of version 3: open for writing, open for SWMR
+_UNWRITTEN = 64 << 20  # bytes by which arrays may exceed the file: rows that a killed writer did not fill
+_FLAGS, _WRITING = 11, 0x05  # offset in a version 3 superblock; flags for open for writing and for SWMR
 
 
 @contextmanager
@@ -28,18 +28,20 @@ def open_file(path: Path) -> Iterator[Node]:
     Raises
     ------
     RunError
-        When it is missing, damaged, of another program or a newer format, or holds links or data outside of itself.
+        When it is missing, damaged, of another program or a newer format, or contains links or external data.
     """
     try:
         require_regular(path)
-        file = h5py.File(path, "r", libver="latest", swmr=unclosed(path))
+        file = h5py.File(path, "r", libver="latest", swmr=is_unclosed(path))
     except FileNotFoundError as error:
-        raise RunError(title="The run cannot be read", cause=f"{path} is not there.", action=_NO_FILE) from error
+        raise RunError(title="The run cannot be read", cause=f"{path} is missing.", action=_NO_FILE) from error
     except FileError as error:
-        raise RunError(title="The run cannot be read", cause=f"{error}.", action="Put its own file back.") from error
+        raise RunError(
+            title="The run cannot be read", cause=f"{error}.", action="Put the run's own file back."
+        ) from error
     except OSError as error:
         raise RunError(
-            title="The run cannot be read", cause=f"{path} is no whole HDF5 file: {describe_error(error)}."
+            title="The run cannot be read", cause=f"{path} is not a complete HDF5 file: {describe_error(error)}."
         ) from error
     with file, reading(path):
         _check(file, path)
@@ -48,21 +50,21 @@ def open_file(path: Path) -> Iterator[Node]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever the content of a damaged file leads to into a `RunError` that names the file."""
+    """Turn any error of reading a damaged file into a `RunError` that names the file."""
     try:
         yield
     except _DAMAGE as error:
         cause = f"{path} is damaged: {describe_error(error)}."
         raise RunError(
-            title="The run cannot be read", cause=cause, action="Its weights are files of their own and stay usable."
+            title="The run cannot be read", cause=cause, action="Its weights are separate files and can still be used."
         ) from error
 
 
-def unclosed(path: Path) -> bool:
-    """Return whether the superblock says that a writer has the file, or was killed while it had.
+def is_unclosed(path: Path) -> bool:
+    """Return whether the superblock marks the file as open for writing; true also after its writer was killed.
 
-    Only an SWMR reader opens such a file; and a whole one is better read plainly, since an SWMR reader takes damage
-    for a writer's half-done work and tries over and over.
+    Only an SWMR reader can open such a file. Any other file is opened normally, because an SWMR reader takes damage
+    for unfinished writing and retries without end.
     """
     with open_regular(path) as file:
         head = file.read(_FLAGS + 1)
@@ -78,14 +80,14 @@ def _check(file: Node, path: Path) -> None:
     if int(version) > schema.FORMAT:
         cause = f"{path} has format {version}; this NFKD reads up to {schema.FORMAT}."
         raise RunError(title="The run is newer than the program", cause=cause, action="Update NFKD.")
-    claimed = _refuse_ways_out(file, path, set())
+    claimed = _refuse_external(file, path, set())
     size = path.stat().st_size
     if claimed > size + _UNWRITTEN:
-        raise _refusal(path, f"the arrays claim {claimed:,} bytes, and the whole file has {size:,}")
+        raise _refusal(path, f"the arrays claim {claimed:,} bytes, but the file has only {size:,}")
 
 
-def _refuse_ways_out(group: Node, path: Path, seen: set[int]) -> int:
-    """Refuse what leads out of the file; return how many bytes its arrays claim, each counted once."""
+def _refuse_external(group: Node, path: Path, seen: set[int]) -> int:
+    """Refuse links and external data; return the total size of the arrays in bytes, each counted once."""
     claimed = 0
     for name in group:
         where = f"{group.name.rstrip('/')}/{name}"
@@ -98,7 +100,7 @@ def _refuse_ways_out(group: Node, path: Path, seen: set[int]) -> int:
             continue  # two names of one object, or a group inside itself
         seen.add(address)
         if isinstance(item, h5py.Group):
-            claimed += _refuse_ways_out(item, path, seen)
+            claimed += _refuse_external(item, path, seen)
         elif isinstance(item, h5py.Dataset):
             if item.is_virtual or item.external:
                 raise _refusal(path, f"{where} keeps its data in another file")
@@ -107,4 +109,4 @@ def _refuse_ways_out(group: Node, path: Path, seen: set[int]) -> int:
 
 
 def _refusal(path: Path, what: str) -> RunError:
-    return RunError("The run was refused", f"In {path}, {what}.", "NFKD reads nothing outside of a run's own file.")
+    return RunError("The run was refused", f"In {path}, {what}.", "NFKD reads only the run's own file.")

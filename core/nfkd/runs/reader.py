@@ -1,4 +1,4 @@
-"""Reading a run: its config, curves, pictures, figures and weights."""
+"""Reading of a run: its config, curves, pictures, figures and weights."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ from nfkd.protocol.requests import Snapshot, StageSnapshot
 from nfkd.protocol.roles import ASSISTANTS, Role
 from nfkd.runs import schema
 from nfkd.runs.errors import RunError
-from nfkd.runs.groups import read_verdict
-from nfkd.runs.layout import RUN_FILE, read_config, read_log, read_state, seed_directory
+from nfkd.runs.layout import RUN_FILE, read_config, seed_directory
+from nfkd.runs.log import read_log
 from nfkd.runs.opening import open_file
 from nfkd.runs.schema import Node
+from nfkd.runs.state import read_state
+from nfkd.runs.verdict_file import read_verdict
 
 if TYPE_CHECKING:
     from nfkd.runs.data_space import DataSpaceFlow
-
 
 _P = TypeVar("_P", SamplesDrawn, InterpolationDrawn, DensityDrawn)
 
 
 class CurveData(NamedTuple):
-    """A curve: three arrays of the same length; times in seconds since the stage began."""
+    """A curve: three arrays of the same length; times are in seconds since the stage began."""
 
     steps: np.ndarray
     values: np.ndarray
@@ -53,9 +54,9 @@ class SeedRecord:
     Attributes
     ----------
     started
-        What the seed set out to record.
+        The event with the plans of all stages.
     stages
-        What it has recorded, by stage.
+        Recorded data by stage.
     """
 
     def __init__(self, run: Path, directory: Path) -> None:
@@ -77,53 +78,41 @@ class SeedRecord:
             curves={info.name: _curve(group["curves"][info.name]) for info in plan.curves},
             matching_steps=steps,
             matching_errors=errors,
-            samples=self._newest(group, "samples", self._samples),
-            interpolation=self._newest(group, "interpolation", self._interpolation),
-            density=self._newest(group, "density", self._density),
+            samples=self._newest(group, "samples", _samples),
+            interpolation=self._newest(group, "interpolation", _interpolation),
+            density=self._newest(group, "density", _density),
             summary=schema.read_summary(file, stage, seed, unit),
         )
 
     def _newest(self, stage: Node, name: str, read: Callable[..., _P]) -> _P | None:
-        """Return a stage's final picture of a kind, else the last of its series, else None."""
+        """Return a stage's final picture, else the last one of its series, else None."""
         for path, final in ((f"{schema.FINAL}/{name}", True), (name, False)):
             group = stage.get(path)
-            if group is not None and (rows := schema.whole_rows(group)):
-                about = {"run": self._run, "seed": self.started.seed, "stage": stage.name.strip("/"), "final": final}
-                return read(group, rows, step=int(group["step"][rows - 1]), **about)
+            if group is not None and (rows := schema.complete_rows(group)):
+                fields = {"run": self._run, "seed": self.started.seed, "stage": stage.name.strip("/"), "final": final}
+                return read(group, rows - 1, step=int(group["step"][rows - 1]), **fields)
         return None
 
-    @staticmethod
-    def _samples(group: Node, rows: int, **about: Any) -> SamplesDrawn:
-        return SamplesDrawn(
-            **about,
-            temperature=float(group["temperature"][rows - 1]),
-            samples=group["images"][rows - 1],
-        )
 
-    @staticmethod
-    def _interpolation(group: Node, rows: int, **about: Any) -> InterpolationDrawn:
-        return InterpolationDrawn(
-            **about,
-            mode=bytes(group["mode"][0]).decode(),
-            alpha=group["alpha"][...],
-            images=group["images"][rows - 1],
-        )
+def _samples(group: Node, row: int, **fields: Any) -> SamplesDrawn:
+    return SamplesDrawn(**fields, temperature=float(group["temperature"][row]), samples=group["images"][row])
 
-    @staticmethod
-    def _density(group: Node, rows: int, **about: Any) -> DensityDrawn:
-        x0, x1, y0, y1 = (float(value) for value in group["extent"][...])
-        return DensityDrawn(
-            **about,
-            extent=(x0, x1, y0, y1),
-            log_prob=group["log_prob"][rows - 1],
-        )
+
+def _interpolation(group: Node, row: int, **fields: Any) -> InterpolationDrawn:
+    mode = bytes(group["mode"][0]).decode()
+    return InterpolationDrawn(**fields, mode=mode, alpha=group["alpha"][...], images=group["images"][row])
+
+
+def _density(group: Node, row: int, **fields: Any) -> DensityDrawn:
+    x0, x1, y0, y1 = (float(value) for value in group["extent"][...])
+    return DensityDrawn(**fields, extent=(x0, x1, y0, y1), log_prob=group["log_prob"][row])
 
 
 def _curve(group: Node) -> CurveBatch:
-    rows = schema.whole_rows(group)
+    rows = schema.complete_rows(group)
     steps, values, times = (group[name][:rows] for name in ("step", "value", "time"))
     if not steps.shape == values.shape == times.shape == (rows,):
-        msg = f"{group.name} is no curve"
+        msg = f"{group.name} is not a curve"
         raise ValueError(msg)
     return CurveBatch(steps=steps, values=values, times=times)
 
@@ -132,12 +121,12 @@ def _matching(group: Node) -> tuple[np.ndarray, np.ndarray]:
     if "matching" not in group:
         return np.empty(0, np.int64), np.empty((0, 0))
     matching = group["matching"]
-    rows = schema.whole_rows(matching)
+    rows = schema.complete_rows(matching)
     return matching["step"][:rows], matching["error"][:rows]
 
 
 class RunRecord:
-    """A run, living or ended, as it is on disk at this moment.
+    """A run as it is on disk at this moment, active or ended.
 
     Attributes
     ----------
@@ -148,11 +137,11 @@ class RunRecord:
     row
         Its row in the table of runs.
     seeds
-        What each seed that has begun has recorded.
+        Records of the seeds that have begun.
     verdict
-        The verdict; None before the end.
+        None before the end.
     error
-        Why it failed, or why its verdict cannot be read; None otherwise.
+        Why the run failed, or why its verdict cannot be read; None otherwise.
     """
 
     def __init__(self, path: Path) -> None:
@@ -169,14 +158,14 @@ class RunRecord:
         self.verdict: Verdict | None = None
         try:
             self.verdict = read_verdict(self.path)
-        except RunError as error:  # the rest of the run can be used
+        except RunError as error:  # the rest of the run is still usable
             self.error = self.error or error.info()
 
     def _seed(self, seed: int | None) -> int:
         return self.config.seeds.first if seed is None else seed
 
     def curves_of(self, seed: int | None = None) -> dict[Role, dict[str, CurveData]]:
-        """Return a seed's curves (the first one's unless named) by stage and name."""
+        """Return a seed's curves, by default the first seed's, by stage and name."""
         stages = self._stages(seed)
         return {
             stage: {name: CurveData(batch.steps, batch.values, batch.times) for name, batch in view.curves.items()}
@@ -190,11 +179,11 @@ class RunRecord:
 
     @property
     def matching(self) -> CurveData:
-        """The matching error of the first seed's student: steps (rows,), values (rows, pairs); no times."""
+        """The matching error of the first seed's student: steps (rows,), values (rows, pairs) and empty times."""
         return self.matching_of("student")
 
     def matching_of(self, stage: Role, seed: int | None = None) -> CurveData:
-        """Return the matching error of a seed's student or assistant and the flow that it learned from."""
+        """Return the matching error of a seed's student or assistant with its teacher, as in `matching`."""
         view = self._stages(seed).get(stage)
         if view is None:
             return CurveData(np.empty(0, np.int64), np.empty((0, 0)), np.empty(0))
@@ -202,13 +191,13 @@ class RunRecord:
 
     @property
     def samples(self) -> dict[Role, np.ndarray]:
-        """The first seed's newest samples by stage: those of the final weights where the stage has ended."""
+        """The first seed's newest samples by stage; of the final weights once the stage has ended."""
         stages = self._stages(None)
         return {stage: view.samples.samples for stage, view in stages.items() if view.samples is not None}
 
     @property
     def summary(self) -> list[StageSummary]:
-        """The figures of every stage of every seed that has ended."""
+        """The figures of every stage that has ended, of all seeds."""
         views = [view for record in self.seeds.values() for view in record.stages.values()]
         return [view.summary for view in views if view.summary is not None]
 
@@ -219,9 +208,9 @@ class RunRecord:
     def load_teacher(self, seed: int | None = None) -> DataSpaceFlow:
         """Return a seed's teacher with its best weights, in the data's own units.
 
-        The first seed's serves all unless each has its own.
+        All seeds share the teacher of the first, unless ``seeds.retrain_teacher`` is set.
         """
-        return self._load("teacher", self._teachers_seed(seed))
+        return self._load("teacher", self._teacher_seed(seed))
 
     def load_assistant(self, number: int, seed: int | None = None) -> DataSpaceFlow:
         """Return an assistant, counted from 1, as `load_teacher` returns the teacher.
@@ -229,15 +218,17 @@ class RunRecord:
         Raises
         ------
         RunError
-            When the run has no such assistant, or not yet.
+            When the run has no such assistant, or has not trained it yet.
         """
         count = len(self.config.assistants)
         if not 1 <= number <= count:
-            title, cause = "There is no such assistant", f"The run {self.path} has {count}, counted from 1."
-            raise RunError(title, f"Assistant {number} was asked for. {cause}")
-        return self._load(ASSISTANTS[number - 1], self._teachers_seed(seed))
+            raise RunError(
+                title="There is no such assistant",
+                cause=f"The run {self.path} has {count} assistants, but no number {number}.",
+            )
+        return self._load(ASSISTANTS[number - 1], self._teacher_seed(seed))
 
-    def _teachers_seed(self, seed: int | None) -> int:
+    def _teacher_seed(self, seed: int | None) -> int:
         return self._seed(seed) if self.config.seeds.retrain_teacher else self.config.seeds.first
 
     def load_student(self, seed: int | None = None) -> DataSpaceFlow:
@@ -254,11 +245,11 @@ class RunRecord:
         return load_flow(seed_directory(self.path, self.config, seed) / f"{stage}.safetensors")
 
     def snapshot(self) -> Snapshot:
-        """Return everything, for the wire."""
+        """Return the run as a message."""
         return Snapshot(
             row=self.row,
             config=self.config.to_toml(),
-            seeds=[_moved(record.started, self.path) for record in self.seeds.values()],
+            seeds=[msgspec.structs.replace(record.started, run=str(self.path)) for record in self.seeds.values()],
             stages=[
                 view
                 for record in self.seeds.values()
@@ -271,23 +262,19 @@ class RunRecord:
         )
 
 
-def _moved(started: SeedStarted, path: Path) -> SeedStarted:
-    return msgspec.structs.replace(started, run=str(path))
-
-
 def open_run(path: str | os.PathLike[str]) -> RunRecord:
-    """Open a run's directory for reading, while it trains or after.
+    """Open a run's directory for reading, during training or afterwards.
 
     Raises
     ------
     RunError
-        When it is no run, is damaged, or is of a newer format.
+        When it is no run, is damaged, or has a newer format.
     """
     return RunRecord(Path(path))
 
 
 def stage_ended(run: Path, config: ExperimentConfig, seed: int, stage: Role) -> bool:
-    """Return whether a stage of a seed has ended, by its figures; curves and pictures are not read.
+    """Return whether a stage of a seed has ended, without reading its curves and pictures.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Files whose writer was killed: copied through an SWMR reader into a whole new one.
+"""Recovery of files whose writer was killed, by a copy through an SWMR reader.
 
-A plain open refuses such a file, and so does ``r+``; an SWMR reader sees everything that was flushed.
+HDF5 refuses to open such a file normally or with ``r+``; an SWMR reader sees everything that was flushed.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ import numpy as np
 
 from nfkd.protocol.events import Role
 from nfkd.runs import schema
-from nfkd.runs.disk import explained, whole_file
-from nfkd.runs.layout import RUN_FILE, read_state, write_row
+from nfkd.runs.disk import disk_errors, whole_file
+from nfkd.runs.layout import RUN_FILE
 from nfkd.runs.lock import run_lock
-from nfkd.runs.opening import open_file, reading, unclosed
+from nfkd.runs.opening import is_unclosed, open_file, reading
 from nfkd.runs.schema import Node
+from nfkd.runs.state import ACTIVE, read_state, write_row
 
-_BYTES = 1 << 24
-_NOTHING = -1  # no row has a step so low
+_COPY_BYTES = 1 << 24
+_NO_ROWS = -1  # lower than the step of any row
 
 
 def recover(run: Path) -> str:
-    """Make every file of a run whose process was killed whole again; return what was done, in a sentence.
+    """Repair every file of a run whose process was killed; return a message for the user.
 
-    A file that is whole already stays as it is.
+    Complete files stay as they are.
 
     Raises
     ------
     RunError
-        When the run is being written, or a file cannot be read or copied.
+        When the run is active, or a file cannot be read or copied.
     """
     state = read_state(run)
     files = sorted({*run.glob(RUN_FILE), *run.glob(f"seed-*/{RUN_FILE}")})
@@ -41,52 +42,51 @@ def recover(run: Path) -> str:
         cut = [path for path in files if _is_cut(path)]
         for path in cut:
             copy_cut(path, path, None)
-        if state.row.state in {"queued", "running", "paused", "interrupted"}:
+        if state.row.state in ACTIVE | {"interrupted"}:
             row = msgspec.structs.replace(state.row, state="interrupted")
             write_row(run, row, state.error)
-    done = f"{len(cut)} file{'' if len(cut) == 1 else 's'} recovered" if cut else "nothing had to be recovered"
-    then = "" if state.row.state == "finished" else " and resumed"
-    return f"{run.absolute().name}: {done}; the run can be read{then}."
+    result = f"{len(cut)} file{'' if len(cut) == 1 else 's'} recovered" if cut else "nothing had to be recovered"
+    hint = "" if state.row.state == "finished" else " and resumed"
+    return f"{run.absolute().name}: {result}; the run can be read{hint}."
 
 
 def _is_cut(path: Path) -> bool:
-    """Return whether a file's writer was killed, or left rows without their data; a damaged file is refused."""
+    """Return whether a file's writer was killed, or left incomplete rows; a damaged file is refused."""
     with open_file(path) as file, reading(path):
         datasets = [node for node in _nodes(file).values() if isinstance(node, h5py.Dataset)]
-        return unclosed(path) or any(_shape(node, None) != node.shape for node in datasets)
+        return is_unclosed(path) or any(_shape(node, None) != node.shape for node in datasets)
 
 
 def copy_cut(source: Path, target: Path, at: Mapping[Role, int | None] | None) -> None:
-    """Copy a seed's file whole, leaving out what came after a step.
+    """Copy a seed's file, without the rows after given steps.
 
     Parameters
     ----------
     source
-        May be one whose writer was killed.
+        May be a file whose writer was killed.
     target
-        Takes its place at once, when the copy is on the disk; may be the source.
+        Replaced once the copy is on the disk; may be the source.
     at
-        What is kept of each stage: rows up to a step for one that continues, all for one that has ended (None). Stages
-        that are not named are emptied. The copy gets the groups that older files lack. Where `at` itself is None,
-        everything is kept as it is.
+        Last step to keep of each stage; None keeps the whole stage, and a missing stage is emptied. The copy gets the
+        groups that older files lack. Where `at` itself is None, everything is copied as it is.
 
     Raises
     ------
     RunError
-        When the source is no run's file, or the copy cannot be written; the source is untouched then.
+        When the source is not a run's file, or the copy cannot be written; the source then stays as it is.
     """
-    with open_file(source) as old, explained(target.parent), whole_file(target) as new:
+    with open_file(source) as old, disk_errors(target.parent), whole_file(target) as new:
         copy_into(new, old, source, at)
 
 
 def copy_into(new: Node, old: Node, source: Path, at: Mapping[Role, int | None] | None) -> None:
-    """Copy an open seed's file into a new one; arguments as `copy_cut`."""
+    """Copy a seed's open file into a new one; arguments as in `copy_cut`."""
     with reading(source):
         started, nodes = schema.read_started(old), _nodes(old)
     new.attrs.update(old.attrs)
-    kept = {plan.stage: None if at is None else at.get(plan.stage, _NOTHING) for plan in started.stages}
+    last_steps = {plan.stage: None if at is None else at.get(plan.stage, _NO_ROWS) for plan in started.stages}
     for name, node in nodes.items():
-        _copy(name, node, new, kept, source)
+        _copy(name, node, new, last_steps, source)
     if at is not None:
         with reading(source):
             schema.add_missing(new, started)
@@ -98,20 +98,20 @@ def _nodes(file: Node) -> dict[str, Node]:
     return found
 
 
-def _copy(name: str, node: Node, new: Node, kept: Mapping[str, int | None], source: Path) -> None:
+def _copy(name: str, node: Node, new: Node, last_steps: Mapping[str, int | None], source: Path) -> None:
     if isinstance(node, h5py.Group):
         new.require_group(name).attrs.update(node.attrs)
         return
     stage, _, rest = name.partition("/")
     if stage == "summary":
-        ended = kept.get(rest.partition("/")[0]) is None
+        ended = last_steps.get(rest.partition("/")[0]) is None
         with reading(source):
             data = node[()] if ended else np.full(node.shape, np.nan)
         _create(new, name, node, node.shape)[...] = data
         return
-    last = kept.get(stage)
+    last = last_steps.get(stage)
     if rest.startswith(f"{schema.FINAL}/") and last is not None:
-        last = _NOTHING
+        last = _NO_ROWS
     with reading(source):
         shape = _shape(node, last)
     dataset = _create(new, name, node, shape)
@@ -119,7 +119,7 @@ def _copy(name: str, node: Node, new: Node, kept: Mapping[str, int | None], sour
         with reading(source):
             dataset[()] = node[()]
         return
-    rows = max(1, _BYTES // max(1, math.prod(shape[1:]) * node.dtype.itemsize))
+    rows = max(1, _COPY_BYTES // max(1, math.prod(shape[1:]) * node.dtype.itemsize))
     for start in range(0, len(dataset), rows):
         with reading(source):
             data = node[start : min(start + rows, len(dataset))]
@@ -127,20 +127,21 @@ def _copy(name: str, node: Node, new: Node, kept: Mapping[str, int | None], sour
 
 
 def _shape(node: Node, last: int | None) -> tuple[int, ...]:
-    """Return the shape of a dataset's copy: a growing one keeps the rows that its steps allow."""
+    """Return the shape of a dataset's copy: one that grows keeps the complete rows up to step `last`."""
     steps = node.parent.get("step")
     if not isinstance(steps, h5py.Dataset) or not schema.grows(node):
         return node.shape
-    whole = schema.whole_rows(node.parent)
-    rows = whole if last is None else int(np.searchsorted(steps[:whole], last, side="right"))
+    rows = schema.complete_rows(node.parent)
+    if last is not None:
+        rows = int(np.searchsorted(steps[:rows], last, side="right"))
     return (rows, *node.shape[1:])
 
 
 def _create(new: Node, name: str, like: Node, shape: tuple[int, ...]) -> Node:
-    """Make a dataset like another: of its type, layout, chunks, filters, fill value and largest shape."""
-    largest = tuple(h5py.h5s.UNLIMITED if size is None else size for size in like.maxshape)
-    space = h5py.h5s.create_simple(shape, largest)
-    made = h5py.h5d.create(new.id, name.encode(), like.id.get_type(), space, like.id.get_create_plist())
-    dataset = h5py.Dataset(made)
+    """Create a dataset with the type, layout, chunks, filters, fill value and maximum shape of another."""
+    max_shape = tuple(h5py.h5s.UNLIMITED if size is None else size for size in like.maxshape)
+    space = h5py.h5s.create_simple(shape, max_shape)
+    identifier = h5py.h5d.create(new.id, name.encode(), like.id.get_type(), space, like.id.get_create_plist())
+    dataset = h5py.Dataset(identifier)
     dataset.attrs.update(like.attrs)
     return dataset

@@ -1,4 +1,4 @@
-"""What a seed's HDF5 file looks like; everything is made before the first step.
+"""Format of a seed's HDF5 file. All groups and datasets are created before the first step.
 
 ::
 
@@ -8,17 +8,16 @@
     /<stage>/samples/{step, temperature, images}
     /<stage>/interpolation/{step, alpha, images}    attrs: mode
     /<stage>/density/{step, log_prob, extent}       plane data only
-    /<stage>/matching/{step, error}                 attrs: pairs; of flows that learn from another
-    /<stage>/final/{samples, interpolation, density}    the same pictures of the kept weights; one row, at the end
+    /<stage>/matching/{step, error}                 attrs: pairs; only for flows that learn from another
+    /<stage>/final/{samples, interpolation, density}    pictures of the saved weights; one row, at the end
     /summary/<stage>/<figure>                       NaN until the stage has ended
 
-Groups bear the NXdata attributes of NeXus, so that `silx view` and h5web plot them unaided.
+Groups have the NXdata attributes of NeXus, so that `silx view` and h5web can plot them.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 import h5py
@@ -31,9 +30,9 @@ from nfkd.protocol.events import Picture, SeedStarted, StagePlan, StageSummary
 from nfkd.protocol.roles import ASSISTANTS, Role
 
 Node = Any
-"""A file, group or dataset of h5py, whose own types cannot say which of them a path leads to."""
+"""A file, group or dataset of h5py; its own types cannot express which one a path is."""
 FORMAT = 2
-"""The newest that is read. Files without assistants are still of format 1, which older programs read."""
+"""Newest readable format. Files without assistants have format 1, which older versions read."""
 FIGURES = (
     "parameters",
     "multiply_adds",
@@ -47,7 +46,7 @@ FIGURES = (
     "c2st",
 )
 FINAL = "final"
-WHOLE = {"parameters", "multiply_adds", "steps", "best_step"}
+INTEGERS = {"parameters", "multiply_adds", "steps", "best_step"}
 IMAGE_PAIRS, VECTOR_PAIRS = 4, 2
 GRID = 96
 _CHUNK = 1024
@@ -56,45 +55,19 @@ _UNWRITTEN = {
     np.dtype(np.float32): np.array(0x7FC04E46, np.uint32).view(np.float32)[()],
     np.dtype(np.float64): np.array(0x7FF8000000004E46, np.uint64).view(np.float64)[()],
 }
-"""What rows hold until they are written: a step that is none, and a NaN of ours that no arithmetic gives.
+"""Fill values that mark unwritten rows: step −1, and a NaN with bits that no arithmetic produces.
 
-The length of a dataset can reach the disk before its rows do: in a file whose writer was killed, or whose disk is full.
+After a kill, or on a full disk, a dataset's length may be on the disk without its rows.
 """
 
 
-@dataclass(frozen=True)
-class Shapes:
-    """Sizes of the pictures of one seed."""
-
-    event: tuple[int, ...]
-    samples: int
-    pairs: int
-    steps: int
-
-    @property
-    def plane(self) -> bool:
-        """Whether the data has two features and so a density."""
-        return self.event == (2,)
-
-
 def picture_group(picture: Picture, name: str) -> str:
-    """Return the path of the group that a picture is written to: of its stage's series, or of its final pictures."""
+    """Return the path of a picture's group, in its stage's series or among its final pictures."""
     return f"{picture.stage}/{FINAL}/{name}" if picture.final else f"{picture.stage}/{name}"
 
 
-def shapes_of(config: ExperimentConfig, started: SeedStarted) -> Shapes:
-    """Return the sizes of the pictures that an experiment draws."""
-    event = tuple(started.event_shape)
-    return Shapes(
-        event=event,
-        samples=config.monitor.sample_count,
-        pairs=VECTOR_PAIRS if len(event) == 1 else IMAGE_PAIRS,
-        steps=config.monitor.interpolation_steps,
-    )
-
-
 def text(value: str) -> np.bytes_:
-    """Return a text as a fixed-length string: one of variable length is lost when a writer is killed."""
+    """Return a fixed-length string; one of variable length is lost when the writer is killed."""
     return np.bytes_(value.encode())
 
 
@@ -108,9 +81,9 @@ def create(
     units: str = "",
     data: str = "",
 ) -> None:
-    """Make every group, dataset and attribute of a seed's file; `units` and `data` are JSON."""
+    """Create all groups, datasets and attributes of a seed's file; `units` and `data` are JSON."""
     versions = {"nfkd": nfkd.__version__, "python": sys.version.split()[0], "h5py": h5py.__version__}
-    torch: Any = sys.modules.get("torch")  # this floor does not load it; a training process has
+    torch: Any = sys.modules.get("torch")  # not imported here, but always loaded in a training process
     if torch is not None:
         versions["torch"] = str(torch.__version__)
     attributes = {
@@ -127,13 +100,12 @@ def create(
         if value:
             attributes[name] = text(value)
     file.attrs.update(attributes)
-    shapes = shapes_of(config, started)
     summary = _group(file, "summary", "NXcollection")
     for plan in started.stages:
         stage = _group(file, plan.stage, "NXentry")
         _create_curves(stage, plan)
-        _create_pictures(stage, shapes)
-        _create_final(stage, shapes)
+        _create_pictures(stage, config, started)
+        _create_final(stage, config, started)
         if plan.pairs:
             _create_matching(stage, plan)
         figures = _group(summary, plan.stage, "NXcollection")
@@ -149,7 +121,7 @@ def _group(parent: Node, name: str, kind: str, **attributes: str) -> Node:
     return group
 
 
-def _grown(group: Node, name: str, dtype: type, row: tuple[int, ...] = (), rows: int = 1) -> Node:
+def _growable(group: Node, name: str, dtype: type, row: tuple[int, ...] = (), rows: int = 1) -> Node:
     return group.create_dataset(
         name,
         shape=(0, *row),
@@ -168,64 +140,66 @@ def _create_curves(stage: Node, plan: StagePlan) -> None:
         for name in parents:
             parent = parent.require_group(name)
         group = _group(parent, last, "NXdata", signal="value", axes="step", label=info.label)
-        _grown(group, "step", np.int64, rows=_CHUNK)
-        _grown(group, "value", np.float64, rows=_CHUNK).attrs["units"] = text(info.unit)
-        _grown(group, "time", np.float64, rows=_CHUNK).attrs["units"] = text("s")
+        _growable(group, "step", np.int64, rows=_CHUNK)
+        _growable(group, "value", np.float64, rows=_CHUNK).attrs["units"] = text(info.unit)
+        _growable(group, "time", np.float64, rows=_CHUNK).attrs["units"] = text("s")
 
 
-def _create_pictures(stage: Node, shapes: Shapes) -> None:
+def _create_pictures(stage: Node, config: ExperimentConfig, started: SeedStarted) -> None:
+    monitor, event = config.monitor, tuple(started.event_shape)
+    pairs = VECTOR_PAIRS if len(event) == 1 else IMAGE_PAIRS
     samples = _group(stage, "samples", "NXdata", signal="images", axes="step")
-    _grown(samples, "step", np.int64, rows=_CHUNK)
-    _grown(samples, "temperature", np.float64, rows=_CHUNK)
-    _grown(samples, "images", np.float32, (shapes.samples, *shapes.event))
+    _growable(samples, "step", np.int64, rows=_CHUNK)
+    _growable(samples, "temperature", np.float64, rows=_CHUNK)
+    _growable(samples, "images", np.float32, (monitor.sample_count, *event))
     paths = _group(stage, "interpolation", "NXdata", signal="images", axes="step")
-    _grown(paths, "step", np.int64, rows=_CHUNK)
+    _growable(paths, "step", np.int64, rows=_CHUNK)
     paths.create_dataset("mode", data=np.full(1, b"", "S32"))
-    paths.create_dataset("alpha", data=np.linspace(0, 1, shapes.steps, dtype=np.float32))
-    _grown(paths, "images", np.float32, (shapes.pairs, shapes.steps, *shapes.event))
-    if shapes.plane:
+    paths.create_dataset("alpha", data=np.linspace(0, 1, monitor.interpolation_steps, dtype=np.float32))
+    _growable(paths, "images", np.float32, (pairs, monitor.interpolation_steps, *event))
+    if event == (2,):
         density = _group(stage, "density", "NXdata", signal="log_prob", axes="step")
-        _grown(density, "step", np.int64, rows=_CHUNK)
+        _growable(density, "step", np.int64, rows=_CHUNK)
         density.create_dataset("extent", data=np.full(4, np.nan))
-        _grown(density, "log_prob", np.float32, (GRID, GRID)).attrs["units"] = text("nat")
+        _growable(density, "log_prob", np.float32, (GRID, GRID)).attrs["units"] = text("nat")
 
 
-def _create_final(stage: Node, shapes: Shapes) -> None:
-    """Make the groups for the pictures of a stage's kept weights; they are apart, so that steps in a series rise."""
-    _create_pictures(_group(stage, FINAL, "NXcollection"), shapes)
+def _create_final(stage: Node, config: ExperimentConfig, started: SeedStarted) -> None:
+    """Create the groups of the final pictures; they are separate so that the steps of a series increase."""
+    _create_pictures(_group(stage, FINAL, "NXcollection"), config, started)
 
 
 def add_missing(file: Node, started: SeedStarted) -> None:
-    """Add the groups that an older version did not make, before the file is written again."""
+    """Add the groups that files of older versions lack."""
     config = ExperimentConfig.from_toml(bytes(file.attrs["config"]).decode())
     for plan in started.stages:
         if FINAL not in file[plan.stage]:
-            _create_final(file[plan.stage], shapes_of(config, started))
+            _create_final(file[plan.stage], config, started)
 
 
 def _create_matching(stage: Node, plan: StagePlan) -> None:
     matching = _group(stage, "matching", "NXdata", signal="error", axes="step")
     matching.attrs["pairs"] = text(msgspec.json.encode(plan.pairs).decode())
-    _grown(matching, "step", np.int64, rows=_CHUNK)
-    _grown(matching, "error", np.float64, (len(plan.pairs),), rows=64).attrs["units"] = text("squared latent")
+    _growable(matching, "step", np.int64, rows=_CHUNK)
+    _growable(matching, "error", np.float64, (len(plan.pairs),), rows=64).attrs["units"] = text("squared latent")
 
 
-def whole_rows(group: Node) -> int:
-    """Return how many rows of a group's growing datasets have come to the disk, in all of them."""
+def complete_rows(group: Node) -> int:
+    """Return the number of rows that are completely on the disk in all growable datasets of a group."""
     columns = [node for node in group.values() if isinstance(node, h5py.Dataset) and grows(node)]
     rows = min(len(column) for column in columns)
     for column in columns:
-        if column.ndim > 2:  # pictures: only the newest are looked at
+        if column.ndim > 2:  # pictures: only check the newest
             while rows and _unwritten(column[rows - 1]).any():
                 rows -= 1
         elif rows:
-            holes = _unwritten(column[:rows]).reshape(rows, -1).any(axis=1)
-            rows = int(holes.argmax()) if holes.any() else rows
+            incomplete = _unwritten(column[:rows]).reshape(rows, -1).any(axis=1)
+            rows = int(incomplete.argmax()) if incomplete.any() else rows
     return rows
 
 
 def grows(dataset: Node) -> bool:
-    """Return whether rows can be added to a dataset. A chunked dataset of a fixed size holds no rows."""
+    """Return whether rows can be added to a dataset."""
     return bool(dataset.maxshape) and dataset.maxshape[0] is None
 
 
@@ -238,19 +212,19 @@ def _unwritten(values: np.ndarray) -> np.ndarray:
 
 
 def read_started(file: Node) -> SeedStarted:
-    """Return what the seed set out to record."""
+    """Return the event with the plans of the seed's stages."""
     return msgspec.json.decode(bytes(file.attrs["started"]), type=SeedStarted)
 
 
 def read_data(file: Node) -> str:
-    """Return the fingerprint of the data that the seed was made with; empty in files of older versions."""
+    """Return the fingerprint of the seed's data; empty in files of older versions."""
     return bytes(file.attrs.get("data", b"")).decode()
 
 
 def read_summary(file: Node, stage: Role, seed: int, unit: str) -> StageSummary | None:
-    """Return the figures of a stage, or None before its end."""
+    """Return the figures of a stage, or None while it has not ended."""
     figures = {name: float(file["summary"][stage][name][0]) for name in FIGURES}
-    if any(np.isnan(figures[name]) for name in WHOLE):
+    if any(np.isnan(figures[name]) for name in INTEGERS):
         return None
-    values = {name: int(value) if name in WHOLE else value for name, value in figures.items()}
+    values = {name: int(value) if name in INTEGERS else value for name, value in figures.items()}
     return StageSummary(stage=stage, seed=seed, unit=unit, **values)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Safetensors files: opened after a check of what the path leads to."""
+"""Safe opening of safetensors files."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ def open_tensors(path: Path) -> Iterator[Any]:
     Raises
     ------
     FileError
-        When the path leads to no regular file or is not UTF-8 (the library takes no other), or the file is larger than
-        the memory.
+        When the path is no regular file or not UTF-8 (which the library needs), or the file is larger than the memory.
     OSError
-        When there is no file, or it may not be read.
+        When the file is missing or may not be read.
     SafetensorError
-        When it is no whole safetensors file.
+        When it is not a complete safetensors file.
     """
     require_regular(path)
     if not is_utf8_name(str(path)):

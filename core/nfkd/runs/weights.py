@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, written whole or not at all."""
+"""Weights files (safetensors), written completely or not at all."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from nfkd.flows.isolation import isolated
 from nfkd.runs.errors import RunError, describe_error, system_error
 from nfkd.runs.tensors import open_tensors
 
-_UNFIT = "The weights do not fit"
-_MADE_BY = "Use the flow that they were made by."
-_MOST_SIZE = 65_536  # of an example's dimension, or of its context, as in a flow's file
-_MOST_VALUES = 1 << 24  # of an example: the tensors of a flow of convolutions do not show how large its images are
+_MISMATCH = "The weights do not fit"
+_USE_OWN_FLOW = "Use the flow that they were trained for."
+_MAX_SIZE = 65_536  # of each dimension of an example, and of its context, as in a flow's file
+_MAX_VALUES = 1 << 24  # of an example: the tensors of a convolutional flow do not limit its image size
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], config_toml: str, meta: Mapping[str, str]) -> None:
@@ -35,18 +35,18 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], config_toml: str, me
     Parameters
     ----------
     path
-        The file; it is replaced only once the new one is on disk.
+        Replaced only once the new file is on the disk.
     weights
-        As `torch.nn.Module.state_dict` gives them.
+        As returned by `torch.nn.Module.state_dict`.
     config_toml
-        The experiment, kept in the file's metadata.
+        The experiment, for the file's metadata.
     meta
-        More metadata, such as the stage and the step.
+        More metadata, such as stage and step.
 
     Raises
     ------
     OSError
-        When it cannot be written; an older file is untouched then.
+        When the file cannot be written; an older file then stays as it is.
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
     try:
@@ -57,7 +57,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], config_toml: str, me
 
 
 def flow_meta(config: FlowConfig, flow: Flow) -> dict[str, str]:
-    """Return what `load_scaled_flow` needs to build a flow again, as metadata."""
+    """Return the metadata from which `load_scaled_flow` builds the flow."""
     return {
         "flow": config.model_dump_json(),
         "event_shape": json.dumps(flow.event_shape),
@@ -67,14 +67,14 @@ def flow_meta(config: FlowConfig, flow: Flow) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """Of which flow a weights file is.
+    """The flow of a weights file.
 
     Attributes
     ----------
     experiment
-        That of the run that wrote it, as TOML; empty where none did.
+        TOML of the run that wrote the file; empty if no run did.
     units
-        The scaling of its data, as `DataUnits.to_json` wrote it and not checked yet; empty where the file keeps none.
+        Scaling of its data, as written by `DataUnits.to_json` and not yet checked; empty if the file has none.
     """
 
     config: FlowConfig
@@ -85,12 +85,12 @@ class WeightsInfo:
 
 
 def weights_info(path: Path) -> WeightsInfo:
-    """Return of which flow a weights file is, without reading its numbers.
+    """Return the flow of a weights file without reading its values.
 
     Raises
     ------
     RunError
-        As `load_scaled_flow`: a file whose tensors lack, are left over or are cut off is refused here too.
+        As in `load_scaled_flow`; missing, extra and truncated tensors are refused too.
     """
     try:
         with open_tensors(path) as file:
@@ -98,20 +98,18 @@ def weights_info(path: Path) -> WeightsInfo:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
-    info, flow = _described(path, meta, len(shapes))
-    _refuse_unfit(path, shapes, flow)
+    info, flow = _read_flow(path, meta, len(shapes))
+    _refuse_mismatch(path, shapes, flow)
     return info
 
 
 def not_finite(path: Path) -> str:
-    """Return the first tensor of a weights file, in the order of their names, with a number that a flow cannot take.
-
-    A flow keeps its numbers in single precision: what is too large for it is not finite there.
+    """Return the name of the first tensor of a weights file with a value that is not finite in single precision.
 
     Returns
     -------
     str
-        Its name; empty where all are finite.
+        In alphabetical order; empty where all values are finite.
 
     Raises
     ------
@@ -119,69 +117,71 @@ def not_finite(path: Path) -> str:
         When the file cannot be read.
     """
     try:
-        about = require_regular(path)
-        return _not_finite(path, about.st_mtime_ns, about.st_size)
+        status = require_regular(path)
+        return _not_finite(path, status.st_mtime_ns, status.st_size)
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
 
 
 @lru_cache(maxsize=8)
 def _not_finite(path: Path, _changed: int, _size: int) -> str:
-    """Read a file of such a time and size once: an experiment is described at every change of its form."""
+    """Cache by time and size, because the studio checks the experiment at every change of the form."""
     with open_tensors(path) as file:
         names = sorted(file.keys())
         return next((name for name in names if not file.get_tensor(name).float().isfinite().all()), "")
 
 
-def _described(path: Path, meta: Mapping[str, str], tensors: int) -> tuple[WeightsInfo, Flow]:
-    """Return of which flow a file is, and that flow without storage.
+def _read_flow(path: Path, meta: Mapping[str, str], tensors: int) -> tuple[WeightsInfo, Flow]:
+    """Return the description of a file's flow, and that flow on the meta device.
 
-    Every number in the metadata may be false: nothing is built whose size the file's own tensors do not bear out.
+    The metadata may be wrong or hostile: a flow with more layers than the file has tensors is not built.
     """
     if "foreign" in meta:
-        cause = f"{path} holds the weights of a {meta['foreign']}, and NFKD has only its own flows' code."
-        action = "Make that flow, load_state_dict(safetensors.torch.load_file(path)) and nfkd.wrap_teacher it."
-        raise RunError(title="The flow is another library's", cause=cause, action=action)
+        cause = f"{path} has the weights of a {meta['foreign']}, and NFKD can build only its own flows."
+        action = "Build that flow, load_state_dict(safetensors.torch.load_file(path)), and use nfkd.wrap_teacher."
+        raise RunError(title="The flow is from another library", cause=cause, action=action)
     try:
-        info = _info_of(meta)
+        info = _parse_info(meta)
         if getattr(info.config, "steps", 0) > tensors:
-            raise RunError(_UNFIT, f"{path} holds {tensors:,} tensors, and its flow has more.", _MADE_BY)
+            raise RunError(_MISMATCH, f"{path} has {tensors:,} tensors, fewer than its flow.", _USE_OWN_FLOW)
         flow = build_flow(info.config, info.event_shape, context_features=info.context_features, device="meta")
     except (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
-        # A tampered size ends in whatever the first layer that it reaches makes of it.
-        cause = f"{path} does not say of which flow it is."
+        # A wrong size can raise any of these in the first layer that it reaches.
+        cause = f"{path} does not describe its flow."
         raise RunError(
             title="The weights cannot be used", cause=cause, action="Use a file that NFKD has written."
         ) from error
     return info, flow
 
 
-def _info_of(meta: Mapping[str, str]) -> WeightsInfo:
-    """Return what a file says of its flow; whatever makes no flow raises."""
+def _parse_info(meta: Mapping[str, str]) -> WeightsInfo:
+    """Parse the description of a file's flow; raises for anything that is no flow."""
     config: FlowConfig = TypeAdapter(FlowConfig).validate_json(meta["flow"])
     shape, features = json.loads(meta["event_shape"]), int(meta["context_features"])
     info = WeightsInfo(
         config, tuple(int(size) for size in shape), features, meta.get("config", ""), meta.get("units", "")
     )
     sizes = info.event_shape
-    fit = len(sizes) in {1, 3} and all(1 <= size <= _MOST_SIZE for size in sizes) and math.prod(sizes) <= _MOST_VALUES
-    if not fit or not 0 <= features <= _MOST_SIZE:
-        raise ValueError(meta["event_shape"], features)
+    is_valid = (
+        len(sizes) in {1, 3} and all(1 <= size <= _MAX_SIZE for size in sizes) and math.prod(sizes) <= _MAX_VALUES
+    )
+    if not is_valid or not 0 <= features <= _MAX_SIZE:
+        raise ValueError(meta["context_features"])
     return info
 
 
 @isolated()
 def load_scaled_flow(path: Path) -> tuple[WeightsInfo, Flow]:
-    """Return what a weights file says of its flow, and the flow, which works on scaled values.
+    """Return the description of a weights file, and its flow, which works on scaled values.
 
     The flow is in float32, on the CPU and in evaluation mode.
 
     Raises
     ------
     RunError
-        When the file cannot be read or does not say of which flow it is.
+        When the file cannot be read or does not describe its flow.
     """
-    info = weights_info(path)  # compares the tensors' shapes before anything takes memory
+    info = weights_info(path)  # checks the shapes of the tensors before memory is allocated
     flow = build_flow(info.config, info.event_shape, context_features=info.context_features)
     load_weights(path, flow)
     return info, flow.eval()
@@ -194,8 +194,8 @@ def _unreadable(path: Path, error: Exception) -> RunError:
     if isinstance(error, FileError):
         return RunError(title, f"{error}.", "Name a weights file.")
     if isinstance(error, SafetensorError):
-        return RunError(title, f"{path} is no whole weights file.", "The file is damaged, or of another program.")
-    return RunError(title, f"{path}: {describe_error(error)}.", "The file may not be read, or its disk has a problem.")
+        return RunError(title, f"{path} is not a complete weights file.", "It is damaged, or from another program.")
+    return RunError(title, f"{path}: {describe_error(error)}.", "Check its permissions and its disk.")
 
 
 def load_weights(path: Path, flow: Flow) -> None:
@@ -204,31 +204,28 @@ def load_weights(path: Path, flow: Flow) -> None:
     Raises
     ------
     RunError
-        When the file cannot be read, or its tensors are not this flow's; the words name the first that differ.
+        When the file cannot be read, or its tensors do not fit the flow; the message names the first that differ.
     """
     try:
         with open_tensors(path) as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
-    _refuse_unfit(path, {name: tuple(value.shape) for name, value in tensors.items()}, flow)
+    _refuse_mismatch(path, {name: tuple(value.shape) for name, value in tensors.items()}, flow)
     flow.load_state_dict(tensors)
 
 
-def _refuse_unfit(path: Path, shapes: Mapping[str, tuple[int, ...]], flow: Flow) -> None:
+def _refuse_mismatch(path: Path, shapes: Mapping[str, tuple[int, ...]], flow: Flow) -> None:
     expected = flow.state_dict()
     missing, extra = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
     wrong = sorted(name for name in expected.keys() & shapes.keys() if tuple(expected[name].shape) != shapes[name])
-    problems = [f"{word} {_first(names)}" for word, names in (("lacks", missing), ("has no use for", extra)) if names]
+    problems = [f"{verb} {_first(names)}" for verb, names in (("lacks", missing), ("has the unknown", extra)) if names]
     if wrong:
-        theirs, ours = (format_shape(shape) or "one number" for shape in (shapes[wrong[0]], expected[wrong[0]].shape))
-        problems.append(f"has {wrong[0]} in another shape: {theirs}, not {ours}")
+        name = wrong[0]
+        actual, needed = (format_shape(shape) or "one number" for shape in (shapes[name], expected[name].shape))
+        problems.append(f"has {name} in another shape: {actual}, not {needed}")
     if problems:
-        raise RunError(
-            title=_UNFIT,
-            cause=f"{path} {', '.join(problems)}.",
-            action=_MADE_BY,
-        )
+        raise RunError(_MISMATCH, f"{path} {', '.join(problems)}.", _USE_OWN_FLOW)
 
 
 def _first(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The one writer of a seed's HDF5 file."""
+"""The only writer of a seed's HDF5 file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nfkd.protocol.events import (
     StageFinished,
 )
 from nfkd.runs import schema
-from nfkd.runs.disk import abandon, explained, whole_file
+from nfkd.runs.disk import abandon, disk_errors, whole_file
 from nfkd.runs.errors import RunError, moved_away
 from nfkd.runs.layout import RUN_FILE
 from nfkd.runs.recovery import copy_cut, copy_into
@@ -34,35 +34,32 @@ _FLUSH_SECONDS = 1.0
 
 
 class RunWriter:
-    """Writes a seed's events into its file, readable by others at every moment (single writer, multiple readers).
+    """Writes a seed's events into its file, which others can read at any time (SWMR: single writer, multiple readers).
 
-    Everything is made up front: h5py would let a writer go on creating things after that, and its readers break.
-    What was not declared in the plan is refused.
+    All datasets are created at the start, because readers fail if a writer creates more later. Events without a
+    dataset are refused.
 
     Parameters
     ----------
     directory
         Of the seed.
-    config_toml
+    config
         The experiment.
-    seed
-        The seed.
     started
-        What will be recorded.
+        The event with the plans of all stages.
     device, threads, units, data
         For the file's attributes; `units` is the scaling of the data and `data` its fingerprint, both as JSON.
 
     Raises
     ------
     RunError
-        When the file cannot be made.
+        When the file cannot be created.
     """
 
     def __init__(
         self,
         directory: Path,
-        config_toml: str,
-        seed: int,
+        config: ExperimentConfig,
         started: SeedStarted,
         *,
         device: str,
@@ -71,52 +68,48 @@ class RunWriter:
         data: str = "",
     ) -> None:
         path = directory / RUN_FILE
-        if started.seed != seed:
-            msg = f"the plan is for seed {started.seed}, not {seed}"
-            raise ValueError(msg)
-        with explained(directory), whole_file(path) as file:
-            config = ExperimentConfig.from_toml(config_toml)
+        with disk_errors(directory), whole_file(path) as file:
             schema.create(file, config, started, device=device, threads=threads, units=units, data=data)
-        self._begin(directory)
+        self._open(directory)
 
-    def _begin(self, directory: Path) -> None:
+    def _open(self, directory: Path) -> None:
         self._directory = directory
-        self._refused: RunError | None = None
-        with explained(directory):
+        self._error: RunError | None = None
+        with disk_errors(directory):
             self._file = _open_swmr(directory / RUN_FILE)
         self._nodes = _datasets(self._file)
         self._flushed = time.monotonic()
 
     @classmethod
     def reopen(cls, directory: Path, at: Mapping[Role, int | None]) -> RunWriter:
-        """Go on with a file: what came after a step is cut off, in a copy that then takes the file's place.
+        """Continue a file. It is first replaced by a copy without the rows after given steps.
 
         Parameters
         ----------
         directory
             Of the seed.
         at
-            What is kept of each stage, as in `nfkd.runs.recovery.copy_cut`.
+            Last step to keep of each stage, as in `nfkd.runs.recovery.copy_cut`.
 
         Raises
         ------
         RunError
-            When the file cannot be read or the copy cannot be written; the file is untouched then.
+            When the file cannot be read or the copy cannot be written; the file then stays as it is.
         """
         path = directory / RUN_FILE
-        with explained(directory):
+        with disk_errors(directory):
             copy_cut(path, path, at)
         writer = cls.__new__(cls)
-        writer._begin(directory)  # noqa: SLF001 - its own class
+        writer._open(directory)  # noqa: SLF001 - its own class
         return writer
 
     def handle(self, event: RunEvent) -> None:
-        """Write an event; those that are not for the file are passed over.
+        """Write an event; events that the file does not store are ignored.
 
         Raises
         ------
         RunError
-            When the disk is full or the file cannot be written; or for a curve that no plan declared.
+            When the disk is full, the file cannot be written, or a curve is not in the plan.
         """
         with self._writing():
             match event:
@@ -149,9 +142,9 @@ class RunWriter:
             where = f"{event.stage}/curves/{name}"
             if f"{where}/step" not in self._nodes:
                 raise RunError(
-                    title="The run cannot be written", cause=f"The curve {name} was not declared before the first step."
+                    title="The run cannot be written", cause=f"The curve {name} is not in the plan of its stage."
                 )
-            # The steps come last: a reader goes by them.
+            # The steps come last, because readers count them.
             for key, values in (("value", batch.values), ("time", batch.times), ("step", batch.steps)):
                 _append(self._nodes[f"{where}/{key}"], values)
 
@@ -161,78 +154,78 @@ class RunWriter:
         _append(self._nodes[f"{where}/step"], np.array([step]))
 
     def flush(self) -> None:
-        """Bring everything to the disk.
+        """Write all data to the disk.
 
         Raises
         ------
         RunError
-            When the disk is full, the file cannot be written, or it was removed or replaced. In the last case
-            everything was saved to a new file before, if that is possible.
+            When the disk is full, the file cannot be written, or it was removed or replaced. In the last case the data
+            is first saved to a new file, if possible.
         """
         with self._writing():
             self._file.flush()
-            if not self._in_place():
-                raise self._removed()
+            if not self._path_is_ours():
+                raise self._save_elsewhere()
         self._flushed = time.monotonic()
 
-    def _in_place(self) -> bool:
-        """Return whether the path still leads to the file that is open here."""
+    def _path_is_ours(self) -> bool:
+        """Return whether the path still leads to the open file."""
         try:
-            there = (self._directory / RUN_FILE).lstat()
+            status = (self._directory / RUN_FILE).lstat()
         except OSError:
             return False
-        return os.path.samestat(there, os.fstat(self._file.id.get_vfd_handle()))
+        return os.path.samestat(status, os.fstat(self._file.id.get_vfd_handle()))
 
-    def _removed(self) -> RunError:
-        """Save everything to a new file, close the removed one, and return the error to raise."""
+    def _save_elsewhere(self) -> RunError:
+        """Save all data to a new file, close the removed or replaced one, and return the error to raise."""
         path = self._directory / RUN_FILE
         if not self._directory.is_dir():
-            self._give_up()
+            self._close()
             return moved_away(self._directory)
         gone = not os.path.lexists(path)
         target = path if gone else self._directory / f"saved-{RUN_FILE}"
         try:
-            with explained(target.parent), whole_file(target) as new:
+            with disk_errors(target.parent), whole_file(target) as new:
                 copy_into(new, self._file, path, None)
         except RunError as error:
             saved, action = f"Its data could not be saved: {error.cause}", "Start the experiment again."
         else:
-            saved = f"Everything recorded until then was saved to {target}."
+            saved = f"Its data was saved to {target}."
             action = "Resume the run." if gone else f"Rename {target.name} to {RUN_FILE}, then resume the run."
-        self._give_up()
+        self._close()
         what = "removed" if gone else "replaced by another file"
-        return RunError("The run's file is gone", f"{path} was {what} while the run was writing it. {saved}", action)
+        return RunError("The run's file is gone", f"{path} was {what} while the run was writing to it. {saved}", action)
 
     def close(self) -> None:
         """Flush and close the file. A flush that fails was already reported; the file is closed anyway."""
-        if self._refused is None:
+        if self._error is None:
             with suppress(RunError):
-                self.flush()  # where this fails, so would the close, which HDF5 does not survive
-        self._give_up()
+                self.flush()  # an error in HDF5's own close would crash the process
+        self._close()
 
-    def _give_up(self) -> None:
+    def _close(self) -> None:
         self._nodes.clear()
-        with suppress(OSError, RuntimeError):  # as after a refusal, where HDF5 keeps the file open
+        with suppress(OSError, RuntimeError):  # HDF5 may keep the file open after an error
             self._file.close()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        if self._refused is not None:
-            raise RunError(self._refused.title, self._refused.cause, self._refused.action)
+        if self._error is not None:
+            raise RunError(self._error.title, self._error.cause, self._error.action)
         try:
-            with explained(self._directory):
+            with disk_errors(self._directory):
                 yield
         except RunError as error:
-            if error.__cause__ is not None:  # the disk refused, as `explained` says
-                abandon(self._file)  # HDF5 may keep it open all the same: it is not flushed again
-                self._refused = error
+            if error.__cause__ is not None:  # an error of the disk, from `disk_errors`
+                abandon(self._file)
+                self._error = error
             elif not self._file:
-                self._refused = error
+                self._error = error
             raise
 
 
 def _datasets(file: Node) -> dict[str, Node]:
-    """Return every dataset by its path. They stay open: the close of one hides from us that the disk was full."""
+    """Return all datasets by path. They stay open, because closing one hides the error of a full disk."""
     found: dict[str, Node] = {}
 
     def note(path: str, node: Node) -> None:
@@ -244,7 +237,7 @@ def _datasets(file: Node) -> dict[str, Node]:
 
 
 def _open_swmr(path: Path) -> Node:
-    """Open a file as its SWMR writer at once: killed between a plain open and that, nobody could read it."""
+    """Open a file directly in SWMR mode; after a kill between a normal open and SWMR mode nobody could read it."""
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)

@@ -12,7 +12,7 @@ import torch
 
 from nfkd.config import ExperimentConfig
 from nfkd.data import load_dataset
-from nfkd.evaluation.verdict import unjudged, verdict_of
+from nfkd.evaluation.verdict import verdict_of, verdict_without_baseline
 from nfkd.files import is_taken
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.planning.describe import check
@@ -32,9 +32,11 @@ from nfkd.protocol.events import (
 from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import USUAL, Role, role_name
 from nfkd.runs.errors import RunError
-from nfkd.runs.groups import write_verdict
-from nfkd.runs.layout import RUN_FILE, append_log, read_row, seed_directory, write_row
+from nfkd.runs.layout import RUN_FILE, seed_directory
+from nfkd.runs.log import append_log
 from nfkd.runs.reader import stage_ended
+from nfkd.runs.state import read_row, write_row
+from nfkd.runs.verdict_file import write_verdict
 from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.control import Control
 from nfkd.training.data_check import fingerprint_text, require_same_data
@@ -184,7 +186,7 @@ class Experiment:
     def _verdict(self) -> Verdict:
         seeds = self._config.seeds
         if not self._config.training.baseline:
-            return unjudged(seeds.metric)
+            return verdict_without_baseline(seeds.metric)
         return verdict_of(
             self._done.values(),
             seeds.metric,

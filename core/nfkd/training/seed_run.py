@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from nfkd.config import ExperimentConfig
-from nfkd.data import Dataset, DataSplit
+from nfkd.data import Dataset
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
 from nfkd.distillation.inheritance import inherit
-from nfkd.evaluation.cost import SPEED_COUNT, samples_per_second
-from nfkd.evaluation.likelihood import bootstrap_half_width, example_nll, noisy
-from nfkd.evaluation.quality import C2ST_MOST, c2st
+from nfkd.evaluation.summary import summarise
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
@@ -167,12 +163,10 @@ class SeedRun:
 
     def _open_writer(self, started: SeedStarted) -> RunWriter:
         context = self._context
-        text = context.config.to_toml()
         if self._checkpoint is None:
             return RunWriter(
                 self._directory,
-                text,
-                self._seed,
+                context.config,
                 started,
                 device=str(context.device),
                 threads=context.threads,
@@ -347,50 +341,18 @@ class SeedRun:
         save_checkpoint(self._directory, Checkpoint(position))
 
     def _summarise(self, stage: Role, trained: _Trained) -> StageSummary:
-        context, flow = self._context, trained.flow.eval()
-        dataset, size = context.dataset, described(context.description, stage)
-        test, validation = (_nll(flow, dataset, part) for part in (dataset.test, dataset.validation))
-        return StageSummary(
+        size = described(self._context.description, stage)
+        return summarise(
+            trained.flow,
+            self._context.dataset,
             stage=stage,
             seed=self._seed,
-            parameters=sum(parameter.numel() for parameter in flow.parameters()),
             multiply_adds=size.multiply_adds if size else 0,
             steps=trained.step,
             best_step=trained.best_step,
-            validation=float(validation.mean()),
-            test=float(test.mean()),
-            test_error=bootstrap_half_width(test),
-            unit=dataset.unit,
-            samples_per_second=self._throughput(flow),
             seconds=trained.seconds,
-            c2st=self._c2st(flow),
+            generator=named_generator(self._seed, "all", "quality"),  # the same noise for every stage
         )
-
-    def _c2st(self, flow: Flow) -> float:
-        if "synthesis" in flow.unsupported:
-            return math.nan
-        dataset = self._context.dataset
-        generator = named_generator(self._seed, "all", "quality")  # the same noise for every stage
-        real = noisy(dataset, dataset.test.take(slice(C2ST_MOST)))
-        context = _on(flow, real.contexts(len(real)))
-        generated = flow.sample(len(real), generator=generator, context=context)
-        return c2st(real.x.numpy(), generated.cpu().numpy())
-
-    def _throughput(self, flow: Flow) -> float:
-        if "synthesis" in flow.unsupported:
-            return math.nan
-        dataset = self._context.dataset
-        few = noisy(dataset, dataset.validation.take(slice(1)))
-        return samples_per_second(flow, context=_on(flow, few.contexts(SPEED_COUNT)))
-
-
-def _nll(flow: Flow, dataset: Dataset, part: DataSplit) -> np.ndarray:
-    """Return each example's figure; one that is no number for a teacher without a density."""
-    return np.full(1, math.nan) if "log_prob" in flow.unsupported else example_nll(flow, dataset, part)
-
-
-def _on(flow: Flow, context: torch.Tensor | None) -> torch.Tensor | None:
-    return None if context is None else context.to(next(flow.parameters()).device)
 
 
 def seed_checkpoint(run: Path, config: ExperimentConfig, seed: int) -> Checkpoint | None:

@@ -17,7 +17,7 @@ import nfkd
 from nfkd.distillation.perceptual import PerceptualError, VGGFeatures
 from nfkd.planning.describe import describe
 from nfkd.runs.errors import RunError
-from nfkd.runs.layout import read_log
+from nfkd.runs.log import read_log
 from tests.core.distillation.steps import generator
 from tests.core.tiny import digits, moons
 

@@ -1,4 +1,4 @@
-"""The Gaussian that given teachers are compared with, against SciPy's densities."""
+"""The Gaussian baseline of given teachers, against SciPy's densities."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from nfkd.evaluation.likelihood import noisy
 RNG = np.random.default_rng(0)
 
 
-def made(values: np.ndarray, weights: np.ndarray | None = None, **fields: Any) -> Dataset:
-    """A data set whose first hundred examples are held out."""
+def make(values: np.ndarray, weights: np.ndarray | None = None, **fields: Any) -> Dataset:
+    """Return a data set whose first hundred examples are held out."""
     held_out = DataSplit(values[:100], weights=weights)
     return Dataset("x", DataSplit(values[100:]), held_out, held_out, **fields)
 
 
-def test_correlated_columns_have_their_covariance_and_the_originals_units() -> None:
+def test_correlated_columns_use_their_covariance_and_original_units() -> None:
     values = (RNG.normal(size=(2100, 3)) @ np.array([[1, 0.9, 0], [0, 0.3, 0.5], [0, 0, 2]])).astype(np.float32)
     weights = RNG.uniform(0.5, 1.5, 100).astype(np.float32)
     scaler = AffineScaler(np.zeros(3), np.array([2.0, 3.0, 4.0]))
-    dataset = made(values, weights, scaler=scaler)
+    dataset = make(values, weights, scaler=scaler)
     covariance = np.cov(values[100:].T.astype(np.float64), bias=True)
     shrunk: Any = covariance + 3 / 2000 * (np.diag(np.diag(covariance)) - covariance)
     density: Any = stats.multivariate_normal(values[100:].mean(axis=0, dtype=np.float64), shrunk)
@@ -35,20 +35,20 @@ def test_correlated_columns_have_their_covariance_and_the_originals_units() -> N
     assert gaussian_nll(dataset) == pytest.approx(np.mean(weights * figures), rel=1e-6)
 
 
-def test_equal_columns_leave_it_finite() -> None:
+def test_equal_columns_give_a_finite_value() -> None:
     column = RNG.normal(size=(300, 1)).astype(np.float32)
-    assert math.isfinite(gaussian_nll(made(np.hstack([column, column]))))
+    assert math.isfinite(gaussian_nll(make(np.hstack([column, column]))))
 
 
-def test_many_dimensions_are_taken_as_independent() -> None:
+def test_many_dimensions_use_the_diagonal() -> None:
     levels = RNG.integers(0, 256, (300, 3, 16, 16)).astype(np.uint8)
-    dataset = made(levels, levels=256)
+    dataset = make(levels, levels=256)
     x = noisy(dataset, dataset.validation).x.double().numpy().reshape(100, -1)
     nats = -stats.norm.logpdf(x, 0.5, math.sqrt(1 / 12)).sum(axis=1).mean()
     assert gaussian_nll(dataset) == pytest.approx(nats / (768 * math.log(2)) + 8, rel=1e-2)
 
 
-def test_a_large_part_is_not_read_whole() -> None:
+def test_only_a_part_of_large_data_is_read() -> None:
     class Counted:
         shape, read = (1_000_000, 2), 0
 
@@ -60,6 +60,6 @@ def test_a_large_part_is_not_read_whole() -> None:
             return np.stack([np.sin(index), np.cos(index)], axis=1).astype(np.float32)
 
     counted = Counted()
-    few = DataSplit(RNG.normal(size=(20, 2)).astype(np.float32))
-    assert math.isfinite(gaussian_nll(Dataset("x", DataSplit(counted), few, few)))
+    small = DataSplit(RNG.normal(size=(20, 2)).astype(np.float32))
+    assert math.isfinite(gaussian_nll(Dataset("x", DataSplit(counted), small, small)))
     assert counted.read <= 10_000

@@ -19,7 +19,7 @@ def ends() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("mode", ["linear", "spherical", "norm_corrected"])
-def test_the_ends_are_the_given_latents(mode: InterpolationMode) -> None:
+def test_the_path_starts_and_ends_at_the_latents(mode: InterpolationMode) -> None:
     first, second = ends()
     path = interpolate_latents(first, second, ALPHA, mode)
     torch.testing.assert_close(path[0], first)

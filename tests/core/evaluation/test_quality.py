@@ -11,12 +11,12 @@ from scipy.stats import norm
 from nfkd.evaluation.quality import c2st
 
 
-def test_equal_distributions_cannot_be_told_apart() -> None:
+def test_equal_distributions_have_one_half() -> None:
     rng = np.random.default_rng(0)
     assert c2st(rng.normal(size=(1500, 2)), rng.normal(size=(1500, 2))) == pytest.approx(0.5, abs=0.05)
 
 
-def test_it_is_the_area_under_the_curve_of_scores() -> None:
+def test_c2st_is_the_area_under_the_curve_of_scores() -> None:
     # Two Gaussians at distance d have the area Φ(d/√2) for the best scores; hard predictions would give Φ(d/2).
     rng = np.random.default_rng(0)
     d = 2.0
@@ -25,7 +25,7 @@ def test_it_is_the_area_under_the_curve_of_scores() -> None:
     assert abs(value - norm.cdf(d / 2)) > 0.04
 
 
-def test_images_of_another_kind_are_told_apart_and_broken_samples_are_not_judged() -> None:
+def test_different_images_are_recognised_and_invalid_samples_give_nan() -> None:
     rng = np.random.default_rng(0)
     real, dark = rng.random((100, 1, 8, 8)), 0.5 * rng.random((100, 1, 8, 8))
     assert c2st(real, dark) > 0.95

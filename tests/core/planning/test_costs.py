@@ -26,7 +26,7 @@ from nfkd.planning.costs import kept_examples, pass_cost, slow_terms
 from nfkd.planning.describe import describe
 from nfkd.planning.micro_batches import accumulation_problems, accumulation_warnings, stage_cost
 from nfkd.protocol.roles import USUAL
-from nfkd.runs.layout import read_log
+from nfkd.runs.log import read_log
 from nfkd.training.generators import named_generator
 from tests.core.distillation.steps import config, generator, generators
 from tests.core.tiny import moons

@@ -15,7 +15,7 @@ from nfkd.config import ExperimentConfig
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.planning.describe import describe
 from nfkd.runs.export import export_csv
-from nfkd.runs.layout import read_log
+from nfkd.runs.log import read_log
 from nfkd.runs.reader import open_run
 from tests.core.tiny import digits, moons
 

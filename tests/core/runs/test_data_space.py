@@ -1,4 +1,4 @@
-"""Flows in the units of their data: the scaling in files, the flow, and files without a scaling."""
+"""Flows in the units of their data, and the scaling in files."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def metadata(path: Path) -> dict[str, str]:
         return file.metadata()
 
 
-def rewritten(source: Path, target: Path, **changes: str | None) -> Path:
+def rewrite(source: Path, target: Path, **changes: str | None) -> Path:
     meta = {name: value for name, value in (metadata(source) | changes).items() if value is not None}
     save_file(load_file(source), target, meta)
     return target
 
 
 def flow_in_units(context: int = 0) -> DataSpaceFlow:
-    """A flow with moved weights; its scaling is that of the module's rows."""
+    """A flow with perturbed weights and the scaling of this module's rows."""
     generator = torch.Generator().manual_seed(0)
     flow = nfkd.build_flow(MAFConfig(steps=2, hidden=8), (2,), context_features=context, generator=generator)
-    given = torch.randn(32, context, generator=generator) if context else None
-    flow.initialize(torch.randn(32, 2, generator=generator), given)
+    conditions = torch.randn(32, context, generator=generator) if context else None
+    flow.initialize(torch.randn(32, 2, generator=generator), conditions)
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
@@ -67,30 +67,28 @@ def rows_of(count: int = 6) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(1).normal(size=(count, 2)) * WIDTH + CENTRE)
 
 
-# --- what is kept -----------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
-def test_weights_and_run_file_keep_the_scaling_exactly(run: Any, tmp_path: Path) -> None:
+def test_weights_and_run_file_contain_the_exact_scaling(run: Any, tmp_path: Path) -> None:
     train = np.load(run.config.data.path)[np.random.default_rng(0).permutation(300)[90:]]
-    kept = json.loads(metadata(run.path / "student.safetensors")["units"])
-    assert kept["values"] == {"kind": "affine", "centre": train.mean(0).tolist(), "width": train.std(0).tolist()}
+    scaling = json.loads(metadata(run.path / "student.safetensors")["units"])
+    assert scaling["values"] == {"kind": "affine", "centre": train.mean(0).tolist(), "width": train.std(0).tolist()}
     copy_cut(run.path / "run.h5", tmp_path / "recovered.h5", None)
     for path in (run.path / "run.h5", tmp_path / "recovered.h5"):
         with h5py.File(path) as file:
             attributes: Any = file.attrs
-            assert json.loads(bytes(attributes["units"])) == kept
+            assert json.loads(bytes(attributes["units"])) == scaling
 
 
-def test_a_weights_file_loads_as_the_run_loads_it(run: Any) -> None:
+def test_load_flow_gives_the_same_flow_as_the_run(run: Any) -> None:
     for path in (run.path / "student.safetensors", str(run.path / "student.safetensors")):
         torch.testing.assert_close(nfkd.load_flow(path).log_prob(rows_of()), run.load_student().log_prob(rows_of()))
 
 
-def test_a_file_without_scaling_loads_with_a_warning_that_names_it(run: Any, tmp_path: Path) -> None:
-    path = rewritten(run.path / "student.safetensors", tmp_path / "old.safetensors", units=None)
-    with pytest.warns(
-        UserWarning, match=r"old\.safetensors keeps no scaling.*takes and gives scaled values.*to_scaled"
-    ):
+def test_a_file_without_scaling_loads_with_a_warning(run: Any, tmp_path: Path) -> None:
+    path = rewrite(run.path / "student.safetensors", tmp_path / "old.safetensors", units=None)
+    with pytest.warns(UserWarning, match=r"old\.safetensors has no scaling.*uses scaled values.*to_scaled"):
         flow = nfkd.load_flow(path)
     z = torch.randn(5, 2)
     torch.testing.assert_close(flow.log_prob(z), run.load_student().scaled.log_prob(z))
@@ -107,42 +105,42 @@ def test_a_file_without_scaling_loads_with_a_warning_that_names_it(run: Any, tmp
     ],
 )
 def test_a_damaged_scaling_is_refused(units: str, run: Any, tmp_path: Path) -> None:
-    path = rewritten(run.path / "student.safetensors", tmp_path / "bad.safetensors", units=units)
-    with pytest.raises(RunError, match=r"bad\.safetensors keeps a scaling that is damaged: "):
+    path = rewrite(run.path / "student.safetensors", tmp_path / "bad.safetensors", units=units)
+    with pytest.raises(RunError, match=r"scaling of the data in .*bad\.safetensors is damaged: "):
         nfkd.load_flow(path)
 
 
-# --- how it behaves ---------------------------------------------------------------------------------------------------
+# --- the flow ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("context", [0, 3])
-def test_its_log_determinant_is_autograds(context: int) -> None:
+def test_the_log_determinant_equals_autograds(context: int) -> None:
     flow = flow_in_units(context).double()
-    x, given = rows_of(), 7 + 2 * torch.randn(6, context) if context else None
-    latents = flow.encode(x, given)
+    x, conditions = rows_of(), 7 + 2 * torch.randn(6, context) if context else None
+    latents = flow.encode(x, conditions)
 
-    def encoded(one: torch.Tensor) -> torch.Tensor:
-        return flow.encode(one[None], None if given is None else given[:1]).flat()[0]
+    def encoded(row: torch.Tensor) -> torch.Tensor:
+        return flow.encode(row[None], None if conditions is None else conditions[:1]).flat()[0]
 
     jacobian = torch.autograd.functional.jacobian(encoded, x[0])
     assert isinstance(jacobian, torch.Tensor)
     torch.testing.assert_close(torch.linalg.slogdet(jacobian).logabsdet, latents.log_det[0])
     normal = -0.5 * (latents.flat().square().sum(1) + 2 * math.log(2 * math.pi))
-    torch.testing.assert_close(flow.log_prob(x, given), normal + latents.log_det)
-    torch.testing.assert_close(flow.decode(latents, given), x)
-    last = list(flow.trace(x, given).values())[-1]
+    torch.testing.assert_close(flow.log_prob(x, conditions), normal + latents.log_det)
+    torch.testing.assert_close(flow.decode(latents, conditions), x)
+    last = list(flow.trace(x, conditions).values())[-1]
     torch.testing.assert_close(last, (latents.parts[-1], latents.log_det))
 
 
-def test_samples_are_the_inner_flows_in_other_units() -> None:
+def test_samples_are_those_of_the_scaled_flow_in_data_units() -> None:
     flow = flow_in_units(3)
-    given = torch.randn(9, 3)
-    ours = flow.sample(9, 0.5, torch.Generator().manual_seed(3), 7 + 2 * given)
-    theirs = flow.scaled.sample(9, 0.5, torch.Generator().manual_seed(3), given)
-    torch.testing.assert_close(ours, (theirs * torch.from_numpy(WIDTH) + torch.from_numpy(CENTRE)).float())
+    conditions = torch.randn(9, 3)
+    samples = flow.sample(9, 0.5, torch.Generator().manual_seed(3), 7 + 2 * conditions)
+    scaled = flow.scaled.sample(9, 0.5, torch.Generator().manual_seed(3), conditions)
+    torch.testing.assert_close(samples, (scaled * torch.from_numpy(WIDTH) + torch.from_numpy(CENTRE)).float())
 
 
-def test_it_is_a_module_as_any_other() -> None:
+def test_it_behaves_like_any_module() -> None:
     flow, x = flow_in_units(), rows_of()
     before = flow.log_prob(x)
     assert [parameter.shape for parameter in flow.parameters()] == [each.shape for each in flow.scaled.parameters()]
@@ -155,19 +153,19 @@ def test_it_is_a_module_as_any_other() -> None:
     assert [layer.name for layer in flow.layer_info()] == ["step1", "step2"]
 
 
-def test_the_score_in_data_units_is_that_of_finite_differences() -> None:
+def test_the_score_in_data_units_equals_finite_differences() -> None:
     flow = flow_in_units().double()
     x = rows_of().requires_grad_()
     torch.autograd.gradcheck(flow.log_prob, x, eps=1e-7)
 
 
-def test_weights_are_trained_through_it() -> None:
+def test_gradients_reach_all_weights() -> None:
     flow = flow_in_units()
     flow.log_prob(rows_of()).sum().backward()
     assert all(parameter.grad is not None for parameter in flow.parameters())
 
 
-def test_wrong_shapes_are_refused_by_the_shape_that_is_taken() -> None:
+def test_wrong_shapes_are_refused_with_the_expected_shape() -> None:
     flow = flow_in_units(3)
     with pytest.raises(ValueError, match=r"this flow takes \(B, 2\)"):
         flow.log_prob(torch.zeros(4, 3), torch.zeros(4, 3))

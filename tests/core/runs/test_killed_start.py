@@ -1,4 +1,4 @@
-"""A process that is killed while a run begins: from every state on disk, a retry begins it and --resume goes on."""
+"""Processes that are killed while a run begins: after each one, a retry begins the run or --resume continues it."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from nfkd.training.job import execute_run
 from tests.core.tiny import moons
 
 ROOT = Path(__file__).parents[3]
-KEEP_EVERY_STATE = """
+COPY_EVERY_STATE = """
 import os, shutil, signal, sys
 from pathlib import Path
 import nfkd
 from nfkd.config import ExperimentConfig
 from nfkd.runs.layout import create_run_at
-folder, kept, config = Path(sys.argv[1]), Path(sys.argv[2]), ExperimentConfig.from_toml(sys.argv[3])
+folder, copies, config = Path(sys.argv[1]), Path(sys.argv[2]), ExperimentConfig.from_toml(sys.argv[3])
 seen, copying = [], False
-def keep():
+def copy():
     global copying
     names = {str(path.relative_to(folder)) for path in folder.rglob("*")}
     if not copying and names not in seen:
         copying = True
         seen.append(names)
-        shutil.copytree(folder, kept / f"{len(seen):02}")
+        shutil.copytree(folder, copies / f"{len(seen):02}")
         copying = False
 def watched(function):
     def call(*arguments, **rest):
-        keep()
+        copy()
         result = function(*arguments, **rest)
-        keep()
+        copy()
         if not copying and str(arguments[-1]).endswith("checkpoint.safetensors"):
             os.kill(os.getpid(), signal.SIGKILL)
         return result
     return call
 for name in ("mkdir", "rename", "replace", "unlink"):
     setattr(os, name, watched(getattr(os, name)))
-if (folder / "run").exists():  # only its beginning differs
+if (folder / "run").exists():  # only the creation differs then
     create_run_at(folder / "run", config, teacher="", student="")
     os.kill(os.getpid(), signal.SIGKILL)
 nfkd.run(config, folder / "run")
@@ -59,7 +59,8 @@ nfkd.run(config, folder / "run")
 
 def tiny(seeds: int = 2) -> ExperimentConfig:
     steps = {"teacher_steps": 2, "student_steps": 2, "checkpoint_every": 1, "baseline": False}
-    return moons(training=steps, seeds={"count": seeds})
+    small = {"steps": 1, "hidden": 4}
+    return moons(training=steps, seeds={"count": seeds}, teacher=small, student=small)
 
 
 def make(path: Path, config: ExperimentConfig | None = None) -> Path:
@@ -71,18 +72,26 @@ def names_in(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("existing", [False, True], ids=["no directory", "an empty directory"])
-def test_from_every_state_that_a_kill_leaves_the_run_begins_or_goes_on(existing: bool, tmp_path: Path) -> None:
-    folder, kept, config = tmp_path / "folder", tmp_path / "kept", tiny()
+def test_after_a_kill_at_any_time_a_run_begins_again_or_resumes(existing: bool, tmp_path: Path) -> None:
+    folder, copies, config = tmp_path / "folder", tmp_path / "copies", tiny()
     (folder / "run" if existing else folder).mkdir(parents=True)
-    words = [sys.executable, "-c", KEEP_EVERY_STATE, str(folder), str(kept), config.to_toml()]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, timeout=120)
+    command = [sys.executable, "-c", COPY_EVERY_STATE, str(folder), str(copies), config.to_toml()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    states = sorted(kept.iterdir())
+    states = sorted(copies.iterdir())
     files = set[str]().union(*(names_in(state) for state in states))
-    begun = {"experiment.toml.tmp", "experiment.toml", "group.toml", "seed-1", "seed-2", "state.json.tmp", "state.json"}
+    created = {
+        "experiment.toml.tmp",
+        "experiment.toml",
+        "group.toml",
+        "seed-1",
+        "seed-2",
+        "state.json.tmp",
+        "state.json",
+    }
     later = {".lock", "seed-1/run.h5.tmp", "seed-1/run.h5", "seed-1/checkpoint.safetensors"}
-    where = "run/" if existing else ".nfkd-new-"
-    assert all(any(file.startswith(where) and file.endswith(name) for file in files) for name in begun), files
+    prefix = "run/" if existing else ".nfkd-new-"
+    assert all(any(file.startswith(prefix) and file.endswith(name) for file in files) for name in created), files
     assert existing or {f"run/{name}" for name in later} <= files
     for state in states:
         run = state / "run"
@@ -93,14 +102,14 @@ def test_from_every_state_that_a_kill_leaves_the_run_begins_or_goes_on(existing:
         else:
             retried = shutil.copytree(state, tmp_path / f"retried {state.name}") / "run"
             assert read_config(make(retried, config)) == config
-            assert names_in(retried) == begun - {"experiment.toml.tmp", "state.json.tmp"}
+            assert names_in(retried) == created - {"experiment.toml.tmp", "state.json.tmp"}
             assert [path.name for path in retried.parent.iterdir()] == ["run"]
     for state in states:
         assert existing or not is_run(state / "run") or steps_of_a_resume(state / "run", config) > 0
 
 
 def steps_of_a_resume(run: Path, config: ExperimentConfig) -> int:
-    """Resume a run, stop it at its first step, and return how many steps it has made."""
+    """Resume a run, stop it at its first step, and return its number of steps."""
     control, steps = Control(), list[int]()
 
     def stop(event: RunEvent) -> None:
@@ -113,13 +122,13 @@ def steps_of_a_resume(run: Path, config: ExperimentConfig) -> int:
     return steps[-1]
 
 
-def test_resume_says_that_a_run_which_never_began_begins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_starts_a_run_that_never_began_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tiny(seeds=1)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "experiment.toml").write_text(config.to_toml())
     (tmp_path / "own.toml").write_text(config.to_toml())
     assert main(["run", str(tmp_path / "own.toml"), "--out", str(tmp_path / "run"), "--resume"]) == 0
-    assert "holds no run to go on with: this one begins" in capsys.readouterr().err
+    assert "has no run to resume: a new run starts" in capsys.readouterr().err
 
 
 def own_experiment(run: Path) -> None:
@@ -148,9 +157,7 @@ def fifo(run: Path) -> None:
 
 
 @pytest.mark.parametrize("put", [own_experiment, another_experiment, notes, results, link, fifo])
-def test_a_directory_with_anything_else_is_refused_and_stays_as_it_is(
-    put: Callable[[Path], None], tmp_path: Path
-) -> None:
+def test_a_directory_with_other_files_is_refused_and_left_alone(put: Callable[[Path], None], tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     put(run)
@@ -168,18 +175,18 @@ def test_an_empty_directory_is_filled_and_not_replaced(tmp_path: Path) -> None:
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
 
 
-def test_the_leftovers_of_a_living_process_stay_and_those_of_a_dead_one_go(tmp_path: Path) -> None:
+def test_leftovers_of_ended_processes_are_removed_and_those_of_running_ones_stay(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
-    living, dead, other = (
+    running, dead, other = (
         tmp_path / f".nfkd-new-{rest}"
         for rest in (f"{os.getppid()}-{_started(os.getppid())}-0", f"{ended.pid}-1.00-0", "mine")
     )
-    for path in (living, dead, other):
+    for path in (running, dead, other):
         shutil.copytree(make(tmp_path / "whole" / path.name), path)
     assert list_runs(tmp_path) == ([], [])
     create_run(tmp_path, tiny(), teacher="", student="")
-    assert {path.name for path in tmp_path.glob(".*")} == {living.name, other.name}
+    assert {path.name for path in tmp_path.glob(".*")} == {running.name, other.name}
     assert [row.name for row in list_runs(tmp_path)[0]] == ["tiny moons"]
 
 
@@ -189,7 +196,7 @@ def _started(pid: int) -> str:
     return f"{psutil.Process(pid).create_time():.2f}"
 
 
-def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_cannot_be_created_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: object, *rest: object) -> None:
         raise OSError(28, "No space left on device", str(path))
 

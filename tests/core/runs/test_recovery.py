@@ -1,4 +1,4 @@
-"""Copies of a seed's file: nothing is lost, whatever the layout of its datasets, and a whole file is left alone."""
+"""Copies of a seed's file keep all data and layouts; complete files are left alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 
 def make_chunked(path: Path) -> None:
-    """Store the arrays of a fixed size in chunks, as the copies of earlier versions did."""
+    """Store the arrays of fixed size in chunks, as copies by earlier versions did."""
     with opened(path, "r+") as file:
         for name in [f"{stage}/{name}" for stage in ("teacher", "student", "baseline") for name in FIXED]:
             values = file[name][()]
@@ -63,10 +63,10 @@ def test_recovering_a_complete_run_changes_nothing(chunked: bool, run: Path) -> 
     assert (run / "run.h5").read_bytes() == before
 
 
-def test_pictures_beside_chunked_arrays_are_read_as_far_as_their_rows_exist(run: Path) -> None:
+def test_pictures_beside_chunked_arrays_are_read_up_to_their_last_complete_row(run: Path) -> None:
     make_chunked(run / "run.h5")
     with opened(run / "run.h5", "r+") as file:
-        del file["teacher/final"], file["student/final"]  # of an earlier version, which had none
+        del file["teacher/final"], file["student/final"]  # as in files of an earlier version
         for name in ("step", "images"):
             group = file["student/interpolation"]
             group[name].resize(1, axis=0)  # cut by an earlier version
@@ -83,7 +83,7 @@ def test_pictures_beside_chunked_arrays_are_read_as_far_as_their_rows_exist(run:
     assert stages["teacher"].density.step == 12
 
 
-def test_a_resumed_stage_loses_its_final_pictures_and_figures_and_an_ended_one_keeps_all(run: Path) -> None:
+def test_a_cut_stage_loses_its_final_pictures_and_figures_and_an_ended_one_keeps_them(run: Path) -> None:
     path = run / "run.h5"
     before = datasets(path)
     copy_cut(path, path, {"teacher": None, "student": 6})
@@ -100,14 +100,14 @@ def test_a_resumed_stage_loses_its_final_pictures_and_figures_and_an_ended_one_k
     assert after["baseline/samples/images"]["shape"][0] == 0
 
 
-def test_a_file_of_an_earlier_version_gets_the_groups_of_final_pictures_when_it_is_resumed(run: Path) -> None:
+def test_a_cut_copy_of_an_older_file_gets_the_groups_of_final_pictures(run: Path) -> None:
     path = run / "run.h5"
-    whole = datasets(path)
+    before = datasets(path)
     with opened(path, "r+") as file:
         for stage in ("teacher", "student", "baseline"):
             del file[f"{stage}/final"]
     copy_cut(path, path, {"teacher": None})
-    made = datasets(path)
-    assert made.keys() == whole.keys()
-    for name in made:
-        assert (made[name]["chunks"], made[name]["maxshape"]) == (whole[name]["chunks"], whole[name]["maxshape"])
+    after = datasets(path)
+    assert after.keys() == before.keys()
+    for name in after:
+        assert (after[name]["chunks"], after[name]["maxshape"]) == (before[name]["chunks"], before[name]["maxshape"])

@@ -1,4 +1,4 @@
-"""What the tests of a seed's file write, and how they look at it. Light: writers that are killed import it too."""
+"""Writers and readers of test files. Light, because the child processes import it too."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PAIRS = [events.LayerPair(student="step1", teacher="step2", summary="student ste
 
 
 def opened(path: Path, mode: str = "r", **rest: Any) -> Any:
-    """Open a file by plain h5py, whose own types cannot say what a path leads to."""
+    """Open a file with h5py, typed as Any because its own types do not fit."""
     return h5py.File(path, mode, **rest)  # type: ignore[arg-type]
 
 
 def datasets(path: Path) -> dict[str, dict[str, Any]]:
-    """Return each dataset of a file with its type, shape, largest shape, chunks, fill value, attributes and values."""
+    """Return each dataset of a file with its type, shape, maximum shape, chunks, fill value, attributes and values."""
     found: dict[str, dict[str, Any]] = {}
 
     def note(name: str, node: Any) -> None:
@@ -57,4 +57,4 @@ def points(stage: events.Role, first: int, count: int, name: str = "train/total"
 
 
 def writer_in(directory: Path) -> RunWriter:
-    return RunWriter(directory, moons().to_toml(), 1, started(), device="cpu", threads=1)
+    return RunWriter(directory, moons(), started(), device="cpu", threads=1)

@@ -23,7 +23,7 @@ from nfkd.engine.core import Engine, Refused
 from nfkd.protocol import events
 from nfkd.protocol import requests as ask
 from nfkd.runs.errors import RunError
-from nfkd.runs.layout import read_log
+from nfkd.runs.log import read_log
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
 from nfkd.training.job import execute_run

@@ -285,7 +285,7 @@ def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], ob
             lambda tensors: [tensors.pop(f"layers.{layer}.mixing.upper") for layer in (0, 1, 2)],
             "lacks layers.0.mixing.upper and 2 more.",
         ),
-        (lambda tensors: tensors.update({"layers.9.bias": torch.zeros(2)}), "has no use for layers.9.bias."),
+        (lambda tensors: tensors.update({"layers.9.bias": torch.zeros(2)}), "has the unknown layers.9.bias."),
         (
             lambda tensors: tensors.update({"layers.1.mixing.upper": torch.zeros(())}),
             "has layers.1.mixing.upper in another shape: one number, not 2×2.",
@@ -330,7 +330,7 @@ def test_invalid_sizes_are_refused_with_one_message(name: str, value: str, weigh
     path = tmp_path / "tampered.safetensors"
     save_file(load_file(weights), path, meta | {name: value})
     message = problems(describe(given(str(path))))["training.teacher_weights"]
-    assert message == f"{path} does not say of which flow it is. Use a file that NFKD has written."
+    assert message == f"{path} does not describe its flow. Use a file that NFKD has written."
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e300])

@@ -1,4 +1,4 @@
-"""The HDF5 file of a seed: read by plain h5py, killed, cut, full disks, and files that want to lead elsewhere."""
+"""The HDF5 file of a seed: its content, concurrent reading, and reopening."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.core.runs.written import opened, points, writer_in
 from tests.core.tiny import moons
 
 
-def test_others_read_it_while_it_is_written(tmp_path: Path) -> None:
+def test_another_process_reads_the_file_during_writing(tmp_path: Path) -> None:
     writer = writer_in(tmp_path)
     reader = """
 import sys, h5py
@@ -29,16 +29,16 @@ with h5py.File(sys.argv[1], "r", libver="latest", swmr=True) as file:
     writer.handle(points("teacher", 1, 70))
     writer.flush()
     path = str(tmp_path / "run.h5")
-    said = subprocess.run([sys.executable, "-c", reader, path], capture_output=True, text=True, check=True)
-    assert said.stdout.split() == ["70", "10.0", "1", "NXdata"]
+    done = subprocess.run([sys.executable, "-c", reader, path], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["70", "10.0", "1", "NXdata"]
     writer.handle(points("teacher", 71, 30))
     writer.flush()
-    said = subprocess.run([sys.executable, "-c", reader, path], capture_output=True, text=True, check=True)
-    assert said.stdout.split()[0] == "100"
+    done = subprocess.run([sys.executable, "-c", reader, path], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[0] == "100"
     writer.close()
 
 
-def test_everything_that_is_told_is_in_the_file(tmp_path: Path) -> None:
+def test_every_event_is_in_the_file(tmp_path: Path) -> None:
     writer = writer_in(tmp_path)
     rng = np.random.default_rng(0)
     samples = rng.normal(size=(8, 2)).astype(np.float32)
@@ -49,7 +49,7 @@ def test_everything_that_is_told_is_in_the_file(tmp_path: Path) -> None:
         test_error=0.1, unit="nats", samples_per_second=1e5, seconds=2.5, c2st=0.6,
     )  # fmt: skip
     common: dict[str, Any] = {"run": "run", "seed": 1, "stage": "student", "step": 10}
-    told = [
+    sent = [
         events.SamplesDrawn(**common, temperature=0.7, samples=samples),
         events.InterpolationDrawn(**common, mode="spherical", alpha=np.linspace(0, 1, 3), images=images),
         events.DensityDrawn(**common, extent=(-1.0, 2.0, -3.0, 4.0), log_prob=log_prob),
@@ -57,7 +57,7 @@ def test_everything_that_is_told_is_in_the_file(tmp_path: Path) -> None:
         events.StageFinished(run="run", seed=1, stage="student", summary=summary),
         events.LogLine(run="run", level="info", text="not for the file", time=0.0),
     ]
-    for event in told:
+    for event in sent:
         writer.handle(event)
     writer.close()
     with opened(tmp_path / "run.h5") as file:
@@ -73,14 +73,14 @@ def test_everything_that_is_told_is_in_the_file(tmp_path: Path) -> None:
         assert nfkd.ExperimentConfig.from_toml(file.attrs["config"].decode()) == moons()
 
 
-def test_what_was_not_declared_is_refused(tmp_path: Path) -> None:
+def test_a_curve_that_is_not_in_the_plan_is_refused(tmp_path: Path) -> None:
     writer = writer_in(tmp_path)
-    with pytest.raises(RunError, match="train/lkd was not declared"):
+    with pytest.raises(RunError, match="train/lkd is not in the plan"):
         writer.handle(points("teacher", 1, 1, name="train/lkd"))
     writer.close()
 
 
-def test_reopening_cuts_every_stage_at_its_step_and_goes_on(tmp_path: Path) -> None:
+def test_reopening_cuts_every_stage_at_its_step_and_continues(tmp_path: Path) -> None:
     writer = writer_in(tmp_path)
     for stage in ("teacher", "student", "baseline"):
         writer.handle(points(stage, 1, 20))

@@ -1,0 +1,118 @@
+"""The state file of a run: its row in the table of runs, the process that writes it, and its error."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+from nfkd.files import FileError, is_regular, open_for_update, read_limited, replace_file
+from nfkd.protocol.codec import encode_json
+from nfkd.protocol.events import ErrorInfo, RunRow
+from nfkd.runs.building import process_is_running, process_started
+from nfkd.runs.errors import RunError, describe_error
+
+STATE = "state.json"
+ACTIVE = {"queued", "running", "paused"}
+"""States of a run that a process writes, or will write."""
+MAX_JSON_BYTES = 1 << 20
+"""Limit for a state or a verdict; NFKD writes a few thousand bytes."""
+_MAX_TIME = 253_402_300_800.0 - 86_400  # seconds: a day before the year 10000, in every time zone
+_FIELD = re.compile(r"`\$\.([\w.]+)`")
+_INTERRUPTED = "The process ended before the run was finished. Resume continues from the last checkpoint."
+
+
+class State(msgspec.Struct, kw_only=True, frozen=True):
+    """Content of the state file."""
+
+    row: RunRow
+    pid: int
+    """The process that writes the run."""
+    born: float
+    """Start time of the process; detects a reused PID."""
+    error: ErrorInfo | None = None
+
+
+def write_row(run: Path, row: RunRow, error: ErrorInfo | None = None) -> None:
+    """Write a run's state, with this process as its writer.
+
+    On a full disk the old file is overwritten in place, so that the failure itself can still be recorded.
+    """
+    state = State(row=row, pid=os.getpid(), born=process_started(), error=error)
+    try:
+        replace_file(run / STATE, _to_json(state))
+    except OSError:
+        if not is_regular(run / STATE):
+            raise
+        short = None if error is None else msgspec.structs.replace(error, traceback="")
+        _overwrite(run / STATE, _to_json(msgspec.structs.replace(state, error=short)))
+
+
+def _to_json(state: State) -> bytes:
+    return msgspec.json.format(encode_json(state), indent=2)
+
+
+def _overwrite(path: Path, data: bytes) -> None:
+    """Write a small file over an old one, padded with blanks so that it needs no new disk block."""
+    with open_for_update(path) as file:
+        file.write(data.ljust(os.fstat(file.fileno()).st_size))
+        file.truncate()
+
+
+def read_state(run: Path) -> State:
+    """Read a run's state; an active run whose process has ended is *interrupted*.
+
+    Raises
+    ------
+    RunError
+        When the file is missing or cannot be read.
+    """
+    run = run.absolute()
+    path = run / STATE
+    try:
+        state = msgspec.json.decode(read_limited(path, MAX_JSON_BYTES), type=State)
+        _check(state)
+    except FileNotFoundError as error:
+        raise RunError(
+            title="This is no run", cause=f"{run} has no {STATE}.", action="Name a run's directory."
+        ) from error
+    except (OSError, ValueError, ArithmeticError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        raise RunError(
+            title="The run cannot be read",
+            cause=describe_read_error(path, error),
+            action="Its run.h5 and its weights can still be used.",
+        ) from error
+    row = msgspec.structs.replace(state.row, run=str(run), name=run.name)
+    if row.state in ACTIVE and not process_is_running(state.pid, state.born):
+        row = msgspec.structs.replace(row, state="interrupted", cause=row.cause or _INTERRUPTED)
+    return msgspec.structs.replace(state, row=row)
+
+
+def _check(state: State) -> None:
+    """Refuse values that could not be shown or sent later."""
+    if not is_time(state.row.created):
+        msg = "`$.row.created` is no time"
+        raise ValueError(msg)
+    msgspec.msgpack.encode(state)  # raises OverflowError for a number that is too large
+
+
+def is_time(seconds: float) -> bool:
+    """Return whether seconds since 1970 are a time that can be shown."""
+    return 0 <= seconds < _MAX_TIME
+
+
+def describe_read_error(path: Path, error: Exception) -> str:
+    """Return in one sentence why a file of a run cannot be read."""
+    if isinstance(error, FileError):
+        return f"{error}."
+    if isinstance(error, OSError):
+        return f"{path}: {describe_error(error)}."
+    field = _FIELD.search(str(error))
+    return f"{path} is damaged or was not written by NFKD{f' at {field[1]}' if field else ''}."
+
+
+def read_row(run: Path) -> RunRow:
+    """Read a run's row; raises as `read_state`."""
+    return read_state(run).row
