@@ -24,18 +24,9 @@ from nfkd.config import ConfigError
 from nfkd.config.named import name_problems
 from nfkd.protocol.codec import encode_json, from_client, from_engine, to_wire
 from nfkd.protocol.data import ColumnStatistics, DataPreview
-from nfkd.protocol.events import (
-    CurveBatch,
-    CurveInfo,
-    CurvePoints,
-    ErrorInfo,
-    LayerPair,
-    LogLine,
-    MatchingMeasured,
-    SeedStarted,
-    StagePlan,
-)
+from nfkd.protocol.events import CurvePoints, LogLine, MatchingMeasured, SeedStarted
 from nfkd.protocol.frames import FrameDecoder
+from nfkd.protocol.records import CurveBatch, CurveInfo, ErrorInfo, LayerPair, StagePlan
 from nfkd.protocol.requests import Answer, Call, ListRuns, RunList
 from nfkd.runs.errors import RunError
 from nfkd.runs.export import export_csv

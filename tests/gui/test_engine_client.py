@@ -227,7 +227,7 @@ def test_a_stray_print_ends_the_connection_with_the_reason(do: Callable[[Any], A
         client = scripted_client(heard, "noisy")
         await client.start()
         await heard.until(lambda: heard.lost)
-        assert "no frame" in heard.lost[0].cause
+        assert "not a frame" in heard.lost[0].cause
         assert "training" in heard.lost[0].cause
         await client.close()
 

@@ -18,7 +18,7 @@ from nfkd.distillation.objective import AnyObjective
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.passes import Data, Generators, StepInputs, TermInput, combined, draw, make_passes
 from nfkd.flows.flow import Flow, evaluating
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import nfkd
 from nfkd.engine.limits import Limits
 from nfkd.engine.outbox import Outbox
 from nfkd.protocol.codec import PROTOCOL, from_client
-from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.frames import FrameDecoder, FrameError
+from nfkd.protocol.records import ErrorInfo
 from nfkd.protocol.requests import Answer, Call, FromClient, Hello, Refusal
 
 if TYPE_CHECKING:

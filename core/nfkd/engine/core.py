@@ -29,7 +29,8 @@ from nfkd.planning.describe import check, describe
 from nfkd.planning.devices import device_name, resolve_device, thread_count
 from nfkd.planning.plans import teacher_label
 from nfkd.protocol import requests as ask
-from nfkd.protocol.events import ErrorInfo, Event, RunChanged, RunEvent, RunRemoved, RunRow
+from nfkd.protocol.events import Event, RunChanged, RunEvent, RunRemoved
+from nfkd.protocol.records import ErrorInfo, RunRow
 from nfkd.protocol.view import RunView
 from nfkd.runs.deleting import delete_run
 from nfkd.runs.layout import create_run, list_runs, read_config, read_row, rename_run, write_row

@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple
 
 from nfkd.engine.limits import Limits
 from nfkd.protocol.codec import to_wire
-from nfkd.protocol.events import COALESCED, ErrorInfo, Event, Gap
+from nfkd.protocol.events import COALESCED, Event, Gap
 from nfkd.protocol.frames import FrameError
+from nfkd.protocol.records import ErrorInfo
 from nfkd.protocol.requests import Answer, FromEngine, Notice, Refusal
 
 _Kind = Literal["event", "reply"]

@@ -10,7 +10,9 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from nfkd.protocol.events import MetricInterval, Role, StageSummary, Verdict
+from nfkd.protocol.events import StageSummary, Verdict
+from nfkd.protocol.records import MetricInterval
+from nfkd.protocol.roles import Role
 
 _CONFIDENCE = 0.95
 _LEAST_SEEDS = 3

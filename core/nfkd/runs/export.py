@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from nfkd.files import FileError, replace_file
-from nfkd.protocol.events import Role, StageSummary, Verdict
+from nfkd.protocol.events import StageSummary, Verdict
 from nfkd.protocol.requests import StageSnapshot
+from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.reader import RunRecord, SeedRecord
 from nfkd.text import plain

@@ -17,7 +17,7 @@ from nfkd.distillation.distiller import Likelihood, freeze
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.passes import StepPasses, Synthesis, Synthesized, TeacherSamples
 from nfkd.flows.flow import Flow, Latents, Pass
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 from tests.core.distillation.steps import config, distiller, generator, generators, term
 
 MakeFlow = Callable[..., Flow]
