@@ -249,7 +249,7 @@ def test_an_engine_that_ends_the_connection_says_why(do: Callable[[Any], Any]) -
 SILENT = """
 import socket, sys
 from nfkd.engine import relay
-from nfkd.engine.place import address
+from nfkd.engine.endpoint import address
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(address())
 listener.listen()  # and accepts nobody, as an engine that hangs
