@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from nfkd.config import ExperimentConfig
-from nfkd.config.named import parse_data_toml
+from nfkd.config.datasets import parse_data_toml
 from nfkd.config.problems import ConfigProblem
 from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import PROTOCOL, from_client, to_wire

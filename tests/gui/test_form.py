@@ -145,10 +145,10 @@ def test_another_kind_brings_its_own_fields_and_remembers_the_old(form: Experime
 
 def test_a_problem_of_form_shows_at_its_field_at_once_and_goes(form: ExperimentForm, ready: Studio) -> None:
     write(form, "student.hidden", "0")
-    assert "greater than or equal to 1" in message(form, "student.hidden")
+    assert "at least 1" in message(form, "student.hidden")
     assert not ready.experiment.may_run
     write(form, "student.hidden", "many")
-    assert "valid integer" in message(form, "student.hidden")
+    assert "whole number" in message(form, "student.hidden")
     write(form, "student.hidden", "16")
     assert message(form, "student.hidden") == ""
 

@@ -402,7 +402,7 @@ def test_a_damaged_file_is_named_and_the_form_stays_as_it_is(window: MainWindow,
     window.files.open(path)
     words = " ".join(label.text() for label in child(window, QDialog, "error").findChildren(QLabel))
     assert f"{path} cannot be opened" in words
-    assert "Not a TOML file, or a damaged one: it holds bytes of zero from line 3 on" in words
+    assert "Not a TOML file, or damaged: it contains zero bytes from line 3 on" in words
     assert window.form.document() == before
     child(window, QDialog, "error").accept()
 

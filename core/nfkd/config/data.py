@@ -1,4 +1,4 @@
-"""What the flows are trained on: one model per data set or kind of file."""
+"""Data sets and data files: one model for each kind."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from pydantic import Field
 from nfkd.config.base import Config, field
 
 Scaling = Literal["standard", "robust", "quantile", "none"]
-_Point = Annotated[tuple[float, float], Field(strict=False)]  # TOML has arrays, and they arrive as lists
-
-
+_Point = Annotated[tuple[float, float], Field(strict=False)]  # TOML arrays are lists
 _IMAGES, _PLANE, _TABLES = "Images", "In the plane", "Tables"
 
 
@@ -23,7 +21,7 @@ class _ValidationConfig(Config, frozen=True):
     validation_fraction: float = field(
         0.15,
         title="Validation part",
-        help="Part of the examples on which the best weights are chosen.",
+        help="Fraction of the examples for choosing the best weights.",
         gt=0.0,
         le=0.4,
         advanced=True,
@@ -31,7 +29,7 @@ class _ValidationConfig(Config, frozen=True):
     split_seed: int = field(
         0,
         title="Split seed",
-        help="Decides which example falls in which part; the same for every seed of the experiment.",
+        help="Seed of the random split; the same for all seeds of the experiment.",
         ge=0,
         lt=2**31,
         advanced=True,
@@ -42,7 +40,7 @@ class _SplitConfig(_ValidationConfig, frozen=True):
     test_fraction: float = field(
         0.15,
         title="Test part",
-        help="Part of the examples that is used only for the reported figures.",
+        help="Fraction of the examples for the reported figures only.",
         gt=0.0,
         le=0.4,
         advanced=True,
@@ -56,7 +54,7 @@ class _PlaneConfig(_SplitConfig, frozen=True):
     count: int = field(
         6000,
         title="Points",
-        help="How many points are drawn in all, before the split.",
+        help="Total number of points, before the split.",
         unit="points",
         ge=100,
         le=1_000_000,
@@ -86,7 +84,7 @@ class PinwheelConfig(_PlaneConfig, frozen=True):
     """Bent arms around the centre (Johnson et al. 2016, arXiv 1603.06277)."""
 
     kind: Literal["pinwheel"] = _kind("pinwheel", "Pinwheel", _PLANE, "Bent arms around the centre.")
-    arms: int = field(5, title="Arms", help="How many arms the wheel has.", ge=1, le=50)
+    arms: int = field(5, title="Arms", help="Number of arms.", ge=1, le=50)
 
 
 class SpiralsConfig(_PlaneConfig, frozen=True):
@@ -117,7 +115,7 @@ class RingsConfig(_PlaneConfig, frozen=True):
     """Concentric rings of equal density along their lines."""
 
     kind: Literal["rings"] = _kind("rings", "Rings", _PLANE, "Concentric rings.")
-    rings: int = field(4, title="Rings", help="How many rings there are.", ge=1, le=20)
+    rings: int = field(4, title="Rings", help="Number of rings.", ge=1, le=20)
 
 
 class LetterConfig(_PlaneConfig, frozen=True):
@@ -151,16 +149,16 @@ class _ImagesConfig(Config, frozen=True):
     class_labels: bool = field(
         False,
         title="Class-conditional",
-        help="Give the class label to all flows as context, where the data has labels.",
+        help="Give all flows the class label as context, if the data has labels.",
         advanced=True,
     )
     flip: bool = field(
-        False, title="Flip", help="Mirror training images from left to right, every other one.", advanced=True
+        False, title="Flip", help="Mirror half of the training images horizontally, at random.", advanced=True
     )
     shift: int = field(
         0,
         title="Shift",
-        help="Move training images by up to this many pixels in each direction; the edge is repeated.",
+        help="Shift training images by up to this many pixels in each direction; the edge pixels are repeated.",
         unit="pixels",
         ge=0,
         le=32,
@@ -172,7 +170,7 @@ class _ByteImagesConfig(_ImagesConfig, frozen=True):
     bits: int = field(
         8,
         title="Bits",
-        help="Bits of each channel that are kept; the uniform dequantization has as many levels.",
+        help="Bits per channel to keep; uniform dequantization uses as many levels.",
         unit="bits",
         ge=1,
         le=8,
@@ -180,7 +178,7 @@ class _ByteImagesConfig(_ImagesConfig, frozen=True):
     )
 
 
-_FOLDER = "Where the files are, packed or not; empty: NFKD's cache, which a download fills."
+_FOLDER = "Folder of the files, packed or not; empty for NFKD's cache, where downloads go."
 
 
 class DigitsConfig(_ImagesConfig, _SplitConfig, frozen=True):
@@ -226,7 +224,7 @@ class CelebAConfig(_ByteImagesConfig, frozen=True):
     folder: str = field(
         "",
         title="Folder",
-        help="Holds img_align_celeba and list_eval_partition.txt; CelebA is not downloaded.",
+        help="Folder with img_align_celeba and list_eval_partition.txt; NFKD does not download CelebA.",
         format="folder",
     )
 
@@ -235,9 +233,9 @@ class ImageFolderConfig(_ByteImagesConfig, _SplitConfig, frozen=True):
     """Any folder of images: the middle square of each, resized; sub-folders are its classes."""
 
     kind: Literal["image_folder"] = _kind("image_folder", "Folder of images", _IMAGES, "A folder of image files.")
-    path: str = field("", title="Folder", help="Holds the images, also in sub-folders.", format="folder")
+    path: str = field("", title="Folder", help="Folder with the images, also in sub-folders.", format="folder")
     size: int = field(32, title="Size", help="Width and height after resizing.", unit="pixels", ge=2, le=1024)
-    colour: bool = field(True, title="Colour", help="Three channels; otherwise one of grey.")
+    colour: bool = field(True, title="Colour", help="Three channels; otherwise one grey channel.")
 
 
 class ImageStackConfig(_ByteImagesConfig, _SplitConfig, frozen=True):
@@ -245,10 +243,10 @@ class ImageStackConfig(_ByteImagesConfig, _SplitConfig, frozen=True):
 
     kind: Literal["image_stack"] = _kind("image_stack", "Array of images", _IMAGES, "Images in one array file.")
     path: str = field("", title="File", help="A .npy, .npz or .h5 file.", format="file")
-    key: str = field("", title="Array", help="Name of the array in the file; empty where it has only one.")
+    key: str = field("", title="Array", help="Name of the array in the file; empty if it has only one.")
     labels_key: str = field("", title="Labels", help="Name of the array of class labels, if any.", advanced=True)
     levels: int = field(
-        256, title="Levels", help="Number of levels of the stored values, 0 up to one less.", ge=2, le=256
+        256, title="Levels", help="Number of levels of the stored values, which start at 0.", ge=2, le=256
     )
 
 
@@ -258,12 +256,8 @@ class NaturalCropsConfig(_ByteImagesConfig, frozen=True):
     kind: Literal["natural_crops"] = _kind(
         "natural_crops", "Natural crops", _IMAGES, "Colour crops of photographs, 32×32 pixels."
     )
-    count: int = field(
-        8000, title="Crops", help="How many training crops are taken.", unit="crops", ge=100, le=1_000_000
-    )
-    split_seed: int = field(
-        0, title="Crop seed", help="Decides where the crops are taken.", ge=0, lt=2**31, advanced=True
-    )
+    count: int = field(8000, title="Crops", help="Number of training crops.", unit="crops", ge=100, le=1_000_000)
+    split_seed: int = field(0, title="Crop seed", help="Seed of the crops' positions.", ge=0, lt=2**31, advanced=True)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -276,10 +270,10 @@ class NaturalPatchesConfig(Config, frozen=True):
         "natural_patches", "Natural patches", _TABLES, "Grey patches of photographs, 63 numbers each."
     )
     count: int = field(
-        20_000, title="Patches", help="How many training patches are taken.", unit="patches", ge=100, le=2_000_000
+        20_000, title="Patches", help="Number of training patches.", unit="patches", ge=100, le=2_000_000
     )
     split_seed: int = field(
-        0, title="Patch seed", help="Decides where the patches are taken.", ge=0, lt=2**31, advanced=True
+        0, title="Patch seed", help="Seed of the patches' positions.", ge=0, lt=2**31, advanced=True
     )
 
 
@@ -323,25 +317,25 @@ class TableConfig(_SplitConfig, frozen=True):
     kind: Literal["table"] = _kind("table", "Table from a file", _TABLES, "A table of numbers from a file.")
     path: str = field("", title="File", help="A .csv, .tsv, .parquet, .npy or .h5 file.", format="file")
     key: str = field(
-        "", title="Array", help="Name of the array in an .h5 file; empty where it has only one.", advanced=True
+        "", title="Array", help="Name of the array in an .h5 file; empty if it has only one.", advanced=True
     )
     columns: tuple[str, ...] = field(
         (),
         title="Columns",
-        help="The columns that are modelled, by name or number from 0; none: all that are numbers and not used below.",
+        help="Columns to model, by name or by number from 0; empty for all numeric columns that are not used below.",
         strict=False,
     )
     context: tuple[str, ...] = field(
         (),
         title="Conditioning",
-        help="Columns that all flows are given as context.",
+        help="Columns that all flows get as context.",
         strict=False,
     )
     weight: str = field("", title="Weights", help="A column with the weight of each row, if any.")
     missing: Literal["refuse", "drop", "median"] = field(
         "refuse",
         title="Missing values",
-        help="Refuse the table, leave such rows out, or put in the training part's median.",
+        help="Refuse the table, drop rows with missing values, or fill in the training part's median.",
     )
     scaling: Scaling = field(
         "standard",

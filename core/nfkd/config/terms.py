@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import ValidationInfo, field_validator
 
 from nfkd.config.base import Config, field
-from nfkd.config.named import folder_of, place
+from nfkd.config.datasets import absolute_path, base_folder
 
 
 def _weight(default: float, words: str) -> Any:
@@ -119,7 +119,7 @@ class SKDConfig(TermConfig, frozen=True):
     @field_validator("perceptual_weights")
     @classmethod
     def _whole_path(cls, value: str, info: ValidationInfo) -> str:
-        return str(place(value, folder_of(info))) if value.strip() else ""  # a name may end in a space
+        return str(absolute_path(value, base_folder(info))) if value.strip() else ""  # a name may end in a space
 
 
 class ForwardKLConfig(TermConfig, frozen=True):

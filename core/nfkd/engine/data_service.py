@@ -9,7 +9,7 @@ from collections.abc import Callable
 from threading import Event as ThreadEvent
 
 from nfkd.config import ConfigError, DataConfig
-from nfkd.config.named import dataset_names, datasets_folder, kind_label, parse_data, parse_data_toml
+from nfkd.config.datasets import dataset_names, datasets_folder, kind_label, parse_data, parse_data_toml
 from nfkd.config.toml import toml_text
 from nfkd.data import DataError, NotFetchedError, fetch_dataset, load_dataset
 from nfkd.data.preview import preview_dataset

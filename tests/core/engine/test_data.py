@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits, make_moons
 
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.config.data import DigitsConfig, ImageStackConfig, MNISTConfig, TableConfig, TwoMoonsConfig
-from nfkd.config.named import add_dataset
+from nfkd.config.datasets import add_dataset
 from nfkd.config.toml import toml_text
 from nfkd.data import load_dataset
 from nfkd.data.cache import cached
