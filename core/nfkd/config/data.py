@@ -52,19 +52,10 @@ class _SplitConfig(_ValidationConfig, frozen=True):
 
 class _PlaneConfig(_SplitConfig, frozen=True):
     count: int = field(
-        6000,
-        title="Points",
-        help="Total number of points, before the split.",
-        unit="points",
-        ge=100,
-        le=1_000_000,
+        6000, title="Points", help="Total number of points, before the split.", unit="points", ge=100, le=1_000_000
     )
     noise: float = field(
-        0.08,
-        title="Noise",
-        help="Standard deviation of the Gaussian noise around the shape.",
-        ge=0.0,
-        le=1.0,
+        0.08, title="Noise", help="Standard deviation of the Gaussian noise around the shape.", ge=0.0, le=1.0
     )
 
 
@@ -326,10 +317,7 @@ class TableConfig(_SplitConfig, frozen=True):
         strict=False,
     )
     context: tuple[str, ...] = field(
-        (),
-        title="Conditioning",
-        help="Columns that all flows get as context.",
-        strict=False,
+        (), title="Conditioning", help="Columns that all flows get as context.", strict=False
     )
     weight: str = field("", title="Weights", help="A column with the weight of each row, if any.")
     missing: Literal["refuse", "drop", "median"] = field(

@@ -27,25 +27,11 @@ ENVIRONMENT = "NFKD_DATASETS"
 """Environment variable with another folder for the user's data sets."""
 
 _NAME = re.compile(r"\w[\w +-]*")
-_BY_SUFFIX = {
-    ".csv": "table",
-    ".tsv": "table",
-    ".parquet": "table",
-    ".npz": "image_stack",
-}
+_BY_SUFFIX = {".csv": "table", ".tsv": "table", ".parquet": "table", ".npz": "image_stack"}
 _AMBIGUOUS = {".h5", ".hdf5"}
 _HEADER_SIZE = 1 << 16  # bytes: the header of a .npy file is shorter
 # NumPy's errors for a damaged header, which it parses as Python's syntax.
-_HEADER_ERRORS = (
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    SyntaxError,
-    TokenError,
-    RecursionError,
-    MemoryError,
-)
+_DAMAGED = (ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, TokenError, RecursionError, MemoryError)
 _MODELS: dict[str, type[Config]] = {
     model.model_fields["kind"].default: model for model in get_args(get_args(DataConfig)[0])
 }
@@ -277,6 +263,6 @@ def _dimensions(path: Path) -> int:
     except OSError as error:
         msg = f"{path} cannot be read as a .npy file: {error.strerror}"
         raise ValueError(msg) from error
-    except _HEADER_ERRORS as error:
+    except _DAMAGED as error:
         msg = f"{path} cannot be read as a .npy file: it is damaged or has another format"
         raise ValueError(msg) from error

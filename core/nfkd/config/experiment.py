@@ -33,11 +33,7 @@ class ExperimentConfig(Config, frozen=True):
     2
     """
 
-    name: str = field(
-        "untitled",
-        title="Name",
-        help="Names the folder of the run.",
-    )
+    name: str = field("untitled", title="Name", help="Names the folder of the run.")
     description: str = field(
         "", title="Description", help="Your notes on the experiment.", max_length=2000, multiline=True
     )

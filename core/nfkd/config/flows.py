@@ -54,11 +54,7 @@ class GlowConfig(_CouplingFlowConfig, frozen=True):
         le=6,
     )
     steps: int = field(
-        4,
-        title="Steps per level",
-        help="Number of steps (ActNorm, permutation, coupling) at each level.",
-        ge=1,
-        le=64,
+        4, title="Steps per level", help="Number of steps (ActNorm, permutation, coupling) at each level.", ge=1, le=64
     )
     hidden: int = field(
         64,
@@ -84,20 +80,9 @@ class Glow1DConfig(_CouplingFlowConfig, frozen=True):
     kind: Literal["glow1d"] = field(
         "glow1d", title="Flow", label="Glow-1D", group="For vectors", help="Glow for vectors: steps with linear layers."
     )
-    steps: int = field(
-        5,
-        title="Steps",
-        help="Number of steps (ActNorm, permutation, coupling).",
-        ge=1,
-        le=128,
-    )
+    steps: int = field(5, title="Steps", help="Number of steps (ActNorm, permutation, coupling).", ge=1, le=128)
     hidden: int = field(
-        32,
-        title="Hidden units",
-        help="Width of the network in each coupling.",
-        unit="units",
-        ge=1,
-        le=4096,
+        32, title="Hidden units", help="Width of the network in each coupling.", unit="units", ge=1, le=4096
     )
     depth: int = field(
         2,
@@ -120,12 +105,7 @@ class _AutoregressiveConfig(Config, frozen=True):
         5, title="Steps", help="Number of autoregressive layers, each with its order of the features.", ge=1, le=128
     )
     hidden: int = field(
-        64,
-        title="Hidden units",
-        help="Width of the masked network (MADE) in each step.",
-        unit="units",
-        ge=1,
-        le=4096,
+        64, title="Hidden units", help="Width of the masked network (MADE) in each step.", unit="units", ge=1, le=4096
     )
     depth: int = field(
         2, title="Hidden layers", help="Hidden layers of each masked network.", ge=1, le=8, advanced=True

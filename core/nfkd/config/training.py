@@ -38,21 +38,10 @@ class TrainingConfig(Config, frozen=True):
         max_length=4096,
     )
     assistant_steps: int = field(
-        1000,
-        title="Assistant steps",
-        help="Steps of each assistant.",
-        unit="steps",
-        ge=1,
-        le=10_000_000,
-        advanced=True,
+        1000, title="Assistant steps", help="Steps of each assistant.", unit="steps", ge=1, le=10_000_000, advanced=True
     )
     student_steps: int = field(
-        1000,
-        title="Student steps",
-        help="Steps of the student and of its baseline.",
-        unit="steps",
-        ge=1,
-        le=10_000_000,
+        1000, title="Student steps", help="Steps of the student and of its baseline.", unit="steps", ge=1, le=10_000_000
     )
     baseline: bool = field(
         True,
@@ -156,12 +145,7 @@ class SeedsConfig(Config, frozen=True):
     """Repetitions of the experiment with different random numbers."""
 
     count: int = field(
-        1,
-        title="Seeds",
-        help="Repetitions; a verdict needs at least three.",
-        unit="seeds",
-        ge=1,
-        le=100,
+        1, title="Seeds", help="Repetitions; a verdict needs at least three.", unit="seeds", ge=1, le=100
     )
     first: int = field(1, title="First seed", help="The seeds count up from here.", ge=0, lt=2**31, advanced=True)
     retrain_teacher: bool = field(

@@ -14,13 +14,7 @@ from hypothesis import strategies as some
 
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.config.data import DrawnConfig, ImageFolderConfig, ImageStackConfig, MNISTConfig, TableConfig
-from nfkd.config.datasets import (
-    DATA_KINDS,
-    add_dataset,
-    dataset_names,
-    parse_data,
-    parse_data_toml,
-)
+from nfkd.config.datasets import DATA_KINDS, add_dataset, dataset_names, parse_data, parse_data_toml
 from nfkd.config.toml import toml_text
 
 

@@ -21,10 +21,7 @@ from nfkd.protocol.frames import FrameDecoder, FrameError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 DTYPES = st.one_of(
-    hnp.floating_dtypes(sizes=(16, 32, 64)),
-    hnp.integer_dtypes(),
-    hnp.unsigned_integer_dtypes(),
-    hnp.boolean_dtypes(),
+    hnp.floating_dtypes(sizes=(16, 32, 64)), hnp.integer_dtypes(), hnp.unsigned_integer_dtypes(), hnp.boolean_dtypes()
 )
 ARRAYS = DTYPES.flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=3))

@@ -98,14 +98,7 @@ def log_line(text: str) -> events.LogLine:
 
 def progress(seed: int, stage: Role, step: int) -> events.Progress:
     return events.Progress(
-        run=RUN,
-        seed=seed,
-        stage=stage,
-        step=step,
-        steps=100,
-        steps_per_second=9.0,
-        seconds_left=3.0,
-        fraction=0.5,
+        run=RUN, seed=seed, stage=stage, step=step, steps=100, steps_per_second=9.0, seconds_left=3.0, fraction=0.5
     )
 
 
@@ -227,8 +220,7 @@ def test_the_newest_picture_and_all_matching_errors_are_kept():
 
 def test_matching_errors_are_kept_per_stage():
     view = apply_all(
-        RunView(row(), ""),
-        [matching(1, 10, "assistant-1"), matching(1, 20, "student"), matching(1, 30, "assistant-1")],
+        RunView(row(), ""), [matching(1, 10, "assistant-1"), matching(1, 20, "student"), matching(1, 30, "assistant-1")]
     )
     assert view.stages[1, "assistant-1"].matching_steps == [10, 30]
     assert view.stages[1, "student"].matching_steps == [20]
