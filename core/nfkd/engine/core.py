@@ -21,7 +21,7 @@ from nfkd.engine.explore import Explorer
 from nfkd.engine.explore_service import Explore, ExploreService
 from nfkd.engine.file_probe import config_paths, format_paths, probe_files
 from nfkd.engine.limits import Limits
-from nfkd.engine.run_queue import QueuedRun, RunQueue
+from nfkd.engine.run_queue import RunQueue
 from nfkd.engine.threads import RequestThreads
 from nfkd.flows.architectures import flow_summary
 from nfkd.planning.describe import check, describe
@@ -208,7 +208,7 @@ class Engine:
         config = await self._read_experiment(request.config)
         await self._describe_off_loop(check, config)
         path, row = await self._off_loop(_create, config, request.folder, about=request.folder)
-        return self._enqueue(QueuedRun(path, config, resume=False), RunView(row, config.to_toml()))
+        return self._enqueue(str(path), config, RunView(row, config.to_toml()), resume=False)
 
     async def _resume_from_disk(self, request: ask.ResumeFromDisk) -> ask.RunAccepted:
         self._refuse_unfinished(request.run, "resumed")
@@ -220,12 +220,13 @@ class Engine:
             await self._describe_off_loop(lambda config: require_same_data(config, Path(request.run)), config)
             snapshot = await self._snapshot(request.run)
             self._refuse_unfinished(request.run, "resumed")  # another client may have resumed it meanwhile
-            return self._enqueue(QueuedRun(Path(request.run), config, resume=True), RunView.from_snapshot(snapshot))
+            run = str(Path(request.run))  # without a trailing slash, for example
+            return self._enqueue(run, config, RunView.from_snapshot(snapshot), resume=True)
 
-    def _enqueue(self, queued: QueuedRun, view: RunView) -> ask.RunAccepted:
+    def _enqueue(self, run: str, config: ExperimentConfig, view: RunView, *, resume: bool) -> ask.RunAccepted:
         self._refuse_closing()  # closing may have started while the run's directory was created
-        self._runs.add(queued, view)
-        return ask.RunAccepted(run=str(queued.directory))
+        self._runs.add(run, config, view, resume=resume)
+        return ask.RunAccepted(run=run)
 
     # -- the active run --------------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -14,15 +13,6 @@ from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import RunChanged, RunEvent
 from nfkd.protocol.view import RunView
 from nfkd.training.job import TrainingJob
-
-
-@dataclass(frozen=True)
-class QueuedRun:
-    """A run that waits for its turn."""
-
-    directory: Path
-    config: ExperimentConfig
-    resume: bool
 
 
 class RunQueue:
@@ -44,7 +34,7 @@ class RunQueue:
     def __init__(self, emit: Callable[[RunEvent], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._emit = emit
-        self._queue: OrderedDict[str, QueuedRun] = OrderedDict()
+        self._queue: OrderedDict[str, tuple[ExperimentConfig, bool]] = OrderedDict()
         self._idle = asyncio.Event()
         self._idle.set()
         self.views: dict[str, RunView] = {}
@@ -73,13 +63,12 @@ class RunQueue:
         """Return the job of a run if it is the active one."""
         return self.job if self.active == run else None
 
-    def add(self, queued: QueuedRun, view: RunView) -> None:
+    def add(self, run: str, config: ExperimentConfig, view: RunView, *, resume: bool) -> None:
         """Queue a run; it starts at once if no other is active."""
-        run = str(queued.directory)
         view.row = msgspec.structs.replace(view.row, state="queued", cause="")
         view.error = None
         self.views[run] = view
-        self._queue[run] = queued
+        self._queue[run] = config, resume
         self._idle.clear()
         self.apply(RunChanged(run=run, row=view.row))
         if self.job is None:
@@ -110,7 +99,7 @@ class RunQueue:
         if not self._queue:
             self._idle.set()
             return
-        _, queued = self._queue.popitem(last=False)
+        run, (config, resume) = self._queue.popitem(last=False)
 
         def emit(event: RunEvent) -> None:
             self._loop.call_soon_threadsafe(self.apply, event)
@@ -118,7 +107,7 @@ class RunQueue:
         def on_end() -> None:
             self._loop.call_soon_threadsafe(self._finish)
 
-        self.job = TrainingJob(queued.directory, queued.config, emit, resume=queued.resume, on_end=on_end)
+        self.job = TrainingJob(Path(run), config, emit, resume=resume, on_end=on_end)
         self.job.start()
 
     def _finish(self) -> None:
