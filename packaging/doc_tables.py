@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nfkd.config import TERMS, Config, ExperimentConfig, preset_names
-from nfkd.config.named import DATA_KINDS
+from nfkd.config.datasets import DATA_KINDS
 from nfkd.data.source import Source
 from nfkd.data.sources import SOURCES
 from nfkd.flows.architectures import ARCHITECTURES

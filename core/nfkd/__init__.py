@@ -1,4 +1,4 @@
-"""NFKD: knowledge distillation of normalizing flows. Importing this loads no torch until a flow is built."""
+"""NFKD: knowledge distillation of normalizing flows. torch is imported on first use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "wrap_teacher",
 ]
 
-_LATER = {
+_LAZY = {
     "build_flow": "nfkd.flows.architectures",
     "load_flow": "nfkd.runs.data_space",
     "open_run": "nfkd.runs.reader",
@@ -40,7 +40,7 @@ def __getattr__(name: str) -> Any:
     if name == "Fault":
         warnings.warn("nfkd.Fault is now nfkd.ConfigProblem", DeprecationWarning, stacklevel=2)
         return ConfigProblem
-    if name not in _LATER:
+    if name not in _LAZY:
         msg = f"module 'nfkd' has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(import_module(_LATER[name]), name)
+    return getattr(import_module(_LAZY[name]), name)

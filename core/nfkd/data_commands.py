@@ -10,7 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 
 from nfkd.config import ConfigError, ConfigProblem, DataConfig, ExperimentConfig
-from nfkd.config.named import DATA_KINDS, add_dataset, dataset_names, name_problems, parse_data
+from nfkd.config.datasets import DATA_KINDS, add_dataset, dataset_name_problems, dataset_names, parse_data
 from nfkd.data import DataError, Dataset, NotFetchedError, fetch_dataset, load_dataset
 from nfkd.data.preview import preview_dataset
 from nfkd.data.sources import SOURCES
@@ -144,7 +144,7 @@ def _picture_path(preview: DataPreview, picture: str) -> Path:
 
 
 def _add(options: argparse.Namespace) -> None:
-    problems = name_problems(options.name, replace=options.force)
+    problems = dataset_name_problems(options.name, replace=options.force)
     config, dataset = None, None
     try:
         config = parse_data(options.target, overrides=options.set)

@@ -1,7 +1,7 @@
-"""Files by name: only regular ones are opened, reads have a limit, and a write replaces the whole file.
+"""Safe file access: opens regular files only, limits reads, and replaces files atomically.
 
-A path that a user names, or that lies in a run's directory, may lead to a FIFO, a device or a directory. Opening a FIFO
-waits until somebody writes to it, and a device may never end; so every file is opened or checked here first.
+A path from a user or in a run's directory may be a FIFO, a device or a directory. Opening a FIFO blocks, and reading a
+device may never end, so every file is opened or checked here first.
 """
 
 from __future__ import annotations
@@ -32,36 +32,36 @@ _READ_FLAGS = (
 )
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _UPDATE_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-_MODE = 0o666  # less the umask, as for every file that a program makes
+_MODE = 0o666  # the umask applies
 
 
 class FileError(OSError):
-    """A file that is not opened; `strerror` says why, with the path as its subject."""
+    """A file was refused; `strerror` is the reason, as a predicate of the path."""
 
     def __str__(self) -> str:
         return f"{self.filename} {self.strerror}"
 
 
 class FileKindError(FileError):
-    """A path that leads to a FIFO, a device, a socket or a directory where a regular file is expected."""
+    """A path leads to a FIFO, a device, a socket or a directory instead of a regular file."""
 
 
 class FileTooLargeError(FileError):
-    """A file that is larger than the limit of its reader."""
+    """A file is larger than its reader's limit."""
 
 
 def is_regular(path: Path) -> bool:
-    """Return whether a path leads to a regular file; False also for a path that no file can have."""
+    """Return whether a path leads to a regular file; False also for an invalid path."""
     return stat.S_ISREG(_mode(path))
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether a path leads to a directory; False also for a path that no directory can have."""
+    """Return whether a path leads to a directory; False also for an invalid path."""
     return stat.S_ISDIR(_mode(path))
 
 
 def is_taken(path: Path) -> bool:
-    """Return whether anything has this path, a link that leads nowhere included."""
+    """Return whether a path exists; True also for a broken link."""
     try:
         path.lstat()
     except (OSError, ValueError):
@@ -72,53 +72,53 @@ def is_taken(path: Path) -> bool:
 def _mode(path: Path) -> int:
     try:
         return path.stat().st_mode
-    except (OSError, ValueError):  # a ValueError: a null character in the name
+    except (OSError, ValueError):  # ValueError: a null character in the name
         return 0
 
 
 def file_kind(path: Path) -> str:
-    """Return what a path leads to, such as ``is a FIFO, not a regular file``; empty for a regular file or nothing."""
+    """Return a message such as ``is a FIFO, not a regular file``; empty for a regular or missing file."""
     mode = _mode(path)
     return _kind_label(mode) if mode and not stat.S_ISREG(mode) else ""
 
 
 def is_inflated(path: Path) -> bool:
-    """Return whether the members of a zip archive claim more bytes than the whole file has.
+    """Return whether the members of a zip archive claim more bytes than the whole file.
 
-    Those of `torch.save` are not packed; others could so take any amount of memory.
+    `torch.save` does not compress; compressed members could take any amount of memory.
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             claimed = sum(member.file_size for member in archive.infolist())
             return claimed > os.fstat(file.fileno()).st_size
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-        return False  # no archive
+        return False  # not an archive
 
 
 def require_regular(path: Path) -> os.stat_result:
-    """Return the status of a regular file, links followed.
+    """Return the status of a regular file; follows links.
 
-    For libraries that open a path themselves; everything else uses `open_regular`.
+    For libraries that open a path themselves; otherwise use `open_regular`.
 
     Raises
     ------
     FileKindError
-        When the path leads to anything but a regular file.
+        When the path does not lead to a regular file.
     OSError
-        When there is no such file, or it cannot be looked at.
+        When the file is missing or not accessible.
     """
     _refuse_null(path)
-    about = path.stat()
-    _refuse_other_kinds(path, about.st_mode)
-    return about
+    status = path.stat()
+    _refuse_other_kinds(path, status.st_mode)
+    return status
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Open a regular file for reading bytes; never waits for a writer. Raises as `require_regular`."""
-    require_regular(path)  # before it is opened: opening a device can have effects
+    """Open a regular file for reading bytes, without blocking. Raises as `require_regular`."""
+    require_regular(path)  # checked first: opening a device can have side effects
     descriptor = os.open(path, _READ_FLAGS)
     try:
-        _refuse_other_kinds(path, os.fstat(descriptor).st_mode)  # it may have been replaced in between
+        _refuse_other_kinds(path, os.fstat(descriptor).st_mode)  # it may have been replaced since
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -126,14 +126,7 @@ def open_regular(path: Path) -> io.BufferedReader:
 
 
 def read_limited(path: Path, limit: int) -> bytes:
-    """Return the bytes of a regular file.
-
-    Parameters
-    ----------
-    path
-        The file.
-    limit
-        The most bytes that are read.
+    """Return the content of a regular file of at most `limit` bytes.
 
     Raises
     ------
@@ -150,7 +143,7 @@ def read_limited(path: Path, limit: int) -> bytes:
 
 
 def read_tail(path: Path, limit: int) -> tuple[bytes, bool]:
-    """Return the last bytes of a regular file, at most `limit`, and whether there are more before them.
+    """Return at most the last `limit` bytes of a regular file, and whether there are more.
 
     Raises as `require_regular`.
     """
@@ -161,9 +154,9 @@ def read_tail(path: Path, limit: int) -> tuple[bytes, bool]:
 
 
 def open_for_update(path: Path, *, append: bool = False) -> BinaryIO:
-    """Open a regular file for writing over it, or at its end; with `append`, a missing one is made.
+    """Open a regular file for overwriting or, with `append`, for appending; `append` creates a missing file.
 
-    A link is refused, since it may lead to a file of somebody else. Raises as `require_regular`.
+    A link is refused, since it may lead to another user's file. Raises as `require_regular`.
     """
     if is_taken(path):
         require_regular(path)
@@ -179,22 +172,22 @@ def open_for_update(path: Path, *, append: bool = False) -> BinaryIO:
 
 @contextmanager
 def replacing(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
-    """Write a file whole or not at all: yields a new empty file, which takes the place of `path` at the end.
+    """Write a file atomically: yields a temporary file, which replaces `path` at the end.
 
-    A link at `path`, or at the temporary path, is replaced and never followed. The file is on the disk before it takes
-    its place, and has the permissions of any new file (the umask applies).
+    Links at both paths are replaced and not followed. The data is on the disk before the file is renamed, and the file
+    has the permissions of a new file.
 
     Parameters
     ----------
     path
         The file.
     keep
-        Where the older file is kept, if there is one.
+        The new path of an existing file, if it is to be kept.
 
     Raises
     ------
     OSError
-        When it cannot be written; an older file is untouched then, and the temporary one is removed.
+        When it cannot be written; an existing file stays, and the temporary file is removed.
     """
     _refuse_null(path)
     temporary = path.with_name(f"{path.name}.tmp")
@@ -205,7 +198,7 @@ def replacing(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(stat.S_IMODE(mode))  # a library may have made a file of its own, with other permissions
+        temporary.chmod(stat.S_IMODE(mode))  # a library may have created the file with other permissions
         if keep is not None and is_regular(path):
             path.replace(keep)
         temporary.replace(path)
@@ -216,7 +209,7 @@ def replacing(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write bytes to a file as `replacing` does."""
+    """Write bytes to a file atomically; see `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
@@ -228,10 +221,10 @@ def _refuse_other_kinds(path: Path, mode: int) -> None:
 
 
 def _kind_label(mode: int) -> str:
-    kind = next((words for test, words in _KINDS if test(mode)), "a special file")
+    kind = next((label for test, label in _KINDS if test(mode)), "a special file")
     return f"is {kind}, not a regular file"
 
 
 def _refuse_null(path: Path) -> None:
     if "\0" in str(path):
-        raise FileKindError(errno.EINVAL, "holds a null character, and no file's name can", repr(str(path)))
+        raise FileKindError(errno.EINVAL, "contains a null character, which no file name can", repr(str(path)))

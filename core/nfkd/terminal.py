@@ -1,4 +1,4 @@
-"""The terminal: streams that take any text, and one way to print, with no markup in what is printed."""
+"""Printing to the terminal, for any text and any encoding, without markup."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from rich.text import Text
 from nfkd.text import plain_lines
 
 _PIPED_WIDTH = 132
-_ERRORS = "nfkd"
-"""Name of our way to write what an encoding lacks."""
+_ERRORS = "nfkd"  # the name of our error handler for encodings
 _ASCII = {"×": "x", "−": "-", "–": "-", "±": "+/-", "…": "...", "→": "->", "↔": "<->", "·": "-", "“": '"', "”": '"',
           "’": "'", "━": "-", "╸": "-", "╺": "-", "\xa0": " "}  # fmt: skip
 
@@ -38,10 +37,10 @@ codecs.register_error(_ERRORS, _replace)
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Let the standard streams take any text, and end quietly where nobody reads them any more.
+    """Make the standard streams accept any text, and ignore a closed pipe.
 
-    Inside, no text fails to print: what the encoding lacks is replaced. A reader that goes, as ``head`` does, ends the
-    block without an error.
+    Characters that the encoding lacks are replaced. When the reader closes the pipe, as ``head`` does, the block ends
+    without an error.
 
     Raises
     ------
@@ -65,22 +64,22 @@ def standard_streams() -> Iterator[None]:
 
 
 def _flush_or_silence(stream: TextIO) -> None:
-    """Empty a stream; one that cannot be written leads nowhere then, or Python would report it when it ends."""
+    """Flush a stream; redirect it to the null device if that fails, or Python would report the error at its exit."""
     try:
         stream.flush()
     except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def say(text: object = "", *, stderr: bool = False) -> None:
-    """Print a text, of one line or several, to standard output or standard error, with every control visible."""
+    """Print a text to standard output or standard error, with control characters escaped."""
     print(plain_lines(str(text)), file=sys.stderr if stderr else sys.stdout)
 
 
 class _Terminal(Console):
-    """A console that takes every `str` as it is: styles come from `rich.text.Text` alone."""
+    """A console without markup in `str`: styles come from `rich.text.Text` only."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(plain_lines(text), **options)
@@ -90,15 +89,15 @@ class _Terminal(Console):
 
 
 def terminal(*, stderr: bool = False) -> Console:
-    """Return what to print tables and bars on: as wide as the terminal, or with room for a table in a file or pipe."""
+    """Return a console for tables and progress bars; wide enough for a table in a file or pipe."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream is not None and stream.isatty() else _PIPED_WIDTH
     return _Terminal(stderr=stderr, width=width, markup=False, emoji=False)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose messages show what was typed with every control visible."""
+    """A parser whose messages have control characters escaped."""
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """End the program, after a message to standard error."""
+        """Print a message to standard error and exit."""
         super().exit(status, plain_lines(message) if message else message)

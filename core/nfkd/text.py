@@ -1,8 +1,7 @@
-"""Foreign text: names, columns, paths and messages that come from files and from the user.
+"""Foreign text: names, columns, paths and messages from files and users.
 
-Such text may hold control characters, terminal sequences, or characters that change the direction of the text around
-them. Every output shows it through `plain`, and says itself that no markup is in it: the terminal in `nfkd.terminal`,
-the window in `nfkd_gui.widgets.labels`.
+Such text may contain control characters, terminal sequences or characters that change the text direction. Every output
+passes it through `plain` and disables markup: the terminal in `nfkd.terminal`, the studio in `nfkd_gui.widgets.labels`.
 """
 
 from __future__ import annotations
@@ -11,28 +10,27 @@ import os
 import re
 
 NAME_LENGTH = 80
-"""The most characters of a name."""
-_NAME_BYTES = 240  # file systems take 255; a number and a suffix may follow
+"""Maximum number of characters of a name."""
+_NAME_BYTES = 240  # file systems allow 255, and a number and a suffix may follow
 _DIRECTIONS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
 _UNSAFE = re.compile(f"[\\x00-\\x1f\\x7f-\\x9f{_DIRECTIONS}\\ud800-\\udfff]")
 _UNSAFE_IN_LINES = re.compile(f"[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f{_DIRECTIONS}\\ud800-\\udfff]")
 _SEPARATORS = re.compile(r'[/\\:*?"<>|]')
 _BYTES = range(0xDC80, 0xDD00)
-"""What Python makes of bytes that are not UTF-8, such as in the name of a file."""
+"""The characters that Python uses for bytes that are not UTF-8, such as in a file name."""
 
 
 def plain(text: str, most: int = 0) -> str:
-    r"""Return a text on one line, with every character visible that could change what is around it.
+    r"""Return a text in one line, with escapes such as ``\x1b`` and ``\u202e`` for unsafe characters.
 
-    Control characters, marks of direction, separators of lines, and bytes that are no UTF-8 become escapes, such as
-    ``\x1b`` and ``\u202e``.
+    These are control characters, direction marks, line separators, and bytes that are not UTF-8.
 
     Parameters
     ----------
     text
         Any text.
     most
-        The most characters; a longer text is cut, and ends in an ellipsis. 0 for no limit.
+        Maximum length; a longer text is cut and ends in an ellipsis. 0 for no limit.
 
     Examples
     --------
@@ -44,7 +42,7 @@ def plain(text: str, most: int = 0) -> str:
 
 
 def plain_lines(text: str) -> str:
-    """Return a text of several lines as `plain` does, its line breaks and tabs kept."""
+    """Return a text with escapes as in `plain`, but with its line breaks and tabs."""
     return _UNSAFE_IN_LINES.sub(_escape, text.replace("\r\n", "\n"))
 
 
@@ -56,12 +54,12 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Return whether a text has a form in UTF-8, for files and messages; the name of a file may hold other bytes."""
+    """Return whether a text can be encoded as UTF-8; a file name may contain other bytes."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def is_utf8_name(name: str) -> bool:
-    """Return whether the name of a file is UTF-8 on the disk, whatever the locale makes of it here."""
+    """Return whether a file name is UTF-8 on the disk, independent of the locale."""
     try:
         os.fsencode(name).decode("utf-8")
     except UnicodeError:
@@ -70,18 +68,18 @@ def is_utf8_name(name: str) -> bool:
 
 
 def name_problem(name: str) -> str:
-    """Return what is wrong with the name of an experiment or a run, such as ``may not be empty``; empty when nothing.
+    """Return what is wrong with the name of an experiment or a run, such as ``may not be empty``; empty if valid.
 
-    The name is also that of a folder, so that it follows the rules of all file systems.
+    The name is used for a folder, so it follows the rules of all file systems.
     """
     if not name.strip():
         return "may not be empty"
     if name.startswith("."):
         return "may not begin with a dot"
     if _SEPARATORS.search(name):
-        return 'may not hold any of / \\ : * ? " < > |'
+        return 'may not contain any of / \\ : * ? " < > |'
     if _UNSAFE.search(name):
-        return "may not hold control characters or marks of direction"
+        return "may not contain control characters or direction marks"
     if len(name) > NAME_LENGTH or len(name.encode()) > _NAME_BYTES:
-        return f"may have at most {NAME_LENGTH} characters, and {_NAME_BYTES} bytes in UTF-8"
+        return f"may have at most {NAME_LENGTH} characters and {_NAME_BYTES} bytes in UTF-8"
     return ""

@@ -21,7 +21,7 @@ class LayerChoice:
     @classmethod
     def of(cls, description: Description) -> LayerChoice:
         """Return the layers of a description that can be paired."""
-        flows = (description.student, description.faced)
+        flows = (description.student, description.student_teacher)
         return cls(*(pairable(flow.layers) if flow is not None else [] for flow in flows))
 
     def students(self, rows: Sequence[Names], number: int) -> list[LayerInfo]:

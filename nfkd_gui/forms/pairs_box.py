@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import TEACHERS, role_label
 from nfkd_gui.forms.layer_choice import LayerChoice, layer_label
@@ -99,7 +99,7 @@ class PairsBox(QWidget):
     def show_matching(self, strategy: object, description: Description | None) -> None:
         """Show the pairs of the engine's description; None if there is none yet."""
         self._own = strategy == OWN
-        if description is not None and description.student is not None and description.faced is not None:
+        if description is not None and description.student is not None and description.student_teacher is not None:
             self._head.name_teacher(len(description.assistants))
             self._layers = LayerChoice.of(description)
             self._made = [] if self._own else description.pairs

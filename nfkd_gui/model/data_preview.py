@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config import ConfigError
-from nfkd.config.named import DATA_KINDS, parse_data
+from nfkd.config.datasets import DATA_KINDS, parse_data
 from nfkd.config.toml import toml_text
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, NamedData, PreviewData
 from nfkd.protocol.events import DataProgress, ErrorInfo

@@ -9,7 +9,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig, preset_names, preset_path
-from nfkd.config.named import whole_table
+from nfkd.config.datasets import resolve_data_table
 from nfkd.config.toml import read_toml
 from nfkd.files import is_regular
 from nfkd.protocol.events import ErrorInfo
@@ -194,6 +194,6 @@ def _with_whole_data(document: dict[str, Any], file: Path) -> dict[str, Any]:
     if "data" not in document:
         return document
     try:
-        return document | {"data": whole_table(document["data"], file.absolute().parent)}
+        return document | {"data": resolve_data_table(document["data"], file.absolute().parent)}
     except ValueError:
         return document  # the form shows why

@@ -10,7 +10,8 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetrics
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSplitter, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import LayerPair, MatchingMeasured, StageStarted
+from nfkd.protocol.events import MatchingMeasured, StageStarted
+from nfkd.protocol.records import LayerPair
 from nfkd.protocol.roles import Role, role_label, the_role
 from nfkd.text import plain
 from nfkd_gui.model.studio import Studio

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nfkd.protocol.events import CurveInfo
+from nfkd.protocol.records import CurveInfo
 from nfkd.protocol.view import RunView
 
 LIKELIHOOD = "likelihood"

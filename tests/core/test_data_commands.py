@@ -14,7 +14,7 @@ from PIL import Image
 from nfkd.cli import main
 from nfkd.config import ExperimentConfig
 from nfkd.config.data import MNISTConfig, TableConfig
-from nfkd.config.named import DATA_KINDS, dataset_names, parse_data
+from nfkd.config.datasets import DATA_KINDS, dataset_names, parse_data
 from nfkd.data.source import RemoteFile
 from nfkd.data.sources import SOURCES
 from nfkd.data.sources.mnist import IDXImages

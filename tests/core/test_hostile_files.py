@@ -16,7 +16,7 @@ import pytest
 import nfkd
 from nfkd.cli import DONE, REFUSED, main
 from nfkd.config import ConfigError, ExperimentConfig
-from nfkd.config.named import parse_data
+from nfkd.config.datasets import parse_data
 from nfkd.data import DataError, load_dataset
 from nfkd.data.archives import open_archive
 from nfkd.data.files import ConfigPath

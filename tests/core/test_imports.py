@@ -1,4 +1,4 @@
-"""Each side starts without the other's packages, and each layer imports only lower ones."""
+"""The engine imports no Qt, the studio no torch, and each layer imports only lower ones."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ sys.meta_path.insert(0, Blocked())
 IMPORT_ALL = """
 import importlib, pkgutil
 
-def everything(name):
+def import_all(name):
     package = importlib.import_module(name)
     for found in pkgutil.walk_packages(package.__path__, name + "."):
         if found.name.rpartition(".")[2] != "__main__":
             importlib.import_module(found.name)
 
 for name in {packages!r}:
-    everything(name)
+    import_all(name)
 """
 
 
@@ -45,11 +45,17 @@ def run_python(source: str, *blocked: str) -> str:
     return done.stdout
 
 
-def test_the_engine_starts_without_qt():
-    run_python(IMPORT_ALL.format(packages=["nfkd"]), *QT, "nfkd_gui")
+def test_the_engine_and_the_public_names_import_without_qt():
+    public = """
+import nfkd
+for name in nfkd.__all__:
+    assert callable(getattr(nfkd, name)), name
+assert nfkd.build_flow.__module__.startswith("nfkd.flows")
+"""
+    run_python(IMPORT_ALL.format(packages=["nfkd"]) + public, *QT, "nfkd_gui")
 
 
-def test_the_studio_starts_without_torch_and_h5py():
+def test_the_studio_imports_without_torch_and_h5py():
     pytest.importorskip("PySide6")
     upper = [
         f"nfkd.{layer}"
@@ -60,27 +66,25 @@ def test_the_studio_starts_without_torch_and_h5py():
     assert not [name for name in loaded if name in upper]
 
 
-def test_models_and_the_connection_to_the_engine_need_no_widgets():
+def test_models_and_the_engine_client_import_without_widgets():
     pytest.importorskip("PySide6")
     run_python(IMPORT_ALL.format(packages=["nfkd_gui.model", "nfkd_gui.link"]), *NUMERICS, "PySide6.QtWidgets")
 
 
-def test_configuration_and_protocol_need_neither():
+def test_configuration_and_protocol_import_without_both():
     run_python(IMPORT_ALL.format(packages=["nfkd.config", "nfkd.protocol"]), *QT, *NUMERICS, "nfkd_gui")
 
 
-def test_importing_nfkd_is_light():
+def test_importing_nfkd_loads_no_large_package():
     loaded = run_python('import nfkd\nprint(*sys.modules, sep="\\n")').split()
     assert not set(loaded) & {*NUMERICS, *QT}
 
 
-def test_public_names_are_found_when_they_are_asked_for():
-    run_python("""
-        import nfkd
-        for name in nfkd.__all__:
-            assert callable(getattr(nfkd, name)), name
-        assert nfkd.build_flow.__module__.startswith("nfkd.flows")
-    """)
+def test_the_old_name_of_a_problem_warns():
+    import nfkd
+
+    with pytest.warns(DeprecationWarning, match="nfkd.ConfigProblem"):
+        assert nfkd.Fault is nfkd.ConfigProblem
 
 
 def test_an_unknown_name_is_an_attribute_error():
@@ -98,7 +102,7 @@ def test_the_import_contracts_hold():
     assert "6 kept, 0 broken" in done.stdout
 
 
-def test_no_package_is_shadowed_by_a_folder_of_ours():
+def test_no_folder_shadows_a_package():
     folders = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
     assert folders == {"nfkd_gui"}
     assert not (ROOT / "core" / "__init__.py").exists()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nfkd.config import TERMS
-from nfkd.config.named import DATA_KINDS
+from nfkd.config.datasets import DATA_KINDS
 from nfkd.data import load_dataset
 from nfkd.data.source import Source
 from nfkd.data.sources import SOURCES

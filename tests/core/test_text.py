@@ -1,4 +1,4 @@
-"""Foreign text in the terminal: it is shown as it is, no control reaches the terminal, and nothing fails to print."""
+"""Foreign text: no control character reaches the terminal, and all text can be printed in any encoding."""
 
 from __future__ import annotations
 
@@ -21,21 +21,12 @@ from hypothesis import strategies as st
 
 from nfkd.cli import main
 from nfkd.config import ConfigError
-from nfkd.config.named import name_problems
+from nfkd.config.datasets import dataset_name_problems
 from nfkd.protocol.codec import encode_json, from_client, from_engine, to_wire
 from nfkd.protocol.data import ColumnStatistics, DataPreview
-from nfkd.protocol.events import (
-    CurveBatch,
-    CurveInfo,
-    CurvePoints,
-    ErrorInfo,
-    LayerPair,
-    LogLine,
-    MatchingMeasured,
-    SeedStarted,
-    StagePlan,
-)
+from nfkd.protocol.events import CurvePoints, LogLine, MatchingMeasured, SeedStarted
 from nfkd.protocol.frames import FrameDecoder
+from nfkd.protocol.records import CurveBatch, CurveInfo, ErrorInfo, LayerPair, StagePlan
 from nfkd.protocol.requests import Answer, Call, ListRuns, RunList
 from nfkd.runs.errors import RunError
 from nfkd.runs.export import export_csv
@@ -60,12 +51,12 @@ HOSTILE = {
     "x\u202egnp.exe": r"x\u202egnp.exe",
     "csi\x9b2J": r"csi\x9b2J",
 }
-"""Names, and how they are shown."""
+"""Names and their visible forms."""
 LONG = "n" * 10_000
 
 
 def harmless(text: str) -> bool:
-    """Whether a terminal only shows the text: by Unicode's own table, and not by that of the program."""
+    """Return whether a text has no control or direction characters, by Python's Unicode tables."""
     return not any(
         unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or unicodedata.bidirectional(character) in BIDI
         for character in text.replace("\n", "")
@@ -76,7 +67,7 @@ BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 @given(st.text(st.characters() | st.sampled_from(CONTROLS + DIRECTIONS + "\udcff")))
-def test_every_text_is_harmless_and_what_was_harmless_stays(text: str) -> None:
+def test_plain_text_is_harmless_and_keeps_harmless_characters(text: str) -> None:
     assert harmless(plain(text))
     assert "\n" not in plain(text)
     assert harmless(plain_lines(text).replace("\t", ""))
@@ -86,12 +77,12 @@ def test_every_text_is_harmless_and_what_was_harmless_stays(text: str) -> None:
 
 
 @pytest.mark.parametrize("character", CONTROLS + DIRECTIONS + "\udcff\ud800")
-def test_what_is_not_shown_by_itself_is_shown_as_an_escape(character: str) -> None:
+def test_invisible_characters_are_escaped(character: str) -> None:
     assert plain(f"a{character}b").isprintable()
     assert plain(f"a{character}b")[1] == "\\"
 
 
-def test_a_long_text_is_cut_where_that_is_asked_for() -> None:
+def test_a_long_text_is_cut_to_a_limit() -> None:
     assert plain(LONG) == LONG
     assert plain(LONG, 10) == "n" * 9 + "…"
     assert plain("n" * 10, 10) == "n" * 10
@@ -104,7 +95,7 @@ BAD_NAMES = ["", "  ", ".x", "a/b", "a\\b", "a:b", "a\0b", "a\x1bb", "a\x7fb", "
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_runs_experiments_and_data_sets_refuse_the_same_names_with_one_message(name: str, tmp_path: Path) -> None:
+def test_runs_experiments_and_data_sets_refuse_the_same_names(name: str, tmp_path: Path) -> None:
     assert name_problem(name)
     with pytest.raises(ConfigError) as refused:
         moons().replace(name=name)
@@ -115,13 +106,13 @@ def test_runs_experiments_and_data_sets_refuse_the_same_names_with_one_message(n
     with pytest.raises(RunError, match="cannot be renamed") as kept:
         rename_run(run, name)
     assert harmless(str(kept.value))
-    (named,) = name_problems(name, replace=False)
+    (named,) = dataset_name_problems(name, replace=False)
     assert harmless(named.message)
     assert len(named.message) < 300
 
 
 @pytest.mark.parametrize("name", ["x", "rate [s]", "café × 2", "日本語", "a.b", "n" * 80])
-def test_other_names_are_taken(name: str, tmp_path: Path) -> None:
+def test_other_names_are_accepted(name: str, tmp_path: Path) -> None:
     config = moons().replace(name=name)
     run = create_run(tmp_path, config, teacher="", student="")
     assert run.name == name
@@ -133,7 +124,7 @@ def test_other_names_are_taken(name: str, tmp_path: Path) -> None:
 
 
 def hostile_run(folder: Path, text: str) -> Path:
-    """Make a run whose name, data and error hold a text; a folder's name cannot hold a slash."""
+    """Make a run with this text in its name, data and error; slashes in the name are replaced."""
     run = create_run(folder, moons(), teacher="T", student="S")
     state = read_state(run)
     error = ErrorInfo(title="It failed", cause=f"of {text}")
@@ -142,7 +133,7 @@ def hostile_run(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(("text", "shown"), HOSTILE.items())
-def test_the_table_and_a_run_show_what_is_foreign_as_it_is(
+def test_list_and_show_escape_foreign_text(
     text: str, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = hostile_run(tmp_path / "runs", text)
@@ -156,7 +147,7 @@ def test_the_table_and_a_run_show_what_is_foreign_as_it_is(
     assert harmless(table + summary)
 
 
-def test_columns_of_a_table_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_column_names_are_escaped_and_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [*HOSTILE, LONG, "=SUM(A1)"]
     values = np.random.default_rng(0).normal(size=(60, len(names)))
     path = tmp_path / "rate [&s] $x$.csv"
@@ -172,13 +163,13 @@ def test_columns_of_a_table_are_shown_as_they_are(tmp_path: Path, capsys: pytest
     assert harmless(shown.out)
 
 
-def test_a_log_line_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_escapes_foreign_text(capsys: pytest.CaptureFixture[str]) -> None:
     for text in HOSTILE:
         terminal(stderr=True).print(f"reads {text}", highlight=False, soft_wrap=True)
     assert capsys.readouterr().err.splitlines() == [f"reads {shown}" for shown in HOSTILE.values()]
 
 
-def test_what_was_typed_wrong_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_about_wrong_arguments_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["\x1b[31m"], ["list", "a", "\x1b[31m\u202e"], ["run", "\x1b[31m"], ["show", "\x1b[31m\udcff"]):
         code = None
         try:
@@ -196,7 +187,7 @@ def test_what_was_typed_wrong_is_shown_as_it_is(capsys: pytest.CaptureFixture[st
 
 @contextmanager
 def ascii_streams() -> Iterator[tuple[io.BytesIO, io.BytesIO]]:
-    """Have standard output and standard error as in ``PYTHONIOENCODING=ascii:strict``."""
+    """Replace standard output and standard error by streams as with ``PYTHONIOENCODING=ascii:strict``."""
     raw = io.BytesIO(), io.BytesIO()
     out, err = (io.TextIOWrapper(buffer, encoding="ascii", errors="strict", write_through=True) for buffer in raw)
     with redirect_stdout(out), redirect_stderr(err):
@@ -237,17 +228,17 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     started = {}
     for name, call in calls.items():
         read, write = os.pipe()
-        os.close(read)  # nobody ever reads
+        os.close(read)
         started[name] = subprocess.Popen([*python, *call], stdout=write, stderr=subprocess.PIPE, env=environment)
         os.close(write)
     ended = {name: process.communicate(timeout=120)[1].decode("ascii") for name, process in started.items()}
     assert {name: process.returncode for name, process in started.items()} == dict.fromkeys(calls, 0) | {"wrong": 2}
-    assert all("Traceback" not in said and "BrokenPipe" not in said for said in ended.values())
+    assert all("Traceback" not in error and "BrokenPipe" not in error for error in ended.values())
     assert "invalid choice: 'no " in ended["wrong"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
-def test_a_full_disk_is_told() -> None:
+def test_a_full_disk_is_reported() -> None:
     command = [sys.executable, "-m", "nfkd", "presets"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
@@ -257,7 +248,7 @@ def test_a_full_disk_is_told() -> None:
     assert "No space left" in line
 
 
-def test_a_stream_that_was_closed_is_no_error() -> None:
+def test_a_closed_stream_is_no_error() -> None:
     closed = io.TextIOWrapper(io.BytesIO())
     with redirect_stdout(closed), standard_streams():
         closed.close()
@@ -271,7 +262,7 @@ def body(frame: bytes) -> bytes:
     return found
 
 
-def test_a_folder_with_a_name_that_is_not_utf8_is_told_and_hides_no_other(
+def test_a_run_folder_whose_name_is_not_utf8_is_reported_beside_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = create_run(tmp_path, moons(), teacher="", student="")
@@ -286,7 +277,7 @@ def test_a_folder_with_a_name_that_is_not_utf8_is_told_and_hides_no_other(
     assert "not valid UTF-8" in capsys.readouterr().err
 
 
-def test_messages_with_text_that_is_not_unicode_are_sent_and_written(tmp_path: Path) -> None:
+def test_invalid_unicode_in_messages_is_escaped(tmp_path: Path) -> None:
     call = from_client(body(to_wire(Call(id=3, request=ListRuns(folder="/r/\udcff")))))
     assert isinstance(call, Call)
     assert isinstance(call.request, ListRuns)
@@ -307,7 +298,7 @@ def test_messages_with_text_that_is_not_unicode_are_sent_and_written(tmp_path: P
 # --- pictures and tables ----------------------------------------------------------------------------------------------
 
 
-def test_dollars_in_names_are_no_mathematics_in_a_picture(tmp_path: Path) -> None:
+def test_dollar_signs_in_names_are_escaped_in_pictures(tmp_path: Path) -> None:
     names = [r"$\frac{$", "$x$ \x1b[31m \u202e"]
     columns = [ColumnStatistics(name=name, low=0, mean=0, deviation=1, high=1) for name in names]
     points = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
@@ -315,7 +306,7 @@ def test_dollars_in_names_are_no_mathematics_in_a_picture(tmp_path: Path) -> Non
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_no_text_of_a_run_is_a_formula_or_mathematics(tmp_path: Path) -> None:
+def test_texts_of_a_run_are_escaped_in_csv_and_pictures(tmp_path: Path) -> None:
     run = create_run(tmp_path, moons(), teacher="", student="")
     pair = LayerPair(student="=1+1", teacher="@x", summary=r"$\frac{$ \x1b[31m")
     stages = [

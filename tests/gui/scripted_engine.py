@@ -16,18 +16,16 @@ import msgspec
 import numpy as np
 
 from nfkd.config import ExperimentConfig
-from nfkd.config.named import parse_data_toml
+from nfkd.config.datasets import parse_data_toml
 from nfkd.config.problems import ConfigProblem
 from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import PROTOCOL, from_client, to_wire
 from nfkd.protocol.data import NamedData
 from nfkd.protocol.events import (
     CurveBatch,
-    CurveInfo,
     CurvePoints,
     ErrorInfo,
     Event,
-    MetricInterval,
     Progress,
     RunChanged,
     RunFinished,
@@ -41,6 +39,7 @@ from nfkd.protocol.events import (
     Verdict,
 )
 from nfkd.protocol.frames import FrameDecoder
+from nfkd.protocol.records import CurveInfo, MetricInterval
 from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.view import RunView
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from nfkd.config import ConfigError
-from nfkd.config.named import parse_data
+from nfkd.config.datasets import parse_data
 from nfkd.config.toml import toml_text
 from nfkd.terminal import say
 from tests.torture.cases import Case, Command, Scene, all_cases

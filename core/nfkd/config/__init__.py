@@ -1,4 +1,4 @@
-"""What an experiment is: frozen, validated models, TOML in and out."""
+"""Experiments as frozen, validated models that are read from and written to TOML."""
 
 from nfkd.config.base import Config
 from nfkd.config.data import DataConfig, DigitsConfig, TwoMoonsConfig

@@ -1,4 +1,4 @@
-"""The common ground of every configuration model."""
+"""The base class of all configuration models, and their fields' descriptions."""
 
 from __future__ import annotations
 
@@ -10,56 +10,50 @@ from pydantic_core import PydanticUndefined
 
 
 class Config(BaseModel, frozen=True):
-    """A frozen model that refuses unknown keys.
-
-    Every field carries a title, a help sentence and, where it has one, a unit: the experiment form, the
-    command line's messages and the documentation are all made from them.
-    """
+    """A frozen model without unknown keys; forms, messages and documentation are made from its fields' descriptions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def field(  # noqa: PLR0913 - all by name: what a form must know of a field
+def field(  # noqa: PLR0913 - all by name
     default: Any = PydanticUndefined,
     *,
     title: str,
-    help: str,  # noqa: A002 - the word that form authors expect
+    help: str,  # noqa: A002 - the usual name in forms
     unit: str = "",
     advanced: bool = False,
     multiline: bool = False,
-    format: Literal["", "file", "folder", "run"] = "",  # noqa: A002 - JSON Schema's word
+    format: Literal["", "file", "folder", "run"] = "",  # noqa: A002 - JSON Schema's name
     label: str = "",
     group: str = "",
     each: str = "",
     between: tuple[str, ...] = (),
     **constraints: Any,
 ) -> Any:
-    """Describe one field: its bounds for pydantic, its words for people.
+    """Return a pydantic field with a description for forms.
 
     Parameters
     ----------
     default
-        The default value; left out, the field is required.
+        The default value; without one, the field is required.
     title
         The label beside the editor, in sentence case.
     help
         One sentence: what the field does.
     unit
-        Shown behind the number, such as ``steps``.
+        Shown after the number, such as ``steps``.
     advanced
-        Whether a form may fold it away; a section, only while all in it is as it is by default.
+        Whether a form may hide the field; it hides a section only while all its values are the defaults.
     multiline
-        Whether a text wants more than one line.
+        Whether a text needs more than one line.
     format
-        What a text names on the engine's machine, if anything: a form may then browse for it. A ``run`` is the folder
-        of a run, or a file of weights.
+        The kind of path that a text is, so that a form can browse for it. A ``run`` is the folder of a run, or a file
+        of weights.
     label, group
-        Of the field that tells a model from its alternatives: the model's name for people, such as ``Fashion-MNIST``,
-        and what it is listed under where there are many. Of an advanced section, what it is one of, such as ``terms``:
-        they are folded away together.
+        For the ``kind`` field of a union's member: its label, such as ``Fashion-MNIST``, and the heading it is listed
+        under. For an advanced section: the group that is hidden together, such as ``terms``.
     each, between
-        Of a list of models: what one of them is called, and the two fields of the root that it lies between: a new one
-        begins halfway.
+        For a list of models: the name of an item, and the two fields whose mean is the start value of a new item.
     **constraints
         Passed to `pydantic.Field` (``ge``, ``le``, ``gt``, ``lt``, ``default_factory`` …).
     """
@@ -73,5 +67,5 @@ def field(  # noqa: PLR0913 - all by name: what a form must know of a field
         "each": each,
         "between": list(between),
     }
-    describe: Any = Field  # its overloads cannot see through the constraints
-    return describe(default, title=title, description=help, json_schema_extra=extra, **constraints)
+    untyped_field: Any = Field  # its overloads do not accept **constraints
+    return untyped_field(default, title=title, description=help, json_schema_extra=extra, **constraints)

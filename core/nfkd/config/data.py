@@ -197,9 +197,9 @@ class ImageFolderConfig(ByteImagesConfig, _SplitConfig, frozen=True):
     """Any folder of images: the middle square of each, resized; sub-folders are its classes."""
 
     kind: Literal["image_folder"] = _kind("image_folder", "Folder of images", _IMAGES, "A folder of image files.")
-    path: str = field("", title="Folder", help="Holds the images, also in sub-folders.", format="folder")
+    path: str = field("", title="Folder", help="Folder with the images, also in sub-folders.", format="folder")
     size: int = field(32, title="Size", help="Width and height after resizing.", unit="pixels", ge=2, le=1024)
-    colour: bool = field(True, title="Colour", help="Three channels; otherwise one of grey.")
+    colour: bool = field(True, title="Colour", help="Three channels; otherwise one grey channel.")
 
 
 class ImageStackConfig(ByteImagesConfig, _SplitConfig, frozen=True):
@@ -210,7 +210,7 @@ class ImageStackConfig(ByteImagesConfig, _SplitConfig, frozen=True):
     key: str = field("", title="Array", help="Name of the array in the file; empty if it has only one.")
     labels_key: str = field("", title="Labels", help="Name of the array of class labels, if any.", advanced=True)
     levels: int = field(
-        256, title="Levels", help="Number of levels of the stored values, 0 up to one less.", ge=2, le=256
+        256, title="Levels", help="Number of levels of the stored values, which start at 0.", ge=2, le=256
     )
 
 
@@ -239,7 +239,7 @@ class NaturalPatchesConfig(Config, frozen=True):
         20_000, title="Patches", help="Number of training patches.", unit="patches", ge=100, le=2_000_000
     )
     split_seed: int = field(
-        0, title="Patch seed", help="Decides where the patches are taken.", ge=0, lt=2**31, advanced=True
+        0, title="Patch seed", help="Seed of the patches' positions.", ge=0, lt=2**31, advanced=True
     )
 
 

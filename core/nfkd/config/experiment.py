@@ -1,4 +1,4 @@
-"""The whole experiment: one file, validated at once."""
+"""The experiment: the root of the configuration."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pydantic import ValidationError, ValidationInfo, field_validator
 
 from nfkd.config.base import Config, field
 from nfkd.config.data import DataConfig
+from nfkd.config.datasets import base_folder, resolve_data_table
 from nfkd.config.distillation import DistillationConfig
 from nfkd.config.flows import FlowConfig
-from nfkd.config.named import folder_of, whole_table
 from nfkd.config.presets import preset_names, preset_path
 from nfkd.config.problems import ConfigError, ConfigProblem, problems_of
 from nfkd.config.toml import is_table, read_text, toml_document, toml_text, toml_value
-from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig, whole_weights
+from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig, absolute_weights_path
 from nfkd.files import is_folder, is_regular, is_taken, replace_file
 from nfkd.text import name_problem
 
 
 class ExperimentConfig(Config, frozen=True):
-    """Everything that decides a distillation experiment.
+    """A distillation experiment.
 
     Examples
     --------
@@ -33,13 +33,9 @@ class ExperimentConfig(Config, frozen=True):
     2
     """
 
-    name: str = field(
-        "untitled",
-        title="Name",
-        help="Names the folder of the run.",
-    )
+    name: str = field("untitled", title="Name", help="Names the folder of the run.")
     description: str = field(
-        "", title="Description", help="What is tried here, in your words.", max_length=2000, multiline=True
+        "", title="Description", help="Your notes on the experiment.", max_length=2000, multiline=True
     )
     data: DataConfig = field(title="Data", help="What the flows are trained on.")
     teacher: FlowConfig = field(title="Teacher", help="The large flow that is trained first.")
@@ -52,7 +48,7 @@ class ExperimentConfig(Config, frozen=True):
         ),
         each="assistant",
         between=("teacher", "student"),
-        strict=False,  # TOML has arrays, and they arrive as lists
+        strict=False,  # TOML arrays are lists
         max_length=3,
     )
     student: FlowConfig = field(title="Student", help="The small flow that learns from the teacher.")
@@ -63,29 +59,31 @@ class ExperimentConfig(Config, frozen=True):
         title="Training", help="The optimizer and the budget.", default_factory=TrainingConfig
     )
     seeds: SeedsConfig = field(title="Seeds", help="Repetitions.", default_factory=SeedsConfig)
-    compute: ComputeConfig = field(title="Compute", help="Where it runs.", default_factory=ComputeConfig)
-    monitor: MonitorConfig = field(title="Monitor", help="What is shown meanwhile.", default_factory=MonitorConfig)
+    compute: ComputeConfig = field(title="Compute", help="The device and its threads.", default_factory=ComputeConfig)
+    monitor: MonitorConfig = field(
+        title="Monitor", help="What is measured and drawn during training.", default_factory=MonitorConfig
+    )
 
     @field_validator("name")
     @classmethod
-    def _fit_for_a_folder(cls, name: str) -> str:
+    def _check_name(cls, name: str) -> str:
         if problem := name_problem(name):
             raise ValueError(problem)
         return name
 
     @field_validator("data", mode="before")
     @classmethod
-    def _whole_data(cls, value: Any, info: ValidationInfo) -> Any:
-        return whole_table(value, folder_of(info))
+    def _resolve_data(cls, value: Any, info: ValidationInfo) -> Any:
+        return resolve_data_table(value, base_folder(info))
 
     @classmethod
     def load(cls, source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Self:
-        """Read an experiment file, or a preset by its name.
+        """Read an experiment file or a preset.
 
         Parameters
         ----------
         source
-            A path to a TOML file, or the name of a preset; a file of that name wins.
+            The path of a TOML file, or the name of a preset; an existing file takes precedence.
         overrides
             Assignments such as ``student.hidden=32``, applied before validation.
 
@@ -108,9 +106,9 @@ class ExperimentConfig(Config, frozen=True):
     def from_toml(
         cls, text: str, overrides: Iterable[str] = (), *, source: str = "", folder: Path | None = None
     ) -> Self:
-        """Validate an experiment given as TOML text; arguments and errors as in `load`.
+        """Validate an experiment as TOML text; arguments and errors as in `load`.
 
-        Relative paths start from `folder`, those in `overrides` from the working directory.
+        Relative paths start from `folder`, in `overrides` from the working directory.
         """
         document = toml_document(text, source)
         problems = [problem for assignment in overrides if (problem := _assign(document, assignment, folder or Path()))]
@@ -120,7 +118,7 @@ class ExperimentConfig(Config, frozen=True):
 
     @classmethod
     def from_dict(cls, document: dict[str, Any], *, source: str = "", folder: Path | None = None) -> Self:
-        """Validate an experiment given as nested dictionaries; relative paths start from `folder`.
+        """Validate an experiment as nested dictionaries; relative paths start from `folder`.
 
         Raises
         ------
@@ -133,11 +131,11 @@ class ExperimentConfig(Config, frozen=True):
             raise ConfigError(problems_of(error), source) from error
 
     def to_toml(self) -> str:
-        """Return the experiment as TOML text, every field written out."""
+        """Return the experiment with all fields as TOML text."""
         return toml_text(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the experiment to a file, whole or not at all."""
+        """Write the experiment to a file, atomically."""
         replace_file(Path(path), self.to_toml().encode())
 
     def replace(self, **changes: Any) -> Self:
@@ -146,17 +144,17 @@ class ExperimentConfig(Config, frozen=True):
         Raises
         ------
         ConfigError
-            Where a change is not valid.
+            When a change is not valid.
         """
         return self.from_dict(_merge(self.model_dump(mode="python"), changes))
 
 
-_FILES = {"training.teacher_weights", "distillation.skd.perceptual_weights"}
+_PATH_FIELDS = {"training.teacher_weights", "distillation.skd.perceptual_weights"}
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     if changes.get("kind", base.get("kind")) != base.get("kind"):
-        return changes  # another kind of flow or data has other fields
+        return changes  # another kind has other fields
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
@@ -173,61 +171,61 @@ def _assign(document: dict[str, Any], assignment: str, folder: Path) -> ConfigPr
     value = toml_value(raw.strip())
     if path == "data" or parents == ["data"]:
         try:
-            value = _data_value(document, path, value, folder)
+            value = _resolve_data_override(document, path, value, folder)
         except ValueError as error:
             return ConfigProblem("data", str(error))
-    if path in _FILES and isinstance(value, str):
-        value = whole_weights(value, Path())
-    table: Any = document
+    if path in _PATH_FIELDS and isinstance(value, str):
+        value = absolute_weights_path(value, Path())
+    section: Any = document
     try:
-        for key, following in pairwise([*parents, last]):
-            table = _below(table, key, following)
-        _put(table, last, value)
+        for key, next_key in pairwise([*parents, last]):
+            section = _subsection(section, key, next_key)
+        _set_item(section, last, value)
     except LookupError as error:
         return ConfigProblem(path, str(error.args[0]))
     return None
 
 
-def _below(table: Any, key: str, following: str) -> Any:
-    """Return the section of a name, or of a number in a list; made where it is not there.
+def _subsection(section: Any, key: str, next_key: str) -> Any:
+    """Return the table or list at a key or index; create a missing one.
 
     Raises
     ------
     LookupError
-        Where there is no such place, in words.
+        With a message, when there is a value instead, or the index is out of range.
     """
-    place = _place(table, key)
-    if place == len(table) or (is_table(table) and key not in table):
-        _put(table, key, [] if following.isdecimal() else {})
-    below = table[place]
-    if type(below) not in {dict, list}:
+    index = _index(section, key)
+    if index == len(section) or (is_table(section) and key not in section):
+        _set_item(section, key, [] if next_key.isdecimal() else {})
+    subsection = section[index]
+    if type(subsection) not in {dict, list}:
         msg = f"{key} is a value, not a section"
         raise LookupError(msg)
-    return below
+    return subsection
 
 
-def _put(table: Any, key: str, value: Any) -> None:
-    place = _place(table, key)
-    if place == len(table):
-        table.append(value)
+def _set_item(section: Any, key: str, value: Any) -> None:
+    index = _index(section, key)
+    if index == len(section):
+        section.append(value)
     else:
-        table[place] = value
+        section[index] = value
 
 
-def _place(table: Any, key: str) -> Any:
-    """Return what a key is in a section, its own name, and in a list, its number: at most the one after the last."""
-    if is_table(table):
+def _index(section: Any, key: str) -> Any:
+    """Return the dict key, or a list index up to `len`."""
+    if is_table(section):
         return key
-    if not key.isdecimal() or int(key) > len(table):
-        msg = f"{key} is no place in a list of {len(table)}: they are counted from 0"
+    if not key.isdecimal() or int(key) > len(section):
+        msg = f"{key} is not an index of a list of {len(section)}; indices start at 0"
         raise LookupError(msg)
     return int(key)
 
 
-def _data_value(document: dict[str, Any], path: str, value: Any, folder: Path) -> Any:
-    """Return a value for the data: a path that is typed starts from the working directory, not from the file's."""
+def _resolve_data_override(document: dict[str, Any], path: str, value: Any, folder: Path) -> Any:
+    """Resolve an override of the data; its paths start from the working directory, the file's own from `folder`."""
     if path == "data":
-        return whole_table(value, Path())
-    table = document["data"] = whole_table(document.get("data", {}), folder)
+        return resolve_data_table(value, Path())
+    table = document["data"] = resolve_data_table(document.get("data", {}), folder)
     name = path.removeprefix("data.")
-    return whole_table({"kind": table.get("kind"), name: value}, Path())[name] if is_table(table) else value
+    return resolve_data_table({"kind": table.get("kind"), name: value}, Path())[name] if is_table(table) else value

@@ -1,4 +1,4 @@
-"""A TOML file of one flow alone: for weights that come from elsewhere, and for a look at a flow."""
+"""TOML files with a single flow, for weights from other programs and for inspecting a flow."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _Size = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class FlowFile(Config, frozen=True):
-    """One flow and, where the file says so, the examples that it is for.
+    """A flow and, optionally, the shape of its examples.
 
     Examples
     --------
-    A file may hold the flow's fields alone, or have them in a table ``[flow]`` or ``[teacher]``::
+    The flow's fields are at the top level, or in a table ``[flow]`` or ``[teacher]``::
 
         event_shape = [3, 32, 32]
         [flow]
@@ -34,7 +34,7 @@ class FlowFile(Config, frozen=True):
     flow: FlowConfig = field(title="Flow", help="The architecture.")
     event_shape: list[_Size] = field(
         title="Event shape",
-        help="Channels, height and width of an image, or the number of features; empty where it is not said.",
+        help="Channels, height and width of an image, or the number of features; empty if unknown.",
         default_factory=list,
         max_length=3,
     )
@@ -42,14 +42,14 @@ class FlowFile(Config, frozen=True):
 
 
 def read_flow_file(path: str | os.PathLike[str], *, kind: str = "") -> FlowFile:
-    """Read a flow's file; of an experiment's file, its teacher.
+    """Read a flow file, or the teacher of an experiment file.
 
     Parameters
     ----------
     path
         The TOML file.
     kind
-        Of the flow, where the file does not say.
+        The kind of the flow, if the file has none.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def read_flow_file(path: str | os.PathLike[str], *, kind: str = "") -> FlowFile:
     """
     document = read_toml(path)
     table = next((name for name in _TABLES if isinstance(document.get(name), dict)), "")
-    flow, rest = _taken_apart(document, table)
+    flow, rest = _split_document(document, table)
     if kind:
         flow = {"kind": kind} | flow
     try:
@@ -68,17 +68,17 @@ def read_flow_file(path: str | os.PathLike[str], *, kind: str = "") -> FlowFile:
         raise ConfigError(problems, str(path)) from error
 
 
-def _taken_apart(document: dict[str, Any], table: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split_document(document: dict[str, Any], table: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the flow's fields and the others."""
-    ours = {name: document[name] for name in ("event_shape", "context_features") if name in document}
+    shapes = {name: document[name] for name in ("event_shape", "context_features") if name in document}
     if not table:
-        return {name: value for name, value in document.items() if name not in ours}, ours
+        return {name: value for name, value in document.items() if name not in shapes}, shapes
     others = {} if table == "teacher" else {name: value for name, value in document.items() if name != table}
-    return cast("dict[str, Any]", document[table]), others | ours
+    return cast("dict[str, Any]", document[table]), others | shapes
 
 
 def _in_file(path: str, table: str) -> str:
-    """Return where a problem is in the file: the flow's fields may be at its top."""
+    """Return the path of a problem in the file, where the flow's fields may be at the top level."""
     first, _, rest = path.partition(".")
     if first != "flow":
         return path

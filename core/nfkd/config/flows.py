@@ -1,4 +1,4 @@
-"""Which flow: one model per architecture."""
+"""Flows: one model for each architecture."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from nfkd.config.base import Config, field
 
 Permutation = Literal["lu", "dense", "shuffle", "reverse"]
 _PERMUTATION = (
-    "How the channels are mixed before each coupling: an invertible 1×1 convolution (in LU form or as a dense "
-    "matrix), one fixed shuffle, or their order reversed."
+    "Mixing of the channels before each coupling: an invertible 1×1 convolution (in LU form or as a dense matrix), a "
+    "fixed shuffle, or the reversed order."
 )
 
 
@@ -23,19 +23,19 @@ class _CouplingFlowConfig(Config, frozen=True):
     scale: Literal["sigmoid", "tanh"] = field(
         "sigmoid",
         title="Scale",
-        help="How an affine coupling's scale is bounded: sigmoid(s + 2) as in Glow, or exp(tanh(s)).",
+        help="Bounded scale of an affine coupling: sigmoid(s + 2) as in Glow, or exp(tanh(s)).",
         advanced=True,
     )
     actnorm: bool = field(
         True,
         title="ActNorm",
-        help="Normalise every step's channels, from the first batch on; the couplings' networks keep their norms.",
+        help="Normalise every step's channels, from the first batch on; the couplings' networks have their own norms.",
         advanced=True,
     )
     learned_prior: bool = field(
         False,
         title="Learned prior",
-        help="Learn mean and scale of the last latent (from the context, where the data has one).",
+        help="Learn mean and scale of the last latent (from the context, if the data has one).",
         advanced=True,
     )
 
@@ -49,16 +49,12 @@ class GlowConfig(_CouplingFlowConfig, frozen=True):
     levels: int = field(
         2,
         title="Levels",
-        help="How often the image is squeezed; half of the channels leave after every level but the last.",
+        help="Number of squeezes of the image; after every level except the last, half of the channels are split off.",
         ge=1,
         le=6,
     )
     steps: int = field(
-        4,
-        title="Steps per level",
-        help="ActNorm, permutation and coupling, this many times at each level.",
-        ge=1,
-        le=64,
+        4, title="Steps per level", help="Number of steps (ActNorm, permutation, coupling) at each level.", ge=1, le=64
     )
     hidden: int = field(
         64,
@@ -84,20 +80,9 @@ class Glow1DConfig(_CouplingFlowConfig, frozen=True):
     kind: Literal["glow1d"] = field(
         "glow1d", title="Flow", label="Glow-1D", group="For vectors", help="Glow for vectors: steps with linear layers."
     )
-    steps: int = field(
-        5,
-        title="Steps",
-        help="ActNorm, permutation and coupling, this many times.",
-        ge=1,
-        le=128,
-    )
+    steps: int = field(5, title="Steps", help="Number of steps (ActNorm, permutation, coupling).", ge=1, le=128)
     hidden: int = field(
-        32,
-        title="Hidden units",
-        help="Width of the network in each coupling.",
-        unit="units",
-        ge=1,
-        le=4096,
+        32, title="Hidden units", help="Width of the network in each coupling.", unit="units", ge=1, le=4096
     )
     depth: int = field(
         2,
@@ -117,15 +102,10 @@ class Glow1DConfig(_CouplingFlowConfig, frozen=True):
 
 class _AutoregressiveConfig(Config, frozen=True):
     steps: int = field(
-        5, title="Steps", help="Autoregressive layers, each with an order of the features.", ge=1, le=128
+        5, title="Steps", help="Number of autoregressive layers, each with its order of the features.", ge=1, le=128
     )
     hidden: int = field(
-        64,
-        title="Hidden units",
-        help="Width of the masked network (MADE) in each step.",
-        unit="units",
-        ge=1,
-        le=4096,
+        64, title="Hidden units", help="Width of the masked network (MADE) in each step.", unit="units", ge=1, le=4096
     )
     depth: int = field(
         2, title="Hidden layers", help="Hidden layers of each masked network.", ge=1, le=8, advanced=True
@@ -133,13 +113,13 @@ class _AutoregressiveConfig(Config, frozen=True):
     order: Literal["reversed", "permuted"] = field(
         "reversed",
         title="Order",
-        help="Reversed: every step turns the order of the features around. Permuted: each draws an order of its own.",
+        help="Reversed: every step reverses the order of the features. Permuted: every step has a random order.",
         advanced=True,
     )
     batch_norm: bool = field(
         False,
         title="Batch norm",
-        help="Normalise between steps by the batch's statistics while training, by their running means afterwards.",
+        help="Normalise between steps by the batch's statistics during training, and by their running means later.",
         advanced=True,
     )
 
@@ -173,20 +153,20 @@ class NSFConfig(Config, frozen=True):
     transform: Literal["coupling", "autoregressive"] = field(
         "coupling",
         title="Transform",
-        help="Splines of half of the features given the other half, or of each given those before it.",
+        help="Splines of half of the features given the other half, or of each feature given the previous ones.",
     )
-    steps: int = field(5, title="Steps", help="Spline layers, each after a mixing of the features.", ge=1, le=128)
+    steps: int = field(5, title="Steps", help="Number of spline layers, each after a permutation.", ge=1, le=128)
     hidden: int = field(
         64, title="Hidden units", help="Width of the network in each step.", unit="units", ge=1, le=4096
     )
     depth: int = field(
         2, title="Blocks", help="Residual blocks (or masked layers) of each network.", ge=1, le=8, advanced=True
     )
-    bins: int = field(8, title="Bins", help="Pieces of each spline.", unit="bins", ge=2, le=128)
+    bins: int = field(8, title="Bins", help="Number of pieces of each spline.", unit="bins", ge=2, le=128)
     tail_bound: float = field(
         3.0,
         title="Tail bound",
-        help="The splines work between −B and B; beyond, the map is the identity.",
+        help="The splines act between −B and B; outside, the map is the identity.",
         gt=0.0,
         le=1000.0,
         advanced=True,

@@ -1,4 +1,4 @@
-"""The experiments that are shipped with the program."""
+"""The preset experiments, and other resource files of the package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def resource_path(*parts: str) -> Path:
-    """Return the path of a shipped resource: beside the package when installed, in the checkout otherwise."""
+    """Return the path of a resource file: in the package when installed, else in the checkout."""
     installed = _PACKAGE / "resources"
     root = installed if installed.is_dir() else _PACKAGE.parents[1] / "resources"
     return root.joinpath(*parts)

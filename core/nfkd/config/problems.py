@@ -1,4 +1,4 @@
-"""Problems: what is wrong with an experiment, and where."""
+"""Problems of an experiment, each with the path of its field."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _SHOWN, _LISTED = 80, 100  # characters of a value, and problems of a file, in a
 
 @dataclass(frozen=True, slots=True)
 class ConfigProblem:
-    """One thing that is wrong.
+    """A problem at a field.
 
     Attributes
     ----------
     path
-        The dotted path of the field, such as ``student.hidden``; empty when the whole file is meant.
+        The dotted path of the field, such as ``student.hidden``; empty for the whole file.
     message
-        What is wrong and what would be right, in one sentence.
+        What is wrong and what is allowed, in one sentence.
     """
 
     path: str
@@ -32,14 +32,14 @@ class ConfigProblem:
 
 
 class ConfigError(ValueError):
-    """An experiment that cannot be run as it is written.
+    """An experiment is not valid.
 
     Attributes
     ----------
     problems
-        Every problem found, each with its path.
+        Every problem.
     source
-        The file or preset that was read, empty when there was none.
+        The file or preset; may be empty.
     """
 
     def __init__(self, problems: list[ConfigProblem], source: str = "") -> None:
@@ -59,7 +59,7 @@ class ConfigError(ValueError):
 
 def problems_of(error: ValidationError) -> list[ConfigProblem]:
     """Return pydantic's errors as problems, each with its path in the file."""
-    return [ConfigProblem(_path(item), _words(item)) for item in error.errors(include_url=False)]
+    return [ConfigProblem(_path(item), _message(item)) for item in error.errors(include_url=False)]
 
 
 def _path(item: Any) -> str:
@@ -67,14 +67,37 @@ def _path(item: Any) -> str:
     if item["type"].startswith("union_tag"):
         parts.append("kind")
     elif len(parts) > 1 and parts[0] in {"data", "teacher", "student", "flow"}:
-        del parts[1]  # pydantic names the chosen member of a union (teacher.glow.hidden): no file has it there
+        del parts[1]  # pydantic inserts the chosen member of a union, as in teacher.glow.hidden
     elif len(parts) > 2 and parts[0] == "assistants":
-        del parts[2]  # likewise in assistants.0.glow.hidden
+        del parts[2]  # as in assistants.0.glow.hidden
     return ".".join(str(part) for part in parts)
 
 
-def _words(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of problem
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("greater than", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("less than", "lt"),
+}
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "string": "text",
+    "bool": "true or false",
+    "tuple": "a list",
+    "list": "a list",
+    "dict": "a table",
+    "model": "a table",
+}
+
+
+def _message(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of problem
     kind, context = item["type"], item.get("ctx", {})
+    if kind in _BOUNDS:
+        bound, key = _BOUNDS[kind]
+        limit = context[key]
+        return f"must be {bound} {int(limit) if limit == int(limit) else limit:,}{_format_input(item)}"
     match kind:
         case "extra_forbidden":
             return "there is no such field here"
@@ -84,27 +107,24 @@ def _words(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of probl
             return f"{plain(repr(context['tag']), _SHOWN)} is not known; choose one of {context['expected_tags']}"
         case "union_tag_not_found":
             return "needs a field 'kind'"
-        case "tuple_type" | "list_type":
-            return f"must be a list{_given(item)}"
         case "too_short":
             return f"needs at least {context['min_length']:,}, and has {context['actual_length']:,}"
         case "too_long":
-            return f"takes at most {context['max_length']:,}{_counted(context)}"
+            count = context.get("actual_length")  # None for a list that pydantic stops counting
+            return f"takes at most {context['max_length']:,}" + (f", and has {count:,}" if count is not None else "")
         case "value_error":
             return str(context["error"])
         case "string_too_long":
             return f"may have at most {context['max_length']:,} characters"
-        case _:
-            message = str(item["msg"])
-            return message[:1].lower() + message[1:] + _given(item)
+        case "string_too_short":
+            return f"needs at least {context['min_length']:,} characters"
+        case "literal_error":
+            return f"must be {context['expected']}{_format_input(item)}"
+        case _:  # such as int_parsing, float_type
+            expected = _TYPES.get(kind.partition("_")[0])
+            return f"must be {expected}{_format_input(item)}" if expected else f"is not valid{_format_input(item)}"
 
 
-def _counted(context: Any) -> str:
-    """Return how many there are; an endless number is not counted."""
-    count = context.get("actual_length")
-    return f", and has {count:,}" if count is not None else ""
-
-
-def _given(item: Any) -> str:
-    given = item.get("input")
-    return f" (given: {plain(repr(given), _SHOWN)})" if isinstance(given, (bool, int, float, str)) else ""
+def _format_input(item: Any) -> str:
+    value = item.get("input")
+    return f" (given: {plain(repr(value), _SHOWN)})" if isinstance(value, (bool, int, float, str)) else ""

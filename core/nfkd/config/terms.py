@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ValidationInfo, field_validator
 
 from nfkd.config.base import Config, field
-from nfkd.config.named import folder_of, place
+from nfkd.config.datasets import absolute_path, base_folder
 
 _WALTON = "Walton et al. 2025, arXiv 2506.21003"
 
@@ -128,7 +128,7 @@ class SKDConfig(TermConfig, frozen=True):
     @field_validator("perceptual_weights")
     @classmethod
     def _whole_path(cls, value: str, info: ValidationInfo) -> str:
-        return str(place(value, folder_of(info))) if value.strip() else ""  # a name may end in a space
+        return str(absolute_path(value, base_folder(info))) if value.strip() else ""  # a name may end in a space
 
 
 class ForwardKLConfig(TermConfig, frozen=True):

@@ -1,4 +1,4 @@
-"""Configuration as TOML text."""
+"""Reading and writing TOML."""
 
 from __future__ import annotations
 
@@ -14,50 +14,48 @@ from nfkd.config.base import Config
 from nfkd.config.problems import ConfigError, ConfigProblem
 from nfkd.files import FileError, read_limited
 
-_LIMIT = 4 << 20  # bytes of a file: a drawing of 100,000 points takes nearly as many
-_DEPTH = 32  # tables and lists inside each other: an experiment has 4
-# tomllib needs the square of a key's length, and is asked about no key of a thousand parts. tomlkit has a limit of its
-# own, and is not used for reading, since it takes half a minute for a megabyte of empty lines.
-_LONG_KEY = re.compile(rf"(?<![\w-])(?:(?:[\w-]+|\"[^\"\n]*\"|'[^'\n]*')[ \t]*\.[ \t]*){{{_DEPTH}}}")
+_MAX_SIZE = 4 << 20  # bytes: a drawing of 100,000 points takes nearly as many
+_MAX_DEPTH = 32  # nested tables and lists: an experiment has 4
+_POSITION = re.compile(r"(?<=at )(line \d+, column \d+|end of document)")  # in the messages of tomllib
+# tomllib takes quadratic time for a dotted key of many parts; tomlkit, half a minute for a megabyte of empty lines.
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:(?:[\w-]+|\"[^\"\n]*\"|'[^'\n]*')[ \t]*\.[ \t]*){{{_MAX_DEPTH}}}")
 
 
 def toml_text(config: Config) -> str:
-    """Return a model as TOML text: every field written out, the kind of each table first."""
+    """Return a model with all fields as TOML text, with the kind first in each table."""
     return tomlkit.dumps(_kind_first(config.model_dump(mode="python")))
 
 
 def toml_document(text: str, source: str = "") -> dict[str, Any]:
-    """Return the document of a TOML text.
+    """Return the content of TOML text.
 
     Parameters
     ----------
     source
-        The file that it was read from, for the error.
+        The file of the text, for the error.
 
     Raises
     ------
     ConfigError
-        When it is no TOML.
+        When it is not TOML.
     """
     try:
         document = None if _LONG_KEY.search(text) else tomllib.loads(text)
     except RecursionError:
         document = None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([ConfigProblem("", f"not a TOML file{_why(text, error)}")], source) from error
+        raise ConfigError([ConfigProblem("", f"not a TOML file{_reason(text, error)}")], source) from error
     except ValueError as error:
-        raise ConfigError(
-            [ConfigProblem("", "not a TOML file: a number has more digits than can be read")], source
-        ) from error
+        raise ConfigError([ConfigProblem("", "not a TOML file: a number has too many digits")], source) from error
     if document is None or _is_deep(document):
-        words = f"nested more than {_DEPTH} levels deep: no experiment is. Give a file that NFKD has written"
-        raise ConfigError([ConfigProblem("", words)], source)
+        message = f"has more than {_MAX_DEPTH} nested levels. Give a file that NFKD has written"
+        raise ConfigError([ConfigProblem("", message)], source)
     return document
 
 
 def _is_deep(document: dict[str, Any]) -> bool:
     level: list[Any] = [document]
-    for _ in range(_DEPTH):
+    for _ in range(_MAX_DEPTH):
         level = [
             item
             for value in level
@@ -68,12 +66,12 @@ def _is_deep(document: dict[str, Any]) -> bool:
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the document of a TOML file.
+    """Return the content of a TOML file.
 
     Raises
     ------
     ConfigError
-        When it cannot be read, or is no TOML.
+        When it cannot be read, or is not TOML.
     """
     return toml_document(read_text(path), str(path))
 
@@ -84,29 +82,29 @@ def read_text(path: str | os.PathLike[str]) -> str:
     Raises
     ------
     ConfigError
-        When it cannot be read, or is no text.
+        When it cannot be read, or is not UTF-8.
     """
     try:
-        return read_limited(Path(path), _LIMIT).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+        return read_limited(Path(path), _MAX_SIZE).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        words = f"cannot be read, not a TOML file or a damaged one: no text in UTF-8 from byte {error.start + 1:,} on"
-        raise ConfigError([ConfigProblem("", words)], str(path)) from error
+        message = f"cannot be read: not a TOML file, or damaged (no UTF-8 text from byte {error.start + 1:,} on)"
+        raise ConfigError([ConfigProblem("", message)], str(path)) from error
     except OSError as error:
-        why = f"it {error.strerror}" if isinstance(error, FileError) else error.strerror or str(error)
-        words = f"cannot be read: {why}"
-        raise ConfigError([ConfigProblem("", words)], str(path)) from error
+        reason = f"it {error.strerror}" if isinstance(error, FileError) else error.strerror or str(error)
+        raise ConfigError([ConfigProblem("", f"cannot be read: {reason}")], str(path)) from error
 
 
-def _why(text: str, error: Exception) -> str:
-    """Say what keeps a text from being TOML; bytes of zero are what a crash or a full disk leaves of a file's end."""
+def _reason(text: str, error: Exception) -> str:
+    """Return why a text is not TOML; a crash or a full disk can leave zero bytes at the end of a file."""
     if "\0" not in text:
-        return f": {error}"
+        position = _POSITION.search(str(error))
+        return f": wrong syntax ({position[0]})" if position else ": wrong syntax"
     line = text[: text.index("\0")].count("\n") + 1
-    return f", or a damaged one: it holds bytes of zero from line {line:,} on, as one that was not written whole"
+    return f", or damaged: it contains zero bytes from line {line:,} on, as if writing it was interrupted"
 
 
 def toml_value(text: str) -> Any:
-    """Return the value of an assignment; what is no TOML is meant as text, such as ``cpu`` in ``--set device=cpu``."""
+    """Return the value of an override; a value that is not TOML is a string, such as ``cpu`` in ``device=cpu``."""
     try:
         return toml_document(f"value = {text}\n")["value"]
     except (ConfigError, LookupError):
@@ -114,7 +112,7 @@ def toml_value(text: str) -> Any:
 
 
 def is_table(value: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether a value of a TOML document is a table."""
+    """Return whether a value of a TOML document is a table."""
     return isinstance(value, dict)
 
 
@@ -125,5 +123,5 @@ def _kind_first(table: dict[str, Any]) -> dict[str, Any]:
 
 def _listed(value: Any) -> Any:
     if is_table(value):
-        return _kind_first(value)  # one of an array of tables
+        return _kind_first(value)  # an item of an array of tables
     return [_listed(item) for item in cast("tuple[Any, ...]", value)] if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""How long, how fast, on what and how often to look."""
+"""Training, seeds, compute devices and monitoring."""
 
 from __future__ import annotations
 
@@ -8,70 +8,59 @@ from typing import Literal
 from pydantic import ValidationInfo, field_validator
 
 from nfkd.config.base import Config, field
-from nfkd.config.named import folder_of, place
+from nfkd.config.datasets import absolute_path, base_folder
 
 FROM_PYTHON = "python:"
-"""How `TrainingConfig.teacher_weights` begins where the teacher was given in Python; name and fingerprint follow."""
+"""Prefix of `TrainingConfig.teacher_weights` for a teacher passed in Python; its name and fingerprint follow."""
 
 
-def whole_weights(value: str, folder: Path) -> str:
-    """Return the path of a teacher's weights, absolute; a relative one starts from a folder."""
+def absolute_weights_path(value: str, folder: Path) -> str:
+    """Return the absolute path of a teacher's weights; a relative one starts from `folder`."""
     if not value.strip():
         return ""
-    return value if value.startswith(FROM_PYTHON) else str(place(value, folder))  # a name may end in a space
+    return value if value.startswith(FROM_PYTHON) else str(absolute_path(value, folder))  # not stripped
 
 
 class TrainingConfig(Config, frozen=True):
     """The optimizer and the budget. Student and baseline always get the same number of steps."""
 
     teacher_steps: int = field(
-        1500, title="Teacher steps", help="Most steps of the teacher.", unit="steps", ge=1, le=10_000_000
+        1500, title="Teacher steps", help="Maximum steps of the teacher.", unit="steps", ge=1, le=10_000_000
     )
     teacher_weights: str = field(
         "",
         title="Teacher's weights",
         help=(
-            "The directory of an earlier run (its first seed's teacher serves), or a .safetensors file of NFKD's: the "
-            "teacher is taken from there and not trained; empty trains one."
+            "The folder of an earlier run (the teacher of its first seed is used), or a .safetensors file from NFKD: "
+            "this teacher is used and not trained. Leave empty to train one."
         ),
         format="run",
         max_length=4096,
     )
     assistant_steps: int = field(
-        1000,
-        title="Assistant steps",
-        help="Steps of each assistant, where there are any.",
-        unit="steps",
-        ge=1,
-        le=10_000_000,
-        advanced=True,
+        1000, title="Assistant steps", help="Steps of each assistant.", unit="steps", ge=1, le=10_000_000, advanced=True
     )
     student_steps: int = field(
-        1000,
-        title="Student steps",
-        help="Steps of the student and of its baseline: always the same number.",
-        unit="steps",
-        ge=1,
-        le=10_000_000,
+        1000, title="Student steps", help="Steps of the student and of its baseline.", unit="steps", ge=1, le=10_000_000
     )
     baseline: bool = field(
         True,
         title="Baseline",
-        help="Train the same student without the teacher, too: it alone says whether the teacher helped. Without it "
-        "a run is shorter, and there is no verdict.",
+        help="Also train the same student without the teacher, for comparison. Without a baseline, a run is shorter "
+        "and has no verdict.",
     )
     batch_size: int = field(128, title="Batch", help="Examples per step.", unit="examples", ge=1, le=65536)
     precision: Literal["float32", "bf16"] = field(
         "float32",
         title="Precision",
-        help="Of the networks inside couplings while training: bf16 takes less memory and is faster where the "
-        "hardware has it. All else, and every evaluation, is float32.",
+        help="Precision of the networks inside couplings during training: bf16 takes less memory and is faster on "
+        "supporting hardware. Everything else, and every evaluation, is float32.",
         advanced=True,
     )
     accumulate: int = field(
         1,
         title="Micro-batches",
-        help="A batch goes through the flow in so many pieces whose gradients add up: less memory, the same loss.",
+        help="Number of pieces of a batch whose gradients are added up: takes less memory for the same loss.",
         ge=1,
         le=65536,
         advanced=True,
@@ -82,12 +71,13 @@ class TrainingConfig(Config, frozen=True):
     weight_decay: float = field(
         0.01,
         title="Weight decay",
-        help="AdamW alone: a step takes this times the learning rate off each matrix; biases and scales keep theirs.",
+        help="Only for AdamW: each step shrinks the matrices by this times the learning rate, but not biases and "
+        "scales.",
         ge=0.0,
         le=1.0,
         advanced=True,
     )
-    learning_rate: float = field(1e-3, title="Learning rate", help="Highest learning rate.", gt=0.0, le=1.0)
+    learning_rate: float = field(1e-3, title="Learning rate", help="Maximum learning rate.", gt=0.0, le=1.0)
     schedule: Literal["constant", "cosine"] = field(
         "cosine", title="Schedule", help="Constant, or a cosine that falls to zero over the stage."
     )
@@ -102,7 +92,7 @@ class TrainingConfig(Config, frozen=True):
     gradient_clip: float = field(
         30.0,
         title="Gradient clip",
-        help="Largest norm of the gradient; zero switches it off.",
+        help="Maximum norm of the gradient; zero switches clipping off.",
         ge=0.0,
         le=1e6,
         advanced=True,
@@ -110,8 +100,8 @@ class TrainingConfig(Config, frozen=True):
     ema_decay: float = field(
         0.0,
         title="Weight averaging",
-        help="Decay of the running average of the weights, say 0.999; the average is what is validated, drawn and "
-        "saved. Zero switches it off.",
+        help="Decay of the running average of the weights, such as 0.999. The average is validated, drawn and saved. "
+        "Zero switches it off.",
         ge=0.0,
         lt=1.0,
         advanced=True,
@@ -119,7 +109,7 @@ class TrainingConfig(Config, frozen=True):
     early_stop: int = field(
         8,
         title="Teacher's patience",
-        help="The teacher ends after this many evaluations without improvement; zero never ends it early.",
+        help="The teacher's training ends after this many evaluations without improvement; zero never ends it early.",
         unit="evaluations",
         ge=0,
         le=100_000,
@@ -128,7 +118,7 @@ class TrainingConfig(Config, frozen=True):
     checkpoint_every: int = field(
         200,
         title="Checkpoint",
-        help="Steps between two checkpoints, from which a broken run can be resumed.",
+        help="Steps between two checkpoints, from which an interrupted run can be resumed.",
         unit="steps",
         ge=1,
         le=1_000_000,
@@ -137,50 +127,45 @@ class TrainingConfig(Config, frozen=True):
 
     @field_validator("teacher_weights")
     @classmethod
-    def _whole_path(cls, value: str, info: ValidationInfo) -> str:
-        return whole_weights(value, folder_of(info))
+    def _resolve_path(cls, value: str, info: ValidationInfo) -> str:
+        return absolute_weights_path(value, base_folder(info))
 
     @property
     def teacher_given(self) -> bool:
-        """Whether the teacher comes from elsewhere and is not trained."""
+        """Whether the teacher is given and not trained."""
         return bool(self.teacher_weights)
 
     @property
     def teacher_from_python(self) -> bool:
-        """Whether it was given in Python, so that no file has it."""
+        """Whether the teacher was passed in Python, so that there is no file of it."""
         return self.teacher_weights.startswith(FROM_PYTHON)
 
 
 class SeedsConfig(Config, frozen=True):
-    """How often the experiment is repeated with other random numbers."""
+    """Repetitions of the experiment with different random numbers."""
 
     count: int = field(
-        1,
-        title="Seeds",
-        help="Repetitions; a verdict needs at least three.",
-        unit="seeds",
-        ge=1,
-        le=100,
+        1, title="Seeds", help="Repetitions; a verdict needs at least three.", unit="seeds", ge=1, le=100
     )
     first: int = field(1, title="First seed", help="The seeds count up from here.", ge=0, lt=2**31, advanced=True)
     retrain_teacher: bool = field(
         False,
         title="Teacher per seed",
-        help="Train a teacher (and assistants) of its own for each seed; otherwise the first seed's serves all.",
+        help="Train a teacher (and assistants) for each seed; otherwise all seeds use those of the first seed.",
         advanced=True,
     )
     metric: Literal["likelihood", "c2st", "samples_per_second"] = field(
         "likelihood",
         title="Primary metric",
         help=(
-            "What the verdict is about, named before anything runs: the test likelihood; C2ST, how well a classifier "
-            "tells samples from test data; or samples per second. The others get an interval and no verdict."
+            "The metric of the verdict: the test likelihood; C2ST, how well a classifier separates samples from test "
+            "data; or samples per second. The other metrics get an interval, but no verdict."
         ),
         advanced=True,
     )
 
     def values(self) -> list[int]:
-        """Return the seeds themselves."""
+        """Return the list of seeds."""
         return list(range(self.first, self.first + self.count))
 
 
@@ -188,12 +173,12 @@ class ComputeConfig(Config, frozen=True):
     """The device and the number of threads."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = field(
-        "auto", title="Device", help="Auto takes CUDA, then MPS, then the processor."
+        "auto", title="Device", help="Auto uses CUDA if available, then MPS, then the CPU."
     )
     threads: int = field(
         0,
         title="Threads",
-        help="Threads of the processor for one operation; zero leaves one core to the studio.",
+        help="CPU threads for one operation; zero uses all cores but one.",
         ge=0,
         le=1024,
         advanced=True,
@@ -201,7 +186,7 @@ class ComputeConfig(Config, frozen=True):
 
 
 class MonitorConfig(Config, frozen=True):
-    """What is measured and drawn while a stage runs."""
+    """What is measured and drawn during a stage."""
 
     evaluate_every: int = field(
         50, title="Validate", help="Steps between two validations.", unit="steps", ge=1, le=1_000_000
@@ -209,7 +194,7 @@ class MonitorConfig(Config, frozen=True):
     validation_examples: int = field(
         2000,
         title="Validation examples",
-        help="Most examples that each of these validations takes; the figures at the end take all.",
+        help="Maximum number of examples for each of these validations; the final figures use all.",
         unit="examples",
         ge=8,
         le=100_000_000,
@@ -226,15 +211,15 @@ class MonitorConfig(Config, frozen=True):
     shares_every: int = field(
         50,
         title="Gradient shares",
-        help="Steps between two measurements of each term's share of the gradient; zero switches them off. "
-        "One costs a backward pass for each term: with four about a step more, 2 % of the time at every 50.",
+        help="Steps between two measurements of each term's share of the gradient; zero switches them off. One costs "
+        "a backward pass per term: for four terms about one step, or 2 % of the time at every 50.",
         unit="steps",
         ge=0,
         le=1_000_000,
         advanced=True,
     )
     sample_count: int = field(
-        64, title="Samples", help="How many samples a picture shows.", unit="samples", ge=1, le=4096, advanced=True
+        64, title="Samples", help="Number of samples in a picture.", unit="samples", ge=1, le=4096, advanced=True
     )
     temperature: float = field(
         0.7, title="Temperature", help="Scale of the noise for the live samples.", gt=0.0, le=2.0

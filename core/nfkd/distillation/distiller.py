@@ -33,7 +33,7 @@ from nfkd.distillation.passes import (
 )
 from nfkd.distillation.schedules import weights_at
 from nfkd.flows.flow import Flow, evaluating
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from nfkd.config import ConfigProblem
 from nfkd.distillation.strategies import spread_index
 from nfkd.flows.bijections import ActNormPermutation, Mixing
 from nfkd.flows.flow import Flow
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import LayerInfo
 
 PATH = "distillation.matching.inherit_permutation"

@@ -13,7 +13,7 @@ from torch import Tensor
 from nfkd.config import ConfigProblem, MatchingConfig
 from nfkd.distillation.strategies import STRATEGIES, Layers, LevelsError, choose_strategy, steps_of
 from nfkd.flows.architecture import format_shape
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import LayerInfo, pairable
 
 _STRATEGY = "distillation.matching.strategy"

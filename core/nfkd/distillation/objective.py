@@ -13,7 +13,7 @@ from nfkd.config import ConfigProblem, TermConfig
 from nfkd.data import Dataset
 from nfkd.distillation.passes import Data, Needs, StepPasses
 from nfkd.flows.flow import Capability, Flow
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 
 ConfigT = TypeVar("ConfigT", bound=TermConfig)
 

@@ -1,1 +1,1 @@
-"""The engine: one process a user, which holds torch and the device, trains, and answers. Imports no Qt."""
+"""The engine: one process per user that trains runs and answers requests. Imports no Qt."""

@@ -1,4 +1,4 @@
-"""One client of the engine: frames in, frames out, within limits."""
+"""One client of the engine: receives and sends frames, within limits."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import nfkd
 from nfkd.engine.limits import Limits
 from nfkd.engine.outbox import Outbox
 from nfkd.protocol.codec import PROTOCOL, from_client
-from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.frames import FrameDecoder, FrameError
+from nfkd.protocol.records import ErrorInfo
 from nfkd.protocol.requests import Answer, Call, FromClient, Hello, Refusal
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ _MIB = 1 << 20
 
 
 @dataclass(frozen=True)
-class Parting:
+class Disconnect:
     """Why a client is disconnected.
 
     Attributes
     ----------
     title, cause, action
-        For the client.
+        The message to the client.
     unread
-        Whether it did not read what was sent to it: that is left out, and the engine's log has a line.
+        Whether it did not read its messages: they are dropped, and the engine's log gets a line.
     """
 
     title: str
@@ -43,23 +43,23 @@ class Parting:
 
 
 class Client:
-    """A connection: frames in, frames out.
+    """A client's connection.
 
     Parameters
     ----------
     reader, writer
-        Its streams.
+        The client's streams.
     answer
         Answers a call.
     limits
-        What it may send and leave unread.
+        Limits on what the client may send and leave unread.
     log
-        Takes a line for the engine's log.
+        Writes a line to the engine's log.
 
     Attributes
     ----------
     greeted
-        Whether it has greeted.
+        Whether its greeting has arrived.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Client:
         self._decoder = FrameDecoder(limits.greeting_bytes)
         self._slots = asyncio.Semaphore(limits.calls)
         self._calls: set[asyncio.Task[None]] = set()
-        self._parting: asyncio.Future[Parting] = asyncio.get_running_loop().create_future()
+        self._disconnect: asyncio.Future[Disconnect] = asyncio.get_running_loop().create_future()
         self._unsubscribe: Callable[[], None] = lambda: None
         self.greeted = False
 
@@ -84,10 +84,10 @@ class Client:
         self._engine = engine
         sender, receiver = asyncio.create_task(self._send()), asyncio.create_task(self._receive())
         try:
-            await asyncio.wait({sender, receiver, self._parting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sender, receiver, self._disconnect}, return_when=asyncio.FIRST_COMPLETED)
             receiver.cancel()
-            if self._parting.done():
-                await self._part(self._parting.result(), sender)
+            if self._disconnect.done():
+                await self._send_reason(self._disconnect.result(), sender)
         finally:
             engine.remove_done_callback(self._subscribe)
             self._unsubscribe()
@@ -99,14 +99,14 @@ class Client:
                 raise end
 
     @property
-    def parting(self) -> bool:
+    def disconnecting(self) -> bool:
         """Whether it is about to be disconnected."""
-        return self._parting.done()
+        return self._disconnect.done()
 
-    def part(self, parting: Parting) -> None:
+    def disconnect(self, reason: Disconnect) -> None:
         """Disconnect the client soon; the first reason counts."""
-        if not self._parting.done():
-            self._parting.set_result(parting)
+        if not self._disconnect.done():
+            self._disconnect.set_result(reason)
 
     def _subscribe(self, engine: asyncio.Future[Engine]) -> None:
         self._unsubscribe = engine.result().subscribe(self._outbox.put_event)
@@ -118,66 +118,69 @@ class Client:
             async with asyncio.timeout(self._limits.greeting_seconds) as self._greeting:
                 while data := await self._reader.read(CHUNK):
                     for body in self._decoder.feed(data):
-                        await self._take(from_client(body))
+                        await self._handle(from_client(body))
         except FrameError as error:
-            self.part(_refused(str(error), "Start the studio again."))
+            self.disconnect(_refused(str(error), "Start the studio again."))
         except TimeoutError:
-            self.part(_refused(f"no greeting came within {self._limits.greeting_seconds:g} s", "Connect again."))
+            self.disconnect(
+                _refused(f"no greeting arrived within {self._limits.greeting_seconds:g} s", "Connect again.")
+            )
 
-    async def _take(self, message: FromClient) -> None:
+    async def _handle(self, message: FromClient) -> None:
         match message:
             case Hello():
                 self._greet(message)
             case Call() if not self.greeted:
-                self.part(_refused("the first frame was no greeting", "Update the client."))
+                self.disconnect(_refused("the first frame was not a greeting", "Update the client."))
             case Call():
-                await self._slots.acquire()  # a client that reads no answers is not read any further
+                await self._slots.acquire()  # no more is read from a client that reads no answers
                 task = asyncio.create_task(self._serve_call(message))
                 self._calls.add(task)
                 task.add_done_callback(self._calls.discard)
-        if self._parting.done():
-            await asyncio.Future()  # what follows is not read: the parting cancels this
+        if self.disconnecting:
+            await asyncio.Future()  # wait for the cancellation, so that no further message is handled
 
     def _greet(self, hello: Hello) -> None:
         if self.greeted:
-            self.part(_refused("a second greeting came", "Update the client."))
+            self.disconnect(_refused("a second greeting arrived", "Update the client."))
             return
         self._outbox.put(Hello(protocol=PROTOCOL, version=nfkd.__version__))
         if hello.protocol != PROTOCOL:
             cause = (
-                f"this engine (NFKD {nfkd.__version__}) speaks protocol {PROTOCOL}, "
-                f"the client (NFKD {hello.version}) speaks {hello.protocol}"
+                f"this engine (NFKD {nfkd.__version__}) has protocol {PROTOCOL}, "
+                f"the client (NFKD {hello.version}) has protocol {hello.protocol}"
             )
-            self.part(Parting("Engine and studio do not fit", cause, "Use the same version of NFKD on both sides."))
+            action = "Use the same version of NFKD on both sides."
+            self.disconnect(Disconnect("Engine and studio have different versions", cause, action))
             return
         self.greeted = True
         self._greeting.reschedule(None)
         self._decoder.limit = self._limits.request_bytes
-        self._engine.add_done_callback(self._subscribe)  # no event goes before the greeting
+        self._engine.add_done_callback(self._subscribe)  # no event is sent before the greeting
 
     async def _serve_call(self, call: Call) -> None:
         try:
             reply = await self._answer(call)
-        except Exception as error:  # noqa: BLE001 - one broken request must not end the engine
+        except Exception as error:  # noqa: BLE001 - one failed request must not end the engine
             trace = "".join(traceback.format_exception(error))
             info = ErrorInfo(title="The engine failed to answer", cause=str(error), traceback=trace)
             reply = Refusal(id=call.id, error=info)
         self._outbox.put(reply, on_sent=self._slots.release)
-        waiting = self._outbox.reply_bytes + self._writer.transport.get_write_buffer_size()
-        if waiting > self._limits.reply_bytes:
-            self.part(_unread(f"{waiting / _MIB:,.0f} MiB of replies wait for it"))
+        unread = self._outbox.reply_bytes + self._writer.transport.get_write_buffer_size()
+        if unread > self._limits.reply_bytes:
+            self.disconnect(_unread(f"it has not read {unread / _MIB:,.0f} MiB of replies"))
 
     # -- to the client ---------------------------------------------------------------------------------------------
 
     async def _send(self) -> None:
         while True:
-            waiting = await self._outbox.take()
-            self._writer.write(waiting.frame)
+            queued = await self._outbox.pop()
+            self._writer.write(queued.frame)
             await self._drain()
-            waiting.on_sent()
+            queued.on_sent()
 
     async def _drain(self) -> None:
-        """Wait until the client has read nearly all; one that reads nothing for a long time is disconnected."""
+        """Wait until the client has read nearly everything; disconnect it if it reads nothing for a long time."""
         while True:
             before = self._writer.transport.get_write_buffer_size()
             try:
@@ -185,29 +188,29 @@ class Client:
                     await self._writer.drain()
             except TimeoutError:
                 if self._writer.transport.get_write_buffer_size() >= before:
-                    self.part(_unread(f"it has read nothing for {self._limits.unread_seconds:g} s"))
+                    self.disconnect(_unread(f"it has read nothing for {self._limits.unread_seconds:g} s"))
             else:
                 return
 
-    async def _part(self, parting: Parting, sender: asyncio.Task[None]) -> None:
-        """Say why, and end the connection: the client has little time to read it."""
-        if parting.unread:
-            self._log(f"a client was disconnected: {parting.cause}")
+    async def _send_reason(self, reason: Disconnect, sender: asyncio.Task[None]) -> None:
+        """Send why the client is disconnected, wait shortly until it has read that, and close the connection."""
+        if reason.unread:
+            self._log(f"a client was disconnected: {reason.cause}")
             self._outbox.clear()
-        self._outbox.put(Refusal(id=0, error=ErrorInfo(parting.title, parting.cause, parting.action)))
-        said = asyncio.create_task(self._outbox.emptied())
+        self._outbox.put(Refusal(id=0, error=ErrorInfo(reason.title, reason.cause, reason.action)))
+        sent = asyncio.create_task(self._outbox.wait_until_empty())
         with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(self._limits.parting_seconds):
-                await asyncio.wait({said, sender}, return_when=asyncio.FIRST_COMPLETED)  # a client may have left
+            async with asyncio.timeout(self._limits.disconnect_seconds):
+                await asyncio.wait({sent, sender}, return_when=asyncio.FIRST_COMPLETED)  # the client may have left
                 await self._writer.drain()
-        said.cancel()
+        sent.cancel()
         if self._writer.transport.get_write_buffer_size():
             self._writer.transport.abort()  # it would stay open until the client reads
 
 
-def _refused(cause: str, action: str) -> Parting:
-    return Parting("The message was refused", cause, action)
+def _refused(cause: str, action: str) -> Disconnect:
+    return Disconnect("The message was refused", cause, action)
 
 
-def _unread(cause: str) -> Parting:
-    return Parting("The client does not read", cause, "Start the studio again, or connect again.", unread=True)
+def _unread(cause: str) -> Disconnect:
+    return Disconnect("The client does not read", cause, "Start the studio again, or connect again.", unread=True)

@@ -1,4 +1,4 @@
-"""What ``nfkd engine`` and ``python -m nfkd.engine`` do."""
+"""The commands ``nfkd engine`` and ``python -m nfkd.engine``."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from nfkd.engine.asking import EngineAwayError, EngineBusyError, NoEngineError, ask_engine
-from nfkd.engine.limits import Limits
-from nfkd.engine.place import (
+from nfkd.engine.endpoint import (
     LOCK,
+    EngineDirectoryError,
     EngineSilentError,
-    PlaceError,
     address,
     describe_kill,
+    describe_process,
     engine_directory,
-    note_process,
-    noted_process,
+    read_process,
+    write_process,
 )
+from nfkd.engine.limits import Limits
+from nfkd.engine.query import EngineBusyError, EngineNotListeningError, NoEngineError, query_engine
 from nfkd.engine.relay import ALREADY_RUNNING, READY
 from nfkd.engine.relay import main as relay
 from nfkd.protocol.requests import EngineStatus, Refusal, Shutdown, Status
 from nfkd.terminal import Parser, say, standard_streams
 
-_AGAIN = 0.1
+_RETRY_SECONDS = 0.1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the engine's commands."""
+    """Add the engine's commands to a parser."""
     parser.add_argument(
         "action",
         choices=["connect", "serve", "stop", "status"],
-        help="connect: be a relay on the standard streams; serve: be the engine; stop: end it; status: ask it",
+        help="connect: relay the standard streams to the engine; serve: run the engine; stop: end it; status: show it",
     )
 
 
@@ -47,20 +48,20 @@ def main(arguments: list[str]) -> int:
     add_arguments(parser)
     with standard_streams():
         return perform(parser.parse_args(arguments).action)
-    return 0  # nobody reads the output any more
+    return 0  # the output was closed
 
 
 def perform(action: str, *, answering: float = 5.0, ending: float = 30.0) -> int:
-    """Run the command of that name.
+    """Run the command of that name; returns the exit code.
 
     Parameters
     ----------
     action
         One of the actions of `add_arguments`.
     answering
-        Seconds in which an engine must greet, and tell its status.
+        Seconds to wait for the engine's greeting and for its status.
     ending
-        Seconds in which an engine that is told to end must have ended.
+        Seconds to wait for its end after ``stop``.
     """
     commands: dict[str, Callable[[], int]] = {
         "connect": relay,
@@ -73,17 +74,17 @@ def perform(action: str, *, answering: float = 5.0, ending: float = 30.0) -> int
     except NoEngineError as error:
         say(str(error))
         return 0
-    except (PlaceError, EngineSilentError, EngineAwayError, EngineBusyError) as error:
+    except (EngineDirectoryError, EngineSilentError, EngineNotListeningError, EngineBusyError) as error:
         say(f"nfkd engine: {error}", stderr=True)
         return 1
 
 
 def serve(limits: Limits | None = None) -> int:
-    """Be the engine until it ends; returns the exit code.
+    """Run the engine until it ends; returns the exit code.
 
     Raises
     ------
-    PlaceError
+    EngineDirectoryError
         When the engine's directory cannot be used.
     """
     from filelock import FileLock, Timeout
@@ -93,45 +94,45 @@ def serve(limits: Limits | None = None) -> int:
     lock = FileLock(engine_directory() / LOCK)
     try:
         lock.acquire(timeout=0)
-        note_process()
+        write_process()
     except Timeout:
         return ALREADY_RUNNING
     except OSError as error:
         msg = f"the engine's directory {engine_directory()} cannot be written to: {error.strerror}"
-        raise PlaceError(msg) from error
+        raise EngineDirectoryError(msg) from error
     if stat.S_ISREG(os.fstat(2).st_mode):
-        os.ftruncate(2, 0)  # the log tells of this engine alone
+        os.ftruncate(2, 0)  # the log is this engine's only
     faulthandler.enable()  # a crash of native code leaves its stack in the log
     if sys.platform != "win32" and os.path.exists(address()):  # noqa: PTH110
-        os.unlink(address())  # noqa: PTH108 - left by an engine that was killed: the lock is ours
-    left: list[str] = []
+        os.unlink(address())  # noqa: PTH108 - left by a killed engine: this process holds the lock
+    stuck: list[str] = []
 
     async def run() -> None:
         server = Server(limits=limits)
         try:
-            await server.serve(_ready)
+            await server.serve(_report_ready)
         finally:
-            left.extend(server.left)
+            stuck.extend(server.stuck)
 
     try:
         asyncio.run(run())
     except KeyboardInterrupt:
         return 130
     finally:
-        if left:
-            _end_without(left)
+        if stuck:
+            _exit_without(stuck)
         lock.release()
     return 0
 
 
-def _end_without(left: list[str]) -> NoReturn:
-    """End the process though threads are left: they wait for files, and Python would wait for them."""
-    say(f"nfkd engine: ended without waiting any longer for {', '.join(left)}", stderr=True)
+def _exit_without(stuck: list[str]) -> NoReturn:
+    """End the process at once: Python would wait for threads that wait for files."""
+    say(f"nfkd engine: ended without waiting any longer for {', '.join(stuck)}", stderr=True)
     os._exit(0)
 
 
-def _ready() -> None:
-    """Tell who started this process, then let every print go to the log."""
+def _report_ready() -> None:
+    """Report to the relay on standard output, then redirect standard output to the log."""
     os.write(1, READY + b"\n")
     os.dup2(2, 1)
 
@@ -141,14 +142,14 @@ def _stop(answering: float, ending: float) -> int:
     process: int | None = None
     while True:
         try:
-            reply, process = ask_engine(Shutdown(), greeting=answering, patience=ending)
+            reply, process = query_engine(Shutdown(), greeting=answering, patience=ending)
         except EngineBusyError as error:
             return _say_not_ended(error.process, ending)
-        except EngineAwayError:  # it is starting, or ending already
-            process = noted_process()
+        except EngineNotListeningError:
+            process = read_process()
             if time.monotonic() >= end:
                 return _say_not_ended(process, ending)
-            time.sleep(_AGAIN)
+            time.sleep(_RETRY_SECONDS)
         except NoEngineError:
             if process is None:
                 raise
@@ -157,14 +158,14 @@ def _stop(answering: float, ending: float) -> int:
             if isinstance(reply, Refusal):
                 return _say_refusal(reply)
             break
-    if process is not None and not _await_end(process, end - time.monotonic()):
+    if process is not None and not _wait_for_end(process, end - time.monotonic()):
         return _say_not_ended(process, ending)
     say("The engine has ended.")
     return 0
 
 
-def _await_end(process: int, limit: float) -> bool:
-    """Wait until the process has gone: only then is it true that the engine has ended."""
+def _wait_for_end(process: int, limit: float) -> bool:
+    """Wait until the process has ended; return False after `limit` seconds."""
     import psutil
 
     try:
@@ -177,11 +178,10 @@ def _await_end(process: int, limit: float) -> bool:
 
 
 def _say_not_ended(process: int | None, ending: float) -> int:
-    who = f" (process {process})" if process else ""
     advice = describe_kill(process) if process else "End its process."
     say(
-        f"nfkd engine: The engine{who} was told to end and has not ended within {ending:g} s: it stops its run first, "
-        f"or waits for a file. Wait, or end it at once. {advice}",
+        f"nfkd engine: The engine{describe_process(process)} has not ended within {ending:g} s: it still stops its "
+        f"run, or waits for a file. Wait, or end it now. {advice}",
         stderr=True,
     )
     return 1
@@ -193,7 +193,7 @@ def _say_refusal(refusal: Refusal) -> int:
 
 
 def _status(answering: float) -> int:
-    reply, _ = ask_engine(Status(), greeting=answering, patience=answering)
+    reply, _ = query_engine(Status(), greeting=answering, patience=answering)
     if isinstance(reply, Refusal):
         return _say_refusal(reply)
     if isinstance(reply, EngineStatus):

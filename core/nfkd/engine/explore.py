@@ -1,7 +1,6 @@
-"""Interactive requests: samples, interpolations and traces from copies of the weights.
+"""Interactive requests: samples, interpolations and traces, computed with copies of the weights.
 
-Everything here has random numbers of its own and touches no flow that is in training: a run that answered a
-thousand requests is the run that answered none.
+Nothing here uses the random numbers or the flow of a run in training, so requests do not change a run.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ from nfkd.runs.weights import load_weights
 from nfkd.training.control import LiveWeights
 from nfkd.training.monitor import draw_density, has_plane
 
-_KEPT = 8
+_CACHE_SIZE = 8
 _THUMBNAILS = 64
-_MOST_EXAMPLES = 4096  # of the validation part, to choose from
-_MOST_SAMPLES, _MOST_STEPS = 65_536, 1024
+_MAX_EXAMPLES = 4096  # of the validation split, to choose from
+_MAX_SAMPLES, _MAX_STEPS = 65_536, 1024
 
 
 @dataclass(frozen=True)
-class _Opened:
+class _OpenedRun:
     key: tuple[str, int]
     config: ExperimentConfig
     dataset: Dataset
@@ -48,23 +47,23 @@ class _Opened:
 
 
 class Explorer:
-    """Answers interactive requests; used from one thread."""
+    """Answers interactive requests, with caches of runs and flows. Used by one thread at a time."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[tuple[str, int], _Opened] = OrderedDict()
+        self._runs: OrderedDict[tuple[str, int], _OpenedRun] = OrderedDict()
         self._flows: OrderedDict[tuple[object, ...], Flow] = OrderedDict()
 
     def sample(self, request: Sample, live: LiveWeights | None) -> Samples:
-        """Draw samples of every flow from the same latents.
+        """Sample every flow from the same latents.
 
         Raises
         ------
         RunError
-            When the run cannot be read or has no weights yet, or more is asked for than can be drawn at once.
+            When the run cannot be read or has no weights yet, or too many samples are requested.
         """
-        _check_number("samples", request.count, _MOST_SAMPLES)
+        _check_count("samples", request.count, _MAX_SAMPLES)
         opened = self._open(request.run)
-        flows = self._all(opened, request.run, request.seed, live)
+        flows = self._flows_of(opened, request.run, request.seed, live)
         dataset, count = opened.dataset, request.count
         context = opened.examples.to(opened.device).contexts(count)
         samples, densities = {}, {}
@@ -88,16 +87,16 @@ class Explorer:
         return draw_density(flow, dataset, run=request.run, seed=request.seed, stage=role, step=0)
 
     def interpolate(self, request: Interpolate, live: LiveWeights | None) -> Interpolations:
-        """Walk between two validation examples through every flow.
+        """Interpolate between two validation examples with every flow.
 
         Raises
         ------
         RunError
-            As `sample`; also when an index is not in the validation part.
+            As `sample`; also when an index is outside the validation split.
         """
-        _check_number("steps", request.steps, _MOST_STEPS)
+        _check_count("steps", request.steps, _MAX_STEPS)
         opened = self._open(request.run)
-        flows = self._all(opened, request.run, request.seed, live)
+        flows = self._flows_of(opened, request.run, request.seed, live)
         count = len(opened.examples)
         for index in (request.first, request.second):
             _check_index(index, count)
@@ -119,7 +118,7 @@ class Explorer:
 
     @torch.no_grad()
     def trace(self, request: Trace, live: LiveWeights | None) -> TraceResult:
-        """Follow one validation example through a flow.
+        """Return the output of every layer of a flow for one validation example.
 
         Raises
         ------
@@ -128,10 +127,10 @@ class Explorer:
         """
         opened = self._open(request.run)
         _check_index(request.index, len(opened.examples))
-        flow = self._all(opened, request.run, request.seed, live).get(request.stage)
+        flow = self._flows_of(opened, request.run, request.seed, live).get(request.stage)
         if flow is None:
             title = f"There is no {role_name(request.stage)} yet"
-            raise RunError(title, "Its stage has not reached its first step.", "Look again a little later.")
+            raise RunError(title, "Its stage has not made its first step.", "Try again later.")
         example = opened.examples.take([request.index]).to(opened.device)
         result = flow(example.x, example.context, trace=True)
         labels = {layer.name: layer.label for layer in flow.layer_info()}
@@ -147,18 +146,18 @@ class Explorer:
             log_prob=float(result.log_prob[0]),
         )
 
-    def _open(self, run: str) -> _Opened:
+    def _open(self, run: str) -> _OpenedRun:
         path = Path(run) / EXPERIMENT
-        key = (run, path.stat().st_mtime_ns if is_regular(path) else 0)  # another run may have taken the name
+        key = (run, path.stat().st_mtime_ns if is_regular(path) else 0)  # another run may have the same name
         if key not in self._runs:
             config = read_config(Path(run))
             dataset = load_dataset(config.data)
             device = resolve_device(config.compute)
-            examples = noisy(dataset, dataset.validation.take(slice(_MOST_EXAMPLES)))
-            self._runs[key] = _Opened(key, config, dataset, examples, device)
-        return _keep(self._runs, key)
+            examples = noisy(dataset, dataset.validation.take(slice(_MAX_EXAMPLES)))
+            self._runs[key] = _OpenedRun(key, config, dataset, examples, device)
+        return _newest(self._runs, key)
 
-    def _all(self, opened: _Opened, run: str, seed: int, live: LiveWeights | None) -> dict[Role, Flow]:
+    def _flows_of(self, opened: _OpenedRun, run: str, seed: int, live: LiveWeights | None) -> dict[Role, Flow]:
         flows: dict[Role, Flow] = {}
         for role in run_roles(opened.config):
             flow = self._flow(opened, run, seed, role, live)
@@ -166,23 +165,23 @@ class Explorer:
                 flows[role] = flow
         if not flows:
             title = "There are no weights yet"
-            raise RunError(title, "The run has not made its first step.", "Look again a little later.")
+            raise RunError(title, "The run has not made its first step.", "Try again later.")
         return flows
 
-    def _flow(self, opened: _Opened, run: str, seed: int, role: Role, live: LiveWeights | None) -> Flow | None:
+    def _flow(self, opened: _OpenedRun, run: str, seed: int, role: Role, live: LiveWeights | None) -> Flow | None:
         config = opened.config
         if role == "teacher" and config.training.teacher_from_python:
-            return None  # its code is another library's, and not here
-        own = seed if role in seed_stages(config, seed) else config.seeds.first
-        if live is not None and (live.seed, live.stage) == (own, role):
-            key: tuple[object, ...] = (opened.key, own, role, "live", live.step)
-            return self._cached(key, opened, role, live.weights)
-        path = seed_directory(Path(run), config, own) / f"{role}.safetensors"
+            return None  # its class belongs to another library
+        stage_seed = seed if role in seed_stages(config, seed) else config.seeds.first
+        if live is not None and (live.seed, live.stage) == (stage_seed, role):
+            key: tuple[object, ...] = (opened.key, stage_seed, role, "live", live.step)
+            return self._load(key, opened, role, live.weights)
+        path = seed_directory(Path(run), config, stage_seed) / f"{role}.safetensors"
         if not is_taken(path):
             return None
-        return self._cached((path, path.stat().st_mtime_ns), opened, role, path)
+        return self._load((path, path.stat().st_mtime_ns), opened, role, path)
 
-    def _cached(self, key: tuple[object, ...], opened: _Opened, role: Role, source: Path | dict[str, Tensor]) -> Flow:
+    def _load(self, key: tuple[object, ...], opened: _OpenedRun, role: Role, source: Path | dict[str, Tensor]) -> Flow:
         if key not in self._flows:
             dataset = opened.dataset
             flow = build_flow(
@@ -193,25 +192,26 @@ class Explorer:
             else:
                 flow.load_state_dict(source)
             self._flows[key] = flow.to(opened.device).eval().requires_grad_(requires_grad=False)
-        return _keep(self._flows, key)
+        return _newest(self._flows, key)
 
 
-def _keep(cache: OrderedDict, key: object):  # noqa: ANN202 - whatever the cache holds
+def _newest(cache: OrderedDict, key: object):  # noqa: ANN202 - the cache's values
+    """Return an entry, and drop the least recently used ones."""
     cache.move_to_end(key)
-    while len(cache) > _KEPT:
+    while len(cache) > _CACHE_SIZE:
         cache.popitem(last=False)
     return cache[key]
 
 
-def _check_number(what: str, number: int, most: int) -> None:
+def _check_count(what: str, number: int, most: int) -> None:
     if not 1 <= number <= most:
-        cause = f"{number:,} {what} were asked for."
-        title = "That cannot be drawn"
-        raise RunError(title, cause, f"Ask for 1 to {most:,}.")
+        title = "The request is too large"
+        cause = f"{number:,} {what} were requested."
+        raise RunError(title, cause, f"Request 1 to {most:,}.")
 
 
 def _check_index(index: int, count: int) -> None:
     if not 0 <= index < count:
         title = "There is no such example"
-        cause = f"Example {index} was asked for; there are {count}."
+        cause = f"Example {index} was requested; there are {count}."
         raise RunError(title, cause, f"Choose a number from 0 to {count - 1}.")

@@ -1,4 +1,4 @@
-"""The engine's limits: what a client may send or leave unread, and how long a request may wait for files."""
+"""The engine's limits on clients, and its time limits for requests."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ _KIB, _MIB = 1 << 10, 1 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of an engine; tests give smaller ones.
+    """Limits of an engine; tests use smaller ones.
 
     Attributes
     ----------
     greeting_seconds, greeting_bytes
-        Time in which a client must greet, and the largest frame until then.
+        Time for a client's greeting, and its largest frame before it.
     ungreeted
-        Clients at once that have not greeted; the oldest is disconnected for the next.
+        Clients without a greeting at a time; the next one disconnects the oldest.
     request_bytes
-        Largest frame of a client that has greeted.
+        Largest frame of a client after its greeting.
     calls
-        Calls of one client without an answer, or whose answer it has not read. No more is read until one is.
+        Calls of one client whose answers it has not read yet; at the limit, the engine stops reading from it.
     events, event_bytes
-        Events that wait for one client, and their size. Beyond it they are left out and the client gets `Gap`.
+        Number and size of one client's queued events; beyond it they are dropped and the client gets `Gap`.
     reply_bytes
-        Replies that wait for one client. Beyond it the client is disconnected.
+        Size of one client's queued replies; beyond it the client is disconnected.
     unread_seconds
-        Time after which a client that reads nothing of what was sent to it is disconnected.
-    parting_seconds
-        Time in which a client may read why it is disconnected.
-    touch_seconds
-        Time in which the first byte of a file must come.
+        Time without reading anything after which a client is disconnected.
+    disconnect_seconds
+        Time for a client to read why it is disconnected.
+    probe_seconds
+        Time to read the first byte of a file.
     answer_seconds
         Time of a request that reads or changes small files.
     work_seconds
-        Time of a request that loads data or weights; of a download, the time without progress.
+        Time of a request that loads data or weights; for a download, the time without progress.
     overtake_seconds
-        Time after which a request no longer holds up those behind it.
+        Time after which a slow request lets the next one start.
     threads
-        Threads of one kind of request, those that wait for files included. Beyond it requests are refused.
+        Threads of one kind of request, including stuck ones; beyond it requests are refused.
     stop_seconds
-        Time in which the active run must stop when the engine ends.
+        Time for the active run to stop when the engine ends.
     close_seconds
-        Time in which other threads must end then.
+        Time for other threads to end when the engine ends.
     """
 
     greeting_seconds: float = 10.0
@@ -54,8 +54,8 @@ class Limits:
     event_bytes: int = 64 * _MIB
     reply_bytes: int = 512 * _MIB
     unread_seconds: float = 300.0
-    parting_seconds: float = 2.0
-    touch_seconds: float = 20.0
+    disconnect_seconds: float = 2.0
+    probe_seconds: float = 20.0
     answer_seconds: float = 60.0
     work_seconds: float = 1800.0
     overtake_seconds: float = 10.0

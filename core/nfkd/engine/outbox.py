@@ -1,4 +1,4 @@
-"""What waits to be sent to one client: bounded in number and size, with pictures coalesced to the newest."""
+"""The queue of frames for one client, bounded in number and size, with pictures coalesced to the newest."""
 
 from __future__ import annotations
 
@@ -10,36 +10,35 @@ from typing import Literal, NamedTuple
 
 from nfkd.engine.limits import Limits
 from nfkd.protocol.codec import to_wire
-from nfkd.protocol.events import COALESCED, ErrorInfo, Event, Gap
+from nfkd.protocol.events import COALESCED, Event, Gap
 from nfkd.protocol.frames import FrameError
+from nfkd.protocol.records import ErrorInfo
 from nfkd.protocol.requests import Answer, FromEngine, Notice, Refusal
 
 _Kind = Literal["event", "reply"]
 
 
-class Waiting(NamedTuple):
-    """A frame that waits, whether it is an event, and what is called when it was sent."""
+class QueuedFrame(NamedTuple):
+    """A frame in the queue; `on_sent` is called when it has been sent."""
 
     kind: _Kind
     frame: bytes
-    on_sent: Callable[[], None]
+    on_sent: Callable[[], None] = lambda: None
 
 
 class Outbox:
     """A queue of frames for one client.
 
-    Messages are encoded when they come, so that their size is known.
-
     Parameters
     ----------
     limits
-        Beyond `events` or `event_bytes` all events are left out and the client gets `Gap`: it asks for a snapshot then.
-        Replies are never left out.
+        Beyond `events` or `event_bytes` all queued events are dropped and the client gets `Gap`. Replies are never
+        dropped.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
-        self._waiting: OrderedDict[tuple[object, ...], Waiting] = OrderedDict()
+        self._queue: OrderedDict[tuple[object, ...], QueuedFrame] = OrderedDict()
         self._bytes: dict[_Kind, int] = {"event": 0, "reply": 0}
         self._numbers = count()
         self._filled = asyncio.Event()
@@ -47,65 +46,65 @@ class Outbox:
 
     @property
     def reply_bytes(self) -> int:
-        """Bytes of the replies that wait."""
+        """Total size of the queued replies."""
         return self._bytes["reply"]
 
-    async def emptied(self) -> None:
-        """Wait until nothing waits any more."""
+    async def wait_until_empty(self) -> None:
+        """Wait until the queue is empty."""
         await self._emptied.wait()
 
     def put(self, message: FromEngine, on_sent: Callable[[], None] = lambda: None) -> None:
-        """Have a message sent, after all that wait; `on_sent` is called then."""
-        self._add((next(self._numbers),), Waiting("reply", _encoded(message), on_sent))
+        """Queue a message; `on_sent` is called when it has been sent."""
+        self._add((next(self._numbers),), QueuedFrame("reply", _encode(message), on_sent))
 
     def put_event(self, event: Event) -> None:
-        """Have an event sent; the newest of its kind replaces one that waits."""
+        """Queue an event; one that may be coalesced replaces the queued one of its kind."""
         key: tuple[object, ...] = (next(self._numbers),)
         if isinstance(event, COALESCED):
             key = (type(event), *(getattr(event, name, "") for name in ("run", "seed", "stage", "data")))
-        self._add(key, Waiting("event", _encoded(Notice(event=event)), lambda: None))
-        if len(self._waiting) > self._limits.events or self._bytes["event"] > self._limits.event_bytes:
-            self._leave_out()
+        self._add(key, QueuedFrame("event", _encode(Notice(event=event))))
+        if len(self._queue) > self._limits.events or self._bytes["event"] > self._limits.event_bytes:
+            self._drop_events()
 
     def clear(self) -> None:
-        """Forget all that waits."""
-        for key in list(self._waiting):
+        """Drop everything in the queue."""
+        for key in list(self._queue):
             self._remove(key)
 
-    def _leave_out(self) -> None:
-        for key in [key for key, waiting in self._waiting.items() if waiting.kind == "event"]:
+    def _drop_events(self) -> None:
+        for key in [key for key, queued in self._queue.items() if queued.kind == "event"]:
             self._remove(key)
-        self._add((Gap,), Waiting("event", _encoded(Notice(event=Gap())), lambda: None))
+        self._add((Gap,), QueuedFrame("event", _encode(Notice(event=Gap()))))
 
-    def _add(self, key: tuple[object, ...], waiting: Waiting) -> None:
-        if key in self._waiting:
+    def _add(self, key: tuple[object, ...], queued: QueuedFrame) -> None:
+        if key in self._queue:
             self._remove(key)
-        self._waiting[key] = waiting
-        self._bytes[waiting.kind] += len(waiting.frame)
+        self._queue[key] = queued
+        self._bytes[queued.kind] += len(queued.frame)
         self._filled.set()
         self._emptied.clear()
 
-    def _remove(self, key: tuple[object, ...]) -> Waiting:
-        waiting = self._waiting.pop(key)
-        self._bytes[waiting.kind] -= len(waiting.frame)
-        return waiting
+    def _remove(self, key: tuple[object, ...]) -> QueuedFrame:
+        queued = self._queue.pop(key)
+        self._bytes[queued.kind] -= len(queued.frame)
+        return queued
 
-    async def take(self) -> Waiting:
-        """Return the oldest frame, as soon as there is one."""
-        while not self._waiting:
+    async def pop(self) -> QueuedFrame:
+        """Remove and return the oldest frame; waits for one."""
+        while not self._queue:
             self._filled.clear()
             await self._filled.wait()
-        waiting = self._remove(next(iter(self._waiting)))
-        if not self._waiting:
+        queued = self._remove(next(iter(self._queue)))
+        if not self._queue:
             self._emptied.set()
-        return waiting
+        return queued
 
 
-def _encoded(message: FromEngine) -> bytes:
-    """Return a message as a frame; one that has no form on the wire becomes the refusal of its call."""
+def _encode(message: FromEngine) -> bytes:
+    """Return a message as a frame; one that cannot be encoded becomes the refusal of its call."""
     try:
         return to_wire(message)
     except (FrameError, TypeError, ValueError, NotImplementedError) as error:
-        info = ErrorInfo(title="The engine's answer cannot be sent", cause=str(error), action="Ask for less at once.")
+        info = ErrorInfo(title="The engine's answer cannot be sent", cause=str(error), action="Request less at once.")
         number = message.id if isinstance(message, Answer) else 0
         return to_wire(Refusal(id=number, error=info) if number else Notice(event=Gap()))

@@ -1,7 +1,7 @@
-"""``python -m nfkd.engine connect``: finds or starts the engine and copies bytes both ways.
+"""The relay, ``python -m nfkd.engine connect``: finds or starts the engine and copies bytes in both directions.
 
-The way that ``docker system dial-stdio`` works: a client speaks to the standard streams of this little process,
-here or over ssh. File descriptor 1 is kept for the protocol; whatever prints goes to standard error.
+Like ``docker system dial-stdio``: a client talks to the standard streams of this small process, locally or over ssh.
+File descriptor 1 carries the protocol only; printed text goes to standard error.
 """
 
 from __future__ import annotations
@@ -15,26 +15,25 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from nfkd.engine.place import (
+from nfkd.engine.endpoint import (
     LOG,
     Connection,
+    EngineDirectoryError,
     EngineSilentError,
-    PlaceError,
     connect,
     describe_kill,
     describe_silence,
     engine_directory,
-    noted_process,
+    read_process,
 )
 from nfkd.files import open_for_update, read_tail
 from nfkd.terminal import say
 
 READY = b"ready"
 ALREADY_RUNNING = 3
-"""The exit code of an engine that found another in its place."""
+"""Exit code of an engine that finds another one running."""
 _TAIL = 4000
-_ENGINES = 5
-"""How many may go without a greeting before that counts as a failure."""
+_MAX_RECONNECTS = 5
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,13 @@ class Patience:
     Attributes
     ----------
     listening
-        Until an engine that was started listens: it loads torch later.
+        Until a started engine listens: it loads torch later.
     greeting
-        Until one that listens greets.
+        Until a listening engine sends its greeting.
     failing
-        While engines end at their start.
+        While started engines end at once.
     ending
-        While another engine holds the place and takes no clients.
+        While another engine is running and accepts no clients.
     """
 
     listening: float = 60.0
@@ -63,7 +62,7 @@ PATIENCE = Patience()
 
 
 class EngineStartError(RuntimeError):
-    """The engine did not start; the message holds the end of its log."""
+    """The engine did not start; the message contains the end of its log."""
 
 
 def log_tail() -> str:
@@ -75,40 +74,40 @@ def log_tail() -> str:
 
 
 def find_or_start(patience: Patience = PATIENCE) -> Connection:
-    """Connect to the engine, starting it where none listens.
+    """Connect to the engine; start it if none is running.
 
     Raises
     ------
     EngineStartError
         When it does not start.
     EngineSilentError
-        When one listens and accepts no connection.
-    PlaceError
+        When an engine listens but accepts no connection.
+    EngineDirectoryError
         When its directory cannot be used.
     """
-    begun = time.monotonic()
+    start = time.monotonic()
     while True:
         try:
             return connect()
-        except (PlaceError, EngineSilentError):
+        except (EngineDirectoryError, EngineSilentError):
             raise
         except OSError:
             code = _start(patience.listening)
-        waited = time.monotonic() - begun
+        waited = time.monotonic() - start
         if code == ALREADY_RUNNING and waited > patience.ending:
-            process = noted_process()
-            msg = "the engine that was told to end is still ending its run; try again in a minute"
-            msg += f". If it stays so: {describe_kill(process)}" if process else ""
+            process = read_process()
+            msg = "the previous engine is still ending its run; try again in a minute"
+            msg += f". If this does not change: {describe_kill(process)}" if process else ""
             raise EngineStartError(msg)
         if code not in (None, ALREADY_RUNNING) and waited > patience.failing:
             msg = f"the engine ended at its start with code {code}\n{log_tail()}"
             raise EngineStartError(msg)
         if code is not None:
-            time.sleep(0.1)  # another client starts one at this moment, or an old one is just leaving
+            time.sleep(0.1)  # another client is starting an engine, or an old engine is ending
 
 
 def _start(limit: float) -> int | None:
-    """Start an engine and wait until it listens; returns its exit code where it ended instead."""
+    """Start an engine and wait until it listens; return its exit code if it ended instead."""
     directory = engine_directory()
     with open_for_update(directory / LOG, append=True) as log:
         process = subprocess.Popen(
@@ -132,7 +131,7 @@ def _start(limit: float) -> int | None:
 
 
 def _first_line(process: subprocess.Popen[bytes], limit: float) -> bytes | None:
-    """Return what a process says first; None when it says nothing in time."""
+    """Return the first line of a process's output; None when there is none in time."""
     lines: list[bytes] = []
 
     def read() -> None:
@@ -145,26 +144,26 @@ def _first_line(process: subprocess.Popen[bytes], limit: float) -> bytes | None:
     return lines[0] if lines else None
 
 
-class _Link:
-    """The way to the engine. Until the engine has greeted, another may take its place.
+class _EngineLink:
+    """A connection to the engine that can move to a new engine until the first byte arrives.
 
-    An engine that ends takes no more clients, but a connection that was on its way is there already: it closes
-    without a word, and what was sent to it was read by nobody.
+    An ending engine closes new connections without reading them. Until then the bytes sent are kept, and sent again
+    to the next engine.
     """
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
         self._lock = threading.Lock()
-        self._unread = bytearray()
+        self._sent = bytearray()
         self._greeted = False
-        self.left = False
+        self.ended = False
         self._connection = find_or_start(self._patience)
 
     def send(self, data: bytes) -> None:
-        """Send bytes; raises OSError when the engine has gone."""
+        """Send bytes; raises OSError when the engine has ended."""
         with self._lock:
             if not self._greeted:
-                self._unread += data
+                self._sent += data
             try:
                 self._connection.write(data)
             except OSError:
@@ -172,21 +171,21 @@ class _Link:
                     raise
 
     def end(self) -> None:
-        """Say that the client sends no more."""
+        """Close the sending direction: the client sends no more."""
         with self._lock:
-            self.left = True
+            self.ended = True
             self._connection.end()
 
     def read(self) -> bytes:
-        """Return what the engine says; nothing when it has gone. Looks for another where the first says nothing."""
+        """Return bytes from the engine, none after its end. Reconnects while no engine has sent anything."""
         data = self._read_once()
-        for _ in range(_ENGINES):
-            if data or self._greeted or self.left:
+        for _ in range(_MAX_RECONNECTS):
+            if data or self._greeted or self.ended:
                 break
-            self._replace()
+            self._reconnect()
             data = self._read_once()
         self._greeted = True
-        self._unread.clear()
+        self._sent.clear()
         return data
 
     def _read_once(self) -> bytes:
@@ -197,45 +196,44 @@ class _Link:
         except OSError:
             return b""
 
-    def _replace(self) -> None:
+    def _reconnect(self) -> None:
         with self._lock:
             self._connection = find_or_start(self._patience)
-            with contextlib.suppress(OSError):  # that one has gone too: the next read tells
-                self._connection.write(bytes(self._unread))
+            with contextlib.suppress(OSError):  # the next read finds out
+                self._connection.write(bytes(self._sent))
 
 
 def main(patience: Patience = PATIENCE) -> int:
-    """Be the relay until either side ends; returns the exit code."""
+    """Run the relay until either side ends; returns the exit code."""
     protocol = os.dup(1)
-    os.dup2(2, 1)  # a stray print never breaks a frame
+    os.dup2(2, 1)  # a stray print must not break a frame
     try:
-        link = _Link(patience)
-        upward = threading.Thread(target=_upward, args=(link,), daemon=True)
-        upward.start()
-        return _downward(link, protocol)
+        link = _EngineLink(patience)
+        threading.Thread(target=_copy_to_engine, args=(link,), daemon=True).start()
+        return _copy_to_client(link, protocol)
     except (EngineStartError, OSError) as error:
         say(f"The engine cannot be reached: {error}", stderr=True)
         return 1
 
 
-def _upward(link: _Link) -> None:
+def _copy_to_engine(link: _EngineLink) -> None:
     try:
         while data := os.read(0, 1 << 18):
             link.send(data)
         link.end()
     except OSError:
-        return  # the other direction notices it too, and reports it
+        return  # the other direction notices and reports it
 
 
-def _downward(link: _Link, protocol: int) -> int:
+def _copy_to_client(link: _EngineLink, protocol: int) -> int:
     while data := link.read():
         view = memoryview(data)
         try:
             while view:
                 view = view[os.write(protocol, view) :]
         except BrokenPipeError:
-            return 0  # the client has gone
-    if link.left:
-        return 0  # the client said that it goes; the engine may live on
+            return 0  # the client has left
+    if link.ended:
+        return 0  # the client left in order; the engine may continue
     say(f"The engine has ended.\n{log_tail()}", stderr=True)
     return 1

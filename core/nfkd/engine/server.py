@@ -1,4 +1,4 @@
-"""The engine's process: listens on a local socket, one task a client."""
+"""The engine's server: listens on a local socket, with one task per client."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ from threading import Thread
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from nfkd.engine.client import CHUNK, Client, Parting
+from nfkd.engine.client import CHUNK, Client, Disconnect
+from nfkd.engine.endpoint import address
 from nfkd.engine.limits import Limits
-from nfkd.engine.place import address
 from nfkd.protocol.requests import Answer, Call, Refusal, Shutdown
 
 if TYPE_CHECKING:
     from nfkd.engine.core import Engine
 
 _GRACE = 5.0
-_LOOKS = 4
+_IDLE_CHECKS = 4
 
 
 class Server:
-    """Serves every client, and ends when the engine is idle and no client is left.
+    """Serves all clients; ends when the engine is idle and no client is left.
 
-    A client is either greeted, and then keeps the engine, or parted from without a word: its relay then looks for
-    another engine.
+    A client either gets a greeting, and then keeps the engine running, or its connection is closed without one: its
+    relay then finds or starts another engine.
 
     Parameters
     ----------
     grace
         Seconds to wait for another client before it ends.
     limits
-        Of clients and of requests.
+        Limits on clients and requests.
 
     Attributes
     ----------
-    left
-        After the end: what threads still wait for. They are given up, and the process must end without them.
+    stuck
+        After the end: the files that stuck threads wait for. The process must end without these threads.
     """
 
     def __init__(self, grace: float = _GRACE, limits: Limits | None = None) -> None:
         self._grace, self._limits = grace, limits or Limits()
         self._clients: dict[asyncio.Task[None], Client] = {}
-        self.left: list[str] = []
-        self._alone = 0
+        self.stuck: list[str] = []
+        self._idle_checks = 0
         self._ending = False
         self._end = asyncio.Event()
         self._engine: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
 
     async def serve(self, on_listening: Callable[[], None]) -> None:
-        """Listen until the end; `on_listening` is called as soon as clients may come."""
+        """Serve until the end; `on_listening` is called as soon as clients can connect."""
         self._listening = await self._listen()
         on_listening()
-        # torch takes seconds to load: clients are greeted meanwhile, and their calls wait.
+        # torch takes seconds to load; meanwhile clients get a greeting, and their calls wait
         core = await asyncio.wrap_future(_import("nfkd.engine.core"))
         engine: Engine = core.Engine(self._limits)
         self._engine.set_result(engine)
@@ -64,9 +64,9 @@ class Server:
             await self._end.wait()
         finally:
             watch.cancel()
-            self._retire()
+            self._refuse_new_clients()
             await engine.close()
-            self.left = engine.running
+            self.stuck = engine.running
         for client in self._clients:
             client.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
@@ -84,61 +84,61 @@ class Server:
 
     async def _watch(self, engine: Engine) -> None:
         while True:
-            self._alone = self._alone + 1 if not self._clients and engine.idle else 0
-            if self._alone > _LOOKS:
+            self._idle_checks = self._idle_checks + 1 if not self._clients and engine.idle else 0
+            if self._idle_checks > _IDLE_CHECKS:
                 break
-            await asyncio.sleep(self._grace / _LOOKS)
-        self._retire()  # in the same turn of the loop as the last look: no client can come between the two
+            await asyncio.sleep(self._grace / _IDLE_CHECKS)
+        self._refuse_new_clients()  # no await since the last check: no client can connect in between
         self._end.set()
 
-    def _retire(self) -> None:
-        """Take no more clients."""
+    def _refuse_new_clients(self) -> None:
         self._ending = True
         self._listening.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or self._ending:  # it was on its way in when the engine decided to end
+        if task is None or self._ending:  # the client connected just before the end
             writer.close()
             return
         client = self._clients[task] = Client(reader, writer, self._answer, self._limits, _log)
-        ungreeted = [other for other in self._clients.values() if not (other.greeted or other.parting)]
+        ungreeted = [other for other in self._clients.values() if not (other.greeted or other.disconnecting)]
         if len(ungreeted) > self._limits.ungreeted:
-            ungreeted[0].part(Parting("Too many clients", "others came before it had greeted", "Connect again."))
+            cause = "more clients connected before it sent its greeting"
+            ungreeted[0].disconnect(Disconnect("Too many clients", cause, "Connect again."))
         try:
             await client.serve(self._engine)
         except (ConnectionError, asyncio.CancelledError):
             pass  # the client left, or the engine ends
         finally:
             self._clients.pop(task)
-            self._alone = 0
+            self._idle_checks = 0
             writer.close()
 
     async def _answer(self, call: Call) -> Answer | Refusal:
-        engine = await asyncio.shield(self._engine)  # a client that leaves takes it from nobody else
-        from nfkd.engine.core import Refused  # loaded by now
+        engine = await asyncio.shield(self._engine)  # the future is shared by all clients
+        from nfkd.engine.core import Refused  # already loaded
 
         if isinstance(call.request, Shutdown):
-            self._retire()
+            self._refuse_new_clients()
         try:
             reply = await engine.answer(call.request)
         except Refused as refused:
             return Refusal(id=call.id, error=refused.error, problems=refused.problems)
         finally:
             if isinstance(call.request, Shutdown):
-                asyncio.get_running_loop().call_later(0.2, self._end.set)  # the reply leaves first
+                asyncio.get_running_loop().call_later(0.2, self._end.set)  # the reply is sent first
         return Answer(id=call.id, reply=reply)
 
 
 def _import(name: str) -> Future[ModuleType]:
-    """Import a module in a daemon thread: an executor's would keep a process that is told to end."""
+    """Import a module in a daemon thread, which does not delay the end of the process as an executor's would."""
     imported: Future[ModuleType] = Future()
 
     def work() -> None:
-        imported.set_running_or_notify_cancel()  # from now on it cannot be cancelled
+        imported.set_running_or_notify_cancel()  # makes it impossible to cancel
         try:
             imported.set_result(import_module(name))
-        except BaseException as error:  # noqa: BLE001 - the server tells
+        except BaseException as error:  # noqa: BLE001 - the server raises it
             imported.set_exception(error)
 
     Thread(target=work, name="import", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Threads for requests that touch files: each has a time limit, and one that is stuck holds up no other."""
+"""Daemon threads with time limits for requests that use files; a stuck one does not block the others."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from typing import Any
 from nfkd.engine.limits import Limits
 from nfkd.runs.errors import RunError
 
-Heard = Callable[[], float]
+LastProgress = Callable[[], float]
 """Returns the time (`time.monotonic`) of the last progress."""
 
 
 class FilesSilentError(RunError):
-    """Files that did not answer within the limit; the request is given up, and its thread ends when they answer."""
+    """A request was abandoned because its files did not respond in time; its thread may still be waiting."""
 
 
 class RequestThreads:
     """Runs functions in daemon threads, a few at a time and in order. Belongs to the running loop.
 
-    Python cannot end a thread that waits for a file. So a thread that is slow gives its turn to the next, one that
-    exceeds its limit is given up, and there are never more than `limits.threads`. Daemon threads do not keep the
-    process alive.
+    Python cannot end a thread that waits for a file. So a slow thread lets the next one start, a request that exceeds
+    its limit is abandoned, and there are never more than `limits.threads`.
 
     Parameters
     ----------
     name
-        Of the threads.
+        Name of the threads.
     width
         Functions that run at once, apart from slow ones.
     limits
@@ -45,11 +44,16 @@ class RequestThreads:
 
     @property
     def running(self) -> list[str]:
-        """What the threads that have not ended wait for."""
+        """The files that the running threads use."""
         return list(self._running.values())
 
     async def run(
-        self, function: Callable[..., Any], *arguments: Any, about: str, limit: float, heard: Heard | None = None
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        about: str,
+        limit: float,
+        last_progress: LastProgress | None = None,
     ) -> Any:
         """Run a function in a thread and return its result.
 
@@ -59,33 +63,33 @@ class RequestThreads:
             The files that it reads or writes, for messages.
         limit
             Seconds from its start, or from the last progress.
-        heard
-            Tells the last progress.
+        last_progress
+            Returns the time of the last progress.
 
         Raises
         ------
         FilesSilentError
-            When it takes longer, or too many others do.
+            When the limit is exceeded, or too many threads are stuck.
         """
         await self._turns.acquire()
         if len(self._running) >= self._limits.threads:
             self._turns.release()
             raise self._too_many()
-        began = time.monotonic()
+        start = time.monotonic()
         future = self._start(function, arguments, about)
         while not future.done():
-            left = max(began, heard() if heard else began) + limit - time.monotonic()
-            if left <= 0:
+            remaining = max(start, last_progress() if last_progress else start) + limit - time.monotonic()
+            if remaining <= 0:
                 raise FilesSilentError(
                     title="The files do not answer",
-                    cause=f"{about} did not answer within {limit:g} s. It may lie on a network drive that is gone.",
-                    action="See whether the drive is connected, then try again. What was asked may still happen later.",
+                    cause=f"{about} did not answer within {limit:g} s. It may be on a disconnected network drive.",
+                    action="Check that the drive is connected, then try again. The request may still complete later.",
                 )
-            await asyncio.wait({future}, timeout=left)
+            await asyncio.wait({future}, timeout=remaining)
         return future.result()
 
     async def close(self, limit: float) -> None:
-        """Wait until the threads have ended, for a limited time in seconds."""
+        """Wait at most `limit` seconds until the threads have ended."""
         with suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 while self._running:
@@ -96,26 +100,26 @@ class RequestThreads:
         return FilesSilentError(
             title="Too many files do not answer",
             cause=f"{len(self._running)} earlier requests still wait for: {', '.join(sorted(set(self.running)))}.",
-            action="See whether the drive is connected. If it is, restart the engine (nfkd engine stop).",
+            action="Check that the drive is connected. If it is, restart the engine (nfkd engine stop).",
         )
 
     def _start(self, function: Callable[..., Any], arguments: tuple[Any, ...], about: str) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        future.add_done_callback(lambda done: done.exception())  # it may be given up: nobody else looks then
+        future.add_done_callback(lambda done: done.exception())  # an abandoned future's error is never retrieved
         has_turn = True
 
-        def give_turn() -> None:
+        def release_turn() -> None:
             nonlocal has_turn
             if has_turn:
                 has_turn = False
                 self._turns.release()
 
-        overtaken = loop.call_later(self._limits.overtake_seconds, give_turn)
+        overtake = loop.call_later(self._limits.overtake_seconds, release_turn)
 
         def finish(result: Any, error: BaseException | None) -> None:
-            overtaken.cancel()
-            give_turn()
+            overtake.cancel()
+            release_turn()
             self._running.pop(thread)
             self._ended.set()
             if error is None:
@@ -127,9 +131,9 @@ class RequestThreads:
             result, error = None, None
             try:
                 result = function(*arguments)
-            except BaseException as caught:  # noqa: BLE001 - whoever asked is told
+            except BaseException as caught:  # noqa: BLE001 - the caller gets it
                 error = caught
-            with suppress(RuntimeError):  # the loop has ended meanwhile
+            with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(finish, result, error)
 
         thread = Thread(target=work, name=self._name, daemon=True)

@@ -11,7 +11,9 @@ import msgspec
 import numpy as np
 from scipy import stats
 
-from nfkd.protocol.events import MetricInterval, Role, StageSummary, Verdict
+from nfkd.protocol.events import StageSummary, Verdict
+from nfkd.protocol.records import MetricInterval
+from nfkd.protocol.roles import Role
 
 _CONFIDENCE = 0.95
 _MIN_SEEDS = 3

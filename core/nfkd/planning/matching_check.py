@@ -15,7 +15,7 @@ from nfkd.flows.architecture import format_shape
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.planning.plans import flow_config, flow_path, stage_terms, teacher_of
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import LayerInfo
 from nfkd.protocol.roles import Role, role_name, the_role
 

@@ -10,7 +10,8 @@ from nfkd.config.flows import FlowConfig
 from nfkd.data import Dataset
 from nfkd.flows.architectures import flow_summary
 from nfkd.planning.costs import PassCost, step_cost
-from nfkd.protocol.events import CurveInfo, LayerPair, StagePlan
+from nfkd.protocol.events import StagePlan
+from nfkd.protocol.records import CurveInfo, LayerPair
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import ASSISTANTS, TEACHERS, Role
 

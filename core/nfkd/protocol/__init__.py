@@ -1,1 +1,1 @@
-"""Requests, replies, events and the frames that they travel in. Imports neither torch nor Qt."""
+"""Messages between the engine and its clients, and their encoding. Imports neither torch nor Qt."""

@@ -1,4 +1,4 @@
-"""MessagePack in and out, with NumPy arrays as (dtype, shape, bytes)."""
+"""Messages as MessagePack and JSON; NumPy arrays become (dtype, shape, bytes)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from nfkd.protocol.requests import FromClient, FromEngine
 from nfkd.text import is_unicode, plain_lines
 
 PROTOCOL = 5
-"""Raised whenever a message changes its meaning; both sides must have the same."""
+"""Version of the protocol, which must be the same on both sides; raise it when a message changes its meaning."""
 
-_KINDS = frozenset("fiub")  # no objects, no strings: nothing that runs code or hides a pointer
+_KINDS = frozenset("fiub")  # plain numbers only: an object array could run code
 _DTYPE = re.compile(r"[<>|=]?[fiub]\d{1,2}")
 
 
@@ -25,17 +25,17 @@ def _encode_extra(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         array = cast("np.ndarray", value)
         if array.dtype.kind not in _KINDS:
-            msg = f"an array of {array.dtype} has no form on the wire"
+            msg = f"an array of {array.dtype} cannot be sent"
             raise ValueError(msg)
         return (array.dtype.str, array.shape, np.ascontiguousarray(array).tobytes())
     if isinstance(value, np.generic):
         return cast("np.generic[Any]", value).item()
-    msg = f"{type(value).__name__} has no form on the wire"
+    msg = f"{type(value).__name__} cannot be sent"
     raise NotImplementedError(msg)
 
 
 def encode_json(value: msgspec.Struct) -> bytes:
-    """Return a message as JSON; text that is not valid Unicode, such as a file's name, is written with escapes."""
+    """Return a message as JSON; invalid Unicode, such as in a file name, is escaped."""
     return _encoded(msgspec.json.encode, value)
 
 
@@ -43,33 +43,33 @@ def _encoded(encode: Callable[[Any], bytes], value: Any) -> bytes:
     try:
         return encode(value)
     except UnicodeEncodeError:
-        return encode(_valid(msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=_encode_extra)))
+        return encode(_escape_invalid(msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=_encode_extra)))
 
 
-def _valid(value: Any) -> Any:
-    """Return a value with every text of it valid Unicode; others than texts, lists and tables stay as they are."""
+def _escape_invalid(value: Any) -> Any:
+    """Escape invalid Unicode in all strings of nested lists and dicts."""
     match value:
         case str():
             return value if is_unicode(value) else plain_lines(value)
         case dict():
             table = cast("dict[Any, Any]", value)
-            return {_valid(key): _valid(item) for key, item in table.items()}
+            return {_escape_invalid(key): _escape_invalid(item) for key, item in table.items()}
         case list() | tuple():
-            return [_valid(item) for item in cast("list[Any]", value)]
+            return [_escape_invalid(item) for item in cast("list[Any]", value)]
         case _:
             return value
 
 
 def _decode_extra(kind: type, value: Any) -> Any:
     if kind is not np.ndarray:
-        msg = f"{kind.__name__} has no form on the wire"
+        msg = f"{kind.__name__} cannot be received"
         raise NotImplementedError(msg)
     try:
         text, shape, data = msgspec.convert(value, tuple[str, tuple[int, ...], bytes])
     except msgspec.ValidationError as error:
         msg = "an array must be (dtype, shape, bytes)"
         raise ValueError(msg) from error
-    dtype = _plain_dtype(text)
+    dtype = _number_dtype(text)
     if any(size < 0 for size in shape):
         msg = f"an array cannot have the shape {shape}"
         raise ValueError(msg)
@@ -79,7 +79,7 @@ def _decode_extra(kind: type, value: Any) -> Any:
     return np.frombuffer(data, dtype).reshape(shape)
 
 
-def _plain_dtype(text: str) -> np.dtype[Any]:
+def _number_dtype(text: str) -> np.dtype[Any]:
     if not _DTYPE.fullmatch(text):
         msg = "an array must hold plain numbers"
         raise ValueError(msg)
@@ -96,12 +96,12 @@ _engine_decoder = msgspec.msgpack.Decoder(FromEngine, dec_hook=_decode_extra)
 
 
 def to_wire(message: FromClient | FromEngine) -> bytes:
-    """Return a message as one frame; text that is not valid Unicode is sent with escapes.
+    """Return a message as one frame; invalid Unicode is escaped.
 
     Raises
     ------
     FrameError
-        When it is longer than a frame may be.
+        When the message is longer than a frame may be.
     """
     return encode_frame(_encoded(_encoder.encode, message))
 
@@ -112,7 +112,7 @@ def from_client(body: bytes) -> FromClient:
     Raises
     ------
     FrameError
-        When it is not a message of a client, with the reason.
+        With the reason, when it is not a message of a client.
     """
     return _decode(_client_decoder, body)
 
@@ -126,5 +126,5 @@ def _decode(decoder: msgspec.msgpack.Decoder[Any], body: bytes) -> Any:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        msg = f"a message that cannot be understood: {error}"
+        msg = f"a message cannot be decoded: {error}"
         raise FrameError(msg) from error

@@ -1,4 +1,4 @@
-"""Requests about data sets, and the engine's replies: a look at one, its download, those that the user has named."""
+"""Requests about data sets and their replies: previews, downloads and the user's named data sets."""
 
 from __future__ import annotations
 
@@ -6,38 +6,34 @@ import msgspec
 import numpy as np
 
 from nfkd.config.problems import ConfigProblem
-from nfkd.protocol.events import Message
+from nfkd.protocol.records import Message
 
 
 class PreviewData(Message, frozen=True):
-    """What is in this data set? Nothing is downloaded. Answered by `DataPreview`."""
+    """Preview a data set without downloading it. Returns `DataPreview`."""
 
     config: str
     """The ``[data]`` table as TOML text."""
 
 
 class FetchData(Message, frozen=True):
-    """Download what this data set lacks; `DataProgress` tells how far it is. Answered by `Done` at the end."""
+    """Download the missing files of a data set, with `DataProgress` events. Returns `Done` at the end."""
 
     config: str
 
 
 class CancelFetch(Message, frozen=True):
-    """End the download of this kind of data; what has come is kept for the next. Answered by `Done`."""
+    """Cancel the download of a kind of data, such as ``mnist``; complete files are kept. Returns `Done`."""
 
     data: str
-    """The kind, such as ``mnist``."""
 
 
 class ListData(Message, frozen=True):
-    """Which data sets has the user named? Answered by `DataList`."""
+    """List the user's named data sets. Returns `DataList`."""
 
 
 class ColumnStatistics(Message, frozen=True):
-    """A column of the training part in its original unit.
-
-    `missing` counts the values that the whole file lacks in it.
-    """
+    """A column of the training split in its original unit; `missing` counts missing values in the whole file."""
 
     name: str
     low: float
@@ -48,28 +44,28 @@ class ColumnStatistics(Message, frozen=True):
 
 
 class DataPreview(Message, frozen=True):
-    """A look at a data set; where `problems` is not empty, only they and the download count.
+    """A preview of a data set; where `problems` is not empty, only these and the download fields are set.
 
     Attributes
     ----------
-    words
+    summary
         Such as ``digits: 1,259 train, 269 validation, 269 test, 1×8×8``.
     counts
-        Examples of the training, the validation and the test part.
+        Examples in the training, validation and test split.
     unit
-        Of the likelihood, such as ``bits/dim``.
+        Unit of the likelihood, such as ``bits/dim``.
     levels
-        Of an image's channels; 0 for vectors.
+        Levels of an image's channels; 0 for vectors.
     images
-        The first training images, (n, channels, height, width) uint8 from black to white; large ones are made smaller.
+        The first training images, (n, channels, height, width) uint8 from black to white, downscaled if large.
     points
         Some training examples of two features in their original unit, (n, 2) float32.
     columns
-        For vectors: what is in each feature.
+        Statistics of each feature of vectors.
     may_fetch, size
         Whether the files are missing and can be downloaded, and their size in bytes (0 where unknown).
     by_hand
-        Where to get them without the engine, and where to put them.
+        How to download them by hand: the addresses and the folder.
     """
 
     problems: list[ConfigProblem] = msgspec.field(default_factory=list[ConfigProblem])
@@ -88,7 +84,7 @@ class DataPreview(Message, frozen=True):
 
 
 class NamedData(Message, frozen=True):
-    """A data set that the user has named: its ``[data]`` table as TOML text, or why it cannot be read."""
+    """A user's named data set: its ``[data]`` table as TOML text, or why it cannot be read."""
 
     name: str
     config: str
@@ -96,6 +92,6 @@ class NamedData(Message, frozen=True):
 
 
 class DataList(Message, frozen=True):
-    """The data sets that the user has named."""
+    """The user's named data sets."""
 
     named: list[NamedData]

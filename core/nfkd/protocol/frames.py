@@ -1,4 +1,4 @@
-"""Frames: how a message travels over a byte stream, without any I/O of its own.
+"""Frames: messages on a byte stream. Does no I/O.
 
 A frame is the two bytes ``NF``, the length of its body as an unsigned 32-bit big-endian number, and the body.
 """
@@ -11,15 +11,15 @@ from collections.abc import Iterator
 _HEADER = struct.Struct(">2sI")
 _MAGIC = b"NF"
 MAX_FRAME = 256 * 1024 * 1024
-"""Largest body in bytes; a longer one is refused before it is read."""
+"""Largest body in bytes; a longer one is refused without reading it."""
 
 
 class FrameError(ValueError):
-    """Bytes that are not a frame; the stream cannot be read any further."""
+    """Bytes that are not a frame; the rest of the stream cannot be decoded."""
 
 
 def encode_frame(body: bytes) -> bytes:
-    """Put a body into a frame.
+    """Return a body as a frame.
 
     Raises
     ------
@@ -27,23 +27,18 @@ def encode_frame(body: bytes) -> bytes:
         When the body is longer than `MAX_FRAME`.
     """
     if len(body) > MAX_FRAME:
-        msg = f"a message of {len(body)} bytes is longer than the {MAX_FRAME} bytes that a frame may hold"
+        msg = f"a message of {len(body)} bytes is longer than the limit of {MAX_FRAME}"
         raise FrameError(msg)
     return _HEADER.pack(_MAGIC, len(body)) + body
 
 
 class FrameDecoder:
-    """Takes bytes as they come, gives whole bodies. Keeps no more than has come, whatever length is announced.
-
-    Parameters
-    ----------
-    limit
-        Largest body in bytes.
+    """Decodes a byte stream that arrives in pieces. Buffers only received bytes, whatever length a header claims.
 
     Attributes
     ----------
     limit
-        May be changed, also while `feed` yields: it holds from the next body on.
+        Largest body in bytes. May be changed, also while `feed` yields: it applies from the next body on.
     """
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
@@ -52,11 +47,11 @@ class FrameDecoder:
 
     @property
     def pending(self) -> int:
-        """Bytes of a frame that is not complete yet."""
+        """Number of buffered bytes of an incomplete frame."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Add bytes and yield every body that is complete.
+        """Add bytes and yield every complete body.
 
         Raises
         ------
@@ -64,7 +59,7 @@ class FrameDecoder:
             When the bytes are not a frame or its body is over the limit.
         """
         self._buffer += data
-        while self._begins_a_frame() and len(self._buffer) >= _HEADER.size:
+        while self._starts_with_frame() and len(self._buffer) >= _HEADER.size:
             _, length = _HEADER.unpack_from(self._buffer)
             if length > self.limit:
                 msg = f"a frame of {length} bytes is over the limit of {self.limit}"
@@ -76,9 +71,9 @@ class FrameDecoder:
             del self._buffer[:end]
             yield body
 
-    def _begins_a_frame(self) -> bool:
-        """Judge by the first byte already: a short stray line must not wait for a header that never comes."""
+    def _starts_with_frame(self) -> bool:
+        # Checked from the first byte on: a short stray line is never followed by a complete header.
         if not _MAGIC.startswith(bytes(self._buffer[: len(_MAGIC)])):
-            msg = f"the stream holds something that is no frame: {bytes(self._buffer[:16])!r}"
+            msg = f"the stream contains bytes that are not a frame: {bytes(self._buffer[:16])!r}"
             raise FrameError(msg)
         return True

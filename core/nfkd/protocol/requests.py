@@ -1,4 +1,4 @@
-"""Requests of a client, the engine's replies, and the envelopes both travel in."""
+"""Requests of a client, replies of the engine, and the envelopes of both."""
 
 from __future__ import annotations
 
@@ -10,128 +10,107 @@ import numpy as np
 
 from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, PreviewData
-from nfkd.protocol.events import (
+from nfkd.protocol.events import DensityDrawn, Event, InterpolationDrawn, LogLine, Progress, SamplesDrawn, SeedStarted
+from nfkd.protocol.records import (
     CurveBatch,
-    DensityDrawn,
     ErrorInfo,
-    Event,
-    InterpolationDrawn,
     LayerPair,
-    LogLine,
     Message,
-    Progress,
-    Role,
+    RunMessage,
     RunRow,
-    SamplesDrawn,
-    SeedStarted,
+    StageMessage,
     StageSummary,
     Verdict,
 )
+from nfkd.protocol.roles import Role
 
 InterpolationMode = Literal["linear", "spherical", "norm_corrected"]
 
 
 class Describe(Message, frozen=True):
-    """What would this experiment be? Answered by `Description`."""
+    """Check an experiment and estimate its cost. Returns `Description`."""
 
     config: str
     """The experiment as TOML text."""
 
 
 class Run(Message, frozen=True):
-    """Start or queue an experiment in a new directory under `folder`. Answered by `RunAccepted`."""
+    """Start or queue an experiment in a new directory under `folder`. Returns `RunAccepted`."""
 
     config: str
     folder: str
 
 
-class ResumeFromDisk(Message, frozen=True):
-    """Go on with an interrupted, stopped or failed run from its checkpoint. Answered by `RunAccepted`."""
-
-    run: str
+class ResumeFromDisk(RunMessage, frozen=True):
+    """Resume an interrupted, stopped or failed run from its checkpoint. Returns `RunAccepted`."""
 
 
-class Pause(Message, frozen=True):
-    """Hold the active run at its next step. Answered by `Done`."""
-
-    run: str
+class Pause(RunMessage, frozen=True):
+    """Pause the active run at its next step. Returns `Done`."""
 
 
-class Resume(Message, frozen=True):
-    """Let a paused run go on. Answered by `Done`."""
-
-    run: str
+class Resume(RunMessage, frozen=True):
+    """Continue a paused run. Returns `Done`."""
 
 
-class Stop(Message, frozen=True):
-    """End this stage and go on with the next, or end the run; the best weights are kept. Answered by `Done`."""
+class Stop(RunMessage, frozen=True):
+    """Stop the current stage or the whole run; the best weights are kept. Returns `Done`."""
 
-    run: str
     scope: Literal["stage", "run"]
 
 
 class ListRuns(Message, frozen=True):
-    """The runs in a folder. Answered by `RunList`."""
+    """List the runs in a folder. Returns `RunList`."""
 
     folder: str
 
 
-class OpenRun(Message, frozen=True):
-    """Everything about a run, living or ended. Answered by `Snapshot`; deltas follow as events."""
-
-    run: str
+class OpenRun(RunMessage, frozen=True):
+    """Return all of a run, active or not, as a `Snapshot`; later changes come as events."""
 
 
-class RenameRun(Message, frozen=True):
-    """Give a run (not a living one) another name. Answered by `RunAccepted` with the new directory."""
+class RenameRun(RunMessage, frozen=True):
+    """Rename a run that is neither active nor queued. Returns `RunAccepted` with the new directory."""
 
-    run: str
     name: str
 
 
-class DeleteRun(Message, frozen=True):
-    """Move a run (not a living one) to the trash. Answered by `Done`."""
-
-    run: str
+class DeleteRun(RunMessage, frozen=True):
+    """Move a run that is neither active nor queued to the trash. Returns `Done`."""
 
 
-class Sample(Message, frozen=True):
-    """Samples of every flow that the run has so far, from the same latents. Answered by `Samples`."""
+class Sample(RunMessage, frozen=True):
+    """Sample every flow that the run has so far, from the same latents. Returns `Samples`."""
 
-    run: str
     seed: int
     count: int
     temperature: float
     noise_seed: int = 0
 
 
-class Interpolate(Message, frozen=True):
-    """Paths between two validation images, by every flow of the run so far. Answered by `Interpolations`."""
+class Interpolate(RunMessage, frozen=True):
+    """Interpolate between two validation images with every flow of the run so far. Returns `Interpolations`."""
 
-    run: str
     seed: int
     first: int
-    """Index of the first image in the validation part."""
+    """Index of the first image in the validation split."""
     second: int
     mode: InterpolationMode
     steps: int
 
 
-class Trace(Message, frozen=True):
-    """One validation example through a flow, layer by layer. Answered by `TraceResult`."""
+class Trace(StageMessage, frozen=True):
+    """Pass one validation example through a flow, layer by layer. Returns `TraceResult`."""
 
-    run: str
-    seed: int
-    stage: Role
     index: int
 
 
 class Status(Message, frozen=True):
-    """How is the engine? Answered by `EngineStatus`."""
+    """Return `EngineStatus`."""
 
 
 class Shutdown(Message, frozen=True):
-    """End the engine; an active run is stopped first and keeps its checkpoint. Answered by `Done`."""
+    """End the engine; an active run is stopped and keeps its checkpoint. Returns `Done`."""
 
 
 Request = (
@@ -158,7 +137,7 @@ Request = (
 
 
 class LayerInfo(Message, frozen=True):
-    """A layer of a flow: what it is and what comes out of it."""
+    """A layer of a flow; `shape` is that of its output."""
 
     name: str
     """Such as ``level1.step2``; the key of `trace`."""
@@ -170,12 +149,12 @@ class LayerInfo(Message, frozen=True):
 
 
 def pairable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """Return the layers that a pair of a matching may name: the steps, and the last layer, whatever it is."""
+    """Return the layers that a matched pair may name: the steps and the last layer."""
     return [layer for layer in layers if layer.kind == "step" or layer is layers[-1]]
 
 
 class FlowDescription(Message, frozen=True):
-    """A flow's size. `memory` is an estimate of the bytes that a training step holds at its peak."""
+    """A flow's size. `memory` is the estimated peak of a training step in bytes."""
 
     summary: str
     """Such as ``Glow 8×2``."""
@@ -186,10 +165,7 @@ class FlowDescription(Message, frozen=True):
 
 
 class Description(Message, frozen=True):
-    """What an experiment would be; it may run when `problems` is empty.
-
-    A flow is None when it could not be built.
-    """
+    """The check of an experiment: it can run when `problems` is empty. A flow that cannot be built is None."""
 
     problems: list[ConfigProblem]
     warnings: list[ConfigProblem]
@@ -202,33 +178,31 @@ class Description(Message, frozen=True):
     device: str
     memory_available: int
     strategy: str = ""
-    """By which `pairs` were made; where *auto* was asked for, what it chose."""
+    """The matching strategy behind `pairs`; for *auto*, the chosen one."""
     assistants: list[FlowDescription | None] = msgspec.field(default_factory=list[FlowDescription | None])
     """The flows between teacher and student, in order."""
     assistant_pairs: list[list[LayerPair]] = msgspec.field(default_factory=list[list[LayerPair]])
-    """Of each assistant, its layers and those of the flow that it learns from; `pairs` are the student's."""
+    """The matched pairs of each assistant; `pairs` are the student's."""
 
     @property
-    def faced(self) -> FlowDescription | None:
+    def student_teacher(self) -> FlowDescription | None:
         """The flow that the student learns from: the last assistant, or the teacher."""
         return self.assistants[-1] if self.assistants else self.teacher
 
 
-class RunAccepted(Message, frozen=True):
-    """The directory of the run."""
-
-    run: str
+class RunAccepted(RunMessage, frozen=True):
+    """The directory of the accepted run."""
 
 
 class Done(Message, frozen=True):
-    """It was done."""
+    """The request succeeded."""
 
     note: str = ""
-    """What else there is to know, such as the files that were left in a deleted run's directory."""
+    """A remark, such as which files were left in a deleted run's directory."""
 
 
 class RunList(Message, frozen=True):
-    """The runs of a folder, newest first. `unreadable` names directories whose state could not be read, and why."""
+    """The runs of a folder, newest first. `unreadable` lists directories without a readable state, with the reason."""
 
     folder: str
     rows: list[RunRow]
@@ -236,7 +210,7 @@ class RunList(Message, frozen=True):
 
 
 class StageSnapshot(Message, frozen=True):
-    """What is known of one stage of one seed."""
+    """The state of one stage of one seed."""
 
     seed: int
     stage: Role
@@ -252,7 +226,7 @@ class StageSnapshot(Message, frozen=True):
 
 
 class Snapshot(Message, frozen=True):
-    """A whole run at one moment; the events that follow continue it."""
+    """The state of a whole run; later events continue it."""
 
     row: RunRow
     config: str
@@ -263,16 +237,15 @@ class Snapshot(Message, frozen=True):
     verdict: Verdict | None = None
     error: ErrorInfo | None = None
     current: tuple[int, Role] | None = None
-    """The seed and stage that began last; None when it is the last of `stages`."""
+    """The seed and stage that started last; None for the last of `stages`."""
 
 
-class Samples(Message, frozen=True):
-    """Samples by flow; each (count, channels, height, width) in [0, 1], or (count, features).
+class Samples(RunMessage, frozen=True):
+    """Samples of each flow: (count, channels, height, width) in [0, 1], or (count, features).
 
-    `real` are validation examples for comparison. `densities` has log p on a grid for data of two features.
+    `real` holds validation examples for comparison, `densities` log p on a grid for data of two features.
     """
 
-    run: str
     seed: int
     temperature: float
     samples: dict[str, np.ndarray]
@@ -280,13 +253,12 @@ class Samples(Message, frozen=True):
     densities: dict[str, DensityDrawn]
 
 
-class Interpolations(Message, frozen=True):
-    """Paths by flow, each (steps, channels, height, width) in [0, 1] (or (steps, features)).
+class Interpolations(RunMessage, frozen=True):
+    """The path of each flow: (steps, channels, height, width) in [0, 1], or (steps, features).
 
-    `count` is the number of validation examples that may be chosen; `thumbnails` holds the first of them.
+    `count` is the number of validation examples to choose from; `thumbnails` holds the first of them.
     """
 
-    run: str
     seed: int
     mode: InterpolationMode
     alpha: np.ndarray
@@ -296,7 +268,7 @@ class Interpolations(Message, frozen=True):
 
 
 class TracedLayer(Message, frozen=True):
-    """After one layer: the tensor, flattened, with its shape, and the log-determinant so far in nats."""
+    """The output of one layer, and the log-determinant so far in nats."""
 
     name: str
     label: str
@@ -304,10 +276,9 @@ class TracedLayer(Message, frozen=True):
     log_det: float
 
 
-class TraceResult(Message, frozen=True):
-    """An example through a flow: the example itself, then every layer in order."""
+class TraceResult(RunMessage, frozen=True):
+    """An example and what every layer of a flow makes of it, in order."""
 
-    run: str
     stage: Role
     example: np.ndarray
     layers: list[TracedLayer]
@@ -315,7 +286,7 @@ class TraceResult(Message, frozen=True):
 
 
 class EngineStatus(Message, frozen=True):
-    """The engine, in figures."""
+    """The engine's versions, device, clients and runs."""
 
     version: str
     torch: str
@@ -325,7 +296,7 @@ class EngineStatus(Message, frozen=True):
     pid: int
     clients: int
     active: str
-    """The run that is training; empty when none is."""
+    """The run in training; empty when there is none."""
     queue: list[str]
 
 
@@ -359,14 +330,14 @@ class Call(Message, frozen=True):
 
 
 class Answer(Message, frozen=True):
-    """The reply to the request of that number."""
+    """The reply to the call with this number."""
 
     id: int
     reply: Reply
 
 
 class Refusal(Message, frozen=True):
-    """The request of that number failed; `problems` says where, when it was the experiment's problem."""
+    """The call with this number failed; `problems` lists what is wrong with the experiment, if anything."""
 
     id: int
     error: ErrorInfo

@@ -1,21 +1,21 @@
-"""The flows of a run: what they are called, their order, and the colour of each wherever it is drawn."""
+"""The flows of a run: their names, order and colours."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
 Role = Literal["teacher", "assistant-1", "assistant-2", "assistant-3", "student", "baseline"]
-"""The flow that a stage trains; the stages bear the same names."""
+"""The flow that a stage trains; stages have the same names."""
 ROLES: tuple[Role, ...] = get_args(Role)
-"""In the order of their stages."""
+"""All roles, in the order of their stages."""
 ASSISTANTS: tuple[Role, ...] = ("assistant-1", "assistant-2", "assistant-3")
-"""Flows between teacher and student: each learns from the one before it."""
+"""Flows between teacher and student; each learns from the one before it."""
 TEACHERS: tuple[Role, ...] = ("teacher", *ASSISTANTS)
-"""Those that are trained once for all seeds, unless each seed has its own."""
+"""Roles that are trained once for all seeds, unless ``seeds.retrain_teacher`` is set."""
 USUAL: tuple[Role, ...] = ("teacher", "student", "baseline")
-"""What a run has unless its experiment says otherwise."""
+"""The roles of a run without assistants."""
 DATA = "data"
-"""What is no flow and is drawn beside them."""
+"""Key of the real data in `COLOURS`."""
 COLOURS: dict[str, str] = {
     "teacher": "#0072B2",
     "assistant-1": "#CC79A7",
@@ -25,16 +25,16 @@ COLOURS: dict[str, str] = {
     "baseline": "#7F7F7F",
     DATA: "#009E73",
 }
-"""On a light ground: Okabe and Ito's palette, which colour-blind eyes tell apart, two pale hues darkened to be seen."""
+"""For a light background: Okabe and Ito's colour-blind safe palette, with two pale hues darkened."""
 
 
 def role_name(role: str) -> str:
-    """Return what people call a role: ``teacher``, ``assistant 1``."""
+    """Return a role's name, such as ``assistant 1``."""
     return role.replace("-", " ")
 
 
 def role_label(role: str) -> str:
-    """Return the same with a capital, for headings: ``Teacher``, ``Assistant 1``."""
+    """Return a role as a heading, such as ``Assistant 1``."""
     return role_name(role).capitalize()
 
 

@@ -1,23 +1,20 @@
-"""A run as its events tell it: one reducer for the engine's snapshots and for the panels.
+"""The state of a run, reduced from its events, for the engine's snapshots and for the studio's panels.
 
-Snapshot, then deltas: ``RunView.from_snapshot(s)`` followed by ``apply`` of the later events equals a view that saw
-every event.
+``RunView.from_snapshot(s)`` followed by ``apply`` of the later events equals a view that saw every event.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from nfkd.protocol.events import (
-    CurveBatch,
     CurvePoints,
     DensityDrawn,
-    ErrorInfo,
     InterpolationDrawn,
-    LayerPair,
     LogLine,
     MatchingMeasured,
     Picture,
@@ -26,19 +23,17 @@ from nfkd.protocol.events import (
     RunEvent,
     RunFailed,
     RunFinished,
-    RunRow,
     SamplesDrawn,
     SeedStarted,
     StageFinished,
-    StagePlan,
     StageStarted,
-    StageSummary,
-    Verdict,
 )
+from nfkd.protocol.records import CurveBatch, ErrorInfo, LayerPair, RunRow, StagePlan, StageSummary, Verdict
 from nfkd.protocol.requests import Snapshot, StageSnapshot
 from nfkd.protocol.roles import ROLES, USUAL, Role
 
 _LOG_LINES = 2000
+_Picture = TypeVar("_Picture", bound=Picture)
 
 
 class GrowableArray:
@@ -53,7 +48,7 @@ class GrowableArray:
 
     @property
     def values(self) -> np.ndarray:
-        """What is in it, without a copy; valid until the next `extend`."""
+        """The content, without a copy; valid until the next `extend`."""
         return self._data[: self._size]
 
     def extend(self, values: np.ndarray) -> None:
@@ -73,7 +68,7 @@ class GrowableArray:
         self._size = needed
 
     def shorten(self, size: int) -> None:
-        """Forget the rows from `size` on."""
+        """Drop the rows from `size` on."""
         self._size = min(self._size, size)
 
 
@@ -100,7 +95,7 @@ class Curve:
 
     @property
     def times(self) -> np.ndarray:
-        """(n,) float64, seconds since the stage began."""
+        """(n,) float64, seconds since the stage started."""
         return self._times.values
 
     def extend(self, batch: CurveBatch) -> None:
@@ -110,24 +105,24 @@ class Curve:
         self._times.extend(batch.times)
 
     def cut(self, step: int) -> None:
-        """Forget the points after a step."""
+        """Drop the points after a step."""
         size = int(np.searchsorted(self.steps, step, side="right"))
-        for part in (self._steps, self._values, self._times):
-            part.shorten(size)
+        for column in (self._steps, self._values, self._times):
+            column.shorten(size)
 
     def batch(self) -> CurveBatch:
         """Return a copy of all points."""
         return CurveBatch(steps=self.steps.copy(), values=self.values.copy(), times=self.times.copy())
 
 
-def _kept(picture: Picture | None, step: int) -> bool:
-    """Return whether a picture stays when a stage resumes after a step; a final one is drawn again."""
-    return picture is not None and not picture.final and picture.step <= step
+def _valid_at(picture: _Picture | None, step: int) -> _Picture | None:
+    """Return a picture if it stays valid when a stage resumes at a step; final pictures are drawn again."""
+    return picture if picture is not None and not picture.final and picture.step <= step else None
 
 
 @dataclass
 class StageView:
-    """One stage of one seed."""
+    """The state of one stage of one seed."""
 
     curves: dict[str, Curve] = field(default_factory=dict[str, Curve])
     matching_steps: list[int] = field(default_factory=list[int])
@@ -138,19 +133,19 @@ class StageView:
     summary: StageSummary | None = None
 
     def cut(self, step: int) -> None:
-        """Forget what came after a step: a resumed stage makes it again."""
+        """Drop everything after a step: a resumed stage makes it again."""
         for curve in self.curves.values():
             curve.cut(step)
         size = int(np.searchsorted(self.matching_steps, step, side="right"))
         del self.matching_steps[size:], self.matching_errors[size:]
-        self.samples = self.samples if _kept(self.samples, step) else None
-        self.interpolation = self.interpolation if _kept(self.interpolation, step) else None
-        self.density = self.density if _kept(self.density, step) else None
+        self.samples = _valid_at(self.samples, step)
+        self.interpolation = _valid_at(self.interpolation, step)
+        self.density = _valid_at(self.density, step)
         self.summary = None
 
 
 class RunView:
-    """All that is known of a run.
+    """The state of a run.
 
     Attributes
     ----------
@@ -159,11 +154,11 @@ class RunView:
     config
         The experiment as TOML text.
     seeds
-        What each begun seed records, by seed.
+        The start event of each started seed.
     stages
-        By (seed, stage), in the order in which they began.
+        The stages by (seed, stage), in the order of their starts.
     current
-        The (seed, stage) that trains or trained last; None before the first.
+        The (seed, stage) in training or last in training; None before the first.
     """
 
     def __init__(self, row: RunRow, config: str) -> None:
@@ -178,34 +173,34 @@ class RunView:
         self.current: tuple[int, Role] | None = None
 
     def plan(self, seed: int, stage: Role) -> StagePlan | None:
-        """Return the plan of a stage, or None when its seed has not begun."""
+        """Return the plan of a stage, or None before its seed has started."""
         started = self.seeds.get(seed)
         return next((plan for plan in started.stages if plan.stage == stage), None) if started else None
 
     def roles(self) -> list[Role]:
-        """Return the flows that the run has, in order; the usual ones while no seed has begun."""
+        """Return the run's flows in order; `USUAL` before the first seed has started."""
         planned = {plan.stage for started in self.seeds.values() for plan in started.stages}
         return [role for role in ROLES if role in (planned or USUAL)]
 
     def pairs(self, seed: int, stage: Role = "student") -> list[LayerPair]:
-        """Return the matched layers of a flow and the one it learns from."""
+        """Return a flow's matched layers."""
         plan = self.plan(seed, stage)
         return plan.pairs if plan else []
 
     def summaries(self) -> list[StageSummary]:
-        """Return the figures of every stage that has ended."""
+        """Return the summaries of all finished stages."""
         return [view.summary for view in self.stages.values() if view.summary is not None]
 
     def apply(self, event: RunEvent) -> None:  # noqa: C901, PLR0912 - one closed union, one match
-        """Take one event in."""
+        """Update the state by one event."""
         match event:
             case RunChanged():
                 self.row = event.row
             case SeedStarted():
                 self.seeds[event.seed] = event
-                self.error = self.verdict = None  # a resumed run has not ended
+                self.error = self.verdict = None  # of the run before it was resumed
             case StageStarted():
-                self._begin(event)
+                self._start_stage(event)
             case CurvePoints():
                 curves = self._stage(event.seed, event.stage).curves
                 for name, batch in event.curves.items():
@@ -233,19 +228,19 @@ class RunView:
             case _:
                 pass
 
-    def _begin(self, event: StageStarted) -> None:
+    def _start_stage(self, event: StageStarted) -> None:
         self.current = (event.seed, event.stage)
         self._stage(event.seed, event.stage).cut(event.step)
-        begun = list(self.stages)
-        for key in begun[begun.index(self.current) + 1 :]:
-            if key[0] == event.seed:  # a resume from an earlier stage's checkpoint makes the later ones again
+        started = list(self.stages)
+        for key in started[started.index(self.current) + 1 :]:
+            if key[0] == event.seed:  # a resume from an earlier stage's checkpoint makes the later stages again
                 del self.stages[key]
 
     def _stage(self, seed: int, stage: Role) -> StageView:
         return self.stages.setdefault((seed, stage), StageView())
 
     def snapshot(self) -> Snapshot:
-        """Return everything, copied, for the wire."""
+        """Return a copy of the state, for the wire."""
         return Snapshot(
             row=self.row,
             config=self.config,
@@ -260,7 +255,7 @@ class RunView:
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot) -> RunView:
-        """Return the view that a snapshot was made of."""
+        """Return the state that a snapshot holds."""
         view = cls(snapshot.row, snapshot.config)
         view.seeds = {started.seed: started for started in snapshot.seeds}
         for stage in snapshot.stages:

@@ -13,7 +13,7 @@ import h5py
 import msgspec
 import numpy as np
 
-from nfkd.protocol.events import Role
+from nfkd.protocol.roles import Role
 from nfkd.runs import schema
 from nfkd.runs.disk import disk_errors, whole_file
 from nfkd.runs.layout import RUN_FILE

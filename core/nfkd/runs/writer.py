@@ -17,12 +17,12 @@ from nfkd.protocol.events import (
     DensityDrawn,
     InterpolationDrawn,
     MatchingMeasured,
-    Role,
     RunEvent,
     SamplesDrawn,
     SeedStarted,
     StageFinished,
 )
+from nfkd.protocol.roles import Role
 from nfkd.runs import schema
 from nfkd.runs.disk import abandon, disk_errors, whole_file
 from nfkd.runs.errors import RunError, moved_away

@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nfkd.files import FileError, is_taken, replacing
-from nfkd.protocol.events import Role, StageSummary
+from nfkd.protocol.events import StageSummary
+from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError, describe_error, system_error
 from nfkd.runs.tensors import open_tensors
 

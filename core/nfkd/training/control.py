@@ -12,7 +12,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from nfkd.protocol.events import Role
+from nfkd.protocol.roles import Role
 
 
 class StopStage(Exception):  # noqa: N818 - a request, not an error

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nfkd.protocol.events import CurveBatch, CurvePoints, Role
+from nfkd.protocol.events import CurveBatch, CurvePoints
+from nfkd.protocol.roles import Role
 
 _INTERVAL = 0.05
 

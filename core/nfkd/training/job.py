@@ -14,7 +14,8 @@ from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.data import DataError
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.flows.isolation import plain_torch
-from nfkd.protocol.events import ErrorInfo, RunEvent, RunFailed, RunFinished, RunState
+from nfkd.protocol.events import ErrorInfo, RunEvent, RunFailed, RunFinished
+from nfkd.protocol.records import RunState
 from nfkd.runs.errors import RunError, describe_error, moved_away
 from nfkd.runs.lock import run_lock
 from nfkd.training.control import Control, StopRun

@@ -15,15 +15,9 @@ from nfkd.distillation.objectives.ilkd import pair_errors
 from nfkd.evaluation.interpolation import interpolate
 from nfkd.evaluation.likelihood import noisy
 from nfkd.flows.flow import Flow, evaluating
-from nfkd.protocol.events import (
-    DensityDrawn,
-    InterpolationDrawn,
-    LayerPair,
-    MatchingMeasured,
-    Role,
-    RunEvent,
-    SamplesDrawn,
-)
+from nfkd.protocol.events import DensityDrawn, InterpolationDrawn, MatchingMeasured, RunEvent, SamplesDrawn
+from nfkd.protocol.records import LayerPair
+from nfkd.protocol.roles import Role
 from nfkd.runs.schema import GRID, IMAGE_PAIRS, VECTOR_PAIRS
 from nfkd.training.generators import named_generator
 

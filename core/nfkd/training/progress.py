@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from nfkd.protocol.events import Progress, Role
+from nfkd.protocol.events import Progress
+from nfkd.protocol.roles import Role
 
 _INTERVAL = 0.1
 _SMOOTHING = 0.1

@@ -27,14 +27,8 @@ from nfkd.planning.plans import (
     teacher_of,
 )
 from nfkd.planning.teachers import gaussian_warning, teacher_file
-from nfkd.protocol.events import (
-    LayerPair,
-    RunEvent,
-    SeedStarted,
-    StageFinished,
-    StageStarted,
-    StageSummary,
-)
+from nfkd.protocol.events import RunEvent, SeedStarted, StageFinished, StageStarted, StageSummary
+from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import Role, role_name
 from nfkd.runs.errors import RunError

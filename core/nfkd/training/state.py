@@ -10,7 +10,8 @@ from torch import Tensor
 
 from nfkd.config import TrainingConfig
 from nfkd.flows.flow import Flow
-from nfkd.protocol.events import Role, StageSummary
+from nfkd.protocol.events import StageSummary
+from nfkd.protocol.roles import Role
 from nfkd.training.checkpoint import Checkpoint, Position, optimizer_tensors, restore_optimizer
 from nfkd.training.generators import Batches, Generators
 from nfkd.training.optimizers import make_optimizer

@@ -21,7 +21,7 @@ from nfkd.flows.bijections import build_mixing
 from nfkd.flows.flow import Flow
 from nfkd.planning.describe import describe
 from nfkd.protocol import events
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
 from nfkd.training.job import execute_run

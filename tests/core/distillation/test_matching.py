@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nfkd.config import ExperimentConfig, Glow1DConfig, GlowConfig, MatchedPair, MatchingConfig
 from nfkd.distillation.matching import MatchingError, check_pairs, match_layers, strategy_of, weighted_mean
 from nfkd.flows.architectures import build_flow
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import LayerInfo
 
 

@@ -16,7 +16,7 @@ from nfkd.distillation.distiller import Likelihood
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.passes import StepPasses, Synthesis, Synthesized, TeacherSamples
 from nfkd.flows.flow import Flow, Latents, Pass
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 from tests.core.distillation.steps import backward, config, distiller, generator, generators, gradients, term
 
 MakeFlow = Callable[..., Flow]

@@ -1,4 +1,4 @@
-"""Clients that send too much, never greet or never read: over a real socket, beside a client that behaves well."""
+"""Clients that send too much, send no greeting or do not read, over a real socket."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from nfkd.engine.client import Client
+from nfkd.engine.endpoint import ENVIRONMENT, address
 from nfkd.engine.limits import Limits
-from nfkd.engine.place import ENVIRONMENT, address
 from nfkd.engine.server import Server
 from nfkd.protocol import events
 from nfkd.protocol import requests as ask
@@ -50,21 +50,21 @@ class Peer:
         return self._messages.pop(0)
 
     async def answered(self, number: int) -> None:
-        """Take the answer to the call of this number, which must come next."""
-        said = await self.next()
-        assert isinstance(said, ask.Answer), said
-        assert said.id == number
+        """Read the next message, which must be the answer to this call."""
+        message = await self.next()
+        assert isinstance(message, ask.Answer), message
+        assert message.id == number
 
     async def refusal(self) -> str:
-        """Return why the engine parts: its last words, and then the end."""
-        said = await self.next()
-        assert isinstance(said, ask.Refusal), said
+        """Return the reason of the disconnection, which must come next and last."""
+        message = await self.next()
+        assert isinstance(message, ask.Refusal), message
         assert await self.next() is None
-        return f"{said.error.title}: {said.error.cause}"
+        return f"{message.error.title}: {message.error.cause}"
 
 
 class Host:
-    """A socket whose clients are served by `Client`, without an engine behind it."""
+    """A server whose clients are served by `Client`, without an engine."""
 
     def __init__(self, path: str, limits: Limits) -> None:
         self._path, self._limits = path, limits
@@ -122,13 +122,13 @@ async def hosting(folder: Path, limits: Limits) -> AsyncIterator[Host]:
 
 
 @pytest.fixture
-def story(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
-    """Run a coroutine function with a host of these limits."""
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Run a coroutine function with a host that has these limits."""
 
-    def run(tell: Callable[[Host], Awaitable[None]], limits: Limits) -> None:
+    def run(scenario: Callable[[Host], Awaitable[None]], limits: Limits) -> None:
         async def go() -> None:
             async with hosting(tmp_path_factory.mktemp("c"), limits) as host:
-                await tell(host)
+                await scenario(host)
 
         asyncio.run(go())
 
@@ -142,87 +142,87 @@ def big_list() -> ask.RunList:
 # --- before the greeting ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sent", [b"", b"N", HELLO[:-1]], ids=["nothing", "a byte", "half a greeting"])
-def test_a_client_that_does_not_greet_is_parted_from(story: Callable[..., None], sent: bytes) -> None:
-    async def tell(host: Host) -> None:
-        silent = await host.connect(greet=False)
-        silent.writer.write(sent)
-        assert "no greeting came within 0.1 s" in await silent.refusal()
+def test_a_client_without_a_greeting_is_disconnected(serve: Callable[..., None]) -> None:
+    async def scenario(host: Host) -> None:
+        for sent in (b"", b"N", HELLO[:-1]):
+            silent = await host.connect(greet=False)
+            silent.writer.write(sent)
+            assert "no greeting arrived within 0.1 s" in await silent.refusal()
 
-    story(tell, Limits(greeting_seconds=0.1))
+    serve(scenario, Limits(greeting_seconds=0.1))
 
 
-def test_a_greeted_client_is_not_parted_from_when_that_time_is_over(story: Callable[..., None]) -> None:
-    async def tell(host: Host) -> None:
+def test_a_client_with_a_greeting_stays_connected_after_that_time(serve: Callable[..., None]) -> None:
+    async def scenario(host: Host) -> None:
         quiet, silent = await host.connect(), await host.connect(greet=False)
-        await silent.refusal()  # a client that came later has been parted from
+        await silent.refusal()  # a later client has been disconnected
         quiet.call(1)
         await quiet.answered(1)
 
-    story(tell, Limits(greeting_seconds=0.5))
+    serve(scenario, Limits(greeting_seconds=0.5))
 
 
 @pytest.mark.parametrize("greet", [False, True])
-def test_a_frame_that_is_too_large_is_refused_by_its_header(story: Callable[..., None], greet: bool) -> None:
+def test_a_large_frame_is_refused_by_its_header(serve: Callable[..., None], greet: bool) -> None:
     limits = Limits(greeting_bytes=100, request_bytes=200)
 
-    async def tell(host: Host) -> None:
+    async def scenario(host: Host) -> None:
         peer = await host.connect(greet=greet)
         limit = limits.request_bytes if greet else limits.greeting_bytes
         peer.writer.write(b"NF" + (limit + 1).to_bytes(4, "big"))
         assert f"a frame of {limit + 1} bytes is over the limit of {limit}" in await peer.refusal()
 
-    story(tell, limits)
+    serve(scenario, limits)
 
 
-def test_the_limit_of_requests_holds_from_the_greeting_on_also_in_one_piece(story: Callable[..., None]) -> None:
-    async def tell(host: Host) -> None:
+def test_a_request_in_the_same_piece_as_the_greeting_has_the_larger_limit(serve: Callable[..., None]) -> None:
+    async def scenario(host: Host) -> None:
         peer = await host.connect(greet=False)
         long = ask.Call(id=5, request=ask.ListRuns(folder="x" * 500))
         peer.writer.write(HELLO + to_wire(long))
         assert isinstance(await peer.next(), ask.Hello)
         await peer.answered(5)
 
-    story(tell, Limits(greeting_bytes=100, request_bytes=1000))
+    serve(scenario, Limits(greeting_bytes=100, request_bytes=1000))
 
 
-def test_a_second_greeting_is_refused(story: Callable[..., None]) -> None:
-    async def tell(host: Host) -> None:
+def test_a_second_greeting_is_refused(serve: Callable[..., None]) -> None:
+    async def scenario(host: Host) -> None:
         peer = await host.connect()
         peer.writer.write(HELLO * 1000)
         assert "a second greeting" in await peer.refusal()
 
-    story(tell, Limits())
+    serve(scenario, Limits())
 
 
 # --- clients that do not read -----------------------------------------------------------------------------------------
 
 
-def test_calls_are_read_only_as_fast_as_their_answers_are(story: Callable[..., None]) -> None:
-    calls, limit = 3000, 8
+def test_calls_are_read_only_as_fast_as_the_client_reads_answers(serve: Callable[..., None]) -> None:
+    calls, limit = 1000, 8
 
-    async def tell(host: Host) -> None:
+    async def scenario(host: Host) -> None:
         host.reply = big_list()  # type: ignore[assignment]
         process = psutil.Process(os.getpid())
         other, greedy = await host.connect(), await host.connect()
         before = process.memory_info().rss
         for number in range(calls):
             greedy.call(number)
-        for number in range(50):  # meanwhile another client is served
+        for number in range(50):  # another client is served meanwhile
             other.call(number)
             await other.answered(number)
-        assert host.asked - 50 <= limit + 2  # and what the socket itself holds
-        assert process.memory_info().rss - before < 200 * MIB  # all answers would be 3 GB
+        assert host.asked - 50 <= limit + 2  # plus what fits into the socket
+        assert process.memory_info().rss - before < 200 * MIB  # all answers would be 1 GB
         host.reply = ask.Done()
-        for number in range(calls):  # none is lost
+        for number in range(calls):  # no answer is lost
             await greedy.answered(number)
         assert host.log == []
 
-    story(tell, Limits(calls=limit))
+    serve(scenario, Limits(calls=limit))
 
 
-def test_events_that_nobody_reads_become_a_gap(story: Callable[..., None]) -> None:
-    async def tell(host: Host) -> None:
+def test_unread_events_become_a_gap(serve: Callable[..., None]) -> None:
+    async def scenario(host: Host) -> None:
         slow = await host.connect()
         await host.subscribed.wait()
         process = psutil.Process(os.getpid())
@@ -240,11 +240,11 @@ def test_events_that_nobody_reads_become_a_gap(story: Callable[..., None]) -> No
         assert len(notices) < 50
         assert host.log == []
 
-    story(tell, Limits(event_bytes=8 * MIB))
+    serve(scenario, Limits(event_bytes=8 * MIB))
 
 
-def test_a_client_whose_replies_pile_up_is_disconnected(story: Callable[..., None]) -> None:
-    async def tell(host: Host) -> None:
+def test_a_client_with_many_unread_replies_is_disconnected(serve: Callable[..., None]) -> None:
+    async def scenario(host: Host) -> None:
         host.reply = big_list()  # type: ignore[assignment]
         other, greedy = await host.connect(), await host.connect()
         for number in range(60):
@@ -254,39 +254,39 @@ def test_a_client_whose_replies_pile_up_is_disconnected(story: Callable[..., Non
             seen.append(message)
         assert len(seen) < 60
         assert [line.partition(":")[0] for line in host.log] == ["a client was disconnected"]
-        assert "MiB of replies wait for it" in host.log[0]
+        assert "MiB of replies" in host.log[0]
         host.reply = ask.Done()
         other.call(1)
         await other.answered(1)
 
-    story(tell, Limits(reply_bytes=4 * MIB, parting_seconds=0.05))
+    serve(scenario, Limits(reply_bytes=4 * MIB, disconnect_seconds=0.05))
 
 
-def test_a_client_that_reads_nothing_for_long_is_disconnected(story: Callable[..., None]) -> None:
-    async def tell(host: Host) -> None:
+def test_a_client_that_reads_nothing_is_disconnected(serve: Callable[..., None]) -> None:
+    async def scenario(host: Host) -> None:
         host.reply = big_list()  # type: ignore[assignment]
         stuck = await host.connect()
         stuck.call(1)
         stuck.reader._transport.pause_reading()  # type: ignore[attr-defined]
         while not host.log:
             other = await host.connect(greet=False)
-            await other.refusal()  # the loop goes on: time passes
+            await other.refusal()  # lets time pass
         assert host.log == ["a client was disconnected: it has read nothing for 0.2 s"]
 
-    story(tell, Limits(unread_seconds=0.2, parting_seconds=0.05, greeting_seconds=0.3))
+    serve(scenario, Limits(unread_seconds=0.2, disconnect_seconds=0.05, greeting_seconds=0.3))
 
 
 # --- the server -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path_factory.mktemp("e")
     monkeypatch.setenv(ENVIRONMENT, str(path))
     return path
 
 
-def test_ungreeted_clients_are_few_and_keep_no_engine(place: Path) -> None:
+def test_clients_without_a_greeting_are_limited_and_keep_no_engine_running(directory: Path) -> None:
     async def go() -> None:
         listening = asyncio.Event()
         limits = Limits(ungreeted=3, greeting_seconds=2.0)
@@ -300,7 +300,7 @@ def test_ungreeted_clients_are_few_and_keep_no_engine(place: Path) -> None:
         good.call(1)
         assert isinstance(await good.next(), ask.Answer)
         good.writer.close()
-        await asyncio.wait_for(server, PATIENCE)  # the silent ones are still connected on their side
+        await asyncio.wait_for(server, PATIENCE)  # although the silent clients are still connected
         for peer in (*silent, good):
             peer.writer.close()
 

@@ -1,4 +1,4 @@
-"""``nfkd engine status`` and ``stop``, and the relay, whatever is in the engine's place: an answer within seconds."""
+"""``nfkd engine status`` and ``stop``, and the relay, end within seconds, whatever listens on the engine's socket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from nfkd.engine.commands import perform
-from nfkd.engine.place import ENVIRONMENT, address
+from nfkd.engine.endpoint import ENVIRONMENT, address
 from nfkd.engine.relay import EngineStartError, Patience, find_or_start
 from nfkd.protocol.codec import PROTOCOL, to_wire
 from nfkd.protocol.events import Gap
@@ -27,42 +27,43 @@ HELLO = to_wire(Hello(protocol=PROTOCOL, version="test"))
 GREETED = "(process {pid}) "
 COMMANDS = ("status", "stop")
 
-Manner = Callable[[socket.socket], None]
-Said = tuple[int, str, str]
+Behaviour = Callable[[socket.socket], None]
+Outcome = tuple[int, str, str]
+"""Exit code, standard output and standard error."""
 
 
 @pytest.fixture
-def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path_factory.mktemp("e")
     monkeypatch.setenv(ENVIRONMENT, str(path))
     return path
 
 
 @pytest.fixture
-def say(place: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Run a command with little patience; returns its exit code and what it said."""
+def command(directory: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run a command with short limits."""
 
-    def run(action: str, answering: float = ANSWERING) -> Said:
+    def run(action: str, answering: float = ANSWERING) -> Outcome:
         code = perform(action, answering=answering, ending=0.5)
-        said = capfd.readouterr()
-        return code, said.out, said.err
+        output = capfd.readouterr()
+        return code, output.out, output.err
 
     return run
 
 
 @contextmanager
-def listening(manner: Manner | None) -> Iterator[None]:
-    """Listen in the engine's place; each client is treated in that manner, or never accepted."""
+def listening(behaviour: Behaviour | None) -> Iterator[None]:
+    """Listen on the engine's socket; call `behaviour` with each client, or never accept one."""
     with ExitStack() as stack:
         server = stack.enter_context(socket.socket(socket.AF_UNIX))
         server.bind(address())
         server.listen(4)
         threads: list[threading.Thread] = []
 
-        def treat(client: socket.socket) -> None:
+        def serve(client: socket.socket) -> None:
             with client, suppress(OSError):
-                if manner is not None:
-                    manner(client)
+                if behaviour is not None:
+                    behaviour(client)
                 while client.recv(1 << 16):  # until the client leaves
                     pass
 
@@ -70,21 +71,21 @@ def listening(manner: Manner | None) -> Iterator[None]:
             with suppress(OSError):
                 while True:
                     client, _ = server.accept()
-                    threads.append(threading.Thread(target=treat, args=(client,)))
+                    threads.append(threading.Thread(target=serve, args=(client,)))
                     threads[-1].start()
 
         acceptor = threading.Thread(target=accept)
-        if manner is not None:
+        if behaviour is not None:
             acceptor.start()
         try:
             yield
         finally:
             server.shutdown(socket.SHUT_RDWR)
-            for thread in (acceptor, *threads) if manner is not None else ():
+            for thread in (acceptor, *threads) if behaviour is not None else ():
                 thread.join()
 
 
-def flood(data: bytes) -> Manner:
+def flood(data: bytes) -> Behaviour:
     def send(client: socket.socket) -> None:
         client.sendall(HELLO)
         while True:
@@ -93,12 +94,12 @@ def flood(data: bytes) -> Manner:
     return send
 
 
-# --- programs that are no engine --------------------------------------------------------------------------------------
+# --- programs other than an engine ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("action", COMMANDS)
 @pytest.mark.parametrize(
-    ("manner", "words"),
+    ("behaviour", "expected"),
     [
         (None, "does not answer within 0.3 s (process {pid}). End it with `kill -KILL {pid}`"),
         (lambda _client: None, "does not answer within 0.3 s (process {pid}). End it with `kill -KILL {pid}`"),
@@ -109,20 +110,22 @@ def flood(data: bytes) -> Manner:
         (flood(to_wire(Notice(event=Gap())) * 100), GREETED),
         (lambda client: client.sendall(HELLO), GREETED),
     ],
-    ids=["never accepts", "never says a word", "garbage", "huge frame", "no greeting", "flood", "events", "greets"],
+    ids=["never accepts", "sends nothing", "garbage", "huge frame", "no greeting", "flood", "events", "greets"],
 )
-def test_what_does_not_answer_is_told(say: Callable[..., Said], action: str, manner: Manner | None, words: str) -> None:
-    patience = ANSWERING if "0.3 s" in words else 1.0 if words == GREETED else 10.0  # spent in full by the first two
-    with listening(manner):
-        code, out, error = say(action, patience)
+def test_a_program_that_does_not_answer_is_reported(
+    command: Callable[..., Outcome], action: str, behaviour: Behaviour | None, expected: str
+) -> None:
+    patience = ANSWERING if "0.3 s" in expected else 1.0 if expected == GREETED else 10.0
+    with listening(behaviour):
+        code, out, error = command(action, patience)
     assert (code, out) == (1, "")
-    assert words.format(pid=os.getpid()) in error
-    if words == GREETED:
+    assert expected.format(pid=os.getpid()) in error
+    if expected == GREETED:
         assert ("has not answered within" if action == "status" else "has not ended within") in error
 
 
 @pytest.mark.parametrize("action", COMMANDS)
-def test_a_full_queue_of_connections_is_told(say: Callable[..., Said], action: str) -> None:
+def test_a_full_connection_queue_is_reported(command: Callable[..., Outcome], action: str) -> None:
     with ExitStack() as stack:
         server = stack.enter_context(socket.socket(socket.AF_UNIX))
         server.bind(address())
@@ -132,71 +135,72 @@ def test_a_full_queue_of_connections_is_told(say: Callable[..., Said], action: s
                 waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
                 waiting.setblocking(False)
                 waiting.connect(address())
-        code, _, error = say(action)
+        code, _, error = command(action)
     assert code == 1
     assert "does not answer within 0.3 s" in error
 
 
 @pytest.mark.parametrize("action", COMMANDS)
-def test_nobody_there_is_no_error(say: Callable[..., Said], action: str) -> None:
-    assert say(action) == (0, "No engine is running.\n", "")
+def test_no_engine_is_no_error(command: Callable[..., Outcome], action: str) -> None:
+    assert command(action) == (0, "No engine is running.\n", "")
     with listening(lambda client: client.shutdown(socket.SHUT_RDWR)):
-        assert say(action) == (0, "No engine is running.\n", "")
-    assert say(action) == (0, "No engine is running.\n", ""), "its socket is left, and nobody listens"
+        assert command(action) == (0, "No engine is running.\n", "")
+    assert command(action) == (0, "No engine is running.\n", ""), "the socket is left, but no process listens"
 
 
 @pytest.mark.parametrize("action", COMMANDS)
-def test_an_engine_that_takes_no_requests_is_told(say: Callable[..., Said], place: Path, action: str) -> None:
-    (place / "engine.pid").write_text(str(os.getpid()))
-    with FileLock(place / "engine.lock"):
-        code, _, error = say(action)
+def test_an_engine_that_is_starting_or_ending_is_reported(
+    command: Callable[..., Outcome], directory: Path, action: str
+) -> None:
+    (directory / "engine.pid").write_text(str(os.getpid()))
+    with FileLock(directory / "engine.lock"):
+        code, _, error = command(action)
     assert code == 1
     assert f"(process {os.getpid()})" in error
     assert ("starting or ending" if action == "status" else "has not ended within 0.5 s") in error
 
 
-# --- files of another kind --------------------------------------------------------------------------------------------
+# --- files of the wrong kind ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("action", ["status", "stop", "serve", "connect"])
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["FIFO", "directory"])
 @pytest.mark.parametrize("name", ["engine.sock", "engine.lock", "engine.log"])
-def test_a_file_of_another_kind_is_named(
-    say: Callable[..., Said], place: Path, action: str, make: Callable[[Path], None], name: str
+def test_a_file_of_the_wrong_kind_is_named_and_kept(
+    command: Callable[..., Outcome], directory: Path, make: Callable[[Path], None], name: str
 ) -> None:
-    make(place / name)
-    if action == "connect":
-        done = subprocess.run(
-            [sys.executable, "-m", "nfkd.engine", "connect"], stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
-        code, error = done.returncode, done.stderr.decode()
-    else:
-        code, _, error = say(action)
-    assert code == 1
-    assert f"{place / name} is not a" in error
-    assert "remove it" in error
-    assert "Traceback" not in error
-    assert (place / name).exists()
-
-
-def test_a_file_in_the_place_of_the_socket_is_kept(say: Callable[..., Said], place: Path) -> None:
-    (place / "engine.sock").write_text("mine")
+    make(directory / name)
+    connect = [sys.executable, "-m", "nfkd.engine", "connect"]
+    done = subprocess.run(connect, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    outcomes = [(done.returncode, done.stderr.decode())]
     for action in ("status", "stop", "serve"):
-        code, _, error = say(action)
+        code, _, error = command(action)
+        outcomes.append((code, error))
+    for code, error in outcomes:
+        assert code == 1
+        assert f"{directory / name} is not a" in error
+        assert "remove it" in error
+        assert "Traceback" not in error
+    assert (directory / name).exists()
+
+
+def test_a_regular_file_instead_of_the_socket_is_kept(command: Callable[..., Outcome], directory: Path) -> None:
+    (directory / "engine.sock").write_text("mine")
+    for action in ("status", "stop", "serve"):
+        code, _, error = command(action)
         assert code == 1
         assert "is not a socket" in error
-    assert (place / "engine.sock").read_text() == "mine"
+    assert (directory / "engine.sock").read_text() == "mine"
 
 
 # --- engines ----------------------------------------------------------------------------------------------------------
 
 LOADING = """
 import sys, threading
-class Forever:
+class Blocking:
     def find_spec(self, name, path=None, target=None):
         if name == "nfkd.engine.core":
             threading.Event().wait()
-sys.meta_path.insert(0, Forever())
+sys.meta_path.insert(0, Blocking())
 from nfkd.engine.commands import serve
 sys.exit(serve())
 """
@@ -204,7 +208,7 @@ sys.exit(serve())
 
 @contextmanager
 def engine() -> Iterator[subprocess.Popen[bytes]]:
-    """Start an engine that loads torch for ever; it is killed afterwards."""
+    """Start an engine that never finishes loading torch; it is killed at the end."""
     with subprocess.Popen(
         [sys.executable, "-c", LOADING], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
@@ -216,16 +220,17 @@ def engine() -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def test_an_engine_that_loads_torch_or_hangs_is_told(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_engine_that_loads_torch_or_hangs_is_reported(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with engine() as process:
-        for state, hint in (("loading", "it loads torch"), ("hung", f"End it with `kill -KILL {process.pid}`")):
+        hang = f"End it with `kill -KILL {process.pid}`"
+        for state, hint, answering in (("loading", "it loads torch", 2.0), ("hung", hang, 0.3)):
             if state == "hung":
                 process.send_signal(signal.SIGSTOP)
-            assert perform("status", answering=2.0) == 1
+            assert perform("status", answering=answering) == 1
             error = capfd.readouterr().err
             assert f"(process {process.pid})" in error
             assert hint in error
-            assert perform("stop", answering=2.0, ending=0.5) == 1
+            assert perform("stop", answering=answering, ending=0.5) == 1
             assert f"kill -KILL {process.pid}" in capfd.readouterr().err
     assert perform("status") == 0
 
@@ -235,11 +240,11 @@ def test_an_engine_that_loads_torch_or_hangs_is_told(place: Path, capfd: pytest.
 RELAY = "import sys; from nfkd.engine import relay; sys.exit(relay.main(relay.Patience(greeting=0.3)))"
 
 
-def test_a_relay_says_that_what_listens_does_not_greet(place: Path) -> None:
-    command = [sys.executable, "-c", RELAY]
+def test_a_relay_reports_a_program_that_sends_no_greeting(directory: Path) -> None:
+    relay_command = [sys.executable, "-c", RELAY]
     with (
         listening(lambda _client: None),
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as relay,
+        subprocess.Popen(relay_command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as relay,
     ):
         assert relay.stdin is not None
         assert relay.stderr is not None
@@ -250,7 +255,9 @@ def test_a_relay_says_that_what_listens_does_not_greet(place: Path) -> None:
     assert f"does not answer within 0.3 s (process {os.getpid()}). End it with" in line
 
 
-def test_an_engine_that_never_listens_is_ended(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_never_listens_is_killed(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\necho $$ > {tmp_path / 'pid'}\nexec sleep 1000\n")
     program.chmod(0o700)

@@ -1,4 +1,4 @@
-"""Data sets over the engine: a look at each kind, downloads with progress, cancelling, and names."""
+"""Data sets in the engine: previews, downloads with progress, cancelling, and named data sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits, make_moons
 
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.config.data import DigitsConfig, ImageStackConfig, MNISTConfig, TableConfig, TwoMoonsConfig
-from nfkd.config.named import add_dataset
+from nfkd.config.datasets import add_dataset
 from nfkd.config.toml import toml_text
 from nfkd.data import load_dataset
 from nfkd.data.cache import cached
@@ -29,7 +29,7 @@ from nfkd.protocol import data as ask
 from nfkd.protocol.events import DataProgress
 from nfkd.protocol.requests import Describe, Description, Done, Reply
 from tests.core.data.loopback import Site, serving
-from tests.core.engine.test_engine import Watched, drive
+from tests.core.engine.test_engine import Watched, run_engine
 from tests.core.tiny import digits
 
 MNIST = toml_text(MNISTConfig())
@@ -42,7 +42,7 @@ def array_file() -> bytes:
 
 
 class Far(Source[MNISTConfig]):
-    """Images that are downloaded from the loopback."""
+    """Images from the loopback server."""
 
     config = MNISTConfig
     shape = "1×8×8"
@@ -50,27 +50,27 @@ class Far(Source[MNISTConfig]):
 
     def load(self, config: MNISTConfig) -> Loaded:
         [path] = cached(self.files, config.folder, title="Far", event_shape=(1, 8, 8))
-        part = DataSplit(np.load(path))
-        return Loaded(name="far", train=part, validation=part, test=part, levels=256)
+        split = DataSplit(np.load(path))
+        return Loaded(name="far", train=split, validation=split, test=split, levels=256)
 
     def fetch(self, config: MNISTConfig, on_progress: OnProgress) -> None:
         fetch(self.files, config.folder, on_progress, title="Far")
 
 
 class Endless(Far):
-    """A download that never ends by itself."""
+    """A download that never ends."""
 
     def fetch(self, config: MNISTConfig, on_progress: OnProgress) -> None:
         del config
-        come = 0
+        received = 0
         while True:
-            come += 1
-            on_progress("far.npy", come, 0)
+            received += 1
+            on_progress("far.npy", received, 0)
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A server with the only file of the kind that is called mnist here."""
+    """A server with the only file of a data set that replaces MNIST."""
     monkeypatch.setenv("NFKD_DATA", str(tmp_path / "cache"))
     monkeypatch.setenv("NFKD_DATASETS", str(tmp_path / "datasets"))
     content = array_file()
@@ -81,23 +81,23 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         yield site
 
 
-# --- a look -----------------------------------------------------------------------------------------------------------
+# --- previews ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_look_at_images_shows_the_first_of_the_training_part() -> None:
-    look = preview_dataset(DigitsConfig())
+def test_a_preview_of_images_shows_training_images() -> None:
+    preview = preview_dataset(DigitsConfig())
     dataset = load_dataset(DigitsConfig())
-    assert look.summary == dataset.summary
-    assert look.counts == [len(dataset.train), len(dataset.validation), len(dataset.test)]
-    assert (look.unit, look.levels, look.event_shape) == ("bits/dim", 17, [1, 8, 8])
-    assert look.images is not None
-    assert look.images.dtype == np.uint8
+    assert preview.summary == dataset.summary
+    assert preview.counts == [len(dataset.train), len(dataset.validation), len(dataset.test)]
+    assert (preview.unit, preview.levels, preview.event_shape) == ("bits/dim", 17, [1, 8, 8])
+    assert preview.images is not None
+    assert preview.images.dtype == np.uint8
     bunch: Any = load_digits()
     known = {image.tobytes() for image in bunch.images.astype(np.uint8)}
-    assert {np.rint(image / 255 * 16).astype(np.uint8).tobytes() for image in look.images} <= known
+    assert {np.rint(image / 255 * 16).astype(np.uint8).tobytes() for image in preview.images} <= known
 
 
-def test_large_images_are_sent_small(tmp_path: Path) -> None:
+def test_large_images_are_downscaled(tmp_path: Path) -> None:
     images = np.zeros((100, 3, 130, 100), np.uint8)
     images[:, 0, :60] = 255
     np.save(tmp_path / "x.npy", images)
@@ -109,56 +109,56 @@ def test_large_images_are_sent_small(tmp_path: Path) -> None:
     assert (shown[:, 1:] == 0).all()
 
 
-def test_a_look_at_the_plane_shows_points_of_it() -> None:
-    look = preview_dataset(TwoMoonsConfig())
-    assert look.points is not None
-    assert look.points.shape == (2000, 2)
+def test_a_preview_of_the_plane_shows_points() -> None:
+    preview = preview_dataset(TwoMoonsConfig())
+    assert preview.points is not None
+    assert preview.points.shape == (2000, 2)
     points, _ = make_moons(6000, noise=0.08, random_state=0)
     known = {point.tobytes() for point in np.asarray(points, np.float32)}
-    assert {point.tobytes() for point in look.points} <= known
-    assert look.images is None
+    assert {point.tobytes() for point in preview.points} <= known
+    assert preview.images is None
 
 
 @pytest.mark.parametrize("scaling", ["standard", "robust", "none"])
-def test_a_look_at_a_table_has_its_columns_in_their_own_unit(tmp_path: Path, scaling: str) -> None:
+def test_a_preview_of_a_table_has_statistics_in_the_original_unit(tmp_path: Path, scaling: str) -> None:
     rows = np.random.default_rng(1).normal([5.0, -200.0, 0.001], [1.0, 30.0, 1e-4], (400, 3))
     path = tmp_path / "t.csv"
     np.savetxt(path, rows, delimiter=",", header="mass,charge,length", comments="")
     config = TableConfig(path=str(path), scaling=scaling)  # type: ignore[arg-type]
-    look = preview_dataset(config)
-    assert [column.name for column in look.columns] == ["mass", "charge", "length"]
+    preview = preview_dataset(config)
+    assert [column.name for column in preview.columns] == ["mass", "charge", "length"]
     order = np.random.default_rng(config.split_seed).permutation(400)
     train = rows[order[120:]]
-    for number, column in enumerate(look.columns):
+    for number, column in enumerate(preview.columns):
         found = [column.low, column.mean, column.deviation, column.high]
         values = train[:, number]
         assert found == pytest.approx([values.min(), values.mean(), values.std(), values.max()], rel=1e-4)
-    assert look.points is None
+    assert preview.points is None
 
 
-def test_a_look_counts_what_the_file_lacks(tmp_path: Path) -> None:
+def test_a_preview_counts_missing_values(tmp_path: Path) -> None:
     rows = np.random.default_rng(2).normal(size=(400, 3))
     rows[5:12, 1] = rows[11, 2] = np.nan
     np.savetxt(tmp_path / "t.csv", rows, delimiter=",", header="a,b,c", comments="")
     for what in ("drop", "median"):
-        look = preview_dataset(TableConfig(path=str(tmp_path / "t.csv"), columns=("c", "b"), missing=what))  # type: ignore[arg-type]
-        assert [(column.name, column.missing) for column in look.columns] == [("c", 1), ("b", 7)]
+        preview = preview_dataset(TableConfig(path=str(tmp_path / "t.csv"), columns=("c", "b"), missing=what))  # type: ignore[arg-type]
+        assert [(column.name, column.missing) for column in preview.columns] == [("c", 1), ("b", 7)]
     whole = preview_dataset(TableConfig(path=str(tmp_path / "t.csv"), columns=("a",)))
     assert [column.missing for column in whole.columns] == [0]
 
 
-def test_what_is_wrong_with_data_is_told_at_its_field(tmp_path: Path) -> None:
-    look = preview_dataset(TableConfig(path=str(tmp_path / "none.csv")))
-    assert [problem.path for problem in look.problems] == ["data.path"]
-    assert not look.may_fetch
-    assert look.summary == ""
+def test_a_problem_of_the_data_names_its_field(tmp_path: Path) -> None:
+    preview = preview_dataset(TableConfig(path=str(tmp_path / "none.csv")))
+    assert [problem.path for problem in preview.problems] == ["data.path"]
+    assert not preview.may_fetch
+    assert preview.summary == ""
 
 
 # --- downloads --------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_missing_is_offered_fetched_with_progress_and_then_there(site: Site) -> None:
-    async def story(watched: Watched) -> None:
+def test_missing_files_are_offered_and_downloaded_with_progress(site: Site) -> None:
+    async def scenario(watched: Watched) -> None:
         answer = watched.engine.answer
         before = await answer(ask.PreviewData(config=MNIST))
         assert isinstance(before, ask.DataPreview)
@@ -170,12 +170,12 @@ def test_what_is_missing_is_offered_fetched_with_progress_and_then_there(site: S
         described = await answer(Describe(config=config.to_toml()))
         assert isinstance(described, Description)
         assert [problem.path for problem in described.problems] == ["data.kind"]
-        assert site.asked == []  # neither has downloaded anything
+        assert site.asked == []  # neither request downloads anything
 
         assert isinstance(await answer(ask.FetchData(config=MNIST)), Done)
-        told = [event for event in watched.seen if isinstance(event, DataProgress)]
-        assert {event.data for event in told} == {"mnist"}
-        assert (told[-1].done, told[-1].total) == (size, size)
+        progress = [event for event in watched.seen if isinstance(event, DataProgress)]
+        assert {event.data for event in progress} == {"mnist"}
+        assert (progress[-1].done, progress[-1].total) == (size, size)
 
         after = await answer(ask.PreviewData(config=MNIST))
         assert isinstance(after, ask.DataPreview)
@@ -186,65 +186,67 @@ def test_what_is_missing_is_offered_fetched_with_progress_and_then_there(site: S
         await answer(ask.FetchData(config=MNIST))
         assert len(site.asked) == 1
 
-    drive(story)
+    run_engine(scenario)
 
 
-def test_a_download_that_fails_is_refused_in_words(site: Site) -> None:
+def test_a_failed_download_is_refused_with_the_reason(site: Site) -> None:
     site.files.clear()
 
-    async def story(watched: Watched) -> None:
+    async def scenario(watched: Watched) -> None:
         with pytest.raises(Refused) as caught:
             await watched.engine.answer(ask.FetchData(config=MNIST))
         assert caught.value.error.title == "MNIST was not downloaded"
         assert "404" in caught.value.error.cause
         assert site.address in caught.value.error.cause
 
-    drive(story)
+    run_engine(scenario)
 
 
-def test_a_download_is_cancelled_while_the_engine_answers_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_can_be_cancelled_while_the_engine_answers_other_requests(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     del site
     monkeypatch.setitem(SOURCES, "mnist", Endless())
 
-    async def story(watched: Watched) -> None:
+    async def scenario(watched: Watched) -> None:
         fetching = asyncio.ensure_future(watched.engine.answer(ask.FetchData(config=MNIST)))
         await watched.until(lambda event: isinstance(event, DataProgress))
-        look = await watched.engine.answer(ask.PreviewData(config='kind = "digits"'))
-        assert isinstance(look, ask.DataPreview)
-        assert look.levels == 17
+        preview = await watched.engine.answer(ask.PreviewData(config='kind = "digits"'))
+        assert isinstance(preview, ask.DataPreview)
+        assert preview.levels == 17
         assert not fetching.done()
         await watched.engine.answer(ask.CancelFetch(data="digits"))
         await watched.engine.answer(ask.CancelFetch(data="mnist"))
         with pytest.raises(Refused, match="cancelled"):
             await fetching
 
-    drive(story)
+    run_engine(scenario)
 
 
-def test_an_engine_that_closes_ends_its_downloads(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_the_engine_cancels_its_downloads(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     del site
     monkeypatch.setitem(SOURCES, "mnist", Endless())
-    kept: list[asyncio.Future[Reply]] = []
+    fetching: list[asyncio.Future[Reply]] = []
 
-    async def story(watched: Watched) -> None:
-        kept.append(asyncio.ensure_future(watched.engine.answer(ask.FetchData(config=MNIST))))
+    async def scenario(watched: Watched) -> None:
+        fetching.append(asyncio.ensure_future(watched.engine.answer(ask.FetchData(config=MNIST))))
         await watched.until(lambda event: isinstance(event, DataProgress))
         await watched.engine.close()
         with pytest.raises(Refused, match="cancelled"):
-            await kept[0]
+            await fetching[0]
 
-    drive(story)
+    run_engine(scenario)
 
 
 # --- names and refusals -----------------------------------------------------------------------------------------------
 
 
-def test_data_sets_of_the_user_are_listed_with_their_tables(site: Site, tmp_path: Path) -> None:
+def test_named_data_sets_are_listed_with_their_tables(site: Site, tmp_path: Path) -> None:
     del site
     add_dataset("mine", TwoMoonsConfig(count=500))
     (tmp_path / "datasets" / "broken.toml").write_text("kind = 7")
 
-    async def story(watched: Watched) -> None:
+    async def scenario(watched: Watched) -> None:
         listed = await watched.engine.answer(ask.ListData())
         assert isinstance(listed, ask.DataList)
         broken, mine = listed.named
@@ -254,16 +256,16 @@ def test_data_sets_of_the_user_are_listed_with_their_tables(site: Site, tmp_path
         config = ExperimentConfig.load("two_moons").replace(data={"kind": "two_moons", "count": 500})
         assert mine.config == toml_text(config.data)
 
-    drive(story)
+    run_engine(scenario)
 
 
 @pytest.mark.parametrize("text", ["kind = ", 'kind = "mnits"', "", 'kind = "mnist"\nbits = 99'])
-def test_a_table_that_is_none_is_refused_with_its_problems(text: str) -> None:
-    async def story(watched: Watched) -> None:
+def test_an_invalid_data_table_is_refused_with_its_problems(text: str) -> None:
+    async def scenario(watched: Watched) -> None:
         for request in (ask.PreviewData(config=text), ask.FetchData(config=text)):
             with pytest.raises(Refused) as caught:
                 await watched.engine.answer(request)
             assert caught.value.problems
             assert isinstance(caught.value.__cause__, ConfigError)
 
-    drive(story)
+    run_engine(scenario)

@@ -1,4 +1,4 @@
-"""Files that do not answer: a data source that waits, beside requests that do not need it."""
+"""Files that do not answer: a data source that waits, and requests that do not need it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from nfkd.data.dataset import DataSplit
 from nfkd.data.source import Loaded, OnProgress, Source
 from nfkd.data.sources import SOURCES
 from nfkd.engine.core import Engine, Refused
+from nfkd.engine.endpoint import ENVIRONMENT, Connection, connect
 from nfkd.engine.limits import Limits
-from nfkd.engine.place import ENVIRONMENT, Connection, connect
 from nfkd.engine.threads import FilesSilentError, RequestThreads
 from nfkd.protocol import data as ask_data
 from nfkd.protocol import requests as ask
@@ -33,36 +33,36 @@ FINE = moons().to_toml()
 
 
 class Stalled(Source[MNISTConfig]):
-    """Waits, as for a drive that is gone, until it is released."""
+    """Waits until it is released, like a disconnected drive."""
 
     config = MNISTConfig
     shape = "1×8×8"
 
     def __init__(self) -> None:
-        self.begun, self.released = threading.Semaphore(0), threading.Event()
+        self.started, self.released = threading.Semaphore(0), threading.Event()
         self.progress = 0.0
 
     def stamp(self, config: MNISTConfig) -> Hashable:
-        return id(self)  # what another test has loaded does not count
+        return id(self)  # no cached data from another test
 
     def load(self, config: MNISTConfig) -> Loaded:
         self._wait()
-        part = DataSplit(np.random.default_rng(0).integers(0, 256, (100, 1, 8, 8), np.uint8))
-        return Loaded(name="far", train=part, validation=part, test=part, levels=256)
+        split = DataSplit(np.random.default_rng(0).integers(0, 256, (100, 1, 8, 8), np.uint8))
+        return Loaded(name="far", train=split, validation=split, test=split, levels=256)
 
     def fetch(self, config: MNISTConfig, on_progress: OnProgress) -> None:
-        end, come = time.monotonic() + self.progress, 0
+        end, received = time.monotonic() + self.progress, 0
         while time.monotonic() < end:
-            on_progress("far.npy", come := come + 1, 0)
+            on_progress("far.npy", received := received + 1, 0)
         if not self.progress:
             self._wait()
 
     def _wait(self) -> None:
-        self.begun.release()
+        self.started.release()
         self.released.wait()
 
-    async def until_begun(self) -> None:
-        await asyncio.to_thread(self.begun.acquire)
+    async def until_started(self) -> None:
+        await asyncio.to_thread(self.started.acquire)
 
 
 @pytest.fixture
@@ -74,11 +74,11 @@ def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stalled]
     stalled.released.set()
 
 
-def drive(story: Callable[[Engine], Awaitable[None]], limits: Limits) -> None:
+def run_engine(scenario: Callable[[Engine], Awaitable[None]], limits: Limits) -> None:
     async def go() -> None:
         engine = Engine(limits)
         try:
-            await story(engine)
+            await scenario(engine)
         finally:
             await engine.close()
 
@@ -93,17 +93,17 @@ async def refused(engine: Engine, request: ask.Request) -> str:
 
 
 def test_requests_are_answered_while_a_file_does_not_answer(source: Stalled, tmp_path: Path) -> None:
-    async def story(engine: Engine) -> None:
+    async def scenario(engine: Engine) -> None:
         waiting = [asyncio.ensure_future(engine.answer(ask.Describe(config=STALLED)))]
-        await source.until_begun()
+        await source.until_started()
         waiting.append(asyncio.ensure_future(engine.answer(ask_data.PreviewData(config='kind = "mnist"'))))
-        await source.until_begun()
+        await source.until_started()
         described = await engine.answer(ask.Describe(config=FINE))
         assert isinstance(described, ask.Description)
         assert described.problems == []
-        look = await engine.answer(ask_data.PreviewData(config='kind = "two_moons"'))
-        assert isinstance(look, ask_data.DataPreview)
-        assert look.points is not None
+        preview = await engine.answer(ask_data.PreviewData(config='kind = "two_moons"'))
+        assert isinstance(preview, ask_data.DataPreview)
+        assert preview.points is not None
         assert isinstance(await engine.answer(ask.ListRuns(folder=str(tmp_path))), ask.RunList)
         assert isinstance(await engine.answer(ask.Run(config=FINE, folder=str(tmp_path))), ask.RunAccepted)
         assert not any(request.done() for request in waiting)
@@ -112,32 +112,32 @@ def test_requests_are_answered_while_a_file_does_not_answer(source: Stalled, tmp
         assert isinstance(late, ask.Description)
         assert late.problems == []
 
-    drive(story, Limits(overtake_seconds=0.02))
+    run_engine(scenario, Limits(overtake_seconds=0.02))
 
 
-def test_a_request_that_waits_too_long_is_refused_with_the_path(source: Stalled) -> None:
-    async def story(engine: Engine) -> None:
-        said = await refused(engine, ask.Describe(config=STALLED))
-        assert "/gone/drive did not answer within 0.1 s" in said
-        assert "network drive" in said
-        assert "try again" in said
+def test_a_request_that_exceeds_its_limit_is_refused_with_the_path(source: Stalled) -> None:
+    async def scenario(engine: Engine) -> None:
+        message = await refused(engine, ask.Describe(config=STALLED))
+        assert "/gone/drive did not answer within 0.1 s" in message
+        assert "network drive" in message
+        assert "try again" in message
         assert engine.running == ["/gone/drive"]
 
-    drive(story, Limits(work_seconds=0.1, overtake_seconds=0.02, close_seconds=0.05))
+    run_engine(scenario, Limits(work_seconds=0.1, overtake_seconds=0.02, close_seconds=0.05))
 
 
 def test_too_many_stuck_requests_are_refused_at_once(source: Stalled) -> None:
-    async def story(engine: Engine) -> None:
+    async def scenario(engine: Engine) -> None:
         for _ in range(3):
             assert "did not answer" in await refused(engine, ask.Describe(config=STALLED))
-        said = await refused(engine, ask.Describe(config=FINE))
-        assert said.startswith("Too many files do not answer: 3 earlier requests still wait for: /gone/drive.")
+        message = await refused(engine, ask.Describe(config=FINE))
+        assert message.startswith("Too many files do not answer: 3 earlier requests still wait for: /gone/drive.")
         assert isinstance(await engine.answer(ask.Status()), ask.EngineStatus)
 
-    drive(story, Limits(work_seconds=0.1, overtake_seconds=0.02, threads=3, close_seconds=0.05))
+    run_engine(scenario, Limits(work_seconds=0.1, overtake_seconds=0.02, threads=3, close_seconds=0.05))
 
 
-def test_stuck_threads_make_room_when_their_files_answer() -> None:
+def test_stuck_threads_are_free_again_when_their_files_answer() -> None:
     release = threading.Event()
 
     async def go() -> None:
@@ -154,22 +154,22 @@ def test_stuck_threads_make_room_when_their_files_answer() -> None:
     asyncio.run(go())
 
 
-def test_a_download_without_progress_is_given_up(source: Stalled, monkeypatch: pytest.MonkeyPatch) -> None:
-    part = DataSplit(np.zeros((100, 1, 8, 8), np.uint8))
-    there = Loaded(name="far", train=part, validation=part, test=part, levels=256)
-    monkeypatch.setattr(source, "load", lambda _config: there)
+def test_a_download_without_progress_is_abandoned(source: Stalled, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = DataSplit(np.zeros((100, 1, 8, 8), np.uint8))
+    loaded = Loaded(name="far", train=split, validation=split, test=split, levels=256)
+    monkeypatch.setattr(source, "load", lambda _config: loaded)
 
-    async def story(engine: Engine) -> None:
-        said = await refused(engine, ask_data.FetchData(config='kind = "mnist"'))
-        assert "the files of MNIST did not answer within 0.5 s" in said
+    async def scenario(engine: Engine) -> None:
+        message = await refused(engine, ask_data.FetchData(config='kind = "mnist"'))
+        assert "the files of MNIST did not answer within 0.4 s" in message
         source.released.set()
-        source.progress = 1.0  # longer than the limit, but bytes come
+        source.progress = 0.8  # longer than the limit, but bytes arrive
         assert isinstance(await engine.answer(ask_data.FetchData(config='kind = "mnist"')), ask.Done)
 
-    drive(story, Limits(work_seconds=0.5))
+    run_engine(scenario, Limits(work_seconds=0.4))
 
 
-def test_an_error_after_the_limit_disturbs_nobody() -> None:
+def test_an_error_after_the_limit_is_ignored() -> None:
     failed: list[object] = []
     release = threading.Event()
 
@@ -206,11 +206,11 @@ from nfkd.engine.limits import Limits
 class Stalling(type(SOURCES["two_moons"])):
     calls = itertools.count()
     def stamp(self, config):
-        return next(self.calls)  # never the same: it is loaded anew each time
+        return next(self.calls)  # never cached
     def load(self, config):
         if next(self.calls) > 1:
             os.write(2, b"stalled\\n")
-            open(sys.argv[1], "rb").read()  # nobody ever writes to this FIFO
+            open(sys.argv[1], "rb").read()  # blocks: nothing writes to this FIFO
         return super().load(config)
 
 SOURCES["two_moons"] = Stalling()
@@ -220,7 +220,7 @@ sys.exit(serve(limits))
 
 
 def send(request: ask.Request) -> Connection:
-    """Send the engine a request on its socket, as any client."""
+    """Send a request to the engine's socket."""
     connection = connect()
     connection.write(to_wire(ask.Hello(protocol=PROTOCOL, version="test")) + to_wire(ask.Call(id=1, request=request)))
     return connection
@@ -242,7 +242,7 @@ def ask_engine(request: ask.Request) -> ask.Reply | ask.Refusal:
         connection.close()
 
 
-def test_an_engine_ends_though_its_run_and_a_request_wait_for_a_file(
+def test_an_engine_ends_while_its_run_and_a_request_wait_for_a_file(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(ENVIRONMENT, str(tmp_path_factory.mktemp("e")))
@@ -265,6 +265,6 @@ def test_an_engine_ends_though_its_run_and_a_request_wait_for_a_file(
         assert status.active == accepted.run
         assert isinstance(ask_engine(ask.Shutdown()), ask.Done)
         assert engine.wait(60) == 0
-        said = engine.stderr.read().decode()
-        assert f"without waiting any longer for {accepted.run}, a file of the experiment" in said
+        log = engine.stderr.read().decode()
+        assert f"without waiting any longer for {accepted.run}, a file of the experiment" in log
         asking.close()

@@ -1,4 +1,4 @@
-"""The engine's process and the relay: greetings, broken frames, clients that leave, engines that die."""
+"""The engine's process and the relay: greetings, broken frames, clients that leave, engines that end."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
+from nfkd.engine.commands import perform
+from nfkd.engine.endpoint import ENVIRONMENT, address
 from nfkd.engine.limits import Limits
 from nfkd.engine.outbox import Outbox
-from nfkd.engine.place import ENVIRONMENT, address
+from nfkd.engine.server import Server
 from nfkd.protocol import events
 from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import PROTOCOL, from_engine, to_wire
@@ -82,18 +86,36 @@ class Client:
             self.process.kill()
 
 
-@pytest.fixture
-def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory for an engine of our own; the engine is ended afterwards."""
-    path = tmp_path_factory.mktemp("e")
-    monkeypatch.setenv(ENVIRONMENT, str(path))
-    yield path
-    subprocess.run([sys.executable, "-m", "nfkd.engine", "stop"], check=True, capture_output=True, timeout=60)
+@contextmanager
+def engine_directory(factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Use a new directory for the engine; an engine in it is stopped at the end."""
+    path = factory.mktemp("e")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ENVIRONMENT, str(path))
+        yield path
+        assert perform("stop") == 0
 
 
 @pytest.fixture
-def connect(place: Path) -> Iterator[Connect]:
-    """Makes clients; those that have not left do so afterwards."""
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The directory of a test's own engine."""
+    with engine_directory(tmp_path_factory) as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def shared_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client that keeps an engine running for the tests that leave it as it is."""
+    with engine_directory(tmp_path_factory):
+        client = Client(RELAY)
+        client.greet()
+        yield client
+        client.leave()
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Makes clients, which leave after the test."""
     clients: list[Client] = []
 
     def make(command: list[str] = RELAY, *, greet: bool = True) -> Client:
@@ -103,12 +125,13 @@ def connect(place: Path) -> Iterator[Connect]:
         return clients[-1]
 
     yield make
-    for connected in clients:
-        connected.leave()
+    for client in clients:
+        client.leave()
 
 
 @pytest.fixture
-def client(connect: Connect) -> Client:
+def client(directory: Path, connect: Connect) -> Client:
+    """A client of a test's own engine."""
     return connect()
 
 
@@ -118,21 +141,31 @@ def status(client: Client) -> ask.EngineStatus:
     return reply
 
 
-def test_the_relay_starts_one_engine_for_all_in_a_directory_of_the_users_own(
-    client: Client, place: Path, connect: Connect
-) -> None:
+def wait_for_clients(client: Client, count: int) -> None:
+    """Wait until the engine has this many clients: it notices after a moment that one has left."""
+    end = time.monotonic() + 30
+    while (clients := status(client).clients) != count:
+        assert time.monotonic() < end, f"{clients} clients"
+        time.sleep(0.02)
+
+
+# --- clients of one engine --------------------------------------------------------------------------------------------
+
+
+def test_the_relay_starts_one_engine_for_all_in_a_private_directory(shared_client: Client, connect: Connect) -> None:
     other = connect()
-    assert status(other).pid == status(client).pid
-    assert status(client).clients == 2
-    assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    pid = status(shared_client).pid
+    assert status(other).pid == pid
+    wait_for_clients(shared_client, 2)
+    assert stat.S_IMODE(Path(os.environ[ENVIRONMENT]).stat().st_mode) == 0o700
     other.leave()
-    said = subprocess.run([sys.executable, "-m", "nfkd.engine", "status"], capture_output=True, text=True, check=True)
-    assert f"pid {status(client).pid}" in said.stdout
+    done = subprocess.run([sys.executable, "-m", "nfkd.engine", "status"], capture_output=True, text=True, check=True)
+    assert f"pid {pid}" in done.stdout
     second = subprocess.run([sys.executable, "-m", "nfkd.engine", "serve"], capture_output=True, check=False)
     assert second.returncode == 3
 
 
-def test_another_protocol_is_refused_in_words(client: Client, connect: Connect) -> None:
+def test_another_protocol_is_refused_with_both_versions(shared_client: Client, connect: Connect) -> None:
     other = connect(greet=False)
     other.send(to_wire(ask.Hello(protocol=PROTOCOL + 1, version="9.9")))
     assert isinstance(other.next(), ask.Hello)
@@ -140,18 +173,16 @@ def test_another_protocol_is_refused_in_words(client: Client, connect: Connect) 
     assert isinstance(refusal, ask.Refusal)
     assert "9.9" in refusal.error.cause
     assert other.next() is None
-    other.leave()
-    assert status(client).clients == 1
+    wait_for_clients(shared_client, 1)
 
 
-def test_a_call_before_the_greeting_is_refused(client: Client, connect: Connect) -> None:
+def test_a_call_before_the_greeting_is_refused(shared_client: Client, connect: Connect) -> None:
     other = connect(greet=False)
     other.send(to_wire(ask.Call(id=1, request=ask.Status())))
     refusal = other.next()
     assert isinstance(refusal, ask.Refusal)
     assert "greeting" in refusal.error.cause
-    other.leave()
-    status(client)
+    wait_for_clients(shared_client, 1)
 
 
 @pytest.mark.parametrize(
@@ -164,49 +195,59 @@ def test_a_call_before_the_greeting_is_refused(client: Client, connect: Connect)
     ],
     ids=["a stray print", "oversized", "no MessagePack", "wrong type"],
 )
-def test_broken_frames_are_refused_and_the_engine_lives(bytes_sent: bytes, client: Client, connect: Connect) -> None:
+def test_broken_frames_are_refused_and_the_engine_continues(
+    bytes_sent: bytes, shared_client: Client, connect: Connect
+) -> None:
     other = connect()
     other.send(bytes_sent)
     refusal = other.next()
     assert isinstance(refusal, ask.Refusal)
     assert refusal.error.title == "The message was refused"
     assert other.next() is None
-    other.leave()
-    assert status(client).clients == 1
+    wait_for_clients(shared_client, 1)
 
 
-def test_a_frame_may_come_in_any_pieces(client: Client) -> None:
-    frame = to_wire(ask.Call(id=77, request=ask.Status()))
-    for byte in frame:
-        client.send(bytes([byte]))
-    answer = client.next()
+def test_a_frame_may_arrive_in_any_pieces(shared_client: Client, connect: Connect) -> None:
+    other = connect()
+    for byte in to_wire(ask.Call(id=77, request=ask.Status())):
+        other.send(bytes([byte]))
+    answer = other.next()
     assert isinstance(answer, ask.Answer)
     assert answer.id == 77
 
 
-def test_a_stray_print_in_the_relay_breaks_nothing(connect: Connect) -> None:
+def test_a_stray_print_in_the_relay_breaks_no_frame(shared_client: Client, connect: Connect) -> None:
     noisy = """
 import sys
 from nfkd.engine import relay
-found = relay.find_or_start
+find_or_start = relay.find_or_start
 def find(patience):
-    print("a library says hello", flush=True)
-    return found(patience)
+    print("a library prints", flush=True)
+    return find_or_start(patience)
 relay.find_or_start = find
 sys.exit(relay.main())
 """
-    client = connect([sys.executable, "-c", noisy])
-    assert status(client).clients == 1
-    client.leave()
+    assert status(connect([sys.executable, "-c", noisy])).pid == status(shared_client).pid
 
 
-def test_a_run_goes_on_without_its_client_and_the_next_one_finds_it(
+# --- engines that outlive clients, end, or are killed -----------------------------------------------------------------
+
+
+def test_a_run_continues_without_clients_and_late_clients_get_the_greeting_first(
     client: Client, tmp_path: Path, connect: Connect
 ) -> None:
-    config = moons(training={"teacher_steps": 800})
+    config = moons(training={"teacher_steps": 1_000_000})
     accepted = client.ask(ask.Run(config=config.to_toml(), folder=str(tmp_path)))
     assert isinstance(accepted, ask.RunAccepted)
-    client.until(events.Progress)
+    with socket.socket(socket.AF_UNIX) as late:
+        late.connect(address())
+        for _ in range(5):
+            client.until(events.CurvePoints)  # the engine has accepted the connection long ago
+        late.sendall(to_wire(ask.Hello(protocol=PROTOCOL, version="test")))
+        decoder, bodies = FrameDecoder(), list[bytes]()
+        while not bodies:
+            bodies += decoder.feed(late.recv(1 << 16))
+        assert isinstance(from_engine(bodies[0]), ask.Hello)
     client.leave()
     other = connect()
     assert status(other).active == accepted.run
@@ -214,96 +255,65 @@ def test_a_run_goes_on_without_its_client_and_the_next_one_finds_it(
     assert isinstance(snapshot, ask.Snapshot)
     assert snapshot.row.state == "running"
     assert any("train/total" in stage.curves for stage in snapshot.stages)
+    other.until(events.CurvePoints)
+    assert isinstance(other.ask(ask.Stop(run=accepted.run, scope="run")), ask.Done)
     assert isinstance(other.until(events.RunFinished), events.RunFinished)
-    other.leave()
 
 
-def test_the_greeting_goes_before_what_a_run_tells(client: Client, tmp_path: Path) -> None:
-    accepted = client.ask(ask.Run(config=moons(training={"teacher_steps": 800}).to_toml(), folder=str(tmp_path)))
-    assert isinstance(accepted, ask.RunAccepted)
-    with socket.socket(socket.AF_UNIX) as late:
-        late.connect(address())
-        for _ in range(5):
-            client.until(events.CurvePoints)  # the engine has long let it in
-        late.sendall(to_wire(ask.Hello(protocol=PROTOCOL, version="test")))
-        decoder, bodies = FrameDecoder(), list[bytes]()
-        while not bodies:
-            bodies += decoder.feed(late.recv(1 << 16))
-        assert isinstance(from_engine(bodies[0]), ask.Hello)
-    assert isinstance(client.until(events.RunFinished), events.RunFinished)
-
-
-def test_a_killed_engine_is_told_and_the_next_client_starts_another(client: Client, connect: Connect) -> None:
+def test_a_client_is_told_of_a_killed_engine_and_the_next_one_starts_another(client: Client, connect: Connect) -> None:
     pid = status(client).pid
     os.kill(pid, signal.SIGKILL)
     assert client.next() is None
     assert "The engine has ended" in client.errors()
     assert client.process.wait(30) == 1
-    other = connect()
-    assert status(other).pid != pid
-    other.leave()
+    assert status(connect()).pid != pid
 
 
-def test_shutdown_ends_the_process(client: Client) -> None:
-    process = psutil.Process(status(client).pid)
+def test_shutdown_and_stop_end_the_process_and_the_next_client_starts_another(client: Client, connect: Connect) -> None:
+    first = psutil.Process(status(client).pid)
     assert isinstance(client.ask(ask.Shutdown()), ask.Done)
+    other = connect()  # while the first engine is ending
+    second = status(other).pid
+    assert second != first.pid
     assert client.next() is None
-    psutil.wait_procs([process], timeout=30)
-    assert not process.is_running()
+    psutil.wait_procs([first], timeout=30)
+    assert not first.is_running()
+    done = subprocess.run([sys.executable, "-m", "nfkd.engine", "stop"], capture_output=True, text=True, check=True)
+    assert done.stdout == "The engine has ended.\n"
+    assert not psutil.pid_exists(second)
 
 
-def test_stop_says_that_the_engine_has_ended_when_its_process_has(client: Client) -> None:
-    pid = status(client).pid
-    said = subprocess.run([sys.executable, "-m", "nfkd.engine", "stop"], capture_output=True, text=True, check=True)
-    assert said.stdout == "The engine has ended.\n"
-    assert not psutil.pid_exists(pid)
+GRACE = 0.06
 
 
-def test_an_idle_engine_without_clients_ends_by_itself(place: Path) -> None:
-    from nfkd.engine.server import Server
-
-    async def serve() -> None:
-        await asyncio.wait_for(Server(grace=0.1).serve(lambda: None), 60)
-
-    asyncio.run(serve())
-
-
-GRACE = 0.08
-
-
-async def _said_to_a_late_client(after: float) -> list[type]:
-    """Come to a lonely server after that many seconds, stay for longer than its patience, and ask for its status."""
-    from nfkd.engine.place import address
-    from nfkd.engine.server import Server
-
+async def _replies_to_a_late_client(after: float) -> list[type]:
+    """Connect to a server without clients after some seconds, stay for longer than its grace, and query its status."""
     listening = asyncio.Event()
     server = asyncio.create_task(Server(grace=GRACE).serve(listening.set))
     await listening.wait()
     await asyncio.wait({server}, timeout=after)
-    said: list[type] = []
+    replies: list[type] = []
     decoder = FrameDecoder()
-    with contextlib.suppress(ConnectionError):  # it has ended: a relay starts another
+    with contextlib.suppress(ConnectionError):  # the server has ended: a relay starts another
         reader, writer = await asyncio.open_unix_connection(address())
         for message in (ask.Hello(protocol=PROTOCOL, version="test"), ask.Call(id=1, request=ask.Status())):
             writer.write(to_wire(message))
-            said += [type(from_engine(body)) for body in decoder.feed(await reader.read(1 << 16))]
+            replies += [type(from_engine(body)) for body in decoder.feed(await reader.read(1 << 16))]
             await asyncio.wait({server}, timeout=2 * GRACE)
         writer.close()
-    await server
-    return said
+    await asyncio.wait_for(server, 60)  # it ends when it is idle and has no clients
+    return replies
 
 
-def test_an_engine_about_to_end_serves_a_late_client_or_parts_without_a_word(place: Path) -> None:
-    asyncio.run(_said_to_a_late_client(0.0))  # torch is loaded once, and takes no part in what follows
-    outcomes = [asyncio.run(_said_to_a_late_client(GRACE * number / 16)) for number in range(24)]
-    assert all(said in ([], [ask.Hello, ask.Answer]) for said in outcomes), outcomes
+def test_an_idle_engine_serves_a_late_client_or_closes_without_a_greeting(directory: Path) -> None:
+    asyncio.run(_replies_to_a_late_client(0.0))  # loads torch once, which would disturb the times below
+    outcomes = [asyncio.run(_replies_to_a_late_client(GRACE * number / 8)) for number in range(12)]
+    assert all(replies in ([], [ask.Hello, ask.Answer]) for replies in outcomes), outcomes
     assert [] in outcomes, "no client came late enough"
     assert [ask.Hello, ask.Answer] in outcomes, "no client came early enough"
 
 
-def test_a_relay_whose_engine_parts_without_a_word_starts_another(place: Path, connect: Connect) -> None:
-    from nfkd.engine.place import address
-
+def test_a_relay_starts_another_engine_when_one_closes_without_a_greeting(directory: Path, connect: Connect) -> None:
     with socket.socket(socket.AF_UNIX) as ending:
         ending.bind(address())
         ending.listen()
@@ -311,28 +321,22 @@ def test_a_relay_whose_engine_parts_without_a_word_starts_another(place: Path, c
         client.send(to_wire(ask.Hello(protocol=PROTOCOL, version="test")))
         connection, _ = ending.accept()
         with connection:
-            assert connection.recv(1 << 16), "what was sent is lost with this engine"
+            assert connection.recv(1 << 16), "the first engine gets the greeting, and it is lost with it"
     assert isinstance(client.next(), ask.Hello)
     assert status(client).clients == 1
-    client.leave()
-
-
-def test_a_client_that_comes_while_the_engine_is_told_to_end_gets_a_new_one(client: Client, connect: Connect) -> None:
-    old = status(client).pid
-    client.ask(ask.Shutdown())
-    other = connect()
-    assert status(other).pid != old
-    other.leave()
 
 
 def test_a_directory_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for bad in (tmp_path / "file" / "engine", tmp_path / ("x" * 120)):
         monkeypatch.setenv(ENVIRONMENT, str(bad))
-        said = subprocess.run(RELAY, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-        assert said.returncode == 1
-        assert ENVIRONMENT in said.stderr
-        assert "Traceback" not in said.stderr
+        done = subprocess.run(RELAY, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        assert done.returncode == 1
+        assert ENVIRONMENT in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+# --- the outbox -------------------------------------------------------------------------------------------------------
 
 
 def progress(step: int, run: str = "r") -> events.Progress:
@@ -346,11 +350,11 @@ def line(text: str) -> events.LogLine:
 
 
 async def drain(outbox: Outbox, count: int) -> list[ask.FromEngine]:
-    frames = b"".join([(await outbox.take()).frame for _ in range(count)])
+    frames = b"".join([(await outbox.pop()).frame for _ in range(count)])
     return [from_engine(body) for body in FrameDecoder().feed(frames)]
 
 
-def test_of_pictures_that_wait_only_the_newest_is_sent() -> None:
+def test_only_the_newest_of_queued_pictures_is_sent() -> None:
     async def go() -> None:
         outbox = Outbox()
         for step in range(5):
@@ -365,7 +369,7 @@ def test_of_pictures_that_wait_only_the_newest_is_sent() -> None:
     asyncio.run(go())
 
 
-def test_a_client_that_is_too_slow_gets_a_gap_and_loses_no_reply() -> None:
+def test_a_slow_client_gets_a_gap_and_all_replies() -> None:
     async def go() -> None:
         outbox = Outbox(Limits(events=10))
         outbox.put(ask.Answer(id=1, reply=ask.Done()))

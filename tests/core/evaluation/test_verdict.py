@@ -11,7 +11,8 @@ from scipy import stats
 
 from nfkd.config import SeedsConfig
 from nfkd.evaluation.verdict import METRICS, interval_of, judge, verdict_of
-from nfkd.protocol.events import Role, StageSummary
+from nfkd.protocol.events import StageSummary
+from nfkd.protocol.roles import Role
 
 LIKELIHOOD = METRICS["likelihood"]
 

@@ -52,11 +52,11 @@ def test_every_flow_is_described() -> None:
     description = describe(with_assistants())
     assert not description.problems
     assert [flow.summary for flow in description.assistants if flow] == ["Glow-1D 3", "Glow-1D 2"]
-    assert description.faced is description.assistants[1]
+    assert description.student_teacher is description.assistants[1]
     assert all(flow.memory > 0 for flow in description.assistants if flow)
     plain: Description = describe(moons())
     assert (plain.assistants, plain.assistant_pairs) == ([], [])
-    assert plain.faced is plain.teacher
+    assert plain.student_teacher is plain.teacher
 
 
 @pytest.mark.parametrize(

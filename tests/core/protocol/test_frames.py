@@ -1,11 +1,11 @@
-"""A byte stream gives its frames however it is torn; what is no frame is refused."""
+"""Frames decode from a byte stream cut at any point; other bytes are refused."""
 
 from __future__ import annotations
 
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nfkd.protocol.frames import MAX_FRAME, FrameDecoder, FrameError, encode_frame
@@ -13,16 +13,17 @@ from nfkd.protocol.frames import MAX_FRAME, FrameDecoder, FrameError, encode_fra
 BODIES = st.lists(st.binary(max_size=300), max_size=6)
 
 
-def no_frame(data: bytes) -> bool:
+def is_not_a_frame(data: bytes) -> bool:
     return data[:2] not in (b"N", b"NF")
 
 
-def test_a_frame_is_its_magic_its_length_and_its_body():
+def test_a_frame_is_magic_length_and_body():
     assert encode_frame(b"hello") == b"NF\x00\x00\x00\x05hello"
 
 
+@settings(max_examples=50)
 @given(BODIES, st.data())
-def test_frames_come_out_of_any_pieces(bodies, data):
+def test_frames_decode_from_pieces_of_any_size(bodies, data):
     stream = b"".join(map(encode_frame, bodies))
     decoder, found = FrameDecoder(), []
     while stream:
@@ -33,23 +34,25 @@ def test_frames_come_out_of_any_pieces(bodies, data):
     assert decoder.pending == 0
 
 
+@settings(max_examples=40)
 @given(st.binary(max_size=40), st.binary(max_size=40))
-def test_a_stream_torn_at_any_point_gives_what_was_whole(first, second):
+def test_a_cut_stream_yields_its_complete_frames(first, second):
     stream = encode_frame(first) + encode_frame(second)
     for cut in range(len(stream) + 1):
         decoder = FrameDecoder()
-        whole = list(decoder.feed(stream[:cut]))
-        assert whole == [first, second][: len(whole)]
-        assert len(whole) == (cut >= len(encode_frame(first))) + (cut == len(stream))
-        assert decoder.pending == cut - sum(len(encode_frame(body)) for body in whole)
-        assert whole + list(decoder.feed(stream[cut:])) == [first, second]
+        complete = list(decoder.feed(stream[:cut]))
+        assert complete == [first, second][: len(complete)]
+        assert len(complete) == (cut >= len(encode_frame(first))) + (cut == len(stream))
+        assert decoder.pending == cut - sum(len(encode_frame(body)) for body in complete)
+        assert complete + list(decoder.feed(stream[cut:])) == [first, second]
 
 
-@given(BODIES, st.binary(min_size=1, max_size=60).filter(no_frame))
-def test_what_is_no_frame_is_refused_and_shown(bodies, stray):
+@settings(max_examples=50)
+@given(BODIES, st.binary(min_size=1, max_size=60).filter(is_not_a_frame))
+def test_other_bytes_are_refused_and_shown(bodies, stray):
     decoder = FrameDecoder()
     assert list(decoder.feed(b"".join(map(encode_frame, bodies)))) == bodies
-    with pytest.raises(FrameError, match="no frame") as caught:
+    with pytest.raises(FrameError, match="not a frame") as caught:
         list(decoder.feed(stray))
     assert repr(stray[:16]) in str(caught.value)
 
@@ -58,17 +61,17 @@ def test_what_is_no_frame_is_refused_and_shown(bodies, stray):
 def test_a_stray_print_between_two_frames_is_refused(line):
     decoder = FrameDecoder()
     assert list(decoder.feed(encode_frame(b"one"))) == [b"one"]
-    with pytest.raises(FrameError, match=r"no frame|over the limit"):
+    with pytest.raises(FrameError, match=r"not a frame|over the limit"):
         list(decoder.feed(line + encode_frame(b"two")))
 
 
-def test_a_stray_character_is_refused_as_soon_as_it_is_one():
-    with pytest.raises(FrameError, match="no frame"):
+def test_a_single_stray_character_is_refused_at_once():
+    with pytest.raises(FrameError, match="not a frame"):
         list(FrameDecoder().feed(b"\n"))
 
 
 @pytest.mark.parametrize("length", [MAX_FRAME + 1, 2**32 - 1])
-def test_a_frame_over_the_limit_is_refused_before_its_body_comes(length):
+def test_a_frame_over_the_limit_is_refused_before_its_body_arrives(length):
     with pytest.raises(FrameError, match="over the limit"):
         list(FrameDecoder().feed(struct.pack(">2sI", b"NF", length)))
 
@@ -89,14 +92,14 @@ def test_a_body_over_the_limit_is_not_encoded():
         encode_frame(Long())
 
 
-def test_nothing_more_is_read_from_a_broken_stream():
+def test_a_broken_stream_stays_refused():
     decoder = FrameDecoder()
     for data in (b"stray output", encode_frame(b"one")):
         with pytest.raises(FrameError):
             list(decoder.feed(data))
 
 
-def test_an_empty_body_and_no_bytes():
+def test_an_empty_body_is_a_frame_and_no_bytes_are_none():
     decoder = FrameDecoder()
     assert list(decoder.feed(b"")) == []
     assert list(decoder.feed(encode_frame(b""))) == [b""]

@@ -1,4 +1,4 @@
-"""A snapshot followed by the later events shows what all events show."""
+"""A snapshot followed by the later events equals all events."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nfkd.protocol import events
+from nfkd.protocol import events, records
 from nfkd.protocol.codec import from_engine, to_wire
 from nfkd.protocol.frames import FrameDecoder
 from nfkd.protocol.requests import Answer, Snapshot
+from nfkd.protocol.roles import Role
 from nfkd.protocol.view import Curve, GrowableArray, RunView
 
 RUN = "/runs/digits"
-ROLES: tuple[events.Role, ...] = ("teacher", "student", "baseline")
+ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
 
 
-def row(state: events.RunState = "running", progress: float = 0.0) -> events.RunRow:
+def row(state: records.RunState = "running", progress: float = 0.0) -> events.RunRow:
     return events.RunRow(
         run=RUN,
         name="digits",
@@ -34,9 +35,9 @@ def row(state: events.RunState = "running", progress: float = 0.0) -> events.Run
     )
 
 
-def plan(stage: events.Role) -> events.StagePlan:
-    pairs = [events.LayerPair(student="step1", teacher="step4", summary="student step 1 ↔ teacher step 4")]
-    curves = [events.CurveInfo(name="train/total", label="total")]
+def plan(stage: Role) -> events.StagePlan:
+    pairs = [records.LayerPair(student="step1", teacher="step4", summary="student step 1 ↔ teacher step 4")]
+    curves = [records.CurveInfo(name="train/total", label="total")]
     return events.StagePlan(stage=stage, steps=100, curves=curves, pairs=pairs if stage == "student" else [])
 
 
@@ -45,23 +46,23 @@ def seed_started(seed: int, *, resumed: bool = False) -> events.SeedStarted:
     return events.SeedStarted(run=RUN, seed=seed, stages=stages, event_shape=[2], resumed=resumed)
 
 
-def points(seed: int, stage: events.Role, steps: list[int]) -> events.CurvePoints:
+def points(seed: int, stage: Role, steps: list[int]) -> events.CurvePoints:
     column = np.array(steps, np.float64)
     batch = events.CurveBatch(steps=column.astype(np.int64), values=np.sin(column) + seed, times=column / 10)
     return events.CurvePoints(run=RUN, seed=seed, stage=stage, curves={"train/total": batch, "train/nll": batch})
 
 
-def samples(seed: int, stage: events.Role, step: int) -> events.SamplesDrawn:
+def samples(seed: int, stage: Role, step: int) -> events.SamplesDrawn:
     drawn = np.full((3, 2), step, np.float32)
     return events.SamplesDrawn(run=RUN, seed=seed, stage=stage, step=step, temperature=0.7, samples=drawn)
 
 
-def density(seed: int, stage: events.Role, step: int) -> events.DensityDrawn:
+def density(seed: int, stage: Role, step: int) -> events.DensityDrawn:
     grid = np.full((2, 2), step, np.float64)
     return events.DensityDrawn(run=RUN, seed=seed, stage=stage, step=step, extent=(-1.0, 1.0, -1.0, 1.0), log_prob=grid)
 
 
-def interpolation(seed: int, stage: events.Role, step: int) -> events.InterpolationDrawn:
+def interpolation(seed: int, stage: Role, step: int) -> events.InterpolationDrawn:
     images = np.full((1, 3, 2), step, np.float32)
     alpha = np.linspace(0, 1, 3)
     return events.InterpolationDrawn(
@@ -69,11 +70,11 @@ def interpolation(seed: int, stage: events.Role, step: int) -> events.Interpolat
     )
 
 
-def matching(seed: int, step: int, stage: events.Role = "student") -> events.MatchingMeasured:
+def matching(seed: int, step: int, stage: Role = "student") -> events.MatchingMeasured:
     return events.MatchingMeasured(run=RUN, seed=seed, stage=stage, step=step, error=np.array([1.0 / (1 + step)]))
 
 
-def finished(seed: int, stage: events.Role) -> events.StageFinished:
+def finished(seed: int, stage: Role) -> events.StageFinished:
     summary = events.StageSummary(
         stage=stage,
         seed=seed,
@@ -95,29 +96,22 @@ def log_line(text: str) -> events.LogLine:
     return events.LogLine(run=RUN, level="info", text=text, time=1.0)
 
 
-def progress(seed: int, stage: events.Role, step: int) -> events.Progress:
+def progress(seed: int, stage: Role, step: int) -> events.Progress:
     return events.Progress(
-        run=RUN,
-        seed=seed,
-        stage=stage,
-        step=step,
-        steps=100,
-        steps_per_second=9.0,
-        seconds_left=3.0,
-        fraction=0.5,
+        run=RUN, seed=seed, stage=stage, step=step, steps=100, steps_per_second=9.0, seconds_left=3.0, fraction=0.5
     )
 
 
-# --- runs as an engine tells them -------------------------------------------------------------------------------------
+# --- generated runs ---------------------------------------------------------------------------------------------------
 
 
 @st.composite
-def stage_events(draw: Any, seed: int, stage: events.Role, first: int) -> list[events.RunEvent]:
-    told: list[events.RunEvent] = [events.StageStarted(run=RUN, seed=seed, stage=stage, step=first)]
+def stage_events(draw: Any, seed: int, stage: Role, first: int) -> list[events.RunEvent]:
+    seen: list[events.RunEvent] = [events.StageStarted(run=RUN, seed=seed, stage=stage, step=first)]
     step = first
     for _ in range(draw(st.integers(0, 6))):
         size = draw(st.integers(1, 90))
-        told.append(points(seed, stage, list(range(step + 1, step + 1 + size))))
+        seen.append(points(seed, stage, list(range(step + 1, step + 1 + size))))
         step += size
         extras = [
             samples(seed, stage, step),
@@ -127,24 +121,24 @@ def stage_events(draw: Any, seed: int, stage: events.Role, first: int) -> list[e
             log_line(f"{stage} {step}"),
             events.RunChanged(run=RUN, row=row(progress=step / 1000)),
         ]
-        told += draw(st.lists(st.sampled_from(extras), max_size=4))
-        told += [matching(seed, step)] if stage == "student" else []
-    return told
+        seen += draw(st.lists(st.sampled_from(extras), max_size=4))
+        seen += [matching(seed, step)] if stage == "student" else []
+    return seen
 
 
 @st.composite
 def runs(draw: Any) -> list[events.RunEvent]:
-    """A run of one or two seeds, perhaps broken off and resumed from a checkpoint, to an end of any kind."""
-    told: list[events.RunEvent] = []
+    """A run of one or two seeds, possibly interrupted and resumed from a checkpoint."""
+    seen: list[events.RunEvent] = []
     for seed in range(1, draw(st.integers(1, 2)) + 1):
-        told.append(seed_started(seed))
+        seen.append(seed_started(seed))
         for stage in ROLES:
-            told += draw(stage_events(seed, stage, 0))
+            seen += draw(stage_events(seed, stage, 0))
             if draw(st.integers(0, 5)) == 0:
-                told.append(events.RunFailed(run=RUN, error=events.ErrorInfo(title="It broke", cause="power")))
-                told.append(seed_started(seed, resumed=True))
-                told += draw(stage_events(seed, stage, draw(st.integers(0, 200))))
-            told.append(finished(seed, stage))
+                seen.append(events.RunFailed(run=RUN, error=events.ErrorInfo(title="It broke", cause="power")))
+                seen.append(seed_started(seed, resumed=True))
+                seen += draw(stage_events(seed, stage, draw(st.integers(0, 200))))
+            seen.append(finished(seed, stage))
     verdict = events.Verdict(
         verdict="inconclusive",
         metric="test likelihood",
@@ -160,11 +154,11 @@ def runs(draw: Any) -> list[events.RunEvent]:
         events.RunFinished(run=RUN, state="finished", verdict=verdict),
         events.RunFailed(run=RUN, error=events.ErrorInfo(title="Disk full", cause="no space")),
     ]
-    return [*told, draw(st.sampled_from(ends))]
+    return [*seen, draw(st.sampled_from(ends))]
 
 
-def told_to(view: RunView, told: list[events.RunEvent]) -> RunView:
-    for event in told:
+def apply_all(view: RunView, seen: list[events.RunEvent]) -> RunView:
+    for event in seen:
         view.apply(event)
     return view
 
@@ -178,35 +172,37 @@ def over_the_wire(snapshot: Snapshot) -> Snapshot:
 
 
 def as_bytes(view: RunView) -> bytes:
-    """All that a view knows: equal views give equal bytes, NaN included."""
+    """The state as bytes, so that equal views with NaN compare equal."""
     return to_wire(Answer(id=1, reply=view.snapshot()))
 
 
+@settings(max_examples=50)
 @given(runs(), st.data())
-def test_a_snapshot_and_the_later_events_equal_all_events(told, data):
-    cut = data.draw(st.integers(0, len(told)))
-    early = told_to(RunView(row(), "name = 'digits'"), told[:cut])
-    late = told_to(RunView.from_snapshot(over_the_wire(early.snapshot())), told[cut:])
-    whole = told_to(RunView(row(), "name = 'digits'"), told)
+def test_a_snapshot_and_the_later_events_equal_all_events(seen, data):
+    cut = data.draw(st.integers(0, len(seen)))
+    early = apply_all(RunView(row(), "name = 'digits'"), seen[:cut])
+    late = apply_all(RunView.from_snapshot(over_the_wire(early.snapshot())), seen[cut:])
+    whole = apply_all(RunView(row(), "name = 'digits'"), seen)
     assert as_bytes(late) == as_bytes(whole)
     assert late.current == whole.current
 
 
+@settings(max_examples=20)
 @given(runs())
-def test_a_snapshot_does_not_change_afterwards(told):
-    half = len(told) // 2
-    view = told_to(RunView(row(), ""), told[:half])
+def test_a_snapshot_does_not_change_afterwards(seen):
+    half = len(seen) // 2
+    view = apply_all(RunView(row(), ""), seen[:half])
     snapshot = view.snapshot()
     before = to_wire(Answer(id=1, reply=snapshot))
-    told_to(view, told[half:])
+    apply_all(view, seen[half:])
     assert to_wire(Answer(id=1, reply=snapshot)) == before
 
 
-# --- what a view shows ------------------------------------------------------------------------------------------------
+# --- the state of a run -----------------------------------------------------------------------------------------------
 
 
-def test_curves_are_joined_in_order():
-    view = told_to(RunView(row(), ""), [points(1, "teacher", [1, 2, 3]), points(1, "teacher", [4, 5])])
+def test_curve_points_are_appended():
+    view = apply_all(RunView(row(), ""), [points(1, "teacher", [1, 2, 3]), points(1, "teacher", [4, 5])])
     curve = view.stages[1, "teacher"].curves["train/total"]
     assert len(curve) == 5
     np.testing.assert_array_equal(curve.steps, [1, 2, 3, 4, 5])
@@ -214,34 +210,33 @@ def test_curves_are_joined_in_order():
     np.testing.assert_array_equal(curve.times, [0.1, 0.2, 0.3, 0.4, 0.5])
 
 
-def test_only_the_newest_picture_is_kept_and_every_matching_error():
-    told = [samples(1, "student", 10), samples(1, "student", 20), matching(1, 10), matching(1, 20)]
-    view = told_to(RunView(row(), ""), told).stages[1, "student"]
-    assert view.samples is told[1]
+def test_the_newest_picture_and_all_matching_errors_are_kept():
+    seen = [samples(1, "student", 10), samples(1, "student", 20), matching(1, 10), matching(1, 20)]
+    view = apply_all(RunView(row(), ""), seen).stages[1, "student"]
+    assert view.samples is seen[1]
     assert view.matching_steps == [10, 20]
     np.testing.assert_allclose(view.matching_errors, [[1 / 11], [1 / 21]])
 
 
-def test_each_flow_that_learns_has_matching_errors_of_its_own():
-    view = told_to(
-        RunView(row(), ""),
-        [matching(1, 10, "assistant-1"), matching(1, 20, "student"), matching(1, 30, "assistant-1")],
+def test_matching_errors_are_kept_per_stage():
+    view = apply_all(
+        RunView(row(), ""), [matching(1, 10, "assistant-1"), matching(1, 20, "student"), matching(1, 30, "assistant-1")]
     )
     assert view.stages[1, "assistant-1"].matching_steps == [10, 30]
     assert view.stages[1, "student"].matching_steps == [20]
 
 
-def test_the_flows_of_a_run_come_in_order_and_are_the_usual_ones_before_it_begins():
+def test_roles_are_ordered_and_the_usual_ones_before_the_first_seed():
     view = RunView(row(), "")
     assert view.roles() == ["teacher", "student", "baseline"]
-    stages: list[events.Role] = ["student", "assistant-1", "teacher"]
+    stages: list[Role] = ["student", "assistant-1", "teacher"]
     plans = [events.StagePlan(stage=stage, steps=1, curves=[]) for stage in stages]
     view.apply(events.SeedStarted(run=RUN, seed=1, stages=plans, event_shape=[2]))
     assert view.roles() == ["teacher", "assistant-1", "student"]
 
 
-def test_a_resumed_stage_forgets_what_came_after_its_checkpoint():
-    told = [
+def test_a_resumed_stage_drops_everything_after_its_checkpoint():
+    seen = [
         seed_started(1),
         events.StageStarted(run=RUN, seed=1, stage="student"),
         points(1, "student", [100, 200, 300]),
@@ -254,19 +249,19 @@ def test_a_resumed_stage_forgets_what_came_after_its_checkpoint():
         points(1, "baseline", [100]),
         events.RunFailed(run=RUN, error=events.ErrorInfo(title="It broke", cause="power")),
     ]
-    view = told_to(RunView(row(), ""), told)
+    view = apply_all(RunView(row(), ""), seen)
     assert view.error is not None
     again = [
         seed_started(1, resumed=True),
         events.StageStarted(run=RUN, seed=1, stage="student", step=200),
         points(1, "student", [300]),
     ]
-    told_to(view, again)
+    apply_all(view, again)
     stage = view.stages[1, "student"]
     assert stage.curves["train/nll"].steps.tolist() == [100, 200, 300]
     assert stage.matching_steps == [200]
     assert len(stage.matching_errors) == 1
-    assert stage.density is told[5]
+    assert stage.density is seen[5]
     assert stage.samples is None
     assert stage.summary is None
     assert (1, "baseline") not in view.stages
@@ -274,8 +269,8 @@ def test_a_resumed_stage_forgets_what_came_after_its_checkpoint():
     assert view.error is None
 
 
-def test_plans_pairs_and_summaries_are_found():
-    view = told_to(RunView(row(), ""), [seed_started(2), finished(2, "student")])
+def test_plans_pairs_and_summaries():
+    view = apply_all(RunView(row(), ""), [seed_started(2), finished(2, "student")])
     student = view.plan(2, "student")
     assert student is not None
     assert student.steps == 100
@@ -286,23 +281,23 @@ def test_plans_pairs_and_summaries_are_found():
 
 
 def test_the_log_keeps_its_last_lines():
-    view = told_to(RunView(row(), ""), [log_line(str(number)) for number in range(2500)])
+    view = apply_all(RunView(row(), ""), [log_line(str(number)) for number in range(2500)])
     assert len(view.log) == 2000
     assert [view.log[0].text, view.log[-1].text] == ["500", "2499"]
 
 
-def test_a_snapshot_without_its_current_stage_takes_the_last():
-    view = told_to(RunView(row(), ""), [events.StageStarted(run=RUN, seed=1, stage="teacher")])
+def test_the_current_stage_of_an_old_snapshot_is_its_last():
+    view = apply_all(RunView(row(), ""), [events.StageStarted(run=RUN, seed=1, stage="teacher")])
     snapshot = view.snapshot()
     old = Snapshot(row=snapshot.row, config="", seeds=[], stages=snapshot.stages, log=[])
     assert RunView.from_snapshot(old).current == (1, "teacher")
 
 
-# --- arrays that grow -------------------------------------------------------------------------------------------------
+# --- growable arrays --------------------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.lists(st.floats(allow_nan=False), max_size=80), max_size=8))
-def test_a_grown_array_is_its_pieces_joined(pieces):
+def test_a_growable_array_concatenates_its_pieces(pieces):
     grown = GrowableArray(np.float64)
     for piece in pieces:
         grown.extend(np.array(piece))

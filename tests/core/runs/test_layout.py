@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 import nfkd
 from nfkd.evaluation.verdict import METRICS, interval_of, judge
 from nfkd.flows.architectures import build_flow
-from nfkd.protocol.events import ErrorInfo, MetricInterval, Verdict
+from nfkd.protocol.events import ErrorInfo, Verdict
+from nfkd.protocol.records import MetricInterval
 from nfkd.runs.deleting import delete_run
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import create_run, create_run_at, list_runs, read_config, rename_run, seed_directory

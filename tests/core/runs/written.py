@@ -8,12 +8,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from nfkd.protocol import events
+from nfkd.protocol import events, records
+from nfkd.protocol.roles import Role
 from nfkd.runs.writer import RunWriter
 from tests.core.tiny import moons
 
-CURVES = [events.CurveInfo(name=name, label=name, unit="nats") for name in ("train/total", "validation/nll")]
-PAIRS = [events.LayerPair(student="step1", teacher="step2", summary="student step 1 ↔ teacher step 2")]
+CURVES = [records.CurveInfo(name=name, label=name, unit="nats") for name in ("train/total", "validation/nll")]
+PAIRS = [records.LayerPair(student="step1", teacher="step2", summary="student step 1 ↔ teacher step 2")]
 
 
 def opened(path: Path, mode: str = "r", **rest: Any) -> Any:
@@ -50,7 +51,7 @@ def started(run: str = "run") -> events.SeedStarted:
     return events.SeedStarted(run=run, seed=1, stages=stages, event_shape=[2])
 
 
-def points(stage: events.Role, first: int, count: int, name: str = "train/total") -> events.CurvePoints:
+def points(stage: Role, first: int, count: int, name: str = "train/total") -> events.CurvePoints:
     steps = np.arange(first, first + count)
     batch = events.CurveBatch(steps=steps, values=steps / 7, times=steps / 10)
     return events.CurvePoints(run="run", seed=1, stage=stage, curves={name: batch})

@@ -20,7 +20,7 @@ from nfkd.evaluation.interpolation import interpolate
 from nfkd.evaluation.likelihood import example_nll, noisy
 from nfkd.flows.flow import Latents, Pass
 from nfkd.protocol import events
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import Interpolate, Sample, Trace
 from tests.core.tiny import digits
 

@@ -99,10 +99,10 @@ def test_problems_are_shown_at_their_fields(form: ExperimentForm, ready: Studio)
     click(form, "assistants.add")
     click(form, "assistants.add")
     write(form, "assistants.1.hidden", "0")
-    assert "greater than or equal to 1" in message(form, "assistants.1.hidden")
+    assert "at least 1" in message(form, "assistants.1.hidden")
     assert message(form, "assistants.0.hidden") == ""
     click(form, "assistants.0.remove")
-    assert "greater than or equal to 1" in message(form, "assistants.0.hidden")
+    assert "at least 1" in message(form, "assistants.0.hidden")
     document = form.document()
     document["assistants"] = [document["teacher"]] * 4
     ready.experiment.replace(document)

@@ -77,7 +77,7 @@ def test_a_list_is_shown_and_a_wrong_item_is_reported_at_the_field(form: Experim
     ready.experiment.replace(raw)
     assert editor(form, "data.columns").text() == "a, 7"
     assert "No. 2:" in message(form, "data.columns")
-    assert "valid string" in message(form, "data.columns")
+    assert "be text" in message(form, "data.columns")
     assert form.document() == raw
 
 

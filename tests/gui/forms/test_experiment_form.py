@@ -116,14 +116,14 @@ def test_another_kind_has_its_own_fields_and_the_old_values_are_kept(form: Exper
 def test_a_validation_error_is_shown_below_its_editor_until_it_is_fixed(form: ExperimentForm, ready: Studio) -> None:
     assert form.findChild(QLabel, "student.hidden.message") is None
     write(form, "student.hidden", "0")
-    assert "greater than or equal to 1" in message(form, "student.hidden")
+    assert "at least 1" in message(form, "student.hidden")
     assert not ready.experiment.may_run
     label, line = found(form, QLabel, "student.hidden.message"), editor(form, "student.hidden")
     assert label.isVisible()
     QApplication.processEvents()
     assert label.mapToGlobal(label.rect().topLeft()).y() >= line.mapToGlobal(line.rect().bottomLeft()).y()
     write(form, "student.hidden", "many")
-    assert "valid integer" in message(form, "student.hidden")
+    assert "whole number" in message(form, "student.hidden")
     write(form, "student.hidden", "16")
     assert message(form, "student.hidden") == ""
 

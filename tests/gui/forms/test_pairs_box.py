@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
 from nfkd.config.problems import ConfigProblem
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import LayerInfo
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.studio import Studio
@@ -161,7 +161,7 @@ def test_a_problem_is_shown_at_its_row_until_it_is_fixed(
     line = part(form, "0.weight").findChild(QLineEdit)
     line.selectAll()
     QTest.keyClicks(line, "much")
-    assert "valid number" in part(form, "0.message").text()
+    assert "be a number" in part(form, "0.message").text()
     QTest.keyClick(line, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
     QTest.keyClicks(line, "3")
     choose(form, "1.student", "level2.step2")

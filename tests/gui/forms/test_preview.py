@@ -17,7 +17,7 @@ from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
 from nfkd.config.data import DrawnConfig, TableConfig
-from nfkd.config.named import ENVIRONMENT, add_dataset
+from nfkd.config.datasets import ENVIRONMENT, add_dataset
 from nfkd.config.problems import ConfigProblem
 from nfkd.config.toml import toml_text
 from nfkd.protocol.data import CancelFetch, ColumnStatistics, DataPreview, FetchData, ListData, NamedData, PreviewData

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PySide6.QtWidgets import QApplication
 
-from nfkd.protocol import events
+from nfkd.protocol import events, records
 from nfkd.protocol.requests import Request
-from nfkd.protocol.roles import USUAL
+from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.preferences import Preferences
 from nfkd_gui.model.studio import Studio
@@ -44,7 +44,7 @@ class FakeRun:
         shape: tuple[int, ...] = (1, 8, 8),
         seeds: int = 1,
         weights: tuple[float, ...] = (1.0, 1.0),
-        roles: tuple[events.Role, ...] = USUAL,
+        roles: tuple[Role, ...] = USUAL,
     ) -> None:
         row = events.RunRow(
             run=RUN, name="fake", state="running", data="digits", teacher="Glow 8×2", student="Glow 2×2",
@@ -54,7 +54,7 @@ class FakeRun:
         self.shape = shape
         self.panel: Any = None
         pairs = [
-            events.LayerPair(
+            records.LayerPair(
                 student=f"level{n}.step2",
                 teacher=f"level{n}.step8",
                 summary=f"student level {n} step 2 ↔ teacher level {n} step 8",
@@ -62,7 +62,7 @@ class FakeRun:
             )
             for n, weight in enumerate(weights, start=1)
         ]
-        curves = [events.CurveInfo(name=name, label=name.split("/")[-1].upper(), unit="bits/dim")
+        curves = [records.CurveInfo(name=name, label=name.split("/")[-1].upper(), unit="bits/dim")
                   for name in ("train/total", "train/nll", "validation/nll", "learning_rate")]  # fmt: skip
         for seed in range(1, seeds + 1):
             plans = [
@@ -76,31 +76,31 @@ class FakeRun:
         if self.panel is not None:
             self.panel.on_event(event)
 
-    def begin(self, stage: events.Role, seed: int = 1) -> None:
+    def begin(self, stage: Role, seed: int = 1) -> None:
         self.add(events.StageStarted(run=RUN, seed=seed, stage=stage))
 
-    def points(self, stage: events.Role, name: str, values: Any, seed: int = 1, start: int = 1) -> None:
+    def points(self, stage: Role, name: str, values: Any, seed: int = 1, start: int = 1) -> None:
         values = np.asarray(values, np.float64)
         steps = np.arange(start, start + len(values))
         batch = events.CurveBatch(steps=steps, values=values, times=steps / 10)
         self.add(events.CurvePoints(run=RUN, seed=seed, stage=stage, curves={name: batch}))
 
-    def samples(self, stage: events.Role, step: int, samples: np.ndarray, *, final: bool = False) -> None:
+    def samples(self, stage: Role, step: int, samples: np.ndarray, *, final: bool = False) -> None:
         self.add(events.SamplesDrawn(run=RUN, seed=1, stage=stage, step=step, temperature=0.7, samples=samples,
                                       final=final))  # fmt: skip
 
-    def density(self, stage: events.Role) -> np.ndarray:
+    def density(self, stage: Role) -> np.ndarray:
         y, x = np.meshgrid(np.linspace(-2, 2, 96), np.linspace(-2, 2, 96), indexing="ij")
         log_prob = -0.5 * (x**2 + y**2) - np.log(2 * np.pi)
         self.add(events.DensityDrawn(run=RUN, seed=1, stage=stage, step=5, extent=(-2, 2, -2, 2), log_prob=log_prob))
         return log_prob
 
-    def path(self, stage: events.Role, images: np.ndarray, step: int = 5, *, final: bool = False) -> None:
+    def path(self, stage: Role, images: np.ndarray, step: int = 5, *, final: bool = False) -> None:
         alpha = np.linspace(0, 1, images.shape[1])
         self.add(events.InterpolationDrawn(run=RUN, seed=1, stage=stage, step=step, mode="linear", alpha=alpha,
                                             images=images, final=final))  # fmt: skip
 
-    def matching(self, step: int, error: list[float], stage: events.Role = "student") -> None:
+    def matching(self, step: int, error: list[float], stage: Role = "student") -> None:
         self.add(events.MatchingMeasured(run=RUN, seed=1, stage=stage, step=step, error=np.array(error)))
 
 

@@ -27,7 +27,7 @@ from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
 from nfkd.config.problems import ConfigProblem
-from nfkd.protocol import events
+from nfkd.protocol import events, records
 from nfkd.protocol.data import ColumnStatistics, DataPreview, NamedData
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.labels import MarkupLabel, tip
@@ -55,7 +55,7 @@ def window(studio: Studio, script: Any, qtbot: QtBot, do: Do, until: Do) -> Iter
     )
     script.named = [NamedData(name=HOSTILE, config=HOSTILE), NamedData(name="y", config="", problem=HOSTILE)]
     script.find_problems = lambda _config: [ConfigProblem(path="student.hidden", message=HOSTILE)]
-    script.pairs = [events.LayerPair(student="a", teacher="b", summary=HOSTILE)]
+    script.pairs = [records.LayerPair(student="a", teacher="b", summary=HOSTILE)]
     window = MainWindow(studio)
     window.files.open("digits")
     window.resize(1500, 950)
@@ -86,8 +86,8 @@ def emit_run(script: Any) -> None:
     script.begin(RUN, ExperimentConfig.load("digits").to_toml())
     texts = dict.fromkeys(("data", "teacher", "student", "device", "unit", "cause", "verdict"), HOSTILE)
     script.views[RUN].row = msgspec.structs.replace(script.views[RUN].row, **texts)
-    curves = [events.CurveInfo(name=name, label=HOSTILE, unit=HOSTILE) for name in ("train/total", "validation/nll")]
-    pairs = [events.LayerPair(student="a", teacher="b", summary=HOSTILE)]
+    curves = [records.CurveInfo(name=name, label=HOSTILE, unit=HOSTILE) for name in ("train/total", "validation/nll")]
+    pairs = [records.LayerPair(student="a", teacher="b", summary=HOSTILE)]
     stages = [events.StagePlan(stage=stage, steps=9, curves=curves, pairs=pairs) for stage in script.roles]
     columns = [HOSTILE, f"2 {HOSTILE}", "c"]
     script.emit(events.SeedStarted(run=RUN, seed=1, stages=stages, event_shape=[3], columns=columns))

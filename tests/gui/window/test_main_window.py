@@ -384,7 +384,7 @@ def test_a_damaged_file_is_reported_in_a_dialog_that_return_closes(window: MainW
     window.files.open(path)
     dialog_text = " ".join(label.text() for label in child(window, QDialog, "error").findChildren(QLabel))
     assert f"{path} cannot be opened" in dialog_text
-    assert "Not a TOML file, or a damaged one: it holds bytes of zero from line 3 on" in dialog_text
+    assert "Not a TOML file, or damaged: it contains zero bytes from line 3 on" in dialog_text
     assert window.form.document() == before
     child(window, QDialog, "error").accept()
     window.show_error(ErrorInfo(title="It is bad", cause="Something", traceback="one\ntwo"))

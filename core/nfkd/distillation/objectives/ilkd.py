@@ -12,7 +12,7 @@ from nfkd.distillation.matching import weighted_mean
 from nfkd.distillation.objective import Objective
 from nfkd.distillation.passes import Needs, StepPasses, require
 from nfkd.flows.flow import Pass
-from nfkd.protocol.events import LayerPair
+from nfkd.protocol.records import LayerPair
 
 
 class ILKD(Objective[ILKDConfig]):

@@ -1,7 +1,7 @@
-"""Reading the first byte of every file of a request: tells in seconds that a drive is gone.
+"""Reads the first byte of every file of a request, to find a disconnected drive within seconds.
 
-Loading a data set may take many minutes, so its time limit is long. And HDF5 holds Python's interpreter lock while it
-opens a file: on a drive that is gone it would stop the whole engine. Both begin only when the files have answered here.
+Loading data may take many minutes, so its time limit is long. HDF5 holds Python's interpreter lock while it opens a
+file, which would stop the whole engine on a disconnected drive. So both start only after this probe.
 """
 
 from __future__ import annotations
@@ -18,43 +18,44 @@ from nfkd.config import Config
 from nfkd.engine.threads import RequestThreads
 from nfkd.files import open_regular
 
-_MOST = 64  # files of a folder that are touched
+_FILES_PER_FOLDER = 64
 
 
-async def touch(threads: RequestThreads, paths: Sequence[Path], limit: float) -> None:
+async def probe_files(threads: RequestThreads, paths: Sequence[Path], limit: float) -> None:
     """Read the first byte of every file, and of the first files in every folder.
 
-    What is missing, unreadable or of another kind is passed over: whoever reads it reports it.
+    Missing and unreadable files are skipped: the reader reports them later.
 
     Parameters
     ----------
     threads
-        Run this.
+        The threads that read.
     paths
-        Files and folders; nothing is done where there are none.
+        Files and folders.
     limit
-        Seconds that one file may take.
+        Seconds for one file.
 
     Raises
     ------
     FilesSilentError
-        When one takes longer.
+        When a file takes longer.
     """
-    heard = [time.monotonic()]
+    last_progress = time.monotonic()
 
     def work() -> None:
+        nonlocal last_progress
         for path in paths:
-            for file in islice(_files(path), _MOST):
+            for file in islice(_files(path), _FILES_PER_FOLDER):
                 with suppress(OSError, ValueError), open_regular(file) as opened:
                     opened.read(1)
-                heard[0] = time.monotonic()
+                last_progress = time.monotonic()
 
     if paths:
-        await threads.run(work, about=format_paths(paths), limit=limit, heard=lambda: heard[0])
+        await threads.run(work, about=format_paths(paths), limit=limit, last_progress=lambda: last_progress)
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Yield a file itself, or the files in a folder and in its sub-folders; links to folders are not followed."""
+    """Yield a file itself, or the files in a folder and its sub-folders; links to folders are not followed."""
     try:
         with os.scandir(path) as entries:
             for entry in entries:
@@ -66,7 +67,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def config_paths(config: Config) -> list[Path]:
-    """Return the files and folders that a config names, sections and lists included."""
+    """Return the files and folders in a config, its sections and its lists."""
     found: list[Path] = []
     for name, info in type(config).model_fields.items():
         value: Any = getattr(config, name)
@@ -80,5 +81,5 @@ def config_paths(config: Config) -> list[Path]:
 
 
 def format_paths(paths: Iterable[Path]) -> str:
-    """Return paths in words, for a message."""
+    """Return paths as text, for a message."""
     return ", ".join(map(str, paths)) or "a file of the experiment"

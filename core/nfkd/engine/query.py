@@ -1,4 +1,4 @@
-"""Asking an engine that runs, from a command: every outcome within seconds, each with its words."""
+"""One request to a running engine, for commands: every outcome comes within seconds."""
 
 from __future__ import annotations
 
@@ -7,32 +7,33 @@ import time
 from filelock import FileLock, Timeout
 
 import nfkd
-from nfkd.engine.place import (
+from nfkd.engine.endpoint import (
     LOCK,
     Connection,
+    EngineDirectoryError,
     EngineSilentError,
-    PlaceError,
     address,
     connect,
     describe_kill,
+    describe_process,
     describe_silence,
     engine_directory,
-    noted_process,
+    read_process,
 )
 from nfkd.protocol.codec import PROTOCOL, from_engine, to_wire
 from nfkd.protocol.frames import FrameDecoder, FrameError
 from nfkd.protocol.requests import Answer, Call, Hello, Notice, Refusal, Reply, Request
 
-_LARGEST = 1 << 20  # of a reply to a command
+_MAX_REPLY = 1 << 20  # bytes
 
 
 class EngineBusyError(OSError):
-    """An engine is there and takes requests, but has not answered this one within the limit.
+    """The engine accepted the request, but did not reply within the limit.
 
     Attributes
     ----------
     process
-        The engine's; None where it is not known.
+        Its process; None if unknown.
     """
 
     def __init__(self, message: str, process: int | None) -> None:
@@ -41,80 +42,79 @@ class EngineBusyError(OSError):
 
 
 class NoEngineError(OSError):
-    """No engine runs."""
+    """No engine is running."""
 
 
-class EngineAwayError(OSError):
-    """An engine runs and does not listen: it is starting or ending."""
+class EngineNotListeningError(OSError):
+    """An engine is running, but does not listen: it is starting or ending."""
 
 
-def ask_engine(request: Request, *, greeting: float, patience: float) -> tuple[Reply | Refusal, int | None]:
-    """Ask an engine that runs, and return its reply and its process.
+def query_engine(request: Request, *, greeting: float, patience: float) -> tuple[Reply | Refusal, int | None]:
+    """Send a request to the running engine; return its reply and its process.
 
     Parameters
     ----------
     request
-        What is asked.
+        The request.
     greeting
-        Seconds in which it must greet.
+        Seconds to wait for its greeting.
     patience
-        Seconds in which it must then answer.
+        Seconds to wait for the reply after the greeting.
 
     Raises
     ------
-    PlaceError
+    EngineDirectoryError
         When the engine's directory cannot be used.
     NoEngineError
-        When none runs.
-    EngineAwayError
-        When one runs, but is starting or ending.
+        When no engine is running.
+    EngineNotListeningError
+        When the engine is starting or ending.
     EngineSilentError
-        When what listens does not greet, or is not NFKD's engine.
+        When the listening process sends no greeting, or is not NFKD's engine.
     EngineBusyError
-        When it greets and does not answer.
+        When there is no reply after the greeting.
     """
     try:
         connection = connect(greeting)
-    except (PlaceError, EngineSilentError):
+    except (EngineDirectoryError, EngineSilentError):
         raise
     except OSError as error:
-        raise _nobody_listens() from error
+        raise _no_listener() from error
     try:
-        return _Conversation(connection).ask(request, greeting, patience), connection.process or noted_process()
+        return _Query(connection).run(request, greeting, patience), connection.process or read_process()
     finally:
         connection.close()
 
 
-class _Conversation:
+class _Query:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._decoder = FrameDecoder(_LARGEST)
-        self._waiting: list[bytes] = []
+        self._decoder = FrameDecoder(_MAX_REPLY)
+        self._bodies: list[bytes] = []
 
-    def ask(self, request: Request, greeting: float, patience: float) -> Reply | Refusal:
+    def run(self, request: Request, greeting: float, patience: float) -> Reply | Refusal:
         end = time.monotonic() + greeting
         try:
             self._send(to_wire(Hello(protocol=PROTOCOL, version=nfkd.__version__)))
             if not isinstance(message := self._next(end), Hello):
-                return self._refusal(message)
+                return self._require_refusal(message)
             self._send(to_wire(Call(id=1, request=request)))
         except TimeoutError as error:
             raise EngineSilentError(describe_silence(greeting, self._connection.process)) from error
         end = time.monotonic() + patience
         try:
             while isinstance(message := self._next(end), Notice):
-                pass  # events are not for a command
+                pass
         except TimeoutError as error:
-            process = self._connection.process or noted_process()
-            what = f" (process {process})" if process else ""
+            process = self._connection.process or read_process()
             msg = (
-                f"The engine{what} is there but has not answered within {patience:g} s: it loads torch, or is busy. "
-                "Try again in a minute."
+                f"The engine{describe_process(process)} is running but has not answered within {patience:g} s: "
+                "it loads torch, or is busy. Try again in a minute."
             )
             raise EngineBusyError(msg, process) from error
-        return message.reply if isinstance(message, Answer) else self._refusal(message)
+        return message.reply if isinstance(message, Answer) else self._require_refusal(message)
 
-    def _refusal(self, message: object) -> Refusal:
+    def _require_refusal(self, message: object) -> Refusal:
         if isinstance(message, Refusal):
             return message
         raise self._other_program()
@@ -123,47 +123,46 @@ class _Conversation:
         try:
             self._connection.write(data)
         except OSError:
-            return  # it has closed the connection: reading tells what it said before
+            return  # the engine closed the connection: its last message can still be read
 
     def _next(self, end: float) -> object:
-        """Return the next message; a program that sends without end is given up at the end of the time."""
-        while not self._waiting:
+        """Return the next message; raises TimeoutError at `end`, also while bytes keep coming."""
+        while not self._bodies:
             try:
                 data = self._connection.read(end - time.monotonic())
             except ConnectionError:
                 data = b""
             if not data:
-                raise _nobody_listens()
+                raise _no_listener()
             if time.monotonic() > end:
                 raise TimeoutError
             try:
-                self._waiting += self._decoder.feed(data)
+                self._bodies += self._decoder.feed(data)
             except FrameError as error:
                 raise self._other_program() from error
         try:
-            return from_engine(self._waiting.pop(0))
+            return from_engine(self._bodies.pop(0))
         except FrameError as error:
             raise self._other_program() from error
 
     def _other_program(self) -> EngineSilentError:
-        process = self._connection.process
-        who = f" (process {process})" if process else ""
         return EngineSilentError(
-            f"What listens on {address()}{who} is not an engine of this version of NFKD. "
-            "End it, or set NFKD_ENGINE_DIR to another directory."
+            f"The program that listens on {address()}{describe_process(self._connection.process)} is not an engine of "
+            "this version of NFKD. End it, or set NFKD_ENGINE_DIR to another directory."
         )
 
 
-def _nobody_listens() -> NoEngineError | EngineAwayError:
-    if not engine_runs():
+def _no_listener() -> NoEngineError | EngineNotListeningError:
+    if not _is_locked():
         return NoEngineError("No engine is running.")
-    process = noted_process()
-    who = f" (process {process})" if process else ""
-    advice = f" If it stays so: {describe_kill(process)}" if process else ""
-    return EngineAwayError(f"The engine{who} is starting or ending and takes no requests. Try again soon.{advice}")
+    process = read_process()
+    advice = f" If this does not change: {describe_kill(process)}" if process else ""
+    return EngineNotListeningError(
+        f"The engine{describe_process(process)} is starting or ending and accepts no requests. Try again soon.{advice}"
+    )
 
 
-def engine_runs() -> bool:
+def _is_locked() -> bool:
     """Return whether a process holds the engine's lock."""
     path = engine_directory() / LOCK
     if not path.exists():

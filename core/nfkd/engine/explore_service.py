@@ -1,4 +1,4 @@
-"""Interactive requests in threads: the files of a run are touched first, and each thread has an explorer of its own."""
+"""Interactive requests in threads, each with an `Explorer` of its own, after a probe of the run's files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from nfkd.engine.explore import Explorer
+from nfkd.engine.file_probe import config_paths, probe_files
 from nfkd.engine.limits import Limits
 from nfkd.engine.threads import RequestThreads
-from nfkd.engine.touching import config_paths, touch
 from nfkd.flows.isolation import plain_torch
 from nfkd.runs.layout import EXPERIMENT, read_config
 from nfkd.training.control import LiveWeights
@@ -20,8 +20,8 @@ Explore = Callable[[Explorer, Any, LiveWeights | None], Any]
 """A method of `Explorer`."""
 
 
-class ExploreDesk:
-    """Serves the requests that `Explorer` answers; belongs to the running loop.
+class ExploreService:
+    """Answers interactive requests about runs; belongs to the running loop.
 
     Parameters
     ----------
@@ -38,33 +38,33 @@ class ExploreDesk:
 
     @property
     def running(self) -> list[str]:
-        """What threads still work at or wait for."""
+        """The files that running threads use."""
         return [*self._threads.running, *self._files.running]
 
     async def close(self) -> None:
-        """Wait for the threads for a limited time."""
+        """Wait a limited time for the threads."""
         for threads in (self._threads, self._files):
             await threads.close(self._limits.close_seconds)
 
     async def answer(self, function: Explore, request: Any, live: LiveWeights | None) -> Any:
-        """Answer a request about a run; raises what `function` does, and `FilesSilentError`."""
+        """Answer a request; raises the errors of `function`, and `FilesSilentError`."""
         limits, run = self._limits, request.run
-        paths = await self._files.run(self._named, Path(run), about=run, limit=limits.answer_seconds)
-        await touch(self._files, [Path(run), *paths], limits.touch_seconds)
-        return await self._threads.run(self._explored, function, request, live, about=run, limit=limits.work_seconds)
+        paths = await self._files.run(self._experiment_paths, Path(run), about=run, limit=limits.answer_seconds)
+        await probe_files(self._files, [Path(run), *paths], limits.probe_seconds)
+        return await self._threads.run(self._explore, function, request, live, about=run, limit=limits.work_seconds)
 
-    def _named(self, run: Path) -> list[Path]:
-        """Return the files that a run's experiment names; it is read again only when it has changed."""
+    def _experiment_paths(self, run: Path) -> list[Path]:
+        """Return the files that a run's experiment uses; cached until the experiment changes."""
         path = run / EXPERIMENT
         stamp = path.stat().st_mtime_ns if path.exists() else 0
-        known, paths = self._paths.get(run, (0, []))
-        if known != stamp or not stamp:
+        cached_stamp, paths = self._paths.get(run, (0, []))
+        if cached_stamp != stamp or not stamp:
             paths = config_paths(read_config(run))
             self._paths[run] = stamp, paths
         return paths
 
-    def _explored(self, function: Explore, *arguments: Any) -> Any:
-        """Lend an explorer to this thread: one that a slow request still uses serves no other."""
+    def _explore(self, function: Explore, *arguments: Any) -> Any:
+        """Call a method of an explorer that no other thread uses."""
         try:
             explorer = self._free.pop()
         except IndexError:

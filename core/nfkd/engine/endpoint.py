@@ -1,4 +1,4 @@
-"""Where the engine listens: a directory of the user's own, and the socket in it."""
+"""The engine's directory with its socket, lock, log and process number, and connections to the socket."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ from platformdirs import user_runtime_path
 from nfkd.files import read_limited, replace_file
 
 ENVIRONMENT = "NFKD_ENGINE_DIR"
-"""Names another directory: several engines of one user, or tests."""
+"""Environment variable with another directory, for several engines of one user and for tests."""
 SOCKET, LOCK, LOG, PID = "engine.sock", "engine.lock", "engine.log", "engine.pid"
 """The files in the engine's directory."""
 CONNECT_SECONDS = 5.0
-_AGAIN = 0.05
-_LONGEST = 100  # a Unix socket's path may have 103 to 107 bytes
+_RETRY_SECONDS = 0.05
+_MAX_PATH = 100  # a Unix socket's path may have 103 to 107 bytes
 
 
-class PlaceError(OSError):
+class EngineDirectoryError(OSError):
     """The engine's directory cannot be used; the message says why and what to do."""
 
 
 class EngineSilentError(OSError):
-    """What listens on the engine's socket does not answer; the message names the process and says what to do."""
+    """The process that listens on the engine's socket does not answer; the message names it and says what to do."""
 
 
 def engine_directory() -> Path:
-    """Return the engine's directory, made with access for this user alone.
+    """Return the engine's directory; create it with access for this user only.
 
     Raises
     ------
-    PlaceError
-        When it cannot be made, belongs to somebody else, or one of the engine's files in it is of another kind.
+    EngineDirectoryError
+        When it cannot be created, belongs to another user, or contains an engine file of the wrong kind.
     """
     directory = Path(os.environ.get(ENVIRONMENT) or user_runtime_path("nfkd"))
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = directory.stat()
     except OSError as error:
-        msg = f"the engine's directory {directory} cannot be made: {error.strerror}; set {ENVIRONMENT} to another"
-        raise PlaceError(msg) from error
+        msg = f"the engine's directory {directory} cannot be created: {error.strerror}; set {ENVIRONMENT} to another"
+        raise EngineDirectoryError(msg) from error
     if sys.platform != "win32":
         if status.st_uid != os.getuid():
             msg = f"the engine's directory {directory} belongs to another user; set {ENVIRONMENT} to another"
-            raise PlaceError(msg)
+            raise EngineDirectoryError(msg)
         if stat.S_IMODE(status.st_mode) != 0o700:
             directory.chmod(0o700)
         _check_kinds(directory)
@@ -61,7 +61,7 @@ def engine_directory() -> Path:
 
 
 def _check_kinds(directory: Path) -> None:
-    """Refuse a FIFO in the place of the log, and the like: to open it would take for ever."""
+    """Refuse a FIFO as the log, for example, because opening it would block."""
     for name, is_right, kind in (
         (SOCKET, stat.S_ISSOCK, "a socket"),
         (LOCK, stat.S_ISREG, "a regular file"),
@@ -71,26 +71,26 @@ def _check_kinds(directory: Path) -> None:
         try:
             mode = (directory / name).stat().st_mode
         except OSError:
-            continue  # not there yet; what else is wrong shows when it is opened
+            continue  # missing, or the error shows when it is opened
         if not is_right(mode):
             msg = f"{directory / name} is not {kind}: remove it, or set {ENVIRONMENT} to another directory"
-            raise PlaceError(msg)
+            raise EngineDirectoryError(msg)
 
 
 def address() -> str:
-    """Return the socket's path (on Windows the pipe's name; untested there).
+    """Return the socket's path (on Windows the pipe's name; untested).
 
     Raises
     ------
-    PlaceError
-        As `engine_directory`.
+    EngineDirectoryError
+        As `engine_directory`; also when the path is too long.
     """
     if sys.platform == "win32":
         return rf"\\.\pipe\nfkd-{getpass.getuser()}"
     path = str(engine_directory() / SOCKET)
-    if len(path.encode()) > _LONGEST:
+    if len(path.encode()) > _MAX_PATH:
         msg = f"{path} is too long for a socket; set {ENVIRONMENT} to a shorter directory"
-        raise PlaceError(msg)
+        raise EngineDirectoryError(msg)
     return path
 
 
@@ -98,10 +98,10 @@ class Connection(Protocol):
     """A blocking byte stream to the engine."""
 
     process: int | None
-    """The process that listens; None where the system does not tell."""
+    """The process at the other end; None if unknown."""
 
     def read(self, limit: float | None = None) -> bytes:
-        """Return some bytes; none at the end. Raises `TimeoutError` when none come within the limit in seconds."""
+        """Return some bytes, none at the end; raises `TimeoutError` after `limit` seconds without any."""
         ...
 
     def write(self, data: bytes) -> None:
@@ -109,18 +109,18 @@ class Connection(Protocol):
         ...
 
     def end(self) -> None:
-        """Say that no more will be sent."""
+        """Close the sending direction."""
         ...
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         ...
 
 
 class _SocketConnection:
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
-        self.process = _listener(connected)
+        self.process = _peer_process(connected)
 
     def read(self, limit: float | None = None) -> bytes:
         if limit is not None and not select.select([self._socket], [], [], max(0.0, limit))[0]:
@@ -143,7 +143,7 @@ class _PipeConnection:  # pragma: no cover - Windows, untested
         self.process = None
 
     def read(self, limit: float | None = None) -> bytes:
-        return self._file.read(1 << 18) or b""  # a pipe cannot be waited for with a limit
+        return self._file.read(1 << 18) or b""  # reading a pipe has no time limit
 
     def write(self, data: bytes) -> None:
         self._file.write(data)
@@ -156,19 +156,19 @@ class _PipeConnection:  # pragma: no cover - Windows, untested
 
 
 def connect(limit: float = CONNECT_SECONDS) -> Connection:
-    """Connect to the engine that listens.
+    """Connect to the engine.
 
     Parameters
     ----------
     limit
-        Seconds to wait where it accepts no connection.
+        Seconds to wait until it accepts the connection.
 
     Raises
     ------
     EngineSilentError
-        When it accepts none within the limit.
+        When it does not accept the connection in time.
     OSError
-        When none listens.
+        When no process listens.
     """
     if sys.platform == "win32":  # pragma: no cover - untested
         return _PipeConnection(open(address(), "r+b", buffering=0))  # noqa: PTH123
@@ -180,19 +180,18 @@ def connect(limit: float = CONNECT_SECONDS) -> Connection:
             connected.connect(path)
         except OSError as error:
             connected.close()
-            full = isinstance(error, (BlockingIOError, TimeoutError))  # many connections wait already
-            if not full:
+            queue_is_full = isinstance(error, (BlockingIOError, TimeoutError))
+            if not queue_is_full:
                 raise
             if time.monotonic() >= end:
                 raise EngineSilentError(describe_silence(limit, None)) from error
-            time.sleep(_AGAIN)
+            time.sleep(_RETRY_SECONDS)
         else:
             connected.settimeout(None)
             return _SocketConnection(connected)
 
 
-def _listener(connected: socket.socket) -> int | None:
-    """Return the process at the other end of a socket."""
+def _peer_process(connected: socket.socket) -> int | None:
     try:
         if sys.platform == "linux":
             return struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
@@ -203,13 +202,13 @@ def _listener(connected: socket.socket) -> int | None:
     return None
 
 
-def note_process() -> None:
-    """Write down that this process is the engine; called by the one that has the lock."""
+def write_process() -> None:
+    """Save this process's number as the engine's; the caller holds the engine's lock."""
     replace_file(engine_directory() / PID, str(os.getpid()).encode())
 
 
-def noted_process() -> int | None:
-    """Return the process that was the last to be the engine here; None when it has ended."""
+def read_process() -> int | None:
+    """Return the process of the last engine in this directory; None when it has ended."""
     try:
         process = int(read_limited(engine_directory() / PID, 32))
     except (OSError, ValueError):
@@ -218,14 +217,18 @@ def noted_process() -> int | None:
 
 
 def describe_silence(limit: float, process: int | None) -> str:
-    """Return in words that the engine does not answer, and what to do."""
-    process = process or noted_process()
-    if process is None:
-        return f"The engine does not answer within {limit:g} s. End its process, then try again."
-    return f"The engine does not answer within {limit:g} s (process {process}). {describe_kill(process)}"
+    """Return a message that the engine does not answer, with what to do."""
+    process = process or read_process()
+    advice = describe_kill(process) if process else "End its process, then try again."
+    return f"The engine does not answer within {limit:g} s{describe_process(process)}. {advice}"
+
+
+def describe_process(process: int | None) -> str:
+    """Return `` (process 123)`` for messages; empty for None."""
+    return f" (process {process})" if process else ""
 
 
 def describe_kill(process: int) -> str:
-    """Return how a user ends a process that does not answer."""
+    """Return how to end a process that does not answer."""
     command = f"taskkill /F /PID {process}" if sys.platform == "win32" else f"kill -KILL {process}"
-    return f"End it with `{command}`; a run that it was training can be resumed from its last checkpoint."
+    return f"End it with `{command}`; its run can be resumed from the last checkpoint."

@@ -1,0 +1,213 @@
+"""The base classes of messages, and the records inside them: plans and figures of stages, verdicts, rows of runs."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from nfkd.protocol.roles import Role
+
+RunState = Literal["queued", "running", "paused", "finished", "failed", "interrupted", "stopped"]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, eq=False):
+    """The base of everything on the wire; its tag is the class's name."""
+
+
+class RunMessage(Message, frozen=True):
+    """The base of messages about one run; `run` is its directory on the engine's machine."""
+
+    run: str
+
+
+class StageMessage(RunMessage, frozen=True):
+    """The base of messages about one stage of one seed."""
+
+    seed: int
+    stage: Role
+
+
+class ErrorInfo(Message, frozen=True):
+    """An error, for users.
+
+    Attributes
+    ----------
+    title, cause, action
+        What happened, why, and what the user can do: one sentence each.
+    traceback
+        For the details of the dialog; may be empty.
+    """
+
+    title: str
+    cause: str
+    action: str = ""
+    traceback: str = ""
+
+
+class CurveInfo(Message, frozen=True):
+    """A curve that a stage will record.
+
+    Attributes
+    ----------
+    name
+        Such as ``train/total``, ``train/ilkd``, ``validation/nll``, ``learning_rate``.
+    label, unit
+        For axes and legends, such as ``NLL`` and ``bits/dim``.
+    """
+
+    name: str
+    label: str
+    unit: str = ""
+
+
+class CurveBatch(Message, frozen=True):
+    """Points of one curve, as arrays of one length: int64 steps, float64 values, float64 seconds since the start."""
+
+    steps: np.ndarray
+    values: np.ndarray
+    times: np.ndarray
+
+
+class LayerPair(Message, frozen=True):
+    """Two matched layers: one of the flow that learns (a student or an assistant), one of its teacher."""
+
+    student: str
+    teacher: str
+    summary: str
+    """The pair as one line."""
+    weight: float = 1.0
+    """Relative to the other pairs. Zero: the pair is measured, but not trained on."""
+
+
+class StagePlan(Message, frozen=True):
+    """What a stage will do and record."""
+
+    stage: Role
+    steps: int
+    curves: list[CurveInfo]
+    pairs: list[LayerPair] = []
+    """The matched layers; empty for flows without a teacher."""
+
+
+class StageSummary(Message, frozen=True):
+    """A finished stage's figures, for the weights with the best validation.
+
+    Attributes
+    ----------
+    parameters
+        Number of trained numbers.
+    multiply_adds
+        Multiply-adds of one log_prob of one example.
+    steps, best_step
+        Steps made, and the step whose weights were kept.
+    validation, test
+        Mean negative log-likelihood in `unit`.
+    test_error
+        Half width of the 95 % bootstrap interval over test examples.
+    samples_per_second
+        Throughput of `sample` on the run's device.
+    seconds
+        Wall time of the stage.
+    c2st
+        Classifier two-sample test: area under the curve of a classifier that separates samples (temperature 1) from
+        test examples; 0.5 when it cannot.
+    """
+
+    stage: Role
+    seed: int
+    parameters: int
+    multiply_adds: int
+    steps: int
+    best_step: int
+    validation: float
+    test: float
+    test_error: float
+    unit: str
+    samples_per_second: float
+    seconds: float
+    c2st: float = math.nan
+
+
+class MetricInterval(Message, frozen=True):
+    """The difference of student and baseline in one metric, over the seeds that have it.
+
+    Attributes
+    ----------
+    difference
+        Mean gain of the student over its baseline: positive where the student is better.
+    low, high
+        The 95 % Student-t interval of the gain; NaN below two seeds.
+    seeds
+        The seeds that were compared.
+    summary
+        All of this in one sentence.
+    """
+
+    metric: str
+    unit: str
+    difference: float
+    low: float
+    high: float
+    seeds: list[int]
+    summary: str = msgspec.field(name="words")
+
+
+class Verdict(MetricInterval, frozen=True):
+    """Did distillation help? The paired comparison of student and baseline in the primary metric.
+
+    Attributes
+    ----------
+    verdict
+        *better*, *worse* or *inconclusive* (always the last below three seeds).
+    differences
+        The gain of each seed.
+    others
+        The other metrics, without a verdict.
+    """
+
+    verdict: Literal["better", "worse", "inconclusive"]
+    differences: list[float]
+    others: list[MetricInterval] = []
+
+
+class RunRow(Message, frozen=True):
+    """A run in the table of runs.
+
+    Attributes
+    ----------
+    run
+        Its absolute directory on the engine's machine.
+    teacher
+        A label of the teacher and the assistants.
+    created
+        Seconds since 1970.
+    progress
+        Fraction that is done, 0 to 1.
+    device
+        Such as ``cpu`` or ``cuda:0``.
+    student_test, baseline_test
+        Means over the finished seeds; None before.
+    cause
+        Why it failed or was interrupted.
+    """
+
+    run: str
+    name: str
+    state: RunState
+    data: str
+    teacher: str
+    student: str
+    created: float
+    seeds: int
+    seeds_done: int
+    progress: float
+    device: str = ""
+    teacher_test: float | None = None
+    student_test: float | None = None
+    baseline_test: float | None = None
+    unit: str = ""
+    verdict: str = ""
+    cause: str = ""
