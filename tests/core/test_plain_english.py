@@ -22,7 +22,7 @@ PHRASES = [
     r"(?<!torch\.)(?<!math\.)\bfloors\b",
     r"\bmend(s|ed)?\b",
     r"in words\b",
-    "led by",
+    r"\bled by",
     r"must be done to",
     r"\bof its own kind\b",
     r"taken up again",

@@ -131,7 +131,7 @@ class _ImagesConfig(Config, frozen=True):
     shift: int = field(
         0,
         title="Shift",
-        help="Largest shift of training images in each direction.",
+        help="Largest shift of training images in each direction; the edge pixels are repeated.",
         unit="pixels",
         ge=0,
         le=32,
@@ -190,7 +190,12 @@ class CelebAConfig(ByteImagesConfig, frozen=True):
     """202,599 aligned faces (Liu et al. 2015), cropped to the middle 148 and resized to 64×64, its own three splits."""
 
     kind: Literal["celeba64"] = _kind("celeba64", "CelebA-64", _IMAGES, "CelebA: faces, 64×64 pixels.")
-    folder: str = field("", title="Folder", help="Holds img_align_celeba and list_eval_partition.txt.", format="folder")
+    folder: str = field(
+        "",
+        title="Folder",
+        help="Holds img_align_celeba and list_eval_partition.txt; NFKD does not download CelebA.",
+        format="folder",
+    )
 
 
 class ImageFolderConfig(ByteImagesConfig, _SplitConfig, frozen=True):
@@ -288,7 +293,10 @@ class TableConfig(_SplitConfig, frozen=True):
         "", title="Array", help="Name of the array in an .h5 file; empty if it has only one.", advanced=True
     )
     columns: tuple[str, ...] = field(
-        (), title="Columns", help="Columns to model, by name or index; none: all numbers not used below.", strict=False
+        (),
+        title="Columns",
+        help="Columns to model, by name or index from 0; none: all numbers not used below.",
+        strict=False,
     )
     context: tuple[str, ...] = field(
         (), title="Conditioning", help="Columns that all flows get as context.", strict=False

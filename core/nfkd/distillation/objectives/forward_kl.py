@@ -12,8 +12,8 @@ from nfkd.distillation.passes import Needs, StepPasses, TeacherSamples
 class ForwardKL(Objective[ForwardKLConfig]):
     """−E_{x~p_T} log p_S(x): KL(p_T ‖ p_S) up to the teacher's entropy, on samples of the teacher.
 
-    No gradient flows through the samples. With this term alone the student learns without data. As Bucilă et al. 2006,
-    "Model compression", doi 10.1145/1150402.1150464, but for densities.
+    No gradient flows through the samples. With this term alone the student learns without data. The idea for
+    classifiers: Bucilă et al. 2006, "Model compression", doi 10.1145/1150402.1150464.
     """
 
     asks = ("synthesis",)
