@@ -76,7 +76,7 @@ class LayerPair(Message, frozen=True):
 
     student: str
     teacher: str
-    summary: str
+    summary: str = msgspec.field(name="words")
     """The pair as one line."""
     weight: float = 1.0
     """Relative to the other pairs. Zero: the pair is measured, but not trained on."""
