@@ -83,7 +83,7 @@ def test_the_reason_of_an_engine_that_ends_the_connection_is_reported(do: Callab
 SILENT = """
 import socket, sys
 from nfkd.engine import relay
-from nfkd.engine.place import address
+from nfkd.engine.endpoint import address
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(address())
 listener.listen()  # but accepts no client, like an engine that hangs
