@@ -240,7 +240,7 @@ def test_the_last_preview_stays_while_a_value_is_wrong(
     settled()
     QTest.mouseClick(part(form, "data.advanced"), Qt.MouseButton.LeftButton)
     write(form, "data.test_fraction", "7")
-    assert message(form).startswith("Before the problem")
+    assert message(form).startswith("Last valid settings")
     assert form.preview.mosaic.isVisible()
     write(form, "data.test_fraction", "0.2")
     assert message(form).startswith("Loading a preview")
