@@ -47,14 +47,14 @@ if [ "$what" = dev ] && ready dev; then exit 0; fi
 
 # --- Python ----------------------------------------------------------------------------------------------------------
 
-recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
-able() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
+is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+has_venv() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
 find_python() { # the first that is new enough, preferably one that can create an environment
     local candidate fallback=''
     for candidate in ${NFKD_PYTHON:-python3.11 python3.12 python3.13 python3.14 python3 /usr/bin/python3 python}; do
-        recent "$candidate" || continue
-        if able "$candidate"; then
+        is_recent "$candidate" || continue
+        if has_venv "$candidate"; then
             echo "$candidate"
             return
         fi
@@ -86,7 +86,7 @@ libwayland-egl.so.1:libwayland-egl1
 
 missing_packages() {
     local known pair
-    able "$python" || "$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'
+    has_venv "$python" || "$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'
     [ "$(uname)" = Linux ] || return 0
     known="$(/sbin/ldconfig -p 2>/dev/null || ldconfig -p)"
     for pair in $libraries; do
@@ -113,7 +113,7 @@ if [ $# -gt 0 ] && ! install_packages "$@"; then
     complete=no
     say 'some system packages are missing; install them with this command (or their counterparts on other systems):'
     echo "    sudo apt-get install --no-install-recommends $*"
-    able "$python" || fail "$python cannot create an environment without them"
+    has_venv "$python" || fail "$python cannot create an environment without them"
     [ "$what" = gui ] || fail 'the tests need them'
     say 'continuing without them: the studio will not start, but training in the terminal works'
 fi

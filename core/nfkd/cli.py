@@ -133,8 +133,9 @@ def _show(options: argparse.Namespace) -> int:
 
 def _presets(options: argparse.Namespace) -> int:
     del options
+    width = max(map(len, preset_names()))
     for name in preset_names():
-        say(f"{name:16}{ExperimentConfig.load(name).description}")
+        say(f"{name:{width}}  {ExperimentConfig.load(name).description}")
     return DONE
 
 

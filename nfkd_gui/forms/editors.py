@@ -66,7 +66,7 @@ class SwitchBox(QCheckBox):
         self.clicked.connect(self._clicked)
 
     def value(self) -> object:
-        """Return a bool, or the document's value if it is none."""
+        """Return whether the box is checked, or the document's value if that is no bool."""
         return self.isChecked() if self._foreign is None else self._foreign
 
     def set_value(self, value: object) -> None:

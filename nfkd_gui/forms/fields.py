@@ -60,7 +60,7 @@ class Field:
     advanced
         Whether the field is hidden until the user asks for advanced settings.
     group
-        What an advanced section is one of, such as ``terms``; may be empty.
+        Name of the advanced sections that are folded together, such as ``terms``; may be empty.
     """
 
     name: str

@@ -95,7 +95,7 @@ class PreviewBox(QFrame):
         if preview is not None and not preview.problems:
             counts, kind = _summary(preview)
             if not model.valid:
-                counts = "Before the problem:"
+                counts = "Last valid settings:"
             elif not model.current:
                 counts = _LOADING
             return f"{counts}\n{kind}", "muted"

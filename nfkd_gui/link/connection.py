@@ -148,12 +148,12 @@ class Connection(QObject):
 _ENDED = ErrorInfo(
     title="The engine was stopped",
     cause="You stopped it.",
-    action="Press Restart engine at the bottom to start it again.",
+    action="Press Restart engine in the status bar to start it again.",
 )
 _NOT_READY = ErrorInfo(
     title="The engine is not ready",
     cause="The studio is not connected to the engine yet.",
-    action="Wait for the green light at the bottom, or press Restart engine.",
+    action="Wait for the green dot in the status bar, or press Restart engine.",
 )
 
 
@@ -161,5 +161,5 @@ def _no_status(patience: float) -> ErrorInfo:
     return ErrorInfo(
         title="The engine does not answer",
         cause=f"It started, but sent no status within {patience:g} s.",
-        action="End it with `nfkd engine stop` in a terminal, then press Restart engine at the bottom.",
+        action="End it with `nfkd engine stop` in a terminal, then press Restart engine in the status bar.",
     )

@@ -1,1 +1,1 @@
-"""Widgets that know nothing about experiments and runs."""
+"""Widgets for any panel or dialog; they have no data of experiments or runs."""

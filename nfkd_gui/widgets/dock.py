@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QAbstractButton, QDockWidget, QWidget
 from nfkd_gui.widgets.icons import icon
 
 _BUTTONS = {
-    "qt_dockwidget_floatbutton": ("float", "Put in a window of its own, or back", "Float"),
-    "qt_dockwidget_closebutton": ("close", "Close; the View menu brings it back", "Close"),
+    "qt_dockwidget_floatbutton": ("float", "Move to a separate window, or back", "Float"),
+    "qt_dockwidget_closebutton": ("close", "Close; reopen it from the View menu", "Close"),
 }
 """Qt's object name of each button, with our icon, tooltip and accessible name."""
 

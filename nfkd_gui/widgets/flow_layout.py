@@ -1,4 +1,4 @@
-"""A layout that wraps its items into lines like words, and a bar of controls with it."""
+"""A layout that wraps its items into lines, as text is wrapped, and a bar of controls with this layout."""
 
 from __future__ import annotations
 

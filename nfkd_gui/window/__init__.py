@@ -1,1 +1,1 @@
-"""The main window: menus, actions, run bar, engine status, experiment files, preferences dialog."""
+"""The main window: menus, actions, run bar, engine status, experiment files, dialogs."""

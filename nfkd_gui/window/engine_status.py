@@ -17,7 +17,7 @@ class EngineStatusLabel(QWidget):
         self._studio = studio
         self._message = PlainLabel(parent=self)
         self._message.setObjectName("engine.message")
-        self._light = ToneLabel("●", parent=self)
+        self._dot = ToneLabel("●", parent=self)
         self.restart = QPushButton("&Restart engine", self)
         self.restart.setObjectName("engine.restart")
         self.restart.setToolTip("Start the engine again and connect to it.")
@@ -25,7 +25,7 @@ class EngineStatusLabel(QWidget):
         line = QHBoxLayout(self)
         line.setContentsMargins(8, 0, 8, 0)
         line.setSpacing(8)
-        for widget in (self._message, self._light, self.restart):
+        for widget in (self._message, self._dot, self.restart):
             line.addWidget(widget)
         studio.engine_changed.connect(self.refresh)
         self.refresh()
@@ -34,10 +34,10 @@ class EngineStatusLabel(QWidget):
         """Show the current state."""
         message, tone, details = describe_engine(self._studio.engine)
         self._message.setText(message)
-        self._light.set_tone(tone)
-        for widget in (self._message, self._light):
+        self._dot.set_tone(tone)
+        for widget in (self._message, self._dot):
             widget.setToolTip(tip(details))
-        self._light.setAccessibleName(message)
+        self._dot.setAccessibleName(message)
         self.restart.setVisible(self._studio.engine.phase == "lost")
 
 

@@ -19,7 +19,6 @@ from nfkd_gui.theme import apply_theme
 from nfkd_gui.widgets.dialogs import question, without_icons
 from nfkd_gui.widgets.dock import Dock
 from nfkd_gui.widgets.error_dialog import ErrorDialog
-from nfkd_gui.widgets.stop_dialog import ask_stop
 from nfkd_gui.widgets.workbench import Workbench
 from nfkd_gui.window import menus
 from nfkd_gui.window.actions import Actions
@@ -27,6 +26,7 @@ from nfkd_gui.window.engine_status import EngineStatusLabel
 from nfkd_gui.window.experiment_files import ExperimentFiles
 from nfkd_gui.window.preferences_dialog import PreferencesDialog
 from nfkd_gui.window.run_bar import RunBar
+from nfkd_gui.window.stop_dialog import ask_stop
 
 _REFRESH = 50
 """Milliseconds between two refreshes of the panels."""

@@ -47,6 +47,18 @@ class PreferencesDialog(QDialog):
         self._theme = _choice(_THEMES, studio.preferences.theme, "preferences.theme", self)
         self._engine = _choice(_ENGINES, studio.preferences.engine, "preferences.engine", self)
         self._engine.setDisabled(studio.ends_with_connection)
+        self._buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel, parent=self
+        )
+        without_icons(self._buttons)
+        self._buttons.accepted.connect(self.accept)
+        self._buttons.rejected.connect(self.reject)
+        self._lay_out()
+        self.setMinimumWidth(520)
+        self._folder.textChanged.connect(self._check)
+        self._check()
+
+    def _lay_out(self) -> None:
         browse = QPushButton("&Browse …", self)
         browse.clicked.connect(self._browse)
         folder = QHBoxLayout()
@@ -61,21 +73,12 @@ class PreferencesDialog(QDialog):
         form.addRow("&Theme", self._theme)
         form.addRow("&Engine", self._engine)
         form.addRow("", WrappedLabel(_ENGINE_HELP, parent=self))
-        self._buttons = QDialogButtonBox(
-            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel, parent=self
-        )
-        without_icons(self._buttons)
-        self._buttons.accepted.connect(self.accept)
-        self._buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 16, 16, 16)
         layout.setSpacing(16)
         layout.addLayout(form)
         layout.addStretch(1)
         layout.addWidget(self._buttons)
-        self.setMinimumWidth(520)
-        self._folder.textChanged.connect(self._check)
-        self._check()
 
     def accept(self) -> None:
         """Save the changes; reconnect if the engine changed."""

@@ -87,6 +87,15 @@ def test_the_old_name_of_a_problem_warns():
         assert nfkd.Fault is nfkd.ConfigProblem
 
 
+def test_the_old_name_of_unsupported_warns():
+    import nfkd
+    from nfkd.config import Glow1DConfig
+
+    flow = nfkd.build_flow(Glow1DConfig(steps=1, hidden=4), (2,))
+    with pytest.warns(DeprecationWarning, match="Flow.unsupported"):
+        assert flow.unservable == {}
+
+
 def test_an_unknown_name_is_an_attribute_error():
     import nfkd
 

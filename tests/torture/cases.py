@@ -108,8 +108,10 @@ _MORE_COMMANDS = {
 }
 
 
-def _spoilt(template: Path, experiment: Path, name: str, build: Build, place: Path, *, is_valid: bool = False) -> Scene:
-    run = place / "runs" / "victim"
+def _with_file(
+    template: Path, experiment: Path, name: str, build: Build, folder: Path, *, is_valid: bool = False
+) -> Scene:
+    run = folder / "runs" / "victim"
     shutil.copytree(template, run)
     (run / name).unlink(missing_ok=True)
     build(run / name)
@@ -122,7 +124,7 @@ def _special(template: Path, experiment: Path) -> Iterator[Case]:
     for file in RUN_FILES:
         for kind, build in hostile.KINDS.items():
             commands = _RUN_COMMANDS + _MORE_COMMANDS.get(file, ())
-            yield Case(SPECIAL, f"{file}: {kind}", partial(_spoilt, template, experiment, file, build), commands)
+            yield Case(SPECIAL, f"{file}: {kind}", partial(_with_file, template, experiment, file, build), commands)
 
 
 def _contents(template: Path, experiment: Path) -> Iterator[Case]:
@@ -160,8 +162,8 @@ def _contents(template: Path, experiment: Path) -> Iterator[Case]:
         (TYPES, "experiment.toml", "a list of 20 MB", text(f"{toml}\n[more]\na = [{'1,' * _MANY}]\n")),
     ]
     for group, file, name, build in builds:
-        spoilt = partial(_spoilt, template, experiment, file, build, is_valid=name == "a hundred seeds")
-        yield Case(group, f"{file}: {name}", spoilt, _RUN_COMMANDS)
+        scene = partial(_with_file, template, experiment, file, build, is_valid=name == "a hundred seeds")
+        yield Case(group, f"{file}: {name}", scene, _RUN_COMMANDS)
 
 
 def _weights(template: Path) -> Iterator[Case]:
@@ -181,10 +183,10 @@ def _weights(template: Path) -> Iterator[Case]:
         "markup": tampered_weights(source, foreign="[/red]\x1b[31m"),
     }
 
-    def scene(build: Build, place: Path) -> Scene:
-        file = place / "weights.safetensors"
+    def scene(build: Build, folder: Path) -> Scene:
+        file = folder / "weights.safetensors"
         build(file)
-        teacher: Arguments = ["run", "two_moons", "--out", place / "run", "--set", f"training.teacher_weights={file}"]
+        teacher: Arguments = ["run", "two_moons", "--out", folder / "run", "--set", f"training.teacher_weights={file}"]
         return Scene({"inspect": ["inspect", file], "teacher": teacher}, (file.name,))
 
     for name, build in (hostile.KINDS | builds).items():
@@ -196,8 +198,8 @@ def _weights(template: Path) -> Iterator[Case]:
 _DATA_COMMANDS = ("show", "add", "engine preview")
 
 
-def _about_data(name: str, build: Build, place: Path) -> Scene:
-    file = place / name
+def _about_data(name: str, build: Build, folder: Path) -> Scene:
+    file = folder / name
     file.parent.mkdir(exist_ok=True)  # a closing markup tag has a slash
     build(file)
     commands: dict[str, Command] = {
@@ -250,10 +252,10 @@ def _experiments() -> Iterator[Case]:
         "markup and escapes": text('name = "[/red]"\n"\\u001b[31m" = 1\n[data]\nkind = "[/red]"\n'),
     }
 
-    def scene(build: Build, place: Path) -> Scene:
-        file = place / "experiment.toml"
+    def scene(build: Build, folder: Path) -> Scene:
+        file = folder / "experiment.toml"
         build(file)
-        run: Arguments = ["run", file, "--out", place / "run"]
+        run: Arguments = ["run", file, "--out", folder / "run"]
         return Scene({"run": run, "inspect": ["inspect", file]}, (file.name,))
 
     for name, build in (hostile.KINDS | builds).items():
@@ -264,15 +266,15 @@ def _experiments() -> Iterator[Case]:
 
 
 def _names(template: Path, experiment: Path) -> Iterator[Case]:
-    def run_scene(name: bytes, place: Path) -> Scene:
-        run = place / "runs" / os.fsdecode(name)
+    def run_scene(name: bytes, folder: Path) -> Scene:
+        run = folder / "runs" / os.fsdecode(name)
         shutil.copytree(template, run)
         (run / "verdict.json").write_bytes(b"{")
         (run / "run.h5").write_bytes(b"damaged")
         return _about_run(run, experiment, ["run.h5", ".safetensors"])
 
-    def data_scene(name: bytes, place: Path) -> Scene:
-        scene = _about_data(f"{os.fsdecode(name[:240])}.csv", content(hostile.table()), place)
+    def data_scene(name: bytes, folder: Path) -> Scene:
+        scene = _about_data(f"{os.fsdecode(name[:240])}.csv", content(hostile.table()), folder)
         return Scene(scene.commands, (".csv",))
 
     for label, name in hostile.NAMES.items():
@@ -281,8 +283,8 @@ def _names(template: Path, experiment: Path) -> Iterator[Case]:
 
 
 def _half_made(template: Path, experiment: Path) -> Iterator[Case]:
-    def scene(keep: tuple[str, ...], place: Path) -> Scene:
-        run = place / "runs" / "victim"
+    def scene(keep: tuple[str, ...], folder: Path) -> Scene:
+        run = folder / "runs" / "victim"
         run.mkdir(parents=True)
         for name in keep:
             source = template / name.removesuffix(".tmp")
@@ -304,8 +306,8 @@ def _half_made(template: Path, experiment: Path) -> Iterator[Case]:
 
 
 def _exports(template: Path) -> Iterator[Case]:
-    def scene(option: str, link: str, place: Path) -> Scene:
-        run, elsewhere, target = place / "runs" / "victim", place / "elsewhere", place / "out"
+    def scene(option: str, link: str, folder: Path) -> Scene:
+        run, elsewhere, target = folder / "runs" / "victim", folder / "elsewhere", folder / "out"
         shutil.copytree(template, run)
         target.mkdir()
         work = b"years of work" if link == "link" else None

@@ -31,7 +31,7 @@ def run_disks(laboratory: Laboratory, count: int, jobs: int) -> None:
     if os.geteuid():
         print("disks: small disks are mounted, and that needs root: try `unshare --map-root-user --mount make torture`")
         return
-    for left in laboratory.places("*/disk"):  # left by a killed program
+    for left in laboratory.case_paths("*/disk"):  # left by a killed program
         if left.is_mount():
             _system("umount", "--lazy", left)
     laboratory.prepare([EXPERIMENT])
@@ -44,9 +44,9 @@ def run_disks(laboratory: Laboratory, count: int, jobs: int) -> None:
 
 
 @contextmanager
-def small_disk(place: Path, kib: int) -> Iterator[Path]:
+def small_disk(folder: Path, kib: int) -> Iterator[Path]:
     """Mount a tmpfs of a size at a new directory."""
-    disk = place / "disk"
+    disk = folder / "disk"
     disk.mkdir()
     _system("mount", "-t", "tmpfs", "-o", f"size={kib}k", "nfkd-torture", disk)
     try:
@@ -67,30 +67,30 @@ def _pages_enough(laboratory: Laboratory) -> int:
     short, enough = 0, _LARGE // PAGE
     while enough - short > 1:
         middle = (short + enough) // 2
-        place = laboratory.workplace("disk-enough")
-        with small_disk(place, middle * PAGE) as disk:
-            fits = _run(laboratory, place, disk).code == 0
+        folder = laboratory.new_folder("disk-enough")
+        with small_disk(folder, middle * PAGE) as disk:
+            fits = _run(laboratory, folder, disk).code == 0
         short, enough = (short, middle) if fits else (middle, enough)
     laboratory.keep("disk that is enough", EXPERIMENT, pages=enough)
     print(f"disks: {enough * PAGE} KiB are enough", flush=True)
     return enough
 
 
-def _run(laboratory: Laboratory, place: Path, disk: Path, *more: str) -> Ended:
-    return Process(nfkd("run", laboratory.experiment_file(EXPERIMENT), "--out", disk / "run", *more), place).wait()
+def _run(laboratory: Laboratory, folder: Path, disk: Path, *more: str) -> Ended:
+    return Process(nfkd("run", laboratory.experiment_file(EXPERIMENT), "--out", disk / "run", *more), folder).wait()
 
 
 def _perform(laboratory: Laboratory, pages: int) -> None:
     kib = pages * PAGE
-    place = laboratory.workplace(f"disk-{kib}")
-    with small_disk(place, kib) as disk:
+    folder = laboratory.new_folder(f"disk-{kib}")
+    with small_disk(folder, kib) as disk:
         run = disk / "run"
-        ended = _run(laboratory, place, disk)
+        ended = _run(laboratory, folder, disk)
         left = sorted(path.name for path in run.iterdir()) if run.is_dir() else []
-        shown = Process(nfkd("show", run), place).wait() if run.is_dir() else None
+        shown = Process(nfkd("show", run), folder).wait() if run.is_dir() else None
         read = _read(run / RUN_FILE)
         _system("mount", "-o", f"remount,size={_LARGE}k", disk)
-        resumed = _run(laboratory, place, disk, "--resume")
+        resumed = _run(laboratory, folder, disk, "--resume")
         found = {} if resumed.code else differences(laboratory.reference(EXPERIMENT), run)
     kept = laboratory.keep(
         "disks",
@@ -109,7 +109,7 @@ def _perform(laboratory: Laboratory, pages: int) -> None:
         equal=not resumed.code and not found,
         differences=found,
     )
-    shutil.rmtree(place)
+    shutil.rmtree(folder)
     print(f"disk of {kib} KiB: {kept['message'] or 'ended'} | resumed: {kept['error'] or len(found)}", flush=True)
 
 

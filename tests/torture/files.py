@@ -44,15 +44,15 @@ def _key(case: Case, command: str) -> str:
 
 def _perform(laboratory: Laboratory, pair: tuple[Case, str]) -> None:
     case, command = pair
-    place = laboratory.workplace(f"files-{os.getpid()}")
-    scene = case.build(place)
-    task = _task(scene.commands[command], place)
+    folder = laboratory.new_folder(f"files-{os.getpid()}")
+    scene = case.build(folder)
+    task = _task(scene.commands[command], folder)
     limit = TRAINING_SECONDS if command in _TRAINING else SECONDS
-    ended = Process(task, place / "out", memory=MEMORY).wait(limit)
+    ended = Process(task, folder / "out", memory=MEMORY).wait(limit)
     result = laboratory.keep(
         "files", _key(case, command), group=case.group, command=command, **_found(ended, scene, command)
     )
-    remove(place)
+    remove(folder)
     if found := problems(result):
         print(f"{result['key']}: {', '.join(found)}", flush=True)
 
@@ -97,12 +97,12 @@ def problems(result: Result) -> list[str]:
     return [problem for problem, found in kinds.items() if found]
 
 
-def _task(command: Command, place: Path) -> Callable[[], int]:
+def _task(command: Command, folder: Path) -> Callable[[], int]:
     """Return a command's task, with its own folders for data sets and the engine."""
 
     def task() -> int:
-        os.environ["NFKD_DATASETS"], os.environ["NFKD_ENGINE_DIR"] = str(place / "sets"), str(place / "engine")
-        os.chdir(place)
+        os.environ["NFKD_DATASETS"], os.environ["NFKD_ENGINE_DIR"] = str(folder / "sets"), str(folder / "engine")
+        os.chdir(folder)
         if callable(command):
             return command()
         return _ask(*map(str, command[1:])) if command[0] == "engine" else nfkd(*command)()

@@ -59,38 +59,38 @@ def _at_student(act: Callable[[], None]) -> Callable[[events.RunEvent], None]:
     return watch
 
 
-def _saved(config: ExperimentConfig, place: Path) -> Path:
-    config.save(place / "experiment.toml")
-    return place / "experiment.toml"
+def _saved(config: ExperimentConfig, folder: Path) -> Path:
+    config.save(folder / "experiment.toml")
+    return folder / "experiment.toml"
 
 
-def _while_written(name: str, build: Build, place: Path) -> Scene:
-    config, run = often(moons()), place / "runs" / "victim"
+def _while_written(name: str, build: Build, folder: Path) -> Scene:
+    config, run = often(moons()), folder / "runs" / "victim"
 
     def replace() -> None:
         (run / name).unlink(missing_ok=True)
         build(run / name)
 
     task = partial(train, config, run, watch=_at_student(replace))
-    after = place / "runs" / "after"
-    Process(task, place / "first").wait()
+    after = folder / "runs" / "after"
+    Process(task, folder / "first").wait()
     if run.exists():
         run.rename(after)
-    commands = _commands(after, _saved(config, place)) | {"run": task}
+    commands = _commands(after, _saved(config, folder)) | {"run": task}
     return Scene(commands, (name,))
 
 
-def _data_changed(build: Build, place: Path) -> Scene:
-    data, run = place / "numbers.npy", place / "runs" / "victim"
+def _data_changed(build: Build, folder: Path) -> Scene:
+    data, run = folder / "numbers.npy", folder / "runs" / "victim"
     data.write_bytes(hostile.array())
     config = often(moons()).replace(data={"kind": "table", "path": str(data)})
     die = _at_student(lambda: os.kill(os.getpid(), signal.SIGKILL))
-    Process(partial(train, config, run, watch=die), place / "first").wait()
+    Process(partial(train, config, run, watch=die), folder / "first").wait()
     data.unlink()
     build(data)
-    return Scene(_commands(run, _saved(config, place)), (data.name,), refused=("resume",))
+    return Scene(_commands(run, _saved(config, folder)), (data.name,), refused=("resume",))
 
 
-def remove(place: Path) -> None:
+def remove(folder: Path) -> None:
     """Remove a case's directory."""
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -89,21 +89,21 @@ def run_kills(laboratory: Laboratory, kills: int, seed: int, jobs: int) -> None:
 
 
 def _perform(laboratory: Laboratory, undisturbed: Mapping[str, Undisturbed], case: Case) -> None:
-    place = laboratory.workplace(f"kills-{case.key}")
-    result = _struck_in_time(laboratory, undisturbed[case.experiment], case, place)
+    folder = laboratory.new_folder(f"kills-{case.key}")
+    result = _try_until_killed(laboratory, undisturbed[case.experiment], case, folder)
     kept = laboratory.keep("kills", case.key, experiment=case.experiment, planned=case.kills, **result)
     if kept.get("equal"):
-        shutil.rmtree(place)
+        shutil.rmtree(folder)
     outcome = "equal" if kept.get("equal") else kept["error"] or f"{len(kept['differences'])} differences"
     print(f"kill {case.key} ({case.experiment}): {', '.join(map(_describe, kept['strikes']))}: {outcome}", flush=True)
 
 
-def _struck_in_time(laboratory: Laboratory, undisturbed: Undisturbed, case: Case, place: Path) -> Result:
+def _try_until_killed(laboratory: Laboratory, undisturbed: Undisturbed, case: Case, folder: Path) -> Result:
     """Try until every planned kill has hit a running process."""
     chance = random.Random(f"{case.seed} {case.number}")
     for _ in range(_TRIES):
-        shutil.rmtree(place)
-        result = _try(laboratory, undisturbed, case, chance, place)
+        shutil.rmtree(folder)
+        result = _try(laboratory, undisturbed, case, chance, folder)
         if result is not None:
             return result
     return {"strikes": [], "error": f"no kill struck in {_TRIES} tries", "equal": False, "differences": {}}
@@ -114,16 +114,16 @@ def _describe(strike: Result) -> str:
 
 
 def _try(
-    laboratory: Laboratory, undisturbed: Undisturbed, case: Case, chance: random.Random, place: Path
+    laboratory: Laboratory, undisturbed: Undisturbed, case: Case, chance: random.Random, folder: Path
 ) -> Result | None:
     """Kill a new run as often as planned and resume it; None if it ended before a kill."""
-    config, run, strikes = EXPERIMENTS[case.experiment], place / "run", list[Result]()
+    config, run, strikes = EXPERIMENTS[case.experiment], folder / "run", list[Result]()
     spent = 0.0
     for number in range(case.kills):
         board = Board(RESUMING if number else STARTING)
         moment = undisturbed.moment(chance, max(0.0, 1 - spent / undisturbed.seconds))
         task = partial(train, config, run, resume=number > 0, board=board, last=moment.operation)
-        ended = _struck(Process(task, place), moment)
+        ended = _kill_at(Process(task, folder), moment)
         if ended.code == 0:
             return None
         if ended.code != -signal.SIGKILL or ended.hung:
@@ -132,18 +132,18 @@ def _try(
         phase = NOTHING if not run.exists() else board.phase if (run / STATE).exists() else NO_STATE
         how = "file operation" if moment.operation else "time"
         strikes.append({"phase": phase, "resumed": number > 0, "how": how, "seconds": ended.seconds})
-    return _resume(laboratory, case, place, strikes)
+    return _resume(laboratory, case, folder, strikes)
 
 
-def _struck(process: Process, moment: Moment) -> Ended:
+def _kill_at(process: Process, moment: Moment) -> Ended:
     if not moment.operation and not process.ends_within(moment.seconds):
         process.kill()
     return process.wait()
 
 
-def _resume(laboratory: Laboratory, case: Case, place: Path, strikes: list[Result]) -> Result:
-    config, run = EXPERIMENTS[case.experiment], place / "run"
-    ended = Process(partial(train, config, run, resume=True), place).wait()
+def _resume(laboratory: Laboratory, case: Case, folder: Path, strikes: list[Result]) -> Result:
+    config, run = EXPERIMENTS[case.experiment], folder / "run"
+    ended = Process(partial(train, config, run, resume=True), folder).wait()
     result: Result = {"strikes": strikes, "error": "", "seconds": ended.seconds}
     if ended.code:
         return result | {"error": _failure(ended), "equal": False, "differences": {}}

@@ -1,4 +1,4 @@
-"""The directory of the cases: workplaces, saved results, and undisturbed runs to compare with."""
+"""A folder for each case, saved results, and undisturbed runs to compare with."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ class Laboratory:
             file.write(json.dumps(whole, ensure_ascii=True).encode() + b"\n")
         return whole
 
-    def workplace(self, key: str) -> Path:
+    def new_folder(self, key: str) -> Path:
         """Return a new empty directory for a case."""
         path = self._folder / "cases" / key
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
         return path
 
-    def places(self, pattern: str) -> list[Path]:
+    def case_paths(self, pattern: str) -> list[Path]:
         """Return the paths in the cases' directories that match a pattern."""
         return sorted((self._folder / "cases").glob(pattern))
 
@@ -103,13 +103,13 @@ class Laboratory:
         config.save(self.experiment_file(name))
         command = [sys.executable, "-m", "nfkd", "run", str(self.experiment_file(name)), "--out", str(run)]
         subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
-        place, board = self.workplace(f"undisturbed-{name.replace(' ', '-')}"), Board(STARTING)
-        ended = Process(partial(train, config, place / "run", board=board), place).wait()
+        folder, board = self.new_folder(f"undisturbed-{name.replace(' ', '-')}"), Board(STARTING)
+        ended = Process(partial(train, config, folder / "run", board=board), folder).wait()
         if ended.code:
             msg = f"the undisturbed run of {name} failed: {ended.message}"
             raise RuntimeError(msg)
-        found = differences(run, place / "run")
-        shutil.rmtree(place)
+        found = differences(run, folder / "run")
+        shutil.rmtree(folder)
         return self.keep("undisturbed", name, seconds=ended.seconds, operations=board.operations, differences=found)
 
 

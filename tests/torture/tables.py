@@ -183,7 +183,7 @@ def write(document: Path, texts: dict[str, str]) -> None:
         before, found, rest = content.partition(start)
         _, closed, after = rest.partition(end)
         if not found or not closed:
-            msg = f"{document} has no place for the table of {name}: {start} … {end}"
+            msg = f"{document} has no comments around the table of {name}: {start} … {end}"
             raise ValueError(msg)
         content = f"{before}{start}\n\n{text}\n\n{end}{after}"
     document.write_text(content, encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -154,6 +155,12 @@ class Flow(nn.Module):
         self.unsupported: dict[Capability, str] = {}
         self.register_buffer("_initialized", torch.tensor(0, dtype=torch.uint8))
         self._ready: bool | None = None  # reading the buffer at every step would wait for the device
+
+    @property
+    def unservable(self) -> dict[Capability, str]:
+        """The old name of `unsupported`."""
+        warnings.warn("Flow.unservable is now Flow.unsupported", DeprecationWarning, stacklevel=2)
+        return self.unsupported
 
     @property
     def latent_shapes(self) -> list[tuple[int, ...]]:

@@ -1,9 +1,9 @@
-"""The preview of the data: contents, problems, download, named data sets."""
+"""The preview of the data: its contents, and problems."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,92 +12,28 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QLabel, QScrollArea, QWidget
+from PySide6.QtWidgets import QScrollArea
 from pytestqt.qtbot import QtBot
 
-from nfkd.config import ExperimentConfig
-from nfkd.config.data import DrawnConfig, TableConfig
-from nfkd.config.datasets import ENVIRONMENT, add_dataset
+from nfkd.config.data import DrawnConfig
 from nfkd.config.problems import ConfigProblem
 from nfkd.config.toml import toml_text
-from nfkd.protocol.data import CancelFetch, ColumnStatistics, DataPreview, FetchData, ListData, NamedData, PreviewData
-from nfkd.protocol.events import DataProgress, ErrorInfo
+from nfkd.protocol.data import ColumnStatistics, DataPreview, PreviewData
+from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Describe
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.plotting.plane import Plane
 from tests.gui.forms.driver import choose, write
+from tests.gui.forms.preview_driver import all_text, images, message, part, preview_of
 
 Do = Callable[[Any], Any]
 Until = Callable[[Any], Any]
-MISSING = "MNIST is not on this machine yet (12 MB): download it"
-BY_HAND = "get it from http://far/ and put it into /cache"
 
 
 @pytest.fixture
-def form(ready: Studio, qtbot: QtBot) -> Iterator[ExperimentForm]:
-    ready.experiment.open("digits")
-    form = ExperimentForm(ready.experiment, ready.data_preview)
-    qtbot.addWidget(form)
-    form.resize(400, 1000)
-    form.show()
-    qtbot.waitExposed(form)
-    yield form
-    ready.experiment.stop()
-
-
-@pytest.fixture
-def settled(do: Do, until: Until, ready: Studio) -> Callable[[], None]:
-    """Wait until the engine has sent the preview and the description of the current experiment."""
-
-    async def wait() -> None:
-        preview, experiment = ready.data_preview, ready.experiment
-        if not preview.current:
-            preview.refresh()  # do not wait for the timers
-        if experiment.config is not None and experiment.description is None:
-            experiment.describe()
-        while not preview.current:
-            await until(preview.changed)
-        while experiment.config is not None and experiment.description is None and experiment.error is None:
-            await until(experiment.checked)
-
-    return lambda: do(wait())
-
-
-@pytest.fixture
-def mnist_missing(script: Any) -> None:
-    """Make MNIST a data set that must be downloaded."""
-    problem = ConfigProblem(path="data.kind", message=MISSING)
-    script.previews["mnist"] = DataPreview(problems=[problem], may_fetch=True, size=11_594_722, by_hand=BY_HAND)
-    script.data_problems = [problem]
-
-
-def part(form: ExperimentForm, name: str) -> Any:
-    [found] = form.findChildren(QWidget, name)
-    return found
-
-
-def message(form: ExperimentForm) -> str:
-    """Return the visible message of the preview."""
-    label = part(form, "preview.message")
-    return label.text().replace("\u00a0", " ") if label.isVisible() else ""
-
-
-def all_text(form: ExperimentForm) -> str:
-    return "\n".join(label.text() for label in form.findChildren(QLabel) if label.isVisible())
-
-
-def images(*levels: int) -> np.ndarray:
-    """Return uniform images of these grey levels, 8×8."""
-    return np.repeat(np.array(levels, np.uint8), 64).reshape(-1, 1, 8, 8)
-
-
-def preview_of(**changes: Any) -> DataPreview:
-    plain = {"summary": "x", "counts": [70, 20, 10], "event_shape": [1, 8, 8], "unit": "bits/dim", "levels": 17}
-    return DataPreview(**(plain | changes))
-
-
-# --- contents ----------------------------------------------------------------------------------------------------
+def form(form_with_preview: ExperimentForm) -> ExperimentForm:
+    return form_with_preview
 
 
 def test_images_are_shown_in_order_with_counts_and_unit(
@@ -240,7 +176,7 @@ def test_the_last_preview_stays_while_a_value_is_wrong(
     settled()
     QTest.mouseClick(part(form, "data.advanced"), Qt.MouseButton.LeftButton)
     write(form, "data.test_fraction", "7")
-    assert message(form).startswith("Before the problem")
+    assert message(form).startswith("Last valid settings")
     assert form.preview.mosaic.isVisible()
     write(form, "data.test_fraction", "0.2")
     assert message(form).startswith("Loading a preview")
@@ -324,217 +260,6 @@ def test_a_lost_engine_is_shown_in_the_form_until_it_is_back(
     settled()
     assert message(form).startswith("1,259 train")
     assert "Ready to run" in all_text(form)
-
-
-# --- download -----------------------------------------------------------------------------------------------------
-
-
-def begin_download(form: ExperimentForm, ready: Studio, qtbot: QtBot, settled: Callable[[], None]) -> Any:
-    """Choose MNIST and press Download; return the client, which does not reply yet."""
-    choose(form, "data.kind", "mnist")
-    settled()
-    client = ready.clients[-1]  # type: ignore[attr-defined]
-    client.slow = (FetchData,)
-    qtbot.mouseClick(part(form, "preview.download"), Qt.MouseButton.LeftButton)
-    return client
-
-
-@pytest.mark.usefixtures("mnist_missing")
-def test_missing_data_is_downloaded_with_progress_and_previewed(
-    form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
-) -> None:
-    choose(form, "data.kind", "mnist")
-    settled()
-    button, bar = part(form, "preview.download"), part(form, "preview.progress")
-    assert button.isVisible()
-    assert button.text() == "Download 12 MB"
-    assert all_text(form).count(MISSING) == 1
-    assert not ready.experiment.may_run
-    assert BY_HAND[1:] not in all_text(form)
-    qtbot.mouseClick(part(form, "preview.show_manual"), Qt.MouseButton.LeftButton)
-    assert BY_HAND[1:] in all_text(form)
-    client = begin_download(form, ready, qtbot, settled)
-    assert bar.isVisible()
-    assert not button.isVisible()
-    assert (bar.minimum(), bar.maximum()) == (0, 0)  # busy: no progress is known yet
-    script.emit(DataProgress(data="mnist", file="train-images.gz", done=5_797_361, total=11_594_722))
-    assert bar.value() / bar.maximum() == pytest.approx(0.5, abs=0.001)
-    assert "train-images.gz: 5.8 MB of 12 MB" in all_text(form)
-    script.emit(DataProgress(data="cifar10", file="other.gz", done=1, total=2))
-    assert "other.gz" not in all_text(form)
-    script.asked.clear()
-    client.release()
-    settled()
-    assert {Describe, PreviewData} <= {type(request) for request in script.asked}
-    assert message(form).startswith("1,259 train")
-    assert not bar.isVisible()
-    assert not button.isVisible()
-    assert MISSING not in all_text(form)
-    assert ready.experiment.may_run
-
-
-@pytest.mark.usefixtures("mnist_missing")
-def test_tab_visits_named_data_sets_and_download_in_visual_order(
-    form: ExperimentForm, qtbot: QtBot, settled: Callable[[], None]
-) -> None:
-    choose(form, "data.kind", "mnist")
-    settled()
-    form.activateWindow()
-    heading = part(form, "data.heading")
-    heading.setFocus()
-    qtbot.waitUntil(heading.hasFocus)
-    visited = []
-    for _ in range(6):
-        QTest.keyClick(form.focusWidget(), Qt.Key.Key_Tab)
-        visited.append(form.focusWidget().objectName())
-    names = ["data.named", "data.advanced", "data.kind", "preview.download", "preview.show_manual", "teacher.heading"]
-    assert visited == names
-
-
-@pytest.mark.usefixtures("mnist_missing")
-def test_a_cancelled_download_shows_no_error_and_can_be_repeated(
-    form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
-) -> None:
-    reported: list[ErrorInfo] = []
-    ready.failed.connect(reported.append)
-    client = begin_download(form, ready, qtbot, settled)
-    cancel = part(form, "preview.cancel")
-    script.asked.clear()
-    qtbot.mouseClick(cancel, Qt.MouseButton.LeftButton)
-    assert not cancel.isEnabled()
-    assert "Cancelling the download" in all_text(form)
-    qtbot.waitUntil(lambda: bool(script.asked))
-    cancelled = [request.data for request in script.asked if isinstance(request, CancelFetch)]
-    assert cancelled == ["mnist"]
-    script.fetch_error = ErrorInfo(title="MNIST was not downloaded", cause="The download was cancelled.")
-    client.release()
-    assert part(form, "preview.download").isVisible()
-    assert not cancel.isVisible()
-    assert reported == []
-    script.fetch_error = None
-    client.slow = ()
-    qtbot.mouseClick(part(form, "preview.download"), Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: message(form).startswith("1,259 train"))
-
-
-@pytest.mark.usefixtures("mnist_missing")
-def test_a_failed_download_is_reported_and_can_be_repeated(
-    form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
-) -> None:
-    reported: list[ErrorInfo] = []
-    ready.failed.connect(reported.append)
-    client = begin_download(form, ready, qtbot, settled)
-    script.fetch_error = ErrorInfo(title="MNIST was not downloaded", cause="The server cannot be reached.")
-    client.release()
-    assert reported == [script.fetch_error]
-    assert part(form, "preview.download").isVisible()
-
-
-@pytest.mark.usefixtures("mnist_missing")
-def test_a_download_continues_while_another_data_set_is_shown(
-    form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
-) -> None:
-    client = begin_download(form, ready, qtbot, settled)
-    script.data_problems = []
-    choose(form, "data.kind", "digits")
-    settled()
-    assert not part(form, "preview.progress").isVisible()
-    script.emit(DataProgress(data="mnist", file="a.gz", done=3, total=4))
-    assert "a.gz" not in all_text(form)
-    choose(form, "data.kind", "mnist")
-    assert part(form, "preview.progress").isVisible()
-    assert "a.gz" in all_text(form)
-    client.release()
-    settled()
-    assert message(form).startswith("1,259 train")
-
-
-@pytest.mark.usefixtures("mnist_missing")
-def test_an_engine_lost_during_a_download_is_reported_once(
-    form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, do: Do, until: Until, settled: Callable[[], None]
-) -> None:
-    client = begin_download(form, ready, qtbot, settled)
-    script.emit(DataProgress(data="mnist", file="a.gz", done=1, total=4))
-    reported: list[ErrorInfo] = []
-    ready.failed.connect(reported.append)
-    gone = ErrorInfo(title="The engine has stopped", cause="Killed")
-    client.lose(gone)
-    assert reported == [gone]
-    assert not part(form, "preview.progress").isVisible()
-
-    async def restart() -> None:
-        ready.start()
-        await until(ready.rows_changed)
-
-    do(restart())
-    settled()
-    assert part(form, "preview.download").isVisible()
-    assert all_text(form).count(MISSING) == 1
-
-
-# --- named data sets --------------------------------------------------------------------------------------------
-
-
-def test_a_named_data_set_fills_the_form_and_can_be_undone(
-    form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
-) -> None:
-    table = TableConfig(path="/d/jets.csv", columns=("mass", "charge"), scaling="robust")
-    problem = "the data set 'old' cannot be read"
-    script.named = [NamedData(name="jets & more", config=toml_text(table)), NamedData("old", "", problem)]
-    menu = form.datasets.menu_
-    qtbot.mouseClick(form.datasets, Qt.MouseButton.LeftButton)  # requests the list again
-    qtbot.waitUntil(lambda: len(menu.actions()) == 2)
-    good, bad = menu.actions()
-    assert (good.text(), good.isEnabled()) == ("jets && more", True)
-    assert (bad.text(), bad.isEnabled(), bad.toolTip()) == ("old", False, problem)
-    QTest.keyClick(menu, Qt.Key.Key_Down)
-    QTest.keyClick(menu, Qt.Key.Key_Return)
-    assert ready.experiment.config is not None
-    assert ready.experiment.config.data == table
-    assert ready.experiment.dirty
-    form.undo_stack.undo()
-    assert ready.experiment.config == ExperimentConfig.load("digits")
-    form.undo_stack.redo()
-    assert form.document()["data"]["path"] == "/d/jets.csv"
-    write(form, "data.path", "/d/k.csv")
-    form.undo_stack.undo()
-    assert ready.experiment.document["data"]["path"] == "/d/jets.csv"
-
-
-def test_an_empty_menu_says_how_to_name_data_sets(form: ExperimentForm, script: Any) -> None:
-    [action] = form.datasets.menu_.actions()
-    assert "nfkd data add" in action.text()
-    assert not action.isEnabled()
-    assert any(isinstance(request, ListData) for request in script.asked)
-
-
-@pytest.mark.parametrize("source", ["jets", "tables/jets.csv"])
-def test_a_file_may_name_its_data_set_or_its_path(
-    form: ExperimentForm, ready: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
-) -> None:
-    monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "named"))
-    config = TableConfig(path=str(tmp_path / "tables" / "jets.csv"))
-    add_dataset("jets", config)
-    document = ExperimentConfig.load("two_moons").to_toml()
-    head, _, rest = document.partition("[data]")
-    file = tmp_path / "one.toml"
-    file.write_text(f'data = "{source}"\n{head}[{rest.partition("[")[2]}')
-    ready.experiment.open(file)
-    assert ready.experiment.config is not None
-    assert ready.experiment.config.data == config
-    assert form.document()["data"]["path"] == config.path
-    assert not ready.experiment.dirty
-
-
-def test_an_unknown_name_is_reported_and_kept_until_a_kind_is_chosen(form: ExperimentForm, ready: Studio) -> None:
-    document = form.document() | {"data": "jetz"}
-    ready.experiment.replace(document)
-    assert "there is no data set 'jetz'" in all_text(form).replace("There", "there")
-    assert form.document() == document
-    assert not form.preview.isVisible()
-    choose(form, "data.kind", "two_moons")
-    assert ready.experiment.config is not None
-    assert ready.experiment.config.data.kind == "two_moons"
 
 
 # --- drawn points -----------------------------------------------------------------------------------------------------

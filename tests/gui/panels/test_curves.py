@@ -121,7 +121,7 @@ def test_the_panel_shows_the_flows_of_the_present_run_only(show: Any, fake_run: 
 
 
 def test_many_repaints_of_the_axes_do_not_crash(show: Any, fake_run: Any, qapp: Any) -> None:
-    # PySide6 6.12.0 with pyqtgraph 0.14.0 dies in this within seconds.
+    # PySide6 6.12.0 with pyqtgraph 0.14.0 crashes here within seconds.
     for size in ((420, 300), (1400, 900)):
         run = fake_run()
         run.begin("student")

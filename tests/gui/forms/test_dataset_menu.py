@@ -1,0 +1,89 @@
+"""The user's named data sets in the form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from pytestqt.qtbot import QtBot
+
+from nfkd.config import ExperimentConfig
+from nfkd.config.data import TableConfig
+from nfkd.config.datasets import ENVIRONMENT, add_dataset
+from nfkd.config.toml import toml_text
+from nfkd.protocol.data import ListData, NamedData
+from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.model.studio import Studio
+from tests.gui.forms.driver import choose, write
+from tests.gui.forms.preview_driver import all_text
+
+
+@pytest.fixture
+def form(form_with_preview: ExperimentForm) -> ExperimentForm:
+    return form_with_preview
+
+
+def test_a_named_data_set_fills_the_form_and_can_be_undone(
+    form: ExperimentForm, ready: Studio, script: Any, qtbot: QtBot, settled: Callable[[], None]
+) -> None:
+    table = TableConfig(path="/d/jets.csv", columns=("mass", "charge"), scaling="robust")
+    problem = "the data set 'old' cannot be read"
+    script.named = [NamedData(name="jets & more", config=toml_text(table)), NamedData("old", "", problem)]
+    menu = form.datasets.menu_
+    qtbot.mouseClick(form.datasets, Qt.MouseButton.LeftButton)  # requests the list again
+    qtbot.waitUntil(lambda: len(menu.actions()) == 2)
+    good, bad = menu.actions()
+    assert (good.text(), good.isEnabled()) == ("jets && more", True)
+    assert (bad.text(), bad.isEnabled(), bad.toolTip()) == ("old", False, problem)
+    QTest.keyClick(menu, Qt.Key.Key_Down)
+    QTest.keyClick(menu, Qt.Key.Key_Return)
+    assert ready.experiment.config is not None
+    assert ready.experiment.config.data == table
+    assert ready.experiment.dirty
+    form.undo_stack.undo()
+    assert ready.experiment.config == ExperimentConfig.load("digits")
+    form.undo_stack.redo()
+    assert form.document()["data"]["path"] == "/d/jets.csv"
+    write(form, "data.path", "/d/k.csv")
+    form.undo_stack.undo()
+    assert ready.experiment.document["data"]["path"] == "/d/jets.csv"
+
+
+def test_an_empty_menu_says_how_to_name_data_sets(form: ExperimentForm, script: Any) -> None:
+    [action] = form.datasets.menu_.actions()
+    assert "nfkd data add" in action.text()
+    assert not action.isEnabled()
+    assert any(isinstance(request, ListData) for request in script.asked)
+
+
+@pytest.mark.parametrize("source", ["jets", "tables/jets.csv"])
+def test_a_file_may_name_its_data_set_or_its_path(
+    form: ExperimentForm, ready: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "named"))
+    config = TableConfig(path=str(tmp_path / "tables" / "jets.csv"))
+    add_dataset("jets", config)
+    document = ExperimentConfig.load("two_moons").to_toml()
+    head, _, rest = document.partition("[data]")
+    file = tmp_path / "one.toml"
+    file.write_text(f'data = "{source}"\n{head}[{rest.partition("[")[2]}')
+    ready.experiment.open(file)
+    assert ready.experiment.config is not None
+    assert ready.experiment.config.data == config
+    assert form.document()["data"]["path"] == config.path
+    assert not ready.experiment.dirty
+
+
+def test_an_unknown_name_is_reported_and_kept_until_a_kind_is_chosen(form: ExperimentForm, ready: Studio) -> None:
+    document = form.document() | {"data": "jetz"}
+    ready.experiment.replace(document)
+    assert "there is no data set 'jetz'" in all_text(form).replace("There", "there")
+    assert form.document() == document
+    assert not form.preview.isVisible()
+    choose(form, "data.kind", "two_moons")
+    assert ready.experiment.config is not None
+    assert ready.experiment.config.data.kind == "two_moons"
