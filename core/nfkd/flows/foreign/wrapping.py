@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -53,6 +54,12 @@ class ForeignFlow(Flow):
         self._context_map: Rescale | None = None
         self._source = (module,)  # in a tuple, so that the weights are not registered twice
         self._initialized.fill_(1)
+
+    @property
+    def unservable(self) -> dict[Capability, str]:
+        """The former name of `unsupported`."""
+        warnings.warn("ForeignFlow.unservable is now unsupported", DeprecationWarning, stacklevel=2)
+        return self.unsupported
 
     def source_state(self) -> dict[str, Tensor]:
         """Return the weights under the names of the other library."""
