@@ -84,10 +84,10 @@ def test_every_preset_is_listed(capsys: Shell) -> None:
         (["run", "digits", "--set", "student.hiden=3", "--set", "seeds.count=0"], ["student.hiden", "seeds.count"]),
         (["run", "digits", "--set", "student.levels=1"], ["student.levels", "same number of levels"]),
         (["run", "two_moons", "--resume"], ["--resume", "--out"]),
-        (["show", "/nowhere"], ["This is no run", "/nowhere"]),
-        (["recover", "/nowhere"], ["This is no run"]),
+        (["show", "/nowhere"], ["This is not a run", "/nowhere"]),
+        (["recover", "/nowhere"], ["This is not a run"]),
         (["export", "/nowhere"], ["--csv"]),
-        (["export", "/nowhere", "--csv"], ["This is no run"]),
+        (["export", "/nowhere", "--csv"], ["This is not a run"]),
     ],
 )
 def test_bad_input_is_refused_with_code_2_and_one_message(
