@@ -134,7 +134,7 @@ def test_ctrl_c_stops_a_run_and_resume_finishes_it(tmp_path: Path, capsys: Shell
     command = [sys.executable, "-m", "nfkd", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        line = process.stderr.readline()  # "Begins on cpu …": the training thread has started
+        line = process.stderr.readline()  # "Started on cpu …": the training thread has started
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 0, line + error
