@@ -55,7 +55,28 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=function)
         return sub
 
-    run = command("run", "Run an experiment: teacher, student, baseline, verdict.", _run)
+    _run_arguments(command("run", "Run an experiment: teacher, student, baseline, verdict.", _run))
+    command("list", "List the runs in a directory.", _list).add_argument(
+        "directory", metavar="DIR", nargs="?", default="runs"
+    )
+    show = command("show", "Show a run: teacher, student and baseline side by side.", _show)
+    show.add_argument("run", metavar="RUN")
+    command("presets", "List the presets (built-in experiments).", _presets)
+    _data_arguments(command("data", "List, show, add and download data sets.", _data))
+    recover = command("recover", "Repair the files of a run whose process was killed.", _recover)
+    recover.add_argument("run", metavar="RUN")
+    _export_arguments(command("export", "Export a run's curves as CSV or its pictures as PNG.", _export))
+    _inspect_arguments(
+        command("inspect", "Show a flow layer by layer, and test its inverse and log-determinant.", _inspect)
+    )
+    _import_arguments(
+        command("import-weights", "Convert a Glow checkpoint of the authors' earlier code into a teacher.", _import)
+    )
+    engine_commands.add_arguments(command("engine", "Show or stop the engine process of the studio.", _engine))
+    return parser
+
+
+def _run_arguments(run: argparse.ArgumentParser) -> None:
     run.add_argument("experiment", metavar="EXPERIMENT|PRESET", help="a TOML file or the name of a preset")
     run.add_argument("--out", metavar="DIR", help="the run's directory (default: a new one under ./runs)")
     run.add_argument(
@@ -63,20 +84,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--fetch", action="store_true", help="download missing data first")
     run.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
-    listing = command("list", "List the runs in a directory.", _list)
-    listing.add_argument("directory", metavar="DIR", nargs="?", default="runs")
-    show = command("show", "Show a run: teacher, student and baseline side by side.", _show)
-    show.add_argument("run", metavar="RUN")
-    command("presets", "List the presets (built-in experiments).", _presets)
-    _data_arguments(command("data", "List, show, add and download data sets.", _data))
-    recover = command("recover", "Repair the files of a run whose process was killed.", _recover)
-    recover.add_argument("run", metavar="RUN")
-    export = command("export", "Export a run's curves as CSV or its pictures as PNG.", _export)
+
+
+def _export_arguments(export: argparse.ArgumentParser) -> None:
     export.add_argument("run", metavar="RUN")
     export.add_argument("--csv", action="store_true", help="every curve as a CSV file")
     export.add_argument("--figures", action="store_true", help="curves, samples, interpolation, matching as PNG")
     export.add_argument("--out", metavar="DIR", help="output directory (default: inside the run)")
-    inspect = command("inspect", "Show a flow layer by layer, and test its inverse and log-determinant.", _inspect)
+
+
+def _inspect_arguments(inspect: argparse.ArgumentParser) -> None:
     inspect.add_argument(
         "target", metavar="FLOW|RUN", help="TOML file of a flow or an experiment, preset, weights file, or run"
     )
@@ -84,9 +101,9 @@ def _parser() -> argparse.ArgumentParser:
         "--shape", metavar="SIZES", type=_sizes, default=(), help="shape of an example, such as 3,32,32 or 6"
     )
     inspect.add_argument("--context", metavar="N", type=int, default=0, help="number of context features")
-    importing = command(
-        "import-weights", "Convert a Glow checkpoint of the authors' earlier code into a teacher.", _import
-    )
+
+
+def _import_arguments(importing: argparse.ArgumentParser) -> None:
     importing.add_argument("file", metavar="FILE", help="checkpoint, written by torch.save or as .safetensors")
     importing.add_argument(
         "--flow", metavar="TOML", required=True, help="TOML file with levels, steps and hidden of that Glow"
@@ -94,8 +111,6 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument(
         "--out", metavar="FILE", default="teacher.safetensors", help="output file (default: %(default)s)"
     )
-    engine_commands.add_arguments(command("engine", "Show or stop the engine process of the studio.", _engine))
-    return parser
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Foreign text: names, columns, paths and messages from files and users.
+"""Text from outside: names, columns, paths and messages from files and users.
 
 Such text may contain control characters, terminal sequences or characters that change the text direction. Every output
 passes it through `plain` and disables markup: the terminal in `nfkd.terminal`, the studio in `nfkd_gui.widgets.labels`.

@@ -27,7 +27,7 @@ import torch
 
 import nfkd
 from nfkd.config import TERMS, ExperimentConfig
-from nfkd.evaluation.cost import samples_per_second
+from nfkd.evaluation.throughput import samples_per_second
 from nfkd.evaluation.verdict import METRICS, judge
 from nfkd.protocol.events import StageSummary
 from nfkd.runs.errors import RunError

@@ -84,10 +84,10 @@ def test_every_preset_is_listed(capsys: Shell) -> None:
         (["run", "digits", "--set", "student.hiden=3", "--set", "seeds.count=0"], ["student.hiden", "seeds.count"]),
         (["run", "digits", "--set", "student.levels=1"], ["student.levels", "same number of levels"]),
         (["run", "two_moons", "--resume"], ["--resume", "--out"]),
-        (["show", "/nowhere"], ["This is no run", "/nowhere"]),
-        (["recover", "/nowhere"], ["This is no run"]),
+        (["show", "/nowhere"], ["This is not a run", "/nowhere"]),
+        (["recover", "/nowhere"], ["This is not a run"]),
         (["export", "/nowhere"], ["--csv"]),
-        (["export", "/nowhere", "--csv"], ["This is no run"]),
+        (["export", "/nowhere", "--csv"], ["This is not a run"]),
     ],
 )
 def test_bad_input_is_refused_with_code_2_and_one_message(
@@ -134,7 +134,7 @@ def test_ctrl_c_stops_a_run_and_resume_finishes_it(tmp_path: Path, capsys: Shell
     command = [sys.executable, "-m", "nfkd", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        line = process.stderr.readline()  # "Begins on cpu …": the training thread has started
+        line = process.stderr.readline()  # "Started on cpu …": the training thread has started
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 0, line + error

@@ -19,7 +19,12 @@ def _kind(name: str, label: str, group: str, help: str) -> Any:  # noqa: A002 - 
 
 class _ValidationConfig(Config, frozen=True):
     validation_fraction: float = field(
-        0.15, title="Validation split", help="Fraction of examples to choose weights on.", gt=0.0, le=0.4, advanced=True
+        0.15,
+        title="Validation split",
+        help="Fraction of examples that select the weights.",
+        gt=0.0,
+        le=0.4,
+        advanced=True,
     )
     split_seed: int = field(
         0, title="Split seed", help="Seed of the split, for all runs of the experiment.", ge=0, lt=2**31, advanced=True

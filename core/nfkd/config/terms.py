@@ -1,4 +1,4 @@
-"""The terms of the student's loss: what each is, its weight with a schedule, and its own settings."""
+"""The terms of the student's loss: description, weight with a schedule, and settings of each."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class TermConfig(Config, frozen=True):
     schedule: Literal["constant", "linear", "cosine", "warmup"] = field(
         "constant",
         title="Schedule",
-        help="How the weight changes: not at all; along a line or half a cosine to a part of it; or up from zero.",
+        help="Constant; linear or cosine: from the weight to a fraction of it; warm-up: from zero up to the weight.",
         advanced=True,
     )
     schedule_end: float = field(
         0.0,
         title="At the end",
-        help="Part of the weight that a linear or cosine schedule ends at.",
+        help="Fraction of the weight at the end of a linear or cosine schedule.",
         ge=0.0,
         le=1e6,
         advanced=True,
@@ -62,7 +62,7 @@ class TermConfig(Config, frozen=True):
     schedule_span: float = field(
         1.0,
         title="Span",
-        help="Part of the student's steps over which the weight changes; it then stays.",
+        help="Fraction of the student's steps over which the weight changes; afterwards it is constant.",
         gt=0.0,
         le=1.0,
         advanced=True,
@@ -145,7 +145,7 @@ class ReverseKLConfig(TermConfig, frozen=True):
 
     label, title = "Reverse KL", "Student's samples (reverse KL)"
     paper = "van den Oord et al. 2018, arXiv 1711.10433"
-    batch_size: int = _batch_size("How many samples the student draws at each step; shared with SKD where equal.")
+    batch_size: int = _batch_size("How many samples the student draws at each step; shared with SKD if equal.")
 
 
 class DensityConfig(TermConfig, frozen=True):
@@ -159,7 +159,7 @@ class LogDetConfig(TermConfig, frozen=True):
     """Squared difference of the log-determinants between matched layers, per dimension."""
 
     label, title = "Log-det", "Log-determinants"
-    paper, unit = "beside ILKD, on the matching of Walton et al. 2025, arXiv 2506.21003", "(nat/dim)²"
+    paper, unit = "the counterpart of ILKD, Walton et al. 2025, arXiv 2506.21003", "(nat/dim)²"
 
 
 class ScoreConfig(TermConfig, frozen=True):
@@ -192,7 +192,7 @@ class NoisyReverseConfig(TermConfig, frozen=True):
     noise: float = field(
         0.3,
         title="Noise",
-        help="Each example's latents get noise of a scale drawn evenly from zero to this.",
+        help="Largest scale of the noise on the latents; each example's scale is drawn uniformly from zero to this.",
         ge=0.0,
         le=10.0,
         advanced=True,

@@ -60,7 +60,7 @@ class TrainingConfig(Config, frozen=True):
     accumulate: int = field(
         1,
         title="Micro-batches",
-        help="Number of pieces of a batch whose gradients are added up: takes less memory for the same loss.",
+        help="Number of parts of a batch whose gradients are added up: takes less memory for the same loss.",
         ge=1,
         le=65536,
         advanced=True,

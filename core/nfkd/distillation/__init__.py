@@ -1,1 +1,1 @@
-"""The student's loss: which layers face each other, the terms, and one step that does each pass once."""
+"""The student's loss: the matching of layers, the terms, and a step that makes each pass once."""

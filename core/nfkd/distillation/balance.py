@@ -15,22 +15,22 @@ _LARGEST_FACTOR = 1e3
 
 
 class TermGradients:
-    """The gradient of each term by a flow's parameters, before its weight, summed over the micro-batches.
+    """The gradient of each term with respect to a flow's parameters, before its weight, summed over the micro-batches.
 
     Each term and micro-batch costs a backward pass; the graphs are kept.
 
     Parameters
     ----------
     flow
-        Whose parameters they are by.
+        The gradients are with respect to its trained parameters.
     keep
-        Whether the sums are kept for `set_gradients`. Otherwise each is dropped with the last micro-batch, and a batch
-        in one piece keeps none.
+        Whether the sums are kept for `set_gradients`. Otherwise each is dropped after the last micro-batch; an unsplit
+        batch then keeps none.
 
     Attributes
     ----------
     norms
-        The norm of each sum, scalars; there once the last micro-batch was added.
+        The norm of each sum, scalars; empty before the last micro-batch.
     """
 
     def __init__(self, flow: Flow, *, keep: bool) -> None:

@@ -138,7 +138,7 @@ class Distiller:
         step
             From 0 to ``steps - 1``.
         micro_batches
-            In how many parts the batch goes through the flows; fewer where there are fewer examples or samples.
+            Number of parts into which the batch is split; fewer if there are fewer examples or samples.
 
         Raises
         ------

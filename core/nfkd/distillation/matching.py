@@ -59,7 +59,7 @@ def match_layers(
     alike
         Whether both have the same architecture; *auto* depends on it.
     names
-        What the summary of a pair calls the two flows.
+        The names of the two flows in the summary of a pair.
 
     Raises
     ------

@@ -19,7 +19,7 @@ ConfigT = TypeVar("ConfigT", bound=TermConfig)
 
 
 class Objective(ABC, Generic[ConfigT]):
-    """The computation of one term; what the term is called and who described it is in its config class.
+    """The computation of one term; its config class has its label, title and paper.
 
     Its module in `nfkd.distillation.objectives` has the name of the term's field in `DistillationConfig`, and is found
     by it: the loss, the curves, the gradient shares, the estimates and the tests of all terms follow.

@@ -47,7 +47,7 @@ class TeacherSamples:
 
 TermInput = Data | Synthesis | TeacherSamples
 """The examples that a term is computed on. Terms with equal inputs share them."""
-Draw = Callable[[Flow, Batch, torch.Generator], tuple[Tensor, ...]]
+RandomInputs = Callable[[Flow, Batch, torch.Generator], tuple[Tensor, ...]]
 """From the student and the whole batch to random numbers on its device, each tensor (B, …)."""
 
 
@@ -83,7 +83,7 @@ class Needs:
     trace: bool = False
     input_gradient: bool = False
     densities: bool = False
-    random: Mapping[str, Draw] = field(default_factory=dict)
+    random: Mapping[str, RandomInputs] = field(default_factory=dict)
     extra_encodes: tuple[float, float] = (0.0, 0.0)
     extra_decodes: float = 0.0
 

@@ -1,1 +1,1 @@
-"""What a trained flow is worth: likelihood, throughput, interpolation, and the verdict."""
+"""Evaluation of trained flows: likelihood, sample quality, throughput, interpolation, verdict and inspection."""

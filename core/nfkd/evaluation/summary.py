@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from nfkd.data import Dataset, DataSplit
-from nfkd.evaluation.cost import SPEED_COUNT, samples_per_second
 from nfkd.evaluation.likelihood import bootstrap_half_width, example_nll, noisy
 from nfkd.evaluation.quality import C2ST_MAX, c2st
+from nfkd.evaluation.throughput import SPEED_COUNT, samples_per_second
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import StageSummary
 from nfkd.protocol.roles import Role

@@ -14,7 +14,7 @@ from nfkd.flows.flow import Flow
 _TRAINED = 3
 """A pass with its backward costs as much as this many passes."""
 _SLOW = 2.0
-"""A warning tells of terms that make a step this many times as long because of an autoregressive flow."""
+"""Ratio of a step's cost with an autoregressive flow to that with a parallel one, above which there is a warning."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ def term_needs(config: DistillationConfig, only: str = "") -> dict[TermInput, Ne
 
 
 def sample_counts(config: DistillationConfig) -> dict[str, int]:
-    """Return how many samples each active term that draws some draws at a step, by its name."""
+    """Return the number of samples a step of each active term that draws samples, by its name."""
     sources = {name: OBJECTIVES[name](term).needs().source for name, term in config.active_terms().items()}
     return {name: source.count for name, source in sources.items() if not isinstance(source, Data)}
 
 
 def kept_examples(config: DistillationConfig, batch_size: int, micro_batches: int = 1) -> tuple[int, int]:
-    """Return how many examples the flows keep for the backward pass of a micro-batch, beside the student's batch.
+    """Return the examples that the flows keep for a micro-batch's backward pass, besides the student's batch.
 
     Parameters
     ----------
@@ -79,12 +79,12 @@ def kept_examples(config: DistillationConfig, batch_size: int, micro_batches: in
     batch_size
         Examples of data in a step.
     micro_batches
-        In how many parts a step is taken.
+        Number of micro-batches of a step.
 
     Returns
     -------
     tuple[int, int]
-        Of the student; of the teacher, which keeps examples where gradients go through it.
+        Examples of the student and of the teacher. The teacher keeps examples if gradients flow through it.
     """
     student = teacher = 0
     for source, needs in term_needs(config).items():
@@ -106,7 +106,7 @@ def step_cost(
 ) -> float:
     """Return the cost of a step of the student for each example of its batch, in the unit of the passes.
 
-    A pass with its backward counts three; so does one of the teacher that gradients go through.
+    A pass with its backward counts as three passes, also a pass of the teacher that gradients flow through.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def slow_terms(
     student, teacher
         The cost of the passes of a flow that learns, and of the flow that it learns from.
     name_of_student
-        What messages call the former.
+        The name in messages of the flow that learns.
     """
     terms, batch_size = config.distillation, config.training.batch_size
     features = max(student.sequential, teacher.sequential)

@@ -35,7 +35,7 @@ def accumulation_problems(config: ExperimentConfig) -> list[ConfigProblem]:
 
 
 def accumulation_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescription]) -> list[ConfigProblem]:
-    """Return where there are fewer micro-batches than configured, or training differs from that on whole batches."""
+    """Return warnings about fewer micro-batches than configured, and about results that differ from whole batches."""
     count = config.training.accumulate
     if count == 1:
         return []
@@ -92,7 +92,7 @@ def _teacher_memory(config: ExperimentConfig, teacher: Role, dataset: Dataset, e
 
 
 def _kept_gradients(config: ExperimentConfig, count: int) -> int:
-    """Return of how many terms the gradients are kept while they are measured."""
+    """Return the number of terms whose gradients are kept while they are measured."""
     terms = config.distillation
     active = len(terms.active_terms())
     kept = terms.balance != "none" or (count > 1 and config.monitor.shares_every > 0)

@@ -23,7 +23,7 @@ from nfkd.evaluation.gaussian import gaussian_nll
 from nfkd.files import is_folder, is_taken
 from nfkd.flows.architecture import format_shape
 from nfkd.flows.foreign import ForeignFlow
-from nfkd.flows.foreign.units import Affine, describe_units
+from nfkd.flows.foreign.units import AffineMap, describe_units
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import EXPERIMENT, is_run, read_config, seed_directory
 from nfkd.runs.reader import stage_ended
@@ -72,11 +72,11 @@ def on_scaled_values(teacher: ForeignFlow, dataset: Dataset) -> ForeignFlow:
     return teacher.rescaled(values, _unscaling(dataset.context_scaler))
 
 
-def _numbers(centre: float, width: float) -> Affine:
+def _numbers(centre: float, width: float) -> AffineMap:
     return torch.tensor(centre, dtype=torch.float64), torch.tensor(width, dtype=torch.float64)
 
 
-def _unscaling(scaler: Scaler | None) -> Affine | None:
+def _unscaling(scaler: Scaler | None) -> AffineMap | None:
     if scaler is None or scaler.affine is None:
         return None
     centre, width = scaler.affine
@@ -93,14 +93,14 @@ def teacher_file(config: ExperimentConfig, run: Path | None) -> Path:
         completely trained.
     """
     if run is not None:
-        copy = _teacher_of(run, config)
+        copy = _teacher_path(run, config)
         if is_taken(copy):
             return copy
     named = Path(config.training.teacher_weights)
     return _first_teacher(named) if is_folder(named) else named
 
 
-def _teacher_of(run: Path, config: ExperimentConfig) -> Path:
+def _teacher_path(run: Path, config: ExperimentConfig) -> Path:
     return seed_directory(run, config, config.seeds.first) / "teacher.safetensors"
 
 
@@ -110,7 +110,7 @@ def _first_teacher(directory: Path) -> Path:
         action = "Choose the directory of a run or a .safetensors file of NFKD."
         raise RunError(_REFUSED, f"The directory {directory} is not a run.", action)
     config = read_config(directory)
-    path = _teacher_of(directory, config)
+    path = _teacher_path(directory, config)
     if not is_taken(path):
         raise _not_ready(directory, "has no teacher yet", "")
     if not stage_ended(directory, config, config.seeds.first, "teacher"):

@@ -1,4 +1,4 @@
-"""Events: messages that the engine sends unasked. `Event` is the closed union of all."""
+"""Events: messages that the engine sends without a request. `Event` is the closed union of all."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class LayerPair(Message, frozen=True):
 
     student: str
     teacher: str
-    summary: str = msgspec.field(name="words")
+    summary: str = msgspec.field(name="words")  # the name in run files
     """The pair as one line."""
     weight: float = 1.0
     """Relative to the other pairs. Zero: the pair is measured, but not trained on."""
@@ -152,7 +152,7 @@ class MetricInterval(Message, frozen=True):
     low: float
     high: float
     seeds: list[int]
-    summary: str = msgspec.field(name="words")
+    summary: str = msgspec.field(name="words")  # the name in verdict files
 
 
 class Verdict(MetricInterval, frozen=True):

@@ -1,1 +1,1 @@
-"""A run on disk: its directory, its HDF5 file, its weights, and what is made of them later."""
+"""A run on disk: its directory, its HDF5 file, its weights, export and figures."""

@@ -43,7 +43,7 @@ def delete_run(run: Path) -> list[Path]:
     Raises
     ------
     RunError
-        When it is no run, is active, or cannot be moved to the trash.
+        When it is not a run, is active, or cannot be moved to the trash.
     """
     refuse_active(run, "deleted")
     try:

@@ -61,7 +61,7 @@ def create_run(folder: Path, config: ExperimentConfig, *, teacher: str, student:
         except (OSError, ValueError) as error:  # ValueError: a null character in the name
             if is_taken(folder) and not is_folder(folder):
                 raise RunError(
-                    title="The run cannot be made",
+                    title="The run cannot be created",
                     cause=f"{folder} is not a directory.",
                     action="Choose another runs folder.",
                 ) from None
@@ -100,16 +100,16 @@ def _not_empty(path: Path) -> RunError:
     if is_run(path):
         hint = "Give --resume to continue it, or another directory."
     elif (path / EXPERIMENT).exists():
-        hint = "If a run was killed there before it began, delete the directory; else give another one."
+        hint = "If a run was killed there before it began, delete the directory. Otherwise give another one."
     else:
         hint = "Give another directory."
-    return RunError("The run cannot be made", f"{path} is not empty.", hint)
+    return RunError("The run cannot be created", f"{path} is not empty.", hint)
 
 
 def _creation_error(path: Path, error: Exception) -> RunError:
     full = errno_of(error) in FULL
     action = "Free some space, or choose another folder." if full else "Choose a folder that you may write to."
-    title = "The disk is full" if full else "The run cannot be made"
+    title = "The disk is full" if full else "The run cannot be created"
     return RunError(title, f"{path}: {describe_error(error)}.", action)
 
 
@@ -186,7 +186,7 @@ def read_config(run: Path) -> ExperimentConfig:
     except ConfigError as error:
         if not is_taken(path):
             raise RunError(
-                title="This is no run", cause=f"{run} has no {EXPERIMENT}.", action="Name a run's directory."
+                title="This is not a run", cause=f"{run} has no {EXPERIMENT}.", action="Name a run's directory."
             ) from error
         problems = "; ".join(str(problem) for problem in error.problems[:_MAX_PROBLEMS])
         raise RunError(title="The run's experiment cannot be read", cause=f"{path}: {problems}.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import h5py
 
 from nfkd.files import FileError, open_regular, require_regular
 from nfkd.runs import schema
-from nfkd.runs.errors import RunError, describe_error
+from nfkd.runs.errors import RunError, errno_of
 from nfkd.runs.schema import Node
 
 _h5o: Any = cast("Any", h5py).h5o  # the stubs of h5py lack it
@@ -40,9 +41,8 @@ def open_file(path: Path) -> Iterator[Node]:
             title="The run cannot be read", cause=f"{error}.", action="Put the run's own file back."
         ) from error
     except OSError as error:
-        raise RunError(
-            title="The run cannot be read", cause=f"{path} is not a complete HDF5 file: {describe_error(error)}."
-        ) from error
+        cause = _describe(path, error, "is not a complete HDF5 file")
+        raise RunError(title="The run cannot be read", cause=cause) from error
     with file, reading(path):
         _check(file, path)
         yield file
@@ -54,10 +54,14 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        cause = f"{path} is damaged: {describe_error(error)}."
-        raise RunError(
-            title="The run cannot be read", cause=cause, action="Its weights are separate files and can still be used."
-        ) from error
+        cause, action = _describe(path, error, "is damaged"), "Its weights are separate files and can still be used."
+        raise RunError(title="The run cannot be read", cause=cause, action=action) from error
+
+
+def _describe(path: Path, error: Exception, otherwise: str) -> str:
+    """Return the operating system's reason for an error, or `otherwise` if it has none."""
+    number = errno_of(error)
+    return f"{path}: {os.strerror(number)}." if number else f"{path} {otherwise}."
 
 
 def is_unclosed(path: Path) -> bool:
@@ -75,7 +79,7 @@ def _check(file: Node, path: Path) -> None:
     version = file.attrs.get("format")
     if version is None or "started" not in file.attrs:
         raise RunError(
-            title="This is no run", cause=f"{path} was not written by NFKD.", action="Name a run's directory."
+            title="This is not a run", cause=f"{path} was not written by NFKD.", action="Name a run's directory."
         )
     if int(version) > schema.FORMAT:
         cause = f"{path} has format {version}; this NFKD reads up to {schema.FORMAT}."

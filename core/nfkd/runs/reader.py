@@ -268,7 +268,7 @@ def open_run(path: str | os.PathLike[str]) -> RunRecord:
     Raises
     ------
     RunError
-        When it is no run, is damaged, or has a newer format.
+        When it is not a run, is damaged, or has a newer format.
     """
     return RunRecord(Path(path))
 

@@ -76,7 +76,7 @@ def read_state(run: Path) -> State:
         _check(state)
     except FileNotFoundError as error:
         raise RunError(
-            title="This is no run", cause=f"{run} has no {STATE}.", action="Name a run's directory."
+            title="This is not a run", cause=f"{run} has no {STATE}.", action="Name a run's directory."
         ) from error
     except (OSError, ValueError, ArithmeticError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise RunError(

@@ -51,7 +51,7 @@ def require_resumable(config: ExperimentConfig, directory: Path) -> None:
         Naming the data and what differs; also when the run cannot be read.
     """
     own = read_config(directory)
-    if own == config:
+    if own == config.model_copy(update={"description": own.description}):
         require_same_data(config, directory)
         return
     path = _first_difference(own.model_dump(mode="python"), config.model_dump(mode="python"))

@@ -13,7 +13,7 @@ from nfkd.distillation.distiller import Loss
 
 
 def step_values(loss: Loss, dataset: Dataset) -> dict[str, float]:
-    """Return the total, each term and the norm of the gradient, all of which must be finite.
+    """Return the total, each term and the norm of the gradient; training stops if one is not finite.
 
     Likelihoods of vectors are in nats, as in validation. The values are transferred from the device all at once.
     """

@@ -59,7 +59,7 @@ def require_same_data(config: ExperimentConfig, run: Path) -> str:
         return ""
     if found:
         cause = f"{_name(config.data)} is not the data that the run was made with: {'; '.join(found)}."
-        title, action = "The run cannot be resumed", "Put the first data back, or start another run with the new data."
+        title, action = "The run cannot be resumed", "Restore the original data, or start a new run."
         raise RunError(title, cause, action)
     return ""
 

@@ -97,7 +97,7 @@ class Monitor:
 
 
 def interpolation_pairs(dataset: Dataset) -> int:
-    """Return between how many pairs of validation examples the live pictures interpolate."""
+    """Return the number of pairs of validation examples in the live interpolations."""
     return IMAGE_PAIRS if dataset.is_image else VECTOR_PAIRS
 
 

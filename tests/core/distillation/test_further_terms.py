@@ -119,6 +119,7 @@ def test_noisy_reverse_by_single_layers(make_flow: MakeFlow, digits: Dataset, x)
     data = layers["level1.squeeze"].inverse(layers["level1.step1"].inverse(h))
     errors = [(h - made.trace["level1.step2"][0]).square().mean().item(), (data - x).square().mean().item()]
     assert term("noisy_reverse", student, teacher, digits, x) == pytest.approx(np.mean(errors), rel=1e-6)
+    assert term("noisy_reverse", student, copy.deepcopy(student), digits, x, noise=0.0) == pytest.approx(0, abs=1e-20)
 
 
 def test_a_student_equal_to_its_teacher_has_no_error(make_flow: MakeFlow, digits: Dataset, x) -> None:

@@ -233,7 +233,7 @@ def test_an_ended_run_can_be_renamed_but_not_an_active_one(tmp_path: Path) -> No
         opened = await watched.engine.answer(ask.OpenRun(run=reply.run))
         assert isinstance(opened, ask.Snapshot)
         assert opened.row.name == "a better name"
-        assert (await refusal(watched.engine, ask.OpenRun(run=run))).error.title == "This is no run"
+        assert (await refusal(watched.engine, ask.OpenRun(run=run))).error.title == "This is not a run"
 
     run_engine(scenario)
 
@@ -254,7 +254,7 @@ def test_a_refusal_names_the_problem(tmp_path: Path) -> None:
         assert [problem.path for problem in refused.problems] == ["student.levels"]
         assert _names(tmp_path / "runs") == []
         refused = await refusal(watched.engine, ask.Run(config=moons().to_toml(), folder=str(tmp_path / "file")))
-        assert refused.error.title == "The run cannot be made"
+        assert refused.error.title == "The run cannot be created"
         for request in (
             ask.Pause(run="/nowhere"),
             ask.OpenRun(run="/nowhere"),

@@ -170,8 +170,8 @@ def glow(config: GlowLike, x: np.ndarray, context: np.ndarray, state: State) -> 
 
     for level in range(1, config.levels + 1) if isinstance(config, GlowConfig) else [1]:
         if isinstance(config, GlowConfig):
-            for place in range(config.checkerboard):
-                x, log_det = checker(x, context, config, layer(), place)
+            for index in range(config.checkerboard):
+                x, log_det = checker(x, context, config, layer(), index)
                 log_prob += log_det
             assert not layer()
             x = squeeze(x)
@@ -220,12 +220,12 @@ def spline(x: float, parameters: np.ndarray, bins: int, bound: float) -> tuple[f
 
 def masked_network(state: State, x: np.ndarray, c: np.ndarray) -> np.ndarray:
     """The masked network unit by unit: the parameters of every element."""
-    places, depth = len(x), sum(name.startswith("weights.") for name in state) - 1
-    values, degrees = [*x, *c], [*range(1, places + 1), *[0] * len(c)]
+    features, depth = len(x), sum(name.startswith("weights.") for name in state) - 1
+    values, degrees = [*x, *c], [*range(1, features + 1), *[0] * len(c)]
     lowest = 0 if len(c) else 1
     for layer in range(depth):
         weight, bias = state[f"weights.{layer}"], state[f"biases.{layer}"]
-        own = [lowest + unit * (places - lowest) // len(weight) for unit in range(len(weight))]
+        own = [lowest + unit * (features - lowest) // len(weight) for unit in range(len(weight))]
         new = []
         for unit, degree in enumerate(own):
             inputs = (weight[unit, n] * value for n, value in enumerate(values) if degrees[n] <= degree)
@@ -235,9 +235,9 @@ def masked_network(state: State, x: np.ndarray, c: np.ndarray) -> np.ndarray:
     found = np.array(bias)
     for row in range(len(bias)):
         found[row] += sum(
-            weight[row, n] * value for n, value in enumerate(values) if degrees[n] <= row * places // len(bias)
+            weight[row, n] * value for n, value in enumerate(values) if degrees[n] <= row * features // len(bias)
         )
-    return found.reshape(places, -1)
+    return found.reshape(features, -1)
 
 
 def affine(x: float, parameters: np.ndarray) -> tuple[float, float]:

@@ -40,9 +40,9 @@ def test_multiply_adds_of_a_vector_flow_by_hand() -> None:
 def test_multiply_adds_of_an_image_flow_by_hand() -> None:
     cost = flow_cost(GlowConfig(levels=2, steps=1, hidden=10), (1, 4, 4), 1)
 
-    def step(channels: int, places: int) -> int:
+    def step(channels: int, pixels: int) -> int:
         network = 9 * (channels // 2) * 10 + 10 * 10 + 9 * 10 * channels
-        return places * (channels**2 + network) + 2 * channels**3  # P·L·U, once a call
+        return pixels * (channels**2 + network) + 2 * channels**3  # P·L·U, once a call
 
     split = 4 * 9 * 2 * 4
     assert cost.multiply_adds == step(4, 4) + split + step(8, 1)

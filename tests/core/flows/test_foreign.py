@@ -289,6 +289,8 @@ class WrongWay(nn.Module):
 def test_directions_that_are_not_inverse_are_detected() -> None:
     teacher = nfkd.wrap_teacher(nf.NormalizingFlow(nf.distributions.DiagGaussian(2), [WrongWay()]))
     assert "not inverse" in teacher.unsupported["synthesis"]
+    with pytest.warns(DeprecationWarning, match="unsupported"):
+        assert teacher.unservable is teacher.unsupported
 
 
 def test_other_modules_are_refused() -> None:

@@ -96,13 +96,13 @@ class ReferenceStep(nn.Module):
         return h[:, 0::2], torch.sigmoid(h[:, 1::2] + 2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        places = x.shape[2] * x.shape[3]
+        pixels = x.shape[2] * x.shape[3]
         x = (x + self.actnorm.bias) * self.actnorm.logs.exp()
         matrix = self.invconv.matrix()
         x = torch.einsum("ij,bjhw->bihw", matrix, x)
         first, second = x.chunk(2, 1)
         shift, scale = self.shift_and_scale(first)
-        log_det = places * (self.actnorm.logs.sum() + torch.linalg.slogdet(matrix)[1]) + scale.log().sum((1, 2, 3))
+        log_det = pixels * (self.actnorm.logs.sum() + torch.linalg.slogdet(matrix)[1]) + scale.log().sum((1, 2, 3))
         return torch.cat([first, (second + shift) * scale], 1), log_det
 
     def inverse(self, y: Tensor) -> Tensor:
@@ -215,8 +215,8 @@ def with_other_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, value in state.items():
         for known, other in names.items():
             name = name.replace(known, other)
-        for place in (0, 2, 4):
-            name = name.replace(f".f.{place}.conv.", f".f.{place}.")
+        for index in (0, 2, 4):
+            name = name.replace(f".f.{index}.conv.", f".f.{index}.")
         renamed[name] = value
     return renamed
 

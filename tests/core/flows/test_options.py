@@ -101,14 +101,14 @@ def test_additive_coupling_has_no_scale_to_bound(kind: type[Any], shape: Shape) 
 def test_the_scale_is_bounded(kind: type[Any], shape: Shape, scale: str, low: float, high: float) -> None:
     flow = fresh(one_step(kind, permutation="reverse", scale=scale, actnorm=False), shape)
     channels = flow.latent_shapes[0][0]
-    places = math.prod(shape) // channels
+    pixels = math.prod(shape) // channels
     found = []
     for push in (-50.0, 0.0, 50.0):
         with torch.no_grad():
             for name, parameter in flow.named_parameters():
                 if name.endswith("network.last.bias"):
                     parameter.fill_(push)
-        found.append(flow.encode(batch(shape)).log_det / (places * (channels - channels // 2)))
+        found.append(flow.encode(batch(shape)).log_det / (pixels * (channels - channels // 2)))
     assert all((value >= low).all() and (value <= high).all() for value in found)
     at_start = 0.0 if scale == "tanh" else -math.log1p(math.exp(-2))
     torch.testing.assert_close(found[1], torch.full((6,), at_start, dtype=torch.float64))

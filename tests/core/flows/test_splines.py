@@ -63,9 +63,9 @@ def test_its_slope_is_autograds_and_it_increases(numbers: list[float], bins: int
 def test_its_inverse_is_the_root_that_bisection_finds(numbers: list[float], bins: int, bound: float) -> None:
     parameters, y = raw(numbers, bins), grid(bound, 9, beyond=0.99)
     found = Spline(bins, bound).inverse(y, parameters.expand(len(y), -1))
-    for value, place in zip(y.tolist(), found.tolist(), strict=True):
+    for value, found_root in zip(y.tolist(), found.tolist(), strict=True):
         root = brentq(lambda x, value=value: spline(x, parameters.numpy(), bins, bound)[0] - value, -bound, bound)
-        assert place == pytest.approx(root, rel=1e-7, abs=1e-7 * bound)
+        assert found_root == pytest.approx(root, rel=1e-7, abs=1e-7 * bound)
 
 
 @settings(deadline=None, max_examples=50)

@@ -87,10 +87,7 @@ def test_a_device_without_bf16_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("nfkd.planning.devices.functional", SimpleNamespace(conv2d=fail))
     assert problems(digits()) == {}
     message = problems(digits(training={"precision": "bf16"}))["training.precision"]
-    assert "cpu cannot compute in bf16" in message
-    assert "not implemented for 'BFloat16'" in message
-    assert message.endswith("choose float32")
-    assert "\n" not in message
+    assert message == "cpu cannot compute in bf16: choose float32"
 
 
 # --- warnings ---------------------------------------------------------------------------------------------------------
@@ -121,8 +118,8 @@ def test_micro_batches_that_change_the_training_give_a_warning() -> None:
     assert any("SKD draws 2 samples" in message for message in training_warnings(few))
     norms = moons(student=MAF)
     assert not any("batch norms" in message for message in training_warnings(norms))
-    pieces = training_warnings(norms.replace(training={"accumulate": 3}))
-    assert any(message.startswith("the student's batch norms") for message in pieces)
+    split = training_warnings(norms.replace(training={"accumulate": 3}))
+    assert any(message.startswith("the student's batch norms") for message in split)
 
 
 # --- the estimate of memory -------------------------------------------------------------------------------------------
@@ -158,7 +155,7 @@ def test_the_estimate_includes_averaging_and_micro_batches() -> None:
     memory, parameters = teacher_size(wide())
     assert teacher_size(wide(ema_decay=0.9))[0] - memory == 4 * parameters
     assert teacher_size(wide(accumulate=4)) == teacher_size(wide(batch_size=30))
-    assert teacher_size(wide(accumulate=7)) == teacher_size(wide(batch_size=18))  # the largest piece
+    assert teacher_size(wide(accumulate=7)) == teacher_size(wide(batch_size=18))  # the largest micro-batch
 
 
 def test_the_estimate_in_bf16_is_what_autograd_saves() -> None:

@@ -28,6 +28,25 @@ ARRAYS = DTYPES.flatmap(
 )
 
 
+SAVED = [
+    (records.LayerPair, {"student": "step1", "teacher": "step2", "words": "step 1 ↔ step 2", "weight": 1.0}),
+    (
+        records.Verdict,
+        {"verdict": "better", "metric": "C2ST", "unit": "", "difference": 0.1, "low": 0.1, "high": 0.1}
+        | {"seeds": [1], "differences": [0.1], "words": "Better.", "others": []},
+    ),
+]
+"""Records with the names that they have in the files of runs, which older versions wrote too."""
+
+
+@pytest.mark.parametrize(("kind", "fields"), SAVED)
+def test_records_keep_their_names_in_files(kind: type[records.Message], fields: dict[str, Any]) -> None:
+    saved = {"type": kind.__name__, **fields}
+    record = msgspec.json.decode(msgspec.json.encode(saved), type=kind)
+    assert record.summary == fields["words"]  # type: ignore[attr-defined]
+    assert msgspec.json.decode(msgspec.json.encode(record)) == saved
+
+
 # --- messages generated from their annotations -----------------------------------------------------------------------
 
 

@@ -174,7 +174,7 @@ def test_deleting_moves_a_run_to_the_trash_and_refuses_other_directories(trash: 
     other = tmp_path / "runs" / "letters"
     other.mkdir()
     for directory in (other, path):
-        with pytest.raises(RunError, match="This is no run"):
+        with pytest.raises(RunError, match="This is not a run"):
             delete_run(directory)
     assert other.is_dir()
 
@@ -183,7 +183,7 @@ def test_a_run_is_not_created_at_or_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "run", tmp_path / "file"):
         for create in (create_run_at, create_run):
-            with pytest.raises(RunError, match="cannot be made"):
+            with pytest.raises(RunError, match="cannot be created"):
                 create(path, moons(), teacher="", student="")
 
 

@@ -144,7 +144,7 @@ def test_with_the_first_data_again_the_run_is_resumed(
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"nfkd: The run cannot be resumed: {data} is not the data")
-    assert "Put the first data back" in error
+    assert "Restore the original data" in error
     data.unlink()
     shutil.move(tmp_path / "safe.csv", data)  # another file with the same content
     os.utime(data, (1, 1))

@@ -40,14 +40,14 @@ def weights(earlier: Path) -> str:
     return str(earlier / "teacher.safetensors")
 
 
-def given(weights: str, **changes: Any) -> ExperimentConfig:
+def using(weights: str, **changes: Any) -> ExperimentConfig:
     training = changes.pop("training", {})
     return moons(training={"teacher_weights": weights} | training, **changes)
 
 
 def test_the_student_of_a_given_teacher_is_that_of_the_earlier_run(earlier: Path, weights: str, tmp_path: Path) -> None:
     seen: list[events.RunEvent] = []
-    record = nfkd.run(given(weights), tmp_path / "run", on_event=seen.append)
+    record = nfkd.run(using(weights), tmp_path / "run", on_event=seen.append)
     before = open_run(earlier)
     for name in ("teacher", "student", "baseline"):
         found, expected = (load_file(run / f"{name}.safetensors") for run in (record.path, earlier))
@@ -69,7 +69,7 @@ def test_the_student_of_a_given_teacher_is_that_of_the_earlier_run(earlier: Path
 
 
 def test_all_seeds_share_the_given_teacher(weights: str, tmp_path: Path) -> None:
-    config = given(weights, seeds={"count": 3, "first": 4}, training={"student_steps": 5})
+    config = using(weights, seeds={"count": 3, "first": 4}, training={"student_steps": 5})
     record = nfkd.run(config, tmp_path / "group")
     assert [summary.seed for summary in record.summary if summary.stage == "teacher"] == [4]
     assert record.verdict is not None
@@ -82,7 +82,7 @@ def test_all_seeds_share_the_given_teacher(weights: str, tmp_path: Path) -> None
 def test_a_stopped_run_is_resumed_without_the_file(weights: str, tmp_path: Path) -> None:
     own = tmp_path / "own.safetensors"
     own.write_bytes(Path(weights).read_bytes())
-    config = given(str(own))
+    config = using(str(own))
     stop_run(tmp_path / "stopped", config, "student", 3)
     whole = nfkd.run(config, tmp_path / "whole")
     own.unlink()
@@ -128,7 +128,7 @@ def test_relative_paths_in_a_file_start_at_its_folder_and_others_at_the_working_
 
 
 def test_a_given_teacher_needs_no_memory_for_training(weights: str) -> None:
-    sizes = [describe(config).teacher for config in (moons(), given(weights))]
+    sizes = [describe(config).teacher for config in (moons(), using(weights))]
     assert sizes[0] is not None
     assert sizes[1] is not None
     assert sizes[1].parameters == sizes[0].parameters
@@ -136,7 +136,7 @@ def test_a_given_teacher_needs_no_memory_for_training(weights: str) -> None:
 
 
 def test_an_earlier_run_gives_the_teacher_of_its_first_seed(earlier: Path, tmp_path: Path) -> None:
-    record = nfkd.run(given(str(earlier)), tmp_path / "run")
+    record = nfkd.run(using(str(earlier)), tmp_path / "run")
     assert record.config.training.teacher_weights == str(earlier)
     found, expected = (load_file(run / "teacher.safetensors") for run in (record.path, earlier))
     assert found.keys() == expected.keys()
@@ -145,7 +145,7 @@ def test_an_earlier_run_gives_the_teacher_of_its_first_seed(earlier: Path, tmp_p
         moons(seeds={"count": 2, "first": 7, "retrain_teacher": True}, training={"student_steps": 4}),
         tmp_path / "group",
     )
-    taken = nfkd.run(given(str(group.path), training={"student_steps": 4}), tmp_path / "taken")
+    taken = nfkd.run(using(str(group.path), training={"student_steps": 4}), tmp_path / "taken")
     first, second = (load_file(group.path / f"seed-{seed}" / "teacher.safetensors") for seed in (7, 8))
     own = load_file(taken.path / "teacher.safetensors")
     name = "layers.0.mixing.lower"
@@ -171,13 +171,13 @@ def test_a_teacher_trained_on_other_data_gives_a_warning(
     data: dict[str, Any], expected: list[str], weights: str, earlier: Path, tmp_path: Path
 ) -> None:
     for source in (weights, str(earlier)):
-        description = describe(given(source, data=data))
+        description = describe(using(source, data=data))
         assert [
             problem.message for problem in description.warnings if problem.path == "training.teacher_weights"
         ] == expected
         assert not description.problems
     few = {"student_steps": 2, "baseline": False}
-    record = nfkd.run(given(weights, data=data, training=few), tmp_path / "run")
+    record = nfkd.run(using(weights, data=data, training=few), tmp_path / "run")
     logged = [line.text for line in record.snapshot().log if line.level == "warning"]
     assert [line for line in logged if "the teacher was" in line] == [
         f"training.teacher_weights: {message}" for message in expected
@@ -191,7 +191,7 @@ def test_a_file_without_an_experiment_gives_no_warning(experiment: str | None, w
     del meta["config"]
     path = tmp_path / "mine.safetensors"
     save_file(load_file(weights), path, meta if experiment is None else meta | {"config": experiment})
-    description = describe(given(str(path), data={"kind": "circles"}))
+    description = describe(using(str(path), data={"kind": "circles"}))
     assert not description.problems
     assert not [problem for problem in description.warnings if problem.path == "training.teacher_weights"]
 
@@ -217,7 +217,7 @@ def problems(description: Description) -> dict[str, str]:
 def test_another_flow_is_refused_with_its_differences(
     changes: dict[str, Any], parts: list[str], weights: str, tmp_path: Path
 ) -> None:
-    config = given(weights, **changes)
+    config = using(weights, **changes)
     message = problems(describe(config))["training.teacher_weights"]
     assert all(part in message for part in parts)
     with pytest.raises(ConfigError, match="teacher_weights"):
@@ -233,9 +233,9 @@ def written(path: Path, shape: tuple[int, ...], features: int) -> str:
 
 
 def test_another_shape_or_context_is_refused(tmp_path: Path) -> None:
-    message = problems(describe(given(written(tmp_path / "a.safetensors", (5,), 0))))["training.teacher_weights"]
+    message = problems(describe(using(written(tmp_path / "a.safetensors", (5,), 0))))["training.teacher_weights"]
     assert "for examples of 5, and the data has 2" in message
-    message = problems(describe(given(written(tmp_path / "b.safetensors", (2,), 3))))["training.teacher_weights"]
+    message = problems(describe(using(written(tmp_path / "b.safetensors", (2,), 3))))["training.teacher_weights"]
     assert "a context of 3 features, and the data has 0" in message
 
 
@@ -256,15 +256,15 @@ def test_missing_damaged_and_foreign_files_are_refused(weights: str, tmp_path: P
         path = tmp_path / f"{name}.safetensors"
         if data is not None:
             path.write_bytes(data)
-        message = problems(describe(given(str(path))))["training.teacher_weights"]
+        message = problems(describe(using(str(path))))["training.teacher_weights"]
         assert str(path) in message, name
-    assert "training.teacher_weights" in problems(describe(given(str(tmp_path))))
+    assert "training.teacher_weights" in problems(describe(using(str(tmp_path))))
     missing = tmp_path / "missing.safetensors"
-    assert problems(describe(given(str(missing)))) == {"training.teacher_weights": f"{missing}: there is no such file."}
+    assert problems(describe(using(str(missing)))) == {"training.teacher_weights": f"{missing}: there is no such file."}
 
 
 def test_a_teacher_for_each_seed_cannot_be_given(weights: str) -> None:
-    assert "seeds.retrain_teacher" in problems(describe(given(weights, seeds={"count": 3, "retrain_teacher": True})))
+    assert "seeds.retrain_teacher" in problems(describe(using(weights, seeds={"count": 3, "retrain_teacher": True})))
 
 
 def changed_file(weights: str, path: Path, change: Callable[[dict[str, Any]], object]) -> str:
@@ -300,7 +300,7 @@ def test_missing_extra_and_misshapen_tensors_are_named(
     change: Callable[[dict[str, Any]], object], expected: str, weights: str, tmp_path: Path
 ) -> None:
     path = changed_file(weights, tmp_path / "changed.safetensors", change)
-    config = given(path)
+    config = using(path)
     message = problems(describe(config))["training.teacher_weights"]
     assert expected in message
     assert path in message
@@ -329,7 +329,7 @@ def test_invalid_sizes_are_refused_with_one_message(name: str, value: str, weigh
         meta = file.metadata()
     path = tmp_path / "tampered.safetensors"
     save_file(load_file(weights), path, meta | {name: value})
-    message = problems(describe(given(str(path))))["training.teacher_weights"]
+    message = problems(describe(using(str(path))))["training.teacher_weights"]
     assert message == f"{path} does not describe its flow. Use a file that NFKD has written."
 
 
@@ -345,7 +345,7 @@ def test_weights_that_are_not_finite_are_refused(value: float, earlier: Path, tm
     path = changed_file(str(earlier / "teacher.safetensors"), run / "teacher.safetensors", spoil)
     for weights in (path, str(run)):
         with pytest.raises(ConfigError) as error:
-            nfkd.run(given(weights), tmp_path / "run")
+            nfkd.run(using(weights), tmp_path / "run")
         (problem,) = error.value.problems
         assert problem.path == "training.teacher_weights"
         assert problem.message.startswith(f"{path} has numbers in layers.1.mixing.upper that are not finite")
@@ -357,17 +357,17 @@ def test_a_run_whose_teacher_was_stopped_is_refused_until_it_is_resumed(tmp_path
     run = tmp_path / "a run"
     stop_run(run, config, "teacher", 2)
     own = run / "seed-3" / "teacher.safetensors"
-    message = problems(describe(given(str(run))))["training.teacher_weights"]
+    message = problems(describe(using(str(run))))["training.teacher_weights"]
     assert message == (
         f"The run {run} has a teacher whose training has not ended. Resume that run (nfkd run "
         f"'{run}/experiment.toml' --out '{run}' --resume), or choose its file {own} to use its weights as they are."
     )
     with pytest.raises(ConfigError, match="training has not ended"):
-        nfkd.run(given(str(run)), tmp_path / "run")
+        nfkd.run(using(str(run)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert not describe(given(str(own))).problems
+    assert not describe(using(str(own))).problems
     nfkd.run(config, run, resume=True)
-    assert not describe(given(str(run))).problems
+    assert not describe(using(str(run))).problems
 
 
 def test_a_run_whose_teacher_diverged_is_refused(tmp_path: Path) -> None:
@@ -376,38 +376,38 @@ def test_a_run_whose_teacher_diverged_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="The teacher diverged"):
         nfkd.run(config, tmp_path / "diverged")
     assert (tmp_path / "diverged" / "teacher.safetensors").exists()
-    message = problems(describe(given(str(tmp_path / "diverged"))))["training.teacher_weights"]
+    message = problems(describe(using(str(tmp_path / "diverged"))))["training.teacher_weights"]
     assert "has a teacher whose training has not ended" in message
 
 
 def test_a_run_stopped_after_its_teacher_can_give_it(weights: str, tmp_path: Path) -> None:
-    config = given(weights, training={"student_steps": 30})
+    config = using(weights, training={"student_steps": 30})
     for name, experiment in (("trained", moons()), ("given", config)):
         stop_run(tmp_path / name, experiment, "student", 2)
-        assert not describe(given(str(tmp_path / name))).problems
+        assert not describe(using(str(tmp_path / name))).problems
 
 
 def test_a_run_without_its_teacher_must_be_resumed(earlier: Path, tmp_path: Path) -> None:
     run = tmp_path / "earlier"
     shutil.copytree(earlier, run)
     (run / "teacher.safetensors").unlink()
-    message = problems(describe(given(str(run))))["training.teacher_weights"]
+    message = problems(describe(using(str(run))))["training.teacher_weights"]
     assert message.startswith(f"The run {run} has no teacher yet. Resume that run (nfkd run ")
 
 
 def test_folders_without_a_run_or_a_teacher_are_refused(earlier: Path, tmp_path: Path) -> None:
-    message = problems(describe(given(str(tmp_path))))["training.teacher_weights"]
+    message = problems(describe(using(str(tmp_path))))["training.teacher_weights"]
     assert (
         message
         == f"The directory {tmp_path} is not a run. Choose the directory of a run or a .safetensors file of NFKD."
     )
     bare = prepare(moons(), tmp_path / "bare")
-    assert f"{bare} has no teacher yet. Wait until" in problems(describe(given(str(bare))))["training.teacher_weights"]
+    assert f"{bare} has no teacher yet. Wait until" in problems(describe(using(str(bare))))["training.teacher_weights"]
     odd = tmp_path / "odd"
     shutil.copytree(earlier, odd)
     (odd / "experiment.toml").write_text("steps = 2")
-    message = problems(describe(given(str(odd))))["training.teacher_weights"]
+    message = problems(describe(using(str(odd))))["training.teacher_weights"]
     assert str(odd / "experiment.toml") in message
     assert "steps: there is no such field here" in message
-    other = problems(describe(given(str(earlier), teacher={"steps": 5})))["training.teacher_weights"]
+    other = problems(describe(using(str(earlier), teacher={"steps": 5})))["training.teacher_weights"]
     assert "its steps is 3, not 5" in other

@@ -177,7 +177,7 @@ def test_the_metric_changes_the_verdict_but_no_weights(trained: Trained, tmp_pat
     assert [summary.best_step for summary in record.summary] == [summary.best_step for summary in plain.summary]
 
 
-def test_without_a_baseline_there_is_no_verdict_and_no_empty_place_for_it(tmp_path: Path) -> None:
+def test_without_a_baseline_there_is_no_verdict_and_no_empty_stage(tmp_path: Path) -> None:
     seen: list[events.RunEvent] = []
     record = nfkd.run(without_baseline(seeds={"count": 3}, training=FEW), tmp_path / "run", on_event=seen.append)
     assert [(summary.seed, summary.stage) for summary in record.summary] == [

@@ -28,8 +28,8 @@ def test_micro_batches_train_like_the_whole_batch() -> None:
     # In double precision: just after ActNorm's initialisation some gradients are zero except for rounding. Adam divides
     # each gradient by its size, so that in single precision a rounding error would become a whole step.
     runs = (train(digits(training={"accumulate": count}), 8, torch.float64) for count in (1, 5))
-    (_, whole), (_, pieces) = runs
-    for expected, found in zip(whole, pieces, strict=True):
+    (_, whole), (_, split) = runs
+    for expected, found in zip(whole, split, strict=True):
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-7)
 
@@ -38,8 +38,8 @@ def test_a_run_in_micro_batches_has_the_curves_of_whole_batches(
     trained: Callable[[ExperimentConfig], TrainedRun], tmp_path: Path
 ) -> None:
     whole = trained(moons()).record.curves
-    pieces = nfkd.run(moons(training={"accumulate": 5}), tmp_path / "run").curves
-    for stage, curves in pieces.items():
+    split = nfkd.run(moons(training={"accumulate": 5}), tmp_path / "run").curves
+    for stage, curves in split.items():
         assert curves.keys() == whole[stage].keys()
         for name in curves:
             # Adam makes full steps from gradients that are only rounding errors, so later gradient norms differ.
@@ -50,9 +50,9 @@ def test_a_run_in_micro_batches_has_the_curves_of_whole_batches(
 
 def test_norms_are_initialised_from_the_whole_batch() -> None:
     still = {"learning_rate": 1e-12, "warmup_steps": 0}  # the weights stay the first ones
-    whole, pieces = (train(digits(training=still | {"accumulate": count}), 1)[0].flow.state_dict() for count in (1, 4))
+    whole, split = (train(digits(training=still | {"accumulate": count}), 1)[0].flow.state_dict() for count in (1, 4))
     for name, value in whole.items():
-        torch.testing.assert_close(pieces[name], value, rtol=0, atol=1e-9)
+        torch.testing.assert_close(split[name], value, rtol=0, atol=1e-9)
 
 
 def test_bf16_trains_and_is_evaluated_in_float32(tmp_path: Path) -> None:

@@ -199,14 +199,14 @@ def _reason(error: Exception) -> str:
         return f"it holds {named[1]}" if named else "it is damaged or of another kind"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error).partition("\n")[0] or type(error).__name__
+    return "it is damaged or of another kind"
 
 
 # --- names and shapes -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _Conversion:
     """A tensor of a layer in the checkpoint, and the tensor of our layer that it becomes."""
 
     source: str
@@ -227,29 +227,32 @@ def _is_sign(value: Tensor) -> bool:
     return bool((value.abs() == 1).all())
 
 
-def _norm(source: str, target: str) -> tuple[_Entry, ...]:
-    return _Entry(f"{source}.bias", f"{target}.bias", (1, 2)), _Entry(f"{source}.logs", f"{target}.log_scale", (1, 2))
-
-
-def _last(source: str, target: str) -> tuple[_Entry, ...]:
+def _norm(source: str, target: str) -> tuple[_Conversion, ...]:
     return (
-        _Entry(f"{source}.conv.weight", f"{target}.weight"),
-        _Entry(f"{source}.conv.bias", f"{target}.bias"),
-        _Entry(f"{source}.logs", f"{target}.log_scale", (0, 2)),
+        _Conversion(f"{source}.bias", f"{target}.bias", (1, 2)),
+        _Conversion(f"{source}.logs", f"{target}.log_scale", (1, 2)),
     )
 
 
-_ENTRIES = {
+def _last(source: str, target: str) -> tuple[_Conversion, ...]:
+    return (
+        _Conversion(f"{source}.conv.weight", f"{target}.weight"),
+        _Conversion(f"{source}.conv.bias", f"{target}.bias"),
+        _Conversion(f"{source}.logs", f"{target}.log_scale", (0, 2)),
+    )
+
+
+_CONVERSIONS = {
     "step": (
         *_norm("actnorm", "mixing.norm"),
-        _Entry("invconv.p", "mixing.permutation", is_valid=_is_permutation, problem="is not a permutation"),
-        _Entry("invconv.sign_s", "mixing.sign", is_valid=_is_sign, problem="has other numbers than ±1"),
-        _Entry("invconv.lower", "mixing.lower", convert=lambda value: value.tril(-1)),
-        _Entry("invconv.upper", "mixing.upper", convert=lambda value: value.triu(1)),
-        _Entry("invconv.log_s", "mixing.log_diagonal"),
-        _Entry("block.0.conv.weight", "coupling.network.weights.0"),
+        _Conversion("invconv.p", "mixing.permutation", is_valid=_is_permutation, problem="is not a permutation"),
+        _Conversion("invconv.sign_s", "mixing.sign", is_valid=_is_sign, problem="has other numbers than ±1"),
+        _Conversion("invconv.lower", "mixing.lower", convert=lambda value: value.tril(-1)),
+        _Conversion("invconv.upper", "mixing.upper", convert=lambda value: value.triu(1)),
+        _Conversion("invconv.log_s", "mixing.log_diagonal"),
+        _Conversion("block.0.conv.weight", "coupling.network.weights.0"),
         *_norm("block.0.actnorm", "coupling.network.norms.0"),
-        _Entry("block.2.conv.weight", "coupling.network.weights.1"),
+        _Conversion("block.2.conv.weight", "coupling.network.weights.1"),
         *_norm("block.2.actnorm", "coupling.network.norms.1"),
         *_last("block.4", "coupling.network.last"),
     ),
@@ -282,9 +285,9 @@ def _convert(path: Path, config: GlowConfig, file: FlowFile, prefix: str, own: d
     flow = build_flow(config, shape)
     state = flow.state_dict()
     expected = {
-        f"flow.layers.{number}.{entry.source}": (entry, f"layers.{number}.{entry.target}")
+        f"flow.layers.{number}.{conversion.source}": (conversion, f"layers.{number}.{conversion.target}")
         for number, layer in enumerate(flow.layer_info())
-        for entry in _ENTRIES[layer.kind]
+        for conversion in _CONVERSIONS[layer.kind]
     }
     found: dict[str, tuple[str, Tensor]] = {}
     extra: list[str] = []
@@ -297,9 +300,9 @@ def _convert(path: Path, config: GlowConfig, file: FlowFile, prefix: str, own: d
     _refuse_names(path, "lacks", sorted(prefix + name for name in expected.keys() - found.keys()))
     _refuse_names(path, "has the unknown tensor", sorted(extra))
     for known, (name, value) in found.items():
-        entry, target = expected[known]
-        _check(path, prefix + name, value, entry, tuple(state[target].shape))
-        state[target] = entry.convert(value.float()).reshape(state[target].shape)
+        conversion, target = expected[known]
+        _check(path, prefix + name, value, conversion, tuple(state[target].shape))
+        state[target] = conversion.convert(value.float()).reshape(state[target].shape)
     if _PRIOR in own and own[_PRIOR].count_nonzero():
         problem = f"has a learned prior ({prefix}{_PRIOR} is not zero)"
         raise CheckpointError(path, problem, "Only a standard normal prior can be imported.")
@@ -332,8 +335,8 @@ def _event_shape(path: Path, config: GlowConfig, file: FlowFile, own: dict[str, 
     return (bias.shape[1] // 4, *size)
 
 
-def _check(path: Path, name: str, value: Tensor, entry: _Entry, shape: tuple[int, ...]) -> None:
-    before, after = entry.ones
+def _check(path: Path, name: str, value: Tensor, conversion: _Conversion, shape: tuple[int, ...]) -> None:
+    before, after = conversion.ones
     expected = (*[1] * before, *shape, *[1] * after)
     if tuple(value.shape) != expected:
         sizes = [format_shape(size) or "of a single number" for size in (value.shape, expected)]
@@ -343,5 +346,7 @@ def _check(path: Path, name: str, value: Tensor, entry: _Entry, shape: tuple[int
         raise CheckpointError(path, problem, "Save it as such.")
     if not value.isfinite().all():
         raise CheckpointError(path, f"has numbers in {name} that are not finite", "Use an earlier checkpoint.")
-    if not entry.is_valid(value):
-        raise CheckpointError(path, f"has {name}, which {entry.problem}", "The file is damaged or of another layout.")
+    if not conversion.is_valid(value):
+        raise CheckpointError(
+            path, f"has {name}, which {conversion.problem}", "The file is damaged or of another layout."
+        )

@@ -14,7 +14,7 @@ from nfkd.flows.flow import Layer, sum_each
 
 TeacherUnits = Literal["scaled", "data"] | tuple[float, float]
 """``scaled``, ``data``, or for images the range that their pixels were scaled to; see `wrap_teacher`."""
-Affine = tuple[Tensor, Tensor]
+AffineMap = tuple[Tensor, Tensor]
 """Centre and width of the map z·width + centre; each has the shape of z or one number."""
 
 

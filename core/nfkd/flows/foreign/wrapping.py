@@ -22,7 +22,7 @@ from nfkd.flows.foreign.layers import (
     probe_context,
 )
 from nfkd.flows.foreign.normflows_flows import is_normflows, normflows_stack
-from nfkd.flows.foreign.units import Affine, Rescale, TeacherUnits, checked_units
+from nfkd.flows.foreign.units import AffineMap, Rescale, TeacherUnits, checked_units
 from nfkd.flows.foreign.zuko_flows import is_zuko, zuko_stack
 from nfkd.flows.isolation import isolated
 
@@ -66,7 +66,7 @@ class ForeignFlow(Flow):
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
-    def rescaled(self, values: Affine | None, context: Affine | None) -> ForeignFlow:
+    def rescaled(self, values: AffineMap | None, context: AffineMap | None) -> ForeignFlow:
         """Return the same flow for scaled values, with an affine map to its units as the first layer, ``units``.
 
         The weights are shared with this flow.

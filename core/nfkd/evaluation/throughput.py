@@ -1,4 +1,4 @@
-"""How fast a flow samples."""
+"""The sampling throughput of a flow."""
 
 from __future__ import annotations
 
