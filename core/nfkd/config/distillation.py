@@ -74,7 +74,7 @@ class DistillationConfig(Config, frozen=True):
         help=(
             "What the student starts with; the baseline never inherits. Mixing: the combined channel mixing of the "
             "teacher's steps between two matched layers, divided among the student's steps there. Blocks: also the "
-            "networks of the teacher's steps, splits and learned prior; for flows that differ only in their steps."
+            "networks of the teacher's steps, splits and learned prior; for flows that differ only in steps and width."
         ),
     )
     matching: MatchingConfig = field(

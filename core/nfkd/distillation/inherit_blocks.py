@@ -1,24 +1,28 @@
 """Inherit blocks: each step of the student begins as a step of its teacher, with the mixing of several.
 
 Within each level the teacher's steps are divided among the student's, in order and as evenly as possible. A step that
-faces the teacher's steps a to b mixes the channels by W_b···W_a and has the coupling of step b with its network and the
-norms inside. Splits and the learned prior are copied too. The norms between the steps are not: they are set from data
-afterwards (`Flow.initialize_outer`), because the student's steps see other values than the teacher's.
+faces the teacher's steps a to b mixes the channels by W_b···W_a and has the coupling of step b with its network and
+norms; a narrower student has the best of its hidden units (`inherit_narrower`). Splits and the learned prior are copied
+too. The norms between the steps are not: they are set from data afterwards (`Flow.initialize_outer`), because the
+student's steps see other values than the teacher's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from nfkd.config.flows import FlowConfig
+from nfkd.data import Batch
 from nfkd.distillation.inherit_mixing import MixingStep, groups, mixing_product, order_problem
+from nfkd.distillation.inherit_narrower import network_inputs, prune_network
 from nfkd.flows.bijections import Mixing
 from nfkd.flows.coupling import CheckerboardCoupling, FlowStep
 from nfkd.flows.flow import Flow, Layer, Split
+from nfkd.flows.networks import CouplingNetwork
 
 _COUNTS = ("steps", "checkerboard")
 _MAY_DIFFER = {*_COUNTS, "permutation"}
@@ -73,8 +77,11 @@ def _config_problems(student: FlowConfig, teacher: FlowConfig) -> Iterator[str]:
         mine, theirs = getattr(student, name), getattr(teacher, name)
         if name in _COUNTS:
             yield from _count_problem(name, mine, theirs)
+        elif name == "hidden" and mine < theirs and _prunable(student):
+            continue
         elif mine != theirs and name not in _MAY_DIFFER:
-            yield f"{name} is {_text(mine)} in the student and {_text(theirs)} in the teacher: {_reason(mine, theirs)}"
+            values = f"{name} is {_text(mine)} in the student and {_text(theirs)} in the teacher"
+            yield f"{values}: {_reason(name, mine, theirs)}"
     if getattr(student, "batch_norm", False):
         yield "batch norm between the steps cannot be inherited: set batch_norm = false in both flows"
 
@@ -90,9 +97,19 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _reason(mine: object, theirs: object) -> str:
-    numbers = isinstance(mine, int) and isinstance(theirs, int) and not isinstance(mine, bool)
-    return "copied networks keep their size, so give both the same" if numbers else "give both the same"
+def _prunable(config: FlowConfig) -> bool:
+    """Return whether the networks have plain hidden layers, whose units can be removed one by one."""
+    return config.kind == "glow" or (config.kind == "glow1d" and config.network == "mlp")
+
+
+def _reason(name: str, mine: object, theirs: object) -> str:
+    if name != "hidden":
+        return "give both the same"
+    return (
+        "copied networks cannot be wider"
+        if cast("int", mine) > cast("int", theirs)
+        else 'units can be removed only from Glow and from Glow-1D with network = "mlp", so give both the same'
+    )
 
 
 def _step_problems(student: Flow, teacher: Flow, config: FlowConfig) -> Iterator[str]:
@@ -109,7 +126,7 @@ def _step_problems(student: Flow, teacher: Flow, config: FlowConfig) -> Iterator
 
 
 @torch.no_grad()
-def inherit_blocks(student: Flow, teacher: Flow, config: FlowConfig) -> None:
+def inherit_blocks(student: Flow, teacher: Flow, config: FlowConfig, batch: Batch) -> None:
     """Copy the teacher's blocks to the student, which is changed in place.
 
     Parameters
@@ -120,10 +137,17 @@ def inherit_blocks(student: Flow, teacher: Flow, config: FlowConfig) -> None:
         The trained teacher.
     config
         The teacher's config.
+    batch
+        Examples on which the hidden units of a wider teacher are compared.
     """
+    inputs = {} if _networks_fit(student, teacher) else network_inputs(teacher, batch)
     for step, group in _faced(student, teacher):
         donor = _donor(step, group, config) or group[-1]
-        step.coupling.load_state_dict(donor.coupling.state_dict())
+        network, target = (getattr(coupling, "network", None) for coupling in (step.coupling, donor.coupling))
+        if inputs and isinstance(network, CouplingNetwork) and isinstance(target, CouplingNetwork):
+            prune_network(network, target, inputs[target])
+        else:
+            step.coupling.load_state_dict(donor.coupling.state_dict())
         mixings = [other.mixing for other in group if other.mixing is not None]
         if step.mixing is not None and mixings:
             step.mixing.mixing.set_mixing_matrix(mixing_product(mixings))
@@ -131,6 +155,15 @@ def inherit_blocks(student: Flow, teacher: Flow, config: FlowConfig) -> None:
         split.load_state_dict(target.state_dict())
     if student.prior is not None and teacher.prior is not None:
         student.prior.load_state_dict(teacher.prior.state_dict())
+
+
+def _networks_fit(student: Flow, teacher: Flow) -> bool:
+    """Return whether every step has networks of its teacher's width."""
+    widths = [
+        {len(module.weights[0]) for module in flow.modules() if isinstance(module, CouplingNetwork)}
+        for flow in (student, teacher)
+    ]
+    return widths[0] == widths[1]
 
 
 def _faced(student: Flow, teacher: Flow) -> Iterator[tuple[_Step, Sequence[_Step]]]:

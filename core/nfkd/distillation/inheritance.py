@@ -58,7 +58,8 @@ class Inheritance:
         teacher
             The trained teacher.
         batch
-            Examples from which the norms between inherited blocks are set; for ``blocks`` only.
+            Examples from which the norms between inherited blocks are set, and on which hidden units are compared; for
+            ``blocks`` only.
 
         Raises
         ------
@@ -74,5 +75,5 @@ class Inheritance:
             if batch is None or self.configs is None:
                 msg = "inherited blocks need examples to set the norms between them"
                 raise ValueError(msg)
-            inherit_blocks(student, teacher, self.configs[1])
+            inherit_blocks(student, teacher, self.configs[1], batch)
             student.initialize_outer(batch.x, batch.context)

@@ -187,8 +187,11 @@ def problems(student: FlowConfig, teacher: FlowConfig, shape: tuple[int, ...]) -
 @pytest.mark.parametrize(
     ("teacher", "changes", "expected"),
     [
-        (GLOW, {"hidden": 4}, ["hidden is 4 in the student and 8 in the teacher", "keep their size"]),
-        (GLOW, {"hidden": 16}, ["hidden is 16"]),
+        (GLOW, {"hidden": 16}, ["hidden is 16 in the student and 8 in the teacher", "cannot be wider"]),
+        (VECTORS, {"hidden": 9}, ["cannot be wider"]),
+        (VECTORS.model_copy(update={"network": "residual"}), {"hidden": 4}, ["units can be removed only from"]),
+        (NSFConfig(steps=4, hidden=8), {"hidden": 4}, ["hidden is 4", "units can be removed only from"]),
+        (MAFConfig(steps=4, hidden=8), {"hidden": 4}, ["units can be removed only from"]),
         (GLOW, {"steps": 5}, ["steps is 5 in the student and only 4 in the teacher"]),
         (GLOW, {"levels": 1}, ["levels is 1"]),
         (GLOW, {"coupling": "additive"}, ["coupling is additive in the student and affine in the teacher"]),
@@ -236,11 +239,11 @@ def test_other_kinds_contexts_and_libraries_are_refused() -> None:
 
 
 def test_an_experiment_is_refused_before_it_runs() -> None:
-    config = digits(distillation={"inherit": "blocks"})  # 6 hidden channels and 4
-    found = {problem.path: problem.message for problem in describe(config).problems}
-    assert "hidden is 4 in the student and 6 in the teacher" in found["distillation.inherit"]
-    wide = digits(distillation={"inherit": "blocks"}, student={"hidden": 6})
-    assert not describe(wide).problems
+    wider = digits(distillation={"inherit": "blocks"}, student={"hidden": 7})
+    found = {problem.path: problem.message for problem in describe(wider).problems}
+    assert "hidden is 7 in the student and 6 in the teacher" in found["distillation.inherit"]
+    for hidden in (4, 6):
+        assert not describe(digits(distillation={"inherit": "blocks"}, student={"hidden": hidden})).problems
 
 
 def test_only_maximum_likelihood_with_inherited_blocks_uses_the_teacher() -> None:
@@ -253,8 +256,8 @@ def test_only_maximum_likelihood_with_inherited_blocks_uses_the_teacher() -> Non
 # --- in a run ---------------------------------------------------------------------------------------------------------
 
 
-def inheriting(mode: str = "blocks", **changes: Any) -> Any:
-    return moons(distillation={"inherit": mode}, student={"steps": 1, "hidden": 8}, **changes)
+def inheriting(mode: str = "blocks", hidden: int = 8, **changes: Any) -> Any:
+    return moons(distillation={"inherit": mode}, student={"steps": 1, "hidden": hidden}, **changes)
 
 
 def test_the_baseline_is_that_of_a_run_without_inheritance_bit_for_bit(tmp_path: Path) -> None:
@@ -276,8 +279,9 @@ def test_the_student_of_a_run_starts_with_its_teachers_networks(tmp_path: Path) 
         torch.testing.assert_close(value, part(teacher, "step3", "coupling.")[key], rtol=0, atol=1e-6)
 
 
-def test_a_killed_run_inherits_once(tmp_path: Path) -> None:
-    config = inheriting()
+@pytest.mark.parametrize("hidden", [8, 4])
+def test_a_killed_run_inherits_once(hidden: int, tmp_path: Path) -> None:
+    config = inheriting(hidden=hidden)
     points = [KillPoint(1, "student", 3), KillPoint(1, "student", 12), KillPoint(1, "baseline", 9)]
     whole, copies = run_with_copies(config, tmp_path, points)
     for copied in copies:
@@ -289,6 +293,6 @@ def test_a_killed_run_inherits_once(tmp_path: Path) -> None:
 def test_every_assistant_inherits_from_the_flow_before_it() -> None:
     assistants = [{"kind": "glow1d", "steps": 2, "hidden": 6}]
     found = {problem.path: problem.message for problem in describe(inheriting(assistants=assistants)).problems}
-    assert "assistant" in found["distillation.inherit"]
-    assert "hidden is 6" in found["distillation.inherit"] or "hidden is 8" in found["distillation.inherit"]
+    assert "the student as the student of assistant 1" in found["distillation.inherit"]
+    assert "hidden is 8 in the student and 6 in the teacher" in found["distillation.inherit"]
     assert not describe(inheriting(assistants=[assistants[0] | {"hidden": 8}])).problems
