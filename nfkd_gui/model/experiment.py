@@ -6,10 +6,12 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig, preset_names, preset_path
 from nfkd.config.datasets import resolve_data_table
+from nfkd.config.older import upgrade
 from nfkd.config.toml import read_toml
 from nfkd.files import is_regular
 from nfkd.protocol.events import ErrorInfo
@@ -53,6 +55,7 @@ class Experiment(QObject):
         self._ask = ask
         self._text = ""
         self._form_problems: list[ConfigProblem] = []
+        self._notices: list[ConfigProblem] = []  # about fields of an older form, until the first edit
         self.document: dict[str, Any] = {}
         self.config: ExperimentConfig | None = None
         self.description: Description | None = None
@@ -88,7 +91,7 @@ class Experiment(QObject):
         """Set the form's values."""
         if document == self.document:
             return
-        self.document = copy.deepcopy(document)
+        self.document, self._notices = copy.deepcopy(document), []
         self._set_dirty(True)
         self._check()
 
@@ -107,7 +110,7 @@ class Experiment(QObject):
 
     def replace(self, document: dict[str, Any], path: Path | None = None, *, dirty: bool = False) -> None:
         """Open another experiment, given by its values."""
-        self.document = copy.deepcopy(document)
+        self.document, self._notices = upgrade(copy.deepcopy(document))
         self.path = path
         self.replaced.emit()
         self._check()
@@ -152,7 +155,8 @@ class Experiment(QObject):
 
         def described(reply: Reply) -> None:
             if asked == self._text and isinstance(reply, Description):
-                self.description, self.error = reply, None
+                warnings = [*self._notices, *reply.warnings]
+                self.description, self.error = msgspec.structs.replace(reply, warnings=warnings), None
                 self.checked.emit()
 
         def failed(error: ErrorInfo) -> None:

@@ -56,7 +56,7 @@ def fading(distillation: dict[str, Any]) -> dict[str, Any]:
 
 def inherited(distillation: dict[str, Any]) -> dict[str, Any]:
     """Return the same for a student that starts with its teacher's channel mixing."""
-    return distillation | {"matching": {"inherit_permutation": True}}
+    return distillation | {"inherit": "mixing"}
 
 
 def by(strategy: str, distillation: dict[str, Any]) -> dict[str, Any]:

@@ -68,6 +68,15 @@ class DistillationConfig(Config, frozen=True):
         le=1_000_000,
         advanced=True,
     )
+    inherit: Literal["none", "mixing", "blocks"] = field(
+        "none",
+        title="Inherit",
+        help=(
+            "What the student starts with; the baseline never inherits. Mixing: the combined channel mixing of the "
+            "teacher's steps between two matched layers, divided among the student's steps there. Blocks: also the "
+            "networks of the teacher's steps, splits and learned prior; for flows that differ only in steps and width."
+        ),
+    )
     matching: MatchingConfig = field(
         title="Matching", help="Which layers are compared.", default_factory=MatchingConfig
     )

@@ -8,13 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError, ValidationInfo, field_validator
+from pydantic import PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from nfkd.config.base import Config, field
 from nfkd.config.data import DataConfig
 from nfkd.config.datasets import base_folder, resolve_data_table
 from nfkd.config.distillation import DistillationConfig
 from nfkd.config.flows import FlowConfig
+from nfkd.config.older import upgrade
 from nfkd.config.presets import preset_names, preset_path
 from nfkd.config.problems import ConfigError, ConfigProblem, problems_of
 from nfkd.config.toml import is_table, read_text, toml_document, toml_text, toml_value
@@ -63,6 +64,25 @@ class ExperimentConfig(Config, frozen=True):
     monitor: MonitorConfig = field(
         title="Monitor", help="What is measured and drawn during training.", default_factory=MonitorConfig
     )
+    _notices: list[ConfigProblem] = PrivateAttr(default_factory=list[ConfigProblem])
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the fields; where they came from does not count."""
+        return isinstance(other, ExperimentConfig) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        """Return a hash of the fields."""
+        return hash(tuple(self.__dict__.values()))
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep the notices of `from_dict` and `replace`."""
+        if context:
+            self._notices.extend(context.get("notices", []))
+
+    @property
+    def notices(self) -> list[ConfigProblem]:
+        """What the user should know about fields of an older form that were converted."""
+        return list(self._notices)
 
     @field_validator("name")
     @classmethod
@@ -125,8 +145,15 @@ class ExperimentConfig(Config, frozen=True):
         ConfigError
             With every problem, each with its path.
         """
+        document, notices = upgrade(document)
+        return cls._validated(document, source=source, folder=folder, notices=notices)
+
+    @classmethod
+    def _validated(
+        cls, document: dict[str, Any], *, notices: list[ConfigProblem], source: str = "", folder: Path | None = None
+    ) -> Self:
         try:
-            return cls.model_validate(document, context={"folder": folder or Path()})
+            return cls.model_validate(document, context={"folder": folder or Path(), "notices": notices})
         except ValidationError as error:
             raise ConfigError(problems_of(error), source) from error
 
@@ -146,7 +173,9 @@ class ExperimentConfig(Config, frozen=True):
         ConfigError
             When a change is not valid.
         """
-        return self.from_dict(_merge(self.model_dump(mode="python"), changes))
+        changes, notices = upgrade(changes)
+        document = _merge(self.model_dump(mode="python"), changes)
+        return self._validated(document, notices=[*self._notices, *notices])
 
 
 _PATH_FIELDS = {"training.teacher_weights", "distillation.skd.perceptual_weights"}

@@ -49,15 +49,6 @@ class MatchingConfig(Config, frozen=True):
         strict=False,  # TOML arrays are lists
         max_length=MAX_PAIRS,
     )
-    inherit_permutation: bool = field(
-        False,
-        title="Inherit permutation",
-        help=(
-            "Student and baseline start with the teacher's channel mixing: the combined mixing of the teacher's steps "
-            "between two matched layers is divided among the student's steps there."
-        ),
-        advanced=True,
-    )
 
     @model_validator(mode="before")
     @classmethod

@@ -137,3 +137,7 @@ class FlowStep(Layer):
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Initialise both layers from the first batch."""
         return self.coupling.initialize(self.mixing.initialize(x), context)
+
+    def initialize_outer(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Initialise the norm from a batch; the coupling's network keeps its norms."""
+        return self.coupling(self.mixing.initialize(x), context)[0]

@@ -73,6 +73,10 @@ class Layer(nn.Module, ABC):
         """Initialise data-dependent parameters from the first batch; return the image of x."""
         return self(x, context)[0]
 
+    def initialize_outer(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Initialise as `initialize`, except parameters inside networks; return the image of x."""
+        return self(x, context)[0]
+
 
 class Split(nn.Module, ABC):
     """Split off half of the dimensions as a latent; its Gaussian prior depends on the half that is kept."""
@@ -197,6 +201,16 @@ class Flow(nn.Module):
             return
         for layer in self._stack():
             x = layer(x)[0] if isinstance(layer, Split) else layer.initialize(x, context)
+        self._mark_initialized()
+
+    @torch.no_grad()
+    def initialize_outer(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Initialise the norms between the networks only, for networks that are trained; arguments as `initialize`."""
+        for layer in self._stack():
+            x = layer(x)[0] if isinstance(layer, Split) else layer.initialize_outer(x, context)
+        self._mark_initialized()
+
+    def _mark_initialized(self) -> None:
         self._initialized.fill_(1)
         self._ready = True
 

@@ -134,9 +134,13 @@ class ZeroLast(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.log_scale = nn.Parameter(torch.zeros(outputs))
 
+    def scale(self) -> Tensor:
+        """Return the learned scale exp(3s) of every output, (outputs,)."""
+        return (_LOG_SCALE_FACTOR * self.log_scale).exp()
+
     def forward(self, h: Tensor) -> Tensor:
         """Return the scaled outputs, (B, outputs, …)."""
-        scale = (_LOG_SCALE_FACTOR * self.log_scale).exp()
+        scale = self.scale()
         if self.weight is None:
             return (self.bias * scale).expand(len(h), -1)
         weight = self.weight * scale.view(-1, *[1] * (self.weight.dim() - 1))

@@ -52,7 +52,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     device = resolve_device(config.compute) if not problems else None
     available = memory_available(device) if device else 0
     problems += accumulation_problems(config) + precision_problems(config.training, device)
-    warnings = precision_warnings(config.training, device) + teacher_warnings(config, run)
+    warnings = config.notices + precision_warnings(config.training, device) + teacher_warnings(config, run)
     dataset = None
     try:
         dataset = load_dataset(config.data)
@@ -211,7 +211,7 @@ def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, F
     if config.training.batch_size > len(dataset.train):
         message = f"there are only {len(dataset.train):,} training examples, and every batch has all of them"
         warnings.append(ConfigProblem("training.batch_size", message))
-    if not any(name != "nll" for name in config.distillation.active_terms()):
+    if config.distillation.inherit == "none" and set(config.distillation.active_terms()) == {"nll"}:
         same = ": student and baseline will be equal" if config.training.baseline else ""
         warnings.append(ConfigProblem("distillation", f"no term uses the teacher{same}"))
     warnings += _schedule_warnings(config)

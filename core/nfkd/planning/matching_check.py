@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from nfkd.config import TERMS, ConfigProblem, ExperimentConfig, MatchingConfig
 from nfkd.distillation.inheritance import PATH as INHERIT
-from nfkd.distillation.inheritance import inheritance_problems
+from nfkd.distillation.inheritance import Inheritance
 from nfkd.distillation.matching import PAIRS, MatchingError, match_layers, strategy_of
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.strategies import steps_of
@@ -58,8 +58,10 @@ def check_matching(config: ExperimentConfig, role: Role, student: Flow, teacher:
     if pairs_for_student:
         matching = matching.model_copy(update={"strategy": "auto", "pairs": ()})
     if "latents" in teacher.unsupported:
-        message = f"the teacher does not support it: {teacher.unsupported['latents']}"  # it has no layers either
-        return MatchingCheck(problems=[ConfigProblem(INHERIT, message)] if matching.inherit_permutation else [])
+        if config.distillation.inherit == "none":
+            return MatchingCheck()  # it has no layers either
+        message = f"the teacher does not support it: {teacher.unsupported['latents']}"
+        return MatchingCheck(problems=[ConfigProblem(INHERIT, message)])
     layers, teacher_layers = student.layer_info(), teacher.layer_info()
     alike = not isinstance(teacher, ForeignFlow) and flow_config(config, role).kind == flow_config(config, before).kind
     strategy = strategy_of(matching, layers, teacher_layers, alike=alike)
@@ -78,8 +80,20 @@ def check_matching(config: ExperimentConfig, role: Role, student: Flow, teacher:
         if strategy == "pairs" or any(OBJECTIVES[name].matches for name in stage_terms(config, role)):
             return MatchingCheck(strategy, [], mismatches, warnings)
         warnings += mismatches  # no term uses the pairs, so only the matching error is missing
-    inheritance = inheritance_problems(student, teacher, pairs) if matching.inherit_permutation else []
-    return MatchingCheck(strategy, pairs, _name_flows(config, role, before, inheritance), warnings)
+    foreign = isinstance(teacher, ForeignFlow)
+    inherits = stage_inheritance(config, role, pairs, foreign=foreign).problems(student, teacher)
+    return MatchingCheck(strategy, pairs, _name_flows(config, role, before, inherits), warnings)
+
+
+def stage_inheritance(
+    config: ExperimentConfig, role: Role, pairs: Sequence[LayerPair], *, foreign: bool
+) -> Inheritance:
+    """Return what a flow inherits from its teacher; `foreign` is whether that is a flow of another library."""
+    before = teacher_of(config, role)
+    if before is None:
+        return Inheritance("none")
+    configs = None if foreign else (flow_config(config, role), flow_config(config, before))
+    return Inheritance(config.distillation.inherit, pairs, configs)
 
 
 def _name_flows(

@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 
 from nfkd.config import ExperimentConfig
-from nfkd.data import Dataset
+from nfkd.data import Batch, Dataset
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
-from nfkd.distillation.inheritance import inherit
+from nfkd.distillation.inheritance import EXAMPLES, Inheritance
 from nfkd.evaluation.summary import summarise
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
+from nfkd.planning.matching_check import stage_inheritance
 from nfkd.planning.plans import (
     described,
     flow_config,
@@ -91,8 +92,13 @@ class RunContext:
         return stage_pairs(self.description).get("student" if stage == "baseline" else stage, [])
 
     def source_of(self, stage: Role) -> Role:
-        """Return the role of the flow that a stage learns from; for the baseline that of the student."""
-        return teacher_of(self.config, "student" if stage == "baseline" else stage) or "teacher"
+        """Return the role of the flow that a stage learns from."""
+        return teacher_of(self.config, stage) or "teacher"
+
+    def inheritance(self, stage: Role) -> Inheritance:
+        """Return what a stage's flow takes over from its teacher; the baseline takes over nothing."""
+        foreign = self.teacher is not None and self.source_of(stage) == "teacher"
+        return stage_inheritance(self.config, stage, self.pairs(stage), foreign=foreign)
 
 
 @dataclass(frozen=True)
@@ -228,8 +234,8 @@ class SeedRun:
         context = self._context
         generator = named_generator(self._seed, random_name(stage), "initialisation")
         flow = context.build(stage, generator)
-        if stage != "teacher" and checkpoint is None and context.config.distillation.matching.inherit_permutation:
-            self._inherit(stage, flow)  # also for the baseline, which differs from the student only in the loss
+        if checkpoint is None:
+            self._inherit(stage, flow)
         flow = flow.to(context.device).train()
         state = StageState.fresh(stage, self._seed, flow, context.config.training, len(context.dataset.train))
         if checkpoint is not None:
@@ -237,11 +243,20 @@ class SeedRun:
         return state
 
     def _inherit(self, stage: Role, flow: Flow) -> None:
+        inheritance = self._context.inheritance(stage)
+        if inheritance.mode == "none":
+            return
         try:
-            inherit(flow, self._load_teacher(stage), self._context.pairs(stage))
+            inheritance.apply(flow, self._load_teacher(stage), self._inheritance_batch(stage))
         except ValueError as error:
-            title, action = "The teacher's permutation cannot be inherited", "Switch off inherit permutation."
-            raise RunError(title, f"{error}.", action) from error
+            title = f"The teacher's {inheritance.mode} cannot be inherited"
+            raise RunError(title, f"{error}.", "Set distillation.inherit to none.") from error
+
+    def _inheritance_batch(self, stage: Role) -> Batch:
+        """Return some training examples, drawn by a generator of their own: the order of the data does not change."""
+        dataset, generator = self._context.dataset, named_generator(self._seed, random_name(stage), "inheritance")
+        index = torch.randperm(len(dataset.train), generator=generator)[:EXAMPLES].sort().values
+        return dataset.training_batch(index.numpy(), generator, generator)
 
     def _make_trainer(self, stage: Role, state: StageState, curves: CurveLog) -> Trainer:
         context = self._context

@@ -157,5 +157,5 @@ def test_layers_that_no_term_reads_need_not_match(tmp_path: Path) -> None:
     assert record.matching is None or not record.matching.values.size
     read = digits(**SHALLOW, distillation=losses("ilkd", **matching(strategy="paper")))
     assert "match by resolution" in problems(read)["distillation.matching.strategy"]
-    mixed = digits(**SHALLOW, distillation=losses("forward_kl", **matching(strategy="paper", inherit_permutation=True)))
-    assert "no layers are matched" in problems(mixed)["distillation.matching.inherit_permutation"]
+    mixed = digits(**SHALLOW, distillation=losses("forward_kl", **matching(strategy="paper")) | {"inherit": "mixing"})
+    assert "no layers are matched" in problems(mixed)["distillation.inherit"]

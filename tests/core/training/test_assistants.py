@@ -187,7 +187,7 @@ def test_each_flow_inherits_the_permutation_of_the_one_before(tmp_path: Path) ->
         teacher={"steps": 4},
         assistants=[{"kind": "glow", "levels": 2, "steps": 2, "hidden": 5}],
         training=still | {"teacher_steps": 2, "baseline": False},
-        distillation={"matching": {"inherit_permutation": True}},
+        distillation={"inherit": "mixing"},
     )
     record = nfkd.run(config, tmp_path / "run")
     flows = {

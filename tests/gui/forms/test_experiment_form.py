@@ -314,3 +314,23 @@ def test_tab_visits_the_fields_and_scrolls_to_them(form: ExperimentForm, qtbot: 
         visited.add(editor_name(focus))
         assert not focus.visibleRegion().isEmpty()
     assert {"description", "data.kind", "teacher.levels", "student.hidden", "distillation.nll.weight"} <= visited
+
+
+def test_an_older_field_is_converted_and_shown_until_the_first_edit(
+    form: ExperimentForm, ready: Studio, described: Callable[[], None]
+) -> None:
+    document = ExperimentConfig.load("digits").model_dump(mode="python")
+    del document["distillation"]["inherit"]
+    document["distillation"]["matching"]["inherit_permutation"] = True
+    ready.experiment.replace(document)
+    assert editor(form, "distillation.inherit").currentData() == "mixing"
+    assert form.document()["distillation"]["inherit"] == "mixing"
+    described()
+    description = ready.experiment.description
+    assert description is not None
+    assert ["inherit_permutation" in warning.message for warning in description.warnings].count(True) == 1
+    choose(form, "distillation.inherit", "none")
+    described()
+    description = ready.experiment.description
+    assert description is not None
+    assert not any("inherit_permutation" in warning.message for warning in description.warnings)

@@ -95,7 +95,6 @@ def test_the_pairs_of_a_strategy_are_shown_and_can_be_edited(form: ExperimentFor
     assert ready.experiment.document["distillation"]["matching"] == {
         "strategy": "paper",
         "pairs": [],
-        "inherit_permutation": False,
     }
 
 
