@@ -151,6 +151,8 @@ def test_another_experiment_is_refused(trained: Trained) -> None:
     [problem] = refused.value.problems
     assert problem.path == "training.batch_size"
     assert f"nfkd run {folder / 'experiment.toml'} --out {folder} --resume" in problem.message
+    described = moons(description="the same experiment, described in other terms")
+    assert nfkd.run(described, folder, resume=True).row.state == "finished"
 
 
 def test_a_second_writer_is_refused(trained: Trained) -> None:
