@@ -49,6 +49,15 @@ class TrainingConfig(Config, frozen=True):
         help="Also train the same student without the teacher, for comparison. Without a baseline, a run is shorter "
         "and has no verdict.",
     )
+    student_examples: int = field(
+        0,
+        title="Student's examples",
+        help="How many training examples assistants, student and baseline see, chosen at random once for all seeds; "
+        "the teacher sees all. Zero gives them all.",
+        unit="examples",
+        ge=0,
+        le=100_000_000,
+    )
     batch_size: int = field(128, title="Batch", help="Examples per step.", unit="examples", ge=1, le=65536)
     precision: Literal["float32", "bf16"] = field(
         "float32",
@@ -129,6 +138,11 @@ class TrainingConfig(Config, frozen=True):
     @classmethod
     def _resolve_path(cls, value: str, info: ValidationInfo) -> str:
         return absolute_weights_path(value, base_folder(info))
+
+    @property
+    def student_batch_size(self) -> int:
+        """Examples per step of all flows but the teacher: at most `student_examples`."""
+        return min(self.batch_size, self.student_examples or self.batch_size)
 
     @property
     def teacher_given(self) -> bool:

@@ -21,6 +21,7 @@ from nfkd.planning.plans import (
     described,
     flow_config,
     seed_stages,
+    stage_data,
     stage_pairs,
     stage_plans,
     stage_steps,
@@ -85,6 +86,10 @@ class RunContext:
         """Return a stage's flow with initial weights."""
         shape, features = self.dataset.event_shape, self.dataset.context_features
         return build_flow(flow_config(self.config, stage), shape, context_features=features, generator=generator)
+
+    def data(self, stage: Role) -> Dataset:
+        """Return the data that a stage is trained on; only the teacher's has all training examples."""
+        return stage_data(self.config, self.dataset, stage)
 
     def pairs(self, stage: Role) -> list[LayerPair]:
         """Return the matched layers of a stage's flow and its teacher; for the baseline those of the student."""
@@ -231,7 +236,7 @@ class SeedRun:
         if stage != "teacher" and checkpoint is None and context.config.distillation.matching.inherit_permutation:
             self._inherit(stage, flow)  # also for the baseline, which differs from the student only in the loss
         flow = flow.to(context.device).train()
-        state = StageState.fresh(stage, self._seed, flow, context.config.training, len(context.dataset.train))
+        state = StageState.fresh(stage, self._seed, flow, context.config.training, len(context.data(stage).train))
         if checkpoint is not None:
             state.restore(checkpoint)
         return state
@@ -256,7 +261,7 @@ class SeedRun:
         )
         return Trainer(
             context.config,
-            context.dataset,
+            context.data(stage),
             state,
             self._make_loss(stage, teacher, state),
             steps=stage_steps(context.config)[stage],

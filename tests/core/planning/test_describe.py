@@ -74,7 +74,7 @@ def test_a_flow_that_needs_more_than_the_free_memory_is_refused(monkeypatch: pyt
 
 def test_more_micro_batches_than_examples_are_refused() -> None:
     message = problems(moons(training={"batch_size": 16, "accumulate": 17}))["training.accumulate"]
-    assert message == "a batch of 16 examples cannot be taken in 17 pieces"
+    assert message == "a batch of 16 examples cannot make 17 micro-batches"
     assert problems(moons(training={"batch_size": 16, "accumulate": 16})) == {}
 
 
