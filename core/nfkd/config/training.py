@@ -14,6 +14,10 @@ FROM_PYTHON = "python:"
 """Prefix of `TrainingConfig.teacher_weights` for a teacher passed in Python; its name and fingerprint follow."""
 
 
+WEIGHT_DECAYS = (0.0, 0.1, 0.5)
+"""What `TrainingConfig.baseline_search` tries."""
+
+
 def absolute_weights_path(value: str, folder: Path) -> str:
     """Return the absolute path of a teacher's weights; a relative one starts from `folder`."""
     if not value.strip():
@@ -84,6 +88,14 @@ class TrainingConfig(Config, frozen=True):
         "scales.",
         ge=0.0,
         le=1.0,
+        advanced=True,
+    )
+    baseline_search: bool = field(
+        False,
+        title="Search weight decay",
+        help="Before the first seed, train the baseline with each weight decay of 0, 0.1 and 0.5, for all of the "
+        "student's steps. With every seed, student and baseline then use the one with the best likelihood on "
+        "validation data. Only for AdamW; takes the time of three baselines.",
         advanced=True,
     )
     learning_rate: float = field(1e-3, title="Learning rate", help="Maximum learning rate.", gt=0.0, le=1.0)

@@ -52,6 +52,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     device = resolve_device(config.compute) if not problems else None
     available = memory_available(device) if device else 0
     problems += accumulation_problems(config) + precision_problems(config.training, device)
+    problems += _search_problems(config.training)
     warnings = precision_warnings(config.training, device) + teacher_warnings(config, run)
     dataset = None
     try:
@@ -133,6 +134,13 @@ def _check_learners(config: ExperimentConfig, dataset: Dataset, flows: Mapping[R
         checks.warnings += match.warnings
         checks.slow_terms += slow_terms(config, pass_cost(student), pass_cost(teacher), the_role(role))
     return checks
+
+
+def _search_problems(training: TrainingConfig) -> list[ConfigProblem]:
+    if not training.baseline_search or training.optimizer == "adamw":
+        return []
+    message = f"{training.optimizer} has no weight decay to search: set training.optimizer to adamw, or switch this off"
+    return [ConfigProblem("training.baseline_search", message)]
 
 
 def _student_data_problems(config: ExperimentConfig, dataset: Dataset) -> list[ConfigProblem]:

@@ -145,18 +145,23 @@ def stage_costs(config: ExperimentConfig, description: Description) -> dict[Role
 
     A training step costs about three passes; with a teacher, the terms' passes are added.
     """
-    costs: dict[Role, float] = {}
-    for role in run_roles(config):
-        flow, before = described(description, role), teacher_of(config, role)
-        teacher = described(description, before) if before else None
-        if flow is None or (before and teacher is None):
-            msg = "the experiment has problems, so its cost is unknown"
-            raise ValueError(msg)
-        batch_size = stage_batch_size(config, role)
-        cost = 3.0 * flow.multiply_adds
-        if teacher is not None:
-            student_pass, teacher_pass = (PassCost(each.multiply_adds, each.multiply_adds) for each in (flow, teacher))
-            micro_batches = config.training.accumulate
-            cost = step_cost(config.distillation, batch_size, student_pass, teacher_pass, micro_batches=micro_batches)
-        costs[role] = cost * batch_size / config.training.batch_size
-    return costs
+    return {role: _stage_cost(config, description, role) for role in run_roles(config)}
+
+
+def search_cost(config: ExperimentConfig, description: Description) -> float:
+    """Return the relative cost of a step of a baseline, as `stage_costs`, also in a run without a baseline."""
+    return _stage_cost(config, description, "baseline")
+
+
+def _stage_cost(config: ExperimentConfig, description: Description, role: Role) -> float:
+    flow, before = described(description, role), teacher_of(config, role)
+    teacher = described(description, before) if before else None
+    if flow is None or (before and teacher is None):
+        msg = "the experiment has problems, so its cost is unknown"
+        raise ValueError(msg)
+    batch_size, micro_batches = stage_batch_size(config, role), config.training.accumulate
+    cost = 3.0 * flow.multiply_adds
+    if teacher is not None:
+        student_pass, teacher_pass = (PassCost(each.multiply_adds, each.multiply_adds) for each in (flow, teacher))
+        cost = step_cost(config.distillation, batch_size, student_pass, teacher_pass, micro_batches=micro_batches)
+    return cost * batch_size / config.training.batch_size

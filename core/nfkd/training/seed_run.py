@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from nfkd.config import ExperimentConfig
+from nfkd.config import ExperimentConfig, TrainingConfig
 from nfkd.data import Dataset
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
 from nfkd.distillation.inheritance import inherit
@@ -67,6 +67,8 @@ class RunContext:
         Writes a warning to the run's log.
     teacher
         A flow of another library as the teacher; None for a teacher of NFKD.
+    weight_decay
+        Found by the search for student and baseline; None without a search.
     """
 
     run: Path
@@ -81,6 +83,14 @@ class RunContext:
     emit: Callable[[RunEvent], None]
     warn: Callable[[str], None]
     teacher: ForeignFlow | None = None
+    weight_decay: float | None = None
+
+    def training(self, stage: Role) -> TrainingConfig:
+        """Return the settings of a stage's training, with the weight decay of a search."""
+        training = self.config.training
+        if self.weight_decay is None or stage not in {"student", "baseline"}:
+            return training
+        return training.model_copy(update={"weight_decay": self.weight_decay})
 
     def build(self, stage: Role, generator: torch.Generator | None = None) -> Flow:
         """Return a stage's flow with initial weights."""
@@ -236,7 +246,7 @@ class SeedRun:
         if stage != "teacher" and checkpoint is None and context.config.distillation.matching.inherit_permutation:
             self._inherit(stage, flow)  # also for the baseline, which differs from the student only in the loss
         flow = flow.to(context.device).train()
-        state = StageState.fresh(stage, self._seed, flow, context.config.training, len(context.data(stage).train))
+        state = StageState.fresh(stage, self._seed, flow, context.training(stage), len(context.data(stage).train))
         if checkpoint is not None:
             state.restore(checkpoint)
         return state
