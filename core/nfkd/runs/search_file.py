@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,13 +26,20 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     validation: float | None
 
 
-def write_search(run: Path, trials: Sequence[Trial]) -> None:
+class Search(msgspec.Struct, frozen=True, kw_only=True):
+    """The trials of a run so far, and the SHA-256 of the fingerprint of their data."""
+
+    data: str
+    trials: list[Trial]
+
+
+def write_search(run: Path, search: Search) -> None:
     """Write the trials of a run so far."""
-    replace_file(run / SEARCH, msgspec.json.format(msgspec.json.encode(list(trials)), indent=2))
+    replace_file(run / SEARCH, msgspec.json.format(msgspec.json.encode(search), indent=2))
 
 
-def read_search(run: Path) -> list[Trial]:
-    """Return the trials of a run; empty if there are none.
+def read_search(run: Path) -> Search | None:
+    """Return the trials of a run; None if there are none.
 
     Raises
     ------
@@ -42,9 +48,9 @@ def read_search(run: Path) -> list[Trial]:
     """
     path = run / SEARCH
     try:
-        return msgspec.json.decode(read_limited(path, MAX_JSON_BYTES), type=list[Trial])
+        return msgspec.json.decode(read_limited(path, MAX_JSON_BYTES), type=Search)
     except FileNotFoundError:
-        return []
+        return None
     except (OSError, ValueError, ArithmeticError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise RunError(
             title="The search for the weight decay cannot be read",

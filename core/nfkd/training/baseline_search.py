@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 from nfkd.config import WEIGHT_DECAYS
 from nfkd.distillation.distiller import Likelihood
-from nfkd.runs.search_file import Trial, read_search, write_search
+from nfkd.runs.search_file import Search, Trial, read_search, write_search
 from nfkd.training.control import StopRun
 from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import DivergedError
@@ -21,8 +23,8 @@ from nfkd.training.state import StageState, random_name
 def search_weight_decay(context: RunContext, log: Callable[[str], None], *, resume: bool) -> float:
     """Train the first seed's baseline with each of `WEIGHT_DECAYS`; return the best of them on validation data.
 
-    The trials are saved in the run's directory. A resumed run repeats only those that had not ended; they have no
-    checkpoints.
+    The trials are saved in the run's directory. A resumed run repeats only those that had not ended, since they have
+    no checkpoints, and those of other data.
 
     Parameters
     ----------
@@ -40,18 +42,27 @@ def search_weight_decay(context: RunContext, log: Callable[[str], None], *, resu
     RunError
         When the saved trials cannot be read.
     """
-    saved = {trial.weight_decay: trial for trial in read_search(context.run)} if resume else {}
+    data = hashlib.sha256(context.fingerprint.encode()).hexdigest()
+    saved = _saved_trials(context.run, data) if resume else {}
     trials: list[Trial] = []
     for number, weight_decay in enumerate(WEIGHT_DECAYS):
         trial = saved.get(weight_decay)
         if trial is None:
             trial = Trial(weight_decay=weight_decay, validation=_train(context, weight_decay, number))
-            write_search(context.run, [*trials, trial])
+            write_search(context.run, Search(data=data, trials=[*trials, trial]))
             log(f"Search: {_describe(trial, context.dataset.unit)}")
         trials.append(trial)
     best = min(trials, key=_rank)
     log(f"Student and baseline use the best on validation data: {_describe(best, context.dataset.unit)}")
     return best.weight_decay
+
+
+def _saved_trials(run: Path, data: str) -> dict[float, Trial]:
+    """Return the trials that were made with this data, by their weight decay."""
+    search = read_search(run)
+    if search is None or search.data != data:
+        return {}
+    return {trial.weight_decay: trial for trial in search.trials}
 
 
 def _rank(trial: Trial) -> float:

@@ -17,6 +17,8 @@ from nfkd.protocol import events
 from nfkd.runs.deleting import delete_run
 from nfkd.runs.errors import RunError
 from nfkd.runs.log import read_log
+from nfkd.training.diagnosis import DivergedError
+from nfkd.training.loop import Trainer
 from tests.core.tiny import moons
 from tests.core.training.runs import TrainedRun, assert_same, progress_at_every_step, stop_run
 
@@ -35,7 +37,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
 
 def trials(run: Path) -> dict[float, float]:
     found = json.loads((run / "baseline_search.json").read_text())
-    return {trial["weight_decay"]: trial["validation"] for trial in found}
+    return {trial["weight_decay"]: trial["validation"] for trial in found["trials"]}
 
 
 def test_student_and_baseline_use_the_best_weight_decay_on_validation(searched: TrainedRun, tmp_path: Path) -> None:
@@ -87,6 +89,35 @@ def test_a_run_that_is_stopped_in_its_search_is_resumed_exactly(step: int, searc
     assert len(trials(run)) == step // 25 if step >= 25 else not (run / "baseline_search.json").exists()
     nfkd.run(SEARCH, run, resume=True)
     assert_same(run, searched.record.path, SEARCH)
+
+
+def test_trials_of_other_data_are_repeated(searched: TrainedRun, tmp_path: Path) -> None:
+    run = tmp_path / "stopped"
+    stop_run(run, SEARCH, "baseline", 30)
+    path = run / "baseline_search.json"
+    other = {"data": "0" * 64, "trials": [{"weight_decay": 0.5, "validation": -100.0}]}
+    path.write_text(json.dumps(other))
+    nfkd.run(SEARCH, run, resume=True)
+    assert_same(run, searched.record.path, SEARCH)
+
+
+def test_a_trial_that_diverges_is_not_chosen(searched: TrainedRun, tmp_path: Path, monkeypatch) -> None:
+    found = trials(searched.record.path)
+    best = min(found, key=lambda decay: found[decay])
+
+    class Diverging(Trainer):
+        def train(self) -> None:
+            if self._state.optimizer.param_groups[0]["weight_decay"] == best:
+                raise DivergedError(events.ErrorInfo(title="Diverged", cause="", action=""))
+            super().train()
+
+    monkeypatch.setattr("nfkd.training.baseline_search.Trainer", Diverging)
+    record = nfkd.run(SEARCH.replace(seeds={"count": 1}), tmp_path / "run")
+    assert trials(record.path) == found | {best: None}
+    second = min(found.keys() - {best}, key=lambda decay: found[decay])
+    log = "\n".join(line.text for line in read_log(record.path))
+    assert f"Search: weight decay {best:g}, diverged" in log
+    assert f"Student and baseline use the best on validation data: weight decay {second:g}," in log
 
 
 def test_a_damaged_file_of_the_search_is_refused_and_left(tmp_path: Path) -> None:
