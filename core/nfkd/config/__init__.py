@@ -9,10 +9,11 @@ from nfkd.config.matching import MatchedPair, MatchingConfig
 from nfkd.config.presets import preset_names, preset_path, resource_path
 from nfkd.config.problems import ConfigError, ConfigProblem
 from nfkd.config.terms import ILKDConfig, LKDConfig, NLLConfig, SKDConfig, TermConfig
-from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig
+from nfkd.config.training import WEIGHT_DECAYS, ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig
 
 __all__ = [
     "TERMS",
+    "WEIGHT_DECAYS",
     "ComputeConfig",
     "Config",
     "ConfigError",

@@ -74,9 +74,31 @@ class TermConfig(Config, frozen=True):
         return (cls.__doc__ or "").partition("\n")[0].rstrip(".")
 
     @property
+    def value_unit(self) -> str:
+        """Unit of its value with these settings; empty for likelihoods."""
+        return self.unit
+
+    @property
     def ends_at_zero(self) -> bool:
         """Whether the schedule takes the weight down to zero."""
         return self.schedule in {"linear", "cosine"} and self.schedule_end == 0
+
+
+class LatentTermConfig(TermConfig, frozen=True):
+    """A term that compares latents level by level."""
+
+    normalize: bool = field(
+        False,
+        title="Normalise",
+        help="Divide the squared difference of each level by the variance of the teacher's latents there, over the "
+        "batch: a level then counts the same whatever the scale of its latents.",
+        advanced=True,
+    )
+
+    @property
+    def value_unit(self) -> str:
+        """Unit of its value: relative to the teacher's variance if normalised."""
+        return "teacher's variance" if self.normalize else self.unit
 
 
 class NLLConfig(TermConfig, frozen=True):
@@ -87,7 +109,7 @@ class NLLConfig(TermConfig, frozen=True):
     weight: float = _weight(0.85)
 
 
-class LKDConfig(TermConfig, frozen=True):
+class LKDConfig(LatentTermConfig, frozen=True):
     """Squared difference of all final latents of student and teacher."""
 
     label, title = "LKD", "Final latents (LKD)"
@@ -95,7 +117,7 @@ class LKDConfig(TermConfig, frozen=True):
     weight: float = _weight(0.05)
 
 
-class ILKDConfig(TermConfig, frozen=True):
+class ILKDConfig(LatentTermConfig, frozen=True):
     """Squared difference at matched layers between student and teacher."""
 
     label, title = "ILKD", "Intermediate latents (ILKD)"

@@ -14,6 +14,10 @@ FROM_PYTHON = "python:"
 """Prefix of `TrainingConfig.teacher_weights` for a teacher passed in Python; its name and fingerprint follow."""
 
 
+WEIGHT_DECAYS = (0.0, 0.1, 0.5)
+"""What `TrainingConfig.baseline_search` tries."""
+
+
 def absolute_weights_path(value: str, folder: Path) -> str:
     """Return the absolute path of a teacher's weights; a relative one starts from `folder`."""
     if not value.strip():
@@ -49,6 +53,15 @@ class TrainingConfig(Config, frozen=True):
         help="Also train the same student without the teacher, for comparison. Without a baseline, a run is shorter "
         "and has no verdict.",
     )
+    student_examples: int = field(
+        0,
+        title="Student's examples",
+        help="How many training examples assistants, student and baseline see, chosen at random once for all seeds; "
+        "the teacher sees all. Zero gives them all.",
+        unit="examples",
+        ge=0,
+        le=100_000_000,
+    )
     batch_size: int = field(128, title="Batch", help="Examples per step.", unit="examples", ge=1, le=65536)
     precision: Literal["float32", "bf16"] = field(
         "float32",
@@ -75,6 +88,14 @@ class TrainingConfig(Config, frozen=True):
         "scales.",
         ge=0.0,
         le=1.0,
+        advanced=True,
+    )
+    baseline_search: bool = field(
+        False,
+        title="Search weight decay",
+        help="Before the first seed, train the baseline with each weight decay of 0, 0.1 and 0.5, for all of the "
+        "student's steps. With every seed, student and baseline then use the one with the best likelihood on "
+        "validation data. Only for AdamW; takes the time of three baselines.",
         advanced=True,
     )
     learning_rate: float = field(1e-3, title="Learning rate", help="Maximum learning rate.", gt=0.0, le=1.0)
@@ -129,6 +150,11 @@ class TrainingConfig(Config, frozen=True):
     @classmethod
     def _resolve_path(cls, value: str, info: ValidationInfo) -> str:
         return absolute_weights_path(value, base_folder(info))
+
+    @property
+    def student_batch_size(self) -> int:
+        """Examples per step of all flows but the teacher: at most `student_examples`."""
+        return min(self.batch_size, self.student_examples or self.batch_size)
 
     @property
     def teacher_given(self) -> bool:

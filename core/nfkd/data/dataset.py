@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from nfkd.data.fingerprint import Fingerprint
 
 _MARGIN = 0.1
+_CHOICE_SEED = 0
+_EXAMPLES_PATH = "training.student_examples"
 
 
 class DataError(ValueError):
@@ -66,6 +68,21 @@ class DataSplit:
         context = None if self.context is None else self.context[index]
         weights = None if self.weights is None else self.weights[index]
         return DataSplit(take(self.values, index), context, weights)
+
+    def normalise_weights(self, problem: ConfigProblem) -> DataSplit:
+        """Return the split with weights of average 1, so that a weighted sum is as large as a plain one.
+
+        Raises
+        ------
+        DataError
+            With the given problem, if the weights have no positive sum.
+        """
+        if self.weights is None:
+            return self
+        mean = self.weights.mean(dtype=np.float64)
+        if not mean > 0:
+            raise DataError([problem])
+        return replace(self, weights=(self.weights / mean).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -197,6 +214,29 @@ class Dataset:
         margin = _MARGIN * (high - low)
         (x0, y0), (x1, y1) = low - margin, high + margin
         return float(x0), float(x1), float(y0), float(y1)
+
+    def with_training_examples(self, count: int) -> Dataset:
+        """Return the data set with only `count` of its training examples; 0 for all.
+
+        The choice is the same for every seed, and a larger count includes the examples of a smaller one. Scaling,
+        validation and test stay as they are. Weights are scaled again to an average of 1.
+
+        Raises
+        ------
+        DataError
+            If there are fewer examples, or the chosen ones have no positive weight.
+        """
+        available = len(self.train)
+        if count > available:
+            message = f"the data has {available:,} training examples: give at most so many, or 0 for all"
+            raise DataError([ConfigProblem(_EXAMPLES_PATH, message)])
+        if count in (0, available):
+            return self
+        chosen = np.random.default_rng(_CHOICE_SEED).permutation(available)[:count]
+        weightless = ConfigProblem(
+            _EXAMPLES_PATH, "the weights of the chosen examples are all zero: give more examples"
+        )
+        return replace(self, train=self.train.take(np.sort(chosen)).normalise_weights(weightless))
 
     def batch(self, split: DataSplit, generator: torch.Generator) -> Batch:
         """Return a split as the input of a flow, its images dequantized."""

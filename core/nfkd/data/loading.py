@@ -24,6 +24,7 @@ from nfkd.data.sources import SOURCES
 _KEPT = 3
 _INDEX_BYTES = 32  # for each example: three copies of its shuffled index
 _MOST_VALUES = 1 << 24  # of an example
+_WEIGHTLESS = ConfigProblem("data.weight", "the weights of a split have no positive sum: each split needs some")
 
 _cache: OrderedDict[Hashable, Dataset] = OrderedDict()
 _loading: defaultdict[Hashable, Lock] = defaultdict(Lock)
@@ -141,7 +142,7 @@ def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
         _refuse_infinite(split, loaded.columns)
     return Dataset(
         loaded.name,
-        *map(_normalise_weights, splits),
+        *(split.normalise_weights(_WEIGHTLESS) for split in splits),
         levels=loaded.levels,
         scaler=scaler,
         context_scaler=context_scaler,
@@ -160,14 +161,3 @@ def _refuse_infinite(split: DataSplit, columns: Sequence[str]) -> None:
             name = columns[column] if field == "columns" and columns else column
             message = f"column {name} of data.{field} has values too large for single precision: choose another scaling"
             raise DataError([ConfigProblem("data.scaling", message)], tuple(split.values.shape[1:]))
-
-
-def _normalise_weights(split: DataSplit) -> DataSplit:
-    """Scale the weights to an average of 1, so that a weighted sum is as large as a plain one."""
-    if split.weights is None:
-        return split
-    mean = split.weights.mean(dtype=np.float64)
-    if not mean > 0:
-        message = "the weights of a split have no positive sum: each split needs some"
-        raise DataError([ConfigProblem("data.weight", message)])
-    return replace(split, weights=(split.weights / mean).astype(np.float32))

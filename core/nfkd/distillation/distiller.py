@@ -27,11 +27,13 @@ from nfkd.distillation.passes import (
     Generators,
     StepInputs,
     TermInput,
+    batch_variances,
     combine_needs,
     make_passes,
     sample_inputs,
 )
 from nfkd.distillation.schedules import weights_at
+from nfkd.distillation.variances import Variances
 from nfkd.flows.flow import Flow, evaluating
 from nfkd.protocol.records import LayerPair
 
@@ -168,8 +170,9 @@ class Distiller:
         measures = balances or (self._measure_every > 0 and step % self._measure_every == 0)
         gradients = TermGradients(flow, keep=balances) if measures and len(self._objectives) > 1 else None
         weights, parts, sums = self._weights(step), inputs.micro_batches(micro_batches), dict[str, Tensor]()
+        variances = self._variances(flow, parts)
         for number, part in enumerate(parts, 1):
-            terms = self._terms(flow, part, inputs)
+            terms = self._terms(flow, part, inputs, variances)
             if gradients is not None:
                 gradients.add(terms, last=number == len(parts))
             if gradients is None or not balances:
@@ -185,9 +188,13 @@ class Distiller:
         norm = total_norm(parameter.grad for parameter in trained_parameters(flow))
         return Loss(_total(sums, weights), sums, weights, norm, norms=gradients.norms if gradients else {})
 
-    def _terms(self, flow: Flow, part: StepInputs, whole: StepInputs) -> dict[str, Tensor]:
+    def _variances(self, flow: Flow, parts: Sequence[StepInputs]) -> Variances | None:
+        """Return the teacher's variances over several micro-batches; the passes of a single one have their own."""
+        return batch_variances(self._needs, flow, self._teacher, parts) if len(parts) > 1 else None
+
+    def _terms(self, flow: Flow, part: StepInputs, whole: StepInputs, variances: Variances | None) -> dict[str, Tensor]:
         """Return the terms of a micro-batch, each times its fraction of the examples of its source."""
-        passes = make_passes(self._needs, flow, self._teacher, part)
+        passes = make_passes(self._needs, flow, self._teacher, part, variances)
         sizes, all_sizes = part.sizes(), whole.sizes()
         fractions = {name: sizes[source] / all_sizes[source] for name, source in self._sources.items()}
         return {name: fractions[name] * objective(passes) for name, objective in self._objectives.items()}
@@ -205,8 +212,10 @@ class Distiller:
     ) -> tuple[StepInputs, dict[str, int]]:
         """Return the inputs without the examples whose values are not finite, and how many each term lost."""
         finite: dict[str, list[Tensor]] = {name: [] for name in self._objectives}
-        for part in inputs.micro_batches(micro_batches):
-            passes = make_passes(self._needs, flow, self._teacher, part)
+        parts = inputs.micro_batches(micro_batches)
+        variances = self._variances(flow, parts)
+        for part in parts:
+            passes = make_passes(self._needs, flow, self._teacher, part, variances)
             for name, objective in self._objectives.items():
                 finite[name].append(objective.finite(objective.per_example(passes).detach(), passes))
         return self._drop(inputs, {name: torch.cat(masks) for name, masks in finite.items()})
@@ -214,25 +223,31 @@ class Distiller:
     def _drop_nonfinite_gradients(self, flow: Flow, inputs: StepInputs) -> tuple[StepInputs, dict[str, int]]:
         """Return the inputs without the examples whose gradients are not finite, and how many each term lost."""
         finite: dict[str, Tensor] = {}
+        variances = batch_variances(self._needs, flow, self._teacher, [inputs])
         for name, objective in self._objectives.items():
             if not objective.compares:
                 source = self._sources[name]
                 inputs_of_term = inputs.only(source)
                 with evaluating(flow):  # batch norm's running means must not follow these passes
                     index = torch.arange(inputs_of_term.sizes()[source])
-                    finite[name] = self._finite_gradients(flow, inputs_of_term, name, index)
+                    finite[name] = self._finite_gradients(flow, inputs_of_term, name, index, variances)
         return self._drop(inputs, finite)
 
-    def _finite_gradients(self, flow: Flow, inputs: StepInputs, name: str, index: Tensor) -> Tensor:
+    def _finite_gradients(
+        self, flow: Flow, inputs: StepInputs, name: str, index: Tensor, variances: Variances | None
+    ) -> Tensor:
         """Return which of some examples give a term finite gradients, (len(index),) bool, by bisection."""
         source, objective = self._sources[name], self._objectives[name]
         fraction = len(index) / inputs.sizes()[source]
-        value = objective(make_passes({source: objective.needs()}, flow, self._teacher, inputs.take({source: index})))
+        some, needs = inputs.take({source: index}), {source: objective.needs()}
+        value = objective(make_passes(needs, flow, self._teacher, some, variances))
         gradients = torch.autograd.grad(fraction * value, trained_parameters(flow), allow_unused=True)
         finite = math.isfinite(float(total_norm(gradients)))
         if finite or len(index) == 1:
             return torch.full((len(index),), finite)
-        return torch.cat([self._finite_gradients(flow, inputs, name, half) for half in index.tensor_split(2)])
+        return torch.cat(
+            [self._finite_gradients(flow, inputs, name, half, variances) for half in index.tensor_split(2)]
+        )
 
     def _drop(self, inputs: StepInputs, finite: Mapping[str, Tensor]) -> tuple[StepInputs, dict[str, int]]:
         """Return the inputs without the examples that are not finite for a term of their source; see above."""

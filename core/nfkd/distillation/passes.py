@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nfkd.data import Batch
+from nfkd.distillation.variances import Variances, teacher_variances
 from nfkd.flows.flow import Flow, Pass, evaluating
 
 Value = TypeVar("Value")
@@ -68,6 +69,8 @@ class Needs:
         differentiable.
     densities
         For `Synthesis`: both densities of the student's samples.
+    variances
+        Whether it reads variances of the teacher's latents or layers over the whole batch.
     random
         What the term draws for each example of the data, by the purpose that names its generator.
     extra_encodes
@@ -83,6 +86,7 @@ class Needs:
     trace: bool = False
     input_gradient: bool = False
     densities: bool = False
+    variances: bool = False
     random: Mapping[str, RandomInputs] = field(default_factory=dict)
     extra_encodes: tuple[float, float] = (0.0, 0.0)
     extra_decodes: float = 0.0
@@ -96,6 +100,7 @@ class Needs:
             trace=self.trace or other.trace,
             input_gradient=self.input_gradient or other.input_gradient,
             densities=self.densities or other.densities,
+            variances=self.variances or other.variances,
             random={**self.random, **other.random},
             extra_encodes=(
                 self.extra_encodes[0] + other.extra_encodes[0],
@@ -219,6 +224,8 @@ class StepPasses:
         Student and teacher, for terms that make passes of their own.
     random
         What terms draw for each example of x, by purpose.
+    batch_variances
+        Of the teacher over the whole batch; None where these passes are of the whole batch, or no term needs them.
     """
 
     student: Pass | None = None
@@ -229,6 +236,13 @@ class StepPasses:
     weights: Tensor | None = None
     flows: tuple[Flow, Flow] | None = None
     random: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    batch_variances: Variances | None = None
+
+    def variances(self, name: str) -> Tensor:
+        """Return the variances of a layer of the teacher, (1,), or of its latents, (L,), over the whole batch."""
+        if self.batch_variances is not None:
+            return self.batch_variances[name]
+        return teacher_variances([require(self.teacher)], name)[name]
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the weighted mean of one value for each example of x, (B,)."""
@@ -281,10 +295,33 @@ def sample_inputs(
     return inputs
 
 
+def batch_variances(
+    needs: Mapping[TermInput, Needs], student: Flow, teacher: Flow | None, parts: Iterable[StepInputs]
+) -> Variances | None:
+    """Return the teacher's variances over all micro-batches, by passes of their own; None if no term reads any."""
+    data_needs = needs.get(Data())
+    if data_needs is None or not data_needs.variances:
+        return None
+    alone: dict[TermInput, Needs] = {Data(): Needs(student=False, trace=data_needs.trace)}
+    with torch.no_grad():
+        passes = (require(make_passes(alone, student, teacher, part.only(Data())).teacher) for part in parts)
+        return teacher_variances(passes)
+
+
 def make_passes(
-    needs: Mapping[TermInput, Needs], student: Flow, teacher: Flow | None, inputs: StepInputs
+    needs: Mapping[TermInput, Needs],
+    student: Flow,
+    teacher: Flow | None,
+    inputs: StepInputs,
+    variances: Variances | None = None,
 ) -> StepPasses:
-    """Send the inputs through the flows, each pass once; arguments as `sample_inputs`."""
+    """Send the inputs through the flows, each pass once; the first arguments as `sample_inputs`.
+
+    Parameters
+    ----------
+    variances
+        The teacher's over the whole batch, if the inputs are only a part of it.
+    """
     data_needs, batch = needs.get(Data()), inputs.batch
     student_pass = teacher_pass = None
     if data_needs is not None:
@@ -311,6 +348,7 @@ def make_passes(
         weights=batch.weights,
         flows=None if teacher is None else (student, teacher),
         random=inputs.random,
+        batch_variances=variances,
     )
 
 

@@ -102,7 +102,13 @@ def kept_examples(config: DistillationConfig, batch_size: int, micro_batches: in
 
 
 def step_cost(
-    config: DistillationConfig, batch_size: int, student: PassCost, teacher: PassCost, only: str = ""
+    config: DistillationConfig,
+    batch_size: int,
+    student: PassCost,
+    teacher: PassCost,
+    only: str = "",
+    *,
+    micro_batches: int = 1,
 ) -> float:
     """Return the cost of a step of the student for each example of its batch, in the unit of the passes.
 
@@ -118,6 +124,8 @@ def step_cost(
         The cost of their passes.
     only
         Name of the only term to count; by default all active terms count.
+    micro_batches
+        In how many parts a step is taken.
     """
     cost = 0.0
     for source, needs in term_needs(config, only).items():
@@ -127,6 +135,7 @@ def step_cost(
             case Data():
                 teacher_passes = _TRAINED if needs.input_gradient else 1
                 extra += _TRAINED * student.encode * needs.student + teacher_passes * teacher.encode * needs.teacher
+                extra += teacher.encode * (micro_batches > 1 and needs.variances)  # a pass before the parts
             case Synthesis():
                 extra += _TRAINED * student.decode * needs.student + teacher.decode * needs.teacher
                 extra += _TRAINED * (student.encode + teacher.encode) * needs.densities
@@ -152,7 +161,7 @@ def slow_terms(
     name_of_student
         The name in messages of the flow that learns.
     """
-    terms, batch_size = config.distillation, config.training.batch_size
+    terms, batch_size = config.distillation, config.training.student_batch_size
     features = max(student.sequential, teacher.sequential)
     if features == 1:
         return []

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
+from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig, TrainingConfig
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.schedules import weights_at
@@ -27,7 +27,7 @@ from nfkd.planning.devices import (
 )
 from nfkd.planning.matching_check import MatchingCheck, check_matching
 from nfkd.planning.micro_batches import accumulation_problems, accumulation_warnings, stage_cost
-from nfkd.planning.plans import chain, flow_config, flow_path, learners, stage_terms, teacher_of
+from nfkd.planning.plans import chain, flow_config, flow_path, learners, stage_data, stage_terms, teacher_of
 from nfkd.planning.teachers import on_scaled_values, teacher_problems, teacher_warnings
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import Role, the_role
@@ -52,6 +52,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     device = resolve_device(config.compute) if not problems else None
     available = memory_available(device) if device else 0
     problems += accumulation_problems(config) + precision_problems(config.training, device)
+    problems += _search_problems(config.training)
     warnings = config.notices + precision_warnings(config.training, device) + teacher_warnings(config, run)
     dataset = None
     try:
@@ -65,6 +66,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     checks = _LearnerChecks()
     if dataset is not None:
         teacher = None if teacher is None else on_scaled_values(teacher, dataset)
+        problems += _student_data_problems(config, dataset)
         problems += _flow_problems(config, dataset.event_shape, teacher)
         built = _build_valid_flows(config, dataset, teacher, problems)
         flows = {role: _describe_flow(config, role, flow, dataset) for role, flow in built.items()}
@@ -79,7 +81,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     return Description(
         problems=problems,
         warnings=warnings,
-        data=dataset.summary if dataset else "",
+        data=_data_summary(config, dataset) if dataset else "",
         event_shape=list(dataset.event_shape) if dataset else [],
         teacher=flows.get("teacher"),
         student=flows.get("student"),
@@ -132,6 +134,26 @@ def _check_learners(config: ExperimentConfig, dataset: Dataset, flows: Mapping[R
         checks.warnings += match.warnings
         checks.slow_terms += slow_terms(config, pass_cost(student), pass_cost(teacher), the_role(role))
     return checks
+
+
+def _search_problems(training: TrainingConfig) -> list[ConfigProblem]:
+    if not training.baseline_search or training.optimizer == "adamw":
+        return []
+    message = f"{training.optimizer} has no weight decay to search: set training.optimizer to adamw, or switch this off"
+    return [ConfigProblem("training.baseline_search", message)]
+
+
+def _student_data_problems(config: ExperimentConfig, dataset: Dataset) -> list[ConfigProblem]:
+    try:
+        stage_data(config, dataset, "student")
+    except DataError as error:
+        return error.problems
+    return []
+
+
+def _data_summary(config: ExperimentConfig, dataset: Dataset) -> str:
+    count = config.training.student_examples
+    return f"{dataset.summary}; the student sees {count:,} of the training examples" if count else dataset.summary
 
 
 def _flow_problems(
@@ -206,11 +228,20 @@ def _size_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescriptio
     return warnings
 
 
+def _batch_warnings(training: TrainingConfig, available: int) -> list[ConfigProblem]:
+    """Return why batches are smaller than configured; `available` is the number of training examples."""
+    messages = []
+    if training.batch_size > available:
+        messages.append(f"there are only {available:,} training examples, and every batch has all of them")
+    if training.student_batch_size < training.batch_size:
+        who = "student and baseline see" if training.baseline else "the student sees"
+        size, full = training.student_batch_size, training.batch_size
+        messages.append(f"{who} only {size:,} training examples: their batches have {size:,} instead of {full:,}")
+    return [ConfigProblem("training.batch_size", message) for message in messages]
+
+
 def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, FlowDescription]) -> list[ConfigProblem]:
-    warnings = _size_warnings(config, flows)
-    if config.training.batch_size > len(dataset.train):
-        message = f"there are only {len(dataset.train):,} training examples, and every batch has all of them"
-        warnings.append(ConfigProblem("training.batch_size", message))
+    warnings = _size_warnings(config, flows) + _batch_warnings(config.training, len(dataset.train))
     if config.distillation.inherit == "none" and set(config.distillation.active_terms()) == {"nll"}:
         same = ": student and baseline will be equal" if config.training.baseline else ""
         warnings.append(ConfigProblem("distillation", f"no term uses the teacher{same}"))

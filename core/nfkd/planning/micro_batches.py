@@ -10,7 +10,7 @@ from nfkd.data import Dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.cost import FlowCost, flow_cost, initialisation_cost
 from nfkd.planning.costs import kept_examples, sample_counts
-from nfkd.planning.plans import flow_config, teacher_of
+from nfkd.planning.plans import flow_config, stage_batch_size, teacher_of
 from nfkd.protocol.requests import FlowDescription
 from nfkd.protocol.roles import Role, the_role
 
@@ -21,8 +21,9 @@ def accumulation_problems(config: ExperimentConfig) -> list[ConfigProblem]:
     """Return why a batch cannot be split: too few examples, or terms that compare its examples."""
     training = config.training
     problems = []
-    if training.accumulate > training.batch_size:
-        message = f"a batch of {training.batch_size:,} examples cannot make {training.accumulate:,} micro-batches"
+    smallest = training.student_batch_size
+    if training.accumulate > smallest:
+        message = f"a batch of {smallest:,} examples cannot make {training.accumulate:,} micro-batches"
         problems.append(ConfigProblem("training.accumulate", message))
     if training.accumulate > 1:
         message = (
@@ -62,21 +63,21 @@ def accumulation_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDes
 def stage_cost(config: ExperimentConfig, role: Role, dataset: Dataset) -> tuple[FlowCost, int]:
     """Return the cost of a flow, and the bytes that its training needs at its peak."""
     chosen, training, terms = flow_config(config, role), config.training, config.distillation
-    teacher = teacher_of(config, role)
+    teacher, batch_size = teacher_of(config, role), stage_batch_size(config, role)
     samples = sample_counts(terms).values() if teacher else ()
-    count = min(training.accumulate, training.batch_size, *samples)
-    examples, copies, teacher_memory = math.ceil(training.batch_size / count), training.ema_decay > 0, 0
+    count = min(training.accumulate, batch_size, *samples)
+    examples, copies, teacher_memory = math.ceil(batch_size / count), training.ema_decay > 0, 0
     if teacher:
-        student_examples, teacher_examples = kept_examples(terms, training.batch_size, count)
-        examples += student_examples
+        kept_by_student, kept_by_teacher = kept_examples(terms, batch_size, count)
+        examples += kept_by_student
         copies += _kept_gradients(config, count)
-        teacher_memory = _teacher_memory(config, teacher, dataset, teacher_examples)
+        teacher_memory = _teacher_memory(config, teacher, dataset, kept_by_teacher)
     shape, features = dataset.event_shape, dataset.context_features
     cost = flow_cost(chosen, shape, examples, features, precision=training.precision, extra_copies=copies)
     memory = cost.training_memory + teacher_memory
     if count == 1:
         return cost, memory
-    first = _BYTES * cost.parameters + initialisation_cost(chosen, shape, training.batch_size, features)
+    first = _BYTES * cost.parameters + initialisation_cost(chosen, shape, batch_size, features)
     return cost, max(memory, first)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from nfkd.config import TERMS, ExperimentConfig
+from nfkd.config import ExperimentConfig
 from nfkd.config.flows import FlowConfig
 from nfkd.data import Dataset
 from nfkd.flows.architectures import flow_summary
@@ -50,6 +50,22 @@ def stage_steps(config: ExperimentConfig) -> dict[Role, int]:
     steps |= dict.fromkeys(ASSISTANTS[: len(config.assistants)], training.assistant_steps)
     steps["teacher"] = 0 if training.teacher_given else training.teacher_steps
     return steps
+
+
+def stage_data(config: ExperimentConfig, dataset: Dataset, stage: Role) -> Dataset:
+    """Return the data of a stage: all of it for the teacher, else only the training examples of the student.
+
+    Raises
+    ------
+    DataError
+        As `Dataset.with_training_examples`.
+    """
+    return dataset if stage == "teacher" else dataset.with_training_examples(config.training.student_examples)
+
+
+def stage_batch_size(config: ExperimentConfig, stage: Role) -> int:
+    """Return the number of examples in a batch of a stage."""
+    return config.training.batch_size if stage == "teacher" else config.training.student_batch_size
 
 
 def stage_terms(config: ExperimentConfig, stage: Role) -> list[str]:
@@ -97,20 +113,24 @@ def stage_plans(config: ExperimentConfig, dataset: Dataset, description: Descrip
         StagePlan(
             stage=stage,
             steps=steps[stage],
-            curves=_curves(stage_terms(config, stage), dataset.unit, shares=config.monitor.shares_every > 0),
+            curves=_curves(config, stage_terms(config, stage), dataset.unit, shares=config.monitor.shares_every > 0),
             pairs=pairs.get(stage, []),
         )
         for stage in seed_stages(config, seed)
     ]
 
 
-def _curves(terms: Sequence[str], unit: str, *, shares: bool) -> list[CurveInfo]:
-    labels = {name: TERMS[name].label for name in terms}
+def _curves(config: ExperimentConfig, terms: Sequence[str], unit: str, *, shares: bool) -> list[CurveInfo]:
+    settings = config.distillation.terms()
+    labels = {name: settings[name].label for name in terms}
     weighted = labels if len(terms) > 1 else {}
     measured = weighted if shares else {}
     return [
         CurveInfo(name="train/total", label="Total loss"),
-        *[CurveInfo(name=f"train/{name}", label=labels[name], unit=TERMS[name].unit or unit) for name in terms],
+        *[
+            CurveInfo(name=f"train/{name}", label=labels[name], unit=settings[name].value_unit or unit)
+            for name in terms
+        ],
         CurveInfo(name="validation/nll", label="NLL", unit=unit),
         CurveInfo(name="learning_rate", label="Learning rate"),
         CurveInfo(name="gradient_norm", label="Gradient norm"),
@@ -121,19 +141,27 @@ def _curves(terms: Sequence[str], unit: str, *, shares: bool) -> list[CurveInfo]
 
 
 def stage_costs(config: ExperimentConfig, description: Description) -> dict[Role, float]:
-    """Return the relative cost of a step of each stage, from the flows' multiply-adds.
+    """Return the relative cost of a step of each stage, from the flows' multiply-adds and the sizes of the batches.
 
     A training step costs about three passes; with a teacher, the terms' passes are added.
     """
-    costs: dict[Role, float] = {}
-    for role in run_roles(config):
-        flow, before = described(description, role), teacher_of(config, role)
-        teacher = described(description, before) if before else None
-        if flow is None or (before and teacher is None):
-            msg = "the experiment has problems, so its cost is unknown"
-            raise ValueError(msg)
-        costs[role] = 3.0 * flow.multiply_adds
-        if teacher is not None:
-            student_pass, teacher_pass = (PassCost(each.multiply_adds, each.multiply_adds) for each in (flow, teacher))
-            costs[role] = step_cost(config.distillation, config.training.batch_size, student_pass, teacher_pass)
-    return costs
+    return {role: _stage_cost(config, description, role) for role in run_roles(config)}
+
+
+def search_cost(config: ExperimentConfig, description: Description) -> float:
+    """Return the relative cost of a step of a baseline, as `stage_costs`, also in a run without a baseline."""
+    return _stage_cost(config, description, "baseline")
+
+
+def _stage_cost(config: ExperimentConfig, description: Description, role: Role) -> float:
+    flow, before = described(description, role), teacher_of(config, role)
+    teacher = described(description, before) if before else None
+    if flow is None or (before and teacher is None):
+        msg = "the experiment has problems, so its cost is unknown"
+        raise ValueError(msg)
+    batch_size, micro_batches = stage_batch_size(config, role), config.training.accumulate
+    cost = 3.0 * flow.multiply_adds
+    if teacher is not None:
+        student_pass, teacher_pass = (PassCost(each.multiply_adds, each.multiply_adds) for each in (flow, teacher))
+        cost = step_cost(config.distillation, batch_size, student_pass, teacher_pass, micro_batches=micro_batches)
+    return cost * batch_size / config.training.batch_size

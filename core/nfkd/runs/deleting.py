@@ -14,11 +14,12 @@ from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.layout import EXPERIMENT, GROUP, RUN_FILE, refuse_active
 from nfkd.runs.lock import NAME as LOCK
 from nfkd.runs.log import LOG
+from nfkd.runs.search_file import SEARCH
 from nfkd.runs.state import STATE
 from nfkd.runs.verdict_file import VERDICT
 
 _NAMES = (
-    *(STATE, EXPERIMENT, GROUP, LOG, VERDICT, RUN_FILE, LOCK, "perceptual.sha256"),
+    *(STATE, EXPERIMENT, GROUP, LOG, VERDICT, RUN_FILE, LOCK, SEARCH, "perceptual.sha256"),
     *(f"{name}.safetensors" for name in (*ROLES, "checkpoint", "checkpoint.previous")),
 )
 _FILES = re.compile(rf"(?:{'|'.join(map(re.escape, _NAMES))})(?:\.tmp)?")

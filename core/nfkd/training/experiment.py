@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import torch
 
-from nfkd.config import ExperimentConfig
+from nfkd.config import WEIGHT_DECAYS, ExperimentConfig
 from nfkd.data import load_dataset
 from nfkd.evaluation.verdict import verdict_of, verdict_without_baseline
 from nfkd.files import is_taken
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.planning.describe import check
 from nfkd.planning.devices import device_name, resolve_device, thread_count
-from nfkd.planning.plans import seed_stages, stage_costs, stage_steps
+from nfkd.planning.plans import search_cost, seed_stages, stage_costs, stage_steps
 from nfkd.planning.teachers import on_scaled_values
 from nfkd.protocol.events import (
     ErrorInfo,
@@ -37,11 +38,12 @@ from nfkd.runs.log import append_log
 from nfkd.runs.reader import stage_ended
 from nfkd.runs.state import read_row, write_row
 from nfkd.runs.verdict_file import write_verdict
+from nfkd.training.baseline_search import search_weight_decay
 from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.control import Control
 from nfkd.training.data_check import fingerprint_text, require_same_data
 from nfkd.training.perceptual_file import pin_perceptual
-from nfkd.training.progress import RunProgress
+from nfkd.training.progress import SEARCH, RunProgress, Stage
 from nfkd.training.seed_run import RunContext, SeedRun, seed_checkpoint
 
 
@@ -124,6 +126,8 @@ class Experiment:
         if perceptual:
             self.log(perceptual)
         context = self._context(description, device, threads)
+        if self._config.training.baseline_search:
+            context = replace(context, weight_decay=search_weight_decay(context, self.log, resume=self._resume))
         for seed in seeds:
             seed_run = SeedRun(context, seed, checkpoints[seed])
             self._add_done(seed_run.done)
@@ -133,14 +137,7 @@ class Experiment:
 
     def _context(self, description: Description, device: torch.device, threads: int) -> RunContext:
         config, dataset = self._config, load_dataset(self._config.data)
-        progress = RunProgress(
-            str(self._run),
-            [(seed, stage) for seed in config.seeds.values() for stage in seed_stages(config, seed)],
-            stage_steps(config),
-            stage_costs(config, description),
-            self._emit,
-            lambda: self._control.paused_seconds,
-        )
+        progress = self._progress(description)
         return RunContext(
             run=self._run,
             config=config,
@@ -155,6 +152,19 @@ class Experiment:
             warn=lambda message: self.log(message, "warning"),
             teacher=None if self._teacher is None else on_scaled_values(self._teacher, dataset),
         )
+
+    def _progress(self, description: Description) -> RunProgress:
+        config = self._config
+        stages: list[tuple[int, Stage]] = [
+            (seed, stage) for seed in config.seeds.values() for stage in seed_stages(config, seed)
+        ]
+        steps: dict[Stage, int] = {**stage_steps(config)}
+        costs: dict[Stage, float] = {**stage_costs(config, description)}
+        if config.training.baseline_search:
+            stages.insert(0, (config.seeds.first, SEARCH))
+            steps[SEARCH] = len(WEIGHT_DECAYS) * config.training.student_steps
+            costs[SEARCH] = search_cost(config, description)
+        return RunProgress(str(self._run), stages, steps, costs, self._emit, lambda: self._control.paused_seconds)
 
     def _threads(self, checkpoints: dict[int, Checkpoint | None]) -> int:
         saved = [checkpoint.position.threads for checkpoint in checkpoints.values() if checkpoint]

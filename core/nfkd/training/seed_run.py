@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from nfkd.config import ExperimentConfig
+from nfkd.config import ExperimentConfig, TrainingConfig
 from nfkd.data import Batch, Dataset
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
 from nfkd.distillation.inheritance import EXAMPLES, Inheritance
@@ -22,6 +22,7 @@ from nfkd.planning.plans import (
     described,
     flow_config,
     seed_stages,
+    stage_data,
     stage_pairs,
     stage_plans,
     stage_steps,
@@ -67,6 +68,8 @@ class RunContext:
         Writes a warning to the run's log.
     teacher
         A flow of another library as the teacher; None for a teacher of NFKD.
+    weight_decay
+        Found by the search for student and baseline; None without a search.
     """
 
     run: Path
@@ -81,11 +84,23 @@ class RunContext:
     emit: Callable[[RunEvent], None]
     warn: Callable[[str], None]
     teacher: ForeignFlow | None = None
+    weight_decay: float | None = None
+
+    def training(self, stage: Role) -> TrainingConfig:
+        """Return the settings of a stage's training, with the weight decay of a search."""
+        training = self.config.training
+        if self.weight_decay is None or stage not in {"student", "baseline"}:
+            return training
+        return training.model_copy(update={"weight_decay": self.weight_decay})
 
     def build(self, stage: Role, generator: torch.Generator | None = None) -> Flow:
         """Return a stage's flow with initial weights."""
         shape, features = self.dataset.event_shape, self.dataset.context_features
         return build_flow(flow_config(self.config, stage), shape, context_features=features, generator=generator)
+
+    def data(self, stage: Role) -> Dataset:
+        """Return the data that a stage is trained on; only the teacher's has all training examples."""
+        return stage_data(self.config, self.dataset, stage)
 
     def pairs(self, stage: Role) -> list[LayerPair]:
         """Return the matched layers of a stage's flow and its teacher; for the baseline those of the student."""
@@ -237,7 +252,7 @@ class SeedRun:
         if checkpoint is None:
             self._inherit(stage, flow)
         flow = flow.to(context.device).train()
-        state = StageState.fresh(stage, self._seed, flow, context.config.training, len(context.dataset.train))
+        state = StageState.fresh(stage, self._seed, flow, context.training(stage), len(context.data(stage).train))
         if checkpoint is not None:
             state.restore(checkpoint)
         return state
@@ -254,7 +269,7 @@ class SeedRun:
 
     def _inheritance_batch(self, stage: Role) -> Batch:
         """Return some training examples, drawn by a generator of their own: the order of the data does not change."""
-        dataset, generator = self._context.dataset, named_generator(self._seed, random_name(stage), "inheritance")
+        dataset, generator = self._context.data(stage), named_generator(self._seed, random_name(stage), "inheritance")
         index = torch.randperm(len(dataset.train), generator=generator)[:EXAMPLES].sort().values
         return dataset.training_batch(index.numpy(), generator, generator)
 
@@ -271,7 +286,7 @@ class SeedRun:
         )
         return Trainer(
             context.config,
-            context.dataset,
+            context.data(stage),
             state,
             self._make_loss(stage, teacher, state),
             steps=stage_steps(context.config)[stage],

@@ -173,10 +173,21 @@ def break_gradients(flow: Flow, examples: torch.Tensor, monkeypatch: pytest.Monk
     monkeypatch.setattr(flow, "forward", broken)
 
 
-@pytest.mark.parametrize(("name", "count"), [("nll", 1), ("lkd", 1), ("density", 3)])
-def test_an_example_with_a_nonfinite_gradient_is_dropped(name, count, flows: Flows, digits, x, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "count", "settings"),
+    [
+        ("nll", 1, {}),
+        ("lkd", 1, {}),
+        ("density", 3, {}),
+        ("lkd", 1, {"normalize": True}),
+        ("lkd", 3, {"normalize": True}),
+    ],
+)
+def test_an_example_with_a_nonfinite_gradient_is_dropped(
+    name, count, settings, flows: Flows, digits, x, monkeypatch
+) -> None:
     student, _ = flows
-    step = distiller(config({name: 1}), *flows, digits)
+    step = distiller(config({name: 1}, {name: settings}), *flows, digits)
     rest = step.backward(student, Batch(x[[0, 1, 3, 4, 6]]), generators())
     expected = gradients(student)
     break_gradients(student, x[[2, 5]], monkeypatch)

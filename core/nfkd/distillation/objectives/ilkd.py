@@ -19,19 +19,23 @@ class ILKD(Objective[ILKDConfig]):
     """Σ_m w_m·mean_d (h_S^{i_m}(x) − h_T^{j_m}(x))² / Σ_m w_m over the M matched pairs of layers.
 
     A layer of few dimensions counts as much as one of many. The pairs' weights w_m are 1 unless the user sets others.
-    Walton et al. 2025, arXiv 2506.21003, section 3.
+    Walton et al. 2025, arXiv 2506.21003, section 3. Normalised: each pair's mean is divided by v_m, the variance of the
+    teacher's matched layer over the batch and the dimensions.
     """
 
     asks = ("latents",)
     matches = True
 
     def needs(self) -> Needs:
-        """Return both passes with the output of each layer."""
-        return Needs(trace=True)
+        """Return both passes with the output of each layer, and the variances of the teacher's if normalised."""
+        return Needs(trace=True, variances=self.config.normalize)
 
     def per_example(self, passes: StepPasses) -> Tensor:
         """Return each pair's mean over the dimensions, (B, M)."""
-        return torch.stack(_errors(require(passes.student), require(passes.teacher), self.pairs)).T
+        errors = torch.stack(_errors(require(passes.student), require(passes.teacher), self.pairs)).T
+        if not self.config.normalize:
+            return errors
+        return errors / torch.cat([passes.variances(pair.teacher) for pair in self.pairs])
 
     def reduce(self, values: Tensor, passes: StepPasses) -> Tensor:
         """Return the mean over the examples and, by their weights, over the pairs."""
