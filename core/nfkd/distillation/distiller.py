@@ -25,12 +25,15 @@ from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.passes import (
     Data,
     Generators,
+    Needs,
     StepInputs,
+    StepPasses,
     TermInput,
     combine_needs,
     make_passes,
     sample_inputs,
 )
+from nfkd.distillation.pool import Pool
 from nfkd.distillation.schedules import weights_at
 from nfkd.flows.flow import Flow, evaluating
 from nfkd.protocol.records import LayerPair
@@ -91,6 +94,8 @@ class Distiller:
         Steps between two measurements of the terms' gradients for the curves; zero never measures them.
     norms
         The running norms of a balance, by term. They are updated in place and saved in the checkpoints.
+    pool
+        Samples of the teacher, for `mix`; None without a pool.
     """
 
     def __init__(
@@ -103,10 +108,11 @@ class Distiller:
         steps: int = 1,
         measure_every: int = 0,
         norms: dict[str, float] | None = None,
+        pool: Pool | None = None,
     ) -> None:
         self._config, self._steps, self._measure_every = config, steps, measure_every
         self._teacher = None if teacher is None else freeze(teacher)
-        self._norms = {} if norms is None else norms
+        self._norms, self._pool = {} if norms is None else norms, pool
         self._objectives: dict[str, AnyObjective] = {
             name: OBJECTIVES[name](term, nll_loss=dataset.nll_loss, pairs=pairs)
             for name, term in config.active_terms().items()
@@ -119,6 +125,20 @@ class Distiller:
     def sampled(self) -> frozenset[str]:
         """The terms that are computed on samples, not on the data."""
         return frozenset(name for name, source in self._sources.items() if source != Data())
+
+    @property
+    def uses_data(self) -> bool:
+        """Whether batches have real examples."""
+        return self._pool is None or self._config.pool.share < 1
+
+    def mix(self, batch: Batch, generators: Generators) -> Batch:
+        """Return the batch of a step: the last examples of a real batch are replaced by rows of the pool.
+
+        The rows come from a generator of their own, so that the real batches do not depend on the pool.
+        """
+        if self._pool is None:
+            return batch
+        return self._pool.mix(batch, self._config.pool.rows(len(batch)), generators("pool rows"))
 
     def backward(self, flow: Flow, batch: Batch, generators: Generators, step: int = 0, micro_batches: int = 1) -> Loss:
         """Set the gradients of a flow's parameters to those of a batch's loss; return the loss, detached.
@@ -187,10 +207,14 @@ class Distiller:
 
     def _terms(self, flow: Flow, part: StepInputs, whole: StepInputs) -> dict[str, Tensor]:
         """Return the terms of a micro-batch, each times its fraction of the examples of its source."""
-        passes = make_passes(self._needs, flow, self._teacher, part)
+        passes = self._passes(self._needs, flow, part)
         sizes, all_sizes = part.sizes(), whole.sizes()
         fractions = {name: sizes[source] / all_sizes[source] for name, source in self._sources.items()}
         return {name: fractions[name] * objective(passes) for name, objective in self._objectives.items()}
+
+    def _passes(self, needs: Mapping[TermInput, Needs], flow: Flow, inputs: StepInputs) -> StepPasses:
+        known = None if self._pool is None else self._pool.known
+        return make_passes(needs, flow, self._teacher, inputs, known)
 
     @property
     def _balances(self) -> bool:
@@ -206,7 +230,7 @@ class Distiller:
         """Return the inputs without the examples whose values are not finite, and how many each term lost."""
         finite: dict[str, list[Tensor]] = {name: [] for name in self._objectives}
         for part in inputs.micro_batches(micro_batches):
-            passes = make_passes(self._needs, flow, self._teacher, part)
+            passes = self._passes(self._needs, flow, part)
             for name, objective in self._objectives.items():
                 finite[name].append(objective.finite(objective.per_example(passes).detach(), passes))
         return self._drop(inputs, {name: torch.cat(masks) for name, masks in finite.items()})
@@ -227,7 +251,7 @@ class Distiller:
         """Return which of some examples give a term finite gradients, (len(index),) bool, by bisection."""
         source, objective = self._sources[name], self._objectives[name]
         fraction = len(index) / inputs.sizes()[source]
-        value = objective(make_passes({source: objective.needs()}, flow, self._teacher, inputs.take({source: index})))
+        value = objective(self._passes({source: objective.needs()}, flow, inputs.take({source: index})))
         gradients = torch.autograd.grad(fraction * value, trained_parameters(flow), allow_unused=True)
         finite = math.isfinite(float(total_norm(gradients)))
         if finite or len(index) == 1:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nfkd.data import Batch
+from nfkd.distillation.known_passes import pass_over
 from nfkd.flows.flow import Flow, Pass, evaluating
 
 Value = TypeVar("Value")
@@ -172,10 +173,9 @@ class StepInputs:
         noise = {key: value.take(index[key]) if key in index else value for key, value in self.noise.items()}
         if Data() not in index:
             return replace(self, noise=noise)
-        chosen, batch = index[Data()], self.batch
-        context, weights = (None if value is None else value[chosen] for value in (batch.context, batch.weights))
+        chosen = index[Data()]
         random = {key: tuple(value[chosen] for value in values) for key, values in self.random.items()}
-        return StepInputs(Batch(batch.x[chosen], context, weights), noise, random)
+        return StepInputs(self.batch.take(chosen), noise, random)
 
 
 def equal_slices(length: int, count: int) -> list[slice]:
@@ -282,9 +282,21 @@ def sample_inputs(
 
 
 def make_passes(
-    needs: Mapping[TermInput, Needs], student: Flow, teacher: Flow | None, inputs: StepInputs
+    needs: Mapping[TermInput, Needs],
+    student: Flow,
+    teacher: Flow | None,
+    inputs: StepInputs,
+    known: Pass | None = None,
 ) -> StepPasses:
-    """Send the inputs through the flows, each pass once; arguments as `sample_inputs`."""
+    """Send the inputs through the flows, each pass once.
+
+    Parameters
+    ----------
+    needs, student, teacher, inputs
+        As for `sample_inputs`, and what it returned.
+    known
+        The teacher's pass over the rows of the pool; computed where it is None, and where gradients by x are needed.
+    """
     data_needs, batch = needs.get(Data()), inputs.batch
     student_pass = teacher_pass = None
     if data_needs is not None:
@@ -293,7 +305,8 @@ def make_passes(
         if data_needs.student:
             student_pass = student(batch.x, batch.context, trace=data_needs.trace)
         if data_needs.teacher:
-            teacher_pass = require(teacher)(batch.x, batch.context, trace=data_needs.trace)
+            looked_up = None if data_needs.input_gradient else known
+            teacher_pass = pass_over(require(teacher), batch, looked_up, trace=data_needs.trace)
     return StepPasses(
         student=student_pass,
         teacher=teacher_pass,

@@ -102,7 +102,13 @@ def kept_examples(config: DistillationConfig, batch_size: int, micro_batches: in
 
 
 def step_cost(
-    config: DistillationConfig, batch_size: int, student: PassCost, teacher: PassCost, only: str = ""
+    config: DistillationConfig,
+    batch_size: int,
+    student: PassCost,
+    teacher: PassCost,
+    only: str = "",
+    *,
+    cached: float = 0.0,
 ) -> float:
     """Return the cost of a step of the student for each example of its batch, in the unit of the passes.
 
@@ -118,6 +124,8 @@ def step_cost(
         The cost of their passes.
     only
         Name of the only term to count; by default all active terms count.
+    cached
+        Part of the batch over which the teacher makes no pass, from `nfkd.planning.pools.cached_share`.
     """
     cost = 0.0
     for source, needs in term_needs(config, only).items():
@@ -125,7 +133,7 @@ def step_cost(
         extra += needs.extra_decodes * student.decode
         match source:
             case Data():
-                teacher_passes = _TRAINED if needs.input_gradient else 1
+                teacher_passes = _TRAINED if needs.input_gradient else 1 - cached
                 extra += _TRAINED * student.encode * needs.student + teacher_passes * teacher.encode * needs.teacher
             case Synthesis():
                 extra += _TRAINED * student.decode * needs.student + teacher.decode * needs.teacher
@@ -137,7 +145,12 @@ def step_cost(
 
 
 def slow_terms(
-    config: ExperimentConfig, student: PassCost, teacher: PassCost, name_of_student: str = "the student"
+    config: ExperimentConfig,
+    student: PassCost,
+    teacher: PassCost,
+    name_of_student: str = "the student",
+    *,
+    cached: float = 0.0,
 ) -> list[ConfigProblem]:
     """Return a warning for each term that makes a step much longer because an autoregressive flow is slow there.
 
@@ -151,6 +164,8 @@ def slow_terms(
         The cost of the passes of a flow that learns, and of the flow that it learns from.
     name_of_student
         What messages call the former.
+    cached
+        As for `step_cost`.
     """
     terms, batch_size = config.distillation, config.training.batch_size
     features = max(student.sequential, teacher.sequential)
@@ -158,8 +173,8 @@ def slow_terms(
         return []
 
     def slowdown(only: str = "") -> float:
-        parallel = step_cost(terms, batch_size, student.parallel, teacher.parallel, only)
-        return step_cost(terms, batch_size, student, teacher, only) / parallel
+        parallel = step_cost(terms, batch_size, student.parallel, teacher.parallel, only, cached=cached)
+        return step_cost(terms, batch_size, student, teacher, only, cached=cached) / parallel
 
     if slowdown() < _SLOW:
         return []

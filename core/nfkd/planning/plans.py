@@ -10,6 +10,7 @@ from nfkd.config.flows import FlowConfig
 from nfkd.data import Dataset
 from nfkd.flows.architectures import flow_summary
 from nfkd.planning.costs import PassCost, step_cost
+from nfkd.planning.pools import cached_share
 from nfkd.protocol.events import StagePlan
 from nfkd.protocol.records import CurveInfo, LayerPair
 from nfkd.protocol.requests import Description, FlowDescription
@@ -125,7 +126,7 @@ def stage_costs(config: ExperimentConfig, description: Description) -> dict[Role
 
     A training step costs about three passes; with a teacher, the terms' passes are added.
     """
-    costs: dict[Role, float] = {}
+    costs, terms, pairs = dict[Role, float](), config.distillation, stage_pairs(description)
     for role in run_roles(config):
         flow, before = described(description, role), teacher_of(config, role)
         teacher = described(description, before) if before else None
@@ -135,5 +136,6 @@ def stage_costs(config: ExperimentConfig, description: Description) -> dict[Role
         costs[role] = 3.0 * flow.multiply_adds
         if teacher is not None:
             student_pass, teacher_pass = (PassCost(each.multiply_adds, each.multiply_adds) for each in (flow, teacher))
-            costs[role] = step_cost(config.distillation, config.training.batch_size, student_pass, teacher_pass)
+            cached = cached_share(terms, pairs.get(role, []), teacher.layers, description.event_shape)
+            costs[role] = step_cost(terms, config.training.batch_size, student_pass, teacher_pass, cached=cached)
     return costs

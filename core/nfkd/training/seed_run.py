@@ -42,7 +42,9 @@ from nfkd.training.diagnosis import DivergedError
 from nfkd.training.generators import named_generator
 from nfkd.training.loop import Hooks, Trainer
 from nfkd.training.monitor import Monitor
+from nfkd.training.pool_file import PoolFile, remove_pool
 from nfkd.training.progress import RunProgress
+from nfkd.training.stage_pool import stage_pool
 from nfkd.training.state import StageState, copy_weights, random_name
 
 
@@ -62,8 +64,8 @@ class RunContext:
         Fingerprint of the data, as JSON; saved in run files and checkpoints.
     emit
         Receives every event.
-    warn
-        Writes a warning to the run's log.
+    warn, log
+        Write a warning, or a line without one, to the run's log.
     teacher
         A flow of another library as the teacher; None for a teacher of NFKD.
     """
@@ -79,6 +81,7 @@ class RunContext:
     progress: RunProgress
     emit: Callable[[RunEvent], None]
     warn: Callable[[str], None]
+    log: Callable[[str], None]
     teacher: ForeignFlow | None = None
 
     def build(self, stage: Role, generator: torch.Generator | None = None) -> Flow:
@@ -151,6 +154,8 @@ class SeedRun:
             for plan in plans:
                 if plan.stage not in ended:
                     self._run_stage(plan.stage)
+                    remove_pool(self._directory)
+            remove_pool(self._directory)  # of a run that was killed before the line above
             self._writer.flush()  # unlike `close`, it reports a missing file
         finally:
             self._writer.close()
@@ -280,6 +285,7 @@ class SeedRun:
         context = self._context
         if teacher is None:
             return Likelihood(context.dataset)
+        file = PoolFile(self._directory, stage, self._seed)
         return Distiller(
             context.config.distillation,
             teacher,
@@ -288,6 +294,7 @@ class SeedRun:
             steps=stage_steps(context.config)[stage],
             measure_every=context.config.monitor.shares_every,
             norms=state.norms,
+            pool=stage_pool(context, file, teacher, resumed=state.step > 0),
         )
 
     def _load_teacher(self, stage: Role) -> Flow:
