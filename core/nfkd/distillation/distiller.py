@@ -95,7 +95,7 @@ class Distiller:
     norms
         The running norms of a balance, by term. They are updated in place and saved in the checkpoints.
     pool
-        Samples of the teacher, for `mix`; None without a pool.
+        Samples of the teacher, for `mix` and for terms with samples at temperature 1; None without a pool.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class Distiller:
         if micro_batches > 1 and comparing:
             msg = f"the term {comparing[0]} compares the examples of a batch with each other: it has no micro-batches"
             raise ValueError(msg)
-        inputs = sample_inputs(self._needs, flow, self._teacher, batch, generators)
+        inputs = sample_inputs(self._needs, flow, self._teacher, batch, generators, self._pool)
         loss, masked = self._accumulate(flow, inputs, step, micro_batches), Counter[str]()
         if not _finite(loss.terms):
             inputs, dropped = self._drop_nonfinite_values(flow, inputs, micro_batches)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nfkd.data import Batch
 from nfkd.distillation.known_passes import pass_over
+from nfkd.distillation.pool import Pool
 from nfkd.flows.flow import Flow, Pass, evaluating
 
 Value = TypeVar("Value")
@@ -116,17 +117,27 @@ def combine_needs(needs: Iterable[Needs]) -> dict[TermInput, Needs]:
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard normal noise for every latent, each (B, …), and the context of each sample."""
+    """Standard normal noise for every latent, each (B, …).
+
+    Attributes
+    ----------
+    parts, context
+        The noise, and the context of each sample.
+    samples
+        What the teacher makes of them at temperature 1, where that is known: rows of the pool.
+    """
 
     parts: list[Tensor]
     context: Tensor | None
+    samples: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.parts[0])
 
     def take(self, index: Index) -> Noise:
         """Return some of the samples."""
-        return Noise([part[index] for part in self.parts], None if self.context is None else self.context[index])
+        context, samples = (None if value is None else value[index] for value in (self.context, self.samples))
+        return Noise([part[index] for part in self.parts], context, samples)
 
 
 @dataclass(frozen=True)
@@ -250,7 +261,12 @@ def require(value: Value | None) -> Value:
 
 
 def sample_inputs(
-    needs: Mapping[TermInput, Needs], student: Flow, teacher: Flow | None, batch: Batch, generators: Generators
+    needs: Mapping[TermInput, Needs],
+    student: Flow,
+    teacher: Flow | None,
+    batch: Batch,
+    generators: Generators,
+    pool: Pool | None = None,
 ) -> StepInputs:
     """Draw the inputs of a step: all its random numbers, whatever the number of micro-batches.
 
@@ -264,13 +280,15 @@ def sample_inputs(
         The data.
     generators
         One for each purpose.
+    pool
+        Samples of the teacher with their noise, which terms with samples at temperature 1 reuse; None for new noise.
     """
     inputs = StepInputs(batch)
     for source, need in needs.items():
         match source:
             case Synthesis():
-                noise = student.draw_noise(source.count, generators("synthesis"))
-                inputs.noise[source] = Noise(noise, batch.contexts(source.count))
+                reused = pool if need.teacher and source.temperature == 1 else None
+                inputs.noise[source] = _synthesis_noise(source.count, student, batch, generators("synthesis"), reused)
             case TeacherSamples():
                 noise = require(teacher).draw_noise(source.count, generators("teacher samples"))
                 inputs.noise[source] = Noise(noise, batch.contexts(source.count))
@@ -279,6 +297,15 @@ def sample_inputs(
                     {name: sample(student, batch, generators(name)) for name, sample in need.random.items()}
                 )
     return inputs
+
+
+def _synthesis_noise(count: int, student: Flow, batch: Batch, generator: torch.Generator, pool: Pool | None) -> Noise:
+    """Return new noise, or that of rows of the pool, drawn with replacement, with the teacher's samples."""
+    if pool is None:
+        return Noise(student.draw_noise(count, generator), batch.contexts(count))
+    part = pool.take(torch.randint(len(pool), (count,), generator=generator))
+    context = None if part.context is None else part.context.to(batch.x)
+    return Noise([noise.to(batch.x) for noise in part.noise], context, part.x.to(batch.x))
 
 
 def make_passes(
@@ -337,7 +364,9 @@ def _synthesize(source: Synthesis, needs: Needs, student: Flow, teacher: Flow | 
         return flow.synthesize(noise.parts, source.temperature, noise.context)
 
     student_samples = sample(student) if needs.student else None
-    teacher_samples = sample(require(teacher)) if needs.teacher else None
+    teacher_samples = None
+    if needs.teacher:
+        teacher_samples = sample(require(teacher)) if noise.samples is None else noise.samples
     if not needs.densities:
         return Synthesized(student_samples, teacher_samples)
     x = require(student_samples)

@@ -136,7 +136,8 @@ def step_cost(
                 teacher_passes = _TRAINED if needs.input_gradient else 1 - cached
                 extra += _TRAINED * student.encode * needs.student + teacher_passes * teacher.encode * needs.teacher
             case Synthesis():
-                extra += _TRAINED * student.decode * needs.student + teacher.decode * needs.teacher
+                known = config.pool.share > 0 and source.temperature == 1  # samples of the pool are reused
+                extra += _TRAINED * student.decode * needs.student + teacher.decode * (needs.teacher and not known)
                 extra += _TRAINED * (student.encode + teacher.encode) * needs.densities
             case TeacherSamples():
                 extra += teacher.decode + _TRAINED * student.encode

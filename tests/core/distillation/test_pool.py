@@ -205,6 +205,28 @@ def test_the_rows_of_a_share(share: float, size: int, rows: int) -> None:
     assert PoolConfig(share=share).rows(size) == rows
 
 
+# --- samples from the same noise --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("temperature", "distance"), [(1.0, "l1"), (1.0, "l2"), (0.7, "l1")])
+def test_skd_reuses_samples_of_the_pool_at_temperature_one(
+    temperature: float, distance: str, flows: Flows, digits: Dataset, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student, teacher = flows
+    pool, _ = draw_pool(teacher, NO_DATA, 300, generator())
+    settings = {"skd": {"temperature": temperature, "distance": distance}}
+    step = distiller(config({"skd": 1.0}, settings, pool=PoolConfig(share=0.5)), *flows, digits, pool=pool)
+    calls, synthesize = [], teacher.synthesize
+    monkeypatch.setattr(teacher, "synthesize", lambda *rest: calls.append(1) or synthesize(*rest))
+    value = step.backward(student, Batch(x), generators(), micro_batches=2).terms["skd"].item()
+    assert bool(calls) == (temperature != 1)
+    if temperature == 1:
+        rows = torch.randint(len(pool), (5,), generator=generator())
+        difference = student.synthesize([part[rows] for part in pool.noise]) - pool.x[rows]
+        expected = difference.abs().mean() if distance == "l1" else difference.square().mean()
+        assert value == pytest.approx(expected.item())
+
+
 # --- passes of the teacher --------------------------------------------------------------------------------------------
 
 

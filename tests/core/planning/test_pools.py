@@ -127,6 +127,16 @@ def test_a_cached_teacher_makes_a_step_cheaper() -> None:
     assert cost(pooled(digits, score)) == pytest.approx(cost(digits(distillation=score)))
 
 
+def test_skd_at_temperature_one_makes_no_samples_of_the_teacher() -> None:
+    skd = NLL | {"skd": {"weight": 1.0}}
+    saved = cost(digits(distillation=skd)) - cost(pooled(digits, skd))
+    teacher = describe(digits(distillation=skd)).teacher
+    assert teacher is not None
+    assert saved == pytest.approx(teacher.multiply_adds * 64 / 32)  # 64 samples for a batch of 32
+    warm = NLL | {"skd": {"weight": 1.0, "temperature": 0.9}}
+    assert cost(digits(distillation=warm)) == cost(pooled(digits, warm))
+
+
 def test_a_pool_that_takes_longer_than_the_training_gives_a_warning() -> None:
     path, steps = "distillation.pool.size", {"student_steps": 20}
     found = warnings(pooled(terms=NLL, training=steps))[path]
