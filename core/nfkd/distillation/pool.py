@@ -18,7 +18,7 @@ from nfkd.flows.flow import Flow, Pass
 
 MOST_DROPPED = 0.1
 """Part of the samples that may be dropped; a teacher whose samples are worse is refused."""
-_LEAST_LIKELY = 0.01
+_LEAST_LIKELY = 100  # one in so many samples is dropped
 _LARGEST = 2.0
 _CHUNK = 256  # samples that go through the teacher at once
 
@@ -148,7 +148,8 @@ def draw_pool(
     pool = Pool(torch.cat(samples), noise, context)
     kept, counts = _usable(teacher, pool, between)
     if counts.dropped > MOST_DROPPED * size:
-        raise PoolError(counts.summary)
+        msg = f"{counts.summary}; at most a tenth may be dropped"
+        raise PoolError(msg)
     return pool.take(kept), counts
 
 
@@ -193,6 +194,6 @@ def _usable(teacher: Flow, pool: Pool, between: Callable[[], None]) -> tuple[Ten
         good = log_prob.isfinite()
         lost += len(kept) - int(good.sum())
         kept, log_prob = kept[good], log_prob[good]
-        unlikely = int(_LEAST_LIKELY * len(kept))
+        unlikely = len(kept) // _LEAST_LIKELY
         kept = kept[log_prob.argsort(stable=True)[unlikely:]].sort().values
     return kept, PoolCounts(len(pool), lost, int(large.sum()), unlikely)
