@@ -6,6 +6,7 @@ from nfkd.config.distillation import TERMS, DistillationConfig
 from nfkd.config.experiment import ExperimentConfig
 from nfkd.config.flows import FlowConfig, Glow1DConfig, GlowConfig
 from nfkd.config.matching import MatchedPair, MatchingConfig
+from nfkd.config.pool import PoolConfig
 from nfkd.config.presets import preset_names, preset_path, resource_path
 from nfkd.config.problems import ConfigError, ConfigProblem
 from nfkd.config.terms import ILKDConfig, LKDConfig, NLLConfig, SKDConfig, TermConfig
@@ -31,6 +32,7 @@ __all__ = [
     "MatchingConfig",
     "MonitorConfig",
     "NLLConfig",
+    "PoolConfig",
     "SKDConfig",
     "SeedsConfig",
     "TermConfig",

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from nfkd.config.base import Config, field
 from nfkd.config.matching import MatchingConfig
+from nfkd.config.pool import PoolConfig
 from nfkd.config.terms import (
     DensityConfig,
     ForwardKLConfig,
@@ -46,6 +47,11 @@ class DistillationConfig(Config, frozen=True):
     jacobian: JacobianConfig = _term(JacobianConfig)
     relational: RelationalConfig = _term(RelationalConfig)
     noisy_reverse: NoisyReverseConfig = _term(NoisyReverseConfig)
+    pool: PoolConfig = field(
+        title="Pool",
+        help="Samples of the teacher in the batches of the student and of assistants: new examples where data is few.",
+        default_factory=PoolConfig,
+    )
     normalize_weights: bool = field(
         True,
         title="Convex weights",

@@ -97,24 +97,28 @@ class Batch:
         (B, context features) float32, or None.
     weights
         (B,) float32, or None.
+    pool_rows
+        (B,) int64: −1 for real examples, and after these the rows of the pool (`nfkd.distillation.pool`) that the other
+        examples are; None where all are real.
     """
 
     x: Tensor
     context: Tensor | None = None
     weights: Tensor | None = None
+    pool_rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
-        return Batch(self.x.to(device), _to(self.context, device), _to(self.weights, device))
+        rest = (_to(value, device) for value in (self.context, self.weights, self.pool_rows))
+        return Batch(self.x.to(device), *rest)
 
-    def take(self, index: slice | list[int]) -> Batch:
+    def take(self, index: slice | list[int] | Tensor) -> Batch:
         """Return some of the examples."""
-        context = None if self.context is None else self.context[index]
-        weights = None if self.weights is None else self.weights[index]
-        return Batch(self.x[index], context, weights)
+        rest = (None if value is None else value[index] for value in (self.context, self.weights, self.pool_rows))
+        return Batch(self.x[index], *rest)
 
     def contexts(self, count: int) -> Tensor | None:
         """Return contexts for `count` samples, those of the examples in turn; None if there are none."""

@@ -25,13 +25,16 @@ from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.passes import (
     Data,
     Generators,
+    Needs,
     StepInputs,
+    StepPasses,
     TermInput,
     batch_variances,
     combine_needs,
     make_passes,
     sample_inputs,
 )
+from nfkd.distillation.pool import Pool
 from nfkd.distillation.schedules import weights_at
 from nfkd.distillation.variances import Variances
 from nfkd.flows.flow import Flow, evaluating
@@ -93,6 +96,8 @@ class Distiller:
         Steps between two measurements of the terms' gradients for the curves; zero never measures them.
     norms
         The running norms of a balance, by term. They are updated in place and saved in the checkpoints.
+    pool
+        Samples of the teacher, for `mix` and for terms with samples at temperature 1; None without a pool.
     """
 
     def __init__(
@@ -105,10 +110,11 @@ class Distiller:
         steps: int = 1,
         measure_every: int = 0,
         norms: dict[str, float] | None = None,
+        pool: Pool | None = None,
     ) -> None:
         self._config, self._steps, self._measure_every = config, steps, measure_every
         self._teacher = None if teacher is None else freeze(teacher)
-        self._norms = {} if norms is None else norms
+        self._norms, self._pool = {} if norms is None else norms, pool
         self._objectives: dict[str, AnyObjective] = {
             name: OBJECTIVES[name](term, nll_loss=dataset.nll_loss, pairs=pairs)
             for name, term in config.active_terms().items()
@@ -121,6 +127,20 @@ class Distiller:
     def sampled(self) -> frozenset[str]:
         """The terms that are computed on samples, not on the data."""
         return frozenset(name for name, source in self._sources.items() if source != Data())
+
+    @property
+    def uses_data(self) -> bool:
+        """Whether batches have real examples."""
+        return self._pool is None or self._config.pool.share < 1
+
+    def mix(self, batch: Batch, generators: Generators) -> Batch:
+        """Return the batch of a step: the last examples of a real batch are replaced by rows of the pool.
+
+        The rows come from a generator of their own, so that the real batches do not depend on the pool.
+        """
+        if self._pool is None:
+            return batch
+        return self._pool.mix(batch, self._config.pool.rows(len(batch)), generators("pool rows"))
 
     def backward(self, flow: Flow, batch: Batch, generators: Generators, step: int = 0, micro_batches: int = 1) -> Loss:
         """Set the gradients of a flow's parameters to those of a batch's loss; return the loss, detached.
@@ -151,7 +171,7 @@ class Distiller:
         if micro_batches > 1 and comparing:
             msg = f"the term {comparing[0]} compares the examples of a batch with each other: it has no micro-batches"
             raise ValueError(msg)
-        inputs = sample_inputs(self._needs, flow, self._teacher, batch, generators)
+        inputs = sample_inputs(self._needs, flow, self._teacher, batch, generators, self._pool)
         loss, masked = self._accumulate(flow, inputs, step, micro_batches), Counter[str]()
         if not _finite(loss.terms):
             inputs, dropped = self._drop_nonfinite_values(flow, inputs, micro_batches)
@@ -194,10 +214,16 @@ class Distiller:
 
     def _terms(self, flow: Flow, part: StepInputs, whole: StepInputs, variances: Variances | None) -> dict[str, Tensor]:
         """Return the terms of a micro-batch, each times its fraction of the examples of its source."""
-        passes = make_passes(self._needs, flow, self._teacher, part, variances)
+        passes = self._passes(self._needs, flow, part, variances)
         sizes, all_sizes = part.sizes(), whole.sizes()
         fractions = {name: sizes[source] / all_sizes[source] for name, source in self._sources.items()}
         return {name: fractions[name] * objective(passes) for name, objective in self._objectives.items()}
+
+    def _passes(
+        self, needs: Mapping[TermInput, Needs], flow: Flow, inputs: StepInputs, variances: Variances | None
+    ) -> StepPasses:
+        known = None if self._pool is None else self._pool.known
+        return make_passes(needs, flow, self._teacher, inputs, known, variances)
 
     @property
     def _balances(self) -> bool:
@@ -215,7 +241,7 @@ class Distiller:
         parts = inputs.micro_batches(micro_batches)
         variances = self._variances(flow, parts)
         for part in parts:
-            passes = make_passes(self._needs, flow, self._teacher, part, variances)
+            passes = self._passes(self._needs, flow, part, variances)
             for name, objective in self._objectives.items():
                 finite[name].append(objective.finite(objective.per_example(passes).detach(), passes))
         return self._drop(inputs, {name: torch.cat(masks) for name, masks in finite.items()})
@@ -240,7 +266,7 @@ class Distiller:
         source, objective = self._sources[name], self._objectives[name]
         fraction = len(index) / inputs.sizes()[source]
         some, needs = inputs.take({source: index}), {source: objective.needs()}
-        value = objective(make_passes(needs, flow, self._teacher, some, variances))
+        value = objective(self._passes(needs, flow, some, variances))
         gradients = torch.autograd.grad(fraction * value, trained_parameters(flow), allow_unused=True)
         finite = math.isfinite(float(total_norm(gradients)))
         if finite or len(index) == 1:

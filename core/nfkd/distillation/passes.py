@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from nfkd.data import Batch
+from nfkd.distillation.known_passes import pass_over
+from nfkd.distillation.pool import Pool
 from nfkd.distillation.variances import Variances, teacher_variances
 from nfkd.flows.flow import Flow, Pass, evaluating
 
@@ -120,17 +122,27 @@ def combine_needs(needs: Iterable[Needs]) -> dict[TermInput, Needs]:
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard normal noise for every latent, each (B, …), and the context of each sample."""
+    """Standard normal noise for every latent, each (B, …).
+
+    Attributes
+    ----------
+    parts, context
+        The noise, and the context of each sample.
+    samples
+        What the teacher makes of them at temperature 1, where that is known: rows of the pool.
+    """
 
     parts: list[Tensor]
     context: Tensor | None
+    samples: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.parts[0])
 
     def take(self, index: Index) -> Noise:
         """Return some of the samples."""
-        return Noise([part[index] for part in self.parts], None if self.context is None else self.context[index])
+        context, samples = (None if value is None else value[index] for value in (self.context, self.samples))
+        return Noise([part[index] for part in self.parts], context, samples)
 
 
 @dataclass(frozen=True)
@@ -177,10 +189,9 @@ class StepInputs:
         noise = {key: value.take(index[key]) if key in index else value for key, value in self.noise.items()}
         if Data() not in index:
             return replace(self, noise=noise)
-        chosen, batch = index[Data()], self.batch
-        context, weights = (None if value is None else value[chosen] for value in (batch.context, batch.weights))
+        chosen = index[Data()]
         random = {key: tuple(value[chosen] for value in values) for key, values in self.random.items()}
-        return StepInputs(Batch(batch.x[chosen], context, weights), noise, random)
+        return StepInputs(self.batch.take(chosen), noise, random)
 
 
 def equal_slices(length: int, count: int) -> list[slice]:
@@ -264,7 +275,12 @@ def require(value: Value | None) -> Value:
 
 
 def sample_inputs(
-    needs: Mapping[TermInput, Needs], student: Flow, teacher: Flow | None, batch: Batch, generators: Generators
+    needs: Mapping[TermInput, Needs],
+    student: Flow,
+    teacher: Flow | None,
+    batch: Batch,
+    generators: Generators,
+    pool: Pool | None = None,
 ) -> StepInputs:
     """Draw the inputs of a step: all its random numbers, whatever the number of micro-batches.
 
@@ -278,13 +294,15 @@ def sample_inputs(
         The data.
     generators
         One for each purpose.
+    pool
+        Samples of the teacher with their noise, which terms with samples at temperature 1 reuse; None for new noise.
     """
     inputs = StepInputs(batch)
     for source, need in needs.items():
         match source:
             case Synthesis():
-                noise = student.draw_noise(source.count, generators("synthesis"))
-                inputs.noise[source] = Noise(noise, batch.contexts(source.count))
+                reused = pool if need.teacher and source.temperature == 1 else None
+                inputs.noise[source] = _synthesis_noise(source.count, student, batch, generators("synthesis"), reused)
             case TeacherSamples():
                 noise = require(teacher).draw_noise(source.count, generators("teacher samples"))
                 inputs.noise[source] = Noise(noise, batch.contexts(source.count))
@@ -308,17 +326,31 @@ def batch_variances(
         return teacher_variances(passes)
 
 
+def _synthesis_noise(count: int, student: Flow, batch: Batch, generator: torch.Generator, pool: Pool | None) -> Noise:
+    """Return new noise, or that of rows of the pool, drawn with replacement, with the teacher's samples."""
+    if pool is None:
+        return Noise(student.draw_noise(count, generator), batch.contexts(count))
+    part = pool.take(torch.randint(len(pool), (count,), generator=generator))
+    context = None if part.context is None else part.context.to(batch.x)
+    return Noise([noise.to(batch.x) for noise in part.noise], context, part.x.to(batch.x))
+
+
 def make_passes(
     needs: Mapping[TermInput, Needs],
     student: Flow,
     teacher: Flow | None,
     inputs: StepInputs,
+    known: Pass | None = None,
     variances: Variances | None = None,
 ) -> StepPasses:
-    """Send the inputs through the flows, each pass once; the first arguments as `sample_inputs`.
+    """Send the inputs through the flows, each pass once.
 
     Parameters
     ----------
+    needs, student, teacher, inputs
+        As for `sample_inputs`, and what it returned.
+    known
+        The teacher's pass over the rows of the pool; computed where it is None, and where gradients by x are needed.
     variances
         The teacher's over the whole batch, if the inputs are only a part of it.
     """
@@ -330,7 +362,8 @@ def make_passes(
         if data_needs.student:
             student_pass = student(batch.x, batch.context, trace=data_needs.trace)
         if data_needs.teacher:
-            teacher_pass = require(teacher)(batch.x, batch.context, trace=data_needs.trace)
+            looked_up = None if data_needs.input_gradient else known
+            teacher_pass = pass_over(require(teacher), batch, looked_up, trace=data_needs.trace)
     return StepPasses(
         student=student_pass,
         teacher=teacher_pass,
@@ -362,7 +395,9 @@ def _synthesize(source: Synthesis, needs: Needs, student: Flow, teacher: Flow | 
         return flow.synthesize(noise.parts, source.temperature, noise.context)
 
     student_samples = sample(student) if needs.student else None
-    teacher_samples = sample(require(teacher)) if needs.teacher else None
+    teacher_samples = None
+    if needs.teacher:
+        teacher_samples = sample(require(teacher)) if noise.samples is None else noise.samples
     if not needs.densities:
         return Synthesized(student_samples, teacher_samples)
     x = require(student_samples)

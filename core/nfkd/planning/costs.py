@@ -109,6 +109,7 @@ def step_cost(
     only: str = "",
     *,
     micro_batches: int = 1,
+    cached: float = 0.0,
 ) -> float:
     """Return the cost of a step of the student for each example of its batch, in the unit of the passes.
 
@@ -126,6 +127,8 @@ def step_cost(
         Name of the only term to count; by default all active terms count.
     micro_batches
         In how many parts a step is taken.
+    cached
+        Part of the batch over which the teacher makes no pass, from `nfkd.planning.pools.cached_share`.
     """
     cost = 0.0
     for source, needs in term_needs(config, only).items():
@@ -133,11 +136,12 @@ def step_cost(
         extra += needs.extra_decodes * student.decode
         match source:
             case Data():
-                teacher_passes = _TRAINED if needs.input_gradient else 1
+                teacher_passes = _TRAINED if needs.input_gradient else 1 - cached
                 extra += _TRAINED * student.encode * needs.student + teacher_passes * teacher.encode * needs.teacher
                 extra += teacher.encode * (micro_batches > 1 and needs.variances)  # a pass before the parts
             case Synthesis():
-                extra += _TRAINED * student.decode * needs.student + teacher.decode * needs.teacher
+                known = config.pool.share > 0 and source.temperature == 1  # samples of the pool are reused
+                extra += _TRAINED * student.decode * needs.student + teacher.decode * (needs.teacher and not known)
                 extra += _TRAINED * (student.encode + teacher.encode) * needs.densities
             case TeacherSamples():
                 extra += teacher.decode + _TRAINED * student.encode
@@ -146,7 +150,12 @@ def step_cost(
 
 
 def slow_terms(
-    config: ExperimentConfig, student: PassCost, teacher: PassCost, name_of_student: str = "the student"
+    config: ExperimentConfig,
+    student: PassCost,
+    teacher: PassCost,
+    name_of_student: str = "the student",
+    *,
+    cached: float = 0.0,
 ) -> list[ConfigProblem]:
     """Return a warning for each term that makes a step much longer because an autoregressive flow is slow there.
 
@@ -160,6 +169,8 @@ def slow_terms(
         The cost of the passes of a flow that learns, and of the flow that it learns from.
     name_of_student
         The name in messages of the flow that learns.
+    cached
+        As for `step_cost`.
     """
     terms, batch_size = config.distillation, config.training.student_batch_size
     features = max(student.sequential, teacher.sequential)
@@ -167,8 +178,8 @@ def slow_terms(
         return []
 
     def slowdown(only: str = "") -> float:
-        parallel = step_cost(terms, batch_size, student.parallel, teacher.parallel, only)
-        return step_cost(terms, batch_size, student, teacher, only) / parallel
+        parallel = step_cost(terms, batch_size, student.parallel, teacher.parallel, only, cached=cached)
+        return step_cost(terms, batch_size, student, teacher, only, cached=cached) / parallel
 
     if slowdown() < _SLOW:
         return []

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig, TrainingConfig
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
@@ -27,7 +29,17 @@ from nfkd.planning.devices import (
 )
 from nfkd.planning.matching_check import MatchingCheck, check_matching
 from nfkd.planning.micro_batches import accumulation_problems, accumulation_warnings, stage_cost
-from nfkd.planning.plans import chain, flow_config, flow_path, learners, stage_data, stage_terms, teacher_of
+from nfkd.planning.plans import (
+    chain,
+    flow_config,
+    flow_path,
+    learners,
+    stage_data,
+    stage_steps,
+    stage_terms,
+    teacher_of,
+)
+from nfkd.planning.pools import cached_share, pool_memory, pool_problems, slow_pool
 from nfkd.planning.teachers import on_scaled_values, teacher_problems, teacher_warnings
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import Role, the_role
@@ -71,13 +83,18 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
         built = _build_valid_flows(config, dataset, teacher, problems)
         flows = {role: _describe_flow(config, role, flow, dataset) for role, flow in built.items()}
         checks = _check_learners(config, dataset, built)
+        flows |= {
+            role: msgspec.structs.replace(flows[role], memory=flows[role].memory + extra)
+            for role, extra in checks.pool_memory.items()
+        }
         problems += checks.problems
         warnings += checks.warnings
         if len(flows) == len(chain(config)):
             warnings += _warnings(config, dataset, flows)
         warnings += checks.slow_terms
         if device is not None:
-            problems += [problem for role, flow in flows.items() for problem in _memory_problems(role, flow, available)]
+            for role, flow in flows.items():
+                problems += _memory_problems(role, flow, available, pool=config.distillation.pool.share > 0)
     return Description(
         problems=problems,
         warnings=warnings,
@@ -119,6 +136,7 @@ class _LearnerChecks:
     problems: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
     warnings: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
     slow_terms: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
+    pool_memory: dict[Role, int] = field(default_factory=dict[Role, int])
 
 
 def _check_learners(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, Flow]) -> _LearnerChecks:
@@ -129,10 +147,15 @@ def _check_learners(config: ExperimentConfig, dataset: Dataset, flows: Mapping[R
             continue
         match = checks.matches[role] = check_matching(config, role, student, teacher)
         checks.problems += match.problems
-        term_problems = _term_problems(config, student, teacher, dataset)
-        checks.problems += [problem for problem in term_problems if problem not in checks.problems]
+        found = _term_problems(config, student, teacher, dataset) + pool_problems(config, teacher, dataset)
+        checks.problems += [problem for problem in found if problem not in checks.problems]
         checks.warnings += match.warnings
-        checks.slow_terms += slow_terms(config, pass_cost(student), pass_cost(teacher), the_role(role))
+        terms, shape, layers = config.distillation, dataset.event_shape, teacher.layer_info()
+        checks.pool_memory[role] = pool_memory(terms, match.pairs, layers, shape, dataset.context_features)
+        costs, cached = (pass_cost(student), pass_cost(teacher)), cached_share(terms, match.pairs, layers, shape)
+        checks.slow_terms += slow_terms(config, *costs, the_role(role), cached=cached)
+        steps, images = stage_steps(config)[role], dataset.is_image
+        checks.slow_terms += slow_pool(config, *costs, steps, images=images, cached=cached)
     return checks
 
 
@@ -242,9 +265,10 @@ def _batch_warnings(training: TrainingConfig, available: int) -> list[ConfigProb
 
 def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, FlowDescription]) -> list[ConfigProblem]:
     warnings = _size_warnings(config, flows) + _batch_warnings(config.training, len(dataset.train))
-    if config.distillation.inherit == "none" and set(config.distillation.active_terms()) == {"nll"}:
+    terms = config.distillation
+    if terms.inherit == "none" and not terms.pool.share and set(terms.active_terms()) == {"nll"}:
         same = ": student and baseline will be equal" if config.training.baseline else ""
-        warnings.append(ConfigProblem("distillation", f"no term uses the teacher{same}"))
+        warnings.append(ConfigProblem("distillation", f"no term uses the teacher, and there is no pool{same}"))
     warnings += _schedule_warnings(config)
     warnings += accumulation_warnings(config, flows)
     return warnings + _verdict_warnings(config)
@@ -275,11 +299,11 @@ def _verdict_warnings(config: ExperimentConfig) -> list[ConfigProblem]:
     return warnings
 
 
-def _memory_problems(role: Role, flow: FlowDescription, available: int) -> list[ConfigProblem]:
+def _memory_problems(role: Role, flow: FlowDescription, available: int, *, pool: bool) -> list[ConfigProblem]:
     if flow.memory <= available:
         return []
     message = (
         f"training {the_role(role)} takes about {flow.memory / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are "
-        "free: make the flow or the batch smaller"
+        f"free: make the flow{', the batch or the pool' if pool else ' or the batch'} smaller"
     )
     return [ConfigProblem(f"{flow_path(role)}.hidden", message)]

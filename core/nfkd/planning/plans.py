@@ -10,6 +10,7 @@ from nfkd.config.flows import FlowConfig
 from nfkd.data import Dataset
 from nfkd.flows.architectures import flow_summary
 from nfkd.planning.costs import PassCost, step_cost
+from nfkd.planning.pools import cached_share
 from nfkd.protocol.events import StagePlan
 from nfkd.protocol.records import CurveInfo, LayerPair
 from nfkd.protocol.requests import Description, FlowDescription
@@ -162,6 +163,8 @@ def _stage_cost(config: ExperimentConfig, description: Description, role: Role) 
     batch_size, micro_batches = stage_batch_size(config, role), config.training.accumulate
     cost = 3.0 * flow.multiply_adds
     if teacher is not None:
+        terms, pairs = config.distillation, stage_pairs(description).get(role, [])
         student_pass, teacher_pass = (PassCost(each.multiply_adds, each.multiply_adds) for each in (flow, teacher))
-        cost = step_cost(config.distillation, batch_size, student_pass, teacher_pass, micro_batches=micro_batches)
+        cached = cached_share(terms, pairs, teacher.layers, description.event_shape)
+        cost = step_cost(terms, batch_size, student_pass, teacher_pass, micro_batches=micro_batches, cached=cached)
     return cost * batch_size / config.training.batch_size

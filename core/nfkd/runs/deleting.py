@@ -20,7 +20,7 @@ from nfkd.runs.verdict_file import VERDICT
 
 _NAMES = (
     *(STATE, EXPERIMENT, GROUP, LOG, VERDICT, RUN_FILE, LOCK, SEARCH, "perceptual.sha256"),
-    *(f"{name}.safetensors" for name in (*ROLES, "checkpoint", "checkpoint.previous")),
+    *(f"{name}.safetensors" for name in (*ROLES, "checkpoint", "checkpoint.previous", "pool")),
 )
 _FILES = re.compile(rf"(?:{'|'.join(map(re.escape, _NAMES))})(?:\.tmp)?")
 _SEED = re.compile(r"seed-\d+")

@@ -150,6 +150,7 @@ class Experiment:
             progress=progress,
             emit=lambda event: self._on_event(event, progress),
             warn=lambda message: self.log(message, "warning"),
+            log=self.log,
             teacher=None if self._teacher is None else on_scaled_values(self._teacher, dataset),
         )
 

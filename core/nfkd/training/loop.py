@@ -131,9 +131,11 @@ class Trainer:
 
     def _step(self) -> None:
         state, training = self._state, self._config.training
-        batch = self._next_batch()
+        real = self._next_batch()
+        batch = self._loss.mix(real, state.generators)
         if not state.flow.initialized:
-            state.flow.initialize(batch.x, batch.context)
+            first = real if self._loss.uses_data else batch
+            state.flow.initialize(first.x, first.context)
         rate = learning_rate(training, state.step, self._steps)
         for group in state.optimizer.param_groups:
             group["lr"] = rate

@@ -13,6 +13,7 @@ from nfkd.config import ExperimentConfig, TrainingConfig
 from nfkd.data import Batch, Dataset
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
 from nfkd.distillation.inheritance import EXAMPLES, Inheritance
+from nfkd.distillation.pool import draw_pool
 from nfkd.evaluation.summary import summarise
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
@@ -44,7 +45,9 @@ from nfkd.training.diagnosis import DivergedError
 from nfkd.training.generators import named_generator
 from nfkd.training.loop import Hooks, Trainer
 from nfkd.training.monitor import Monitor
+from nfkd.training.pool_file import PoolFile, remove_pool
 from nfkd.training.progress import RunProgress
+from nfkd.training.stage_pool import stage_pool
 from nfkd.training.state import StageState, copy_weights, random_name
 
 
@@ -64,8 +67,8 @@ class RunContext:
         Fingerprint of the data, as JSON; saved in run files and checkpoints.
     emit
         Receives every event.
-    warn
-        Writes a warning to the run's log.
+    warn, log
+        Write a warning, or a line without one, to the run's log.
     teacher
         A flow of another library as the teacher; None for a teacher of NFKD.
     weight_decay
@@ -83,6 +86,7 @@ class RunContext:
     progress: RunProgress
     emit: Callable[[RunEvent], None]
     warn: Callable[[str], None]
+    log: Callable[[str], None]
     teacher: ForeignFlow | None = None
     weight_decay: float | None = None
 
@@ -172,6 +176,8 @@ class SeedRun:
             for plan in plans:
                 if plan.stage not in ended:
                     self._run_stage(plan.stage)
+                    remove_pool(self._directory)
+            remove_pool(self._directory)  # of a run that was killed before the line above
             self._writer.flush()  # unlike `close`, it reports a missing file
         finally:
             self._writer.close()
@@ -262,14 +268,20 @@ class SeedRun:
         if inheritance.mode == "none":
             return
         try:
-            inheritance.apply(flow, self._load_teacher(stage), self._inheritance_batch(stage))
+            teacher = self._load_teacher(stage)
+            inheritance.apply(flow, teacher, self._inheritance_batch(stage, teacher))
         except ValueError as error:
             title = f"The teacher's {inheritance.mode} cannot be inherited"
             raise RunError(title, f"{error}.", "Set distillation.inherit to none.") from error
 
-    def _inheritance_batch(self, stage: Role) -> Batch:
-        """Return some training examples, drawn by a generator of their own: the order of the data does not change."""
+    def _inheritance_batch(self, stage: Role, teacher: Flow) -> Batch:
+        """Return some examples that the stage may see, by a generator of their own: the order of the data stays.
+
+        With a pool of share 1 they are samples of the teacher.
+        """
         dataset, generator = self._context.data(stage), named_generator(self._seed, random_name(stage), "inheritance")
+        if self._context.config.distillation.pool.share == 1:
+            return Batch(draw_pool(teacher, dataset.train, EXAMPLES, generator)[0].x)
         index = torch.randperm(len(dataset.train), generator=generator)[:EXAMPLES].sort().values
         return dataset.training_batch(index.numpy(), generator, generator)
 
@@ -310,6 +322,7 @@ class SeedRun:
         context = self._context
         if teacher is None:
             return Likelihood(context.dataset)
+        file = PoolFile(self._directory, stage, self._seed)
         return Distiller(
             context.config.distillation,
             teacher,
@@ -318,6 +331,7 @@ class SeedRun:
             steps=stage_steps(context.config)[stage],
             measure_every=context.config.monitor.shares_every,
             norms=state.norms,
+            pool=stage_pool(context, file, teacher, resumed=state.step > 0),
         )
 
     def _load_teacher(self, stage: Role) -> Flow:

@@ -1,0 +1,92 @@
+"""The pool of a stage: drawn at its start, or read where the stage is resumed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nfkd.distillation.known_passes import teacher_passes
+from nfkd.distillation.pool import Pool, PoolError, draw_pool
+from nfkd.flows.flow import Flow
+from nfkd.flows.precision import networks_in
+from nfkd.planning.pools import cached_layers
+from nfkd.protocol.roles import role_name, the_role
+from nfkd.runs.errors import RunError
+from nfkd.training.control import StopRun
+from nfkd.training.generators import named_generator
+from nfkd.training.pool_file import PoolFile, PoolFileError
+
+if TYPE_CHECKING:
+    from nfkd.training.seed_run import RunContext
+
+
+def stage_pool(context: RunContext, file: PoolFile, teacher: Flow, *, resumed: bool) -> Pool | None:
+    """Return the pool of a stage that learns from a teacher, with the teacher's pass over it where that is cached.
+
+    Parameters
+    ----------
+    context
+        The run.
+    file
+        Where the pool is kept; it names stage and seed.
+    teacher
+        The frozen flow that the stage learns from.
+    resumed
+        Whether the stage has made steps: it then needs the pool of these.
+
+    Returns
+    -------
+    Pool | None
+        None if the experiment has no pool.
+
+    Raises
+    ------
+    RunError
+        When the teacher's samples cannot be used.
+    StopRun
+        When the user stopped the run meanwhile.
+    """
+    if not context.config.distillation.pool.share:
+        return None
+    pool = _read(context, file, teacher) if resumed else None
+    return _with_passes(context, file, teacher, _draw(context, file, teacher) if pool is None else pool)
+
+
+def _read(context: RunContext, file: PoolFile, teacher: Flow) -> Pool | None:
+    try:
+        return file.load(teacher)
+    except PoolFileError as error:
+        message = f"{file.path} cannot be used ({error}): the pool is drawn again from the same seed"
+        context.warn(f"Seed {file.seed}, {role_name(file.stage)}: {message}")
+        return None
+
+
+def _draw(context: RunContext, file: PoolFile, teacher: Flow) -> Pool:
+    dataset = context.data(file.stage)
+    size = context.config.distillation.pool.samples(images=dataset.is_image)
+    generator = named_generator(file.seed, file.stage, "pool")
+    try:
+        pool, counts = draw_pool(teacher, dataset.train, size, generator, between=lambda: _stop(context))
+    except PoolError as error:
+        title = f"The pool of {the_role(file.stage)} cannot be made"
+        action = "Train the teacher longer, or set distillation.pool.share to 0 in a new run."
+        raise RunError(title, f"{error}.", action) from error
+    context.log(f"Seed {file.seed}, {role_name(file.stage)}: the pool has {len(pool):,} samples; {counts.summary}")
+    file.save(pool)
+    return pool
+
+
+def _with_passes(context: RunContext, file: PoolFile, teacher: Flow, pool: Pool) -> Pool:
+    """Return a pool with the teacher's pass over it, if a term reads it and it fits into the cache."""
+    config, dataset = context.config, context.dataset
+    pairs, shape = context.pairs(file.stage), dataset.event_shape
+    layers = cached_layers(config.distillation, pairs, teacher.layer_info(), shape, len(pool))
+    if layers is None:
+        return pool
+    with networks_in(config.training.precision):  # as in the steps
+        return replace(pool, known=teacher_passes(teacher, pool, layers, lambda: _stop(context)))
+
+
+def _stop(context: RunContext) -> None:
+    if context.control.stopping:
+        raise StopRun
