@@ -12,6 +12,7 @@ from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.schedules import weights_at
+from nfkd.evaluation.summary import no_same_noise
 from nfkd.flows.architectures import build_flow, flow_problems, flow_summary
 from nfkd.flows.cost import frozen_cost
 from nfkd.flows.flow import Flow
@@ -129,9 +130,17 @@ def _check_learners(config: ExperimentConfig, dataset: Dataset, flows: Mapping[R
         checks.problems += match.problems
         term_problems = _term_problems(config, student, teacher, dataset)
         checks.problems += [problem for problem in term_problems if problem not in checks.problems]
+        if role == "student":
+            checks.problems += _metric_problems(config, student, teacher)
         checks.warnings += match.warnings
         checks.slow_terms += slow_terms(config, pass_cost(student), pass_cost(teacher), the_role(role))
     return checks
+
+
+def _metric_problems(config: ExperimentConfig, student: Flow, teacher: Flow) -> list[ConfigProblem]:
+    reason = no_same_noise(student, teacher) if config.seeds.metric == "same_noise" else ""
+    message = f"the distance to the teacher's samples is not defined, because {reason}: choose another metric"
+    return [ConfigProblem("seeds.metric", message)] if reason else []
 
 
 def _flow_problems(

@@ -13,6 +13,7 @@ from nfkd.config import ExperimentConfig
 from nfkd.data import Dataset
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
 from nfkd.distillation.inheritance import inherit
+from nfkd.evaluation.reference import Reference
 from nfkd.evaluation.summary import summarise
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
@@ -64,6 +65,8 @@ class RunContext:
         Receives every event.
     warn
         Writes a warning to the run's log.
+    reference
+        Examples whose floors are stored with each seed.
     teacher
         A flow of another library as the teacher; None for a teacher of NFKD.
     """
@@ -79,6 +82,7 @@ class RunContext:
     progress: RunProgress
     emit: Callable[[RunEvent], None]
     warn: Callable[[str], None]
+    reference: Reference
     teacher: ForeignFlow | None = None
 
     def build(self, stage: Role, generator: torch.Generator | None = None) -> Flow:
@@ -143,6 +147,8 @@ class SeedRun:
             event_shape=list(context.dataset.event_shape),
             columns=context.dataset.columns_seen,
             resumed=self._checkpoint is not None,
+            compared=len(context.reference.test),
+            floors=context.reference.floors,
         )
         self._writer = self._open_writer(started)
         try:
@@ -346,6 +352,7 @@ class SeedRun:
             best_step=trained.best_step,
             seconds=trained.seconds,
             generator=named_generator(self._seed, "all", "quality"),  # the same noise for every stage
+            teacher=None if stage == "teacher" else self._load_teacher(stage),
         )
 
 

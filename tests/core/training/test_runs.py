@@ -17,6 +17,7 @@ from nfkd.console import print_summary
 from nfkd.data import load_dataset
 from nfkd.distillation.schedules import weights_at
 from nfkd.evaluation.likelihood import noisy
+from nfkd.evaluation.metrics import METRICS
 from nfkd.protocol import events
 from nfkd.protocol.view import RunView
 from nfkd.runs.export import export_csv
@@ -153,12 +154,15 @@ def test_seeds_make_a_group_with_a_verdict(retrain: bool, tmp_path: Path) -> Non
     expected = [tests["baseline", seed] - tests["student", seed] for seed in (4, 5, 6)]
     assert verdict.differences == pytest.approx(expected)
     assert ("a teacher for each seed" if retrain else "one teacher for all seeds") in verdict.summary
-    assert [other.metric for other in verdict.others] == ["C2ST", "speed of sampling"]
+    others = [metric.name for name, metric in METRICS.items() if name != "likelihood"]
+    assert [other.metric for other in verdict.others] == others
     assert "Without a verdict, C2ST" in shown(record)
     export_csv(record, tmp_path / "csv")
     rows = (tmp_path / "csv" / "verdict.csv").read_text().splitlines()
-    assert [row.split(",")[0] for row in rows[1:]] == ["test likelihood", "C2ST", "speed of sampling"]
-    assert [bool(row.split(",")[-1]) for row in rows[1:]] == [True, False, False]
+    assert [row.split(",")[0] for row in rows[1:]] == ["test likelihood", *others]
+    assert [bool(row.split(",")[6]) for row in rows[1:]] == [True, *[False] * len(others)]
+    floors = dict(row.split(",")[:2] for row in (tmp_path / "csv" / "floors.csv").read_text().splitlines()[1:])
+    assert {name: float(value) for name, value in floors.items()} == record.seeds[4].started.floors
 
 
 def test_the_metric_changes_the_verdict_but_no_weights(trained: Trained, tmp_path: Path) -> None:
@@ -166,7 +170,7 @@ def test_the_metric_changes_the_verdict_but_no_weights(trained: Trained, tmp_pat
     record = nfkd.run(moons(seeds={"metric": "c2st"}), tmp_path / "run")
     assert record.verdict is not None
     assert record.verdict.metric == "C2ST"
-    assert [other.metric for other in record.verdict.others] == ["test likelihood", "speed of sampling"]
+    assert {other.metric for other in record.verdict.others} == {metric.name for metric in METRICS.values()} - {"C2ST"}
     c2st = {summary.stage: summary.c2st for summary in record.summary}
     assert record.verdict.difference == pytest.approx(c2st["baseline"] - c2st["student"])
     recorded = {
