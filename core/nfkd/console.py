@@ -201,7 +201,7 @@ def print_summary(snapshot: Snapshot) -> None:
 
 
 def _print_measures(snapshot: Snapshot, summaries: Sequence[events.StageSummary], unit: str) -> None:
-    """Print the measures of samples, with their floors, and the train-test gap; nothing for runs without them."""
+    """Print the measures of samples with their noise floor, and the train-test gap; nothing for older runs."""
     shown = {name: title for name, title in MEASURES.items() if any(map(math.isfinite, _values(summaries, name)))}
     if not shown:
         return
@@ -219,7 +219,10 @@ def _print_measures(snapshot: Snapshot, summaries: Sequence[events.StageSummary]
     terminal().print(table)
     compared = max((started.compared for started in snapshot.seeds), default=0)
     if compared:
-        say(f"Samples: {compared:,} against as many test examples. Floor: training examples instead of samples.")
+        say(f"Samples: {compared:,} against as many test examples. Floor: training examples in place of samples.")
+    info = next((started.features for started in snapshot.seeds if started.features is not None), None)
+    if info is not None:
+        say(f"FD-local: features of a classifier with {100 * info.accuracy:.1f} % test accuracy ({info.sha256[:12]}).")
 
 
 def _values(summaries: Iterable[events.StageSummary], name: str) -> list[float]:

@@ -38,6 +38,7 @@ _ROWS = (
     _Row("test_error", "± 95 %", "Half the width of the bootstrap interval over test examples."),
     _Row("train_test_gap", "Test − train", "Difference of the likelihoods on test and training data."),
     _Row("c2st", "C2ST", "ROC AUC of a classifier that separates samples from test data; 0.5 is best."),
+    _Row("fd", "FD-local", "Fréchet distance of samples from test data in a classifier's features; lower is better."),
     _Row("sw", "SW", "Sliced Wasserstein distance of samples from test data; lower is better.", _format_small),
     _Row("mmd", "MMD", "Squared maximum mean discrepancy of samples and test data; lower is better.", _format_small),
     _Row("precision", "Precision", "Share of samples that are near test data."),

@@ -141,7 +141,7 @@ class TrainingConfig(Config, frozen=True):
         return self.teacher_weights.startswith(FROM_PYTHON)
 
 
-Metric = Literal["likelihood", "c2st", "sw", "mmd", "precision", "recall", "same_noise", "samples_per_second"]
+Metric = Literal["likelihood", "c2st", "fd", "sw", "mmd", "precision", "recall", "same_noise", "samples_per_second"]
 
 
 class SeedsConfig(Config, frozen=True):
@@ -162,8 +162,9 @@ class SeedsConfig(Config, frozen=True):
         title="Primary metric",
         help=(
             "The metric of the verdict: the test likelihood; C2ST, how well a classifier separates samples from test "
-            "data; other distances between samples and test data; precision and recall of samples; the distance to the "
-            "teacher's samples; or samples per second. The other metrics get an interval, but no verdict."
+            "data; FD-local (for images with class labels) and other distances of samples from test data; precision "
+            "and recall of samples; the distance to the teacher's samples; or samples per second. Other metrics get an "
+            "interval, but no verdict."
         ),
         advanced=True,
     )

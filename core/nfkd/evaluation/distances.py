@@ -24,10 +24,11 @@ def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
     """
     mean = real.mean(axis=0) - generated.mean(axis=0)
     first, second = (np.atleast_2d(np.cov(values, rowvar=False)) for values in (real, generated))
-    root = linalg.sqrtm(first)  # tr (Σ₁ Σ₂)^½ = tr (Σ₁^½ Σ₂ Σ₁^½)^½, whose matrix is symmetric
-    eigenvalues = linalg.eigvalsh(np.real(root @ second @ root))
+    values, vectors = linalg.eigh(first)
+    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+    eigenvalues = linalg.eigvalsh(root @ second @ root)  # tr (Σ₁ Σ₂)^½ = tr (Σ₁^½ Σ₂ Σ₁^½)^½, of a symmetric matrix
     cross = np.sqrt(np.maximum(eigenvalues, 0)).sum()
-    return float(mean @ mean + np.trace(first) + np.trace(second) - 2 * cross)
+    return max(0.0, float(mean @ mean + np.trace(first) + np.trace(second) - 2 * cross))
 
 
 def sliced_wasserstein(

@@ -60,6 +60,7 @@ class Metric:
 METRICS = {
     "likelihood": Metric("test", "test likelihood"),
     "c2st": Metric("c2st", "C2ST", unit="", best=0.5, noun="C2ST"),
+    "fd": Metric("fd", "FD-local", unit="", form=".3f", noun="FD-local"),
     "sw": Metric("sw", "sliced Wasserstein distance", unit="", noun="sliced Wasserstein distance"),
     "mmd": Metric("mmd", "MMD", unit="", form=".5f", noun="MMD"),
     "precision": Metric("precision", "precision", unit="", larger=True, form=".3f", noun="precision"),

@@ -1,4 +1,4 @@
-"""Test examples with which samples are compared, and the floors: what a perfect model would reach."""
+"""Test examples with which samples are compared, and the noise floor: what a perfect model would reach."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from nfkd.data import Batch, Dataset, DataSplit
+from nfkd.data import Batch, Dataset
 from nfkd.data.units import evaluation_noise
-from nfkd.evaluation.distances import PairDistances, sliced_wasserstein
+from nfkd.evaluation.distances import PairDistances, frechet_distance, sliced_wasserstein
+from nfkd.evaluation.features import LocalFeatures, local_features
 from nfkd.evaluation.quality import C2ST_MAX
 
 _MEASURES = ("sw", "mmd", "precision", "recall")
-"""Fields of `StageSummary` that compare samples with test examples, and that have a floor."""
+"""Fields of `StageSummary` that compare samples with test examples, and that have a noise floor."""
 _FEWEST = 8
 
 
@@ -48,40 +49,40 @@ class Reference:
 
     Attributes
     ----------
+    dataset
+        The data set; its training split is that which the evaluated flow has seen.
     test, train
         The examples, with the noise of evaluations.
+    features
+        For FD-local; None for data without class labels.
     """
 
+    dataset: Dataset
     test: Batch
     train: Batch
+    features: LocalFeatures | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Reference:
         """Return the reference of a data set."""
         generator = evaluation_noise()
-        test = some(dataset.test, C2ST_MAX)
-        train = some(dataset.train, len(test))
-        return cls(dataset.batch(test, generator), dataset.batch(train, generator))
+        test = dataset.test.some(C2ST_MAX)
+        train = dataset.train.some(len(test))
+        return cls(dataset, dataset.batch(test, generator), dataset.batch(train, generator), local_features(dataset))
 
     def measure(self, samples: torch.Tensor) -> dict[str, float]:
-        """Return each measure of a flow's samples, (N, …)."""
-        return sample_measures(_flat(self.test.x), _flat(samples))
+        """Return each measure of a flow's samples, (N, …) on the CPU; ``fd`` only with `features`."""
+        return self._measure(self.test.x, samples)
 
     @cached_property
     def floors(self) -> dict[str, float]:
         """Each measure for the training examples in place of samples; without those that are not finite."""
         count = min(len(self.train), len(self.test))
-        values = sample_measures(_flat(self.test.x[:count]), _flat(self.train.x[:count]))
+        values = self._measure(self.test.x[:count], self.train.x[:count])
         return {name: value for name, value in values.items() if np.isfinite(value)}
 
-
-def some(split: DataSplit, count: int) -> DataSplit:
-    """Return a split, or a random subset of `count` examples if it has more; always the same subset."""
-    if len(split) <= count:
-        return split
-    chosen = np.random.default_rng(0).choice(len(split), count, replace=False)
-    return split.take(np.sort(chosen))
-
-
-def _flat(values: torch.Tensor) -> np.ndarray:
-    return values.flatten(1).cpu().numpy()
+    def _measure(self, real: torch.Tensor, generated: torch.Tensor) -> dict[str, float]:
+        values = sample_measures(real.flatten(1).numpy(), generated.flatten(1).numpy())
+        if self.features is not None and np.isfinite(values["sw"]):
+            values["fd"] = frechet_distance(self.features(real), self.features(generated))
+        return values

@@ -11,7 +11,7 @@ from nfkd.data import Dataset, DataSplit
 from nfkd.evaluation.cost import SPEED_COUNT, samples_per_second
 from nfkd.evaluation.likelihood import bootstrap_half_width, example_nll, noisy
 from nfkd.evaluation.quality import c2st
-from nfkd.evaluation.reference import Reference, some
+from nfkd.evaluation.reference import Reference
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import StageSummary
 from nfkd.protocol.roles import Role
@@ -19,7 +19,7 @@ from nfkd.protocol.roles import Role
 
 def summarise(
     flow: Flow,
-    dataset: Dataset,
+    reference: Reference,
     *,
     stage: Role,
     seed: int,
@@ -36,8 +36,8 @@ def summarise(
     ----------
     flow
         The flow.
-    dataset
-        Its training split is that which the flow has seen.
+    reference
+        The data, and the examples with which samples are compared.
     generator
         Of the noise of the samples, on the CPU.
     teacher
@@ -46,8 +46,9 @@ def summarise(
         As in `StageSummary`.
     """
     flow.eval()
+    dataset = reference.dataset
     test, validation = (_nll(flow, dataset, split) for split in (dataset.test, dataset.validation))
-    seen = some(dataset.train, len(dataset.test))
+    seen = dataset.train.some(len(dataset.test))
     can_sample = "synthesis" not in flow.unsupported
     return StageSummary(
         stage=stage,
@@ -63,7 +64,7 @@ def summarise(
         samples_per_second=_throughput(flow, dataset) if can_sample else math.nan,
         seconds=seconds,
         train_test_gap=float(test.mean()) - _mean(_nll(flow, dataset, seen), seen),
-        **(_compare(flow, Reference.of(dataset), generator, teacher) if can_sample else {}),
+        **(_compare(flow, reference, generator, teacher) if can_sample else {}),
     )
 
 

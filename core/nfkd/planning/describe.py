@@ -12,6 +12,7 @@ from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.schedules import weights_at
+from nfkd.evaluation.features import no_features
 from nfkd.evaluation.summary import no_same_noise
 from nfkd.flows.architectures import build_flow, flow_problems, flow_summary
 from nfkd.flows.cost import frozen_cost
@@ -131,16 +132,23 @@ def _check_learners(config: ExperimentConfig, dataset: Dataset, flows: Mapping[R
         term_problems = _term_problems(config, student, teacher, dataset)
         checks.problems += [problem for problem in term_problems if problem not in checks.problems]
         if role == "student":
-            checks.problems += _metric_problems(config, student, teacher)
+            checks.problems += _metric_problems(config, dataset, student, teacher)
         checks.warnings += match.warnings
         checks.slow_terms += slow_terms(config, pass_cost(student), pass_cost(teacher), the_role(role))
     return checks
 
 
-def _metric_problems(config: ExperimentConfig, student: Flow, teacher: Flow) -> list[ConfigProblem]:
-    reason = no_same_noise(student, teacher) if config.seeds.metric == "same_noise" else ""
-    message = f"the distance to the teacher's samples is not defined, because {reason}: choose another metric"
-    return [ConfigProblem("seeds.metric", message)] if reason else []
+def _metric_problems(config: ExperimentConfig, dataset: Dataset, student: Flow, teacher: Flow) -> list[ConfigProblem]:
+    match config.seeds.metric:
+        case "same_noise":
+            reason = no_same_noise(student, teacher)
+            message = f"the distance to the teacher's samples is not defined, because {reason}"
+        case "fd":
+            reason = no_features(dataset)
+            message = f"FD-local needs a classifier, and {reason}"
+        case _:
+            return []
+    return [ConfigProblem("seeds.metric", f"{message}: choose another metric")] if reason else []
 
 
 def _flow_problems(

@@ -122,6 +122,8 @@ class StageSummary(Message, frozen=True):
         Mean negative log-likelihood of test examples minus that of at most as many training examples, in `unit`.
     same_noise
         Mean absolute difference from the teacher's samples of the same noise; NaN for the teacher.
+    fd
+        FD-local: Fréchet distance of samples and test examples in the features of a small classifier of this data set.
     """
 
     stage: Role
@@ -143,9 +145,26 @@ class StageSummary(Message, frozen=True):
     recall: float = math.nan
     train_test_gap: float = math.nan
     same_noise: float = math.nan
+    fd: float = math.nan
+
+
+class FeatureInfo(Message, frozen=True):
+    """The classifier whose features FD-local compares.
+
+    Attributes
+    ----------
+    accuracy
+        Share of test examples that it classifies correctly.
+    sha256
+        SHA-256 of its weights: values of FD-local are comparable only if it is the same.
+    """
+
+    accuracy: float
+    sha256: str
 
 
 MEASURES = {
+    "fd": "FD-local",
     "sw": "SW",
     "mmd": "MMD",
     "precision": "precision",

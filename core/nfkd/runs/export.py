@@ -39,7 +39,7 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
         ``seed-<n>-assistant-<m>-matching.csv`` (step, student layer, teacher layer, weight, mean squared error),
         ``summary.csv`` (one row per stage; headers give the unit of likelihoods), ``verdict.csv`` (one row per
         metric: mean gain of the student over its baseline, interval, number of seeds, the primary metric's verdict,
-        and the share of the gap to the teacher that is closed) and ``floors.csv`` (one row per measure of samples: its
+        and the share of the gap to the teacher that is closed) and ``floor.csv`` (one row per measure of samples: its
         value for training examples, number of test examples).
 
     Raises
@@ -60,7 +60,7 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
         rows = [[getattr(summary, name) for name in _FIGURES] for summary in record.summary]
         written += _table(directory / "summary.csv", header, rows)
         written += _verdict(directory / "verdict.csv", record.verdict)
-        written += _floors(directory / "floors.csv", record)
+        written += _floors(directory / "floor.csv", record)
     return written
 
 

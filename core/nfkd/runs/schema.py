@@ -11,7 +11,7 @@
     /<stage>/matching/{step, error}                 attrs: pairs; only for flows that learn from another
     /<stage>/final/{samples, interpolation, density}    pictures of the saved weights; one row, at the end
     /summary/<stage>/<figure>                       NaN until the stage has ended
-    /summary/floors/<figure>                        figures of samples for training examples in place of samples
+    /summary/floor/<figure>                         figures of samples for training examples in place of samples
 
 Groups have the NXdata attributes of NeXus, so that `silx view` and h5web can plot them.
 """
@@ -35,7 +35,7 @@ Node = Any
 """A file, group or dataset of h5py; its own types cannot express which one a path is."""
 FORMAT = 2
 """Newest readable format. Files without assistants have format 1, which older versions read."""
-ADDED = ("sw", "mmd", "precision", "recall", "train_test_gap", "same_noise")
+ADDED = ("sw", "mmd", "precision", "recall", "train_test_gap", "same_noise", "fd")
 """Figures that files of older versions lack."""
 FIGURES = (
     "parameters",
@@ -51,7 +51,7 @@ FIGURES = (
     *ADDED,
 )
 FINAL = "final"
-FLOORS = "floors"
+FLOOR = "floor"
 INTEGERS = {"parameters", "multiply_adds", "steps", "best_step"}
 IMAGE_PAIRS, VECTOR_PAIRS = 4, 2
 GRID = 96
@@ -116,7 +116,7 @@ def create(
             _create_matching(stage, plan)
         _create_figures(_group(summary, plan.stage, "NXcollection"), dict.fromkeys(FIGURES, np.nan))
     if started.floors:
-        _create_figures(_group(summary, FLOORS, "NXcollection"), started.floors)
+        _create_figures(_group(summary, FLOOR, "NXcollection"), started.floors)
 
 
 def _create_figures(group: Node, values: Mapping[str, float]) -> None:

@@ -66,7 +66,7 @@ class RunContext:
     warn
         Writes a warning to the run's log.
     reference
-        Examples whose floors are stored with each seed.
+        The data as the figures of every stage use it.
     teacher
         A flow of another library as the teacher; None for a teacher of NFKD.
     """
@@ -149,6 +149,7 @@ class SeedRun:
             resumed=self._checkpoint is not None,
             compared=len(context.reference.test),
             floors=context.reference.floors,
+            features=None if context.reference.features is None else context.reference.features.info,
         )
         self._writer = self._open_writer(started)
         try:
@@ -344,7 +345,7 @@ class SeedRun:
         size = described(self._context.description, stage)
         return summarise(
             trained.flow,
-            self._context.dataset,
+            self._context.reference,
             stage=stage,
             seed=self._seed,
             multiply_adds=size.multiply_adds if size else 0,

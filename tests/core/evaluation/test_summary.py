@@ -42,7 +42,7 @@ def flow(seed: int, steps: int = 2) -> Flow:
 def figures(evaluated: Flow, dataset: Dataset, teacher: Flow | None = None) -> StageSummary:
     generator = torch.Generator().manual_seed(11)
     return summarise(
-        evaluated, dataset, stage="student", seed=1, multiply_adds=1, steps=1, best_step=1, seconds=1.0,
+        evaluated, Reference.of(dataset), stage="student", seed=1, multiply_adds=1, steps=1, best_step=1, seconds=1.0,
         generator=generator, teacher=teacher,
     )  # fmt: skip
 

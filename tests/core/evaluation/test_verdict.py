@@ -115,6 +115,7 @@ def summaries(student: Figures, baseline: Figures) -> list[StageSummary]:
 STUDENT = {
     "test": [1.0, 1.3, 1.1, 1.2],
     "c2st": [0.9, 0.8, 0.85, 0.9],
+    "fd": [20.0, 21.0, 19.0, 20.0],
     "sw": [0.04, 0.05, 0.06, 0.04],
     "mmd": [0.002, 0.003, 0.002, 0.001],
     "precision": [0.9, 0.8, 0.9, 0.8],
@@ -125,6 +126,7 @@ STUDENT = {
 BASELINE = {
     "test": [1.3, 1.5, 1.2, 1.6],
     "c2st": [0.8, 0.75, 0.7, 0.85],
+    "fd": [24.0, 25.0, 22.0, 25.0],
     "sw": [0.06, 0.08, 0.07, 0.06],
     "mmd": [0.001, 0.003, 0.004, 0.001],
     "precision": [0.7, 0.7, 0.7, 0.7],
@@ -137,6 +139,7 @@ LARGER = {"precision", "recall", "samples_per_second"}
 VERDICTS = {
     "likelihood": "better",
     "c2st": "worse",
+    "fd": "better",
     "sw": "better",
     "mmd": "inconclusive",
     "precision": "better",

@@ -74,7 +74,7 @@ def test_a_flow_that_needs_more_than_the_free_memory_is_refused(monkeypatch: pyt
 
 def test_more_micro_batches_than_examples_are_refused() -> None:
     message = problems(moons(training={"batch_size": 16, "accumulate": 17}))["training.accumulate"]
-    assert message == "a batch of 16 examples cannot be taken in 17 pieces"
+    assert message == "a batch of 16 examples cannot make 17 micro-batches"
     assert problems(moons(training={"batch_size": 16, "accumulate": 16})) == {}
 
 
@@ -107,6 +107,12 @@ def test_the_distance_to_the_teacher_needs_the_same_latents() -> None:
     terms = {"distillation": {name: {"weight": 0.0} for name in ("lkd", "ilkd", "skd")}}
     message = problems(digits(seeds=metric, student={"levels": 1}, **terms))["seeds.metric"]
     assert "latents of different shapes: choose another metric" in message
+
+
+def test_fd_local_needs_images_with_labels() -> None:
+    assert "seeds.metric" not in problems(digits(seeds={"metric": "fd"}))
+    message = problems(moons(seeds={"metric": "fd"}))["seeds.metric"]
+    assert message == "FD-local needs a classifier, and two moons has no images: choose another metric"
 
 
 def test_a_missing_baseline_gives_a_warning_and_one_seed_then_does_not() -> None:

@@ -84,7 +84,7 @@ def test_every_event_is_in_the_file(tmp_path: Path) -> None:
         assert nfkd.ExperimentConfig.from_toml(file.attrs["config"].decode()) == moons()
 
 
-ADDED = ("sw", "mmd", "precision", "recall", "train_test_gap", "same_noise")
+ADDED = ("sw", "mmd", "precision", "recall", "train_test_gap", "same_noise", "fd")
 
 
 def test_a_file_of_an_older_version_lacks_figures_until_it_is_reopened(tmp_path: Path) -> None:
@@ -108,13 +108,16 @@ def test_a_file_of_an_older_version_lacks_figures_until_it_is_reopened(tmp_path:
         assert file["summary/student/sw"][0] == 0.04
 
 
-def test_floors_are_stored(tmp_path: Path) -> None:
-    begun = msgspec.structs.replace(started(), compared=40, floors={"sw": 0.02, "recall": 0.9})
+def test_noise_floors_are_stored(tmp_path: Path) -> None:
+    info = events.FeatureInfo(accuracy=0.98, sha256="5f" * 32)
+    begun = msgspec.structs.replace(started(), compared=40, floors={"sw": 0.02, "recall": 0.9}, features=info)
     RunWriter(tmp_path, moons(), begun, device="cpu", threads=1).close()
     with opened(tmp_path / "run.h5") as file:
-        assert {name: float(node[0]) for name, node in file["summary/floors"].items()} == begun.floors
+        assert {name: float(node[0]) for name, node in file["summary/floor"].items()} == begun.floors
         read = schema.read_started(file)
     assert (read.compared, read.floors) == (begun.compared, begun.floors)
+    assert read.features is not None
+    assert (read.features.accuracy, read.features.sha256) == (info.accuracy, info.sha256)
 
 
 def test_a_curve_that_is_not_in_the_plan_is_refused(tmp_path: Path) -> None:
