@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,6 +23,7 @@ from nfkd.flows.foreign.glow_checkpoint import Imported
 from nfkd.planning.describe import check
 from nfkd.planning.plans import teacher_label
 from nfkd.protocol import events
+from nfkd.protocol.records import MEASURES
 from nfkd.protocol.requests import Snapshot
 from nfkd.protocol.roles import role_name
 from nfkd.runs.layout import create_run, is_run
@@ -190,12 +191,42 @@ def print_summary(snapshot: Snapshot) -> None:
             f"{summary.seconds:.1f}",
         )
     console.print(table)
+    _print_measures(snapshot, summaries, unit)
     if snapshot.verdict is not None:
         console.print(snapshot.verdict.summary, highlight=False, soft_wrap=True)
         for other in snapshot.verdict.others:
             console.print(f"Without a verdict, {other.summary}", highlight=False, soft_wrap=True)
     if snapshot.error is not None:
         console.print(f"{snapshot.error.title}: {snapshot.error.cause}", highlight=False, soft_wrap=True)
+
+
+def _print_measures(snapshot: Snapshot, summaries: Sequence[events.StageSummary], unit: str) -> None:
+    """Print the measures of samples with their noise floor, and the train-test gap; nothing for older runs."""
+    shown = {name: title for name, title in MEASURES.items() if any(map(math.isfinite, _values(summaries, name)))}
+    if not shown:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("seed", "flow"):
+        table.add_column(name)
+    for name, title in shown.items():
+        table.add_column(f"{title} {plain(unit, _MAX_CELL)}" if name == "train_test_gap" else title, justify="right")
+    for summary in summaries:
+        values = (getattr(summary, name) for name in shown)
+        table.add_row(str(summary.seed), role_name(summary.stage), *map(_figure, values))
+    floors = next((started.floors for started in snapshot.seeds if started.floors), {})
+    if floors:
+        table.add_row("", "floor", *(_figure(floors.get(name)) for name in shown))
+    terminal().print(table)
+    compared = max((started.compared for started in snapshot.seeds), default=0)
+    if compared:
+        say(f"Samples: {compared:,} against as many test examples. Floor: training examples in place of samples.")
+    info = next((started.features for started in snapshot.seeds if started.features is not None), None)
+    if info is not None:
+        say(f"FD-local: features of a classifier with {100 * info.accuracy:.1f} % test accuracy ({info.sha256[:12]}).")
+
+
+def _values(summaries: Iterable[events.StageSummary], name: str) -> list[float]:
+    return [getattr(summary, name) for summary in summaries]
 
 
 def _title(name: str) -> Text:

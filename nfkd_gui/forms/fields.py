@@ -250,7 +250,10 @@ def _choices(annotation: Any) -> tuple[Choice, ...]:
     return tuple(Choice(str(value), _label(str(value))) for value in values)
 
 
-_LABELS = {"l1": "L1", "l2": "L2", "cpu": "CPU", "cuda": "CUDA", "mps": "MPS", "lu": "LU", "mlp": "MLP", "c2st": "C2ST"}
+_LABELS = {
+    "l1": "L1", "l2": "L2", "cpu": "CPU", "cuda": "CUDA", "mps": "MPS", "lu": "LU", "mlp": "MLP", "c2st": "C2ST",
+    "fd": "FD-local", "sw": "Sliced Wasserstein", "mmd": "MMD", "same_noise": "Distance to the teacher",
+}  # fmt: skip
 
 
 def _label(value: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import RunEvent, RunFailed, RunFinished, StageFinished, StageSummary
+from nfkd.protocol.events import RunEvent, RunFailed, RunFinished, StageFinished
 from nfkd.protocol.roles import ROLES, USUAL, Role, role_label
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.studio import Studio
@@ -17,21 +19,37 @@ from nfkd_gui.theme import role_colour
 from nfkd_gui.widgets.labels import ElidedLabel, MarkupLabel, PlainLabel, ToneLabel, WrappedLabel
 from nfkd_gui.widgets.numbers import format_count, format_duration, format_measure
 
-_ROWS: tuple[tuple[str, str, Callable[[StageSummary], str]], ...] = (
-    ("Parameters", "Number of trained parameters.", lambda s: format_count(s.parameters)),
-    ("Multiply-adds", "Multiply-adds of log p for one example.", lambda s: format_count(s.multiply_adds)),
-    ("Validation", "Mean negative log-likelihood on validation data.", lambda s: format_measure(s.validation)),
-    ("Test", "Mean negative log-likelihood on test data; lower is better.", lambda s: format_measure(s.test)),
-    ("± 95 %", "Half the width of the bootstrap interval over test examples.", lambda s: format_measure(s.test_error)),
-    (
-        "C2ST",
-        "ROC AUC of a classifier that separates samples from test data; 0.5 is best.",
-        lambda s: format_measure(s.c2st),
-    ),
-    ("Best step", "Step whose weights were kept.", lambda s: f"{s.best_step:,}"),
-    ("Samples/s", "Samples per second on the run's device.", lambda s: format_count(s.samples_per_second)),
-    ("Time", "Wall time of the stage.", lambda s: format_duration(s.seconds)),
+
+class _Row(NamedTuple):
+    """A row of the table: a figure of `StageSummary`."""
+
+    figure: str
+    name: str
+    tip: str
+    format: Callable[[float], str] = format_measure
+
+
+_format_small = partial(format_measure, digits=4)
+_ROWS = (
+    _Row("parameters", "Parameters", "Number of trained parameters.", format_count),
+    _Row("multiply_adds", "Multiply-adds", "Multiply-adds of log p for one example.", format_count),
+    _Row("validation", "Validation", "Mean negative log-likelihood on validation data."),
+    _Row("test", "Test", "Mean negative log-likelihood on test data; lower is better."),
+    _Row("test_error", "± 95 %", "Half the width of the bootstrap interval over test examples."),
+    _Row("train_test_gap", "Test − train", "Difference of the likelihoods on test and training data."),
+    _Row("c2st", "C2ST", "ROC AUC of a classifier that separates samples from test data; 0.5 is best."),
+    _Row("fd", "FD-local", "Fréchet distance of samples from test data in a classifier's features; lower is better."),
+    _Row("sw", "SW", "Sliced Wasserstein distance of samples from test data; lower is better.", _format_small),
+    _Row("mmd", "MMD", "Squared maximum mean discrepancy of samples and test data; lower is better.", _format_small),
+    _Row("precision", "Precision", "Share of samples that are near test data."),
+    _Row("recall", "Recall", "Share of test data that are near samples."),
+    _Row("same_noise", "To teacher", "Mean absolute difference from the teacher's samples of the same noise."),
+    _Row("best_step", "Best step", "Step whose weights were kept.", lambda step: f"{step:,}"),
+    _Row("samples_per_second", "Samples/s", "Samples per second on the run's device.", format_count),
+    _Row("seconds", "Time", "Wall time of the stage.", format_duration),
 )
+_FLOOR = "floor"
+_FLOOR_TIP = "The same for training data in place of samples: what a perfect flow would reach."
 _EMPTY = "Open a run or press Run: its results and the verdict appear here."
 
 
@@ -53,7 +71,8 @@ class InspectorPanel(QWidget):
         self._others.setToolTip("Other metrics: intervals of the student's gain, without a verdict.")
         self._table = QFrame(self)
         self._unit = ToneLabel(parent=self._table)
-        self._cells: dict[tuple[Role, int], PlainLabel] = {}
+        self._floor_head = ToneLabel("Floor", parent=self._table)
+        self._cells: dict[tuple[str, str], PlainLabel] = {}
         self._heads: dict[Role, MarkupLabel] = {}
         self._fill_table()
         self._lay_out()
@@ -84,17 +103,20 @@ class InspectorPanel(QWidget):
             head.setAlignment(Qt.AlignmentFlag.AlignRight)
             head.setVisible(role in USUAL)
             grid.addWidget(head, 0, column)
-        for row, (name, tip, _format) in enumerate(_ROWS, start=1):
-            label = ToneLabel(name, parent=self._table)
-            label.setToolTip(tip)
-            grid.addWidget(label, row, 0)
-            for column, role in enumerate(ROLES, start=1):
+        self._floor_head.setToolTip(_FLOOR_TIP)
+        self._floor_head.setAlignment(Qt.AlignmentFlag.AlignRight)
+        grid.addWidget(self._floor_head, 0, len(ROLES) + 1)
+        for number, row in enumerate(_ROWS, start=1):
+            label = ToneLabel(row.name, parent=self._table)
+            label.setToolTip(row.tip)
+            grid.addWidget(label, number, 0)
+            for column, role in enumerate((*ROLES, _FLOOR), start=1):
                 cell = PlainLabel(parent=self._table)
-                cell.setObjectName(f"inspector.{role}.{name.lower()}")
+                cell.setObjectName(f"inspector.{role}.{row.name.lower()}")
                 cell.setAlignment(Qt.AlignmentFlag.AlignRight)
                 cell.setVisible(role in USUAL)
-                grid.addWidget(cell, row, column)
-                self._cells[role, row - 1] = cell
+                grid.addWidget(cell, number, column)
+                self._cells[role, row.figure] = cell
 
     def _lay_out(self) -> None:
         content = QWidget(self)
@@ -142,13 +164,24 @@ class InspectorPanel(QWidget):
         roles = view.roles()
         for role in ROLES:
             self._heads[role].setVisible(role in roles)
-            for index in range(len(_ROWS)):
-                self._cells[role, index].setVisible(role in roles)
+            for row in _ROWS:
+                self._cells[role, row.figure].setVisible(role in roles)
         for role in roles:
             stage = find_stage(view, self._studio.seed, role)
             summary = stage.summary if stage is not None else None
-            for index, (_name, _tip, format_value) in enumerate(_ROWS):
-                self._cells[role, index].setText(format_value(summary) if summary is not None else "–")
+            for row in _ROWS:
+                text = row.format(getattr(summary, row.figure)) if summary is not None else "–"
+                self._cells[role, row.figure].setText(text)
+        self._show_floors(view)
+
+    def _show_floors(self, view: RunView) -> None:
+        started = view.seeds.get(self._studio.seed)
+        floors = started.floors if started is not None else {}
+        self._floor_head.setVisible(bool(floors))
+        for row in _ROWS:
+            cell = self._cells[_FLOOR, row.figure]
+            cell.setVisible(bool(floors))
+            cell.setText(row.format(floors[row.figure]) if row.figure in floors else "")
 
     def _show_verdict(self, view: RunView) -> None:
         verdict = view.verdict

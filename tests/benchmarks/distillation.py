@@ -27,8 +27,9 @@ import torch
 
 import nfkd
 from nfkd.config import TERMS, ExperimentConfig
+from nfkd.evaluation.metrics import METRICS
 from nfkd.evaluation.throughput import samples_per_second
-from nfkd.evaluation.verdict import METRICS, judge
+from nfkd.evaluation.verdict import judge
 from nfkd.protocol.events import StageSummary
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import is_run, read_config

@@ -90,6 +90,8 @@ def summary_of(stage: str, seed: int, test: float) -> StageSummary:
         unit="bits/dim",
         samples_per_second=1000.0,
         seconds=12.0,
+        sw=test / 100,
+        same_noise=float("nan") if stage == "teacher" else 0.125,
     )
 
 
@@ -102,6 +104,7 @@ class Script:
         self.asked: list[ask.Request] = []
         self.active = ""
         self.roles: tuple[Role, ...] = USUAL
+        self.floors = {"sw": 0.0212}
         self.previews: dict[str, ask.DataPreview] = {}
         self.named: list[NamedData] = []
         self.fetch_error: ErrorInfo | None = None
@@ -133,7 +136,7 @@ class Script:
             CurveInfo(name="validation/nll", label="NLL", unit="bits/dim"),
         ]
         plans = [StagePlan(stage=role, steps=STEPS, curves=info) for role in self.roles]
-        self.emit(SeedStarted(run=run, seed=seed, stages=plans, event_shape=[1, 8, 8]))
+        self.emit(SeedStarted(run=run, seed=seed, stages=plans, event_shape=[1, 8, 8], floors=self.floors))
         self.emit(StageStarted(run=run, seed=seed, stage="teacher"))
 
     def train(self, run: str, stage: str, step: int, seed: int = 1) -> None:

@@ -328,4 +328,4 @@ def _exported(option: str) -> list[str]:
     if option == "--figures":
         return [f"{name}.png" for name in ("curves", "samples", "interpolation", "matching", "density")]
     stages = [f"seed-1-{stage}-curves" for stage in ("teacher", "student", "baseline")]
-    return [f"{name}.csv" for name in (*stages, "seed-1-matching", "summary", "verdict")]
+    return [f"{name}.csv" for name in (*stages, "seed-1-matching", "summary", "verdict", "floor")]

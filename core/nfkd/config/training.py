@@ -167,6 +167,9 @@ class TrainingConfig(Config, frozen=True):
         return self.teacher_weights.startswith(FROM_PYTHON)
 
 
+Metric = Literal["likelihood", "c2st", "fd", "sw", "mmd", "precision", "recall", "same_noise", "samples_per_second"]
+
+
 class SeedsConfig(Config, frozen=True):
     """Repetitions of the experiment with different random numbers."""
 
@@ -180,12 +183,14 @@ class SeedsConfig(Config, frozen=True):
         help="Train a teacher (and assistants) for each seed; otherwise all seeds use those of the first seed.",
         advanced=True,
     )
-    metric: Literal["likelihood", "c2st", "samples_per_second"] = field(
+    metric: Metric = field(
         "likelihood",
         title="Primary metric",
         help=(
             "The metric of the verdict: the test likelihood; C2ST, how well a classifier separates samples from test "
-            "data; or samples per second. The other metrics get an interval, but no verdict."
+            "data; FD-local (for images with class labels) and other distances of samples from test data; precision "
+            "and recall of samples; the distance to the teacher's samples; or samples per second. Other metrics get an "
+            "interval, but no verdict."
         ),
         advanced=True,
     )

@@ -54,20 +54,28 @@ class DataSplit:
         (N, context features) float32, or None.
     weights
         (N,) float32, or None if all examples count the same.
+    labels
+        Classes of images, (N,) int64, also where they are not the context; None if there are none.
     """
 
     values: Examples
     context: np.ndarray | None = None
     weights: np.ndarray | None = None
+    labels: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, index: np.ndarray | slice) -> DataSplit:
         """Return some of the examples."""
-        context = None if self.context is None else self.context[index]
-        weights = None if self.weights is None else self.weights[index]
-        return DataSplit(take(self.values, index), context, weights)
+        others = (self.context, self.weights, self.labels)
+        return DataSplit(take(self.values, index), *(None if other is None else other[index] for other in others))
+
+    def some(self, count: int) -> DataSplit:
+        """Return the split, or a random subset of `count` examples if it has more; always the same subset."""
+        if len(self) <= count:
+            return self
+        return self.take(np.sort(np.random.default_rng(0).choice(len(self), count, replace=False)))
 
     def normalise_weights(self, problem: ConfigProblem) -> DataSplit:
         """Return the split with weights of average 1, so that a weighted sum is as large as a plain one.

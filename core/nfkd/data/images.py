@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NoReturn
 
 import numpy as np
@@ -63,7 +64,7 @@ def merged_levels(levels: int, bits: int) -> int:
 def _merge(split: DataSplit, merged: int) -> DataSplit:
     if merged == 1:
         return split
-    return DataSplit(apply(lambda values: values // np.uint8(merged), split.values), split.context, split.weights)
+    return replace(split, values=apply(lambda values: values // np.uint8(merged), split.values))
 
 
 def refuse_labels(reason: str, event_shape: tuple[int, ...] | None = None) -> NoReturn:

@@ -9,7 +9,8 @@ import torch
 
 from nfkd.data import Dataset, DataSplit
 from nfkd.evaluation.likelihood import bootstrap_half_width, example_nll, noisy
-from nfkd.evaluation.quality import C2ST_MAX, c2st
+from nfkd.evaluation.quality import c2st
+from nfkd.evaluation.reference import Reference
 from nfkd.evaluation.throughput import SPEED_COUNT, samples_per_second
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import StageSummary
@@ -18,7 +19,7 @@ from nfkd.protocol.roles import Role
 
 def summarise(
     flow: Flow,
-    dataset: Dataset,
+    reference: Reference,
     *,
     stage: Role,
     seed: int,
@@ -27,13 +28,27 @@ def summarise(
     best_step: int,
     seconds: float,
     generator: torch.Generator,
+    teacher: Flow | None = None,
 ) -> StageSummary:
     """Evaluate a flow, in evaluation mode; figures that it does not support are NaN.
 
-    `generator` (on the CPU) is for the samples of the two-sample test; other arguments as in `StageSummary`.
+    Parameters
+    ----------
+    flow
+        The flow.
+    reference
+        The data, and the examples with which samples are compared.
+    generator
+        Of the noise of the samples, on the CPU.
+    teacher
+        The flow that this one, or the student that it is the baseline of, learns from; None for the teacher.
+    stage, seed, multiply_adds, steps, best_step, seconds
+        As in `StageSummary`.
     """
     flow.eval()
+    dataset = reference.dataset
     test, validation = (_nll(flow, dataset, split) for split in (dataset.test, dataset.validation))
+    seen = dataset.train.some(len(dataset.test))
     can_sample = "synthesis" not in flow.unsupported
     return StageSummary(
         stage=stage,
@@ -48,7 +63,8 @@ def summarise(
         unit=dataset.unit,
         samples_per_second=_throughput(flow, dataset) if can_sample else math.nan,
         seconds=seconds,
-        c2st=_c2st(flow, dataset, generator) if can_sample else math.nan,
+        train_test_gap=float(test.mean()) - _mean(_nll(flow, dataset, seen), seen),
+        **(_compare(flow, reference, generator, teacher) if can_sample else {}),
     )
 
 
@@ -56,11 +72,35 @@ def _nll(flow: Flow, dataset: Dataset, split: DataSplit) -> np.ndarray:
     return np.full(1, math.nan) if "log_prob" in flow.unsupported else example_nll(flow, dataset, split)
 
 
-def _c2st(flow: Flow, dataset: Dataset, generator: torch.Generator) -> float:
-    real = noisy(dataset, dataset.test.take(slice(C2ST_MAX)))
-    context = _on_device_of(flow, real.contexts(len(real)))
-    generated = flow.sample(len(real), generator=generator, context=context)
-    return c2st(real.x.numpy(), generated.cpu().numpy())
+def _mean(values: np.ndarray, split: DataSplit) -> float:
+    """Return the mean of values that were multiplied by the weights of a part of a split."""
+    return float(values.mean() / (1 if split.weights is None else split.weights.mean(dtype=np.float64)))
+
+
+def _compare(flow: Flow, reference: Reference, generator: torch.Generator, teacher: Flow | None) -> dict[str, float]:
+    """Return the figures of samples, as many as test examples."""
+    state = generator.get_state()
+    samples = _sample(flow, reference, generator)
+    figures = {"c2st": c2st(reference.test.x.numpy(), samples.numpy()), **reference.measure(samples)}
+    if teacher is not None and not no_same_noise(flow, teacher):
+        same = _sample(teacher, reference, torch.Generator().set_state(state))
+        figures["same_noise"] = float((samples - same).abs().double().mean())
+    return figures
+
+
+def no_same_noise(flow: Flow, teacher: Flow) -> str:
+    """Return why two flows cannot sample from the same noise; empty if they can."""
+    if "synthesis" in teacher.unsupported:
+        return f"the teacher cannot sample: {teacher.unsupported['synthesis']}"
+    if teacher.latent_shapes != flow.latent_shapes:
+        return "student and teacher have latents of different shapes"
+    return ""
+
+
+def _sample(flow: Flow, reference: Reference, generator: torch.Generator) -> torch.Tensor:
+    count = len(reference.test)
+    context = _on_device_of(flow, reference.test.contexts(count))
+    return flow.sample(count, generator=generator, context=context).cpu()
 
 
 def _throughput(flow: Flow, dataset: Dataset) -> float:

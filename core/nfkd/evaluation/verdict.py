@@ -11,63 +11,10 @@ import msgspec
 import numpy as np
 from scipy import stats
 
+from nfkd.evaluation.metrics import CONFIDENCE, METRICS, MIN_SEEDS, Gap, Metric, gap_of
 from nfkd.protocol.events import StageSummary, Verdict
 from nfkd.protocol.records import MetricInterval
 from nfkd.protocol.roles import Role
-
-_CONFIDENCE = 0.95
-_MIN_SEEDS = 3
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A figure by which student and baseline are compared.
-
-    Attributes
-    ----------
-    figure
-        Field of `StageSummary`.
-    name, noun
-        Name in tables; name inside a sentence.
-    unit
-        None for the unit of the run's likelihoods.
-    larger
-        Whether larger is better.
-    best
-        The ideal value, for a metric where neither larger nor smaller is better.
-    form
-        Format specification of its values.
-    """
-
-    figure: str
-    name: str
-    unit: str | None = None
-    larger: bool = False
-    best: float | None = None
-    form: str = ".4f"
-    noun: str = "test figure"
-
-    def gain(self, student: float, baseline: float) -> float:
-        """Return by how much the student is better than its baseline; negative where it is worse."""
-        if self.best is not None:
-            return abs(baseline - self.best) - abs(student - self.best)
-        return student - baseline if self.larger else baseline - student
-
-    def comparison(self, gain: float) -> str:
-        """Return how a student with this gain compares, such as "lower than"."""
-        if self.best is not None:
-            return f"{'nearer to' if gain >= 0 else 'farther from'} {self.best:g} than"
-        return "higher than" if (gain >= 0) == self.larger else "lower than"
-
-
-METRICS = {
-    "likelihood": Metric("test", "test likelihood"),
-    "c2st": Metric("c2st", "C2ST", unit="", best=0.5, noun="C2ST"),
-    "samples_per_second": Metric(
-        "samples_per_second", "speed of sampling", "samples/s", larger=True, form=",.0f", noun="speed of sampling"
-    ),
-}
-"""Metrics by their name in `SeedsConfig.metric`."""
 
 
 def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: bool, assistants: int = 0) -> Verdict:
@@ -91,9 +38,17 @@ def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: 
     def unit(metric: Metric) -> str:
         return likelihood_unit if metric.unit is None else metric.unit
 
+    def gap(metric: Metric) -> Gap | None:
+        errors = [summary.test_error for summary in summaries if summary.stage in {"teacher", "baseline"}]
+        return gap_of(
+            *(values(metric, role) for role in ("student", "baseline", "teacher")),
+            metric=metric,
+            error=max(errors, default=0.0) if metric.figure == "test" else None,
+        )
+
     metric = METRICS[primary]
     intervals = [
-        interval_of(values(other, "student"), values(other, "baseline"), metric=other, unit=unit(other))
+        interval_of(values(other, "student"), values(other, "baseline"), metric=other, unit=unit(other), gap=gap(other))
         for name, other in METRICS.items()
         if name != primary
     ]
@@ -105,6 +60,7 @@ def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: 
         one_teacher=one_teacher,
         assistants=assistants,
         others=[interval for interval in intervals if interval.seeds],
+        gap=gap(metric),
     )
 
 
@@ -124,6 +80,7 @@ def judge(
     one_teacher: bool,
     assistants: int = 0,
     others: Iterable[MetricInterval] = (),
+    gap: Gap | None = None,
 ) -> Verdict:
     """Compare the distilled student with its baseline over the seeds that have both.
 
@@ -137,6 +94,8 @@ def judge(
         Whether all seeds share one teacher, and the number of assistants; the verdict says both.
     others
         Intervals of the other metrics, for the verdict.
+    gap
+        The gap to the teacher in this metric; None if it is not known.
 
     Notes
     -----
@@ -150,6 +109,8 @@ def judge(
         if not gain.seeds:
             summary = "Inconclusive: no seed has finite figures of both student and baseline."
         summary += f" Seeds without a finite figure: {', '.join(map(str, gain.dropped))}."
+    elif gap is not None:
+        summary += f" The student {gap.summary}." if gap.defined else f" {gap.summary.capitalize()}."
     return Verdict(
         verdict=verdict,
         metric=metric.name,
@@ -161,11 +122,17 @@ def judge(
         differences=gain.values.tolist(),
         summary=summary,
         others=list(others),
+        gap_closed=math.nan if gap is None else gap.closed,
     )
 
 
 def interval_of(
-    student: Mapping[int, float], baseline: Mapping[int, float], *, metric: Metric, unit: str
+    student: Mapping[int, float],
+    baseline: Mapping[int, float],
+    *,
+    metric: Metric,
+    unit: str,
+    gap: Gap | None = None,
 ) -> MetricInterval:
     """Return the gain in a metric, without a verdict; arguments as in `judge`."""
     gain = _Gain.of(student, baseline, metric)
@@ -175,6 +142,8 @@ def interval_of(
         details = f"95 % interval {gain.low:+{metric.form}} to {gain.high:+{metric.form}}, {len(gain.seeds)} seeds"
     if gain.dropped:
         details += f"; without a finite figure: {', '.join(map(str, gain.dropped))}"
+    if gap is not None and gap.defined:
+        details += f"; {gap.summary.partition(' (')[0]}"
     return MetricInterval(
         metric=metric.name,
         unit=unit,
@@ -183,6 +152,7 @@ def interval_of(
         high=gain.high,
         seeds=gain.seeds,
         summary=f"{metric.name}: the student gains {gain.mean:+{metric.form}}{_suffix(unit)} ({details})",
+        gap_closed=math.nan if gap is None else gap.closed,
     )
 
 
@@ -207,12 +177,12 @@ class _Gain:
         if len(seeds) < 2:
             return cls(seeds, dropped, values, mean, math.nan, math.nan)
         # Centred, because SciPy warns where all values are equal.
-        interval = stats.ttest_1samp(values - mean, 0).confidence_interval(_CONFIDENCE)
+        interval = stats.ttest_1samp(values - mean, 0).confidence_interval(CONFIDENCE)
         return cls(seeds, dropped, values, mean, mean + float(interval.low), mean + float(interval.high))
 
 
 def _decide(gain: _Gain) -> Literal["better", "worse", "inconclusive"]:
-    if len(gain.seeds) < _MIN_SEEDS or gain.low <= 0 <= gain.high:
+    if len(gain.seeds) < MIN_SEEDS or gain.low <= 0 <= gain.high:
         return "inconclusive"
     return "better" if gain.low > 0 else "worse"
 
@@ -233,9 +203,9 @@ def _describe_verdict(verdict: str, metric: Metric, gain: _Gain, unit: str, teac
         comparison = "about as good as"
     result = f"the student's {metric.noun} is {comparison} its baseline's"
     if count == 1:
-        return f"Inconclusive: {result}, but one seed is not enough; run at least {_MIN_SEEDS}."
+        return f"Inconclusive: {result}, but one seed is not enough; run at least {MIN_SEEDS}."
     interval = f"95 % interval of the gain {gain.low:+{metric.form}} to {gain.high:+{metric.form}}"
-    hint = f"; a verdict needs {_MIN_SEEDS} seeds" if count < _MIN_SEEDS else ""
+    hint = f"; a verdict needs {MIN_SEEDS} seeds" if count < MIN_SEEDS else ""
     return f"{verdict.capitalize()}: {result} ({interval}, {count} seeds, {teachers}{hint})."
 
 

@@ -14,6 +14,8 @@ from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig, TrainingCo
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.schedules import weights_at
+from nfkd.evaluation.features import no_features
+from nfkd.evaluation.summary import no_same_noise
 from nfkd.flows.architectures import build_flow, flow_problems, flow_summary
 from nfkd.flows.cost import frozen_cost
 from nfkd.flows.flow import Flow
@@ -148,6 +150,8 @@ def _check_learners(config: ExperimentConfig, dataset: Dataset, flows: Mapping[R
         match = checks.matches[role] = check_matching(config, role, student, teacher)
         checks.problems += match.problems
         found = _term_problems(config, student, teacher, dataset) + pool_problems(config, teacher, dataset)
+        if role == "student":
+            found += _metric_problems(config, dataset, student, teacher)
         checks.problems += [problem for problem in found if problem not in checks.problems]
         checks.warnings += match.warnings
         terms, shape, layers = config.distillation, dataset.event_shape, teacher.layer_info()
@@ -177,6 +181,19 @@ def _student_data_problems(config: ExperimentConfig, dataset: Dataset) -> list[C
 def _data_summary(config: ExperimentConfig, dataset: Dataset) -> str:
     count = config.training.student_examples
     return f"{dataset.summary}; the student sees {count:,} of the training examples" if count else dataset.summary
+
+
+def _metric_problems(config: ExperimentConfig, dataset: Dataset, student: Flow, teacher: Flow) -> list[ConfigProblem]:
+    match config.seeds.metric:
+        case "same_noise":
+            reason = no_same_noise(student, teacher)
+            message = f"the distance to the teacher's samples is not defined, because {reason}"
+        case "fd":
+            reason = no_features(dataset)
+            message = f"FD-local needs a classifier, and {reason}"
+        case _:
+            return []
+    return [ConfigProblem("seeds.metric", f"{message}: choose another metric")] if reason else []
 
 
 def _flow_problems(

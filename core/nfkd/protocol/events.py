@@ -10,6 +10,7 @@ import numpy as np
 from nfkd.protocol.records import (
     CurveBatch,
     ErrorInfo,
+    FeatureInfo,
     Message,
     RunMessage,
     RunRow,
@@ -53,6 +54,13 @@ class SeedStarted(RunMessage, frozen=True):
     columns: list[str] = msgspec.field(default_factory=list[str])
     """Names of a vector's features, with *(scaled)* where samples are not in the original unit; may be empty."""
     resumed: bool = False
+    compared: int = 0
+    """Number of test examples, and of samples, that the measures of samples compare; 0 in older runs."""
+    floors: dict[str, float] = msgspec.field(default_factory=dict[str, float])
+    """Measures between training and test examples: what a perfect model would reach, by field of `StageSummary`."""
+
+    features: FeatureInfo | None = None
+    """The classifier of FD-local; None for data without class labels."""
 
 
 class StageStarted(StageMessage, frozen=True):

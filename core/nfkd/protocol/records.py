@@ -114,6 +114,16 @@ class StageSummary(Message, frozen=True):
     c2st
         Classifier two-sample test: area under the curve of a classifier that separates samples (temperature 1) from
         test examples; 0.5 when it cannot.
+    sw, mmd
+        Sliced 1-Wasserstein distance and squared maximum mean discrepancy between these samples and test examples.
+    precision, recall
+        Share of samples near test examples, and of test examples near samples (nearest neighbours, k = 3).
+    train_test_gap
+        Mean negative log-likelihood of test examples minus that of at most as many training examples, in `unit`.
+    same_noise
+        Mean absolute difference from the teacher's samples of the same noise; NaN for the teacher.
+    fd
+        FD-local: Fréchet distance of samples and test examples in the features of a small classifier of this data set.
     """
 
     stage: Role
@@ -129,9 +139,43 @@ class StageSummary(Message, frozen=True):
     samples_per_second: float
     seconds: float
     c2st: float = math.nan
+    sw: float = math.nan
+    mmd: float = math.nan
+    precision: float = math.nan
+    recall: float = math.nan
+    train_test_gap: float = math.nan
+    same_noise: float = math.nan
+    fd: float = math.nan
 
 
-class MetricInterval(Message, frozen=True):
+class FeatureInfo(Message, frozen=True):
+    """The classifier whose features FD-local compares.
+
+    Attributes
+    ----------
+    accuracy
+        Share of test examples that it classifies correctly.
+    sha256
+        SHA-256 of its weights: values of FD-local are comparable only if it is the same.
+    """
+
+    accuracy: float
+    sha256: str
+
+
+MEASURES = {
+    "fd": "FD-local",
+    "sw": "SW",
+    "mmd": "MMD",
+    "precision": "precision",
+    "recall": "recall",
+    "same_noise": "distance to teacher",
+    "train_test_gap": "train–test gap",
+}
+"""Names of the further figures of `StageSummary` in tables, in their order."""
+
+
+class MetricInterval(Message, frozen=True, kw_only=True):
     """The difference of student and baseline in one metric, over the seeds that have it.
 
     Attributes
@@ -144,6 +188,9 @@ class MetricInterval(Message, frozen=True):
         The seeds that were compared.
     summary
         All of this in one sentence.
+    gap_closed
+        Share of the gap to the teacher that the student closes: (mean of the baseline − mean of the student) / (mean
+        of the baseline − mean of the teacher). NaN where the teacher is not clearly better than the baseline.
     """
 
     metric: str
@@ -153,9 +200,10 @@ class MetricInterval(Message, frozen=True):
     high: float
     seeds: list[int]
     summary: str = msgspec.field(name="words")  # the name in verdict files
+    gap_closed: float = math.nan
 
 
-class Verdict(MetricInterval, frozen=True):
+class Verdict(MetricInterval, frozen=True, kw_only=True):
     """Did distillation help? The paired comparison of student and baseline in the primary metric.
 
     Attributes

@@ -19,7 +19,7 @@ from nfkd.runs.reader import RunRecord
 from nfkd.text import plain
 
 _FIGURES = tuple(name for name in StageSummary.__struct_fields__ if name != "unit")
-_LIKELIHOODS = {"validation", "test", "test_error"}
+_LIKELIHOODS = {"validation", "test", "test_error", "train_test_gap"}
 
 
 def export_csv(record: RunRecord, directory: Path) -> list[Path]:
@@ -37,9 +37,10 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
     list[Path]
         The files: ``seed-<n>-<stage>-curves.csv`` (curve, unit, step, value, seconds), ``seed-<n>-matching.csv`` and
         ``seed-<n>-assistant-<m>-matching.csv`` (step, student layer, teacher layer, weight, mean squared error),
-        ``summary.csv`` (one row per stage; headers give the unit of likelihoods) and ``verdict.csv`` (one row per
-        metric: mean gain of the student over its baseline, interval, number of seeds, and the primary metric's
-        verdict).
+        ``summary.csv`` (one row per stage; headers give the unit of likelihoods), ``verdict.csv`` (one row per
+        metric: mean gain of the student over its baseline, interval, number of seeds, the primary metric's verdict,
+        and the share of the gap to the teacher that is closed) and ``floor.csv`` (one row per measure of samples: its
+        value for training examples, number of test examples).
 
     Raises
     ------
@@ -59,6 +60,7 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
         rows = [[getattr(summary, name) for name in _FIGURES] for summary in record.summary]
         written += _table(directory / "summary.csv", header, rows)
         written += _verdict(directory / "verdict.csv", record.verdict)
+        written += _floors(directory / "floor.csv", record)
     return written
 
 
@@ -104,11 +106,19 @@ def _verdict(path: Path, verdict: Verdict | None) -> list[Path]:
         return []
     intervals = [(verdict, verdict.verdict), *((other, "") for other in verdict.others)]
     rows = [
-        [interval.metric, interval.unit, interval.difference, interval.low, interval.high, len(interval.seeds), judged]
-        for interval, judged in intervals
-        if interval.seeds
+        [it.metric, it.unit, it.difference, it.low, it.high, len(it.seeds), judged, it.gap_closed]
+        for it, judged in intervals
+        if it.seeds
     ]
-    return _table(path, ("metric", "unit", "gain", "low", "high", "seeds", "verdict"), rows)
+    return _table(path, ("metric", "unit", "gain", "low", "high", "seeds", "verdict", "gap closed"), rows)
+
+
+def _floors(path: Path, record: RunRecord) -> list[Path]:
+    started = next((seed.started for seed in record.seeds.values() if seed.started.floors), None)
+    if started is None:
+        return []
+    rows = [[name, floor, started.compared] for name, floor in started.floors.items()]
+    return _table(path, ("measure", "floor", "examples"), rows)
 
 
 def _cell(value: object) -> object:

@@ -11,6 +11,7 @@
     /<stage>/matching/{step, error}                 attrs: pairs; only for flows that learn from another
     /<stage>/final/{samples, interpolation, density}    pictures of the saved weights; one row, at the end
     /summary/<stage>/<figure>                       NaN until the stage has ended
+    /summary/floor/<figure>                         figures of samples for training examples in place of samples
 
 Groups have the NXdata attributes of NeXus, so that `silx view` and h5web can plot them.
 """
@@ -18,6 +19,7 @@ Groups have the NXdata attributes of NeXus, so that `silx view` and h5web can pl
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import h5py
@@ -33,6 +35,8 @@ Node = Any
 """A file, group or dataset of h5py; its own types cannot express which one a path is."""
 FORMAT = 2
 """Newest readable format. Files without assistants have format 1, which older versions read."""
+ADDED = ("sw", "mmd", "precision", "recall", "train_test_gap", "same_noise", "fd")
+"""Figures that files of older versions lack."""
 FIGURES = (
     "parameters",
     "multiply_adds",
@@ -44,8 +48,10 @@ FIGURES = (
     "samples_per_second",
     "seconds",
     "c2st",
+    *ADDED,
 )
 FINAL = "final"
+FLOOR = "floor"
 INTEGERS = {"parameters", "multiply_adds", "steps", "best_step"}
 IMAGE_PAIRS, VECTOR_PAIRS = 4, 2
 GRID = 96
@@ -108,9 +114,15 @@ def create(
         _create_final(stage, config, started)
         if plan.pairs:
             _create_matching(stage, plan)
-        figures = _group(summary, plan.stage, "NXcollection")
-        for name in FIGURES:
-            figures.create_dataset(name, data=np.full(1, np.nan))
+        _create_figures(_group(summary, plan.stage, "NXcollection"), dict.fromkeys(FIGURES, np.nan))
+    if started.floors:
+        _create_figures(_group(summary, FLOOR, "NXcollection"), started.floors)
+
+
+def _create_figures(group: Node, values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        if name not in group:
+            group.create_dataset(name, data=np.full(1, value))
 
 
 def _group(parent: Node, name: str, kind: str, **attributes: str) -> Node:
@@ -170,11 +182,12 @@ def _create_final(stage: Node, config: ExperimentConfig, started: SeedStarted) -
 
 
 def add_missing(file: Node, started: SeedStarted) -> None:
-    """Add the groups that files of older versions lack."""
+    """Add the groups and figures that files of older versions lack."""
     config = ExperimentConfig.from_toml(bytes(file.attrs["config"]).decode())
     for plan in started.stages:
         if FINAL not in file[plan.stage]:
             _create_final(file[plan.stage], config, started)
+        _create_figures(file["summary"][plan.stage], dict.fromkeys(FIGURES, np.nan))
 
 
 def _create_matching(stage: Node, plan: StagePlan) -> None:
@@ -223,7 +236,9 @@ def read_data(file: Node) -> str:
 
 def read_summary(file: Node, stage: Role, seed: int, unit: str) -> StageSummary | None:
     """Return the figures of a stage, or None while it has not ended."""
-    figures = {name: float(file["summary"][stage][name][0]) for name in FIGURES}
+    group = file["summary"][stage]
+    lacking = {name for name in ADDED if name not in group}
+    figures = {name: np.nan if name in lacking else float(group[name][0]) for name in FIGURES}
     if any(np.isnan(figures[name]) for name in INTEGERS):
         return None
     values = {name: int(value) if name in INTEGERS else value for name, value in figures.items()}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 
@@ -116,3 +118,12 @@ def describe_read_error(path: Path, error: Exception) -> str:
 def read_row(run: Path) -> RunRow:
     """Read a run's row; raises as `read_state`."""
     return read_state(run).row
+
+
+def nulls_as_nan(value: Any) -> Any:
+    """Return decoded JSON with NaN for every null: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: nulls_as_nan(item) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [nulls_as_nan(item) for item in cast("list[Any]", value)]
+    return math.nan if value is None else value

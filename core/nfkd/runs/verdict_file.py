@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any, cast
 
 import msgspec
 
 from nfkd.files import read_limited, replace_file
 from nfkd.protocol.events import Verdict
 from nfkd.runs.errors import RunError
-from nfkd.runs.state import MAX_JSON_BYTES, describe_read_error
+from nfkd.runs.state import MAX_JSON_BYTES, describe_read_error, nulls_as_nan
 
 VERDICT = "verdict.json"
 
@@ -31,7 +29,7 @@ def read_verdict(run: Path) -> Verdict | None:
     """
     path = run / VERDICT
     try:
-        verdict = msgspec.convert(_with_nan(msgspec.json.decode(read_limited(path, MAX_JSON_BYTES))), Verdict)
+        verdict = msgspec.convert(nulls_as_nan(msgspec.json.decode(read_limited(path, MAX_JSON_BYTES))), Verdict)
         msgspec.msgpack.encode(verdict)  # raises OverflowError for a number that is too large
     except FileNotFoundError:
         return None
@@ -42,12 +40,3 @@ def read_verdict(run: Path) -> Verdict | None:
             action="Delete it and resume the run: the verdict is then computed again.",
         ) from error
     return verdict
-
-
-def _with_nan(value: Any) -> Any:
-    """Replace every null by NaN."""
-    if isinstance(value, dict):
-        return {key: _with_nan(item) for key, item in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [_with_nan(item) for item in cast("list[Any]", value)]
-    return math.nan if value is None else value

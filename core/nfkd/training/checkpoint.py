@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
@@ -21,6 +22,7 @@ from nfkd.files import FileError, is_taken, replacing
 from nfkd.protocol.events import StageSummary
 from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError, describe_error, system_error
+from nfkd.runs.state import nulls_as_nan
 from nfkd.runs.tensors import open_tensors
 
 NAME = "checkpoint.safetensors"
@@ -101,7 +103,7 @@ def saved_fingerprint(directory: Path) -> str | None:
             suppress(SafetensorError, OSError, KeyError, TypeError, ValueError),
             open_tensors(directory / name) as file,
         ):
-            return msgspec.json.decode(file.metadata()["position"], type=Position).data
+            return _decode_position(file.metadata()["position"]).data
     return None
 
 
@@ -133,9 +135,16 @@ def _load(path: Path) -> Checkpoint:
         if file.metadata()["version"] != _VERSION:
             msg = f"it has version {file.metadata()['version']}; this NFKD reads {_VERSION}"
             raise ValueError(msg)
-        position = msgspec.json.decode(file.metadata()["position"], type=Position)
+        position = _decode_position(file.metadata()["position"])
         # Cloned, because the file is memory-mapped and will be replaced.
         return Checkpoint(position, {name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118
+
+
+def _decode_position(text: str) -> Position:
+    content: Any = msgspec.json.decode(text)
+    if isinstance(content, dict) and "done" in content:
+        content["done"] = nulls_as_nan(content["done"])
+    return msgspec.convert(content, Position)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

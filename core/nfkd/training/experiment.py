@@ -13,6 +13,7 @@ import torch
 
 from nfkd.config import WEIGHT_DECAYS, ExperimentConfig
 from nfkd.data import load_dataset
+from nfkd.evaluation.reference import Reference
 from nfkd.evaluation.verdict import verdict_of, verdict_without_baseline
 from nfkd.files import is_taken
 from nfkd.flows.foreign import ForeignFlow
@@ -151,6 +152,7 @@ class Experiment:
             emit=lambda event: self._on_event(event, progress),
             warn=lambda message: self.log(message, "warning"),
             log=self.log,
+            reference=Reference.of(dataset),
             teacher=None if self._teacher is None else on_scaled_values(self._teacher, dataset),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from nfkd.data import Batch, Dataset
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
 from nfkd.distillation.inheritance import EXAMPLES, Inheritance
 from nfkd.distillation.pool import draw_pool
+from nfkd.evaluation.reference import Reference
 from nfkd.evaluation.summary import summarise
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
@@ -69,6 +70,8 @@ class RunContext:
         Receives every event.
     warn, log
         Write a warning, or a line without one, to the run's log.
+    reference
+        The data as the figures of every stage use it.
     teacher
         A flow of another library as the teacher; None for a teacher of NFKD.
     weight_decay
@@ -87,6 +90,7 @@ class RunContext:
     emit: Callable[[RunEvent], None]
     warn: Callable[[str], None]
     log: Callable[[str], None]
+    reference: Reference
     teacher: ForeignFlow | None = None
     weight_decay: float | None = None
 
@@ -111,8 +115,8 @@ class RunContext:
         return stage_pairs(self.description).get("student" if stage == "baseline" else stage, [])
 
     def source_of(self, stage: Role) -> Role:
-        """Return the role of the flow that a stage learns from."""
-        return teacher_of(self.config, stage) or "teacher"
+        """Return the role of the flow that a stage learns from; for the baseline that of the student."""
+        return teacher_of(self.config, "student" if stage == "baseline" else stage) or "teacher"
 
     def inheritance(self, stage: Role) -> Inheritance:
         """Return what a stage's flow takes over from its teacher; the baseline takes over nothing."""
@@ -168,6 +172,9 @@ class SeedRun:
             event_shape=list(context.dataset.event_shape),
             columns=context.dataset.columns_seen,
             resumed=self._checkpoint is not None,
+            compared=len(context.reference.test),
+            floors=context.reference.floors,
+            features=None if context.reference.features is None else context.reference.features.info,
         )
         self._writer = self._open_writer(started)
         try:
@@ -382,7 +389,7 @@ class SeedRun:
         size = described(self._context.description, stage)
         return summarise(
             trained.flow,
-            self._context.dataset,
+            replace(self._context.reference, dataset=self._context.data(stage)),  # training examples that it has seen
             stage=stage,
             seed=self._seed,
             multiply_adds=size.multiply_adds if size else 0,
@@ -390,6 +397,7 @@ class SeedRun:
             best_step=trained.best_step,
             seconds=trained.seconds,
             generator=named_generator(self._seed, "all", "quality"),  # the same noise for every stage
+            teacher=None if stage == "teacher" else self._load_teacher(stage),
         )
 
 

@@ -50,10 +50,15 @@ def test_sub_folders_are_the_classes(tmp_path: Path) -> None:
     for split in (dataset.train, dataset.validation, dataset.test):
         assert split.context is not None
         assert [classes[image.tobytes()] for image in split.values[:]] == split.context.argmax(1).tolist()
+    plain = load_dataset(ImageFolderConfig(path=str(tmp_path), size=8)).train
+    assert plain.context is None
+    assert plain.labels is not None
+    assert [classes[image.tobytes()] for image in plain.values[:]] == plain.labels.tolist()
     (tmp_path / "loose.png").write_bytes(files.picture(files.some(8, 8, 3)))
     field, message = refusal(ImageFolderConfig(path=str(tmp_path), size=8, class_labels=True))
     assert field == "data.class_labels"
     assert "loose.png" in message
+    assert load_dataset(ImageFolderConfig(path=str(tmp_path), size=8)).train.labels is None
 
 
 def test_the_middle_square_is_averaged_down(tmp_path: Path) -> None:

@@ -46,6 +46,10 @@ def test_idx_images_are_padded_and_keep_their_test_split(config: Any, packed: bo
     assert test.sum() == arrays["t10k-images-idx3-ubyte"].sum()  # zeros around them
     assert dataset.test.context is not None
     np.testing.assert_array_equal(dataset.test.context.argmax(1), arrays["t10k-labels-idx1-ubyte"])
+    plain = load_dataset(config(folder=str(tmp_path), validation_fraction=0.25, bits=5))
+    assert plain.test.context is None
+    assert plain.test.labels is not None
+    np.testing.assert_array_equal(plain.test.labels, arrays["t10k-labels-idx1-ubyte"])
     rest = np.concatenate([dataset.train.values[:], dataset.validation.values[:]])[:, 0, 2:30, 2:30]
     assert rows(rest) == rows(arrays["train-images-idx3-ubyte"])
 
@@ -178,6 +182,10 @@ def test_cifar_is_read_from_both_versions(version: str, layout: str, tmp_path: P
     np.testing.assert_array_equal(dataset.test.values[:], images)
     assert dataset.test.context is not None
     np.testing.assert_array_equal(dataset.test.context.argmax(1), labels)
+    plain = load_dataset(CIFAR10Config(folder=str(folder))).test
+    assert plain.context is None
+    assert plain.labels is not None
+    np.testing.assert_array_equal(plain.labels, labels)
     rest = np.concatenate([dataset.train.values[:], dataset.validation.values[:]])
     assert rows(rest) == rows(np.concatenate([batches[name][0] for name in files.BATCHES[:-1]]))
 

@@ -85,6 +85,10 @@ def test_labels_come_with_their_images(kind: str, tmp_path: Path) -> None:
     for split in (dataset.train, dataset.validation, dataset.test):
         assert split.context is not None
         np.testing.assert_array_equal(split.context.argmax(1), split.values[:][:, 0, 0, 0] % 3)
+    plain = load_dataset(config.model_copy(update={"class_labels": False})).train
+    assert plain.context is None
+    assert plain.labels is not None
+    np.testing.assert_array_equal(plain.labels, plain.values[:][:, 0, 0, 0] % 3)
 
     assert refusal(config.model_copy(update={"labels_key": ""}))[0] == "data.class_labels"
     assert refusal(config.model_copy(update={"labels_key": "none"}))[0] == "data.labels_key"

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from nfkd.config import SeedsConfig
-from nfkd.evaluation.verdict import METRICS, interval_of, judge, verdict_of
+from nfkd.evaluation.metrics import METRICS
+from nfkd.evaluation.verdict import interval_of, judge, verdict_of
 from nfkd.protocol.events import StageSummary
 from nfkd.protocol.roles import Role
 
@@ -103,19 +104,49 @@ def summaries(student: Figures, baseline: Figures) -> list[StageSummary]:
     return [
         StageSummary(
             stage=stage, seed=seed, parameters=1, multiply_adds=1, steps=1, best_step=1,
-            validation=99.0 - row["test"][seed], test=row["test"][seed], test_error=0.1, unit="nats",
-            samples_per_second=row["speed"][seed], seconds=1.0, c2st=row["c2st"][seed],
+            validation=99.0 - row["test"][seed], test_error=0.1, unit="nats", seconds=1.0,
+            **{name: values[seed] for name, values in row.items()},
         )
         for stage, row in both
         for seed in range(len(row["test"]))
     ]  # fmt: skip
 
 
-STUDENT = {"test": [1.0, 1.3, 1.1, 1.2], "c2st": [0.9, 0.8, 0.85, 0.9], "speed": [100.0, 130.0, 120.0, 90.0]}
-BASELINE = {"test": [1.3, 1.5, 1.2, 1.6], "c2st": [0.8, 0.75, 0.7, 0.85], "speed": [50.0, 100.0, 90.0, 70.0]}
-FIGURES = {"likelihood": "test", "c2st": "c2st", "samples_per_second": "speed"}
-SIGNS = {"likelihood": 1, "c2st": 1, "samples_per_second": -1}
-"""Signs of baseline minus student that make a gain."""
+STUDENT = {
+    "test": [1.0, 1.3, 1.1, 1.2],
+    "c2st": [0.9, 0.8, 0.85, 0.9],
+    "fd": [20.0, 21.0, 19.0, 20.0],
+    "sw": [0.04, 0.05, 0.06, 0.04],
+    "mmd": [0.002, 0.003, 0.002, 0.001],
+    "precision": [0.9, 0.8, 0.9, 0.8],
+    "recall": [0.7, 0.6, 0.5, 0.6],
+    "same_noise": [0.1, 0.2, 0.1, 0.2],
+    "samples_per_second": [100.0, 130.0, 120.0, 90.0],
+}
+BASELINE = {
+    "test": [1.3, 1.5, 1.2, 1.6],
+    "c2st": [0.8, 0.75, 0.7, 0.85],
+    "fd": [24.0, 25.0, 22.0, 25.0],
+    "sw": [0.06, 0.08, 0.07, 0.06],
+    "mmd": [0.001, 0.003, 0.004, 0.001],
+    "precision": [0.7, 0.7, 0.7, 0.7],
+    "recall": [0.8, 0.8, 0.7, 0.8],
+    "same_noise": [0.4, 0.4, 0.5, 0.5],
+    "samples_per_second": [50.0, 100.0, 90.0, 70.0],
+}
+FIGURES = {name: "test" if name == "likelihood" else name for name in METRICS}
+LARGER = {"precision", "recall", "samples_per_second"}
+VERDICTS = {
+    "likelihood": "better",
+    "c2st": "worse",
+    "fd": "better",
+    "sw": "better",
+    "mmd": "inconclusive",
+    "precision": "better",
+    "recall": "worse",
+    "same_noise": "better",
+    "samples_per_second": "better",
+}
 
 
 def test_every_metric_of_the_config_is_in_the_table() -> None:
@@ -129,7 +160,8 @@ def test_the_primary_metric_is_judged_and_the_others_get_an_interval(primary: st
     expected = {}
     for name, key in FIGURES.items():
         gains = [
-            SIGNS[name] * (baseline - student) for student, baseline in zip(STUDENT[key], BASELINE[key], strict=True)
+            (student - baseline if name in LARGER else baseline - student)
+            for student, baseline in zip(STUDENT[key], BASELINE[key], strict=True)
         ]
         expected[METRICS[name].name] = stats.ttest_rel(gains, np.zeros(4)).confidence_interval(0.95), np.mean(gains)
     found = [verdict, *verdict.others]
@@ -141,7 +173,7 @@ def test_the_primary_metric_is_judged_and_the_others_get_an_interval(primary: st
         limits, mean = expected[interval.metric]
         assert (interval.low, interval.high, interval.difference) == pytest.approx((limits.low, limits.high, mean))
         assert interval.seeds == [0, 1, 2, 3]
-    assert verdict.verdict == {"likelihood": "better", "c2st": "worse", "samples_per_second": "better"}[primary]
+    assert verdict.verdict == VERDICTS[primary]
     assert [interval.unit for interval in found if interval.metric == "test likelihood"] == ["nats"]
 
 
@@ -159,6 +191,9 @@ def test_the_summary_says_how_the_student_differs() -> None:
     figures = summaries(student=STUDENT, baseline=BASELINE)
     texts = {name: verdict_of(figures, name, one_teacher=True).summary for name in METRICS}
     assert "test figure is 0.2500 nats lower than its baseline's" in texts["likelihood"]
+    assert "sliced Wasserstein distance is 0.0200 lower than its baseline's" in texts["sw"]
+    assert "precision is 0.150 higher than its baseline's" in texts["precision"]
+    assert "recall is 0.175 lower than its baseline's" in texts["recall"]
     assert "C2ST is 0.0875 farther from 0.5 than its baseline's" in texts["c2st"]
     assert "speed of sampling is 32 samples/s higher than its baseline's" in texts["samples_per_second"]
 

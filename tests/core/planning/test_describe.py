@@ -98,6 +98,20 @@ def test_speed_as_the_metric_gives_a_warning() -> None:
     assert "seeds.metric" not in warnings(moons())
 
 
+def test_the_distance_to_the_teacher_needs_the_same_latents() -> None:
+    metric = {"metric": "same_noise"}
+    assert "seeds.metric" not in problems(digits(seeds=metric))
+    terms = {"distillation": {name: {"weight": 0.0} for name in ("lkd", "ilkd", "skd")}}
+    message = problems(digits(seeds=metric, student={"levels": 1}, **terms))["seeds.metric"]
+    assert "latents of different shapes: choose another metric" in message
+
+
+def test_fd_local_needs_images_with_labels() -> None:
+    assert "seeds.metric" not in problems(digits(seeds={"metric": "fd"}))
+    message = problems(moons(seeds={"metric": "fd"}))["seeds.metric"]
+    assert message == "FD-local needs a classifier, and two moons has no images: choose another metric"
+
+
 def test_a_missing_baseline_gives_a_warning_and_one_seed_then_does_not() -> None:
     found = warnings(moons(training={"baseline": False}))
     assert "whether the teacher helped" in found["training.baseline"]

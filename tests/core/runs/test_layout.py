@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import nfkd
-from nfkd.evaluation.verdict import METRICS, interval_of, judge
+from nfkd.evaluation.metrics import METRICS
+from nfkd.evaluation.verdict import interval_of, judge
 from nfkd.flows.architectures import build_flow
 from nfkd.protocol.events import ErrorInfo, Verdict
 from nfkd.protocol.records import MetricInterval

@@ -7,15 +7,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
+import msgspec
 import numpy as np
 import pytest
 
 import nfkd
 from nfkd.protocol import events
+from nfkd.protocol.roles import Role
+from nfkd.runs import schema
 from nfkd.runs.errors import RunError
 from nfkd.runs.writer import RunWriter
-from tests.core.runs.written import opened, points, writer_in
+from tests.core.runs.written import opened, points, started, writer_in
 from tests.core.tiny import moons
+
+
+def summary_of(stage: Role, **changes: float) -> events.StageSummary:
+    values: dict[str, Any] = {"validation": 1.5, "test": 1.6, "test_error": 0.1, "c2st": 0.6} | changes
+    counts = {"parameters": 10, "multiply_adds": 20, "steps": 30, "best_step": 25}
+    return events.StageSummary(
+        stage=stage, seed=1, unit="nats", samples_per_second=1e5, seconds=2.5, **counts, **values
+    )
 
 
 def test_another_process_reads_the_file_during_writing(tmp_path: Path) -> None:
@@ -44,10 +56,7 @@ def test_every_event_is_in_the_file(tmp_path: Path) -> None:
     samples = rng.normal(size=(8, 2)).astype(np.float32)
     images = rng.normal(size=(2, 3, 2)).astype(np.float32)
     log_prob = rng.normal(size=(96, 96)).astype(np.float32)
-    summary = events.StageSummary(
-        stage="student", seed=1, parameters=10, multiply_adds=20, steps=30, best_step=25, validation=1.5, test=1.6,
-        test_error=0.1, unit="nats", samples_per_second=1e5, seconds=2.5, c2st=0.6,
-    )  # fmt: skip
+    summary = summary_of("student", sw=0.04)
     common: dict[str, Any] = {"run": "run", "seed": 1, "stage": "student", "step": 10}
     sent = [
         events.SamplesDrawn(**common, temperature=0.7, samples=samples),
@@ -69,8 +78,46 @@ def test_every_event_is_in_the_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file["student/density/extent"][...], [-1, 2, -3, 4])
         np.testing.assert_array_equal(file["student/matching/error"][...], [[0.25]])
         assert file["summary/student/test"][0] == 1.6
+        assert file["summary/student/sw"][0] == 0.04
+        assert np.isnan(file["summary/student/same_noise"][0])
         assert np.isnan(file["summary/teacher/test"][0])
         assert nfkd.ExperimentConfig.from_toml(file.attrs["config"].decode()) == moons()
+
+
+ADDED = ("sw", "mmd", "precision", "recall", "train_test_gap", "same_noise", "fd")
+
+
+def test_a_file_of_an_older_version_lacks_figures_until_it_is_reopened(tmp_path: Path) -> None:
+    writer = writer_in(tmp_path)
+    writer.handle(events.StageFinished(run="run", seed=1, stage="teacher", summary=summary_of("teacher", sw=0.05)))
+    writer.close()
+    with h5py.File(tmp_path / "run.h5", "r+") as file:
+        for stage in ("teacher", "student", "baseline"):
+            for name in ADDED:
+                del file[f"summary/{stage}/{name}"]
+    with opened(tmp_path / "run.h5") as file:
+        read = schema.read_summary(file, "teacher", 1, "nats")
+    assert read is not None
+    assert read.test == 1.6
+    assert np.isnan([getattr(read, name) for name in ADDED]).all()
+    writer = RunWriter.reopen(tmp_path, {"teacher": None, "student": 0})
+    writer.handle(events.StageFinished(run="run", seed=1, stage="student", summary=summary_of("student", sw=0.04)))
+    writer.close()
+    with opened(tmp_path / "run.h5") as file:
+        assert np.isnan(file["summary/teacher/sw"][0])
+        assert file["summary/student/sw"][0] == 0.04
+
+
+def test_noise_floors_are_stored(tmp_path: Path) -> None:
+    info = events.FeatureInfo(accuracy=0.98, sha256="5f" * 32)
+    begun = msgspec.structs.replace(started(), compared=40, floors={"sw": 0.02, "recall": 0.9}, features=info)
+    RunWriter(tmp_path, moons(), begun, device="cpu", threads=1).close()
+    with opened(tmp_path / "run.h5") as file:
+        assert {name: float(node[0]) for name, node in file["summary/floor"].items()} == begun.floors
+        read = schema.read_started(file)
+    assert (read.compared, read.floors) == (begun.compared, begun.floors)
+    assert read.features is not None
+    assert (read.features.accuracy, read.features.sha256) == (info.accuracy, info.sha256)
 
 
 def test_a_curve_that_is_not_in_the_plan_is_refused(tmp_path: Path) -> None:

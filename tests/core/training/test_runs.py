@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nfkd.console import print_summary
 from nfkd.data import load_dataset
 from nfkd.distillation.schedules import weights_at
 from nfkd.evaluation.likelihood import noisy
+from nfkd.evaluation.metrics import METRICS
 from nfkd.protocol import events
 from nfkd.protocol.view import RunView
 from nfkd.runs.export import export_csv
@@ -28,6 +30,7 @@ from tests.torture.compare import differences
 
 Trained = Callable[[ExperimentConfig], TrainedRun]
 FEW = {"teacher_steps": 4, "student_steps": 4}
+NAMES = {metric.name for metric in METRICS.values()}
 
 
 def shown(record: RunRecord) -> str:
@@ -44,6 +47,20 @@ def shown(record: RunRecord) -> str:
 @pytest.fixture(params=[moons, digits])
 def make(request: pytest.FixtureRequest) -> Maker:
     return request.param
+
+
+def test_a_run_has_measures_of_samples_and_their_noise_floor(make: Maker, trained: Trained) -> None:
+    record, _ = trained(make())
+    dataset, started = load_dataset(record.config.data), record.seeds[1].started
+    measures = {"sw", "mmd", "precision", "recall"} | ({"fd"} if dataset.is_image else set())
+    assert set(started.floors) == measures
+    assert started.compared == len(dataset.test)
+    assert (started.features is not None) == dataset.is_image
+    for summary in record.summary:
+        finite = {name for name in {*measures, "fd", "same_noise"} if math.isfinite(getattr(summary, name))}
+        assert finite == measures | (set() if summary.stage == "teacher" else {"same_noise"})
+    assert f"{started.floors['sw']:.4f}" in shown(record)
+    assert ("FD-local" in shown(record)) == dataset.is_image
 
 
 @pytest.fixture
@@ -153,12 +170,15 @@ def test_seeds_make_a_group_with_a_verdict(retrain: bool, tmp_path: Path) -> Non
     expected = [tests["baseline", seed] - tests["student", seed] for seed in (4, 5, 6)]
     assert verdict.differences == pytest.approx(expected)
     assert ("a teacher for each seed" if retrain else "one teacher for all seeds") in verdict.summary
-    assert [other.metric for other in verdict.others] == ["C2ST", "speed of sampling"]
+    others = [metric.name for name, metric in METRICS.items() if name not in {"likelihood", "fd"}]
+    assert [other.metric for other in verdict.others] == others
     assert "Without a verdict, C2ST" in shown(record)
     export_csv(record, tmp_path / "csv")
     rows = (tmp_path / "csv" / "verdict.csv").read_text().splitlines()
-    assert [row.split(",")[0] for row in rows[1:]] == ["test likelihood", "C2ST", "speed of sampling"]
-    assert [bool(row.split(",")[-1]) for row in rows[1:]] == [True, False, False]
+    assert [row.split(",")[0] for row in rows[1:]] == ["test likelihood", *others]
+    assert [bool(row.split(",")[6]) for row in rows[1:]] == [True, *[False] * len(others)]
+    floors = dict(row.split(",")[:2] for row in (tmp_path / "csv" / "floor.csv").read_text().splitlines()[1:])
+    assert {name: float(value) for name, value in floors.items()} == record.seeds[4].started.floors
 
 
 def test_the_metric_changes_the_verdict_but_no_weights(trained: Trained, tmp_path: Path) -> None:
@@ -166,7 +186,7 @@ def test_the_metric_changes_the_verdict_but_no_weights(trained: Trained, tmp_pat
     record = nfkd.run(moons(seeds={"metric": "c2st"}), tmp_path / "run")
     assert record.verdict is not None
     assert record.verdict.metric == "C2ST"
-    assert [other.metric for other in record.verdict.others] == ["test likelihood", "speed of sampling"]
+    assert {other.metric for other in record.verdict.others} == NAMES - {"C2ST", "FD-local"}
     c2st = {summary.stage: summary.c2st for summary in record.summary}
     assert record.verdict.difference == pytest.approx(c2st["baseline"] - c2st["student"])
     recorded = {

@@ -141,6 +141,24 @@ def test_the_inspector_has_no_column_for_an_untrained_baseline(window: MainWindo
     do(scenario())
 
 
+def test_the_inspector_shows_measures_of_samples_beside_their_floors(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        click(window, QToolButton, "action.run.button")
+        await settled(window.studio)
+        script.finish("/runs/digits")
+        await settled(window.studio)
+        assert text(window, "inspector.student.sw") == "0.0300"
+        assert text(window, "inspector.floor.sw") == "0.0212"
+        assert text(window, "inspector.floor.test") == ""
+        assert (text(window, "inspector.student.to teacher"), text(window, "inspector.teacher.to teacher")) == (
+            "0.125",
+            "–",
+        )
+        assert child(window, QLabel, "inspector.floor.sw").isVisible()
+
+    do(scenario())
+
+
 def test_an_assistant_is_shown_in_the_bar_the_stop_dialog_and_the_inspector(
     window: MainWindow, script: Any, do: Do
 ) -> None:

@@ -51,7 +51,11 @@ class CIFAR10(Source[CIFAR10Config]):
         """Return the images; the validation split is taken from the training images."""
         location, suffix, read = self._find(config)
         train, test = (
-            DataSplit(values, class_context(labels, CLASSES) if config.class_labels else None)
+            DataSplit(
+                values,
+                class_context(labels, CLASSES) if config.class_labels else None,
+                labels=np.asarray(labels, np.int64),
+            )
             for values, labels in _parse(location, suffix, read())
         )
         return loaded_images(config, _TITLE, train, test=test)

@@ -30,7 +30,7 @@ class Digits(Source[DigitsConfig]):
         context = class_context(bunch.target, 10) if config.class_labels else None
         return Loaded(
             name="digits",
-            train=DataSplit(bunch.images.astype(np.uint8)[:, None], context),
+            train=DataSplit(bunch.images.astype(np.uint8)[:, None], context, labels=bunch.target.astype(np.int64)),
             levels=_LEVELS,
             augmentation=Augmentation(config.flip, config.shift),
         )

@@ -32,10 +32,11 @@ class ImageFolder(Source[ImageFolderConfig]):
         paths = image_paths(root.path)
         if not paths:
             root.refuse(f"holds no image file, also not in its sub-folders ({', '.join(ENDINGS)})")
-        context = _context(root, paths) if config.class_labels else None
+        labels = _labels(root, paths, required=config.class_labels)
+        context = context_of_labels(root, labels) if config.class_labels and labels is not None else None
         files = ImageFiles(paths, _FIELD, shape, partial(decode, size=config.size, colour=config.colour))
         values = files[:] if files.fits and len(files) <= _DECODED else files
-        return loaded_images(config, root.path.name or "images", DataSplit(values, context))
+        return loaded_images(config, root.path.name or "images", DataSplit(values, context, labels=labels))
 
     def find(self, config: ImageFolderConfig) -> None:
         """Check that the folder is there."""
@@ -46,15 +47,17 @@ class ImageFolder(Source[ImageFolderConfig]):
         return image_paths(expanded(config.path)) if config.path else ()
 
 
-def _context(root: ConfigPath, paths: list[Path]) -> np.ndarray:
-    """Return the classes as contexts, from the names of the sub-folders in alphabetical order."""
+def _labels(root: ConfigPath, paths: list[Path], *, required: bool) -> np.ndarray | None:
+    """Return the classes, from the names of the sub-folders in alphabetical order; None without sub-folders."""
     names = []
     for path in paths:
         folder, *below = path.relative_to(root.path).parts
+        if not below and not required:
+            return None
         if not below:
             refuse_labels(f"sub-folders are the classes, and {path} is in none", root.event_shape)
         names.append(folder)
-    return context_of_labels(root, np.unique(names, return_inverse=True)[1])
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
 SOURCES = (ImageFolder(),)

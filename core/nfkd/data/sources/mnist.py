@@ -80,7 +80,8 @@ def _read_split(images: ConfigPath, labels: ConfigPath, *, labelled: bool) -> Da
         wrong = int(np.argmax(classes >= _CLASSES))
         labels.refuse(f"label number {wrong} is {classes[wrong]}: there are {_CLASSES} classes")
     padded = np.pad(values, ((0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN)))[:, None]
-    return DataSplit(padded, class_context(classes, _CLASSES) if labelled else None)
+    context = class_context(classes, _CLASSES) if labelled else None
+    return DataSplit(padded, context, labels=classes.astype(np.int64))
 
 
 class MNIST(IDXImages):

@@ -35,9 +35,12 @@ class ImageStack(Source[ImageStackConfig]):
         file = replace(file, event_shape=images.shape[1:])
         merged_levels(config.levels, config.bits)
         images.scan()
-        context = _context(file, config, len(images)) if config.class_labels else None
+        named = bool(config.labels_key) and file.path.suffix.lower() != ".npy"
+        classes = _context(file, config, len(images)) if config.class_labels or named else None
+        context = classes if config.class_labels else None
+        labels = None if classes is None else classes.argmax(axis=1)
         in_memory = isinstance(stored, np.ndarray) and not isinstance(stored, np.memmap)
-        split = DataSplit(images[:] if in_memory else images, context)
+        split = DataSplit(images[:] if in_memory else images, context, labels=labels)
         return loaded_images(config, file.path.stem, split, levels=config.levels)
 
     def find(self, config: ImageStackConfig) -> None:
