@@ -19,7 +19,7 @@ PHRASES = [
     r"a person's words",
     r"faults? of (form|meaning)",
     r"(the|a|each) (house|floors?)\b",
-    r"(?<!torch\.)(?<!math\.)\bfloors\b",
+    r"(?<![.\w])floors\b",
     r"\bmend(s|ed)?\b",
     r"in words\b",
     r"\bled by",

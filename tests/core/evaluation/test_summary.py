@@ -1,4 +1,4 @@
-"""Figures of a stage: distances of samples, floors, the train-test gap and the distance to the teacher."""
+"""Figures of a stage: distances of samples, noise limits, the train-test gap and the distance to the teacher."""
 
 from __future__ import annotations
 

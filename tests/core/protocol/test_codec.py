@@ -44,7 +44,7 @@ def test_records_keep_their_names_in_files(kind: type[records.Message], fields: 
     saved = {"type": kind.__name__, **fields}
     record = msgspec.json.decode(msgspec.json.encode(saved), type=kind)
     assert record.summary == fields["words"]  # type: ignore[attr-defined]
-    assert msgspec.json.decode(msgspec.json.encode(record)) == saved
+    assert saved.items() <= msgspec.json.decode(msgspec.json.encode(record)).items()
 
 
 # --- messages generated from their annotations -----------------------------------------------------------------------
