@@ -180,7 +180,7 @@ def test_a_pickle_is_neither_run_nor_recommended_to_run(
 def test_a_damaged_file_is_refused(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"vgg.{suffix}"
     torch.save(state(narrow_vgg(16)), path) if suffix == "pth" else save_file(state(narrow_vgg(16)), path)
-    expected = f"{path} is no complete file of tensors: save the model's state_dict and give that file"
+    expected = f"{path} is not a complete file of tensors: save the model's state_dict and give that file"
     for content in [path.read_bytes()[:2000], b"", b"\x1b[31mhtml"]:
         path.write_bytes(content)
         assert refusal(path) == expected
