@@ -56,7 +56,7 @@ def test_nothing_outside_the_file_is_read(path: Path) -> None:
         "through/x": "is a link",
         "virtual": "values in another file",
         "raw": "values in another file",
-        "group": "is no array",
+        "group": "is not an array",
         "group/y": "has no array 'group/y'; it holds group/",
         "": "name one of them",
     }
