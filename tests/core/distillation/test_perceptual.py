@@ -87,7 +87,7 @@ def test_a_file_without_a_vgg_is_refused(tmp_path: Path) -> None:
     refused([1, 2], "holds a list")
     refused({"weight": torch.zeros(3)}, "not a VGG-16 or VGG-19 as torchvision names it")
     refused(good | {"features.1.weight": torch.ones(2)}, "not a VGG-16 or VGG-19 as torchvision names it")
-    refused({name: value for name, value in good.items() if name != "features.2.bias"}, "no VGG-16 or VGG-19")
+    refused({name: value for name, value in good.items() if name != "features.2.bias"}, "not a VGG-16 or VGG-19")
     refused({name: value for name, value in good.items() if "features.2." not in name}, "features.2.weight is missing")
     refused(good | {"features.5.weight": torch.zeros(2, 5, 3, 3)}, "features.5.weight has the shape")
     (tmp_path / "file.pth").write_bytes(b"PK torn")
