@@ -91,7 +91,7 @@ def test_a_file_without_a_vgg_is_refused(tmp_path: Path) -> None:
     refused({name: value for name, value in good.items() if "features.2." not in name}, "features.2.weight is missing")
     refused(good | {"features.5.weight": torch.zeros(2, 5, 3, 3)}, "features.5.weight has the shape")
     (tmp_path / "file.pth").write_bytes(b"PK torn")
-    with pytest.raises(PerceptualError, match="no complete file of tensors"):
+    with pytest.raises(PerceptualError, match="not a complete file of tensors"):
         VGGFeatures.load(tmp_path / "file.pth")
     with pytest.raises(PerceptualError, match="cannot be read"):
         VGGFeatures.load(tmp_path / "nowhere.pth")
