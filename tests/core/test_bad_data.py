@@ -135,7 +135,11 @@ CASES = {
         ("data_batch_3: wants to call ", ".mkdir", "is refused"),
     ),
     "truncated HDF5": table(
-        short("t.h5", files.h5(rows=ROWS)), "data.path: ", "t.h5: is no whole HDF5 file", "get it again", name="t.h5"
+        short("t.h5", files.h5(rows=ROWS)),
+        "data.path: ",
+        "t.h5: is not a complete HDF5 file",
+        "get it again",
+        name="t.h5",
     ),
     "external link": table(hdf5, "data.key: ", "t.h5: outside is a link", "name the array", name="t.h5", key="outside"),
     "truncated npy": table(short("t.npy", files.npy(ROWS)), "t.npy: it is truncated", "get it again", name="t.npy"),

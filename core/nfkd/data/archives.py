@@ -47,7 +47,7 @@ def open_archive(path: Path, limit: int) -> Iterator[tarfile.TarFile]:
     FileTooLargeError
         During reading, if it unpacks to more.
     OSError, tarfile.TarError
-        If it is no regular file, or no such archive.
+        If it is not a regular file, or no such archive.
     """
     with (
         open_regular(path) as file,

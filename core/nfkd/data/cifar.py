@@ -53,7 +53,7 @@ def read_pickled(file: ConfigPath, content: bytes) -> Images:
         data, labels = fields.get("data"), fields.get("labels")
         values = pickled_array(data) if isinstance(data, PickledObject) else None
     if values is None or values.dtype != np.uint8 or values.shape[1:] != (_PIXELS,):
-        file.refuse(f"its data is no array of bytes, {_PIXELS:,} for each image")
+        file.refuse(f"its data is not an array of bytes, {_PIXELS:,} for each image")
     if not _are_labels(labels, len(values)):
         file.refuse(f"its labels are no list of numbers below {CLASSES}, one for each image")
     return values.reshape(-1, *SHAPE), np.array(labels, np.uint8)

@@ -39,7 +39,7 @@ def open_array(file: ConfigPath, key: str = "", key_field: str = "data.key") -> 
         try:
             content = h5py.File(file.path, "r")
         except OSError:
-            file.refuse("is no whole HDF5 file: get it again")
+            file.refuse("is not a complete HDF5 file: get it again")
         try:
             array = _find(content, key, file, replace(file, field=key_field))
             chunk = math.prod(array.chunks or ()) * array.dtype.itemsize
@@ -67,7 +67,7 @@ def _find(content: h5py.File, key: str, file: ConfigPath, named: ConfigPath) -> 
             named.refuse(f"{name} is a link, and links are not followed: name the array itself")
         item = item[step]  # type: ignore[index] - a group
     if not isinstance(item, h5py.Dataset):
-        named.refuse(f"{name} is no array; the file holds {list_names(names)}")
+        named.refuse(f"{name} is not an array; the file holds {list_names(names)}")
     if item.is_virtual or item.external:
         named.refuse(f"{name} keeps its values in another file, and those are not read: copy them into this file")
     return item

@@ -40,7 +40,7 @@ def read_idx(file: ConfigPath, dimensions: int) -> np.ndarray:
 def _parse(file: ConfigPath, content: io.BufferedIOBase, dimensions: int) -> np.ndarray:
     head = content.read(4)
     if len(head) < 4 or head[:2] != b"\0\0":
-        file.refuse(f"is no IDX file: it begins with {head.hex(' ') or 'nothing'}, not with 00 00")
+        file.refuse(f"is not an IDX file: it begins with {head.hex(' ') or 'nothing'}, not with 00 00")
     if head[2] != _UNSIGNED_BYTE or head[3] != dimensions:
         found = f"type {head[2]:#04x} and {head[3]} dimensions"
         file.refuse(f"holds {found}: unsigned bytes (0x08) in {dimensions} dimensions are needed")

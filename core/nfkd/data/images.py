@@ -51,7 +51,7 @@ def merged_levels(levels: int, bits: int) -> int:
     Raises
     ------
     DataError
-        At ``data.bits``, if it is no whole number: uniform dequantization noise would be wrong.
+        At ``data.bits``, if it is not a whole number: uniform dequantization noise would be wrong.
     """
     kept = 1 << bits
     if kept < levels and levels % kept:
@@ -82,7 +82,7 @@ def context_of_labels(file: ConfigPath, labels: np.ndarray) -> np.ndarray:
     Raises
     ------
     DataError
-        If they are no whole numbers from 0, or too many classes for a context.
+        If they are not whole numbers from 0, or too many classes for a context.
     """
     if not np.issubdtype(labels.dtype, np.integer):
         file.refuse(f"labels must be whole numbers from 0, and these are {labels.dtype}")

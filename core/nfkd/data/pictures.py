@@ -89,7 +89,7 @@ def decode(file: ConfigPath, size: int, *, colour: bool, square: int | None = No
     Raises
     ------
     DataError
-        If it is no image, is damaged, has more than 8 bits a channel or is smaller than the square.
+        If it is not an image, is damaged, has more than 8 bits a channel or is smaller than the square.
     """
     from PIL import Image, ImageOps
 
@@ -118,7 +118,7 @@ def _opened(file: ConfigPath) -> Iterator[Any]:
         except Image.DecompressionBombError:
             file.refuse(_TOO_LARGE)
         except UnidentifiedImageError:
-            file.refuse(f"cannot be read: it is no image, or none of the formats {', '.join(_FORMATS)}")
+            file.refuse(f"cannot be read: it is not an image, or in none of the formats {', '.join(_FORMATS)}")
         with image:
             if image.width * image.height > _MOST_PIXELS:
                 file.refuse(_TOO_LARGE)

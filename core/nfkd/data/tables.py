@@ -95,7 +95,7 @@ def read_table(file: ConfigPath, key: str = "") -> Table:
     """
     reader = _READERS.get(file.path.suffix.lower())
     if reader is None:
-        file.refuse("is no table that can be read: give a .csv, .tsv, .parquet, .npy or .h5 file")
+        file.refuse("is not a table that can be read: give a .csv, .tsv, .parquet, .npy or .h5 file")
     with file.reading():
         if not require_regular(file.path).st_size:
             file.refuse("is empty")
@@ -145,7 +145,7 @@ def _read_column(name: str, series: Any) -> tuple[Column, Any]:
         return Column(name), numbers
     row = wrong.arg_max()
     text = series[row] if len(series[row]) <= 30 else f"{series[row][:29]}…"
-    problem = f"has {text!r} in row {row + 1} (the first is 1), which is no number"
+    problem = f"has {text!r} in row {row + 1} (the first is 1), which is not a number"
     return Column(name, problem, mixed=numbers.null_count() < len(series)), None
 
 
@@ -225,7 +225,7 @@ def _describe_text_problem(file: ConfigPath, separator: str) -> str:
 def _read_parquet(file: ConfigPath, _key: str) -> Table:
     import polars as pl
 
-    with _polars(lambda: file.refuse("is no whole Parquet file: get it again")):
+    with _polars(lambda: file.refuse("is not a complete Parquet file: get it again")):
         lazy = pl.scan_parquet(file.path, glob=False, hive_partitioning=False)
         schema = lazy.collect_schema()
         _refuse_wide(file, len(schema))

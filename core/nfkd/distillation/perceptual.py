@@ -110,7 +110,7 @@ def _unreadable(path: Path, error: OSError) -> PerceptualError:
 
 
 def _no_vgg(path: Path, reason: str) -> PerceptualError:
-    message = f"{path} is no VGG-16 or VGG-19 as torchvision names it: {reason}"
+    message = f"{path} is not a VGG-16 or VGG-19 as torchvision names it: {reason}"
     return PerceptualError(f"{message}. Give a file of the state_dict of torchvision's vgg16 or vgg19")
 
 
@@ -131,7 +131,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except Exception as error:  # noqa: BLE001 - a damaged or hostile pickle can end in any
         # torch's message, also in a traceback, would advise to run the file's code.
         is_pickle = isinstance(error, UnpicklingError) and (start == b"\x80" or is_zipfile(path))
-        reason = "holds more than tensors" if is_pickle else "is no complete file of tensors"
+        reason = "holds more than tensors" if is_pickle else "is not a complete file of tensors"
         msg = f"{path} {reason}: save the model's state_dict and give that file"
         raise PerceptualError(msg) from None
     if not isinstance(content, Mapping):

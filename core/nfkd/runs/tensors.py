@@ -21,7 +21,7 @@ def open_tensors(path: Path) -> Iterator[Any]:
     Raises
     ------
     FileError
-        When the path is no regular file or not UTF-8 (which the library needs), or the file is larger than the memory.
+        When the path is not a regular file or not UTF-8 (the library needs it), or the file is larger than the memory.
     OSError
         When the file is missing or may not be read.
     SafetensorError

@@ -155,7 +155,7 @@ def _read_flow(path: Path, meta: Mapping[str, str], tensors: int) -> tuple[Weigh
 
 
 def _parse_info(meta: Mapping[str, str]) -> WeightsInfo:
-    """Parse the description of a file's flow; raises for anything that is no flow."""
+    """Parse the description of a file's flow; raises for anything that is not a flow."""
     config: FlowConfig = TypeAdapter(FlowConfig).validate_json(meta["flow"])
     shape, features = json.loads(meta["event_shape"]), int(meta["context_features"])
     info = WeightsInfo(

@@ -56,7 +56,7 @@ def test_nothing_outside_the_file_is_read(path: Path) -> None:
         "through/x": "is a link",
         "virtual": "values in another file",
         "raw": "values in another file",
-        "group": "is no array",
+        "group": "is not an array",
         "group/y": "has no array 'group/y'; it holds group/",
         "": "name one of them",
     }
@@ -68,7 +68,7 @@ def test_nothing_outside_the_file_is_read(path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     for content in (b"", b"\x89HDF\r\n\x1a\n", b"not at all" * 100):
         (tmp_path / "x.h5").write_bytes(content)
-        with pytest.raises(DataError, match=r"data\.path: .*x\.h5: is no whole HDF5 file") as refused:
+        with pytest.raises(DataError, match=r"data\.path: .*x\.h5: is not a complete HDF5 file") as refused:
             open_it(tmp_path / "x.h5")
         assert isinstance(refused.value.__cause__, OSError)  # the library's own text stays in the log
 

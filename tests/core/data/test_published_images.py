@@ -82,8 +82,8 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("train-images-idx3-ubyte", b"", "is no IDX file"),
-        ("train-images-idx3-ubyte", b"\x89PNG and more", "is no IDX file: it begins with 89 50 4e 47"),
+        ("train-images-idx3-ubyte", b"", "is not an IDX file"),
+        ("train-images-idx3-ubyte", b"\x89PNG and more", "is not an IDX file: it begins with 89 50 4e 47"),
         ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 28))[:-1], "is truncated: 47,039 of 47,040 values"),
         ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 28))[:9], "is truncated in its header"),
         ("train-images-idx3-ubyte", files.idx(files.some(60, 28, 28)) + b"x", "has more bytes after its 47,040 values"),
@@ -256,9 +256,9 @@ IMAGES = files.some(12, 3072)
     ("content", "expected"),
     [
         (pickled([1, 2]), "holds no dictionary"),
-        (pickled({b"labels": [0] * 12}), "its data is no array of bytes"),
-        (pickled({b"data": IMAGES.astype(np.float32), b"labels": [0] * 12}), "its data is no array of bytes"),
-        (pickled({b"data": IMAGES[:, :-1], b"labels": [0] * 12}), "its data is no array of bytes"),
+        (pickled({b"labels": [0] * 12}), "its data is not an array of bytes"),
+        (pickled({b"data": IMAGES.astype(np.float32), b"labels": [0] * 12}), "its data is not an array of bytes"),
+        (pickled({b"data": IMAGES[:, :-1], b"labels": [0] * 12}), "its data is not an array of bytes"),
         (pickled({b"data": np.array([None]), b"labels": [0] * 12}), "instead of numbers"),
         (pickled({b"data": IMAGES, b"labels": [0] * 11}), "its labels are no list"),
         (pickled({b"data": IMAGES, b"labels": [0] * 11 + [10]}), "its labels are no list"),

@@ -344,7 +344,10 @@ def test_a_column_whose_quartiles_coincide_is_not_constant(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("column", "problem"),
     [
-        (pl.Series(["1"] * 5 + ["many"] + ["2.5"] * 194), "x has 'many' in row 6 (the first is 1), which is no number"),
+        (
+            pl.Series(["1"] * 5 + ["many"] + ["2.5"] * 194),
+            "x has 'many' in row 6 (the first is 1), which is not a number",
+        ),
         (pl.Series([True, False] * 100), "x holds true and false"),
         (pl.Series([dt.date(2020, 1, 1)] * 200), "x holds dates or times"),
         (pl.Series([dt.datetime(2020, 1, 1, tzinfo=dt.UTC)] * 200), "x holds dates or times"),
@@ -361,7 +364,7 @@ def test_a_chosen_column_without_numbers_is_refused(tmp_path: Path, column: Any,
     frame.write_parquet(tmp_path / "t.parquet")
     path = str(tmp_path / "t.parquet")
     assert f"data.context: column {problem}" in refusal(path, context=("x",))
-    if "no number" in problem and "many" in problem:
+    if "not a number" in problem and "many" in problem:
         assert f"data.columns: column {problem}" in refusal(path)  # it may be meant as numbers
     else:
         assert load_dataset(TableConfig(path=path)).columns == ("y", "z")
@@ -419,13 +422,13 @@ def test_all_problems_with_columns_are_reported(tmp_path: Path) -> None:
         (
             "t.csv",
             b"a;b\n" + b"1;2\n" * 50,
-            "which is no number: are the values separated by semicolons?",
+            "which is not a number: are the values separated by semicolons?",
         ),
         ("t.csv", b"a\n" + b"x\n" * 50, "no column of numbers left to be modelled: column a has 'x' in row 1"),
-        ("t.parquet", b"PAR1 and then nothing", "is no whole Parquet file"),
+        ("t.parquet", b"PAR1 and then nothing", "is not a complete Parquet file"),
         ("t.npy", b"\x93NUMPY", "cannot be read"),
-        ("t.h5", b"\x89HDF\r\n\x1a\n", "no whole HDF5 file"),
-        ("t.xlsx", b"PK", "is no table that can be read"),
+        ("t.h5", b"\x89HDF\r\n\x1a\n", "not a complete HDF5 file"),
+        ("t.xlsx", b"PK", "is not a table that can be read"),
     ],
 )
 def test_files_that_are_no_tables_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -322,9 +322,9 @@ def replaced(folder: Path, content: np.ndarray) -> str:
         (RNG.normal(size=(ROWS, 9)), "gives 7 columns instead of 6"),
         (RNG.normal(size=(40, 8)), "gives a split of 3 rows"),
         (RNG.normal(size=(3, 8)), "too few to be split"),
-        (RNG.normal(size=(ROWS, 2)), "is no table of numbers"),
-        (RNG.normal(size=ROWS), "is no table of numbers"),
-        (np.full((ROWS, 8), "x"), "is no table of numbers"),
+        (RNG.normal(size=(ROWS, 2)), "is not a table of numbers"),
+        (RNG.normal(size=ROWS), "is not a table of numbers"),
+        (np.full((ROWS, 8), "x"), "is not a table of numbers"),
         (np.where(np.arange(8) == 7, np.nan, RNG.normal(size=(ROWS, 8))), "gives no finite number in column 5"),
     ],
 )

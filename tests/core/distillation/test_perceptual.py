@@ -85,13 +85,13 @@ def test_a_file_without_a_vgg_is_refused(tmp_path: Path) -> None:
 
     good = state(narrow_vgg(16))
     refused([1, 2], "holds a list")
-    refused({"weight": torch.zeros(3)}, "no VGG-16 or VGG-19 as torchvision names it")
-    refused(good | {"features.1.weight": torch.ones(2)}, "no VGG-16 or VGG-19 as torchvision names it")
-    refused({name: value for name, value in good.items() if name != "features.2.bias"}, "no VGG-16 or VGG-19")
+    refused({"weight": torch.zeros(3)}, "not a VGG-16 or VGG-19 as torchvision names it")
+    refused(good | {"features.1.weight": torch.ones(2)}, "not a VGG-16 or VGG-19 as torchvision names it")
+    refused({name: value for name, value in good.items() if name != "features.2.bias"}, "not a VGG-16 or VGG-19")
     refused({name: value for name, value in good.items() if "features.2." not in name}, "features.2.weight is missing")
     refused(good | {"features.5.weight": torch.zeros(2, 5, 3, 3)}, "features.5.weight has the shape")
     (tmp_path / "file.pth").write_bytes(b"PK torn")
-    with pytest.raises(PerceptualError, match="no complete file of tensors"):
+    with pytest.raises(PerceptualError, match="not a complete file of tensors"):
         VGGFeatures.load(tmp_path / "file.pth")
     with pytest.raises(PerceptualError, match="cannot be read"):
         VGGFeatures.load(tmp_path / "nowhere.pth")
@@ -180,7 +180,7 @@ def test_a_pickle_is_neither_run_nor_recommended_to_run(
 def test_a_damaged_file_is_refused(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"vgg.{suffix}"
     torch.save(state(narrow_vgg(16)), path) if suffix == "pth" else save_file(state(narrow_vgg(16)), path)
-    expected = f"{path} is no complete file of tensors: save the model's state_dict and give that file"
+    expected = f"{path} is not a complete file of tensors: save the model's state_dict and give that file"
     for content in [path.read_bytes()[:2000], b"", b"\x1b[31mhtml"]:
         path.write_bytes(content)
         assert refusal(path) == expected

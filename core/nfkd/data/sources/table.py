@@ -46,7 +46,7 @@ class AnyTable(Source[TableConfig]):
         Raises
         ------
         DataError
-            If the file is no table; columns do not exist, are chosen twice or hold no numbers; or values are infinite
+            If the file is not a table; columns are missing, chosen twice or without numbers; or values are infinite
             or, unless the config allows it, missing: with column and row.
         """
         file = _file(config)

@@ -266,7 +266,7 @@ class BSDS300(_UCI[BSDS300Config]):
     def _read(file: ConfigPath, name: str) -> np.ndarray:
         array = open_array(file, name, file.field)
         if array.shape is None or len(array.shape) != 2 or array.dtype.kind != "f":
-            file.refuse(f"its array {name!r} is no table of numbers")
+            file.refuse(f"its array {name!r} is not a table of numbers")
         refuse_large(file, 4 * array.size, "free some, and try again")
         return array.astype(np.float32)[:]
 
@@ -311,7 +311,7 @@ def _matrix(file: ConfigPath, fewest: int) -> np.ndarray:
     """Return a table of at least `fewest` columns from a .npy file, as float64."""
     array = open_npy(file)
     if array.ndim != 2 or array.dtype.kind not in "fiu" or array.shape[1] < fewest:
-        file.refuse("is no table of numbers")
+        file.refuse("is not a table of numbers")
     refuse_large(file, 8 * array.size, "free some, and try again")
     return array.astype(np.float64)
 
