@@ -24,7 +24,7 @@ class NumberBox(QAbstractSpinBox):
         self.lineEdit().textEdited.connect(lambda _text: self.changed.emit())
 
     def value(self) -> int | float | str:
-        """Return the number, or the text if it is no number."""
+        """Return the number, or the text if it is not a number."""
         text = self.lineEdit().text().strip()
         if _THOUSANDS.fullmatch(text):
             text = text.replace(",", "")  # any other comma may be a decimal comma, which is an error

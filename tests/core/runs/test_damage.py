@@ -108,7 +108,7 @@ DAMAGED_TREES = {
         file.__delitem__("teacher/curves/train/total/step"),
         file.create_dataset("teacher/curves/train/total/step", (2, 2), "i8", chunks=(1, 1)),
     ),
-    "the format is no number": lambda file: file.attrs.__setitem__("format", "new"),
+    "the format is not a number": lambda file: file.attrs.__setitem__("format", "new"),
     "the plan is no JSON": lambda file: file.attrs.__setitem__("started", b"{"),
     "the plan is of another kind": lambda file: file.attrs.__setitem__("started", b'{"type": "RunRow"}'),
     "a mode is no text": lambda file: file["teacher/final/interpolation/mode"].__setitem__(0, b"\xff"),
