@@ -109,12 +109,20 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _only_new_objects_are_searched(request: pytest.FixtureRequest) -> None:
-    """Freeze the objects that exist before a module, so that the search for Qt objects after each test is short."""
-    if _in_window_folder(request.path):
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
+def _no_older_qt_objects() -> None:
+    """Before each module, collect the Qt objects of earlier ones, in this thread, and freeze what remains.
+
+    Otherwise a thread of a later test may collect them, and Qt crashes. What is frozen, the search for Qt objects after
+    each test skips.
+    """
+    core = sys.modules.get("PySide6.QtCore")
+    if core is None or core.QCoreApplication.instance() is None:
+        return
+    for name in ("last_value", "last_exc", "last_traceback"):
+        setattr(sys, name, None)  # of a failed test, whose frames have its widgets
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -106,3 +106,29 @@ def test_a_qt_timer_that_outlives_its_test_fails_it_once_and_a_qt_warning_fails_
     result.stdout.fnmatch_lines_random(
         ["*::test_leaves_a_timer ERROR*", "*left behind: Qt timer*1000 ms*", "*::test_warns FAILED*"]
     )
+
+
+def test_a_thread_of_a_later_module_does_not_destroy_the_widgets_of_an_earlier_one(run_tests, pytester):
+    pytest.importorskip("PySide6")
+    pytester.makepyfile(
+        test_a="""
+        from PySide6.QtWidgets import QWidget
+
+        def test_leaves_a_cycle(qapp):
+            widget = QWidget()
+            widget.itself = widget
+            widget.destroyed.connect(lambda: print("destroyed"))
+            assert False, "its frames are kept"
+    """
+    )
+    result = run_tests("""
+        import gc, threading
+
+        def test_collects():
+            from PySide6.QtWidgets import QWidget
+
+            assert not [thing for thing in gc.get_objects() if type(thing) is QWidget]
+            gc.unfreeze()
+            assert not [thing for thing in gc.get_objects() if type(thing) is QWidget]
+    """)
+    result.assert_outcomes(passed=1, failed=1)
