@@ -19,8 +19,9 @@ setup-dev: ## The same, with the tools for `make test` and `make lint`
 	@packaging/setup.sh dev
 
 # The tests of one file run in one process, so that its fixtures are made once. PYTEST_ARGS="-n 0 …" uses one process.
+# If a process crashes, the run ends: pytest-xdist would start another process and wait forever.
 test: setup-dev ## Run every test except those that need a GPU, on all cores
-	$(PYTHON) -m pytest -n logical --dist loadfile $(PYTEST_ARGS)
+	$(PYTHON) -m pytest -n logical --dist loadfile --max-worker-restart 0 $(PYTEST_ARGS)
 
 # Reads only files with GPU tests; they need torch and what the engine imports, nothing else.
 test-gpu: $(if $(filter .venv/%,$(PYTHON)),setup-dev) ## Run the tests that need a GPU (PYTHON=python3 for a Python of your own)

@@ -110,10 +110,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _no_older_qt_objects() -> None:
-    """Before each module, collect the Qt objects of earlier ones, in this thread, and freeze what remains.
+    """Before each module, collect the Qt objects of earlier modules in this thread, then freeze all other objects.
 
-    Otherwise a thread of a later test may collect them, and Qt crashes. What is frozen, the search for Qt objects after
-    each test skips.
+    A thread of a later test could collect them otherwise, and Qt would crash. Frozen objects make the search for Qt
+    objects after each test short.
     """
     core = sys.modules.get("PySide6.QtCore")
     if core is None or core.QCoreApplication.instance() is None:

@@ -50,12 +50,15 @@ def test_threads_and_processes_that_outlive_their_test_fail_it_and_user_director
 
         @pytest.mark.parametrize("detached", [False, True])
         def test_leaves_a_process(detached):
-            started.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE,
-                                            start_new_session=detached))
+            process = subprocess.Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, start_new_session=detached)
+            started.append(process)
+            process.stdout.readline()  # its environment cannot be read earlier
 
         def test_both_processes_were_ended():
             for process in started:
                 process.stdin.close()
+                process.stdout.close()
                 assert process.wait() != 0
 
         def test_user_directories_are_temporary():
@@ -70,7 +73,7 @@ def test_threads_and_processes_that_outlive_their_test_fail_it_and_user_director
             "*::test_leaves_a_process[[]False] ERROR*",
             "*::test_leaves_a_process[[]True] ERROR*",
             "*left behind: thread 'forgotten'*",
-            "*left behind: process * -c input()*",
+            "*left behind: process * -c print(flush=True); input()*",
         ]
     )
 
@@ -108,7 +111,7 @@ def test_a_qt_timer_that_outlives_its_test_fails_it_once_and_a_qt_warning_fails_
     )
 
 
-def test_a_thread_of_a_later_module_does_not_destroy_the_widgets_of_an_earlier_one(run_tests, pytester):
+def test_widgets_of_an_earlier_module_are_collected_before_the_next(run_tests, pytester):
     pytest.importorskip("PySide6")
     pytester.makepyfile(
         test_a="""
@@ -117,16 +120,15 @@ def test_a_thread_of_a_later_module_does_not_destroy_the_widgets_of_an_earlier_o
         def test_leaves_a_cycle(qapp):
             widget = QWidget()
             widget.itself = widget
-            widget.destroyed.connect(lambda: print("destroyed"))
             assert False, "its frames are kept"
     """
     )
     result = run_tests("""
-        import gc, threading
+        import gc
 
-        def test_collects():
-            from PySide6.QtWidgets import QWidget
+        from PySide6.QtWidgets import QWidget
 
+        def test_no_widget_is_left():
             assert not [thing for thing in gc.get_objects() if type(thing) is QWidget]
             gc.unfreeze()
             assert not [thing for thing in gc.get_objects() if type(thing) is QWidget]

@@ -119,7 +119,7 @@ def test_interactive_requests_do_not_change_a_run(tmp_path: Path) -> None:
         run = await watched.start(config, tmp_path)
         answered = 0
         for number in itertools.cycle(range(60)):
-            if answered == 45:
+            if answered == 46:
                 break
             requests = (
                 ask.Sample(run=run, seed=1, count=2, temperature=0.5 + number / 60, noise_seed=number),
