@@ -125,6 +125,8 @@ class _StageBars:
     def handle(self, event: events.RunEvent) -> None:
         match event:
             case events.SeedStarted():
+                for task in self._tasks.values():
+                    self._bars.update(task, left="")
                 self._plans |= {(event.seed, plan.stage): plan for plan in event.stages}
             case events.StageStarted():
                 plan = self._plans[event.seed, event.stage]
@@ -136,8 +138,11 @@ class _StageBars:
                 value = event.curves["validation/nll"].values[-1]
                 self._bars.update(self._tasks[event.seed, event.stage], figure=f"validation {value:.4f}")
             case events.Progress():
-                left = _duration(event.seconds_left)
-                self._bars.update(self._tasks[event.seed, event.stage], completed=event.step, left=left)
+                key = event.seed, event.stage
+                if key not in self._tasks:  # the search comes before the stages
+                    label = "search for the weight decay"
+                    self._tasks[key] = self._bars.add_task(label, total=event.steps, figure="", left="")
+                self._bars.update(self._tasks[key], completed=event.step, left=_duration(event.seconds_left))
             case events.StageFinished():
                 self._bars.update(self._tasks[event.seed, event.stage], left="")
             case events.LogLine():

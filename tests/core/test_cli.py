@@ -43,6 +43,15 @@ def test_a_run_ends_with_its_table(finished: tuple[Path, str]) -> None:
         assert text in out
 
 
+def test_a_search_for_the_weight_decay_has_a_bar_of_its_own(tmp_path: Path, capsys: Shell) -> None:
+    moons(training=QUICK | {"optimizer": "adamw", "baseline_search": True}).save(tmp_path / "search.toml")
+    assert main(["run", str(tmp_path / "search.toml"), "--out", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr()
+    bars = [line for line in (printed.out + printed.err).splitlines() if "search for the weight decay" in line]
+    assert len(bars) == 1
+    assert "9/9" in bars[0]  # three trials of three steps
+
+
 def test_a_run_is_listed_and_shown(finished: tuple[Path, str], capsys: Shell) -> None:
     path, _ = finished
     assert main(["list", str(path.parent)]) == 0
