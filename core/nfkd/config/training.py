@@ -90,6 +90,21 @@ class TrainingConfig(Config, frozen=True):
         le=1.0,
         advanced=True,
     )
+    teacher_optimizer: Literal["same", "adam", "adamax", "adamw"] = field(
+        "same",
+        title="Teacher's optimizer",
+        help="The optimizer of the teacher: the same, or one of its own. Weight decay that suits a small student may "
+        "make the teacher's samples worse.",
+        advanced=True,
+    )
+    teacher_learning_rate: float = field(
+        0.0,
+        title="Teacher's rate",
+        help="Maximum learning rate of the teacher; zero means the same.",
+        ge=0.0,
+        le=1.0,
+        advanced=True,
+    )
     baseline_search: bool = field(
         False,
         title="Search weight decay",

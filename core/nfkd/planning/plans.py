@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from nfkd.config import ExperimentConfig
+from nfkd.config import ExperimentConfig, TrainingConfig
 from nfkd.config.flows import FlowConfig
 from nfkd.data import Dataset
 from nfkd.flows.architectures import flow_summary
@@ -74,6 +74,16 @@ def stage_terms(config: ExperimentConfig, stage: Role) -> list[str]:
     if teacher_of(config, stage) is None:
         return ["nll"]
     return list(config.distillation.active_terms())
+
+
+def stage_training(config: ExperimentConfig, stage: Role) -> TrainingConfig:
+    """Return the settings of a stage's training: the teacher may have an optimizer and a rate of its own."""
+    training = config.training
+    if stage != "teacher":
+        return training
+    optimizer = training.optimizer if training.teacher_optimizer == "same" else training.teacher_optimizer
+    rate = training.teacher_learning_rate or training.learning_rate
+    return training.model_copy(update={"optimizer": optimizer, "learning_rate": rate})
 
 
 def flow_config(config: ExperimentConfig, stage: Role) -> FlowConfig:

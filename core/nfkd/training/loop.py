@@ -16,6 +16,7 @@ from nfkd.data import Batch, Dataset
 from nfkd.distillation.distiller import Distiller, Loss
 from nfkd.evaluation.likelihood import example_nll
 from nfkd.flows.precision import networks_in
+from nfkd.planning.plans import stage_training
 from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
 from nfkd.training.curve_values import describe_masked, step_values, term_values
 from nfkd.training.curves import CurveLog
@@ -130,7 +131,7 @@ class Trainer:
         return 0 < self._patience <= self._state.bad_rounds
 
     def _step(self) -> None:
-        state, training = self._state, self._config.training
+        state, training = self._state, stage_training(self._config, self._state.stage)
         real = self._next_batch()
         batch = self._loss.mix(real, state.generators)
         if not state.flow.initialized:

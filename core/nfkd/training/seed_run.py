@@ -28,6 +28,7 @@ from nfkd.planning.plans import (
     stage_pairs,
     stage_plans,
     stage_steps,
+    stage_training,
     teacher_of,
 )
 from nfkd.planning.teachers import gaussian_warning, teacher_file
@@ -96,7 +97,7 @@ class RunContext:
 
     def training(self, stage: Role) -> TrainingConfig:
         """Return the settings of a stage's training, with the weight decay of a search."""
-        training = self.config.training
+        training = stage_training(self.config, stage)
         if self.weight_decay is None or stage not in {"student", "baseline"}:
             return training
         return training.model_copy(update={"weight_decay": self.weight_decay})

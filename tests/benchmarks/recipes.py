@@ -1,0 +1,218 @@
+"""Studies of recipes: pool, inheritance and terms together, and the share of the gap to the teacher that they close."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from nfkd.config import ExperimentConfig
+from nfkd.evaluation.metrics import METRICS, gap_of
+from nfkd.evaluation.verdict import judge
+from nfkd.runs.reader import RunRecord, open_run
+from tests.benchmarks.costs import read_costs
+from tests.benchmarks.studies import BASELINE, Row, Study, fading, loss, summaries, tests_of, unfinished
+
+SEEDS = 5
+ADAM = "NLL alone, Adam"
+EQUAL_TIME = ", same time as its baseline"
+MEASURES = ("fd", "sw", "c2st", "precision", "recall")
+
+
+def recipe(
+    weights: Mapping[str, float] = MappingProxyType({}),
+    *,
+    share: float = 0.0,
+    inherit: str = "none",
+    normalize: bool = False,
+) -> Row:
+    """Return a row with a pool, inheritance and teacher's terms; NLL has the rest of the weight."""
+    table = loss(1 - sum(weights.values()), balanced=False, **weights)
+    if normalize:
+        table |= {name: table[name] | {"normalize": True} for name in weights}
+    return Row(table | {"pool": {"share": share}, "inherit": inherit})
+
+
+LATENTS = {"lkd": 0.05, "ilkd": 0.05}
+PLAIN = {BASELINE: Row(loss(1.0))}
+BASELINES = PLAIN | {ADAM: Row(loss(1.0), training={"optimizer": "adam"})}
+"""Where the preset has AdamW with the weight decay that is best on validation data."""
+DECAYED = PLAIN | {"NLL alone, AdamW, decay 0.5": Row(loss(1.0), training={"optimizer": "adamw", "weight_decay": 0.5})}
+"""Where Adam is best."""
+
+
+def few(share: float) -> dict[str, Row]:
+    """Return the rows for students with few examples."""
+    return BASELINES | {
+        "LKD + ILKD": recipe(LATENTS),
+        f"pool {share:g}": recipe(share=share),
+        f"blocks + pool {share:g}": recipe(share=share, inherit="blocks"),
+        f"pool {share:g} + LKD + ILKD": recipe(LATENTS, share=share),
+        "pool 1 (no real data)": recipe(share=1.0),
+    }
+
+
+ALL_DATA = BASELINES | {
+    "LKD + ILKD": recipe(LATENTS),
+    "pool 0.5": recipe(share=0.5),
+    "pool 0.5 + LKD + ILKD": recipe(LATENTS, share=0.5),
+    "pool 0.5 + normalised LKD + ILKD": recipe(LATENTS, share=0.5, normalize=True),
+    "blocks + pool 0.5": recipe(share=0.5, inherit="blocks"),
+    "blocks + pool 0.5 + LKD + ILKD": recipe(LATENTS, share=0.5, inherit="blocks"),
+}
+PINWHEEL = {name: row for name, row in few(0.9).items() if "blocks" not in name} | {
+    "LKD + ILKD + SKD": recipe(LATENTS | {"skd": 0.05}),
+}
+"""Without blocks: the student is an NSF of another width."""
+PATCHES = DECAYED | {
+    "LKD + ILKD": recipe(LATENTS),
+    "normalised LKD + ILKD": recipe(LATENTS, normalize=True),
+    "normalised LKD + ILKD, a tenth of the weights": recipe({"lkd": 0.005, "ilkd": 0.005}, normalize=True),
+    "LKD + ILKD, fading": Row(fading(recipe(LATENTS).distillation)),
+    "pool 0.2": recipe(share=0.2),
+    "pool 0.5": recipe(share=0.5),
+    "mixing": recipe(inherit="mixing"),
+    "blocks": recipe(inherit="blocks"),
+    "blocks + pool 0.2": recipe(share=0.2, inherit="blocks"),
+    "mixing + LKD + ILKD, fading": Row(fading(recipe(LATENTS, inherit="mixing").distillation)),
+}
+CROPS = DECAYED | {
+    "LKD + ILKD": recipe(LATENTS),
+    "pool 0.5": recipe(share=0.5),
+    "blocks": recipe(inherit="blocks"),
+    "blocks + pool 0.5": recipe(share=0.5, inherit="blocks"),
+}
+LONGER = {"training": {"student_steps": 3600}}
+STUDIES = [
+    Study("recipes-digits", "digits, Glow 8×2 → 2×2", "digits", ALL_DATA, seeds=SEEDS),
+    Study("recipes-digits-half", "digits, Glow 8×2 → 4×2", "digits_half", ALL_DATA, seeds=SEEDS),
+    Study("recipes-digits-few", "100 examples of digits, Glow 8×2 → 2×2", "digits_few", few(0.8), seeds=SEEDS),
+    Study("recipes-pinwheel-few", "100 points of pinwheel, NSF 6 → 2", "pinwheel_few", PINWHEEL, seeds=SEEDS),
+    Study("recipes-patches-few", "500 natural patches, Glow-1D 5 → 2", "natural_patches", few(0.8), seeds=SEEDS),
+    Study("recipes-patches", "14,000 natural patches, Glow-1D 5 → 2", "natural_patches_all", PATCHES, seeds=SEEDS),
+    Study(
+        "recipes-patches-longer",
+        "14,000 natural patches, Glow-1D 5 → 2, three times the steps",
+        "natural_patches_all",
+        PATCHES,
+        LONGER,
+        seeds=SEEDS,
+    ),
+    Study("recipes-crops", "3×32×32 natural crops, Glow 6×3 → 2×3", "natural_crops", CROPS, seeds=SEEDS),
+]
+
+
+def with_equal_time(study: Study, cache: Path) -> Study:
+    """Return the study with each measured row again, for as much time as its baseline takes."""
+    costs, rows = read_costs(study, cache), dict(study.rows)
+    steps = study.experiment(BASELINE, cache).training.student_steps
+    for name, row in study.rows.items():
+        if costs.get(name, 0) > 1.02:
+            fewer = {"student_steps": max(1, round(steps / costs[name]))}
+            rows[name + EQUAL_TIME] = replace(row, training=row.training | fewer)
+    return replace(study, rows=rows)
+
+
+def table(study: Study, cache: Path) -> Iterator[str]:
+    """Yield the lines of a study's table."""
+    study = with_equal_time(study, cache)
+    records = {name: open_run(study.directory(name, cache)) for name in study.rows if study.finished(name, cache)}
+    if BASELINE not in records:
+        return
+    base, costs = records[BASELINE], read_costs(study, cache)
+    yield f"\n**{study.title}.** {describe_roles(base)}\n"
+    yield (
+        f"| recipe | test {base.row.unit} | gap closed | against Adam | gain (95 % interval) | verdict | FD-local | SW "
+        "| C2ST | precision, recall | cost |"
+    )
+    yield "|---|---:|---:|---:|---|---|---:|---:|---:|---|---:|"
+    for name in study.rows:
+        if name not in records:
+            yield f"| {name} | {unfinished(study.directory(name, cache))} |" + " |" * 9
+            continue
+        yield "| " + " | ".join(cells(name, records, costs)) + " |"
+    teacher = summaries(base, "teacher")
+    figures = [mean(getattr(found, measure) for found in teacher) for measure in ("test", *MEASURES)]
+    test, fd, sw, c2st, precision, recall = (short(figure) for figure in figures)
+    yield f"| *teacher* | {test} | | | | | {fd} | {sw} | {c2st} | {precision}, {recall} | |"
+
+
+def cells(name: str, records: Mapping[str, RunRecord], costs: Mapping[str, float]) -> list[str]:
+    """Return a row of the table."""
+    base, record = records[BASELINE], records[name]
+    tests = list(tests_of(record).values())
+    verdict = judge(
+        tests_of(record), tests_of(base), metric=METRICS["likelihood"], unit=base.row.unit, one_teacher=True
+    )
+    own = name == BASELINE
+    gain = f"{verdict.difference:+.4f} ({verdict.low:+.4f} to {verdict.high:+.4f})"
+    values = {measure: mean(values_of(record, measure).values()) for measure in MEASURES}
+    return [
+        name,
+        f"{statistics.mean(tests):.4f} ± {statistics.stdev(tests):.4f}",
+        "" if own else gap(record, base, "likelihood"),
+        gap(record, records[ADAM], "likelihood") if ADAM in records and name != ADAM else "",
+        "" if own else gain,
+        "" if own else verdict.verdict,
+        with_gap(values["fd"], record, base, "fd"),
+        with_gap(values["sw"], record, base, "sw"),
+        short(values["c2st"]),
+        f"{short(values['precision'])}, {short(values['recall'])}",
+        "1" if own else f"{costs[name]:.2f}" if name in costs else "",
+    ]
+
+
+def values_of(record: RunRecord, figure: str, stage: str = "student") -> dict[int, float]:
+    """Return a figure of a stage by seed."""
+    return {summary.seed: getattr(summary, figure) for summary in summaries(record, stage)}
+
+
+def gap(record: RunRecord, base: RunRecord, metric: str) -> str:
+    """Return the share of the gap between another run's student and the teacher that a student closes."""
+    figure = METRICS[metric].figure
+    teacher = base if summaries(base, "teacher") else record
+    errors = [found.test_error for found in (*summaries(teacher, "teacher"), *summaries(base, "student"))]
+    closed = gap_of(
+        values_of(record, figure),
+        values_of(base, figure),
+        values_of(teacher, figure, "teacher"),
+        metric=METRICS[metric],
+        error=max(errors) if figure == "test" else None,
+    )
+    return "none" if closed is None or not closed.defined else f"{closed.closed:.0%}".replace("-", "−")
+
+
+def with_gap(value: float, record: RunRecord, base: RunRecord, metric: str) -> str:
+    """Return a measure and, except for the baseline, the share of its gap that is closed."""
+    if math.isnan(value):
+        return "–"
+    return short(value) if record is base else f"{short(value)} ({gap(record, base, metric)})"
+
+
+def mean(values: Iterable[float]) -> float:
+    """Return the mean; NaN if a value is."""
+    return statistics.mean(values)
+
+
+def short(value: float) -> str:
+    """Return a value with four digits; a dash where it is not finite."""
+    return f"{value:.4g}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def describe_roles(base: RunRecord) -> str:
+    """Return a description of teacher, student and budget."""
+    teacher, student, config = summaries(base, "teacher")[0], summaries(base, "student")[0], base.config
+    return (
+        f"Teacher: {base.row.teacher}, {teacher.parameters:,} parameters, {teacher.steps:,} steps. Student: "
+        f"{base.row.student}, {student.parameters:,} parameters, {student.steps:,} steps, {optimizer(config)}."
+    )
+
+
+def optimizer(config: ExperimentConfig) -> str:
+    """Return the optimizer of a run in words."""
+    training = config.training
+    decay = f", weight decay {training.weight_decay:g}" if training.optimizer == "adamw" else ""
+    return f"{training.optimizer}, rate {training.learning_rate:g}{decay}"
