@@ -198,9 +198,10 @@ def print_summary(snapshot: Snapshot) -> None:
     console.print(table)
     _print_measures(snapshot, summaries, unit)
     if snapshot.verdict is not None:
-        console.print(snapshot.verdict.summary, highlight=False, soft_wrap=True)
-        for other in snapshot.verdict.others:
-            console.print(f"Without a verdict, {other.summary}", highlight=False, soft_wrap=True)
+        verdict, others = snapshot.verdict, [f"  {other.summary}" for other in snapshot.verdict.others]
+        header = ["Other measures, without a verdict:"] if others else []
+        for line in filter(None, (verdict.summary, verdict.advice, *header, *others)):
+            console.print(line, highlight=False, soft_wrap=True)
     if snapshot.error is not None:
         console.print(f"{snapshot.error.title}: {snapshot.error.cause}", highlight=False, soft_wrap=True)
 

@@ -191,11 +191,11 @@ class InspectorPanel(QWidget):
         elif verdict is not None:
             tones = {"better": "good", "worse": "error", "inconclusive": "muted"}
             self._verdict.set_tone(tones[verdict.verdict])  # type: ignore[arg-type]
-            self._verdict.setText(verdict.summary)
+            self._verdict.setText("\n\n".join(filter(None, (verdict.summary, verdict.advice))))
         elif view.row.cause:
             self._verdict.set_tone("warning")
             self._verdict.setText(view.row.cause)
         self._verdict.setVisible(view.error is not None or verdict is not None or bool(view.row.cause))
         others = [other.summary for other in verdict.others] if verdict is not None and view.error is None else []
-        self._others.setText("\n".join(f"Without a verdict, {other}" for other in others))
+        self._others.setText("\n".join(("Other measures, without a verdict:", *others)))
         self._others.setVisible(bool(others))

@@ -2,45 +2,66 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import msgspec
 import numpy as np
 
 import nfkd
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import CurvePoints, RunEvent
-from tests.benchmarks.studies import BASELINE, Study
+from tests.benchmarks.studies import Study
 
 STEPS, ROUNDS = 120, 3
 FILE = "costs.json"
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a student's training costs.
+
+    Attributes
+    ----------
+    step
+        The time of a step divided by that of a step of its baseline.
+    pool
+        The seconds before the first step, in which the pool is drawn and the teacher passes over it.
+    equal_steps
+        How many steps fit, after the pool, into the time of all steps of the baseline.
+    """
+
+    step: float
+    pool: float
+    equal_steps: int
+
+
 def measure_costs(studies: Iterable[Study], cache: Path) -> None:
-    """Measure the rows of studies that have no costs in the cache yet, one after the other."""
+    """Measure the timed rows of studies that have no costs in the cache yet, one after the other."""
     for study in studies:
         file, known = cache / study.name / FILE, read_costs(study, cache)
-        for name in study.rows:
-            if name != BASELINE and name not in known and study.finished(name, cache):
-                known[name] = step_cost(study.experiment(name, cache))
-                print(f"{study.name}: {name}: {known[name]:.2f} × a step of NLL alone", flush=True)
-                file.write_text(json.dumps(known, indent=1), "utf-8")
+        for name in study.timed:
+            if name not in known and study.finished(name, cache):
+                known[name] = measure_cost(study.experiment(name, cache))
+                print(f"{study.name}: {name}: {known[name]}", flush=True)
+                file.write_bytes(msgspec.json.format(msgspec.json.encode(known)))
 
 
-def read_costs(study: Study, cache: Path) -> dict[str, float]:
+def read_costs(study: Study, cache: Path) -> dict[str, Cost]:
     """Return the costs of a study's rows that were measured."""
     file = cache / study.name / FILE
-    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    known = msgspec.json.decode(file.read_bytes(), type=dict[str, Cost]) if file.is_file() else {}
+    return {name: cost for name, cost in known.items() if name in study.timed}
 
 
-def step_cost(config: ExperimentConfig) -> float:
-    """Return the time of a student's step divided by that of its baseline.
+def measure_cost(config: ExperimentConfig) -> Cost:
+    """Return the cost of a student, from its curves and those of its baseline.
 
-    Both are trained for some steps, in turn, without pictures and evaluations. The ratio is the median over the turns
-    of the ratio of the median times. The time to draw a pool is not part of a step.
+    Both are trained for some steps, in turn, without pictures and evaluations. Times of a step are medians; of the
+    turns too.
     """
     quiet = {"evaluate_every": 1_000_000, "pictures_every": 1_000_000, "shares_every": 0}
     short = config.replace(
@@ -57,8 +78,12 @@ def step_cost(config: ExperimentConfig) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         nfkd.run(short, Path(folder) / "run", on_event=collect)
-    seconds = {key: _step_seconds(values) for key, values in points.items()}
-    return median(seconds[seed, "student"] / seconds[seed, "baseline"] for seed in short.seeds.values())
+    steps = {key: _step_seconds(values) for key, values in points.items()}
+    seeds, budget = short.seeds.values(), config.training.student_steps
+    pool = median(points[seed, "student"][0][1] - steps[seed, "student"] for seed in seeds)
+    student, baseline = (median(steps[seed, stage] for seed in seeds) for stage in ("student", "baseline"))
+    ratio = median(steps[seed, "student"] / steps[seed, "baseline"] for seed in seeds)
+    return Cost(ratio, max(pool, 0.0), max(1, round((budget * baseline - max(pool, 0.0)) / student)))
 
 
 def _step_seconds(points: list[tuple[int, float]]) -> float:

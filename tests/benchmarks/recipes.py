@@ -13,7 +13,7 @@ from nfkd.config import ExperimentConfig
 from nfkd.evaluation.metrics import METRICS, gap_of
 from nfkd.evaluation.verdict import judge
 from nfkd.runs.reader import RunRecord, open_run
-from tests.benchmarks.costs import read_costs
+from tests.benchmarks.costs import Cost, read_costs
 from tests.benchmarks.studies import BASELINE, Row, Study, fading, loss, summaries, tests_of, unfinished
 
 SEEDS = 5
@@ -82,17 +82,58 @@ PATCHES = DECAYED | {
 CROPS = DECAYED | {
     "LKD + ILKD": recipe(LATENTS),
     "pool 0.5": recipe(share=0.5),
-    "blocks": recipe(inherit="blocks"),
     "blocks + pool 0.5": recipe(share=0.5, inherit="blocks"),
 }
 LONGER = {"training": {"student_steps": 3600}}
 STUDIES = [
-    Study("recipes-digits", "digits, Glow 8×2 → 2×2", "digits", ALL_DATA, seeds=SEEDS),
-    Study("recipes-digits-half", "digits, Glow 8×2 → 4×2", "digits_half", ALL_DATA, seeds=SEEDS),
-    Study("recipes-digits-few", "100 examples of digits, Glow 8×2 → 2×2", "digits_few", few(0.8), seeds=SEEDS),
-    Study("recipes-pinwheel-few", "100 points of pinwheel, NSF 6 → 2", "pinwheel_few", PINWHEEL, seeds=SEEDS),
-    Study("recipes-patches-few", "500 natural patches, Glow-1D 5 → 2", "natural_patches", few(0.8), seeds=SEEDS),
-    Study("recipes-patches", "14,000 natural patches, Glow-1D 5 → 2", "natural_patches_all", PATCHES, seeds=SEEDS),
+    Study(
+        "recipes-digits",
+        "digits, Glow 8×2 → 2×2",
+        "digits",
+        ALL_DATA,
+        seeds=SEEDS,
+        timed=("pool 0.5", "pool 0.5 + LKD + ILKD", "LKD + ILKD"),
+    ),
+    Study(
+        "recipes-digits-half",
+        "digits, Glow 8×2 → 4×2",
+        "digits_half",
+        ALL_DATA,
+        seeds=SEEDS,
+        timed=("blocks + pool 0.5",),
+    ),
+    Study(
+        "recipes-digits-few",
+        "100 examples of digits, Glow 8×2 → 2×2",
+        "digits_few",
+        few(0.8),
+        seeds=SEEDS,
+        timed=("blocks + pool 0.8",),
+    ),
+    Study(
+        "recipes-pinwheel-few",
+        "100 points of pinwheel, NSF 6 → 2",
+        "pinwheel_few",
+        PINWHEEL,
+        seeds=SEEDS,
+        timed=("pool 0.9",),
+    ),
+    Study(
+        "recipes-patches-few",
+        "500 natural patches, Glow-1D 5 → 2",
+        "natural_patches",
+        few(0.8),
+        seeds=SEEDS,
+        timed=("pool 0.8",),
+    ),
+    Study(
+        "recipes-patches",
+        "14,000 natural patches, Glow-1D 5 → 2",
+        "natural_patches_all",
+        PATCHES,
+        seeds=SEEDS,
+        timed=("blocks",),
+    ),
     Study(
         "recipes-patches-longer",
         "14,000 natural patches, Glow-1D 5 → 2, three times the steps",
@@ -101,18 +142,23 @@ STUDIES = [
         LONGER,
         seeds=SEEDS,
     ),
-    Study("recipes-crops", "3×32×32 natural crops, Glow 6×3 → 2×3", "natural_crops", CROPS, seeds=SEEDS),
+    Study(
+        "recipes-crops",
+        "3×32×32 natural crops, Glow 6×3 → 2×3",
+        "natural_crops",
+        CROPS,
+        seeds=SEEDS,
+        timed=("blocks + pool 0.5",),
+    ),
 ]
 
 
 def with_equal_time(study: Study, cache: Path) -> Study:
-    """Return the study with each measured row again, for as much time as its baseline takes."""
+    """Return the study with each timed row again, for as much time as its baseline takes."""
     costs, rows = read_costs(study, cache), dict(study.rows)
-    steps = study.experiment(BASELINE, cache).training.student_steps
-    for name, row in study.rows.items():
-        if costs.get(name, 0) > 1.02:
-            fewer = {"student_steps": max(1, round(steps / costs[name]))}
-            rows[name + EQUAL_TIME] = replace(row, training=row.training | fewer)
+    for name, cost in costs.items():
+        row, fewer = study.rows[name], {"student_steps": cost.equal_steps}
+        rows[name + EQUAL_TIME] = replace(row, training=row.training | fewer)
     return replace(study, rows=rows)
 
 
@@ -140,7 +186,7 @@ def table(study: Study, cache: Path) -> Iterator[str]:
     yield f"| *teacher* | {test} | | | | | {fd} | {sw} | {c2st} | {precision}, {recall} | |"
 
 
-def cells(name: str, records: Mapping[str, RunRecord], costs: Mapping[str, float]) -> list[str]:
+def cells(name: str, records: Mapping[str, RunRecord], costs: Mapping[str, Cost]) -> list[str]:
     """Return a row of the table."""
     base, record = records[BASELINE], records[name]
     tests = list(tests_of(record).values())
@@ -161,7 +207,7 @@ def cells(name: str, records: Mapping[str, RunRecord], costs: Mapping[str, float
         with_gap(values["sw"], record, base, "sw"),
         short(values["c2st"]),
         f"{short(values['precision'])}, {short(values['recall'])}",
-        "1" if own else f"{costs[name]:.2f}" if name in costs else "",
+        "1" if own else f"{costs[name].step:.2f}" if name in costs else "",
     ]
 
 
@@ -212,7 +258,7 @@ def describe_roles(base: RunRecord) -> str:
 
 
 def optimizer(config: ExperimentConfig) -> str:
-    """Return the optimizer of a run in words."""
+    """Return the optimizer of a run and its settings."""
     training = config.training
     decay = f", weight decay {training.weight_decay:g}" if training.optimizer == "adamw" else ""
     return f"{training.optimizer}, rate {training.learning_rate:g}{decay}"

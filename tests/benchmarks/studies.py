@@ -75,6 +75,8 @@ class Study:
         By name; the first is `BASELINE`, whose run trains the teacher.
     seeds
         Number of seeds.
+    timed
+        Rows whose cost is measured; they are trained again with as many steps as fit into the baseline's time.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Study:
     rows: dict[str, Row]
     changes: dict[str, Any] = field(default_factory=dict)
     seeds: int = 3
+    timed: tuple[str, ...] = ()
 
     def experiment(self, name: str, cache: Path) -> ExperimentConfig:
         """Return the experiment of a row; that of the baseline trains the teacher of all."""

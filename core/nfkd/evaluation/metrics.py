@@ -88,7 +88,7 @@ class Gap:
     closed
         (mean baseline − mean student) / (mean baseline − mean teacher); NaN where it is undefined.
     summary
-        What it says, as a part of a sentence.
+        What it says, a sentence without its full stop.
     """
 
     closed: float
@@ -138,13 +138,14 @@ def gap_of(
         error = max(half_width(values) for values in (baselines, teachers))
     means = {"student": np.mean(students), "baseline": np.mean(baselines), "teacher": np.mean(teachers)}
     size = metric.gain(float(means["teacher"]), float(means["baseline"]))
-    texts = {name: f"{value:.4g}".replace("-", "−") for name, value in means.items()}
+    texts = {name: f"{value:#.4g}".rstrip(".").replace("-", "−") for name, value in means.items()}
     if size <= error:
         compared = f"{texts['teacher']} against {texts['baseline']}"
-        return Gap(math.nan, f"there is no gap: the teacher is not clearly better than the baseline ({compared})")
+        return Gap(math.nan, f"There is no gap: the teacher is not clearly better than the baseline ({compared})")
     closed = metric.gain(float(means["student"]), float(means["baseline"])) / size
-    share = f"closes {100 * closed:.0f} % of the gap to the teacher" if closed > 0 else "closes none of the gap"
-    return Gap(closed, f"{share} ({texts['student']} against {texts['baseline']}; teacher {texts['teacher']})")
+    share = f"{100 * closed:.0f} %" if closed > 0 else "none"
+    compared = f"{texts['student']} against {texts['baseline']}; teacher {texts['teacher']}"
+    return Gap(closed, f"The student closes {share} of the gap to the teacher ({compared})")
 
 
 def half_width(values: list[float]) -> float:

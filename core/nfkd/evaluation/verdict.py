@@ -7,18 +7,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 from scipy import stats
 
+from nfkd.evaluation.advice import advice_of
 from nfkd.evaluation.metrics import CONFIDENCE, METRICS, MIN_SEEDS, Gap, Metric, gap_of
 from nfkd.protocol.events import StageSummary, Verdict
 from nfkd.protocol.records import MetricInterval
 from nfkd.protocol.roles import Role
 
 
-def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: bool, assistants: int = 0) -> Verdict:
-    """Judge a run by its primary metric; add the intervals of all other metrics.
+def verdict_of(
+    summaries: Iterable[StageSummary], primary: str, *, one_teacher: bool, assistants: int = 0, pool_share: float = 0.0
+) -> Verdict:
+    """Judge a run by its primary metric; add the intervals of all other metrics, and advice.
 
     Parameters
     ----------
@@ -28,6 +31,8 @@ def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: 
         Key of `METRICS`.
     one_teacher, assistants
         As in `judge`.
+    pool_share
+        Part of the student's batches that are samples of the teacher.
     """
     summaries = list(summaries)
     likelihood_unit = next((summary.unit for summary in summaries), "")
@@ -52,7 +57,7 @@ def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: 
         for name, other in METRICS.items()
         if name != primary
     ]
-    return judge(
+    verdict = judge(
         values(metric, "student"),
         values(metric, "baseline"),
         metric=metric,
@@ -62,13 +67,16 @@ def verdict_of(summaries: Iterable[StageSummary], primary: str, *, one_teacher: 
         others=[interval for interval in intervals if interval.seeds],
         gap=gap(metric),
     )
+    likelihood = gap(METRICS["likelihood"])
+    helped = likelihood is not None and likelihood.closed > 0
+    return replace(verdict, advice=advice_of(summaries, share=pool_share, student_is_better=helped))
 
 
 def verdict_without_baseline(primary: str) -> Verdict:
     """Return the verdict of a run that trains no baseline."""
     metric = METRICS[primary]
     verdict = judge({}, {}, metric=metric, unit=metric.unit or "", one_teacher=True)
-    return msgspec.structs.replace(verdict, summary="No baseline was trained: nothing to judge.")
+    return replace(verdict, summary="No baseline was trained: nothing to judge.")
 
 
 def judge(
@@ -110,7 +118,7 @@ def judge(
             summary = "Inconclusive: no seed has finite figures of both student and baseline."
         summary += f" Seeds without a finite figure: {', '.join(map(str, gain.dropped))}."
     elif gap is not None:
-        summary += f" The student {gap.summary}." if gap.defined else f" {gap.summary.capitalize()}."
+        summary = f"{gap.summary}. {summary}"
     return Verdict(
         verdict=verdict,
         metric=metric.name,
@@ -143,7 +151,7 @@ def interval_of(
     if gain.dropped:
         details += f"; without a finite figure: {', '.join(map(str, gain.dropped))}"
     if gap is not None and gap.defined:
-        details += f"; {gap.summary.partition(' (')[0]}"
+        details += f"; {100 * gap.closed:.0f} % of the gap closed"
     return MetricInterval(
         metric=metric.name,
         unit=unit,

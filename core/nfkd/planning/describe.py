@@ -46,6 +46,9 @@ from nfkd.planning.teachers import on_scaled_values, teacher_problems, teacher_w
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import Role, the_role
 
+_FEW_EXAMPLES = 500
+"""Below this, samples of the teacher usually help the student most."""
+
 
 @plain_torch()
 def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, run: Path | None = None) -> Description:
@@ -286,6 +289,10 @@ def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, F
     if terms.inherit == "none" and not terms.pool.share and set(terms.active_terms()) == {"nll"}:
         same = ": student and baseline will be equal" if config.training.baseline else ""
         warnings.append(ConfigProblem("distillation", f"no term uses the teacher, and there is no pool{same}"))
+    seen = config.training.student_examples
+    if 0 < seen <= _FEW_EXAMPLES and not terms.pool.share:
+        message = f"with only {seen:,} examples of its own, the student gains most from samples of the teacher: try 0.8"
+        warnings.append(ConfigProblem("distillation.pool.share", message))
     warnings += _schedule_warnings(config)
     warnings += accumulation_warnings(config, flows)
     return warnings + _verdict_warnings(config)

@@ -214,11 +214,14 @@ class Verdict(MetricInterval, frozen=True, kw_only=True):
         The gain of each seed.
     others
         The other metrics, without a verdict.
+    advice
+        What to try next, one sentence; empty where the figures do not say.
     """
 
     verdict: Literal["better", "worse", "inconclusive"]
     differences: list[float]
     others: list[MetricInterval] = []
+    advice: str = ""
 
 
 class RunRow(Message, frozen=True):

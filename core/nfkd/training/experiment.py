@@ -205,6 +205,7 @@ class Experiment:
             seeds.metric,
             one_teacher=not seeds.retrain_teacher,
             assistants=len(self._config.assistants),
+            pool_share=self._config.distillation.pool.share,
         )
 
     def _require_files(self) -> None:
@@ -223,6 +224,7 @@ class Experiment:
         verdict = self._verdict()
         write_verdict(self._run, verdict)
         self.change(state="finished", progress=1.0, **self._results())
-        self.log(verdict.summary)
+        for line in filter(None, (verdict.summary, verdict.advice)):
+            self.log(line)
         self._emit(RunFinished(run=str(self._run), state="finished", verdict=verdict))
         return verdict

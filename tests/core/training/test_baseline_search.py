@@ -70,6 +70,27 @@ def test_the_teacher_keeps_its_weight_decay(searched: TrainedRun, tmp_path: Path
     assert all(torch.equal(found[key], value) for key, value in expected.items())
 
 
+@pytest.mark.parametrize(
+    ("teacher", "equal"),
+    [
+        ({"teacher_optimizer": "adam", "teacher_learning_rate": 0.02}, {"optimizer": "adam", "learning_rate": 0.02}),
+        ({"teacher_optimizer": "same", "teacher_learning_rate": 0.02}, {"learning_rate": 0.02}),
+        ({"teacher_optimizer": "adamax"}, {"optimizer": "adamax"}),
+    ],
+)
+def test_only_the_teacher_has_its_own_optimizer(teacher: dict[str, Any], equal: dict[str, Any], tmp_path: Path) -> None:
+    alone = moons(training=TRAINING | {"weight_decay": 1.0, "student_steps": 3, "early_stop": 0})
+    for name, training in {"own": teacher, "equal": equal, "shared": {}}.items():
+        nfkd.run(alone.replace(training=training), tmp_path / name)
+    own, like, shared = (
+        {stage: load_file(tmp_path / name / f"{stage}.safetensors") for stage in ("teacher", "baseline")}
+        for name in ("own", "equal", "shared")
+    )
+    assert all(torch.equal(own["teacher"][key], value) for key, value in like["teacher"].items())
+    assert any(not torch.equal(own["teacher"][key], value) for key, value in shared["teacher"].items())
+    assert all(torch.equal(own["baseline"][key], value) for key, value in shared["baseline"].items())
+
+
 def test_the_progress_counts_the_search(searched: TrainedRun) -> None:
     seen = [event for event in searched.events if isinstance(event, events.Progress)]
     fractions = [event.fraction for event in seen]

@@ -172,7 +172,11 @@ def test_seeds_make_a_group_with_a_verdict(retrain: bool, tmp_path: Path) -> Non
     assert ("a teacher for each seed" if retrain else "one teacher for all seeds") in verdict.summary
     others = [metric.name for name, metric in METRICS.items() if name not in {"likelihood", "fd"}]
     assert [other.metric for other in verdict.others] == others
-    assert "Without a verdict, C2ST" in shown(record)
+    assert verdict.advice
+    _, _, measures = shown(record).partition(
+        f"{verdict.summary}\n{verdict.advice}\nOther measures, without a verdict:\n"
+    )
+    assert measures.startswith("  C2ST: the student gains")
     export_csv(record, tmp_path / "csv")
     rows = (tmp_path / "csv" / "verdict.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == ["test likelihood", *others]

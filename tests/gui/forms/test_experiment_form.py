@@ -294,10 +294,10 @@ def test_undo_and_redo_of_fields(form: ExperimentForm, ready: Studio) -> None:
     write(form, "student.hidden", "48")
     choose(form, "training.optimizer", "adamax")
     form.undo_stack.undo()
-    assert ready.experiment.document["training"]["optimizer"] == "adam"
+    assert ready.experiment.document["training"]["optimizer"] == "adamw"
     form.undo_stack.undo()
-    assert ready.experiment.document["student"]["hidden"] == 32
-    assert editor(form, "student.hidden").value() == 32
+    assert ready.experiment.document["student"]["hidden"] == 64
+    assert editor(form, "student.hidden").value() == 64
     form.undo_stack.redo()
     assert ready.experiment.document["student"]["hidden"] == 48
 

@@ -122,7 +122,9 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
         await settled(window.studio)
         assert text(window, "runbar.status") == "digits: stopped"
         assert "Inconclusive" in text(window, "inspector.verdict")
-        assert text(window, "inspector.others").startswith("Without a verdict, C2ST: the student gains -0.0100")
+        assert text(window, "inspector.others").startswith(
+            "Other measures, without a verdict:\nC2ST: the student gains -0.0100"
+        )
         assert text(window, "inspector.student.test") == "3.000"
 
     do(scenario())
