@@ -252,7 +252,8 @@ def _choices(annotation: Any) -> tuple[Choice, ...]:
 
 _LABELS = {
     "l1": "L1", "l2": "L2", "cpu": "CPU", "cuda": "CUDA", "mps": "MPS", "lu": "LU", "mlp": "MLP", "c2st": "C2ST",
-    "fd": "FD-local", "sw": "Sliced Wasserstein", "mmd": "MMD", "same_noise": "Distance to the teacher",
+    "adamw": "AdamW", "fd": "FD-local", "sw": "Sliced Wasserstein", "mmd": "MMD",
+    "same_noise": "Distance to the teacher",
 }  # fmt: skip
 
 

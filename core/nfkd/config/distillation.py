@@ -35,22 +35,14 @@ def _term(config: type[TermConfig]) -> Any:
 class DistillationConfig(Config, frozen=True):
     """The loss of the student: a weighted sum of terms."""
 
-    nll: NLLConfig = _term(NLLConfig)
-    lkd: LKDConfig = _term(LKDConfig)
-    ilkd: ILKDConfig = _term(ILKDConfig)
-    skd: SKDConfig = _term(SKDConfig)
-    forward_kl: ForwardKLConfig = _term(ForwardKLConfig)
-    reverse_kl: ReverseKLConfig = _term(ReverseKLConfig)
-    density: DensityConfig = _term(DensityConfig)
-    log_det: LogDetConfig = _term(LogDetConfig)
-    score: ScoreConfig = _term(ScoreConfig)
-    jacobian: JacobianConfig = _term(JacobianConfig)
-    relational: RelationalConfig = _term(RelationalConfig)
-    noisy_reverse: NoisyReverseConfig = _term(NoisyReverseConfig)
-    pool: PoolConfig = field(
-        title="Pool",
-        help="Samples of the teacher in the batches of the student and of assistants: new examples where data is few.",
-        default_factory=PoolConfig,
+    inherit: Literal["none", "mixing", "blocks"] = field(
+        "none",
+        title="Inherit",
+        help=(
+            "What the student starts with; the baseline never inherits. Mixing: the combined channel mixing of the "
+            "teacher's steps between two matched layers, divided among the student's steps there. Blocks: also the "
+            "networks of the teacher's steps, splits and learned prior; for flows that differ only in steps and width."
+        ),
     )
     normalize_weights: bool = field(
         True,
@@ -74,14 +66,22 @@ class DistillationConfig(Config, frozen=True):
         le=1_000_000,
         advanced=True,
     )
-    inherit: Literal["none", "mixing", "blocks"] = field(
-        "none",
-        title="Inherit",
-        help=(
-            "What the student starts with; the baseline never inherits. Mixing: the combined channel mixing of the "
-            "teacher's steps between two matched layers, divided among the student's steps there. Blocks: also the "
-            "networks of the teacher's steps, splits and learned prior; for flows that differ only in steps and width."
-        ),
+    nll: NLLConfig = _term(NLLConfig)
+    lkd: LKDConfig = _term(LKDConfig)
+    ilkd: ILKDConfig = _term(ILKDConfig)
+    skd: SKDConfig = _term(SKDConfig)
+    forward_kl: ForwardKLConfig = _term(ForwardKLConfig)
+    reverse_kl: ReverseKLConfig = _term(ReverseKLConfig)
+    density: DensityConfig = _term(DensityConfig)
+    log_det: LogDetConfig = _term(LogDetConfig)
+    score: ScoreConfig = _term(ScoreConfig)
+    jacobian: JacobianConfig = _term(JacobianConfig)
+    relational: RelationalConfig = _term(RelationalConfig)
+    noisy_reverse: NoisyReverseConfig = _term(NoisyReverseConfig)
+    pool: PoolConfig = field(
+        title="Pool",
+        help="Samples of the teacher in the batches of the student and of assistants: new examples where data is few.",
+        default_factory=PoolConfig,
     )
     matching: MatchingConfig = field(
         title="Matching", help="Which layers are compared.", default_factory=MatchingConfig
