@@ -37,10 +37,12 @@ def recipe(
 
 
 LATENTS = {"lkd": 0.05, "ilkd": 0.05}
-PLAIN = {BASELINE: Row(loss(1.0))}
-BASELINES = PLAIN | {ADAM: Row(loss(1.0), training={"optimizer": "adam"})}
+PLAIN = {BASELINE: recipe()}
+BASELINES = PLAIN | {ADAM: replace(recipe(), training={"optimizer": "adam"})}
 """Where the preset has AdamW with the weight decay that is best on validation data."""
-DECAYED = PLAIN | {"NLL alone, AdamW, decay 0.5": Row(loss(1.0), training={"optimizer": "adamw", "weight_decay": 0.5})}
+DECAYED = PLAIN | {
+    "NLL alone, AdamW, decay 0.5": replace(recipe(), training={"optimizer": "adamw", "weight_decay": 0.5})
+}
 """Where Adam is best."""
 
 
@@ -90,7 +92,7 @@ STUDIES = [
         "recipes-digits",
         "digits, Glow 8×2 → 2×2",
         "digits",
-        ALL_DATA,
+        ALL_DATA | {"LKD + ILKD without NLL": recipe({"lkd": 0.5, "ilkd": 0.5})},
         seeds=SEEDS,
         timed=("pool 0.5", "pool 0.5 + LKD + ILKD", "LKD + ILKD"),
     ),
