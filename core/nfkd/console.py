@@ -138,8 +138,8 @@ class _StageBars:
                 value = event.curves["validation/nll"].values[-1]
                 self._bars.update(self._tasks[event.seed, event.stage], figure=f"validation {value:.4f}")
             case events.Progress():
-                key = event.seed, event.stage
-                if key not in self._tasks:  # the search comes before the stages
+                key = event.seed, "search" if event.search else event.stage
+                if event.search and key not in self._tasks:
                     label = "search for the weight decay"
                     self._tasks[key] = self._bars.add_task(label, total=event.steps, figure="", left="")
                 self._bars.update(self._tasks[key], completed=event.step, left=_duration(event.seconds_left))

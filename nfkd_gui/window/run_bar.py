@@ -124,6 +124,6 @@ def format_progress(row: RunRow, progress: Progress | None) -> str:
     seed = f"seed {min(row.seeds_done + 1, row.seeds)}/{row.seeds}" if row.seeds > 1 else ""
     left = "paused" if row.state == "paused" else format_duration(progress.seconds_left)
     left = f"{left} left" if left and left != "paused" else left
-    stage = role_name(progress.stage)
+    stage = "search for the weight decay" if progress.search else role_name(progress.stage)
     step = f"step {progress.step:,}/{progress.steps:,}"
     return " · ".join(part for part in (row.name, seed, stage, step, left) if part)

@@ -93,7 +93,8 @@ def _gradient(
         config, dataset, teacher, loss(0.0, balanced=False, **{name: 1.0}) if name != "nll" else loss(1.0)
     )
     distiller.backward(student, batch, Generators(2, "student"))
-    return torch.cat([value.grad.flatten() for value in student.parameters() if value.grad is not None])
+    gradients = [torch.zeros_like(value) if value.grad is None else value.grad for value in student.parameters()]
+    return torch.cat([gradient.flatten() for gradient in gradients])
 
 
 def _distiller(config: ExperimentConfig, dataset: Dataset, teacher: Flow, table: dict[str, object]) -> Distiller:

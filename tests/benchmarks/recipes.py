@@ -65,6 +65,12 @@ ALL_DATA = BASELINES | {
     "blocks + pool 0.5": recipe(share=0.5, inherit="blocks"),
     "blocks + pool 0.5 + LKD + ILKD": recipe(LATENTS, share=0.5, inherit="blocks"),
 }
+ON_DIGITS = {
+    "mixing + pool 0.5 + LKD + ILKD": recipe(LATENTS, share=0.5, inherit="mixing"),
+    "pool 0.7 + LKD + ILKD": recipe(LATENTS, share=0.7),
+    "pool 0.5 + LKD + ILKD, fading": Row(fading(recipe(LATENTS, share=0.5).distillation)),
+    "LKD + ILKD without NLL": recipe({"lkd": 0.5, "ilkd": 0.5}),
+}
 PINWHEEL = {name: row for name, row in few(0.9).items() if "blocks" not in name} | {
     "LKD + ILKD + SKD": recipe(LATENTS | {"skd": 0.05}),
 }
@@ -92,7 +98,7 @@ STUDIES = [
         "recipes-digits",
         "digits, Glow 8×2 → 2×2",
         "digits",
-        ALL_DATA | {"LKD + ILKD without NLL": recipe({"lkd": 0.5, "ilkd": 0.5})},
+        ALL_DATA | ON_DIGITS,
         seeds=SEEDS,
         timed=("pool 0.5", "pool 0.5 + LKD + ILKD", "LKD + ILKD"),
     ),

@@ -139,7 +139,7 @@ class Script:
         self.emit(SeedStarted(run=run, seed=seed, stages=plans, event_shape=[1, 8, 8], floors=self.floors))
         self.emit(StageStarted(run=run, seed=seed, stage="teacher"))
 
-    def train(self, run: str, stage: str, step: int, seed: int = 1) -> None:
+    def train(self, run: str, stage: str, step: int, seed: int = 1, *, search: bool = False) -> None:
         """Train one step: send a curve point and the progress."""
         batch = CurveBatch(steps=np.array([step]), values=np.array([1.0 / (step + 1)]), times=np.array([0.1 * step]))
         self.emit(CurvePoints(run=run, seed=seed, stage=stage, curves={"train/total": batch}))  # type: ignore[arg-type]
@@ -154,6 +154,7 @@ class Script:
                 steps_per_second=10.0,
                 seconds_left=42.0,
                 fraction=fraction,
+                search=search,
             )
         )
 

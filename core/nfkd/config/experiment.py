@@ -175,10 +175,19 @@ class ExperimentConfig(Config, frozen=True):
         """
         changes, notices = upgrade(changes)
         document = _merge(self.model_dump(mode="python"), changes)
-        return self._validated(document, notices=[*self._notices, *notices])
+        kept = [notice for notice in self._notices if not _is_set(changes, notice.path)]
+        return self._validated(document, notices=[*kept, *notices])
 
 
 _PATH_FIELDS = {"training.teacher_weights", "distillation.skd.perceptual_weights"}
+
+
+def _is_set(changes: dict[str, Any], path: str) -> bool:
+    """Return whether nested changes set the field with a dotted path."""
+    first, _, rest = path.partition(".")
+    if first not in changes or not rest:
+        return first in changes
+    return is_table(changes[first]) and _is_set(changes[first], rest)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from nfkd.distillation.passes import (
 from nfkd.distillation.pool import Pool
 from nfkd.distillation.schedules import weights_at
 from nfkd.distillation.variances import Variances
-from nfkd.flows.flow import Flow, evaluating
+from nfkd.flows.flow import Flow, Pass, evaluating
 from nfkd.protocol.records import LayerPair
 
 
@@ -210,7 +210,7 @@ class Distiller:
 
     def _variances(self, flow: Flow, parts: Sequence[StepInputs]) -> Variances | None:
         """Return the teacher's variances over several micro-batches; the passes of a single one have their own."""
-        return batch_variances(self._needs, flow, self._teacher, parts) if len(parts) > 1 else None
+        return batch_variances(self._needs, flow, self._teacher, parts, self._known) if len(parts) > 1 else None
 
     def _terms(self, flow: Flow, part: StepInputs, whole: StepInputs, variances: Variances | None) -> dict[str, Tensor]:
         """Return the terms of a micro-batch, each times its fraction of the examples of its source."""
@@ -222,8 +222,11 @@ class Distiller:
     def _passes(
         self, needs: Mapping[TermInput, Needs], flow: Flow, inputs: StepInputs, variances: Variances | None
     ) -> StepPasses:
-        known = None if self._pool is None else self._pool.known
-        return make_passes(needs, flow, self._teacher, inputs, known, variances)
+        return make_passes(needs, flow, self._teacher, inputs, self._known, variances)
+
+    @property
+    def _known(self) -> Pass | None:
+        return None if self._pool is None else self._pool.known
 
     @property
     def _balances(self) -> bool:
@@ -249,7 +252,7 @@ class Distiller:
     def _drop_nonfinite_gradients(self, flow: Flow, inputs: StepInputs) -> tuple[StepInputs, dict[str, int]]:
         """Return the inputs without the examples whose gradients are not finite, and how many each term lost."""
         finite: dict[str, Tensor] = {}
-        variances = batch_variances(self._needs, flow, self._teacher, [inputs])
+        variances = batch_variances(self._needs, flow, self._teacher, [inputs], self._known)
         for name, objective in self._objectives.items():
             if not objective.compares:
                 source = self._sources[name]

@@ -314,15 +314,22 @@ def sample_inputs(
 
 
 def batch_variances(
-    needs: Mapping[TermInput, Needs], student: Flow, teacher: Flow | None, parts: Iterable[StepInputs]
+    needs: Mapping[TermInput, Needs],
+    student: Flow,
+    teacher: Flow | None,
+    parts: Iterable[StepInputs],
+    known: Pass | None = None,
 ) -> Variances | None:
-    """Return the teacher's variances over all micro-batches, by passes of their own; None if no term reads any."""
+    """Return the teacher's variances over all micro-batches, by passes of their own; None if no term reads any.
+
+    `known` is as in `make_passes`.
+    """
     data_needs = needs.get(Data())
     if data_needs is None or not data_needs.variances:
         return None
     alone: dict[TermInput, Needs] = {Data(): Needs(student=False, trace=data_needs.trace)}
     with torch.no_grad():
-        passes = (require(make_passes(alone, student, teacher, part.only(Data())).teacher) for part in parts)
+        passes = (require(make_passes(alone, student, teacher, part.only(Data()), known).teacher) for part in parts)
         return teacher_variances(passes)
 
 

@@ -48,7 +48,11 @@ def advice_of(summaries: Sequence[StageSummary], *, share: float, student_is_bet
     gap = _mean([found.train_test_gap for found in stages["baseline"]])
     best = _best(stages["baseline"])
     size = f"{gap:.3g} {stages['baseline'][0].unit}".replace("-", "−")
+    if not math.isfinite(gap):
+        return ""
     if gap <= LARGE_GAP * distance and best >= EARLY:
+        if share and student_is_better:
+            return f"The train–test gap is small ({size}), yet the student gains: a longer budget might gain more."
         return (
             f"The baseline's train–test gap is small ({size}): new examples from the teacher will not help; a longer "
             "budget might."
@@ -63,10 +67,10 @@ def _next_step(students: Sequence[StageSummary], *, share: float, student_is_bet
     if not share:
         return ": new examples from the teacher (distillation.pool) will probably help"
     if not student_is_better:
-        return ", but the teacher's samples did not help: a better teacher or a larger share might"
+        return ", but the teacher's samples did not help: a better teacher might"
     if _best(students) > LATE:
         return ", so the pool helps; the student was best at its end: a longer budget might gain more"
-    return ", so the pool helps; a larger student or a larger share might gain more"
+    return ", so the pool helps; a larger student might gain more"
 
 
 def _best(summaries: Sequence[StageSummary]) -> float:

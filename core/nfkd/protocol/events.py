@@ -85,6 +85,8 @@ class Progress(StageMessage, frozen=True):
     """Of the whole run; NaN while unknown."""
     fraction: float
     """Fraction of the whole run that is done, 0 to 1."""
+    search: bool = False
+    """Whether these are the steps of the search for the weight decay, before the first stage."""
 
 
 class SamplesDrawn(Picture, frozen=True):

@@ -27,10 +27,19 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True):
-    """The trials of a run so far, and the SHA-256 of the fingerprint of their data."""
+    """The trials of a run so far.
+
+    Attributes
+    ----------
+    data
+        The SHA-256 of the fingerprint of their data.
+    ended
+        Whether the user ended the search: the run keeps the configured weight decay, also when it is resumed.
+    """
 
     data: str
     trials: list[Trial]
+    ended: bool = False
 
 
 def write_search(run: Path, search: Search) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 from nfkd.config import WEIGHT_DECAYS
 from nfkd.distillation.distiller import Likelihood
@@ -22,6 +21,8 @@ from nfkd.training.state import StageState, random_name
 
 def search_weight_decay(context: RunContext, log: Callable[[str], None], *, resume: bool) -> float:
     """Train the first seed's baseline with each of `WEIGHT_DECAYS`; return the best of them on validation data.
+
+    The configured weight decay is kept, with a warning, if the user ends a trial or all of them diverge.
 
     The trials are saved in the run's directory. A resumed run repeats only those that had not ended, since they have
     no checkpoints, and those of other data.
@@ -43,26 +44,34 @@ def search_weight_decay(context: RunContext, log: Callable[[str], None], *, resu
         When the saved trials cannot be read.
     """
     data = hashlib.sha256(context.fingerprint.encode()).hexdigest()
-    saved = _saved_trials(context.run, data) if resume else {}
+    search = read_search(context.run) if resume else None
+    if search is None or search.data != data:
+        search = Search(data=data, trials=[])
+    saved = {trial.weight_decay: trial for trial in search.trials}
     trials: list[Trial] = []
     for number, weight_decay in enumerate(WEIGHT_DECAYS):
         trial = saved.get(weight_decay)
         if trial is None:
-            trial = Trial(weight_decay=weight_decay, validation=_train(context, weight_decay, number))
+            validation, ended = (None, True) if search.ended else _train(context, weight_decay, number)
+            if ended:
+                write_search(context.run, Search(data=data, trials=trials, ended=True))
+                return _keep(context, "was ended early")
+            trial = Trial(weight_decay=weight_decay, validation=validation)
             write_search(context.run, Search(data=data, trials=[*trials, trial]))
             log(f"Search: {_describe(trial, context.dataset.unit)}")
         trials.append(trial)
     best = min(trials, key=_rank)
+    if best.validation is None:
+        return _keep(context, "diverged with every weight decay")
     log(f"Student and baseline use the best on validation data: {_describe(best, context.dataset.unit)}")
     return best.weight_decay
 
 
-def _saved_trials(run: Path, data: str) -> dict[float, Trial]:
-    """Return the trials that were made with this data, by their weight decay."""
-    search = read_search(run)
-    if search is None or search.data != data:
-        return {}
-    return {trial.weight_decay: trial for trial in search.trials}
+def _keep(context: RunContext, outcome: str) -> float:
+    """Warn of a search without a result, and return the configured weight decay."""
+    weight_decay = context.config.training.weight_decay
+    context.warn(f"The search {outcome}: student and baseline use training.weight_decay, {weight_decay:g}")
+    return weight_decay
 
 
 def _rank(trial: Trial) -> float:
@@ -74,8 +83,11 @@ def _describe(trial: Trial, unit: str) -> str:
     return f"weight decay {trial.weight_decay:g}, {result}"
 
 
-def _train(context: RunContext, weight_decay: float, number: int) -> float | None:
-    """Return the best validation NLL of a baseline with this weight decay; None if it diverges."""
+def _train(context: RunContext, weight_decay: float, number: int) -> tuple[float | None, bool]:
+    """Return the best validation NLL of a baseline with this weight decay, and whether the user ended it early.
+
+    The NLL is None if the baseline diverges.
+    """
     if context.control.stopping:
         raise StopRun
     context.control.begin_stage()
@@ -104,10 +116,10 @@ def _train(context: RunContext, weight_decay: float, number: int) -> float | Non
     try:
         trainer.train()
     except DivergedError:
-        return None
+        return None, False
     finally:
         context.control.between_stages()
-    return state.best if math.isfinite(state.best) else None
+    return state.best if math.isfinite(state.best) else None, state.step < steps
 
 
 def _no_curves() -> CurveLog:

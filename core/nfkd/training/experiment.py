@@ -119,9 +119,8 @@ class Experiment:
         self.change(state="running", device=str(device), cause="", seeds_done=0)
         started = "Resumed" if self._resume else "Started"
         self.log(f"{started} on {device_name(device)}, {threads} threads: {description.data}")
-        if not self._resume:
-            for warning in description.warnings:
-                self.log(f"{warning.path}: {warning.message}", "warning")
+        for warning in self._config.notices if self._resume else description.warnings:
+            self.log(f"{warning.path}: {warning.message}", "warning")
         if data_warning:
             self.log(data_warning, "warning")
         if perceptual:

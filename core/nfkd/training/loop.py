@@ -85,6 +85,7 @@ class Trainer:
         hooks: Hooks,
     ) -> None:
         self._config, self._dataset, self._state, self._loss = config, dataset, state, loss
+        self._training = stage_training(config, state.stage)
         self._steps, self._limit, self._patience = steps, limit, patience
         self._control, self._curves, self._hooks = control, curves, hooks
         self._device = next(state.flow.parameters()).device
@@ -131,7 +132,7 @@ class Trainer:
         return 0 < self._patience <= self._state.bad_rounds
 
     def _step(self) -> None:
-        state, training = self._state, stage_training(self._config, self._state.stage)
+        state, training = self._state, self._training
         real = self._next_batch()
         batch = self._loss.mix(real, state.generators)
         if not state.flow.initialized:

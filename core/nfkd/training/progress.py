@@ -13,7 +13,7 @@ from nfkd.protocol.roles import Role
 _INTERVAL = 0.1
 _SMOOTHING = 0.1
 SEARCH: Literal["search"] = "search"
-"""Stands for the trials of `baseline_search`, which precede the stages; events show them as a baseline."""
+"""Stands for the trials of `baseline_search`, which precede the stages."""
 Stage = Role | Literal["search"]
 
 
@@ -67,6 +67,7 @@ class RunProgress:
                 run=self._run,
                 seed=seed,
                 stage="baseline" if stage == SEARCH else stage,
+                search=stage == SEARCH,
                 step=step,
                 steps=self._steps[stage],
                 steps_per_second=rate,

@@ -13,7 +13,7 @@ from nfkd.config import ExperimentConfig, TrainingConfig
 from nfkd.data import Batch, Dataset
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
 from nfkd.distillation.inheritance import EXAMPLES, Inheritance
-from nfkd.distillation.pool import draw_pool
+from nfkd.distillation.pool import PoolError, draw_pool
 from nfkd.evaluation.reference import Reference
 from nfkd.evaluation.summary import summarise
 from nfkd.flows.architectures import build_flow
@@ -49,7 +49,7 @@ from nfkd.training.loop import Hooks, Trainer
 from nfkd.training.monitor import Monitor
 from nfkd.training.pool_file import PoolFile, remove_pool
 from nfkd.training.progress import RunProgress
-from nfkd.training.stage_pool import stage_pool
+from nfkd.training.stage_pool import pool_failure, stage_pool
 from nfkd.training.state import StageState, copy_weights, random_name
 
 
@@ -277,7 +277,10 @@ class SeedRun:
             return
         try:
             teacher = self._load_teacher(stage)
-            inheritance.apply(flow, teacher, self._inheritance_batch(stage, teacher))
+            batch = self._inheritance_batch(stage, teacher) if inheritance.mode == "blocks" else None
+            inheritance.apply(flow, teacher, batch)
+        except PoolError as error:
+            raise pool_failure(stage, error) from error
         except ValueError as error:
             title = f"The teacher's {inheritance.mode} cannot be inherited"
             raise RunError(title, f"{error}.", "Set distillation.inherit to none.") from error

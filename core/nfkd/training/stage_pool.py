@@ -10,7 +10,7 @@ from nfkd.distillation.pool import Pool, PoolError, draw_pool
 from nfkd.flows.flow import Flow
 from nfkd.flows.precision import networks_in
 from nfkd.planning.pools import cached_layers
-from nfkd.protocol.roles import role_name, the_role
+from nfkd.protocol.roles import Role, role_name, the_role
 from nfkd.runs.errors import RunError
 from nfkd.training.control import StopRun
 from nfkd.training.generators import named_generator
@@ -68,12 +68,17 @@ def _draw(context: RunContext, file: PoolFile, teacher: Flow) -> Pool:
     try:
         pool, counts = draw_pool(teacher, dataset.train, size, generator, between=lambda: _stop(context))
     except PoolError as error:
-        title = f"The pool of {the_role(file.stage)} cannot be made"
-        action = "Train the teacher longer, or set distillation.pool.share to 0 in a new run."
-        raise RunError(title, f"{error}.", action) from error
+        raise pool_failure(file.stage, error) from error
     context.log(f"Seed {file.seed}, {role_name(file.stage)}: the pool has {len(pool):,} samples; {counts.summary}")
     file.save(pool)
     return pool
+
+
+def pool_failure(stage: Role, error: PoolError) -> RunError:
+    """Return what to tell the user where the teacher's samples cannot be used."""
+    title = f"The pool of {the_role(stage)} cannot be made"
+    action = "Train the teacher longer, or set distillation.pool.share to 0 in a new run."
+    return RunError(title, f"{error}.", action)
 
 
 def _with_passes(context: RunContext, file: PoolFile, teacher: Flow, pool: Pool) -> Pool:

@@ -13,6 +13,7 @@ from nfkd.planning.describe import describe
 from nfkd.runs.layout import EXPERIMENT, read_config
 from nfkd.runs.log import read_log
 from tests.core.tiny import moons
+from tests.core.training.runs import stop_run
 
 OLDER = "inherit_permutation = true"
 
@@ -56,6 +57,7 @@ def test_a_change_in_the_older_form_is_converted() -> None:
     assert (config.distillation.inherit, config.distillation.matching.strategy) == ("mixing", "by_depth")
     assert len(config.notices) == 1
     assert config.replace(name="other").notices == config.notices
+    assert not config.replace(distillation={"inherit": "none"}).notices
 
 
 @pytest.mark.parametrize("value", ["3", '"yes"'])
@@ -81,3 +83,11 @@ def test_an_older_run_is_read_and_resumed_with_an_older_file(tmp_path: Path) -> 
     (run / EXPERIMENT).write_text(older(), "utf-8")
     assert read_config(run) == config
     assert nfkd.run(ExperimentConfig.from_toml(older()), run, resume=True).config.distillation.inherit == "mixing"
+
+
+def test_an_older_run_that_is_continued_logs_what_was_converted(tmp_path: Path) -> None:
+    config = ExperimentConfig.from_toml(older())
+    stop_run(tmp_path / "run", config.replace(distillation={"inherit": "mixing"}), "student", 1)
+    assert not [line for line in read_log(tmp_path / "run") if OLDER in line.text]
+    nfkd.run(config, tmp_path / "run", resume=True)
+    assert [line.level for line in read_log(tmp_path / "run") if OLDER in line.text] == ["warning"]

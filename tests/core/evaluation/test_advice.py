@@ -52,6 +52,9 @@ def run(
         ),
         pytest.param(run(2.4, 2.6, 2.6, gap=-0.05), 0.8, "train–test gap is small (−0.05 bits/dim)", id="negative gap"),
         pytest.param(run(2.59, 2.6, 2.6, gap=0.3), 0.0, "The teacher is not clearly better", id="no better teacher"),
+        pytest.param(
+            run(2.4, 2.45, 2.6, gap=0.05), 0.5, "(0.05 bits/dim), yet the student gains", id="small gap, better student"
+        ),
         pytest.param(run(2.4, 2.5, 2.6, gap=0.3), 0.5, "a longer budget might gain more", id="best at the end"),
         pytest.param(run(2.4, 2.5, 2.6, gap=0.3, end=500), 0.5, "a larger student", id="best before the end"),
         pytest.param(run(2.4, 2.7, 2.6, gap=0.3), 0.5, "the teacher's samples did not help", id="worse student"),
@@ -62,6 +65,10 @@ def test_advice_follows_from_the_figures(figures: list[StageSummary], share: flo
     assert advice in found
     assert found.endswith(".")
     assert found.count(". ") == 0
+
+
+def test_a_gap_that_is_not_known_gives_no_advice() -> None:
+    assert not advice_of(run(2.4, 2.5, 2.6, gap=math.nan), share=0.5, student_is_better=True)
 
 
 @pytest.mark.parametrize("stage", ["teacher", "student", "baseline"])

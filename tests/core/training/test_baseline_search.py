@@ -17,7 +17,10 @@ from nfkd.protocol import events
 from nfkd.runs.deleting import delete_run
 from nfkd.runs.errors import RunError
 from nfkd.runs.log import read_log
+from nfkd.training.api import prepare
+from nfkd.training.control import Control
 from nfkd.training.diagnosis import DivergedError
+from nfkd.training.job import execute_run
 from nfkd.training.loop import Trainer
 from tests.core.tiny import moons
 from tests.core.training.runs import TrainedRun, assert_same, progress_at_every_step, stop_run
@@ -96,10 +99,11 @@ def test_the_progress_counts_the_search(searched: TrainedRun) -> None:
     fractions = [event.fraction for event in seen]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1.0)
-    assert [(event.stage, event.step, event.steps) for event in seen[:75]] == [
-        ("baseline", step, 75) for step in range(1, 76)
+    assert [(event.search, event.step, event.steps) for event in seen[:75]] == [
+        (True, step, 75) for step in range(1, 76)
     ]
     assert seen[75].stage == "teacher"
+    assert not any(event.search for event in seen[75:])
     assert 0 < fractions[74] < fractions[75]
 
 
@@ -110,6 +114,46 @@ def test_a_run_that_is_stopped_in_its_search_is_resumed_exactly(step: int, searc
     assert len(trials(run)) == step // 25 if step >= 25 else not (run / "baseline_search.json").exists()
     nfkd.run(SEARCH, run, resume=True)
     assert_same(run, searched.record.path, SEARCH)
+
+
+def end_search(run: Path, step: int) -> None:
+    """End the trial at a step of the search, and then stop the run in its student's stage."""
+    control = Control()
+
+    def watch(event: events.RunEvent) -> None:
+        if isinstance(event, events.Progress):
+            if event.search and event.step == step:
+                control.stop("stage")
+            if event.stage == "student" and event.step == 5:
+                control.stop("run")
+
+    with progress_at_every_step():
+        assert execute_run(prepare(SEARCH, run), SEARCH, watch, control) == "stopped"
+
+
+@pytest.mark.parametrize("step", [2, 27])
+def test_a_search_that_the_user_ends_keeps_the_weight_decay_also_when_resumed(step: int, tmp_path: Path) -> None:
+    end_search(tmp_path / "ended", step)
+    record = nfkd.run(SEARCH, tmp_path / "ended", resume=True)
+    assert len(trials(record.path)) == step // 25  # only whole trials are kept
+    log = [line for line in read_log(record.path) if line.level == "warning" and "was ended early" in line.text]
+    assert log
+    assert log[0].text.endswith("use training.weight_decay, 1")
+    plain = nfkd.run(SEARCH.replace(training={"baseline_search": False}), tmp_path / "plain")
+    for stage in ("student", "baseline"):
+        found, expected = (load_file(path / f"seed-2/{stage}.safetensors") for path in (record.path, plain.path))
+        assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+def test_a_search_in_which_every_trial_diverges_keeps_the_weight_decay(tmp_path: Path, monkeypatch) -> None:
+    class Diverging(Trainer):
+        def train(self) -> None:
+            raise DivergedError(events.ErrorInfo(title="Diverged", cause="", action=""))
+
+    monkeypatch.setattr("nfkd.training.baseline_search.Trainer", Diverging)
+    record = nfkd.run(SEARCH.replace(seeds={"count": 1}), tmp_path / "run")
+    assert set(trials(record.path).values()) == {None}
+    assert any("diverged with every weight decay" in line.text for line in read_log(record.path))
 
 
 def test_trials_of_other_data_are_repeated(searched: TrainedRun, tmp_path: Path) -> None:

@@ -97,6 +97,9 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
         run = "/runs/digits"
         click(window, QToolButton, "action.run.button")
         await settled(window.studio)
+        script.train(run, "baseline", 2, search=True)
+        await settled(window.studio)
+        assert text(window, "runbar.status") == "digits · search for the weight decay · step 2/100 · 0:42 left"
         script.train(run, "teacher", 42)
         await settled(window.studio)
         assert text(window, "runbar.status") == "digits · teacher · step 42/100 · 0:42 left"
