@@ -223,12 +223,8 @@ def _print_measures(snapshot: Snapshot, summaries: Sequence[events.StageSummary]
     if floors:
         table.add_row("", "floor", *(_figure(floors.get(name)) for name in shown))
     terminal().print(table)
-    compared = max((started.compared for started in snapshot.seeds), default=0)
-    if compared:
-        say(f"Samples: {compared:,} against as many test examples. Floor: training examples in place of samples.")
-    info = next((started.features for started in snapshot.seeds if started.features is not None), None)
-    if info is not None:
-        say(f"FD-local: features of a classifier with {100 * info.accuracy:.1f} % test accuracy ({info.sha256[:12]}).")
+    for note in [note for started in snapshot.seeds if (note := started.measures_note())][:1]:
+        say(note)
 
 
 def _values(summaries: Iterable[events.StageSummary], name: str) -> list[float]:

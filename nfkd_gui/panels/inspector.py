@@ -64,6 +64,8 @@ class InspectorPanel(QWidget):
         font.setBold(True)
         self._title.setFont(font)
         self._about = WrappedLabel(parent=self)
+        self._measures = WrappedLabel(parent=self)
+        self._measures.setObjectName("inspector.measures")
         self._verdict = WrappedLabel(tone="good", parent=self)
         self._verdict.setObjectName("inspector.verdict")
         self._others = WrappedLabel(parent=self)
@@ -123,7 +125,7 @@ class InspectorPanel(QWidget):
         column = QVBoxLayout(content)
         column.setContentsMargins(12, 8, 12, 8)
         column.setSpacing(8)
-        for widget in (self._title, self._about, self._table, self._verdict, self._others):
+        for widget in (self._title, self._about, self._table, self._verdict, self._others, self._measures):
             column.addWidget(widget)
         column.addStretch(1)
         scroll = QScrollArea(self)
@@ -146,8 +148,8 @@ class InspectorPanel(QWidget):
         self._title.setVisible(view is not None)
         if view is None:
             self._about.setText(_EMPTY)
-            self._verdict.hide()
-            self._others.hide()
+            for label in (self._verdict, self._others, self._measures):
+                label.hide()
             return
         row = view.row
         seed = f" · seed {self._studio.seed}" if row.seeds > 1 else ""
@@ -177,6 +179,9 @@ class InspectorPanel(QWidget):
     def _show_floors(self, view: RunView) -> None:
         started = view.seeds.get(self._studio.seed)
         floors = started.floors if started is not None else {}
+        note = started.measures_note() if started is not None else ""
+        self._measures.setText(note)
+        self._measures.setVisible(bool(note))
         self._floor_head.setVisible(bool(floors))
         for row in _ROWS:
             cell = self._cells[_FLOOR, row.figure]

@@ -139,7 +139,7 @@ STUDIES = [
         "natural_patches",
         few(0.8),
         seeds=SEEDS,
-        timed=("pool 0.8",),
+        timed=("blocks + pool 0.8",),
     ),
     Study(
         "recipes-patches",

@@ -136,7 +136,9 @@ class Script:
             CurveInfo(name="validation/nll", label="NLL", unit="bits/dim"),
         ]
         plans = [StagePlan(stage=role, steps=STEPS, curves=info) for role in self.roles]
-        self.emit(SeedStarted(run=run, seed=seed, stages=plans, event_shape=[1, 8, 8], floors=self.floors))
+        self.emit(
+            SeedStarted(run=run, seed=seed, stages=plans, event_shape=[1, 8, 8], floors=self.floors, compared=270)
+        )
         self.emit(StageStarted(run=run, seed=seed, stage="teacher"))
 
     def train(self, run: str, stage: str, step: int, seed: int = 1, *, search: bool = False) -> None:

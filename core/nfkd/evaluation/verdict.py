@@ -13,13 +13,20 @@ from scipy import stats
 
 from nfkd.evaluation.advice import advice_of
 from nfkd.evaluation.metrics import CONFIDENCE, METRICS, MIN_SEEDS, Gap, Metric, gap_of
+from nfkd.evaluation.reference import Reference
 from nfkd.protocol.events import StageSummary, Verdict
 from nfkd.protocol.records import MetricInterval
 from nfkd.protocol.roles import Role
 
 
 def verdict_of(
-    summaries: Iterable[StageSummary], primary: str, *, one_teacher: bool, assistants: int = 0, pool_share: float = 0.0
+    summaries: Iterable[StageSummary],
+    primary: str,
+    *,
+    one_teacher: bool,
+    assistants: int = 0,
+    pool_share: float = 0.0,
+    reference: Reference | None = None,
 ) -> Verdict:
     """Judge a run by its primary metric; add the intervals of all other metrics, and advice.
 
@@ -33,6 +40,8 @@ def verdict_of(
         As in `judge`.
     pool_share
         Part of the student's batches that are samples of the teacher.
+    reference
+        What samples were compared with, for the noise floors.
     """
     summaries = list(summaries)
     likelihood_unit = next((summary.unit for summary in summaries), "")
@@ -69,7 +78,17 @@ def verdict_of(
     )
     likelihood = gap(METRICS["likelihood"])
     helped = likelihood is not None and likelihood.closed > 0
-    return replace(verdict, advice=advice_of(summaries, share=pool_share, student_is_better=helped))
+    verdict = replace(verdict, advice=advice_of(summaries, share=pool_share, student_is_better=helped))
+    return verdict if reference is None else _with_floors(verdict, metric, reference)
+
+
+def _with_floors(verdict: Verdict, primary: Metric, reference: Reference) -> Verdict:
+    """Return a verdict with the noise floor of each measure of samples."""
+    names = {metric.name: metric.figure for metric in METRICS.values()}
+    floors = reference.floors
+    others = [replace(other, floor=floors.get(names[other.metric], math.nan)) for other in verdict.others]
+    floor = floors.get(primary.figure, math.nan)
+    return replace(verdict, floor=floor, others=others, compared=len(reference.test))
 
 
 def verdict_without_baseline(primary: str) -> Verdict:

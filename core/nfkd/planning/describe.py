@@ -182,8 +182,11 @@ def _student_data_problems(config: ExperimentConfig, dataset: Dataset) -> list[C
 
 
 def _data_summary(config: ExperimentConfig, dataset: Dataset) -> str:
-    count = config.training.student_examples
-    return f"{dataset.summary}; the student sees {count:,} of the training examples" if count else dataset.summary
+    training, count = config.training, config.training.student_examples
+    if not count:
+        return dataset.summary
+    batches = f", in batches of {count:,}" if training.student_batch_size < training.batch_size else ""
+    return f"{dataset.summary}; the student sees {count:,} of the training examples{batches}"
 
 
 def _metric_problems(config: ExperimentConfig, dataset: Dataset, student: Flow, teacher: Flow) -> list[ConfigProblem]:
@@ -272,15 +275,11 @@ def _size_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescriptio
 
 
 def _batch_warnings(training: TrainingConfig, available: int) -> list[ConfigProblem]:
-    """Return why batches are smaller than configured; `available` is the number of training examples."""
-    messages = []
-    if training.batch_size > available:
-        messages.append(f"there are only {available:,} training examples, and every batch has all of them")
-    if training.student_batch_size < training.batch_size:
-        who = "student and baseline see" if training.baseline else "the student sees"
-        size, full = training.student_batch_size, training.batch_size
-        messages.append(f"{who} only {size:,} training examples: their batches have {size:,} instead of {full:,}")
-    return [ConfigProblem("training.batch_size", message) for message in messages]
+    """Return whether batches are smaller than configured; `available` is the number of training examples."""
+    if training.batch_size <= available:
+        return []
+    message = f"there are only {available:,} training examples, and every batch has all of them"
+    return [ConfigProblem("training.batch_size", message)]
 
 
 def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, FlowDescription]) -> list[ConfigProblem]:

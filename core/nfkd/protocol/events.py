@@ -62,6 +62,18 @@ class SeedStarted(RunMessage, frozen=True):
     features: FeatureInfo | None = None
     """The classifier of FD-local; None for data without class labels."""
 
+    def measures_note(self) -> str:
+        """Return what the measures of samples compare, in sentences; empty for older runs."""
+        if not self.compared:
+            return ""
+        note = (
+            f"Samples: {self.compared:,} against as many test examples. Floor: training examples in place of samples."
+        )
+        if self.features is None:
+            return note
+        found = f"{100 * self.features.accuracy:.1f} % test accuracy ({self.features.sha256[:12]})"
+        return f"{note} FD-local: features of a classifier with {found}."
+
 
 class StageStarted(StageMessage, frozen=True):
     """A stage starts, or resumes at `step`."""

@@ -191,6 +191,8 @@ class MetricInterval(Message, frozen=True, kw_only=True):
     gap_closed
         Share of the gap to the teacher that the student closes: (mean of the baseline − mean of the student) / (mean
         of the baseline − mean of the teacher). NaN where the teacher is not clearly better than the baseline.
+    floor
+        Noise floor of a measure of samples; NaN for other metrics.
     """
 
     metric: str
@@ -201,6 +203,7 @@ class MetricInterval(Message, frozen=True, kw_only=True):
     seeds: list[int]
     summary: str = msgspec.field(name="words")  # the name in verdict files
     gap_closed: float = math.nan
+    floor: float = math.nan
 
 
 class Verdict(MetricInterval, frozen=True, kw_only=True):
@@ -216,12 +219,15 @@ class Verdict(MetricInterval, frozen=True, kw_only=True):
         The other metrics, without a verdict.
     advice
         What to try next, one sentence; empty where the figures do not say.
+    compared
+        Number of test examples, and of samples, that the measures of samples compare; 0 where it is not known.
     """
 
     verdict: Literal["better", "worse", "inconclusive"]
     differences: list[float]
     others: list[MetricInterval] = []
     advice: str = ""
+    compared: int = 0
 
 
 class RunRow(Message, frozen=True):

@@ -81,6 +81,7 @@ class Experiment:
         self._run, self._config, self._emit, self._control, self._resume = run, config, emit, control, resume
         self._row = read_row(run)
         self._done: dict[tuple[int, Role], StageSummary] = {}
+        self._reference: Reference | None = None
         control.on_pause = lambda paused: self.change(state="paused" if paused else "running")
 
     def change(self, error: ErrorInfo | None = None, **fields: Any) -> None:
@@ -137,6 +138,7 @@ class Experiment:
 
     def _context(self, description: Description, device: torch.device, threads: int) -> RunContext:
         config, dataset = self._config, load_dataset(self._config.data)
+        self._reference = Reference.of(dataset)
         progress = self._progress(description)
         return RunContext(
             run=self._run,
@@ -151,7 +153,7 @@ class Experiment:
             emit=lambda event: self._on_event(event, progress),
             warn=lambda message: self.log(message, "warning"),
             log=self.log,
-            reference=Reference.of(dataset),
+            reference=self._reference,
             teacher=None if self._teacher is None else on_scaled_values(self._teacher, dataset),
         )
 
@@ -205,6 +207,7 @@ class Experiment:
             one_teacher=not seeds.retrain_teacher,
             assistants=len(self._config.assistants),
             pool_share=self._config.distillation.pool.share,
+            reference=self._reference,
         )
 
     def _require_files(self) -> None:

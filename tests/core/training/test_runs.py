@@ -173,6 +173,11 @@ def test_seeds_make_a_group_with_a_verdict(retrain: bool, tmp_path: Path) -> Non
     others = [metric.name for name, metric in METRICS.items() if name not in {"likelihood", "fd"}]
     assert [other.metric for other in verdict.others] == others
     assert verdict.advice
+    started = record.seeds[4].started
+    names = {metric.name: metric.figure for metric in METRICS.values()}
+    assert verdict.compared == started.compared > 0
+    found = {names[other.metric]: other.floor for other in verdict.others if not math.isnan(other.floor)}
+    assert found == {name: floor for name, floor in started.floors.items() if name != "likelihood"}
     _, _, measures = shown(record).partition(
         f"{verdict.summary}\n{verdict.advice}\nOther measures, without a verdict:\n"
     )

@@ -170,11 +170,11 @@ def test_more_examples_than_there_are_are_refused() -> None:
     assert problems == {"training.student_examples": message}
 
 
-def test_a_larger_batch_is_reduced_with_a_warning() -> None:
-    assert messages(student_examples=32) == ({}, {})
-    problems, warnings = messages(student_examples=31)
-    message = "student and baseline see only 31 training examples: their batches have 31 instead of 32"
-    assert (problems, warnings) == ({}, {"training.batch_size": message})
+def test_a_larger_batch_is_reduced_and_the_data_line_says_so() -> None:
+    for count, batches in {32: "", 31: ", in batches of 31"}.items():
+        described = describe(moons(training={"student_examples": count}))
+        assert described.data.endswith(f"; the student sees {count} of the training examples{batches}")
+        assert not described.problems
     problems, _ = messages(student_examples=3, accumulate=4)
     assert problems == {"training.accumulate": "a batch of 3 examples cannot make 4 micro-batches"}
 
@@ -190,7 +190,7 @@ def test_estimates_are_those_of_the_smaller_batch() -> None:
     ]
     assert memory == [(memory[2][0], memory[1][1]), *memory[1:]]
     assert memory[1][1] < memory[2][1]
-    assert few.data == plain.data + "; the student sees 16 of the training examples"
+    assert few.data == plain.data + "; the student sees 16 of the training examples, in batches of 16"
     smaller, whole = (
         stage_costs(moons(training=changes, distillation={"skd": {"weight": 0.0}}), plain)
         for changes in ({"student_examples": 16}, {})

@@ -129,6 +129,7 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
             "Other measures, without a verdict:\nC2ST: the student gains -0.0100"
         )
         assert text(window, "inspector.student.test") == "3.000"
+        assert text(window, "inspector.measures").startswith("Samples: 270 against as many test examples.")
 
     do(scenario())
 
