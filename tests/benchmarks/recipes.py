@@ -97,7 +97,9 @@ CROPS = DECAYED | {
     "blocks + pool 0.5": recipe(share=0.5, inherit="blocks"),
 }
 MAF = {"kind": "maf", "hidden": 64}
-ON_MAF = {name: PATCHES[name] for name in (*DECAYED, "LKD + ILKD", "pool 0.2", "blocks", "blocks + pool 0.2")}
+ON_MAF = {
+    name: PATCHES[name] for name in (BASELINE, "NLL alone, AdamW, decay 0.1", "pool 0.2", "blocks", "blocks + pool 0.2")
+}
 ON_LONGER = {name: PATCHES[name] for name in (*DECAYED, "LKD + ILKD, fading", "pool 0.2", "mixing", "blocks")}
 LONGER = {"training": {"student_steps": 3600}}
 STUDIES = [
