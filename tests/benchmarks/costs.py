@@ -83,7 +83,8 @@ def measure_cost(config: ExperimentConfig) -> Cost:
     pool = median(points[seed, "student"][0][1] - steps[seed, "student"] for seed in seeds)
     student, baseline = (median(steps[seed, stage] for seed in seeds) for stage in ("student", "baseline"))
     ratio = median(steps[seed, "student"] / steps[seed, "baseline"] for seed in seeds)
-    return Cost(ratio, max(pool, 0.0), max(1, round((budget * baseline - max(pool, 0.0)) / student)))
+    pool = max(float(pool), 0.0)
+    return Cost(float(ratio), pool, max(1, round(float((budget * baseline - pool) / student))))
 
 
 def _step_seconds(points: list[tuple[int, float]]) -> float:

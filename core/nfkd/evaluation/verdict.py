@@ -41,7 +41,7 @@ def verdict_of(
     pool_share
         Part of the student's batches that are samples of the teacher.
     reference
-        What samples were compared with, for the noise floors.
+        What samples were compared with, for the noise floor of each measure.
     """
     summaries = list(summaries)
     likelihood_unit = next((summary.unit for summary in summaries), "")
