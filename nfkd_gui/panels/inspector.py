@@ -125,7 +125,7 @@ class InspectorPanel(QWidget):
         column = QVBoxLayout(content)
         column.setContentsMargins(12, 8, 12, 8)
         column.setSpacing(8)
-        for widget in (self._title, self._about, self._table, self._verdict, self._others, self._measures):
+        for widget in (self._title, self._about, self._verdict, self._table, self._others, self._measures):
             column.addWidget(widget)
         column.addStretch(1)
         scroll = QScrollArea(self)
