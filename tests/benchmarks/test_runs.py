@@ -34,7 +34,7 @@ def test_time_of_one_seed(preset: str, goal: int, tmp_path: Path) -> None:
     print(f"\n{preset}: {seconds:.0f} s with one seed (goal {goal} s)")
 
 
-@pytest.mark.parametrize("preset", ["digits", "two_moons"])
+@pytest.mark.parametrize("preset", ["digits_paper", "two_moons"])
 def test_verdict_over_three_seeds(preset: str, tmp_path: Path) -> None:
     seconds = run(preset, tmp_path / "run", "seeds.count=3")
     record = open_run(tmp_path / "run")

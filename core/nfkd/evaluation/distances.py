@@ -63,7 +63,7 @@ def _quantiles(rows: np.ndarray) -> np.ndarray:
 def mmd(real: np.ndarray, generated: np.ndarray) -> float:
     """Return the unbiased squared maximum mean discrepancy (Gretton et al. 2012, JMLR 13:723), negative by chance.
 
-    The kernel is Gaussian; its width is the median distance within `real`.
+    The kernel is exp(−d² / m), with m the median of the squared distances within `real`.
 
     Parameters
     ----------
