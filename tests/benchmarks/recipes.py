@@ -109,7 +109,7 @@ STUDIES = [
         "digits",
         ALL_DATA | ON_DIGITS,
         seeds=SEEDS,
-        timed=("pool 0.5", "pool 0.5 + LKD + ILKD", "LKD + ILKD"),
+        timed=("pool 0.5", "pool 0.3 + LKD + ILKD", "pool 0.5 + LKD + ILKD", "LKD + ILKD"),
     ),
     Study(
         "recipes-digits-half",

@@ -15,7 +15,7 @@ class PoolConfig(Config, frozen=True):
         0.0,
         title="Share",
         help="Part of each of the student's batches that are samples of the teacher; zero for no pool, one for no real "
-        "data. One half for most data, 0.8 for less than about 500 examples.",
+        "data. 0.3 to 0.5 for most data, 0.8 for less than about 500 examples.",
         ge=0.0,
         le=1.0,
     )
