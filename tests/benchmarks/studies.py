@@ -92,7 +92,7 @@ class Study:
         row = self.rows[name]
         changes = {
             "name": f"{self.name}: {name}".replace(":", ","),
-            "distillation": row.distillation,
+            "distillation": {"inherit": "none", "pool": {"share": 0.0}} | row.distillation,
             "seeds": {"count": self.seeds},
             "compute": {"device": "cpu", "threads": 1},
         }
