@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from nfkd.evaluation.metrics import METRICS, gap_of
 from nfkd.evaluation.verdict import judge
 from nfkd.runs.reader import RunRecord, open_run
 from tests.benchmarks.costs import Cost, read_costs
-from tests.benchmarks.studies import BASELINE, Row, Study, fading, loss, summaries, tests_of, unfinished
+from tests.benchmarks.studies import BASELINE, Row, Study, fading, loss, summaries, unfinished, values_of
 
 SEEDS = 5
 ADAM = "NLL alone, Adam"
@@ -211,7 +211,7 @@ def table(study: Study, cache: Path) -> Iterator[str]:
             continue
         yield "| " + " | ".join(cells(name, records, costs, other)) + " |"
     teacher = summaries(base, "teacher")
-    figures = [mean(getattr(found, measure) for found in teacher) for measure in ("test", *MEASURES)]
+    figures = [statistics.mean(getattr(found, measure) for found in teacher) for measure in ("test", *MEASURES)]
     test, fd, sw, c2st, precision, recall = (short(figure) for figure in figures)
     yield f"| *teacher* | {test} | | | | | {fd} | {sw} | {c2st} | {precision}, {recall} | |"
 
@@ -219,13 +219,17 @@ def table(study: Study, cache: Path) -> Iterator[str]:
 def cells(name: str, records: Mapping[str, RunRecord], costs: Mapping[str, Cost], other: str) -> list[str]:
     """Return a row of the table; `other` names the second baseline."""
     base, record = records[BASELINE], records[name]
-    tests = list(tests_of(record).values())
+    tests = list(values_of(record, "test").values())
     verdict = judge(
-        tests_of(record), tests_of(base), metric=METRICS["likelihood"], unit=base.row.unit, one_teacher=True
+        values_of(record, "test"),
+        values_of(base, "test"),
+        metric=METRICS["likelihood"],
+        unit=base.row.unit,
+        one_teacher=True,
     )
     own = name == BASELINE
     gain = f"{verdict.difference:+.4f} ({verdict.low:+.4f} to {verdict.high:+.4f})"
-    values = {measure: mean(values_of(record, measure).values()) for measure in MEASURES}
+    values = {measure: statistics.mean(values_of(record, measure).values()) for measure in MEASURES}
     return [
         name,
         f"{statistics.mean(tests):.4f} ± {statistics.stdev(tests):.4f}",
@@ -239,11 +243,6 @@ def cells(name: str, records: Mapping[str, RunRecord], costs: Mapping[str, Cost]
         f"{short(values['precision'])}, {short(values['recall'])}",
         "1" if own else f"{costs[name].step:.2f}" if name in costs else "",
     ]
-
-
-def values_of(record: RunRecord, figure: str, stage: str = "student") -> dict[int, float]:
-    """Return a figure of a stage by seed."""
-    return {summary.seed: getattr(summary, figure) for summary in summaries(record, stage)}
 
 
 def gap(record: RunRecord, base: RunRecord, metric: str) -> str:
@@ -266,11 +265,6 @@ def with_gap(value: float, record: RunRecord, base: RunRecord, metric: str) -> s
     if math.isnan(value):
         return "–"
     return short(value) if record is base else f"{short(value)} ({gap(record, base, metric)})"
-
-
-def mean(values: Iterable[float]) -> float:
-    """Return the mean; NaN if a value is."""
-    return statistics.mean(values)
 
 
 def short(value: float) -> str:

@@ -170,9 +170,9 @@ def summaries(record: RunRecord, stage: str) -> list[StageSummary]:
     return [summary for summary in record.summary if summary.stage == stage]
 
 
-def tests_of(record: RunRecord) -> dict[int, float]:
-    """Return the student's test figure by seed."""
-    return {summary.seed: summary.test for summary in summaries(record, "student")}
+def values_of(record: RunRecord, figure: str, stage: str = "student") -> dict[int, float]:
+    """Return a figure of a stage by seed."""
+    return {summary.seed: getattr(summary, figure) for summary in summaries(record, stage)}
 
 
 def unfinished(directory: Path) -> str:

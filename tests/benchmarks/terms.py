@@ -14,7 +14,7 @@ from nfkd.evaluation.metrics import METRICS
 from nfkd.evaluation.throughput import samples_per_second
 from nfkd.evaluation.verdict import judge
 from nfkd.runs.reader import RunRecord, open_run
-from tests.benchmarks.studies import BASELINE, Row, Study, fading, loss, summaries, tests_of, unfinished
+from tests.benchmarks.studies import BASELINE, Row, Study, fading, loss, summaries, unfinished, values_of
 
 PAPER = ("lkd", "ilkd", "skd")
 
@@ -123,7 +123,7 @@ def table(study: Study, cache: Path) -> Iterator[str]:
             yield f"| {name} | {unfinished(study.directory(name, cache))} | | | | |"
             continue
         record = records[name]
-        found = list(tests_of(record).values())
+        found = list(values_of(record, "test").values())
         quality = format_mean([summary.c2st for summary in summaries(record, "student")])
         gain, verdict = format_verdict(records, name, wanted, unit)
         spread = statistics.stdev(found)
@@ -141,7 +141,7 @@ def format_verdict(records: dict[str, RunRecord], name: str, wanted: Row, unit: 
     """Return the gain with its interval, and the verdict."""
     if wanted.against == name:
         return "", ""
-    pair = tests_of(records[name]), tests_of(records[wanted.against])
+    pair = values_of(records[name], "test"), values_of(records[wanted.against], "test")
     verdict = judge(*pair, metric=METRICS["likelihood"], unit=unit, one_teacher=True)
     beside = "" if wanted.against == BASELINE else f" over {wanted.against}"
     return f"{verdict.difference:+.4f} ({verdict.low:+.4f} to {verdict.high:+.4f}){beside}", verdict.verdict

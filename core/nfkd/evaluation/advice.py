@@ -10,9 +10,9 @@ import numpy as np
 from nfkd.protocol.events import StageSummary
 
 LARGE_GAP = 0.5
-"""A baseline overfits if its train–test gap is larger than this share of its distance from the teacher …"""
+"""A baseline overfits if its train–test gap is larger than this share of its distance from the teacher."""
 EARLY = 0.6
-"""… or if its best weights are from before this share of its steps."""
+"""A baseline also overfits if its best weights are from before this share of its steps."""
 LATE = 0.9
 """A student that was best after this share of its steps had not finished learning."""
 
