@@ -20,6 +20,7 @@ _ON_DARK = {
     "assistant-3": "#A6DBFA",
     "student": "#F08A3C",
     "baseline": "#A8A8A8",
+    "ablation": "#B79AE0",
     DATA: "#33C79B",
 }
 _SCHEMES = {

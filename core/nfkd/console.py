@@ -200,7 +200,7 @@ def print_summary(snapshot: Snapshot) -> None:
     if snapshot.verdict is not None:
         verdict, others = snapshot.verdict, [f"  {other.summary}" for other in snapshot.verdict.others]
         header = ["Other measures, without a verdict:"] if others else []
-        for line in filter(None, (verdict.summary, verdict.advice, *header, *others)):
+        for line in (*verdict.sentences(), *header, *others):
             console.print(line, highlight=False, soft_wrap=True)
     if snapshot.error is not None:
         console.print(f"{snapshot.error.title}: {snapshot.error.cause}", highlight=False, soft_wrap=True)
@@ -219,7 +219,7 @@ def _print_measures(snapshot: Snapshot, summaries: Sequence[events.StageSummary]
     for summary in summaries:
         values = (getattr(summary, name) for name in shown)
         table.add_row(str(summary.seed), role_name(summary.stage), *map(_figure, values))
-    floors = next((started.floors for started in snapshot.seeds if started.floors), {})
+    floors = next((found for started in snapshot.seeds if (found := started.known_floors(summaries))), {})
     if floors:
         table.add_row("", "floor", *(_figure(floors.get(name)) for name in shown))
     terminal().print(table)

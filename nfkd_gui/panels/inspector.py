@@ -38,7 +38,11 @@ _ROWS = (
     _Row("test_error", "± 95 %", "Half the width of the bootstrap interval over test examples."),
     _Row("train_test_gap", "Test − train", "Difference of the likelihoods on test and training data."),
     _Row("c2st", "C2ST", "ROC AUC of a classifier that separates samples from test data; 0.5 is best."),
-    _Row("fd", "FD-local", "Fréchet distance of samples from test data in a classifier's features; lower is better."),
+    _Row(
+        "fd",
+        "FD-local",
+        "Fréchet distance of samples from test data, in a classifier's features or the teacher's latents.",
+    ),
     _Row("sw", "SW", "Sliced Wasserstein distance of samples from test data; lower is better.", _format_small),
     _Row("mmd", "MMD", "Squared maximum mean discrepancy of samples and test data; lower is better.", _format_small),
     _Row("precision", "Precision", "Share of samples that are near test data."),
@@ -178,7 +182,7 @@ class InspectorPanel(QWidget):
 
     def _show_floors(self, view: RunView) -> None:
         started = view.seeds.get(self._studio.seed)
-        floors = started.floors if started is not None else {}
+        floors = started.known_floors(view.summaries()) if started is not None else {}
         note = started.measures_note() if started is not None else ""
         self._measures.setText(note)
         self._measures.setVisible(bool(note))
@@ -196,7 +200,7 @@ class InspectorPanel(QWidget):
         elif verdict is not None:
             tones = {"better": "good", "worse": "error", "inconclusive": "muted"}
             self._verdict.set_tone(tones[verdict.verdict])  # type: ignore[arg-type]
-            self._verdict.setText("\n\n".join(filter(None, (verdict.summary, verdict.advice))))
+            self._verdict.setText("\n\n".join(verdict.sentences()))
         elif view.row.cause:
             self._verdict.set_tone("warning")
             self._verdict.setText(view.row.cause)

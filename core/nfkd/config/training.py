@@ -45,13 +45,25 @@ class TrainingConfig(Config, frozen=True):
         1000, title="Assistant steps", help="Steps of each assistant.", unit="steps", ge=1, le=10_000_000, advanced=True
     )
     student_steps: int = field(
-        1000, title="Student steps", help="Steps of the student and of its baseline.", unit="steps", ge=1, le=10_000_000
+        1000,
+        title="Student steps",
+        help="Steps of the student, its baseline and its ablation.",
+        unit="steps",
+        ge=1,
+        le=10_000_000,
     )
     baseline: bool = field(
         True,
         title="Baseline",
         help="Also train the same student without the teacher, for comparison. Without a baseline, a run is shorter "
         "and has no verdict.",
+    )
+    ablations: bool = field(
+        False,
+        title="Ablation",
+        help="Also train the student with what it inherits but by maximum likelihood on data alone: without pool and "
+        "terms. Shows what these add to the inheritance. Only with Inherit.",
+        advanced=True,
     )
     student_examples: int = field(
         0,

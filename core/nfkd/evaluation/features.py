@@ -1,4 +1,8 @@
-"""Features for FD-local: those of a small classifier that is trained once for each data set with class labels."""
+"""Features for FD-local.
+
+For images with class labels they are those of a small classifier that is trained once for each data set, else the final
+latents of the teacher.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,15 @@ from torch.nn import functional
 
 from nfkd.data import Dataset, DataSplit
 from nfkd.data.units import evaluation_noise
+from nfkd.flows.flow import Flow, evaluating
 from nfkd.protocol.records import FeatureInfo
 
 FEATURES = 32
 _EXAMPLES = 10_000
 _STEPS, _BATCH, _RATE = 300, 128, 1e-2
 _LARGEST = 16  # pixels: larger images are halved before the first convolution
+_LATENTS = 64
+_CHUNK = 256  # examples in a pass of the teacher
 
 
 class Classifier(nn.Module):
@@ -56,9 +63,43 @@ class LocalFeatures:
     info: FeatureInfo
 
     @torch.no_grad()
-    def __call__(self, x: Tensor) -> np.ndarray:
-        """Return the features of images, (N, 32) float64."""
+    def __call__(self, x: Tensor, context: Tensor | None = None) -> np.ndarray:
+        """Return the features of images, (N, 32) float64; the context is not used."""
+        del context
         return self.classifier.body(x - 0.5).double().numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class LatentFeatures:
+    """The final latents of a teacher.
+
+    More than 64 are projected on 64 random orthonormal directions, the same in every run: a covariance of more features
+    takes more examples.
+
+    Attributes
+    ----------
+    teacher
+        A trained flow with latents.
+    """
+
+    teacher: Flow
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, context: Tensor | None = None) -> np.ndarray:
+        """Return the features of examples, (N, …) with contexts of (N, C), as (N, at most 64) float64."""
+        like, parts = next(self.teacher.parameters()), list[Tensor]()
+        contexts = (None,) * len(x) if context is None else context.split(_CHUNK)
+        with evaluating(self.teacher):
+            for part, given in zip(x.split(_CHUNK), contexts, strict=False):
+                passed = self.teacher(part.to(like), None if given is None else given.to(like))
+                parts.append(passed.latents.flat().double().cpu())
+        latents = torch.cat(parts).numpy()
+        return latents if latents.shape[1] <= _LATENTS else latents @ _directions(latents.shape[1])
+
+
+def _directions(size: int) -> np.ndarray:
+    """Return random orthonormal directions, (size, 64)."""
+    return np.linalg.qr(np.random.default_rng(0).normal(size=(size, _LATENTS)))[0]
 
 
 def local_features(dataset: Dataset) -> LocalFeatures | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from nfkd.data import Batch, Dataset
 from nfkd.data.units import evaluation_noise
 from nfkd.evaluation.distances import PairDistances, frechet_distance, sliced_wasserstein
-from nfkd.evaluation.features import LocalFeatures, local_features
+from nfkd.evaluation.features import LatentFeatures, LocalFeatures, local_features
 from nfkd.evaluation.quality import C2ST_MAX
+from nfkd.flows.flow import Flow
 
 _MEASURES = ("sw", "mmd", "precision", "recall")
 """Fields of `StageSummary` that compare samples with test examples, and that have a noise floor."""
@@ -50,17 +52,17 @@ class Reference:
     Attributes
     ----------
     dataset
-        The data set; its training split is that which the evaluated flow has seen.
+        The data set.
     test, train
         The examples, with the noise of evaluations.
     features
-        For FD-local; None for data without class labels.
+        For FD-local; None for data without class labels, as long as there is no teacher.
     """
 
     dataset: Dataset
     test: Batch
     train: Batch
-    features: LocalFeatures | None = None
+    features: LocalFeatures | LatentFeatures | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Reference:
@@ -70,19 +72,41 @@ class Reference:
         train = dataset.train.some(len(test))
         return cls(dataset, dataset.batch(test, generator), dataset.batch(train, generator), local_features(dataset))
 
+    def with_teacher(self, teacher: Flow) -> Reference:
+        """Return the same with the teacher's latents as features, if there is no classifier and it has latents."""
+        if self.features is not None or "latents" in teacher.unsupported:
+            return self
+        return replace(self, features=LatentFeatures(teacher))
+
     def measure(self, samples: torch.Tensor) -> dict[str, float]:
-        """Return each measure of a flow's samples, (N, …) on the CPU; ``fd`` only with `features`."""
-        return self._measure(self.test.x, samples)
+        """Return each measure of a flow's samples, (N, …) on the CPU, drawn with the test examples' contexts.
+
+        ``fd`` and ``fd_floor``, that of the training examples in place of samples, are there with `features` only.
+        """
+        values = sample_measures(self.test.x.flatten(1).numpy(), samples.flatten(1).numpy())
+        if self.features is not None and np.isfinite(values["sw"]):
+            context = self.test.contexts(len(samples))
+            values |= {"fd": self._distance(self.features(samples, context)), "fd_floor": self._fd_floor}
+        return values
 
     @cached_property
     def floors(self) -> dict[str, float]:
-        """Each measure for the training examples in place of samples; without those that are not finite."""
+        """Each measure but FD-local for training examples in place of samples; without those that are not finite."""
         count = min(len(self.train), len(self.test))
-        values = self._measure(self.test.x[:count], self.train.x[:count])
-        return {name: value for name, value in values.items() if np.isfinite(value)}
+        real, seen = (batch.x[:count].flatten(1).numpy() for batch in (self.test, self.train))
+        return {name: value for name, value in sample_measures(real, seen).items() if np.isfinite(value)}
 
-    def _measure(self, real: torch.Tensor, generated: torch.Tensor) -> dict[str, float]:
-        values = sample_measures(real.flatten(1).numpy(), generated.flatten(1).numpy())
-        if self.features is not None and np.isfinite(values["sw"]):
-            values["fd"] = frechet_distance(self.features(real), self.features(generated))
-        return values
+    @cached_property
+    def _fd_floor(self) -> float:
+        return math.nan if self.features is None else self._distance(self.features(self.train.x, self.train.context))
+
+    @cached_property
+    def _test_features(self) -> np.ndarray | None:
+        return None if self.features is None else self.features(self.test.x, self.test.context)
+
+    def _distance(self, features: np.ndarray) -> float:
+        """Return the Fréchet distance of features from those of the test examples; NaN where they are not finite."""
+        real = self._test_features
+        if real is None or not (np.isfinite(real).all() and np.isfinite(features).all()):
+            return math.nan
+        return frechet_distance(real, features)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,16 +18,32 @@ from nfkd.protocol.events import StageSummary
 from nfkd.protocol.roles import Role
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A flow at the end of its stage.
+
+    Attributes
+    ----------
+    flow
+        With its best weights.
+    steps, best_step, seconds
+        As in `StageSummary`.
+    """
+
+    flow: Flow
+    steps: int
+    best_step: int
+    seconds: float
+
+
 def summarise(
-    flow: Flow,
+    trained: Trained,
     reference: Reference,
+    seen: DataSplit,
     *,
     stage: Role,
     seed: int,
     multiply_adds: int,
-    steps: int,
-    best_step: int,
-    seconds: float,
     generator: torch.Generator,
     teacher: Flow | None = None,
 ) -> StageSummary:
@@ -34,35 +51,37 @@ def summarise(
 
     Parameters
     ----------
-    flow
+    trained
         The flow.
     reference
         The data, and the examples with which samples are compared.
+    seen
+        The training examples that the flow has seen.
     generator
         Of the noise of the samples, on the CPU.
     teacher
         The flow that this one, or the student that it is the baseline of, learns from; None for the teacher.
-    stage, seed, multiply_adds, steps, best_step, seconds
+    stage, seed, multiply_adds
         As in `StageSummary`.
     """
-    flow.eval()
+    flow = trained.flow.eval()
     dataset = reference.dataset
     test, validation = (_nll(flow, dataset, split) for split in (dataset.test, dataset.validation))
-    seen = dataset.train.some(len(dataset.test))
+    seen = seen.some(len(dataset.test))
     can_sample = "synthesis" not in flow.unsupported
     return StageSummary(
         stage=stage,
         seed=seed,
         parameters=sum(parameter.numel() for parameter in flow.parameters()),
         multiply_adds=multiply_adds,
-        steps=steps,
-        best_step=best_step,
+        steps=trained.steps,
+        best_step=trained.best_step,
         validation=float(validation.mean()),
         test=float(test.mean()),
         test_error=bootstrap_half_width(test),
         unit=dataset.unit,
         samples_per_second=_throughput(flow, dataset) if can_sample else math.nan,
-        seconds=seconds,
+        seconds=trained.seconds,
         train_test_gap=float(test.mean()) - _mean(_nll(flow, dataset, seen), seen),
         **(_compare(flow, reference, generator, teacher) if can_sample else {}),
     )

@@ -79,16 +79,28 @@ def verdict_of(
     likelihood = gap(METRICS["likelihood"])
     helped = likelihood is not None and likelihood.closed > 0
     verdict = replace(verdict, advice=advice_of(summaries, share=pool_share, student_is_better=helped))
-    return verdict if reference is None else _with_floors(verdict, metric, reference)
+    return verdict if reference is None else _with_floors(verdict, metric, reference, summaries)
 
 
-def _with_floors(verdict: Verdict, primary: Metric, reference: Reference) -> Verdict:
-    """Return a verdict with the noise floor of each measure of samples."""
+def _with_floors(verdict: Verdict, primary: Metric, reference: Reference, summaries: Iterable[StageSummary]) -> Verdict:
+    """Return a verdict with the noise floor of each measure of samples; for FD-local the mean over the flows."""
     names = {metric.name: metric.figure for metric in METRICS.values()}
-    floors = reference.floors
+    found = [summary.fd_floor for summary in summaries if math.isfinite(summary.fd_floor)]
+    floors = reference.floors | ({"fd": float(np.mean(found))} if found else {})
     others = [replace(other, floor=floors.get(names[other.metric], math.nan)) for other in verdict.others]
     floor = floors.get(primary.figure, math.nan)
     return replace(verdict, floor=floor, others=others, compared=len(reference.test))
+
+
+def ablation_of(summaries: Iterable[StageSummary], primary: str) -> MetricInterval | None:
+    """Return the gain of the students over their ablations in a metric; None without ablations."""
+    metric, summaries = METRICS[primary], list(summaries)
+    student, ablation = (
+        {summary.seed: getattr(summary, metric.figure) for summary in summaries if summary.stage == stage}
+        for stage in ("student", "ablation")
+    )
+    unit = next((summary.unit for summary in summaries), "") if metric.unit is None else metric.unit
+    return interval_of(student, ablation, metric=metric, unit=unit, against="ablation") if ablation else None
 
 
 def verdict_without_baseline(primary: str) -> Verdict:
@@ -160,8 +172,12 @@ def interval_of(
     metric: Metric,
     unit: str,
     gap: Gap | None = None,
+    against: Literal["baseline", "ablation"] = "baseline",
 ) -> MetricInterval:
-    """Return the gain in a metric, without a verdict; arguments as in `judge`."""
+    """Return the gain in a metric, without a verdict; arguments as in `judge`.
+
+    `against` says which flow's values stand in place of the baseline's.
+    """
     gain = _Gain.of(student, baseline, metric)
     if len(gain.seeds) < 2:
         details = "one seed, no interval"
@@ -171,6 +187,7 @@ def interval_of(
         details += f"; without a finite figure: {', '.join(map(str, gain.dropped))}"
     if gap is not None and gap.defined:
         details += f"; {100 * gap.closed:.0f} % of the gap closed"
+    what = metric.name if against == "baseline" else f"Against its {against} in {metric.name}"
     return MetricInterval(
         metric=metric.name,
         unit=unit,
@@ -178,8 +195,9 @@ def interval_of(
         low=gain.low,
         high=gain.high,
         seeds=gain.seeds,
-        summary=f"{metric.name}: the student gains {gain.mean:+{metric.form}}{_suffix(unit)} ({details})",
+        summary=f"{what}: the student gains {gain.mean:+{metric.form}}{_suffix(unit)} ({details})",
         gap_closed=math.nan if gap is None else gap.closed,
+        against=against,
     )
 
 

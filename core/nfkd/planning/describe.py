@@ -69,7 +69,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     device = resolve_device(config.compute) if not problems else None
     available = memory_available(device) if device else 0
     problems += accumulation_problems(config) + precision_problems(config.training, device)
-    problems += _search_problems(config.training)
+    problems += _search_problems(config.training) + _ablation_problems(config)
     warnings = config.notices + precision_warnings(config.training, device) + teacher_warnings(config, run)
     dataset = None
     try:
@@ -173,6 +173,15 @@ def _search_problems(training: TrainingConfig) -> list[ConfigProblem]:
     return [ConfigProblem("training.baseline_search", message)]
 
 
+def _ablation_problems(config: ExperimentConfig) -> list[ConfigProblem]:
+    if not config.training.ablations or config.distillation.inherit != "none":
+        return []
+    message = (
+        "the student inherits nothing, so its ablation is the baseline: set distillation.inherit, or switch it off"
+    )
+    return [ConfigProblem("training.ablations", message)]
+
+
 def _student_data_problems(config: ExperimentConfig, dataset: Dataset) -> list[ConfigProblem]:
     try:
         stage_data(config, dataset, "student")
@@ -195,8 +204,9 @@ def _metric_problems(config: ExperimentConfig, dataset: Dataset, student: Flow, 
             reason = no_same_noise(student, teacher)
             message = f"the distance to the teacher's samples is not defined, because {reason}"
         case "fd":
-            reason = no_features(dataset)
-            message = f"FD-local needs a classifier, and {reason}"
+            missing = teacher.unsupported.get("latents")
+            reason = missing and no_features(dataset)
+            message = f"FD-local needs a classifier or the teacher's latents, but {reason}, and the teacher: {missing}"
         case _:
             return []
     return [ConfigProblem("seeds.metric", f"{message}: choose another metric")] if reason else []
@@ -285,12 +295,16 @@ def _batch_warnings(training: TrainingConfig, available: int) -> list[ConfigProb
 def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, FlowDescription]) -> list[ConfigProblem]:
     warnings = _size_warnings(config, flows) + _batch_warnings(config.training, len(dataset.train))
     terms = config.distillation
-    if terms.inherit == "none" and not terms.pool.share and set(terms.active_terms()) == {"nll"}:
-        same = ": student and baseline will be equal" if config.training.baseline else ""
-        warnings.append(ConfigProblem("distillation", f"no term uses the teacher, and there is no pool{same}"))
-    seen = config.training.student_examples
-    if 0 < seen <= _FEW_EXAMPLES and not terms.pool.share:
-        message = f"with only {seen:,} examples of its own, the student gains most from samples of the teacher: try 0.8"
+    if not terms.pool.share and set(terms.active_terms()) == {"nll"}:
+        nothing = "no term uses the teacher, and there is no pool"
+        if terms.inherit == "none":
+            same = ": student and baseline will be equal" if config.training.baseline else ""
+            warnings.append(ConfigProblem("distillation", f"{nothing}{same}"))
+        elif config.training.ablations:
+            warnings.append(ConfigProblem("training.ablations", f"{nothing}: student and ablation will be equal"))
+    seen = config.training.student_examples or len(dataset.train)
+    if seen <= _FEW_EXAMPLES and not terms.pool.share:
+        message = f"with only {seen:,} examples, a student gains most from samples of the teacher: try 0.8"
         warnings.append(ConfigProblem("distillation.pool.share", message))
     warnings += _schedule_warnings(config)
     warnings += accumulation_warnings(config, flows)

@@ -28,14 +28,15 @@ def learners(config: ExperimentConfig) -> list[Role]:
 
 
 def teacher_of(config: ExperimentConfig, role: Role) -> Role | None:
-    """Return the role that a flow learns from; None for teacher and baseline, which learn only from the data."""
+    """Return the role that a flow learns from; None for those that learn only from the data."""
     return dict(pairwise(reversed(chain(config)))).get(role)
 
 
 def run_roles(config: ExperimentConfig) -> list[Role]:
     """Return the flows of a run, in the order of their stages."""
-    roles = chain(config)
-    return [*roles, "baseline"] if config.training.baseline else roles
+    training = config.training
+    compared: list[Role] = ["baseline"] if training.baseline else []
+    return [*chain(config), *compared, *(["ablation"] if training.ablations else [])]
 
 
 def seed_stages(config: ExperimentConfig, seed: int) -> list[Role]:

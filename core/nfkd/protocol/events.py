@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -57,10 +59,20 @@ class SeedStarted(RunMessage, frozen=True):
     compared: int = 0
     """Number of test examples, and of samples, that the measures of samples compare; 0 in older runs."""
     floors: dict[str, float] = msgspec.field(default_factory=dict[str, float])
-    """Measures between training and test examples: what a perfect model would reach, by field of `StageSummary`."""
+    """Measures between training and test examples: what a perfect model would reach, by field of `StageSummary`.
 
+    FD-local is among them in older runs only; see `known_floors`.
+    """
     features: FeatureInfo | None = None
     """The classifier of FD-local; None for data without class labels."""
+    latents: bool = False
+    """Whether FD-local compares the teacher's final latents."""
+
+    def known_floors(self, summaries: Iterable[StageSummary]) -> dict[str, float]:
+        """Return all noise floors by field of `StageSummary`; that of FD-local is in the summaries of this seed."""
+        found = [summary.fd_floor for summary in summaries if summary.seed == self.seed]
+        found = [floor for floor in found if math.isfinite(floor)]
+        return self.floors | ({"fd": found[0]} if found else {})
 
     def measures_note(self) -> str:
         """Return what the measures of samples compare, in sentences; empty for older runs."""
@@ -69,6 +81,8 @@ class SeedStarted(RunMessage, frozen=True):
         note = (
             f"Samples: {self.compared:,} against as many test examples. Floor: training examples in place of samples."
         )
+        if self.latents:
+            return f"{note} FD-local: of the teacher's final latents."
         if self.features is None:
             return note
         found = f"{100 * self.features.accuracy:.1f} % test accuracy ({self.features.sha256[:12]})"

@@ -123,7 +123,10 @@ class StageSummary(Message, frozen=True):
     same_noise
         Mean absolute difference from the teacher's samples of the same noise; NaN for the teacher.
     fd
-        FD-local: Fréchet distance of samples and test examples in the features of a small classifier of this data set.
+        FD-local: Fréchet distance of samples and test examples in the features of a small classifier of this data set,
+        or in the teacher's final latents.
+    fd_floor
+        Its noise floor: the same for training examples in place of samples; NaN in older runs.
     """
 
     stage: Role
@@ -146,6 +149,7 @@ class StageSummary(Message, frozen=True):
     train_test_gap: float = math.nan
     same_noise: float = math.nan
     fd: float = math.nan
+    fd_floor: float = math.nan
 
 
 class FeatureInfo(Message, frozen=True):
@@ -193,6 +197,8 @@ class MetricInterval(Message, frozen=True, kw_only=True):
         of the baseline − mean of the teacher). NaN where the teacher is not clearly better than the baseline.
     floor
         Noise floor of a measure of samples; NaN for other metrics.
+    against
+        The flow that the student is compared with; the texts above say baseline.
     """
 
     metric: str
@@ -204,6 +210,7 @@ class MetricInterval(Message, frozen=True, kw_only=True):
     summary: str = msgspec.field(name="words")  # the name in verdict files
     gap_closed: float = math.nan
     floor: float = math.nan
+    against: Literal["baseline", "ablation"] = "baseline"
 
 
 class Verdict(MetricInterval, frozen=True, kw_only=True):
@@ -221,6 +228,8 @@ class Verdict(MetricInterval, frozen=True, kw_only=True):
         What to try next, one sentence; empty where the figures do not say.
     compared
         Number of test examples, and of samples, that the measures of samples compare; 0 where it is not known.
+    ablation
+        The gain of the student over its ablation in the primary metric; None without one.
     """
 
     verdict: Literal["better", "worse", "inconclusive"]
@@ -228,6 +237,12 @@ class Verdict(MetricInterval, frozen=True, kw_only=True):
     others: list[MetricInterval] = []
     advice: str = ""
     compared: int = 0
+    ablation: MetricInterval | None = None
+
+    def sentences(self) -> list[str]:
+        """Return what the verdict says, what the ablation shows, and the advice."""
+        against = "" if self.ablation is None else f"{self.ablation.summary}."
+        return [sentence for sentence in (self.summary, against, self.advice) if sentence]
 
 
 class RunRow(Message, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Role = Literal["teacher", "assistant-1", "assistant-2", "assistant-3", "student", "baseline"]
+Role = Literal["teacher", "assistant-1", "assistant-2", "assistant-3", "student", "baseline", "ablation"]
 """The flow that a stage trains; stages have the same names."""
 ROLES: tuple[Role, ...] = get_args(Role)
 """All roles, in the order of their stages."""
@@ -13,7 +13,9 @@ ASSISTANTS: tuple[Role, ...] = ("assistant-1", "assistant-2", "assistant-3")
 TEACHERS: tuple[Role, ...] = ("teacher", *ASSISTANTS)
 """Roles that are trained once for all seeds, unless ``seeds.retrain_teacher`` is set."""
 USUAL: tuple[Role, ...] = ("teacher", "student", "baseline")
-"""The roles of a run without assistants."""
+"""The roles of a run without assistants and ablation."""
+STUDENTS: tuple[Role, ...] = ("student", "baseline", "ablation")
+"""The student, and the same flow without terms of the teacher: with random weights, or with what it inherits."""
 DATA = "data"
 """Key of the real data in `COLOURS`."""
 COLOURS: dict[str, str] = {
@@ -23,9 +25,15 @@ COLOURS: dict[str, str] = {
     "assistant-3": "#3B96C4",
     "student": "#D55E00",
     "baseline": "#7F7F7F",
+    "ablation": "#7B55A8",
     DATA: "#009E73",
 }
 """For a light background: Okabe and Ito's colour-blind safe palette, with two pale hues darkened."""
+
+
+def learner_of(role: Role) -> Role:
+    """Return the role whose flow, data, random numbers and teacher a role has: baseline and ablation are students."""
+    return "student" if role in STUDENTS else role
 
 
 def role_name(role: str) -> str:

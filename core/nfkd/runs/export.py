@@ -39,8 +39,8 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
         ``seed-<n>-assistant-<m>-matching.csv`` (step, student layer, teacher layer, weight, mean squared error),
         ``summary.csv`` (one row per stage; headers give the unit of likelihoods), ``verdict.csv`` (one row per
         metric: mean gain of the student over its baseline, interval, number of seeds, the primary metric's verdict,
-        and the share of the gap to the teacher that is closed) and ``floor.csv`` (one row per measure of samples: its
-        value for training examples, number of test examples).
+        and the share of the gap to the teacher that is closed; a last row for the gain over its ablation) and
+        ``floor.csv`` (one row per measure of samples: its value for training examples, number of test examples).
 
     Raises
     ------
@@ -104,20 +104,21 @@ def _matching(path: Path, plan: StagePlan, view: StageSnapshot) -> list[Path]:
 def _verdict(path: Path, verdict: Verdict | None) -> list[Path]:
     if verdict is None:
         return []
-    intervals = [(verdict, verdict.verdict), *((other, "") for other in verdict.others)]
+    others = (*verdict.others, *filter(None, [verdict.ablation]))
+    intervals = [(verdict, verdict.verdict), *((other, "") for other in others)]
     rows = [
-        [it.metric, it.unit, it.difference, it.low, it.high, len(it.seeds), judged, it.gap_closed]
+        [it.metric, it.against, it.unit, it.difference, it.low, it.high, len(it.seeds), judged, it.gap_closed]
         for it, judged in intervals
         if it.seeds
     ]
-    return _table(path, ("metric", "unit", "gain", "low", "high", "seeds", "verdict", "gap closed"), rows)
+    return _table(path, ("metric", "against", "unit", "gain", "low", "high", "seeds", "verdict", "gap closed"), rows)
 
 
 def _floors(path: Path, record: RunRecord) -> list[Path]:
-    started = next((seed.started for seed in record.seeds.values() if seed.started.floors), None)
+    started = next((seed.started for seed in record.seeds.values()), None)
     if started is None:
         return []
-    rows = [[name, floor, started.compared] for name, floor in started.floors.items()]
+    rows = [[name, floor, started.compared] for name, floor in started.known_floors(record.summary).items()]
     return _table(path, ("measure", "floor", "examples"), rows)
 
 

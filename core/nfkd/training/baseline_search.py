@@ -9,14 +9,14 @@ from collections.abc import Callable
 from nfkd.config import WEIGHT_DECAYS
 from nfkd.distillation.distiller import Likelihood
 from nfkd.runs.search_file import Search, Trial, read_search, write_search
+from nfkd.training.context import RunContext
 from nfkd.training.control import StopRun
 from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import DivergedError
 from nfkd.training.generators import named_generator
 from nfkd.training.loop import Hooks, Trainer
 from nfkd.training.progress import SEARCH
-from nfkd.training.seed_run import RunContext
-from nfkd.training.state import StageState, random_name
+from nfkd.training.state import StageState
 
 
 def search_weight_decay(context: RunContext, log: Callable[[str], None], *, resume: bool) -> float:
@@ -92,7 +92,7 @@ def _train(context: RunContext, weight_decay: float, number: int) -> tuple[float
         raise StopRun
     context.control.begin_stage()
     config, seed, data = context.config, context.config.seeds.first, context.data("baseline")
-    flow = context.build("baseline", named_generator(seed, random_name("baseline"), "initialisation"))
+    flow = context.build("baseline", named_generator(seed, "student", "initialisation"))
     training = config.training.model_copy(update={"weight_decay": weight_decay})
     state = StageState.fresh("baseline", seed, flow.to(context.device).train(), training, len(data.train))
     steps = training.student_steps

@@ -113,6 +113,30 @@ class Control:
         StopStage, StopRun
             When the user ended the stage or the run.
         """
+        self._hold(copy)
+        with self._changed:
+            if self._stop == "run":
+                raise StopRun
+            if self._stop == "stage":
+                self._stop = None
+                raise StopStage
+
+    def poll_outside_training(self) -> None:
+        """Handle the requests during long work without steps: wait while paused; there are no weights to copy.
+
+        A request to end the stage waits for its first step.
+
+        Raises
+        ------
+        StopRun
+            When the user ended the run.
+        """
+        self._hold(_no_weights)
+        if self.stopping:
+            raise StopRun
+
+    def _hold(self, copy: Callable[[], LiveWeights]) -> None:
+        """Answer requests for weights, and wait while the run is paused."""
         self._answer(copy)
         if self._paused:
             began = time.perf_counter()
@@ -121,12 +145,6 @@ class Control:
                 self._answer(copy)
             self._paused_seconds += time.perf_counter() - began
             self.on_pause(False)
-        with self._changed:
-            if self._stop == "run":
-                raise StopRun
-            if self._stop == "stage":
-                self._stop = None
-                raise StopStage
 
     def _wait(self) -> bool:
         """Wait for the end of the pause or a request; return whether the run is still paused."""

@@ -14,7 +14,7 @@ import torch
 from nfkd.config import WEIGHT_DECAYS, ExperimentConfig
 from nfkd.data import load_dataset
 from nfkd.evaluation.reference import Reference
-from nfkd.evaluation.verdict import verdict_of, verdict_without_baseline
+from nfkd.evaluation.verdict import ablation_of, verdict_of, verdict_without_baseline
 from nfkd.files import is_taken
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.planning.describe import check
@@ -41,11 +41,12 @@ from nfkd.runs.state import read_row, write_row
 from nfkd.runs.verdict_file import write_verdict
 from nfkd.training.baseline_search import search_weight_decay
 from nfkd.training.checkpoint import Checkpoint
+from nfkd.training.context import RunContext
 from nfkd.training.control import Control
 from nfkd.training.data_check import fingerprint_text, require_same_data
 from nfkd.training.perceptual_file import pin_perceptual
 from nfkd.training.progress import SEARCH, RunProgress, Stage
-from nfkd.training.seed_run import RunContext, SeedRun, seed_checkpoint
+from nfkd.training.seed_run import SeedRun, seed_checkpoint
 
 
 class Experiment:
@@ -199,9 +200,10 @@ class Experiment:
 
     def _verdict(self) -> Verdict:
         seeds = self._config.seeds
+        ablation = ablation_of(self._done.values(), seeds.metric)
         if not self._config.training.baseline:
-            return verdict_without_baseline(seeds.metric)
-        return verdict_of(
+            return msgspec.structs.replace(verdict_without_baseline(seeds.metric), ablation=ablation)
+        verdict = verdict_of(
             self._done.values(),
             seeds.metric,
             one_teacher=not seeds.retrain_teacher,
@@ -209,6 +211,7 @@ class Experiment:
             pool_share=self._config.distillation.pool.share,
             reference=self._reference,
         )
+        return msgspec.structs.replace(verdict, ablation=ablation)
 
     def _require_files(self) -> None:
         """Refuse to finish if the file of a seed was removed or damaged while a later seed trained."""
@@ -226,7 +229,7 @@ class Experiment:
         verdict = self._verdict()
         write_verdict(self._run, verdict)
         self.change(state="finished", progress=1.0, **self._results())
-        for line in filter(None, (verdict.summary, verdict.advice)):
+        for line in verdict.sentences():
             self.log(line)
         self._emit(RunFinished(run=str(self._run), state="finished", verdict=verdict))
         return verdict

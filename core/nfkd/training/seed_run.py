@@ -3,136 +3,46 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from nfkd.config import ExperimentConfig, TrainingConfig
-from nfkd.data import Batch, Dataset
+from nfkd.config import ExperimentConfig
+from nfkd.data import Batch
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
-from nfkd.distillation.inheritance import EXAMPLES, Inheritance
+from nfkd.distillation.inheritance import EXAMPLES
 from nfkd.distillation.pool import PoolError, draw_pool
+from nfkd.evaluation.features import LocalFeatures
 from nfkd.evaluation.reference import Reference
-from nfkd.evaluation.summary import summarise
-from nfkd.flows.architectures import build_flow
+from nfkd.evaluation.summary import Trained, summarise
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
-from nfkd.planning.matching_check import stage_inheritance
 from nfkd.planning.plans import (
     described,
     flow_config,
     seed_stages,
-    stage_data,
-    stage_pairs,
     stage_plans,
     stage_steps,
-    stage_training,
     teacher_of,
 )
 from nfkd.planning.teachers import gaussian_warning, teacher_file
 from nfkd.protocol.events import RunEvent, SeedStarted, StageFinished, StageStarted, StageSummary
-from nfkd.protocol.records import LayerPair
-from nfkd.protocol.requests import Description
-from nfkd.protocol.roles import Role, role_name
+from nfkd.protocol.roles import STUDENTS, Role, learner_of, role_name
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import seed_directory
 from nfkd.runs.weights import flow_meta, load_weights, save_weights
 from nfkd.runs.writer import RunWriter
 from nfkd.training.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint
-from nfkd.training.control import Control, StopRun
+from nfkd.training.context import RunContext
+from nfkd.training.control import StopRun
 from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import DivergedError
 from nfkd.training.generators import named_generator
 from nfkd.training.loop import Hooks, Trainer
 from nfkd.training.monitor import Monitor
 from nfkd.training.pool_file import PoolFile, remove_pool
-from nfkd.training.progress import RunProgress
 from nfkd.training.stage_pool import pool_failure, stage_pool
-from nfkd.training.state import StageState, copy_weights, random_name
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """What all seeds of a run share.
-
-    Attributes
-    ----------
-    run
-        The run's directory.
-    description
-        Sizes and matched layers of the experiment.
-    threads
-        CPU threads; saved in the checkpoints.
-    fingerprint
-        Fingerprint of the data, as JSON; saved in run files and checkpoints.
-    emit
-        Receives every event.
-    warn, log
-        Write a warning, or a line without one, to the run's log.
-    reference
-        The data as the figures of every stage use it.
-    teacher
-        A flow of another library as the teacher; None for a teacher of NFKD.
-    weight_decay
-        Found by the search for student and baseline; None without a search.
-    """
-
-    run: Path
-    config: ExperimentConfig
-    dataset: Dataset
-    description: Description
-    device: torch.device
-    threads: int
-    fingerprint: str
-    control: Control
-    progress: RunProgress
-    emit: Callable[[RunEvent], None]
-    warn: Callable[[str], None]
-    log: Callable[[str], None]
-    reference: Reference
-    teacher: ForeignFlow | None = None
-    weight_decay: float | None = None
-
-    def training(self, stage: Role) -> TrainingConfig:
-        """Return the settings of a stage's training, with the weight decay of a search."""
-        training = stage_training(self.config, stage)
-        if self.weight_decay is None or stage not in {"student", "baseline"}:
-            return training
-        return training.model_copy(update={"weight_decay": self.weight_decay})
-
-    def build(self, stage: Role, generator: torch.Generator | None = None) -> Flow:
-        """Return a stage's flow with initial weights."""
-        shape, features = self.dataset.event_shape, self.dataset.context_features
-        return build_flow(flow_config(self.config, stage), shape, context_features=features, generator=generator)
-
-    def data(self, stage: Role) -> Dataset:
-        """Return the data that a stage is trained on; only the teacher's has all training examples."""
-        return stage_data(self.config, self.dataset, stage)
-
-    def pairs(self, stage: Role) -> list[LayerPair]:
-        """Return the matched layers of a stage's flow and its teacher; for the baseline those of the student."""
-        return stage_pairs(self.description).get("student" if stage == "baseline" else stage, [])
-
-    def source_of(self, stage: Role) -> Role:
-        """Return the role of the flow that a stage learns from; for the baseline that of the student."""
-        return teacher_of(self.config, "student" if stage == "baseline" else stage) or "teacher"
-
-    def inheritance(self, stage: Role) -> Inheritance:
-        """Return what a stage's flow takes over from its teacher; the baseline takes over nothing."""
-        foreign = self.teacher is not None and self.source_of(stage) == "teacher"
-        return stage_inheritance(self.config, stage, self.pairs(stage), foreign=foreign)
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """A flow at the end of its stage."""
-
-    flow: Flow
-    step: int
-    best_step: int
-    seconds: float
+from nfkd.training.state import StageState, copy_weights
 
 
 class SeedRun:
@@ -153,7 +63,8 @@ class SeedRun:
         self._directory = seed_directory(context.run, context.config, seed)
         self._checkpoint = checkpoint
         self.done: list[StageSummary] = list(checkpoint.position.done) if checkpoint else []
-        self._teacher: tuple[Role, Flow] | None = None
+        self._sources: dict[Role, Flow] = {}
+        self._reference: Reference | None = None
         self._writer: RunWriter | None = None
 
     def execute(self) -> None:
@@ -165,6 +76,7 @@ class SeedRun:
             When a stage raises them; the file is closed first.
         """
         context = self._context
+        features = context.reference.features
         plans = stage_plans(context.config, context.dataset, context.description, self._seed)
         started = SeedStarted(
             run=str(context.run),
@@ -175,7 +87,8 @@ class SeedRun:
             resumed=self._checkpoint is not None,
             compared=len(context.reference.test),
             floors=context.reference.floors,
-            features=None if context.reference.features is None else context.reference.features.info,
+            features=features.info if isinstance(features, LocalFeatures) else None,
+            latents=features is None and (context.teacher is None or "latents" not in context.teacher.unsupported),
         )
         self._writer = self._open_writer(started)
         try:
@@ -243,7 +156,7 @@ class SeedRun:
             raise
         finally:
             context.control.between_stages()
-        self._finish_stage(stage, _Trained(state.flow, state.step, state.best_step, curves.elapsed))
+        self._finish_stage(stage, Trained(state.flow, state.step, state.best_step, curves.elapsed))
 
     def _use_given_teacher(self) -> None:
         """Run the stage of a teacher that is not trained: evaluate it and publish its final pictures."""
@@ -253,7 +166,7 @@ class SeedRun:
         if self._context.teacher is None:
             load_weights(teacher_file(self._context.config, None), flow)
         flow = freeze(flow.float().to(self._context.device))
-        self._finish_stage("teacher", _Trained(flow, 0, 0, time.perf_counter() - started))
+        self._finish_stage("teacher", Trained(flow, 0, 0, time.perf_counter() - started))
         if "log_prob" not in flow.unsupported:
             warning = gaussian_warning(self.done[-1].validation, self._context.dataset)
             if warning:
@@ -261,7 +174,7 @@ class SeedRun:
 
     def _make_state(self, stage: Role, checkpoint: Checkpoint | None) -> StageState:
         context = self._context
-        generator = named_generator(self._seed, random_name(stage), "initialisation")
+        generator = named_generator(self._seed, learner_of(stage), "initialisation")
         flow = context.build(stage, generator)
         if checkpoint is None:
             self._inherit(stage, flow)
@@ -290,7 +203,7 @@ class SeedRun:
 
         With a pool of share 1 they are samples of the teacher.
         """
-        dataset, generator = self._context.data(stage), named_generator(self._seed, random_name(stage), "inheritance")
+        dataset, generator = self._context.data(stage), named_generator(self._seed, learner_of(stage), "inheritance")
         if self._context.config.distillation.pool.share == 1:
             return Batch(draw_pool(teacher, dataset.train, EXAMPLES, generator)[0].x)
         index = torch.randperm(len(dataset.train), generator=generator)[:EXAMPLES].sort().values
@@ -325,9 +238,9 @@ class SeedRun:
         return Monitor(str(context.run), self._seed, context.config.monitor, context.dataset, pairs, self._emit)
 
     def _step_limit(self, stage: Role) -> int:
-        """Return the steps of a stage; a baseline makes as many as its student, even if that was ended early."""
+        """Return the steps of a stage; baseline and ablation make as many as the student, which may be ended early."""
         student = next((summary.steps for summary in self.done if summary.stage == "student"), None)
-        return student if stage == "baseline" and student is not None else stage_steps(self._context.config)[stage]
+        return student if stage in STUDENTS and student is not None else stage_steps(self._context.config)[stage]
 
     def _make_loss(self, stage: Role, teacher: Flow | None, state: StageState) -> Distiller:
         context = self._context
@@ -347,17 +260,26 @@ class SeedRun:
 
     def _load_teacher(self, stage: Role) -> Flow:
         """Return the frozen flow that a stage learns from: the teacher or the last assistant."""
-        role, context = self._context.source_of(stage), self._context
-        if self._teacher is None or self._teacher[0] != role:
-            given = context.teacher if role == "teacher" else None
-            flow = context.build(role) if given is None else given
-            if given is None:
-                seeds = context.config.seeds
+        return self._load(self._context.source_of(stage))
+
+    def _load(self, role: Role) -> Flow:
+        """Return the frozen teacher or an assistant."""
+        if role not in self._sources:
+            context, seeds = self._context, self._context.config.seeds
+            flow = context.teacher if role == "teacher" else None
+            if flow is None:
+                flow = context.build(role)
                 seed = self._seed if seeds.retrain_teacher else seeds.first
-                directory = seed_directory(context.run, context.config, seed)
-                load_weights(directory / f"{role}.safetensors", flow)
-            self._teacher = role, freeze(flow.float().to(context.device))
-        return self._teacher[1]
+                load_weights(seed_directory(context.run, context.config, seed) / f"{role}.safetensors", flow)
+            self._sources[role] = freeze(flow.float().to(context.device))
+        return self._sources[role]
+
+    def _compared_with(self, stage: Role, flow: Flow) -> Reference:
+        """Return the examples with which the samples of a stage's trained flow are compared."""
+        if self._reference is None:
+            teacher = flow if stage == "teacher" else self._load("teacher")
+            self._reference = self._context.reference.with_teacher(teacher)
+        return self._reference
 
     def _save(self, stage: Role, flow: Flow, step: int, weights: dict[str, torch.Tensor]) -> None:
         config = self._context.config
@@ -374,7 +296,7 @@ class SeedRun:
         threads, data = self._context.threads, self._context.fingerprint
         save_checkpoint(self._directory, state.checkpoint(seconds=seconds, done=self.done, threads=threads, data=data))
 
-    def _finish_stage(self, stage: Role, trained: _Trained) -> None:
+    def _finish_stage(self, stage: Role, trained: Trained) -> None:
         summary, flow = self._summarise(stage, trained), trained.flow
         self._monitor(stage).publish_final(stage, trained.best_step, flow)
         weights = flow.source_state() if isinstance(flow, ForeignFlow) else flow.state_dict()
@@ -389,17 +311,15 @@ class SeedRun:
         position = Position(stage=following, done=self.done, threads=context.threads, data=context.fingerprint)
         save_checkpoint(self._directory, Checkpoint(position))
 
-    def _summarise(self, stage: Role, trained: _Trained) -> StageSummary:
+    def _summarise(self, stage: Role, trained: Trained) -> StageSummary:
         size = described(self._context.description, stage)
         return summarise(
-            trained.flow,
-            replace(self._context.reference, dataset=self._context.data(stage)),  # training examples that it has seen
+            trained,
+            self._compared_with(stage, trained.flow),
+            self._context.data(stage).train,
             stage=stage,
             seed=self._seed,
             multiply_adds=size.multiply_adds if size else 0,
-            steps=trained.step,
-            best_step=trained.best_step,
-            seconds=trained.seconds,
             generator=named_generator(self._seed, "all", "quality"),  # the same noise for every stage
             teacher=None if stage == "teacher" else self._load_teacher(stage),
         )

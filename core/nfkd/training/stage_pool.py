@@ -12,12 +12,11 @@ from nfkd.flows.precision import networks_in
 from nfkd.planning.pools import cached_layers
 from nfkd.protocol.roles import Role, role_name, the_role
 from nfkd.runs.errors import RunError
-from nfkd.training.control import StopRun
 from nfkd.training.generators import named_generator
 from nfkd.training.pool_file import PoolFile, PoolFileError
 
 if TYPE_CHECKING:
-    from nfkd.training.seed_run import RunContext
+    from nfkd.training.context import RunContext
 
 
 def stage_pool(context: RunContext, file: PoolFile, teacher: Flow, *, resumed: bool) -> Pool | None:
@@ -66,7 +65,7 @@ def _draw(context: RunContext, file: PoolFile, teacher: Flow) -> Pool:
     size = context.config.distillation.pool.samples(images=dataset.is_image)
     generator = named_generator(file.seed, file.stage, "pool")
     try:
-        pool, counts = draw_pool(teacher, dataset.train, size, generator, between=lambda: _stop(context))
+        pool, counts = draw_pool(teacher, dataset.train, size, generator, between=context.control.poll_outside_training)
     except PoolError as error:
         raise pool_failure(file.stage, error) from error
     context.log(f"Seed {file.seed}, {role_name(file.stage)}: the pool has {len(pool):,} samples; {counts.summary}")
@@ -89,9 +88,4 @@ def _with_passes(context: RunContext, file: PoolFile, teacher: Flow, pool: Pool)
     if layers is None:
         return pool
     with networks_in(config.training.precision):  # as in the steps
-        return replace(pool, known=teacher_passes(teacher, pool, layers, lambda: _stop(context)))
-
-
-def _stop(context: RunContext) -> None:
-    if context.control.stopping:
-        raise StopRun
+        return replace(pool, known=teacher_passes(teacher, pool, layers, context.control.poll_outside_training))

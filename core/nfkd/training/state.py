@@ -11,7 +11,7 @@ from torch import Tensor
 from nfkd.config import TrainingConfig
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import StageSummary
-from nfkd.protocol.roles import Role
+from nfkd.protocol.roles import Role, learner_of
 from nfkd.training.checkpoint import Checkpoint, Position, optimizer_tensors, restore_optimizer
 from nfkd.training.generators import Batches, Generators
 from nfkd.training.optimizers import make_optimizer
@@ -57,9 +57,9 @@ class StageState:
     def fresh(cls, stage: Role, seed: int, flow: Flow, config: TrainingConfig, count: int) -> StageState:
         """Return the state before the first step; `count` is the number of training examples.
 
-        Student and baseline use equal random numbers, so that they differ only in the loss.
+        Student, baseline and ablation use equal random numbers: they differ only in loss and inheritance.
         """
-        generators = Generators(seed, random_name(stage))
+        generators = Generators(seed, learner_of(stage))
         return cls(
             stage=stage,
             seed=seed,
@@ -139,11 +139,6 @@ class StageState:
         self.generators.restore(checkpoint.group("random"))
         self.norms.update({name: float(norm) for name, norm in checkpoint.group("norms").items()})
         self.batches.restore(checkpoint.tensors["order"], position.cursor)
-
-
-def random_name(stage: Role) -> str:
-    """Return the name of a stage's random generators: the baseline uses the student's."""
-    return "student" if stage == "baseline" else stage
 
 
 def copy_weights(flow: Flow) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from nfkd.data import Dataset, DataSplit, load_dataset
 from nfkd.evaluation.distances import mmd, precision_recall, sliced_wasserstein
 from nfkd.evaluation.likelihood import example_nll
 from nfkd.evaluation.reference import Reference, sample_measures
-from nfkd.evaluation.summary import no_same_noise, summarise
+from nfkd.evaluation.summary import Trained, no_same_noise, summarise
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import StageSummary
@@ -42,9 +42,15 @@ def flow(seed: int, steps: int = 2) -> Flow:
 def figures(evaluated: Flow, dataset: Dataset, teacher: Flow | None = None) -> StageSummary:
     generator = torch.Generator().manual_seed(11)
     return summarise(
-        evaluated, Reference.of(dataset), stage="student", seed=1, multiply_adds=1, steps=1, best_step=1, seconds=1.0,
-        generator=generator, teacher=teacher,
-    )  # fmt: skip
+        Trained(evaluated, steps=1, best_step=1, seconds=1.0),
+        Reference.of(dataset),
+        dataset.train,
+        stage="student",
+        seed=1,
+        multiply_adds=1,
+        generator=generator,
+        teacher=teacher,
+    )
 
 
 def test_samples_are_compared_with_as_many_test_examples() -> None:

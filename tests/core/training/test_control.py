@@ -59,6 +59,25 @@ def test_a_paused_run_copies_weights_and_continues() -> None:
     assert changes == [True, False]
 
 
+def test_long_work_without_steps_pauses_too_and_leaves_the_end_of_the_stage_to_its_first_step() -> None:
+    control = Control()
+    is_paused = threading.Event()
+    control.on_pause = lambda paused: is_paused.set() if paused else None
+    control.pause()
+    worker = threading.Thread(target=control.poll_outside_training)
+    worker.start()
+    assert is_paused.wait(10)
+    assert isinstance(control.live_weights().exception(10), NotTraining)
+    control.stop("stage")
+    worker.join(10)
+    assert not worker.is_alive()
+    with pytest.raises(StopStage):
+        control.poll(copy)
+    control.stop("run")
+    with pytest.raises(StopRun):
+        control.poll_outside_training()
+
+
 def test_stopping_ends_a_pause() -> None:
     control = Control()
     control.pause()
