@@ -92,15 +92,15 @@ def _with_floors(verdict: Verdict, primary: Metric, reference: Reference, summar
     return replace(verdict, floor=floor, others=others, compared=len(reference.test))
 
 
-def ablation_of(summaries: Iterable[StageSummary], primary: str) -> MetricInterval | None:
-    """Return the gain of the students over their ablations in a metric; None without ablations."""
+def ablations_of(summaries: Iterable[StageSummary], primary: str) -> list[MetricInterval]:
+    """Return the gain of the students over their ablations in a metric; nothing without ablations."""
     metric, summaries = METRICS[primary], list(summaries)
     student, ablation = (
         {summary.seed: getattr(summary, metric.figure) for summary in summaries if summary.stage == stage}
         for stage in ("student", "ablation")
     )
     unit = next((summary.unit for summary in summaries), "") if metric.unit is None else metric.unit
-    return interval_of(student, ablation, metric=metric, unit=unit, against="ablation") if ablation else None
+    return [interval_of(student, ablation, metric=metric, unit=unit, against="ablation")] if ablation else []
 
 
 def verdict_without_baseline(primary: str) -> Verdict:

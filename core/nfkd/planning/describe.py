@@ -206,7 +206,7 @@ def _metric_problems(config: ExperimentConfig, dataset: Dataset, student: Flow, 
         case "fd":
             missing = teacher.unsupported.get("latents")
             reason = missing and no_features(dataset)
-            message = f"FD-local needs a classifier or the teacher's latents, but {reason}, and the teacher: {missing}"
+            message = f"FD-local needs class labels or the teacher's latents, but {reason}, and the latents: {missing}"
         case _:
             return []
     return [ConfigProblem("seeds.metric", f"{message}: choose another metric")] if reason else []

@@ -69,7 +69,7 @@ class SeedStarted(RunMessage, frozen=True):
     """Whether FD-local compares the teacher's final latents."""
 
     def known_floors(self, summaries: Iterable[StageSummary]) -> dict[str, float]:
-        """Return all noise floors by field of `StageSummary`; that of FD-local is in the summaries of this seed."""
+        """Return each noise floor by field of `StageSummary`; that of FD-local is in the summaries of this seed."""
         found = [summary.fd_floor for summary in summaries if summary.seed == self.seed]
         found = [floor for floor in found if math.isfinite(floor)]
         return self.floors | ({"fd": found[0]} if found else {})

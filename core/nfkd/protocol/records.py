@@ -228,8 +228,8 @@ class Verdict(MetricInterval, frozen=True, kw_only=True):
         What to try next, one sentence; empty where the figures do not say.
     compared
         Number of test examples, and of samples, that the measures of samples compare; 0 where it is not known.
-    ablation
-        The gain of the student over its ablation in the primary metric; None without one.
+    ablations
+        The gain of the student over its ablation in the primary metric; empty without one.
     """
 
     verdict: Literal["better", "worse", "inconclusive"]
@@ -237,12 +237,12 @@ class Verdict(MetricInterval, frozen=True, kw_only=True):
     others: list[MetricInterval] = []
     advice: str = ""
     compared: int = 0
-    ablation: MetricInterval | None = None
+    ablations: list[MetricInterval] = []
 
     def sentences(self) -> list[str]:
         """Return what the verdict says, what the ablation shows, and the advice."""
-        against = "" if self.ablation is None else f"{self.ablation.summary}."
-        return [sentence for sentence in (self.summary, against, self.advice) if sentence]
+        against = [f"{interval.summary}." for interval in self.ablations]
+        return [sentence for sentence in (self.summary, *against, self.advice) if sentence]
 
 
 class RunRow(Message, frozen=True):

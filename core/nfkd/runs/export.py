@@ -104,7 +104,7 @@ def _matching(path: Path, plan: StagePlan, view: StageSnapshot) -> list[Path]:
 def _verdict(path: Path, verdict: Verdict | None) -> list[Path]:
     if verdict is None:
         return []
-    others = (*verdict.others, *filter(None, [verdict.ablation]))
+    others = (*verdict.others, *verdict.ablations)
     intervals = [(verdict, verdict.verdict), *((other, "") for other in others)]
     rows = [
         [it.metric, it.against, it.unit, it.difference, it.low, it.high, len(it.seeds), judged, it.gap_closed]

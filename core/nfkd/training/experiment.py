@@ -14,7 +14,7 @@ import torch
 from nfkd.config import WEIGHT_DECAYS, ExperimentConfig
 from nfkd.data import load_dataset
 from nfkd.evaluation.reference import Reference
-from nfkd.evaluation.verdict import ablation_of, verdict_of, verdict_without_baseline
+from nfkd.evaluation.verdict import ablations_of, verdict_of, verdict_without_baseline
 from nfkd.files import is_taken
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.planning.describe import check
@@ -200,9 +200,9 @@ class Experiment:
 
     def _verdict(self) -> Verdict:
         seeds = self._config.seeds
-        ablation = ablation_of(self._done.values(), seeds.metric)
+        ablations = ablations_of(self._done.values(), seeds.metric)
         if not self._config.training.baseline:
-            return msgspec.structs.replace(verdict_without_baseline(seeds.metric), ablation=ablation)
+            return msgspec.structs.replace(verdict_without_baseline(seeds.metric), ablations=ablations)
         verdict = verdict_of(
             self._done.values(),
             seeds.metric,
@@ -211,7 +211,7 @@ class Experiment:
             pool_share=self._config.distillation.pool.share,
             reference=self._reference,
         )
-        return msgspec.structs.replace(verdict, ablation=ablation)
+        return msgspec.structs.replace(verdict, ablations=ablations)
 
     def _require_files(self) -> None:
         """Refuse to finish if the file of a seed was removed or damaged while a later seed trained."""

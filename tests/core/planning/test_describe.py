@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import normflows as nf
 import pytest
 import torch
 
@@ -106,10 +107,18 @@ def test_the_distance_to_the_teacher_needs_the_same_latents() -> None:
     assert "latents of different shapes: choose another metric" in message
 
 
-def test_fd_local_needs_images_with_labels() -> None:
-    assert "seeds.metric" not in problems(digits(seeds={"metric": "fd"}))
-    message = problems(moons(seeds={"metric": "fd"}))["seeds.metric"]
-    assert message == "FD-local needs a classifier, and two moons has no images: choose another metric"
+def test_fd_local_needs_class_labels_or_the_latents_of_the_teacher() -> None:
+    for config in (digits, moons):
+        assert "seeds.metric" not in problems(config(seeds={"metric": "fd"}))
+    torch.manual_seed(0)
+    planar = nf.NormalizingFlow(nf.distributions.DiagGaussian(2), [nf.flows.Planar((2,))])
+    terms = {"lkd": {"weight": 0}, "ilkd": {"weight": 0}}
+    description = describe(moons(seeds={"metric": "fd"}, distillation=terms), teacher=nfkd.wrap_teacher(planar))
+    (problem,) = description.problems
+    assert problem.path == "seeds.metric"
+    start = "FD-local needs class labels or the teacher's latents, but two moons has no images, and the latents: "
+    assert problem.message.startswith(start)
+    assert problem.message.endswith(": choose another metric")
 
 
 def test_a_missing_baseline_gives_a_warning_and_one_seed_then_does_not() -> None:

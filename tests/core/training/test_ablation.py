@@ -61,10 +61,11 @@ def test_its_figures_and_the_gain_over_it_are_in_the_run(tmp_path: Path) -> None
     tests = {(found.seed, found.stage): found.test for found in record.summary}
     assert [stage for seed, stage in tests if seed == 2] == ["student", "baseline", "ablation"]
     gains = [tests[seed, "ablation"] - tests[seed, "student"] for seed in (1, 2)]
-    verdict = json.loads((run / "verdict.json").read_text())
-    assert verdict["ablation"]["difference"] == pytest.approx(sum(gains) / 2)
-    assert verdict["ablation"]["words"].startswith("Against its ablation in test likelihood: the student gains ")
-    assert f"{verdict['ablation']['words']}." in record.verdict.sentences()
+    (interval,) = json.loads((run / "verdict.json").read_text())["ablations"]
+    assert interval["difference"] == pytest.approx(sum(gains) / 2)
+    assert interval["words"].startswith("Against its ablation in test likelihood: the student gains ")
+    assert record.verdict is not None
+    assert f"{interval['words']}." in record.verdict.sentences()
     export_csv(record, tmp_path / "csv")
     rows = list(csv.DictReader((tmp_path / "csv" / "verdict.csv").read_text().splitlines()))
     assert [row["against"] for row in rows] == ["baseline"] * (len(rows) - 1) + ["ablation"]
@@ -78,8 +79,7 @@ def test_its_figures_and_the_gain_over_it_are_in_the_run(tmp_path: Path) -> None
 def test_a_run_without_baseline_still_compares_with_it(tmp_path: Path) -> None:
     verdict = nfkd.run(ablated().replace(training={"baseline": False}), tmp_path / "run").verdict
     assert verdict is not None
-    assert verdict.ablation is not None
-    assert verdict.ablation.seeds == [1]
+    assert [interval.seeds for interval in verdict.ablations] == [[1]]
     assert verdict.sentences()[0] == "No baseline was trained: nothing to judge."
 
 

@@ -52,15 +52,19 @@ def make(request: pytest.FixtureRequest) -> Maker:
 def test_a_run_has_measures_of_samples_and_their_noise_floor(make: Maker, trained: Trained) -> None:
     record, _ = trained(make())
     dataset, started = load_dataset(record.config.data), record.seeds[1].started
-    measures = {"sw", "mmd", "precision", "recall"} | ({"fd"} if dataset.is_image else set())
+    measures = {"sw", "mmd", "precision", "recall"}
     assert set(started.floors) == measures
     assert started.compared == len(dataset.test)
-    assert (started.features is not None) == dataset.is_image
+    assert (started.features is not None) == dataset.is_image == (not started.latents)
+    every = {*measures, "fd", "fd_floor"}
     for summary in record.summary:
-        finite = {name for name in {*measures, "fd", "same_noise"} if math.isfinite(getattr(summary, name))}
-        assert finite == measures | (set() if summary.stage == "teacher" else {"same_noise"})
-    assert f"{started.floors['sw']:.4f}" in shown(record)
-    assert ("FD-local" in shown(record)) == dataset.is_image
+        finite = {name for name in {*every, "same_noise"} if math.isfinite(getattr(summary, name))}
+        assert finite == every | (set() if summary.stage == "teacher" else {"same_noise"})
+    assert len({summary.fd_floor for summary in record.summary}) == 1
+    for floor in (started.floors["sw"], record.summary[0].fd_floor):
+        assert f"{floor:.4f}" in shown(record)
+    assert ("FD-local: features of a classifier" in shown(record)) == dataset.is_image
+    assert ("FD-local: of the teacher's final latents" in shown(record)) != dataset.is_image
 
 
 @pytest.fixture
@@ -170,14 +174,17 @@ def test_seeds_make_a_group_with_a_verdict(retrain: bool, tmp_path: Path) -> Non
     expected = [tests["baseline", seed] - tests["student", seed] for seed in (4, 5, 6)]
     assert verdict.differences == pytest.approx(expected)
     assert ("a teacher for each seed" if retrain else "one teacher for all seeds") in verdict.summary
-    others = [metric.name for name, metric in METRICS.items() if name not in {"likelihood", "fd"}]
+    others = [metric.name for name, metric in METRICS.items() if name != "likelihood"]
     assert [other.metric for other in verdict.others] == others
     assert verdict.advice
     started = record.seeds[4].started
     names = {metric.name: metric.figure for metric in METRICS.values()}
     assert verdict.compared == started.compared > 0
     found = {names[other.metric]: other.floor for other in verdict.others if not math.isnan(other.floor)}
-    assert found == {name: floor for name, floor in started.floors.items() if name != "likelihood"}
+    fd = {summary.seed: summary.fd_floor for summary in record.summary}
+    assert len(set(fd.values())) == (3 if retrain else 1)
+    assert found.pop("fd") == pytest.approx(sum(fd.values()) / 3)
+    assert found == started.floors
     _, _, measures = shown(record).partition(
         f"{verdict.summary}\n{verdict.advice}\nOther measures, without a verdict:\n"
     )
@@ -185,9 +192,9 @@ def test_seeds_make_a_group_with_a_verdict(retrain: bool, tmp_path: Path) -> Non
     export_csv(record, tmp_path / "csv")
     rows = (tmp_path / "csv" / "verdict.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == ["test likelihood", *others]
-    assert [bool(row.split(",")[6]) for row in rows[1:]] == [True, *[False] * len(others)]
+    assert [bool(row.split(",")[7]) for row in rows[1:]] == [True, *[False] * len(others)]
     floors = dict(row.split(",")[:2] for row in (tmp_path / "csv" / "floor.csv").read_text().splitlines()[1:])
-    assert {name: float(value) for name, value in floors.items()} == record.seeds[4].started.floors
+    assert {name: float(value) for name, value in floors.items()} == started.floors | {"fd": fd[4]}
 
 
 def test_the_metric_changes_the_verdict_but_no_weights(trained: Trained, tmp_path: Path) -> None:
@@ -195,7 +202,7 @@ def test_the_metric_changes_the_verdict_but_no_weights(trained: Trained, tmp_pat
     record = nfkd.run(moons(seeds={"metric": "c2st"}), tmp_path / "run")
     assert record.verdict is not None
     assert record.verdict.metric == "C2ST"
-    assert {other.metric for other in record.verdict.others} == NAMES - {"C2ST", "FD-local"}
+    assert {other.metric for other in record.verdict.others} == NAMES - {"C2ST"}
     c2st = {summary.stage: summary.c2st for summary in record.summary}
     assert record.verdict.difference == pytest.approx(c2st["baseline"] - c2st["student"])
     recorded = {
