@@ -25,6 +25,7 @@ _EXAMPLES = 10_000
 _STEPS, _BATCH, _RATE = 300, 128, 1e-2
 _LARGEST = 16  # pixels: larger images are halved before the first convolution
 _LATENTS = 64
+_LARGEST_LATENT = 10.0
 _CHUNK = 256  # examples in a pass of the teacher
 
 
@@ -71,7 +72,7 @@ class LocalFeatures:
 
 @dataclass(frozen=True, eq=False)
 class LatentFeatures:
-    """The final latents of a teacher.
+    """The final latents of a teacher, limited to ±10: a single sample far from the data would else decide the distance.
 
     More than 64 are projected on 64 random orthonormal directions, the same in every run: a covariance of more features
     takes more examples.
@@ -93,7 +94,7 @@ class LatentFeatures:
             for part, given in zip(x.split(_CHUNK), contexts, strict=False):
                 passed = self.teacher(part.to(like), None if given is None else given.to(like))
                 parts.append(passed.latents.flat().double().cpu())
-        latents = torch.cat(parts).numpy()
+        latents = torch.cat(parts).clamp(-_LARGEST_LATENT, _LARGEST_LATENT).numpy()
         return latents if latents.shape[1] <= _LATENTS else latents @ _directions(latents.shape[1])
 
 

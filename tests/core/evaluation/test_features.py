@@ -104,4 +104,6 @@ def test_latents_that_are_not_finite_have_no_distance() -> None:
     moons = load_dataset(TwoMoonsConfig(count=400))
     teacher = build_flow(Glow1DConfig(steps=2, hidden=4), (2,), generator=torch.Generator().manual_seed(1)).eval()
     reference = Reference.of(moons).with_teacher(teacher)
+    far, farther = (reference.measure(torch.full((60, 2), value))["fd"] for value in (1e4, 1e8))
+    assert far == farther < 2 * (10 + 5) ** 2  # limited to ±10, for each of both
     assert math.isnan(reference.measure(torch.full((60, 2), 3e38))["fd"])
