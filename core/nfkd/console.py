@@ -23,7 +23,7 @@ from nfkd.flows.foreign.glow_checkpoint import Imported
 from nfkd.planning.describe import check
 from nfkd.planning.plans import teacher_label
 from nfkd.protocol import events
-from nfkd.protocol.records import MEASURES
+from nfkd.protocol.records import MEASURES, with_fd_floor
 from nfkd.protocol.requests import Snapshot
 from nfkd.protocol.roles import role_name
 from nfkd.runs.layout import create_run, is_run
@@ -219,7 +219,8 @@ def _print_measures(snapshot: Snapshot, summaries: Sequence[events.StageSummary]
     for summary in summaries:
         values = (getattr(summary, name) for name in shown)
         table.add_row(str(summary.seed), role_name(summary.stage), *map(_figure, values))
-    floors = next((found for started in snapshot.seeds if (found := started.known_floors(summaries))), {})
+    measured = next((started.floors for started in snapshot.seeds if started.floors), {})
+    floors = with_fd_floor(measured, summaries)
     if floors:
         table.add_row("", "floor", *(_figure(floors.get(name)) for name in shown))
     terminal().print(table)

@@ -11,6 +11,7 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import RunEvent, RunFailed, RunFinished, StageFinished
+from nfkd.protocol.records import with_fd_floor
 from nfkd.protocol.roles import ROLES, USUAL, Role, role_label
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.studio import Studio
@@ -41,7 +42,7 @@ _ROWS = (
     _Row(
         "fd",
         "FD-local",
-        "Fréchet distance of samples from test data, in a classifier's features or the teacher's latents.",
+        "Fréchet distance of samples from test data, in features or the teacher's latents; lower is better.",
     ),
     _Row("sw", "SW", "Sliced Wasserstein distance of samples from test data; lower is better.", _format_small),
     _Row("mmd", "MMD", "Squared maximum mean discrepancy of samples and test data; lower is better.", _format_small),
@@ -182,7 +183,8 @@ class InspectorPanel(QWidget):
 
     def _show_floors(self, view: RunView) -> None:
         started = view.seeds.get(self._studio.seed)
-        floors = started.known_floors(view.summaries()) if started is not None else {}
+        own = [summary for summary in view.summaries() if summary.seed == self._studio.seed]
+        floors = with_fd_floor(started.floors, own) if started is not None else {}
         note = started.measures_note() if started is not None else ""
         self._measures.setText(note)
         self._measures.setVisible(bool(note))

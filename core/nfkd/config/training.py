@@ -26,7 +26,7 @@ def absolute_weights_path(value: str, folder: Path) -> str:
 
 
 class TrainingConfig(Config, frozen=True):
-    """The optimizer and the budget. Student and baseline always get the same number of steps."""
+    """The optimizer and the budget. Student, baseline and ablation always get the same number of steps."""
 
     teacher_steps: int = field(
         1500, title="Teacher steps", help="Maximum steps of the teacher.", unit="steps", ge=1, le=10_000_000
@@ -61,15 +61,15 @@ class TrainingConfig(Config, frozen=True):
     ablations: bool = field(
         False,
         title="Ablation",
-        help="Also train the student with what it inherits but by maximum likelihood on data alone: without pool and "
-        "terms. Shows what these add to the inheritance. Only with Inherit.",
+        help="Also train the student with what it inherits but by maximum likelihood on data alone: without "
+        "the pool and the teacher's terms. Shows what these add to the inheritance. Only with Inherit.",
         advanced=True,
     )
     student_examples: int = field(
         0,
         title="Student's examples",
-        help="How many training examples assistants, student and baseline see, chosen at random once for all seeds; "
-        "the teacher sees all. Zero gives them all.",
+        help="How many training examples all flows but the teacher see, chosen at random once for all seeds. "
+        "Zero gives them all.",
         unit="examples",
         ge=0,
         le=100_000_000,
@@ -121,8 +121,8 @@ class TrainingConfig(Config, frozen=True):
         False,
         title="Search weight decay",
         help="Before the first seed, train the baseline with each weight decay of 0, 0.1 and 0.5, for all of the "
-        "student's steps. With every seed, student and baseline then use the one with the best likelihood on "
-        "validation data. Only for AdamW; takes the time of three baselines.",
+        "student's steps. With every seed, student, baseline and ablation then use the one with the best "
+        "likelihood on validation data. Only for AdamW; takes the time of three baselines.",
         advanced=True,
     )
     learning_rate: float = field(1e-3, title="Learning rate", help="Maximum learning rate.", gt=0.0, le=1.0)
@@ -215,7 +215,7 @@ class SeedsConfig(Config, frozen=True):
         title="Primary metric",
         help=(
             "The metric of the verdict: the test likelihood; C2ST, how well a classifier separates samples from test "
-            "data; FD-local (for images with class labels) and other distances of samples from test data; precision "
+            "data; FD-local and other distances of samples from test data; precision "
             "and recall of samples; the distance to the teacher's samples; or samples per second. Other metrics get an "
             "interval, but no verdict."
         ),

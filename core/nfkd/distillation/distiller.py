@@ -299,7 +299,7 @@ def _finite(values: Mapping[str, Tensor]) -> bool:
 
 
 class Likelihood(Distiller):
-    """The loss of a teacher or a baseline: maximum likelihood alone.
+    """The loss of a flow that learns from data only: maximum likelihood alone.
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ class LocalFeatures:
 
 @dataclass(frozen=True, eq=False)
 class LatentFeatures:
-    """The final latents of a teacher, limited to ±10: a single sample far from the data would else decide the distance.
+    """The final latents of a teacher, limited to ±10: a single sample far from the data would otherwise dominate.
 
     More than 64 are projected on 64 random orthonormal directions, the same in every run: a covariance of more features
     takes more examples.
@@ -89,10 +89,10 @@ class LatentFeatures:
     def __call__(self, x: Tensor, context: Tensor | None = None) -> np.ndarray:
         """Return the features of examples, (N, …) with contexts of (N, C), as (N, at most 64) float64."""
         like, parts = next(self.teacher.parameters()), list[Tensor]()
-        contexts = (None,) * len(x) if context is None else context.split(_CHUNK)
         with evaluating(self.teacher):
-            for part, given in zip(x.split(_CHUNK), contexts, strict=False):
-                passed = self.teacher(part.to(like), None if given is None else given.to(like))
+            for start in range(0, len(x), _CHUNK):
+                chunk = slice(start, start + _CHUNK)
+                passed = self.teacher(x[chunk].to(like), None if context is None else context[chunk].to(like))
                 parts.append(passed.latents.flat().double().cpu())
         latents = torch.cat(parts).clamp(-_LARGEST_LATENT, _LARGEST_LATENT).numpy()
         return latents if latents.shape[1] <= _LATENTS else latents @ _directions(latents.shape[1])

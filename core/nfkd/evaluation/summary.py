@@ -60,7 +60,7 @@ def summarise(
     generator
         Of the noise of the samples, on the CPU.
     teacher
-        The flow that this one, or the student that it is the baseline of, learns from; None for the teacher.
+        The flow that this one learns from, or the student that it is compared with; None for the teacher.
     stage, seed, multiply_adds
         As in `StageSummary`.
     """

@@ -15,7 +15,7 @@ from nfkd.evaluation.advice import advice_of
 from nfkd.evaluation.metrics import CONFIDENCE, METRICS, MIN_SEEDS, Gap, Metric, gap_of
 from nfkd.evaluation.reference import Reference
 from nfkd.protocol.events import StageSummary, Verdict
-from nfkd.protocol.records import MetricInterval
+from nfkd.protocol.records import MetricInterval, with_fd_floor
 from nfkd.protocol.roles import Role
 
 
@@ -83,24 +83,24 @@ def verdict_of(
 
 
 def _with_floors(verdict: Verdict, primary: Metric, reference: Reference, summaries: Iterable[StageSummary]) -> Verdict:
-    """Return a verdict with the noise floor of each measure of samples; for FD-local the mean over the flows."""
+    """Return a verdict with the noise floor of each measure of samples."""
     names = {metric.name: metric.figure for metric in METRICS.values()}
-    found = [summary.fd_floor for summary in summaries if math.isfinite(summary.fd_floor)]
-    floors = reference.floors | ({"fd": float(np.mean(found))} if found else {})
+    floors = with_fd_floor(reference.floors, summaries)
     others = [replace(other, floor=floors.get(names[other.metric], math.nan)) for other in verdict.others]
     floor = floors.get(primary.figure, math.nan)
     return replace(verdict, floor=floor, others=others, compared=len(reference.test))
 
 
 def ablations_of(summaries: Iterable[StageSummary], primary: str) -> list[MetricInterval]:
-    """Return the gain of the students over their ablations in a metric; nothing without ablations."""
+    """Return the gain of the students over their ablations in a metric, at most one; none without finite figures."""
     metric, summaries = METRICS[primary], list(summaries)
     student, ablation = (
         {summary.seed: getattr(summary, metric.figure) for summary in summaries if summary.stage == stage}
         for stage in ("student", "ablation")
     )
     unit = next((summary.unit for summary in summaries), "") if metric.unit is None else metric.unit
-    return [interval_of(student, ablation, metric=metric, unit=unit, against="ablation")] if ablation else []
+    interval = interval_of(student, ablation, metric=metric, unit=unit, against="ablation")
+    return [interval] if interval.seeds else []
 
 
 def verdict_without_baseline(primary: str) -> Verdict:

@@ -177,7 +177,7 @@ def _ablation_problems(config: ExperimentConfig) -> list[ConfigProblem]:
     if not config.training.ablations or config.distillation.inherit != "none":
         return []
     message = (
-        "the student inherits nothing, so its ablation is the baseline: set distillation.inherit, or switch it off"
+        "the student inherits nothing, so the ablation is its baseline: set distillation.inherit, or switch this off"
     )
     return [ConfigProblem("training.ablations", message)]
 
@@ -206,7 +206,9 @@ def _metric_problems(config: ExperimentConfig, dataset: Dataset, student: Flow, 
         case "fd":
             missing = teacher.unsupported.get("latents")
             reason = missing and no_features(dataset)
-            message = f"FD-local needs class labels or the teacher's latents, but {reason}, and the latents: {missing}"
+            message = (
+                f"FD-local needs class labels or the teacher's latents: {reason}, and the teacher has none: {missing}"
+            )
         case _:
             return []
     return [ConfigProblem("seeds.metric", f"{message}: choose another metric")] if reason else []
@@ -302,9 +304,9 @@ def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, F
             warnings.append(ConfigProblem("distillation", f"{nothing}{same}"))
         elif config.training.ablations:
             warnings.append(ConfigProblem("training.ablations", f"{nothing}: student and ablation will be equal"))
-    seen = config.training.student_examples or len(dataset.train)
-    if seen <= _FEW_EXAMPLES and not terms.pool.share:
-        message = f"with only {seen:,} examples, a student gains most from samples of the teacher: try 0.8"
+    seen = config.training.student_examples
+    if 0 < seen <= _FEW_EXAMPLES and not terms.pool.share:
+        message = f"with only {seen:,} examples of its own, the student gains most from samples of the teacher: try 0.8"
         warnings.append(ConfigProblem("distillation.pool.share", message))
     warnings += _schedule_warnings(config)
     warnings += accumulation_warnings(config, flows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -61,18 +59,12 @@ class SeedStarted(RunMessage, frozen=True):
     floors: dict[str, float] = msgspec.field(default_factory=dict[str, float])
     """Measures between training and test examples: what a perfect model would reach, by field of `StageSummary`.
 
-    FD-local is among them in older runs only; see `known_floors`.
+    FD-local is among them in older runs only; see `with_fd_floor`.
     """
     features: FeatureInfo | None = None
-    """The classifier of FD-local; None for data without class labels."""
+    """The classifier of FD-local; None for data without different class labels."""
     latents: bool = False
     """Whether FD-local compares the teacher's final latents."""
-
-    def known_floors(self, summaries: Iterable[StageSummary]) -> dict[str, float]:
-        """Return each noise floor by field of `StageSummary`; that of FD-local is in the summaries of this seed."""
-        found = [summary.fd_floor for summary in summaries if summary.seed == self.seed]
-        found = [floor for floor in found if math.isfinite(floor)]
-        return self.floors | ({"fd": found[0]} if found else {})
 
     def measures_note(self) -> str:
         """Return what the measures of samples compare, in sentences; empty for older runs."""
@@ -82,11 +74,11 @@ class SeedStarted(RunMessage, frozen=True):
             f"Samples: {self.compared:,} against as many test examples. Floor: training examples in place of samples."
         )
         if self.latents:
-            return f"{note} FD-local: of the teacher's final latents."
+            return f"{note} FD-local compares the teacher's final latents."
         if self.features is None:
             return note
         found = f"{100 * self.features.accuracy:.1f} % test accuracy ({self.features.sha256[:12]})"
-        return f"{note} FD-local: features of a classifier with {found}."
+        return f"{note} FD-local compares features of a classifier with {found}."
 
 
 class StageStarted(StageMessage, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
@@ -152,6 +153,12 @@ class StageSummary(Message, frozen=True):
     fd_floor: float = math.nan
 
 
+def with_fd_floor(floors: Mapping[str, float], summaries: Iterable[StageSummary]) -> dict[str, float]:
+    """Return noise levels by field of `StageSummary`, with the mean of FD-local's in the summaries that have it."""
+    found = [summary.fd_floor for summary in summaries if math.isfinite(summary.fd_floor)]
+    return dict(floors) | ({"fd": sum(found) / len(found)} if found else {})
+
+
 class FeatureInfo(Message, frozen=True):
     """The classifier whose features FD-local compares.
 
@@ -198,7 +205,7 @@ class MetricInterval(Message, frozen=True, kw_only=True):
     floor
         Noise floor of a measure of samples; NaN for other metrics.
     against
-        The flow that the student is compared with; the texts above say baseline.
+        The flow that the student is compared with, in place of its baseline.
     """
 
     metric: str

@@ -13,6 +13,7 @@ import numpy as np
 
 from nfkd.files import FileError, replace_file
 from nfkd.protocol.events import StagePlan, StageSummary, Verdict
+from nfkd.protocol.records import with_fd_floor
 from nfkd.protocol.requests import StageSnapshot
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.reader import RunRecord
@@ -39,7 +40,8 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
         ``seed-<n>-assistant-<m>-matching.csv`` (step, student layer, teacher layer, weight, mean squared error),
         ``summary.csv`` (one row per stage; headers give the unit of likelihoods), ``verdict.csv`` (one row per
         metric: mean gain of the student over its baseline, interval, number of seeds, the primary metric's verdict,
-        and the share of the gap to the teacher that is closed; a last row for the gain over its ablation) and
+        the share of the gap to the teacher that is closed, and the flow it was compared with: the last row may be that
+        of the ablation) and
         ``floor.csv`` (one row per measure of samples: its value for training examples, number of test examples).
 
     Raises
@@ -107,18 +109,19 @@ def _verdict(path: Path, verdict: Verdict | None) -> list[Path]:
     others = (*verdict.others, *verdict.ablations)
     intervals = [(verdict, verdict.verdict), *((other, "") for other in others)]
     rows = [
-        [it.metric, it.against, it.unit, it.difference, it.low, it.high, len(it.seeds), judged, it.gap_closed]
+        [it.metric, it.unit, it.difference, it.low, it.high, len(it.seeds), judged, it.gap_closed, it.against]
         for it, judged in intervals
         if it.seeds
     ]
-    return _table(path, ("metric", "against", "unit", "gain", "low", "high", "seeds", "verdict", "gap closed"), rows)
+    return _table(path, ("metric", "unit", "gain", "low", "high", "seeds", "verdict", "gap closed", "against"), rows)
 
 
 def _floors(path: Path, record: RunRecord) -> list[Path]:
-    started = next((seed.started for seed in record.seeds.values()), None)
+    started = next((seed.started for seed in record.seeds.values() if seed.started.floors), None)
     if started is None:
         return []
-    rows = [[name, floor, started.compared] for name, floor in started.known_floors(record.summary).items()]
+    floors = with_fd_floor(started.floors, record.summary)
+    rows = [[name, floor, started.compared] for name, floor in floors.items()]
     return _table(path, ("measure", "floor", "examples"), rows)
 
 

@@ -239,6 +239,10 @@ class RunRecord:
         """Return a seed's baseline with its best weights, in the data's own units."""
         return self._load("baseline", self._seed(seed))
 
+    def load_ablation(self, seed: int | None = None) -> DataSpaceFlow:
+        """Return a seed's ablation with its best weights, in the data's own units."""
+        return self._load("ablation", self._seed(seed))
+
     def _load(self, stage: Role, seed: int) -> DataSpaceFlow:
         from nfkd.runs.data_space import load_flow
 

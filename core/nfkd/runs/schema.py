@@ -19,7 +19,7 @@ Groups have the NXdata attributes of NeXus, so that `silx view` and h5web can pl
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import h5py
@@ -34,7 +34,9 @@ from nfkd.protocol.roles import ASSISTANTS, Role
 Node = Any
 """A file, group or dataset of h5py; its own types cannot express which one a path is."""
 FORMAT = 3
-"""Newest readable format. Older versions read a file if they know all its stages; see `_format`."""
+"""Newest readable format. A file has the oldest format with all its stages, which older versions read."""
+_FORMATS: dict[Role, int] = {"ablation": 3, **dict.fromkeys(ASSISTANTS, 2)}
+"""The format that introduced a stage; 1 for those that are not named."""
 ADDED = ("sw", "mmd", "precision", "recall", "train_test_gap", "same_noise", "fd", "fd_floor")
 """Figures that files of older versions lack."""
 FIGURES = (
@@ -93,7 +95,7 @@ def create(
     if torch is not None:
         versions["torch"] = str(torch.__version__)
     attributes = {
-        "format": _format({plan.stage for plan in started.stages}),
+        "format": max(_FORMATS.get(plan.stage, 1) for plan in started.stages),
         "config": text(config.to_toml()),
         "started": text(msgspec.json.encode(started).decode()),
         "versions": text(msgspec.json.encode(versions).decode()),
@@ -117,13 +119,6 @@ def create(
         _create_figures(_group(summary, plan.stage, "NXcollection"), dict.fromkeys(FIGURES, np.nan))
     if started.floors:
         _create_figures(_group(summary, FLOOR, "NXcollection"), started.floors)
-
-
-def _format(stages: Collection[Role]) -> int:
-    """Return the oldest format with these stages: 2 has assistants, and 3 an ablation."""
-    if "ablation" in stages:
-        return 3
-    return 2 if not set(stages).isdisjoint(ASSISTANTS) else 1
 
 
 def _create_figures(group: Node, values: Mapping[str, float]) -> None:

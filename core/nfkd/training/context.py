@@ -48,7 +48,7 @@ class RunContext:
     teacher
         A flow of another library as the teacher; None for a teacher of NFKD.
     weight_decay
-        Found by the search for student and baseline; None without a search.
+        Found by the search for student, baseline and ablation; None without a search.
     """
 
     run: Path
@@ -84,11 +84,11 @@ class RunContext:
         return stage_data(self.config, self.dataset, stage)
 
     def pairs(self, stage: Role) -> list[LayerPair]:
-        """Return the matched layers of a stage's flow and its teacher; for the baseline those of the student."""
+        """Return the matched layers of a stage's flow and its teacher; for baseline and ablation the student's."""
         return stage_pairs(self.description).get(learner_of(stage), [])
 
     def source_of(self, stage: Role) -> Role:
-        """Return the role of the flow that a stage learns from; for the baseline that of the student."""
+        """Return the role of the flow that a stage learns from; for baseline and ablation that of the student."""
         return teacher_of(self.config, learner_of(stage)) or "teacher"
 
     def inheritance(self, stage: Role) -> Inheritance:

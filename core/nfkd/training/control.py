@@ -124,7 +124,7 @@ class Control:
     def poll_outside_training(self) -> None:
         """Handle the requests during long work without steps: wait while paused; there are no weights to copy.
 
-        A request to end the stage waits for its first step.
+        A request to end the stage takes effect at its first step.
 
         Raises
         ------

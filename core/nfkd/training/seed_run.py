@@ -276,9 +276,11 @@ class SeedRun:
 
     def _compared_with(self, stage: Role, flow: Flow) -> Reference:
         """Return the examples with which the samples of a stage's trained flow are compared."""
+        if stage == "teacher":
+            self._sources[stage] = freeze(flow)
         if self._reference is None:
-            teacher = flow if stage == "teacher" else self._load("teacher")
-            self._reference = self._context.reference.with_teacher(teacher)
+            known = self._context.reference
+            self._reference = known if known.features is not None else known.with_teacher(self._load("teacher"))
         return self._reference
 
     def _save(self, stage: Role, flow: Flow, step: int, weights: dict[str, torch.Tensor]) -> None:

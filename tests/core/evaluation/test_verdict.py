@@ -7,11 +7,12 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from scipy import stats
 
 from nfkd.config import SeedsConfig
 from nfkd.evaluation.metrics import METRICS
-from nfkd.evaluation.verdict import interval_of, judge, verdict_of
+from nfkd.evaluation.verdict import ablations_of, interval_of, judge, verdict_of
 from nfkd.protocol.events import StageSummary
 from nfkd.protocol.roles import Role
 
@@ -110,6 +111,16 @@ def summaries(student: Figures, baseline: Figures) -> list[StageSummary]:
         for stage, row in both
         for seed in range(len(row["test"]))
     ]  # fmt: skip
+
+
+def test_an_ablation_without_finite_figures_says_nothing() -> None:
+    both = [found for found in summaries(STUDENT, BASELINE) if found.stage == "student"]
+    ablated = [replace(found, stage="ablation", test=found.test + 0.25, c2st=math.nan) for found in both]
+    (interval,) = ablations_of([*both, *ablated], "likelihood")
+    assert interval.difference == pytest.approx(0.25)
+    assert interval.summary.startswith("Against its ablation in test likelihood: the student gains +0.2500 nats (95 %")
+    assert ablations_of([*both, *ablated], "c2st") == []
+    assert ablations_of(both, "likelihood") == []
 
 
 STUDENT = {

@@ -116,7 +116,7 @@ def test_fd_local_needs_class_labels_or_the_latents_of_the_teacher() -> None:
     description = describe(moons(seeds={"metric": "fd"}, distillation=terms), teacher=nfkd.wrap_teacher(planar))
     (problem,) = description.problems
     assert problem.path == "seeds.metric"
-    start = "FD-local needs class labels or the teacher's latents, but two moons has no images, and the latents: "
+    start = "FD-local needs class labels or the teacher's latents: two moons has no images, and the teacher has none: "
     assert problem.message.startswith(start)
     assert problem.message.endswith(": choose another metric")
 

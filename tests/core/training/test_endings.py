@@ -52,8 +52,9 @@ def test_a_data_file_that_disappears_during_the_run_is_named(tmp_path: Path) -> 
     assert open_run(tmp_path / "run").row.state == "failed"
 
 
-def test_a_baseline_makes_as_many_steps_as_a_student_that_was_ended_early(tmp_path: Path) -> None:
-    config, control = moons(training={"teacher_steps": 2, "student_steps": 500}), Control()
+def test_baseline_and_ablation_make_as_many_steps_as_a_student_that_was_ended_early(tmp_path: Path) -> None:
+    steps, control = {"teacher_steps": 2, "student_steps": 500, "ablations": True}, Control()
+    config = moons(training=steps, distillation={"inherit": "blocks"})
 
     def watch(event: events.RunEvent) -> None:
         if isinstance(event, events.Progress) and (event.stage, event.step) == ("student", 3):
@@ -61,8 +62,8 @@ def test_a_baseline_makes_as_many_steps_as_a_student_that_was_ended_early(tmp_pa
 
     with progress_at_every_step():
         assert execute_run(prepare(config, tmp_path / "run"), config, watch, control) == "finished"
-    steps = {summary.stage: summary.steps for summary in open_run(tmp_path / "run").summary}
-    assert steps["student"] == steps["baseline"] == 3
+    found = {summary.stage: summary.steps for summary in open_run(tmp_path / "run").summary}
+    assert found == {"teacher": 2, "student": 3, "baseline": 3, "ablation": 3}
 
 
 def test_ending_a_stage_that_has_ended_does_not_end_the_next(tmp_path: Path) -> None:

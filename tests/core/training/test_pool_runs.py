@@ -25,7 +25,10 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.log import read_log
 from nfkd.runs.reader import open_run
 from nfkd.runs.recovery import recover
+from nfkd.training.api import prepare
+from nfkd.training.control import Control
 from nfkd.training.generators import named_generator
+from nfkd.training.job import execute_run
 from nfkd.training.pool_file import PoolFile
 from tests.core.tiny import digits, moons
 from tests.core.training.runs import KillPoint, TrainedRun, assert_same, run_with_copies, stop_run, with_assistants
@@ -117,6 +120,28 @@ def test_a_pool_does_not_change_teacher_and_baseline(tmp_path: Path, monkeypatch
         assert first.keys() == second.keys()
         assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(without.batches["student"][0], with_pool.batches["student"][0])
+
+
+def test_a_run_can_be_paused_while_its_pool_is_drawn(trained: Trained, tmp_path: Path, monkeypatch) -> None:
+    """The first chunk of samples pauses the run; the run resumes as soon as it says that it is paused."""
+    config, control, states = pooled(), Control(), list[str]()
+    synthesize = Flow.synthesize
+
+    def pausing(self, *rest, **named):
+        if not states:
+            control.pause()
+        return synthesize(self, *rest, **named)
+
+    def watch(event: events.RunEvent) -> None:
+        if isinstance(event, events.StageStarted) and event.stage == "student":
+            monkeypatch.setattr(Flow, "synthesize", pausing)
+        if isinstance(event, events.RunChanged) and event.row.state in {"paused", "running"} and control.paused:
+            states.append(event.row.state)
+            control.resume()
+
+    assert execute_run(prepare(config, tmp_path / "run"), config, watch, control) == "finished"
+    assert states == ["paused"]
+    assert_same(tmp_path / "run", trained(config).record.path, config)
 
 
 def test_the_log_says_what_was_dropped(trained: Trained) -> None:
