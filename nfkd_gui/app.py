@@ -103,7 +103,7 @@ async def _run(app: QApplication, options: argparse.Namespace) -> None:
 
 
 def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWindow:
-    """Return the studio's window, not shown yet, with the experiment, preset or run `target` open."""
+    """Return the window, not shown yet, with the experiment, preset or run `target` open, else the start page."""
     from nfkd.config import preset_names
     from nfkd.files import is_folder
     from nfkd_gui.model.preferences import load_preferences, preferences_path
@@ -115,16 +115,17 @@ def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWind
     studio = Studio(preferences, preferences_path())
     if runs:
         studio.prefer(runs_folder=str(Path(runs).resolve()))
-    apply_theme(app, preferences.theme)
+    apply_theme(app, preferences.theme, preferences.scale)
     window = MainWindow(studio)
-    path = Path(target)
+    path, workspace = Path(target), "design" if target else ""
     if target and is_folder(path) and target not in preset_names():
         studio.open_run(str(path.resolve()))
-        target = ""
+        target, workspace = "", "train"
     if not window.files.open_now(target or _DEFAULT_PRESET):
         window.files.open(_DEFAULT_PRESET)  # an error dialog says why the file did not open
     if not target:
         studio.adopt_next_run()
+    window.open_workspace(workspace)
     return window
 
 

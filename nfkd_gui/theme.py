@@ -1,85 +1,272 @@
-"""Light and dark theme, and the colour of each role."""
+"""The visual system: colours, sizes, type and the style sheet of the light, dark and high-contrast themes.
+
+Widgets take colours, sizes and fonts from here and from nowhere else. All sizes are logical pixels at 100 %.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from string import Template
 from typing import Literal
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QGuiApplication, QPalette
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import Qt, QTemporaryDir
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QPalette
+from PySide6.QtWidgets import QApplication, QLayout, QWidget
 
 from nfkd.protocol.roles import COLOURS, DATA
+from nfkd_gui.resources import resource_path
 
-Theme = Literal["system", "light", "dark"]
-
-_ON_DARK = {
-    "teacher": "#4DB2E8",
-    "assistant-1": "#E39CC4",
-    "assistant-2": "#F0C64A",
-    "assistant-3": "#A6DBFA",
-    "student": "#F08A3C",
-    "baseline": "#A8A8A8",
-    "ablation": "#B79AE0",
-    DATA: "#33C79B",
-}
-_SCHEMES = {
-    "system": Qt.ColorScheme.Unknown,
-    "light": Qt.ColorScheme.Light,
-    "dark": Qt.ColorScheme.Dark,
-}
+Theme = Literal["system", "light", "dark", "contrast"]
+TYPE = {"figure": (28, 600), "title": (20, 600), "heading": (16, 600), "strong": (13, 600), "body": (13, 400),
+        "caption": (11, 400)}  # fmt: skip
+"""Size in pixels and weight of each kind of text."""
+SPACES = (4, 8, 12, 16, 24)
+_MIN_SCALE, _MAX_SCALE = 75, 200
 
 
-def apply_theme(app: QApplication, theme: str) -> None:
-    """Apply Qt's Fusion style in a theme of `Theme`; unknown names mean ``system``."""
-    if app.style().objectName() != "fusion":
-        app.setStyle("fusion")
-    app.setPalette(QPalette())
-    QGuiApplication.styleHints().setColorScheme(_SCHEMES.get(theme, Qt.ColorScheme.Unknown))
-    if theme == "dark" and not is_dark():
-        app.setPalette(_dark_palette())  # without a desktop, Qt ignores the scheme
-    for kind in ("QCheckBox", "QRadioButton"):
-        app.setPalette(box_palette(), kind)  # type: ignore[arg-type] - the stubs want bytes, which Qt refuses
+@dataclass(frozen=True)
+class Tokens:
+    """The colours of a theme, as ``#RRGGBB``.
+
+    Attributes
+    ----------
+    window, panel, raised, hover
+        Surfaces: behind everything, panels and fields, heads of tables, under the pointer.
+    border, control
+        Lines of panels; of fields and buttons.
+    text, muted, faint
+        Text: normal, secondary, disabled.
+    accent, fill, on_fill, soft
+        Links and focus; primary buttons and what is written on them; selected rows.
+    good, warn, error, good_soft, warn_soft, error_soft
+        Verdicts, remarks and problems, with the backgrounds of their chips.
+    grid, track
+        Grid lines of plots; tracks of sliders and bars.
+    match
+        Matching errors from low to high.
+    run
+        Runs that are compared.
+    roles
+        Flows and data.
+    """
+
+    window: str
+    panel: str
+    raised: str
+    hover: str
+    border: str
+    control: str
+    text: str
+    muted: str
+    faint: str
+    accent: str
+    fill: str
+    on_fill: str
+    soft: str
+    good: str
+    good_soft: str
+    warn: str
+    warn_soft: str
+    error: str
+    error_soft: str
+    grid: str
+    track: str
+    match: tuple[str, ...] = field(default=())
+    run: tuple[str, ...] = field(default=())
+    roles: dict[str, str] = field(default_factory=dict)
 
 
-def box_palette() -> QPalette:
-    """Return a palette for check boxes and radio buttons: Fusion's empty ones are hardly visible in the dark."""
-    palette = QGuiApplication.palette()
-    if is_dark():
-        palette.setColor(QPalette.ColorRole.Base, QColor("#808080"))
-        palette.setColor(QPalette.ColorGroup.Disabled, QPalette.ColorRole.Base, QColor("#404040"))
-    return palette
+LIGHT = Tokens(
+    window="#F1F3F6", panel="#FFFFFF", raised="#F7F8FA", hover="#EBEEF2", border="#DDE1E7", control="#BAC1CC",
+    text="#171A1F", muted="#59616E", faint="#8B94A1",
+    accent="#5B4FD1", fill="#5B4FD1", on_fill="#FFFFFF", soft="#ECEAFB",
+    good="#1B7A43", good_soft="#E4F4EA", warn="#8A5A00", warn_soft="#FBF0D9", error="#B3261E", error_soft="#FBE6E4",
+    grid="#E9ECF0", track="#DFE3E9",
+    match=("#24365C", "#71235F", "#B3245E", "#DD5A45", "#E8963A"),
+    run=("#5B4FD1", "#0B8A8F", "#B3245E", "#6C7A00", "#A05A2C", "#3C7DD9", "#A86500", "#6A7280"),
+    roles=COLOURS,
+)  # fmt: skip
+DARK = Tokens(
+    window="#14161A", panel="#1B1E23", raised="#24282F", hover="#2D323A", border="#2F353E", control="#4A525E",
+    text="#EDEFF2", muted="#A2AAB6", faint="#6F7783",
+    accent="#A99EFF", fill="#6657DB", on_fill="#FFFFFF", soft="#2B2750",
+    good="#5CCB8D", good_soft="#17332A", warn="#EFBE5C", warn_soft="#3A2F17", error="#F2857C", error_soft="#432220",
+    grid="#2A2F37", track="#333944",
+    match=("#7F8CB3", "#B56AA3", "#E06287", "#F58B63", "#FBC94F"),
+    run=("#A99EFF", "#3CC3C7", "#F0709F", "#B7C83C", "#D9976A", "#7FB0F5", "#EBB04A", "#A8AEB8"),
+    roles={
+        "teacher": "#4DB2E8", "assistant-1": "#E39CC4", "assistant-2": "#F6CFE3", "assistant-3": "#C76A9E",
+        "student": "#F08A3C", "baseline": "#A8AEB8", "ablation": "#B79AE0", DATA: "#33C79B",
+    },
+)  # fmt: skip
+CONTRAST = Tokens(
+    window="#000000", panel="#000000", raised="#141414", hover="#2B2B2B", border="#FFFFFF", control="#FFFFFF",
+    text="#FFFFFF", muted="#E0E0E0", faint="#A6A6A6",
+    accent="#FFD60A", fill="#FFD60A", on_fill="#000000", soft="#3A3200",
+    good="#6DF0A0", good_soft="#003318", warn="#FFC266", warn_soft="#3A2600", error="#FF8A80", error_soft="#480B06",
+    grid="#4D4D4D", track="#4D4D4D",
+    match=("#B3A1FF", "#D69BFF", "#FF9BC8", "#FFB08A", "#FFE66B"),
+    run=DARK.run,
+    roles={
+        "teacher": "#5CC8FF", "assistant-1": "#FFA8DC", "assistant-2": "#FFD9F0", "assistant-3": "#E07CB8",
+        "student": "#FFA04D", "baseline": "#D0D0D0", "ablation": "#CDB4FF", DATA: "#4DE8B4",
+    },
+)  # fmt: skip
 
 
-def _dark_palette() -> QPalette:
-    roles = QPalette.ColorRole
-    palette = QPalette(QColor("#323232"), QColor("#323232"))
-    colours = {
-        roles.Window: "#323232",
-        roles.Base: "#242424",
-        roles.AlternateBase: "#2E2E2E",
-        roles.Button: "#3C3C3C",
-        roles.ToolTipBase: "#3C3C3C",
-        roles.Highlight: "#308CC6",
-        roles.Link: "#4DB2E8",
-        roles.PlaceholderText: "#9A9A9A",
-    }
-    for role, colour in colours.items():
-        palette.setColor(role, QColor(colour))
-    for role in (roles.WindowText, roles.Text, roles.ButtonText, roles.ToolTipText, roles.HighlightedText):
-        palette.setColor(role, QColor("#F0F0F0"))
-        palette.setColor(QPalette.ColorGroup.Disabled, role, QColor("#8C8C8C"))
-    return palette
+@dataclass
+class _Current:
+    """What `apply_theme` applied last."""
+
+    tokens: Tokens = LIGHT
+    scale: float = 1.0
+    drawings: QTemporaryDir | None = None
+
+
+_current = _Current()
+
+
+def tokens() -> Tokens:
+    """Return the colours of the current theme."""
+    return _current.tokens
 
 
 def is_dark() -> bool:
-    """Return whether the current palette is dark."""
-    return QGuiApplication.palette().color(QPalette.ColorRole.Window).lightness() < 128
+    """Return whether the current theme has light text on a dark ground."""
+    return _current.tokens is not LIGHT
 
 
 def role_colour(role: str) -> str:
     """Return a role's colour for lines and text in the current theme."""
-    return _ON_DARK[role] if is_dark() else COLOURS[role]
+    return _current.tokens.roles[role]
+
+
+def scaled(pixels: float) -> int:
+    """Return a size at the current scale of the interface."""
+    return round(pixels * _current.scale)
+
+
+def font(kind: str) -> QFont:
+    """Return the font of a kind of text, a key of `TYPE`; its figures have equal widths."""
+    size, weight = TYPE[kind]
+    found = QFont(_family())
+    found.setPixelSize(scaled(size))
+    found.setWeight(QFont.Weight(weight))
+    found.setFeature(QFont.Tag("tnum"), 1)
+    return found
+
+
+def _family() -> str:
+    """Return Inter, or the system's font where it is not installed."""
+    return "Inter" if "Inter" in QFontDatabase.families() else QFontDatabase.systemFont(
+        QFontDatabase.SystemFont.GeneralFont
+    ).family()  # fmt: skip
+
+
+def apply_theme(app: QApplication, theme: str, percent: int = 100) -> None:
+    """Apply a theme of `Theme` at a scale in per cent; unknown names mean ``system``."""
+    if app.style().objectName() != "fusion":
+        app.setStyle("fusion")
+    _current.tokens = _choose(theme)
+    _current.scale = min(max(percent, _MIN_SCALE), _MAX_SCALE) / 100
+    app.setPalette(_palette(_current.tokens))
+    app.setFont(font("body"))
+    app.setStyleSheet(_style_sheet(_current.tokens))
+    for window in app.topLevelWidgets():
+        for layout in window.findChildren(QLayout):
+            _rescale(layout)
+        for widget in window.findChildren(QWidget):
+            _refit(widget)
+
+
+def _choose(theme: str) -> Tokens:
+    if theme in {"light", "dark", "contrast"}:
+        return {"light": LIGHT, "dark": DARK, "contrast": CONTRAST}[theme]
+    return DARK if QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark else LIGHT
+
+
+def set_space(layout: QLayout, spacing: int, *margins: int) -> None:
+    """Set the spacing and the margins (all, or left, top, right, bottom) of a layout; they follow the scale."""
+    four = margins * 4 if len(margins) == 1 else margins or (0, 0, 0, 0)
+    layout.setProperty("space", [spacing, *four])
+    _rescale(layout)
+
+
+def set_type(widget: QWidget, kind: str) -> None:
+    """Give a widget the font of a kind of text, a key of `TYPE`; it follows the scale."""
+    widget.setProperty("type", kind)
+    _refit(widget)
+
+
+def fix_size(widget: QWidget, width: int = 0, height: int = 0) -> None:
+    """Fix the width, the height or both of a widget; they follow the scale."""
+    widget.setProperty("fixed", [width, height])
+    _refit(widget)
+
+
+def _refit(widget: QWidget) -> None:
+    kind, size = widget.property("type"), widget.property("fixed")
+    if kind and widget.font() != font(kind):
+        widget.setFont(font(kind))
+    if size:
+        width, height = size
+        if width:
+            widget.setFixedWidth(scaled(width))
+        if height:
+            widget.setFixedHeight(scaled(height))
+    widget.updateGeometry()
+
+
+def _rescale(layout: QLayout) -> None:
+    space = layout.property("space")
+    if space:
+        spacing, *margins = (scaled(value) for value in space)
+        layout.setSpacing(spacing)
+        layout.setContentsMargins(*margins)
+
+
+def _palette(colours: Tokens) -> QPalette:
+    palette = QPalette(QColor(colours.panel), QColor(colours.window))
+    roles, groups = QPalette.ColorRole, QPalette.ColorGroup
+    values = {
+        roles.Window: colours.window, roles.Base: colours.panel, roles.AlternateBase: colours.raised,
+        roles.Button: colours.panel, roles.ToolTipBase: colours.raised, roles.Highlight: colours.soft,
+        roles.HighlightedText: colours.text, roles.Link: colours.accent, roles.Accent: colours.fill,
+        roles.PlaceholderText: colours.muted, roles.WindowText: colours.text, roles.Text: colours.text,
+        roles.ButtonText: colours.text, roles.ToolTipText: colours.text, roles.Mid: colours.border,
+    }  # fmt: skip
+    for role, colour in values.items():
+        palette.setColor(role, QColor(colour))
+    for role in (roles.WindowText, roles.Text, roles.ButtonText):
+        palette.setColor(groups.Disabled, role, QColor(colours.faint))
+    return palette
+
+
+_SHAPES = {
+    "down": ("M4 6 L8 10 L12 6", "muted"),
+    "up": ("M4 10 L8 6 L12 10", "muted"),
+    "check": ("M4 8.5 L7 11.5 L12 5", "on_fill"),
+    "dash": ("M4 8 L12 8", "on_fill"),
+}
+"""Paths of the small drawings that the style sheet needs, and their colours."""
+
+
+def _style_sheet(colours: Tokens) -> str:
+    """Fill the template of the style sheet with colours and sizes; its drawings are written to temporary files."""
+    folder = _current.drawings = QTemporaryDir()
+    for name, (path, colour) in _SHAPES.items():
+        stroke = getattr(colours, colour)
+        drawing = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="16" height="16"><path d="{path}" fill="none" '
+            f'stroke="{stroke}" stroke-width="1.5" stroke-linecap="round"/></svg>'
+        )
+        Path(folder.filePath(f"{name}.svg")).write_text(drawing, encoding="utf-8")
+    names = {name: folder.filePath(f"{name}.svg") for name in _SHAPES}
+    sizes = {f"px{size}": f"{scaled(size)}px" for size in (1, 2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 16, 20, 22, 24, 26, 28)}
+    values = {name: value for name, value in asdict(colours).items() if isinstance(value, str)}
+    template = Template(resource_path("style.qss").read_text(encoding="utf-8"))
+    return template.substitute(values | sizes | names)
 
 
 @dataclass(frozen=True)
@@ -93,7 +280,4 @@ class PlotColours:
 
 def plot_colours() -> PlotColours:
     """Return the colours of plots in the current theme."""
-    palette = QGuiApplication.palette()
-    background = palette.color(QPalette.ColorRole.Base).name()
-    text = palette.color(QPalette.ColorRole.Text).name()
-    return PlotColours(background, text, "#5A5A5A" if is_dark() else "#C8C8C8")
+    return PlotColours(_current.tokens.panel, _current.tokens.text, _current.tokens.control)

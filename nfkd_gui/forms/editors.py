@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any, cast
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QStandardItemModel
+from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtGui import QResizeEvent, QStandardItemModel
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, QWidget
 
 from nfkd_gui.forms.drawing_box import DrawingBox
@@ -43,9 +43,23 @@ class MultilineBox(QPlainTextEdit):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setTabChangesFocus(True)
-        above = self.document().documentMargin()  # no margin below: a part of a fourth line would show there
-        self.setFixedHeight(round(3 * self.fontMetrics().lineSpacing() + above + 2 * self.frameWidth()))
+        self._resize()
         self.textChanged.connect(self.changed)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() in {QEvent.Type.FontChange, QEvent.Type.StyleChange}:
+            self._resize()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._resize()  # only now the width of the frame is known, which a style sheet sets
+
+    def _resize(self) -> None:
+        above = self.document().documentMargin()  # no margin below: a part of a fourth line would show there
+        wanted = round(3 * self.fontMetrics().lineSpacing() + above)
+        if self.viewport().height() != wanted:
+            self.setFixedHeight(self.height() + wanted - self.viewport().height())
 
     def value(self) -> str:
         return self.toPlainText()

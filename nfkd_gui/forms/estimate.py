@@ -9,8 +9,8 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QWidget
 
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import ASSISTANTS, role_label
+from nfkd_gui.numbers import format_bytes, format_count
 from nfkd_gui.widgets.labels import PlainLabel, Tone, ToneLabel, WrappedLabel, tip
-from nfkd_gui.widgets.numbers import format_bytes, format_count
 
 _ROWS = ("Parameters", "Multiply-adds", "Memory")
 

@@ -97,7 +97,7 @@ class ExperimentForm(QWidget):
         for box in self._sections:
             column.addWidget(box)
         column.addStretch(1)
-        scroll = QScrollArea(self)
+        scroll = self._scroll = QScrollArea(self)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -138,6 +138,41 @@ class ExperimentForm(QWidget):
 
     def sizeHint(self) -> QSize:
         return QSize(352, 640)
+
+    # --- sections -------------------------------------------------------------------------------------------------
+
+    def show_section(self, name: str | None) -> None:
+        """Show only one section, the first for an empty name; None shows all."""
+        self._top.setVisible(not name)
+        for box in self._sections:
+            own = box.node.field.name == name
+            box.setVisible(name is None or own)
+            box.set_alone(name is not None)
+
+    def open_field(self, path: str) -> None:
+        """Show the section of a field, unfold what hides it, and give it the focus."""
+        name = path.partition(".")[0]
+        names = {box.node.field.name: box for box in self._sections}
+        self.show_section(name if name in names else "")
+        if name in names:
+            names[name].show_advanced()
+        editor = self._editor_of(path)
+        if editor is not None:
+            editor.setFocus()
+            self._scroll.ensureWidgetVisible(editor)
+
+    def _editor_of(self, path: str) -> QWidget | None:
+        """Return the editor of a field; for a table or an item of a list, that of its nearest parent or first child."""
+        while path:
+            found = self.findChild(QWidget, path)
+            if found is not None and found.focusPolicy() != Qt.FocusPolicy.NoFocus:
+                return found
+            inside = (each for each in self.findChildren(QWidget) if each.objectName().startswith(f"{path}."))
+            first = next((each for each in inside if each.isVisible() and each.focusPolicy()), None)
+            if first is not None:
+                return first
+            path = path.rpartition(".")[0]
+        return None
 
     def document(self) -> dict[str, Any]:
         """Return the entered values, valid or not, and the leftovers."""

@@ -30,14 +30,13 @@ from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane, extent_of
-from nfkd_gui.theme import role_colour
+from nfkd_gui.theme import font, role_colour
 from nfkd_gui.widgets.labels import Tone, WrappedLabel, tip
 
 _HEADINGS = ("Column", "Min", "Mean", "Std", "Max", "Missing")
 _ROWS = 8
 _MIN_WIDTH = 40
 _MAX_NAME = 200  # characters of a column's name
-_FONT_SCALE = 0.9  # smaller than the form's font: a name and five numbers must fit
 _PLANE_HEIGHT = 240
 _GRIDS = ((16, 11, 4), (40, 8, 4), (math.inf, 4, 2))
 """Largest side of an image, and how many such images are shown across and down."""
@@ -177,9 +176,7 @@ class _ColumnTable(QTableWidget):
             item.setTextAlignment(Qt.AlignmentFlag.AlignRight if number else Qt.AlignmentFlag.AlignLeft)
             self.setHorizontalHeaderItem(number, item)
         self.verticalHeader().hide()
-        font = self.font()
-        font.setPointSizeF(font.pointSizeF() * _FONT_SCALE)
-        self.setFont(font)
+        self.setFont(font("caption"))
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setTabKeyNavigation(False)

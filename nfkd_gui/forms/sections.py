@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QSpacerItem, QToolButton, QWidget
 
 from nfkd_gui.forms.fields import Field, Section
 from nfkd_gui.forms.layout import fill_column, form_grid
@@ -55,9 +55,24 @@ class SectionBox(QWidget):
     def _lay_out(self) -> None:
         self._line = line = QHBoxLayout()
         line.setContentsMargins(0, 0, 8, 0)
+        self._rest = QSpacerItem(0, 0)
         line.addWidget(self._heading, 1)
+        line.addItem(self._rest)
         line.addWidget(self._advanced)
         fill_column(self, line, self._body, spacing=0)
+
+    def set_alone(self, alone: bool) -> None:
+        """Set whether this section is shown alone: then it is unfolded and cannot be folded."""
+        self._heading.setVisible(not alone)
+        self._rest.changeSize(0, 0, QSizePolicy.Policy.Expanding if alone else QSizePolicy.Policy.Fixed)
+        self._line.invalidate()
+        if alone:
+            self._unfold(True)
+
+    def show_advanced(self) -> None:
+        """Show the advanced rows."""
+        if self.node.has_advanced():
+            self._advanced.setChecked(True)
 
     def add_below(self, widget: QWidget) -> None:
         """Add a widget below the rows; it folds with them."""
@@ -67,7 +82,7 @@ class SectionBox(QWidget):
         """Add a button beside the heading."""
         button.setAutoRaise(True)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self._line.insertWidget(1, button)
+        self._line.insertWidget(2, button)
         QWidget.setTabOrder(self._heading, button)
 
     def show_problems(self, problems: Problems) -> None:

@@ -15,7 +15,7 @@ from nfkd.config.older import upgrade
 from nfkd.config.toml import read_toml
 from nfkd.files import is_regular
 from nfkd.protocol.events import ErrorInfo
-from nfkd.protocol.requests import Describe, Description, Reply
+from nfkd.protocol.requests import Describe, Description, FlowDescription, Reply
 from nfkd_gui.link.mailbox import Ask
 
 _DEBOUNCE = 250
@@ -86,6 +86,14 @@ class Experiment(QObject):
     def may_run(self) -> bool:
         """Whether the engine found no problems in exactly this experiment."""
         return self.config is not None and self.description is not None and not self.description.problems
+
+    def flows(self) -> list[FlowDescription]:
+        """Return teacher, assistants and student as the engine describes them; empty if one of them is unknown."""
+        if self.description is None:
+            return []
+        chain = [self.description.teacher, *self.description.assistants, self.description.student]
+        known = [flow for flow in chain if flow is not None]
+        return known if len(known) == len(chain) else []
 
     def edit(self, document: dict[str, Any]) -> None:
         """Set the form's values."""

@@ -11,7 +11,7 @@ import platformdirs
 
 from nfkd.files import read_limited, replacing
 
-THEMES = ("system", "light", "dark")
+THEMES = ("system", "light", "dark", "contrast")
 ENGINES = ("relay", "in_process")
 _RECENT = 8
 _LIMIT = 1 << 20  # bytes of the file
@@ -34,6 +34,8 @@ class Preferences:
         One of `ENGINES`.
     theme
         One of `THEMES`.
+    scale
+        Size of the interface in per cent, 75 to 200.
     recent
         Experiment files, newest first.
     layout
@@ -43,6 +45,7 @@ class Preferences:
     runs_folder: str = field(default_factory=_default_runs)
     engine: str = "relay"
     theme: str = "system"
+    scale: int = 100
     recent: list[str] = field(default_factory=list)
     layout: dict[str, str] = field(default_factory=dict)
 
@@ -109,6 +112,8 @@ def _fits(key: str, value: Any) -> bool:
             return value in THEMES
         case "engine":
             return value in ENGINES
+        case "scale":
+            return isinstance(value, int) and not isinstance(value, bool) and 75 <= value <= 200
         case "recent":
             return isinstance(value, list) and all(_is_path(item) for item in value)
         case "layout":

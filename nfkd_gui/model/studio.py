@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, Qt, Signal
 
 from nfkd.config import ExperimentConfig
 from nfkd.config.toml import toml_document
@@ -46,6 +46,8 @@ class Studio(QObject):
     """The table of runs changed."""
     row_changed = Signal(str)
     """One row of it changed; carries the run."""
+    renamed = Signal(str, str)
+    """A run has another directory; carries the old and the new one."""
     view_changed = Signal()
     """Another run is shown, or none."""
     event_applied = Signal(object)
@@ -59,6 +61,10 @@ class Studio(QObject):
     """A `LogLine`."""
     failed = Signal(object)
     """An `ErrorInfo` to show to the user."""
+    accepted = Signal(bool)
+    """A run was accepted; carries whether it is shown now, or waits while another run is watched."""
+    message = Signal(str)
+    """A text for the status bar."""
 
     def __init__(
         self,
@@ -180,7 +186,7 @@ class Studio(QObject):
             self.rows_changed.emit()
 
     def run(self, text: str) -> None:
-        """Start or queue an experiment, given as TOML, and show its run."""
+        """Start or queue an experiment, given as TOML; its run is shown unless a run in training is watched."""
         self._adopt = False
         self.ask(requests.Run(config=text, folder=self.preferences.runs_folder), self._accepted, self.failed.emit)
 
@@ -195,10 +201,23 @@ class Studio(QObject):
         """Resume an interrupted, stopped or failed run from its checkpoint, and show it."""
         self.ask(requests.ResumeFromDisk(run=run), self._accepted, self.failed.emit)
 
+    def run_when_checked(self) -> None:
+        """Start the experiment of the form as soon as the engine has found no problem in it."""
+        if self.experiment.may_run and self.ready:
+            self.run(self.experiment.text)
+        elif not self.experiment.problems:
+            self.experiment.checked.connect(self.run_when_checked, Qt.ConnectionType.SingleShotConnection)
+
     def _accepted(self, reply: Reply) -> None:
-        if isinstance(reply, requests.RunAccepted):
-            self.list_runs()
+        if not isinstance(reply, requests.RunAccepted):
+            return
+        self.list_runs()
+        watched = self.view is not None and self.view.row.state in LIVE and self.view.row.run != reply.run
+        if watched:
+            self.message.emit(f"{Path(reply.run).name} is queued; it starts when the present run has ended")
+        else:
             self.open_run(reply.run)
+        self.accepted.emit(not watched)
 
     def open_run(self, run: str) -> None:
         """Show a run: a snapshot first, then its events. While the engine starts, this waits until it is ready."""
@@ -307,7 +326,7 @@ class Studio(QObject):
             title, action = "The preferences could not be saved", "They apply until this window closes."
             self.failed.emit(ErrorInfo(title=title, cause=str(error), action=action))
         self.preferences_changed.emit()
-        if before.theme != self.preferences.theme:
+        if (before.theme, before.scale) != (self.preferences.theme, self.preferences.scale):
             self.theme_changed.emit()
         if before.runs_folder != self.preferences.runs_folder and self.ready:
             self.rows.clear()
@@ -351,6 +370,8 @@ class Studio(QObject):
                 self.rows_changed.emit() if new else self.row_changed.emit(event.run)
             case events.RunRemoved():
                 self.rows.pop(event.run, None)
+                if event.new:
+                    self.renamed.emit(event.run, event.new)
                 if self.view is not None and self.view.row.run == event.run:
                     self.open_run(event.new) if event.new else self.close_run()
                 self.list_runs()

@@ -47,6 +47,8 @@ class Panel(QWidget):
         What the panel will show; the start of a sentence.
     event_types
         Types of the events that change what is drawn.
+    tools
+        Buttons for the head of the panel.
     """
 
     title: ClassVar[str]
@@ -60,6 +62,7 @@ class Panel(QWidget):
         self.studio = studio
         self.view: RunView | None = None
         self._dirty = True
+        self.tools: list[QWidget] = []
         self.content = QWidget(self)
         self._placeholder = WrappedLabel(parent=self)
         self._placeholder.setAlignment(Qt.AlignmentFlag.AlignCenter)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, Signal
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QMouseEvent
 from PySide6.QtWidgets import QWidget
 
+from nfkd.protocol.records import StagePlan
 from nfkd.protocol.roles import TEACHERS, Role
 from nfkd.protocol.view import Curve, RunView
+from nfkd_gui.panels.curve_marks import CurveMarks, Key
 from nfkd_gui.panels.quantities import Quantity
 from nfkd_gui.plotting.lines import Smoother, decimate
 from nfkd_gui.plotting.plots import Plot
@@ -21,7 +23,8 @@ from nfkd_gui.theme import role_colour
 _FAINT, _OTHER_SEED = 70, 60
 _FEW, _MARK = 2, 6
 """A line of at most this many points is too short to see: it gets marks of this size in pixels."""
-Key = tuple[int, Role, str]
+_WITH_LABELS = 1.12
+"""The step axis is longer than the curves by this factor: their names stand at their ends."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class CurvePlot(Plot):
 
     pointed = Signal(float)
     """The x value under the pointer; NaN when it left the plot."""
+    reframed = Signal()
+    """The user asked for the whole curves."""
 
     def __init__(self, quantity: Quantity, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -65,6 +70,7 @@ class CurvePlot(Plot):
         self._out_of_log: set[Key] = set()
         self.setObjectName(f"curves.plot.{quantity.name}")
         self.label("left", quantity.label, quantity.unit, quantity.short)
+        self._marks = CurveMarks(self)
         self._pointer = pg.InfiniteLine(angle=90, movable=False)
         self._pointer.hide()
         self.canvas.addItem(self._pointer, ignoreBounds=True)
@@ -78,7 +84,18 @@ class CurvePlot(Plot):
         self.raw.clear()
         self._smoothers.clear()
         self._drawn.clear()
+        self._marks.clear()
+        self.show_everything()
+
+    def show_everything(self) -> None:
+        """Forget the user's zoom: the next drawing shows the whole curves."""
         self._framed = None
+        self.canvas.getViewBox().enableAutoRange(axis="y")
+
+    def mouseDoubleClickEvent(self, ev: QMouseEvent) -> None:
+        super().mouseDoubleClickEvent(ev)
+        self.show_everything()
+        self.reframed.emit()
 
     def restart(self) -> None:
         """Redraw every line from its first point: a resumed stage may replace points."""
@@ -96,11 +113,14 @@ class CurvePlot(Plot):
                     shown.add((stage_seed, role, name))
                     self._draw_line((stage_seed, role, name), curve, seed, settings)
         self._hide(shown)
+        marked = set() if settings.by_time else shown
+        self._marks.draw(view, {key for key in marked if key[0] == seed or key[1] in TEACHERS}, self.quantity)
         self.incomplete = settings.logarithmic and not shown.isdisjoint(self._out_of_log)
 
     def _frame(self, view: RunView, settings: CurveSettings) -> None:
-        """Set up the axes if the settings changed; the step axis always spans all planned steps."""
-        steps = max((plan.steps for started in view.seeds.values() for plan in started.stages), default=1)
+        """Set up the axes if the settings changed; the step axis spans all steps that are planned or were made."""
+        plans = ((started.seed, plan) for started in view.seeds.values() for plan in started.stages)
+        steps = max((_length(view, seed, plan) for seed, plan in plans), default=1)
         frame = (settings.by_time, settings.logarithmic, steps)
         if frame == self._framed:
             return
@@ -111,7 +131,7 @@ class CurvePlot(Plot):
         if settings.by_time:
             self.canvas.getViewBox().enableAutoRange(axis="x")
         else:
-            self.canvas.getViewBox().setXRange(0, steps, padding=0.02)
+            self.canvas.getViewBox().setXRange(0, steps * _WITH_LABELS, padding=0.02)
 
     def _draw_line(self, key: Key, curve: Curve, seed: int, settings: CurveSettings) -> None:
         stage_seed, role, name = key
@@ -125,8 +145,9 @@ class CurvePlot(Plot):
         self._drawn[key] = drawn
         (self._out_of_log.add if np.nanmin(curve.values, initial=1) <= 0 else self._out_of_log.discard)(key)
         colour = QColor(role_colour(role))
-        smooth = self._smoothers.setdefault(key, Smoother())(curve.values, settings.smoothing)
-        if settings.smoothing and current:
+        weight = 0.0 if name.startswith("validation/") else settings.smoothing  # few points, each a measurement
+        smooth = self._smoothers.setdefault(key, Smoother())(curve.values, weight)
+        if weight and current:
             self._set(self.raw, key, x, curve.values, colour, _FAINT, 1.0)
         elif key in self.raw:
             self.raw[key].setData([], [])
@@ -183,3 +204,10 @@ class CurvePlot(Plot):
     def leaveEvent(self, ev: QEvent) -> None:
         super().leaveEvent(ev)
         self.pointed.emit(float("nan"))
+
+
+def _length(view: RunView, seed: int, plan: StagePlan) -> int:
+    """Return the steps that a stage made, if it has ended, or will make."""
+    stage = view.stages.get((seed, plan.stage))
+    ended = stage.summary if stage is not None else None
+    return plan.steps if ended is None else max(ended.steps, 1)

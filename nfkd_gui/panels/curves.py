@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from nfkd.protocol.events import CurvePoints, RunEvent, SeedStarted, StageStarted
+from nfkd.protocol.events import CurvePoints, RunEvent, SeedStarted, StageFinished, StageStarted
 from nfkd.protocol.roles import ROLES, USUAL, Role, role_label, role_name
 from nfkd.protocol.view import Curve
 from nfkd.text import plain
@@ -28,13 +28,13 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import SPACE, Panel, heading
 from nfkd_gui.panels.curve_plot import CurvePlot, CurveSettings
 from nfkd_gui.panels.quantities import LIKELIHOOD, Quantity, list_quantities
-from nfkd_gui.theme import box_palette, role_colour
-from nfkd_gui.widgets.labels import ElidedLabel, MarkupLabel, PlainLabel, WrappedLabel, tip
+from nfkd_gui.theme import role_colour
+from nfkd_gui.widgets.labels import ElidedLabel, PlainLabel, WrappedLabel, tip
 
 _MOST_SMOOTHING = 0.99
 _LONGEST = 80
 """Characters of a name in the list."""
-_SIDE_FROM = 440
+_SIDE_FROM = 720
 """Panels at least this wide, in pixels, show the choices beside the plots."""
 
 
@@ -44,7 +44,7 @@ class CurvesPanel(Panel):
     title = "Curves"
     name = "curves"
     placeholder = "The likelihood of teacher, student and baseline, and every term of the loss,"
-    event_types = (CurvePoints, SeedStarted, StageStarted)
+    event_types = (CurvePoints, SeedStarted, StageStarted, StageFinished)
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(studio, parent)
@@ -70,8 +70,8 @@ class CurvesPanel(Panel):
     def _lay_out(self) -> None:
         plots = QVBoxLayout()
         plots.setSpacing(0)
-        self._above = self._narrow_legend()
-        plots.addWidget(self._above)
+        self._more = self._choose_button()
+        self.tools.append(self._more)
         plots.addWidget(self._column, 1)
         plots.addWidget(self._caution)
         plots.addWidget(self._readout)
@@ -82,23 +82,16 @@ class CurvesPanel(Panel):
         self._beside = self._side()
         row.addWidget(self._beside)
 
-    def _narrow_legend(self) -> QWidget:
-        """Return the line above the plots, for panels too narrow for the choices beside them."""
-        line = QWidget(self.content)
-        row = QHBoxLayout(line)
-        row.setContentsMargins(0, 0, 0, SPACE)
-        row.setSpacing(SPACE)
-        self._names = MarkupLabel(line)
-        self._names.setObjectName("curves.names")
-        self._more = QToolButton(line)
-        self._more.setObjectName("curves.more")
-        self._more.setText("&Choose")
-        self._more.setToolTip("Choose flows, plots, smoothing and axes.")
-        self._more.setCheckable(True)
-        self._more.toggled.connect(self._arrange)
-        row.addWidget(self._names, 1)
-        row.addWidget(self._more)
-        return line
+    def _choose_button(self) -> QToolButton:
+        """Return the button for the head of panels that are too narrow for the choices beside the plots."""
+        button = QToolButton(self)
+        button.setObjectName("curves.more")
+        button.setText("&Choose")
+        button.setToolTip("Choose flows, plots, smoothing and axes.")
+        button.setProperty("flat", True)
+        button.setCheckable(True)
+        button.toggled.connect(self._arrange)
+        return button
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -106,7 +99,7 @@ class CurvesPanel(Panel):
 
     def _arrange(self) -> None:
         wide = self.width() >= _SIDE_FROM
-        self._above.setVisible(not wide)
+        self._more.setVisible(not wide)
         self._beside.setVisible(wide or self._more.isChecked())
 
     def _side(self) -> QWidget:
@@ -160,7 +153,6 @@ class CurvesPanel(Panel):
         )
 
     def restyle(self) -> None:
-        self._quantities.setPalette(box_palette())
         for role, box in self._roles.items():
             box.setIcon(_swatch(role_colour(role), self.devicePixelRatioF()))
         self._show_roles()
@@ -172,8 +164,6 @@ class CurvesPanel(Panel):
         roles = self.roles()
         for role, box in self._roles.items():
             box.setVisible(role in roles)
-        names = (f'<b style="color:{role_colour(role)}">{role_label(role)}</b>' for role in roles)
-        self._names.setText(" &nbsp;".join(names))
 
     def run_changed(self) -> None:
         self._show_roles()
@@ -235,6 +225,7 @@ class CurvesPanel(Panel):
             if name not in self.plots:
                 plot = self.plots[name] = CurvePlot(quantity, self._column)
                 plot.pointed.connect(self._point)
+                plot.reframed.connect(self.mark_dirty)
                 self._column.insertWidget(index, plot)
                 even = True
         if even:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import RunEvent, RunFailed, RunFinished, StageFinished
+from nfkd.protocol.events import RunEvent, RunFailed, RunFinished, StageFinished, StageSummary
 from nfkd.protocol.records import with_fd_floor
 from nfkd.protocol.roles import ROLES, USUAL, Role, role_label
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.numbers import format_count, format_duration, format_measure
 from nfkd_gui.panels.base import find_stage
-from nfkd_gui.theme import role_colour
-from nfkd_gui.widgets.labels import ElidedLabel, MarkupLabel, PlainLabel, ToneLabel, WrappedLabel
-from nfkd_gui.widgets.numbers import format_count, format_duration, format_measure
+from nfkd_gui.theme import role_colour, scaled, set_space
+from nfkd_gui.widgets.gap_bar import GapBar, GapFigures
+from nfkd_gui.widgets.labels import ElidedLabel, MarkupLabel, PlainLabel, ToneLabel, TypeLabel, WrappedLabel
 
 
 class _Row(NamedTuple):
@@ -54,6 +55,7 @@ _ROWS = (
     _Row("seconds", "Time", "Wall time of the stage.", format_duration),
 )
 _FLOOR = "floor"
+_NARROWEST = 300
 _FLOOR_TIP = "The same for training data in place of samples: what a perfect flow would reach."
 _EMPTY = "Open a run or press Run: its results and the verdict appear here."
 
@@ -69,6 +71,10 @@ class InspectorPanel(QWidget):
         font.setBold(True)
         self._title.setFont(font)
         self._about = WrappedLabel(parent=self)
+        self._figure = TypeLabel("figure", parent=self)
+        self._figure.setObjectName("inspector.figure")
+        self._caption = WrappedLabel(parent=self)
+        self.gap = GapBar(self)
         self._measures = WrappedLabel(parent=self)
         self._measures.setObjectName("inspector.measures")
         self._verdict = WrappedLabel(tone="good", parent=self)
@@ -130,14 +136,22 @@ class InspectorPanel(QWidget):
         column = QVBoxLayout(content)
         column.setContentsMargins(12, 8, 12, 8)
         column.setSpacing(8)
-        for widget in (self._title, self._about, self._verdict, self._table, self._others, self._measures):
+        head = QHBoxLayout()
+        set_space(head, 8)
+        head.addWidget(self._figure)
+        head.addWidget(self._caption, 1)
+        column.addWidget(self._title)
+        column.addWidget(self._about)
+        column.addLayout(head)
+        for widget in (self.gap, self._verdict, self._table, self._others, self._measures):
             column.addWidget(widget)
         column.addStretch(1)
         scroll = QScrollArea(self)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setWidget(content)
-        scroll.setMinimumWidth(content.minimumSizeHint().width() + 16)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setMinimumWidth(scaled(_NARROWEST))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll)
@@ -153,7 +167,7 @@ class InspectorPanel(QWidget):
         self._title.setVisible(view is not None)
         if view is None:
             self._about.setText(_EMPTY)
-            for label in (self._verdict, self._others, self._measures):
+            for label in (self._verdict, self._others, self._measures, self._figure, self._caption, self.gap):
                 label.hide()
             return
         row = view.row
@@ -163,6 +177,7 @@ class InspectorPanel(QWidget):
             " · ".join(text for text in (row.data, f"{row.teacher} → {row.student}", row.device) if text)
         )
         self._show_values(view)
+        self._show_gap(view)
         self._show_verdict(view)
 
     def _show_values(self, view: RunView) -> None:
@@ -194,6 +209,18 @@ class InspectorPanel(QWidget):
             cell.setVisible(bool(floors))
             cell.setText(row.format(floors[row.figure]) if row.figure in floors else "")
 
+    def _show_gap(self, view: RunView) -> None:
+        """Show the share of the gap in test likelihood that the student closes, over the seeds that have ended."""
+        figures = gap_figures(view.summaries())
+        known = not math.isnan(figures.closed)
+        self._figure.setText(f"{100 * figures.closed:.0f} %".replace("-", "−") if known else "")
+        seeds = len(view.verdict.seeds) if view.verdict is not None else 0
+        count = f", {seeds} of {max(seeds, 3)} seeds" if 0 < seeds < 3 else ""
+        self._caption.setText(f"of the gap to the teacher closed{count}" if known else "")
+        self._figure.setVisible(known)
+        self._caption.setVisible(known)
+        self.gap.show_figures(figures)
+
     def _show_verdict(self, view: RunView) -> None:
         verdict = view.verdict
         if view.error is not None:
@@ -210,3 +237,18 @@ class InspectorPanel(QWidget):
         others = [other.summary for other in verdict.others] if verdict is not None and view.error is None else []
         self._others.setText("\n".join(("Other measures, without a verdict:", *others)))
         self._others.setVisible(bool(others))
+
+
+def gap_figures(summaries: Sequence[StageSummary]) -> GapFigures:
+    """Return the gap in test likelihood as a ratio of means; without a share where the teacher is not better."""
+    means: dict[str, float] = {}
+    for role in USUAL:
+        found = [summary.test for summary in summaries if summary.stage == role and math.isfinite(summary.test)]
+        if not found:
+            return GapFigures()
+        means[role] = sum(found) / len(found)
+    gap = means["baseline"] - means["teacher"]
+    if gap <= max(summary.test_error for summary in summaries if summary.stage in USUAL):
+        return GapFigures()
+    texts = {role: format_measure(mean) for role, mean in means.items()}
+    return GapFigures((means["baseline"] - means["student"]) / gap, **texts)

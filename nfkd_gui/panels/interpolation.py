@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QComboBox, QGridLayout, QSlider, QSpacerItem, QSpinBox, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import InterpolationDrawn, StageStarted, picture_label
@@ -158,7 +159,8 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
             if paths is None:
                 picture.clear()
             elif paths.ndim == 5:
-                picture.show_images(paths.reshape(-1, *paths.shape[2:]), columns=paths.shape[1])
+                shown = paths[: self._pairs_that_fit(paths)]
+                picture.show_images(shown.reshape(-1, *paths.shape[2:]), columns=paths.shape[1])
             else:
                 plane = picture.show_plane()
                 stage = self.stage(role)
@@ -173,6 +175,17 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
             extent = extent_of(np.concatenate([points for _, points in unframed]))
             for plane, _ in unframed:
                 plane.frame(extent)
+
+    def _pairs_that_fit(self, paths: np.ndarray) -> int:
+        """Return how many pairs, one in a row, each flow has room for if the frames fill the width."""
+        _, steps, _, height, width = paths.shape
+        row = self.pictures["teacher"].width() / steps * height / width
+        room = self._grid.geometry().height() / len(self.roles()) - SPACE
+        return max(1, int(room / max(row, 1)))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.mark_dirty()  # another number of pairs may fit
 
     def _draw_thumbnails(self) -> None:
         reply = self._reply

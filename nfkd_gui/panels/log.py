@@ -80,7 +80,7 @@ class LogPanel(QWidget):
         name = line.run.replace("\\", "/").rstrip("/").rpartition("/")[2] or "engine"
         colour = QTextCharFormat()
         if line.level in _TONES:
-            colour.setForeground(tone_colour(self.palette(), _TONES[line.level]))
+            colour.setForeground(tone_colour(_TONES[line.level]))
         self._text.setCurrentCharFormat(colour)
         text = plain_lines(line.text).replace("\n", "\n    ")  # indent, so that no line looks like a log entry
         self._text.appendPlainText(f"{clock}  {plain(name)}  {text}")

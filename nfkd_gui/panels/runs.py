@@ -52,9 +52,12 @@ class RunsPanel(QWidget):
     ----------
     message
         Emitted with a message for the status bar.
+    opened
+        Emitted when the user opens a run.
     """
 
     message = Signal(str)
+    opened = Signal()
 
     def __init__(
         self, studio: Studio, may_discard: Callable[[Callable[[], None]], bool], parent: QWidget | None = None
@@ -76,6 +79,7 @@ class RunsPanel(QWidget):
         self._chosen = ""
         self.table.selectionModel().currentRowChanged.connect(self._choose)
         studio.rows_changed.connect(self._refresh)
+        studio.renamed.connect(self._keep_chosen)
         studio.row_changed.connect(lambda _run: self._refresh_actions())
         studio.view_changed.connect(self._choose_shown)
         studio.engine_changed.connect(self._refresh_actions)
@@ -187,6 +191,7 @@ class RunsPanel(QWidget):
         """Show the selected run in the panels."""
         if self.chosen is not None:
             self._studio.open_run(self.chosen.run)
+            self.opened.emit()
 
     def resume_chosen(self) -> None:
         """Resume the selected run from its checkpoint."""
@@ -277,6 +282,11 @@ class RunsPanel(QWidget):
             self._chosen = self._studio.view.row.run
             self._restore_selection()
         self._refresh_actions()
+
+    def _keep_chosen(self, old: str, new: str) -> None:
+        """Keep a run selected that was renamed."""
+        if self._chosen == old:
+            self._chosen = new
 
     def _restore_selection(self) -> None:
         index = self._sorted.mapFromSource(self._model.index_of(self._chosen))

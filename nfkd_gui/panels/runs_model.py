@@ -14,8 +14,8 @@ from PySide6.QtGui import QFont
 from nfkd.protocol.events import RunRow
 from nfkd.text import plain
 from nfkd_gui.model.studio import LIVE, Studio
+from nfkd_gui.numbers import format_measure
 from nfkd_gui.widgets.labels import tip
-from nfkd_gui.widgets.numbers import format_measure
 
 Index = QModelIndex | QPersistentModelIndex
 SORT_ROLE = Qt.ItemDataRole.UserRole

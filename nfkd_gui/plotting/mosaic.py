@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 _GAP = 1
 _RGB = 3
+_NEARLY = 0.85
 
 
 def compose(images: np.ndarray, columns: int, gap: int = _GAP, background: int = 255) -> np.ndarray:
@@ -39,9 +40,10 @@ def compose(images: np.ndarray, columns: int, gap: int = _GAP, background: int =
 
 
 def best_columns(count: int, tile: tuple[int, int], room: tuple[int, int]) -> int:
-    """Return the number of images per row that shows them largest.
+    """Return the number of images per row for a grid that fills its room.
 
-    Ties are broken by fewer empty cells, then by the squarer grid.
+    Among the grids whose images are nearly as large as possible, it is the one with the fewest empty cells; ties are
+    broken by the size of the images, then by the squarer grid.
 
     Parameters
     ----------
@@ -51,17 +53,19 @@ def best_columns(count: int, tile: tuple[int, int], room: tuple[int, int]) -> in
         Width and height of an image with its gap and of the whole grid's space, in pixels.
     """
 
-    def rank(columns: int) -> tuple[float, int, int]:
-        rows = math.ceil(count / columns)
-        scale = min(room[0] / (columns * tile[0]), room[1] / (rows * tile[1]))
-        shown = math.floor(scale) if scale >= 2 else scale
-        return (shown, count - columns * rows, -abs(columns * tile[0] - rows * tile[1]))
+    def scale(columns: int) -> float:
+        return min(room[0] / (columns * tile[0]), room[1] / (math.ceil(count / columns) * tile[1]))
 
-    return max(range(1, count + 1), key=rank)
+    def rank(columns: int) -> tuple[int, float, int]:
+        rows = math.ceil(count / columns)
+        return count - columns * rows, scale(columns), -abs(columns * tile[0] - rows * tile[1])
+
+    largest = max(map(scale, range(1, count + 1)))
+    return max((columns for columns in range(1, count + 1) if scale(columns) >= _NEARLY * largest), key=rank)
 
 
 class Mosaic(QWidget):
-    """Shows a grid of images, enlarged by a whole factor.
+    """Shows a grid of images as large as they fit; pixels are never blended.
 
     Parameters
     ----------
@@ -114,20 +118,17 @@ class Mosaic(QWidget):
         """Return the grid's height when its width is limited to `width`; 0 without images."""
         if self._image is None:
             return 0
-        scale = width / self._image.width()
-        return int(self._image.height() * (math.floor(scale) if scale >= 2 else scale))
+        return int(self._image.height() * width / self._image.width())
 
     def picture_size(self) -> QSize:
         """Return the size of the unscaled grid; empty without images."""
         return QSize() if self._image is None else self._image.size()
 
     def target(self) -> QRect:
-        """Return the grid's rectangle: at the top left, scaled by a whole factor if it fits twice or more."""
+        """Return the grid's rectangle: at the top left, as large as it fits."""
         if self._image is None:
             return QRect()
         scale = min(self.width() / self._image.width(), self.height() / self._image.height())
-        if scale >= 2:
-            scale = math.floor(scale)
         return QRect(0, 0, int(self._image.width() * scale), int(self._image.height() * scale))
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.text import plain, plain_lines
+from nfkd_gui.theme import font
 from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
@@ -66,10 +67,7 @@ class ErrorDialog(QDialog):
         icon.setPixmap(style.standardIcon(QStyle.StandardPixmap.SP_MessageBoxCritical).pixmap(QSize(32, 32)))
         icon.setAlignment(Qt.AlignmentFlag.AlignTop)
         title = WrappedLabel(error.title, "plain", self)
-        font = title.font()
-        font.setBold(True)
-        font.setPointSizeF(font.pointSizeF() * 1.15)
-        title.setFont(font)
+        title.setFont(font("heading"))
         texts = QVBoxLayout()
         texts.setSpacing(8)
         texts.addWidget(title)

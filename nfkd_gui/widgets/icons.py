@@ -6,8 +6,9 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtGui import QIcon, QPalette
-from PySide6.QtWidgets import QApplication
+from PySide6.QtGui import QIcon
+
+from nfkd_gui.theme import tokens
 
 if TYPE_CHECKING:
     from qtawesome.iconic_font import IconicFont
@@ -27,20 +28,40 @@ _NAMES = {
     "continue": "mdi6.play-circle-outline",
     "float": "mdi6.dock-window",
     "close": "mdi6.close",
+    "menu": "mdi6.menu",
+    "expand": "mdi6.arrow-expand",
+    "shrink": "mdi6.arrow-collapse",
+    "design": "mdi6.tune-variant",
+    "train": "mdi6.chart-line",
+    "compare": "mdi6.table",
+    "home": "mdi6.home-outline",
+    "find": "mdi6.magnify",
+    "data": "mdi6.database-outline",
+    "teacher": "mdi6.layers-triple-outline",
+    "assistants": "mdi6.layers-plus",
+    "student": "mdi6.layers-outline",
+    "distillation": "mdi6.chart-bell-curve",
+    "training": "mdi6.speedometer",
+    "seeds": "mdi6.dice-5-outline",
+    "compute": "mdi6.memory",
+    "monitor": "mdi6.image-multiple-outline",
+    "experiment": "mdi6.text-box-outline",
+    "documentation": "mdi6.book-open-outline",
+    "drop": "mdi6.tray-arrow-down",
+    "clock": "mdi6.clock-outline",
 }
 
 
-def icon(name: str) -> QIcon:
-    """Return an icon in the current theme's colours.
+def icon(name: str, *, on_fill: bool = False) -> QIcon:
+    """Return an icon in the current theme's colours; `on_fill` for primary buttons.
 
     Raises
     ------
     KeyError
         If there is no icon of that name.
     """
-    palette = QApplication.palette()
-    normal = palette.color(QPalette.ColorGroup.Active, QPalette.ColorRole.ButtonText)
-    faded = palette.color(QPalette.ColorGroup.Disabled, QPalette.ColorRole.ButtonText)
+    colours = tokens()
+    normal, faded = (colours.on_fill if on_fill else colours.text), colours.faint
     return _family().icon(_NAMES[name], color=normal, color_disabled=faded)
 
 

@@ -10,6 +10,7 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from nfkd.text import plain, plain_lines
+from nfkd_gui.theme import set_type, tokens
 
 _LONGEST = 4000
 """Characters of a label or tooltip; longer texts are cut, because they slow the window."""
@@ -17,20 +18,12 @@ _WIDEST = 360
 """Pixels; upper limit of a wrapped label's minimum width."""
 Tone = Literal["plain", "muted", "error", "warning", "good"]
 
-_TONES: dict[Tone, tuple[str, str]] = {
-    "muted": ("#5F6368", "#A0A4A8"),
-    "error": ("#B3261E", "#F28B82"),
-    "warning": ("#8A5A00", "#F6BF60"),
-    "good": ("#00734F", "#4CC9A0"),
-}
 
-
-def tone_colour(palette: QPalette, tone: Tone) -> QColor:
-    """Return a tone's colour for a palette; the contrast with the window is at least 4.5."""
-    if tone == "plain":
-        return palette.color(QPalette.ColorRole.WindowText)
-    light, dark = _TONES[tone]
-    return QColor(dark if palette.color(QPalette.ColorRole.Window).lightness() < 128 else light)
+def tone_colour(tone: Tone) -> QColor:
+    """Return a tone's colour in the current theme; the contrast with every surface is at least 4.5."""
+    colours = tokens()
+    found = {"plain": colours.text, "muted": colours.muted, "good": colours.good, "warning": colours.warn}
+    return QColor(found.get(tone, colours.error))
 
 
 def display_text(text: str) -> str:
@@ -61,6 +54,14 @@ class PlainLabel(QLabel):
         super().setText(display_text(text))
 
 
+class TypeLabel(PlainLabel):
+    """A plain label in one of the kinds of text of the visual system, such as ``heading``; it follows the scale."""
+
+    def __init__(self, kind: str, text: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(text, parent)
+        set_type(self, kind)
+
+
 class MarkupLabel(QLabel):
     """A label with our own markup; foreign text in it must be `escaped`."""
 
@@ -89,7 +90,7 @@ class ToneLabel(PlainLabel):
 
     def _colour(self) -> None:
         palette = QPalette()
-        colour = tone_colour(palette, self._tone)
+        colour = tone_colour(self._tone)
         if self.palette().color(QPalette.ColorRole.WindowText) != colour:  # setting it changes the palette again
             palette.setColor(QPalette.ColorRole.WindowText, colour)
             self.setPalette(palette)

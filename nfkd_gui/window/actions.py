@@ -11,6 +11,8 @@ from nfkd_gui.model.studio import LIVE, Studio
 from nfkd_gui.widgets.icons import icon
 
 Shortcut = str | QKeySequence.StandardKey
+_SCALE_STEP, _SMALLEST, _LARGEST = 25, 75, 200
+"""Sizes of the interface, in per cent."""
 
 
 class Actions(QObject):
@@ -29,14 +31,17 @@ class Actions(QObject):
         self.quit = make("quit", "&Quit", "Close the window; a run continues in its engine.", "Ctrl+Q")
         self.preferences = make("preferences", "&Preferences …", "Runs folder, engine and theme.", "Ctrl+,")
         self.run = make("run", "&Run", "Start this experiment.", "F5")
-        self.pause = make("pause", "&Pause", "Pause the run at its next step.", "F6")
-        self.resume = make("resume", "R&esume", "Continue the paused run.", "F7")
+        self.pause = make("pause", "&Pause", "Pause the run at its next step, or continue it.", "F6")
         self.stop = make("stop", "&Stop …", "End the stage or the run.", "Shift+F5")
+        self.start = make("start", "&Start page", "Presets, recent work and own data.", "Ctrl+H")
         self.stack = make("stack", "Panels as &tabs", "Stack the panels as tabs.", "Ctrl+T")
         self.tile = make("tile", "Panels side &by side", "Show all panels at once.", "Ctrl+Shift+T")
-        self.reset = make("reset", "&Reset layout", "Move all docks back to where they were at first.")
-        self.full_screen = make("full_screen", "&Full screen", "Fill the screen.", "F11")
-        self.full_screen.setCheckable(True)
+        self.reset = make("reset", "&Reset layout", "Move the panels of this workspace to their first places.")
+        self.presentation = make("presentation", "&Presentation", "Large type and the panels only.", "F11")
+        self.presentation.setCheckable(True)
+        self.larger = make("larger", "&Larger", "Enlarge the interface.", keys.ZoomIn)
+        self.smaller = make("smaller", "&Smaller", "Reduce the interface.", keys.ZoomOut)
+        self.normal_size = make("normal_size", "&Normal size", "Show the interface at 100 %.", "Ctrl+0")
         self.refresh_runs = make("refresh_runs", "&Refresh runs", "List the runs folder again.", "Ctrl+F5")
         self.runs_folder = make("runs_folder", "Open runs &folder", "Show the folder in the file manager.")
         self.restart = make(
@@ -63,7 +68,13 @@ class Actions(QObject):
 
     def _make_themes(self) -> QActionGroup:
         group = QActionGroup(self)
-        for text, theme in (("Follow the &system", "system"), ("&Light", "light"), ("&Dark", "dark")):
+        choices = (
+            ("Follow the &system", "system"),
+            ("&Light", "light"),
+            ("&Dark", "dark"),
+            ("&High contrast", "contrast"),
+        )
+        for text, theme in choices:
             action = self._make(f"theme.{theme}", text, f"Theme: {theme}.")
             action.setCheckable(True)
             action.setData(theme)
@@ -74,8 +85,10 @@ class Actions(QObject):
     def _follow_studio(self) -> None:
         studio = self._studio
         self.run.triggered.connect(lambda: studio.run(studio.experiment.text))
-        self.pause.triggered.connect(studio.pause)
-        self.resume.triggered.connect(studio.resume)
+        self.pause.triggered.connect(self._pause_or_resume)
+        self.larger.triggered.connect(lambda: self._scale(_SCALE_STEP))
+        self.smaller.triggered.connect(lambda: self._scale(-_SCALE_STEP))
+        self.normal_size.triggered.connect(lambda: studio.prefer(scale=100))
         self.restart.triggered.connect(studio.start)
         self.refresh_runs.triggered.connect(studio.list_runs)
         signals: Sequence[tuple[object, Callable[[], None]]] = (
@@ -91,16 +104,30 @@ class Actions(QObject):
         self.refresh_icons()
         self.refresh()
 
+    def _pause_or_resume(self) -> None:
+        row = self._studio.controlled
+        if row is not None:
+            self._studio.resume() if row.state == "paused" else self._studio.pause()
+
+    def _scale(self, change: int) -> None:
+        scale = self._studio.preferences.scale + change
+        self._studio.prefer(scale=min(max(scale, _SMALLEST), _LARGEST))
+
     def refresh(self) -> None:
         """Enable the actions that are possible now."""
         studio = self._studio
         row = studio.controlled
         state = row.state if row is not None and studio.ready else ""
+        self.run.setData("run")
+        self.stop.setIconText("Stop …")
+        self.stop.setData("stop")
         self.run.setEnabled(studio.ready and studio.experiment.may_run)
-        self.pause.setEnabled(state == "running")
-        self.pause.setVisible(state != "paused")
-        self.resume.setEnabled(state == "paused")
-        self.resume.setVisible(state == "paused")
+        self.pause.setEnabled(state in {"running", "paused"})
+        paused = state == "paused"
+        self.pause.setText("&Resume" if paused else "&Pause")
+        self.pause.setIconText("Resume" if paused else "Pause")
+        self.pause.setData("resume" if paused else "pause")
+        self.run.setIconText("Queue" if state else "Run")
         self.stop.setEnabled(state in LIVE)
         self.refresh_runs.setEnabled(studio.ready)
         self.open_run.setEnabled(studio.ready)
@@ -114,7 +141,6 @@ class Actions(QObject):
         for action, name in (
             (self.run, "run"),
             (self.pause, "pause"),
-            (self.resume, "resume"),
             (self.stop, "stop"),
             (self.restart, "restart"),
             (self.open, "open"),

@@ -1,40 +1,37 @@
-"""The main window: form left, panels in the middle, runs and inspector right, log below."""
+"""The main window: a header, the start page and the workspaces Design, Train and Compare."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, QUrl, Signal
+from PySide6.QtCore import QByteArray, QSize, QTimer, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowEvent
-from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QWidget
+from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.text import plain
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.studio import LIVE, Studio
-from nfkd_gui.panels import PANELS
-from nfkd_gui.panels.base import Panel
-from nfkd_gui.panels.inspector import InspectorPanel
-from nfkd_gui.panels.log import LogPanel
 from nfkd_gui.panels.runs import RunsPanel
-from nfkd_gui.theme import apply_theme
+from nfkd_gui.theme import apply_theme, set_space
 from nfkd_gui.widgets.dialogs import question, without_icons
-from nfkd_gui.widgets.dock import Dock
 from nfkd_gui.widgets.error_dialog import ErrorDialog
-from nfkd_gui.widgets.workbench import Workbench
+from nfkd_gui.widgets.workspace import Workspace
 from nfkd_gui.window import menus
 from nfkd_gui.window.actions import Actions
+from nfkd_gui.window.compare import CompareWorkspace
+from nfkd_gui.window.design import DesignWorkspace
 from nfkd_gui.window.engine_status import EngineStatusLabel
 from nfkd_gui.window.experiment_files import ExperimentFiles
+from nfkd_gui.window.header import Header
 from nfkd_gui.window.preferences_dialog import PreferencesDialog
-from nfkd_gui.window.run_bar import RunBar
+from nfkd_gui.window.presentation import Presentation
+from nfkd_gui.window.start_page import StartPage
 from nfkd_gui.window.stop_dialog import ask_stop
+from nfkd_gui.window.train import TrainWorkspace
 
 _REFRESH = 50
 """Milliseconds between two refreshes of the panels."""
-_LAYOUT_VERSION = 1
 _TITLE = 80
 """Longest name in the window's title, in characters."""
-_WIDE = 1280
-"""Window width, in pixels, above which the side docks are wider."""
 
 
 class MainWindow(QMainWindow):
@@ -54,60 +51,45 @@ class MainWindow(QMainWindow):
         self.form = ExperimentForm(studio.experiment, studio.data_preview, self)
         self.form.browse_runs_in(lambda: studio.preferences.runs_folder)
         self.runs = RunsPanel(studio, self.files.may_discard, self)
-        self.inspector = InspectorPanel(studio, self)
-        self.log = LogPanel(studio, self)
-        self.workbench = Workbench(self)
-        self.panels: list[Panel] = [panel(studio, self.workbench) for panel in PANELS]
+        self.start_page = StartPage(studio, self)
+        self.design = DesignWorkspace(studio, self.form, self)
+        self.train = TrainWorkspace(studio, self)
+        self.compare = CompareWorkspace(self.runs, self)
+        self.workspaces: dict[str, Workspace] = {
+            "design": self.design, "train": self.train, "compare": self.compare,
+        }  # fmt: skip
+        self.workspace = ""
         self._lay_out()
         self._connect()
         self._refresher = QTimer(self)
         self._refresher.setInterval(_REFRESH)
         self._refresher.timeout.connect(self._refresh)
         self._refresher.start()
-        self._first_layout: dict[str, str] = {}
+        self._shown = False
         self._show_title()
+        self.open_workspace("design")
         if "geometry" in studio.preferences.layout:
             self.restoreGeometry(_from_hex(studio.preferences.layout["geometry"]))
 
     # --- construction -----------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        self.setDockOptions(self.dockOptions() | QMainWindow.DockOption.AllowNestedDocks)
-        self.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
-        self.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
-        areas = Qt.DockWidgetArea
-        self.docks = {
-            "experiment": self._dock("experiment", "Experiment", self.form, areas.LeftDockWidgetArea),
-            "runs": self._dock("runs", "Runs", self.runs, areas.RightDockWidgetArea),
-            "inspector": self._dock("inspector", "Inspector", self.inspector, areas.RightDockWidgetArea),
-            "log": self._dock("log", "Log", self.log, areas.BottomDockWidgetArea),
-        }
-        self.docks["log"].hide()
-        for panel in self.panels:
-            self.workbench.add(panel, panel.name, panel.title)
-        self.workbench.show_first()
-        self.setCentralWidget(self.workbench)
-        self.run_bar = RunBar(self.studio, self.actions_, self)
-        self.addToolBar(self.run_bar)
+        self.menu = QMenu(self)
+        menus.build(self)
+        menus.add_shortcuts(self)
+        self.header = Header(self.studio, self.actions_, self.menu, self)
+        self.pages = QStackedWidget(self)
+        self.pages.setObjectName("workspaces")
+        self.pages.addWidget(self.start_page)
+        for workspace in self.workspaces.values():
+            self.pages.addWidget(_inset(workspace))
+        self.setMenuWidget(self.header)
+        self.setCentralWidget(self.pages)
         self.engine_status = EngineStatusLabel(self.studio, self)
         self.statusBar().addPermanentWidget(self.engine_status)
-        menus.build(self)
+        self.statusBar().setSizeGripEnabled(False)
+        self.presentation = Presentation(self)
         self.resize(QSize(1440, 900).boundedTo(QGuiApplication.primaryScreen().availableSize()))
-
-    def _dock(self, name: str, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> Dock:
-        dock = Dock(title, self)
-        dock.setObjectName(f"dock.{name}")
-        dock.setWidget(widget)
-        self.addDockWidget(area, dock)
-        return dock
-
-    def _set_first_sizes(self) -> None:
-        """Set the docks' first sizes; Qt ignores this before the window is shown."""
-        wide = self.width() >= _WIDE
-        sides = [self.docks["experiment"], self.docks["runs"]]
-        self.resizeDocks(sides, [352, 368] if wide else [296, 312], Qt.Orientation.Horizontal)
-        right = [self.docks["runs"], self.docks["inspector"]]
-        self.resizeDocks(right, [self.height() // 2, self.height() // 2], Qt.Orientation.Vertical)
 
     def _connect(self) -> None:
         studio, actions = self.studio, self.actions_
@@ -116,23 +98,78 @@ class MainWindow(QMainWindow):
         studio.failed.connect(self.show_error)
         studio.experiment.file_changed.connect(self._show_title)
         studio.engine_changed.connect(self._close_engine_error)
+        studio.rows_changed.connect(self._offer_workspaces)
+        studio.accepted.connect(self._watch)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._system_theme_changed)
         self.files.failed.connect(self.show_error)
-        for signal in (self.files.message, self.runs.message):
+        for signal in (self.files.message, self.runs.message, studio.message):
             signal.connect(lambda text: self.statusBar().showMessage(plain(text), 5000))
+        self.header.chosen.connect(self.open_workspace)
+        self.runs.opened.connect(lambda: self.open_workspace("train"))
+        self.start_page.preset_chosen.connect(self._open_preset)
+        self.start_page.run_chosen.connect(self._open_run)
+        self.start_page.open_clicked.connect(self.files.ask_open)
+        self.start_page.file_chosen.connect(self._open_file)
+        self.start_page.own_data_clicked.connect(lambda: self.open_workspace("design"))
+        actions.start.triggered.connect(lambda: self.open_workspace(""))
         actions.stop.triggered.connect(self._ask_stop)
         actions.stop_engine.triggered.connect(self._ask_stop_engine)
         actions.quit.triggered.connect(self.close)
         actions.preferences.triggered.connect(lambda: PreferencesDialog(studio, self).open())
-        actions.stack.triggered.connect(self.workbench.stack)
-        actions.tile.triggered.connect(self.workbench.tile)
+        actions.stack.triggered.connect(self.train.stack_all)
+        actions.tile.triggered.connect(self.train.tile_all)
         actions.reset.triggered.connect(self._reset_layout)
-        actions.full_screen.toggled.connect(self._fill_screen)
+        actions.presentation.toggled.connect(self.presentation.show_full)
         actions.runs_folder.triggered.connect(
             lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(studio.preferences.runs_folder))
         )
 
+    # --- workspaces -----------------------------------------------------------------------------------------------
+
+    def open_workspace(self, name: str) -> None:
+        """Show a workspace, or the start page for an empty name; one that has nothing to show yet is not opened."""
+        if name and name not in self._offered():
+            return
+        self.workspace = name
+        pages = ["", *self.workspaces]
+        self.pages.setCurrentIndex(pages.index(name))
+        self.header.show_workspace(name, self._offered())
+        self._show_title()
+
+    def _offered(self) -> list[str]:
+        """Return the workspaces with something to show."""
+        return ["design", "train", *(["compare"] if self.studio.rows else [])]
+
+    def _offer_workspaces(self) -> None:
+        if self.workspace == "compare" and not self.studio.rows:
+            self.open_workspace("design")
+        self.header.show_workspace(self.workspace, self._offered())
+
+    def _watch(self, shown: bool) -> None:
+        """Show the run that was started, if the view has changed to it."""
+        if shown:
+            self.open_workspace("train")
+
+    def _open_preset(self, name: str, start: bool) -> None:
+        self.files.open(name)
+        self.open_workspace("design")
+        if start:
+            self.studio.run_when_checked()
+
+    def _open_file(self, path: str) -> None:
+        self.files.open(path)
+        self.open_workspace("design")
+
+    def _open_run(self, run: str) -> None:
+        self.studio.open_run(run)
+        self.open_workspace("train")
+
     # --- what is shown --------------------------------------------------------------------------------------------
+
+    @property
+    def panels(self) -> list:
+        """The panels of the run."""
+        return self.train.panels
 
     def _show_view(self) -> None:
         for panel in self.panels:
@@ -140,7 +177,7 @@ class MainWindow(QMainWindow):
 
     def _show_event(self, event: object) -> None:
         for panel in self.panels:
-            panel.on_event(event)  # type: ignore[arg-type]
+            panel.on_event(event)
 
     def _refresh(self) -> None:
         for panel in self.panels:
@@ -156,15 +193,14 @@ class MainWindow(QMainWindow):
     def _apply_theme(self) -> None:
         app = QApplication.instance()
         if isinstance(app, QApplication):
-            apply_theme(app, self.studio.preferences.theme)
+            preferences = self.studio.preferences
+            apply_theme(app, preferences.theme, self.presentation.scale(preferences.scale))
         self.actions_.refresh_icons()
+        self.header.refresh()
 
     def _system_theme_changed(self) -> None:
         if self.studio.preferences.theme == "system":
             self.studio.theme_changed.emit()
-
-    def _fill_screen(self, fill: bool) -> None:
-        self.showFullScreen() if fill else self.showNormal()
 
     # --- questions and errors --------------------------------------------------------------------------------------
 
@@ -198,12 +234,15 @@ class MainWindow(QMainWindow):
 
     def _ask_stop_engine(self) -> None:
         row = self.studio.controlled
-        if row is None or row.state not in LIVE:
-            self.studio.stop_engine()
-            return
-        more = "The run keeps its best weights and can be resumed from its checkpoint."
-        box = question(self, "Stop engine", f"Stop the engine and “{row.name}”?", more)
-        stop = box.addButton("Stop both", QMessageBox.ButtonRole.DestructiveRole)
+        live = row is not None and row.state in LIVE
+        more = (
+            "The run keeps its best weights and can be resumed from its checkpoint."
+            if live
+            else "No run is in training. Tools › Reconnect starts it again."
+        )
+        text = f"Stop the engine and “{row.name}”?" if row is not None and live else "Stop the engine?"
+        box = question(self, "Stop engine", text, more)
+        stop = box.addButton("Stop both" if live else "Stop", QMessageBox.ButtonRole.DestructiveRole)
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
         stop.clicked.connect(self.studio.stop_engine)
         box.open()
@@ -211,28 +250,22 @@ class MainWindow(QMainWindow):
     # --- layout ---------------------------------------------------------------------------------------------------
 
     def _layout(self) -> dict[str, str]:
-        state = self.saveState(_LAYOUT_VERSION)
-        return {
-            "geometry": bytes(self.saveGeometry().toHex().data()).decode(),
-            "window": bytes(state.toHex().data()).decode(),
-            "panels": bytes(self.workbench.saveState(_LAYOUT_VERSION).toHex().data()).decode(),
-        }
-
-    def _restore_docks(self, layout: dict[str, str]) -> None:
-        if "window" in layout:
-            self.restoreState(_from_hex(layout["window"]), _LAYOUT_VERSION)
-        if "panels" in layout:
-            self.workbench.restore(_from_hex(layout["panels"]), _LAYOUT_VERSION)
+        states = {name: workspace.layout_state() for name, workspace in self.workspaces.items()}
+        return states | {"geometry": bytes(self.saveGeometry().toHex().data()).decode()}
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        if not self._first_layout:
-            self._set_first_sizes()
-            self._first_layout = self._layout()
-            self._restore_docks(self.studio.preferences.layout)
+        if not self._shown:
+            self._shown = True
+            layout = self.studio.preferences.layout
+            for name, workspace in self.workspaces.items():
+                workspace.keep_first_layout()
+                if name in layout:
+                    workspace.restore(layout[name])
 
     def _reset_layout(self) -> None:
-        self._restore_docks(self._first_layout)
+        if self.workspace:
+            self.workspaces[self.workspace].reset()
 
     def createPopupMenu(self) -> QMenu | None:  # type: ignore[override]
         return None  # the View menu has the same entries, with shortcuts
@@ -248,6 +281,7 @@ class MainWindow(QMainWindow):
             event.ignore()
             return
         self._refresher.stop()
+        self.presentation.leave()
         self.studio.prefer(layout=self._layout())
         event.accept()
         self.closed.emit()
@@ -264,6 +298,15 @@ class MainWindow(QMainWindow):
         without_icons(box)
         quit_.clicked.connect(lambda: self.files.may_discard(self._close_now) and self._close_now())
         box.open()
+
+
+def _inset(workspace: Workspace) -> QWidget:
+    """Return a page with a margin around a workspace."""
+    page = QWidget()
+    column = QVBoxLayout(page)
+    set_space(column, 0, 8)
+    column.addWidget(workspace)
+    return page
 
 
 def _from_hex(text: str) -> QByteArray:

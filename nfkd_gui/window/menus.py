@@ -16,17 +16,19 @@ from nfkd.config import preset_names
 from nfkd.text import plain
 from nfkd_gui.widgets.dialogs import message
 from nfkd_gui.widgets.labels import escaped, tip
+from nfkd_gui.window.header import WORKSPACES
 
 if TYPE_CHECKING:
     from nfkd_gui.window.main_window import MainWindow
 
 _LONGEST = 80
 """Longest file name in a menu, in characters."""
+_KEYS = {"inspector": "Ctrl+I", "log": "Ctrl+L"}
 _PAPER = "https://arxiv.org/abs/2506.21003"
 
 
 def build(window: MainWindow) -> None:
-    """Fill the window's menu bar."""
+    """Fill the header's menu; its commands also belong to the window, so that their shortcuts work everywhere."""
     _file_menu(window)
     _edit_menu(window)
     _run_menu(window)
@@ -36,9 +38,17 @@ def build(window: MainWindow) -> None:
 
 
 def _menu(window: MainWindow, title: str) -> QMenu:
-    menu = window.menuBar().addMenu(title)
+    menu = window.menu.addMenu(title)
     menu.setToolTipsVisible(True)
     return menu
+
+
+def add_shortcuts(window: MainWindow) -> None:
+    """Make the shortcuts of all menus work in the whole window."""
+    for submenu in window.menu.actions():
+        menu = submenu.menu()
+        if isinstance(menu, QMenu):
+            window.addActions([action for action in menu.actions() if not action.shortcut().isEmpty()])
 
 
 def _file_menu(window: MainWindow) -> None:
@@ -91,29 +101,31 @@ def _edit_menu(window: MainWindow) -> None:
 def _run_menu(window: MainWindow) -> None:
     actions = window.actions_
     menu = _menu(window, "&Run")
-    menu.addActions([actions.run, actions.pause, actions.resume, actions.stop])
+    menu.addActions([actions.run, actions.pause, actions.stop])
 
 
 def _view_menu(window: MainWindow) -> None:
     actions = window.actions_
     menu = _menu(window, "&View")
-    for number, dock in enumerate(window.workbench.docks, start=1):
-        show = QAction(f"&{number} {dock.windowTitle()}", window)
+    for number, (name, (title, _)) in enumerate(WORKSPACES.items(), start=1):
+        show = QAction(f"&{number} {title}", window)
+        show.setObjectName(f"action.workspace.{name}")
         show.setShortcut(QKeySequence(f"Ctrl+{number}"))
-        show.setToolTip(f"Bring {dock.windowTitle()} to the front.")
-        show.triggered.connect(lambda _checked=False, dock=dock: (dock.show(), dock.raise_()))
+        show.setToolTip(f"Open the workspace {title}.")
+        show.triggered.connect(lambda _checked=False, name=name: window.open_workspace(name))
         menu.addAction(show)
+    menu.addAction(actions.start)
     menu.addSeparator()
-    menu.addActions([actions.stack, actions.tile])
+    for workspace in (window.design, window.train.tiles, window.train):
+        for dock in workspace.docks.values():
+            toggle = dock.toggleViewAction()
+            toggle.setShortcut(QKeySequence(_KEYS.get(dock.objectName().removeprefix("panel."), "")))
+            menu.addAction(toggle)
     menu.addSeparator()
-    for name, key in (("experiment", "Ctrl+E"), ("runs", "Ctrl+U"), ("inspector", "Ctrl+I"), ("log", "Ctrl+L")):
-        toggle = window.docks[name].toggleViewAction()
-        toggle.setShortcut(QKeySequence(key))
-        menu.addAction(toggle)
-    menu.addAction(actions.reset)
+    menu.addActions([actions.stack, actions.tile, actions.reset])
     menu.addSeparator()
     menu.addMenu("T&heme").addActions(actions.themes.actions())
-    menu.addAction(actions.full_screen)
+    menu.addActions([actions.larger, actions.smaller, actions.normal_size, actions.presentation])
 
 
 def _tools_menu(window: MainWindow) -> None:
@@ -140,7 +152,7 @@ def _show_shortcuts(window: MainWindow) -> None:
     rows = "".join(
         f"<tr><td style='padding:2px 24px 2px 0'>{escaped(action.text().replace('&', '').rstrip(' …'))}</td>"
         f"<td><b>{action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)}</b></td></tr>"
-        for menu_action in window.menuBar().actions()
+        for menu_action in window.menu.actions()
         if isinstance(menu := menu_action.menu(), QMenu)
         for action in menu.actions()
         if not action.shortcut().isEmpty()

@@ -23,7 +23,7 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.labels import WrappedLabel
 
-_THEMES = (("Follow the system", "system"), ("Light", "light"), ("Dark", "dark"))
+_THEMES = (("Follow the system", "system"), ("Light", "light"), ("Dark", "dark"), ("High contrast", "contrast"))
 _ENGINES = (("In a separate process (recommended)", "relay"), ("Inside this window", "in_process"))
 _ENGINE_HELP = (
     "In a separate process, the engine continues a run when the window is closed. "

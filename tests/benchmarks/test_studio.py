@@ -119,7 +119,9 @@ async def watch(window: MainWindow) -> None:
     heart = Heartbeat()
     print()
     every = []
-    for panel, dock in zip(window.panels, window.workbench.docks, strict=True):
+    window.open_workspace("train")
+    window.train.stack_all()
+    for panel, dock in zip(window.panels, window.train.tiles.docks.values(), strict=True):
         if panel.has_content():
             dock.raise_()
             await asyncio.sleep(1)

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 from PySide6.QtGui import QColor, QIcon, QPalette
-from PySide6.QtWidgets import QAbstractButton, QApplication, QCheckBox, QStyle, QStyleOptionButton, QWidget
-from pytestqt.qtbot import QtBot
+from PySide6.QtWidgets import QApplication, QCheckBox, QStyle, QStyleOptionButton
 
 from nfkd.protocol.roles import COLOURS
 from nfkd_gui.theme import apply_theme, plot_colours, role_colour
 from nfkd_gui.widgets.icons import icon
-from nfkd_gui.widgets.workbench import Workbench
 
 
-@pytest.fixture(params=["light", "dark"])
+@pytest.fixture(params=["light", "dark", "contrast"])
 def theme(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[str]:
     apply_theme(qapp, request.param)
     yield request.param
@@ -65,33 +63,3 @@ def box_contrast(ground: QColor) -> float:
 def icon_contrast(mode: QIcon.Mode, ground: QColor) -> float:
     image = icon("stop").pixmap(16, 16, mode).toImage()
     return contrast(image.pixelColor(image.rect().center()), ground)
-
-
-def test_the_title_buttons_of_a_dock_are_visible_docked_and_floating(theme: str, qtbot: QtBot) -> None:
-    bench = Workbench()
-    qtbot.addWidget(bench)
-    dock, other = (bench.add(QWidget(), name, name) for name in ("one", "two"))
-    bench.resize(600, 400)
-    bench.tile()
-    bench.show()
-    qtbot.waitExposed(bench)
-
-    def weakest() -> float:
-        buttons = [b for b in dock.findChildren(QAbstractButton) if b.objectName().startswith("qt_dockwidget")]
-        assert len(buttons) == 2
-        qtbot.waitUntil(lambda: all(b.isVisible() and "one" in b.accessibleName() and b.toolTip() for b in buttons))
-        return min(strongest(button) for button in buttons)
-
-    def strongest(button: QAbstractButton) -> float:
-        image = button.grab().toImage()
-        ground = QApplication.palette().color(QPalette.ColorRole.Window)
-        points = ((x, y) for x in range(image.width()) for y in range(image.height()))
-        return max(contrast(image.pixelColor(x, y), ground) for x, y in points)
-
-    assert weakest() >= 4.5
-    dock.setFloating(True)
-    assert weakest() >= 4.5
-    bench.stack()
-    bench.tile()
-    assert weakest() >= 4.5
-    assert other.isVisible()

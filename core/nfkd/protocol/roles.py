@@ -19,16 +19,16 @@ STUDENTS: tuple[Role, ...] = ("student", "baseline", "ablation")
 DATA = "data"
 """Key of the real data in `COLOURS`."""
 COLOURS: dict[str, str] = {
-    "teacher": "#0072B2",
-    "assistant-1": "#CC79A7",
-    "assistant-2": "#C08A00",
-    "assistant-3": "#3B96C4",
-    "student": "#D55E00",
-    "baseline": "#7F7F7F",
+    "teacher": "#0068A8",
+    "assistant-1": "#A23B72",
+    "assistant-2": "#6E1F4A",
+    "assistant-3": "#BF4A87",
+    "student": "#B54A00",
+    "baseline": "#626A78",
     "ablation": "#7B55A8",
-    DATA: "#009E73",
+    DATA: "#007A5A",
 }
-"""For a light background: Okabe and Ito's colour-blind safe palette, with two pale hues darkened."""
+"""For a light background: hues after Okabe and Ito's colour-blind safe palette, dark enough for text."""
 
 
 def learner_of(role: Role) -> Role:

@@ -7,9 +7,11 @@ import math
 from typing import Any
 
 import numpy as np
+import pyqtgraph as pg
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel, QPushButton, QToolButton
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QGraphicsTextItem, QLabel, QPushButton
 
 from nfkd.protocol import events
 from nfkd.protocol.roles import COLOURS
@@ -109,11 +111,9 @@ def test_the_panel_shows_the_flows_of_the_present_run_only(show: Any, fake_run: 
     panel = show(CurvesPanel, alone)
     assert not panel._roles["baseline"].isVisible()
     assert panel._roles["student"].isVisible()
-    assert "Baseline" not in panel._names.text()
     panel.show_run(usual.view)
     panel.refresh()
     assert panel._roles["baseline"].isVisible()
-    assert "Baseline" in panel._names.text()
     panel.show_run(None)
     panel.refresh()
     assert panel.plots["likelihood"].lines == {}
@@ -213,20 +213,88 @@ def test_several_plots_share_the_height_evenly(show: Any, fake_run: Any, qapp: A
     assert max(heights) - min(heights) <= 2
 
 
-def test_a_narrow_panel_names_the_flows_and_shows_its_choices_on_demand(show: Any, fake_run: Any, qtbot: Any) -> None:
+def texts_in(panel: CurvesPanel) -> list[str]:
+    """Return the texts that are drawn into the plot."""
+    items = panel.plots["likelihood"].scene().items()
+    return [item.toPlainText() for item in items if isinstance(item, QGraphicsTextItem) and item.isVisible()]
+
+
+def test_lines_are_named_at_their_ends_and_a_narrow_panel_shows_its_choices_on_demand(
+    show: Any, fake_run: Any, qtbot: Any
+) -> None:
     run = fake_run()
-    run.begin("student")
-    run.points("student", "validation/nll", [3, 2, 1])
+    for role, values in (("student", [3, 2, 1]), ("teacher", [3, 2, 1.0001])):
+        run.begin(role)
+        run.points(role, "validation/nll", values)
     panel = show(CurvesPanel, run, (345, 400))
-    names, more = panel.findChild(QLabel, "curves.names"), panel.findChild(QToolButton, "curves.more")
-    assert names.isVisible()
-    assert all(colour in names.text() for colour in (COLOURS["student"], COLOURS["teacher"]))
+    assert {"Student", "Teacher"} <= set(texts_in(panel))
+    assert "Baseline" not in texts_in(panel)
+    names = [item for item in panel.plots["likelihood"].scene().items() if isinstance(item, pg.TextItem)]
+    high, low = sorted(item.mapToScene(0, 0).y() for item in names if item.toPlainText() in {"Student", "Teacher"})
+    assert low - high >= 12  # the lines end at the same height
     assert not panel._smoothing.isVisible()
-    qtbot.mouseClick(more, Qt.MouseButton.LeftButton)
+    panel.tools[0].click()
     assert panel._smoothing.isVisible()
     panel.resize(900, 400)
     assert panel._smoothing.isVisible()
-    assert not names.isVisible()
+
+
+def test_another_run_and_a_double_click_show_the_whole_curves_after_a_zoom(show: Any, fake_run: Any) -> None:
+    first, second = fake_run(), fake_run()
+    for run, offset in ((first, 0.0), (second, 50.0)):
+        run.begin("student")
+        run.points("student", "validation/nll", offset + LOSS)
+    panel = show(CurvesPanel, first)
+    plot = panel.plots["likelihood"]
+    box = plot.canvas.getViewBox()
+
+    def shown() -> tuple[float, float]:
+        QApplication.processEvents()
+        return tuple(box.viewRange()[1])
+
+    whole = shown()
+    box.setRange(xRange=(3, 4), yRange=(2.9, 3.0))
+    assert shown() == pytest.approx((2.9, 3.0), abs=0.05)
+    panel.show_run(second.view)
+    panel.refresh()
+    assert shown()[0] > 50
+    assert box.viewRange()[0][1] > 90
+    panel.show_run(first.view)
+    panel.refresh()
+    box.setRange(xRange=(3, 4), yRange=(2.9, 3.0))
+    QTest.mouseDClick(plot.viewport(), Qt.MouseButton.LeftButton, pos=plot.viewport().rect().center())
+    panel.refresh()
+    assert shown() == pytest.approx(whole)
+
+
+def test_smoothing_never_bends_a_validation_line(show: Any, fake_run: Any) -> None:
+    run = fake_run()
+    run.begin("student")
+    run.points("student", "validation/nll", LOSS)
+    run.points("student", "train/nll", LOSS)
+    panel = show(CurvesPanel, run)
+    panel._smoothing.setValue(80)
+    panel.refresh()
+    np.testing.assert_allclose(line(panel, "student").getOriginalDataset()[1], LOSS)
+    assert np.abs(line(panel, "student", "train/nll").getOriginalDataset()[1] - LOSS).max() > 0.5
+
+
+def test_a_teacher_that_stopped_early_is_marked_and_the_axis_ends_with_the_curves(show: Any, fake_run: Any) -> None:
+    run = fake_run()
+    run.begin("teacher")
+    run.points("teacher", "validation/nll", np.linspace(4, 2, 40))
+    panel = show(CurvesPanel, run)
+    planned = run.view.plan(1, "teacher").steps
+    assert panel.plots["likelihood"].canvas.getViewBox().viewRange()[0][1] > planned
+    for role, steps in (("teacher", 40), ("student", 30), ("baseline", 30)):
+        run.finish(role, steps=steps, best_step=25)
+    panel.refresh()
+    assert f"teacher stopped early, 40 of {planned:,}" in texts_in(panel)
+    assert panel.plots["likelihood"].canvas.getViewBox().viewRange()[0][1] < 50
+    rings = [item for item in panel.plots["likelihood"].canvas.items if isinstance(item, pg.ScatterPlotItem)]
+    assert [(point.pos().x(), point.pos().y()) for ring in rings for point in ring.points()] == [
+        (25, pytest.approx(np.linspace(4, 2, 40)[24]))
+    ]
 
 
 def test_a_log_axis_warns_about_hidden_values(show: Any, fake_run: Any) -> None:

@@ -29,15 +29,16 @@ def test_compose_draws_every_image_in_its_cell() -> None:
     tile=st.tuples(st.integers(2, 65), st.integers(2, 65)),
     room=st.tuples(st.integers(32, 2000), st.integers(32, 2000)),
 )
-def test_no_grid_shows_images_larger_than_the_best(count: int, tile: tuple[int, int], room: tuple[int, int]) -> None:
+def test_the_best_grid_has_nearly_the_largest_images_and_no_empty_cells_if_it_can(
+    count: int, tile: tuple[int, int], room: tuple[int, int]
+) -> None:
     def scale(columns: int) -> float:
-        free = min(room[0] / (columns * tile[0]), room[1] / (-(-count // columns) * tile[1]))
-        return int(free) if free >= 2 else free
+        return min(room[0] / (columns * tile[0]), room[1] / (-(-count // columns) * tile[1]))
 
     best = best_columns(count, tile, room)
     largest = max(map(scale, range(1, count + 1)))
-    assert scale(best) == largest
-    full = [columns for columns in range(1, count + 1) if count % columns == 0 and scale(columns) == largest]
+    assert scale(best) >= 0.85 * largest
+    full = [columns for columns in range(1, count + 1) if count % columns == 0 and scale(columns) >= 0.85 * largest]
     assert best in full or not full
 
 
@@ -53,7 +54,8 @@ def test_a_mosaic_chooses_the_grid_that_fills_its_space_unless_columns_are_given
         qtbot.waitUntil(lambda size=size: (mosaic.width(), mosaic.height()) == size)
         target = mosaic.target()
         ratio = (across * 9 - 1) / (64 // across * 9 - 1)
-        assert target.width() / target.height() == pytest.approx(ratio, rel=1e-6)
+        assert target.width() / target.height() == pytest.approx(ratio, rel=0.02)  # whole pixels
+        assert target.width() > size[0] - 4 or target.height() > size[1] - 4  # it fills its room
         assert (target.x(), target.y()) == (0, 0)
     mosaic.show_images(np.ones((18, 1, 8, 8), np.float32), columns=9)
     mosaic.resize(90, 1200)

@@ -71,8 +71,8 @@ def window(studio: Studio, script: Any, qtbot: QtBot, do: Do, until: Do) -> Iter
         await studio.clients[-1].settled()  # type: ignore[attr-defined]
 
     do(start())
-    window.docks["log"].show()
-    window.workbench.tile()
+    window.open_workspace("train")
+    window.train.docks["log"].show()
     studio.unreadable = [HOSTILE]
     studio.rows_changed.emit()
     refresh(window)
@@ -180,7 +180,7 @@ def test_tip_keeps_the_text() -> None:
 
 
 def test_log_title_menus_and_status_bar_show_markup_literally(window: MainWindow) -> None:
-    text = window.log._text.toPlainText()
+    text = window.train.log._text.toPlainText()
     assert SHOWN in text
     assert "\n    00:00:00  engine  forged" in text  # not a line of its own
     assert harmless(text)
@@ -250,6 +250,7 @@ def test_a_name_that_is_no_file_name_is_replaced_when_saving(window: MainWindow,
 def test_unreadable_runs_are_limited_and_do_not_widen_the_window(window: MainWindow, studio: Studio) -> None:
     studio.unreadable = [f"/runs/{name} is damaged." for name in "abcde"]
     studio.rows_changed.emit()
+    window.open_workspace("compare")
     [label] = [label for label in window.findChildren(QLabel) if "/runs/a" in label.text()]
     assert label.isVisible()
     assert label.text().splitlines() == [

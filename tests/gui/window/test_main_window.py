@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
@@ -21,36 +20,10 @@ from nfkd_gui.forms.pairs_box import PairsBox
 from nfkd_gui.model.preferences import load_preferences
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.window.main_window import MainWindow
+from tests.gui.window.conftest import may_run
 
 Do = Callable[[Any], Any]
 DIGITS = ExperimentConfig.load("digits").to_toml()
-
-
-@pytest.fixture
-def window(studio: Studio, qtbot: QtBot, do: Do) -> Iterator[MainWindow]:
-    window = MainWindow(studio)
-    window.files.open("digits")
-    window.show()
-    window.activateWindow()
-    qtbot.waitActive(window)
-
-    async def start() -> None:
-        studio.start()
-        await may_run(studio)
-
-    do(start())
-    yield window
-    studio.experiment.dirty = False
-    window.close()
-    window.deleteLater()
-
-
-async def may_run(studio: Studio) -> None:
-    """Wait until the engine has accepted the experiment."""
-    while not studio.experiment.may_run:
-        checked = asyncio.Event()
-        studio.experiment.checked.connect(checked.set, Qt.ConnectionType.SingleShotConnection)
-        await checked.wait()
 
 
 async def is_ready(studio: Studio) -> None:
@@ -95,22 +68,26 @@ def text(window: QWidget, name: str) -> str:
 def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
         run = "/runs/digits"
-        click(window, QToolButton, "action.run.button")
+        click(window, QPushButton, "header.primary")
         await settled(window.studio)
         script.train(run, "baseline", 2, search=True)
         await settled(window.studio)
-        assert text(window, "runbar.status") == "digits · search for the weight decay · step 2/100 · 0:42 left"
+        assert window.workspace == "train"
+        assert text(window, "header.status") == "Search for the weight decay · step 2 of 100"
         script.train(run, "teacher", 42)
         await settled(window.studio)
-        assert text(window, "runbar.status") == "digits · teacher · step 42/100 · 0:42 left"
-        assert not child(window, QAction, "action.resume").isVisible()
-        click(window, QToolButton, "action.pause.button")
+        assert text(window, "header.name") == "digits"
+        assert text(window, "header.status") == "Teacher · step 42 of 100"
+        primary = child(window, QPushButton, "header.primary")
+        assert primary.text() == "Pause"
+        click(window, QPushButton, "header.primary")
         await settled(window.studio)
-        assert text(window, "runbar.status").endswith("paused")
-        assert not child(window, QAction, "action.pause").isVisible()
-        click(window, QToolButton, "action.resume.button")
+        assert text(window, "header.left") == "paused"
+        assert primary.text() == "Resume"
+        click(window, QPushButton, "header.primary")
         await settled(window.studio)
-        click(window, QToolButton, "action.stop.button")
+        assert primary.text() == "Pause"
+        click(window, QPushButton, "header.second")
         await settled(window.studio)
         box = child(window, QDialog, "stop")
         assert child(box, QPushButton, "stop.stage").text() == "End the teacher and go on"
@@ -123,13 +100,13 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
         await settled(window.studio)
         click(child(window, QDialog, "stop"), QPushButton, "stop.run")
         await settled(window.studio)
-        assert text(window, "runbar.status") == "digits: stopped"
+        assert text(window, "header.status") == "Stopped"
+        assert primary.text() == "Run"
         assert "Inconclusive" in text(window, "inspector.verdict")
         assert text(window, "inspector.others").startswith(
             "Other measures, without a verdict:\nC2ST: the student gains -0.0100"
         )
         assert text(window, "inspector.student.test") == "3.000"
-        assert text(window, "inspector.measures").startswith("Samples: 270 against as many test examples.")
 
     do(scenario())
 
@@ -137,7 +114,7 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
 def test_the_inspector_has_no_column_for_an_untrained_baseline(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
         script.roles = ("teacher", "student")
-        click(window, QToolButton, "action.run.button")
+        click(window, QPushButton, "header.primary")
         await settled(window.studio)
         script.finish("/runs/digits")
         await settled(window.studio)
@@ -149,7 +126,7 @@ def test_the_inspector_has_no_column_for_an_untrained_baseline(window: MainWindo
 
 def test_the_inspector_shows_measures_of_samples_beside_their_floors(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
-        click(window, QToolButton, "action.run.button")
+        click(window, QPushButton, "header.primary")
         await settled(window.studio)
         script.finish("/runs/digits")
         await settled(window.studio)
@@ -171,12 +148,12 @@ def test_an_assistant_is_shown_in_the_bar_the_stop_dialog_and_the_inspector(
     async def scenario() -> None:
         run = "/runs/digits"
         script.roles = ("teacher", "assistant-1", "student", "baseline")
-        click(window, QToolButton, "action.run.button")
+        click(window, QPushButton, "header.primary")
         await settled(window.studio)
         script.train(run, "assistant-1", 42)
         await settled(window.studio)
-        assert text(window, "runbar.status") == "digits · assistant 1 · step 42/100 · 0:42 left"
-        click(window, QToolButton, "action.stop.button")
+        assert text(window, "header.status") == "Assistant 1 · step 42 of 100"
+        click(window, QPushButton, "header.second")
         await settled(window.studio)
         box = child(window, QDialog, "stop")
         assert child(box, QPushButton, "stop.stage").text() == "End assistant 1 and go on"
@@ -220,14 +197,14 @@ def test_a_crash_shows_its_cause_and_both_buttons_restart_the_engine(window: Mai
         assert text(dialog, "error.cause") == "Killed: out of memory"
         assert child(window, QPushButton, "engine.restart").isVisible()
         assert not child(window, QAction, "action.run").isEnabled()
-        assert text(window, "runbar.status") == "digits: the engine is lost"
+        assert text(window, "header.status") == "The engine is lost"
         click(dialog, QPushButton, "error.remedy")
         await is_ready(window.studio)
         await settled(window.studio)
         assert window.findChild(QDialog, "error") is None
         assert not child(window, QPushButton, "engine.restart").isVisible()
         assert "ok" in text(window, "engine.message")
-        assert text(window, "runbar.status").endswith("left")
+        assert text(window, "header.left").endswith("left")
         window.studio.clients[1].lose(error)  # type: ignore[attr-defined]
         await settled(window.studio)
         click(window, QPushButton, "engine.restart")
@@ -262,6 +239,7 @@ def test_a_duplicated_run_keeps_its_pairs(window: MainWindow, script: Any, do: D
         script.begin("/runs/old", config.to_toml())
         script.finish("/runs/old")
         await settled(window.studio)
+        window.open_workspace("compare")
         child(window, QTableView, "runs.table").selectRow(0)
         click(window, QToolButton, "runs.duplicate.button")
         await settled(window.studio)
@@ -272,18 +250,21 @@ def test_a_duplicated_run_keeps_its_pairs(window: MainWindow, script: Any, do: D
     do(scenario())
 
 
-def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWindow, script: Any, do: Do) -> None:
+def test_runs_are_opened_duplicated_and_resumed(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
         config = ExperimentConfig.load("two_moons").replace(name="old", student={"hidden": 21})
         script.begin("/runs/old", config.to_toml())
         script.set_state("/runs/old", "interrupted", cause="The engine was ended.")
         script.active = ""
         await settled(window.studio)
+        window.open_workspace("compare")
         table = child(window, QTableView, "runs.table")
         table.setFocus()
         table.selectRow(0)
         QTest.keyClick(table, Qt.Key.Key_Return)
         await settled(window.studio)
+        assert window.workspace == "train"
+        window.open_workspace("compare")
         assert window.studio.view is not None
         assert window.studio.view.row.run == "/runs/old"
         click(window, QToolButton, "runs.duplicate.button")
@@ -291,10 +272,20 @@ def test_runs_are_opened_resumed_renamed_duplicated_and_deleted(window: MainWind
         assert window.studio.experiment.config == config
         click(window, QToolButton, "runs.continue.button")
         await settled(window.studio)
+        window.open_workspace("compare")
         assert any(isinstance(request, ResumeFromDisk) for request in script.asked)
         assert not child(window, QToolButton, "runs.delete.button").isEnabled()  # it is live
+
+    do(scenario())
+
+
+def test_runs_are_renamed_and_deleted(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        script.begin("/runs/old", DIGITS)
         script.finish("/runs/old")
         await settled(window.studio)
+        window.open_workspace("compare")
+        child(window, QTableView, "runs.table").selectRow(0)
         click(window, QToolButton, "runs.rename.button")
         await settled(window.studio)
         dialog: Any = QApplication.activeModalWidget()
@@ -324,6 +315,7 @@ def test_use_a_runs_teacher_and_undo(window: MainWindow, script: Any, do: Do) ->
         )
         script.begin("/runs/old", other.to_toml())
         await settled(window.studio)
+        window.open_workspace("compare")
         table = child(window, QTableView, "runs.table")
         table.selectRow(0)
         click(window, QToolButton, "runs.teach.button")
@@ -355,10 +347,11 @@ def test_choose_a_seed_in_the_bar(window: MainWindow, script: Any, do: Do) -> No
     async def scenario() -> None:
         script.begin("/runs/three", DIGITS, seeds=3)
         window.studio.open_run("/runs/three")
+        window.open_workspace("train")
         await settled(window.studio)
         script.begin_seed("/runs/three", 2)
         await settled(window.studio)
-        box: QComboBox = child(window, QComboBox, "runbar.seed")
+        box: QComboBox = child(window, QComboBox, "header.seed")
         assert box.isVisible()
         assert [box.itemText(index) for index in range(box.count())] == ["Follow training", "Seed 1", "Seed 2"]
         box.setCurrentIndex(1)
@@ -386,8 +379,9 @@ def test_layout_and_recent_files_are_restored(
     path = tmp_path / "mine.toml"
     ExperimentConfig.load("digits").save(path)
     window.files.open(path)
-    window.docks["log"].show()
-    window.docks["runs"].hide()
+    window.open_workspace("train")
+    window.train.docks["log"].show()
+    window.train.docks["inspector"].hide()
     window.close()
     saved = load_preferences(tmp_path / "studio.json")
     assert saved.recent == [str(path)]
@@ -396,8 +390,12 @@ def test_layout_and_recent_files_are_restored(
     qtbot.addWidget(again)
     again.show()
     qtbot.waitExposed(again)
-    assert again.docks["log"].isVisible()
-    assert not again.docks["runs"].isVisible()
+    again.open_workspace("train")
+    assert again.train.docks["log"].isVisible()
+    assert not again.train.docks["inspector"].isVisible()
+    again.actions_.reset.trigger()
+    assert not again.train.docks["log"].isVisible()
+    assert again.train.docks["inspector"].isVisible()
     again.close()
 
 
@@ -449,10 +447,11 @@ def test_the_theme_changes_at_once_and_is_saved(window: MainWindow, tmp_path: Pa
 
 
 def test_every_button_has_a_name_and_a_tooltip(window: MainWindow) -> None:
-    for button in window.findChildren(QToolButton):
-        if button.isVisible() and button.objectName().startswith(("runbar", "runs")):
-            assert button.accessibleName() or button.text()
-            assert button.toolTip()
+    for name in ("", "design", "train"):
+        window.open_workspace(name)
+        for button in window.findChildren(QToolButton):
+            if button.isVisible() and not button.objectName().startswith("qt_"):
+                assert button.accessibleName() or button.text(), button.objectName()
     shortcuts = [
         action.shortcut().toString() for action in window.findChildren(QAction) if action.shortcut().toString()
     ]

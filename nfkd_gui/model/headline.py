@@ -1,0 +1,141 @@
+"""What the header says about a run: its stage, the time left, its result, and how far each stage is."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.protocol.events import Progress, RunRow, Verdict
+from nfkd.protocol.roles import ROLES, TEACHERS, Role, role_label
+from nfkd.protocol.view import RunView
+from nfkd_gui.model.studio import LIVE
+from nfkd_gui.numbers import format_duration
+
+ENOUGH_SEEDS = 3
+"""A verdict needs as many seeds."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stage of a seed.
+
+    Attributes
+    ----------
+    role
+        The flow that it trains.
+    width
+        Its share of the run's time; shares need not add up to 1.
+    done
+        The part of it that is done, 0 to 1.
+    """
+
+    role: Role
+    width: float
+    done: float
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A run in the header.
+
+    Attributes
+    ----------
+    stage, left
+        What the run does, and the time left or taken.
+    chip, tone, help
+        Its result, the tone of the chip, and the whole sentence for its tooltip.
+    """
+
+    stage: str = ""
+    left: str = ""
+    chip: str = ""
+    tone: Literal["good", "warn", "error", "neutral"] = "neutral"
+    help: str = ""
+
+
+def headline_of(row: RunRow, view: RunView | None, progress: Progress | None, *, lost: bool = False) -> Headline:
+    """Return the headline of a run; `view` and `progress` are None where they are not known."""
+    chip, tone, help_ = _result(row, view.verdict if view is not None else None)
+    if row.state in LIVE:
+        stage, left = _training(row, progress, lost=lost)
+        return Headline(stage, left, chip, tone, help_)
+    seconds = sum(summary.seconds for summary in view.summaries()) if view is not None else 0.0
+    took = f"took {format_duration(seconds)}" if seconds else ""
+    stopped = _stopped_early(view) if view is not None else ""
+    state = row.state.capitalize()
+    return Headline(f"{state} · {stopped}" if stopped else state, took, chip, tone, help_)
+
+
+def _training(row: RunRow, progress: Progress | None, *, lost: bool) -> tuple[str, str]:
+    if lost:
+        return "The engine is lost", ""
+    if row.state == "queued" or progress is None:
+        return ("Queued", "") if row.state == "queued" else ("Starting …", "")
+    stage = "Search for the weight decay" if progress.search else role_label(progress.stage)
+    seed = f", seed {min(row.seeds_done + 1, row.seeds)} of {row.seeds}" if row.seeds > 1 else ""
+    left = "paused" if row.state == "paused" else format_duration(progress.seconds_left)
+    left = f"{left} left" if left and left != "paused" else left
+    return f"{stage}{seed} · step {progress.step:,} of {progress.steps:,}", left
+
+
+def _stopped_early(view: RunView) -> str:
+    """Return which teacher stopped before its budget."""
+    for summary in view.summaries():
+        plan = view.plan(summary.seed, summary.stage)
+        if summary.stage == "teacher" and plan is not None and 0 < summary.steps < plan.steps:
+            return f"teacher stopped early at {summary.steps:,} of {plan.steps:,}"
+    return ""
+
+
+def _result(row: RunRow, verdict: Verdict | None) -> tuple[str, Literal["good", "error", "neutral"], str]:
+    if verdict is None or not verdict.seeds:
+        if row.state in LIVE and row.student_test is not None and row.baseline_test is not None:
+            ahead = "Ahead" if row.student_test < row.baseline_test else "Behind"
+            return f"{ahead}, {max(row.seeds_done, 1)} of {row.seeds} seeds", "neutral", ""
+        return "", "neutral", verdict.summary if verdict is not None else ""
+    if len(verdict.seeds) < ENOUGH_SEEDS:
+        closed = f"closes {100 * verdict.gap_closed:.0f} %" if not math.isnan(verdict.gap_closed) else "no gap known"
+        return f"{closed} · {len(verdict.seeds)} of {ENOUGH_SEEDS} seeds", "neutral", verdict.summary
+    match verdict.verdict:
+        case "better":
+            return "Student better", "good", verdict.summary
+        case "worse":
+            return "Student worse", "error", verdict.summary
+        case _:
+            return "Inconclusive", "neutral", verdict.summary
+
+
+def segments_of(row: RunRow, view: RunView | None, progress: Progress | None) -> list[Segment]:
+    """Return a segment for each stage of each seed, in order; one segment where only the progress is known."""
+    if view is None or not view.seeds:
+        fraction = progress.fraction if progress is not None else row.progress
+        return [Segment(progress.stage if progress is not None else "student", 1.0, fraction)]
+    first = view.seeds[min(view.seeds)]
+    steps = {plan.stage: max(plan.steps, 1) for plan in first.stages}
+    again = _retrains(view.config)
+    return [
+        Segment(role, steps[role], _done(view, progress, seed, role))
+        for seed in range(first.seed, first.seed + row.seeds)
+        for role in ROLES
+        if role in steps and (seed == first.seed or again or role not in TEACHERS)
+    ]
+
+
+@functools.lru_cache(maxsize=4)
+def _retrains(config: str) -> bool:
+    try:
+        return ExperimentConfig.from_toml(config).seeds.retrain_teacher
+    except ConfigError:
+        return False
+
+
+def _done(view: RunView, progress: Progress | None, seed: int, role: Role) -> float:
+    stage = view.stages.get((seed, role))
+    if stage is not None and stage.summary is not None:
+        return 1.0
+    if progress is not None and (progress.seed, progress.stage) == (seed, role) and not progress.search:
+        return min(1.0, progress.step / max(progress.steps, 1))
+    return 0.0

@@ -1,0 +1,268 @@
+"""The header: what is open, the workspaces, the progress and result of the run, and the next action."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtGui import QAction, QResizeEvent
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from nfkd_gui.model.headline import Headline, Segment, headline_of, segments_of
+from nfkd_gui.model.studio import LIVE, Studio
+from nfkd_gui.theme import fix_size, scaled, set_space
+from nfkd_gui.widgets.chip import Chip
+from nfkd_gui.widgets.icons import icon
+from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel, TypeLabel
+from nfkd_gui.widgets.panel_dock import IconButton
+from nfkd_gui.widgets.segments import SegmentedBar
+from nfkd_gui.window.actions import Actions
+
+WORKSPACES = {"design": ("Design", "design"), "train": ("Train", "train"), "compare": ("Compare", "compare")}
+"""Title and icon of each workspace, in order."""
+_HEIGHT, _NARROW = 56, 1280
+_LONGEST_NAME = 40
+_FOLLOW = "Follow training"
+
+
+class Header(QFrame):
+    """Shows the studio's state in one line, and switches the workspaces."""
+
+    chosen = Signal(str)
+    """The name of a workspace."""
+
+    def __init__(self, studio: Studio, actions: Actions, menu: QMenu, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("header")
+        self.setProperty("header", True)
+        self._studio, self._actions = studio, actions
+        self._workspace = ""
+        self._menu_button = IconButton("menu", "Menu", "All commands (F10)", self)
+        self._menu_button.setObjectName("header.menu")
+        self._menu_button.setMenu(menu)
+        self._menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self._name = TypeLabel("heading", "NFKD", self)
+        self._name.setObjectName("header.name")
+        self._subtitle = ElidedLabel(parent=self)
+        self._subtitle.setObjectName("header.subtitle")
+        self._switch = _Switch(self)
+        self._switch.chosen.connect(self.chosen)
+        self._seed = self._seed_box()
+        self._progress = _ProgressBlock(self)
+        self.chip = Chip(self)
+        self.chip.setObjectName("header.chip")
+        self._second = self._action_button("header.second")
+        self._primary = self._action_button("header.primary", primary=True)
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def _seed_box(self) -> QComboBox:
+        box = QComboBox(self)
+        box.setObjectName("header.seed")
+        box.setAccessibleName("Seed shown in the panels")
+        box.setToolTip("The seed that the panels show.")
+        box.activated.connect(lambda _index: self._studio.choose_seed(box.currentData()))
+        return box
+
+    def _action_button(self, name: str, *, primary: bool = False) -> QPushButton:
+        button = QPushButton(self)
+        button.setObjectName(name)
+        button.setProperty("primary", primary)
+        button.clicked.connect(lambda: self._trigger(button))
+        return button
+
+    def _lay_out(self) -> None:
+        fix_size(self, height=_HEIGHT)
+        names = QVBoxLayout()
+        set_space(names, 0)
+        names.addStretch(1)
+        names.addWidget(self._name)
+        names.addWidget(self._subtitle)
+        names.addStretch(1)
+        line = QHBoxLayout(self)
+        set_space(line, 12, 12, 0, 12, 0)
+        line.addWidget(self._menu_button)
+        line.addLayout(names, 2)
+        line.addWidget(self._switch)
+        line.addStretch(1)
+        line.addWidget(self._seed)
+        line.addWidget(self._progress, 3)
+        line.addWidget(self.chip)
+        line.addWidget(self._primary)
+        line.addWidget(self._second)
+
+    def _connect(self) -> None:
+        studio = self._studio
+        for signal in (studio.view_changed, studio.rows_changed, studio.engine_changed, studio.experiment.checked,
+                       studio.experiment.file_changed, studio.row_changed):  # fmt: skip
+            signal.connect(self.refresh)
+        studio.progressed.connect(self._show_progress)
+        studio.seed_changed.connect(self._show_seeds)
+        for action in (self._actions.run, self._actions.pause, self._actions.stop):
+            action.changed.connect(self._show_buttons)
+
+    # --- what is shown --------------------------------------------------------------------------------------------
+
+    def show_workspace(self, name: str, offered: list[str]) -> None:
+        """Show which workspace is open, and which can be chosen; an empty name is the start page."""
+        self._workspace = name
+        self._switch.show_state(name, offered)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the current state."""
+        self._show_names()
+        self._show_seeds()
+        self._show_progress()
+        self._show_buttons()
+
+    def _show_names(self) -> None:
+        view, experiment = self._studio.view, self._studio.experiment
+        if not self._workspace:
+            name, subtitle = "NFKD", ""
+        elif self._workspace == "train" and view is not None:
+            seeds = f" · {view.row.seeds} seeds" if view.row.seeds > 1 else ""
+            name, subtitle = view.row.name, f"{view.row.teacher} → {view.row.student}{seeds}"
+        else:
+            name = f"{experiment.name}{' •' if experiment.dirty else ''}"
+            subtitle = " → ".join(flow.summary for flow in experiment.flows())
+        self._name.setText(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…")
+        self._subtitle.setText(subtitle)
+
+    def _show_seeds(self) -> None:
+        view = self._studio.view
+        several = self._workspace == "train" and view is not None and view.row.seeds > 1
+        self._seed.setVisible(several)
+        if view is None or not several:
+            return
+        live = view.row.state in LIVE
+        with QSignalBlocker(self._seed):
+            self._seed.clear()
+            if live:
+                self._seed.addItem(_FOLLOW, None)
+            for seed in sorted(view.seeds) or [self._studio.seed]:
+                self._seed.addItem(f"Seed {seed}", seed)
+            following = self._studio.follows_seed and live
+            self._seed.setCurrentIndex(0 if following else max(0, self._seed.findData(self._studio.seed)))
+
+    def _show_progress(self) -> None:
+        studio = self._studio
+        row = studio.controlled or (studio.view.row if studio.view is not None else None)
+        view = studio.view if studio.view is not None and row is not None and studio.view.row.run == row.run else None
+        progress = studio.progress.get(row.run) if row is not None else None
+        shown = row is not None and self._workspace != ""
+        self._progress.setVisible(shown)
+        headline = headline_of(row, view, progress, lost=studio.engine.phase == "lost") if row else Headline()
+        self._progress.show_state(headline, segments_of(row, view, progress) if row else [])
+        self.chip.show_text(headline.chip if shown else "", headline.tone, headline.help)
+
+    # --- the next action ------------------------------------------------------------------------------------------
+
+    def _show_buttons(self) -> None:
+        """Offer Pause (or Resume) and Stop while a run is watched, and Run otherwise."""
+        actions, row = self._actions, self._studio.controlled
+        if row is not None and self._workspace == "train":
+            pair: tuple[QAction, QAction | None] = (actions.pause, actions.stop)
+        else:
+            pair = (actions.run, None)
+        for button, action in zip((self._primary, self._second), pair, strict=True):
+            button.setVisible(action is not None and self._workspace != "")
+            if action is None:
+                continue
+            button.setProperty("action", action.objectName())
+            button.setText(action.iconText())
+            button.setToolTip(action.toolTip())
+            button.setAccessibleName(action.iconText())
+            button.setEnabled(action.isEnabled())
+            primary = button is self._primary
+            button.setIcon(icon(str(action.data() or "run"), on_fill=primary and action.isEnabled()))
+
+    def _trigger(self, button: QPushButton) -> None:
+        name = button.property("action")
+        for action in (self._actions.run, self._actions.pause, self._actions.stop):
+            if action.objectName() == name:
+                action.trigger()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._subtitle.setVisible(self.width() >= scaled(_NARROW) or self._workspace != "train")
+
+
+class _Switch(QFrame):
+    """One button for each workspace; the open one is checked."""
+
+    chosen = Signal(str)
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setProperty("switch", True)
+        self._buttons: dict[str, QToolButton] = {}
+        self._group = QButtonGroup(self)
+        line = QHBoxLayout(self)
+        set_space(line, 2, 2)
+        for name, (title, picture) in WORKSPACES.items():
+            button = self._buttons[name] = QToolButton(self)
+            button.setObjectName(f"header.workspace.{name}")
+            button.setProperty("segment", True)
+            button.setText(title)
+            button.setIcon(icon(picture))
+            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+            button.setCheckable(True)
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            button.clicked.connect(lambda _checked, name=name: self.chosen.emit(name))
+            self._group.addButton(button)
+            line.addWidget(button)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+
+    def show_state(self, current: str, offered: list[str]) -> None:
+        self._group.setExclusive(False)
+        for name, button in self._buttons.items():
+            button.setChecked(name == current)
+            button.setVisible(name in offered)
+            button.setIcon(icon(WORKSPACES[name][1]))
+        self._group.setExclusive(bool(current))
+
+
+class _ProgressBlock(QWidget):
+    """A line of text above the bar: the stage at the left, the time left at the right."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setMinimumWidth(scaled(180))
+        self.setMaximumWidth(scaled(372))
+        self._stage = ElidedLabel(tone="plain", parent=self)
+        self._stage.setObjectName("header.status")
+        self._left = ToneLabel(parent=self)
+        self._left.setObjectName("header.left")
+        self._bar = SegmentedBar(self)
+        self._bar.setObjectName("header.progress")
+        texts = QHBoxLayout()
+        set_space(texts, 8)
+        texts.addWidget(self._stage, 1)
+        texts.addWidget(self._left)
+        column = QVBoxLayout(self)
+        set_space(column, 4)
+        column.addStretch(1)
+        column.addLayout(texts)
+        column.addWidget(self._bar)
+        column.addStretch(1)
+
+    def show_state(self, headline: Headline, segments: list[Segment]) -> None:
+        self._stage.setText(headline.stage)
+        self._left.setText(headline.left)
+        self._bar.show_segments(segments)
+        done = sum(segment.width * segment.done for segment in segments)
+        total = sum(segment.width for segment in segments) or math.inf
+        self._bar.setAccessibleDescription(f"{100 * done / total:.0f} %")

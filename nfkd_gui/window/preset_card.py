@@ -1,0 +1,175 @@
+"""A card of the start page: the data of a preset, its purpose in one sentence, and the buttons to begin."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from nfkd.config import ExperimentConfig
+from nfkd.config.toml import toml_text
+from nfkd.protocol.data import DataPreview, PreviewData
+from nfkd.protocol.requests import Reply
+from nfkd.protocol.roles import DATA
+from nfkd_gui.forms.summaries import flow_label
+from nfkd_gui.model.studio import Studio
+from nfkd_gui.plotting.mosaic import Mosaic
+from nfkd_gui.theme import fix_size, role_colour, scaled, set_space, tokens
+from nfkd_gui.widgets.labels import ToneLabel, TypeLabel, WrappedLabel
+
+_WIDTH, _HEIGHT, _PICTURE = 263, 250, 104
+_IMAGES = 32
+
+
+class PresetCard(QFrame):
+    """Offers a preset; with the pointer or the focus on it, it shows its buttons."""
+
+    chosen = Signal(str, bool)
+    """The name of the preset, and whether to run it at once."""
+
+    def __init__(self, name: str, studio: Studio, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName(f"start.preset.{name}")
+        self.setProperty("card", True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self._name, self._studio = name, studio
+        self._config = ExperimentConfig.load(name)
+        self._asked = False
+        self.setAccessibleName(self._config.name)
+        self._picture = _Picture(self)
+        self._run = QPushButton("Run", self)
+        self._run.setObjectName(f"start.preset.{name}.run")
+        self._run.setProperty("primary", True)
+        self._run.clicked.connect(lambda: self.chosen.emit(name, True))
+        self._open = QPushButton("Open in Design", self)
+        self._open.setObjectName(f"start.preset.{name}.open")
+        self._open.clicked.connect(lambda: self.chosen.emit(name, False))
+        self._about = ToneLabel(_flows(self._config), parent=self)
+        self._lay_out()
+        self._show_buttons(False)
+
+    def _lay_out(self) -> None:
+        fix_size(self, _WIDTH, _HEIGHT)
+        texts = QVBoxLayout()
+        set_space(texts, 4, 12, 8, 12, 12)
+        texts.addWidget(TypeLabel("strong", self._config.name[:1].upper() + self._config.name[1:], self))
+        purpose = WrappedLabel(_purpose(self._config.description), "muted", self)
+        purpose.setToolTip(self._config.description)
+        purpose.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        texts.addWidget(purpose)
+        texts.addStretch(1)
+        texts.addWidget(self._about)
+        buttons = QHBoxLayout()
+        set_space(buttons, 8)
+        buttons.addWidget(self._run)
+        buttons.addWidget(self._open)
+        buttons.addStretch(1)
+        texts.addLayout(buttons)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(1, 1, 1, 1)
+        column.setSpacing(0)
+        column.addWidget(self._picture)
+        column.addLayout(texts, 1)
+
+    def load_picture(self) -> None:
+        """Ask the engine for a preview of the data, once it is ready."""
+        if self._asked or not self._studio.ready:
+            return
+        self._asked = True
+
+        def show(reply: Reply) -> None:
+            if isinstance(reply, DataPreview):
+                self._picture.show_preview(reply)
+
+        self._studio.ask(PreviewData(config=toml_text(self._config.data)), show, lambda _error: None)
+
+    def event(self, event: QEvent) -> bool:
+        kinds = QEvent.Type
+        if event.type() in {kinds.Enter, kinds.Leave, kinds.FocusIn, kinds.FocusOut}:
+            inside = event.type() == kinds.Enter or (event.type() != kinds.Leave and self.underMouse())
+            self._show_buttons(inside or self.hasFocus())
+        return super().event(event)
+
+    def _show_buttons(self, shown: bool) -> None:
+        self._about.setVisible(not shown)
+        self._run.setVisible(shown)
+        self._open.setVisible(shown)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        del event
+        self.chosen.emit(self._name, False)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in {Qt.Key.Key_Return, Qt.Key.Key_Enter}:
+            self.chosen.emit(self._name, False)
+        else:
+            super().keyPressEvent(event)
+
+
+def _purpose(description: str) -> str:
+    """Return the first sentence of a description."""
+    first, point, _ = description.partition(". ")
+    return f"{first}{point.strip()}"
+
+
+def _flows(config: ExperimentConfig) -> str:
+    return f"{flow_label(config.teacher)} → {flow_label(config.student)}"
+
+
+class _Picture(QWidget):
+    """The first images, or the points, of a data set."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._preview: DataPreview | None = None
+        self._mosaic = Mosaic(parent=self)
+        self._mosaic.hide()
+        self._mosaic.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        fix_size(self, height=_PICTURE)
+
+    def show_preview(self, preview: DataPreview) -> None:
+        """Show the images or points of a preview."""
+        self._preview = preview
+        if preview.images is not None and len(preview.images):
+            self._mosaic.show()
+            self._mosaic.setGeometry(self.rect().adjusted(scaled(12), scaled(8), -scaled(12), -scaled(8)))
+            self._mosaic.show_images(preview.images[:_IMAGES] / 255)
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        return QSize(scaled(_WIDTH), scaled(_PICTURE))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        del event
+        painter, colours = QPainter(self), tokens()
+        painter.fillRect(self.rect(), QColor(colours.raised))
+        preview = self._preview
+        if preview is not None and preview.points is not None and len(preview.points):
+            self._paint_points(painter, preview)
+        elif preview is not None and preview.problems:
+            painter.setPen(QColor(colours.muted))
+            text = "Needs a download" if preview.may_fetch else "No preview"
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, text)
+        painter.setPen(QColor(colours.border))
+        painter.drawLine(0, self.height() - 1, self.width(), self.height() - 1)
+        painter.end()
+
+    def _paint_points(self, painter: QPainter, preview: DataPreview) -> None:
+        points = preview.points
+        if points is None:
+            return
+        low, high = points.min(axis=0), points.max(axis=0)
+        side = min(self.width(), self.height()) - scaled(16)
+        scale = side / max(float((high - low).max()), 1e-9)
+        middle = (low + high) / 2
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        colour = QColor(role_colour(DATA))
+        colour.setAlpha(140)
+        painter.setBrush(colour)
+        radius = scaled(3)
+        for x, y in points[:1000]:
+            left = self.width() / 2 + (float(x) - float(middle[0])) * scale
+            top = self.height() / 2 - (float(y) - float(middle[1])) * scale
+            painter.drawEllipse(QRectF(left - radius / 2, top - radius / 2, radius, radius))

@@ -1,0 +1,197 @@
+"""The start page: preset cards, own data, and recent experiments and runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from nfkd.config import preset_names
+from nfkd.protocol.events import RunRow
+from nfkd.text import plain
+from nfkd_gui.model.headline import headline_of
+from nfkd_gui.model.studio import Studio
+from nfkd_gui.theme import fix_size, scaled, set_space
+from nfkd_gui.widgets.chip import Chip
+from nfkd_gui.widgets.flow_layout import FlowLayout
+from nfkd_gui.widgets.icons import icon
+from nfkd_gui.widgets.labels import ElidedLabel, TypeLabel, WrappedLabel
+from nfkd_gui.window.preset_card import PresetCard
+
+_SIDE, _MOST_RECENT = 364, 6
+_FIRST = ("digits", "digits_half", "digits_few", "pinwheel_few", "two_moons", "natural_patches", "natural_crops",
+          "digits_paper")  # fmt: skip
+"""Presets that come first; the others follow by name."""
+
+
+class StartPage(QWidget):
+    """What a user can begin with."""
+
+    preset_chosen = Signal(str, bool)
+    """The name of a preset, and whether to run it at once."""
+    run_chosen = Signal(str)
+    """The directory of a run."""
+    file_chosen = Signal(str)
+    """The path of an experiment."""
+    open_clicked = Signal()
+    own_data_clicked = Signal()
+
+    def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("start")
+        self._studio = studio
+        self.cards = {name: PresetCard(name, studio, self) for name in _ordered(preset_names())}
+        self._recent = QVBoxLayout()
+        set_space(self._recent, 0)
+        self._lay_out()
+        for card in self.cards.values():
+            card.chosen.connect(self.preset_chosen)
+        studio.rows_changed.connect(self._show_recent)
+        studio.preferences_changed.connect(self._show_recent)
+        self._show_recent()
+
+    def _lay_out(self) -> None:
+        content = QWidget(self)
+        line = QHBoxLayout(content)
+        set_space(line, 24, 48, 32, 48, 32)
+        left = QVBoxLayout()
+        set_space(left, 12)
+        left.addWidget(TypeLabel("figure", "Start an experiment", self))
+        left.addWidget(WrappedLabel(
+            "A large flow teaches a small one, and you watch. Every student is compared with a baseline: the same flow "
+            "without a teacher.", parent=self))  # fmt: skip
+        left.addSpacing(scaled(8))
+        left.addWidget(TypeLabel("heading", "Presets", self))
+        cards = QWidget(self)
+        wrapped = FlowLayout(16, cards)
+        for card in self.cards.values():
+            wrapped.addWidget(card)
+        left.addWidget(_Wrapping(cards, wrapped))
+        left.addStretch(1)
+        line.addLayout(left, 1)
+        line.addWidget(self._side())
+        scroll = QScrollArea(self)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setWidget(content)
+        whole = QVBoxLayout(self)
+        set_space(whole, 0)
+        whole.addWidget(scroll)
+
+    def _side(self) -> QWidget:
+        side = QWidget(self)
+        fix_size(side, width=_SIDE)
+        column = QVBoxLayout(side)
+        set_space(column, 12)
+        column.addWidget(TypeLabel("heading", "Own data", side))
+        column.addWidget(self._drop_zone(side))
+        column.addSpacing(scaled(12))
+        column.addWidget(TypeLabel("heading", "Recent", side))
+        frame = QFrame(side)
+        frame.setProperty("panel", True)
+        frame.setLayout(self._recent)
+        column.addWidget(frame)
+        column.addWidget(self._button("start.open", "Open experiment …", "open", self.open_clicked))
+        column.addStretch(1)
+        return side
+
+    def _drop_zone(self, parent: QWidget) -> QWidget:
+        zone = QFrame(parent)
+        zone.setProperty("drop", True)
+        column = QVBoxLayout(zone)
+        set_space(column, 8, 16)
+        text = WrappedLabel("A table, an array of images or a folder of images. Columns and sizes are found for you.")
+        text.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        column.addWidget(text)
+        column.addWidget(self._button("start.own", "Choose your data in Design", "data", self.own_data_clicked))
+        return zone
+
+    def _button(self, name: str, text: str, picture: str, signal: object) -> QPushButton:
+        button = QPushButton(text, self)
+        button.setObjectName(name)
+        button.setIcon(icon(picture))
+        button.clicked.connect(signal)  # type: ignore[arg-type]
+        return button
+
+    # --- recent work ----------------------------------------------------------------------------------------------
+
+    def _show_recent(self) -> None:
+        while self._recent.count():
+            item = self._recent.takeAt(0)
+            widget = item.widget() if item is not None else None
+            if widget is not None:
+                widget.hide()
+                widget.deleteLater()
+        rows = sorted(self._studio.rows.values(), key=lambda row: -row.created)[:_MOST_RECENT]
+        for row in rows:
+            self._recent.addWidget(_RecentRun(row, self.run_chosen.emit, self))
+        for path in self._studio.preferences.recent[: _MOST_RECENT - len(rows)]:
+            self._recent.addWidget(_recent_file(path, self.file_chosen.emit, self))
+        if not self._recent.count():
+            empty = WrappedLabel("Nothing yet: runs and experiment files will be listed here.", parent=self)
+            empty.setContentsMargins(scaled(12), scaled(12), scaled(12), scaled(12))
+            self._recent.addWidget(empty)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        for card in self.cards.values():
+            card.load_picture()
+
+
+class _Wrapping(QWidget):
+    """Gives wrapped cards the height that they need in this width."""
+
+    def __init__(self, cards: QWidget, layout: FlowLayout) -> None:
+        super().__init__()
+        self._cards, self._wrapped = cards, layout
+        cards.setParent(self)
+
+    def resizeEvent(self, event: object) -> None:
+        del event
+        height = self._wrapped.height_in(self.width())
+        self._cards.setGeometry(0, 0, self.width(), height)
+        self.setMinimumHeight(height)
+
+
+class _RecentRun(QFrame):
+    """A run: its name, its data and its result; a click opens it."""
+
+    def __init__(self, row: RunRow, choose: object, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._run, self._choose = row.run, choose
+        self.setObjectName(f"start.run.{row.name}")
+        line = QHBoxLayout(self)
+        set_space(line, 8, 12, 6, 12, 6)
+        names = QVBoxLayout()
+        set_space(names, 0)
+        name = QPushButton(plain(row.name, 60), self)
+        name.setProperty("link", True)
+        name.clicked.connect(lambda: choose(row.run))  # type: ignore[operator]
+        names.addWidget(name)
+        names.addWidget(ElidedLabel(f"{row.data} · {row.state}", parent=self))
+        chip = Chip(self)
+        headline = headline_of(row, None, None)
+        chip.show_text(_outcome(row) or headline.chip, "good" if row.verdict == "better" else "neutral")
+        line.addLayout(names, 1)
+        line.addWidget(chip)
+
+
+def _outcome(row: RunRow) -> str:
+    if row.state != "finished":
+        return row.state
+    return {"better": "Student better", "worse": "Student worse"}.get(row.verdict, "finished")
+
+
+def _recent_file(path: str, choose: object, parent: QWidget) -> QWidget:
+    button = QPushButton(plain(Path(path).name, 60), parent)
+    button.setProperty("link", True)
+    button.setToolTip(plain(path))
+    button.clicked.connect(lambda: choose(path))  # type: ignore[operator]
+    button.setContentsMargins(scaled(12), scaled(6), scaled(12), scaled(6))
+    return button
+
+
+def _ordered(names: list[str]) -> list[str]:
+    return [*(name for name in _FIRST if name in names), *(name for name in names if name not in _FIRST)]

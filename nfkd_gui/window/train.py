@@ -1,0 +1,78 @@
+"""The Train workspace: the panels of one run as tiles, the inspector at the right, the log below."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QWidget
+
+from nfkd_gui.model.studio import Studio
+from nfkd_gui.panels import PANELS
+from nfkd_gui.panels.base import Panel
+from nfkd_gui.panels.inspector import InspectorPanel
+from nfkd_gui.panels.log import LogPanel
+from nfkd_gui.theme import scaled
+from nfkd_gui.widgets.panel_dock import PanelDock
+from nfkd_gui.widgets.workspace import Workspace
+
+_INSPECTOR, _LOG = 376, 160
+_TABS_BELOW = 900
+"""Width of the window, in pixels, below which the tiles become tabs."""
+
+
+class TrainWorkspace(Workspace):
+    """Watches one run."""
+
+    def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
+        super().__init__("train", parent)
+        self.panels: list[Panel] = []
+        self._narrow: bool | None = None
+        self.tiles = Workspace("tiles", self)
+        for panel in PANELS:
+            self._add_tile(panel(studio, self.tiles))
+        self.setCentralWidget(self.tiles)
+        areas = Qt.DockWidgetArea
+        self.inspector = InspectorPanel(studio, self)
+        self.log = LogPanel(studio, self)
+        self.add(PanelDock("inspector", "Inspector", self.inspector, self), areas.RightDockWidgetArea, _INSPECTOR)
+        self.add(PanelDock("log", "Log", self.log, self, scrolls=False), areas.BottomDockWidgetArea, _LOG).hide()
+
+    def _add_tile(self, panel: Panel) -> None:
+        dock = PanelDock(panel.name, panel.title, panel, self.tiles)
+        dock.head.add(*panel.tools)
+        dock.add_expand_button()
+        dock.expanded.connect(lambda wide, dock=dock: self.tiles.expand(dock) if wide else self.tiles.shrink())
+        self.tiles.add(dock, Qt.DockWidgetArea.TopDockWidgetArea)
+        self.panels.append(panel)
+
+    def tile_all(self) -> None:
+        """Lay the panels out side by side."""
+        self.tiles.tile(list(self.tiles.docks.values()))
+
+    def stack_all(self) -> None:
+        """Put the panels into tabs."""
+        self.tiles.stack(list(self.tiles.docks.values()))
+
+    def keep_first_layout(self) -> None:
+        self.tile_all()
+        self.tiles.keep_first_layout()
+        super().keep_first_layout()
+
+    def layout_state(self) -> str:
+        return f"{super().layout_state()}/{self.tiles.layout_state()}"
+
+    def restore(self, text: str) -> None:
+        outer, _, inner = text.partition("/")
+        super().restore(outer)
+        self.tiles.restore(inner)
+
+    def reset(self) -> None:
+        self.tiles.reset()
+        super().reset()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        narrow = self.width() < scaled(_TABS_BELOW)
+        if self._narrow is not None and narrow != self._narrow:
+            self.stack_all() if narrow else self.tile_all()
+        self._narrow = narrow

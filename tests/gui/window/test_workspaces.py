@@ -1,0 +1,206 @@
+"""Workspaces, the start page, the outline and presentation mode, by mouse and keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QToolButton, QWidget
+
+from nfkd.config import ConfigProblem, ExperimentConfig
+from nfkd.protocol.requests import Run
+from nfkd_gui.model.studio import Studio
+from nfkd_gui.theme import font
+from nfkd_gui.widgets.panel_dock import PanelDock
+from nfkd_gui.window.main_window import MainWindow
+from tests.gui.window.conftest import may_run
+
+Do = Callable[[Any], Any]
+DIGITS = ExperimentConfig.load("digits").to_toml()
+
+
+def press(window: MainWindow, kind: type, name: str) -> None:
+    widget = window.findChild(kind, name)
+    assert isinstance(widget, QWidget), name
+    assert widget.isVisible(), name
+    QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
+
+
+async def settled(studio: Studio) -> None:
+    await studio.clients[-1].settled()  # type: ignore[attr-defined]
+
+
+def test_workspaces_are_switched_by_mouse_and_keyboard_and_an_empty_one_is_not_offered(
+    window: MainWindow, script: Any, do: Do
+) -> None:
+    compare = window.findChild(QToolButton, "header.workspace.compare")
+    assert isinstance(compare, QToolButton)
+    assert not compare.isVisible()
+    window.findChild(QAction, "action.workspace.compare").trigger()  # type: ignore[union-attr]
+    assert window.workspace == "design"
+    press(window, QToolButton, "header.workspace.train")
+    assert window.train.isVisible()
+    QTest.keyClick(window, Qt.Key.Key_1, Qt.KeyboardModifier.ControlModifier)
+    assert (window.design.isVisible(), window.train.isVisible()) == (True, False)
+
+    async def scenario() -> None:
+        script.begin("/runs/old", DIGITS)
+        script.finish("/runs/old")
+        await settled(window.studio)
+        press(window, QToolButton, "header.workspace.compare")
+        assert window.runs.isVisible()
+
+    do(scenario())
+
+
+def test_a_run_that_is_queued_does_not_take_the_view_from_the_watched_one(
+    window: MainWindow, script: Any, do: Do
+) -> None:
+    async def scenario() -> None:
+        script.begin("/runs/first", DIGITS)
+        window.studio.open_run("/runs/first")
+        await settled(window.studio)
+        script.train("/runs/first", "teacher", 3)
+        await settled(window.studio)
+        window.open_workspace("design")
+        press(window, QPushButton, "header.primary")
+        await settled(window.studio)
+        assert window.studio.view is not None
+        assert window.studio.view.row.run == "/runs/first"
+        assert window.workspace == "design"
+        assert "queued" in window.statusBar().currentMessage()
+
+    do(scenario())
+
+
+def test_one_key_pauses_and_resumes(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        script.begin("/runs/digits", DIGITS)
+        window.studio.open_run("/runs/digits")
+        await settled(window.studio)
+        script.train("/runs/digits", "teacher", 3)
+        await settled(window.studio)
+        states = []
+        for _ in range(2):
+            QTest.keyClick(window, Qt.Key.Key_F6)
+            await settled(window.studio)
+            states.append(window.studio.rows["/runs/digits"].state)
+        assert states == ["paused", "running"]
+
+    do(scenario())
+
+
+def test_a_tile_fills_the_workspace_and_escape_brings_the_others_back(window: MainWindow, qtbot: Any) -> None:
+    window.open_workspace("train")
+    tiles = window.train.tiles.docks
+    assert all(dock.isVisible() for dock in tiles.values())
+    press(window, QToolButton, "panel.samples.expand")
+    assert [name for name, dock in tiles.items() if dock.isVisible()] == ["samples"]
+    QTest.keyClick(window.train.tiles, Qt.Key.Key_Escape)
+    assert all(dock.isVisible() for dock in tiles.values())
+
+
+def test_presentation_mode_leaves_the_window_as_it_was(window: MainWindow, qtbot: Any) -> None:
+    window.open_workspace("train")
+    window.showMaximized()
+    qtbot.waitUntil(window.isMaximized)
+    inspector: PanelDock = window.train.docks["inspector"]
+    size = font("body").pixelSize()
+    QTest.keyClick(window, Qt.Key.Key_F11)
+    qtbot.waitUntil(window.isFullScreen)
+    assert not inspector.isVisible()
+    assert font("body").pixelSize() > size
+    QTest.keyClick(window, Qt.Key.Key_F11)
+    qtbot.waitUntil(lambda: not window.isFullScreen())
+    assert window.isMaximized()
+    assert inspector.isVisible()
+    assert font("body").pixelSize() == size
+
+
+@pytest.mark.parametrize(("key", "scale"), [(Qt.Key.Key_Plus, 125), (Qt.Key.Key_Minus, 75)])
+def test_the_interface_scales(window: MainWindow, key: Qt.Key, scale: int) -> None:
+    heading = window.findChild(QLabel, "header.name")
+    assert isinstance(heading, QLabel)
+    before = heading.font().pixelSize()
+    QTest.keyClick(window, key, Qt.KeyboardModifier.ControlModifier)
+    QApplication.processEvents()
+    assert window.studio.preferences.scale == scale
+    assert heading.font().pixelSize() == round(before * scale / 100)
+    QTest.keyClick(window, Qt.Key.Key_0, Qt.KeyboardModifier.ControlModifier)
+    assert window.studio.preferences.scale == 100
+
+
+# --- Design ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_outline_shows_one_section_at_a_time_with_its_summary(window: MainWindow) -> None:
+    rows = window.design.outline.rows
+    assert rows["data"].summary == "Digits · 1×8×8"
+    assert rows["distillation"].summary == "NLL 0.9 + LKD 0.05 + ILKD 0.05 + pool 0.3"
+    assert rows["seeds"].summary == "1 seed · likelihood"
+    QTest.mouseClick(rows["training"], Qt.MouseButton.LeftButton)
+    steps, hidden = (window.form.findChild(QWidget, name) for name in ("training.student_steps", "student.hidden"))
+    assert isinstance(steps, QWidget)
+    assert isinstance(hidden, QWidget)
+    assert (steps.isVisible(), hidden.isVisible()) == (True, False)
+    QTest.keyClick(rows["training"], Qt.Key.Key_Up)
+    QTest.keyClick(rows["distillation"], Qt.Key.Key_Up)
+    assert (steps.isVisible(), hidden.isVisible()) == (False, True)
+
+
+def test_a_problem_has_a_badge_and_leads_to_its_field(window: MainWindow, script: Any, do: Do) -> None:
+    message = "must be smaller"
+    script.find_problems = lambda _config: [ConfigProblem(path="training.checkpoint_every", message=message)]
+
+    async def scenario() -> None:
+        window.studio.experiment.describe()
+        await settled(window.studio)
+        assert [name for name, row in window.design.outline.rows.items() if row.badge] == ["training"]
+        press(window, QPushButton, "outline.problem.training.checkpoint_every")
+        QApplication.processEvents()
+        editor = window.form.findChild(QWidget, "training.checkpoint_every")
+        assert isinstance(editor, QWidget)
+        assert editor.isVisible()  # an advanced field
+        assert editor.hasFocus()
+
+    do(scenario())
+
+
+# --- the start page -------------------------------------------------------------------------------------------------
+
+
+def test_a_card_runs_its_preset_and_a_recent_run_is_opened(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        window.open_workspace("")
+        await settled(window.studio)
+        assert window.start_page.isVisible()
+        card = window.start_page.cards["two_moons"]
+        card.setFocus()
+        press(window, QPushButton, "start.preset.two_moons.run")
+        await may_run(window.studio)
+        await settled(window.studio)
+        started = [request for request in script.asked if isinstance(request, Run)]
+        assert [ExperimentConfig.from_toml(request.config).name for request in started] == ["two moons"]
+        assert window.workspace == "train"
+        script.finish(window.studio.view.row.run)  # type: ignore[union-attr]
+        window.studio.close_run()
+        window.open_workspace("")
+        await settled(window.studio)
+        recent = [each for each in window.start_page.findChildren(QPushButton) if each.text() == "two moons"]
+        QTest.mouseClick(recent[0], Qt.MouseButton.LeftButton)
+        await settled(window.studio)
+        assert window.studio.view is not None
+        assert window.workspace == "train"
+
+    do(scenario())
+
+
+def test_a_card_opens_its_preset_by_the_keyboard(window: MainWindow, do: Do) -> None:
+    window.open_workspace("")
+    QTest.keyClick(window.start_page.cards["pinwheel_few"], Qt.Key.Key_Return)
+    assert window.workspace == "design"
+    assert window.studio.experiment.name == "pinwheel, 100 points"
