@@ -11,6 +11,14 @@ import numpy as np
 from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, PreviewData
 from nfkd.protocol.events import DensityDrawn, Event, InterpolationDrawn, LogLine, Progress, SamplesDrawn, SeedStarted
+from nfkd.protocol.pictures import (
+    ListPictures,
+    PictureList,
+    ReadPictures,
+    ReadSampleSeries,
+    SampleSeries,
+    StagePictures,
+)
 from nfkd.protocol.records import (
     CurveBatch,
     ErrorInfo,
@@ -127,6 +135,9 @@ Request = (
     | Sample
     | Interpolate
     | Trace
+    | ListPictures
+    | ReadPictures
+    | ReadSampleSeries
     | PreviewData
     | FetchData
     | CancelFetch
@@ -309,6 +320,9 @@ Reply = (
     | Samples
     | Interpolations
     | TraceResult
+    | PictureList
+    | StagePictures
+    | SampleSeries
     | DataPreview
     | DataList
     | EngineStatus

@@ -33,7 +33,7 @@ def open_file(path: Path) -> Iterator[Node]:
     """
     try:
         require_regular(path)
-        file = h5py.File(path, "r", libver="latest", swmr=is_unclosed(path))
+        file = _open(path, swmr=is_unclosed(path))
     except FileNotFoundError as error:
         raise RunError(title="The run cannot be read", cause=f"{path} is missing.", action=_NO_FILE) from error
     except FileError as error:
@@ -46,6 +46,25 @@ def open_file(path: Path) -> Iterator[Node]:
     with file, reading(path):
         _check(file, path)
         yield file
+
+
+def _open(path: Path, *, swmr: bool) -> Node:
+    try:
+        return h5py.File(path, "r", libver="latest", swmr=swmr)
+    except OSError as error:
+        if "close degree" not in str(error):
+            raise
+    # A run in training in this process has the file open, and HDF5 opens it again only as its writer did.
+    flags = h5py.h5f.ACC_RDONLY | (h5py.h5f.ACC_SWMR_READ if swmr else 0)
+    return h5py.File(h5py.h5f.open(os.fsencode(path), flags, writer_access()))
+
+
+def writer_access() -> Any:
+    """Return the access properties with which a run's writer opens its file."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    return access
 
 
 @contextmanager

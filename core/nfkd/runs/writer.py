@@ -27,10 +27,12 @@ from nfkd.runs import schema
 from nfkd.runs.disk import abandon, disk_errors, whole_file
 from nfkd.runs.errors import RunError, moved_away
 from nfkd.runs.layout import RUN_FILE
+from nfkd.runs.opening import writer_access
 from nfkd.runs.recovery import copy_cut, copy_into
 from nfkd.runs.schema import Node
 
 _FLUSH_SECONDS = 1.0
+_READER_SECONDS = (0.01, 0.1, 0.5, 2.0)
 
 
 class RunWriter:
@@ -238,10 +240,15 @@ def _datasets(file: Node) -> dict[str, Node]:
 
 def _open_swmr(path: Path) -> Node:
     """Open a file directly in SWMR mode; after a kill between a normal open and SWMR mode nobody could read it."""
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
-    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE, access))
+    flags = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE
+    for seconds in _READER_SECONDS:  # a reader in this process holds a new file only for a moment
+        try:
+            return h5py.File(h5py.h5f.open(os.fsencode(path), flags, writer_access()))
+        except OSError as error:
+            if "already open" not in str(error) and "close degree" not in str(error):
+                raise
+            time.sleep(seconds)
+    return h5py.File(h5py.h5f.open(os.fsencode(path), flags, writer_access()))
 
 
 def _append(dataset: Node, values: np.ndarray) -> None:
