@@ -254,7 +254,8 @@ class Snapshot(Message, frozen=True):
 class Samples(RunMessage, frozen=True):
     """Samples of each flow: (count, channels, height, width) in [0, 1], or (count, features).
 
-    `real` holds validation examples for comparison, `densities` log p on a grid for data of two features.
+    `real` holds validation examples for comparison, `densities` log p on a grid for data of two features. `flags` says
+    for each flow which samples are not finite or far outside the range of the data, (count,) as in `SamplesDrawn`.
     """
 
     seed: int
@@ -262,12 +263,14 @@ class Samples(RunMessage, frozen=True):
     samples: dict[str, np.ndarray]
     real: np.ndarray
     densities: dict[str, DensityDrawn]
+    flags: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
 
 
 class Interpolations(RunMessage, frozen=True):
     """The path of each flow: (steps, channels, height, width) in [0, 1], or (steps, features).
 
-    `count` is the number of validation examples to choose from; `thumbnails` holds the first of them.
+    `count` is the number of validation examples to choose from; `thumbnails` holds the first of them. `flags` is
+    (steps,) for each flow, as in `Samples`.
     """
 
     seed: int
@@ -276,6 +279,7 @@ class Interpolations(RunMessage, frozen=True):
     paths: dict[str, np.ndarray]
     count: int
     thumbnails: np.ndarray
+    flags: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
 
 
 class TracedLayer(Message, frozen=True):

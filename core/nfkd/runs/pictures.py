@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nfkd.protocol.events import DensityDrawn, InterpolationDrawn, SamplesDrawn
+from nfkd.protocol.flags import UNKNOWN, flags_of_vectors
 from nfkd.protocol.pictures import PictureList, SampleSeries, StagePictures, StagePictureSteps
 from nfkd.protocol.roles import Role, the_role
 from nfkd.runs import schema
@@ -134,12 +135,23 @@ def _picture(stage: Node, name: str, read: _Reader[_P], step: int | None, fields
 
 
 def _samples(group: Node, row: int, **fields: Any) -> SamplesDrawn:
-    return SamplesDrawn(**fields, temperature=float(group["temperature"][row]), samples=group["images"][row])
+    samples = group["images"][row]
+    flags = _flags(group, row, samples if samples.ndim == 2 else None)
+    return SamplesDrawn(**fields, temperature=float(group["temperature"][row]), samples=samples, flags=flags)
 
 
 def _interpolation(group: Node, row: int, **fields: Any) -> InterpolationDrawn:
     mode = bytes(group["mode"][0]).decode()
-    return InterpolationDrawn(**fields, mode=mode, alpha=group["alpha"][...], images=group["images"][row])
+    images = group["images"][row]
+    flags = _flags(group, row, images if images.ndim == 3 else None)
+    return InterpolationDrawn(**fields, mode=mode, alpha=group["alpha"][...], images=images, flags=flags)
+
+
+def _flags(group: Node, row: int, vectors: np.ndarray | None) -> np.ndarray | None:
+    """Return the stored flags; without them those of vectors, and None for images, which are stored clamped."""
+    if "flags" in group and (flags := group["flags"][row]).max(initial=0) < UNKNOWN:
+        return flags
+    return None if vectors is None else flags_of_vectors(vectors)
 
 
 def _density(group: Node, row: int, **fields: Any) -> DensityDrawn:

@@ -22,6 +22,7 @@ from nfkd.protocol.events import (
     SeedStarted,
     StageFinished,
 )
+from nfkd.protocol.flags import stored_flags
 from nfkd.protocol.roles import Role
 from nfkd.runs import schema
 from nfkd.runs.disk import abandon, disk_errors, whole_file
@@ -119,12 +120,14 @@ class RunWriter:
                     self._curves(event)
                 case SamplesDrawn():
                     where = schema.picture_group(event, "samples")
-                    self._row(where, event.step, temperature=event.temperature, images=event.samples)
+                    flags = self._flags(where, event.flags, event.samples.shape[:1])
+                    self._row(where, event.step, temperature=event.temperature, images=event.samples, **flags)
                 case InterpolationDrawn():
                     where = schema.picture_group(event, "interpolation")
                     self._nodes[f"{where}/mode"][0] = event.mode.encode()
                     self._nodes[f"{where}/alpha"][...] = event.alpha
-                    self._row(where, event.step, images=event.images)
+                    flags = self._flags(where, event.flags, event.images.shape[:2])
+                    self._row(where, event.step, images=event.images, **flags)
                 case DensityDrawn():
                     where = schema.picture_group(event, "density")
                     self._nodes[f"{where}/extent"][...] = event.extent
@@ -149,6 +152,10 @@ class RunWriter:
             # The steps come last, because readers count them.
             for key, values in (("value", batch.values), ("time", batch.times), ("step", batch.steps)):
                 _append(self._nodes[f"{where}/{key}"], values)
+
+    def _flags(self, where: str, flags: np.ndarray | None, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """Return the flags of a row; none in a file of an older version, which has no place for them."""
+        return {"flags": stored_flags(flags, shape)} if f"{where}/flags" in self._nodes else {}
 
     def _row(self, where: str, step: int, **values: np.ndarray | float) -> None:
         for key, value in values.items():
