@@ -15,6 +15,7 @@ from nfkd_gui.model.export_files import ExportError, exporting
 _GAP, _GREY = 1, 128  # pixels between two images before the enlargement, and their level
 _DOTS, _DOT = 240, 1  # size of a picture of points, and the pixels around the centre of a dot
 _MARGIN = 0.05
+_COLOURS = 240  # of a frame; leaves some for its caption
 _TEXT = 14  # height of a caption's letters in pixels
 MAX_WIDTH = 4096
 """Largest width of a GIF in pixels."""
@@ -148,7 +149,11 @@ def _grid(images: np.ndarray, columns: int) -> Image.Image:
     for index, image in enumerate(levels):
         top, left = index // across * (height + _GAP), index % across * (width + _GAP)
         grid[top : top + height, left : left + width] = image
-    return Image.fromarray(grid[..., 0] if channels == 1 else grid)
+    picture = Image.fromarray(grid[..., 0] if channels == 1 else grid)
+    if channels == 1 or picture.getcolors(_COLOURS) is not None:
+        return picture
+    # GIF has 256 colours in a frame. Pillow's own choice of them takes ten times as long.
+    return picture.quantize(_COLOURS, Image.Quantize.FASTOCTREE).convert("RGB")
 
 
 def _enlarge(picture: Image.Image, width: int) -> Image.Image:

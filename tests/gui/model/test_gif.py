@@ -57,6 +57,17 @@ def test_colours_are_kept(tmp_path: Path) -> None:
         np.testing.assert_array_equal(picture, 255 * frame[0].transpose(1, 2, 0))
 
 
+def test_many_colours_are_close_to_the_originals(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 1, 64, dtype=np.float32)
+    red, green = np.meshgrid(ramp, ramp)
+    frames = np.stack([red, green, 0.5 * red])[None, None]
+    write_gif(tmp_path / "a.gif", frames, width=64, captions=["many"])
+    (picture,), _ = read(tmp_path / "a.gif")
+    error = np.abs(picture[:64].astype(float) - 255 * frames[0, 0].transpose(1, 2, 0))
+    assert error.mean() < 8
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) <= 256
+
+
 def test_values_are_clamped_and_a_nan_is_black(tmp_path: Path) -> None:
     frames = np.array([-3, 4, np.nan, np.inf, -np.inf, 0.5], np.float32).reshape(1, 1, 1, 2, 3)
     write_gif(tmp_path / "a.gif", frames, width=3)
