@@ -184,7 +184,7 @@ class Script:
                     low=float("nan"),
                     high=float("nan"),
                     seeds=[1],
-                    summary="C2ST: the student gains -0.0100 (one seed, no interval)",
+                    summary="C2ST: the student loses 0.0100 (one seed, no interval)",
                 )
             ],
         )
