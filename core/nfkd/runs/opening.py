@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -23,8 +23,16 @@ _FLAGS, _WRITING = 11, 0x05  # offset in a version 3 superblock; flags for open 
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[Node]:
+def open_file(path: Path, parts: Sequence[str] | None = None) -> Iterator[Node]:
     """Open a seed's file for reading.
+
+    Parameters
+    ----------
+    path
+        The file.
+    parts
+        Paths of the groups that will be read, such as ``teacher/samples``; only these are checked, which takes less
+        time. None for the whole file.
 
     Raises
     ------
@@ -44,7 +52,7 @@ def open_file(path: Path) -> Iterator[Node]:
         cause = _describe(path, error, "is not a complete HDF5 file")
         raise RunError(title="The run cannot be read", cause=cause) from error
     with file, reading(path):
-        _check(file, path)
+        _check(file, path, parts)
         yield file
 
 
@@ -94,7 +102,7 @@ def is_unclosed(path: Path) -> bool:
     return len(head) > _FLAGS and bool(head[_FLAGS] & _WRITING)
 
 
-def _check(file: Node, path: Path) -> None:
+def _check(file: Node, path: Path, parts: Sequence[str] | None) -> None:
     version = file.attrs.get("format")
     if version is None or "started" not in file.attrs:
         raise RunError(
@@ -103,32 +111,47 @@ def _check(file: Node, path: Path) -> None:
     if int(version) > schema.FORMAT:
         cause = f"{path} has format {version}; this NFKD reads up to {schema.FORMAT}."
         raise RunError(title="The run is newer than the program", cause=cause, action="Update NFKD.")
-    claimed = _refuse_external(file, path, set())
+    claimed = _refuse_external(file, path, parts)
     size = path.stat().st_size
     if claimed > size + _UNWRITTEN:
         raise _refusal(path, f"the arrays claim {claimed:,} bytes, but the file has only {size:,}")
 
 
-def _refuse_external(group: Node, path: Path, seen: set[int]) -> int:
-    """Refuse links and external data; return the total size of the arrays in bytes, each counted once."""
+def _refuse_external(file: Node, path: Path, parts: Iterable[str] | None) -> int:
+    """Refuse links and external data in parts of a file; return the bytes of their arrays, each counted once."""
+    seen: set[int] = set()
     claimed = 0
-    for name in group:
-        where = f"{group.name.rstrip('/')}/{name}"
-        link = group.get(name, getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            raise _refusal(path, f"{where} is a link")
-        item = group[name]
-        address = _h5o.get_info(item.id).addr
-        if address in seen:
-            continue  # two names of one object, or a group inside itself
-        seen.add(address)
-        if isinstance(item, h5py.Group):
-            claimed += _refuse_external(item, path, seen)
-        elif isinstance(item, h5py.Dataset):
-            if item.is_virtual or item.external:
-                raise _refusal(path, f"{where} keeps its data in another file")
-            claimed += item.nbytes
+    for part in file if parts is None else parts:
+        group, *names = file, *part.split("/")
+        for name in names[:-1]:
+            if name not in group:
+                break
+            group = _linked(group, name, path)
+        else:
+            claimed += _claimed(group, names[-1], path, seen) if names[-1] in group else 0
     return claimed
+
+
+def _linked(group: Node, name: str, path: Path) -> Node:
+    """Return a member of a group; a link is refused."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise _refusal(path, f"{group.name.rstrip('/')}/{name} is a link")
+    return group[name]
+
+
+def _claimed(group: Node, name: str, path: Path, seen: set[int]) -> int:
+    item: Node = _linked(group, name, path)
+    address = _h5o.get_info(item.id).addr
+    if address in seen:
+        return 0  # two names of one object, or a group inside itself
+    seen.add(address)
+    if isinstance(item, h5py.Group):
+        return sum(_claimed(item, member, path, seen) for member in item.keys())  # noqa: SIM118 - its type is known
+    if not isinstance(item, h5py.Dataset):
+        return 0
+    if item.is_virtual or item.external:
+        raise _refusal(path, f"{item.name} keeps its data in another file")
+    return item.nbytes
 
 
 def _refusal(path: Path, what: str) -> RunError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ import numpy as np
 from nfkd.protocol.events import DensityDrawn, InterpolationDrawn, SamplesDrawn
 from nfkd.protocol.flags import UNKNOWN, flags_of_vectors
 from nfkd.protocol.pictures import PictureList, SampleSeries, StagePictures, StagePictureSteps
-from nfkd.protocol.roles import Role, the_role
+from nfkd.protocol.roles import ROLES, Role, the_role
 from nfkd.runs import schema
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import RUN_FILE, read_config, seed_directory
@@ -33,7 +33,7 @@ def list_pictures(run: Path, seed: int) -> PictureList:
     RunError
         When the run has no such seed, or its file is missing or damaged.
     """
-    with _open_seed(run, seed) as file:
+    with _open_seed(run, seed, ROLES) as file:
         plans = schema.read_started(file).stages
         stages = [_picture_steps(file[plan.stage], plan.stage) for plan in plans]
     return PictureList(run=str(run), seed=seed, stages=stages)
@@ -163,19 +163,21 @@ _READERS: dict[str, _Reader[Any]] = {"samples": _samples, "interpolation": _inte
 
 
 @contextmanager
-def _open_seed(run: Path, seed: int) -> Iterator[Node]:
+def _open_seed(run: Path, seed: int, stages: Iterable[Role]) -> Iterator[Node]:
+    """Open a seed's file to read the pictures of some stages."""
     config = read_config(run)
     seeds = config.seeds.values()
     if seed not in seeds:
         title, cause = "There is no such seed", f"Seed {seed} was requested; the run has {', '.join(map(str, seeds))}."
         raise RunError(title, cause, "Choose another seed.")
-    with open_file(seed_directory(run, config, seed) / RUN_FILE) as file:
+    parts = [f"{stage}/{name}" for stage in stages for name in (*_READERS, FINAL)]
+    with open_file(seed_directory(run, config, seed) / RUN_FILE, parts) as file:
         yield file
 
 
 @contextmanager
 def _open_stage(run: Path, seed: int, stage: Role) -> Iterator[Node]:
-    with _open_seed(run, seed) as file:
+    with _open_seed(run, seed, (stage,)) as file:
         plans = [plan.stage for plan in schema.read_started(file).stages]
         if stage not in plans:
             title, cause = f"There are no pictures of {the_role(stage)}", f"Seed {seed} of the run trains no {stage}."

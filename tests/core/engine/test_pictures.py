@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -206,6 +207,18 @@ def test_a_damaged_file_is_one_clear_message(moons_run: Path, tmp_path: Path) ->
     path.unlink()
     for error in answers(*requests):
         assert error.cause == f"{path} is missing."
+
+
+@pytest.mark.parametrize("place", ["teacher", "teacher/samples", "teacher/final/samples", "teacher/samples/images"])
+def test_a_link_in_place_of_pictures_is_refused(place: str, moons_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(moons_run, tmp_path / "run"))
+    with opened(run / "run.h5", "r+") as file:
+        del file[place]
+        file[place] = h5py.ExternalLink(str(moons_run / "run.h5"), place)
+    for error in answers(
+        ask.ListPictures(run=str(run), seed=1), ask.ReadPictures(run=str(run), seed=1, stage="teacher", step=10)
+    ):
+        assert (error.title, error.cause) == ("The run was refused", f"In {run / 'run.h5'}, /{place} is a link.")
 
 
 def test_an_unknown_seed_or_stage_is_named(moons_run: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the flags of samples say in words."""
+"""What the flags of samples say as text."""
 
 from __future__ import annotations
 
