@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from nfkd.config import ConfigError, ExperimentConfig, preset_names
 from nfkd.engine import commands as engine_commands
-from nfkd.terminal import Parser, say, standard_streams
+from nfkd.terminal import Parser, say, standard_streams, terminal
 from nfkd.text import plain
 
 DONE, FAILED, REFUSED = 0, 1, 2
+_NARROW = 40  # characters for a description; with less, it is below the name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,10 +150,21 @@ def _show(options: argparse.Namespace) -> int:
 
 def _presets(options: argparse.Namespace) -> int:
     del options
-    width = max(map(len, preset_names()))
-    for name in preset_names():
-        say(f"{name:{width}}  {ExperimentConfig.load(name).description}")
+    say(format_presets({name: ExperimentConfig.load(name).description for name in preset_names()}, terminal().width))
     return DONE
+
+
+def format_presets(descriptions: Mapping[str, str], width: int) -> str:
+    """Return presets and their descriptions in two columns or, in a narrow terminal, below each other."""
+    column = max(map(len, descriptions)) + 2
+    beside = width - column >= _NARROW
+    indent = " " * (column if beside else 4)
+    lines = []
+    for name, description in descriptions.items():
+        first = f"{name:{column}}" if beside else indent
+        lines += [] if beside else [name]
+        lines.append(textwrap.fill(description, width, initial_indent=first, subsequent_indent=indent))
+    return "\n".join(lines)
 
 
 def _data_arguments(data: argparse.ArgumentParser) -> None:

@@ -6,8 +6,11 @@ passes it through `plain` and disables markup: the terminal in `nfkd.terminal`, 
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
+from collections.abc import Iterable, Sequence
 
 NAME_LENGTH = 80
 """Maximum number of characters of a name."""
@@ -83,3 +86,19 @@ def name_problem(name: str) -> str:
     if len(name) > NAME_LENGTH or len(name.encode()) > _NAME_BYTES:
         return f"may have at most {NAME_LENGTH} characters and {_NAME_BYTES} bytes in UTF-8"
     return ""
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as CSV; text that a spreadsheet would read as a formula gets a leading quote."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow([_cell(value) for value in header])
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

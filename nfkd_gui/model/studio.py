@@ -22,6 +22,7 @@ from nfkd_gui.link.relay_client import RelayClient
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.preferences import Preferences, save_preferences
+from nfkd_gui.model.timeline import Timeline
 
 LIVE = frozenset({"queued", "running", "paused"})
 """States of a run that the engine trains or will train."""
@@ -88,6 +89,7 @@ class Studio(QObject):
         self.seed = 1
         self.experiment = Experiment(self._ask_when_started, self)
         self.data_preview = DataPreviewModel(self._ask_when_started, self.experiment, self)
+        self.timeline = Timeline(self, self)
         self._connect()
 
     def _connect(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nfkd.cli import main
+from nfkd.cli import format_presets, main
 from nfkd.config import preset_names
 from nfkd.runs.reader import open_run
 from tests.core.tiny import moons
@@ -84,6 +84,16 @@ def test_every_preset_is_listed(capsys: Shell) -> None:
     assert main(["presets"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in preset_names())
+
+
+@pytest.mark.parametrize("width", [30, 50, 63, 64, 80, 132])
+def test_a_preset_and_its_description_are_apart_in_any_width(width: int) -> None:
+    presets = {"digits": "Glow on digits.", "natural_patches_all": "One of two words " * 8}
+    lines = format_presets(presets, width).split("\n")
+    assert all(len(line) <= width for line in lines)
+    assert " ".join(lines).split() == [word for pair in presets.items() for text in pair for word in text.split()]
+    starts = [line for line in lines if not line.startswith(" ")]
+    assert [line.split()[0] for line in starts] == list(presets)
 
 
 @pytest.mark.parametrize(

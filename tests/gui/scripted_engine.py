@@ -42,6 +42,7 @@ from nfkd.protocol.frames import FrameDecoder
 from nfkd.protocol.records import CurveInfo, MetricInterval
 from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.view import RunView
+from tests.gui.stored_pictures import StoredPictures
 
 CRASH_MESSAGE = "Killed: out of memory"
 STEPS = 100
@@ -107,6 +108,7 @@ class Script:
         self.floors = {"sw": 0.0212}
         self.previews: dict[str, ask.DataPreview] = {}
         self.named: list[NamedData] = []
+        self.stored = StoredPictures()
         self.fetch_error: ErrorInfo | None = None
         self.layers: dict[str, list[ask.LayerInfo]] = {"teacher": [], "student": []}
         self.pairs = [ask.LayerPair(student="level1.split", teacher="level1.split", summary="level 1 ↔ level 1")]
@@ -182,7 +184,7 @@ class Script:
                     low=float("nan"),
                     high=float("nan"),
                     seeds=[1],
-                    summary="C2ST: the student gains -0.0100 (one seed, no interval)",
+                    summary="C2ST: the student loses 0.0100 (one seed, no interval)",
                 )
             ],
         )
@@ -200,6 +202,7 @@ class Script:
         view = self.views.get(getattr(event, "run", ""))
         if view is not None:
             view.apply(event)  # type: ignore[arg-type]
+        self.stored.keep(event)
         self._on_event(event)
 
     # --- replies --------------------------------------------------------------------------------------------------
@@ -321,6 +324,12 @@ class Script:
         del self.views[request.run]
         self.emit(RunRemoved(run=request.run))
         return ask.Done()
+
+    def _listpictures(self, request: ask.ListPictures) -> ask.PictureList:
+        return self.stored.list(request)
+
+    def _readpictures(self, request: ask.ReadPictures) -> ask.StagePictures:
+        return self.stored.read(request)
 
     def _shutdown(self, _request: ask.Shutdown) -> ask.Done:
         return ask.Done()

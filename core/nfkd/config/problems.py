@@ -115,16 +115,31 @@ def _message(item: Any) -> str:  # noqa: PLR0911 - one line for each kind of pro
         case "value_error":
             return str(context["error"])
         case "string_too_long":
-            return f"may have at most {context['max_length']:,} characters"
+            return f"may have at most {_characters(context['max_length'])}"
         case "string_too_short":
-            return f"needs at least {context['min_length']:,} characters"
-        case "literal_error":
-            return f"must be {context['expected']}{_format_input(item)}"
-        case _:  # such as int_parsing, float_type
-            expected = _TYPES.get(kind.partition("_")[0])
-            return f"must be {expected}{_format_input(item)}" if expected else f"is not valid{_format_input(item)}"
+            return f"needs at least {_characters(context['min_length'])}"
+        case _:
+            return _type_message(item)
+
+
+def _type_message(item: Any) -> str:
+    """Return the message for a value of another type, such as int_parsing, float_type or literal_error."""
+    kind, value = item["type"], item.get("input")
+    expected = item["ctx"]["expected"] if kind == "literal_error" else _TYPES.get(kind.partition("_")[0])
+    if expected is None:
+        return f"cannot be used here{_format_input(item)}"
+    if isinstance(value, str) and not value.strip():
+        return f"is empty; it must be {expected}"
+    return f"must be {expected}{_format_input(item)}"
+
+
+def _characters(count: int) -> str:
+    return f"{count:,} character{'' if count == 1 else 's'}"
 
 
 def _format_input(item: Any) -> str:
+    """Return the wrong value as it is written in TOML, if it is short."""
     value = item.get("input")
-    return f" (given: {plain(repr(value), _SHOWN)})" if isinstance(value, (bool, int, float, str)) else ""
+    if isinstance(value, bool):
+        return f" (given: {str(value).lower()})"
+    return f" (given: {plain(repr(value), _SHOWN)})" if isinstance(value, (int, float, str)) else ""

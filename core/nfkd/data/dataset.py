@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +17,13 @@ from nfkd.data.augmentation import PLAIN, Augmentation
 from nfkd.data.examples import Examples, take
 from nfkd.data.scaling import Scaler
 from nfkd.data.units import DataUnits, Unit
+from nfkd.protocol.flags import NOT_FINITE, OUT_OF_RANGE, USABLE
 
 if TYPE_CHECKING:
     from nfkd.data.fingerprint import Fingerprint
 
 _MARGIN = 0.1
+_IMAGE_RANGE, _RANGE_EXAMPLES = (-0.5, 1.5), 100_000
 _CHOICE_SEED = 0
 _EXAMPLES_PATH = "training.student_examples"
 
@@ -280,8 +283,30 @@ class Dataset:
         """Return the loss of each example: bits/dim for images, nats per dimension for vectors."""
         return self.nll(log_prob) if self.is_image else self.nll(log_prob) / math.prod(self.event_shape)
 
+    @cached_property
+    def usable_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and highest value of a sample that is not far outside the range of the data.
+
+        Images are in [0, 1), and their range is [−0.5, 1.5]. A feature's range is three times as wide as that of the
+        training examples (of some, where there are very many).
+        """
+        if self.is_image:
+            return np.array(_IMAGE_RANGE[:1], np.float32), np.array(_IMAGE_RANGE[1:], np.float32)
+        values = self.train.some(_RANGE_EXAMPLES).values[:]
+        low, high = values.min(axis=0), values.max(axis=0)
+        return low - (high - low), high + (high - low)
+
+    def sample_flags(self, x: Tensor) -> np.ndarray:
+        """Return which samples are not finite or far outside the range of the data, (B,) of `nfkd.protocol.flags`."""
+        values = x.detach().float().cpu().numpy()
+        low, high = self.usable_range
+        features = tuple(range(1, values.ndim))
+        outside = ((values < low) | (values > high)).any(axis=features)
+        flags = np.where(outside, OUT_OF_RANGE, USABLE)
+        return np.where(np.isfinite(values).all(axis=features), flags, NOT_FINITE).astype(np.uint8)
+
     def to_picture(self, x: Tensor) -> np.ndarray:
-        """Return images clamped to [0, 1] for display, or vectors unchanged; float32."""
+        """Return images clamped to [0, 1] for display, or vectors unchanged; float32. See `sample_flags`."""
         values = x.detach().float().cpu()
         if self.is_image:
             values = torch.nan_to_num(values).clamp(0, 1)

@@ -21,6 +21,7 @@ from nfkd.engine.explore import Explorer
 from nfkd.engine.explore_service import Explore, ExploreService
 from nfkd.engine.file_probe import config_paths, format_paths, probe_files
 from nfkd.engine.limits import Limits
+from nfkd.engine.picture_service import PictureService
 from nfkd.engine.run_queue import RunQueue
 from nfkd.engine.threads import RequestThreads
 from nfkd.flows.architectures import flow_summary
@@ -80,6 +81,7 @@ class Engine:
         self._changing: set[str] = set()
         self._runs = RunQueue(self._emit)
         self._explore = ExploreService(self._limits)
+        self._pictures = PictureService(self._limits)
         self._files = RequestThreads("files", 4, self._limits)
         self._describing = RequestThreads("describe", 1, self._limits)
         self._data = DataService(self._emit, self._limits)
@@ -97,6 +99,9 @@ class Engine:
             ask.Sample: functools.partial(self._interactive, Explorer.sample),
             ask.Interpolate: functools.partial(self._interactive, Explorer.interpolate),
             ask.Trace: functools.partial(self._interactive, Explorer.trace),
+            ask.ListPictures: self._pictures.list,
+            ask.ReadPictures: self._pictures.read,
+            ask.ReadSampleSeries: self._pictures.series,
             ask.PreviewData: self._data.preview,
             ask.FetchData: self._data.fetch,
             ask.CancelFetch: self._data.cancel,
@@ -152,15 +157,16 @@ class Engine:
         with suppress(TimeoutError):
             await asyncio.wait_for(self.wait_until_idle(), self._limits.stop_seconds)
         limit = self._limits.close_seconds
-        await asyncio.gather(
-            self._data.close(), self._explore.close(), self._files.close(limit), self._describing.close(limit)
-        )
+        services = (self._data, self._explore, self._pictures)
+        threads = (self._files, self._describing)
+        await asyncio.gather(*(each.close() for each in services), *(each.close(limit) for each in threads))
 
     @property
     def running(self) -> list[str]:
         """The active run, and the files that running threads use."""
         job = [self._runs.active] if self._runs.active else []
-        return [*job, *self._explore.running, *self._files.running, *self._describing.running, *self._data.running]
+        users = (self._explore, self._pictures, self._files, self._describing, self._data)
+        return [*job, *(path for user in users for path in user.running)]
 
     def _emit(self, event: Event) -> None:
         for listener in tuple(self._listeners):

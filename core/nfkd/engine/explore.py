@@ -9,7 +9,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,11 +65,11 @@ class Explorer:
         flows = self._flows_of(opened, request.run, request.seed, live)
         dataset, count = opened.dataset, request.count
         context = opened.examples.to(opened.device).contexts(count)
-        samples, densities = {}, {}
+        samples, densities, flags = {}, {}, {}
         for role, flow in flows.items():
             generator = torch.Generator().manual_seed(request.noise_seed)
             x = flow.sample(count, temperature=request.temperature, generator=generator, context=context)
-            samples[role] = dataset.to_picture(x)
+            samples[role], flags[role] = dataset.to_picture(x), dataset.sample_flags(x)
             if has_plane(dataset):
                 densities[role] = self._density(request, flow, role, dataset)
         return Samples(
@@ -80,6 +79,7 @@ class Explorer:
             samples=samples,
             real=dataset.to_picture(opened.examples.x[:count]),
             densities=densities,
+            flags=flags,
         )
 
     @staticmethod
@@ -102,10 +102,10 @@ class Explorer:
             _check_index(index, count)
         alpha = torch.linspace(0, 1, request.steps)
         first, second = (opened.examples.take([n]).to(opened.device) for n in (request.first, request.second))
-        paths: dict[str, np.ndarray] = {}
+        paths, flags = {}, {}
         for role, flow in flows.items():
             path = interpolate(flow, first, second, alpha, request.mode)[0]
-            paths[role] = opened.dataset.to_picture(path)
+            paths[role], flags[role] = opened.dataset.to_picture(path), opened.dataset.sample_flags(path)
         return Interpolations(
             run=request.run,
             seed=request.seed,
@@ -114,6 +114,7 @@ class Explorer:
             paths=paths,
             count=count,
             thumbnails=opened.dataset.to_picture(opened.examples.x[:_THUMBNAILS]),
+            flags=flags,
         )
 
     @torch.no_grad()

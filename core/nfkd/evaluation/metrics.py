@@ -50,6 +50,15 @@ class Metric:
             return abs(baseline - self.best) - abs(student - self.best)
         return student - baseline if self.larger else baseline - student
 
+    def signed(self, gain: float) -> str:
+        """Return a gain with its sign."""
+        return f"{gain:+{self.form}}".replace("-", "−")
+
+    def change(self, gain: float) -> str:
+        """Return what the student does with this gain, such as "gains 0.1200" or "loses 13,601"."""
+        size = f"{abs(gain):{self.form}}"
+        return f"{'loses' if gain < 0 and float(size.replace(',', '')) else 'gains'} {size}"
+
     def comparison(self, gain: float) -> str:
         """Return how a student with this gain compares, such as "lower than"."""
         if self.best is not None:

@@ -182,7 +182,8 @@ def interval_of(
     if len(gain.seeds) < 2:
         details = "one seed, no interval"
     else:
-        details = f"95 % interval {gain.low:+{metric.form}} to {gain.high:+{metric.form}}, {len(gain.seeds)} seeds"
+        interval = f"{metric.signed(gain.low)} to {metric.signed(gain.high)}"
+        details = f"95 % interval of the gain {interval}, {len(gain.seeds)} seeds"
     if gain.dropped:
         details += f"; without a finite figure: {', '.join(map(str, gain.dropped))}"
     if gap is not None and gap.defined:
@@ -195,7 +196,7 @@ def interval_of(
         low=gain.low,
         high=gain.high,
         seeds=gain.seeds,
-        summary=f"{what}: the student gains {gain.mean:+{metric.form}}{_suffix(unit)} ({details})",
+        summary=f"{what}: the student {metric.change(gain.mean)}{_suffix(unit)} ({details})",
         gap_closed=math.nan if gap is None else gap.closed,
         against=against,
     )
@@ -249,7 +250,7 @@ def _describe_verdict(verdict: str, metric: Metric, gain: _Gain, unit: str, teac
     result = f"the student's {metric.noun} is {comparison} its baseline's"
     if count == 1:
         return f"Inconclusive: {result}, but one seed is not enough; run at least {MIN_SEEDS}."
-    interval = f"95 % interval of the gain {gain.low:+{metric.form}} to {gain.high:+{metric.form}}"
+    interval = f"95 % interval of the gain {metric.signed(gain.low)} to {metric.signed(gain.high)}"
     hint = f"; a verdict needs {MIN_SEEDS} seeds" if count < MIN_SEEDS else ""
     return f"{verdict.capitalize()}: {result} ({interval}, {count} seeds, {teachers}{hint})."
 

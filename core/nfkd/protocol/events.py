@@ -110,22 +110,26 @@ class Progress(StageMessage, frozen=True):
 class SamplesDrawn(Picture, frozen=True):
     """Samples of a stage's flow from the run's fixed noise.
 
-    `samples` is (count, channels, height, width) in [0, 1], or (count, features).
+    `samples` is (count, channels, height, width) in [0, 1], or (count, features). `flags` is (count,) of the values in
+    `nfkd.protocol.flags`, from before images are clamped; None where they are not known.
     """
 
     temperature: float
     samples: np.ndarray
+    flags: np.ndarray | None = None
 
 
 class InterpolationDrawn(Picture, frozen=True):
     """Paths between fixed pairs of validation images through the latents of the stage's flow.
 
-    `alpha` is (steps,) from 0 to 1; `images` is (pairs, steps, channels, height, width) in [0, 1].
+    `alpha` is (steps,) from 0 to 1; `images` is (pairs, steps, channels, height, width) in [0, 1]; `flags` is
+    (pairs, steps), as in `SamplesDrawn`.
     """
 
     mode: str
     alpha: np.ndarray
     images: np.ndarray
+    flags: np.ndarray | None = None
 
 
 class DensityDrawn(Picture, frozen=True):

@@ -11,6 +11,14 @@ import numpy as np
 from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, PreviewData
 from nfkd.protocol.events import DensityDrawn, Event, InterpolationDrawn, LogLine, Progress, SamplesDrawn, SeedStarted
+from nfkd.protocol.pictures import (
+    ListPictures,
+    PictureList,
+    ReadPictures,
+    ReadSampleSeries,
+    SampleSeries,
+    StagePictures,
+)
 from nfkd.protocol.records import (
     CurveBatch,
     ErrorInfo,
@@ -127,6 +135,9 @@ Request = (
     | Sample
     | Interpolate
     | Trace
+    | ListPictures
+    | ReadPictures
+    | ReadSampleSeries
     | PreviewData
     | FetchData
     | CancelFetch
@@ -243,7 +254,8 @@ class Snapshot(Message, frozen=True):
 class Samples(RunMessage, frozen=True):
     """Samples of each flow: (count, channels, height, width) in [0, 1], or (count, features).
 
-    `real` holds validation examples for comparison, `densities` log p on a grid for data of two features.
+    `real` holds validation examples for comparison, `densities` log p on a grid for data of two features. `flags` says
+    for each flow which samples are not finite or far outside the range of the data, (count,) as in `SamplesDrawn`.
     """
 
     seed: int
@@ -251,12 +263,14 @@ class Samples(RunMessage, frozen=True):
     samples: dict[str, np.ndarray]
     real: np.ndarray
     densities: dict[str, DensityDrawn]
+    flags: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
 
 
 class Interpolations(RunMessage, frozen=True):
     """The path of each flow: (steps, channels, height, width) in [0, 1], or (steps, features).
 
-    `count` is the number of validation examples to choose from; `thumbnails` holds the first of them.
+    `count` is the number of validation examples to choose from; `thumbnails` holds the first of them. `flags` is
+    (steps,) for each flow, as in `Samples`.
     """
 
     seed: int
@@ -265,6 +279,7 @@ class Interpolations(RunMessage, frozen=True):
     paths: dict[str, np.ndarray]
     count: int
     thumbnails: np.ndarray
+    flags: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
 
 
 class TracedLayer(Message, frozen=True):
@@ -309,6 +324,9 @@ Reply = (
     | Samples
     | Interpolations
     | TraceResult
+    | PictureList
+    | StagePictures
+    | SampleSeries
     | DataPreview
     | DataList
     | EngineStatus

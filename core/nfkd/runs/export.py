@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import errno
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +15,7 @@ from nfkd.protocol.records import with_fd_floor
 from nfkd.protocol.requests import StageSnapshot
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.reader import RunRecord
-from nfkd.text import plain
+from nfkd.text import csv_text
 
 _FIGURES = tuple(name for name in StageSummary.__struct_fields__ if name != "unit")
 _LIKELIHOODS = {"validation", "test", "test_error", "train_test_gap"}
@@ -125,21 +123,9 @@ def _floors(path: Path, record: RunRecord) -> list[Path]:
     return _table(path, ("measure", "floor", "examples"), rows)
 
 
-def _cell(value: object) -> object:
-    """Return the value of a cell; text that a spreadsheet would read as a formula gets a leading quote."""
-    if not isinstance(value, str):
-        return value
-    text = plain(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
-
-
 def _table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[Path]:
     rows = list(rows)
     if not rows:
         return []
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow([_cell(value) for value in header])
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    replace_file(path, text.getvalue().encode())
+    replace_file(path, csv_text(header, rows).encode())
     return [path]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -23,8 +23,16 @@ _FLAGS, _WRITING = 11, 0x05  # offset in a version 3 superblock; flags for open 
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[Node]:
+def open_file(path: Path, parts: Sequence[str] | None = None) -> Iterator[Node]:
     """Open a seed's file for reading.
+
+    Parameters
+    ----------
+    path
+        The file.
+    parts
+        Paths of the groups that will be read, such as ``teacher/samples``; only these are checked, which takes less
+        time. None for the whole file.
 
     Raises
     ------
@@ -33,7 +41,7 @@ def open_file(path: Path) -> Iterator[Node]:
     """
     try:
         require_regular(path)
-        file = h5py.File(path, "r", libver="latest", swmr=is_unclosed(path))
+        file = _open(path, swmr=is_unclosed(path))
     except FileNotFoundError as error:
         raise RunError(title="The run cannot be read", cause=f"{path} is missing.", action=_NO_FILE) from error
     except FileError as error:
@@ -44,8 +52,27 @@ def open_file(path: Path) -> Iterator[Node]:
         cause = _describe(path, error, "is not a complete HDF5 file")
         raise RunError(title="The run cannot be read", cause=cause) from error
     with file, reading(path):
-        _check(file, path)
+        _check(file, path, parts)
         yield file
+
+
+def _open(path: Path, *, swmr: bool) -> Node:
+    try:
+        return h5py.File(path, "r", libver="latest", swmr=swmr)
+    except OSError as error:
+        if "close degree" not in str(error):
+            raise
+    # A run in training in this process has the file open, and HDF5 opens it again only as its writer did.
+    flags = h5py.h5f.ACC_RDONLY | (h5py.h5f.ACC_SWMR_READ if swmr else 0)
+    return h5py.File(h5py.h5f.open(os.fsencode(path), flags, writer_access()))
+
+
+def writer_access() -> Any:
+    """Return the access properties with which a run's writer opens its file."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    return access
 
 
 @contextmanager
@@ -75,7 +102,7 @@ def is_unclosed(path: Path) -> bool:
     return len(head) > _FLAGS and bool(head[_FLAGS] & _WRITING)
 
 
-def _check(file: Node, path: Path) -> None:
+def _check(file: Node, path: Path, parts: Sequence[str] | None) -> None:
     version = file.attrs.get("format")
     if version is None or "started" not in file.attrs:
         raise RunError(
@@ -84,32 +111,47 @@ def _check(file: Node, path: Path) -> None:
     if int(version) > schema.FORMAT:
         cause = f"{path} has format {version}; this NFKD reads up to {schema.FORMAT}."
         raise RunError(title="The run is newer than the program", cause=cause, action="Update NFKD.")
-    claimed = _refuse_external(file, path, set())
+    claimed = _refuse_external(file, path, parts)
     size = path.stat().st_size
     if claimed > size + _UNWRITTEN:
         raise _refusal(path, f"the arrays claim {claimed:,} bytes, but the file has only {size:,}")
 
 
-def _refuse_external(group: Node, path: Path, seen: set[int]) -> int:
-    """Refuse links and external data; return the total size of the arrays in bytes, each counted once."""
+def _refuse_external(file: Node, path: Path, parts: Iterable[str] | None) -> int:
+    """Refuse links and external data in parts of a file; return the bytes of their arrays, each counted once."""
+    seen: set[int] = set()
     claimed = 0
-    for name in group:
-        where = f"{group.name.rstrip('/')}/{name}"
-        link = group.get(name, getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            raise _refusal(path, f"{where} is a link")
-        item = group[name]
-        address = _h5o.get_info(item.id).addr
-        if address in seen:
-            continue  # two names of one object, or a group inside itself
-        seen.add(address)
-        if isinstance(item, h5py.Group):
-            claimed += _refuse_external(item, path, seen)
-        elif isinstance(item, h5py.Dataset):
-            if item.is_virtual or item.external:
-                raise _refusal(path, f"{where} keeps its data in another file")
-            claimed += item.nbytes
+    for part in file if parts is None else parts:
+        group, *names = file, *part.split("/")
+        for name in names[:-1]:
+            if name not in group:
+                break
+            group = _linked(group, name, path)
+        else:
+            claimed += _claimed(group, names[-1], path, seen) if names[-1] in group else 0
     return claimed
+
+
+def _linked(group: Node, name: str, path: Path) -> Node:
+    """Return a member of a group; a link is refused."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise _refusal(path, f"{group.name.rstrip('/')}/{name} is a link")
+    return group[name]
+
+
+def _claimed(group: Node, name: str, path: Path, seen: set[int]) -> int:
+    item: Node = _linked(group, name, path)
+    address = _h5o.get_info(item.id).addr
+    if address in seen:
+        return 0  # two names of one object, or a group inside itself
+    seen.add(address)
+    if isinstance(item, h5py.Group):
+        return sum(_claimed(item, member, path, seen) for member in item.keys())  # noqa: SIM118 - its type is known
+    if not isinstance(item, h5py.Dataset):
+        return 0
+    if item.is_virtual or item.external:
+        raise _refusal(path, f"{item.name} keeps its data in another file")
+    return item.nbytes
 
 
 def _refusal(path: Path, what: str) -> RunError:

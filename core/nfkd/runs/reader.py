@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
 
 from nfkd.config import ExperimentConfig
 from nfkd.files import is_taken
-from nfkd.protocol.events import (
-    CurveBatch,
-    DensityDrawn,
-    ErrorInfo,
-    InterpolationDrawn,
-    RunRow,
-    SamplesDrawn,
-    SeedStarted,
-    StageSummary,
-    Verdict,
-)
+from nfkd.protocol.events import CurveBatch, ErrorInfo, RunRow, SeedStarted, StageSummary, Verdict
 from nfkd.protocol.requests import Snapshot, StageSnapshot
 from nfkd.protocol.roles import ASSISTANTS, Role
 from nfkd.runs import schema
@@ -30,14 +20,13 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.layout import RUN_FILE, read_config, seed_directory
 from nfkd.runs.log import read_log
 from nfkd.runs.opening import open_file
+from nfkd.runs.pictures import stage_pictures
 from nfkd.runs.schema import Node
 from nfkd.runs.state import read_state
 from nfkd.runs.verdict_file import read_verdict
 
 if TYPE_CHECKING:
     from nfkd.runs.data_space import DataSpaceFlow
-
-_P = TypeVar("_P", SamplesDrawn, InterpolationDrawn, DensityDrawn)
 
 
 class CurveData(NamedTuple):
@@ -78,34 +67,9 @@ class SeedRecord:
             curves={info.name: _curve(group["curves"][info.name]) for info in plan.curves},
             matching_steps=steps,
             matching_errors=errors,
-            samples=self._newest(group, "samples", _samples),
-            interpolation=self._newest(group, "interpolation", _interpolation),
-            density=self._newest(group, "density", _density),
+            **stage_pictures(group, run=self._run, seed=seed),
             summary=schema.read_summary(file, stage, seed, unit),
         )
-
-    def _newest(self, stage: Node, name: str, read: Callable[..., _P]) -> _P | None:
-        """Return a stage's final picture, else the last one of its series, else None."""
-        for path, final in ((f"{schema.FINAL}/{name}", True), (name, False)):
-            group = stage.get(path)
-            if group is not None and (rows := schema.complete_rows(group)):
-                fields = {"run": self._run, "seed": self.started.seed, "stage": stage.name.strip("/"), "final": final}
-                return read(group, rows - 1, step=int(group["step"][rows - 1]), **fields)
-        return None
-
-
-def _samples(group: Node, row: int, **fields: Any) -> SamplesDrawn:
-    return SamplesDrawn(**fields, temperature=float(group["temperature"][row]), samples=group["images"][row])
-
-
-def _interpolation(group: Node, row: int, **fields: Any) -> InterpolationDrawn:
-    mode = bytes(group["mode"][0]).decode()
-    return InterpolationDrawn(**fields, mode=mode, alpha=group["alpha"][...], images=group["images"][row])
-
-
-def _density(group: Node, row: int, **fields: Any) -> DensityDrawn:
-    x0, x1, y0, y1 = (float(value) for value in group["extent"][...])
-    return DensityDrawn(**fields, extent=(x0, x1, y0, y1), log_prob=group["log_prob"][row])
 
 
 def _curve(group: Node) -> CurveBatch:

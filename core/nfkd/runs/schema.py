@@ -5,8 +5,8 @@
     /                      attrs: format, config, started, versions, device, threads, seed; units (the data's scaling),
                            data (its fingerprint)
     /<stage>/curves/<name>/{step, value, time}
-    /<stage>/samples/{step, temperature, images}
-    /<stage>/interpolation/{step, alpha, images}    attrs: mode
+    /<stage>/samples/{step, temperature, images, flags}
+    /<stage>/interpolation/{step, alpha, images, flags}    attrs: mode
     /<stage>/density/{step, log_prob, extent}       plane data only
     /<stage>/matching/{step, error}                 attrs: pairs; only for flows that learn from another
     /<stage>/final/{samples, interpolation, density}    pictures of the saved weights; one row, at the end
@@ -57,13 +57,14 @@ FLOOR = "floor"
 INTEGERS = {"parameters", "multiply_adds", "steps", "best_step"}
 IMAGE_PAIRS, VECTOR_PAIRS = 4, 2
 GRID = 96
-_CHUNK = 1024
+_CHUNK, _FLAG_CHUNK = 1024, 16
 _UNWRITTEN = {
+    np.dtype(np.uint8): np.uint8(255),
     np.dtype(np.int64): np.int64(-1),
     np.dtype(np.float32): np.array(0x7FC04E46, np.uint32).view(np.float32)[()],
     np.dtype(np.float64): np.array(0x7FF8000000004E46, np.uint64).view(np.float64)[()],
 }
-"""Fill values that mark unwritten rows: step −1, and a NaN with bits that no arithmetic produces.
+"""Fill values that mark unwritten rows: step −1, flag 255, and a NaN with bits that no arithmetic produces.
 
 After a kill, or on a full disk, a dataset's length may be on the disk without its rows.
 """
@@ -166,11 +167,13 @@ def _create_pictures(stage: Node, config: ExperimentConfig, started: SeedStarted
     _growable(samples, "step", np.int64, rows=_CHUNK)
     _growable(samples, "temperature", np.float64, rows=_CHUNK)
     _growable(samples, "images", np.float32, (monitor.sample_count, *event))
+    _growable(samples, "flags", np.uint8, (monitor.sample_count,), rows=_FLAG_CHUNK)
     paths = _group(stage, "interpolation", "NXdata", signal="images", axes="step")
     _growable(paths, "step", np.int64, rows=_CHUNK)
     paths.create_dataset("mode", data=np.full(1, b"", "S32"))
     paths.create_dataset("alpha", data=np.linspace(0, 1, monitor.interpolation_steps, dtype=np.float32))
     _growable(paths, "images", np.float32, (pairs, monitor.interpolation_steps, *event))
+    _growable(paths, "flags", np.uint8, (pairs, monitor.interpolation_steps), rows=_FLAG_CHUNK)
     if event == (2,):
         density = _group(stage, "density", "NXdata", signal="log_prob", axes="step")
         _growable(density, "step", np.int64, rows=_CHUNK)

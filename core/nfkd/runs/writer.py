@@ -22,15 +22,18 @@ from nfkd.protocol.events import (
     SeedStarted,
     StageFinished,
 )
+from nfkd.protocol.flags import stored_flags
 from nfkd.protocol.roles import Role
 from nfkd.runs import schema
 from nfkd.runs.disk import abandon, disk_errors, whole_file
 from nfkd.runs.errors import RunError, moved_away
 from nfkd.runs.layout import RUN_FILE
+from nfkd.runs.opening import writer_access
 from nfkd.runs.recovery import copy_cut, copy_into
 from nfkd.runs.schema import Node
 
 _FLUSH_SECONDS = 1.0
+_READER_SECONDS = (0.01, 0.1, 0.5, 2.0)
 
 
 class RunWriter:
@@ -117,12 +120,14 @@ class RunWriter:
                     self._curves(event)
                 case SamplesDrawn():
                     where = schema.picture_group(event, "samples")
-                    self._row(where, event.step, temperature=event.temperature, images=event.samples)
+                    flags = self._flags(where, event.flags, event.samples.shape[:1])
+                    self._row(where, event.step, temperature=event.temperature, images=event.samples, **flags)
                 case InterpolationDrawn():
                     where = schema.picture_group(event, "interpolation")
                     self._nodes[f"{where}/mode"][0] = event.mode.encode()
                     self._nodes[f"{where}/alpha"][...] = event.alpha
-                    self._row(where, event.step, images=event.images)
+                    flags = self._flags(where, event.flags, event.images.shape[:2])
+                    self._row(where, event.step, images=event.images, **flags)
                 case DensityDrawn():
                     where = schema.picture_group(event, "density")
                     self._nodes[f"{where}/extent"][...] = event.extent
@@ -147,6 +152,10 @@ class RunWriter:
             # The steps come last, because readers count them.
             for key, values in (("value", batch.values), ("time", batch.times), ("step", batch.steps)):
                 _append(self._nodes[f"{where}/{key}"], values)
+
+    def _flags(self, where: str, flags: np.ndarray | None, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """Return the flags of a row; none in a file of an older version, which has no place for them."""
+        return {"flags": stored_flags(flags, shape)} if f"{where}/flags" in self._nodes else {}
 
     def _row(self, where: str, step: int, **values: np.ndarray | float) -> None:
         for key, value in values.items():
@@ -238,10 +247,15 @@ def _datasets(file: Node) -> dict[str, Node]:
 
 def _open_swmr(path: Path) -> Node:
     """Open a file directly in SWMR mode; after a kill between a normal open and SWMR mode nobody could read it."""
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
-    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE, access))
+    flags = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE
+    for seconds in _READER_SECONDS:  # a reader in this process holds a new file only for a moment
+        try:
+            return h5py.File(h5py.h5f.open(os.fsencode(path), flags, writer_access()))
+        except OSError as error:
+            if "already open" not in str(error) and "close degree" not in str(error):
+                raise
+            time.sleep(seconds)
+    return h5py.File(h5py.h5f.open(os.fsencode(path), flags, writer_access()))
 
 
 def _append(dataset: Node, values: np.ndarray) -> None:

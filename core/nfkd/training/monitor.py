@@ -85,15 +85,18 @@ class Monitor:
         generator = named_generator(self._seed, "all", "pictures")  # the same noise for every stage and step
         context = self._examples.to(_device(flow)).contexts(count)
         x = flow.sample(count, temperature=temperature, generator=generator, context=context)
-        return SamplesDrawn(**fields, temperature=temperature, samples=self._dataset.to_picture(x))
+        flags = self._dataset.sample_flags(x)
+        return SamplesDrawn(**fields, temperature=temperature, samples=self._dataset.to_picture(x), flags=flags)
 
     def _interpolation(self, flow: Flow, fields: Mapping[str, Any]) -> InterpolationDrawn:
         mode, alpha = self._config.interpolation_mode, torch.linspace(0, 1, self._config.interpolation_steps)
         count = interpolation_pairs(self._dataset)
         examples = self._examples.to(_device(flow)).take(slice(2 * count))
         path = interpolate(flow, examples.take(slice(0, None, 2)), examples.take(slice(1, None, 2)), alpha, mode)
-        images = self._dataset.to_picture(path.flatten(0, 1)).reshape(path.shape)
-        return InterpolationDrawn(**fields, mode=mode, alpha=alpha.numpy(), images=images)
+        flat = path.flatten(0, 1)
+        images, flags = self._dataset.to_picture(flat).reshape(path.shape), self._dataset.sample_flags(flat)
+        flags = flags.reshape(path.shape[:2])
+        return InterpolationDrawn(**fields, mode=mode, alpha=alpha.numpy(), images=images, flags=flags)
 
 
 def interpolation_pairs(dataset: Dataset) -> int:

@@ -118,7 +118,7 @@ def test_an_ablation_without_finite_figures_says_nothing() -> None:
     ablated = [replace(found, stage="ablation", test=found.test + 0.25, c2st=math.nan) for found in both]
     (interval,) = ablations_of([*both, *ablated], "likelihood")
     assert interval.difference == pytest.approx(0.25)
-    assert interval.summary.startswith("Against its ablation in test likelihood: the student gains +0.2500 nats (95 %")
+    assert interval.summary.startswith("Against its ablation in test likelihood: the student gains 0.2500 nats (95 %")
     assert ablations_of([*both, *ablated], "c2st") == []
     assert ablations_of(both, "likelihood") == []
 
@@ -195,7 +195,20 @@ def test_only_the_primary_metric_has_a_verdict(primary: str) -> None:
     for other in verdict.others:
         assert not any(word in other.summary.lower() for word in ("better", "worse", "inconclusive"))
         form = next(metric.form for metric in METRICS.values() if metric.name == other.metric)
-        assert f"{other.difference:+{form}}" in other.summary
+        verb = "loses" if other.difference < 0 else "gains"
+        assert f"the student {verb} {abs(other.difference):{form}}" in other.summary
+        assert "-" not in other.summary.replace("FD-local", "")
+        for limit in (other.low, other.high):
+            assert f"{'−' if limit < 0 else '+'}{abs(limit):{form}}" in other.summary
+
+
+def test_a_slower_student_loses_speed() -> None:
+    student, baseline = {1: 20_000.0, 2: 21_000.0}, {1: 33_601.0, 2: 34_601.0}
+    interval = interval_of(student, baseline, metric=METRICS["samples_per_second"], unit="samples/s")
+    assert interval.difference == -13_601
+    assert interval.summary == (
+        "speed of sampling: the student loses 13,601 samples/s (95 % interval of the gain −13,601 to −13,601, 2 seeds)"
+    )
 
 
 def test_the_summary_says_how_the_student_differs() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, Gap, StageStarted
-from nfkd.protocol.requests import Done, ListRuns, OpenRun, Sample, Status
+from nfkd.protocol.requests import Done, ListPictures, ListRuns, OpenRun, Sample, Status
 from nfkd_gui.model.studio import Studio
 
 DIGITS = ExperimentConfig.load("digits").to_toml()
@@ -140,7 +140,7 @@ def test_a_gap_requests_a_snapshot(ready: Studio, script: Any, do: Do) -> None:
         script.asked.clear()
         script.emit(Gap())
         await settled(ready)
-        assert [type(request) for request in script.asked] == [ListRuns, OpenRun]
+        assert [type(request) for request in script.asked] == [ListRuns, OpenRun, ListPictures]
         assert ready.view is not None
         assert (1, "student") in ready.view.stages
 

@@ -104,7 +104,7 @@ def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: An
         assert primary.text() == "Run"
         assert "Inconclusive" in text(window, "inspector.verdict")
         assert text(window, "inspector.others").startswith(
-            "Other measures, without a verdict:\nC2ST: the student gains -0.0100"
+            "Other measures, without a verdict:\nC2ST: the student loses 0.0100"
         )
         assert text(window, "inspector.student.test") == "3.000"
 

@@ -1,0 +1,80 @@
+"""CSV files of panels, read back with the csv module."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nfkd.protocol.events import DensityDrawn
+from nfkd.protocol.records import LayerPair
+from nfkd_gui.model.csv_files import write_densities_csv, write_matching_csv, write_paths_csv, write_samples_csv
+from nfkd_gui.model.export_files import ExportError
+
+RANDOM = np.random.default_rng(0)
+
+
+def read(path: Path) -> tuple[list[str], list[list[str]]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return header, rows
+
+
+def test_points_keep_every_digit_and_the_names_of_the_features(tmp_path: Path) -> None:
+    samples = {name: RANDOM.normal(size=(3, 2)).astype(np.float32) for name in ("teacher", "student")}
+    samples["student"][1] = np.nan, -np.inf
+    write_samples_csv(tmp_path / "a.csv", samples, ["height", "=weight"])
+    header, rows = read(tmp_path / "a.csv")
+    assert header == ["flow", "sample", "height", "'=weight"]
+    assert [row[:2] for row in rows] == [[name, str(n)] for name in samples for n in (1, 2, 3)]
+    values = np.array([row[2:] for row in rows], np.float32)
+    np.testing.assert_array_equal(values, np.concatenate(list(samples.values())))
+
+
+def test_images_have_a_column_for_each_pixel(tmp_path: Path) -> None:
+    images = RANDOM.random((2, 3, 2, 2)).astype(np.float32)
+    write_samples_csv(tmp_path / "a.csv", {"data": images})
+    header, rows = read(tmp_path / "a.csv")
+    assert header[2:4] == ["channel 1, row 1, column 1", "channel 1, row 1, column 2"]
+    assert header[-1] == "channel 3, row 2, column 2"
+    assert len(header) == 2 + 12
+    assert np.float32(rows[1][header.index("channel 2, row 1, column 2")]) == images[1, 1, 0, 1]
+
+
+def test_paths_have_their_alpha(tmp_path: Path) -> None:
+    alpha = np.linspace(0, 1, 3, dtype=np.float32)
+    paths = {"teacher": RANDOM.normal(size=(3, 2)), "student": RANDOM.normal(size=(3, 2))}
+    write_paths_csv(tmp_path / "a.csv", alpha, paths)
+    header, rows = read(tmp_path / "a.csv")
+    assert header == ["flow", "alpha", "x1", "x2"]
+    assert [(row[0], float(row[1])) for row in rows] == [(name, a) for name in paths for a in (0.0, 0.5, 1.0)]
+    np.testing.assert_array_equal([[float(cell) for cell in row[2:]] for row in rows[3:]], paths["student"])
+
+
+def test_a_density_is_listed_with_its_places(tmp_path: Path) -> None:
+    log_prob = np.arange(6, dtype=np.float32).reshape(2, 3)
+    density = DensityDrawn(run="run", seed=1, stage="teacher", step=0, extent=(0, 2, 10, 20), log_prob=log_prob)
+    write_densities_csv(tmp_path / "a.csv", {"teacher": density})
+    header, rows = read(tmp_path / "a.csv")
+    assert header == ["flow", "x", "y", "log p (nats)"]
+    places = [(x, y) for y in (10, 20) for x in (0, 1, 2)]
+    assert [tuple(map(float, row[1:])) for row in rows] == [(*place, i) for i, place in enumerate(places)]
+
+
+def test_matching_errors_have_a_row_for_each_pair_and_step(tmp_path: Path) -> None:
+    pairs = [LayerPair(student=f"s{n}", teacher=f"t{n}", summary="", weight=n / 2) for n in (1, 2)]
+    errors = RANDOM.random((3, 2))
+    write_matching_csv(tmp_path / "a.csv", pairs, [0, 10, 20], errors)
+    header, rows = read(tmp_path / "a.csv")
+    assert header[1:3] == ["student layer", "teacher layer"]
+    assert [row[:4] for row in rows[2:4]] == [["10", "s1", "t1", "0.5"], ["10", "s2", "t2", "1.0"]]
+    np.testing.assert_array_equal([float(row[4]) for row in rows], errors.flatten())
+
+
+def test_a_folder_that_is_missing_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(ExportError) as refused:
+        write_samples_csv(tmp_path / "missing" / "a.csv", {"teacher": np.zeros((1, 2))})
+    assert refused.value.info.title == "The file was not saved"
+    assert "No such file or directory" in refused.value.info.cause
