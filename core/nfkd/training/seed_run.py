@@ -37,6 +37,7 @@ from nfkd.training.context import RunContext
 from nfkd.training.control import StopRun
 from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import DivergedError
+from nfkd.training.endings import describe_ending
 from nfkd.training.generators import named_generator
 from nfkd.training.loop import Hooks, Trainer
 from nfkd.training.monitor import Monitor
@@ -150,13 +151,21 @@ class SeedRun:
             paused_seconds=lambda: context.control.paused_seconds,
         )
         try:
-            self._make_trainer(stage, state, curves).train()
+            ended = self._make_trainer(stage, state, curves).train()
         except (StopRun, DivergedError):
             self._save(stage, state.flow, state.best_step, state.best_weights or copy_weights(state.eval_flow))
             raise
         finally:
             context.control.between_stages()
-        self._finish_stage(stage, Trained(state.flow, state.step, state.best_step, curves.elapsed))
+        trained = Trained(state.flow, state.step, state.best_step, curves.elapsed, ended)
+        self._log_ending(stage, trained)
+        self._finish_stage(stage, trained)
+
+    def _log_ending(self, stage: Role, trained: Trained) -> None:
+        config = self._context.config
+        line = describe_ending(trained, stage, stage_steps(config)[stage], config.training.early_stop)
+        if line:
+            self._context.log(f"Seed {self._seed}: {line}")
 
     def _use_given_teacher(self) -> None:
         """Run the stage of a teacher that is not trained: evaluate it and publish its final pictures."""
