@@ -142,6 +142,7 @@ class SeedRun:
         state = self._make_state(stage, checkpoint)
         elapsed = checkpoint.position.seconds if checkpoint else 0.0
         self._emit(StageStarted(run=str(context.run), seed=self._seed, stage=stage, step=state.step))
+        context.progress.begin(self._seed, stage, state.step)
         curves = CurveLog(
             str(context.run),
             self._seed,
@@ -158,6 +159,7 @@ class SeedRun:
         finally:
             context.control.between_stages()
         trained = Trained(state.flow, state.step, state.best_step, curves.elapsed, ended)
+        context.progress.trained()
         self._log_ending(stage, trained)
         self._finish_stage(stage, trained)
 
@@ -171,6 +173,8 @@ class SeedRun:
         """Run the stage of a teacher that is not trained: evaluate it and publish its final pictures."""
         started = time.perf_counter()
         self._emit(StageStarted(run=str(self._context.run), seed=self._seed, stage="teacher", step=0))
+        self._context.progress.begin(self._seed, "teacher")
+        self._context.progress.trained()
         flow = self._context.teacher or self._context.build("teacher")
         if self._context.teacher is None:
             load_weights(teacher_file(self._context.config, None), flow)
@@ -308,11 +312,13 @@ class SeedRun:
         save_checkpoint(self._directory, state.checkpoint(seconds=seconds, done=self.done, threads=threads, data=data))
 
     def _finish_stage(self, stage: Role, trained: Trained) -> None:
-        summary, flow = self._summarise(stage, trained), trained.flow
+        summary, flow, progress = self._summarise(stage, trained), trained.flow, self._context.progress
+        progress.wait()
         self._monitor(stage).publish_final(stage, trained.best_step, flow)
         weights = flow.source_state() if isinstance(flow, ForeignFlow) else flow.state_dict()
         self._save(stage, flow, trained.best_step, weights)
         self.done.append(summary)
+        progress.finish()
         self._emit(StageFinished(run=str(self._context.run), seed=self._seed, stage=stage, summary=summary))
         if self._writer is not None:
             self._writer.flush()
