@@ -23,6 +23,7 @@ from nfkd.protocol.records import (
     Verdict,
 )
 from nfkd.protocol.roles import Role
+from nfkd.protocol.times import EstimateTime, TimeEstimate
 
 InterpolationMode = Literal["linear", "spherical", "norm_corrected"]
 
@@ -115,6 +116,7 @@ class Shutdown(Message, frozen=True):
 
 Request = (
     Describe
+    | EstimateTime
     | Run
     | ResumeFromDisk
     | Pause
@@ -302,6 +304,7 @@ class EngineStatus(Message, frozen=True):
 
 Reply = (
     Description
+    | TimeEstimate
     | RunAccepted
     | Done
     | RunList
