@@ -17,6 +17,7 @@ import nfkd
 from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
 from nfkd.config.problems import ConfigProblem
 from nfkd.engine.data_service import DataService
+from nfkd.engine.estimate_service import EstimateService
 from nfkd.engine.explore import Explorer
 from nfkd.engine.explore_service import Explore, ExploreService
 from nfkd.engine.file_probe import config_paths, format_paths, probe_files
@@ -31,6 +32,7 @@ from nfkd.planning.plans import teacher_label
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import Event, RunChanged, RunRemoved
 from nfkd.protocol.records import ErrorInfo, RunRow
+from nfkd.protocol.times import EstimateTime, TimeEstimate
 from nfkd.protocol.view import RunView
 from nfkd.runs.deleting import delete_run
 from nfkd.runs.layout import create_run, list_runs, read_config, rename_run
@@ -85,8 +87,10 @@ class Engine:
         self._files = RequestThreads("files", 4, self._limits)
         self._describing = RequestThreads("describe", 1, self._limits)
         self._data = DataService(self._emit, self._limits)
+        self._estimates = EstimateService(self._limits, lambda: not self._runs.idle)
         self._handlers: dict[type, Callable[[Any], Any]] = {
             ask.Describe: self._describe,
+            EstimateTime: self._estimate,
             ask.Run: self._run,
             ask.ResumeFromDisk: self._resume_from_disk,
             ask.Pause: self._pause,
@@ -153,11 +157,12 @@ class Engine:
 
     async def _close(self) -> None:
         self._closing = True
+        self._estimates.stop("The engine is ending.")
         self._runs.stop()
         with suppress(TimeoutError):
             await asyncio.wait_for(self.wait_until_idle(), self._limits.stop_seconds)
         limit = self._limits.close_seconds
-        services = (self._data, self._explore, self._pictures)
+        services = (self._data, self._explore, self._pictures, self._estimates)
         threads = (self._files, self._describing)
         await asyncio.gather(*(each.close() for each in services), *(each.close(limit) for each in threads))
 
@@ -165,7 +170,7 @@ class Engine:
     def running(self) -> list[str]:
         """The active run, and the files that running threads use."""
         job = [self._runs.active] if self._runs.active else []
-        users = (self._explore, self._pictures, self._files, self._describing, self._data)
+        users = (self._explore, self._pictures, self._files, self._describing, self._estimates, self._data)
         return [*job, *(path for user in users for path in user.running)]
 
     def _emit(self, event: Event) -> None:
@@ -211,6 +216,13 @@ class Engine:
     async def _describe(self, request: ask.Describe) -> ask.Description:
         return await self._describe_off_loop(describe, await self._read_experiment(request.config))
 
+    async def _estimate(self, request: EstimateTime) -> TimeEstimate:
+        number = self._estimates.arrive()
+        config = await self._read_experiment(request.config)
+        await self._describe_off_loop(check, config)
+        self._refuse_closing()
+        return await self._estimates.estimate(config, number)
+
     async def _run(self, request: ask.Run) -> ask.RunAccepted:
         config = await self._read_experiment(request.config)
         await self._describe_off_loop(check, config)
@@ -232,7 +244,9 @@ class Engine:
 
     def _enqueue(self, run: str, config: ExperimentConfig, view: RunView, *, resume: bool) -> ask.RunAccepted:
         self._refuse_closing()  # closing may have started while the run's directory was created
-        self._runs.add(run, config, view, resume=resume)
+        self._estimates.stop("A run has started, and a measurement would slow it down.")
+        known = self._estimates.known(config)
+        self._runs.add(run, config, view, resume=resume, units=None if known is None else known.units)
         return ask.RunAccepted(run=run)
 
     # -- the active run --------------------------------------------------------------------------------------------

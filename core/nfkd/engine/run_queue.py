@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from nfkd.config import ExperimentConfig
+from nfkd.planning.times import UnitTimes
 from nfkd.protocol.events import RunChanged, RunEvent
+from nfkd.protocol.roles import Role
 from nfkd.protocol.view import RunView
 from nfkd.training.job import TrainingJob
+
+Units = Mapping[Role, UnitTimes]
 
 
 class RunQueue:
@@ -34,7 +38,7 @@ class RunQueue:
     def __init__(self, emit: Callable[[RunEvent], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._emit = emit
-        self._queue: OrderedDict[str, tuple[ExperimentConfig, bool]] = OrderedDict()
+        self._queue: OrderedDict[str, tuple[ExperimentConfig, bool, Units | None]] = OrderedDict()
         self._idle = asyncio.Event()
         self._idle.set()
         self.views: dict[str, RunView] = {}
@@ -63,12 +67,14 @@ class RunQueue:
         """Return the job of a run if it is the active one."""
         return self.job if self.active == run else None
 
-    def add(self, run: str, config: ExperimentConfig, view: RunView, *, resume: bool) -> None:
-        """Queue a run; it starts at once if no other is active."""
+    def add(
+        self, run: str, config: ExperimentConfig, view: RunView, *, resume: bool, units: Units | None = None
+    ) -> None:
+        """Queue a run; it starts at once if no other is active. `units` are the measured times of its parts."""
         view.row = msgspec.structs.replace(view.row, state="queued", cause="")
         view.error = None
         self.views[run] = view
-        self._queue[run] = config, resume
+        self._queue[run] = config, resume, units
         self._idle.clear()
         self.apply(RunChanged(run=run, row=view.row))
         if self.job is None:
@@ -99,7 +105,7 @@ class RunQueue:
         if not self._queue:
             self._idle.set()
             return
-        run, (config, resume) = self._queue.popitem(last=False)
+        run, (config, resume, units) = self._queue.popitem(last=False)
 
         def emit(event: RunEvent) -> None:
             self._loop.call_soon_threadsafe(self.apply, event)
@@ -107,7 +113,7 @@ class RunQueue:
         def on_end() -> None:
             self._loop.call_soon_threadsafe(self._finish)
 
-        self.job = TrainingJob(Path(run), config, emit, resume=resume, on_end=on_end)
+        self.job = TrainingJob(Path(run), config, emit, resume=resume, units=units, on_end=on_end)
         self.job.start()
 
     def _finish(self) -> None:

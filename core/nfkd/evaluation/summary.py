@@ -15,6 +15,7 @@ from nfkd.evaluation.reference import Reference
 from nfkd.evaluation.throughput import SPEED_COUNT, samples_per_second
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import StageSummary
+from nfkd.protocol.records import Ending
 from nfkd.protocol.roles import Role
 
 
@@ -26,7 +27,7 @@ class Trained:
     ----------
     flow
         With its best weights.
-    steps, best_step, seconds
+    steps, best_step, seconds, ended
         As in `StageSummary`.
     """
 
@@ -34,6 +35,7 @@ class Trained:
     steps: int
     best_step: int
     seconds: float
+    ended: Ending = ""
 
 
 def summarise(
@@ -82,6 +84,7 @@ def summarise(
         unit=dataset.unit,
         samples_per_second=_throughput(flow, dataset) if can_sample else math.nan,
         seconds=trained.seconds,
+        ended=trained.ended,
         train_test_gap=float(test.mean()) - _mean(_nll(flow, dataset, seen), seen),
         **(_compare(flow, reference, generator, teacher) if can_sample else {}),
     )

@@ -19,6 +19,7 @@ from nfkd.protocol.records import (
     StageSummary,
     Verdict,
 )
+from nfkd.protocol.times import StageShare
 
 
 class Picture(StageMessage, frozen=True, kw_only=True):
@@ -105,6 +106,8 @@ class Progress(StageMessage, frozen=True):
     """Fraction of the whole run that is done, 0 to 1."""
     search: bool = False
     """Whether these are the steps of the search for the weight decay, before the first stage."""
+    shares: list[StageShare] = msgspec.field(default_factory=list[StageShare])
+    """The expected part of the whole run's time of the search and of every stage of every seed, in order."""
 
 
 class SamplesDrawn(Picture, frozen=True):

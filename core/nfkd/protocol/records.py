@@ -11,6 +11,8 @@ import numpy as np
 
 from nfkd.protocol.roles import Role
 
+Ending = Literal["", "early", "user"]
+"""Why a stage ended: after all its steps, by early stopping, or because the user ended it."""
 RunState = Literal["queued", "running", "paused", "finished", "failed", "interrupted", "stopped"]
 
 
@@ -128,6 +130,9 @@ class StageSummary(Message, frozen=True):
         or in the teacher's final latents.
     fd_floor
         Its noise floor: the same for training examples in place of samples; NaN in older runs.
+    ended
+        Why training ended before its budget; empty when it did not, and in older runs. Baseline and ablation make as
+        many steps as their student and have it empty.
     """
 
     stage: Role
@@ -151,6 +156,7 @@ class StageSummary(Message, frozen=True):
     same_noise: float = math.nan
     fd: float = math.nan
     fd_floor: float = math.nan
+    ended: Ending = ""
 
 
 def with_fd_floor(floors: Mapping[str, float], summaries: Iterable[StageSummary]) -> dict[str, float]:

@@ -31,6 +31,7 @@ from nfkd.protocol.records import (
     Verdict,
 )
 from nfkd.protocol.roles import Role
+from nfkd.protocol.times import EstimateTime, TimeEstimate
 
 InterpolationMode = Literal["linear", "spherical", "norm_corrected"]
 
@@ -123,6 +124,7 @@ class Shutdown(Message, frozen=True):
 
 Request = (
     Describe
+    | EstimateTime
     | Run
     | ResumeFromDisk
     | Pause
@@ -317,6 +319,7 @@ class EngineStatus(Message, frozen=True):
 
 Reply = (
     Description
+    | TimeEstimate
     | RunAccepted
     | Done
     | RunList

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import h5py
 import msgspec
@@ -29,6 +29,7 @@ import numpy as np
 import nfkd
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import Picture, SeedStarted, StagePlan, StageSummary
+from nfkd.protocol.records import Ending
 from nfkd.protocol.roles import ASSISTANTS, Role
 
 Node = Any
@@ -37,7 +38,7 @@ FORMAT = 3
 """Newest readable format. A file has the oldest format with all its stages, which older versions read."""
 _FORMATS: dict[Role, int] = {"ablation": 3, **dict.fromkeys(ASSISTANTS, 2)}
 """The format that introduced a stage; 1 for those that are not named."""
-ADDED = ("sw", "mmd", "precision", "recall", "train_test_gap", "same_noise", "fd", "fd_floor")
+ADDED = ("sw", "mmd", "precision", "recall", "train_test_gap", "same_noise", "fd", "fd_floor", "ended")
 """Figures that files of older versions lack."""
 FIGURES = (
     "parameters",
@@ -54,6 +55,8 @@ FIGURES = (
 )
 FINAL = "final"
 FLOOR = "floor"
+ENDINGS: tuple[Ending, ...] = get_args(Ending)
+"""The stored figure `ended` is an index of this list."""
 INTEGERS = {"parameters", "multiply_adds", "steps", "best_step"}
 IMAGE_PAIRS, VECTOR_PAIRS = 4, 2
 GRID = 96
@@ -239,6 +242,11 @@ def read_data(file: Node) -> str:
     return bytes(file.attrs.get("data", b"")).decode()
 
 
+def figure(summary: StageSummary, name: str) -> float:
+    """Return a figure as it is stored."""
+    return float(ENDINGS.index(summary.ended)) if name == "ended" else getattr(summary, name)
+
+
 def read_summary(file: Node, stage: Role, seed: int, unit: str) -> StageSummary | None:
     """Return the figures of a stage, or None while it has not ended."""
     group = file["summary"][stage]
@@ -246,5 +254,7 @@ def read_summary(file: Node, stage: Role, seed: int, unit: str) -> StageSummary 
     figures = {name: np.nan if name in lacking else float(group[name][0]) for name in FIGURES}
     if any(np.isnan(figures[name]) for name in INTEGERS):
         return None
-    values = {name: int(value) if name in INTEGERS else value for name, value in figures.items()}
-    return StageSummary(stage=stage, seed=seed, unit=unit, **values)  # type: ignore[arg-type]
+    values: dict[str, Any] = {name: int(value) if name in INTEGERS else value for name, value in figures.items()}
+    known = values["ended"] in range(len(ENDINGS))  # NaN in files of older versions
+    values["ended"] = ENDINGS[int(values["ended"])] if known else ""
+    return StageSummary(stage=stage, seed=seed, unit=unit, **values)

@@ -136,7 +136,7 @@ class RunWriter:
                     self._row(f"{event.stage}/matching", event.step, error=event.error)
                 case StageFinished():
                     for name in schema.FIGURES:
-                        self._nodes[f"summary/{event.stage}/{name}"][0] = getattr(event.summary, name)
+                        self._nodes[f"summary/{event.stage}/{name}"][0] = schema.figure(event.summary, name)
                 case _:
                     return
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:

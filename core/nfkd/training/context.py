@@ -74,6 +74,17 @@ class RunContext:
             return training
         return training.model_copy(update={"weight_decay": self.weight_decay})
 
+    def between(self) -> None:
+        """Handle requests during long work without steps, and show its progress.
+
+        Raises
+        ------
+        StopRun
+            When the user ended the run.
+        """
+        self.control.poll_outside_training()
+        self.progress.wait()
+
     def build(self, stage: Role, generator: torch.Generator | None = None) -> Flow:
         """Return a stage's flow with initial weights."""
         shape, features = self.dataset.event_shape, self.dataset.context_features

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,16 +11,17 @@ from typing import Any, Literal
 import msgspec
 import torch
 
-from nfkd.config import WEIGHT_DECAYS, ExperimentConfig
-from nfkd.data import load_dataset
+from nfkd.config import ExperimentConfig
+from nfkd.data import Dataset, load_dataset
 from nfkd.evaluation.reference import Reference
 from nfkd.evaluation.verdict import ablations_of, verdict_of, verdict_without_baseline
 from nfkd.files import is_taken
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.planning.describe import check
 from nfkd.planning.devices import device_name, resolve_device, thread_count
-from nfkd.planning.plans import search_cost, seed_stages, stage_costs, stage_steps
+from nfkd.planning.plans import seed_stages
 from nfkd.planning.teachers import on_scaled_values
+from nfkd.planning.times import UnitTimes, rough_units, search_time, stage_times
 from nfkd.protocol.events import (
     ErrorInfo,
     LogLine,
@@ -33,6 +34,7 @@ from nfkd.protocol.events import (
 )
 from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import USUAL, Role, role_name
+from nfkd.protocol.times import StageTime
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import RUN_FILE, seed_directory
 from nfkd.runs.log import append_log
@@ -66,6 +68,8 @@ class Experiment:
         Whether to continue from the checkpoints.
     teacher
         A flow of another library that was passed as the teacher; the experiment names it.
+    units
+        The measured times of the parts of its stages, for the remaining time; None if they were not measured.
     """
 
     def __init__(
@@ -77,8 +81,9 @@ class Experiment:
         *,
         resume: bool = False,
         teacher: ForeignFlow | None = None,
+        units: Mapping[Role, UnitTimes] | None = None,
     ) -> None:
-        self._teacher = teacher
+        self._teacher, self._units = teacher, units
         self._run, self._config, self._emit, self._control, self._resume = run, config, emit, control, resume
         self._row = read_row(run)
         self._done: dict[tuple[int, Role], StageSummary] = {}
@@ -130,6 +135,7 @@ class Experiment:
         context = self._context(description, device, threads)
         if self._config.training.baseline_search:
             context = replace(context, weight_decay=search_weight_decay(context, self.log, resume=self._resume))
+            context.progress.finish()
         for seed in seeds:
             seed_run = SeedRun(context, seed, checkpoints[seed])
             self._add_done(seed_run.done)
@@ -140,7 +146,7 @@ class Experiment:
     def _context(self, description: Description, device: torch.device, threads: int) -> RunContext:
         config, dataset = self._config, load_dataset(self._config.data)
         self._reference = Reference.of(dataset)
-        progress = self._progress(description)
+        progress = self._progress(description, dataset)
         return RunContext(
             run=self._run,
             config=config,
@@ -158,18 +164,24 @@ class Experiment:
             teacher=None if self._teacher is None else on_scaled_values(self._teacher, dataset),
         )
 
-    def _progress(self, description: Description) -> RunProgress:
-        config = self._config
+    def _progress(self, description: Description, dataset: Dataset) -> RunProgress:
+        config, measured = self._config, self._units
+        units = measured or rough_units(config, description, dataset)
         stages: list[tuple[int, Stage]] = [
             (seed, stage) for seed in config.seeds.values() for stage in seed_stages(config, seed)
         ]
-        steps: dict[Stage, int] = {**stage_steps(config)}
-        costs: dict[Stage, float] = {**stage_costs(config, description)}
+        times: dict[Stage, StageTime] = {time.stage: time for time in stage_times(config, units)}
         if config.training.baseline_search:
             stages.insert(0, (config.seeds.first, SEARCH))
-            steps[SEARCH] = len(WEIGHT_DECAYS) * config.training.student_steps
-            costs[SEARCH] = search_cost(config, description)
-        return RunProgress(str(self._run), stages, steps, costs, self._emit, lambda: self._control.paused_seconds)
+            times[SEARCH] = search_time(config, units["baseline"])
+        return RunProgress(
+            str(self._run),
+            stages,
+            times,
+            self._emit,
+            measured=measured is not None,
+            paused_seconds=lambda: self._control.paused_seconds,
+        )
 
     def _threads(self, checkpoints: dict[int, Checkpoint | None]) -> int:
         saved = [checkpoint.position.threads for checkpoint in checkpoints.values() if checkpoint]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -14,8 +14,10 @@ from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.data import DataError
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.flows.isolation import plain_torch
+from nfkd.planning.times import UnitTimes
 from nfkd.protocol.events import ErrorInfo, RunEvent, RunFailed, RunFinished
 from nfkd.protocol.records import RunState
+from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError, describe_error, moved_away
 from nfkd.runs.lock import run_lock
 from nfkd.training.control import Control, StopRun
@@ -32,6 +34,7 @@ def execute_run(
     *,
     resume: bool = False,
     teacher: ForeignFlow | None = None,
+    units: Mapping[Role, UnitTimes] | None = None,
 ) -> RunState:
     """Execute a run, from its first step or from its checkpoints.
 
@@ -53,7 +56,7 @@ def execute_run(
 
     try:
         with run_lock(run):
-            experiment = Experiment(run, config, watch, control, resume=resume, teacher=teacher)
+            experiment = Experiment(run, config, watch, control, resume=resume, teacher=teacher, units=units)
             try:
                 experiment.execute()
                 state = "finished"
@@ -132,7 +135,7 @@ class TrainingJob(threading.Thread):
 
     Parameters
     ----------
-    run, config, emit, resume
+    run, config, emit, resume, units
         As for `execute_run`.
     on_end
         Called at the end of the thread.
@@ -145,17 +148,21 @@ class TrainingJob(threading.Thread):
         emit: Callable[[RunEvent], None],
         *,
         resume: bool = False,
+        units: Mapping[Role, UnitTimes] | None = None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name=f"training {run.name}", daemon=False)
         self.control = Control()
         self.run_directory = run
         self.state: RunState = "queued"
-        self._config, self._emit, self._resume, self._on_end = config, emit, resume, on_end
+        self._config, self._emit, self._on_end = config, emit, on_end
+        self._resume, self._units = resume, units
 
     def run(self) -> None:
         """Execute the run; see `execute_run`."""
         try:
-            self.state = execute_run(self.run_directory, self._config, self._emit, self.control, resume=self._resume)
+            self.state = execute_run(
+                self.run_directory, self._config, self._emit, self.control, resume=self._resume, units=self._units
+            )
         finally:
             self._on_end()

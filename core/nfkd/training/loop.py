@@ -17,6 +17,7 @@ from nfkd.distillation.distiller import Distiller, Loss
 from nfkd.evaluation.likelihood import example_nll
 from nfkd.flows.precision import networks_in
 from nfkd.planning.plans import stage_training
+from nfkd.protocol.records import Ending
 from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
 from nfkd.training.curve_values import describe_masked, step_values, term_values
 from nfkd.training.curves import CurveLog
@@ -92,10 +93,15 @@ class Trainer:
         self._warned: set[str] = set()
         self._validation = dataset.validation.take(slice(config.monitor.validation_examples))
 
-    def train(self) -> None:
+    def train(self) -> Ending:
         """Train until the limit, until early stopping, or until the user ends the stage.
 
         The flow then has its best weights, averaged if the config says so.
+
+        Returns
+        -------
+        Ending
+            Why training ended before its limit; empty if it did not.
 
         Raises
         ------
@@ -105,6 +111,7 @@ class Trainer:
             When the loss is not finite; the flow keeps the weights from before that step.
         """
         state, config = self._state, self._config
+        ended: Ending = ""
         try:
             while state.step < self._limit and not self._out_of_patience():
                 self._control.poll(self._copy)
@@ -117,7 +124,10 @@ class Trainer:
                     self._curves.flush()
                     self._hooks.checkpoint()
                 self._hooks.progress()
+            if state.step < self._limit:
+                ended = "early"
         except StopStage:
+            ended = "user"
             if state.step and state.step % config.monitor.evaluate_every:
                 self._validate()
         except StopRun:
@@ -127,6 +137,7 @@ class Trainer:
         finally:
             self._curves.flush()
         state.load_final_weights()
+        return ended
 
     def _out_of_patience(self) -> bool:
         return 0 < self._patience <= self._state.bad_rounds

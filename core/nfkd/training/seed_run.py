@@ -37,6 +37,7 @@ from nfkd.training.context import RunContext
 from nfkd.training.control import StopRun
 from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import DivergedError
+from nfkd.training.endings import describe_ending
 from nfkd.training.generators import named_generator
 from nfkd.training.loop import Hooks, Trainer
 from nfkd.training.monitor import Monitor
@@ -141,6 +142,7 @@ class SeedRun:
         state = self._make_state(stage, checkpoint)
         elapsed = checkpoint.position.seconds if checkpoint else 0.0
         self._emit(StageStarted(run=str(context.run), seed=self._seed, stage=stage, step=state.step))
+        context.progress.begin(self._seed, stage, state.step)
         curves = CurveLog(
             str(context.run),
             self._seed,
@@ -150,18 +152,29 @@ class SeedRun:
             paused_seconds=lambda: context.control.paused_seconds,
         )
         try:
-            self._make_trainer(stage, state, curves).train()
+            ended = self._make_trainer(stage, state, curves).train()
         except (StopRun, DivergedError):
             self._save(stage, state.flow, state.best_step, state.best_weights or copy_weights(state.eval_flow))
             raise
         finally:
             context.control.between_stages()
-        self._finish_stage(stage, Trained(state.flow, state.step, state.best_step, curves.elapsed))
+        trained = Trained(state.flow, state.step, state.best_step, curves.elapsed, ended)
+        context.progress.trained()
+        self._log_ending(stage, trained)
+        self._finish_stage(stage, trained)
+
+    def _log_ending(self, stage: Role, trained: Trained) -> None:
+        config = self._context.config
+        line = describe_ending(trained, stage, stage_steps(config)[stage], config.training.early_stop)
+        if line:
+            self._context.log(f"Seed {self._seed}: {line}")
 
     def _use_given_teacher(self) -> None:
         """Run the stage of a teacher that is not trained: evaluate it and publish its final pictures."""
         started = time.perf_counter()
         self._emit(StageStarted(run=str(self._context.run), seed=self._seed, stage="teacher", step=0))
+        self._context.progress.begin(self._seed, "teacher")
+        self._context.progress.trained()
         flow = self._context.teacher or self._context.build("teacher")
         if self._context.teacher is None:
             load_weights(teacher_file(self._context.config, None), flow)
@@ -299,11 +312,13 @@ class SeedRun:
         save_checkpoint(self._directory, state.checkpoint(seconds=seconds, done=self.done, threads=threads, data=data))
 
     def _finish_stage(self, stage: Role, trained: Trained) -> None:
-        summary, flow = self._summarise(stage, trained), trained.flow
+        summary, flow, progress = self._summarise(stage, trained), trained.flow, self._context.progress
+        progress.wait()
         self._monitor(stage).publish_final(stage, trained.best_step, flow)
         weights = flow.source_state() if isinstance(flow, ForeignFlow) else flow.state_dict()
         self._save(stage, flow, trained.best_step, weights)
         self.done.append(summary)
+        progress.finish()
         self._emit(StageFinished(run=str(self._context.run), seed=self._seed, stage=stage, summary=summary))
         if self._writer is not None:
             self._writer.flush()

@@ -65,7 +65,7 @@ def _draw(context: RunContext, file: PoolFile, teacher: Flow) -> Pool:
     size = context.config.distillation.pool.samples(images=dataset.is_image)
     generator = named_generator(file.seed, file.stage, "pool")
     try:
-        pool, counts = draw_pool(teacher, dataset.train, size, generator, between=context.control.poll_outside_training)
+        pool, counts = draw_pool(teacher, dataset.train, size, generator, between=context.between)
     except PoolError as error:
         raise pool_failure(file.stage, error) from error
     context.log(f"Seed {file.seed}, {role_name(file.stage)}: the pool has {len(pool):,} samples; {counts.summary}")
@@ -88,4 +88,4 @@ def _with_passes(context: RunContext, file: PoolFile, teacher: Flow, pool: Pool)
     if layers is None:
         return pool
     with networks_in(config.training.precision):  # as in the steps
-        return replace(pool, known=teacher_passes(teacher, pool, layers, context.control.poll_outside_training))
+        return replace(pool, known=teacher_passes(teacher, pool, layers, context.between))

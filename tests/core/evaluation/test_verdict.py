@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -106,7 +106,7 @@ def summaries(student: Figures, baseline: Figures) -> list[StageSummary]:
         StageSummary(
             stage=stage, seed=seed, parameters=1, multiply_adds=1, steps=1, best_step=1,
             validation=99.0 - row["test"][seed], test_error=0.1, unit="nats", seconds=1.0,
-            **{name: values[seed] for name, values in row.items()},
+            **dict[str, Any]({name: values[seed] for name, values in row.items()}),
         )
         for stage, row in both
         for seed in range(len(row["test"]))

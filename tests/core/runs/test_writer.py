@@ -85,6 +85,7 @@ def test_every_event_is_in_the_file(tmp_path: Path) -> None:
 
 
 ADDED = ("sw", "mmd", "precision", "recall", "train_test_gap", "same_noise", "fd")
+"""Numbers that files of older versions lack; they also lack ``ended``."""
 
 
 def test_a_file_of_an_older_version_lacks_figures_until_it_is_reopened(tmp_path: Path) -> None:
@@ -93,13 +94,14 @@ def test_a_file_of_an_older_version_lacks_figures_until_it_is_reopened(tmp_path:
     writer.close()
     with h5py.File(tmp_path / "run.h5", "r+") as file:
         for stage in ("teacher", "student", "baseline"):
-            for name in ADDED:
+            for name in (*ADDED, "ended"):
                 del file[f"summary/{stage}/{name}"]
     with opened(tmp_path / "run.h5") as file:
         read = schema.read_summary(file, "teacher", 1, "nats")
     assert read is not None
     assert read.test == 1.6
     assert np.isnan([getattr(read, name) for name in ADDED]).all()
+    assert read.ended == ""
     writer = RunWriter.reopen(tmp_path, {"teacher": None, "student": 0})
     writer.handle(events.StageFinished(run="run", seed=1, stage="student", summary=summary_of("student", sw=0.04)))
     writer.close()

@@ -116,7 +116,7 @@ def run_with_copies(config: ExperimentConfig, directory: Path, points: list[Kill
 
     def copy(event: events.RunEvent) -> None:
         for point, target in zip(points, copies, strict=True):
-            if point.is_reached_by(event):
+            if point.is_reached_by(event) and not target.exists():
                 shutil.copytree(run, target)
 
     with progress_at_every_step():

@@ -14,6 +14,7 @@ import nfkd
 from nfkd.config import ExperimentConfig
 from nfkd.planning.describe import describe
 from nfkd.protocol import events
+from nfkd.protocol.records import Ending
 from nfkd.runs.deleting import delete_run
 from nfkd.runs.errors import RunError
 from nfkd.runs.log import read_log
@@ -147,7 +148,7 @@ def test_a_search_that_the_user_ends_keeps_the_weight_decay_also_when_resumed(st
 
 def test_a_search_in_which_every_trial_diverges_keeps_the_weight_decay(tmp_path: Path, monkeypatch) -> None:
     class Diverging(Trainer):
-        def train(self) -> None:
+        def train(self) -> Ending:
             raise DivergedError(events.ErrorInfo(title="Diverged", cause="", action=""))
 
     monkeypatch.setattr("nfkd.training.baseline_search.Trainer", Diverging)
@@ -171,10 +172,10 @@ def test_a_trial_that_diverges_is_not_chosen(searched: TrainedRun, tmp_path: Pat
     best = min(found, key=lambda decay: found[decay])
 
     class Diverging(Trainer):
-        def train(self) -> None:
+        def train(self) -> Ending:
             if self._state.optimizer.param_groups[0]["weight_decay"] == best:
                 raise DivergedError(events.ErrorInfo(title="Diverged", cause="", action=""))
-            super().train()
+            return super().train()
 
     monkeypatch.setattr("nfkd.training.baseline_search.Trainer", Diverging)
     record = nfkd.run(SEARCH.replace(seeds={"count": 1}), tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Random numbers, batches, learning rates, progress, checkpoints."""
+"""Random numbers, batches, learning rates, checkpoints."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nfkd.config import TrainingConfig
-from nfkd.protocol.events import Progress
 from nfkd.runs.errors import RunError
 from nfkd.training.checkpoint import NAME, Checkpoint, Position, load_checkpoint, save_checkpoint
 from nfkd.training.generators import Batches, Generators, named_generator
 from nfkd.training.optimizers import learning_rate, make_optimizer
-from nfkd.training.progress import RunProgress
 
 
 def draws(generator: torch.Generator) -> list[float]:
@@ -83,19 +81,6 @@ def test_the_learning_rate_has_a_warmup_and_a_cosine() -> None:
 def test_the_configured_optimizer_is_created(name: str, kind: type) -> None:
     parameter = torch.nn.Parameter(torch.zeros(1))
     assert type(make_optimizer(TrainingConfig(optimizer=name), [parameter])) is kind  # type: ignore[arg-type]
-
-
-def test_progress_reaches_one_and_depends_on_the_cost_of_stages() -> None:
-    events: list[Progress] = []
-    steps = {"teacher": 10, "student": 10, "baseline": 10}
-    cost = {"teacher": 8.0, "student": 1.0, "baseline": 1.0}
-    stages = [(1, "teacher"), (1, "student"), (1, "baseline")]
-    progress = RunProgress("run", stages, steps, cost, events.append)  # type: ignore[arg-type]
-    progress.step(1, "teacher", 10)
-    assert progress.fraction == pytest.approx(0.8)
-    progress.step(1, "baseline", 10)
-    assert progress.fraction == pytest.approx(1.0)
-    assert events[-1].seconds_left == pytest.approx(0.0)
 
 
 def checkpoint(step: int) -> Checkpoint:

@@ -62,8 +62,39 @@ def test_baseline_and_ablation_make_as_many_steps_as_a_student_that_was_ended_ea
 
     with progress_at_every_step():
         assert execute_run(prepare(config, tmp_path / "run"), config, watch, control) == "finished"
-    found = {summary.stage: summary.steps for summary in open_run(tmp_path / "run").summary}
-    assert found == {"teacher": 2, "student": 3, "baseline": 3, "ablation": 3}
+    record = open_run(tmp_path / "run")
+    assert {summary.stage: summary.steps for summary in record.summary} == {
+        "teacher": 2,
+        "student": 3,
+        "baseline": 3,
+        "ablation": 3,
+    }
+    assert [summary.ended for summary in record.summary] == ["", "user", "", ""]
+    lines = [line.text for line in record.snapshot().log]
+    assert any(line.startswith("Seed 1: you ended the student at step 3 of 500; its best was step 3") for line in lines)
+    assert "Seed 1: the baseline ended at step 3 of 500, the steps of its student." in lines
+
+
+def test_a_teacher_that_stops_early_is_logged_with_the_reason(tmp_path: Path) -> None:
+    wild = {"learning_rate": 0.5, "warmup_steps": 0, "schedule": "constant"}
+    config = moons(
+        training=wild | {"teacher_steps": 5000, "student_steps": 2, "early_stop": 2}, monitor={"evaluate_every": 2}
+    )
+    record = nfkd.run(config, tmp_path / "run")
+    teacher, student, baseline = record.summary
+    assert (teacher.ended, student.ended, baseline.ended) == ("early", "", "")
+    assert teacher.steps == teacher.best_step + 4 < 5000  # two evaluations, each after two steps
+    line = (
+        f"Seed 1: the teacher stopped early at step {teacher.steps:,} of 5,000: no improvement in 2 evaluations; "
+        f"its best was step {teacher.best_step:,}."
+    )
+    assert [entry.text for entry in record.snapshot().log if "stopped early" in entry.text] == [line]
+
+
+def test_a_stage_that_makes_all_its_steps_has_no_line(tmp_path: Path) -> None:
+    record = nfkd.run(moons(training={"teacher_steps": 4, "student_steps": 3}), tmp_path / "run")
+    assert {summary.ended for summary in record.summary} == {""}
+    assert not [entry.text for entry in record.snapshot().log if " of 4" in entry.text or " of 3" in entry.text]
 
 
 def test_ending_a_stage_that_has_ended_does_not_end_the_next(tmp_path: Path) -> None:
