@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import Literal
 
-from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.protocol.events import Progress, RunRow, Verdict
-from nfkd.protocol.roles import ROLES, TEACHERS, Role, role_label
+from nfkd.protocol.roles import Role, role_label, role_name
+from nfkd.protocol.times import StageShare
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.studio import LIVE
 from nfkd_gui.numbers import format_duration
 
 ENOUGH_SEEDS = 3
 """A verdict needs as many seeds."""
+_SHORTEST = 0.1
+"""Seconds; shorter stages would not be seen."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,11 @@ def _training(row: RunRow, progress: Progress | None, *, lost: bool) -> tuple[st
 
 
 def _stopped_early(view: RunView) -> str:
-    """Return which teacher stopped before its budget."""
+    """Return which stage stopped early."""
     for summary in view.summaries():
         plan = view.plan(summary.seed, summary.stage)
-        if summary.stage == "teacher" and plan is not None and 0 < summary.steps < plan.steps:
-            return f"teacher stopped early at {summary.steps:,} of {plan.steps:,}"
+        if summary.ended == "early" and plan is not None:
+            return f"{role_name(summary.stage)} stopped early at {summary.steps:,} of {plan.steps:,}"
     return ""
 
 
@@ -109,33 +110,21 @@ def _result(row: RunRow, verdict: Verdict | None) -> tuple[str, Literal["good", 
 
 
 def segments_of(row: RunRow, view: RunView | None, progress: Progress | None) -> list[Segment]:
-    """Return a segment for each stage of each seed, in order; one segment where only the progress is known."""
-    if view is None or not view.seeds:
-        fraction = progress.fraction if progress is not None else row.progress
-        return [Segment(progress.stage if progress is not None else "student", 1.0, fraction)]
-    first = view.seeds[min(view.seeds)]
-    steps = {plan.stage: max(plan.steps, 1) for plan in first.stages}
-    again = _retrains(view.config)
-    return [
-        Segment(role, steps[role], _done(view, progress, seed, role))
-        for seed in range(first.seed, first.seed + row.seeds)
-        for role in ROLES
-        if role in steps and (seed == first.seed or again or role not in TEACHERS)
-    ]
+    """Return a segment for each stage of each seed; those of a run that has ended are as wide as they took time."""
+    if view is not None and progress is not None and progress.shares:
+        return [Segment(share.stage, share.share, _done(view, progress, share)) for share in progress.shares]
+    ended = view.summaries() if view is not None and row.state not in LIVE else []
+    if ended:
+        return [Segment(summary.stage, max(summary.seconds, _SHORTEST), 1.0) for summary in ended]
+    fraction = progress.fraction if progress is not None else row.progress
+    return [Segment(progress.stage if progress is not None else "student", 1.0, fraction)]
 
 
-@functools.lru_cache(maxsize=4)
-def _retrains(config: str) -> bool:
-    try:
-        return ExperimentConfig.from_toml(config).seeds.retrain_teacher
-    except ConfigError:
-        return False
-
-
-def _done(view: RunView, progress: Progress | None, seed: int, role: Role) -> float:
-    stage = view.stages.get((seed, role))
-    if stage is not None and stage.summary is not None:
-        return 1.0
-    if progress is not None and (progress.seed, progress.stage) == (seed, role) and not progress.search:
+def _done(view: RunView, progress: Progress, share: StageShare) -> float:
+    now = progress.seed, progress.stage, progress.search
+    if now == (share.seed, share.stage, share.search):
         return min(1.0, progress.step / max(progress.steps, 1))
-    return 0.0
+    if share.search:
+        return 1.0 if view.stages else 0.0
+    stage = view.stages.get((share.seed, share.stage))
+    return 1.0 if stage is not None and stage.summary is not None else 0.0

@@ -67,7 +67,7 @@ class CurveMarks:
             plan = view.plan(seed, role)
             if stage.summary is not None and plan is not None:
                 self._mark_best(role, stage.summary, curve)
-                if 0 < stage.summary.steps < plan.steps:
+                if stage.summary.ended == "early":
                     self._mark_end(role, stage.summary.steps, plan.steps)
 
     def _name(self, ends: dict[Role, tuple[float, float]]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QComboBox, QGridLayout, QSlider, QSpacerItem, QSpinBox, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import InterpolationDrawn, StageStarted, picture_label
+from nfkd.protocol.events import DensityDrawn, InterpolationDrawn, StageStarted, picture_label
 from nfkd.protocol.requests import Interpolate, InterpolationMode, Interpolations
 from nfkd.protocol.roles import ROLES, Role
 from nfkd_gui.model.studio import Studio
@@ -139,8 +141,7 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
     # --- pictures -------------------------------------------------------------------------------------------------
 
     def drawn(self, role: Role) -> InterpolationDrawn | None:
-        stage = self.stage(role)
-        return stage.interpolation if stage is not None else None
+        return cast("InterpolationDrawn | None", self.stored(role, "interpolation"))
 
     def live_picture(self, drawn: InterpolationDrawn) -> tuple[np.ndarray, str]:
         return drawn.images, picture_label(drawn)
@@ -163,8 +164,7 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
                 picture.show_images(shown.reshape(-1, *paths.shape[2:]), columns=paths.shape[1])
             else:
                 plane = picture.show_plane()
-                stage = self.stage(role)
-                density = stage.density if stage is not None else None
+                density = cast("DensityDrawn | None", self.stored(role, "density"))
                 points, names = self._plane_paths(paths)
                 plane.name_axes(*names)
                 plane.show_density(density)

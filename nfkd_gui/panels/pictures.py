@@ -10,10 +10,11 @@ from msgspec.structs import astuple
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import ErrorInfo, InterpolationDrawn, SamplesDrawn
+from nfkd.protocol.events import ErrorInfo, InterpolationDrawn, Picture, SamplesDrawn
 from nfkd.protocol.requests import Interpolations, Reply, Request, Samples
 from nfkd.protocol.roles import Role, role_label
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.model.timeline import Kind
 from nfkd_gui.panels.base import SPACE, Panel, heading
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane
@@ -87,6 +88,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         self._features = FeaturePicker(self.name, self.content)
         self._features.changed.connect(self.mark_dirty)
         self.pictures = {role: FlowPicture(role, caption, self.content) for role in roles}
+        studio.timeline.changed.connect(self._on_time)
         self._column = QVBoxLayout(self.content)
         self._column.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         self._column.setSpacing(SPACE)
@@ -120,6 +122,19 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
     def arrange(self) -> None:
         """Lay out the pictures of the run's flows."""
         raise NotImplementedError
+
+    def _on_time(self) -> None:
+        """Show the pictures of the time slider's position, also in place of requested ones."""
+        if self._own and not self.studio.timeline.is_live:
+            self._set_own(False)
+        self.mark_dirty()
+
+    def stored(self, role: Role, kind: Kind) -> Picture | None:
+        """Return a flow's newest picture of a kind, or the one at the time slider's position."""
+        if not self.studio.timeline.is_live:
+            return self.studio.timeline.picture(role, kind)
+        stage = self.stage(role)
+        return getattr(stage, kind) if stage is not None else None
 
     def current_picture(self, role: Role) -> tuple[np.ndarray | None, str]:
         """Return the array and the caption that a flow shows now."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
@@ -134,8 +136,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._scale.restyle()
 
     def drawn(self, role: Role) -> SamplesDrawn | None:
-        stage = self.stage(role)
-        return stage.samples if stage is not None else None
+        return cast("SamplesDrawn | None", self.stored(role, "samples"))
 
     def live_picture(self, drawn: SamplesDrawn) -> tuple[np.ndarray, str]:
         return drawn.samples, f"{picture_label(drawn)}, temperature {drawn.temperature:.2f}"
@@ -185,5 +186,5 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         """Return the density of every flow that has one, live or as requested."""
         if self._own and self._reply is not None:
             return dict(self._reply.densities)
-        stages = ((role, self.stage(role)) for role in self.roles())
-        return {role: stage.density for role, stage in stages if stage is not None and stage.density is not None}
+        found = ((role, self.stored(role, "density")) for role in self.roles())
+        return {role: density for role, density in found if isinstance(density, DensityDrawn)}

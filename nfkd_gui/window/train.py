@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels import PANELS
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.log import LogPanel
-from nfkd_gui.theme import scaled
+from nfkd_gui.panels.time_slider import TimeSlider
+from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.panel_dock import PanelDock
 from nfkd_gui.widgets.workspace import Workspace
 
@@ -30,7 +31,13 @@ class TrainWorkspace(Workspace):
         self.tiles = Workspace("tiles", self)
         for panel in PANELS:
             self._add_tile(panel(studio, self.tiles))
-        self.setCentralWidget(self.tiles)
+        self.time = TimeSlider(studio, self)
+        centre = QWidget(self)
+        column = QVBoxLayout(centre)
+        set_space(column, 8)
+        column.addWidget(self.tiles, 1)
+        column.addWidget(self.time)
+        self.setCentralWidget(centre)
         areas = Qt.DockWidgetArea
         self.inspector = InspectorPanel(studio, self)
         self.log = LogPanel(studio, self)

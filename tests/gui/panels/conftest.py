@@ -85,10 +85,10 @@ class FakeRun:
         batch = events.CurveBatch(steps=steps, values=values, times=steps / 10)
         self.add(events.CurvePoints(run=RUN, seed=seed, stage=stage, curves={name: batch}))
 
-    def finish(self, stage: Role, *, steps: int, best_step: int, seed: int = 1) -> None:
+    def finish(self, stage: Role, *, steps: int, best_step: int, seed: int = 1, ended: Any = "") -> None:
         summary = events.StageSummary(
             stage=stage, seed=seed, parameters=1, multiply_adds=1, steps=steps, best_step=best_step, validation=1.0,
-            test=1.0, test_error=0.1, unit="bits/dim", samples_per_second=1.0, seconds=1.0,
+            test=1.0, test_error=0.1, unit="bits/dim", samples_per_second=1.0, seconds=1.0, ended=ended,
         )  # fmt: skip
         self.add(events.StageFinished(run=RUN, seed=seed, stage=stage, summary=summary))
 

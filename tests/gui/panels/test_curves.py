@@ -287,7 +287,7 @@ def test_a_teacher_that_stopped_early_is_marked_and_the_axis_ends_with_the_curve
     planned = run.view.plan(1, "teacher").steps
     assert panel.plots["likelihood"].canvas.getViewBox().viewRange()[0][1] > planned
     for role, steps in (("teacher", 40), ("student", 30), ("baseline", 30)):
-        run.finish(role, steps=steps, best_step=25)
+        run.finish(role, steps=steps, best_step=25, ended="early" if role == "teacher" else "")
     panel.refresh()
     assert f"teacher stopped early, 40 of {planned:,}" in texts_in(panel)
     assert panel.plots["likelihood"].canvas.getViewBox().viewRange()[0][1] < 50
