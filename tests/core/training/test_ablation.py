@@ -76,7 +76,8 @@ def test_its_figures_and_the_gain_over_it_are_in_the_run(tmp_path: Path) -> None
     gains = [tests[seed, "ablation"] - tests[seed, "student"] for seed in (1, 2)]
     (interval,) = json.loads((run / "verdict.json").read_text())["ablations"]
     assert interval["difference"] == pytest.approx(sum(gains) / 2)
-    assert interval["words"].startswith("Against its ablation in test likelihood: the student gains ")
+    verb = "gains" if interval["difference"] >= 0 else "loses"
+    assert interval["words"].startswith(f"Against its ablation in test likelihood: the student {verb} ")
     assert record.verdict is not None
     assert f"{interval['words']}." in record.verdict.sentences()
     export_csv(record, tmp_path / "csv")
