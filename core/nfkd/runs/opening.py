@@ -33,7 +33,7 @@ def open_file(path: Path) -> Iterator[Node]:
     """
     try:
         require_regular(path)
-        file = h5py.File(path, "r", libver="latest", swmr=is_unclosed(path))
+        file = h5py.File(path, "r", libver="latest", swmr=is_unclosed(path), locking=False)
     except FileNotFoundError as error:
         raise RunError(title="The run cannot be read", cause=f"{path} is missing.", action=_NO_FILE) from error
     except FileError as error:

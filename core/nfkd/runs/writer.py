@@ -237,8 +237,12 @@ def _datasets(file: Node) -> dict[str, Node]:
 
 
 def _open_swmr(path: Path) -> Node:
-    """Open a file directly in SWMR mode; after a kill between a normal open and SWMR mode nobody could read it."""
+    """Open a file directly in SWMR mode; after a kill between a normal open and SWMR mode nobody could read it.
+
+    HDF5's own lock is not used: a reader at this moment would fail the run. `run_lock` excludes a second writer.
+    """
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_file_locking(False, True)  # as in `open_file`: HDF5 refuses a second opening with another setting
     access.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
     return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE, access))
