@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class RunFollower:
     ) -> None:
         self._emit, self._is_wanted, self._threads, self._limits = emit, is_wanted, threads, limits
         self._opened: OrderedDict[str, None] = OrderedDict()
-        self._runs: OrderedDict[str, LiveRun] = OrderedDict()
+        self._runs: dict[str, LiveRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def view_of(self, run: str) -> RunView | None:
@@ -70,9 +71,10 @@ class RunFollower:
         run = str(live.path)
         if run not in self._runs:
             self._runs[run] = live
-            self._start(run)
-            if len(self._runs) > _MAX_FOLLOWED:
-                self.drop(next(iter(self._runs)))
+            if run in self._tasks:  # it was resumed: other clients have its old state
+                self._emit(Gap())
+            else:
+                self._start(run)
         return self._runs[run].view
 
     def note(self, event: Event) -> None:
@@ -98,8 +100,11 @@ class RunFollower:
             self.drop(run)
 
     def _start(self, run: str) -> None:
-        if run not in self._tasks:
-            self._tasks[run] = asyncio.create_task(self._follow(run))
+        self._tasks[run] = asyncio.create_task(self._follow(run))
+        if len(self._tasks) > _MAX_FOLLOWED:
+            oldest = next(iter(self._tasks))
+            self._opened.pop(oldest, None)
+            self.drop(oldest)
 
     async def _follow(self, run: str) -> None:
         try:
@@ -116,15 +121,26 @@ class RunFollower:
         if not self._is_wanted():
             return True
         try:
-            live = self._runs.get(run) or await self._read_again(run)
-            return live is not None and await self._emit_events(live)
-        except FileReplacedError:
-            return await self._read_again(run) is not None
+            return await self._look(run)
         except (OSError, RunError):
-            if await self._in_thread(is_taken, Path(run) / STATE, about=run):
+            return not await self._report_removal(run)
+
+    async def _report_removal(self, run: str) -> bool:
+        """Report that a run was removed; return False if it was not."""
+        with suppress(RunError):  # too many threads wait for files
+            if not await self._in_thread(is_taken, Path(run) / STATE, about=run):
+                self._emit(RunRemoved(run=run))
                 return True
-            self._emit(RunRemoved(run=run))
-            return False
+        return False
+
+    async def _look(self, run: str) -> bool:
+        live = self._runs.get(run)
+        if live is None:
+            return await self._read_again(run)
+        try:
+            return await self._emit_events(live)
+        except FileReplacedError:
+            return await self._read_again(run)
 
     async def _emit_events(self, live: LiveRun) -> bool:
         for event in await self._in_thread(live.read_events, about=str(live.path)):
@@ -132,15 +148,15 @@ class RunFollower:
             self._emit(event)
         return not live.ended
 
-    async def _read_again(self, run: str) -> LiveRun | None:
-        """Read all of a run again, and let clients request snapshots; None if it has ended meanwhile."""
+    async def _read_again(self, run: str) -> bool:
+        """Read all of a run again, and let clients ask for snapshots; return whether it still runs."""
         live = await self._in_thread(read_live_run, run, about=run)
         if live is None:
             self._runs.pop(run, None)
         else:
             self._runs[run] = live
         self._emit(Gap())
-        return live
+        return live is not None
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any, about: str) -> Any:
         return await self._threads.run(function, *arguments, about=about, limit=math.inf)

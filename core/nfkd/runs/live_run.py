@@ -26,7 +26,7 @@ from nfkd.protocol.view import RunView, StageView
 from nfkd.runs.errors import RunError
 from nfkd.runs.folder_scan import file_stamp, same_row
 from nfkd.runs.layout import RUN_FILE, read_config, seed_directory
-from nfkd.runs.log import read_log_from
+from nfkd.runs.log import LOG, read_log_from
 from nfkd.runs.reader import SeedRecord, open_run
 from nfkd.runs.state import State, read_row, read_state
 from nfkd.runs.verdict_file import read_verdict
@@ -63,6 +63,7 @@ class LiveRun:
         config = read_config(run)
         self._files = {seed: seed_directory(run, config, seed) / RUN_FILE for seed in config.seeds.values()}
         self._stamps = {seed: file_stamp(path) for seed, path in self._files.items()}
+        self._log_stamp = file_stamp(run / LOG)
         snapshot = open_run(run).snapshot()
         log, self._log_end = read_log_from(run, 0)
         # The row was read first, so `read_events` reports an end since then.
@@ -115,6 +116,9 @@ class LiveRun:
                 yield from _stage_events(str(self.path), new, known.get(stage))
 
     def _new_lines(self) -> Iterator[LogLine]:
+        before, self._log_stamp = self._log_stamp, file_stamp(self.path / LOG)
+        if self._log_stamp == before:
+            return
         lines, self._log_end = read_log_from(self.path, self._log_end)
         for line in lines:
             yield msgspec.structs.replace(line, run=str(self.path))
