@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +22,7 @@ from nfkd.runs.state import STATE, read_row
 
 _MAX_FOLLOWED = 8
 _MAX_OPENED = 64
+_MAX_SHARE = 0.1  # of the time, for reading one run
 
 
 def read_live_run(run: str) -> LiveRun | None:
@@ -107,19 +109,21 @@ class RunFollower:
             self.drop(oldest)
 
     async def _follow(self, run: str) -> None:
+        pause = self._limits.watch_seconds
         try:
-            while await self._continues(run):
-                pass
+            while True:
+                await asyncio.sleep(pause)
+                started = time.monotonic()
+                if self._is_wanted() and not await self._continues(run):
+                    break
+                pause = max(self._limits.watch_seconds, (time.monotonic() - started) / _MAX_SHARE)
         finally:
             if self._tasks.get(run) is asyncio.current_task():
                 self._runs.pop(run, None)
                 del self._tasks[run]
 
     async def _continues(self, run: str) -> bool:
-        """Wait, emit what is new, and return whether there may be more."""
-        await asyncio.sleep(self._limits.watch_seconds)
-        if not self._is_wanted():
-            return True
+        """Emit what is new, and return whether there may be more."""
         try:
             return await self._look(run)
         except (OSError, RunError):

@@ -17,6 +17,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 
 import nfkd
@@ -25,12 +26,12 @@ from nfkd.protocol import events
 from nfkd.protocol import requests as ask
 from nfkd.protocol.view import RunView
 from nfkd.runs.layout import create_run_at
+from nfkd.runs.log import append_log
 from tests.core.engine.watched import Watched, refusal, run_engine
 from tests.core.tiny import digits, moons
 
 LIMITS = Limits(watch_seconds=0.02, overtake_seconds=0.05, close_seconds=0.05)
 LONG = {"training": {"teacher_steps": 100_000, "student_steps": 100_000}}
-Scenario = Callable[[Watched], Any]
 
 
 @contextmanager
@@ -47,6 +48,18 @@ def training(run: Path, config: nfkd.ExperimentConfig | None) -> Iterator[subpro
             yield process
         finally:
             process.kill()
+
+
+def new_run(path: Path) -> None:
+    create_run_at(path, moons(), teacher="", student="")
+
+
+def set_state(run: Path, row: dict[str, Any], **changes: Any) -> None:
+    """Replace the state file, as the process of the run does."""
+    content = json.loads((run / "state.json").read_text())
+    content = content | changes | {"row": content["row"] | row}
+    (run / "state.new").write_text(json.dumps(content))
+    (run / "state.new").replace(run / "state.json")
 
 
 class Client:
@@ -208,11 +221,36 @@ def test_a_killed_run_is_interrupted_resumed_and_removed(tmp_path: Path) -> None
     run_engine(scenario, LIMITS)
 
 
+def test_a_run_that_fails_in_another_process_reports_its_error_once(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "other"
+    new_run(run)
+    parent = psutil.Process(os.getppid())
+    set_state(run, {"state": "running"}, pid=parent.pid, born=parent.create_time())
+    error = {"type": "ErrorInfo", "title": "Out of memory", "cause": "Too little memory."}
+
+    async def scenario(watched: Watched) -> None:
+        client = Client(watched, run)
+        await listed(watched, run.parent)
+        assert (await client.open()).row.elsewhere
+        for text in ("one", "two"):
+            append_log(run, events.LogLine(run="/an/older/name", level="info", text=text, time=1.0))
+            await watched.until(lambda event, text=text: isinstance(event, events.LogLine) and event.text == text)
+        set_state(run, {"state": "failed"}, error=error)
+        last = await watched.ended(str(run))
+        assert isinstance(last, events.RunFailed)
+        assert (last.error.title, last.error.cause) == ("Out of memory", "Too little memory.")
+        new_run(run.parent / "later")
+        await changed(watched, run.parent / "later", lambda row: row.state == "queued")
+        assert client.view is not None
+        assert client.view.error is last.error
+        assert [(line.run, line.text) for line in client.view.log] == [(str(run), "one"), (str(run), "two")]
+        failed = [event for event in watched.seen if isinstance(event, events.RunFailed)]
+        assert len(failed) == 1
+
+    run_engine(scenario, LIMITS)
+
+
 # --- folders ----------------------------------------------------------------------------------------------------------
-
-
-def new_run(path: Path) -> None:
-    create_run_at(path, moons(), teacher="", student="")
 
 
 def test_a_removed_folder_and_one_that_is_made_again(tmp_path: Path) -> None:
