@@ -142,15 +142,17 @@ def read_limited(path: Path, limit: int) -> bytes:
     return data
 
 
-def read_tail(path: Path, limit: int) -> tuple[bytes, bool]:
-    """Return at most the last `limit` bytes of a regular file, and whether there are more.
+def read_tail(path: Path, limit: int, start: int = 0) -> tuple[bytes, int]:
+    """Return the end of a regular file from byte `start` on, at most `limit` bytes, and the position of its end.
 
     Raises as `require_regular`.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        file.seek(max(0, size - limit))
-        return file.read(limit), size > limit
+        begin = max(start, size - limit)
+        file.seek(begin)
+        data = file.read(limit)
+        return data, begin + len(data)
 
 
 def open_for_update(path: Path, *, append: bool = False) -> BinaryIO:

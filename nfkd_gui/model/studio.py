@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 from PySide6.QtCore import QObject, Qt, Signal
@@ -25,10 +25,15 @@ from nfkd_gui.model.preferences import Preferences, save_preferences
 from nfkd_gui.model.timeline import Timeline
 
 LIVE = frozenset({"queued", "running", "paused"})
-"""States of a run that the engine trains or will train."""
+"""States of a run that a process trains or will train."""
 RESUMABLE = frozenset({"interrupted", "stopped", "failed"})
 """States of a run that can continue from its checkpoint."""
 _CLIENTS: dict[str, ClientFactory] = {"relay": RelayClient, "in_process": InProcessClient}
+
+
+def is_controllable(row: events.RunRow) -> bool:
+    """Return whether the engine trains a run or will train it, so that it can be paused and stopped."""
+    return row.state in LIVE and not row.elsewhere
 
 
 class Studio(QObject):
@@ -84,6 +89,7 @@ class Studio(QObject):
         self._adopt = False
         self.rows: dict[str, events.RunRow] = {}
         self.unreadable: list[str] = []
+        self._listed_folder = PurePath()
         self.progress: dict[str, events.Progress] = {}
         self.view: RunView | None = None
         self.seed = 1
@@ -121,7 +127,7 @@ class Studio(QObject):
     def ends_with_connection(self) -> bool:
         """Whether closing the connection now would end a run."""
         row = self.controlled
-        return row is not None and row.state in LIVE and not self._connection.outlives_window
+        return row is not None and not self._connection.outlives_window
 
     def start(self) -> None:
         """Connect to the engine, and start it if none runs; `engine_changed` reports the result.
@@ -182,8 +188,9 @@ class Studio(QObject):
 
     def _listed(self, reply: Reply) -> None:
         if isinstance(reply, requests.RunList):
-            live = {run: row for run, row in self.rows.items() if row.state in LIVE}  # maybe from another folder
+            live = {run: row for run, row in self.rows.items() if is_controllable(row)}  # maybe from another folder
             self.rows = live | {row.run: row for row in reply.rows}
+            self._listed_folder = PurePath(reply.folder)
             self.unreadable = list(reply.unreadable)
             self.rows_changed.emit()
 
@@ -270,10 +277,13 @@ class Studio(QObject):
 
     @property
     def controlled(self) -> events.RunRow | None:
-        """The run that Pause, Resume and Stop act on: the shown run while it is live, else any live run."""
-        if self.view is not None and self.view.row.state in LIVE:
+        """The run that Pause, Resume and Stop act on: the shown run if the engine trains it, else the active run.
+
+        Runs of other processes are never controlled.
+        """
+        if self.view is not None and is_controllable(self.view.row):
             return self.view.row
-        live = [row for row in self.rows.values() if row.state in LIVE]
+        live = [row for row in self.rows.values() if is_controllable(row)]
         return min(live, key=lambda row: row.state == "queued", default=None)
 
     def pause(self) -> None:
@@ -367,9 +377,7 @@ class Studio(QObject):
     def _apply_to_rows(self, event: events.RunEvent) -> None:
         match event:
             case events.RunChanged():
-                new = event.run not in self.rows
-                self.rows[event.run] = event.row
-                self.rows_changed.emit() if new else self.row_changed.emit(event.run)
+                self._change_row(event.row)
             case events.RunRemoved():
                 self.rows.pop(event.run, None)
                 if event.new:
@@ -379,3 +387,12 @@ class Studio(QObject):
                 self.list_runs()
             case _:
                 pass
+
+    def _change_row(self, row: events.RunRow) -> None:
+        """Change a row or add it, unless it belongs to a folder that another client watches."""
+        if row.run in self.rows:
+            self.rows[row.run] = row
+            self.row_changed.emit(row.run)
+        elif is_controllable(row) or PurePath(row.run).parent == self._listed_folder:
+            self.rows[row.run] = row
+            self.rows_changed.emit()

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import torch
@@ -23,7 +23,9 @@ from nfkd.engine.explore_service import Explore, ExploreService
 from nfkd.engine.file_probe import config_paths, format_paths, probe_files
 from nfkd.engine.limits import Limits
 from nfkd.engine.picture_service import PictureService
+from nfkd.engine.run_follower import read_live_run
 from nfkd.engine.run_queue import RunQueue
+from nfkd.engine.run_watch import RunWatch
 from nfkd.engine.threads import RequestThreads
 from nfkd.flows.architectures import flow_summary
 from nfkd.planning.describe import check, describe
@@ -35,9 +37,10 @@ from nfkd.protocol.records import ErrorInfo, RunRow
 from nfkd.protocol.times import EstimateTime, TimeEstimate
 from nfkd.protocol.view import RunView
 from nfkd.runs.deleting import delete_run
+from nfkd.runs.errors import RunError
 from nfkd.runs.layout import create_run, list_runs, read_config, rename_run
 from nfkd.runs.reader import open_run
-from nfkd.runs.state import read_row, write_row
+from nfkd.runs.state import read_row, read_state, write_row
 from nfkd.training.control import LiveWeights, NotTraining
 from nfkd.training.data_check import require_same_data
 from nfkd.training.job import TrainingJob, explain
@@ -86,6 +89,9 @@ class Engine:
         self._pictures = PictureService(self._limits)
         self._files = RequestThreads("files", 4, self._limits)
         self._describing = RequestThreads("describe", 1, self._limits)
+        self._watch = RunWatch(
+            self._emit, lambda run: run in self._runs.views, lambda: bool(self._listeners), self._limits
+        )
         self._data = DataService(self._emit, self._limits)
         self._estimates = EstimateService(self._limits, lambda: not self._runs.idle)
         self._handlers: dict[type, Callable[[Any], Any]] = {
@@ -162,7 +168,7 @@ class Engine:
         with suppress(TimeoutError):
             await asyncio.wait_for(self.wait_until_idle(), self._limits.stop_seconds)
         limit = self._limits.close_seconds
-        services = (self._data, self._explore, self._pictures, self._estimates)
+        services = (self._data, self._explore, self._pictures, self._estimates, self._watch)
         threads = (self._files, self._describing)
         await asyncio.gather(*(each.close() for each in services), *(each.close(limit) for each in threads))
 
@@ -170,12 +176,13 @@ class Engine:
     def running(self) -> list[str]:
         """The active run, and the files that running threads use."""
         job = [self._runs.active] if self._runs.active else []
-        users = (self._explore, self._pictures, self._files, self._describing, self._estimates, self._data)
+        users = (self._explore, self._pictures, self._files, self._describing, self._watch, self._estimates, self._data)
         return [*job, *(path for user in users for path in user.running)]
 
     def _emit(self, event: Event) -> None:
         for listener in tuple(self._listeners):
             listener(event)
+        self._watch.note(event)
 
     async def _off_loop(self, function: Callable[..., Any], *arguments: Any, about: str) -> Any:
         """Run a function that reads or changes small files."""
@@ -238,8 +245,11 @@ class Engine:
             # Checked before the run is queued, so that a refused run keeps its state.
             await self._describe_off_loop(lambda config: require_same_data(config, Path(request.run)), config)
             snapshot = await self._snapshot(request.run)
+            if snapshot.row.elsewhere:
+                await self._raise_not_active(request.run)
             self._refuse_unfinished(request.run, "resumed")  # another client may have resumed it meanwhile
             run = str(Path(request.run))  # without a trailing slash, for example
+            self._watch.drop(run)
             return self._enqueue(run, config, RunView.from_snapshot(snapshot), resume=True)
 
     def _enqueue(self, run: str, config: ExperimentConfig, view: RunView, *, resume: bool) -> ask.RunAccepted:
@@ -252,11 +262,11 @@ class Engine:
     # -- the active run --------------------------------------------------------------------------------------------
 
     async def _pause(self, request: ask.Pause) -> ask.Done:
-        self._require_active(request.run).control.pause()
+        (await self._require_active(request.run)).control.pause()
         return ask.Done()
 
     async def _resume(self, request: ask.Resume) -> ask.Done:
-        self._require_active(request.run).control.resume()
+        (await self._require_active(request.run)).control.resume()
         return ask.Done()
 
     async def _stop(self, request: ask.Stop) -> ask.Done:
@@ -264,16 +274,24 @@ class Engine:
             row = await self._off_loop(_mark_stopped, Path(request.run), about=request.run)
             self._runs.apply(RunChanged(run=request.run, row=row))
         else:
-            self._require_active(request.run).control.stop(request.scope)
+            (await self._require_active(request.run)).control.stop(request.scope)
         return ask.Done()
 
-    def _require_active(self, run: str) -> TrainingJob:
-        job = self._runs.job_of(run)
-        if job is None:
-            cause = f"{Path(run).name} has ended or is queued."
+    async def _require_active(self, run: str) -> TrainingJob:
+        return self._runs.job_of(run) or await self._raise_not_active(run)
+
+    async def _raise_not_active(self, run: str) -> NoReturn:
+        try:
+            state = await self._off_loop(read_state, Path(run), about=run)
+        except RunError:
+            state = None
+        if state is not None and state.row.elsewhere:
+            title, cause = "The run belongs to another process", f"Process {state.pid} trains {state.row.name}."
+            action = "Control it where it was started. Ctrl-C in its terminal stops it."
+        else:
+            title, cause = "The run is not active", f"{Path(run).name} has ended or is queued."
             action = "Open it from the table of runs."
-            raise Refused(ErrorInfo(title="The run is not active", cause=cause, action=action))
-        return job
+        raise Refused(ErrorInfo(title=title, cause=cause, action=action))
 
     # -- saved runs ------------------------------------------------------------------------------------------------
 
@@ -281,15 +299,26 @@ class Engine:
         folder, rows, unreadable = await self._off_loop(_list_runs, request.folder, about=request.folder)
         views = self._runs.views
         rows = [views[row.run].row if row.run in views else row for row in rows]
+        self._watch.watch(folder, rows)
         return ask.RunList(folder=folder, rows=rows, unreadable=unreadable)
 
     async def _open(self, request: ask.OpenRun) -> ask.Snapshot:
-        view = self._runs.views.get(request.run)
-        return view.snapshot() if view is not None else await self._snapshot(request.run)
+        run = request.run
+        view = self._watch.view_of(run) or self._runs.views.get(run)
+        if view is None:
+            await self._probe(run)
+            live = await self._read_run(read_live_run, run)
+            if live is None:
+                return await self._read_run(_read_snapshot, run)
+            view = self._watch.follow(live)
+        return view.snapshot()
 
     async def _snapshot(self, run: str) -> ask.Snapshot:
         await self._probe(run)
-        return await self._files.run(lambda: open_run(run).snapshot(), about=run, limit=self._limits.work_seconds)
+        return await self._read_run(_read_snapshot, run)
+
+    async def _read_run(self, function: Callable[[str], Any], run: str) -> Any:
+        return await self._files.run(function, run, about=run, limit=self._limits.work_seconds)
 
     async def _rename(self, request: ask.RenameRun) -> ask.RunAccepted:
         self._refuse_unfinished(request.run, "renamed")
@@ -359,8 +388,12 @@ def _create(config: ExperimentConfig, folder: str) -> tuple[Path, RunRow]:
 
 
 def _list_runs(folder: str) -> tuple[str, list[RunRow], list[str]]:
-    path = Path(folder).expanduser()
+    path = Path(folder).expanduser().absolute()
     return str(path), *list_runs(path)
+
+
+def _read_snapshot(run: str) -> ask.Snapshot:
+    return open_run(run).snapshot()
 
 
 def _mark_stopped(run: Path) -> RunRow:

@@ -37,6 +37,8 @@ class Limits:
         Time of a request that loads data or weights; for a download, the time without progress.
     overtake_seconds
         Time after which a slow request lets the next one start.
+    watch_seconds
+        Time between two looks at a folder of runs, or at an open run, that other processes may change.
     threads
         Threads of one kind of request, including stuck ones; beyond it requests are refused.
     stop_seconds
@@ -59,6 +61,7 @@ class Limits:
     answer_seconds: float = 60.0
     work_seconds: float = 1800.0
     overtake_seconds: float = 10.0
+    watch_seconds: float = 1.0
     threads: int = 16
     stop_seconds: float = 300.0
     close_seconds: float = 5.0

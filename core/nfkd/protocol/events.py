@@ -40,7 +40,7 @@ class RunChanged(RunMessage, frozen=True):
 
 
 class RunRemoved(RunMessage, frozen=True):
-    """A run was renamed (`new` is its new directory) or moved to the trash (`new` is empty)."""
+    """A run was renamed (`new` is its new directory), or its directory was moved to the trash or removed."""
 
     new: str = ""
 
@@ -207,7 +207,7 @@ class DataProgress(Message, frozen=True):
 
 
 class Gap(Message, frozen=True):
-    """Events were dropped because the client was too slow: it should ask for a snapshot."""
+    """The client should ask for a snapshot: it was too slow, and events were dropped, or an open run was resumed."""
 
 
 RunEvent = (

@@ -277,6 +277,8 @@ class RunRow(Message, frozen=True):
         Means over the finished seeds; None before.
     cause
         Why it failed or was interrupted.
+    elsewhere
+        Whether another process than the reader of this row trains the run, or will train it. It is not stored.
     """
 
     run: str
@@ -296,3 +298,4 @@ class RunRow(Message, frozen=True):
     unit: str = ""
     verdict: str = ""
     cause: str = ""
+    elsewhere: bool = False

@@ -69,7 +69,7 @@ class Stop(RunMessage, frozen=True):
 
 
 class ListRuns(Message, frozen=True):
-    """List the runs in a folder. Returns `RunList`."""
+    """List the runs in a folder. Returns `RunList`; later changes by other processes come as events."""
 
     folder: str
 

@@ -24,14 +24,20 @@ def append_log(run: Path, line: LogLine) -> None:
 
 def read_log(run: Path) -> list[LogLine]:
     """Return the last 4 MiB of a run's log, without incomplete lines."""
+    return read_log_from(run, 0)[0]
+
+
+def read_log_from(run: Path, start: int) -> tuple[list[LogLine], int]:
+    """Return the lines of a run's log from byte `start` on, as `read_log`, and the position after them."""
     try:
-        data, is_cut = read_tail(run / LOG, _MAX_BYTES)
+        data, end = read_tail(run / LOG, _MAX_BYTES, start)
     except FileNotFoundError:
-        return []
+        return [], 0
     except OSError as error:
-        return [_warning(run, f"The log cannot be read: {describe_read_error(run / LOG, error)}")]
+        return [_warning(run, f"The log cannot be read: {describe_read_error(run / LOG, error)}")], start
+    begin = end - len(data)
     lines = []
-    for encoded in data.splitlines()[int(is_cut) :]:  # the first line may be cut
+    for encoded in data.splitlines()[int(begin > start) :]:  # the first line may be cut
         try:
             line = msgspec.json.decode(encoded, type=LogLine)
         except (ValueError, RecursionError):
@@ -39,10 +45,10 @@ def read_log(run: Path) -> list[LogLine]:
         if is_time(line.time):
             text = line.text if len(line.text) <= _MAX_LINE else f"{line.text[:_MAX_LINE]} …"
             lines.append(msgspec.structs.replace(line, text=text))
-    if is_cut:
+    if begin > start:
         text = f"Older lines are not shown: {run / LOG} is larger than {_MAX_BYTES >> 20} MiB."
         lines.insert(0, _warning(run, text, lines[0].time if lines else 0.0))
-    return lines
+    return lines, begin + data.rfind(b"\n") + 1
 
 
 def _warning(run: Path, text: str, time: float = 0.0) -> LogLine:

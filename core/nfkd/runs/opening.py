@@ -58,7 +58,7 @@ def open_file(path: Path, parts: Sequence[str] | None = None) -> Iterator[Node]:
 
 def _open(path: Path, *, swmr: bool) -> Node:
     try:
-        return h5py.File(path, "r", libver="latest", swmr=swmr)
+        return h5py.File(path, "r", libver="latest", swmr=swmr, locking=False)
     except OSError as error:
         if "close degree" not in str(error):
             raise
@@ -70,6 +70,7 @@ def _open(path: Path, *, swmr: bool) -> Node:
 def writer_access() -> Any:
     """Return the access properties with which a run's writer opens its file."""
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_file_locking(False, True)  # HDF5 refuses a second opening with another setting
     access.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
     return access

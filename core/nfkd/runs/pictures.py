@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 
-from nfkd.protocol.events import DensityDrawn, InterpolationDrawn, SamplesDrawn
+from nfkd.protocol.events import DensityDrawn, InterpolationDrawn, Picture, SamplesDrawn
 from nfkd.protocol.flags import UNKNOWN, flags_of_vectors
 from nfkd.protocol.pictures import PictureList, SampleSeries, StagePictures, StagePictureSteps
 from nfkd.protocol.roles import ROLES, Role, the_role
@@ -53,10 +54,20 @@ def read_pictures(run: Path, seed: int, stage: Role, step: int | None = None) ->
         )
 
 
-def stage_pictures(stage: Node, *, run: str, seed: int, step: int | None = None) -> dict[str, Any]:
-    """Return the pictures in a stage's open group by kind, as `read_pictures` chooses them; missing ones are None."""
+def stage_pictures(
+    stage: Node,
+    *,
+    run: str,
+    seed: int,
+    step: int | None = None,
+    known: Mapping[str, Picture | None] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return the pictures in a stage's open group by kind, as `read_pictures` chooses them.
+
+    Those that are missing, and those of the same step as in `known`, are None.
+    """
     fields = {"run": run, "seed": seed, "stage": stage.name.strip("/")}
-    return {name: _picture(stage, name, read, step, fields) for name, read in _READERS.items()}
+    return {name: _picture(stage, name, read, step, fields, known.get(name)) for name, read in _READERS.items()}
 
 
 def read_series(run: Path, seed: int, stage: Role, frames: int) -> SampleSeries:
@@ -122,7 +133,9 @@ def _picture_steps(stage: Node, role: Role) -> StagePictureSteps:
     )
 
 
-def _picture(stage: Node, name: str, read: _Reader[_P], step: int | None, fields: dict[str, Any]) -> _P | None:
+def _picture(
+    stage: Node, name: str, read: _Reader[_P], step: int | None, fields: dict[str, Any], known: Picture | None
+) -> _P | None:
     series, final = _places(name)
     for where in (final, series) if step is None else (series,):
         group = stage.get(where)
@@ -130,6 +143,8 @@ def _picture(stage: Node, name: str, read: _Reader[_P], step: int | None, fields
         rows = np.arange(len(steps)) if step is None else np.flatnonzero(steps <= step)
         if len(rows):
             row = int(rows[-1])
+            if known is not None and (known.step, known.final) == (int(steps[row]), where == final):
+                return None
             return read(group, row, step=int(steps[row]), final=where == final, **fields)
     return None
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from nfkd.config import ExperimentConfig
 from nfkd.files import is_taken
-from nfkd.protocol.events import CurveBatch, ErrorInfo, RunRow, SeedStarted, StageSummary, Verdict
+from nfkd.protocol.events import CurveBatch, ErrorInfo, RunRow, SeedStarted, StagePlan, StageSummary, Verdict
 from nfkd.protocol.requests import Snapshot, StageSnapshot
 from nfkd.protocol.roles import ASSISTANTS, Role
+from nfkd.protocol.view import StageView
 from nfkd.runs import schema
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import RUN_FILE, read_config, seed_directory
@@ -40,6 +41,13 @@ class CurveData(NamedTuple):
 class SeedRecord:
     """One seed of a run.
 
+    Parameters
+    ----------
+    run, directory
+        Directories of the run and of the seed.
+    known
+        What earlier records have of each stage; only what is new is read.
+
     Attributes
     ----------
     started
@@ -48,45 +56,55 @@ class SeedRecord:
         Recorded data by stage.
     """
 
-    def __init__(self, run: Path, directory: Path) -> None:
+    def __init__(self, run: Path, directory: Path, known: Mapping[Role, StageView] | None = None) -> None:
         self._run = str(run)
+        known = known or {}
         with open_file(directory / RUN_FILE) as file:
-            self.started: SeedStarted = schema.read_started(file)
+            started = schema.read_started(file)
+            self.started: SeedStarted = msgspec.structs.replace(started, run=self._run)
             self.stages: dict[Role, StageSnapshot] = {
-                plan.stage: self._stage(file, plan.stage) for plan in self.started.stages
+                plan.stage: self._stage(file, plan, known.get(plan.stage, StageView())) for plan in started.stages
             }
 
-    def _stage(self, file: Node, stage: Role) -> StageSnapshot:
-        seed, group = self.started.seed, file[stage]
-        plan = next(plan for plan in self.started.stages if plan.stage == stage)
+    def _stage(self, file: Node, plan: StagePlan, known: StageView) -> StageSnapshot:
+        seed, stage, group = self.started.seed, plan.stage, file[plan.stage]
         unit = next((info.unit for info in plan.curves if info.name == "validation/nll"), "")
-        steps, errors = _matching(group)
+        steps, errors = _matching(group, len(known.matching_steps))
+        points = {name: len(curve) for name, curve in known.curves.items()}
         return StageSnapshot(
             seed=seed,
             stage=stage,
-            curves={info.name: _curve(group["curves"][info.name]) for info in plan.curves},
+            curves={info.name: _curve(group["curves"][info.name], points.get(info.name, 0)) for info in plan.curves},
             matching_steps=steps,
             matching_errors=errors,
-            **stage_pictures(group, run=self._run, seed=seed),
+            **stage_pictures(
+                group,
+                run=self._run,
+                seed=seed,
+                known={"samples": known.samples, "interpolation": known.interpolation, "density": known.density},
+            ),
             summary=schema.read_summary(file, stage, seed, unit),
         )
 
 
-def _curve(group: Node) -> CurveBatch:
-    rows = schema.complete_rows(group)
-    steps, values, times = (group[name][:rows] for name in ("step", "value", "time"))
-    if not steps.shape == values.shape == times.shape == (rows,):
+def _curve(group: Node, known: int) -> CurveBatch:
+    """Return the points after the first `known`."""
+    rows = schema.complete_rows(group, known)
+    first = min(known, rows)
+    steps, values, times = (group[name][first:rows] for name in ("step", "value", "time"))
+    if not steps.shape == values.shape == times.shape == (rows - first,):
         msg = f"{group.name} is not a curve"
         raise ValueError(msg)
     return CurveBatch(steps=steps, values=values, times=times)
 
 
-def _matching(group: Node) -> tuple[np.ndarray, np.ndarray]:
+def _matching(group: Node, known: int) -> tuple[np.ndarray, np.ndarray]:
     if "matching" not in group:
         return np.empty(0, np.int64), np.empty((0, 0))
     matching = group["matching"]
-    rows = schema.complete_rows(matching)
-    return matching["step"][:rows], matching["error"][:rows]
+    rows = schema.complete_rows(matching, known)
+    first = min(known, rows)
+    return matching["step"][first:rows], matching["error"][first:rows]
 
 
 class RunRecord:
@@ -217,7 +235,7 @@ class RunRecord:
         return Snapshot(
             row=self.row,
             config=self.config.to_toml(),
-            seeds=[msgspec.structs.replace(record.started, run=str(self.path)) for record in self.seeds.values()],
+            seeds=[record.started for record in self.seeds.values()],
             stages=[
                 view
                 for record in self.seeds.values()

@@ -205,17 +205,20 @@ def _create_matching(stage: Node, plan: StagePlan) -> None:
     _growable(matching, "error", np.float64, (len(plan.pairs),), rows=64).attrs["units"] = text("squared latent")
 
 
-def complete_rows(group: Node) -> int:
-    """Return the number of rows that are completely on the disk in all growable datasets of a group."""
+def complete_rows(group: Node, known: int = 0) -> int:
+    """Return the number of rows that are completely on the disk in all growable datasets of a group.
+
+    The first `known` rows are not read.
+    """
     columns = [node for node in group.values() if isinstance(node, h5py.Dataset) and grows(node)]
     rows = min(len(column) for column in columns)
     for column in columns:
         if column.ndim > 2:  # pictures: only check the newest
             while rows and _unwritten(column[rows - 1]).any():
                 rows -= 1
-        elif rows:
-            incomplete = _unwritten(column[:rows]).reshape(rows, -1).any(axis=1)
-            rows = int(incomplete.argmax()) if incomplete.any() else rows
+        elif rows > known:
+            incomplete = _unwritten(column[known:rows]).reshape(rows - known, -1).any(axis=1)
+            rows = known + int(incomplete.argmax()) if incomplete.any() else rows
     return rows
 
 

@@ -53,7 +53,9 @@ def write_row(run: Path, row: RunRow, error: ErrorInfo | None = None) -> None:
 
 
 def _to_json(state: State) -> bytes:
-    return msgspec.json.format(encode_json(state), indent=2)
+    content = msgspec.json.decode(encode_json(state))
+    del content["row"]["elsewhere"]  # depends on who reads it
+    return msgspec.json.format(msgspec.json.encode(content), indent=2)
 
 
 def _overwrite(path: Path, data: bytes) -> None:
@@ -86,9 +88,11 @@ def read_state(run: Path) -> State:
             cause=describe_read_error(path, error),
             action="Its run.h5 and its weights can still be used.",
         ) from error
-    row = msgspec.structs.replace(state.row, run=str(run), name=run.name)
+    row = msgspec.structs.replace(state.row, run=str(run), name=run.name, elsewhere=False)
     if row.state in ACTIVE and not process_is_running(state.pid, state.born):
         row = msgspec.structs.replace(row, state="interrupted", cause=row.cause or _INTERRUPTED)
+    elif row.state in ACTIVE:
+        row = msgspec.structs.replace(row, elsewhere=state.pid != os.getpid())
     return msgspec.structs.replace(state, row=row)
 
 

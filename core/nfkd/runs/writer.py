@@ -246,7 +246,10 @@ def _datasets(file: Node) -> dict[str, Node]:
 
 
 def _open_swmr(path: Path) -> Node:
-    """Open a file directly in SWMR mode; after a kill between a normal open and SWMR mode nobody could read it."""
+    """Open a file directly in SWMR mode; after a kill between a normal open and SWMR mode nobody could read it.
+
+    HDF5's own lock is not used: a reader at this moment would fail the run. `run_lock` excludes a second writer.
+    """
     flags = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE
     for seconds in _READER_SECONDS:  # a reader in this process holds a new file only for a moment
         try:

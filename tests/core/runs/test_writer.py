@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,18 @@ with h5py.File(sys.argv[1], "r", libver="latest", swmr=True) as file:
     done = subprocess.run([sys.executable, "-c", reader, path], capture_output=True, text=True, check=True)
     assert done.stdout.split()[0] == "100"
     writer.close()
+
+
+def test_a_reader_that_locks_the_file_does_not_fail_its_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer_in(tmp_path).close()
+    monkeypatch.setattr("nfkd.runs.writer.copy_cut", lambda *_arguments: None)  # keeps the locked file
+    with (tmp_path / "run.h5").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # as HDF5 does while it reads a file
+        writer = RunWriter.reopen(tmp_path, {})
+        writer.handle(points("teacher", 1, 70))
+        writer.close()
+    with opened(tmp_path / "run.h5") as file:
+        assert len(file["teacher/curves/train/total/step"]) == 70
 
 
 def test_every_event_is_in_the_file(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from nfkd.config import ExperimentConfig
-from nfkd.protocol.events import ErrorInfo, Gap, StageStarted
+from nfkd.protocol.events import ErrorInfo, Gap, RunChanged, RunRemoved, StageStarted
 from nfkd.protocol.requests import Done, ListPictures, ListRuns, OpenRun, Sample, Status
+from nfkd.protocol.view import RunView
 from nfkd_gui.model.studio import Studio
+from tests.gui.scripted_engine import row_of
 
 DIGITS = ExperimentConfig.load("digits").to_toml()
 Do = Callable[[Any], Any]
@@ -228,3 +230,83 @@ def test_start_a_preset(ready: Studio, script: Any, do: Do) -> None:
         assert ExperimentConfig.from_toml(ready.view.config) == ExperimentConfig.load("two_moons")
 
     do(scenario())
+
+
+# --- runs of other processes ------------------------------------------------------------------------------------------
+
+
+def change(script: Any, run: str, state: str, **fields: Any) -> None:
+    """Send a row of a run that the script itself does not know."""
+    script.emit(RunChanged(run=run, row=row_of(run, state, **fields)))
+
+
+def test_a_run_of_another_process_is_listed_but_not_controlled(ready: Studio, script: Any, do: Do) -> None:
+    reset: list[None] = []
+    ready.rows_changed.connect(lambda: reset.append(None))
+    change(script, "/runs/other", "running", elsewhere=True)
+    assert ready.rows["/runs/other"].state == "running"
+    assert len(reset) == 1
+    assert ready.controlled is None
+    script.asked.clear()
+    ready.pause()
+    ready.resume()
+    do(settled(ready))
+    assert script.asked == []
+    change(script, "/runs/other", "finished", progress=1.0)
+    assert ready.rows["/runs/other"].progress == 1.0
+    assert ready.controlled is None
+
+
+def test_a_run_of_another_process_is_shown_live(ready: Studio, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        script.begin("/runs/other", DIGITS)
+        script.active = ""
+        script.set_state("/runs/other", "running", elsewhere=True)
+        ready.open_run("/runs/other")
+        await settled(ready)
+        assert ready.view is not None
+        script.train("/runs/other", "teacher", 3)
+        assert ready.view.stages[1, "teacher"].curves["train/total"].steps.tolist() == [3]
+        assert ready.controlled is None
+        assert not ready.ends_with_connection
+        script.set_state("/runs/other", "finished", elsewhere=False)
+        assert ready.view.row.state == "finished"
+        assert ready.controlled is None
+
+    do(scenario())
+
+
+def test_the_engines_own_run_is_controlled_beside_one_of_another_process(ready: Studio, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        change(script, "/runs/other", "running", elsewhere=True)
+        ready.run(DIGITS)
+        await settled(ready)
+        assert live_run(ready) == "/runs/digits"
+        script.views["/runs/other"] = RunView(row_of("/runs/other", "running", elsewhere=True), DIGITS)
+        ready.open_run("/runs/other")
+        await settled(ready)
+        assert live_run(ready) == "/runs/digits"
+
+    do(scenario())
+
+
+def test_rows_of_another_clients_folder_are_not_added(ready: Studio, script: Any) -> None:
+    for state in ("running", "finished"):
+        change(script, "/elsewhere/other", state, elsewhere=state == "running")
+    assert ready.rows == {}
+    change(script, "/elsewhere/own", "running")  # the engine trains it: the buttons control it
+    assert live_run(ready) == "/elsewhere/own"
+
+
+def test_a_removed_run_of_another_process_leaves_the_table(ready: Studio, script: Any, do: Do) -> None:
+    change(script, "/runs/other", "running", elsewhere=True)
+    script.emit(RunRemoved(run="/runs/other"))
+    do(settled(ready))
+    assert ready.rows == {}
+
+
+def test_a_vanished_run_of_another_process_is_not_kept_by_a_refresh(ready: Studio, script: Any, do: Do) -> None:
+    change(script, "/runs/other", "running", elsewhere=True)
+    ready.list_runs()
+    do(settled(ready))
+    assert ready.rows == {}
