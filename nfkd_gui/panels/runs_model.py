@@ -37,9 +37,8 @@ class Column:
 
 
 def _state_label(row: RunRow) -> str:
-    if row.state in {"running", "paused"}:
-        return f"{row.state} {100 * row.progress:.0f} %"
-    return row.state
+    state = f"{row.state} {100 * row.progress:.0f} %" if row.state in {"running", "paused"} else row.state
+    return f"{state}, another process" if row.elsewhere else state
 
 
 def format_time(created: float, now: float) -> str:
@@ -58,6 +57,13 @@ def _measure(value: float | None) -> float:
 COLUMNS = (
     Column("Name", "Name of the run and its folder.", lambda row: row.name, lambda row: row.name.lower()),
     Column("State", "Queued, running, finished, interrupted …", _state_label, lambda row: row.state),
+    Column("Data", "The data set.", lambda row: row.data, lambda row: row.data),
+    Column(
+        "Flows",
+        "Teacher, assistants and student.",
+        lambda row: f"{row.teacher} → {row.student}",
+        lambda row: row.teacher,
+    ),
     Column(
         "Student",
         "Test negative log-likelihood of the distilled student; lower is better.",

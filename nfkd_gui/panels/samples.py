@@ -9,6 +9,7 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import DensityDrawn, SamplesDrawn, StageStarted, picture_label
+from nfkd.protocol.flags import describe_flags
 from nfkd.protocol.requests import Sample, Samples
 from nfkd.protocol.roles import DATA, ROLES, Role
 from nfkd_gui.model.studio import Studio
@@ -139,10 +140,11 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         return cast("SamplesDrawn | None", self.stored(role, "samples"))
 
     def live_picture(self, drawn: SamplesDrawn) -> tuple[np.ndarray, str]:
-        return drawn.samples, f"{picture_label(drawn)}, temperature {drawn.temperature:.2f}"
+        caption = f"{picture_label(drawn)}, temperature {drawn.temperature:.2f}"
+        return drawn.samples, _with_flags(caption, drawn.flags)
 
     def requested_picture(self, reply: Samples, role: Role) -> tuple[np.ndarray | None, str]:
-        return reply.samples.get(role), f"temperature {reply.temperature:.2f}"
+        return reply.samples.get(role), _with_flags(f"temperature {reply.temperature:.2f}", reply.flags.get(role))
 
     def draw_pictures(self) -> None:
         densities = self._densities()
@@ -188,3 +190,9 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
             return dict(self._reply.densities)
         found = ((role, self.stored(role, "density")) for role in self.roles())
         return {role: density for role, density in found if isinstance(density, DensityDrawn)}
+
+
+def _with_flags(caption: str, flags: np.ndarray | None) -> str:
+    """Return a caption that also says how many samples are not what a picture can show."""
+    problem = describe_flags(flags) if flags is not None else ""
+    return f"{problem} · {caption}" if problem else caption

@@ -113,7 +113,7 @@ def steps_of_a_resume(run: Path, config: ExperimentConfig) -> int:
     control, steps = Control(), list[int]()
 
     def stop(event: RunEvent) -> None:
-        if isinstance(event, Progress):
+        if isinstance(event, Progress) and event.step:  # the first event says that the stage begins
             steps.append(event.step)
             control.stop("run")
 

@@ -18,8 +18,8 @@ PAIRS = [records.LayerPair(student="step1", teacher="step2", summary="student st
 
 
 def opened(path: Path, mode: str = "r", **rest: Any) -> Any:
-    """Open a file with h5py, typed as Any because its own types do not fit."""
-    return h5py.File(path, mode, **rest)  # type: ignore[arg-type]
+    """Open a file with h5py, typed as Any because its own types do not fit; without a lock, as the reader does."""
+    return h5py.File(path, mode, **{"locking": False, **rest})  # type: ignore[arg-type]
 
 
 def datasets(path: Path) -> dict[str, dict[str, Any]]:
