@@ -174,6 +174,8 @@ class MainWindow(QMainWindow):
     def _show_view(self) -> None:
         for panel in self.panels:
             panel.show_run(self.studio.view)
+        if not self.workspace and self.studio.view is not None:  # a run that goes on from an earlier window
+            self.open_workspace("train")
 
     def _show_event(self, event: object) -> None:
         for panel in self.panels:

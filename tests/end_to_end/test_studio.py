@@ -62,7 +62,7 @@ def curves_of(path: Path) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]
 def test_a_run_has_the_same_curves_in_its_file_and_in_the_panel(do: Do, user: Any, tmp_path: Path) -> None:
     async def scenario() -> None:
         window = await user.open(experiment(tmp_path))
-        user.click(window, "action.run.button")
+        user.click(window, "header.primary")
         await user.until(window.studio.event_applied, lambda event: isinstance(event, RunFinished))
         view = window.studio.view
         assert view is not None
@@ -87,7 +87,7 @@ def test_a_run_continues_without_a_window_and_the_next_window_shows_it(do: Do, u
     async def scenario() -> None:
         long = experiment(tmp_path, "training.teacher_steps=1000000", "training.early_stop=0")
         window = await user.open(long)
-        user.click(window, "action.run.button")
+        user.click(window, "header.primary")
         await user.until(window.studio.event_applied, lambda event: isinstance(event, CurvePoints))
         assert window.studio.view is not None
         run = window.studio.view.row.run
@@ -98,12 +98,13 @@ def test_a_run_continues_without_a_window_and_the_next_window_shows_it(do: Do, u
         await user.until(again.studio.event_applied, lambda event: isinstance(event, CurvePoints))
         assert again.studio.view is not None
         assert again.studio.view.row.run == run
+        assert again.workspace == "train"
         assert again.studio.experiment.config == ExperimentConfig.load(long)
         steps = again.studio.view.stages[1, "teacher"].curves["train/total"].steps
         assert len(steps) > len(seen)
         np.testing.assert_array_equal(steps[: len(seen)], seen)
         assert len(set(np.diff(steps))) == 1  # no point is missing between the two windows
-        user.click(again, "action.stop.button")
+        user.click(again, "header.second")
         user.click(again, "stop.run")
         await user.until(
             again.studio.event_applied, lambda event: isinstance(event, RunFinished) and event.state == "stopped"
