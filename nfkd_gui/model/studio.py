@@ -22,6 +22,7 @@ from nfkd_gui.link.relay_client import RelayClient
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.preferences import Preferences, save_preferences
+from nfkd_gui.model.time_estimate import TimeEstimateModel
 from nfkd_gui.model.timeline import Timeline
 
 LIVE = frozenset({"queued", "running", "paused"})
@@ -96,6 +97,7 @@ class Studio(QObject):
         self.experiment = Experiment(self._ask_when_started, self)
         self.data_preview = DataPreviewModel(self._ask_when_started, self.experiment, self)
         self.timeline = Timeline(self, self)
+        self.time_estimate = TimeEstimateModel(self._ask_when_started, self.experiment, self)
         self._connect()
 
     def _connect(self) -> None:
@@ -156,6 +158,7 @@ class Studio(QObject):
         """Disconnect from the engine; an active run continues if the engine has its own process."""
         self.experiment.stop()
         self.data_preview.stop()
+        self.time_estimate.stop()
         await self._connection.close()
 
     def ask(self, request: Request, on_reply: OnReply, on_error: OnError, *, key: str = "") -> None:

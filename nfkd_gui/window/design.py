@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.outline import SECTIONS, Outline, section_of
+from nfkd_gui.forms.time_box import TimeBox
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.layer_tables import LayerTables
 from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.panel_dock import PanelDock, PanelHead
 from nfkd_gui.widgets.workspace import Workspace
 
-_OUTLINE, _PROPERTIES, _ESTIMATE = 256, 360, 128
+_OUTLINE, _PROPERTIES, _ESTIMATE = 256, 360, 200
 
 
 class DesignWorkspace(Workspace):
@@ -31,12 +32,23 @@ class DesignWorkspace(Workspace):
         self.properties = self.add(
             PanelDock("properties", "Properties", form, self, scrolls=False), areas.RightDockWidgetArea, _PROPERTIES
         )
-        self.add(PanelDock("estimate", "Estimate", form.estimate, self), areas.BottomDockWidgetArea, _ESTIMATE)
+        self.add(
+            PanelDock("estimate", "Estimate", self._estimates(studio), self), areas.BottomDockWidgetArea, _ESTIMATE
+        )
         self.setCentralWidget(self._centre())
         self.outline.selected.connect(self._select)
         self.outline.problem_clicked.connect(self.open_field)
         studio.theme_changed.connect(self.layers.restyle, Qt.ConnectionType.QueuedConnection)
         self.outline.select("data")
+
+    def _estimates(self, studio: Studio) -> QWidget:
+        """Return sizes and time side by side."""
+        both = QWidget(self)
+        line = QHBoxLayout(both)
+        set_space(line, 8)
+        line.addWidget(self.form.estimate, 1)
+        line.addWidget(TimeBox(studio.time_estimate, both), 1)
+        return both
 
     def _centre(self) -> QWidget:
         centre = QWidget(self)

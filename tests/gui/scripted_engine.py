@@ -41,6 +41,7 @@ from nfkd.protocol.events import (
 from nfkd.protocol.frames import FrameDecoder
 from nfkd.protocol.records import CurveInfo, MetricInterval
 from nfkd.protocol.roles import USUAL, Role
+from nfkd.protocol.times import EstimateTime, TimeEstimate
 from nfkd.protocol.view import RunView
 from tests.gui.stored_pictures import StoredPictures
 
@@ -109,6 +110,7 @@ class Script:
         self.previews: dict[str, ask.DataPreview] = {}
         self.named: list[NamedData] = []
         self.stored = StoredPictures()
+        self.estimate: TimeEstimate | None = None
         self.fetch_error: ErrorInfo | None = None
         self.layers: dict[str, list[ask.LayerInfo]] = {"teacher": [], "student": []}
         self.pairs = [ask.LayerPair(student="level1.split", teacher="level1.split", summary="level 1 ↔ level 1")]
@@ -262,6 +264,11 @@ class Script:
         return self.previews.get(parse_data_toml(request.config).kind) or ask.DataPreview(
             summary="digits", counts=[1259, 269, 269], event_shape=[1, 8, 8], unit="bits/dim", levels=17
         )
+
+    def _estimatetime(self, _request: EstimateTime) -> TimeEstimate:
+        if self.estimate is None:
+            raise ScriptRefusal(ErrorInfo(title="Not measured", cause="A run is in training."))
+        return self.estimate
 
     def _listdata(self, _request: ask.ListData) -> ask.DataList:
         return ask.DataList(named=self.named)

@@ -1,0 +1,69 @@
+"""How long the experiment of the form will take: the engine measures a few real steps of each stage."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.requests import Reply
+from nfkd.protocol.times import EstimateTime, TimeEstimate
+from nfkd_gui.link.mailbox import Ask
+from nfkd_gui.model.experiment import Experiment
+
+_DEBOUNCE = 800
+"""Milliseconds without a change before the engine measures."""
+
+
+class TimeEstimateModel(QObject):
+    """Asks for an estimate whenever the experiment has changed and can run.
+
+    Attributes
+    ----------
+    estimate
+        The engine's estimate of exactly this experiment; None until it answers.
+    error
+        Why there is none, such as a run in training.
+    """
+
+    changed = Signal()
+
+    def __init__(self, ask: Ask, experiment: Experiment, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._ask, self._experiment = ask, experiment
+        self._text = ""
+        self.estimate: TimeEstimate | None = None
+        self.error: ErrorInfo | None = None
+        self._quiet = QTimer(self, singleShot=True, interval=_DEBOUNCE)
+        self._quiet.timeout.connect(self.refresh)
+        experiment.checked.connect(self._follow)
+
+    def stop(self) -> None:
+        """Send no more requests."""
+        self._quiet.stop()
+
+    def refresh(self) -> None:
+        """Ask the engine at once."""
+        self._quiet.stop()
+        asked = self._text
+        if not asked:
+            return
+
+        def replied(reply: Reply) -> None:
+            if asked == self._text and isinstance(reply, TimeEstimate):
+                self.estimate, self.error = reply, None
+                self.changed.emit()
+
+        def failed(error: ErrorInfo) -> None:
+            if asked == self._text:
+                self.estimate, self.error = None, error
+                self.changed.emit()
+
+        self._ask(EstimateTime(config=asked), replied, failed, key="time")
+
+    def _follow(self) -> None:
+        text = self._experiment.text if self._experiment.may_run else ""
+        if text == self._text:
+            return
+        self._text, self.estimate, self.error = text, None, None
+        self._quiet.start() if text else self._quiet.stop()
+        self.changed.emit()

@@ -1,0 +1,91 @@
+"""The time slider in Train and the time estimate in Design."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QLabel, QPushButton, QSlider
+
+from nfkd.config import ExperimentConfig
+from nfkd.protocol import events
+from nfkd.protocol.times import EstimateTime, StageTime, TimeEstimate
+from nfkd_gui.numbers import format_span
+from nfkd_gui.window.main_window import MainWindow
+
+Do = Callable[[Any], Any]
+DIGITS = ExperimentConfig.load("digits").to_toml()
+RUN = "/runs/digits"
+
+
+def child(window: MainWindow, kind: type, name: str) -> Any:
+    found = window.findChild(kind, name)
+    assert found is not None, name
+    return found
+
+
+def test_the_slider_shows_earlier_pictures_in_the_panels_and_latest_returns(
+    window: MainWindow, script: Any, do: Do
+) -> None:
+    async def scenario() -> None:
+        script.begin(RUN, DIGITS)
+        window.studio.open_run(RUN)
+        window.open_workspace("train")
+        await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+        for step, level in ((10, 0.2), (20, 0.4), (30, 0.9)):
+            samples = np.full((4, 1, 8, 8), level, np.float32)
+            script.emit(
+                events.SamplesDrawn(run=RUN, seed=1, stage="teacher", step=step, temperature=0.7, samples=samples)
+            )
+        await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+        slider, position = child(window, QSlider, "time.slider"), child(window, QLabel, "time.position")
+        panel = next(panel for panel in window.panels if panel.name == "samples")
+        assert (slider.maximum(), slider.value()) == (2, 2)
+        assert "Teacher, step 30" in position.text()
+        slider.setFocus()
+        QTest.keyClick(slider, Qt.Key.Key_Left)
+        QTest.keyClick(slider, Qt.Key.Key_Left)
+        await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+        assert "Teacher, step 10" in position.text()
+        panel.refresh()
+        assert panel.current_picture("teacher")[0].max() == pytest.approx(0.2)
+        QTest.mouseClick(child(window, QPushButton, "time.latest"), Qt.MouseButton.LeftButton)
+        panel.refresh()
+        assert panel.current_picture("teacher")[0].max() == pytest.approx(0.9)
+        assert slider.value() == 2
+
+    do(scenario())
+
+
+def test_the_estimate_of_the_engine_is_shown_in_design(window: MainWindow, script: Any, do: Do) -> None:
+    stages = [
+        StageTime(stage="teacher", steps=10, step_seconds=8.0),
+        StageTime(stage="student", steps=5, step_seconds=4.0),
+    ]
+    script.estimate = TimeEstimate(stages=stages, preparation=0.0, search=0.0, seconds=100.0, seeds=1)
+
+    async def scenario() -> None:
+        window.studio.time_estimate.refresh()
+        await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+        asked = [request for request in script.asked if isinstance(request, EstimateTime)]
+        assert ExperimentConfig.from_toml(asked[-1].config) == ExperimentConfig.load("digits")
+        assert child(window, QLabel, "time_estimate.figure").text() == "1 min 40 s"
+        document = window.form.document()
+        document["student"]["hidden"] = 21
+        window.studio.experiment.edit(document)
+        assert not child(window, QLabel, "time_estimate.figure").isVisible()  # it was of another experiment
+
+    do(scenario())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (59.4, "59 s"), (160, "2 min 40 s"), (1800, "30 min"), (3600, "1 h"), (5000, "1 h 23 min")],
+)
+def test_times_have_at_most_two_units(seconds: float, text: str) -> None:
+    assert format_span(seconds) == text
+    assert format_span(float("nan")) == ""
