@@ -264,6 +264,7 @@ def _style_sheet(colours: Tokens) -> str:
         Path(folder.filePath(f"{name}.svg")).write_text(drawing, encoding="utf-8")
     names = {name: folder.filePath(f"{name}.svg") for name in _SHAPES}
     sizes = {f"px{size}": f"{scaled(size)}px" for size in (1, 2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 16, 20, 22, 24, 26, 28)}
+    sizes["handle"] = f"{scaled(12) // 2 + 2}px"  # Qt draws no larger radius than half of a side
     values = {name: value for name, value in asdict(colours).items() if isinstance(value, str)}
     template = Template(resource_path("style.qss").read_text(encoding="utf-8"))
     return template.substitute(values | sizes | names)

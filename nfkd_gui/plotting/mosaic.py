@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 from PySide6.QtCore import QRect, QSize
-from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPalette, QResizeEvent
+from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from nfkd_gui.theme import tokens
 
 _GAP = 1
 _RGB = 3
@@ -94,7 +96,7 @@ class Mosaic(QWidget):
         _, _, height, width = self._images.shape
         room = (self.width() + _GAP, self.height() + _GAP)
         across = self._across or best_columns(len(self._images), (width + _GAP, height + _GAP), room)
-        grey = self.palette().color(QPalette.ColorRole.Window).lightness()
+        grey = QColor(tokens().panel).lightness()
         picture = np.ascontiguousarray(compose(self._images, across, background=grey))
         height, width, _ = picture.shape
         self._image = QImage(picture.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
