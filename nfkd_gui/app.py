@@ -115,8 +115,9 @@ def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWind
     studio = Studio(preferences, preferences_path())
     if runs:
         studio.prefer(runs_folder=str(Path(runs).resolve()))
-    apply_theme(app, preferences.theme, preferences.scale)
+    apply_theme(app, preferences.theme, preferences.scale, shapes=False)
     window = MainWindow(studio)
+    apply_theme(app, preferences.theme, preferences.scale)
     path, workspace = Path(target), "design" if target else ""
     if target and is_folder(path) and target not in preset_names():
         studio.open_run(str(path.resolve()))

@@ -164,15 +164,18 @@ def _family() -> str:
     ).family()  # fmt: skip
 
 
-def apply_theme(app: QApplication, theme: str, percent: int = 100) -> None:
-    """Apply a theme of `Theme` at a scale in per cent; unknown names mean ``system``."""
+def apply_theme(app: QApplication, theme: str, percent: int = 100, *, shapes: bool = True) -> None:
+    """Apply a theme of `Theme` at a scale in per cent; unknown names mean ``system``.
+
+    Without `shapes` the style sheet is left out: while a window is built, Qt would apply it to widgets several times.
+    """
     if app.style().objectName() != "fusion":
         app.setStyle("fusion")
     _current.tokens = _choose(theme)
     _current.scale = min(max(percent, _MIN_SCALE), _MAX_SCALE) / 100
     app.setPalette(_palette(_current.tokens))
     app.setFont(font("body"))
-    app.setStyleSheet(_style_sheet(_current.tokens))
+    app.setStyleSheet(_style_sheet(_current.tokens) if shapes else "")
     for window in app.topLevelWidgets():
         for layout in window.findChildren(QLayout):
             _rescale(layout)

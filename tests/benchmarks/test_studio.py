@@ -114,7 +114,7 @@ async def watch(window: MainWindow) -> None:
     studio.start()
     await until(studio.experiment.checked, lambda: studio.experiment.may_run)
     studio.start_preset("digits")
-    await until(studio.progressed, lambda: studio.view is not None and studio.progress)
+    await until(studio.event_applied, lambda: sum(panel.has_content() for panel in window.panels) > 2)
     seconds = float(os.environ.get("NFKD_BENCH_SECONDS", "15"))
     heart = Heartbeat()
     print()
