@@ -21,7 +21,6 @@ Theme = Literal["system", "light", "dark", "contrast"]
 TYPE = {"figure": (28, 600), "title": (20, 600), "heading": (16, 600), "strong": (13, 600), "body": (13, 400),
         "caption": (11, 400)}  # fmt: skip
 """Size in pixels and weight of each kind of text."""
-SPACES = (4, 8, 12, 16, 24)
 _MIN_SCALE, _MAX_SCALE = 75, 200
 
 

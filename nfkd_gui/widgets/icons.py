@@ -34,8 +34,6 @@ _NAMES = {
     "design": "mdi6.tune-variant",
     "train": "mdi6.chart-line",
     "compare": "mdi6.table",
-    "home": "mdi6.home-outline",
-    "find": "mdi6.magnify",
     "data": "mdi6.database-outline",
     "teacher": "mdi6.layers-triple-outline",
     "assistants": "mdi6.layers-plus",
@@ -46,9 +44,6 @@ _NAMES = {
     "compute": "mdi6.memory",
     "monitor": "mdi6.image-multiple-outline",
     "experiment": "mdi6.text-box-outline",
-    "documentation": "mdi6.book-open-outline",
-    "drop": "mdi6.tray-arrow-down",
-    "clock": "mdi6.clock-outline",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QSize, Qt, Signal
-from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import (
     QDockWidget,
     QFrame,
@@ -76,7 +75,7 @@ class IconButton(QToolButton):
     def show_picture(self, picture: str) -> None:
         """Show another icon."""
         self._picture = picture
-        self.setIcon(QIcon(icon(picture)))
+        self.setIcon(icon(picture))
 
 
 class PanelDock(QDockWidget):

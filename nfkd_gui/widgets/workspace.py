@@ -109,7 +109,7 @@ class Workspace(QMainWindow):
         if self._before_expansion.isEmpty():
             self._before_expansion = self.saveState(_VERSION)
         for other in self.docks.values():
-            if other is not dock and not other.property("keeps"):
+            if other is not dock:
                 other.hide()
         dock.show()
         dock.show_expanded(True)

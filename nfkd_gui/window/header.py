@@ -48,7 +48,7 @@ class Header(QFrame):
         self.setProperty("header", True)
         self._studio, self._actions = studio, actions
         self._workspace = ""
-        self._menu_button = IconButton("menu", "Menu", "All commands (F10)", self)
+        self._menu_button = IconButton("menu", "Menu", "All commands", self)
         self._menu_button.setObjectName("header.menu")
         self._menu_button.setMenu(menu)
         self._menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)

@@ -6,10 +6,11 @@ from PySide6.QtCore import QByteArray, QSize, QTimer, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.events import ErrorInfo, RunEvent
 from nfkd.text import plain
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.studio import LIVE, Studio
+from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.runs import RunsPanel
 from nfkd_gui.theme import apply_theme, set_space
 from nfkd_gui.widgets.dialogs import question, without_icons
@@ -167,7 +168,7 @@ class MainWindow(QMainWindow):
     # --- what is shown --------------------------------------------------------------------------------------------
 
     @property
-    def panels(self) -> list:
+    def panels(self) -> list[Panel]:
         """The panels of the run."""
         return self.train.panels
 
@@ -177,7 +178,7 @@ class MainWindow(QMainWindow):
         if not self.workspace and self.studio.view is not None:  # a run that goes on from an earlier window
             self.open_workspace("train")
 
-    def _show_event(self, event: object) -> None:
+    def _show_event(self, event: RunEvent) -> None:
         for panel in self.panels:
             panel.on_event(event)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
@@ -11,7 +12,6 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVB
 from nfkd.config import preset_names
 from nfkd.protocol.events import RunRow
 from nfkd.text import plain
-from nfkd_gui.model.headline import headline_of
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import fix_size, scaled, set_space
 from nfkd_gui.widgets.chip import Chip
@@ -86,7 +86,7 @@ class StartPage(QWidget):
         column = QVBoxLayout(side)
         set_space(column, 12)
         column.addWidget(TypeLabel("heading", "Own data", side))
-        column.addWidget(self._drop_zone(side))
+        column.addWidget(self._own_data(side))
         column.addSpacing(scaled(12))
         column.addWidget(TypeLabel("heading", "Recent", side))
         frame = QFrame(side)
@@ -97,12 +97,12 @@ class StartPage(QWidget):
         column.addStretch(1)
         return side
 
-    def _drop_zone(self, parent: QWidget) -> QWidget:
+    def _own_data(self, parent: QWidget) -> QWidget:
         zone = QFrame(parent)
-        zone.setProperty("drop", True)
+        zone.setProperty("panel", True)
         column = QVBoxLayout(zone)
         set_space(column, 8, 16)
-        text = WrappedLabel("A table, an array of images or a folder of images. Columns and sizes are found for you.")
+        text = WrappedLabel("A table, an array of images or a folder of images: choose it as the data set.")
         text.setAlignment(Qt.AlignmentFlag.AlignCenter)
         column.addWidget(text)
         column.addWidget(self._button("start.own", "Choose your data in Design", "data", self.own_data_clicked))
@@ -158,9 +158,8 @@ class _Wrapping(QWidget):
 class _RecentRun(QFrame):
     """A run: its name, its data and its result; a click opens it."""
 
-    def __init__(self, row: RunRow, choose: object, parent: QWidget) -> None:
+    def __init__(self, row: RunRow, choose: Callable[[str], None], parent: QWidget) -> None:
         super().__init__(parent)
-        self._run, self._choose = row.run, choose
         self.setObjectName(f"start.run.{row.name}")
         line = QHBoxLayout(self)
         set_space(line, 8, 12, 6, 12, 6)
@@ -168,12 +167,11 @@ class _RecentRun(QFrame):
         set_space(names, 0)
         name = QPushButton(plain(row.name, 60), self)
         name.setProperty("link", True)
-        name.clicked.connect(lambda: choose(row.run))  # type: ignore[operator]
+        name.clicked.connect(lambda: choose(row.run))
         names.addWidget(name)
         names.addWidget(ElidedLabel(f"{row.data} · {row.state}", parent=self))
         chip = Chip(self)
-        headline = headline_of(row, None, None)
-        chip.show_text(_outcome(row) or headline.chip, "good" if row.verdict == "better" else "neutral")
+        chip.show_text(_outcome(row), "good" if row.verdict == "better" else "neutral")
         line.addLayout(names, 1)
         line.addWidget(chip)
 
@@ -184,11 +182,11 @@ def _outcome(row: RunRow) -> str:
     return {"better": "Student better", "worse": "Student worse"}.get(row.verdict, "finished")
 
 
-def _recent_file(path: str, choose: object, parent: QWidget) -> QWidget:
+def _recent_file(path: str, choose: Callable[[str], None], parent: QWidget) -> QWidget:
     button = QPushButton(plain(Path(path).name, 60), parent)
     button.setProperty("link", True)
     button.setToolTip(plain(path))
-    button.clicked.connect(lambda: choose(path))  # type: ignore[operator]
+    button.clicked.connect(lambda: choose(path))
     button.setContentsMargins(scaled(12), scaled(6), scaled(12), scaled(6))
     return button
 

@@ -43,7 +43,7 @@ def test_the_slider_shows_earlier_pictures_in_the_panels_and_latest_returns(
             )
         await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
         slider, position = child(window, QSlider, "time.slider"), child(window, QLabel, "time.position")
-        panel = next(panel for panel in window.panels if panel.name == "samples")
+        panel: Any = next(panel for panel in window.panels if panel.name == "samples")
         assert (slider.maximum(), slider.value()) == (2, 2)
         assert "Teacher, step 30" in position.text()
         slider.setFocus()
