@@ -50,6 +50,7 @@ class StartPage(QWidget):
             card.chosen.connect(self.preset_chosen)
         studio.rows_changed.connect(self._show_recent)
         studio.preferences_changed.connect(self._show_recent)
+        studio.engine_changed.connect(self._load_pictures)  # the page may be shown before the engine is ready
         self._show_recent()
 
     def _lay_out(self) -> None:
@@ -136,8 +137,12 @@ class StartPage(QWidget):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        for card in self.cards.values():
-            card.load_picture()
+        self._load_pictures()
+
+    def _load_pictures(self) -> None:
+        if self.isVisible():
+            for card in self.cards.values():
+                card.load_picture()
 
 
 class _Wrapping(QWidget):

@@ -11,7 +11,9 @@ from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QToolButton, QWidget
 
-from nfkd.config import ConfigProblem, ExperimentConfig
+from nfkd.config import ConfigProblem, ExperimentConfig, preset_names
+from nfkd.config.toml import toml_text
+from nfkd.protocol.data import PreviewData
 from nfkd.protocol.requests import Run
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import font
@@ -204,3 +206,24 @@ def test_a_card_opens_its_preset_by_the_keyboard(window: MainWindow, do: Do) -> 
     QTest.keyClick(window.start_page.cards["pinwheel_few"], Qt.Key.Key_Return)
     assert window.workspace == "design"
     assert window.studio.experiment.name == "pinwheel, 100 points"
+
+
+def test_the_cards_get_their_pictures_once_the_engine_is_ready(
+    studio: Studio, script: Any, do: Do, until: Do, qtbot: Any
+) -> None:
+    window = MainWindow(studio)
+    window.open_workspace("")
+    window.show()
+    qtbot.waitExposed(window)
+    assert not any(isinstance(request, PreviewData) for request in script.asked)
+
+    async def scenario() -> None:
+        studio.start()
+        await until(studio.rows_changed)
+        await settled(studio)
+        asked = {request.config for request in script.asked if isinstance(request, PreviewData)}
+        assert asked == {toml_text(ExperimentConfig.load(name).data) for name in preset_names()}
+
+    do(scenario())
+    window.close()
+    window.deleteLater()
