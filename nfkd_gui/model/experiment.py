@@ -16,6 +16,7 @@ from nfkd.config.toml import read_toml
 from nfkd.files import is_regular
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Describe, Description, FlowDescription, Reply
+from nfkd.protocol.roles import ASSISTANTS, Role
 from nfkd_gui.link.mailbox import Ask
 
 _DEBOUNCE = 250
@@ -89,11 +90,17 @@ class Experiment(QObject):
 
     def flows(self) -> list[FlowDescription]:
         """Return teacher, assistants and student as the engine describes them; empty if one of them is unknown."""
+        return list(self.flows_by_role().values())
+
+    def flows_by_role(self) -> dict[Role, FlowDescription]:
+        """Return the same flows by role."""
         if self.description is None:
-            return []
-        chain = [self.description.teacher, *self.description.assistants, self.description.student]
-        known = [flow for flow in chain if flow is not None]
-        return known if len(known) == len(chain) else []
+            return {}
+        flows = [self.description.teacher, *self.description.assistants, self.description.student]
+        roles: list[Role] = ["teacher", *ASSISTANTS[: len(flows) - 2], "student"]
+        pairs = zip(roles, flows, strict=True)
+        known: dict[Role, FlowDescription] = {role: flow for role, flow in pairs if flow is not None}
+        return known if len(known) == len(flows) else {}
 
     def edit(self, document: dict[str, Any]) -> None:
         """Set the form's values."""

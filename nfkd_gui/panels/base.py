@@ -10,7 +10,9 @@ from PySide6.QtWidgets import QPushButton, QStackedLayout, QVBoxLayout, QWidget
 from nfkd.protocol.events import RunEvent
 from nfkd.protocol.roles import TEACHERS, USUAL, Role
 from nfkd.protocol.view import RunView, StageView
+from nfkd_gui.model.export_files import file_stem
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.feature_picker import feature_names
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
@@ -32,7 +34,7 @@ class _Pages(QStackedLayout):
         return QSize() if page is None else page.minimumSizeHint()
 
 
-class Panel(QWidget):
+class Panel(QWidget, Exportable):
     """Shows a sentence and a start button until there is something to show, then its content.
 
     A subclass fills `content` and implements `has_content` and `draw`.
@@ -130,6 +132,16 @@ class Panel(QWidget):
         self.run_changed()
         self.mark_dirty()
 
+    # --- for the menu -----------------------------------------------------------------------------------------------
+
+    def figure(self) -> QWidget | None:
+        return self.drawing() if self.view is not None and self.has_content() else None
+
+    def export_name(self) -> str:
+        run = self.view.row.name if self.view is not None else ""
+        step = self.shown_step()
+        return file_stem(run, self.name, f"step {step}" if step is not None else "")
+
     # --- for subclasses -------------------------------------------------------------------------------------------
 
     def roles(self) -> list[Role]:
@@ -146,6 +158,14 @@ class Panel(QWidget):
         if started is None or len(started.event_shape) != 1:
             return []
         return feature_names(started.event_shape[0], started.columns)
+
+    def drawing(self) -> QWidget:
+        """Return the part of the content that belongs into a saved picture: everything but the controls."""
+        return self.content
+
+    def shown_step(self) -> int | None:
+        """Return the step that is shown, for the names of files."""
+        return None
 
     def run_changed(self) -> None:
         """Drop what belongs to the previous run or seed."""
