@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtGui import QAction, QResizeEvent
+from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtGui import QAction, QIcon, QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from nfkd_gui.model.headline import Headline, Segment, headline_of, segments_of
 from nfkd_gui.model.studio import LIVE, Studio
+from nfkd_gui.resources import resource_path
 from nfkd_gui.theme import fix_size, scaled, set_space, set_type
 from nfkd_gui.widgets.chip import Chip
 from nfkd_gui.widgets.icons import icon
@@ -30,7 +31,7 @@ from nfkd_gui.window.actions import Actions
 
 WORKSPACES = {"design": ("Design", "design"), "train": ("Train", "train"), "compare": ("Compare", "compare")}
 """Title and icon of each workspace, in order."""
-_HEIGHT, _NARROW, _NAMES = 56, 1280, 232
+_HEIGHT, _NARROW, _NAMES, _LOGO = 56, 1280, 232, 24
 _FOLLOW = "Follow training"
 
 
@@ -67,6 +68,18 @@ class Header(QFrame):
         self._connect()
         self.refresh()
 
+    def _home_button(self) -> QToolButton:
+        button = QToolButton(self)
+        button.setObjectName("header.home")
+        button.setProperty("flat", True)
+        button.setIcon(QIcon(str(resource_path("icons", "nfkd.svg"))))
+        button.setIconSize(QSize(scaled(_LOGO), scaled(_LOGO)))
+        button.setAccessibleName("Start page")
+        button.setToolTip("Start page (Ctrl+H)")
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        button.clicked.connect(self._actions.start.trigger)
+        return button
+
     def _seed_box(self) -> QComboBox:
         box = QComboBox(self)
         box.setObjectName("header.seed")
@@ -94,6 +107,7 @@ class Header(QFrame):
         names.addStretch(1)
         line = QHBoxLayout(self)
         set_space(line, 12, 12, 0, 12, 0)
+        line.addWidget(self._home_button())
         line.addWidget(self._menu_button)
         line.addWidget(block)
         line.addWidget(self._switch)
