@@ -8,7 +8,6 @@ from typing import Literal
 
 from PySide6.QtCore import QObject, Qt, Signal
 
-from nfkd.config import ExperimentConfig
 from nfkd.config.toml import toml_document
 from nfkd.protocol import events, requests
 from nfkd.protocol.data import ListData, PreviewData
@@ -202,12 +201,9 @@ class Studio(QObject):
         self._adopt = False
         self.ask(requests.Run(config=text, folder=self.preferences.runs_folder), self._accepted, self.failed.emit)
 
-    def start_preset(self, name: str) -> None:
-        """Start a preset; also open it in the form, unless the form has unsaved changes."""
-        config = ExperimentConfig.load(name)
-        if not self.experiment.dirty:
-            self.experiment.open(name)
-        self.run(config.to_toml())
+    def run_experiment(self) -> None:
+        """Start or queue the experiment of the form."""
+        self.run(self.experiment.text)
 
     def resume_from_disk(self, run: str) -> None:
         """Resume an interrupted, stopped or failed run from its checkpoint, and show it."""
@@ -216,7 +212,7 @@ class Studio(QObject):
     def run_when_checked(self) -> None:
         """Start the experiment of the form as soon as the engine has found no problem in it."""
         if self.experiment.may_run and self.ready:
-            self.run(self.experiment.text)
+            self.run_experiment()
         elif not self.experiment.problems:
             self.experiment.checked.connect(self.run_when_checked, Qt.ConnectionType.SingleShotConnection)
 
