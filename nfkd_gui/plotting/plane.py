@@ -144,11 +144,10 @@ class Plane(Plot):
         for side, name, size in zip(("bottom", "left"), self._names, ("setHeight", "setWidth"), strict=True):
             axis = self.canvas.getAxis(side)
             axis.setStyle(showValues=numbered)
+            self.label(side, name)
             axis.showLabel(labelled)
             room = (_NUMBERS if side == "left" else 22) * numbered + _NAME * labelled
             getattr(axis, size)(max(scaled(room), 4))
-            if labelled:
-                self.label(side, name)
 
     def resizeEvent(self, ev: QResizeEvent | None) -> None:
         super().resizeEvent(ev)
