@@ -111,6 +111,7 @@ class MainWindow(QMainWindow):
         self.start_page.run_chosen.connect(self._open_run)
         self.start_page.open_clicked.connect(self.files.ask_open)
         self.start_page.file_chosen.connect(self._open_file)
+        self.start_page.all_runs_clicked.connect(lambda: self.open_workspace("compare"))
         self.start_page.own_data_clicked.connect(lambda: self.open_workspace("design"))
         actions.start.triggered.connect(lambda: self.open_workspace(""))
         actions.stop.triggered.connect(self._ask_stop)

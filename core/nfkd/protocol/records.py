@@ -279,6 +279,12 @@ class RunRow(Message, frozen=True):
         Means over the finished seeds; None before.
     cause
         Why it failed or was interrupted.
+    gap_closed
+        Share of the gap between baseline and teacher that the student closes; None where it is not defined.
+    seconds
+        Time of all finished stages.
+    digest
+        `ExperimentConfig.digest` of its experiment; empty for runs of earlier versions.
     elsewhere
         Whether another process than the reader of this row trains the run, or will train it. It is not stored.
     """
@@ -300,4 +306,7 @@ class RunRow(Message, frozen=True):
     unit: str = ""
     verdict: str = ""
     cause: str = ""
+    gap_closed: float | None = None
+    seconds: float = 0.0
+    digest: str = ""
     elsewhere: bool = False

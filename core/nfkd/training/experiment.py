@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -204,6 +205,8 @@ class Experiment:
         verdict = self._verdict()
         unit = next((summary.unit for summary in self._done.values()), "")
         results: dict[str, Any] = {f"{role}_test": self._mean_test(role) for role in USUAL}
+        results |= {"gap_closed": verdict.gap_closed if math.isfinite(verdict.gap_closed) else None}
+        results |= {"seconds": sum(summary.seconds for summary in self._done.values())}
         return results | {"unit": unit, "verdict": verdict.verdict if verdict.seeds else ""}
 
     def _mean_test(self, role: Role) -> float | None:
