@@ -30,6 +30,7 @@ _NAMES = {
     "close": "mdi6.close",
     "menu": "mdi6.menu",
     "more": "mdi6.dots-horizontal",
+    "choose": "mdi6.tune",
     "expand": "mdi6.arrow-expand",
     "shrink": "mdi6.arrow-collapse",
     "design": "mdi6.tune-variant",

@@ -93,6 +93,8 @@ class StagePlan(Message, frozen=True):
     curves: list[CurveInfo]
     pairs: list[LayerPair] = []
     """The matched layers; empty for flows without a teacher."""
+    epoch: int = 0
+    """Steps after which the training examples are drawn in a new order; 0 in older runs."""
 
 
 class StageSummary(Message, frozen=True):
