@@ -29,6 +29,7 @@ _NAMES = {
     "float": "mdi6.dock-window",
     "close": "mdi6.close",
     "menu": "mdi6.menu",
+    "search": "mdi6.magnify",
     "expand": "mdi6.arrow-expand",
     "shrink": "mdi6.arrow-collapse",
     "design": "mdi6.tune-variant",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QByteArray, QSize, QTimer, QUrl, Signal
+from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
 
@@ -27,6 +27,7 @@ from nfkd_gui.window.engine_status import EngineStatusLabel
 from nfkd_gui.window.experiment_files import ExperimentFiles
 from nfkd_gui.window.file_drops import FileDrops
 from nfkd_gui.window.header import Header
+from nfkd_gui.window.palette import Palette
 from nfkd_gui.window.preferences_dialog import PreferencesDialog
 from nfkd_gui.window.presentation import Presentation
 from nfkd_gui.window.start_page import StartPage
@@ -115,7 +116,7 @@ class MainWindow(QMainWindow):
         self.setAcceptDrops(True)
         self.header.chosen.connect(self.open_workspace)
         self.runs.opened.connect(lambda: self.open_workspace("train"))
-        self.start_page.preset_chosen.connect(self._open_preset)
+        self.start_page.preset_chosen.connect(self.open_preset)
         self.start_page.run_chosen.connect(self.open_run)
         self.start_page.open_clicked.connect(self.files.ask_open)
         self.start_page.file_chosen.connect(self.open_file)
@@ -124,6 +125,8 @@ class MainWindow(QMainWindow):
         actions.stop.triggered.connect(self._ask_stop)
         actions.stop_engine.triggered.connect(self._ask_stop_engine)
         actions.quit.triggered.connect(self.close)
+        actions.palette.triggered.connect(self._open_palette)
+        self.design.search.clicked.connect(actions.palette.trigger)
         actions.preferences.triggered.connect(lambda: PreferencesDialog(studio, self).open())
         actions.stack.triggered.connect(self.train.stack_all)
         actions.tile.triggered.connect(self.train.tile_all)
@@ -159,7 +162,13 @@ class MainWindow(QMainWindow):
         if shown:
             self.open_workspace("train")
 
-    def _open_preset(self, name: str, start: bool) -> None:
+    def _open_palette(self) -> None:
+        palette = Palette(self)
+        palette.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        palette.open_over(self)
+
+    def open_preset(self, name: str, start: bool = False) -> None:
+        """Open a preset in Design, and start it if wanted."""
         self.files.open(name)
         self.open_workspace("design")
         if start:
