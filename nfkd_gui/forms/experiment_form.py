@@ -164,7 +164,8 @@ class ExperimentForm(QWidget):
     def _editor_of(self, path: str) -> QWidget | None:
         """Return the editor of a field; for a table or an item of a list, that of its nearest parent or first child."""
         while path:
-            found = self.findChild(QWidget, path)
+            own = (each for each in self.findChildren(QWidget, path) if not each.isHidden())  # other kinds are hidden
+            found = next(own, None)
             if found is not None and found.focusPolicy() != Qt.FocusPolicy.NoFocus:
                 return found
             inside = (each for each in self.findChildren(QWidget) if each.objectName().startswith(f"{path}."))

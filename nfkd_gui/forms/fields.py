@@ -7,8 +7,9 @@ metadata (``json_schema_extra``), which `nfkd.config.base.field` sets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
@@ -16,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from nfkd.config import MatchedPair
+from nfkd.config import ExperimentConfig, MatchedPair
 
 PathKind = Literal["file", "folder", "run"]
 """What a path names; ``run`` is a run's folder or a file of weights."""
@@ -57,6 +58,8 @@ class Field:
         The key, and the dotted path from the root.
     title, help
         The label, and one sentence for the tooltip.
+    label
+        A shorter title, such as ``LKD``; may be empty.
     advanced
         Whether the field is hidden until the user asks for advanced settings.
     group
@@ -67,6 +70,7 @@ class Field:
     path: str
     title: str
     help: str
+    label: str = ""
     advanced: bool = False
     group: str = ""
 
@@ -138,6 +142,52 @@ class SectionList(Field):
     item: Callable[[int], Field]
 
 
+@dataclass(frozen=True)
+class FoundField:
+    """A field of the experiment, for lists and searches.
+
+    Attributes
+    ----------
+    path
+        The dotted path.
+    title
+        Its title after those of its sections, such as ``Loss › LKD › Weight``.
+    help
+        One sentence.
+    """
+
+    path: str
+    title: str
+    help: str
+
+
+def all_fields() -> list[FoundField]:
+    """Return every field of an experiment, in the order of the form.
+
+    A list of sections, such as the assistants, is one field. Fields of different kinds of a flow or of the data that
+    have the same path and title are one field.
+    """
+    found: dict[tuple[str, str], FoundField] = {}
+    for field in describe_model(ExperimentConfig):
+        for each in _found(field, () if not isinstance(field, Value) else ("Experiment",)):
+            found.setdefault((each.path, each.title), each)
+    return list(found.values())
+
+
+def _found(field: Field, above: tuple[str, ...]) -> Iterator[FoundField]:
+    names = (*above, field.label or field.title)
+    match field:
+        case Section():
+            inside: Iterable[Field] = field.fields
+        case Variants():
+            inside = (field.choice, *chain.from_iterable(field.members.values()))
+        case _:
+            yield FoundField(field.path, " › ".join(names), field.help)
+            return
+    for child in inside:
+        yield from _found(child, names)
+
+
 def describe_model(model: type[BaseModel], path: str = "") -> tuple[Field, ...]:
     """Return the fields of a model, in order.
 
@@ -156,6 +206,7 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
         "path": path,
         "title": _title(name, info),
         "help": info.description or "",
+        "label": str(extra.get("label", "")),
         "advanced": bool(extra.get("advanced", False)),
         "group": str(extra.get("group", "")),
     }

@@ -31,6 +31,7 @@ _NAMES = {
     "menu": "mdi6.menu",
     "more": "mdi6.dots-horizontal",
     "choose": "mdi6.tune",
+    "search": "mdi6.magnify",
     "expand": "mdi6.arrow-expand",
     "shrink": "mdi6.arrow-collapse",
     "design": "mdi6.tune-variant",

@@ -31,8 +31,11 @@ class DesignWorkspace(Workspace):
         self.outline = Outline(studio.experiment, self)
         self.layers = LayerTables(studio.experiment, self)
         areas = Qt.DockWidgetArea
-        self.add(
+        outline = self.add(
             PanelDock("outline", "Experiment", self.outline, self, scrolls=False), areas.LeftDockWidgetArea, _OUTLINE
+        )
+        self.search = outline.head.button(
+            "outline.search", "search", "Search", "Find any field, command, preset or data set (Ctrl+K)."
         )
         self.properties = self.add(
             PanelDock("properties", "Properties", form, self, scrolls=False), areas.RightDockWidgetArea, _PROPERTIES

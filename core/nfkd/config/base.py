@@ -51,7 +51,8 @@ def field(  # noqa: PLR0913 - all by name
         of weights.
     label, group
         For the ``kind`` field of a union's member: its label, such as ``Fashion-MNIST``, and the heading it is listed
-        under. For an advanced section: the group that is hidden together, such as ``terms``.
+        under. For a section: its short name, such as ``LKD``; for an advanced one also the group that is hidden
+        together, such as ``terms``.
     each, between
         For a list of models: the name of an item, and the two fields whose mean is the start value of a new item.
     **constraints

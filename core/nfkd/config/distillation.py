@@ -29,7 +29,8 @@ from nfkd.config.terms import (
 def _term(config: type[TermConfig]) -> Any:
     """Return the field of a term; a form folds a term away while it is off, unless it is on by default."""
     folded: dict[str, Any] = {} if config().weight else {"advanced": True, "group": "terms"}
-    return field(title=config.title, help=f"{config.summary()}.", default_factory=config, **folded)
+    help_ = f"{config.summary()}."
+    return field(title=config.title, label=config.label, help=help_, default_factory=config, **folded)
 
 
 class DistillationConfig(Config, frozen=True):

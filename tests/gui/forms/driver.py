@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
@@ -43,3 +44,27 @@ def click(form: ExperimentForm, path: str) -> None:
     assert button.isVisible(), path
     assert button.isEnabled(), path
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def value_paths(model: type[BaseModel], prefix: str = "") -> set[str]:
+    """Return the path of every value, from pydantic's JSON schema."""
+    schema = model.model_json_schema()
+    found: set[str] = set()
+
+    def walk(node: dict[str, Any], path: str) -> None:
+        if "$ref" in node:
+            node = {
+                **schema["$defs"][node["$ref"].rpartition("/")[2]],
+                **{k: v for k, v in node.items() if k != "$ref"},
+            }
+        if "properties" in node:
+            for name, child in node["properties"].items():
+                walk(child, f"{path}.{name}" if path else name)
+        elif "oneOf" in node or "anyOf" in node:
+            for child in node.get("oneOf", node.get("anyOf", [])):
+                walk(child, path)
+        else:
+            found.add(path)
+
+    walk(schema, prefix)
+    return found

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QToolButton, QWidget
@@ -21,7 +20,7 @@ from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.fields import Section, Value, Variants, describe_model
 from nfkd_gui.forms.sections import SectionBox
 from nfkd_gui.model.studio import Studio
-from tests.gui.forms.driver import choose, editor, message, write
+from tests.gui.forms.driver import choose, editor, message, value_paths, write
 
 
 def found(widget: QWidget, kind: type, name: str) -> Any:
@@ -34,30 +33,6 @@ def editor_name(widget: QWidget) -> str:
     """Return the name of a widget or, for the line of an editor, of the editor."""
     parent = widget.parentWidget()
     return widget.objectName() or (parent.objectName() if parent is not None else "")
-
-
-def value_paths(model: type[BaseModel], prefix: str = "") -> set[str]:
-    """Return the path of every value, from pydantic's JSON schema."""
-    schema = model.model_json_schema()
-    found: set[str] = set()
-
-    def walk(node: dict[str, Any], path: str) -> None:
-        if "$ref" in node:
-            node = {
-                **schema["$defs"][node["$ref"].rpartition("/")[2]],
-                **{k: v for k, v in node.items() if k != "$ref"},
-            }
-        if "properties" in node:
-            for name, child in node["properties"].items():
-                walk(child, f"{path}.{name}" if path else name)
-        elif "oneOf" in node or "anyOf" in node:
-            for child in node.get("oneOf", node.get("anyOf", [])):
-                walk(child, path)
-        else:
-            found.add(path)
-
-    walk(schema, prefix)
-    return found
 
 
 def test_every_field_has_an_editor_with_name_help_and_label(form: ExperimentForm) -> None:
