@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Literal
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QObject, Signal
 
 from nfkd.config import ExperimentConfig
 from nfkd.config.toml import toml_document
@@ -22,6 +22,7 @@ from nfkd_gui.link.relay_client import RelayClient
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.preferences import Preferences, save_preferences
+from nfkd_gui.model.run_starter import RunStarter
 from nfkd_gui.model.time_estimate import TimeEstimateModel
 from nfkd_gui.model.timeline import Timeline
 
@@ -98,6 +99,7 @@ class Studio(QObject):
         self.data_preview = DataPreviewModel(self._ask_when_started, self.experiment, self)
         self.timeline = Timeline(self, self)
         self.time_estimate = TimeEstimateModel(self._ask_when_started, self.experiment, self)
+        self._starter = RunStarter(self)
         self._connect()
 
     def _connect(self) -> None:
@@ -214,11 +216,8 @@ class Studio(QObject):
         self.ask(requests.ResumeFromDisk(run=run), self._accepted, self.failed.emit)
 
     def run_when_checked(self) -> None:
-        """Start the experiment of the form as soon as the engine has found no problem in it."""
-        if self.experiment.may_run and self.ready:
-            self.run(self.experiment.text)
-        elif not self.experiment.problems:
-            self.experiment.checked.connect(self.run_when_checked, Qt.ConnectionType.SingleShotConnection)
+        """Start the experiment of the form as soon as the engine has found no problem in it; report a problem."""
+        self._starter.start()
 
     def _accepted(self, reply: Reply) -> None:
         if not isinstance(reply, requests.RunAccepted):

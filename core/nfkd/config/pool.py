@@ -26,7 +26,7 @@ class PoolConfig(Config, frozen=True):
         unit="samples",
         ge=0,
         le=10_000_000,
-        advanced=True,
+        needs={".share": True},
     )
     cache: int = field(
         1024,
@@ -37,6 +37,7 @@ class PoolConfig(Config, frozen=True):
         ge=0,
         le=1_000_000,
         advanced=True,
+        needs={".share": True},
     )
 
     def samples(self, *, images: bool) -> int:
