@@ -12,10 +12,11 @@ from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QWidget
 from nfkd_gui.forms.drawing_box import DrawingBox
 from nfkd_gui.forms.fields import Choice, Value
 from nfkd_gui.forms.names_box import NamesBox
-from nfkd_gui.forms.number_box import NumberBox
+from nfkd_gui.forms.number_box import HEIGHT, NumberBox
 from nfkd_gui.forms.pairs_box import PairsBox
 from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.forms.share_box import ShareBox
+from nfkd_gui.theme import fix_size
 from nfkd_gui.widgets.combo import FittingComboBox
 from nfkd_gui.widgets.wheel import guard_wheel
 
@@ -160,6 +161,8 @@ def make_editor(field: Value, parent: QWidget | None = None) -> Editor:
             editor = DrawingBox(parent)
         case "pairs":
             editor = PairsBox(field.path, parent)
+    if isinstance(editor, (TextBox, ChoiceBox, NamesBox)):
+        fix_size(editor, height=HEIGHT)
     if isinstance(editor, (NumberBox, ChoiceBox)):
         guard_wheel(editor)
     editor.setObjectName(field.path)

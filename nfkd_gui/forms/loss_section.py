@@ -65,6 +65,7 @@ class LossSection(Group):
         set_space(foot, 0, 12, 8, 12, 8)
         foot.addWidget(self._source)
         column.addLayout(foot)
+        column.addStretch(1)
         grid.addWidget(self._box, grid.rowCount(), 0, 1, 2)
         self._refresh()
 

@@ -32,9 +32,8 @@ class MessageCell(QWidget):
         set_space(line, 0, 0, 0, 0, LINE)
         if label is not None:
             line.addWidget(label, 0, Qt.AlignmentFlag.AlignTop)
-        line.addWidget(editor, 1)
-        if isinstance(editor, QPushButton):
-            line.setAlignment(editor, Qt.AlignmentFlag.AlignLeft)
+        side = Qt.AlignmentFlag.AlignLeft if isinstance(editor, QPushButton) else Qt.AlignmentFlag(0)
+        line.addWidget(editor, 1, Qt.AlignmentFlag.AlignTop | side)
 
     def show_message(self, text: str) -> None:
         """Show a message, or none; the editor gets a red border, and screen readers read the message."""

@@ -9,6 +9,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QToolButton, QWidget
 
 from nfkd_gui.forms.fields import PathKind
+from nfkd_gui.forms.number_box import HEIGHT
+from nfkd_gui.theme import fix_size
 
 _TIPS: dict[PathKind, str] = {
     "file": "Choose a file.",
@@ -49,6 +51,8 @@ class PathBox(QWidget):
         self.choices = self._make_choices() if kind == "run" else None
         self.browse.clicked.connect(self._browse)
         self.setFocusProxy(self.line)
+        for widget in (self.line, self.browse):
+            fix_size(widget, height=HEIGHT)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)

@@ -18,6 +18,7 @@ ROW, HEAD = 44, 28
 CHEVRON, WEIGHT, GAP, EDGE = 20, 48, 8, 12
 """Widths of the chevron and the weight, between columns, and at the right edge."""
 _LEFT = 4
+_ARROWS = {Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_Left, Qt.Key.Key_Right}
 
 
 class TableHead(QFrame):
@@ -28,13 +29,22 @@ class TableHead(QFrame):
         fix_size(self, height=HEAD)
         line = QHBoxLayout(self)
         set_space(line, GAP, _LEFT + CHEVRON + 4, 0, EDGE, 0)
-        widths = {"Term": 0, "Weight": WEIGHT, "Schedule": CURVE_WIDTH, "Gradient share": SHARE_WIDTH}
-        for text, width in widths.items():
-            label = ToneLabel(text, parent=self)
-            set_type(label, "caption")
-            if width:
-                fix_size(label, width)
-            line.addWidget(label, 0 if width else 1)
+        last = QHBoxLayout()
+        set_space(last, 0)
+        line.addWidget(self._label("Term"), 1)
+        line.addWidget(self._label("Weight", WEIGHT))
+        line.addLayout(last)
+        last.addWidget(self._label("Schedule", CURVE_WIDTH))
+        share = self._label("Gradient share", GAP + SHARE_WIDTH)  # wider than its column
+        share.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        last.addWidget(share)
+
+    def _label(self, text: str, width: int = 0) -> ToneLabel:
+        label = ToneLabel(text, parent=self)
+        set_type(label, "caption")
+        if width:
+            fix_size(label, width)
+        return label
 
     def paintEvent(self, event: QPaintEvent) -> None:
         del event
@@ -42,6 +52,16 @@ class TableHead(QFrame):
         painter.fillRect(self.rect(), QColor(tokens().raised))
         _draw_line(painter, self)
         painter.end()
+
+
+class _Chevron(IconButton):
+    """Leaves the arrow keys to the row; a button would move the focus to any button near it."""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in _ARROWS:
+            event.ignore()
+        else:
+            super().keyPressEvent(event)
 
 
 class TermRow(QFrame):
@@ -56,7 +76,7 @@ class TermRow(QFrame):
         super().__init__(parent)
         label = field.label
         self.unfolded = False
-        self.chevron = IconButton("folded", f"Settings of {label}", f"Show the other settings of {label}.", self)
+        self.chevron = _Chevron("folded", f"Settings of {label}", f"Show the other settings of {label}.", self)
         self.chevron.setObjectName(f"{field.path}.unfold")
         self.chevron.setCheckable(True)
         self.chevron.clicked.connect(self.toggled)

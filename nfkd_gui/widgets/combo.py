@@ -28,9 +28,10 @@ class FittingComboBox(QComboBox):
 
     def sizeHint(self) -> QSize:
         texts = [self.itemText(index) for index in range(self.count())]
+        self.ensurePolished()
         wanted = max((self.fontMetrics().horizontalAdvance(text) for text in texts), default=0)
         frame = scaled(_WIDEST) - self._room(scaled(_WIDEST))
-        return QSize(min(wanted + frame, scaled(_WIDEST)), super().sizeHint().height())
+        return QSize(min(wanted + frame + 2, scaled(_WIDEST)), super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
         return QSize(min(self.sizeHint().width(), scaled(_NARROWEST)), super().minimumSizeHint().height())
@@ -42,6 +43,7 @@ class FittingComboBox(QComboBox):
 
     def _room(self, width: int) -> int:
         """Return the width of the text in a box of a width."""
+        self.ensurePolished()  # a style sheet changes font and frame
         option = QStyleOptionComboBox()
         self.initStyleOption(option)
         option.rect.setWidth(width)  # type: ignore[attr-defined]
@@ -49,7 +51,7 @@ class FittingComboBox(QComboBox):
         return self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, field, self).width() - 2
 
     def _update_tip(self) -> None:
-        cut = self.isVisible() and self.visible_text() != self.currentText()
+        cut = self.visible_text() != self.currentText()
         super().setToolTip("\n".join(text for text in (tip(self.currentText()) if cut else "", self._help) if text))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
