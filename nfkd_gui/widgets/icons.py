@@ -47,6 +47,9 @@ _NAMES = {
     "compute": "mdi6.memory",
     "monitor": "mdi6.image-multiple-outline",
     "experiment": "mdi6.text-box-outline",
+    "folded": "mdi6.chevron-right",
+    "unfolded": "mdi6.chevron-down",
+    "add": "mdi6.plus",
 }
 
 

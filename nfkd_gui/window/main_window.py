@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QSt
 from nfkd.protocol.events import ErrorInfo, RunEvent
 from nfkd.text import plain
 from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.model.gradient_shares import GradientShares
 from nfkd_gui.model.studio import LIVE, Studio
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.runs import RunsPanel
@@ -58,6 +59,7 @@ class MainWindow(QMainWindow):
         self.file_drops = FileDrops(self)
         self.form = ExperimentForm(studio.experiment, studio.data_preview, self)
         self.form.browse_runs_in(lambda: studio.preferences.runs_folder)
+        self.form.show_shares(GradientShares(studio))
         self.runs = RunsPanel(studio, self.files.may_discard, self)
         self.start_page = StartPage(studio, self)
         self.design = DesignWorkspace(studio, self.form, self)

@@ -31,7 +31,7 @@ def field(  # noqa: PLR0913 - all by name
     unit: str = "",
     advanced: bool = False,
     multiline: bool = False,
-    format: Literal["", "file", "folder", "run"] = "",  # noqa: A002 - JSON Schema's name
+    format: Literal["", "file", "folder", "run", "share"] = "",  # noqa: A002 - JSON Schema's name
     label: str = "",
     group: str = "",
     each: str = "",
@@ -57,7 +57,7 @@ def field(  # noqa: PLR0913 - all by name
         Whether a text needs more than one line.
     format
         The kind of path that a text is, so that a form can browse for it. A ``run`` is the folder of a run, or a file
-        of weights.
+        of weights. A ``share`` is a number from 0 to 1.
     label, group
         For the ``kind`` field of a union's member: its label, such as ``Fashion-MNIST``, and the heading it is listed
         under. For a section: its short name, such as ``LKD``, and the table that it is a row of, such as ``terms``.
