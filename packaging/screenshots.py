@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from PySide6.QtCore import QSize
@@ -99,22 +99,23 @@ async def _take(app: QApplication, size: str) -> None:
     window.deleteLater()
 
 
-async def views(window: MainWindow, runs: Path):  # noqa: ANN201 - an asynchronous generator
+async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWidget]]:
     """Go through the workspaces and panels, and yield a name and the widget to draw."""
     window.open_workspace("")
     yield "start", window
     window.files.open("digits")
     window.open_workspace("design")
-    await until(lambda: window.studio.time_estimate.estimate is not None)
-    for section in ("data", "loss", "training"):
+    estimate = window.studio.time_estimate
+    await until(lambda: estimate.estimate is not None or estimate.error is not None)
+    for section in ("data", "distillation", "training"):
         window.design.outline.select(section)
-        yield "design" if section == "loss" else f"design-{section}", window
+        yield "design" if section == "distillation" else f"design-{section}", window
     for run in (PLANE, IMAGES):
         window.studio.open_run(str(runs / run))
         await until(lambda run=run: window.studio.view is not None and window.studio.view.row.name == run)
         window.open_workspace("train")
         yield "train" if run == IMAGES else f"train-{run}", window
-        for name, dock in panels(window):
+        for name, dock in window.train.tiles.docks.items():
             window.train.tiles.expand(dock)
             yield f"panel-{name}-{run}", dock
             window.train.tiles.shrink()
@@ -124,11 +125,6 @@ async def views(window: MainWindow, runs: Path):  # noqa: ANN201 - an asynchrono
     yield "panel-inspector", window.train.docks["inspector"]
     window.open_workspace("compare")
     yield "compare", window
-
-
-def panels(window: MainWindow) -> Iterator[tuple[str, QWidget]]:
-    """Yield the panels of the Train workspace."""
-    yield from window.train.tiles.docks.items()
 
 
 class Camera:

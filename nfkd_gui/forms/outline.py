@@ -97,7 +97,7 @@ class Outline(QWidget):
             document = experiment.config.model_dump()
         for name, row in self.rows.items():
             value: Any = document if not name else document.get(name)
-            row.show_summary(summary_of(name, value, experiment.description))
+            row.show_summary(summary_of(name, value, experiment.latest))
             row.show_counts(_count(name, problems), _count(name, remarks))
         self._foot.show_problems(problems, remarks)
 

@@ -22,18 +22,14 @@ WITHOUT_TEACHER = {"teacher", "baseline"}
 
 
 class FakeStudio(Studio):
-    """A studio that records requests and started presets instead of sending them."""
+    """A studio that records requests instead of sending them."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(Preferences(), folder / "studio.json")
         self.asked: list[tuple[Request, Callable[[Any], None], Callable[[Any], None], str]] = []
-        self.started: list[str] = []
 
     def ask(self, request: Request, on_reply: Any, on_error: Any, *, key: str = "") -> None:
         self.asked.append((request, on_reply, on_error, key))
-
-    def start_preset(self, name: str) -> None:
-        self.started.append(name)
 
 
 class FakeRun:
