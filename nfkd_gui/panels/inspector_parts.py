@@ -13,7 +13,7 @@ from nfkd.protocol.view import RunView
 from nfkd.text import plain
 from nfkd_gui.model.run_report import events_of, repeat_command, settings_of, versions_of
 from nfkd_gui.theme import role_colour, scaled, set_space, tokens
-from nfkd_gui.widgets.labels import ElidedLabel, Tone, ToneLabel, TypeLabel, WrappedLabel, tone_colour
+from nfkd_gui.widgets.labels import ElidedLabel, Tone, ToneLabel, TypeLabel, WrappedLabel, tip, tone_colour
 
 _DOT = 8
 _TONES: dict[str, Tone] = {"warning": "warning", "error": "error"}
@@ -27,8 +27,7 @@ class SettingsPart(QWidget):
         self._name = name
         self._shown: list[tuple[str, str]] = []
         self._grid = QGridLayout(self)
-        set_space(self._grid, 4)
-        self._grid.setHorizontalSpacing(scaled(12))
+        set_space(self._grid, 8)
         self._grid.setColumnStretch(1, 1)
 
     def show_run(self, view: RunView) -> None:
@@ -84,7 +83,7 @@ class RepeatPart(QWidget):
         if command != self._command.text():
             self._command.setText(command)
             self._command.setCursorPosition(0)
-            self._folder.setToolTip(plain(self._run))
+            self._folder.setToolTip(tip(self._run))
 
     def _copy(self) -> None:
         QGuiApplication.clipboard().setText(self._command.text())

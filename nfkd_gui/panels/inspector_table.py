@@ -17,7 +17,8 @@ from nfkd_gui.numbers import format_count, format_duration, format_measure
 from nfkd_gui.theme import role_colour, scaled, set_space, set_type, tokens
 from nfkd_gui.widgets.labels import MarkupLabel, PlainLabel, ToneLabel
 
-_ROW = 25
+_ROW, _GAP = 17, 8
+"""Pixels: height of a row, and the space between rows and columns; together a row is 25 high."""
 
 
 class _Row(NamedTuple):
@@ -70,12 +71,11 @@ class FigureTable(QFrame):
         self._cells: dict[tuple[str, str], PlainLabel] = {}
         self._heads: dict[Role, MarkupLabel] = {}
         self._grid = QGridLayout(self)
-        set_space(self._grid, 0)
+        set_space(self._grid, _GAP)
         self._fill(name)
         self.restyle()
 
     def _fill(self, name: str) -> None:
-        self._grid.setHorizontalSpacing(scaled(8))
         self._grid.setColumnStretch(0, 1)
         self._grid.addWidget(self._about, 0, 0)
         for column, role in enumerate(ROLES, start=1):
@@ -133,6 +133,6 @@ class FigureTable(QFrame):
         painter = QPainter(self)
         painter.setPen(QColor(tokens().border))
         for number in range(len(_ROWS)):
-            line = self._grid.cellRect(number, 0).bottom() + 1
+            line = self._grid.cellRect(number, 0).bottom() + scaled(_GAP) // 2
             painter.drawLine(0, line, self.width(), line)
         painter.end()
