@@ -67,6 +67,7 @@ class ExperimentForm(QWidget):
         self.pairs.converted.connect(self._edit_pairs)
         experiment.replaced.connect(self._refill)
         experiment.amended.connect(self._amend)
+        experiment.extended.connect(self._extend)
         experiment.checked.connect(self._show_check)
         self._refill()
         self._show_check()
@@ -128,7 +129,14 @@ class ExperimentForm(QWidget):
         before = self.document()
         self._fill(after)
         self.undo_stack.push(Edit(path, before, after, self._restore, merges=False))
-        self._experiment.edit(after)
+        self._experiment.edit(after, path)
+
+    def _extend(self, after: dict[str, Any]) -> None:
+        """Add changes of other fields to the last step for undo."""
+        self._fill(after)
+        last = self.undo_stack.command(self.undo_stack.index() - 1)
+        if isinstance(last, Edit):
+            last.after = after
 
     def browse_runs_in(self, folder: Callable[[], str]) -> None:
         """Set the function that returns the first folder of dialogs that choose a run."""
@@ -204,7 +212,7 @@ class ExperimentForm(QWidget):
         self._leftovers.pop(path.rpartition(".")[0], None)  # a value that was no section, now replaced by one
         before, self._before = self._before, self.document()
         self.undo_stack.push(Edit(path, before, self._before, self._restore, merges=merges))
-        self._experiment.edit(self._before)
+        self._experiment.edit(self._before, path)
 
     def _remove_leftovers(self) -> None:
         self._leftovers = {}
