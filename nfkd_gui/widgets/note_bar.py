@@ -40,10 +40,6 @@ class NoteBar(QFrame):
         self._line.insertWidget(self._line.count() - 1, link)
         return link
 
-    def without_close(self) -> None:
-        """Remove the button that closes the bar: one of its links must be chosen."""
-        self._close.hide()
-
     def show_text(self, text: str) -> None:
         """Show a text."""
         self.label.setText(text)
