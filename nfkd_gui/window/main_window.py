@@ -20,6 +20,7 @@ from nfkd_gui.widgets.error_dialog import ErrorDialog
 from nfkd_gui.widgets.workspace import Workspace
 from nfkd_gui.window import menus
 from nfkd_gui.window.actions import Actions
+from nfkd_gui.window.closing import tell_that_training_goes_on
 from nfkd_gui.window.compare import CompareWorkspace
 from nfkd_gui.window.design import DesignWorkspace
 from nfkd_gui.window.drop_target import DropTarget
@@ -324,6 +325,9 @@ class MainWindow(QMainWindow):
         if not self._may_close and self.studio.ends_with_connection:
             event.ignore()
             self._ask_quit()
+            return
+        if not self._may_close and tell_that_training_goes_on(self.studio, self.close, self):
+            event.ignore()
             return
         if not self._may_close and not self.files.may_discard(self._close_now):
             event.ignore()
