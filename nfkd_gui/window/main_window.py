@@ -31,6 +31,7 @@ from nfkd_gui.window.header import Header
 from nfkd_gui.window.palette import Palette
 from nfkd_gui.window.preferences_dialog import PreferencesDialog
 from nfkd_gui.window.presentation import Presentation
+from nfkd_gui.window.recovery import Recovery
 from nfkd_gui.window.start_page import StartPage
 from nfkd_gui.window.stop_dialog import ask_stop
 from nfkd_gui.window.train import TrainWorkspace
@@ -94,12 +95,23 @@ class MainWindow(QMainWindow):
         for workspace in self.workspaces.values():
             self.pages.addWidget(_inset(workspace))
         self.setMenuWidget(self.header)
-        self.setCentralWidget(self.pages)
+        self.recovery = Recovery(self)
+        self.setCentralWidget(self._centre())
         self.engine_status = EngineStatusLabel(self.studio, self)
+        self.statusBar().addWidget(self.recovery.kept)
         self.statusBar().addPermanentWidget(self.engine_status)
         self.statusBar().setSizeGripEnabled(False)
         self.presentation = Presentation(self)
         self.resize(QSize(1440, 900).boundedTo(QGuiApplication.primaryScreen().availableSize()))
+
+    def _centre(self) -> QWidget:
+        """Return the note about unsaved changes above the pages."""
+        centre = QWidget(self)
+        column = QVBoxLayout(centre)
+        set_space(column, 0)
+        column.addWidget(self.recovery.note)
+        column.addWidget(self.pages, 1)
+        return centre
 
     def _connect(self) -> None:
         studio, actions = self.studio, self.actions_
@@ -295,6 +307,7 @@ class MainWindow(QMainWindow):
         self.drop_target.watch()
         if not self._shown:
             self._shown = True
+            self.recovery.offer()
             layout = self.studio.preferences.layout
             for name, workspace in self.workspaces.items():
                 workspace.keep_first_layout()
