@@ -1,8 +1,8 @@
 """A description of the configuration's fields for the form, without widgets.
 
 Everything comes from the pydantic field: the title and help from its title and description, the bounds from its
-annotations. The unit, ``advanced``, ``group``, ``multiline``, ``format``, ``each`` and ``between`` come from its
-metadata (``json_schema_extra``), which `nfkd.config.base.field` sets.
+annotations. The unit, ``advanced``, ``group``, ``needs``, ``multiline``, ``format``, ``each`` and ``between`` come from
+its metadata (``json_schema_extra``), which `nfkd.config.base.field` sets.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nfkd.config import ExperimentConfig, MatchedPair
 
 PathKind = Literal["file", "folder", "run"]
 """What a path names; ``run`` is a run's folder or a file of weights."""
-Kind = Literal["integer", "number", "text", PathKind, "switch", "choice", "names", "points", "pairs"]
+Kind = Literal["integer", "number", "share", "text", PathKind, "switch", "choice", "names", "points", "pairs"]
 LISTS = frozenset[Kind]({"names", "points", "pairs"})
 """Kinds whose value is a list; problems of its items are shown at the field."""
 _MAX_ITEMS = 16
@@ -63,7 +63,9 @@ class Field:
     advanced
         Whether the field is hidden until the user asks for advanced settings.
     group
-        Name of the advanced sections that are folded together, such as ``terms``; may be empty.
+        The table that a section is a row of, such as ``terms``; may be empty.
+    needs
+        When the field has an effect: `nfkd.config.base.Needs` with whole paths; one rule is enough, none means always.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Field:
     label: str = ""
     advanced: bool = False
     group: str = ""
+    needs: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +212,7 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
         "label": str(extra.get("label", "")),
         "advanced": bool(extra.get("advanced", False)),
         "group": str(extra.get("group", "")),
+        "needs": tuple(_whole_paths(rule, path) for rule in cast("list[Any]", extra.get("needs", []))),
     }
     models = _models(info.annotation)
     if models:
@@ -225,6 +229,11 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
         choices=_choices(info.annotation),
         bounds=_bounds(info),
     )
+
+
+def _whole_paths(rule: dict[str, Any], path: str) -> dict[str, Any]:
+    section = path.rpartition(".")[0]
+    return {f"{section}{other}" if other.startswith(".") else other: wanted for other, wanted in rule.items()}
 
 
 def _metadata(info: FieldInfo) -> dict[str, Any]:
@@ -324,6 +333,8 @@ def _kind(annotation: Any, form: str, path: str) -> Kind:
         return _list_kind(annotation, path)
     if annotation is str and form in get_args(PathKind):
         return cast("PathKind", form)
+    if annotation is float and form == "share":
+        return "share"
     kinds: dict[Any, Kind] = {bool: "switch", int: "integer", float: "number", str: "text"}
     if annotation not in kinds:
         msg = f"{path}: no editor supports {annotation!r}"

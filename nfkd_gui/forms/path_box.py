@@ -11,6 +11,8 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QToolB
 
 from nfkd.files import is_folder, is_regular
 from nfkd_gui.forms.fields import PathKind
+from nfkd_gui.forms.number_box import HEIGHT
+from nfkd_gui.theme import fix_size
 
 _TIPS: dict[PathKind, str] = {
     "file": "Choose a file.",
@@ -54,6 +56,8 @@ class PathBox(QWidget):
         self.browse.clicked.connect(self._browse)
         self.setFocusPolicy(self.line.focusPolicy())
         self.setFocusProxy(self.line)
+        for widget in (self.line, self.browse):
+            fix_size(widget, height=HEIGHT)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Literal
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QObject, Signal
 
-from nfkd.config import ExperimentConfig
 from nfkd.config.toml import toml_document
 from nfkd.protocol import events, requests
 from nfkd.protocol.data import ListData, PreviewData
@@ -24,6 +23,7 @@ from nfkd_gui.model.data_adapter import DataAdapter
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.preferences import Preferences, save_preferences
+from nfkd_gui.model.run_starter import RunStarter
 from nfkd_gui.model.time_estimate import TimeEstimateModel
 from nfkd_gui.model.timeline import Timeline
 
@@ -102,6 +102,7 @@ class Studio(QObject):
         self.autosave = Autosave(self.experiment, preferences_path.parent, self)
         self.timeline = Timeline(self, self)
         self.time_estimate = TimeEstimateModel(self._ask_when_started, self.experiment, self)
+        self._starter = RunStarter(self)
         self._connect()
 
     def _connect(self) -> None:
@@ -207,23 +208,17 @@ class Studio(QObject):
         self._adopt = False
         self.ask(requests.Run(config=text, folder=self.preferences.runs_folder), self._accepted, self.failed.emit)
 
-    def start_preset(self, name: str) -> None:
-        """Start a preset; also open it in the form, unless the form has unsaved changes."""
-        config = ExperimentConfig.load(name)
-        if not self.experiment.dirty:
-            self.experiment.open(name)
-        self.run(config.to_toml())
+    def run_experiment(self) -> None:
+        """Start or queue the experiment of the form."""
+        self.run(self.experiment.text)
 
     def resume_from_disk(self, run: str) -> None:
         """Resume an interrupted, stopped or failed run from its checkpoint, and show it."""
         self.ask(requests.ResumeFromDisk(run=run), self._accepted, self.failed.emit)
 
     def run_when_checked(self) -> None:
-        """Start the experiment of the form as soon as the engine has found no problem in it."""
-        if self.experiment.may_run and self.ready:
-            self.run(self.experiment.text)
-        elif not self.experiment.problems:
-            self.experiment.checked.connect(self.run_when_checked, Qt.ConnectionType.SingleShotConnection)
+        """Start the experiment of the form as soon as the engine has found no problem in it; report a problem."""
+        self._starter.start()
 
     def _accepted(self, reply: Reply) -> None:
         if not isinstance(reply, requests.RunAccepted):

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QSt
 from nfkd.protocol.events import ErrorInfo, RunEvent
 from nfkd.text import plain
 from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.model.gradient_shares import GradientShares
 from nfkd_gui.model.studio import LIVE, Studio
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.runs import RunsPanel
@@ -60,6 +61,7 @@ class MainWindow(QMainWindow):
         self.file_drops = FileDrops(self)
         self.form = ExperimentForm(studio.experiment, studio.data_preview, self)
         self.form.browse_runs_in(lambda: studio.preferences.runs_folder)
+        self.form.show_shares(GradientShares(studio))
         self.runs = RunsPanel(studio, self.files.may_discard, self)
         self.start_page = StartPage(studio, self)
         self.design = DesignWorkspace(studio, self.form, self)
@@ -132,6 +134,7 @@ class MainWindow(QMainWindow):
         self.start_page.preset_chosen.connect(self.open_preset)
         self.start_page.run_chosen.connect(self.open_run)
         self.start_page.open_clicked.connect(self.files.ask_open)
+        self.start_page.all_runs_clicked.connect(lambda: self.open_workspace("compare"))
         self.start_page.file_chosen.connect(self.open_file)
         self.start_page.own_data_clicked.connect(lambda: self.open_workspace("design"))
         actions.start.triggered.connect(lambda: self.open_workspace(""))

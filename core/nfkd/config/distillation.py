@@ -27,10 +27,8 @@ from nfkd.config.terms import (
 
 
 def _term(config: type[TermConfig]) -> Any:
-    """Return the field of a term; a form folds a term away while it is off, unless it is on by default."""
-    folded: dict[str, Any] = {} if config().weight else {"advanced": True, "group": "terms"}
     help_ = f"{config.summary()}."
-    return field(title=config.title, label=config.label, help=help_, default_factory=config, **folded)
+    return field(title=config.title, label=config.label, help=help_, default_factory=config, group="terms")
 
 
 class DistillationConfig(Config, frozen=True):
@@ -66,6 +64,7 @@ class DistillationConfig(Config, frozen=True):
         ge=1,
         le=1_000_000,
         advanced=True,
+        needs={".balance": ("gradient_norm",)},
     )
     nll: NLLConfig = _term(NLLConfig)
     lkd: LKDConfig = _term(LKDConfig)

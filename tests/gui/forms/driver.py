@@ -7,9 +7,10 @@ from typing import Any
 from pydantic import BaseModel
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+from PySide6.QtWidgets import QComboBox, QLineEdit, QWidget
 
 from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.forms.message_cell import MessageCell
 
 
 def editor(form: ExperimentForm, path: str) -> Any:
@@ -20,8 +21,10 @@ def editor(form: ExperimentForm, path: str) -> Any:
 
 
 def message(form: ExperimentForm, path: str) -> str:
-    """Return the message below a field."""
-    return " ".join(label.text() for label in form.findChildren(QLabel, f"{path}.message") if not label.isHidden())
+    """Return the message at a field."""
+    cells = form.findChildren(QWidget, f"{path}.message")
+    texts = [cell.message if isinstance(cell, MessageCell) else cell.text() for cell in cells if not cell.isHidden()]
+    return " ".join(text for text in texts if text)
 
 
 def write(form: ExperimentForm, path: str, text: str) -> None:
