@@ -1,6 +1,6 @@
 # All commands use .venv, which packaging/setup.sh creates on the first call.
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-gpu bench bench-distillation torture lint format tables clean distclean
+.PHONY: help run setup setup-dev test test-gpu bench bench-distillation torture lint format tables screenshots clean distclean
 
 PYTHON ?= .venv/bin/python
 PYTEST_ARGS ?=
@@ -46,6 +46,9 @@ lint: setup-dev ## Check style, types and imports
 format: setup-dev ## Format the code
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+screenshots: setup-dev ## Take pictures of every workspace and panel into build/screenshots, and of README's into resources
+	PYTHONPATH=core:. $(PYTHON) packaging/screenshots.py
 
 tables: setup-dev ## Make the tables of flows, data sets and loss terms in README and docs again
 	$(PYTHON) packaging/doc_tables.py

@@ -63,3 +63,24 @@ class LoopCollector:
         if due:
             gc.collect(max(due))
         self._schedule()
+
+
+class CollectionPause:
+    """Keeps Python's own collection off while at least one worker thread runs; for use in the window's thread."""
+
+    def __init__(self) -> None:
+        self._workers = 0
+        self._enabled = False
+
+    def enter(self) -> None:
+        """Count a worker that starts."""
+        if self._workers == 0:
+            self._enabled = gc.isenabled()
+            gc.disable()
+        self._workers += 1
+
+    def leave(self) -> None:
+        """Count a worker that has ended."""
+        self._workers -= 1
+        if self._workers == 0 and self._enabled:
+            gc.enable()

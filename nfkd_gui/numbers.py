@@ -52,3 +52,8 @@ def format_span(seconds: float) -> str:
 def format_measure(value: float | None, digits: int = 3) -> str:
     """Return a measured value, or a dash for None and values that are not finite."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def format_percent(value: float) -> str:
+    """Return a share as whole percent, with a no-break space: 0.706 → ``71 %``."""
+    return f"{100 * value:.0f} %".replace("-", "−")

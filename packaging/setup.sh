@@ -118,6 +118,11 @@ if [ $# -gt 0 ] && ! install_packages "$@"; then
     say 'continuing without them: the studio will not start, but training in the terminal works'
 fi
 
+# The studio's font, where there is a package of it; without it the studio takes the system's font.
+if [ ! -e /usr/share/fonts/opentype/inter ] && apt-cache show fonts-inter >/dev/null 2>&1; then
+    install_packages fonts-inter || say 'the font Inter was not installed; the studio uses the font of the system'
+fi
+
 # --- environment -----------------------------------------------------------------------------------------------------
 
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then

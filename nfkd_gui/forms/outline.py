@@ -9,9 +9,9 @@ from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.config import ConfigProblem
-from nfkd_gui.forms.summaries import summary_of
 from nfkd_gui.forms.text import sentence
 from nfkd_gui.model.experiment import Experiment
+from nfkd_gui.model.summaries import summary_of
 from nfkd_gui.theme import font, scaled, set_space, tokens
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel, tip

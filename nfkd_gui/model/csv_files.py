@@ -1,8 +1,9 @@
-"""CSV files of the numbers that a panel shows. No widgets."""
+"""Tables of the numbers that a panel shows, and CSV files of them. No widgets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,43 +12,54 @@ import numpy as np
 
 from nfkd.protocol.events import DensityDrawn
 from nfkd.protocol.records import LayerPair
+from nfkd.protocol.requests import FlowDescription
+from nfkd.protocol.roles import Role
 from nfkd.text import csv_text
-from nfkd_gui.model.export_files import exporting
+from nfkd_gui.model.export_files import Progress, exporting
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+@dataclass(frozen=True)
+class Table:
+    """Numbers with the names of their columns; the rows can be read once."""
+
+    header: Sequence[str]
+    rows: Iterable[Sequence[object]]
+
+
+def write_csv(path: Path, table: Table, progress: Progress | None = None) -> None:
     """Write a table.
 
     Raises
     ------
     ExportError
         When the file cannot be written; an existing file stays as it is.
+    CancelledError
+        When `progress` is cancelled.
     """
-    text = csv_text(header, rows)
+    progress = progress or Progress()
+
+    def rows() -> Iterator[Sequence[object]]:
+        for row in table.rows:
+            progress.advance()
+            yield row
+
+    text = csv_text(table.header, rows())
     with exporting(path) as temporary:
         temporary.write_bytes(text.encode())
 
 
-def write_samples_csv(path: Path, samples: Mapping[str, np.ndarray], names: Sequence[str] = ()) -> None:
-    """Write the samples of several flows, one in a row: the flow, the sample's number, and its values.
+def samples_table(samples: Mapping[Any, np.ndarray], names: Sequence[str] = ()) -> Table:
+    """Return the samples of several flows, one in a row: the flow, the sample's number, and its values.
 
     Parameters
     ----------
-    path
-        Replaced if it exists.
     samples
         By flow, of one event shape: (n, features) with `names`, or (n, channels, height, width).
     names
         Names of the features, if they have any.
-
-    Raises
-    ------
-    ExportError
-        As `write_csv`.
     """
     shape = next((array.shape[1:] for array in samples.values()), ())
-    header = ["flow", "sample", *_value_names(shape, names)]
-    write_csv(path, header, _rows_of(samples))
+    return Table(["flow", "sample", *_value_names(shape, names)], _rows_of(samples))
 
 
 def _value_names(shape: tuple[int, ...], names: Sequence[str]) -> list[str]:
@@ -57,43 +69,36 @@ def _value_names(shape: tuple[int, ...], names: Sequence[str]) -> list[str]:
     return [f"channel {channel}, row {row}, column {column}" for channel, row, column in product(*ranges)]
 
 
-def _rows_of(samples: Mapping[str, np.ndarray]) -> Iterator[list[Any]]:
+def _rows_of(samples: Mapping[Any, np.ndarray]) -> Iterator[list[Any]]:
     for flow, array in samples.items():
         for number, sample in enumerate(array.reshape(len(array), -1), start=1):
             yield [flow, number, *sample]
 
 
-def write_paths_csv(path: Path, alpha: np.ndarray, paths: Mapping[str, np.ndarray], names: Sequence[str] = ()) -> None:
-    """Write the interpolations of several flows: the flow, the position alpha on the path, and the values there.
+def paths_table(alpha: np.ndarray, paths: Mapping[Any, np.ndarray], names: Sequence[str] = ()) -> Table:
+    """Return the interpolations of several flows: the flow, the path, the position alpha on it, and the values there.
 
     Parameters
     ----------
-    path, names
-        As in `write_samples_csv`.
     alpha
         (steps,) from 0 to 1.
     paths
-        By flow: (steps, features) or (steps, channels, height, width).
-
-    Raises
-    ------
-    ExportError
-        As `write_csv`.
+        By flow: (paths, steps, features) or (paths, steps, channels, height, width).
+    names
+        As in `samples_table`.
     """
-    shape = next((array.shape[1:] for array in paths.values()), ())
-    header = ["flow", "alpha", *_value_names(shape, names)]
-    rows = ([flow, alpha[step - 1], *values] for flow, step, *values in _rows_of(paths))
-    write_csv(path, header, rows)
+    shape = next((array.shape[2:] for array in paths.values()), ())
+    rows = (
+        [flow, number, position, *values.ravel()]
+        for flow, array in paths.items()
+        for number, path in enumerate(array, start=1)
+        for position, values in zip(alpha, path, strict=True)
+    )
+    return Table(["flow", "path", "alpha", *_value_names(shape, names)], rows)
 
 
-def write_densities_csv(path: Path, densities: Mapping[str, DensityDrawn]) -> None:
-    """Write log p on the grid: the flow, x, y and log p in nats.
-
-    Raises
-    ------
-    ExportError
-        As `write_csv`.
-    """
+def densities_table(densities: Mapping[Any, DensityDrawn]) -> Table:
+    """Return log p on the grid: the flow, x, y and log p in nats."""
 
     def rows() -> Iterator[list[object]]:
         for flow, density in densities.items():
@@ -103,20 +108,35 @@ def write_densities_csv(path: Path, densities: Mapping[str, DensityDrawn]) -> No
                 for x, log_prob in zip(np.linspace(x0, x1, across), row, strict=True):
                     yield [flow, x, y, log_prob]
 
-    write_csv(path, ("flow", "x", "y", "log p (nats)"), rows())
+    return Table(("flow", "x", "y", "log p (nats)"), rows())
 
 
-def write_matching_csv(path: Path, pairs: Sequence[LayerPair], steps: Sequence[int], errors: np.ndarray) -> None:
-    """Write matching errors, (steps, pairs): the step, both layers, the weight of the pair, and its error.
-
-    Raises
-    ------
-    ExportError
-        As `write_csv`.
-    """
+def matching_table(pairs: Sequence[LayerPair], steps: Sequence[int], errors: np.ndarray) -> Table:
+    """Return matching errors, (steps, pairs): the step, both layers, the weight of the pair, and its error."""
     rows = (
         [step, pair.student, pair.teacher, pair.weight, error]
         for step, row in zip(steps, errors, strict=True)
         for pair, error in zip(pairs, row, strict=True)
     )
-    write_csv(path, ("step", "student layer", "teacher layer", "weight", "mean squared error"), rows)
+    return Table(("step", "student layer", "teacher layer", "weight", "mean squared error"), rows)
+
+
+def sizes_table(flows: Mapping[Role, FlowDescription], times: Mapping[Role, float]) -> Table:
+    """Return the estimate of each stage: parameters and multiply-adds of its flow, memory in bytes, and seconds."""
+    stages: list[Role] = [*flows, *(stage for stage in times if stage not in flows)]
+    rows = (
+        [stage, *((flow.parameters, flow.multiply_adds, flow.memory) if flow else ("", "", "")), times.get(stage, "")]
+        for stage in stages
+        for flow in [flows.get(stage)]
+    )
+    return Table(("stage", "parameters", "multiply-adds", "memory (bytes)", "time (s)"), rows)
+
+
+def layers_table(flows: Mapping[Role, FlowDescription]) -> Table:
+    """Return the layers of several flows: the flow, the layer, its kind, the shape of its output, its parameters."""
+    rows = (
+        [flow, layer.name, layer.kind, "×".join(map(str, layer.shape)), layer.parameters]
+        for flow, description in flows.items()
+        for layer in description.layers
+    )
+    return Table(("flow", "layer", "kind", "output", "parameters"), rows)

@@ -16,6 +16,7 @@ from nfkd.config.toml import read_toml
 from nfkd.files import is_regular
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Describe, Description, FlowDescription, Reply
+from nfkd.protocol.roles import ASSISTANTS, Role
 from nfkd_gui.link.mailbox import Ask
 
 _DEBOUNCE = 250
@@ -106,13 +107,19 @@ class Experiment(QObject):
         return self.config is not None and self.error is None and latest is not None and not latest.problems
 
     def flows(self) -> list[FlowDescription]:
-        """Return teacher, assistants and student as the engine described them last; empty if one is unknown."""
+        """Return teacher, assistants and student as the engine described them last; empty if one of them is unknown."""
+        return list(self.flows_by_role().values())
+
+    def flows_by_role(self) -> dict[Role, FlowDescription]:
+        """Return the same flows by role."""
         latest = self.latest
         if latest is None:
-            return []
-        chain = [latest.teacher, *latest.assistants, latest.student]
-        known = [flow for flow in chain if flow is not None]
-        return known if len(known) == len(chain) else []
+            return {}
+        flows = [latest.teacher, *latest.assistants, latest.student]
+        roles: list[Role] = ["teacher", *ASSISTANTS[: len(flows) - 2], "student"]
+        pairs = zip(roles, flows, strict=True)
+        known: dict[Role, FlowDescription] = {role: flow for role, flow in pairs if flow is not None}
+        return known if len(known) == len(flows) else {}
 
     def edit(self, document: dict[str, Any]) -> None:
         """Set the form's values."""

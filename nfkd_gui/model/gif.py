@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from nfkd.protocol.pictures import SampleSeries
-from nfkd_gui.model.export_files import ExportError, exporting
+from nfkd_gui.model.export_files import ExportError, Progress, exporting
 
 _GAP, _GREY = 1, 128  # pixels between two images before the enlargement, and their level
 _DOTS, _DOT = 240, 1  # size of a picture of points, and the pixels around the centre of a dot
@@ -29,6 +29,7 @@ def write_gif(
     columns: int = 0,
     captions: Sequence[str] = (),
     seconds: float = 0.1,
+    progress: Progress | None = None,
 ) -> None:
     """Write an animated GIF that repeats without end.
 
@@ -46,23 +47,29 @@ def write_gif(
         A text below each frame, or nothing.
     seconds
         Duration of a frame; GIF stores hundredths, and shows identical frames in a row as one.
+    progress
+        Told after each frame.
 
     Raises
     ------
     ExportError
         When there are no frames, or the file cannot be written.
+    CancelledError
+        When `progress` is cancelled.
     ValueError
         When the frames are no grids of images, or captions are missing for some.
     """
     _check(frames, width, captions)
-    pictures = _pictures(frames, width, columns, captions)
+    pictures = _counted(_pictures(frames, width, columns, captions), len(frames), progress or Progress())
     duration = max(1, round(100 * seconds)) * 10  # milliseconds
     with exporting(path) as temporary:
         first = next(pictures)
         first.save(temporary, format="GIF", save_all=True, append_images=pictures, duration=duration, loop=0)
 
 
-def write_samples_gif(path: Path, series: SampleSeries, *, width: int = 480, seconds: float = 0.1) -> None:
+def write_samples_gif(
+    path: Path, series: SampleSeries, *, width: int = 480, seconds: float = 0.1, progress: Progress | None = None
+) -> None:
     """Write the samples of a stage over its steps: images as a grid, vectors as points of their first two features.
 
     Parameters and errors are those of `write_gif`.
@@ -71,19 +78,26 @@ def write_samples_gif(path: Path, series: SampleSeries, *, width: int = 480, sec
     if series.final and captions:
         captions[-1] = f"final weights (step {series.steps[-1]:,})"
     frames = point_frames(series.samples) if series.samples.ndim == 3 else series.samples
-    write_gif(path, frames, width=width, captions=captions, seconds=seconds)
+    write_gif(path, frames, width=width, captions=captions, seconds=seconds, progress=progress)
 
 
-def write_interpolation_gif(path: Path, images: np.ndarray, *, width: int = 480, seconds: float = 0.1) -> None:
-    """Write paths between examples, (paths, steps, channels, height, width), there and back, side by side.
+def write_interpolation_gif(
+    path: Path, paths: np.ndarray, *, width: int = 480, seconds: float = 0.1, progress: Progress | None = None
+) -> None:
+    """Write paths between examples there and back.
+
+    Images, (paths, steps, channels, height, width), are side by side; vectors, (paths, steps, features), are points of
+    their first two features.
 
     Parameters and errors are those of `write_gif`.
     """
-    if images.ndim != 5:
-        msg = f"paths of images have five dimensions, not {images.ndim}"
+    if paths.ndim not in (3, 5):
+        msg = f"paths have five dimensions for images or three for vectors, not {paths.ndim}"
         raise ValueError(msg)
-    there = images.swapaxes(0, 1)
-    write_gif(path, np.concatenate([there, there[-2:0:-1]]), width=width, columns=len(images), seconds=seconds)
+    there = paths.swapaxes(0, 1)
+    frames = point_frames(there) if paths.ndim == 3 else there
+    both = np.concatenate([frames, frames[-2:0:-1]])
+    write_gif(path, both, width=width, columns=both.shape[1], seconds=seconds, progress=progress)
 
 
 def point_frames(points: np.ndarray) -> np.ndarray:
@@ -137,6 +151,12 @@ def _pictures(frames: np.ndarray, width: int, columns: int, captions: Sequence[s
     for index, images in enumerate(frames):
         picture = _enlarge(_grid(images, columns), width)
         yield _add_caption(picture, captions[index]) if captions else picture
+
+
+def _counted(pictures: Iterator[Image.Image], count: int, progress: Progress) -> Iterator[Image.Image]:
+    for done, picture in enumerate(pictures, start=1):
+        progress.advance(done / count)
+        yield picture
 
 
 def _grid(images: np.ndarray, columns: int) -> Image.Image:

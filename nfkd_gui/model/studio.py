@@ -8,7 +8,6 @@ from typing import Literal
 
 from PySide6.QtCore import QObject, Signal
 
-from nfkd.config import ExperimentConfig
 from nfkd.config.toml import toml_document
 from nfkd.protocol import events, requests
 from nfkd.protocol.data import ListData, PreviewData
@@ -204,12 +203,9 @@ class Studio(QObject):
         self._adopt = False
         self.ask(requests.Run(config=text, folder=self.preferences.runs_folder), self._accepted, self.failed.emit)
 
-    def start_preset(self, name: str) -> None:
-        """Start a preset; also open it in the form, unless the form has unsaved changes."""
-        config = ExperimentConfig.load(name)
-        if not self.experiment.dirty:
-            self.experiment.open(name)
-        self.run(config.to_toml())
+    def run_experiment(self) -> None:
+        """Start or queue the experiment of the form."""
+        self.run(self.experiment.text)
 
     def resume_from_disk(self, run: str) -> None:
         """Resume an interrupted, stopped or failed run from its checkpoint, and show it."""

@@ -10,12 +10,16 @@ from PySide6.QtWidgets import QPushButton, QStackedLayout, QVBoxLayout, QWidget
 from nfkd.protocol.events import RunEvent
 from nfkd.protocol.roles import TEACHERS, USUAL, Role
 from nfkd.protocol.view import RunView, StageView
+from nfkd.text import plain
+from nfkd_gui.model.export_files import file_stem
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.feature_picker import feature_names
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
 SPACE = 8
 """Pixels; margins and spacings are multiples of it."""
+_LONGEST_NAME = 40
 
 
 class _Pages(QStackedLayout):
@@ -32,8 +36,8 @@ class _Pages(QStackedLayout):
         return QSize() if page is None else page.minimumSizeHint()
 
 
-class Panel(QWidget):
-    """Shows a sentence and a start button until there is something to show, then its content.
+class Panel(QWidget, Exportable):
+    """Shows a sentence and what fills the panel until there is something to show, then its content.
 
     A subclass fills `content` and implements `has_content` and `draw`.
 
@@ -66,15 +70,23 @@ class Panel(QWidget):
         self.content = QWidget(self)
         self._placeholder = WrappedLabel(parent=self)
         self._placeholder.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._start = QPushButton("Run the digits experiment", self)
+        self._start = QPushButton(self)
         self._start.setObjectName(f"{self.name}.start")
-        self._start.clicked.connect(lambda: studio.start_preset("digits"))
+        self._start.setToolTip("Start the experiment that is open in Design.")
+        self._start.clicked.connect(studio.run_experiment)
+        self._latest = QPushButton("Open the latest run", self)
+        self._latest.setObjectName(f"{self.name}.latest")
+        self._latest.setToolTip("Show the newest run of the runs folder.")
+        self._latest.clicked.connect(self._open_latest)
         self._stack = _Pages(self)
         self._stack.setContentsMargins(0, 0, 0, 0)
         self._stack.addWidget(self._empty_page())
         self._stack.addWidget(self.content)
         studio.theme_changed.connect(self._on_theme, Qt.ConnectionType.QueuedConnection)
         studio.seed_changed.connect(self._on_seed)
+        experiment = studio.experiment
+        for signal in (studio.rows_changed, studio.engine_changed, experiment.checked, experiment.file_changed):
+            signal.connect(self._refresh_buttons)
 
     def _empty_page(self) -> QWidget:
         page = QWidget(self)
@@ -83,7 +95,8 @@ class Panel(QWidget):
         column.setSpacing(2 * SPACE)
         column.addStretch(1)
         column.addWidget(self._placeholder)
-        column.addWidget(self._start, alignment=Qt.AlignmentFlag.AlignHCenter)
+        for button in (self._start, self._latest):
+            column.addWidget(button, alignment=Qt.AlignmentFlag.AlignHCenter)
         column.addStretch(1)
         return page
 
@@ -113,10 +126,22 @@ class Panel(QWidget):
         self._stack.setCurrentIndex(1 if ready else 0)
 
     def _show_placeholder(self) -> None:
-        no_run = self.view is None
-        start = " Press Run, open a run from the table, or start here:" if no_run else ""
-        self._placeholder.setText(f"{self.placeholder} will be shown here.{start}")
-        self._start.setVisible(no_run)
+        self._placeholder.setText(f"{self.placeholder} will be shown here.")
+        self._refresh_buttons()
+
+    def _refresh_buttons(self) -> None:
+        """Offer what fills an empty panel: the open experiment, and the newest run if there is one."""
+        studio, empty = self.studio, self.view is None
+        name = plain(studio.experiment.name, _LONGEST_NAME).replace("&", "&&")
+        self._start.setText(f"{'Queue' if studio.controlled is not None else 'Run'} “{name}”")
+        self._start.setEnabled(studio.ready and studio.experiment.may_run)
+        self._start.setVisible(empty)
+        self._latest.setVisible(empty and bool(studio.rows))
+
+    def _open_latest(self) -> None:
+        rows = self.studio.rows.values()
+        if rows:
+            self.studio.open_run(max(rows, key=lambda row: row.created).run)
 
     def mark_dirty(self) -> None:
         """Make the next refresh redraw the panel."""
@@ -129,6 +154,16 @@ class Panel(QWidget):
     def _on_seed(self) -> None:
         self.run_changed()
         self.mark_dirty()
+
+    # --- for the menu -----------------------------------------------------------------------------------------------
+
+    def figure(self) -> QWidget | None:
+        return self.drawing() if self.view is not None and self.has_content() else None
+
+    def export_name(self) -> str:
+        run = self.view.row.name if self.view is not None else ""
+        step = self.shown_step()
+        return file_stem(run, self.name, f"step {step}" if step is not None else "")
 
     # --- for subclasses -------------------------------------------------------------------------------------------
 
@@ -146,6 +181,14 @@ class Panel(QWidget):
         if started is None or len(started.event_shape) != 1:
             return []
         return feature_names(started.event_shape[0], started.columns)
+
+    def drawing(self) -> QWidget:
+        """Return the part of the content that belongs into a saved picture: everything but the controls."""
+        return self.content
+
+    def shown_step(self) -> int | None:
+        """Return the step that is shown, for the names of files."""
+        return None
 
     def run_changed(self) -> None:
         """Drop what belongs to the previous run or seed."""

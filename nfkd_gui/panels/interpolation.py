@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -9,9 +11,12 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QComboBox, QGridLayout, QSlider, QSpacerItem, QSpinBox, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import DensityDrawn, InterpolationDrawn, StageStarted, picture_label
+from nfkd.protocol.events import DensityDrawn, ErrorInfo, InterpolationDrawn, StageStarted, picture_label
 from nfkd.protocol.requests import Interpolate, InterpolationMode, Interpolations
-from nfkd.protocol.roles import ROLES, Role
+from nfkd.protocol.roles import ROLES, Role, role_label
+from nfkd_gui.model.csv_files import Table, paths_table
+from nfkd_gui.model.export_files import Animation, Writer
+from nfkd_gui.model.gif import write_interpolation_gif
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import SPACE
 from nfkd_gui.panels.pictures import PicturePanel
@@ -36,10 +41,12 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
     placeholder = "Paths from one example to another through the latents"
     event_types = (InterpolationDrawn, StageStarted)
     reply_type = Interpolations
+    has_numbers = has_animations = True
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(studio, ROLES, ToneLabel, parent)
-        self._grid = QGridLayout()
+        self._grid = QGridLayout(self.canvas)
+        self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(SPACE)
         self._grid.setColumnStretch(1, 1)
         for row, (role, picture) in enumerate(self.pictures.items()):
@@ -54,7 +61,7 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
             self._grid.addWidget(picture, row, 1)
         self._grid.addItem(QSpacerItem(0, 0), len(ROLES), 0)
         self._column.addWidget(self._controls())
-        self._column.addLayout(self._grid, 1)
+        self._column.addWidget(self.canvas, 1)
         self._column.addWidget(self._message)
         self.arrange()
 
@@ -176,6 +183,22 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
             for plane, _ in unframed:
                 plane.frame(extent)
 
+    # --- for the menu ---------------------------------------------------------------------------------------------
+
+    def numbers(self) -> dict[str, Table]:
+        paths = self.shown_pictures()
+        return {"Paths": paths_table(self._alpha(), paths, self.features())} if paths else {}
+
+    def animations(self) -> dict[str, Animation]:
+        """Return the path of each flow, there and back."""
+        return {role_label(role): partial(_film, paths) for role, paths in self.shown_pictures().items()}
+
+    def _alpha(self) -> np.ndarray:
+        drawn = next((drawn for role in self.roles() if (drawn := self.drawn(role)) is not None), None)
+        if self._own and self._reply is not None:
+            return self._reply.alpha
+        return drawn.alpha if drawn is not None else np.empty(0)
+
     def _pairs_that_fit(self, paths: np.ndarray) -> int:
         """Return how many pairs, one in a row, each flow has room for if the frames fill the width."""
         _, steps, _, height, width = paths.shape
@@ -207,3 +230,7 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
             return paths[..., [first, second]], self._features.names
         position = np.broadcast_to(np.linspace(0, 1, paths.shape[1]), paths.shape[:2])
         return np.stack([position, paths[..., first]], axis=-1), ("position along the path", self._features.names[0])
+
+
+def _film(paths: np.ndarray, ready: Callable[[Writer], None], _fail: Callable[[ErrorInfo], None]) -> None:
+    ready(lambda path, progress: write_interpolation_gif(path, paths, progress=progress))

@@ -66,7 +66,7 @@ class LayerTables(QWidget):
     def __init__(self, experiment: Experiment, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("layers")
-        self._experiment = experiment
+        self.experiment = experiment
         self.tables: dict[Role, _FlowTable] = {}
         self._line = QHBoxLayout(self)
         set_space(self._line, 16)
@@ -78,7 +78,7 @@ class LayerTables(QWidget):
 
     def refresh(self) -> None:
         """Show the layers that the engine described last."""
-        description = self._experiment.description
+        description = self.experiment.description
         if description is None:
             return  # keep the former tables until the engine has answered
         flows: dict[str, FlowDescription | None] = {"teacher": description.teacher, "student": description.student}

@@ -8,12 +8,13 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetrics
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QSizePolicy, QSplitter, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import MatchingMeasured, StageStarted
 from nfkd.protocol.records import LayerPair
 from nfkd.protocol.roles import Role, role_label, the_role
 from nfkd.text import plain
+from nfkd_gui.model.csv_files import Table, matching_table
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import SPACE, Panel
 from nfkd_gui.plotting.plane import colour_map, style_bar
@@ -39,6 +40,7 @@ class MatchingPanel(Panel):
     name = "matching"
     placeholder = "The error between each student layer and its matched teacher layer"
     event_types = (MatchingMeasured, StageStarted)
+    has_numbers = True
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(studio, parent)
@@ -72,18 +74,21 @@ class MatchingPanel(Panel):
         self.restyle()
 
     def _lay_out(self) -> None:
-        split = QSplitter(Qt.Orientation.Vertical, self.content)
+        self._canvas = QWidget(self.content)
+        split = QSplitter(Qt.Orientation.Vertical, self._canvas)
         split.addWidget(self.plot)
         split.addWidget(self.heat)
         split.setSizes([3000, 2000])
         layout = QVBoxLayout(self.content)
         layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         layout.setSpacing(SPACE)
-        line = QHBoxLayout()
-        line.addWidget(self._legend, 1)
-        line.addWidget(self._choice, alignment=Qt.AlignmentFlag.AlignTop)
-        layout.addLayout(line)
-        layout.addWidget(split, 1)
+        layout.addWidget(self._choice, alignment=Qt.AlignmentFlag.AlignRight)
+        layout.addWidget(self._canvas, 1)
+        picture = QVBoxLayout(self._canvas)
+        picture.setContentsMargins(0, 0, 0, 0)
+        picture.setSpacing(SPACE)
+        picture.addWidget(self._legend)
+        picture.addWidget(split, 1)
 
     def restyle(self) -> None:
         self.plot.restyle()
@@ -123,12 +128,36 @@ class MatchingPanel(Panel):
         stage = self.stage(role)
         if stage is None:
             return
-        pairs = self.view.pairs(self.studio.seed, role) or self.view.pairs(min(self.view.seeds, default=1), role)
+        pairs = self._pairs(role)
         steps = np.array(stage.matching_steps, np.float64)
         errors = np.stack(stage.matching_errors)
         errors = np.where(np.isfinite(errors), errors, np.nan)  # gaps where the training diverged
         self._draw_lines(pairs, steps, errors)
         self._draw_map(pairs, steps, errors)
+
+    def _pairs(self, role: Role) -> list[LayerPair]:
+        if self.view is None:
+            return []
+        return self.view.pairs(self.studio.seed, role) or self.view.pairs(min(self.view.seeds, default=1), role)
+
+    # --- for the menu ---------------------------------------------------------------------------------------------
+
+    def drawing(self) -> QWidget:
+        return self._canvas
+
+    def numbers(self) -> dict[str, Table]:
+        return {
+            role_label(role): matching_table(self._pairs(role), list(steps), np.stack(stage.matching_errors))
+            for role in self._measured()
+            if (stage := self.stage(role)) is not None and (steps := stage.matching_steps)
+        }
+
+    def shown_step(self) -> int | None:
+        measured = self._measured()
+        stage = self.stage(measured[-1]) if measured else None
+        return stage.matching_steps[-1] if stage is not None else None
+
+    # --- drawing --------------------------------------------------------------------------------------------------
 
     def _draw_lines(self, pairs: list[LayerPair], steps: np.ndarray, errors: np.ndarray) -> None:
         colours = _colours(errors.shape[1])

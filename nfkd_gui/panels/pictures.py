@@ -87,8 +87,10 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         self._live.clicked.connect(lambda: self._set_own(False))
         self._features = FeaturePicker(self.name, self.content)
         self._features.changed.connect(self.mark_dirty)
-        self.pictures = {role: FlowPicture(role, caption, self.content) for role in roles}
         studio.timeline.changed.connect(self._on_time)
+        self.canvas = QWidget(self.content)
+        """Holds the pictures with their titles and captions."""
+        self.pictures = {role: FlowPicture(role, caption, self.canvas) for role in roles}
         self._column = QVBoxLayout(self.content)
         self._column.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         self._column.setSpacing(SPACE)
@@ -161,6 +163,17 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         self._reply = None
         self._last_request = None
         self._message.setText("")
+
+    def drawing(self) -> QWidget:
+        return self.canvas
+
+    def shown_step(self) -> int | None:
+        shown = [drawn.step for role in self.roles() if (drawn := self.drawn(role)) is not None]
+        return shown[-1] if shown else None
+
+    def shown_pictures(self) -> dict[Role, np.ndarray]:
+        """Return the arrays that are shown, by flow."""
+        return {role: array for role in self.roles() if (array := self.current_picture(role)[0]) is not None}
 
     def has_content(self) -> bool:
         return any(self.drawn(role) is not None for role in self.roles())

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import DensityDrawn, SamplesDrawn, StageStarted, picture_label
+from nfkd.protocol.events import DensityDrawn, ErrorInfo, SamplesDrawn, StageStarted, picture_label
 from nfkd.protocol.flags import describe_flags
-from nfkd.protocol.requests import Sample, Samples
-from nfkd.protocol.roles import DATA, ROLES, Role
+from nfkd.protocol.pictures import ReadSampleSeries, SampleSeries
+from nfkd.protocol.requests import Reply, Sample, Samples
+from nfkd.protocol.roles import DATA, ROLES, Role, role_label
+from nfkd_gui.model.csv_files import Table, densities_table, samples_table
+from nfkd_gui.model.export_files import Animation, Writer
+from nfkd_gui.model.gif import write_samples_gif
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import SPACE
 from nfkd_gui.panels.pictures import FlowPicture, PicturePanel
@@ -34,6 +40,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
     placeholder = "Samples of teacher, student and baseline from the same latents"
     event_types = (SamplesDrawn, DensityDrawn, StageStarted)
     reply_type = Samples
+    has_numbers = has_animations = True
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(studio, (DATA, *ROLES), ElidedLabel, parent)
@@ -41,18 +48,19 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._grid = QGridLayout()
         self._grid.setSpacing(2 * SPACE)
         self._arranged: tuple[int, list[str]] | None = None
-        self._scale = ScaleBar("density", self.content)
+        self._scale = ScaleBar("density", self.canvas)
         self._scale.hide()
         self._column.addWidget(self._controls())
-        row = QHBoxLayout()
+        row = QHBoxLayout(self.canvas)
+        row.setContentsMargins(0, 0, 0, 0)
         row.addLayout(self._grid, 1)
         row.addWidget(self._scale)
-        self._column.addLayout(row, 1)
+        self._column.addWidget(self.canvas, 1)
         self._cells = {role: self._cell(picture) for role, picture in self.pictures.items()}
         self.arrange()
 
     def _cell(self, picture: FlowPicture) -> QWidget:
-        cell = QWidget(self.content)
+        cell = QWidget(self.canvas)
         cell.setObjectName(f"samples.{picture.role}")
         column = QVBoxLayout(cell)
         column.setContentsMargins(0, 0, 0, 0)
@@ -183,6 +191,29 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         plane.show_points(samples[:, [first, second]], "#FFFFFF" if density is not None else colour)
         if density is None:
             plane.frame(extent)
+
+    # --- for the menu ---------------------------------------------------------------------------------------------
+
+    def numbers(self) -> dict[str, Table]:
+        samples, densities = self.shown_pictures(), self._densities()
+        real = {DATA: self._reply.real} if self._reply is not None else {}
+        tables = {"Samples": samples_table({**real, **samples}, self.features())} if samples else {}
+        return tables | ({"Densities": densities_table(densities)} if densities else {})
+
+    def animations(self) -> dict[str, Animation]:
+        """Return the samples of each flow over its steps, which the engine reads from the run."""
+        return {role_label(role): partial(self._film, role) for role in self.shown_pictures()}
+
+    def _film(self, role: Role, ready: Callable[[Writer], None], fail: Callable[[ErrorInfo], None]) -> None:
+        if self.view is None:
+            return
+        seed = min(self.view.seeds, default=1) if (self.studio.seed, role) not in self.view.stages else self.studio.seed
+
+        def replied(reply: Reply) -> None:
+            if isinstance(reply, SampleSeries):
+                ready(lambda path, progress: write_samples_gif(path, reply, progress=progress))
+
+        self.studio.ask(ReadSampleSeries(run=self.view.row.run, seed=seed, stage=role), replied, fail)
 
     def _densities(self) -> dict[str, DensityDrawn]:
         """Return the density of every flow that has one, live or as requested."""

@@ -18,6 +18,17 @@ _HEIGHT, _MARGIN = 22, 10
 _LONGEST = 80
 
 
+def verdict_tone(verdict: str) -> ChipTone:
+    """Return the tone of a verdict."""
+    match verdict:
+        case "better":
+            return "good"
+        case "worse":
+            return "error"
+        case _:
+            return "neutral"
+
+
 class Chip(QWidget):
     """Shows a text of one line; hidden while it is empty."""
 

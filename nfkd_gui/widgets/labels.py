@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from typing import Literal
 
-from PySide6.QtCore import QEvent, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
+from PySide6.QtCore import QEvent, QRect, QSize, Qt
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from nfkd.text import plain, plain_lines
@@ -139,3 +139,37 @@ class WrappedLabel(ToneLabel):
     def minimumSizeHint(self) -> QSize:
         hint = super().minimumSizeHint()
         return QSize(min(hint.width(), _WIDEST), hint.height())
+
+
+class ClampedLabel(ToneLabel):
+    """Wrapped text of a fixed number of lines; words that do not fit are replaced by an ellipsis."""
+
+    def __init__(self, text: str, lines: int, parent: QWidget | None = None) -> None:
+        super().__init__("", "muted", parent)
+        self._whole, self._lines = plain(text), lines
+        self.setWordWrap(True)
+        self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setAccessibleName(self._whole)
+
+    def sizeHint(self) -> QSize:
+        return QSize(0, self._lines * self.fontMetrics().lineSpacing())
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()
+
+    def heightForWidth(self, width: int) -> int:
+        del width
+        return self.sizeHint().height()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        words, text = self._whole.split(" "), self._whole
+        while len(words) > 1 and self._height(text) > self.sizeHint().height():
+            words.pop()
+            text = " ".join(words).rstrip(",;:") + " …"
+        self.setText(text)
+
+    def _height(self, text: str) -> int:
+        room = QRect(0, 0, self.width(), 10_000)
+        return self.fontMetrics().boundingRect(room, int(Qt.TextFlag.TextWordWrap), text).height()

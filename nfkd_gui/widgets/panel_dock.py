@@ -15,8 +15,10 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd_gui.theme import scaled, set_space
+from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ElidedLabel, TypeLabel
+from nfkd_gui.widgets.panel_menu import PanelMenu
 
 _HEAD = 36
 
@@ -29,6 +31,7 @@ class PanelHead(QFrame):
         self.setProperty("head", True)
         self.title = TypeLabel("strong", title, self)
         self.remark = ElidedLabel(parent=self)
+        self.menu: PanelMenu | None = None
         self._line = QHBoxLayout(self)
         set_space(self._line, 8, 12, 0, 8, 0)
         self._line.addWidget(self.title)
@@ -36,9 +39,18 @@ class PanelHead(QFrame):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
     def add(self, *widgets: QWidget) -> None:
-        """Add widgets at the right."""
+        """Add widgets at the right, before the menu."""
         for widget in widgets:
-            self._line.addWidget(widget)
+            self._line.insertWidget(self._line.count() - (self.menu is not None), widget)
+
+    def add_menu(self, name: str, panel: Exportable) -> None:
+        """Add the button that opens the panel's menu."""
+        self.menu = PanelMenu(panel, name, self)
+        button = IconButton("more", f"Menu of {self.title.text()}", "Copy or save what the panel shows.", self)
+        button.setObjectName(f"{name}.more")
+        button.setMenu(self.menu)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self._line.addWidget(button)
 
     def button(self, name: str, picture: str, label: str, help_: str) -> QToolButton:
         """Add a button with an icon, a tooltip and an accessible name."""
@@ -79,7 +91,10 @@ class IconButton(QToolButton):
 
 
 class PanelDock(QDockWidget):
-    """A dock with a `PanelHead`; its body has a border and scrolls where it is too small for its content."""
+    """A dock with a `PanelHead`; its body has a border and scrolls where it is too small for its content.
+
+    The head has a menu if the panel is `Exportable`.
+    """
 
     expanded = Signal(bool)
     """The user asked to let the panel fill the workspace (True), or to bring the others back."""
@@ -90,6 +105,8 @@ class PanelDock(QDockWidget):
         self.panel = panel
         self.head = PanelHead(title, self)
         self._expand: IconButton | None = None
+        if isinstance(panel, Exportable):
+            self.head.add_menu(self.objectName(), panel)
         self.setTitleBarWidget(self.head)
         body = QFrame(self)
         body.setProperty("body", True)

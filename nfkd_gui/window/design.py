@@ -5,12 +5,17 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
+from nfkd.protocol.roles import Role
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.outline import SECTIONS, Outline, section_of
 from nfkd_gui.forms.time_box import TimeBox
+from nfkd_gui.model.csv_files import Table, layers_table, sizes_table
+from nfkd_gui.model.experiment import Experiment
+from nfkd_gui.model.export_files import file_stem
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.layer_tables import LayerTables
 from nfkd_gui.theme import set_space
+from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.panel_dock import PanelDock, PanelHead
 from nfkd_gui.widgets.workspace import Workspace
 
@@ -26,14 +31,19 @@ class DesignWorkspace(Workspace):
         self.outline = Outline(studio.experiment, self)
         self.layers = LayerTables(studio.experiment, self)
         areas = Qt.DockWidgetArea
-        self.add(
+        outline = self.add(
             PanelDock("outline", "Experiment", self.outline, self, scrolls=False), areas.LeftDockWidgetArea, _OUTLINE
+        )
+        self.search = outline.head.button(
+            "outline.search", "search", "Search", "Find any field, command, preset or data set (Ctrl+K)."
         )
         self.properties = self.add(
             PanelDock("properties", "Properties", form, self, scrolls=False), areas.RightDockWidgetArea, _PROPERTIES
         )
         self.add(
-            PanelDock("estimate", "Estimate", self._estimates(studio), self), areas.BottomDockWidgetArea, _ESTIMATE
+            PanelDock("estimate", "Estimate", EstimatePanel(studio, form, self), self),
+            areas.BottomDockWidgetArea,
+            _ESTIMATE,
         )
         self.setCentralWidget(self._centre())
         self.outline.selected.connect(self._select)
@@ -41,24 +51,10 @@ class DesignWorkspace(Workspace):
         studio.theme_changed.connect(self.layers.restyle, Qt.ConnectionType.QueuedConnection)
         self.outline.select("data")
 
-    def _estimates(self, studio: Studio) -> QWidget:
-        """Return sizes and time side by side."""
-        both = QWidget(self)
-        line = QHBoxLayout(both)
-        set_space(line, 8)
-        line.addWidget(self.form.estimate, 1)
-        line.addWidget(TimeBox(studio.time_estimate, both), 1)
-        return both
-
     def _centre(self) -> QWidget:
         centre = QWidget(self)
-        head = PanelHead("Data and layers", centre)
-        body = QFrame(centre)
-        body.setProperty("body", True)
-        column = QVBoxLayout(body)
-        set_space(column, 16, 16, 12, 16, 12)
-        column.addWidget(self.form.preview)
-        column.addWidget(self.layers, 1)
+        head, body = PanelHead("Data and layers", centre), DataPanel(self.form, self.layers, centre)
+        head.add_menu("panel.data", body)
         whole = QVBoxLayout(centre)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(0)
@@ -75,3 +71,48 @@ class DesignWorkspace(Workspace):
         self.outline.select(section_of(path))
         self.properties.show()
         self.form.open_field(path)
+
+
+class EstimatePanel(QWidget, Exportable):
+    """Sizes and time of the experiment, side by side."""
+
+    has_numbers = True
+
+    def __init__(self, studio: Studio, form: ExperimentForm, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._experiment, self._times = studio.experiment, studio.time_estimate
+        line = QHBoxLayout(self)
+        set_space(line, 8)
+        line.addWidget(form.estimate, 1)
+        line.addWidget(TimeBox(studio.time_estimate, self), 1)
+
+    def numbers(self) -> dict[str, Table]:
+        estimate = self._times.estimate
+        times: dict[Role, float] = {stage.stage: stage.seconds for stage in estimate.stages} if estimate else {}
+        flows = self._experiment.flows_by_role()
+        return {"Estimate": sizes_table(flows, times)} if flows or times else {}
+
+    def export_name(self) -> str:
+        return file_stem(self._experiment.name, "estimate")
+
+
+class DataPanel(QFrame, Exportable):
+    """The preview of the data above the layers of all flows."""
+
+    has_numbers = True
+
+    def __init__(self, form: ExperimentForm, layers: LayerTables, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._experiment: Experiment = layers.experiment
+        self.setProperty("body", True)
+        column = QVBoxLayout(self)
+        set_space(column, 16, 16, 12, 16, 12)
+        column.addWidget(form.preview)
+        column.addWidget(layers, 1)
+
+    def numbers(self) -> dict[str, Table]:
+        flows = self._experiment.flows_by_role()
+        return {"Layers": layers_table(flows)} if flows else {}
+
+    def export_name(self) -> str:
+        return file_stem(self._experiment.name, "data and layers")

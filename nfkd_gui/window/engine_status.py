@@ -25,7 +25,7 @@ class EngineStatusLabel(QWidget):
         line = QHBoxLayout(self)
         line.setContentsMargins(8, 0, 8, 0)
         line.setSpacing(8)
-        for widget in (self._message, self._dot, self.restart):
+        for widget in (self._dot, self._message, self.restart):
             line.addWidget(widget)
         studio.engine_changed.connect(self.refresh)
         self.refresh()
@@ -50,8 +50,10 @@ def describe_engine(state: EngineState) -> tuple[str, Tone, str]:
                 f"NFKD {status.version}, torch {status.torch}, {status.device_name or status.device}, "
                 f"{status.threads} threads, process {status.pid}"
             )
-            return f"engine: this machine, {status.device} · ok", "good", details
+            threads = f"{status.threads} {'thread' if status.threads == 1 else 'threads'}"
+            device = f"CPU, {threads}" if status.device == "cpu" else status.device_name or status.device
+            return f"Engine on this machine · {device}", "good", details
         case "lost":
-            return "engine: lost", "error", state.error.cause if state.error else ""
+            return "Engine lost", "error", state.error.cause if state.error else ""
         case _:
-            return "engine: starting …", "warning", "The engine is starting; this takes a few seconds."
+            return "Engine is starting …", "warning", "The engine is starting; this takes a few seconds."

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QAction, QResizeEvent
+from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtGui import QAction, QIcon, QResizeEvent
 from PySide6.QtWidgets import (
-    QButtonGroup,
     QComboBox,
     QFrame,
     QHBoxLayout,
     QMenu,
     QPushButton,
-    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -21,18 +19,19 @@ from PySide6.QtWidgets import (
 
 from nfkd_gui.model.headline import Headline, Segment, headline_of, segments_of
 from nfkd_gui.model.studio import LIVE, Studio
-from nfkd_gui.theme import fix_size, scaled, set_space
+from nfkd_gui.resources import resource_path
+from nfkd_gui.theme import fix_size, scaled, set_space, set_type
 from nfkd_gui.widgets.chip import Chip
 from nfkd_gui.widgets.icons import icon
-from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel, TypeLabel
+from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel
 from nfkd_gui.widgets.panel_dock import IconButton
 from nfkd_gui.widgets.segments import SegmentedBar
+from nfkd_gui.widgets.switch import Switch
 from nfkd_gui.window.actions import Actions
 
 WORKSPACES = {"design": ("Design", "design"), "train": ("Train", "train"), "compare": ("Compare", "compare")}
 """Title and icon of each workspace, in order."""
-_HEIGHT, _NARROW = 56, 1280
-_LONGEST_NAME = 40
+_HEIGHT, _NARROW, _NAMES, _LOGO = 56, 1280, 232, 24
 _FOLLOW = "Follow training"
 
 
@@ -52,11 +51,12 @@ class Header(QFrame):
         self._menu_button.setObjectName("header.menu")
         self._menu_button.setMenu(menu)
         self._menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self._name = TypeLabel("heading", "NFKD", self)
+        self._name = ElidedLabel("NFKD", "plain", self)
+        set_type(self._name, "heading")
         self._name.setObjectName("header.name")
         self._subtitle = ElidedLabel(parent=self)
         self._subtitle.setObjectName("header.subtitle")
-        self._switch = _Switch(self)
+        self._switch = Switch("header.workspace", WORKSPACES, self)
         self._switch.chosen.connect(self.chosen)
         self._seed = self._seed_box()
         self._progress = _ProgressBlock(self)
@@ -67,6 +67,18 @@ class Header(QFrame):
         self._lay_out()
         self._connect()
         self.refresh()
+
+    def _home_button(self) -> QToolButton:
+        button = QToolButton(self)
+        button.setObjectName("header.home")
+        button.setProperty("flat", True)
+        button.setIcon(QIcon(str(resource_path("icons", "nfkd.svg"))))
+        button.setIconSize(QSize(scaled(_LOGO), scaled(_LOGO)))
+        button.setAccessibleName("Start page")
+        button.setToolTip("Start page (Ctrl+H)")
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        button.clicked.connect(self._actions.start.trigger)
+        return button
 
     def _seed_box(self) -> QComboBox:
         box = QComboBox(self)
@@ -85,7 +97,9 @@ class Header(QFrame):
 
     def _lay_out(self) -> None:
         fix_size(self, height=_HEIGHT)
-        names = QVBoxLayout()
+        block = QWidget(self)
+        fix_size(block, width=_NAMES)
+        names = QVBoxLayout(block)
         set_space(names, 0)
         names.addStretch(1)
         names.addWidget(self._name)
@@ -93,8 +107,9 @@ class Header(QFrame):
         names.addStretch(1)
         line = QHBoxLayout(self)
         set_space(line, 12, 12, 0, 12, 0)
+        line.addWidget(self._home_button())
         line.addWidget(self._menu_button)
-        line.addLayout(names, 2)
+        line.addWidget(block)
         line.addWidget(self._switch)
         line.addStretch(1)
         line.addWidget(self._seed)
@@ -138,8 +153,9 @@ class Header(QFrame):
         else:
             name = f"{experiment.name}{' •' if experiment.dirty else ''}"
             subtitle = " → ".join(flow.summary for flow in experiment.flows())
-        self._name.setText(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…")
+        self._name.setText(name)
         self._subtitle.setText(subtitle)
+        self._show_subtitle()
 
     def _show_seeds(self) -> None:
         view = self._studio.view
@@ -197,42 +213,11 @@ class Header(QFrame):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._subtitle.setVisible(self.width() >= scaled(_NARROW) or self._workspace != "train")
+        self._show_subtitle()
 
-
-class _Switch(QFrame):
-    """One button for each workspace; the open one is checked."""
-
-    chosen = Signal(str)
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.setProperty("switch", True)
-        self._buttons: dict[str, QToolButton] = {}
-        self._group = QButtonGroup(self)
-        line = QHBoxLayout(self)
-        set_space(line, 2, 2)
-        for name, (title, picture) in WORKSPACES.items():
-            button = self._buttons[name] = QToolButton(self)
-            button.setObjectName(f"header.workspace.{name}")
-            button.setProperty("segment", True)
-            button.setText(title)
-            button.setIcon(icon(picture))
-            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-            button.setCheckable(True)
-            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            button.clicked.connect(lambda _checked, name=name: self.chosen.emit(name))
-            self._group.addButton(button)
-            line.addWidget(button)
-        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-
-    def show_state(self, current: str, offered: list[str]) -> None:
-        self._group.setExclusive(False)
-        for name, button in self._buttons.items():
-            button.setChecked(name == current)
-            button.setVisible(name in offered)
-            button.setIcon(icon(WORKSPACES[name][1]))
-        self._group.setExclusive(bool(current))
+    def _show_subtitle(self) -> None:
+        fits = self.width() >= scaled(_NARROW) or self._workspace != "train"
+        self._subtitle.setVisible(fits and bool(self._subtitle.text()))
 
 
 class _ProgressBlock(QWidget):

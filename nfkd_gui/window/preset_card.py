@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from nfkd.config import ExperimentConfig
@@ -11,14 +13,20 @@ from nfkd.config.toml import toml_text
 from nfkd.protocol.data import DataPreview, PreviewData
 from nfkd.protocol.requests import Reply
 from nfkd.protocol.roles import DATA
-from nfkd_gui.forms.summaries import flow_label
+from nfkd_gui.model.headline import ENOUGH_SEEDS
+from nfkd_gui.model.recorded import Figures, figures_of
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.model.summaries import flow_label
+from nfkd_gui.numbers import format_percent, format_span
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.theme import fix_size, role_colour, scaled, set_space, tokens
-from nfkd_gui.widgets.labels import ToneLabel, TypeLabel, WrappedLabel
+from nfkd_gui.widgets.chip import Chip, verdict_tone
+from nfkd_gui.widgets.labels import ClampedLabel, ToneLabel, TypeLabel, tip
 
-_WIDTH, _HEIGHT, _PICTURE = 263, 250, 104
+_WIDTH, _HEIGHT, _PICTURE, _FOOT, _LINES = 250, 276, 104, 28, 4
 _IMAGES = 32
+_SENTENCE = re.compile(r"(?<=\.)(?<!al\.) ")
+_GROUPS = {"In the plane": "plane", "Images": "images", "Tables": "tables"}
 
 
 class PresetCard(QFrame):
@@ -45,21 +53,31 @@ class PresetCard(QFrame):
         self._open = QPushButton("Open in Design", self)
         self._open.setObjectName(f"start.preset.{name}.open")
         self._open.clicked.connect(lambda: self.chosen.emit(name, False))
-        self._about = ToneLabel(_flows(self._config), parent=self)
+        self._foot = _Foot(self)
         self._lay_out()
         self._show_buttons(False)
 
+    @property
+    def groups(self) -> set[str]:
+        """The filters of the start page that keep the card."""
+        extra = type(self._config.data).model_fields["kind"].json_schema_extra
+        group = _GROUPS[str(extra["group"])] if isinstance(extra, dict) else ""
+        return {"all", group, *(["paper"] if self._name.endswith("_paper") else [])}
+
+    def show_figures(self) -> None:
+        """Show how long the preset takes and what it achieves."""
+        self._foot.show_figures(figures_of(self._name, self._config, self._studio.rows.values()))
+
     def _lay_out(self) -> None:
-        fix_size(self, _WIDTH, _HEIGHT)
         texts = QVBoxLayout()
         set_space(texts, 4, 12, 8, 12, 12)
         texts.addWidget(TypeLabel("strong", self._config.name[:1].upper() + self._config.name[1:], self))
-        purpose = WrappedLabel(_purpose(self._config.description), "muted", self)
-        purpose.setToolTip(self._config.description)
-        purpose.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        purpose = ClampedLabel(_purpose(self._config.description), _LINES, self)
+        purpose.setToolTip(tip(self._config.description))
         texts.addWidget(purpose)
         texts.addStretch(1)
-        texts.addWidget(self._about)
+        texts.addWidget(ToneLabel(_flows(self._config), parent=self))
+        texts.addWidget(self._foot)
         buttons = QHBoxLayout()
         set_space(buttons, 8)
         buttons.addWidget(self._run)
@@ -71,6 +89,11 @@ class PresetCard(QFrame):
         column.setSpacing(0)
         column.addWidget(self._picture)
         column.addLayout(texts, 1)
+
+    @staticmethod
+    def smallest() -> QSize:
+        """Return the smallest size at the current scale."""
+        return QSize(scaled(_WIDTH), scaled(_HEIGHT))
 
     def load_picture(self) -> None:
         """Ask the engine for a preview of the data, once it is ready."""
@@ -92,7 +115,7 @@ class PresetCard(QFrame):
         return super().event(event)
 
     def _show_buttons(self, shown: bool) -> None:
-        self._about.setVisible(not shown)
+        self._foot.setVisible(not shown)
         self._run.setVisible(shown)
         self._open.setVisible(shown)
 
@@ -108,13 +131,41 @@ class PresetCard(QFrame):
 
 
 def _purpose(description: str) -> str:
-    """Return the first sentence of a description."""
-    first, point, _ = description.partition(". ")
-    return f"{first}{point.strip()}"
+    """Return the first sentence of a description; *et al.* ends none."""
+    return _SENTENCE.split(description, maxsplit=1)[0]
 
 
 def _flows(config: ExperimentConfig) -> str:
     return f"{flow_label(config.teacher)} → {flow_label(config.student)}"
+
+
+class _Foot(QWidget):
+    """One line: the time of a run, and a chip with the share of the gap that the student closes."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._time = ToneLabel(parent=self)
+        self._chip = Chip(self)
+        line = QHBoxLayout(self)
+        set_space(line, 8)
+        line.addWidget(self._time)
+        line.addStretch(1)
+        line.addWidget(self._chip)
+        fix_size(self, height=_FOOT)
+
+    def show_figures(self, figures: Figures) -> None:
+        """Show the figures of a preset."""
+        source = "measured" if figures.here else "recorded"
+        self._time.setText(f"{format_span(figures.seconds)}, {source}" if figures.seconds else "")
+        self._time.setToolTip(
+            "Time of the newest run here." if figures.here else "Time on two CPU cores, from real steps of each stage."
+        )
+        if figures.gap is None:
+            self._chip.show_text("")
+            return
+        help_ = f"Share of the gap between baseline and teacher that the student closes, mean of {figures.seeds} seeds."
+        few = f", {figures.seeds} {'seed' if figures.seeds == 1 else 'seeds'}" if figures.seeds < ENOUGH_SEEDS else ""
+        self._chip.show_text(f"closes {format_percent(figures.gap)}{few}", verdict_tone(figures.verdict), help_)
 
 
 class _Picture(QWidget):
@@ -133,9 +184,12 @@ class _Picture(QWidget):
         self._preview = preview
         if preview.images is not None and len(preview.images):
             self._mosaic.show()
-            self._mosaic.setGeometry(self.rect().adjusted(scaled(12), scaled(8), -scaled(12), -scaled(8)))
             self._mosaic.show_images(preview.images[:_IMAGES] / 255)
         self.update()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._mosaic.setGeometry(self.rect().adjusted(scaled(12), scaled(8), -scaled(12), -scaled(8)))
 
     def sizeHint(self) -> QSize:
         return QSize(scaled(_WIDTH), scaled(_PICTURE))

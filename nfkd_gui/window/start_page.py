@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QShowEvent
+from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.config import preset_names
 from nfkd.protocol.events import RunRow
 from nfkd.text import plain
-from nfkd_gui.model.studio import Studio
+from nfkd_gui.model.studio import LIVE, Studio
+from nfkd_gui.numbers import format_percent
+from nfkd_gui.panels.runs_model import format_time
 from nfkd_gui.theme import fix_size, scaled, set_space
-from nfkd_gui.widgets.chip import Chip
-from nfkd_gui.widgets.flow_layout import FlowLayout
+from nfkd_gui.widgets.chip import Chip, ChipTone, verdict_tone
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ElidedLabel, TypeLabel, WrappedLabel
+from nfkd_gui.widgets.switch import Switch
 from nfkd_gui.window.preset_card import PresetCard
 
 _SIDE, _MOST_RECENT = 364, 6
+_FILTERS = {name: (name.capitalize(), "") for name in ("all", "images", "plane", "tables", "paper")}
 _FIRST = ("digits", "digits_half", "digits_few", "pinwheel_few", "two_moons", "natural_patches", "natural_crops",
           "digits_paper")  # fmt: skip
 """Presets that come first; the others follow by name."""
@@ -37,21 +41,27 @@ class StartPage(QWidget):
     """The path of an experiment."""
     open_clicked = Signal()
     own_data_clicked = Signal()
+    all_runs_clicked = Signal()
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("start")
         self._studio = studio
         self.cards = {name: PresetCard(name, studio, self) for name in _ordered(preset_names())}
+        self._filter = Switch("start.filter", _FILTERS, self)
+        self._filter.chosen.connect(self._show_group)
+        self._grid = _CardGrid(list(self.cards.values()), self)
         self._recent = QVBoxLayout()
         set_space(self._recent, 0)
         self._lay_out()
+        self._show_group("all")
         for card in self.cards.values():
             card.chosen.connect(self.preset_chosen)
-        studio.rows_changed.connect(self._show_recent)
+        studio.rows_changed.connect(self._show_runs)
+        studio.row_changed.connect(self._show_row)
         studio.preferences_changed.connect(self._show_recent)
         studio.engine_changed.connect(self._load_pictures)  # the page may be shown before the engine is ready
-        self._show_recent()
+        self._show_runs()
 
     def _lay_out(self) -> None:
         content = QWidget(self)
@@ -64,12 +74,8 @@ class StartPage(QWidget):
             "A large flow teaches a small one, and you watch. Every student is compared with a baseline: the same flow "
             "without a teacher.", parent=self))  # fmt: skip
         left.addSpacing(scaled(8))
-        left.addWidget(TypeLabel("heading", "Presets", self))
-        cards = QWidget(self)
-        wrapped = FlowLayout(16, cards)
-        for card in self.cards.values():
-            wrapped.addWidget(card)
-        left.addWidget(_Wrapping(cards, wrapped))
+        left.addLayout(self._head())
+        left.addWidget(self._grid)
         left.addStretch(1)
         line.addLayout(left, 1)
         line.addWidget(self._side())
@@ -81,6 +87,22 @@ class StartPage(QWidget):
         set_space(whole, 0)
         whole.addWidget(scroll)
 
+    def _head(self) -> QHBoxLayout:
+        line = QHBoxLayout()
+        set_space(line, 12)
+        line.addWidget(TypeLabel("heading", "Presets", self))
+        about = "The label says how much of the gap between baseline and teacher the student closes."
+        line.addWidget(ElidedLabel(about, parent=self), 1)
+        line.addWidget(self._filter)
+        return line
+
+    def _show_group(self, group: str) -> None:
+        """Show the presets of a group."""
+        self._filter.show_state(group, list(_FILTERS))
+        for card in self.cards.values():
+            card.setVisible(group in card.groups)
+        self._grid.fit()
+
     def _side(self) -> QWidget:
         side = QWidget(self)
         fix_size(side, width=_SIDE)
@@ -89,7 +111,12 @@ class StartPage(QWidget):
         column.addWidget(TypeLabel("heading", "Own data", side))
         column.addWidget(self._own_data(side))
         column.addSpacing(scaled(12))
-        column.addWidget(TypeLabel("heading", "Recent", side))
+        recent = QHBoxLayout()
+        recent.addWidget(TypeLabel("heading", "Recent", side), 1)
+        self._all_runs = self._button("start.all", "All runs ›", "", self.all_runs_clicked)
+        self._all_runs.setProperty("link", True)
+        recent.addWidget(self._all_runs)
+        column.addLayout(recent)
         frame = QFrame(side)
         frame.setProperty("panel", True)
         frame.setLayout(self._recent)
@@ -103,7 +130,7 @@ class StartPage(QWidget):
         zone.setProperty("panel", True)
         column = QVBoxLayout(zone)
         set_space(column, 8, 16)
-        text = WrappedLabel("A table, an array of images or a folder of images: choose it as the data set.")
+        text = WrappedLabel("Drop a table, an array of images or a folder of images here: it becomes the data set.")
         text.setAlignment(Qt.AlignmentFlag.AlignCenter)
         column.addWidget(text)
         column.addWidget(self._button("start.own", "Choose your data in Design", "data", self.own_data_clicked))
@@ -112,11 +139,25 @@ class StartPage(QWidget):
     def _button(self, name: str, text: str, picture: str, signal: object) -> QPushButton:
         button = QPushButton(text, self)
         button.setObjectName(name)
-        button.setIcon(icon(picture))
+        if picture:
+            button.setIcon(icon(picture))
         button.clicked.connect(signal)  # type: ignore[arg-type]
         return button
 
     # --- recent work ----------------------------------------------------------------------------------------------
+
+    def _show_runs(self) -> None:
+        """Show the newest runs, and what the runs say of the presets."""
+        self._show_recent()
+        self._all_runs.setVisible(bool(self._studio.rows))
+        for card in self.cards.values():
+            card.show_figures()
+
+    def _show_row(self, run: str) -> None:
+        """Follow a run; while the page is hidden, only its end."""
+        row = self._studio.rows.get(run)
+        if self.isVisible() or (row is not None and row.state not in LIVE):
+            self._show_runs()
 
     def _show_recent(self) -> None:
         while self._recent.count():
@@ -135,6 +176,11 @@ class StartPage(QWidget):
             empty.setContentsMargins(scaled(12), scaled(12), scaled(12), scaled(12))
             self._recent.addWidget(empty)
 
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "_grid"):  # another scale
+            self._grid.fit()
+
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._load_pictures()
@@ -145,19 +191,30 @@ class StartPage(QWidget):
                 card.load_picture()
 
 
-class _Wrapping(QWidget):
-    """Gives wrapped cards the height that they need in this width."""
+class _CardGrid(QWidget):
+    """Cards in lines; they share the width, and the grid has the height that they need."""
 
-    def __init__(self, cards: QWidget, layout: FlowLayout) -> None:
-        super().__init__()
-        self._cards, self._wrapped = cards, layout
-        cards.setParent(self)
+    def __init__(self, cards: list[PresetCard], parent: QWidget) -> None:
+        super().__init__(parent)
+        self._cards = cards
+        for card in cards:
+            card.setParent(self)
 
-    def resizeEvent(self, event: object) -> None:
-        del event
-        height = self._wrapped.height_in(self.width())
-        self._cards.setGeometry(0, 0, self.width(), height)
-        self.setMinimumHeight(height)
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.fit()
+
+    def fit(self) -> None:
+        """Place the cards that are shown."""
+        gap, size = scaled(16), PresetCard.smallest()
+        columns = max(1, (self.width() + gap) // (size.width() + gap))
+        width = max(size.width(), (self.width() + gap) // columns - gap)
+        shown = [card for card in self._cards if not card.isHidden()]
+        for number, card in enumerate(shown):
+            line, column = divmod(number, columns)
+            card.setGeometry(column * (width + gap), line * (size.height() + gap), width, size.height())
+        lines = -(-len(shown) // columns)
+        self.setFixedHeight(lines * (size.height() + gap) - gap)
 
 
 class _RecentRun(QFrame):
@@ -174,17 +231,22 @@ class _RecentRun(QFrame):
         name.setProperty("link", True)
         name.clicked.connect(lambda: choose(row.run))
         names.addWidget(name)
-        names.addWidget(ElidedLabel(f"{row.data} · {row.state}", parent=self))
+        seeds = f"{row.seeds} {'seed' if row.seeds == 1 else 'seeds'}"
+        parts = [plain(row.data, 60), seeds, format_time(row.created, time.time())]
+        names.addWidget(ElidedLabel(" · ".join(parts), parent=self))
         chip = Chip(self)
-        chip.show_text(_outcome(row), "good" if row.verdict == "better" else "neutral")
+        chip.show_text(*_outcome(row))
         line.addLayout(names, 1)
         line.addWidget(chip)
 
 
-def _outcome(row: RunRow) -> str:
+def _outcome(row: RunRow) -> tuple[str, ChipTone]:
+    """Return the result of a run; no verdict before three seeds."""
     if row.state != "finished":
-        return row.state
-    return {"better": "Student better", "worse": "Student worse"}.get(row.verdict, "finished")
+        return row.state.capitalize(), "neutral"
+    if row.verdict in {"better", "worse"}:
+        return f"Student {row.verdict}", verdict_tone(row.verdict)
+    return ("Finished" if row.gap_closed is None else f"closes {format_percent(row.gap_closed)}"), "neutral"
 
 
 def _recent_file(path: str, choose: Callable[[str], None], parent: QWidget) -> QWidget:

@@ -113,7 +113,7 @@ async def watch(window: MainWindow) -> None:
     freeze_existing_objects()
     studio.start()
     await until(studio.experiment.checked, lambda: studio.experiment.may_run)
-    studio.start_preset("digits")
+    studio.run_experiment()
     await until(studio.event_applied, lambda: sum(panel.has_content() for panel in window.panels) > 2)
     seconds = float(os.environ.get("NFKD_BENCH_SECONDS", "15"))
     heart = Heartbeat()

@@ -13,6 +13,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 from qasync import QEventLoop
 
+from nfkd.protocol.requests import Shutdown
 from nfkd_gui.app import make_window
 from nfkd_gui.window.main_window import MainWindow
 from tests.engine_process import running_engine
@@ -72,15 +73,27 @@ class User:
 
     async def until(self, signal: Any, condition: Callable[..., Any]) -> None:
         """Wait for a signal whose values fulfil a condition."""
+        await self.until_any([signal], condition)
+
+    async def until_any(self, signals: list[Any], condition: Callable[..., Any]) -> None:
+        """Wait for one of some signals whose values fulfil a condition."""
         found = asyncio.Event()
 
         def check(*values: Any) -> None:
             if condition(*values):
                 found.set()
 
-        signal.connect(check)
+        for signal in signals:
+            signal.connect(check)
         await found.wait()
-        signal.disconnect(check)
+        for signal in signals:
+            signal.disconnect(check)
+
+    async def end_engine(self, window: MainWindow) -> None:
+        """End the engine of a window."""
+        over = asyncio.Event()
+        window.studio.ask(Shutdown(), lambda _reply: over.set(), lambda _error: over.set())
+        await over.wait()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from nfkd_gui.gc_policy import freeze_existing_objects, gc_paused
+from nfkd_gui.gc_policy import CollectionPause, freeze_existing_objects, gc_paused
 
 
 def test_gc_paused_restores_the_previous_state() -> None:
@@ -30,3 +30,17 @@ def test_frozen_objects_are_not_searched() -> None:
     ring.append(ring)
     freeze_existing_objects()
     assert not any(item is ring for item in gc.get_objects())
+
+
+def test_collection_is_off_while_any_worker_runs() -> None:
+    pause = CollectionPause()
+    pause.enter()
+    pause.enter()
+    pause.leave()
+    assert not gc.isenabled()
+    pause.leave()
+    assert gc.isenabled()
+    with gc_paused():
+        pause.enter()
+        pause.leave()
+        assert not gc.isenabled(), "it was off before"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterable
 from itertools import pairwise
@@ -164,6 +166,15 @@ class ExperimentConfig(Config, frozen=True):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the experiment to a file, atomically."""
         replace_file(Path(path), self.to_toml().encode())
+
+    def digest(self) -> str:
+        """Return 16 hexadecimal digits that are equal for experiments with the same results, apart from the seeds.
+
+        Name, description, seeds, device and monitoring do not count.
+        """
+        ignored = {"name", "description", "seeds", "compute", "monitor"}
+        fields = json.dumps(self.model_dump(mode="json", exclude=ignored), sort_keys=True)
+        return hashlib.sha256(fields.encode()).hexdigest()[:16]
 
     def replace(self, **changes: Any) -> Self:
         """Return a validated copy with some fields changed; nested dictionaries are merged.

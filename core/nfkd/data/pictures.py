@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from nfkd.config.datasets import IMAGE_ENDINGS
 from nfkd.data.files import ConfigPath
 from nfkd.files import open_regular
 
 _MOST_KEPT = 512 << 20  # bytes
 _MOST_PIXELS = 64_000_000
 _TOO_LARGE = f"has more than {_MOST_PIXELS // 1_000_000} megapixels: make it smaller"
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""Suffixes of image files."""
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # some of Pillow's other formats start programs
 
 
@@ -134,5 +133,5 @@ def _found(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if not name.startswith(".") and name.lower().endswith(ENDINGS):
+            if not name.startswith(".") and name.lower().endswith(IMAGE_ENDINGS):
                 yield Path(folder, name)

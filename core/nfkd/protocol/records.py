@@ -93,6 +93,8 @@ class StagePlan(Message, frozen=True):
     curves: list[CurveInfo]
     pairs: list[LayerPair] = []
     """The matched layers; empty for flows without a teacher."""
+    epoch: int = 0
+    """Steps after which the training examples are drawn in a new order; 0 in older runs."""
 
 
 class StageSummary(Message, frozen=True):
@@ -277,6 +279,12 @@ class RunRow(Message, frozen=True):
         Means over the finished seeds; None before.
     cause
         Why it failed or was interrupted.
+    gap_closed
+        Share of the gap between baseline and teacher that the student closes; None where it is not defined.
+    seconds
+        Time of all finished stages.
+    digest
+        `ExperimentConfig.digest` of its experiment; empty for runs of earlier versions.
     elsewhere
         Whether another process than the reader of this row trains the run, or will train it. It is not stored.
     """
@@ -298,4 +306,7 @@ class RunRow(Message, frozen=True):
     unit: str = ""
     verdict: str = ""
     cause: str = ""
+    gap_closed: float | None = None
+    seconds: float = 0.0
+    digest: str = ""
     elsewhere: bool = False

@@ -132,6 +132,7 @@ def _fill(directory: Path, path: Path, config: ExperimentConfig, teacher: str, s
         seeds=config.seeds.count,
         seeds_done=0,
         progress=0.0,
+        digest=config.digest(),
     )
     for name, data in _config_files(config).items():
         replace_file(directory / name, data)

@@ -305,6 +305,23 @@ def test_replacing_the_kind_keeps_no_other_field():
     assert changed.student == Glow1DConfig(steps=2)
 
 
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"name": "other", "description": "other"}, True),
+        ({"seeds": {"count": 5}, "compute": {"threads": 1}, "monitor": {"pictures_every": 7}}, True),
+        ({"student": {"hidden": 63}}, False),
+        ({"distillation": {"lkd": {"weight": 0.06}}}, False),
+        ({"training": {"student_steps": 999}}, False),
+        ({"data": {"split_seed": 1}}, False),
+    ],
+)
+def test_the_digest_follows_what_decides_the_results(change, same):
+    config = ExperimentConfig.load("digits")
+    assert (config.replace(**change).digest() == config.digest()) == same
+    assert ExperimentConfig.from_toml(config.to_toml()).digest() == config.digest()
+
+
 def test_an_experiment_is_frozen():
     config = ExperimentConfig.load("digits")
     with pytest.raises(ValueError, match="frozen"):

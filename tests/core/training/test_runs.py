@@ -173,6 +173,9 @@ def test_seeds_make_a_group_with_a_verdict(retrain: bool, tmp_path: Path) -> Non
     tests = {(summary.stage, summary.seed): summary.test for summary in record.summary}
     expected = [tests["baseline", seed] - tests["student", seed] for seed in (4, 5, 6)]
     assert verdict.differences == pytest.approx(expected)
+    assert record.row.digest == config.digest()
+    assert record.row.seconds == pytest.approx(sum(summary.seconds for summary in record.summary))
+    assert record.row.gap_closed == (None if math.isnan(verdict.gap_closed) else pytest.approx(verdict.gap_closed))
     assert ("a teacher for each seed" if retrain else "one teacher for all seeds") in verdict.summary
     others = [metric.name for name, metric in METRICS.items() if name != "likelihood"]
     assert [other.metric for other in verdict.others] == others

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,18 @@ import pytest
 
 from nfkd.protocol.events import DensityDrawn
 from nfkd.protocol.records import LayerPair
-from nfkd_gui.model.csv_files import write_densities_csv, write_matching_csv, write_paths_csv, write_samples_csv
-from nfkd_gui.model.export_files import ExportError
+from nfkd.protocol.requests import FlowDescription, LayerInfo
+from nfkd_gui.model.csv_files import (
+    Table,
+    densities_table,
+    layers_table,
+    matching_table,
+    paths_table,
+    samples_table,
+    sizes_table,
+    write_csv,
+)
+from nfkd_gui.model.export_files import CancelledError, ExportError, Progress
 
 RANDOM = np.random.default_rng(0)
 
@@ -25,7 +36,7 @@ def read(path: Path) -> tuple[list[str], list[list[str]]]:
 def test_points_keep_every_digit_and_the_names_of_the_features(tmp_path: Path) -> None:
     samples = {name: RANDOM.normal(size=(3, 2)).astype(np.float32) for name in ("teacher", "student")}
     samples["student"][1] = np.nan, -np.inf
-    write_samples_csv(tmp_path / "a.csv", samples, ["height", "=weight"])
+    write_csv(tmp_path / "a.csv", samples_table(samples, ["height", "=weight"]))
     header, rows = read(tmp_path / "a.csv")
     assert header == ["flow", "sample", "height", "'=weight"]
     assert [row[:2] for row in rows] == [[name, str(n)] for name in samples for n in (1, 2, 3)]
@@ -35,7 +46,7 @@ def test_points_keep_every_digit_and_the_names_of_the_features(tmp_path: Path) -
 
 def test_images_have_a_column_for_each_pixel(tmp_path: Path) -> None:
     images = RANDOM.random((2, 3, 2, 2)).astype(np.float32)
-    write_samples_csv(tmp_path / "a.csv", {"data": images})
+    write_csv(tmp_path / "a.csv", samples_table({"data": images}))
     header, rows = read(tmp_path / "a.csv")
     assert header[2:4] == ["channel 1, row 1, column 1", "channel 1, row 1, column 2"]
     assert header[-1] == "channel 3, row 2, column 2"
@@ -43,20 +54,22 @@ def test_images_have_a_column_for_each_pixel(tmp_path: Path) -> None:
     assert np.float32(rows[1][header.index("channel 2, row 1, column 2")]) == images[1, 1, 0, 1]
 
 
-def test_paths_have_their_alpha(tmp_path: Path) -> None:
+def test_paths_have_their_number_and_alpha(tmp_path: Path) -> None:
     alpha = np.linspace(0, 1, 3, dtype=np.float32)
-    paths = {"teacher": RANDOM.normal(size=(3, 2)), "student": RANDOM.normal(size=(3, 2))}
-    write_paths_csv(tmp_path / "a.csv", alpha, paths)
+    paths = {"teacher": RANDOM.normal(size=(2, 3, 2)), "student": RANDOM.normal(size=(2, 3, 2))}
+    write_csv(tmp_path / "a.csv", paths_table(alpha, paths))
     header, rows = read(tmp_path / "a.csv")
-    assert header == ["flow", "alpha", "x1", "x2"]
-    assert [(row[0], float(row[1])) for row in rows] == [(name, a) for name in paths for a in (0.0, 0.5, 1.0)]
-    np.testing.assert_array_equal([[float(cell) for cell in row[2:]] for row in rows[3:]], paths["student"])
+    assert header == ["flow", "path", "alpha", "x1", "x2"]
+    places = [(name, str(number), a) for name in paths for number in (1, 2) for a in (0.0, 0.5, 1.0)]
+    assert [(row[0], row[1], float(row[2])) for row in rows] == places
+    values = np.array([[float(cell) for cell in row[3:]] for row in rows])
+    np.testing.assert_array_equal(values, np.concatenate([path.reshape(-1, 2) for path in paths.values()]))
 
 
 def test_a_density_is_listed_with_its_places(tmp_path: Path) -> None:
     log_prob = np.arange(6, dtype=np.float32).reshape(2, 3)
     density = DensityDrawn(run="run", seed=1, stage="teacher", step=0, extent=(0, 2, 10, 20), log_prob=log_prob)
-    write_densities_csv(tmp_path / "a.csv", {"teacher": density})
+    write_csv(tmp_path / "a.csv", densities_table({"teacher": density}))
     header, rows = read(tmp_path / "a.csv")
     assert header == ["flow", "x", "y", "log p (nats)"]
     places = [(x, y) for y in (10, 20) for x in (0, 1, 2)]
@@ -66,7 +79,7 @@ def test_a_density_is_listed_with_its_places(tmp_path: Path) -> None:
 def test_matching_errors_have_a_row_for_each_pair_and_step(tmp_path: Path) -> None:
     pairs = [LayerPair(student=f"s{n}", teacher=f"t{n}", summary="", weight=n / 2) for n in (1, 2)]
     errors = RANDOM.random((3, 2))
-    write_matching_csv(tmp_path / "a.csv", pairs, [0, 10, 20], errors)
+    write_csv(tmp_path / "a.csv", matching_table(pairs, [0, 10, 20], errors))
     header, rows = read(tmp_path / "a.csv")
     assert header[1:3] == ["student layer", "teacher layer"]
     assert [row[:4] for row in rows[2:4]] == [["10", "s1", "t1", "0.5"], ["10", "s2", "t2", "1.0"]]
@@ -75,6 +88,34 @@ def test_matching_errors_have_a_row_for_each_pair_and_step(tmp_path: Path) -> No
 
 def test_a_folder_that_is_missing_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(ExportError) as refused:
-        write_samples_csv(tmp_path / "missing" / "a.csv", {"teacher": np.zeros((1, 2))})
+        write_csv(tmp_path / "missing" / "a.csv", samples_table({"teacher": np.zeros((1, 2))}))
     assert refused.value.info.title == "The file was not saved"
     assert "No such file or directory" in refused.value.info.cause
+
+
+def test_a_cancelled_table_leaves_no_file(tmp_path: Path) -> None:
+    progress = Progress()
+
+    def rows() -> Iterator[list[int]]:
+        yield [1]
+        progress.cancel()
+        yield [2]
+
+    with pytest.raises(CancelledError):
+        write_csv(tmp_path / "a.csv", Table(["n"], rows()), progress)
+    assert not list(tmp_path.iterdir())
+
+
+def test_sizes_and_layers_of_flows(tmp_path: Path) -> None:
+    layers = [
+        LayerInfo(name="level1.step1", label="", kind="step", shape=[4, 4, 4], parameters=120),
+        LayerInfo(name="level1.split", label="", kind="split", shape=[2, 4, 4], parameters=0),
+    ]
+    flow = FlowDescription(summary="Glow 1×1", parameters=120, multiply_adds=300, memory=1 << 20, layers=layers)
+    write_csv(tmp_path / "a.csv", sizes_table({"teacher": flow}, {"teacher": 1.5, "baseline": 0.5}))
+    assert read(tmp_path / "a.csv")[1] == [["teacher", "120", "300", "1048576", "1.5"], ["baseline", "", "", "", "0.5"]]
+    write_csv(tmp_path / "b.csv", layers_table({"student": flow}))
+    assert read(tmp_path / "b.csv")[1] == [
+        ["student", "level1.step1", "step", "4×4×4", "120"],
+        ["student", "level1.split", "split", "2×4×4", "0"],
+    ]

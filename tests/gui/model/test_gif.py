@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from nfkd.protocol.pictures import SampleSeries
-from nfkd_gui.model.export_files import ExportError
+from nfkd_gui.model.export_files import CancelledError, ExportError, Progress
 from nfkd_gui.model.gif import MAX_WIDTH, point_frames, write_gif, write_interpolation_gif, write_samples_gif
 
 RANDOM = np.random.default_rng(0)
@@ -133,6 +133,30 @@ def test_an_interpolation_goes_there_and_back(tmp_path: Path) -> None:
     for picture, step in zip(pictures, steps, strict=True):
         np.testing.assert_array_equal(picture[:, :2, 0], 255 * paths[0, step, 0])
         np.testing.assert_array_equal(picture[:, 3:, 0], 255 * paths[1, step, 0])
+
+
+def test_paths_of_vectors_are_moving_points(tmp_path: Path) -> None:
+    path = np.array([[[0, 0], [5, 10], [10, 20]]], np.float32)
+    write_interpolation_gif(tmp_path / "a.gif", path, width=240)
+    pictures, _ = read(tmp_path / "a.gif")
+    centres = [np.argwhere(picture[..., 0] == 0).mean(axis=0).round() for picture in pictures]
+    low, high = 239 / 22, 239 - 239 / 22  # 5 % from the edge
+    np.testing.assert_allclose(centres, [(high, low), (119.5, 119.5), (low, high), (119.5, 119.5)], atol=1)
+
+
+def test_progress_counts_frames_and_a_cancelled_gif_leaves_no_file(tmp_path: Path) -> None:
+    fractions: list[float] = []
+    write_gif(tmp_path / "a.gif", levels(4, 1), progress=Progress(fractions.append))
+    assert fractions == [0.25, 0.5, 0.75, 1.0]
+
+    def stop(fraction: float) -> None:
+        if fraction == 0.5:
+            progress.cancel()
+
+    progress = Progress(stop)
+    with pytest.raises(CancelledError):
+        write_gif(tmp_path / "b.gif", levels(4, 1), progress=progress)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
 
 
 def test_a_file_that_cannot_be_written_stays_and_is_one_message(

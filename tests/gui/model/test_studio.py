@@ -221,11 +221,11 @@ def test_files_that_remain_after_a_deletion_are_named(
     assert [info.cause for info in reported] == ["Not deleted: /runs/x/thesis.docx."]
 
 
-def test_start_a_preset(ready: Studio, script: Any, do: Do) -> None:
+def test_run_the_open_experiment(ready: Studio, script: Any, do: Do) -> None:
     async def scenario() -> None:
-        ready.start_preset("two_moons")
+        ready.experiment.open("two_moons")
+        ready.run_experiment()
         await settled(ready)
-        assert ready.experiment.name == "two moons"
         assert ready.view is not None
         assert ExperimentConfig.from_toml(ready.view.config) == ExperimentConfig.load("two_moons")
 

@@ -203,7 +203,7 @@ def test_a_crash_shows_its_cause_and_both_buttons_restart_the_engine(window: Mai
         await settled(window.studio)
         assert window.findChild(QDialog, "error") is None
         assert not child(window, QPushButton, "engine.restart").isVisible()
-        assert "ok" in text(window, "engine.message")
+        assert "this machine" in text(window, "engine.message")
         assert text(window, "header.left").endswith("left")
         window.studio.clients[1].lose(error)  # type: ignore[attr-defined]
         await settled(window.studio)

@@ -227,3 +227,35 @@ def test_the_cards_get_their_pictures_once_the_engine_is_ready(
     do(scenario())
     window.close()
     window.deleteLater()
+
+
+def shown_cards(window: MainWindow) -> set[str]:
+    return {name for name, card in window.start_page.cards.items() if card.isVisible()}
+
+
+def test_the_filter_of_the_start_page_shows_a_group_of_presets(window: MainWindow) -> None:
+    window.open_workspace("")
+    assert shown_cards(window) == set(preset_names())
+    press(window, QToolButton, "start.filter.plane")
+    planes = {"checkerboard", "iaf_moons", "maf_moons", "nsf_moons", "pinwheel_few", "realnvp_moons", "two_moons"}
+    assert shown_cards(window) == planes
+    press(window, QToolButton, "start.filter.paper")
+    assert shown_cards(window) == {"cifar10_paper", "digits_paper", "natural_patches_paper"}
+    cards = [window.start_page.cards[name] for name in shown_cards(window)]
+    assert len({(card.x(), card.y()) for card in cards}) == len(cards)
+    assert all(card.geometry().right() <= window.start_page.width() for card in cards)
+
+
+def test_a_finished_run_of_a_preset_changes_its_card(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        window.open_workspace("")
+        card = window.start_page.cards["two_moons"]
+        script.begin("/runs/moons", ExperimentConfig.load("two_moons").to_toml())
+        script.finish("/runs/moons")
+        digest = ExperimentConfig.load("two_moons").digest()
+        script.set_state("/runs/moons", "finished", digest=digest, seconds=21.0, seeds=1, gap_closed=0.4)
+        await settled(window.studio)
+        texts = [label.text() for label in card.findChildren(QLabel)]
+        assert "21 s, measured" in texts
+
+    do(scenario())

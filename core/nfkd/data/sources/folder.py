@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from nfkd.config.data import ImageFolderConfig
+from nfkd.config.datasets import IMAGE_ENDINGS
 from nfkd.data.dataset import DataSplit
 from nfkd.data.files import ConfigPath, expanded, named_folder
 from nfkd.data.images import context_of_labels, loaded_images, refuse_labels
-from nfkd.data.pictures import ENDINGS, ImageFiles, decode, image_paths
+from nfkd.data.pictures import ImageFiles, decode, image_paths
 from nfkd.data.source import Loaded, Source
 
 _FIELD = "data.path"
@@ -31,7 +32,7 @@ class ImageFolder(Source[ImageFolderConfig]):
         root = named_folder(config.path, _FIELD, shape)
         paths = image_paths(root.path)
         if not paths:
-            root.refuse(f"holds no image file, also not in its sub-folders ({', '.join(ENDINGS)})")
+            root.refuse(f"holds no image file, also not in its sub-folders ({', '.join(IMAGE_ENDINGS)})")
         labels = _labels(root, paths, required=config.class_labels)
         context = context_of_labels(root, labels) if config.class_labels and labels is not None else None
         files = ImageFiles(paths, _FIELD, shape, partial(decode, size=config.size, colour=config.colour))

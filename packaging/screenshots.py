@@ -1,0 +1,170 @@
+"""Takes pictures of the studio: ``make screenshots``.
+
+The real window is shown with two recorded runs (``tests/data``), and every workspace and panel is drawn in both themes,
+at 1280×800 and 1920×1080, and at 2560×1440 with scale 2. All pictures go to ``build/screenshots``, the workspaces at
+1280×800 also to ``resources/screenshots``, where README and docs show them. Without a display the script starts Xvfb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from PySide6.QtCore import QSize
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QApplication, QWidget
+from qasync import QEventLoop
+
+from nfkd.protocol.requests import Shutdown
+from nfkd.terminal import say
+from nfkd_gui.app import make_window
+from nfkd_gui.window.main_window import MainWindow
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES, SHOWN = ROOT / "build" / "screenshots", ROOT / "resources" / "screenshots"
+SIZES = {"1280x800": (QSize(1280, 800), 1), "1920x1080": (QSize(1920, 1080), 1), "2560x1440": (QSize(1280, 720), 2)}
+"""Logical size of the window and the scale of the screen."""
+IN_README = "1280x800"
+IMAGES, PLANE = "digits", "pinwheel"
+"""The recorded runs."""
+_STEADY, _PATIENCE = 0.4, 30.0
+"""Seconds without a change of the picture, and the longest wait for them."""
+
+
+def main() -> None:
+    """Take the pictures of each size in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", nargs="*", default=list(SIZES))
+    parser.add_argument("--in-this-process", action="store_true", help="used by the script itself")
+    options = parser.parse_args()
+    if options.in_this_process:
+        take(options.sizes[0])
+        return
+    shutil.rmtree(PICTURES, ignore_errors=True)
+    for size in options.sizes:
+        with tempfile.TemporaryDirectory() as home:
+            subprocess.run(command(size), env=environment(Path(home), SIZES[size][1]), check=True, timeout=600)
+    say(f"{len(list(PICTURES.iterdir()))} pictures are in {PICTURES}")
+
+
+def command(size: str) -> list[str]:
+    """Return the command that takes the pictures of a size."""
+    own = [sys.executable, __file__, "--in-this-process", size]
+    return own if os.environ.get("DISPLAY") else ["xvfb-run", "-a", "-s", "-screen 0 2560x1440x24", *own]
+
+
+def environment(home: Path, scale: int) -> dict[str, str]:
+    """Return an environment without the user's preferences, engine and runs, and unpack the recorded runs."""
+    for name in (IMAGES, PLANE):
+        with zipfile.ZipFile(ROOT / "tests" / "data" / f"{name}.zip") as archive:
+            archive.extractall(home / "runs")
+    (home / "run").mkdir(mode=0o700)
+    own = {"HOME": home, "XDG_CONFIG_HOME": home / "config", "XDG_RUNTIME_DIR": home / "run", "QT_SCALE_FACTOR": scale}
+    return os.environ | {name: str(value) for name, value in own.items()} | {"PYTHONPATH": f"{ROOT}/core:{ROOT}"}
+
+
+def take(size: str) -> None:
+    """Take all pictures of a size."""
+    app = QApplication(sys.argv[:1])
+    app.setApplicationName("nfkd")
+    with QEventLoop(app) as loop:
+        loop.run_until_complete(_take(app, size))
+
+
+async def _take(app: QApplication, size: str) -> None:
+    runs = Path(os.environ["HOME"]) / "runs"
+    window = make_window(app, "", str(runs))
+    window.show()
+    window.resize(SIZES[size][0])
+    studio = window.studio
+    studio.start()
+    await until(lambda: len(studio.rows) == len([IMAGES, PLANE]))
+    camera = Camera(size)
+    for theme in ("light", "dark"):
+        studio.prefer(theme=theme)
+        async for name, widget in views(window, runs):
+            await camera.take(f"{name}-{theme}", widget)
+    studio.ask(Shutdown(), lambda _reply: None, lambda _error: None)
+    await until(lambda: studio.engine.phase != "ready")
+    await studio.close()
+    window.close()
+    window.deleteLater()
+
+
+async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWidget]]:
+    """Go through the workspaces and panels, and yield a name and the widget to draw."""
+    window.open_workspace("")
+    yield "start", window
+    window.files.open("digits")
+    window.open_workspace("design")
+    estimate = window.studio.time_estimate
+    await until(lambda: estimate.estimate is not None or estimate.error is not None)
+    for section in ("data", "distillation", "training"):
+        window.design.outline.select(section)
+        yield "design" if section == "distillation" else f"design-{section}", window
+    for run in (PLANE, IMAGES):
+        window.studio.open_run(str(runs / run))
+        await until(lambda run=run: window.studio.view is not None and window.studio.view.row.name == run)
+        window.open_workspace("train")
+        yield "train" if run == IMAGES else f"train-{run}", window
+        for name, dock in window.train.tiles.docks.items():
+            window.train.tiles.expand(dock)
+            yield f"panel-{name}-{run}", dock
+            window.train.tiles.shrink()
+    window.train.docks["log"].show()
+    yield "panel-log", window.train.docks["log"]
+    window.train.docks["log"].hide()
+    yield "panel-inspector", window.train.docks["inspector"]
+    window.open_workspace("compare")
+    yield "compare", window
+
+
+class Camera:
+    """Writes pictures of widgets, once they do not change any more."""
+
+    def __init__(self, size: str) -> None:
+        self._size = size
+
+    async def take(self, name: str, widget: QWidget) -> None:
+        """Write a picture as ``NAME-SIZE.png``."""
+        picture = await steady(widget)
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        picture.save(str(PICTURES / f"{name}-{self._size}.png"))
+        if self._size == IN_README and "panel" not in name:
+            SHOWN.mkdir(exist_ok=True)
+            picture.save(str(SHOWN / f"{name}.png"))
+
+
+async def steady(widget: QWidget) -> QImage:
+    """Return the picture of a widget once it has not changed for a while."""
+    before = QImage()
+    for _ in range(round(_PATIENCE / _STEADY)):
+        await asyncio.sleep(_STEADY)
+        now = widget.grab().toImage()
+        if now == before:
+            return now
+        before = now
+    message = f"{widget.objectName()} still changes after {_PATIENCE:.0f} s"
+    raise TimeoutError(message)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    for _ in range(round(_PATIENCE / 0.05)):
+        if condition():
+            return
+        await asyncio.sleep(0.05)
+    message = "the studio did not get ready"
+    raise TimeoutError(message)
+
+
+if __name__ == "__main__":
+    main()

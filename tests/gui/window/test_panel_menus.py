@@ -1,0 +1,61 @@
+"""The menus of the panels in the window, and the tables of Design."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtWidgets import QToolButton
+
+from nfkd.protocol.requests import LayerInfo
+from nfkd.protocol.times import StageTime, TimeEstimate
+from nfkd_gui.model.csv_files import Table, write_csv
+from nfkd_gui.widgets.exportable import Exportable
+from nfkd_gui.widgets.panel_menu import PanelMenu
+from nfkd_gui.window.main_window import MainWindow
+
+
+def rows_of(table: Table, path: Path) -> list[dict[str, str]]:
+    write_csv(path, table)
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_panels_have_a_menu_with_a_name(window: MainWindow) -> None:
+    buttons = {menu.objectName() for menu in window.findChildren(PanelMenu)}
+    panels = ("curves", "samples", "interpolation", "matching", "estimate", "data")
+    assert {f"panel.{name}.menu" for name in panels} <= buttons
+    for name in buttons:
+        button = window.findChild(QToolButton, name.replace(".menu", ".more"))
+        assert isinstance(button, QToolButton)
+        assert button.accessibleName().startswith("Menu of ")
+        assert button.toolTip()
+
+
+def test_the_estimate_and_the_layers_are_tables(window: MainWindow, script: Any, do: Any, tmp_path: Path) -> None:
+    layer = LayerInfo(name="level1.step1", label="level 1 step 1", kind="step", shape=[4, 4, 4], parameters=77)
+    script.layers = {"teacher": [layer], "student": []}
+    stages = [StageTime(stage="teacher", steps=10, step_seconds=8.0)]
+    script.estimate = TimeEstimate(stages=stages, preparation=0.0, search=0.0, seconds=100.0, seeds=1)
+
+    async def scenario() -> None:
+        window.studio.experiment.describe()
+        window.studio.time_estimate.refresh()
+        await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+        panels = {
+            name: found._panel
+            for name in ("estimate", "data")
+            if isinstance(found := window.findChild(PanelMenu, f"panel.{name}.menu"), PanelMenu)
+        }
+        estimate, data = panels["estimate"], panels["data"]
+        assert isinstance(estimate, Exportable)
+        rows = rows_of(estimate.numbers()["Estimate"], tmp_path / "a.csv")
+        assert [(row["stage"], row["parameters"], row["time (s)"]) for row in rows] == [
+            ("teacher", "120000", str(stages[0].seconds)), ("student", "12000", ""),
+        ]  # fmt: skip
+        rows = rows_of(data.numbers()["Layers"], tmp_path / "b.csv")
+        assert [(row["flow"], row["layer"], row["parameters"]) for row in rows] == [("teacher", "level1.step1", "77")]
+        assert data.export_name() == "digits-data-and-layers"
+
+    do(scenario())
