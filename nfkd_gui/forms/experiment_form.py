@@ -73,6 +73,7 @@ class ExperimentForm(QWidget):
         self.pairs.converted.connect(self._edit_pairs)
         experiment.replaced.connect(self._refill)
         experiment.amended.connect(self._amend)
+        experiment.extended.connect(self._extend)
         experiment.checked.connect(self._show_check)
         self._refill()
         self._show_check()
@@ -134,7 +135,14 @@ class ExperimentForm(QWidget):
         self._fill(after)
         step = name if name[:1].isupper() else f"Change {name}"
         self.undo_stack.push(Edit(name, before, after, self._restore, merges=False, name=step))
-        self._experiment.edit(after)
+        self._experiment.edit(after, name)
+
+    def _extend(self, after: dict[str, Any]) -> None:
+        """Add changes of other fields to the last step for undo."""
+        self._fill(after)
+        last = self.undo_stack.command(self.undo_stack.index() - 1)
+        if isinstance(last, Edit):
+            last.after = after
 
     def show_shares(self, shares: GradientShares) -> None:
         """Show gradient shares in the table of the loss."""
@@ -220,7 +228,7 @@ class ExperimentForm(QWidget):
         before, self._before = self._before, self.document()
         self._show_effects(self._before)
         self.undo_stack.push(Edit(path, before, self._before, self._restore, merges=merges, name=name))
-        self._experiment.edit(self._before)
+        self._experiment.edit(self._before, path)
 
     def _remove_leftovers(self) -> None:
         self._leftovers = {}

@@ -46,6 +46,10 @@ class Experiment(QObject):
     """Another document was opened: refill the form."""
     amended = Signal(str, object)
     """Several fields changed; carries a name for the change and the document. The form adds it to its undo stack."""
+    extended = Signal(object)
+    """Further fields change as part of the last change; carries the document."""
+    edited = Signal(str)
+    """The user changed a field; carries its path, which is empty for undo and redo."""
     checked = Signal()
     """Problems, description or error changed."""
     file_changed = Signal()
@@ -121,12 +125,13 @@ class Experiment(QObject):
         known: dict[Role, FlowDescription] = {role: flow for role, flow in pairs if flow is not None}
         return known if len(known) == len(flows) else {}
 
-    def edit(self, document: dict[str, Any]) -> None:
-        """Set the form's values."""
+    def edit(self, document: dict[str, Any], path: str = "") -> None:
+        """Set the form's values after a change of the field at `path`, or after undo or redo."""
         if document == self.document:
             return
         self.document, self._notices = copy.deepcopy(document), []
         self._set_dirty(True)
+        self.edited.emit(path)
         self._check()
 
     def amend(self, name: str, document: dict[str, Any]) -> None:
@@ -140,7 +145,14 @@ class Experiment(QObject):
             All values, changed and unchanged.
         """
         self.amended.emit(name, document)
-        self.edit(document)
+        self.edit(document, name)
+
+    def extend(self, document: dict[str, Any]) -> None:
+        """Change several fields as part of the last change, so that one undo takes both back."""
+        self.document = copy.deepcopy(document)
+        self.extended.emit(document)
+        self._set_dirty(True)
+        self._check()
 
     def replace(self, document: dict[str, Any], path: Path | None = None, *, dirty: bool = False) -> None:
         """Open another experiment, given by its values."""

@@ -10,6 +10,8 @@ _START, _WORD_START, _INSIDE, _SCATTERED, _ELSEWHERE = 0.0, 1.0, 3.0, 5.0, 8.0
 """Costs of a word: at the start of the title, of one of its words, inside a word, as single letters, in other text."""
 _WIDEST = 3
 """Letters of a word may be spread over this many times its length."""
+_FEWEST = 3
+"""Letters of a word that may be scattered; with fewer, almost every title would fit."""
 _PER_LETTER = 0.01
 
 
@@ -72,7 +74,7 @@ def _in_title(word: str, title: str) -> tuple[float, range | list[int]] | None:
 
 def _scattered(word: str, title: str) -> tuple[float, list[int]] | None:
     """Find the letters of a word in order, from the first possible start."""
-    if len(word) < 2:
+    if len(word) < _FEWEST:
         return None
     best: list[int] | None = None
     for first in (index for index, letter in enumerate(title) if letter == word[0]):

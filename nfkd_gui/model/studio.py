@@ -18,6 +18,8 @@ from nfkd_gui.link.connection import ClientFactory, Connection, EngineState
 from nfkd_gui.link.engine_client import EngineClient, OnError, OnEvent, OnLost, OnReply
 from nfkd_gui.link.in_process_client import InProcessClient
 from nfkd_gui.link.relay_client import RelayClient
+from nfkd_gui.model.autosave import Autosave
+from nfkd_gui.model.data_adapter import DataAdapter
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.preferences import Preferences, save_preferences
@@ -96,6 +98,8 @@ class Studio(QObject):
         self.seed = 1
         self.experiment = Experiment(self._ask_when_started, self)
         self.data_preview = DataPreviewModel(self._ask_when_started, self.experiment, self)
+        self.data_adapter = DataAdapter(self.experiment, self.data_preview, self)
+        self.autosave = Autosave(self.experiment, preferences_path.parent, self)
         self.timeline = Timeline(self, self)
         self.time_estimate = TimeEstimateModel(self._ask_when_started, self.experiment, self)
         self._starter = RunStarter(self)
@@ -157,6 +161,7 @@ class Studio(QObject):
 
     async def close(self) -> None:
         """Disconnect from the engine; an active run continues if the engine has its own process."""
+        self.autosave.close()
         self.experiment.stop()
         self.data_preview.stop()
         self.time_estimate.stop()

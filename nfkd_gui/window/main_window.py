@@ -21,6 +21,7 @@ from nfkd_gui.widgets.error_dialog import ErrorDialog
 from nfkd_gui.widgets.workspace import Workspace
 from nfkd_gui.window import menus
 from nfkd_gui.window.actions import Actions
+from nfkd_gui.window.closing import tell_that_training_goes_on
 from nfkd_gui.window.compare import CompareWorkspace
 from nfkd_gui.window.design import DesignWorkspace
 from nfkd_gui.window.drop_target import DropTarget
@@ -31,6 +32,7 @@ from nfkd_gui.window.header import Header
 from nfkd_gui.window.palette import Palette
 from nfkd_gui.window.preferences_dialog import PreferencesDialog
 from nfkd_gui.window.presentation import Presentation
+from nfkd_gui.window.recovery import Recovery
 from nfkd_gui.window.start_page import StartPage
 from nfkd_gui.window.stop_dialog import ask_stop
 from nfkd_gui.window.train import TrainWorkspace
@@ -94,12 +96,23 @@ class MainWindow(QMainWindow):
         for workspace in self.workspaces.values():
             self.pages.addWidget(_inset(workspace))
         self.setMenuWidget(self.header)
-        self.setCentralWidget(self.pages)
+        self.recovery = Recovery(self)
+        self.setCentralWidget(self._centre())
         self.engine_status = EngineStatusLabel(self.studio, self)
+        self.statusBar().addWidget(self.recovery.kept)
         self.statusBar().addPermanentWidget(self.engine_status)
         self.statusBar().setSizeGripEnabled(False)
         self.presentation = Presentation(self)
         self.resize(QSize(1440, 900).boundedTo(QGuiApplication.primaryScreen().availableSize()))
+
+    def _centre(self) -> QWidget:
+        """Return the note about unsaved changes above the pages."""
+        centre = QWidget(self)
+        column = QVBoxLayout(centre)
+        set_space(column, 0)
+        column.addWidget(self.recovery.note)
+        column.addWidget(self.pages, 1)
+        return centre
 
     def _connect(self) -> None:
         studio, actions = self.studio, self.actions_
@@ -297,6 +310,7 @@ class MainWindow(QMainWindow):
         self.drop_target.watch()
         if not self._shown:
             self._shown = True
+            self.recovery.offer()
             layout = self.studio.preferences.layout
             for name, workspace in self.workspaces.items():
                 workspace.keep_first_layout()
@@ -316,6 +330,9 @@ class MainWindow(QMainWindow):
         if not self._may_close and self.studio.ends_with_connection:
             event.ignore()
             self._ask_quit()
+            return
+        if not self._may_close and tell_that_training_goes_on(self.studio, self.close, self):
+            event.ignore()
             return
         if not self._may_close and not self.files.may_discard(self._close_now):
             event.ignore()

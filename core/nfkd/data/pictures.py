@@ -105,6 +105,19 @@ def decode(file: ConfigPath, size: int, *, colour: bool, square: int | None = No
         return np.ascontiguousarray(np.moveaxis(values, 2, 0)) if colour else values[None].copy()
 
 
+def look_at(file: ConfigPath) -> tuple[int, bool]:
+    """Return the shorter side of an image in pixels, and whether it has colours: three channels that differ.
+
+    Raises
+    ------
+    DataError
+        As `decode`.
+    """
+    with file.reading(), _opened(file) as opened:
+        values = np.asarray(opened.convert("RGB"))
+        return min(opened.size), bool((values != values[..., :1]).any())
+
+
 @contextmanager
 def _opened(file: ConfigPath) -> Iterator[Any]:
     """Open an image; the size in its header is checked before anything is decoded."""

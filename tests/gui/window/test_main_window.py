@@ -460,3 +460,30 @@ def test_every_button_has_a_name_and_a_tooltip(window: MainWindow) -> None:
     ]
     window_wide = [keys for keys in shortcuts if keys not in {"Return", "F2", "Del"}]
     assert len(window_wide) == len(set(window_wide))
+
+
+def test_closing_during_training_says_once_that_it_goes_on(
+    window: MainWindow, script: Any, do: Do, tmp_path: Path
+) -> None:
+    window.studio.prefer(told=[])
+    window.close()
+    assert not window.isVisible()  # nothing is in training
+    assert window.findChild(QDialog, "closing") is None
+    window.show()
+
+    async def scenario() -> None:
+        script.begin("/runs/digits", DIGITS)
+        await settled(window.studio)
+        window.close()
+        box = child(window, QDialog, "closing")
+        assert "goes on" in box.text()
+        assert "nfkd engine stop" in box.informativeText()
+        click(box, QPushButton, "closing.close")
+        await settled(window.studio)
+        assert not window.isVisible()
+        assert load_preferences(tmp_path / "studio.json").told == ["closing"]
+        window.show()
+        window.close()
+        assert not window.isVisible()
+
+    do(scenario())
