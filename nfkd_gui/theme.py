@@ -5,6 +5,7 @@ Widgets take colours, sizes and fonts from here and from nowhere else. All sizes
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from string import Template
@@ -156,6 +157,7 @@ def font(kind: str) -> QFont:
     return found
 
 
+@functools.cache
 def _family() -> str:
     """Return Inter, or the system's font where it is not installed."""
     return "Inter" if "Inter" in QFontDatabase.families() else QFontDatabase.systemFont(

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 
 from nfkd.config.toml import toml_document
 from nfkd.text import plain
+from nfkd_gui.forms.dataset_name import DatasetNameDialog
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.widgets.labels import tip
 
-_NONE = "None yet. To name a data set, run “nfkd data add” in a terminal."
+_NONE = "None yet"
+_SAVE_HELP = "Give this data set a name, to choose it again here, in the command palette and in a terminal."
+_NOT_READ = "Only data that the engine can read gets a name."
 
 
 class DatasetMenuButton(QToolButton):
-    """Opens a menu of the user's named data sets; an empty menu says how to name one.
+    """Opens a menu of the user's named data sets, and of a command to name the present one.
 
     Parameters
     ----------
@@ -37,7 +41,11 @@ class DatasetMenuButton(QToolButton):
         self.setToolTip("Choose one of your named data sets.")
         self.menu_ = QMenu(self)  # not set as the button's menu: Qt would draw a second arrow over the text
         self.menu_.setToolTipsVisible(True)
+        self.save = QAction("&Save as named data set …", self)
+        self.save.setObjectName("data.save_named")
+        self.save.triggered.connect(self._ask_name)
         self.menu_.aboutToShow.connect(model.list_datasets)
+        self.menu_.aboutToShow.connect(self._refresh)
         self.clicked.connect(lambda: self.menu_.popup(self.mapToGlobal(self.rect().bottomLeft())))
         model.datasets_changed.connect(self._fill)
         self._fill()
@@ -51,3 +59,14 @@ class DatasetMenuButton(QToolButton):
             action.triggered.connect(lambda _checked=False, text=dataset.config: self._on_chosen(toml_document(text)))
         if self.menu_.isEmpty():
             self.menu_.addAction(_NONE).setEnabled(False)
+        self.menu_.addSeparator()
+        self.menu_.addAction(self.save)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        possible = self._model.may_be_named
+        self.save.setEnabled(possible)
+        self.save.setToolTip(_SAVE_HELP if possible else _NOT_READ)
+
+    def _ask_name(self) -> None:
+        DatasetNameDialog(self._model, self.window()).open()

@@ -7,14 +7,17 @@ from typing import Any, cast
 
 from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QResizeEvent, QStandardItemModel
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QWidget
 
 from nfkd_gui.forms.drawing_box import DrawingBox
 from nfkd_gui.forms.fields import Choice, Value
 from nfkd_gui.forms.names_box import NamesBox
-from nfkd_gui.forms.number_box import NumberBox
+from nfkd_gui.forms.number_box import HEIGHT, NumberBox
 from nfkd_gui.forms.pairs_box import PairsBox
 from nfkd_gui.forms.path_box import PathBox
+from nfkd_gui.forms.share_box import ShareBox
+from nfkd_gui.theme import fix_size
+from nfkd_gui.widgets.combo import FittingComboBox
 from nfkd_gui.widgets.wheel import guard_wheel
 
 
@@ -93,7 +96,7 @@ class SwitchBox(QCheckBox):
         self.changed.emit()
 
 
-class ChoiceBox(QComboBox):
+class ChoiceBox(FittingComboBox):
     """One of several values, under headings if they have groups.
 
     An unknown value of a document is shown and kept until the user chooses another.
@@ -111,8 +114,6 @@ class ChoiceBox(QComboBox):
                 self.setItemData(self.count() - 1, choice.help, Qt.ItemDataRole.ToolTipRole)
         self._known = self.count()
         self.setMaxVisibleItems(40)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(8)
         self.activated.connect(lambda _index: self.changed.emit())
 
     def _add_heading(self, text: str) -> None:
@@ -134,7 +135,8 @@ class ChoiceBox(QComboBox):
         self.setCurrentIndex(self.findData(value))
 
 
-Editor = NumberBox | TextBox | MultilineBox | SwitchBox | ChoiceBox | NamesBox | PathBox | DrawingBox | PairsBox
+_Plain = NumberBox | ShareBox | TextBox | MultilineBox | SwitchBox | ChoiceBox
+Editor = _Plain | NamesBox | PathBox | DrawingBox | PairsBox
 
 
 def make_editor(field: Value, parent: QWidget | None = None) -> Editor:
@@ -142,7 +144,9 @@ def make_editor(field: Value, parent: QWidget | None = None) -> Editor:
     editor: Editor
     match field.kind:
         case "integer" | "number":
-            editor = NumberBox(whole=field.kind == "integer", parent=parent)
+            editor = NumberBox(whole=field.kind == "integer", unit=field.unit, parent=parent)
+        case "share":
+            editor = ShareBox(parent)
         case "text":
             editor = MultilineBox(parent) if field.multiline else TextBox(parent)
         case "switch":
@@ -157,16 +161,23 @@ def make_editor(field: Value, parent: QWidget | None = None) -> Editor:
             editor = DrawingBox(parent)
         case "pairs":
             editor = PairsBox(field.path, parent)
+    if isinstance(editor, (TextBox, ChoiceBox, NamesBox)):
+        fix_size(editor, height=HEIGHT)
     if isinstance(editor, (NumberBox, ChoiceBox)):
         guard_wheel(editor)
     editor.setObjectName(field.path)
-    editor.setAccessibleName(field.title)
+    describe_editor(editor, field)
+    set_silently(editor, field.default)
+    return editor
+
+
+def describe_editor(editor: Editor, field: Value, name: str = "") -> None:
+    """Set the tooltip of an editor and what screen readers say; `name` replaces the field's title."""
+    editor.setAccessibleName(name or field.title)
     unit = f" {field.unit}" if field.unit else ""
     tip = f"{field.help} Allowed: {field.bounds}{unit}." if field.bounds else field.help
     editor.setToolTip(tip)
     editor.setAccessibleDescription(tip)
-    set_silently(editor, field.default)
-    return editor
 
 
 def set_silently(editor: Editor, value: Any) -> None:

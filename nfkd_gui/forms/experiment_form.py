@@ -12,10 +12,12 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVB
 
 from nfkd.config import ExperimentConfig
 from nfkd_gui.forms.dataset_menu import DatasetMenuButton
+from nfkd_gui.forms.effects import value_at
 from nfkd_gui.forms.estimate import EstimateBox
 from nfkd_gui.forms.fields import Field, Section, Value, describe_model
 from nfkd_gui.forms.layout import fill_column, form_grid
 from nfkd_gui.forms.list_editor import ListEditor
+from nfkd_gui.forms.loss_section import LossSection
 from nfkd_gui.forms.node import Leftovers, Problems
 from nfkd_gui.forms.pairs_box import OWN, PairsBox
 from nfkd_gui.forms.path_box import PathBox
@@ -26,10 +28,12 @@ from nfkd_gui.forms.text import sentence
 from nfkd_gui.forms.undo import Edit
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
+from nfkd_gui.model.gradient_shares import GradientShares
+from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.labels import WrappedLabel
 
 _FOLDED = frozenset({"seeds", "compute", "monitor"})
-_STRATEGY = ("distillation", "matching", "strategy")
+_STRATEGY = "distillation.matching.strategy"
 _ROOT = Section(name="", path="", title="", help="", fields=())
 
 
@@ -58,6 +62,8 @@ class ExperimentForm(QWidget):
         for box in self._sections:
             if isinstance(box.node, ListEditor) and box.node.field.between:
                 box.node.ends = partial(self._values_of, box.node.field.between)
+        [self._loss] = (box.node for box in self._sections if isinstance(box.node, LossSection))
+        self._loss.pairs_wanted.connect(partial(self.open_field, _STRATEGY))
         self._unknown = _UnknownFields(self)
         self._unknown.remove.clicked.connect(self._remove_leftovers)
         if data_preview is not None:
@@ -67,6 +73,7 @@ class ExperimentForm(QWidget):
         self.pairs.converted.connect(self._edit_pairs)
         experiment.replaced.connect(self._refill)
         experiment.amended.connect(self._amend)
+        experiment.extended.connect(self._extend)
         experiment.checked.connect(self._show_check)
         self._refill()
         self._show_check()
@@ -74,7 +81,7 @@ class ExperimentForm(QWidget):
     def _make_sections(self, fields: tuple[Field, ...]) -> tuple[Group, list[SectionBox]]:
         self._top = QWidget(self)
         values = tuple(field for field in fields if isinstance(field, Value))
-        head = Group(_ROOT, values, form_grid(self._top, 20, 4, 8, 12), self._edited)
+        head = Group(_ROOT, values, form_grid(self._top, 12, 8, 12, 0), self._edited)
         boxes = [
             SectionBox(field, self._edited, folded=field.name in _FOLDED)
             for field in fields
@@ -90,8 +97,7 @@ class ExperimentForm(QWidget):
     def _lay_out(self) -> None:
         content = QWidget(self)
         column = QVBoxLayout(content)
-        column.setContentsMargins(0, 8, 0, 8)
-        column.setSpacing(4)
+        set_space(column, 4, 0, 4, 0, 8)
         column.addWidget(self._unknown)
         column.addWidget(self._top)
         for box in self._sections:
@@ -115,20 +121,32 @@ class ExperimentForm(QWidget):
 
     def _use_dataset(self, table: dict[str, Any]) -> None:
         """Fill in a named data set."""
-        self._amend("data", self.document() | {"data": table})
+        self._amend("data set", self.document() | {"data": table})
 
     def _edit_pairs(self) -> None:
         """Copy the pairs of the strategy, so that the user can edit them."""
         after = self.document()
         after["distillation"]["matching"] |= {"strategy": OWN, "pairs": self.pairs.made()}
-        self._amend("matching", after)
+        self._amend("Edit pairs", after)
 
-    def _amend(self, path: str, after: dict[str, Any]) -> None:
-        """Change several fields as one step for undo."""
+    def _amend(self, name: str, after: dict[str, Any]) -> None:
+        """Change several fields as one step for undo; `name` is what changes, or the step, such as ``Edit pairs``."""
         before = self.document()
         self._fill(after)
-        self.undo_stack.push(Edit(path, before, after, self._restore, merges=False))
-        self._experiment.edit(after)
+        step = name if name[:1].isupper() else f"Change {name}"
+        self.undo_stack.push(Edit(name, before, after, self._restore, merges=False, name=step))
+        self._experiment.edit(after, name)
+
+    def _extend(self, after: dict[str, Any]) -> None:
+        """Add changes of other fields to the last step for undo."""
+        self._fill(after)
+        last = self.undo_stack.command(self.undo_stack.index() - 1)
+        if isinstance(last, Edit):
+            last.after = after
+
+    def show_shares(self, shares: GradientShares) -> None:
+        """Show gradient shares in the table of the loss."""
+        self._loss.follow(shares)
 
     def browse_runs_in(self, folder: Callable[[], str]) -> None:
         """Set the function that returns the first folder of dialogs that choose a run."""
@@ -155,7 +173,7 @@ class ExperimentForm(QWidget):
         names = {box.node.field.name: box for box in self._sections}
         self.show_section(name if name in names else "")
         if name in names:
-            names[name].show_advanced()
+            names[name].show_field(path)
         editor = self._editor_of(path)
         if editor is not None:
             editor.setFocus()
@@ -164,8 +182,9 @@ class ExperimentForm(QWidget):
     def _editor_of(self, path: str) -> QWidget | None:
         """Return the editor of a field; for a table or an item of a list, that of its nearest parent or first child."""
         while path:
-            found = self.findChild(QWidget, path)
-            if found is not None and found.focusPolicy() != Qt.FocusPolicy.NoFocus:
+            named = [each for each in self.findChildren(QWidget, path) if each.isVisible()]
+            found = next((each for each in named if each.focusPolicy() != Qt.FocusPolicy.NoFocus), None)
+            if found is not None:
                 return found
             inside = (each for each in self.findChildren(QWidget) if each.objectName().startswith(f"{path}."))
             first = next((each for each in inside if each.isVisible() and each.focusPolicy()), None)
@@ -190,6 +209,7 @@ class ExperimentForm(QWidget):
         for box in self._sections:
             box.node.set_value(document.get(box.node.field.name), self._leftovers)
         self._before = self.document()
+        self._show_effects(self._before)
 
     def _refill(self) -> None:
         self._fill(self._experiment.document)
@@ -199,15 +219,20 @@ class ExperimentForm(QWidget):
         self._fill(document)
         self._experiment.edit(document)
 
-    def _edited(self, path: str, *, merges: bool = True) -> None:
+    def _show_effects(self, document: dict[str, Any]) -> None:
+        for box in self._sections:
+            box.node.show_effects(document)
+
+    def _edited(self, path: str, *, merges: bool = True, name: str = "") -> None:
         self._leftovers.pop(path.rpartition(".")[0], None)  # a value that was no section, now replaced by one
         before, self._before = self._before, self.document()
-        self.undo_stack.push(Edit(path, before, self._before, self._restore, merges=merges))
-        self._experiment.edit(self._before)
+        self._show_effects(self._before)
+        self.undo_stack.push(Edit(path, before, self._before, self._restore, merges=merges, name=name))
+        self._experiment.edit(self._before, path)
 
     def _remove_leftovers(self) -> None:
         self._leftovers = {}
-        self._edited("unknown fields")
+        self._edited("unknown fields", name="Remove unknown fields")
 
     def _show_check(self) -> None:
         problems: Problems = {}
@@ -220,8 +245,9 @@ class ExperimentForm(QWidget):
         for box in self._sections:
             box.show_problems(problems)
         self._unknown.show_problems(problems, removable=bool(self._leftovers))
-        self.pairs.show_matching(_at(self._experiment.document, *_STRATEGY), self._experiment.description)
+        self.pairs.show_matching(value_at(self._experiment.document, _STRATEGY), self._experiment.description)
         description = self._experiment.description
+        self._loss.show_description(description)
         if description is not None or number:
             self.estimate.show_description(description, with_data=self._data_preview is None)
         self._show_status(number)
@@ -260,7 +286,7 @@ class _UnknownFields(QFrame):
         line.addWidget(self.remove)
         line.addStretch(1)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(20, 0, 8, 8)
+        set_space(layout, 8, 12, 0, 12, 8)
         layout.addWidget(self._message)
         layout.addLayout(line)
         self.hide()
@@ -272,12 +298,6 @@ class _UnknownFields(QFrame):
         )
         self.remove.setVisible(removable)
         self.setVisible(bool(problems))
-
-
-def _at(document: Any, *keys: str) -> Any:
-    for key in keys:
-        document = document.get(key) if isinstance(document, dict) else None
-    return document
 
 
 def _put(document: dict[str, Any], path: str, value: Any) -> None:

@@ -1,14 +1,15 @@
 """A description of the configuration's fields for the form, without widgets.
 
 Everything comes from the pydantic field: the title and help from its title and description, the bounds from its
-annotations. The unit, ``advanced``, ``group``, ``multiline``, ``format``, ``each`` and ``between`` come from its
-metadata (``json_schema_extra``), which `nfkd.config.base.field` sets.
+annotations. The unit, ``advanced``, ``group``, ``needs``, ``multiline``, ``format``, ``each`` and ``between`` come from
+its metadata (``json_schema_extra``), which `nfkd.config.base.field` sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
@@ -16,11 +17,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from nfkd.config import MatchedPair
+from nfkd.config import ExperimentConfig, MatchedPair
 
 PathKind = Literal["file", "folder", "run"]
 """What a path names; ``run`` is a run's folder or a file of weights."""
-Kind = Literal["integer", "number", "text", PathKind, "switch", "choice", "names", "points", "pairs"]
+Kind = Literal["integer", "number", "share", "text", PathKind, "switch", "choice", "names", "points", "pairs"]
 LISTS = frozenset[Kind]({"names", "points", "pairs"})
 """Kinds whose value is a list; problems of its items are shown at the field."""
 _MAX_ITEMS = 16
@@ -57,18 +58,24 @@ class Field:
         The key, and the dotted path from the root.
     title, help
         The label, and one sentence for the tooltip.
+    label
+        A shorter title, such as ``LKD``; may be empty.
     advanced
         Whether the field is hidden until the user asks for advanced settings.
     group
-        Name of the advanced sections that are folded together, such as ``terms``; may be empty.
+        The table that a section is a row of, such as ``terms``; may be empty.
+    needs
+        When the field has an effect: `nfkd.config.base.Needs` with whole paths; one rule is enough, none means always.
     """
 
     name: str
     path: str
     title: str
     help: str
+    label: str = ""
     advanced: bool = False
     group: str = ""
+    needs: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +145,52 @@ class SectionList(Field):
     item: Callable[[int], Field]
 
 
+@dataclass(frozen=True)
+class FoundField:
+    """A field of the experiment, for lists and searches.
+
+    Attributes
+    ----------
+    path
+        The dotted path.
+    title
+        Its title after those of its sections, such as ``Loss › LKD › Weight``.
+    help
+        One sentence.
+    """
+
+    path: str
+    title: str
+    help: str
+
+
+def all_fields() -> list[FoundField]:
+    """Return every field of an experiment, in the order of the form.
+
+    A list of sections, such as the assistants, is one field. Fields of different kinds of a flow or of the data that
+    have the same path and title are one field.
+    """
+    found: dict[tuple[str, str], FoundField] = {}
+    for field in describe_model(ExperimentConfig):
+        for each in _found(field, () if not isinstance(field, Value) else ("Experiment",)):
+            found.setdefault((each.path, each.title), each)
+    return list(found.values())
+
+
+def _found(field: Field, above: tuple[str, ...]) -> Iterator[FoundField]:
+    names = (*above, field.label or field.title)
+    match field:
+        case Section():
+            inside: Iterable[Field] = field.fields
+        case Variants():
+            inside = (field.choice, *chain.from_iterable(field.members.values()))
+        case _:
+            yield FoundField(field.path, " › ".join(names), field.help)
+            return
+    for child in inside:
+        yield from _found(child, names)
+
+
 def describe_model(model: type[BaseModel], path: str = "") -> tuple[Field, ...]:
     """Return the fields of a model, in order.
 
@@ -156,8 +209,10 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
         "path": path,
         "title": _title(name, info),
         "help": info.description or "",
+        "label": str(extra.get("label", "")),
         "advanced": bool(extra.get("advanced", False)),
         "group": str(extra.get("group", "")),
+        "needs": tuple(_whole_paths(rule, path) for rule in cast("list[Any]", extra.get("needs", []))),
     }
     models = _models(info.annotation)
     if models:
@@ -174,6 +229,11 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
         choices=_choices(info.annotation),
         bounds=_bounds(info),
     )
+
+
+def _whole_paths(rule: dict[str, Any], path: str) -> dict[str, Any]:
+    section = path.rpartition(".")[0]
+    return {f"{section}{other}" if other.startswith(".") else other: wanted for other, wanted in rule.items()}
 
 
 def _metadata(info: FieldInfo) -> dict[str, Any]:
@@ -273,6 +333,8 @@ def _kind(annotation: Any, form: str, path: str) -> Kind:
         return _list_kind(annotation, path)
     if annotation is str and form in get_args(PathKind):
         return cast("PathKind", form)
+    if annotation is float and form == "share":
+        return "share"
     kinds: dict[Any, Kind] = {bool: "switch", int: "integer", float: "number", str: "text"}
     if annotation not in kinds:
         msg = f"{path}: no editor supports {annotation!r}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QGridLayout, QLayout, QVBoxLayout, QWidget
 
-from nfkd_gui.widgets.labels import PlainLabel
+from nfkd_gui.theme import set_space
+from nfkd_gui.widgets.labels import TypeLabel
 
 
 def fill_column(parent: QWidget, *items: QWidget | QLayout, spacing: int = 4) -> None:
@@ -17,22 +18,16 @@ def fill_column(parent: QWidget, *items: QWidget | QLayout, spacing: int = 4) ->
 
 
 def form_grid(parent: QWidget, *margins: int) -> QGridLayout:
-    """Return a grid for rows of label, editor and unit."""
+    """Return a grid for rows of label and editor; each editor keeps room for a message below it."""
     grid = QGridLayout(parent)
-    grid.setContentsMargins(*margins)
-    grid.setHorizontalSpacing(8)
-    grid.setVerticalSpacing(4)
+    set_space(grid, 0, *margins)
     grid.setColumnStretch(1, 1)
     return grid
 
 
-def italic_label(text: str, parent: QWidget | None) -> PlainLabel:
-    """Return an italic label; `text` has no mnemonic."""
-    label = PlainLabel(text.replace("&", "&&"), parent)
-    font = label.font()
-    font.setItalic(True)
-    label.setFont(font)
-    return label
+def heading_label(text: str, parent: QWidget | None) -> TypeLabel:
+    """Return the heading of some rows; `text` has no mnemonic."""
+    return TypeLabel("strong", text.replace("&", "&&"), parent)
 
 
 def discard(widget: QWidget) -> None:

@@ -11,7 +11,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from nfkd_gui.forms.fields import Field, SectionList
-from nfkd_gui.forms.layout import discard, fill_column, form_grid, italic_label
+from nfkd_gui.forms.layout import discard, fill_column, form_grid, heading_label
+from nfkd_gui.forms.message_cell import MessageCell
 from nfkd_gui.forms.node import FormNode, Leftovers, OnChanged, Problems
 from nfkd_gui.forms.text import sentence
 from nfkd_gui.widgets.labels import WrappedLabel
@@ -49,24 +50,25 @@ class ListEditor(FormNode):
         self._box.setToolTip(field.help)
         self._note = WrappedLabel(field.help, parent=self._box)
         self._note.setBuddy(self._box)
-        self._message = WrappedLabel(tone="error", parent=self._box)
-        self._message.setObjectName(f"{field.path}.message")
-        self._message.hide()
         self.add = QPushButton(f"Add {field.each}", self._box)
         self.add.setObjectName(f"{field.path}.add")
         self.add.clicked.connect(self._add)
-        self._lay_out(self._message)
-        grid.addWidget(self._box, grid.rowCount(), 0, 1, 3)
+        self._cell = MessageCell(self.add, self._box)
+        self._cell.setObjectName(f"{field.path}.message")
+        self._lay_out()
+        grid.addWidget(self._box, grid.rowCount(), 0, 1, 2)
         self._refresh()
 
-    def _lay_out(self, message: QWidget) -> None:
-        line = QHBoxLayout()
-        line.addWidget(self.add)
-        line.addStretch(1)
+    @property
+    def message(self) -> str:
+        """The problem of the list itself."""
+        return self._cell.message
+
+    def _lay_out(self) -> None:
         self._column = QVBoxLayout()
         self._column.setSpacing(4)
         # The button is above the sections, so that Tab moves from it to a new section.
-        fill_column(self._box, self._note, message, line, self._column)
+        fill_column(self._box, self._note, self._cell, self._column)
 
     # --- the value --------------------------------------------------------------------------------------------------
 
@@ -142,7 +144,7 @@ class ListEditor(FormNode):
                 before = widget
 
     def show_problems(self, problems: Problems) -> None:
-        self._show_message(sentence(problems.pop(self.field.path, "")), shown=self._shown)
+        self._cell.show_message(sentence(problems.pop(self.field.path, "")))
         for node in self.nodes():
             node.show_problems(problems)
 
@@ -170,13 +172,13 @@ class _Item(QWidget):
         self._body = QWidget(self)
         self.node = make(field, form_grid(self._body, 0, 0, 0, 4), on_changed)
         line = QHBoxLayout()
-        line.addWidget(italic_label(field.title, self), 1)
+        line.addWidget(heading_label(field.title, self), 1)
         line.addWidget(self.remove)
         fill_column(self, line, self._body)
 
     def tab_stops(self) -> list[QWidget]:
         """Return the widgets that Tab visits, in order."""
-        editors = self._body.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        editors = [cell.editor for cell in self._body.findChildren(MessageCell)]
         return [self.remove, *(widget for widget in editors if widget.focusPolicy() & Qt.FocusPolicy.TabFocus)]
 
 

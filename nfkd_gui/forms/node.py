@@ -19,8 +19,11 @@ Leftovers = dict[str, Any]
 class OnChanged(Protocol):
     """Called with the path of a field that the user changed."""
 
-    def __call__(self, path: str, *, merges: bool = True) -> None:
-        """Report a change; if `merges`, undo takes it back together with the previous change of the same field."""
+    def __call__(self, path: str, *, merges: bool = True, name: str = "") -> None:
+        """Report a change; if `merges`, undo takes it back together with the previous change of the same field.
+
+        `name` says in words what the change is, such as ``Add SKD``; by default it names the field.
+        """
         ...
 
 
@@ -69,6 +72,16 @@ class FormNode(ABC):
         """Return whether a message is shown here; if `advanced`, count only those of advanced rows."""
         own = bool(self.message) and not advanced
         return own or any(node.has_problem(advanced=advanced) for node in self.nodes())
+
+    def show_effects(self, document: dict[str, Any]) -> None:
+        """Hide the fields that have no effect with these values of all fields."""
+        for node in self.nodes():
+            node.show_effects(document)
+
+    def reveal(self, path: str) -> None:
+        """Show the field at a path, whatever hides it; an advanced one also needs `set_shown`."""
+        for node in self.nodes():
+            node.reveal(path)
 
     @abstractmethod
     def set_shown(self, shown: bool, advanced: bool) -> None:

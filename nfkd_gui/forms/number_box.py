@@ -5,23 +5,59 @@ from __future__ import annotations
 import math
 import re
 
-from PySide6.QtCore import Signal
-from PySide6.QtGui import QValidator
+from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtGui import QPalette, QResizeEvent, QValidator
 from PySide6.QtWidgets import QAbstractSpinBox, QWidget
+
+from nfkd_gui.theme import fix_size, scaled
+from nfkd_gui.widgets.labels import ToneLabel
 
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 
+HEIGHT, _INDENT = 28, 6
+"""Of a field, and of the text from its left edge, at 100 %."""
+
+
 class NumberBox(QAbstractSpinBox):
-    """A number, as the user writes it; the arrow keys step it. Any other text is kept and reported as wrong."""
+    """A number, as the user writes it, with its unit; the arrow keys step it.
+
+    Any other text is kept and reported as wrong. Without `buttons` it has no small arrows.
+    """
 
     changed = Signal()
 
-    def __init__(self, *, whole: bool, parent: QWidget | None = None) -> None:
+    def __init__(self, *, whole: bool, unit: str = "", buttons: bool = True, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._whole = whole
         self.setAccelerated(True)
-        self.lineEdit().textEdited.connect(lambda _text: self.changed.emit())
+        if not buttons:
+            self.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+            self.setProperty("plain", True)  # for the style sheet, which would keep room for the buttons
+        fix_size(self, height=HEIGHT)
+        line = self.lineEdit()
+        line.textEdited.connect(lambda _text: self.changed.emit())
+        self._unit = ToneLabel(unit, parent=line)
+        self._unit.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self._unit.setForegroundRole(QPalette.ColorRole.WindowText)  # a child of a line has its role otherwise
+        self._unit.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._unit.setVisible(bool(unit))
+
+    def _place_unit(self) -> None:
+        """Keep room for the unit at the right end of the line."""
+        line = self.lineEdit()
+        width = self._unit.sizeHint().width() if self._unit.text() else 0
+        line.setTextMargins(max(scaled(_INDENT) - line.x(), 0), 0, width + scaled(4) if width else 0, 0)
+        self._unit.setGeometry(line.width() - width - scaled(2), 0, width, line.height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._place_unit()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "_unit"):
+            self._place_unit()
 
     def value(self) -> int | float | str:
         """Return the number, or the text if it is not a number."""

@@ -9,9 +9,9 @@ from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.config import ConfigProblem
-from nfkd_gui.forms.summaries import summary_of
 from nfkd_gui.forms.text import sentence
 from nfkd_gui.model.experiment import Experiment
+from nfkd_gui.model.summaries import summary_of
 from nfkd_gui.theme import font, scaled, set_space, tokens
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel, tip
@@ -97,7 +97,7 @@ class Outline(QWidget):
             document = experiment.config.model_dump()
         for name, row in self.rows.items():
             value: Any = document if not name else document.get(name)
-            row.show_summary(summary_of(name, value, experiment.description))
+            row.show_summary(summary_of(name, value, experiment.latest))
             row.show_counts(_count(name, problems), _count(name, remarks))
         self._foot.show_problems(problems, remarks)
 

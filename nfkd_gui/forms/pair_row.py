@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
 from nfkd.protocol.requests import LayerInfo
 from nfkd.text import plain
 from nfkd_gui.forms.layout import fill_column
-from nfkd_gui.forms.number_box import NumberBox
-from nfkd_gui.widgets.labels import WrappedLabel, tip
+from nfkd_gui.forms.message_cell import MessageCell
+from nfkd_gui.forms.number_box import HEIGHT, NumberBox
+from nfkd_gui.theme import fix_size, set_space
+from nfkd_gui.widgets.combo import FittingComboBox
+from nfkd_gui.widgets.labels import tip
 from nfkd_gui.widgets.wheel import guard_wheel
 
 WEIGHT_WIDTH = 56
@@ -19,13 +22,11 @@ REMOVE_WIDTH = 24
 SPACING = 4
 
 
-class LayerBox(QComboBox):
+class LayerBox(FittingComboBox):
     """A choice of the layers that fit; another layer of a document is shown and kept until the user chooses."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(6)
         self.setMaxVisibleItems(24)
         guard_wheel(self)
 
@@ -54,9 +55,8 @@ class PairRow(QWidget):
         super().__init__(parent)
         self._item = dict(item)
         self.student, self.teacher = LayerBox(self), LayerBox(self)
-        self.weight = NumberBox(whole=False, parent=self)
-        self.weight.setFixedWidth(WEIGHT_WIDTH)
-        self.weight.setButtonSymbols(NumberBox.ButtonSymbols.NoButtons)
+        self.weight = NumberBox(whole=False, buttons=False, parent=self)
+        fix_size(self.weight, WEIGHT_WIDTH, HEIGHT)
         self.weight.setAlignment(Qt.AlignmentFlag.AlignRight)
         guard_wheel(self.weight)
         self.weight.set_value(item.get("weight", 1.0))
@@ -64,9 +64,7 @@ class PairRow(QWidget):
         self.remove.setText("✕")
         self.remove.setAutoRaise(True)
         self.remove.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.remove.setFixedWidth(REMOVE_WIDTH)
-        self.message = WrappedLabel(tone="error", parent=self)
-        self.message.hide()
+        fix_size(self.remove, REMOVE_WIDTH)
         self._lay_out()
         self.student.activated.connect(lambda _index: self._choose("student", self.student))
         self.teacher.activated.connect(lambda _index: self._choose("teacher", self.teacher))
@@ -74,13 +72,20 @@ class PairRow(QWidget):
         self.remove.clicked.connect(self.removed)
 
     def _lay_out(self) -> None:
-        line = QHBoxLayout()
-        line.setSpacing(SPACING)
+        widgets = QWidget(self)
+        self._cell = MessageCell(widgets, self)
+        line = QHBoxLayout(widgets)
+        set_space(line, SPACING)
         line.addWidget(self.student, 1)
         line.addWidget(self.teacher, 1)
         line.addWidget(self.weight)
         line.addWidget(self.remove)
-        fill_column(self, line, self.message, spacing=2)
+        fill_column(self, self._cell)
+
+    @property
+    def message(self) -> str:
+        """What is wrong with the pair; may be empty."""
+        return self._cell.message
 
     def set_index(self, index: int, path: str) -> None:
         """Set the object names and accessible names for the row's index in the field `path`."""
@@ -95,7 +100,7 @@ class PairRow(QWidget):
             widget.setObjectName(f"{path}.{index}.{name}")
             widget.setAccessibleName(f"{tips[name]}, pair {index + 1}")
             widget.setToolTip(f"{tips[name]}.")
-        self.message.setObjectName(f"{path}.{index}.message")
+        self._cell.setObjectName(f"{path}.{index}.message")
 
     @property
     def names(self) -> tuple[str, str]:
@@ -111,9 +116,8 @@ class PairRow(QWidget):
         return dict(self._item)
 
     def show_message(self, text: str) -> None:
-        """Show what is wrong with the pair; an empty text hides the message."""
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
+        """Show what is wrong with the pair; may be empty."""
+        self._cell.show_message(text)
         for widget in (self.student, self.teacher, self.weight):
             widget.setAccessibleDescription(text or widget.toolTip())
 

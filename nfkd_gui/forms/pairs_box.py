@@ -15,6 +15,7 @@ from nfkd_gui.forms.layer_choice import LayerChoice, layer_label
 from nfkd_gui.forms.layout import discard
 from nfkd_gui.forms.pair_row import REMOVE_WIDTH, SPACING, WEIGHT_WIDTH, PairRow
 from nfkd_gui.forms.text import sentence
+from nfkd_gui.theme import fix_size
 from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, WrappedLabel
 
 OWN = "pairs"
@@ -116,7 +117,7 @@ class PairsBox(QWidget):
     @property
     def has_problems(self) -> bool:
         """Whether any row shows a problem."""
-        return any(row.message.text() for row in self.rows)
+        return any(row.message for row in self.rows)
 
     def take_problems(self, problems: dict[str, str]) -> None:
         """Show the messages of single pairs at their rows, and remove them from `problems`."""
@@ -196,9 +197,9 @@ class _Heading(QWidget):
         super().__init__(parent)
         self._weight = ToneLabel("Weight", parent=self)
         self._weight.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self._weight.setFixedWidth(WEIGHT_WIDTH)
+        fix_size(self._weight, WEIGHT_WIDTH)
         self._spacer = QWidget(self)
-        self._spacer.setFixedWidth(REMOVE_WIDTH)
+        fix_size(self._spacer, REMOVE_WIDTH)
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
         line.setSpacing(SPACING)

@@ -1,14 +1,18 @@
-"""The editor of a path: typed, or chosen in a dialog."""
+"""The editor of a path: typed, chosen in a dialog, or dropped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QToolButton, QWidget
 
+from nfkd.files import is_folder, is_regular
 from nfkd_gui.forms.fields import PathKind
+from nfkd_gui.forms.number_box import HEIGHT
+from nfkd_gui.theme import fix_size
 
 _TIPS: dict[PathKind, str] = {
     "file": "Choose a file.",
@@ -18,7 +22,7 @@ _TIPS: dict[PathKind, str] = {
 
 
 class PathBox(QWidget):
-    """A line for the path, and a Browse button.
+    """A line for the path, and a Browse button. A file that is dropped on it replaces the whole path.
 
     Parameters
     ----------
@@ -40,6 +44,8 @@ class PathBox(QWidget):
         self.kind, self._title = kind, title
         self.start_folder: Callable[[], str] = lambda: str(Path.home())
         self.line = QLineEdit(self)
+        self.line.setAcceptDrops(False)  # a line edit would insert the file's address at the pointer
+        self.setAcceptDrops(True)
         self.line.textEdited.connect(lambda _text: self.changed.emit())
         self.browse = QToolButton(self)
         self.browse.setText("Browse ▾" if kind == "run" else "Browse …")
@@ -48,7 +54,10 @@ class PathBox(QWidget):
         self.browse.setToolTip(_TIPS[kind])
         self.choices = self._make_choices() if kind == "run" else None
         self.browse.clicked.connect(self._browse)
+        self.setFocusPolicy(self.line.focusPolicy())
         self.setFocusProxy(self.line)
+        for widget in (self.line, self.browse):
+            fix_size(widget, height=HEIGHT)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -69,6 +78,33 @@ class PathBox(QWidget):
     def set_value(self, value: object) -> None:
         if str(value) != self.line.text():
             self.line.setText(str(value))
+
+    def takes(self, paths: Sequence[str]) -> bool:
+        """Return whether dragged files, given by their paths, are one that fits this field."""
+        if len(paths) != 1 or not paths[0]:
+            return False
+        path = Path(paths[0])
+        return {"file": is_regular(path), "folder": is_folder(path)}.get(self.kind, path.exists())
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if self.takes([url.toLocalFile() for url in event.mimeData().urls()]):
+            self._mark(True)
+            event.acceptProposedAction()
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        del event
+        self._mark(False)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self._mark(False)
+        event.acceptProposedAction()
+        self._chosen(event.mimeData().urls()[0].toLocalFile())
+
+    def _mark(self, target: bool) -> None:
+        """Show on the line whether a drop would go there."""
+        self.line.setProperty("target", target)
+        self.line.style().unpolish(self.line)
+        self.line.style().polish(self.line)
 
     def setToolTip(self, text: str) -> None:
         super().setToolTip(text)

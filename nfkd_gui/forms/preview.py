@@ -32,6 +32,7 @@ from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import Plane, extent_of
 from nfkd_gui.theme import font, role_colour
 from nfkd_gui.widgets.labels import Tone, WrappedLabel, tip
+from nfkd_gui.widgets.note_bar import NoteBar
 
 _HEADINGS = ("Column", "Min", "Mean", "Std", "Max", "Missing")
 _ROWS = 8
@@ -55,6 +56,7 @@ class PreviewBox(QFrame):
         self._shown: DataPreview | None = None
         self._message = WrappedLabel(parent=self)
         self._message.setObjectName("preview.message")
+        self.note = NoteBar("preview.note", self)
         self.mosaic = _ImageStrip(self)
         self.plane: Plane | None = None
         self.columns = _ColumnTable(self)
@@ -62,11 +64,16 @@ class PreviewBox(QFrame):
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 8, 0, 0)
         self._layout.setSpacing(8)
-        for widget in (self._message, self.download, self.mosaic, self.columns):
+        for widget in (self.note, self._message, self.download, self.mosaic, self.columns):
             self._layout.addWidget(widget)
         model.changed.connect(self.refresh)
         experiment.checked.connect(self.refresh)
         self._show_contents(None)
+        self.refresh()
+
+    def show_note(self, text: str) -> None:
+        """Say what has been adapted to the data."""
+        self.note.show_text(text)
         self.refresh()
 
     def refresh(self) -> None:
@@ -84,7 +91,9 @@ class PreviewBox(QFrame):
         if preview is not self._shown:
             self._shown = preview
             self._show_contents(preview if complete else None)
-        shown = complete or (model.valid and (bool(message) or not self.download.isHidden()))
+        shown = (
+            complete or not self.note.isHidden() or (model.valid and (bool(message) or not self.download.isHidden()))
+        )
         self.setVisible(bool(model.kind) and shown)
 
     def _describe_preview(self, preview: DataPreview | None) -> tuple[str, Tone]:

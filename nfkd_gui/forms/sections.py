@@ -7,8 +7,10 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QSpacerItem, QToolButton
 
 from nfkd_gui.forms.fields import Field, Section
 from nfkd_gui.forms.layout import fill_column, form_grid
+from nfkd_gui.forms.loss_section import LossSection
 from nfkd_gui.forms.node import FormNode, OnChanged, Problems
 from nfkd_gui.forms.rows import Group, make_node
+from nfkd_gui.theme import scaled, set_space, set_type
 from nfkd_gui.widgets.buttons import quiet_button
 
 
@@ -32,20 +34,23 @@ class SectionBox(QWidget):
         self._heading.setToolTip(field.help)
         self._heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._heading.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        font = self._heading.font()
-        font.setBold(True)
-        self._heading.setFont(font)
+        set_type(self._heading, "strong")
         self._advanced = quiet_button("Advanced", self)
         self._advanced.setCheckable(True)
         self._advanced.setObjectName(f"{field.path}.advanced")
         self._advanced.setToolTip(f"Show the advanced settings of {field.title}.")
         self._body = QWidget(self)
-        self._grid = grid = form_grid(self._body, 20, 4, 8, 12)
-        self.node: FormNode = (
-            Group(field, field.fields, grid, on_changed)
-            if isinstance(field, Section)
-            else make_node(field, grid, on_changed)
-        )
+        self.node: FormNode
+        if isinstance(field, Section) and any(item.group == "terms" for item in field.fields):
+            self._grid = form_grid(self._body)
+            self.node = LossSection(field, self._grid, on_changed)
+        else:
+            self._grid = form_grid(self._body, 12, 4, 12, 8)
+            self.node = (
+                Group(field, field.fields, self._grid, on_changed)
+                if isinstance(field, Section)
+                else make_node(field, self._grid, on_changed)
+            )
         self._lay_out()
         self._heading.clicked.connect(lambda: self._unfold(self._body.isHidden()))
         self._advanced.toggled.connect(self._show_advanced)
@@ -54,10 +59,13 @@ class SectionBox(QWidget):
 
     def _lay_out(self) -> None:
         self._line = line = QHBoxLayout()
-        line.setContentsMargins(0, 0, 8, 0)
+        set_space(line, 8, 0, 0, 8, 0)
         self._rest = QSpacerItem(0, 0)
         line.addWidget(self._heading, 1)
         line.addItem(self._rest)
+        if isinstance(self.node, LossSection):
+            line.addSpacing(scaled(12))
+            line.addWidget(self.node.remark, 1)
         line.addWidget(self._advanced)
         fill_column(self, line, self._body, spacing=0)
 
@@ -69,14 +77,15 @@ class SectionBox(QWidget):
         if alone:
             self._unfold(True)
 
-    def show_advanced(self) -> None:
-        """Show the advanced rows."""
+    def show_field(self, path: str) -> None:
+        """Show a field, whatever hides it; also the advanced rows."""
+        self.node.reveal(path)
         if self.node.has_advanced():
             self._advanced.setChecked(True)
 
     def add_below(self, widget: QWidget) -> None:
         """Add a widget below the rows; it folds with them."""
-        self._grid.addWidget(widget, self._grid.rowCount(), 0, 1, 3)
+        self._grid.addWidget(widget, self._grid.rowCount(), 0, 1, 2)
 
     def add_to_heading(self, button: QToolButton) -> None:
         """Add a button beside the heading."""

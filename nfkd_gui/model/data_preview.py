@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config import ConfigError
-from nfkd.config.datasets import DATA_KINDS, parse_data
+from nfkd.config.datasets import DATA_KINDS, add_dataset, parse_data, parse_data_toml
 from nfkd.config.toml import toml_text
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, NamedData, PreviewData
 from nfkd.protocol.events import DataProgress, ErrorInfo
@@ -107,6 +107,25 @@ class DataPreviewModel(QObject):
                 self.datasets_changed.emit()
 
         self._ask(ListData(), replied, lambda _error: None, key="named")
+
+    @property
+    def may_be_named(self) -> bool:
+        """Whether the engine could read the data, so that it can be saved under a name."""
+        return self.valid and self.current and self.preview is not None and not self.preview.problems
+
+    def save_named(self, name: str) -> bool:
+        """Save the data under a name, as ``nfkd data add`` does; one of the same name is replaced.
+
+        Returns whether it was saved; `failed` says why not.
+        """
+        try:
+            add_dataset(name, parse_data_toml(self._text), replace=True)
+        except (ConfigError, OSError) as error:
+            cause = error.problems[0].message if isinstance(error, ConfigError) else str(error)
+            self.failed.emit(ErrorInfo(title=f"The data set {name} was not saved", cause=cause))
+            return False
+        self.list_datasets()
+        return True
 
     def fetch(self) -> None:
         """Download the missing files of the data set."""

@@ -46,6 +46,10 @@ class Experiment(QObject):
     """Another document was opened: refill the form."""
     amended = Signal(str, object)
     """Several fields changed; carries a name for the change and the document. The form adds it to its undo stack."""
+    extended = Signal(object)
+    """Further fields change as part of the last change; carries the document."""
+    edited = Signal(str)
+    """The user changed a field; carries its path, which is empty for undo and redo."""
     checked = Signal()
     """Problems, description or error changed."""
     file_changed = Signal()
@@ -57,6 +61,8 @@ class Experiment(QObject):
         self._text = ""
         self._form_problems: list[ConfigProblem] = []
         self._notices: list[ConfigProblem] = []  # about fields of an older form, until the first edit
+        self._asked: ExperimentConfig | None = None
+        self._known: tuple[ExperimentConfig, Description] | None = None
         self.document: dict[str, Any] = {}
         self.config: ExperimentConfig | None = None
         self.description: Description | None = None
@@ -84,30 +90,48 @@ class Experiment(QObject):
         return [ConfigProblem(problem.path, problem.message) for problem in self.description.problems]
 
     @property
-    def may_run(self) -> bool:
+    def subject(self) -> ExperimentConfig | None:
+        """What the engine's answers depend on: the experiment without its name and description."""
+        return None if self.config is None else self.config.model_copy(update={"name": "", "description": ""})
+
+    @property
+    def latest(self) -> Description | None:
+        """The description or, while the engine is asked, that of the experiment before the last changes."""
+        return self.description or (self._known[1] if self._known is not None else None)
+
+    @property
+    def is_checked(self) -> bool:
         """Whether the engine found no problems in exactly this experiment."""
         return self.config is not None and self.description is not None and not self.description.problems
 
+    @property
+    def may_run(self) -> bool:
+        """Whether no problems are known: while the engine is asked, it found none before the last changes."""
+        latest = self.latest
+        return self.config is not None and self.error is None and latest is not None and not latest.problems
+
     def flows(self) -> list[FlowDescription]:
-        """Return teacher, assistants and student as the engine describes them; empty if one of them is unknown."""
+        """Return teacher, assistants and student as the engine described them last; empty if one of them is unknown."""
         return list(self.flows_by_role().values())
 
     def flows_by_role(self) -> dict[Role, FlowDescription]:
         """Return the same flows by role."""
-        if self.description is None:
+        latest = self.latest
+        if latest is None:
             return {}
-        flows = [self.description.teacher, *self.description.assistants, self.description.student]
+        flows = [latest.teacher, *latest.assistants, latest.student]
         roles: list[Role] = ["teacher", *ASSISTANTS[: len(flows) - 2], "student"]
         pairs = zip(roles, flows, strict=True)
         known: dict[Role, FlowDescription] = {role: flow for role, flow in pairs if flow is not None}
         return known if len(known) == len(flows) else {}
 
-    def edit(self, document: dict[str, Any]) -> None:
-        """Set the form's values."""
+    def edit(self, document: dict[str, Any], path: str = "") -> None:
+        """Set the form's values after a change of the field at `path`, or after undo or redo."""
         if document == self.document:
             return
         self.document, self._notices = copy.deepcopy(document), []
         self._set_dirty(True)
+        self.edited.emit(path)
         self._check()
 
     def amend(self, name: str, document: dict[str, Any]) -> None:
@@ -121,12 +145,20 @@ class Experiment(QObject):
             All values, changed and unchanged.
         """
         self.amended.emit(name, document)
-        self.edit(document)
+        self.edit(document, name)
+
+    def extend(self, document: dict[str, Any]) -> None:
+        """Change several fields as part of the last change, so that one undo takes both back."""
+        self.document = copy.deepcopy(document)
+        self.extended.emit(document)
+        self._set_dirty(True)
+        self._check()
 
     def replace(self, document: dict[str, Any], path: Path | None = None, *, dirty: bool = False) -> None:
         """Open another experiment, given by its values."""
         self.document, self._notices = upgrade(copy.deepcopy(document))
         self.path = path
+        self._asked = self._known = None
         self.replaced.emit()
         self._check()
         self._set_dirty(dirty)
@@ -163,23 +195,26 @@ class Experiment(QObject):
     def describe(self) -> None:
         """Ask the engine at once for a description."""
         self._quiet.stop()
-        if not self._text:
+        asked = self._asked = self.subject
+        if asked is None:
             return
-        asked = self._text
         self.clear_error()
 
         def described(reply: Reply) -> None:
-            if asked == self._text and isinstance(reply, Description):
-                warnings = [*self._notices, *reply.warnings]
-                self.description, self.error = msgspec.structs.replace(reply, warnings=warnings), None
+            if asked == self._asked and isinstance(reply, Description):
+                self._known, self.error = (asked, reply), None
+                self._describe_from(reply)
                 self.checked.emit()
 
         def failed(error: ErrorInfo) -> None:
-            if asked == self._text:
+            if asked == self._asked:
                 self.error = error
                 self.checked.emit()
 
-        self._ask(Describe(config=asked), described, failed, key="describe")
+        self._ask(Describe(config=self._text), described, failed, key="describe")
+
+    def _describe_from(self, reply: Description) -> None:
+        self.description = msgspec.structs.replace(reply, warnings=[*self._notices, *reply.warnings])
 
     def clear_error(self) -> None:
         """Forget why the engine could not describe the experiment."""
@@ -192,16 +227,28 @@ class Experiment(QObject):
         self._quiet.stop()
 
     def _check(self) -> None:
-        self.description = self.error = None
+        self.description = None
         try:
             self.config = ExperimentConfig.from_dict(self.document)
         except ConfigError as error:
             self.config, self._text, self._form_problems = None, "", error.problems
+            self._asked = self.error = None
             self._quiet.stop()
         else:
             self._text, self._form_problems = self.config.to_toml(), []
-            self._quiet.start()
+            self._ask_if_new()
         self.checked.emit()
+
+    def _ask_if_new(self) -> None:
+        """Ask the engine after a pause, unless its answer is known or it is asked already."""
+        subject = self.subject
+        if self._known is not None and self._known[0] == subject:
+            self._quiet.stop()
+            self._asked = subject
+            self._describe_from(self._known[1])
+        elif self._asked != subject:
+            self._asked, self.error = subject, None
+            self._quiet.start()
 
     def _set_dirty(self, dirty: bool) -> None:
         self.dirty = dirty

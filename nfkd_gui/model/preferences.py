@@ -38,6 +38,8 @@ class Preferences:
         Size of the interface in per cent, 75 to 200.
     recent
         Experiment files, newest first.
+    told
+        Names of the explanations that are given only once, and have been given.
     layout
         Qt's state of the window and its docks, in hexadecimal, by name.
     """
@@ -47,6 +49,7 @@ class Preferences:
     theme: str = "system"
     scale: int = 100
     recent: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
     layout: dict[str, str] = field(default_factory=dict)
 
     def with_recent(self, path: Path) -> Preferences:
@@ -114,7 +117,7 @@ def _fits(key: str, value: Any) -> bool:
             return value in ENGINES
         case "scale":
             return isinstance(value, int) and not isinstance(value, bool) and 75 <= value <= 200
-        case "recent":
+        case "told" | "recent":
             return isinstance(value, list) and all(_is_path(item) for item in value)
         case "layout":
             return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Literal
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QObject, Signal
 
 from nfkd.config.toml import toml_document
 from nfkd.protocol import events, requests
@@ -18,9 +18,12 @@ from nfkd_gui.link.connection import ClientFactory, Connection, EngineState
 from nfkd_gui.link.engine_client import EngineClient, OnError, OnEvent, OnLost, OnReply
 from nfkd_gui.link.in_process_client import InProcessClient
 from nfkd_gui.link.relay_client import RelayClient
+from nfkd_gui.model.autosave import Autosave
+from nfkd_gui.model.data_adapter import DataAdapter
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.preferences import Preferences, save_preferences
+from nfkd_gui.model.run_starter import RunStarter
 from nfkd_gui.model.time_estimate import TimeEstimateModel
 from nfkd_gui.model.timeline import Timeline
 
@@ -95,8 +98,11 @@ class Studio(QObject):
         self.seed = 1
         self.experiment = Experiment(self._ask_when_started, self)
         self.data_preview = DataPreviewModel(self._ask_when_started, self.experiment, self)
+        self.data_adapter = DataAdapter(self.experiment, self.data_preview, self)
+        self.autosave = Autosave(self.experiment, preferences_path.parent, self)
         self.timeline = Timeline(self, self)
         self.time_estimate = TimeEstimateModel(self._ask_when_started, self.experiment, self)
+        self._starter = RunStarter(self)
         self._connect()
 
     def _connect(self) -> None:
@@ -155,6 +161,7 @@ class Studio(QObject):
 
     async def close(self) -> None:
         """Disconnect from the engine; an active run continues if the engine has its own process."""
+        self.autosave.close()
         self.experiment.stop()
         self.data_preview.stop()
         self.time_estimate.stop()
@@ -210,11 +217,8 @@ class Studio(QObject):
         self.ask(requests.ResumeFromDisk(run=run), self._accepted, self.failed.emit)
 
     def run_when_checked(self) -> None:
-        """Start the experiment of the form as soon as the engine has found no problem in it."""
-        if self.experiment.may_run and self.ready:
-            self.run_experiment()
-        elif not self.experiment.problems:
-            self.experiment.checked.connect(self.run_when_checked, Qt.ConnectionType.SingleShotConnection)
+        """Start the experiment of the form as soon as the engine has found no problem in it; report a problem."""
+        self._starter.start()
 
     def _accepted(self, reply: Reply) -> None:
         if not isinstance(reply, requests.RunAccepted):

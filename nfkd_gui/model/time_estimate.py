@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Reply
 from nfkd.protocol.times import EstimateTime, TimeEstimate
@@ -30,7 +31,7 @@ class TimeEstimateModel(QObject):
     def __init__(self, ask: Ask, experiment: Experiment, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._ask, self._experiment = ask, experiment
-        self._text = ""
+        self._subject: ExperimentConfig | None = None
         self.estimate: TimeEstimate | None = None
         self.error: ErrorInfo | None = None
         self._quiet = QTimer(self, singleShot=True, interval=_DEBOUNCE)
@@ -44,26 +45,26 @@ class TimeEstimateModel(QObject):
     def refresh(self) -> None:
         """Ask the engine at once."""
         self._quiet.stop()
-        asked = self._text
-        if not asked:
+        asked = self._subject
+        if asked is None:
             return
 
         def replied(reply: Reply) -> None:
-            if asked == self._text and isinstance(reply, TimeEstimate):
+            if asked == self._subject and isinstance(reply, TimeEstimate):
                 self.estimate, self.error = reply, None
                 self.changed.emit()
 
         def failed(error: ErrorInfo) -> None:
-            if asked == self._text:
+            if asked == self._subject:
                 self.estimate, self.error = None, error
                 self.changed.emit()
 
-        self._ask(EstimateTime(config=asked), replied, failed, key="time")
+        self._ask(EstimateTime(config=self._experiment.text), replied, failed, key="time")
 
     def _follow(self) -> None:
-        text = self._experiment.text if self._experiment.may_run else ""
-        if text == self._text:
+        subject = self._experiment.subject if self._experiment.is_checked else None
+        if subject == self._subject:
             return
-        self._text, self.estimate, self.error = text, None, None
-        self._quiet.start() if text else self._quiet.stop()
+        self._subject, self.estimate, self.error = subject, None, None
+        self._quiet.stop() if subject is None else self._quiet.start()
         self.changed.emit()

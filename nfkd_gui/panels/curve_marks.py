@@ -1,120 +1,187 @@
-"""Marks on the curves: names at the ends of lines, the best step, and where a stage stopped early."""
+"""Marks on the curves: names beside the ends of lines, the best step, and where a stage stopped early."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QColor, QFontMetrics, QPainter
+from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
 from nfkd.protocol.events import StageSummary
 from nfkd.protocol.roles import Role, role_label, role_name
-from nfkd.protocol.view import Curve, RunView, StageView
-from nfkd_gui.panels.quantities import LIKELIHOOD, Quantity
-from nfkd_gui.theme import font, plot_colours, role_colour
+from nfkd.protocol.view import Curve, RunView
+from nfkd_gui.panels.curve_traces import Trace, XAxis
+from nfkd_gui.panels.quantities import LIKELIHOOD
+from nfkd_gui.theme import font, role_colour, scaled, tokens
 
 if TYPE_CHECKING:
     from nfkd_gui.panels.curve_plot import CurvePlot
 
-Key = tuple[int, Role, str]
-"""Seed, flow and name of a curve."""
-_APART = 14
-"""Pixels between two names."""
-_RING = 9
+_RING, _BESIDE, _GAP = 9, 6, 4
+"""Pixels: size of a ring, distance of a name or a text from its line, and of a text from the frame."""
+
+
+class EndNames(pg.GraphicsWidget):
+    """Names at the right of a plot, each at the height of its line's end; names give way to each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names: list[tuple[float, Role]] = []
+        self._roles: list[Role] = []
+        self.fit([])
+
+    def fit(self, roles: Sequence[Role]) -> None:
+        """Make room for the names of these flows."""
+        metrics = QFontMetrics(font("caption"))
+        widest = max((metrics.horizontalAdvance(role_label(role)) for role in roles), default=0)
+        self.setFixedWidth(widest + scaled(2 * _BESIDE) if widest else scaled(_BESIDE))
+
+    def show_names(self, names: list[tuple[float, Role]]) -> None:
+        """Show names at fractions of the height, counted from the top."""
+        if names != self._names:
+            self._names = names
+            self.update()
+
+    def placed(self) -> list[tuple[float, Role]]:
+        """Return the vertical centres of the names that fit, in pixels, from top to bottom."""
+        apart, room = QFontMetrics(font("caption")).height(), self.size().height()
+        names = sorted(self._names)[: max(0, int(room // apart))]
+        centres: list[float] = []
+        for fraction, _role in names:
+            lowest = centres[-1] + apart if centres else apart / 2
+            centres.append(max(fraction * room, lowest))
+        limit = room - apart / 2
+        for index in reversed(range(len(centres))):
+            centres[index] = min(centres[index], limit)
+            limit = centres[index] - apart
+        return [(centre, role) for centre, (_, role) in zip(centres, names, strict=True)]
+
+    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:
+        del option, widget
+        painter.setFont(font("caption"))
+        height = painter.fontMetrics().height()
+        for centre, role in self.placed():
+            painter.setPen(QColor(role_colour(role)))
+            place = QRectF(scaled(_BESIDE), centre - height / 2, self.size().width(), height)
+            painter.drawText(place, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, role_label(role))
 
 
 class CurveMarks:
-    """Draws the marks of a plot; they are made anew when they change."""
+    """Draws the marks of a plot; they are made anew when they change, and placed again when the plot is zoomed."""
 
     def __init__(self, plot: CurvePlot) -> None:
         self._plot = plot
         self._items: list[pg.GraphicsObject] = []
-        self._names: dict[pg.TextItem, tuple[float, float]] = {}
+        self._texts: list[tuple[pg.TextItem, float, float]] = []
+        self._traces: list[Trace] = []
+        self._axis: XAxis = "step"
         self._drawn: object = None
-        plot.canvas.getViewBox().sigRangeChanged.connect(self._place_names)
+        self.names = EndNames()
+        plot.place_beside(self.names)
+        plot.canvas.getViewBox().sigRangeChanged.connect(self._place)
+        plot.canvas.getViewBox().sigResized.connect(self._place)
 
     def clear(self) -> None:
         """Remove all marks."""
         for item in self._items:
             self._plot.canvas.removeItem(item)
         self._items.clear()
-        self._names.clear()
+        self._texts.clear()
+        self._traces = []
+        self.names.show_names([])
         self._drawn = None
 
-    def draw(self, view: RunView, keys: Collection[Key], quantity: Quantity) -> None:
-        """Mark the bold lines among some curves of a run."""
-        ends: dict[Role, tuple[float, float]] = {}
-        stages: dict[Role, tuple[int, StageView, Curve]] = {}
-        for seed, role, name in keys:
-            stage = view.stages[seed, role]
-            curve = stage.curves[name]
-            if name == quantity.curves[-1] and np.isfinite(curve.values[-1]):
-                ends[role] = float(curve.steps[-1]), float(curve.values[-1])
-                stages[role] = seed, stage, curve
-        colours = tuple(role_colour(role) for role in ends)
-        summaries = {role: stage.summary for role, (_, stage, _) in stages.items()}
-        state = ends, colours, {role: id(summary) for role, summary in summaries.items()}
-        if state == self._drawn:
+    def draw(self, view: RunView, traces: Sequence[Trace], axis: XAxis) -> None:
+        """Mark the main lines among those of a run."""
+        main = [trace for trace in traces if trace.weight == "bold"]
+        marked = [trace for trace in main if isinstance(trace.curve, Curve)]
+        summaries = {trace.key: view.stages[trace.key[0], trace.role].summary for trace in marked}
+        state = axis, self._plot.value_scale, [(trace.key, id(summaries.get(trace.key))) for trace in main]
+        if state != self._drawn:
+            self.clear()
+            self._drawn = state
+            self.names.fit([trace.role for trace in main])
+            for trace in marked if self._plot.quantity.name == LIKELIHOOD else []:
+                self._mark(view, trace, summaries[trace.key], axis)
+        self._traces, self._axis = main, axis
+        self._place()
+
+    def _mark(self, view: RunView, trace: Trace, summary: StageSummary | None, axis: XAxis) -> None:
+        plan = view.plan(trace.key[0], trace.role)
+        if summary is None or plan is None:
             return
-        self.clear()
-        self._drawn = state
-        self._name(ends)
-        if quantity.name != LIKELIHOOD:
-            return
-        for role, (seed, stage, curve) in stages.items():
-            plan = view.plan(seed, role)
-            if stage.summary is not None and plan is not None:
-                self._mark_best(role, stage.summary, curve)
-                if stage.summary.ended == "early":
-                    self._mark_end(role, stage.summary.steps, plan.steps)
+        early = summary.ended == "early"
+        self._mark_best(trace, summary.best_step, axis, named=early)
+        if early:
+            self._mark_end(trace, summary.steps, plan.steps, axis)
 
-    def _name(self, ends: dict[Role, tuple[float, float]]) -> None:
-        """Write the names beside the ends of the lines."""
-        logarithmic = self._plot.canvas.getAxis("left").logMode
-        for role, (x, y) in ends.items():
-            if not logarithmic or y > 0:
-                name = pg.TextItem(role_label(role), color=role_colour(role), anchor=(0, 0.5))
-                self._names[name] = x, float(np.log10(y)) if logarithmic else y
-                name.setFont(font("caption"))
-                self._plot.canvas.addItem(name, ignoreBounds=True)
-                self._items.append(name)
-        self._place_names()
-
-    def _place_names(self) -> None:
-        """Move names apart where they would overlap in the visible range."""
-        pixel = abs(float(self._plot.canvas.getViewBox().viewPixelSize()[1]))
-        before: float | None = None
-        for name, (x, y) in sorted(self._names.items(), key=lambda item: item[1][1]):
-            before = y if before is None else max(y, before + _APART * pixel)
-            name.setPos(x, before)
-
-    def _mark_best(self, role: Role, summary: StageSummary, curve: Curve) -> None:
+    def _mark_best(self, trace: Trace, step: int, axis: XAxis, *, named: bool) -> None:
         """Draw a ring at the validation point whose weights were kept."""
-        found = np.flatnonzero(curve.steps == summary.best_step)
+        found = np.flatnonzero(trace.curve.steps == step)
         if not len(found):
             return
-        value = float(curve.values[found[-1]])
-        logarithmic = self._plot.canvas.getAxis("left").logMode
+        index = int(found[-1])
+        x = float(trace.x(axis)[index]) / trace.unit(axis)
+        y = float(self._plot.value_scale.apply(trace.curve.values[index : index + 1])[0])
+        if not math.isfinite(y):
+            return
         ring = pg.ScatterPlotItem(
-            [summary.best_step],
-            [np.log10(value) if logarithmic and value > 0 else value],
-            size=_RING,
-            pen=pg.mkPen(role_colour(role), width=2),
-            brush=pg.mkBrush(plot_colours().background),
+            [x], [y], size=_RING, pen=pg.mkPen(role_colour(trace.role), width=2), brush=pg.mkBrush(tokens().panel)
         )
-        ring.setZValue(2)
-        ring.setToolTip(f"Best step of the {role_name(role)}: {summary.best_step:,}")
-        self._plot.canvas.addItem(ring, ignoreBounds=True)
-        self._items.append(ring)
+        ring.setZValue(3)
+        ring.setToolTip(f"Best step of the {role_name(trace.role)}: {step:,}")
+        self._add(ring)
+        if named:
+            self._write(f"best, step {step:,}", trace.role, x, y)
 
-    def _mark_end(self, role: Role, steps: int, planned: int) -> None:
+    def _mark_end(self, trace: Trace, steps: int, planned: int, axis: XAxis) -> None:
         """Draw a dashed line where a stage ended before its budget."""
-        pen = pg.mkPen(role_colour(role), width=1, style=Qt.PenStyle.DashLine)
-        text = f"{role_name(role)} stopped early, {steps:,} of {planned:,}"
-        options = {"position": 0.95, "color": role_colour(role), "anchors": [(1, 0), (1, 0)]}
-        line = pg.InfiniteLine(steps, angle=90, pen=pen, label=text, labelOpts=options)
-        line.label.setFont(font("caption"))
-        self._plot.canvas.addItem(line, ignoreBounds=True)
-        self._items.append(line)
+        at = float(trace.x("time")[-1]) if axis == "time" else steps / trace.unit(axis)
+        pen = pg.mkPen(role_colour(trace.role), width=1, style=Qt.PenStyle.DashLine)
+        self._add(pg.InfiniteLine(at, angle=90, pen=pen))
+        self._write(f"{role_name(trace.role)} stopped early, {steps:,} of {planned:,}", trace.role, at, math.inf)
+
+    def _write(self, text: str, role: Role, x: float, y: float) -> None:
+        """Write a text below a point, or beside a vertical line for an infinite y."""
+        ground = QColor(tokens().panel)
+        ground.setAlpha(200)
+        item = pg.TextItem(text, color=role_colour(role), fill=pg.mkBrush(ground))
+        item.setFont(font("caption"))
+        item.setZValue(2.5)
+        self._add(item)
+        self._texts.append((item, x, y))
+
+    def _add(self, item: pg.GraphicsObject) -> None:
+        self._plot.canvas.addItem(item, ignoreBounds=True)
+        self._items.append(item)
+
+    # --- places ---------------------------------------------------------------------------------------------------
+
+    def _place(self, *_range: object) -> None:
+        """Place names and texts in the visible part."""
+        box = self._plot.canvas.getViewBox()
+        (left, right), (low, high) = box.viewRange()
+        names = []
+        for trace in self._traces:
+            y = self._plot.position_before(trace, right)
+            if y is not None and low <= y <= high:
+                names.append(((high - y) / (high - low), trace.role))
+        self.names.show_names(names)
+        across, up = (float(size) for size in box.viewPixelSize())
+        for item, x, y in self._texts:
+            width, height = item.boundingRect().width(), item.boundingRect().height()
+            if math.isinf(y):
+                beside = x - left > (width + _GAP) * across
+                item.setAnchor((1, 0) if beside else (0, 0))
+                item.setPos(x, high - _GAP * up)
+                item.setVisible(left <= x <= right)
+            else:
+                below = y - low > (height + _RING) * up
+                item.setAnchor((0.5, 0) if below else (0.5, 1))
+                item.setPos(x, y - _RING * up if below else y + _RING * up)
+                item.setVisible(left <= x <= right and low <= y <= high)

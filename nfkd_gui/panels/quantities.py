@@ -25,6 +25,8 @@ class Quantity:
         Names of the curves: the last is drawn bold, the others thin.
     short
         Replaces the label in plots that are too low for it.
+    title
+        Replaces the label in the head of the panel.
     """
 
     name: str
@@ -32,6 +34,12 @@ class Quantity:
     unit: str
     curves: tuple[str, ...]
     short: str = ""
+    title: str = ""
+
+    @property
+    def name_in_head(self) -> str:
+        """The name for a button."""
+        return self.title or self.label
 
 
 def list_quantities(view: RunView) -> list[Quantity]:
@@ -45,6 +53,6 @@ def list_quantities(view: RunView) -> list[Quantity]:
     curves = tuple(name for name in _NLL if name in infos)
     if curves:
         unit = infos[curves[-1]].unit
-        found.append(Quantity(LIKELIHOOD, "Negative log-likelihood", unit, curves, "NLL"))
+        found.append(Quantity(LIKELIHOOD, "Negative log-likelihood", unit, curves, "NLL", "Likelihood"))
     found += [Quantity(name, info.label, info.unit, (name,)) for name, info in infos.items() if name not in _NLL]
     return found

@@ -6,17 +6,19 @@ from typing import cast
 
 import pyqtgraph as pg
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QFont, QFontMetrics, QResizeEvent
-from PySide6.QtWidgets import QGraphicsItem, QWidget
+from PySide6.QtGui import QFontMetrics, QResizeEvent
+from PySide6.QtWidgets import QGraphicsGridLayout, QGraphicsItem, QWidget
 
 from nfkd.text import plain
-from nfkd_gui.theme import plot_colours
+from nfkd_gui.plotting.axes import ScaledAxis
+from nfkd_gui.theme import font, plot_colours, tokens
 from nfkd_gui.widgets.labels import escaped
 
 AXIS_WIDTH = 64
-_FONT_POINTS = 9
 _LONGEST = 60
 """Characters of an axis label."""
+_ABOVE = 7
+"""Pixels above the plotted area: half the height of a tick's text."""
 _BELOW = 56
 """Pixels of a plot's height below the left axis."""
 
@@ -27,17 +29,17 @@ class Plot(pg.PlotWidget):
     resized = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        self.left_axis = ScaledAxis("left")
+        super().__init__(parent, axisItems={"left": self.left_axis, "bottom": ScaledAxis("bottom")})
         self._labels: dict[str, tuple[str, ...]] = {}
         self.canvas.setMenuEnabled(False)
         self.canvas.hideButtons()
         self.canvas.getAxis("left").setWidth(AXIS_WIDTH)
         for side in ("left", "bottom"):
             self.canvas.getAxis(side).enableAutoSIPrefix(False)
-            # The finest of pyqtgraph's three levels of grid lines takes three quarters of a repaint.
-            self.canvas.getAxis(side).setStyle(maxTickLevel=1)
             # Axes with their grid take most of a repaint, and change far less often than the lines between them.
             self.canvas.getAxis(side).setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+        self._grid.setContentsMargins(1, _ABOVE, 1, 1)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setMinimumSize(96, 96)
         self.restyle()
@@ -46,6 +48,14 @@ class Plot(pg.PlotWidget):
     def canvas(self) -> pg.PlotItem:
         """The widget's plot item."""
         return cast("pg.PlotItem", self.getPlotItem())
+
+    def place_beside(self, item: pg.GraphicsWidget) -> None:
+        """Place an item at the right of the plotted area, as high as that."""
+        self._grid.addItem(item, 2, 3)
+
+    @property
+    def _grid(self) -> QGraphicsGridLayout:
+        return cast("QGraphicsGridLayout", self.canvas.layout)  # pyqtgraph hides the method behind an attribute
 
     def label(self, side: str, text: str, unit: str = "", short: str = "") -> None:
         """Label an axis; `short` replaces the text in plots that are too low for it."""
@@ -59,14 +69,14 @@ class Plot(pg.PlotWidget):
     def _show_label(self, side: str) -> None:
         labels = self._labels[side]
         if side == "left":
-            metrics = QFontMetrics(QFont(self.font().family(), _FONT_POINTS))
+            metrics = QFontMetrics(font("caption"))
             room = self.height() - _BELOW
             fitting = (text for text in labels if metrics.horizontalAdvance(text) <= room)
             shown = next(fitting, labels[-1])
         else:
             shown = labels[0]
         axis = self.canvas.getAxis(side)
-        style = {"color": plot_colours().text, "font-size": f"{_FONT_POINTS}pt"}
+        style = {"color": tokens().muted, "font-size": f"{font('caption').pixelSize()}px"}
         markup = escaped(shown)  # pyqtgraph renders labels as HTML
         if (axis.labelText, axis.labelStyle) != (markup, style):
             self.canvas.setLabel(side, markup, **style)
@@ -83,10 +93,12 @@ class Plot(pg.PlotWidget):
         """Apply the current theme."""
         colours = plot_colours()
         self.setBackground(colours.background)
-        self.canvas.showGrid(x=False, y=True, alpha=0.15)
+        self.canvas.showGrid(x=True, y=True, alpha=1.0)
         for side in ("left", "bottom"):
             axis = self.canvas.getAxis(side)
-            axis.setPen(pg.mkPen(colours.grid))
-            axis.setTextPen(pg.mkPen(colours.text))
+            axis.setStyle(tickAlpha=255, tickFont=font("caption"))
+            axis.setTickPen(pg.mkPen(tokens().grid))
+            axis.setPen(pg.mkPen(tokens().control))
+            axis.setTextPen(pg.mkPen(tokens().muted))
         for side in self._labels:
             self._show_label(side)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from nfkd.text import plain
+from nfkd_gui.widgets.combo import FittingComboBox
 from nfkd_gui.widgets.labels import PlainLabel
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-_CHARACTERS = 12
 _LONGEST = 80
 """Characters of a name in the list."""
 _SCROLL_BAR, _WIDEST = 24, 400
@@ -33,14 +33,12 @@ class FeaturePicker(QWidget):
     def __init__(self, name: str, parent: QWidget) -> None:
         super().__init__(parent)
         self._names: list[str] = []
-        self._boxes = [QComboBox(self) for _ in range(2)]
+        self._boxes = [FittingComboBox(self) for _ in range(2)]
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         for box, axis, text in zip(self._boxes, "xy", ("&Features", "an&d"), strict=True):
             box.setObjectName(f"{name}.feature_{axis}")
             box.setToolTip(f"The feature along {axis}.")
-            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(_CHARACTERS // 2)
             box.currentIndexChanged.connect(lambda _index: self.changed.emit())
             label = PlainLabel(text, self)
             label.setBuddy(box)

@@ -30,6 +30,8 @@ _NAMES = {
     "close": "mdi6.close",
     "menu": "mdi6.menu",
     "more": "mdi6.dots-horizontal",
+    "choose": "mdi6.tune",
+    "search": "mdi6.magnify",
     "expand": "mdi6.arrow-expand",
     "shrink": "mdi6.arrow-collapse",
     "design": "mdi6.tune-variant",
@@ -45,6 +47,9 @@ _NAMES = {
     "compute": "mdi6.memory",
     "monitor": "mdi6.image-multiple-outline",
     "experiment": "mdi6.text-box-outline",
+    "folded": "mdi6.chevron-right",
+    "unfolded": "mdi6.chevron-down",
+    "add": "mdi6.plus",
 }
 
 

@@ -33,6 +33,7 @@ class Actions(QObject):
         self.run = make("run", "&Run", "Start this experiment.", "F5")
         self.pause = make("pause", "&Pause", "Pause the run at its next step, or continue it.", "F6")
         self.stop = make("stop", "&Stop …", "End the stage or the run.", "Shift+F5")
+        self.palette = make("palette", "&Command palette …", "Find any command, field, run or data set.", "Ctrl+K")
         self.start = make("start", "&Start page", "Presets, recent work and own data.", "Ctrl+H")
         self.stack = make("stack", "Panels as &tabs", "Stack the panels as tabs.", "Ctrl+T")
         self.tile = make("tile", "Panels side &by side", "Show all panels at once.", "Ctrl+Shift+T")
@@ -84,7 +85,7 @@ class Actions(QObject):
 
     def _follow_studio(self) -> None:
         studio = self._studio
-        self.run.triggered.connect(studio.run_experiment)
+        self.run.triggered.connect(studio.run_when_checked)
         self.pause.triggered.connect(self._pause_or_resume)
         self.larger.triggered.connect(lambda: self._scale(_SCALE_STEP))
         self.smaller.triggered.connect(lambda: self._scale(-_SCALE_STEP))

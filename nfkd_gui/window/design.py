@@ -31,8 +31,11 @@ class DesignWorkspace(Workspace):
         self.outline = Outline(studio.experiment, self)
         self.layers = LayerTables(studio.experiment, self)
         areas = Qt.DockWidgetArea
-        self.add(
+        outline = self.add(
             PanelDock("outline", "Experiment", self.outline, self, scrolls=False), areas.LeftDockWidgetArea, _OUTLINE
+        )
+        self.search = outline.head.button(
+            "outline.search", "search", "Search", "Find any field, command, preset or data set (Ctrl+K)."
         )
         self.properties = self.add(
             PanelDock("properties", "Properties", form, self, scrolls=False), areas.RightDockWidgetArea, _PROPERTIES
@@ -46,6 +49,11 @@ class DesignWorkspace(Workspace):
         self.outline.selected.connect(self._select)
         self.outline.problem_clicked.connect(self.open_field)
         studio.theme_changed.connect(self.layers.restyle, Qt.ConnectionType.QueuedConnection)
+        self.form.preview.note.add_link("preview.undo", "Undo", "Take back the data set and what was adapted to it.")
+        self.form.preview.note.chosen.connect(self._undo)
+        studio.data_adapter.adapted.connect(self.form.preview.show_note)
+        studio.experiment.edited.connect(self._hide_note)
+        studio.experiment.replaced.connect(self._hide_note)
         self.outline.select("data")
 
     def _centre(self) -> QWidget:
@@ -58,6 +66,12 @@ class DesignWorkspace(Workspace):
         whole.addWidget(head)
         whole.addWidget(body, 1)
         return centre
+
+    def _undo(self) -> None:
+        self.form.undo_stack.undo()
+
+    def _hide_note(self) -> None:
+        self.form.preview.note.hide()
 
     def _select(self, name: str) -> None:
         self.form.show_section(name)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QByteArray, QSize, QTimer, QUrl, Signal
+from typing import Any
+
+from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import ErrorInfo, RunEvent
 from nfkd.text import plain
 from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.model.gradient_shares import GradientShares
 from nfkd_gui.model.studio import LIVE, Studio
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.runs import RunsPanel
@@ -18,13 +21,18 @@ from nfkd_gui.widgets.error_dialog import ErrorDialog
 from nfkd_gui.widgets.workspace import Workspace
 from nfkd_gui.window import menus
 from nfkd_gui.window.actions import Actions
+from nfkd_gui.window.closing import tell_that_training_goes_on
 from nfkd_gui.window.compare import CompareWorkspace
 from nfkd_gui.window.design import DesignWorkspace
+from nfkd_gui.window.drop_target import DropTarget
 from nfkd_gui.window.engine_status import EngineStatusLabel
 from nfkd_gui.window.experiment_files import ExperimentFiles
+from nfkd_gui.window.file_drops import FileDrops
 from nfkd_gui.window.header import Header
+from nfkd_gui.window.palette import Palette
 from nfkd_gui.window.preferences_dialog import PreferencesDialog
 from nfkd_gui.window.presentation import Presentation
+from nfkd_gui.window.recovery import Recovery
 from nfkd_gui.window.start_page import StartPage
 from nfkd_gui.window.stop_dialog import ask_stop
 from nfkd_gui.window.train import TrainWorkspace
@@ -49,13 +57,16 @@ class MainWindow(QMainWindow):
         studio.theme_changed.connect(self._apply_theme)  # before the panels connect: they draw with the new palette
         self.actions_ = Actions(studio, self)
         self.files = ExperimentFiles(studio, self)
+        self.drop_target = DropTarget(self)
+        self.file_drops = FileDrops(self)
         self.form = ExperimentForm(studio.experiment, studio.data_preview, self)
         self.form.browse_runs_in(lambda: studio.preferences.runs_folder)
+        self.form.show_shares(GradientShares(studio))
         self.runs = RunsPanel(studio, self.files.may_discard, self)
         self.start_page = StartPage(studio, self)
         self.design = DesignWorkspace(studio, self.form, self)
         self.train = TrainWorkspace(studio, self)
-        self.compare = CompareWorkspace(self.runs, self)
+        self.compare = CompareWorkspace(studio, self.runs, self)
         self.workspaces: dict[str, Workspace] = {
             "design": self.design, "train": self.train, "compare": self.compare,
         }  # fmt: skip
@@ -85,12 +96,23 @@ class MainWindow(QMainWindow):
         for workspace in self.workspaces.values():
             self.pages.addWidget(_inset(workspace))
         self.setMenuWidget(self.header)
-        self.setCentralWidget(self.pages)
+        self.recovery = Recovery(self)
+        self.setCentralWidget(self._centre())
         self.engine_status = EngineStatusLabel(self.studio, self)
+        self.statusBar().addWidget(self.recovery.kept)
         self.statusBar().addPermanentWidget(self.engine_status)
         self.statusBar().setSizeGripEnabled(False)
         self.presentation = Presentation(self)
         self.resize(QSize(1440, 900).boundedTo(QGuiApplication.primaryScreen().availableSize()))
+
+    def _centre(self) -> QWidget:
+        """Return the note about unsaved changes above the pages."""
+        centre = QWidget(self)
+        column = QVBoxLayout(centre)
+        set_space(column, 0)
+        column.addWidget(self.recovery.note)
+        column.addWidget(self.pages, 1)
+        return centre
 
     def _connect(self) -> None:
         studio, actions = self.studio, self.actions_
@@ -105,18 +127,24 @@ class MainWindow(QMainWindow):
         self.files.failed.connect(self.show_error)
         for signal in (self.files.message, self.runs.message, studio.message):
             signal.connect(lambda text: self.statusBar().showMessage(plain(text), 5000))
+        self.drop_target.dropped.connect(self.file_drops.take)
+        self.setAcceptDrops(True)
         self.header.chosen.connect(self.open_workspace)
+        self.compare.inspector.log_wanted.connect(self.runs.open_chosen)
+        self.compare.inspector.log_wanted.connect(self.train.show_log)
         self.runs.opened.connect(lambda: self.open_workspace("train"))
-        self.start_page.preset_chosen.connect(self._open_preset)
-        self.start_page.run_chosen.connect(self._open_run)
+        self.start_page.preset_chosen.connect(self.open_preset)
+        self.start_page.run_chosen.connect(self.open_run)
         self.start_page.open_clicked.connect(self.files.ask_open)
-        self.start_page.file_chosen.connect(self._open_file)
         self.start_page.all_runs_clicked.connect(lambda: self.open_workspace("compare"))
+        self.start_page.file_chosen.connect(self.open_file)
         self.start_page.own_data_clicked.connect(lambda: self.open_workspace("design"))
         actions.start.triggered.connect(lambda: self.open_workspace(""))
         actions.stop.triggered.connect(self._ask_stop)
         actions.stop_engine.triggered.connect(self._ask_stop_engine)
         actions.quit.triggered.connect(self.close)
+        actions.palette.triggered.connect(self._open_palette)
+        self.design.search.clicked.connect(actions.palette.trigger)
         actions.preferences.triggered.connect(lambda: PreferencesDialog(studio, self).open())
         actions.stack.triggered.connect(self.train.stack_all)
         actions.tile.triggered.connect(self.train.tile_all)
@@ -152,19 +180,39 @@ class MainWindow(QMainWindow):
         if shown:
             self.open_workspace("train")
 
-    def _open_preset(self, name: str, start: bool) -> None:
+    def _open_palette(self) -> None:
+        palette = Palette(self)
+        palette.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        palette.open_over(self)
+
+    def open_preset(self, name: str, start: bool = False) -> None:
+        """Open a preset in Design, and start it if wanted."""
         self.files.open(name)
         self.open_workspace("design")
         if start:
             self.studio.run_when_checked()
 
-    def _open_file(self, path: str) -> None:
+    def open_file(self, path: str) -> None:
+        """Open an experiment file in Design, after a question about unsaved changes."""
         self.files.open(path)
         self.open_workspace("design")
 
-    def _open_run(self, run: str) -> None:
+    def open_run(self, run: str) -> None:
+        """Open a run, given by its folder, in Train."""
         self.studio.open_run(run)
         self.open_workspace("train")
+
+    def use_data(self, table: dict[str, Any]) -> None:
+        """Make a ``[data]`` table the data set of the experiment, and show it in Design."""
+        experiment = self.studio.experiment
+        experiment.amend("data", experiment.document | {"data": table})
+        self.open_workspace("design")
+        self.design.outline.select("data")
+
+    def open_field(self, path: str) -> None:
+        """Show a field of the experiment in Design."""
+        self.open_workspace("design")
+        self.design.open_field(path)
 
     # --- what is shown --------------------------------------------------------------------------------------------
 
@@ -259,8 +307,10 @@ class MainWindow(QMainWindow):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
+        self.drop_target.watch()
         if not self._shown:
             self._shown = True
+            self.recovery.offer()
             layout = self.studio.preferences.layout
             for name, workspace in self.workspaces.items():
                 workspace.keep_first_layout()
@@ -280,6 +330,9 @@ class MainWindow(QMainWindow):
         if not self._may_close and self.studio.ends_with_connection:
             event.ignore()
             self._ask_quit()
+            return
+        if not self._may_close and tell_that_training_goes_on(self.studio, self.close, self):
+            event.ignore()
             return
         if not self._may_close and not self.files.may_discard(self._close_now):
             event.ignore()

@@ -57,6 +57,7 @@ def _file_menu(window: MainWindow) -> None:
     menu.addAction(actions.new)
     actions.new.triggered.connect(lambda: files.open("digits"))
     presets = menu.addMenu("&Presets")
+    presets.setObjectName("menu.preset")
     for name in preset_names():
         action = presets.addAction(name.replace("_", " "))
         action.setObjectName(f"preset.{name}")
@@ -64,6 +65,7 @@ def _file_menu(window: MainWindow) -> None:
     menu.addAction(actions.open)
     actions.open.triggered.connect(files.ask_open)
     recent = menu.addMenu("Open re&cent")
+    recent.setObjectName("menu.recent")
     recent.aboutToShow.connect(lambda: _fill_recent(window, recent))
     menu.addSeparator()
     menu.addAction(actions.save)
@@ -95,6 +97,7 @@ def _edit_menu(window: MainWindow) -> None:
     redo.setShortcut(QKeySequence.StandardKey.Redo)
     menu.addActions([undo, redo])
     menu.addSeparator()
+    menu.addAction(window.actions_.palette)
     menu.addAction(window.actions_.preferences)
 
 

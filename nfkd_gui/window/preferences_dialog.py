@@ -9,16 +9,13 @@ from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
     QDialogButtonBox,
-    QFileDialog,
     QFormLayout,
-    QHBoxLayout,
-    QLineEdit,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from nfkd.files import is_folder, is_taken
+from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.labels import WrappedLabel
@@ -40,8 +37,10 @@ class PreferencesDialog(QDialog):
         self.setObjectName("preferences")
         self.setWindowTitle("Preferences")
         self._studio = studio
-        self._folder = QLineEdit(studio.preferences.runs_folder, self)
-        self._folder.setObjectName("preferences.folder")
+        self._folder = PathBox("folder", title="Runs folder", parent=self)
+        self._folder.line.setObjectName("preferences.folder")
+        self._folder.setAccessibleName("Runs folder")
+        self._folder.set_value(studio.preferences.runs_folder)
         self._folder.setToolTip("New runs are saved here, and the table of runs lists this folder.")
         self._problem = WrappedLabel(tone="error", parent=self)
         self._theme = _choice(_THEMES, studio.preferences.theme, "preferences.theme", self)
@@ -55,20 +54,14 @@ class PreferencesDialog(QDialog):
         self._buttons.rejected.connect(self.reject)
         self._lay_out()
         self.setMinimumWidth(520)
-        self._folder.textChanged.connect(self._check)
+        self._folder.changed.connect(self._check)
         self._check()
 
     def _lay_out(self) -> None:
-        browse = QPushButton("&Browse …", self)
-        browse.clicked.connect(self._browse)
-        folder = QHBoxLayout()
-        folder.addWidget(self._folder, 1)
-        folder.addWidget(browse)
         form = QFormLayout()
         form.setHorizontalSpacing(16)
         form.setVerticalSpacing(8)
-        form.addRow("Runs &folder", folder)
-        form.labelForField(folder).setBuddy(self._folder)  # type: ignore[attr-defined]
+        form.addRow("Runs &folder", self._folder)
         form.addRow("", self._problem)
         form.addRow("&Theme", self._theme)
         form.addRow("&Engine", self._engine)
@@ -84,21 +77,14 @@ class PreferencesDialog(QDialog):
         """Save the changes; reconnect if the engine changed."""
         engine = self._engine.currentData()
         other_engine = engine != self._studio.preferences.engine
-        folder = str(Path(self._folder.text().strip()).expanduser())
+        folder = str(Path(self._folder.value().strip()).expanduser())
         self._studio.prefer(runs_folder=folder, theme=self._theme.currentData(), engine=engine)
         if other_engine:
             self._studio.start()
         super().accept()
 
-    def _browse(self) -> None:
-        dialog = QFileDialog(self, "Runs folder", self._folder.text())
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.fileSelected.connect(self._folder.setText)
-        dialog.open()
-
     def _check(self) -> None:
-        text = self._folder.text().strip()
+        text = self._folder.value().strip()
         path = Path(text).expanduser()
         message = ""
         if not text or not path.is_absolute():

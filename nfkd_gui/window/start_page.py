@@ -130,7 +130,7 @@ class StartPage(QWidget):
         zone.setProperty("panel", True)
         column = QVBoxLayout(zone)
         set_space(column, 8, 16)
-        text = WrappedLabel("A table, an array of images or a folder of images: choose it as the data set.")
+        text = WrappedLabel("Drop a table, an array of images or a folder of images here: it becomes the data set.")
         text.setAlignment(Qt.AlignmentFlag.AlignCenter)
         column.addWidget(text)
         column.addWidget(self._button("start.own", "Choose your data in Design", "data", self.own_data_clicked))

@@ -54,6 +54,7 @@ class User:
         """Close a window."""
         self._windows.remove(window)
         window.studio.experiment.dirty = False
+        window.studio.prefer(told=["closing"])
         window.close()
         await window.studio.close()
         window.deleteLater()

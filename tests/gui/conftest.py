@@ -162,7 +162,8 @@ def studio(
         clients.append(ScriptedClient(on_event, on_lost, script))
         return clients[-1]
 
-    studio = Studio(Preferences(runs_folder="/runs", theme="light"), tmp_path / "studio.json", make)
+    preferences = Preferences(runs_folder="/runs", theme="light", told=["closing"])
+    studio = Studio(preferences, tmp_path / "studio.json", make)
     studio.clients = clients  # type: ignore[attr-defined]
     yield studio
     do(studio.close())

@@ -29,6 +29,8 @@ ENVIRONMENT = "NFKD_DATASETS"
 _NAME = re.compile(r"\w[\w +-]*")
 _BY_SUFFIX = {".csv": "table", ".tsv": "table", ".parquet": "table", ".npz": "image_stack"}
 _AMBIGUOUS = {".h5", ".hdf5"}
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+"""Suffixes of image files."""
 _HEADER_SIZE = 1 << 16  # bytes: the header of a .npy file is shorter
 # NumPy's errors for a damaged header, which it parses as Python's syntax.
 _DAMAGED = (ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, TokenError, RecursionError, MemoryError)

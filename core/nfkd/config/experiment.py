@@ -56,7 +56,7 @@ class ExperimentConfig(Config, frozen=True):
     )
     student: FlowConfig = field(title="Student", help="The small flow that learns from the teacher.")
     distillation: DistillationConfig = field(
-        title="Distillation", help="The student's loss.", default_factory=DistillationConfig
+        title="Loss", help="The student's loss.", default_factory=DistillationConfig
     )
     training: TrainingConfig = field(
         title="Training", help="The optimizer and the budget.", default_factory=TrainingConfig
@@ -64,7 +64,7 @@ class ExperimentConfig(Config, frozen=True):
     seeds: SeedsConfig = field(title="Seeds", help="Repetitions.", default_factory=SeedsConfig)
     compute: ComputeConfig = field(title="Compute", help="The device and its threads.", default_factory=ComputeConfig)
     monitor: MonitorConfig = field(
-        title="Monitor", help="What is measured and drawn during training.", default_factory=MonitorConfig
+        title="Monitoring", help="What is measured and drawn during training.", default_factory=MonitorConfig
     )
     _notices: list[ConfigProblem] = PrivateAttr(default_factory=list[ConfigProblem])
 

@@ -25,6 +25,7 @@ class _CouplingFlowConfig(Config, frozen=True):
         title="Scale",
         help="Bounded scale of an affine coupling: sigmoid(s + 2) as in Glow, or exp(tanh(s)).",
         advanced=True,
+        needs={".coupling": ("affine",)},
     )
     actnorm: bool = field(
         True,

@@ -13,20 +13,21 @@ class PoolConfig(Config, frozen=True):
 
     share: float = field(
         0.0,
-        title="Share",
+        title="Share of a batch",
         help="Part of each of the student's batches that are samples of the teacher; zero for no pool, one for no real "
         "data. 0.3 to 0.5 for most data, 0.8 for less than about 500 examples.",
+        format="share",
         ge=0.0,
         le=1.0,
     )
     size: int = field(
         0,
-        title="Size",
+        title="Samples",
         help=f"Samples that the teacher draws; zero means {SIZE_OF_IMAGES:,} images or {SIZE_OF_VECTORS:,} vectors.",
         unit="samples",
         ge=0,
         le=10_000_000,
-        advanced=True,
+        needs={".share": True},
     )
     cache: int = field(
         1024,
@@ -37,6 +38,7 @@ class PoolConfig(Config, frozen=True):
         ge=0,
         le=1_000_000,
         advanced=True,
+        needs={".share": True},
     )
 
     def samples(self, *, images: bool) -> int:

@@ -37,12 +37,15 @@ class TermConfig(Config, frozen=True):
         Who described it and where.
     unit
         Unit of its value; empty for likelihoods, whose unit depends on the data.
+    matches
+        Whether it reads the matched layers.
     """
 
     label: ClassVar[str]
     title: ClassVar[str]
     paper: ClassVar[str]
     unit: ClassVar[str] = ""
+    matches: ClassVar[bool] = False
 
     weight: float = _weight(0.0)
     schedule: Literal["constant", "linear", "cosine", "warmup"] = field(
@@ -58,6 +61,7 @@ class TermConfig(Config, frozen=True):
         ge=0.0,
         le=1e6,
         advanced=True,
+        needs={".schedule": ("linear", "cosine")},
     )
     schedule_span: float = field(
         1.0,
@@ -66,6 +70,7 @@ class TermConfig(Config, frozen=True):
         gt=0.0,
         le=1.0,
         advanced=True,
+        needs={".schedule": ("linear", "cosine", "warmup")},
     )
 
     @classmethod
@@ -121,7 +126,7 @@ class ILKDConfig(LatentTermConfig, frozen=True):
     """Squared difference at matched layers between student and teacher."""
 
     label, title = "ILKD", "Intermediate latents (ILKD)"
-    paper, unit = _WALTON, "squared latent"
+    paper, unit, matches = _WALTON, "squared latent", True
     weight: float = _weight(0.05)
 
 
@@ -143,6 +148,7 @@ class SKDConfig(TermConfig, frozen=True):
         format="file",
         max_length=4096,
         advanced=True,
+        needs={".distance": ("perceptual",)},
     )
     temperature: float = _temperature("Scale of the noise that both flows get.", advanced=False)
     batch_size: int = _batch_size("How many samples are synthesized at each step.")
@@ -182,6 +188,7 @@ class LogDetConfig(TermConfig, frozen=True):
 
     label, title = "Log-det", "Log-determinants"
     paper, unit = "the counterpart of ILKD, Walton et al. 2025, arXiv 2506.21003", "(nat/dim)²"
+    matches = True
 
 
 class ScoreConfig(TermConfig, frozen=True):
@@ -210,7 +217,7 @@ class NoisyReverseConfig(TermConfig, frozen=True):
     """Squared error of the student's inverse from the teacher's noisy latents, at matched layers and the data."""
 
     label, title = "Noisy reverse", "Noisy inverse (noisy reverse)"
-    paper, unit = "Zheng et al. 2025 (FARMER), arXiv 2510.23588", "squared latent"
+    paper, unit, matches = "Zheng et al. 2025 (FARMER), arXiv 2510.23588", "squared latent", True
     noise: float = field(
         0.3,
         title="Noise",

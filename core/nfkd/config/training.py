@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import ValidationInfo, field_validator
 
-from nfkd.config.base import Config, field
+from nfkd.config.base import Config, Needs, field
 from nfkd.config.datasets import absolute_path, base_folder
 
 FROM_PYTHON = "python:"
@@ -16,6 +16,7 @@ FROM_PYTHON = "python:"
 
 WEIGHT_DECAYS = (0.0, 0.1, 0.5)
 """What `TrainingConfig.baseline_search` tries."""
+_TRAINED_TEACHER: Needs = {".teacher_weights": False}
 
 
 def absolute_weights_path(value: str, folder: Path) -> str:
@@ -29,7 +30,13 @@ class TrainingConfig(Config, frozen=True):
     """The optimizer and the budget. Student, baseline and ablation always get the same number of steps."""
 
     teacher_steps: int = field(
-        1500, title="Teacher steps", help="Maximum steps of the teacher.", unit="steps", ge=1, le=10_000_000
+        1500,
+        title="Teacher steps",
+        help="Maximum steps of the teacher.",
+        unit="steps",
+        ge=1,
+        le=10_000_000,
+        needs=_TRAINED_TEACHER,
     )
     teacher_weights: str = field(
         "",
@@ -42,7 +49,13 @@ class TrainingConfig(Config, frozen=True):
         max_length=4096,
     )
     assistant_steps: int = field(
-        1000, title="Assistant steps", help="Steps of each assistant.", unit="steps", ge=1, le=10_000_000, advanced=True
+        1000,
+        title="Assistant steps",
+        help="Steps of each assistant.",
+        unit="steps",
+        ge=1,
+        le=10_000_000,
+        needs={"assistants": True},
     )
     student_steps: int = field(
         1000,
@@ -64,6 +77,7 @@ class TrainingConfig(Config, frozen=True):
         help="Also train the student with what it inherits but by maximum likelihood on data alone: without "
         "the pool and the teacher's terms. Shows what these add to the inheritance. Only with Inherit.",
         advanced=True,
+        needs={"distillation.inherit": ("mixing", "blocks")},
     )
     student_examples: int = field(
         0,
@@ -101,6 +115,7 @@ class TrainingConfig(Config, frozen=True):
         ge=0.0,
         le=1.0,
         advanced=True,
+        needs=({".optimizer": ("adamw",)}, {".teacher_optimizer": ("adamw",), **_TRAINED_TEACHER}),
     )
     teacher_optimizer: Literal["same", "adam", "adamax", "adamw"] = field(
         "same",
@@ -108,6 +123,7 @@ class TrainingConfig(Config, frozen=True):
         help="The optimizer of the teacher: the same, or one of its own. Weight decay that suits a small student may "
         "make the teacher's samples worse.",
         advanced=True,
+        needs=_TRAINED_TEACHER,
     )
     teacher_learning_rate: float = field(
         0.0,
@@ -116,6 +132,7 @@ class TrainingConfig(Config, frozen=True):
         ge=0.0,
         le=1.0,
         advanced=True,
+        needs=_TRAINED_TEACHER,
     )
     baseline_search: bool = field(
         False,
@@ -124,6 +141,7 @@ class TrainingConfig(Config, frozen=True):
         "student's steps. With every seed, student, baseline and ablation then use the one with the best "
         "likelihood on validation data. Only for AdamW; takes the time of three baselines.",
         advanced=True,
+        needs={".optimizer": ("adamw",)},
     )
     learning_rate: float = field(1e-3, title="Learning rate", help="Maximum learning rate.", gt=0.0, le=1.0)
     schedule: Literal["constant", "cosine"] = field(
@@ -162,6 +180,7 @@ class TrainingConfig(Config, frozen=True):
         ge=0,
         le=100_000,
         advanced=True,
+        needs=_TRAINED_TEACHER,
     )
     checkpoint_every: int = field(
         200,
@@ -209,6 +228,7 @@ class SeedsConfig(Config, frozen=True):
         title="Teacher per seed",
         help="Train a teacher (and assistants) for each seed; otherwise all seeds use those of the first seed.",
         advanced=True,
+        needs={".count": 1},
     )
     metric: Metric = field(
         "likelihood",
@@ -220,6 +240,7 @@ class SeedsConfig(Config, frozen=True):
             "interval, but no verdict."
         ),
         advanced=True,
+        needs=({"training.baseline": True}, {"training.ablations": True}),
     )
 
     def values(self) -> list[int]:

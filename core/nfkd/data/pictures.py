@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from nfkd.config.datasets import IMAGE_ENDINGS
 from nfkd.data.files import ConfigPath
 from nfkd.files import open_regular
 
 _MOST_KEPT = 512 << 20  # bytes
 _MOST_PIXELS = 64_000_000
 _TOO_LARGE = f"has more than {_MOST_PIXELS // 1_000_000} megapixels: make it smaller"
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""Suffixes of image files."""
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # some of Pillow's other formats start programs
 
 
@@ -106,6 +105,19 @@ def decode(file: ConfigPath, size: int, *, colour: bool, square: int | None = No
         return np.ascontiguousarray(np.moveaxis(values, 2, 0)) if colour else values[None].copy()
 
 
+def look_at(file: ConfigPath) -> tuple[int, bool]:
+    """Return the shorter side of an image in pixels, and whether it has colours: three channels that differ.
+
+    Raises
+    ------
+    DataError
+        As `decode`.
+    """
+    with file.reading(), _opened(file) as opened:
+        values = np.asarray(opened.convert("RGB"))
+        return min(opened.size), bool((values != values[..., :1]).any())
+
+
 @contextmanager
 def _opened(file: ConfigPath) -> Iterator[Any]:
     """Open an image; the size in its header is checked before anything is decoded."""
@@ -134,5 +146,5 @@ def _found(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if not name.startswith(".") and name.lower().endswith(ENDINGS):
+            if not name.startswith(".") and name.lower().endswith(IMAGE_ENDINGS):
                 yield Path(folder, name)

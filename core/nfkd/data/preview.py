@@ -10,6 +10,7 @@ from nfkd.config import DataConfig
 from nfkd.data.dataset import DataError, Dataset
 from nfkd.data.loading import load_dataset
 from nfkd.data.source import NotFetchedError
+from nfkd.data.sources import SOURCES
 from nfkd.protocol.data import ColumnStatistics, DataPreview
 
 _IMAGES = 64
@@ -24,9 +25,12 @@ def preview_dataset(config: DataConfig) -> DataPreview:
     try:
         dataset = load_dataset(config)
     except NotFetchedError as error:
-        return DataPreview(problems=error.problems, may_fetch=True, size=error.size, by_hand=error.by_hand)
+        shape = list(error.event_shape or ())
+        return DataPreview(
+            problems=error.problems, event_shape=shape, may_fetch=True, size=error.size, by_hand=error.by_hand
+        )
     except DataError as error:
-        return DataPreview(problems=error.problems)
+        return DataPreview(problems=error.problems, suggested=_suggestion(config))
     return DataPreview(
         summary=dataset.summary,
         counts=[len(split) for split in (dataset.train, dataset.validation, dataset.test)],
@@ -37,7 +41,15 @@ def preview_dataset(config: DataConfig) -> DataPreview:
         images=_thumbnails(dataset) if dataset.is_image else None,
         points=_original(dataset, _POINTS) if dataset.event_shape == (2,) else None,
         columns=[] if dataset.is_image else _column_statistics(dataset),
+        suggested=_suggestion(config),
     )
+
+
+def _suggestion(config: DataConfig) -> dict[str, int | bool]:
+    try:
+        return SOURCES[config.kind].suggest(config)
+    except DataError:
+        return {}  # the problem is reported anyway
 
 
 def _thumbnails(dataset: Dataset) -> np.ndarray:

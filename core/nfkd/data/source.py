@@ -191,6 +191,10 @@ class Source(ABC, Generic[ConfigT]):
         """Return the files whose values may be read on access. None by default."""
         return ()
 
+    def suggest(self, config: ConfigT) -> dict[str, int | bool]:
+        """Return settings that fit the user's files better than those of the config. None by default."""
+        return {}
+
     def stamp(self, config: ConfigT) -> Hashable:
         """Return a value that changes when the files do, so that they are read again."""
         return hash(stamp(self.value_files(config)))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nfkd.config import DistillationConfig
+from nfkd.config.schedules import weights_at
 from nfkd.data import Batch, Dataset
 from nfkd.distillation.balance import (
     TermGradients,
@@ -35,7 +36,6 @@ from nfkd.distillation.passes import (
     sample_inputs,
 )
 from nfkd.distillation.pool import Pool
-from nfkd.distillation.schedules import weights_at
 from nfkd.distillation.variances import Variances
 from nfkd.flows.flow import Flow, Pass, evaluating
 from nfkd.protocol.records import LayerPair

@@ -29,8 +29,6 @@ class Objective(ABC, Generic[ConfigT]):
     compares
         Whether it compares the examples of a batch with each other. All other terms are means over their examples, so
         that the values of micro-batches add up to that of the batch.
-    matches
-        Whether it reads the matched layers.
     same_latents
         Whether the latents of both flows must have the same shapes: it compares them one by one, sends those of one
         flow through the other, or makes samples of both from the same noise.
@@ -48,7 +46,6 @@ class Objective(ABC, Generic[ConfigT]):
     """
 
     compares: ClassVar[bool] = False
-    matches: ClassVar[bool] = False
     same_latents: ClassVar[bool] = False
     asks: ClassVar[tuple[Capability, ...]] = ()
 

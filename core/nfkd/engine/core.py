@@ -39,7 +39,7 @@ from nfkd.protocol.view import RunView
 from nfkd.runs.deleting import delete_run
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import create_run, list_runs, read_config, rename_run
-from nfkd.runs.reader import open_run
+from nfkd.runs.reader import open_run, read_figures
 from nfkd.runs.state import read_row, read_state, write_row
 from nfkd.training.control import LiveWeights, NotTraining
 from nfkd.training.data_check import require_same_data
@@ -104,6 +104,7 @@ class Engine:
             ask.Stop: self._stop,
             ask.ListRuns: self._list,
             ask.OpenRun: self._open,
+            ask.ReadFigures: self._read_figures,
             ask.RenameRun: self._rename,
             ask.DeleteRun: self._delete,
             ask.Sample: functools.partial(self._interactive, Explorer.sample),
@@ -312,6 +313,13 @@ class Engine:
                 return await self._read_run(_read_snapshot, run)
             view = self._watch.follow(live)
         return view.snapshot()
+
+    async def _read_figures(self, request: ask.ReadFigures) -> ask.Snapshot:
+        view = self._runs.views.get(request.run)
+        if view is not None:
+            return view.snapshot(figures_only=True)
+        await self._probe(request.run)
+        return await self._read_run(read_figures, request.run)
 
     async def _snapshot(self, run: str) -> ask.Snapshot:
         await self._probe(run)

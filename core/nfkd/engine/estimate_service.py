@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from nfkd.config import ExperimentConfig
+from nfkd.config import TERMS, ExperimentConfig
 from nfkd.engine.file_probe import config_paths, format_paths
 from nfkd.engine.limits import Limits
 from nfkd.engine.threads import RequestThreads
-from nfkd.planning.times import time_estimate
+from nfkd.planning.times import first_shares, time_estimate
 from nfkd.protocol.times import TimeEstimate
 from nfkd.runs.errors import RunError
 from nfkd.training.measure_times import MeasuredTimes, MeasurementStopped, measure_times
@@ -30,8 +30,10 @@ _IGNORED = {
         *("baseline", "ablations", "baseline_search"),
     ],
     "monitor": ["evaluate_every", "pictures_every", "temperature"],
+    "distillation": ["normalize_weights"],
 }
 """Fields that the times of the parts do not depend on: they change how many parts a run has, or values of weights."""
+_SCHEDULE = ("schedule", "schedule_end", "schedule_span")
 
 
 def cache_key(config: ExperimentConfig) -> str:
@@ -40,6 +42,11 @@ def cache_key(config: ExperimentConfig) -> str:
     for section, names in _IGNORED.items():
         for name in names:
             del fields[section][name]
+    for term in TERMS:  # a term costs the same whatever its weight is, except zero
+        table = fields["distillation"][term]
+        table["weight"] = table["weight"] > 0
+        for name in _SCHEDULE:
+            del table[name]
     return json.dumps(fields, sort_keys=True)
 
 
@@ -117,7 +124,8 @@ class EstimateService:
         """
         known = self.known(config)
         measured = known or await self._measure(config, number)
-        estimate = time_estimate(config, measured.units, measured.preparation, measured.guessed)
+        shares = first_shares(config, measured.norms)
+        estimate = time_estimate(config, measured.units, measured.preparation, measured.guessed, shares)
         return msgspec.structs.replace(estimate, cached=known is not None)
 
     async def _measure(self, config: ExperimentConfig, number: int) -> MeasuredTimes:

@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 
 from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig, TrainingConfig
+from nfkd.config.schedules import weights_at
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.distillation.schedules import weights_at
 from nfkd.evaluation.features import no_features
 from nfkd.evaluation.summary import no_same_noise
 from nfkd.flows.architectures import build_flow, flow_problems, flow_summary

@@ -77,7 +77,7 @@ def check_matching(config: ExperimentConfig, role: Role, student: Flow, teacher:
         pairs = match_layers(matching, layers, teacher_layers, alike=alike, names=names)
     except MatchingError as error:
         pairs, mismatches = [], _name_flows(config, role, before, error.problems)
-        if strategy == "pairs" or any(OBJECTIVES[name].matches for name in stage_terms(config, role)):
+        if strategy == "pairs" or any(TERMS[name].matches for name in stage_terms(config, role)):
             return MatchingCheck(strategy, [], mismatches, warnings)
         warnings += mismatches  # no term uses the pairs, so only the matching error is missing
     foreign = isinstance(teacher, ForeignFlow)

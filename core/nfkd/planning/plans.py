@@ -127,9 +127,15 @@ def stage_plans(config: ExperimentConfig, dataset: Dataset, description: Descrip
             steps=steps[stage],
             curves=_curves(config, stage_terms(config, stage), dataset.unit, shares=config.monitor.shares_every > 0),
             pairs=pairs.get(stage, []),
+            epoch=_epoch(len(stage_data(config, dataset, stage).train), config.training.batch_size),
         )
         for stage in seed_stages(config, seed)
     ]
+
+
+def _epoch(examples: int, batch_size: int) -> int:
+    """Return the steps of an epoch; its incomplete last batch is dropped."""
+    return examples // min(batch_size, examples)
 
 
 def _curves(config: ExperimentConfig, terms: Sequence[str], unit: str, *, shares: bool) -> list[CurveInfo]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nfkd.config import WEIGHT_DECAYS, ExperimentConfig
+from nfkd.config.schedules import weights_at
 from nfkd.data import Dataset
+from nfkd.distillation.balance import balance_weights, gradient_shares
 from nfkd.planning.plans import (
     described,
     run_roles,
@@ -84,8 +87,30 @@ def stage_times(config: ExperimentConfig, units: Mapping[Role, UnitTimes]) -> li
     return [stage_time(config, role, units[role]) for role in run_roles(config)]
 
 
+def first_shares(config: ExperimentConfig, norms: Mapping[str, float]) -> dict[str, float]:
+    """Return each term's share of the student's gradient at its first step.
+
+    Parameters
+    ----------
+    norms
+        The norm of each term's gradient before its weight; without them only the share of a single term is known.
+    """
+    weights = weights_at(config.distillation, 0, config.training.student_steps)
+    if len(weights) == 1:
+        return dict.fromkeys(weights, 1.0)
+    if set(norms) != set(weights):
+        return {}
+    weights = balance_weights(weights, norms) if config.distillation.balance == "gradient_norm" else weights
+    shares = gradient_shares(weights, norms)
+    return shares if all(math.isfinite(share) for share in shares.values()) else {}
+
+
 def time_estimate(
-    config: ExperimentConfig, units: Mapping[Role, UnitTimes], preparation: float, guessed: Sequence[Role] = ()
+    config: ExperimentConfig,
+    units: Mapping[Role, UnitTimes],
+    preparation: float,
+    guessed: Sequence[Role] = (),
+    shares: Mapping[str, float] | None = None,
 ) -> TimeEstimate:
     """Return the expected time of a run; `units` has the baseline, too, if there is a search."""
     stages = stage_times(config, units)
@@ -100,6 +125,7 @@ def time_estimate(
         seconds=preparation + search + total,
         seeds=len(seeds),
         guessed=[role for role in run_roles(config) if role in guessed],
+        shares=dict(shares or {}),
     )
 
 

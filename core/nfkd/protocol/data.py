@@ -44,7 +44,9 @@ class ColumnStatistics(Message, frozen=True):
 
 
 class DataPreview(Message, frozen=True):
-    """A preview of a data set; where `problems` is not empty, only these and the download fields are set.
+    """A preview of a data set.
+
+    Where `problems` is not empty, only these, the download fields, `suggested` and, if known, `event_shape` are set.
 
     Attributes
     ----------
@@ -62,6 +64,8 @@ class DataPreview(Message, frozen=True):
         Some training examples of two features in their original unit, (n, 2) float32.
     columns
         Statistics of each feature of vectors.
+    suggested
+        Settings that fit the user's files better than those of the config, such as the size of a folder's images.
     may_fetch, size
         Whether the files are missing and can be downloaded, and their size in bytes (0 where unknown).
     by_hand
@@ -78,6 +82,7 @@ class DataPreview(Message, frozen=True):
     images: np.ndarray | None = None
     points: np.ndarray | None = None
     columns: list[ColumnStatistics] = msgspec.field(default_factory=list[ColumnStatistics])
+    suggested: dict[str, int | bool] = msgspec.field(default_factory=dict[str, int | bool])
     may_fetch: bool = False
     size: int = 0
     by_hand: str = ""

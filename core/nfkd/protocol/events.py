@@ -19,6 +19,7 @@ from nfkd.protocol.records import (
     StageSummary,
     Verdict,
 )
+from nfkd.protocol.roles import Role
 from nfkd.protocol.times import StageShare
 
 
@@ -66,6 +67,9 @@ class SeedStarted(RunMessage, frozen=True):
     """The classifier of FD-local; None for data without different class labels."""
     latents: bool = False
     """Whether FD-local compares the teacher's final latents."""
+
+    versions: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    """Versions of nfkd, Python, torch and h5py."""
 
     def measures_note(self) -> str:
         """Return what the measures of samples compare, in sentences; empty for older runs."""
@@ -167,11 +171,16 @@ class StageFinished(StageMessage, frozen=True):
 
 
 class LogLine(RunMessage, frozen=True):
-    """A line of the log; `run` is empty for the engine's own."""
+    """A line of the log; `run` is empty for the engine's own.
+
+    `seed` and `stage` are those in training; 0 and empty between stages and in older runs.
+    """
 
     level: Literal["info", "warning", "error"]
     text: str
     time: float
+    seed: int = 0
+    stage: Role | Literal[""] = ""
 
 
 class RunFinished(RunMessage, frozen=True):

@@ -93,6 +93,8 @@ class StagePlan(Message, frozen=True):
     curves: list[CurveInfo]
     pairs: list[LayerPair] = []
     """The matched layers; empty for flows without a teacher."""
+    epoch: int = 0
+    """Steps after which the training examples are drawn in a new order; 0 in older runs."""
 
 
 class StageSummary(Message, frozen=True):
@@ -283,6 +285,8 @@ class RunRow(Message, frozen=True):
         Time of all finished stages.
     digest
         `ExperimentConfig.digest` of its experiment; empty for runs of earlier versions.
+    loss
+        A label of the loss, such as ``NLL 0.9 + LKD 0.05``; empty for runs of earlier versions.
     elsewhere
         Whether another process than the reader of this row trains the run, or will train it. It is not stored.
     """
@@ -307,4 +311,5 @@ class RunRow(Message, frozen=True):
     gap_closed: float | None = None
     seconds: float = 0.0
     digest: str = ""
+    loss: str = ""
     elsewhere: bool = False

@@ -78,6 +78,10 @@ class OpenRun(RunMessage, frozen=True):
     """Return all of a run, active or not, as a `Snapshot`; later changes come as events."""
 
 
+class ReadFigures(RunMessage, frozen=True):
+    """Return a run's settings, figures and log as a `Snapshot` without curves and pictures; no events follow."""
+
+
 class RenameRun(RunMessage, frozen=True):
     """Rename a run that is neither active nor queued. Returns `RunAccepted` with the new directory."""
 
@@ -132,6 +136,7 @@ Request = (
     | Stop
     | ListRuns
     | OpenRun
+    | ReadFigures
     | RenameRun
     | DeleteRun
     | Sample

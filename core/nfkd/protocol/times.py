@@ -74,6 +74,9 @@ class TimeEstimate(Message, frozen=True):
     guessed
         Stages that were not measured, since the measurement took too long: their times follow from those of the others
         and the sizes of the flows.
+    shares
+        Each term's share of the student's gradient, by the name of the term's field, from the same flows after these
+        few steps, at the weights of the first step; empty where it was not measured.
     """
 
     stages: list[StageTime]
@@ -83,6 +86,7 @@ class TimeEstimate(Message, frozen=True):
     seeds: int
     cached: bool = False
     guessed: list[Role] = msgspec.field(default_factory=list[Role])
+    shares: dict[str, float] = msgspec.field(default_factory=dict[str, float])
 
     @property
     def pool(self) -> float:

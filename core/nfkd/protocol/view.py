@@ -239,13 +239,16 @@ class RunView:
     def _stage(self, seed: int, stage: Role) -> StageView:
         return self.stages.setdefault((seed, stage), StageView())
 
-    def snapshot(self) -> Snapshot:
-        """Return a copy of the state, for the wire."""
+    def snapshot(self, *, figures_only: bool = False) -> Snapshot:
+        """Return a copy of the state, for the wire; `figures_only` leaves curves and pictures out."""
+        stages = self.stages
+        if figures_only:
+            stages = {key: StageView(summary=stage.summary) for key, stage in stages.items()}
         return Snapshot(
             row=self.row,
             config=self.config,
             seeds=list(self.seeds.values()),
-            stages=[_stage_snapshot(seed, stage, view) for (seed, stage), view in self.stages.items()],
+            stages=[_stage_snapshot(seed, stage, view) for (seed, stage), view in stages.items()],
             log=list(self.log),
             progress=self.progress,
             verdict=self.verdict,

@@ -47,6 +47,8 @@ class SeedRecord:
         Directories of the run and of the seed.
     known
         What earlier records have of each stage; only what is new is read.
+    figures_only
+        Whether curves and pictures are left out.
 
     Attributes
     ----------
@@ -56,19 +58,39 @@ class SeedRecord:
         Recorded data by stage.
     """
 
-    def __init__(self, run: Path, directory: Path, known: Mapping[Role, StageView] | None = None) -> None:
+    def __init__(
+        self,
+        run: Path,
+        directory: Path,
+        known: Mapping[Role, StageView] | None = None,
+        *,
+        figures_only: bool = False,
+    ) -> None:
         self._run = str(run)
         known = known or {}
         with open_file(directory / RUN_FILE) as file:
             started = schema.read_started(file)
             self.started: SeedStarted = msgspec.structs.replace(started, run=self._run)
             self.stages: dict[Role, StageSnapshot] = {
-                plan.stage: self._stage(file, plan, known.get(plan.stage, StageView())) for plan in started.stages
+                plan.stage: self._figures(file, plan)
+                if figures_only
+                else self._stage(file, plan, known.get(plan.stage, StageView()))
+                for plan in started.stages
             }
+
+    def _figures(self, file: Node, plan: StagePlan) -> StageSnapshot:
+        seed = self.started.seed
+        return StageSnapshot(
+            seed=seed,
+            stage=plan.stage,
+            curves={},
+            matching_steps=np.empty(0, np.int64),
+            matching_errors=np.empty((0, 0)),
+            summary=schema.read_summary(file, plan.stage, seed, _unit(plan)),
+        )
 
     def _stage(self, file: Node, plan: StagePlan, known: StageView) -> StageSnapshot:
         seed, stage, group = self.started.seed, plan.stage, file[plan.stage]
-        unit = next((info.unit for info in plan.curves if info.name == "validation/nll"), "")
         steps, errors = _matching(group, len(known.matching_steps))
         points = {name: len(curve) for name, curve in known.curves.items()}
         return StageSnapshot(
@@ -83,8 +105,12 @@ class SeedRecord:
                 seed=seed,
                 known={"samples": known.samples, "interpolation": known.interpolation, "density": known.density},
             ),
-            summary=schema.read_summary(file, stage, seed, unit),
+            summary=schema.read_summary(file, stage, seed, _unit(plan)),
         )
+
+
+def _unit(plan: StagePlan) -> str:
+    return next((info.unit for info in plan.curves if info.name == "validation/nll"), "")
 
 
 def _curve(group: Node, known: int) -> CurveBatch:
@@ -110,6 +136,13 @@ def _matching(group: Node, known: int) -> tuple[np.ndarray, np.ndarray]:
 class RunRecord:
     """A run as it is on disk at this moment, active or ended.
 
+    Parameters
+    ----------
+    path
+        Its directory.
+    figures_only
+        Whether curves and pictures are left out.
+
     Attributes
     ----------
     path
@@ -126,7 +159,7 @@ class RunRecord:
         Why the run failed, or why its verdict cannot be read; None otherwise.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, figures_only: bool = False) -> None:
         self.path = path.absolute()
         state = read_state(self.path)
         self.row: RunRow = state.row
@@ -136,7 +169,7 @@ class RunRecord:
         for seed in self.config.seeds.values():
             directory = seed_directory(self.path, self.config, seed)
             if is_taken(directory / RUN_FILE):
-                self.seeds[seed] = SeedRecord(self.path, directory)
+                self.seeds[seed] = SeedRecord(self.path, directory, figures_only=figures_only)
         self.verdict: Verdict | None = None
         try:
             self.verdict = read_verdict(self.path)
@@ -257,6 +290,17 @@ def open_run(path: str | os.PathLike[str]) -> RunRecord:
         When it is not a run, is damaged, or has a newer format.
     """
     return RunRecord(Path(path))
+
+
+def read_figures(run: str) -> Snapshot:
+    """Return a run's settings, figures and log, without curves and pictures.
+
+    Raises
+    ------
+    RunError
+        As `open_run`.
+    """
+    return RunRecord(Path(run), figures_only=True).snapshot()
 
 
 def stage_ended(run: Path, config: ExperimentConfig, seed: int, stage: Role) -> bool:

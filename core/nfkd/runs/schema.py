@@ -94,15 +94,11 @@ def create(
     data: str = "",
 ) -> None:
     """Create all groups, datasets and attributes of a seed's file; `units` and `data` are JSON."""
-    versions = {"nfkd": nfkd.__version__, "python": sys.version.split()[0], "h5py": h5py.__version__}
-    torch: Any = sys.modules.get("torch")  # not imported here, but always loaded in a training process
-    if torch is not None:
-        versions["torch"] = str(torch.__version__)
     attributes = {
         "format": max(_FORMATS.get(plan.stage, 1) for plan in started.stages),
         "config": text(config.to_toml()),
         "started": text(msgspec.json.encode(started).decode()),
-        "versions": text(msgspec.json.encode(versions).decode()),
+        "versions": text(msgspec.json.encode(started.versions or library_versions()).decode()),
         "device": text(device),
         "threads": threads,
         "seed": started.seed,
@@ -235,9 +231,20 @@ def _unwritten(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values).view(bits) == np.asarray(mark).view(bits)
 
 
+def library_versions() -> dict[str, str]:
+    """Return the versions of this process by library."""
+    versions = {"nfkd": nfkd.__version__, "python": sys.version.split()[0], "h5py": h5py.__version__}
+    torch: Any = sys.modules.get("torch")  # not imported here, but always loaded in a training process
+    return versions | ({"torch": str(torch.__version__)} if torch is not None else {})
+
+
 def read_started(file: Node) -> SeedStarted:
-    """Return the event with the plans of the seed's stages."""
-    return msgspec.json.decode(bytes(file.attrs["started"]), type=SeedStarted)
+    """Return the event with the plans of the seed's stages; older files have the versions elsewhere only."""
+    started = msgspec.json.decode(bytes(file.attrs["started"]), type=SeedStarted)
+    if started.versions:
+        return started
+    versions = msgspec.json.decode(bytes(file.attrs.get("versions", b"{}")), type=dict[str, str])
+    return msgspec.structs.replace(started, versions=versions)
 
 
 def read_data(file: Node) -> str:

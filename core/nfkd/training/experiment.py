@@ -30,6 +30,7 @@ from nfkd.protocol.events import (
     RunEvent,
     RunFinished,
     StageFinished,
+    StageStarted,
     StageSummary,
     Verdict,
 )
@@ -89,6 +90,7 @@ class Experiment:
         self._row = read_row(run)
         self._done: dict[tuple[int, Role], StageSummary] = {}
         self._reference: Reference | None = None
+        self._stage: tuple[int, Role] | None = None
         control.on_pause = lambda paused: self.change(state="paused" if paused else "running")
 
     def change(self, error: ErrorInfo | None = None, **fields: Any) -> None:
@@ -101,7 +103,8 @@ class Experiment:
 
     def log(self, text: str, level: Literal["info", "warning"] = "info") -> None:
         """Write a line to the run's log."""
-        line = LogLine(run=str(self._run), level=level, text=text, time=time.time())
+        seed, stage = self._stage or (0, "")
+        line = LogLine(run=str(self._run), level=level, text=text, time=time.time(), seed=seed, stage=stage)
         append_log(self._run, line)
         self._emit(line)
 
@@ -193,11 +196,14 @@ class Experiment:
 
     def _on_event(self, event: RunEvent, progress: RunProgress) -> None:
         self._emit(event)
+        if isinstance(event, StageStarted):
+            self._stage = event.seed, event.stage
         if isinstance(event, StageFinished):
             summary = event.summary
             self._add_done([summary])
             result = f"{summary.test:.4f} {summary.unit} on test"
             self.log(f"Seed {summary.seed}: {role_name(summary.stage)} ended at {result}")
+            self._stage = None
             self.change(**self._results(), progress=progress.fraction)
 
     def _results(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ from nfkd.training.control import Control
 from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import DivergedError
 from nfkd.training.generators import named_generator
+from nfkd.training.gradient_norms import measure_norms
 from nfkd.training.loop import Hooks, Trainer
 from nfkd.training.monitor import Monitor
 from nfkd.training.state import StageState
@@ -74,11 +75,15 @@ class MeasuredTimes:
         Seconds before the first stage, with the classifier of FD-local already trained.
     guessed
         Stages for which there was no time.
+    norms
+        The norm of the gradient of each of the student's terms, before its weight, after these steps; empty where the
+        student was not measured, or has one term.
     """
 
     units: Mapping[Role, UnitTimes]
     preparation: float
     guessed: tuple[Role, ...] = ()
+    norms: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @plain_torch()
@@ -115,8 +120,9 @@ def measure_times(
     description, reference = check(config), Reference.of(dataset)
     reference.floors  # noqa: B018 - as at the start of a run
     preparation = time.perf_counter() - began
-    units, guessed = _Measurement(config, description, reference, stopping, seconds).run()
-    return MeasuredTimes(units, preparation, guessed)
+    measurement = _Measurement(config, description, reference, stopping, seconds)
+    units, guessed = measurement.run()
+    return MeasuredTimes(units, preparation, guessed, measurement.norms)
 
 
 class _Measurement:
@@ -138,6 +144,7 @@ class _Measurement:
         self._quiet = config.replace(monitor=quiet, training={"checkpoint_every": _NEVER})
         self._flows: dict[Role, Flow] = {}
         self._measures = 0.0
+        self.norms: dict[str, float] = {}
 
     def run(self) -> tuple[dict[Role, UnitTimes], tuple[Role, ...]]:
         """Return the times of all stages, and the stages that were guessed."""
@@ -172,6 +179,8 @@ class _Measurement:
         if role in learners(self._config) and self._config.distillation.pool.share:
             pool_seconds, pool = self._pool(role)
         first, step = self._steps(role, state, pool)
+        if role == "student" and state.flow.initialized:
+            self.norms = self._norms(state, pool)
         flow = self._flows[role] = state.flow
         return UnitTimes(
             step=step,
@@ -246,7 +255,13 @@ class _Measurement:
             hooks=Hooks(publish=nothing, checkpoint=nothing, progress=progress, warn=nothing),
         )
 
-    def _loss(self, role: Role, state: StageState, pool: Pool | None) -> Distiller:
+    def _norms(self, state: StageState, pool: Pool | None) -> dict[str, float]:
+        """Return the norms of the terms' gradients, which are not measured during the timed steps."""
+        loss = self._loss("student", state, pool, measure_every=1)
+        training, data = self._config.training, self._data("student")
+        return measure_norms(training, data, state, loss, seconds=self._all_seconds / 8, check=self._check)
+
+    def _loss(self, role: Role, state: StageState, pool: Pool | None, measure_every: int = 0) -> Distiller:
         teacher = self._source(role)
         if teacher is None:
             return Likelihood(self._dataset)
@@ -256,7 +271,7 @@ class _Measurement:
             stage_pairs(self._description).get(role, []),
             self._dataset,
             steps=stage_steps(self._config)[role],
-            measure_every=self._config.monitor.shares_every,
+            measure_every=measure_every or self._config.monitor.shares_every,
             norms=state.norms,
             pool=pool,
         )

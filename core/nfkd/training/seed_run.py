@@ -30,6 +30,7 @@ from nfkd.protocol.events import RunEvent, SeedStarted, StageFinished, StageStar
 from nfkd.protocol.roles import STUDENTS, Role, learner_of, role_name
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import seed_directory
+from nfkd.runs.schema import library_versions
 from nfkd.runs.weights import flow_meta, load_weights, save_weights
 from nfkd.runs.writer import RunWriter
 from nfkd.training.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint
@@ -89,6 +90,7 @@ class SeedRun:
             compared=len(context.reference.test),
             floors=context.reference.floors,
             features=features.info if isinstance(features, LocalFeatures) else None,
+            versions=library_versions(),
             latents=features is None and (context.teacher is None or "latents" not in context.teacher.unsupported),
         )
         self._writer = self._open_writer(started)

@@ -390,7 +390,7 @@ def test_every_field_has_a_title_and_a_sentence(model):
         assert info.title
         assert info.description
         assert info.description.endswith(".")
-        keys = {"unit", "advanced", "multiline", "format", "label", "group", "each", "between"}
+        keys = {"unit", "advanced", "multiline", "format", "label", "group", "each", "between", "needs"}
         assert set(info.json_schema_extra) == keys
 
 

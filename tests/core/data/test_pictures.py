@@ -12,6 +12,7 @@ from nfkd.config.data import CelebAConfig, ImageFolderConfig
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.data.files import ConfigPath
 from nfkd.data.pictures import ImageFiles
+from nfkd.data.preview import preview_dataset
 from tests.core.data import image_files as files
 
 
@@ -230,3 +231,26 @@ def test_missing_and_small_faces_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"000004\.jpg: cannot be read"):
         load_dataset(CelebAConfig(folder=str(tmp_path))).train.values[:]
     assert "lacks img_align_celeba" in refusal(CelebAConfig(folder=str(tmp_path / "img_align_celeba")))[1]
+
+
+@pytest.mark.parametrize(
+    ("mode", "side", "suggested"),
+    [
+        ("L", 16, {"size": 16, "colour": False}),
+        ("RGB", 16, {"size": 16}),
+        ("L", 32, {"colour": False}),
+        ("L", 15, {"size": 14, "colour": False}),
+        ("RGB", 200, {}),
+        ("grey RGB", 32, {"colour": False}),
+    ],
+)
+def test_the_preview_suggests_the_size_and_the_channels_of_the_files(
+    tmp_path: Path, mode: str, side: int, suggested: dict[str, object]
+) -> None:
+    for number in range(40):
+        values = np.random.default_rng(number).integers(0, 256, (side, side + 3, 3), np.uint8)
+        if mode == "grey RGB":
+            values[:] = values[..., :1]
+        image = Image.fromarray(values[..., 0] if mode == "L" else values)
+        image.save(tmp_path / f"{number:02}.png")
+    assert preview_dataset(ImageFolderConfig(path=str(tmp_path))).suggested == suggested

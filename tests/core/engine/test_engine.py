@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
+import h5py
 import msgspec
 import numpy as np
+import torch
 
 import nfkd
 from nfkd.engine.core import Refused
@@ -39,6 +42,31 @@ def test_the_events_of_a_run_give_the_same_state_as_its_file(tmp_path: Path) -> 
         assert msgspec.structs.asdict(disk.row) == msgspec.structs.asdict(view.row)
         assert [line.text for line in disk.log] == [line.text for line in view.log]
         assert view.row.progress == 1.0
+
+    run_engine(scenario)
+
+
+def test_figures_of_a_run_are_read_without_curves_while_it_trains_and_afterwards(tmp_path: Path) -> None:
+    async def scenario(watched: Watched) -> None:
+        run = await watched.start(moons(), tmp_path)
+        early = await watched.engine.answer(ask.ReadFigures(run=run))
+        assert isinstance(early, ask.Snapshot)
+        assert early.config == moons().to_toml()
+        await watched.ended(run)
+        figures, whole = [await watched.engine.answer(kind(run=run)) for kind in (ask.ReadFigures, ask.OpenRun)]
+        assert isinstance(figures, ask.Snapshot)
+        assert isinstance(whole, ask.Snapshot)
+        assert [msgspec.json.encode(stage.summary) for stage in figures.stages] == [
+            msgspec.json.encode(stage.summary) for stage in whole.stages
+        ]
+        assert len(figures.stages) == 3
+        assert not any(stage.curves or stage.samples for stage in figures.stages)
+        assert [line.text for line in figures.log] == [line.text for line in whole.log]
+        assert msgspec.json.encode(figures.verdict) == msgspec.json.encode(whole.verdict)
+        with h5py.File(Path(run, "run.h5")) as file:
+            stored = json.loads(bytes(file.attrs["versions"]))
+        assert figures.seeds[0].versions == stored
+        assert stored["torch"] == torch.__version__
 
     run_engine(scenario)
 

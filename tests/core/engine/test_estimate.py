@@ -40,6 +40,20 @@ def test_a_time_is_measured_once_and_kept_for_other_budgets_names_and_seeds() ->
     run_engine(scenario)
 
 
+def test_gradient_shares_follow_the_weights_without_another_measurement() -> None:
+    off = {"ilkd": {"weight": 0.0}, "skd": {"weight": 0.0}}
+
+    async def scenario(watched: Watched) -> None:
+        first = await estimate(watched, distillation=off | {"nll": {"weight": 1.0}, "lkd": {"weight": 1.0}})
+        ratio = first.shares["lkd"] / first.shares["nll"]
+        again = await estimate(watched, distillation=off | {"nll": {"weight": 1.0}, "lkd": {"weight": 0.25}})
+        assert again.cached
+        assert again.shares["lkd"] / again.shares["nll"] == pytest.approx(ratio / 4)
+        assert sum(again.shares.values()) == pytest.approx(1)
+
+    run_engine(scenario)
+
+
 def test_only_what_the_times_depend_on_is_part_of_the_key() -> None:
     same = moons(description="x", training={"learning_rate": 0.5, "ablations": True}, monitor={"temperature": 0.5})
     assert cache_key(same) == cache_key(moons())

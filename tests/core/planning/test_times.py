@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nfkd.config import ExperimentConfig
 from nfkd.data import load_dataset
 from nfkd.planning.describe import describe
-from nfkd.planning.times import UnitTimes, rough_units, stage_time, time_estimate
+from nfkd.planning.times import UnitTimes, first_shares, rough_units, stage_time, time_estimate
 from nfkd.protocol.roles import ROLES, Role
 from tests.core.tiny import digits, moons
 
@@ -89,3 +89,20 @@ def test_larger_flows_take_longer_also_where_nothing_is_measured(config: Experim
     assert units["teacher"].step > units["baseline"].step > 0
     assert units["student"].step > units["baseline"].step
     assert (units["student"].pool > 0) == (config.distillation.pool.share > 0)
+
+
+def test_shares_are_those_of_the_weighted_norms_at_the_first_step() -> None:
+    terms = {"nll": {"weight": 3.0}, "lkd": {"weight": 1.0}, "ilkd": {"weight": 0.0}, "skd": {"weight": 0.0}}
+    norms = {"nll": 0.5, "lkd": 2.0}
+    assert first_shares(moons(distillation=terms), norms) == pytest.approx({"nll": 1.5 / 3.5, "lkd": 2.0 / 3.5})
+    warm = {"lkd": {"weight": 1.0, "schedule": "warmup", "schedule_span": 0.5}}  # over 10 of the 20 steps
+    assert first_shares(moons(distillation=terms | warm), norms) == pytest.approx({"nll": 1.5 / 1.7, "lkd": 0.2 / 1.7})
+    balanced = moons(distillation=terms | {"balance": "gradient_norm"})
+    assert first_shares(balanced, norms) == pytest.approx({"nll": 0.75, "lkd": 0.25})
+
+
+def test_shares_that_were_not_measured_are_not_invented() -> None:
+    assert first_shares(moons(), {}) == {}
+    assert first_shares(moons(), dict.fromkeys(moons().distillation.active_terms(), 0.0)) == {}
+    alone = {name: {"weight": 0.0} for name in ("lkd", "ilkd", "skd")}
+    assert first_shares(moons(distillation=alone), {}) == {"nll": 1.0}

@@ -38,6 +38,8 @@ def test_every_stage_takes_time(config: ExperimentConfig) -> None:
         assert stage.step_seconds > 0
         assert stage.summary > 0
         assert (stage.pool > 0.001) >= (config.distillation.pool.share > 0 and stage.stage == "student")
+    assert set(measured.norms) == set(config.distillation.active_terms())
+    assert min(measured.norms.values()) > 0
     assert estimate.seconds > sum(stage.seconds for stage in estimate.stages)
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), random)
@@ -47,6 +49,7 @@ def test_stages_without_time_are_guessed() -> None:
     measured = measure_times(moons(), seconds=1e-9)
     assert measured.guessed == ("student", "baseline", "ablation")
     assert measured.units["teacher"].step > measured.units["student"].step / 10 > 0
+    assert not measured.norms
 
 
 def test_a_given_teacher_is_not_trained(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import torch
 
 import nfkd
 from nfkd.config import ExperimentConfig
+from nfkd.config.schedules import weights_at
 from nfkd.console import print_summary
 from nfkd.data import load_dataset
-from nfkd.distillation.schedules import weights_at
 from nfkd.evaluation.likelihood import noisy
 from nfkd.evaluation.metrics import METRICS
 from nfkd.protocol import events

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+from PySide6.QtWidgets import QComboBox, QLineEdit, QWidget
 
 from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.forms.message_cell import MessageCell
 
 
 def editor(form: ExperimentForm, path: str) -> Any:
@@ -19,8 +21,10 @@ def editor(form: ExperimentForm, path: str) -> Any:
 
 
 def message(form: ExperimentForm, path: str) -> str:
-    """Return the message below a field."""
-    return " ".join(label.text() for label in form.findChildren(QLabel, f"{path}.message") if not label.isHidden())
+    """Return the message at a field."""
+    cells: list[Any] = form.findChildren(QWidget, f"{path}.message")
+    texts = [cell.message if isinstance(cell, MessageCell) else cell.text() for cell in cells if not cell.isHidden()]
+    return " ".join(text for text in texts if text)
 
 
 def write(form: ExperimentForm, path: str, text: str) -> None:
@@ -43,3 +47,27 @@ def click(form: ExperimentForm, path: str) -> None:
     assert button.isVisible(), path
     assert button.isEnabled(), path
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def value_paths(model: type[BaseModel], prefix: str = "") -> set[str]:
+    """Return the path of every value, from pydantic's JSON schema."""
+    schema = model.model_json_schema()
+    found: set[str] = set()
+
+    def walk(node: dict[str, Any], path: str) -> None:
+        if "$ref" in node:
+            node = {
+                **schema["$defs"][node["$ref"].rpartition("/")[2]],
+                **{k: v for k, v in node.items() if k != "$ref"},
+            }
+        if "properties" in node:
+            for name, child in node["properties"].items():
+                walk(child, f"{path}.{name}" if path else name)
+        elif "oneOf" in node or "anyOf" in node:
+            for child in node.get("oneOf", node.get("anyOf", [])):
+                walk(child, path)
+        else:
+            found.add(path)
+
+    walk(schema, prefix)
+    return found

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QLabel, QWidget
 
 from nfkd.protocol.data import DataPreview
 from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.forms.message_cell import MessageCell
 
 MISSING = "MNIST is not on this machine yet (12 MB): download it"
 BY_HAND = "get it from http://far/ and put it into /cache"
@@ -26,7 +27,8 @@ def message(form: ExperimentForm) -> str:
 
 
 def all_text(form: ExperimentForm) -> str:
-    return "\n".join(label.text() for label in form.findChildren(QLabel) if label.isVisible())
+    labels = [label.text() for label in form.findChildren(QLabel) if label.isVisible()]
+    return "\n".join([*labels, *(cell.message for cell in form.findChildren(MessageCell) if cell.isVisible())])
 
 
 def images(*levels: int) -> np.ndarray:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QDialog, QLabel, QLineEdit, QPushButton
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
 from nfkd.config.data import TableConfig
-from nfkd.config.datasets import ENVIRONMENT, add_dataset
+from nfkd.config.datasets import ENVIRONMENT, add_dataset, parse_data
 from nfkd.config.toml import toml_text
 from nfkd.protocol.data import ListData, NamedData
 from nfkd_gui.forms.experiment_form import ExperimentForm
@@ -35,8 +36,8 @@ def test_a_named_data_set_fills_the_form_and_can_be_undone(
     script.named = [NamedData(name="jets & more", config=toml_text(table)), NamedData("old", "", problem)]
     menu = form.datasets.menu_
     qtbot.mouseClick(form.datasets, Qt.MouseButton.LeftButton)  # requests the list again
-    qtbot.waitUntil(lambda: len(menu.actions()) == 2)
-    good, bad = menu.actions()
+    qtbot.waitUntil(lambda: len(menu.actions()) == 4)
+    good, bad, _line, _save = menu.actions()
     assert (good.text(), good.isEnabled()) == ("jets && more", True)
     assert (bad.text(), bad.isEnabled(), bad.toolTip()) == ("old", False, problem)
     QTest.keyClick(menu, Qt.Key.Key_Down)
@@ -53,11 +54,84 @@ def test_a_named_data_set_fills_the_form_and_can_be_undone(
     assert ready.experiment.document["data"]["path"] == "/d/jets.csv"
 
 
-def test_an_empty_menu_says_how_to_name_data_sets(form: ExperimentForm, script: Any) -> None:
-    [action] = form.datasets.menu_.actions()
-    assert "nfkd data add" in action.text()
-    assert not action.isEnabled()
+def test_an_empty_menu_offers_to_name_the_data(form: ExperimentForm, script: Any, settled: Callable[[], None]) -> None:
+    none, _line, save = form.datasets.menu_.actions()
+    assert (none.text(), none.isEnabled(), save.isEnabled()) == ("None yet", False, False)
     assert any(isinstance(request, ListData) for request in script.asked)
+    settled()
+    form.datasets.menu_.aboutToShow.emit()
+    assert save.isEnabled()
+
+
+@pytest.fixture
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the named data sets."""
+    monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "named"))
+    return tmp_path / "named"
+
+
+def dialog_of(form: ExperimentForm, settled: Callable[[], None]) -> QDialog:
+    settled()
+    form.datasets.menu_.aboutToShow.emit()
+    form.datasets.save.trigger()
+    [dialog] = [each for each in form.findChildren(QDialog, "dataset_name") if each.isVisible()]
+    return dialog
+
+
+def test_the_data_of_the_form_gets_a_name_as_by_the_command(
+    form: ExperimentForm, ready: Studio, settled: Callable[[], None], named: Path
+) -> None:
+    choose(form, "data.kind", "two_moons")
+    write(form, "data.count", "500")
+    dialog = dialog_of(form, settled)
+    line, save = dialog.findChild(QLineEdit), dialog.findChild(QPushButton, "dataset_name.save")
+    assert line is not None
+    assert save is not None
+    assert not save.isEnabled()
+    QTest.keyClicks(line, "my moons")
+    QTest.mouseClick(save, Qt.MouseButton.LeftButton)
+    assert not dialog.isVisible()
+    assert [path.name for path in named.iterdir()] == ["my moons.toml"]
+    assert ready.experiment.config is not None
+    assert parse_data("my moons") == ready.experiment.config.data
+
+
+def test_bad_names_and_taken_names(
+    form: ExperimentForm, ready: Studio, settled: Callable[[], None], named: Path
+) -> None:
+    add_dataset("jets", TableConfig(path="/d/jets.csv"))
+    dialog = dialog_of(form, settled)
+    line, save = dialog.findChild(QLineEdit), dialog.findChild(QPushButton, "dataset_name.save")
+    label = dialog.findChild(QLabel, "dataset_name.message")
+    assert line is not None
+    assert save is not None
+    assert label is not None
+    for name, words in (("a/b", "cannot be a name"), ("mnist", "is a kind of data"), ("x" * 200, "at most 80")):
+        line.setText(name)
+        assert words in label.text()
+        assert not save.isEnabled()
+    line.setText("jets")
+    assert "will be replaced" in label.text()
+    assert save.text() == "Replace"
+    QTest.mouseClick(save, Qt.MouseButton.LeftButton)
+    assert parse_data("jets").kind == "digits"
+
+
+def test_a_name_that_cannot_be_saved_is_reported(
+    form: ExperimentForm, ready: Studio, settled: Callable[[], None], named: Path
+) -> None:
+    named.write_text("a file where the folder should be")
+    errors: list[Any] = []
+    ready.data_preview.failed.connect(errors.append)
+    dialog = dialog_of(form, settled)
+    line, save = dialog.findChild(QLineEdit), dialog.findChild(QPushButton, "dataset_name.save")
+    assert line is not None
+    assert save is not None
+    line.setText("jets")
+    QTest.mouseClick(save, Qt.MouseButton.LeftButton)
+    assert [error.title for error in errors] == ["The data set jets was not saved"]
+    assert dialog.isVisible()
+    dialog.reject()
 
 
 @pytest.mark.parametrize("source", ["jets", "tables/jets.csv"])

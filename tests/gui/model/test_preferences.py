@@ -16,7 +16,9 @@ from tests import hostile
 
 def test_save_and_load(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "studio.json"
-    preferences = Preferences(runs_folder="/a/b", engine="in_process", theme="dark", layout={"window": "00ff"})
+    preferences = Preferences(
+        runs_folder="/a/b", engine="in_process", theme="dark", layout={"window": "00ff"}, told=["x"]
+    )
     preferences = preferences.with_recent(Path("/x/one.toml")).with_recent(Path("/x/two.toml"))
     save_preferences(preferences, path)
     assert load_preferences(path) == preferences
@@ -33,6 +35,7 @@ def test_each_wrong_value_becomes_its_default(tmp_path: Path) -> None:
         "theme": "purple",
         "engine": 3,
         "recent": [1],
+        "told": "closing",
         "layout": {"a": None},
         "runs_folder": "/mine",
         "later": 1,

@@ -41,6 +41,7 @@ class FakeRun:
         seeds: int = 1,
         weights: tuple[float, ...] = (1.0, 1.0),
         roles: tuple[Role, ...] = USUAL,
+        epoch: int = 0,
     ) -> None:
         row = events.RunRow(
             run=RUN, name="fake", state="running", data="digits", teacher="Glow 8×2", student="Glow 2×2",
@@ -62,7 +63,9 @@ class FakeRun:
                   for name in ("train/total", "train/nll", "validation/nll", "learning_rate")]  # fmt: skip
         for seed in range(1, seeds + 1):
             plans = [
-                events.StagePlan(stage=role, steps=1000, curves=curves, pairs=[] if role in WITHOUT_TEACHER else pairs)
+                events.StagePlan(
+                    stage=role, steps=1000, curves=curves, pairs=[] if role in WITHOUT_TEACHER else pairs, epoch=epoch
+                )
                 for role in roles
             ]
             self.add(events.SeedStarted(run=RUN, seed=seed, stages=plans, event_shape=list(shape)))

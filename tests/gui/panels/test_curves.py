@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QAction, QMouseEvent, QWheelEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QGraphicsTextItem, QLabel, QPushButton
+from PySide6.QtWidgets import QApplication, QGraphicsTextItem, QLabel, QPushButton, QToolButton
 
 from nfkd.protocol import events
 from nfkd.protocol.roles import COLOURS
+from nfkd.protocol.view import Curve
+from nfkd_gui.panels.curve_traces import mean_curve
 from nfkd_gui.panels.curves import CurvesPanel
 
 LOSS = np.linspace(4, 2, 300) + np.sin(np.arange(300))
@@ -22,6 +25,40 @@ LOSS = np.linspace(4, 2, 300) + np.sin(np.arange(300))
 
 def line(panel: CurvesPanel, role: str, name: str = "validation/nll", seed: int = 1) -> Any:
     return panel.plots["likelihood"].lines[seed, role, name]  # type: ignore[index]
+
+
+def plot_also(panel: CurvesPanel, *names: str) -> None:
+    """Plot further quantities, as a click on the menu does."""
+    for name in names:
+        action = panel.findChild(QAction, f"curves.quantity.{name}")
+        assert isinstance(action, QAction), name
+        action.trigger()
+    panel.refresh()
+
+
+def drag(plot: Any, across: int) -> None:
+    """Drag the content of a plot to the right by some pixels."""
+    view, middle = plot.viewport(), plot.viewport().rect().center()
+    QTest.mousePress(view, Qt.MouseButton.LeftButton, pos=middle)
+    for part in (2, 1):
+        QTest.mouseMove(view, middle + QPoint(across // part, 0))
+        move = QMouseEvent(
+            QMouseEvent.Type.MouseMove, middle + QPoint(across // part, 0), view.mapToGlobal(middle),
+            Qt.MouseButton.LeftButton, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier,
+        )  # fmt: skip
+        QApplication.sendEvent(view, move)
+    QTest.mouseRelease(view, Qt.MouseButton.LeftButton, pos=middle + QPoint(across, 0))
+
+
+def turn_wheel(plot: Any, notches: int) -> None:
+    """Turn the mouse wheel above the middle of a plot."""
+    view = plot.viewport()
+    middle = QPointF(view.rect().center())
+    wheel = QWheelEvent(
+        middle, view.mapToGlobal(middle), QPoint(), QPoint(0, 120 * notches), Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    QApplication.sendEvent(view, wheel)
 
 
 def test_an_empty_panel_offers_a_start_and_is_narrower_than_its_content(show: Any, fake_run: Any) -> None:
@@ -47,19 +84,20 @@ def test_every_flow_has_a_line_in_its_colour_a_check_box_and_a_readout(show: Any
     assert list(panel.plots) == ["likelihood"]
     assert "bits/dim" in panel.plots["likelihood"].canvas.getAxis("left").labelText
     for role in roles:
-        np.testing.assert_array_equal(line(panel, role).getOriginalDataset()[1], [3, 2, 1])
+        np.testing.assert_array_equal(line(panel, role).getData()[1], [3, 2, 1])
         assert line(panel, role).opts["pen"].color().name() == COLOURS[role].lower()
     assert len({COLOURS[role] for role in roles}) == len(roles)
+    readout = panel.plots["likelihood"].readout
     panel.plots["likelihood"].pointed.emit(2.2)
-    assert all(text in panel._readout.text() for text in ("step 2", "teacher 2", "assistant 1 2"))
+    assert readout.heading == "Step 2"
+    assert {(reading.role, reading.value) for reading in readout.readings} == {(role, "2") for role in roles}
     panel.plots["likelihood"].pointed.emit(float("nan"))
-    assert panel._readout.text() == ""
-    assert panel._roles["assistant-2"].isVisible()
-    assert panel._roles["assistant-2"].text() == "Assistant 2"
-    panel._roles["assistant-2"].setChecked(False)
+    assert not readout.isVisible()
+    assert panel.choices.roles["assistant-2"].isVisible()
+    assert panel.choices.roles["assistant-2"].text() == "Assistant 2"
+    panel.choices.roles["assistant-2"].setChecked(False)
     panel.refresh()
-    x, _ = line(panel, "assistant-2").getOriginalDataset()
-    assert x is None or len(x) == 0
+    assert not len(line(panel, "assistant-2").getData()[0])
 
 
 def test_new_points_extend_the_same_line_and_short_lines_have_marks(show: Any, fake_run: Any) -> None:
@@ -68,13 +106,13 @@ def test_new_points_extend_the_same_line_and_short_lines_have_marks(show: Any, f
     run.points("student", "train/nll", [1.8, math.nan])
     panel = show(CurvesPanel, run)
     before = line(panel, "student", "train/nll")
-    assert before.scatter.isVisible()
-    assert before.scatter.getData()[1][0] == 1.8
+    dots = [item for item in panel.plots["likelihood"].canvas.items if isinstance(item, pg.ScatterPlotItem)]
+    assert [(point.pos().x(), point.pos().y()) for each in dots for point in each.points()] == [(1, 1.8)]
     run.points("student", "train/nll", LOSS, start=3)
     panel.refresh()
     assert line(panel, "student", "train/nll") is before
-    assert not before.scatter.isVisible()
-    x, y = before.getOriginalDataset()
+    assert not any(len(each.points()) for each in dots)
+    x, y = before.getData()
     np.testing.assert_array_equal(x, np.arange(1, 303))
     np.testing.assert_allclose(y[2:], LOSS)
 
@@ -89,13 +127,13 @@ def test_points_of_a_resumed_stage_replace_the_drawn_ones(show: Any, fake_run: A
         whole.points("student", "validation/nll", [*before[:50], *np.full(again, 9.0)])
         panel, other = show(CurvesPanel, resumed), show(CurvesPanel, whole)
         for each in (panel, other):
-            each._smoothing.setValue(smoothing)
+            each.choices.smoothing.setValue(smoothing)
             each.refresh()
         # All events between two repaints, as in a hidden panel.
         resumed.add(events.StageStarted(run=resumed.view.row.run, seed=1, stage="student", step=50))
         resumed.points("student", "validation/nll", np.full(again, 9.0), start=51)
         panel.refresh()
-        drawn, expected = (line(each, "student").getOriginalDataset()[1] for each in (panel, other))
+        drawn, expected = (line(each, "student").getData()[1] for each in (panel, other))
         np.testing.assert_allclose(drawn, expected)
 
 
@@ -105,11 +143,11 @@ def test_the_panel_shows_the_flows_of_the_present_run_only(show: Any, fake_run: 
         run.begin("student")
         run.points("student", "validation/nll", [3, 2, 1])
     panel = show(CurvesPanel, alone)
-    assert not panel._roles["baseline"].isVisible()
-    assert panel._roles["student"].isVisible()
+    assert not panel.choices.roles["baseline"].isVisible()
+    assert panel.choices.roles["student"].isVisible()
     panel.show_run(usual.view)
     panel.refresh()
-    assert panel._roles["baseline"].isVisible()
+    assert panel.choices.roles["baseline"].isVisible()
     panel.show_run(None)
     panel.refresh()
     assert panel.plots["likelihood"].lines == {}
@@ -137,11 +175,11 @@ def test_smoothing_keeps_the_raw_line_behind(show: Any, fake_run: Any) -> None:
     run.begin("student")
     run.points("student", "train/nll", LOSS)
     panel = show(CurvesPanel, run)
-    panel._smoothing.setValue(80)
+    panel.choices.smoothing.setValue(80)
     panel.refresh()
     key = (1, "student", "train/nll")
-    np.testing.assert_allclose(panel.plots["likelihood"].raw[key].getOriginalDataset()[1], LOSS)
-    smooth = line(panel, "student", "train/nll").getOriginalDataset()[1]
+    np.testing.assert_allclose(panel.plots["likelihood"].raw[key].getData()[1], LOSS)
+    smooth = line(panel, "student", "train/nll").getData()[1]
     assert np.abs(np.diff(smooth)).mean() < 0.2 * np.abs(np.diff(LOSS)).mean()
     assert panel.plots["likelihood"].raw[key].zValue() < line(panel, "student", "train/nll").zValue()
 
@@ -153,31 +191,79 @@ def test_axes_flows_and_plots_can_be_chosen(show: Any, fake_run: Any) -> None:
         run.points(stage, "validation/nll", [3, 2, 1])
         run.points(stage, "learning_rate", [1e-3, 1e-3, 1e-4])
     panel = show(CurvesPanel, run)
-    panel._axis.setCurrentIndex(1)
-    panel._roles["teacher"].setChecked(False)
-    for row in range(panel._quantities.count()):
-        item = panel._quantities.item(row)
-        if item.data(Qt.ItemDataRole.UserRole) == "learning_rate":
-            item.setCheckState(Qt.CheckState.Checked)
-    panel.refresh()
+    panel.choices.axis["time"].trigger()
+    panel.choices.roles["teacher"].setChecked(False)
+    plot_also(panel, "learning_rate")
     assert list(panel.plots) == ["likelihood", "learning_rate"]
-    np.testing.assert_allclose(line(panel, "student").getOriginalDataset()[0], [0.1, 0.2, 0.3])
+    np.testing.assert_allclose(line(panel, "student").getData()[0], [0.1, 0.2, 0.3])
     assert (1, "teacher", "validation/nll") not in panel.plots["learning_rate"].lines
-    x, _ = line(panel, "teacher").getOriginalDataset()
-    assert x is None or len(x) == 0
-    panel._log.setChecked(True)
+    assert not len(line(panel, "teacher").getData()[0])
+    panel.choices.values["log"].trigger()
     panel.refresh()
-    assert panel.plots["likelihood"].canvas.getAxis("left").logMode
+    np.testing.assert_allclose(line(panel, "student").getData()[1], np.log10([3, 2, 1]))
 
 
-def test_other_seeds_are_faint(show: Any, fake_run: Any) -> None:
+def test_seeds_are_shown_together_or_alone(show: Any, fake_run: Any) -> None:
     run = fake_run(seeds=2)
     for seed in (1, 2):
         run.begin("student", seed)
         run.points("student", "validation/nll", [3, 2, seed], seed=seed)
     panel = show(CurvesPanel, run)
     assert line(panel, "student", seed=1).opts["pen"].color().alpha() == 255
-    assert line(panel, "student", seed=2).opts["pen"].color().alpha() < 100
+    assert line(panel, "student", seed=2).opts["pen"].color().alpha() < 120
+    assert "Faint: other seeds." in legend(panel)
+    panel.choices.seeds["shown"].trigger()
+    panel.refresh()
+    assert len(line(panel, "student", seed=1).getData()[0])
+    assert not len(line(panel, "student", seed=2).getData()[0])
+
+
+def legend(panel: CurvesPanel) -> str:
+    label = panel.findChild(QLabel, "curves.legend")
+    assert isinstance(label, QLabel)
+    return label.text()
+
+
+@pytest.mark.parametrize("band", ["range", "deviation"])
+def test_ended_seeds_have_a_mean_and_a_band(show: Any, fake_run: Any, band: str) -> None:
+    values = np.array([[4, 3, 2.5], [3, 2, 1], [5, 2.5, 1]])
+    run = fake_run(seeds=4)
+    for seed, points in enumerate(values, start=1):
+        run.begin("student", seed)
+        run.points("student", "validation/nll", points, seed=seed)
+        run.finish("student", steps=3, best_step=3, seed=seed)
+    run.begin("student", 4)
+    run.points("student", "validation/nll", [9, 8], seed=4)
+    panel = show(CurvesPanel, run)
+    panel.choices.band[band].trigger()
+    panel.refresh()
+    np.testing.assert_allclose(line(panel, "student", seed=0).getData()[1], values.mean(0))
+    np.testing.assert_array_equal(line(panel, "student", seed=4).getData()[1], [9, 8])
+    x, outline = panel.plots["likelihood"].bands[0, "student", "validation/nll"].getData()
+    np.testing.assert_array_equal(x, [1, 2, 3, 3, 2, 1])
+    spread = values.std(0, ddof=1)
+    low, high = {
+        "range": (values.min(0), values.max(0)), "deviation": (values.mean(0) - spread, values.mean(0) + spread)
+    }[band]  # fmt: skip
+    np.testing.assert_allclose(outline, [*low, *high[::-1]])
+    said = {"range": "minimum to maximum", "deviation": "± one standard deviation"}[band]
+    assert legend(panel).startswith(f"Line and band: mean and {said} of 3 seeds.")
+    colour = panel.plots["likelihood"].bands[0, "student", "validation/nll"].opts["brush"].color()
+    assert (colour.name(), colour.alpha()) == (COLOURS["student"].lower(), 51)
+    panel.plots["likelihood"].pointed.emit(2)
+    assert ("Student, mean of 3", "2.5") in [(r.name, r.value) for r in panel.plots["likelihood"].readout.readings]
+
+
+def test_the_mean_over_seeds_of_different_lengths_is_of_those_that_reach_the_step() -> None:
+    curves = [Curve(), Curve()]
+    for curve, points in zip(curves, ([4.0, 2.0, 6.0], [2.0, math.nan]), strict=True):
+        steps = np.arange(1, len(points) + 1)
+        curve.extend(events.CurveBatch(steps=steps, values=np.array(points), times=steps / 10))
+    mean = mean_curve(curves, 0.0, "range")
+    np.testing.assert_array_equal(mean.steps, [1, 2, 3])
+    np.testing.assert_array_equal(mean.values, [3, 2, 6])
+    np.testing.assert_array_equal(mean.low, [2, math.nan, math.nan])
+    np.testing.assert_array_equal(mean.high, [4, math.nan, math.nan])
 
 
 def test_a_low_plot_has_a_short_centred_label(show: Any, fake_run: Any, qapp: Any) -> None:
@@ -200,9 +286,7 @@ def test_several_plots_share_the_height_evenly(show: Any, fake_run: Any, qapp: A
     for name in ("train/total", "validation/nll", "learning_rate"):
         run.points("student", name, [3, 2, 1])
     panel = show(CurvesPanel, run, (700, 600))
-    for row in range(panel._quantities.count()):
-        panel._quantities.item(row).setCheckState(Qt.CheckState.Checked)
-    panel.refresh()
+    plot_also(panel, "train/total", "learning_rate")
     qapp.processEvents()
     heights = [plot.height() for plot in panel.plots.values()]
     assert len(heights) == 3
@@ -215,24 +299,46 @@ def texts_in(panel: CurvesPanel) -> list[str]:
     return [item.toPlainText() for item in items if isinstance(item, QGraphicsTextItem) and item.isVisible()]
 
 
-def test_lines_are_named_at_their_ends_and_a_narrow_panel_shows_its_choices_on_demand(
-    show: Any, fake_run: Any, qtbot: Any
-) -> None:
+def names_at(panel: CurvesPanel) -> dict[str, float]:
+    """Return the heights of the names beside the lines."""
+    return {role: centre for centre, role in panel.plots["likelihood"].marks.names.placed()}
+
+
+def test_lines_are_named_beside_their_ends_without_touching(show: Any, fake_run: Any) -> None:
     run = fake_run()
     for role, values in (("student", [3, 2, 1]), ("teacher", [3, 2, 1.0001])):
         run.begin(role)
         run.points(role, "validation/nll", values)
     panel = show(CurvesPanel, run, (345, 400))
-    assert {"Student", "Teacher"} <= set(texts_in(panel))
-    assert "Baseline" not in texts_in(panel)
-    names = [item for item in panel.plots["likelihood"].scene().items() if isinstance(item, pg.TextItem)]
-    high, low = sorted(item.mapToScene(0, 0).y() for item in names if item.toPlainText() in {"Student", "Teacher"})
-    assert low - high >= 12  # the lines end at the same height
-    assert not panel._smoothing.isVisible()
-    panel.tools[0].click()
-    assert panel._smoothing.isVisible()
-    panel.resize(900, 400)
-    assert panel._smoothing.isVisible()
+    found = names_at(panel)
+    assert set(found) == {"student", "teacher"}
+    assert found["student"] - found["teacher"] >= 12  # the lines end at the same height
+    names, box = panel.plots["likelihood"].marks.names, panel.plots["likelihood"].canvas.getViewBox()
+    assert names.sceneBoundingRect().left() >= box.sceneBoundingRect().right() - 1  # not over the lines
+    assert max(found.values()) <= names.size().height()
+    image = panel.plots["likelihood"].grab().toImage()
+    place = panel.plots["likelihood"].mapFromScene(names.sceneBoundingRect()).boundingRect()
+    across, down = range(place.left(), place.right()), range(place.top(), place.bottom())
+    colours = {image.pixelColor(x, y).name() for x in across for y in down}
+    assert COLOURS["student"].lower() in colours
+
+
+def test_a_narrow_panel_has_one_button_with_all_choices(show: Any, fake_run: Any) -> None:
+    panel = show(CurvesPanel, fake_run(), (616, 400))
+    tools = panel.choices.tools
+    tools.show()
+
+    def shown(width: int) -> set[str]:
+        tools.resize(width, 36)
+        QApplication.processEvents()
+        return {button.objectName() for button in tools.findChildren(QToolButton) if button.isVisible()}
+
+    assert tools.minimumSizeHint().width() < 60
+    assert len(shown(480)) == 4
+    assert shown(120) == {"curves.more"}
+    panel.choices.axis["time"].trigger()
+    assert "curves.axis.button" in shown(480)
+    assert tools.findChild(QToolButton, "curves.axis.button").text().startswith("by time")
 
 
 def test_another_run_and_a_double_click_show_the_whole_curves_after_a_zoom(show: Any, fake_run: Any) -> None:
@@ -244,23 +350,31 @@ def test_another_run_and_a_double_click_show_the_whole_curves_after_a_zoom(show:
     plot = panel.plots["likelihood"]
     box = plot.canvas.getViewBox()
 
-    def shown() -> tuple[float, float]:
+    def shown() -> Any:
         QApplication.processEvents()
-        return tuple(box.viewRange()[1])
+        return [tuple(each) for each in box.viewRange()]
 
     whole = shown()
-    box.setRange(xRange=(3, 4), yRange=(2.9, 3.0))
-    assert shown() == pytest.approx((2.9, 3.0), abs=0.05)
+    turn_wheel(plot, 8)
+    drag(plot, 40)
+    zoomed = shown()
+    assert zoomed[1][1] - zoomed[1][0] < 0.9 * (whole[1][1] - whole[1][0])
+    first.points("student", "validation/nll", 9 + LOSS, start=len(LOSS) + 1)
+    first.finish("student", steps=400, best_step=400)
+    panel.refresh()
+    assert shown() == zoomed  # updates do not move it
     panel.show_run(second.view)
     panel.refresh()
-    assert shown()[0] > 50
-    assert box.viewRange()[0][1] > 90
+    assert shown()[1][0] > 50
+    assert box.viewRange()[0] == pytest.approx([0, 1000], rel=0.02)
     panel.show_run(first.view)
     panel.refresh()
-    box.setRange(xRange=(3, 4), yRange=(2.9, 3.0))
+    whole = shown()
+    turn_wheel(plot, 8)
+    assert shown() != whole
     QTest.mouseDClick(plot.viewport(), Qt.MouseButton.LeftButton, pos=plot.viewport().rect().center())
     panel.refresh()
-    assert shown() == pytest.approx(whole)
+    assert shown() == whole
 
 
 def test_smoothing_never_bends_a_validation_line(show: Any, fake_run: Any) -> None:
@@ -269,10 +383,10 @@ def test_smoothing_never_bends_a_validation_line(show: Any, fake_run: Any) -> No
     run.points("student", "validation/nll", LOSS)
     run.points("student", "train/nll", LOSS)
     panel = show(CurvesPanel, run)
-    panel._smoothing.setValue(80)
+    panel.choices.smoothing.setValue(80)
     panel.refresh()
-    np.testing.assert_allclose(line(panel, "student").getOriginalDataset()[1], LOSS)
-    assert np.abs(line(panel, "student", "train/nll").getOriginalDataset()[1] - LOSS).max() > 0.5
+    np.testing.assert_allclose(line(panel, "student").getData()[1], LOSS)
+    assert np.abs(line(panel, "student", "train/nll").getData()[1] - LOSS).max() > 0.5
 
 
 def test_a_teacher_that_stopped_early_is_marked_and_the_axis_ends_with_the_curves(show: Any, fake_run: Any) -> None:
@@ -281,13 +395,14 @@ def test_a_teacher_that_stopped_early_is_marked_and_the_axis_ends_with_the_curve
     run.points("teacher", "validation/nll", np.linspace(4, 2, 40))
     panel = show(CurvesPanel, run)
     planned = run.view.plan(1, "teacher").steps
-    assert panel.plots["likelihood"].canvas.getViewBox().viewRange()[0][1] > planned
+    assert panel.plots["likelihood"].canvas.getViewBox().viewRange()[0][1] == pytest.approx(planned, rel=0.02)
     for role, steps in (("teacher", 40), ("student", 30), ("baseline", 30)):
         run.finish(role, steps=steps, best_step=25, ended="early" if role == "teacher" else "")
     panel.refresh()
     assert f"teacher stopped early, 40 of {planned:,}" in texts_in(panel)
     assert panel.plots["likelihood"].canvas.getViewBox().viewRange()[0][1] < 50
     rings = [item for item in panel.plots["likelihood"].canvas.items if isinstance(item, pg.ScatterPlotItem)]
+    assert "best, step 25" in texts_in(panel)
     assert [(point.pos().x(), point.pos().y()) for ring in rings for point in ring.points()] == [
         (25, pytest.approx(np.linspace(4, 2, 40)[24]))
     ]
@@ -300,9 +415,80 @@ def test_a_log_axis_warns_about_hidden_values(show: Any, fake_run: Any) -> None:
     panel = show(CurvesPanel, run)
     caution = panel.findChild(QLabel, "curves.caution")
     assert not caution.isVisible()
-    panel._log.setChecked(True)
+    panel.choices.values["log"].trigger()
     panel.refresh()
     assert caution.isVisible()
-    panel._roles["student"].setChecked(False)
+    panel.choices.roles["student"].setChecked(False)
     panel.refresh()
     assert not caution.isVisible()
+
+
+def test_a_symlog_axis_shows_values_of_both_signs(show: Any, fake_run: Any) -> None:
+    run = fake_run()
+    run.begin("student")
+    values = [-2000.0, -20, -0.5, 0, 3, 400]
+    run.points("student", "validation/nll", values)
+    panel = show(CurvesPanel, run)
+    panel.choices.values["symlog"].trigger()
+    panel.refresh()
+    plot = panel.plots["likelihood"]
+    drawn = line(panel, "student").getData()[1]
+    assert np.isfinite(drawn).all()
+    assert (np.diff(drawn) > 0).all()
+    np.testing.assert_allclose([plot.value_scale.invert(position) for position in drawn], values, atol=1e-9)
+    assert not panel.findChild(QLabel, "curves.caution").isVisible()
+    axis, (low, high) = plot.canvas.getAxis("left"), plot.canvas.getViewBox().viewRange()[1]
+    [(_, positions)] = axis.tickValues(low, high, plot.height())
+    ticks = axis.tickStrings(positions, 1.0, 1.0)
+    assert "0" in ticks
+    assert any(text.startswith("−") for text in ticks)
+    assert len(ticks) >= 4
+    plot.pointed.emit(2)
+    assert plot.readout.readings[0].value == "−20"
+
+
+def test_outliers_can_be_ignored(show: Any, fake_run: Any) -> None:
+    run = fake_run()
+    run.begin("student")
+    run.points("student", "validation/nll", [1000.0, *np.linspace(3, 2, 200)])
+    panel = show(CurvesPanel, run)
+    box = panel.plots["likelihood"].canvas.getViewBox()
+    assert box.viewRange()[1][1] > 1000
+    panel.choices.outliers.trigger()
+    panel.refresh()
+    assert 2.9 < box.viewRange()[1][1] < 3.2
+
+
+def test_epochs_are_offered_where_the_run_tells_them(show: Any, fake_run: Any) -> None:
+    old, new = fake_run(), fake_run(epoch=4)
+    for run in (old, new):
+        run.begin("student")
+        run.points("student", "validation/nll", [3, 2, 1, 1])
+    panel = show(CurvesPanel, new)
+    panel.choices.axis["epoch"].trigger()
+    panel.refresh()
+    np.testing.assert_allclose(line(panel, "student").getData()[0], [0.25, 0.5, 0.75, 1])
+    assert panel.plots["likelihood"].canvas.getAxis("bottom").labelText == "Epoch"
+    assert panel.plots["likelihood"].canvas.getViewBox().viewRange()[0] == pytest.approx([0, 250], rel=0.02)
+    panel.show_run(old.view)
+    panel.refresh()
+    assert not panel.choices.axis["epoch"].isEnabled()
+    assert panel.choices.settings.axis == "step"
+
+
+def test_the_box_of_values_is_where_the_pointer_is_not(show: Any, fake_run: Any) -> None:
+    run = fake_run()
+    run.begin("student")
+    run.points("student", "validation/nll", np.linspace(3, 1, 1000))
+    panel = show(CurvesPanel, run)
+    plot = panel.plots["likelihood"]
+    area = plot.mapFromScene(plot.canvas.getViewBox().sceneBoundingRect()).boundingRect()
+    for step in (100, 900):
+        x = area.left() + round(step / 1000 * area.width())
+        QTest.mouseMove(plot.viewport(), QPoint(x, area.center().y()))
+        plot.canvas.scene().sigMouseMoved.emit(plot.mapToScene(QPoint(x, area.center().y())))
+        assert plot.readout.isVisible()
+        assert area.contains(plot.readout.geometry())
+        assert not plot.readout.geometry().left() <= x <= plot.readout.geometry().right()
+        [reading] = plot.readout.readings
+        assert float(reading.value) == pytest.approx(3 - 2 * step / 1000, abs=0.03)

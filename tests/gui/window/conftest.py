@@ -16,7 +16,7 @@ from nfkd_gui.window.main_window import MainWindow
 
 async def may_run(studio: Studio) -> None:
     """Wait until the engine has accepted the experiment."""
-    while not studio.experiment.may_run:
+    while not studio.experiment.is_checked:
         checked = asyncio.Event()
         studio.experiment.checked.connect(checked.set, Qt.ConnectionType.SingleShotConnection)
         await checked.wait()

@@ -203,7 +203,7 @@ def test_a_crash_shows_its_cause_and_both_buttons_restart_the_engine(window: Mai
         await settled(window.studio)
         assert window.findChild(QDialog, "error") is None
         assert not child(window, QPushButton, "engine.restart").isVisible()
-        assert "ok" in text(window, "engine.message")
+        assert "this machine" in text(window, "engine.message")
         assert text(window, "header.left").endswith("left")
         window.studio.clients[1].lose(error)  # type: ignore[attr-defined]
         await settled(window.studio)
@@ -222,11 +222,14 @@ def test_the_runs_table_sorts_and_aligns_numbers(window: MainWindow, script: Any
             script.set_state(f"/runs/{name}", "finished", student_test=value)
         await settled(window.studio)
         table = child(window, QTableView, "runs.table")
-        table.sortByColumn(4, Qt.SortOrder.AscendingOrder)
         model = table.model()
-        assert [model.index(row, 0).data() for row in range(3)] == ["b", "a", "c"]
-        assert model.index(0, 4).data() == "9.000"
-        assert model.index(0, 4).data(Qt.ItemDataRole.TextAlignmentRole) & Qt.AlignmentFlag.AlignRight
+        heads = [model.headerData(column, Qt.Orientation.Horizontal) for column in range(model.columnCount())]
+        column = heads.index("Student")
+        for order, names in ((Qt.SortOrder.AscendingOrder, "bac"), (Qt.SortOrder.DescendingOrder, "abc")):
+            table.sortByColumn(column, order)
+            assert "".join(model.index(row, 0).data() for row in range(3)) == names  # without a value: last
+        assert model.index(0, column).data() == "10.000"
+        assert model.index(0, column).data(Qt.ItemDataRole.TextAlignmentRole) & Qt.AlignmentFlag.AlignRight
 
     do(scenario())
 
@@ -457,3 +460,30 @@ def test_every_button_has_a_name_and_a_tooltip(window: MainWindow) -> None:
     ]
     window_wide = [keys for keys in shortcuts if keys not in {"Return", "F2", "Del"}]
     assert len(window_wide) == len(set(window_wide))
+
+
+def test_closing_during_training_says_once_that_it_goes_on(
+    window: MainWindow, script: Any, do: Do, tmp_path: Path
+) -> None:
+    window.studio.prefer(told=[])
+    window.close()
+    assert not window.isVisible()  # nothing is in training
+    assert window.findChild(QDialog, "closing") is None
+    window.show()
+
+    async def scenario() -> None:
+        script.begin("/runs/digits", DIGITS)
+        await settled(window.studio)
+        window.close()
+        box = child(window, QDialog, "closing")
+        assert "goes on" in box.text()
+        assert "nfkd engine stop" in box.informativeText()
+        click(box, QPushButton, "closing.close")
+        await settled(window.studio)
+        assert not window.isVisible()
+        assert load_preferences(tmp_path / "studio.json").told == ["closing"]
+        window.show()
+        window.close()
+        assert not window.isVisible()
+
+    do(scenario())

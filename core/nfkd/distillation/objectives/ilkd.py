@@ -24,7 +24,6 @@ class ILKD(Objective[ILKDConfig]):
     """
 
     asks = ("latents",)
-    matches = True
 
     def needs(self) -> Needs:
         """Return both passes with the output of each layer, and the variances of the teacher's if normalised."""

@@ -22,7 +22,6 @@ class LogDet(Objective[LogDetConfig]):
     """
 
     asks = ("latents",)
-    matches = True
 
     def needs(self) -> Needs:
         """Return both passes with the output of each layer."""

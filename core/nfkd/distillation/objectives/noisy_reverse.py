@@ -24,7 +24,6 @@ class NoisyReverse(Objective[NoisyReverseConfig]):
     """
 
     asks = ("latents",)
-    matches = True
     same_latents = True
 
     def needs(self) -> Needs:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from nfkd.config import DistillationConfig, TermConfig
+from nfkd.config.distillation import DistillationConfig
+from nfkd.config.terms import TermConfig
 
 
 def weights_at(config: DistillationConfig, step: int, steps: int) -> dict[str, float]:

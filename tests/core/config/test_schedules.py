@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nfkd.config import DistillationConfig, ILKDConfig, LKDConfig, NLLConfig
-from nfkd.distillation.schedules import schedule_factor, weights_at
+from nfkd.config.schedules import schedule_factor, weights_at
 
 
 def lkd(**settings: Any) -> LKDConfig:

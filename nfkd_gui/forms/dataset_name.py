@@ -1,0 +1,67 @@
+"""The dialog that gives a data set a name."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLineEdit, QVBoxLayout, QWidget
+
+from nfkd.config.datasets import dataset_name_problems
+from nfkd_gui.forms.text import sentence
+from nfkd_gui.model.data_preview import DataPreviewModel
+from nfkd_gui.theme import scaled, set_space
+from nfkd_gui.widgets.dialogs import without_icons
+from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
+
+_WIDTH = 420
+
+
+class DatasetNameDialog(QDialog):
+    """Asks for a name; a wrong one cannot be chosen, and one that is taken is replaced knowingly."""
+
+    def __init__(self, model: DataPreviewModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setObjectName("dataset_name")
+        self.setWindowTitle("Save as named data set")
+        self._model = model
+        self._line = QLineEdit(self)
+        self._line.setObjectName("dataset_name.line")
+        self._line.setAccessibleName("Name of the data set")
+        self._line.setAcceptDrops(False)
+        self._message = WrappedLabel(tone="error", parent=self)
+        self._message.setObjectName("dataset_name.message")
+        self._message.setMinimumHeight(2 * self._message.fontMetrics().lineSpacing())  # so that nothing moves
+        self._message.setAlignment(Qt.AlignmentFlag.AlignTop)
+        buttons = QDialogButtonBox.StandardButton
+        self._buttons = QDialogButtonBox(buttons.Save | buttons.Cancel, parent=self)
+        self._save = self._buttons.button(buttons.Save)
+        self._save.setObjectName("dataset_name.save")
+        without_icons(self._buttons)
+        column = QVBoxLayout(self)
+        set_space(column, 8, 16)
+        label = PlainLabel("&Name", self)
+        label.setBuddy(self._line)
+        for widget in (label, self._line, self._message, self._buttons):
+            column.addWidget(widget)
+        self.setMinimumWidth(scaled(_WIDTH))
+        self._buttons.accepted.connect(self.accept)
+        self._buttons.rejected.connect(self.reject)
+        self._line.textChanged.connect(self._check)
+        self._check()
+
+    def accept(self) -> None:
+        """Save the data set; the dialog stays open if that fails."""
+        if self._model.save_named(self._line.text().strip()):
+            super().accept()
+
+    def _check(self) -> None:
+        name = self._line.text().strip()
+        problems = dataset_name_problems(name, replace=True)
+        taken = not problems and bool(dataset_name_problems(name, replace=False))
+        message = "" if not name or not problems else sentence(problems[0].message)
+        if taken:
+            message = f"There is a data set “{name}” already. It will be replaced."
+        self._message.set_tone("warning" if taken else "error")
+        self._message.setText(message)
+        self._save.setText("Replace" if taken else "Save")
+        self._save.setEnabled(not problems)

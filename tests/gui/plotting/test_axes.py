@@ -1,0 +1,46 @@
+"""Scales of values, and their ticks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nfkd_gui.plotting.axes import Scale, ScaleKind, format_ticks, symlog_threshold
+
+
+@given(st.floats(-1e6, 1e6), st.sampled_from(["linear", "log", "symlog"]), st.sampled_from([1e-3, 1.0]))
+def test_a_scale_is_inverted(value: float, kind: ScaleKind, threshold: float) -> None:
+    scale = Scale(kind, threshold)
+    [position] = scale.apply(np.array([value]))
+    if kind == "log" and value <= 0:
+        assert math.isnan(position)
+    else:
+        assert scale.invert(float(position)) == pytest.approx(value, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("scale", "low", "high", "texts"),
+    [
+        (Scale(), 0, 1000, ["0", "200", "400", "600", "800", "1,000"]),
+        (Scale(), 2.2, 3.6, ["2.2", "2.4", "2.6", "2.8", "3.0", "3.2", "3.4", "3.6"]),
+        (Scale(), -0.5, 0.5, ["−0.4", "−0.2", "0.0", "0.2", "0.4"]),
+        (Scale("log"), 0.01, 1000, ["0.01", "0.1", "1", "10", "100", "1,000"]),
+        (Scale("log"), 0.5, 40, ["0.5", "1", "2", "5", "10", "20"]),
+        (Scale("log"), 2.4, 3.6, ["2.4", "2.6", "2.8", "3.0", "3.2", "3.4", "3.6"]),
+        (Scale("symlog", 1.0), -100, 1000, ["−100", "−10", "−1", "0", "1", "10", "100", "1,000"]),
+        (Scale("symlog", 1.0), -1e6, 10, ["−100,000", "−1,000", "−10", "0", "10"]),
+    ],
+)
+def test_ticks_are_round_values(scale: Scale, low: float, high: float, texts: list[str]) -> None:
+    first, last = scale.apply(np.array([low, high], np.float64))
+    assert format_ticks(scale.ticks(float(first), float(last), 8)) == texts
+
+
+def test_the_threshold_of_symlog_is_below_most_values() -> None:
+    sizes = np.geomspace(2e-3, 5, 200) * np.array([1, -1] * 100)
+    assert symlog_threshold(sizes) == pytest.approx(1e-3)
+    assert symlog_threshold(np.zeros(3)) == 1
