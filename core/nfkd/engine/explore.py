@@ -85,6 +85,7 @@ class Explorer:
             flags=flags,
             log_prob=log_prob,
             noise=_plane_noise(list(flows.values()), count, _generator(request)),
+            noise_seed=request.noise_seed,
         )
 
     @staticmethod

@@ -276,7 +276,7 @@ class Samples(RunMessage, frozen=True):
     `real` holds validation examples for comparison, `densities` log p on a grid for data of two features. `flags` says
     for each flow which samples are not finite or far outside the range of the data, (count,) as in `SamplesDrawn`.
     `log_prob` is log p of each sample under its own flow, (count,) nats, if it was requested; NaN for a sample that is
-    not finite. `noise` is (count, 2), the noise of all flows, if they have two latents.
+    not finite. `noise` is (count, 2), the noise of all flows, if they have two latents; `noise_seed` is the request's.
     """
 
     seed: int
@@ -287,6 +287,7 @@ class Samples(RunMessage, frozen=True):
     flags: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
     log_prob: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
     noise: np.ndarray | None = None
+    noise_seed: int | None = None
 
 
 class Interpolations(RunMessage, frozen=True):
