@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nfkd.config import TERMS
 from nfkd.config.datasets import DATA_KINDS
+from nfkd.config.distillation import loss_label
 from nfkd.config.flows import FlowConfig
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd_gui.numbers import format_count
@@ -49,18 +49,7 @@ def _flow(flow: FlowDescription | None, value: dict[str, Any]) -> str:
 
 def _loss(value: dict[str, Any], description: Description | None) -> str:
     del description
-    weights = {}
-    for name, term in TERMS.items():
-        table = value.get(name)
-        weight = table.get("weight") if isinstance(table, dict) else None
-        if isinstance(weight, (int, float)) and weight > 0:
-            weights[term().label] = weight
-    parts = [f"{label} {weight:g}" for label, weight in weights.items()]
-    pool = value.get("pool")
-    share = pool.get("share") if isinstance(pool, dict) else 0
-    parts += [f"pool {share:g}"] if isinstance(share, (int, float)) and share > 0 else []
-    parts += [str(value["inherit"])] if value.get("inherit") not in {None, "none"} else []
-    return " + ".join(parts)
+    return loss_label(value)
 
 
 def _training(value: dict[str, Any], description: Description | None) -> str:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QAction, QActionGroup, QColor, QIcon, QPainter, QPixmap
-from PySide6.QtWidgets import QMenu, QSlider, QToolButton, QWidget, QWidgetAction
+from PySide6.QtCore import QObject, QSize, Qt, Signal
+from PySide6.QtGui import QAction, QActionGroup, QColor, QIcon, QPainter, QPixmap, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QSlider, QToolButton, QWidget, QWidgetAction
 
 from nfkd.protocol.roles import ROLES, USUAL, Role, role_label
 from nfkd.text import plain
 from nfkd_gui.panels.curve_traces import CurveSettings
 from nfkd_gui.panels.quantities import LIKELIHOOD, Quantity
-from nfkd_gui.theme import fix_size, role_colour, scaled
+from nfkd_gui.theme import fix_size, role_colour, scaled, set_space
 from nfkd_gui.widgets.labels import tip
 from nfkd_gui.widgets.panel_dock import IconButton
 
 _MOST_SMOOTHING = 0.99
 _LONGEST = 80
 """Characters of a name in the list."""
-_SWATCH, _BUTTON = 16, 24
+_SWATCH, _BUTTON, _BETWEEN = 16, 24, 8
 _AXES = {
     "step": ("by &step", "Steps of the optimizer."),
     "epoch": ("by &epoch", "Passes over the training examples."),
@@ -47,7 +47,7 @@ class CurveChoices(QObject):
     Attributes
     ----------
     tools
-        Buttons for the head of the panel; `arrange` shows those that fit.
+        Buttons for the head of the panel.
     chosen
         Names of the quantities that are plotted.
     """
@@ -83,7 +83,7 @@ class CurveChoices(QObject):
         self._more.setObjectName("curves.more")
         self._more.setMenu(self._menu)
         self._more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.tools: list[QWidget] = [*self._buttons.values(), self._more]
+        self.tools = _FittingTools(list(self._buttons.values()), self._more, parent)
         self._name_buttons()
 
     # --- construction ---------------------------------------------------------------------------------------------
@@ -164,11 +164,6 @@ class CurveChoices(QObject):
             self._name_buttons()
             self.changed.emit()
 
-    def arrange(self, *, wide: bool) -> None:
-        """Show the menus that are used most as buttons of their own, or only the menu with all of them."""
-        for button in self._buttons.values():
-            button.setVisible(wide)
-
     def show_roles(self, roles: Sequence[Role]) -> None:
         """Offer the flows of a run."""
         for role, action in self.roles.items():
@@ -224,6 +219,32 @@ class CurveChoices(QObject):
         """Apply the current theme."""
         for role, action in self.roles.items():
             action.setIcon(_swatch(role_colour(role), self._parent.devicePixelRatioF()))
+
+
+class _FittingTools(QWidget):
+    """Buttons of which the first ones are hidden where they do not fit; `last` offers all that they do."""
+
+    def __init__(self, buttons: Sequence[QWidget], last: QWidget, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._buttons, self._last = buttons, last
+        line = QHBoxLayout(self)
+        set_space(line, _BETWEEN)
+        for button in (*buttons, last):
+            line.addWidget(button)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+
+    def sizeHint(self) -> QSize:
+        sizes = [button.sizeHint() for button in (*self._buttons, self._last)]
+        width = sum(size.width() for size in sizes) + scaled(_BETWEEN) * (len(sizes) - 1)
+        return QSize(width, max(size.height() for size in sizes))
+
+    def minimumSizeHint(self) -> QSize:
+        return self._last.minimumSizeHint()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        for button in self._buttons:
+            button.setVisible(self.width() >= self.sizeHint().width())
 
 
 def _checked(actions: dict[str, QAction]) -> str:

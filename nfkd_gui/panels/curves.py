@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import CurvePoints, RunEvent, SeedStarted, StageFinished, StageStarted
@@ -13,11 +12,8 @@ from nfkd_gui.panels.curve_choices import CurveChoices
 from nfkd_gui.panels.curve_plot import CurvePlot
 from nfkd_gui.panels.curve_traces import MeanCurve
 from nfkd_gui.panels.quantities import Quantity, list_quantities
-from nfkd_gui.theme import scaled, set_space, set_type
+from nfkd_gui.theme import set_space, set_type
 from nfkd_gui.widgets.labels import ElidedLabel, WrappedLabel
-
-_BUTTONS_FROM = 500
-"""Panels at least this wide, in pixels, have their choices as buttons in the head."""
 
 
 class CurvesPanel(Panel):
@@ -33,7 +29,7 @@ class CurvesPanel(Panel):
         self.plots: dict[str, CurvePlot] = {}
         self.choices = CurveChoices(self)
         self.choices.changed.connect(self.mark_dirty)
-        self.tools += self.choices.tools
+        self.tools.append(self.choices.tools)
         self._column = QSplitter(Qt.Orientation.Vertical, self.content)
         self._caution = WrappedLabel(
             "Values at or below 0 have no place on a log axis; choose symlog.", "warning", self.content
@@ -49,10 +45,6 @@ class CurvesPanel(Panel):
         layout.addWidget(self._caution)
         layout.addWidget(self._legend)
         self.restyle()
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self.choices.arrange(wide=self.width() >= scaled(_BUTTONS_FROM))
 
     def restyle(self) -> None:
         self.choices.restyle()

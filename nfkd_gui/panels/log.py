@@ -1,4 +1,4 @@
-"""The log panel: messages of the engine and the runs, with time and run name."""
+"""The log panel: messages of the engine and the runs, with time, run and stage."""
 
 from __future__ import annotations
 
@@ -7,19 +7,29 @@ from collections import deque
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontDatabase, QGuiApplication, QTextCharFormat
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import LogLine
+from nfkd.protocol.roles import role_name
 from nfkd.text import plain, plain_lines
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.labels import Tone, tone_colour
 
 _LINES = 5000
-_TONES: dict[str, Tone] = {"warning": "warning", "error": "error"}
+_TONES: dict[str, Tone] = {"info": "plain", "warning": "warning", "error": "error"}
+_LEVELS = {
+    "All messages": ("info", "warning", "error"),
+    "Warnings and errors": ("warning", "error"),
+    "Errors": ("error",),
+}
 
 
 class LogPanel(QWidget):
-    """Shows new log lines, and the stored lines of an opened run."""
+    """Shows new log lines, and the stored lines of an opened run.
+
+    It follows the newest line while its end is visible, and stays where the user has scrolled to otherwise.
+    """
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -33,22 +43,31 @@ class LogPanel(QWidget):
         self._text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self._text.setFrameShape(QPlainTextEdit.Shape.NoFrame)
         self._text.setPlaceholderText("Messages of the engine and the runs appear here.")
-        self._only_problems = QCheckBox("&Warnings and errors only", self)
-        self._only_problems.setToolTip("Hide informational lines.")
-        self._only_problems.toggled.connect(self._refill)
+        self._level = QComboBox(self)
+        self._level.setObjectName("log.level")
+        self._level.setAccessibleName("Levels that are shown")
+        self._level.addItems(list(_LEVELS))
+        self._level.currentIndexChanged.connect(self._refill)
+        self._find = QLineEdit(self)
+        self._find.setObjectName("log.filter")
+        self._find.setAccessibleName("Filter the log")
+        self._find.setPlaceholderText("Filter")
+        self._find.setToolTip("Shows lines that have all of these words.")
+        self._find.setClearButtonEnabled(True)
+        self._find.textChanged.connect(self._refill)
         copy = QPushButton("&Copy all", self)
-        copy.setToolTip("Copy the visible lines to the clipboard.")
-        copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._text.toPlainText()))
+        copy.setObjectName("log.copy")
+        copy.setToolTip("Copy the lines that are shown.")
+        copy.clicked.connect(self._copy)
         line = QHBoxLayout()
-        line.setContentsMargins(8, 0, 8, 0)
-        line.addWidget(self._only_problems)
-        line.addStretch(1)
+        set_space(line, 8, 8, 8, 8, 4)
+        line.addWidget(self._level)
+        line.addWidget(self._find, 1)
         line.addWidget(copy)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 4)
-        layout.setSpacing(4)
-        layout.addWidget(self._text, 1)
+        set_space(layout, 0)
         layout.addLayout(line)
+        layout.addWidget(self._text, 1)
         studio.log_added.connect(self.add)
         studio.view_changed.connect(self._add_lines_of_run)
         studio.theme_changed.connect(self._refill, Qt.ConnectionType.QueuedConnection)
@@ -68,19 +87,36 @@ class LogPanel(QWidget):
             self._lines = deque(sorted([*self._lines, *new], key=lambda line: line.time), maxlen=_LINES)
             self._refill()
 
+    def _copy(self) -> None:
+        QGuiApplication.clipboard().setText(self._text.toPlainText())
+
     def _refill(self) -> None:
+        """Show all lines again, at the same place unless the newest is followed."""
+        bar = self._text.verticalScrollBar()
+        follows, before = bar.value() >= bar.maximum(), bar.value()
         self._text.clear()
         for line in self._lines:
             self._show(line)
+        bar.setValue(bar.maximum() if follows else min(before, bar.maximum()))
 
     def _show(self, line: LogLine) -> None:
-        if self._only_problems.isChecked() and line.level == "info":
+        text = _format(line)
+        folded = text.casefold()
+        if line.level not in _LEVELS[self._level.currentText()] or not all(
+            word in folded for word in self._find.text().casefold().split()
+        ):
             return
-        clock = time.strftime("%H:%M:%S", time.localtime(line.time))
-        name = line.run.replace("\\", "/").rstrip("/").rpartition("/")[2] or "engine"
         colour = QTextCharFormat()
-        if line.level in _TONES:
-            colour.setForeground(tone_colour(_TONES[line.level]))
+        colour.setForeground(tone_colour(_TONES[line.level]))
         self._text.setCurrentCharFormat(colour)
-        text = plain_lines(line.text).replace("\n", "\n    ")  # indent, so that no line looks like a log entry
-        self._text.appendPlainText(f"{clock}  {plain(name)}  {text}")
+        self._text.appendPlainText(text)
+
+
+def _format(line: LogLine) -> str:
+    """Return a line with its time, run, level and stage."""
+    clock = time.strftime("%H:%M:%S", time.localtime(line.time))
+    name = line.run.replace("\\", "/").rstrip("/").rpartition("/")[2] or "engine"
+    level = "" if line.level == "info" else f"{line.level}: "
+    stage = f"  {role_name(line.stage)} {line.seed}" if line.stage else ""
+    text = plain_lines(line.text).replace("\n", "\n    ")  # indent, so that no line looks like a log entry
+    return f"{clock}  {plain(name)}{stage}  {level}{text}"

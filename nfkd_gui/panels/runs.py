@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QModelIndex, QPoint, QSignalBlocker, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtCore import QModelIndex, QPoint, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QMenu,
     QMessageBox,
+    QPushButton,
     QTableView,
     QToolButton,
     QVBoxLayout,
@@ -27,16 +28,20 @@ from nfkd.protocol.events import ErrorInfo, RunRow
 from nfkd.protocol.requests import OpenRun, Reply, Snapshot
 from nfkd_gui.model.studio import LIVE, RESUMABLE, Studio
 from nfkd_gui.panels.reuse_teacher import with_teacher
-from nfkd_gui.panels.runs_model import RUN_ROLE, SORT_ROLE, RunsModel
+from nfkd_gui.panels.runs_cells import ChipCell, GapCell
+from nfkd_gui.panels.runs_model import CREATED, GAP, RUN_ROLE, VERDICT, RunsModel, SortedRuns
+from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.dialogs import question, without_icons
 from nfkd_gui.widgets.icons import icon
-from nfkd_gui.widgets.labels import WrappedLabel
+from nfkd_gui.widgets.labels import ElidedLabel, WrappedLabel
 
 _Action = tuple[str, str, str, QKeySequence | QKeySequence.StandardKey | Qt.Key, Callable[[], None]]
 """Name, text, tooltip, shortcut and function."""
 _MAX_UNREADABLE = 3
 """Unreadable runs that are listed with the reason; more are only counted."""
-_EMPTY = "No runs here yet. Press Run to start the experiment on the left."
+_ROW, _NAME = 34, 208
+_EMPTY = "No runs here yet. Press Run in Design, or start here:"
+_NOT_FOUND = "No run has all of these words in its name, data, flows, loss, state or verdict."
 
 
 class RunsPanel(QWidget):
@@ -54,10 +59,13 @@ class RunsPanel(QWidget):
         Emitted with a message for the status bar.
     opened
         Emitted when the user opens a run.
+    selected
+        Emitted with the selected run; empty without one.
     """
 
     message = Signal(str)
     opened = Signal()
+    selected = Signal(str)
 
     def __init__(
         self, studio: Studio, may_discard: Callable[[Callable[[], None]], bool], parent: QWidget | None = None
@@ -66,14 +74,19 @@ class RunsPanel(QWidget):
         self._studio = studio
         self._may_discard = may_discard
         self._model = RunsModel(studio)
-        self._sorted = QSortFilterProxyModel(self)
-        self._sorted.setSourceModel(self._model)
-        self._sorted.setSortRole(SORT_ROLE)
-        self._sorted.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self._sorted = SortedRuns(self._model)
         self.table = self._make_table()
         self._empty = WrappedLabel(_EMPTY, parent=self)
+        self._start = QPushButton("Run the digits experiment", self)
+        self._start.setObjectName("runs.start")
+        self._start.clicked.connect(lambda: studio.start_preset("digits"))
+        self._clear = QPushButton("Clear the filter", self)
+        self._clear.setObjectName("runs.clear")
+        self._count = ElidedLabel(parent=self)
+        self._count.setObjectName("runs.count")
         self._unreadable = WrappedLabel(tone="warning", parent=self)
         self._actions = self._make_actions()
+        self._find = self._make_filter()
         self._lay_out()
         self._sorted.modelReset.connect(self._restore_selection)
         self._chosen = ""
@@ -95,21 +108,22 @@ class RunsPanel(QWidget):
         table.setAccessibleName("Runs")
         table.setModel(self._sorted)
         table.setSortingEnabled(True)
-        table.sortByColumn(self._model.columnCount() - 1, Qt.SortOrder.DescendingOrder)
+        table.sortByColumn(CREATED, Qt.SortOrder.DescendingOrder)
+        for column, cell in ((VERDICT, ChipCell(table)), (GAP, GapCell(table))):
+            table.setItemDelegateForColumn(column, cell)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         table.setShowGrid(False)
-        table.setAlternatingRowColors(True)
         table.setWordWrap(False)
         table.setTabKeyNavigation(False)
         table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 8)
+        table.verticalHeader().setDefaultSectionSize(scaled(_ROW))
         header = table.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
-        header.resizeSection(0, 208)
+        header.resizeSection(0, scaled(_NAME))
         table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         table.customContextMenuRequested.connect(self._show_menu)
         table.doubleClicked.connect(lambda _index: self.open_chosen())
@@ -152,8 +166,7 @@ class RunsPanel(QWidget):
 
     def _lay_out(self) -> None:
         line = QHBoxLayout()
-        line.setContentsMargins(8, 4, 8, 0)
-        line.setSpacing(2)
+        set_space(line, 4, 8, 8, 8, 8)
         for action in self._actions.values():
             button = QToolButton(self)
             button.setDefaultAction(action)
@@ -161,24 +174,35 @@ class RunsPanel(QWidget):
             button.setObjectName(f"{action.objectName()}.button")
             button.setAccessibleName(action.text())
             line.addWidget(button)
-        find = QLineEdit(self)
-        find.setObjectName("runs.filter")
-        find.setPlaceholderText("Find")
-        find.setAccessibleName("Find a run by its name")
-        find.setToolTip("Show only runs whose name contains this text.")
-        find.setClearButtonEnabled(True)
-        find.textChanged.connect(self._sorted.setFilterFixedString)
-        line.addSpacing(8)
-        line.addWidget(find, 1)
+        line.addSpacing(scaled(8))
+        line.addWidget(self._find, 2)
+        line.addWidget(self._count, 1)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
+        set_space(layout, 0)
         layout.addLayout(line)
         for label in (self._empty, self._unreadable):
-            label.setContentsMargins(8, 0, 8, 0)
+            label.setContentsMargins(12, 8, 12, 8)
             layout.addWidget(label)
+        for button in (self._start, self._clear):
+            layout.addWidget(button, alignment=Qt.AlignmentFlag.AlignHCenter)
         layout.addWidget(self.table, 1)
         layout.addStretch(0)
+
+    def _make_filter(self) -> QLineEdit:
+        find = QLineEdit(self)
+        find.setObjectName("runs.filter")
+        find.setPlaceholderText("Filter by name, data, loss, state …")
+        find.setAccessibleName("Filter the runs")
+        find.setToolTip("Shows runs that have all of these words in name, data, flows, loss, state or verdict.")
+        find.setClearButtonEnabled(True)
+        find.textChanged.connect(self._filter)
+        self._clear.clicked.connect(find.clear)
+        return find
+
+    def _filter(self, text: str) -> None:
+        self._sorted.find(text)
+        self._restore_selection()
+        self._refresh()
 
     # --- actions --------------------------------------------------------------------------------------------------
 
@@ -274,19 +298,23 @@ class RunsPanel(QWidget):
 
     def _choose(self, current: QModelIndex, _before: QModelIndex) -> None:
         if current.isValid():
-            self._chosen = current.data(RUN_ROLE) or ""
+            self._set_chosen(current.data(RUN_ROLE) or "")
         self._refresh_actions()
 
     def _choose_shown(self) -> None:
         if self._studio.view is not None:
-            self._chosen = self._studio.view.row.run
+            self._set_chosen(self._studio.view.row.run)
             self._restore_selection()
         self._refresh_actions()
+
+    def _set_chosen(self, run: str) -> None:
+        self._chosen = run
+        self.selected.emit(run)
 
     def _keep_chosen(self, old: str, new: str) -> None:
         """Keep a run selected that was renamed."""
         if self._chosen == old:
-            self._chosen = new
+            self._set_chosen(new)
 
     def _restore_selection(self) -> None:
         index = self._sorted.mapFromSource(self._model.index_of(self._chosen))
@@ -303,8 +331,14 @@ class RunsPanel(QWidget):
         menu.popup(self.table.viewport().mapToGlobal(point))
 
     def _refresh(self) -> None:
-        self._empty.setVisible(not self._studio.rows)
-        self.table.setVisible(bool(self._studio.rows))
+        count, shown = len(self._studio.rows), self._sorted.rowCount()
+        self._empty.setText(_NOT_FOUND if count else _EMPTY)
+        self._empty.setVisible(not shown)
+        self._start.setVisible(not count)
+        self._clear.setVisible(bool(count and not shown))
+        self.table.setVisible(bool(shown))
+        runs = f"{count:,} {'run' if count == 1 else 'runs'}"
+        self._count.setText(f"{shown:,} of {runs}" if shown != count else runs)
         unreadable = self._studio.unreadable
         more = len(unreadable) - _MAX_UNREADABLE
         rest = [f"{more} more runs cannot be read."] if more > 0 else []

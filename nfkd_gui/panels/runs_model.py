@@ -8,18 +8,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
 from PySide6.QtGui import QFont
 
 from nfkd.protocol.events import RunRow
 from nfkd.text import plain
+from nfkd_gui.model.headline import ENOUGH_SEEDS
 from nfkd_gui.model.studio import LIVE, Studio
-from nfkd_gui.numbers import format_measure
+from nfkd_gui.numbers import format_duration, format_measure, format_percent
+from nfkd_gui.theme import font
+from nfkd_gui.widgets.chip import ChipTone, verdict_tone
 from nfkd_gui.widgets.labels import tip
 
 Index = QModelIndex | QPersistentModelIndex
 SORT_ROLE = Qt.ItemDataRole.UserRole
 RUN_ROLE = Qt.ItemDataRole.UserRole + 1
+GAP_ROLE = Qt.ItemDataRole.UserRole + 2
+"""The share of the gap that is closed; None where it is not known."""
+CHIP_ROLE = Qt.ItemDataRole.UserRole + 3
+"""Text and tone of a chip, in cells that have one."""
+FIND_ROLE = Qt.ItemDataRole.UserRole + 4
+"""The text of a run that the filter searches."""
 _DAY = 24 * 3600
 _LONGEST = 200
 """Characters of a cell."""
@@ -27,7 +36,7 @@ _LONGEST = 200
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title, the text of a cell and the key it is sorted by."""
+    """A column: its title, the text of a cell and the key it is sorted by; keys of None are always last."""
 
     title: str
     tip: str
@@ -41,6 +50,19 @@ def _state_label(row: RunRow) -> str:
     return f"{state}, another process" if row.elsewhere else state
 
 
+def _seeds_label(row: RunRow) -> str:
+    return f"{row.seeds}" if row.seeds_done >= row.seeds else f"{row.seeds_done} of {row.seeds}"
+
+
+def verdict_chip(row: RunRow) -> tuple[str, ChipTone] | None:
+    """Return text and tone of a verdict's chip; below three seeds it says so in place of a verdict."""
+    if not row.verdict:
+        return None
+    if row.seeds_done < ENOUGH_SEEDS:
+        return f"{row.seeds_done} of {max(row.seeds, ENOUGH_SEEDS)} seeds", "neutral"
+    return row.verdict.capitalize(), verdict_tone(row.verdict)
+
+
 def format_time(created: float, now: float) -> str:
     """Return the time of day within the last 24 hours, else the date; empty if `created` is no valid time."""
     form = "%H:%M" if 0 <= now - created < _DAY else "%Y-%m-%d"
@@ -50,13 +72,34 @@ def format_time(created: float, now: float) -> str:
         return ""
 
 
-def _measure(value: float | None) -> float:
-    return float("inf") if value is None else value
+def _test(title: str, about: str, value: Callable[[RunRow], float | None]) -> Column:
+    tip_ = f"Test negative log-likelihood of {about}, mean over seeds; lower is better."
+    return Column(title, tip_, lambda row: format_measure(value(row)), value, numeric=True)
 
 
+GAP, VERDICT = 4, 3
+"""The columns with a bar and with a chip."""
 COLUMNS = (
-    Column("Name", "Name of the run and its folder.", lambda row: row.name, lambda row: row.name.lower()),
+    Column("Run", "Name of the run and its folder.", lambda row: row.name, lambda row: row.name.lower()),
     Column("State", "Queued, running, finished, interrupted …", _state_label, lambda row: row.state),
+    Column("Seeds", "Seeds that have ended, and all seeds.", _seeds_label, lambda row: row.seeds, numeric=True),
+    Column(
+        "Verdict",
+        "Whether the student is better than its baseline; needs three seeds.",
+        lambda row: (verdict_chip(row) or ("",))[0],
+        lambda row: (verdict_chip(row) or (None,))[0],
+    ),
+    Column(
+        "Gap closed",
+        "Share of the gap between baseline and teacher that the student closes.",
+        lambda row: "" if row.gap_closed is None else format_percent(row.gap_closed),
+        lambda row: row.gap_closed,
+        numeric=True,
+    ),
+    _test("Student", "the distilled student", lambda row: row.student_test),
+    _test("Baseline", "the same student trained without the teacher", lambda row: row.baseline_test),
+    _test("Teacher", "the teacher", lambda row: row.teacher_test),
+    Column("Unit", "Unit of the test figures.", lambda row: row.unit, lambda row: row.unit),
     Column("Data", "The data set.", lambda row: row.data, lambda row: row.data),
     Column(
         "Flows",
@@ -64,21 +107,14 @@ COLUMNS = (
         lambda row: f"{row.teacher} → {row.student}",
         lambda row: row.teacher,
     ),
+    Column("Loss", "Terms of the student's loss, with weights.", lambda row: row.loss, lambda row: row.loss or None),
     Column(
-        "Student",
-        "Test negative log-likelihood of the distilled student; lower is better.",
-        lambda row: format_measure(row.student_test),
-        lambda row: _measure(row.student_test),
+        "Time",
+        "Time of all finished stages.",
+        lambda row: format_duration(row.seconds) if row.seconds else "",
+        lambda row: row.seconds or None,
         numeric=True,
     ),
-    Column(
-        "Baseline",
-        "Test negative log-likelihood of the same student trained without the teacher.",
-        lambda row: format_measure(row.baseline_test),
-        lambda row: _measure(row.baseline_test),
-        numeric=True,
-    ),
-    Column("Unit", "Unit of both values.", lambda row: row.unit, lambda row: row.unit),
     Column(
         "Created",
         "When the run was created.",
@@ -87,6 +123,7 @@ COLUMNS = (
         numeric=True,
     ),
 )
+CREATED = len(COLUMNS) - 1
 
 
 class RunsModel(QAbstractTableModel):
@@ -134,9 +171,9 @@ class RunsModel(QAbstractTableModel):
             case Qt.ItemDataRole.ToolTipRole:
                 return _tip(row)
             case Qt.ItemDataRole.FontRole:
-                return self._font(row)
+                return self._font(row) if index.column() == 0 else None
             case _:
-                return {SORT_ROLE: column.key(row), RUN_ROLE: row.run}.get(role)
+                return _own_data(row, column, role)
 
     def index_of(self, run: str) -> QModelIndex:
         """Return the first cell of a run; invalid if there is no such run."""
@@ -150,11 +187,7 @@ class RunsModel(QAbstractTableModel):
 
     def _font(self, row: RunRow) -> QFont | None:
         shown = self._studio.view
-        if shown is None or shown.row.run != row.run:
-            return None
-        font = QFont()
-        font.setBold(True)
-        return font
+        return font("strong") if shown is not None and shown.row.run == row.run else None
 
     def _reset(self) -> None:
         self.beginResetModel()
@@ -169,6 +202,49 @@ class RunsModel(QAbstractTableModel):
     def _redraw(self) -> None:
         if self._runs:
             self.dataChanged.emit(self.index(0, 0), self.index(len(self._runs) - 1, len(COLUMNS) - 1))
+
+
+class SortedRuns(QSortFilterProxyModel):
+    """The runs in the order of a column, those without a value last; only those that contain every word of a text."""
+
+    def __init__(self, model: RunsModel) -> None:
+        super().__init__(model)
+        self._words: list[str] = []
+        self.setSourceModel(model)
+        self.setSortRole(SORT_ROLE)
+
+    def find(self, text: str) -> None:
+        """Keep runs whose name, data, flows, loss, state or verdict contain every word of a text."""
+        self._words = text.casefold().split()
+        self.invalidate()
+
+    def filterAcceptsRow(self, source_row: int, source_parent: Index) -> bool:
+        text = self.sourceModel().index(source_row, 0, source_parent).data(FIND_ROLE)
+        return text is not None and all(word in text for word in self._words)
+
+    def lessThan(self, source_left: Index, source_right: Index) -> bool:
+        left, right = source_left.data(SORT_ROLE), source_right.data(SORT_ROLE)
+        if left is None or right is None:
+            last = left is None if self.sortOrder() == Qt.SortOrder.DescendingOrder else right is None
+            return last and (left is None) != (right is None)
+        return left < right
+
+
+def _own_data(row: RunRow, column: Column, role: int) -> Any:
+    match role:
+        case _ if role == SORT_ROLE:
+            return column.key(row)
+        case _ if role == RUN_ROLE:
+            return row.run
+        case _ if role == GAP_ROLE:
+            return row.gap_closed
+        case _ if role == CHIP_ROLE:
+            return verdict_chip(row)
+        case _ if role == FIND_ROLE:
+            texts = (row.name, row.data, row.teacher, row.student, row.loss, _state_label(row), row.verdict)
+            return " ".join(texts).casefold()
+        case _:
+            return None
 
 
 def _alignment(column: Column) -> Qt.AlignmentFlag:

@@ -145,6 +145,10 @@ class ScaledAxis(pg.AxisItem):
         along = (0, -_OVER, 0, _OVER) if self.orientation == "left" else (-_OVER, 0, _OVER, 0)
         return super().boundingRect().adjusted(*along)
 
+    def resizeEvent(self, ev: object = None) -> None:
+        self.prepareGeometryChange()  # its bounds depend on the view beside it, too
+        super().resizeEvent(ev)
+
     def tickValues(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, list[float]]]:
         low, high = sorted((minVal, maxVal))
         if not (high > low and math.isfinite(high - low)):

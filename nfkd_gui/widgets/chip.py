@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from PySide6.QtCore import QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from nfkd.text import plain
@@ -29,6 +29,31 @@ def verdict_tone(verdict: str) -> ChipTone:
             return "neutral"
 
 
+def chip_text(text: str, tone: ChipTone) -> str:
+    """Return the text of a chip with the sign of its tone."""
+    return f"{_SIGNS[tone]} {text}".strip()
+
+
+def paint_chip(painter: QPainter, place: QRectF, text: str, tone: ChipTone) -> None:
+    """Paint a chip: `text` on the ground of its tone."""
+    colours = tokens()
+    ground = {"neutral": colours.hover, "accent": colours.soft}.get(tone) or str(getattr(colours, f"{tone}_soft"))
+    ink = {"neutral": colours.muted, "accent": colours.accent}.get(tone) or str(getattr(colours, tone))
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(ground))
+    painter.drawRoundedRect(place, place.height() / 2, place.height() / 2)
+    painter.setPen(QColor(ink))
+    painter.setFont(font("caption"))
+    painter.drawText(place, Qt.AlignmentFlag.AlignCenter, text)
+
+
+def chip_size(text: str) -> QSize:
+    """Return the size of a chip with a text."""
+    width = QFontMetrics(font("caption")).horizontalAdvance(text)
+    return QSize(width + scaled(2 * _MARGIN), scaled(_HEIGHT))
+
+
 class Chip(QWidget):
     """Shows a text of one line; hidden while it is empty."""
 
@@ -42,7 +67,7 @@ class Chip(QWidget):
 
     def text(self) -> str:
         """Return the text with its sign."""
-        return f"{_SIGNS[self._tone]} {self._text}".strip()
+        return chip_text(self._text, self._tone)
 
     def show_text(self, text: str, tone: ChipTone = "neutral", help_: str = "") -> None:
         """Show a text with a tooltip; an empty text hides the chip."""
@@ -54,24 +79,13 @@ class Chip(QWidget):
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(self.fontMetrics().horizontalAdvance(self.text()) + scaled(2 * _MARGIN), scaled(_HEIGHT))
+        return chip_size(self.text())
 
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         del event
-        colours = tokens()
-        ground = {"neutral": colours.hover, "accent": colours.soft}.get(self._tone)
-        ground = ground or str(getattr(colours, f"{self._tone}_soft"))
-        ink = {"neutral": colours.muted, "accent": colours.accent}.get(self._tone) or str(getattr(colours, self._tone))
         painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(ground))
-        radius = self.height() / 2
-        painter.drawRoundedRect(QRectF(self.rect()), radius, radius)
-        painter.setPen(QColor(ink))
-        painter.setFont(font("caption"))
-        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self.text())
+        paint_chip(painter, QRectF(self.rect()), self.text(), self._tone)
         painter.end()

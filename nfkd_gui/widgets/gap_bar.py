@@ -22,11 +22,15 @@ class GapFigures:
     ----------
     closed
         Share of the gap that the student closes; NaN where it is not known.
+    low, high
+        Its 95 % interval; NaN where it is not known.
     baseline, student, teacher
         The figures, as text.
     """
 
     closed: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
     baseline: str = ""
     student: str = ""
     teacher: str = ""
@@ -71,8 +75,19 @@ class GapBar(QWidget):
         painter.drawLine(
             round(min(goal, self.width() - 1)), top - 2, round(min(goal, self.width() - 1)), top + line + 2
         )
+        if math.isfinite(self.figures.low) and math.isfinite(self.figures.high):
+            self._draw_interval(painter, goal, top + line / 2)
         self._write(painter, goal, closed)
         painter.end()
+
+    def _draw_interval(self, painter: QPainter, goal: float, middle: float) -> None:
+        """Draw a line with two ends over the interval, as far as it is in the bar."""
+        painter.setPen(QPen(QColor(tokens().text), scaled(1)))
+        low, high = (min(max(share, 0.0), _ENDS) * goal for share in (self.figures.low, self.figures.high))
+        low, high, half = round(low), min(round(high), self.width() - 1), scaled(_BAR) // 2 + 1
+        painter.drawLine(low, round(middle), high, round(middle))
+        for x in (low, high):
+            painter.drawLine(x, round(middle) - half, x, round(middle) + half)
 
     def _write(self, painter: QPainter, goal: float, closed: float) -> None:
         """Write the names above the bar and the figures below it."""

@@ -5,16 +5,23 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
+from nfkd_gui.model.selected_run import SelectedRun
+from nfkd_gui.model.studio import Studio
+from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.runs import RunsPanel
-from nfkd_gui.widgets.panel_dock import PanelHead
+from nfkd_gui.widgets.panel_dock import PanelDock, PanelHead
 from nfkd_gui.widgets.workspace import Workspace
+
+_INSPECTOR = 336
 
 
 class CompareWorkspace(Workspace):
-    """Lists the runs."""
+    """Lists the runs; the inspector at the right shows the selected one."""
 
-    def __init__(self, runs: RunsPanel, parent: QWidget | None = None) -> None:
+    def __init__(self, studio: Studio, runs: RunsPanel, parent: QWidget | None = None) -> None:
         super().__init__("compare", parent)
+        self.selected = SelectedRun(studio)
+        runs.selected.connect(self.selected.select)
         centre = QWidget(self)
         head, body = PanelHead("Runs", centre), QFrame(centre)
         body.setProperty("body", True)
@@ -28,3 +35,6 @@ class CompareWorkspace(Workspace):
         whole.addWidget(body, 1)
         centre.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setCentralWidget(centre)
+        self.inspector = InspectorPanel(studio, self.selected, "selected", self)
+        dock = PanelDock("selected", "Inspector", self.inspector, self, scrolls=False)
+        self.add(dock, Qt.DockWidgetArea.RightDockWidgetArea, _INSPECTOR)

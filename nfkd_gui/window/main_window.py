@@ -66,7 +66,7 @@ class MainWindow(QMainWindow):
         self.start_page = StartPage(studio, self)
         self.design = DesignWorkspace(studio, self.form, self)
         self.train = TrainWorkspace(studio, self)
-        self.compare = CompareWorkspace(self.runs, self)
+        self.compare = CompareWorkspace(studio, self.runs, self)
         self.workspaces: dict[str, Workspace] = {
             "design": self.design, "train": self.train, "compare": self.compare,
         }  # fmt: skip
@@ -130,6 +130,8 @@ class MainWindow(QMainWindow):
         self.drop_target.dropped.connect(self.file_drops.take)
         self.setAcceptDrops(True)
         self.header.chosen.connect(self.open_workspace)
+        self.compare.inspector.log_wanted.connect(self.runs.open_chosen)
+        self.compare.inspector.log_wanted.connect(self.train.show_log)
         self.runs.opened.connect(lambda: self.open_workspace("train"))
         self.start_page.preset_chosen.connect(self.open_preset)
         self.start_page.run_chosen.connect(self.open_run)

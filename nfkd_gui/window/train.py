@@ -39,7 +39,8 @@ class TrainWorkspace(Workspace):
         column.addWidget(self.time)
         self.setCentralWidget(centre)
         areas = Qt.DockWidgetArea
-        self.inspector = InspectorPanel(studio, self)
+        self.inspector = InspectorPanel(studio, studio, parent=self)
+        self.inspector.log_wanted.connect(self.show_log)
         self.log = LogPanel(studio, self)
         self.add(PanelDock("inspector", "Inspector", self.inspector, self), areas.RightDockWidgetArea, _INSPECTOR)
         self.add(PanelDock("log", "Log", self.log, self, scrolls=False), areas.BottomDockWidgetArea, _LOG).hide()
@@ -51,6 +52,11 @@ class TrainWorkspace(Workspace):
         dock.expanded.connect(lambda wide, dock=dock: self.tiles.expand(dock) if wide else self.tiles.shrink())
         self.tiles.add(dock, Qt.DockWidgetArea.TopDockWidgetArea)
         self.panels.append(panel)
+
+    def show_log(self) -> None:
+        """Show the log."""
+        self.docks["log"].show()
+        self.docks["log"].raise_()
 
     def tile_all(self) -> None:
         """Lay the panels out side by side."""

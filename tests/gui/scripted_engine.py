@@ -294,6 +294,9 @@ class Script:
     def _openrun(self, request: ask.OpenRun) -> ask.Snapshot:
         return self._view(request.run).snapshot()
 
+    def _readfigures(self, request: ask.ReadFigures) -> ask.Snapshot:
+        return self._view(request.run).snapshot(figures_only=True)
+
     def _pause(self, request: ask.Pause) -> ask.Done:
         self._view(request.run)
         self.set_state(request.run, "paused")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
 from pydantic import model_validator
 
@@ -110,3 +111,19 @@ class DistillationConfig(Config, frozen=True):
 
 TERMS: dict[str, type[TermConfig]] = {name: type(term) for name, term in DistillationConfig().terms().items()}
 """Every term's config class by the name of its field, in the order of the fields."""
+
+
+def loss_label(value: Mapping[str, Any]) -> str:
+    """Return a loss as one line, such as ``NLL 0.9 + LKD 0.05 + pool 0.3``; `value` may be invalid."""
+    weights: dict[str, float] = {}
+    for name, term in TERMS.items():
+        table = value.get(name)
+        weight = cast("Mapping[str, Any]", table).get("weight") if isinstance(table, Mapping) else None
+        if isinstance(weight, int | float) and weight > 0:
+            weights[term.label] = weight
+    parts = [f"{label} {weight:g}" for label, weight in weights.items()]
+    pool = value.get("pool")
+    share = cast("Mapping[str, Any]", pool).get("share") if isinstance(pool, Mapping) else 0
+    parts += [f"pool {share:g}"] if isinstance(share, int | float) and share > 0 else []
+    parts += [str(value["inherit"])] if value.get("inherit") not in {None, "none"} else []
+    return " + ".join(parts)

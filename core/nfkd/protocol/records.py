@@ -285,6 +285,8 @@ class RunRow(Message, frozen=True):
         Time of all finished stages.
     digest
         `ExperimentConfig.digest` of its experiment; empty for runs of earlier versions.
+    loss
+        A label of the loss, such as ``NLL 0.9 + LKD 0.05``; empty for runs of earlier versions.
     elsewhere
         Whether another process than the reader of this row trains the run, or will train it. It is not stored.
     """
@@ -309,4 +311,5 @@ class RunRow(Message, frozen=True):
     gap_closed: float | None = None
     seconds: float = 0.0
     digest: str = ""
+    loss: str = ""
     elsewhere: bool = False

@@ -10,6 +10,7 @@ from pathlib import Path
 import tomlkit
 
 from nfkd.config import ConfigError, DataConfig, ExperimentConfig
+from nfkd.config.distillation import loss_label
 from nfkd.config.toml import read_text
 from nfkd.files import is_folder, is_regular, is_taken, read_limited, replace_file
 from nfkd.protocol.events import RunRow
@@ -133,6 +134,7 @@ def _fill(directory: Path, path: Path, config: ExperimentConfig, teacher: str, s
         seeds_done=0,
         progress=0.0,
         digest=config.digest(),
+        loss=loss_label(config.distillation.model_dump()),
     )
     for name, data in _config_files(config).items():
         replace_file(directory / name, data)

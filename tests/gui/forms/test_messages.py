@@ -18,8 +18,16 @@ from tests.gui.forms.driver import choose, editor, message, value_paths, write
 
 
 def places(form: ExperimentForm) -> dict[str, QPoint]:
-    """Return where each visible field is, by its path."""
-    QApplication.processEvents()
+    """Return where each visible field is, by its path, once all layouts are done."""
+    found, before = _places(form), None
+    while found != before:
+        QApplication.sendPostedEvents()
+        QApplication.processEvents()
+        found, before = _places(form), found
+    return found
+
+
+def _places(form: ExperimentForm) -> dict[str, QPoint]:
     fields = {path: form.findChildren(QWidget, path) for path in value_paths(ExperimentConfig)}
     return {
         path: widget.mapTo(form, QPoint(0, 0))

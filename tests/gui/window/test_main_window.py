@@ -222,11 +222,14 @@ def test_the_runs_table_sorts_and_aligns_numbers(window: MainWindow, script: Any
             script.set_state(f"/runs/{name}", "finished", student_test=value)
         await settled(window.studio)
         table = child(window, QTableView, "runs.table")
-        table.sortByColumn(4, Qt.SortOrder.AscendingOrder)
         model = table.model()
-        assert [model.index(row, 0).data() for row in range(3)] == ["b", "a", "c"]
-        assert model.index(0, 4).data() == "9.000"
-        assert model.index(0, 4).data(Qt.ItemDataRole.TextAlignmentRole) & Qt.AlignmentFlag.AlignRight
+        heads = [model.headerData(column, Qt.Orientation.Horizontal) for column in range(model.columnCount())]
+        column = heads.index("Student")
+        for order, names in ((Qt.SortOrder.AscendingOrder, "bac"), (Qt.SortOrder.DescendingOrder, "abc")):
+            table.sortByColumn(column, order)
+            assert "".join(model.index(row, 0).data() for row in range(3)) == names  # without a value: last
+        assert model.index(0, column).data() == "10.000"
+        assert model.index(0, column).data(Qt.ItemDataRole.TextAlignmentRole) & Qt.AlignmentFlag.AlignRight
 
     do(scenario())
 
