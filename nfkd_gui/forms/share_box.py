@@ -24,6 +24,7 @@ class ShareBox(QWidget):
         fix_size(self.number, _NUMBER_WIDTH, HEIGHT)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setRange(0, _STEPS)
+        fix_size(self.slider, height=HEIGHT)  # its own height cuts the handle of a large scale
         self.slider.setPageStep(_STEPS // 10)
         for widget in (self.slider, self.number):
             guard_wheel(widget)

@@ -124,6 +124,8 @@ class Panel(QWidget, Exportable):
         else:
             self._show_placeholder()
         self._stack.setCurrentIndex(1 if ready else 0)
+        for tool in self.tools:
+            tool.setEnabled(ready)
 
     def _show_placeholder(self) -> None:
         self._placeholder.setText(f"{self.placeholder} will be shown here.")

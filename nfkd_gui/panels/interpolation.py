@@ -8,29 +8,31 @@ from typing import cast
 
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, Qt
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QComboBox, QGridLayout, QSlider, QSpacerItem, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QSpinBox, QWidget
 
-from nfkd.protocol.events import DensityDrawn, ErrorInfo, InterpolationDrawn, StageStarted, picture_label
+from nfkd.protocol.events import DensityDrawn, ErrorInfo, InterpolationDrawn, StageStarted
 from nfkd.protocol.requests import Interpolate, InterpolationMode, Interpolations
 from nfkd.protocol.roles import ROLES, Role, role_label
 from nfkd_gui.model.csv_files import Table, paths_table
 from nfkd_gui.model.export_files import Animation, Writer
 from nfkd_gui.model.gif import write_interpolation_gif
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.panels.base import SPACE
-from nfkd_gui.panels.pictures import PicturePanel
+from nfkd_gui.panels.pictures import PicturePanel, Shown, weights_captions
+from nfkd_gui.plotting.flow_grid import GridRow
 from nfkd_gui.plotting.mosaic import Mosaic
-from nfkd_gui.plotting.plane import Plane, extent_of
-from nfkd_gui.theme import role_colour
-from nfkd_gui.widgets.flow_layout import ControlBar
-from nfkd_gui.widgets.labels import PlainLabel, ToneLabel
+from nfkd_gui.plotting.plane import extent_of, high_density
+from nfkd_gui.theme import role_colour, scaled
+from nfkd_gui.widgets.labels import PlainLabel
 
 _MODES: dict[InterpolationMode, tuple[str, str]] = {
     "linear": ("linear", "On a straight line between the latents."),
     "spherical": ("spherical", "Along the arc between the two directions."),
     "norm_corrected": ("norm-corrected", "On a straight line, rescaled to norms between those of the two ends."),
 }
+
+_THUMBNAIL = 28
+_WIDE, _MIDDLE = 520, 440
+"""Width of the panel from which the number of frames has its word, and from which it and the labels are shown."""
 
 
 class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
@@ -44,60 +46,54 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
     has_numbers = has_animations = True
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
-        super().__init__(studio, ROLES, ToneLabel, parent)
-        self._grid = QGridLayout(self.canvas)
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setSpacing(SPACE)
-        self._grid.setColumnStretch(1, 1)
-        for row, (role, picture) in enumerate(self.pictures.items()):
-            names = QVBoxLayout()
-            names.setSpacing(0)
-            names.addWidget(picture.title)
-            names.addWidget(picture.caption)
-            names.addStretch(1)
-            picture.caption.setMinimumWidth(96)
-            picture.mosaic.setObjectName(f"interpolation.{role}")
-            self._grid.addLayout(names, row, 0)
-            self._grid.addWidget(picture, row, 1)
-        self._grid.addItem(QSpacerItem(0, 0), len(ROLES), 0)
-        self._column.addWidget(self._controls())
-        self._column.addWidget(self.canvas, 1)
-        self._column.addWidget(self._message)
-        self.arrange()
+        super().__init__(studio, ROLES, "frame", parent)
+        self._add_controls()
 
-    def _controls(self) -> ControlBar:
+    def _add_controls(self) -> None:
+        """Put the kind of path into the head of the panel, and its ends above the pictures."""
         self._first, self._second = self._chooser("first", 0), self._chooser("second", 1)
         self._thumbnails = {box: Mosaic(1, self.content) for box in (self._first, self._second)}
-        self._mode = QComboBox(self.content)
+        self._mode = QComboBox(self)
         self._mode.setObjectName("interpolation.mode")
+        self._mode.setAccessibleName("Kind of path")
         for mode, (text, tip) in _MODES.items():
             self._mode.addItem(text, mode)
             self._mode.setItemData(self._mode.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self._mode.setCurrentIndex(2)
         self._mode.currentIndexChanged.connect(self._on_choice)
-        self._steps = QSlider(Qt.Orientation.Horizontal, self.content)
+        self._steps = QSpinBox(self)
         self._steps.setObjectName("interpolation.steps")
+        self._steps.setAccessibleName("Number of frames")
+        self._steps.setToolTip("Number of frames on the path, with both ends.")
         self._steps.setRange(3, 25)
+        self._steps.setMaximumWidth(scaled(112))
         self._steps.setValue(9)
-        self._steps.setMaximumWidth(160)
         self._steps.valueChanged.connect(self._on_choice)
-        self._count = PlainLabel("9", self.content)
-        self._count.setMinimumWidth(16)
-        controls = ControlBar(SPACE, self.content)
-        for text, box in (("&From", self._first), ("&to", self._second)):
-            self._thumbnails[box].setFixedSize(32, 32)
-            controls.add(self._label(text, box), box, self._thumbnails[box])
-        controls.add(self._mode)
-        controls.add(self._label("&Steps", self._steps), self._steps, self._count)
-        controls.add(self._live)
-        controls.add(self._features)
-        return controls
+        self.tools += [self._mode, self._steps, self._live]
+        self._labels = [self._label("&Between", self._first), self._label("&and", self._second)]
+        for label, box in zip(self._labels, self._thumbnails, strict=True):
+            self._thumbnails[box].setFixedSize(scaled(_THUMBNAIL), scaled(_THUMBNAIL))
+            self.bar.add(label, self._thumbnails[box], box)
+        self.bar.add(self._features)
+        self.bar.add(self._message)
+
+    def needs_bar(self) -> bool:
+        return True
+
+    def fit_tools(self) -> None:
+        wide = self.width() >= scaled(_WIDE)
+        self._steps.setSuffix(" frames" if wide else "")
+        self._steps.setVisible(self.width() >= scaled(_MIDDLE))
+        for label in self._labels:
+            label.setVisible(self.width() >= scaled(_MIDDLE))
 
     def _chooser(self, name: str, value: int) -> QSpinBox:
         box = QSpinBox(self.content)
         box.setObjectName(f"interpolation.{name}")
         box.setPrefix("example ")
         box.setMaximum(1)
+        box.setMaximumWidth(scaled(112))
+        box.setAccessibleName(f"The {name} example")
         box.setValue(value)
         box.setWrapping(True)
         box.setToolTip("Index of an example of the validation data.")
@@ -109,31 +105,15 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
         label.setBuddy(buddy)
         return label
 
-    def arrange(self) -> None:
-        """Show the run's flows, each as high as its pictures in this width; an empty row takes the rest."""
-        roles = self.roles()
-        for role, picture in self.pictures.items():
-            for widget in (picture.title, picture.caption, picture):
-                widget.setVisible(role in roles)
-        width = self.pictures["teacher"].width()
-        room = self._grid.geometry().height() - len(roles) * SPACE
-        tallest = max(self.pictures[role].mosaic.height_in(width) for role in roles)
-        even = tallest == 0 or len(roles) * tallest > room
-        for row, role in enumerate(ROLES):
-            self._grid.setRowStretch(row, 0 if role not in roles else 1 if even else tallest)
-        self._grid.setRowStretch(len(ROLES), 0 if even else room - len(roles) * tallest)
-
     # --- settings -------------------------------------------------------------------------------------------------
 
     def _on_choice(self) -> None:
-        self._count.setText(str(self._steps.value()))
         self._set_own(True)
 
     def follow(self, drawn: InterpolationDrawn) -> None:
         with QSignalBlocker(self._mode), QSignalBlocker(self._steps):
             self._mode.setCurrentIndex(max(0, self._mode.findData(drawn.mode)))
             self._steps.setValue(len(drawn.alpha))
-        self._count.setText(str(len(drawn.alpha)))
 
     def request(self, run: str) -> Interpolate:
         return Interpolate(
@@ -150,38 +130,47 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
     def drawn(self, role: Role) -> InterpolationDrawn | None:
         return cast("InterpolationDrawn | None", self.stored(role, "interpolation"))
 
-    def live_picture(self, drawn: InterpolationDrawn) -> tuple[np.ndarray, str]:
-        return drawn.images, picture_label(drawn)
+    def live_picture(self, drawn: InterpolationDrawn) -> Shown:
+        return Shown(drawn.images, weights_captions(drawn), drawn.flags)
 
-    def requested_picture(self, reply: Interpolations, role: Role) -> tuple[np.ndarray | None, str]:
-        path = reply.paths.get(role)
-        return None if path is None else path[None], _MODES[reply.mode][0]
+    def requested_picture(self, reply: Interpolations, role: Role) -> Shown:
+        if role not in reply.paths:
+            return Shown(None)
+        flags = reply.flags.get(role)
+        return Shown(reply.paths[role][None], [_MODES[reply.mode][0], ""], None if flags is None else flags[None])
 
     def draw_pictures(self) -> None:
         self._draw_thumbnails()
-        unframed: list[tuple[Plane, np.ndarray]] = []
-        for role in self.roles():
-            paths, caption = self.current_picture(role)
-            picture = self.pictures[role]
-            picture.caption.setText(caption)
-            if paths is None:
-                picture.clear()
-            elif paths.ndim == 5:
-                shown = paths[: self._pairs_that_fit(paths)]
-                picture.show_images(shown.reshape(-1, *paths.shape[2:]), columns=paths.shape[1])
-            else:
-                plane = picture.show_plane()
-                density = cast("DensityDrawn | None", self.stored(role, "density"))
-                points, names = self._plane_paths(paths)
-                plane.name_axes(*names)
-                plane.show_density(density)
-                plane.show_paths(points, role_colour(role))
-                if density is None:
-                    unframed.append((plane, points.reshape(-1, 2)))
-        if unframed:  # one frame for all of them, so that they can be compared
-            extent = extent_of(np.concatenate([points for _, points in unframed]))
-            for plane, _ in unframed:
-                plane.frame(extent)
+        pictures = self.current_pictures()
+        vectors = bool(self.features())
+        self.pages.setCurrentWidget(self.planes if vectors else self.grid)
+        self.show_flags(pictures)
+        if vectors:
+            self._draw_planes(pictures)
+            return
+        rows = [GridRow(role, _flat(each.array), each.captions, _flat(each.flags)) for role, each in pictures.items()]
+        self.grid.show_rows(rows, length=len(self._alpha()), ink=self.is_ink())
+
+    def _draw_planes(self, pictures: dict[Role, Shown]) -> None:
+        arrays = {role: shown.array for role, shown in pictures.items() if shown.array is not None}
+        paths = {role: self._plane_paths(array) for role, array in arrays.items()}
+        densities = {role: cast("DensityDrawn | None", self.stored(role, "density")) for role in self.roles()}
+        drawn = [density for density in densities.values() if density is not None]
+        # One frame for all of them, so that they can be compared.
+        points = np.concatenate([path.reshape(-1, 2) for path, _ in paths.values()])
+        extent = drawn[0].extent if drawn else extent_of(points)
+        self.planes.show_roles(list(pictures), extent if len(self.features()) == 2 else None)
+        for role, shown in pictures.items():
+            cell = self.planes.cells[role]
+            if role not in paths:
+                cell.show_reason(shown.captions[0])
+                continue
+            path, names = paths[role]
+            plane = cell.show_plane(shown.captions)
+            plane.name_axes(*names)
+            plane.show_density(densities[role], role, high_density(drawn))
+            plane.show_paths(path, role_colour(role))
+            plane.frame(extent)
 
     # --- for the menu ---------------------------------------------------------------------------------------------
 
@@ -199,17 +188,6 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
             return self._reply.alpha
         return drawn.alpha if drawn is not None else np.empty(0)
 
-    def _pairs_that_fit(self, paths: np.ndarray) -> int:
-        """Return how many pairs, one in a row, each flow has room for if the frames fill the width."""
-        _, steps, _, height, width = paths.shape
-        row = self.pictures["teacher"].width() / steps * height / width
-        room = self._grid.geometry().height() / len(self.roles()) - SPACE
-        return max(1, int(room / max(row, 1)))
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self.mark_dirty()  # another number of pairs may fit
-
     def _draw_thumbnails(self) -> None:
         reply = self._reply
         images = reply is not None and reply.thumbnails.ndim == 4
@@ -219,7 +197,8 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
                     box.setMaximum(reply.count - 1)
             thumbnail.setVisible(images)
             if images and reply is not None and box.value() < len(reply.thumbnails):
-                thumbnail.show_images(reply.thumbnails[[box.value()]])
+                image = reply.thumbnails[[box.value()]]
+                thumbnail.show_images(1 - image if self.is_ink() and image.shape[1] == 1 else image)
             else:
                 thumbnail.clear()
 
@@ -230,6 +209,11 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
             return paths[..., [first, second]], self._features.names
         position = np.broadcast_to(np.linspace(0, 1, paths.shape[1]), paths.shape[:2])
         return np.stack([position, paths[..., first]], axis=-1), ("position along the path", self._features.names[0])
+
+
+def _flat(array: np.ndarray | None) -> np.ndarray | None:
+    """Return (paths, steps, …) as (paths · steps, …)."""
+    return None if array is None else array.reshape(-1, *array.shape[2:])
 
 
 def _film(paths: np.ndarray, ready: Callable[[Writer], None], _fail: Callable[[ErrorInfo], None]) -> None:

@@ -19,7 +19,7 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import SPACE, Panel
 from nfkd_gui.plotting.plane import colour_map, style_bar
 from nfkd_gui.plotting.plots import AXIS_WIDTH, Plot
-from nfkd_gui.theme import is_dark
+from nfkd_gui.theme import is_dark, scaled
 from nfkd_gui.widgets.labels import MarkupLabel, escaped
 
 MAP = "cividis"
@@ -31,6 +31,8 @@ _LONGEST = 80
 """Characters of a pair's name beside the map."""
 _FLOWS = re.compile(r"(student|teacher|assistant \d) ")
 _TINY = 1e-12
+_LONG_NAMES = 640
+"""Width from which the legend names both flows."""
 
 
 class MatchingPanel(Panel):
@@ -58,7 +60,7 @@ class MatchingPanel(Panel):
         self._chosen: Role | None = None
         self.plot = Plot(self.content)
         self.plot.setObjectName("matching.lines")
-        self.plot.label("left", "Mean squared error")
+        self.plot.label("left", "Mean squared error", short="Error")
         self.plot.label("bottom", "Step of the student")
         self.heat = Plot(self.content)
         self.heat.setObjectName("matching.map")
@@ -66,9 +68,12 @@ class MatchingPanel(Panel):
         self.image = pg.ImageItem(axisOrder="row-major")
         self.heat.addItem(self.image)
         self.bar = pg.ColorBarItem(colorMap=colour_map(MAP), interactive=False, label="log₁₀ error", width=16)
+        self.bar.axis.setStyle(maxTickLevel=0)  # more numbers would overlap in low panels
         self.bar.setImageItem(self.image, insert_in=self.heat.canvas)
         self.heat.canvas.getViewBox().invertY(True)
         self.heat.setMouseEnabled(x=False, y=False)
+        self.plot.setMinimumHeight(scaled(80))
+        self.heat.setMinimumHeight(scaled(72))
         self.heat.resized.connect(self.mark_dirty)  # the width decides whether names fit
         self._lay_out()
         self.restyle()
@@ -175,8 +180,9 @@ class MatchingPanel(Panel):
                 line.setPen(pg.mkPen(colours[index], width=2, style=style))
                 line.setSymbolBrush(pg.mkBrush(colours[index]))
                 line.setSymbolPen(None)
+        short = self.width() < scaled(_LONG_NAMES)
         named = [
-            f'<span style="color:{colour}">■</span> {number}: {escaped(pair.summary)}'
+            f'<span style="color:{colour}">■</span> {number}: {escaped(_short(pair) if short else pair.summary)}'
             for number, (colour, pair) in enumerate(zip(colours, pairs, strict=False), start=1)
         ]
         self._legend.setText(" &nbsp; ".join(named))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar, Generic, TypeVar
+import functools
+import tomllib
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from msgspec.structs import astuple
@@ -11,89 +13,86 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import ErrorInfo, InterpolationDrawn, Picture, SamplesDrawn
+from nfkd.protocol.flags import describe_flags
 from nfkd.protocol.requests import Interpolations, Reply, Request, Samples
 from nfkd.protocol.roles import Role, role_label
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.model.timeline import Kind
-from nfkd_gui.panels.base import SPACE, Panel, heading
-from nfkd_gui.plotting.mosaic import Mosaic
-from nfkd_gui.plotting.plane import Plane
-from nfkd_gui.theme import role_colour
+from nfkd_gui.panels.base import SPACE, Panel
+from nfkd_gui.panels.plane_grid import PlaneGrid
+from nfkd_gui.plotting.flow_grid import FlowGrid
+from nfkd_gui.theme import is_dark
 from nfkd_gui.widgets.feature_picker import FeaturePicker
-from nfkd_gui.widgets.labels import ToneLabel
+from nfkd_gui.widgets.flow_layout import ControlBar
+from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel
 
 DrawnT = TypeVar("DrawnT", SamplesDrawn, InterpolationDrawn)
 ReplyT = TypeVar("ReplyT", Samples, Interpolations)
+_INK = frozenset({"digits", "mnist", "kmnist"})
+"""Data whose grey images are ink on paper."""
+MISSING = "not trained yet"
 
 
-class FlowPicture(QStackedWidget):
-    """A mosaic for images or a plane for vectors. The panel lays out its `title` and `caption`."""
+class Shown(NamedTuple):
+    """What a flow shows: an array, its captions from long to short, and the flags of its samples."""
 
-    def __init__(self, role: str, caption: type[ToneLabel], parent: QWidget) -> None:
-        super().__init__(parent)
-        self.role = role
-        self.title = heading(role_label(role), parent)
-        self.caption = caption(parent=parent)
-        self.mosaic = Mosaic(parent=self)
-        self.plane: Plane | None = None
-        self.addWidget(self.mosaic)
-        self.restyle()
+    array: np.ndarray | None
+    captions: Sequence[str] = (MISSING,)
+    flags: np.ndarray | None = None
 
-    def restyle(self) -> None:
-        """Apply the current theme."""
-        self.title.setStyleSheet(f"color: {role_colour(self.role)};")
-        if self.plane is not None:
-            self.plane.restyle()
 
-    def show_images(self, images: np.ndarray, columns: int | None = None) -> None:
-        """Show a mosaic; the arguments are those of `Mosaic.show_images`."""
-        self.setCurrentWidget(self.mosaic)
-        self.mosaic.show_images(images, columns)
-
-    def show_plane(self) -> Plane:
-        """Show the plane, which the first call creates, and return it."""
-        if self.plane is None:
-            self.plane = Plane(self)
-            self.addWidget(self.plane)
-        self.setCurrentWidget(self.plane)
-        return self.plane
-
-    def clear(self) -> None:
-        """Show nothing."""
-        self.setCurrentWidget(self.mosaic)
-        self.mosaic.clear()
+def weights_captions(picture: Picture) -> list[str]:
+    """Return which weights a picture shows, from long to short."""
+    if picture.final:
+        return [f"final weights (step {picture.step:,})", f"final, step {picture.step:,}", f"step {picture.step:,}", ""]
+    return [f"step {picture.step:,}", ""]
 
 
 class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
     """Shows the run's live pictures; after the user changes a control, pictures requested with these settings.
 
-    Subclasses put the live button, the feature picker and the message into their layout.
+    Images are in `grid`, vectors in `planes`. Subclasses put the feature picker and the message into `bar`, and the
+    live button into the head.
     """
 
     reply_type: ClassVar[type[Reply]]
 
-    def __init__(
-        self, studio: Studio, roles: Iterable[str], caption: type[ToneLabel], parent: QWidget | None = None
-    ) -> None:
+    def __init__(self, studio: Studio, roles: Iterable[str], item: str, parent: QWidget | None = None) -> None:
         super().__init__(studio, parent)
         self._reply: ReplyT | None = None
         self._own = False  # whether the user's settings are shown instead of the live pictures
         self._last_request: tuple[object, ...] | None = None
         self._message = ToneLabel(parent=self.content)
-        self._live = QPushButton("Live", self.content)
+        self._live = QPushButton("&Live", self)
         self._live.setObjectName(f"{self.name}.live")
-        self._live.setToolTip("Follow the pictures that the run draws as it trains.")
-        self._live.setEnabled(False)
-        self._live.clicked.connect(lambda: self._set_own(False))
+        self._live.setToolTip("Show the pictures that the run draws, in place of those with your settings.")
+        self._live.hide()
+        self._live.clicked.connect(self.go_live)
         self._features = FeaturePicker(self.name, self.content)
         self._features.changed.connect(self.mark_dirty)
         studio.timeline.changed.connect(self._on_time)
         self.canvas = QWidget(self.content)
         """Holds the pictures with their titles and captions."""
-        self.pictures = {role: FlowPicture(role, caption, self.canvas) for role in roles}
+        self.pages = QStackedWidget(self.canvas)
+        self.grid = FlowGrid(item, self.pages)
+        self.grid.setObjectName(f"{self.name}.grid")
+        self.planes = PlaneGrid(roles, self.pages)
+        self.notes = ElidedLabel(tone="warning", parent=self.canvas)
+        self.notes.setObjectName(f"{self.name}.notes")
+        self.pages.addWidget(self.grid)
+        self.pages.addWidget(self.planes)
+        self._picture_column = QVBoxLayout(self.canvas)
+        self._picture_column.setContentsMargins(0, 0, 0, 0)
+        self._picture_column.setSpacing(SPACE)
+        self._picture_column.addWidget(self.pages, 1)
+        self._picture_column.addWidget(self.notes)
         self._column = QVBoxLayout(self.content)
         self._column.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         self._column.setSpacing(SPACE)
+        self.bar = ControlBar(SPACE, self.content)
+        """Controls above the pictures; hidden while none of them is needed."""
+        self._column.addWidget(self.bar)
+        self._column.addWidget(self.canvas, 1)
 
     # --- for subclasses -------------------------------------------------------------------------------------------
 
@@ -101,12 +100,12 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         """Return the newest live picture of a flow."""
         raise NotImplementedError
 
-    def live_picture(self, drawn: DrawnT) -> tuple[np.ndarray, str]:
-        """Return the array and the caption of a live picture."""
+    def live_picture(self, drawn: DrawnT) -> Shown:
+        """Return what a live picture shows."""
         raise NotImplementedError
 
-    def requested_picture(self, reply: ReplyT, role: Role) -> tuple[np.ndarray | None, str]:
-        """Return a flow's array and caption from the engine's reply."""
+    def requested_picture(self, reply: ReplyT, role: Role) -> Shown:
+        """Return what a flow shows from the engine's reply."""
         raise NotImplementedError
 
     def request(self, run: str) -> Request:
@@ -119,10 +118,6 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
 
     def draw_pictures(self) -> None:
         """Give every flow's picture its content."""
-        raise NotImplementedError
-
-    def arrange(self) -> None:
-        """Lay out the pictures of the run's flows."""
         raise NotImplementedError
 
     def _on_time(self) -> None:
@@ -138,20 +133,38 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         stage = self.stage(role)
         return getattr(stage, kind) if stage is not None else None
 
-    def current_picture(self, role: Role) -> tuple[np.ndarray | None, str]:
-        """Return the array and the caption that a flow shows now."""
+    def current_picture(self, role: Role) -> Shown:
+        """Return what a flow shows now."""
         drawn = self.drawn(role)
-        array, caption = None, ""
         if self._own and self._reply is not None:
-            array, caption = self.requested_picture(self._reply, role)
-        elif drawn is not None:
-            array, caption = self.live_picture(drawn)
-        return array, caption if array is not None else "not trained yet"
+            return self.requested_picture(self._reply, role)
+        return self.live_picture(drawn) if drawn is not None else Shown(None)
+
+    def current_pictures(self) -> dict[Role, Shown]:
+        """Return what every flow of the run shows now."""
+        return {role: self.current_picture(role) for role in self.roles()}
+
+    def show_flags(self, pictures: dict[Role, Shown]) -> None:
+        """Say below the pictures which samples a picture cannot show as they are."""
+        texts = [
+            f"{role_label(role)}: {problem}."
+            for role, shown in pictures.items()
+            if shown.flags is not None and (problem := describe_flags(shown.flags))
+        ]
+        self.notes.setText(" ".join(texts))
+        self.notes.setVisible(bool(texts))
+
+    def is_ink(self) -> bool:
+        """Return whether grey images are drawn dark on light."""
+        return not is_dark() and self.view is not None and data_kind(self.view.config) in _INK
+
+    def go_live(self) -> None:
+        """Show the live pictures again."""
+        self._set_own(False)
 
     def _set_own(self, own: bool) -> None:
         self._own = own
-        self._live.setText("Back to &live" if own else "Live")
-        self._live.setEnabled(own)
+        self._live.setVisible(own)
         self._last_request = None
         self._ask()
         self.mark_dirty()
@@ -159,7 +172,6 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
     # --- the panel ------------------------------------------------------------------------------------------------
 
     def run_changed(self) -> None:
-        self.arrange()
         self._reply = None
         self._last_request = None
         self._message.setText("")
@@ -173,7 +185,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
 
     def shown_pictures(self) -> dict[Role, np.ndarray]:
         """Return the arrays that are shown, by flow."""
-        return {role: array for role in self.roles() if (array := self.current_picture(role)[0]) is not None}
+        return {role: array for role in self.roles() if (array := self.current_picture(role).array) is not None}
 
     def has_content(self) -> bool:
         return any(self.drawn(role) is not None for role in self.roles())
@@ -185,15 +197,22 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
             self.follow(live)
         self._ask()
         self.draw_pictures()
-        self.arrange()
+        self.bar.setVisible(self.needs_bar())
 
-    def restyle(self) -> None:
-        for picture in self.pictures.values():
-            picture.restyle()
+    def needs_bar(self) -> bool:
+        """Return whether a control above the pictures is needed."""
+        return not self._features.isHidden() or bool(self._message.text())
+
+    def fit_tools(self) -> None:
+        """Adapt the controls in the head to the width of the panel."""
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.arrange()
+        self.fit_tools()
+
+    def restyle(self) -> None:
+        self.planes.restyle()
+        self.fit_tools()
 
     # --- the engine -----------------------------------------------------------------------------------------------
 
@@ -218,3 +237,14 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
 
     def _on_error(self, error: ErrorInfo) -> None:
         self._message.setText(f"{error.title}. {error.action}")
+        self.bar.setVisible(self.needs_bar())
+
+
+@functools.lru_cache(maxsize=8)
+def data_kind(config: str) -> str:
+    """Return the kind of data of an experiment given as TOML; empty if it has none."""
+    try:
+        kind = tomllib.loads(config).get("data", {}).get("kind", "")
+    except (tomllib.TOMLDecodeError, AttributeError):
+        return ""
+    return kind if isinstance(kind, str) else ""

@@ -8,10 +8,9 @@ from typing import cast
 
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSlider, QToolButton, QWidget
 
-from nfkd.protocol.events import DensityDrawn, ErrorInfo, SamplesDrawn, StageStarted, picture_label
-from nfkd.protocol.flags import describe_flags
+from nfkd.protocol.events import DensityDrawn, ErrorInfo, SamplesDrawn, StageStarted
 from nfkd.protocol.pictures import ReadSampleSeries, SampleSeries
 from nfkd.protocol.requests import Reply, Sample, Samples
 from nfkd.protocol.roles import DATA, ROLES, Role, role_label
@@ -19,17 +18,20 @@ from nfkd_gui.model.csv_files import Table, densities_table, samples_table
 from nfkd_gui.model.export_files import Animation, Writer
 from nfkd_gui.model.gif import write_samples_gif
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.panels.base import SPACE
-from nfkd_gui.panels.pictures import FlowPicture, PicturePanel
-from nfkd_gui.plotting.plane import Extent, ScaleBar, extent_of, high_density
-from nfkd_gui.theme import role_colour
-from nfkd_gui.widgets.flow_layout import ControlBar
-from nfkd_gui.widgets.labels import ElidedLabel, PlainLabel
+from nfkd_gui.panels.pictures import PicturePanel, Shown, weights_captions
+from nfkd_gui.plotting.flow_grid import GridRow
+from nfkd_gui.plotting.plane import Extent, Plane, extent_of, high_density
+from nfkd_gui.theme import role_colour, scaled, tokens
+from nfkd_gui.widgets.caption import Caption
+from nfkd_gui.widgets.icons import icon
+from nfkd_gui.widgets.labels import PlainLabel
 
 _IMAGES, _POINTS = 64, 1000
 _HUNDRED = 100
-_NARROW = 0.6
-"""Minimum width of a picture divided by its height; narrower ones wrap into more rows."""
+_WAITING = "reading the data …"
+_EXAMPLES = ("validation examples", "validation", "")
+_WIDE, _MIDDLE = 520, 380
+"""Width of the panel from which its head has the name of the temperature, and its value."""
 
 
 class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
@@ -43,76 +45,47 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
     has_numbers = has_animations = True
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
-        super().__init__(studio, (DATA, *ROLES), ElidedLabel, parent)
+        super().__init__(studio, (DATA, *ROLES), "noise", parent)
         self._noise = 0
-        self._grid = QGridLayout()
-        self._grid.setSpacing(2 * SPACE)
-        self._arranged: tuple[int, list[str]] | None = None
-        self._scale = ScaleBar("density", self.canvas)
-        self._scale.hide()
-        self._column.addWidget(self._controls())
-        row = QHBoxLayout(self.canvas)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addLayout(self._grid, 1)
-        row.addWidget(self._scale)
-        self._column.addWidget(self.canvas, 1)
-        self._cells = {role: self._cell(picture) for role, picture in self.pictures.items()}
-        self.arrange()
+        self._scale = Caption(parent=self.canvas)
+        self._scale.setObjectName("samples.scale")
+        self._picture_column.addWidget(self._scale)
+        self._add_controls()
 
-    def _cell(self, picture: FlowPicture) -> QWidget:
-        cell = QWidget(self.canvas)
-        cell.setObjectName(f"samples.{picture.role}")
-        column = QVBoxLayout(cell)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        picture.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        column.addWidget(picture.title)
-        column.addWidget(picture.caption)
-        column.addWidget(picture, 1)
-        return cell
-
-    def _controls(self) -> ControlBar:
-        label = PlainLabel("&Temperature", self.content)
-        self._temperature = QSlider(Qt.Orientation.Horizontal, self.content)
+    def _add_controls(self) -> None:
+        """Put the settings into the head of the panel."""
+        self._label = PlainLabel("&Temperature", self)
+        self._temperature = QSlider(Qt.Orientation.Horizontal, self)
         self._temperature.setObjectName("samples.temperature")
+        self._temperature.setAccessibleName("Temperature")
         self._temperature.setRange(0, 150)
         self._temperature.setValue(70)
-        self._temperature.setMinimumWidth(80)
-        self._temperature.setMaximumWidth(240)
+        self._temperature.setMinimumWidth(scaled(56))
+        self._temperature.setMaximumWidth(scaled(120))
         self._temperature.setToolTip("Scale of the noise that the samples are made from.")
         self._temperature.valueChanged.connect(self._on_temperature)
-        label.setBuddy(self._temperature)
-        label.setMinimumWidth(label.sizeHint().width() + SPACE)
-        self._value = PlainLabel("0.70", self.content)
-        self._value.setMinimumWidth(32)
-        noise = QPushButton("&New noise", self.content)
-        noise.setObjectName("samples.noise")
-        noise.setToolTip("Draw other latents, the same for every flow.")
-        noise.clicked.connect(self._new_noise)
-        controls = ControlBar(SPACE, self.content)
-        controls.add(label, self._temperature, self._value)
-        for widget in (noise, self._live, self._features, self._message):
-            controls.add(widget)
-        return controls
+        self._label.setBuddy(self._temperature)
+        self._value = PlainLabel("0.70", self)
+        self._new = QToolButton(self)
+        self._new.setObjectName("samples.noise")
+        self._new.setText("New noise")
+        self._new.setAccessibleName("New noise")
+        self._new.setToolTip("Draw other latents, the same for every flow.")
+        self._new.setProperty("flat", True)
+        self._new.clicked.connect(self._new_noise)
+        self.tools += [self._label, self._temperature, self._value, self._new, self._live]
+        self.bar.add(self._features)
+        self.bar.add(self._message)
 
-    def arrange(self) -> None:
-        """Lay out the data and the run's flows in one row, or in several if that shows them larger."""
-        shown: list[str] = [DATA, *self.roles()]
-        rows = across = 1
-        for rows in range(1, len(shown) + 1):
-            across = -(-len(shown) // rows)
-            if across <= 2 or self.width() > _NARROW * across * self.height() / rows:
-                break
-        if (across, shown) == self._arranged:
-            return
-        self._arranged = across, shown
-        for role, cell in self._cells.items():
-            cell.setVisible(role in shown)
-            if role in shown:
-                self._grid.addWidget(cell, *divmod(shown.index(role), across))
-        for index in range(len(self._cells)):
-            self._grid.setColumnStretch(index, 1 if index < across else 0)
-            self._grid.setRowStretch(index, 1 if index < rows else 0)
+    def fit_tools(self) -> None:
+        width = self.width()
+        self._label.setVisible(width >= scaled(_WIDE))
+        self._value.setVisible(width >= scaled(_MIDDLE))
+        style = Qt.ToolButtonStyle
+        self._new.setToolButtonStyle(
+            style.ToolButtonTextBesideIcon if width >= scaled(_WIDE) else style.ToolButtonIconOnly
+        )
+        self._new.setIcon(icon("seeds"))
 
     # --- settings -------------------------------------------------------------------------------------------------
 
@@ -140,57 +113,74 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
 
     # --- pictures -------------------------------------------------------------------------------------------------
 
-    def restyle(self) -> None:
-        super().restyle()
-        self._scale.restyle()
-
     def drawn(self, role: Role) -> SamplesDrawn | None:
         return cast("SamplesDrawn | None", self.stored(role, "samples"))
 
-    def live_picture(self, drawn: SamplesDrawn) -> tuple[np.ndarray, str]:
-        caption = f"{picture_label(drawn)}, temperature {drawn.temperature:.2f}"
-        return drawn.samples, _with_flags(caption, drawn.flags)
+    def live_picture(self, drawn: SamplesDrawn) -> Shown:
+        texts = weights_captions(drawn)
+        with_temperature = [f"{text}, temperature {drawn.temperature:.2f}" for text in texts if text]
+        return Shown(drawn.samples, [*with_temperature, *texts], drawn.flags)
 
-    def requested_picture(self, reply: Samples, role: Role) -> tuple[np.ndarray | None, str]:
-        return reply.samples.get(role), _with_flags(f"temperature {reply.temperature:.2f}", reply.flags.get(role))
+    def requested_picture(self, reply: Samples, role: Role) -> Shown:
+        if role not in reply.samples:
+            return Shown(None)
+        texts = [f"temperature {reply.temperature:.2f}", f"T {reply.temperature:.2f}", ""]
+        return Shown(reply.samples[role], texts, reply.flags.get(role))
 
     def draw_pictures(self) -> None:
+        pictures = self.current_pictures()
+        real = self._reply.real if self._reply is not None else None
+        vectors = bool(self.features())
+        self.pages.setCurrentWidget(self.planes if vectors else self.grid)
+        self._scale.setVisible(vectors)
+        self.show_flags(pictures)
+        if vectors:
+            self._draw_planes(pictures, real)
+            return
+        rows = [GridRow(role, shown.array, shown.captions, shown.flags) for role, shown in pictures.items()]
+        head = GridRow(DATA, real) if real is not None else None
+        self.grid.show_rows(rows, head=head, ink=self.is_ink())
+
+    def _draw_planes(self, pictures: dict[Role, Shown], real: np.ndarray | None) -> None:
+        shown: dict[str, Shown] = {
+            DATA: Shown(real, ["validation examples", "validation", ""] if real is not None else [_WAITING])
+        }
+        shown |= pictures
         densities = self._densities()
         highest = high_density(densities.values())
-        self._scale.setVisible(bool(densities))
-        self._scale.show_levels(highest)
-        pictures = {DATA: (self._reply.real if self._reply is not None else None, "validation examples")}
-        pictures |= {role: self.current_picture(role) for role in self.roles()}
-        vectors = [samples for samples, _ in pictures.values() if samples is not None and samples.ndim == 2]
+        plane = len(self.features()) == 2
+        known = [each.array for each in shown.values() if each.array is not None]
         # The first entry is the data, if known: its range is the frame of every plane.
-        extent = extent_of(vectors[0][:, self._features.chosen]) if vectors else (-1.0, 1.0, -1.0, 1.0)
-        for role, (samples, caption) in pictures.items():
-            picture = self.pictures[role]
-            picture.caption.setText(caption)
-            if samples is None:
-                picture.clear()
-            elif samples.ndim == 2:
-                self._draw_plane(picture, samples, densities.get(role), highest, extent)
+        extent = extent_of(known[0][:, self._features.chosen]) if known else (-1.0, 1.0, -1.0, 1.0)
+        extent = next(iter(densities.values())).extent if densities else extent
+        self.planes.show_roles(list(shown), extent if plane else None)
+        for role, each in shown.items():
+            cell = self.planes.cells[role]
+            if each.array is None:
+                cell.show_reason(each.captions[0])
             else:
-                picture.show_images(samples)
-        data = self.pictures[DATA].plane
-        if data is not None and densities:
-            data.frame(next(iter(densities.values())).extent)
+                self._draw_plane(cell.show_plane(each.captions), role, each.array, densities.get(role), highest, extent)
+        self._scale.show_texts(_describe_scale(highest) if densities else ())
 
     def _draw_plane(
-        self, picture: FlowPicture, samples: np.ndarray, density: DensityDrawn | None, highest: float, extent: Extent
+        self,
+        plane: Plane,
+        role: str,
+        samples: np.ndarray,
+        density: DensityDrawn | None,
+        highest: float,
+        extent: Extent,
     ) -> None:
-        plane, colour = picture.show_plane(), role_colour(picture.role)
+        colour = role_colour(role)
         first, second = self._features.chosen
-        plane.show_density(density, highest)
+        plane.show_density(density, role, highest)
         if first == second:
             plane.name_axes(self._features.names[0], "density")
             plane.show_histogram(samples[:, first], colour, extent[:2])
             return
         plane.name_axes(*self._features.names)
-        plane.show_points(samples[:, [first, second]], "#FFFFFF" if density is not None else colour)
-        if density is None:
-            plane.frame(extent)
+        plane.show_points(samples[:, [first, second]], tokens().text if density is not None else colour)
+        plane.frame(extent)
 
     # --- for the menu ---------------------------------------------------------------------------------------------
 
@@ -223,7 +213,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         return {role: density for role, density in found if isinstance(density, DensityDrawn)}
 
 
-def _with_flags(caption: str, flags: np.ndarray | None) -> str:
-    """Return a caption that also says how many samples are not what a picture can show."""
-    problem = describe_flags(flags) if flags is not None else ""
-    return f"{problem} · {caption}" if problem else caption
+def _describe_scale(highest: float) -> list[str]:
+    """Return what the colours of the densities mean, from long to short."""
+    text = f"Shade: density from 0 to {highest:.3g}"
+    return [f"{text}, the same for all flows", text]

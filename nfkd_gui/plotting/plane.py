@@ -7,18 +7,28 @@ from collections.abc import Iterable
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QBrush, QColor, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from nfkd.protocol.events import DensityDrawn
 from nfkd_gui.plotting.plots import Plot
-from nfkd_gui.theme import is_dark, plot_colours
+from nfkd_gui.theme import is_dark, plot_colours, role_colour, scaled, tokens
 
 MAP = "cividis"
 _HIGHEST = 80.0
 """Nats; log densities are clipped here before exp."""
 _BINS = 40
 _MARGIN = 0.1
+_GAMMA = 0.6
+"""Densities are drawn as a power of p, so that their tails can be seen."""
+_ROOM = 60
+"""Square pixels of the plot for each point; further points are left out, so that a density shows through."""
+_ALPHA, _HUES = 150, 36
+_LABELLED = 170, 170
+_NUMBERED = 130, 88
+"""Width and height in pixels from which a plane has names, and numbers, at its axes."""
+_NUMBERS, _NAME = 30, 18
+"""Width of an axis for its numbers, and more for its name."""
 Extent = tuple[float, float, float, float]
 """Rectangle (x0, x1, y0, y1)."""
 
@@ -35,6 +45,40 @@ def colour_map(name: str) -> pg.ColorMap:
     if found is None:
         raise KeyError(name)
     return found
+
+
+def density_map(role: str) -> pg.ColorMap:
+    """Return the colours of a flow's density: from the panel's over the flow's to one nearer to that of text."""
+    colours, role_ = tokens(), QColor(role_colour(role))
+    ground, end = QColor(colours.panel), QColor(colours.text)
+    stops = [ground, _mix(ground, role_, 0.35), _mix(ground, role_, 0.7), role_, _mix(role_, end, 0.5)]
+    return pg.ColorMap(np.linspace(0, 1, len(stops)), stops)
+
+
+def _mix(first: QColor, second: QColor, share: float) -> QColor:
+    pairs = ((first.red(), second.red()), (first.green(), second.green()), (first.blue(), second.blue()))
+    return QColor(*(round((1 - share) * a + share * b) for a, b in pairs))
+
+
+def has_numbers(width: float, height: float) -> bool:
+    """Return whether a plane of this size has numbers at its axes."""
+    return _fits(_NUMBERED, width, height)
+
+
+def _fits(size: tuple[int, int], width: float, height: float) -> bool:
+    return width >= scaled(size[0]) and height >= scaled(size[1])
+
+
+def noise_brushes(noise: np.ndarray) -> list[QBrush]:
+    """Return the colour of each point of (n, 2) noise: its hue is the angle of the noise."""
+    lightness = 0.64 if is_dark() else 0.46
+    table = []
+    for hue in range(_HUES):
+        colour = QColor.fromHslF(hue / _HUES, 0.75, lightness)
+        colour.setAlpha(_ALPHA)
+        table.append(QBrush(colour))
+    angles = np.arctan2(noise[:, 1], noise[:, 0]) / (2 * np.pi) % 1
+    return [table[hue] for hue in (angles * _HUES).astype(int) % _HUES]
 
 
 def high_density(densities: Iterable[DensityDrawn]) -> float:
@@ -57,27 +101,6 @@ def extent_of(points: np.ndarray) -> Extent:
     return float(x0), float(x1), float(y0), float(y1)
 
 
-class ScaleBar(pg.GraphicsLayoutWidget):
-    """Colour scale shared by several planes."""
-
-    def __init__(self, label: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.bar = pg.ColorBarItem(colorMap=colour_map(MAP), interactive=False, label=label, width=14)
-        self.addItem(self.bar)
-        self.setFixedWidth(80)
-        self.restyle()
-
-    def show_levels(self, highest: float) -> None:
-        """Show the scale from 0 to `highest`."""
-        if self.bar.levels() != (0.0, highest):
-            self.bar.setLevels((0.0, highest))
-
-    def restyle(self) -> None:
-        """Apply the current theme."""
-        self.setBackground(None)
-        style_bar(self.bar)
-
-
 def style_bar(bar: pg.ColorBarItem) -> None:
     """Apply the current theme to a colour scale."""
     colours = plot_colours()
@@ -92,49 +115,82 @@ class Plane(Plot):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.image = pg.ImageItem(axisOrder="row-major")
-        self.image.setColorMap(colour_map(MAP))
-        self.points = pg.ScatterPlotItem(size=2.5, pen=None, pxMode=True)
+        self.points = pg.ScatterPlotItem(size=3, pen=None, pxMode=True)
         self.bars = pg.PlotDataItem(stepMode="center", fillLevel=0)
         self.paths: list[pg.PlotDataItem] = []
+        self._points, self._brushes = np.empty((0, 2)), [QBrush()]
+        self._names = ("x₁", "x₂")
         for item in (self.image, self.points, self.bars):
             self.addItem(item)
-        self.name_axes("x₁", "x₂")
+        self.name_axes(*self._names)
+        self.setMinimumSize(scaled(72), scaled(56))
 
     def restyle(self) -> None:
         super().restyle()
         self.canvas.showGrid(x=False, y=False)  # grid lines would look like part of the image
 
+    def keep_aspect(self, keep: bool) -> None:
+        """Draw both axes in the same scale, or stretch them to the room."""
+        self.canvas.getViewBox().setAspectLocked(keep)
+
     def name_axes(self, bottom: str, left: str) -> None:
         """Set the axis labels."""
-        self.label("bottom", bottom)
-        self.label("left", left)
+        self._names = bottom, left
+        self._fit_axes()
 
-    def show_density(self, density: DensityDrawn | None, highest: float | None = None) -> None:
-        """Show a density as an image, from 0 to `highest`; None hides it."""
+    def _fit_axes(self) -> None:
+        """Leave out the names, and then the numbers, of axes that would take most of a small plane."""
+        labelled, numbered = _fits(_LABELLED, self.width(), self.height()), has_numbers(self.width(), self.height())
+        for side, name, size in zip(("bottom", "left"), self._names, ("setHeight", "setWidth"), strict=True):
+            axis = self.canvas.getAxis(side)
+            axis.setStyle(showValues=numbered)
+            self.label(side, name)
+            axis.showLabel(labelled)
+            room = (_NUMBERS if side == "left" else 22) * numbered + _NAME * labelled
+            getattr(axis, size)(max(scaled(room), 4))
+
+    def resizeEvent(self, ev: QResizeEvent | None) -> None:
+        super().resizeEvent(ev)
+        if hasattr(self, "_brushes"):  # the base class resizes before __init__ is done
+            self._fit_axes()
+            self._show_those_with_room()
+
+    def show_density(self, density: DensityDrawn | None, role: str = "", highest: float | None = None) -> None:
+        """Show a density in a flow's colours, full at `highest`; None hides it."""
         self.image.setVisible(density is not None)
         if density is None:
             return
         x0, x1, y0, y1 = density.extent
         values = np.exp(np.minimum(np.nan_to_num(density.log_prob, nan=-np.inf), _HIGHEST))
-        self.image.setImage(values, autoLevels=False, levels=(0.0, highest or high_density([density])))
+        share = np.minimum(values / (highest or high_density([density])), 1.0) ** _GAMMA
+        self.image.setColorMap(density_map(role))
+        self.image.setImage(share, autoLevels=False, levels=(0.0, 1.0))
         self.image.setRect(QRectF(x0, y0, x1 - x0, y1 - y0))
         self.frame(density.extent)
 
     def frame(self, extent: Extent) -> None:
-        """Set the visible range of both axes."""
+        """Set the visible range of both axes; with the aspect kept, one of them may be longer."""
         x0, x1, y0, y1 = extent
         self.canvas.getViewBox().setRange(xRange=(x0, x1), yRange=(y0, y1), padding=0)
 
-    def show_points(self, points: np.ndarray, colour: str) -> None:
-        """Show (n, 2) points."""
+    def show_points(self, points: np.ndarray, colour: str, noise: np.ndarray | None = None) -> None:
+        """Show (n, 2) points, in one colour or in that of the (n, 2) noise that they come from."""
         self.bars.setVisible(False)
         faint = QColor(colour)
-        faint.setAlpha(144)
-        self.points.setData(x=points[:, 0], y=points[:, 1], brush=pg.mkBrush(faint))
+        faint.setAlpha(_ALPHA)
+        self._points = points
+        self._brushes = [QBrush(faint)] if noise is None else noise_brushes(noise)
+        self._show_those_with_room()
+
+    def _show_those_with_room(self) -> None:
+        shown = self._points[: max(1, self.width() * self.height() // _ROOM)]
+        brushes = self._brushes[: len(shown)] if len(self._brushes) > 1 else self._brushes[0]
+        self.points.setData(x=shown[:, 0], y=shown[:, 1], brush=brushes)
 
     def show_histogram(self, values: np.ndarray, colour: str, extent: tuple[float, float]) -> None:
         """Show a density histogram of (n,) values between two ends."""
-        self.points.setData([], [])
+        self._points = np.empty((0, 2))
+        self._show_those_with_room()
         self.bars.setVisible(True)
         heights, edges = np.histogram(values, bins=_BINS, range=extent, density=True)
         faint = QColor(colour)

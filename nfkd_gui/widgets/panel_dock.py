@@ -20,7 +20,7 @@ from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ElidedLabel, TypeLabel
 from nfkd_gui.widgets.panel_menu import PanelMenu
 
-_HEAD = 36
+_HEAD, _NARROWEST = 36, 240
 
 
 class PanelHead(QFrame):
@@ -63,7 +63,8 @@ class PanelHead(QFrame):
         return QSize(super().sizeHint().width(), scaled(_HEAD))
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(super().minimumSizeHint().width(), scaled(_HEAD))
+        # Buttons that disappear in narrow panels must not keep a panel from becoming narrow.
+        return QSize(min(super().minimumSizeHint().width(), scaled(_NARROWEST)), scaled(_HEAD))
 
 
 class IconButton(QToolButton):

@@ -22,7 +22,7 @@ def editor(form: ExperimentForm, path: str) -> Any:
 
 def message(form: ExperimentForm, path: str) -> str:
     """Return the message at a field."""
-    cells = form.findChildren(QWidget, f"{path}.message")
+    cells: list[Any] = form.findChildren(QWidget, f"{path}.message")
     texts = [cell.message if isinstance(cell, MessageCell) else cell.text() for cell in cells if not cell.isHidden()]
     return " ".join(text for text in texts if text)
 

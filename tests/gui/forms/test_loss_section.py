@@ -29,6 +29,12 @@ TERMS = list(DistillationConfig().terms())
 DIGITS = ["nll", "lkd", "ilkd"]
 
 
+def child(form: ExperimentForm, kind: type, name: str) -> Any:
+    found = form.findChild(kind, name)
+    assert found is not None, name
+    return found
+
+
 def loss(form: ExperimentForm) -> LossSection:
     [section] = [box.node for box in form._sections if isinstance(box.node, LossSection)]
     return section
@@ -47,22 +53,19 @@ def unfolded(form: ExperimentForm) -> list[str]:
 
 
 def add(form: ExperimentForm, term: str) -> None:
-    menu = form.findChild(QMenu, "distillation.terms")
-    assert menu is not None
+    menu = child(form, QMenu, "distillation.terms")
     [action] = [action for action in menu.actions() if action.data() == term]
     action.trigger()
 
 
 def text(form: ExperimentForm, name: str) -> str:
-    label = form.findChild(QLabel, name)
-    assert label is not None
-    return label.text()
+    return child(form, QLabel, name).text()
 
 
 def test_only_terms_with_a_weight_are_rows_and_the_others_are_in_the_menu(form: ExperimentForm) -> None:
     form.show_section("distillation")
     assert shown(form) == DIGITS
-    menu = form.findChild(QMenu, "distillation.terms")
+    menu = child(form, QMenu, "distillation.terms")
     assert [action.data() for action in menu.actions()] == [term for term in TERMS if term not in DIGITS]
     meanings = {action.data(): action.text() for action in menu.actions()}
     assert meanings["skd"].startswith("SKD – Difference of samples that student and teacher make")
@@ -183,7 +186,7 @@ def test_the_curve_is_the_weight_over_the_stage(form: ExperimentForm) -> None:
 
 def test_the_pool_has_a_check_box_a_slider_and_a_number(form: ExperimentForm, ready: Studio) -> None:
     form.show_section("distillation")
-    use = form.findChild(QCheckBox, "distillation.pool.use")
+    use = child(form, QCheckBox, "distillation.pool.use")
     slider = editor(form, "distillation.pool.share").findChild(QSlider)
     assert use.isChecked()
     assert slider.value() == 6
@@ -192,7 +195,7 @@ def test_the_pool_has_a_check_box_a_slider_and_a_number(form: ExperimentForm, re
     QTest.mouseClick(use, Qt.MouseButton.LeftButton, pos=use.rect().center())
     assert ready.experiment.document["distillation"]["pool"]["share"] == 0
     assert form.undo_stack.undoText() == "Remove pool"
-    assert not form.findChild(QWidget, "distillation.pool.size").isVisible()
+    assert not child(form, QWidget, "distillation.pool.size").isVisible()
     write(form, "distillation.pool.share", "0.25")
     assert use.isChecked()
     assert slider.value() == 5

@@ -91,9 +91,11 @@ class FakeRun:
         )  # fmt: skip
         self.add(events.StageFinished(run=RUN, seed=seed, stage=stage, summary=summary))
 
-    def samples(self, stage: Role, step: int, samples: np.ndarray, *, final: bool = False) -> None:
+    def samples(
+        self, stage: Role, step: int, samples: np.ndarray, *, final: bool = False, flags: np.ndarray | None = None
+    ) -> None:
         self.add(events.SamplesDrawn(run=RUN, seed=1, stage=stage, step=step, temperature=0.7, samples=samples,
-                                      final=final))  # fmt: skip
+                                      final=final, flags=flags))  # fmt: skip
 
     def density(self, stage: Role) -> np.ndarray:
         y, x = np.meshgrid(np.linspace(-2, 2, 96), np.linspace(-2, 2, 96), indexing="ij")

@@ -129,10 +129,9 @@ def test_a_png_has_twice_the_size_and_the_colours_of_the_theme(
         ground, teacher = QColor(tokens().panel), QColor(role_colour("teacher"))
         assert pixels[0, 0].tolist() == [ground.red(), ground.green(), ground.blue()]
         assert (pixels == [teacher.red(), teacher.green(), teacher.blue()]).all(axis=-1).any(), "its name"
-        mosaic = panel.pictures["teacher"].mosaic
-        place = mosaic.mapTo(canvas, mosaic.target().topLeft())
-        side = mosaic.target().width() / 17  # pixels of the screen for each of two images and the gap
-        x, y = (round(2 * (12 + each + side / 2)) for each in (place.x(), place.y()))
+        rect = panel.grid.cell_rect(0, 0, 0)
+        place = panel.grid.mapTo(canvas, rect.topLeft())
+        x, y = (round(2 * (12 + each + rect.width() / 16)) for each in (place.x(), place.y()))
         shown = panel.shown_pictures()["teacher"]
         assert pixels[y, x, 0] == pytest.approx(255 * shown[0, 0, 0, 0], abs=1)
     finally:
@@ -173,7 +172,7 @@ def test_a_copied_picture_is_in_the_clipboard(show: Any, fake_run: Any, menu_of:
     image = QGuiApplication.clipboard().image()
     assert (image.width(), image.height()) == (2 * (panel.figure().width() + 24), 2 * (panel.figure().height() + 24))
     assert image.pixelColor(2, 2) == QColor(tokens().panel)
-    plane = panel.pictures["teacher"].plane
+    plane = panel.planes.cells["teacher"].plane
     middle = plane.mapTo(panel.figure(), plane.rect().center())
     colours = {image.pixel(2 * (12 + x), 2 * (12 + middle.y())) for x in range(middle.x() - 40, middle.x() + 40)}
     assert len(colours) > 10, "the density"

@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QScrollArea, QWidget
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QMainWindow, QScrollArea, QWidget
 
 from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.flags import NOT_FINITE, OUT_OF_RANGE, USABLE
 from nfkd.protocol.requests import Interpolations, Samples
 from nfkd_gui.panels.interpolation import InterpolationPanel
 from nfkd_gui.panels.matching import MatchingPanel
 from nfkd_gui.panels.samples import SamplesPanel
-from nfkd_gui.plotting.mosaic import Mosaic
-from nfkd_gui.widgets.flow_layout import ControlBar
+from nfkd_gui.plotting.plane import has_numbers
+from nfkd_gui.theme import apply_theme, tokens
+from nfkd_gui.widgets.panel_dock import PanelDock
 
 RUN = "/runs/fake"
 WITH_ASSISTANTS = ("teacher", "assistant-1", "assistant-2", "student", "baseline")
@@ -29,14 +32,18 @@ def grey_path(value: float, pairs: int = 1) -> np.ndarray:
     return grey(value, 9 * pairs).reshape(pairs, 9, 1, 8, 8)
 
 
-def pixel(widget: Mosaic, x: int = 3, y: int = 3) -> float:
-    """Return the grey level of a pixel of the mosaic, 0 to 1."""
-    target = widget.target()
-    return widget.grab().toImage().pixelColor(target.x() + x, target.y() + y).redF()
+def level(panel: Any, role: str, number: int = 0) -> float:
+    """Return the grey level in the middle of an image in the grid, 0 to 1."""
+    grid = panel.grid
+    row = -1 if role == "data" else panel.roles().index(role)
+    group, column = divmod(number, grid.shape.columns)
+    assert group < grid.shape.groups, "there is no room for this image"
+    return grid.grab().toImage().pixelColor(grid.cell_rect(group, row, column).center()).redF()
 
 
-def visible_roles(widgets: dict[str, QWidget]) -> list[str]:
-    return [role for role, widget in widgets.items() if widget.isVisible()]
+def shown_roles(panel: Any) -> list[str]:
+    """Return the flows whose planes are visible."""
+    return [role for role, cell in panel.planes.cells.items() if cell.isVisible()]
 
 
 def test_live_samples_replace_each_other(show: Any, fake_run: Any, fake_studio: Any) -> None:
@@ -44,25 +51,34 @@ def test_live_samples_replace_each_other(show: Any, fake_run: Any, fake_studio: 
     run.begin("teacher")
     run.samples("teacher", 100, grey(0.25))
     panel = show(SamplesPanel, run)
-    teacher = panel.pictures["teacher"]
-    assert pixel(teacher.mosaic) == pytest.approx(0.25, abs=0.01)
+    assert level(panel, "teacher") == pytest.approx(0.25, abs=0.01)
     run.samples("teacher", 200, grey(0.75))
     panel.refresh()
-    assert pixel(teacher.mosaic) == pytest.approx(0.75, abs=0.01)
-    assert teacher.caption.visible_text() == teacher.caption.text() == "step 200, temperature 0.70"
-    assert panel.pictures["student"].caption.text() == "not trained yet"
+    assert level(panel, "teacher") == pytest.approx(0.75, abs=0.01)
+    assert panel.current_picture("teacher").captions[0] == "step 200, temperature 0.70"
     assert len(fake_studio.asked) == 1  # once, for the examples of the data
     run.samples("teacher", 150, grey(0.5), final=True)
     panel.refresh()
-    assert pixel(teacher.mosaic) == pytest.approx(0.5, abs=0.01)
-    assert teacher.caption.text() == "final weights (step 150), temperature 0.70"
-    panel.resize(260, 500)
-    QApplication.processEvents()
-    shown = teacher.caption.visible_text()
-    assert shown.startswith("final")
-    assert shown.endswith("…")
-    assert teacher.caption.fontMetrics().horizontalAdvance(shown) <= teacher.caption.width()
-    assert teacher.caption.toolTip() == "final weights (step 150), temperature 0.70"
+    assert level(panel, "teacher") == pytest.approx(0.5, abs=0.01)
+    assert panel.current_picture("teacher").captions[0] == "final weights (step 150), temperature 0.70"
+
+
+def test_a_caption_becomes_shorter_by_words(show: Any, fake_run: Any) -> None:
+    run = fake_run(shape=(2,))
+    run.begin("teacher")
+    run.samples("teacher", 1150, np.zeros((5, 2), np.float32), final=True)
+    panel = show(SamplesPanel, run)
+    caption = panel.planes.cells["teacher"].caption
+    seen = set()
+    for width in range(900, 200, -10):
+        panel.resize(width, 500)
+        QApplication.processEvents()
+        text = caption.visible_text()
+        assert caption.fontMetrics().horizontalAdvance(text) <= max(caption.width(), 0)
+        assert caption.toolTip() == "final weights (step 1,150), temperature 0.70"
+        seen.add(text)
+    assert {"final weights (step 1,150), temperature 0.70", "final, step 1,150"} <= seen
+    assert not any("…" in text for text in seen)
 
 
 def test_requested_samples_are_shown_until_the_panel_goes_back_to_live(
@@ -79,8 +95,8 @@ def test_requested_samples_are_shown_until_the_panel_goes_back_to_live(
     asked = len(fake_studio.asked)
     panel.refresh()
     assert len(fake_studio.asked) == asked
-    assert pixel(panel.pictures["teacher"].mosaic) == pytest.approx(0.5, abs=0.01)
-    assert pixel(panel.pictures["data"].mosaic) == pytest.approx(1.0, abs=0.01)
+    assert level(panel, "teacher") == pytest.approx(0.5, abs=0.01)
+    assert level(panel, "data") == pytest.approx(1.0, abs=0.01)
     run.samples("teacher", 200, grey(0.25))
     panel.refresh()
     assert len(fake_studio.asked) == asked + 1  # the weights have changed
@@ -90,7 +106,7 @@ def test_requested_samples_are_shown_until_the_panel_goes_back_to_live(
     assert "no weights yet" in panel._message.text()
     panel._live.click()
     panel.refresh()
-    assert pixel(panel.pictures["teacher"].mosaic) == pytest.approx(0.25, abs=0.01)
+    assert level(panel, "teacher") == pytest.approx(0.25, abs=0.01)
 
 
 def test_live_paths_are_one_row_per_pair(show: Any, fake_run: Any) -> None:
@@ -99,14 +115,13 @@ def test_live_paths_are_one_row_per_pair(show: Any, fake_run: Any) -> None:
     images = np.linspace(0, 1, 3, dtype=np.float32)[None, :, None, None, None] * np.ones((2, 3, 1, 8, 8), np.float32)
     run.path("teacher", images)
     panel = show(InterpolationPanel, run)
-    mosaic = panel.pictures["teacher"].mosaic
-    scale = mosaic.target().width() / (3 * 9 - 1)
-    for index, value in enumerate((0.0, 0.5, 1.0)):
-        assert pixel(mosaic, int((9 * index + 4) * scale)) == pytest.approx(value, abs=0.01)
-    assert panel.pictures["teacher"].caption.text() == "step 5"
+    for number, value in enumerate((0.0, 0.5, 1.0, 0.0, 0.5, 1.0)):
+        assert level(panel, "teacher", number) == pytest.approx(value, abs=0.01)
+    assert panel.grid.shape.columns == 3, "each pair is a row"
+    assert panel.current_picture("teacher").captions[0] == "step 5"
     run.path("teacher", images, step=4, final=True)
     panel.refresh()
-    assert panel.pictures["teacher"].caption.text() == "final weights (step 4)"
+    assert panel.current_picture("teacher").captions[0] == "final weights (step 4)"
 
 
 def test_a_chosen_path_is_requested_and_shown(show: Any, fake_run: Any, fake_studio: Any) -> None:
@@ -128,8 +143,8 @@ def test_a_chosen_path_is_requested_and_shown(show: Any, fake_run: Any, fake_stu
     assert (request.first, request.second, request.mode, request.steps) == (200, 1, "spherical", 4)
     fake_studio.asked[-1][1](reply)
     panel.refresh()
-    assert pixel(panel.pictures["teacher"].mosaic) == pytest.approx(1.0, abs=0.01)
-    assert "spherical" in panel.pictures["teacher"].caption.text()
+    assert level(panel, "teacher") == pytest.approx(1.0, abs=0.01)
+    assert "spherical" in panel.current_picture("teacher").captions[0]
 
 
 def test_two_features_are_shown_in_the_plane_with_their_density(show: Any, fake_run: Any) -> None:
@@ -142,12 +157,13 @@ def test_two_features_are_shown_in_the_plane_with_their_density(show: Any, fake_
     run.path("teacher", paths)
     log_prob = run.density("teacher")
     panel = show(SamplesPanel, run)
-    plane = panel.pictures["teacher"].plane
-    np.testing.assert_allclose(plane.image.image, np.exp(log_prob), rtol=1e-6)
+    plane = panel.planes.cells["teacher"].plane
+    density = np.exp(log_prob)
+    share = np.minimum(density / np.quantile(density, 0.995), 1) ** 0.6
+    np.testing.assert_allclose(plane.image.image, share, rtol=1e-5)
     np.testing.assert_allclose(np.stack(plane.points.getData(), 1), samples)
-    assert panel._scale.isVisible()
-    assert panel._scale.bar.levels()[1] == pytest.approx(1 / (2 * np.pi), rel=0.05)
-    lines = show(InterpolationPanel, run).pictures["teacher"].plane.paths
+    assert panel._scale.text().startswith(f"Shade: density from 0 to {np.quantile(density, 0.995):.3g}")
+    lines = show(InterpolationPanel, run).planes.cells["teacher"].plane.paths
     for line, path in zip(lines, paths, strict=True):
         np.testing.assert_allclose(np.stack(line.getOriginalDataset(), 1), path)
 
@@ -162,7 +178,7 @@ def test_two_chosen_features_of_vectors_are_shown_in_one_frame(show: Any, fake_r
         run.path(role, path)
     run.samples("teacher", 5, samples)
     panel, paths = show(SamplesPanel, run), show(InterpolationPanel, run)
-    plane = panel.pictures["teacher"].plane
+    plane = panel.planes.cells["teacher"].plane
     assert panel._features.isVisible()
     for first, second in ((0, 1), (3, 2)):
         for each in (panel, paths):
@@ -170,9 +186,9 @@ def test_two_chosen_features_of_vectors_are_shown_in_one_frame(show: Any, fake_r
             each.findChild(QComboBox, f"{each.name}.feature_y").setCurrentIndex(second)
             each.refresh()
         np.testing.assert_allclose(np.stack(plane.points.getData(), 1), samples[:, [first, second]])
-        for line, path in zip(paths.pictures["teacher"].plane.paths, small, strict=True):
+        for line, path in zip(paths.planes.cells["teacher"].plane.paths, small, strict=True):
             np.testing.assert_allclose(np.stack(line.getData(), axis=1), path[:, [first, second]])
-        teacher, student = (paths.pictures[role].plane.canvas.viewRange() for role in ("teacher", "student"))
+        teacher, student = (paths.planes.cells[role].plane.canvas.viewRange() for role in ("teacher", "student"))
         np.testing.assert_allclose(teacher, student)
         for axis, feature in enumerate((first, second)):
             assert teacher[axis][0] < large[..., feature].min()
@@ -188,11 +204,11 @@ def test_a_single_feature_is_shown_as_a_histogram_and_along_the_path(show: Any, 
     run.path("teacher", np.linspace(0, 1, 6, dtype=np.float32).reshape(1, 6, 1))
     panel = show(SamplesPanel, run)
     assert panel._features.isHidden()
-    edges, heights = panel.pictures["teacher"].plane.bars.getOriginalDataset()
+    edges, heights = panel.planes.cells["teacher"].plane.bars.getOriginalDataset()
     assert (heights * np.diff(edges)).sum() == pytest.approx(1.0)
     middles = (edges[1:] + edges[:-1]) / 2
     assert heights[np.abs(middles).argmin()] == pytest.approx(1 / np.sqrt(2 * np.pi), abs=0.08)
-    x, y = show(InterpolationPanel, run).pictures["teacher"].plane.paths[0].getData()
+    x, y = show(InterpolationPanel, run).planes.cells["teacher"].plane.paths[0].getData()
     np.testing.assert_allclose(x, y, atol=1e-6)
 
 
@@ -201,8 +217,9 @@ def test_a_run_without_pictures_yet_says_what_will_be_shown(show: Any, fake_run:
     run.begin("teacher")
     for kind in (SamplesPanel, InterpolationPanel, MatchingPanel):
         panel = show(kind, run)
-        texts = [label.text() for label in panel.findChildren(QLabel) if label.isVisible()]
-        assert texts == [f"{panel.placeholder} will be shown here."]
+        shown = [label for label in panel.findChildren(QLabel) if label.isVisible() and label not in panel.tools]
+        assert [label.text() for label in shown] == [f"{panel.placeholder} will be shown here."]
+        assert not any(tool.isEnabled() for tool in panel.tools)
 
 
 def test_a_panel_switches_between_vectors_and_images(show: Any, fake_run: Any, fake_studio: Any) -> None:
@@ -215,52 +232,78 @@ def test_a_panel_switches_between_vectors_and_images(show: Any, fake_run: Any, f
     images.path("teacher", grey_path(0.5))
     for kind in (SamplesPanel, InterpolationPanel):
         panel = show(kind, vectors)
-        picture = panel.pictures["teacher"]
         for run in (images, vectors, images):
             fake_studio.view = run.view
             panel.show_run(run.view)
             panel.refresh()
-            assert picture.mosaic.isVisible() == (run is images)
-            assert picture.plane.isVisible() == (run is vectors)
+            assert panel.grid.isVisible() == (run is images)
+            assert panel.planes.isVisible() == (run is vectors)
 
 
-def test_controls_wrap_in_a_narrow_panel(show: Any, fake_run: Any) -> None:
+def test_flows_without_a_picture_have_no_axes_and_say_so_in_their_place(
+    show: Any, fake_run: Any, fake_studio: Any
+) -> None:
+    """Runs of other data one after the other: an untrained flow kept the axes of the run before."""
+    full, begun, images = fake_run(shape=(2,)), fake_run(shape=(2,)), fake_run()
+    for run in (full, begun, images):
+        run.begin("teacher")
+    for role in ("teacher", "student", "baseline"):
+        full.samples(role, 5, np.zeros((5, 2), np.float32))
+    begun.samples("teacher", 5, np.zeros((5, 2), np.float32))
+    images.samples("teacher", 5, grey(0.5))
+    panel = show(SamplesPanel, full)
+    for run in (begun, images, begun, full, images, full, begun):
+        fake_studio.view = run.view
+        panel.show_run(run.view)
+        panel.refresh()
+        QApplication.processEvents()
+        axes = [role for role, cell in panel.planes.cells.items() if cell.plane.isVisible()]
+        assert axes == {id(full): ["teacher", "student", "baseline"], id(begun): ["teacher"]}.get(id(run), [])
+        if run is begun:
+            cell = panel.planes.cells["student"]
+            text = next(label for label in cell.pages.findChildren(QLabel) if label.isVisible())
+            assert text.text() == "not trained yet"
+            assert cell.rect().contains(text.geometry())
+            assert not cell.caption.visible_text()
+        if run is images:
+            image, rect = panel.grid.grab().toImage(), panel.grid.cell_rect(0, 1, 0)
+            last = panel.grid.cell_rect(0, 1, panel.grid.shape.columns - 1).united(rect)
+            seen = {image.pixelColor(x, last.center().y()).name() for x in range(last.left() + 4, last.right())}
+            assert len(seen) > 1, "its text"
+
+
+def test_controls_fit_the_head_of_a_narrow_panel(show: Any, fake_run: Any, qtbot: Any) -> None:
     run = fake_run()
     run.begin("teacher")
     run.samples("teacher", 100, grey(0.25))
     run.path("teacher", grey_path(0.5, 4))
     for kind in (SamplesPanel, InterpolationPanel):
-        panel = show(kind, run, size=(1200, 400))
-        bar = panel.findChild(ControlBar)
-        one_line = bar.height()
-        panel.resize(320, 400)
-        assert panel.minimumSizeHint().width() <= 320, "the panel would scroll sideways"
+        panel = show(kind, run, size=(700, 400))
+        window = QMainWindow()
+        dock = PanelDock(panel.name, panel.title, panel, window)
+        dock.head.add(*panel.tools)
+        dock.add_expand_button()
+        window.setCentralWidget(dock)
+        window.resize(700, 400)
+        with qtbot.waitExposed(window):
+            window.show()
+        wide = [tool for tool in panel.tools if tool.isVisible()]
+        window.resize(345, 300)
+        qtbot.waitUntil(lambda window=window: window.width() <= 345)
         QApplication.processEvents()
-        assert bar.height() > one_line
-        shown = [child for child in bar.findChildren(QWidget) if child.isVisible() and child.parent() is bar]
-        assert len(shown) > 1
+        narrow = [tool for tool in panel.tools if tool.isVisible()]
+        assert 0 < len(narrow) < len(wide)
+        shown = [
+            child for child in dock.head.findChildren(QWidget) if child.isVisible() and child.parent() is dock.head
+        ]
         for child in shown:
-            assert bar.rect().contains(child.geometry()), child
+            assert dock.head.rect().contains(child.geometry()), child
         for one, other in itertools.combinations(shown, 2):
             assert not one.geometry().intersects(other.geometry())
-
-
-def test_paths_of_all_flows_follow_each_other_without_gaps(show: Any, fake_run: Any) -> None:
-    roles = ("teacher", "student", "baseline")
-    run = fake_run()
-    for role in roles:
-        run.begin(role)
-        run.path(role, grey_path(0.5))
-    for size in ((900, 800), (330, 500)):
-        panel = show(InterpolationPanel, run, size=size)
-        QApplication.processEvents()
-        panel.mark_dirty()
-        panel.refresh()
-        QApplication.processEvents()
-        for above, below in itertools.pairwise(panel.pictures[role].mosaic for role in roles):
-            step = below.mapTo(panel, below.target().topLeft()).y() - above.mapTo(panel, above.target().topLeft()).y()
-            names = 64  # a row is at least as high as its flow's title and caption
-            assert above.target().height() < step <= max(names, above.target().height() + 24)
+        window.close()
+        for widget in (panel, *panel.tools):
+            widget.setParent(None)  # qtbot deletes the panel
+        window.deleteLater()
 
 
 def test_a_panel_needs_no_scroll_bar_at_its_minimum_height(show: Any, fake_run: Any) -> None:
@@ -283,16 +326,41 @@ def test_a_panel_needs_no_scroll_bar_at_its_minimum_height(show: Any, fake_run: 
         scroll.deleteLater()
 
 
-def test_samples_are_laid_out_as_large_as_possible(show: Any, fake_run: Any) -> None:
-    run = fake_run(roles=("teacher", "student"))
-    run.begin("teacher")
-    run.samples("teacher", 10, grey(0.5))
-    for size, across in (((1200, 300), 3), ((500, 500), 2), ((300, 900), 2)):
+def test_planes_are_as_large_as_possible_with_equal_scales(show: Any, fake_run: Any) -> None:
+    run = fake_run(shape=(2,), roles=("teacher", "student"))
+    for role in ("teacher", "student"):
+        run.begin(role)
+        run.samples(role, 10, np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32))
+        run.density(role)
+    for size, across in (((1100, 330), 3), ((560, 560), 2), ((300, 900), 1), ((345, 235), 3)):
         panel = show(SamplesPanel, run, size=size)
         QApplication.processEvents()
-        corners = [(panel._cells[role].x(), panel._cells[role].y()) for role in ("data", "teacher", "student")]
-        assert len({x for x, _ in corners}) == across
-        assert len(set(corners)) == 3
+        cells = [panel.planes.cells[role] for role in ("data", "teacher", "student")]
+        assert len({cell.x() for cell in cells}) == across
+        assert len({(cell.x(), cell.y()) for cell in cells}) == 3
+        box = cells[1].plane.canvas.getViewBox()
+        across_unit, up_unit = box.viewPixelSize()
+        assert across_unit == pytest.approx(up_unit, rel=0.02)
+        assert min(box.width(), box.height()) >= 0.6 * min(size[0] / across, size[1] / 3) - 32
+        for cell in cells[1:]:
+            plane = cell.plane
+            shown = bool(plane.canvas.getAxis("left").style["showValues"])
+            assert shown == has_numbers(plane.width(), plane.height())
+
+
+def test_points_leave_room_for_the_density(show: Any, fake_run: Any) -> None:
+    run = fake_run(shape=(2,))
+    samples = np.random.default_rng(0).normal(size=(5000, 2)).astype(np.float32)
+    run.begin("teacher")
+    run.samples("teacher", 10, samples)
+    run.density("teacher")
+    for size in ((345, 235), (900, 700)):
+        plane = show(SamplesPanel, run, size=size).planes.cells["teacher"].plane
+        QApplication.processEvents()
+        x, y = plane.points.getData()
+        assert len(x) == min(5000, plane.width() * plane.height() // 60)
+        np.testing.assert_allclose(np.stack([x, y], 1), samples[: len(x)])
+        assert all(brush.color().alphaF() < 0.7 for brush in plane.points.data["brush"][:5] if brush is not None)
 
 
 def test_the_panels_show_the_flows_of_the_run(show: Any, fake_run: Any, fake_studio: Any) -> None:
@@ -302,28 +370,82 @@ def test_the_panels_show_the_flows_of_the_run(show: Any, fake_run: Any, fake_stu
             run.begin(role)
             run.samples(role, 10, grey(0.1 + 0.15 * index))
             run.path(role, grey_path(0.1 + 0.15 * index))
-    samples, paths = show(SamplesPanel, alone), show(InterpolationPanel, alone)
-    QApplication.processEvents()
-    heights = [paths.pictures[role].height() for role in ("teacher", "student")]
-    assert heights[0] == pytest.approx(heights[1], abs=1)
-    for run, roles in ((alone, ("teacher", "student")), (usual, ("teacher", "student", "baseline"))):
-        fake_studio.view = run.view
-        for panel in (samples, paths):
-            panel.show_run(run.view)
+    for kind in (SamplesPanel, InterpolationPanel):
+        for size in ((1200, 700), (340, 700)):
+            panel = show(kind, alone, size=size)
+            for run, roles in ((usual, ("teacher",)), (assisted, WITH_ASSISTANTS), (alone, ("teacher", "student"))):
+                fake_studio.view = run.view
+                panel.show_run(run.view)
+                panel.refresh()
+                for index, role in enumerate(roles):
+                    assert level(panel, role) == pytest.approx(0.1 + 0.15 * index, abs=0.01)
+                    assert panel.grid.describe_at(panel.grid.cell_rect(0, index, 0).center()).startswith(
+                        "Assistant 1," if role == "assistant-1" else role.split("-")[0].capitalize()
+                    )
+
+
+def test_planes_are_those_of_the_flows(show: Any, fake_run: Any) -> None:
+    run = fake_run(shape=(2,), roles=("teacher", "student"))
+    run.begin("teacher")
+    run.samples("teacher", 1, np.zeros((3, 2), np.float32))
+    run.path("teacher", np.zeros((1, 3, 2), np.float32))
+    assert shown_roles(show(SamplesPanel, run)) == ["data", "teacher", "student"]
+    assert shown_roles(show(InterpolationPanel, run)) == ["teacher", "student"]
+
+
+def test_unusable_samples_are_marked_in_their_cell(show: Any, fake_run: Any) -> None:
+    run = fake_run()
+    run.begin("teacher")
+    flags = np.array([USABLE, NOT_FINITE, OUT_OF_RANGE, USABLE], np.uint8)
+    run.samples("teacher", 10, grey(0.0), flags=flags)
+    panel = show(SamplesPanel, run)
+    assert panel.notes.text() == "Teacher: 1 of 4 samples not finite, 1 far outside the range of the data."
+    assert panel.notes.isVisible()
+    image, warn = panel.grid.grab().toImage(), QColor(tokens().warn)
+    marked = []
+    for number in range(4):
+        rect = panel.grid.cell_rect(0, 0, number)
+        seen = [
+            image.pixelColor(x, y) for x in range(rect.left(), rect.right()) for y in range(rect.top(), rect.bottom())
+        ]
+        marked.append(warn in seen)
+        black = sum(colour.lightness() == 0 for colour in seen) / len(seen)
+        assert (black == 1) == (flags[number] == USABLE)
+        assert (black == 0) == (flags[number] == NOT_FINITE), "it has no image"
+    assert marked == [False, True, True, False]
+    tips = [panel.grid.describe_at(panel.grid.cell_rect(0, 0, number).center()) for number in range(4)]
+    assert tips == [
+        "Teacher, noise 1", "Teacher, noise 2\nnot finite", "Teacher, noise 3\nfar outside the range of the data",
+        "Teacher, noise 4",
+    ]  # fmt: skip
+    run.samples("teacher", 20, grey(0.0), flags=np.zeros(4, np.uint8))
+    panel.refresh()
+    assert not panel.notes.isVisible()
+
+
+def test_grey_images_of_digits_are_ink_on_paper_in_the_light(
+    show: Any, fake_run: Any, fake_studio: Any, qapp: QApplication
+) -> None:
+    colour = np.stack([np.full((4, 8, 8), value, np.float32) for value in (0.9, 0.2, 0.2)], axis=1)
+    for config, images, light in (
+        ('[data]\nkind = "digits"', grey(0.9), 0.1),
+        ('[data]\nkind = "natural_crops"', grey(0.9), 0.9),
+        ('[data]\nkind = "digits"', colour, 0.9),
+    ):
+        run = fake_run()
+        run.view.config = config
+        run.begin("teacher")
+        run.samples("teacher", 10, images)
+        panel = show(SamplesPanel, run)
+        assert level(panel, "teacher") == pytest.approx(light, abs=0.01)
+        try:
+            apply_theme(qapp, "dark")
+            fake_studio.theme_changed.emit()
+            qapp.processEvents()
             panel.refresh()
-        assert visible_roles(samples._cells) == ["data", *roles]
-        for kind in ("title", "caption", "mosaic"):
-            widgets = {role: getattr(picture, kind) for role, picture in paths.pictures.items()}
-            assert visible_roles(widgets) == list(roles)
-    for size in ((1200, 700), (340, 700)):
-        samples, paths = show(SamplesPanel, assisted, size=size), show(InterpolationPanel, assisted, size=size)
-        assert visible_roles(samples._cells) == ["data", *WITH_ASSISTANTS]
-        assert visible_roles(paths.pictures) == list(WITH_ASSISTANTS)
-        for panel in (samples, paths):
-            assert panel.pictures["assistant-1"].title.text() == "Assistant 1"
-            for index, role in enumerate(WITH_ASSISTANTS):
-                assert pixel(panel.pictures[role].mosaic) == pytest.approx(0.1 + 0.15 * index, abs=0.01)
-        assert len({(cell.x(), cell.y()) for cell in samples._cells.values() if cell.isVisible()}) == 6
+            assert level(panel, "teacher") == pytest.approx(0.9, abs=0.01)
+        finally:
+            apply_theme(qapp, "light")
 
 
 def test_another_seed_shows_the_first_seeds_assistants(show: Any, fake_run: Any, fake_studio: Any) -> None:
@@ -333,5 +455,5 @@ def test_another_seed_shows_the_first_seeds_assistants(show: Any, fake_run: Any,
     run.matching(10, [4.0, 5.0], "assistant-1")
     fake_studio.seed = 2
     samples, matching = show(SamplesPanel, run), show(MatchingPanel, run)
-    assert pixel(samples.pictures["assistant-1"].mosaic) == pytest.approx(0.5, abs=0.01)
+    assert level(samples, "assistant-1") == pytest.approx(0.5, abs=0.01)
     assert matching.lines[0].getOriginalDataset()[1].tolist() == [4.0]

@@ -23,7 +23,7 @@ def test_a_halo_separates_a_path_from_the_density(qtbot: Any, qapp: QApplication
         plane = Plane()
         qtbot.addWidget(plane)
         plane.resize(400, 300)
-        plane.show_density(density)
+        plane.show_density(density, "baseline")
         plane.show_paths(np.array([[[-0.9, 0.0], [0.9, 0.0]]]), role_colour("baseline"))
         with qtbot.waitExposed(plane):
             plane.show()
