@@ -100,7 +100,7 @@ def mean_floors(view: RunView) -> dict[str, float]:
         own = [summary for summary in view.summaries() if summary.seed == seed]
         for name, floor in with_fd_floor(started.floors, own).items():
             values.setdefault(name, []).append(floor)
-    return {name: _mean(floors) for name, floors in values.items()}
+    return {name: _mean(own) for name, own in values.items()}
 
 
 def _mean(values: Sequence[float]) -> float:
