@@ -94,7 +94,7 @@ def mean_figures(summaries: Iterable[StageSummary]) -> dict[Role, dict[str, floa
 
 
 def mean_floors(view: RunView) -> dict[str, float]:
-    """Return the noise floors of the measures of samples, as means over seeds."""
+    """Return the noise floor of each measure of samples, as a mean over seeds."""
     values: dict[str, list[float]] = {}
     for seed, started in view.seeds.items():
         own = [summary for summary in view.summaries() if summary.seed == seed]
