@@ -43,7 +43,8 @@ class AddTerm(QWidget):
         self.menu.clear()
         self.button.setIcon(icon("add"))
         for name, field in terms.items():
-            meaning = field.help if len(field.help) <= _LONGEST else f"{field.help[:_LONGEST]}…"
+            meaning = field.help.partition(". ")[0]
+            meaning = meaning if len(meaning) <= _LONGEST else f"{meaning[:_LONGEST]}…"
             action = self.menu.addAction(f"{field.label} – {meaning.rstrip('.')}")
             action.setObjectName(f"distillation.add.{name}")
             action.setToolTip(tip(field.help))

@@ -83,7 +83,7 @@ class InspectorPanel(QWidget):
         return label
 
     def _lay_out(self) -> None:
-        content = QWidget(self)
+        content = self._content = QWidget(self)
         column = QVBoxLayout(content)
         set_space(column, 12, 12, 12, 12, 12)
         head = QHBoxLayout()
@@ -101,7 +101,7 @@ class InspectorPanel(QWidget):
         for widget in (self._settings, self._repeat, self._others):
             column.addWidget(widget)
         column.addStretch(1)
-        scroll = QScrollArea(self)
+        scroll = self._scroll = QScrollArea(self)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setWidget(content)
@@ -140,6 +140,8 @@ class InspectorPanel(QWidget):
         note = started.measures_note() if started is not None else ""
         self._measures.setText(note)
         self._measures.setVisible(bool(note))
+        bar = self._scroll.verticalScrollBar().sizeHint().width()
+        self._scroll.setMinimumWidth(max(scaled(_NARROWEST), self._content.minimumSizeHint().width() + bar))
 
     def _show_gap(self, view: RunView) -> None:
         """Show the share of the gap in test likelihood that the student closes, over the seeds that have ended."""

@@ -14,7 +14,7 @@ from PySide6.QtCore import QRectF
 ScaleKind = Literal["linear", "log", "symlog"]
 _APART = {"left": 34, "bottom": 72}
 """Pixels between two ticks, at least."""
-_OVER = 20
+_OVER, _OVER_LEFT = 20, 7
 """Pixels of a tick's text beyond the end of the axis."""
 _LARGE, _SMALL = 1e7, 1e-6
 """Larger ticks, and those with smaller steps, have an exponent."""
@@ -141,13 +141,17 @@ class ScaledAxis(pg.AxisItem):
             self.update()
 
     def boundingRect(self) -> QRectF:
-        """Return the axis with its grid and room for ticks at both ends, which pyqtgraph would leave out."""
-        along = (0, -_OVER, 0, _OVER) if self.orientation == "left" else (-_OVER, 0, _OVER, 0)
-        return super().boundingRect().adjusted(*along)
+        """Return the axis with its grid and room for ticks at both ends, which pyqtgraph leaves out beside a grid."""
+        if self.orientation == "left":
+            return super().boundingRect().adjusted(0, -_OVER_LEFT, 0, _OVER_LEFT)
+        return super().boundingRect().adjusted(-_OVER, 0, _OVER, 0)
 
     def resizeEvent(self, ev: object = None) -> None:
-        self.prepareGeometryChange()  # its bounds depend on the view beside it, too
         super().resizeEvent(ev)
+        # Qt keeps parts of the cached picture of the former size.
+        mode = self.cacheMode()
+        self.setCacheMode(self.CacheMode.NoCache)
+        self.setCacheMode(mode)
 
     def tickValues(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, list[float]]]:
         low, high = sorted((minVal, maxVal))

@@ -76,6 +76,11 @@ class User:
         """Wait for a signal whose values fulfil a condition."""
         await self.until_any([signal], condition)
 
+    async def reach(self, signal: Any, condition: Callable[[], Any]) -> None:
+        """Wait until a condition is true that a signal may change."""
+        if not condition():
+            await self.until(signal, lambda *_values: condition())
+
     async def until_any(self, signals: list[Any], condition: Callable[..., Any]) -> None:
         """Wait for one of some signals whose values fulfil a condition."""
         found = asyncio.Event()

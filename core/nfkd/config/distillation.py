@@ -28,7 +28,8 @@ from nfkd.config.terms import (
 
 
 def _term(config: type[TermConfig]) -> Any:
-    help_ = f"{config.summary()}."
+    unit = f" Unit: {config.unit}." if config.unit else ""
+    help_ = f"{config.summary()}. Formula: {config.formula}.{unit}"
     return field(title=config.title, label=config.label, help=help_, default_factory=config, group="terms")
 
 

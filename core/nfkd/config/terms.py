@@ -35,6 +35,8 @@ class TermConfig(Config, frozen=True):
         Name in the form.
     paper
         Who described it and where.
+    formula
+        Its value in plain characters: S and T are student and teacher, D the number of dimensions.
     unit
         Unit of its value; empty for likelihoods, whose unit depends on the data.
     matches
@@ -44,6 +46,7 @@ class TermConfig(Config, frozen=True):
     label: ClassVar[str]
     title: ClassVar[str]
     paper: ClassVar[str]
+    formula: ClassVar[str]
     unit: ClassVar[str] = ""
     matches: ClassVar[bool] = False
 
@@ -110,6 +113,7 @@ class NLLConfig(TermConfig, frozen=True):
     """Maximum likelihood: −log p of the data, in bits/dim for images and nats per dimension for vectors."""
 
     label, title = "NLL", "Maximum likelihood (NLL)"
+    formula = "mean of −log p_S(x) over the data"
     paper = "Dinh et al. 2015, arXiv 1410.8516"
     weight: float = _weight(0.85)
 
@@ -118,6 +122,7 @@ class LKDConfig(LatentTermConfig, frozen=True):
     """Squared difference of all final latents of student and teacher."""
 
     label, title = "LKD", "Final latents (LKD)"
+    formula = "mean of (z_S − z_T)² over all latents"
     paper, unit = _WALTON, "squared latent"
     weight: float = _weight(0.05)
 
@@ -126,6 +131,7 @@ class ILKDConfig(LatentTermConfig, frozen=True):
     """Squared difference at matched layers between student and teacher."""
 
     label, title = "ILKD", "Intermediate latents (ILKD)"
+    formula = "mean of (h_S − h_T)² over the dimensions of a layer, and over the pairs of layers by their weights"
     paper, unit, matches = _WALTON, "squared latent", True
     weight: float = _weight(0.05)
 
@@ -134,6 +140,7 @@ class SKDConfig(TermConfig, frozen=True):
     """Difference of samples that student and teacher make from the same noise: L1, L2 or VGG features."""
 
     label, title = "SKD", "Synthesized samples (SKD)"
+    formula = "mean of |x_S − x_T| (L1) or (x_S − x_T)² (L2) over the dimensions, both from the same noise"
     paper, unit = _WALTON, "data"
     weight: float = _weight(0.05)
     distance: Literal["l1", "l2", "perceptual"] = field(
@@ -163,6 +170,7 @@ class ForwardKLConfig(TermConfig, frozen=True):
     """−log p of samples that the teacher draws, in a batch of their own."""
 
     label, title = "Forward KL", "Teacher's samples (forward KL)"
+    formula = "mean of −log p_S(x) over samples x of the teacher"
     paper = "Bucilă et al. 2006, doi 10.1145/1150402.1150464"
     temperature: float = _temperature("Scale of the noise that the teacher draws from.", advanced=True)
     batch_size: int = _batch_size("How many samples the teacher draws at each step.")
@@ -172,6 +180,7 @@ class ReverseKLConfig(TermConfig, frozen=True):
     """log p of the student minus the teacher's, on the student's own samples."""
 
     label, title = "Reverse KL", "Student's samples (reverse KL)"
+    formula = "mean of log p_S(x) − log p_T(x) over samples x of the student"
     paper = "van den Oord et al. 2018, arXiv 1711.10433"
     batch_size: int = _batch_size("How many samples the student draws at each step; shared with SKD if equal.")
 
@@ -180,6 +189,7 @@ class DensityConfig(TermConfig, frozen=True):
     """Squared difference of log p of student and teacher on the data, per dimension."""
 
     label, title = "Density", "Log-densities"
+    formula = "mean of ((log p_S(x) − log p_T(x)) / D)² over the data"
     paper, unit = "Ba & Caruana 2014, arXiv 1312.6184, for log-densities", "(nat/dim)²"
 
 
@@ -187,6 +197,7 @@ class LogDetConfig(TermConfig, frozen=True):
     """Squared difference of the log-determinants between matched layers, per dimension."""
 
     label, title = "Log-det", "Log-determinants"
+    formula = "Σ ((Δ_S − Δ_T) / D)² over the matched layers, Δ the log-determinant since the one before"
     paper, unit = "the counterpart of ILKD, Walton et al. 2025, arXiv 2506.21003", "(nat/dim)²"
     matches = True
 
@@ -195,6 +206,7 @@ class ScoreConfig(TermConfig, frozen=True):
     """Squared difference of the gradients of log p in x (Fisher divergence); needs second derivatives."""
 
     label, title = "Score", "Scores"
+    formula = "mean of ‖∇ log p_S(x) − ∇ log p_T(x)‖² / D over the data"
     paper = "Hyvärinen 2005, JMLR 6:695; Czarnecki et al. 2017, arXiv 1706.04859"
     unit = "squared score"
 
@@ -203,6 +215,7 @@ class JacobianConfig(TermConfig, frozen=True):
     """Squared difference of both Jacobians' products with random vectors, from x to all latents."""
 
     label, title = "Jacobian", "Jacobians"
+    formula = "mean of ‖J_S v − J_T v‖² / D, v a vector of random signs"
     paper, unit = "Srinivas & Fleuret 2018, arXiv 1803.00443", "squared latent"
 
 
@@ -210,6 +223,7 @@ class RelationalConfig(TermConfig, frozen=True):
     """Huber loss on the normalised distances between the latents of a batch's examples."""
 
     label, title = "Relational", "Distances between latents (relational)"
+    formula = "mean of Huber(ψ_S − ψ_T), ψ the distances ‖z − z'‖ in a batch, divided by their mean"
     paper, unit = "Park et al. 2019 (RKD), arXiv 1904.05068", "relative distance"
 
 
@@ -217,6 +231,7 @@ class NoisyReverseConfig(TermConfig, frozen=True):
     """Squared error of the student's inverse from the teacher's noisy latents, at matched layers and the data."""
 
     label, title = "Noisy reverse", "Noisy inverse (noisy reverse)"
+    formula = "mean of (h_S − h_T)² over the dimensions, h_S from the student's inverse of z_T + noise"
     paper, unit, matches = "Zheng et al. 2025 (FARMER), arXiv 2510.23588", "squared latent", True
     noise: float = field(
         0.3,

@@ -258,6 +258,7 @@ class ComputeConfig(Config, frozen=True):
         0,
         title="Threads",
         help="CPU threads for one operation; zero uses all cores but one.",
+        unit="threads",
         ge=0,
         le=1024,
         advanced=True,
@@ -304,7 +305,13 @@ class MonitorConfig(Config, frozen=True):
         0.7, title="Temperature", help="Scale of the noise for the live samples.", gt=0.0, le=2.0
     )
     interpolation_steps: int = field(
-        9, title="Interpolation steps", help="Images from one end to the other.", ge=3, le=65, advanced=True
+        9,
+        title="Interpolation steps",
+        help="Examples from one end to the other.",
+        unit="examples",
+        ge=3,
+        le=65,
+        advanced=True,
     )
     interpolation_mode: Literal["linear", "spherical", "norm_corrected"] = field(
         "norm_corrected", title="Interpolation", help="The path between two latents."

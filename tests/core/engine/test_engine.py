@@ -64,7 +64,7 @@ def test_figures_of_a_run_are_read_without_curves_while_it_trains_and_afterwards
         assert [line.text for line in figures.log] == [line.text for line in whole.log]
         assert msgspec.json.encode(figures.verdict) == msgspec.json.encode(whole.verdict)
         with h5py.File(Path(run, "run.h5")) as file:
-            stored = json.loads(bytes(file.attrs["versions"]))
+            stored = json.loads(np.asarray(file.attrs["versions"]).tobytes())
         assert figures.seeds[0].versions == stored
         assert stored["torch"] == torch.__version__
 

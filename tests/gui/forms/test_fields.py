@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nfkd.config import ExperimentConfig
+from nfkd.config import TERMS, ExperimentConfig
+from nfkd.config.distillation import DistillationConfig
 from nfkd_gui.forms.fields import all_fields
 from tests.gui.forms.driver import value_paths
 
@@ -21,3 +22,12 @@ def test_titles_name_the_sections_that_a_field_is_in() -> None:
     assert titles["name"] == "Experiment › Name"
     assert titles["teacher.kind"] == "Teacher › Flow"
     assert titles["assistants"] == "Assistants"
+
+
+def test_every_term_of_the_loss_says_its_formula_and_its_unit() -> None:
+    helps = {name: DistillationConfig.model_fields[name].description or "" for name in TERMS}
+    for name, term in TERMS.items():
+        assert f"Formula: {term.formula}." in helps[name]
+        assert ("Unit: " in helps[name]) == bool(term.unit)
+        assert "_S" in term.formula  # the student
+    assert len({term.formula for term in TERMS.values()}) == len(TERMS)
