@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QComboBox, QSpinBox, QWidget
 
-from nfkd.protocol.events import DensityDrawn, ErrorInfo, InterpolationDrawn, StageStarted
+from nfkd.protocol.events import DensityDrawn, ErrorInfo, InterpolationDrawn, SamplesDrawn, StageStarted
 from nfkd.protocol.requests import Interpolate, InterpolationMode, Interpolations
 from nfkd.protocol.roles import ROLES, Role, role_label
 from nfkd_gui.model.csv_files import Table, paths_table
 from nfkd_gui.model.export_files import Animation, Writer
 from nfkd_gui.model.gif import write_interpolation_gif
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.panels.path_end import PathEnd, PathPosition
 from nfkd_gui.panels.pictures import PicturePanel, Shown, weights_captions
 from nfkd_gui.plotting.flow_grid import GridRow
-from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plane import extent_of, high_density
 from nfkd_gui.theme import role_colour, scaled
 from nfkd_gui.widgets.labels import PlainLabel
@@ -30,7 +30,8 @@ _MODES: dict[InterpolationMode, tuple[str, str]] = {
     "norm_corrected": ("norm-corrected", "On a straight line, rescaled to norms between those of the two ends."),
 }
 
-_THUMBNAIL = 28
+_HIGH = 330
+"""Height of the panel from which log p is drawn along the path."""
 _WIDE, _MIDDLE = 520, 440
 """Width of the panel from which the number of frames has its word, and from which it and the labels are shown."""
 
@@ -47,12 +48,17 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(studio, ROLES, "frame", parent)
+        self._position = PathPosition(self.canvas)
+        self._position.moved.connect(self._mark)
+        self.grid.chosen.connect(self._position.choose)
+        self._picture_column.insertWidget(1, self._position)
         self._add_controls()
 
     def _add_controls(self) -> None:
         """Put the kind of path into the head of the panel, and its ends above the pictures."""
-        self._first, self._second = self._chooser("first", 0), self._chooser("second", 1)
-        self._thumbnails = {box: Mosaic(1, self.content) for box in (self._first, self._second)}
+        self.ends = PathEnd("first", 0, self.content), PathEnd("second", 1, self.content)
+        for end in self.ends:
+            end.changed.connect(self._on_choice)
         self._mode = QComboBox(self)
         self._mode.setObjectName("interpolation.mode")
         self._mode.setAccessibleName("Kind of path")
@@ -70,10 +76,10 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
         self._steps.setValue(9)
         self._steps.valueChanged.connect(self._on_choice)
         self.tools += [self._mode, self._steps, self._live]
-        self._labels = [self._label("&Between", self._first), self._label("&and", self._second)]
-        for label, box in zip(self._labels, self._thumbnails, strict=True):
-            self._thumbnails[box].setFixedSize(scaled(_THUMBNAIL), scaled(_THUMBNAIL))
-            self.bar.add(label, self._thumbnails[box], box)
+        self._labels = [PlainLabel(text, self.content) for text in ("&Between", "&and")]
+        for label, end in zip(self._labels, self.ends, strict=True):
+            label.setBuddy(end.number)
+            self.bar.add(label, end)
         self.bar.add(self._features)
         self.bar.add(self._message)
 
@@ -83,27 +89,12 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
     def fit_tools(self) -> None:
         wide = self.width() >= scaled(_WIDE)
         self._steps.setSuffix(" frames" if wide else "")
-        self._steps.setVisible(self.width() >= scaled(_MIDDLE))
-        for label in self._labels:
-            label.setVisible(self.width() >= scaled(_MIDDLE))
-
-    def _chooser(self, name: str, value: int) -> QSpinBox:
-        box = QSpinBox(self.content)
-        box.setObjectName(f"interpolation.{name}")
-        box.setPrefix("example ")
-        box.setMaximum(1)
-        box.setMaximumWidth(scaled(112))
-        box.setAccessibleName(f"The {name} example")
-        box.setValue(value)
-        box.setWrapping(True)
-        box.setToolTip("Index of an example of the validation data.")
-        box.valueChanged.connect(self._on_choice)
-        return box
-
-    def _label(self, text: str, buddy: QWidget) -> PlainLabel:
-        label = PlainLabel(text, self.content)
-        label.setBuddy(buddy)
-        return label
+        narrow = self.width() < scaled(_MIDDLE)
+        self._steps.setVisible(not narrow)
+        for label, end in zip(self._labels, self.ends, strict=True):
+            label.setVisible(not narrow)
+            end.fit(narrow=narrow)
+        self._show_curve()
 
     # --- settings -------------------------------------------------------------------------------------------------
 
@@ -119,11 +110,22 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
         return Interpolate(
             run=run,
             seed=self.studio.seed,
-            first=self._first.value(),
-            second=self._second.value(),
+            first=self.ends[0].index,
+            second=self.ends[1].index,
             mode=self._mode.currentData(),
             steps=self._steps.value(),
+            first_sampled=self.ends[0].sampled,
+            second_sampled=self.ends[1].sampled,
+            log_prob=self._own,
+            **self._noise(),
         )
+
+    def _noise(self) -> dict[str, Any]:
+        """Return count and temperature of the run's samples, if there are any yet."""
+        drawn = next((found for role in self.roles() if (found := self.stored(role, "samples")) is not None), None)
+        if not isinstance(drawn, SamplesDrawn):
+            return {}
+        return {"count": len(drawn.samples), "temperature": drawn.temperature}
 
     # --- pictures -------------------------------------------------------------------------------------------------
 
@@ -140,7 +142,9 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
         return Shown(reply.paths[role][None], [_MODES[reply.mode][0], ""], None if flags is None else flags[None])
 
     def draw_pictures(self) -> None:
-        self._draw_thumbnails()
+        self._draw_ends()
+        self._position.show_path(self._alpha(), self._log_prob())
+        self._show_curve()
         pictures = self.current_pictures()
         vectors = bool(self.features())
         self.pages.setCurrentWidget(self.planes if vectors else self.grid)
@@ -149,6 +153,7 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
             self._draw_planes(pictures)
             return
         rows = [GridRow(role, _flat(each.array), each.captions, _flat(each.flags)) for role, each in pictures.items()]
+        self.grid.mark(self._position.slider.value())
         self.grid.show_rows(rows, length=len(self._alpha()), ink=self.is_ink())
 
     def _draw_planes(self, pictures: dict[Role, Shown]) -> None:
@@ -170,6 +175,7 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
             plane.name_axes(*names)
             plane.show_density(densities[role], role, high_density(drawn))
             plane.show_paths(path, role_colour(role))
+            plane.mark(self._position.slider.value())
             plane.frame(extent)
 
     # --- for the menu ---------------------------------------------------------------------------------------------
@@ -188,19 +194,39 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
             return self._reply.alpha
         return drawn.alpha if drawn is not None else np.empty(0)
 
-    def _draw_thumbnails(self) -> None:
+    def _log_prob(self) -> dict[str, np.ndarray]:
+        return dict(self._reply.log_prob) if self._own and self._reply is not None else {}
+
+    def _show_curve(self) -> None:
+        """Show log p along the path where it is known and the panel is high enough."""
+        self._position.plot.setVisible(bool(self._log_prob()) and self.height() >= scaled(_HIGH))
+
+    def _mark(self, frame: int) -> None:
+        self.grid.mark(frame)
+        for cell in self.planes.cells.values():
+            cell.plane.mark(frame)
+
+    def _draw_ends(self) -> None:
+        """Show the chosen ends as images; that of a sample is the end of the first flow's path."""
         reply = self._reply
-        images = reply is not None and reply.thumbnails.ndim == 4
-        for box, thumbnail in self._thumbnails.items():
-            if reply is not None:
-                with QSignalBlocker(box):
-                    box.setMaximum(reply.count - 1)
-            thumbnail.setVisible(images)
-            if images and reply is not None and box.value() < len(reply.thumbnails):
-                image = reply.thumbnails[[box.value()]]
-                thumbnail.show_images(1 - image if self.is_ink() and image.shape[1] == 1 else image)
-            else:
-                thumbnail.clear()
+        for end, place in zip(self.ends, (0, -1), strict=True):
+            if reply is None or reply.thumbnails.ndim != 4:
+                end.show_image(None)
+            if reply is None:
+                continue
+            end.limit(reply.count, self._noise().get("count", 2))
+            path = next(iter(reply.paths.values()), None)
+            image = None
+            if end.sampled:
+                image = path[place] if self._own and path is not None else None
+            elif end.index < len(reply.thumbnails):
+                image = reply.thumbnails[end.index]
+            if image is not None and image.ndim == 3:
+                end.show_image(1 - image if self.is_ink() and image.shape[0] == 1 else image)
+
+    def restyle(self) -> None:
+        super().restyle()
+        self._position.restyle()
 
     def _plane_paths(self, paths: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
         """Return (pairs, steps, features) paths as (pairs, steps, 2) with axis labels."""

@@ -118,9 +118,11 @@ class Plane(Plot):
         self.points = pg.ScatterPlotItem(size=3, pen=None, pxMode=True)
         self.bars = pg.PlotDataItem(stepMode="center", fillLevel=0)
         self.paths: list[pg.PlotDataItem] = []
-        self._points, self._brushes = np.empty((0, 2)), [QBrush()]
+        self.marks = pg.ScatterPlotItem(size=13, brush=None)
+        self.marks.setZValue(2)
+        self._points, self._brushes, self._marked = np.empty((0, 2)), [QBrush()], np.empty((0, 0, 2))
         self._names = ("x₁", "x₂")
-        for item in (self.image, self.points, self.bars):
+        for item in (self.image, self.points, self.bars, self.marks):
             self.addItem(item)
         self.name_axes(*self._names)
         self.setMinimumSize(scaled(72), scaled(56))
@@ -128,6 +130,8 @@ class Plane(Plot):
     def restyle(self) -> None:
         super().restyle()
         self.canvas.showGrid(x=False, y=False)  # grid lines would look like part of the image
+        if hasattr(self, "_names"):
+            self._fit_axes()
 
     def keep_aspect(self, keep: bool) -> None:
         """Draw both axes in the same scale, or stretch them to the room."""
@@ -202,6 +206,7 @@ class Plane(Plot):
 
     def show_paths(self, paths: np.ndarray, colour: str) -> None:
         """Show (pairs, steps, 2) paths as lines with a mark per step; a halo separates them from the image."""
+        self._marked = paths
         while len(self.paths) < len(paths):
             self.paths.append(self.plot([], [], symbol="o", symbolSize=7))
         halo = "#202020" if is_dark() else "#FFFFFF"
@@ -213,3 +218,9 @@ class Plane(Plot):
             line.setSymbolPen(pg.mkPen(halo, width=1))
         for line in self.paths[len(paths) :]:
             line.setData([], [])
+
+    def mark(self, step: int) -> None:
+        """Draw a ring around a step of every path."""
+        points = self._marked[:, step] if step < self._marked.shape[1] else np.empty((0, 2))
+        self.marks.setPen(pg.mkPen(tokens().accent, width=2))
+        self.marks.setData(x=points[:, 0], y=points[:, 1])

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QMainWindow, QScrollArea, QSpinBox, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QMainWindow, QScrollArea, QSlider, QSpinBox, QWidget
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.flags import NOT_FINITE, OUT_OF_RANGE, USABLE
@@ -141,7 +142,7 @@ def test_a_chosen_path_is_requested_and_shown(show: Any, fake_run: Any, fake_stu
     )  # fmt: skip
     fake_studio.asked[-1][1](reply)
     panel.refresh()
-    panel._first.setValue(200)
+    panel.findChild(QSpinBox, "interpolation.first").setValue(200)
     panel._mode.setCurrentIndex(1)
     panel._steps.setValue(4)
     request = fake_studio.asked[-1][0]
@@ -532,3 +533,57 @@ def test_images_can_be_shown_as_they_are_stored(show: Any, fake_run: Any) -> Non
         panel.refresh()
         assert level(panel, "teacher") == pytest.approx(expected, abs=0.01)
         assert stored.isChecked() == (expected == 0.9)
+
+
+def test_a_path_may_lead_from_a_sample_and_has_its_log_p(show: Any, fake_run: Any, fake_studio: Any) -> None:
+    run = fake_run()
+    run.begin("teacher")
+    run.samples("teacher", 5, grey(0.5, 16))
+    run.path("teacher", grey_path(0.5))
+    panel = show(InterpolationPanel, run)
+    assert not fake_studio.asked[-1][0].log_prob, "live paths have none"
+    panel.findChild(QComboBox, "interpolation.first.kind").setCurrentIndex(1)
+    request, on_reply, _, _ = fake_studio.asked[-1]
+    assert (request.first_sampled, request.second_sampled, request.log_prob) == (True, False, True)
+    assert (request.count, request.temperature, request.noise_seed) == (16, 0.7, None), "as in Samples"
+    alpha, log_prob = np.linspace(0, 1, 9), {"teacher": np.linspace(-60, -20, 9)}
+    on_reply(Interpolations(run=RUN, seed=1, mode="linear", alpha=alpha, paths={"teacher": grey_path(0.8)[0]},
+                            count=270, thumbnails=grey(0.2), log_prob=log_prob))  # fmt: skip
+    panel.refresh()
+    plot = panel.findChild(QWidget, "interpolation.log_prob")
+    assert plot.isVisible()
+    x, y = panel._position.lines["teacher"].getOriginalDataset()
+    np.testing.assert_allclose(x, alpha)
+    np.testing.assert_allclose(y, log_prob["teacher"])
+    assert panel.findChild(QSpinBox, "interpolation.first").maximum() == 15
+    panel.go_live()
+    panel.refresh()
+    assert not plot.isVisible()
+
+
+def test_a_slider_and_a_press_mark_a_frame_of_every_path(show: Any, fake_run: Any, qtbot: Any) -> None:
+    run = fake_run()
+    for role in ("teacher", "student"):
+        run.begin(role)
+        run.path(role, grey_path(0.5, 1))
+    panel = show(InterpolationPanel, run)
+    slider, grid = panel.findChild(QSlider, "interpolation.position"), panel.grid
+    assert (slider.minimum(), slider.maximum()) == (0, 8)
+    slider.setValue(4)
+    image, accent = grid.grab().toImage(), QColor(tokens().accent)
+    for column in (0, 4):
+        rect = grid.cell_rect(0, 1, column)
+        edge = image.pixelColor(rect.left() - 1, rect.center().y())
+        assert (edge == accent) == (column == 4)
+    qtbot.mouseClick(grid, Qt.MouseButton.LeftButton, pos=grid.cell_rect(0, 1, 7).center())
+    assert slider.value() == 7
+
+
+def test_the_marked_frame_is_ringed_in_the_plane(show: Any, fake_run: Any) -> None:
+    run = fake_run(shape=(2,))
+    run.begin("teacher")
+    paths = np.random.default_rng(0).normal(size=(2, 5, 2)).astype(np.float32)
+    run.path("teacher", paths)
+    panel = show(InterpolationPanel, run)
+    panel.findChild(QSlider, "interpolation.position").setValue(3)
+    np.testing.assert_allclose(np.stack(panel.planes.cells["teacher"].plane.marks.getData(), 1), paths[:, 3])
