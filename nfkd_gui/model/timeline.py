@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from nfkd.protocol.events import ErrorInfo, Picture, RunEvent, StageFinished, StageStarted
 from nfkd.protocol.pictures import ListPictures, PictureList, ReadPictures, StagePictures
 from nfkd.protocol.requests import Reply
-from nfkd.protocol.roles import TEACHERS, Role, role_label
+from nfkd.protocol.roles import TEACHERS, Role
 from nfkd.protocol.view import RunView, StageView
 
 if TYPE_CHECKING:
@@ -28,12 +28,6 @@ class Position(NamedTuple):
     stage: Role
     step: int
     final: bool = False
-
-    @property
-    def label(self) -> str:
-        """Such as ``Teacher, step 1,200`` or ``Student, final weights (step 900)``."""
-        step = f"step {self.step:,}"
-        return f"{role_label(self.stage)}, {f'final weights ({step})' if self.final else step}"
 
 
 class Timeline(QObject):

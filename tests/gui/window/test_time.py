@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QLabel, QPushButton, QSlider
+from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QSlider
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol import events
 from nfkd.protocol.times import EstimateTime, StageTime, TimeEstimate
 from nfkd_gui.numbers import format_span
+from nfkd_gui.theme import role_colour
 from nfkd_gui.window.main_window import MainWindow
 
 Do = Callable[[Any], Any]
@@ -45,18 +48,63 @@ def test_the_slider_shows_earlier_pictures_in_the_panels_and_latest_returns(
         slider, position = child(window, QSlider, "time.slider"), child(window, QLabel, "time.position")
         panel: Any = next(panel for panel in window.panels if panel.name == "samples")
         assert (slider.maximum(), slider.value()) == (2, 2)
-        assert "Teacher, step 30" in position.text()
+        assert position.text() == "Step 30 of 100"
         slider.setFocus()
         QTest.keyClick(slider, Qt.Key.Key_Left)
         QTest.keyClick(slider, Qt.Key.Key_Left)
         await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
-        assert "Teacher, step 10" in position.text()
+        assert position.text() == "Step 10 of 100"
         panel.refresh()
         assert panel.current_picture("teacher")[0].max() == pytest.approx(0.2)
         QTest.mouseClick(child(window, QPushButton, "time.latest"), Qt.MouseButton.LeftButton)
         panel.refresh()
         assert panel.current_picture("teacher")[0].max() == pytest.approx(0.9)
         assert slider.value() == 2
+
+    do(scenario())
+
+
+def test_a_stage_is_chosen_and_replayed(window: MainWindow, script: Any, do: Do, qtbot: Any) -> None:
+    def draw(stage: str, step: int, *, final: bool = False) -> None:
+        samples = np.full((4, 1, 8, 8), step / 100, np.float32)
+        script.emit(
+            events.SamplesDrawn(
+                run=RUN, seed=1, stage=stage, step=step, temperature=0.7, samples=samples, final=final  # type: ignore[arg-type]
+            )
+        )  # fmt: skip
+
+    async def scenario() -> None:
+        script.begin(RUN, DIGITS)
+        window.studio.open_run(RUN)
+        window.open_workspace("train")
+        await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+        for step in (10, 20, 30):
+            draw("teacher", step)
+        draw("teacher", 20, final=True)
+        script.emit(events.StageStarted(run=RUN, seed=1, stage="student"))
+        draw("student", 5)
+        await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+        stage, slider = child(window, QComboBox, "time.stage"), child(window, QSlider, "time.slider")
+        position, replay = child(window, QLabel, "time.position"), child(window, QPushButton, "time.replay")
+        assert [stage.itemText(index) for index in range(stage.count())] == ["Teacher", "Student"]
+        assert (stage.currentText(), position.text()) == ("Student", "Step 5 of 100")
+        assert not replay.isEnabled(), "one picture"
+        stage.setCurrentIndex(0)
+        stage.activated.emit(0)
+        await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+        assert (position.text(), slider.value(), slider.maximum()) == ("Step 20, kept", 3, 3)
+        assert stage.itemData(0, Qt.ItemDataRole.ForegroundRole) == QColor(role_colour("teacher"))
+        seen: list[str] = []
+        window.studio.timeline.changed.connect(lambda: seen.append(position.text()))
+        QTest.mouseClick(replay, Qt.MouseButton.LeftButton)
+        assert replay.text() == "&Stop"
+        ended = asyncio.Event()
+        window.studio.timeline.changed.connect(lambda: ended.set() if position.text() == "Step 20, kept" else None)
+        await ended.wait()
+        await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+        assert replay.text() == "&Replay"
+        assert list(dict.fromkeys(seen)) == ["Step 10 of 100", "Step 20 of 100", "Step 30 of 100", "Step 20, kept"]
+        assert not window.studio.timeline.is_live
 
     do(scenario())
 
