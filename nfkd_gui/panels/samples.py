@@ -111,7 +111,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._set_own(True)
 
     def _new_noise(self) -> None:
-        self._seed.setValue(self._seed.value() % _MOST + 1)
+        self._seed.setValue((self._seed.value() + 1) % (_MOST + 1))
 
     def _choose_noise(self, number: int) -> None:
         self._noise = None if number == _OWN else number
@@ -146,7 +146,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         return _POINTS if self.features() else _IMAGES
 
     def options(self) -> list[QAction]:
-        return [*super().options(), *([] if self.features() else [self._sort])]
+        return [*super().options(), *([self._sort] if self.has_content() and not self.features() else [])]
 
     def follows_weights(self) -> bool:
         return self._sort.isChecked()
