@@ -83,7 +83,7 @@ class RunsPanel(QWidget, Exportable):
         self._start = QPushButton("Run the open experiment", self)
         self._start.setToolTip("Start the experiment that is open in Design.")
         self._start.setObjectName("runs.start")
-        self._start.clicked.connect(studio.run_when_checked)
+        self._start.clicked.connect(studio.run_experiment)
         self._clear = QPushButton("Clear the filter", self)
         self._clear.setObjectName("runs.clear")
         self._count = ElidedLabel(parent=self)
