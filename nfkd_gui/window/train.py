@@ -43,7 +43,7 @@ class TrainWorkspace(Workspace):
         self.inspector.log_wanted.connect(self.show_log)
         self.log = LogPanel(studio, self)
         dock = PanelDock("inspector", "Inspector", self.inspector, self, scrolls=False)
-        self.add(dock, areas.RightDockWidgetArea, _INSPECTOR)
+        self.add(dock, areas.RightDockWidgetArea, _INSPECTOR, _NARROWEST)
         self.add(PanelDock("log", "Log", self.log, self, scrolls=False), areas.BottomDockWidgetArea, _LOG).hide()
 
     def _add_tile(self, panel: Panel) -> None:
@@ -86,7 +86,6 @@ class TrainWorkspace(Workspace):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.docks["inspector"].setMinimumWidth(scaled(_NARROWEST))
         narrow = self.width() < scaled(_TABS_BELOW)
         if self._narrow is not None and narrow != self._narrow:
             self.stack_all() if narrow else self.tile_all()
