@@ -22,7 +22,7 @@ class OnChanged(Protocol):
     def __call__(self, path: str, *, merges: bool = True, name: str = "") -> None:
         """Report a change; if `merges`, undo takes it back together with the previous change of the same field.
 
-        `name` says in words what the change is, such as ``Add SKD``; by default it names the field.
+        `name` is the text of the step, such as ``Add SKD``; by default it names the field.
         """
         ...
 

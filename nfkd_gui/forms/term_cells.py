@@ -77,7 +77,7 @@ class ShareBar(QWidget):
 
     @property
     def text(self) -> str:
-        """The share in words."""
+        """The share in per cent, or a dash."""
         return "–" if math.isnan(self.share) else f"{100 * self.share:.0f}\u00a0%"
 
     def show_share(self, share: float) -> None:

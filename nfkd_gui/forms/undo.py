@@ -15,7 +15,7 @@ Document = dict[str, Any]
 
 
 def change_name(path: str) -> str:
-    """Return what the change of a field is in words, such as ``Change weight of LKD``."""
+    """Return the name of the change of a field, such as ``Change weight of LKD``."""
     first, _, rest = path.partition(".")
     number, _, of_item = rest.partition(".")
     if first == "assistants" and number.isdecimal():  # they have the fields of the student
@@ -53,7 +53,7 @@ class Edit(QUndoCommand):
     merges
         Whether the change may merge with others of the same field.
     name
-        What the change is, in words; by default it names the field.
+        Text of the step; by default it names the field.
     """
 
     def __init__(

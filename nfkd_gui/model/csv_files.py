@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from nfkd.protocol.events import DensityDrawn
+from nfkd.protocol.events import DensityDrawn, LogLine, RunRow
 from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import FlowDescription
 from nfkd.protocol.roles import Role
+from nfkd.protocol.view import RunView
 from nfkd.text import csv_text
 from nfkd_gui.model.export_files import Progress, exporting
 
@@ -119,6 +120,30 @@ def matching_table(pairs: Sequence[LayerPair], steps: Sequence[int], errors: np.
         for pair, error in zip(pairs, row, strict=True)
     )
     return Table(("step", "student layer", "teacher layer", "weight", "mean squared error"), rows)
+
+
+def curves_table(view: RunView, names: Collection[str]) -> Table:
+    """Return the points of some curves of all seeds and stages: seed, flow, curve, step, time and value."""
+    rows = (
+        [seed, role, name, int(step), float(time), float(value)]
+        for (seed, role), stage in view.stages.items()
+        for name, curve in stage.curves.items()
+        if name in names
+        for step, time, value in zip(curve.steps.copy(), curve.times.copy(), curve.values.copy(), strict=True)
+    )
+    return Table(("seed", "flow", "curve", "step", "time (s)", "value"), rows)
+
+
+def log_table(lines: Iterable[LogLine]) -> Table:
+    """Return lines of the log: time in seconds since 1970, run, seed, stage, level and text."""
+    rows = ([line.time, line.run, line.seed, line.stage, line.level, line.text] for line in lines)
+    return Table(("time (s)", "run", "seed", "stage", "level", "text"), rows)
+
+
+def runs_table(rows: Iterable[RunRow]) -> Table:
+    """Return runs with all fields of their rows."""
+    names = list(RunRow.__struct_fields__)
+    return Table(names, ([getattr(row, name) for name in names] for row in rows))
 
 
 def sizes_table(flows: Mapping[Role, FlowDescription], times: Mapping[Role, float]) -> Table:

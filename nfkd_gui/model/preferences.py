@@ -36,6 +36,8 @@ class Preferences:
         One of `THEMES`.
     scale
         Size of the interface in per cent, 75 to 200.
+    images_as_stored
+        Whether grey images of digits look the same in every theme.
     recent
         Experiment files, newest first.
     told
@@ -48,6 +50,7 @@ class Preferences:
     engine: str = "relay"
     theme: str = "system"
     scale: int = 100
+    images_as_stored: bool = False
     recent: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     layout: dict[str, str] = field(default_factory=dict)
@@ -111,10 +114,10 @@ def _from_document(document: dict[str, Any]) -> Preferences:
 
 def _fits(key: str, value: Any) -> bool:
     match key:
-        case "theme":
-            return value in THEMES
-        case "engine":
-            return value in ENGINES
+        case "theme" | "engine":
+            return value in (THEMES if key == "theme" else ENGINES)
+        case "images_as_stored":
+            return isinstance(value, bool)
         case "scale":
             return isinstance(value, int) and not isinstance(value, bool) and 75 <= value <= 200
         case "told" | "recent":

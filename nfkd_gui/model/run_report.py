@@ -94,13 +94,13 @@ def mean_figures(summaries: Iterable[StageSummary]) -> dict[Role, dict[str, floa
 
 
 def mean_floors(view: RunView) -> dict[str, float]:
-    """Return the noise floors of the measures of samples, as means over seeds."""
+    """Return the noise floor of each measure of samples, as a mean over seeds."""
     values: dict[str, list[float]] = {}
     for seed, started in view.seeds.items():
         own = [summary for summary in view.summaries() if summary.seed == seed]
         for name, floor in with_fd_floor(started.floors, own).items():
             values.setdefault(name, []).append(floor)
-    return {name: _mean(floors) for name, floors in values.items()}
+    return {name: _mean(own) for name, own in values.items()}
 
 
 def _mean(values: Sequence[float]) -> float:

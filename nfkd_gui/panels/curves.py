@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import CurvePoints, RunEvent, SeedStarted, StageFinished, StageStarted
+from nfkd_gui.model.csv_files import Table, curves_table
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.curve_choices import CurveChoices
@@ -23,6 +24,7 @@ class CurvesPanel(Panel):
     name = "curves"
     placeholder = "The likelihood of teacher, student and baseline, and every term of the loss,"
     event_types = (CurvePoints, SeedStarted, StageStarted, StageFinished)
+    has_numbers = True
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(studio, parent)
@@ -111,6 +113,14 @@ class CurvesPanel(Panel):
                 even = True
         if even:
             self._column.setSizes([1000] * self._column.count())  # proportions, not pixels
+
+    # --- for the menu ---------------------------------------------------------------------------------------------
+
+    def numbers(self) -> dict[str, Table]:
+        if self.view is None or not self.plots:
+            return {}
+        names = {name for plot in self.plots.values() for name in plot.quantity.curves}
+        return {"Curves": curves_table(self.view, names)}
 
     def _point(self, x: float) -> None:
         for plot in self.plots.values():

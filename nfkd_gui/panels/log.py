@@ -12,8 +12,10 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPlainTextEdit,
 from nfkd.protocol.events import LogLine
 from nfkd.protocol.roles import role_name
 from nfkd.text import plain, plain_lines
+from nfkd_gui.model.csv_files import Table, log_table
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import set_space
+from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.labels import Tone, tone_colour
 
 _LINES = 5000
@@ -25,14 +27,17 @@ _LEVELS = {
 }
 
 
-class LogPanel(QWidget):
+class LogPanel(QWidget, Exportable):
     """Shows new log lines, and the stored lines of an opened run.
 
     It follows the newest line while its end is visible, and stays where the user has scrolled to otherwise.
     """
 
+    has_numbers = True
+
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.setObjectName("log")
         self._studio = studio
         self._lines: deque[LogLine] = deque(maxlen=_LINES)
         self._text = QPlainTextEdit(self)
@@ -87,6 +92,16 @@ class LogPanel(QWidget):
             self._lines = deque(sorted([*self._lines, *new], key=lambda line: line.time), maxlen=_LINES)
             self._refill()
 
+    # --- for the menu ---------------------------------------------------------------------------------------------
+
+    def figure(self) -> QWidget | None:
+        return self._text if self._lines else None
+
+    def numbers(self) -> dict[str, Table]:
+        return {"Log": log_table([line for line in self._lines if self._is_shown(line)])} if self._lines else {}
+
+    # --- lines ----------------------------------------------------------------------------------------------------
+
     def _copy(self) -> None:
         QGuiApplication.clipboard().setText(self._text.toPlainText())
 
@@ -99,17 +114,18 @@ class LogPanel(QWidget):
             self._show(line)
         bar.setValue(bar.maximum() if follows else min(before, bar.maximum()))
 
+    def _is_shown(self, line: LogLine) -> bool:
+        text = _format(line).casefold()
+        words = self._find.text().casefold().split()
+        return line.level in _LEVELS[self._level.currentText()] and all(word in text for word in words)
+
     def _show(self, line: LogLine) -> None:
-        text = _format(line)
-        folded = text.casefold()
-        if line.level not in _LEVELS[self._level.currentText()] or not all(
-            word in folded for word in self._find.text().casefold().split()
-        ):
+        if not self._is_shown(line):
             return
         colour = QTextCharFormat()
         colour.setForeground(tone_colour(_TONES[line.level]))
         self._text.setCurrentCharFormat(colour)
-        self._text.appendPlainText(text)
+        self._text.appendPlainText(_format(line))
 
 
 def _format(line: LogLine) -> str:

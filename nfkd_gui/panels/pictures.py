@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from msgspec.structs import astuple
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtGui import QAction, QResizeEvent
 from PySide6.QtWidgets import QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import ErrorInfo, InterpolationDrawn, Picture, SamplesDrawn
@@ -71,6 +71,9 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         self._features = FeaturePicker(self.name, self.content)
         self._features.changed.connect(self.mark_dirty)
         studio.timeline.changed.connect(self._on_time)
+        studio.preferences_changed.connect(self.mark_dirty)
+        self._stored = self.option("as_stored", "As stored", "Do not draw grey images of digits as ink on paper.")
+        self._stored.triggered.connect(self._prefer_stored)
         self.canvas = QWidget(self.content)
         """Holds the pictures with their titles and captions."""
         self.pages = QStackedWidget(self.canvas)
@@ -123,7 +126,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
     def _on_time(self) -> None:
         """Show the pictures of the time slider's position, also in place of requested ones."""
         if self._own and not self.studio.timeline.is_live:
-            self._set_own(False)
+            self.go_live()
         self.mark_dirty()
 
     def stored(self, role: Role, kind: Kind) -> Picture | None:
@@ -156,7 +159,25 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
 
     def is_ink(self) -> bool:
         """Return whether grey images are drawn dark on light."""
-        return not is_dark() and self.view is not None and data_kind(self.view.config) in _INK
+        return not is_dark() and self._may_be_ink() and not self.studio.preferences.images_as_stored
+
+    def _may_be_ink(self) -> bool:
+        return self.view is not None and data_kind(self.view.config) in _INK
+
+    def _prefer_stored(self, stored: bool) -> None:
+        self.studio.prefer(images_as_stored=stored)
+
+    def option(self, name: str, text: str, help_: str) -> QAction:
+        """Return a new entry of the panel's menu that can be checked."""
+        action = QAction(text, self)
+        action.setObjectName(f"{self.name}.{name}")
+        action.setToolTip(help_)
+        action.setCheckable(True)
+        return action
+
+    def options(self) -> list[QAction]:
+        self._stored.setChecked(self.studio.preferences.images_as_stored)
+        return [self._stored] if self._may_be_ink() else []
 
     def go_live(self) -> None:
         """Show the live pictures again."""
@@ -216,13 +237,22 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
 
     # --- the engine -----------------------------------------------------------------------------------------------
 
+    def follows_weights(self) -> bool:
+        """Return whether live pictures need something from the engine that changes with the weights."""
+        return False
+
+    def ask_again(self) -> None:
+        """Send the request if it changed, and draw again."""
+        self._ask()
+        self.mark_dirty()
+
     def _ask(self) -> None:
         """Send the request if it or the run's pictures changed; live pictures need the reply's data examples, too."""
         if self.view is None or not self.has_content():
             return
         steps = [drawn.step if (drawn := self.drawn(role)) is not None else -1 for role in self.roles()]
         request = self.request(self.view.row.run)
-        key = (astuple(request), steps if self._own else steps.count(-1))
+        key = (astuple(request), steps if self._own or self.follows_weights() else steps.count(-1))
         if key != self._last_request:
             self._last_request = key
             self.studio.ask(request, self._on_reply, self._on_error, key=self.name)

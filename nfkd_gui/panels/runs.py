@@ -26,12 +26,14 @@ from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.config.toml import toml_document
 from nfkd.protocol.events import ErrorInfo, RunRow
 from nfkd.protocol.requests import OpenRun, Reply, Snapshot
+from nfkd_gui.model.csv_files import Table, runs_table
 from nfkd_gui.model.studio import LIVE, RESUMABLE, Studio
 from nfkd_gui.panels.reuse_teacher import with_teacher
 from nfkd_gui.panels.runs_cells import ChipCell, GapCell
 from nfkd_gui.panels.runs_model import CREATED, GAP, RUN_ROLE, VERDICT, RunsModel, SortedRuns
 from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.dialogs import question, without_icons
+from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ElidedLabel, WrappedLabel
 
@@ -44,7 +46,7 @@ _EMPTY = "No runs here yet. Press Run in Design, or start here:"
 _NOT_FOUND = "No run has all of these words in its name, data, flows, loss, state or verdict."
 
 
-class RunsPanel(QWidget):
+class RunsPanel(QWidget, Exportable):
     """Opens, resumes, duplicates, renames and deletes runs.
 
     Parameters
@@ -63,6 +65,7 @@ class RunsPanel(QWidget):
         Emitted with the selected run; empty without one.
     """
 
+    has_numbers = True
     message = Signal(str)
     opened = Signal()
     selected = Signal(str)
@@ -80,7 +83,7 @@ class RunsPanel(QWidget):
         self._start = QPushButton("Run the open experiment", self)
         self._start.setToolTip("Start the experiment that is open in Design.")
         self._start.setObjectName("runs.start")
-        self._start.clicked.connect(studio.run_experiment)
+        self._start.clicked.connect(studio.run_when_checked)
         self._clear = QPushButton("Clear the filter", self)
         self._clear.setObjectName("runs.clear")
         self._count = ElidedLabel(parent=self)
@@ -204,6 +207,17 @@ class RunsPanel(QWidget):
         self._sorted.find(text)
         self._restore_selection()
         self._refresh()
+
+    # --- for the menu ---------------------------------------------------------------------------------------------
+
+    def figure(self) -> QWidget | None:
+        return self.table if self._sorted.rowCount() else None
+
+    def numbers(self) -> dict[str, Table]:
+        """Return the runs that are shown, in the order of the table."""
+        indexes = (self._sorted.index(row, 0) for row in range(self._sorted.rowCount()))
+        rows = [self._studio.rows[str(index.data(RUN_ROLE))] for index in indexes]
+        return {"Runs": runs_table(rows)} if rows else {}
 
     # --- actions --------------------------------------------------------------------------------------------------
 

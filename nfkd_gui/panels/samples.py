@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import TypeGuard, cast
 
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, Qt
-from PySide6.QtWidgets import QSlider, QToolButton, QWidget
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QSlider, QSpinBox, QToolButton, QWidget
 
 from nfkd.protocol.events import DensityDrawn, ErrorInfo, SamplesDrawn, StageStarted
 from nfkd.protocol.pictures import ReadSampleSeries, SampleSeries
@@ -30,8 +31,10 @@ _IMAGES, _POINTS = 64, 1000
 _HUNDRED = 100
 _WAITING = "reading the data …"
 _EXAMPLES = ("validation examples", "validation", "")
-_WIDE, _MIDDLE = 520, 380
-"""Width of the panel from which its head has the name of the temperature, and its value."""
+_WIDEST, _WIDE, _MIDDLE = 680, 520, 380
+"""Width of the panel from which its head has the number of the noise, the name of the temperature, and its value."""
+_OWN, _MOST = -1, 999_999
+"""Numbers of the noise: that of the run's own pictures, and the highest."""
 
 
 class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
@@ -46,7 +49,11 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(studio, (DATA, *ROLES), "noise", parent)
-        self._noise = 0
+        self._noise: int | None = None
+        self._sort = self.option(
+            "sort", "Sort by log p", "Order the columns by log p under the student, highest first."
+        )
+        self._sort.toggled.connect(self.ask_again)
         self._scale = Caption(parent=self.canvas)
         self._scale.setObjectName("samples.scale")
         self._picture_column.addWidget(self._scale)
@@ -73,13 +80,23 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._new.setToolTip("Draw other latents, the same for every flow.")
         self._new.setProperty("flat", True)
         self._new.clicked.connect(self._new_noise)
-        self.tools += [self._label, self._temperature, self._value, self._new, self._live]
+        self._seed = QSpinBox(self)
+        self._seed.setObjectName("samples.seed")
+        self._seed.setAccessibleName("Number of the noise")
+        self._seed.setToolTip("Number of the noise, the same for every flow; the lowest is that of the run's pictures.")
+        self._seed.setRange(_OWN, _MOST)
+        self._seed.setPrefix("noise ")
+        self._seed.setSpecialValueText("run's noise")
+        self._seed.setValue(_OWN)
+        self._seed.valueChanged.connect(self._choose_noise)
+        self.tools += [self._label, self._temperature, self._value, self._seed, self._new, self._live]
         self.bar.add(self._features)
         self.bar.add(self._message)
 
     def fit_tools(self) -> None:
         width = self.width()
         self._label.setVisible(width >= scaled(_WIDE))
+        self._seed.setVisible(width >= scaled(_WIDEST))
         self._value.setVisible(width >= scaled(_MIDDLE))
         style = Qt.ToolButtonStyle
         self._new.setToolButtonStyle(
@@ -94,8 +111,17 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._set_own(True)
 
     def _new_noise(self) -> None:
-        self._noise += 1
+        self._seed.setValue((self._seed.value() + 1) % (_MOST + 1))
+
+    def _choose_noise(self, number: int) -> None:
+        self._noise = None if number == _OWN else number
         self._set_own(True)
+
+    def go_live(self) -> None:
+        with QSignalBlocker(self._seed):
+            self._seed.setValue(_OWN)
+        self._noise = None
+        super().go_live()
 
     def follow(self, drawn: SamplesDrawn) -> None:
         with QSignalBlocker(self._temperature):
@@ -106,10 +132,41 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         return Sample(
             run=run,
             seed=self.studio.seed,
-            count=_POINTS if self.features() else _IMAGES,
+            count=self._count(),
             temperature=self._temperature.value() / _HUNDRED,
             noise_seed=self._noise,
+            log_prob=self._sort.isChecked(),
         )
+
+    def _count(self) -> int:
+        """Return the number of samples; with the run's noise, that of its pictures."""
+        drawn = next((drawn for role in self.roles() if (drawn := self.drawn(role)) is not None), None)
+        if self._noise is None and drawn is not None:
+            return len(drawn.samples)
+        return _POINTS if self.features() else _IMAGES
+
+    def options(self) -> list[QAction]:
+        return [*super().options(), *([self._sort] if self.has_content() and not self.features() else [])]
+
+    def follows_weights(self) -> bool:
+        return self._sort.isChecked()
+
+    def _order(self) -> np.ndarray | None:
+        """Return the columns by log p of the student or the last flow that has it, highest first; NaN is last."""
+        known = self._reply.log_prob if self._is_shown(self._reply) else {}
+        values = known.get("student", next(reversed(known.values()), None)) if known else None
+        if not self._sort.isChecked() or values is None:
+            return None
+        return np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")
+
+    def _shown_noise(self, count: int) -> np.ndarray | None:
+        """Return the noise of the shown points; live pictures have that of the run."""
+        noise = self._reply.noise if self._is_shown(self._reply) else None
+        return noise if noise is not None and len(noise) == count else None
+
+    def _is_shown(self, reply: Samples | None) -> TypeGuard[Samples]:
+        """Return whether a reply has the noise of the samples that are shown."""
+        return reply is not None and (self._own or reply.noise_seed is None)
 
     # --- pictures -------------------------------------------------------------------------------------------------
 
@@ -137,9 +194,15 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         if vectors:
             self._draw_planes(pictures, real)
             return
-        rows = [GridRow(role, shown.array, shown.captions, shown.flags) for role, shown in pictures.items()]
+        log_prob = self._reply.log_prob if self._own and self._reply is not None else {}
+        rows = [
+            GridRow(role, shown.array, shown.captions, shown.flags, log_prob.get(role))
+            for role, shown in pictures.items()
+        ]
         head = GridRow(DATA, real) if real is not None else None
-        self.grid.show_rows(rows, head=head, ink=self.is_ink())
+        order = self._order()
+        fits = order is not None and all(row.images is None or len(row.images) == len(order) for row in rows)
+        self.grid.show_rows(rows, head=head, ink=self.is_ink(), order=order if fits else None)
 
     def _draw_planes(self, pictures: dict[Role, Shown], real: np.ndarray | None) -> None:
         shown: dict[str, Shown] = {
@@ -179,7 +242,9 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
             plane.show_histogram(samples[:, first], colour, extent[:2])
             return
         plane.name_axes(*self._features.names)
-        plane.show_points(samples[:, [first, second]], tokens().text if density is not None else colour)
+        noise = self._shown_noise(len(samples)) if role != DATA else None
+        flat = tokens().text if density is not None else colour
+        plane.show_points(samples[:, [first, second]], flat, noise)
         plane.frame(extent)
 
     # --- for the menu ---------------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
-"""What a panel tells its menu: which picture, numbers and moving pictures it can copy and save."""
+"""What a panel tells its menu: its options, and which picture, numbers and moving pictures it can copy and save."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QWidget
 
 from nfkd_gui.model.csv_files import Table
@@ -33,6 +34,10 @@ class Exportable:
     def animations(self) -> dict[str, Animation]:
         """Return the moving pictures that can be saved, by name."""
         return {}
+
+    def options(self) -> list[QAction]:
+        """Return what else the menu offers, above the pictures and numbers."""
+        return []
 
     def export_name(self) -> str:
         """Return the proposed file name without its ending: run, panel and step."""

@@ -49,6 +49,9 @@ class PanelMenu(QMenu):
         """List what the panel can save now."""
         self.clear()
         panel = self._panel
+        if options := panel.options():
+            self.addActions(options)
+            self.addSeparator()
         figure = panel.figure()
         copy = self._add(self, "copy", "&Copy picture", "Copy the picture, without controls, to the clipboard.")
         save = self._add(self, "picture", "Save &picture …", "Save as PNG or SVG, in the colours that are shown.")

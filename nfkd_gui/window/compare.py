@@ -24,6 +24,7 @@ class CompareWorkspace(Workspace):
         runs.selected.connect(self.selected.select)
         centre = QWidget(self)
         head, body = PanelHead("Runs", centre), QFrame(centre)
+        head.add_menu("panel.runs", runs)
         body.setProperty("body", True)
         column = QVBoxLayout(body)
         column.setContentsMargins(1, 0, 1, 1)

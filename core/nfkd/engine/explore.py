@@ -6,9 +6,11 @@ Nothing here uses the random numbers or the flow of a run in training, so reques
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,7 +30,7 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.layout import EXPERIMENT, read_config, seed_directory
 from nfkd.runs.weights import load_weights
 from nfkd.training.control import LiveWeights
-from nfkd.training.monitor import draw_density, has_plane
+from nfkd.training.monitor import draw_density, has_plane, picture_generator
 
 _CACHE_SIZE = 8
 _THUMBNAILS = 64
@@ -65,11 +67,12 @@ class Explorer:
         flows = self._flows_of(opened, request.run, request.seed, live)
         dataset, count = opened.dataset, request.count
         context = opened.examples.to(opened.device).contexts(count)
-        samples, densities, flags = {}, {}, {}
+        samples, densities, flags, log_prob = {}, {}, {}, {}
         for role, flow in flows.items():
-            generator = torch.Generator().manual_seed(request.noise_seed)
-            x = flow.sample(count, temperature=request.temperature, generator=generator, context=context)
+            x = flow.sample(count, temperature=request.temperature, generator=_generator(request), context=context)
             samples[role], flags[role] = dataset.to_picture(x), dataset.sample_flags(x)
+            if request.log_prob and "log_prob" not in flow.unsupported:
+                log_prob[role] = _log_prob(flow, x, context)
             if has_plane(dataset):
                 densities[role] = self._density(request, flow, role, dataset)
         return Samples(
@@ -80,6 +83,9 @@ class Explorer:
             real=dataset.to_picture(opened.examples.x[:count]),
             densities=densities,
             flags=flags,
+            log_prob=log_prob,
+            noise=_plane_noise(list(flows.values()), count, _generator(request)),
+            noise_seed=request.noise_seed,
         )
 
     @staticmethod
@@ -87,25 +93,29 @@ class Explorer:
         return draw_density(flow, dataset, run=request.run, seed=request.seed, stage=role, step=0)
 
     def interpolate(self, request: Interpolate, live: LiveWeights | None) -> Interpolations:
-        """Interpolate between two validation examples with every flow.
+        """Interpolate between two validation examples, or samples, with every flow.
 
         Raises
         ------
         RunError
-            As `sample`; also when an index is outside the validation split.
+            As `sample`; also when an index is outside the validation split or the samples.
         """
         _check_count("steps", request.steps, _MAX_STEPS)
+        _check_count("samples", request.count, _MAX_SAMPLES)
         opened = self._open(request.run)
         flows = self._flows_of(opened, request.run, request.seed, live)
         count = len(opened.examples)
-        for index in (request.first, request.second):
-            _check_index(index, count)
+        ends = ((request.first, request.first_sampled), (request.second, request.second_sampled))
+        for index, sampled in ends:
+            _check_index(index, request.count if sampled else count)
         alpha = torch.linspace(0, 1, request.steps)
-        first, second = (opened.examples.take([n]).to(opened.device) for n in (request.first, request.second))
-        paths, flags = {}, {}
+        paths, flags, log_prob = {}, {}, {}
         for role, flow in flows.items():
+            first, second = (self._end(opened, request, flow, *end) for end in ends)
             path = interpolate(flow, first, second, alpha, request.mode)[0]
             paths[role], flags[role] = opened.dataset.to_picture(path), opened.dataset.sample_flags(path)
+            if request.log_prob and "log_prob" not in flow.unsupported and first.context is None:
+                log_prob[role] = _log_prob(flow, path, None)
         return Interpolations(
             run=request.run,
             seed=request.seed,
@@ -115,7 +125,18 @@ class Explorer:
             count=count,
             thumbnails=opened.dataset.to_picture(opened.examples.x[:_THUMBNAILS]),
             flags=flags,
+            log_prob=log_prob,
         )
+
+    @staticmethod
+    def _end(opened: _OpenedRun, request: Interpolate, flow: Flow, index: int, sampled: bool) -> Batch:
+        """Return an end of a path: a validation example, or the flow's sample of that number."""
+        examples = opened.examples
+        if not sampled:
+            return examples.take([index]).to(opened.device)
+        context = examples.to(opened.device).contexts(request.count)
+        x = flow.sample(request.count, temperature=request.temperature, generator=_generator(request), context=context)
+        return Batch(x, context).take([index])
 
     @torch.no_grad()
     def trace(self, request: Trace, live: LiveWeights | None) -> TraceResult:
@@ -194,6 +215,28 @@ class Explorer:
                 flow.load_state_dict(source)
             self._flows[key] = flow.to(opened.device).eval().requires_grad_(requires_grad=False)
         return _newest(self._flows, key)
+
+
+def _generator(request: Sample | Interpolate) -> torch.Generator:
+    """Return the generator of a request's noise: by its seed, or that of the run's own pictures."""
+    if request.noise_seed is None:
+        return picture_generator(request.seed)
+    return torch.Generator().manual_seed(request.noise_seed)
+
+
+@torch.no_grad()
+def _log_prob(flow: Flow, x: Tensor, context: Tensor | None) -> np.ndarray:
+    """Return log p of each example in nats; NaN where an example is not finite."""
+    finite = x.flatten(1).isfinite().all(dim=1)
+    usable = torch.where(finite.reshape(-1, *[1] * (x.dim() - 1)), x, torch.zeros_like(x))
+    return torch.where(finite, flow.log_prob(usable, context), torch.nan).float().cpu().numpy()
+
+
+def _plane_noise(flows: Sequence[Flow], count: int, generator: torch.Generator) -> np.ndarray | None:
+    """Return the noise that all flows share, (count, 2); None unless each has two latents in one part."""
+    if any([tuple(shape) for shape in flow.latent_shapes] != [(2,)] for flow in flows):
+        return None
+    return flows[0].draw_noise(count, generator)[0].cpu().numpy()
 
 
 def _newest(cache: OrderedDict, key: object):  # noqa: ANN202 - the cache's values

@@ -98,18 +98,30 @@ class Sample(RunMessage, frozen=True):
     seed: int
     count: int
     temperature: float
-    noise_seed: int = 0
+    noise_seed: int | None = None
+    """None for the noise of the run's own pictures; the `count` must then be theirs."""
+    log_prob: bool = False
+    """Whether log p of each sample is wanted, which takes one more pass."""
 
 
 class Interpolate(RunMessage, frozen=True):
-    """Interpolate between two validation images with every flow of the run so far. Returns `Interpolations`."""
+    """Interpolate between two examples or samples with every flow of the run so far. Returns `Interpolations`."""
 
     seed: int
     first: int
-    """Index of the first image in the validation split."""
+    """Index of the first image in the validation split, or of a sample."""
     second: int
     mode: InterpolationMode
     steps: int
+    first_sampled: bool = False
+    """Whether the first end is a sample: each flow's own, from the same noise."""
+    second_sampled: bool = False
+    count: int = 64
+    """With `temperature` and `noise_seed`, the samples to choose from, as in `Sample`."""
+    temperature: float = 1.0
+    noise_seed: int | None = None
+    log_prob: bool = False
+    """Whether log p of each frame is wanted."""
 
 
 class Trace(StageMessage, frozen=True):
@@ -263,6 +275,8 @@ class Samples(RunMessage, frozen=True):
 
     `real` holds validation examples for comparison, `densities` log p on a grid for data of two features. `flags` says
     for each flow which samples are not finite or far outside the range of the data, (count,) as in `SamplesDrawn`.
+    `log_prob` is log p of each sample under its own flow, (count,) nats, if it was requested; NaN for a sample that is
+    not finite. `noise` is (count, 2), the noise of all flows, if they have two latents; `noise_seed` is the request's.
     """
 
     seed: int
@@ -271,13 +285,16 @@ class Samples(RunMessage, frozen=True):
     real: np.ndarray
     densities: dict[str, DensityDrawn]
     flags: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
+    log_prob: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
+    noise: np.ndarray | None = None
+    noise_seed: int | None = None
 
 
 class Interpolations(RunMessage, frozen=True):
     """The path of each flow: (steps, channels, height, width) in [0, 1], or (steps, features).
 
     `count` is the number of validation examples to choose from; `thumbnails` holds the first of them. `flags` is
-    (steps,) for each flow, as in `Samples`.
+    (steps,) for each flow, as in `Samples`, and so is `log_prob`, of flows without context.
     """
 
     seed: int
@@ -287,6 +304,7 @@ class Interpolations(RunMessage, frozen=True):
     count: int
     thumbnails: np.ndarray
     flags: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
+    log_prob: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
 
 
 class TracedLayer(Message, frozen=True):

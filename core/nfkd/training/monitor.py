@@ -82,7 +82,7 @@ class Monitor:
 
     def _samples(self, flow: Flow, fields: Mapping[str, Any]) -> SamplesDrawn:
         temperature, count = self._config.temperature, self._config.sample_count
-        generator = named_generator(self._seed, "all", "pictures")  # the same noise for every stage and step
+        generator = picture_generator(self._seed)
         context = self._examples.to(_device(flow)).contexts(count)
         x = flow.sample(count, temperature=temperature, generator=generator, context=context)
         flags = self._dataset.sample_flags(x)
@@ -97,6 +97,11 @@ class Monitor:
         images, flags = self._dataset.to_picture(flat).reshape(path.shape), self._dataset.sample_flags(flat)
         flags = flags.reshape(path.shape[:2])
         return InterpolationDrawn(**fields, mode=mode, alpha=alpha.numpy(), images=images, flags=flags)
+
+
+def picture_generator(seed: int) -> torch.Generator:
+    """Return the generator of the noise in a seed's pictures, the same for every stage and step."""
+    return named_generator(seed, "all", "pictures")
 
 
 def interpolation_pairs(dataset: Dataset) -> int:

@@ -9,20 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nfkd.protocol.events import DensityDrawn
+from nfkd.protocol.events import DensityDrawn, LogLine
 from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import FlowDescription, LayerInfo
 from nfkd_gui.model.csv_files import (
     Table,
     densities_table,
     layers_table,
+    log_table,
     matching_table,
     paths_table,
+    runs_table,
     samples_table,
     sizes_table,
     write_csv,
 )
 from nfkd_gui.model.export_files import CancelledError, ExportError, Progress
+from tests.gui.scripted_engine import row_of
 
 RANDOM = np.random.default_rng(0)
 
@@ -119,3 +122,19 @@ def test_sizes_and_layers_of_flows(tmp_path: Path) -> None:
         ["student", "level1.step1", "step", "4×4×4", "120"],
         ["student", "level1.split", "split", "2×4×4", "0"],
     ]
+
+
+def test_runs_and_lines_of_the_log_have_a_row_each(tmp_path: Path) -> None:
+    run = row_of("/runs/a, b", "finished", student_test=2.4375, gap_closed=0.5)
+    write_csv(tmp_path / "runs.csv", runs_table([run, row_of("/runs/c", "queued")]))
+    header, rows = read(tmp_path / "runs.csv")
+    first = dict(zip(header, rows[0], strict=True))
+    assert (first["run"], first["state"], float(first["student_test"])) == ("/runs/a, b", "finished", 2.4375)
+    assert len(rows) == 2
+    line = LogLine(run="/runs/a", level="warning", text='a comma, "quoted"', time=12.5, stage="student", seed=2)
+    write_csv(tmp_path / "log.csv", log_table([line]))
+    header, rows = read(tmp_path / "log.csv")
+    assert dict(zip(header, rows[0], strict=True)) == {
+        "time (s)": "12.5", "run": "/runs/a", "seed": "2", "stage": "student", "level": "warning",
+        "text": 'a comma, "quoted"',
+    }  # fmt: skip

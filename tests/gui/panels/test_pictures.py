@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QMainWindow, QScrollArea, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QMainWindow, QScrollArea, QSpinBox, QWidget
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.flags import NOT_FINITE, OUT_OF_RANGE, USABLE
@@ -101,7 +102,11 @@ def test_requested_samples_are_shown_until_the_panel_goes_back_to_live(
     panel.refresh()
     assert len(fake_studio.asked) == asked + 1  # the weights have changed
     panel._new_noise()
-    assert fake_studio.asked[-1][0].noise_seed == request.noise_seed + 1
+    assert request.noise_seed is None, "that of the live pictures"
+    assert fake_studio.asked[-1][0].noise_seed == 0
+    panel.findChild(QSpinBox, "samples.seed").setValue(41)
+    assert fake_studio.asked[-1][0].noise_seed == 41
+    on_error = fake_studio.asked[-1][2]
     on_error(ErrorInfo(title="There are no weights yet", cause="", action="Look again a little later."))
     assert "no weights yet" in panel._message.text()
     panel._live.click()
@@ -457,3 +462,73 @@ def test_another_seed_shows_the_first_seeds_assistants(show: Any, fake_run: Any,
     samples, matching = show(SamplesPanel, run), show(MatchingPanel, run)
     assert level(samples, "assistant-1") == pytest.approx(0.5, abs=0.01)
     assert matching.lines[0].getOriginalDataset()[1].tolist() == [4.0]
+
+
+def test_points_have_the_colour_of_their_noise_in_every_flow(show: Any, fake_run: Any, fake_studio: Any) -> None:
+    run = fake_run(shape=(2,))
+    points = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
+    for role in ("teacher", "student"):
+        run.begin(role)
+        run.samples(role, 5, points)
+    panel = show(SamplesPanel, run)
+    request, on_reply, _, _ = fake_studio.asked[-1]
+    assert (request.noise_seed, request.count) == (None, 4)
+    noise = np.array([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [0.0, -0.5]])
+    reply = Samples(
+        run=RUN, seed=1, temperature=0.7, samples={"teacher": points, "student": points}, real=points, densities={},
+        noise=noise,
+    )  # fmt: skip
+    on_reply(reply)
+    panel.refresh()
+    hues = {}
+    for role in ("teacher", "student", "data"):
+        brushes = panel.planes.cells[role].plane.points.data["brush"]
+        hues[role] = [brush.color().hslHue() if brush is not None else None for brush in brushes]
+    assert hues["teacher"] == hues["student"] == pytest.approx([0, 90, 180, 270], abs=1)
+    assert len(set(hues["data"])) == 1
+    on_reply(msgspec.structs.replace(reply, noise_seed=3))  # a late reply to an earlier choice
+    panel.refresh()
+    brushes = panel.planes.cells["teacher"].plane.points.data["brush"]
+    assert len({brush.color().name() if brush is not None else "" for brush in brushes}) == 1
+
+
+def test_columns_are_sorted_by_log_p_of_the_student(show: Any, fake_run: Any, fake_studio: Any) -> None:
+    run = fake_run()
+    images = np.linspace(0.1, 0.4, 4, dtype=np.float32)[:, None, None, None] * np.ones((4, 1, 8, 8), np.float32)
+    for role, offset in (("teacher", 0.0), ("student", 0.5)):
+        run.begin(role)
+        run.samples(role, 5, images + np.float32(offset))
+    panel = show(SamplesPanel, run)
+    assert not fake_studio.asked[-1][0].log_prob
+    sort = next(action for action in panel.options() if action.text() == "Sort by log p")
+    sort.trigger()
+    request, on_reply, _, _ = fake_studio.asked[-1]
+    assert request.log_prob
+    log_prob = {"teacher": np.array([4.0, 3, 2, 1]), "student": np.array([-20.0, -5, np.nan, -10])}
+    on_reply(Samples(run=RUN, seed=1, temperature=0.7, samples={"teacher": images}, real=images, densities={},
+                     log_prob=log_prob))  # fmt: skip
+    panel.refresh()
+    for role, offset in (("teacher", 0.0), ("student", 0.5)):
+        shown = [level(panel, role, number) - offset for number in range(4)]
+        assert shown == pytest.approx([0.2, 0.4, 0.1, 0.3], abs=0.01)
+    asked = len(fake_studio.asked)
+    run.samples("student", 6, images + np.float32(0.5))
+    panel.refresh()
+    assert len(fake_studio.asked) == asked + 1, "the weights have changed"
+    sort.trigger()
+    panel.refresh()
+    assert level(panel, "teacher", 0) == pytest.approx(0.1, abs=0.01)
+
+
+def test_images_can_be_shown_as_they_are_stored(show: Any, fake_run: Any) -> None:
+    run = fake_run()
+    run.view.config = '[data]\nkind = "mnist"'
+    run.begin("teacher")
+    run.samples("teacher", 10, grey(0.9))
+    panel = show(SamplesPanel, run)
+    stored = next(action for action in panel.options() if action.text() == "As stored")
+    for expected in (0.9, 0.1):
+        stored.trigger()
+        panel.refresh()
+        assert level(panel, "teacher") == pytest.approx(expected, abs=0.01)
+        assert stored.isChecked() == (expected == 0.9)

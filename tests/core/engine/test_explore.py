@@ -1,0 +1,95 @@
+"""Interactive samples and interpolations of small runs: their noise, log p and ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nfkd
+from nfkd.engine.explore import Explorer
+from nfkd.protocol.requests import Interpolate, Sample
+from nfkd.runs.errors import RunError
+from nfkd.runs.pictures import read_pictures
+from nfkd.runs.reader import open_run
+from tests.core.tiny import digits, moons
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "points"
+    nfkd.run(moons(training={"teacher_steps": 3, "student_steps": 3}), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "images"
+    nfkd.run(digits(training={"teacher_steps": 2, "student_steps": 2}), path)
+    return path
+
+
+def test_the_runs_own_noise_gives_the_stored_pictures(points: Path, images: Path) -> None:
+    for run in (points, images):
+        for role in ("teacher", "student"):
+            stored = read_pictures(run, 1, role).samples
+            assert stored is not None
+            request = Sample(str(run), 1, len(stored.samples), stored.temperature)
+            reply = Explorer().sample(request, None)
+            np.testing.assert_allclose(reply.samples[role], stored.samples, atol=1e-5)
+
+
+def test_points_of_every_flow_come_from_the_noise_in_the_reply(points: Path, images: Path) -> None:
+    record = open_run(points)
+    for seed in (None, 7):
+        reply = Explorer().sample(Sample(str(points), 1, 30, 0.8, noise_seed=seed), None)
+        assert reply.noise is not None
+        assert reply.noise.shape == (30, 2)
+        for role, flow in {"teacher": record.load_teacher(), "student": record.load_student()}.items():
+            with torch.no_grad():
+                x = flow.scaled.synthesize([torch.from_numpy(reply.noise)], 0.8)
+            np.testing.assert_allclose(reply.samples[role], x, atol=1e-5)
+    assert Explorer().sample(Sample(str(images), 1, 4, 0.8), None).noise is None, "images have more latents"
+
+
+def test_log_p_of_samples_and_frames_is_that_of_their_flow(points: Path, images: Path) -> None:
+    for run in (points, images):
+        student = open_run(run).load_student().scaled
+        reply = Explorer().sample(Sample(str(run), 1, 5, 0.7, noise_seed=3, log_prob=True), None)
+        x = student.sample(5, temperature=0.7, generator=torch.Generator().manual_seed(3))
+        with torch.no_grad():
+            np.testing.assert_allclose(reply.log_prob["student"], student.log_prob(x), rtol=1e-4)
+        assert set(reply.log_prob) == set(reply.samples)
+        assert not Explorer().sample(Sample(str(run), 1, 5, 0.7, noise_seed=3), None).log_prob
+        path = Explorer().interpolate(Interpolate(str(run), 1, 0, 1, "linear", 4, log_prob=True), None)
+        frames = torch.from_numpy(path.paths["student"])
+        if run is points:
+            with torch.no_grad():
+                np.testing.assert_allclose(path.log_prob["student"], student.log_prob(frames), rtol=1e-4)
+        assert path.log_prob["student"].shape == (4,)
+
+
+def test_a_sample_that_is_not_finite_has_no_log_p(points: Path) -> None:
+    reply = Explorer().sample(Sample(str(points), 1, 4, float("nan"), noise_seed=1, log_prob=True), None)
+    assert np.isnan(reply.log_prob["student"]).all()
+
+
+def test_a_path_may_begin_and_end_at_samples(images: Path) -> None:
+    run, explorer = str(images), Explorer()
+    drawn = explorer.sample(Sample(run, 1, 16, 0.7, noise_seed=2), None)
+    request = Interpolate(
+        run, 1, 5, 3, "spherical", 6, first_sampled=True, second_sampled=True, count=16, temperature=0.7, noise_seed=2
+    )
+    both = explorer.interpolate(request, None)
+    for role, path in both.paths.items():
+        np.testing.assert_allclose(path[0], drawn.samples[role][5], atol=1e-3)
+        np.testing.assert_allclose(path[-1], drawn.samples[role][3], atol=1e-3)
+    mixed = Interpolate(run, 1, 5, 0, "linear", 3, first_sampled=True, count=16, temperature=0.7, noise_seed=2)
+    half = explorer.interpolate(mixed, None)
+    for role, path in half.paths.items():
+        np.testing.assert_allclose(path[0], drawn.samples[role][5], atol=1e-3)
+        np.testing.assert_allclose(path[-1], half.thumbnails[0], atol=1e-3)
+    with pytest.raises(RunError, match="no such example"):
+        explorer.interpolate(Interpolate(run, 1, 16, 0, "linear", 3, first_sampled=True, count=16), None)
