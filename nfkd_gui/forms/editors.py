@@ -144,7 +144,7 @@ def make_editor(field: Value, parent: QWidget | None = None) -> Editor:
     editor: Editor
     match field.kind:
         case "integer" | "number":
-            editor = NumberBox(whole=field.kind == "integer", unit=field.unit, parent=parent)
+            editor = NumberBox(whole=field.kind == "integer", unit=field.unit, zero=field.zero, parent=parent)
         case "share":
             editor = ShareBox(parent)
         case "text":

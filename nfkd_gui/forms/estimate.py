@@ -33,13 +33,13 @@ class EstimateBox(QFrame):
         grid.setColumnStretch(0, 1)
         for column, head in enumerate(("Teacher", "Student", "Ratio"), start=1):
             label = ToneLabel(head, parent=self)
-            label.setAlignment(Qt.AlignmentFlag.AlignRight)
+            label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             grid.addWidget(label, 0, column)
         for row, head in enumerate(_ROWS, start=1):
             grid.addWidget(ToneLabel(head, parent=self), row, 0)
             for column in (1, 2, 3):
                 cell = PlainLabel(parent=self)
-                cell.setAlignment(Qt.AlignmentFlag.AlignRight)
+                cell.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 grid.addWidget(cell, row, column)
                 self._cells[row, column] = cell
         for row, label in enumerate((self._assistants, self._matching, self._data, self._status), start=len(_ROWS) + 1):

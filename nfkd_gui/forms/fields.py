@@ -86,6 +86,8 @@ class Value(Field):
     ----------
     unit
         The unit shown beside the editor, from the configuration field's metadata; may be empty.
+    zero
+        What zero means, shown in place of the unit; may be empty.
     choices
         The values of a choice, in order.
     bounds
@@ -95,6 +97,7 @@ class Value(Field):
     kind: Kind
     default: Any
     unit: str = ""
+    zero: str = ""
     multiline: bool = False
     choices: tuple[Choice, ...] = ()
     bounds: str = ""
@@ -225,6 +228,7 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
         kind=_kind(info.annotation, str(extra.get("format", "")), path),
         default=None if info.default is PydanticUndefined else _tuples_to_lists(info.default),
         unit=str(extra.get("unit", "")),
+        zero=str(extra.get("zero", "")),
         multiline=bool(extra.get("multiline", False)),
         choices=_choices(info.annotation),
         bounds=_bounds(info),

@@ -22,12 +22,15 @@ HEIGHT, _INDENT = 28, 6
 class NumberBox(QAbstractSpinBox):
     """A number, as the user writes it, with its unit; the arrow keys step it.
 
-    Any other text is kept and reported as wrong. Without `buttons` it has no small arrows.
+    Any other text is kept and reported as wrong. Without `buttons` it has no small arrows. `zero` is what zero
+    means: it is then shown in place of the unit.
     """
 
     changed = Signal()
 
-    def __init__(self, *, whole: bool, unit: str = "", buttons: bool = True, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, *, whole: bool, unit: str = "", zero: str = "", buttons: bool = True, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._whole = whole
         self.setAccelerated(True)
@@ -37,11 +40,18 @@ class NumberBox(QAbstractSpinBox):
         fix_size(self, height=HEIGHT)
         line = self.lineEdit()
         line.textEdited.connect(lambda _text: self.changed.emit())
+        self._texts = unit, zero
+        line.textChanged.connect(self._show_unit)
         self._unit = ToneLabel(unit, parent=line)
         self._unit.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._unit.setForegroundRole(QPalette.ColorRole.WindowText)  # a child of a line has its role otherwise
         self._unit.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._unit.setVisible(bool(unit))
+        self._unit.setVisible(bool(unit or zero))
+
+    def _show_unit(self) -> None:
+        unit, zero = self._texts
+        self._unit.setText(zero if zero and self.value() == 0 else unit)
+        self._place_unit()
 
     def _place_unit(self) -> None:
         """Keep room for the unit at the right end of the line."""

@@ -158,4 +158,5 @@ def events_of(view: RunView) -> list[LogLine]:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """Return a line with a capital letter, unless it begins with the path of a setting."""
+    return text if "." in text.partition(" ")[0] else text[:1].upper() + text[1:]

@@ -208,15 +208,11 @@ class Studio(QObject):
         self._adopt = False
         self.ask(requests.Run(config=text, folder=self.preferences.runs_folder), self._accepted, self.failed.emit)
 
-    def run_experiment(self) -> None:
-        """Start or queue the experiment of the form."""
-        self.run(self.experiment.text)
-
     def resume_from_disk(self, run: str) -> None:
         """Resume an interrupted, stopped or failed run from its checkpoint, and show it."""
         self.ask(requests.ResumeFromDisk(run=run), self._accepted, self.failed.emit)
 
-    def run_when_checked(self) -> None:
+    def run_experiment(self) -> None:
         """Start the experiment of the form as soon as the engine has found no problem in it; report a problem."""
         self._starter.start()
 

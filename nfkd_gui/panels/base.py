@@ -73,7 +73,7 @@ class Panel(QWidget, Exportable):
         self._start = QPushButton(self)
         self._start.setObjectName(f"{self.name}.start")
         self._start.setToolTip("Start the experiment that is open in Design.")
-        self._start.clicked.connect(studio.run_when_checked)
+        self._start.clicked.connect(studio.run_experiment)
         self._latest = QPushButton("Open the latest run", self)
         self._latest.setObjectName(f"{self.name}.latest")
         self._latest.setToolTip("Show the newest run of the runs folder.")

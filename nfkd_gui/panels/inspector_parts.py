@@ -41,6 +41,7 @@ class SettingsPart(QWidget):
         for number, (title, value) in enumerate(settings[1:], start=1):
             text = WrappedLabel(value, "plain", self)
             text.setObjectName(f"{self._name}.{title.lower().replace(' ', '_')}")
+            text.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
             self._grid.addWidget(ToneLabel(title, parent=self), number, 0, Qt.AlignmentFlag.AlignTop)
             self._grid.addWidget(text, number, 1)
 

@@ -17,12 +17,11 @@ from nfkd.text import plain
 from nfkd_gui.model.csv_files import Table, matching_table
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import SPACE, Panel
-from nfkd_gui.plotting.plane import colour_map, style_bar
+from nfkd_gui.plotting.plane import match_map, style_bar
 from nfkd_gui.plotting.plots import AXIS_WIDTH, Plot
-from nfkd_gui.theme import is_dark, scaled
+from nfkd_gui.theme import scaled
 from nfkd_gui.widgets.labels import MarkupLabel, escaped
 
-MAP = "cividis"
 _NAMED = 0.4
 """Names of the pairs may take this fraction of the map's width; longer ones are replaced by numbers."""
 _LOG_FROM = 20.0
@@ -67,7 +66,7 @@ class MatchingPanel(Panel):
         self.heat.label("bottom", "Step of the student")
         self.image = pg.ImageItem(axisOrder="row-major")
         self.heat.addItem(self.image)
-        self.bar = pg.ColorBarItem(colorMap=colour_map(MAP), interactive=False, label="log₁₀ error", width=16)
+        self.bar = pg.ColorBarItem(colorMap=match_map(), interactive=False, width=16)
         self.bar.axis.setStyle(maxTickLevel=0)  # more numbers would overlap in low panels
         self.bar.setImageItem(self.image, insert_in=self.heat.canvas)
         self.heat.canvas.getViewBox().invertY(True)
@@ -100,6 +99,7 @@ class MatchingPanel(Panel):
         self.heat.restyle()
         self.heat.canvas.showGrid(x=False, y=False)  # grid lines would look like borders of rows
         style_bar(self.bar)
+        self.bar.setColorMap(match_map())
 
     def has_content(self) -> bool:
         return bool(self._measured())
@@ -121,8 +121,10 @@ class MatchingPanel(Panel):
                 self._choice.addItem(role_label(each), each)
         self._choice.setCurrentIndex(measured.index(role))
         self._choice.setVisible(len(measured) > 1)
-        for plot in (self.plot, self.heat):
-            plot.label("bottom", f"Step of {the_role(role)}")
+        self.plot.label("bottom", f"Step of {the_role(role)}")
+        self.heat.label(
+            "bottom", f"Step of {the_role(role)}; colour: log₁₀ of the error", short=f"Step of {the_role(role)}"
+        )
         return role
 
     def draw(self) -> None:
@@ -214,9 +216,7 @@ class MatchingPanel(Panel):
 
 
 def _colours(count: int) -> list[str]:
-    table = colour_map("viridis")
-    ends = (0.35, 0.95) if is_dark() else (0.1, 0.75)
-    colours = np.asarray(table.getLookupTable(*ends, nPts=count, alpha=False))
+    colours = np.asarray(match_map().getLookupTable(0.0, 1.0, nPts=count, alpha=False))
     return [QColor(*(int(channel) for channel in colour)).name() for colour in colours]
 
 

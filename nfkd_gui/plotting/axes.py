@@ -97,7 +97,10 @@ def _round_values(low: float, high: float, most: int) -> list[float]:
     if not (span > 0 and math.isfinite(span)):
         return []
     step = round_step(span / max(most, 1))
-    return [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    multiples = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    if len(multiples) < 2 <= most:  # one tick says nothing about the scale
+        return _round_values(low, high, 2 * most)
+    return [number * step for number in multiples]
 
 
 def round_step(least: float) -> float:

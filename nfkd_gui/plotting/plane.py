@@ -14,7 +14,6 @@ from nfkd.protocol.events import DensityDrawn
 from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.theme import is_dark, plot_colours, role_colour, scaled, tokens
 
-MAP = "cividis"
 _HIGHEST = 80.0
 """Nats; log densities are clipped here before exp."""
 _BINS = 40
@@ -33,18 +32,10 @@ Extent = tuple[float, float, float, float]
 """Rectangle (x0, x1, y0, y1)."""
 
 
-def colour_map(name: str) -> pg.ColorMap:
-    """Return one of pyqtgraph's colour maps.
-
-    Raises
-    ------
-    KeyError
-        If there is none of that name.
-    """
-    found = pg.colormap.get(name)
-    if found is None:
-        raise KeyError(name)
-    return found
+def match_map() -> pg.ColorMap:
+    """Return the colours of matching errors, from low to high."""
+    stops = [QColor(colour) for colour in tokens().match]
+    return pg.ColorMap(np.linspace(0, 1, len(stops)), stops)
 
 
 def density_map(role: str) -> pg.ColorMap:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from PySide6.QtCore import QByteArray, Qt
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QMainWindow, QTabWidget, QWidget
 
 from nfkd_gui.theme import scaled
@@ -39,11 +39,13 @@ class Workspace(QMainWindow):
         self.setDocumentMode(True)
         self.docks: dict[str, PanelDock] = {}
         self._sizes: list[tuple[PanelDock, int, Qt.Orientation]] = []
+        self._least: dict[PanelDock, int] = {}
         self._first = QByteArray()
         self._before_expansion = QByteArray()
 
-    def add(self, dock: PanelDock, area: Area, size: int = 0) -> PanelDock:
-        """Add a panel at a side, as wide (or high) as `size` at first."""
+    def add(self, dock: PanelDock, area: Area, size: int = 0, least: int = 0) -> PanelDock:
+        """Add a panel at a side, as wide (or high) as `size` at first, and never narrower than `least`."""
+        self._least[dock] = least
         self.docks[dock.objectName().removeprefix("panel.")] = dock
         self.addDockWidget(area, dock)
         sides = {Area.LeftDockWidgetArea, Area.RightDockWidgetArea}
@@ -101,6 +103,11 @@ class Workspace(QMainWindow):
         """Restore the first layout."""
         self.shrink()
         self.restoreState(self._first, _VERSION)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        for dock, least in self._least.items():
+            dock.setMinimumWidth(scaled(least))
 
     # --- one panel alone ------------------------------------------------------------------------------------------
 

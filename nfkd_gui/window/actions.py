@@ -85,7 +85,7 @@ class Actions(QObject):
 
     def _follow_studio(self) -> None:
         studio = self._studio
-        self.run.triggered.connect(studio.run_when_checked)
+        self.run.triggered.connect(studio.run_experiment)
         self.pause.triggered.connect(self._pause_or_resume)
         self.larger.triggered.connect(lambda: self._scale(_SCALE_STEP))
         self.smaller.triggered.connect(lambda: self._scale(-_SCALE_STEP))

@@ -12,7 +12,7 @@ from nfkd_gui.panels.runs import RunsPanel
 from nfkd_gui.widgets.panel_dock import PanelDock, PanelHead
 from nfkd_gui.widgets.workspace import Workspace
 
-_INSPECTOR = 336
+_INSPECTOR, _NARROWEST = 336, 300
 
 
 class CompareWorkspace(Workspace):
@@ -38,4 +38,4 @@ class CompareWorkspace(Workspace):
         self.setCentralWidget(centre)
         self.inspector = InspectorPanel(studio, self.selected, "selected", self)
         dock = PanelDock("selected", "Inspector", self.inspector, self, scrolls=False)
-        self.add(dock, Qt.DockWidgetArea.RightDockWidgetArea, _INSPECTOR)
+        self.add(dock, Qt.DockWidgetArea.RightDockWidgetArea, _INSPECTOR, _NARROWEST)

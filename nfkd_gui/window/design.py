@@ -19,7 +19,9 @@ from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.panel_dock import PanelDock, PanelHead
 from nfkd_gui.widgets.workspace import Workspace
 
-_OUTLINE, _PROPERTIES, _ESTIMATE = 256, 360, 200
+_OUTLINE, _PROPERTIES, _ESTIMATE = 256, 360, 216
+_LEAST = 208, 336
+"""Least widths of the outline and of the properties."""
 
 
 class DesignWorkspace(Workspace):
@@ -31,15 +33,13 @@ class DesignWorkspace(Workspace):
         self.outline = Outline(studio.experiment, self)
         self.layers = LayerTables(studio.experiment, self)
         areas = Qt.DockWidgetArea
-        outline = self.add(
-            PanelDock("outline", "Experiment", self.outline, self, scrolls=False), areas.LeftDockWidgetArea, _OUTLINE
-        )
+        outline = PanelDock("outline", "Experiment", self.outline, self, scrolls=False)
+        self.add(outline, areas.LeftDockWidgetArea, _OUTLINE, _LEAST[0])
         self.search = outline.head.button(
             "outline.search", "search", "Search", "Find any field, command, preset or data set (Ctrl+K)."
         )
-        self.properties = self.add(
-            PanelDock("properties", "Properties", form, self, scrolls=False), areas.RightDockWidgetArea, _PROPERTIES
-        )
+        self.properties = PanelDock("properties", "Properties", form, self, scrolls=False)
+        self.add(self.properties, areas.RightDockWidgetArea, _PROPERTIES, _LEAST[1])
         self.add(
             PanelDock("estimate", "Estimate", EstimatePanel(studio, form, self), self),
             areas.BottomDockWidgetArea,

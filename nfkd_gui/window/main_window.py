@@ -190,7 +190,7 @@ class MainWindow(QMainWindow):
         self.files.open(name)
         self.open_workspace("design")
         if start:
-            self.studio.run_when_checked()
+            self.studio.run_experiment()
 
     def open_file(self, path: str) -> None:
         """Open an experiment file in Design, after a question about unsaved changes."""

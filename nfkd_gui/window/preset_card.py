@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
@@ -10,7 +11,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWi
 
 from nfkd.config import ExperimentConfig
 from nfkd.config.toml import toml_text
-from nfkd.protocol.data import DataPreview, PreviewData
+from nfkd.protocol.data import ColumnStatistics, DataPreview, PreviewData
 from nfkd.protocol.requests import Reply
 from nfkd.protocol.roles import DATA
 from nfkd_gui.model.headline import ENOUGH_SEEDS
@@ -19,12 +20,12 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.model.summaries import flow_label
 from nfkd_gui.numbers import format_percent, format_span
 from nfkd_gui.plotting.mosaic import Mosaic
-from nfkd_gui.theme import fix_size, role_colour, scaled, set_space, tokens
+from nfkd_gui.theme import fix_size, role_colour, scaled, set_space, set_type, tokens
 from nfkd_gui.widgets.chip import Chip, verdict_tone
-from nfkd_gui.widgets.labels import ClampedLabel, ToneLabel, TypeLabel, tip
+from nfkd_gui.widgets.labels import ClampedLabel, ElidedLabel, ToneLabel, TypeLabel, tip
 
 _WIDTH, _HEIGHT, _PICTURE, _FOOT, _LINES = 250, 276, 104, 28, 4
-_IMAGES = 32
+_IMAGES, _COLUMNS = 32, 24
 _SENTENCE = re.compile(r"(?<=\.)(?<!al\.) ")
 _GROUPS = {"In the plane": "plane", "Images": "images", "Tables": "tables"}
 
@@ -144,12 +145,12 @@ class _Foot(QWidget):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self._time = ToneLabel(parent=self)
+        self._time = ElidedLabel(parent=self)
+        set_type(self._time, "caption")
         self._chip = Chip(self)
         line = QHBoxLayout(self)
         set_space(line, 8)
-        line.addWidget(self._time)
-        line.addStretch(1)
+        line.addWidget(self._time, 1)
         line.addWidget(self._chip)
         fix_size(self, height=_FOOT)
 
@@ -201,6 +202,8 @@ class _Picture(QWidget):
         preview = self._preview
         if preview is not None and preview.points is not None and len(preview.points):
             self._paint_points(painter, preview)
+        elif preview is not None and preview.columns:
+            self._paint_columns(painter, preview.columns[:_COLUMNS])
         elif preview is not None and preview.problems:
             painter.setPen(QColor(colours.muted))
             text = "Needs a download" if preview.may_fetch else "No preview"
@@ -208,6 +211,20 @@ class _Picture(QWidget):
         painter.setPen(QColor(colours.border))
         painter.drawLine(0, self.height() - 1, self.width(), self.height() - 1)
         painter.end()
+
+    def _paint_columns(self, painter: QPainter, columns: Sequence[ColumnStatistics]) -> None:
+        """Paint the range of each column, and mean ± standard deviation."""
+        low, high = min(column.low for column in columns), max(column.high for column in columns)
+        room = QRectF(self.rect()).adjusted(scaled(16), scaled(12), -scaled(16), -scaled(12))
+        scale, apart = room.height() / max(high - low, 1e-9), room.width() / len(columns)
+        pale, colour = QColor(role_colour(DATA)), QColor(role_colour(DATA))
+        pale.setAlpha(90)
+        for number, column in enumerate(columns):
+            left, width = room.left() + (number + 0.25) * apart, apart / 2
+            top = room.bottom() - (column.high - low) * scale
+            painter.fillRect(QRectF(left, top, width, (column.high - column.low) * scale), pale)
+            top = room.bottom() - (column.mean + column.deviation - low) * scale
+            painter.fillRect(QRectF(left, top, width, 2 * column.deviation * scale), colour)
 
     def _paint_points(self, painter: QPainter, preview: DataPreview) -> None:
         points = preview.points

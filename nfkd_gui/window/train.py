@@ -16,7 +16,7 @@ from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.panel_dock import PanelDock
 from nfkd_gui.widgets.workspace import Workspace
 
-_INSPECTOR, _LOG = 376, 160
+_INSPECTOR, _NARROWEST, _LOG = 376, 300, 160
 _TABS_BELOW = 900
 """Width of the window, in pixels, below which the tiles become tabs."""
 
@@ -42,7 +42,8 @@ class TrainWorkspace(Workspace):
         self.inspector = InspectorPanel(studio, studio, parent=self)
         self.inspector.log_wanted.connect(self.show_log)
         self.log = LogPanel(studio, self)
-        self.add(PanelDock("inspector", "Inspector", self.inspector, self), areas.RightDockWidgetArea, _INSPECTOR)
+        dock = PanelDock("inspector", "Inspector", self.inspector, self, scrolls=False)
+        self.add(dock, areas.RightDockWidgetArea, _INSPECTOR, _NARROWEST)
         self.add(PanelDock("log", "Log", self.log, self, scrolls=False), areas.BottomDockWidgetArea, _LOG).hide()
 
     def _add_tile(self, panel: Panel) -> None:

@@ -29,6 +29,7 @@ def field(  # noqa: PLR0913 - all by name
     title: str,
     help: str,  # noqa: A002 - the usual name in forms
     unit: str = "",
+    zero: str = "",
     advanced: bool = False,
     multiline: bool = False,
     format: Literal["", "file", "folder", "run", "share"] = "",  # noqa: A002 - JSON Schema's name
@@ -51,6 +52,8 @@ def field(  # noqa: PLR0913 - all by name
         One sentence: what the field does.
     unit
         Shown after the number, such as ``steps``.
+    zero
+        What zero means, such as ``all``; shown in place of the unit.
     advanced
         Whether a form hides the field until the user asks for advanced settings.
     multiline
@@ -70,6 +73,7 @@ def field(  # noqa: PLR0913 - all by name
     """
     extra: JsonDict = {
         "unit": unit,
+        "zero": zero,
         "advanced": advanced,
         "multiline": multiline,
         "format": format,

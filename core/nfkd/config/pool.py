@@ -25,6 +25,7 @@ class PoolConfig(Config, frozen=True):
         title="Samples",
         help=f"Samples that the teacher draws; zero means {SIZE_OF_IMAGES:,} images or {SIZE_OF_VECTORS:,} vectors.",
         unit="samples",
+        zero="automatic",
         ge=0,
         le=10_000_000,
         needs={".share": True},
@@ -35,6 +36,7 @@ class PoolConfig(Config, frozen=True):
         help="Memory for the teacher's latents of the pool, which are then computed once and not at every step. If "
         "they need more, there is no cache; zero switches it off.",
         unit="MiB",
+        zero="off",
         ge=0,
         le=1_000_000,
         advanced=True,

@@ -85,6 +85,7 @@ class TrainingConfig(Config, frozen=True):
         help="How many training examples all flows but the teacher see, chosen at random once for all seeds. "
         "Zero gives them all.",
         unit="examples",
+        zero="all",
         ge=0,
         le=100_000_000,
     )
@@ -159,6 +160,7 @@ class TrainingConfig(Config, frozen=True):
         30.0,
         title="Gradient clip",
         help="Maximum norm of the gradient; zero switches clipping off.",
+        zero="off",
         ge=0.0,
         le=1e6,
         advanced=True,
@@ -168,6 +170,7 @@ class TrainingConfig(Config, frozen=True):
         title="Weight averaging",
         help="Decay of the running average of the weights, such as 0.999. The average is validated, drawn and saved. "
         "Zero switches it off.",
+        zero="off",
         ge=0.0,
         lt=1.0,
         advanced=True,
@@ -177,6 +180,7 @@ class TrainingConfig(Config, frozen=True):
         title="Teacher's patience",
         help="The teacher's training ends after this many evaluations without improvement; zero never ends it early.",
         unit="evaluations",
+        zero="off",
         ge=0,
         le=100_000,
         advanced=True,
@@ -259,6 +263,7 @@ class ComputeConfig(Config, frozen=True):
         title="Threads",
         help="CPU threads for one operation; zero uses all cores but one.",
         unit="threads",
+        zero="automatic",
         ge=0,
         le=1024,
         advanced=True,

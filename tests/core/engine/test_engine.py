@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import msgspec
@@ -64,7 +65,8 @@ def test_figures_of_a_run_are_read_without_curves_while_it_trains_and_afterwards
         assert [line.text for line in figures.log] == [line.text for line in whole.log]
         assert msgspec.json.encode(figures.verdict) == msgspec.json.encode(whole.verdict)
         with h5py.File(Path(run, "run.h5")) as file:
-            stored = json.loads(np.asarray(file.attrs["versions"]).tobytes())
+            attribute: Any = file.attrs["versions"]
+            stored = json.loads(bytes(attribute))
         assert figures.seeds[0].versions == stored
         assert stored["torch"] == torch.__version__
 

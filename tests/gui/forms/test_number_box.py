@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
 from nfkd_gui.forms.number_box import NumberBox
@@ -25,3 +26,13 @@ def test_only_commas_between_thousands_are_ignored(qtbot: QtBot) -> None:
     for text, value in (("1,000", 1000), ("12,345.5", 12345.5), ("0,001", "0,001"), ("1,5", "1,5"), ("7", 7)):
         box.lineEdit().setText(text)
         assert box.value() == value
+
+
+def test_zero_says_what_it_means_in_place_of_the_unit(qtbot: QtBot) -> None:
+    box = NumberBox(whole=True, unit="examples", zero="all")
+    qtbot.addWidget(box)
+    labels = [label for label in box.findChildren(QLabel) if label.text()]
+    box.set_value(0)
+    assert [label.text() for label in labels] == ["all"]
+    box.set_value(20)
+    assert [label.text() for label in labels] == ["examples"]

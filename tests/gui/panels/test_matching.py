@@ -118,3 +118,21 @@ def test_the_dark_theme_works_without_a_desktop_theme(
     finally:
         apply_theme(qapp, "light")
     assert not is_dark()
+
+
+def test_an_axis_that_becomes_wider_shows_its_whole_names(show: Any, fake_run: Any, qapp: Any) -> None:
+    run = fake_run()
+    run.begin("student")
+    for step in range(0, 1000, 100):
+        run.matching(step, [2 - step / 1000, 1.0])
+    panel = show(MatchingPanel, run, (590, 350))
+    qapp.processEvents()
+    for _ in range(2):  # the width of the plot is known only after the first drawing
+        panel.mark_dirty()
+        panel.refresh()
+        qapp.processEvents()
+    axis = panel.heat.canvas.getAxis("left")
+    assert axis.width() > 150
+    image, ground = panel.heat.grab().toImage(), panel.heat.grab().toImage().pixelColor(2, 2).lightness()
+    inked = {x for x in range(200) for y in range(10, 70) if abs(image.pixelColor(x, y).lightness() - ground) > 40}
+    assert min(inked) < 60  # not cut where the narrower axis ended

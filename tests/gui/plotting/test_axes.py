@@ -44,3 +44,9 @@ def test_the_threshold_of_symlog_is_below_most_values() -> None:
     sizes = np.geomspace(2e-3, 5, 200) * np.array([1, -1] * 100)
     assert symlog_threshold(sizes) == pytest.approx(1e-3)
     assert symlog_threshold(np.zeros(3)) == 1
+
+
+def test_an_axis_with_little_room_has_two_ticks_at_least() -> None:
+    for half in (1.2, 4.4, 9.9, 30.0, 470.0):
+        assert len(Scale().ticks(-half, half, 2)) >= 2
+        assert len(Scale().ticks(-half, half, 4)) <= 9
