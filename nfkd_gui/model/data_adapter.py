@@ -64,9 +64,13 @@ class DataAdapter(QObject):
         self._facts, self._data = facts, copy.deepcopy(data)
 
     def _with_suggestion(self, data: dict[str, Any], preview: DataPreview) -> tuple[dict[str, Any], DataFacts | None]:
-        """Return the data with settings that fit its files, unless the user set them, and the resulting facts."""
+        """Return the data with settings that fit its files, unless the user set them, and the resulting facts.
+
+        A table that was set as a whole, such as a named data set, keeps all its settings.
+        """
         taken = {path.removeprefix("data.") for path in self._edited}
         new_files = not taken.isdisjoint({"data", "path"})
+        taken |= data.keys() if "data" in taken else set()
         fitting = {name: value for name, value in preview.suggested.items() if name not in taken and new_files}
         if not fitting:
             return data, _facts_of(preview) if preview.event_shape else None
