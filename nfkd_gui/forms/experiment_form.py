@@ -137,12 +137,15 @@ class ExperimentForm(QWidget):
         self.undo_stack.push(Edit(name, before, after, self._restore, merges=False, name=step))
         self._experiment.edit(after, name)
 
-    def _extend(self, after: dict[str, Any]) -> None:
-        """Add changes of other fields to the last step for undo."""
+    def _extend(self, section: str, name: str, after: dict[str, Any]) -> None:
+        """Add changes of other fields to the last step for undo if it changed the section, else make them a step."""
+        before = self.document()
         self._fill(after)
         last = self.undo_stack.command(self.undo_stack.index() - 1)
-        if isinstance(last, Edit):
+        if isinstance(last, Edit) and last.path.partition(".")[0] == section:
             last.after = after
+        else:
+            self.undo_stack.push(Edit(name, before, after, self._restore, merges=False, name=name))
 
     def show_shares(self, shares: GradientShares) -> None:
         """Show gradient shares in the table of the loss."""

@@ -17,7 +17,7 @@ _SIZE = ImageFolderConfig.model_fields["size"].default
 
 
 class DataAdapter(QObject):
-    """Changes what depends on the data, as part of the edit that changed the data.
+    """Changes what depends on the data, as part of the edit that changed the data, unless another one came between.
 
     Undo, redo and opened experiments are not adapted.
     """
@@ -82,7 +82,7 @@ class DataAdapter(QObject):
         before = self._data if isinstance(self._data, dict) else {}
         found = adapt(self._experiment.document | {"data": data}, before, self._facts, facts)
         if found.document != self._experiment.document:
-            self._experiment.extend(found.document)
+            self._experiment.extend("data", "Adapt to the data", found.document)
             changes = ", ".join(found.changes)
             self.adapted.emit(f"Adapted to {facts.describe()}{f': {changes}' if changes else ''}")
 

@@ -46,8 +46,8 @@ class Experiment(QObject):
     """Another document was opened: refill the form."""
     amended = Signal(str, object)
     """Several fields changed; carries a name for the change and the document. The form adds it to its undo stack."""
-    extended = Signal(object)
-    """Further fields change as part of the last change; carries the document."""
+    extended = Signal(str, str, object)
+    """Further fields change as part of the last change; carries the arguments of `extend`."""
     edited = Signal(str)
     """The user changed a field; carries its path, which is empty for undo and redo."""
     checked = Signal()
@@ -147,10 +147,20 @@ class Experiment(QObject):
         self.amended.emit(name, document)
         self.edit(document, name)
 
-    def extend(self, document: dict[str, Any]) -> None:
-        """Change several fields as part of the last change, so that one undo takes both back."""
+    def extend(self, section: str, name: str, document: dict[str, Any]) -> None:
+        """Change several fields as part of the last change, so that one undo takes both back.
+
+        Parameters
+        ----------
+        section
+            What the last change must have changed, such as ``data``; after another change, this is a step of its own.
+        name
+            The name of that step.
+        document
+            All values, changed and unchanged.
+        """
         self.document = copy.deepcopy(document)
-        self.extended.emit(document)
+        self.extended.emit(section, name, document)
         self._set_dirty(True)
         self._check()
 

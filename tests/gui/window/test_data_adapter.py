@@ -119,6 +119,24 @@ def test_a_named_data_set_is_adapted_to_and_keeps_its_settings(
     assert config_of(window) == before
 
 
+def test_after_another_edit_the_adaptation_is_a_step_of_its_own(window: MainWindow, look: Callable[[], None]) -> None:
+    look()
+    choose(window.form, "data.kind", "two_moons")
+    window.form.show_section(None)
+    write(window.form, "training.student_steps", "7")
+    look()
+    stack = window.form.undo_stack
+    assert config_of(window).teacher.kind == "glow1d"
+    assert stack.undoText() == "Adapt to the data"
+    stack.undo()
+    config = config_of(window)
+    assert (config.data.kind, config.teacher.kind, config.training.student_steps) == ("two_moons", "glow", 7)
+    assert stack.undoText() == "Change student steps of training"
+    stack.undo()
+    stack.undo()
+    assert config_of(window) == ExperimentConfig.load("digits")
+
+
 def test_data_that_is_not_downloaded_yet_is_adapted_to(window: MainWindow, look: Callable[[], None]) -> None:
     look()
     choose(window.form, "data.kind", "cifar10")
