@@ -35,6 +35,11 @@ class DataAdapter(QObject):
         experiment.replaced.connect(self._forget)
         data_preview.changed.connect(self._look)
 
+    @property
+    def awaits_preview(self) -> bool:
+        """Whether the user changed the data, and the engine has not looked at it yet."""
+        return bool(self._edited) and self._preview.valid and not self._preview.current
+
     def _forget(self) -> None:
         self._facts, self._data = None, None
         self._edited.clear()
