@@ -204,7 +204,7 @@ class Studio(QObject):
             self.rows_changed.emit()
 
     def run(self, text: str) -> None:
-        """Start or queue an experiment, given as TOML; its run is shown unless a run in training is watched."""
+        """Start or queue an experiment, given as TOML; its run is shown unless another run of the engine is watched."""
         self._adopt = False
         self.ask(requests.Run(config=text, folder=self.preferences.runs_folder), self._accepted, self.failed.emit)
 
@@ -220,7 +220,7 @@ class Studio(QObject):
         if not isinstance(reply, requests.RunAccepted):
             return
         self.list_runs()
-        watched = self.view is not None and self.view.row.state in LIVE and self.view.row.run != reply.run
+        watched = self.view is not None and is_controllable(self.view.row) and self.view.row.run != reply.run
         if watched:
             self.message.emit(f"{Path(reply.run).name} is queued; it starts when the present run has ended")
         else:

@@ -290,6 +290,23 @@ def test_the_engines_own_run_is_controlled_beside_one_of_another_process(ready: 
     do(scenario())
 
 
+def test_a_started_run_is_shown_although_one_of_another_process_is_watched(ready: Studio, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        script.views["/runs/other"] = RunView(row_of("/runs/other", "running", elsewhere=True), DIGITS)
+        ready.open_run("/runs/other")
+        await settled(ready)
+        messages: list[str] = []
+        shown: list[bool] = []
+        ready.message.connect(messages.append)
+        ready.accepted.connect(shown.append)
+        ready.run(DIGITS)
+        await settled(ready)
+        assert ready.view is not None
+        assert (ready.view.row.run, shown, messages) == ("/runs/digits", [True], [])
+
+    do(scenario())
+
+
 def test_rows_of_another_clients_folder_are_not_added(ready: Studio, script: Any) -> None:
     for state in ("running", "finished"):
         change(script, "/elsewhere/other", state, elsewhere=state == "running")
