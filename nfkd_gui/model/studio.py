@@ -114,6 +114,8 @@ class Studio(QObject):
         connection.dropped.connect(self.experiment.clear_error)
         connection.failed.connect(self.failed)
         self.data_preview.failed.connect(self._data_failed)
+        self.rows_changed.connect(self._note_busy)
+        self.row_changed.connect(self._note_busy)
 
     def _make_client(self, on_event: OnEvent, on_lost: OnLost) -> EngineClient:
         return (self._factory or _CLIENTS[self.preferences.engine])(on_event, on_lost)
@@ -148,6 +150,7 @@ class Studio(QObject):
         self.experiment.describe()
         self.data_preview.list_datasets()
         self.data_preview.refresh()
+        self.time_estimate.retry()
         run = self._opening or status.active
         if run:
             self.open_run(run)
@@ -272,6 +275,9 @@ class Studio(QObject):
             title, action = "The run was deleted, but not its folder", "Delete or move these files by hand."
             self.failed.emit(ErrorInfo(title=title, cause=reply.note, action=action))
 
+    def _note_busy(self, _run: str = "") -> None:
+        self.time_estimate.note_busy(busy=any(map(is_controllable, self.rows.values())))
+
     # --- the run that the buttons control ---------------------------------------------------------------------
 
     @property
@@ -374,18 +380,15 @@ class Studio(QObject):
                 pass
 
     def _apply_to_rows(self, event: events.RunEvent) -> None:
-        match event:
-            case events.RunChanged():
-                self._change_row(event.row)
-            case events.RunRemoved():
-                self.rows.pop(event.run, None)
-                if event.new:
-                    self.renamed.emit(event.run, event.new)
-                if self.view is not None and self.view.row.run == event.run:
-                    self.open_run(event.new) if event.new else self.close_run()
-                self.list_runs()
-            case _:
-                pass
+        if isinstance(event, events.RunChanged):
+            self._change_row(event.row)
+        elif isinstance(event, events.RunRemoved):
+            self.rows.pop(event.run, None)
+            if event.new:
+                self.renamed.emit(event.run, event.new)
+            if self.view is not None and self.view.row.run == event.run:
+                self.open_run(event.new) if event.new else self.close_run()
+            self.list_runs()
 
     def _change_row(self, row: events.RunRow) -> None:
         """Change a row or add it, unless it belongs to a folder that another client watches."""

@@ -24,6 +24,8 @@ class TimeEstimateModel(QObject):
         The engine's estimate of exactly this experiment; None until it answers.
     error
         Why there is none, such as a run in training.
+    invalid
+        Whether there is none because the experiment has problems.
     """
 
     changed = Signal()
@@ -34,6 +36,8 @@ class TimeEstimateModel(QObject):
         self._subject: ExperimentConfig | None = None
         self.estimate: TimeEstimate | None = None
         self.error: ErrorInfo | None = None
+        self.invalid = True
+        self._busy = False
         self._quiet = QTimer(self, singleShot=True, interval=_DEBOUNCE)
         self._quiet.timeout.connect(self.refresh)
         experiment.checked.connect(self._follow)
@@ -41,6 +45,19 @@ class TimeEstimateModel(QObject):
     def stop(self) -> None:
         """Send no more requests."""
         self._quiet.stop()
+
+    def retry(self) -> None:
+        """Ask again if there was an error, since its cause may be gone."""
+        if self.error is not None and self._subject is not None:
+            self.error = None
+            self._quiet.start()
+            self.changed.emit()
+
+    def note_busy(self, *, busy: bool) -> None:
+        """Note whether the engine has runs; once it has none, ask again for what it refused meanwhile."""
+        before, self._busy = self._busy, busy
+        if before and not busy:
+            self.retry()
 
     def refresh(self) -> None:
         """Ask the engine at once."""
@@ -62,9 +79,14 @@ class TimeEstimateModel(QObject):
         self._ask(EstimateTime(config=self._experiment.text), replied, failed, key="time")
 
     def _follow(self) -> None:
-        subject = self._experiment.subject if self._experiment.is_checked else None
-        if subject == self._subject:
+        experiment = self._experiment
+        subject = experiment.subject if experiment.is_checked else None
+        invalid = experiment.config is None or bool(experiment.problems)
+        error = experiment.error if subject is None else self.error
+        if (subject, invalid, error) == (self._subject, self.invalid, self.error):
             return
-        self._subject, self.estimate, self.error = subject, None, None
-        self._quiet.stop() if subject is None else self._quiet.start()
+        if subject != self._subject:
+            self._quiet.stop() if subject is None else self._quiet.start()
+            error = experiment.error if subject is None else None
+        self._subject, self.estimate, self.error, self.invalid = subject, None, error, invalid
         self.changed.emit()
