@@ -301,12 +301,11 @@ class Studio(QObject):
         if self.controlled is not None:
             self._command(requests.Resume(run=self.controlled.run))
 
-    def stop(self, run: str, stage: str, scope: Literal["stage", "run"]) -> None:
-        """End a run, or its stage if that is still `stage`, the one that the user confirmed."""
+    def stop(self, run: str, seed: int, stage: str, scope: Literal["stage", "run"]) -> None:
+        """End a run, or its stage if that is still `stage` of `seed`, the one that the user confirmed."""
         progress = self.progress.get(run)
-        if scope == "stage" and progress is not None and progress.stage != stage:
-            return
-        self._command(requests.Stop(run=run, scope=scope))
+        if scope == "run" or progress is None or (progress.seed, progress.stage) == (seed, stage):
+            self._command(requests.Stop(run=run, scope=scope))
 
     # --- the shown seed ---------------------------------------------------------------------------------------
 
