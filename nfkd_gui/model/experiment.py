@@ -62,6 +62,7 @@ class Experiment(QObject):
         self._form_problems: list[ConfigProblem] = []
         self._notices: list[ConfigProblem] = []  # about fields of an older form, until the first edit
         self._asked: ExperimentConfig | None = None
+        self._saved: tuple[dict[str, Any], ExperimentConfig | None] | None = None
         self._known: tuple[ExperimentConfig, Description] | None = None
         self.document: dict[str, Any] = {}
         self.config: ExperimentConfig | None = None
@@ -130,9 +131,9 @@ class Experiment(QObject):
         if document == self.document:
             return
         self.document, self._notices = copy.deepcopy(document), []
-        self._set_dirty(True)
         self.edited.emit(path)
         self._check()
+        self._set_dirty(not self._is_saved())
 
     def amend(self, name: str, document: dict[str, Any]) -> None:
         """Change several fields at once, as one step for undo.
@@ -161,8 +162,8 @@ class Experiment(QObject):
         """
         self.document = copy.deepcopy(document)
         self.extended.emit(section, name, document)
-        self._set_dirty(True)
         self._check()
+        self._set_dirty(not self._is_saved())
 
     def replace(self, document: dict[str, Any], path: Path | None = None, *, dirty: bool = False) -> None:
         """Open another experiment, given by its values."""
@@ -171,6 +172,7 @@ class Experiment(QObject):
         self._asked = self._known = None
         self.replaced.emit()
         self._check()
+        self._saved = None if dirty else (self.document, self.config)
         self._set_dirty(dirty)
 
     def open(self, source: str | Path) -> None:
@@ -200,6 +202,7 @@ class Experiment(QObject):
             raise ConfigError(self._form_problems, self.name)
         self.config.save(path)
         self.path = path
+        self._saved = self.document, self.config
         self._set_dirty(False)
 
     def describe(self) -> None:
@@ -259,6 +262,13 @@ class Experiment(QObject):
         elif self._asked != subject:
             self._asked, self.error = subject, None
             self._quiet.start()
+
+    def _is_saved(self) -> bool:
+        """Return whether the experiment is the one that was opened or saved last; defaults may be left out in one."""
+        if self._saved is None:
+            return False
+        document, config = self._saved
+        return document == self.document or (config is not None and config == self.config)
 
     def _set_dirty(self, dirty: bool) -> None:
         self.dirty = dirty
