@@ -81,8 +81,8 @@ def test_name_and_description_do_not_ask_the_engine(window: MainWindow, script: 
         before = count(script, Describe, EstimateTime)
         for path in ("name", "description"):
             QTest.keyClicks(line(window, path), "abc")
-        assert not window.studio.experiment._quiet.isActive()
-        assert not window.studio.time_estimate._quiet.isActive()
+        assert not window.studio.experiment._inquiry.waits
+        assert not window.studio.time_estimate._inquiry.waits
         assert window.studio.experiment.is_checked
         assert count(script, Describe, EstimateTime) == before
         assert "abc" in window.studio.experiment.text
