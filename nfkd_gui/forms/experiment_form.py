@@ -25,7 +25,7 @@ from nfkd_gui.forms.preview import PreviewBox
 from nfkd_gui.forms.rows import Group
 from nfkd_gui.forms.sections import SectionBox
 from nfkd_gui.forms.text import sentence
-from nfkd_gui.forms.undo import Edit
+from nfkd_gui.forms.undo import Edit, change_name
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.gradient_shares import GradientShares
@@ -121,7 +121,7 @@ class ExperimentForm(QWidget):
 
     def _use_dataset(self, table: dict[str, Any]) -> None:
         """Fill in a named data set."""
-        self._amend("data set", self.document() | {"data": table})
+        self._amend("data", self.document() | {"data": table})
 
     def _edit_pairs(self) -> None:
         """Copy the pairs of the strategy, so that the user can edit them."""
@@ -133,16 +133,19 @@ class ExperimentForm(QWidget):
         """Change several fields as one step for undo; `name` is what changes, or the step, such as ``Edit pairs``."""
         before = self.document()
         self._fill(after)
-        step = name if name[:1].isupper() else f"Change {name}"
+        step = name if name[:1].isupper() else change_name(name)
         self.undo_stack.push(Edit(name, before, after, self._restore, merges=False, name=step))
         self._experiment.edit(after, name)
 
-    def _extend(self, after: dict[str, Any]) -> None:
-        """Add changes of other fields to the last step for undo."""
+    def _extend(self, section: str, name: str, after: dict[str, Any]) -> None:
+        """Add changes of other fields to the last step for undo if it changed the section, else make them a step."""
+        before = self.document()
         self._fill(after)
         last = self.undo_stack.command(self.undo_stack.index() - 1)
-        if isinstance(last, Edit):
+        if isinstance(last, Edit) and last.path.partition(".")[0] == section:
             last.after = after
+        else:
+            self.undo_stack.push(Edit(name, before, after, self._restore, merges=False, name=name))
 
     def show_shares(self, shares: GradientShares) -> None:
         """Show gradient shares in the table of the loss."""

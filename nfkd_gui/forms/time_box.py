@@ -14,6 +14,9 @@ from nfkd_gui.theme import role_colour, set_space
 from nfkd_gui.widgets.labels import MarkupLabel, TypeLabel, WrappedLabel
 from nfkd_gui.widgets.segments import SegmentedBar
 
+_NONE = {False: "Measuring real steps of each stage …", True: "A time estimate needs an experiment without problems."}
+"""What is said while there is no estimate, by whether the experiment has problems."""
+
 
 class TimeBox(QWidget):
     """Shows the engine's estimate, or why there is none."""
@@ -44,7 +47,7 @@ class TimeBox(QWidget):
         for widget in (self._figure, self._bar, self._stages):
             widget.setVisible(estimate is not None)
         if estimate is None:
-            text = f"No time estimate: {error.cause}" if error is not None else "Measuring real steps of each stage …"
+            text = f"No time estimate: {error.cause}" if error is not None else _NONE[self._model.invalid]
             self._caption.setText(text)
             return
         self._figure.setText(format_span(estimate.seconds))

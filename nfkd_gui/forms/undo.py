@@ -16,6 +16,7 @@ Document = dict[str, Any]
 
 def change_name(path: str) -> str:
     """Return the name of the change of a field, such as ``Change weight of LKD``."""
+    path = "data.kind" if path == "data" else path  # the whole table, with its kind
     first, _, rest = path.partition(".")
     number, _, of_item = rest.partition(".")
     if first == "assistants" and number.isdecimal():  # they have the fields of the student

@@ -123,13 +123,20 @@ def matching_table(pairs: Sequence[LayerPair], steps: Sequence[int], errors: np.
 
 
 def curves_table(view: RunView, names: Collection[str]) -> Table:
-    """Return the points of some curves of all seeds and stages: seed, flow, curve, step, time and value."""
-    rows = (
-        [seed, role, name, int(step), float(time), float(value)]
+    """Return the points of some curves of all seeds and stages: seed, flow, curve, step, time and value.
+
+    The rows are those of now: they may be read in another thread while the run continues.
+    """
+    kept = [
+        (seed, role, name, curve.batch())
         for (seed, role), stage in view.stages.items()
         for name, curve in stage.curves.items()
         if name in names
-        for step, time, value in zip(curve.steps.copy(), curve.times.copy(), curve.values.copy(), strict=True)
+    ]
+    rows = (
+        [seed, role, name, int(step), float(time), float(value)]
+        for seed, role, name, points in kept
+        for step, time, value in zip(points.steps, points.times, points.values, strict=True)
     )
     return Table(("seed", "flow", "curve", "step", "time (s)", "value"), rows)
 

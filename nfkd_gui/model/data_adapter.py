@@ -17,7 +17,7 @@ _SIZE = ImageFolderConfig.model_fields["size"].default
 
 
 class DataAdapter(QObject):
-    """Changes what depends on the data, as part of the edit that changed the data.
+    """Changes what depends on the data, as part of the edit that changed the data, unless another one came between.
 
     Undo, redo and opened experiments are not adapted.
     """
@@ -34,6 +34,11 @@ class DataAdapter(QObject):
         experiment.edited.connect(self._follow)
         experiment.replaced.connect(self._forget)
         data_preview.changed.connect(self._look)
+
+    @property
+    def awaits_preview(self) -> bool:
+        """Whether the user changed the data, and the engine has not looked at it yet."""
+        return bool(self._edited) and self._preview.valid and not self._preview.current
 
     def _forget(self) -> None:
         self._facts, self._data = None, None
@@ -64,9 +69,13 @@ class DataAdapter(QObject):
         self._facts, self._data = facts, copy.deepcopy(data)
 
     def _with_suggestion(self, data: dict[str, Any], preview: DataPreview) -> tuple[dict[str, Any], DataFacts | None]:
-        """Return the data with settings that fit its files, unless the user set them, and the resulting facts."""
+        """Return the data with settings that fit its files, unless the user set them, and the resulting facts.
+
+        A table that was set as a whole, such as a named data set, keeps all its settings.
+        """
         taken = {path.removeprefix("data.") for path in self._edited}
         new_files = not taken.isdisjoint({"data", "path"})
+        taken |= data.keys() if "data" in taken else set()
         fitting = {name: value for name, value in preview.suggested.items() if name not in taken and new_files}
         if not fitting:
             return data, _facts_of(preview) if preview.event_shape else None
@@ -78,7 +87,7 @@ class DataAdapter(QObject):
         before = self._data if isinstance(self._data, dict) else {}
         found = adapt(self._experiment.document | {"data": data}, before, self._facts, facts)
         if found.document != self._experiment.document:
-            self._experiment.extend(found.document)
+            self._experiment.extend("data", "Adapt to the data", found.document)
             changes = ", ".join(found.changes)
             self.adapted.emit(f"Adapted to {facts.describe()}{f': {changes}' if changes else ''}")
 

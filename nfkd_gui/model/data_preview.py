@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
 from nfkd.config import ConfigError
 from nfkd.config.datasets import DATA_KINDS, add_dataset, parse_data, parse_data_toml
@@ -12,6 +12,7 @@ from nfkd.protocol.events import DataProgress, ErrorInfo
 from nfkd.protocol.requests import Reply
 from nfkd_gui.link.mailbox import Ask
 from nfkd_gui.model.experiment import Experiment
+from nfkd_gui.model.inquiry import Inquiry
 
 _DEBOUNCE = 250
 """Milliseconds without a change before the engine is asked."""
@@ -51,8 +52,7 @@ class DataPreviewModel(QObject):
         self.current = False
         self.error: ErrorInfo | None = None
         self.datasets: list[NamedData] = []
-        self._quiet = QTimer(self, singleShot=True, interval=_DEBOUNCE)
-        self._quiet.timeout.connect(self.refresh)
+        self._inquiry = Inquiry(ask, "preview", _DEBOUNCE, self._request, self._replied, self._not_previewed, self)
         experiment.checked.connect(self._follow)
 
     @property
@@ -77,26 +77,23 @@ class DataPreviewModel(QObject):
 
     def stop(self) -> None:
         """Send no more requests."""
-        self._quiet.stop()
+        self._inquiry.stop()
 
     def refresh(self) -> None:
         """Ask the engine at once for a preview."""
-        self._quiet.stop()
-        asked = self._text
-        if not asked:
-            return
+        self._inquiry.send()
 
-        def replied(reply: Reply) -> None:
-            if asked == self._text and isinstance(reply, DataPreview):
-                self.preview, self.error, self.current = reply, None, True
-                self.changed.emit()
+    def _request(self) -> PreviewData:
+        return PreviewData(config=self._text)
 
-        def failed(error: ErrorInfo) -> None:
-            if asked == self._text:
-                self.preview, self.error, self.current = None, error, True
-                self.changed.emit()
+    def _replied(self, reply: Reply) -> None:
+        if isinstance(reply, DataPreview):
+            self.preview, self.error, self.current = reply, None, True
+            self.changed.emit()
 
-        self._ask(PreviewData(config=asked), replied, failed, key="preview")
+    def _not_previewed(self, error: ErrorInfo) -> None:
+        self.preview, self.error, self.current = None, error, True
+        self.changed.emit()
 
     def list_datasets(self) -> None:
         """Ask the engine for the user's named data sets."""
@@ -179,10 +176,7 @@ class DataPreviewModel(QObject):
         if kind != self.kind:
             self.preview = None
         self.kind, self._text, self.error, self.current = kind, text, None, False
-        if text:
-            self._quiet.start()
-        else:
-            self._quiet.stop()
+        self._inquiry.follow(text or None)
         self.changed.emit()
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,8 @@ USABLE = (
 _ONE = "One file or folder at a time can be dropped"
 _HDF5 = {".h5", ".hdf5"}
 _RUN_STATE, _RUN_FILE = "state.json", "run.h5"
-_MOST_NAMES = 5000  # names that are searched for an image
+_LEVELS, _MOST_FOLDERS, _MOST_NAMES = 3, 8, 200
+"""Levels that are searched for an image, folders of each, and names in each; the window waits for the search."""
 _HEADER = 1 << 20  # bytes
 _LONGEST = 60  # characters of a file name
 
@@ -91,14 +93,25 @@ def _data(path: Path, name: str) -> Drop:
 
 
 def _holds_images(root: Path) -> bool:
-    seen = 0
-    for _folder, _folders, names in os.walk(root):
-        if any(name.lower().endswith(IMAGE_ENDINGS) for name in names):
+    """Return whether an image is among the first names of a folder or of the first folders in it."""
+    level = [str(root)]
+    for _ in range(_LEVELS):
+        found = [_first_names(folder) for folder in level[:_MOST_FOLDERS]]
+        if any(images for images, _ in found):
             return True
-        seen += len(names) + 1
-        if seen > _MOST_NAMES:
-            break
+        level = [folder for _, folders in found for folder in folders]
     return False
+
+
+def _first_names(folder: str) -> tuple[bool, list[str]]:
+    """Return whether there is an image among the first names of a folder, and the folders among them."""
+    try:
+        with os.scandir(folder) as entries:
+            first = [entry for entry in islice(entries, _MOST_NAMES) if not entry.name.startswith(".")]
+            folders = [entry.path for entry in first if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return False, []
+    return any(entry.name.lower().endswith(IMAGE_ENDINGS) for entry in first), folders
 
 
 def _weights(path: Path, name: str) -> Drop:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
 from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig, preset_names, preset_path
 from nfkd.config.datasets import resolve_data_table
@@ -18,6 +18,7 @@ from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Describe, Description, FlowDescription, Reply
 from nfkd.protocol.roles import ASSISTANTS, Role
 from nfkd_gui.link.mailbox import Ask
+from nfkd_gui.model.inquiry import Inquiry
 
 _DEBOUNCE = 250
 """Milliseconds without a change before the engine is asked."""
@@ -46,8 +47,8 @@ class Experiment(QObject):
     """Another document was opened: refill the form."""
     amended = Signal(str, object)
     """Several fields changed; carries a name for the change and the document. The form adds it to its undo stack."""
-    extended = Signal(object)
-    """Further fields change as part of the last change; carries the document."""
+    extended = Signal(str, str, object)
+    """Further fields change as part of the last change; carries the arguments of `extend`."""
     edited = Signal(str)
     """The user changed a field; carries its path, which is empty for undo and redo."""
     checked = Signal()
@@ -57,11 +58,10 @@ class Experiment(QObject):
 
     def __init__(self, ask: Ask, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._ask = ask
         self._text = ""
         self._form_problems: list[ConfigProblem] = []
         self._notices: list[ConfigProblem] = []  # about fields of an older form, until the first edit
-        self._asked: ExperimentConfig | None = None
+        self._saved: tuple[dict[str, Any], ExperimentConfig | None] | None = None
         self._known: tuple[ExperimentConfig, Description] | None = None
         self.document: dict[str, Any] = {}
         self.config: ExperimentConfig | None = None
@@ -69,8 +69,7 @@ class Experiment(QObject):
         self.error: ErrorInfo | None = None
         self.path: Path | None = None
         self.dirty = False
-        self._quiet = QTimer(self, singleShot=True, interval=_DEBOUNCE)
-        self._quiet.timeout.connect(self.describe)
+        self._inquiry = Inquiry(ask, "describe", _DEBOUNCE, self._request, self._described, self._failed, self)
 
     @property
     def name(self) -> str:
@@ -130,9 +129,9 @@ class Experiment(QObject):
         if document == self.document:
             return
         self.document, self._notices = copy.deepcopy(document), []
-        self._set_dirty(True)
         self.edited.emit(path)
         self._check()
+        self._set_dirty(not self._is_saved())
 
     def amend(self, name: str, document: dict[str, Any]) -> None:
         """Change several fields at once, as one step for undo.
@@ -147,20 +146,32 @@ class Experiment(QObject):
         self.amended.emit(name, document)
         self.edit(document, name)
 
-    def extend(self, document: dict[str, Any]) -> None:
-        """Change several fields as part of the last change, so that one undo takes both back."""
+    def extend(self, section: str, name: str, document: dict[str, Any]) -> None:
+        """Change several fields as part of the last change, so that one undo takes both back.
+
+        Parameters
+        ----------
+        section
+            What the last change must have changed, such as ``data``; after another change, this is a step of its own.
+        name
+            The name of that step.
+        document
+            All values, changed and unchanged.
+        """
         self.document = copy.deepcopy(document)
-        self.extended.emit(document)
-        self._set_dirty(True)
+        self.extended.emit(section, name, document)
         self._check()
+        self._set_dirty(not self._is_saved())
 
     def replace(self, document: dict[str, Any], path: Path | None = None, *, dirty: bool = False) -> None:
         """Open another experiment, given by its values."""
         self.document, self._notices = upgrade(copy.deepcopy(document))
         self.path = path
-        self._asked = self._known = None
+        self._known = None
+        self._inquiry.follow(None)
         self.replaced.emit()
         self._check()
+        self._saved = None if dirty else (self.document, self.config)
         self._set_dirty(dirty)
 
     def open(self, source: str | Path) -> None:
@@ -190,28 +201,28 @@ class Experiment(QObject):
             raise ConfigError(self._form_problems, self.name)
         self.config.save(path)
         self.path = path
+        self._saved = self.document, self.config
         self._set_dirty(False)
 
     def describe(self) -> None:
         """Ask the engine at once for a description."""
-        self._quiet.stop()
-        asked = self._asked = self.subject
-        if asked is None:
-            return
-        self.clear_error()
+        if self.config is not None:
+            self.clear_error()
+        self._inquiry.send()
 
-        def described(reply: Reply) -> None:
-            if asked == self._asked and isinstance(reply, Description):
-                self._known, self.error = (asked, reply), None
-                self._describe_from(reply)
-                self.checked.emit()
+    def _request(self) -> Describe:
+        return Describe(config=self._text)
 
-        def failed(error: ErrorInfo) -> None:
-            if asked == self._asked:
-                self.error = error
-                self.checked.emit()
+    def _described(self, reply: Reply) -> None:
+        subject = self.subject
+        if subject is not None and isinstance(reply, Description):
+            self._known, self.error = (subject, reply), None
+            self._describe_from(reply)
+            self.checked.emit()
 
-        self._ask(Describe(config=self._text), described, failed, key="describe")
+    def _failed(self, error: ErrorInfo) -> None:
+        self.error = error
+        self.checked.emit()
 
     def _describe_from(self, reply: Description) -> None:
         self.description = msgspec.structs.replace(reply, warnings=[*self._notices, *reply.warnings])
@@ -224,7 +235,7 @@ class Experiment(QObject):
 
     def stop(self) -> None:
         """Send no more requests."""
-        self._quiet.stop()
+        self._inquiry.stop()
 
     def _check(self) -> None:
         self.description = None
@@ -232,8 +243,8 @@ class Experiment(QObject):
             self.config = ExperimentConfig.from_dict(self.document)
         except ConfigError as error:
             self.config, self._text, self._form_problems = None, "", error.problems
-            self._asked = self.error = None
-            self._quiet.stop()
+            self.error = None
+            self._inquiry.follow(None)
         else:
             self._text, self._form_problems = self.config.to_toml(), []
             self._ask_if_new()
@@ -243,12 +254,18 @@ class Experiment(QObject):
         """Ask the engine after a pause, unless its answer is known or it is asked already."""
         subject = self.subject
         if self._known is not None and self._known[0] == subject:
-            self._quiet.stop()
-            self._asked = subject
+            self._inquiry.follow(subject, known=True)
             self._describe_from(self._known[1])
-        elif self._asked != subject:
-            self._asked, self.error = subject, None
-            self._quiet.start()
+        elif self._inquiry.subject != subject:
+            self.error = None
+            self._inquiry.follow(subject)
+
+    def _is_saved(self) -> bool:
+        """Return whether the experiment is the one that was opened or saved last; defaults may be left out in one."""
+        if self._saved is None:
+            return False
+        document, config = self._saved
+        return document == self.document or (config is not None and config == self.config)
 
     def _set_dirty(self, dirty: bool) -> None:
         self.dirty = dirty

@@ -11,7 +11,7 @@ from nfkd.protocol.roles import Role, role_label, role_name
 from nfkd.protocol.times import StageShare
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.studio import LIVE
-from nfkd_gui.numbers import format_duration
+from nfkd_gui.numbers import format_duration, format_percent
 
 ENOUGH_SEEDS = 3
 """A verdict needs as many seeds."""
@@ -98,7 +98,9 @@ def _result(row: RunRow, verdict: Verdict | None) -> tuple[str, Literal["good", 
             return f"{ahead}, {max(row.seeds_done, 1)} of {row.seeds} seeds", "neutral", ""
         return "", "neutral", verdict.summary if verdict is not None else ""
     if len(verdict.seeds) < ENOUGH_SEEDS:
-        closed = f"closes {100 * verdict.gap_closed:.0f} %" if not math.isnan(verdict.gap_closed) else "no gap known"
+        closed = (
+            f"closes {format_percent(verdict.gap_closed)}" if not math.isnan(verdict.gap_closed) else "no gap known"
+        )
         return f"{closed} · {len(verdict.seeds)} of {ENOUGH_SEEDS} seeds", "neutral", verdict.summary
     match verdict.verdict:
         case "better":

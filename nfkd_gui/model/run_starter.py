@@ -1,4 +1,4 @@
-"""Starts the experiment of the form once the engine has checked it."""
+"""Starts the experiment of the form once it fits its data and the engine has checked it."""
 
 from __future__ import annotations
 
@@ -17,36 +17,42 @@ _LISTED = 4
 
 
 class RunStarter(QObject):
-    """Waits for the engine's check of an experiment, then starts it or reports why not."""
+    """Waits for the adaptation to changed data and for the engine's check, then starts the run or reports why not."""
 
     def __init__(self, studio: Studio) -> None:
         super().__init__(studio)
         self._studio = studio
-        self._waiting = ""
+        self._waiting = False
+        studio.experiment.edited.connect(self._cancel)
+        studio.experiment.replaced.connect(self._cancel)
         studio.experiment.checked.connect(self._go_on)
+        studio.data_preview.changed.connect(self._go_on)  # after the adapter, which is connected before
 
     def start(self) -> None:
-        """Start the experiment as it is now; a later change before the engine's answer cancels this."""
-        experiment = self._studio.experiment
-        if experiment.config is None:
-            self._studio.failed.emit(_refusal(experiment.problems))
+        """Start the experiment as it is now; a later change by the user before the engine's answer cancels this."""
+        studio, experiment = self._studio, self._studio.experiment
+        if studio.data_adapter.awaits_preview:
+            studio.data_preview.refresh()  # do not wait for a pause in the changes
+        elif experiment.config is None:
+            studio.failed.emit(_refusal(experiment.problems))
             return
-        self._waiting = experiment.text
+        self._waiting = True
         if not experiment.is_checked:
-            experiment.describe()  # do not wait for a pause in the changes
+            experiment.describe()
         self._go_on()
 
+    def _cancel(self, _path: str = "") -> None:
+        self._waiting = False
+
     def _go_on(self) -> None:
-        studio, experiment, text = self._studio, self._studio.experiment, self._waiting
-        if not text or not studio.ready:
+        studio, experiment = self._studio, self._studio.experiment
+        if not self._waiting or not studio.ready or studio.data_adapter.awaits_preview:
             return
-        if text != experiment.text:
-            self._waiting = ""
-        elif experiment.is_checked:
-            self._waiting = ""
-            studio.run(text)
+        if experiment.is_checked:
+            self._waiting = False
+            studio.run(experiment.text)
         elif experiment.problems or experiment.error is not None:
-            self._waiting = ""
+            self._waiting = False
             studio.failed.emit(experiment.error or _refusal(experiment.problems))
 
 

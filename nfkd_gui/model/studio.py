@@ -114,6 +114,8 @@ class Studio(QObject):
         connection.dropped.connect(self.experiment.clear_error)
         connection.failed.connect(self.failed)
         self.data_preview.failed.connect(self._data_failed)
+        self.rows_changed.connect(self._note_busy)
+        self.row_changed.connect(self._note_busy)
 
     def _make_client(self, on_event: OnEvent, on_lost: OnLost) -> EngineClient:
         return (self._factory or _CLIENTS[self.preferences.engine])(on_event, on_lost)
@@ -148,6 +150,7 @@ class Studio(QObject):
         self.experiment.describe()
         self.data_preview.list_datasets()
         self.data_preview.refresh()
+        self.time_estimate.retry()
         run = self._opening or status.active
         if run:
             self.open_run(run)
@@ -204,7 +207,7 @@ class Studio(QObject):
             self.rows_changed.emit()
 
     def run(self, text: str) -> None:
-        """Start or queue an experiment, given as TOML; its run is shown unless a run in training is watched."""
+        """Start or queue an experiment, given as TOML; its run is shown unless another run of the engine is watched."""
         self._adopt = False
         self.ask(requests.Run(config=text, folder=self.preferences.runs_folder), self._accepted, self.failed.emit)
 
@@ -220,7 +223,7 @@ class Studio(QObject):
         if not isinstance(reply, requests.RunAccepted):
             return
         self.list_runs()
-        watched = self.view is not None and self.view.row.state in LIVE and self.view.row.run != reply.run
+        watched = self.view is not None and is_controllable(self.view.row) and self.view.row.run != reply.run
         if watched:
             self.message.emit(f"{Path(reply.run).name} is queued; it starts when the present run has ended")
         else:
@@ -272,6 +275,9 @@ class Studio(QObject):
             title, action = "The run was deleted, but not its folder", "Delete or move these files by hand."
             self.failed.emit(ErrorInfo(title=title, cause=reply.note, action=action))
 
+    def _note_busy(self, _run: str = "") -> None:
+        self.time_estimate.note_busy(busy=any(map(is_controllable, self.rows.values())))
+
     # --- the run that the buttons control ---------------------------------------------------------------------
 
     @property
@@ -295,12 +301,11 @@ class Studio(QObject):
         if self.controlled is not None:
             self._command(requests.Resume(run=self.controlled.run))
 
-    def stop(self, run: str, stage: str, scope: Literal["stage", "run"]) -> None:
-        """End a run, or its stage if that is still `stage`, the one that the user confirmed."""
+    def stop(self, run: str, seed: int, stage: str, scope: Literal["stage", "run"]) -> None:
+        """End a run, or its stage if that is still `stage` of `seed`, the one that the user confirmed."""
         progress = self.progress.get(run)
-        if scope == "stage" and progress is not None and progress.stage != stage:
-            return
-        self._command(requests.Stop(run=run, scope=scope))
+        if scope == "run" or progress is None or (progress.seed, progress.stage) == (seed, stage):
+            self._command(requests.Stop(run=run, scope=scope))
 
     # --- the shown seed ---------------------------------------------------------------------------------------
 
@@ -374,18 +379,15 @@ class Studio(QObject):
                 pass
 
     def _apply_to_rows(self, event: events.RunEvent) -> None:
-        match event:
-            case events.RunChanged():
-                self._change_row(event.row)
-            case events.RunRemoved():
-                self.rows.pop(event.run, None)
-                if event.new:
-                    self.renamed.emit(event.run, event.new)
-                if self.view is not None and self.view.row.run == event.run:
-                    self.open_run(event.new) if event.new else self.close_run()
-                self.list_runs()
-            case _:
-                pass
+        if isinstance(event, events.RunChanged):
+            self._change_row(event.row)
+        elif isinstance(event, events.RunRemoved):
+            self.rows.pop(event.run, None)
+            if event.new:
+                self.renamed.emit(event.run, event.new)
+            if self.view is not None and self.view.row.run == event.run:
+                self.open_run(event.new) if event.new else self.close_run()
+            self.list_runs()
 
     def _change_row(self, row: events.RunRow) -> None:
         """Change a row or add it, unless it belongs to a folder that another client watches."""

@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from nfkd.protocol.events import ErrorInfo, Picture, RunEvent, StageFinished, StageStarted
 from nfkd.protocol.pictures import ListPictures, PictureList, ReadPictures, StagePictures
 from nfkd.protocol.requests import Reply
-from nfkd.protocol.roles import TEACHERS, Role
+from nfkd.protocol.roles import Role
 from nfkd.protocol.view import RunView, StageView
 
 if TYPE_CHECKING:
@@ -151,12 +151,7 @@ class Timeline(QObject):
 
     def _stage_view(self, stage: Role) -> StageView | None:
         view = self._studio.view
-        if view is None:
-            return None
-        found = view.stages.get((self._studio.seed, stage))
-        if found is None and stage in TEACHERS:
-            found = view.stages.get((min(view.seeds, default=1), stage))
-        return found
+        return view.find_stage(self._studio.seed, stage) if view is not None else None
 
     # --- following the run --------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QPushButton, QStackedLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import RunEvent
-from nfkd.protocol.roles import TEACHERS, USUAL, Role
+from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.view import RunView, StageView
 from nfkd.text import plain
 from nfkd_gui.model.export_files import file_stem
@@ -174,8 +174,8 @@ class Panel(QWidget, Exportable):
         return list(USUAL) if self.view is None else self.view.roles()
 
     def stage(self, role: Role) -> StageView | None:
-        """Return a stage of the shown seed, as `find_stage` does."""
-        return find_stage(self.view, self.studio.seed, role) if self.view is not None else None
+        """Return a stage of the shown seed, as `RunView.find_stage` does."""
+        return self.view.find_stage(self.studio.seed, role) if self.view is not None else None
 
     def features(self) -> list[str]:
         """Return the names of the data's features; empty for images."""
@@ -205,14 +205,6 @@ class Panel(QWidget, Exportable):
     def draw(self) -> None:
         """Draw the view's current state."""
         raise NotImplementedError
-
-
-def find_stage(view: RunView, seed: int, role: Role) -> StageView | None:
-    """Return a stage of a seed; a teacher or assistant that the seed has not trained is the first seed's."""
-    found = view.stages.get((seed, role))
-    if found is None and role in TEACHERS:
-        found = view.stages.get((min(view.seeds, default=1), role))
-    return found
 
 
 def heading(text: str, parent: QWidget) -> PlainLabel:

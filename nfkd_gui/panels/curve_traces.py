@@ -10,7 +10,6 @@ import numpy as np
 
 from nfkd.protocol.roles import Role
 from nfkd.protocol.view import Curve, RunView
-from nfkd_gui.panels.base import find_stage
 from nfkd_gui.panels.quantities import Quantity
 from nfkd_gui.plotting.axes import ScaleKind
 from nfkd_gui.plotting.lines import Smoother
@@ -128,7 +127,7 @@ class Traces:
     def _of_role(self, view: RunView, seed: int, role: Role, name: str, settings: CurveSettings) -> list[Trace]:
         stages = {each: stage for (each, other), stage in view.stages.items() if other == role}
         curves = {each: stage.curves[name] for each, stage in stages.items() if len(stage.curves.get(name, ()))}
-        shown = find_stage(view, seed, role)
+        shown = view.find_stage(seed, role)
         own = next((each for each, stage in stages.items() if stage is shown), None)
         bold = name == self._quantity.curves[-1]
         weight = 0.0 if name.startswith("validation/") else settings.smoothing  # few points, each a measurement

@@ -38,7 +38,7 @@ class DropTarget(QObject):
         self._window.windowHandle().installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.DragLeave:
+        if event.type() in {QEvent.Type.DragEnter, QEvent.Type.DragLeave}:
             self._forget()
         if event.type() not in _DRAGS or not isinstance(event, QDropEvent) or not event.mimeData().hasUrls():
             return False
@@ -47,16 +47,14 @@ class DropTarget(QObject):
             event.ignore()
             return True
         if self._field_takes(event.position(), paths):
-            self._forget()
+            self.veil.hide()
             return False
+        drop = self._drop = self._drop or drop_of(paths)  # the files are looked at once in a drag
         if event.type() == QEvent.Type.Drop:
             self._forget()
-            event.acceptProposedAction()
-            self.dropped.emit(drop_of(paths))
-            return True
-        if self._drop is None:
-            self._drop = drop_of(paths)
-            self.veil.show_drop(self._drop)
+            self.dropped.emit(drop)
+        elif not self.veil.isVisible():
+            self.veil.show_drop(drop)
         event.acceptProposedAction()
         return True
 

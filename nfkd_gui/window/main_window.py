@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, QUrl, Signal
@@ -286,8 +287,8 @@ class MainWindow(QMainWindow):
         if row is None:
             return
         progress = self.studio.progress.get(row.run)
-        stage = progress.stage if progress is not None and row.state != "queued" else ""
-        ask_stop(row.name, stage, lambda scope: self.studio.stop(row.run, stage, scope), self)
+        seed, stage = (progress.seed, progress.stage) if progress is not None and row.state != "queued" else (0, "")
+        ask_stop(row.name, stage, partial(self.studio.stop, row.run, seed, stage), self)
 
     def _ask_stop_engine(self) -> None:
         row = self.studio.controlled

@@ -30,7 +30,7 @@ from nfkd.protocol.events import (
 )
 from nfkd.protocol.records import CurveBatch, ErrorInfo, LayerPair, RunRow, StagePlan, StageSummary, Verdict
 from nfkd.protocol.requests import Snapshot, StageSnapshot
-from nfkd.protocol.roles import ROLES, USUAL, Role
+from nfkd.protocol.roles import ROLES, TEACHERS, USUAL, Role
 
 _LOG_LINES = 2000
 _Picture = TypeVar("_Picture", bound=Picture)
@@ -181,6 +181,13 @@ class RunView:
         """Return the run's flows in order; `USUAL` before the first seed has started."""
         planned = {plan.stage for started in self.seeds.values() for plan in started.stages}
         return [role for role in ROLES if role in (planned or USUAL)]
+
+    def find_stage(self, seed: int, stage: Role) -> StageView | None:
+        """Return a stage of a seed; a teacher or assistant that the seed has not trained is the first seed's."""
+        found = self.stages.get((seed, stage))
+        if found is None and stage in TEACHERS:
+            found = self.stages.get((min(self.seeds, default=1), stage))
+        return found
 
     def pairs(self, seed: int, stage: Role = "student") -> list[LayerPair]:
         """Return a flow's matched layers."""

@@ -320,3 +320,14 @@ def test_a_batch_is_a_copy():
     curve.extend(batch)
     assert taken.steps.tolist() == [1]
     assert curve.steps.tolist() == [1, 1]
+
+
+def test_a_seed_without_a_teacher_of_its_own_has_that_of_the_first_seed() -> None:
+    view = RunView(row(), "")
+    started: list[tuple[int, Role]] = [(1, "teacher"), (1, "student"), (2, "baseline")]
+    for seed, stage in started:
+        view.apply(seed_started(seed))
+        view.apply(events.StageStarted(run=RUN, seed=seed, stage=stage))
+    assert view.find_stage(2, "teacher") is view.stages[1, "teacher"]
+    assert view.find_stage(2, "baseline") is view.stages[2, "baseline"]
+    assert view.find_stage(2, "student") is None

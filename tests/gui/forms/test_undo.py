@@ -15,6 +15,7 @@ from tests.gui.forms.driver import choose, write
         ("distillation.lkd.weight", "Change weight of LKD"),
         ("teacher.actnorm", "Change ActNorm of teacher"),
         ("data.kind", "Change data set"),
+        ("data", "Change data set"),
         ("name", "Change name"),
         ("assistants", "Change assistants"),
         ("assistants.1.hidden", "Change hidden channels of assistant 2"),

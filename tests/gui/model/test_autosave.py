@@ -51,6 +51,31 @@ def files(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in folder.glob("unsaved-*.json")]
 
 
+@pytest.mark.usefixtures("qtbot")
+def test_nothing_is_unsaved_once_the_changes_are_taken_back(
+    experiment: Experiment, autosave: Autosave, tmp_path: Path
+) -> None:
+    opened = experiment.document
+    assert experiment.config is not None
+    whole = experiment.config.model_dump(mode="json")  # the same with all defaults, as the form enters it
+    for back in (opened, whole):
+        experiment.edit(back | {"description": "mine"})
+        autosave.keep()
+        assert (experiment.dirty, len(files(tmp_path))) == (True, 1)
+        experiment.edit(back)
+        assert (experiment.dirty, files(tmp_path)) == (False, [])
+    experiment.edit(whole | {"description": "mine"})
+    experiment.save(tmp_path / "mine.toml")
+    experiment.edit(whole)
+    assert experiment.dirty, "it differs from the saved file"
+    experiment.edit(whole | {"description": "mine"})
+    assert not experiment.dirty
+    experiment.replace(whole, dirty=True)  # restored: no file has it
+    experiment.edit(whole | {"description": "mine"})
+    experiment.edit(whole)
+    assert experiment.dirty
+
+
 def test_only_unsaved_changes_are_kept(
     experiment: Experiment, autosave: Autosave, tmp_path: Path, qtbot: QtBot
 ) -> None:

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nfkd.protocol.events import DensityDrawn, LogLine
+from nfkd.protocol.events import CurveBatch, CurvePoints, DensityDrawn, LogLine
 from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import FlowDescription, LayerInfo
+from nfkd.protocol.roles import Role
+from nfkd.protocol.view import RunView
 from nfkd_gui.model.csv_files import (
     Table,
+    curves_table,
     densities_table,
     layers_table,
     log_table,
@@ -67,6 +70,29 @@ def test_paths_have_their_number_and_alpha(tmp_path: Path) -> None:
     assert [(row[0], row[1], float(row[2])) for row in rows] == places
     values = np.array([[float(cell) for cell in row[3:]] for row in rows])
     np.testing.assert_array_equal(values, np.concatenate([path.reshape(-1, 2) for path in paths.values()]))
+
+
+def test_curves_are_those_of_the_moment_although_the_run_continues(tmp_path: Path) -> None:
+    def point(stage: Role, name: str, step: int) -> CurvePoints:
+        batch = CurveBatch(steps=np.array([step]), values=np.array([step / 2]), times=np.array([step / 4]))
+        return CurvePoints(run="/runs/a", seed=1, stage=stage, curves={name: batch})
+
+    view = RunView(row_of("/runs/a", "running"), "")
+    for step in (1, 2):
+        view.apply(point("teacher", "train/total", step))
+    table = curves_table(view, {"train/total"})
+    read_first = [next(iter(table.rows))]
+    for stage, name, step in (
+        ("teacher", "train/total", 3),
+        ("teacher", "validation/nll", 3),
+        ("student", "train/total", 1),
+    ):
+        view.apply(point(stage, name, step))  # type: ignore[arg-type]
+    write_csv(tmp_path / "a.csv", Table(table.header, [*read_first, *table.rows]))
+    assert read(tmp_path / "a.csv") == (
+        ["seed", "flow", "curve", "step", "time (s)", "value"],
+        [["1", "teacher", "train/total", "1", "0.25", "0.5"], ["1", "teacher", "train/total", "2", "0.5", "1.0"]],
+    )
 
 
 def test_a_density_is_listed_with_its_places(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, Gap, RunChanged, RunRemoved, StageStarted
-from nfkd.protocol.requests import Done, ListPictures, ListRuns, OpenRun, Sample, Status
+from nfkd.protocol.requests import Done, ListPictures, ListRuns, OpenRun, Sample, Status, Stop
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.studio import Studio
 from tests.gui.scripted_engine import row_of
@@ -72,13 +72,26 @@ def test_pause_resume_and_stop_act_on_the_live_run(ready: Studio, script: Any, d
         for act, state in (
             (ready.pause, "paused"),
             (ready.resume, "running"),
-            (lambda: ready.stop(live_run(ready), "teacher", "run"), "stopped"),
+            (lambda: ready.stop(live_run(ready), 1, "teacher", "run"), "stopped"),
         ):
             act()
             await settled(ready)
             assert ready.view is not None
             assert ready.view.row.state == state
         assert ready.controlled is None
+
+    do(scenario())
+
+
+def test_the_stage_that_the_user_confirmed_is_ended_and_no_other(ready: Studio, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        script.begin("/runs/digits", DIGITS, seeds=2)
+        script.begin_seed("/runs/digits", 2)
+        script.train("/runs/digits", "student", 3, seed=2)
+        for seed, stage, sent in ((1, "student", 0), (2, "teacher", 0), (2, "student", 1)):
+            ready.stop("/runs/digits", seed, stage, "stage")
+            await settled(ready)
+            assert sum(isinstance(request, Stop) for request in script.asked) == sent
 
     do(scenario())
 
@@ -195,7 +208,7 @@ def test_renamed_and_deleted_runs(ready: Studio, do: Do) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)
         await settled(ready)
-        ready.stop(live_run(ready), "teacher", "run")
+        ready.stop(live_run(ready), 1, "teacher", "run")
         await settled(ready)
         ready.rename_run("/runs/digits", "other")
         await settled(ready)
@@ -286,6 +299,23 @@ def test_the_engines_own_run_is_controlled_beside_one_of_another_process(ready: 
         ready.open_run("/runs/other")
         await settled(ready)
         assert live_run(ready) == "/runs/digits"
+
+    do(scenario())
+
+
+def test_a_started_run_is_shown_although_one_of_another_process_is_watched(ready: Studio, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        script.views["/runs/other"] = RunView(row_of("/runs/other", "running", elsewhere=True), DIGITS)
+        ready.open_run("/runs/other")
+        await settled(ready)
+        messages: list[str] = []
+        shown: list[bool] = []
+        ready.message.connect(messages.append)
+        ready.accepted.connect(shown.append)
+        ready.run(DIGITS)
+        await settled(ready)
+        assert ready.view is not None
+        assert (ready.view.row.run, shown, messages) == ("/runs/digits", [True], [])
 
     do(scenario())
 

@@ -11,7 +11,9 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QPushButton
 
 from nfkd.config import ConfigProblem, ExperimentConfig
-from nfkd.protocol.data import DataPreview
+from nfkd.config.data import ImageFolderConfig, TableConfig
+from nfkd.config.toml import toml_text
+from nfkd.protocol.data import DataPreview, NamedData
 from nfkd_gui.forms.pairs_box import PairsBox
 from nfkd_gui.window.main_window import MainWindow
 from tests.gui.forms.driver import choose, editor, write
@@ -87,6 +89,51 @@ def test_the_form_adapts_to_a_chosen_data_set_and_keeps_later_edits_apart(
     window.form.undo_stack.undo()
     assert config_of(window).teacher.kind == "glow1d"
     window.form.undo_stack.undo()
+    assert config_of(window) == ExperimentConfig.load("digits")
+
+
+def test_a_named_data_set_is_adapted_to_and_keeps_its_settings(
+    window: MainWindow, look: Callable[[], None], do: Do, script: Any
+) -> None:
+    table, folder = TableConfig(path="/d/flowers.csv"), ImageFolderConfig(path="/d/cats", size=24)
+    script.named = [NamedData("flowers", toml_text(table)), NamedData("cats", toml_text(folder))]
+    look()
+    before = config_of(window)
+
+    async def named() -> None:
+        window.studio.data_preview.list_datasets()
+        await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+
+    do(named())
+    menu = window.form.datasets.menu_
+    for name, kind in (("flowers", "glow1d"), ("cats", "glow")):
+        menu.aboutToShow.emit()
+        [entry] = [action for action in menu.actions() if action.text() == name]
+        entry.trigger()
+        assert window.form.undo_stack.undoText() == "Change data set"
+        look()
+        assert config_of(window).teacher.kind == kind
+    assert config_of(window).data == folder
+    window.form.undo_stack.undo()
+    window.form.undo_stack.undo()
+    assert config_of(window) == before
+
+
+def test_after_another_edit_the_adaptation_is_a_step_of_its_own(window: MainWindow, look: Callable[[], None]) -> None:
+    look()
+    choose(window.form, "data.kind", "two_moons")
+    window.form.show_section(None)
+    write(window.form, "training.student_steps", "7")
+    look()
+    stack = window.form.undo_stack
+    assert config_of(window).teacher.kind == "glow1d"
+    assert stack.undoText() == "Adapt to the data"
+    stack.undo()
+    config = config_of(window)
+    assert (config.data.kind, config.teacher.kind, config.training.student_steps) == ("two_moons", "glow", 7)
+    assert stack.undoText() == "Change student steps of training"
+    stack.undo()
+    stack.undo()
     assert config_of(window) == ExperimentConfig.load("digits")
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
 from PIL import Image
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent
 from PySide6.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
@@ -190,6 +191,52 @@ def test_folders_and_arrays_of_images_become_the_data_set(window: MainWindow, tm
     np.save(tmp_path / "stack.npy", np.zeros((30, 8, 8), np.uint8))
     drop(window, mime_of(tmp_path / "stack.npy"))
     assert window.studio.experiment.document["data"]["kind"] == "image_stack"
+
+
+def test_a_huge_folder_is_looked_at_once_in_a_drag_and_not_as_a_whole(
+    window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drops: list[Any]
+) -> None:
+    for number in range(30):
+        folder = tmp_path / "huge" / f"{number}" / "inside"
+        folder.mkdir(parents=True)
+        for name in range(50):
+            (folder / f"{name}.txt").touch()
+    read: list[str] = []
+    scan = os.scandir
+
+    class Counted:
+        def __init__(self, folder: str) -> None:
+            self._entries = scan(folder)
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_error: object) -> None:
+            self._entries.close()
+
+        def __iter__(self) -> Counted:
+            return self
+
+        def __next__(self) -> Any:
+            entry = next(self._entries)
+            read.append(entry.name)
+            return entry
+
+    window.drop_target.dropped.disconnect(window.file_drops.take)
+    monkeypatch.setattr(os, "scandir", Counted)
+    mime = mime_of(tmp_path / "huge")
+    point = drag(window, mime)
+    searched = len(read)
+    assert 30 <= searched <= 30 + 8 + 8 * 50
+    move = QDragMoveEvent(point, Qt.DropAction.CopyAction, mime, BUTTONS, KEYS)
+    QApplication.sendEvent(window.windowHandle(), move)
+    QApplication.sendEvent(
+        window.windowHandle(), QDropEvent(QPointF(point), Qt.DropAction.CopyAction, mime, BUTTONS, KEYS)
+    )
+    monkeypatch.undo()
+    assert len(read) == searched
+    assert [each.kind for each in drops] == ["nothing"]
+    window.drop_target.dropped.connect(window.file_drops.take)
 
 
 @pytest.mark.parametrize("images", [True, False])

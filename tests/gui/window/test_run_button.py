@@ -11,10 +11,14 @@ from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QPushButton, QWidget
 
+from nfkd.config import ExperimentConfig
 from nfkd.config.problems import ConfigProblem
+from nfkd.protocol.data import PreviewData
 from nfkd.protocol.requests import Describe, Run
 from nfkd.protocol.times import EstimateTime
 from nfkd_gui.window.main_window import MainWindow
+from tests.gui.forms.driver import choose
+from tests.gui.forms.preview_driver import preview_of
 
 Do = Callable[[Any], Any]
 
@@ -77,8 +81,8 @@ def test_name_and_description_do_not_ask_the_engine(window: MainWindow, script: 
         before = count(script, Describe, EstimateTime)
         for path in ("name", "description"):
             QTest.keyClicks(line(window, path), "abc")
-        assert not window.studio.experiment._quiet.isActive()
-        assert not window.studio.time_estimate._quiet.isActive()
+        assert not window.studio.experiment._inquiry.waits
+        assert not window.studio.time_estimate._inquiry.waits
         assert window.studio.experiment.is_checked
         assert count(script, Describe, EstimateTime) == before
         assert "abc" in window.studio.experiment.text
@@ -122,6 +126,33 @@ def test_run_shows_the_problem_that_the_engine_finds(window: MainWindow, script:
         assert not count(script, Run)
         assert [error.cause for error in errors] == ["training.student_steps: too few."]
         assert not run_button(window).isEnabled()
+
+    do(scenario())
+
+
+@pytest.mark.parametrize("slow", [PreviewData, (PreviewData, Describe)])
+def test_run_waits_until_the_experiment_fits_the_changed_data(
+    window: MainWindow, script: Any, do: Do, until: Callable[[Any], Any], slow: Any
+) -> None:
+    script.previews["two_moons"] = preview_of(event_shape=[2], levels=0, unit="nats")
+
+    async def scenario() -> None:
+        studio = window.studio
+        client = studio.clients[-1]  # type: ignore[attr-defined]
+        studio.data_preview.refresh()
+        await client.settled()
+        client.slow = slow
+        choose(window.form, "data.kind", "two_moons")
+        press(window)
+        await client.settled()
+        assert not count(script, Run)
+        client.slow = ()
+        client.release()
+        if not count(script, Run):
+            await until(studio.accepted)
+        [run] = [request for request in script.asked if isinstance(request, Run)]
+        config = ExperimentConfig.from_toml(run.config)
+        assert (config.data.kind, config.teacher.kind) == ("two_moons", "glow1d")
 
     do(scenario())
 

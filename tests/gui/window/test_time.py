@@ -130,6 +130,40 @@ def test_the_estimate_of_the_engine_is_shown_in_design(window: MainWindow, scrip
     do(scenario())
 
 
+def test_the_estimate_is_asked_for_again_when_the_run_has_ended(
+    window: MainWindow, script: Any, do: Do, until: Callable[[Any], Any]
+) -> None:
+    async def scenario() -> None:
+        model, caption = window.studio.time_estimate, child(window, QLabel, "time_estimate.caption")
+        script.begin(RUN, DIGITS)
+        model.refresh()
+        await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+        assert caption.text() == "No time estimate: A run is in training."
+        script.estimate = TimeEstimate(stages=[], preparation=0.0, search=0.0, seconds=100.0, seeds=1)
+        script.finish(RUN)
+        assert caption.text() == "Measuring real steps of each stage …"
+        await until(model.changed)
+        assert child(window, QLabel, "time_estimate.figure").text() == "1 min 40 s"
+
+    do(scenario())
+
+
+def test_without_a_valid_experiment_the_estimate_says_so(window: MainWindow, script: Any, do: Do) -> None:
+    caption = child(window, QLabel, "time_estimate.caption")
+    measuring, invalid = "Measuring real steps of each stage …", "A time estimate needs an experiment without problems."
+
+    async def scenario() -> None:
+        for hidden, text in ((-1, invalid), (21, measuring), (2000, invalid), (22, measuring)):  # 2000: says the engine
+            document = window.form.document()
+            document["student"]["hidden"] = hidden
+            window.studio.experiment.edit(document)
+            window.studio.experiment.describe()
+            await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+            assert caption.text() == text
+
+    do(scenario())
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.2, "1 s"), (59.4, "59 s"), (160, "2 min 40 s"), (1800, "30 min"), (3600, "1 h"), (5000, "1 h 23 min")],
