@@ -19,7 +19,7 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import SPACE, Panel
 from nfkd_gui.plotting.plane import match_map, style_bar
 from nfkd_gui.plotting.plots import AXIS_WIDTH, Plot
-from nfkd_gui.theme import scaled
+from nfkd_gui.theme import scaled, tokens
 from nfkd_gui.widgets.labels import MarkupLabel, escaped
 
 _NAMED = 0.4
@@ -66,6 +66,8 @@ class MatchingPanel(Panel):
         self.heat.label("bottom", "Step of the student")
         self.image = pg.ImageItem(axisOrder="row-major")
         self.heat.addItem(self.image)
+        self.markers = [self._marker(plot) for plot in (self.plot, self.heat)]
+        """At the step of the time slider, in the plot and in the map; hidden while the newest pictures are shown."""
         self.bar = pg.ColorBarItem(colorMap=match_map(), interactive=False, width=16)
         self.bar.axis.setStyle(maxTickLevel=0)  # more numbers would overlap in low panels
         self.bar.setImageItem(self.image, insert_in=self.heat.canvas)
@@ -74,8 +76,17 @@ class MatchingPanel(Panel):
         self.plot.setMinimumHeight(scaled(80))
         self.heat.setMinimumHeight(scaled(72))
         self.heat.resized.connect(self.mark_dirty)  # the width decides whether names fit
+        studio.timeline.changed.connect(self.mark_dirty)
         self._lay_out()
         self.restyle()
+
+    @staticmethod
+    def _marker(plot: Plot) -> pg.InfiniteLine:
+        marker = pg.InfiniteLine(angle=90, movable=False)
+        marker.setZValue(2)
+        marker.hide()
+        plot.canvas.addItem(marker, ignoreBounds=True)
+        return marker
 
     def _lay_out(self) -> None:
         self._canvas = QWidget(self.content)
@@ -100,6 +111,8 @@ class MatchingPanel(Panel):
         self.heat.canvas.showGrid(x=False, y=False)  # grid lines would look like borders of rows
         style_bar(self.bar)
         self.bar.setColorMap(match_map())
+        for marker in self.markers:
+            marker.setPen(pg.mkPen(tokens().text, width=1, style=Qt.PenStyle.DashLine))
 
     def has_content(self) -> bool:
         return bool(self._measured())
@@ -112,9 +125,17 @@ class MatchingPanel(Panel):
         self._chosen = self._choice.currentData()
         self.mark_dirty()
 
+    def _shown_role(self, measured: list[Role]) -> Role:
+        """Return the chosen flow; without a choice that of the time slider, or the newest."""
+        position = self.studio.timeline.position
+        for role in (self._chosen, position.stage if position is not None else None):
+            if role is not None and role in measured:
+                return role
+        return measured[-1]
+
     def _offer(self, measured: list[Role]) -> Role:
         """Fill the choice of flows, hide it if there is only one, and return the shown flow."""
-        role = self._chosen if self._chosen in measured else measured[-1]
+        role = self._shown_role(measured)
         if [self._choice.itemData(index) for index in range(self._choice.count())] != measured:
             self._choice.clear()
             for each in measured:
@@ -141,6 +162,7 @@ class MatchingPanel(Panel):
         errors = np.where(np.isfinite(errors), errors, np.nan)  # gaps where the training diverged
         self._draw_lines(pairs, steps, errors)
         self._draw_map(pairs, steps, errors)
+        self._mark(role, pairs, errors.shape[1])
 
     def _pairs(self, role: Role) -> list[LayerPair]:
         if self.view is None:
@@ -161,8 +183,12 @@ class MatchingPanel(Panel):
 
     def shown_step(self) -> int | None:
         measured = self._measured()
-        stage = self.stage(measured[-1]) if measured else None
-        return stage.matching_steps[-1] if stage is not None else None
+        if not measured:
+            return None
+        role = self._shown_role(measured)
+        found = None if self.studio.timeline.is_live else self.studio.timeline.matching(role)
+        stage = self.stage(role)
+        return found[0] if found is not None else stage.matching_steps[-1] if stage is not None else None
 
     # --- drawing --------------------------------------------------------------------------------------------------
 
@@ -182,11 +208,28 @@ class MatchingPanel(Panel):
                 line.setPen(pg.mkPen(colours[index], width=2, style=style))
                 line.setSymbolBrush(pg.mkBrush(colours[index]))
                 line.setSymbolPen(None)
+
+    def _mark(self, role: Role, pairs: list[LayerPair], count: int) -> None:
+        """Mark the step of the time slider, and name the pairs with their errors at that step."""
+        timeline = self.studio.timeline
+        found = None if timeline.is_live else timeline.matching(role)
+        for marker in self.markers:
+            marker.setVisible(found is not None)
+            if found is not None:
+                marker.setValue(found[0])
         short = self.width() < scaled(_LONG_NAMES)
+        names = [escaped(_short(pair) if short else pair.summary) for pair in pairs]
+        colours = _colours(count)
+        if found is not None:
+            names = [f"{name}: <b>{error:.3g}</b>" for name, error in zip(names, found[1], strict=False)]
         named = [
-            f'<span style="color:{colour}">■</span> {number}: {escaped(_short(pair) if short else pair.summary)}'
-            for number, (colour, pair) in enumerate(zip(colours, pairs, strict=False), start=1)
+            f'<span style="color:{colour}">■</span> {number}: {name}'
+            for number, (colour, name) in enumerate(zip(colours, names, strict=False), start=1)
         ]
+        if found is not None:
+            named.insert(0, f"<b>Step {found[0]:,}</b>")
+        elif not timeline.is_live:
+            named.insert(0, "<b>Not trained yet at this step</b>")
         self._legend.setText(" &nbsp; ".join(named))
 
     def _draw_map(self, pairs: list[LayerPair], steps: np.ndarray, errors: np.ndarray) -> None:
