@@ -184,6 +184,9 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         self._set_own(False)
 
     def _set_own(self, own: bool) -> None:
+        """Show pictures with the user's settings, which are of the newest weights, or the live ones."""
+        if own:
+            self.studio.timeline.live()
         self._own = own
         self._live.setVisible(own)
         self._last_request = None
