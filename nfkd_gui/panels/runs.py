@@ -74,6 +74,7 @@ class RunsPanel(QWidget, Exportable):
         self, studio: Studio, may_discard: Callable[[Callable[[], None]], bool], parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
+        self.setObjectName("runs")
         self._studio = studio
         self._may_discard = may_discard
         self._model = RunsModel(studio)
