@@ -16,10 +16,10 @@ from nfkd.protocol.roles import Role, role_label, the_role
 from nfkd.text import plain
 from nfkd_gui.model.csv_files import Table, matching_table
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.panels.base import SPACE, Panel
+from nfkd_gui.panels.base import Panel
 from nfkd_gui.plotting.plane import match_map, style_bar
 from nfkd_gui.plotting.plots import AXIS_WIDTH, Plot
-from nfkd_gui.theme import scaled, tokens
+from nfkd_gui.theme import scaled, set_space, tokens
 from nfkd_gui.widgets.labels import MarkupLabel, escaped
 
 _NAMED = 0.4
@@ -73,8 +73,7 @@ class MatchingPanel(Panel):
         self.bar.setImageItem(self.image, insert_in=self.heat.canvas)
         self.heat.canvas.getViewBox().invertY(True)
         self.heat.setMouseEnabled(x=False, y=False)
-        self.plot.setMinimumHeight(scaled(80))
-        self.heat.setMinimumHeight(scaled(72))
+        self.plot.least, self.heat.least = (96, 80), (96, 72)
         self.heat.resized.connect(self.mark_dirty)  # the width decides whether names fit
         studio.timeline.changed.connect(self.mark_dirty)
         self._lay_out()
@@ -95,13 +94,11 @@ class MatchingPanel(Panel):
         split.addWidget(self.heat)
         split.setSizes([3000, 2000])
         layout = QVBoxLayout(self.content)
-        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        layout.setSpacing(SPACE)
+        set_space(layout, 8, 8)
         layout.addWidget(self._choice, alignment=Qt.AlignmentFlag.AlignRight)
         layout.addWidget(self._canvas, 1)
         picture = QVBoxLayout(self._canvas)
-        picture.setContentsMargins(0, 0, 0, 0)
-        picture.setSpacing(SPACE)
+        set_space(picture, 8)
         picture.addWidget(self._legend)
         picture.addWidget(split, 1)
 
@@ -251,10 +248,10 @@ class MatchingPanel(Panel):
     def _name_rows(self, pairs: list[LayerPair]) -> None:
         names = [_short(pair) for pair in pairs]
         metrics = QFontMetrics(self.heat.font())
-        width = max((metrics.horizontalAdvance(name) for name in names), default=0) + 3 * SPACE
+        width = max((metrics.horizontalAdvance(name) for name in names), default=0) + scaled(24)
         fits = width <= _NAMED * self.heat.width()
         axis = self.heat.canvas.getAxis("left")
-        axis.setWidth(max(width, AXIS_WIDTH) if fits else AXIS_WIDTH)
+        axis.setWidth(max(width, scaled(AXIS_WIDTH)) if fits else scaled(AXIS_WIDTH))
         axis.setTicks([[(row + 0.5, name if fits else str(row + 1)) for row, name in enumerate(names)]])
 
 

@@ -97,7 +97,7 @@ class Stream:
         # The training and the validation likelihood share a plot.
         assert len(self.curves.plots) == len(CURVES) - 1
         for name, plot in self.curves.plots.items():
-            assert any(len(line.getData()[0]) for line in plot.lines.values()), name
+            assert any(line.dataBounds(0)[0] is not None for line in plot.lines.values()), name
 
     def update(self, number: int) -> None:
         """Send points of every curve and, now and then, pictures."""
