@@ -16,7 +16,7 @@ from nfkd_gui.widgets.labels import tip
 
 _NONE = "None yet"
 _SAVE_HELP = "Give this data set a name, to choose it again here, in the command palette and in a terminal."
-_NOT_READ = "Only data that the engine can read gets a name."
+_NOT_READ = "Data gets a name once the engine can read it."
 
 
 class DatasetMenuButton(QToolButton):

@@ -38,6 +38,8 @@ class Switch(QFrame):
             button.setObjectName(f"{name}.{choice}")
             button.setProperty("segment", True)
             button.setText(title)
+            button.setToolTip(title)
+            button.setAccessibleName(title)
             if picture:
                 button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
             button.setCheckable(True)
@@ -47,6 +49,13 @@ class Switch(QFrame):
             line.addWidget(button)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.show_state("", list(choices))
+
+    def show_titles(self, shown: bool) -> None:
+        """Show the titles beside the icons, or the icons alone."""
+        style = Qt.ToolButtonStyle.ToolButtonTextBesideIcon if shown else Qt.ToolButtonStyle.ToolButtonIconOnly
+        for choice, button in self._buttons.items():
+            if self._pictures[choice]:
+                button.setToolButtonStyle(style)
 
     def show_state(self, current: str, offered: list[str]) -> None:
         """Check the current choice, and show only those that are offered."""

@@ -26,16 +26,27 @@ class ExperimentFiles(QObject):
     """An `ErrorInfo`."""
     message = Signal(str)
     """A text for the status bar."""
+    opened = Signal()
+    """An experiment was opened at the user's wish."""
+    run_chosen = Signal(str)
+    """The user chose the directory of a run."""
 
     def __init__(self, studio: Studio, window: QWidget) -> None:
         super().__init__(window)
         self._studio = studio
         self._window = window
 
-    def open(self, source: str | Path) -> None:
-        """Open a file or a preset, after a question about unsaved changes."""
-        if self.may_discard(lambda: self.open_now(source)):
-            self.open_now(source)
+    def open(self, source: str | Path, then: Callback | None = None) -> None:
+        """Open a file or a preset, after a question about unsaved changes, and then call `then`."""
+
+        def go_on() -> None:
+            if self.open_now(source):
+                self.opened.emit()
+                if then is not None:
+                    then()
+
+        if self.may_discard(go_on):
+            go_on()
 
     def ask_open(self) -> None:
         """Let the user choose an experiment file."""
@@ -47,7 +58,7 @@ class ExperimentFiles(QObject):
         """Let the user choose a run's directory."""
         dialog = QFileDialog(self._window, "Open run", self._studio.preferences.runs_folder)
         dialog.setFileMode(QFileDialog.FileMode.Directory)
-        _show(dialog, self._studio.open_run)
+        _show(dialog, self.run_chosen.emit)
 
     def save(self) -> None:
         """Write the experiment to its file, or ask for one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QIcon, QResizeEvent
@@ -31,7 +32,9 @@ from nfkd_gui.window.actions import Actions
 
 WORKSPACES = {"design": ("Design", "design"), "train": ("Train", "train"), "compare": ("Compare", "compare")}
 """Title and icon of each workspace, in order."""
-_HEIGHT, _NARROW, _NAMES, _LOGO = 56, 1280, 232, 24
+_HEIGHT, _NARROW, _NARROWER, _LEAST = 56, 1280, 1160, 760
+"""Height of the header, and widths: of a wide one, of a medium one, and the least."""
+_NAMES, _SHORT_NAMES, _LOGO = 232, 120, 24
 _FOLLOW = "Follow training"
 
 
@@ -98,7 +101,7 @@ class Header(QFrame):
     def _lay_out(self) -> None:
         fix_size(self, height=_HEIGHT)
         block = QWidget(self)
-        fix_size(block, width=_NAMES)
+        self._names = block
         names = QVBoxLayout(block)
         set_space(names, 0)
         names.addStretch(1)
@@ -155,7 +158,7 @@ class Header(QFrame):
             subtitle = " → ".join(flow.summary for flow in experiment.flows())
         self._name.setText(name)
         self._subtitle.setText(subtitle)
-        self._show_subtitle()
+        self._fit()
 
     def _show_seeds(self) -> None:
         view = self._studio.view
@@ -181,6 +184,8 @@ class Header(QFrame):
         shown = row is not None and self._workspace != ""
         self._progress.setVisible(shown)
         headline = headline_of(row, view, progress, lost=studio.engine.phase == "lost") if row else Headline()
+        if row is not None and studio.view is not None and row.run != studio.view.row.run:
+            headline = replace(headline, stage=f"{row.name}: {headline.stage}")
         self._progress.show_state(headline, segments_of(row, view, progress) if row else [])
         self.chip.show_text(headline.chip if shown else "", headline.tone, headline.help)
 
@@ -213,11 +218,18 @@ class Header(QFrame):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._show_subtitle()
+        self._fit()
 
-    def _show_subtitle(self) -> None:
-        fits = self.width() >= scaled(_NARROW) or self._workspace != "train"
-        self._subtitle.setVisible(fits and bool(self._subtitle.text()))
+    def minimumSizeHint(self) -> QSize:
+        return QSize(scaled(_LEAST), scaled(_HEIGHT))
+
+    def _fit(self) -> None:
+        """Shorten what a narrow window has no room for."""
+        wide, medium = self.width() >= scaled(_NARROW), self.width() >= scaled(_NARROWER)
+        self._subtitle.setVisible((wide or self._workspace != "train") and bool(self._subtitle.text()))
+        fix_size(self._names, width=_NAMES if medium else _SHORT_NAMES)
+        self._switch.show_titles(medium)
+        self._progress.setMinimumWidth(scaled(180 if medium else 120))
 
 
 class _ProgressBlock(QWidget):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, QUrl, Signal
-from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowEvent
+from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QKeyEvent, QShowEvent
 from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import ErrorInfo, RunEvent
@@ -77,7 +77,7 @@ class MainWindow(QMainWindow):
         self._refresher.setInterval(_REFRESH)
         self._refresher.timeout.connect(self._refresh)
         self._refresher.start()
-        self._shown = False
+        self._shown = self._has_watched = False
         self._show_title()
         self.open_workspace("design")
         if "geometry" in studio.preferences.layout:
@@ -90,7 +90,7 @@ class MainWindow(QMainWindow):
         menus.build(self)
         menus.add_shortcuts(self)
         self.header = Header(self.studio, self.actions_, self.menu, self)
-        self.pages = QStackedWidget(self)
+        self.pages = _Pages(self)
         self.pages.setObjectName("workspaces")
         self.pages.addWidget(self.start_page)
         for workspace in self.workspaces.values():
@@ -125,6 +125,8 @@ class MainWindow(QMainWindow):
         studio.accepted.connect(self._watch)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._system_theme_changed)
         self.files.failed.connect(self.show_error)
+        self.files.opened.connect(lambda: self.open_workspace("design"))
+        self.files.run_chosen.connect(self.open_run)
         for signal in (self.files.message, self.runs.message, studio.message):
             signal.connect(lambda text: self.statusBar().showMessage(plain(text), 5000))
         self.drop_target.dropped.connect(self.file_drops.take)
@@ -138,7 +140,7 @@ class MainWindow(QMainWindow):
         self.start_page.open_clicked.connect(self.files.ask_open)
         self.start_page.all_runs_clicked.connect(lambda: self.open_workspace("compare"))
         self.start_page.file_chosen.connect(self.open_file)
-        self.start_page.own_data_clicked.connect(lambda: self.open_workspace("design"))
+        self.start_page.own_data_clicked.connect(self._choose_data)
         actions.start.triggered.connect(lambda: self.open_workspace(""))
         actions.stop.triggered.connect(self._ask_stop)
         actions.stop_engine.triggered.connect(self._ask_stop_engine)
@@ -163,6 +165,7 @@ class MainWindow(QMainWindow):
         self.workspace = name
         pages = ["", *self.workspaces]
         self.pages.setCurrentIndex(pages.index(name))
+        self.pages.updateGeometry()
         self.header.show_workspace(name, self._offered())
         self._show_title()
 
@@ -187,15 +190,11 @@ class MainWindow(QMainWindow):
 
     def open_preset(self, name: str, start: bool = False) -> None:
         """Open a preset in Design, and start it if wanted."""
-        self.files.open(name)
-        self.open_workspace("design")
-        if start:
-            self.studio.run_experiment()
+        self.files.open(name, self.studio.run_experiment if start else None)
 
     def open_file(self, path: str) -> None:
         """Open an experiment file in Design, after a question about unsaved changes."""
         self.files.open(path)
-        self.open_workspace("design")
 
     def open_run(self, run: str) -> None:
         """Open a run, given by its folder, in Train."""
@@ -206,6 +205,9 @@ class MainWindow(QMainWindow):
         """Make a ``[data]`` table the data set of the experiment, and show it in Design."""
         experiment = self.studio.experiment
         experiment.amend("data", experiment.document | {"data": table})
+        self._choose_data()
+
+    def _choose_data(self) -> None:
         self.open_workspace("design")
         self.design.outline.select("data")
 
@@ -224,8 +226,11 @@ class MainWindow(QMainWindow):
     def _show_view(self) -> None:
         for panel in self.panels:
             panel.show_run(self.studio.view)
-        if not self.workspace and self.studio.view is not None:  # a run that goes on from an earlier window
+        if self.studio.view is None:
+            return
+        if not self.workspace and not self._has_watched:  # a run that goes on from an earlier window
             self.open_workspace("train")
+        self._has_watched = True
 
     def _show_event(self, event: RunEvent) -> None:
         for panel in self.panels:
@@ -321,6 +326,12 @@ class MainWindow(QMainWindow):
         if self.workspace:
             self.workspaces[self.workspace].reset()
 
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape and self.actions_.presentation.isChecked():
+            self.presentation.leave()
+            return
+        super().keyPressEvent(event)
+
     def createPopupMenu(self) -> QMenu | None:  # type: ignore[override]
         return None  # the View menu has the same entries, with shortcuts
 
@@ -355,6 +366,14 @@ class MainWindow(QMainWindow):
         without_icons(box)
         quit_.clicked.connect(lambda: self.files.may_discard(self._close_now) and self._close_now())
         box.open()
+
+
+class _Pages(QStackedWidget):
+    """Pages of which only the shown one needs room."""
+
+    def minimumSizeHint(self) -> QSize:
+        page = self.currentWidget()
+        return QSize() if page is None else page.minimumSizeHint()
 
 
 def _inset(workspace: Workspace) -> QWidget:

@@ -56,7 +56,7 @@ class Palette(QFrame):
         self.list.setMouseTracking(True)
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.list.clicked.connect(self._choose)
-        self._empty = PlainLabel("Nothing has this name.", self)
+        self._empty = PlainLabel("No command, field, preset, run or file has this name.", self)
         self._foot = ToneLabel("↑ ↓ to move · Enter to choose · Escape to close", parent=self)
         self._foot.setFont(font("caption"))
         column = QVBoxLayout(self)

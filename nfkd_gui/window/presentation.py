@@ -18,7 +18,8 @@ class Presentation:
     def __init__(self, window: MainWindow) -> None:
         self._window = window
         self._before: Qt.WindowState | None = None
-        self._hidden: list[str] = []
+        self._workspace = ""
+        self._shown: list[str] = []
 
     def scale(self, percent: int) -> int:
         """Return the size of the interface: larger in presentation mode."""
@@ -31,9 +32,10 @@ class Presentation:
         window = self._window
         docks = window.train.docks
         if on:
-            self._before = window.windowState()
-            self._hidden = [name for name, dock in docks.items() if not dock.isHidden()]
-        shown = self._hidden if not on else []
+            self._before, self._workspace = window.windowState(), window.workspace
+            self._shown = [name for name, dock in docks.items() if not dock.isHidden()]
+        window.open_workspace("train" if on else self._workspace)
+        shown = self._shown if not on else []
         for name, dock in docks.items():
             dock.setVisible(name in shown)
         window.statusBar().setVisible(not on)

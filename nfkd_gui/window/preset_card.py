@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from nfkd.config import ExperimentConfig
 from nfkd.config.toml import toml_text
@@ -25,6 +25,7 @@ from nfkd_gui.widgets.chip import Chip, verdict_tone
 from nfkd_gui.widgets.labels import ClampedLabel, ElidedLabel, ToneLabel, TypeLabel, tip
 
 _WIDTH, _HEIGHT, _PICTURE, _FOOT, _LINES = 250, 276, 104, 28, 4
+_ATTENTION = {QEvent.Type.Enter, QEvent.Type.Leave, QEvent.Type.FocusIn, QEvent.Type.FocusOut}
 _IMAGES, _COLUMNS = 32, 24
 _SENTENCE = re.compile(r"(?<=\.)(?<!al\.) ")
 _GROUPS = {"In the plane": "plane", "Images": "images", "Tables": "tables"}
@@ -54,6 +55,8 @@ class PresetCard(QFrame):
         self._open = QPushButton("Open in Design", self)
         self._open.setObjectName(f"start.preset.{name}.open")
         self._open.clicked.connect(lambda: self.chosen.emit(name, False))
+        for button in (self._run, self._open):
+            button.installEventFilter(self)
         self._foot = _Foot(self)
         self._lay_out()
         self._show_buttons(False)
@@ -109,11 +112,21 @@ class PresetCard(QFrame):
         self._studio.ask(PreviewData(config=toml_text(self._config.data)), show, lambda _error: None)
 
     def event(self, event: QEvent) -> bool:
-        kinds = QEvent.Type
-        if event.type() in {kinds.Enter, kinds.Leave, kinds.FocusIn, kinds.FocusOut}:
-            inside = event.type() == kinds.Enter or (event.type() != kinds.Leave and self.underMouse())
-            self._show_buttons(inside or self.hasFocus())
+        if event.type() in _ATTENTION:
+            QTimer.singleShot(0, self, self._offer_buttons)  # the focus may move to one of the buttons
         return super().event(event)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() in _ATTENTION:
+            QTimer.singleShot(0, self, self._offer_buttons)
+        return super().eventFilter(watched, event)
+
+    def _offer_buttons(self) -> None:
+        """Show the buttons while the pointer is on the card, or the focus on it or in it."""
+        focused = QApplication.focusWidget()
+        self._show_buttons(
+            self.underMouse() or (focused is not None and (focused is self or self.isAncestorOf(focused)))
+        )
 
     def _show_buttons(self, shown: bool) -> None:
         self._foot.setVisible(not shown)
@@ -121,8 +134,8 @@ class PresetCard(QFrame):
         self._open.setVisible(shown)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        del event
-        self.chosen.emit(self._name, False)
+        if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.position().toPoint()):
+            self.chosen.emit(self._name, False)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in {Qt.Key.Key_Return, Qt.Key.Key_Enter}:

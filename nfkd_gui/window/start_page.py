@@ -23,7 +23,7 @@ from nfkd_gui.widgets.labels import ElidedLabel, TypeLabel, WrappedLabel
 from nfkd_gui.widgets.switch import Switch
 from nfkd_gui.window.preset_card import PresetCard
 
-_SIDE, _MOST_RECENT = 364, 6
+_SIDE, _MOST_RECENT, _LEAST_FILES = 364, 6, 2
 _FILTERS = {name: (name.capitalize(), "") for name in ("all", "images", "plane", "tables", "paper")}
 _FIRST = ("digits", "digits_half", "digits_few", "pinwheel_few", "two_moons", "natural_patches", "natural_crops",
           "digits_paper")  # fmt: skip
@@ -51,6 +51,7 @@ class StartPage(QWidget):
         self._filter = Switch("start.filter", _FILTERS, self)
         self._filter.chosen.connect(self._show_group)
         self._grid = _CardGrid(list(self.cards.values()), self)
+        self._listed: list[object] | None = None
         self._recent = QVBoxLayout()
         set_space(self._recent, 0)
         self._lay_out()
@@ -160,16 +161,23 @@ class StartPage(QWidget):
             self._show_runs()
 
     def _show_recent(self) -> None:
+        rows = sorted(self._studio.rows.values(), key=lambda row: -row.created)
+        files = self._studio.preferences.recent
+        rows = rows[: _MOST_RECENT - min(len(files), _LEAST_FILES)]
+        files = files[: _MOST_RECENT - len(rows)]
+        listed = [*((row.run, row.name, row.data, row.seeds, *_outcome(row)) for row in rows), *files]
+        if listed == self._listed:  # the focus and a click that has begun stay
+            return
+        self._listed = listed
         while self._recent.count():
             item = self._recent.takeAt(0)
             widget = item.widget() if item is not None else None
             if widget is not None:
                 widget.hide()
                 widget.deleteLater()
-        rows = sorted(self._studio.rows.values(), key=lambda row: -row.created)[:_MOST_RECENT]
         for row in rows:
             self._recent.addWidget(_RecentRun(row, self.run_chosen.emit, self))
-        for path in self._studio.preferences.recent[: _MOST_RECENT - len(rows)]:
+        for path in files:
             self._recent.addWidget(_recent_file(path, self.file_chosen.emit, self))
         if not self._recent.count():
             empty = WrappedLabel("Nothing yet: runs and experiment files will be listed here.", parent=self)
@@ -227,7 +235,8 @@ class _RecentRun(QFrame):
         set_space(line, 8, 12, 6, 12, 6)
         names = QVBoxLayout()
         set_space(names, 0)
-        name = QPushButton(plain(row.name, 60), self)
+        name = QPushButton(plain(row.name, 60).replace("&", "&&"), self)
+        name.setObjectName(f"start.run.{row.name}.open")
         name.setProperty("link", True)
         name.clicked.connect(lambda: choose(row.run))
         names.addWidget(name)
@@ -250,7 +259,8 @@ def _outcome(row: RunRow) -> tuple[str, ChipTone]:
 
 
 def _recent_file(path: str, choose: Callable[[str], None], parent: QWidget) -> QWidget:
-    button = QPushButton(plain(Path(path).name, 60), parent)
+    button = QPushButton(plain(Path(path).name, 60).replace("&", "&&"), parent)
+    button.setObjectName(f"start.file.{Path(path).name}")
     button.setProperty("link", True)
     button.setToolTip(plain(path))
     button.clicked.connect(lambda: choose(path))

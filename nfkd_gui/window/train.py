@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
@@ -28,6 +28,8 @@ class TrainWorkspace(Workspace):
         super().__init__("train", parent)
         self.panels: list[Panel] = []
         self._narrow: bool | None = None
+        self._wide = ""
+        """Layout of the tiles before they became tabs."""
         self.tiles = Workspace("tiles", self)
         for panel in PANELS:
             self._add_tile(panel(studio, self.tiles))
@@ -86,7 +88,15 @@ class TrainWorkspace(Workspace):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        QTimer.singleShot(0, self, self._fit_tiles)  # Qt crashes if docks move while it lays them out
+
+    def _fit_tiles(self) -> None:
+        """Put the tiles into tabs in a narrow window, and back as they were in a wide one."""
         narrow = self.width() < scaled(_TABS_BELOW)
         if self._narrow is not None and narrow != self._narrow:
-            self.stack_all() if narrow else self.tile_all()
+            if narrow:
+                self._wide = self.tiles.layout_state()
+                self.stack_all()
+            else:
+                self.tiles.restore(self._wide)
         self._narrow = narrow

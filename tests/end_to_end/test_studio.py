@@ -39,7 +39,7 @@ def drawn(window: MainWindow) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the points of every line in the window's curves panel."""
     [panel] = [panel for panel in window.panels if panel.name == "curves"]
     items = [item for view in panel.findChildren(pg.GraphicsView) for item in view.scene().items()]
-    lines = [item.getOriginalDataset() for item in items if isinstance(item, pg.PlotDataItem)]
+    lines = [item.getData() for item in items if isinstance(item, pg.PlotCurveItem)]
     return [(np.asarray(x), np.asarray(y)) for x, y in lines if x is not None]
 
 

@@ -66,7 +66,7 @@ def values(name: str, info: FieldInfo, annotation: Any) -> st.SearchStrategy[Any
         return documents(annotation)
     if get_origin(annotation) is tuple:
         return lists(annotation, info)
-    if isinstance(info.json_schema_extra, dict) and info.json_schema_extra["format"]:
+    if isinstance(info.json_schema_extra, dict) and info.json_schema_extra["format"] not in {"", "share"}:
         return st.just("") | NAMES.map(lambda name: f"/data/{name}")  # a relative path would become absolute
     simple = {bool: st.booleans(), int: integers(bounds(info)), float: floats(bounds(info))}
     return simple.get(annotation, NAMES if name == "name" else texts(bounds(info)))
@@ -390,7 +390,7 @@ def test_every_field_has_a_title_and_a_sentence(model):
         assert info.title
         assert info.description
         assert info.description.endswith(".")
-        keys = {"unit", "advanced", "multiline", "format", "label", "group", "each", "between", "needs"}
+        keys = {"unit", "advanced", "multiline", "format", "label", "group", "each", "between", "needs", "zero"}
         assert set(info.json_schema_extra) == keys
 
 

@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QToolButton, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QMessageBox, QPushButton, QToolButton, QWidget
 
 from nfkd.config import ConfigProblem, ExperimentConfig, preset_names
 from nfkd.config.toml import toml_text
@@ -182,6 +182,7 @@ def test_a_card_runs_its_preset_and_a_recent_run_is_opened(window: MainWindow, s
         assert window.start_page.isVisible()
         card = window.start_page.cards["two_moons"]
         card.setFocus()
+        await settled(window.studio)
         press(window, QPushButton, "start.preset.two_moons.run")
         await may_run(window.studio)
         await settled(window.studio)
@@ -259,3 +260,83 @@ def test_a_finished_run_of_a_preset_changes_its_card(window: MainWindow, script:
         assert "21 s, measured" in texts
 
     do(scenario())
+
+
+def test_the_keyboard_reaches_the_buttons_of_a_card(window: MainWindow, qtbot: Any) -> None:
+    window.open_workspace("")
+    card = window.start_page.cards["digits"]
+    run = card.findChild(QPushButton, "start.preset.digits.run")
+    assert isinstance(run, QPushButton)
+    card.setFocus()
+    qtbot.waitUntil(run.isVisible)
+    QTest.keyClick(card, Qt.Key.Key_Tab)
+    qtbot.waitUntil(run.hasFocus)
+    QApplication.processEvents()
+    assert run.isVisible()
+    window.start_page.cards["two_moons"].setFocus()
+    qtbot.waitUntil(lambda: not run.isVisible())
+
+
+def test_run_on_a_card_waits_for_the_question_about_unsaved_changes(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        window.studio.experiment.edit(window.studio.experiment.document | {"description": "changed"})
+        window.open_preset("two_moons", start=True)
+        await settled(window.studio)
+        assert not any(isinstance(request, Run) for request in script.asked)
+        box = window.findChild(QMessageBox, "unsaved")
+        assert isinstance(box, QMessageBox)
+        box.button(QMessageBox.StandardButton.Discard).click()
+        await may_run(window.studio)
+        await settled(window.studio)
+        started = [request for request in script.asked if isinstance(request, Run)]
+        assert [ExperimentConfig.from_toml(request.config).name for request in started] == ["two moons"]
+
+    do(scenario())
+
+
+def test_an_opened_experiment_is_shown_in_design_and_a_chosen_run_in_train(
+    window: MainWindow, script: Any, do: Do
+) -> None:
+    async def scenario() -> None:
+        window.open_workspace("")
+        window.findChild(QAction, "preset.two_moons").trigger()  # type: ignore[union-attr]
+        assert window.workspace == "design"
+        script.begin("/runs/old", DIGITS)
+        script.finish("/runs/old")
+        await settled(window.studio)
+        window.files.run_chosen.emit("/runs/old")
+        await settled(window.studio)
+        assert window.workspace == "train"
+        window.open_workspace("")
+        window.studio.view_changed.emit()  # such as after events were lost
+        assert window.workspace == ""
+        window.start_page.findChild(QPushButton, "start.own").click()  # type: ignore[union-attr]
+        assert window.workspace == "design"
+        assert window.design.properties.head.title.text() == "Data"
+
+    do(scenario())
+
+
+def test_presentation_shows_the_tiles_from_any_workspace_and_escape_returns(window: MainWindow) -> None:
+    window.open_workspace("design")
+    window.actions_.presentation.setChecked(True)
+    assert window.train.isVisible()
+    assert not window.form.isVisible()
+    QTest.keyClick(window, Qt.Key.Key_Escape)
+    assert not window.actions_.presentation.isChecked()
+    assert window.workspace == "design"
+    assert window.form.isVisible()
+
+
+def test_the_window_becomes_narrow_and_the_tiles_tabs(window: MainWindow, qtbot: Any) -> None:
+    window.open_workspace("train")
+    for width, tabs in ((1440, False), (1100, False), (880, True), (1440, False)):
+
+        def reached(width: int = width) -> bool:
+            window.resize(width, 700)  # again: the least width falls as the header becomes shorter
+            return window.width() == width
+
+        qtbot.waitUntil(reached)
+        QApplication.processEvents()
+        docks = [dock for dock in window.train.tiles.docks.values() if not dock.visibleRegion().isEmpty()]
+        assert (len(docks) == 1) == tabs, width
