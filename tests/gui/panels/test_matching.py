@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication, QComboBox
 
 from nfkd.protocol.pictures import ListPictures, PictureList, ReadPictures, StagePictures, StagePictureSteps
 from nfkd_gui.panels.matching import MatchingPanel
-from nfkd_gui.theme import apply_theme, is_dark, plot_colours
+from nfkd_gui.theme import apply_theme, is_dark, plot_colours, tokens
 
 WITH_ASSISTANTS = ("teacher", "assistant-1", "assistant-2", "student", "baseline")
 
@@ -163,6 +163,13 @@ def test_the_step_of_the_time_slider_is_marked_with_its_errors(show: Any, fake_r
     go_to(1)
     assert [marker.value() for marker in panel.markers] == [100, 100], "the last measurement up to step 150"
     assert all(marker.isVisible() for marker in panel.markers)
+    for plot in (panel.plot, panel.heat):  # above the grid, which has a line at step 100, too
+        image, ink = plot.grab().toImage(), QColor(tokens().text)
+        columns = [sum(image.pixelColor(x, y) == ink for y in range(image.height())) for x in range(image.width())]
+        box = plot.canvas.getViewBox()
+        place = box.mapToScene(box.mapFromView(QPointF(100, 0))).x()
+        assert max(columns) > 30
+        assert abs(columns.index(max(columns)) - place) <= 2
     assert "Step 100" in panel._legend.text()
     assert panel._legend.text().index("0.5<") < panel._legend.text().index("0.01<")
     assert panel.shown_step() == 100
