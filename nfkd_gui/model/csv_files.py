@@ -153,6 +153,13 @@ def runs_table(rows: Iterable[RunRow]) -> Table:
     return Table(names, ([getattr(row, name) for name in names] for row in rows))
 
 
+def figures_table(figures: Mapping[Role, Mapping[str, float]], floors: Mapping[str, float]) -> Table:
+    """Return each flow's figures as means over seeds, one flow in a row, and the noise floors of the measures."""
+    names = list(next(iter(figures.values()), {}))
+    rows: dict[str, Mapping[str, float]] = {**figures, **({"floor": floors} if floors else {})}
+    return Table(["flow", *names], ([flow, *(own.get(name, "") for name in names)] for flow, own in rows.items()))
+
+
 def sizes_table(flows: Mapping[Role, FlowDescription], times: Mapping[Role, float]) -> Table:
     """Return the estimate of each stage: parameters and multiply-adds of its flow, memory in bytes, and seconds."""
     stages: list[Role] = [*flows, *(stage for stage in times if stage not in flows)]

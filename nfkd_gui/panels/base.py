@@ -13,12 +13,11 @@ from nfkd.protocol.view import RunView, StageView
 from nfkd.text import plain
 from nfkd_gui.model.export_files import file_stem
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.feature_picker import feature_names
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
-SPACE = 8
-"""Pixels; margins and spacings are multiples of it."""
 _LONGEST_NAME = 40
 
 
@@ -91,8 +90,7 @@ class Panel(QWidget, Exportable):
     def _empty_page(self) -> QWidget:
         page = QWidget(self)
         column = QVBoxLayout(page)
-        column.setContentsMargins(4 * SPACE, 4 * SPACE, 4 * SPACE, 4 * SPACE)
-        column.setSpacing(2 * SPACE)
+        set_space(column, 16, 32)
         column.addStretch(1)
         column.addWidget(self._placeholder)
         for button in (self._start, self._latest):

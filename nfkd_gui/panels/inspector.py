@@ -10,14 +10,17 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWi
 from nfkd.protocol.events import LogLine, RunChanged, RunEvent, RunFailed, RunFinished, SeedStarted, StageFinished
 from nfkd.protocol.roles import USUAL
 from nfkd.protocol.view import RunView
+from nfkd_gui.model.csv_files import Table, figures_table
+from nfkd_gui.model.export_files import file_stem
 from nfkd_gui.model.headline import ENOUGH_SEEDS
-from nfkd_gui.model.run_report import gap_caption, gap_of, seeds_of
+from nfkd_gui.model.run_report import gap_caption, gap_of, mean_figures, mean_floors, seeds_of
 from nfkd_gui.model.selected_run import SelectedRun
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.numbers import format_measure, format_percent
 from nfkd_gui.panels.inspector_parts import EventsPart, RepeatPart, SettingsPart
 from nfkd_gui.panels.inspector_table import FigureTable
 from nfkd_gui.theme import scaled, set_space, set_type
+from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.gap_bar import GapBar, GapFigures
 from nfkd_gui.widgets.labels import ElidedLabel, Tone, TypeLabel, WrappedLabel
 
@@ -27,7 +30,7 @@ _SELECT = "Select a run in the table: its results appear here."
 _VERDICTS: dict[str, tuple[str, Tone]] = {"better": ("✓ ", "good"), "worse": ("↓ ", "error")}
 
 
-class InspectorPanel(QWidget):
+class InspectorPanel(QWidget, Exportable):
     """Shows the opened run, or the one that is selected in the table of runs.
 
     Parameters
@@ -38,6 +41,7 @@ class InspectorPanel(QWidget):
         Prefix of the object names of the widgets.
     """
 
+    has_numbers = True
     log_wanted = Signal()
     """The user asked for the whole log."""
 
@@ -45,6 +49,7 @@ class InspectorPanel(QWidget):
         self, studio: Studio, source: Studio | SelectedRun, name: str = "inspector", parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
+        self.setObjectName(name)
         self._source = source
         self._title = ElidedLabel(tone="plain", parent=self)
         set_type(self._title, "strong")
@@ -84,8 +89,11 @@ class InspectorPanel(QWidget):
 
     def _lay_out(self) -> None:
         content = self._content = QWidget(self)
-        column = QVBoxLayout(content)
-        set_space(column, 12, 12, 12, 12, 12)
+        whole = QVBoxLayout(content)
+        set_space(whole, 12, 12, 12, 12, 12)
+        results = self._results = QWidget(content)
+        column = QVBoxLayout(results)
+        set_space(column, 12)
         head = QHBoxLayout()
         set_space(head, 8)
         head.addWidget(self._figure)
@@ -96,11 +104,11 @@ class InspectorPanel(QWidget):
         titles.addWidget(self._about)
         column.addLayout(titles)
         column.addLayout(head)
-        for widget in (self.gap, self._verdict, self._advice, self.table, self._measures, self.events):
+        for widget in (self.gap, self._verdict, self._advice, self.table, self._measures):
             column.addWidget(widget)
-        for widget in (self._settings, self._repeat, self._others):
-            column.addWidget(widget)
-        column.addStretch(1)
+        for widget in (results, self.events, self._settings, self._repeat, self._others):
+            whole.addWidget(widget)
+        whole.addStretch(1)
         scroll = self._scroll = QScrollArea(self)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
@@ -111,6 +119,22 @@ class InspectorPanel(QWidget):
         layout = QVBoxLayout(self)
         set_space(layout, 0)
         layout.addWidget(scroll)
+
+    # --- for the menu ---------------------------------------------------------------------------------------------
+
+    def figure(self) -> QWidget | None:
+        return self._results if self._source.view is not None else None
+
+    def numbers(self) -> dict[str, Table]:
+        view = self._source.view
+        figures = mean_figures(view.summaries()) if view is not None else {}
+        return {"Figures": figures_table(figures, mean_floors(view))} if view is not None and figures else {}
+
+    def export_name(self) -> str:
+        view = self._source.view
+        return file_stem(view.row.name if view is not None else "", "inspector")
+
+    # --- what is shown --------------------------------------------------------------------------------------------
 
     def _on_event(self, event: RunEvent) -> None:
         if isinstance(event, (RunChanged, SeedStarted, StageFinished, RunFinished, RunFailed, LogLine)):

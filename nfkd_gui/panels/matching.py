@@ -16,10 +16,10 @@ from nfkd.protocol.roles import Role, role_label, the_role
 from nfkd.text import plain
 from nfkd_gui.model.csv_files import Table, matching_table
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.panels.base import SPACE, Panel
+from nfkd_gui.panels.base import Panel
 from nfkd_gui.plotting.plane import match_map, style_bar
 from nfkd_gui.plotting.plots import AXIS_WIDTH, Plot
-from nfkd_gui.theme import scaled
+from nfkd_gui.theme import scaled, set_space, tokens
 from nfkd_gui.widgets.labels import MarkupLabel, escaped
 
 _NAMED = 0.4
@@ -59,6 +59,8 @@ class MatchingPanel(Panel):
         self._chosen: Role | None = None
         self.plot = Plot(self.content)
         self.plot.setObjectName("matching.lines")
+        for side in ("left", "bottom"):
+            self.plot.canvas.getAxis(side).setZValue(-1)  # else its grid would hide a marker at a line of the grid
         self.plot.label("left", "Mean squared error", short="Error")
         self.plot.label("bottom", "Step of the student")
         self.heat = Plot(self.content)
@@ -66,16 +68,26 @@ class MatchingPanel(Panel):
         self.heat.label("bottom", "Step of the student")
         self.image = pg.ImageItem(axisOrder="row-major")
         self.heat.addItem(self.image)
+        self.markers = [self._marker(plot) for plot in (self.plot, self.heat)]
+        """At the step of the time slider, in the plot and in the map; hidden while the newest pictures are shown."""
         self.bar = pg.ColorBarItem(colorMap=match_map(), interactive=False, width=16)
         self.bar.axis.setStyle(maxTickLevel=0)  # more numbers would overlap in low panels
         self.bar.setImageItem(self.image, insert_in=self.heat.canvas)
         self.heat.canvas.getViewBox().invertY(True)
         self.heat.setMouseEnabled(x=False, y=False)
-        self.plot.setMinimumHeight(scaled(80))
-        self.heat.setMinimumHeight(scaled(72))
+        self.plot.least, self.heat.least = (96, 80), (96, 72)
         self.heat.resized.connect(self.mark_dirty)  # the width decides whether names fit
+        studio.timeline.changed.connect(self.mark_dirty)
         self._lay_out()
         self.restyle()
+
+    @staticmethod
+    def _marker(plot: Plot) -> pg.InfiniteLine:
+        marker = pg.InfiniteLine(angle=90, movable=False)
+        marker.setZValue(2)
+        marker.hide()
+        plot.canvas.addItem(marker, ignoreBounds=True)
+        return marker
 
     def _lay_out(self) -> None:
         self._canvas = QWidget(self.content)
@@ -84,13 +96,11 @@ class MatchingPanel(Panel):
         split.addWidget(self.heat)
         split.setSizes([3000, 2000])
         layout = QVBoxLayout(self.content)
-        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        layout.setSpacing(SPACE)
+        set_space(layout, 8, 8)
         layout.addWidget(self._choice, alignment=Qt.AlignmentFlag.AlignRight)
         layout.addWidget(self._canvas, 1)
         picture = QVBoxLayout(self._canvas)
-        picture.setContentsMargins(0, 0, 0, 0)
-        picture.setSpacing(SPACE)
+        set_space(picture, 8)
         picture.addWidget(self._legend)
         picture.addWidget(split, 1)
 
@@ -100,6 +110,8 @@ class MatchingPanel(Panel):
         self.heat.canvas.showGrid(x=False, y=False)  # grid lines would look like borders of rows
         style_bar(self.bar)
         self.bar.setColorMap(match_map())
+        for marker in self.markers:
+            marker.setPen(pg.mkPen(tokens().text, width=1, style=Qt.PenStyle.DashLine))
 
     def has_content(self) -> bool:
         return bool(self._measured())
@@ -112,9 +124,17 @@ class MatchingPanel(Panel):
         self._chosen = self._choice.currentData()
         self.mark_dirty()
 
+    def _shown_role(self, measured: list[Role]) -> Role:
+        """Return the chosen flow; without a choice that of the time slider, or the newest."""
+        position = self.studio.timeline.position
+        for role in (self._chosen, position.stage if position is not None else None):
+            if role is not None and role in measured:
+                return role
+        return measured[-1]
+
     def _offer(self, measured: list[Role]) -> Role:
         """Fill the choice of flows, hide it if there is only one, and return the shown flow."""
-        role = self._chosen if self._chosen in measured else measured[-1]
+        role = self._shown_role(measured)
         if [self._choice.itemData(index) for index in range(self._choice.count())] != measured:
             self._choice.clear()
             for each in measured:
@@ -141,6 +161,7 @@ class MatchingPanel(Panel):
         errors = np.where(np.isfinite(errors), errors, np.nan)  # gaps where the training diverged
         self._draw_lines(pairs, steps, errors)
         self._draw_map(pairs, steps, errors)
+        self._mark(role, pairs, errors.shape[1])
 
     def _pairs(self, role: Role) -> list[LayerPair]:
         if self.view is None:
@@ -161,8 +182,12 @@ class MatchingPanel(Panel):
 
     def shown_step(self) -> int | None:
         measured = self._measured()
-        stage = self.stage(measured[-1]) if measured else None
-        return stage.matching_steps[-1] if stage is not None else None
+        if not measured:
+            return None
+        role = self._shown_role(measured)
+        found = None if self.studio.timeline.is_live else self.studio.timeline.matching(role)
+        stage = self.stage(role)
+        return found[0] if found is not None else stage.matching_steps[-1] if stage is not None else None
 
     # --- drawing --------------------------------------------------------------------------------------------------
 
@@ -182,11 +207,28 @@ class MatchingPanel(Panel):
                 line.setPen(pg.mkPen(colours[index], width=2, style=style))
                 line.setSymbolBrush(pg.mkBrush(colours[index]))
                 line.setSymbolPen(None)
+
+    def _mark(self, role: Role, pairs: list[LayerPair], count: int) -> None:
+        """Mark the step of the time slider, and name the pairs with their errors at that step."""
+        timeline = self.studio.timeline
+        found = None if timeline.is_live else timeline.matching(role)
+        for marker in self.markers:
+            marker.setVisible(found is not None)
+            if found is not None:
+                marker.setValue(found[0])
         short = self.width() < scaled(_LONG_NAMES)
+        names = [escaped(_short(pair) if short else pair.summary) for pair in pairs]
+        colours = _colours(count)
+        if found is not None:
+            names = [f"{name}: <b>{error:.3g}</b>" for name, error in zip(names, found[1], strict=False)]
         named = [
-            f'<span style="color:{colour}">■</span> {number}: {escaped(_short(pair) if short else pair.summary)}'
-            for number, (colour, pair) in enumerate(zip(colours, pairs, strict=False), start=1)
+            f'<span style="color:{colour}">■</span> {number}: {name}'
+            for number, (colour, name) in enumerate(zip(colours, names, strict=False), start=1)
         ]
+        if found is not None:
+            named.insert(0, f"<b>Step {found[0]:,}</b>")
+        elif not timeline.is_live:
+            named.insert(0, "<b>Not trained yet at this step</b>")
         self._legend.setText(" &nbsp; ".join(named))
 
     def _draw_map(self, pairs: list[LayerPair], steps: np.ndarray, errors: np.ndarray) -> None:
@@ -208,10 +250,10 @@ class MatchingPanel(Panel):
     def _name_rows(self, pairs: list[LayerPair]) -> None:
         names = [_short(pair) for pair in pairs]
         metrics = QFontMetrics(self.heat.font())
-        width = max((metrics.horizontalAdvance(name) for name in names), default=0) + 3 * SPACE
+        width = max((metrics.horizontalAdvance(name) for name in names), default=0) + scaled(24)
         fits = width <= _NAMED * self.heat.width()
         axis = self.heat.canvas.getAxis("left")
-        axis.setWidth(max(width, AXIS_WIDTH) if fits else AXIS_WIDTH)
+        axis.setWidth(max(width, scaled(AXIS_WIDTH)) if fits else scaled(AXIS_WIDTH))
         axis.setTicks([[(row + 0.5, name if fits else str(row + 1)) for row, name in enumerate(names)]])
 
 

@@ -18,10 +18,10 @@ from nfkd.protocol.requests import Interpolations, Reply, Request, Samples
 from nfkd.protocol.roles import Role, role_label
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.model.timeline import Kind
-from nfkd_gui.panels.base import SPACE, Panel
+from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.plane_grid import PlaneGrid
 from nfkd_gui.plotting.flow_grid import FlowGrid
-from nfkd_gui.theme import is_dark
+from nfkd_gui.theme import is_dark, set_space
 from nfkd_gui.widgets.feature_picker import FeaturePicker
 from nfkd_gui.widgets.flow_layout import ControlBar
 from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel
@@ -85,14 +85,12 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         self.pages.addWidget(self.grid)
         self.pages.addWidget(self.planes)
         self._picture_column = QVBoxLayout(self.canvas)
-        self._picture_column.setContentsMargins(0, 0, 0, 0)
-        self._picture_column.setSpacing(SPACE)
+        set_space(self._picture_column, 8)
         self._picture_column.addWidget(self.pages, 1)
         self._picture_column.addWidget(self.notes)
         self._column = QVBoxLayout(self.content)
-        self._column.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        self._column.setSpacing(SPACE)
-        self.bar = ControlBar(SPACE, self.content)
+        set_space(self._column, 8, 8)
+        self.bar = ControlBar(8, self.content)
         """Controls above the pictures; hidden while none of them is needed."""
         self._column.addWidget(self.bar)
         self._column.addWidget(self.canvas, 1)
@@ -184,6 +182,9 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         self._set_own(False)
 
     def _set_own(self, own: bool) -> None:
+        """Show pictures with the user's settings, which are of the newest weights, or the live ones."""
+        if own:
+            self.studio.timeline.live()
         self._own = own
         self._live.setVisible(own)
         self._last_request = None

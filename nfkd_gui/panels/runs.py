@@ -74,9 +74,10 @@ class RunsPanel(QWidget, Exportable):
         self, studio: Studio, may_discard: Callable[[Callable[[], None]], bool], parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
+        self.setObjectName("runs")
         self._studio = studio
         self._may_discard = may_discard
-        self._model = RunsModel(studio)
+        self._model = RunsModel(studio, self)
         self._sorted = SortedRuns(self._model)
         self.table = self._make_table()
         self._empty = WrappedLabel(_EMPTY, parent=self)
@@ -97,11 +98,11 @@ class RunsPanel(QWidget, Exportable):
         self.table.selectionModel().currentRowChanged.connect(self._choose)
         studio.rows_changed.connect(self._refresh)
         studio.renamed.connect(self._keep_chosen)
-        studio.row_changed.connect(lambda _run: self._refresh_actions())
+        studio.row_changed.connect(self._refresh_actions)
         studio.view_changed.connect(self._choose_shown)
         studio.engine_changed.connect(self._refresh_actions)
-        studio.theme_changed.connect(self._refresh_icons, Qt.ConnectionType.QueuedConnection)
-        self._refresh_icons()
+        studio.theme_changed.connect(self._restyle, Qt.ConnectionType.QueuedConnection)
+        self._restyle()
         self._refresh()
 
     # --- construction ------------------------------------------------------------------------------------------
@@ -122,7 +123,6 @@ class RunsPanel(QWidget, Exportable):
         table.setWordWrap(False)
         table.setTabKeyNavigation(False)
         table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(scaled(_ROW))
         header = table.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
@@ -185,8 +185,10 @@ class RunsPanel(QWidget, Exportable):
         set_space(layout, 0)
         layout.addLayout(line)
         for label in (self._empty, self._unreadable):
-            label.setContentsMargins(12, 8, 12, 8)
-            layout.addWidget(label)
+            place = QVBoxLayout()
+            set_space(place, 0, 12, 8, 12, 8)
+            place.addWidget(label)
+            layout.addLayout(place)
         for button in (self._start, self._clear):
             layout.addWidget(button, alignment=Qt.AlignmentFlag.AlignHCenter)
         layout.addWidget(self.table, 1)
@@ -361,7 +363,7 @@ class RunsPanel(QWidget, Exportable):
         self._unreadable.setVisible(bool(unreadable))
         self._refresh_actions()
 
-    def _refresh_actions(self) -> None:
+    def _refresh_actions(self, _run: str = "") -> None:
         row = self.chosen
         ready = self._studio.ready and row is not None
         for action in self._actions.values():
@@ -372,6 +374,7 @@ class RunsPanel(QWidget, Exportable):
             self._actions["rename"].setEnabled(idle)
             self._actions["delete"].setEnabled(idle)
 
-    def _refresh_icons(self) -> None:
+    def _restyle(self) -> None:
+        self.table.verticalHeader().setDefaultSectionSize(scaled(_ROW))
         for name, action in self._actions.items():
             action.setIcon(icon(name))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, QSortFilterProxyModel, Qt
 from PySide6.QtGui import QFont
 
-from nfkd.protocol.events import RunRow
+from nfkd.protocol.events import Progress, RunRow
 from nfkd.text import plain
 from nfkd_gui.model.headline import ENOUGH_SEEDS
 from nfkd_gui.model.studio import LIVE, Studio
@@ -129,13 +129,13 @@ CREATED = len(COLUMNS) - 1
 class RunsModel(QAbstractTableModel):
     """The studio's runs as rows."""
 
-    def __init__(self, studio: Studio) -> None:
-        super().__init__(studio)
+    def __init__(self, studio: Studio, parent: QObject) -> None:
+        super().__init__(parent)
         self._studio = studio
         self._runs: list[str] = list(studio.rows)
         studio.rows_changed.connect(self._reset)
         studio.row_changed.connect(self._row_changed)
-        studio.progressed.connect(lambda progress: self._row_changed(progress.run))
+        studio.progressed.connect(self._on_progress)
         studio.view_changed.connect(self._redraw)
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
@@ -193,6 +193,9 @@ class RunsModel(QAbstractTableModel):
         self.beginResetModel()
         self._runs = list(self._studio.rows)
         self.endResetModel()
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._row_changed(progress.run)
 
     def _row_changed(self, run: str) -> None:
         if run in self._runs:

@@ -76,7 +76,6 @@ class FlowGrid(QWidget):
         """The column with a frame around it; −1 for none."""
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumSize(scaled(160), scaled(96))
 
     def show_rows(
         self,
@@ -113,6 +112,9 @@ class FlowGrid(QWidget):
         if column != self.marked:
             self.marked = column
             self.update()
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(scaled(160), scaled(96))
 
     def sizeHint(self) -> QSize:
         return QSize(scaled(400), scaled(240))

@@ -9,7 +9,7 @@ from PySide6.QtCore import QRect, QSize
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from nfkd_gui.theme import tokens
+from nfkd_gui.theme import scaled, tokens
 
 _GAP = 1
 _RGB = 3
@@ -82,7 +82,9 @@ class Mosaic(QWidget):
         self._images: np.ndarray | None = None
         self._image: QImage | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumSize(64, 48)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(scaled(64), scaled(48))
 
     def show_images(self, images: np.ndarray, columns: int | None = None) -> None:
         """Show (n, channels, height, width) images in [0, 1]; `columns` replaces the mosaic's own."""

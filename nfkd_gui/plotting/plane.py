@@ -103,6 +103,8 @@ def style_bar(bar: pg.ColorBarItem) -> None:
 class Plane(Plot):
     """Shows two features: a density with points or paths on top, or a histogram of one feature."""
 
+    least = (72, 56)
+
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.image = pg.ImageItem(axisOrder="row-major")
@@ -116,7 +118,6 @@ class Plane(Plot):
         for item in (self.image, self.points, self.bars, self.marks):
             self.addItem(item)
         self.name_axes(*self._names)
-        self.setMinimumSize(scaled(72), scaled(56))
 
     def restyle(self) -> None:
         super().restyle()
@@ -141,7 +142,7 @@ class Plane(Plot):
             axis.setStyle(showValues=numbered)
             self.label(side, name)
             axis.showLabel(labelled)
-            room = (_NUMBERS if side == "left" else 22) * numbered + _NAME * labelled
+            room = scaled((_NUMBERS if side == "left" else 22) * numbered + _NAME * labelled)
             getattr(axis, size)(max(scaled(room), 4))
 
     def resizeEvent(self, ev: QResizeEvent | None) -> None:

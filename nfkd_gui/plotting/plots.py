@@ -11,10 +11,11 @@ from PySide6.QtWidgets import QGraphicsGridLayout, QGraphicsItem, QWidget
 
 from nfkd.text import plain
 from nfkd_gui.plotting.axes import ScaledAxis
-from nfkd_gui.theme import font, plot_colours, tokens
+from nfkd_gui.theme import font, plot_colours, scaled, tokens
 from nfkd_gui.widgets.labels import escaped
 
 AXIS_WIDTH = 64
+"""Pixels at 100 %, as all of these."""
 _LONGEST = 60
 """Characters of an axis label."""
 _ABOVE = 7
@@ -27,6 +28,8 @@ class Plot(pg.PlotWidget):
     """A plot in the theme's colours; a fixed axis width keeps plots aligned when numbers grow."""
 
     resized = Signal()
+    least: tuple[int, int] = (96, 96)
+    """The smallest width and height at 100 %."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         self.left_axis = ScaledAxis("left")
@@ -34,14 +37,11 @@ class Plot(pg.PlotWidget):
         self._labels: dict[str, tuple[str, ...]] = {}
         self.canvas.setMenuEnabled(False)
         self.canvas.hideButtons()
-        self.canvas.getAxis("left").setWidth(AXIS_WIDTH)
         for side in ("left", "bottom"):
             self.canvas.getAxis(side).enableAutoSIPrefix(False)
             # Axes with their grid take most of a repaint, and change far less often than the lines between them.
             self.canvas.getAxis(side).setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
-        self._grid.setContentsMargins(1, _ABOVE, 1, 1)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setMinimumSize(96, 96)
         self.restyle()
 
     @property
@@ -70,7 +70,7 @@ class Plot(pg.PlotWidget):
         labels = self._labels[side]
         if side == "left":
             metrics = QFontMetrics(font("caption"))
-            room = self.height() - _BELOW
+            room = self.height() - scaled(_BELOW)
             fitting = (text for text in labels if metrics.horizontalAdvance(text) <= room)
             shown = next(fitting, labels[-1])
         else:
@@ -93,6 +93,9 @@ class Plot(pg.PlotWidget):
         """Apply the current theme."""
         colours = plot_colours()
         self.setBackground(colours.background)
+        self.setMinimumSize(*map(scaled, self.least))
+        self.canvas.getAxis("left").setWidth(scaled(AXIS_WIDTH))
+        self._grid.setContentsMargins(1, scaled(_ABOVE), 1, 1)
         self.canvas.showGrid(x=True, y=True, alpha=1.0)
         for side in ("left", "bottom"):
             axis = self.canvas.getAxis(side)

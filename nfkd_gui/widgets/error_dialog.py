@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.text import plain, plain_lines
-from nfkd_gui.theme import font
+from nfkd_gui.theme import scaled, set_space, set_type
 from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
@@ -51,25 +51,26 @@ class ErrorDialog(QDialog):
         self._details.setReadOnly(True)
         self._details.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self._details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        self._details.setMinimumHeight(180)
+        self._details.setMinimumHeight(scaled(180))
         self._details.hide()
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(16, 16, 16, 16)
-        layout.setSpacing(16)
+        set_space(layout, 16, 16)
         layout.addLayout(self._head(error))
         layout.addWidget(self._details, 1)
         layout.addWidget(self._buttons(error, remedy))
-        self.setMinimumWidth(_WIDTH)
+        self.setMinimumWidth(scaled(_WIDTH))
 
     def _head(self, error: ErrorInfo) -> QHBoxLayout:
         icon = PlainLabel(parent=self)
         style = self.style()
-        icon.setPixmap(style.standardIcon(QStyle.StandardPixmap.SP_MessageBoxCritical).pixmap(QSize(32, 32)))
+        icon.setPixmap(
+            style.standardIcon(QStyle.StandardPixmap.SP_MessageBoxCritical).pixmap(QSize(scaled(32), scaled(32)))
+        )
         icon.setAlignment(Qt.AlignmentFlag.AlignTop)
         title = WrappedLabel(error.title, "plain", self)
-        title.setFont(font("heading"))
+        set_type(title, "heading")
         texts = QVBoxLayout()
-        texts.setSpacing(8)
+        set_space(texts, 8)
         texts.addWidget(title)
         cause = WrappedLabel(error.cause, "plain", self)
         cause.setObjectName("error.cause")
@@ -77,7 +78,7 @@ class ErrorDialog(QDialog):
         if error.action:
             texts.addWidget(WrappedLabel(error.action, parent=self))
         line = QHBoxLayout()
-        line.setSpacing(16)
+        set_space(line, 16)
         line.addWidget(icon)
         line.addLayout(texts, 1)
         return line

@@ -8,6 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from nfkd.text import plain
+from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.combo import FittingComboBox
 from nfkd_gui.widgets.labels import PlainLabel
 
@@ -35,7 +36,7 @@ class FeaturePicker(QWidget):
         self._names: list[str] = []
         self._boxes = [FittingComboBox(self) for _ in range(2)]
         row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        set_space(row, 6)
         for box, axis, text in zip(self._boxes, "xy", ("&Features", "an&d"), strict=True):
             box.setObjectName(f"{name}.feature_{axis}")
             box.setToolTip(f"The feature along {axis}.")
@@ -69,6 +70,6 @@ class FeaturePicker(QWidget):
             box.clear()
             box.addItems([plain(name, _LONGEST) for name in self._names])
             box.setCurrentIndex(min(index, len(self._names) - 1))
-            box.view().setMinimumWidth(min(box.view().sizeHintForColumn(0) + _SCROLL_BAR, _WIDEST))
+            box.view().setMinimumWidth(min(box.view().sizeHintForColumn(0) + scaled(_SCROLL_BAR), scaled(_WIDEST)))
             box.blockSignals(False)
         self.setVisible(len(self._names) > 2)

@@ -6,6 +6,8 @@ from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLayout, QLayoutItem, QWidget
 
+from nfkd_gui.theme import set_space
+
 
 class FlowLayout(QLayout):
     """Lays items out from left to right and wraps them at the width.
@@ -13,14 +15,13 @@ class FlowLayout(QLayout):
     Parameters
     ----------
     spacing
-        Pixels between items and between lines.
+        Pixels between items and between lines, at 100 %.
     """
 
     def __init__(self, spacing: int, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._items: list[QLayoutItem] = []
-        self.setSpacing(spacing)
-        self.setContentsMargins(0, 0, 0, 0)
+        set_space(self, spacing)
 
     def addItem(self, item: QLayoutItem) -> None:
         self._items.append(item)
@@ -94,11 +95,12 @@ class ControlBar(QWidget):
     Parameters
     ----------
     spacing
-        Pixels between controls and between lines.
+        Pixels between controls and between lines, at 100 %.
     """
 
     def __init__(self, spacing: int, parent: QWidget) -> None:
         super().__init__(parent)
+        self._spacing = spacing
         self._lines = FlowLayout(spacing, self)
 
     def add(self, *widgets: QWidget) -> None:
@@ -108,8 +110,7 @@ class ControlBar(QWidget):
             return
         group = QWidget(self)
         row = QHBoxLayout(group)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(self._lines.spacing())
+        set_space(row, self._spacing)
         for widget in widgets:
             row.addWidget(widget)
         self._lines.addWidget(group)

@@ -9,6 +9,7 @@ from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from nfkd_gui.numbers import format_percent
 from nfkd_gui.theme import font, role_colour, scaled, tokens
 
 _HEIGHT, _BAR, _ENDS = 44, 8, 1.35
@@ -48,10 +49,9 @@ class GapBar(QWidget):
     def show_figures(self, figures: GapFigures) -> None:
         """Show other figures; hidden without a share."""
         self.figures = figures
-        self.setVisible(not math.isnan(figures.closed))
-        self.setAccessibleName(
-            f"The student closes {100 * figures.closed:.0f} % of the gap" if self.isVisible() else ""
-        )
+        known = not math.isnan(figures.closed)
+        self.setVisible(known)
+        self.setAccessibleName(f"The student closes {format_percent(figures.closed)} of the gap" if known else "")
         self.update()
 
     def sizeHint(self) -> QSize:

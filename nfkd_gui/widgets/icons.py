@@ -26,7 +26,6 @@ _NAMES = {
     "delete": "mdi6.trash-can-outline",
     "teach": "mdi6.school-outline",
     "continue": "mdi6.play-circle-outline",
-    "float": "mdi6.dock-window",
     "close": "mdi6.close",
     "menu": "mdi6.menu",
     "more": "mdi6.dots-horizontal",

@@ -117,7 +117,7 @@ class PanelDock(QDockWidget):
         self.setWidget(body)
 
     def add_expand_button(self) -> None:
-        """Add the button that lets the panel fill the workspace, and the one that floats it."""
+        """Add the button that lets the panel fill the workspace."""
         self._expand = IconButton(
             "expand", f"Enlarge {self.windowTitle()}", "Fill the workspace; Escape returns.", self
         )

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication, QComboBox
 
+from nfkd.protocol.pictures import ListPictures, PictureList, ReadPictures, StagePictures, StagePictureSteps
 from nfkd_gui.panels.matching import MatchingPanel
-from nfkd_gui.theme import apply_theme, is_dark, plot_colours
+from nfkd_gui.theme import apply_theme, is_dark, plot_colours, tokens
 
 WITH_ASSISTANTS = ("teacher", "assistant-1", "assistant-2", "student", "baseline")
 
@@ -136,3 +137,47 @@ def test_an_axis_that_becomes_wider_shows_its_whole_names(show: Any, fake_run: A
     image, ground = panel.heat.grab().toImage(), panel.heat.grab().toImage().pixelColor(2, 2).lightness()
     inked = {x for x in range(200) for y in range(10, 70) if abs(image.pixelColor(x, y).lightness() - ground) > 40}
     assert min(inked) < 60  # not cut where the narrower axis ended
+
+
+def test_the_step_of_the_time_slider_is_marked_with_its_errors(show: Any, fake_run: Any, fake_studio: Any) -> None:
+    run = fake_run()
+    for role in ("teacher", "student"):
+        run.begin(role)
+    for step, error in ((1, [2.0, 1.0]), (100, [0.5, 0.01]), (200, [0.25, 0.001])):
+        run.matching(step, error)
+    panel, timeline = show(MatchingPanel, run), fake_studio.timeline
+    fake_studio.view_changed.emit()
+    request, reply, _, _ = next(each for each in fake_studio.asked if isinstance(each[0], ListPictures))
+    stages = [StagePictureSteps(stage="teacher", steps=[50]), StagePictureSteps(stage="student", steps=[150, 200])]
+    reply(PictureList(run=request.run, seed=1, stages=stages))
+
+    def go_to(index: int) -> None:
+        timeline.choose(index)
+        request, reply, _, key = fake_studio.asked[-1]
+        assert isinstance(request, ReadPictures), key
+        reply(StagePictures(run=request.run, seed=1, stage=request.stage))
+        panel.refresh()
+
+    assert not any(marker.isVisible() for marker in panel.markers)
+    assert panel.shown_step() == 200
+    go_to(1)
+    assert [marker.value() for marker in panel.markers] == [100, 100], "the last measurement up to step 150"
+    assert all(marker.isVisible() for marker in panel.markers)
+    for plot in (panel.plot, panel.heat):  # above the grid, which has a line at step 100, too
+        image, ink = plot.grab().toImage(), QColor(tokens().text)
+        columns = [sum(image.pixelColor(x, y) == ink for y in range(image.height())) for x in range(image.width())]
+        box = plot.canvas.getViewBox()
+        place = box.mapToScene(box.mapFromView(QPointF(100, 0))).x()
+        assert max(columns) > 30
+        assert abs(columns.index(max(columns)) - place) <= 2
+    assert "Step 100" in panel._legend.text()
+    assert panel._legend.text().index("0.5<") < panel._legend.text().index("0.01<")
+    assert panel.shown_step() == 100
+    go_to(0)
+    assert not any(marker.isVisible() for marker in panel.markers), "the student came after the teacher"
+    assert "Not trained yet" in panel._legend.text()
+    timeline.live()
+    panel.refresh()
+    assert "Step" not in panel._legend.text()
+    assert "Not" not in panel._legend.text()
+    assert not any(marker.isVisible() for marker in panel.markers)

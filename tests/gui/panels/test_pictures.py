@@ -14,7 +14,8 @@ from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QMainWindow, QScr
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.flags import NOT_FINITE, OUT_OF_RANGE, USABLE
-from nfkd.protocol.requests import Interpolations, Samples
+from nfkd.protocol.pictures import ListPictures, PictureList, StagePictureSteps
+from nfkd.protocol.requests import Interpolations, Sample, Samples
 from nfkd_gui.panels.interpolation import InterpolationPanel
 from nfkd_gui.panels.matching import MatchingPanel
 from nfkd_gui.panels.samples import SamplesPanel
@@ -587,3 +588,21 @@ def test_the_marked_frame_is_ringed_in_the_plane(show: Any, fake_run: Any) -> No
     panel = show(InterpolationPanel, run)
     panel.findChild(QSlider, "interpolation.position").setValue(3)
     np.testing.assert_allclose(np.stack(panel.planes.cells["teacher"].plane.marks.getData(), 1), paths[:, 3])
+
+
+def test_own_settings_return_the_time_slider_to_the_latest_weights(show: Any, fake_run: Any, fake_studio: Any) -> None:
+    run = fake_run()
+    run.begin("teacher")
+    run.samples("teacher", 100, grey(0.25))
+    panel, timeline = show(SamplesPanel, run), fake_studio.timeline
+    fake_studio.view_changed.emit()
+    reply = next(each[1] for each in fake_studio.asked if isinstance(each[0], ListPictures))
+    reply(PictureList(run=RUN, seed=1, stages=[StagePictureSteps(stage="teacher", steps=[50, 100])]))
+    for change in (lambda: panel._temperature.setValue(panel._temperature.value() + 10), panel._new_noise):
+        timeline.choose(0)
+        assert not timeline.is_live
+        change()
+        assert timeline.is_live, "the engine samples from the newest weights"
+        panel.refresh()
+        assert panel._live.isVisible(), "the settings stay"
+        assert any(isinstance(each[0], Sample) for each in fake_studio.asked[-2:])

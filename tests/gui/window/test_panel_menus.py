@@ -6,14 +6,17 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtWidgets import QToolButton
+import pytest
+from PySide6.QtWidgets import QAbstractButton, QLabel, QToolButton
 
 from nfkd.protocol.requests import LayerInfo
+from nfkd.protocol.roles import USUAL
 from nfkd.protocol.times import StageTime, TimeEstimate
 from nfkd_gui.model.csv_files import Table, write_csv
 from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.panel_menu import PanelMenu
 from nfkd_gui.window.main_window import MainWindow
+from tests.gui.scripted_engine import summary_of
 
 
 def rows_of(table: Table, path: Path) -> list[dict[str, str]]:
@@ -24,7 +27,7 @@ def rows_of(table: Table, path: Path) -> list[dict[str, str]]:
 
 def test_panels_have_a_menu_with_a_name(window: MainWindow) -> None:
     buttons = {menu.objectName() for menu in window.findChildren(PanelMenu)}
-    panels = ("curves", "samples", "interpolation", "matching", "estimate", "data")
+    panels = ("curves", "samples", "interpolation", "matching", "estimate", "data", "inspector", "selected", "runs")
     assert {f"panel.{name}.menu" for name in panels} <= buttons
     for name in buttons:
         button = window.findChild(QToolButton, name.replace(".menu", ".more"))
@@ -57,5 +60,32 @@ def test_the_estimate_and_the_layers_are_tables(window: MainWindow, script: Any,
         rows = rows_of(data.numbers()["Layers"], tmp_path / "b.csv")
         assert [(row["flow"], row["layer"], row["parameters"]) for row in rows] == [("teacher", "level1.step1", "77")]
         assert data.export_name() == "digits-data-and-layers"
+
+    do(scenario())
+
+
+def test_the_inspector_saves_its_results_as_a_picture_and_its_figures_as_a_table(
+    window: MainWindow, script: Any, do: Any, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        panel = window.train.inspector
+        assert panel.figure() is None
+        assert panel.numbers() == {}
+        window.studio.run_experiment()
+        await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+        script.finish("/runs/digits")
+        await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
+        rows = {row["flow"]: row for row in rows_of(panel.numbers()["Figures"], tmp_path / "figures.csv")}
+        for role in USUAL:
+            assert float(rows[role]["test"]) == pytest.approx(100 * float(rows[role]["sw"]))
+            assert float(rows[role]["parameters"]) == summary_of(role, 1, 1.0).parameters
+        assert float(rows["student"]["test"]) == 3.0
+        assert float(rows["student"]["sw"]) == 0.03
+        assert (float(rows["floor"]["sw"]), rows["floor"]["test"]) == (0.0212, "")
+        figure = panel.figure()
+        assert figure is not None
+        assert figure.findChild(QLabel, "inspector.verdict") is not None
+        assert figure.findChildren(QAbstractButton) == []
+        assert (panel.export_name(), window.runs.export_name()) == ("digits-inspector", "runs")
 
     do(scenario())
