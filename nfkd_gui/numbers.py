@@ -55,5 +55,5 @@ def format_measure(value: float | None, digits: int = 3) -> str:
 
 
 def format_percent(value: float) -> str:
-    """Return a share as whole percent, with a no-break space: 0.706 → ``71 %``."""
+    """Return a share as whole percent: 0.706 → ``71 %``."""
     return f"{100 * value:.0f} %".replace("-", "−")

@@ -10,12 +10,22 @@ from typing import Any
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QComboBox, QDialog, QLabel, QPushButton, QTableView, QToolButton, QWidget
+from PySide6.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QDialog,
+    QLabel,
+    QMessageBox,
+    QPushButton,
+    QTableView,
+    QToolButton,
+    QWidget,
+)
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, LogLine
-from nfkd.protocol.requests import DeleteRun, RenameRun, ResumeFromDisk
+from nfkd.protocol.requests import DeleteRun, RenameRun, ResumeFromDisk, Shutdown
 from nfkd_gui.forms.pairs_box import PairsBox
 from nfkd_gui.model.preferences import load_preferences
 from nfkd_gui.model.studio import Studio
@@ -449,12 +459,23 @@ def test_the_theme_changes_at_once_and_is_saved(window: MainWindow, tmp_path: Pa
     assert qapp.palette().window().color().lightness() > 128
 
 
-def test_every_button_has_a_name_and_a_tooltip(window: MainWindow) -> None:
-    for name in ("", "design", "train"):
+def test_every_button_has_a_name_and_one_without_text_a_tooltip(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        script.begin("/runs/old", ExperimentConfig.load("digits").to_toml())
+        script.finish("/runs/old")
+        await settled(window.studio)
+
+    do(scenario())
+    for name in ("", "design", "train", "compare"):
         window.open_workspace(name)
+        assert window.workspace == name
         for button in window.findChildren(QToolButton):
             if button.isVisible() and not button.objectName().startswith("qt_"):
                 assert button.accessibleName() or button.text(), button.objectName()
+                icon_only = (
+                    button.toolButtonStyle() == Qt.ToolButtonStyle.ToolButtonIconOnly and not button.icon().isNull()
+                )
+                assert button.toolTip() or not icon_only, button.objectName()
     shortcuts = [
         action.shortcut().toString() for action in window.findChildren(QAction) if action.shortcut().toString()
     ]
@@ -487,3 +508,18 @@ def test_closing_during_training_says_once_that_it_goes_on(
         assert not window.isVisible()
 
     do(scenario())
+
+
+def test_the_engine_is_stopped_only_after_a_question(window: MainWindow, script: Any, do: Do) -> None:
+    async def ask(answer: str) -> bool:
+        window.actions_.stop_engine.trigger()
+        await settled(window.studio)
+        assert not any(isinstance(request, Shutdown) for request in script.asked)
+        [box] = [box for box in window.findChildren(QMessageBox) if box.isVisible()]
+        [button] = [button for button in box.buttons() if button.text().replace("&", "") == answer]
+        button.click()
+        await settled(window.studio)
+        return any(isinstance(request, Shutdown) for request in script.asked)
+
+    assert not do(ask("Cancel"))
+    assert do(ask("Stop"))
