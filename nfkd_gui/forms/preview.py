@@ -28,7 +28,7 @@ from nfkd_gui.forms.layout import fill_column
 from nfkd_gui.forms.text import sentence
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
-from nfkd_gui.plotting.mosaic import Mosaic
+from nfkd_gui.plotting.mosaic import Mosaic, themed
 from nfkd_gui.plotting.plane import Plane, extent_of
 from nfkd_gui.theme import font, role_colour
 from nfkd_gui.widgets.labels import Tone, WrappedLabel, tip
@@ -121,7 +121,8 @@ class PreviewBox(QFrame):
         self.mosaic.setVisible(images is not None)
         if images is not None:
             across, down = next(grid for side, *grid in _GRIDS if max(images.shape[2:]) <= side)
-            self.mosaic.show_images(images[: across * down].astype(np.float32) / 255, across)
+            shown, config = images[: across * down].astype(np.float32) / 255, self._experiment.config
+            self.mosaic.show_images(shown if config is None else themed(shown, config.data.kind), across)
             self.mosaic.fit()
         if points is not None:
             self._show_points(points, columns)

@@ -55,7 +55,7 @@ class TimeBox(QWidget):
         stages = [stage for stage in estimate.stages if stage.seconds]
         self._bar.show_segments([Segment(stage.stage, stage.seconds, 1.0) for stage in stages])
         texts = [
-            f'<span style="color:{role_colour(stage.stage)}">■</span> {role_label(stage.stage)} '
+            f'<span style="color:{role_colour(stage.stage)}">■</span>&nbsp;{role_label(stage.stage)}&nbsp;'
             f"{format_duration(stage.seconds)}"
             for stage in stages
         ]

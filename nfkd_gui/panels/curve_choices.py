@@ -229,6 +229,7 @@ class _FittingTools(QWidget):
         self._buttons, self._last = buttons, last
         line = QHBoxLayout(self)
         set_space(line, _BETWEEN)
+        line.addStretch(1)
         for button in (*buttons, last):
             line.addWidget(button)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QFrame, QGridLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.roles import ROLES, USUAL, Role, role_label
 from nfkd.protocol.view import RunView
@@ -70,14 +70,17 @@ class FigureTable(QFrame):
         set_type(self._floor_head, "caption")
         self._cells: dict[tuple[str, str], PlainLabel] = {}
         self._heads: dict[Role, MarkupLabel] = {}
-        self._grid = QGridLayout(self)
+        whole = QVBoxLayout(self)
+        set_space(whole, 0)
+        whole.addWidget(self._about)
+        self._grid = QGridLayout()
         set_space(self._grid, _GAP)
+        whole.addLayout(self._grid)
         self._fill(name)
         self.restyle()
 
     def _fill(self, name: str) -> None:
         self._grid.setColumnStretch(0, 1)
-        self._grid.addWidget(self._about, 0, 0)
         for column, role in enumerate(ROLES, start=1):
             head = self._heads[role] = MarkupLabel(self)
             set_type(head, "caption")

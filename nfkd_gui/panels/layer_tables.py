@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
 
 from nfkd.protocol.requests import FlowDescription, LayerInfo
@@ -16,7 +17,9 @@ from nfkd_gui.theme import role_colour, scaled, set_space
 from nfkd_gui.widgets.labels import MarkupLabel, escaped
 
 _HEADS = ("Layer", "Kind", "Output", "Parameters")
-_NUMBER = 3
+_KIND, _NUMBER = 1, 3
+_WIDE = 420
+"""Width in pixels below which a table has no column of kinds."""
 Index = QModelIndex | QPersistentModelIndex
 
 
@@ -101,7 +104,7 @@ class _FlowTable(QWidget):
         self._role, self._flow = role, None
         self._heading = MarkupLabel(self)
         self.model = LayersModel(self)
-        view = QTableView(self)
+        view = self._view = QTableView(self)
         view.setObjectName(f"layers.{role}")
         view.setAccessibleName(f"Layers of the {role}")
         view.setModel(self.model)
@@ -117,6 +120,10 @@ class _FlowTable(QWidget):
         set_space(column, 8)
         column.addWidget(self._heading)
         column.addWidget(view, 1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._view.setColumnHidden(_KIND, self.width() < scaled(_WIDE))  # the names of layers say it too
 
     def show_flow(self, flow: FlowDescription | None) -> None:
         self._flow = flow

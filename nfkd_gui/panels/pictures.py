@@ -21,6 +21,7 @@ from nfkd_gui.model.timeline import Kind
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.plane_grid import PlaneGrid
 from nfkd_gui.plotting.flow_grid import FlowGrid
+from nfkd_gui.plotting.mosaic import INK
 from nfkd_gui.theme import is_dark, set_space
 from nfkd_gui.widgets.feature_picker import FeaturePicker
 from nfkd_gui.widgets.flow_layout import ControlBar
@@ -28,8 +29,6 @@ from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel
 
 DrawnT = TypeVar("DrawnT", SamplesDrawn, InterpolationDrawn)
 ReplyT = TypeVar("ReplyT", Samples, Interpolations)
-_INK = frozenset({"digits", "mnist", "kmnist"})
-"""Data whose grey images are ink on paper."""
 MISSING = "not trained yet"
 
 
@@ -160,7 +159,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         return not is_dark() and self._may_be_ink() and not self.studio.preferences.images_as_stored
 
     def _may_be_ink(self) -> bool:
-        return self.view is not None and data_kind(self.view.config) in _INK
+        return self.view is not None and data_kind(self.view.config) in INK
 
     def _prefer_stored(self, stored: bool) -> None:
         self.studio.prefer(images_as_stored=stored)

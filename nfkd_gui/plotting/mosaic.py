@@ -9,11 +9,18 @@ from PySide6.QtCore import QRect, QSize
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from nfkd_gui.theme import scaled, tokens
+from nfkd_gui.theme import is_dark, scaled, tokens
 
 _GAP = 1
 _RGB = 3
 _NEARLY = 0.85
+INK = frozenset({"digits", "mnist", "kmnist"})
+"""Data whose grey images are ink on paper."""
+
+
+def themed(images: np.ndarray, kind: str) -> np.ndarray:
+    """Return images of a kind of data in [0, 1]; in a light theme, those of digits are dark on light."""
+    return 1 - images if kind in INK and not is_dark() else images
 
 
 def compose(images: np.ndarray, columns: int, gap: int = _GAP, background: int = 255) -> np.ndarray:

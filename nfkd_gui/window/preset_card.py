@@ -19,7 +19,7 @@ from nfkd_gui.model.recorded import Figures, figures_of
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.model.summaries import flow_label
 from nfkd_gui.numbers import format_percent, format_span
-from nfkd_gui.plotting.mosaic import Mosaic
+from nfkd_gui.plotting.mosaic import Mosaic, themed
 from nfkd_gui.theme import fix_size, role_colour, scaled, set_space, set_type, tokens
 from nfkd_gui.widgets.chip import Chip, verdict_tone
 from nfkd_gui.widgets.labels import ClampedLabel, ElidedLabel, ToneLabel, TypeLabel, tip
@@ -47,7 +47,7 @@ class PresetCard(QFrame):
         self._config = ExperimentConfig.load(name)
         self._asked = False
         self.setAccessibleName(self._config.name)
-        self._picture = _Picture(self)
+        self._picture = _Picture(self._config.data.kind, self)
         self._run = QPushButton("Run", self)
         self._run.setObjectName(f"start.preset.{name}.run")
         self._run.setProperty("primary", True)
@@ -185,8 +185,9 @@ class _Foot(QWidget):
 class _Picture(QWidget):
     """The first images, or the points, of a data set."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, kind: str, parent: QWidget) -> None:
         super().__init__(parent)
+        self._kind = kind
         self._preview: DataPreview | None = None
         self._mosaic = Mosaic(parent=self)
         self._mosaic.hide()
@@ -198,8 +199,14 @@ class _Picture(QWidget):
         self._preview = preview
         if preview.images is not None and len(preview.images):
             self._mosaic.show()
-            self._mosaic.show_images(preview.images[:_IMAGES] / 255)
+            self._mosaic.show_images(themed(preview.images[:_IMAGES] / 255, self._kind))
         self.update()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        preview = getattr(self, "_preview", None)  # the first change comes before the rest of the construction
+        if event.type() == QEvent.Type.PaletteChange and preview is not None:
+            self.show_preview(preview)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
