@@ -154,7 +154,7 @@ def runs_table(rows: Iterable[RunRow]) -> Table:
 
 
 def figures_table(figures: Mapping[Role, Mapping[str, float]], floors: Mapping[str, float]) -> Table:
-    """Return each flow's figures as means over seeds, one flow in a row, and the noise floors of the measures."""
+    """Return each flow's figures as means over seeds, one flow in a row, and the noise floor of each measure."""
     names = list(next(iter(figures.values()), {}))
     rows: dict[str, Mapping[str, float]] = {**figures, **({"floor": floors} if floors else {})}
     return Table(["flow", *names], ([flow, *(own.get(name, "") for name in names)] for flow, own in rows.items()))

@@ -12,7 +12,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QFileDialog, QSlider, QWidget
+from PySide6.QtWidgets import QComboBox, QFileDialog, QSlider, QWidget
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import CurvePoints, RunFinished
@@ -54,6 +54,22 @@ async def save(user: Any, window: MainWindow, panel: str, entry: str, path: Path
     await written
 
 
+async def export(user: Any, window: MainWindow, run: Path, folder: Path) -> None:
+    """Save the samples and the curves of a finished run, and compare the curves with its file."""
+    for panel in window.panels:
+        panel.refresh()
+    await save(user, window, "samples", "picture", folder / "samples.png")
+    assert (folder / "samples.png").read_bytes().startswith(b"\x89PNG")
+    await save(user, window, "curves", "numbers", folder / "curves.csv")
+    with (folder / "curves.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    stored: Any
+    with h5py.File(run / "run.h5", "r") as stored:
+        expected = stored["student"]["curves"]["validation"]["nll"]["value"][:]
+    own = [line for line in lines if (line["flow"], line["curve"]) == ("student", "validation/nll")]
+    assert [float(line["value"]) for line in own] == list(expected)
+
+
 @pytest.mark.slow
 def test_a_preset_is_changed_run_paused_scrubbed_and_exported(do: Do, user: Any, tmp_path: Path) -> None:
     async def scenario() -> None:
@@ -78,23 +94,16 @@ def test_a_preset_is_changed_run_paused_scrubbed_and_exported(do: Do, user: Any,
 
         timeline, slider = studio.timeline, child(window, QSlider, "time.slider")
         await user.reach(timeline.positions_changed, lambda: timeline.positions[-1].stage == "baseline")
+        stages = child(window, QComboBox, "time.stage")
+        stages.setCurrentIndex(0)
+        stages.activated.emit(0)
         slider.setFocus()
         QTest.keyClick(slider, Qt.Key.Key_Home)
         await user.reach(timeline.changed, lambda: not timeline.is_live and timeline.position.stage == "teacher")
+        assert timeline.position.step == 1
         user.click(window, "time.latest")
         assert timeline.is_live
 
-        for panel in window.panels:
-            panel.refresh()
-        await save(user, window, "samples", "picture", tmp_path / "samples.png")
-        assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
-        await save(user, window, "curves", "numbers", tmp_path / "curves.csv")
-        with (tmp_path / "curves.csv").open(newline="") as file:
-            lines = list(csv.DictReader(file))
-        stored: Any
-        with h5py.File(run / "run.h5", "r") as stored:
-            expected = stored["student"]["curves"]["validation"]["nll"]["value"][:]
-        own = [line for line in lines if (line["flow"], line["curve"]) == ("student", "validation/nll")]
-        assert [float(line["value"]) for line in own] == list(expected)
+        await export(user, window, run, tmp_path)
 
     do(scenario())

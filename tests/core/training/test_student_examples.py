@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,7 +54,8 @@ def test_all_flows_but_the_teacher_see_the_same_few_rows(tmp_path: Path, monkeyp
     steps = {"teacher_steps": 50, "assistant_steps": 3, "student_steps": 3}
     config = with_assistants(seeds={"count": 2}, training=steps | {"student_examples": 20})
     dataset = load_dataset(config.data)
-    monkeypatch.setattr("nfkd.training.experiment.load_dataset", lambda _: RecordingDataset(**vars(dataset)))
+    values = {field.name: getattr(dataset, field.name) for field in fields(dataset)}
+    monkeypatch.setattr("nfkd.training.experiment.load_dataset", lambda _: RecordingDataset(**values))
 
     def watch(event: events.RunEvent) -> None:
         if isinstance(event, events.StageStarted):
