@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QComboBox, QSpinBox, QWidget
 
 from nfkd.protocol.events import DensityDrawn, ErrorInfo, InterpolationDrawn, SamplesDrawn, StageStarted
 from nfkd.protocol.requests import Interpolate, InterpolationMode, Interpolations
-from nfkd.protocol.roles import ROLES, Role, role_label
+from nfkd.protocol.roles import Role, role_label
 from nfkd_gui.model.csv_files import Table, paths_table
 from nfkd_gui.model.export_files import Animation, Writer
 from nfkd_gui.model.gif import write_interpolation_gif
@@ -47,7 +47,7 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
     has_numbers = has_animations = True
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
-        super().__init__(studio, ROLES, "frame", parent)
+        super().__init__(studio, "frame", parent)
         self._position = PathPosition(self.canvas)
         self._position.moved.connect(self._mark)
         self.grid.chosen.connect(self._position.choose)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -56,7 +56,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
 
     reply_type: ClassVar[type[Reply]]
 
-    def __init__(self, studio: Studio, roles: Iterable[str], item: str, parent: QWidget | None = None) -> None:
+    def __init__(self, studio: Studio, item: str, parent: QWidget | None = None) -> None:
         super().__init__(studio, parent)
         self._reply: ReplyT | None = None
         self._own = False  # whether the user's settings are shown instead of the live pictures
@@ -78,7 +78,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         self.pages = QStackedWidget(self.canvas)
         self.grid = FlowGrid(item, self.pages)
         self.grid.setObjectName(f"{self.name}.grid")
-        self.planes = PlaneGrid(roles, self.pages)
+        self.planes = PlaneGrid(self.pages)
         self.notes = ElidedLabel(tone="warning", parent=self.canvas)
         self.notes.setObjectName(f"{self.name}.notes")
         self.pages.addWidget(self.grid)

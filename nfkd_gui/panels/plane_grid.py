@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QResizeEvent
@@ -66,12 +66,24 @@ class PlaneCell(QWidget):
         self.plane.restyle()
 
 
+class _Cells(dict[str, PlaneCell]):
+    """Cells by flow; each is made when it is first needed, since plots take long to make."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__()
+        self._parent = parent
+
+    def __missing__(self, role: str) -> PlaneCell:
+        cell = self[role] = PlaneCell(role, self._parent)
+        return cell
+
+
 class PlaneGrid(QWidget):
     """Lays cells out in as many columns as show their planes largest."""
 
-    def __init__(self, roles: Iterable[str], parent: QWidget) -> None:
+    def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.cells = {role: PlaneCell(role, self) for role in roles}
+        self.cells = _Cells(self)
         self._shown: list[str] = []
         self._aspect = 1.0
         self._across = 0
@@ -97,7 +109,7 @@ class PlaneGrid(QWidget):
             return
         self._across = across
         down = -(-len(self._shown) // across)
-        for role, cell in self.cells.items():
+        for role, cell in list(self.cells.items()):
             cell.setVisible(role in self._shown)
             if role in self._shown:
                 self._grid.addWidget(cell, *divmod(self._shown.index(role), across))

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QSlider, QSpinBox, QToolButton, QWidget
 from nfkd.protocol.events import DensityDrawn, ErrorInfo, SamplesDrawn, StageStarted
 from nfkd.protocol.pictures import ReadSampleSeries, SampleSeries
 from nfkd.protocol.requests import Reply, Sample, Samples
-from nfkd.protocol.roles import DATA, ROLES, Role, role_label
+from nfkd.protocol.roles import DATA, Role, role_label
 from nfkd_gui.model.csv_files import Table, densities_table, samples_table
 from nfkd_gui.model.export_files import Animation, Writer
 from nfkd_gui.model.gif import write_samples_gif
@@ -48,7 +48,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
     has_numbers = has_animations = True
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
-        super().__init__(studio, (DATA, *ROLES), "noise", parent)
+        super().__init__(studio, "noise", parent)
         self._noise: int | None = None
         self._sort = self.option(
             "sort", "Sort by log p", "Order the columns by log p under the student, highest first."
