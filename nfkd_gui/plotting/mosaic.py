@@ -19,8 +19,8 @@ INK = frozenset({"digits", "mnist", "kmnist"})
 
 
 def themed(images: np.ndarray, kind: str) -> np.ndarray:
-    """Return images of a kind of data in [0, 1]; in a light theme, those of digits are dark on light."""
-    return 1 - images if kind in INK and not is_dark() else images
+    """Return images of a kind of data in [0, 1]; in a light theme, grey ones of digits are dark on light."""
+    return 1 - images if kind in INK and images.shape[1] == 1 and not is_dark() else images
 
 
 def compose(images: np.ndarray, columns: int, gap: int = _GAP, background: int = 255) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QScrollArea
+from PySide6.QtWidgets import QApplication, QScrollArea
 from pytestqt.qtbot import QtBot
 
 from nfkd.config.data import DrawnConfig
@@ -24,6 +24,7 @@ from nfkd.protocol.requests import Describe
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.plotting.plane import Plane
+from nfkd_gui.theme import apply_theme
 from tests.gui.forms.driver import choose, write
 from tests.gui.forms.preview_driver import all_text, images, message, part, preview_of
 
@@ -36,9 +37,19 @@ def form(form_with_preview: ExperimentForm) -> ExperimentForm:
     return form_with_preview
 
 
+@pytest.fixture
+def themed_app(qapp: QApplication) -> Iterator[Callable[[str], None]]:
+    """Apply a theme, and the light one after the test."""
+    yield lambda theme: apply_theme(qapp, theme, 100)
+    apply_theme(qapp, "light", 100)
+
+
+@pytest.mark.parametrize(("theme", "levels"), [("light", [0, 255, 127, 191]), ("dark", [255, 0, 128, 64])])
 def test_images_are_shown_in_order_with_counts_and_unit(
-    form: ExperimentForm, ready: Studio, script: Any, settled: Callable[[], None]
-) -> None:
+    theme: str, levels: list[int], form: ExperimentForm, ready: Studio, script: Any, settled: Callable[[], None],
+    themed_app: Callable[[str], None],
+) -> None:  # fmt: skip
+    themed_app(theme)
     script.previews["digits"] = preview_of(counts=[1259, 269, 270], images=images(255, 0, 128, *[64] * 61))
     ready.data_preview.refresh()
     settled()
@@ -49,7 +60,7 @@ def test_images_are_shown_in_order_with_counts_and_unit(
     shot = mosaic.grab().toImage().convertToFormat(QImage.Format.Format_Grayscale8)
     across = mosaic.target().width() / 11  # images of 8 pixels: eleven in a row
     seen = [shot.pixelColor(int((index + 0.5) * across), int(across / 2)).value() for index in range(4)]
-    assert seen == [255, 0, 128, 64]
+    assert seen == levels  # in the light theme, digits are ink on paper
     assert mosaic.height() == mosaic.target().height()
     assert not form.preview.columns.isVisible()
 
