@@ -18,7 +18,7 @@ def _holds(value: Any, wanted: Any) -> bool:
         return value in wanted
     if isinstance(wanted, bool):
         return bool(value) == wanted
-    return not isinstance(value, (int, float)) or value > wanted  # a value that is no number is shown as wrong
+    return not isinstance(value, (int, float)) or value > wanted  # a text is wrong here, and its field is shown
 
 
 def value_at(document: Any, path: str) -> Any:

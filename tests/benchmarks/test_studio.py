@@ -9,7 +9,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +77,6 @@ class Heartbeat:
         await asyncio.sleep(seconds)
         self._timer.stop()
         return 1000 * np.array(self._gaps[1:])
-
-
-@pytest.fixture
-def loop(qapp: QApplication) -> Iterator[QEventLoop]:
-    qapp.setQuitOnLastWindowClosed(False)
-    made = QEventLoop(qapp)
-    asyncio.set_event_loop(made)
-    yield made
-    made.close()
-    asyncio.set_event_loop(None)
 
 
 @pytest.mark.timeout(600)

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import statistics
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +38,6 @@ CURVES = (
 ROUNDS, POINTS = 2400, 5
 """Updates of ten minutes, at four a second, and the points of each: 20 steps a second, as *digits* on two cores."""
 PICTURES_EVERY = 25
-
-
-@pytest.fixture
-def loop(qapp: QApplication) -> Iterator[QEventLoop]:
-    qapp.setQuitOnLastWindowClosed(False)
-    made = QEventLoop(qapp)
-    asyncio.set_event_loop(made)
-    yield made
-    made.close()
-    asyncio.set_event_loop(None)
 
 
 class Stream:
