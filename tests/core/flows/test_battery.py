@@ -56,6 +56,19 @@ def test_log_prob_is_the_priors_density_plus_the_log_determinant(
 
 
 @every_flow
+def test_the_noise_of_an_example_is_mapped_back_to_it_and_has_the_base_density(
+    config: FlowConfig, shape: Shape, features: int
+) -> None:
+    flow, x, c = shared(config, shape, features), batch(shape), context_of(features)
+    noise = flow.noise_of(x, c)
+    torch.testing.assert_close(flow.synthesize(noise, context=c), x, rtol=1e-6, atol=1e-6)
+    scales = [log_scale.flatten(1).sum(1) for _, log_scale in priors(flow, flow.encode(x, c), c)]
+    standard = torch.distributions.Normal(0.0, 1.0)
+    expected = sum(standard.log_prob(each).flatten(1).sum(1) for each in noise) - sum(scales)
+    torch.testing.assert_close(flow(x, c).base_log_prob, expected)
+
+
+@every_flow
 def test_decode_is_the_exact_inverse_of_encode(config: FlowConfig, shape: Shape, features: int) -> None:
     flow, x, c = shared(config, shape, features), batch(shape), context_of(features)
     assert (flow.decode(flow.encode(x, c), c) - x).abs().max() <= 1e-9
