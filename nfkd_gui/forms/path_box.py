@@ -13,6 +13,7 @@ from nfkd.files import is_folder, is_regular
 from nfkd_gui.forms.fields import PathKind
 from nfkd_gui.forms.number_box import HEIGHT
 from nfkd_gui.theme import fix_size
+from nfkd_gui.widgets.file_target import FileTarget
 
 _TIPS: dict[PathKind, str] = {
     "file": "Choose a file.",
@@ -21,7 +22,7 @@ _TIPS: dict[PathKind, str] = {
 }
 
 
-class PathBox(QWidget):
+class PathBox(QWidget, FileTarget):
     """A line for the path, and a Browse button. A file that is dropped on it replaces the whole path.
 
     Parameters

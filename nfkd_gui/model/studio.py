@@ -12,6 +12,7 @@ from nfkd.config.toml import toml_document
 from nfkd.protocol import events, requests
 from nfkd.protocol.data import ListData, PreviewData
 from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Reply, Request
 from nfkd.protocol.view import RunView
 from nfkd_gui.link.connection import ClientFactory, Connection, EngineState
@@ -70,6 +71,8 @@ class Studio(QObject):
     """A `LogLine`."""
     inspection_progressed = Signal(str, float)
     """The ticket of a request about flows, and the share of it that is done."""
+    example_chosen = Signal(object)
+    """An `Origin` that the user wants to inspect."""
     failed = Signal(object)
     """An `ErrorInfo` to show to the user."""
     accepted = Signal(bool)
@@ -279,6 +282,10 @@ class Studio(QObject):
 
     def _note_busy(self, _run: str = "") -> None:
         self.time_estimate.note_busy(busy=any(map(is_controllable, self.rows.values())))
+
+    def inspect_example(self, origin: Origin) -> None:
+        """Show an example of the shown run in the sample inspector."""
+        self.example_chosen.emit(origin)
 
     # --- the run that the buttons control ---------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QSlider, QSpinBox, QToolButton, QWidget
 
 from nfkd.protocol.events import DensityDrawn, ErrorInfo, SamplesDrawn, StageStarted
+from nfkd.protocol.inspection import Origin
 from nfkd.protocol.pictures import ReadSampleSeries, SampleSeries
 from nfkd.protocol.requests import Reply, Sample, Samples
 from nfkd.protocol.roles import DATA, Role, role_label
@@ -167,6 +168,15 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
     def _is_shown(self, reply: Samples | None) -> TypeGuard[Samples]:
         """Return whether a reply has the noise of the samples that are shown."""
         return reply is not None and (self._own or reply.noise_seed is None)
+
+    def origin_of(self, role: Role, number: int) -> Origin:
+        """Return a sample of the newest weights, or a stored picture as it is."""
+        drawn, count = self.drawn(role), self._count()
+        if self._own or (drawn is not None and drawn.final):
+            temperature = self._temperature.value() / _HUNDRED if self._own or drawn is None else drawn.temperature
+            return Origin("sample", number, role, count, temperature, self._noise)
+        values = drawn.samples[number] if drawn is not None else None
+        return Origin(kind="values", index=number, role=role, values=values)
 
     # --- pictures -------------------------------------------------------------------------------------------------
 

@@ -61,6 +61,8 @@ class FlowGrid(QWidget):
 
     chosen = Signal(int)
     """The column that was pressed: the number of the noise, or of the frame on its path."""
+    picked = Signal(str, int)
+    """The row and the number of the image that was pressed."""
 
     def __init__(self, item: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -286,8 +288,13 @@ class FlowGrid(QWidget):
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         found = self._cell_at(event.position().toPoint())
-        if found is not None and found.row >= 0 and event.button() == Qt.MouseButton.LeftButton:
+        if found is None or event.button() != Qt.MouseButton.LeftButton:
+            return
+        if found.row >= 0:
             self.chosen.emit(self._column_of(found.number))
+        row = self._head if found.row < 0 else self._rows[found.row]
+        if row is not None and row.images is not None:
+            self.picked.emit(row.role, found.number)
 
     def leaveEvent(self, event: QEvent) -> None:
         super().leaveEvent(event)

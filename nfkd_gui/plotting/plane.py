@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QRectF
+from pyqtgraph.GraphicsScene.mouseEvents import MouseClickEvent
+from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QBrush, QColor, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
@@ -26,6 +27,8 @@ _ALPHA, _HUES = 150, 36
 _LABELLED = 170, 170
 _NUMBERED = 130, 88
 """Width and height in pixels from which a plane has names, and numbers, at its axes."""
+_REACH = 8
+"""Pixels within which a click hits a point."""
 _NUMBERS, _NAME = 30, 18
 """Width of an axis for its numbers, and more for its name."""
 Extent = tuple[float, float, float, float]
@@ -104,6 +107,8 @@ class Plane(Plot):
     """Shows two features: a density with points or paths on top, or a histogram of one feature."""
 
     least = (72, 56)
+    picked = Signal(int)
+    """The number of the point, or of the step of the path, nearest to where the plane was clicked."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -118,6 +123,7 @@ class Plane(Plot):
         for item in (self.image, self.points, self.bars, self.marks):
             self.addItem(item)
         self.name_axes(*self._names)
+        self.canvas.scene().sigMouseClicked.connect(self._pick)
 
     def restyle(self) -> None:
         super().restyle()
@@ -210,6 +216,18 @@ class Plane(Plot):
             line.setSymbolPen(pg.mkPen(halo, width=1))
         for line in self.paths[len(paths) :]:
             line.setData([], [])
+
+    def _pick(self, click: MouseClickEvent) -> None:
+        """Report the point or the step that was clicked, if one is near."""
+        points = self._points if len(self._points) else self._marked.reshape(-1, 2)
+        if click.button() != Qt.MouseButton.LeftButton or not len(points):
+            return
+        box = self.canvas.getViewBox()
+        place, (width, height) = box.mapSceneToView(click.scenePos()), box.viewPixelSize()
+        away = np.hypot((points[:, 0] - place.x()) / width, (points[:, 1] - place.y()) / height)
+        nearest = int(np.nan_to_num(away, nan=np.inf).argmin())
+        if away[nearest] <= scaled(_REACH):
+            self.picked.emit(nearest)
 
     def mark(self, step: int) -> None:
         """Draw a ring around a step of every path."""

@@ -6,17 +6,20 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from nfkd.protocol.inspection import Origin
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels import PANELS
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.inspector import InspectorPanel
+from nfkd_gui.panels.interpolation import InterpolationPanel
 from nfkd_gui.panels.log import LogPanel
+from nfkd_gui.panels.sample import SamplePanel
 from nfkd_gui.panels.time_slider import TimeSlider
 from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.panel_dock import PanelDock
 from nfkd_gui.widgets.workspace import Workspace
 
-_INSPECTOR, _NARROWEST, _LOG = 376, 300, 160
+_INSPECTOR, _NARROWEST, _LOG, _SAMPLE = 376, 300, 160, 352
 _TABS_BELOW = 900
 """Width of the window, in pixels, below which the tiles become tabs."""
 
@@ -46,6 +49,14 @@ class TrainWorkspace(Workspace):
         self.log = LogPanel(studio, self)
         dock = PanelDock("inspector", "Inspector", self.inspector, self, scrolls=False)
         self.add(dock, areas.RightDockWidgetArea, _INSPECTOR, _NARROWEST)
+        self.sample = SamplePanel(studio, self)
+        self.panels.append(self.sample)
+        dock = PanelDock("sample", self.sample.title, self.sample, self)
+        close = dock.head.button("sample.close", "close", "Close the sample", "Hide the sample inspector.")
+        close.clicked.connect(dock.hide)
+        self.add(dock, areas.RightDockWidgetArea, _INSPECTOR, _NARROWEST).hide()
+        studio.example_chosen.connect(self._show_sample)
+        self.sample.used.connect(self._use_end)
         self.add(PanelDock("log", "Log", self.log, self, scrolls=False), areas.BottomDockWidgetArea, _LOG).hide()
 
     def _add_tile(self, panel: Panel) -> None:
@@ -60,6 +71,20 @@ class TrainWorkspace(Workspace):
         """Show the log."""
         self.docks["log"].show()
         self.docks["log"].raise_()
+
+    def _show_sample(self) -> None:
+        """Show the sample inspector for an example of the run that is shown."""
+        dock = self.docks["sample"]
+        first = dock.isHidden()
+        dock.show()
+        dock.raise_()
+        if first:
+            self.resizeDocks([dock], [scaled(_SAMPLE)], Qt.Orientation.Vertical)
+
+    def _use_end(self, number: int, origin: Origin) -> None:
+        panel = self.tiles.docks["interpolation"].panel
+        if isinstance(panel, InterpolationPanel):
+            panel.use_end(number, origin)
 
     def tile_all(self) -> None:
         """Lay the panels out side by side."""

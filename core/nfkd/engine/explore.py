@@ -29,7 +29,6 @@ from nfkd.protocol.roles import Role
 from nfkd.training.control import LiveWeights
 from nfkd.training.monitor import draw_density, has_plane
 
-_THUMBNAILS = 64
 _MAX_STEPS = 1024
 InteractiveRequest = Sample | Interpolate | inspection.InspectMessage
 
@@ -107,7 +106,6 @@ def _interpolations(opened: OpenedRun, request: Interpolate) -> Interpolations:
         alpha=alpha.numpy(),
         paths=paths,
         count=count,
-        thumbnails=dataset.to_picture(opened.data.examples.x[:_THUMBNAILS]),
         flags=flags,
         log_prob=values,
         ends=[_end_picture(opened, ends) for ends in (first, second)],

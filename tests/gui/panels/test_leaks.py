@@ -12,10 +12,12 @@ import pytest
 from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QTableView, QWidget
 
+from nfkd.protocol.inspection import Origin
 from nfkd_gui.panels import PANELS
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.log import LogPanel
 from nfkd_gui.panels.runs import RunsPanel
+from nfkd_gui.panels.sample import SamplePanel
 from nfkd_gui.plotting.plots import Plot
 
 SWITCHES = 20
@@ -50,6 +52,7 @@ MAKERS: dict[str, Callable[[Any], QWidget]] = {
     "inspector": lambda studio: InspectorPanel(studio, studio),
     "runs": lambda studio: RunsPanel(studio, lambda _act: True),
     "log": LogPanel,
+    "sample": SamplePanel,
 }
 
 
@@ -62,6 +65,7 @@ def test_nothing_keeps_a_closed_panel(name: str, fake_run: Any, fake_studio: Any
     fake_studio.view_changed.emit()
     if hasattr(panel, "show_run"):
         panel.show_run(run.view)
+        fake_studio.inspect_example(Origin("test", 1))  # which the sample inspector shows
         panel.refresh()
         assert panel.has_content()
     qapp.processEvents()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QMainWindow, QScrollArea, QSlider, QSpinBox, QWidget
 
 from nfkd.protocol.events import ErrorInfo
@@ -139,7 +140,6 @@ def test_a_chosen_path_is_requested_and_shown(show: Any, fake_run: Any, fake_stu
     path = np.ones((4, 1, 8, 8), np.float32)
     reply = Interpolations(
         run=RUN, seed=1, mode="spherical", alpha=np.linspace(0, 1, 4), paths={"teacher": path}, count=270,
-        thumbnails=np.zeros((64, 1, 8, 8), np.float32),
     )  # fmt: skip
     fake_studio.asked[-1][1](reply)
     panel.refresh()
@@ -543,7 +543,7 @@ def test_a_path_may_lead_from_a_sample_and_has_its_log_p(show: Any, fake_run: An
     run.path("teacher", grey_path(0.5))
     panel = show(InterpolationPanel, run)
     assert not fake_studio.asked[-1][0].log_prob, "live paths have none"
-    panel.findChild(QComboBox, "interpolation.first.kind").setCurrentIndex(1)
+    QTest.keyClick(panel.findChild(QComboBox, "interpolation.first.kind"), Qt.Key.Key_Down)
     request, on_reply, _, _ = fake_studio.asked[-1]
     assert (request.first.kind, request.second.kind, request.log_prob) == ("sample", "validation", True)
     assert (request.first.count, request.first.temperature, request.first.noise_seed) == (16, 0.7, None), (
@@ -551,7 +551,7 @@ def test_a_path_may_lead_from_a_sample_and_has_its_log_p(show: Any, fake_run: An
     )
     alpha, log_prob = np.linspace(0, 1, 9), {"teacher": np.linspace(-60, -20, 9)}
     on_reply(Interpolations(run=RUN, seed=1, mode="linear", alpha=alpha, paths={"teacher": grey_path(0.8)[0]},
-                            count=270, thumbnails=grey(0.2), log_prob=log_prob))  # fmt: skip
+                            count=270, log_prob=log_prob))  # fmt: skip
     panel.refresh()
     plot = panel.findChild(QWidget, "interpolation.log_prob")
     assert plot.isVisible()
