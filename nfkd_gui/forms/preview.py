@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QEvent, QRect, Qt
@@ -29,10 +30,12 @@ from nfkd_gui.forms.text import sentence
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.plotting.mosaic import Mosaic, themed
-from nfkd_gui.plotting.plane import Plane, extent_of
 from nfkd_gui.theme import font, role_colour
 from nfkd_gui.widgets.labels import Tone, WrappedLabel, tip
 from nfkd_gui.widgets.note_bar import NoteBar
+
+if TYPE_CHECKING:
+    from nfkd_gui.plotting.plane import Plane
 
 _HEADINGS = ("Column", "Min", "Mean", "Std", "Max", "Missing")
 _ROWS = 8
@@ -131,6 +134,8 @@ class PreviewBox(QFrame):
         self.columns.show_columns(columns if points is None else [])
 
     def _show_points(self, points: np.ndarray, columns: list[ColumnStatistics]) -> None:
+        from nfkd_gui.plotting.plane import Plane, extent_of
+
         if self.plane is None:
             self.plane = Plane(self)
             self.plane.setFixedHeight(_PLANE_HEIGHT)

@@ -86,6 +86,7 @@ class Panel(QWidget, Exportable):
         experiment = studio.experiment
         for signal in (studio.rows_changed, studio.engine_changed, experiment.checked, experiment.file_changed):
             signal.connect(self._refresh_buttons)
+        self._refresh_buttons()
 
     def _empty_page(self) -> QWidget:
         page = QWidget(self)

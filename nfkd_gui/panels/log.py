@@ -39,7 +39,7 @@ class LogPanel(QWidget, Exportable):
         super().__init__(parent)
         self.setObjectName("log")
         self._studio = studio
-        self._lines: deque[LogLine] = deque(maxlen=_LINES)
+        self._lines = deque(studio.log, maxlen=_LINES)
         self._text = QPlainTextEdit(self)
         self._text.setObjectName("log.text")
         self._text.setAccessibleName("Log")
@@ -60,6 +60,14 @@ class LogPanel(QWidget, Exportable):
         self._find.setToolTip("Shows lines that have all of these words.")
         self._find.setClearButtonEnabled(True)
         self._find.textChanged.connect(self._refill)
+        self._lay_out()
+        studio.log_added.connect(self.add)
+        studio.view_changed.connect(self._add_lines_of_run)
+        studio.theme_changed.connect(self._refill, Qt.ConnectionType.QueuedConnection)
+        self._refill()
+        self._add_lines_of_run()
+
+    def _lay_out(self) -> None:
         copy = QPushButton("&Copy all", self)
         copy.setObjectName("log.copy")
         copy.setToolTip("Copy the lines that are shown.")
@@ -73,9 +81,6 @@ class LogPanel(QWidget, Exportable):
         set_space(layout, 0)
         layout.addLayout(line)
         layout.addWidget(self._text, 1)
-        studio.log_added.connect(self.add)
-        studio.view_changed.connect(self._add_lines_of_run)
-        studio.theme_changed.connect(self._refill, Qt.ConnectionType.QueuedConnection)
 
     def add(self, line: LogLine) -> None:
         """Append a line."""

@@ -99,7 +99,7 @@ class RunsPanel(QWidget, Exportable):
         studio.rows_changed.connect(self._refresh)
         studio.renamed.connect(self._keep_chosen)
         studio.row_changed.connect(self._refresh_actions)
-        studio.view_changed.connect(self._choose_shown)
+        studio.view_changed.connect(self.choose_shown)
         studio.engine_changed.connect(self._refresh_actions)
         studio.theme_changed.connect(self._restyle, Qt.ConnectionType.QueuedConnection)
         self._restyle()
@@ -318,7 +318,8 @@ class RunsPanel(QWidget, Exportable):
             self._set_chosen(current.data(RUN_ROLE) or "")
         self._refresh_actions()
 
-    def _choose_shown(self) -> None:
+    def choose_shown(self) -> None:
+        """Select the run that the panels show."""
         if self._studio.view is not None:
             self._set_chosen(self._studio.view.row.run)
             self._restore_selection()

@@ -6,16 +6,24 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from nfkd.protocol.events import RunEvent
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.panels import PANELS
 from nfkd_gui.panels.base import Panel
+from nfkd_gui.panels.curves import CurvesPanel
 from nfkd_gui.panels.inspector import InspectorPanel
+from nfkd_gui.panels.interpolation import InterpolationPanel
 from nfkd_gui.panels.log import LogPanel
+from nfkd_gui.panels.matching import MatchingPanel
+from nfkd_gui.panels.samples import SamplesPanel
 from nfkd_gui.panels.time_slider import TimeSlider
 from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.panel_dock import PanelDock
 from nfkd_gui.widgets.workspace import Workspace
 
+PANELS: tuple[type[Panel], ...] = (CurvesPanel, SamplesPanel, InterpolationPanel, MatchingPanel)
+"""The tiles, in the order of their tabs."""
+_REFRESH = 50
+"""Milliseconds between two refreshes of the panels."""
 _INSPECTOR, _NARROWEST, _LOG = 376, 300, 160
 _TABS_BELOW = 900
 """Width of the window, in pixels, below which the tiles become tabs."""
@@ -26,6 +34,7 @@ class TrainWorkspace(Workspace):
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__("train", parent)
+        self._studio = studio
         self.panels: list[Panel] = []
         self._narrow: bool | None = None
         self._wide = ""
@@ -47,6 +56,30 @@ class TrainWorkspace(Workspace):
         dock = PanelDock("inspector", "Inspector", self.inspector, self, scrolls=False)
         self.add(dock, areas.RightDockWidgetArea, _INSPECTOR, _NARROWEST)
         self.add(PanelDock("log", "Log", self.log, self, scrolls=False), areas.BottomDockWidgetArea, _LOG).hide()
+        studio.view_changed.connect(self._show_view)
+        studio.event_applied.connect(self._show_event)
+        self._show_view()
+        self._refresher = QTimer(self)
+        self._refresher.setInterval(_REFRESH)
+        self._refresher.timeout.connect(self._refresh)
+        self._refresher.start()
+
+    def stop(self) -> None:
+        """Redraw the panels no more."""
+        self._refresher.stop()
+
+    def _show_view(self) -> None:
+        for panel in self.panels:
+            panel.show_run(self._studio.view)
+
+    def _show_event(self, event: RunEvent) -> None:
+        for panel in self.panels:
+            panel.on_event(event)
+
+    def _refresh(self) -> None:
+        for panel in self.panels:
+            if panel.isVisible():
+                panel.refresh()
 
     def _add_tile(self, panel: Panel) -> None:
         dock = PanelDock(panel.name, panel.title, panel, self.tiles)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PySide6.QtWidgets import QApplication, QLayout, QWidget
 
-from nfkd_gui.panels import PANELS
 from nfkd_gui.plotting.flow_grid import FlowGrid
 from nfkd_gui.plotting.plane import Plane
 from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.theme import apply_theme
+from nfkd_gui.window.train import PANELS
 
 
 @pytest.fixture
