@@ -48,6 +48,7 @@ _NAMES = {
     "experiment": "mdi6.text-box-outline",
     "folded": "mdi6.chevron-right",
     "unfolded": "mdi6.chevron-down",
+    "inspector": "mdi6.dock-right",
     "add": "mdi6.plus",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QSize, Qt, Signal
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import (
     QDockWidget,
     QFrame,
@@ -99,6 +100,8 @@ class PanelDock(QDockWidget):
 
     expanded = Signal(bool)
     """The user asked to let the panel fill the workspace (True), or to bring the others back."""
+    toggle: QAction
+    """Shows and hides the panel."""
 
     def __init__(self, name: str, title: str, panel: QWidget, parent: QWidget, *, scrolls: bool = True) -> None:
         super().__init__(title, parent)
@@ -109,6 +112,7 @@ class PanelDock(QDockWidget):
         if isinstance(panel, Exportable):
             self.head.add_menu(self.objectName(), panel)
         self.setTitleBarWidget(self.head)
+        self.toggle = self.toggleViewAction()
         body = QFrame(self)
         body.setProperty("body", True)
         column = QVBoxLayout(body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -217,11 +216,7 @@ class MainWindow(QMainWindow):
         if name and name not in self._offered():
             return
         self.workspace = name
-        pages: dict[str, Callable[[], QWidget]] = {
-            "": lambda: self.start_page, "design": lambda: self.design, "train": lambda: self.train,
-            "compare": lambda: self.compare,
-        }  # fmt: skip
-        self.pages.show_page(pages[name]())
+        self.pages.show_page(getattr(self, name or "start_page"))
         self.header.show_workspace(name, self._offered())
         self._show_title()
 

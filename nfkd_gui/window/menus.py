@@ -131,11 +131,10 @@ def add_docks(window: MainWindow, *workspaces: Workspace) -> None:
     """Add the docks of workspaces to the View menu, and their shortcuts to the window."""
     for workspace in workspaces:
         for name, dock in workspace.docks.items():
-            toggle = dock.toggleViewAction()
-            window.view_menu.insertAction(window.docks_end, toggle)
+            window.view_menu.insertAction(window.docks_end, dock.toggle)
             if name in _KEYS:
-                toggle.setShortcut(QKeySequence(_KEYS[name]))
-                window.addAction(toggle)
+                dock.toggle.setShortcut(QKeySequence(_KEYS[name]))
+                window.addAction(dock.toggle)
 
 
 def _tools_menu(window: MainWindow) -> None:
