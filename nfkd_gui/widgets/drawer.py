@@ -34,7 +34,7 @@ class Drawer(QFrame):
         self.setObjectName(f"drawer.{dock.panel.objectName()}")
         self.setAutoFillBackground(True)
         self.setAccessibleName(dock.windowTitle())
-        self._dock, self._width = dock, width
+        self._dock, self._width, self._whole = dock, width, parent
         self._body: QWidget | None = None
         self._column = QVBoxLayout(self)
         set_space(self._column, 0, _GAP, 0, 0, 0)
@@ -83,7 +83,7 @@ class Drawer(QFrame):
 
     def _fit(self) -> None:
         """Cover the right side of the workspace."""
-        whole = self.parentWidget().rect()
+        whole = self._whole.rect()
         width = min(scaled(self._width), whole.width() - scaled(_EDGE))
         self.setGeometry(QRect(whole.right() + 1 - width, whole.top(), width, whole.height()))
 

@@ -19,9 +19,9 @@ from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.panel_dock import PanelDock, PanelHead
 from nfkd_gui.widgets.workspace import Workspace
 
-_OUTLINE, _PROPERTIES, _ESTIMATE = 256, 360, 216
-_LEAST = 208, 336
-"""Least widths of the outline and of the properties."""
+_OUTLINE, _PROPERTIES, _ESTIMATE = 256, 360, 176
+_LEAST = 208, 336, 176
+"""Least widths of the outline and of the properties, and least height of the estimate."""
 
 
 class DesignWorkspace(Workspace):
@@ -44,6 +44,7 @@ class DesignWorkspace(Workspace):
             PanelDock("estimate", "Estimate", EstimatePanel(studio, form, self), self),
             areas.BottomDockWidgetArea,
             _ESTIMATE,
+            _LEAST[2],
         )
         self.setCentralWidget(self._centre())
         self.outline.selected.connect(self._select)
@@ -93,9 +94,9 @@ class EstimatePanel(QWidget, Exportable):
         super().__init__(parent)
         self._experiment, self._times = studio.experiment, studio.time_estimate
         line = QHBoxLayout(self)
-        set_space(line, 8)
-        line.addWidget(form.estimate, 1)
-        line.addWidget(TimeBox(studio.time_estimate, self), 1)
+        set_space(line, 0)
+        form.estimate.add_beside(TimeBox(studio.time_estimate, form.estimate))
+        line.addWidget(form.estimate)
 
     def numbers(self) -> dict[str, Table]:
         estimate = self._times.estimate
