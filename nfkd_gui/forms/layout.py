@@ -12,8 +12,7 @@ from nfkd_gui.widgets.labels import TypeLabel
 def fill_column(parent: QWidget, *items: QWidget | QLayout, spacing: int = 4) -> None:
     """Lay out widgets and layouts in a column that fills `parent`."""
     column = QVBoxLayout(parent)
-    column.setContentsMargins(0, 0, 0, 0)
-    column.setSpacing(spacing)
+    set_space(column, spacing)
     for item in items:
         column.addLayout(item) if isinstance(item, QLayout) else column.addWidget(item)
 

@@ -30,7 +30,7 @@ from nfkd_gui.forms.text import sentence
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.plotting.mosaic import Mosaic, themed
-from nfkd_gui.theme import font, role_colour
+from nfkd_gui.theme import fix_size, role_colour, set_space, set_type
 from nfkd_gui.widgets.labels import Tone, WrappedLabel, tip
 from nfkd_gui.widgets.note_bar import NoteBar
 
@@ -65,8 +65,7 @@ class PreviewBox(QFrame):
         self.columns = _ColumnTable(self)
         self.download = _Download(model, self)
         self._layout = QVBoxLayout(self)
-        self._layout.setContentsMargins(0, 8, 0, 0)
-        self._layout.setSpacing(8)
+        set_space(self._layout, 8, 0, 8, 0, 0)
         for widget in (self.note, self._message, self.download, self.mosaic, self.columns):
             self._layout.addWidget(widget)
         model.changed.connect(self.refresh)
@@ -138,7 +137,7 @@ class PreviewBox(QFrame):
 
         if self.plane is None:
             self.plane = Plane(self)
-            self.plane.setFixedHeight(_PLANE_HEIGHT)
+            fix_size(self.plane, height=_PLANE_HEIGHT)
             self.plane.setAccessibleName("Training points")
             self.plane.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)  # the wheel scrolls the form
             self._layout.addWidget(self.plane)
@@ -148,7 +147,7 @@ class PreviewBox(QFrame):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.PaletteChange and self._shown is not None:
+        if event.type() in {QEvent.Type.PaletteChange, QEvent.Type.FontChange} and self._shown is not None:
             if self.plane is not None:
                 self.plane.restyle()
             self._show_contents(None if self._shown.problems else self._shown)
@@ -191,7 +190,7 @@ class _ColumnTable(QTableWidget):
             item.setTextAlignment(Qt.AlignmentFlag.AlignRight if number else Qt.AlignmentFlag.AlignLeft)
             self.setHorizontalHeaderItem(number, item)
         self.verticalHeader().hide()
-        self.setFont(font("caption"))
+        set_type(self, "caption")
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setTabKeyNavigation(False)

@@ -13,7 +13,7 @@ from nfkd.protocol.requests import FlowDescription, LayerInfo
 from nfkd.protocol.roles import ASSISTANTS, Role, role_label
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.numbers import format_count
-from nfkd_gui.theme import role_colour, scaled, set_space
+from nfkd_gui.theme import limit_size, role_colour, scaled, set_space
 from nfkd_gui.widgets.labels import MarkupLabel, escaped
 
 _HEADS = ("Layer", "Kind", "Output", "Parameters")
@@ -117,7 +117,7 @@ class _FlowTable(QWidget):
         view.horizontalHeader().setHighlightSections(False)
         view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         view.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        view.setMinimumHeight(scaled(_LEAST))
+        limit_size(view, least=(0, _LEAST))
         column = QVBoxLayout(self)
         set_space(column, 8)
         column.addWidget(self._heading)

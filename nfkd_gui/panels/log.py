@@ -6,7 +6,7 @@ import time
 from collections import deque
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFontDatabase, QGuiApplication, QTextCharFormat
+from PySide6.QtGui import QGuiApplication, QTextCharFormat
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import LogLine
@@ -14,7 +14,7 @@ from nfkd.protocol.roles import role_name
 from nfkd.text import plain, plain_lines
 from nfkd_gui.model.csv_files import Table, log_table
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.theme import set_space
+from nfkd_gui.theme import set_space, set_type
 from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.labels import Tone, tone_colour
 
@@ -45,7 +45,7 @@ class LogPanel(QWidget, Exportable):
         self._text.setAccessibleName("Log")
         self._text.setReadOnly(True)
         self._text.setMaximumBlockCount(_LINES)
-        self._text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        set_type(self._text, "code")
         self._text.setFrameShape(QPlainTextEdit.Shape.NoFrame)
         self._text.setPlaceholderText("Messages of the engine and the runs appear here.")
         self._level = QComboBox(self)

@@ -31,7 +31,7 @@ from nfkd_gui.model.studio import LIVE, RESUMABLE, Studio
 from nfkd_gui.panels.reuse_teacher import with_teacher
 from nfkd_gui.panels.runs_cells import ChipCell, GapCell
 from nfkd_gui.panels.runs_model import CREATED, GAP, RUN_ROLE, VERDICT, RunsModel, SortedRuns
-from nfkd_gui.theme import scaled, set_space
+from nfkd_gui.theme import gap, scaled, set_space
 from nfkd_gui.widgets.dialogs import question, without_icons
 from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.icons import icon
@@ -178,7 +178,7 @@ class RunsPanel(QWidget, Exportable):
             button.setObjectName(f"{action.objectName()}.button")
             button.setAccessibleName(action.text())
             line.addWidget(button)
-        line.addSpacing(scaled(8))
+        line.addWidget(gap(self, width=8))
         line.addWidget(self._find, 2)
         line.addWidget(self._count, 1)
         layout = QVBoxLayout(self)

@@ -1,0 +1,79 @@
+"""A window whose scale changes looks like one that was made at that scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QAbstractButton, QApplication, QGridLayout, QLayout, QTableView, QWidget
+
+from nfkd_gui.model.studio import Studio
+from nfkd_gui.theme import apply_theme
+from nfkd_gui.window.main_window import MainWindow
+
+
+def path_of(item: QObject) -> str:
+    names = []
+    while item is not None:
+        names.append(item.objectName() or type(item).__name__)
+        item = item.parent()
+    return "/".join(reversed(names))
+
+
+def sizes_of(widget: QWidget) -> dict[str, Any]:
+    """Return everything about the size of a widget that does not depend on that of the window."""
+    sizes: dict[str, Any] = {"font": widget.font().pixelSize(), "margins": widget.contentsMargins()}
+    least, most = widget.minimumSize(), widget.maximumSize()
+    fixed = widget.property("fixed") or widget.property("least") or widget.property("most")
+    if fixed or least == most:
+        sizes |= {"least": least.toTuple(), "most": most.toTuple()}
+    if isinstance(widget, QAbstractButton):
+        sizes["icon"] = widget.iconSize().toTuple()
+    if isinstance(widget, QTableView):
+        sizes["row"] = widget.verticalHeader().defaultSectionSize()
+    layout = widget.layout()
+    inside = layout.findChildren(QLayout) if layout is not None else []
+    sizes["layouts"] = [spaces_of(each) for each in ([layout] if layout is not None else []) + inside]
+    return sizes
+
+
+def spaces_of(layout: QLayout) -> tuple[Any, ...]:
+    if isinstance(layout, QGridLayout):
+        least = [layout.rowMinimumHeight(row) for row in range(layout.rowCount())]
+        return layout.contentsMargins(), layout.horizontalSpacing(), layout.verticalSpacing(), least
+    return layout.contentsMargins(), layout.spacing()
+
+
+def everything(window: MainWindow) -> list[tuple[str, dict[str, Any]]]:
+    for name in ("", "train", "design"):
+        window.open_workspace(name)
+        QApplication.processEvents()
+    assert window.compare is not None
+    window.show()
+    QApplication.processEvents()
+    return [(path_of(widget), sizes_of(widget)) for widget in window.findChildren(QWidget)]
+
+
+@pytest.mark.parametrize("scale", [75, 150])
+def test_sizes_follow_the_scale(window: MainWindow, studio: Studio, qapp: QApplication, qtbot: Any, scale: int) -> None:
+    everything(window)
+    studio.prefer(scale=scale)
+    QApplication.processEvents()
+    scaled = everything(window)
+    window.close()
+    apply_theme(qapp, "light", scale)
+    other = MainWindow(studio)
+    qtbot.addWidget(other)
+    other.show()
+    made = everything(other)
+    other.close()
+    differences = [
+        f"{path}: {key} {sizes[key]} is not {expected.get(key)}"
+        for (path, sizes), (_, expected) in zip(scaled, made, strict=False)
+        for key in sizes
+        if sizes.get(key) != expected.get(key)
+    ]
+    studio.prefer(scale=100)
+    assert [path for path, _ in scaled] == [path for path, _ in made]
+    assert not differences, "\n".join(differences[:40])
