@@ -184,10 +184,18 @@ def apply_theme(app: QApplication, theme: str, percent: int = 100, *, shapes: bo
     app.setFont(font("body"))
     app.setStyleSheet(_style_sheet(_current.tokens) if shapes else "")
     for window in app.topLevelWidgets():
-        for layout in window.findChildren(QLayout):
-            _rescale(layout)
-        for widget in window.findChildren(QWidget):
-            _refit(widget)
+        fit_all(window)
+
+
+def fit_all(parent: QWidget) -> None:
+    """Give the widgets and layouts inside a widget their sizes at the current scale.
+
+    Qt applies the style sheet, which also has sizes, when a widget is first shown and when it gets another parent.
+    """
+    for layout in parent.findChildren(QLayout):
+        _rescale(layout)
+    for widget in parent.findChildren(QWidget):
+        _refit(widget)
 
 
 def _choose(theme: str) -> Tokens:
@@ -226,12 +234,6 @@ def limit_size(widget: QWidget, *, least: tuple[int, int] = (0, 0), most: tuple[
     _refit(widget)
 
 
-def set_margins(widget: QWidget, left: int, top: int, right: int, bottom: int) -> None:
-    """Set the margins inside a widget; they follow the scale."""
-    widget.setProperty("margins", [left, top, right, bottom])
-    _refit(widget)
-
-
 def set_icon_size(button: QAbstractButton, side: int) -> None:
     """Set the side of a button's icon; it follows the scale."""
     button.setProperty("icon_side", side)
@@ -262,8 +264,6 @@ def _refit(widget: QWidget) -> None:
         for value, set_value in zip(widget.property(name) or (), (set_width, set_height), strict=False):
             if value:
                 set_value(scaled(value))
-    if widget.property("margins"):
-        widget.setContentsMargins(*(scaled(value) for value in widget.property("margins")))
     if isinstance(widget, QAbstractButton) and widget.property("icon_side"):
         widget.setIconSize(QSize(*2 * [scaled(widget.property("icon_side"))]))
     widget.updateGeometry()

@@ -30,7 +30,7 @@ from nfkd_gui.forms.text import sentence
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.plotting.mosaic import Mosaic, themed
-from nfkd_gui.theme import fix_size, role_colour, set_space, set_type
+from nfkd_gui.theme import fix_size, role_colour, scaled, set_space, set_type
 from nfkd_gui.widgets.labels import Tone, WrappedLabel, tip
 from nfkd_gui.widgets.note_bar import NoteBar
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _HEADINGS = ("Column", "Min", "Mean", "Std", "Max", "Missing")
 _ROWS = 8
 _MIN_WIDTH = 40
+_PADDING = 6
 _MAX_NAME = 200  # characters of a column's name
 _PLANE_HEIGHT = 240
 _GRIDS = ((16, 11, 4), (40, 8, 4), (math.inf, 4, 2))
@@ -147,7 +148,7 @@ class PreviewBox(QFrame):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() in {QEvent.Type.PaletteChange, QEvent.Type.FontChange} and self._shown is not None:
+        if event.type() == QEvent.Type.PaletteChange and self._shown is not None:
             if self.plane is not None:
                 self.plane.restyle()
             self._show_contents(None if self._shown.problems else self._shown)
@@ -218,10 +219,19 @@ class _ColumnTable(QTableWidget):
                 else:
                     item.setToolTip(tip(text))
                 self.setItem(row, index, item)
-        line = self.fontMetrics().height() + 6
+        self._fit()
+
+    def _fit(self) -> None:
+        """Make the table as high as its rows."""
+        line = self.fontMetrics().height() + scaled(_PADDING)
         self.verticalHeader().setDefaultSectionSize(line)
         head = self.horizontalHeader().sizeHint().height()
-        self.setFixedHeight(head + min(len(columns), _ROWS) * line + 2 * self.frameWidth())
+        self.setFixedHeight(head + min(self.rowCount(), _ROWS) * line + 2 * self.frameWidth())
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._fit()
 
 
 class _Download(QWidget):

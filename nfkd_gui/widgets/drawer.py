@@ -6,7 +6,7 @@ from PySide6.QtCore import QEvent, QObject, QRect, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
-from nfkd_gui.theme import scaled, set_space
+from nfkd_gui.theme import fit_all, scaled, set_space
 from nfkd_gui.widgets.panel_dock import PanelDock
 
 _GAP, _EDGE = 8, 24
@@ -56,6 +56,7 @@ class Drawer(QFrame):
             self._column.addWidget(self._body, 1)
             self._dock.head.show()
             self._body.show()
+            fit_all(self)
 
     def give_back(self) -> None:
         """Close the drawer and put the panel back into the dock, which stays hidden."""
@@ -64,6 +65,7 @@ class Drawer(QFrame):
             self._dock.setTitleBarWidget(self._dock.head)
             self._dock.setWidget(self._body)
             self._body = None
+            fit_all(self._dock)
 
     def set_open(self, open_: bool) -> None:
         """Open or close the drawer; the focus goes into it, and back to where it was."""

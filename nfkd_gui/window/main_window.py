@@ -14,7 +14,7 @@ from nfkd.text import plain
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.gradient_shares import GradientShares
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.theme import apply_theme, set_space
+from nfkd_gui.theme import apply_theme, gap, set_space
 from nfkd_gui.widgets.dialogs import question, without_icons
 from nfkd_gui.widgets.error_dialog import ErrorDialog
 from nfkd_gui.widgets.workspace import Workspace
@@ -100,6 +100,7 @@ class MainWindow(QMainWindow):
         self.recovery = Recovery(self)
         self.setCentralWidget(self._centre())
         self.engine_status = EngineStatusLabel(self.studio, self)
+        self.statusBar().addWidget(gap(self, width=8))
         self.statusBar().addWidget(self.recovery.kept)
         self.statusBar().addPermanentWidget(self.engine_status)
         self.statusBar().setSizeGripEnabled(False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
-from nfkd_gui.theme import set_space
+from nfkd_gui.theme import fit_all, set_space
 from nfkd_gui.widgets.workspace import Workspace
 
 
@@ -20,6 +20,9 @@ class Pages(QStackedWidget):
         """Add a page; a workspace gets a margin."""
         page = _inset(content) if isinstance(content, Workspace) else content
         self.addWidget(page)
+        for widget in page.findChildren(QWidget):
+            widget.ensurePolished()
+        fit_all(page)
         page.setGeometry(self.rect())  # a workspace sets the first sizes of its docks before it is shown
 
     def show_page(self, content: QWidget) -> None:

@@ -9,7 +9,6 @@ from PySide6.QtCore import QObject
 
 from nfkd.text import plain
 from nfkd_gui.model.autosave import Unsaved
-from nfkd_gui.theme import set_margins
 from nfkd_gui.widgets.labels import ToneLabel
 from nfkd_gui.widgets.note_bar import NoteBar
 
@@ -40,7 +39,6 @@ class Recovery(QObject):
         self.note.chosen.connect(self._decide)
         self.kept = ToneLabel(parent=window)
         self.kept.setObjectName("status.kept")
-        set_margins(self.kept, 8, 0, 0, 0)
         self._autosave.changed.connect(self._show_kept)
 
     def offer(self) -> None:

@@ -16,7 +16,7 @@ from nfkd.text import plain
 from nfkd_gui.model.studio import LIVE, Studio
 from nfkd_gui.numbers import format_percent
 from nfkd_gui.panels.runs_model import format_time
-from nfkd_gui.theme import fix_size, gap, scaled, set_margins, set_space
+from nfkd_gui.theme import fix_size, gap, scaled, set_space
 from nfkd_gui.widgets.chip import Chip, ChipTone, verdict_tone
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ElidedLabel, TypeLabel, WrappedLabel
@@ -180,8 +180,10 @@ class StartPage(QWidget):
         for path in files:
             self._recent.addWidget(_recent_file(path, self.file_chosen.emit, self))
         if not self._recent.count():
-            empty = WrappedLabel("Nothing yet: runs and experiment files will be listed here.", parent=self)
-            set_margins(empty, 12, 12, 12, 12)
+            empty = QWidget(self)
+            column = QVBoxLayout(empty)
+            set_space(column, 0, 12)
+            column.addWidget(WrappedLabel("Nothing yet: runs and experiment files will be listed here.", parent=empty))
             self._recent.addWidget(empty)
 
     def changeEvent(self, event: QEvent) -> None:
@@ -264,7 +266,6 @@ def _recent_file(path: str, choose: Callable[[str], None], parent: QWidget) -> Q
     button.setProperty("link", True)
     button.setToolTip(plain(path))
     button.clicked.connect(lambda: choose(path))
-    set_margins(button, 12, 6, 12, 6)
     return button
 
 
