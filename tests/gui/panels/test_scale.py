@@ -53,7 +53,6 @@ def test_sizes_follow_the_scale(kind: type, show: Any, fake_run: Any, scale: Any
     assert before.max() >= 32
     spaced = [layout for layout in panel.findChildren(QLayout) if layout.contentsMargins().left() >= 8]
     assert all(layout.property("space") for layout in spaced if not layout.inherits("QStackedLayout"))
-    panel.hide()  # the sizes are set whether or not the panel is painted
     for percent in (200, 75):
         scale(percent)
         np.testing.assert_allclose(sizes_of(panel), before * percent / 100, atol=0.5)
