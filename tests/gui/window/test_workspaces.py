@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QLabel, QMessageBox, QPushButton, QToolButton, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QMessageBox, QPushButton, QScrollArea, QToolButton, QWidget
 
 from nfkd.config import ConfigProblem, ExperimentConfig, preset_names
 from nfkd.config.toml import toml_text
@@ -404,3 +404,21 @@ def test_a_layout_that_is_saved_in_a_narrow_window_has_the_inspector(window: Mai
     assert not window.train.docks["inspector"].isVisible()
     set_width(window, qtbot, 1440)
     assert window.train.docks["inspector"].isVisible()
+
+
+def test_the_estimate_fits_into_a_low_window(window: MainWindow, qtbot: Any) -> None:
+    estimate: PanelDock = window.design.docks["estimate"]
+    scroll = estimate.findChild(QScrollArea)
+    assert isinstance(scroll, QScrollArea)
+
+    def fits() -> bool:
+        window.resize(1280, 720)  # again: the least height falls with the width of the wrapped texts
+        return window.height() == 720 and scroll.verticalScrollBar().maximum() == 0
+
+    qtbot.waitUntil(fits)
+    status = window.form.estimate.findChild(QLabel, "estimate.status")
+    assert isinstance(status, QLabel)
+    assert status.text()
+    assert not status.visibleRegion().isEmpty()
+    bottom = status.mapTo(estimate, status.rect().bottomLeft()).y()
+    assert bottom < estimate.height()
