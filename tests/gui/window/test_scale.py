@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from PySide6.QtCore import QObject
@@ -20,10 +20,10 @@ def themed(qapp: QApplication) -> None:
 
 
 def path_of(item: QObject) -> str:
-    names = []
-    while item is not None:
-        names.append(item.objectName() or type(item).__name__)
-        item = item.parent()
+    names, inside = [], cast("QObject | None", item)
+    while inside is not None:
+        names.append(inside.objectName() or type(inside).__name__)
+        inside = inside.parent()
     return "/".join(reversed(names))
 
 
