@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLineEdit, QVBoxLayout,
 from nfkd.config.datasets import dataset_name_problems
 from nfkd_gui.forms.text import sentence
 from nfkd_gui.model.data_preview import DataPreviewModel
-from nfkd_gui.theme import scaled, set_space
+from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
@@ -43,7 +43,7 @@ class DatasetNameDialog(QDialog):
         label.setBuddy(self._line)
         for widget in (label, self._line, self._message, self._buttons):
             column.addWidget(widget)
-        self.setMinimumWidth(scaled(_WIDTH))
+        limit_size(self, least=(_WIDTH, 0))
         self._buttons.accepted.connect(self.accept)
         self._buttons.rejected.connect(self.reject)
         self._line.textChanged.connect(self._check)

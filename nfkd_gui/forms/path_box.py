@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QToolB
 from nfkd.files import is_folder, is_regular
 from nfkd_gui.forms.fields import PathKind
 from nfkd_gui.forms.number_box import HEIGHT
-from nfkd_gui.theme import fix_size
+from nfkd_gui.theme import fix_size, set_space
 from nfkd_gui.widgets.file_target import FileTarget
 
 _TIPS: dict[PathKind, str] = {
@@ -60,8 +60,7 @@ class PathBox(QWidget, FileTarget):
         for widget in (self.line, self.browse):
             fix_size(widget, height=HEIGHT)
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
+        set_space(layout, 4)
         layout.addWidget(self.line, 1)
         layout.addWidget(self.browse)
 

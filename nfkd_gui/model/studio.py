@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Literal
@@ -32,6 +33,7 @@ LIVE = frozenset({"queued", "running", "paused"})
 """States of a run that a process trains or will train."""
 RESUMABLE = frozenset({"interrupted", "stopped", "failed"})
 """States of a run that can continue from its checkpoint."""
+_LOG_LINES = 5000
 _CLIENTS: dict[str, ClientFactory] = {"relay": RelayClient, "in_process": InProcessClient}
 
 
@@ -92,13 +94,13 @@ class Studio(QObject):
         self._preferences_path = preferences_path
         self._factory = client_factory
         self._connection = Connection(self._make_client, self._apply, self)
-        self._follow_seed = True
-        self._opening = ""
-        self._adopt = False
+        self._follow_seed, self._opening, self._adopt = True, "", False
         self.rows: dict[str, events.RunRow] = {}
         self.unreadable: list[str] = []
         self._listed_folder = PurePath()
         self.progress: dict[str, events.Progress] = {}
+        self.log: deque[events.LogLine] = deque(maxlen=_LOG_LINES)
+        self.log_added.connect(self.log.append)
         self.view: RunView | None = None
         self.seed = 1
         self.experiment = Experiment(self._ask_when_started, self)
@@ -387,8 +389,6 @@ class Studio(QObject):
                 self.progressed.emit(event)
             case events.RunFailed():
                 self.failed.emit(event.error)
-            case _:
-                pass
 
     def _apply_to_rows(self, event: events.RunEvent) -> None:
         if isinstance(event, events.RunChanged):

@@ -22,7 +22,7 @@ from nfkd_gui.panels.path_end import PathEnd, PathPosition
 from nfkd_gui.panels.pictures import PicturePanel, Shown, weights_captions
 from nfkd_gui.plotting.flow_grid import GridRow
 from nfkd_gui.plotting.plane import extent_of, high_density
-from nfkd_gui.theme import role_colour, scaled
+from nfkd_gui.theme import limit_size, role_colour, scaled
 from nfkd_gui.widgets.labels import PlainLabel
 
 _MODES: dict[InterpolationMode, tuple[str, str]] = {
@@ -73,7 +73,7 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
         self._steps.setAccessibleName("Number of frames")
         self._steps.setToolTip("Number of frames on the path, with both ends.")
         self._steps.setRange(3, 25)
-        self._steps.setMaximumWidth(scaled(112))
+        limit_size(self._steps, most=(112, 0))
         self._steps.setValue(9)
         self._steps.valueChanged.connect(self._on_choice)
         self.tools += [self._mode, self._steps, self._live]

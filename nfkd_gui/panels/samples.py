@@ -23,7 +23,7 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.pictures import PicturePanel, Shown, weights_captions
 from nfkd_gui.plotting.flow_grid import GridRow
 from nfkd_gui.plotting.plane import Extent, Plane, extent_of, high_density
-from nfkd_gui.theme import role_colour, scaled, tokens
+from nfkd_gui.theme import limit_size, role_colour, scaled, tokens
 from nfkd_gui.widgets.caption import Caption
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import PlainLabel
@@ -68,8 +68,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._temperature.setAccessibleName("Temperature")
         self._temperature.setRange(0, 150)
         self._temperature.setValue(70)
-        self._temperature.setMinimumWidth(scaled(56))
-        self._temperature.setMaximumWidth(scaled(120))
+        limit_size(self._temperature, least=(56, 0), most=(120, 0))
         self._temperature.setToolTip("Scale of the noise that the samples are made from.")
         self._temperature.valueChanged.connect(self._on_temperature)
         self._label.setBuddy(self._temperature)

@@ -13,12 +13,12 @@ from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QTableView, QWidget
 
 from nfkd.protocol.inspection import Origin
-from nfkd_gui.panels import PANELS
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.log import LogPanel
 from nfkd_gui.panels.runs import RunsPanel
 from nfkd_gui.panels.sample import SamplePanel
 from nfkd_gui.plotting.plots import Plot
+from nfkd_gui.window.train import PANELS
 
 SWITCHES = 20
 

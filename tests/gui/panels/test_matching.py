@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QApplication, QComboBox
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel
 
 from nfkd.protocol.pictures import ListPictures, PictureList, ReadPictures, StagePictures, StagePictureSteps
 from nfkd_gui.panels.matching import MatchingPanel
@@ -56,6 +56,23 @@ def test_rows_are_named_where_the_names_fit_and_numbered_elsewhere(show: Any, fa
         qapp.processEvents()
         panel.refresh()
         assert row_names(panel) == expected
+
+
+def test_the_legend_has_one_line_in_a_narrow_tile(show: Any, fake_run: Any, qapp: Any) -> None:
+    run = fake_run()
+    run.begin("student")
+    for step in (1, 10):
+        run.matching(step, [0.5, 0.25])
+    panel = show(MatchingPanel, run)
+    for width, named in ((900, True), (500, True), (200, False)):
+        panel.resize(width, 400)
+        qapp.processEvents()
+        panel.refresh()
+        qapp.processEvents()
+        legend = panel.findChild(QLabel, "matching.legend")
+        assert legend.height() < 2 * legend.fontMetrics().height(), width
+        assert ("step" in legend.text()) == named, width
+        assert legend.toolTip().count("↔") == 2
 
 
 def test_zero_and_non_finite_errors_are_drawn(show: Any, fake_run: Any) -> None:

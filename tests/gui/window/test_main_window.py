@@ -231,6 +231,7 @@ def test_the_runs_table_sorts_and_aligns_numbers(window: MainWindow, script: Any
             script.begin(f"/runs/{name}", DIGITS)
             script.set_state(f"/runs/{name}", "finished", student_test=value)
         await settled(window.studio)
+        window.open_workspace("compare")
         table = child(window, QTableView, "runs.table")
         model = table.model()
         heads = [model.headerData(column, Qt.Orientation.Horizontal) for column in range(model.columnCount())]
@@ -379,8 +380,12 @@ def test_log_lines_are_listed(window: MainWindow, script: Any, do: Do) -> None:
         script.emit(LogLine(run="", level="info", text="the engine is up", time=1.0))
         script.emit(LogLine(run="/runs/a", level="error", text="a <loss> is NaN", time=2.0))
         await settled(window.studio)
+        window.open_workspace("train")  # later than the first lines
+        script.emit(LogLine(run="/runs/a", level="info", text="the next stage", time=3.0))
+        await settled(window.studio)
         log = child(window, QWidget, "log.text").toPlainText().replace("\u00a0", " ")
         assert "engine  the engine is up" in log
+        assert log.count("the next stage") == 1
         assert "a <loss> is NaN" in log
 
     do(scenario())
