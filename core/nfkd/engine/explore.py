@@ -28,6 +28,7 @@ from nfkd.protocol.requests import Interpolate, Interpolations, Sample, Samples,
 from nfkd.protocol.roles import Role, role_name
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import EXPERIMENT, read_config, seed_directory
+from nfkd.runs.pictures import in_units_of_run
 from nfkd.runs.weights import load_weights
 from nfkd.training.control import LiveWeights
 from nfkd.training.monitor import draw_density, has_plane, picture_generator
@@ -65,7 +66,7 @@ class Explorer:
         _check_count("samples", request.count, _MAX_SAMPLES)
         opened = self._open(request.run)
         flows = self._flows_of(opened, request.run, request.seed, live)
-        dataset, count = opened.dataset, request.count
+        dataset, count = in_units_of_run(opened.dataset, Path(request.run), request.seed), request.count
         context = opened.examples.to(opened.device).contexts(count)
         samples, densities, flags, log_prob = {}, {}, {}, {}
         for role, flow in flows.items():
@@ -104,7 +105,7 @@ class Explorer:
         _check_count("samples", request.count, _MAX_SAMPLES)
         opened = self._open(request.run)
         flows = self._flows_of(opened, request.run, request.seed, live)
-        count = len(opened.examples)
+        dataset, count = in_units_of_run(opened.dataset, Path(request.run), request.seed), len(opened.examples)
         ends = ((request.first, request.first_sampled), (request.second, request.second_sampled))
         for index, sampled in ends:
             _check_index(index, request.count if sampled else count)
@@ -113,7 +114,7 @@ class Explorer:
         for role, flow in flows.items():
             first, second = (self._end(opened, request, flow, *end) for end in ends)
             path = interpolate(flow, first, second, alpha, request.mode)[0]
-            paths[role], flags[role] = opened.dataset.to_picture(path), opened.dataset.sample_flags(path)
+            paths[role], flags[role] = dataset.to_picture(path), dataset.sample_flags(path)
             if request.log_prob and "log_prob" not in flow.unsupported and first.context is None:
                 log_prob[role] = _log_prob(flow, path, None)
         return Interpolations(
@@ -123,7 +124,7 @@ class Explorer:
             alpha=alpha.numpy(),
             paths=paths,
             count=count,
-            thumbnails=opened.dataset.to_picture(opened.examples.x[:_THUMBNAILS]),
+            thumbnails=dataset.to_picture(opened.examples.x[:_THUMBNAILS]),
             flags=flags,
             log_prob=log_prob,
         )
@@ -163,7 +164,7 @@ class Explorer:
         return TraceResult(
             run=request.run,
             stage=request.stage,
-            example=opened.dataset.to_picture(example.x)[0],
+            example=in_units_of_run(opened.dataset, Path(request.run), request.seed).to_picture(example.x)[0],
             layers=layers,
             log_prob=float(result.log_prob[0]),
         )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 
+from nfkd.data import Dataset
 from nfkd.protocol.events import DensityDrawn, InterpolationDrawn, Picture, SamplesDrawn
 from nfkd.protocol.flags import UNKNOWN, flags_of_vectors
 from nfkd.protocol.pictures import PictureList, SampleSeries, StagePictures, StagePictureSteps
@@ -97,6 +99,21 @@ def read_series(run: Path, seed: int, stage: Role, frames: int) -> SampleSeries:
             temperatures=[float(group[where]["temperature"][row]) for where, row in chosen],
             final=bool(chosen) and chosen[-1][0].startswith(FINAL),
         )
+
+
+def in_units_of_run(dataset: Dataset, run: Path, seed: int) -> Dataset:
+    """Return a run's data set, with pictures in the units of those in the run's file.
+
+    Raises
+    ------
+    RunError
+        As `list_pictures`.
+    """
+    if dataset.scaler is None:
+        return dataset
+    with _open_seed(run, seed, ()) as file:
+        scaled = schema.read_started(file).has_scaled_pictures
+    return replace(dataset, scaled_pictures=True) if scaled else dataset
 
 
 def _spread(count: int, most: int) -> list[int]:

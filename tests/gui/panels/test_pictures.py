@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QFontMetrics
 from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QMainWindow, QScrollArea, QSlider, QSpinBox, QWidget
 
 from nfkd.protocol.events import ErrorInfo
@@ -173,6 +173,43 @@ def test_two_features_are_shown_in_the_plane_with_their_density(show: Any, fake_
     lines = show(InterpolationPanel, run).planes.cells["teacher"].plane.paths
     for line, path in zip(lines, paths, strict=True):
         np.testing.assert_allclose(np.stack(line.getOriginalDataset(), 1), path)
+
+
+def test_a_table_has_its_own_units_at_the_axes_and_in_the_csv(show: Any, fake_run: Any) -> None:
+    run, names = fake_run(shape=(3,)), ["energy [GeV]", "angle [rad]", "mass"]
+    run.add(msgspec.structs.replace(run.view.seeds[1], columns=names))
+    run.begin("teacher")
+    rng = np.random.default_rng(0)
+    samples = rng.normal((5000, -0.02, 12), (300, 0.001, 1), size=(50, 3)).astype(np.float32)
+    run.samples("teacher", 5, samples)
+    panel = show(SamplesPanel, run)
+    plane = panel.planes.cells["teacher"].plane
+    for first, second in ((0, 1), (1, 2)):
+        panel.findChild(QComboBox, "samples.feature_x").setCurrentIndex(first)
+        panel.findChild(QComboBox, "samples.feature_y").setCurrentIndex(second)
+        panel.refresh()
+        QApplication.processEvents()
+        axes = [plane.canvas.getAxis(side) for side in ("bottom", "left")]
+        assert [axis.labelText for axis in axes] == [names[first], names[second]]
+        for axis, feature, shown in zip(axes, (first, second), plane.canvas.viewRange(), strict=True):
+            low, high = samples[:, feature].min(), samples[:, feature].max()
+            assert shown[0] <= np.quantile(samples[:, feature], 0.01)
+            assert shown[1] - shown[0] < 1.5 * (high - low)  # not stretched to the scale of the other feature
+            numbers = [float(text.replace("−", "-").replace(",", "")) for text in texts_of(axis)]
+            assert len(numbers) > 1
+            assert shown[0] - 1e-9 <= min(numbers) < max(numbers) <= shown[1] + 1e-9
+        metrics = QFontMetrics(axes[1].style["tickFont"])
+        assert axes[1].width() > max(metrics.horizontalAdvance(text) for text in texts_of(axes[1]))
+    table = panel.numbers()["Samples"]
+    assert table.header == ["flow", "sample", *names]
+    np.testing.assert_array_equal(np.array([row[2:] for row in table.rows]), samples)
+
+
+def texts_of(axis: Any) -> list[str]:
+    """Return the numbers at an axis."""
+    low, high = axis.range
+    length = axis.height() if axis.orientation == "left" else axis.width()
+    return [text for _, values in axis.tickValues(low, high, length) for text in axis.tickStrings(values, 1.0, 0.0)]
 
 
 def test_two_chosen_features_of_vectors_are_shown_in_one_frame(show: Any, fake_run: Any) -> None:
