@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from nfkd.data import Dataset
 from nfkd.protocol.events import DensityDrawn, InterpolationDrawn, Picture, SamplesDrawn
 from nfkd.protocol.flags import UNKNOWN, flags_of_vectors
 from nfkd.protocol.pictures import PictureList, SampleSeries, StagePictures, StagePictureSteps
@@ -21,6 +20,9 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.layout import RUN_FILE, read_config, seed_directory
 from nfkd.runs.opening import open_file
 from nfkd.runs.schema import FINAL, Node
+
+if TYPE_CHECKING:
+    from nfkd.data import Dataset
 
 MAX_SERIES_BYTES = 1 << 27
 """Largest size of the samples in a `SampleSeries`; beyond it, fewer frames are read."""

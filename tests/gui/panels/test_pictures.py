@@ -49,23 +49,6 @@ def shown_roles(panel: Any) -> list[str]:
     return [role for role, cell in panel.planes.cells.items() if cell.isVisible()]
 
 
-def test_live_samples_replace_each_other(show: Any, fake_run: Any, fake_studio: Any) -> None:
-    run = fake_run()
-    run.begin("teacher")
-    run.samples("teacher", 100, grey(0.25))
-    panel = show(SamplesPanel, run)
-    assert level(panel, "teacher") == pytest.approx(0.25, abs=0.01)
-    run.samples("teacher", 200, grey(0.75))
-    panel.refresh()
-    assert level(panel, "teacher") == pytest.approx(0.75, abs=0.01)
-    assert panel.current_picture("teacher").captions[0] == "step 200, temperature 0.70"
-    assert len(fake_studio.asked) == 1  # once, for the examples of the data
-    run.samples("teacher", 150, grey(0.5), final=True)
-    panel.refresh()
-    assert level(panel, "teacher") == pytest.approx(0.5, abs=0.01)
-    assert panel.current_picture("teacher").captions[0] == "final weights (step 150), temperature 0.70"
-
-
 def test_a_caption_becomes_shorter_by_words(show: Any, fake_run: Any) -> None:
     run = fake_run(shape=(2,))
     run.begin("teacher")
@@ -116,21 +99,6 @@ def test_requested_samples_are_shown_until_the_panel_goes_back_to_live(
     assert level(panel, "teacher") == pytest.approx(0.25, abs=0.01)
 
 
-def test_live_paths_are_one_row_per_pair(show: Any, fake_run: Any) -> None:
-    run = fake_run()
-    run.begin("teacher")
-    images = np.linspace(0, 1, 3, dtype=np.float32)[None, :, None, None, None] * np.ones((2, 3, 1, 8, 8), np.float32)
-    run.path("teacher", images)
-    panel = show(InterpolationPanel, run)
-    for number, value in enumerate((0.0, 0.5, 1.0, 0.0, 0.5, 1.0)):
-        assert level(panel, "teacher", number) == pytest.approx(value, abs=0.01)
-    assert panel.grid.shape.columns == 3, "each pair is a row"
-    assert panel.current_picture("teacher").captions[0] == "step 5"
-    run.path("teacher", images, step=4, final=True)
-    panel.refresh()
-    assert panel.current_picture("teacher").captions[0] == "final weights (step 4)"
-
-
 def test_a_chosen_path_is_requested_and_shown(show: Any, fake_run: Any, fake_studio: Any) -> None:
     run = fake_run()
     run.begin("teacher")
@@ -152,27 +120,6 @@ def test_a_chosen_path_is_requested_and_shown(show: Any, fake_run: Any, fake_stu
     panel.refresh()
     assert level(panel, "teacher") == pytest.approx(1.0, abs=0.01)
     assert "spherical" in panel.current_picture("teacher").captions[0]
-
-
-def test_two_features_are_shown_in_the_plane_with_their_density(show: Any, fake_run: Any) -> None:
-    run = fake_run(shape=(2,))
-    run.begin("teacher")
-    rng = np.random.default_rng(0)
-    samples = rng.normal(size=(50, 2)).astype(np.float32)
-    paths = rng.normal(size=(2, 5, 2)).astype(np.float32)
-    run.samples("teacher", 5, samples)
-    run.path("teacher", paths)
-    log_prob = run.density("teacher")
-    panel = show(SamplesPanel, run)
-    plane = panel.planes.cells["teacher"].plane
-    density = np.exp(log_prob)
-    share = np.minimum(density / np.quantile(density, 0.995), 1) ** 0.6
-    np.testing.assert_allclose(plane.image.image, share, rtol=1e-5)
-    np.testing.assert_allclose(np.stack(plane.points.getData(), 1), samples)
-    assert panel._scale.text().startswith(f"Shade: density from 0 to {np.quantile(density, 0.995):.3g}")
-    lines = show(InterpolationPanel, run).planes.cells["teacher"].plane.paths
-    for line, path in zip(lines, paths, strict=True):
-        np.testing.assert_allclose(np.stack(line.getOriginalDataset(), 1), path)
 
 
 def test_a_table_has_its_own_units_at_the_axes_and_in_the_csv(show: Any, fake_run: Any) -> None:
@@ -615,16 +562,6 @@ def test_a_slider_and_a_press_mark_a_frame_of_every_path(show: Any, fake_run: An
         assert (edge == accent) == (column == 4)
     qtbot.mouseClick(grid, Qt.MouseButton.LeftButton, pos=grid.cell_rect(0, 1, 7).center())
     assert slider.value() == 7
-
-
-def test_the_marked_frame_is_ringed_in_the_plane(show: Any, fake_run: Any) -> None:
-    run = fake_run(shape=(2,))
-    run.begin("teacher")
-    paths = np.random.default_rng(0).normal(size=(2, 5, 2)).astype(np.float32)
-    run.path("teacher", paths)
-    panel = show(InterpolationPanel, run)
-    panel.findChild(QSlider, "interpolation.position").setValue(3)
-    np.testing.assert_allclose(np.stack(panel.planes.cells["teacher"].plane.marks.getData(), 1), paths[:, 3])
 
 
 def test_own_settings_return_the_time_slider_to_the_latest_weights(show: Any, fake_run: Any, fake_studio: Any) -> None:
