@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QFontMetrics
 from PySide6.QtWidgets import QApplication, QComboBox
 
 from nfkd.protocol.pictures import ListPictures, PictureList, ReadPictures, StagePictures, StagePictureSteps
@@ -45,6 +45,21 @@ def test_rows_are_named_where_the_names_fit_and_numbered_elsewhere(show: Any, fa
         qapp.processEvents()
         panel.refresh()
         assert row_names(panel) == expected
+
+
+def test_numbers_at_the_colour_scale_do_not_overlap(show: Any, fake_run: Any) -> None:
+    run = fake_run()
+    run.begin("student")
+    run.matching(1, [2.8, 2.1])
+    run.matching(50, [2.5, 1.8])
+    for height in (280, 320, 500):
+        panel = show(MatchingPanel, run, (436, height))
+        axis, (low, high) = panel.bar.axis, panel.bar.levels()
+        ticks = [value for value, _text in axis._tickLevels[0]]
+        assert ticks
+        assert low <= min(ticks) <= max(ticks) <= high
+        apart = np.diff(ticks) * axis.height() / (high - low)
+        assert (apart >= QFontMetrics(panel.font()).height()).all()
 
 
 def test_zero_and_non_finite_errors_are_drawn(show: Any, fake_run: Any) -> None:

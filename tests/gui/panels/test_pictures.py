@@ -548,7 +548,7 @@ def test_a_path_may_lead_from_a_sample_and_has_its_log_p(show: Any, fake_run: An
 
 def test_a_slider_and_a_press_mark_a_frame_of_every_path(show: Any, fake_run: Any, qtbot: Any) -> None:
     run = fake_run()
-    for role in ("teacher", "student"):
+    for role in ("teacher", "student"):  # no baseline yet
         run.begin(role)
         run.path(role, grey_path(0.5, 1))
     panel = show(InterpolationPanel, run)
@@ -560,6 +560,8 @@ def test_a_slider_and_a_press_mark_a_frame_of_every_path(show: Any, fake_run: An
         rect = grid.cell_rect(0, 1, column)
         edge = image.pixelColor(rect.left() - 1, rect.center().y())
         assert (edge == accent) == (column == 4)
+        empty = grid.cell_rect(0, 2, column)
+        assert image.pixelColor(empty.left() - 1, empty.center().y()) != accent, "there is no frame to mark"
     qtbot.mouseClick(grid, Qt.MouseButton.LeftButton, pos=grid.cell_rect(0, 1, 7).center())
     assert slider.value() == 7
 
