@@ -115,7 +115,7 @@ def in_units_of_run(dataset: Dataset, run: Path, seed: int) -> Dataset:
         return dataset
     with _open_seed(run, seed, ()) as file:
         scaled = schema.read_started(file).has_scaled_pictures
-    return replace(dataset, scaled_pictures=True) if scaled else dataset
+    return dataset if scaled == dataset.scaled_pictures else replace(dataset, scaled_pictures=scaled)
 
 
 def _spread(count: int, most: int) -> list[int]:

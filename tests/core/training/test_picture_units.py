@@ -15,6 +15,7 @@ import nfkd
 from nfkd.config import ExperimentConfig
 from nfkd.engine.explore import Explorer
 from nfkd.protocol.events import SeedStarted
+from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Interpolate, Sample
 from nfkd.protocol.roles import USUAL
 from nfkd.runs.figures import export_figures
@@ -67,12 +68,13 @@ def test_stored_pictures_are_in_the_units_of_the_file(run: RunRecord) -> None:
 
 def test_requested_pictures_are_in_the_units_of_the_file(run: RunRecord) -> None:
     rows, path = validation(run), str(run.path)
-    reply = Explorer().sample(Sample(run=path, seed=1, count=8, temperature=run.config.monitor.temperature), None)
+    reply = Explorer().answer(Sample(run=path, seed=1, count=8, temperature=run.config.monitor.temperature))
     assert_rows(reply.real, rows[:8])
     for role in USUAL:
         np.testing.assert_allclose(reply.samples[role], run.samples[role], rtol=1e-5)  # of the same noise and weights
         assert reply.densities[role].extent == run.seeds[1].stages[role].density.extent  # type: ignore[union-attr]
-    walk = Explorer().interpolate(Interpolate(run=path, seed=1, first=4, second=9, mode="linear", steps=3), None)
+    ends = Origin("validation", 4), Origin("validation", 9)
+    walk = Explorer().answer(Interpolate(run=path, seed=1, first=ends[0], second=ends[1], mode="linear", steps=3))
     assert_rows(walk.paths["student"][[0, -1]], rows[[4, 9]])
     assert_rows(walk.thumbnails, rows)
 
@@ -132,5 +134,5 @@ def test_an_older_run_keeps_its_scaled_pictures_when_it_is_resumed(tmp_path: Pat
     np.testing.assert_allclose(paths[:, 0], scaled[[0, 2]], atol=1e-3)
     [started] = [event for event in seen if isinstance(event, SeedStarted)]
     assert started.columns == [f"{name} (scaled)" for name in NAMES]
-    reply = Explorer().sample(Sample(run=str(record.path), seed=1, count=8, temperature=1.0), None)
+    reply = Explorer().answer(Sample(run=str(record.path), seed=1, count=8, temperature=1.0))
     np.testing.assert_allclose(reply.real, scaled[:8], atol=1e-3)
