@@ -251,10 +251,10 @@ class MatchingPanel(Panel):
         self.heat.canvas.getViewBox().setRange(xRange=(edges[0], edges[-1]), yRange=(0, logs.shape[0]), padding=0)
 
     def _number_bar(self) -> None:
-        """Write as many numbers beside the colour scale as have room."""
-        most = int(self.heat.canvas.getViewBox().height() // scaled(_APART))
+        """Write as many round numbers beside the colour scale as have room, but at least one."""
+        most = max(1, int(self.heat.canvas.getViewBox().height() // scaled(_APART)))
         low, high = self.bar.levels()
-        values = Scale().ticks(low, high, max(1, most))
+        values = Scale().ticks(low, high, most) or Scale().ticks(low, high, most + 1)
         self.bar.axis.setTicks([list(zip(values, format_ticks(values), strict=True))])
 
     def _name_rows(self, pairs: list[LayerPair]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -48,11 +49,11 @@ def test_rows_are_named_where_the_names_fit_and_numbered_elsewhere(show: Any, fa
 
 
 def test_numbers_at_the_colour_scale_do_not_overlap(show: Any, fake_run: Any) -> None:
-    run = fake_run()
-    run.begin("student")
-    run.matching(1, [2.8, 2.1])
-    run.matching(50, [2.5, 1.8])
-    for height in (280, 320, 500):
+    for height, (high, low) in itertools.product((280, 320, 500), ((2.8, 1.8), (2.9, 1.8), (20.0, 0.01))):
+        run = fake_run()
+        run.begin("student")
+        run.matching(1, [high, low])
+        run.matching(50, [low, high])
         panel = show(MatchingPanel, run, (436, height))
         axis, (low, high) = panel.bar.axis, panel.bar.levels()
         ticks = [value for value, _text in axis._tickLevels[0]]
