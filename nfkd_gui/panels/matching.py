@@ -18,6 +18,7 @@ from nfkd.text import plain
 from nfkd_gui.model.csv_files import Table, matching_table
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import Panel
+from nfkd_gui.plotting.axes import Scale, format_ticks
 from nfkd_gui.plotting.plane import match_map, style_bar
 from nfkd_gui.plotting.plots import AXIS_WIDTH, Plot
 from nfkd_gui.theme import scaled, set_space, set_type, tokens
@@ -32,6 +33,8 @@ _LONGEST = 80
 _FLOWS = re.compile(r"(student|teacher|assistant \d) ")
 _TINY = 1e-12
 _MARGIN = 8
+_APART = 28
+"""Pixels between two numbers at the colour scale, at least."""
 
 
 class MatchingPanel(Panel):
@@ -73,7 +76,6 @@ class MatchingPanel(Panel):
         self.markers = [self._marker(plot) for plot in (self.plot, self.heat)]
         """At the step of the time slider, in the plot and in the map; hidden while the newest pictures are shown."""
         self.bar = pg.ColorBarItem(colorMap=match_map(), interactive=False, width=16)
-        self.bar.axis.setStyle(maxTickLevel=0)  # more numbers would overlap in low panels
         self.bar.setImageItem(self.image, insert_in=self.heat.canvas)
         self.heat.canvas.getViewBox().invertY(True)
         self.heat.setMouseEnabled(x=False, y=False)
@@ -253,8 +255,16 @@ class MatchingPanel(Panel):
         self.image.setRect(QRectF(edges[0], 0, edges[-1] - edges[0], logs.shape[0]))
         if self.bar.levels() != (low, high):
             self.bar.setLevels((low, high))
+        self._number_bar()
         self._name_rows(pairs)
         self.heat.canvas.getViewBox().setRange(xRange=(edges[0], edges[-1]), yRange=(0, logs.shape[0]), padding=0)
+
+    def _number_bar(self) -> None:
+        """Write as many round numbers beside the colour scale as have room, but at least one."""
+        most = max(1, int(self.heat.canvas.getViewBox().height() // scaled(_APART)))
+        low, high = self.bar.levels()
+        values = Scale().ticks(low, high, most) or Scale().ticks(low, high, most + 1)
+        self.bar.axis.setTicks([list(zip(values, format_ticks(values), strict=True))])
 
     def _name_rows(self, pairs: list[LayerPair]) -> None:
         names = [_short(pair) for pair in pairs]

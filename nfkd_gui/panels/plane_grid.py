@@ -17,6 +17,8 @@ from nfkd_gui.widgets.labels import ToneLabel, TypeLabel
 _HEAD, _AXIS = 24, 32
 """Pixels of a cell that the plane's content does not have: above it, and for each axis with numbers."""
 
+_MAX_ASPECT = 5
+"""Features whose ranges differ by a larger factor have axes in scales of their own."""
 _SMALLEST = 128
 
 
@@ -104,9 +106,14 @@ class PlaneGrid(QWidget):
         set_space(self._grid, 8)
 
     def show_roles(self, roles: Sequence[str], extent: Extent | None = None) -> None:
-        """Show the cells of some flows; their planes have the proportions of `extent`, or fill any room without it."""
+        """Show the cells of some flows; their planes have the proportions of `extent`, or fill any room without it.
+
+        They fill any room, too, if the features differ too much in their scales.
+        """
         x0, x1, y0, y1 = extent or (0.0, 1.0, 0.0, 1.0)
         aspect = (y1 - y0) / (x1 - x0)
+        if not 1 / _MAX_ASPECT < aspect < _MAX_ASPECT:
+            extent, aspect = None, 1.0
         for role in roles:
             self.cells[role].plane.keep_aspect(extent is not None)
         if (list(roles), aspect) != (self._shown, self._aspect):

@@ -287,7 +287,7 @@ def describe_origin(origin: Origin) -> str:
         case "sample":
             noise = "" if origin.noise_seed is None else f", noise {origin.noise_seed}"
             return f"{owner}sample {origin.index}{noise}, temperature {origin.temperature:.2f}".capitalize()
-        case "values":
+        case "values" | "scaled":
             return f"{owner}picture, as shown".capitalize()
         case "file":
             return origin.path

@@ -261,11 +261,14 @@ class FlowGrid(QWidget):
     def _paint_mark(self, painter: QPainter, chosen: int) -> None:
         painter.setPen(QPen(QColor(tokens().accent), 2))
         painter.setBrush(Qt.BrushStyle.NoBrush)
+        drawn = [index for index, row in enumerate(self._rows) if row.images is not None]
+        if not drawn:
+            return
         for group in range(self._shape.groups):
             for column in range(self._shape.columns):
                 number = self._number(group, column)
                 if number >= 0 and self._column_of(number) == chosen:
-                    first, last = (self.cell_rect(group, row, column) for row in (0, len(self._rows) - 1))
+                    first, last = (self.cell_rect(group, row, column) for row in (drawn[0], drawn[-1]))
                     painter.drawRect(first.united(last).adjusted(-1, -1, 0, 0))
 
     def _column_of(self, number: int) -> int:

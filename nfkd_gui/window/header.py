@@ -133,6 +133,11 @@ class Header(QFrame):
 
     # --- what is shown --------------------------------------------------------------------------------------------
 
+    def restyle(self) -> None:
+        """Apply the current theme."""
+        self._switch.restyle()
+        self.refresh()
+
     def show_workspace(self, name: str, offered: list[str]) -> None:
         """Show which workspace is open, and which can be chosen; an empty name is the start page."""
         self._workspace = name

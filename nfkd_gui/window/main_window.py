@@ -300,7 +300,7 @@ class MainWindow(QMainWindow):
             preferences = self.studio.preferences
             apply_theme(app, preferences.theme, self.presentation.scale(preferences.scale))
         self.actions_.refresh_icons()
-        self.header.refresh()
+        self.header.restyle()
 
     def _system_theme_changed(self) -> None:
         if self.studio.preferences.theme == "system":

@@ -22,7 +22,7 @@ MAX_COLUMNS_TESTED = 8
 class Origin(Message, frozen=True):
     """Where an example comes from."""
 
-    kind: Literal["train", "validation", "test", "sample", "values", "file"]
+    kind: Literal["train", "validation", "test", "sample", "values", "scaled", "file"]
     index: int = 0
     """Of the split, or among the samples that are drawn at once."""
     role: Role | None = None
@@ -32,7 +32,7 @@ class Origin(Message, frozen=True):
     temperature: float = 1.0
     noise_seed: int | None = None
     values: np.ndarray | None = None
-    """One example, such as a picture that was stored earlier."""
+    """One example: as in the run's pictures (*values*), or with its features scaled as flows see them (*scaled*)."""
     path: str = ""
     """An image file, or a CSV file with a header; then `index` is the row."""
 
