@@ -78,6 +78,19 @@ def test_a_click_on_a_picture_asks_for_that_example(show: Any, trained: Any, fak
     assert request.count == 16
 
 
+def test_the_keyboard_chooses_a_picture(show: Any, trained: Any, fake_studio: Any, qtbot: Any) -> None:
+    panel, chosen = show(SamplesPanel, trained), list[Origin]()
+    fake_studio.example_chosen.connect(chosen.append)
+    press(panel, qtbot, 0, 1)
+    for key in (Qt.Key.Key_Right, Qt.Key.Key_Right, Qt.Key.Key_Down, Qt.Key.Key_Left, Qt.Key.Key_Return):
+        qtbot.keyClick(panel.grid, key)
+    roles = panel.roles()
+    assert [(origin.role, origin.index) for origin in chosen] == [(roles[0], 1), (roles[1], 2)]
+    qtbot.keyClick(panel.grid, Qt.Key.Key_Down)  # nothing there: the cursor stays
+    qtbot.keyClick(panel.grid, Qt.Key.Key_Return)
+    assert chosen[-1].role == roles[1]
+
+
 def test_a_click_on_a_point_asks_for_the_nearest_point(show: Any, fake_run: Any, fake_studio: Any, qtbot: Any) -> None:
     run, chosen = fake_run(shape=(2,)), list[Origin]()
     fake_studio.example_chosen.connect(chosen.append)
