@@ -30,7 +30,7 @@ PANELS: tuple[type[Panel], ...] = (CurvesPanel, SamplesPanel, InterpolationPanel
 """The tiles, in the order of their tabs."""
 _REFRESH = 50
 """Milliseconds between two refreshes of the panels."""
-_INSPECTOR, _NARROWEST, _LOG, _SAMPLE = 376, 300, 160, 352
+_INSPECTOR, _NARROWEST, _LOG, _SAMPLE = 376, 300, 160, 460
 _TABS_BELOW, _DRAWER_BELOW = 900, 1280
 """Widths of the window, in pixels, below which the tiles become tabs and the inspector a drawer."""
 
