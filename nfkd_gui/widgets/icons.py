@@ -49,6 +49,11 @@ _NAMES = {
     "folded": "mdi6.chevron-right",
     "unfolded": "mdi6.chevron-down",
     "add": "mdi6.plus",
+    "equal": "mdi6.view-column-outline",
+    "heights": "mdi6.chart-bar",
+    "differences": "mdi6.swap-horizontal",
+    "match": "mdi6.link-variant",
+    "fit": "mdi6.fit-to-page-outline",
 }
 
 
