@@ -68,6 +68,7 @@ class ArchitecturePanel(QFrame, Exportable):
         self._matching = RunMatching(studio, self)
         self._subject = Subject()
         self._pairs: list[Pair] = []
+        self._heights = "equal"
         self._picture: tuple[object, QImage | None] = (None, None)
         self.view = ArchitectureView(self)
         self.legend = Legend(self)
@@ -89,7 +90,6 @@ class ArchitecturePanel(QFrame, Exportable):
 
     def _make_tools(self) -> None:
         self._sizes = Switch("architecture.size", _SIZES, self)
-        self._sizes.show_state("equal", list(_SIZES))
         self.differences = IconButton("differences", "Differences", "Mark what student and teacher do not share.", self)
         self.differences.setObjectName("architecture.differences")
         self.differences.setText("Differences")
@@ -154,13 +154,14 @@ class ArchitecturePanel(QFrame, Exportable):
             self._pages.setCurrentIndex(1)
         for tool in self.tools:
             tool.setEnabled(bool(flows))
+        self._sizes.show_state(self._heights, list(_SIZES))  # its icons follow the theme
         self._show_readout()
 
     def _why_empty(self) -> str:
         if self._experiment.error is not None:
             return f"No drawing: {self._experiment.error.cause}"
         if self._experiment.problems:
-            return "The flows will be drawn here once the problems below the outline are fixed."
+            return "The flows will be drawn here once the problems at the left are fixed."
         return "The flows will be drawn here."
 
     def _show_flows(self) -> None:
@@ -242,10 +243,9 @@ class ArchitecturePanel(QFrame, Exportable):
             text = pair.pair.text
         elif drawing.selected_block is not None:
             role, name = drawing.selected_block
-            box = drawing.layout_.box_of(role, name)
-            bands = bands_of(self._subject.configs.get(role)) if box is not None and box.kind == "step" else ()
             layers = self._subject.backing.flows[role].layers if role in self._subject.backing.flows else []
             layer = next((layer for layer in layers if layer.name == name), None)
+            bands = self._subject.bands.get(role, []) if layer is not None and layer.kind == "step" else ()
             text = layer_text(role_label(role), layer, bands) if layer is not None else ""
         latest = self._experiment.latest
         if not text and latest is not None:
@@ -257,6 +257,8 @@ class ArchitecturePanel(QFrame, Exportable):
     # --- tools ----------------------------------------------------------------------------------------------------
 
     def _set_heights(self, name: str) -> None:
+        self._heights = name
+        self._sizes.show_state(name, list(_SIZES))
         self.view.drawing.by_parameters = name == "parameters"
         self.view.rebuild()
 
@@ -285,6 +287,7 @@ class ArchitecturePanel(QFrame, Exportable):
         items = current_items(self._experiment)
         items[index][side] = layer
         self._set_items(f"Match {items[index]['student']} with {items[index]['teacher']}", items)
+        self.view.select_pair("student", index)
 
     def add_pair(self, student: str, teacher: str) -> None:
         """Match two more layers."""
@@ -292,6 +295,7 @@ class ArchitecturePanel(QFrame, Exportable):
         row = self.view.choice.row_for(self.view.rows, student)
         items.insert(row, {"student": student, "teacher": teacher, "weight": 1.0})
         self._set_items(f"Match {student} with {teacher}", items)
+        self.view.select_pair("student", row)
 
     def remove_pair(self, index: int) -> None:
         """Remove a pair of the student."""

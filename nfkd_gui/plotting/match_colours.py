@@ -53,5 +53,5 @@ class ErrorScale:
     def colour(self, error: float) -> QColor:
         """Return the colour of an error."""
         share = (float(log_errors(np.array(error))) - self.low) / (self.high - self.low)
-        red, green, blue = (int(each) for each in match_map().map(min(max(share, 0.0), 1.0), mode="byte")[:3])
-        return QColor(red, green, blue)
+        found = np.asarray(match_map().map(np.array([min(max(share, 0.0), 1.0)])))[0]
+        return QColor(*(int(channel) for channel in found[:3]))

@@ -92,7 +92,7 @@ class Backdrop(QGraphicsItem):
             painter.drawRoundedRect(rect, scaled(6), scaled(6))
             head = QRectF(rect.x() + scaled(12), rect.y() + scaled(8), rect.width() - scaled(24), scaled(20))
             _text(painter, head, "Steps" if only else f"Level {band.level + 1}", "strong", colours.text)
-            _text(painter, head, format_shape(band.shape), "caption", colours.muted, Qt.AlignmentFlag.AlignRight)
+            _text(painter, head, _shape_text(band.shape), "caption", colours.muted, Qt.AlignmentFlag.AlignRight)
 
     def _paint_notes(self, painter: QPainter) -> None:
         if not self._layout.rows:
@@ -161,13 +161,22 @@ class Backdrop(QGraphicsItem):
                 above = places.get((source, level))
                 if role != learner or above is None or above.shape != below.shape:
                     continue
-                start = QPointF(*above.node) if not above.final else QPointF(*above.rect.middle)
-                end = QPointF(*below.node) if not below.final else QPointF(*below.rect.middle)
-                painter.setPen(QPen(accent, 2, Qt.PenStyle.DotLine))
+                start, end = self._compared_from(above), QPointF(below.node[0], below.node[1])
+                end -= QPointF(0, below.rect.height / 2 if below.final else 0)
+                dots = QPen(accent, 2, Qt.PenStyle.CustomDashLine, Qt.PenCapStyle.RoundCap)
+                dots.setDashPattern([0.1, 2.4])
+                painter.setPen(dots)
                 painter.drawLine(start, end)
                 middle = (start + end) / 2
                 text = QRectF(middle.x() + scaled(5), middle.y() - scaled(8), scaled(40), scaled(16))
                 _text(painter, text, "LKD", "caption", accent.name())
+
+    def _compared_from(self, latent: Latent) -> QPointF:
+        """Return where the line to the next flow's latent begins: below a pill and its caption."""
+        x, y = latent.node
+        if latent.role == self._layout.rows[0].role:
+            return QPointF(x, latent.rect.y + latent.rect.height) if latent.final else QPointF(x, y)
+        return QPointF(x, latent.rect.y + latent.rect.height + scaled(19))
 
     # --- data -----------------------------------------------------------------------------------------------------
 
@@ -189,7 +198,7 @@ class Backdrop(QGraphicsItem):
         painter.drawRect(rect)
         box = Rect(rect.x() - scaled(8), rect.bottom() + scaled(3), rect.width() + scaled(40), 0)
         for number, (text, kind, colour) in enumerate(
-            (("Data", "strong", ink.name()), (format_shape(self._backing.event_shape), "caption", colours.muted))
+            (("Data", "strong", ink.name()), (_shape_text(self._backing.event_shape), "caption", colours.muted))
         ):
             line = QRectF(box.x + scaled(8), box.y + number * scaled(17), box.width, scaled(17))
             _text(painter, line, text, kind, colour)
@@ -207,6 +216,12 @@ def _text(
     painter.setPen(QColor(colour))
     shown = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, int(rect.width()))
     painter.drawText(rect, side | Qt.AlignmentFlag.AlignVCenter, shown)
+
+
+def _shape_text(shape: Sequence[int]) -> str:
+    if len(shape) != 1:
+        return format_shape(shape)
+    return f"{shape[0]:,} {'feature' if shape[0] == 1 else 'features'}"
 
 
 def _fitted(rect: QRectF, image: QImage) -> QRectF:

@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPen
 from PySide6.QtWidgets import QGraphicsItem, QGraphicsPathItem, QStyleOptionGraphicsItem, QWidget
 
 from nfkd.protocol.requests import LayerInfo
-from nfkd.protocol.roles import Role
+from nfkd.protocol.roles import Role, role_name
 from nfkd_gui.model.layer_choice import LayerChoice, Names, Side, format_shape
 from nfkd_gui.plotting.architecture.blocks import BlockItem
 from nfkd_gui.plotting.architecture.pairs import PairItem
@@ -48,7 +48,8 @@ class PairDrag:
         role: Role,
         item: PairItem,
     ) -> None:
-        self.number, self.side, self.rows, self.item = number, side, rows, item
+        self.number, self.rows, self.item = number, rows, item
+        self.side: Side = side
         self._scene, self._choice, self._role = scene, choice, role
         self._hint = HintItem(4)
         self._pills = list[HintItem]()
@@ -99,13 +100,15 @@ class PairDrag:
         self._hint.setVisible(block is not None)
         if block is None:
             return
-        place = point + QPointF(scaled(_ABOVE), scaled(_ABOVE))
+        place = point + QPointF(scaled(_ABOVE), -scaled(_ABOVE) - scaled(42))
         if layer is not None:
-            names = (self.item.pair.labels[0], layer.label) if self.side == "teacher" else (
-                layer.label, self.item.pair.labels[1])  # fmt: skip
+            student, teacher = self.item.pair.labels
+            student, teacher = (student, layer.label) if self.side == "teacher" else (layer.label, teacher)
             now = self.item.pair.error
             error = f" · error so far {now:.3g}" if now is not None else ""
-            lines = [f"Match {names[0]} with {names[1]}", f"{format_shape(layer.shape)} both{error}"]
+            source = role_name(self.item.pair.source)
+            title = f"Match student {student} with {source} {teacher}"
+            lines = [title, f"{format_shape(layer.shape)} both{error}"]
             self._hint.show_lines(lines, place)
         else:
             self._hint.show_lines([f"Not here: {self._reason_at(block, point)}"], place)

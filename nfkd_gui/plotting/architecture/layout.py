@@ -19,9 +19,9 @@ _GROUP = 6
 """Steps whose room a folded level takes."""
 _LEFT, _GAP, _PAD, _SMALL, _BETWEEN = 146, 72, 12, 20, 7
 """Width of the names and the data; of the room for a latent; padding of a level; a small layer; between blocks."""
-_SLOT, _WIDEST, _BLOCK = (24, 46), 74, (84, 118)
+_SLOT, _WIDEST, _BLOCK = (24, 46), 74, (64, 118)
 """Least and greatest width of a step; greatest width of a block that faces several; least and greatest height."""
-_TOP, _BOTTOM, _ROW_GAP, _MARGIN = 104, 104, (76, 190), 10
+_TOP, _BOTTOM, _ROW_GAP, _MARGIN = 76, 82, (64, 190), 8
 _NARROWEST = 118
 """Least width of a level: its title and its shape."""
 _HEAD, _LEAST_BODY = 24, 6

@@ -15,7 +15,7 @@ from nfkd_gui.model.layer_choice import Side
 from nfkd_gui.plotting.architecture.backdrop import Backdrop, Backing
 from nfkd_gui.plotting.architecture.blocks import BlockItem
 from nfkd_gui.plotting.architecture.layout import Band, Layout, lay_out
-from nfkd_gui.plotting.architecture.levels import bands_of, compare_flows, levels_of
+from nfkd_gui.plotting.architecture.levels import FlowLevel, bands_of, compare_flows, levels_of
 from nfkd_gui.plotting.architecture.pairs import Pair, PairItem
 from nfkd_gui.plotting.match_colours import ErrorScale
 from nfkd_gui.theme import font, scaled, tokens
@@ -80,7 +80,7 @@ class ArchitectureScene(QGraphicsScene):
         """Lay everything out anew for the room."""
         self.subject, before = subject, self._key_of(self.current)
         self.clear()
-        levels = {role: levels_of(flow) for role, flow in subject.backing.flows.items()}
+        levels: dict[Role, list[FlowLevel]] = {role: levels_of(flow) for role, flow in subject.backing.flows.items()}
         unit = scaled(1000) / 1000
         self.layout_ = lay_out(levels, room, unit, unfolded=self.unfolded, by_parameters=self.by_parameters)
         self._backdrop = Backdrop(self.layout_, subject.backing)
@@ -168,8 +168,9 @@ class ArchitectureScene(QGraphicsScene):
 
     def handle_at(self, point: QPointF, reach: float) -> tuple[PairItem, Side] | None:
         """Return the pair of the student whose end is nearest to a point, within `reach`."""
+        own = [item for item in self.pairs if item.pair.learner == "student"]
         sides: tuple[Side, Side] = ("teacher", "student")
-        ends = [(item, side) for item in self.pairs if item.pair.learner == "student" for side in sides]
+        ends: list[tuple[PairItem, Side]] = [(item, side) for item in own for side in sides]
         near = [(_distance(item.end(side), point), number) for number, (item, side) in enumerate(ends)]
         distance, number = min(near, default=(reach, -1))
         return ends[number] if distance < reach and number >= 0 else None

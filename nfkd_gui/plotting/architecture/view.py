@@ -28,6 +28,8 @@ from nfkd_gui.plotting.architecture.scene import ArchitectureScene, Subject
 from nfkd_gui.theme import scaled, tokens
 
 _SMALLEST, _LARGEST, _STEP = 0.2, 4.0, 1.15
+_READABLE = 0.75
+"""Smallest scale that the view chooses by itself; `ArchitectureView.fit` may choose a smaller one."""
 _ARROWS = {
     Qt.Key.Key_Left: (-1, 0),
     Qt.Key.Key_Right: (1, 0),
@@ -69,7 +71,7 @@ class ArchitectureView(QGraphicsView):
         self.setMouseTracking(True)
         self.setMinimumSize(scaled(240), scaled(160))
         self.choice, self.rows = LayerChoice(), list[Names]()
-        self.is_fitted = True
+        self.is_fitted, self._least = True, _READABLE
         self._subject = Subject()
         self._drag: PairDrag | None = None
         self._pressed: tuple[QPoint, BlockItem | PairItem | None] | None = None
@@ -99,13 +101,13 @@ class ArchitectureView(QGraphicsView):
 
     def fit(self) -> None:
         """Show everything, not larger than its natural size."""
-        self.is_fitted = True
+        self.is_fitted, self._least = True, _SMALLEST
         self.rebuild()
 
     def _fit_scale(self) -> None:
         room, size = self.viewport().size(), self.sceneRect().size()
         scale = min(1.0, room.width() / max(size.width(), 1.0), room.height() / max(size.height(), 1.0))
-        self._set_scale(max(scale, _SMALLEST))
+        self._set_scale(max(scale, self._least))
 
     def zoom(self, factor: float) -> None:
         """Enlarge the drawing."""
@@ -278,13 +280,13 @@ class ArchitectureView(QGraphicsView):
 
     # --- choosing -------------------------------------------------------------------------------------------------
 
-    def _choose(self, item: BlockItem | PairItem | None, name: str = "") -> None:
+    def _choose(self, item: BlockItem | PairItem | None, *, by_key: bool = False) -> None:
         drawing = self.drawing
         if isinstance(item, BlockItem) and item.box.kind == "group":
             self._toggle(item.box.level)
             return
         drawing.selected_block = drawing.selected_pair = None
-        drawing.current = item if self.hasFocus() and name else None
+        drawing.current = item if by_key else None
         if isinstance(item, BlockItem):
             drawing.selected_block = item.box.role, item.box.layers[0].name
             drawing.mark()
@@ -296,6 +298,10 @@ class ArchitectureView(QGraphicsView):
         else:
             drawing.mark()
             self.cleared.emit()
+
+    def select_pair(self, learner: Role, index: int) -> None:
+        """Choose a pair, as a click on its line does."""
+        self._choose(self.drawing.item_of((learner, index)), by_key=self.drawing.current is not None)
 
     def _toggle(self, level: int) -> None:
         self.drawing.toggle({level})
@@ -314,7 +320,7 @@ class ArchitectureView(QGraphicsView):
             else:
                 self._set_current(neighbour(self.drawing, current, *_ARROWS[key]))
         elif key in {Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space} and current is not None:
-            self._choose(current, "keyboard")
+            self._choose(current, by_key=True)
         elif key in {Qt.Key.Key_Delete, Qt.Key.Key_Backspace}:
             self._remove()
         elif event.text() in {"+", "-"}:
