@@ -78,9 +78,10 @@ class SectionBox(QWidget):
             self._unfold(True)
 
     def show_field(self, path: str) -> None:
-        """Show a field, whatever hides it; also the advanced rows."""
+        """Show a field, whatever hides it; also the advanced rows if it is one of them."""
         self.node.reveal(path)
-        if self.node.has_advanced():
+        named = (each for each in self.findChildren(QWidget) if f"{each.objectName()}.".startswith(f"{path}."))
+        if self.node.has_advanced() and not any(each.isVisibleTo(self) for each in named):
             self._advanced.setChecked(True)
 
     def add_below(self, widget: QWidget) -> None:
