@@ -89,11 +89,15 @@ class PairsBox(QWidget):
         self._foreign = None if plain else value
         if plain and items == [row.value() for row in self.rows]:
             return
-        for row in self.rows:
+        wanted = items if plain else []
+        for row in self.rows[len(wanted) :]:
             discard(row)
-        self.rows = []
-        for index, item in enumerate(items if plain else []):
-            self._insert(index, item)
+        del self.rows[len(wanted) :]
+        for index, item in enumerate(wanted):
+            if index < len(self.rows):
+                self.rows[index].set_value(item)
+            else:
+                self._insert(index, item)
         self._refresh()
 
     def show_matching(self, strategy: object, description: Description | None) -> None:
