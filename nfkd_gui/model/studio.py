@@ -68,6 +68,8 @@ class Studio(QObject):
     preferences_changed = Signal()
     log_added = Signal(object)
     """A `LogLine`."""
+    inspection_progressed = Signal(str, float)
+    """The ticket of a request about flows, and the share of it that is done."""
     failed = Signal(object)
     """An `ErrorInfo` to show to the user."""
     accepted = Signal(bool)
@@ -358,6 +360,9 @@ class Studio(QObject):
             return
         if isinstance(event, events.DataProgress):
             self.data_preview.show_progress(event)
+            return
+        if isinstance(event, events.InspectionProgress):
+            self.inspection_progressed.emit(event.ticket, event.share)
             return
         shown = self.view if self.view is not None and event.run == self.view.row.run else None
         if shown is not None:

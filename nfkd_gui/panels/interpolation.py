@@ -11,6 +11,7 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QComboBox, QSpinBox, QWidget
 
 from nfkd.protocol.events import DensityDrawn, ErrorInfo, InterpolationDrawn, SamplesDrawn, StageStarted
+from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Interpolate, InterpolationMode, Interpolations
 from nfkd.protocol.roles import Role, role_label
 from nfkd_gui.model.csv_files import Table, paths_table
@@ -110,15 +111,17 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
         return Interpolate(
             run=run,
             seed=self.studio.seed,
-            first=self.ends[0].index,
-            second=self.ends[1].index,
+            first=self._origin(self.ends[0]),
+            second=self._origin(self.ends[1]),
             mode=self._mode.currentData(),
             steps=self._steps.value(),
-            first_sampled=self.ends[0].sampled,
-            second_sampled=self.ends[1].sampled,
             log_prob=self._own,
-            **self._noise(),
         )
+
+    def _origin(self, end: PathEnd) -> Origin:
+        if not end.sampled:
+            return Origin(kind="validation", index=end.index)
+        return Origin(kind="sample", index=end.index, **self._noise())
 
     def _noise(self) -> dict[str, Any]:
         """Return count and temperature of the run's samples, if there are any yet."""

@@ -39,6 +39,7 @@ from nfkd.protocol.events import (
     Verdict,
 )
 from nfkd.protocol.frames import FrameDecoder
+from nfkd.protocol.inspection import ReadPlane
 from nfkd.protocol.records import CurveInfo, MetricInterval
 from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.times import EstimateTime, TimeEstimate
@@ -371,7 +372,7 @@ def _serve(behaviour: str) -> int:
                     sys.stdout.buffer.write(b"training started!\n")
                     sys.stdout.buffer.flush()
                 continue
-            if isinstance(message.request, ask.Trace):  # the request that makes it crash
+            if isinstance(message.request, ReadPlane):  # the request that makes it crash
                 sys.stderr.write(f"Traceback (most recent call last):\n{CRASH_MESSAGE}\n")
                 return 137
             try:

@@ -21,7 +21,8 @@ from nfkd.distillation.inherit_mixing import MixingStep, groups, mixing_product,
 from nfkd.distillation.inherit_narrower import network_inputs, prune_network
 from nfkd.flows.bijections import Mixing
 from nfkd.flows.coupling import CheckerboardCoupling, FlowStep
-from nfkd.flows.flow import Flow, Layer, Split
+from nfkd.flows.flow import Flow
+from nfkd.flows.layer import Layer, Split
 from nfkd.flows.networks import CouplingNetwork
 
 _COUNTS = ("steps", "checkerboard")

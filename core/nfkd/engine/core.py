@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,8 +17,7 @@ from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
 from nfkd.config.problems import ConfigProblem
 from nfkd.engine.data_service import DataService
 from nfkd.engine.estimate_service import EstimateService
-from nfkd.engine.explore import Explorer
-from nfkd.engine.explore_service import Explore, ExploreService
+from nfkd.engine.explore_service import ExploreService
 from nfkd.engine.file_probe import config_paths, format_paths, probe_files
 from nfkd.engine.limits import Limits
 from nfkd.engine.picture_service import PictureService
@@ -41,7 +39,6 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.layout import create_run, list_runs, read_config, rename_run
 from nfkd.runs.reader import open_run, read_figures
 from nfkd.runs.state import read_row, read_state, write_row
-from nfkd.training.control import LiveWeights, NotTraining
 from nfkd.training.data_check import require_same_data
 from nfkd.training.job import TrainingJob, explain
 
@@ -85,7 +82,7 @@ class Engine:
         self._closed: asyncio.Task[None] | None = None
         self._changing: set[str] = set()
         self._runs = RunQueue(self._emit)
-        self._explore = ExploreService(self._limits)
+        self._explore = ExploreService(self._emit, self._runs.job_of, self._limits)
         self._pictures = PictureService(self._limits)
         self._files = RequestThreads("files", 4, self._limits)
         self._describing = RequestThreads("describe", 1, self._limits)
@@ -107,9 +104,7 @@ class Engine:
             ask.ReadFigures: self._read_figures,
             ask.RenameRun: self._rename,
             ask.DeleteRun: self._delete,
-            ask.Sample: functools.partial(self._interactive, Explorer.sample),
-            ask.Interpolate: functools.partial(self._interactive, Explorer.interpolate),
-            ask.Trace: functools.partial(self._interactive, Explorer.trace),
+            **self._explore.handlers,
             ask.ListPictures: self._pictures.list,
             ask.ReadPictures: self._pictures.read,
             ask.ReadSampleSeries: self._pictures.series,
@@ -348,23 +343,7 @@ class Engine:
             cause = f"{Path(run).name} is still training or queued."
             raise Refused(ErrorInfo(title=f"The run cannot be {verb}", cause=cause, action="Stop it first."))
 
-    # -- interactive requests and the engine itself ----------------------------------------------------------------
-
-    async def _interactive(self, function: Explore, request: Any) -> Any:
-        return await self._explore.answer(function, request, await self._live_weights(request.run))
-
-    async def _live_weights(self, run: str) -> LiveWeights | None:
-        job = self._runs.job_of(run)
-        if job is None:
-            return None
-        try:
-            weights = asyncio.wrap_future(job.control.live_weights())
-            return await asyncio.wait_for(weights, self._limits.work_seconds)
-        except NotTraining:
-            return None
-        except TimeoutError as error:
-            cause = f"{Path(run).name} made no step within {self._limits.work_seconds:g} s."
-            raise Refused(ErrorInfo(title="The run does not answer", cause=cause, action="Check its log.")) from error
+    # -- the engine itself -------------------------------------------------------------------------------------
 
     async def _status(self, request: ask.Status) -> ask.EngineStatus:
         del request

@@ -1,261 +1,143 @@
-"""Interactive requests: samples, interpolations and traces, computed with copies of the weights.
+"""Interactive requests, computed with copies of the weights.
 
 Nothing here uses the random numbers or the flow of a run in training, so requests do not change a run.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from nfkd.config import ExperimentConfig
-from nfkd.data import Batch, Dataset, load_dataset
+from nfkd.data import Batch
 from nfkd.evaluation.interpolation import interpolate
-from nfkd.evaluation.likelihood import noisy
-from nfkd.files import is_regular, is_taken
-from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
-from nfkd.planning.devices import resolve_device
-from nfkd.planning.plans import flow_config, run_roles, seed_stages
-from nfkd.protocol.events import DensityDrawn
-from nfkd.protocol.requests import Interpolate, Interpolations, Sample, Samples, Trace, TracedLayer, TraceResult
-from nfkd.protocol.roles import Role, role_name
-from nfkd.runs.errors import RunError
-from nfkd.runs.layout import EXPERIMENT, read_config, seed_directory
-from nfkd.runs.weights import load_weights
+from nfkd.inspect.layer_states import layers
+from nfkd.inspect.log_probs import likelihood
+from nfkd.inspect.opened import OpenedRun, RunCache, log_prob
+from nfkd.inspect.origin import can_sample, check_count, draw_samples, examples_of, noise_generator
+from nfkd.inspect.plane_states import plane
+from nfkd.inspect.sample_details import can_rate, sample
+from nfkd.inspect.table_rows import column_tests, table
+from nfkd.inspect.work import Work
+from nfkd.protocol import inspection
+from nfkd.protocol.inspection import Origin
+from nfkd.protocol.requests import Interpolate, Interpolations, Sample, Samples
+from nfkd.protocol.roles import Role
 from nfkd.training.control import LiveWeights
-from nfkd.training.monitor import draw_density, has_plane, picture_generator
+from nfkd.training.monitor import draw_density, has_plane
 
-_CACHE_SIZE = 8
 _THUMBNAILS = 64
-_MAX_EXAMPLES = 4096  # of the validation split, to choose from
-_MAX_SAMPLES, _MAX_STEPS = 65_536, 1024
-
-
-@dataclass(frozen=True)
-class _OpenedRun:
-    key: tuple[str, int]
-    config: ExperimentConfig
-    dataset: Dataset
-    examples: Batch
-    device: torch.device
+_MAX_STEPS = 1024
+InteractiveRequest = Sample | Interpolate | inspection.InspectMessage
 
 
 class Explorer:
     """Answers interactive requests, with caches of runs and flows. Used by one thread at a time."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[tuple[str, int], _OpenedRun] = OrderedDict()
-        self._flows: OrderedDict[tuple[object, ...], Flow] = OrderedDict()
+        self._cache = RunCache()
 
-    def sample(self, request: Sample, live: LiveWeights | None) -> Samples:
-        """Sample every flow from the same latents.
+    def answer(self, request: InteractiveRequest, live: LiveWeights | None = None, work: Work | None = None) -> Any:
+        """Return the reply to a request.
 
-        Raises
-        ------
-        RunError
-            When the run cannot be read or has no weights yet, or too many samples are requested.
-        """
-        _check_count("samples", request.count, _MAX_SAMPLES)
-        opened = self._open(request.run)
-        flows = self._flows_of(opened, request.run, request.seed, live)
-        dataset, count = opened.dataset, request.count
-        context = opened.examples.to(opened.device).contexts(count)
-        samples, densities, flags, log_prob = {}, {}, {}, {}
-        for role, flow in flows.items():
-            x = flow.sample(count, temperature=request.temperature, generator=_generator(request), context=context)
-            samples[role], flags[role] = dataset.to_picture(x), dataset.sample_flags(x)
-            if request.log_prob and "log_prob" not in flow.unsupported:
-                log_prob[role] = _log_prob(flow, x, context)
-            if has_plane(dataset):
-                densities[role] = self._density(request, flow, role, dataset)
-        return Samples(
-            run=request.run,
-            seed=request.seed,
-            temperature=request.temperature,
-            samples=samples,
-            real=dataset.to_picture(opened.examples.x[:count]),
-            densities=densities,
-            flags=flags,
-            log_prob=log_prob,
-            noise=_plane_noise(list(flows.values()), count, _generator(request)),
-            noise_seed=request.noise_seed,
-        )
-
-    @staticmethod
-    def _density(request: Sample, flow: Flow, role: Role, dataset: Dataset) -> DensityDrawn:
-        return draw_density(flow, dataset, run=request.run, seed=request.seed, stage=role, step=0)
-
-    def interpolate(self, request: Interpolate, live: LiveWeights | None) -> Interpolations:
-        """Interpolate between two validation examples, or samples, with every flow.
+        Parameters
+        ----------
+        request
+            The request.
+        live
+            Weights of the stage in training.
+        work
+            Checked while something is computed.
 
         Raises
         ------
         RunError
-            As `sample`; also when an index is outside the validation split or the samples.
+            When the run cannot be read or has no weights yet, or the request does not fit it.
         """
-        _check_count("steps", request.steps, _MAX_STEPS)
-        _check_count("samples", request.count, _MAX_SAMPLES)
-        opened = self._open(request.run)
-        flows = self._flows_of(opened, request.run, request.seed, live)
-        count = len(opened.examples)
-        ends = ((request.first, request.first_sampled), (request.second, request.second_sampled))
-        for index, sampled in ends:
-            _check_index(index, request.count if sampled else count)
-        alpha = torch.linspace(0, 1, request.steps)
-        paths, flags, log_prob = {}, {}, {}
-        for role, flow in flows.items():
-            first, second = (self._end(opened, request, flow, *end) for end in ends)
-            path = interpolate(flow, first, second, alpha, request.mode)[0]
-            paths[role], flags[role] = opened.dataset.to_picture(path), opened.dataset.sample_flags(path)
-            if request.log_prob and "log_prob" not in flow.unsupported and first.context is None:
-                log_prob[role] = _log_prob(flow, path, None)
-        return Interpolations(
-            run=request.run,
-            seed=request.seed,
-            mode=request.mode,
-            alpha=alpha.numpy(),
-            paths=paths,
-            count=count,
-            thumbnails=opened.dataset.to_picture(opened.examples.x[:_THUMBNAILS]),
-            flags=flags,
-            log_prob=log_prob,
-        )
-
-    @staticmethod
-    def _end(opened: _OpenedRun, request: Interpolate, flow: Flow, index: int, sampled: bool) -> Batch:
-        """Return an end of a path: a validation example, or the flow's sample of that number."""
-        examples = opened.examples
-        if not sampled:
-            return examples.take([index]).to(opened.device)
-        context = examples.to(opened.device).contexts(request.count)
-        x = flow.sample(request.count, temperature=request.temperature, generator=_generator(request), context=context)
-        return Batch(x, context).take([index])
-
-    @torch.no_grad()
-    def trace(self, request: Trace, live: LiveWeights | None) -> TraceResult:
-        """Return the output of every layer of a flow for one validation example.
-
-        Raises
-        ------
-        RunError
-            As `interpolate`; also when the run has no such flow yet.
-        """
-        opened = self._open(request.run)
-        _check_index(request.index, len(opened.examples))
-        flow = self._flows_of(opened, request.run, request.seed, live).get(request.stage)
-        if flow is None:
-            title = f"There is no {role_name(request.stage)} yet"
-            raise RunError(title, "Its stage has not made its first step.", "Try again later.")
-        example = opened.examples.take([request.index]).to(opened.device)
-        result = flow(example.x, example.context, trace=True)
-        labels = {layer.name: layer.label for layer in flow.layer_info()}
-        layers = [
-            TracedLayer(name=name, label=labels[name], value=value[0].cpu().numpy(), log_det=float(log_det[0]))
-            for name, (value, log_det) in result.trace.items()
-        ]
-        return TraceResult(
-            run=request.run,
-            stage=request.stage,
-            example=opened.dataset.to_picture(example.x)[0],
-            layers=layers,
-            log_prob=float(result.log_prob[0]),
-        )
-
-    def _open(self, run: str) -> _OpenedRun:
-        path = Path(run) / EXPERIMENT
-        key = (run, path.stat().st_mtime_ns if is_regular(path) else 0)  # another run may have the same name
-        if key not in self._runs:
-            config = read_config(Path(run))
-            dataset = load_dataset(config.data)
-            device = resolve_device(config.compute)
-            examples = noisy(dataset, dataset.validation.take(slice(_MAX_EXAMPLES)))
-            self._runs[key] = _OpenedRun(key, config, dataset, examples, device)
-        return _newest(self._runs, key)
-
-    def _flows_of(self, opened: _OpenedRun, run: str, seed: int, live: LiveWeights | None) -> dict[Role, Flow]:
-        flows: dict[Role, Flow] = {}
-        for role in run_roles(opened.config):
-            flow = self._flow(opened, run, seed, role, live)
-            if flow is not None:
-                flows[role] = flow
-        if not flows:
-            title = "There are no weights yet"
-            raise RunError(title, "The run has not made its first step.", "Try again later.")
-        return flows
-
-    def _flow(self, opened: _OpenedRun, run: str, seed: int, role: Role, live: LiveWeights | None) -> Flow | None:
-        config = opened.config
-        if role == "teacher" and config.training.teacher_from_python:
-            return None  # its class belongs to another library
-        stage_seed = seed if role in seed_stages(config, seed) else config.seeds.first
-        if live is not None and (live.seed, live.stage) == (stage_seed, role):
-            key: tuple[object, ...] = (opened.key, stage_seed, role, "live", live.step)
-            return self._load(key, opened, role, live.weights)
-        path = seed_directory(Path(run), config, stage_seed) / f"{role}.safetensors"
-        if not is_taken(path):
-            return None
-        return self._load((path, path.stat().st_mtime_ns), opened, role, path)
-
-    def _load(self, key: tuple[object, ...], opened: _OpenedRun, role: Role, source: Path | dict[str, Tensor]) -> Flow:
-        if key not in self._flows:
-            dataset = opened.dataset
-            flow = build_flow(
-                flow_config(opened.config, role), dataset.event_shape, context_features=dataset.context_features
-            )
-            if isinstance(source, Path):
-                load_weights(source, flow)
-            else:
-                flow.load_state_dict(source)
-            self._flows[key] = flow.to(opened.device).eval().requires_grad_(requires_grad=False)
-        return _newest(self._flows, key)
+        return _ANSWERS[type(request)](self._cache.open(request.run, request.seed, live, work), request)
 
 
-def _generator(request: Sample | Interpolate) -> torch.Generator:
-    """Return the generator of a request's noise: by its seed, or that of the run's own pictures."""
-    if request.noise_seed is None:
-        return picture_generator(request.seed)
-    return torch.Generator().manual_seed(request.noise_seed)
+def _samples(opened: OpenedRun, request: Sample) -> Samples:
+    """Sample every flow from the same latents."""
+    dataset, count = opened.dataset, request.count
+    origin = Origin(kind="sample", count=count, temperature=request.temperature, noise_seed=request.noise_seed)
+    samples, densities, flags, values = {}, {}, {}, {}
+    for role, flow in opened.flows.items():
+        batch = draw_samples(opened, flow, origin)
+        samples[role], flags[role] = dataset.to_picture(batch.x), dataset.sample_flags(batch.x)
+        if request.log_prob and can_rate(flow):
+            values[role] = log_prob(flow, batch.x, batch.context).astype(np.float32)
+        if has_plane(dataset):
+            densities[role] = draw_density(flow, dataset, run=request.run, seed=request.seed, stage=role, step=0)
+    return Samples(
+        run=request.run,
+        seed=request.seed,
+        temperature=request.temperature,
+        samples=samples,
+        real=dataset.to_picture(opened.data.examples.x[:count]),
+        densities=densities,
+        flags=flags,
+        log_prob=values,
+        noise=_plane_noise(opened, list(opened.flows.values()), request),
+        noise_seed=request.noise_seed,
+    )
 
 
-@torch.no_grad()
-def _log_prob(flow: Flow, x: Tensor, context: Tensor | None) -> np.ndarray:
-    """Return log p of each example in nats; NaN where an example is not finite."""
-    finite = x.flatten(1).isfinite().all(dim=1)
-    usable = torch.where(finite.reshape(-1, *[1] * (x.dim() - 1)), x, torch.zeros_like(x))
-    return torch.where(finite, flow.log_prob(usable, context), torch.nan).float().cpu().numpy()
+def _interpolations(opened: OpenedRun, request: Interpolate) -> Interpolations:
+    """Interpolate between two examples, or samples, with every flow that can decode."""
+    check_count("steps", request.steps, _MAX_STEPS)
+    dataset, count = opened.dataset, len(opened.data.examples)
+    first, second = (examples_of(opened, origin) for origin in (request.first, request.second))
+    alpha = torch.linspace(0, 1, request.steps)
+    paths, flags, values = {}, {}, {}
+    for role, flow in opened.flows.items():
+        if role not in first or role not in second or not can_sample(flow) or "latents" in flow.unsupported:
+            continue
+        path = interpolate(flow, first[role], second[role], alpha, request.mode)[0]
+        paths[role], flags[role] = dataset.to_picture(path), dataset.sample_flags(path)
+        if request.log_prob and can_rate(flow) and first[role].context is None:
+            values[role] = log_prob(flow, path).astype(np.float32)
+    return Interpolations(
+        run=request.run,
+        seed=request.seed,
+        mode=request.mode,
+        alpha=alpha.numpy(),
+        paths=paths,
+        count=count,
+        thumbnails=dataset.to_picture(opened.data.examples.x[:_THUMBNAILS]),
+        flags=flags,
+        log_prob=values,
+        ends=[_end_picture(opened, ends) for ends in (first, second)],
+    )
 
 
-def _plane_noise(flows: Sequence[Flow], count: int, generator: torch.Generator) -> np.ndarray | None:
+def _end_picture(opened: OpenedRun, ends: dict[Role, Batch]) -> np.ndarray:
+    """Return an end of a path, as it is for the student, or else for the last flow."""
+    return opened.dataset.to_picture((ends.get("student") or list(ends.values())[-1]).x)[0]
+
+
+def _plane_noise(opened: OpenedRun, flows: Sequence[Flow], request: Sample) -> np.ndarray | None:
     """Return the noise that all flows share, (count, 2); None unless each has two latents in one part."""
     if any([tuple(shape) for shape in flow.latent_shapes] != [(2,)] for flow in flows):
         return None
-    return flows[0].draw_noise(count, generator)[0].cpu().numpy()
+    generator = noise_generator(opened.seed, request.noise_seed)
+    return flows[0].draw_noise(request.count, generator)[0].cpu().numpy()
 
 
-def _newest(cache: OrderedDict, key: object):  # noqa: ANN202 - the cache's values
-    """Return an entry, and drop the least recently used ones."""
-    cache.move_to_end(key)
-    while len(cache) > _CACHE_SIZE:
-        cache.popitem(last=False)
-    return cache[key]
+def _drawing(request: inspection.ReadTable | inspection.CompareColumns) -> dict[str, Any]:
+    return {"count": request.count, "temperature": request.temperature, "noise_seed": request.noise_seed}
 
 
-def _check_count(what: str, number: int, most: int) -> None:
-    if not 1 <= number <= most:
-        title = "The request is too large"
-        cause = f"{number:,} {what} were requested."
-        raise RunError(title, cause, f"Request 1 to {most:,}.")
-
-
-def _check_index(index: int, count: int) -> None:
-    if not 0 <= index < count:
-        title = "There is no such example"
-        cause = f"Example {index} was requested; there are {count}."
-        raise RunError(title, cause, f"Choose a number from 0 to {count - 1}.")
+_ANSWERS: dict[type, Callable[[OpenedRun, Any], Any]] = {
+    Sample: _samples,
+    Interpolate: _interpolations,
+    inspection.ReadLayers: lambda opened, ask: layers(opened, ask.origin, rest=ask.rest),
+    inspection.ReadPlane: lambda opened, ask: plane(opened, count=ask.count, noise_seed=ask.noise_seed, grid=ask.grid),
+    inspection.InspectSample: lambda opened, ask: sample(opened, ask.origin),
+    inspection.ReadLikelihood: lambda opened, ask: likelihood(opened, count=ask.count, second=ask.second),
+    inspection.ReadTable: lambda opened, ask: table(opened, **_drawing(ask)),
+    inspection.CompareColumns: lambda opened, ask: column_tests(opened, ask.columns, **_drawing(ask)),
+}

@@ -35,6 +35,8 @@ class Limits:
         Time of a request that reads or changes small files.
     work_seconds
         Time of a request that loads data or weights; for a download, the time without progress.
+    inspect_seconds
+        Time to compute the answer to an interactive request.
     overtake_seconds
         Time after which a slow request lets the next one start.
     watch_seconds
@@ -60,6 +62,7 @@ class Limits:
     probe_seconds: float = 20.0
     answer_seconds: float = 60.0
     work_seconds: float = 1800.0
+    inspect_seconds: float = 300.0
     overtake_seconds: float = 10.0
     watch_seconds: float = 1.0
     threads: int = 16

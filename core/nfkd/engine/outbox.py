@@ -61,7 +61,7 @@ class Outbox:
         """Queue an event; one that may be coalesced replaces the queued one of its kind."""
         key: tuple[object, ...] = (next(self._numbers),)
         if isinstance(event, COALESCED):
-            key = (type(event), *(getattr(event, name, "") for name in ("run", "seed", "stage", "data")))
+            key = (type(event), *(getattr(event, name, "") for name in ("run", "seed", "stage", "data", "ticket")))
         self._add(key, QueuedFrame("event", _encode(Notice(event=event))))
         if len(self._queue) > self._limits.events or self._bytes["event"] > self._limits.event_bytes:
             self._drop_events()

@@ -9,7 +9,8 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 
 from nfkd.config import Config, ConfigProblem
-from nfkd.flows.flow import Entry, Flow, Layer, Split
+from nfkd.flows.flow import Entry, Flow
+from nfkd.flows.layer import Layer, Split
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 Shape = tuple[int, ...]

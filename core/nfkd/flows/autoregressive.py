@@ -12,7 +12,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
-from nfkd.flows.flow import Layer
+from nfkd.flows.layer import Layer
 from nfkd.flows.made import MADE
 from nfkd.flows.transforms import Elementwise
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nfkd.config.flows import Permutation
-from nfkd.flows.flow import Layer, Prior, Split
+from nfkd.flows.layer import Layer, Prior, Split
 from nfkd.flows.networks import Norm, ZeroLast, affine, pairs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nfkd.flows.flow import Layer, sum_each
+from nfkd.flows.layer import Layer, sum_each
 from nfkd.flows.networks import Network, with_context
 from nfkd.flows.transforms import Elementwise
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +11,10 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from nfkd.flows.layer import Layer, Prior, Split, normal, standard_normal
 from nfkd.protocol.requests import LayerInfo
 
 Capability = Literal["log_prob", "latents", "synthesis"]
-_LOG_TWO_PI = math.log(2 * math.pi)
 
 
 @dataclass(frozen=True)
@@ -57,49 +55,10 @@ class Pass:
     latents: Latents
     trace: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-
-class Layer(nn.Module, ABC):
-    """A bijection of a batch; a conditional flow passes the context, (B, context features)."""
-
-    @abstractmethod
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the image of x and the log-determinant, (B,) nats."""
-
-    @abstractmethod
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return x with ``forward(x)[0] == y``."""
-
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Initialise data-dependent parameters from the first batch; return the image of x."""
-        return self(x, context)[0]
-
-    def initialize_outer(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Initialise as `initialize`, except parameters inside networks; return the image of x."""
-        return self(x, context)[0]
-
-
-class Split(nn.Module, ABC):
-    """Split off half of the dimensions as a latent; its Gaussian prior depends on the half that is kept."""
-
-    @abstractmethod
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the kept half and the split-off half."""
-
-    @abstractmethod
-    def prior(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log standard deviation of the split-off half."""
-
-    @abstractmethod
-    def inverse(self, kept: Tensor, split_off: Tensor) -> Tensor:
-        """Join both halves."""
-
-
-class Prior(nn.Module, ABC):
-    """A Gaussian prior of the last latent that is not the standard normal."""
-
-    @abstractmethod
-    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean and log standard deviation, each of z's shape; z's values are not used."""
+    @property
+    def base_log_prob(self) -> Tensor:
+        """The log-density of the latents under their priors, (B,) nats: `log_prob` without the log-determinant."""
+        return self.log_prob - self.latents.log_det
 
 
 @dataclass(frozen=True)
@@ -240,7 +199,7 @@ class Flow(nn.Module):
         for entry, layer in zip(self._entries, self._stack(), strict=True):
             if isinstance(layer, Split):
                 x, split_off = layer(x)
-                log_prob = log_prob + _normal(split_off, *layer.prior(x))
+                log_prob = log_prob + normal(split_off, *layer.prior(x))
                 parts.append(split_off)
             else:
                 x, change = layer(x, context)
@@ -252,7 +211,7 @@ class Flow(nn.Module):
 
     def _last_log_prob(self, z: Tensor, context: Tensor | None) -> Tensor:
         """Return the log-density of the last latent, (B,) nats."""
-        return _standard_normal(z) if self.prior is None else _normal(z, *self.prior(z, context))
+        return standard_normal(z) if self.prior is None else normal(z, *self.prior(z, context))
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the log-density of each example, (B,) nats; arguments and errors as `forward`."""
@@ -321,6 +280,24 @@ class Flow(nn.Module):
             else:
                 x = layer.inverse(x, context)
         return x
+
+    def noise_of(self, x: Tensor, context: Tensor | None = None) -> list[Tensor]:
+        """Return the noise that `synthesize` maps to x at temperature 1; arguments and errors as `forward`.
+
+        Returns
+        -------
+        list[Tensor]
+            ε = (z − μ(h))/σ(h) of every latent z: the split-off ones, then the last one; each (B, …).
+        """
+        self._check(x, context)
+        noise: list[Tensor] = []
+        for layer in self._stack():
+            if isinstance(layer, Split):
+                x, split_off = layer(x)
+                noise.append(_standardise(split_off, *layer.prior(x)))
+            else:
+                x = layer(x, context)[0]
+        return [*noise, x if self.prior is None else _standardise(x, *self.prior(x, context))]
 
     @torch.no_grad()
     def sample(
@@ -393,15 +370,5 @@ def evaluating(flow: Flow) -> Iterator[Flow]:
         flow.train(training)
 
 
-def sum_each(x: Tensor) -> Tensor:
-    """Return the sum over each example, (B,)."""
-    return x.sum(tuple(range(1, x.dim())))
-
-
-def _normal(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    standard = (z - mean) * (-log_scale).exp()
-    return _standard_normal(standard) - sum_each(log_scale)
-
-
-def _standard_normal(z: Tensor) -> Tensor:
-    return -0.5 * (sum_each(z.square()) + math.prod(z.shape[1:]) * _LOG_TWO_PI)
+def _standardise(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    return (z - mean) * (-log_scale).exp()

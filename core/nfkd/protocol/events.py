@@ -215,6 +215,13 @@ class DataProgress(Message, frozen=True):
     total: int
 
 
+class InspectionProgress(Message, frozen=True):
+    """How far the request with this ticket is, from 0 to 1."""
+
+    ticket: str
+    share: float
+
+
 class Gap(Message, frozen=True):
     """The client should ask for a snapshot: it was too slow, and events were dropped, or an open run was resumed."""
 
@@ -235,6 +242,6 @@ RunEvent = (
     | RunFinished
     | RunFailed
 )
-Event = RunEvent | DataProgress | Gap
-COALESCED = (Progress, Picture, MatchingMeasured, DataProgress)
-"""Events of which a slow client needs only the newest (per run, seed and stage, or per data set)."""
+Event = RunEvent | DataProgress | InspectionProgress | Gap
+COALESCED = (Progress, Picture, MatchingMeasured, DataProgress, InspectionProgress)
+"""Events of which a slow client needs only the newest (per run, seed and stage, per data set, or per ticket)."""

@@ -11,6 +11,7 @@ import numpy as np
 from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, PreviewData
 from nfkd.protocol.events import DensityDrawn, Event, InterpolationDrawn, LogLine, Progress, SamplesDrawn, SeedStarted
+from nfkd.protocol.inspection import InspectionReply, InspectionRequest, Origin
 from nfkd.protocol.pictures import (
     ListPictures,
     PictureList,
@@ -26,7 +27,6 @@ from nfkd.protocol.records import (
     Message,
     RunMessage,
     RunRow,
-    StageMessage,
     StageSummary,
     Verdict,
 )
@@ -105,29 +105,15 @@ class Sample(RunMessage, frozen=True):
 
 
 class Interpolate(RunMessage, frozen=True):
-    """Interpolate between two examples or samples with every flow of the run so far. Returns `Interpolations`."""
+    """Interpolate between two examples with every flow of the run so far. Returns `Interpolations`."""
 
     seed: int
-    first: int
-    """Index of the first image in the validation split, or of a sample."""
-    second: int
+    first: Origin
+    second: Origin
     mode: InterpolationMode
     steps: int
-    first_sampled: bool = False
-    """Whether the first end is a sample: each flow's own, from the same noise."""
-    second_sampled: bool = False
-    count: int = 64
-    """With `temperature` and `noise_seed`, the samples to choose from, as in `Sample`."""
-    temperature: float = 1.0
-    noise_seed: int | None = None
     log_prob: bool = False
     """Whether log p of each frame is wanted."""
-
-
-class Trace(StageMessage, frozen=True):
-    """Pass one validation example through a flow, layer by layer. Returns `TraceResult`."""
-
-    index: int
 
 
 class Status(Message, frozen=True):
@@ -153,7 +139,7 @@ Request = (
     | DeleteRun
     | Sample
     | Interpolate
-    | Trace
+    | InspectionRequest
     | ListPictures
     | ReadPictures
     | ReadSampleSeries
@@ -294,7 +280,8 @@ class Interpolations(RunMessage, frozen=True):
     """The path of each flow: (steps, channels, height, width) in [0, 1], or (steps, features).
 
     `count` is the number of validation examples to choose from; `thumbnails` holds the first of them. `flags` is
-    (steps,) for each flow, as in `Samples`, and so is `log_prob`, of flows without context.
+    (steps,) for each flow, as in `Samples`, and so is `log_prob`, of flows without context. `ends` are both ends as
+    pictures or rows; those of the student where each flow has its own.
     """
 
     seed: int
@@ -305,24 +292,7 @@ class Interpolations(RunMessage, frozen=True):
     thumbnails: np.ndarray
     flags: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
     log_prob: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
-
-
-class TracedLayer(Message, frozen=True):
-    """The output of one layer, and the log-determinant so far in nats."""
-
-    name: str
-    label: str
-    value: np.ndarray
-    log_det: float
-
-
-class TraceResult(RunMessage, frozen=True):
-    """An example and what every layer of a flow makes of it, in order."""
-
-    stage: Role
-    example: np.ndarray
-    layers: list[TracedLayer]
-    log_prob: float
+    ends: list[np.ndarray] = msgspec.field(default_factory=list[np.ndarray])
 
 
 class EngineStatus(Message, frozen=True):
@@ -349,7 +319,7 @@ Reply = (
     | Snapshot
     | Samples
     | Interpolations
-    | TraceResult
+    | InspectionReply
     | PictureList
     | StagePictures
     | SampleSeries

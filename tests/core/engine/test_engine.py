@@ -16,6 +16,17 @@ import nfkd
 from nfkd.engine.core import Refused
 from nfkd.protocol import events
 from nfkd.protocol import requests as ask
+from nfkd.protocol.inspection import (
+    CompareColumns,
+    FlowStates,
+    InspectSample,
+    LayerStates,
+    Origin,
+    ReadLayers,
+    ReadLikelihood,
+    ReadPlane,
+    ReadTable,
+)
 from nfkd.protocol.view import RunView
 from tests.core.engine.watched import Watched, refusal, run_engine
 from tests.core.tiny import digits, moons
@@ -28,7 +39,11 @@ def test_the_events_of_a_run_give_the_same_state_as_its_file(tmp_path: Path) -> 
     async def scenario(watched: Watched) -> None:
         run = await watched.start(moons(), tmp_path)
         assert isinstance(await watched.ended(run), events.RunFinished)
-        seen = [event for event in watched.seen if not isinstance(event, events.Gap | events.DataProgress)]
+        seen = [
+            event
+            for event in watched.seen
+            if not isinstance(event, events.Gap | events.DataProgress | events.InspectionProgress)
+        ]
         view = RunView(seen[0].row, moons().to_toml())  # type: ignore[union-attr]
         for event in seen:
             view.apply(event)
@@ -84,11 +99,16 @@ def test_interactive_requests_do_not_change_a_run(tmp_path: Path) -> None:
                 break
             requests = (
                 ask.Sample(run=run, seed=1, count=2, temperature=0.5 + number / 60, noise_seed=number),
-                ask.Interpolate(run=run, seed=1, first=number % 50, second=1, mode="spherical", steps=3),
-                ask.Trace(run=run, seed=1, stage="teacher", index=number % 50),
+                ask.Interpolate(run, 1, Origin("validation", number % 50), Origin("validation", 1), "spherical", 3),
+                ReadLayers(run, seed=1, origin=Origin("validation", number % 50)),
+                ReadPlane(run, seed=1, count=20, noise_seed=number),
+                InspectSample(run, seed=1, origin=Origin("sample", number % 50)),
+                ReadLikelihood(run, seed=1, count=40),
+                ReadTable(run, seed=1, count=40, noise_seed=number),
+                CompareColumns(run, seed=1, columns=[number % 2], count=40),
             )
             try:
-                await watched.engine.answer(requests[number % 3])
+                await watched.engine.answer(requests[number % len(requests)])
                 answered += 1
             except Refused as refused:
                 if refused.error.title not in {"There are no weights yet", "There is no teacher yet"}:
@@ -116,18 +136,22 @@ def test_samples_use_the_live_weights(tmp_path: Path) -> None:
     run_engine(scenario)
 
 
+async def _trace_teacher(watched: Watched, run: str) -> FlowStates:
+    reply = await watched.engine.answer(ReadLayers(run, seed=1, origin=Origin("validation", 0)))
+    assert isinstance(reply, LayerStates)
+    return reply.flows["teacher"]
+
+
 def test_pause_then_stop_a_stage_then_stop_the_run(tmp_path: Path) -> None:
     async def scenario(watched: Watched) -> None:
         run = await watched.start(moons(**LONG), tmp_path)
         await watched.until(lambda event: isinstance(event, events.Progress) and event.step > 3)
         await watched.engine.answer(ask.Pause(run=run))
         await watched.state(run, "paused")
-        trace = await watched.engine.answer(ask.Trace(run=run, seed=1, stage="teacher", index=0))
-        assert isinstance(trace, ask.TraceResult)
+        trace = await _trace_teacher(watched, run)
         assert [layer.name for layer in trace.layers] == ["step1", "step2", "step3"]
         points = len([event for event in watched.seen if isinstance(event, events.CurvePoints)])
-        again = await watched.engine.answer(ask.Trace(run=run, seed=1, stage="teacher", index=0))
-        assert isinstance(again, ask.TraceResult)
+        again = await _trace_teacher(watched, run)
         assert again.log_prob == trace.log_prob  # the weights have not changed
         assert len([event for event in watched.seen if isinstance(event, events.CurvePoints)]) == points
         await watched.engine.answer(ask.Resume(run=run))
@@ -234,7 +258,9 @@ def test_an_example_index_out_of_range_is_refused(tmp_path: Path) -> None:
     nfkd.run(moons(), tmp_path / "run")
 
     async def scenario(watched: Watched) -> None:
-        request = ask.Interpolate(run=str(tmp_path / "run"), seed=1, first=0, second=60, mode="linear", steps=3)
+        request = ask.Interpolate(
+            str(tmp_path / "run"), 1, Origin("validation", 0), Origin("validation", 60), "linear", 3
+        )
         refused = await refusal(watched.engine, request)
         assert "60" in refused.error.cause
         assert "0 to 59" in refused.error.action

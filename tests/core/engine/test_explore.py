@@ -10,6 +10,7 @@ import torch
 
 import nfkd
 from nfkd.engine.explore import Explorer
+from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Interpolate, Sample
 from nfkd.runs.errors import RunError
 from nfkd.runs.pictures import read_pictures
@@ -31,39 +32,44 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def _path(run: Path, first: int, second: int, steps: int) -> Interpolate:
+    ends = (Origin("validation", index) for index in (first, second))
+    return Interpolate(str(run), 1, *ends, mode="linear", steps=steps, log_prob=True)
+
+
 def test_the_runs_own_noise_gives_the_stored_pictures(points: Path, images: Path) -> None:
     for run in (points, images):
         for role in ("teacher", "student"):
             stored = read_pictures(run, 1, role).samples
             assert stored is not None
             request = Sample(str(run), 1, len(stored.samples), stored.temperature)
-            reply = Explorer().sample(request, None)
+            reply = Explorer().answer(request)
             np.testing.assert_allclose(reply.samples[role], stored.samples, atol=1e-5)
 
 
 def test_points_of_every_flow_come_from_the_noise_in_the_reply(points: Path, images: Path) -> None:
     record = open_run(points)
     for seed in (None, 7):
-        reply = Explorer().sample(Sample(str(points), 1, 30, 0.8, noise_seed=seed), None)
+        reply = Explorer().answer(Sample(str(points), 1, 30, 0.8, noise_seed=seed))
         assert reply.noise is not None
         assert reply.noise.shape == (30, 2)
         for role, flow in {"teacher": record.load_teacher(), "student": record.load_student()}.items():
             with torch.no_grad():
                 x = flow.scaled.synthesize([torch.from_numpy(reply.noise)], 0.8)
             np.testing.assert_allclose(reply.samples[role], x, atol=1e-5)
-    assert Explorer().sample(Sample(str(images), 1, 4, 0.8), None).noise is None, "images have more latents"
+    assert Explorer().answer(Sample(str(images), 1, 4, 0.8)).noise is None, "images have more latents"
 
 
 def test_log_p_of_samples_and_frames_is_that_of_their_flow(points: Path, images: Path) -> None:
     for run in (points, images):
         student = open_run(run).load_student().scaled
-        reply = Explorer().sample(Sample(str(run), 1, 5, 0.7, noise_seed=3, log_prob=True), None)
+        reply = Explorer().answer(Sample(str(run), 1, 5, 0.7, noise_seed=3, log_prob=True))
         x = student.sample(5, temperature=0.7, generator=torch.Generator().manual_seed(3))
         with torch.no_grad():
             np.testing.assert_allclose(reply.log_prob["student"], student.log_prob(x), rtol=1e-4)
         assert set(reply.log_prob) == set(reply.samples)
-        assert not Explorer().sample(Sample(str(run), 1, 5, 0.7, noise_seed=3), None).log_prob
-        path = Explorer().interpolate(Interpolate(str(run), 1, 0, 1, "linear", 4, log_prob=True), None)
+        assert not Explorer().answer(Sample(str(run), 1, 5, 0.7, noise_seed=3)).log_prob
+        path = Explorer().answer(_path(run, 0, 1, steps=4))
         frames = torch.from_numpy(path.paths["student"])
         if run is points:
             with torch.no_grad():
@@ -72,24 +78,23 @@ def test_log_p_of_samples_and_frames_is_that_of_their_flow(points: Path, images:
 
 
 def test_a_sample_that_is_not_finite_has_no_log_p(points: Path) -> None:
-    reply = Explorer().sample(Sample(str(points), 1, 4, float("nan"), noise_seed=1, log_prob=True), None)
+    reply = Explorer().answer(Sample(str(points), 1, 4, float("nan"), noise_seed=1, log_prob=True))
     assert np.isnan(reply.log_prob["student"]).all()
 
 
 def test_a_path_may_begin_and_end_at_samples(images: Path) -> None:
     run, explorer = str(images), Explorer()
-    drawn = explorer.sample(Sample(run, 1, 16, 0.7, noise_seed=2), None)
-    request = Interpolate(
-        run, 1, 5, 3, "spherical", 6, first_sampled=True, second_sampled=True, count=16, temperature=0.7, noise_seed=2
-    )
-    both = explorer.interpolate(request, None)
+    drawn = explorer.answer(Sample(run, 1, 16, 0.7, noise_seed=2))
+    ends = [Origin("sample", index, count=16, temperature=0.7, noise_seed=2) for index in (5, 3)]
+    request = Interpolate(run, 1, ends[0], ends[1], "spherical", 6)
+    both = explorer.answer(request)
     for role, path in both.paths.items():
         np.testing.assert_allclose(path[0], drawn.samples[role][5], atol=1e-3)
         np.testing.assert_allclose(path[-1], drawn.samples[role][3], atol=1e-3)
-    mixed = Interpolate(run, 1, 5, 0, "linear", 3, first_sampled=True, count=16, temperature=0.7, noise_seed=2)
-    half = explorer.interpolate(mixed, None)
+    mixed = Interpolate(run, 1, ends[0], Origin("validation", 0), "linear", 3)
+    half = explorer.answer(mixed)
     for role, path in half.paths.items():
         np.testing.assert_allclose(path[0], drawn.samples[role][5], atol=1e-3)
         np.testing.assert_allclose(path[-1], half.thumbnails[0], atol=1e-3)
     with pytest.raises(RunError, match="no such example"):
-        explorer.interpolate(Interpolate(run, 1, 16, 0, "linear", 3, first_sampled=True, count=16), None)
+        explorer.answer(Interpolate(run, 1, Origin("sample", 16, count=16), Origin("validation", 0), "linear", 3))

@@ -15,7 +15,8 @@ from nfkd.config import Glow1DConfig, GlowConfig, preset_path
 from nfkd.config.flows import FlowConfig, MAFConfig
 from nfkd.evaluation.inspection import inspect_flow
 from nfkd.flows.architectures import build_flow
-from nfkd.flows.flow import Flow, Layer
+from nfkd.flows.flow import Flow
+from nfkd.flows.layer import Layer
 from tests.core.tiny import moons
 
 GLOW, VECTORS = GlowConfig(levels=2, steps=2, hidden=8), Glow1DConfig(steps=3, hidden=8)

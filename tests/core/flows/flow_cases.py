@@ -11,7 +11,8 @@ from torch import Tensor
 from nfkd.config import Config
 from nfkd.config.flows import FlowConfig
 from nfkd.flows.architectures import ARCHITECTURES, build_flow
-from nfkd.flows.flow import Flow, Latents, Split
+from nfkd.flows.flow import Flow, Latents
+from nfkd.flows.layer import Split
 
 Shape = tuple[int, ...]
 Case = tuple[FlowConfig, Shape, int]

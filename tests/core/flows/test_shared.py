@@ -13,7 +13,8 @@ from torch import Tensor
 from nfkd.config import Glow1DConfig, GlowConfig
 from nfkd.config.flows import FlowConfig
 from nfkd.flows.architectures import build_flow
-from nfkd.flows.flow import Flow, Split
+from nfkd.flows.flow import Flow
+from nfkd.flows.layer import Split
 
 PAIRS: list[tuple[FlowConfig, FlowConfig, tuple[int, ...]]] = [
     (GlowConfig(levels=2, steps=3, hidden=7), GlowConfig(levels=2, steps=1, hidden=4), (1, 8, 8)),

@@ -13,6 +13,7 @@ import nfkd
 from nfkd.engine.explore import Explorer
 from nfkd.protocol import events
 from nfkd.protocol.flags import NOT_FINITE, OUT_OF_RANGE, USABLE
+from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Interpolate, Sample
 from nfkd.runs.pictures import read_pictures
 from nfkd.runs.reader import open_run
@@ -106,8 +107,12 @@ def test_images_of_an_older_version_have_unknown_flags(images: Path, tmp_path: P
 
 def test_replies_have_the_flags_of_the_samples_before_they_are_clamped(images: Path) -> None:
     explorer, run, record = Explorer(), str(images), open_run(images)
-    reply = explorer.sample(Sample(run=run, seed=1, count=40, temperature=4.0, noise_seed=3), None)
-    paths = explorer.interpolate(Interpolate(run=run, seed=1, first=0, second=1, mode="linear", steps=5), None)
+    reply = explorer.answer(Sample(run=run, seed=1, count=40, temperature=4.0, noise_seed=3))
+    paths = explorer.answer(
+        Interpolate(
+            run=run, seed=1, first=Origin("validation", 0), second=Origin("validation", 1), mode="linear", steps=5
+        )
+    )
     for role, flow in {"teacher": record.load_teacher(), "student": record.load_student()}.items():
         x = flow.scaled.sample(40, temperature=4.0, generator=torch.Generator().manual_seed(3)).numpy()
         outside = ((x < -0.5) | (x > 1.5)).reshape(40, -1).any(axis=1)

@@ -20,7 +20,8 @@ from nfkd.data import load_dataset
 from nfkd.engine.explore import Explorer
 from nfkd.flows.architectures import build_flow
 from nfkd.protocol import events
-from nfkd.protocol.requests import Sample, Trace
+from nfkd.protocol.inspection import Origin, ReadLayers
+from nfkd.protocol.requests import Sample
 from nfkd.protocol.roles import Role
 from nfkd.protocol.view import RunView
 from nfkd.runs.errors import RunError
@@ -129,8 +130,8 @@ def test_an_experiment_is_inspected_with_its_assistants(tmp_path: Path, capsys: 
 
 def test_every_flow_can_be_sampled_and_traced(run: RunRecord) -> None:
     explorer = Explorer()
-    assert list(explorer.sample(Sample(str(run.path), 1, 4, 1.0), None).samples) == STAGES
-    traced = explorer.trace(Trace(run=str(run.path), seed=1, stage="assistant-1", index=0), None)
+    assert list(explorer.answer(Sample(str(run.path), 1, 4, 1.0)).samples) == STAGES
+    traced = explorer.answer(ReadLayers(run=str(run.path), seed=1, origin=Origin("validation", 0))).flows["assistant-1"]
     assert len([layer for layer in traced.layers if layer.name.startswith("step")]) == 3
 
 
@@ -177,7 +178,7 @@ def test_all_seeds_share_the_assistants_unless_the_teacher_is_retrained(retrain:
     expected = "a teacher and 1 assistant for each seed" if retrain else "one teacher and 1 assistant for all seeds"
     assert record.verdict is not None
     assert expected in record.verdict.summary
-    drawn = Explorer().sample(Sample(str(record.path), 6, 4, 1.0), None)
+    drawn = Explorer().answer(Sample(str(record.path), 6, 4, 1.0))
     assert list(drawn.samples) == ["teacher", "assistant-1", "student", "baseline"]
 
 

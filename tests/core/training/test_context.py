@@ -20,8 +20,9 @@ from nfkd.evaluation.interpolation import interpolate
 from nfkd.evaluation.likelihood import example_nll, noisy
 from nfkd.flows.flow import Latents, Pass
 from nfkd.protocol import events
+from nfkd.protocol.inspection import Origin, ReadLayers
 from nfkd.protocol.records import LayerPair
-from nfkd.protocol.requests import Interpolate, Sample, Trace
+from nfkd.protocol.requests import Interpolate, Sample
 from tests.core.tiny import digits
 
 CONDITIONAL = {"data": {"class_labels": True}}
@@ -64,17 +65,21 @@ def test_a_loaded_flow_takes_and_gives_levels(run) -> None:
 
 def test_requests_use_the_context_of_the_examples(run) -> None:
     explorer, path, seed = Explorer(), str(run.path), run.config.seeds.first
-    drawn = explorer.sample(Sample(run=path, seed=seed, count=300, temperature=0.7), None)
+    drawn = explorer.answer(Sample(run=path, seed=seed, count=300, temperature=0.7))
     assert {role: samples.shape for role, samples in drawn.samples.items()} == dict.fromkeys(
         ("teacher", "student", "baseline"), (300, 1, 8, 8)
     )
     dataset = load_dataset(run.config.data)
     examples = noisy(dataset, dataset.validation)
-    walked = explorer.interpolate(Interpolate(run=path, seed=seed, first=3, second=8, mode="linear", steps=5), None)
+    walked = explorer.answer(
+        Interpolate(
+            run=path, seed=seed, first=Origin("validation", 3), second=Origin("validation", 8), mode="linear", steps=5
+        )
+    )
     for path_of in walked.paths.values():
         np.testing.assert_allclose(path_of[0], examples.x[3], atol=1e-4)
         np.testing.assert_allclose(path_of[-1], examples.x[8], atol=1e-4)
-    traced = explorer.trace(Trace(run=path, seed=seed, stage="student", index=4), None)
+    traced = explorer.answer(ReadLayers(run=path, seed=seed, origin=Origin("validation", 4))).flows["student"]
     one = examples.take([4])
     with torch.no_grad():
         assert traced.log_prob == pytest.approx(run.load_student().scaled.log_prob(one.x, one.context).item(), rel=1e-5)

@@ -93,7 +93,7 @@ def test_its_weights_are_saved_under_its_own_names(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="zuko MAF"):
         record.load_teacher()
     assert record.load_student().scaled.initialized
-    drawn = Explorer().sample(Sample(str(record.path), 1, 4, 1.0), None)
+    drawn = Explorer().answer(Sample(str(record.path), 1, 4, 1.0))
     assert drawn.samples.keys() == {"student", "baseline"}
     assert main(["show", str(record.path)]) == 0
 

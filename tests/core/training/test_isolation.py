@@ -228,10 +228,10 @@ def test_the_threads_of_the_engine_use_float32(plain: RunRecord, tmp_path: Path)
         assert job.state == "finished"
         assert describe(moons()).problems == []
         request = Sample(str(plain.path), 1, 4, 1.0)
-        found = plain_torch()(Explorer().sample)(request, None)
+        found = plain_torch()(Explorer().answer)(request, None)
         assert torch.get_default_dtype() == torch.float64
     assert_same(weights(tmp_path / "run"), weights(plain.path))
-    np.testing.assert_array_equal(found.samples["student"], Explorer().sample(request, None).samples["student"])
+    np.testing.assert_array_equal(found.samples["student"], Explorer().answer(request).samples["student"])
 
 
 def test_float32_stays_the_default_until_the_last_thread_leaves() -> None:

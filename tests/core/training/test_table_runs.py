@@ -15,7 +15,8 @@ from nfkd.data import load_dataset
 from nfkd.engine.explore import Explorer
 from nfkd.evaluation.likelihood import bootstrap_half_width, noisy
 from nfkd.protocol.events import Event, SeedStarted
-from nfkd.protocol.requests import Interpolate, Sample, Trace
+from nfkd.protocol.inspection import Origin, ReadLayers
+from nfkd.protocol.requests import Interpolate, Sample
 from tests.core.tiny import moons
 
 ROWS = 400
@@ -82,7 +83,7 @@ def test_a_loaded_flow_works_in_the_units_of_the_file(run) -> None:
 
 def test_samples_are_drawn_for_the_context_of_the_rows(run) -> None:
     explorer, path, seed = Explorer(), str(run.path), run.config.seeds.first
-    drawn = explorer.sample(Sample(run=path, seed=seed, count=100, temperature=1.0), None)
+    drawn = explorer.answer(Sample(run=path, seed=seed, count=100, temperature=1.0))
     assert {role: samples.shape for role, samples in drawn.samples.items()} == dict.fromkeys(
         ("teacher", "student", "baseline"), (100, 2)
     )
@@ -90,10 +91,14 @@ def test_samples_are_drawn_for_the_context_of_the_rows(run) -> None:
     dataset = load_dataset(run.config.data)
     examples = noisy(dataset, dataset.validation)
     np.testing.assert_array_equal(drawn.real, examples.x[:100])
-    walked = explorer.interpolate(Interpolate(run=path, seed=seed, first=1, second=2, mode="linear", steps=3), None)
+    walked = explorer.answer(
+        Interpolate(
+            run=path, seed=seed, first=Origin("validation", 1), second=Origin("validation", 2), mode="linear", steps=3
+        )
+    )
     for walk in walked.paths.values():
         np.testing.assert_allclose(walk[[0, -1]], examples.x[[1, 2]], atol=1e-4)
-    traced = explorer.trace(Trace(run=path, seed=seed, stage="student", index=0), None)
+    traced = explorer.answer(ReadLayers(run=path, seed=seed, origin=Origin("validation", 0))).flows["student"]
     with torch.no_grad():
         one = examples.take([0])
         assert traced.log_prob == pytest.approx(run.load_student().scaled.log_prob(one.x, one.context).item(), rel=1e-5)

@@ -11,7 +11,8 @@ import pytest
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import Event
-from nfkd.protocol.requests import EngineStatus, Run, Status, Trace
+from nfkd.protocol.inspection import ReadPlane
+from nfkd.protocol.requests import EngineStatus, Run, Status
 from nfkd_gui.link.engine_client import EngineError
 from nfkd_gui.link.relay_client import RelayClient
 from tests.gui import scripted_engine
@@ -23,7 +24,7 @@ def test_a_crash_is_reported_once_with_the_last_line_of_stderr(do: Callable[[Any
         recorder = Recorder()
         client = scripted_client(recorder)
         await client.start()
-        trace = client.request(Trace(run="r", seed=1, stage="student", index=0))
+        trace = client.request(ReadPlane(run="r", seed=1, count=1))
         with pytest.raises(EngineError) as lost:
             await trace
         assert lost.value.error.cause == "Killed: out of memory"

@@ -147,7 +147,7 @@ def test_a_chosen_path_is_requested_and_shown(show: Any, fake_run: Any, fake_stu
     panel._mode.setCurrentIndex(1)
     panel._steps.setValue(4)
     request = fake_studio.asked[-1][0]
-    assert (request.first, request.second, request.mode, request.steps) == (200, 1, "spherical", 4)
+    assert (request.first.index, request.second.index, request.mode, request.steps) == (200, 1, "spherical", 4)
     fake_studio.asked[-1][1](reply)
     panel.refresh()
     assert level(panel, "teacher") == pytest.approx(1.0, abs=0.01)
@@ -545,8 +545,10 @@ def test_a_path_may_lead_from_a_sample_and_has_its_log_p(show: Any, fake_run: An
     assert not fake_studio.asked[-1][0].log_prob, "live paths have none"
     panel.findChild(QComboBox, "interpolation.first.kind").setCurrentIndex(1)
     request, on_reply, _, _ = fake_studio.asked[-1]
-    assert (request.first_sampled, request.second_sampled, request.log_prob) == (True, False, True)
-    assert (request.count, request.temperature, request.noise_seed) == (16, 0.7, None), "as in Samples"
+    assert (request.first.kind, request.second.kind, request.log_prob) == ("sample", "validation", True)
+    assert (request.first.count, request.first.temperature, request.first.noise_seed) == (16, 0.7, None), (
+        "as in Samples"
+    )
     alpha, log_prob = np.linspace(0, 1, 9), {"teacher": np.linspace(-60, -20, 9)}
     on_reply(Interpolations(run=RUN, seed=1, mode="linear", alpha=alpha, paths={"teacher": grey_path(0.8)[0]},
                             count=270, thumbnails=grey(0.2), log_prob=log_prob))  # fmt: skip

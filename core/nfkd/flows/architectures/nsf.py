@@ -12,7 +12,8 @@ from nfkd.flows.architecture import Architecture, Shape, Stack, vector_problems
 from nfkd.flows.autoregressive import MaskedAutoregressive
 from nfkd.flows.bijections import ActNormPermutation, build_mixing
 from nfkd.flows.coupling import Coupling, FlowStep
-from nfkd.flows.flow import Flow, Layer
+from nfkd.flows.flow import Flow
+from nfkd.flows.layer import Layer
 from nfkd.flows.networks import ResidualNetwork
 from nfkd.flows.splines import Spline
 

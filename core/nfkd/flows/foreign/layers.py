@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from nfkd.flows.flow import Layer, Split, sum_each
+from nfkd.flows.layer import Layer, Split, sum_each
 
 LogProb = Callable[[Tensor, Tensor | None], Any]
 ReadGaussian = Callable[[Any, Tensor | None], tuple[Tensor, Tensor]]

@@ -9,7 +9,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from nfkd.flows.flow import Layer, Split
 from nfkd.flows.foreign.layers import (
     PROBES,
     ForeignLayer,
@@ -24,6 +23,7 @@ from nfkd.flows.foreign.layers import (
     probe_context,
     with_base,
 )
+from nfkd.flows.layer import Layer, Split
 
 _WITHOUT_NETWORK = {"ActNorm", "AffineConstFlow", "Permute", "Invertible1x1Conv", "InvertibleAffine", "LULinearPermute"}
 """Transforms without a network, which only scale, shift or mix; they are not matched."""

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nfkd.flows.flow import Layer, sum_each
+from nfkd.flows.layer import Layer, sum_each
 
 TeacherUnits = Literal["scaled", "data"] | tuple[float, float]
 """``scaled``, ``data``, or for images the range that their pixels were scaled to; see `wrap_teacher`."""

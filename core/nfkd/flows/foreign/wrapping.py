@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nfkd.flows.flow import Capability, Entry, Flow, Latents, Pass, Split
+from nfkd.flows.flow import Capability, Entry, Flow, Latents, Pass
 from nfkd.flows.foreign.layers import (
     PROBES,
     ForeignLayer,
@@ -25,6 +25,7 @@ from nfkd.flows.foreign.normflows_flows import is_normflows, normflows_stack
 from nfkd.flows.foreign.units import AffineMap, Rescale, TeacherUnits, checked_units
 from nfkd.flows.foreign.zuko_flows import is_zuko, zuko_stack
 from nfkd.flows.isolation import isolated
+from nfkd.flows.layer import Split
 
 _SEED = 20_250_621
 _INVERSE_TOLERANCE = 1e-2  # relative; iterative inverses in both libraries stop at about 1e-3
@@ -99,6 +100,10 @@ class ForeignFlow(Flow):
     def synthesize(self, noise: Sequence[Tensor], temperature: float = 1.0, context: Tensor | None = None) -> Tensor:
         """Return the samples that noise is mapped to, as `Flow.synthesize`."""
         return super().synthesize(noise, temperature, self._mapped(context))
+
+    def noise_of(self, x: Tensor, context: Tensor | None = None) -> list[Tensor]:
+        """Return the noise that `synthesize` maps to x, as `Flow.noise_of`."""
+        return super().noise_of(x, self._mapped(context))
 
     def _mapped(self, context: Tensor | None) -> Tensor | None:
         """Return a context in the units of the flow; `Flow` refuses a wrong one."""

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from nfkd.flows.flow import Layer
 from nfkd.flows.foreign.layers import (
     PROBES,
     ForeignLayer,
@@ -21,6 +20,7 @@ from nfkd.flows.foreign.layers import (
     probe_context,
     with_base,
 )
+from nfkd.flows.layer import Layer
 
 
 class ZukoLayer(Layer):

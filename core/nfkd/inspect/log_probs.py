@@ -1,0 +1,138 @@
+"""Log-densities of sets of examples under every flow, and the distribution of their latents."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import stats
+
+from nfkd.config.datasets import parse_data_toml
+from nfkd.data import Batch, Dataset, load_dataset
+from nfkd.evaluation.likelihood import noisy
+from nfkd.flows.flow import Flow
+from nfkd.inspect.opened import MAX_EXAMPLES, OpenedRun, open_run
+from nfkd.inspect.origin import check_count
+from nfkd.inspect.sample_details import can_rate
+from nfkd.inspect.work import Work
+from nfkd.protocol.inspection import Extremes, LikelihoodReport
+from nfkd.protocol.roles import Role
+from nfkd.runs.errors import RunError
+
+_EXTREMES, _QUANTILES = 8, 199
+
+
+def likelihood(
+    run: str | os.PathLike[str] | OpenedRun, *, seed: int | None = None, count: int = 2000, second: str = ""
+) -> LikelihoodReport:
+    """Return log p of training, test and other examples under every flow.
+
+    Parameters
+    ----------
+    run, seed
+        As in `layers`.
+    count
+        Most examples of a set; of larger ones random examples are used, always the same.
+    second
+        A further data set, such as one that the flows were not trained on: the ``[data]`` table as TOML text. Its test
+        examples must have the shape of the run's; vectors are scaled, and images cut to levels, as the run's data.
+
+    Raises
+    ------
+    RunError
+        When the run cannot be read, no flow has log-densities, or the second data set does not fit.
+    ConfigError, DataError
+        When the second data set cannot be read.
+    """
+    opened = open_run(run, seed)
+    check_count("examples", count, MAX_EXAMPLES)
+    roles: list[Role] = [role for role, flow in opened.flows.items() if can_rate(flow)]
+    if not roles:
+        title = "There are no likelihoods"
+        raise RunError(title, "No flow of the run has log-densities.", "Choose another run.")
+    name, further = _further(opened, second, count) if second else ("", None)
+    log_prob: dict[Role, dict[str, np.ndarray]] = {}
+    latents: dict[Role, np.ndarray] = {}
+    for number, role in enumerate(roles):
+        work = opened.work.part(number / len(roles), (number + 1) / len(roles))
+        log_prob[role] = {
+            "train": opened.split_log_prob(role, "train", count, work.part(0, 0.3)),
+            "test": opened.split_log_prob(role, "test", count, work.part(0.3, 0.6)),
+        }
+        if further is not None:
+            log_prob[role][name] = opened.log_prob(opened.flows[role], further, work.part(0.6, 0.8))
+        if "latents" not in opened.flows[role].unsupported:
+            latents[role] = _latent_quantiles(opened, opened.flows[role], count, work.part(0.8, 1))
+    offset = float(opened.dataset.nll(torch.zeros(1, dtype=torch.float64))[0])
+    return LikelihoodReport(
+        run=opened.run,
+        seed=opened.seed,
+        sets=list(log_prob[roles[0]]),
+        log_prob=log_prob,
+        latents=latents,
+        quantiles=stats.norm.ppf(_levels()),
+        extremes={role: _extremes(opened, values["test"], count) for role, values in log_prob.items()},
+        unit=opened.dataset.unit,
+        nll_scale=offset - float(opened.dataset.nll(torch.ones(1, dtype=torch.float64))[0]),
+        nll_offset=offset,
+    )
+
+
+def _levels() -> np.ndarray:
+    return np.arange(1, _QUANTILES + 1) / (_QUANTILES + 1)
+
+
+@torch.no_grad()
+def _latent_quantiles(opened: OpenedRun, flow: Flow, count: int, work: Work) -> np.ndarray:
+    """Return quantiles of the noise of test examples, over all dimensions: (Q,)."""
+    batch, parts = opened.data.subset("test").batch.take(slice(count)), list[np.ndarray]()
+    for rows in work.batches(len(batch), opened.rows):
+        chunk = batch.take(rows).to(opened.data.device)
+        noise = flow.noise_of(chunk.x, chunk.context)
+        parts += [part.flatten().float().cpu().numpy() for part in noise]
+    values = np.concatenate(parts)
+    return np.quantile(values[np.isfinite(values)], _levels())
+
+
+def _extremes(opened: OpenedRun, values: np.ndarray, count: int) -> Extremes:
+    """Return the most and the least likely test examples; those without a log p are left out."""
+    subset = opened.data.subset("test")
+    order = np.argsort(values[:count], kind="stable")
+    order = order[np.isfinite(values[order])]
+    least, most = order[:_EXTREMES], order[::-1][:_EXTREMES]
+
+    def pictures(rows: np.ndarray) -> np.ndarray:
+        return opened.dataset.to_picture(subset.batch.x[torch.from_numpy(rows.copy())])
+
+    return Extremes(
+        most=subset.indices[most],
+        least=subset.indices[least],
+        most_examples=pictures(most),
+        least_examples=pictures(least),
+    )
+
+
+def _further(opened: OpenedRun, text: str, count: int) -> tuple[str, Batch]:
+    """Return the name and the examples of a second data set, in the scaling of the run's."""
+    own, other = opened.dataset, load_dataset(parse_data_toml(text))
+    if other.event_shape != own.event_shape or other.is_image != own.is_image:
+        shapes = ["×".join(map(str, each.event_shape)) for each in (other, own)]
+        cause = f"An example of {other.name} has {shapes[0]} values, one of {own.name} {shapes[1]}."
+        title = "The second data set does not fit"
+        raise RunError(title, cause, "Choose one with examples of the same shape.")
+    if own.context_features:
+        cause = "The flows need a context with each example, and other data has another one."
+        title = "A second data set cannot be used"
+        raise RunError(title, cause, "Choose a run without context.")
+    split = other.test.some(count)
+    name = other.name if other.name not in ("train", "test") else f"{other.name} (second)"
+    if own.levels is not None:
+        levels = np.asarray(split.values[:]).astype(np.int64) * own.levels // (other.levels or own.levels)
+        return name, noisy(own, replace(split, values=levels.astype(np.uint8), context=None, weights=None))
+    return name, Batch(_rescaled(own, other, torch.from_numpy(np.array(split.values[:]))))
+
+
+def _rescaled(own: Dataset, other: Dataset, x: torch.Tensor) -> torch.Tensor:
+    return own.units.to_scaled(other.units.to_data(x)).float()

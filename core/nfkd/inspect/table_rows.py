@@ -1,0 +1,142 @@
+"""Rows of the data and samples of every flow in the units of the data, and tests of single columns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+
+from nfkd.data import Dataset
+from nfkd.evaluation.quality import c2st
+from nfkd.inspect.opened import MAX_EXAMPLES, OpenedRun, open_run
+from nfkd.inspect.origin import can_sample, check_count, draw_samples
+from nfkd.protocol.inspection import MAX_COLUMNS_TESTED, ColumnTests, Origin, TableRows
+from nfkd.protocol.roles import Role
+from nfkd.runs.errors import RunError
+
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def table(
+    run: str | os.PathLike[str] | OpenedRun,
+    *,
+    seed: int | None = None,
+    count: int = 2000,
+    temperature: float = 1.0,
+    noise_seed: int | None = None,
+) -> TableRows:
+    """Return test rows and samples of every flow in the units of the data, with a Kolmogorov-Smirnov test a column.
+
+    Parameters
+    ----------
+    run, seed
+        As in `layers`.
+    count
+        Most rows of each; random test rows, always the same.
+    temperature, noise_seed
+        Of the samples, as in `Origin`.
+
+    Raises
+    ------
+    RunError
+        When the run cannot be read, has images, or no flow can sample.
+    """
+    opened = open_run(run, seed)
+    data, samples = _rows(opened, count, temperature, noise_seed)
+    statistic, p = {}, {}
+    for role, rows in samples.items():
+        tests = [_ks(data[:, column], rows[:, column]) for column in range(data.shape[1])]
+        statistic[role], p[role] = (np.array(values) for values in zip(*tests, strict=True))
+    return TableRows(
+        run=opened.run,
+        seed=opened.seed,
+        columns=column_names(opened.dataset),
+        data=data,
+        samples=samples,
+        ks=statistic,
+        ks_p=p,
+    )
+
+
+def column_tests(
+    run: str | os.PathLike[str] | OpenedRun,
+    columns: Sequence[int],
+    *,
+    seed: int | None = None,
+    count: int = 2000,
+    temperature: float = 1.0,
+    noise_seed: int | None = None,
+) -> ColumnTests:
+    """Return the classifier two-sample test (`nfkd.evaluation.quality.c2st`) of single columns for every flow.
+
+    Parameters
+    ----------
+    columns
+        Indices of at most eight columns.
+    run, seed, count, temperature, noise_seed
+        As in `table`, for the same rows.
+
+    Raises
+    ------
+    RunError
+        As `table`; also for too many columns, or one that does not exist.
+    """
+    opened = open_run(run, seed)
+    check_count("columns", len(columns), MAX_COLUMNS_TESTED)
+    data, samples = _rows(opened, count, temperature, noise_seed)
+    for column in columns:
+        if not 0 <= column < data.shape[1]:
+            cause = f"Column {column} was requested; there are {data.shape[1]}."
+            title = "There is no such column"
+            raise RunError(title, cause, f"Choose a number from 0 to {data.shape[1] - 1}.")
+    found: dict[Role, np.ndarray] = {}
+    for number, (role, rows) in enumerate(samples.items()):
+        scores = []
+        for position, column in enumerate(columns):
+            opened.work.check((number + position / len(columns)) / len(samples))
+            scores.append(c2st(data[:, column], rows[:, column]))
+        found[role] = np.array(scores)
+    return ColumnTests(run=opened.run, seed=opened.seed, columns=list(columns), c2st=found)
+
+
+def column_names(dataset: Dataset) -> list[str]:
+    """Return the names of a vector's features: those of the file, or x₁, x₂ and so on."""
+    features = dataset.event_shape[0]
+    return list(dataset.columns) or [f"x{number}".translate(_SUBSCRIPTS) for number in range(1, features + 1)]
+
+
+def _ks(data: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
+    """Return the statistic and the p value of finite values; NaN where there are none."""
+    rows = rows[np.isfinite(rows)]
+    if not len(rows):
+        return float("nan"), float("nan")
+    result: Any = stats.ks_2samp(data, rows, method="asymp")
+    return float(result.statistic), float(result.pvalue)
+
+
+def _rows(
+    opened: OpenedRun, count: int, temperature: float, noise_seed: int | None
+) -> tuple[np.ndarray, dict[Role, np.ndarray]]:
+    dataset = opened.dataset
+    check_count("rows", count, MAX_EXAMPLES)
+    if dataset.is_image:
+        title = "There is no table"
+        raise RunError(title, f"The examples of {dataset.name} are images.", "Choose a run on a table.")
+    origin = Origin(kind="sample", count=count, temperature=temperature, noise_seed=noise_seed)
+    samples: dict[Role, np.ndarray] = {}
+    for role, flow in opened.flows.items():
+        opened.work.check()
+        if can_sample(flow):
+            samples[role] = _in_units(dataset, draw_samples(opened, flow, origin).x)
+    if not samples:
+        title = "There are no samples"
+        raise RunError(title, "No flow of the run can sample.", "Choose another run.")
+    return _in_units(dataset, opened.data.subset("test").batch.x[:count]), samples
+
+
+def _in_units(dataset: Dataset, x: torch.Tensor) -> np.ndarray:
+    return dataset.units.to_data(x.cpu()).double().numpy()
