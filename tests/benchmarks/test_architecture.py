@@ -48,6 +48,14 @@ async def described(window: MainWindow) -> None:
     QApplication.processEvents()
 
 
+def processor_time(window: MainWindow) -> float:
+    """Return the seconds that the studio and the engine have computed: other work on the machine does not count."""
+    status = window.studio.engine.status
+    assert status is not None
+    engine = psutil.Process(status.pid).cpu_times()
+    return time.process_time() + engine.user + engine.system
+
+
 async def estimated(window: MainWindow) -> None:
     """Wait until the engine has measured the time of the experiment."""
     times, found = window.studio.time_estimate, asyncio.Event()
@@ -77,6 +85,7 @@ def test_time_from_a_drop_to_the_new_estimate(
         await described(window)
         await estimated(window)
         view, seconds, handled = window.design.architecture.view, list[float](), list[float]()
+        busy = list[float]()
         for number in range(ROUNDS):
             item = view.drawing.pairs[-1]
             layer = view.drawing.layout_.row_of("teacher")[-1 - number % 2].layers[0]
@@ -89,15 +98,17 @@ def test_time_from_a_drop_to_the_new_estimate(
             send(view, QEvent.Type.MouseButtonPress, grip)
             send(view, QEvent.Type.MouseMove, (grip + target) / 2)
             send(view, QEvent.Type.MouseMove, target)
-            began = time.perf_counter()
+            used, began = processor_time(window), time.perf_counter()
             send(view, QEvent.Type.MouseButtonRelease, target)
             handled.append(time.perf_counter() - began)
             assert window.studio.experiment.description is None, "the drop changed the experiment"
             await described(window)
             seconds.append(time.perf_counter() - began)
+            busy.append(processor_time(window) - used)
             await estimated(window)  # else the engine would measure times during the next round
         median, longest = 1000 * statistics.median(seconds), 1000 * max(seconds)
         print(f"\n{preset}: {1000 * statistics.median(handled):.0f} ms until the form and the drawing have changed")
+        print(f"{preset}: {1000 * statistics.mean(busy):.0f} ms of processor time of studio and engine (mean)")
         print(f"{preset}: from drop to estimate {median:.0f} ms (median of {len(seconds)}; longest {longest:.0f} ms)")
         await end_engine(window)
 

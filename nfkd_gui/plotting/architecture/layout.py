@@ -17,16 +17,28 @@ FOLDED_FROM = 12
 """A level with more steps than this is drawn as one block until it is unfolded."""
 _GROUP = 6
 """Steps whose room a folded level takes."""
-_LEFT, _GAP, _PAD, _SMALL, _BETWEEN = 146, 72, 12, 20, 7
-"""Width of the names and the data; of the room for a latent; padding of a level; a small layer; between blocks."""
-_SLOT, _WIDEST, _BLOCK = (24, 46), 74, (64, 118)
-"""Least and greatest width of a step; greatest width of a block that faces several; least and greatest height."""
+_PAD, _SMALL, _WIDEST_SLOT, _WIDEST, _BLOCK = 12, 20, 46, 74, (64, 118)
+"""Padding of a level; width of a small layer; greatest width of a step, and of a block that faces several; least and
+greatest height of a block."""
 _TOP, _BOTTOM, _ROW_GAP, _MARGIN = 76, 82, (64, 190), 8
 _NARROWEST = 118
 """Least width of a level: its title and its shape."""
 _HEAD, _LEAST_BODY = 24, 6
 """Height of a block's number; least height of its bands where heights follow the parameters."""
 PILL = (40, 22)
+
+
+class _Widths(NamedTuple):
+    """Width of the names and the data; of the room for a latent; least width of a step; between blocks."""
+
+    left: float
+    gap: float
+    slot: float
+    between: float
+
+
+_WIDE, _TIGHT = _Widths(146, 72, 24, 7), _Widths(128, 60, 20, 5)
+"""The second is used where the first does not fit."""
 
 
 class Rect(NamedTuple):
@@ -189,6 +201,9 @@ class _Maker:
     def make(self) -> Layout:
         """Return the layout."""
         self._columns = [self._columns_of(level) for level in range(max(map(len, self._flows.values())))]
+        self._widths = _WIDE
+        if self._taken() + self._slots * self._px(_WIDE.slot + _WIDE.between) > self._size[0]:
+            self._widths = _TIGHT
         self._place_rows()
         self._place_levels()
         return self._layout
@@ -233,28 +248,37 @@ class _Maker:
 
     def _fixed(self, columns: _Columns) -> float:
         """Return the width of a level without its steps."""
-        squeeze = _SMALL + _BETWEEN if columns.squeeze else 0
-        return self._px(2 * _PAD + squeeze + columns.slots * columns.small * (_SMALL + _BETWEEN))
+        squeeze = _SMALL + self._widths.between if columns.squeeze else 0
+        return self._px(2 * _PAD + squeeze + columns.slots * columns.small * (_SMALL + self._widths.between))
+
+    def _taken(self) -> float:
+        """Return the width of everything but the steps."""
+        widths = self._widths
+        around = self._px(widths.left + _MARGIN + widths.gap * len(self._columns))
+        return around + sum(map(self._fixed, self._columns))
+
+    @property
+    def _slots(self) -> int:
+        return sum(columns.slots for columns in self._columns)
 
     def _place_levels(self) -> None:
-        px, slots = self._px, sum(columns.slots for columns in self._columns)
-        taken = px(_LEFT + _MARGIN + _GAP * len(self._columns)) + sum(map(self._fixed, self._columns))
-        pitch = (self._size[0] - taken) / max(slots, 1)
-        self._pitch = min(max(pitch, px(_SLOT[0] + _BETWEEN)), px(_SLOT[1] + _BETWEEN))
-        x, ends = px(_LEFT), dict[Role, float]()
+        px, widths = self._px, self._widths
+        pitch = (self._size[0] - self._taken()) / max(self._slots, 1)
+        self._pitch = min(max(pitch, px(widths.slot + widths.between)), px(_WIDEST_SLOT + widths.between))
+        x, ends = px(widths.left), dict[Role, float]()
         for level, columns in enumerate(self._columns):
             width = max(self._fixed(columns) + columns.slots * self._pitch, px(_NARROWEST))
             self._place_level(level, columns, x, width)
             for number, (role, levels) in enumerate(self._flows.items()):
                 if level < len(levels):
                     ends[role] = self._place_latent(role, number, level, x + width)
-            x += width + px(_GAP)
+            x += width + px(widths.gap)
         self._layout.size = x + px(_MARGIN), self._total
         for number, role in enumerate(self._flows):
             y = self._middles[number]
             label = y - px(62) if number == 0 else y + px(8)
-            text = Rect(px(_MARGIN), label, px(_LEFT - 24 - _MARGIN), px(54))
-            self._layout.rows.append(Row(role, y, px(_LEFT - 14), ends[role], text))
+            text = Rect(px(_MARGIN), label, px(widths.left - 24 - _MARGIN), px(54))
+            self._layout.rows.append(Row(role, y, px(widths.left - 14), ends[role], text))
 
     def _place_level(self, level: int, columns: _Columns, left: float, width: float) -> None:
         px, own = self._px, {role: levels[level] for role, levels in self._flows.items() if level < len(levels)}
@@ -262,12 +286,12 @@ class _Maker:
         shape = next((tuple(layer.shape) for each in own.values() for layer in reversed(each.layers)), ())
         band = Rect(left, px(_MARGIN), width, self._total - px(2 * _MARGIN))
         self._layout.bands.append(Band(level, band, shape, most if most > FOLDED_FROM else 0))
-        small, inner = px(_SMALL + _BETWEEN), px(_SMALL + _BETWEEN) * columns.small
+        small, inner = px(_SMALL + self._widths.between), px(_SMALL + self._widths.between) * columns.small
         pitch = max(self._pitch, (width - self._fixed(columns)) / max(columns.slots, 1)) + inner
         for number, (role, each) in enumerate(self._flows.items()):
             if level >= len(each):
                 continue
-            x, middle = left + px(_PAD + _BETWEEN / 2), self._middles[number]
+            x, middle = left + px(_PAD + self._widths.between / 2), self._middles[number]
             self._place_cells(role, level, each[level].early, columns.early, (x, pitch, middle))
             x += columns.early * pitch
             squeeze = each[level].squeeze
@@ -282,21 +306,21 @@ class _Maker:
         """Place blocks so that each ends where the block of the longest flow ends that it faces."""
         if not cells:
             return
-        (left, pitch, middle), gap = where, self._px(_BETWEEN)
+        (left, pitch, middle), gap = where, self._px(self._widths.between)
         if self._folds(cells, level):
             layers = tuple(cell.step for cell in cells if cell.step is not None)
             self._add(role, level, layers, (left, slots * pitch - gap, middle), "group")
             return
         span = pitch * slots / len(cells)
         for number, cell in enumerate(cells, start=1):
-            inner = len(cell.small) * self._px(_SMALL + _BETWEEN) if cell.step is not None else 0.0
+            inner = len(cell.small) * self._px(_SMALL + self._widths.between) if cell.step is not None else 0.0
             width = min(span - gap - inner, max(self._px(_WIDEST), pitch - gap - inner))
             x = left + number * span - gap - width
             if cell.step is not None:
                 self._add(role, level, (cell.step,), (x, width, middle), "step")
+            pitch_of_small = self._px(_SMALL + self._widths.between)
             for place, layer in enumerate(reversed(cell.small), start=1 if cell.step is not None else 0):
-                self._add(role, level, (layer,), (x - place * self._px(_SMALL + _BETWEEN), self._px(_SMALL), middle),
-                          "small")  # fmt: skip
+                self._add(role, level, (layer,), (x - place * pitch_of_small, self._px(_SMALL), middle), "small")
 
     def _add(
         self,
@@ -319,7 +343,7 @@ class _Maker:
         """Place the latent after a level, and return where the line of the flow ends for now."""
         px, levels, y = self._px, self._flows[role], self._middles[number]
         final = level == len(levels) - 1
-        x, (width, height) = left + px(_GAP) / 2, (px(PILL[0]), px(PILL[1]))
+        x, (width, height) = left + px(self._widths.gap) / 2, (px(PILL[0]), px(PILL[1]))
         below = 1 if number else -1
         middle = y if final else y + below * (self._height / 2 + px(26))
         rect = Rect(x - width / 2, middle - height / 2, width, height)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSizeF, Qt, Signal
 from PySide6.QtGui import (
     QAccessible,
     QAccessibleEvent,
@@ -28,7 +28,7 @@ from nfkd_gui.plotting.architecture.scene import ArchitectureScene, Subject
 from nfkd_gui.theme import scaled, tokens
 
 _SMALLEST, _LARGEST, _STEP = 0.2, 4.0, 1.15
-_READABLE = 0.75
+_READABLE = 0.7
 """Smallest scale that the view chooses by itself; `ArchitectureView.fit` may choose a smaller one."""
 _ARROWS = {
     Qt.Key.Key_Left: (-1, 0),
@@ -96,18 +96,19 @@ class ArchitectureView(QGraphicsView):
         self.setBackgroundBrush(QColor(tokens().panel))
         room = self.viewport().size()
         self.drawing.build(self._subject, (room.width(), room.height()))
-        if self.is_fitted:
-            self._fit_scale()
+        if self.is_fitted and (scale := self._fit_scale()) < 1:  # use the height that the smaller scale makes free
+            self.drawing.build(self._subject, (room.width(), room.height() / scale))
 
     def fit(self) -> None:
         """Show everything, not larger than its natural size."""
         self.is_fitted, self._least = True, _SMALLEST
         self.rebuild()
 
-    def _fit_scale(self) -> None:
+    def _fit_scale(self) -> float:
         room, size = self.viewport().size(), self.sceneRect().size()
         scale = min(1.0, room.width() / max(size.width(), 1.0), room.height() / max(size.height(), 1.0))
         self._set_scale(max(scale, self._least))
+        return max(scale, self._least)
 
     def zoom(self, factor: float) -> None:
         """Enlarge the drawing."""
@@ -174,6 +175,7 @@ class ArchitectureView(QGraphicsView):
                 self._start_new_pair(self._pressed[1], self.mapToScene(self._pressed[0]))
         if self._drag is not None:
             self._drag.move(point)
+            self.ensureVisible(QRectF(point, QSizeF(1, 1)), scaled(24), scaled(24))
             return
         self._show_cursor(point)
         super().mouseMoveEvent(event)
