@@ -114,6 +114,11 @@ def test_the_table_and_the_drawing_follow_each_other(drawing: Driver, qtbot: QtB
     drawing.drag(drawing.at_end("level2.step2", "teacher"), drawing.at_block("teacher", "level2.step5"))
     rows = drawing.form.pairs.rows
     assert [row.names for row in rows] == drawing.drawn()
+    kept = list(rows)
+    drawing.panel.move_pair(1, "teacher", "level2.step6")
+    drawing.panel.move_pair(1, "teacher", "level2.step5")
+    assert drawing.form.pairs.rows == kept, "the widgets of the table stay"
+    assert [row.names for row in kept] == drawing.drawn()
     box = rows[0].teacher
     box.setCurrentIndex(box.findData("level1.step3"))
     box.activated.emit(box.currentIndex())
