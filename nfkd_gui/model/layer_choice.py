@@ -50,7 +50,7 @@ class LayerChoice:
             The side that changes, and its new layer.
         """
         own, other = (0, 1) if side == "student" else (1, 0)
-        if layer not in (self.student, self.teacher)[own]:
+        if _find((self.student, self.teacher)[own], layer.name) is None:
             return f"a {layer.kind} cannot be matched"
         fixed = _find((self.student, self.teacher)[other], rows[number][other])
         if fixed is not None and fixed.shape != layer.shape:
@@ -58,14 +58,16 @@ class LayerChoice:
         for index, row in enumerate(rows):
             if index != number and row[own] == layer.name:
                 return f"already matched with {layer_label((self.student, self.teacher)[other], row[other])}"
-        return "" if layer in self._window(rows, number)[own] else self._crossing(rows, number, own, layer)
+        if _find(self._window(rows, number)[own], layer.name) is not None:
+            return ""
+        return self._crossing(rows, number, own, layer)
 
     def _crossing(self, rows: Sequence[Names], number: int, own: int, layer: LayerInfo) -> str:
         layers = (self.student, self.teacher)[own]
-        place = layers.index(layer)
+        places = {each.name: index for index, each in enumerate(layers)}
         for index, row in enumerate(rows):
-            found = _find(layers, row[own])
-            if found is not None and index != number and (layers.index(found) > place) == (index < number):
+            known = row[own] in places and index != number
+            if known and (places[row[own]] > places[layer.name]) == (index < number):
                 student, teacher = layer_label(self.student, row[0]), layer_label(self.teacher, row[1])
                 return f"would cross the pair {student} ↔ {teacher}"
         return "out of order"

@@ -19,7 +19,7 @@ from nfkd_gui.panels.architecture_menu import fill_menu
 from nfkd_gui.plotting.architecture.backdrop import Backing
 from nfkd_gui.plotting.architecture.blocks import BlockItem, layer_text
 from nfkd_gui.plotting.architecture.legend import Legend
-from nfkd_gui.plotting.architecture.levels import bands_of, flow_configs
+from nfkd_gui.plotting.architecture.levels import bands_of, flow_configs, flow_facts
 from nfkd_gui.plotting.architecture.pairs import Pair, PairItem
 from nfkd_gui.plotting.architecture.scene import Subject
 from nfkd_gui.plotting.architecture.view import ArchitectureView
@@ -67,6 +67,8 @@ class ArchitecturePanel(QFrame, Exportable):
         self._studio, self._experiment = studio, studio.experiment
         self._matching = RunMatching(studio, self)
         self._subject = Subject()
+        self._facts: tuple[object, ...] = ()
+        self._choice = LayerChoice()
         self._pairs: list[Pair] = []
         self._heights = "equal"
         self._picture: tuple[object, QImage | None] = (None, None)
@@ -177,8 +179,12 @@ class ArchitecturePanel(QFrame, Exportable):
             preview.points if preview is not None else None,
         )  # fmt: skip
         subject = Subject(backing, flow_configs(config) or self._subject.configs)
-        if subject != self._subject:
-            self._subject = subject
+        facts = (
+            {role: flow_facts(flow) for role, flow in flows.items()}, subject.configs, backing.event_shape, learners,
+            id(backing.image), id(backing.points),
+        )  # fmt: skip
+        if facts != self._facts and latest is not None:  # a reply with the same flows must not end a drag
+            self._subject, self._facts, self._choice = subject, facts, LayerChoice.of(latest)
             self.view.show_subject(subject)
             self.legend.show_bands(bands_of(subject.configs.get("student")))
 
@@ -202,7 +208,7 @@ class ArchitecturePanel(QFrame, Exportable):
         if latest is None:
             return
         roles = list(self._subject.backing.flows)
-        choice, items = LayerChoice.of(latest), current_items(experiment)
+        items = current_items(experiment)
         pairs = [
             self._pair_of(learner, source, index, pair)
             for learner, source, made in zip(roles[1:-1], roles, latest.assistant_pairs, strict=False)
@@ -218,10 +224,10 @@ class ArchitecturePanel(QFrame, Exportable):
             )  # fmt: skip
             wrong = [text for path, text in problems.items() if own and f"{path}.".startswith(f"{PAIRS}.{index}.")]
             pairs.append(self._pair_of("student", roles[-2], index, pair, "; ".join(wrong)))
-        if pairs != self._pairs or choice != self.view.choice:
+        if pairs != self._pairs or self._choice is not self.view.choice:
             self._pairs = pairs
             rows = [(pair.student, pair.teacher) for pair in pairs if pair.learner == "student"]
-            self.view.show_pairs(pairs, choice, rows)
+            self.view.show_pairs(pairs, self._choice, rows)
         self._show_errors()
 
     def _pair_of(self, learner: Role, source: Role, index: int, pair: LayerPair, problem: str = "") -> Pair:

@@ -79,6 +79,12 @@ def levels_of(flow: FlowDescription) -> list[FlowLevel]:
     return levels
 
 
+def flow_facts(flow: FlowDescription) -> tuple[object, ...]:
+    """Return everything that is drawn of a flow, to compare two descriptions."""
+    layers = [(layer.name, layer.label, layer.kind, tuple(layer.shape), layer.parameters) for layer in flow.layers]
+    return flow.summary, flow.parameters, tuple(layers)
+
+
 def step_number(layer: LayerInfo) -> str:
     """Return the number at the end of a layer's label; empty if there is none."""
     found = _ENDS_IN_NUMBER.search(layer.label)

@@ -91,6 +91,14 @@ def test_matched_layers_and_crossings_refuse_as_in_the_table(drawing: Driver) ->
     assert marks == {box.itemData(index) for index in range(box.count())}
 
 
+def test_a_reply_of_the_engine_does_not_end_a_drag(drawing: Driver, do: Callable[[Any], Any]) -> None:
+    drawing.press(drawing.at_end("level2.step2", "teacher"))
+    drawing.move(drawing.at_block("teacher", "level2.step5"))
+    drawing.describe(do)
+    drawing.release(drawing.at_block("teacher", "level2.step5"))
+    assert drawing.written()[1] == ("level2.step2", "level2.step5")
+
+
 def test_escape_puts_the_end_back(drawing: Driver) -> None:
     before, end = drawing.toml(), drawing.at_end("level2.step2", "teacher")
     drawing.press(end)
