@@ -176,10 +176,16 @@ class ExperimentForm(QWidget):
         self.show_section(name if name in names else "")
         if name in names:
             names[name].show_field(path)
-        editor = self._editor_of(path)
+        editor = self.scroll_to(path)
         if editor is not None:
             editor.setFocus()
+
+    def scroll_to(self, path: str) -> QWidget | None:
+        """Scroll to the editor of a field of the shown section, and return it."""
+        editor = self._editor_of(path)
+        if editor is not None:
             self._scroll.ensureWidgetVisible(editor)
+        return editor
 
     def _editor_of(self, path: str) -> QWidget | None:
         """Return the editor of a field; for a table or an item of a list, that of its nearest parent or first child."""

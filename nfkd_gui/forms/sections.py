@@ -78,10 +78,9 @@ class SectionBox(QWidget):
             self._unfold(True)
 
     def show_field(self, path: str) -> None:
-        """Show a field, whatever hides it; also the advanced rows if it is one of them."""
+        """Show a field, whatever hides it; also the advanced rows."""
         self.node.reveal(path)
-        named = (each for each in self.findChildren(QWidget) if f"{each.objectName()}.".startswith(f"{path}."))
-        if self.node.has_advanced() and not any(each.isVisibleTo(self) for each in named):
+        if self.node.has_advanced():
             self._advanced.setChecked(True)
 
     def add_below(self, widget: QWidget) -> None:

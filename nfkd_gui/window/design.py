@@ -87,9 +87,11 @@ class DesignWorkspace(Workspace):
 
     def _show_field(self, path: str, focus: bool) -> None:
         """Show a field for what was chosen in the drawing, which keeps the keyboard unless `focus`."""
-        self.open_field(path)
-        if not focus:
-            self.architecture.view.setFocus()
+        if focus:
+            self.open_field(path)
+            return
+        self.outline.select(section_of(path))
+        self.form.scroll_to(path)
 
 
 class EstimatePanel(QWidget, Exportable):

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from nfkd_gui.plotting.architecture.blocks import BAND_OPACITIES
 from nfkd_gui.plotting.match_colours import ErrorScale
 from nfkd_gui.theme import font, scaled, tokens
+from nfkd_gui.widgets.labels import tip
 
 _HEIGHT, _BAR = 26, (120, 6)
 
@@ -41,7 +42,7 @@ class Legend(QWidget):
         if self.scale is not None:
             text = f"Matching error (mean square) from {self._end(self.scale.low)} to {self._end(self.scale.high)}"
         self.setAccessibleName(f"Legend: {text}. Parts of a step: {', '.join(self.bands) or 'not known'}")
-        self.setToolTip(self.source)
+        self.setToolTip(tip(self.source))
         self.update()
 
     @staticmethod
