@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import numpy as np
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QWidget
@@ -121,6 +122,8 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
     for section in ("data", "distillation", "training"):
         window.design.outline.select(section)
         yield "design" if section == "distillation" else f"design-{section}", window
+    async for name in drawings(window, runs):
+        yield f"panel-architecture-{name}", window
     for run in (PLANE, IMAGES):
         window.studio.open_run(str(runs / run))
         await until(lambda run=run: window.studio.view is not None and window.studio.view.row.name == run)
@@ -140,6 +143,27 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
     yield "panel-inspector", window.train.docks["inspector"]
     window.open_workspace("compare")
     yield "compare", window
+
+
+async def drawings(window: MainWindow, runs: Path) -> AsyncIterator[str]:
+    """Show the flows of experiments on points, on a table and with an assistant, and yield a name for each."""
+    experiment, panel = window.studio.experiment, window.design.architecture
+    table = runs.parent / "table.csv"
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(600, 5)) @ random.normal(size=(5, 5))
+    np.savetxt(table, rows, "%.3f", ",", header="a,b,c,d,e", comments="")
+    for name in ("pinwheel_few", "power", "digits_assistant"):
+        experiment.dirty = False
+        window.files.open(name)
+        if name == "power":  # its data would have to be downloaded
+            window.use_data({"kind": "table", "path": str(table)})
+        panel.differences.setChecked(name == "digits_assistant")
+        window.open_workspace("design")
+        await until(lambda: experiment.description is not None and window.studio.data_preview.current)
+        panel.view.fit()
+        yield name
+    panel.differences.setChecked(False)
+    experiment.dirty = False
 
 
 async def start_training(window: MainWindow, file: Path) -> None:
