@@ -16,6 +16,7 @@ from nfkd.protocol.events import ErrorInfo, InterpolationDrawn, Picture, Samples
 from nfkd.protocol.flags import describe_flags
 from nfkd.protocol.requests import Interpolations, Reply, Request, Samples
 from nfkd.protocol.roles import Role, role_label
+from nfkd.protocol.view import RunView
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.model.timeline import Kind
 from nfkd_gui.panels.base import Panel
@@ -156,7 +157,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
 
     def is_ink(self) -> bool:
         """Return whether grey images are drawn dark on light."""
-        return not is_dark() and self._may_be_ink() and not self.studio.preferences.images_as_stored
+        return draws_ink(self.studio, self.view)
 
     def _may_be_ink(self) -> bool:
         return self.view is not None and data_kind(self.view.config) in INK
@@ -268,6 +269,13 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
     def _on_error(self, error: ErrorInfo) -> None:
         self._message.setText(f"{error.title}. {error.action}")
         self.bar.setVisible(self.needs_bar())
+
+
+def draws_ink(studio: Studio, view: RunView | None) -> bool:
+    """Return whether the grey images of a run are drawn dark on light."""
+    return (
+        view is not None and not is_dark() and data_kind(view.config) in INK and not studio.preferences.images_as_stored
+    )
 
 
 @functools.lru_cache(maxsize=8)

@@ -60,12 +60,16 @@ def _fits(size: tuple[int, int], width: float, height: float) -> bool:
     return width >= scaled(size[0]) and height >= scaled(size[1])
 
 
+def noise_colour(turn: float) -> QColor:
+    """Return the colour of an angle of the noise, as a share of a full turn."""
+    return QColor.fromHslF(turn % 1, 0.75, 0.64 if is_dark() else 0.46)
+
+
 def noise_brushes(noise: np.ndarray) -> list[QBrush]:
     """Return the colour of each point of (n, 2) noise: its hue is the angle of the noise."""
-    lightness = 0.64 if is_dark() else 0.46
     table = []
     for hue in range(_HUES):
-        colour = QColor.fromHslF(hue / _HUES, 0.75, lightness)
+        colour = noise_colour(hue / _HUES)
         colour.setAlpha(_ALPHA)
         table.append(QBrush(colour))
     angles = np.arctan2(noise[:, 1], noise[:, 0]) / (2 * np.pi) % 1

@@ -46,6 +46,7 @@ _NAMES = {
     "compute": "mdi6.memory",
     "monitor": "mdi6.image-multiple-outline",
     "experiment": "mdi6.text-box-outline",
+    "back": "mdi6.chevron-left",
     "folded": "mdi6.chevron-right",
     "unfolded": "mdi6.chevron-down",
     "add": "mdi6.plus",

@@ -17,6 +17,8 @@ from nfkd_gui.widgets.panel_dock import PanelDock
 from nfkd_gui.widgets.workspace import Workspace
 
 _INSPECTOR, _NARROWEST, _LOG = 376, 300, 160
+_TILES = 4
+"""Panels that are tiles at first."""
 _TABS_BELOW = 900
 """Width of the window, in pixels, below which the tiles become tabs."""
 
@@ -51,6 +53,7 @@ class TrainWorkspace(Workspace):
     def _add_tile(self, panel: Panel) -> None:
         dock = PanelDock(panel.name, panel.title, panel, self.tiles)
         dock.head.add(*panel.tools)
+        panel.remarked.connect(dock.head.remark.setText)
         dock.add_expand_button()
         dock.expanded.connect(lambda wide, dock=dock: self.tiles.expand(dock) if wide else self.tiles.shrink())
         self.tiles.add(dock, Qt.DockWidgetArea.TopDockWidgetArea)
@@ -62,14 +65,22 @@ class TrainWorkspace(Workspace):
         self.docks["log"].raise_()
 
     def tile_all(self) -> None:
-        """Lay the panels out side by side."""
-        self.tiles.tile(list(self.tiles.docks.values()))
+        """Lay the panels out side by side; further ones that are shown become tabs of the last."""
+        docks = list(self.tiles.docks.values())
+        tiles, further = docks[:_TILES], [(dock, dock.isHidden()) for dock in docks[_TILES:]]
+        self.tiles.tile(tiles)
+        for dock, hidden in further:
+            self.tiles.tabifyDockWidget(tiles[-1], dock)
+            dock.setHidden(hidden)
+        tiles[-1].raise_()
 
     def stack_all(self) -> None:
         """Put the panels into tabs."""
         self.tiles.stack(list(self.tiles.docks.values()))
 
     def keep_first_layout(self) -> None:
+        for dock in list(self.tiles.docks.values())[_TILES:]:
+            dock.hide()  # the View menu shows them
         self.tile_all()
         self.tiles.keep_first_layout()
         super().keep_first_layout()

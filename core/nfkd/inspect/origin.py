@@ -117,6 +117,8 @@ def _of_split(opened: OpenedRun, origin: Origin) -> Batch:
 
 
 def _given(opened: OpenedRun, origin: Origin) -> Batch:
+    if origin.layer:
+        return _inverted(opened, origin)
     shape = opened.dataset.event_shape
     if origin.values is None or origin.values.shape != shape:
         size = "nothing" if origin.values is None else "×".join(map(str, origin.values.shape))
@@ -127,6 +129,24 @@ def _given(opened: OpenedRun, origin: Origin) -> Batch:
     context = opened.data.examples.contexts(max(1, origin.count))
     rows = None if context is None else context[origin.index % len(context)][None]
     return Batch(x, rows).to(opened.data.device)
+
+
+@torch.no_grad()
+def _inverted(opened: OpenedRun, origin: Origin) -> Batch:
+    """Return the example whose state after a layer of a flow is given."""
+    role = origin.role or "teacher"
+    flow = require_flow(opened, role)
+    title = "The state cannot be mapped back"
+    if "synthesis" in flow.unsupported:
+        raise RunError(title, f"The {role_name(role)} cannot be inverted.", "Choose another flow.")
+    values = np.empty(0) if origin.values is None else origin.values
+    state = torch.from_numpy(np.array(values, np.float32))[None].to(opened.data.device)
+    try:
+        return Batch(flow.invert_to(origin.layer, state))
+    except ValueError as error:
+        raise RunError(
+            title, f"{str(error).capitalize()}.", "Choose a layer before the first split, and a state of its shape."
+        ) from error
 
 
 def _from_file(dataset: Dataset, origin: Origin) -> Batch:

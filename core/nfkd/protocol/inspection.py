@@ -32,6 +32,8 @@ class Origin(Message, frozen=True):
     noise_seed: int | None = None
     values: np.ndarray | None = None
     """One example, such as a picture that was stored earlier."""
+    layer: str = ""
+    """If set, `values` is the state of the flow `role` after this layer, and the example is found by inverting it."""
     path: str = ""
     """An image file, or a CSV file with a header; then `index` is the row."""
 
@@ -79,6 +81,8 @@ class FlowStates(Message, frozen=True):
     """An example on its way through a flow."""
 
     example: np.ndarray
+    state: np.ndarray
+    """The example as the flow sees it: the state before the first layer."""
     layers: list[LayerState]
     latents: list[np.ndarray]
     """The split-off latents, then the last one."""
