@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from nfkd.protocol.roles import Role, role_label
@@ -42,6 +43,12 @@ class FlowCell(QWidget):
         set_space(column, 4)
         column.addLayout(head)
         column.addWidget(self.pages, 1)
+        column.addStretch(0)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        # Higher than wide, a plane would only show more of the void above and below.
+        self.pages.setMaximumHeight(self.width())
 
     @property
     def shown(self) -> bool:

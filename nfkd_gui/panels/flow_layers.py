@@ -7,24 +7,26 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.inspection import FlowStates, LayerStates
 from nfkd.protocol.roles import Role
 from nfkd_gui.model.layer_columns import LayerColumns, pictured
+from nfkd_gui.numbers import format_measure
 from nfkd_gui.panels.flow_detail import LayerDetail
 from nfkd_gui.panels.flow_film import HOLD
-from nfkd_gui.plotting.layer_chain import ChainRow, Join, LayerChain
+from nfkd_gui.plotting.layer_chain import END, ChainRow, Join, LayerChain
 from nfkd_gui.plotting.plane import match_map
 from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.plotting.state_pictures import example_image, state_image
-from nfkd_gui.theme import fix_size, role_colour, scaled, set_space, tokens
+from nfkd_gui.theme import fix_size, font, role_colour, scaled, set_space, tokens
 from nfkd_gui.widgets.labels import ToneLabel
 
 _DETAIL, _DETAIL_WIDTH = 860, 320
 """Width of the page from which it has the detail, and the detail's width."""
+_LEAST = 240, 160
 _NUMBER = re.compile(r"(.*?)\s*(\d+)$")
 
 
@@ -48,6 +50,7 @@ class LayersPage(QWidget):
         self.plot.canvas.getAxis("bottom").setStyle(showValues=False)
         self.plot.least = (96, 72)
         self.lines: dict[Role, pg.PlotDataItem] = {}
+        self._ends: dict[Role, pg.TextItem] = {}
         self._pointer = pg.InfiniteLine(angle=90, movable=False)
         self.plot.canvas.addItem(self._pointer, ignoreBounds=True)
         self.notes = ToneLabel(parent=self.canvas)
@@ -65,6 +68,7 @@ class LayersPage(QWidget):
         set_space(column, 8)
         column.addWidget(self.chain, 3)
         column.addWidget(self.plot, 2)
+        column.addStretch(0)
         column.addWidget(self.notes)
         line = QHBoxLayout(self)
         set_space(line, 16)
@@ -98,24 +102,33 @@ class LayersPage(QWidget):
     def _draw_lines(self, places: Mapping[Role, Sequence[int]]) -> None:
         flows = self.states.flows if self.states is not None else {}
         for role, line in self.lines.items():
+            self._ends[role].setVisible(role in self._roles)
             if role not in self._roles:
                 line.setData([], [])
         for role in self._roles:
             line = self.lines.get(role)
             if line is None:
                 line = self.lines[role] = self.plot.plot([], [], connect="finite", symbol="o", symbolSize=5)
+                self._ends[role] = pg.TextItem(anchor=(0, 0.5))
+                self.plot.canvas.addItem(self._ends[role], ignoreBounds=True)
             values = np.array([0.0, *(layer.log_det for layer in pictured(flows[role]))])
             known = np.isfinite(values)
-            line.setData(np.asarray(places[role], np.float64)[known], values[known])
+            x = np.array([self.chain.place(column) for column in places[role]])
+            line.setData(x[known], values[known])
+            end = self._ends[role]
+            end.setText(format_measure(values[-1], 0), color=role_colour(role))
+            end.setFont(font("caption"))
+            if known[-1]:
+                end.setPos(x[-1], values[-1])
             line.setPen(pg.mkPen(role_colour(role), width=2))
             line.setSymbolBrush(pg.mkBrush(role_colour(role)))
             line.setSymbolPen(None)
-        self.plot.canvas.getViewBox().setXRange(-0.5, self.columns.last + 0.5, padding=0)
+        self.plot.canvas.getViewBox().setXRange(-0.5, self.chain.place(self.columns.last) + END, padding=0)
 
     def go(self, column: int) -> None:
         """Mark the states of a column."""
         self.column = column
-        self._pointer.setValue(column)
+        self._pointer.setValue(self.chain.place(column))
         if self.states is None:
             return
         marks = self.marks()
@@ -146,6 +159,9 @@ class LayersPage(QWidget):
         if wide == self.detail.isHidden():
             self.detail.setVisible(wide)
             self.go(self.column)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(scaled(_LEAST[0]), scaled(_LEAST[1]))
 
     def restyle(self) -> None:
         """Apply the current theme."""

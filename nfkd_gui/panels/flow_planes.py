@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from PySide6.QtCore import QElapsedTimer, Qt, QTimer, Signal
+from PySide6.QtCore import QElapsedTimer, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QBrush, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -28,6 +28,7 @@ _WIDEST = 1.6
 _STRIP, _PROBE = 560, 860
 """Height of the page from which it has the strip, and width from which it has the probe."""
 _PROBE_WIDTH, _THUMBNAIL = 320, 112
+_LEAST = 240, 120
 
 
 class PlanePage(QWidget):
@@ -185,6 +186,9 @@ class PlanePage(QWidget):
             self.probed.emit(cell.role, self._goals[self.cells.index(cell)], x, y)
 
     # --- the room -------------------------------------------------------------------------------------------------
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(scaled(_LEAST[0]), scaled(_LEAST[1]))
 
     @property
     def has_probe(self) -> bool:

@@ -107,6 +107,7 @@ class Probe(QFrame):
         field.setDecimals(3)
         field.setSingleStep(0.05)
         field.setProperty("plain", True)
+        field.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         field.setKeyboardTracking(False)
         field.setToolTip("A value of the point, scaled as the flows see it.")
         field.valueChanged.connect(self._place)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QMouseEvent
+from PySide6.QtGui import QBrush, QColor, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from nfkd.protocol.inspection import PlaneFlow
 from nfkd_gui.plotting.plane import Plane
-from nfkd_gui.theme import is_dark, tokens
+from nfkd_gui.theme import is_dark, scaled, tokens
 
 _LONGEST = 0.35
-"""Longer segments of the grid and the rings are left out: there the flow tears neighbouring points apart."""
+"""Longer segments of the grid are left out: there the flow tears neighbouring points apart."""
 _ARROWS = 120
 _HEAD, _HEAD_ANGLE = 0.3, 0.5
 """Length of an arrow's head relative to the arrow, and its angle in radians."""
 _RING = 17
-_SHARES = ("points", "grid", "rings")
+_SMALL, _DOTS = 360, (3, 4)
+"""Width below which a plane is small, and the diameter of the points of small and of large ones."""
 
 
 class MovingPoints(pg.ScatterPlotItem):
@@ -54,6 +55,7 @@ class FlowPlane(Plane):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.flow: PlaneFlow | None = None
+        self._colours: list[QBrush] = []
         self.position = 0.0
         self.cloud = MovingPoints(size=4, pen=None, pxMode=True)
         self.grid, self.middle = self._curve(), self._curve()
@@ -65,6 +67,8 @@ class FlowPlane(Plane):
         self._held = False
         for item in (self.grid, self.middle, self.cloud, self.arrows, *self.rings, self.probe, self.dot):
             self.canvas.addItem(item, ignoreBounds=True)
+        for item in (self.image, self.points, self.bars, self.marks):
+            item.hide()  # of other planes
         self.setMouseEnabled(x=False, y=False)
         self.keep_aspect(keep=True)
         self.parts = {"points": True, "contours": True, "arrows": False}
@@ -79,6 +83,7 @@ class FlowPlane(Plane):
         if not hasattr(self, "probe"):  # called by the base class
             return
         colours = tokens()
+        self.canvas.getViewBox().setBorder(pg.mkPen(colours.border))
         faint = QColor(colours.text)
         faint.setAlpha(70 if not is_dark() else 90)
         self.grid.setPen(pg.mkPen(faint, width=1))
@@ -97,8 +102,22 @@ class FlowPlane(Plane):
     def show_flow(self, flow: PlaneFlow, brushes: list[QBrush]) -> None:
         """Show a flow's states, whose points have these colours; the position stays."""
         self.flow = flow
-        self.cloud.setData(x=flow.points[0, :, 0], y=flow.points[0, :, 1], brush=brushes)
+        self._colours = brushes
+        self._fill()
         self.go(min(self.position, len(flow.names)))
+
+    def _fill(self) -> None:
+        """Make the symbols of the points."""
+        if self.flow is not None:
+            x, y = self.flow.points[0].T
+            size = _DOTS[self.width() >= scaled(_SMALL)]
+            self.cloud.setData(x=x, y=y, size=scaled(size), brush=self._colours)
+
+    def resizeEvent(self, ev: QResizeEvent | None) -> None:
+        super().resizeEvent(ev)
+        if hasattr(self, "probe"):  # the base class resizes before __init__ is done
+            self._fill()
+            self.go(self.position)
 
     def show_parts(self, *, points: bool, contours: bool, arrows: bool) -> None:
         """Choose what is drawn."""
@@ -124,7 +143,7 @@ class FlowPlane(Plane):
         for ring, circle in zip(self.rings, circles, strict=True):
             ring.setVisible(self.parts["contours"])
             if self.parts["contours"]:
-                _show_lines(ring, circle[None])
+                _show_lines(ring, circle[None], longest=np.inf)
         self._show_arrows()
         self._show_probe()
 
@@ -176,12 +195,12 @@ class FlowPlane(Plane):
         return True
 
 
-def _show_lines(curve: pg.PlotCurveItem, lines: np.ndarray) -> None:
+def _show_lines(curve: pg.PlotCurveItem, lines: np.ndarray, longest: float = _LONGEST) -> None:
     """Draw lines, (count, n, 2), without their long segments."""
     points = lines.reshape(-1, 2)
     connect = np.zeros(lines.shape[:2], np.int32)
     steps = lines[:, 1:] - lines[:, :-1]
-    connect[:, :-1] = (steps * steps).sum(axis=-1) <= _LONGEST**2  # also False for NaN
+    connect[:, :-1] = (steps * steps).sum(axis=-1) <= longest**2  # also False for NaN
     curve.setData(np.nan_to_num(points[:, 0]), np.nan_to_num(points[:, 1]), connect=connect.ravel())
 
 

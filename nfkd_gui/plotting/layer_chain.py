@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from nfkd.protocol.roles import Role, role_label
 from nfkd_gui.plotting.plots import AXIS_WIDTH
 from nfkd_gui.theme import font, role_colour, scaled, tokens
 
-_HEAD, _FOOT, _GAP, _LARGEST, _SMALLEST, _RIGHT = 36, 18, 34, 72, 20, 12
+_HEAD, _FOOT, _GAP, _LARGEST, _SMALLEST = 36, 18, 34, 72, 20
+_BREAK = 0.7
+"""Room between two levels, in columns."""
+END = 1.0
+"""Room behind the centre of the last column, in columns; for the end of the line in the plot."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,14 @@ class LayerChain(QWidget):
         self.rows: Sequence[ChainRow] = ()
         self.joins: Sequence[Join] = ()
         self.last = 0
+        self._breaks = list[int]()
         self.marked: Sequence[int] = ()
 
     def show_rows(self, rows: Sequence[ChainRow], joins: Sequence[Join], last: int) -> None:
         """Show other states; `last` is the column of the noise."""
         self.rows, self.joins, self.last = rows, joins, last
+        self._breaks = sorted({row.columns[state] for row in rows for state in row.splits})
+        self._limit_height()
         self.update()
 
     def mark(self, states: Sequence[int]) -> None:
@@ -87,18 +94,35 @@ class LayerChain(QWidget):
 
     # --- where things are -----------------------------------------------------------------------------------------
 
+    def place(self, column: float) -> float:
+        """Return a column's place on the axis that the plot below has, too: there is room between two levels."""
+        return column + _BREAK * sum(column > last for last in self._breaks)
+
     def x_of(self, column: float) -> float:
-        """Return the centre of a column; the plot below has the same axis."""
-        room = self.width() - scaled(AXIS_WIDTH) - scaled(_RIGHT)
-        return scaled(AXIS_WIDTH) + (column + 0.5) * room / (self.last + 1)
+        """Return the centre of a column in pixels."""
+        room = self.width() - scaled(AXIS_WIDTH)
+        return scaled(AXIS_WIDTH) + (self.place(column) + 0.5) * room / (self.place(self.last) + 0.5 + END)
 
     @property
     def side(self) -> float:
         """The largest side of a picture."""
         rows = max(1, len(self.rows))
         height = (self.height() - scaled(_HEAD) - scaled(_FOOT) - (rows - 1) * scaled(_GAP)) / rows
+        return max(min(height, self._widest()), scaled(_SMALLEST))
+
+    def _widest(self) -> float:
+        """Return the largest side of a picture for which there is room in the width."""
         pitch = self.x_of(1) - self.x_of(0)
-        return max(min(height, scaled(_LARGEST), max(pitch - scaled(3), scaled(_SMALLEST + 8))), scaled(_SMALLEST))
+        return min(scaled(_LARGEST), max(pitch - scaled(3), scaled(_SMALLEST + 8)))
+
+    def _limit_height(self) -> None:
+        """Leave the room that the rows do not need to the plot below."""
+        rows = max(1, len(self.rows))
+        self.setMaximumHeight(int(scaled(_HEAD + _FOOT) + rows * self._widest() + (rows - 1) * scaled(2.5 * _GAP)))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._limit_height()
 
     def middle_of(self, row: int) -> float:
         """Return the height of a row's line."""
@@ -158,7 +182,9 @@ class LayerChain(QWidget):
         painter.drawLine(QPointF(self.x_of(shown.columns[0]), y), QPointF(self.x_of(self.last), y))
         painter.setFont(font("caption"))
         for number, state in enumerate(shown.splits, start=1):
-            x = self.x_of(shown.columns[state] + 0.5)
+            x = (self.picture_rect(row, state).right() + self.picture_rect(row, state + 1).left()) / 2
+            if shown.columns[state + 1] > shown.columns[state] + 1:
+                x = self.x_of(shown.columns[state]) + (self.x_of(1) - self.x_of(0)) * (1 + _BREAK) / 2
             end = y + self.side / 2 + scaled(6)
             painter.setPen(QPen(colour, 1.5))
             painter.drawLine(QPointF(x, y), QPointF(x, end - scaled(3)))
