@@ -13,7 +13,7 @@ from typing import Literal
 
 from PySide6.QtCore import Qt, QTemporaryDir
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QPalette
-from PySide6.QtWidgets import QApplication, QLayout, QWidget
+from PySide6.QtWidgets import QApplication, QGridLayout, QLayout, QWidget
 
 from nfkd.protocol.roles import COLOURS, DATA
 from nfkd_gui.resources import resource_path
@@ -190,10 +190,14 @@ def _choose(theme: str) -> Tokens:
     return DARK if QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark else LIGHT
 
 
-def set_space(layout: QLayout, spacing: int, *margins: int) -> None:
-    """Set the spacing and the margins (all, or left, top, right, bottom) of a layout; they follow the scale."""
+def set_space(layout: QLayout, spacing: int, *margins: int, across: int | None = None) -> None:
+    """Set the spacing and the margins (all, or left, top, right, bottom) of a layout; they follow the scale.
+
+    `across` is the spacing between the columns of a grid, if it is not that between its rows.
+    """
     four = margins * 4 if len(margins) == 1 else margins or (0, 0, 0, 0)
     layout.setProperty("space", [spacing, *four])
+    layout.setProperty("across", across)
     _rescale(layout)
 
 
@@ -228,6 +232,9 @@ def _rescale(layout: QLayout) -> None:
         spacing, *margins = (scaled(value) for value in space)
         layout.setSpacing(spacing)
         layout.setContentsMargins(*margins)
+    across = layout.property("across")
+    if across is not None and isinstance(layout, QGridLayout):
+        layout.setHorizontalSpacing(scaled(across))
 
 
 def _palette(colours: Tokens) -> QPalette:

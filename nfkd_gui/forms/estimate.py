@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QGridLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import ASSISTANTS, role_label
 from nfkd_gui.numbers import format_bytes, format_count
+from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.labels import PlainLabel, Tone, ToneLabel, WrappedLabel, tip
 
 _ROWS = ("Parameters", "Multiply-adds", "Memory")
@@ -26,10 +27,8 @@ class EstimateBox(QFrame):
         self._assistants = self._label("assistants")
         self._data = self._label("data")
         self._cells: dict[tuple[int, int], PlainLabel] = {}
-        grid = QGridLayout(self)
-        grid.setContentsMargins(12, 8, 12, 8)
-        grid.setHorizontalSpacing(12)
-        grid.setVerticalSpacing(2)
+        grid = self._grid = QGridLayout(self)
+        set_space(grid, 2, 12, 8, 12, 8, across=12)
         grid.setColumnStretch(0, 1)
         for column, head in enumerate(("Teacher", "Student", "Ratio"), start=1):
             label = ToneLabel(head, parent=self)
@@ -42,9 +41,22 @@ class EstimateBox(QFrame):
                 cell.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 grid.addWidget(cell, row, column)
                 self._cells[row, column] = cell
-        for row, label in enumerate((self._assistants, self._matching, self._data, self._status), start=len(_ROWS) + 1):
-            grid.addWidget(label, row, 0, 1, 4)
+        self._remarks = QWidget(self)
+        column = QVBoxLayout(self._remarks)
+        set_space(column, 2)
+        for label in (self._assistants, self._matching, self._data, self._status):
+            column.addWidget(label)
+        column.addStretch(1)
+        grid.addWidget(self._remarks, len(_ROWS) + 1, 0, 1, 4)
         self.show_description(None)
+
+    def lay_out_wide(self) -> None:
+        """Put the remarks beside the sizes: a low panel has no room below them."""
+        rest = len(_ROWS) + 1
+        self._grid.addWidget(self._remarks, 0, 4, rest + 1, 1)
+        self._grid.setColumnStretch(0, 0)
+        self._grid.setColumnStretch(4, 1)
+        self._grid.setRowStretch(rest, 1)
 
     def _label(self, name: str) -> WrappedLabel:
         label = WrappedLabel(parent=self)

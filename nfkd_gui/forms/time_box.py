@@ -34,7 +34,7 @@ class TimeBox(QWidget):
         self._stages = MarkupLabel(self)
         self._stages.setWordWrap(True)
         column = QVBoxLayout(self)
-        set_space(column, 8, 16, 8, 16, 8)
+        set_space(column, 4, 16, 4, 16, 4)
         for widget in (self._figure, self._caption, self._bar, self._stages):
             column.addWidget(widget)
         column.addStretch(1)

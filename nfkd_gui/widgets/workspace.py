@@ -39,18 +39,19 @@ class Workspace(QMainWindow):
         self.setDocumentMode(True)
         self.docks: dict[str, PanelDock] = {}
         self._sizes: list[tuple[PanelDock, int, Qt.Orientation]] = []
-        self._least: dict[PanelDock, int] = {}
+        self._least: list[tuple[PanelDock, int, Qt.Orientation]] = []
         self._first = QByteArray()
         self._before_expansion = QByteArray()
 
     def add(self, dock: PanelDock, area: Area, size: int = 0, least: int = 0) -> PanelDock:
-        """Add a panel at a side, as wide (or high) as `size` at first, and never narrower than `least`."""
-        self._least[dock] = least
+        """Add a panel at a side, as wide (or high) as `size` at first, and never narrower (or lower) than `least`."""
         self.docks[dock.objectName().removeprefix("panel.")] = dock
         self.addDockWidget(area, dock)
         sides = {Area.LeftDockWidgetArea, Area.RightDockWidgetArea}
+        direction = Qt.Orientation.Horizontal if area in sides else Qt.Orientation.Vertical
+        self._least.append((dock, least, direction))
         if size:
-            self._sizes.append((dock, size, Qt.Orientation.Horizontal if area in sides else Qt.Orientation.Vertical))
+            self._sizes.append((dock, size, direction))
         return dock
 
     def tile(self, docks: list[PanelDock]) -> None:
@@ -106,8 +107,11 @@ class Workspace(QMainWindow):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        for dock, least in self._least.items():
-            dock.setMinimumWidth(scaled(least))
+        for dock, least, direction in self._least:
+            if direction == Qt.Orientation.Horizontal:
+                dock.setMinimumWidth(scaled(least))
+            else:
+                dock.setMinimumHeight(scaled(least))
 
     # --- one panel alone ------------------------------------------------------------------------------------------
 

@@ -19,9 +19,9 @@ from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.panel_dock import PanelDock, PanelHead
 from nfkd_gui.widgets.workspace import Workspace
 
-_OUTLINE, _PROPERTIES, _ESTIMATE = 256, 360, 216
-_LEAST = 208, 336
-"""Least widths of the outline and of the properties."""
+_OUTLINE, _PROPERTIES, _ESTIMATE = 256, 360, 176
+_LEAST = 208, 336, 168
+"""Least widths of the outline and of the properties, and least height of the estimate."""
 
 
 class DesignWorkspace(Workspace):
@@ -44,6 +44,7 @@ class DesignWorkspace(Workspace):
             PanelDock("estimate", "Estimate", EstimatePanel(studio, form, self), self),
             areas.BottomDockWidgetArea,
             _ESTIMATE,
+            _LEAST[2],
         )
         self.setCentralWidget(self._centre())
         self.outline.selected.connect(self._select)
@@ -94,8 +95,9 @@ class EstimatePanel(QWidget, Exportable):
         self._experiment, self._times = studio.experiment, studio.time_estimate
         line = QHBoxLayout(self)
         set_space(line, 8)
-        line.addWidget(form.estimate, 1)
-        line.addWidget(TimeBox(studio.time_estimate, self), 1)
+        form.estimate.lay_out_wide()
+        line.addWidget(form.estimate, 3)
+        line.addWidget(TimeBox(studio.time_estimate, self), 2)
 
     def numbers(self) -> dict[str, Table]:
         estimate = self._times.estimate

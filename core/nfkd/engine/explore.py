@@ -14,13 +14,13 @@ import torch
 from nfkd.data import Batch
 from nfkd.evaluation.interpolation import interpolate
 from nfkd.flows.flow import Flow
-from nfkd.inspect.layers import layers
-from nfkd.inspect.likelihood import likelihood
+from nfkd.inspect.layer_states import layers
+from nfkd.inspect.log_probs import likelihood
 from nfkd.inspect.opened import OpenedRun, RunCache, log_prob
 from nfkd.inspect.origin import can_sample, check_count, draw_samples, examples_of, noise_generator
-from nfkd.inspect.plane import plane
-from nfkd.inspect.sample import can_rate, sample
-from nfkd.inspect.table import column_tests, table
+from nfkd.inspect.plane_states import plane
+from nfkd.inspect.sample_details import can_rate, sample
+from nfkd.inspect.table_rows import column_tests, table
 from nfkd.inspect.work import Work
 from nfkd.protocol import inspection
 from nfkd.protocol.inspection import Origin

@@ -9,12 +9,12 @@ Every function takes the directory of a run. `open_run` opens one once for sever
 
 from __future__ import annotations
 
-from nfkd.inspect.layers import layers
-from nfkd.inspect.likelihood import likelihood
+from nfkd.inspect.layer_states import layers
+from nfkd.inspect.log_probs import likelihood
 from nfkd.inspect.opened import OpenedRun, open_run
-from nfkd.inspect.plane import plane
-from nfkd.inspect.sample import nearest, sample
-from nfkd.inspect.table import column_tests, table
+from nfkd.inspect.plane_states import plane
+from nfkd.inspect.sample_details import nearest, sample
+from nfkd.inspect.table_rows import column_tests, table
 from nfkd.protocol.inspection import Origin
 
 __all__ = [

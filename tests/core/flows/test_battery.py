@@ -69,6 +69,19 @@ def test_the_noise_of_an_example_is_mapped_back_to_it_and_has_the_base_density(
 
 
 @every_flow
+def test_the_terms_of_the_layers_add_up_to_log_prob_at_a_thousand_points(
+    config: FlowConfig, shape: Shape, features: int
+) -> None:
+    flow = shared(config, shape, features)
+    x, c = batch(shape, 1000, seed=6), context_of(features, 1000)
+    with torch.no_grad():
+        passed = flow(x, c, trace=True)
+        so_far = torch.stack([log_det for _, log_det in passed.trace.values()])
+        changes = torch.diff(so_far, dim=0, prepend=torch.zeros_like(so_far[:1]))
+        torch.testing.assert_close(passed.base_log_prob + changes.sum(0), flow.log_prob(x, c), rtol=1e-5, atol=1e-9)
+
+
+@every_flow
 def test_decode_is_the_exact_inverse_of_encode(config: FlowConfig, shape: Shape, features: int) -> None:
     flow, x, c = shared(config, shape, features), batch(shape), context_of(features)
     assert (flow.decode(flow.encode(x, c), c) - x).abs().max() <= 1e-9

@@ -15,7 +15,7 @@ from nfkd.evaluation.likelihood import noisy
 from nfkd.flows.flow import Flow
 from nfkd.inspect.opened import MAX_EXAMPLES, OpenedRun, open_run
 from nfkd.inspect.origin import check_count
-from nfkd.inspect.sample import can_rate
+from nfkd.inspect.sample_details import can_rate
 from nfkd.inspect.work import Work
 from nfkd.protocol.inspection import Extremes, LikelihoodReport
 from nfkd.protocol.roles import Role
