@@ -164,6 +164,7 @@ class FlowPanel(Panel):
             self.planes.show_probe(layers.flows if layers is not None else {})
             self._show_parts()
             self.pages.setCurrentWidget(self.planes)
+            self._place_probe()
         elif not self.in_plane and layers is not None:
             pair.take_states(layers.flows)
             ink = draws_ink(self.studio, self.view)
@@ -257,11 +258,17 @@ class FlowPanel(Panel):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._fit_tools()
+        self._place_probe()
 
     def options(self) -> list[QAction]:
         return self.plane_tools.actions if self.in_plane else []
 
     # --- the probe ------------------------------------------------------------------------------------------------
+
+    def _place_probe(self) -> None:
+        """Begin with the most likely point, as soon as there is room for the probe."""
+        if self.in_plane and self.states.origin is None and self.planes.has_probe:
+            self._probe_likely()
 
     def _probe_point(self, x: float, y: float) -> None:
         self.show_example(Origin(kind="values", values=np.array([x, y], np.float32)))
@@ -276,15 +283,11 @@ class FlowPanel(Panel):
         self.show_example(Origin(kind="values", role=role, layer=layer, values=np.array([x, y], np.float32)))
 
     def _probe_likely(self) -> None:
-        """Go to the highest value of the first flow's density on its grid."""
-        stages = [self.stage(role) for role in self.pair.roles]
-        density = next((stage.density for stage in stages if stage is not None and stage.density is not None), None)
-        if density is not None:
-            values = np.nan_to_num(density.log_prob, nan=-np.inf)
-            row, column = np.unravel_index(int(values.argmax()), values.shape)
-            x0, x1, y0, y1 = density.extent
-            x, y = np.linspace(x0, x1, values.shape[1])[column], np.linspace(y0, y1, values.shape[0])[row]
-            self._probe_point(float(x), float(y))
+        """Go to where the first flow's density is highest."""
+        known = self.states.plane.flows if self.states.plane is not None else {}
+        role = next((role for role in self.pair.roles if role in known), None)
+        if role is not None:
+            self.show_example(Origin(kind="likely", role=role))
 
     def _probe_random(self) -> None:
         plane = self.states.plane
@@ -299,7 +302,7 @@ class FlowPanel(Panel):
             self._redraw()
             return
         origin = self.states.origin
-        if origin is not None and origin.layer:  # the point stays where it is in the data when weights change
+        if origin is not None and (origin.layer or origin.kind == "likely"):  # it stays there when weights change
             values = next(iter(layers.flows.values())).state
             self.states.origin = Origin(kind="values", values=values)
         self.planes.show_probe(layers.flows)

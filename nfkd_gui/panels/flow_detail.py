@@ -13,6 +13,7 @@ from nfkd.protocol.inspection import FlowStates
 from nfkd.protocol.roles import Role, role_label
 from nfkd_gui.model.layer_columns import pictured
 from nfkd_gui.numbers import format_measure
+from nfkd_gui.plotting.layer_chain import subscript
 from nfkd_gui.plotting.state_pictures import example_image, state_image
 from nfkd_gui.theme import role_colour, scaled, set_space, tokens
 from nfkd_gui.widgets.caption import Caption
@@ -117,14 +118,16 @@ class DetailBlock(QWidget):
         self.names[0].show_texts([f"state, {size}", "state"])
         gone = layer.splits if layer else 0
         self.decoded.show_image(example_image(flow.decoded[gone], ink=ink), "Decoded from there")
-        left = f"{gone} latent{'s' if gone > 1 else ''} {'at the mean' if rest == 'mean' else 'at fresh noise'}"
+        left = "rest at its mean" if rest == "mean" else "rest at fresh noise"
         self.names[1].show_texts([f"decoded, {left}" if gone else "decoded: the example", "decoded"])
         self._show_latents(flow, gone, at_end=layer is not None and layer is layers[-1])
         self.restyle()
 
     def _show_latents(self, flow: FlowStates, gone: int, *, at_end: bool) -> None:
         count = len(flow.latents) if at_end else gone
-        shown = [_Latent(f"z{number}", state_image(flow.latents[number - 1])) for number in range(1, count + 1)]
+        shown = [
+            _Latent(f"z{subscript(number)}", state_image(flow.latents[number - 1])) for number in range(1, count + 1)
+        ]
         for (picture, caption), latent in zip(self.latents, [*shown[: len(self.latents)], *[None] * 4], strict=False):
             picture.setVisible(latent is not None)
             caption.setVisible(latent is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import pyqtgraph as pg
@@ -26,7 +27,8 @@ from nfkd_gui.widgets.labels import ToneLabel
 
 _DETAIL, _DETAIL_WIDTH = 860, 320
 """Width of the page from which it has the detail, and the detail's width."""
-_LEAST = 240, 160
+_LEAST, _PLOT = (240, 132), 216
+"""The smallest page, and the height from which it has the plot."""
 _NUMBER = re.compile(r"(.*?)\s*(\d+)$")
 
 
@@ -48,6 +50,7 @@ class LayersPage(QWidget):
         self.plot.setMouseEnabled(x=False, y=False)
         self.plot.label("left", "log-det so far", "nats", short="log-det")
         self.plot.canvas.getAxis("bottom").setStyle(showValues=False)
+        self.plot.canvas.getAxis("left").setZValue(-1)  # else its grid would hide marks at a line of the grid
         self.plot.least = (96, 72)
         self.lines: dict[Role, pg.PlotDataItem] = {}
         self._ends: dict[Role, pg.TextItem] = {}
@@ -135,7 +138,7 @@ class LayersPage(QWidget):
         self.chain.mark([marks[role] for role in self._roles])
         if not self.detail.isHidden():
             flows = self.states.flows
-            shown = [(role, flows[role], marks[role]) for role in self._roles]
+            shown: list[tuple[Role, FlowStates, int]] = [(role, flows[role], marks[role]) for role in self._roles]
             self.detail.show_states(shown, ink=self._ink, rest=self._rest)
 
     def poses(self) -> Iterator[int]:
@@ -155,6 +158,7 @@ class LayersPage(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        self.plot.setVisible(self.height() >= scaled(_PLOT))
         wide = self.width() >= scaled(_DETAIL)
         if wide == self.detail.isHidden():
             self.detail.setVisible(wide)
@@ -166,6 +170,7 @@ class LayersPage(QWidget):
     def restyle(self) -> None:
         """Apply the current theme."""
         self.plot.restyle()
+        self.plot.canvas.showGrid(x=False, y=True, alpha=1.0)
         self._pointer.setPen(pg.mkPen(tokens().accent))
         self.detail.restyle()
 
@@ -186,7 +191,9 @@ def _joins(columns: LayerColumns, errors: Mapping[tuple[int, int], float]) -> li
     low, high = min(logs.values(), default=0.0), max(logs.values(), default=0.0)
     colours, joins = match_map(), []
     for pair in columns.matched:
-        share = (logs[pair] - low) / max(high - low, 0.1) if pair in logs else None
-        colour = QColor(tokens().control) if share is None else QColor(*colours.map(share).tolist()[:3])
+        colour = QColor(tokens().control)
+        if pair in logs:
+            share = (logs[pair] - low) / max(high - low, 0.1)
+            colour = cast("QColor", colours.map(share, mode=pg.ColorMap.QCOLOR))
         joins.append(Join(*pair, colour, f"{errors[pair]:.3g}" if pair in errors else ""))
     return joins

@@ -70,7 +70,7 @@ class FlowPair:
 
     def take_states(self, flows: Mapping[Role, FlowStates]) -> None:
         """Align the layers of both flows whose states are drawn."""
-        every = {role: [layer.name for layer in flow.layers] for role, flow in flows.items()}
+        every: dict[Role, Sequence[str]] = {role: [layer.name for layer in flow.layers] for role, flow in flows.items()}
         self.take({role: [layer.name for layer in pictured(flow)] for role, flow in flows.items()}, every)
 
     def column_of(self, role: Role, layer: str) -> int | None:

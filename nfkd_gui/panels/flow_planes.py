@@ -25,6 +25,7 @@ _EASING, _FRAME = 150, 12
 _NOISE = 3.3
 _WIDEST = 1.6
 """Half the side of the planes is at most this multiple of what data and noise need."""
+_SCALED = " (scaled)"
 _STRIP, _PROBE = 560, 860
 """Height of the page from which it has the strip, and width from which it has the probe."""
 _PROBE_WIDTH, _THUMBNAIL = 320, 112
@@ -52,6 +53,7 @@ class PlanePage(QWidget):
         self.columns = LayerColumns()
         self.column = 0
         self.half = _NOISE
+        self._features = ["x₁", "x₂"]
         self._starts, self._goals = [0.0, 0.0], [0, 0]
         self._turn = 0
         self._elapsed = QElapsedTimer()
@@ -82,9 +84,9 @@ class PlanePage(QWidget):
         """Show other states of one or two flows."""
         self.states, self.columns = states, columns
         known = [states.flows[role] for role in roles if role in states.flows]
-        self.half = common_half(known, states.extent)
-        names = states.columns or ["h₁", "h₂"]
-        self.probe.name_features(states.columns)
+        self.half = common_half(known)
+        self._features = [f"{name.removesuffix(_SCALED)}{_SCALED}" for name in states.columns] or ["x₁", "x₂"]
+        self.probe.name_features(self._features)
         rows = []
         for number, cell in enumerate(self.cells):
             role = roles[number] if number < len(roles) else None
@@ -99,7 +101,6 @@ class PlanePage(QWidget):
             brushes = noise_brushes(flow.points[-1])
             cell.show_plane()
             cell.plane.show_flow(flow, brushes)
-            cell.plane.name_axes(names[0], names[1])
             cell.plane.frame((-self.half, self.half, -self.half, self.half))
             rows.append(self._row(number, role, flow, brushes))
         self.strip.show_rows(rows)
@@ -139,6 +140,7 @@ class PlanePage(QWidget):
         for number, cell in enumerate(self.cells):
             if cell.plane.flow is not None and cell.role is not None and cell.shown:
                 cell.show_layer(self._goals[number], len(cell.plane.flow.names))
+                cell.plane.name_axes(*(("h₁", "h₂") if self._goals[number] else self._features))
                 marks[cell.role] = self._goals[number]
         self.strip.mark([marks[row.role] for row in self.strip.rows])
         self.probe.mark(marks)
@@ -207,8 +209,8 @@ class PlanePage(QWidget):
         self.probe.restyle()
 
 
-def common_half(flows: Sequence[PlaneFlow], extent: tuple[float, float, float, float]) -> float:
+def common_half(flows: Sequence[PlaneFlow]) -> float:
     """Return half the side of a square around the origin that holds nearly all states of some flows."""
-    least = max(_NOISE, *map(abs, extent))
+    least = max([_NOISE, *(abs(end) for flow in flows for end in extent_of(flow.points[0]))])
     ends = [abs(end) for flow in flows for points in flow.points for end in extent_of(points)]
     return float(min(max([least, *ends]), _WIDEST * least))

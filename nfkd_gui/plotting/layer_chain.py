@@ -14,6 +14,8 @@ from nfkd_gui.plotting.plots import AXIS_WIDTH
 from nfkd_gui.theme import font, role_colour, scaled, tokens
 
 _HEAD, _FOOT, _GAP, _LARGEST, _SMALLEST = 36, 18, 34, 72, 20
+_BEST, _APART = 38, 3
+"""Width of a picture below which others are left out instead, and the least room between two."""
 _BREAK = 0.7
 """Room between two levels, in columns."""
 END = 1.0
@@ -113,7 +115,7 @@ class LayerChain(QWidget):
     def _widest(self) -> float:
         """Return the largest side of a picture for which there is room in the width."""
         pitch = self.x_of(1) - self.x_of(0)
-        return min(scaled(_LARGEST), max(pitch - scaled(3), scaled(_SMALLEST + 8)))
+        return min(scaled(_LARGEST), max(pitch - scaled(_APART), scaled(_BEST)))
 
     def _limit_height(self) -> None:
         """Leave the room that the rows do not need to the plot below."""
@@ -148,6 +150,7 @@ class LayerChain(QWidget):
         for state in sorted(range(count), key=lambda state: (state not in marked, state not in joined, _rank(state))):
             rect = self.picture_rect(row, state)
             others = (self.picture_rect(row, other) for other in shown)
+            rect.adjust(-scaled(_APART) + 1, 0, scaled(_APART) - 1, 0)
             if all(rect.right() <= other.left() or rect.left() >= other.right() for other in others):
                 shown.append(state)
         return sorted(shown)
@@ -191,7 +194,7 @@ class LayerChain(QWidget):
             painter.setBrush(QColor(tokens().panel))
             painter.drawEllipse(QPointF(x, y), scaled(3.5), scaled(3.5))
             text = QRectF(x - scaled(20), end - scaled(3), scaled(40), scaled(14))
-            painter.drawText(text, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop, f"z{_low(number)}")
+            painter.drawText(text, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop, f"z{subscript(number)}")
 
     def _draw_join(self, painter: QPainter, join: Join) -> None:
         first, second = self.picture_rect(0, join.first), self.picture_rect(1, join.second)
@@ -245,6 +248,6 @@ def _rank(state: int) -> tuple[int, int]:
     return (-(state & -state) if state else -(1 << 30), state)
 
 
-def _low(number: int) -> str:
+def subscript(number: int) -> str:
     """Return a number in subscript digits."""
     return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))

@@ -22,6 +22,8 @@ from nfkd.runs.errors import RunError
 from nfkd.training.monitor import picture_generator
 
 MAX_SAMPLES = 65_536
+_CANDIDATES = 4096
+"""Samples among which the most likely one is found."""
 
 
 def examples_of(opened: OpenedRun, origin: Origin) -> dict[Role, Batch]:
@@ -40,6 +42,8 @@ def examples_of(opened: OpenedRun, origin: Origin) -> dict[Role, Batch]:
         if origin.role is None:
             return {role: _sample(opened, flow, origin) for role, flow in opened.flows.items() if can_sample(flow)}
         batch = _sample(opened, require_flow(opened, origin.role), origin)
+    elif origin.kind == "likely":
+        batch = _likely(opened, origin)
     elif origin.kind == "values":
         batch = _given(opened, origin)
     elif origin.kind == "file":
@@ -100,6 +104,17 @@ def check_index(index: int, count: int) -> None:
 def _sample(opened: OpenedRun, flow: Flow, origin: Origin) -> Batch:
     check_index(origin.index, origin.count)
     return draw_samples(opened, flow, origin).take([origin.index])
+
+
+def _likely(opened: OpenedRun, origin: Origin) -> Batch:
+    """Return the sample with the highest log p under its flow."""
+    role = origin.role or "teacher"
+    flow = require_flow(opened, role)
+    if not can_sample(flow):
+        title = "There is no likely example"
+        raise RunError(title, f"The {role_name(role)} cannot sample.", "Choose another flow.")
+    batch = draw_samples(opened, flow, Origin(kind="sample", count=_CANDIDATES))
+    return batch.take([int(np.nan_to_num(opened.log_prob(flow, batch), nan=-np.inf).argmax())])
 
 
 def _of_split(opened: OpenedRun, origin: Origin) -> Batch:

@@ -21,11 +21,12 @@ MAX_COLUMNS_TESTED = 8
 class Origin(Message, frozen=True):
     """Where an example comes from."""
 
-    kind: Literal["train", "validation", "test", "sample", "values", "file"]
+    kind: Literal["train", "validation", "test", "sample", "likely", "values", "file"]
+    """``likely`` is the most likely of many samples of the flow `role`."""
     index: int = 0
     """Of the split, or among the samples that are drawn at once."""
     role: Role | None = None
-    """The flow whose sample it is; None for each flow's own sample of the same noise."""
+    """The flow whose sample it is; None for each flow's sample of the same noise, or for the teacher's likely one."""
     count: int = 64
     """With `temperature` and `noise_seed`, the samples that are drawn at once, as in `Sample`."""
     temperature: float = 1.0

@@ -4,25 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-import nfkd
-from nfkd.inspect import OpenedRun, Origin, layers, open_run
+from nfkd.inspect import OpenedRun, Origin, layers
 from nfkd.runs.errors import RunError
-from tests.core.tiny import digits, moons
-
-
-@pytest.fixture(scope="module")
-def points(tmp_path_factory: pytest.TempPathFactory) -> OpenedRun:
-    path = tmp_path_factory.mktemp("runs") / "points"
-    nfkd.run(moons(training={"teacher_steps": 3, "student_steps": 3}), path)
-    return open_run(path)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> OpenedRun:
-    path = tmp_path_factory.mktemp("runs") / "images"
-    nfkd.run(digits(training={"teacher_steps": 2, "student_steps": 2}), path)
-    return open_run(path)
 
 
 def test_a_state_after_a_layer_is_mapped_back_to_its_example(points: OpenedRun, images: OpenedRun) -> None:
@@ -35,6 +20,16 @@ def test_a_state_after_a_layer_is_mapped_back_to_its_example(points: OpenedRun, 
                 found = layers(run, origin)
                 np.testing.assert_allclose(found.flows[role].state, flow.state, atol=1e-4)
                 assert all(np.array_equal(other.state, found.flows[role].state) for other in found.flows.values())
+
+
+def test_the_likely_example_has_the_highest_density_of_many_samples(points: OpenedRun) -> None:
+    for role in ("teacher", "student"):
+        found = layers(points, Origin(kind="likely", role=role)).flows[role]
+        others = points.flows[role].sample(500, 1.0, torch.Generator().manual_seed(8))
+        assert found.log_prob > float(points.flows[role].log_prob(others).max()) - 0.05
+    assert layers(points, Origin(kind="likely")).flows["teacher"].log_prob == pytest.approx(
+        layers(points, Origin(kind="likely", role="teacher")).flows["teacher"].log_prob
+    )
 
 
 def test_a_state_that_cannot_be_inverted_is_refused(points: OpenedRun, images: OpenedRun) -> None:
