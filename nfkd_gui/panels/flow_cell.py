@@ -57,11 +57,12 @@ class FlowCell(QWidget):
 
     def show_role(self, role: Role, captions: Sequence[str]) -> None:
         """Name the flow, with captions from long to short."""
-        self.role = role
-        self.title.setText(role_label(role))
         self.caption.show_texts(captions)
-        self.plane.setAccessibleName(f"Points of {role_label(role).lower()}")
-        self.restyle()
+        if role != self.role:
+            self.role = role
+            self.title.setText(role_label(role))
+            self.plane.setAccessibleName(f"Points of {role_label(role).lower()}")
+            self._colour()
 
     def show_plane(self) -> None:
         """Show the plane."""
@@ -79,9 +80,12 @@ class FlowCell(QWidget):
 
     def restyle(self) -> None:
         """Apply the current theme."""
+        self._colour()
+        self.plane.restyle()
+
+    def _colour(self) -> None:
         if self.role is not None:
             self.title.setStyleSheet(f"color: {role_colour(self.role)};")
-        self.plane.restyle()
 
 
 def layer_text(state: int, count: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from PySide6.QtCore import QElapsedTimer, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QBrush, QResizeEvent
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.inspection import FlowStates, PlaneFlow, PlaneStates
@@ -16,7 +16,7 @@ from nfkd_gui.panels.flow_cell import FlowCell
 from nfkd_gui.panels.flow_film import HOLD
 from nfkd_gui.panels.flow_probe import Probe
 from nfkd_gui.plotting.flow_strip import FlowStrip, StripRow
-from nfkd_gui.plotting.plane import extent_of, noise_brushes
+from nfkd_gui.plotting.plane import extent_of, noise_hues
 from nfkd_gui.plotting.state_pictures import points_image
 from nfkd_gui.theme import fix_size, scaled, set_space
 
@@ -30,6 +30,8 @@ _STRIP, _PROBE = 560, 860
 """Height of the page from which it has the strip, and width from which it has the probe."""
 _PROBE_WIDTH, _THUMBNAIL = 320, 112
 _LEAST = 240, 120
+_SOME = 800
+"""Points from which the limits of the planes are found."""
 
 
 class PlanePage(QWidget):
@@ -52,6 +54,7 @@ class PlanePage(QWidget):
         self.states: PlaneStates | None = None
         self.columns = LayerColumns()
         self.column = 0
+        self._strip_due = False
         self.half = _NOISE
         self._features = ["x₁", "x₂"]
         self._starts, self._goals = [0.0, 0.0], [0, 0]
@@ -87,7 +90,6 @@ class PlanePage(QWidget):
         self.half = common_half(known)
         self._features = [f"{name.removesuffix(_SCALED)}{_SCALED}" for name in states.columns] or ["x₁", "x₂"]
         self.probe.name_features(self._features)
-        rows = []
         for number, cell in enumerate(self.cells):
             role = roles[number] if number < len(roles) else None
             cell.setVisible(role is not None)
@@ -98,18 +100,27 @@ class PlanePage(QWidget):
             if flow is None:
                 cell.show_reason("not trained yet")
                 continue
-            brushes = noise_brushes(flow.points[-1])
             cell.show_plane()
-            cell.plane.show_flow(flow, brushes)
+            cell.plane.show_flow(flow, noise_hues(flow.points[-1]))
             cell.plane.frame((-self.half, self.half, -self.half, self.half))
-            rows.append(self._row(number, role, flow, brushes))
-        self.strip.show_rows(rows)
+        self._strip_due = True
+        self._fill_strip()
         self.go(self.column, at_once=True)
 
-    def _row(self, number: int, role: Role, flow: PlaneFlow, brushes: list[QBrush]) -> StripRow:
-        pictures = [points_image(points, brushes, self.half, _THUMBNAIL) for points in flow.points]
-        names = ["Data", *(f"Layer {layer}" for layer in range(1, len(flow.names))), "Noise"]
-        return StripRow(role, pictures, self.columns.states[number], names)
+    def _fill_strip(self) -> None:
+        """Draw the small states, if they are shown and not those of the planes."""
+        if not self._strip_due or self.strip.isHidden():
+            return
+        self._strip_due = False
+        rows = []
+        for cell in self.shown_cells():
+            flow, role, number = cell.plane.flow, cell.role, self.cells.index(cell)
+            if flow is not None and role is not None:
+                hues = noise_hues(flow.points[-1])
+                pictures = [points_image(points, hues, self.half, _THUMBNAIL) for points in flow.points]
+                names = ["Data", *(f"Layer {layer}" for layer in range(1, len(flow.names))), "Noise"]
+                rows.append(StripRow(role, pictures, self.columns.states[number], names))
+        self.strip.show_rows(rows)
 
     def show_parts(self, *, points: bool, contours: bool, arrows: bool) -> None:
         """Choose what the planes draw."""
@@ -142,7 +153,7 @@ class PlanePage(QWidget):
                 cell.show_layer(self._goals[number], len(cell.plane.flow.names))
                 cell.plane.name_axes(*(("h₁", "h₂") if self._goals[number] else self._features))
                 marks[cell.role] = self._goals[number]
-        self.strip.mark([marks[row.role] for row in self.strip.rows])
+        self._mark_strip()
         self.probe.mark(marks)
         if at_once or not self.isVisible():
             self._clock.stop()
@@ -151,6 +162,10 @@ class PlanePage(QWidget):
         else:
             self._elapsed.start()
             self._clock.start()
+
+    def _mark_strip(self) -> None:
+        states = {cell.role: goal for cell, goal in zip(self.cells, self._goals, strict=True)}
+        self.strip.mark([states.get(row.role, 0) for row in self.strip.rows])
 
     def poses(self) -> Iterator[int]:
         """Draw the play to the noise and back; yields for how many frames of a film each pose is shown."""
@@ -201,6 +216,8 @@ class PlanePage(QWidget):
         super().resizeEvent(event)
         self.probe.setVisible(self.has_probe)
         self.strip.setVisible(self.height() >= scaled(_STRIP))
+        self._fill_strip()
+        self._mark_strip()
 
     def restyle(self) -> None:
         """Apply the current theme."""
@@ -211,6 +228,6 @@ class PlanePage(QWidget):
 
 def common_half(flows: Sequence[PlaneFlow]) -> float:
     """Return half the side of a square around the origin that holds nearly all states of some flows."""
-    least = max([_NOISE, *(abs(end) for flow in flows for end in extent_of(flow.points[0]))])
-    ends = [abs(end) for flow in flows for points in flow.points for end in extent_of(points)]
+    least = max([_NOISE, *(abs(end) for flow in flows for end in extent_of(flow.points[0, :_SOME]))])
+    ends = [abs(end) for flow in flows for points in flow.points for end in extent_of(points[:_SOME])]
     return float(min(max([least, *ends]), _WIDEST * least))

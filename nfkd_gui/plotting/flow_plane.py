@@ -9,7 +9,7 @@ from PySide6.QtGui import QBrush, QColor, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from nfkd.protocol.inspection import PlaneFlow
-from nfkd_gui.plotting.plane import Plane
+from nfkd_gui.plotting.plane import Plane, hue_brushes
 from nfkd_gui.theme import is_dark, scaled, tokens
 
 _LONGEST = 0.35
@@ -23,10 +23,17 @@ _SMALL, _DOTS = 360, (3, 4)
 
 
 class MovingPoints(pg.ScatterPlotItem):
-    """Points whose positions change without making their symbols again."""
+    """Points of a few colours, whose positions change without making their symbols again."""
+
+    def show_points(self, points: np.ndarray, colours: np.ndarray, brushes: list[QBrush], size: float) -> None:
+        """Show (n, 2) points in the colours `brushes[colours]`, with one diameter in pixels."""
+        self.setData(x=np.zeros(len(brushes)), y=np.zeros(len(brushes)), brush=brushes, size=size)
+        kinds: np.ndarray = self.data  # type: ignore[assignment]
+        self.data = kinds[colours]  # the symbol of each colour was made once
+        self.move(points)
 
     def move(self, points: np.ndarray) -> None:
-        """Move the points, (n, 2); n is that of the last `setData`."""
+        """Move the points, (n, 2); n is that of the last `show_points`."""
         self.prepareGeometryChange()
         spots: np.ndarray = self.data  # type: ignore[assignment]
         spots["x"], spots["y"] = points.T
@@ -55,7 +62,8 @@ class FlowPlane(Plane):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.flow: PlaneFlow | None = None
-        self._colours: list[QBrush] = []
+        self._hues = np.empty(0, int)
+        self._brushes = hue_brushes()
         self.position = 0.0
         self.cloud = MovingPoints(size=4, pen=None, pxMode=True)
         self.grid, self.middle = self._curve(), self._curve()
@@ -83,6 +91,8 @@ class FlowPlane(Plane):
         if not hasattr(self, "probe"):  # called by the base class
             return
         colours = tokens()
+        self._brushes = hue_brushes()
+        self._fill()
         self.canvas.getViewBox().setBorder(pg.mkPen(colours.border))
         faint = QColor(colours.text)
         faint.setAlpha(70 if not is_dark() else 90)
@@ -99,19 +109,18 @@ class FlowPlane(Plane):
 
     # --- what is shown --------------------------------------------------------------------------------------------
 
-    def show_flow(self, flow: PlaneFlow, brushes: list[QBrush]) -> None:
-        """Show a flow's states, whose points have these colours; the position stays."""
+    def show_flow(self, flow: PlaneFlow, hues: np.ndarray) -> None:
+        """Show a flow's states, whose points have the colours of `hue_brushes`; the position stays."""
         self.flow = flow
-        self._colours = brushes
+        self._hues = hues
         self._fill()
         self.go(min(self.position, len(flow.names)))
 
     def _fill(self) -> None:
         """Make the symbols of the points."""
         if self.flow is not None:
-            x, y = self.flow.points[0].T
-            size = _DOTS[self.width() >= scaled(_SMALL)]
-            self.cloud.setData(x=x, y=y, size=scaled(size), brush=self._colours)
+            size = scaled(_DOTS[self.width() >= scaled(_SMALL)])
+            self.cloud.show_points(self.flow.points[0], self._hues, self._brushes, size)
 
     def resizeEvent(self, ev: QResizeEvent | None) -> None:
         super().resizeEvent(ev)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from PySide6.QtGui import QBrush, QColor, QImage
+from PySide6.QtGui import QColor, QImage
 
+from nfkd_gui.plotting.plane import hue_brushes
 from nfkd_gui.theme import is_dark, tokens
 
 _CONTRAST = 2.0, 98.0
@@ -62,13 +63,16 @@ def _rgb(colour: QColor) -> tuple[int, int, int]:
     return colour.red(), colour.green(), colour.blue()
 
 
-def points_image(points: np.ndarray, brushes: list[QBrush], half: float, size: int) -> QImage:
-    """Return (n, 2) points in their colours inside the square from −half to half, as a picture of `size` pixels."""
+def points_image(points: np.ndarray, hues: np.ndarray, half: float, size: int) -> QImage:
+    """Return (n, 2) points inside the square from −half to half as a picture of `size` pixels.
+
+    `hues` are the points' colours, indices of `hue_brushes`.
+    """
     ground = QColor(tokens().panel)
     picture = np.empty((size, size, 3), np.uint8)
     picture[:] = (ground.red(), ground.green(), ground.blue())
     shown = points[:_THUMBNAIL_POINTS]
-    colours = np.array([_rgb(brush.color()) for brush in brushes[: len(shown)]], np.uint8)
+    colours = np.array([_rgb(brush.color()) for brush in hue_brushes()], np.uint8)[hues[: len(shown)]]
     dot = max(1, size // 48)
     with np.errstate(invalid="ignore"):
         places = (np.stack([shown[:, 0], -shown[:, 1]]) / half + 1) / 2 * size

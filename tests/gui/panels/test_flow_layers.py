@@ -192,10 +192,11 @@ def test_a_layer_that_is_asked_for_before_the_reply_is_shown_with_it(show: Any, 
 
 
 def test_a_click_on_a_state_goes_there_and_a_small_tile_leaves_states_out(
-    show: Any, fake_studio: Any, run: Path
+    show: Any, fake_studio: Any, run: Path, qtbot: Any
 ) -> None:
     panel = Driven(show, fake_studio, run, SMALL).panel
     chain = panel.layers.chain
+    qtbot.waitUntil(lambda: chain.width() > 500)
     assert not panel.layers.detail.isVisible()
     drawn = chain.visible_states(0)
     assert 4 < len(drawn) < len(chain.rows[0].pictures)

@@ -17,7 +17,7 @@ from nfkd.protocol.inspection import PlaneFlow, ReadPlane
 from nfkd_gui.model.layer_columns import align_layers
 from nfkd_gui.panels.flow import POINTS
 from nfkd_gui.plotting.flow_plane import FlowPlane, arrow_lines
-from nfkd_gui.plotting.plane import noise_brushes, noise_colour
+from nfkd_gui.plotting.plane import noise_colour, noise_hues
 from tests.gui.panels.flow_driver import SMALL, Driven, recorded
 
 
@@ -246,7 +246,7 @@ def test_long_segments_of_the_grid_are_broken_and_points_outside_are_not_drawn(q
                      rings=np.zeros((1, 2, 5, 2), np.float32))  # fmt: skip
     plane = FlowPlane()
     qtbot.addWidget(plane)
-    plane.show_flow(flow, noise_brushes(flow.points[0]))
+    plane.show_flow(flow, noise_hues(flow.points[0]))
     connect = plane.middle.opts["connect"].reshape(2, 7)
     assert connect.tolist() == [[1, 1, 0, 1, 0, 0, 0]] * 2
     x, _, _ = arrow_lines(np.array([[0.0, 0.0], [np.nan, 0.0]]), np.array([[1.0, 0.0], [1.0, 0.0]]))
