@@ -284,8 +284,8 @@ class FlowPanel(Panel):
 
     def _probe_likely(self) -> None:
         """Go to where the first flow's density is highest."""
-        known = self.states.plane.flows if self.states.plane is not None else {}
-        role = next((role for role in self.pair.roles if role in known), None)
+        plane = self.states.plane
+        role: Role | None = next((r for r in self.pair.roles if plane is not None and r in plane.flows), None)
         if role is not None:
             self.show_example(Origin(kind="likely", role=role))
 

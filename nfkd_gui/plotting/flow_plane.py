@@ -29,7 +29,7 @@ class MovingPoints(pg.ScatterPlotItem):
         """Show (n, 2) points in the colours `brushes[colours]`, with one diameter in pixels."""
         self.setData(x=np.zeros(len(brushes)), y=np.zeros(len(brushes)), brush=brushes, size=size)
         kinds: np.ndarray = self.data  # type: ignore[assignment]
-        self.data = kinds[colours]  # the symbol of each colour was made once
+        self.data = kinds[colours]  # type: ignore[assignment] - the symbol of each colour was made once
         self.move(points)
 
     def move(self, points: np.ndarray) -> None:

@@ -259,7 +259,7 @@ class Flow(nn.Module):
         if not passed or shape != passed[-1].shape or any(entry.kind == "split" for entry in passed):
             msg = f"a state of shape {shape} after {name!r} cannot be inverted"
             raise ValueError(msg)
-        for layer in reversed(self._stack()[:count]):
+        for layer in reversed(cast("list[Layer]", self._stack()[:count])):
             state = layer.inverse(state, context)
         return state
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyqtgraph as pg
 import pytest
 from PIL import Image
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QComboBox, QLabel, QSpinBox, QToolButton
@@ -18,6 +19,7 @@ from PySide6.QtWidgets import QComboBox, QLabel, QSpinBox, QToolButton
 import nfkd.inspect
 from nfkd.protocol import events
 from nfkd.protocol.inspection import Origin, ReadLayers
+from nfkd.protocol.roles import Role
 from nfkd_gui.model.csv_files import write_csv
 from nfkd_gui.model.export_files import Progress
 from nfkd_gui.model.layer_columns import pictured
@@ -80,10 +82,10 @@ def test_the_marked_and_matched_states_are_on_the_screen(driven: Driven) -> None
     middle = picture.pixelColor(round(first.center().x()), round((first.bottom() + second.top()) / 2))
     assert _distance(middle, join.colour) < 30
     errors = [panel.pair.errors()[pair] for pair in panel.pair.columns.matched]
-    ends = [match_map().map(share, mode="qcolor") for share in (0.0, 1.0)]
+    highest: Any = match_map().map(1.0, mode=pg.ColorMap.QCOLOR)
     worst = panel.pair.columns.matched[int(np.argmax(errors))]
     [colour] = [join.colour for join in chain.joins if (join.first, join.second) == worst]
-    assert _distance(colour, ends[1]) < 10
+    assert _distance(colour, highest) < 10
     pixel = picture.pixelColor(round(first.left()) + 3, round(first.top()) + 3)
     expected = chain.rows[0].pictures[8].pixelColor(0, 0)
     assert _distance(pixel, expected) < 10
@@ -98,20 +100,15 @@ def test_log_determinants_are_lines_over_the_columns(driven: Driven) -> None:
     page = driven.panel.layers
     states = known(driven, Origin(kind="validation", index=0))
     for role in ("teacher", "student"):
-        x, y = page.lines[role].getData()
+        line: Any = page.lines[role]
+        x, y = line.getData()
         layers = pictured(states.flows[role])
         np.testing.assert_allclose(y, [0.0, *(layer.log_det for layer in layers)], rtol=1e-5, atol=1e-4)
         row = next(row for row in page.chain.rows if row.role == role)
         for place, column in zip(x, row.columns, strict=True):
-            scene = page.plot.canvas.getViewBox().mapViewToScene(_point(place))
+            scene = page.plot.canvas.getViewBox().mapViewToScene(QPointF(float(place), 0.0))
             left = page.plot.mapFromScene(scene).x() + page.plot.x()
             assert left == pytest.approx(page.chain.x_of(column) + page.chain.x(), abs=3), "the same x as the state"
-
-
-def _point(x: float) -> Any:
-    from PySide6.QtCore import QPointF
-
-    return QPointF(float(x), 0.0)
 
 
 def test_a_wide_panel_shows_the_marked_layer_its_latents_and_what_decoding_gives(driven: Driven) -> None:
@@ -172,8 +169,13 @@ def test_the_example_is_chosen_by_kind_and_number(driven: Driven) -> None:
 
 def test_a_layer_can_be_shown_by_its_name(driven: Driven) -> None:
     panel = driven.panel
-    for role, layer, state in (("teacher", "level1.step3", 3), ("student", "level2.step1", 3),
-                               ("student", "level1.split", 2), ("baseline", "level1.step2", 2)):  # fmt: skip
+    wanted: tuple[tuple[Role, str, int], ...] = (
+        ("teacher", "level1.step3", 3),
+        ("student", "level2.step1", 3),
+        ("student", "level1.split", 2),
+        ("baseline", "level1.step2", 2),
+    )
+    for role, layer, state in wanted:
         panel.show_layer(role, layer)
         panel.refresh()
         row = panel.pair.roles.index(role)
@@ -247,7 +249,8 @@ def test_the_play_is_saved_as_a_gif(driven: Driven, qtbot: Any, tmp_path: Path) 
     prepare(writers.append, lambda error: pytest.fail(error.title))
     qtbot.waitUntil(lambda: bool(writers), timeout=20_000)
     writers[0](tmp_path / "play.gif", Progress())
-    with Image.open(tmp_path / "play.gif") as film:
+    film: Any = Image.open(tmp_path / "play.gif")
+    with film:
         assert film.n_frames == panel.pair.columns.last + 1, "a picture of each layer"
         assert film.size == (panel.layers.canvas.width(), panel.layers.canvas.height())
     assert panel.layers.column == 4, "the panel shows what it showed before"

@@ -55,7 +55,7 @@ def test_points_are_those_of_the_flow_after_each_layer(driven: Driven, run: Path
     assert slider.maximum() == len(flows["teacher"].layers)
     with torch.no_grad():
         starts = {cell.role: torch.from_numpy(positions(cell.plane)).float() for cell in panel.planes.cells}
-        traced = {role: list(flows[role].trace(x).values()) for role, x in starts.items()}
+        traced = {role: list(flows[role].trace(starts[role]).values()) for role in ("teacher", "student")}
     for column in range(1, slider.maximum() + 1):
         slider.setValue(column)
         settle(panel, qtbot)
@@ -160,7 +160,8 @@ def test_parts_can_be_hidden_and_arrows_show_the_present_layer(driven: Driven, q
         assert [item.isVisible() for item in items] == [not before] * len(items)
         [action] = [action for action in panel.options() if action.objectName() == f"flow.show_{name}"]
         assert action.isChecked() != before
-    x, y = plane.arrows.getData()
+    arrows: Any = plane.arrows
+    x, y = arrows.getData()
     flow = plane.flow
     assert flow is not None
     np.testing.assert_allclose(np.stack([x, y], axis=1)[0::5], flow.points[1, :120], atol=1e-5)

@@ -55,7 +55,7 @@ def test_the_terms_add_up_to_log_p_and_the_difference_is_shown(driven: Driven, r
         QTest.keyClicks(field, f"{value}")
         QTest.keyClick(field, Qt.Key.Key_Return)
         driven.answer()
-    terms = [block.chart.terms for block in panel.planes.probe.blocks]
+    terms: list[Any] = [block.chart.terms for block in panel.planes.probe.blocks]
     expected = [log_prob(run, driven.studio.seed, role, point) for role in ("teacher", "student")]
     for shown, value, layers in zip(terms, expected, (6, 2), strict=True):
         assert len(shown.layers) == layers
