@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nfkd import __version__
 from nfkd.terminal import Parser, say, standard_streams
 from nfkd.text import is_unicode, plain_lines
-from nfkd_gui.gc_policy import freeze_existing_objects, gc_paused
+from nfkd_gui.gc_policy import PAUSE, freeze_existing_objects, gc_paused
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
@@ -97,9 +99,27 @@ async def _run(app: QApplication, options: argparse.Namespace) -> None:
     window.show()
     freeze_existing_objects()
     asyncio.get_running_loop().call_soon(window.studio.start)
+    await _import_pages()
     await closed.wait()
     await window.studio.close()
     window.deleteLater()
+
+
+async def _import_pages() -> None:
+    """Import what the other pages need, in a thread, so that they open sooner; the window stays responsive."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def work() -> None:
+        try:
+            for name in ("start_page", "train", "compare"):
+                importlib.import_module(f"nfkd_gui.window.{name}")
+        finally:
+            loop.call_soon_threadsafe(done.set)
+
+    PAUSE.enter()
+    threading.Thread(target=work, name="imports", daemon=True).start()
+    await done.wait()
+    PAUSE.leave()
 
 
 def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWindow:

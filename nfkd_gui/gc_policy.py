@@ -32,39 +32,6 @@ def freeze_existing_objects() -> None:
     gc.freeze()
 
 
-class LoopCollector:
-    """Collects garbage on the running event loop only, between `start` and `stop`."""
-
-    def __init__(self) -> None:
-        self._next: asyncio.TimerHandle | None = None
-
-    def start(self) -> None:
-        """Collect everything now, and disable Python's own collection."""
-        gc.disable()
-        gc.collect()
-        self._schedule()
-
-    def stop(self) -> None:
-        """Enable Python's own collection again."""
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-            gc.enable()
-
-    def _schedule(self) -> None:
-        self._next = asyncio.get_running_loop().call_later(_INTERVAL, self._collect)
-
-    def _collect(self) -> None:
-        due = [
-            generation
-            for generation, (count, threshold) in enumerate(zip(gc.get_count(), gc.get_threshold(), strict=True))
-            if count > threshold
-        ]
-        if due:
-            gc.collect(max(due))
-        self._schedule()
-
-
 class CollectionPause:
     """Keeps Python's own collection off while at least one worker thread runs; for use in the window's thread."""
 
@@ -84,3 +51,40 @@ class CollectionPause:
         self._workers -= 1
         if self._workers == 0 and self._enabled:
             gc.enable()
+
+
+PAUSE = CollectionPause()
+"""The pause that all workers share: none enables collection while another runs."""
+
+
+class LoopCollector:
+    """Collects garbage on the running event loop only, between `start` and `stop`."""
+
+    def __init__(self) -> None:
+        self._next: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Collect everything now, and disable Python's own collection."""
+        PAUSE.enter()
+        gc.collect()
+        self._schedule()
+
+    def stop(self) -> None:
+        """Enable Python's own collection again."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+            PAUSE.leave()
+
+    def _schedule(self) -> None:
+        self._next = asyncio.get_running_loop().call_later(_INTERVAL, self._collect)
+
+    def _collect(self) -> None:
+        due = [
+            generation
+            for generation, (count, threshold) in enumerate(zip(gc.get_count(), gc.get_threshold(), strict=True))
+            if count > threshold
+        ]
+        if due:
+            gc.collect(max(due))
+        self._schedule()

@@ -11,16 +11,16 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-from PySide6.QtCore import Qt, QTemporaryDir
+from PySide6.QtCore import QSize, Qt, QTemporaryDir
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QPalette
-from PySide6.QtWidgets import QApplication, QGridLayout, QLayout, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QFormLayout, QGridLayout, QLayout, QWidget
 
 from nfkd.protocol.roles import COLOURS, DATA
 from nfkd_gui.resources import resource_path
 
 Theme = Literal["system", "light", "dark", "contrast"]
 TYPE = {"figure": (28, 600), "title": (20, 600), "heading": (16, 600), "strong": (13, 600), "body": (13, 400),
-        "caption": (11, 400)}  # fmt: skip
+        "caption": (11, 400), "code": (13, 400)}  # fmt: skip
 """Size in pixels and weight of each kind of text."""
 _MIN_SCALE, _MAX_SCALE = 75, 200
 
@@ -150,7 +150,7 @@ def scaled(pixels: float) -> int:
 def font(kind: str) -> QFont:
     """Return the font of a kind of text, a key of `TYPE`; its figures have equal widths."""
     size, weight = TYPE[kind]
-    found = QFont(_family())
+    found = QFont(_fixed_family() if kind == "code" else _family())
     found.setPixelSize(scaled(size))
     found.setWeight(QFont.Weight(weight))
     found.setFeature(QFont.Tag("tnum"), 1)
@@ -163,6 +163,12 @@ def _family() -> str:
     return "Inter" if "Inter" in QFontDatabase.families() else QFontDatabase.systemFont(
         QFontDatabase.SystemFont.GeneralFont
     ).family()  # fmt: skip
+
+
+@functools.cache
+def _fixed_family() -> str:
+    """Return the system's font in which all letters have the same width."""
+    return QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont).family()
 
 
 def apply_theme(app: QApplication, theme: str, percent: int = 100, *, shapes: bool = True) -> None:
@@ -178,10 +184,18 @@ def apply_theme(app: QApplication, theme: str, percent: int = 100, *, shapes: bo
     app.setFont(font("body"))
     app.setStyleSheet(_style_sheet(_current.tokens) if shapes else "")
     for window in app.topLevelWidgets():
-        for layout in window.findChildren(QLayout):
-            _rescale(layout)
-        for widget in window.findChildren(QWidget):
-            _refit(widget)
+        fit_all(window)
+
+
+def fit_all(parent: QWidget) -> None:
+    """Give the widgets and layouts inside a widget their sizes at the current scale.
+
+    Qt applies the style sheet, which also has sizes, when a widget is first shown and when it gets another parent.
+    """
+    for layout in parent.findChildren(QLayout):
+        _rescale(layout)
+    for widget in parent.findChildren(QWidget):
+        _refit(widget)
 
 
 def _choose(theme: str) -> Tokens:
@@ -193,7 +207,7 @@ def _choose(theme: str) -> Tokens:
 def set_space(layout: QLayout, spacing: int, *margins: int, across: int | None = None) -> None:
     """Set the spacing and the margins (all, or left, top, right, bottom) of a layout; they follow the scale.
 
-    `across` is the spacing between the columns of a grid, if it is not that between its rows.
+    `across` is the spacing between the columns of a grid or a form, if it is not that between its rows.
     """
     four = margins * 4 if len(margins) == 1 else margins or (0, 0, 0, 0)
     layout.setProperty("space", [spacing, *four])
@@ -213,6 +227,26 @@ def fix_size(widget: QWidget, width: int = 0, height: int = 0) -> None:
     _refit(widget)
 
 
+def limit_size(widget: QWidget, *, least: tuple[int, int] = (0, 0), most: tuple[int, int] = (0, 0)) -> None:
+    """Set the least and the largest width and height of a widget, each unless it is 0; they follow the scale."""
+    widget.setProperty("least", list(least))
+    widget.setProperty("most", list(most))
+    _refit(widget)
+
+
+def set_icon_size(button: QAbstractButton, side: int) -> None:
+    """Set the side of a button's icon; it follows the scale."""
+    button.setProperty("icon_side", side)
+    _refit(button)
+
+
+def gap(parent: QWidget, width: int = 0, height: int = 0) -> QWidget:
+    """Return an empty widget of fixed size for a layout; it follows the scale."""
+    empty = QWidget(parent)
+    fix_size(empty, width, height)
+    return empty
+
+
 def _refit(widget: QWidget) -> None:
     kind, size = widget.property("type"), widget.property("fixed")
     if kind and widget.font() != font(kind):
@@ -223,6 +257,15 @@ def _refit(widget: QWidget) -> None:
             widget.setFixedWidth(scaled(width))
         if height:
             widget.setFixedHeight(scaled(height))
+    for name, set_width, set_height in (
+        ("least", widget.setMinimumWidth, widget.setMinimumHeight),
+        ("most", widget.setMaximumWidth, widget.setMaximumHeight),
+    ):
+        for value, set_value in zip(widget.property(name) or (), (set_width, set_height), strict=False):
+            if value:
+                set_value(scaled(value))
+    if isinstance(widget, QAbstractButton) and widget.property("icon_side"):
+        widget.setIconSize(QSize(*2 * [scaled(widget.property("icon_side"))]))
     widget.updateGeometry()
 
 
@@ -233,7 +276,7 @@ def _rescale(layout: QLayout) -> None:
         layout.setSpacing(spacing)
         layout.setContentsMargins(*margins)
     across = layout.property("across")
-    if across is not None and isinstance(layout, QGridLayout):
+    if across is not None and isinstance(layout, (QGridLayout, QFormLayout)):
         layout.setHorizontalSpacing(scaled(across))
 
 

@@ -1,8 +1,9 @@
 """Takes pictures of the studio: ``make screenshots``.
 
-The real window is shown with two recorded runs (``tests/data``), and every workspace and panel is drawn in both themes,
-at 1280×800 and 1920×1080, and at 2560×1440 with scale 2. All pictures go to ``build/screenshots``, the workspaces at
-1280×800 also to ``resources/screenshots``, where README and docs show them. Without a display the script starts Xvfb.
+The real window is shown with two recorded runs (``tests/data``) and a run in training. Every workspace and panel is
+drawn in both themes, at 1280×800 and 1920×1080, and at 2560×1440 with scale 2. All pictures go to
+``build/screenshots``, the workspaces at 1280×800 also to ``resources/screenshots``, where README and docs show them.
+Without a display the script starts Xvfb.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QWidget
 from qasync import QEventLoop
 
+from nfkd.config import ExperimentConfig
 from nfkd.protocol.requests import Shutdown
 from nfkd.terminal import say
 from nfkd_gui.app import make_window
@@ -35,8 +37,11 @@ SIZES = {"1280x800": (QSize(1280, 800), 1), "1920x1080": (QSize(1920, 1080), 1),
 IN_README = "1280x800"
 IMAGES, PLANE = "digits", "pinwheel"
 """The recorded runs."""
-_STEADY, _PATIENCE = 0.4, 30.0
-"""Seconds without a change of the picture, and the longest wait for them."""
+_STEADY, _PATIENCE, _TRAINING = 0.4, 30.0, 300.0
+"""Seconds without a change of the picture, the longest wait for them, and for a run to get to a step."""
+_SHORT = ("name=my digits", "training.teacher_steps=400", "training.student_steps=600", "monitor.pictures_every=50")
+_SHOWN_STEP = 150
+"""Settings of the run that is shown in training, and the step of its student at which it is."""
 
 
 def main() -> None:
@@ -92,6 +97,11 @@ async def _take(app: QApplication, size: str) -> None:
         studio.prefer(theme=theme)
         async for name, widget in views(window, runs):
             await camera.take(f"{name}-{theme}", widget)
+    await start_training(window, runs.parent / "digits.toml")
+    for theme in ("light", "dark"):
+        studio.prefer(theme=theme)
+        await asyncio.sleep(_STEADY)  # it changes all the time
+        camera.write(f"train-live-{theme}", window.grab().toImage())
     studio.ask(Shutdown(), lambda _reply: None, lambda _error: None)
     await until(lambda: studio.engine.phase != "ready")
     await studio.close()
@@ -127,6 +137,25 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
     yield "compare", window
 
 
+async def start_training(window: MainWindow, file: Path) -> None:
+    """Start a run as a user does, and wait until its student has learnt for a while."""
+    ExperimentConfig.load("digits", _SHORT).save(file)
+    window.files.open(str(file))
+    studio = window.studio
+    await until(lambda: studio.experiment.may_run)
+    studio.run_experiment()
+    window.open_workspace("train")
+
+    def student_has_learnt() -> bool:
+        stage = studio.view.find_stage(studio.seed, "student") if studio.view is not None else None
+        return stage is not None and any(
+            curve.steps[-1] >= _SHOWN_STEP for curve in stage.curves.values() if len(curve)
+        )
+
+    await until(lambda: studio.view is not None and studio.view.row.state == "running")
+    await until(student_has_learnt, _TRAINING)
+
+
 class Camera:
     """Writes pictures of widgets, once they do not change any more."""
 
@@ -135,7 +164,10 @@ class Camera:
 
     async def take(self, name: str, widget: QWidget) -> None:
         """Write a picture as ``NAME-SIZE.png``."""
-        picture = await steady(widget)
+        self.write(name, await steady(widget))
+
+    def write(self, name: str, picture: QImage) -> None:
+        """Write a picture as ``NAME-SIZE.png``, and as it is shown in README and docs."""
         PICTURES.mkdir(parents=True, exist_ok=True)
         picture.save(str(PICTURES / f"{name}-{self._size}.png"))
         if self._size == IN_README and "panel" not in name:
@@ -156,9 +188,9 @@ async def steady(widget: QWidget) -> QImage:
     raise TimeoutError(message)
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool], patience: float = _PATIENCE) -> None:
     """Wait for a condition."""
-    for _ in range(round(_PATIENCE / 0.05)):
+    for _ in range(round(patience / 0.05)):
         if condition():
             return
         await asyncio.sleep(0.05)

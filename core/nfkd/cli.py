@@ -182,7 +182,13 @@ def _data_arguments(data: argparse.ArgumentParser) -> None:
     add = action("add", "Register a data set under a name, after checking that it loads.")
     add.add_argument("name", metavar="NAME", help="name for `data = NAME` in an experiment")
     add.add_argument("target", metavar="PATH|KIND")
-    add.add_argument("--force", action="store_true", help="replace the data set that has this name")
+    rename = action("rename", "Give a data set of yours another name; experiments are not changed.")
+    rename.add_argument("name", metavar="OLD")
+    rename.add_argument("new", metavar="NEW")
+    for sub in (add, rename):
+        sub.add_argument("--force", action="store_true", help="replace the data set that has this name")
+    remove = action("remove", "Remove the name of a data set of yours; its files stay.")
+    remove.add_argument("name", metavar="NAME")
     for sub in (show, add):
         sub.add_argument(
             "--set", metavar="KEY=VALUE", action="append", default=[], help="change a setting, such as scaling=robust"

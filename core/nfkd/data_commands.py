@@ -1,4 +1,4 @@
-"""``nfkd data``: list, show, add and fetch data sets."""
+"""``nfkd data``: list, show, add, rename, remove and fetch data sets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 
 from nfkd.config import ConfigError, ConfigProblem, DataConfig, ExperimentConfig
-from nfkd.config.datasets import DATA_KINDS, add_dataset, dataset_name_problems, dataset_names, parse_data
+from nfkd.config.datasets import (
+    DATA_KINDS,
+    add_dataset,
+    dataset_name_problems,
+    dataset_names,
+    parse_data,
+    remove_dataset,
+    rename_dataset,
+)
 from nfkd.data import DataError, Dataset, NotFetchedError, fetch_dataset, load_dataset
-from nfkd.data.preview import preview_dataset
+from nfkd.data.preview import preview_dataset, suggest_settings
 from nfkd.data.sources import SOURCES
 from nfkd.planning.describe import describe
 from nfkd.protocol.data import ColumnStatistics, DataPreview
@@ -39,6 +47,12 @@ def perform(options: argparse.Namespace) -> None:
             _show(parse_data(options.target, overrides=options.set), options.picture)
         case "add":
             _add(options)
+        case "rename":
+            path = rename_dataset(options.name, options.new, replace=options.force)
+            say(f"Renamed to {_quoted(options.new)} ({path}). {_old_name_note(options.name)}")
+        case "remove":
+            path = remove_dataset(options.name)
+            say(f"Removed {path}; the files of the data set stay. {_old_name_note(options.name)}")
         case _:
             for config in [parse_data(target) for target in options.targets]:
                 say(fetch(config))
@@ -140,14 +154,14 @@ def _picture_path(preview: DataPreview, picture: str) -> Path:
     return path
 
 
-# --- add and fetch ----------------------------------------------------------------------------------------------------
+# --- the user's names, and fetch --------------------------------------------------------------------------------------
 
 
 def _add(options: argparse.Namespace) -> None:
     problems = dataset_name_problems(options.name, replace=options.force)
     config, dataset = None, None
     try:
-        config = parse_data(options.target, overrides=options.set)
+        config = _with_suggestion(parse_data(options.target, overrides=options.set))
         dataset = _loaded(config)
     except ConfigError as error:
         problems += error.problems
@@ -155,6 +169,16 @@ def _add(options: argparse.Namespace) -> None:
         raise ConfigError(problems)
     path = add_dataset(options.name, config, replace=options.force)
     say(f"{dataset.summary}\nSaved as {path}. To use it: nfkd run … --set data={_quoted(options.name)}")
+
+
+def _with_suggestion(config: DataConfig) -> DataConfig:
+    """Return a config with settings that fit its files, such as the size of images, where none were given."""
+    fitting = {name: value for name, value in suggest_settings(config).items() if name not in config.model_fields_set}
+    return config.model_copy(update=fitting)
+
+
+def _old_name_note(name: str) -> str:
+    return f"Experiments with data = {name!r} must be changed; runs keep their own copy of the settings."
 
 
 def _loaded(config: DataConfig) -> Dataset:

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 
 from nfkd.config.toml import toml_document
 from nfkd.text import plain
+from nfkd_gui.forms.dataset_list import DatasetListDialog
 from nfkd_gui.forms.dataset_name import DatasetNameDialog
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.widgets.labels import tip
@@ -20,7 +21,7 @@ _NOT_READ = "Data gets a name once the engine can read it."
 
 
 class DatasetMenuButton(QToolButton):
-    """Opens a menu of the user's named data sets, and of a command to name the present one.
+    """Opens a menu of the user's named data sets, with commands to name the present data, to rename and to remove.
 
     Parameters
     ----------
@@ -44,6 +45,10 @@ class DatasetMenuButton(QToolButton):
         self.save = QAction("&Save as named data set …", self)
         self.save.setObjectName("data.save_named")
         self.save.triggered.connect(self._ask_name)
+        self.manage = QAction("&Rename or remove …", self)
+        self.manage.setObjectName("data.manage_named")
+        self.manage.setToolTip("Rename your named data sets, or remove names.")
+        self.manage.triggered.connect(self._manage)
         self.menu_.aboutToShow.connect(model.list_datasets)
         self.menu_.aboutToShow.connect(self._refresh)
         self.clicked.connect(lambda: self.menu_.popup(self.mapToGlobal(self.rect().bottomLeft())))
@@ -60,7 +65,8 @@ class DatasetMenuButton(QToolButton):
         if self.menu_.isEmpty():
             self.menu_.addAction(_NONE).setEnabled(False)
         self.menu_.addSeparator()
-        self.menu_.addAction(self.save)
+        self.menu_.addActions([self.save, self.manage])
+        self.manage.setEnabled(bool(self._model.datasets))
         self._refresh()
 
     def _refresh(self) -> None:
@@ -70,3 +76,6 @@ class DatasetMenuButton(QToolButton):
 
     def _ask_name(self) -> None:
         DatasetNameDialog(self._model, self.window()).open()
+
+    def _manage(self) -> None:
+        DatasetListDialog(self._model, self.window()).open()

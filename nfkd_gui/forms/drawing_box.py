@@ -9,7 +9,7 @@ from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent,
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSizePolicy, QWidget
 
 from nfkd_gui.forms.layout import fill_column
-from nfkd_gui.theme import plot_colours, role_colour
+from nfkd_gui.theme import limit_size, plot_colours, role_colour
 from nfkd_gui.widgets.labels import ToneLabel
 
 Points = list[list[float]]
@@ -64,7 +64,7 @@ class Canvas(QWidget):
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
-        self.setMinimumSize(160, 160)
+        limit_size(self, least=(160, 160))
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.CrossCursor)
         self.setToolTip(_HELP)

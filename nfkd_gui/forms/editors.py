@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any, cast
 
 from PySide6.QtCore import QEvent, Qt, Signal
-from PySide6.QtGui import QResizeEvent, QStandardItemModel
+from PySide6.QtGui import QFont, QResizeEvent, QStandardItemModel
 from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QWidget
 
 from nfkd_gui.forms.drawing_box import DrawingBox
@@ -120,9 +120,9 @@ class ChoiceBox(FittingComboBox):
         self.addItem(text)
         item = cast("QStandardItemModel", self.model()).item(self.count() - 1)
         item.setFlags(Qt.ItemFlag.NoItemFlags)
-        font = self.font()
-        font.setBold(True)
-        item.setFont(font)
+        bold = QFont()  # of no size of its own, so that it follows the scale
+        bold.setBold(True)
+        item.setFont(bold)
 
     def value(self) -> object:
         return self.currentData()

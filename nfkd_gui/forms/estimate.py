@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import ASSISTANTS, role_label
@@ -42,21 +42,23 @@ class EstimateBox(QFrame):
                 grid.addWidget(cell, row, column)
                 self._cells[row, column] = cell
         self._remarks = QWidget(self)
-        column = QVBoxLayout(self._remarks)
+        column, line = QVBoxLayout(self._remarks), QHBoxLayout()
         set_space(column, 2)
-        for label in (self._assistants, self._matching, self._data, self._status):
-            column.addWidget(label)
-        column.addStretch(1)
-        grid.addWidget(self._remarks, len(_ROWS) + 1, 0, 1, 4)
+        set_space(line, 12)
+        line.addWidget(self._matching, 1)
+        line.addWidget(self._data, 1)
+        column.addWidget(self._assistants)
+        column.addLayout(line)
+        column.addWidget(self._status)
+        grid.addWidget(self._remarks, len(_ROWS) + 1, 0, 1, 5)
+        grid.setRowStretch(len(_ROWS) + 2, 1)
         self.show_description(None)
 
-    def lay_out_wide(self) -> None:
-        """Put the remarks beside the sizes: a low panel has no room below them."""
-        rest = len(_ROWS) + 1
-        self._grid.addWidget(self._remarks, 0, 4, rest + 1, 1)
+    def add_beside(self, widget: QWidget) -> None:
+        """Add a widget beside the sizes, above the remarks."""
+        self._grid.addWidget(widget, 0, 4, len(_ROWS) + 1, 1)
         self._grid.setColumnStretch(0, 0)
         self._grid.setColumnStretch(4, 1)
-        self._grid.setRowStretch(rest, 1)
 
     def _label(self, name: str) -> WrappedLabel:
         label = WrappedLabel(parent=self)

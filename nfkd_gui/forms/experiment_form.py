@@ -29,7 +29,7 @@ from nfkd_gui.forms.undo import Edit, change_name
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.gradient_shares import GradientShares
-from nfkd_gui.theme import set_space
+from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.labels import WrappedLabel
 
 _FOLDED = frozenset({"seeds", "compute", "monitor"})
@@ -109,7 +109,7 @@ class ExperimentForm(QWidget):
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(content)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        scroll.setMinimumWidth(288)
+        limit_size(scroll, least=(288, 0))
         fill_column(self, scroll, self.estimate, spacing=0)
 
     def _add_preview(self, data_preview: DataPreviewModel) -> None:

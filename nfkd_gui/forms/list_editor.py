@@ -15,6 +15,7 @@ from nfkd_gui.forms.layout import discard, fill_column, form_grid, heading_label
 from nfkd_gui.forms.message_cell import MessageCell
 from nfkd_gui.forms.node import FormNode, Leftovers, OnChanged, Problems
 from nfkd_gui.forms.text import sentence
+from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.labels import WrappedLabel
 
 MakeNode = Callable[[Field, QGridLayout, OnChanged], FormNode]
@@ -66,7 +67,7 @@ class ListEditor(FormNode):
 
     def _lay_out(self) -> None:
         self._column = QVBoxLayout()
-        self._column.setSpacing(4)
+        set_space(self._column, 4)
         # The button is above the sections, so that Tab moves from it to a new section.
         fill_column(self._box, self._note, self._cell, self._column)
 

@@ -15,7 +15,7 @@ from nfkd_gui.forms.layer_choice import LayerChoice, layer_label
 from nfkd_gui.forms.layout import discard
 from nfkd_gui.forms.pair_row import REMOVE_WIDTH, SPACING, WEIGHT_WIDTH, PairRow
 from nfkd_gui.forms.text import sentence
-from nfkd_gui.theme import fix_size
+from nfkd_gui.theme import fix_size, set_space
 from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, WrappedLabel
 
 OWN = "pairs"
@@ -65,14 +65,13 @@ class PairsBox(QWidget):
 
     def _lay_out(self) -> None:
         self._column = QVBoxLayout()
-        self._column.setSpacing(SPACING)
+        set_space(self._column, SPACING)
         buttons = QHBoxLayout()
         buttons.addWidget(self.add)
         buttons.addWidget(self.convert)
         buttons.addStretch(1)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 4)
-        layout.setSpacing(SPACING)
+        set_space(layout, SPACING, 0, 0, 0, 4)
         for widget in (self._caption, self._head, self._made_table):
             layout.addWidget(widget)
         layout.addLayout(self._column)
@@ -201,8 +200,7 @@ class _Heading(QWidget):
         self._spacer = QWidget(self)
         fix_size(self._spacer, REMOVE_WIDTH)
         line = QHBoxLayout(self)
-        line.setContentsMargins(0, 0, 0, 0)
-        line.setSpacing(SPACING)
+        set_space(line, SPACING)
         self._teacher = ToneLabel("Teacher", parent=self)
         for label in (ToneLabel("Student", parent=self), self._teacher):
             line.addWidget(label, 1)
@@ -225,9 +223,7 @@ class _MadeTable(QWidget):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self._grid = QGridLayout(self)
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(SPACING)
-        self._grid.setVerticalSpacing(2)
+        set_space(self._grid, 2, across=SPACING)
         for column in (0, 1):
             self._grid.setColumnStretch(column, 1)
         self._cells: dict[tuple[int, int], PlainLabel] = {}

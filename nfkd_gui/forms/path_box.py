@@ -12,7 +12,8 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QToolB
 from nfkd.files import is_folder, is_regular
 from nfkd_gui.forms.fields import PathKind
 from nfkd_gui.forms.number_box import HEIGHT
-from nfkd_gui.theme import fix_size
+from nfkd_gui.theme import fix_size, set_space
+from nfkd_gui.widgets.file_target import FileTarget
 
 _TIPS: dict[PathKind, str] = {
     "file": "Choose a file.",
@@ -21,7 +22,7 @@ _TIPS: dict[PathKind, str] = {
 }
 
 
-class PathBox(QWidget):
+class PathBox(QWidget, FileTarget):
     """A line for the path, and a Browse button. A file that is dropped on it replaces the whole path.
 
     Parameters
@@ -59,8 +60,7 @@ class PathBox(QWidget):
         for widget in (self.line, self.browse):
             fix_size(widget, height=HEIGHT)
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
+        set_space(layout, 4)
         layout.addWidget(self.line, 1)
         layout.addWidget(self.browse)
 

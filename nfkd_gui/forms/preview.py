@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QEvent, QRect, Qt
@@ -29,14 +30,17 @@ from nfkd_gui.forms.text import sentence
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.plotting.mosaic import Mosaic, themed
-from nfkd_gui.plotting.plane import Plane, extent_of
-from nfkd_gui.theme import font, role_colour
+from nfkd_gui.theme import fix_size, role_colour, scaled, set_space, set_type
 from nfkd_gui.widgets.labels import Tone, WrappedLabel, tip
 from nfkd_gui.widgets.note_bar import NoteBar
+
+if TYPE_CHECKING:
+    from nfkd_gui.plotting.plane import Plane
 
 _HEADINGS = ("Column", "Min", "Mean", "Std", "Max", "Missing")
 _ROWS = 8
 _MIN_WIDTH = 40
+_PADDING = 6
 _MAX_NAME = 200  # characters of a column's name
 _PLANE_HEIGHT = 240
 _GRIDS = ((16, 11, 4), (40, 8, 4), (math.inf, 4, 2))
@@ -62,8 +66,7 @@ class PreviewBox(QFrame):
         self.columns = _ColumnTable(self)
         self.download = _Download(model, self)
         self._layout = QVBoxLayout(self)
-        self._layout.setContentsMargins(0, 8, 0, 0)
-        self._layout.setSpacing(8)
+        set_space(self._layout, 8, 0, 8, 0, 0)
         for widget in (self.note, self._message, self.download, self.mosaic, self.columns):
             self._layout.addWidget(widget)
         model.changed.connect(self.refresh)
@@ -131,9 +134,11 @@ class PreviewBox(QFrame):
         self.columns.show_columns(columns if points is None else [])
 
     def _show_points(self, points: np.ndarray, columns: list[ColumnStatistics]) -> None:
+        from nfkd_gui.plotting.plane import Plane, extent_of
+
         if self.plane is None:
             self.plane = Plane(self)
-            self.plane.setFixedHeight(_PLANE_HEIGHT)
+            fix_size(self.plane, height=_PLANE_HEIGHT)
             self.plane.setAccessibleName("Training points")
             self.plane.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)  # the wheel scrolls the form
             self._layout.addWidget(self.plane)
@@ -186,7 +191,7 @@ class _ColumnTable(QTableWidget):
             item.setTextAlignment(Qt.AlignmentFlag.AlignRight if number else Qt.AlignmentFlag.AlignLeft)
             self.setHorizontalHeaderItem(number, item)
         self.verticalHeader().hide()
-        self.setFont(font("caption"))
+        set_type(self, "caption")
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setTabKeyNavigation(False)
@@ -214,10 +219,19 @@ class _ColumnTable(QTableWidget):
                 else:
                     item.setToolTip(tip(text))
                 self.setItem(row, index, item)
-        line = self.fontMetrics().height() + 6
+        self._fit()
+
+    def _fit(self) -> None:
+        """Make the table as high as its rows."""
+        line = self.fontMetrics().height() + scaled(_PADDING)
         self.verticalHeader().setDefaultSectionSize(line)
         head = self.horizontalHeader().sizeHint().height()
-        self.setFixedHeight(head + min(len(columns), _ROWS) * line + 2 * self.frameWidth())
+        self.setFixedHeight(head + min(self.rowCount(), _ROWS) * line + 2 * self.frameWidth())
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._fit()
 
 
 class _Download(QWidget):

@@ -11,7 +11,7 @@ from nfkd_gui.forms.drawing_box import DrawingBox
 from nfkd_gui.forms.editors import SwitchBox, make_editor, set_silently
 from nfkd_gui.forms.effects import has_effect
 from nfkd_gui.forms.fields import LISTS, Field, Section, SectionList, Value, Variants
-from nfkd_gui.forms.layout import heading_label
+from nfkd_gui.forms.layout import follow_in_tab_order, form_grid, heading_label
 from nfkd_gui.forms.list_editor import ListEditor
 from nfkd_gui.forms.message_cell import MessageCell
 from nfkd_gui.forms.node import FormNode, Leftovers, OnChanged, Problems
@@ -156,12 +156,19 @@ class Group(FormNode):
 
 
 class VariantGroup(FormNode):
-    """A choice, and the fields of the chosen model. Each model keeps the values that the user entered for it."""
+    """A choice, and the fields of the chosen model. Each model keeps the values that the user entered for it.
+
+    The fields of a model are made when it is first chosen.
+    """
 
     def __init__(self, field: Variants, grid: QGridLayout, on_changed: OnChanged) -> None:
         super().__init__(field)
         self._choice = Row(field.choice, grid, self._chosen)
-        self._groups = {tag: Group(field, fields, grid, on_changed) for tag, fields in field.members.items()}
+        self._box = QWidget(grid.parentWidget())
+        self._grid = form_grid(self._box)
+        grid.addWidget(self._box, grid.rowCount(), 0, 1, 2)
+        self._members = field.members
+        self._groups: dict[str, Group] = {}
         self._on_changed = on_changed
         self._advanced = False
         self._visible = True
@@ -170,7 +177,17 @@ class VariantGroup(FormNode):
     def _tag(self) -> Any:
         return self._choice.value()
 
+    def _group(self, tag: Any) -> Group | None:
+        """Return the fields of a model; None for an unknown one."""
+        if tag in self._members and tag not in self._groups:
+            group = self._groups[tag] = Group(self.field, self._members[tag], self._grid, self._on_changed)
+            group.set_value({}, {})
+            group.set_shown(self._visible, self._advanced)
+            follow_in_tab_order(self._choice.editor, self._box)
+        return self._groups.get(tag)
+
     def _chosen(self, path: str, *, merges: bool = True, name: str = "") -> None:
+        self._group(self._tag)
         for group in self._groups.values():
             group.show_problems({})
         self.set_shown(self._visible, self._advanced)
@@ -180,16 +197,17 @@ class VariantGroup(FormNode):
         return (self._choice, *(group for tag, group in self._groups.items() if tag == self._tag))
 
     def value(self) -> dict[str, Any]:
-        group = self._groups.get(self._tag)
+        group = self._group(self._tag)
         return {self._choice.field.name: self._tag} | (group.value() if group is not None else {})
 
     def set_value(self, value: Any, leftovers: Leftovers) -> None:
         key = self._choice.field.name
         value = dict(self.expect(dict, value, leftovers))
         self._choice.set_value(value.pop(key, _default(self._choice.field)), leftovers)
-        for tag, group in self._groups.items():
-            group.set_value(value if tag == self._tag else {}, leftovers)
-        if self._tag not in self._groups:
+        chosen = self._group(self._tag)
+        for group in self._groups.values():
+            group.set_value(value if group is chosen else {}, leftovers)
+        if chosen is None:
             leftovers.update({f"{self.field.path}.{name}": item for name, item in value.items()})
         self.set_shown(self._visible, self._advanced)
 

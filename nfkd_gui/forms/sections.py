@@ -10,7 +10,7 @@ from nfkd_gui.forms.layout import fill_column, form_grid
 from nfkd_gui.forms.loss_section import LossSection
 from nfkd_gui.forms.node import FormNode, OnChanged, Problems
 from nfkd_gui.forms.rows import Group, make_node
-from nfkd_gui.theme import scaled, set_space, set_type
+from nfkd_gui.theme import gap, set_space, set_type
 from nfkd_gui.widgets.buttons import quiet_button
 
 
@@ -64,7 +64,7 @@ class SectionBox(QWidget):
         line.addWidget(self._heading, 1)
         line.addItem(self._rest)
         if isinstance(self.node, LossSection):
-            line.addSpacing(scaled(12))
+            line.addWidget(gap(self, width=12))
             line.addWidget(self.node.remark, 1)
         line.addWidget(self._advanced)
         fill_column(self, line, self._body, spacing=0)

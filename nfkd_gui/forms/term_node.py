@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSpacerItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from nfkd.config import TERMS
 from nfkd_gui.forms.editors import describe_editor, set_silently
@@ -18,7 +18,7 @@ from nfkd_gui.forms.number_box import HEIGHT
 from nfkd_gui.forms.rows import LABEL_WIDTH, Group
 from nfkd_gui.forms.term_row import CHEVRON, TermRow
 from nfkd_gui.forms.text import sentence
-from nfkd_gui.theme import fix_size, scaled, set_space
+from nfkd_gui.theme import fix_size, gap, set_space
 from nfkd_gui.widgets.labels import PlainLabel
 from nfkd_gui.widgets.wheel import guard_wheel
 
@@ -83,7 +83,7 @@ class TermNode(FormNode):
         row = grid.rowCount()
         grid.addWidget(label, row, 0)
         grid.addWidget(button, row, 1, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        grid.addItem(QSpacerItem(0, scaled(LINE)), row + 1, 0)
+        grid.addWidget(gap(self.details, height=LINE), row + 1, 0)
         return button
 
     def _add_remove(self, grid: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.roles import role_label
 from nfkd.protocol.times import TimeEstimate
@@ -29,14 +29,20 @@ class TimeBox(QWidget):
         self._figure.setObjectName("time_estimate.figure")
         self._caption = WrappedLabel(parent=self)
         self._caption.setObjectName("time_estimate.caption")
+        self._caption.setToolTip("A teacher that stops early takes less time.")
         self._bar = SegmentedBar(self)
         self._bar.setAccessibleName("Share of each stage")
         self._stages = MarkupLabel(self)
         self._stages.setWordWrap(True)
         column = QVBoxLayout(self)
-        set_space(column, 4, 16, 4, 16, 4)
-        for widget in (self._figure, self._caption, self._bar, self._stages):
-            column.addWidget(widget)
+        set_space(column, 4, 12, 0, 0, 0)
+        line = QHBoxLayout()
+        set_space(line, 12)
+        line.addWidget(self._figure)
+        line.addWidget(self._stages, 1)
+        column.addLayout(line)
+        column.addWidget(self._bar)
+        column.addWidget(self._caption)
         column.addStretch(1)
         model.changed.connect(self.refresh)
         self.refresh()
@@ -66,4 +72,4 @@ class TimeBox(QWidget):
 def _describe(estimate: TimeEstimate) -> str:
     seeds = f"for {estimate.seeds} seeds, " if estimate.seeds > 1 else ""
     guessed = " and the sizes of the flows" if estimate.guessed else ""
-    return f"{seeds}from real steps of each stage{guessed}; a teacher that stops early is shorter"
+    return f"{seeds}from real steps of each stage{guessed}"

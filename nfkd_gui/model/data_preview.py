@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QObject, Signal
 
 from nfkd.config import ConfigError
-from nfkd.config.datasets import DATA_KINDS, add_dataset, parse_data, parse_data_toml
+from nfkd.config.datasets import DATA_KINDS, add_dataset, parse_data, parse_data_toml, remove_dataset, rename_dataset
 from nfkd.config.toml import toml_text
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, NamedData, PreviewData
 from nfkd.protocol.events import DataProgress, ErrorInfo
@@ -115,13 +117,29 @@ class DataPreviewModel(QObject):
 
         Returns whether it was saved; `failed` says why not.
         """
+        return self._change_names(
+            f"The data set {name} was not saved",
+            lambda: add_dataset(name, parse_data_toml(self._text), replace=True),
+        )
+
+    def rename_named(self, old: str, new: str) -> bool:
+        """Rename a named data set, as ``nfkd data rename --force`` does; returns as `save_named`."""
+        return self._change_names(f"The data set {old} was not renamed", lambda: rename_dataset(old, new, replace=True))
+
+    def remove_named(self, name: str) -> bool:
+        """Remove the name of a data set, as ``nfkd data remove`` does; returns as `save_named`."""
+        return self._change_names(f"The data set {name} was not removed", lambda: remove_dataset(name))
+
+    def _change_names(self, title: str, change: Callable[[], object]) -> bool:
+        """Change the named data sets and list them again; return whether it worked, else emit `failed`."""
         try:
-            add_dataset(name, parse_data_toml(self._text), replace=True)
+            change()
         except (ConfigError, OSError) as error:
             cause = error.problems[0].message if isinstance(error, ConfigError) else str(error)
-            self.failed.emit(ErrorInfo(title=f"The data set {name} was not saved", cause=cause))
+            self.failed.emit(ErrorInfo(title=title, cause=cause))
             return False
-        self.list_datasets()
+        finally:
+            self.list_datasets()
         return True
 
     def fetch(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Literal
@@ -12,6 +13,7 @@ from nfkd.config.toml import toml_document
 from nfkd.protocol import events, requests
 from nfkd.protocol.data import ListData, PreviewData
 from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Reply, Request
 from nfkd.protocol.view import RunView
 from nfkd_gui.link.connection import ClientFactory, Connection, EngineState
@@ -31,6 +33,7 @@ LIVE = frozenset({"queued", "running", "paused"})
 """States of a run that a process trains or will train."""
 RESUMABLE = frozenset({"interrupted", "stopped", "failed"})
 """States of a run that can continue from its checkpoint."""
+_LOG_LINES = 5000
 _CLIENTS: dict[str, ClientFactory] = {"relay": RelayClient, "in_process": InProcessClient}
 
 
@@ -70,6 +73,8 @@ class Studio(QObject):
     """A `LogLine`."""
     inspection_progressed = Signal(str, float)
     """The ticket of a request about flows, and the share of it that is done."""
+    example_chosen = Signal(object)
+    """An `Origin` that the user wants to inspect."""
     failed = Signal(object)
     """An `ErrorInfo` to show to the user."""
     accepted = Signal(bool)
@@ -89,13 +94,13 @@ class Studio(QObject):
         self._preferences_path = preferences_path
         self._factory = client_factory
         self._connection = Connection(self._make_client, self._apply, self)
-        self._follow_seed = True
-        self._opening = ""
-        self._adopt = False
+        self._follow_seed, self._opening, self._adopt = True, "", False
         self.rows: dict[str, events.RunRow] = {}
         self.unreadable: list[str] = []
         self._listed_folder = PurePath()
         self.progress: dict[str, events.Progress] = {}
+        self.log: deque[events.LogLine] = deque(maxlen=_LOG_LINES)
+        self.log_added.connect(self.log.append)
         self.view: RunView | None = None
         self.seed = 1
         self.experiment = Experiment(self._ask_when_started, self)
@@ -280,6 +285,10 @@ class Studio(QObject):
     def _note_busy(self, _run: str = "") -> None:
         self.time_estimate.note_busy(busy=any(map(is_controllable, self.rows.values())))
 
+    def inspect_example(self, origin: Origin) -> None:
+        """Show an example of the shown run in the sample inspector."""
+        self.example_chosen.emit(origin)
+
     # --- the run that the buttons control ---------------------------------------------------------------------
 
     @property
@@ -380,8 +389,6 @@ class Studio(QObject):
                 self.progressed.emit(event)
             case events.RunFailed():
                 self.failed.emit(event.error)
-            case _:
-                pass
 
     def _apply_to_rows(self, event: events.RunEvent) -> None:
         if isinstance(event, events.RunChanged):

@@ -13,7 +13,7 @@ from nfkd.protocol.view import RunView, StageView
 from nfkd.text import plain
 from nfkd_gui.model.export_files import file_stem
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.theme import set_space
+from nfkd_gui.theme import set_space, set_type
 from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.feature_picker import feature_names
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
@@ -89,6 +89,7 @@ class Panel(QWidget, Exportable):
         experiment = studio.experiment
         for signal in (studio.rows_changed, studio.engine_changed, experiment.checked, experiment.file_changed):
             signal.connect(self._refresh_buttons)
+        self._refresh_buttons()
 
     def _empty_page(self) -> QWidget:
         page = QWidget(self)
@@ -211,7 +212,5 @@ class Panel(QWidget, Exportable):
 def heading(text: str, parent: QWidget) -> PlainLabel:
     """Return a small bold label."""
     label = PlainLabel(text, parent)
-    font = label.font()
-    font.setBold(True)
-    label.setFont(font)
+    set_type(label, "strong")
     return label

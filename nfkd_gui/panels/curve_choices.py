@@ -13,7 +13,7 @@ from nfkd.protocol.roles import ROLES, USUAL, Role, role_label
 from nfkd.text import plain
 from nfkd_gui.panels.curve_traces import CurveSettings
 from nfkd_gui.panels.quantities import LIKELIHOOD, Quantity
-from nfkd_gui.theme import fix_size, role_colour, scaled, set_space
+from nfkd_gui.theme import fix_size, limit_size, role_colour, scaled, set_space
 from nfkd_gui.widgets.labels import tip
 from nfkd_gui.widgets.panel_dock import IconButton
 
@@ -125,7 +125,7 @@ class CurveChoices(QObject):
         slider.setAccessibleName("Smoothing of training curves, in per cent")
         slider.setToolTip("Moving average; the raw line stays visible behind it.")
         slider.setRange(0, 100)
-        slider.setMinimumWidth(scaled(160))
+        limit_size(slider, least=(160, 0))
         slider.valueChanged.connect(self._changed)
         holder = QWidgetAction(menu)
         holder.setDefaultWidget(slider)

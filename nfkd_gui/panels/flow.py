@@ -271,7 +271,7 @@ class FlowPanel(Panel):
             self._probe_likely()
 
     def _probe_point(self, x: float, y: float) -> None:
-        self.show_example(Origin(kind="values", values=np.array([x, y], np.float32)))
+        self.show_example(Origin(kind="scaled", values=np.array([x, y], np.float32)))
 
     def _probe_state(self, role: Role, state: int, x: float, y: float) -> None:
         if self.states.plane is None or not self.planes.has_probe:
@@ -280,7 +280,7 @@ class FlowPanel(Panel):
             self._probe_point(x, y)
             return
         layer = self.states.plane.flows[role].names[state - 1]
-        self.show_example(Origin(kind="values", role=role, layer=layer, values=np.array([x, y], np.float32)))
+        self.show_example(Origin(kind="scaled", role=role, layer=layer, values=np.array([x, y], np.float32)))
 
     def _probe_likely(self) -> None:
         """Go to where the first flow's density is highest."""
@@ -304,7 +304,7 @@ class FlowPanel(Panel):
         origin = self.states.origin
         if origin is not None and (origin.layer or origin.kind == "likely"):  # it stays there when weights change
             values = next(iter(layers.flows.values())).state
-            self.states.origin = Origin(kind="values", values=values)
+            self.states.origin = Origin(kind="scaled", values=values)
         self.planes.show_probe(layers.flows)
 
     # --- for the menu ---------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ class ExampleTools(QObject):
         """Return where an example comes from."""
         if origin.kind in _KINDS:
             return f"{_KINDS[origin.kind][0].lower()} {origin.index}"
-        return "a given example" if origin.kind == "values" else f"{origin.kind} {origin.index}"
+        return f"{origin.kind} {origin.index}" if origin.kind in ("train", "file") else "a given example"
 
 
 class RoleChoice(QComboBox):

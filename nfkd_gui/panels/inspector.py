@@ -19,7 +19,7 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.numbers import format_measure, format_percent
 from nfkd_gui.panels.inspector_parts import EventsPart, RepeatPart, SettingsPart
 from nfkd_gui.panels.inspector_table import FigureTable
-from nfkd_gui.theme import scaled, set_space, set_type
+from nfkd_gui.theme import limit_size, scaled, set_space, set_type
 from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.gap_bar import GapBar, GapFigures
 from nfkd_gui.widgets.labels import ElidedLabel, Tone, TypeLabel, WrappedLabel
@@ -115,7 +115,7 @@ class InspectorPanel(QWidget, Exportable):
         scroll.setWidget(content)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setMinimumWidth(scaled(_NARROWEST))
+        limit_size(scroll, least=(_NARROWEST, 0))
         layout = QVBoxLayout(self)
         set_space(layout, 0)
         layout.addWidget(scroll)

@@ -100,14 +100,14 @@ class FigureTable(QFrame):
                 self._add(cell, number, column)
                 cell.setVisible(role in USUAL)
                 self._cells[role, row.figure] = cell
-        for number in range(len(_ROWS) + 1):
-            self._grid.setRowMinimumHeight(number, scaled(_ROW))
 
     def _add(self, label: PlainLabel | MarkupLabel, row: int, column: int) -> None:
         label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._grid.addWidget(label, row, column)
 
     def restyle(self) -> None:
+        for number in range(len(_ROWS) + 1):
+            self._grid.setRowMinimumHeight(number, scaled(_ROW))
         """Apply the current theme."""
         for role, head in self._heads.items():
             head.setText(f'<span style="color:{role_colour(role)}">{role_label(role)}</span>')

@@ -22,7 +22,7 @@ from nfkd_gui.panels.path_end import PathEnd, PathPosition
 from nfkd_gui.panels.pictures import PicturePanel, Shown, weights_captions
 from nfkd_gui.plotting.flow_grid import GridRow
 from nfkd_gui.plotting.plane import extent_of, high_density
-from nfkd_gui.theme import role_colour, scaled
+from nfkd_gui.theme import limit_size, role_colour, scaled
 from nfkd_gui.widgets.labels import PlainLabel
 
 _MODES: dict[InterpolationMode, tuple[str, str]] = {
@@ -73,7 +73,7 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
         self._steps.setAccessibleName("Number of frames")
         self._steps.setToolTip("Number of frames on the path, with both ends.")
         self._steps.setRange(3, 25)
-        self._steps.setMaximumWidth(scaled(112))
+        limit_size(self._steps, most=(112, 0))
         self._steps.setValue(9)
         self._steps.valueChanged.connect(self._on_choice)
         self.tools += [self._mode, self._steps, self._live]
@@ -111,17 +111,16 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
         return Interpolate(
             run=run,
             seed=self.studio.seed,
-            first=self._origin(self.ends[0]),
-            second=self._origin(self.ends[1]),
+            first=self.ends[0].origin(self._noise()),
+            second=self.ends[1].origin(self._noise()),
             mode=self._mode.currentData(),
             steps=self._steps.value(),
             log_prob=self._own,
         )
 
-    def _origin(self, end: PathEnd) -> Origin:
-        if not end.sampled:
-            return Origin(kind="validation", index=end.index)
-        return Origin(kind="sample", index=end.index, **self._noise())
+    def use_end(self, number: int, origin: Origin) -> None:
+        """Use an example from anywhere as the first (0) or second (1) end."""
+        self.ends[number].choose(origin)
 
     def _noise(self) -> dict[str, Any]:
         """Return count and temperature of the run's samples, if there are any yet."""
@@ -129,6 +128,11 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
         if not isinstance(drawn, SamplesDrawn):
             return {}
         return {"count": len(drawn.samples), "temperature": drawn.temperature}
+
+    def origin_of(self, role: Role, number: int) -> Origin:
+        """Return a frame of a path as it is."""
+        frames = _flat(self.current_picture(role).array)
+        return Origin(kind="values", role=role, values=None if frames is None else frames[number])
 
     # --- pictures -------------------------------------------------------------------------------------------------
 
@@ -210,22 +214,15 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
             cell.plane.mark(frame)
 
     def _draw_ends(self) -> None:
-        """Show the chosen ends as images; that of a sample is the end of the first flow's path."""
+        """Show the chosen ends as images."""
         reply = self._reply
-        for end, place in zip(self.ends, (0, -1), strict=True):
-            if reply is None or reply.thumbnails.ndim != 4:
-                end.show_image(None)
-            if reply is None:
-                continue
-            end.limit(reply.count, self._noise().get("count", 2))
-            path = next(iter(reply.paths.values()), None)
-            image = None
-            if end.sampled:
-                image = path[place] if self._own and path is not None else None
-            elif end.index < len(reply.thumbnails):
-                image = reply.thumbnails[end.index]
-            if image is not None and image.ndim == 3:
-                end.show_image(1 - image if self.is_ink() and image.shape[0] == 1 else image)
+        images = reply.ends if reply is not None and all(image.ndim == 3 for image in reply.ends) else ()
+        for end, image in zip(self.ends, images or (None, None), strict=True):
+            if reply is not None:
+                end.limit(reply.count, self._noise().get("count", 2))
+            if image is not None and self.is_ink() and len(image) == 1:
+                image = 1 - image
+            end.show_image(image)
 
     def restyle(self) -> None:
         super().restyle()

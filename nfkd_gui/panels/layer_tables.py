@@ -13,11 +13,13 @@ from nfkd.protocol.requests import FlowDescription, LayerInfo
 from nfkd.protocol.roles import ASSISTANTS, Role, role_label
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.numbers import format_count
-from nfkd_gui.theme import role_colour, scaled, set_space
+from nfkd_gui.theme import limit_size, role_colour, scaled, set_space
 from nfkd_gui.widgets.labels import MarkupLabel, escaped
 
 _HEADS = ("Layer", "Kind", "Output", "Parameters")
 _KIND, _NUMBER = 1, 3
+_ROW, _LEAST = 26, 48
+"""Height of a row, and least height of a table, in pixels."""
 _WIDE = 420
 """Width in pixels below which a table has no column of kinds."""
 Index = QModelIndex | QPersistentModelIndex
@@ -112,10 +114,10 @@ class _FlowTable(QWidget):
         view.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         view.verticalHeader().hide()
-        view.verticalHeader().setDefaultSectionSize(scaled(26))
         view.horizontalHeader().setHighlightSections(False)
         view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         view.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        limit_size(view, least=(0, _LEAST))
         column = QVBoxLayout(self)
         set_space(column, 8)
         column.addWidget(self._heading)
@@ -131,5 +133,6 @@ class _FlowTable(QWidget):
         self.restyle()
 
     def restyle(self) -> None:
+        self._view.verticalHeader().setDefaultSectionSize(scaled(_ROW))
         about = f" {escaped(self._flow.summary)}" if self._flow is not None else ""
         self._heading.setText(f'<b style="color:{role_colour(self._role)}">{role_label(self._role)}</b>{about}')

@@ -6,7 +6,7 @@ import time
 from collections import deque
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFontDatabase, QGuiApplication, QTextCharFormat
+from PySide6.QtGui import QGuiApplication, QTextCharFormat
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import LogLine
@@ -14,7 +14,7 @@ from nfkd.protocol.roles import role_name
 from nfkd.text import plain, plain_lines
 from nfkd_gui.model.csv_files import Table, log_table
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.theme import set_space
+from nfkd_gui.theme import set_space, set_type
 from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.labels import Tone, tone_colour
 
@@ -39,13 +39,13 @@ class LogPanel(QWidget, Exportable):
         super().__init__(parent)
         self.setObjectName("log")
         self._studio = studio
-        self._lines: deque[LogLine] = deque(maxlen=_LINES)
+        self._lines = deque(studio.log, maxlen=_LINES)
         self._text = QPlainTextEdit(self)
         self._text.setObjectName("log.text")
         self._text.setAccessibleName("Log")
         self._text.setReadOnly(True)
         self._text.setMaximumBlockCount(_LINES)
-        self._text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        set_type(self._text, "code")
         self._text.setFrameShape(QPlainTextEdit.Shape.NoFrame)
         self._text.setPlaceholderText("Messages of the engine and the runs appear here.")
         self._level = QComboBox(self)
@@ -60,6 +60,14 @@ class LogPanel(QWidget, Exportable):
         self._find.setToolTip("Shows lines that have all of these words.")
         self._find.setClearButtonEnabled(True)
         self._find.textChanged.connect(self._refill)
+        self._lay_out()
+        studio.log_added.connect(self.add)
+        studio.view_changed.connect(self._add_lines_of_run)
+        studio.theme_changed.connect(self._refill, Qt.ConnectionType.QueuedConnection)
+        self._refill()
+        self._add_lines_of_run()
+
+    def _lay_out(self) -> None:
         copy = QPushButton("&Copy all", self)
         copy.setObjectName("log.copy")
         copy.setToolTip("Copy the lines that are shown.")
@@ -73,9 +81,6 @@ class LogPanel(QWidget, Exportable):
         set_space(layout, 0)
         layout.addLayout(line)
         layout.addWidget(self._text, 1)
-        studio.log_added.connect(self.add)
-        studio.view_changed.connect(self._add_lines_of_run)
-        studio.theme_changed.connect(self._refill, Qt.ConnectionType.QueuedConnection)
 
     def add(self, line: LogLine) -> None:
         """Append a line."""

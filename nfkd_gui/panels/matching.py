@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import pyqtgraph as pg
@@ -17,10 +18,11 @@ from nfkd.text import plain
 from nfkd_gui.model.csv_files import Table, matching_table
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import Panel
+from nfkd_gui.plotting.axes import Scale, format_ticks
 from nfkd_gui.plotting.plane import match_map, style_bar
 from nfkd_gui.plotting.plots import AXIS_WIDTH, Plot
-from nfkd_gui.theme import scaled, set_space, tokens
-from nfkd_gui.widgets.labels import MarkupLabel, escaped
+from nfkd_gui.theme import scaled, set_space, set_type, tokens
+from nfkd_gui.widgets.labels import MarkupLabel, escaped, tip
 
 _NAMED = 0.4
 """Names of the pairs may take this fraction of the map's width; longer ones are replaced by numbers."""
@@ -30,8 +32,9 @@ _LONGEST = 80
 """Characters of a pair's name beside the map."""
 _FLOWS = re.compile(r"(student|teacher|assistant \d) ")
 _TINY = 1e-12
-_LONG_NAMES = 640
-"""Width from which the legend names both flows."""
+_MARGIN = 8
+_APART = 28
+"""Pixels between two numbers at the colour scale, at least."""
 
 
 class MatchingPanel(Panel):
@@ -47,6 +50,8 @@ class MatchingPanel(Panel):
         super().__init__(studio, parent)
         self.lines: list[pg.PlotDataItem] = []
         self._legend = MarkupLabel(self.content)
+        self._legend.setObjectName("matching.legend")
+        set_type(self._legend, "caption")
         self._legend.setWordWrap(True)
         self._legend.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         self._legend.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -71,7 +76,6 @@ class MatchingPanel(Panel):
         self.markers = [self._marker(plot) for plot in (self.plot, self.heat)]
         """At the step of the time slider, in the plot and in the map; hidden while the newest pictures are shown."""
         self.bar = pg.ColorBarItem(colorMap=match_map(), interactive=False, width=16)
-        self.bar.axis.setStyle(maxTickLevel=0)  # more numbers would overlap in low panels
         self.bar.setImageItem(self.image, insert_in=self.heat.canvas)
         self.heat.canvas.getViewBox().invertY(True)
         self.heat.setMouseEnabled(x=False, y=False)
@@ -96,7 +100,7 @@ class MatchingPanel(Panel):
         split.addWidget(self.heat)
         split.setSizes([3000, 2000])
         layout = QVBoxLayout(self.content)
-        set_space(layout, 8, 8)
+        set_space(layout, 8, _MARGIN)
         layout.addWidget(self._choice, alignment=Qt.AlignmentFlag.AlignRight)
         layout.addWidget(self._canvas, 1)
         picture = QVBoxLayout(self._canvas)
@@ -216,20 +220,27 @@ class MatchingPanel(Panel):
             marker.setVisible(found is not None)
             if found is not None:
                 marker.setValue(found[0])
-        short = self.width() < scaled(_LONG_NAMES)
-        names = [escaped(_short(pair) if short else pair.summary) for pair in pairs]
-        colours = _colours(count)
+        first = "" if timeline.is_live else "Not trained yet at this step"
         if found is not None:
-            names = [f"{name}: <b>{error:.3g}</b>" for name, error in zip(names, found[1], strict=False)]
+            first = f"Step {found[0]:,}"
+        errors = [f"{error:.3g}" for error in found[1]] if found is not None else [""] * count
+        names = self._fitting_names(pairs[:count], [first, *errors])
         named = [
-            f'<span style="color:{colour}">■</span> {number}: {name}'
-            for number, (colour, name) in enumerate(zip(colours, names, strict=False), start=1)
+            f'<span style="color:{colour}">■</span>&nbsp;{escaped(name)}{f" <b>{error}</b>" if error else ""}'
+            for colour, name, error in zip(_colours(count), names, errors, strict=False)
         ]
-        if found is not None:
-            named.insert(0, f"<b>Step {found[0]:,}</b>")
-        elif not timeline.is_live:
-            named.insert(0, "<b>Not trained yet at this step</b>")
-        self._legend.setText(" &nbsp; ".join(named))
+        self._legend.setText(" &nbsp; ".join([*([f"<b>{first}</b>"] if first else []), *named]))
+        self._legend.setToolTip(tip("\n".join(_numbered(pair.summary for pair in pairs))))
+
+    def _fitting_names(self, pairs: list[LayerPair], others: list[str]) -> list[str]:
+        """Return the longest names of the pairs that fit into one line beside other texts: else their numbers."""
+        metrics = QFontMetrics(self._legend.font())
+        numbers = [str(number) for number, _ in enumerate(pairs, start=1)]
+        for names in (_numbered(pair.summary for pair in pairs), _numbered(map(_short, pairs))):
+            width = sum(metrics.horizontalAdvance(f"■ {text} \xa0 ") for text in [*names, *others])
+            if width <= self.width() - scaled(2 * _MARGIN):
+                return names
+        return numbers
 
     def _draw_map(self, pairs: list[LayerPair], steps: np.ndarray, errors: np.ndarray) -> None:
         edges = _edges(steps)
@@ -244,8 +255,16 @@ class MatchingPanel(Panel):
         self.image.setRect(QRectF(edges[0], 0, edges[-1] - edges[0], logs.shape[0]))
         if self.bar.levels() != (low, high):
             self.bar.setLevels((low, high))
+        self._number_bar()
         self._name_rows(pairs)
         self.heat.canvas.getViewBox().setRange(xRange=(edges[0], edges[-1]), yRange=(0, logs.shape[0]), padding=0)
+
+    def _number_bar(self) -> None:
+        """Write as many round numbers beside the colour scale as have room, but at least one."""
+        most = max(1, int(self.heat.canvas.getViewBox().height() // scaled(_APART)))
+        low, high = self.bar.levels()
+        values = Scale().ticks(low, high, most) or Scale().ticks(low, high, most + 1)
+        self.bar.axis.setTicks([list(zip(values, format_ticks(values), strict=True))])
 
     def _name_rows(self, pairs: list[LayerPair]) -> None:
         names = [_short(pair) for pair in pairs]
@@ -268,6 +287,11 @@ def _edges(steps: np.ndarray) -> np.ndarray:
         return np.array([steps[0] - 0.5, steps[0] + 0.5])
     middles = (steps[1:] + steps[:-1]) / 2
     return np.concatenate([[steps[0]], middles, [steps[-1]]])
+
+
+def _numbered(names: Iterable[str]) -> list[str]:
+    """Return names with the numbers that the map shows where it has no room for names."""
+    return [f"{number}: {name}" for number, name in enumerate(names, start=1)]
 
 
 def _short(pair: LayerPair) -> str:

@@ -2,45 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSlider, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QSlider, QSpinBox, QVBoxLayout, QWidget
 
+from nfkd.config.datasets import IMAGE_ENDINGS
+from nfkd.files import is_regular
+from nfkd.protocol.inspection import Origin
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.theme import fix_size, role_colour, set_space, tokens
+from nfkd_gui.widgets.file_target import FileTarget
 from nfkd_gui.widgets.labels import PlainLabel
 
 _THUMBNAIL, _KIND, _NUMBER, _CURVE = 28, 88, 56, 96
+_MOST_ROWS = 999_999
 _KINDS = (
-    ("Example", False, "An example of the validation data."),
-    ("Sample", True, "Each flow's own sample from the noise of the run's pictures, as in Samples."),
+    ("Example", "validation", "An example of the validation data."),
+    ("Sample", "sample", "Each flow's own sample from the noise of the run's pictures, as in Samples."),
+    ("File …", "file", "An image file, or a row of a table."),
 )
+_CHOSEN = "The example that was chosen with “Use as A” or “Use as B”."
 
 
-class PathEnd(QWidget):
-    """Chooses an end of the path."""
+class PathEnd(QWidget, FileTarget):
+    """Chooses an end of the path: an example, a sample, or a file, which may also be dropped on it."""
 
     changed = Signal()
 
     def __init__(self, name: str, index: int, parent: QWidget) -> None:
         super().__init__(parent)
         self._has_image = self._narrow = False
+        self._given: Origin | None = None
+        self._before = 0
         self.thumbnail = Mosaic(1, self)
         fix_size(self.thumbnail, _THUMBNAIL, _THUMBNAIL)
         self.kind = QComboBox(self)
         self.kind.setObjectName(f"interpolation.{name}.kind")
         self.kind.setAccessibleName(f"Kind of the {name} end")
-        for text, sampled, help_ in _KINDS:
-            self.kind.addItem(text, sampled)
+        for text, kind, help_ in _KINDS:
+            self.kind.addItem(text, kind)
             self.kind.setItemData(self.kind.count() - 1, help_, Qt.ItemDataRole.ToolTipRole)
+        self.kind.setToolTip("An example, a sample or a file; a file can also be dropped here.")
         self.number = QSpinBox(self)
         self.number.setObjectName(f"interpolation.{name}")
         self.number.setAccessibleName(f"Number of the {name} end")
-        self.number.setToolTip("Number of the example or of the sample.")
+        self.number.setToolTip("Number of the example, of the sample or of the row in the file.")
         self.number.setRange(0, 1)
         self.number.setWrapping(True)
         self.number.setValue(index)
@@ -50,23 +64,78 @@ class PathEnd(QWidget):
         set_space(line, 4)
         for widget in (self.thumbnail, self.kind, self.number):
             line.addWidget(widget)
-        self.kind.currentIndexChanged.connect(self.changed)
+        self.setAcceptDrops(True)
+        self.kind.activated.connect(self._choose_kind)
         self.number.valueChanged.connect(self.changed)
 
-    @property
-    def sampled(self) -> bool:
-        """Whether the end is a sample."""
-        return bool(self.kind.currentData())
+    def origin(self, noise: Mapping[str, Any]) -> Origin:
+        """Return the chosen example; `noise` has count and temperature of the samples."""
+        kind = self.kind.currentData()
+        if kind in ("file", "chosen") and self._given is not None:
+            row = self.number.value() if kind == "file" else self._given.index
+            return msgspec.structs.replace(self._given, index=row)
+        if kind == "sample":
+            return Origin(kind="sample", index=self.number.value(), **noise)
+        return Origin(kind="validation", index=self.number.value())
 
-    @property
-    def index(self) -> int:
-        """Number of the example or sample."""
-        return self.number.value()
+    def choose(self, origin: Origin) -> None:
+        """Use an example from anywhere as this end."""
+        if origin.kind == "validation":
+            with QSignalBlocker(self.number):
+                self.number.setMaximum(max(self.number.maximum(), origin.index))
+                self.number.setValue(origin.index)
+            self._show_kind("validation")
+        else:
+            self._given = origin
+            self._show_kind("file" if origin.kind == "file" else "chosen")
+        self.changed.emit()
+
+    def _show_kind(self, kind: str) -> None:
+        """Select a kind; that of an example from elsewhere is offered only while there is one."""
+        row = self.kind.findData("chosen")
+        if kind == "chosen" and row < 0:
+            self.kind.addItem("Chosen", "chosen")
+            self.kind.setItemData(self.kind.count() - 1, _CHOSEN, Qt.ItemDataRole.ToolTipRole)
+        elif kind != "chosen" and row >= 0:
+            self.kind.removeItem(row)
+        self.kind.setCurrentIndex(self.kind.findData(kind))
+        self._before = self.kind.currentIndex()
+        self._fit_number()
+
+    def _choose_kind(self, row: int) -> None:
+        if self.kind.itemData(row) != "file":
+            self._show_kind(self.kind.itemData(row))
+            self.changed.emit()
+            return
+        path, _ = QFileDialog.getOpenFileName(self, "Choose an image or a table")
+        if path:
+            self._take(path)
+        else:
+            self.kind.setCurrentIndex(self._before)
+
+    def _take(self, path: str) -> None:
+        with QSignalBlocker(self.number):
+            self.number.setMaximum(_MOST_ROWS)
+            self.number.setValue(0)
+        self.choose(Origin(kind="file", path=path))
+
+    def takes(self, paths: Sequence[str]) -> bool:
+        return len(paths) == 1 and bool(paths[0]) and is_regular(Path(paths[0]))
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if self.takes([url.toLocalFile() for url in event.mimeData().urls()]):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.acceptProposedAction()
+        self._take(event.mimeData().urls()[0].toLocalFile())
 
     def limit(self, examples: int, samples: int) -> None:
         """Set how many there are to choose from."""
-        with QSignalBlocker(self.number):
-            self.number.setMaximum(max(1, (samples if self.sampled else examples) - 1))
+        count = {"validation": examples, "sample": samples}.get(self.kind.currentData())
+        if count is not None:
+            with QSignalBlocker(self.number):
+                self.number.setMaximum(max(1, count - 1))
 
     def show_image(self, image: np.ndarray | None) -> None:
         """Show the end as (channels, height, width), or nothing."""
@@ -79,6 +148,12 @@ class PathEnd(QWidget):
         """Leave out the image where there is little room."""
         self._narrow = narrow
         self.thumbnail.setVisible(self._has_image and not narrow)
+
+    def _fit_number(self) -> None:
+        """Hide the number where it means nothing: of an image file, or of an example from elsewhere."""
+        kind, given = self.kind.currentData(), self._given
+        image = given is not None and given.path.lower().endswith(IMAGE_ENDINGS)
+        self.number.setVisible(kind != "chosen" and not (kind == "file" and image))
 
 
 class PathPosition(QWidget):

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
-from msgspec.structs import astuple
 from PySide6.QtGui import QAction, QResizeEvent
 from PySide6.QtWidgets import QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
+from nfkd.protocol.codec import to_wire
 from nfkd.protocol.events import ErrorInfo, InterpolationDrawn, Picture, SamplesDrawn
 from nfkd.protocol.flags import describe_flags
-from nfkd.protocol.requests import Interpolations, Reply, Request, Samples
-from nfkd.protocol.roles import Role, role_label
+from nfkd.protocol.inspection import Origin
+from nfkd.protocol.requests import Call, Interpolations, Reply, Request, Samples
+from nfkd.protocol.roles import Role, find_role, role_label
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.model.timeline import Kind
@@ -82,6 +83,8 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         self.planes = PlaneGrid(self.pages)
         self.notes = ElidedLabel(tone="warning", parent=self.canvas)
         self.notes.setObjectName(f"{self.name}.notes")
+        self.grid.picked.connect(self._inspect)
+        self.planes.picked.connect(self._inspect)
         self.pages.addWidget(self.grid)
         self.pages.addWidget(self.planes)
         self._picture_column = QVBoxLayout(self.canvas)
@@ -120,6 +123,15 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
     def draw_pictures(self) -> None:
         """Give every flow's picture its content."""
         raise NotImplementedError
+
+    def origin_of(self, role: Role, number: int) -> Origin:
+        """Return where a shown image or point of a flow comes from."""
+        raise NotImplementedError
+
+    def _inspect(self, name: str, number: int) -> None:
+        role = find_role(name)
+        origin = Origin(kind="validation", index=number) if role is None else self.origin_of(role, number)
+        self.studio.inspect_example(origin)
 
     def _on_time(self) -> None:
         """Show the pictures of the time slider's position, also in place of requested ones."""
@@ -253,7 +265,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
             return
         steps = [drawn.step if (drawn := self.drawn(role)) is not None else -1 for role in self.roles()]
         request = self.request(self.view.row.run)
-        key = (astuple(request), steps if self._own or self.follows_weights() else steps.count(-1))
+        key = (to_wire(Call(id=0, request=request)), steps if self._own or self.follows_weights() else steps.count(-1))
         if key != self._last_request:
             self._last_request = key
             self.studio.ask(request, self._on_reply, self._on_error, key=self.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
@@ -17,11 +17,16 @@ from nfkd_gui.widgets.labels import ToneLabel, TypeLabel
 _HEAD, _AXIS = 24, 32
 """Pixels of a cell that the plane's content does not have: above it, and for each axis with numbers."""
 
+_MAX_ASPECT = 5
+"""Features whose ranges differ by a larger factor have axes in scales of their own."""
 _SMALLEST = 128
 
 
 class PlaneCell(QWidget):
     """A plane below the name of its flow and a caption, or the words that say why there is none."""
+
+    picked = Signal(str, int)
+    """The flow, and the number of the point that was clicked."""
 
     def __init__(self, role: str, parent: QWidget) -> None:
         super().__init__(parent)
@@ -33,6 +38,7 @@ class PlaneCell(QWidget):
         self._reason = ToneLabel(parent=self)
         self._reason.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.plane = Plane(self)
+        self.plane.picked.connect(self._pick)
         self.pages = QStackedWidget(self)
         self.pages.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.pages.addWidget(self._reason)
@@ -60,6 +66,9 @@ class PlaneCell(QWidget):
         self._reason.setText(reason)
         self.pages.setCurrentWidget(self._reason)
 
+    def _pick(self, number: int) -> None:
+        self.picked.emit(self.role, number)
+
     def restyle(self) -> None:
         """Apply the current theme."""
         self.title.setStyleSheet(f"color: {role_colour(self.role)};")
@@ -69,17 +78,21 @@ class PlaneCell(QWidget):
 class _Cells(dict[str, PlaneCell]):
     """Cells by flow; each is made when it is first needed, since plots take long to make."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: PlaneGrid) -> None:
         super().__init__()
         self._parent = parent
 
     def __missing__(self, role: str) -> PlaneCell:
         cell = self[role] = PlaneCell(role, self._parent)
+        cell.picked.connect(self._parent.picked)
         return cell
 
 
 class PlaneGrid(QWidget):
     """Lays cells out in as many columns as show their planes largest."""
+
+    picked = Signal(str, int)
+    """The flow, and the number of the point that was clicked."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -93,9 +106,14 @@ class PlaneGrid(QWidget):
         set_space(self._grid, 8)
 
     def show_roles(self, roles: Sequence[str], extent: Extent | None = None) -> None:
-        """Show the cells of some flows; their planes have the proportions of `extent`, or fill any room without it."""
+        """Show the cells of some flows; their planes have the proportions of `extent`, or fill any room without it.
+
+        They fill any room, too, if the features differ too much in their scales.
+        """
         x0, x1, y0, y1 = extent or (0.0, 1.0, 0.0, 1.0)
         aspect = (y1 - y0) / (x1 - x0)
+        if not 1 / _MAX_ASPECT < aspect < _MAX_ASPECT:
+            extent, aspect = None, 1.0
         for role in roles:
             self.cells[role].plane.keep_aspect(extent is not None)
         if (list(roles), aspect) != (self._shown, self._aspect):

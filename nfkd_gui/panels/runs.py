@@ -31,7 +31,7 @@ from nfkd_gui.model.studio import LIVE, RESUMABLE, Studio
 from nfkd_gui.panels.reuse_teacher import with_teacher
 from nfkd_gui.panels.runs_cells import ChipCell, GapCell
 from nfkd_gui.panels.runs_model import CREATED, GAP, RUN_ROLE, VERDICT, RunsModel, SortedRuns
-from nfkd_gui.theme import scaled, set_space
+from nfkd_gui.theme import gap, scaled, set_space
 from nfkd_gui.widgets.dialogs import question, without_icons
 from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.icons import icon
@@ -99,7 +99,7 @@ class RunsPanel(QWidget, Exportable):
         studio.rows_changed.connect(self._refresh)
         studio.renamed.connect(self._keep_chosen)
         studio.row_changed.connect(self._refresh_actions)
-        studio.view_changed.connect(self._choose_shown)
+        studio.view_changed.connect(self.choose_shown)
         studio.engine_changed.connect(self._refresh_actions)
         studio.theme_changed.connect(self._restyle, Qt.ConnectionType.QueuedConnection)
         self._restyle()
@@ -178,7 +178,7 @@ class RunsPanel(QWidget, Exportable):
             button.setObjectName(f"{action.objectName()}.button")
             button.setAccessibleName(action.text())
             line.addWidget(button)
-        line.addSpacing(scaled(8))
+        line.addWidget(gap(self, width=8))
         line.addWidget(self._find, 2)
         line.addWidget(self._count, 1)
         layout = QVBoxLayout(self)
@@ -318,7 +318,8 @@ class RunsPanel(QWidget, Exportable):
             self._set_chosen(current.data(RUN_ROLE) or "")
         self._refresh_actions()
 
-    def _choose_shown(self) -> None:
+    def choose_shown(self) -> None:
+        """Select the run that the panels show."""
         if self._studio.view is not None:
             self._set_chosen(self._studio.view.row.run)
             self._restore_selection()

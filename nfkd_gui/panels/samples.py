@@ -12,6 +12,7 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QSlider, QSpinBox, QToolButton, QWidget
 
 from nfkd.protocol.events import DensityDrawn, ErrorInfo, SamplesDrawn, StageStarted
+from nfkd.protocol.inspection import Origin
 from nfkd.protocol.pictures import ReadSampleSeries, SampleSeries
 from nfkd.protocol.requests import Reply, Sample, Samples
 from nfkd.protocol.roles import DATA, Role, role_label
@@ -22,7 +23,7 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.pictures import PicturePanel, Shown, weights_captions
 from nfkd_gui.plotting.flow_grid import GridRow
 from nfkd_gui.plotting.plane import Extent, Plane, extent_of, high_density
-from nfkd_gui.theme import role_colour, scaled, tokens
+from nfkd_gui.theme import limit_size, role_colour, scaled, tokens
 from nfkd_gui.widgets.caption import Caption
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import PlainLabel
@@ -67,8 +68,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._temperature.setAccessibleName("Temperature")
         self._temperature.setRange(0, 150)
         self._temperature.setValue(70)
-        self._temperature.setMinimumWidth(scaled(56))
-        self._temperature.setMaximumWidth(scaled(120))
+        limit_size(self._temperature, least=(56, 0), most=(120, 0))
         self._temperature.setToolTip("Scale of the noise that the samples are made from.")
         self._temperature.valueChanged.connect(self._on_temperature)
         self._label.setBuddy(self._temperature)
@@ -167,6 +167,15 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
     def _is_shown(self, reply: Samples | None) -> TypeGuard[Samples]:
         """Return whether a reply has the noise of the samples that are shown."""
         return reply is not None and (self._own or reply.noise_seed is None)
+
+    def origin_of(self, role: Role, number: int) -> Origin:
+        """Return a sample of the newest weights, or a stored picture as it is."""
+        drawn, count = self.drawn(role), self._count()
+        if self._own or (drawn is not None and drawn.final):
+            temperature = self._temperature.value() / _HUNDRED if self._own or drawn is None else drawn.temperature
+            return Origin("sample", number, role, count, temperature, self._noise)
+        values = drawn.samples[number] if drawn is not None else None
+        return Origin(kind="values", index=number, role=role, values=values)
 
     # --- pictures -------------------------------------------------------------------------------------------------
 

@@ -67,13 +67,17 @@ class TimeSlider(QFrame):
         return button
 
     def _lay_out(self) -> None:
-        line = QHBoxLayout(self)
+        line = self._line = QHBoxLayout(self)
         set_space(line, 12, 12, 0, 12, 0)
         for widget in (self._replay, self._label, self._stage):
             line.addWidget(widget)
         line.addWidget(self._slider, 1)
         for widget in (self._position, self._message, self._latest):
             line.addWidget(widget)
+
+    def add(self, widget: QWidget) -> None:
+        """Add a widget at the right."""
+        self._line.addWidget(widget)
 
     # --- the position -------------------------------------------------------------------------------------------
 

@@ -61,6 +61,8 @@ class FlowGrid(QWidget):
 
     chosen = Signal(int)
     """The column that was pressed: the number of the noise, or of the frame on its path."""
+    picked = Signal(str, int)
+    """The row and the number of the image that was pressed."""
 
     def __init__(self, item: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -259,11 +261,14 @@ class FlowGrid(QWidget):
     def _paint_mark(self, painter: QPainter, chosen: int) -> None:
         painter.setPen(QPen(QColor(tokens().accent), 2))
         painter.setBrush(Qt.BrushStyle.NoBrush)
+        drawn = [index for index, row in enumerate(self._rows) if row.images is not None]
+        if not drawn:
+            return
         for group in range(self._shape.groups):
             for column in range(self._shape.columns):
                 number = self._number(group, column)
                 if number >= 0 and self._column_of(number) == chosen:
-                    first, last = (self.cell_rect(group, row, column) for row in (0, len(self._rows) - 1))
+                    first, last = (self.cell_rect(group, row, column) for row in (drawn[0], drawn[-1]))
                     painter.drawRect(first.united(last).adjusted(-1, -1, 0, 0))
 
     def _column_of(self, number: int) -> int:
@@ -286,8 +291,13 @@ class FlowGrid(QWidget):
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         found = self._cell_at(event.position().toPoint())
-        if found is not None and found.row >= 0 and event.button() == Qt.MouseButton.LeftButton:
+        if found is None or event.button() != Qt.MouseButton.LeftButton:
+            return
+        if found.row >= 0:
             self.chosen.emit(self._column_of(found.number))
+        row = self._head if found.row < 0 else self._rows[found.row]
+        if row is not None and row.images is not None:
+            self.picked.emit(row.role, found.number)
 
     def leaveEvent(self, event: QEvent) -> None:
         super().leaveEvent(event)

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QRectF
-from PySide6.QtGui import QBrush, QColor, QResizeEvent
+from pyqtgraph.GraphicsScene.mouseEvents import MouseClickEvent
+from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtGui import QBrush, QColor, QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from nfkd.protocol.events import DensityDrawn
 from nfkd_gui.plotting.plots import Plot
-from nfkd_gui.theme import is_dark, plot_colours, role_colour, scaled, tokens
+from nfkd_gui.theme import font, is_dark, plot_colours, role_colour, scaled, tokens
 
 _HIGHEST = 80.0
 """Nats; log densities are clipped here before exp."""
@@ -26,8 +27,11 @@ _ALPHA, _HUES = 150, 36
 _LABELLED = 170, 170
 _NUMBERED = 130, 88
 """Width and height in pixels from which a plane has names, and numbers, at its axes."""
-_NUMBERS, _NAME = 30, 18
-"""Width of an axis for its numbers, and more for its name."""
+_REACH = 8
+"""Pixels within which a click hits a point."""
+_NUMBERS, _NAME, _TICK, _GAP = 30, 18, 22, 8
+"""Least width of the left axis for its numbers, more of each axis for its name, height of the bottom axis for its
+numbers, and space beside a number."""
 Extent = tuple[float, float, float, float]
 """Rectangle (x0, x1, y0, y1)."""
 
@@ -119,6 +123,8 @@ class Plane(Plot):
     """Shows two features: a density with points or paths on top, or a histogram of one feature."""
 
     least = (72, 56)
+    picked = Signal(int)
+    """The number of the point, or of the step of the path, nearest to where the plane was clicked."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -133,6 +139,7 @@ class Plane(Plot):
         for item in (self.image, self.points, self.bars, self.marks):
             self.addItem(item)
         self.name_axes(*self._names)
+        self.canvas.scene().sigMouseClicked.connect(self._pick)
 
     def restyle(self) -> None:
         super().restyle()
@@ -152,13 +159,25 @@ class Plane(Plot):
     def _fit_axes(self) -> None:
         """Leave out the names, and then the numbers, of axes that would take most of a small plane."""
         labelled, numbered = _fits(_LABELLED, self.width(), self.height()), has_numbers(self.width(), self.height())
-        for side, name, size in zip(("bottom", "left"), self._names, ("setHeight", "setWidth"), strict=True):
+        for side, name in zip(("bottom", "left"), self._names, strict=True):
             axis = self.canvas.getAxis(side)
             axis.setStyle(showValues=numbered)
             self.label(side, name)
             axis.showLabel(labelled)
-            room = scaled((_NUMBERS if side == "left" else 22) * numbered + _NAME * labelled)
-            getattr(axis, size)(max(scaled(room), 4))
+        names = scaled(_NAME) * labelled
+        self.canvas.getAxis("bottom").setHeight(max(scaled(_TICK) * numbered + names, 4))
+        self.canvas.getAxis("left").setWidth(max(self._numbers_width() * numbered + names, 4))
+
+    def _numbers_width(self) -> int:
+        """Return the width of the widest number at the left axis."""
+        low, high = self.canvas.getViewBox().viewRange()[1]
+        length = max(self.height() - scaled(_NUMBERED[1]), 1)
+        metrics = QFontMetrics(font("caption"))
+        widths = [scaled(_NUMBERS)]
+        for _, values in self.left_axis.tickValues(low, high, length):
+            texts = self.left_axis.tickStrings(values, 1.0, 0.0)
+            widths += [metrics.horizontalAdvance(text) + scaled(_GAP) for text in texts]
+        return max(widths)
 
     def resizeEvent(self, ev: QResizeEvent | None) -> None:
         super().resizeEvent(ev)
@@ -183,6 +202,7 @@ class Plane(Plot):
         """Set the visible range of both axes; with the aspect kept, one of them may be longer."""
         x0, x1, y0, y1 = extent
         self.canvas.getViewBox().setRange(xRange=(x0, x1), yRange=(y0, y1), padding=0)
+        self._fit_axes()
 
     def show_points(self, points: np.ndarray, colour: str, noise: np.ndarray | None = None) -> None:
         """Show (n, 2) points, in one colour or in that of the (n, 2) noise that they come from."""
@@ -225,6 +245,18 @@ class Plane(Plot):
             line.setSymbolPen(pg.mkPen(halo, width=1))
         for line in self.paths[len(paths) :]:
             line.setData([], [])
+
+    def _pick(self, click: MouseClickEvent) -> None:
+        """Report the point or the step that was clicked, if one is near."""
+        points = self._points if len(self._points) else self._marked.reshape(-1, 2)
+        if click.button() != Qt.MouseButton.LeftButton or not len(points):
+            return
+        box = self.canvas.getViewBox()
+        place, (width, height) = box.mapSceneToView(click.scenePos()), box.viewPixelSize()
+        away = np.hypot((points[:, 0] - place.x()) / width, (points[:, 1] - place.y()) / height)
+        nearest = int(np.nan_to_num(away, nan=np.inf).argmin())
+        if away[nearest] <= scaled(_REACH):
+            self.picked.emit(nearest)
 
     def mark(self, step: int) -> None:
         """Draw a ring around a step of every path."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QFontDatabase, QGuiApplication
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.text import plain, plain_lines
-from nfkd_gui.theme import scaled, set_space, set_type
+from nfkd_gui.theme import limit_size, scaled, set_space, set_type
 from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
@@ -49,16 +49,16 @@ class ErrorDialog(QDialog):
         self.has_remedy = remedy is not None
         self._details = QPlainTextEdit(plain_lines(error.traceback), self)
         self._details.setReadOnly(True)
-        self._details.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        set_type(self._details, "code")
         self._details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        self._details.setMinimumHeight(scaled(180))
+        limit_size(self._details, least=(0, 180))
         self._details.hide()
         layout = QVBoxLayout(self)
         set_space(layout, 16, 16)
         layout.addLayout(self._head(error))
         layout.addWidget(self._details, 1)
         layout.addWidget(self._buttons(error, remedy))
-        self.setMinimumWidth(scaled(_WIDTH))
+        limit_size(self, least=(_WIDTH, 0))
 
     def _head(self, error: ErrorInfo) -> QHBoxLayout:
         icon = PlainLabel(parent=self)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyqtgraph as pg
 from PySide6.QtCore import QBuffer, QIODevice, QPoint, QRect, QSize
 from PySide6.QtGui import QColor, QImage, QPainter, QPen
 from PySide6.QtSvg import QSvgGenerator
@@ -94,6 +93,8 @@ def _corner() -> QPoint:
 @contextmanager
 def _drawn_anew(figure: QWidget, scale: int) -> Iterator[None]:
     """Let plots draw every item itself: cached pixmaps are blurred, and lines keep their width in device pixels."""
+    import pyqtgraph as pg
+
     views = [*([figure] if isinstance(figure, QGraphicsView) else []), *figure.findChildren(QGraphicsView)]
     items = [item for view in views for item in view.scene().items()]
     modes = [item.cacheMode() for item in items]
@@ -118,6 +119,8 @@ def _drawn_anew(figure: QWidget, scale: int) -> Iterator[None]:
 
 
 def _thicker(pen: Any, scale: int) -> Any:
+    import pyqtgraph as pg
+
     if pen is None:
         return None
     wide = QPen(pg.mkPen(pen))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from PySide6.QtGui import QIcon
+from PySide6.QtCore import QSize
+from PySide6.QtGui import QIcon, QPixmap
 
 from nfkd_gui.theme import tokens
 
@@ -49,6 +50,7 @@ _NAMES = {
     "back": "mdi6.chevron-left",
     "folded": "mdi6.chevron-right",
     "unfolded": "mdi6.chevron-down",
+    "inspector": "mdi6.dock-right",
     "add": "mdi6.plus",
 }
 
@@ -70,9 +72,17 @@ def icon(name: str, *, on_fill: bool = False) -> QIcon:
 def _family() -> IconicFont:
     """Load Material Design Icons only: qtawesome by itself loads all of its eleven fonts."""
     import qtawesome
-    from qtawesome.iconic_font import IconicFont
+    from qtawesome.iconic_font import CharIconEngine, IconicFont
+
+    class Engine(CharIconEngine):
+        def pixmap(self, size: QSize, mode: QIcon.Mode, state: QIcon.State) -> QPixmap:
+            return QPixmap() if size.isEmpty() else super().pixmap(size, mode, state)  # a button may have no room
+
+    class Icons(IconicFont):
+        def _icon_by_painter(self, painter: Any, options: Any) -> QIcon:
+            return QIcon(Engine(self, painter, options))
 
     folder = Path(qtawesome.__file__).with_name("fonts")
     [characters] = folder.glob("materialdesignicons6-webfont-charmap-*.json")
     [font] = folder.glob("materialdesignicons6-webfont-*.ttf")
-    return IconicFont(("mdi6", font.name, characters.name))
+    return Icons(("mdi6", font.name, characters.name))

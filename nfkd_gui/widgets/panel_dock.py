@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QSize, Qt, Signal
+from PySide6.QtGui import QAction, QResizeEvent
 from PySide6.QtWidgets import (
     QDockWidget,
     QFrame,
@@ -99,6 +100,8 @@ class PanelDock(QDockWidget):
 
     expanded = Signal(bool)
     """The user asked to let the panel fill the workspace (True), or to bring the others back."""
+    toggle: QAction
+    """Shows and hides the panel."""
 
     def __init__(self, name: str, title: str, panel: QWidget, parent: QWidget, *, scrolls: bool = True) -> None:
         super().__init__(title, parent)
@@ -109,11 +112,12 @@ class PanelDock(QDockWidget):
         if isinstance(panel, Exportable):
             self.head.add_menu(self.objectName(), panel)
         self.setTitleBarWidget(self.head)
+        self.toggle = self.toggleViewAction()
         body = QFrame(self)
         body.setProperty("body", True)
         column = QVBoxLayout(body)
         column.setContentsMargins(1, 0, 1, 1)
-        column.addWidget(_scrolling(panel, body) if scrolls else panel)
+        column.addWidget(_Scrolling(panel, body) if scrolls else panel)
         self.setWidget(body)
 
     def add_expand_button(self) -> None:
@@ -133,10 +137,28 @@ class PanelDock(QDockWidget):
             self._expand.show_picture("shrink" if expanded else "expand")
 
 
-def _scrolling(panel: QWidget, parent: QWidget) -> QScrollArea:
-    scroll = QScrollArea(parent)
-    scroll.setFrameShape(QFrame.Shape.NoFrame)
-    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    scroll.setWidgetResizable(True)
-    scroll.setWidget(panel)
-    return scroll
+class _Scrolling(QScrollArea):
+    """Scrolls a panel where it is too low for it; wrapped text counts as high as it is at the current width."""
+
+    def __init__(self, panel: QWidget, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setWidgetResizable(True)
+        self._panel = panel
+        panel.installEventFilter(self)
+        self.setWidget(panel)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if watched == self._panel and event.type() == QEvent.Type.LayoutRequest:
+            self._fit()
+        return super().eventFilter(watched, event)
+
+    def _fit(self) -> None:
+        layout = self._panel.layout()
+        if layout is not None and layout.hasHeightForWidth():
+            self._panel.setMinimumHeight(layout.totalMinimumHeightForWidth(self.viewport().width()))

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Qt, QThreadPool, Signal
 from PySide6.QtWidgets import QProgressDialog, QWidget
 
 from nfkd.protocol.events import ErrorInfo
-from nfkd_gui.gc_policy import CollectionPause
+from nfkd_gui.gc_policy import PAUSE
 from nfkd_gui.model.export_files import CancelledError, ExportError, Progress, Writer
 from nfkd_gui.widgets.labels import display_text
 
@@ -101,7 +101,7 @@ class _Threads(QObject):
         super().__init__()
         self._numbers = itertools.count()
         self._jobs: dict[int, SaveJob] = {}
-        self._pause = CollectionPause()
+        self._pause = PAUSE
         self._advanced.connect(self._advance)
         self._returned.connect(self._end)
 

@@ -63,6 +63,11 @@ class Switch(QFrame):
         for choice, button in self._buttons.items():
             button.setChecked(choice == current)
             button.setVisible(choice in offered)
+        self._group.setExclusive(bool(current))
+        self.restyle()
+
+    def restyle(self) -> None:
+        """Draw the icons in the current theme's colours."""
+        for choice, button in self._buttons.items():
             if self._pictures[choice]:
                 button.setIcon(icon(self._pictures[choice]))
-        self._group.setExclusive(bool(current))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 
 from PySide6.QtCore import QByteArray, Qt
-from PySide6.QtGui import QKeyEvent, QResizeEvent
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QMainWindow, QTabWidget, QWidget
 
-from nfkd_gui.theme import scaled
+from nfkd_gui.theme import limit_size, scaled
 from nfkd_gui.widgets.panel_dock import PanelDock
 
 _VERSION = 3
@@ -39,7 +39,6 @@ class Workspace(QMainWindow):
         self.setDocumentMode(True)
         self.docks: dict[str, PanelDock] = {}
         self._sizes: list[tuple[PanelDock, int, Qt.Orientation]] = []
-        self._least: list[tuple[PanelDock, int, Qt.Orientation]] = []
         self._first = QByteArray()
         self._before_expansion = QByteArray()
 
@@ -49,7 +48,7 @@ class Workspace(QMainWindow):
         self.addDockWidget(area, dock)
         sides = {Area.LeftDockWidgetArea, Area.RightDockWidgetArea}
         direction = Qt.Orientation.Horizontal if area in sides else Qt.Orientation.Vertical
-        self._least.append((dock, least, direction))
+        limit_size(dock, least=(least, 0) if direction == Qt.Orientation.Horizontal else (0, least))
         if size:
             self._sizes.append((dock, size, direction))
         return dock
@@ -104,14 +103,6 @@ class Workspace(QMainWindow):
         """Restore the first layout."""
         self.shrink()
         self.restoreState(self._first, _VERSION)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        for dock, least, direction in self._least:
-            if direction == Qt.Orientation.Horizontal:
-                dock.setMinimumWidth(scaled(least))
-            else:
-                dock.setMinimumHeight(scaled(least))
 
     # --- one panel alone ------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ class CompareWorkspace(Workspace):
         super().__init__("compare", parent)
         self.selected = SelectedRun(studio)
         runs.selected.connect(self.selected.select)
+        runs.choose_shown()
         centre = QWidget(self)
         head, body = PanelHead("Runs", centre), QFrame(centre)
         head.add_menu("panel.runs", runs)

@@ -20,7 +20,7 @@ from nfkd_gui.widgets.panel_dock import PanelDock, PanelHead
 from nfkd_gui.widgets.workspace import Workspace
 
 _OUTLINE, _PROPERTIES, _ESTIMATE = 256, 360, 176
-_LEAST = 208, 336, 168
+_LEAST = 208, 336, 176
 """Least widths of the outline and of the properties, and least height of the estimate."""
 
 
@@ -94,10 +94,9 @@ class EstimatePanel(QWidget, Exportable):
         super().__init__(parent)
         self._experiment, self._times = studio.experiment, studio.time_estimate
         line = QHBoxLayout(self)
-        set_space(line, 8)
-        form.estimate.lay_out_wide()
-        line.addWidget(form.estimate, 3)
-        line.addWidget(TimeBox(studio.time_estimate, self), 2)
+        set_space(line, 0)
+        form.estimate.add_beside(TimeBox(studio.time_estimate, form.estimate))
+        line.addWidget(form.estimate)
 
     def numbers(self) -> dict[str, Table]:
         estimate = self._times.estimate

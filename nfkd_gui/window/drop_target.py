@@ -6,9 +6,9 @@ from PySide6.QtCore import QEvent, QMimeData, QObject, QPointF, QRect, Qt, Signa
 from PySide6.QtGui import QColor, QDropEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QApplication, QMainWindow, QWidget
 
-from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.model.drops import USABLE, Drop, drop_of
 from nfkd_gui.theme import font, scaled, tokens
+from nfkd_gui.widgets.file_target import FileTarget
 
 _DRAGS = {QEvent.Type.DragEnter, QEvent.Type.DragMove, QEvent.Type.Drop}
 
@@ -21,7 +21,7 @@ def dragged_paths(mime: QMimeData) -> list[str]:
 class DropTarget(QObject):
     """Takes the files that are dragged over a window, before any widget gets them.
 
-    A path field below the pointer takes a file as its whole value. Drags of text are left to the widgets.
+    A path field or an end of a path below the pointer takes a file itself. Drags of text are left to the widgets.
     """
 
     dropped = Signal(object)
@@ -60,9 +60,9 @@ class DropTarget(QObject):
 
     def _field_takes(self, position: QPointF, paths: list[str]) -> bool:
         widget = self._window.childAt(position.toPoint())
-        while widget is not None and not isinstance(widget, PathBox):
+        while widget is not None and not isinstance(widget, FileTarget):
             widget = widget.parentWidget()
-        return widget is not None and widget.isEnabled() and widget.takes(paths)
+        return isinstance(widget, FileTarget) and widget.isEnabled() and widget.takes(paths)
 
     def _forget(self) -> None:
         self._drop = None

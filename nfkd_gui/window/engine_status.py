@@ -6,6 +6,7 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from nfkd_gui.link.connection import EngineState
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.labels import PlainLabel, Tone, ToneLabel, tip
 
 
@@ -23,8 +24,7 @@ class EngineStatusLabel(QWidget):
         self.restart.setToolTip("Start the engine again and connect to it.")
         self.restart.clicked.connect(studio.start)
         line = QHBoxLayout(self)
-        line.setContentsMargins(8, 0, 8, 0)
-        line.setSpacing(8)
+        set_space(line, 8, 8, 0, 8, 0)
         for widget in (self._dot, self._message, self.restart):
             line.addWidget(widget)
         studio.engine_changed.connect(self.refresh)

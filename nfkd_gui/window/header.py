@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 from nfkd_gui.model.headline import Headline, Segment, headline_of, segments_of
 from nfkd_gui.model.studio import LIVE, Studio
 from nfkd_gui.resources import resource_path
-from nfkd_gui.theme import fix_size, scaled, set_space, set_type
+from nfkd_gui.theme import fix_size, limit_size, scaled, set_icon_size, set_space, set_type
 from nfkd_gui.widgets.chip import Chip
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel
@@ -76,7 +76,7 @@ class Header(QFrame):
         button.setObjectName("header.home")
         button.setProperty("flat", True)
         button.setIcon(QIcon(str(resource_path("icons", "nfkd.svg"))))
-        button.setIconSize(QSize(scaled(_LOGO), scaled(_LOGO)))
+        set_icon_size(button, _LOGO)
         button.setAccessibleName("Start page")
         button.setToolTip("Start page (Ctrl+H)")
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -132,6 +132,11 @@ class Header(QFrame):
             action.changed.connect(self._show_buttons)
 
     # --- what is shown --------------------------------------------------------------------------------------------
+
+    def restyle(self) -> None:
+        """Apply the current theme."""
+        self._switch.restyle()
+        self.refresh()
 
     def show_workspace(self, name: str, offered: list[str]) -> None:
         """Show which workspace is open, and which can be chosen; an empty name is the start page."""
@@ -237,8 +242,7 @@ class _ProgressBlock(QWidget):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.setMinimumWidth(scaled(180))
-        self.setMaximumWidth(scaled(372))
+        limit_size(self, least=(180, 0), most=(372, 0))
         self._stage = ElidedLabel(tone="plain", parent=self)
         self._stage.setObjectName("header.status")
         self._left = ToneLabel(parent=self)

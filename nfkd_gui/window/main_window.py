@@ -2,52 +2,65 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, QUrl, Signal
-from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QKeyEvent, QShowEvent
-from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import QByteArray, QSize, Qt, QUrl, Signal
+from PySide6.QtGui import QAction, QCloseEvent, QDesktopServices, QGuiApplication, QKeyEvent, QShowEvent
+from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import ErrorInfo, RunEvent
+from nfkd.protocol.events import ErrorInfo
 from nfkd.text import plain
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.gradient_shares import GradientShares
-from nfkd_gui.model.studio import LIVE, Studio
-from nfkd_gui.panels.base import Panel
-from nfkd_gui.panels.runs import RunsPanel
-from nfkd_gui.theme import apply_theme, set_space
+from nfkd_gui.model.studio import Studio
+from nfkd_gui.theme import apply_theme, gap, set_space
 from nfkd_gui.widgets.dialogs import question, without_icons
 from nfkd_gui.widgets.error_dialog import ErrorDialog
 from nfkd_gui.widgets.workspace import Workspace
 from nfkd_gui.window import menus
 from nfkd_gui.window.actions import Actions
 from nfkd_gui.window.closing import tell_that_training_goes_on
-from nfkd_gui.window.compare import CompareWorkspace
 from nfkd_gui.window.design import DesignWorkspace
 from nfkd_gui.window.drop_target import DropTarget
 from nfkd_gui.window.engine_status import EngineStatusLabel
 from nfkd_gui.window.experiment_files import ExperimentFiles
 from nfkd_gui.window.file_drops import FileDrops
 from nfkd_gui.window.header import Header
+from nfkd_gui.window.pages import Pages
 from nfkd_gui.window.palette import Palette
 from nfkd_gui.window.preferences_dialog import PreferencesDialog
 from nfkd_gui.window.presentation import Presentation
 from nfkd_gui.window.recovery import Recovery
-from nfkd_gui.window.start_page import StartPage
-from nfkd_gui.window.stop_dialog import ask_stop
-from nfkd_gui.window.train import TrainWorkspace
+from nfkd_gui.window.stop_dialog import ask_stop_engine, ask_stop_run
 
-_REFRESH = 50
-"""Milliseconds between two refreshes of the panels."""
+if TYPE_CHECKING:
+    from nfkd_gui.panels.base import Panel
+    from nfkd_gui.panels.runs import RunsPanel
+    from nfkd_gui.window.compare import CompareWorkspace
+    from nfkd_gui.window.start_page import StartPage
+    from nfkd_gui.window.train import TrainWorkspace
+
 _TITLE = 80
 """Longest name in the window's title, in characters."""
 
 
 class MainWindow(QMainWindow):
-    """Shows a studio; holds no state except the layout."""
+    """Shows a studio; holds no state except the layout.
+
+    The start page, Train and Compare are made when they are first wanted, so that the window is shown sooner.
+
+    Attributes
+    ----------
+    workspaces
+        Those that were made, by name.
+    view_menu, docks_end
+        The View menu, and the line below the docks in it.
+    """
 
     closed = Signal()
+    view_menu: QMenu
+    docks_end: QAction
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -63,22 +76,13 @@ class MainWindow(QMainWindow):
         self.form = ExperimentForm(studio.experiment, studio.data_preview, self)
         self.form.browse_runs_in(lambda: studio.preferences.runs_folder)
         self.form.show_shares(GradientShares(studio))
-        self.runs = RunsPanel(studio, self.files.may_discard, self)
-        self.start_page = StartPage(studio, self)
         self.design = DesignWorkspace(studio, self.form, self)
-        self.train = TrainWorkspace(studio, self)
-        self.compare = CompareWorkspace(studio, self.runs, self)
-        self.workspaces: dict[str, Workspace] = {
-            "design": self.design, "train": self.train, "compare": self.compare,
-        }  # fmt: skip
+        self.workspaces: dict[str, Workspace] = {}
         self.workspace = ""
-        self._lay_out()
-        self._connect()
-        self._refresher = QTimer(self)
-        self._refresher.setInterval(_REFRESH)
-        self._refresher.timeout.connect(self._refresh)
-        self._refresher.start()
         self._shown = self._has_watched = False
+        self._lay_out()
+        self._add("design", self.design)
+        self._connect()
         self._show_title()
         self.open_workspace("design")
         if "geometry" in studio.preferences.layout:
@@ -91,15 +95,12 @@ class MainWindow(QMainWindow):
         menus.build(self)
         menus.add_shortcuts(self)
         self.header = Header(self.studio, self.actions_, self.menu, self)
-        self.pages = _Pages(self)
-        self.pages.setObjectName("workspaces")
-        self.pages.addWidget(self.start_page)
-        for workspace in self.workspaces.values():
-            self.pages.addWidget(_inset(workspace))
+        self.pages = Pages(self)
         self.setMenuWidget(self.header)
         self.recovery = Recovery(self)
         self.setCentralWidget(self._centre())
         self.engine_status = EngineStatusLabel(self.studio, self)
+        self.statusBar().addWidget(gap(self, width=8))
         self.statusBar().addWidget(self.recovery.kept)
         self.statusBar().addPermanentWidget(self.engine_status)
         self.statusBar().setSizeGripEnabled(False)
@@ -118,7 +119,6 @@ class MainWindow(QMainWindow):
     def _connect(self) -> None:
         studio, actions = self.studio, self.actions_
         studio.view_changed.connect(self._show_view)
-        studio.event_applied.connect(self._show_event)
         studio.failed.connect(self.show_error)
         studio.experiment.file_changed.connect(self._show_title)
         studio.engine_changed.connect(self._close_engine_error)
@@ -128,45 +128,96 @@ class MainWindow(QMainWindow):
         self.files.failed.connect(self.show_error)
         self.files.opened.connect(lambda: self.open_workspace("design"))
         self.files.run_chosen.connect(self.open_run)
-        for signal in (self.files.message, self.runs.message, studio.message):
-            signal.connect(lambda text: self.statusBar().showMessage(plain(text), 5000))
+        self.files.message.connect(self._show_message)
+        studio.message.connect(self._show_message)
         self.drop_target.dropped.connect(self.file_drops.take)
         self.setAcceptDrops(True)
         self.header.chosen.connect(self.open_workspace)
-        self.compare.inspector.log_wanted.connect(self.runs.open_chosen)
-        self.compare.inspector.log_wanted.connect(self.train.show_log)
-        self.runs.opened.connect(lambda: self.open_workspace("train"))
-        self.start_page.preset_chosen.connect(self.open_preset)
-        self.start_page.run_chosen.connect(self.open_run)
-        self.start_page.open_clicked.connect(self.files.ask_open)
-        self.start_page.all_runs_clicked.connect(lambda: self.open_workspace("compare"))
-        self.start_page.file_chosen.connect(self.open_file)
-        self.start_page.own_data_clicked.connect(self._choose_data)
         actions.start.triggered.connect(lambda: self.open_workspace(""))
-        actions.stop.triggered.connect(self._ask_stop)
-        actions.stop_engine.triggered.connect(self._ask_stop_engine)
+        actions.stop.triggered.connect(lambda: ask_stop_run(studio, self))
+        actions.stop_engine.triggered.connect(lambda: ask_stop_engine(studio, self))
         actions.quit.triggered.connect(self.close)
         actions.palette.triggered.connect(self._open_palette)
         self.design.search.clicked.connect(actions.palette.trigger)
         actions.preferences.triggered.connect(lambda: PreferencesDialog(studio, self).open())
-        actions.stack.triggered.connect(self.train.stack_all)
-        actions.tile.triggered.connect(self.train.tile_all)
+        actions.stack.triggered.connect(self._stack)
+        actions.tile.triggered.connect(self._tile)
         actions.reset.triggered.connect(self._reset_layout)
         actions.presentation.toggled.connect(self.presentation.show_full)
         actions.runs_folder.triggered.connect(
             lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(studio.preferences.runs_folder))
         )
 
-    # --- workspaces -----------------------------------------------------------------------------------------------
+    # --- pages ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def start_page(self) -> StartPage:
+        """The start page."""
+        from nfkd_gui.window.start_page import StartPage
+
+        page = StartPage(self.studio, self)
+        page.preset_chosen.connect(self.open_preset)
+        page.run_chosen.connect(self.open_run)
+        page.open_clicked.connect(self.files.ask_open)
+        page.all_runs_clicked.connect(lambda: self.open_workspace("compare"))
+        page.file_chosen.connect(self.open_file)
+        page.own_data_clicked.connect(self._choose_data)
+        self.pages.add(page)
+        return page
+
+    @cached_property
+    def train(self) -> TrainWorkspace:
+        """The workspace that watches one run."""
+        from nfkd_gui.window.train import TrainWorkspace
+
+        train = TrainWorkspace(self.studio, self)
+        self.closed.connect(train.stop)
+        self._add("train", train, train.tiles)
+        return train
+
+    @cached_property
+    def runs(self) -> RunsPanel:
+        """The table of runs."""
+        from nfkd_gui.panels.runs import RunsPanel
+
+        runs = RunsPanel(self.studio, self.files.may_discard, self)
+        runs.message.connect(self._show_message)
+        runs.opened.connect(lambda: self.open_workspace("train"))
+        return runs
+
+    @cached_property
+    def compare(self) -> CompareWorkspace:
+        """The workspace with the table of runs."""
+        from nfkd_gui.window.compare import CompareWorkspace
+
+        compare = CompareWorkspace(self.studio, self.runs, self)
+        compare.inspector.log_wanted.connect(self.runs.open_chosen)
+        compare.inspector.log_wanted.connect(self._show_log)
+        self._add("compare", compare)
+        return compare
+
+    def _add(self, name: str, workspace: Workspace, *inside: Workspace) -> None:
+        """Add a workspace; `inside` are workspaces in it."""
+        self.workspaces[name] = workspace
+        self.pages.add(workspace)
+        if name != "compare":
+            menus.add_docks(self, *inside, workspace)
+        if self._shown:
+            self._restore(name)
+
+    def _restore(self, name: str) -> None:
+        """Give a workspace its first layout, then that of the last window."""
+        workspace, layout = self.workspaces[name], self.studio.preferences.layout
+        workspace.keep_first_layout()
+        if name in layout:
+            workspace.restore(layout[name])
 
     def open_workspace(self, name: str) -> None:
         """Show a workspace, or the start page for an empty name; one that has nothing to show yet is not opened."""
         if name and name not in self._offered():
             return
         self.workspace = name
-        pages = ["", *self.workspaces]
-        self.pages.setCurrentIndex(pages.index(name))
-        self.pages.updateGeometry()
+        self.pages.show_page(getattr(self, name or "start_page"))
         self.header.show_workspace(name, self._offered())
         self._show_title()
 
@@ -224,23 +275,18 @@ class MainWindow(QMainWindow):
         """The panels of the run."""
         return self.train.panels
 
+    def _show_log(self) -> None:
+        self.train.show_log()
+
+    def _show_message(self, text: str) -> None:
+        self.statusBar().showMessage(plain(text), 5000)
+
     def _show_view(self) -> None:
-        for panel in self.panels:
-            panel.show_run(self.studio.view)
         if self.studio.view is None:
             return
         if not self.workspace and not self._has_watched:  # a run that goes on from an earlier window
             self.open_workspace("train")
         self._has_watched = True
-
-    def _show_event(self, event: RunEvent) -> None:
-        for panel in self.panels:
-            panel.on_event(event)
-
-    def _refresh(self) -> None:
-        for panel in self.panels:
-            if panel.isVisible():
-                panel.refresh()
 
     def _show_title(self) -> None:
         experiment = self.studio.experiment
@@ -254,7 +300,7 @@ class MainWindow(QMainWindow):
             preferences = self.studio.preferences
             apply_theme(app, preferences.theme, self.presentation.scale(preferences.scale))
         self.actions_.refresh_icons()
-        self.header.refresh()
+        self.header.restyle()
 
     def _system_theme_changed(self) -> None:
         if self.studio.preferences.theme == "system":
@@ -282,34 +328,12 @@ class MainWindow(QMainWindow):
                 if dialog.has_remedy:
                     dialog.accept()
 
-    def _ask_stop(self) -> None:
-        row = self.studio.controlled
-        if row is None:
-            return
-        progress = self.studio.progress.get(row.run)
-        seed, stage = (progress.seed, progress.stage) if progress is not None and row.state != "queued" else (0, "")
-        ask_stop(row.name, stage, partial(self.studio.stop, row.run, seed, stage), self)
-
-    def _ask_stop_engine(self) -> None:
-        row = self.studio.controlled
-        live = row is not None and row.state in LIVE
-        more = (
-            "The run keeps its best weights and can be resumed from its checkpoint."
-            if live
-            else "No run is in training. Tools › Reconnect starts it again."
-        )
-        text = f"Stop the engine and “{row.name}”?" if row is not None and live else "Stop the engine?"
-        box = question(self, "Stop engine", text, more)
-        stop = box.addButton("Stop both" if live else "Stop", QMessageBox.ButtonRole.DestructiveRole)
-        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
-        stop.clicked.connect(self.studio.stop_engine)
-        box.open()
-
     # --- layout ---------------------------------------------------------------------------------------------------
 
     def _layout(self) -> dict[str, str]:
         states = {name: workspace.layout_state() for name, workspace in self.workspaces.items()}
-        return states | {"geometry": bytes(self.saveGeometry().toHex().data()).decode()}
+        geometry = bytes(self.saveGeometry().toHex().data()).decode()
+        return self.studio.preferences.layout | states | {"geometry": geometry}
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -317,11 +341,14 @@ class MainWindow(QMainWindow):
         if not self._shown:
             self._shown = True
             self.recovery.offer()
-            layout = self.studio.preferences.layout
-            for name, workspace in self.workspaces.items():
-                workspace.keep_first_layout()
-                if name in layout:
-                    workspace.restore(layout[name])
+            for name in self.workspaces:
+                self._restore(name)
+
+    def _stack(self) -> None:
+        self.train.stack_all()
+
+    def _tile(self) -> None:
+        self.train.tile_all()
 
     def _reset_layout(self) -> None:
         if self.workspace:
@@ -349,7 +376,6 @@ class MainWindow(QMainWindow):
         if not self._may_close and not self.files.may_discard(self._close_now):
             event.ignore()
             return
-        self._refresher.stop()
         self.presentation.leave()
         self.studio.prefer(layout=self._layout())
         event.accept()
@@ -367,23 +393,6 @@ class MainWindow(QMainWindow):
         without_icons(box)
         quit_.clicked.connect(lambda: self.files.may_discard(self._close_now) and self._close_now())
         box.open()
-
-
-class _Pages(QStackedWidget):
-    """Pages of which only the shown one needs room."""
-
-    def minimumSizeHint(self) -> QSize:
-        page = self.currentWidget()
-        return QSize() if page is None else page.minimumSizeHint()
-
-
-def _inset(workspace: Workspace) -> QWidget:
-    """Return a page with a margin around a workspace."""
-    page = QWidget()
-    column = QVBoxLayout(page)
-    set_space(column, 0, 8)
-    column.addWidget(workspace)
-    return page
 
 
 def _from_hex(text: str) -> QByteArray:

@@ -19,6 +19,7 @@ from nfkd_gui.widgets.labels import escaped, tip
 from nfkd_gui.window.header import WORKSPACES
 
 if TYPE_CHECKING:
+    from nfkd_gui.widgets.workspace import Workspace
     from nfkd_gui.window.main_window import MainWindow
 
 _LONGEST = 80
@@ -119,16 +120,21 @@ def _view_menu(window: MainWindow) -> None:
         menu.addAction(show)
     menu.addAction(actions.start)
     menu.addSeparator()
-    for workspace in (window.design, window.train.tiles, window.train):
-        for dock in workspace.docks.values():
-            toggle = dock.toggleViewAction()
-            toggle.setShortcut(QKeySequence(_KEYS.get(dock.objectName().removeprefix("panel."), "")))
-            menu.addAction(toggle)
-    menu.addSeparator()
+    window.view_menu, window.docks_end = menu, menu.addSeparator()
     menu.addActions([actions.stack, actions.tile, actions.reset])
     menu.addSeparator()
     menu.addMenu("T&heme").addActions(actions.themes.actions())
     menu.addActions([actions.larger, actions.smaller, actions.normal_size, actions.presentation])
+
+
+def add_docks(window: MainWindow, *workspaces: Workspace) -> None:
+    """Add the docks of workspaces to the View menu, and their shortcuts to the window."""
+    for workspace in workspaces:
+        for name, dock in workspace.docks.items():
+            window.view_menu.insertAction(window.docks_end, dock.toggle)
+            if name in _KEYS:
+                dock.toggle.setShortcut(QKeySequence(_KEYS[name]))
+                window.addAction(dock.toggle)
 
 
 def _tools_menu(window: MainWindow) -> None:

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from nfkd_gui.theme import font, scaled, set_space, tokens
+from nfkd_gui.theme import font, scaled, set_space, set_type, tokens
 from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, tip
 from nfkd_gui.window.palette_entries import FoundEntry, entries_of, search
 
@@ -58,7 +58,7 @@ class Palette(QFrame):
         self.list.clicked.connect(self._choose)
         self._empty = PlainLabel("No command, field, preset, run or file has this name.", self)
         self._foot = ToneLabel("↑ ↓ to move · Enter to choose · Escape to close", parent=self)
-        self._foot.setFont(font("caption"))
+        set_type(self._foot, "caption")
         column = QVBoxLayout(self)
         set_space(column, 8, 8)
         for widget in (self.line, self.list, self._empty, self._foot):

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 from nfkd.files import is_folder, is_taken
 from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.dialogs import without_icons
 from nfkd_gui.widgets.labels import WrappedLabel
 
@@ -53,22 +54,20 @@ class PreferencesDialog(QDialog):
         self._buttons.accepted.connect(self.accept)
         self._buttons.rejected.connect(self.reject)
         self._lay_out()
-        self.setMinimumWidth(520)
+        limit_size(self, least=(520, 0))
         self._folder.changed.connect(self._check)
         self._check()
 
     def _lay_out(self) -> None:
         form = QFormLayout()
-        form.setHorizontalSpacing(16)
-        form.setVerticalSpacing(8)
+        set_space(form, 8, across=16)
         form.addRow("Runs &folder", self._folder)
         form.addRow("", self._problem)
         form.addRow("&Theme", self._theme)
         form.addRow("&Engine", self._engine)
         form.addRow("", WrappedLabel(_ENGINE_HELP, parent=self))
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(16, 16, 16, 16)
-        layout.setSpacing(16)
+        set_space(layout, 16, 16)
         layout.addLayout(form)
         layout.addStretch(1)
         layout.addWidget(self._buttons)

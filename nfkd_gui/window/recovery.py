@@ -39,7 +39,6 @@ class Recovery(QObject):
         self.note.chosen.connect(self._decide)
         self.kept = ToneLabel(parent=window)
         self.kept.setObjectName("status.kept")
-        self.kept.setContentsMargins(8, 0, 0, 0)
         self._autosave.changed.connect(self._show_kept)
 
     def offer(self) -> None:

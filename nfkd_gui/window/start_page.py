@@ -16,7 +16,7 @@ from nfkd.text import plain
 from nfkd_gui.model.studio import LIVE, Studio
 from nfkd_gui.numbers import format_percent
 from nfkd_gui.panels.runs_model import format_time
-from nfkd_gui.theme import fix_size, scaled, set_space
+from nfkd_gui.theme import fix_size, gap, scaled, set_space
 from nfkd_gui.widgets.chip import Chip, ChipTone, verdict_tone
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ElidedLabel, TypeLabel, WrappedLabel
@@ -74,7 +74,7 @@ class StartPage(QWidget):
         left.addWidget(WrappedLabel(
             "A large flow teaches a small one, and you watch. Every student is compared with a baseline: the same flow "
             "without a teacher.", parent=self))  # fmt: skip
-        left.addSpacing(scaled(8))
+        left.addWidget(gap(self, height=8))
         left.addLayout(self._head())
         left.addWidget(self._grid)
         left.addStretch(1)
@@ -111,7 +111,7 @@ class StartPage(QWidget):
         set_space(column, 12)
         column.addWidget(TypeLabel("heading", "Own data", side))
         column.addWidget(self._own_data(side))
-        column.addSpacing(scaled(12))
+        column.addWidget(gap(self, height=12))
         recent = QHBoxLayout()
         recent.addWidget(TypeLabel("heading", "Recent", side), 1)
         self._all_runs = self._button("start.all", "All runs ›", "", self.all_runs_clicked)
@@ -180,8 +180,10 @@ class StartPage(QWidget):
         for path in files:
             self._recent.addWidget(_recent_file(path, self.file_chosen.emit, self))
         if not self._recent.count():
-            empty = WrappedLabel("Nothing yet: runs and experiment files will be listed here.", parent=self)
-            empty.setContentsMargins(scaled(12), scaled(12), scaled(12), scaled(12))
+            empty = QWidget(self)
+            column = QVBoxLayout(empty)
+            set_space(column, 0, 12)
+            column.addWidget(WrappedLabel("Nothing yet: runs and experiment files will be listed here.", parent=empty))
             self._recent.addWidget(empty)
 
     def changeEvent(self, event: QEvent) -> None:
@@ -264,7 +266,6 @@ def _recent_file(path: str, choose: Callable[[str], None], parent: QWidget) -> Q
     button.setProperty("link", True)
     button.setToolTip(plain(path))
     button.clicked.connect(lambda: choose(path))
-    button.setContentsMargins(scaled(12), scaled(6), scaled(12), scaled(6))
     return button
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from nfkd.cli import main
 from nfkd.config import ExperimentConfig
-from nfkd.config.data import MNISTConfig, TableConfig
+from nfkd.config.data import ImageFolderConfig, MNISTConfig, TableConfig
 from nfkd.config.datasets import DATA_KINDS, dataset_names, parse_data
 from nfkd.data.source import RemoteFile
 from nfkd.data.sources import SOURCES
@@ -201,6 +201,86 @@ def test_a_name_is_replaced_only_by_force(capsys: Shell) -> None:
     assert parse_data("mine").kind == "circles"
     assert main(["data", "add", "mine", "rings", "--force"]) == 0
     assert parse_data("mine").kind == "rings"
+
+
+def pictures(folder: Path, mode: str, side: int) -> None:
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    for number in range(60):
+        shape = (side, side + 4, 3) if mode == "RGB" else (side, side + 4)
+        Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(folder / f"{number}.png")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [([], (12, False)), (["size=8"], (8, False)), (["data.colour=true"], (12, True)), (["size=32"], (32, False))],
+)
+def test_a_folder_of_images_is_added_with_the_size_and_colour_of_its_images(
+    folder: Path, capsys: Shell, changes: list[str], expected: tuple[int, bool]
+) -> None:
+    pictures(folder / "grey", "L", 12)
+    options = [word for change in changes for word in ("--set", change)]
+    assert main(["data", "add", "mine", "grey", *options]) == 0
+    size, colour = expected
+    assert f"{3 if colour else 1}×{size}×{size}" in capsys.readouterr().out
+    assert parse_data("mine") == ImageFolderConfig(path=str(folder / "grey"), size=size, colour=colour)
+    assert main(["data", "add", "again", "mine"]) == 0
+    assert parse_data("again") == parse_data("mine")  # a named data set keeps its settings
+
+
+# --- rename and remove ------------------------------------------------------------------------------------------------
+
+
+def test_a_renamed_data_set_has_the_new_name_only(folder: Path, capsys: Shell) -> None:
+    csv(folder / "rows.csv", np.random.default_rng(1).normal(size=(100, 3)))
+    assert main(["data", "add", "mine", "rows.csv", "--set", "scaling=robust"]) == 0
+    before = parse_data("mine")
+    (folder / "experiment.toml").write_text('data = "mine"\n')
+    capsys.readouterr()
+    assert main(["data", "rename", "mine", "rows of mine"]) == 0
+    assert "data = 'mine' must be changed" in capsys.readouterr().out
+    assert dataset_names() == ["rows of mine"]
+    assert parse_data("rows of mine") == before
+    error = refused(["run", "experiment.toml"], capsys)
+    assert "data: there is no data set 'mine'" in error
+    assert "rows of mine" in error
+
+
+def test_a_removed_data_set_loses_its_name_and_keeps_its_files(folder: Path, capsys: Shell) -> None:
+    csv(folder / "rows.csv", np.random.default_rng(1).normal(size=(100, 3)))
+    content = (folder / "rows.csv").read_bytes()
+    assert main(["data", "add", "mine", "rows.csv"]) == 0
+    assert main(["data", "add", "other", "circles"]) == 0
+    assert main(["data", "remove", "mine"]) == 0
+    assert "files of the data set stay" in capsys.readouterr().out
+    assert dataset_names() == ["other"]
+    assert (folder / "rows.csv").read_bytes() == content
+    assert "no data set 'mine'" in refused(["data", "show", "mine"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["rename", "mime", "new"], "named 'mime'; similar: mine"),
+        (["rename", "mine", "digits"], "'digits' is a kind of data"),
+        (["rename", "mine", "a/b"], "cannot be a name"),
+        (["rename", "mine", "other"], "--force"),
+        (["remove", "digits"], "it is a kind of data, which stays"),
+        (["remove", "../datasets/mine"], "no data set of yours"),
+    ],
+)
+def test_wrong_names_are_refused(folder: Path, capsys: Shell, arguments: list[str], expected: str) -> None:
+    for name, kind in (("mine", "circles"), ("other", "rings")):
+        assert main(["data", "add", name, kind]) == 0
+    assert expected in refused(["data", *arguments], capsys)
+    assert [(name, parse_data(name).kind) for name in dataset_names()] == [("mine", "circles"), ("other", "rings")]
+
+
+def test_a_taken_name_is_given_by_force(capsys: Shell) -> None:
+    for name, kind in (("mine", "circles"), ("other", "rings")):
+        assert main(["data", "add", name, kind]) == 0
+    assert main(["data", "rename", "mine", "other", "--force"]) == 0
+    assert [(name, parse_data(name).kind) for name in dataset_names()] == [("other", "circles")]
 
 
 # --- fetch ------------------------------------------------------------------------------------------------------------

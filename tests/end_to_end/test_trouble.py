@@ -42,7 +42,7 @@ def select(window: MainWindow, name: str) -> None:
 @pytest.mark.slow
 def test_a_run_goes_on_after_its_engine_was_killed(do: Do, user: Any, tmp_path: Path) -> None:
     async def scenario() -> None:
-        window = await user.open(experiment(tmp_path, "training.student_steps=400", "training.checkpoint_every=10"))
+        window = await user.open(experiment(tmp_path, "training.student_steps=120", "training.checkpoint_every=10"))
         studio = window.studio
         user.click(window, "header.primary")
         await user.until(

@@ -16,8 +16,9 @@ import msgspec
 import numpy as np
 
 from nfkd.config import ExperimentConfig
-from nfkd.config.datasets import parse_data_toml
+from nfkd.config.datasets import dataset_names, parse_data, parse_data_toml
 from nfkd.config.problems import ConfigProblem
+from nfkd.config.toml import toml_text
 from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import PROTOCOL, from_client, to_wire
 from nfkd.protocol.data import NamedData
@@ -109,7 +110,7 @@ class Script:
         self.roles: tuple[Role, ...] = USUAL
         self.floors = {"sw": 0.0212}
         self.previews: dict[str, ask.DataPreview] = {}
-        self.named: list[NamedData] = []
+        self.named: list[NamedData] | None = None  # None: what is in the folder of named data sets
         self.stored = StoredPictures()
         self.estimate: TimeEstimate | None = None
         self.fetch_error: ErrorInfo | None = None
@@ -272,7 +273,8 @@ class Script:
         return self.estimate
 
     def _listdata(self, _request: ask.ListData) -> ask.DataList:
-        return ask.DataList(named=self.named)
+        stored = [NamedData(name, toml_text(parse_data(name))) for name in dataset_names()]
+        return ask.DataList(named=stored if self.named is None else self.named)
 
     def _fetchdata(self, request: ask.FetchData) -> ask.Done:
         if self.fetch_error is not None:

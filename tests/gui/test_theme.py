@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from PySide6.QtCore import QSize
 from PySide6.QtGui import QColor, QIcon, QPalette
 from PySide6.QtWidgets import QApplication, QCheckBox, QStyle, QStyleOptionButton
 
@@ -63,3 +64,10 @@ def box_contrast(ground: QColor) -> float:
 def icon_contrast(mode: QIcon.Mode, ground: QColor) -> float:
     image = icon("stop").pixmap(16, 16, mode).toImage()
     return contrast(image.pixelColor(image.rect().center()), ground)
+
+
+def test_an_icon_without_room_draws_nothing(qapp: QApplication) -> None:
+    for size in (QSize(0, 0), QSize(16, 0), QSize(-4, 16)):  # a warning of Qt fails the test
+        assert icon("run").pixmap(size).isNull()
+    image = icon("run").pixmap(QSize(16, 16)).toImage()
+    assert any(image.pixelColor(x, y).alpha() for x in range(image.width()) for y in range(image.height()))

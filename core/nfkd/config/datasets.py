@@ -164,6 +164,54 @@ def add_dataset(name: str, config: DataConfig, *, replace: bool = False) -> Path
     return path
 
 
+def rename_dataset(old: str, new: str, *, replace: bool = False) -> Path:
+    """Give a data set of the user another name; return its file.
+
+    Experiments keep their own text: one with ``data = "old"`` then has a problem at ``data``.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such data set, or `add_dataset` would refuse the new name.
+    OSError
+        When the file cannot be renamed.
+    """
+    problems = _unknown_dataset(old) or dataset_name_problems(new, replace=replace or new == old)
+    if problems:
+        raise ConfigError(problems)
+    return (datasets_folder() / f"{old}.toml").replace(datasets_folder() / f"{new}.toml")
+
+
+def remove_dataset(name: str) -> Path:
+    """Remove the name of a data set; return the TOML file that held it. The data's own files stay.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such data set.
+    OSError
+        When the file cannot be removed.
+    """
+    problems = _unknown_dataset(name)
+    if problems:
+        raise ConfigError(problems)
+    path = datasets_folder() / f"{name}.toml"
+    path.unlink()
+    return path
+
+
+def _unknown_dataset(name: str) -> list[ConfigProblem]:
+    if name in dataset_names():
+        return []
+    known = "it is a kind of data, which stays" if name in DATA_KINDS else _similar_names(name, dataset_names())
+    return [ConfigProblem("name", f"there is no data set of yours named {plain(repr(name), NAME_LENGTH)}; {known}")]
+
+
+def _similar_names(name: str, names: list[str]) -> str:
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"similar: {', '.join(near)}" if near else f"added so far: {', '.join(dataset_names()) or 'none'}"
+
+
 def dataset_name_problems(name: str, *, replace: bool) -> list[ConfigProblem]:
     """Return what is wrong with a data set's name; with `replace`, a taken name is allowed."""
     message = ""
@@ -220,9 +268,8 @@ def _table_of_name(name: str, folder: Path) -> dict[str, Any]:
         return _dataset_table(name)
     if _looks_like_a_path(name, folder):
         return {"kind": _kind_of(absolute_path(name, folder)), "path": name}
-    near = get_close_matches(name, [*dataset_names(), *DATA_KINDS], n=3, cutoff=0.5)
-    known = f"; similar: {', '.join(near)}" if near else f"; added so far: {', '.join(dataset_names()) or 'none'}"
-    msg = f"there is no data set {name!r}{known}. Give a kind, a name from `nfkd data add`, or a path"
+    known = _similar_names(name, [*dataset_names(), *DATA_KINDS])
+    msg = f"there is no data set {name!r}; {known}. Give a kind, a name from `nfkd data add`, or a path"
     raise ValueError(msg)
 
 

@@ -17,6 +17,7 @@ from nfkd.data.augmentation import PLAIN, Augmentation
 from nfkd.data.examples import Examples, take
 from nfkd.data.scaling import Scaler
 from nfkd.data.units import DataUnits, Unit
+from nfkd.protocol.events import SCALED
 from nfkd.protocol.flags import NOT_FINITE, OUT_OF_RANGE, USABLE
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ class Dataset:
         Names of a vector's features; may be empty.
     missing
         Number of missing values of each feature in the whole file; empty if there are none.
+    scaled_pictures
+        Whether `to_picture` keeps vectors scaled, for a run of an older version whose pictures are.
     fingerprint
         Returns the fingerprint of the loaded data and may read files; None for a data set that was not loaded.
     """
@@ -173,6 +176,7 @@ class Dataset:
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
+    scaled_pictures: bool = False
     fingerprint: Callable[[], Fingerprint] | None = None
 
     @property
@@ -208,13 +212,19 @@ class Dataset:
         return f"{self.name}: {counts}, {'×'.join(str(size) for size in self.event_shape)}{context}"
 
     @property
-    def columns_seen(self) -> list[str]:
-        """Names of the features as flows see them, marked if they are scaled; may be empty."""
-        return [name if self.scaler is None else f"{name} (scaled)" for name in self.columns]
+    def picture_columns(self) -> list[str]:
+        """Names of the features in pictures, marked if they are scaled there; may be empty."""
+        scaled = self.scaled_pictures and self.scaler is not None
+        return [f"{name} {SCALED}" if scaled else name for name in self.columns]
+
+    @property
+    def picture_units(self) -> DataUnits:
+        """The map between the units of pictures of vectors and the scaled values that flows see."""
+        return DataUnits() if self.scaled_pictures else self.units
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        """The rectangle (x0, x1, y0, y1) around data of two features, with a margin.
+        """The rectangle (x0, x1, y0, y1) around data of two features, with a margin, in the units of pictures.
 
         Raises
         ------
@@ -225,7 +235,7 @@ class Dataset:
             msg = f"{self.name} has no plane: its examples have shape {self.event_shape}"
             raise ValueError(msg)
         values = self.train.values[:]
-        low, high = values.min(axis=0), values.max(axis=0)
+        low, high = self.to_picture(torch.from_numpy(np.stack([values.min(axis=0), values.max(axis=0)])))
         margin = _MARGIN * (high - low)
         (x0, y0), (x1, y1) = low - margin, high + margin
         return float(x0), float(x1), float(y0), float(y1)
@@ -306,8 +316,9 @@ class Dataset:
         return np.where(np.isfinite(values).all(axis=features), flags, NOT_FINITE).astype(np.uint8)
 
     def to_picture(self, x: Tensor) -> np.ndarray:
-        """Return images clamped to [0, 1] for display, or vectors unchanged; float32. See `sample_flags`."""
+        """Return images clamped to [0, 1] for display, or vectors in the data's units; float32. See `sample_flags`."""
         values = x.detach().float().cpu()
         if self.is_image:
-            values = torch.nan_to_num(values).clamp(0, 1)
-        return values.numpy()
+            return torch.nan_to_num(values).clamp(0, 1).numpy()
+        shown = self.picture_units.to_data(values.reshape(-1, values.shape[-1])).float().reshape(values.shape)
+        return torch.where(values.isfinite(), shown, values).numpy()

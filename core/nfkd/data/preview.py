@@ -30,7 +30,7 @@ def preview_dataset(config: DataConfig) -> DataPreview:
             problems=error.problems, event_shape=shape, may_fetch=True, size=error.size, by_hand=error.by_hand
         )
     except DataError as error:
-        return DataPreview(problems=error.problems, suggested=_suggestion(config))
+        return DataPreview(problems=error.problems, suggested=suggest_settings(config))
     return DataPreview(
         summary=dataset.summary,
         counts=[len(split) for split in (dataset.train, dataset.validation, dataset.test)],
@@ -41,11 +41,12 @@ def preview_dataset(config: DataConfig) -> DataPreview:
         images=_thumbnails(dataset) if dataset.is_image else None,
         points=_original(dataset, _POINTS) if dataset.event_shape == (2,) else None,
         columns=[] if dataset.is_image else _column_statistics(dataset),
-        suggested=_suggestion(config),
+        suggested=suggest_settings(config),
     )
 
 
-def _suggestion(config: DataConfig) -> dict[str, int | bool]:
+def suggest_settings(config: DataConfig) -> dict[str, int | bool]:
+    """Return settings that fit the user's files better than those of a config; empty where they cannot be read."""
     try:
         return SOURCES[config.kind].suggest(config)
     except DataError:

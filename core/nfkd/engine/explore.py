@@ -6,12 +6,13 @@ Nothing here uses the random numbers or the flow of a run in training, so reques
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from nfkd.data import Batch
+from nfkd.data import Batch, Dataset
 from nfkd.evaluation.interpolation import interpolate
 from nfkd.flows.flow import Flow
 from nfkd.inspect.layer_states import layers
@@ -26,10 +27,10 @@ from nfkd.protocol import inspection
 from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Interpolate, Interpolations, Sample, Samples
 from nfkd.protocol.roles import Role
+from nfkd.runs.pictures import in_units_of_run
 from nfkd.training.control import LiveWeights
 from nfkd.training.monitor import draw_density, has_plane
 
-_THUMBNAILS = 64
 _MAX_STEPS = 1024
 InteractiveRequest = Sample | Interpolate | inspection.InspectMessage
 
@@ -62,7 +63,7 @@ class Explorer:
 
 def _samples(opened: OpenedRun, request: Sample) -> Samples:
     """Sample every flow from the same latents."""
-    dataset, count = opened.dataset, request.count
+    dataset, count = in_units_of_run(opened.dataset, Path(opened.run), opened.seed), request.count
     origin = Origin(kind="sample", count=count, temperature=request.temperature, noise_seed=request.noise_seed)
     samples, densities, flags, values = {}, {}, {}, {}
     for role, flow in opened.flows.items():
@@ -89,7 +90,7 @@ def _samples(opened: OpenedRun, request: Sample) -> Samples:
 def _interpolations(opened: OpenedRun, request: Interpolate) -> Interpolations:
     """Interpolate between two examples, or samples, with every flow that can decode."""
     check_count("steps", request.steps, _MAX_STEPS)
-    dataset, count = opened.dataset, len(opened.data.examples)
+    dataset, count = in_units_of_run(opened.dataset, Path(opened.run), opened.seed), len(opened.data.examples)
     first, second = (examples_of(opened, origin) for origin in (request.first, request.second))
     alpha = torch.linspace(0, 1, request.steps)
     paths, flags, values = {}, {}, {}
@@ -107,16 +108,15 @@ def _interpolations(opened: OpenedRun, request: Interpolate) -> Interpolations:
         alpha=alpha.numpy(),
         paths=paths,
         count=count,
-        thumbnails=dataset.to_picture(opened.data.examples.x[:_THUMBNAILS]),
         flags=flags,
         log_prob=values,
-        ends=[_end_picture(opened, ends) for ends in (first, second)],
+        ends=[_end_picture(dataset, ends) for ends in (first, second)],
     )
 
 
-def _end_picture(opened: OpenedRun, ends: dict[Role, Batch]) -> np.ndarray:
+def _end_picture(dataset: Dataset, ends: dict[Role, Batch]) -> np.ndarray:
     """Return an end of a path, as it is for the student, or else for the last flow."""
-    return opened.dataset.to_picture((ends.get("student") or list(ends.values())[-1]).x)[0]
+    return dataset.to_picture((ends.get("student") or list(ends.values())[-1]).x)[0]
 
 
 def _plane_noise(opened: OpenedRun, flows: Sequence[Flow], request: Sample) -> np.ndarray | None:

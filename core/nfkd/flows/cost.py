@@ -78,16 +78,14 @@ def _measure(
 ) -> tuple[_Measured, ...]:
     flow = build_flow(config, event_shape, context_features=context_features, device="meta")
     position = _Position(flow)
-    with _FlopCount(lambda: position.name) as count, torch.no_grad():
-        flow.log_prob(*_empty(flow, 1))
     # Not with one example: where a dimension is 1, memory layouts coincide and copies are skipped.
     with networks_in(precision):
-        two, three = (_saved_bytes(flow, position, batch) for batch in (2, 3))
+        (two, two_flops), (three, three_flops) = (_pass_cost(flow, position, batch) for batch in (2, 3))
     return tuple(
         _Measured(
             name,
             sum(parameter.numel() for parameter in module.parameters()),
-            count.flops[name] // 2,
+            (2 * two_flops[name] - three_flops[name]) // 2,  # of one example, and of the matrices made for it
             three[name] - two[name],
             max(0, 3 * two[name] - 2 * three[name]),
         )
@@ -136,8 +134,8 @@ def _empty(flow: Flow, batch: int) -> tuple[Tensor, Tensor | None]:
     return x, torch.empty(batch, flow.context_features, device="meta") if flow.context_features else None
 
 
-def _saved_bytes(flow: Flow, position: _Position, batch: int) -> Counter[str]:
-    """Return the bytes that the backward pass needs, by layer."""
+def _pass_cost(flow: Flow, position: _Position, batch: int) -> tuple[Counter[str], Counter[str]]:
+    """Return the bytes that the backward pass of a batch needs, and the operations of its forward pass, by layer."""
     storages: dict[int, torch.UntypedStorage] = {}  # references, so that ids stay unique; views share a storage
     saved: Counter[str] = Counter()
 
@@ -149,9 +147,10 @@ def _saved_bytes(flow: Flow, position: _Position, batch: int) -> Counter[str]:
         return tensor
 
     # The result is cached, so it must not depend on the caller's gradient mode.
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+    hooks = torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor)
+    with _FlopCount(lambda: position.name) as count, torch.enable_grad(), hooks:
         flow(*_empty(flow, batch))
-    return saved
+    return saved, count.flops
 
 
 def flow_cost(

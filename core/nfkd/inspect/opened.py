@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -66,7 +66,7 @@ class RunData:
     config
         The experiment.
     dataset
-        Its data.
+        Its data, with pictures of vectors in scaled values.
     examples
         The first validation examples: those of the run's pictures, and the ones to choose from.
     device
@@ -84,6 +84,8 @@ class RunData:
         """Load the data of a run; raises `RunError` and `DataError`."""
         config = read_config(run)
         dataset = load_dataset(config.data)
+        if dataset.scaler is not None:
+            dataset = replace(dataset, scaled_pictures=True)
         examples = noisy(dataset, dataset.validation.take(slice(MAX_EXAMPLES)))
         return cls(config, dataset, examples, resolve_device(config.compute))
 

@@ -19,6 +19,7 @@ from nfkd.inspect.opened import OpenedRun
 from nfkd.protocol.inspection import Origin
 from nfkd.protocol.roles import Role, role_name
 from nfkd.runs.errors import RunError
+from nfkd.runs.pictures import in_units_of_run
 from nfkd.training.monitor import picture_generator
 
 MAX_SAMPLES = 65_536
@@ -44,7 +45,7 @@ def examples_of(opened: OpenedRun, origin: Origin) -> dict[Role, Batch]:
         batch = _sample(opened, require_flow(opened, origin.role), origin)
     elif origin.kind == "likely":
         batch = _likely(opened, origin)
-    elif origin.kind == "values":
+    elif origin.kind in ("values", "scaled"):
         batch = _given(opened, origin)
     elif origin.kind == "file":
         batch = _from_file(opened.dataset, origin).to(opened.data.device)
@@ -141,6 +142,8 @@ def _given(opened: OpenedRun, origin: Origin) -> Batch:
         title = "The example does not fit the data"
         raise RunError(title, cause, "Choose an example of this run.")
     x = torch.from_numpy(np.array(origin.values, np.float32))[None]
+    if origin.kind == "values" and not opened.dataset.is_image:
+        x = in_units_of_run(opened.dataset, Path(opened.run), opened.seed).picture_units.to_scaled(x).float()
     context = opened.data.examples.contexts(max(1, origin.count))
     rows = None if context is None else context[origin.index % len(context)][None]
     return Batch(x, rows).to(opened.data.device)

@@ -71,7 +71,7 @@ def plane(
         title = "No flow can be looked into"
         raise RunError(title, "Its library gives no latents.", "Choose another run.")
     return PlaneStates(
-        run=opened.run, seed=opened.seed, flows=flows, columns=list(dataset.columns_seen), extent=(x0, x1, y0, y1)
+        run=opened.run, seed=opened.seed, flows=flows, columns=dataset.picture_columns, extent=(x0, x1, y0, y1)
     )
 
 

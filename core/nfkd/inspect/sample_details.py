@@ -8,8 +8,9 @@ import os
 import numpy as np
 import torch
 
-from nfkd.data import Batch, DataSplit
+from nfkd.data import Batch, Dataset, DataSplit
 from nfkd.flows.flow import Flow
+from nfkd.inspect.columns import column_names
 from nfkd.inspect.opened import OpenedRun, log_prob, open_run
 from nfkd.inspect.origin import can_sample, check_count, examples_of
 from nfkd.protocol.inspection import Origin, SampleDetails, SampleFigures
@@ -60,6 +61,8 @@ def sample(run: str | os.PathLike[str] | OpenedRun, origin: Origin, *, seed: int
         nearest_index=int(index[0]),
         distance=float(distance[0]),
         label=None if nearest.labels is None else int(nearest.labels[0]),
+        columns=[] if opened.dataset.is_image else column_names(opened.dataset),
+        values=None if opened.dataset.is_image else _in_units(opened, of_reference, nearest),
     )
 
 
@@ -128,8 +131,13 @@ def _figures(
         tested=len(tested),
         latent_norm=math.nan if own is None else float(torch.cat([part.flatten() for part in own]).norm()),
         expected_norm=math.sqrt(math.prod(opened.dataset.event_shape)),
-        counterpart=opened.dataset.to_picture(counterpart)[0] if same else np.empty(0, np.float32),
+        counterpart=_shown(opened.dataset, counterpart) if same else np.empty(0),
     )
+
+
+def _shown(dataset: Dataset, x: torch.Tensor) -> np.ndarray:
+    """Return an example as a picture, or as a row in the units of the data."""
+    return dataset.to_picture(x)[0] if dataset.is_image else dataset.units.to_data(x.cpu())[0].double().numpy()
 
 
 def _nearest(opened: OpenedRun, example: Batch, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -141,6 +149,12 @@ def _nearest(opened: OpenedRun, example: Batch, count: int) -> tuple[np.ndarray,
     distances = np.concatenate(parts)
     order = np.argsort(distances, kind="stable")[:count]
     return order, distances[order]
+
+
+def _in_units(opened: OpenedRun, example: Batch, nearest: DataSplit) -> np.ndarray:
+    """Return an example and the nearest training example in the units of the data, (2, features) float64."""
+    rows = torch.cat([example.x.cpu(), torch.from_numpy(_scaled(opened, nearest))])
+    return opened.dataset.units.to_data(rows).double().numpy()
 
 
 def _scaled(opened: OpenedRun, split: DataSplit) -> np.ndarray:

@@ -12,13 +12,12 @@ from scipy import stats
 
 from nfkd.data import Dataset
 from nfkd.evaluation.quality import c2st
+from nfkd.inspect.columns import column_names
 from nfkd.inspect.opened import MAX_EXAMPLES, OpenedRun, open_run
 from nfkd.inspect.origin import can_sample, check_count, draw_samples
 from nfkd.protocol.inspection import MAX_COLUMNS_TESTED, ColumnTests, Origin, TableRows
 from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError
-
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def table(
@@ -101,12 +100,6 @@ def column_tests(
             scores.append(c2st(data[:, column], rows[:, column]))
         found[role] = np.array(scores)
     return ColumnTests(run=opened.run, seed=opened.seed, columns=list(columns), c2st=found)
-
-
-def column_names(dataset: Dataset) -> list[str]:
-    """Return the names of a vector's features: those of the file, or x₁, x₂ and so on."""
-    features = dataset.event_shape[0]
-    return list(dataset.columns) or [f"x{number}".translate(_SUBSCRIPTS) for number in range(1, features + 1)]
 
 
 def _ks(data: np.ndarray, rows: np.ndarray) -> tuple[float, float]:

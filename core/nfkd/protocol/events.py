@@ -22,6 +22,9 @@ from nfkd.protocol.records import (
 from nfkd.protocol.roles import Role
 from nfkd.protocol.times import StageShare
 
+SCALED = "(scaled)"
+"""Follows the name of a feature that is not in the data's units."""
+
 
 class Picture(StageMessage, frozen=True, kw_only=True):
     """The base of the pictures, which may be coalesced to the newest.
@@ -54,7 +57,7 @@ class SeedStarted(RunMessage, frozen=True):
     event_shape: list[int]
     """Shape of one example: (channels, height, width), or (features,)."""
     columns: list[str] = msgspec.field(default_factory=list[str])
-    """Names of a vector's features, with *(scaled)* where samples are not in the original unit; may be empty."""
+    """Names of a vector's features; may be empty. In older runs, `SCALED` follows those whose pictures are scaled."""
     resumed: bool = False
     compared: int = 0
     """Number of test examples, and of samples, that the measures of samples compare; 0 in older runs."""
@@ -70,6 +73,11 @@ class SeedStarted(RunMessage, frozen=True):
 
     versions: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Versions of nfkd, Python, torch and h5py."""
+
+    @property
+    def has_scaled_pictures(self) -> bool:
+        """Whether the pictures of vectors keep the scaled values, as in runs of older versions."""
+        return any(name.endswith(f" {SCALED}") for name in self.columns)
 
     def measures_note(self) -> str:
         """Return what the measures of samples compare, in sentences; empty for older runs."""
@@ -117,7 +125,8 @@ class Progress(StageMessage, frozen=True):
 class SamplesDrawn(Picture, frozen=True):
     """Samples of a stage's flow from the run's fixed noise.
 
-    `samples` is (count, channels, height, width) in [0, 1], or (count, features). `flags` is (count,) of the values in
+    `samples` is (count, channels, height, width) in [0, 1], or (count, features) in the data's units (but see
+    `SeedStarted.has_scaled_pictures`). `flags` is (count,) of the values in
     `nfkd.protocol.flags`, from before images are clamped; None where they are not known.
     """
 
@@ -140,7 +149,7 @@ class InterpolationDrawn(Picture, frozen=True):
 
 
 class DensityDrawn(Picture, frozen=True):
-    """log p of a stage's flow on a grid of the plane, for data of two features.
+    """log p of a stage's flow on a grid of the plane, for data of two features, per area in the data's units.
 
     `log_prob` is (rows, columns) in nats, rows from low to high y; `extent` is (x0, x1, y0, y1).
     """

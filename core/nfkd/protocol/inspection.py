@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from nfkd.protocol.records import Message, RunMessage
@@ -21,7 +22,7 @@ MAX_COLUMNS_TESTED = 8
 class Origin(Message, frozen=True):
     """Where an example comes from."""
 
-    kind: Literal["train", "validation", "test", "sample", "likely", "values", "file"]
+    kind: Literal["train", "validation", "test", "sample", "likely", "values", "scaled", "file"]
     """``likely`` is the most likely of many samples of the flow `role`."""
     index: int = 0
     """Of the split, or among the samples that are drawn at once."""
@@ -32,7 +33,7 @@ class Origin(Message, frozen=True):
     temperature: float = 1.0
     noise_seed: int | None = None
     values: np.ndarray | None = None
-    """One example, such as a picture that was stored earlier."""
+    """One example: as in the run's pictures (*values*), or with its features scaled as flows see them (*scaled*)."""
     layer: str = ""
     """If set, `values` is the state of the flow `role` after this layer, and the example is found by inverting it."""
     path: str = ""
@@ -165,7 +166,8 @@ class SampleFigures(Message, frozen=True):
     latent_norm, expected_norm
         Norm of the noise of the example, and the root of the number of dimensions, which it is near for typical ones.
     counterpart
-        What this flow makes of the noise that the example has under `SampleDetails.reference`.
+        What this flow makes of the noise that the example has under `SampleDetails.reference`: an image, or a row in
+        the units of the data; empty where it cannot.
     """
 
     log_prob: float
@@ -192,6 +194,10 @@ class SampleDetails(RunMessage, frozen=True):
     distance: float
     label: int | None = None
     """The class of the nearest training example, if the data has classes."""
+    columns: list[str] = msgspec.field(default_factory=list[str])
+    """Names of the features of vectors; `values` are those of the example and of the nearest one, in their units."""
+    values: np.ndarray | None = None
+    """(2, features) float64; None for images."""
 
 
 class ReadLikelihood(InspectMessage, frozen=True):

@@ -279,9 +279,9 @@ class Samples(RunMessage, frozen=True):
 class Interpolations(RunMessage, frozen=True):
     """The path of each flow: (steps, channels, height, width) in [0, 1], or (steps, features).
 
-    `count` is the number of validation examples to choose from; `thumbnails` holds the first of them. `flags` is
-    (steps,) for each flow, as in `Samples`, and so is `log_prob`, of flows without context. `ends` are both ends as
-    pictures or rows; those of the student where each flow has its own.
+    `count` is the number of validation examples to choose from. `flags` is (steps,) for each flow, as in `Samples`, and
+    so is `log_prob`, of flows without context. `ends` are both ends as pictures or rows; those of the student where
+    each flow has its own.
     """
 
     seed: int
@@ -289,7 +289,6 @@ class Interpolations(RunMessage, frozen=True):
     alpha: np.ndarray
     paths: dict[str, np.ndarray]
     count: int
-    thumbnails: np.ndarray
     flags: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
     log_prob: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
     ends: list[np.ndarray] = msgspec.field(default_factory=list[np.ndarray])

@@ -31,6 +31,14 @@ COLOURS: dict[str, str] = {
 """For a light background: hues after Okabe and Ito's colour-blind safe palette, dark enough for text."""
 
 
+_BY_NAME: dict[str, Role] = {role: role for role in ROLES}
+
+
+def find_role(name: str) -> Role | None:
+    """Return the role with a name; None if it is none."""
+    return _BY_NAME.get(name)
+
+
 def learner_of(role: Role) -> Role:
     """Return the role whose flow, data, random numbers and teacher a role has: baseline and ablation are students."""
     return "student" if role in STUDENTS else role

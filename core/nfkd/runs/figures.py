@@ -55,10 +55,11 @@ def export_figures(record: RunRecord, directory: Path) -> list[Path]:
         When the directory cannot be written.
     """
     stages: Stages = next((seed.stages for seed in record.seeds.values()), {})
+    names = _feature_names(record)
     figures: dict[str, Callable[[], Figure | None]] = {
         "curves": lambda: _curves(record),
-        "samples": lambda: _samples(stages),
-        "interpolation": lambda: _interpolation(stages),
+        "samples": lambda: _samples(stages, names),
+        "interpolation": lambda: _interpolation(stages, names),
         "matching": lambda: _matching(record, stages, "student"),
     }
     for role in ASSISTANTS:
@@ -92,9 +93,8 @@ def export_preview(preview: DataPreview, path: Path) -> Path:
     elif preview.points is not None:
         axes.plot(*preview.points.T, ".", color=COLOURS[DATA], markersize=2, alpha=0.6)
         axes.set(xlabel=_escape(preview.columns[0].name), ylabel=_escape(preview.columns[1].name))
-        width, height = np.ptp(preview.points, axis=0)
-        if width / _MAX_ASPECT < height < width * _MAX_ASPECT:
-            axes.set_aspect("equal")
+        (x0, y0), (x1, y1) = preview.points.min(axis=0), preview.points.max(axis=0)
+        _equal_scales(axes, x0, x1, y0, y1)
     else:
         msg = "neither images nor points in the plane"
         raise ValueError(msg)
@@ -154,7 +154,14 @@ def _draw_curve(
     return True
 
 
-def _samples(stages: Stages) -> Figure | None:
+def _feature_names(record: RunRecord) -> tuple[str, str]:
+    """Return the names of the first two features; x₁ and x₂ if they have none."""
+    columns = next((started.columns for started in record.snapshot().seeds), [])
+    first, second = [_escape(name) for name in columns[:2]] + ["x₁", "x₂"][len(columns[:2]) :]
+    return first, second
+
+
+def _samples(stages: Stages, names: tuple[str, str]) -> Figure | None:
     drawn: Stages = {stage: view for stage, view in stages.items() if view.samples is not None}
     if not drawn:
         return None
@@ -171,7 +178,7 @@ def _samples(stages: Stages) -> Figure | None:
         if samples.samples.ndim == 4:
             _images(axes, samples.samples[:_MAX_IMAGES], int(np.ceil(np.sqrt(min(_MAX_IMAGES, len(samples.samples))))))
         else:
-            _points(axes, stage, view, peak)
+            _points(axes, stage, view, peak, names)
     _density_bar(figure, list(columns), peak)
     return figure
 
@@ -199,44 +206,52 @@ def _highest_density(drawn: Stages) -> float:
     return max((float(density.max()) for density in densities), default=0.0)
 
 
-def _points(axes: Axes, stage: Role, view: StageSnapshot, peak: float) -> None:
+def _points(axes: Axes, stage: Role, view: StageSnapshot, peak: float, names: tuple[str, str]) -> None:
     """Draw samples of vectors: their first two features, over their density, or a histogram of one feature."""
     values = view.samples.samples if view.samples is not None else np.empty((0, 2))
     if values.shape[1] == 1:
         axes.hist(values[:, 0], bins=40, density=True, color=COLOURS[stage], alpha=0.6)
-        axes.set(xlabel="x₁", ylabel="density")
+        axes.set(xlabel=names[0], ylabel="density")
         return
-    _plane(axes, view, peak)
+    _plane(axes, view, peak, names)
     colour = COLOURS[stage] if view.density is None else "white"
     axes.plot(values[:, 0], values[:, 1], ".", color=colour, markersize=1.5, alpha=0.6)
 
 
-def _paths(axes: Axes, stage: Role, view: StageSnapshot, peak: float) -> None:
+def _paths(axes: Axes, stage: Role, view: StageSnapshot, peak: float, names: tuple[str, str]) -> None:
     """Draw paths of vectors by their first two features; a single feature against the position on the path."""
     paths = view.interpolation.images if view.interpolation is not None else np.empty((0, 0, 2))
     colour = COLOURS[stage] if view.density is None else "white"
     if paths.shape[-1] == 1:
-        axes.set(xlabel="position on the path", ylabel="x₁")
+        axes.set(xlabel="position on the path", ylabel=names[0])
         for path in paths:
             axes.plot(np.linspace(0, 1, len(path)), path[:, 0], ".-", color=colour, linewidth=1.2)
         return
-    _plane(axes, view, peak)
+    _plane(axes, view, peak, names)
     for path in paths:
         axes.plot(path[:, 0], path[:, 1], ".-", color=colour, linewidth=1.2)
 
 
-def _plane(axes: Axes, view: StageSnapshot, peak: float) -> None:
-    axes.set(xlabel="x₁", ylabel="x₂")
+def _plane(axes: Axes, view: StageSnapshot, peak: float, names: tuple[str, str]) -> None:
+    axes.set(xlabel=names[0], ylabel=names[1])
     axes.label_outer()
     if view.density is not None:
-        axes.set_aspect("equal")
+        _equal_scales(axes, *view.density.extent)
     density = _density(view)
     if density is None or view.density is None:
         return
     extent = view.density.extent
-    axes.imshow(density, origin="lower", extent=extent, cmap=_COLOUR_MAP, vmin=0, vmax=peak or 1)
+    axes.imshow(
+        density, origin="lower", extent=extent, cmap=_COLOUR_MAP, vmin=0, vmax=peak or 1, aspect=axes.get_aspect()
+    )
     axes.set_xlim(extent[:2])
     axes.set_ylim(extent[2:])
+
+
+def _equal_scales(axes: Axes, x0: float, x1: float, y0: float, y1: float) -> None:
+    """Draw both axes in the same scale, unless the features differ too much in theirs."""
+    if (x1 - x0) / _MAX_ASPECT < y1 - y0 < (x1 - x0) * _MAX_ASPECT:
+        axes.set_aspect("equal")
 
 
 def _density_bar(figure: Figure, columns: list[Axes], peak: float) -> None:
@@ -245,7 +260,7 @@ def _density_bar(figure: Figure, columns: list[Axes], peak: float) -> None:
         figure.colorbar(scale, ax=columns, label="density (per unit area)", shrink=0.8, pad=0.02)
 
 
-def _interpolation(stages: Stages) -> Figure | None:
+def _interpolation(stages: Stages, names: tuple[str, str]) -> Figure | None:
     drawn: Stages = {stage: view for stage, view in stages.items() if view.interpolation is not None}
     if not drawn:
         return None
@@ -260,7 +275,7 @@ def _interpolation(stages: Stages) -> Figure | None:
         separator = "\n" if plane else ", "
         axes.set_title(f"{role_name(stage)}{separator}{label}", color=COLOURS[stage], fontsize=9)
         if plane:
-            _paths(axes, stage, view, peak)
+            _paths(axes, stage, view, peak, names)
         else:
             _images(axes, paths.images.reshape(-1, *paths.images.shape[2:]), paths.images.shape[1])
     _density_bar(figure, list(subplots), peak)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.layout import RUN_FILE, read_config, seed_directory
 from nfkd.runs.opening import open_file
 from nfkd.runs.schema import FINAL, Node
+
+if TYPE_CHECKING:
+    from nfkd.data import Dataset
 
 MAX_SERIES_BYTES = 1 << 27
 """Largest size of the samples in a `SampleSeries`; beyond it, fewer frames are read."""
@@ -97,6 +101,21 @@ def read_series(run: Path, seed: int, stage: Role, frames: int) -> SampleSeries:
             temperatures=[float(group[where]["temperature"][row]) for where, row in chosen],
             final=bool(chosen) and chosen[-1][0].startswith(FINAL),
         )
+
+
+def in_units_of_run(dataset: Dataset, run: Path, seed: int) -> Dataset:
+    """Return a run's data set, with pictures in the units of those in the run's file.
+
+    Raises
+    ------
+    RunError
+        As `list_pictures`.
+    """
+    if dataset.scaler is None:
+        return dataset
+    with _open_seed(run, seed, ()) as file:
+        scaled = schema.read_started(file).has_scaled_pictures
+    return dataset if scaled == dataset.scaled_pictures else replace(dataset, scaled_pictures=scaled)
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -126,11 +126,24 @@ def draw_density(flow: Flow, dataset: Dataset, **fields: Any) -> DensityDrawn:
         The event's other fields: run, seed, stage, step and whether it is final.
     """
     x0, x1, y0, y1 = dataset.extent
-    rows, columns = torch.meshgrid(torch.linspace(y0, y1, GRID), torch.linspace(x0, x1, GRID), indexing="ij")
-    points: Tensor = torch.stack([columns.flatten(), rows.flatten()], dim=1).to(_device(flow))
-    log_prob = flow.log_prob(points).float().cpu().numpy().reshape(GRID, GRID)
-    finite = np.nan_to_num(log_prob, nan=-np.inf)
+    points, log_slopes = _scaled_axes(dataset, torch.tensor([x0, y0]), torch.tensor([x1, y1]))
+    rows, columns = torch.meshgrid(points[:, 1], points[:, 0], indexing="ij")
+    grid: Tensor = torch.stack([columns.flatten(), rows.flatten()], dim=1).to(_device(flow))
+    log_prob = flow.log_prob(grid).float().cpu().reshape(GRID, GRID) + log_slopes[:, 1:] + log_slopes[:, 0]
+    finite = np.nan_to_num(log_prob.numpy(), nan=-np.inf)
     return DensityDrawn(**fields, extent=(x0, x1, y0, y1), log_prob=finite)
+
+
+def _scaled_axes(dataset: Dataset, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scaled values of evenly spaced points of two features, and the log of the scaling's slope at each.
+
+    The slope is the mean over a point's cell, Δz/Δx, since that of a quantile scaling jumps. Both are (GRID, 2).
+    """
+    shares = torch.linspace(-0.5 / (GRID - 1), 1 + 0.5 / (GRID - 1), 2 * GRID + 1, dtype=torch.float64)[:, None]
+    x = low + shares * (high - low)  # the edges of the cells, and the points between them
+    z = dataset.picture_units.to_scaled(x)
+    slopes = (z[2::2] - z[:-2:2]) / (x[2::2] - x[:-2:2])
+    return z[1::2].float(), slopes.log().float()
 
 
 def _device(flow: Flow) -> torch.device:

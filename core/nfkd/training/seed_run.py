@@ -30,6 +30,7 @@ from nfkd.protocol.events import RunEvent, SeedStarted, StageFinished, StageStar
 from nfkd.protocol.roles import STUDENTS, Role, learner_of, role_name
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import seed_directory
+from nfkd.runs.pictures import in_units_of_run
 from nfkd.runs.schema import library_versions
 from nfkd.runs.weights import flow_meta, load_weights, save_weights
 from nfkd.runs.writer import RunWriter
@@ -64,6 +65,7 @@ class SeedRun:
         self._context, self._seed = context, seed
         self._directory = seed_directory(context.run, context.config, seed)
         self._checkpoint = checkpoint
+        self._pictured = in_units_of_run(context.dataset, context.run, seed) if checkpoint else context.dataset
         self.done: list[StageSummary] = list(checkpoint.position.done) if checkpoint else []
         self._sources: dict[Role, Flow] = {}
         self._reference: Reference | None = None
@@ -85,7 +87,7 @@ class SeedRun:
             seed=self._seed,
             stages=plans,
             event_shape=list(context.dataset.event_shape),
-            columns=context.dataset.columns_seen,
+            columns=self._pictured.picture_columns,
             resumed=self._checkpoint is not None,
             compared=len(context.reference.test),
             floors=context.reference.floors,
@@ -250,7 +252,7 @@ class SeedRun:
 
     def _monitor(self, stage: Role) -> Monitor:
         context, pairs = self._context, self._context.pairs(stage)
-        return Monitor(str(context.run), self._seed, context.config.monitor, context.dataset, pairs, self._emit)
+        return Monitor(str(context.run), self._seed, context.config.monitor, self._pictured, pairs, self._emit)
 
     def _step_limit(self, stage: Role) -> int:
         """Return the steps of a stage; baseline and ablation make as many as the student, which may be ended early."""

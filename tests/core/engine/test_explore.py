@@ -95,6 +95,7 @@ def test_a_path_may_begin_and_end_at_samples(images: Path) -> None:
     half = explorer.answer(mixed)
     for role, path in half.paths.items():
         np.testing.assert_allclose(path[0], drawn.samples[role][5], atol=1e-3)
-        np.testing.assert_allclose(path[-1], half.thumbnails[0], atol=1e-3)
+        np.testing.assert_allclose(path[-1], half.ends[1], atol=1e-3)
+        np.testing.assert_array_equal(half.ends[0], drawn.samples["student"][5])
     with pytest.raises(RunError, match="no such example"):
         explorer.answer(Interpolate(run, 1, Origin("sample", 16, count=16), Origin("validation", 0), "linear", 3))

@@ -113,6 +113,15 @@ def test_points_of_the_plane_go_from_the_data_to_their_noise(points: OpenedRun) 
             np.testing.assert_allclose(radii, np.broadcast_to([[1.0], [2.0]], radii.shape), rtol=1e-4)
 
 
+def test_given_values_are_in_the_units_of_pictures_or_scaled(columns: OpenedRun) -> None:
+    row = np.array([1010.0, 0.001, 0.5])
+    scaled = columns.dataset.units.to_scaled(torch.from_numpy(row)[None])[0].float().numpy()
+    by_units = layers(columns, Origin("values", values=row)).flows["student"]
+    by_scaled = layers(columns, Origin("scaled", values=scaled)).flows["student"]
+    np.testing.assert_allclose(by_units.example, scaled, rtol=1e-4)
+    np.testing.assert_array_equal(by_scaled.example, scaled)
+
+
 def test_the_plane_needs_two_features(images: OpenedRun, columns: OpenedRun) -> None:
     for opened in (images, columns):
         with pytest.raises(RunError, match="cannot be drawn in the plane"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import torch
 from torch import Tensor
 
@@ -34,7 +36,7 @@ def train(config: ExperimentConfig, steps: int, dtype: torch.dtype = torch.float
     """Train a teacher by likelihood; return its state and the plain weights after every step."""
     dataset = load_dataset(config.data)
     if dtype == torch.float64:
-        dataset = DoubleDataset(**vars(dataset))
+        dataset = DoubleDataset(**{each.name: getattr(dataset, each.name) for each in fields(dataset)})
     flow = build_flow(config.teacher, dataset.event_shape, generator=torch.Generator().manual_seed(0)).to(dtype).train()
     state = StageState.fresh("teacher", 1, flow, config.training, len(dataset.train))
     history: list[Weights] = []

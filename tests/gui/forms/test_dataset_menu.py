@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QDialog, QLabel, QLineEdit, QPushButton
+from PySide6.QtWidgets import QDialog, QLabel, QLineEdit, QListWidget, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
 from nfkd.config.data import TableConfig
-from nfkd.config.datasets import ENVIRONMENT, add_dataset, parse_data
+from nfkd.config.datasets import ENVIRONMENT, add_dataset, dataset_names, parse_data
 from nfkd.config.toml import toml_text
 from nfkd.protocol.data import ListData, NamedData
 from nfkd_gui.forms.experiment_form import ExperimentForm
@@ -36,8 +36,8 @@ def test_a_named_data_set_fills_the_form_and_can_be_undone(
     script.named = [NamedData(name="jets & more", config=toml_text(table)), NamedData("old", "", problem)]
     menu = form.datasets.menu_
     qtbot.mouseClick(form.datasets, Qt.MouseButton.LeftButton)  # requests the list again
-    qtbot.waitUntil(lambda: len(menu.actions()) == 4)
-    good, bad, _line, _save = menu.actions()
+    qtbot.waitUntil(lambda: len(menu.actions()) == 5)
+    good, bad, _line, _save, _manage = menu.actions()
     assert (good.text(), good.isEnabled()) == ("jets && more", True)
     assert (bad.text(), bad.isEnabled(), bad.toolTip()) == ("old", False, problem)
     QTest.keyClick(menu, Qt.Key.Key_Down)
@@ -54,9 +54,11 @@ def test_a_named_data_set_fills_the_form_and_can_be_undone(
     assert ready.experiment.document["data"]["path"] == "/d/jets.csv"
 
 
-def test_an_empty_menu_offers_to_name_the_data(form: ExperimentForm, script: Any, settled: Callable[[], None]) -> None:
-    none, _line, save = form.datasets.menu_.actions()
-    assert (none.text(), none.isEnabled(), save.isEnabled()) == ("None yet", False, False)
+def test_an_empty_menu_offers_to_name_the_data(
+    named: Path, form: ExperimentForm, script: Any, settled: Callable[[], None]
+) -> None:
+    none, _line, save, manage = form.datasets.menu_.actions()
+    assert (none.text(), none.isEnabled(), save.isEnabled(), manage.isEnabled()) == ("None yet", False, False, False)
     assert any(isinstance(request, ListData) for request in script.asked)
     settled()
     form.datasets.menu_.aboutToShow.emit()
@@ -132,6 +134,86 @@ def test_a_name_that_cannot_be_saved_is_reported(
     assert [error.title for error in errors] == ["The data set jets was not saved"]
     assert dialog.isVisible()
     dialog.reject()
+
+
+@pytest.fixture
+def managed(form: ExperimentForm, named: Path, qtbot: QtBot) -> Callable[[], QDialog]:
+    """Two named data sets, and a function that opens the dialog that manages them."""
+    add_dataset("jets", TableConfig(path="/d/jets.csv"))
+    add_dataset("rows", TableConfig(path="/d/rows.csv"))
+
+    def opened() -> QDialog:
+        form.datasets.menu_.aboutToShow.emit()
+        qtbot.waitUntil(form.datasets.manage.isEnabled)
+        form.datasets.manage.trigger()
+        [dialog] = form.window().findChildren(QDialog, "dataset_list")
+        return dialog
+
+    return opened
+
+
+def part(owner: QWidget, name: str) -> Any:
+    """Return the visible widget of a name."""
+    [found] = [each for each in owner.findChildren(QWidget, name) if each.isVisible()]
+    return found
+
+
+def names(dialog: QDialog) -> list[str]:
+    listed: Any = dialog.findChild(QListWidget)
+    return [listed.item(row).text() for row in range(listed.count())]
+
+
+def test_a_data_set_is_renamed_by_the_keyboard(
+    managed: Callable[[], QDialog], form: ExperimentForm, qtbot: QtBot
+) -> None:
+    dialog = managed()
+    listed = part(dialog, "dataset_list.names")
+    assert names(dialog) == ["jets", "rows"]
+    QTest.keyClick(listed, Qt.Key.Key_Down)
+    QTest.keyClick(listed, Qt.Key.Key_Return)
+    asking = part(dialog, "dataset_name")
+    line, save = part(asking, "dataset_name.line"), part(asking, "dataset_name.save")
+    assert (line.text(), line.selectedText(), save.text(), save.isEnabled()) == ("rows", "rows", "Rename", False)
+    QTest.keyClicks(line, "jets")
+    assert "will be replaced" in part(asking, "dataset_name.message").text()
+    line.selectAll()
+    QTest.keyClicks(line, "my rows")
+    QTest.keyClick(line, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: names(dialog) == ["jets", "my rows"])
+    assert dataset_names() == ["jets", "my rows"]
+    assert parse_data("my rows") == TableConfig(path="/d/rows.csv")
+    assert [action.text() for action in form.datasets.menu_.actions()[:2]] == ["jets", "my rows"]
+
+
+def test_a_name_is_removed_after_a_question(
+    managed: Callable[[], QDialog], form: ExperimentForm, ready: Studio, qtbot: QtBot
+) -> None:
+    ready.experiment.replace(form.document() | {"data": "jets"})
+    assert ready.experiment.config is not None
+    dialog = managed()
+    for answer, left in (("Cancel", ["jets", "rows"]), ("Remove", ["rows"])):
+        QTest.mouseClick(part(dialog, "dataset_list.remove"), Qt.MouseButton.LeftButton)
+        question = part(dialog, "dataset_remove")
+        assert "“jets”" in question.text()
+        [button] = [each for each in question.buttons() if each.text().replace("&", "") == answer]
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda left=left: names(dialog) == left)
+        assert dataset_names() == left
+    assert ready.experiment.config.data == TableConfig(path="/d/jets.csv")  # the open experiment keeps its data
+    ready.experiment.replace(form.document() | {"data": "jets"})
+    assert "there is no data set 'jets'" in all_text(form).replace("There", "there")
+
+
+def test_without_names_nothing_can_be_renamed(managed: Callable[[], QDialog], qtbot: QtBot, named: Path) -> None:
+    dialog = managed()
+    for path in named.iterdir():
+        path.unlink()
+    QTest.mouseClick(part(dialog, "dataset_list.remove"), Qt.MouseButton.LeftButton)
+    question = part(dialog, "dataset_remove")
+    QTest.mouseClick(part(question, "dataset_remove.remove"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: names(dialog) == [])  # listed again, although the name was gone already
+    assert not part(dialog, "dataset_list.rename").isEnabled()
+    assert not part(dialog, "dataset_list.remove").isEnabled()
 
 
 @pytest.mark.parametrize("source", ["jets", "tables/jets.csv"])

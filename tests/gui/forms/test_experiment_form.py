@@ -33,6 +33,10 @@ def editor_name(widget: QWidget) -> str:
 
 
 def test_every_field_has_an_editor_with_name_help_and_label(form: ExperimentForm) -> None:
+    for field in describe_model(ExperimentConfig):
+        if isinstance(field, Variants):
+            for tag in field.members:  # the fields of a kind are made when it is first chosen
+                choose(form, field.choice.path, tag)
     buddies = {label.buddy().objectName() for label in form.findChildren(QLabel) if label.buddy() is not None}
     for path in value_paths(ExperimentConfig):
         widget = form.findChild(QWidget, path)
@@ -57,6 +61,25 @@ def test_fields_have_bounds_units_choices_and_variants() -> None:
     batch = next(field for field in training.fields if field.name == "batch_size")
     assert isinstance(batch, Value)
     assert batch.unit == "examples"
+
+
+def test_tab_goes_from_a_kind_to_its_fields_and_on_to_the_next_section(form: ExperimentForm, qtbot: QtBot) -> None:
+    form.activateWindow()
+    qtbot.waitActive(form)
+    choose(form, "student.kind", "maf")
+    kind = editor(form, "student.kind")
+    kind.setFocus()
+    assert form.focusWidget() is kind
+    reached = [kind.objectName()]
+    while not reached[-1].startswith("distillation") and len(reached) < 40:
+        QTest.keyClick(form.focusWidget(), Qt.Key.Key_Tab)
+        focus = form.focusWidget()
+        reached.append(editor_name(focus))
+    fields = [name for name in reached if name.startswith("student.") and not name.endswith(".advanced")]
+    config = ExperimentConfig.load("maf_moons").student
+    shown = {f"student.{name}" for name in type(config).model_fields}
+    assert set(fields) <= shown
+    assert {"student.kind", "student.steps", "student.hidden"} <= set(fields)
 
 
 def test_the_form_does_not_change_a_preset(form: ExperimentForm, ready: Studio) -> None:

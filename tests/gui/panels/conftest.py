@@ -1,4 +1,4 @@
-"""A run made of events, and a studio without an engine that records requests."""
+"""Recorded runs, runs made of events, and a studio without an engine that records requests."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.preferences import Preferences
 from nfkd_gui.model.studio import Studio
+from tests.gui.recorded import NAMES, RecordedRun, recording, unpack
 
 RUN = "/runs/fake"
 WITHOUT_TEACHER = {"teacher", "baseline"}
@@ -112,6 +113,21 @@ class FakeRun:
         self.add(events.MatchingMeasured(run=RUN, seed=1, stage=stage, step=step, error=np.array(error)))
 
 
+@pytest.fixture(scope="session")
+def recorded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the recorded runs."""
+    folder = tmp_path_factory.mktemp("recorded")
+    unpack(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recorded(recorded_folder: Path) -> Callable[[str], RecordedRun]:
+    """Returns a recorded run before its first event."""
+    known = {name: recording(recorded_folder / name) for name in NAMES}
+    return lambda name: RecordedRun(*known[name])
+
+
 @pytest.fixture
 def fake_studio(qapp: QApplication, tmp_path: Path) -> FakeStudio:
     return FakeStudio(tmp_path)
@@ -121,7 +137,7 @@ def fake_studio(qapp: QApplication, tmp_path: Path) -> FakeStudio:
 def show(qtbot: Any, fake_studio: FakeStudio) -> Callable[..., Any]:
     """Creates a panel, shows a run in it and draws it."""
 
-    def make(kind: Any, run: FakeRun | None = None, size: tuple[int, int] = (900, 600)) -> Any:
+    def make(kind: Any, run: FakeRun | RecordedRun | None = None, size: tuple[int, int] = (900, 600)) -> Any:
         panel = kind(fake_studio)
         qtbot.addWidget(panel)
         panel.resize(*size)

@@ -7,34 +7,26 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QTableView, QWidget
 
-from nfkd_gui.panels import PANELS
+from nfkd.protocol.inspection import Origin
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.log import LogPanel
 from nfkd_gui.panels.runs import RunsPanel
+from nfkd_gui.panels.sample import SamplePanel
 from nfkd_gui.plotting.plots import Plot
+from nfkd_gui.window.train import PANELS
+from tests.gui.recorded import NAMES
 
 SWITCHES = 20
 
 
-def filled(fake_run: Any, number: int = 0, shape: tuple[int, ...] = (2,)) -> Any:
-    """Return a run with everything that panels draw; each number has other values."""
-    run, random = fake_run(shape=shape), np.random.default_rng(number)
-    for role in ("teacher", "student"):
-        run.begin(role)
-        for name in ("train/nll", "validation/nll"):
-            run.points(role, name, random.normal(size=30))
-        run.samples(role, 30, random.random((16, *shape)).astype(np.float32))
-        run.path(role, random.random((2, 9, *shape)).astype(np.float32))
-        if shape == (2,):
-            run.density(role)
-        run.finish(role, steps=30, best_step=20)
-    for step in (1, 10, 20):
-        run.matching(step, list(random.random(2)))
+def filled(recorded: Any, name: str) -> Any:
+    """Return a recorded run after its last event."""
+    run = recorded(name)
+    run.play()
     return run
 
 
@@ -50,18 +42,20 @@ MAKERS: dict[str, Callable[[Any], QWidget]] = {
     "inspector": lambda studio: InspectorPanel(studio, studio),
     "runs": lambda studio: RunsPanel(studio, lambda _act: True),
     "log": LogPanel,
+    "sample": SamplePanel,
 }
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_nothing_keeps_a_closed_panel(name: str, fake_run: Any, fake_studio: Any, qapp: Any) -> None:
+def test_nothing_keeps_a_closed_panel(name: str, recorded: Any, fake_studio: Any, qapp: Any) -> None:
     panel: Any = MAKERS[name](fake_studio)
     panel.show()
-    run = filled(fake_run)
+    run = filled(recorded, "pinwheel")
     fake_studio.view = run.view
     fake_studio.view_changed.emit()
     if hasattr(panel, "show_run"):
         panel.show_run(run.view)
+        fake_studio.inspect_example(Origin("test", 1))  # which the sample inspector shows
         panel.refresh()
         assert panel.has_content()
     qapp.processEvents()
@@ -77,22 +71,22 @@ def test_nothing_keeps_a_closed_panel(name: str, fake_run: Any, fake_studio: Any
     qapp.processEvents()
 
 
-@pytest.mark.parametrize("shape", [(2,), (1, 8, 8)])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", PANELS)
 def test_switching_runs_does_not_add_items_to_the_plots(
-    kind: Any, shape: tuple[int, ...], show: Any, fake_run: Any, fake_studio: Any
+    kind: Any, name: str, show: Any, recorded: Any, fake_studio: Any
 ) -> None:
-    panel = show(kind, filled(fake_run, shape=shape))
+    panel = show(kind, filled(recorded, name))
 
     def items() -> list[int]:
         return [len(plot.scene().items()) for plot in panel.findChildren(Plot)]
 
     counts = []
-    for number in range(SWITCHES):
-        run = filled(fake_run, number, shape)
+    for _ in range(SWITCHES):
+        run = filled(recorded, name)
         fake_studio.view = run.view
         panel.show_run(run.view)
         panel.refresh()
         counts.append(items())
-    assert counts[0] or len(shape) > 1, "a panel has plots of vectors"
+    assert counts[0] or name == "digits", "a panel has plots of vectors"
     assert counts[-1] == counts[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,13 +95,10 @@ def save(qtbot: Any, menu: PanelMenu, name: str, path: Path) -> None:
     menu.saved.disconnect(ended.append)
 
 
-def moons(fake_run: Any) -> Any:
-    run = fake_run(shape=(2,))
-    for role in ("teacher", "student"):
-        run.begin(role)
-        run.samples(role, 300, RANDOM.normal(size=(40, 2)).astype(np.float32))
-        run.density(role)
-        run.path(role, RANDOM.normal(size=(2, 5, 2)).astype(np.float32))
+@pytest.fixture
+def pinwheel(recorded: Any) -> Any:
+    run = recorded("pinwheel")
+    run.play()
     return run
 
 
@@ -165,8 +161,8 @@ def test_an_svg_has_texts_and_lines_and_is_clipped_to_the_plot(
     assert not any(text and "Flow whose layers" in text for text in texts), "no controls"
 
 
-def test_a_copied_picture_is_in_the_clipboard(show: Any, fake_run: Any, menu_of: Menu) -> None:
-    panel = show(SamplesPanel, moons(fake_run))
+def test_a_copied_picture_is_in_the_clipboard(show: Any, pinwheel: Any, menu_of: Menu) -> None:
+    panel = show(SamplesPanel, pinwheel)
     menu = menu_of(panel)
     action(menu, "samples.copy").trigger()
     image = QGuiApplication.clipboard().image()
@@ -176,43 +172,6 @@ def test_a_copied_picture_is_in_the_clipboard(show: Any, fake_run: Any, menu_of:
     middle = plane.mapTo(panel.figure(), plane.rect().center())
     colours = {image.pixel(2 * (12 + x), 2 * (12 + middle.y())) for x in range(middle.x() - 40, middle.x() + 40)}
     assert len(colours) > 10, "the density"
-
-
-def test_numbers_are_those_of_the_events(show: Any, fake_run: Any, menu_of: Menu, qtbot: Any, tmp_path: Path) -> None:
-    run = moons(fake_run)
-    panel = show(SamplesPanel, run)
-    menu = menu_of(panel)
-    save(qtbot, menu, "samples.numbers.Samples", tmp_path / "a.csv")
-    with (tmp_path / "a.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for role in ("teacher", "student"):
-        values = [[float(row[name]) for name in ("x₁", "x₂")] for row in rows if row["flow"] == role]
-        np.testing.assert_array_equal(np.array(values, np.float32), run.view.stages[1, role].samples.samples)
-    save(qtbot, menu, "samples.numbers.Densities", tmp_path / "b.csv")
-    with (tmp_path / "b.csv").open(newline="") as file:
-        found = [float(row["log p (nats)"]) for row in csv.DictReader(file) if row["flow"] == "teacher"]
-    np.testing.assert_array_equal(found, run.view.stages[1, "teacher"].density.log_prob.ravel())
-
-
-def test_matching_errors_and_paths_have_tables(
-    show: Any, fake_run: Any, menu_of: Menu, qtbot: Any, tmp_path: Path
-) -> None:
-    run = digits(fake_run)
-    run.begin("student")
-    run.matching(10, [0.5, 0.25])
-    run.matching(20, [0.125, np.nan])
-    save(qtbot, menu_of(show(MatchingPanel, run)), "matching.numbers", tmp_path / "a.csv")
-    with (tmp_path / "a.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["step"], row["student layer"], row["mean squared error"]) for row in rows] == [
-        ("10", "level1.step2", "0.5"), ("10", "level2.step2", "0.25"),
-        ("20", "level1.step2", "0.125"), ("20", "level2.step2", "nan"),
-    ]  # fmt: skip
-    save(qtbot, menu_of(show(InterpolationPanel, run)), "interpolation.numbers", tmp_path / "b.csv")
-    with (tmp_path / "b.csv").open(newline="") as file:
-        table = list(csv.reader(file))[1:]
-    values = np.array([row[3:] for row in table], np.float32)
-    np.testing.assert_array_equal(values, run.view.stages[1, "teacher"].interpolation.images.reshape(10, -1))
 
 
 def test_frames_of_a_path_become_a_gif(show: Any, fake_run: Any, menu_of: Menu, qtbot: Any, tmp_path: Path) -> None:
@@ -230,9 +189,9 @@ def test_frames_of_a_path_become_a_gif(show: Any, fake_run: Any, menu_of: Menu, 
 
 
 def test_the_samples_of_all_steps_are_read_from_the_run(
-    show: Any, fake_run: Any, fake_studio: Any, menu_of: Menu, qtbot: Any, tmp_path: Path
+    show: Any, pinwheel: Any, fake_studio: Any, menu_of: Menu, qtbot: Any, tmp_path: Path
 ) -> None:
-    menu = menu_of(show(SamplesPanel, moons(fake_run)))
+    menu = menu_of(show(SamplesPanel, pinwheel))
     job = choose(menu, "samples.animation.Student", tmp_path / "a.gif")
     assert job is not None
     request, on_reply, _, _ = fake_studio.asked[-1]
@@ -246,9 +205,9 @@ def test_the_samples_of_all_steps_are_read_from_the_run(
 
 
 def test_a_save_that_takes_long_shows_progress_and_can_be_cancelled(
-    show: Any, fake_run: Any, fake_studio: Any, menu_of: Menu, qtbot: Any, tmp_path: Path
+    show: Any, pinwheel: Any, fake_studio: Any, menu_of: Menu, qtbot: Any, tmp_path: Path
 ) -> None:
-    menu = menu_of(show(SamplesPanel, moons(fake_run)))
+    menu = menu_of(show(SamplesPanel, pinwheel))
     job = choose(menu, "samples.animation.Student", tmp_path / "a.gif")
     assert job is not None
     dialog: QProgressDialog = job.dialog
@@ -296,9 +255,9 @@ def test_a_cancelled_writer_leaves_the_former_file(qtbot: Any, tmp_path: Path) -
     ],
 )
 def test_an_error_names_the_file_and_what_to_do(
-    name: str, path: str, parts: tuple[str, str], show: Any, fake_run: Any, menu_of: Menu, qtbot: Any, tmp_path: Path
+    name: str, path: str, parts: tuple[str, str], show: Any, pinwheel: Any, menu_of: Menu, qtbot: Any, tmp_path: Path
 ) -> None:
-    menu = menu_of(show(SamplesPanel, moons(fake_run)))
+    menu = menu_of(show(SamplesPanel, pinwheel))
     action(menu, name).trigger()
     dialog = file_dialog(menu)
     errors: list[ErrorInfo] = []
@@ -324,10 +283,10 @@ def test_entries_of_an_empty_panel_are_disabled_and_say_why(show: Any, fake_run:
         assert each.toolTip() == "The panel shows nothing yet."
 
 
-def test_the_file_name_has_run_panel_and_step(show: Any, fake_run: Any, menu_of: Menu, tmp_path: Path) -> None:
-    menu = menu_of(show(SamplesPanel, moons(fake_run)))
+def test_the_file_name_has_run_panel_and_step(show: Any, pinwheel: Any, menu_of: Menu, tmp_path: Path) -> None:
+    menu = menu_of(show(SamplesPanel, pinwheel))
     action(menu, "samples.numbers.Densities").trigger()
     dialog = file_dialog(menu)
-    assert [Path(each).name for each in dialog.selectedFiles()] == ["fake-samples-step-300-densities.csv"]
+    assert [Path(each).name for each in dialog.selectedFiles()] == ["pinwheel-samples-step-100-densities.csv"]
     dialog.reject()
     assert file_stem("../a b/:*", "…") == "a-b"

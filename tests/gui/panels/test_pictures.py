@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QFontMetrics
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QMainWindow, QScrollArea, QSlider, QSpinBox, QWidget
 
 from nfkd.protocol.events import ErrorInfo
@@ -47,23 +48,6 @@ def level(panel: Any, role: str, number: int = 0) -> float:
 def shown_roles(panel: Any) -> list[str]:
     """Return the flows whose planes are visible."""
     return [role for role, cell in panel.planes.cells.items() if cell.isVisible()]
-
-
-def test_live_samples_replace_each_other(show: Any, fake_run: Any, fake_studio: Any) -> None:
-    run = fake_run()
-    run.begin("teacher")
-    run.samples("teacher", 100, grey(0.25))
-    panel = show(SamplesPanel, run)
-    assert level(panel, "teacher") == pytest.approx(0.25, abs=0.01)
-    run.samples("teacher", 200, grey(0.75))
-    panel.refresh()
-    assert level(panel, "teacher") == pytest.approx(0.75, abs=0.01)
-    assert panel.current_picture("teacher").captions[0] == "step 200, temperature 0.70"
-    assert len(fake_studio.asked) == 1  # once, for the examples of the data
-    run.samples("teacher", 150, grey(0.5), final=True)
-    panel.refresh()
-    assert level(panel, "teacher") == pytest.approx(0.5, abs=0.01)
-    assert panel.current_picture("teacher").captions[0] == "final weights (step 150), temperature 0.70"
 
 
 def test_a_caption_becomes_shorter_by_words(show: Any, fake_run: Any) -> None:
@@ -116,21 +100,6 @@ def test_requested_samples_are_shown_until_the_panel_goes_back_to_live(
     assert level(panel, "teacher") == pytest.approx(0.25, abs=0.01)
 
 
-def test_live_paths_are_one_row_per_pair(show: Any, fake_run: Any) -> None:
-    run = fake_run()
-    run.begin("teacher")
-    images = np.linspace(0, 1, 3, dtype=np.float32)[None, :, None, None, None] * np.ones((2, 3, 1, 8, 8), np.float32)
-    run.path("teacher", images)
-    panel = show(InterpolationPanel, run)
-    for number, value in enumerate((0.0, 0.5, 1.0, 0.0, 0.5, 1.0)):
-        assert level(panel, "teacher", number) == pytest.approx(value, abs=0.01)
-    assert panel.grid.shape.columns == 3, "each pair is a row"
-    assert panel.current_picture("teacher").captions[0] == "step 5"
-    run.path("teacher", images, step=4, final=True)
-    panel.refresh()
-    assert panel.current_picture("teacher").captions[0] == "final weights (step 4)"
-
-
 def test_a_chosen_path_is_requested_and_shown(show: Any, fake_run: Any, fake_studio: Any) -> None:
     run = fake_run()
     run.begin("teacher")
@@ -139,7 +108,6 @@ def test_a_chosen_path_is_requested_and_shown(show: Any, fake_run: Any, fake_stu
     path = np.ones((4, 1, 8, 8), np.float32)
     reply = Interpolations(
         run=RUN, seed=1, mode="spherical", alpha=np.linspace(0, 1, 4), paths={"teacher": path}, count=270,
-        thumbnails=np.zeros((64, 1, 8, 8), np.float32),
     )  # fmt: skip
     fake_studio.asked[-1][1](reply)
     panel.refresh()
@@ -154,25 +122,41 @@ def test_a_chosen_path_is_requested_and_shown(show: Any, fake_run: Any, fake_stu
     assert "spherical" in panel.current_picture("teacher").captions[0]
 
 
-def test_two_features_are_shown_in_the_plane_with_their_density(show: Any, fake_run: Any) -> None:
-    run = fake_run(shape=(2,))
+def test_a_table_has_its_own_units_at_the_axes_and_in_the_csv(show: Any, fake_run: Any) -> None:
+    run, names = fake_run(shape=(3,)), ["energy [GeV]", "angle [rad]", "mass"]
+    run.add(msgspec.structs.replace(run.view.seeds[1], columns=names))
     run.begin("teacher")
     rng = np.random.default_rng(0)
-    samples = rng.normal(size=(50, 2)).astype(np.float32)
-    paths = rng.normal(size=(2, 5, 2)).astype(np.float32)
+    samples = rng.normal((5000, -0.02, 12), (300, 0.001, 1), size=(50, 3)).astype(np.float32)
     run.samples("teacher", 5, samples)
-    run.path("teacher", paths)
-    log_prob = run.density("teacher")
     panel = show(SamplesPanel, run)
     plane = panel.planes.cells["teacher"].plane
-    density = np.exp(log_prob)
-    share = np.minimum(density / np.quantile(density, 0.995), 1) ** 0.6
-    np.testing.assert_allclose(plane.image.image, share, rtol=1e-5)
-    np.testing.assert_allclose(np.stack(plane.points.getData(), 1), samples)
-    assert panel._scale.text().startswith(f"Shade: density from 0 to {np.quantile(density, 0.995):.3g}")
-    lines = show(InterpolationPanel, run).planes.cells["teacher"].plane.paths
-    for line, path in zip(lines, paths, strict=True):
-        np.testing.assert_allclose(np.stack(line.getOriginalDataset(), 1), path)
+    for first, second in ((0, 1), (1, 2)):
+        panel.findChild(QComboBox, "samples.feature_x").setCurrentIndex(first)
+        panel.findChild(QComboBox, "samples.feature_y").setCurrentIndex(second)
+        panel.refresh()
+        QApplication.processEvents()
+        axes = [plane.canvas.getAxis(side) for side in ("bottom", "left")]
+        assert [axis.labelText for axis in axes] == [names[first], names[second]]
+        for axis, feature, shown in zip(axes, (first, second), plane.canvas.viewRange(), strict=True):
+            low, high = samples[:, feature].min(), samples[:, feature].max()
+            assert shown[0] <= np.quantile(samples[:, feature], 0.01)
+            assert shown[1] - shown[0] < 1.5 * (high - low)  # not stretched to the scale of the other feature
+            numbers = [float(text.replace("−", "-").replace(",", "")) for text in texts_of(axis)]
+            assert len(numbers) > 1
+            assert shown[0] - 1e-9 <= min(numbers) < max(numbers) <= shown[1] + 1e-9
+        metrics = QFontMetrics(axes[1].style["tickFont"])
+        assert axes[1].width() > max(metrics.horizontalAdvance(text) for text in texts_of(axes[1]))
+    table = panel.numbers()["Samples"]
+    assert table.header == ["flow", "sample", *names]
+    np.testing.assert_array_equal(np.array([row[2:] for row in table.rows]), samples)
+
+
+def texts_of(axis: Any) -> list[str]:
+    """Return the numbers at an axis."""
+    low, high = axis.range
+    length = axis.height() if axis.orientation == "left" else axis.width()
+    return [text for _, values in axis.tickValues(low, high, length) for text in axis.tickStrings(values, 1.0, 0.0)]
 
 
 def test_two_chosen_features_of_vectors_are_shown_in_one_frame(show: Any, fake_run: Any) -> None:
@@ -543,7 +527,7 @@ def test_a_path_may_lead_from_a_sample_and_has_its_log_p(show: Any, fake_run: An
     run.path("teacher", grey_path(0.5))
     panel = show(InterpolationPanel, run)
     assert not fake_studio.asked[-1][0].log_prob, "live paths have none"
-    panel.findChild(QComboBox, "interpolation.first.kind").setCurrentIndex(1)
+    QTest.keyClick(panel.findChild(QComboBox, "interpolation.first.kind"), Qt.Key.Key_Down)
     request, on_reply, _, _ = fake_studio.asked[-1]
     assert (request.first.kind, request.second.kind, request.log_prob) == ("sample", "validation", True)
     assert (request.first.count, request.first.temperature, request.first.noise_seed) == (16, 0.7, None), (
@@ -551,7 +535,7 @@ def test_a_path_may_lead_from_a_sample_and_has_its_log_p(show: Any, fake_run: An
     )
     alpha, log_prob = np.linspace(0, 1, 9), {"teacher": np.linspace(-60, -20, 9)}
     on_reply(Interpolations(run=RUN, seed=1, mode="linear", alpha=alpha, paths={"teacher": grey_path(0.8)[0]},
-                            count=270, thumbnails=grey(0.2), log_prob=log_prob))  # fmt: skip
+                            count=270, log_prob=log_prob))  # fmt: skip
     panel.refresh()
     plot = panel.findChild(QWidget, "interpolation.log_prob")
     assert plot.isVisible()
@@ -566,7 +550,7 @@ def test_a_path_may_lead_from_a_sample_and_has_its_log_p(show: Any, fake_run: An
 
 def test_a_slider_and_a_press_mark_a_frame_of_every_path(show: Any, fake_run: Any, qtbot: Any) -> None:
     run = fake_run()
-    for role in ("teacher", "student"):
+    for role in ("teacher", "student"):  # no baseline yet
         run.begin(role)
         run.path(role, grey_path(0.5, 1))
     panel = show(InterpolationPanel, run)
@@ -578,18 +562,10 @@ def test_a_slider_and_a_press_mark_a_frame_of_every_path(show: Any, fake_run: An
         rect = grid.cell_rect(0, 1, column)
         edge = image.pixelColor(rect.left() - 1, rect.center().y())
         assert (edge == accent) == (column == 4)
+        empty = grid.cell_rect(0, 2, column)
+        assert image.pixelColor(empty.left() - 1, empty.center().y()) != accent, "there is no frame to mark"
     qtbot.mouseClick(grid, Qt.MouseButton.LeftButton, pos=grid.cell_rect(0, 1, 7).center())
     assert slider.value() == 7
-
-
-def test_the_marked_frame_is_ringed_in_the_plane(show: Any, fake_run: Any) -> None:
-    run = fake_run(shape=(2,))
-    run.begin("teacher")
-    paths = np.random.default_rng(0).normal(size=(2, 5, 2)).astype(np.float32)
-    run.path("teacher", paths)
-    panel = show(InterpolationPanel, run)
-    panel.findChild(QSlider, "interpolation.position").setValue(3)
-    np.testing.assert_allclose(np.stack(panel.planes.cells["teacher"].plane.marks.getData(), 1), paths[:, 3])
 
 
 def test_own_settings_return_the_time_slider_to_the_latest_weights(show: Any, fake_run: Any, fake_studio: Any) -> None:

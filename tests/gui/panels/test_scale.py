@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PySide6.QtWidgets import QApplication, QLayout, QWidget
 
-from nfkd_gui.panels import PANELS
 from nfkd_gui.plotting.flow_grid import FlowGrid
 from nfkd_gui.plotting.plane import Plane
 from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.theme import apply_theme
+from nfkd_gui.window.train import PANELS
 
 
 @pytest.fixture
@@ -53,7 +53,6 @@ def test_sizes_follow_the_scale(kind: type, show: Any, fake_run: Any, scale: Any
     assert before.max() >= 32
     spaced = [layout for layout in panel.findChildren(QLayout) if layout.contentsMargins().left() >= 8]
     assert all(layout.property("space") for layout in spaced if not layout.inherits("QStackedLayout"))
-    panel.hide()  # the sizes are set whether or not the panel is painted
     for percent in (200, 75):
         scale(percent)
         np.testing.assert_allclose(sizes_of(panel), before * percent / 100, atol=0.5)

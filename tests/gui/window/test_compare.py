@@ -111,6 +111,7 @@ def test_the_inspector_shows_means_over_seeds_with_interval_verdict_and_how_to_r
     window: MainWindow, runs: QTableView
 ) -> None:
     del runs
+    window.open_workspace("train")
     QApplication.processEvents()
     means = {role: sum(values) / 3 for role, values in TESTS.items()}
     gap = means["baseline"] - means["teacher"]

@@ -209,6 +209,7 @@ def test_dialogs_show_markup_literally(window: MainWindow, qtbot: QtBot) -> None
     script_row = msgspec.structs.replace(window.studio.rows[RUN], state="finished")
     window.studio.rows[RUN] = script_row
     window.studio.rows_changed.emit()
+    window.open_workspace("compare")
     window.runs.delete_chosen()
     window.runs.rename_chosen()
     PreferencesDialog(window.studio, window).open()

@@ -231,6 +231,7 @@ def test_the_runs_table_sorts_and_aligns_numbers(window: MainWindow, script: Any
             script.begin(f"/runs/{name}", DIGITS)
             script.set_state(f"/runs/{name}", "finished", student_test=value)
         await settled(window.studio)
+        window.open_workspace("compare")
         table = child(window, QTableView, "runs.table")
         model = table.model()
         heads = [model.headerData(column, Qt.Orientation.Horizontal) for column in range(model.columnCount())]
@@ -379,8 +380,12 @@ def test_log_lines_are_listed(window: MainWindow, script: Any, do: Do) -> None:
         script.emit(LogLine(run="", level="info", text="the engine is up", time=1.0))
         script.emit(LogLine(run="/runs/a", level="error", text="a <loss> is NaN", time=2.0))
         await settled(window.studio)
+        window.open_workspace("train")  # later than the first lines
+        script.emit(LogLine(run="/runs/a", level="info", text="the next stage", time=3.0))
+        await settled(window.studio)
         log = child(window, QWidget, "log.text").toPlainText().replace("\u00a0", " ")
         assert "engine  the engine is up" in log
+        assert log.count("the next stage") == 1
         assert "a <loss> is NaN" in log
 
     do(scenario())
@@ -449,14 +454,24 @@ def test_unsaved_changes_are_not_lost_without_a_question(window: MainWindow, tmp
 
 
 def test_the_theme_changes_at_once_and_is_saved(window: MainWindow, tmp_path: Path, qapp: QApplication) -> None:
+    window.open_workspace("design")
     child(window, QAction, "action.theme.dark").trigger()
     assert qapp.palette().window().color().lightness() < 128
     assert load_preferences(tmp_path / "studio.json").theme == "dark"
     qapp.processEvents()
     muted = child(window, QLabel, "estimate.data").palette().windowText().color()
     assert muted.lightness() > 128  # readable on dark
+    assert icon_lightness(window, "header.workspace.train") > 128
     child(window, QAction, "action.theme.light").trigger()
     assert qapp.palette().window().color().lightness() > 128
+    assert icon_lightness(window, "header.workspace.train") < 128
+
+
+def icon_lightness(window: MainWindow, name: str) -> int:
+    """Return the lightness of the most opaque pixel of a button's icon."""
+    picture = child(window, QToolButton, name).icon().pixmap(16).toImage()
+    seen = [picture.pixelColor(x, y) for x in range(picture.width()) for y in range(picture.height())]
+    return max(seen, key=lambda colour: colour.alpha()).lightness()
 
 
 def test_every_button_has_a_name_and_one_without_text_a_tooltip(window: MainWindow, script: Any, do: Do) -> None:

@@ -83,6 +83,7 @@ def test_a_field_is_found_by_its_path_and_its_help(window: MainWindow) -> None:
 
 
 def test_commands_follow_their_state_and_are_triggered(window: MainWindow) -> None:
+    window.open_workspace("train")  # its panels are offered once it was opened
     titles = [entry.title for entry in entries_of(window) if entry.kind == "Command"]
     assert {"Open experiment …", "Train", "Presentation", "Dark", "Log"} <= set(titles)
     assert "Pause" not in titles  # nothing is in training
