@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 from PySide6.QtCore import Qt
@@ -23,7 +24,7 @@ from nfkd_gui.panels.flow_pair import FlowPair
 from nfkd_gui.panels.flow_planes import PlanePage
 from nfkd_gui.panels.flow_scrubber import LayerScrubber
 from nfkd_gui.panels.flow_tools import ExampleTools, PlaneTools, RoleChoice
-from nfkd_gui.panels.pictures import draws_ink
+from nfkd_gui.panels.pictures import draws_ink, has_context
 from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel
 
@@ -54,10 +55,9 @@ class FlowPanel(Panel):
         self._waiting.setObjectName("flow.waiting")
         self._waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._waiting.setWordWrap(True)
-        self.planes, self.layers = PlanePage(self.content), LayersPage(self.content)
         self.pages = QStackedWidget(self.content)
-        for page in (self._waiting, self.planes, self.layers):
-            self.pages.addWidget(page)
+        self.pages.addWidget(self._waiting)
+        self._pages: list[PlanePage | LayersPage] = []
         self.message = ElidedLabel(tone="error", parent=self.content)
         self.message.setObjectName("flow.message")
         self.message.hide()
@@ -84,18 +84,35 @@ class FlowPanel(Panel):
         self.plane_tools.grid_changed.connect(self._choose_grid)
         self.example_tools.changed.connect(self.show_example)
         self.scrubber.moved.connect(self._go)
-        for page in (self.planes, self.layers):
-            page.chosen.connect(self.scrubber.go)
-        self.layers.rest_chosen.connect(self._choose_rest)
-        self.planes.probed.connect(self._probe_state)
-        self.planes.probe.placed.connect(self._probe_point)
-        self.planes.probe.likely_wanted.connect(self._probe_likely)
-        self.planes.probe.random_wanted.connect(self._probe_random)
         self.states.plane_changed.connect(self._redraw)
         self.states.layers_changed.connect(self._take_layers)
         self.states.failed.connect(self._redraw)
         self.states.refresh_due.connect(self.mark_dirty)
         self.studio.preferences_changed.connect(self._redraw)
+
+    @cached_property
+    def planes(self) -> PlanePage:
+        """The page for data of two features, made when it is first needed: plots take long to make."""
+        page = PlanePage(self.content)
+        page.probed.connect(self._probe_state)
+        page.probe.placed.connect(self._probe_point)
+        page.probe.likely_wanted.connect(self._probe_likely)
+        page.probe.random_wanted.connect(self._probe_random)
+        self._add_page(page)
+        return page
+
+    @cached_property
+    def layers(self) -> LayersPage:
+        """The page for images and longer vectors, made when it is first needed."""
+        page = LayersPage(self.content)
+        page.rest_chosen.connect(self._choose_rest)
+        self._add_page(page)
+        return page
+
+    def _add_page(self, page: PlanePage | LayersPage) -> None:
+        page.chosen.connect(self.scrubber.go)
+        self.pages.addWidget(page)
+        self._pages.append(page)
 
     # --- for other panels -----------------------------------------------------------------------------------------
 
@@ -116,9 +133,7 @@ class FlowPanel(Panel):
     @property
     def in_plane(self) -> bool:
         """Whether the flows are drawn in the plane."""
-        return len(self.features()) == 2 and any(
-            (stage := self.stage(role)) is not None and stage.density is not None for role in self.roles()
-        )
+        return len(self.features()) == 2 and self.view is not None and not has_context(self.view.config)
 
     def has_content(self) -> bool:
         return any((stage := self.stage(role)) is not None and stage.samples is not None for role in self.roles())
@@ -129,11 +144,11 @@ class FlowPanel(Panel):
         self.states.origin = None
         self._asked = None
         self._stale = True
-        self.planes.states = self.layers.states = None
-        self.planes.show_probe({})
+        for page in self._pages:
+            page.forget()
 
     def restyle(self) -> None:
-        for page in (self.planes, self.layers):
+        for page in self._pages:
             page.restyle()
         self.scrubber.restyle()
         self._stale = True
@@ -174,6 +189,7 @@ class FlowPanel(Panel):
             self._waiting.setText("Reading the flows …" if self.states.error is None else "")
             self.pages.setCurrentWidget(self._waiting)
         self.scrubber.show_range(pair.columns.last)
+        self._go(self.scrubber.column)
         if self._wanted is not None and (column := pair.column_of(*self._wanted)) is not None:
             self._wanted = None
             self.scrubber.go(column)
@@ -201,7 +217,9 @@ class FlowPanel(Panel):
     # --- the layer ------------------------------------------------------------------------------------------------
 
     def _go(self, column: int) -> None:
-        (self.planes if self.in_plane else self.layers).go(column)
+        page = self.planes if self.in_plane else self.layers
+        if page.column != column:
+            page.go(column)
         self._say_matched()
 
     def _say_matched(self) -> None:

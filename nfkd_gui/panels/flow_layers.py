@@ -102,6 +102,10 @@ class LayersPage(QWidget):
         self.notes.setVisible(bool(missing))
         self.go(self.column)
 
+    def forget(self) -> None:
+        """Drop the states: another run is shown."""
+        self.states = None
+
     def _draw_lines(self, places: Mapping[Role, Sequence[int]]) -> None:
         flows = self.states.flows if self.states is not None else {}
         for role, line in self.lines.items():

@@ -122,6 +122,11 @@ class PlanePage(QWidget):
                 rows.append(StripRow(role, pictures, self.columns.states[number], names))
         self.strip.show_rows(rows)
 
+    def forget(self) -> None:
+        """Drop the states: another run is shown."""
+        self.states = None
+        self.show_probe({})
+
     def show_parts(self, *, points: bool, contours: bool, arrows: bool) -> None:
         """Choose what the planes draw."""
         for cell in self.cells:

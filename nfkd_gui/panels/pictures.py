@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Sequence
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from PySide6.QtGui import QAction, QResizeEvent
@@ -290,11 +290,21 @@ def draws_ink(studio: Studio, view: RunView | None) -> bool:
     )
 
 
-@functools.lru_cache(maxsize=8)
 def data_kind(config: str) -> str:
     """Return the kind of data of an experiment given as TOML; empty if it has none."""
-    try:
-        kind = tomllib.loads(config).get("data", {}).get("kind", "")
-    except (tomllib.TOMLDecodeError, AttributeError):
-        return ""
+    kind = _data_of(config).get("kind", "")
     return kind if isinstance(kind, str) else ""
+
+
+def has_context(config: str) -> bool:
+    """Return whether columns of the data of an experiment given as TOML are the flows' context."""
+    return bool(_data_of(config).get("context"))
+
+
+@functools.lru_cache(maxsize=8)
+def _data_of(config: str) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(config).get("data", {})
+    except tomllib.TOMLDecodeError:
+        return {}
+    return data if isinstance(data, dict) else {}
