@@ -26,6 +26,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from qasync import QEventLoop
 
 from nfkd.config import ExperimentConfig
+from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Shutdown
 from nfkd.terminal import say
 from nfkd_gui.app import make_window
@@ -132,6 +133,10 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
             window.train.tiles.expand(dock)
             yield f"panel-{name}-{run}", dock
             window.train.tiles.shrink()
+        window.studio.inspect_example(Origin("test", 12))
+        await until(lambda: bool(window.train.sample.numbers()))
+        yield f"panel-sample-{run}", window.train.docks["sample"]
+        window.train.docks["sample"].hide()
     window.train.docks["log"].show()
     yield "panel-log", window.train.docks["log"]
     window.train.docks["log"].hide()

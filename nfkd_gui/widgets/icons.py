@@ -47,6 +47,7 @@ _NAMES = {
     "compute": "mdi6.memory",
     "monitor": "mdi6.image-multiple-outline",
     "experiment": "mdi6.text-box-outline",
+    "back": "mdi6.chevron-left",
     "folded": "mdi6.chevron-right",
     "unfolded": "mdi6.chevron-down",
     "inspector": "mdi6.dock-right",

@@ -14,6 +14,7 @@ from nfkd.protocol.inspection import Origin
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.curves import CurvesPanel
+from nfkd_gui.panels.flow import FlowPanel
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.interpolation import InterpolationPanel
 from nfkd_gui.panels.log import LogPanel
@@ -26,11 +27,13 @@ from nfkd_gui.widgets.drawer import Drawer
 from nfkd_gui.widgets.panel_dock import IconButton, PanelDock
 from nfkd_gui.widgets.workspace import Workspace
 
-PANELS: tuple[type[Panel], ...] = (CurvesPanel, SamplesPanel, InterpolationPanel, MatchingPanel)
+PANELS: tuple[type[Panel], ...] = (CurvesPanel, SamplesPanel, InterpolationPanel, FlowPanel, MatchingPanel)
 """The tiles, in the order of their tabs."""
+_TILES = 4
+"""Panels that are tiles at first."""
 _REFRESH = 50
 """Milliseconds between two refreshes of the panels."""
-_INSPECTOR, _NARROWEST, _LOG, _SAMPLE = 376, 300, 160, 352
+_INSPECTOR, _NARROWEST, _LOG, _SAMPLE = 376, 300, 160, 460
 _TABS_BELOW, _DRAWER_BELOW = 900, 1280
 """Widths of the window, in pixels, below which the tiles become tabs and the inspector a drawer."""
 
@@ -141,6 +144,7 @@ class TrainWorkspace(Workspace):
     def _add_tile(self, panel: Panel) -> None:
         dock = PanelDock(panel.name, panel.title, panel, self.tiles)
         dock.head.add(*panel.tools)
+        panel.remarked.connect(dock.head.remark.setText)
         dock.add_expand_button()
         dock.expanded.connect(lambda wide, dock=dock: self.tiles.expand(dock) if wide else self.tiles.shrink())
         self.tiles.add(dock, Qt.DockWidgetArea.TopDockWidgetArea)
@@ -166,14 +170,22 @@ class TrainWorkspace(Workspace):
             panel.use_end(number, origin)
 
     def tile_all(self) -> None:
-        """Lay the panels out side by side."""
-        self.tiles.tile(list(self.tiles.docks.values()))
+        """Lay the panels out side by side; further ones that are shown become tabs of the last."""
+        docks = list(self.tiles.docks.values())
+        tiles, further = docks[:_TILES], [(dock, dock.isHidden()) for dock in docks[_TILES:]]
+        self.tiles.tile(tiles)
+        for dock, hidden in further:
+            self.tiles.tabifyDockWidget(tiles[-1], dock)
+            dock.setHidden(hidden)
+        tiles[-1].raise_()
 
     def stack_all(self) -> None:
         """Put the panels into tabs."""
         self.tiles.stack(list(self.tiles.docks.values()))
 
     def keep_first_layout(self) -> None:
+        for dock in list(self.tiles.docks.values())[_TILES:]:
+            dock.hide()  # the View menu shows them
         self.tile_all()
         self.tiles.keep_first_layout()
         super().keep_first_layout()

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QPushButton
 from qasync import QEventLoop
 
 from nfkd.protocol.requests import Shutdown
@@ -120,7 +120,12 @@ async def watch(window: MainWindow) -> None:
     for panel, dock in zip(window.panels, window.train.tiles.docks.values(), strict=True):
         dock.raise_()
         await asyncio.sleep(1)
+        playing = panel.findChild(QPushButton, "flow.play")
+        if playing is not None:
+            playing.setChecked(True)
         gaps = await heart.measure(seconds)
+        if playing is not None:
+            playing.setChecked(False)
         every.append(gaps)
         print(f"{panel.title:14} in front: p99 {np.percentile(gaps, 99):5.1f} ms, longest {gaps.max():5.1f} ms")
     assert studio.view is not None

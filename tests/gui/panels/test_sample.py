@@ -145,9 +145,13 @@ def test_rows_are_shown_in_the_units_of_their_columns(show: Any, fake_run: Any, 
     fake_studio.asked[-1][1](details((2,), columns=["mass", "width"], values=values))
     panel.refresh()
     shown = texts(panel)
-    for expected in ("mass", "width", "1012", "0.0021", "0.0019", "Nearest, 1.90 away"):
+    for expected in ("mass", "width", "1012", "0.0021", "0.0019", "training example 812, 1.90 away"):
         assert expected in shown
     assert not panel.findChild(QWidget, "sample.image").isVisible()
+    fake_studio.inspect_example(Origin("test", 3))
+    fake_studio.asked[-1][1](details())
+    panel.refresh()
+    assert "1012" not in texts(panel), "values of the former example are gone"
 
 
 def test_a_refusal_is_shown_and_a_request_can_be_cancelled(show: Any, trained: Any, fake_studio: Any) -> None:

@@ -23,6 +23,7 @@ from tests.gui.window.conftest import may_run
 
 Do = Callable[[Any], Any]
 DIGITS = ExperimentConfig.load("digits").to_toml()
+TILES = ["curves", "samples", "interpolation", "flow"]
 
 
 def press(window: MainWindow, kind: type, name: str) -> None:
@@ -99,11 +100,27 @@ def test_one_key_pauses_and_resumes(window: MainWindow, script: Any, do: Do) -> 
 def test_a_tile_fills_the_workspace_and_escape_brings_the_others_back(window: MainWindow, qtbot: Any) -> None:
     window.open_workspace("train")
     tiles = window.train.tiles.docks
-    assert all(dock.isVisible() for dock in tiles.values())
+    assert [name for name, dock in tiles.items() if dock.isVisible()] == TILES
     press(window, QToolButton, "panel.samples.expand")
     assert [name for name, dock in tiles.items() if dock.isVisible()] == ["samples"]
     QTest.keyClick(window.train.tiles, Qt.Key.Key_Escape)
-    assert all(dock.isVisible() for dock in tiles.values())
+    assert [name for name, dock in tiles.items() if dock.isVisible()] == TILES
+
+
+def test_matching_becomes_a_tab_beside_flow_when_it_is_chosen(window: MainWindow) -> None:
+    window.open_workspace("train")
+    tiles = window.train.tiles.docks
+    toggle = tiles["matching"].toggleViewAction()
+    assert not toggle.isChecked()
+    toggle.trigger()
+    assert window.train.tiles.tabifiedDockWidgets(tiles["flow"]) == [tiles["matching"]]
+    window.actions_.tile.trigger()
+    assert window.train.tiles.tabifiedDockWidgets(tiles["flow"]) == [tiles["matching"]]
+    assert not tiles["matching"].isHidden()
+    toggle.trigger()
+    window.actions_.tile.trigger()
+    assert tiles["matching"].isHidden()
+    assert all(tiles[name].isVisible() for name in TILES)
 
 
 def test_presentation_mode_leaves_the_window_as_it_was(window: MainWindow, qtbot: Any) -> None:

@@ -1,0 +1,130 @@
+"""The strip of small states: one row for each flow, matched layers in one column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from nfkd.protocol.roles import Role, role_label
+from nfkd_gui.theme import font, role_colour, scaled, tokens
+
+_ROW, _PICTURE, _NAMES, _ARROW = 84, 56, 68, 5
+
+
+@dataclass(frozen=True)
+class StripRow:
+    """A flow's states: their pictures, the columns that they stand in, and their names."""
+
+    role: Role
+    pictures: Sequence[QImage]
+    columns: Sequence[int]
+    names: Sequence[str]
+
+
+class FlowStrip(QWidget):
+    """Draws the rows, marks the present states, and tells which column was clicked."""
+
+    chosen = Signal(int)
+    """A column."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("flow.strip")
+        self.setAccessibleName("Small pictures of the states after each layer")
+        self.setToolTip("Click on a state to go to its layer.")
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.rows: Sequence[StripRow] = ()
+        self.marked: Sequence[int] = ()
+        """The present state of each row."""
+
+    def show_rows(self, rows: Sequence[StripRow]) -> None:
+        """Show other states."""
+        self.rows = rows
+        self.updateGeometry()
+        self.update()
+
+    def mark(self, states: Sequence[int]) -> None:
+        """Mark a state of each row."""
+        if list(states) != list(self.marked):
+            self.marked = states
+            self.update()
+
+    def sizeHint(self) -> QSize:
+        return QSize(scaled(400), scaled(_ROW) * max(1, len(self.rows)))
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(scaled(160), self.sizeHint().height())
+
+    def picture_rect(self, row: int, state: int) -> QRectF:
+        """Return where the picture of a state is."""
+        last = max((each.columns[-1] for each in self.rows if each.columns), default=0) or 1
+        side = min(scaled(_PICTURE), 0.82 * self._pitch(last))
+        left = scaled(_NAMES) + self.rows[row].columns[state] * self._pitch(last)
+        top = row * scaled(_ROW) + scaled(4) + (scaled(_PICTURE) - side) / 2
+        return QRectF(left, top, side, side)
+
+    def _pitch(self, last: int) -> float:
+        room = self.width() - scaled(_NAMES) - scaled(12)
+        return max((room - scaled(_PICTURE)) / last, room / (last + 1) if last > 12 else 0.0)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        del event
+        painter = QPainter(self)
+        painter.setRenderHints(QPainter.RenderHint.Antialiasing | QPainter.RenderHint.SmoothPixmapTransform)
+        for number in range(len(self.rows)):
+            self._draw_row(painter, number)
+        painter.end()
+
+    def _draw_row(self, painter: QPainter, number: int) -> None:
+        row, colours = self.rows[number], tokens()
+        role = QColor(role_colour(row.role))
+        marked = self.marked[number] if number < len(self.marked) else -1
+        painter.setFont(font("body"))
+        painter.setPen(role)
+        middle = number * scaled(_ROW) + scaled(4) + scaled(_PICTURE) / 2
+        name = QRectF(0, middle - scaled(11), scaled(_NAMES), scaled(22))
+        painter.drawText(name, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, role_label(row.role))
+        painter.setFont(font("caption"))
+        free = 0.0
+        for state, (picture, text) in enumerate(zip(row.pictures, row.names, strict=True)):
+            rect = self.picture_rect(number, state)
+            if state:
+                self._draw_arrow(painter, self.picture_rect(number, state - 1).right(), rect.left(), middle, role)
+            present = state == marked
+            painter.drawImage(rect, picture)
+            painter.setPen(QPen(QColor(colours.accent if present else colours.border), 2 if present else 1))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(rect, scaled(3), scaled(3))
+            painter.setPen(QColor(colours.accent if present else colours.muted))
+            width = painter.fontMetrics().horizontalAdvance(text)
+            left = rect.center().x() - width / 2
+            if left >= free or present:
+                painter.drawText(QPointF(left, number * scaled(_ROW) + scaled(_PICTURE + 17)), text)
+                free = left + width + scaled(4)
+
+    @staticmethod
+    def _draw_arrow(painter: QPainter, start: float, end: float, y: float, colour: QColor) -> None:
+        head = scaled(_ARROW)
+        if end - start < 3 * head:
+            return
+        painter.setPen(QPen(colour, 1.2))
+        start, end = start + scaled(3), end - scaled(2)
+        painter.drawLine(QPointF(start, y), QPointF(end, y))
+        for side in (-1, 1):
+            painter.drawLine(QPointF(end, y), QPointF(end - head, y + side * 0.7 * head))
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        at = event.position()
+        row = int(at.y() // scaled(_ROW))
+        if not 0 <= row < len(self.rows):
+            return
+        for state, column in enumerate(self.rows[row].columns):
+            rect = self.picture_rect(row, state)
+            if rect.left() <= at.x() <= rect.right():
+                self.chosen.emit(column)
+                return
