@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtCore import QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QResizeEvent
-from PySide6.QtWidgets import QFrame, QMenu, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QStackedLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.records import LayerPair
 from nfkd.protocol.roles import Role, role_label
@@ -16,6 +16,7 @@ from nfkd_gui.model.own_pairs import PAIRS, current_items, uses_own_pairs, with_
 from nfkd_gui.model.run_matching import RunMatching
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.architecture_menu import fill_menu
+from nfkd_gui.panels.layer_glance import LayerGlance
 from nfkd_gui.plotting.architecture.backdrop import Backing
 from nfkd_gui.plotting.architecture.blocks import BlockItem, layer_text
 from nfkd_gui.plotting.architecture.legend import Legend
@@ -57,8 +58,8 @@ class ArchitecturePanel(QFrame, Exportable):
     """The section whose properties are to be shown."""
     field_wanted = Signal(str, bool)
     """The path of a field to be shown, and whether it gets the focus."""
-    layer_chosen = Signal(str, str)
-    """Role and name of a layer that was clicked, for panels that show a run's layers."""
+    flow_wanted = Signal(str, str)
+    """Role and name of a layer that the user wants to see in the Flow panel."""
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -76,6 +77,8 @@ class ArchitecturePanel(QFrame, Exportable):
         self.legend = Legend(self)
         self.readout = ElidedLabel(parent=self)
         self.readout.setObjectName("architecture.readout")
+        self.glance = LayerGlance(self._studio, self)
+        self.glance.flow_wanted.connect(self.flow_wanted)
         self._message = WrappedLabel(parent=self)
         self._message.setObjectName("architecture.message")
         self._message.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -117,7 +120,11 @@ class ArchitecturePanel(QFrame, Exportable):
         column = QVBoxLayout(drawing)
         set_space(column, 4, 12, 4, 12, 8)
         column.addWidget(self._canvas, 1)
-        column.addWidget(self.readout)
+        line = QHBoxLayout()
+        set_space(line, 8)
+        line.addWidget(self.readout, 1)
+        line.addWidget(self.glance)
+        column.addLayout(line)
         self._pages = QStackedLayout(self)
         self._pages.addWidget(self._message)
         self._pages.addWidget(drawing)
@@ -137,6 +144,7 @@ class ArchitecturePanel(QFrame, Exportable):
         view.block_chosen.connect(self._choose_block)
         view.pair_chosen.connect(self._choose_pair)
         view.cleared.connect(self._show_readout)
+        view.cleared.connect(self.glance.clear)
         view.moved.connect(self.move_pair)
         view.added.connect(self.add_pair)
         view.removed.connect(self.remove_pair)
@@ -331,10 +339,11 @@ class ArchitecturePanel(QFrame, Exportable):
     def _choose_block(self, role: str, name: str) -> None:
         self._show_readout()
         self.section_wanted.emit("assistants" if role.startswith("assistant") else role)
-        self.layer_chosen.emit(role, name)
+        self.glance.show_layer(role, name)
 
     def _choose_pair(self, learner: str, index: int) -> None:
         self._show_readout()
+        self.glance.clear()
         own = learner == "student" and uses_own_pairs(self._experiment.document)
         self.field_wanted.emit(f"{PAIRS}.{index}" if own else _STRATEGY, False)
 
