@@ -29,7 +29,18 @@ def test_panels_have_a_menu_with_a_name(window: MainWindow) -> None:
     assert window.train is not None
     assert window.compare is not None
     buttons = {menu.objectName() for menu in window.findChildren(PanelMenu)}
-    panels = ("curves", "samples", "interpolation", "matching", "estimate", "data", "inspector", "selected", "runs")
+    panels = (
+        "curves",
+        "samples",
+        "interpolation",
+        "flow",
+        "matching",
+        "estimate",
+        "data",
+        "inspector",
+        "selected",
+        "runs",
+    )
     assert {f"panel.{name}.menu" for name in panels} <= buttons
     for name in buttons:
         button = window.findChild(QToolButton, name.replace(".menu", ".more"))
