@@ -43,12 +43,11 @@ class FlowCell(QWidget):
         set_space(column, 4)
         column.addLayout(head)
         column.addWidget(self.pages, 1)
-        column.addStretch(0)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         # Higher than wide, a plane would only show more of the void above and below.
-        self.pages.setMaximumHeight(self.width())
+        self.setMaximumHeight(self.width() + self.title.height())
 
     @property
     def shown(self) -> bool:

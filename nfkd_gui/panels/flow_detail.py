@@ -112,12 +112,17 @@ class DetailBlock(QWidget):
         layer = layers[state - 1] if state else None
         self.title.setText(f"{role_label(role)}, {f'after {layer.label}' if layer else 'data'}")
         self.log_det.setText(f"log-det {format_measure(layer.log_det if layer else 0.0, 1)}")
-        image = state_image(layer.value) if layer else example_image(flow.example, ink=ink)
-        size = "×".join(map(str, (layer.value if layer else flow.example).shape))
+        is_image = flow.example.ndim > 1
+        value = layer.value if layer else flow.state
+        image = state_image(value) if layer or not is_image else example_image(flow.example, ink=ink)
+        size = "×".join(map(str, value.shape))
         self.state.show_image(image, f"State of {role_label(role).lower()}")
         self.names[0].show_texts([f"state, {size}", "state"])
         gone = layer.splits if layer else 0
-        self.decoded.show_image(example_image(flow.decoded[gone], ink=ink), "Decoded from there")
+        self.decoded.setVisible(is_image)
+        self.names[1].setVisible(is_image)
+        if is_image:
+            self.decoded.show_image(example_image(flow.decoded[gone], ink=ink), "Decoded from there")
         left = "rest at its mean" if rest == "mean" else "rest at fresh noise"
         self.names[1].show_texts([f"decoded, {left}" if gone else "decoded: the example", "decoded"])
         self._show_latents(flow, gone, at_end=layer is not None and layer is layers[-1])
@@ -155,7 +160,8 @@ class LayerDetail(QFrame):
         self.blocks = DetailBlock("flow.detail.first", self), DetailBlock("flow.detail.second", self)
         column = QVBoxLayout(self)
         set_space(column, 16, 12, 4, 4, 4)
-        column.addWidget(ToneLabel("Decode with the latents that left:", parent=self))
+        self._rest_name = ToneLabel("Decode with the latents that left:", parent=self)
+        column.addWidget(self._rest_name)
         column.addWidget(self.rest)
         for block in self.blocks:
             column.addWidget(block)
@@ -164,6 +170,9 @@ class LayerDetail(QFrame):
     def show_states(self, states: Sequence[tuple[Role, FlowStates, int]], *, ink: bool, rest: str) -> None:
         """Show a state of each flow."""
         self.rest.show_state(rest, list(RESTS))
+        splits = any(len(flow.latents) > 1 for _, flow, _ in states)
+        for widget in (self._rest_name, self.rest):
+            widget.setVisible(splits)
         for block, shown in zip(self.blocks, [*states, None, None], strict=False):
             block.setVisible(shown is not None)
             if shown is not None:

@@ -15,7 +15,6 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from nfkd.protocol.inspection import FlowStates, LayerStates
 from nfkd.protocol.roles import Role
 from nfkd_gui.model.layer_columns import LayerColumns, pictured
-from nfkd_gui.numbers import format_measure
 from nfkd_gui.panels.flow_detail import LayerDetail
 from nfkd_gui.panels.flow_film import HOLD
 from nfkd_gui.plotting.layer_chain import END, ChainRow, Join, LayerChain
@@ -123,7 +122,7 @@ class LayersPage(QWidget):
             x = np.array([self.chain.place(column) for column in places[role]])
             line.setData(x[known], values[known])
             end = self._ends[role]
-            end.setText(format_measure(values[-1], 0), color=role_colour(role))
+            end.setText(f"{values[-1]:.3g}".replace("-", "−"), color=role_colour(role))
             end.setFont(font("caption"))
             if known[-1]:
                 end.setPos(x[-1], values[-1])
@@ -181,7 +180,8 @@ class LayersPage(QWidget):
 
 def _chain_row(role: Role, flow: FlowStates, columns: Sequence[int], *, ink: bool) -> ChainRow:
     layers = pictured(flow)
-    pictures = [example_image(flow.example, ink=ink), *(state_image(layer.value) for layer in layers)]
+    example = example_image(flow.example, ink=ink) if flow.example.ndim > 1 else state_image(flow.state)
+    pictures = [example, *(state_image(layer.value) for layer in layers)]
     found = [_NUMBER.fullmatch(layer.label) for layer in layers]
     levels = ["", *(match[1].replace(" step", ", step") if match and " " in match[1] else "" for match in found)]
     numbers = ["", *(match[2] if match else str(number) for number, match in enumerate(found, start=1))]

@@ -72,8 +72,9 @@ class PlanePage(QWidget):
             pair.addWidget(cell, 1)
         column = QVBoxLayout(self.canvas)
         set_space(column, 12)
-        column.addLayout(pair, 1)
-        column.addWidget(self.strip)
+        column.addLayout(pair, 100)  # the strip gets what the planes cannot use
+        column.addWidget(self.strip, 1)
+        column.addStretch(0)
         line = QHBoxLayout(self)
         set_space(line, 16)
         line.addWidget(self.canvas, 1)

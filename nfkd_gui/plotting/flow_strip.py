@@ -12,7 +12,9 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from nfkd.protocol.roles import Role, role_label
 from nfkd_gui.theme import font, role_colour, scaled, tokens
 
-_ROW, _PICTURE, _NAMES, _ARROW = 84, 56, 68, 5
+_ROW, _HIGHEST, _NAMES, _ARROW = 84, 140, 68, 5
+_TOP, _TEXT = 4, 24
+"""Room of a row above and below its pictures."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class FlowStrip(QWidget):
         self.setAccessibleName("Small pictures of the states after each layer")
         self.setToolTip("Click on a state to go to its layer.")
         self.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.rows: Sequence[StripRow] = ()
         self.marked: Sequence[int] = ()
         """The present state of each row."""
@@ -45,6 +47,7 @@ class FlowStrip(QWidget):
     def show_rows(self, rows: Sequence[StripRow]) -> None:
         """Show other states."""
         self.rows = rows
+        self.setMaximumHeight(scaled(_HIGHEST) * max(1, len(rows)))
         self.updateGeometry()
         self.update()
 
@@ -63,14 +66,23 @@ class FlowStrip(QWidget):
     def picture_rect(self, row: int, state: int) -> QRectF:
         """Return where the picture of a state is."""
         last = max((each.columns[-1] for each in self.rows if each.columns), default=0) or 1
-        side = min(scaled(_PICTURE), 0.82 * self._pitch(last))
-        left = scaled(_NAMES) + self.rows[row].columns[state] * self._pitch(last)
-        top = row * scaled(_ROW) + scaled(4) + (scaled(_PICTURE) - side) / 2
-        return QRectF(left, top, side, side)
+        room = self.width() - scaled(_NAMES) - scaled(8)
+        side = min(self._largest, 0.82 * room / (last + 1))
+        left = scaled(_NAMES) + self.rows[row].columns[state] * (room - side) / last
+        return QRectF(left, self._middle(row) - side / 2, side, side)
 
-    def _pitch(self, last: int) -> float:
-        room = self.width() - scaled(_NAMES) - scaled(12)
-        return max((room - scaled(_PICTURE)) / last, room / (last + 1) if last > 12 else 0.0)
+    @property
+    def _row(self) -> float:
+        """The height of a row."""
+        return self.height() / max(1, len(self.rows))
+
+    @property
+    def _largest(self) -> float:
+        """The side of a picture that fills its row."""
+        return self._row - scaled(_TOP) - scaled(_TEXT)
+
+    def _middle(self, row: int) -> float:
+        return row * self._row + scaled(_TOP) + self._largest / 2
 
     def paintEvent(self, event: QPaintEvent) -> None:
         del event
@@ -86,7 +98,7 @@ class FlowStrip(QWidget):
         marked = self.marked[number] if number < len(self.marked) else -1
         painter.setFont(font("body"))
         painter.setPen(role)
-        middle = number * scaled(_ROW) + scaled(4) + scaled(_PICTURE) / 2
+        middle = self._middle(number)
         name = QRectF(0, middle - scaled(11), scaled(_NAMES), scaled(22))
         painter.drawText(name, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, role_label(row.role))
         painter.setFont(font("caption"))
@@ -104,7 +116,7 @@ class FlowStrip(QWidget):
             width = painter.fontMetrics().horizontalAdvance(text)
             left = rect.center().x() - width / 2
             if left >= free or present:
-                painter.drawText(QPointF(left, number * scaled(_ROW) + scaled(_PICTURE + 17)), text)
+                painter.drawText(QPointF(left, rect.bottom() + scaled(15)), text)
                 free = left + width + scaled(4)
 
     @staticmethod
@@ -120,7 +132,7 @@ class FlowStrip(QWidget):
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         at = event.position()
-        row = int(at.y() // scaled(_ROW))
+        row = int(at.y() // self._row)
         if not 0 <= row < len(self.rows):
             return
         for state, column in enumerate(self.rows[row].columns):

@@ -14,8 +14,8 @@ from nfkd_gui.plotting.plots import AXIS_WIDTH
 from nfkd_gui.theme import font, role_colour, scaled, tokens
 
 _HEAD, _FOOT, _GAP, _LARGEST, _SMALLEST = 36, 18, 34, 72, 20
-_BEST, _APART = 38, 3
-"""Width of a picture below which others are left out instead, and the least room between two."""
+_BEST, _APART, _THIN = 38, 3, 12
+"""Width of a picture below which others are left out instead, the least room between two, and the width of a strip."""
 _BREAK = 0.7
 """Room between two levels, in columns."""
 END = 1.0
@@ -137,7 +137,7 @@ class LayerChain(QWidget):
         """Return where the picture of a state is; pictures keep their aspect."""
         picture = self.rows[row].pictures[state]
         scale = self.side / max(picture.width(), picture.height())
-        width, height = max(picture.width() * scale, scaled(5)), max(picture.height() * scale, scaled(5))
+        width, height = max(picture.width() * scale, scaled(_THIN)), max(picture.height() * scale, scaled(5))
         x, y = self.x_of(self.rows[row].columns[state]), self.middle_of(row)
         return QRectF(x - width / 2, y - height / 2, width, height)
 

@@ -39,9 +39,7 @@ def state_image(state: np.ndarray) -> QImage:
 
 
 def example_image(picture: np.ndarray, *, ink: bool) -> QImage:
-    """Return an example, (channels, height, width) in [0, 1], in colour or as ink on paper; vectors as a strip."""
-    if picture.ndim == 1:
-        return state_image(picture)
+    """Return an example, (channels, height, width) in [0, 1], in colour or as ink on paper."""
     shown = np.clip(np.nan_to_num(picture), 0, 1)
     if picture.shape[0] >= 3:
         levels = np.ascontiguousarray(np.rint(255 * shown[:3].transpose(1, 2, 0)).astype(np.uint8))

@@ -16,7 +16,9 @@ from PySide6.QtGui import QColor, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QComboBox, QLabel, QSpinBox, QToolButton
 
+import nfkd
 import nfkd.inspect
+from nfkd.config import ExperimentConfig
 from nfkd.protocol import events
 from nfkd.protocol.inspection import Origin, ReadLayers
 from nfkd.protocol.roles import Role
@@ -26,6 +28,7 @@ from nfkd_gui.model.layer_columns import pictured
 from nfkd_gui.panels.flow import FlowPanel
 from nfkd_gui.plotting.match_colours import match_map
 from nfkd_gui.plotting.state_pictures import state_image, tiled
+from tests.core.tiny import moons
 from tests.gui.panels.flow_driver import SMALL, Driven, recorded
 from tests.gui.panels.test_flow_plane import child
 
@@ -208,6 +211,25 @@ def test_a_click_on_a_state_goes_there_and_a_small_tile_leaves_states_out(
     assert chain.picture_rect(0, 8).bottom() < chain.picture_rect(1, 2).top()
     QTest.mouseClick(chain, Qt.MouseButton.LeftButton, pos=chain.picture_rect(1, 2).center().toPoint())
     assert panel.scrubber.column == 8
+
+
+def test_rows_of_a_table_are_strips_of_scaled_values(show: Any, fake_studio: Any, tmp_path: Path, qtbot: Any) -> None:
+    rows = np.random.default_rng(0).normal(size=(200, 3)) * [1000.0, 1e-3, 1.0]
+    np.savetxt(tmp_path / "rows.csv", rows, "%.9g", ",", header="a,b,c", comments="")
+    config = moons(training={"teacher_steps": 3, "student_steps": 2}).model_dump(mode="json")
+    config["data"] = {"kind": "table", "path": str(tmp_path / "rows.csv")}
+    nfkd.run(ExperimentConfig.from_dict(config), tmp_path / "table")
+    driven = Driven(show, fake_studio, tmp_path / "table")
+    states = known(driven, Origin(kind="validation", index=0))
+    row = driven.panel.layers.chain.rows[0]
+    expected = [states.flows["teacher"].state, *(layer.value for layer in states.flows["teacher"].layers)]
+    for picture, values in zip(row.pictures, expected, strict=True):
+        np.testing.assert_array_equal(pixels(picture), pixels(state_image(values)))
+        assert (picture.width(), picture.height()) == (1, 3)
+    block = driven.panel.layers.detail.blocks[0]
+    qtbot.waitUntil(block.isVisible)
+    assert not block.decoded.isVisible(), "no latents leave, so that decoding gives the example"
+    assert not driven.panel.layers.detail.rest.isVisible()
 
 
 def test_vectors_are_strips_and_channels_full_grids() -> None:

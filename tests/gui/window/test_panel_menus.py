@@ -33,6 +33,7 @@ def test_panels_have_a_menu_with_a_name(window: MainWindow) -> None:
         "curves",
         "samples",
         "interpolation",
+        "flow",
         "matching",
         "estimate",
         "architecture",
