@@ -146,12 +146,13 @@ class LayerChain(QWidget):
         count = len(self.rows[row].pictures)
         joined = {(join.first, join.second)[row] for join in self.joins} if row < 2 else set[int]()
         marked = {self.marked[row]} if row < len(self.marked) else set[int]()
+        spans = [self.picture_rect(row, state).adjusted(1 - scaled(_APART), 0, scaled(_APART) - 1, 0)
+                 for state in range(count)]  # fmt: skip
+        ends = [(span.left(), span.right()) for span in spans]
         shown: list[int] = []
         for state in sorted(range(count), key=lambda state: (state not in marked, state not in joined, _rank(state))):
-            rect = self.picture_rect(row, state)
-            others = (self.picture_rect(row, other) for other in shown)
-            rect.adjust(-scaled(_APART) + 1, 0, scaled(_APART) - 1, 0)
-            if all(rect.right() <= other.left() or rect.left() >= other.right() for other in others):
+            left, right = ends[state]
+            if all(right <= ends[other][0] or left >= ends[other][1] for other in shown):
                 shown.append(state)
         return sorted(shown)
 
@@ -169,6 +170,8 @@ class LayerChain(QWidget):
         for row, states in enumerate(visible):
             for state in sorted(states):
                 self._draw_state(painter, row, state)
+        if self.rows:
+            self._draw_levels(painter, visible[0])
         painter.end()
 
     def _draw_line(self, painter: QPainter, row: int) -> None:
@@ -219,20 +222,19 @@ class LayerChain(QWidget):
         painter.setPen(QColor(tokens().accent if present else tokens().muted))
         room = QRectF(rect.center().x() - scaled(30), y, scaled(60), scaled(14))
         painter.drawText(room, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignVCenter, text)
-        if above:
-            self._draw_level(painter, state)
 
-    def _draw_level(self, painter: QPainter, state: int) -> None:
-        """Write the name of a level above the middle of its columns, once: at its last state."""
+    def _draw_levels(self, painter: QPainter, visible: set[int]) -> None:
+        """Write the name of each level above the middle of its columns."""
         row = self.rows[0]
-        level = row.levels[state]
-        members = [index for index, name in enumerate(row.levels) if name == level]
-        if not level or state != max(set(members) & set(self.visible_states(0))):
-            return
+        painter.setFont(font("caption"))
         painter.setPen(QColor(tokens().muted))
-        middle = (self.x_of(row.columns[members[0]]) + self.x_of(row.columns[members[-1]])) / 2
-        room = QRectF(middle - scaled(60), self.middle_of(0) - self.side / 2 - scaled(34), scaled(120), scaled(14))
-        painter.drawText(room, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignVCenter, level)
+        top = self.middle_of(0) - self.side / 2 - scaled(34)
+        for level in dict.fromkeys(row.levels):
+            members = [state for state, name in enumerate(row.levels) if name == level]
+            if level and visible.intersection(members):
+                middle = (self.x_of(row.columns[members[0]]) + self.x_of(row.columns[members[-1]])) / 2
+                room = QRectF(middle - scaled(60), top, scaled(120), scaled(14))
+                painter.drawText(room, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignVCenter, level)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         at = event.position()
