@@ -28,6 +28,7 @@ from sklearn.datasets import load_wine
 
 import nfkd
 from nfkd.config import ExperimentConfig
+from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Shutdown
 from nfkd.terminal import say
 from nfkd_gui.app import make_window
@@ -141,6 +142,8 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
     for section in ("data", "distillation", "training"):
         window.design.outline.select(section)
         yield "design" if section == "distillation" else f"design-{section}", window
+    async for name in drawings(window, runs):
+        yield f"panel-architecture-{name}", window
     for run in (TABLE, PLANE, IMAGES):
         window.studio.open_run(str(runs / run))
         await until(lambda run=run: window.studio.view is not None and window.studio.view.row.name == run)
@@ -153,12 +156,37 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
                 dock.panel.scrubber.go(dock.panel.pair.columns.last // 2)
             yield f"panel-{name}-{run}", dock
             window.train.tiles.shrink()
+        window.studio.inspect_example(Origin("test", 12))
+        await until(lambda: bool(window.train.sample.numbers()))
+        yield f"panel-sample-{run}", window.train.docks["sample"]
+        window.train.docks["sample"].hide()
     window.train.docks["log"].show()
     yield "panel-log", window.train.docks["log"]
     window.train.docks["log"].hide()
     yield "panel-inspector", window.train.docks["inspector"]
     window.open_workspace("compare")
     yield "compare", window
+
+
+async def drawings(window: MainWindow, runs: Path) -> AsyncIterator[str]:
+    """Show the flows of experiments on points, on a table and with an assistant, and yield a name for each."""
+    experiment, panel = window.studio.experiment, window.design.architecture
+    table = runs.parent / "table.csv"
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(600, 5)) @ random.normal(size=(5, 5))
+    np.savetxt(table, rows, "%.3f", ",", header="a,b,c,d,e", comments="")
+    for name in ("pinwheel_few", "power", "digits_assistant"):
+        experiment.dirty = False
+        window.files.open(name)
+        if name == "power":  # its data would have to be downloaded
+            window.use_data({"kind": "table", "path": str(table)})
+        panel.differences.setChecked(name == "digits_assistant")
+        window.open_workspace("design")
+        await until(lambda: experiment.description is not None and window.studio.data_preview.current)
+        panel.view.fit()
+        yield name
+    panel.differences.setChecked(False)
+    experiment.dirty = False
 
 
 async def start_training(window: MainWindow, file: Path) -> None:

@@ -18,7 +18,7 @@ from nfkd_gui.model.layer_columns import LayerColumns, pictured
 from nfkd_gui.panels.flow_detail import LayerDetail
 from nfkd_gui.panels.flow_film import HOLD
 from nfkd_gui.plotting.layer_chain import END, ChainRow, Join, LayerChain
-from nfkd_gui.plotting.plane import match_map
+from nfkd_gui.plotting.match_colours import match_map
 from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.plotting.state_pictures import example_image, state_image
 from nfkd_gui.theme import fix_size, font, role_colour, scaled, set_space, tokens

@@ -36,12 +36,6 @@ Extent = tuple[float, float, float, float]
 """Rectangle (x0, x1, y0, y1)."""
 
 
-def match_map() -> pg.ColorMap:
-    """Return the colours of matching errors, from low to high."""
-    stops = [QColor(colour) for colour in tokens().match]
-    return pg.ColorMap(np.linspace(0, 1, len(stops)), stops)
-
-
 def density_map(role: str) -> pg.ColorMap:
     """Return the colours of a flow's density: from the panel's over the flow's to one nearer to that of text."""
     colours, role_ = tokens(), QColor(role_colour(role))

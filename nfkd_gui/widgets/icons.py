@@ -52,6 +52,11 @@ _NAMES = {
     "unfolded": "mdi6.chevron-down",
     "inspector": "mdi6.dock-right",
     "add": "mdi6.plus",
+    "equal": "mdi6.view-column-outline",
+    "heights": "mdi6.chart-bar",
+    "differences": "mdi6.swap-horizontal",
+    "match": "mdi6.link-variant",
+    "fit": "mdi6.fit-to-page-outline",
 }
 
 

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from nfkd.protocol.events import RunEvent
 from nfkd.protocol.inspection import Origin
+from nfkd.protocol.roles import find_role
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.curves import CurvesPanel
@@ -33,7 +34,7 @@ _TILES = 4
 """Panels that are tiles at first."""
 _REFRESH = 50
 """Milliseconds between two refreshes of the panels."""
-_INSPECTOR, _NARROWEST, _LOG, _SAMPLE = 376, 300, 160, 352
+_INSPECTOR, _NARROWEST, _LOG, _SAMPLE = 376, 300, 160, 460
 _TABS_BELOW, _DRAWER_BELOW = 900, 1280
 """Widths of the window, in pixels, below which the tiles become tabs and the inspector a drawer."""
 
@@ -91,6 +92,7 @@ class TrainWorkspace(Workspace):
         self.add(dock, Qt.DockWidgetArea.RightDockWidgetArea, _INSPECTOR, _NARROWEST).hide()
         self._studio.example_chosen.connect(self._show_sample)
         self.sample.used.connect(self._use_end)
+        self.sample.flow_wanted.connect(self.show_in_flow)
 
     def _make_button(self) -> IconButton:
         """Add the button that opens the inspector as a drawer to the row of the time slider."""
@@ -163,6 +165,23 @@ class TrainWorkspace(Workspace):
         dock.raise_()
         if first:
             self.resizeDocks([dock], [scaled(_SAMPLE)], Qt.Orientation.Vertical)
+
+    def show_in_flow(self, origin: Origin) -> None:
+        """Follow an example through the layers of every flow."""
+        self._flow_panel().show_example(origin)
+
+    def show_layer(self, name: str, layer: str) -> None:
+        """Show the states after a layer of a flow."""
+        role = find_role(name)
+        if role is not None:
+            self._flow_panel().show_layer(role, layer)
+
+    def _flow_panel(self) -> FlowPanel:
+        """Bring the Flow panel to the front, and return it."""
+        dock = self.tiles.docks["flow"]
+        dock.show()
+        dock.raise_()
+        return next(panel for panel in self.panels if isinstance(panel, FlowPanel))
 
     def _use_end(self, number: int, origin: Origin) -> None:
         panel = self.tiles.docks["interpolation"].panel

@@ -26,7 +26,7 @@ from nfkd_gui.model.csv_files import write_csv
 from nfkd_gui.model.export_files import Progress
 from nfkd_gui.model.layer_columns import pictured
 from nfkd_gui.panels.flow import FlowPanel
-from nfkd_gui.plotting.plane import match_map
+from nfkd_gui.plotting.match_colours import match_map
 from nfkd_gui.plotting.state_pictures import state_image, tiled
 from tests.core.tiny import moons
 from tests.gui.panels.flow_driver import SMALL, Driven, recorded
