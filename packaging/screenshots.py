@@ -18,6 +18,7 @@ import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QSize
@@ -86,7 +87,7 @@ def environment(home: Path, scale: int) -> dict[str, str]:
 
 def train_table(home: Path) -> None:
     """Train small flows on the 13 measurements of scikit-learn's wines for a few seconds."""
-    wine = load_wine()
+    wine: Any = load_wine()
     names = [name.partition("/")[0] for name in wine.feature_names]
     file = home / "wine.csv"
     np.savetxt(file, wine.data, "%.9g", ",", header=",".join(names), comments="")

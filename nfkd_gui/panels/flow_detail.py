@@ -107,7 +107,9 @@ class DetailBlock(QWidget):
 
     def show_state(self, role: Role, flow: FlowStates, state: int, *, ink: bool, rest: str) -> None:
         """Show a state of a flow, and what has left before it."""
-        self.role = role
+        if role != self.role:
+            self.role = role
+            self.restyle()
         layers = pictured(flow)
         layer = layers[state - 1] if state else None
         self.title.setText(f"{role_label(role)}, {f'after {layer.label}' if layer else 'data'}")
@@ -126,7 +128,6 @@ class DetailBlock(QWidget):
         left = "rest at its mean" if rest == "mean" else "rest at fresh noise"
         self.names[1].show_texts([f"decoded, {left}" if gone else "decoded: the example", "decoded"])
         self._show_latents(flow, gone, at_end=layer is not None and layer is layers[-1])
-        self.restyle()
 
     def _show_latents(self, flow: FlowStates, gone: int, *, at_end: bool) -> None:
         count = len(flow.latents) if at_end else gone

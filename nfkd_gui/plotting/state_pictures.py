@@ -43,8 +43,7 @@ def example_image(picture: np.ndarray, *, ink: bool) -> QImage:
     shown = np.clip(np.nan_to_num(picture), 0, 1)
     if picture.shape[0] >= 3:
         levels = np.ascontiguousarray(np.rint(255 * shown[:3].transpose(1, 2, 0)).astype(np.uint8))
-        height, width, _ = levels.shape
-        return QImage(levels.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
+        return _image_of(levels)
     return _to_image(1 - shown[0] if ink else shown[0], np.isfinite(picture[0]))
 
 
@@ -53,8 +52,14 @@ def _to_image(grey: np.ndarray, finite: np.ndarray) -> QImage:
     levels = np.repeat(np.rint(255 * grey).astype(np.uint8)[..., None], 3, axis=-1)
     levels[~finite] = (error.red(), error.green(), error.blue())
     levels = np.ascontiguousarray(levels)
+    return _image_of(levels)
+
+
+def _image_of(levels: np.ndarray) -> QImage:
+    """Return (height, width, 3) uint8 as a picture in the format that is drawn fastest."""
     height, width, _ = levels.shape
-    return QImage(levels.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
+    image = QImage(levels.data, width, height, 3 * width, QImage.Format.Format_RGB888)
+    return image.convertToFormat(QImage.Format.Format_RGB32)
 
 
 def _rgb(colour: QColor) -> tuple[int, int, int]:
@@ -79,4 +84,4 @@ def points_image(points: np.ndarray, hues: np.ndarray, half: float, size: int) -
     for right in range(dot + 1):
         for down in range(dot + 1):
             picture[y + down, x + right] = colours[inside]
-    return QImage(picture.data, size, size, 3 * size, QImage.Format.Format_RGB888).copy()
+    return _image_of(picture)
