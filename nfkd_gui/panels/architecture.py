@@ -290,6 +290,7 @@ class ArchitecturePanel(QFrame, Exportable):
         super().resizeEvent(event)
         wide = self.width() >= scaled(_WIDE)
         self._sizes.show_titles(wide)
+        self.glance.widen(wide)
         style = Qt.ToolButtonStyle.ToolButtonTextBesideIcon if wide else Qt.ToolButtonStyle.ToolButtonIconOnly
         for button in (self.differences, self.auto):
             button.setToolButtonStyle(style)

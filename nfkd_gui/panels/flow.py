@@ -30,8 +30,8 @@ from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel
 
 POINTS = 1500
 """Points in the plane."""
-_WIDE, _ROLES = 900, 480
-"""Width of the panel from which its head has what the planes draw, and the choice of the second flow."""
+_WIDE, _ROLES, _INSPECT = 900, 480, 500
+"""Width of the panel from which its head has what the planes draw, the choice of the second flow, and “Inspect”."""
 
 
 class FlowPanel(Panel):
@@ -69,7 +69,7 @@ class FlowPanel(Panel):
         line = QHBoxLayout()
         set_space(line, 8)
         for widget in (self.message, self.retry):
-            line.addWidget(widget)
+            line.addWidget(widget, int(widget is self.message))
             widget.hide()
         column = QVBoxLayout(self.content)
         set_space(column, 8, 12, 8, 12, 8)
@@ -294,6 +294,8 @@ class FlowPanel(Panel):
             widget.setVisible(plane and wide)
         for widget in self.example_tools.widgets:
             widget.setVisible(not plane)
+        if self.width() < scaled(_INSPECT):
+            self.example_tools.inspect.hide()
         for choice in (self._first, self._second):
             choice.setVisible(choice.count() > 1 and self.width() >= scaled(_ROLES))
 

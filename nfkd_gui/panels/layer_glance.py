@@ -37,6 +37,7 @@ class LayerGlance(QWidget):
         self._studio, self._config = studio, RunConfig()
         self._layer: tuple[Role, str] | None = None
         self._asked: tuple[int, bool] | None = None
+        self._has_latents, self._is_wide = False, True
         self._states = FlowStatesModel(studio, 0, self)
         self._states.origin = Origin(kind="validation", index=0)
         self._states.layers_changed.connect(self._show)
@@ -76,6 +77,11 @@ class LayerGlance(QWidget):
         if self._asked is not None:
             self._layer = role, layer
             self._states.ask_layers()
+
+    def widen(self, wide: bool) -> None:
+        """Choose whether there is room for the picture of the latents; the tooltip tells their sizes in any case."""
+        self._is_wide = wide
+        self._fit()
 
     def clear(self) -> None:
         """Show nothing."""
@@ -138,8 +144,9 @@ class LayerGlance(QWidget):
 
     def _show_latents(self, flow: FlowStates, layer: LayerState) -> None:
         """Show the latents that left last before a layer."""
-        for widget in (self._gone, self._latents):
-            widget.setVisible(layer.splits > 0)
+        self._has_latents = layer.splits > 0
+        self._fit()
+        self._state.setToolTip("")
         if layer.splits:
             name = f"z{subscript(layer.splits)}"
             self._gone.setText(f"{name} left")
@@ -147,7 +154,12 @@ class LayerGlance(QWidget):
             self._latents.setAccessibleName(f"Latents {name} that left before {layer.label}")
             sizes = (f"z{subscript(number)}: {latents.size:,} values"
                      for number, latents in enumerate(flow.latents[: layer.splits], start=1))  # fmt: skip
-            self._latents.setToolTip(f"Latents that left before this layer. {', '.join(sizes)}.")
+            for label in (self._state, self._latents):
+                label.setToolTip(f"Latents that left before this layer: {', '.join(sizes)}.")
+
+    def _fit(self) -> None:
+        for widget in (self._gone, self._latents):
+            widget.setVisible(self._has_latents and self._is_wide)
 
 
 def _fitted(image: QImage) -> QPixmap:

@@ -81,6 +81,10 @@ def test_a_layer_of_the_shown_run_has_its_state_and_what_is_decoded(
     latents = picture(glance, "latents")
     assert latents.pixelColor(2, 2) != latents.pixelColor(latents.width() - 2, latents.height() - 2)
     assert glance.findChild(PlainLabel, "architecture.latents").toolTip().endswith("z₁: 32 values.")
+    glance.widen(False)
+    assert not glance.findChild(PlainLabel, "architecture.latents").isVisible()
+    glance.widen(True)
+    assert glance.findChild(PlainLabel, "architecture.latents").isVisible()
     glance.findChild(QPushButton, "architecture.flow").click()
     assert wanted == [("student", "level2.step1")]
     fake_studio.view_changed.emit()
@@ -103,7 +107,7 @@ def test_nothing_is_asked_without_weights_or_for_other_flows(
 
 
 def test_states_of_vectors_are_strips(fake_studio: FakeStudio, stopped: None, qtbot: Any) -> None:
-    start(fake_studio, "pinwheel", (2,))
+    start(fake_studio, "pinwheel_few", (2,))
     glance: Any = LayerGlance(fake_studio)
     qtbot.addWidget(glance)
     glance.show_layer("student", "step1")
