@@ -7,11 +7,15 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+from msgspec import structs
 from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QTableView, QWidget
 
+from nfkd.protocol.events import CurvePoints
 from nfkd.protocol.inspection import Origin
+from nfkd.protocol.records import CurveBatch, CurveInfo
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.log import LogPanel
 from nfkd_gui.panels.runs import RunsPanel
@@ -27,7 +31,18 @@ def filled(recorded: Any, name: str) -> Any:
     """Return a recorded run after its last event."""
     run = recorded(name)
     run.play()
+    add_usage(run)
     return run
+
+
+def add_usage(run: Any) -> None:
+    """Add curves about the machine, which runs recorded with an older version lack."""
+    info = CurveInfo(name="system/cpu", label="CPU", unit="%")
+    for seed, started in list(run.view.seeds.items()):
+        plans = [structs.replace(plan, curves=[*plan.curves, info]) for plan in started.stages]
+        run.add(structs.replace(started, stages=plans))
+        batch = CurveBatch(steps=np.arange(3), values=np.ones(3), times=np.arange(1.0, 4.0))
+        run.add(CurvePoints(run=run.view.row.run, seed=seed, stage="student", curves={info.name: batch}))
 
 
 def destroy(panel: QWidget) -> None:
