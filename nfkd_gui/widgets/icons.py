@@ -51,6 +51,7 @@ _NAMES = {
     "unfolded": "mdi6.chevron-down",
     "inspector": "mdi6.dock-right",
     "add": "mdi6.plus",
+    "refresh": "mdi6.refresh",
 }
 
 
