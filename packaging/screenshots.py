@@ -28,6 +28,8 @@ from nfkd.config import ExperimentConfig
 from nfkd.protocol.requests import Shutdown
 from nfkd.terminal import say
 from nfkd_gui.app import make_window
+from nfkd_gui.panels.asking import AskingPanel
+from nfkd_gui.widgets.panel_dock import PanelDock
 from nfkd_gui.window.main_window import MainWindow
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,6 +129,7 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
         yield "train" if run == IMAGES else f"train-{run}", window
         for name, dock in window.train.tiles.docks.items():
             window.train.tiles.expand(dock)
+            await until(lambda dock=dock: has_answers(dock))
             yield f"panel-{name}-{run}", dock
             window.train.tiles.shrink()
     window.train.docks["log"].show()
@@ -135,6 +138,12 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
     yield "panel-inspector", window.train.docks["inspector"]
     window.open_workspace("compare")
     yield "compare", window
+
+
+def has_answers(dock: PanelDock) -> bool:
+    """Return whether a panel has what it asked the engine for."""
+    panel = dock.panel
+    return not isinstance(panel, AskingPanel) or not panel.has_content() or panel.reply is not None
 
 
 async def start_training(window: MainWindow, file: Path) -> None:

@@ -170,8 +170,8 @@ class SystemPanel(Panel):
             texts.append(f"{info.label} {newest:,.{digits}f}\u00a0{info.unit}")
         state = "Now" if self.view is not None and self.view.row.state == "running" else "At the end"
         self._now.show_texts([f"{state}: {', '.join(texts[:count])}" for count in range(len(texts), 0, -1)])
-        named = [f'<span style="color:{role_colour(role)}">{role_label(role)}</span>'
-                 for role in self._stages() if any(len(self._points(role, info.name)[0]) for info in infos)]  # fmt: skip
+        measured = [role for role in self._stages() if any(len(self._points(role, info.name)[0]) for info in infos)]
+        named = [f'<span style="color:{role_colour(role)}">{role_label(role)}</span>' for role in measured]
         self._legend.setText(f"Stages one after another: {', '.join(named)}. Means of about a second.")
 
     # --- for the menu ---------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ class WaitingLine(QWidget):
 
     again = Signal()
     """The user wants the reply after all."""
+    ended = Signal()
+    """The user does not want the reply."""
 
     def __init__(self, name: str, what: str, inspection: Inspection, parent: QWidget, *, repeats: bool = False) -> None:
         super().__init__(parent)
@@ -82,3 +84,4 @@ class WaitingLine(QWidget):
     def _end(self) -> None:
         self._inspection.cancel()
         self._show(busy=False, again=True)
+        self.ended.emit()

@@ -22,6 +22,7 @@ from nfkd_gui.panels.matching import MatchingPanel
 from nfkd_gui.panels.sample import SamplePanel
 from nfkd_gui.panels.samples import SamplesPanel
 from nfkd_gui.panels.system import SystemPanel
+from nfkd_gui.panels.table import TablePanel
 from nfkd_gui.panels.time_slider import TimeSlider
 from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.drawer import Drawer
@@ -34,6 +35,7 @@ PANELS: tuple[type[Panel], ...] = (
     InterpolationPanel,
     MatchingPanel,
     LikelihoodPanel,
+    TablePanel,
     SystemPanel,
 )
 """The panels, in the order of their tabs."""
@@ -105,7 +107,8 @@ class TrainWorkspace(Workspace):
         """Add the button that opens and closes panels to the row of the time slider."""
         button = QToolButton(self)
         button.setObjectName("train.panels")
-        button.setText("Panels")
+        button.setText("Panels ▾")
+        button.setAccessibleName("Panels")
         button.setToolTip("Choose which panels are shown.")
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         menu = QMenu(button)

@@ -72,6 +72,8 @@ def column_tests(
 ) -> ColumnTests:
     """Return the classifier two-sample test (`nfkd.evaluation.quality.c2st`) of single columns for every flow.
 
+    As in `table`, values of samples that are not finite are left out.
+
     Parameters
     ----------
     columns
@@ -97,7 +99,8 @@ def column_tests(
         scores = []
         for position, column in enumerate(columns):
             opened.work.check((number + position / len(columns)) / len(samples))
-            scores.append(c2st(data[:, column], rows[:, column]))
+            values = rows[:, column]
+            scores.append(c2st(data[:, column], values[np.isfinite(values)]))
         found[role] = np.array(scores)
     return ColumnTests(run=opened.run, seed=opened.seed, columns=list(columns), c2st=found)
 

@@ -13,9 +13,11 @@ from scipy.spatial.distance import cdist
 import nfkd
 from nfkd.config import TwoMoonsConfig
 from nfkd.config.toml import toml_text
+from nfkd.data import Batch
 from nfkd.evaluation.likelihood import noisy
 from nfkd.evaluation.quality import c2st
 from nfkd.inspect import OpenedRun, Origin, column_tests, likelihood, nearest, sample, table
+from nfkd.inspect.origin import draw_samples
 from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
 
@@ -135,6 +137,24 @@ def test_tables_are_in_the_units_of_the_file_with_scipys_test(columns: OpenedRun
         column_tests(columns, [3])
     with pytest.raises(RunError, match="too large"):
         column_tests(columns, range(9))
+
+
+def test_single_samples_that_are_not_finite_leave_the_c2st_of_the_others(
+    columns: OpenedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = draw_samples
+
+    def damaged(*args: Any) -> Batch:
+        batch = drawn(*args)
+        batch.x[3, 0] = torch.inf
+        return batch
+
+    monkeypatch.setattr("nfkd.inspect.table_rows.draw_samples", damaged)
+    rows, tests = table(columns, count=200), column_tests(columns, [0], count=200)
+    for role, samples in rows.samples.items():
+        kept = samples[np.isfinite(samples[:, 0]), 0]
+        assert len(kept) == 199
+        assert tests.c2st[role][0] == pytest.approx(c2st(rows.data[:, 0], kept))
 
 
 def test_a_run_without_weights_and_a_missing_run_are_refused(tmp_path: object) -> None:
