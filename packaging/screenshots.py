@@ -18,17 +18,23 @@ import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QWidget
 from qasync import QEventLoop
+from sklearn.datasets import load_wine
 
+import nfkd
 from nfkd.config import ExperimentConfig
+from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Shutdown
 from nfkd.terminal import say
 from nfkd_gui.app import make_window
 from nfkd_gui.panels.asking import AskingPanel
+from nfkd_gui.panels.flow import FlowPanel
 from nfkd_gui.widgets.panel_dock import PanelDock
 from nfkd_gui.window.main_window import MainWindow
 
@@ -39,6 +45,8 @@ SIZES = {"1280x800": (QSize(1280, 800), 1), "1920x1080": (QSize(1920, 1080), 1),
 IN_README = "1280x800"
 IMAGES, PLANE = "digits", "pinwheel"
 """The recorded runs."""
+TABLE = "wine"
+"""A run that the script trains."""
 _STEADY, _PATIENCE, _TRAINING = 0.4, 30.0, 300.0
 """Seconds without a change of the picture, the longest wait for them, and for a run to get to a step."""
 _SHORT = ("name=my digits", "training.teacher_steps=400", "training.student_steps=600", "monitor.pictures_every=50")
@@ -73,9 +81,24 @@ def environment(home: Path, scale: int) -> dict[str, str]:
     for name in (IMAGES, PLANE):
         with zipfile.ZipFile(ROOT / "tests" / "data" / f"{name}.zip") as archive:
             archive.extractall(home / "runs")
+    train_table(home)
     (home / "run").mkdir(mode=0o700)
     own = {"HOME": home, "XDG_CONFIG_HOME": home / "config", "XDG_RUNTIME_DIR": home / "run", "QT_SCALE_FACTOR": scale}
     return os.environ | {name: str(value) for name, value in own.items()} | {"PYTHONPATH": f"{ROOT}/core:{ROOT}"}
+
+
+def train_table(home: Path) -> None:
+    """Train small flows on the 13 measurements of scikit-learn's wines for a few seconds."""
+    wine: Any = load_wine()
+    names = [name.partition("/")[0] for name in wine.feature_names]
+    file = home / "wine.csv"
+    np.savetxt(file, wine.data, "%.9g", ",", header=",".join(names), comments="")
+    config = ExperimentConfig.load("power").model_dump(mode="json")
+    config |= {"name": TABLE, "data": {"kind": "table", "path": str(file)}}
+    config["teacher"] |= {"hidden": 32}
+    config["student"] |= {"hidden": 16}
+    config["training"] |= {"teacher_steps": 150, "student_steps": 80}
+    nfkd.run(ExperimentConfig.from_dict(config), home / "runs" / TABLE)
 
 
 def take(size: str) -> None:
@@ -93,7 +116,7 @@ async def _take(app: QApplication, size: str) -> None:
     window.resize(SIZES[size][0])
     studio = window.studio
     studio.start()
-    await until(lambda: len(studio.rows) == len([IMAGES, PLANE]))
+    await until(lambda: len(studio.rows) == len([IMAGES, PLANE, TABLE]))
     camera = Camera(size)
     for theme in ("light", "dark"):
         studio.prefer(theme=theme)
@@ -122,7 +145,9 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
     for section in ("data", "distillation", "training"):
         window.design.outline.select(section)
         yield "design" if section == "distillation" else f"design-{section}", window
-    for run in (PLANE, IMAGES):
+    async for name in drawings(window, runs):
+        yield f"panel-architecture-{name}", window
+    for run in (TABLE, PLANE, IMAGES):
         window.studio.open_run(str(runs / run))
         await until(lambda run=run: window.studio.view is not None and window.studio.view.row.name == run)
         window.open_workspace("train")
@@ -130,8 +155,15 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
         for name, dock in window.train.tiles.docks.items():
             window.train.tiles.expand(dock)
             await until(lambda dock=dock: has_answers(dock))
+            if isinstance(dock.panel, FlowPanel):
+                await until(lambda panel=dock.panel: panel.figure() is not None)
+                dock.panel.scrubber.go(dock.panel.pair.columns.last // 2)
             yield f"panel-{name}-{run}", dock
             window.train.tiles.shrink()
+        window.studio.inspect_example(Origin("test", 12))
+        await until(lambda: bool(window.train.sample.numbers()))
+        yield f"panel-sample-{run}", window.train.docks["sample"]
+        window.train.docks["sample"].hide()
     window.train.docks["log"].show()
     yield "panel-log", window.train.docks["log"]
     window.train.docks["log"].hide()
@@ -144,6 +176,27 @@ def has_answers(dock: PanelDock) -> bool:
     """Return whether a panel has what it asked the engine for."""
     panel = dock.panel
     return not isinstance(panel, AskingPanel) or not panel.has_content() or panel.reply is not None
+
+
+async def drawings(window: MainWindow, runs: Path) -> AsyncIterator[str]:
+    """Show the flows of experiments on points, on a table and with an assistant, and yield a name for each."""
+    experiment, panel = window.studio.experiment, window.design.architecture
+    table = runs.parent / "table.csv"
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(600, 5)) @ random.normal(size=(5, 5))
+    np.savetxt(table, rows, "%.3f", ",", header="a,b,c,d,e", comments="")
+    for name in ("pinwheel_few", "power", "digits_assistant"):
+        experiment.dirty = False
+        window.files.open(name)
+        if name == "power":  # its data would have to be downloaded
+            window.use_data({"kind": "table", "path": str(table)})
+        panel.differences.setChecked(name == "digits_assistant")
+        window.open_workspace("design")
+        await until(lambda: experiment.description is not None and window.studio.data_preview.current)
+        panel.view.fit()
+        yield name
+    panel.differences.setChecked(False)
+    experiment.dirty = False
 
 
 async def start_training(window: MainWindow, file: Path) -> None:

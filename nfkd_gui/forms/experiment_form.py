@@ -19,7 +19,7 @@ from nfkd_gui.forms.layout import fill_column, form_grid
 from nfkd_gui.forms.list_editor import ListEditor
 from nfkd_gui.forms.loss_section import LossSection
 from nfkd_gui.forms.node import Leftovers, Problems
-from nfkd_gui.forms.pairs_box import OWN, PairsBox
+from nfkd_gui.forms.pairs_box import PairsBox
 from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.forms.preview import PreviewBox
 from nfkd_gui.forms.rows import Group
@@ -29,6 +29,7 @@ from nfkd_gui.forms.undo import Edit, change_name
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.gradient_shares import GradientShares
+from nfkd_gui.model.own_pairs import with_items
 from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.labels import WrappedLabel
 
@@ -125,9 +126,7 @@ class ExperimentForm(QWidget):
 
     def _edit_pairs(self) -> None:
         """Copy the pairs of the strategy, so that the user can edit them."""
-        after = self.document()
-        after["distillation"]["matching"] |= {"strategy": OWN, "pairs": self.pairs.made()}
-        self._amend("Edit pairs", after)
+        self._amend("Edit pairs", with_items(self.document(), self.pairs.made()))
 
     def _amend(self, name: str, after: dict[str, Any]) -> None:
         """Change several fields as one step for undo; `name` is what changes, or the step, such as ``Edit pairs``."""
@@ -177,10 +176,16 @@ class ExperimentForm(QWidget):
         self.show_section(name if name in names else "")
         if name in names:
             names[name].show_field(path)
-        editor = self._editor_of(path)
+        editor = self.scroll_to(path)
         if editor is not None:
             editor.setFocus()
+
+    def scroll_to(self, path: str) -> QWidget | None:
+        """Scroll to the editor of a field of the shown section, and return it."""
+        editor = self._editor_of(path)
+        if editor is not None:
             self._scroll.ensureWidgetVisible(editor)
+        return editor
 
     def _editor_of(self, path: str) -> QWidget | None:
         """Return the editor of a field; for a table or an item of a list, that of its nearest parent or first child."""

@@ -115,6 +115,12 @@ class PairRow(QWidget):
         """Return the pair as a document has it."""
         return dict(self._item)
 
+    def set_value(self, item: dict[str, Any]) -> None:
+        """Show another pair; the choices of layers follow with `LayerBox.offer`."""
+        if item != self._item:
+            self._item = dict(item)
+            self.weight.set_value(item.get("weight", 1.0))
+
     def show_message(self, text: str) -> None:
         """Show what is wrong with the pair; may be empty."""
         self._cell.show_message(text)

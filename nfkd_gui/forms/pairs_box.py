@@ -11,15 +11,14 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout
 from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import TEACHERS, role_label
-from nfkd_gui.forms.layer_choice import LayerChoice, layer_label
 from nfkd_gui.forms.layout import discard
 from nfkd_gui.forms.pair_row import REMOVE_WIDTH, SPACING, WEIGHT_WIDTH, PairRow
 from nfkd_gui.forms.text import sentence
+from nfkd_gui.model.layer_choice import LayerChoice, layer_label
+from nfkd_gui.model.own_pairs import OWN, pair_items
 from nfkd_gui.theme import fix_size, set_space
 from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, WrappedLabel
 
-OWN = "pairs"
-"""The strategy that uses the user's own pairs."""
 _SHOWN = 12
 _NOT_DESCRIBED = "The engine has not described the two flows yet."
 _FULL = "No two unmatched layers have the same shape here."
@@ -89,11 +88,15 @@ class PairsBox(QWidget):
         self._foreign = None if plain else value
         if plain and items == [row.value() for row in self.rows]:
             return
-        for row in self.rows:
+        wanted = items if plain else []
+        for row in self.rows[len(wanted) :]:
             discard(row)
-        self.rows = []
-        for index, item in enumerate(items if plain else []):
-            self._insert(index, item)
+        del self.rows[len(wanted) :]
+        for index, item in enumerate(wanted):
+            if index < len(self.rows):
+                self.rows[index].set_value(item)
+            else:
+                self._insert(index, item)
         self._refresh()
 
     def show_matching(self, strategy: object, description: Description | None) -> None:
@@ -109,7 +112,7 @@ class PairsBox(QWidget):
 
     def made(self) -> list[dict[str, Any]]:
         """Return the strategy's pairs as a document has them."""
-        return [{"student": pair.student, "teacher": pair.teacher, "weight": pair.weight} for pair in self._made]
+        return pair_items(self._made)
 
     # --- problems -----------------------------------------------------------------------------------------------------
 

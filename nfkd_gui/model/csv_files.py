@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from nfkd.protocol.events import DensityDrawn, LogLine, RunRow
+from nfkd.protocol.inspection import LayerStates, PlaneStates
 from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import FlowDescription
 from nfkd.protocol.roles import Role
@@ -110,6 +111,52 @@ def densities_table(densities: Mapping[Any, DensityDrawn]) -> Table:
                     yield [flow, x, y, log_prob]
 
     return Table(("flow", "x", "y", "log p (nats)"), rows())
+
+
+def plane_table(states: PlaneStates, what: Literal["points", "grid"]) -> Table:
+    """Return points or lines of a grid after each layer: the flow, the state (0 is the data), the layer, x and y.
+
+    Points of a grid have the number of their line, too.
+    """
+
+    def rows() -> Iterator[list[object]]:
+        for flow, found in states.flows.items():
+            for state, layer in enumerate(["data", *found.names]):
+                lines = found.points[state][None] if what == "points" else found.grid[state]
+                for line, points in enumerate(lines, start=1):
+                    for number, (x, y) in enumerate(points, start=1):
+                        yield [flow, state, layer, *([line] if what == "grid" else []), number, x, y]
+
+    x, y = list(states.columns) or ["x1", "x2"]
+    return Table(("flow", "state", "layer", *(["line"] if what == "grid" else []), "point", x, y), rows())
+
+
+def states_table(states: LayerStates) -> Table:
+    """Return the states of an example, one value in a row: flow, state (0 is the data), layer, index."""
+    rows = (
+        [flow, state, layer, "x".join(map(str, place)), values[place]]
+        for flow, found in states.flows.items()
+        for state, (layer, values) in enumerate(
+            [("data", found.state), *((layer.name, layer.value) for layer in found.layers)]
+        )
+        for place in np.ndindex(values.shape)
+    )
+    return Table(("flow", "state", "layer", "index", "value"), rows)
+
+
+def log_dets_table(states: LayerStates) -> Table:
+    """Return the terms of log p of an example: the flow, the layer, its log-determinant and that so far, in nats."""
+
+    def rows() -> Iterator[list[object]]:
+        for flow, found in states.flows.items():
+            before = 0.0
+            for layer in found.layers:
+                yield [flow, layer.name, layer.log_det - before, layer.log_det]
+                before = layer.log_det
+            yield [flow, "base", found.base_log_prob, ""]
+            yield [flow, "log p", found.log_prob, ""]
+
+    return Table(("flow", "term", "value (nats)", "log-det so far (nats)"), rows())
 
 
 def matching_table(pairs: Sequence[LayerPair], steps: Sequence[int], errors: np.ndarray) -> Table:

@@ -61,6 +61,24 @@ def write_gif(
     """
     _check(frames, width, captions)
     pictures = _counted(_pictures(frames, width, columns, captions), len(frames), progress or Progress())
+    _save(path, pictures, seconds)
+
+
+def write_pictures_gif(
+    path: Path, frames: Sequence[np.ndarray], *, seconds: float = 0.1, progress: Progress | None = None
+) -> None:
+    """Write an animated GIF of pictures as they are, (height, width, 3) uint8; frames may be the same array.
+
+    Further parameters and errors are those of `write_gif`.
+    """
+    if not frames:
+        cause = "There are no pictures yet."
+        raise ExportError(cause, "Try again when the run has drawn some.")
+    made = (Image.fromarray(frame).quantize(_COLOURS, Image.Quantize.FASTOCTREE) for frame in frames)
+    _save(path, _counted(made, len(frames), progress or Progress()), seconds)
+
+
+def _save(path: Path, pictures: Iterator[Image.Image], seconds: float) -> None:
     duration = max(1, round(100 * seconds)) * 10  # milliseconds
     with exporting(path) as temporary:
         first = next(pictures)

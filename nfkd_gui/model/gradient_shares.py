@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
-from nfkd.config import ConfigError, ExperimentConfig
-from nfkd.protocol.view import RunView
+from nfkd_gui.model.run_config import WHOLE, RunConfig
 
 if TYPE_CHECKING:
     from nfkd_gui.model.studio import Studio
@@ -32,7 +31,7 @@ class GradientShares(QObject):
     def __init__(self, studio: Studio) -> None:
         super().__init__(studio)
         self._studio = studio
-        self._parsed: tuple[str, ExperimentConfig | None] = ("", None)
+        self._config = RunConfig()
         self.shares: dict[str, float] = {}
         self.remark = _NONE
         estimate, experiment = studio.time_estimate, studio.experiment
@@ -49,7 +48,7 @@ class GradientShares(QObject):
 
     def _of_run(self) -> tuple[dict[str, float], str] | None:
         view = self._studio.view
-        if view is None or not self._is_of_experiment(view):
+        if view is None or not self._config.agrees(view, self._studio.experiment.config, WHOLE):
             return None
         stage = view.stages.get((self._studio.seed, "student"))
         curves = {name: curve for name, curve in stage.curves.items() if name.startswith("share/")} if stage else {}
@@ -62,22 +61,3 @@ class GradientShares(QObject):
     def _of_estimate(self) -> tuple[dict[str, float], str]:
         estimate = self._studio.time_estimate.estimate
         return (dict(estimate.shares), _MEASURED) if estimate is not None and estimate.shares else ({}, _NONE)
-
-    def _is_of_experiment(self, view: RunView) -> bool:
-        """Return whether a run trains the experiment of the form; names and what is shown do not count."""
-        config = self._studio.experiment.config
-        if self._parsed[0] != view.config:
-            self._parsed = view.config, _parse(view.config)
-        of_run = self._parsed[1]
-        return config is not None and of_run is not None and _essence(of_run) == _essence(config)
-
-
-def _parse(text: str) -> ExperimentConfig | None:
-    try:
-        return ExperimentConfig.from_toml(text)
-    except ConfigError:
-        return None
-
-
-def _essence(config: ExperimentConfig) -> tuple[object, ...]:
-    return config.data, config.teacher, config.assistants, config.student, config.distillation, config.training

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QPushButton, QStackedLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import RunEvent
@@ -58,6 +58,9 @@ class Panel(QWidget, Exportable):
     name: ClassVar[str]
     placeholder: ClassVar[str]
     event_types: ClassVar[tuple[type, ...]]
+
+    remarked = Signal(str)
+    """What the head of the panel says beside the title."""
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -20,7 +20,7 @@ from nfkd_gui.model.gif import write_interpolation_gif
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.path_end import PathEnd, PathPosition
 from nfkd_gui.panels.pictures import PicturePanel, Shown, weights_captions
-from nfkd_gui.plotting.flow_grid import GridRow
+from nfkd_gui.plotting.grid_row import GridRow
 from nfkd_gui.plotting.plane import extent_of, high_density
 from nfkd_gui.theme import limit_size, role_colour, scaled
 from nfkd_gui.widgets.labels import PlainLabel

@@ -19,7 +19,8 @@ from nfkd_gui.model.csv_files import Table, matching_table
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.plotting.axes import Scale, format_ticks
-from nfkd_gui.plotting.plane import match_map, style_bar
+from nfkd_gui.plotting.match_colours import ErrorScale, log_errors, match_map
+from nfkd_gui.plotting.plane import style_bar
 from nfkd_gui.plotting.plots import AXIS_WIDTH, Plot
 from nfkd_gui.theme import scaled, set_space, set_type, tokens
 from nfkd_gui.widgets.labels import MarkupLabel, escaped, tip
@@ -167,9 +168,7 @@ class MatchingPanel(Panel):
         self._mark(role, pairs, errors.shape[1])
 
     def _pairs(self, role: Role) -> list[LayerPair]:
-        if self.view is None:
-            return []
-        return self.view.pairs(self.studio.seed, role) or self.view.pairs(min(self.view.seeds, default=1), role)
+        return self.view.find_pairs(self.studio.seed, role) if self.view is not None else []
 
     # --- for the menu ---------------------------------------------------------------------------------------------
 
@@ -246,14 +245,12 @@ class MatchingPanel(Panel):
         # All columns of an image have the same width: uneven steps are resampled on a fine even grid.
         grid = np.linspace(edges[0], edges[-1], 4 * len(steps) + 1)
         columns = np.clip(np.searchsorted(edges, (grid[:-1] + grid[1:]) / 2) - 1, 0, len(steps) - 1)
-        logs = np.log10(np.maximum(errors, _TINY)).T
-        known = logs[np.isfinite(logs)]
-        low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
-        high = max(high, low + 0.1)
-        self.image.setImage(logs[:, columns], autoLevels=False, levels=(low, high))
+        logs, scale = log_errors(errors).T, ErrorScale.of([errors]) or ErrorScale()
+        levels = scale.low, scale.high
+        self.image.setImage(logs[:, columns], autoLevels=False, levels=levels)
         self.image.setRect(QRectF(edges[0], 0, edges[-1] - edges[0], logs.shape[0]))
-        if self.bar.levels() != (low, high):
-            self.bar.setLevels((low, high))
+        if self.bar.levels() != levels:
+            self.bar.setLevels(levels)
         self._number_bar()
         self._name_rows(pairs)
         self.heat.canvas.getViewBox().setRange(xRange=(edges[0], edges[-1]), yRange=(0, logs.shape[0]), padding=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Sequence
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from PySide6.QtGui import QAction, QResizeEvent
@@ -17,6 +17,7 @@ from nfkd.protocol.flags import describe_flags
 from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Call, Interpolations, Reply, Request, Samples
 from nfkd.protocol.roles import Role, find_role, role_label
+from nfkd.protocol.view import RunView
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.model.timeline import Kind
 from nfkd_gui.panels.base import Panel
@@ -168,7 +169,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
 
     def is_ink(self) -> bool:
         """Return whether grey images are drawn dark on light."""
-        return not is_dark() and self._may_be_ink() and not self.studio.preferences.images_as_stored
+        return draws_ink(self.studio, self.view)
 
     def _may_be_ink(self) -> bool:
         return self.view is not None and data_kind(self.view.config) in INK
@@ -282,11 +283,28 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         self.bar.setVisible(self.needs_bar())
 
 
-@functools.lru_cache(maxsize=8)
+def draws_ink(studio: Studio, view: RunView | None) -> bool:
+    """Return whether the grey images of a run are drawn dark on light."""
+    return (
+        view is not None and not is_dark() and data_kind(view.config) in INK and not studio.preferences.images_as_stored
+    )
+
+
 def data_kind(config: str) -> str:
     """Return the kind of data of an experiment given as TOML; empty if it has none."""
-    try:
-        kind = tomllib.loads(config).get("data", {}).get("kind", "")
-    except (tomllib.TOMLDecodeError, AttributeError):
-        return ""
+    kind = _data_of(config).get("kind", "")
     return kind if isinstance(kind, str) else ""
+
+
+def has_context(config: str) -> bool:
+    """Return whether columns of the data of an experiment given as TOML are the flows' context."""
+    return bool(_data_of(config).get("context"))
+
+
+@functools.lru_cache(maxsize=8)
+def _data_of(config: str) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(config).get("data", {})
+    except tomllib.TOMLDecodeError:
+        return {}
+    return data if isinstance(data, dict) else {}

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout
 
 from nfkd.protocol.inspection import InspectSample, Origin, SampleDetails
 from nfkd.protocol.requests import Reply
-from nfkd.protocol.roles import DATA, role_label
+from nfkd.protocol.roles import DATA, find_role, role_label
 from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.inspection import Inspection
 from nfkd_gui.model.studio import Studio
@@ -72,7 +72,10 @@ class SamplePanel(Panel):
         set_type(self._note, "caption")
         self._gallery = QWidget(self._drawing)
         self._pictures = FlowLayout(8, self._gallery)
+        self._values_note = WrappedLabel(parent=self._drawing)
+        set_type(self._values_note, "caption")
         self._values = QGridLayout()
+        self._values.setColumnStretch(0, 1)
         set_space(self._values, 8)
         column = QVBoxLayout(self._drawing)
         set_space(column, 8)
@@ -80,6 +83,7 @@ class SamplePanel(Panel):
         column.addLayout(head)
         column.addWidget(self._note)
         column.addWidget(self._gallery)
+        column.addWidget(self._values_note)
         column.addLayout(self._values)
         whole = QVBoxLayout(self.content)
         set_space(whole, 8, 12, 12, 12, 12)
@@ -160,7 +164,8 @@ class SamplePanel(Panel):
         if image:
             self._image.show_images(self._themed(details.example))
         self._fill_figures(details)
-        self._fill_pictures(details) if image else self._fill_values(details)
+        self._fill_pictures(details)
+        self._fill_values(details)
         first = next(iter(details.flows.values()))
         self._note.setText(
             f"Percentile among {first.tested:,} test examples. Noise of {first.expected_norm**2:.0f} dimensions has a "
@@ -190,6 +195,8 @@ class SamplePanel(Panel):
 
     def _fill_pictures(self, details: SampleDetails) -> None:
         _clear(self._pictures)
+        if details.example.ndim != 3:
+            return
         shown = {role: figures.counterpart for role, figures in details.flows.items() if figures.counterpart.size}
         for role, image in (shown | {DATA: details.nearest}).items():
             title = "Nearest train" if role == DATA else role_label(role)
@@ -199,19 +206,24 @@ class SamplePanel(Panel):
     def _fill_values(self, details: SampleDetails) -> None:
         """Show the features of the example, of the nearest one and of the counterparts, in the units of the data."""
         _clear(self._values)
+        self._values_note.setVisible(details.values is not None)
         if details.values is None:
             return
+        self._values_note.setText(
+            f"Nearest: training example {details.nearest_index}, {format_measure(details.distance, 2)} away. "
+            "Flows: what each makes of the same noise."
+        )
         example, nearest = details.values
-        columns = {"Example": example, f"Nearest, {format_measure(details.distance, 2)} away": nearest}
-        columns |= {
-            f"{role_label(role)}, same noise": figures.counterpart
-            for role, figures in details.flows.items()
-            if figures.counterpart.size
+        columns = {"Example": example, "Nearest": nearest} | {
+            role: figures.counterpart for role, figures in details.flows.items() if figures.counterpart.size
         }
         for column, (name, values) in enumerate(columns.items(), start=1):
-            self._values.addWidget(_caption(name, "", self._drawing), 0, column, Qt.AlignmentFlag.AlignRight)
+            role = find_role(name)
+            head = _caption(name, "", self._drawing) if role is None else _role_label(role, self._drawing)
+            self._values.addWidget(head, 0, column, Qt.AlignmentFlag.AlignRight)
             for row, value in enumerate(values[:_MOST_FEATURES], start=1):
-                label = PlainLabel(f"{value:.4g}", self._drawing)
+                label = PlainLabel(f"{value:.4g}".replace("-", "−"), self._drawing)
+                set_type(label, "caption")
                 self._values.addWidget(label, row, column, Qt.AlignmentFlag.AlignRight)
         for row, name in enumerate(details.columns[:_MOST_FEATURES], start=1):
             self._values.addWidget(ElidedLabel(name, parent=self._drawing), row, 0)

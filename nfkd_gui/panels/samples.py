@@ -21,7 +21,7 @@ from nfkd_gui.model.export_files import Animation, Writer
 from nfkd_gui.model.gif import write_samples_gif
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.pictures import PicturePanel, Shown, weights_captions
-from nfkd_gui.plotting.flow_grid import GridRow
+from nfkd_gui.plotting.grid_row import GridRow
 from nfkd_gui.plotting.plane import Extent, Plane, extent_of, high_density
 from nfkd_gui.theme import limit_size, role_colour, scaled, tokens
 from nfkd_gui.widgets.caption import Caption

@@ -3,50 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetrics, QHelpEvent, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QFontMetrics, QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from nfkd.protocol.flags import NOT_FINITE, USABLE, describe_flag
+from nfkd.protocol.flags import USABLE, describe_flag
 from nfkd.protocol.roles import role_label
+from nfkd_gui.plotting.grid_row import GridRow, paint_flag, strip_of
 from nfkd_gui.plotting.grid_shape import CELL, GAP, GROUP_GAP, ROW_GAP, GridShape, fit_paths, fit_samples
 from nfkd_gui.theme import font, role_colour, scaled, tokens
 from nfkd_gui.widgets.caption import fitting
 
-_RGB = 3
 _LABELS = 0.34
 """The names may take this fraction of the width."""
 _TAG = 8
 """Pixels: distance of the names, and of the text of an empty row from its border."""
-_HATCH = 6
-"""Pixels between the lines of a hatched image."""
-
-
-@dataclass(frozen=True)
-class GridRow:
-    """The images of a flow.
-
-    Attributes
-    ----------
-    role
-        The flow, or the data.
-    images
-        (n, channels, height, width) in [0, 1]; None draws an empty row with the caption in it.
-    caption
-        Texts from long to short; the first that fits stands below the name.
-    flags, log_prob
-        (n,) as in `SamplesDrawn`, and in nats, if they are known.
-    """
-
-    role: str
-    images: np.ndarray | None
-    caption: Sequence[str] = ()
-    flags: np.ndarray | None = None
-    log_prob: np.ndarray | None = field(default=None, repr=False)
+_STEPS = {
+    Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1), Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0),
+}  # fmt: skip
+"""Rows down and images to the right, by key."""
 
 
 class _Cell(NamedTuple):
@@ -74,9 +52,13 @@ class FlowGrid(QWidget):
         self._strips: dict[str, QImage] = {}
         self._shape = GridShape(0, 0, 0, 0)
         self._hovered = -1
+        self._cursor = _Cell(0, 0)
         self.marked = -1
         """The column with a frame around it; −1 for none."""
         self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAccessibleName(f"Images of all flows, by {item}")
+        self.setAccessibleDescription("The arrow keys choose an image, Return opens it in the sample inspector.")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
 
     def show_rows(
@@ -105,7 +87,7 @@ class FlowGrid(QWidget):
         """
         self._head, self._rows, self._length, self._order = head, list(rows), length, order
         every = [*rows, *([head] if head is not None else [])]
-        self._strips = {row.role: _strip(row.images, ink=ink) for row in every if row.images is not None}
+        self._strips = {row.role: strip_of(row.images, ink=ink) for row in every if row.images is not None}
         self._fit()
         self.update()
 
@@ -211,6 +193,9 @@ class FlowGrid(QWidget):
                 self._paint_images(painter, row, group, index)
         for column in {self.marked, self._hovered} - {-1}:
             self._paint_mark(painter, column)
+        if self.hasFocus() and (place := self._cursor_rect()) is not None:
+            painter.setPen(QPen(QColor(tokens().accent), 3))
+            painter.drawRect(place.adjusted(-1, -1, 0, 0))
         painter.end()
 
     def _paint_label(self, painter: QPainter, row: GridRow, top: int, *, first: bool) -> None:
@@ -244,7 +229,7 @@ class FlowGrid(QWidget):
                 painter.drawImage(place, strip, QRect(number * width, 0, width, strip.height()))
                 flag = int(row.flags[number]) if row.flags is not None else USABLE
                 if describe_flag(flag):
-                    _paint_flag(painter, place, flag)
+                    paint_flag(painter, place, flag)
 
     def _paint_empty(self, painter: QPainter, row: GridRow, group: int, index: int) -> None:
         last = self.cell_rect(group, index, self._shape.columns - 1)
@@ -295,9 +280,53 @@ class FlowGrid(QWidget):
             return
         if found.row >= 0:
             self.chosen.emit(self._column_of(found.number))
-        row = self._head if found.row < 0 else self._rows[found.row]
-        if row is not None and row.images is not None:
-            self.picked.emit(row.role, found.number)
+        self._cursor = found
+        self._pick()
+
+    def _pick(self) -> None:
+        """Report the image under the cursor."""
+        row = self._row_at(self._cursor.row)
+        if row is not None and row.images is not None and 0 <= self._cursor.number < len(row.images):
+            self.picked.emit(row.role, self._cursor.number)
+
+    def _row_at(self, index: int) -> GridRow | None:
+        """Return a row; −1 is the head."""
+        if index < 0:
+            return self._head
+        return self._rows[index] if index < len(self._rows) else None
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        step = _STEPS.get(Qt.Key(event.key()))
+        if step is not None:
+            self._move(*step)
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self._pick()
+        else:
+            super().keyPressEvent(event)
+
+    def _move(self, down: int, right: int) -> None:
+        """Move the cursor by a row or an image, and mark its column."""
+        row = self._row_at(self._cursor.row + down)
+        if row is None or row.images is None:
+            return
+        places = list(range(len(row.images)))
+        if self._order is not None and self._cursor.row + down >= 0:
+            places = [int(number) for number in self._order]
+        known = self._cursor.number if self._cursor.number in places else places[0]
+        number = places[min(max(places.index(known) + right, 0), len(places) - 1)]
+        self._cursor = _Cell(self._cursor.row + down, number)
+        if self._cursor.row >= 0:
+            self.chosen.emit(self._column_of(number))
+        self.update()
+
+    def _cursor_rect(self) -> QRect | None:
+        """Return the place of the image under the cursor, if it is shown."""
+        for group in range(self._shape.groups if self._cursor.row >= 0 else 1):
+            for column in range(self._shape.columns):
+                number = column if self._cursor.row < 0 else self._number(group, column)
+                if number == self._cursor.number:
+                    return self.cell_rect(group, self._cursor.row, column)
+        return None
 
     def leaveEvent(self, event: QEvent) -> None:
         super().leaveEvent(event)
@@ -325,32 +354,3 @@ class FlowGrid(QWidget):
         if row.log_prob is not None and found.number < len(row.log_prob):
             parts.append(f"log p {row.log_prob[found.number]:.1f} nats".replace("-", "−"))
         return "\n".join(parts)
-
-
-def _strip(images: np.ndarray, *, ink: bool) -> QImage:
-    """Return images side by side as one picture."""
-    count, channels, height, width = images.shape
-    levels = np.rint(np.clip(np.nan_to_num(images[:, :_RGB]), 0, 1) * 255).astype(np.uint8)
-    if channels < _RGB:
-        levels = np.repeat(255 - levels[:, :1] if ink else levels[:, :1], _RGB, axis=1)
-    picture = np.ascontiguousarray(levels.transpose(2, 0, 3, 1).reshape(height, count * width, _RGB))
-    return QImage(picture.data, count * width, height, 3 * count * width, QImage.Format.Format_RGB888).copy()
-
-
-def _paint_flag(painter: QPainter, place: QRect, flag: int) -> None:
-    """Mark an image: a cross in place of one that is not finite, lines over one that is out of range."""
-    painter.save()
-    painter.setClipRect(place)
-    warn = QColor(tokens().warn)
-    if flag == NOT_FINITE:
-        painter.fillRect(place, QColor(tokens().warn_soft))
-        painter.setPen(QPen(warn, 2))
-        painter.drawLine(place.topLeft(), place.bottomRight())
-        painter.drawLine(place.topRight(), place.bottomLeft())
-    else:
-        painter.setPen(QPen(warn, 1))
-        for shift in range(-place.height(), place.width(), scaled(_HATCH)):
-            painter.drawLine(place.left() + shift, place.bottom(), place.left() + shift + place.height(), place.top())
-    painter.setPen(QPen(warn, 1))
-    painter.drawRect(place.adjusted(0, 0, -1, -1))
-    painter.restore()

@@ -36,12 +36,6 @@ Extent = tuple[float, float, float, float]
 """Rectangle (x0, x1, y0, y1)."""
 
 
-def match_map() -> pg.ColorMap:
-    """Return the colours of matching errors, from low to high."""
-    stops = [QColor(colour) for colour in tokens().match]
-    return pg.ColorMap(np.linspace(0, 1, len(stops)), stops)
-
-
 def density_map(role: str) -> pg.ColorMap:
     """Return the colours of a flow's density: from the panel's over the flow's to one nearer to that of text."""
     colours, role_ = tokens(), QColor(role_colour(role))
@@ -64,16 +58,31 @@ def _fits(size: tuple[int, int], width: float, height: float) -> bool:
     return width >= scaled(size[0]) and height >= scaled(size[1])
 
 
-def noise_brushes(noise: np.ndarray) -> list[QBrush]:
-    """Return the colour of each point of (n, 2) noise: its hue is the angle of the noise."""
-    lightness = 0.64 if is_dark() else 0.46
+def noise_colour(turn: float) -> QColor:
+    """Return the colour of an angle of the noise, as a share of a full turn."""
+    return QColor.fromHslF(turn % 1, 0.75, 0.64 if is_dark() else 0.46)
+
+
+def noise_hues(noise: np.ndarray) -> np.ndarray:
+    """Return the number of the hue of each point of (n, 2) noise, an index of `hue_brushes`: that of its angle."""
+    angles = np.arctan2(noise[:, 1], noise[:, 0]) / (2 * np.pi) % 1
+    return (angles * _HUES).astype(int) % _HUES
+
+
+def hue_brushes() -> list[QBrush]:
+    """Return the brush of each hue."""
     table = []
     for hue in range(_HUES):
-        colour = QColor.fromHslF(hue / _HUES, 0.75, lightness)
+        colour = noise_colour(hue / _HUES)
         colour.setAlpha(_ALPHA)
         table.append(QBrush(colour))
-    angles = np.arctan2(noise[:, 1], noise[:, 0]) / (2 * np.pi) % 1
-    return [table[hue] for hue in (angles * _HUES).astype(int) % _HUES]
+    return table
+
+
+def noise_brushes(noise: np.ndarray) -> list[QBrush]:
+    """Return the brush of each point of (n, 2) noise."""
+    table = hue_brushes()
+    return [table[hue] for hue in noise_hues(noise)]
 
 
 def high_density(densities: Iterable[DensityDrawn]) -> float:

@@ -47,11 +47,17 @@ _NAMES = {
     "compute": "mdi6.memory",
     "monitor": "mdi6.image-multiple-outline",
     "experiment": "mdi6.text-box-outline",
+    "back": "mdi6.chevron-left",
     "folded": "mdi6.chevron-right",
     "unfolded": "mdi6.chevron-down",
     "inspector": "mdi6.dock-right",
     "add": "mdi6.plus",
     "refresh": "mdi6.refresh",
+    "equal": "mdi6.view-column-outline",
+    "heights": "mdi6.chart-bar",
+    "differences": "mdi6.swap-horizontal",
+    "match": "mdi6.link-variant",
+    "fit": "mdi6.fit-to-page-outline",
 }
 
 

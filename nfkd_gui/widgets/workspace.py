@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QMainWindow, QTabWidget, QWidget
 from nfkd_gui.theme import limit_size, scaled
 from nfkd_gui.widgets.panel_dock import PanelDock
 
-_VERSION = 2
+_VERSION = 3
 Area = Qt.DockWidgetArea
 
 

@@ -1,19 +1,18 @@
-"""The Design workspace: outline left, data and layers in the middle, properties right, the estimate below."""
+"""The Design workspace: outline left, the drawing of the flows in the middle, properties right, the estimate below."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.roles import Role
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.outline import SECTIONS, Outline, section_of
 from nfkd_gui.forms.time_box import TimeBox
-from nfkd_gui.model.csv_files import Table, layers_table, sizes_table
-from nfkd_gui.model.experiment import Experiment
+from nfkd_gui.model.csv_files import Table, sizes_table
 from nfkd_gui.model.export_files import file_stem
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.panels.layer_tables import LayerTables
+from nfkd_gui.panels.architecture import ArchitecturePanel
 from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.panel_dock import PanelDock, PanelHead
@@ -31,7 +30,7 @@ class DesignWorkspace(Workspace):
         super().__init__("design", parent)
         self.form = form
         self.outline = Outline(studio.experiment, self)
-        self.layers = LayerTables(studio.experiment, self)
+        self.architecture = ArchitecturePanel(studio, self)
         areas = Qt.DockWidgetArea
         outline = PanelDock("outline", "Experiment", self.outline, self, scrolls=False)
         self.add(outline, areas.LeftDockWidgetArea, _OUTLINE, _LEAST[0])
@@ -49,7 +48,8 @@ class DesignWorkspace(Workspace):
         self.setCentralWidget(self._centre())
         self.outline.selected.connect(self._select)
         self.outline.problem_clicked.connect(self.open_field)
-        studio.theme_changed.connect(self.layers.restyle, Qt.ConnectionType.QueuedConnection)
+        self.architecture.section_wanted.connect(self.outline.select)
+        self.architecture.field_wanted.connect(self._show_field)
         self.form.preview.note.add_link("preview.undo", "Undo", "Take back the data set and what was adapted to it.")
         self.form.preview.note.chosen.connect(self._undo)
         studio.data_adapter.adapted.connect(self.form.preview.show_note)
@@ -59,8 +59,9 @@ class DesignWorkspace(Workspace):
 
     def _centre(self) -> QWidget:
         centre = QWidget(self)
-        head, body = PanelHead("Data and layers", centre), DataPanel(self.form, self.layers, centre)
-        head.add_menu("panel.data", body)
+        head, body = PanelHead("Architecture", centre), self.architecture
+        head.add(*body.tools)
+        head.add_menu("panel.architecture", body)
         whole = QVBoxLayout(centre)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(0)
@@ -84,6 +85,14 @@ class DesignWorkspace(Workspace):
         self.properties.show()
         self.form.open_field(path)
 
+    def _show_field(self, path: str, focus: bool) -> None:
+        """Show a field for what was chosen in the drawing, which keeps the keyboard unless `focus`."""
+        if focus:
+            self.open_field(path)
+            return
+        self.outline.select(section_of(path))
+        self.form.scroll_to(path)
+
 
 class EstimatePanel(QWidget, Exportable):
     """Sizes and time of the experiment, side by side."""
@@ -106,25 +115,3 @@ class EstimatePanel(QWidget, Exportable):
 
     def export_name(self) -> str:
         return file_stem(self._experiment.name, "estimate")
-
-
-class DataPanel(QFrame, Exportable):
-    """The preview of the data above the layers of all flows."""
-
-    has_numbers = True
-
-    def __init__(self, form: ExperimentForm, layers: LayerTables, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._experiment: Experiment = layers.experiment
-        self.setProperty("body", True)
-        column = QVBoxLayout(self)
-        set_space(column, 16, 16, 12, 16, 12)
-        column.addWidget(form.preview)
-        column.addWidget(layers, 1)
-
-    def numbers(self) -> dict[str, Table]:
-        flows = self._experiment.flows_by_role()
-        return {"Layers": layers_table(flows)} if flows else {}
-
-    def export_name(self) -> str:
-        return file_stem(self._experiment.name, "data and layers")

@@ -125,6 +125,7 @@ class MainWindow(QMainWindow):
         studio.rows_changed.connect(self._offer_workspaces)
         studio.accepted.connect(self._watch)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._system_theme_changed)
+        self.design.architecture.flow_wanted.connect(self._show_layer)
         self.files.failed.connect(self.show_error)
         self.files.opened.connect(lambda: self.open_workspace("design"))
         self.files.run_chosen.connect(self.open_run)
@@ -234,6 +235,11 @@ class MainWindow(QMainWindow):
         """Show the run that was started, if the view has changed to it."""
         if shown:
             self.open_workspace("train")
+
+    def _show_layer(self, role: str, layer: str) -> None:
+        """Show the states after a layer in Train."""
+        self.open_workspace("train")
+        self.train.show_layer(role, layer)
 
     def _open_palette(self) -> None:
         palette = Palette(self)

@@ -11,9 +11,11 @@ from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import RunEvent
 from nfkd.protocol.inspection import Origin
+from nfkd.protocol.roles import find_role
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.curves import CurvesPanel
+from nfkd_gui.panels.flow import FlowPanel
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.interpolation import InterpolationPanel
 from nfkd_gui.panels.likelihood import LikelihoodPanel
@@ -33,6 +35,7 @@ PANELS: tuple[type[Panel], ...] = (
     CurvesPanel,
     SamplesPanel,
     InterpolationPanel,
+    FlowPanel,
     MatchingPanel,
     LikelihoodPanel,
     TablePanel,
@@ -43,7 +46,7 @@ _TILES = 4
 """So many of them are shown at first; the others open as tabs of the last tile."""
 _REFRESH = 50
 """Milliseconds between two refreshes of the panels."""
-_INSPECTOR, _NARROWEST, _LOG, _SAMPLE = 376, 300, 160, 352
+_INSPECTOR, _NARROWEST, _LOG, _SAMPLE = 376, 300, 160, 460
 _TABS_BELOW, _DRAWER_BELOW = 900, 1280
 """Widths of the window, in pixels, below which the tiles become tabs and the inspector a drawer."""
 
@@ -102,6 +105,7 @@ class TrainWorkspace(Workspace):
         self.add(dock, Qt.DockWidgetArea.RightDockWidgetArea, _INSPECTOR, _NARROWEST).hide()
         self._studio.example_chosen.connect(self._show_sample)
         self.sample.used.connect(self._use_end)
+        self.sample.flow_wanted.connect(self.show_in_flow)
 
     def _make_panels_button(self) -> None:
         """Add the button that opens and closes panels to the row of the time slider."""
@@ -170,6 +174,7 @@ class TrainWorkspace(Workspace):
     def _add_tile(self, panel: Panel) -> None:
         dock = PanelDock(panel.name, panel.title, panel, self.tiles)
         dock.head.add(*panel.tools)
+        panel.remarked.connect(dock.head.remark.setText)
         dock.add_expand_button()
         dock.expanded.connect(lambda wide, dock=dock: self.tiles.expand(dock) if wide else self.tiles.shrink())
         dock.toggle.triggered.connect(dock.raise_)
@@ -190,22 +195,37 @@ class TrainWorkspace(Workspace):
         if first:
             self.resizeDocks([dock], [scaled(_SAMPLE)], Qt.Orientation.Vertical)
 
+    def show_in_flow(self, origin: Origin) -> None:
+        """Follow an example through the layers of every flow."""
+        self._flow_panel().show_example(origin)
+
+    def show_layer(self, name: str, layer: str) -> None:
+        """Show the states after a layer of a flow."""
+        role = find_role(name)
+        if role is not None:
+            self._flow_panel().show_layer(role, layer)
+
+    def _flow_panel(self) -> FlowPanel:
+        """Bring the Flow panel to the front, and return it."""
+        dock = self.tiles.docks["flow"]
+        dock.show()
+        dock.raise_()
+        return next(panel for panel in self.panels if isinstance(panel, FlowPanel))
+
     def _use_end(self, number: int, origin: Origin) -> None:
         panel = self.tiles.docks["interpolation"].panel
         if isinstance(panel, InterpolationPanel):
             panel.use_end(number, origin)
 
     def tile_all(self) -> None:
-        """Lay the first panels out side by side; others that are open become tabs of the last one."""
+        """Lay the panels out side by side; further ones that are shown become tabs of the last."""
         docks = list(self.tiles.docks.values())
-        tiles, others = docks[:_TILES], docks[_TILES:]
-        hidden = [dock for dock in others if dock.isHidden()]
+        tiles, further = docks[:_TILES], [(dock, dock.isHidden()) for dock in docks[_TILES:]]
         self.tiles.tile(tiles)
-        for dock in others:
-            dock.setFloating(False)
+        for dock, hidden in further:
             self.tiles.tabifyDockWidget(tiles[-1], dock)
-        for dock in hidden:
-            dock.hide()
+            dock.setHidden(hidden)
+        tiles[-1].raise_()
 
     def stack_all(self) -> None:
         """Put the open panels into tabs."""
@@ -213,7 +233,7 @@ class TrainWorkspace(Workspace):
 
     def keep_first_layout(self) -> None:
         for dock in list(self.tiles.docks.values())[_TILES:]:
-            dock.hide()
+            dock.hide()  # the View menu shows them
         self.tile_all()
         self.tiles.keep_first_layout()
         super().keep_first_layout()

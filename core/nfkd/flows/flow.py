@@ -246,6 +246,23 @@ class Flow(nn.Module):
             x = layer.inverse(x, split_off.pop()) if isinstance(layer, Split) else layer.inverse(x, context)
         return x, traced
 
+    def invert_to(self, name: str, state: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the examples whose state after a layer, (B, *shape of the layer), is given.
+
+        Raises
+        ------
+        ValueError
+            When there is no such layer, latents have left before it, or the state has another shape.
+        """
+        count = next((count for count, entry in enumerate(self._entries, start=1) if entry.name == name), 0)
+        passed, shape = self._entries[:count], tuple(state.shape[1:])
+        if not passed or shape != passed[-1].shape or any(entry.kind == "split" for entry in passed):
+            msg = f"a state of shape {shape} after {name!r} cannot be inverted"
+            raise ValueError(msg)
+        for layer in reversed(cast("list[Layer]", self._stack()[:count])):
+            state = layer.inverse(state, context)
+        return state
+
     def draw_noise(self, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
         """Return standard normal noise for every latent, drawn on the CPU and moved to the flow's device and dtype."""
         like = next(self.parameters())

@@ -78,6 +78,7 @@ def _states(flow: Flow, example: Batch, dataset: Dataset, rest: Rest, seed: int)
     log_prob, log_det = float(passed.log_prob[0]), float(passed.latents.log_det[0])
     return FlowStates(
         example=dataset.to_picture(example.x)[0],
+        state=_array(example.x),
         layers=states,
         latents=[_array(part) for part in passed.latents.parts],
         decoded=_decoded(flow, example, passed.latents, dataset, rest, seed),

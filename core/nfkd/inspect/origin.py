@@ -23,6 +23,8 @@ from nfkd.runs.pictures import in_units_of_run
 from nfkd.training.monitor import picture_generator
 
 MAX_SAMPLES = 65_536
+_CANDIDATES = 4096
+"""Samples among which the most likely one is found."""
 
 
 def examples_of(opened: OpenedRun, origin: Origin) -> dict[Role, Batch]:
@@ -41,6 +43,8 @@ def examples_of(opened: OpenedRun, origin: Origin) -> dict[Role, Batch]:
         if origin.role is None:
             return {role: _sample(opened, flow, origin) for role, flow in opened.flows.items() if can_sample(flow)}
         batch = _sample(opened, require_flow(opened, origin.role), origin)
+    elif origin.kind == "likely":
+        batch = _likely(opened, origin)
     elif origin.kind in ("values", "scaled"):
         batch = _given(opened, origin)
     elif origin.kind == "file":
@@ -103,6 +107,17 @@ def _sample(opened: OpenedRun, flow: Flow, origin: Origin) -> Batch:
     return draw_samples(opened, flow, origin).take([origin.index])
 
 
+def _likely(opened: OpenedRun, origin: Origin) -> Batch:
+    """Return the sample with the highest log p under its flow."""
+    role = origin.role or "teacher"
+    flow = require_flow(opened, role)
+    if not can_sample(flow):
+        title = "There is no likely example"
+        raise RunError(title, f"The {role_name(role)} cannot sample.", "Choose another flow.")
+    batch = draw_samples(opened, flow, Origin(kind="sample", count=_CANDIDATES))
+    return batch.take([int(np.nan_to_num(opened.log_prob(flow, batch), nan=-np.inf).argmax())])
+
+
 def _of_split(opened: OpenedRun, origin: Origin) -> Batch:
     kind = origin.kind
     if kind not in ("train", "validation", "test"):
@@ -118,6 +133,8 @@ def _of_split(opened: OpenedRun, origin: Origin) -> Batch:
 
 
 def _given(opened: OpenedRun, origin: Origin) -> Batch:
+    if origin.layer:
+        return _inverted(opened, origin)
     shape = opened.dataset.event_shape
     if origin.values is None or origin.values.shape != shape:
         size = "nothing" if origin.values is None else "×".join(map(str, origin.values.shape))
@@ -130,6 +147,24 @@ def _given(opened: OpenedRun, origin: Origin) -> Batch:
     context = opened.data.examples.contexts(max(1, origin.count))
     rows = None if context is None else context[origin.index % len(context)][None]
     return Batch(x, rows).to(opened.data.device)
+
+
+@torch.no_grad()
+def _inverted(opened: OpenedRun, origin: Origin) -> Batch:
+    """Return the example whose state after a layer of a flow is given."""
+    role = origin.role or "teacher"
+    flow = require_flow(opened, role)
+    title = "The state cannot be mapped back"
+    if "synthesis" in flow.unsupported:
+        raise RunError(title, f"The {role_name(role)} cannot be inverted.", "Choose another flow.")
+    values = np.empty(0) if origin.values is None else origin.values
+    state = torch.from_numpy(np.array(values, np.float32))[None].to(opened.data.device)
+    try:
+        return Batch(flow.invert_to(origin.layer, state))
+    except ValueError as error:
+        raise RunError(
+            title, f"{str(error).capitalize()}.", "Choose a layer before the first split, and a state of its shape."
+        ) from error
 
 
 def _from_file(dataset: Dataset, origin: Origin) -> Batch:

@@ -22,17 +22,20 @@ MAX_COLUMNS_TESTED = 8
 class Origin(Message, frozen=True):
     """Where an example comes from."""
 
-    kind: Literal["train", "validation", "test", "sample", "values", "scaled", "file"]
+    kind: Literal["train", "validation", "test", "sample", "likely", "values", "scaled", "file"]
+    """``likely`` is the most likely of many samples of the flow `role`."""
     index: int = 0
     """Of the split, or among the samples that are drawn at once."""
     role: Role | None = None
-    """The flow whose sample it is; None for each flow's own sample of the same noise."""
+    """The flow whose sample it is; None for each flow's sample of the same noise, or for the teacher's likely one."""
     count: int = 64
     """With `temperature` and `noise_seed`, the samples that are drawn at once, as in `Sample`."""
     temperature: float = 1.0
     noise_seed: int | None = None
     values: np.ndarray | None = None
     """One example: as in the run's pictures (*values*), or with its features scaled as flows see them (*scaled*)."""
+    layer: str = ""
+    """If set, `values` is the state of the flow `role` after this layer, and the example is found by inverting it."""
     path: str = ""
     """An image file, or a CSV file with a header; then `index` is the row."""
 
@@ -80,6 +83,8 @@ class FlowStates(Message, frozen=True):
     """An example on its way through a flow."""
 
     example: np.ndarray
+    state: np.ndarray
+    """The example as the flow sees it: the state before the first layer."""
     layers: list[LayerState]
     latents: list[np.ndarray]
     """The split-off latents, then the last one."""

@@ -194,6 +194,10 @@ class RunView:
         plan = self.plan(seed, stage)
         return plan.pairs if plan else []
 
+    def find_pairs(self, seed: int, stage: Role) -> list[LayerPair]:
+        """Return a flow's matched layers in a seed or, before that has started, in the first seed."""
+        return self.pairs(seed, stage) or self.pairs(min(self.seeds, default=1), stage)
+
     def summaries(self) -> list[StageSummary]:
         """Return the summaries of all finished stages."""
         return [view.summary for view in self.stages.values() if view.summary is not None]

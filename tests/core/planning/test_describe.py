@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import normflows as nf
 import pytest
 import torch
@@ -195,3 +196,19 @@ def test_the_estimate_is_never_below_the_pass_of_the_first_batch() -> None:
         for count in (1, 8, 64, 512)
     ]
     assert memory[0] > memory[1] >= memory[2] == memory[3]
+
+
+# --- descriptions after a change --------------------------------------------------------------------------------------
+
+
+def test_a_description_does_not_depend_on_the_ones_before() -> None:
+    wide, narrow = digits(student={"hidden": 6}), digits(student={"hidden": 5})
+    first, other, again = describe(wide), describe(narrow), describe(wide)
+    assert msgspec.to_builtins([first.teacher, first.student, first.pairs]) == msgspec.to_builtins(
+        [again.teacher, again.student, again.pairs]
+    )
+    assert first.student is not None
+    assert other.student is not None
+    assert first.student.parameters > other.student.parameters
+    alone = build_flow(wide.student, (1, 8, 8), device="meta")
+    assert msgspec.to_builtins(first.student.layers) == msgspec.to_builtins(alone.layer_info())

@@ -14,26 +14,11 @@ from pytestqt.qtbot import QtBot
 from nfkd.config import ExperimentConfig
 from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.records import LayerPair
-from nfkd.protocol.requests import LayerInfo
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.studio import Studio
+from tests.gui.glow_layers import glow
 
 PATH = "distillation.matching.pairs"
-
-
-def glow(steps: int) -> list[LayerInfo]:
-    """Return the layers of a Glow of two levels for 1×8×8."""
-    shapes = {1: [4, 4, 4], 2: [8, 2, 2]}
-    layers = []
-    for level, shape in shapes.items():
-        squeeze = LayerInfo(
-            name=f"level{level}.squeeze", label=f"level {level} squeeze", kind="squeeze", shape=shape, parameters=0
-        )
-        layers.append(squeeze)
-        for step in range(1, steps + 1):
-            name, label = f"level{level}.step{step}", f"level {level} step {step}"
-            layers.append(LayerInfo(name=name, label=label, kind="step", shape=shape, parameters=9))
-    return layers
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,12 @@ from nfkd.protocol import events, records
 from nfkd.protocol.requests import Request
 from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.view import RunView
+from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.preferences import Preferences
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.panels.architecture import ArchitecturePanel
+from tests.gui.glow_layers import glow
+from tests.gui.panels.architecture_driver import MADE, Driver
 from tests.gui.recorded import NAMES, RecordedRun, recording, unpack
 
 RUN = "/runs/fake"
@@ -156,3 +160,21 @@ def show(qtbot: Any, fake_studio: FakeStudio) -> Callable[..., Any]:
 @pytest.fixture
 def fake_run() -> type[FakeRun]:
     return FakeRun
+
+
+@pytest.fixture
+def drawing(ready: Studio, script: Any, qtbot: Any, do: Callable[[Any], Any]) -> Iterator[Driver]:
+    """The drawing of the digits preset, 8 steps and 2 steps at each of two levels, matched as in the paper."""
+    script.layers = {"teacher": glow(8, 90), "student": glow(2, 60)}
+    script.pairs = [records.LayerPair(student=student, teacher=teacher, summary="") for student, teacher in MADE]
+    ready.experiment.open("digits")
+    form, panel = ExperimentForm(ready.experiment), ArchitecturePanel(ready)
+    for widget in (form, panel):
+        qtbot.addWidget(widget)
+    panel.resize(1000, 560)
+    with qtbot.waitExposed(panel):
+        panel.show()
+    driver = Driver(panel, form, ready, script)
+    driver.describe(do)
+    yield driver
+    ready.experiment.stop()

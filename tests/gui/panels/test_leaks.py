@@ -16,17 +16,20 @@ from PySide6.QtWidgets import QTableView, QTableWidget, QWidget
 from nfkd.protocol.events import CurvePoints
 from nfkd.protocol.inspection import Origin, ReadLikelihood, ReadTable
 from nfkd.protocol.records import CurveBatch, CurveInfo
+from nfkd_gui.panels.architecture import ArchitecturePanel
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.log import LogPanel
 from nfkd_gui.panels.runs import RunsPanel
 from nfkd_gui.panels.sample import SamplePanel
 from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.window.train import PANELS
+from tests.gui.panels.architecture_driver import Driver
 from tests.gui.panels.test_likelihood import report
 from tests.gui.panels.test_table_panel import rows
 from tests.gui.recorded import NAMES
 
 SWITCHES = 20
+DRAWINGS = 10
 
 
 def filled(recorded: Any, name: str) -> Any:
@@ -97,6 +100,32 @@ def test_nothing_keeps_a_closed_panel(name: str, recorded: Any, fake_studio: Any
     fake_studio.theme_changed.emit()  # nothing that is left answers
     fake_studio.view_changed.emit()
     qapp.processEvents()
+
+
+def test_nothing_keeps_a_closed_drawing(drawing: Driver, qapp: Any) -> None:
+    panel: Any = ArchitecturePanel(drawing.studio)
+    panel.show()
+    panel.view.block_chosen.emit("teacher", "level1.step1")
+    panel.differences.setChecked(True)
+    qapp.processEvents()
+    assert panel.view.drawing.pairs
+    kept = [weakref.ref(each) for each in (panel, panel.view, panel.view.drawing, panel.view.drawing.blocks[0])]
+    destroy(panel)
+    del panel
+    gc.collect()
+    assert [each() for each in kept] == [None] * len(kept)
+    drawing.studio.theme_changed.emit()
+    drawing.studio.experiment.checked.emit()
+    qapp.processEvents()
+
+
+def test_drawing_anew_does_not_add_items(drawing: Driver) -> None:
+    counts = []
+    for number in range(DRAWINGS):
+        drawing.panel.move_pair(1, "teacher", f"level2.step{1 + number % 8}")
+        drawing.view.rebuild()
+        counts.append(len(drawing.view.drawing.items()))
+    assert len(set(counts)) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -78,6 +78,19 @@ def test_a_click_on_a_picture_asks_for_that_example(show: Any, trained: Any, fak
     assert request.count == 16
 
 
+def test_the_keyboard_chooses_a_picture(show: Any, trained: Any, fake_studio: Any, qtbot: Any) -> None:
+    panel, chosen = show(SamplesPanel, trained), list[Origin]()
+    fake_studio.example_chosen.connect(chosen.append)
+    press(panel, qtbot, 0, 1)
+    for key in (Qt.Key.Key_Right, Qt.Key.Key_Right, Qt.Key.Key_Down, Qt.Key.Key_Left, Qt.Key.Key_Return):
+        qtbot.keyClick(panel.grid, key)
+    roles = panel.roles()
+    assert [(origin.role, origin.index) for origin in chosen] == [(roles[0], 1), (roles[1], 2)]
+    qtbot.keyClick(panel.grid, Qt.Key.Key_Down)  # nothing there: the cursor stays
+    qtbot.keyClick(panel.grid, Qt.Key.Key_Return)
+    assert chosen[-1].role == roles[1]
+
+
 def test_a_click_on_a_point_asks_for_the_nearest_point(show: Any, fake_run: Any, fake_studio: Any, qtbot: Any) -> None:
     run, chosen = fake_run(shape=(2,)), list[Origin]()
     fake_studio.example_chosen.connect(chosen.append)
@@ -132,9 +145,13 @@ def test_rows_are_shown_in_the_units_of_their_columns(show: Any, fake_run: Any, 
     fake_studio.asked[-1][1](details((2,), columns=["mass", "width"], values=values))
     panel.refresh()
     shown = texts(panel)
-    for expected in ("mass", "width", "1012", "0.0021", "0.0019", "Nearest, 1.90 away"):
+    for expected in ("mass", "width", "1012", "0.0021", "0.0019", "training example 812, 1.90 away"):
         assert expected in shown
     assert not panel.findChild(QWidget, "sample.image").isVisible()
+    fake_studio.inspect_example(Origin("test", 3))
+    fake_studio.asked[-1][1](details())
+    panel.refresh()
+    assert "1012" not in texts(panel), "values of the former example are gone"
 
 
 def test_a_refusal_is_shown_and_a_request_can_be_cancelled(show: Any, trained: Any, fake_studio: Any) -> None:

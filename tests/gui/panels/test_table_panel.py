@@ -41,14 +41,15 @@ def rows(features: int = 43) -> TableRows:
         for role, shift in zip(ROLES, (0.1, 0.5, 1.5), strict=True)
     }
     samples["student"][4, 0] = np.inf
-    tests = {
+    tests: dict[Role, list[Any]] = {
         role: [stats.ks_2samp(data[:, n], values[np.isfinite(values[:, n]), n]) for n in range(features)]
         for role, values in samples.items()
     }
+    ks: dict[Role, np.ndarray] = {role: np.array([test[0] for test in found]) for role, found in tests.items()}
+    ks_p: dict[Role, np.ndarray] = {role: np.array([test[1] for test in found]) for role, found in tests.items()}
     return TableRows(
         RUN, seed=1, columns=[f"field {number}" for number in range(features)], data=data, samples=samples,
-        ks={role: np.array([test[0] for test in found]) for role, found in tests.items()},
-        ks_p={role: np.array([test[1] for test in found]) for role, found in tests.items()},
+        ks=ks, ks_p=ks_p,
     )  # fmt: skip
 
 

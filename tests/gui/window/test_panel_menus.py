@@ -29,7 +29,18 @@ def test_panels_have_a_menu_with_a_name(window: MainWindow) -> None:
     assert window.train is not None
     assert window.compare is not None
     buttons = {menu.objectName() for menu in window.findChildren(PanelMenu)}
-    panels = ("curves", "samples", "interpolation", "matching", "estimate", "data", "inspector", "selected", "runs")
+    panels = (
+        "curves",
+        "samples",
+        "interpolation",
+        "flow",
+        "matching",
+        "estimate",
+        "architecture",
+        "inspector",
+        "selected",
+        "runs",
+    )
     assert {f"panel.{name}.menu" for name in panels} <= buttons
     for name in buttons:
         button = window.findChild(QToolButton, name.replace(".menu", ".more"))
@@ -50,18 +61,18 @@ def test_the_estimate_and_the_layers_are_tables(window: MainWindow, script: Any,
         await window.studio.clients[-1].settled()  # type: ignore[attr-defined]
         panels = {
             name: found._panel
-            for name in ("estimate", "data")
+            for name in ("estimate", "architecture")
             if isinstance(found := window.findChild(PanelMenu, f"panel.{name}.menu"), PanelMenu)
         }
-        estimate, data = panels["estimate"], panels["data"]
+        estimate, flows = panels["estimate"], panels["architecture"]
         assert isinstance(estimate, Exportable)
         rows = rows_of(estimate.numbers()["Estimate"], tmp_path / "a.csv")
         assert [(row["stage"], row["parameters"], row["time (s)"]) for row in rows] == [
             ("teacher", "120000", str(stages[0].seconds)), ("student", "12000", ""),
         ]  # fmt: skip
-        rows = rows_of(data.numbers()["Layers"], tmp_path / "b.csv")
+        rows = rows_of(flows.numbers()["Layers"], tmp_path / "b.csv")
         assert [(row["flow"], row["layer"], row["parameters"]) for row in rows] == [("teacher", "level1.step1", "77")]
-        assert data.export_name() == "digits-data-and-layers"
+        assert flows.export_name() == "digits-architecture"
 
     do(scenario())
 

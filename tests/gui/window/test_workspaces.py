@@ -24,6 +24,7 @@ from tests.gui.window.conftest import may_run
 
 Do = Callable[[Any], Any]
 DIGITS = ExperimentConfig.load("digits").to_toml()
+TILES = ["curves", "samples", "interpolation", "flow"]
 
 
 def press(window: MainWindow, kind: type, name: str) -> None:
@@ -100,12 +101,27 @@ def test_one_key_pauses_and_resumes(window: MainWindow, script: Any, do: Do) -> 
 def test_a_tile_fills_the_workspace_and_escape_brings_the_others_back(window: MainWindow, qtbot: Any) -> None:
     window.open_workspace("train")
     tiles = window.train.tiles.docks
-    first = [name for name, dock in tiles.items() if dock.isVisible()]
-    assert first == ["curves", "samples", "interpolation", "matching"]
+    assert [name for name, dock in tiles.items() if dock.isVisible()] == TILES
     press(window, QToolButton, "panel.samples.expand")
     assert [name for name, dock in tiles.items() if dock.isVisible()] == ["samples"]
     QTest.keyClick(window.train.tiles, Qt.Key.Key_Escape)
-    assert [name for name, dock in tiles.items() if dock.isVisible()] == first
+    assert [name for name, dock in tiles.items() if dock.isVisible()] == TILES
+
+
+def test_matching_becomes_a_tab_beside_flow_when_it_is_chosen(window: MainWindow) -> None:
+    window.open_workspace("train")
+    tiles = window.train.tiles.docks
+    toggle = tiles["matching"].toggleViewAction()
+    assert not toggle.isChecked()
+    toggle.trigger()
+    assert tiles["matching"] in window.train.tiles.tabifiedDockWidgets(tiles["flow"])
+    window.actions_.tile.trigger()
+    assert tiles["matching"] in window.train.tiles.tabifiedDockWidgets(tiles["flow"])
+    assert not tiles["matching"].isHidden()
+    toggle.trigger()
+    window.actions_.tile.trigger()
+    assert tiles["matching"].isHidden()
+    assert all(tiles[name].isVisible() for name in TILES)
 
 
 def in_front(window: MainWindow) -> list[str]:
@@ -128,12 +144,12 @@ def test_further_panels_open_as_tabs_of_the_last_tile_and_only_those_in_front_ar
     assert in_front(window) == ["curves", "samples", "interpolation", "system"]
     train._refresh()
     assert "system" in drawn
-    assert "matching" not in drawn, "its tab is behind"
+    assert "flow" not in drawn, "its tab is behind"
     drawn.clear()
-    train.tiles.docks["matching"].raise_()
+    train.tiles.docks["flow"].raise_()
     QApplication.processEvents()
     train._refresh()
-    assert "matching" in drawn
+    assert "flow" in drawn
     assert "system" not in drawn
     system.trigger()
     QApplication.processEvents()

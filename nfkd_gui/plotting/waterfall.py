@@ -1,0 +1,141 @@
+"""Log p of a point as a waterfall: the log-density of the noise, then one log-determinant for each layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from nfkd.protocol.inspection import FlowStates
+from nfkd.protocol.roles import Role
+from nfkd_gui.numbers import format_measure
+from nfkd_gui.theme import font, role_colour, scaled, tokens
+
+_ROW, _LABEL, _VALUE, _BAR = 21, 84, 60, 10
+_LOSS = 0.55
+"""Opacity of the bars of negative terms."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of ``log p(x) = log p(z) + Σ log |det J|`` in nats.
+
+    Attributes
+    ----------
+    base
+        Log-density of the noise.
+    layers
+        The log-determinant of each layer.
+    """
+
+    role: Role
+    base: float
+    layers: tuple[float, ...]
+
+    @classmethod
+    def of(cls, role: Role, flow: FlowStates) -> Terms:
+        """Return the terms of an example."""
+        so_far = np.array([0.0, *(layer.log_det for layer in flow.layers)])
+        return cls(role, flow.base_log_prob, tuple(float(change) for change in np.diff(so_far)))
+
+    @property
+    def total(self) -> float:
+        """Log p."""
+        return self.base + sum(self.layers)
+
+    def so_far(self, layer: int) -> float:
+        """Return the log-determinant up to a layer, which is counted from 1."""
+        return sum(self.layers[:layer])
+
+    def bars(self) -> list[tuple[float, float]]:
+        """Return the start and the end of the bar of each row: base, layers, total."""
+        ends = np.cumsum([self.base, *self.layers])
+        return [(0.0, self.base), *zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True), (0.0, self.total)]
+
+
+class Waterfall(QWidget):
+    """Draws the terms of a flow, and marks the row of a layer."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.terms: Terms | None = None
+        self.marked = 0
+        """The layer that is marked, counted from 1; 0 for none."""
+        self._range = (0.0, 1.0)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def show_terms(self, terms: Terms, span: tuple[float, float]) -> None:
+        """Show terms on an axis with these ends in nats."""
+        self.terms, self._range = terms, span
+        self.setAccessibleName(
+            f"log p {format_measure(terms.total)} nats: base {format_measure(terms.base)}, "
+            f"layers {', '.join(map(format_measure, terms.layers))}"
+        )
+        self.updateGeometry()
+        self.update()
+
+    def mark(self, layer: int) -> None:
+        """Mark a layer, counted from 1; 0 for none."""
+        if layer != self.marked:
+            self.marked = layer
+            self.update()
+
+    def sizeHint(self) -> QSize:
+        rows = 0 if self.terms is None else len(self.terms.layers) + 2
+        return QSize(scaled(280), rows * scaled(_ROW))
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(scaled(_LABEL + _VALUE + 40), self.sizeHint().height())
+
+    def x_of(self, value: float) -> float:
+        """Return the horizontal position of a value."""
+        low, high = self._range
+        room = self.width() - scaled(_LABEL) - scaled(_VALUE)
+        return scaled(_LABEL) + room * (value - low) / max(high - low, 1e-12)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        del event
+        if self.terms is None:
+            return
+        painter = QPainter(self)
+        colours, role, height = tokens(), QColor(role_colour(self.terms.role)), scaled(_ROW)
+        bars = self.terms.bars()
+        zero = round(self.x_of(0.0))
+        names = ["Base, log N(z)", *(f"Layer {number}" for number in range(1, len(self.terms.layers) + 1)), "log p(x)"]
+        for row, (name, (start, end)) in enumerate(zip(names, bars, strict=True)):
+            top, total = row * height, row == len(bars) - 1
+            if 0 < row == self.marked:
+                painter.fillRect(QRectF(0, top, self.width(), height), QColor(colours.soft))
+            painter.setPen(QPen(QColor(colours.border), 1))
+            painter.drawLine(zero, top, zero, top + height)
+            if total:
+                painter.drawLine(0, top, self.width(), top)
+            elif row:
+                painter.setPen(QPen(QColor(colours.control), 1))
+                painter.drawLine(round(self.x_of(start)), top - height // 2, round(self.x_of(start)), top + height // 2)
+            colour = QColor(colours.text if total else colours.muted) if total or not row else QColor(role)
+            if 0 < row < len(bars) - 1 and end < start:
+                colour.setAlphaF(_LOSS)
+            left, right = sorted((self.x_of(start), self.x_of(end)))
+            bar = QRectF(left, top + (height - scaled(_BAR)) / 2, max(right - left, 1), scaled(_BAR))
+            painter.fillRect(bar, colour)
+            self._write(painter, QRectF(0, top, self.width(), height), name, end - start, first=not row, total=total)
+        painter.end()
+
+    @staticmethod
+    def _write(painter: QPainter, rect: QRectF, name: str, value: float, *, first: bool, total: bool) -> None:
+        painter.setFont(font("strong" if total else "caption"))
+        painter.setPen(QColor(tokens().text if total or not first else tokens().muted))
+        text = format_measure(value)
+        sign = "+" if not first and not total and value >= 0 else ""
+        painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, name)
+        painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, sign + text)
+
+
+def common_range(flows: list[Terms]) -> tuple[float, float]:
+    """Return the ends of an axis on which the bars of several flows fit."""
+    ends = [end for terms in flows for bar in terms.bars() for end in bar if np.isfinite(end)]
+    return min([0.0, *ends]), max([0.0, *ends])
