@@ -127,6 +127,11 @@ async def _take(app: QApplication, size: str) -> None:
         studio.prefer(theme=theme)
         await asyncio.sleep(_STEADY)  # it changes all the time
         camera.write(f"train-live-{theme}", window.grab().toImage())
+        system = window.train.tiles.docks["system"]
+        window.train.tiles.expand(system)
+        await asyncio.sleep(_STEADY)
+        camera.write(f"panel-system-live-{theme}", system.grab().toImage())
+        window.train.tiles.shrink()
     studio.ask(Shutdown(), lambda _reply: None, lambda _error: None)
     await until(lambda: studio.engine.phase != "ready")
     await studio.close()

@@ -94,7 +94,8 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
             self._role.clear()
             for role in roles:
                 self._role.addItem(role_label(role), role)
-            wanted = next((role for role in (before, "student") if role in roles), roles[-1])
+            usual: list[Role] = [before, "student"]
+            wanted = next((role for role in usual if role in roles), roles[-1])
             self._role.setCurrentIndex(roles.index(wanted))
         return self._role.currentData()
 

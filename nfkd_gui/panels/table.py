@@ -164,7 +164,8 @@ class TablePanel(AskingPanel[TableRows]):
         self._role.clear()
         for role in roles:
             self._role.addItem(role_label(role), role)
-        self._role.setCurrentIndex(roles.index(next((r for r in (before, "student") if r in roles), roles[0])))
+        usual: list[Role] = [before, "student"]
+        self._role.setCurrentIndex(roles.index(next((role for role in usual if role in roles), roles[0])))
 
     def _plot(self, rows: TableRows) -> None:
         chosen = self.columns.chosen_columns()
