@@ -76,6 +76,7 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
     def restyle(self) -> None:
         for part in (self.histograms, self.scatter, self.quantiles):
             part.chart.plot.restyle()
+        self.extremes.restyle()
 
     # --- the choices ----------------------------------------------------------------------------------------------
 
@@ -94,8 +95,7 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
             self._role.clear()
             for role in roles:
                 self._role.addItem(role_label(role), role)
-            usual: list[Role] = [before, "student"]
-            wanted = next((role for role in usual if role in roles), roles[-1])
+            wanted: Role = before if before in roles else "student" if "student" in roles else roles[-1]
             self._role.setCurrentIndex(roles.index(wanted))
         return self._role.currentData()
 

@@ -202,6 +202,7 @@ class ExtremesPart(Part):
         self._pages.addWidget(images)
         self._pages.addWidget(self.table)
         super().__init__("Most and least likely test examples", body, parent)
+        self.restyle()
         self.grids["most"].picked.connect(self._pick_most)
         self.grids["least"].picked.connect(self._pick_least)
 
@@ -222,6 +223,10 @@ class ExtremesPart(Part):
         table.cellClicked.connect(self._pick_row)
         table.cellActivated.connect(self._pick_row)
         return table
+
+    def restyle(self) -> None:
+        """Apply the current scale."""
+        self.table.verticalHeader().setDefaultSectionSize(scaled(_ROW))
 
     def show_report(self, report: LikelihoodReport, role: Role, unit: str, names: list[str], themed: object) -> None:
         """Show the extremes under a flow; `themed` turns grey images to the theme's colours."""
@@ -258,7 +263,6 @@ class ExtremesPart(Part):
         self.table.setRowCount(len(rows))
         self.table.setColumnCount(3 + len(shown))
         self.table.setHorizontalHeaderLabels(["", "Example", head, *(plain(name, _LONGEST) for name in shown)])
-        self.table.verticalHeader().setDefaultSectionSize(scaled(_ROW))
         for row, (which, index, value, example) in enumerate(rows):
             texts = [which, f"{index:,}", format_measure(value, 2), *(f"{each:.4g}" for each in example[: len(shown)])]
             for column, text in enumerate(texts):

@@ -114,6 +114,7 @@ class TablePanel(AskingPanel[TableRows]):
 
     def restyle(self) -> None:
         self.pairs.restyle()
+        self.columns.restyle()
 
     def run_changed(self) -> None:
         super().run_changed()
@@ -164,8 +165,8 @@ class TablePanel(AskingPanel[TableRows]):
         self._role.clear()
         for role in roles:
             self._role.addItem(role_label(role), role)
-        usual: list[Role] = [before, "student"]
-        self._role.setCurrentIndex(roles.index(next((role for role in usual if role in roles), roles[0])))
+        wanted: Role = before if before in roles else "student" if "student" in roles else roles[0]
+        self._role.setCurrentIndex(roles.index(wanted))
 
     def _plot(self, rows: TableRows) -> None:
         chosen = self.columns.chosen_columns()
@@ -176,7 +177,10 @@ class TablePanel(AskingPanel[TableRows]):
         names = {DATA: f"Test rows {len(rows.data):,}"}
         names |= {role: f"{role_label(role)} {_count(values)}" for role, values in rows.samples.items()}
         self._legend.setText(
-            " &nbsp; ".join(f'<span style="color:{role_colour(key)}">{name}</span>' for key, name in names.items())
+            " &nbsp; ".join(
+                f'<span style="color:{role_colour(key)}">{name.replace(" ", "&nbsp;")}</span>'
+                for key, name in names.items()
+            )
         )
         few = f"The first {len(shown)} of {len(chosen)} chosen columns. " if len(chosen) > len(shown) else ""
         more = "KS: 0 is best. C2ST: 0.5 is best."

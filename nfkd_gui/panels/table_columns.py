@@ -129,9 +129,17 @@ class ColumnsView(QTableView):
         header.setMinimumSectionSize(1)
         header.setSortIndicatorShown(False)  # its arrow would need more room than the numbers
         set_type(header, "caption")
+        self.restyle()
         self.selectionModel().selectionChanged.connect(self._emit_chosen)
         self.verticalScrollBar().valueChanged.connect(self.seen)
         self._sorted.layoutChanged.connect(self.seen)
+
+    def restyle(self) -> None:
+        """Apply the current scale."""
+        self.verticalHeader().setDefaultSectionSize(scaled(_ROW))
+        header = self.horizontalHeader()
+        for section in range(header.count()):
+            header.resizeSection(section, scaled(_MEASURE if section else _NAME))
 
     def wanted_width(self) -> int:
         """Return the width that shows all columns of the list."""
@@ -140,12 +148,9 @@ class ColumnsView(QTableView):
     def show_rows(self, rows: TableRows | None, choose: Sequence[int]) -> None:
         """Show the columns of a reply and choose some."""
         self.model_.show_rows(rows)
-        self.verticalHeader().setDefaultSectionSize(scaled(_ROW))
         if rows is None:
             return
-        header = self.horizontalHeader()
-        for section in range(header.count()):
-            header.resizeSection(section, scaled(_MEASURE if section else _NAME))
+        self.restyle()
         flags = QItemSelectionModel.SelectionFlag
         for column in choose:
             index = self._sorted.mapFromSource(self.model_.index(column, 0))
