@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,16 @@ def test_the_nearest_training_examples_are_those_of_a_full_search(
         details = sample(opened, Origin("validation", 7))
         assert details.nearest_index == indices[0]
         assert details.distance == pytest.approx(found[0])
+
+
+def test_an_example_that_is_not_finite_has_no_nearest_one(points: OpenedRun) -> None:
+    broken = Origin("scaled", values=np.array([np.nan, 0.0]))
+    details = sample(points, broken)
+    assert details.nearest_index == -1
+    assert np.isnan(details.distance)
+    assert all(np.isnan(figures.log_prob) for figures in details.flows.values())
+    with pytest.raises(RunError, match="not finite"):
+        nearest(points, broken)
 
 
 def test_an_example_has_its_log_p_percentile_and_counterparts(points: OpenedRun, images: OpenedRun) -> None:
@@ -95,6 +107,20 @@ def test_quantiles_of_latents_are_numpys_at_scipys_levels(points: OpenedRun) -> 
     for role, quantiles in report.latents.items():
         latents = points.flows[role].encode(test.x).flat().detach().numpy()
         np.testing.assert_allclose(quantiles, np.quantile(latents, levels), rtol=1e-4, atol=1e-5)
+
+
+def test_a_flow_whose_latents_are_not_finite_has_no_quantiles(points: OpenedRun) -> None:
+    broken = copy.deepcopy(points.flows["student"])
+    with torch.no_grad():
+        for parameter in broken.parameters():
+            parameter.fill_(torch.nan)
+    report = likelihood(replace(points, flows={"student": broken}))
+    assert np.isnan(report.latents["student"]).all()
+    assert np.isnan(report.log_prob["student"]["test"]).all()
+    assert not len(report.extremes["student"].most)
+    rows = table(replace(points, flows={"student": broken}), count=20)
+    assert rows.dropped["student"].tolist() == [20, 20]
+    assert np.isnan(rows.ks["student"]).all()
 
 
 def test_a_second_data_set_is_scaled_as_the_runs(points: OpenedRun, images: OpenedRun, columns: OpenedRun) -> None:
