@@ -164,11 +164,12 @@ class Quantiles(Part):
     def show_report(self, report: LikelihoodReport) -> None:
         """Show all flows that have latents."""
         quantiles = report.quantiles
+        latents = {role: values for role, values in report.latents.items() if len(finite(values))}
         ends = np.array([quantiles[0], quantiles[-1]])
         lines = {"normal": Drawn(ends, ends, tokens().muted, Qt.PenStyle.DashLine, 1.0)}
-        lines |= {role: Drawn(quantiles, values, role_colour(role)) for role, values in report.latents.items()}
-        self.chart.show_lines(lines, {role: (role_label(role), "") for role in report.latents})
-        values = [ends, *report.latents.values()]
+        lines |= {role: Drawn(quantiles, values, role_colour(role)) for role, values in latents.items()}
+        self.chart.show_lines(lines, {role: (role_label(role), "") for role in latents})
+        values = [ends, *map(finite, latents.values())]
         low, high = (float(end(np.concatenate(values))) for end in (np.min, np.max))
         self.chart.frame((float(ends[0]), float(ends[1])), (low, high))
         self.caption.show_texts(
@@ -192,6 +193,7 @@ class ExtremesPart(Part):
         self._heads = {name: ToneLabel(parent=body) for name in self.grids}
         self.table = self._make_table(body)
         self._pages = QStackedLayout(body)
+        set_space(self._pages, 0)
         images = QWidget(body)
         column = QVBoxLayout(images)
         set_space(column, 4)

@@ -44,7 +44,7 @@ class Quadrants(QWidget):
         self.parts = dict(parts)
         self._columns = 0
         self._grid = QGridLayout(self)
-        set_space(self._grid, 12, across=16)
+        set_space(self._grid, 12)
         self._place(2)
 
     def _place(self, columns: int) -> None:

@@ -144,6 +144,25 @@ def test_auc_and_correlation_of_special_sets() -> None:
     assert np.isnan(pearson(np.ones(4), np.arange(4.0)))
 
 
+def test_flows_without_finite_values_leave_the_others(show: Any, trained: Any, fake_studio: Any) -> None:
+    panel, made = show(LikelihoodPanel, trained, (1200, 800)), report(second="circles")
+    made.latents["baseline"] = np.full_like(made.quantiles, np.nan)
+    for name, values in made.log_prob["student"].items():
+        made.log_prob["student"][name] = np.full_like(values, np.nan)
+    made.extremes["student"] = Extremes(
+        most=np.empty(0, int), least=np.empty(0, int), most_examples=np.empty((0, 1, 8, 8)),
+        least_examples=np.empty((0, 1, 8, 8)),
+    )  # fmt: skip
+    answer(panel, fake_studio, made)
+    legend = panel.quantiles.chart.legend.text()
+    assert "Teacher" in legend
+    assert "Baseline" not in legend
+    assert "circles –" in panel.histograms.caption.text()
+    assert "Correlation –" in panel.scatter.caption.text()
+    low, high = panel.quantiles.chart.plot.canvas.getViewBox().viewRange()[1]
+    assert low < -2 < 2 < high
+
+
 def test_the_unit_is_switched_by_mouse_and_the_flow_by_the_keyboard(
     show: Any, trained: Any, fake_studio: Any, qtbot: Any
 ) -> None:

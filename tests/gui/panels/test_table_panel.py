@@ -49,7 +49,7 @@ def rows(features: int = 43) -> TableRows:
     ks_p: dict[Role, np.ndarray] = {role: np.array([test[1] for test in found]) for role, found in tests.items()}
     return TableRows(
         RUN, seed=1, columns=[f"field {number}" for number in range(features)], data=data, samples=samples,
-        ks=ks, ks_p=ks_p,
+        ks=ks, ks_p=ks_p, dropped={role: (~np.isfinite(values)).sum(axis=0) for role, values in samples.items()},
     )  # fmt: skip
 
 
