@@ -33,7 +33,9 @@ from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Shutdown
 from nfkd.terminal import say
 from nfkd_gui.app import make_window
+from nfkd_gui.panels.asking import AskingPanel
 from nfkd_gui.panels.flow import FlowPanel
+from nfkd_gui.widgets.panel_dock import PanelDock
 from nfkd_gui.window.main_window import MainWindow
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -125,6 +127,11 @@ async def _take(app: QApplication, size: str) -> None:
         studio.prefer(theme=theme)
         await asyncio.sleep(_STEADY)  # it changes all the time
         camera.write(f"train-live-{theme}", window.grab().toImage())
+        system = window.train.tiles.docks["system"]
+        window.train.tiles.expand(system)
+        await asyncio.sleep(_STEADY)
+        camera.write(f"panel-system-live-{theme}", system.grab().toImage())
+        window.train.tiles.shrink()
     studio.ask(Shutdown(), lambda _reply: None, lambda _error: None)
     await until(lambda: studio.engine.phase != "ready")
     await studio.close()
@@ -152,6 +159,7 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
         yield "train" if run == IMAGES else f"train-{run}", window
         for name, dock in window.train.tiles.docks.items():
             window.train.tiles.expand(dock)
+            await until(lambda dock=dock: has_answers(dock))
             if isinstance(dock.panel, FlowPanel):
                 await until(lambda panel=dock.panel: panel.figure() is not None)
                 dock.panel.scrubber.go(dock.panel.pair.columns.last // 2)
@@ -167,6 +175,12 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
     yield "panel-inspector", window.train.docks["inspector"]
     window.open_workspace("compare")
     yield "compare", window
+
+
+def has_answers(dock: PanelDock) -> bool:
+    """Return whether a panel has what it asked the engine for."""
+    panel = dock.panel
+    return not isinstance(panel, AskingPanel) or not panel.has_content() or panel.reply is not None
 
 
 async def drawings(window: MainWindow, runs: Path) -> AsyncIterator[str]:

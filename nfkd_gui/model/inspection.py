@@ -43,35 +43,50 @@ class Inspection(QObject):
         self._studio, self._long = studio, long
         self.ticket = uuid4().hex
         self.busy = False
-        self._number = 0
+        self._sent: object | None = None
+        self._waiting: InspectionRequest | None = None
         studio.inspection_progressed.connect(self._progress)
 
     def ask(self, request: InspectionRequest) -> None:
-        """Send a request that carries `ticket`; the reply to an earlier one is dropped."""
+        """Send a request that carries `ticket`, or keep it until the reply to the one that is computed."""
         if self._long:
             self.cancel()
-        self._number += 1
-        number = self._number
         self._set_busy(busy=True)
+        if self._sent is None:
+            self._send(request)
+        else:
+            self._waiting = request
+
+    def cancel(self) -> None:
+        """Drop the replies that are expected, and end the computation."""
+        self._waiting = None
+        if self._sent is not None:
+            self._sent = None
+            self._studio.ask(CancelInspection(ticket=self.ticket), _ignore, _ignore)
+        self._set_busy(busy=False)
+
+    def _send(self, request: InspectionRequest) -> None:
+        sent = self._sent = object()
 
         def replied(reply: Reply) -> None:
-            if number == self._number:
-                self._set_busy(busy=False)
+            if self._is_expected(sent):
                 self.replied.emit(reply)
 
         def failed(error: ErrorInfo) -> None:
-            if number == self._number:
-                self._set_busy(busy=False)
+            if self._is_expected(sent):
                 self.failed.emit(error)
 
-        self._studio.ask(request, replied, failed, key=self.ticket)
+        self._studio.ask(request, replied, failed)
 
-    def cancel(self) -> None:
-        """Drop the reply, and end its computation."""
-        self._number += 1
-        if self.busy:
-            self._set_busy(busy=False)
-            self._studio.ask(CancelInspection(ticket=self.ticket), _ignore, _ignore)
+    def _is_expected(self, sent: object) -> bool:
+        """Return whether the reply to a request is still wanted; then send the request that waits for it."""
+        if sent is not self._sent:
+            return False
+        waiting, self._waiting, self._sent = self._waiting, None, None
+        if waiting is not None:
+            self._send(waiting)
+        self._set_busy(busy=waiting is not None)
+        return True
 
     def _set_busy(self, *, busy: bool) -> None:
         if busy != self.busy:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 import numpy as np
 from PySide6.QtCore import QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QResizeEvent
@@ -16,7 +19,6 @@ from nfkd_gui.model.own_pairs import PAIRS, current_items, uses_own_pairs, with_
 from nfkd_gui.model.run_matching import RunMatching
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.architecture_menu import fill_menu
-from nfkd_gui.panels.layer_glance import LayerGlance
 from nfkd_gui.plotting.architecture.backdrop import Backing
 from nfkd_gui.plotting.architecture.blocks import BlockItem, layer_text
 from nfkd_gui.plotting.architecture.legend import Legend
@@ -32,6 +34,9 @@ from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.labels import ElidedLabel, WrappedLabel
 from nfkd_gui.widgets.panel_dock import IconButton
 from nfkd_gui.widgets.switch import Switch
+
+if TYPE_CHECKING:
+    from nfkd_gui.panels.layer_glance import LayerGlance
 
 _HINT = "drag the end of a line to match another layer"
 _DELAY = 40
@@ -77,8 +82,6 @@ class ArchitecturePanel(QFrame, Exportable):
         self.legend = Legend(self)
         self.readout = ElidedLabel(parent=self)
         self.readout.setObjectName("architecture.readout")
-        self.glance = LayerGlance(self._studio, self)
-        self.glance.flow_wanted.connect(self.flow_wanted)
         self._message = WrappedLabel(parent=self)
         self._message.setObjectName("architecture.message")
         self._message.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -120,11 +123,10 @@ class ArchitecturePanel(QFrame, Exportable):
         column = QVBoxLayout(drawing)
         set_space(column, 4, 12, 4, 12, 8)
         column.addWidget(self._canvas, 1)
-        line = QHBoxLayout()
-        set_space(line, 8)
-        line.addWidget(self.readout, 1)
-        line.addWidget(self.glance)
-        column.addLayout(line)
+        self._foot = QHBoxLayout()
+        set_space(self._foot, 8)
+        self._foot.addWidget(self.readout, 1)
+        column.addLayout(self._foot)
         self._pages = QStackedLayout(self)
         self._pages.addWidget(self._message)
         self._pages.addWidget(drawing)
@@ -144,11 +146,25 @@ class ArchitecturePanel(QFrame, Exportable):
         view.block_chosen.connect(self._choose_block)
         view.pair_chosen.connect(self._choose_pair)
         view.cleared.connect(self._show_readout)
-        view.cleared.connect(self.glance.clear)
+        view.cleared.connect(self._clear_glance)
         view.moved.connect(self.move_pair)
         view.added.connect(self.add_pair)
         view.removed.connect(self.remove_pair)
         view.menu_wanted.connect(self._open_menu)
+
+    @cached_property
+    def glance(self) -> LayerGlance:
+        """What a layer makes of an example; made when it is first needed, since plots take long to load."""
+        from nfkd_gui.panels.layer_glance import LayerGlance
+
+        glance = LayerGlance(self._studio, self)
+        glance.flow_wanted.connect(self.flow_wanted)
+        self._foot.addWidget(glance)
+        return glance
+
+    def _clear_glance(self) -> None:
+        if "glance" in self.__dict__:
+            self.glance.clear()
 
     # --- what is drawn --------------------------------------------------------------------------------------------
 
@@ -344,7 +360,7 @@ class ArchitecturePanel(QFrame, Exportable):
 
     def _choose_pair(self, learner: str, index: int) -> None:
         self._show_readout()
-        self.glance.clear()
+        self._clear_glance()
         own = learner == "student" and uses_own_pairs(self._experiment.document)
         self.field_wanted.emit(f"{PAIRS}.{index}" if own else _STRATEGY, False)
 

@@ -130,7 +130,8 @@ class Panel(QWidget, Exportable):
             tool.setEnabled(ready)
 
     def _show_placeholder(self) -> None:
-        self._placeholder.setText(f"{self.placeholder} will be shown here.")
+        reason = self.reason() if self.view is not None else ""
+        self._placeholder.setText(reason or f"{self.placeholder} will be shown here.")
         self._refresh_buttons()
 
     def _refresh_buttons(self) -> None:
@@ -199,6 +200,10 @@ class Panel(QWidget, Exportable):
 
     def restyle(self) -> None:
         """Apply the current theme."""
+
+    def reason(self) -> str:
+        """Return why the shown run has nothing for the panel; empty if it may still have."""
+        return ""
 
     def has_content(self) -> bool:
         """Return whether there is something to show."""

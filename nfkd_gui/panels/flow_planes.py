@@ -102,7 +102,7 @@ class PlanePage(QWidget):
                 cell.show_reason("not trained yet")
                 continue
             cell.show_plane()
-            cell.plane.show_flow(flow, noise_hues(flow.points[-1]))
+            cell.plane.show_flow(flow, noise_hues(states.noise))
             cell.plane.frame((-self.half, self.half, -self.half, self.half))
         self._strip_due = True
         self._fill_strip()
@@ -116,8 +116,8 @@ class PlanePage(QWidget):
         rows = []
         for cell in self.shown_cells():
             flow, role, number = cell.plane.flow, cell.role, self.cells.index(cell)
-            if flow is not None and role is not None:
-                hues = noise_hues(flow.points[-1])
+            if flow is not None and role is not None and self.states is not None:
+                hues = noise_hues(self.states.noise)
                 pictures = [points_image(points, hues, self.half, _THUMBNAIL) for points in flow.points]
                 names = ["Data", *(f"Layer {layer}" for layer in range(1, len(flow.names))), "Noise"]
                 rows.append(StripRow(role, pictures, self.columns.states[number], names))

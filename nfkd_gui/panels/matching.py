@@ -65,8 +65,7 @@ class MatchingPanel(Panel):
         self._chosen: Role | None = None
         self.plot = Plot(self.content)
         self.plot.setObjectName("matching.lines")
-        for side in ("left", "bottom"):
-            self.plot.canvas.getAxis(side).setZValue(-1)  # else its grid would hide a marker at a line of the grid
+        self.plot.put_grid_behind()
         self.plot.label("left", "Mean squared error", short="Error")
         self.plot.label("bottom", "Step of the student")
         self.heat = Plot(self.content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nfkd.protocol.records import CurveInfo
+from nfkd.protocol.records import SYSTEM, CurveInfo
 from nfkd.protocol.view import RunView
 
 LIKELIHOOD = "likelihood"
@@ -43,12 +43,13 @@ class Quantity:
 
 
 def list_quantities(view: RunView) -> list[Quantity]:
-    """Return every quantity that a stage of the run records, the likelihood first."""
+    """Return every quantity of the training that a stage of the run records, the likelihood first."""
     infos: dict[str, CurveInfo] = {}
     for started in view.seeds.values():
         for plan in started.stages:
             for info in plan.curves:
-                infos.setdefault(info.name, info)
+                if not info.name.startswith(SYSTEM):
+                    infos.setdefault(info.name, info)
     found = []
     curves = tuple(name for name in _NLL if name in infos)
     if curves:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.inspection import InspectSample, Origin, SampleDetails, SampleFigures
 from nfkd.protocol.requests import Reply
 from nfkd.protocol.roles import DATA, find_role, role_label
@@ -23,11 +22,11 @@ from nfkd_gui.plotting.mosaic import Mosaic, themed
 from nfkd_gui.theme import fix_size, role_colour, set_space, set_type
 from nfkd_gui.widgets.feature_picker import feature_names
 from nfkd_gui.widgets.flow_layout import FlowLayout
-from nfkd_gui.widgets.labels import ElidedLabel, PlainLabel, Tone, ToneLabel, TypeLabel, WrappedLabel
+from nfkd_gui.widgets.labels import ElidedLabel, PlainLabel, ToneLabel, TypeLabel, WrappedLabel
+from nfkd_gui.widgets.waiting_line import WaitingLine
 
 _LARGE, _SMALL = 112, 64
 _MOST_FEATURES = 24
-_HUNDRED = 100
 _HEADS = (
     ("log p", "Log-density under the flow, in nats of scaled values."),
     ("percentile", "Share of test examples that are less likely under the flow."),
@@ -55,9 +54,7 @@ class SamplePanel(Panel):
         self._details: SampleDetails | None = None
         self._inspection = Inspection(studio, self, long=True)
         self._inspection.replied.connect(self._show)
-        self._inspection.failed.connect(self._fail)
-        self._inspection.progressed.connect(self._progress)
-        self._inspection.busy_changed.connect(self._wait)
+        self._waiting = WaitingLine(self.name, "figures", self._inspection, self.content)
         studio.example_chosen.connect(self.inspect)
         self._lay_out()
 
@@ -95,26 +92,9 @@ class SamplePanel(Panel):
         whole = QVBoxLayout(self.content)
         set_space(whole, 8, 12, 12, 12, 12)
         whole.addWidget(self._drawing)
-        whole.addLayout(self._waiting())
+        whole.addWidget(self._waiting)
         whole.addLayout(self._buttons())
         whole.addStretch(1)
-
-    def _waiting(self) -> QHBoxLayout:
-        self._bar = QProgressBar(self.content)
-        self._bar.setObjectName("sample.progress")
-        self._bar.setAccessibleName("Progress of the figures")
-        self._bar.setTextVisible(False)
-        self._cancel = QPushButton("Cancel", self.content)
-        self._cancel.setObjectName("sample.cancel")
-        self._cancel.clicked.connect(self._stop)
-        self._message = WrappedLabel(parent=self.content)
-        self._message.setObjectName("sample.message")
-        line = QHBoxLayout()
-        set_space(line, 8)
-        for widget in (self._bar, self._cancel, self._message):
-            line.addWidget(widget, int(widget is not self._cancel))
-            widget.hide()
-        return line
 
     def _buttons(self) -> QHBoxLayout:
         line = QHBoxLayout()
@@ -143,7 +123,7 @@ class SamplePanel(Panel):
             return
         self._asked = True
         self._take(None)
-        self._message.hide()
+        self._waiting.clear()
         run, seed = self.view.row.run, self.studio.seed
         self._inspection.ask(InspectSample(run, seed=seed, ticket=self._inspection.ticket, origin=origin))
 
@@ -157,27 +137,6 @@ class SamplePanel(Panel):
     def _show(self, reply: Reply) -> None:
         if isinstance(reply, SampleDetails):
             self._take(reply)
-
-    def _fail(self, error: ErrorInfo) -> None:
-        self._say(f"{error.title}. {error.cause} {error.action}", "error")
-
-    def _stop(self) -> None:
-        self._inspection.cancel()
-        self._say("Cancelled.", "muted")
-
-    def _say(self, text: str, tone: Tone) -> None:
-        self._message.set_tone(tone)
-        self._message.setText(text)
-        self._message.show()
-
-    def _progress(self, share: float) -> None:
-        self._bar.setMaximum(_HUNDRED)
-        self._bar.setValue(round(_HUNDRED * share))
-
-    def _wait(self, busy: bool) -> None:
-        self._bar.setMaximum(0)
-        self._bar.setVisible(busy)
-        self._cancel.setVisible(busy)
 
     def _use_first(self) -> None:
         self._use(0)
@@ -199,7 +158,7 @@ class SamplePanel(Panel):
         self._inspection.cancel()
         self._asked = False
         self._take(None)
-        self._message.hide()
+        self._waiting.clear()
 
     def restyle(self) -> None:
         self.mark_dirty()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyqtgraph as pg
 from PySide6.QtGui import QColor
 
 from nfkd_gui.theme import tokens
+
+if TYPE_CHECKING:
+    import pyqtgraph as pg
 
 _TINY = 1e-12
 _NARROWEST = 0.1
@@ -18,6 +21,8 @@ _NARROWEST = 0.1
 
 def match_map() -> pg.ColorMap:
     """Return the colours of matching errors, from low to high."""
+    import pyqtgraph as pg  # it takes long to load, and the first screen has no plots
+
     stops = [QColor(colour) for colour in tokens().match]
     return pg.ColorMap(np.linspace(0, 1, len(stops)), stops)
 

@@ -57,6 +57,11 @@ class Plot(pg.PlotWidget):
     def _grid(self) -> QGraphicsGridLayout:
         return cast("QGraphicsGridLayout", self.canvas.layout)  # pyqtgraph hides the method behind an attribute
 
+    def put_grid_behind(self) -> None:
+        """Draw the grid behind the lines, of which it would hide parts."""
+        for side in ("left", "bottom"):
+            self.canvas.getAxis(side).setZValue(-1)
+
     def label(self, side: str, text: str, unit: str = "", short: str = "") -> None:
         """Label an axis; `short` replaces the text in plots that are too low for it."""
         texts = [plain(each, _LONGEST) for each in ((text, short) if short else (text,))]

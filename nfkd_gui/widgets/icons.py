@@ -52,6 +52,7 @@ _NAMES = {
     "unfolded": "mdi6.chevron-down",
     "inspector": "mdi6.dock-right",
     "add": "mdi6.plus",
+    "refresh": "mdi6.refresh",
     "equal": "mdi6.view-column-outline",
     "heights": "mdi6.chart-bar",
     "differences": "mdi6.swap-horizontal",

@@ -50,6 +50,13 @@ class Switch(QFrame):
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.show_state("", list(choices))
 
+    def rename(self, choice: str, title: str) -> None:
+        """Give a choice another title."""
+        button = self._buttons[choice]
+        button.setText(title)
+        button.setToolTip(title)
+        button.setAccessibleName(title)
+
     def show_titles(self, shown: bool) -> None:
         """Show the titles beside the icons, or the icons alone."""
         style = Qt.ToolButtonStyle.ToolButtonTextBesideIcon if shown else Qt.ToolButtonStyle.ToolButtonIconOnly

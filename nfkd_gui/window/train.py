@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QAction, QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import RunEvent
 from nfkd.protocol.inspection import Origin
@@ -18,20 +18,32 @@ from nfkd_gui.panels.curves import CurvesPanel
 from nfkd_gui.panels.flow import FlowPanel
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.interpolation import InterpolationPanel
+from nfkd_gui.panels.likelihood import LikelihoodPanel
 from nfkd_gui.panels.log import LogPanel
 from nfkd_gui.panels.matching import MatchingPanel
 from nfkd_gui.panels.sample import SamplePanel
 from nfkd_gui.panels.samples import SamplesPanel
+from nfkd_gui.panels.system import SystemPanel
+from nfkd_gui.panels.table import TablePanel
 from nfkd_gui.panels.time_slider import TimeSlider
 from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.drawer import Drawer
 from nfkd_gui.widgets.panel_dock import IconButton, PanelDock
 from nfkd_gui.widgets.workspace import Workspace
 
-PANELS: tuple[type[Panel], ...] = (CurvesPanel, SamplesPanel, InterpolationPanel, FlowPanel, MatchingPanel)
-"""The tiles, in the order of their tabs."""
+PANELS: tuple[type[Panel], ...] = (
+    CurvesPanel,
+    SamplesPanel,
+    InterpolationPanel,
+    FlowPanel,
+    MatchingPanel,
+    LikelihoodPanel,
+    TablePanel,
+    SystemPanel,
+)
+"""The panels, in the order of their tabs."""
 _TILES = 4
-"""Panels that are tiles at first."""
+"""So many of them are shown at first; the others open as tabs of the last tile."""
 _REFRESH = 50
 """Milliseconds between two refreshes of the panels."""
 _INSPECTOR, _NARROWEST, _LOG, _SAMPLE = 376, 300, 160, 460
@@ -60,6 +72,7 @@ class TrainWorkspace(Workspace):
         set_space(column, 8)
         column.addWidget(self.tiles, 1)
         column.addWidget(self.time)
+        self._make_panels_button()
         self._button = self._make_button()
         self.setCentralWidget(centre)
         areas = Qt.DockWidgetArea
@@ -93,6 +106,21 @@ class TrainWorkspace(Workspace):
         self._studio.example_chosen.connect(self._show_sample)
         self.sample.used.connect(self._use_end)
         self.sample.flow_wanted.connect(self.show_in_flow)
+
+    def _make_panels_button(self) -> None:
+        """Add the button that opens and closes panels to the row of the time slider."""
+        button = QToolButton(self)
+        button.setObjectName("train.panels")
+        button.setText("Panels ▾")
+        button.setAccessibleName("Panels")
+        button.setToolTip("Choose which panels are shown.")
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        menu = QMenu(button)
+        menu.setObjectName("train.panels.menu")
+        menu.addActions([dock.toggle for dock in self.tiles.docks.values()])
+        button.setMenu(menu)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.time.add(button)
 
     def _make_button(self) -> IconButton:
         """Add the button that opens the inspector as a drawer to the row of the time slider."""
@@ -140,7 +168,7 @@ class TrainWorkspace(Workspace):
 
     def _refresh(self) -> None:
         for panel in self.panels:
-            if panel.isVisible():
+            if not panel.visibleRegion().isEmpty():  # Qt calls the panels of tabs behind another one visible
                 panel.refresh()
 
     def _add_tile(self, panel: Panel) -> None:
@@ -149,6 +177,7 @@ class TrainWorkspace(Workspace):
         panel.remarked.connect(dock.head.remark.setText)
         dock.add_expand_button()
         dock.expanded.connect(lambda wide, dock=dock: self.tiles.expand(dock) if wide else self.tiles.shrink())
+        dock.toggle.triggered.connect(dock.raise_)
         self.tiles.add(dock, Qt.DockWidgetArea.TopDockWidgetArea)
         self.panels.append(panel)
 
@@ -199,8 +228,8 @@ class TrainWorkspace(Workspace):
         tiles[-1].raise_()
 
     def stack_all(self) -> None:
-        """Put the panels into tabs."""
-        self.tiles.stack(list(self.tiles.docks.values()))
+        """Put the open panels into tabs."""
+        self.tiles.stack([dock for dock in self.tiles.docks.values() if not dock.isHidden()])
 
     def keep_first_layout(self) -> None:
         for dock in list(self.tiles.docks.values())[_TILES:]:

@@ -18,6 +18,8 @@ from nfkd.runs.layout import EXPERIMENT, read_config
 Differences = dict[str, str]
 """Descriptions of differences, by name, such as ``seed-1/run.h5:/teacher/samples/images``."""
 
+_SYSTEM = re.compile(r".*/curves/system/.+")
+"""Datasets whose rows are added by the wall time; only that both runs have them is compared."""
 WALL_TIMES = (re.compile(r".*/curves/.+/time"), re.compile(r"/summary/[^/]+/(seconds|samples_per_second)"))
 """Datasets of measured times; everything except their values must be equal."""
 _CLOCK = {"seconds", "samples_per_second"}
@@ -89,13 +91,22 @@ def _of_nodes(name: str, first: Any, second: Any) -> list[str]:
         return ["a group and a dataset"]
     if not isinstance(first, h5py.Dataset):
         return found
-    for what in ("dtype", "shape", "maxshape", "chunks", "compression", "shuffle", "fletcher32"):
+    measured = _SYSTEM.fullmatch(name) is not None
+    for what in (
+        "dtype",
+        *(() if measured else ("shape",)),
+        "maxshape",
+        "chunks",
+        "compression",
+        "shuffle",
+        "fletcher32",
+    ):
         a, b = getattr(first, what), getattr(second, what)
         if a != b:
             found.append(f"{what} {b} instead of {a}")
     if not _same(np.asarray(first.fillvalue), np.asarray(second.fillvalue), bits=True):
         found.append(f"fill value {second.fillvalue!r} instead of {first.fillvalue!r}")
-    if first.shape == second.shape and first.dtype == second.dtype:
+    if not measured and first.shape == second.shape and first.dtype == second.dtype:
         found += _of_values(name, first[()], second[()])
     return found
 

@@ -48,6 +48,17 @@ def kind_label(kind: str) -> str:
     return str(extra.get("label") or kind) if is_table(extra) else kind
 
 
+def kind_group(kind: str) -> str:
+    """Return the group of a kind of data in the form: ``Images``, ``In the plane`` or ``Tables``."""
+    extra = _MODELS[kind].model_fields["kind"].json_schema_extra
+    return str(extra.get("group", "")) if is_table(extra) else ""
+
+
+def is_built_in(kind: str) -> bool:
+    """Return whether a kind of data needs no path of the user."""
+    return "path" not in _MODELS[kind].model_fields
+
+
 class _DataFile(Config, frozen=True):
     data: DataConfig = field(title="Data", help="What the flows are trained on.")
 

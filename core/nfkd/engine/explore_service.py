@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from nfkd.config.datasets import parse_data_toml
 from nfkd.engine.explore import Explorer, InteractiveRequest
 from nfkd.engine.file_probe import config_paths, probe_files
 from nfkd.engine.limits import Limits
@@ -33,6 +34,8 @@ from nfkd.training.control import LiveWeights, NotTraining
 from nfkd.training.job import TrainingJob
 
 _QUICK = (Sample, Interpolate, ReadLayers, ReadPlane)
+_EXPLORERS = 3
+"""As many as threads that compute."""
 _LONG = (InspectSample, ReadLikelihood, ReadTable, CompareColumns)
 
 
@@ -108,9 +111,12 @@ class ExploreService:
         return report
 
     async def _compute(self, request: InteractiveRequest, work: Work) -> Any:
-        limits, run = self._limits, request.run
+        limits, run, patience = self._limits, request.run, self._limits.answer_seconds
         live = await self._live_weights(run)
-        paths = await self._files.run(self._experiment_paths, Path(run), about=run, limit=limits.answer_seconds)
+        paths: list[Path] = await self._files.run(self._experiment_paths, Path(run), about=run, limit=patience)
+        if isinstance(request, ReadLikelihood) and request.second:
+            about = "the second data set"
+            paths = paths + await self._files.run(_second_paths, request.second, about=about, limit=patience)
         await probe_files(self._files, [Path(run), *paths], limits.probe_seconds)
         threads = self._long if isinstance(request, _LONG) else self._quick
         return await threads.run(self._explore, request, live, work, about=run, limit=limits.work_seconds)
@@ -152,5 +158,9 @@ class ExploreService:
                 torch.set_num_threads(1)
                 return explorer.answer(request, live, work)
         finally:
-            if len(self._free) < 2:
+            if len(self._free) < _EXPLORERS:
                 self._free.append(explorer)
+
+
+def _second_paths(text: str) -> list[Path]:
+    return config_paths(parse_data_toml(text))

@@ -252,13 +252,15 @@ class Flow(nn.Module):
         Raises
         ------
         ValueError
-            When there is no such layer, latents have left before it, or the state has another shape.
+            When there is no such layer, latents have left before it, or the state has another shape; also as `forward`
+            for the context.
         """
         count = next((count for count, entry in enumerate(self._entries, start=1) if entry.name == name), 0)
         passed, shape = self._entries[:count], tuple(state.shape[1:])
         if not passed or shape != passed[-1].shape or any(entry.kind == "split" for entry in passed):
-            msg = f"a state of shape {shape} after {name!r} cannot be inverted"
+            msg = f"a state of {'×'.join(map(str, shape))} values after {name} cannot be inverted"
             raise ValueError(msg)
+        self._check_context(context, len(state))
         for layer in reversed(cast("list[Layer]", self._stack()[:count])):
             state = layer.inverse(state, context)
         return state
@@ -286,10 +288,7 @@ class Flow(nn.Module):
         """
         *split_off, last = noise
         self._check_context(context, len(last))
-        x = temperature * last
-        if self.prior is not None:
-            mean, log_scale = self.prior(last, context)
-            x = mean + log_scale.exp() * x
+        x = self.last_latent(last, temperature, context)
         for layer in reversed(self._stack()):
             if isinstance(layer, Split):
                 mean, log_scale = layer.prior(x)
@@ -297,6 +296,13 @@ class Flow(nn.Module):
             else:
                 x = layer.inverse(x, context)
         return x
+
+    def last_latent(self, noise: Tensor, temperature: float = 1.0, context: Tensor | None = None) -> Tensor:
+        """Return the last latent z = μ + τσε of its noise ε; arguments as `synthesize`."""
+        if self.prior is None:
+            return temperature * noise
+        mean, log_scale = self.prior(noise, context)
+        return mean + log_scale.exp() * temperature * noise
 
     def noise_of(self, x: Tensor, context: Tensor | None = None) -> list[Tensor]:
         """Return the noise that `synthesize` maps to x at temperature 1; arguments and errors as `forward`.

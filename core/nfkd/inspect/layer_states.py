@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nfkd.data import Batch, Dataset
-from nfkd.flows.flow import Flow, Latents
+from nfkd.flows.flow import Flow
 from nfkd.inspect.opened import OpenedRun, open_run
 from nfkd.inspect.origin import examples_of
 from nfkd.protocol.inspection import FlowStates, LayerState, LayerStates, Origin
@@ -46,14 +46,15 @@ def layers(
         When the run cannot be read, has no flow with latents, or has no such example.
     """
     opened = open_run(run, seed)
-    flows: dict[Role, FlowStates] = {
-        role: _states(opened.flows[role], example, opened.dataset, rest, opened.seed)
-        for role, example in examples_of(opened, origin).items()
-        if "latents" not in opened.flows[role].unsupported
-    }
+    flows: dict[Role, FlowStates] = {}
+    examples = examples_of(opened, origin)
+    for number, (role, example) in enumerate(examples.items()):
+        opened.work.check(number / len(examples))
+        if "latents" not in opened.flows[role].unsupported:
+            flows[role] = _states(opened.flows[role], example, opened.dataset, rest, opened.seed)
     if not flows:
-        title = "No flow can be looked into"
-        raise RunError(title, "Its library gives no latents.", "Choose another run.")
+        title = "The layers cannot be shown"
+        raise RunError(title, "No flow of the run gives its latents.", "Choose another run.")
     return LayerStates(run=opened.run, seed=opened.seed, origin=origin, flows=flows)
 
 
@@ -81,17 +82,17 @@ def _states(flow: Flow, example: Batch, dataset: Dataset, rest: Rest, seed: int)
         state=_array(example.x),
         layers=states,
         latents=[_array(part) for part in passed.latents.parts],
-        decoded=_decoded(flow, example, passed.latents, dataset, rest, seed),
+        decoded=_decoded(flow, example, dataset, rest, seed),
         base_log_prob=log_prob - log_det,
         log_prob=log_prob,
     )
 
 
-def _decoded(flow: Flow, example: Batch, latents: Latents, dataset: Dataset, rest: Rest, seed: int) -> list[np.ndarray]:
+def _decoded(flow: Flow, example: Batch, dataset: Dataset, rest: Rest, seed: int) -> list[np.ndarray]:
     """Return what decoding gives if the latents of the first k splits are replaced, for k from 0 to all splits."""
-    pictures = [dataset.to_picture(example.x)[0]]
     if "synthesis" in flow.unsupported:
-        return pictures * len(latents.parts)
+        return []
+    pictures = [dataset.to_picture(example.x)[0]]
     own = flow.noise_of(example.x, example.context)
     fresh = flow.draw_noise(1, picture_generator(seed))
     for replaced in range(1, len(own)):

@@ -93,7 +93,8 @@ def _latent_quantiles(opened: OpenedRun, flow: Flow, count: int, work: Work) -> 
         noise = flow.noise_of(chunk.x, chunk.context)
         parts += [part.flatten().float().cpu().numpy() for part in noise]
     values = np.concatenate(parts)
-    return np.quantile(values[np.isfinite(values)], _levels())
+    finite = values[np.isfinite(values)]
+    return np.quantile(finite, _levels()) if len(finite) else np.full(_QUANTILES, np.nan)
 
 
 def _extremes(opened: OpenedRun, values: np.ndarray, count: int) -> Extremes:

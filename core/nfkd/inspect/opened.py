@@ -161,6 +161,7 @@ class RunCache:
         self._data: OrderedDict[Any, RunData] = OrderedDict()
         self._flows: OrderedDict[Any, Flow] = OrderedDict()
         self._log_prob: WeakKeyDictionary[Flow, dict[Any, np.ndarray]] = WeakKeyDictionary()
+        self._steps: WeakKeyDictionary[Flow, int] = WeakKeyDictionary()
 
     def open(
         self,
@@ -213,9 +214,18 @@ class RunCache:
             return None  # its class belongs to another library
         stage_seed = seed if role in seed_stages(config, seed) else config.seeds.first
         if live is not None and (live.seed, live.stage) == (stage_seed, role):
-            return self._load((stamp, stage_seed, role, "live", live.step), data, role, live.weights)
+            return self._live((stamp, stage_seed, role), data, role, live)
         path = seed_directory(run, config, stage_seed) / f"{role}.safetensors"
         return self._load((path, path.stat().st_mtime_ns), data, role, path) if is_taken(path) else None
+
+    def _live(self, key: Any, data: RunData, role: Role, live: LiveWeights) -> Flow:
+        """Return one flow for all steps of a stage, with the newest weights."""
+        flow = self._load((*key, "live"), data, role, live.weights)
+        if self._steps.get(flow) != live.step:
+            flow.load_state_dict(live.weights)
+            self._steps[flow] = live.step
+            self._log_prob.pop(flow, None)
+        return flow
 
     def _load(self, key: Any, data: RunData, role: Role, source: Path | dict[str, Tensor]) -> Flow:
         if key not in self._flows:

@@ -102,9 +102,16 @@ def check_index(index: int, count: int) -> None:
         raise RunError(title, cause, f"Choose a number from 0 to {count - 1}.")
 
 
+@torch.no_grad()
 def _sample(opened: OpenedRun, flow: Flow, origin: Origin) -> Batch:
+    check_count("samples", origin.count, MAX_SAMPLES)
     check_index(origin.index, origin.count)
-    return draw_samples(opened, flow, origin).take([origin.index])
+    opened.work.check()
+    one = slice(origin.index, origin.index + 1)
+    noise = [part[one] for part in flow.draw_noise(origin.count, noise_generator(opened.seed, origin.noise_seed))]
+    contexts = opened.data.examples.to(opened.data.device).contexts(origin.count)
+    context = None if contexts is None else contexts[one]
+    return Batch(flow.synthesize(noise, origin.temperature, context), context)
 
 
 def _likely(opened: OpenedRun, origin: Origin) -> Batch:
@@ -155,6 +162,8 @@ def _inverted(opened: OpenedRun, origin: Origin) -> Batch:
     role = origin.role or "teacher"
     flow = require_flow(opened, role)
     title = "The state cannot be mapped back"
+    if flow.context_features:
+        raise RunError(title, "The flows need a context, and a state has none.", "Choose an example or a sample.")
     if "synthesis" in flow.unsupported:
         raise RunError(title, f"The {role_name(role)} cannot be inverted.", "Choose another flow.")
     values = np.empty(0) if origin.values is None else origin.values

@@ -62,16 +62,23 @@ def plane(
     x0, x1, y0, y1 = dataset.extent
     lines = _lines((-_NOISE_EXTENT, _NOISE_EXTENT) * 2 if grid == "noise" else (x0, x1, y0, y1))
     flows: dict[Role, PlaneFlow] = {}
+    shared = np.empty((0, 2), np.float32)
     for role, flow in opened.flows.items():
         opened.work.check(len(flows) / len(opened.flows))
         if not {"latents", "synthesis"} & flow.unsupported.keys():
             noise = flow.draw_noise(count, noise_generator(opened.seed, noise_seed))[0]
+            shared = noise.cpu().numpy()
             flows[role] = _states(flow, noise, lines.to(noise), from_noise=grid == "noise")
     if not flows:
-        title = "No flow can be looked into"
-        raise RunError(title, "Its library gives no latents.", "Choose another run.")
+        title = "The layers cannot be shown"
+        raise RunError(title, "No flow of the run gives its latents.", "Choose another run.")
     return PlaneStates(
-        run=opened.run, seed=opened.seed, flows=flows, columns=dataset.picture_columns, extent=(x0, x1, y0, y1)
+        run=opened.run,
+        seed=opened.seed,
+        flows=flows,
+        noise=shared,
+        columns=dataset.picture_columns,
+        extent=(x0, x1, y0, y1),
     )
 
 
@@ -96,7 +103,7 @@ def _rings() -> Tensor:
 def _states(flow: Flow, noise: Tensor, lines: Tensor, *, from_noise: bool) -> PlaneFlow:
     rings = _rings().to(noise)
     pulled = [noise, *([lines.flatten(0, 1)] if from_noise else []), rings.flatten(0, 1)]
-    states = _pulled(flow, torch.cat(pulled))
+    states = _pulled(flow, flow.last_latent(torch.cat(pulled)))
     points, rest = states[:, : len(noise)], states[:, len(noise) :]
     size = lines.shape[0] * lines.shape[1]
     grid = rest[:, :size] if from_noise else _pushed(flow, lines.flatten(0, 1))

@@ -13,6 +13,7 @@ from nfkd.flows.flow import Flow
 from nfkd.inspect.columns import column_names
 from nfkd.inspect.opened import OpenedRun, log_prob, open_run
 from nfkd.inspect.origin import can_sample, check_count, examples_of
+from nfkd.inspect.work import Work
 from nfkd.protocol.inspection import Origin, SampleDetails, SampleFigures
 from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError
@@ -21,6 +22,8 @@ TESTED = 1000
 """Test examples among which an example has its percentile."""
 _CHUNK = 1 << 22  # values of training examples that are compared at once
 _MAX_NEAREST = 1000
+_RATING = 0.6
+"""Share of the work that computes log p of test examples; the rest searches the training examples."""
 
 
 def sample(run: str | os.PathLike[str] | OpenedRun, origin: Origin, *, seed: int | None = None) -> SampleDetails:
@@ -45,10 +48,11 @@ def sample(run: str | os.PathLike[str] | OpenedRun, origin: Origin, *, seed: int
     figures: dict[Role, SampleFigures] = {}
     for role, flow in opened.flows.items():
         if role in examples:
-            work = opened.work.part(len(figures) / len(opened.flows), (len(figures) + 1) / len(opened.flows))
+            work = opened.work.part(0, _RATING).part(len(figures) / len(examples), (len(figures) + 1) / len(examples))
             tested = opened.split_log_prob(role, "test", TESTED, work) if can_rate(flow) else np.empty(0)
             figures[role] = _figures(opened, flow, examples[role], noise, of_reference, tested)
-    index, distance = _nearest(opened, of_reference, 1)
+    finite = bool(of_reference.x.isfinite().all())
+    index, distance = _nearest(opened, of_reference, 1, opened.work.part(_RATING, 1))
     nearest = opened.dataset.train.take(index)
     return SampleDetails(
         run=opened.run,
@@ -58,9 +62,9 @@ def sample(run: str | os.PathLike[str] | OpenedRun, origin: Origin, *, seed: int
         reference=reference,
         flows=figures,
         nearest=opened.dataset.to_picture(torch.from_numpy(_scaled(opened, nearest)))[0],
-        nearest_index=int(index[0]),
+        nearest_index=int(index[0]) if finite else -1,
         distance=float(distance[0]),
-        label=None if nearest.labels is None else int(nearest.labels[0]),
+        label=None if nearest.labels is None or not finite else int(nearest.labels[0]),
         columns=[] if opened.dataset.is_image else column_names(opened.dataset),
         values=None if opened.dataset.is_image else _in_units(opened, of_reference, nearest),
     )
@@ -88,7 +92,11 @@ def nearest(
     opened = open_run(run, seed)
     check_count("training examples", count, min(_MAX_NEAREST, len(opened.dataset.train)))
     examples = examples_of(opened, origin)
-    return _nearest(opened, examples[_reference(opened, origin, examples)], count)
+    example = examples[_reference(opened, origin, examples)]
+    if not bool(example.x.isfinite().all()):
+        title = "There is no nearest example"
+        raise RunError(title, "The example is not finite.", "Choose another one.")
+    return _nearest(opened, example, count, opened.work)
 
 
 def can_rate(flow: Flow) -> bool:
@@ -140,10 +148,10 @@ def _shown(dataset: Dataset, x: torch.Tensor) -> np.ndarray:
     return dataset.to_picture(x)[0] if dataset.is_image else dataset.units.to_data(x.cpu())[0].double().numpy()
 
 
-def _nearest(opened: OpenedRun, example: Batch, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(opened: OpenedRun, example: Batch, count: int, work: Work) -> tuple[np.ndarray, np.ndarray]:
     train, x = opened.dataset.train, example.x[0].double().cpu().numpy().ravel()
     rows, parts = max(1, _CHUNK // x.size), list[np.ndarray]()
-    for chunk in opened.work.batches(len(train), rows):
+    for chunk in work.batches(len(train), rows):
         values = _scaled(opened, train.take(chunk)).reshape(-1, x.size)
         parts.append(np.linalg.norm(values - x, axis=1))
     distances = np.concatenate(parts)

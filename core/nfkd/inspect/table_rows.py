@@ -19,6 +19,8 @@ from nfkd.protocol.inspection import MAX_COLUMNS_TESTED, ColumnTests, Origin, Ta
 from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError
 
+_MAX_COLUMNS, _MAX_VALUES = 1024, 1_000_000
+
 
 def table(
     run: str | os.PathLike[str] | OpenedRun,
@@ -35,20 +37,23 @@ def table(
     run, seed
         As in `layers`.
     count
-        Most rows of each; random test rows, always the same.
+        Most rows of each; random test rows, always the same. Fewer for wide tables: at most a million values.
     temperature, noise_seed
         Of the samples, as in `Origin`.
 
     Raises
     ------
     RunError
-        When the run cannot be read, has images, or no flow can sample.
+        When the run cannot be read, has images or more than 1,024 columns, or no flow can sample.
     """
     opened = open_run(run, seed)
     data, samples = _rows(opened, count, temperature, noise_seed)
     statistic, p = {}, {}
-    for role, rows in samples.items():
-        tests = [_ks(data[:, column], rows[:, column]) for column in range(data.shape[1])]
+    for number, (role, rows) in enumerate(samples.items()):
+        tests = []
+        for column in range(data.shape[1]):
+            opened.work.check((number + column / data.shape[1]) / len(samples))
+            tests.append(_ks(data[:, column], rows[:, column]))
         statistic[role], p[role] = (np.array(values) for values in zip(*tests, strict=True))
     return TableRows(
         run=opened.run,
@@ -58,6 +63,7 @@ def table(
         samples=samples,
         ks=statistic,
         ks_p=p,
+        dropped={role: (~np.isfinite(rows)).sum(axis=0) for role, rows in samples.items()},
     )
 
 
@@ -71,6 +77,8 @@ def column_tests(
     noise_seed: int | None = None,
 ) -> ColumnTests:
     """Return the classifier two-sample test (`nfkd.evaluation.quality.c2st`) of single columns for every flow.
+
+    As in `table`, values of samples that are not finite are left out.
 
     Parameters
     ----------
@@ -97,7 +105,8 @@ def column_tests(
         scores = []
         for position, column in enumerate(columns):
             opened.work.check((number + position / len(columns)) / len(samples))
-            scores.append(c2st(data[:, column], rows[:, column]))
+            values = rows[:, column]
+            scores.append(c2st(data[:, column], values[np.isfinite(values)]))
         found[role] = np.array(scores)
     return ColumnTests(run=opened.run, seed=opened.seed, columns=list(columns), c2st=found)
 
@@ -119,6 +128,12 @@ def _rows(
     if dataset.is_image:
         title = "There is no table"
         raise RunError(title, f"The examples of {dataset.name} are images.", "Choose a run on a table.")
+    features = dataset.event_shape[0]
+    if features > _MAX_COLUMNS:
+        cause = f"It has {features:,} columns; at most {_MAX_COLUMNS:,} can be compared."
+        title = "The table is too wide"
+        raise RunError(title, cause, "Train on fewer columns.")
+    count = min(count, _MAX_VALUES // features)
     origin = Origin(kind="sample", count=count, temperature=temperature, noise_seed=noise_seed)
     samples: dict[Role, np.ndarray] = {}
     for role, flow in opened.flows.items():

@@ -10,9 +10,10 @@ from nfkd.config.flows import FlowConfig
 from nfkd.data import Dataset
 from nfkd.flows.architectures import flow_summary
 from nfkd.planning.costs import PassCost, step_cost
+from nfkd.planning.devices import resolve_device
 from nfkd.planning.pools import cached_share
 from nfkd.protocol.events import StagePlan
-from nfkd.protocol.records import CurveInfo, LayerPair
+from nfkd.protocol.records import SYSTEM, CurveInfo, LayerPair
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import ASSISTANTS, TEACHERS, Role
 
@@ -155,7 +156,16 @@ def _curves(config: ExperimentConfig, terms: Sequence[str], unit: str, *, shares
         *[CurveInfo(name=f"weighted/{name}", label=f"{label}, weighted") for name, label in weighted.items()],
         *[CurveInfo(name=f"share/{name}", label=f"{label}, gradient share") for name, label in measured.items()],
         CurveInfo(name="masked", label="Masked examples", unit="examples"),
+        *_system_curves(config),
     ]
+
+
+def _system_curves(config: ExperimentConfig) -> list[CurveInfo]:
+    """Return the curves about the machine: of the whole engine process, and of the whole CUDA device."""
+    curves = [("cpu", "CPU", "% of a core"), ("memory", "Memory", "MiB"), ("steps_per_second", "Speed", "steps/s")]
+    if resolve_device(config.compute).type == "cuda":
+        curves += [("gpu", "GPU use", "%"), ("gpu_memory", "GPU memory", "MiB")]
+    return [CurveInfo(name=f"{SYSTEM}{name}", label=label, unit=unit) for name, label, unit in curves]
 
 
 def stage_costs(config: ExperimentConfig, description: Description) -> dict[Role, float]:

@@ -91,7 +91,8 @@ class FlowStates(Message, frozen=True):
     decoded: list[np.ndarray]
     """What decoding gives from a level on, with the latents of the levels before it at their mean or at fresh noise.
 
-    The first is the example. All states of a level give the same, since the layers between them are inverted exactly.
+    Empty for a flow that cannot decode. The first is the example. All states of a level give the same, since the layers
+    between them are inverted exactly.
     """
     base_log_prob: float
     """Log-density of the latents; with the log-determinant of the last layer it adds up to `log_prob`."""
@@ -138,10 +139,11 @@ class PlaneFlow(Message, frozen=True):
 
 
 class PlaneStates(RunMessage, frozen=True):
-    """Points on their way through every flow; all flows have the same noise, which is their last state."""
+    """Points on their way through every flow; all have the same noise, (count, 2), and the latents are μ + σ·noise."""
 
     seed: int
     flows: dict[Role, PlaneFlow]
+    noise: np.ndarray
     columns: list[str]
     """Names of the two features; may be empty."""
     extent: tuple[float, float, float, float]
@@ -181,6 +183,7 @@ class SampleFigures(Message, frozen=True):
 class SampleDetails(RunMessage, frozen=True):
     """One example, its figures under every flow, and the nearest training example.
 
+    An example that is not finite has no nearest one: the index is −1, and the distance NaN.
     `distance` is the Euclidean distance of scaled values from `nearest`, training example number `nearest_index`.
     """
 
@@ -267,6 +270,8 @@ class TableRows(RunMessage, frozen=True):
         Names of the features.
     ks, ks_p
         For each role, the two-sample Kolmogorov-Smirnov statistic of each column and its p value, (features,).
+    dropped
+        For each role, how many samples of each column are not finite and do not count, (features,).
     """
 
     seed: int
@@ -275,6 +280,7 @@ class TableRows(RunMessage, frozen=True):
     samples: dict[Role, np.ndarray]
     ks: dict[Role, np.ndarray]
     ks_p: dict[Role, np.ndarray]
+    dropped: dict[Role, np.ndarray]
 
 
 class CompareColumns(InspectMessage, frozen=True):
@@ -287,7 +293,10 @@ class CompareColumns(InspectMessage, frozen=True):
 
 
 class ColumnTests(RunMessage, frozen=True):
-    """C2ST of each requested column for each role, as an area under the ROC curve; 0.5 is the best."""
+    """C2ST of each requested column for each role, as an area under the ROC curve; 0.5 is the best.
+
+    Samples that are not finite do not count.
+    """
 
     seed: int
     columns: list[int]

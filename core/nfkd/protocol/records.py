@@ -50,13 +50,17 @@ class ErrorInfo(Message, frozen=True):
     traceback: str = ""
 
 
+SYSTEM = "system/"
+"""Start of the names of curves about the machine: values that depend on the wall time, as their steps do."""
+
+
 class CurveInfo(Message, frozen=True):
     """A curve that a stage will record.
 
     Attributes
     ----------
     name
-        Such as ``train/total``, ``train/ilkd``, ``validation/nll``, ``learning_rate``.
+        Such as ``train/total``, ``train/ilkd``, ``validation/nll``, ``learning_rate``, ``system/cpu``.
     label, unit
         For axes and legends, such as ``NLL`` and ``bits/dim``.
     """

@@ -308,5 +308,6 @@ def _stage_view(snapshot: StageSnapshot) -> StageView:
         summary=snapshot.summary,
     )
     for name, batch in snapshot.curves.items():
-        view.curves.setdefault(name, Curve()).extend(batch)
+        if len(batch.steps):  # as from events
+            view.curves.setdefault(name, Curve()).extend(batch)
     return view

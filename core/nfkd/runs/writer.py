@@ -23,6 +23,7 @@ from nfkd.protocol.events import (
     StageFinished,
 )
 from nfkd.protocol.flags import stored_flags
+from nfkd.protocol.records import SYSTEM
 from nfkd.protocol.roles import Role
 from nfkd.runs import schema
 from nfkd.runs.disk import abandon, disk_errors, whole_file
@@ -146,6 +147,8 @@ class RunWriter:
         for name, batch in event.curves.items():
             where = f"{event.stage}/curves/{name}"
             if f"{where}/step" not in self._nodes:
+                if name.startswith(SYSTEM):
+                    continue  # the file is of an older version, or was begun on another device
                 raise RunError(
                     title="The run cannot be written", cause=f"The curve {name} is not in the plan of its stage."
                 )

@@ -24,6 +24,7 @@ from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import divergence
 from nfkd.training.optimizers import learning_rate
 from nfkd.training.state import StageState, copy_weights
+from nfkd.training.system_usage import SystemUsage
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Trainer:
         """
         state, config = self._state, self._config
         ended: Ending = ""
+        system = SystemUsage(self._device, state.step, self._curves.elapsed)
         try:
             while state.step < self._limit and not self._out_of_patience():
                 self._control.poll(self._copy)
@@ -120,6 +122,8 @@ class Trainer:
                     self._validate()
                 if state.step % config.monitor.pictures_every == 0 or state.step in (1, self._limit):
                     self._hooks.publish()
+                if usage := system.measure(state.step, self._curves.elapsed):
+                    self._curves.add(state.step, usage)
                 if state.step % config.training.checkpoint_every == 0:
                     self._curves.flush()
                     self._hooks.checkpoint()

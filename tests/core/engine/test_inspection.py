@@ -13,6 +13,7 @@ import pytest
 import nfkd
 from nfkd.engine.core import Refused
 from nfkd.engine.limits import Limits
+from nfkd.inspect.opened import RunCache, open_run
 from nfkd.inspect.work import Work
 from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import to_wire
@@ -32,6 +33,7 @@ from nfkd.protocol.inspection import (
     TableRows,
 )
 from nfkd.runs.errors import RunError
+from nfkd.training.control import LiveWeights
 from tests.core.engine.watched import Watched, refusal, run_engine
 from tests.core.tiny import moons
 
@@ -131,6 +133,20 @@ def test_progress_reaches_the_clients(run: Path, monkeypatch: pytest.MonkeyPatch
         assert all(event.ticket == "t" for event in watched.seen if isinstance(event, InspectionProgress))
 
     run_engine(scenario)
+
+
+def test_a_live_flow_takes_the_weights_of_each_step(run: Path) -> None:
+    cache, flow = RunCache(), open_run(run).flows["teacher"]
+    weights = {name: value.clone() for name, value in flow.state_dict().items()}
+    first = cache.open(run, 1, LiveWeights(1, "teacher", 5, weights))
+    known = first.split_log_prob("teacher", "test", 20)
+    changed = {name: 0.9 * value if value.is_floating_point() else value for name, value in weights.items()}
+    second = cache.open(run, 1, LiveWeights(1, "teacher", 6, changed))
+    assert second.flows["teacher"] is first.flows["teacher"], "one copy for all steps"
+    again = second.split_log_prob("teacher", "test", 20)
+    assert not np.allclose(again, known)
+    back = cache.open(run, 1, LiveWeights(1, "teacher", 7, weights))
+    np.testing.assert_array_equal(back.split_log_prob("teacher", "test", 20), known)
 
 
 def test_a_long_request_delays_neither_pause_nor_quick_requests(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,11 @@ from scipy.spatial.distance import cdist
 import nfkd
 from nfkd.config import TwoMoonsConfig
 from nfkd.config.toml import toml_text
+from nfkd.data import Batch
 from nfkd.evaluation.likelihood import noisy
 from nfkd.evaluation.quality import c2st
 from nfkd.inspect import OpenedRun, Origin, column_tests, likelihood, nearest, sample, table
+from nfkd.inspect.origin import draw_samples
 from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
 
@@ -38,6 +42,16 @@ def test_the_nearest_training_examples_are_those_of_a_full_search(
         details = sample(opened, Origin("validation", 7))
         assert details.nearest_index == indices[0]
         assert details.distance == pytest.approx(found[0])
+
+
+def test_an_example_that_is_not_finite_has_no_nearest_one(points: OpenedRun) -> None:
+    broken = Origin("scaled", values=np.array([np.nan, 0.0]))
+    details = sample(points, broken)
+    assert details.nearest_index == -1
+    assert np.isnan(details.distance)
+    assert all(np.isnan(figures.log_prob) for figures in details.flows.values())
+    with pytest.raises(RunError, match="not finite"):
+        nearest(points, broken)
 
 
 def test_an_example_has_its_log_p_percentile_and_counterparts(points: OpenedRun, images: OpenedRun) -> None:
@@ -95,6 +109,20 @@ def test_quantiles_of_latents_are_numpys_at_scipys_levels(points: OpenedRun) -> 
         np.testing.assert_allclose(quantiles, np.quantile(latents, levels), rtol=1e-4, atol=1e-5)
 
 
+def test_a_flow_whose_latents_are_not_finite_has_no_quantiles(points: OpenedRun) -> None:
+    broken = copy.deepcopy(points.flows["student"])
+    with torch.no_grad():
+        for parameter in broken.parameters():
+            parameter.fill_(torch.nan)
+    report = likelihood(replace(points, flows={"student": broken}))
+    assert np.isnan(report.latents["student"]).all()
+    assert np.isnan(report.log_prob["student"]["test"]).all()
+    assert not len(report.extremes["student"].most)
+    rows = table(replace(points, flows={"student": broken}), count=20)
+    assert rows.dropped["student"].tolist() == [20, 20]
+    assert np.isnan(rows.ks["student"]).all()
+
+
 def test_a_second_data_set_is_scaled_as_the_runs(points: OpenedRun, images: OpenedRun, columns: OpenedRun) -> None:
     text = toml_text(TwoMoonsConfig(count=400, noise=0.3))
     report = likelihood(points, second=text)
@@ -135,6 +163,24 @@ def test_tables_are_in_the_units_of_the_file_with_scipys_test(columns: OpenedRun
         column_tests(columns, [3])
     with pytest.raises(RunError, match="too large"):
         column_tests(columns, range(9))
+
+
+def test_single_samples_that_are_not_finite_leave_the_c2st_of_the_others(
+    columns: OpenedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = draw_samples
+
+    def damaged(*args: Any) -> Batch:
+        batch = drawn(*args)
+        batch.x[3, 0] = torch.inf
+        return batch
+
+    monkeypatch.setattr("nfkd.inspect.table_rows.draw_samples", damaged)
+    rows, tests = table(columns, count=200), column_tests(columns, [0], count=200)
+    for role, samples in rows.samples.items():
+        kept = samples[np.isfinite(samples[:, 0]), 0]
+        assert len(kept) == 199
+        assert tests.c2st[role][0] == pytest.approx(c2st(rows.data[:, 0], kept))
 
 
 def test_a_run_without_weights_and_a_missing_run_are_refused(tmp_path: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import torch
 from PIL import Image
 from scipy import stats
 
+from nfkd.config import Glow1DConfig
 from nfkd.data import DataError
 from nfkd.evaluation.likelihood import noisy
+from nfkd.flows.architectures import build_flow
 from nfkd.inspect import OpenedRun, Origin, layers, plane
 from nfkd.protocol.inspection import FlowStates
 from nfkd.runs.errors import RunError
@@ -87,6 +90,32 @@ def test_each_flow_has_its_own_sample_or_all_have_that_of_one(points: OpenedRun)
     shared = layers(points, Origin("sample", 4, role="teacher", noise_seed=3)).flows
     for states in shared.values():
         np.testing.assert_array_equal(states.example, own["teacher"].example)
+
+
+def test_points_of_a_flow_with_a_learned_prior_are_its_samples(points: OpenedRun) -> None:
+    config = Glow1DConfig(steps=2, hidden=4, learned_prior=True)
+    flow = build_flow(config, (2,), generator=torch.Generator().manual_seed(0)).eval()
+    with torch.no_grad():
+        for parameter in flow.prior.parameters():  # type: ignore[union-attr]
+            parameter.add_(0.7)
+    flow.initialize(torch.randn(64, 2, generator=torch.Generator().manual_seed(1)))
+    opened = replace(points, flows={"student": flow.requires_grad_(requires_grad=False)})
+    reply = plane(opened, count=30, noise_seed=5)
+    samples = flow.sample(30, generator=torch.Generator().manual_seed(5))
+    np.testing.assert_allclose(reply.flows["student"].points[0], samples, atol=1e-4)
+    np.testing.assert_allclose(reply.noise, flow.draw_noise(30, torch.Generator().manual_seed(5))[0])
+    mean, log_scale = flow.prior(torch.zeros(1, 2), None)  # type: ignore[misc]
+    rings = (reply.flows["student"].rings[-1] - mean.numpy()) / log_scale.exp().numpy()
+    radii = np.linalg.norm(rings, axis=-1)
+    np.testing.assert_allclose(radii, np.broadcast_to([[1.0], [2.0]], radii.shape), rtol=1e-4)
+
+
+def test_a_sample_is_that_of_the_whole_batch(points: OpenedRun, images: OpenedRun) -> None:
+    for opened in (points, images):
+        flow = opened.flows["teacher"]
+        batch = flow.sample(12, 0.8, torch.Generator().manual_seed(4))
+        states = layers(opened, Origin("sample", 7, "teacher", 12, 0.8, 4)).flows["teacher"]
+        np.testing.assert_allclose(states.example, opened.dataset.to_picture(batch[7:8])[0], atol=1e-5)
 
 
 def test_points_of_the_plane_go_from_the_data_to_their_noise(points: OpenedRun) -> None:

@@ -23,6 +23,7 @@ from nfkd.protocol import events
 from nfkd.protocol.inspection import Origin, ReadLayers
 from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import Interpolate, Sample
+from nfkd.runs.errors import RunError
 from tests.core.tiny import digits
 
 CONDITIONAL = {"data": {"class_labels": True}}
@@ -80,6 +81,9 @@ def test_requests_use_the_context_of_the_examples(run) -> None:
         np.testing.assert_allclose(path_of[0], examples.x[3], atol=1e-4)
         np.testing.assert_allclose(path_of[-1], examples.x[8], atol=1e-4)
     traced = explorer.answer(ReadLayers(run=path, seed=seed, origin=Origin("validation", 4))).flows["student"]
+    state = Origin("scaled", layer="level1.step1", values=np.zeros((4, 4, 4)))
+    with pytest.raises(RunError, match="need a context"):
+        explorer.answer(ReadLayers(path, seed=seed, origin=state))
     one = examples.take([4])
     with torch.no_grad():
         assert traced.log_prob == pytest.approx(run.load_student().scaled.log_prob(one.x, one.context).item(), rel=1e-5)

@@ -21,6 +21,7 @@ import nfkd.inspect
 from nfkd.config import ExperimentConfig
 from nfkd.protocol import events
 from nfkd.protocol.inspection import FlowStates, LayerState, Origin, ReadLayers
+from nfkd.protocol.requests import Done
 from nfkd.protocol.roles import Role
 from nfkd_gui.model.csv_files import write_csv
 from nfkd_gui.model.export_files import Progress
@@ -345,6 +346,7 @@ def test_newer_weights_are_asked_for_once_a_second_at_most(
         drawn(run, step)
         panel.refresh()
     assert len(fake_studio.asked) == 1
+    fake_studio.asked[0][1](Done())  # until the reply, newer questions wait
     qtbot.waitUntil(lambda: (panel.refresh(), len(fake_studio.asked) == 2)[1], timeout=3000)
     qtbot.wait(60)
     panel.refresh()

@@ -7,11 +7,15 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+from msgspec import structs
 from PySide6.QtCore import QCoreApplication, QEvent
-from PySide6.QtWidgets import QTableView, QWidget
+from PySide6.QtWidgets import QTableView, QTableWidget, QWidget
 
-from nfkd.protocol.inspection import Origin
+from nfkd.protocol.events import CurvePoints
+from nfkd.protocol.inspection import Origin, ReadLikelihood, ReadTable
+from nfkd.protocol.records import CurveBatch, CurveInfo
 from nfkd_gui.panels.architecture import ArchitecturePanel
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.log import LogPanel
@@ -20,6 +24,8 @@ from nfkd_gui.panels.sample import SamplePanel
 from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.window.train import PANELS
 from tests.gui.panels.architecture_driver import Driver
+from tests.gui.panels.test_likelihood import report
+from tests.gui.panels.test_table_panel import rows
 from tests.gui.recorded import NAMES
 
 SWITCHES = 20
@@ -30,7 +36,28 @@ def filled(recorded: Any, name: str) -> Any:
     """Return a recorded run after its last event."""
     run = recorded(name)
     run.play()
+    add_usage(run)
     return run
+
+
+def add_usage(run: Any) -> None:
+    """Add curves about the machine, which runs recorded with an older version lack."""
+    info = CurveInfo(name="system/cpu", label="CPU", unit="%")
+    for seed, started in list(run.view.seeds.items()):
+        plans = [structs.replace(plan, curves=[*plan.curves, info]) for plan in started.stages]
+        run.add(structs.replace(started, stages=plans))
+        batch = CurveBatch(steps=np.arange(3), values=np.ones(3), times=np.arange(1.0, 4.0))
+        run.add(CurvePoints(run=run.view.row.run, seed=seed, stage="student", curves={info.name: batch}))
+
+
+def answer(panel: Any, studio: Any, shape: tuple[int, ...]) -> None:
+    """Answer the newest request of a panel that shows a reply, and draw it."""
+    for request, on_reply, _, _ in studio.asked[-1:]:
+        if isinstance(request, ReadTable):
+            on_reply(rows(shape[0]))
+        elif isinstance(request, ReadLikelihood):
+            on_reply(report(shape))
+    panel.refresh()
 
 
 def destroy(panel: QWidget) -> None:
@@ -62,11 +89,12 @@ def test_nothing_keeps_a_closed_panel(name: str, recorded: Any, fake_studio: Any
         panel.refresh()
         assert panel.has_content()
     qapp.processEvents()
-    models = [view.model().sourceModel() for view in panel.findChildren(QTableView)]  # type: ignore[attr-defined]
+    tables = [view for view in panel.findChildren(QTableView) if not isinstance(view, QTableWidget)]
+    models = [view.model().sourceModel() for view in tables]  # type: ignore[attr-defined]
     kept = [weakref.ref(each) for each in (panel, *models)]
     destroy(panel)
     fake_studio.asked.clear()  # they hold the functions that would get the replies
-    del panel, run, models
+    del panel, run, models, tables
     gc.collect()
     assert [each() for each in kept] == [None] * len(kept)
     fake_studio.theme_changed.emit()  # nothing that is left answers
@@ -116,6 +144,7 @@ def test_switching_runs_does_not_add_items_to_the_plots(
         fake_studio.view = run.view
         panel.show_run(run.view)
         panel.refresh()
+        answer(panel, fake_studio, (1, 8, 8) if name == "digits" else (2,))
         counts.append(items())
     assert counts[0] or name == "digits", "a panel has plots of vectors"
     assert counts[-1] == counts[1]

@@ -9,13 +9,14 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QLabel, QMessageBox, QPushButton, QScrollArea, QToolButton, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QMenu, QMessageBox, QPushButton, QScrollArea, QToolButton, QWidget
 
 from nfkd.config import ConfigProblem, ExperimentConfig, preset_names
 from nfkd.config.toml import toml_text
 from nfkd.protocol.data import PreviewData
 from nfkd.protocol.requests import Run
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.panels.base import Panel
 from nfkd_gui.theme import font
 from nfkd_gui.widgets.panel_dock import PanelDock
 from nfkd_gui.window.main_window import MainWindow
@@ -113,14 +114,46 @@ def test_matching_becomes_a_tab_beside_flow_when_it_is_chosen(window: MainWindow
     toggle = tiles["matching"].toggleViewAction()
     assert not toggle.isChecked()
     toggle.trigger()
-    assert window.train.tiles.tabifiedDockWidgets(tiles["flow"]) == [tiles["matching"]]
+    assert tiles["matching"] in window.train.tiles.tabifiedDockWidgets(tiles["flow"])
     window.actions_.tile.trigger()
-    assert window.train.tiles.tabifiedDockWidgets(tiles["flow"]) == [tiles["matching"]]
+    assert tiles["matching"] in window.train.tiles.tabifiedDockWidgets(tiles["flow"])
     assert not tiles["matching"].isHidden()
     toggle.trigger()
     window.actions_.tile.trigger()
     assert tiles["matching"].isHidden()
     assert all(tiles[name].isVisible() for name in TILES)
+
+
+def in_front(window: MainWindow) -> list[str]:
+    return [name for name, dock in window.train.tiles.docks.items() if not dock.visibleRegion().isEmpty()]
+
+
+def test_further_panels_open_as_tabs_of_the_last_tile_and_only_those_in_front_are_drawn(
+    window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window.open_workspace("train")
+    train = window.train
+    drawn: set[str] = set()
+    monkeypatch.setattr(Panel, "refresh", lambda panel: drawn.add(panel.name))
+    menu = window.findChild(QMenu, "train.panels.menu")
+    assert isinstance(menu, QMenu)
+    system = next(action for action in menu.actions() if action.text() == "System")
+    assert not system.isChecked()
+    system.trigger()
+    QApplication.processEvents()
+    assert in_front(window) == ["curves", "samples", "interpolation", "system"]
+    train._refresh()
+    assert "system" in drawn
+    assert "flow" not in drawn, "its tab is behind"
+    drawn.clear()
+    train.tiles.docks["flow"].raise_()
+    QApplication.processEvents()
+    train._refresh()
+    assert "flow" in drawn
+    assert "system" not in drawn
+    system.trigger()
+    QApplication.processEvents()
+    assert not train.tiles.docks["system"].isVisible()
 
 
 def test_presentation_mode_leaves_the_window_as_it_was(window: MainWindow, qtbot: Any) -> None:
