@@ -152,10 +152,12 @@ class LayerGlance(QWidget):
             self._gone.setText(f"{name} left")
             self._latents.setPixmap(_fitted(state_image(flow.latents[layer.splits - 1])))
             self._latents.setAccessibleName(f"Latents {name} that left before {layer.label}")
-            sizes = (f"z{subscript(number)}: {latents.size:,} values"
-                     for number, latents in enumerate(flow.latents[: layer.splits], start=1))  # fmt: skip
+            sizes = ", ".join(
+                f"z{subscript(number)}: {latents.size:,} values"
+                for number, latents in enumerate(flow.latents[: layer.splits], start=1)
+            )
             for label in (self._state, self._latents):
-                label.setToolTip(f"Latents that left before this layer: {', '.join(sizes)}.")
+                label.setToolTip(f"Latents that left before this layer: {sizes}.")
 
     def _fit(self) -> None:
         for widget in (self._gone, self._latents):
