@@ -61,11 +61,6 @@ class FlowStatesModel(QObject):
         self._pause.setSingleShot(True)
         self._pause.timeout.connect(self.refresh_due)
 
-    @property
-    def busy(self) -> bool:
-        """Whether a reply is expected."""
-        return self._plane.busy or self._layers.busy
-
     def forget(self) -> None:
         """Drop everything: another run or seed is shown."""
         self._plane.cancel()

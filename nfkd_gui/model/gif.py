@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -64,18 +65,26 @@ def write_gif(
     _save(path, pictures, seconds)
 
 
+def pack_frame(picture: np.ndarray) -> bytes:
+    """Return a picture, (height, width, 3) uint8, in the colours of a GIF's frame, compressed as PNG."""
+    file = BytesIO()
+    frame = Image.fromarray(picture).quantize(_COLOURS, Image.Quantize.FASTOCTREE)
+    frame.save(file, format="PNG", compress_level=1)
+    return file.getvalue()
+
+
 def write_pictures_gif(
-    path: Path, frames: Sequence[np.ndarray], *, seconds: float = 0.1, progress: Progress | None = None
+    path: Path, frames: Sequence[bytes], *, seconds: float = 0.1, progress: Progress | None = None
 ) -> None:
-    """Write an animated GIF of pictures as they are, (height, width, 3) uint8; frames may be the same array.
+    """Write an animated GIF of the pictures of `pack_frame`; frames may be the same object.
 
     Further parameters and errors are those of `write_gif`.
     """
     if not frames:
         cause = "There are no pictures yet."
         raise ExportError(cause, "Try again when the run has drawn some.")
-    made = (Image.fromarray(frame).quantize(_COLOURS, Image.Quantize.FASTOCTREE) for frame in frames)
-    _save(path, _counted(made, len(frames), progress or Progress()), seconds)
+    pictures = (Image.open(BytesIO(frame)) for frame in frames)
+    _save(path, _counted(pictures, len(frames), progress or Progress()), seconds)
 
 
 def _save(path: Path, pictures: Iterator[Image.Image], seconds: float) -> None:

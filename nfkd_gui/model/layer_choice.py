@@ -64,18 +64,18 @@ class LayerChoice:
 
     def _crossing(self, rows: Sequence[Names], number: int, own: int, layer: LayerInfo) -> str:
         layers = (self.student, self.teacher)[own]
-        places = {each.name: index for index, each in enumerate(layers)}
+        indices = {each.name: index for index, each in enumerate(layers)}
         for index, row in enumerate(rows):
-            known = row[own] in places and index != number
-            if known and (places[row[own]] > places[layer.name]) == (index < number):
+            known = row[own] in indices and index != number
+            if known and (indices[row[own]] > indices[layer.name]) == (index < number):
                 student, teacher = layer_label(self.student, row[0]), layer_label(self.teacher, row[1])
                 return f"would cross the pair {student} ↔ {teacher}"
         return "out of order"
 
     def row_for(self, rows: Sequence[Names], student: str) -> int:
         """Return the index at which a pair with this student layer keeps the rows in order."""
-        places = {layer.name: index for index, layer in enumerate(self.student)}
-        return bisect_left([places.get(row[0], 0) for row in rows], places.get(student, 0))
+        indices = {layer.name: index for index, layer in enumerate(self.student)}
+        return bisect_left([indices.get(row[0], 0) for row in rows], indices.get(student, 0))
 
     def next_pair(self, rows: Sequence[Names]) -> tuple[int, Names] | None:
         """Return the index and the layers of a pair to add: at the end or in the last gap; None if no pair fits."""

@@ -28,11 +28,11 @@ class LayerColumns:
     @property
     def last(self) -> int:
         """The column of the noise."""
-        return max((places[-1] for places in self.states if places), default=0)
+        return max((columns[-1] for columns in self.states if columns), default=0)
 
     def state_at(self, flow: int, column: int) -> int:
         """Return the last state of a flow that is reached at a column."""
-        return max(sum(place <= column for place in self.states[flow]) - 1, 0)
+        return max(sum(each <= column for each in self.states[flow]) - 1, 0)
 
     def partner(self, column: int) -> tuple[int, int] | None:
         """Return the matched states that stand in a column."""
@@ -72,8 +72,8 @@ def align_layers(first: Sequence[str], second: Sequence[str], pairs: Sequence[tu
     for anchor in anchors:
         steps = [end - begin for begin, end in zip(done, anchor, strict=True)]
         room = max(steps)
-        for places, count in zip(columns, steps, strict=True):
-            places += [start + -(-number * room // count) for number in range(1, count + 1)]
+        for own, count in zip(columns, steps, strict=True):
+            own += [start + -(-number * room // count) for number in range(1, count + 1)]
         done, start = anchor, start + room
     shared = tuple(pair for pair in matched if columns[0][pair[0]] == columns[1][pair[1]])
     return LayerColumns((tuple(columns[0]), tuple(columns[1])), shared)

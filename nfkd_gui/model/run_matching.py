@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, Signal
 
 from nfkd.protocol.events import MatchingMeasured, RunEvent, SeedStarted, StageStarted
 from nfkd.protocol.roles import ASSISTANTS, Role
+from nfkd.protocol.view import RunView
 from nfkd_gui.model.run_config import FLOWS, RunConfig
 
 if TYPE_CHECKING:
@@ -57,14 +58,13 @@ class RunMatching(QObject):
     def _measured(self) -> tuple[dict[tuple[Role, str, str], float], list[np.ndarray], int]:
         """Return errors, history and the student's step."""
         studio, view = self._studio, self._studio.view
-        errors, history, step = dict[tuple[Role, str, str], float](), list[np.ndarray](), 0
+        errors, step = dict[tuple[Role, str, str], float](), 0
         if view is None or not self._config.agrees(view, studio.experiment.config, FLOWS):
-            return errors, history, step
+            return errors, [], step
         for role in _LEARNERS:
             stage, found = view.find_stage(studio.seed, role), studio.timeline.matching(role)
             if stage is None or not stage.matching_errors:
                 continue
-            history.append(np.stack(stage.matching_errors))
             if found is not None:
                 step = found[0] if role == "student" else step
                 pairs = view.find_pairs(studio.seed, role)
@@ -73,8 +73,14 @@ class RunMatching(QObject):
                     for pair, error in zip(pairs, found[1], strict=False)
                     if np.isfinite(error)
                 }
-        return errors, history, step
+        return errors, matching_history(view, studio.seed), step
 
     def _on_event(self, event: RunEvent) -> None:
         if isinstance(event, (MatchingMeasured, StageStarted, SeedStarted)):
             self.refresh()
+
+
+def matching_history(view: RunView, seed: int) -> list[np.ndarray]:
+    """Return the errors of every learner, each (measurements, pairs): the range of the colours of errors."""
+    stages = (view.find_stage(seed, role) for role in _LEARNERS)
+    return [np.stack(stage.matching_errors) for stage in stages if stage is not None and stage.matching_errors]

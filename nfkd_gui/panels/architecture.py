@@ -244,7 +244,7 @@ class ArchitecturePanel(QFrame, Exportable):
             weight = item.get("weight", 1.0)
             pair = LayerPair(
                 student=str(item.get("student", "")), teacher=str(item.get("teacher", "")), summary="",
-                weight=weight if isinstance(weight, float) else 1.0,
+                weight=float(weight) if isinstance(weight, (int, float)) else 1.0,
             )  # fmt: skip
             wrong = [text for path, text in problems.items() if own and f"{path}.".startswith(f"{PAIRS}.{index}.")]
             pairs.append(self._pair_of("student", roles[-2], index, pair, "; ".join(wrong)))
@@ -306,6 +306,7 @@ class ArchitecturePanel(QFrame, Exportable):
         super().resizeEvent(event)
         wide = self.width() >= scaled(_WIDE)
         self._sizes.show_titles(wide)
+        self.glance.widen(wide)
         style = Qt.ToolButtonStyle.ToolButtonTextBesideIcon if wide else Qt.ToolButtonStyle.ToolButtonIconOnly
         for button in (self.differences, self.auto):
             button.setToolButtonStyle(style)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction, QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import ErrorInfo, MatchingMeasured, SamplesDrawn, StageFinished, StageStarted
 from nfkd.protocol.inspection import Origin
@@ -30,8 +30,8 @@ from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel
 
 POINTS = 1500
 """Points in the plane."""
-_WIDE, _ROLES = 900, 480
-"""Width of the panel from which its head has what the planes draw, and the choice of the second flow."""
+_WIDE, _ROLES, _INSPECT = 900, 480, 500
+"""Width of the panel from which its head has what the planes draw, the choice of the second flow, and “Inspect”."""
 
 
 class FlowPanel(Panel):
@@ -42,6 +42,7 @@ class FlowPanel(Panel):
     placeholder = "How teacher and student move examples through their layers"
     event_types = (SamplesDrawn, StageStarted, StageFinished, MatchingMeasured)
     has_numbers = has_animations = True
+    _stop_recording = Signal()
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(studio, parent)
@@ -60,12 +61,20 @@ class FlowPanel(Panel):
         self._pages: list[PlanePage | LayersPage] = []
         self.message = ElidedLabel(tone="error", parent=self.content)
         self.message.setObjectName("flow.message")
-        self.message.hide()
+        self.retry = QPushButton("Try again", self.content)
+        self.retry.setObjectName("flow.retry")
+        self.retry.setToolTip("Ask for the states again.")
+        self.retry.clicked.connect(self._try_again)
         self.scrubber = LayerScrubber(self.content)
+        line = QHBoxLayout()
+        set_space(line, 8)
+        for widget in (self.message, self.retry):
+            line.addWidget(widget, int(widget is self.message))
+            widget.hide()
         column = QVBoxLayout(self.content)
         set_space(column, 8, 12, 8, 12, 8)
         column.addWidget(self.pages, 1)
-        column.addWidget(self.message)
+        column.addLayout(line)
         column.addWidget(self.scrubber)
         self._add_tools()
         self._connect()
@@ -75,6 +84,10 @@ class FlowPanel(Panel):
         self._first = RoleChoice("flow.first", "First flow", "The flow at the left or above.", self)
         self._second = RoleChoice("flow.second", "Second flow", "The flow beside or below the teacher.", self)
         self.plane_tools, self.example_tools = PlaneTools(self), ExampleTools(self)
+        self._inspect_entry = QAction("Inspect the example", self)
+        self._inspect_entry.setObjectName("flow.inspect_entry")
+        self._inspect_entry.setToolTip("Show the example or the probe in the sample inspector.")
+        self._inspect_entry.triggered.connect(self._inspect)
         self.tools += [*self.plane_tools.widgets, *self.example_tools.widgets, self._first, self._second]
 
     def _connect(self) -> None:
@@ -83,6 +96,7 @@ class FlowPanel(Panel):
         self.plane_tools.parts_changed.connect(self._show_parts)
         self.plane_tools.grid_changed.connect(self._choose_grid)
         self.example_tools.changed.connect(self.show_example)
+        self.example_tools.inspect.clicked.connect(self._inspect)
         self.scrubber.moved.connect(self._go)
         self.states.plane_changed.connect(self._redraw)
         self.states.layers_changed.connect(self._take_layers)
@@ -98,6 +112,7 @@ class FlowPanel(Panel):
         page.probe.placed.connect(self._probe_point)
         page.probe.likely_wanted.connect(self._probe_likely)
         page.probe.random_wanted.connect(self._probe_random)
+        page.probe.inspect_wanted.connect(self._inspect)
         self._add_page(page)
         return page
 
@@ -106,6 +121,7 @@ class FlowPanel(Panel):
         """The page for images and longer vectors, made when it is first needed."""
         page = LayersPage(self.content)
         page.rest_chosen.connect(self._choose_rest)
+        page.chain.example_chosen.connect(self._inspect)
         self._add_page(page)
         return page
 
@@ -139,6 +155,7 @@ class FlowPanel(Panel):
         return any((stage := self.stage(role)) is not None and stage.samples is not None for role in self.roles())
 
     def run_changed(self) -> None:
+        self._stop_recording.emit()
         self.states.forget()
         self.scrubber.pause()
         self.states.origin = None
@@ -165,7 +182,8 @@ class FlowPanel(Panel):
         self._ask()
         error = self.states.error
         self.message.setText(f"{error.title}. {error.cause} {error.action}" if error is not None else "")
-        self.message.setVisible(error is not None)
+        for widget in (self.message, self.retry):
+            widget.setVisible(error is not None)
         if self._stale:
             self._stale = False
             self._draw_page()
@@ -183,7 +201,9 @@ class FlowPanel(Panel):
         elif not self.in_plane and layers is not None:
             pair.take_states(layers.flows)
             ink = draws_ink(self.studio, self.view)
-            self.layers.show_states(layers, pair.roles, pair.columns, pair.errors(), ink=ink, rest=self.states.rest)
+            self.layers.show_states(
+                layers, pair.roles, pair.columns, pair.errors(), pair.error_scale(), ink=ink, rest=self.states.rest
+            )
             self.pages.setCurrentWidget(self.layers)
         else:
             self._waiting.setText("Reading the flows …" if self.states.error is None else "")
@@ -209,6 +229,10 @@ class FlowPanel(Panel):
             self.states.origin = Origin(kind="validation", index=0)
             self.example_tools.show_origin(self.states.origin)
         self.states.ask_layers()
+
+    def _try_again(self) -> None:
+        self._asked = self.states.error = None
+        self._redraw()
 
     def _weights_of(self, role: Role) -> tuple[int, bool] | None:
         stage = self.stage(role)
@@ -270,6 +294,8 @@ class FlowPanel(Panel):
             widget.setVisible(plane and wide)
         for widget in self.example_tools.widgets:
             widget.setVisible(not plane)
+        if self.width() < scaled(_INSPECT):
+            self.example_tools.inspect.hide()
         for choice in (self._first, self._second):
             choice.setVisible(choice.count() > 1 and self.width() >= scaled(_ROLES))
 
@@ -279,7 +305,13 @@ class FlowPanel(Panel):
         self._place_probe()
 
     def options(self) -> list[QAction]:
-        return self.plane_tools.actions if self.in_plane else []
+        self._inspect_entry.setEnabled(self.states.origin is not None)
+        return [*(self.plane_tools.actions if self.in_plane else []), self._inspect_entry]
+
+    def _inspect(self) -> None:
+        """Show the example, or the probe, in the sample inspector."""
+        if self.states.origin is not None:
+            self.studio.inspect_example(self.states.origin)
 
     # --- the probe ------------------------------------------------------------------------------------------------
 
@@ -347,7 +379,8 @@ class FlowPanel(Panel):
         return {"Layers": self._film} if self.figure() is not None and self.pair.columns.last else {}
 
     def _film(self, ready: Callable[[Writer], None], fail: Callable[[ErrorInfo], None]) -> None:
-        del fail
         self.scrubber.pause()
-        page = self.planes if self.in_plane else self.layers
-        Film(page, ready).start()
+        self._stop_recording.emit()
+        film = Film(self.planes if self.in_plane else self.layers, ready, fail)
+        self._stop_recording.connect(film.stop)
+        film.start()

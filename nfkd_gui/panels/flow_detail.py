@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from PySide6.QtCore import QRectF, QSize, Signal
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen
@@ -62,12 +61,6 @@ class Picture(QWidget):
         painter.end()
 
 
-@dataclass(frozen=True)
-class _Latent:
-    name: str
-    image: QImage
-
-
 class DetailBlock(QWidget):
     """The state of one flow, and what belongs to it."""
 
@@ -82,10 +75,11 @@ class DetailBlock(QWidget):
         self.state.setObjectName(f"{name}.state")
         self.decoded.setObjectName(f"{name}.decoded")
         self.names = Caption(parent=self), Caption(parent=self)
-        self.latents = [(Picture(_LATENT, self), Caption(parent=self)) for _ in range(4)]
-        head, grid, row = QHBoxLayout(), QGridLayout(), QHBoxLayout()
+        self.latents: list[tuple[Picture, Caption]] = []
+        self._row = QHBoxLayout()
+        head, grid = QHBoxLayout(), QGridLayout()
         set_space(head, 8)
-        set_space(row, 8)
+        set_space(self._row, 8)
         set_space(grid, 4)
         head.addWidget(self.title, 1)
         head.addWidget(self.log_det)
@@ -93,17 +87,11 @@ class DetailBlock(QWidget):
             grid.addWidget(picture, 0, index)
             grid.addWidget(self.names[index], 1, index)
             grid.setColumnStretch(index, 1)
-        for picture, caption in self.latents:
-            cell = QVBoxLayout()
-            set_space(cell, 2)
-            cell.addWidget(picture)
-            cell.addWidget(caption)
-            row.addLayout(cell, 1)
         column = QVBoxLayout(self)
         set_space(column, 4)
         column.addLayout(head)
         column.addLayout(grid)
-        column.addLayout(row)
+        column.addLayout(self._row)
 
     def show_state(self, role: Role, flow: FlowStates, state: int, *, ink: bool, rest: str) -> None:
         """Show a state of a flow, and what has left before it."""
@@ -121,25 +109,35 @@ class DetailBlock(QWidget):
         self.state.show_image(image, f"State of {role_label(role).lower()}")
         self.names[0].show_texts([f"state, {size}", "state"])
         gone = layer.splits if layer else 0
-        self.decoded.setVisible(is_image)
+        self.decoded.setVisible(is_image and bool(flow.decoded))
         self.names[1].setVisible(is_image)
-        if is_image:
+        if is_image and flow.decoded:
             self.decoded.show_image(example_image(flow.decoded[gone], ink=ink), "Decoded from there")
-        left = "rest at its mean" if rest == "mean" else "rest at fresh noise"
-        self.names[1].show_texts([f"decoded, {left}" if gone else "decoded: the example", "decoded"])
+            left = "rest at its mean" if rest == "mean" else "rest at fresh noise"
+            self.names[1].show_texts([f"decoded, {left}" if gone else "decoded: the example", "decoded"])
+        else:
+            self.names[1].show_texts(["This flow cannot decode.", "cannot decode"])
         self._show_latents(flow, gone, at_end=layer is not None and layer is layers[-1])
 
     def _show_latents(self, flow: FlowStates, gone: int, *, at_end: bool) -> None:
-        count = len(flow.latents) if at_end else gone
-        shown = [
-            _Latent(f"z{subscript(number)}", state_image(flow.latents[number - 1])) for number in range(1, count + 1)
-        ]
-        for (picture, caption), latent in zip(self.latents, [*shown[: len(self.latents)], *[None] * 4], strict=False):
-            picture.setVisible(latent is not None)
-            caption.setVisible(latent is not None)
-            if latent is not None:
-                picture.show_image(latent.image, f"Latents {latent.name}")
-                caption.show_texts([latent.name])
+        shown = flow.latents if at_end else flow.latents[:gone]
+        while len(self.latents) < len(shown):
+            self._add_latent()
+        for number, (picture, caption) in enumerate(self.latents, start=1):
+            for widget in (picture, caption):
+                widget.setVisible(number <= len(shown))
+            if number <= len(shown):
+                name = f"z{subscript(number)}"
+                picture.show_image(state_image(shown[number - 1]), f"Latents {name}")
+                caption.show_texts([name])
+
+    def _add_latent(self) -> None:
+        picture, caption, cell = Picture(_LATENT, self), Caption(parent=self), QVBoxLayout()
+        set_space(cell, 2)
+        cell.addWidget(picture)
+        cell.addWidget(caption)
+        self._row.addLayout(cell, 1)
+        self.latents.append((picture, caption))
 
     def restyle(self) -> None:
         """Apply the current theme."""

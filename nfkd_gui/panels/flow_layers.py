@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Generator, Mapping, Sequence
 
 import numpy as np
 import pyqtgraph as pg
@@ -18,7 +18,7 @@ from nfkd_gui.model.layer_columns import LayerColumns, pictured
 from nfkd_gui.panels.flow_detail import LayerDetail
 from nfkd_gui.panels.flow_film import HOLD
 from nfkd_gui.plotting.layer_chain import END, ChainRow, Join, LayerChain
-from nfkd_gui.plotting.match_colours import match_map
+from nfkd_gui.plotting.match_colours import ErrorScale
 from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.plotting.state_pictures import example_image, state_image
 from nfkd_gui.theme import fix_size, font, role_colour, scaled, set_space, tokens
@@ -84,18 +84,19 @@ class LayersPage(QWidget):
         roles: Sequence[Role],
         columns: LayerColumns,
         errors: Mapping[tuple[int, int], float],
+        scale: ErrorScale | None,
         *,
         ink: bool,
         rest: str,
     ) -> None:
-        """Show an example on its way through one or two flows; `errors` are those of matched states."""
+        """Show an example on its way through one or two flows; `errors` are those of matched states, on a scale."""
         self.states, self.columns, self._ink, self._rest = states, columns, ink, rest
         self._roles = list[Role](role for role in roles if role in states.flows)
-        places = dict(zip(roles, columns.states, strict=False))
-        rows = [_chain_row(role, states.flows[role], places[role], ink=ink) for role in self._roles]
-        joins = _joins(columns, errors) if len(rows) == 2 else []
+        placed = dict(zip(roles, columns.states, strict=False))
+        rows = [_chain_row(role, states.flows[role], placed[role], ink=ink) for role in self._roles]
+        joins = _joins(columns, errors, scale) if len(rows) == 2 else []
         self.chain.show_rows(rows, joins, columns.last)
-        self._draw_lines(places)
+        self._draw_lines(placed)
         missing = [role for role in roles if role not in states.flows]
         self.notes.setText(" ".join(f"{role.capitalize()}: not trained yet." for role in missing))
         self.notes.setVisible(bool(missing))
@@ -105,7 +106,7 @@ class LayersPage(QWidget):
         """Drop the states: another run is shown."""
         self.states = None
 
-    def _draw_lines(self, places: Mapping[Role, Sequence[int]]) -> None:
+    def _draw_lines(self, columns: Mapping[Role, Sequence[int]]) -> None:
         flows = self.states.flows if self.states is not None else {}
         for role, line in self.lines.items():
             self._ends[role].setVisible(role in self._roles)
@@ -119,7 +120,7 @@ class LayersPage(QWidget):
                 self.plot.canvas.addItem(self._ends[role], ignoreBounds=True)
             values = np.array([0.0, *(layer.log_det for layer in pictured(flows[role]))])
             known = np.isfinite(values)
-            x = np.array([self.chain.place(column) for column in places[role]])
+            x = np.array([self.chain.position(column) for column in columns[role]])
             line.setData(x[known], values[known])
             end = self._ends[role]
             end.setText(f"{values[-1]:.3g}".replace("-", "−"), color=role_colour(role))
@@ -129,12 +130,12 @@ class LayersPage(QWidget):
             line.setPen(pg.mkPen(role_colour(role), width=2))
             line.setSymbolBrush(pg.mkBrush(role_colour(role)))
             line.setSymbolPen(None)
-        self.plot.canvas.getViewBox().setXRange(-0.5, self.chain.place(self.columns.last) + END, padding=0)
+        self.plot.canvas.getViewBox().setXRange(-0.5, self.chain.position(self.columns.last) + END, padding=0)
 
     def go(self, column: int) -> None:
         """Mark the states of a column."""
         self.column = column
-        self._pointer.setValue(self.chain.place(column))
+        self._pointer.setValue(self.chain.position(column))
         if self.states is None:
             return
         marks = self.marks()
@@ -144,7 +145,7 @@ class LayersPage(QWidget):
             shown: list[tuple[Role, FlowStates, int]] = [(role, flows[role], marks[role]) for role in self._roles]
             self.detail.show_states(shown, ink=self._ink, rest=self._rest)
 
-    def poses(self) -> Iterator[int]:
+    def poses(self) -> Generator[int]:
         """Mark each layer from the data to the noise; yields for how many frames of a film it is shown."""
         before = self.column
         for column in range(self.columns.last + 1):
@@ -154,9 +155,8 @@ class LayersPage(QWidget):
 
     def marks(self) -> dict[Role, int]:
         """Return the present state of each flow."""
-        places = [places for places in self.columns.states if places]
-        numbers = [number for number, places in enumerate(self.columns.states) if places]
-        found = zip(self._roles, numbers[: len(places)], strict=False)
+        numbers = [number for number, columns in enumerate(self.columns.states) if columns]
+        found = zip(self._roles, numbers, strict=False)
         return {role: self.columns.state_at(number, self.column) for role, number in found}
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -189,15 +189,10 @@ def _chain_row(role: Role, flow: FlowStates, columns: Sequence[int], *, ink: boo
     return ChainRow(role, pictures, columns, levels, numbers, splits)
 
 
-def _joins(columns: LayerColumns, errors: Mapping[tuple[int, int], float]) -> list[Join]:
-    """Return the lines between matched states, in colours from the lowest to the highest error."""
-    logs = {pair: float(np.log10(max(error, 1e-12))) for pair, error in errors.items() if np.isfinite(error)}
-    low, high = min(logs.values(), default=0.0), max(logs.values(), default=0.0)
-    colours, joins = match_map(), []
-    for pair in columns.matched:
-        colour = QColor(tokens().control)
-        if pair in logs:
-            share = (logs[pair] - low) / max(high - low, 0.1)
-            colour = cast("QColor", colours.map(share, mode=pg.ColorMap.QCOLOR))
-        joins.append(Join(*pair, colour, f"{errors[pair]:.3g}" if pair in errors else ""))
-    return joins
+def _joins(columns: LayerColumns, errors: Mapping[tuple[int, int], float], scale: ErrorScale | None) -> list[Join]:
+    """Return the lines between matched states in the colours of their errors; others are grey."""
+    known = {pair: error for pair, error in errors.items() if scale is not None and math.isfinite(error)}
+    return [
+        Join(*pair, scale.colour(known[pair]) if scale is not None and pair in known else QColor(tokens().control))
+        for pair in columns.matched
+    ]

@@ -9,7 +9,9 @@ from nfkd.protocol.records import LayerPair
 from nfkd.protocol.roles import TEACHERS, Role, learner_of, role_name
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.layer_columns import LayerColumns, align_layers, pictured
+from nfkd_gui.model.run_matching import matching_history
 from nfkd_gui.numbers import format_count, format_measure
+from nfkd_gui.plotting.match_colours import ErrorScale
 
 
 class FlowPair:
@@ -78,12 +80,12 @@ class FlowPair:
         if role not in self.roles or role not in self._layers:
             return None
         shown = list(self._layers[role])
-        places = self.columns.states[self.roles.index(role)]
+        columns = self.columns.states[self.roles.index(role)]
         every = list(self._all_layers[role])
-        if layer not in every or not places:
+        if layer not in every or not columns:
             return None
         before = every[: every.index(layer) + 1]
-        return places[sum(name in shown for name in before)]
+        return columns[sum(name in shown for name in before)]
 
     # --- matched layers -------------------------------------------------------------------------------------------
 
@@ -110,6 +112,10 @@ class FlowPair:
             if pair.teacher in first and pair.student in second:
                 found[first.index(pair.teacher) + 1, second.index(pair.student) + 1] = float(error)
         return found
+
+    def error_scale(self) -> ErrorScale | None:
+        """Return the colours of the errors: those of all that were measured, as in Architecture."""
+        return None if self._view is None else ErrorScale.of(matching_history(self._view, self._seed))
 
     def matched_texts(self, column: int) -> list[str]:
         """Return which layers are matched in a column and their error, from long to short."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 import numpy as np
 from PySide6.QtCore import QElapsedTimer, QSize, Qt, QTimer, Signal
@@ -173,7 +173,7 @@ class PlanePage(QWidget):
         states = {cell.role: goal for cell, goal in zip(self.cells, self._goals, strict=True)}
         self.strip.mark([states.get(row.role, 0) for row in self.strip.rows])
 
-    def poses(self) -> Iterator[int]:
+    def poses(self) -> Generator[int]:
         """Draw the play to the noise and back; yields for how many frames of a film each pose is shown."""
         before, last = self.column, self.columns.last
         self.go(0, at_once=True)

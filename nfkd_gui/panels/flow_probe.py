@@ -74,6 +74,7 @@ class Probe(QFrame):
     """A point of the data that the user typed."""
     likely_wanted = Signal()
     random_wanted = Signal()
+    inspect_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -94,10 +95,12 @@ class Probe(QFrame):
         self.spread.setWordWrap(True)
         self.message = WrappedLabel("Drag the ring in either plane, or click.", parent=self)
         self.message.setObjectName("flow.probe_message")
-        self.likely = self._button("likely", "Most likely point", "Go to where the teacher's density is highest.")
+        self.likely = self._button("likely", "Most likely", "Go to where the teacher's density is highest.")
         self.likely.clicked.connect(self.likely_wanted)
-        self.random = self._button("random", "Random point", "Go to a random sample of the teacher.")
+        self.random = self._button("random", "Random", "Go to a random sample of the teacher.")
         self.random.clicked.connect(self.random_wanted)
+        self.inspect = self._button("inspect_probe", "Inspect", "Show the point in the sample inspector.")
+        self.inspect.clicked.connect(self.inspect_wanted)
         self._lay_out(formula)
 
     def _field(self, number: int) -> QDoubleSpinBox:
@@ -129,14 +132,14 @@ class Probe(QFrame):
             point.addWidget(field, 1)
         line.addWidget(self.difference_name, 1)
         line.addWidget(self.difference)
-        buttons.addWidget(self.likely)
-        buttons.addWidget(self.random)
+        for button in (self.likely, self.random, self.inspect):
+            buttons.addWidget(button)
         buttons.addStretch(1)
         legend.addWidget(NoiseRing(self))
         meaning = "Colour: angle of the noise.\nRings: 1 (solid) and 2 (dashed) standard deviations."
-        words = ToneLabel(meaning, parent=self)
-        words.setWordWrap(True)
-        legend.addWidget(words, 1)
+        explanation = ToneLabel(meaning, parent=self)
+        explanation.setWordWrap(True)
+        legend.addWidget(explanation, 1)
         inside = QWidget(self)
         column = QVBoxLayout(inside)
         set_space(column, 12, 0, 0, 8, 0)
@@ -178,6 +181,7 @@ class Probe(QFrame):
         shown = [Terms.of(role, flows[role]) for role in roles if role in flows]
         self._shown = shown
         self.message.setVisible(not shown)
+        self.inspect.setEnabled(bool(shown))
         if shown:
             state = flows[shown[0].role].state
             for field, value in zip(self.fields, state, strict=False):
@@ -198,12 +202,7 @@ class Probe(QFrame):
             first, second = self._shown
             self.difference_name.setText(f"{role_label(second.role)} minus {role_label(first.role).lower()}")
             change = second.total - first.total
-            self.difference.setText(f"{'+' if change >= 0 else ''}{format_measure(change)} nats")
-
-    def say(self, text: str) -> None:
-        """Show a message below the terms; empty for none."""
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
+            self.difference.setText(f"{'+' if 0 <= change < math.inf else ''}{format_measure(change)} nats")
 
     def mark(self, layers: Mapping[Role, int]) -> None:
         """Mark the layer of each flow, counted from 1."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QObject, QSignalBlocker, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QCheckBox, QComboBox, QSpinBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QPushButton, QSpinBox, QWidget
 
 from nfkd.protocol.inspection import Origin
 from nfkd.protocol.roles import Role, role_label
@@ -113,7 +113,10 @@ class ExampleTools(QObject):
         self.number.setMaximumWidth(scaled(84))
         self.kind.activated.connect(self._choose)
         self.number.valueChanged.connect(self._choose)
-        self.widgets: list[QWidget] = [self.kind, self.number]
+        self.inspect = QPushButton("Inspect", parent)
+        self.inspect.setObjectName("flow.inspect")
+        self.inspect.setToolTip("Show the example in the sample inspector.")
+        self.widgets: list[QWidget] = [self.kind, self.number, self.inspect]
 
     def _choose(self) -> None:
         with QSignalBlocker(self.number):

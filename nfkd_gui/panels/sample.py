@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from nfkd.protocol.inspection import InspectSample, Origin, SampleDetails
+from nfkd.protocol.inspection import InspectSample, Origin, SampleDetails, SampleFigures
 from nfkd.protocol.requests import Reply
 from nfkd.protocol.roles import DATA, find_role, role_label
 from nfkd_gui.model.csv_files import Table
@@ -17,6 +20,7 @@ from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.pictures import data_kind
 from nfkd_gui.plotting.mosaic import Mosaic, themed
 from nfkd_gui.theme import fix_size, role_colour, set_space, set_type
+from nfkd_gui.widgets.feature_picker import feature_names
 from nfkd_gui.widgets.flow_layout import FlowLayout
 from nfkd_gui.widgets.labels import ElidedLabel, PlainLabel, ToneLabel, TypeLabel, WrappedLabel
 from nfkd_gui.widgets.waiting_line import WaitingLine
@@ -46,7 +50,7 @@ class SamplePanel(Panel):
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(studio, parent)
-        self._origin: Origin | None = None
+        self._asked = False
         self._details: SampleDetails | None = None
         self._inspection = Inspection(studio, self, long=True)
         self._inspection.replied.connect(self._show)
@@ -95,18 +99,19 @@ class SamplePanel(Panel):
     def _buttons(self) -> QHBoxLayout:
         line = QHBoxLayout()
         set_space(line, 8)
-        for number, letter in enumerate("AB"):
-            button = QPushButton(f"Use as {letter}", self.content)
-            button.setObjectName(f"sample.use_{letter.lower()}")
-            place = ("first", "second")[number]
-            button.setToolTip(f"Make it the {place} end of the interpolation.")
-            button.clicked.connect((self._use_first, self._use_second)[number])
+        self._uses: list[QPushButton] = []
+        for name, text, help_, slot in (
+            ("use_a", "Use as A", "Make it the first end of the interpolation.", self._use_first),
+            ("use_b", "Use as B", "Make it the second end of the interpolation.", self._use_second),
+            ("flow", "Show in Flow", "Follow it through the layers of every flow.", self._show_in_flow),
+        ):
+            button = QPushButton(text, self.content)
+            button.setObjectName(f"sample.{name}")
+            button.setToolTip(help_)
+            button.clicked.connect(slot)
+            button.setEnabled(False)
+            self._uses.append(button)
             line.addWidget(button)
-        flow = QPushButton("Show in Flow", self.content)
-        flow.setObjectName("sample.flow")
-        flow.setToolTip("Follow it through the layers of every flow.")
-        flow.clicked.connect(self._show_in_flow)
-        line.addWidget(flow)
         line.addStretch(1)
         return line
 
@@ -116,48 +121,62 @@ class SamplePanel(Panel):
         """Ask for the figures of an example of the shown run."""
         if self.view is None:
             return
-        self._origin = origin
+        self._asked = True
+        self._take(None)
         self._waiting.clear()
         run, seed = self.view.row.run, self.studio.seed
         self._inspection.ask(InspectSample(run, seed=seed, ticket=self._inspection.ticket, origin=origin))
+
+    def _take(self, details: SampleDetails | None) -> None:
+        """Show other figures, or none; the buttons act on the example whose figures are shown."""
+        self._details = details
+        for button in self._uses:
+            button.setEnabled(details is not None)
         self.mark_dirty()
 
     def _show(self, reply: Reply) -> None:
         if isinstance(reply, SampleDetails):
-            self._details = reply
-            self.mark_dirty()
+            self._take(reply)
 
     def _use_first(self) -> None:
-        self.used.emit(0, self._origin)
+        self._use(0)
 
     def _use_second(self) -> None:
-        self.used.emit(1, self._origin)
+        self._use(1)
+
+    def _use(self, end: int) -> None:
+        if self._details is not None:
+            self.used.emit(end, self._details.origin)
 
     def _show_in_flow(self) -> None:
-        self.flow_wanted.emit(self._origin)
+        if self._details is not None:
+            self.flow_wanted.emit(self._details.origin)
 
     # --- the panel ------------------------------------------------------------------------------------------------
 
     def run_changed(self) -> None:
         self._inspection.cancel()
-        self._origin = self._details = None
+        self._asked = False
+        self._take(None)
         self._waiting.clear()
 
     def restyle(self) -> None:
         self.mark_dirty()
 
     def has_content(self) -> bool:
-        return self._origin is not None
+        return self._asked
 
     def drawing(self) -> QWidget:
         return self._drawing
 
     def draw(self) -> None:
-        origin, details = self._origin, self._details
+        details = self._details
         self._drawing.setVisible(details is not None)
-        if origin is None or details is None:
+        if details is None:
             return
-        self._about.setText(describe_origin(details.origin))
+        about = describe_origin(details.origin)
+        self._about.setText(about)
+        self._image.setAccessibleName(about)
         image = details.example.ndim == 3
         self._image.setVisible(image)
         self._gallery.setVisible(image)
@@ -166,11 +185,7 @@ class SamplePanel(Panel):
         self._fill_figures(details)
         self._fill_pictures(details)
         self._fill_values(details)
-        first = next(iter(details.flows.values()))
-        self._note.setText(
-            f"Percentile among {first.tested:,} test examples. Noise of {first.expected_norm**2:.0f} dimensions has a "
-            f"norm near {format_measure(first.expected_norm, 1)}."
-        )
+        self._note.setText(describe_figures(list(details.flows.values())))
 
     def _themed(self, image: np.ndarray) -> np.ndarray:
         if self.view is None or self.studio.preferences.images_as_stored:
@@ -197,26 +212,29 @@ class SamplePanel(Panel):
         _clear(self._pictures)
         if details.example.ndim != 3:
             return
-        shown = {role: figures.counterpart for role, figures in details.flows.items() if figures.counterpart.size}
-        for role, image in (shown | {DATA: details.nearest}).items():
+        shown: dict[str, np.ndarray] = {
+            role: figures.counterpart for role, figures in details.flows.items() if figures.counterpart.size
+        }
+        if math.isfinite(details.distance):
+            shown[DATA] = details.nearest
+        for role, image in shown.items():
             title = "Nearest train" if role == DATA else role_label(role)
-            caption = f"distance {format_measure(details.distance, 2)}" if role == DATA else "same noise"
+            caption = "same noise"
+            if role == DATA:
+                caption = f"distance {format_measure(details.distance, 2)}{_class_of(details, ', class {}')}"
             self._pictures.addWidget(_Picture(title, caption, role, self._themed(image), self._gallery))
 
     def _fill_values(self, details: SampleDetails) -> None:
         """Show the features of the example, of the nearest one and of the counterparts, in the units of the data."""
         _clear(self._values)
-        self._values_note.setVisible(details.values is not None)
-        if details.values is None:
-            return
-        self._values_note.setText(
-            f"Nearest: training example {details.nearest_index}, {format_measure(details.distance, 2)} away. "
-            "Flows: what each makes of the same noise."
+        columns, finite = value_columns(details), math.isfinite(details.distance)
+        self._values_note.setVisible(bool(columns) or not finite)
+        nearest = (
+            f"Nearest: training example {details.nearest_index}{_class_of(details, ' (class {})')}, "
+            f"{format_measure(details.distance, 2)} away."
         )
-        example, nearest = details.values
-        columns = {"Example": example, "Nearest": nearest} | {
-            role: figures.counterpart for role, figures in details.flows.items() if figures.counterpart.size
-        }
+        flows = " Flows: what each makes of the same noise." if columns else ""
+        self._values_note.setText(f"{nearest if finite else 'The example is not finite.'}{flows}")
         for column, (name, values) in enumerate(columns.items(), start=1):
             role = find_role(name)
             head = _caption(name, "", self._drawing) if role is None else _role_label(role, self._drawing)
@@ -225,8 +243,12 @@ class SamplePanel(Panel):
                 label = PlainLabel(f"{value:.4g}".replace("-", "−"), self._drawing)
                 set_type(label, "caption")
                 self._values.addWidget(label, row, column, Qt.AlignmentFlag.AlignRight)
-        for row, name in enumerate(details.columns[:_MOST_FEATURES], start=1):
+        for row, name in enumerate(details.columns[:_MOST_FEATURES] if columns else (), start=1):
             self._values.addWidget(ElidedLabel(name, parent=self._drawing), row, 0)
+        further = max(map(len, columns.values()), default=0) - _MOST_FEATURES
+        if further > 0:
+            text = f"and {further:,} more: save the numbers"
+            self._values.addWidget(_caption(text, "", self._drawing), _MOST_FEATURES + 1, 0, 1, -1)
 
     # --- for the menu ---------------------------------------------------------------------------------------------
 
@@ -237,7 +259,15 @@ class SamplePanel(Panel):
         rows = [
             [role, figures.log_prob, figures.percentile, figures.latent_norm] for role, figures in details.flows.items()
         ]
-        return {"Figures": Table(["flow", "log p (nats)", "percentile (%)", "norm of the latent"], rows)}
+        tables = {"Figures": Table(["flow", "log p (nats)", "percentile (%)", "norm of the latent"], rows)}
+        if math.isfinite(details.distance):
+            nearest = [details.nearest_index, details.distance, details.label]
+            tables["Nearest"] = Table(["training example", "distance (scaled)", "class"], [nearest])
+        if columns := value_columns(details):
+            names = feature_names(len(columns["Example"]), details.columns)
+            values = zip(names, *columns.values(), strict=True)
+            tables["Features"] = Table(["feature", *map(str.lower, columns)], [list(row) for row in values])
+        return tables
 
 
 class _Picture(QWidget):
@@ -258,6 +288,27 @@ class _Picture(QWidget):
             column.addWidget(widget)
 
 
+def value_columns(details: SampleDetails) -> dict[str, np.ndarray]:
+    """Return the features of the example, of the nearest one, and of the counterparts by role; empty for images."""
+    if details.values is None:
+        return {}
+    example, nearest = details.values
+    found = {"Example": example} | ({"Nearest": nearest} if math.isfinite(details.distance) else {})
+    return found | {role: flow.counterpart for role, flow in details.flows.items() if flow.counterpart.size}
+
+
+def describe_figures(flows: Sequence[SampleFigures]) -> str:
+    """Return what percentiles and norms are compared with."""
+    tested, norm = max(flow.tested for flow in flows), flows[0].expected_norm
+    percentile = f"Percentile among {tested:,} test examples. " if tested else ""
+    return f"{percentile}Noise of {norm**2:.0f} dimensions has a norm near {format_measure(norm, 1)}."
+
+
+def _class_of(details: SampleDetails, template: str) -> str:
+    """Return the class of the nearest example in a text with ``{}``; empty if the data has no classes."""
+    return "" if details.label is None else template.format(details.label)
+
+
 def describe_origin(origin: Origin) -> str:
     """Return where an example comes from, such as ``Student's sample 5, temperature 0.80``."""
     owner = f"{role_label(origin.role)}'s " if origin.role is not None else ""
@@ -265,8 +316,12 @@ def describe_origin(origin: Origin) -> str:
         case "sample":
             noise = "" if origin.noise_seed is None else f", noise {origin.noise_seed}"
             return f"{owner}sample {origin.index}{noise}, temperature {origin.temperature:.2f}".capitalize()
-        case "values" | "scaled":
+        case "values":
             return f"{owner}picture, as shown".capitalize()
+        case "scaled":
+            return f"{owner}point".capitalize()
+        case "likely":
+            return f"{owner}most likely point".capitalize()
         case "file":
             return origin.path
         case kind:

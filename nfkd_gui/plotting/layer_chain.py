@@ -53,7 +53,6 @@ class Join:
     first: int
     second: int
     colour: QColor
-    text: str
 
 
 class LayerChain(QWidget):
@@ -61,12 +60,14 @@ class LayerChain(QWidget):
 
     chosen = Signal(int)
     """A column."""
+    example_chosen = Signal()
+    """The user clicked on the example itself."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("flow.chain")
         self.setAccessibleName("States of the example after each layer")
-        self.setToolTip("Click on a state to go to its layer.")
+        self.setToolTip("Click on a state to go to its layer, on the example to inspect it.")
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.rows: Sequence[ChainRow] = ()
@@ -98,14 +99,14 @@ class LayerChain(QWidget):
 
     # --- where things are -----------------------------------------------------------------------------------------
 
-    def place(self, column: float) -> float:
-        """Return a column's place on the axis that the plot below has, too: there is room between two levels."""
+    def position(self, column: float) -> float:
+        """Return a column's position on the axis that the plot below has, too: there is room between two levels."""
         return column + _BREAK * sum(column > last for last in self._breaks)
 
     def x_of(self, column: float) -> float:
         """Return the centre of a column in pixels."""
         room = self.width() - scaled(AXIS_WIDTH)
-        return scaled(AXIS_WIDTH) + (self.place(column) + 0.5) * room / (self.place(self.last) + 0.5 + END)
+        return scaled(AXIS_WIDTH) + (self.position(column) + 0.5) * room / (self.position(self.last) + 0.5 + END)
 
     def _measure(self) -> None:
         """Find the largest side of a picture, and leave the room that the rows do not need to the plot below."""
@@ -241,6 +242,8 @@ class LayerChain(QWidget):
             for state in self.visible_states(row):
                 if self.picture_rect(row, state).adjusted(-2, -2, 2, 2).contains(at):
                     self.chosen.emit(self.rows[row].columns[state])
+                    if not state:
+                        self.example_chosen.emit()
                     return
 
 

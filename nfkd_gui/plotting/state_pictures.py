@@ -20,7 +20,7 @@ def tiled(state: np.ndarray) -> np.ndarray:
     if state.ndim == 1:
         return state[:, None]
     channels, height, width = state.shape
-    across = math.ceil(math.sqrt(channels * height / width))
+    across = min(math.ceil(math.sqrt(channels * height / width)), channels)
     across = next(each for each in range(across, channels + 1) if channels % each == 0)  # a full grid
     grid = state.reshape(channels // across, across, height, width)
     return grid.transpose(0, 2, 1, 3).reshape(channels // across * height, across * width)
@@ -78,9 +78,9 @@ def points_image(points: np.ndarray, hues: np.ndarray, half: float, size: int) -
     colours = np.array([_rgb(brush.color()) for brush in hue_brushes()], np.uint8)[hues[: len(shown)]]
     dot = max(1, size // 48)
     with np.errstate(invalid="ignore"):
-        places = (np.stack([shown[:, 0], -shown[:, 1]]) / half + 1) / 2 * size
-        inside = ((places >= 0) & (places <= size - dot - 1)).all(axis=0)
-    x, y = places[:, inside].astype(int)
+        pixels = (np.stack([shown[:, 0], -shown[:, 1]]) / half + 1) / 2 * size
+        inside = ((pixels >= 0) & (pixels <= size - dot - 1)).all(axis=0)
+    x, y = pixels[:, inside].astype(int)
     for right in range(dot + 1):
         for down in range(dot + 1):
             picture[y + down, x + right] = colours[inside]

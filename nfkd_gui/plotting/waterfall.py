@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
-import numpy as np
-from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
@@ -38,8 +39,8 @@ class Terms:
     @classmethod
     def of(cls, role: Role, flow: FlowStates) -> Terms:
         """Return the terms of an example."""
-        so_far = np.array([0.0, *(layer.log_det for layer in flow.layers)])
-        return cls(role, flow.base_log_prob, tuple(float(change) for change in np.diff(so_far)))
+        so_far = [0.0, *(layer.log_det for layer in flow.layers)]
+        return cls(role, flow.base_log_prob, tuple(after - before for before, after in pairwise(so_far)))
 
     @property
     def total(self) -> float:
@@ -52,8 +53,8 @@ class Terms:
 
     def bars(self) -> list[tuple[float, float]]:
         """Return the start and the end of the bar of each row: base, layers, total."""
-        ends = np.cumsum([self.base, *self.layers])
-        return [(0.0, self.base), *zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True), (0.0, self.total)]
+        ends = list(accumulate([self.base, *self.layers]))
+        return [(0.0, self.base), *pairwise(ends), (0.0, self.total)]
 
 
 class Waterfall(QWidget):
@@ -100,42 +101,54 @@ class Waterfall(QWidget):
         del event
         if self.terms is None:
             return
-        painter = QPainter(self)
-        colours, role, height = tokens(), QColor(role_colour(self.terms.role)), scaled(_ROW)
-        bars = self.terms.bars()
+        terms, bars, height = self.terms, self.terms.bars(), scaled(_ROW)
+        names = ["Base, log N(z)", *(f"Layer {number}" for number in range(1, len(terms.layers) + 1)), "log p(x)"]
+        values = [terms.base, *terms.layers, terms.total]
+        with QPainter(self) as painter:
+            for row, (name, value) in enumerate(zip(names, values, strict=True)):
+                first, total = not row, row == len(bars) - 1
+                rect = QRectF(0, row * height, self.width(), height)
+                if not first and row == self.marked:
+                    painter.fillRect(rect, QColor(tokens().soft))
+                self._draw_axis(painter, rect, total=total)
+                if all(map(math.isfinite, bars[row])):
+                    self._draw_bar(painter, rect, *bars[row], first=first, total=total)
+                self._write(painter, rect, name, value, first=first, total=total)
+
+    def _draw_axis(self, painter: QPainter, rect: QRectF, *, total: bool) -> None:
         zero = round(self.x_of(0.0))
-        names = ["Base, log N(z)", *(f"Layer {number}" for number in range(1, len(self.terms.layers) + 1)), "log p(x)"]
-        for row, (name, (start, end)) in enumerate(zip(names, bars, strict=True)):
-            top, total = row * height, row == len(bars) - 1
-            if 0 < row == self.marked:
-                painter.fillRect(QRectF(0, top, self.width(), height), QColor(colours.soft))
-            painter.setPen(QPen(QColor(colours.border), 1))
-            painter.drawLine(zero, top, zero, top + height)
-            if total:
-                painter.drawLine(0, top, self.width(), top)
-            elif row:
-                painter.setPen(QPen(QColor(colours.control), 1))
-                painter.drawLine(round(self.x_of(start)), top - height // 2, round(self.x_of(start)), top + height // 2)
-            colour = QColor(colours.text if total else colours.muted) if total or not row else QColor(role)
-            if 0 < row < len(bars) - 1 and end < start:
-                colour.setAlphaF(_LOSS)
-            left, right = sorted((self.x_of(start), self.x_of(end)))
-            bar = QRectF(left, top + (height - scaled(_BAR)) / 2, max(right - left, 1), scaled(_BAR))
-            painter.fillRect(bar, colour)
-            self._write(painter, QRectF(0, top, self.width(), height), name, end - start, first=not row, total=total)
-        painter.end()
+        painter.setPen(QPen(QColor(tokens().border), 1))
+        painter.drawLine(QPointF(zero, rect.top()), QPointF(zero, rect.bottom()))
+        if total:
+            painter.drawLine(rect.topLeft(), rect.topRight())
+
+    def _draw_bar(self, painter: QPainter, rect: QRectF, start: float, end: float, *, first: bool, total: bool) -> None:
+        """Draw a bar, and the line to it from the end of the bar above."""
+        colours, between = tokens(), not (first or total)
+        if between and self.terms is not None:
+            painter.setPen(QPen(QColor(colours.control), 1))
+            x, middle = round(self.x_of(start)), rect.height() // 2
+            painter.drawLine(QPointF(x, rect.top() - middle), QPointF(x, rect.top() + middle))
+        colour = QColor(role_colour(self.terms.role) if between and self.terms else colours.muted)
+        if total:
+            colour = QColor(colours.text)
+        if between and end < start:
+            colour.setAlphaF(_LOSS)
+        left, right = sorted((self.x_of(start), self.x_of(end)))
+        top = rect.top() + (rect.height() - scaled(_BAR)) / 2
+        painter.fillRect(QRectF(left, top, max(right - left, 1), scaled(_BAR)), colour)
 
     @staticmethod
     def _write(painter: QPainter, rect: QRectF, name: str, value: float, *, first: bool, total: bool) -> None:
         painter.setFont(font("strong" if total else "caption"))
         painter.setPen(QColor(tokens().text if total or not first else tokens().muted))
         text = format_measure(value)
-        sign = "+" if not first and not total and value >= 0 else ""
+        sign = "+" if not first and not total and 0 <= value < math.inf else ""
         painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, name)
         painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, sign + text)
 
 
 def common_range(flows: list[Terms]) -> tuple[float, float]:
     """Return the ends of an axis on which the bars of several flows fit."""
-    ends = [end for terms in flows for bar in terms.bars() for end in bar if np.isfinite(end)]
+    ends = [end for terms in flows for bar in terms.bars() for end in bar if math.isfinite(end)]
     return min([0.0, *ends]), max([0.0, *ends])

@@ -41,7 +41,7 @@ class WaitingLine(QWidget):
         self._cancel = QPushButton("Cancel", self)
         self._cancel.setObjectName(f"{name}.cancel")
         self._cancel.clicked.connect(self._end)
-        self._message = WrappedLabel(tone="error", parent=self)
+        self._message = WrappedLabel(parent=self)
         self._message.setObjectName(f"{name}.message")
         self._again = QPushButton("Compute again", self)
         self._again.setObjectName(f"{name}.again")
@@ -63,6 +63,7 @@ class WaitingLine(QWidget):
     def show_error(self, error: ErrorInfo) -> None:
         """Show why there is no reply."""
         text = " ".join(part for part in (f"{error.title}.", error.cause, error.action) if part)
+        self._message.set_tone("error")
         self._show(busy=False, message=text, again=True)
 
     def _show(self, *, busy: bool, message: str = "", again: bool = False) -> None:
@@ -83,5 +84,6 @@ class WaitingLine(QWidget):
 
     def _end(self) -> None:
         self._inspection.cancel()
-        self._show(busy=False, again=True)
+        self._message.set_tone("muted")
+        self._show(busy=False, message="Cancelled.", again=True)
         self.ended.emit()

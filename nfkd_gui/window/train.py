@@ -155,7 +155,7 @@ class TrainWorkspace(Workspace):
             self.docks["inspector"].setVisible(shown)
 
     def stop(self) -> None:
-        """Redraw the panels no more."""
+        """Stop redrawing the panels."""
         self._refresher.stop()
 
     def _show_view(self) -> None:

@@ -208,3 +208,17 @@ def test_keys_reach_blocks_and_lines_and_move_their_ends(drawing: Driver, qtbot:
     assert drawing.written()[1] == ("level2.step1", "level2.step6")
     drawing.key(Qt.Key.Key_Delete)
     assert drawing.written() == [MADE[0]]
+
+
+def test_a_whole_number_is_a_weight(drawing: Driver, do: Callable[[Any], Any]) -> None:
+    document = tomllib.loads(drawing.toml())
+    document["distillation"]["matching"] = {
+        "strategy": "pairs",
+        "pairs": [{"student": student, "teacher": teacher, "weight": weight}
+                  for (student, teacher), weight in zip(MADE, (2, 0), strict=True)],
+    }  # fmt: skip
+    drawing.studio.experiment.replace(document)
+    drawing.describe(do)
+    first, second = (drawing.line(student) for student, _ in MADE)
+    assert "weight 2" in first.pair.text
+    assert "measured only" in second.pair.text

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import csv
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyqtgraph as pg
 import pytest
 from PIL import Image
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QComboBox, QLabel, QSpinBox, QToolButton
+from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QSpinBox, QToolButton, QWidget
 
 import nfkd
 import nfkd.inspect
 from nfkd.config import ExperimentConfig
 from nfkd.protocol import events
-from nfkd.protocol.inspection import Origin, ReadLayers
+from nfkd.protocol.inspection import FlowStates, LayerState, Origin, ReadLayers
 from nfkd.protocol.requests import Done
 from nfkd.protocol.roles import Role
 from nfkd_gui.model.csv_files import write_csv
 from nfkd_gui.model.export_files import Progress
 from nfkd_gui.model.layer_columns import pictured
 from nfkd_gui.panels.flow import FlowPanel
+from nfkd_gui.panels.flow_detail import DetailBlock
 from nfkd_gui.plotting.match_colours import match_map
 from nfkd_gui.plotting.state_pictures import state_image, tiled
 from tests.core.tiny import moons
@@ -85,14 +86,19 @@ def test_the_marked_and_matched_states_are_on_the_screen(driven: Driven) -> None
     assert first.center().x() == pytest.approx(second.center().x())
     middle = picture.pixelColor(round(first.center().x()), round((first.bottom() + second.top()) / 2))
     assert _distance(middle, join.colour) < 30
-    errors = [panel.pair.errors()[pair] for pair in panel.pair.columns.matched]
-    highest: Any = match_map().map(1.0, mode=pg.ColorMap.QCOLOR)
-    worst = panel.pair.columns.matched[int(np.argmax(errors))]
-    [colour] = [join.colour for join in chain.joins if (join.first, join.second) == worst]
-    assert _distance(colour, highest) < 10
+    assert join.colour == scale_colour(driven, panel.pair.errors()[8, 2])
     pixel = picture.pixelColor(round(first.left()) + 3, round(first.top()) + 3)
     expected = chain.rows[0].pictures[8].pixelColor(0, 0)
     assert _distance(pixel, expected) < 10
+
+
+def scale_colour(driven: Driven, error: float) -> QColor:
+    """Return an error's colour on the logarithmic scale of all errors that the run measured."""
+    stage = driven.view.find_stage(driven.studio.seed, "student")
+    assert stage is not None
+    logs = np.log10(np.stack(stage.matching_errors))
+    share = (np.log10(error) - logs.min()) / (logs.max() - logs.min())
+    return QColor(*map(int, np.asarray(match_map().map(np.array([share])))[0, :3]))
 
 
 def _distance(first: QColor, second: QColor) -> int:
@@ -237,6 +243,8 @@ def test_vectors_are_strips_and_channels_full_grids() -> None:
     assert tiled(np.arange(5.0)).shape == (5, 1)
     assert tiled(np.zeros((4, 4, 4))).shape == (8, 8)
     assert tiled(np.zeros((12, 4, 4))).size == 12 * 16
+    assert tiled(np.zeros((2, 32, 2))).shape == (32, 4), "tall channels stand beside each other"
+    assert tiled(np.zeros((1, 16, 4))).shape == (16, 4)
     values = np.array([0.0, 1.0, np.nan, 0.5])
     assert len({QColor(state_image(values).pixel(0, row)).name() for row in range(4)}) == 4
 
@@ -277,6 +285,43 @@ def test_the_play_is_saved_as_a_gif(driven: Driven, qtbot: Any, tmp_path: Path) 
         assert film.n_frames == panel.pair.columns.last + 1, "a picture of each layer"
         assert film.size == (panel.layers.canvas.width(), panel.layers.canvas.height())
     assert panel.layers.column == 4, "the panel shows what it showed before"
+
+
+def test_the_frames_of_a_large_page_are_small(
+    show: Any, fake_studio: Any, run: Path, qtbot: Any, tmp_path: Path
+) -> None:
+    panel = Driven(show, fake_studio, run, (1600, 1000)).panel
+    width, height = panel.layers.canvas.width(), panel.layers.canvas.height()
+    assert width > 960
+    writers: list[Any] = []
+    [prepare] = panel.animations().values()
+    tracemalloc.start()
+    try:
+        prepare(writers.append, lambda error: pytest.fail(error.title))
+        qtbot.waitUntil(lambda: bool(writers), timeout=20_000)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < (panel.pair.columns.last + 1) * width * height / 4, "a twelfth of what the pixels take"
+    writers[0](tmp_path / "play.gif", Progress())
+    film: Any = Image.open(tmp_path / "play.gif")
+    with film:
+        assert film.width == 960
+        assert film.height == pytest.approx(960 * height / width, abs=1)
+
+
+def test_another_run_ends_the_recording_with_a_message(driven: Driven, qtbot: Any) -> None:
+    panel, writers, errors = driven.panel, list[Any](), list[events.ErrorInfo]()
+    [prepare] = panel.animations().values()
+    prepare(writers.append, errors.append)
+    page = panel.layers
+    qtbot.waitUntil(lambda: page.column >= 2, timeout=5000)
+    panel.show_run(driven.view)
+    assert [error.title for error in errors] == ["The animation was not saved"]
+    drawn, go = list[int](), page.go
+    page.go = lambda column: (drawn.append(column), go(column))[1]  # type: ignore[method-assign]
+    qtbot.wait(60)
+    assert (writers, drawn, len(errors)) == ([], [], 1), "nothing more is recorded"
 
 
 # --- newer weights ------------------------------------------------------------------------------------------------
@@ -326,3 +371,68 @@ def test_a_refusal_is_said(driven: Driven, fake_studio: Any) -> None:
     fail(events.ErrorInfo(title="The run cannot be read", cause="It is gone.", action="Open another."))
     panel.refresh()
     assert child(panel, QLabel, "flow.message").text() == "The run cannot be read. It is gone. Open another."
+
+
+def test_states_of_a_finished_run_can_be_asked_for_again(
+    show: Any, fake_run: Any, fake_studio: Any, qtbot: Any
+) -> None:
+    run = fake_run()
+    run.begin("teacher")
+    drawn(run, 10)
+    panel = show(FlowPanel, run)
+    retry = child(panel, QPushButton, "flow.retry")
+    assert not retry.isVisible()
+    fake_studio.asked.pop()[2](events.ErrorInfo(title="Not now", cause="It is busy.", action="Wait."))
+    panel.refresh()
+    assert fake_studio.asked == []
+    QTest.mouseClick(retry, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: (panel.refresh(), bool(fake_studio.asked))[1], timeout=3000)
+    assert [type(ask) for ask, *_ in fake_studio.asked] == [ReadLayers]
+    assert not retry.isVisible()
+
+
+# --- the sample inspector -----------------------------------------------------------------------------------------
+
+
+def test_the_example_is_inspected_by_a_click_on_it_the_button_or_the_menu(driven: Driven) -> None:
+    panel, chosen = driven.panel, list[Origin]()
+    driven.studio.example_chosen.connect(chosen.append)
+    panel.show_example(Origin(kind="test", index=3))
+    driven.answer()
+    chain = panel.layers.chain
+    QTest.mouseClick(chain, Qt.MouseButton.LeftButton, pos=chain.picture_rect(0, 8).center().toPoint())
+    assert chosen == []
+    QTest.mouseClick(chain, Qt.MouseButton.LeftButton, pos=chain.picture_rect(0, 0).center().toPoint())
+    QTest.mouseClick(child(panel, QPushButton, "flow.inspect"), Qt.MouseButton.LeftButton)
+    [entry] = [action for action in panel.options() if action.objectName() == "flow.inspect_entry"]
+    entry.trigger()
+    assert [(origin.kind, origin.index) for origin in chosen] == [("test", 3)] * 3
+
+
+# --- flows of other kinds -----------------------------------------------------------------------------------------
+
+
+def detail(qtbot: Any, decoded: list[np.ndarray], levels: int) -> DetailBlock:
+    """Return the detail of the noise of an image under a flow with some levels."""
+    example = np.zeros((1, 64, 64))
+    layers = [LayerState(f"level{n}.step1", f"level {n} step 1", "step", np.zeros((2, 4, 4)), 0.0, n - 1)
+              for n in range(1, levels + 1)]  # fmt: skip
+    flow = FlowStates(example, example, layers, [np.full((1, 4, 4), n) for n in range(levels)], decoded, 0.0, 0.0)
+    parent = QWidget()
+    block = DetailBlock("detail", parent)
+    block.setParent(None)
+    qtbot.addWidget(block)
+    block.show_state("teacher", flow, levels, ink=False, rest="mean")
+    return block
+
+
+def test_all_latents_of_a_deep_flow_are_shown(qtbot: Any) -> None:
+    block = detail(qtbot, [np.zeros((1, 64, 64))] * 6, 6)
+    assert [picture.accessibleName() for picture, _ in block.latents] == [f"Latents z{n}" for n in "₁₂₃₄₅₆"]
+    assert not any(picture.isHidden() for picture, _ in block.latents)
+
+
+def test_a_flow_that_cannot_decode_says_so(qtbot: Any) -> None:
+    block = detail(qtbot, [], 2)
+    assert block.decoded.isHidden()
+    assert block.names[1].text() == "This flow cannot decode."

@@ -123,6 +123,20 @@ def test_the_most_likely_and_a_random_point(driven: Driven, run: Path) -> None:
     assert np.abs(plane.flows["teacher"].points[0] - state).max(axis=1).min() < 1e-6
 
 
+def test_the_probe_is_shown_in_the_sample_inspector(driven: Driven, qtbot: Any) -> None:
+    panel, chosen = driven.panel, list[Origin]()
+    driven.studio.example_chosen.connect(chosen.append)
+    plane = panel.planes.cells[0].plane
+    settle(panel, qtbot)
+    QTest.mouseClick(plane.viewport(), Qt.MouseButton.LeftButton, pos=at(plane, 0.7, -0.6))
+    driven.answer()
+    assert chosen == [], "a click moves the probe"
+    QTest.mouseClick(child(panel, QPushButton, "flow.inspect_probe"), Qt.MouseButton.LeftButton)
+    assert [origin.kind for origin in chosen] == ["scaled"]
+    wide, _ = plane.canvas.getViewBox().viewPixelSize()
+    np.testing.assert_allclose(chosen[0].values, [0.7, -0.6], atol=1.1 * wide)  # type: ignore[arg-type]
+
+
 def test_bars_are_drawn_where_the_numbers_say(driven: Driven, qtbot: Any) -> None:
     chart = driven.panel.planes.probe.blocks[0].chart
     qtbot.waitUntil(lambda: chart.height() == chart.sizeHint().height())

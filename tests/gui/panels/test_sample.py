@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import astuple
@@ -16,6 +18,7 @@ from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.inspection import CancelInspection, InspectSample, Origin, SampleDetails, SampleFigures
 from nfkd.protocol.requests import Interpolate, Interpolations, Samples
 from nfkd.protocol.roles import Role
+from nfkd_gui.model.csv_files import write_csv
 from nfkd_gui.panels.interpolation import InterpolationPanel
 from nfkd_gui.panels.sample import SamplePanel
 from nfkd_gui.panels.samples import SamplesPanel
@@ -169,6 +172,81 @@ def test_a_refusal_is_shown_and_a_request_can_be_cancelled(show: Any, trained: A
     panel.refresh()
     assert "812" not in texts(panel)
     assert "−71.2" not in texts(panel)
+
+
+def test_the_buttons_use_the_example_that_is_shown(show: Any, trained: Any, fake_studio: Any) -> None:
+    panel, used, followed = show(SamplePanel, trained), list[tuple[int, Origin]](), list[Origin]()
+    panel.used.connect(lambda end, origin: used.append((end, origin)))
+    panel.flow_wanted.connect(followed.append)
+    buttons = [panel.findChild(QPushButton, f"sample.{name}") for name in ("use_a", "use_b", "flow")]
+    assert not any(button.isEnabled() for button in buttons)
+    fake_studio.inspect_example(Origin("test", 3))
+    fake_studio.asked[-1][1](details())
+    panel.refresh()
+    for button in buttons:
+        button.click()
+    assert [(end, origin.kind, origin.index) for end, origin in used] == [(0, "sample", 5), (1, "sample", 5)]
+    assert [origin.index for origin in followed] == [5]
+    fake_studio.inspect_example(Origin("test", 4))
+    panel.refresh()
+    assert not any(button.isEnabled() for button in buttons)
+    assert "−71.2" not in texts(panel), "the figures of the former example are gone"
+    panel.findChild(QPushButton, "sample.cancel").click()
+    panel.refresh()
+    assert "Cancelled." in texts(panel)
+    fake_studio.inspect_example(Origin("test", 5))
+    assert "Cancelled." not in texts(panel)
+    fake_studio.asked[-1][2](ErrorInfo(title="No", cause="It is gone.", action="Choose."))
+    assert not any(button.isEnabled() for button in buttons)
+
+
+def test_the_class_of_the_nearest_example_and_the_name_of_the_image(show: Any, trained: Any, fake_studio: Any) -> None:
+    panel = show(SamplePanel, trained)
+    fake_studio.inspect_example(Origin("test", 3))
+    found = details(label=7)
+    teacher = found.flows["teacher"]
+    found.flows["teacher"] = SampleFigures(teacher.log_prob, float("nan"), 0, 6.0, 8.0, teacher.counterpart)
+    fake_studio.asked[-1][1](found)
+    panel.refresh()
+    assert "distance 1.90, class 7" in texts(panel)
+    assert "Percentile among 269 test examples" in texts(panel), "those of the flow that has some"
+    image = panel.findChild(QWidget, "sample.image")
+    assert image.accessibleName() == "Student's sample 5, temperature 0.80"
+    table = panel.numbers()["Nearest"]
+    assert [dict(zip(table.header, row, strict=True)) for row in table.rows] == [
+        {"training example": 812, "distance (scaled)": 1.904, "class": 7}
+    ]
+    del found.flows["student"]
+    fake_studio.inspect_example(Origin("test", 3))
+    fake_studio.asked[-1][1](found)
+    panel.refresh()
+    assert "Percentile among" not in texts(panel)
+
+
+def test_an_example_that_is_not_finite_has_no_nearest_one(show: Any, trained: Any, fake_studio: Any) -> None:
+    panel = show(SamplePanel, trained)
+    fake_studio.inspect_example(Origin("test", 3))
+    found = msgspec.structs.replace(details(), distance=float("nan"))
+    fake_studio.asked[-1][1](found)
+    panel.refresh()
+    assert "The example is not finite." in texts(panel)
+    assert "Nearest train" not in texts(panel)
+    assert "Nearest" not in panel.numbers()
+
+
+def test_further_features_are_counted_and_saved(show: Any, fake_run: Any, fake_studio: Any, tmp_path: Path) -> None:
+    panel = show(SamplePanel, fake_run(shape=(43,)))
+    fake_studio.inspect_example(Origin("test", 3))
+    names, values = [f"f{n}" for n in range(43)], np.random.default_rng(0).normal(size=(2, 43))
+    fake_studio.asked[-1][1](details((43,), columns=names, values=values))
+    panel.refresh()
+    assert "and 19 more: save the numbers" in texts(panel)
+    write_csv(tmp_path / "features.csv", panel.numbers()["Features"])
+    with (tmp_path / "features.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["feature"] for row in rows] == names
+    saved = np.array([[float(row[name]) for row in rows] for name in ("example", "nearest", "teacher", "student")])
+    np.testing.assert_allclose(saved, [*values, np.full(43, 0.2), np.full(43, 0.4)])
 
 
 def test_the_example_becomes_an_end_of_the_path(show: Any, trained: Any, fake_studio: Any) -> None:
