@@ -27,7 +27,7 @@ _EXTREMES, _QUANTILES = 8, 199
 def likelihood(
     run: str | os.PathLike[str] | OpenedRun, *, seed: int | None = None, count: int = 2000, second: str = ""
 ) -> LikelihoodReport:
-    """Return log p of training, test and other examples under every flow.
+    """Return log p of training, test and other examples under every flow; training examples are those it has seen.
 
     Parameters
     ----------

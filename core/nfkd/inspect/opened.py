@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from nfkd.config import ExperimentConfig
-from nfkd.data import Batch, Dataset, load_dataset
+from nfkd.data import Batch, Dataset, DataSplit, load_dataset
 from nfkd.evaluation.likelihood import noisy
 from nfkd.files import is_regular, is_taken
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.inspect.work import Work
 from nfkd.planning.devices import resolve_device
-from nfkd.planning.plans import flow_config, run_roles, seed_stages
+from nfkd.planning.plans import flow_config, run_roles, seed_stages, stage_data
 from nfkd.protocol.inspection import SplitName
 from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError
@@ -92,13 +92,23 @@ class RunData:
     def subset(self, name: SplitName) -> Subset:
         """Return the first validation examples, or random ones of another split, always the same."""
         if name not in self._subsets:
-            split = getattr(self.dataset, name)
             if name == "validation":
                 self._subsets[name] = Subset(np.arange(len(self.examples)), self.examples)
             else:
-                indices = np.random.default_rng(0).permutation(len(split))[:MAX_EXAMPLES]
-                self._subsets[name] = Subset(indices, noisy(self.dataset, split.take(indices)))
+                self._subsets[name] = self._random(getattr(self.dataset, name))
         return self._subsets[name]
+
+    def seen(self, role: Role) -> Subset:
+        """Return random ones of the training examples that the flow of a role has seen, always the same."""
+        train = stage_data(self.config, self.dataset, role).train
+        key = f"{len(train)} seen"
+        if key not in self._subsets:
+            self._subsets[key] = self._random(train)
+        return self._subsets[key]
+
+    def _random(self, split: DataSplit) -> Subset:
+        indices = np.random.default_rng(0).permutation(len(split))[:MAX_EXAMPLES]
+        return Subset(indices, noisy(self.dataset, split.take(indices)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,11 +147,15 @@ class OpenedRun:
         return max(least, min(most, _BATCH_VALUES // size))
 
     def split_log_prob(self, role: Role, split: SplitName, count: int, work: Work | None = None) -> np.ndarray:
-        """Return log p of the first `count` of a split's `RunData.subset` under a flow, (N,) nats; kept for later."""
+        """Return log p of the first `count` of a split's `RunData.subset` under a flow, (N,) nats; kept for later.
+
+        Training examples are those that the flow has seen.
+        """
         flow = self.flows[role]
         known = self._log_prob.setdefault(flow, {})
         if (split, count) not in known:
-            known[split, count] = self.log_prob(flow, self.data.subset(split).batch.take(slice(count)), work)
+            subset = self.data.seen(role) if split == "train" else self.data.subset(split)
+            known[split, count] = self.log_prob(flow, subset.batch.take(slice(count)), work)
         return known[split, count]
 
     @torch.no_grad()

@@ -231,7 +231,8 @@ class LikelihoodReport(RunMessage, frozen=True):
     sets
         Names of the sets: train, test and that of the second data set.
     log_prob
-        For each role and set, (N,); the examples of a set are the same for all roles.
+        For each role and set, (N,). The examples of a set are the same for all roles, except that the training examples
+        are those that the flow has seen.
     latents
         For each role, sorted values of the noise of test examples at `quantiles`, (Q,).
     quantiles

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
@@ -107,6 +108,19 @@ def test_quantiles_of_latents_are_numpys_at_scipys_levels(points: OpenedRun) -> 
     for role, quantiles in report.latents.items():
         latents = points.flows[role].encode(test.x).flat().detach().numpy()
         np.testing.assert_allclose(quantiles, np.quantile(latents, levels), rtol=1e-4, atol=1e-5)
+
+
+def test_training_examples_are_those_that_a_flow_has_seen(points: OpenedRun) -> None:
+    config = points.data.config.replace(training={"student_examples": 25})
+    data = replace(points.data, config=config, _subsets={})
+    report = likelihood(replace(points, data=data, _log_prob=WeakKeyDictionary()))
+    assert {role: len(sets["train"]) for role, sets in report.log_prob.items()} == {
+        "teacher": len(points.dataset.train), "student": 25, "baseline": 25,
+    }  # fmt: skip
+    seen = points.dataset.with_training_examples(25).train.values[:]
+    with torch.no_grad():
+        expected = points.flows["student"].log_prob(torch.from_numpy(np.array(seen)))
+    np.testing.assert_allclose(np.sort(report.log_prob["student"]["train"]), np.sort(expected), rtol=1e-5)
 
 
 def test_a_flow_whose_latents_are_not_finite_has_no_quantiles(points: OpenedRun) -> None:
