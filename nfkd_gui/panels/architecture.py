@@ -159,6 +159,7 @@ class ArchitecturePanel(QFrame, Exportable):
 
         glance = LayerGlance(self._studio, self)
         glance.flow_wanted.connect(self.flow_wanted)
+        glance.widen(self.width() >= scaled(_WIDE))
         self._foot.addWidget(glance)
         return glance
 
@@ -306,7 +307,8 @@ class ArchitecturePanel(QFrame, Exportable):
         super().resizeEvent(event)
         wide = self.width() >= scaled(_WIDE)
         self._sizes.show_titles(wide)
-        self.glance.widen(wide)
+        if "glance" in self.__dict__:
+            self.glance.widen(wide)
         style = Qt.ToolButtonStyle.ToolButtonTextBesideIcon if wide else Qt.ToolButtonStyle.ToolButtonIconOnly
         for button in (self.differences, self.auto):
             button.setToolButtonStyle(style)

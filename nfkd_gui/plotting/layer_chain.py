@@ -10,6 +10,7 @@ from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QP
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from nfkd.protocol.roles import Role, role_label
+from nfkd_gui.numbers import subscript
 from nfkd_gui.plotting.plots import AXIS_WIDTH
 from nfkd_gui.theme import font, role_colour, scaled, tokens
 
@@ -250,8 +251,3 @@ class LayerChain(QWidget):
 def _rank(state: int) -> tuple[int, int]:
     """Return the order in which states are drawn where there is no room for all: multiples of high powers of two."""
     return (-(state & -state) if state else -(1 << 30), state)
-
-
-def subscript(number: int) -> str:
-    """Return a number in subscript digits."""
-    return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
