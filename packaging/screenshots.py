@@ -47,8 +47,8 @@ IMAGES, PLANE = "digits", "pinwheel"
 """The recorded runs."""
 TABLE = "wine"
 """A run that the script trains."""
-_STEADY, _PATIENCE, _TRAINING = 0.4, 30.0, 300.0
-"""Seconds without a change of the picture, the longest wait for them, and for a run to get to a step."""
+_STEADY, _PATIENCE, _ESTIMATE, _TRAINING = 0.4, 30.0, 120.0, 300.0
+"""Seconds without a change of the picture, the longest wait for them, for an estimate, and for a run to get to a step."""
 _SHORT = ("name=my digits", "training.teacher_steps=400", "training.student_steps=600", "monitor.pictures_every=50")
 _SHOWN_STEP = 150
 """Settings of the run that is shown in training, and the step of its student at which it is."""
@@ -145,8 +145,7 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
     yield "start", window
     window.files.open("digits")
     window.open_workspace("design")
-    estimate = window.studio.time_estimate
-    await until(lambda: estimate.estimate is not None or estimate.error is not None)
+    await until(lambda: has_estimate(window), _ESTIMATE)
     for section in ("data", "distillation", "training"):
         window.design.outline.select(section)
         yield "design" if section == "distillation" else f"design-{section}", window
@@ -177,6 +176,12 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
     yield "compare", window
 
 
+def has_estimate(window: MainWindow) -> bool:
+    """Return whether the time has been measured."""
+    model = window.studio.time_estimate
+    return model.estimate is not None or model.error is not None
+
+
 def has_answers(dock: PanelDock) -> bool:
     """Return whether a panel has what it asked the engine for."""
     panel = dock.panel
@@ -198,6 +203,7 @@ async def drawings(window: MainWindow, runs: Path) -> AsyncIterator[str]:
         panel.differences.setChecked(name == "digits_assistant")
         window.open_workspace("design")
         await until(lambda: experiment.description is not None and window.studio.data_preview.current)
+        await until(lambda: has_estimate(window), _ESTIMATE)
         panel.view.fit()
         yield name
     panel.differences.setChecked(False)

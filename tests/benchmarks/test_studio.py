@@ -22,6 +22,7 @@ from qasync import QEventLoop
 from nfkd.protocol.requests import Shutdown
 from nfkd_gui.app import make_window
 from nfkd_gui.gc_policy import freeze_existing_objects
+from nfkd_gui.panels.asking import AskingPanel
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.window.main_window import MainWindow
 
@@ -131,7 +132,8 @@ async def watch(window: MainWindow) -> None:
     await until(studio.experiment.checked, lambda: studio.experiment.may_run)
     studio.run_experiment()
     panels = [panel for panel in window.panels if panel.name in window.train.tiles.docks]
-    await until(studio.event_applied, lambda: all(panel.has_content() for panel in panels))
+    followers = [panel for panel in panels if not isinstance(panel, AskingPanel)]  # the others ask once they are shown
+    await until(studio.event_applied, lambda: all(panel.has_content() for panel in followers))
     seconds = float(os.environ.get("NFKD_BENCH_SECONDS", "15"))
     print()
     every = await measure_panels(window, panels, seconds)
