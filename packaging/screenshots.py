@@ -48,7 +48,7 @@ IMAGES, PLANE = "digits", "pinwheel"
 TABLE = "wine"
 """A run that the script trains."""
 _STEADY, _PATIENCE, _ESTIMATE, _TRAINING = 0.4, 30.0, 120.0, 300.0
-"""Seconds without a change of the picture, the longest wait for them, for an estimate, and for a run to get to a step."""
+"""Seconds without a change of the picture; the longest waits for them, for an estimate, and for a step of a run."""
 _SHORT = ("name=my digits", "training.teacher_steps=400", "training.student_steps=600", "monitor.pictures_every=50")
 _SHOWN_STEP = 150
 """Settings of the run that is shown in training, and the step of its student at which it is."""
