@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSizeF, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import (
     QAccessible,
     QAccessibleEvent,
@@ -72,7 +72,7 @@ class ArchitectureView(QGraphicsView):
         self.setMinimumSize(scaled(240), scaled(160))
         self.choice, self.rows = LayerChoice(), list[Names]()
         self.is_fitted, self._least = True, _READABLE
-        self._subject = Subject()
+        self._subject, self._room = Subject(), QSize()
         self._drag: PairDrag | None = None
         self._pressed: tuple[QPoint, BlockItem | PairItem | None] | None = None
         self._panning = False
@@ -94,7 +94,8 @@ class ArchitectureView(QGraphicsView):
         """Lay the drawing out for the room; keep the zoom unless it is fitted."""
         self._stop_drag()
         self.setBackgroundBrush(QColor(tokens().panel))
-        room = self.viewport().size()
+        # That without scroll bars: a drawing for the room beside them could need none, and so on without end.
+        room = self._room = self.maximumViewportSize()
         self.drawing.build(self._subject, (room.width(), room.height()))
         if self.is_fitted and (scale := self._fit_scale()) < 1:  # use the height that the smaller scale makes free
             self.drawing.build(self._subject, (room.width(), room.height() / scale))
@@ -105,7 +106,7 @@ class ArchitectureView(QGraphicsView):
         self.rebuild()
 
     def _fit_scale(self) -> float:
-        room, size = self.viewport().size(), self.sceneRect().size()
+        room, size = self.maximumViewportSize(), self.sceneRect().size()
         scale = min(1.0, room.width() / max(size.width(), 1.0), room.height() / max(size.height(), 1.0))
         self._set_scale(max(scale, self._least))
         return max(scale, self._least)
@@ -122,7 +123,7 @@ class ArchitectureView(QGraphicsView):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        if self.is_fitted and self.drawing.blocks:
+        if self.is_fitted and self.drawing.blocks and self.maximumViewportSize() != self._room:
             self.rebuild()
 
     def changeEvent(self, event: QEvent) -> None:

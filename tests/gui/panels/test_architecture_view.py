@@ -48,6 +48,16 @@ def beside_label(drawing: Driver, student: str) -> QPoint:
     return drawing.view.mapFromScene(drawing.line(student).path().pointAtPercent(0.2))
 
 
+def test_no_size_makes_scroll_bars_come_and_go(drawing: Driver, qapp: QApplication) -> None:
+    built: list[int] = []
+    drawing.view.zoomed.connect(lambda _scale: built.append(1))
+    for width in range(300, 900, 13):
+        drawing.panel.resize(width, 200 + width // 3)
+        built.clear()
+        qapp.processEvents()
+        assert len(built) <= 4, width
+
+
 def test_lines_have_the_colours_of_the_errors(drawing: Driver, do: Any, qtbot: QtBot) -> None:
     neutral = tokens().muted.lower()
     assert neutral in drawing.colours_around(beside_label(drawing, "level1.step2"))
