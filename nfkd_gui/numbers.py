@@ -57,8 +57,3 @@ def format_measure(value: float | None, digits: int = 3) -> str:
 def format_percent(value: float) -> str:
     """Return a share as whole percent: 0.706 → ``71 %``."""
     return f"{100 * value:.0f} %".replace("-", "−")
-
-
-def subscript(number: int) -> str:
-    """Return a number in subscript digits."""
-    return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))

@@ -102,3 +102,15 @@ def _cell(value: object) -> object:
         return value
     text = plain(value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def subscript(number: int) -> str:
+    """Return a number in subscript digits."""
+    return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
+def feature_names(count: int, columns: Sequence[str] = ()) -> list[str]:
+    """Return the names of a vector's features: `columns`, or x₁, x₂ … if their number differs."""
+    if len(columns) == count:
+        return list(columns)
+    return [f"x{subscript(number)}" for number in range(1, count + 1)]

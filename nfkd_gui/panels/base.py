@@ -10,12 +10,11 @@ from PySide6.QtWidgets import QPushButton, QStackedLayout, QVBoxLayout, QWidget
 from nfkd.protocol.events import RunEvent
 from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.view import RunView, StageView
-from nfkd.text import plain
+from nfkd.text import feature_names, plain
 from nfkd_gui.model.export_files import file_stem
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import set_space, set_type
 from nfkd_gui.widgets.exportable import Exportable
-from nfkd_gui.widgets.feature_picker import feature_names
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
 _LONGEST_NAME = 40

@@ -10,8 +10,9 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QSizePolicy, QVB
 
 from nfkd.protocol.inspection import FlowStates
 from nfkd.protocol.roles import Role, role_label
+from nfkd.text import subscript
 from nfkd_gui.model.layer_columns import pictured
-from nfkd_gui.numbers import format_measure, subscript
+from nfkd_gui.numbers import format_measure
 from nfkd_gui.plotting.state_pictures import example_image, state_image
 from nfkd_gui.theme import role_colour, scaled, set_space, tokens
 from nfkd_gui.widgets.caption import Caption

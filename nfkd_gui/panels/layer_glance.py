@@ -8,10 +8,10 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from nfkd.protocol.inspection import FlowStates, LayerState, Origin
 from nfkd.protocol.roles import Role, find_role
+from nfkd.text import subscript
 from nfkd_gui.model.flow_states import FlowStatesModel
 from nfkd_gui.model.run_config import FLOWS, RunConfig
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.numbers import subscript
 from nfkd_gui.panels.pictures import draws_ink
 from nfkd_gui.plotting.state_pictures import example_image, state_image
 from nfkd_gui.theme import scaled, set_space

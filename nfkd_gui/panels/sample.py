@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout
 from nfkd.protocol.inspection import InspectSample, Origin, SampleDetails, SampleFigures
 from nfkd.protocol.requests import Reply
 from nfkd.protocol.roles import DATA, find_role, role_label
+from nfkd.text import feature_names
 from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.inspection import Inspection
 from nfkd_gui.model.studio import Studio
@@ -20,7 +21,6 @@ from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.pictures import data_kind
 from nfkd_gui.plotting.mosaic import Mosaic, themed
 from nfkd_gui.theme import fix_size, role_colour, set_space, set_type
-from nfkd_gui.widgets.feature_picker import feature_names
 from nfkd_gui.widgets.flow_layout import FlowLayout
 from nfkd_gui.widgets.labels import ElidedLabel, PlainLabel, ToneLabel, TypeLabel, WrappedLabel
 from nfkd_gui.widgets.waiting_line import WaitingLine

@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QP
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from nfkd.protocol.roles import Role, role_label
-from nfkd_gui.numbers import subscript
+from nfkd.text import subscript
 from nfkd_gui.plotting.plots import AXIS_WIDTH
 from nfkd_gui.theme import font, role_colour, scaled, tokens
 

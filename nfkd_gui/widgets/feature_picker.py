@@ -12,18 +12,10 @@ from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.combo import FittingComboBox
 from nfkd_gui.widgets.labels import PlainLabel
 
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _LONGEST = 80
 """Characters of a name in the list."""
 _SCROLL_BAR, _WIDEST = 24, 400
 """Pixels: width of the list's scroll bar, and its greatest width."""
-
-
-def feature_names(count: int, columns: Sequence[str] = ()) -> list[str]:
-    """Return the names of a vector's features: `columns`, or x₁, x₂ … if their number differs."""
-    if len(columns) == count:
-        return list(columns)
-    return [f"x{str(number).translate(_SUBSCRIPTS)}" for number in range(1, count + 1)]
 
 
 class FeaturePicker(QWidget):

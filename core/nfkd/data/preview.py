@@ -12,12 +12,12 @@ from nfkd.data.loading import load_dataset
 from nfkd.data.source import NotFetchedError
 from nfkd.data.sources import SOURCES
 from nfkd.protocol.data import ColumnStatistics, DataPreview
+from nfkd.text import feature_names
 
 _IMAGES = 64
 _SIDE = 64  # pixels; larger images are averaged down
 _POINTS = 2000
 _ROWS = 1_000_000  # for the statistics of columns
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def preview_dataset(config: DataConfig) -> DataPreview:
@@ -69,7 +69,7 @@ def _thumbnails(dataset: Dataset) -> np.ndarray:
 def _column_statistics(dataset: Dataset) -> list[ColumnStatistics]:
     """Return the statistics of each feature of the training split, in its original unit."""
     rows = _original(dataset, _ROWS).astype(np.float64)
-    names = dataset.columns or [f"x{number}".translate(_SUBSCRIPTS) for number in range(1, rows.shape[1] + 1)]
+    names = feature_names(rows.shape[1], dataset.columns)
     missing = dataset.missing or (0,) * len(names)
     figures = np.stack([rows.min(axis=0), rows.mean(axis=0), rows.std(axis=0), rows.max(axis=0)], axis=1).tolist()
     return [

@@ -10,13 +10,13 @@ import torch
 
 from nfkd.data import Batch, Dataset, DataSplit
 from nfkd.flows.flow import Flow
-from nfkd.inspect.columns import column_names
 from nfkd.inspect.opened import OpenedRun, log_prob, open_run
 from nfkd.inspect.origin import can_sample, check_count, examples_of
 from nfkd.inspect.work import Work
 from nfkd.protocol.inspection import Origin, SampleDetails, SampleFigures
 from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError
+from nfkd.text import feature_names
 
 TESTED = 1000
 """Test examples among which an example has its percentile."""
@@ -65,7 +65,7 @@ def sample(run: str | os.PathLike[str] | OpenedRun, origin: Origin, *, seed: int
         nearest_index=int(index[0]) if finite else -1,
         distance=float(distance[0]),
         label=None if nearest.labels is None or not finite else int(nearest.labels[0]),
-        columns=[] if opened.dataset.is_image else column_names(opened.dataset),
+        columns=[] if opened.dataset.is_image else feature_names(opened.dataset.event_shape[0], opened.dataset.columns),
         values=None if opened.dataset.is_image else _in_units(opened, of_reference, nearest),
     )
 

@@ -12,12 +12,12 @@ from scipy import stats
 
 from nfkd.data import Dataset
 from nfkd.evaluation.quality import c2st
-from nfkd.inspect.columns import column_names
 from nfkd.inspect.opened import MAX_EXAMPLES, OpenedRun, open_run
 from nfkd.inspect.origin import can_sample, check_count, draw_samples
 from nfkd.protocol.inspection import MAX_COLUMNS_TESTED, ColumnTests, Origin, TableRows
 from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError
+from nfkd.text import feature_names
 
 _MAX_COLUMNS, _MAX_VALUES = 1024, 1_000_000
 
@@ -58,7 +58,7 @@ def table(
     return TableRows(
         run=opened.run,
         seed=opened.seed,
-        columns=column_names(opened.dataset),
+        columns=feature_names(opened.dataset.event_shape[0], opened.dataset.columns),
         data=data,
         samples=samples,
         ks=statistic,

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
 
 from nfkd.protocol.requests import FlowDescription
 from nfkd.protocol.roles import Role, role_label
+from nfkd.text import subscript
 from nfkd_gui.model.layer_choice import format_shape
 from nfkd_gui.numbers import format_count
 from nfkd_gui.plotting.architecture.layout import Latent, Layout, Rect, Row
@@ -19,7 +20,6 @@ from nfkd_gui.theme import font, role_colour, scaled, tokens
 
 _LINE = 1.5
 _POINTS = 300
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Backdrop(QGraphicsItem):
         painter.setBrush(QColor(colours.panel))
         painter.drawRoundedRect(rect, rect.height() / 2, rect.height() / 2)
         single = sum(other.role == latent.role for other in self._layout.latents) == 1
-        name = "z" if single else f"z{latent.level + 1}".translate(_SUBSCRIPTS)
+        name = "z" if single else f"z{subscript(latent.level + 1)}"
         _text(painter, rect, name, "strong", colour.name(), Qt.AlignmentFlag.AlignHCenter)
         above = bool(self._layout.rows) and latent.role == self._layout.rows[0].role
         y = rect.y() - scaled(18) if above else rect.bottom() + scaled(3)
