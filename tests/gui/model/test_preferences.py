@@ -17,7 +17,12 @@ from tests import hostile
 def test_save_and_load(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "studio.json"
     preferences = Preferences(
-        runs_folder="/a/b", engine="in_process", theme="dark", layout={"window": "00ff"}, told=["x"]
+        runs_folder="/a/b",
+        engine="in_process",
+        theme="dark",
+        layout={"window": "00ff"},
+        told=["x"],
+        lessons={"one": [2, 0]},
     )
     preferences = preferences.with_recent(Path("/x/one.toml")).with_recent(Path("/x/two.toml"))
     save_preferences(preferences, path)
@@ -37,6 +42,7 @@ def test_each_wrong_value_becomes_its_default(tmp_path: Path) -> None:
         "recent": [1],
         "told": "closing",
         "layout": {"a": None},
+        "lessons": {"one": [2, -1]},
         "runs_folder": "/mine",
         "later": 1,
     }
