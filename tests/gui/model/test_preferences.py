@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,9 @@ from tests import hostile
 def test_save_and_load(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "studio.json"
     preferences = Preferences(
-        runs_folder="/a/b",
-        engine="in_process",
-        theme="dark",
-        layout={"window": "00ff"},
-        told=["x"],
-        lessons={"one": [2, 0]},
+        runs_folder="/a/b", engine="in_process", theme="dark", layout={"window": "00ff"}, told=["x"]
     )
+    preferences = replace(preferences, lessons={"one": [2, 0]})
     preferences = preferences.with_recent(Path("/x/one.toml")).with_recent(Path("/x/two.toml"))
     save_preferences(preferences, path)
     assert load_preferences(path) == preferences
