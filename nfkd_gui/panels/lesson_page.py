@@ -69,6 +69,8 @@ class PageView(QWidget):
     """A `Button` was pressed."""
     solved = Signal(int)
     """A task was solved; carries its number."""
+    answered = Signal(QWidget)
+    """An answer is shown in this widget."""
 
     def __init__(
         self, page: Page, lab: LabModel, first_task: int, solved: set[int], *, talk: bool, parent: QWidget | None = None
@@ -120,6 +122,7 @@ class PageView(QWidget):
         box = TaskBox(task, number, self._lab, self._kinds, self)
         if known:
             box.show_solved()
+        box.answered.connect(self.answered)
         box.solved.connect(lambda: self.solved.emit(number))
         self._column.addSpacing(scaled(4))
         self._column.addWidget(box)

@@ -172,6 +172,15 @@ def test_a_task_needs_its_settings(short: LessonPanel, lab: RecordingLab):
     assert "other settings" in answer(short, 1).text.text()
 
 
+def test_an_answer_below_the_window_is_scrolled_to(open_panel: OpenPanel, qtbot: Any):
+    panel = open_panel()
+    panel.resize(panel.width(), 300)
+    panel.open_lesson(LESSONS[0].name, 0)
+    find(panel, "lesson.check.0").click()
+    box, view = answer(panel, 0), panel._scroll.viewport()
+    qtbot.waitUntil(lambda: view.rect().contains(box.rect().translated(box.mapTo(view, box.rect().topLeft()))))
+
+
 def test_an_answer_that_is_no_number_is_no_wrong_answer(short: LessonPanel, qtbot: Any):
     short.go_on()
     field = find(short, "lesson.field.0")
