@@ -19,7 +19,8 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd_gui.model.headline import Headline, Segment, headline_of, segments_of
-from nfkd_gui.model.studio import LIVE, Studio
+from nfkd_gui.model.run_states import LIVE
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.resources import resource_path
 from nfkd_gui.theme import fix_size, limit_size, scaled, set_icon_size, set_space, set_type
 from nfkd_gui.widgets.chip import Chip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QByteArray, QSize, Qt, QUrl, Signal
 from PySide6.QtGui import QAction, QCloseEvent, QDesktopServices, QGuiApplication, QKeyEvent, QShowEvent
-from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.text import plain
@@ -15,12 +15,11 @@ from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.gradient_shares import GradientShares
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import apply_theme, gap, set_space
-from nfkd_gui.widgets.dialogs import question, without_icons
 from nfkd_gui.widgets.error_dialog import ErrorDialog
 from nfkd_gui.widgets.workspace import Workspace
 from nfkd_gui.window import menus
 from nfkd_gui.window.actions import Actions
-from nfkd_gui.window.closing import tell_that_training_goes_on
+from nfkd_gui.window.closing import ask_quit, tell_that_training_goes_on
 from nfkd_gui.window.design import DesignWorkspace
 from nfkd_gui.window.drop_target import DropTarget
 from nfkd_gui.window.engine_status import EngineStatusLabel
@@ -374,7 +373,7 @@ class MainWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent) -> None:
         if not self._may_close and self.studio.ends_with_connection:
             event.ignore()
-            self._ask_quit()
+            ask_quit(self._discard_and_close, self)
             return
         if not self._may_close and tell_that_training_goes_on(self.studio, self.close, self):
             event.ignore()
@@ -391,14 +390,9 @@ class MainWindow(QMainWindow):
         self._may_close = True
         self.close()
 
-    def _ask_quit(self) -> None:
-        more = "The engine runs inside this window. The run can be resumed from its last checkpoint."
-        box = question(self, "Quit", "Quit and end the run?", more)
-        quit_ = box.addButton("Quit", QMessageBox.ButtonRole.DestructiveRole)
-        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
-        without_icons(box)
-        quit_.clicked.connect(lambda: self.files.may_discard(self._close_now) and self._close_now())
-        box.open()
+    def _discard_and_close(self) -> None:
+        if self.files.may_discard(self._close_now):
+            self._close_now()
 
 
 def _from_hex(text: str) -> QByteArray:

@@ -13,7 +13,8 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVB
 from nfkd.config import preset_names
 from nfkd.protocol.events import RunRow
 from nfkd.text import plain
-from nfkd_gui.model.studio import LIVE, Studio
+from nfkd_gui.model.run_states import LIVE
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.numbers import format_percent
 from nfkd_gui.panels.runs_model import format_time
 from nfkd_gui.theme import fix_size, gap, scaled, set_space
