@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from pyqtgraph.GraphicsScene.mouseEvents import MouseClickEvent
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -129,9 +130,19 @@ class Histograms(Part):
 class Scatter(Part):
     """Log p of test examples under two flows."""
 
+    picked = Signal(int)
+    """The number of the test example whose point was clicked."""
+
     def __init__(self, parent: QWidget) -> None:
         self.chart = LegendPlot("likelihood.scatter", "Log p of test examples under two flows")
+        self.chart.plot.setToolTip("Click a point to inspect the example.")
+        self._points, self._indices = np.empty((0, 2)), np.empty(0, int)
         super().__init__("Student against teacher", self.chart, parent)
+        self.chart.plot.canvas.scene().sigMouseClicked.connect(self._pick)
+
+    def _pick(self, click: MouseClickEvent) -> None:
+        if (number := self.chart.plot.point_at(click, self._points)) is not None:
+            self.picked.emit(int(self._indices[number]))
 
     def show_report(self, report: LikelihoodReport, first: Role, second: Role, unit: str) -> None:
         """Show a flow over another one."""
@@ -140,6 +151,7 @@ class Scatter(Part):
         kept = np.isfinite(across) & np.isfinite(up)
         low, high = span({"x": across[kept], "y": up[kept]})
         diagonal = Drawn(np.array([low, high]), np.array([low, high]), tokens().muted, Qt.PenStyle.DashLine, 1.0)
+        self._points, self._indices = np.stack([across, up], axis=1)[kept], report.test_indices[kept]
         points = Drawn(across[kept], up[kept], role_colour(second), points=4)
         self.chart.show_lines({"equal": diagonal, "points": points}, {})
         self.chart.frame((low, high), (low, high))
@@ -149,7 +161,8 @@ class Scatter(Part):
         self.chart.plot.label("left", f"{short}, {role_label(second).lower()}", unit_text, role_label(second))
         r = format_measure(pearson(across, up))
         count = f"{int(kept.sum()):,} test examples"
-        self.caption.show_texts([f"Correlation {r} (Pearson) over {count}; dashed: equal", f"Correlation {r}, {count}"])
+        summary = f"Correlation {r} (Pearson) over {count}; dashed: equal"
+        self.caption.show_texts([f"{summary}; click a point to inspect it", summary, f"Correlation {r}, {count}"])
 
 
 class Quantiles(Part):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.GraphicsScene.mouseEvents import MouseClickEvent
-from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtCore import QRectF, Signal
 from PySide6.QtGui import QBrush, QColor, QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
@@ -27,8 +27,6 @@ _ALPHA, _HUES = 150, 36
 _LABELLED = 170, 170
 _NUMBERED = 130, 88
 """Width and height in pixels from which a plane has names, and numbers, at its axes."""
-_REACH = 8
-"""Pixels within which a click hits a point."""
 _NUMBERS, _NAME, _TICK, _GAP = 30, 18, 22, 8
 """Least width of the left axis for its numbers, more of each axis for its name, height of the bottom axis for its
 numbers, and space beside a number."""
@@ -243,14 +241,8 @@ class Plane(Plot):
     def _pick(self, click: MouseClickEvent) -> None:
         """Report the point or the step that was clicked, if one is near."""
         points = self._points if len(self._points) else self._marked.reshape(-1, 2)
-        if click.button() != Qt.MouseButton.LeftButton or not len(points):
-            return
-        box = self.canvas.getViewBox()
-        place, (width, height) = box.mapSceneToView(click.scenePos()), box.viewPixelSize()
-        away = np.hypot((points[:, 0] - place.x()) / width, (points[:, 1] - place.y()) / height)
-        nearest = int(np.nan_to_num(away, nan=np.inf).argmin())
-        if away[nearest] <= scaled(_REACH):
-            self.picked.emit(nearest)
+        if (number := self.point_at(click, points)) is not None:
+            self.picked.emit(number)
 
     def mark(self, step: int) -> None:
         """Draw a ring around a step of every path."""

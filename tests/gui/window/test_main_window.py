@@ -459,7 +459,7 @@ def test_the_theme_changes_at_once_and_is_saved(window: MainWindow, tmp_path: Pa
     assert qapp.palette().window().color().lightness() < 128
     assert load_preferences(tmp_path / "studio.json").theme == "dark"
     qapp.processEvents()
-    muted = child(window, QLabel, "estimate.data").palette().windowText().color()
+    muted = child(window, QLabel, "estimate.details").palette().windowText().color()
     assert muted.lightness() > 128  # readable on dark
     assert icon_lightness(window, "header.workspace.train") > 128
     child(window, QAction, "action.theme.light").trigger()
