@@ -29,6 +29,7 @@ class TimeBox(QWidget):
         self._figure.setObjectName("time_estimate.figure")
         self._caption = WrappedLabel(parent=self)
         self._caption.setObjectName("time_estimate.caption")
+        set_type(self._caption, "caption")
         self._caption.setToolTip("A teacher that stops early takes less time.")
         self._bar = SegmentedBar(self)
         self._bar.setAccessibleName("Share of each stage")

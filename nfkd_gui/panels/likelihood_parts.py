@@ -21,7 +21,7 @@ from nfkd.protocol.inspection import Extremes, LikelihoodReport
 from nfkd.protocol.roles import DATA, Role, role_label
 from nfkd.text import plain
 from nfkd_gui.model.likelihoods import auc, finite, histograms, outside, pearson, span
-from nfkd_gui.numbers import format_measure
+from nfkd_gui.numbers import format_measure, format_together
 from nfkd_gui.plotting.example_grid import ExampleGrid
 from nfkd_gui.plotting.line_set import Drawn, LineSet
 from nfkd_gui.plotting.plots import Plot
@@ -275,13 +275,14 @@ class ExtremesPart(Part):
             for index, value, example in list(zip(self._indices[which], values[which], examples, strict=True))[:_ROWS]
         ]
         shown = names[:_FEATURES]
+        features = [format_together([float(example[column]) for *_, example in rows]) for column in range(len(shown))]
         self.table.setRowCount(len(rows))
         self.table.setColumnCount(3 + len(shown))
         self.table.setHorizontalHeaderLabels(["", "Example", head, *(plain(name, _LONGEST) for name in shown)])
-        for row, (which, index, value, example) in enumerate(rows):
-            texts = [which, f"{index:,}", format_measure(value, 2), *(f"{each:.4g}" for each in example[: len(shown)])]
+        for row, (which, index, value, _) in enumerate(rows):
+            texts = [which, f"{index:,}", format_measure(value, 2), *(column[row] for column in features)]
             for column, text in enumerate(texts):
-                item = QTableWidgetItem(text.replace("-", "−") if column else f"{text} likely")
+                item = QTableWidgetItem(text if column else f"{text} likely")
                 item.setData(Qt.ItemDataRole.UserRole, index)
                 if column:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

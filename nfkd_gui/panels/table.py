@@ -63,7 +63,7 @@ class TablePanel(AskingPanel[TableRows]):
         self._role = FittingComboBox(self.content)
         self._role.setObjectName("table.role")
         self._role.setAccessibleName("Flow whose points are shown")
-        self._role.setToolTip("The flow whose points are shown beside those of the data; a narrow list shows its measures only.")
+        self._role.setToolTip("The flow whose points are shown beside the data's; a narrow list has its measures only.")
         self._role.activated.connect(self._on_choice)
         self._lay_out()
 

@@ -27,7 +27,7 @@ from nfkd_gui.widgets.labels import tip
 
 _LONGEST = 60
 _NAME, _MEASURE, _ROW = 110, 66, 26
-_LEAST = 48, 60
+_LEAST = 56, 62
 """Least widths of the names and of a measure."""
 _VALUE = Qt.ItemDataRole.UserRole
 _HELP = {
@@ -46,6 +46,7 @@ class ColumnsModel(QAbstractTableModel):
         self._measures: list[tuple[str, Role]] = []
         self.values: dict[tuple[str, Role], np.ndarray] = {}
         """(columns,) by measure and flow; NaN where it is not known."""
+        self._with_flows = True
 
     def show_rows(self, rows: TableRows | None) -> None:
         """Show the columns of a reply, or nothing; nothing is known of C2ST then."""
@@ -92,13 +93,19 @@ class ColumnsModel(QAbstractTableModel):
             return None
         measure, flow = self._measures[section - 1] if section else ("", None)
         if role == Qt.ItemDataRole.DisplayRole:
-            return "Column" if flow is None else f"{measure}\n{role_label(flow)}"
+            return "Column" if flow is None else f"{measure}\n{role_label(flow)}" if self._with_flows else measure
         if role == Qt.ItemDataRole.ToolTipRole:
             return "Click to sort." if flow is None else _HELP[measure]
         if role == Qt.ItemDataRole.TextAlignmentRole:
             side = Qt.AlignmentFlag.AlignRight if section else Qt.AlignmentFlag.AlignLeft
             return side | Qt.AlignmentFlag.AlignVCenter
         return None
+
+    def name_flows(self, shown: bool) -> None:
+        """Name the flows in the heads, or the measures alone."""
+        if shown != self._with_flows:
+            self._with_flows = shown
+            self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, self.columnCount() - 1)
 
     def sections_of(self, role: Role | None) -> list[int]:
         """Return the columns of the list with the measures of a flow; of all flows for None."""
@@ -161,11 +168,12 @@ class ColumnsView(QTableView):
         every = self.model_.sections_of(None)
         self.shows_all = name + least * len(every) <= room
         shown = every if self.shows_all else self.model_.sections_of(self._role)
-        across = min(max((room - scaled(_NAME)) // max(len(shown), 1), least), scaled(_MEASURE))
+        self.model_.name_flows(self.shows_all)
+        across = min((room - name) // max(len(shown), 1), scaled(_MEASURE))
         for section in every:
             header.setSectionHidden(section, section not in shown)
             header.resizeSection(section, across)
-        header.resizeSection(0, min(max(room - across * len(shown), name), scaled(_NAME)))
+        header.resizeSection(0, max(name, min(room - across * len(shown), scaled(_NAME))))
 
     def wanted_width(self) -> int:
         """Return the width that shows all columns of the list."""

@@ -24,6 +24,8 @@ _GAMMA = 0.6
 _ROOM = 60
 """Square pixels of the plot for each point; further points are left out, so that a density shows through."""
 _ALPHA, _HUES = 150, 36
+_FEW, _DOTS = 200, (5, 3)
+"""Points below which they are few, and the diameter in pixels of few and of many."""
 _LABELLED = 170, 170
 _NUMBERED = 130, 88
 """Width and height in pixels from which a plane has names, and numbers, at its axes."""
@@ -107,6 +109,7 @@ def style_bar(bar: pg.ColorBarItem) -> None:
     """Apply the current theme to a colour scale."""
     colours = plot_colours()
     for axis in (bar.axis, bar.getAxis("left"), bar.getAxis("right")):
+        axis.setStyle(tickFont=font("caption"))
         axis.setPen(pg.mkPen(colours.grid))
         axis.setTextPen(pg.mkPen(colours.text))
 
@@ -208,7 +211,8 @@ class Plane(Plot):
     def _show_those_with_room(self) -> None:
         shown = self._points[: max(1, self.width() * self.height() // _ROOM)]
         brushes = self._brushes[: len(shown)] if len(self._brushes) > 1 else self._brushes[0]
-        self.points.setData(x=shown[:, 0], y=shown[:, 1], brush=brushes)
+        size = scaled(_DOTS[len(shown) >= _FEW])
+        self.points.setData(x=shown[:, 0], y=shown[:, 1], brush=brushes, size=size)
 
     def show_histogram(self, values: np.ndarray, colour: str, extent: tuple[float, float]) -> None:
         """Show a density histogram of (n,) values between two ends."""

@@ -186,7 +186,7 @@ def test_the_estimate_includes_assistants(form: ExperimentForm, described: Calla
     height = form.estimate.sizeHint().height()
     click(form, "assistants.add")
     described()
-    assert shown.text().startswith("Assistant 1: 34 k parameters")
+    assert shown.text().startswith("Assistant 1: 34.0 k parameters")
     assert form.estimate.sizeHint().height() == height, "it needs no scroll bar"
     headings = [label.text() for label in form.pairs.findChildren(QLabel)]
     assert "Assistant 1" in headings

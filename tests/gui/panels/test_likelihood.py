@@ -50,7 +50,7 @@ def report(shape: tuple[int, ...] = (1, 8, 8), second: str = "") -> LikelihoodRe
         for role in ROLES
     }
     return LikelihoodReport(
-        RUN, seed=1, sets=list(log_prob["student"]), log_prob=log_prob, 
+        RUN, seed=1, sets=list(log_prob["student"]), log_prob=log_prob,
         test_indices=np.arange(1000, 1300), latents=dict.fromkeys(ROLES, quantiles * 1.2), quantiles=quantiles,
         extremes=extremes, unit="bits/dim", nll_scale=SCALE, nll_offset=OFFSET,
     )  # fmt: skip
@@ -243,7 +243,7 @@ def test_extreme_rows_are_a_table(show: Any, fake_run: Any, fake_studio: Any) ->
     assert table.isVisible()
     cells = [[table.item(row, column).text() for column in range(table.columnCount())] for row in (0, 3)]
     ordered = np.sort(made.log_prob["student"]["test"])
-    assert cells[0] == ["most likely", "41", f"{np.nanmax(ordered):.2f}".replace("-", "−"), "0.1", "0.1"]
+    assert cells[0] == ["most likely", "41", f"{np.nanmax(ordered):.2f}".replace("-", "−"), "0.1000", "0.1000"]
     assert cells[1][:3] == ["least likely", "9", f"{ordered[0]:.2f}".replace("-", "−")]
     place = table.visualItemRect(table.item(3, 1)).center()
     QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
