@@ -16,7 +16,7 @@ from nfkd.text import feature_names
 from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.inspection import Inspection
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.numbers import format_measure
+from nfkd_gui.numbers import format_measure, format_together
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.pictures import data_kind
 from nfkd_gui.plotting.mosaic import Mosaic, themed
@@ -235,12 +235,13 @@ class SamplePanel(Panel):
         )
         flows = " Flows: what each makes of the same noise." if columns else ""
         self._values_note.setText(f"{nearest if finite else 'The example is not finite.'}{flows}")
-        for column, (name, values) in enumerate(columns.items(), start=1):
+        shown = [format_together(row) for row in zip(*columns.values(), strict=False)][:_MOST_FEATURES]
+        for column, name in enumerate(columns, start=1):
             role = find_role(name)
             head = _caption(name, "", self._drawing) if role is None else _role_label(role, self._drawing)
             self._values.addWidget(head, 0, column, Qt.AlignmentFlag.AlignRight)
-            for row, value in enumerate(values[:_MOST_FEATURES], start=1):
-                label = PlainLabel(f"{value:.4g}".replace("-", "−"), self._drawing)
+            for row in range(1, len(shown) + 1):
+                label = PlainLabel(shown[row - 1][column - 1], self._drawing)
                 set_type(label, "caption")
                 self._values.addWidget(label, row, column, Qt.AlignmentFlag.AlignRight)
         for row, name in enumerate(details.columns[:_MOST_FEATURES] if columns else (), start=1):

@@ -18,8 +18,8 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.numbers import format_percent
 from nfkd_gui.panels.runs_model import format_time
 from nfkd_gui.theme import fix_size, gap, scaled, set_space
+from nfkd_gui.widgets.buttons import PictureButton
 from nfkd_gui.widgets.chip import Chip, ChipTone, verdict_tone
-from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ElidedLabel, TypeLabel, WrappedLabel
 from nfkd_gui.widgets.switch import Switch
 from nfkd_gui.window.preset_card import PresetCard
@@ -154,10 +154,8 @@ class StartPage(QWidget):
         return zone
 
     def _button(self, name: str, text: str, picture: str, signal: object) -> QPushButton:
-        button = QPushButton(text, self)
+        button = PictureButton(picture, text, self) if picture else QPushButton(text, self)
         button.setObjectName(name)
-        if picture:
-            button.setIcon(icon(picture))
         button.clicked.connect(signal)  # type: ignore[arg-type]
         return button
 

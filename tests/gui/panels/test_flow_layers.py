@@ -220,6 +220,15 @@ def test_a_click_on_a_state_goes_there_and_a_small_tile_leaves_states_out(
     assert panel.scrubber.column == 8
 
 
+def test_rows_of_states_stay_together_in_a_tall_panel(show: Any, fake_studio: Any, run: Path, qtbot: Any) -> None:
+    panel = Driven(show, fake_studio, run, (1500, 1300)).panel
+    chain = panel.layers.chain
+    qtbot.waitUntil(lambda: chain.width() > 500)
+    chain.resize(chain.width(), 600)
+    first, second = chain.picture_rect(0, 0), chain.picture_rect(1, 0)
+    assert second.top() - first.bottom() < first.height()
+
+
 def test_rows_of_a_table_are_strips_of_scaled_values(show: Any, fake_studio: Any, tmp_path: Path, qtbot: Any) -> None:
     rows = np.random.default_rng(0).normal(size=(200, 3)) * [1000.0, 1e-3, 1.0]
     np.savetxt(tmp_path / "rows.csv", rows, "%.9g", ",", header="a,b,c", comments="")
