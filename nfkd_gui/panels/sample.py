@@ -9,6 +9,7 @@ import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from nfkd.protocol.events import RunEvent, StageFinished
 from nfkd.protocol.inspection import InspectSample, Origin, SampleDetails, SampleFigures
 from nfkd.protocol.requests import Reply
 from nfkd.protocol.roles import DATA, find_role, role_label
@@ -40,7 +41,7 @@ class SamplePanel(Panel):
     title = "Sample"
     name = "sample"
     placeholder = "A sample, point or frame that you click"
-    event_types = ()
+    event_types = (StageFinished,)
     has_numbers = True
 
     used = Signal(int, object)
@@ -50,7 +51,7 @@ class SamplePanel(Panel):
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(studio, parent)
-        self._asked = False
+        self._origin: Origin | None = None
         self._details: SampleDetails | None = None
         self._inspection = Inspection(studio, self, long=True)
         self._inspection.replied.connect(self._show)
@@ -121,11 +122,20 @@ class SamplePanel(Panel):
         """Ask for the figures of an example of the shown run."""
         if self.view is None:
             return
-        self._asked = True
+        self._origin = origin
         self._take(None)
         self._waiting.clear()
-        run, seed = self.view.row.run, self.studio.seed
-        self._inspection.ask(InspectSample(run, seed=seed, ticket=self._inspection.ticket, origin=origin))
+        self._ask()
+
+    def _ask(self) -> None:
+        if self.view is not None and self._origin is not None:
+            run, seed, ticket = self.view.row.run, self.studio.seed, self._inspection.ticket
+            self._inspection.ask(InspectSample(run, seed=seed, ticket=ticket, origin=self._origin))
+
+    def on_event(self, event: RunEvent) -> None:
+        super().on_event(event)
+        if isinstance(event, StageFinished):  # there is another flow, or one with its final weights
+            self._ask()
 
     def _take(self, details: SampleDetails | None) -> None:
         """Show other figures, or none; the buttons act on the example whose figures are shown."""
@@ -156,7 +166,7 @@ class SamplePanel(Panel):
 
     def run_changed(self) -> None:
         self._inspection.cancel()
-        self._asked = False
+        self._origin = None
         self._take(None)
         self._waiting.clear()
 
@@ -164,7 +174,7 @@ class SamplePanel(Panel):
         self.mark_dirty()
 
     def has_content(self) -> bool:
-        return self._asked
+        return self._origin is not None
 
     def drawing(self) -> QWidget:
         return self._drawing
