@@ -210,6 +210,10 @@ def test_a_click_on_a_state_goes_there_and_a_small_tile_leaves_states_out(
     chain = panel.layers.chain
     qtbot.waitUntil(lambda: chain.width() > 500)
     assert not panel.layers.detail.isVisible()
+    plot = panel.layers.plot
+    for end in panel.layers._ends.values():
+        right = end.mapToScene(end.boundingRect().bottomRight()).x()
+        assert right <= plot.canvas.getViewBox().sceneBoundingRect().right(), "the number at the line's end is whole"
     drawn = chain.visible_states(0)
     assert 4 < len(drawn) < len(chain.rows[0].pictures)
     assert {0, 8, 16} <= set(drawn)
