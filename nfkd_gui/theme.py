@@ -336,3 +336,9 @@ class PlotColours:
 def plot_colours() -> PlotColours:
     """Return the colours of plots in the current theme."""
     return PlotColours(_current.tokens.panel, _current.tokens.text, _current.tokens.control)
+
+
+def repolish(widget: QWidget) -> None:
+    """Apply the style sheet anew after a dynamic property of a widget has changed."""
+    widget.style().unpolish(widget)
+    widget.style().polish(widget)

@@ -86,7 +86,7 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
         self.mark_dirty()
 
     def _inspect(self, index: int) -> None:
-        self.studio.inspect_example(Origin("test", index))
+        self.studio.example_chosen.emit(Origin("test", index))
 
     def _offer(self, report: LikelihoodReport) -> Role:
         """Offer the flows of a report, and return the chosen one; at first the student."""

@@ -13,7 +13,8 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVB
 from nfkd.config import preset_names
 from nfkd.protocol.events import RunRow
 from nfkd.text import plain
-from nfkd_gui.model.studio import LIVE, Studio
+from nfkd_gui.model.run_states import LIVE
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.numbers import format_percent
 from nfkd_gui.panels.runs_model import format_time
 from nfkd_gui.theme import fix_size, gap, scaled, set_space
@@ -40,6 +41,7 @@ class StartPage(QWidget):
     file_chosen = Signal(str)
     """The path of an experiment."""
     open_clicked = Signal()
+    lab_clicked = Signal()
     own_data_clicked = Signal()
     all_runs_clicked = Signal()
 
@@ -109,6 +111,9 @@ class StartPage(QWidget):
         fix_size(side, width=_SIDE)
         column = QVBoxLayout(side)
         set_space(column, 12)
+        column.addWidget(TypeLabel("heading", "Learn", side))
+        column.addWidget(self._learn(side))
+        column.addWidget(gap(self, height=12))
         column.addWidget(TypeLabel("heading", "Own data", side))
         column.addWidget(self._own_data(side))
         column.addWidget(gap(self, height=12))
@@ -125,6 +130,17 @@ class StartPage(QWidget):
         column.addWidget(self._button("start.open", "Open experiment …", "open", self.open_clicked))
         column.addStretch(1)
         return side
+
+    def _learn(self, parent: QWidget) -> QWidget:
+        zone = QFrame(parent)
+        zone.setProperty("panel", True)
+        column = QVBoxLayout(zone)
+        set_space(column, 8, 16)
+        column.addWidget(
+            WrappedLabel("Lessons about flows and distillation, with three flows that train while you watch.")
+        )
+        column.addWidget(self._button("start.learn", "Open the lessons and the lab", "learn", self.lab_clicked))
+        return zone
 
     def _own_data(self, parent: QWidget) -> QWidget:
         zone = QFrame(parent)

@@ -14,9 +14,10 @@ from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QPlain
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol import events
+from nfkd.protocol.gap import likelihood_gap
 from nfkd.protocol.records import StageSummary, Verdict
 from nfkd.protocol.requests import OpenRun, ReadFigures
-from nfkd_gui.model.run_report import gap_of, mean_figures, repeat_command
+from nfkd_gui.model.run_report import mean_figures, repeat_command
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.runs_model import GAP, VERDICT
 from nfkd_gui.theme import role_colour, scaled, tokens
@@ -152,7 +153,7 @@ def test_no_share_of_the_gap_without_a_baseline(script: Any) -> None:
     script.roles = ("teacher", "student")
     script.begin("/runs/a", DIGITS)
     script.finish("/runs/a")
-    assert gap_of(script.views["/runs/a"]).means is None
+    assert likelihood_gap(script.views["/runs/a"].summaries()) is None
 
 
 @pytest.mark.parametrize(
