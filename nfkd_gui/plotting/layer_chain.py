@@ -20,8 +20,8 @@ _BEST, _APART, _THIN = 38, 3, 12
 """Width of a picture below which others are left out instead, the least room between two, and the width of a strip."""
 _BREAK = 0.7
 """Room between two levels, in columns."""
-END = 1.0
-"""Room behind the centre of the last column, in columns; for the end of the line in the plot."""
+_END = 1.0, 36
+"""Least room behind the centre of the last column, in columns and in pixels; for the numbers at the lines' ends."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,18 @@ class LayerChain(QWidget):
 
     def x_of(self, column: float) -> float:
         """Return the centre of a column in pixels."""
-        room = self.width() - scaled(AXIS_WIDTH)
-        return scaled(AXIS_WIDTH) + (self.position(column) + 0.5) * room / (self.position(self.last) + 0.5 + END)
+        return scaled(AXIS_WIDTH) + (self.position(column) + 0.5) * self._room / (self.reach + 0.5)
+
+    @property
+    def _room(self) -> int:
+        return self.width() - scaled(AXIS_WIDTH)
+
+    @property
+    def reach(self) -> float:
+        """The position at the right edge."""
+        last, (columns, pixels) = self.position(self.last), _END
+        needed = scaled(pixels) * (last + 0.5) / max(self._room - scaled(pixels), 1)
+        return last + max(columns, needed)
 
     def _measure(self) -> None:
         """Find the largest side of a picture, and leave the room that the rows do not need to the plot below."""
