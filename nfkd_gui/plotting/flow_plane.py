@@ -63,7 +63,7 @@ class FlowPlane(Plane):
         super().__init__(parent)
         self.flow: PlaneFlow | None = None
         self._hues = np.empty(0, int)
-        self._brushes = hue_brushes()
+        self._hue_brushes = hue_brushes()
         self.position = 0.0
         self.cloud = MovingPoints(size=4, pen=None, pxMode=True)
         self.grid, self.middle = self._curve(), self._curve()
@@ -91,7 +91,7 @@ class FlowPlane(Plane):
         if not hasattr(self, "probe"):  # called by the base class
             return
         colours = tokens()
-        self._brushes = hue_brushes()
+        self._hue_brushes = hue_brushes()
         self._fill()
         self.canvas.getViewBox().setBorder(pg.mkPen(colours.border))
         faint = QColor(colours.text)
@@ -120,7 +120,7 @@ class FlowPlane(Plane):
         """Make the symbols of the points."""
         if self.flow is not None:
             size = scaled(_DOTS[self.width() >= scaled(_SMALL)])
-            self.cloud.show_points(self.flow.points[0], self._hues, self._brushes, size)
+            self.cloud.show_points(self.flow.points[0], self._hues, self._hue_brushes, size)
 
     def resizeEvent(self, ev: QResizeEvent | None) -> None:
         super().resizeEvent(ev)
@@ -152,7 +152,7 @@ class FlowPlane(Plane):
         for ring, circle in zip(self.rings, circles, strict=True):
             ring.setVisible(self.parts["contours"])
             if self.parts["contours"]:
-                _show_lines(ring, circle[None], longest=np.inf)
+                _show_lines(ring, circle[None])
         self._show_arrows()
         self._show_probe()
 
@@ -204,12 +204,12 @@ class FlowPlane(Plane):
         return True
 
 
-def _show_lines(curve: pg.PlotCurveItem, lines: np.ndarray, longest: float = _LONGEST) -> None:
+def _show_lines(curve: pg.PlotCurveItem, lines: np.ndarray) -> None:
     """Draw lines, (count, n, 2), without their long segments."""
     points = lines.reshape(-1, 2)
     connect = np.zeros(lines.shape[:2], np.int32)
     steps = lines[:, 1:] - lines[:, :-1]
-    connect[:, :-1] = (steps * steps).sum(axis=-1) <= longest**2  # also False for NaN
+    connect[:, :-1] = (steps * steps).sum(axis=-1) <= _LONGEST**2  # also False for NaN
     curve.setData(np.nan_to_num(points[:, 0]), np.nan_to_num(points[:, 1]), connect=connect.ravel())
 
 
