@@ -19,8 +19,8 @@ from nfkd.protocol.roles import COLOURS, DATA
 from nfkd_gui.resources import resource_path
 
 Theme = Literal["system", "light", "dark", "contrast"]
-TYPE = {"figure": (28, 600), "title": (20, 600), "heading": (16, 600), "strong": (13, 600), "body": (13, 400),
-        "caption": (11, 400), "code": (13, 400)}  # fmt: skip
+TYPE = {"large": (56, 600), "figure": (28, 600), "title": (20, 600), "heading": (16, 600), "strong": (13, 600),
+        "body": (13, 400), "caption": (11, 400), "code": (13, 400)}  # fmt: skip
 """Size in pixels and weight of each kind of text."""
 _MIN_SCALE, _MAX_SCALE = 75, 200
 

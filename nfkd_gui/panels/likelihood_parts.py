@@ -145,7 +145,12 @@ class Scatter(Part):
             self.picked.emit(int(self._indices[number]))
 
     def show_report(self, report: LikelihoodReport, first: Role, second: Role, unit: str) -> None:
-        """Show a flow over another one."""
+        """Show a flow over another one; while there is only one, say so."""
+        self.chart.setVisible(first != second)
+        if first == second:
+            self.title.setText("Flows against each other")
+            self.caption.show_texts(["Another flow will be compared here once it is trained", "Needs another flow"])
+            return
         across, up = (in_unit(report, report.log_prob[role]["test"], unit) for role in (first, second))
         self.title.setText(f"{role_label(second)} against {role_label(first).lower()}")
         kept = np.isfinite(across) & np.isfinite(up)

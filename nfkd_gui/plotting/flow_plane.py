@@ -63,7 +63,7 @@ class FlowPlane(Plane):
         super().__init__(parent)
         self.flow: PlaneFlow | None = None
         self._hues = np.empty(0, int)
-        self._brushes = hue_brushes()
+        self._hue_brushes = hue_brushes()
         self.position = 0.0
         self._longest = np.inf
         self.cloud = MovingPoints(size=4, pen=None, pxMode=True)
@@ -92,7 +92,7 @@ class FlowPlane(Plane):
         if not hasattr(self, "probe"):  # called by the base class
             return
         colours = tokens()
-        self._brushes = hue_brushes()
+        self._hue_brushes = hue_brushes()
         self._fill()
         self.canvas.getViewBox().setBorder(pg.mkPen(colours.border))
         faint = QColor(colours.text)
@@ -121,7 +121,7 @@ class FlowPlane(Plane):
         """Make the symbols of the points."""
         if self.flow is not None:
             size = scaled(_DOTS[self.width() >= scaled(_SMALL)])
-            self.cloud.show_points(self.flow.points[0], self._hues, self._brushes, size)
+            self.cloud.show_points(self.flow.points[0], self._hues, self._hue_brushes, size)
 
     def resizeEvent(self, ev: QResizeEvent | None) -> None:
         super().resizeEvent(ev)
@@ -216,7 +216,7 @@ def _show_lines(curve: pg.PlotCurveItem, lines: np.ndarray, longest: float) -> N
     points = lines.reshape(-1, 2)
     connect = np.zeros(lines.shape[:2], np.int32)
     steps = lines[:, 1:] - lines[:, :-1]
-    connect[:, :-1] = (steps * steps).sum(axis=-1) <= longest**2  # also False for NaN
+    connect[:, :-1] = (steps * steps).sum(axis=-1) <= _LONGEST**2  # also False for NaN
     curve.setData(np.nan_to_num(points[:, 0]), np.nan_to_num(points[:, 1]), connect=connect.ravel())
 
 

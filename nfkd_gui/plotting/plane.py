@@ -87,11 +87,13 @@ def noise_brushes(noise: np.ndarray) -> list[QBrush]:
 
 def high_density(densities: Iterable[DensityDrawn]) -> float:
     """Return the upper end of a colour scale shared by several densities; narrow peaks are clipped."""
-    tops = []
-    for density in densities:
-        finite = density.log_prob[np.isfinite(density.log_prob)]
-        tops += [float(np.exp(min(np.quantile(finite, 0.995), _HIGHEST)))] if len(finite) else []
-    return max(tops, default=1.0)
+    return max((highest_of(density.log_prob) for density in densities), default=0.0) or 1.0
+
+
+def highest_of(log_prob: np.ndarray) -> float:
+    """Return the density that few cells exceed; zero if none is known."""
+    finite = log_prob[np.isfinite(log_prob)]
+    return float(np.exp(min(np.quantile(finite, 0.995), _HIGHEST))) if len(finite) else 0.0
 
 
 def extent_of(points: np.ndarray) -> Extent:
@@ -185,13 +187,16 @@ class Plane(Plot):
         self.image.setVisible(density is not None)
         if density is None:
             return
-        x0, x1, y0, y1 = density.extent
-        values = np.exp(np.minimum(np.nan_to_num(density.log_prob, nan=-np.inf), _HIGHEST))
-        share = np.minimum(values / (highest or high_density([density])), 1.0) ** _GAMMA
-        self.image.setColorMap(density_map(role))
-        self.image.setImage(share, autoLevels=False, levels=(0.0, 1.0))
-        self.image.setRect(QRectF(x0, y0, x1 - x0, y1 - y0))
+        self.draw_density(density.log_prob, density.extent, role, highest or high_density([density]))
         self.frame(density.extent)
+
+    def draw_density(self, log_prob: np.ndarray, extent: Extent, role: str, highest: float) -> None:
+        """Draw log p on (rows, columns) cells, lowest y first, in a flow's colours; full at the density `highest`."""
+        x0, x1, y0, y1 = extent
+        values = np.exp(np.minimum(np.nan_to_num(log_prob, nan=-np.inf), _HIGHEST))
+        self.image.setColorMap(density_map(role))
+        self.image.setImage(np.minimum(values / highest, 1.0) ** _GAMMA, autoLevels=False, levels=(0.0, 1.0))
+        self.image.setRect(QRectF(x0, y0, x1 - x0, y1 - y0))
 
     def frame(self, extent: Extent) -> None:
         """Set the visible range of both axes; with the aspect kept, one of them may be longer."""
