@@ -216,7 +216,7 @@ def _show_lines(curve: pg.PlotCurveItem, lines: np.ndarray, longest: float) -> N
     points = lines.reshape(-1, 2)
     connect = np.zeros(lines.shape[:2], np.int32)
     steps = lines[:, 1:] - lines[:, :-1]
-    connect[:, :-1] = (steps * steps).sum(axis=-1) <= _LONGEST**2  # also False for NaN
+    connect[:, :-1] = (steps * steps).sum(axis=-1) <= longest**2  # also False for NaN
     curve.setData(np.nan_to_num(points[:, 0]), np.nan_to_num(points[:, 1]), connect=connect.ravel())
 
 

@@ -64,6 +64,10 @@ _NAMES = {
     "differences": "mdi6.swap-horizontal",
     "match": "mdi6.link-variant",
     "fit": "mdi6.fit-to-page-outline",
+    "task": "mdi6.flag-outline",
+    "right": "mdi6.check",
+    "hint": "mdi6.lightbulb-outline",
+    "forward": "mdi6.chevron-right",
 }
 
 
