@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QWidget
 
 from nfkd.config.datasets import kind_label
@@ -30,7 +30,7 @@ class LearnWorkspace(Workspace):
         self.lab = LabModel(studio, self)
         self.view = LabView(self.lab, studio, self)
         self.setCentralWidget(self.view)
-        self.lesson = LessonPanel(self.lab, studio, self)
+        self.lesson = LessonPanel(self.lab, studio, parent=self)
         self.lesson.parts_wanted.connect(self.view.show_parts)
         self.lesson.run_wanted.connect(self.run_wanted)
         dock = PanelDock("lesson", "Lessons", self.lesson, self, scrolls=False)
@@ -54,13 +54,7 @@ class LearnWorkspace(Workspace):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._name()
-        self.lab.watch(watched=True)
-
-    def hideEvent(self, event: QHideEvent) -> None:
-        super().hideEvent(event)
-        self.lab.watch(watched=False)
 
     def stop(self) -> None:
         """Close the lab in the engine."""
-        self.lab.watch(watched=False)
         self.lab.close()
