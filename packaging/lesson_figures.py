@@ -2,8 +2,8 @@
 
     python packaging/lesson_figures.py [--cache FOLDER] [LESSON ...]
 
-A figure of a lesson is one of these. The lab trains in this process, as the buttons say and with the seed of the lesson's
-state; nothing is random beside it. With a cache, a teacher is trained once.
+A figure of a lesson is one of these. The lab trains in this process, as the buttons say and with the seed of the
+lesson's state; nothing else is random. With a cache, a teacher is trained once.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def print_lesson(lesson: Lesson, cache: TeacherCache | None) -> None:
     print(f"\n{lesson.header.order}. {lesson.header.title}", flush=True)
     state = lesson.start
     training = LabTraining(state, cache)
+    show_data(training)
     for number, page in enumerate(lesson.pages, 1):
         for button in page.buttons:
             state = changed(lesson.start if button.reset else state, button.set)
@@ -75,6 +76,16 @@ def print_lesson(lesson: Lesson, cache: TeacherCache | None) -> None:
             show(f"page {number}, {button.title}", training, time.monotonic() - began)
         for task in page.tasks:
             print_task(lesson, task, cache)
+
+
+def show_data(training: LabTraining) -> None:
+    """Print what the base Gaussian alone reaches, and where a teacher that was trained before has a high density."""
+    points = training.opened("lab").teacher_points
+    alone = math.log(2 * math.pi) + float((points**2).sum(axis=1).mean()) / 2
+    print(f"  base Gaussian alone, on {len(points):,} training points: {alone:.2f} nats")
+    teacher = training.pictures().get("teacher")
+    if teacher is not None:
+        print(f"  share of the square with log p of the teacher above -2: {(teacher.density > -2).mean():.3f}")
 
 
 def press(training: LabTraining, button: Button) -> None:
