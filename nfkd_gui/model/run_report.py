@@ -19,6 +19,7 @@ from nfkd_gui.model.headline import ENOUGH_SEEDS
 from nfkd_gui.model.summaries import flow_label, summary_of
 from nfkd_gui.numbers import format_percent
 
+_NO_BREAK = "\u00a0"
 _MOST_EVENTS = 5
 _NOT_AVERAGED = {"stage", "seed", "unit", "ended"}
 
@@ -36,7 +37,8 @@ def gap_caption(interval: tuple[float, float], seeds: int) -> str:
         return f"of the gap closed · {seeds} of {ENOUGH_SEEDS} seeds"
     low, high = interval
     if math.isfinite(low):
-        return f"of the gap closed, 95 % interval {100 * low:.0f} to {format_percent(high)}".replace("-", "−")
+        text = f"of the gap closed, 95 % interval {100 * low:.0f} to {format_percent(high)}"
+        return text.replace("-", "−").replace(" %", _NO_BREAK + "%")
     return "of the gap closed"
 
 

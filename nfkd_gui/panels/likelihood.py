@@ -45,7 +45,8 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
         self.second.failed.connect(self.waiting.show_error)
         self.histograms, self.scatter = Histograms(self.content), Scatter(self.content)
         self.extremes, self.quantiles = ExtremesPart(self.content), Quantiles(self.content)
-        self.extremes.picked.connect(self._inspect)
+        for part in (self.extremes, self.scatter):
+            part.picked.connect(self._inspect)
         parts = {
             "histograms": self.histograms,
             "scatter": self.scatter,

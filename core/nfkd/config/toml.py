@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
@@ -24,6 +25,21 @@ _LONG_KEY = re.compile(rf"(?<![\w-])(?:(?:[\w-]+|\"[^\"\n]*\"|'[^'\n]*')[ \t]*\.
 def toml_text(config: Config) -> str:
     """Return a model with all fields as TOML text, with the kind first in each table."""
     return tomlkit.dumps(_kind_first(config.model_dump(mode="python")))
+
+
+def short_toml(config: Config, kinds: Iterable[str]) -> str:
+    """Return a model as TOML text without fields that have their default value.
+
+    Parameters
+    ----------
+    config
+        The model.
+    kinds
+        Its fields that are unions; their tables always name the kind.
+    """
+    table = config.model_dump(mode="python", exclude_defaults=True)
+    table |= {key: {"kind": getattr(config, key).kind} | table.get(key, {}) for key in kinds}
+    return tomlkit.dumps(_kind_first(table))
 
 
 def toml_document(text: str, source: str = "") -> dict[str, Any]:

@@ -76,7 +76,7 @@ def _load(config: DataConfig, source: Source[Any]) -> Dataset:
     splits = {"train": loaded.train, "validation": loaded.validation, "test": loaded.test}
     own = {name: split for name, split in splits.items() if split is not None}
     fingerprint = fingerprinter(own, loaded.columns, lambda: source.value_files(config))
-    return replace(_divide(config, loaded), fingerprint=fingerprint)
+    return replace(divide(config, loaded), fingerprint=fingerprint)
 
 
 def fetch_dataset(config: DataConfig, on_progress: OnProgress) -> None:
@@ -103,7 +103,14 @@ def _refuse_large(loaded: Loaded) -> None:
         raise DataError([ConfigProblem("data.path", message)], tuple(shape))
 
 
-def _divide(config: DataConfig, loaded: Loaded) -> Dataset:
+def divide(config: DataConfig, loaded: Loaded) -> Dataset:
+    """Return loaded data with the splits and the scaling that a config asks for, without a fingerprint.
+
+    Raises
+    ------
+    DataError
+        If a split would be too small, or values cannot be scaled.
+    """
     train = loaded.train
     splits = {"train": train, "validation": loaded.validation, "test": loaded.test}
     counts = {

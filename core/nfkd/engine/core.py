@@ -19,6 +19,7 @@ from nfkd.engine.data_service import DataService
 from nfkd.engine.estimate_service import EstimateService
 from nfkd.engine.explore_service import ExploreService
 from nfkd.engine.file_probe import config_paths, format_paths, probe_files
+from nfkd.engine.lab_service import LabService
 from nfkd.engine.limits import Limits
 from nfkd.engine.picture_service import PictureService
 from nfkd.engine.run_follower import read_live_run
@@ -89,6 +90,7 @@ class Engine:
         self._watch = RunWatch(
             self._emit, lambda run: run in self._runs.views, lambda: bool(self._listeners), self._limits
         )
+        self._labs = LabService(self._limits)
         self._data = DataService(self._emit, self._limits)
         self._estimates = EstimateService(self._limits, lambda: not self._runs.idle)
         self._handlers: dict[type, Callable[[Any], Any]] = {
@@ -105,6 +107,7 @@ class Engine:
             ask.RenameRun: self._rename,
             ask.DeleteRun: self._delete,
             **self._explore.handlers,
+            **self._labs.handlers,
             ask.ListPictures: self._pictures.list,
             ask.ReadPictures: self._pictures.read,
             ask.ReadSampleSeries: self._pictures.series,
@@ -164,7 +167,7 @@ class Engine:
         with suppress(TimeoutError):
             await asyncio.wait_for(self.wait_until_idle(), self._limits.stop_seconds)
         limit = self._limits.close_seconds
-        services = (self._data, self._explore, self._pictures, self._estimates, self._watch)
+        services = (self._data, self._explore, self._labs, self._pictures, self._estimates, self._watch)
         threads = (self._files, self._describing)
         await asyncio.gather(*(each.close() for each in services), *(each.close(limit) for each in threads))
 
@@ -172,7 +175,8 @@ class Engine:
     def running(self) -> list[str]:
         """The active run, and the files that running threads use."""
         job = [self._runs.active] if self._runs.active else []
-        users = (self._explore, self._pictures, self._files, self._describing, self._watch, self._estimates, self._data)
+        users = (self._explore, self._labs, self._pictures, self._files, self._describing, self._watch, self._estimates,
+                 self._data)  # fmt: skip
         return [*job, *(path for user in users for path in user.running)]
 
     def _emit(self, event: Event) -> None:

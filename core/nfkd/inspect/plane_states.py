@@ -60,7 +60,7 @@ def plane(
         title = "The flows cannot be drawn in the plane"
         raise RunError(title, cause, "Choose a run with two features, no context.")
     x0, x1, y0, y1 = dataset.extent
-    lines = _lines((-_NOISE_EXTENT, _NOISE_EXTENT) * 2 if grid == "noise" else (x0, x1, y0, y1))
+    lines = noise_lines() if grid == "noise" else _lines((x0, x1, y0, y1))
     flows: dict[Role, PlaneFlow] = {}
     shared = np.empty((0, 2), np.float32)
     for role, flow in opened.flows.items():
@@ -68,7 +68,7 @@ def plane(
         if not {"latents", "synthesis"} & flow.unsupported.keys():
             noise = flow.draw_noise(count, noise_generator(opened.seed, noise_seed))[0]
             shared = noise.cpu().numpy()
-            flows[role] = _states(flow, noise, lines.to(noise), from_noise=grid == "noise")
+            flows[role] = plane_flow(flow, noise, lines.to(noise), from_noise=grid == "noise")
     if not flows:
         title = "The layers cannot be shown"
         raise RunError(title, "No flow of the run gives its latents.", "Choose another run.")
@@ -80,6 +80,11 @@ def plane(
         columns=dataset.picture_columns,
         extent=(x0, x1, y0, y1),
     )
+
+
+def noise_lines() -> Tensor:
+    """Return the lines of a regular grid of the latents, first the vertical ones: (lines, n, 2)."""
+    return _lines((-_NOISE_EXTENT, _NOISE_EXTENT) * 2)
 
 
 def _lines(extent: tuple[float, ...]) -> Tensor:
@@ -100,7 +105,20 @@ def _rings() -> Tensor:
 
 
 @torch.no_grad()
-def _states(flow: Flow, noise: Tensor, lines: Tensor, *, from_noise: bool) -> PlaneFlow:
+def plane_flow(flow: Flow, noise: Tensor, lines: Tensor, *, from_noise: bool) -> PlaneFlow:
+    """Return points, a grid and rings after each layer of a flow.
+
+    Parameters
+    ----------
+    flow
+        A flow of two features.
+    noise
+        The noise of the points, (n, 2).
+    lines
+        The lines of the grid, (lines, m, 2).
+    from_noise
+        Whether the lines are latents; otherwise they are examples.
+    """
     rings = _rings().to(noise)
     pulled = [noise, *([lines.flatten(0, 1)] if from_noise else []), rings.flatten(0, 1)]
     states = _pulled(flow, flow.last_latent(torch.cat(pulled)))

@@ -12,6 +12,7 @@ from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, PreviewData
 from nfkd.protocol.events import DensityDrawn, Event, InterpolationDrawn, LogLine, Progress, SamplesDrawn, SeedStarted
 from nfkd.protocol.inspection import InspectionReply, InspectionRequest, Origin
+from nfkd.protocol.lab import LabReply, LabRequest
 from nfkd.protocol.pictures import (
     ListPictures,
     PictureList,
@@ -140,6 +141,7 @@ Request = (
     | Sample
     | Interpolate
     | InspectionRequest
+    | LabRequest
     | ListPictures
     | ReadPictures
     | ReadSampleSeries
@@ -319,6 +321,7 @@ Reply = (
     | Samples
     | Interpolations
     | InspectionReply
+    | LabReply
     | PictureList
     | StagePictures
     | SampleSeries

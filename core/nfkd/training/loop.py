@@ -1,29 +1,25 @@
 """The training loop of one stage: batches, loss, optimizer, validation, and points for the curves.
 
-The order from a click on Run: engine, `job`, `experiment` (all seeds), `seed_run` (stages), `loop` (steps), `curves`.
+The order from a click on Run: engine, `job`, `experiment` (all seeds), `seed_run` (stages), `loop`, `step`, `curves`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from nfkd.config import ExperimentConfig
-from nfkd.data import Batch, Dataset
+from nfkd.data import Dataset
 from nfkd.distillation.distiller import Distiller, Loss
 from nfkd.evaluation.likelihood import example_nll
-from nfkd.flows.precision import networks_in
 from nfkd.planning.plans import stage_training
 from nfkd.protocol.records import Ending
 from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
-from nfkd.training.curve_values import describe_masked, step_values, term_values
+from nfkd.training.curve_values import describe_masked, term_values
 from nfkd.training.curves import CurveLog
-from nfkd.training.diagnosis import divergence
 from nfkd.training.optimizers import learning_rate
 from nfkd.training.state import StageState, copy_weights
+from nfkd.training.step import device_of, make_step
 from nfkd.training.system_usage import SystemUsage
 
 
@@ -90,7 +86,6 @@ class Trainer:
         self._training = stage_training(config, state.stage)
         self._steps, self._limit, self._patience = steps, limit, patience
         self._control, self._curves, self._hooks = control, curves, hooks
-        self._device = next(state.flow.parameters()).device
         self._warned: set[str] = set()
         self._validation = dataset.validation.take(slice(config.monitor.validation_examples))
 
@@ -113,7 +108,7 @@ class Trainer:
         """
         state, config = self._state, self._config
         ended: Ending = ""
-        system = SystemUsage(self._device, state.step, self._curves.elapsed)
+        system = SystemUsage(device_of(state.flow), state.step, self._curves.elapsed)
         try:
             while state.step < self._limit and not self._out_of_patience():
                 self._control.poll(self._copy)
@@ -147,25 +142,9 @@ class Trainer:
         return 0 < self._patience <= self._state.bad_rounds
 
     def _step(self) -> None:
-        state, training = self._state, self._training
-        real = self._next_batch()
-        batch = self._loss.mix(real, state.generators)
-        if not state.flow.initialized:
-            first = real if self._loss.uses_data else batch
-            state.flow.initialize(first.x, first.context)
-        rate = learning_rate(training, state.step, self._steps)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        with networks_in(training.precision):
-            loss = self._loss.backward(state.flow, batch, state.generators, state.step, training.accumulate)
-        limit = training.gradient_clip or math.inf
-        values = step_values(loss, self._dataset)
-        if not all(math.isfinite(value) for value in values.values()):
-            with networks_in(training.precision):
-                raise divergence(state.stage, state.step + 1, state.flow, batch, values, self._loss.sampled)
-        torch.nn.utils.clip_grads_with_norm_(state.flow.parameters(), limit, loss.gradient_norm)
-        state.optimizer.step()
-        state.count_step()
+        state = self._state
+        rate = learning_rate(self._training, state.step, self._steps)
+        loss, values = make_step(state, self._loss, self._dataset, self._training, rate)
         self._curves.add(state.step, values | term_values(loss, self._dataset, values) | {"learning_rate": rate})
         self._warn_about_masked(loss)
 
@@ -175,11 +154,6 @@ class Trainer:
             if term not in self._warned:
                 self._warned.add(term)
                 self._hooks.warn(message)
-
-    def _next_batch(self) -> Batch:
-        index, generators = self._state.batches.next().numpy(), self._state.generators
-        batch = self._dataset.training_batch(index, generators.dequantization, generators.augmentation)
-        return batch.to(self._device)
 
     def _validate(self) -> None:
         state = self._state

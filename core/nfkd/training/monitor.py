@@ -20,6 +20,7 @@ from nfkd.protocol.records import LayerPair
 from nfkd.protocol.roles import Role
 from nfkd.runs.schema import GRID, IMAGE_PAIRS, VECTOR_PAIRS
 from nfkd.training.generators import named_generator
+from nfkd.training.step import device_of
 
 _MATCHING_EXAMPLES = 256
 
@@ -60,7 +61,7 @@ class Monitor:
         with evaluating(flow):
             self._publish_pictures(flow, stage=stage, step=step)
             if teacher is not None and self._pairs:
-                batch = self._examples.to(_device(flow))
+                batch = self._examples.to(device_of(flow))
                 student_pass, teacher_pass = (each(batch.x, batch.context, trace=True) for each in (flow, teacher))
                 error = pair_errors(student_pass, teacher_pass, self._pairs).double().cpu().numpy()
                 self._emit(MatchingMeasured(run=self._run, seed=self._seed, stage=stage, step=step, error=error))
@@ -83,7 +84,7 @@ class Monitor:
     def _samples(self, flow: Flow, fields: Mapping[str, Any]) -> SamplesDrawn:
         temperature, count = self._config.temperature, self._config.sample_count
         generator = picture_generator(self._seed)
-        context = self._examples.to(_device(flow)).contexts(count)
+        context = self._examples.to(device_of(flow)).contexts(count)
         x = flow.sample(count, temperature=temperature, generator=generator, context=context)
         flags = self._dataset.sample_flags(x)
         return SamplesDrawn(**fields, temperature=temperature, samples=self._dataset.to_picture(x), flags=flags)
@@ -91,7 +92,7 @@ class Monitor:
     def _interpolation(self, flow: Flow, fields: Mapping[str, Any]) -> InterpolationDrawn:
         mode, alpha = self._config.interpolation_mode, torch.linspace(0, 1, self._config.interpolation_steps)
         count = interpolation_pairs(self._dataset)
-        examples = self._examples.to(_device(flow)).take(slice(2 * count))
+        examples = self._examples.to(device_of(flow)).take(slice(2 * count))
         path = interpolate(flow, examples.take(slice(0, None, 2)), examples.take(slice(1, None, 2)), alpha, mode)
         flat = path.flatten(0, 1)
         images, flags = self._dataset.to_picture(flat).reshape(path.shape), self._dataset.sample_flags(flat)
@@ -128,7 +129,7 @@ def draw_density(flow: Flow, dataset: Dataset, **fields: Any) -> DensityDrawn:
     x0, x1, y0, y1 = dataset.extent
     points, log_slopes = _scaled_axes(dataset, torch.tensor([x0, y0]), torch.tensor([x1, y1]))
     rows, columns = torch.meshgrid(points[:, 1], points[:, 0], indexing="ij")
-    grid: Tensor = torch.stack([columns.flatten(), rows.flatten()], dim=1).to(_device(flow))
+    grid: Tensor = torch.stack([columns.flatten(), rows.flatten()], dim=1).to(device_of(flow))
     log_prob = flow.log_prob(grid).float().cpu().reshape(GRID, GRID) + log_slopes[:, 1:] + log_slopes[:, 0]
     finite = np.nan_to_num(log_prob.numpy(), nan=-np.inf)
     return DensityDrawn(**fields, extent=(x0, x1, y0, y1), log_prob=finite)
@@ -144,7 +145,3 @@ def _scaled_axes(dataset: Dataset, low: Tensor, high: Tensor) -> tuple[Tensor, T
     z = dataset.picture_units.to_scaled(x)
     slopes = (z[2::2] - z[:-2:2]) / (x[2::2] - x[:-2:2])
     return z[1::2].float(), slopes.log().float()
-
-
-def _device(flow: Flow) -> torch.device:
-    return next(flow.parameters()).device

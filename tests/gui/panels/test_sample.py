@@ -141,6 +141,23 @@ def test_figures_counterparts_and_the_nearest_example_are_shown(show: Any, train
     assert any(role_colour("teacher") in label.styleSheet() for label in heads)
 
 
+def test_the_figures_of_a_flow_appear_when_its_stage_ends(show: Any, trained: Any, fake_studio: Any) -> None:
+    panel = show(SamplePanel, trained)
+    fake_studio.example_chosen.emit(Origin("test", 3))
+    fake_studio.asked[-1][1](details())
+    before = len(fake_studio.asked)
+    trained.finish("student", steps=9, best_step=9)
+    request, on_reply, *_ = fake_studio.asked[-1]
+    assert len(fake_studio.asked) == before + 1
+    assert isinstance(request, InspectSample)
+    assert request.origin.index == 3
+    panel.refresh()
+    assert "−76.9" in texts(panel), "the former figures stay until the reply"
+    on_reply(details())
+    trained.finish("baseline", steps=9, best_step=9)
+    assert len(fake_studio.asked) == before + 2
+
+
 def test_rows_are_shown_in_the_units_of_their_columns(show: Any, fake_run: Any, fake_studio: Any) -> None:
     panel = show(SamplePanel, fake_run(shape=(2,)))
     fake_studio.example_chosen.emit(Origin("test", 3))

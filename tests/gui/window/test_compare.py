@@ -118,7 +118,7 @@ def test_the_inspector_shows_means_over_seeds_with_interval_verdict_and_how_to_r
     gap = means["baseline"] - means["teacher"]
     closed = (means["baseline"] - means["student"]) / gap
     assert text(window, "inspector.figure") == f"{100 * closed:.0f} %"
-    assert text(window, "inspector.caption").startswith("of the gap closed, 95 % interval")
+    assert text(window, "inspector.caption").startswith("of the gap closed, 95\u00a0% interval")
     shown = window.train.inspector.gap.figures
     assert (shown.low, shown.high) == (pytest.approx(0.15 / gap), pytest.approx(0.2 / gap))
     assert text(window, "inspector.verdict") == "✓ Better: 0.173 bits/dim lower."
