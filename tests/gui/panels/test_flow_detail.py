@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 
-from nfkd.protocol.inspection import FlowStates, LayerState
+import nfkd
+from nfkd.config import ExperimentConfig
+from nfkd.protocol.inspection import FlowStates, LayerState, Origin
 from nfkd_gui.panels.flow_detail import DetailBlock
 from nfkd_gui.plotting.state_pictures import state_image, tiled
+from tests.core.tiny import moons
+from tests.gui.panels.flow_driver import Driven, known, pixels
 
 
 def test_vectors_are_strips_and_channels_full_grids() -> None:
@@ -47,3 +52,22 @@ def test_a_flow_that_cannot_decode_says_so(qtbot: Any) -> None:
     block = detail(qtbot, [], 2)
     assert block.decoded.isHidden()
     assert block.names[1].text() == "This flow cannot decode."
+
+
+def test_rows_of_a_table_are_strips_of_scaled_values(show: Any, fake_studio: Any, tmp_path: Path, qtbot: Any) -> None:
+    rows = np.random.default_rng(0).normal(size=(200, 3)) * [1000.0, 1e-3, 1.0]
+    np.savetxt(tmp_path / "rows.csv", rows, "%.9g", ",", header="a,b,c", comments="")
+    config = moons(training={"teacher_steps": 3, "student_steps": 2}).model_dump(mode="json")
+    config["data"] = {"kind": "table", "path": str(tmp_path / "rows.csv")}
+    nfkd.run(ExperimentConfig.from_dict(config), tmp_path / "table")
+    driven = Driven(show, fake_studio, tmp_path / "table")
+    states = known(driven, Origin(kind="validation", index=0))
+    row = driven.panel.layers.chain.rows[0]
+    expected = [states.flows["teacher"].state, *(layer.value for layer in states.flows["teacher"].layers)]
+    for picture, values in zip(row.pictures, expected, strict=True):
+        np.testing.assert_array_equal(pixels(picture), pixels(state_image(values)))
+        assert (picture.width(), picture.height()) == (1, 3)
+    block = driven.panel.layers.detail.blocks[0]
+    qtbot.waitUntil(block.isVisible)
+    assert not block.decoded.isVisible(), "no latents leave, so that decoding gives the example"
+    assert not driven.panel.layers.detail.rest.isVisible()

@@ -13,13 +13,10 @@ import pyqtgraph as pg
 import pytest
 from PIL import Image
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QColor, QImage
+from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QSpinBox, QToolButton
 
-import nfkd
-import nfkd.inspect
-from nfkd.config import ExperimentConfig
 from nfkd.protocol import events
 from nfkd.protocol.inspection import Origin, ReadLayers
 from nfkd.protocol.requests import Done
@@ -30,8 +27,7 @@ from nfkd_gui.model.layer_columns import pictured
 from nfkd_gui.panels.flow import FlowPanel
 from nfkd_gui.plotting.match_colours import match_map
 from nfkd_gui.plotting.state_pictures import state_image
-from tests.core.tiny import moons
-from tests.gui.panels.flow_driver import SMALL, Driven, recorded
+from tests.gui.panels.flow_driver import SMALL, Driven, known, pixels, recorded
 from tests.gui.panels.test_flow_plane import child
 
 
@@ -43,17 +39,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def driven(show: Any, fake_studio: Any, run: Path) -> Driven:
     return Driven(show, fake_studio, run)
-
-
-def pixels(image: QImage) -> np.ndarray:
-    """Return the grey levels of a picture, (height, width)."""
-    rows = range(image.height())
-    return np.array([[image.pixelColor(x, y).red() for x in range(image.width())] for y in rows])
-
-
-def known(driven: Driven, origin: Origin) -> Any:
-    """Return the states of an example, computed once more."""
-    return nfkd.inspect.layers(nfkd.inspect.open_run(driven.run, driven.studio.seed), origin)
 
 
 def test_states_are_drawn_as_tiles_with_the_contrast_of_their_middle_96_per_cent(driven: Driven) -> None:
@@ -240,25 +225,6 @@ def test_rows_of_states_stay_together_in_a_tall_panel(show: Any, fake_studio: An
     chain.resize(chain.width(), 600)
     first, second = chain.picture_rect(0, 0), chain.picture_rect(1, 0)
     assert second.top() - first.bottom() < first.height()
-
-
-def test_rows_of_a_table_are_strips_of_scaled_values(show: Any, fake_studio: Any, tmp_path: Path, qtbot: Any) -> None:
-    rows = np.random.default_rng(0).normal(size=(200, 3)) * [1000.0, 1e-3, 1.0]
-    np.savetxt(tmp_path / "rows.csv", rows, "%.9g", ",", header="a,b,c", comments="")
-    config = moons(training={"teacher_steps": 3, "student_steps": 2}).model_dump(mode="json")
-    config["data"] = {"kind": "table", "path": str(tmp_path / "rows.csv")}
-    nfkd.run(ExperimentConfig.from_dict(config), tmp_path / "table")
-    driven = Driven(show, fake_studio, tmp_path / "table")
-    states = known(driven, Origin(kind="validation", index=0))
-    row = driven.panel.layers.chain.rows[0]
-    expected = [states.flows["teacher"].state, *(layer.value for layer in states.flows["teacher"].layers)]
-    for picture, values in zip(row.pictures, expected, strict=True):
-        np.testing.assert_array_equal(pixels(picture), pixels(state_image(values)))
-        assert (picture.width(), picture.height()) == (1, 3)
-    block = driven.panel.layers.detail.blocks[0]
-    qtbot.waitUntil(block.isVisible)
-    assert not block.decoded.isVisible(), "no latents leave, so that decoding gives the example"
-    assert not driven.panel.layers.detail.rest.isVisible()
 
 
 # --- exports ------------------------------------------------------------------------------------------------------
