@@ -144,7 +144,7 @@ class LabProbePanel(QWidget):
         span = common_range(list(shown.values()))
         self.message.setVisible(not shown)
         self.remove.setEnabled(bool(self._lab.state.lab.probe))
-        self.likely.setEnabled("teacher" in self._lab.pictures)
+        self.likely.setEnabled(self._lab.info is not None)
         for role, block in self.blocks.items():
             block.setVisible(role in shown)
             if role in shown:

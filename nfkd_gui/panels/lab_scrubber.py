@@ -49,7 +49,8 @@ class LayerTrack(QSlider):
         """Show the numbers of layers, and the matched ones as pairs of teacher and student, counted from 1."""
         both = {a / teacher for a, b in matched if a * student == b * teacher}
         self.marks = [Mark(share, None) for share in sorted(both)]
-        for role, count in (("teacher", teacher), ("student", student)):
+        counts: dict[Role, int] = {"teacher": teacher, "student": student}
+        for role, count in counts.items():
             shares = [number / count for number in range(1, count + 1)]
             self.marks += [Mark(share, role) for share in shares if share not in both]
         self.setSingleStep(STEPS // max(teacher, 1))
