@@ -93,6 +93,8 @@ class LabSettings(QWidget):
         self.back.clicked.connect(self.reset)
         self.buttons = self.new_points, self.new_seed, self.back
         """For the head of the settings."""
+        for switch in (self.depths, self.teacher):
+            switch.setProperty("compact", True)
         self._only: dict[str, QPushButton] = {}
         self._lay_out()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PySide6.QtWidgets import QApplication
 from qasync import QEventLoop
@@ -84,8 +85,10 @@ async def watch(studio: Studio) -> None:
     view.scrubber.pause()
     view.close()
     lab.close()
+    engine = psutil.Process(studio.engine.status.pid) if studio.engine.status is not None else None
     ended = asyncio.Event()
     studio.ask(Shutdown(), lambda _reply: ended.set(), lambda _error: ended.set())
     await ended.wait()
     await studio.close()
     view.deleteLater()
+    psutil.wait_procs([engine] if engine is not None else [], timeout=60)
