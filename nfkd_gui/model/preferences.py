@@ -44,6 +44,8 @@ class Preferences:
         Names of the explanations that are given only once, and have been given.
     layout
         Qt's state of the window and its docks, in hexadecimal, by name.
+    lessons
+        By the name of each lesson that was begun: the page that was reached, then the numbers of the solved tasks.
     """
 
     runs_folder: str = field(default_factory=_default_runs)
@@ -54,6 +56,7 @@ class Preferences:
     recent: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     layout: dict[str, str] = field(default_factory=dict)
+    lessons: dict[str, list[int]] = field(default_factory=dict)
 
     def with_recent(self, path: Path) -> Preferences:
         """Return a copy in which `path` is the newest experiment file."""
@@ -122,10 +125,20 @@ def _fits(key: str, value: Any) -> bool:
             return isinstance(value, int) and not isinstance(value, bool) and 75 <= value <= 200
         case "told" | "recent":
             return isinstance(value, list) and all(_is_path(item) for item in value)
-        case "layout":
-            return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+        case "layout" | "lessons":
+            fits = _is_progress if key == "lessons" else _is_text
+            return isinstance(value, dict) and all(fits(item) for item in value.values())
         case _:
             return _is_path(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_progress(value: Any) -> bool:
+    """Return whether a value is a list of small numbers, with at least one."""
+    return isinstance(value, list) and bool(value) and all(type(item) is int and 0 <= item < 1000 for item in value)
 
 
 def _is_path(value: Any) -> bool:

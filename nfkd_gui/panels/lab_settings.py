@@ -217,7 +217,7 @@ class LabSettings(QWidget):
         self._set("student.steps", {"student.steps": int(depth), "lab.off": self._without("student", "baseline")})
 
     def _without(self, *roles: str) -> list[str]:
-        """Return the layers that are off, but for those of some flows."""
+        """Return the layers that are off, without those of some flows."""
         return [name for name in self._lab.state.lab.off if name.partition(".")[0] not in roles]
 
     def _choose_teacher(self, teacher: str) -> None:

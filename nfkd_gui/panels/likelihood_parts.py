@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from pyqtgraph.GraphicsScene.mouseEvents import MouseClickEvent
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -20,7 +21,7 @@ from nfkd.protocol.inspection import Extremes, LikelihoodReport
 from nfkd.protocol.roles import DATA, Role, role_label
 from nfkd.text import plain
 from nfkd_gui.model.likelihoods import auc, finite, histograms, outside, pearson, span
-from nfkd_gui.numbers import format_measure
+from nfkd_gui.numbers import format_measure, format_together
 from nfkd_gui.plotting.example_grid import ExampleGrid
 from nfkd_gui.plotting.line_set import Drawn, LineSet
 from nfkd_gui.plotting.plots import Plot
@@ -129,17 +130,33 @@ class Histograms(Part):
 class Scatter(Part):
     """Log p of test examples under two flows."""
 
+    picked = Signal(int)
+    """The number of the test example whose point was clicked."""
+
     def __init__(self, parent: QWidget) -> None:
         self.chart = LegendPlot("likelihood.scatter", "Log p of test examples under two flows")
+        self.chart.plot.setToolTip("Click a point to inspect the example.")
+        self._points, self._indices = np.empty((0, 2)), np.empty(0, int)
         super().__init__("Student against teacher", self.chart, parent)
+        self.chart.plot.canvas.scene().sigMouseClicked.connect(self._pick)
+
+    def _pick(self, click: MouseClickEvent) -> None:
+        if (number := self.chart.plot.point_at(click, self._points)) is not None:
+            self.picked.emit(int(self._indices[number]))
 
     def show_report(self, report: LikelihoodReport, first: Role, second: Role, unit: str) -> None:
-        """Show a flow over another one."""
+        """Show a flow over another one; while there is only one, say so."""
+        self.chart.setVisible(first != second)
+        if first == second:
+            self.title.setText("Flows against each other")
+            self.caption.show_texts(["Another flow will be compared here once it is trained", "Needs another flow"])
+            return
         across, up = (in_unit(report, report.log_prob[role]["test"], unit) for role in (first, second))
         self.title.setText(f"{role_label(second)} against {role_label(first).lower()}")
         kept = np.isfinite(across) & np.isfinite(up)
         low, high = span({"x": across[kept], "y": up[kept]})
         diagonal = Drawn(np.array([low, high]), np.array([low, high]), tokens().muted, Qt.PenStyle.DashLine, 1.0)
+        self._points, self._indices = np.stack([across, up], axis=1)[kept], report.test_indices[kept]
         points = Drawn(across[kept], up[kept], role_colour(second), points=4)
         self.chart.show_lines({"equal": diagonal, "points": points}, {})
         self.chart.frame((low, high), (low, high))
@@ -149,7 +166,8 @@ class Scatter(Part):
         self.chart.plot.label("left", f"{short}, {role_label(second).lower()}", unit_text, role_label(second))
         r = format_measure(pearson(across, up))
         count = f"{int(kept.sum()):,} test examples"
-        self.caption.show_texts([f"Correlation {r} (Pearson) over {count}; dashed: equal", f"Correlation {r}, {count}"])
+        summary = f"Correlation {r} (Pearson) over {count}; dashed: equal"
+        self.caption.show_texts([f"{summary}; click a point to inspect it", summary, f"Correlation {r}, {count}"])
 
 
 class Quantiles(Part):
@@ -262,13 +280,14 @@ class ExtremesPart(Part):
             for index, value, example in list(zip(self._indices[which], values[which], examples, strict=True))[:_ROWS]
         ]
         shown = names[:_FEATURES]
+        features = [format_together([float(example[column]) for *_, example in rows]) for column in range(len(shown))]
         self.table.setRowCount(len(rows))
         self.table.setColumnCount(3 + len(shown))
         self.table.setHorizontalHeaderLabels(["", "Example", head, *(plain(name, _LONGEST) for name in shown)])
-        for row, (which, index, value, example) in enumerate(rows):
-            texts = [which, f"{index:,}", format_measure(value, 2), *(f"{each:.4g}" for each in example[: len(shown)])]
+        for row, (which, index, value, _) in enumerate(rows):
+            texts = [which, f"{index:,}", format_measure(value, 2), *(column[row] for column in features)]
             for column, text in enumerate(texts):
-                item = QTableWidgetItem(text.replace("-", "−") if column else f"{text} likely")
+                item = QTableWidgetItem(text if column else f"{text} likely")
                 item.setData(Qt.ItemDataRole.UserRole, index)
                 if column:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

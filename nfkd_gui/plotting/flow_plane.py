@@ -9,11 +9,11 @@ from PySide6.QtGui import QBrush, QColor, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from nfkd.protocol.inspection import PlaneFlow
-from nfkd_gui.plotting.plane import Plane, hue_brushes
+from nfkd_gui.plotting.plane import Extent, Plane, hue_brushes
 from nfkd_gui.theme import is_dark, scaled, tokens
 
-_LONGEST = 0.35
-"""Longer segments of the grid are left out: there the flow tears neighbouring points apart."""
+_LONGEST = 0.1
+"""Segments of the grid longer than this share of the plane are left out: there the flow tears neighbours apart."""
 _ARROWS = 120
 _HEAD, _HEAD_ANGLE = 0.3, 0.5
 """Length of an arrow's head relative to the arrow, and its angle in radians."""
@@ -65,6 +65,7 @@ class FlowPlane(Plane):
         self._hues = np.empty(0, int)
         self._hue_brushes = hue_brushes()
         self.position = 0.0
+        self._longest = np.inf
         self.cloud = MovingPoints(size=4, pen=None, pxMode=True)
         self.grid, self.middle = self._curve(), self._curve()
         self.rings = self._curve(), self._curve()
@@ -133,6 +134,12 @@ class FlowPlane(Plane):
         self.parts = {"points": points, "contours": contours, "arrows": arrows}
         self.go(self.position)
 
+    def frame(self, extent: Extent) -> None:
+        super().frame(extent)
+        x0, x1, y0, y1 = extent
+        self._longest = _LONGEST * max(x1 - x0, y1 - y0)
+        self.go(self.position)
+
     def go(self, position: float) -> None:
         """Show the state number `position`, or what is between two states."""
         self.position = position
@@ -146,13 +153,13 @@ class FlowPlane(Plane):
         half = len(lines) // 2
         middle = [half // 2, half + half // 2]
         others = np.delete(lines, middle, axis=0)
-        _show_lines(self.grid, others)
-        _show_lines(self.middle, lines[middle])
+        _show_lines(self.grid, others, self._longest)
+        _show_lines(self.middle, lines[middle], self._longest)
         circles = state_between(flow.rings, position)
         for ring, circle in zip(self.rings, circles, strict=True):
             ring.setVisible(self.parts["contours"])
             if self.parts["contours"]:
-                _show_lines(ring, circle[None])
+                _show_lines(ring, circle[None], np.inf)
         self._show_arrows()
         self._show_probe()
 
@@ -204,12 +211,12 @@ class FlowPlane(Plane):
         return True
 
 
-def _show_lines(curve: pg.PlotCurveItem, lines: np.ndarray) -> None:
+def _show_lines(curve: pg.PlotCurveItem, lines: np.ndarray, longest: float) -> None:
     """Draw lines, (count, n, 2), without their long segments."""
     points = lines.reshape(-1, 2)
     connect = np.zeros(lines.shape[:2], np.int32)
     steps = lines[:, 1:] - lines[:, :-1]
-    connect[:, :-1] = (steps * steps).sum(axis=-1) <= _LONGEST**2  # also False for NaN
+    connect[:, :-1] = (steps * steps).sum(axis=-1) <= longest**2  # also False for NaN
     curve.setData(np.nan_to_num(points[:, 0]), np.nan_to_num(points[:, 1]), connect=connect.ravel())
 
 

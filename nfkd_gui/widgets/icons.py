@@ -40,6 +40,9 @@ _NAMES = {
     "design": "mdi6.tune-variant",
     "train": "mdi6.chart-line",
     "compare": "mdi6.table",
+    "learn": "mdi6.school-outline",
+    "present": "mdi6.presentation-play",
+    "copy": "mdi6.link-variant",
     "data": "mdi6.database-outline",
     "teacher": "mdi6.layers-triple-outline",
     "assistants": "mdi6.layers-plus",
@@ -61,6 +64,10 @@ _NAMES = {
     "differences": "mdi6.swap-horizontal",
     "match": "mdi6.link-variant",
     "fit": "mdi6.fit-to-page-outline",
+    "task": "mdi6.flag-outline",
+    "right": "mdi6.check",
+    "hint": "mdi6.lightbulb-outline",
+    "forward": "mdi6.chevron-right",
 }
 
 

@@ -55,7 +55,7 @@ class LabSession:
         self._read_at = time.monotonic()
         self._wanted = True
         self._changed = False
-        self._thread = Thread(target=self._work, name=f"lab {name}", daemon=True)
+        self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     # --- requests -----------------------------------------------------------------------------------------------------

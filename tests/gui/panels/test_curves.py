@@ -484,7 +484,7 @@ def test_the_box_of_values_is_where_the_pointer_is_not(show: Any, fake_run: Any)
     plot = panel.plots["likelihood"]
     area = plot.mapFromScene(plot.canvas.getViewBox().sceneBoundingRect()).boundingRect()
     for step in (100, 900):
-        x = area.left() + round(step / 1000 * area.width())
+        x = area.left() + round(step / plot.canvas.getViewBox().viewRange()[0][1] * area.width())
         QTest.mouseMove(plot.viewport(), QPoint(x, area.center().y()))
         plot.canvas.scene().sigMouseMoved.emit(plot.mapToScene(QPoint(x, area.center().y())))
         assert plot.readout.isVisible()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyqtgraph as pg
 import pytest
 from PIL import Image
 from PySide6.QtCore import QPointF, Qt
@@ -218,6 +219,28 @@ def test_a_click_on_a_state_goes_there_and_a_small_tile_leaves_states_out(
     assert chain.picture_rect(0, 8).bottom() < chain.picture_rect(1, 2).top()
     QTest.mouseClick(chain, Qt.MouseButton.LeftButton, pos=chain.picture_rect(1, 2).center().toPoint())
     assert panel.scrubber.column == 8
+
+
+def test_the_numbers_at_the_ends_of_the_lines_are_whole_in_a_narrow_tile(
+    show: Any, fake_studio: Any, run: Path, qtbot: Any
+) -> None:
+    panel = Driven(show, fake_studio, run, (420, 330)).panel
+    box = panel.layers.plot.canvas.getViewBox()
+    qtbot.waitUntil(lambda: 200 < panel.layers.chain.width() < 420)
+    panel.grab()
+    ends = [item for item in box.allChildItems() if isinstance(item, pg.TextItem) and item.isVisible()]
+    assert len(ends) == 2
+    for end in ends:
+        assert end.mapRectToScene(end.boundingRect()).right() <= box.sceneBoundingRect().right()
+
+
+def test_rows_of_states_stay_together_in_a_tall_panel(show: Any, fake_studio: Any, run: Path, qtbot: Any) -> None:
+    panel = Driven(show, fake_studio, run, (1500, 1300)).panel
+    chain = panel.layers.chain
+    qtbot.waitUntil(lambda: chain.width() > 500)
+    chain.resize(chain.width(), 600)
+    first, second = chain.picture_rect(0, 0), chain.picture_rect(1, 0)
+    assert second.top() - first.bottom() < first.height()
 
 
 def test_rows_of_a_table_are_strips_of_scaled_values(show: Any, fake_studio: Any, tmp_path: Path, qtbot: Any) -> None:

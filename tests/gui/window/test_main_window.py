@@ -11,6 +11,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
+    QAbstractButton,
     QApplication,
     QComboBox,
     QDialog,
@@ -454,14 +455,16 @@ def test_unsaved_changes_are_not_lost_without_a_question(window: MainWindow, tmp
 
 
 def test_the_theme_changes_at_once_and_is_saved(window: MainWindow, tmp_path: Path, qapp: QApplication) -> None:
+    window.open_workspace("")
     window.open_workspace("design")
     child(window, QAction, "action.theme.dark").trigger()
     assert qapp.palette().window().color().lightness() < 128
     assert load_preferences(tmp_path / "studio.json").theme == "dark"
     qapp.processEvents()
-    muted = child(window, QLabel, "estimate.data").palette().windowText().color()
+    muted = child(window, QLabel, "estimate.details").palette().windowText().color()
     assert muted.lightness() > 128  # readable on dark
-    assert icon_lightness(window, "header.workspace.train") > 128
+    for button in ("header.workspace.train", "start.open"):
+        assert icon_lightness(window, button) > 128
     child(window, QAction, "action.theme.light").trigger()
     assert qapp.palette().window().color().lightness() > 128
     assert icon_lightness(window, "header.workspace.train") < 128
@@ -469,7 +472,7 @@ def test_the_theme_changes_at_once_and_is_saved(window: MainWindow, tmp_path: Pa
 
 def icon_lightness(window: MainWindow, name: str) -> int:
     """Return the lightness of the most opaque pixel of a button's icon."""
-    picture = child(window, QToolButton, name).icon().pixmap(16).toImage()
+    picture = child(window, QAbstractButton, name).icon().pixmap(16).toImage()
     seen = [picture.pixelColor(x, y) for x in range(picture.width()) for y in range(picture.height())]
     return max(seen, key=lambda colour: colour.alpha()).lightness()
 

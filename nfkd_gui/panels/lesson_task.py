@@ -1,0 +1,194 @@
+"""A task of a lesson: the question, a field or choices, and the answer to what was given."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtGui import QPixmap
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QFrame,
+    QHBoxLayout,
+    QLabel,  # noqa: TID251 - shows an icon, no text
+    QLineEdit,
+    QRadioButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from nfkd_gui.model.lab import LabModel
+from nfkd_gui.model.lab_figures import FIGURES, figure
+from nfkd_gui.model.lesson_parts import Task, value_at
+from nfkd_gui.panels.lesson_text import LessonButton, LessonText
+from nfkd_gui.theme import fix_size, scaled, set_space, set_type
+from nfkd_gui.widgets.icons import icon
+from nfkd_gui.widgets.labels import ToneLabel, TypeLabel
+
+_THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
+_FIELD = 132
+
+
+def number_of(text: str) -> float:
+    """Return the number that a text says; NaN if it says none.
+
+    A minus may be a hyphen or a minus sign; commas may separate thousands.
+    """
+    text = text.strip().replace("−", "-").replace(" ", "").replace("\u2009", "")
+    if _THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+class IconLabel(QLabel):
+    """A small icon that follows the theme."""
+
+    def __init__(self, picture: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._picture = picture
+        self.show_picture(picture)
+
+    def show_picture(self, picture: str) -> None:
+        """Show an icon."""
+        self._picture = picture
+        side = scaled(16)
+        self.setPixmap(icon(picture).pixmap(side, side) if picture else QPixmap())
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() in {QEvent.Type.PaletteChange, QEvent.Type.FontChange} and hasattr(self, "_picture"):
+            self.show_picture(self._picture)
+
+
+class AnswerBox(QFrame):
+    """Says whether an answer is right, and why; hidden until there is one."""
+
+    def __init__(self, name: str, kinds: dict[str, str], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName(f"lesson.{name}")
+        self._sign = IconLabel("", self)
+        self.text = LessonText("", kinds["body"], self)
+        row = QHBoxLayout(self)
+        set_space(row, 8, 12, 8, 12, 8)
+        row.addWidget(self._sign, alignment=Qt.AlignmentFlag.AlignTop)
+        row.addWidget(self.text, 1)
+        self.hide()
+
+    @property
+    def verdict(self) -> str:
+        """*right*, *wrong*, or empty before an answer."""
+        return self.property("answer") or ""
+
+    def show_answer(self, text: str, *, right: bool) -> None:
+        """Show a verdict and a text."""
+        self.setProperty("answer", "right" if right else "wrong")
+        self.style().unpolish(self)
+        self.style().polish(self)
+        self._sign.show_picture("right" if right else "hint")
+        self.text.show_markdown(text)
+        self.setAccessibleName(f"{'Right' if right else 'Not yet'}: {text}")
+        self.show()
+
+
+class TaskBox(QWidget):
+    """Shows a task and checks what is given."""
+
+    solved = Signal()
+
+    def __init__(
+        self, task: Task, number: int, lab: LabModel, kinds: dict[str, str], parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._task, self._lab, self._number, self._kinds = task, lab, number, kinds
+        self._field: QLineEdit | None = None
+        self._choices = QButtonGroup(self)
+        self._answer = AnswerBox(f"answer.{number}", kinds, self)
+        column = QVBoxLayout(self)
+        set_space(column, 8)
+        column.addWidget(self._head())
+        column.addWidget(LessonText(task.question, kinds["body"], self))
+        for choice in self._choice_buttons():
+            column.addWidget(choice)
+        column.addWidget(self._line())
+        column.addWidget(self._answer)
+
+    def _head(self) -> QWidget:
+        head = QWidget(self)
+        row = QHBoxLayout(head)
+        set_space(row, 8)
+        row.addWidget(IconLabel("task", head))
+        row.addWidget(TypeLabel(self._kinds["strong"], "Your turn", head), 1)
+        return head
+
+    def _choice_buttons(self) -> list[QRadioButton]:
+        found: list[QRadioButton] = []
+        for index, text in enumerate(self._task.choices):
+            button = QRadioButton(text.replace("&", "&&"), self)
+            button.setObjectName(f"lesson.choice.{self._number}.{index}")
+            button.setAccessibleName(text)
+            set_type(button, self._kinds["body"])
+            self._choices.addButton(button, index)
+            found.append(button)
+        return found
+
+    def _line(self) -> QWidget:
+        line = QWidget(self)
+        row = QHBoxLayout(line)
+        set_space(row, 8)
+        if self._task.kind == "number":
+            self._field = QLineEdit(line)
+            self._field.setObjectName(f"lesson.field.{self._number}")
+            self._field.setAccessibleName(f"Your answer{f' in {self._task.unit}' if self._task.unit else ''}")
+            self._field.setToolTip("A number, such as 0.7. Enter checks it.")
+            set_type(self._field, self._kinds["body"])
+            fix_size(self._field, width=_FIELD)
+            self._field.returnPressed.connect(self.check)
+            row.addWidget(self._field)
+            if self._task.unit:
+                unit = ToneLabel(self._task.unit, "muted", line)
+                set_type(unit, self._kinds["body"])
+                row.addWidget(unit)
+        check = LessonButton(f"check.{self._number}", "Check", kind=self._kinds["body"], parent=line)
+        if self._task.lab is not None:
+            check.setText("Check the lab")
+            check.setToolTip(f"Reads from the lab: {FIGURES[self._task.lab.figure][0]}.")
+        check.clicked.connect(self.check)
+        row.addWidget(check)
+        row.addStretch(1)
+        return line
+
+    def show_solved(self) -> None:
+        """Show the answer of a task that was solved before."""
+        self._answer.show_answer(self._task.right_text, right=True)
+
+    def check(self) -> None:
+        """Compare what is given with the answer, and say what is wrong."""
+        value, problem = self._given()
+        right = not problem and self._task.is_right(value)
+        self._answer.show_answer(problem or (self._task.right_text if right else self._hint(value)), right=right)
+        if right:
+            self.solved.emit()
+
+    def _given(self) -> tuple[float, str]:
+        """Return the number that is given, or the figure of the lab; and why there is none."""
+        task = self._task
+        if task.lab is not None:
+            if any(value_at(self._lab.state, path) != value for path, value in task.needs.items()):
+                return math.nan, "The lab has other settings. Use the buttons of this page, then check again."
+            value = figure(self._lab, task.lab.figure)
+            missing = f"The lab does not show this yet. {task.wrong_text}"
+            return value, missing if math.isnan(value) else ""
+        if task.choices:
+            return float(self._choices.checkedId()), "" if self._choices.checkedId() >= 0 else "Choose an answer first."
+        value = number_of(self._field.text()) if self._field is not None else math.nan
+        return value, "" if math.isfinite(value) else "Write a number, such as 0.7."
+
+    def _hint(self, value: float) -> str:
+        if self._task.lab is None:
+            return self._task.wrong_text
+        now = f"{value:.3g}".replace("-", "−")
+        return f"{self._task.wrong_text} Now: {FIGURES[self._task.lab.figure][0]} = {now}."
