@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -18,8 +18,9 @@ from nfkd_gui.theme import limit_size, role_colour, scaled, set_space
 from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, TypeLabel, WrappedLabel
 
 _HEADS = ("Parameters", "Samples a second", "NLL, best (nats)")
-_TABLE, _FIGURE, _PLOT = 190, 176, 400
-"""Height from which there is a table, width of the figure, and width from which the plot stands beside it."""
+_TABLE, _FIGURE, _PLOT, _NARROWEST = 190, 176, 400, 300
+"""Height from which there is a table, width of the figure, and width from which the plot stands beside it, and
+least width."""
 
 
 class FlowTable(QFrame):
@@ -131,6 +132,9 @@ class LabBuys(QWidget):
         """Leave out the table, for large type."""
         self._large = on
         self._fit()
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(scaled(_NARROWEST), super().minimumSizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

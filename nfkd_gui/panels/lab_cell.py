@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from nfkd.protocol.lab import LabFlow
@@ -152,19 +152,15 @@ class LabCell(QWidget):
         column.addWidget(self.foot)
 
     def sizeHint(self) -> QSize:
-        return QSize(scaled(372), scaled(372) + self._around())
+        return QSize(scaled(372), scaled(372) + self.around())
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(scaled(150), scaled(150) + self._around())
+        return QSize(scaled(150), scaled(150) + self.around())
 
-    def _around(self) -> int:
+    def around(self) -> int:
         """Return the height of what is above and below the plane."""
         foot = self.foot.sizeHint().height() + scaled(6) if not self.foot.isHidden() else 0
         return self.title.sizeHint().height() + scaled(6) + foot
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self.setMaximumHeight(self.width() + self._around())  # higher than wide, it would show nothing more
 
     @property
     def shown(self) -> bool:

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QCheckBox, QFrame, QPushButton, QVBoxLayout, QWidg
 
 from nfkd.config.lab import LabSection
 from nfkd_gui.model.lab import LabModel
-from nfkd_gui.theme import set_space
+from nfkd_gui.theme import set_icon_size, set_space
 from nfkd_gui.widgets.flow_layout import ControlBar
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ToneLabel
@@ -56,6 +56,7 @@ class LabControls(QFrame):
         button = QPushButton(text, self)
         button.setObjectName(f"lab.{name}")
         button.setAccessibleName(text)
+        set_icon_size(button, 16)
         return button
 
     def _box(self, name: str) -> QCheckBox:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,6 +45,7 @@ _SHORT = {
 }  # fmt: skip
 _COLUMNS, _WIDTH, _PICTURE, _NAME = 5, 64, 44, 16
 _POINTS, _LINE = 400, 2
+_PATH = re.compile(r"^data[.\w]*: ")
 
 
 class DataThumb(QAbstractButton):
@@ -240,7 +242,10 @@ class LabData(QWidget, FileTarget):
             self._lab.set_values({"lab.points": [tuple(row) for row in reply.points.tolist()]})
 
     def _fail(self, error: ErrorInfo) -> None:
-        self.failed.emit(error.cause or error.title)
+        lines = [line.strip() for line in (error.cause or error.title).splitlines()]
+        first = lines[1] if len(lines) > 1 else lines[0]  # below the number of problems
+        text = _PATH.sub("", first)
+        self.failed.emit(f"{text[:1].upper()}{text[1:]}")
 
     # --- files that are dropped ---------------------------------------------------------------------------------------
 

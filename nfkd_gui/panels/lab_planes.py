@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from PySide6.QtCore import Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from nfkd.protocol.lab import LAB_ROLES, LabOpened
 from nfkd.protocol.roles import Role
 from nfkd_gui.model.lab import LabModel
 from nfkd_gui.panels.lab_cell import LabCell
-from nfkd_gui.theme import set_space
+from nfkd_gui.theme import scaled, set_space
 
-_NOISE = 3.2
-"""The planes hold at least so many standard deviations of the noise."""
+_GAP, _NOISE = 16, 3.2
+"""Pixels between the planes, which hold at least so many standard deviations of the noise."""
 
 
 class LabPlanes(QWidget):
@@ -26,13 +27,13 @@ class LabPlanes(QWidget):
     def __init__(self, lab: LabModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._lab = lab
-        self.cells = {role: LabCell(role, self) for role in LAB_ROLES}
+        self.cells: dict[Role, LabCell] = {role: LabCell(role, self) for role in LAB_ROLES}
         self._pictured: dict[Role, object] = {}
         self.share = 0.0
-        line = QHBoxLayout(self)
-        set_space(line, 16)
+        self._line = QHBoxLayout(self)
+        set_space(self._line, _GAP)
         for cell in self.cells.values():
-            line.addWidget(cell, 1)
+            self._line.addWidget(cell, 1)
             cell.plane.probed.connect(self._point)
             cell.chips.switched.connect(self._switch)
 
@@ -46,6 +47,14 @@ class LabPlanes(QWidget):
         for role, cell in self.cells.items():
             cell.setVisible(role in roles)
         self.setVisible(bool(roles))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        shown = [cell for cell in self.cells.values() if not cell.isHidden()]
+        if shown:  # higher than wide, a plane would show nothing more
+            room = self.width() - (len(shown) - 1) * scaled(_GAP)
+            self.setMaximumHeight(room // len(shown) + max(cell.around() for cell in shown))
+            self._line.setContentsMargins(0, 0, room % len(shown), 0)  # all planes have the same width
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.protocol.lab import LAB_ROLES, ProbePath
@@ -14,10 +15,12 @@ from nfkd_gui.model.lab import LabModel
 from nfkd_gui.numbers import format_measure
 from nfkd_gui.panels.lab_cell import NAMES
 from nfkd_gui.plotting.waterfall import Terms, Waterfall, common_range
-from nfkd_gui.theme import fix_size, role_colour, set_space
+from nfkd_gui.theme import fix_size, role_colour, scaled, set_space
 from nfkd_gui.widgets.labels import MarkupLabel, PlainLabel, ToneLabel, TypeLabel
 
 _LIMIT = 20.0
+_NARROWEST, _WIDE = 300, 640
+"""Least width, and width from which there are the formula and the student alone."""
 FORMULA = "log p(x) = log N(z) + Σ<sub>k</sub> log |det J<sub>k</sub>|"
 
 
@@ -108,8 +111,8 @@ class LabProbePanel(QWidget):
     def _lay_out(self) -> None:
         head = QHBoxLayout()
         set_space(head, 8)
-        formula = MarkupLabel(self)
-        formula.setText(FORMULA)
+        self._formula = MarkupLabel(self)
+        self._formula.setText(FORMULA)
         for name, field in zip("xy", self.fields, strict=True):
             label = PlainLabel(name, self)
             label.setBuddy(field)
@@ -118,7 +121,7 @@ class LabProbePanel(QWidget):
         head.addWidget(self.likely)
         head.addWidget(self.remove)
         head.addStretch(1)
-        head.addWidget(formula)
+        head.addWidget(self._formula)
         inside = QWidget(self)
         line = QHBoxLayout(inside)
         set_space(line, 24)
@@ -126,6 +129,7 @@ class LabProbePanel(QWidget):
             line.addWidget(block, 1, Qt.AlignmentFlag.AlignTop)
         scroll = QScrollArea(self)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidgetResizable(True)
         scroll.setWidget(inside)
         column = QVBoxLayout(self)
@@ -133,6 +137,14 @@ class LabProbePanel(QWidget):
         column.addLayout(head)
         column.addWidget(self.message)
         column.addWidget(scroll, 1)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(scaled(_NARROWEST), super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._formula.setVisible(self.width() >= scaled(_WIDE))
+        self.show_probe()
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
@@ -144,9 +156,9 @@ class LabProbePanel(QWidget):
         span = common_range(list(shown.values()))
         self.message.setVisible(not shown)
         self.remove.setEnabled(bool(self._lab.state.lab.probe))
-        self.likely.setEnabled("teacher" in self._lab.pictures)
+        self.likely.setEnabled(self._lab.info is not None)
         for role, block in self.blocks.items():
-            block.setVisible(role in shown)
+            block.setVisible(role in shown and (role != "baseline" or self.width() >= scaled(_WIDE)))
             if role in shown:
                 block.show_terms(shown[role], span)
         if probe is not None:

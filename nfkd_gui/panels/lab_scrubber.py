@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSlider, QWidget
 
 from nfkd.protocol.roles import DATA, Role
-from nfkd_gui.theme import fix_size, role_colour, scaled, set_space, tokens
+from nfkd_gui.theme import fix_size, role_colour, scaled, set_icon_size, set_space, tokens
 from nfkd_gui.widgets.caption import Caption
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, TypeLabel
@@ -49,7 +49,8 @@ class LayerTrack(QSlider):
         """Show the numbers of layers, and the matched ones as pairs of teacher and student, counted from 1."""
         both = {a / teacher for a, b in matched if a * student == b * teacher}
         self.marks = [Mark(share, None) for share in sorted(both)]
-        for role, count in (("teacher", teacher), ("student", student)):
+        counts: dict[Role, int] = {"teacher": teacher, "student": student}
+        for role, count in counts.items():
             shares = [number / count for number in range(1, count + 1)]
             self.marks += [Mark(share, role) for share in shares if share not in both]
         self.setSingleStep(STEPS // max(teacher, 1))
@@ -129,6 +130,7 @@ class LabScrubber(QFrame):
         self.play.setAccessibleName("Play through the layers")
         self.play.setToolTip("Go through the layers, from the data to the noise and back.")
         self.play.setCheckable(True)
+        set_icon_size(self.play, 16)
         self.play.toggled.connect(self._toggle)
         self.track = LayerTrack(self)
         self.track.setObjectName("lab.position")

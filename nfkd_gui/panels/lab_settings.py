@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from typing import Any, NamedTuple
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QToolButton, QVBoxLayout, QWidget
 
 from nfkd.config.lab import LabConfig
@@ -28,7 +28,7 @@ TERMS = {
 }
 _DEPTHS = (1, 2, 3, 4, 6)
 _TEACHERS = {"trained": ("Trained", ""), "together": ("Learns along", "")}
-_LABEL = 124
+_LABEL = 120
 
 
 class Setting(NamedTuple):
@@ -79,9 +79,9 @@ class LabSettings(QWidget):
         self.data.failed.connect(self._show_data_message)
         self.rows: dict[str, MessageCell] = {}
         self._editors: dict[str, NumberSlider] = {}
-        self.depth = Switch("lab.depth", {str(depth): (str(depth), "") for depth in _DEPTHS}, self)
-        self.depth.setToolTip("Layers of both students; they start anew.")
-        self.depth.chosen.connect(self._choose_depth)
+        self.depths = Switch("lab.depth", {str(depth): (str(depth), "") for depth in _DEPTHS}, self)
+        self.depths.setToolTip("Layers of both students; they start anew.")
+        self.depths.chosen.connect(self._choose_depth)
         self.teacher = Switch("lab.teacher", _TEACHERS, self)
         self.teacher.setToolTip("Whether the teacher is trained first, or learns together with the students.")
         self.teacher.chosen.connect(self._choose_teacher)
@@ -93,6 +93,8 @@ class LabSettings(QWidget):
         self.back.clicked.connect(self.reset)
         self.buttons = self.new_points, self.new_seed, self.back
         """For the head of the settings."""
+        for switch in (self.depths, self.teacher):
+            switch.setProperty("compact", True)
         self._only: dict[str, QPushButton] = {}
         self._lay_out()
 
@@ -112,7 +114,7 @@ class LabSettings(QWidget):
         column.addWidget(self._data_cell)
         for setting in _FIRST:
             column.addWidget(self._number_row(setting))
-        column.addWidget(self._row("student.steps", "Student's layers", self.depth))
+        column.addWidget(self._row("student.steps", "Student's layers", self.depths))
         column.addWidget(self._row("lab.teacher", "Teacher", self.teacher))
         column.addWidget(_heading("Terms of the student's loss", inside))
         for name, (label, help_) in TERMS.items():
@@ -131,6 +133,7 @@ class LabSettings(QWidget):
         scroll = QScrollArea(self)
         scroll.setObjectName("lab.settings_scroll")
         scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidgetResizable(True)
         scroll.setWidget(inside)
         whole = QVBoxLayout(self)
@@ -178,7 +181,7 @@ class LabSettings(QWidget):
             if not self.rows[path].message:
                 editor.set_value(value_at(state, path))
         depth = str(value_at(state, "student.steps"))
-        self.depth.show_state(depth, [str(depth) for depth in _DEPTHS])
+        self.depths.show_state(depth, [str(depth) for depth in _DEPTHS])
         self.teacher.show_state(state.lab.teacher, list(_TEACHERS))
         self.data.show_state()
 

@@ -26,8 +26,8 @@ from nfkd_gui.widgets.switch import Switch
 PARTS = (*LAB_ROLES, "controls", "scrubber", "buys", "settings", "probe")
 """Names of the parts of the lab."""
 _PAGES = {"buys": ("What distillation buys", ""), "probe": ("Probe", "")}
-_SETTINGS, _LEAST = 444, 210
-"""Largest width of the settings, and least height of what is below the planes."""
+_NARROW, _SETTINGS, _LEAST = 340, 444, 210
+"""Least and largest width of the settings, and least height of what is below the planes."""
 
 
 class LabView(QWidget):
@@ -106,7 +106,7 @@ class LabView(QWidget):
         column.addLayout(head)
         column.addWidget(self.settings, 1)
         self._settings.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
-        limit_size(self._settings, most=(_SETTINGS, 0))
+        limit_size(self._settings, least=(_NARROW, 0), most=(_SETTINGS, 0))
 
     def _connect(self, studio: Studio) -> None:
         lab = self._lab
@@ -181,6 +181,7 @@ class LabView(QWidget):
                      for pair in info.pairs]  # fmt: skip
             self.scrubber.show_layers(len(names["teacher"]), len(names["student"]), pairs)
         self.planes.show_opened()
+        self._show_probe()
         self.buys.show_frame()
         self.status.show_lab()
 

@@ -184,14 +184,13 @@ class GainPlot(QWidget):
         """Write the name of each flow at the end of its line; names keep apart."""
         height = painter.fontMetrics().height()
         frame = self.frame()
-        ends = sorted((self.to_pixel(0, float(curve[:, 1].min())).y(), role) for role, curve in self.curves.items())
-        lowest, places = frame.top() - height / 2, list[tuple[float, Role]]()
-        for y, role in ends:
-            lowest = max(y - height / 2, lowest)
-            places.append((lowest, role))
-            lowest += height
+        ends = {role: self.to_pixel(0, float(curve[:, 1].min())).y() for role, curve in self.curves.items()}
+        lowest, places = frame.top() - height / 2, dict[Role, float]()
+        for role in sorted(ends, key=ends.__getitem__):
+            places[role] = max(ends[role] - height / 2, lowest)
+            lowest = places[role] + height
         over = max(0.0, lowest - frame.bottom() - height)
-        for top, role in places:
+        for role, top in places.items():
             curve = self.curves[role]
             end = self._last if len(curve) == 1 and role == "teacher" else float(curve[-1, 0])
             left = self.to_pixel(end, 0).x() + scaled(_GAP)

@@ -7,11 +7,11 @@ import math
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QSlider, QWidget
 
-from nfkd_gui.theme import fix_size, set_space
+from nfkd_gui.theme import fix_size, limit_size, set_space
 from nfkd_gui.widgets.number_box import NumberBox
 from nfkd_gui.widgets.wheel import guard_wheel
 
-_POSITIONS, _HEIGHT, _NUMBER = 200, 28, 72
+_POSITIONS, _HEIGHT, _NUMBER, _LEAST = 200, 28, 64, 36
 
 
 class NumberSlider(QWidget):
@@ -41,6 +41,7 @@ class NumberSlider(QWidget):
         self.slider.setRange(0, _POSITIONS)
         self.slider.setPageStep(_POSITIONS // 10)
         fix_size(self.slider, height=_HEIGHT)
+        limit_size(self.slider, least=(_LEAST, 0))
         for widget in (self.slider, self.number):
             guard_wheel(widget)
         self.setFocusProxy(self.number)
