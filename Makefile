@@ -1,6 +1,6 @@
 # All commands use .venv, which packaging/setup.sh creates on the first call.
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-gpu bench bench-distillation torture lint format tables screenshots clean distclean
+.PHONY: help run setup setup-dev test test-gpu bench bench-distillation torture lint format tables screenshots animation lesson-run clean distclean
 
 PYTHON ?= .venv/bin/python
 PYTEST_ARGS ?=
@@ -49,6 +49,12 @@ format: setup-dev ## Format the code
 
 screenshots: setup-dev ## Take pictures of every workspace and panel into build/screenshots, and of README's into resources
 	PYTHONPATH=core:. $(PYTHON) packaging/screenshots.py
+
+animation: setup-dev ## Film the lab for README's animated picture
+	PYTHONPATH=core:. $(PYTHON) packaging/animation.py
+
+lesson-run: setup-dev ## Train the digits flows of the lessons, and pack them into resources/lessons
+	PYTHONPATH=core:. $(PYTHON) packaging/lesson_run.py
 
 tables: setup-dev ## Make the tables of flows, data sets and loss terms in README and docs again
 	$(PYTHON) packaging/doc_tables.py

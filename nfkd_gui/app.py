@@ -111,7 +111,7 @@ async def _import_pages() -> None:
 
     def work() -> None:
         try:
-            for name in ("start_page", "train", "compare"):
+            for name in ("start_page", "train", "compare", "learn"):
                 importlib.import_module(f"nfkd_gui.window.{name}")
         finally:
             loop.call_soon_threadsafe(done.set)

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 _KILO = 1000
 _BYTES = 1024
 _MINUTE = 60
+_SMALL, _LARGE = 1e-3, 1e7
+"""Values beyond these have an exponent."""
 
 
 def format_count(value: float) -> str:
-    """Return a count with three digits: 12,345 → ``12.3 k``."""
+    """Return a count with three digits: 12,345 → ``12.3 k``, 17,000 → ``17.0 k``."""
     for unit in ("", " k", " M", " G", " T"):
         if abs(value) < _KILO:
-            return f"{value:.0f}{unit}" if unit == "" or abs(value) >= _KILO / 10 else f"{value:.3g}{unit}"
+            return f"{value:.0f}{unit}" if unit == "" or abs(value) >= _KILO / 10 else f"{_digits(value, 3)}{unit}"
         value /= _KILO
     return f"{value:.3g} P"
+
+
+def _digits(value: float, digits: int) -> str:
+    """Return a number with so many significant digits, of which zeros at the end are some."""
+    return f"{value:#.{digits}g}".rstrip(".")
 
 
 def format_bytes(value: float) -> str:
     """Return bytes with a binary unit: 1,572,864 → ``1.5 MiB``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if abs(value) < _BYTES:
-            return f"{value:.0f} {unit}" if unit == "B" or abs(value) >= _KILO / 10 else f"{value:.2g} {unit}"
+            return f"{value:.0f} {unit}" if unit == "B" or abs(value) >= _KILO / 10 else f"{_digits(value, 2)} {unit}"
         value /= _BYTES
     return f"{value:.3g} PiB"
 
@@ -57,3 +65,12 @@ def format_measure(value: float | None, digits: int = 3) -> str:
 def format_percent(value: float) -> str:
     """Return a share as whole percent: 0.706 → ``71 %``."""
     return f"{100 * value:.0f} %".replace("-", "−")
+
+
+def format_together(values: Sequence[float], digits: int = 4) -> list[str]:
+    """Return values with equal decimals, those that give the largest of them so many significant digits."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    if largest and not _SMALL <= largest < _LARGE:
+        return [f"{value:.{digits}g}".replace("-", "−") for value in values]
+    decimals = max(0, digits - 1 - math.floor(math.log10(largest))) if largest else 0
+    return [format_measure(value, decimals) for value in values]

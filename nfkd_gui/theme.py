@@ -19,8 +19,8 @@ from nfkd.protocol.roles import COLOURS, DATA
 from nfkd_gui.resources import resource_path
 
 Theme = Literal["system", "light", "dark", "contrast"]
-TYPE = {"figure": (28, 600), "title": (20, 600), "heading": (16, 600), "strong": (13, 600), "body": (13, 400),
-        "caption": (11, 400), "code": (13, 400),
+TYPE = {"large": (56, 600), "figure": (28, 600), "title": (20, 600), "heading": (16, 600), "strong": (13, 600),
+        "body": (13, 400), "caption": (11, 400), "code": (13, 400),
         "talk_title": (30, 600), "talk_strong": (20, 600), "talk": (20, 400), "talk_caption": (16, 400)}  # fmt: skip
 """Size in pixels and weight of each kind of text; those of a talk are half as large again."""
 _MIN_SCALE, _MAX_SCALE = 75, 200
@@ -337,3 +337,9 @@ class PlotColours:
 def plot_colours() -> PlotColours:
     """Return the colours of plots in the current theme."""
     return PlotColours(_current.tokens.panel, _current.tokens.text, _current.tokens.control)
+
+
+def repolish(widget: QWidget) -> None:
+    """Apply the style sheet anew after a dynamic property of a widget has changed."""
+    widget.style().unpolish(widget)
+    widget.style().polish(widget)

@@ -9,15 +9,15 @@ from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QFont, QResizeEvent, QStandardItemModel
 from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QWidget
 
-from nfkd_gui.forms.drawing_box import DrawingBox
 from nfkd_gui.forms.fields import Choice, Value
 from nfkd_gui.forms.names_box import NamesBox
-from nfkd_gui.forms.number_box import HEIGHT, NumberBox
 from nfkd_gui.forms.pairs_box import PairsBox
 from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.forms.share_box import ShareBox
 from nfkd_gui.theme import fix_size
 from nfkd_gui.widgets.combo import FittingComboBox
+from nfkd_gui.widgets.drawing_box import DrawingBox
+from nfkd_gui.widgets.number_box import HEIGHT, NumberBox
 from nfkd_gui.widgets.wheel import guard_wheel
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QWidget
 
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import ASSISTANTS, role_label
 from nfkd_gui.numbers import format_bytes, format_count
 from nfkd_gui.theme import set_space
-from nfkd_gui.widgets.labels import PlainLabel, Tone, ToneLabel, WrappedLabel, tip
+from nfkd_gui.widgets.caption import Caption
+from nfkd_gui.widgets.labels import ElidedLabel, PlainLabel, Tone, ToneLabel, tip
 
 _ROWS = ("Parameters", "Multiply-adds", "Memory")
 
@@ -22,10 +23,10 @@ class EstimateBox(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("estimate")
-        self._status = self._label("status")
-        self._matching = self._label("matching")
-        self._assistants = self._label("assistants")
-        self._data = self._label("data")
+        self._status = ElidedLabel(parent=self)
+        self._status.setObjectName("estimate.status")
+        self._details = Caption(parent=self)
+        self._details.setObjectName("estimate.details")
         self._cells: dict[tuple[int, int], PlainLabel] = {}
         grid = self._grid = QGridLayout(self)
         set_space(grid, 2, 12, 8, 12, 8, across=12)
@@ -41,17 +42,9 @@ class EstimateBox(QFrame):
                 cell.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 grid.addWidget(cell, row, column)
                 self._cells[row, column] = cell
-        self._remarks = QWidget(self)
-        column, line = QVBoxLayout(self._remarks), QHBoxLayout()
-        set_space(column, 2)
-        set_space(line, 12)
-        line.addWidget(self._matching, 1)
-        line.addWidget(self._data, 1)
-        column.addWidget(self._assistants)
-        column.addLayout(line)
-        column.addWidget(self._status)
-        grid.addWidget(self._remarks, len(_ROWS) + 1, 0, 1, 5)
-        grid.setRowStretch(len(_ROWS) + 2, 1)
+        for row, label in enumerate((self._details, self._status), start=len(_ROWS) + 1):
+            grid.addWidget(label, row, 0, 1, 5)
+        grid.setRowStretch(len(_ROWS) + 3, 1)
         self.show_description(None)
 
     def add_beside(self, widget: QWidget) -> None:
@@ -59,11 +52,6 @@ class EstimateBox(QFrame):
         self._grid.addWidget(widget, 0, 4, len(_ROWS) + 1, 1)
         self._grid.setColumnStretch(0, 0)
         self._grid.setColumnStretch(4, 1)
-
-    def _label(self, name: str) -> WrappedLabel:
-        label = WrappedLabel(parent=self)
-        label.setObjectName(f"estimate.{name}")
-        return label
 
     def show_description(self, description: Description | None, *, with_data: bool = True) -> None:
         """Show the engine's description, if there is one; leave out the data unless `with_data`."""
@@ -74,13 +62,10 @@ class EstimateBox(QFrame):
                 self._cells[row, column].setText(text)
         for row, name in enumerate(("parameters", "multiply_adds", "memory"), start=1):
             self._cells[row, 3].setText(_ratio(teacher, student, name))
-        self._assistants.setText(_format_assistants(description) if description else "")
-        self._matching.setText(_format_matching(description))
+        details = _format_details(description, with_data=with_data) if description else []
+        self._details.show_texts([" · ".join(details[:count]) for count in range(len(details), 0, -1)])
         pairs = [*description.assistant_pairs, description.pairs] if description else []
-        self._matching.setToolTip(tip("\n".join(pair.summary for stage in pairs for pair in stage)))
-        self._data.setText(_format_data(description, with_data=with_data) if description else "")
-        for label in (self._assistants, self._matching, self._data):
-            label.setVisible(bool(label.text()))
+        self._details.setToolTip(tip("\n".join([*details, *(pair.summary for stage in pairs for pair in stage)])))
 
     def show_status(self, text: str, tone: Tone = "muted") -> None:
         """Show whether the experiment can run, or why it cannot."""
@@ -101,17 +86,24 @@ def _ratio(teacher: FlowDescription | None, student: FlowDescription | None, nam
     return f"{ratio:.1f} : 1" if math.isfinite(ratio) else "–"
 
 
-def _format_assistants(description: Description) -> str:
-    """Return a line with the sizes of each assistant."""
+def _format_details(description: Description, *, with_data: bool) -> list[str]:
+    """Return the assistants, the matching, and the data and the device; the most important first."""
+    found = _format_assistants(description)
+    found += [_format_matching(description), _format_data(description, with_data=with_data)]
+    return [text for text in found if text]
+
+
+def _format_assistants(description: Description) -> list[str]:
+    """Return the sizes of each assistant."""
     lines = []
     for role, flow in zip(ASSISTANTS, description.assistants, strict=False):
         parameters, multiply_adds, memory = _sizes(flow)
         lines.append(f"{role_label(role)}: {parameters} parameters, {multiply_adds} multiply-adds, {memory}")
-    return "\n".join(lines)
+    return lines
 
 
-def _format_matching(description: Description | None) -> str:
-    if description is None or not description.pairs:
+def _format_matching(description: Description) -> str:
+    if not description.pairs:
         return ""
     count = len(description.pairs)
     strategy = "your own" if description.strategy == "pairs" else description.strategy.replace("_", " ")

@@ -10,11 +10,11 @@ from PySide6.QtWidgets import QHBoxLayout, QToolButton, QWidget
 from nfkd.protocol.requests import LayerInfo
 from nfkd.text import plain
 from nfkd_gui.forms.layout import fill_column
-from nfkd_gui.forms.message_cell import MessageCell
-from nfkd_gui.forms.number_box import HEIGHT, NumberBox
 from nfkd_gui.theme import fix_size, set_space
 from nfkd_gui.widgets.combo import FittingComboBox
 from nfkd_gui.widgets.labels import tip
+from nfkd_gui.widgets.message_cell import MessageCell
+from nfkd_gui.widgets.number_box import HEIGHT, NumberBox
 from nfkd_gui.widgets.wheel import guard_wheel
 
 WEIGHT_WIDTH = 56

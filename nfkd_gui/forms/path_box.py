@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QToolB
 
 from nfkd.files import is_folder, is_regular
 from nfkd_gui.forms.fields import PathKind
-from nfkd_gui.forms.number_box import HEIGHT
 from nfkd_gui.theme import fix_size, set_space
 from nfkd_gui.widgets.file_target import FileTarget
+from nfkd_gui.widgets.number_box import HEIGHT
 
 _TIPS: dict[PathKind, str] = {
     "file": "Choose a file.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QSlider, QWidget
 
-from nfkd_gui.forms.number_box import HEIGHT, NumberBox
 from nfkd_gui.theme import fix_size, set_space
+from nfkd_gui.widgets.number_box import HEIGHT, NumberBox
 from nfkd_gui.widgets.wheel import guard_wheel
 
 _STEPS = 20

@@ -12,14 +12,14 @@ from nfkd.config import TERMS
 from nfkd_gui.forms.editors import describe_editor, set_silently
 from nfkd_gui.forms.fields import Section, Value
 from nfkd_gui.forms.layout import form_grid
-from nfkd_gui.forms.message_cell import LINE
 from nfkd_gui.forms.node import FormNode, Leftovers, OnChanged, Problems
-from nfkd_gui.forms.number_box import HEIGHT
 from nfkd_gui.forms.rows import LABEL_WIDTH, Group
 from nfkd_gui.forms.term_row import CHEVRON, TermRow
 from nfkd_gui.forms.text import sentence
 from nfkd_gui.theme import fix_size, gap, set_space
 from nfkd_gui.widgets.labels import PlainLabel
+from nfkd_gui.widgets.message_cell import LINE
+from nfkd_gui.widgets.number_box import HEIGHT
 from nfkd_gui.widgets.wheel import guard_wheel
 
 _SENSIBLE = 0.05

@@ -7,11 +7,11 @@ from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from nfkd_gui.forms.fields import Section
-from nfkd_gui.forms.message_cell import mark_wrong
-from nfkd_gui.forms.number_box import HEIGHT, NumberBox
 from nfkd_gui.forms.term_cells import CURVE_WIDTH, SHARE_WIDTH, ScheduleCurve, ShareBar
 from nfkd_gui.theme import fix_size, scaled, set_space, set_type, tokens
 from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel, TypeLabel, WrappedLabel, tip
+from nfkd_gui.widgets.message_cell import mark_wrong
+from nfkd_gui.widgets.number_box import HEIGHT, NumberBox
 from nfkd_gui.widgets.panel_dock import IconButton
 
 ROW, HEAD = 44, 28

@@ -10,7 +10,7 @@ from nfkd.protocol.times import TimeEstimate
 from nfkd_gui.model.headline import Segment
 from nfkd_gui.model.time_estimate import TimeEstimateModel
 from nfkd_gui.numbers import format_duration, format_span
-from nfkd_gui.theme import role_colour, set_space
+from nfkd_gui.theme import role_colour, set_space, set_type
 from nfkd_gui.widgets.labels import MarkupLabel, TypeLabel, WrappedLabel
 from nfkd_gui.widgets.segments import SegmentedBar
 
@@ -29,20 +29,22 @@ class TimeBox(QWidget):
         self._figure.setObjectName("time_estimate.figure")
         self._caption = WrappedLabel(parent=self)
         self._caption.setObjectName("time_estimate.caption")
+        set_type(self._caption, "caption")
         self._caption.setToolTip("A teacher that stops early takes less time.")
         self._bar = SegmentedBar(self)
         self._bar.setAccessibleName("Share of each stage")
         self._stages = MarkupLabel(self)
         self._stages.setWordWrap(True)
+        set_type(self._stages, "caption")
         column = QVBoxLayout(self)
         set_space(column, 4, 12, 0, 0, 0)
         line = QHBoxLayout()
         set_space(line, 12)
         line.addWidget(self._figure)
-        line.addWidget(self._stages, 1)
+        line.addWidget(self._caption, 1)
         column.addLayout(line)
         column.addWidget(self._bar)
-        column.addWidget(self._caption)
+        column.addWidget(self._stages)
         column.addStretch(1)
         model.changed.connect(self.refresh)
         self.refresh()

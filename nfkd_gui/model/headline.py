@@ -10,7 +10,7 @@ from nfkd.protocol.events import Progress, RunRow, Verdict
 from nfkd.protocol.roles import Role, role_label, role_name
 from nfkd.protocol.times import StageShare
 from nfkd.protocol.view import RunView
-from nfkd_gui.model.studio import LIVE
+from nfkd_gui.model.run_states import LIVE
 from nfkd_gui.numbers import format_duration, format_percent
 
 ENOUGH_SEEDS = 3

@@ -5,73 +5,40 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 
 import msgspec
 
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.protocol.events import LogLine, StageSummary
+from nfkd.protocol.gap import Gap
 from nfkd.protocol.records import Verdict, with_fd_floor
-from nfkd.protocol.roles import USUAL, Role
+from nfkd.protocol.roles import Role
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.headline import ENOUGH_SEEDS
 from nfkd_gui.model.summaries import flow_label, summary_of
 from nfkd_gui.numbers import format_percent
 
+_NO_BREAK = "\u00a0"
 _MOST_EVENTS = 5
 _NOT_AVERAGED = {"stage", "seed", "unit", "ended"}
 
 
-@dataclass(frozen=True)
-class Gap:
-    """The gap in the primary metric.
-
-    Attributes
-    ----------
-    closed
-        Share that the student closes; NaN where it is not known.
-    low, high
-        Its 95 % interval; NaN below two seeds.
-    means
-        Mean test figure of each usual flow.
-    """
-
-    closed: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    means: dict[Role, float] | None = None
+def gap_interval(gap: Gap, verdict: Verdict | None) -> tuple[float, float]:
+    """Return the 95 % interval of the share of the gap in test likelihood; NaN below two seeds."""
+    if verdict is None or verdict.metric != "test likelihood":
+        return math.nan, math.nan
+    return verdict.low / gap.size, verdict.high / gap.size
 
 
-def gap_of(view: RunView) -> Gap:
-    """Return the gap in test likelihood as a ratio of means; no share where the teacher is not clearly better."""
-    means: dict[Role, float] = {}
-    summaries = view.summaries()
-    for role in USUAL:
-        found = [summary.test for summary in summaries if summary.stage == role and math.isfinite(summary.test)]
-        if not found:
-            return Gap()
-        means[role] = sum(found) / len(found)
-    gap = means["baseline"] - means["teacher"]
-    if gap <= max(summary.test_error for summary in summaries if summary.stage in USUAL):
-        return Gap()
-    verdict = view.verdict
-    low, high = (
-        (verdict.low / gap, verdict.high / gap) if verdict is not None and _is_likelihood(verdict) else (math.nan,) * 2
-    )
-    return Gap((means["baseline"] - means["student"]) / gap, low, high, means)
-
-
-def _is_likelihood(verdict: Verdict) -> bool:
-    return verdict.metric == "test likelihood"
-
-
-def gap_caption(gap: Gap, seeds: int) -> str:
+def gap_caption(interval: tuple[float, float], seeds: int) -> str:
     """Return what stands beside the share: its interval, or how many seeds it rests on."""
     if 0 < seeds < ENOUGH_SEEDS:
         return f"of the gap closed · {seeds} of {ENOUGH_SEEDS} seeds"
-    if math.isfinite(gap.low):
-        return f"of the gap closed, 95 % interval {100 * gap.low:.0f} to {format_percent(gap.high)}".replace("-", "−")
+    low, high = interval
+    if math.isfinite(low):
+        text = f"of the gap closed, 95 % interval {100 * low:.0f} to {format_percent(high)}"
+        return text.replace("-", "−").replace(" %", _NO_BREAK + "%")
     return "of the gap closed"
 
 

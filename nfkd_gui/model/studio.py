@@ -13,7 +13,6 @@ from nfkd.config.toml import toml_document
 from nfkd.protocol import events, requests
 from nfkd.protocol.data import ListData, PreviewData
 from nfkd.protocol.events import ErrorInfo
-from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Reply, Request
 from nfkd.protocol.view import RunView
 from nfkd_gui.link.connection import ClientFactory, Connection, EngineState
@@ -26,20 +25,12 @@ from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.preferences import Preferences, save_preferences
 from nfkd_gui.model.run_starter import RunStarter
+from nfkd_gui.model.run_states import is_controllable
 from nfkd_gui.model.time_estimate import TimeEstimateModel
 from nfkd_gui.model.timeline import Timeline
 
-LIVE = frozenset({"queued", "running", "paused"})
-"""States of a run that a process trains or will train."""
-RESUMABLE = frozenset({"interrupted", "stopped", "failed"})
-"""States of a run that can continue from its checkpoint."""
 _LOG_LINES = 5000
 _CLIENTS: dict[str, ClientFactory] = {"relay": RelayClient, "in_process": InProcessClient}
-
-
-def is_controllable(row: events.RunRow) -> bool:
-    """Return whether the engine trains a run or will train it, so that it can be paused and stopped."""
-    return row.state in LIVE and not row.elsewhere
 
 
 class Studio(QObject):
@@ -74,7 +65,7 @@ class Studio(QObject):
     inspection_progressed = Signal(str, float)
     """The ticket of a request about flows, and the share of it that is done."""
     example_chosen = Signal(object)
-    """An `Origin` that the user wants to inspect."""
+    """An example of the shown run, an `Origin`, that the user wants to inspect."""
     failed = Signal(object)
     """An `ErrorInfo` to show to the user."""
     accepted = Signal(bool)
@@ -284,10 +275,6 @@ class Studio(QObject):
 
     def _note_busy(self, _run: str = "") -> None:
         self.time_estimate.note_busy(busy=any(map(is_controllable, self.rows.values())))
-
-    def inspect_example(self, origin: Origin) -> None:
-        """Show an example of the shown run in the sample inspector."""
-        self.example_chosen.emit(origin)
 
     # --- the run that the buttons control ---------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ _SAMPLE = 2000
 """Values of a line that percentiles are computed of."""
 _PAD, _SLACK = 0.02, 0.7
 """Room above and below the lines; the y range shrinks when they need less than this part of it."""
-_BEYOND = 1.01
+_BEYOND = 1.02
 """The x axis ends a little after the lines: a mark on the last point is whole."""
 _ROUND = 10
 """The ends of the y range are rounded to about this part of it."""

@@ -311,7 +311,7 @@ class FlowPanel(Panel):
     def _inspect(self) -> None:
         """Show the example, or the probe, in the sample inspector."""
         if self.states.origin is not None:
-            self.studio.inspect_example(self.states.origin)
+            self.studio.example_chosen.emit(self.states.origin)
 
     # --- the probe ------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from nfkd.protocol.roles import Role
 from nfkd_gui.model.layer_columns import LayerColumns, pictured
 from nfkd_gui.panels.flow_detail import LayerDetail
 from nfkd_gui.panels.flow_film import HOLD
-from nfkd_gui.plotting.layer_chain import END, ChainRow, Join, LayerChain
+from nfkd_gui.plotting.layer_chain import ChainRow, Join, LayerChain
 from nfkd_gui.plotting.match_colours import ErrorScale
 from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.plotting.state_pictures import example_image, state_image
@@ -51,6 +51,7 @@ class LayersPage(QWidget):
         self.plot.canvas.getAxis("bottom").setStyle(showValues=False)
         self.plot.canvas.getAxis("left").setZValue(-1)  # else its grid would hide marks at a line of the grid
         self.plot.least = (96, 72)
+        self.plot.resized.connect(self._frame)
         self.lines: dict[Role, pg.PlotDataItem] = {}
         self._ends: dict[Role, pg.TextItem] = {}
         self._pointer = pg.InfiniteLine(angle=90, movable=False)
@@ -130,7 +131,11 @@ class LayersPage(QWidget):
             line.setPen(pg.mkPen(role_colour(role), width=2))
             line.setSymbolBrush(pg.mkBrush(role_colour(role)))
             line.setSymbolPen(None)
-        self.plot.canvas.getViewBox().setXRange(-0.5, self.chain.position(self.columns.last) + END, padding=0)
+        self._frame()
+
+    def _frame(self) -> None:
+        """Put the points below their states."""
+        self.plot.canvas.getViewBox().setXRange(-0.5, self.chain.reach, padding=0)
 
     def go(self, column: int) -> None:
         """Mark the states of a column."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QConicalGradient, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.protocol.inspection import FlowStates
 from nfkd.protocol.roles import Role, role_label, the_role
@@ -16,6 +16,7 @@ from nfkd_gui.plotting.plane import noise_colour
 from nfkd_gui.plotting.waterfall import Terms, Waterfall, common_range
 from nfkd_gui.theme import fix_size, role_colour, scaled, set_space
 from nfkd_gui.widgets.labels import MarkupLabel, PlainLabel, ToneLabel, TypeLabel, WrappedLabel
+from nfkd_gui.widgets.number_field import DecimalField
 
 _LIMIT, _RING = 1000.0, 36
 _FORMULA = "log p(x) = log N(z) + Σ<sub>k</sub> log |det J<sub>k</sub>|"
@@ -103,14 +104,14 @@ class Probe(QFrame):
         self.inspect.clicked.connect(self.inspect_wanted)
         self._lay_out(formula)
 
-    def _field(self, number: int) -> QDoubleSpinBox:
-        field = QDoubleSpinBox(self)
+    def _field(self, number: int) -> DecimalField:
+        field = DecimalField(self)
         field.setObjectName(f"flow.x{number + 1}")
         field.setRange(-_LIMIT, _LIMIT)
         field.setDecimals(3)
         field.setSingleStep(0.05)
         field.setProperty("plain", True)
-        field.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        field.setButtonSymbols(DecimalField.ButtonSymbols.NoButtons)
         field.setKeyboardTracking(False)
         field.setToolTip("A value of the point, scaled as the flows see it.")
         field.valueChanged.connect(self._place)

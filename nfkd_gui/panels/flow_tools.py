@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QObject, QSignalBlocker, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QCheckBox, QComboBox, QPushButton, QSpinBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QPushButton, QWidget
 
 from nfkd.protocol.inspection import Origin
 from nfkd.protocol.roles import Role, role_label
 from nfkd_gui.theme import scaled
+from nfkd_gui.widgets.number_field import NumberField
 from nfkd_gui.widgets.switch import Switch
 
 GRIDS = {"noise": ("Grid of the noise", ""), "data": ("Grid of the data", "")}
@@ -104,7 +105,7 @@ class ExampleTools(QObject):
         self.kind.setToolTip("Where the example comes from.")
         for kind, (text, _help) in _KINDS.items():
             self.kind.addItem(text, kind)
-        self.number = QSpinBox(parent)
+        self.number = NumberField(parent)
         self.number.setObjectName("flow.number")
         self.number.setAccessibleName("Number of the example")
         self.number.setToolTip("Number of the example or of the sample.")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import LogLine, RunChanged, RunEvent, RunFailed, RunFinished, SeedStarted, StageFinished
+from nfkd.protocol.gap import likelihood_gap
 from nfkd.protocol.roles import USUAL
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.csv_files import Table, figures_table
 from nfkd_gui.model.export_files import file_stem
 from nfkd_gui.model.headline import ENOUGH_SEEDS
-from nfkd_gui.model.run_report import gap_caption, gap_of, mean_figures, mean_floors, seeds_of
+from nfkd_gui.model.run_report import gap_caption, gap_interval, mean_figures, mean_floors, seeds_of
 from nfkd_gui.model.selected_run import SelectedRun
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.numbers import format_measure, format_percent
@@ -169,14 +168,18 @@ class InspectorPanel(QWidget, Exportable):
 
     def _show_gap(self, view: RunView) -> None:
         """Show the share of the gap in test likelihood that the student closes, over the seeds that have ended."""
-        gap = gap_of(view)
-        known = not math.isnan(gap.closed)
-        self._figure.setText(format_percent(gap.closed) if known else "")
-        self._caption.setText(gap_caption(gap, seeds_of(view)) if known else "")
-        self._figure.setVisible(known)
-        self._caption.setVisible(known)
-        texts = {role: format_measure(mean) for role, mean in (gap.means or {}).items() if role in USUAL}
-        self.gap.show_figures(GapFigures(gap.closed, gap.low, gap.high, **texts) if known else GapFigures())
+        gap = likelihood_gap(view.summaries())
+        share = caption = ""
+        figures = GapFigures()
+        if gap is not None and gap.defined:
+            interval = gap_interval(gap, view.verdict)
+            share, caption = format_percent(gap.closed), gap_caption(interval, seeds_of(view))
+            figures = GapFigures(gap.closed, *interval, **{role: format_measure(gap.means[role]) for role in USUAL})
+        self._figure.setText(share)
+        self._caption.setText(caption)
+        self._figure.setVisible(bool(share))
+        self._caption.setVisible(bool(caption))
+        self.gap.show_figures(figures)
 
     def _show_verdict(self, view: RunView) -> None:
         verdict, text, tone, advice, others = view.verdict, view.row.cause, "warning", "", list[str]()

@@ -66,7 +66,7 @@ class FigureTable(QFrame):
         super().__init__(parent)
         self._about = ToneLabel(parent=self)
         set_type(self._about, "caption")
-        self._floor_head = ToneLabel("Floor", parent=self)
+        self._floor_head = MarkupLabel(self)
         set_type(self._floor_head, "caption")
         self._cells: dict[tuple[str, str], PlainLabel] = {}
         self._heads: dict[Role, MarkupLabel] = {}
@@ -106,9 +106,10 @@ class FigureTable(QFrame):
         self._grid.addWidget(label, row, column)
 
     def restyle(self) -> None:
+        """Apply the current theme."""
         for number in range(len(_ROWS) + 1):
             self._grid.setRowMinimumHeight(number, scaled(_ROW))
-        """Apply the current theme."""
+        self._floor_head.setText(f'<span style="color:{tokens().muted}">Floor</span>')
         for role, head in self._heads.items():
             head.setText(f'<span style="color:{role_colour(role)}">{role_label(role)}</span>')
 

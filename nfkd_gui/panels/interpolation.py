@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, Qt
-from PySide6.QtWidgets import QComboBox, QSpinBox, QWidget
+from PySide6.QtWidgets import QComboBox, QWidget
 
 from nfkd.protocol.events import DensityDrawn, ErrorInfo, InterpolationDrawn, SamplesDrawn, StageStarted
 from nfkd.protocol.inspection import Origin
@@ -24,6 +24,7 @@ from nfkd_gui.plotting.grid_row import GridRow
 from nfkd_gui.plotting.plane import extent_of, high_density
 from nfkd_gui.theme import limit_size, role_colour, scaled
 from nfkd_gui.widgets.labels import PlainLabel
+from nfkd_gui.widgets.number_field import NumberField
 
 _MODES: dict[InterpolationMode, tuple[str, str]] = {
     "linear": ("linear", "On a straight line between the latents."),
@@ -68,7 +69,7 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
             self._mode.setItemData(self._mode.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self._mode.setCurrentIndex(2)
         self._mode.currentIndexChanged.connect(self._on_choice)
-        self._steps = QSpinBox(self)
+        self._steps = NumberField(self)
         self._steps.setObjectName("interpolation.steps")
         self._steps.setAccessibleName("Number of frames")
         self._steps.setToolTip("Number of frames on the path, with both ends.")

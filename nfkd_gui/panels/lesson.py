@@ -215,7 +215,7 @@ class LessonPanel(QFrame):
             shown = PageView(page, self._lab, first, self._progress.solved(lesson), talk=self._talk)
             shown.pressed.connect(self.press)
             shown.solved.connect(self._solve)
-            shown.answered.connect(self._scroll.ensureWidgetVisible, Qt.ConnectionType.QueuedConnection)
+            shown.answered.connect(self._reveal_answer, Qt.ConnectionType.QueuedConnection)
         self._scroll.setWidget(shown)
         self._scroll.verticalScrollBar().setValue(0)
         self.parts_wanted.emit([] if page is None else list(page.shown))
@@ -231,6 +231,12 @@ class LessonPanel(QFrame):
         self._next.setText("Next" if not last else "Next lesson" if after is not None else "Finish")
         self._next.setAccessibleName(self._next.text())
         self._next.setToolTip("Page Down or Right" if not last else f"“{after.header.title}”" if after else "")
+
+    def _reveal_answer(self) -> None:
+        """Scroll to the newest answer, once the page has its new height; another page may be shown by then."""
+        page = self._scroll.widget()
+        if isinstance(page, PageView) and page.newest_answer is not None:
+            self._scroll.ensureWidgetVisible(page.newest_answer)
 
     def _solve(self, number: int) -> None:
         if self.lesson is not None:

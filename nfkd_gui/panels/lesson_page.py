@@ -69,14 +69,15 @@ class PageView(QWidget):
     """A `Button` was pressed."""
     solved = Signal(int)
     """A task was solved; carries its number."""
-    answered = Signal(QWidget)
-    """An answer is shown in this widget."""
+    answered = Signal()
+    """An answer is shown, in `newest_answer`."""
 
     def __init__(
         self, page: Page, lab: LabModel, first_task: int, solved: set[int], *, talk: bool, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
         self._lab, self._talk = lab, talk
+        self.newest_answer: QWidget | None = None
         self._kinds = TALK if talk else KINDS
         self._column = QVBoxLayout(self)
         set_space(self._column, 12, 0, 0, MARGIN, 0)
@@ -122,10 +123,14 @@ class PageView(QWidget):
         box = TaskBox(task, number, self._lab, self._kinds, self)
         if known:
             box.show_solved()
-        box.answered.connect(self.answered)
+        box.answered.connect(lambda: self._show_answer(box))
         box.solved.connect(lambda: self.solved.emit(number))
         self._column.addSpacing(scaled(4))
         self._column.addWidget(box)
+
+    def _show_answer(self, box: TaskBox) -> None:
+        self.newest_answer = box.answer
+        self.answered.emit()
 
     def _formula(self, formula: Formula) -> QWidget:
         """Return the box of a formula; one that cannot be read is shown as it is written."""

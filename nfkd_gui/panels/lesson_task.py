@@ -95,11 +95,16 @@ class AnswerBox(QFrame):
 
 
 class TaskBox(QWidget):
-    """Shows a task and checks what is given."""
+    """Shows a task and checks what is given.
+
+    Attributes
+    ----------
+    answer
+        The box with the answer.
+    """
 
     solved = Signal()
-    answered = Signal(QWidget)
-    """The box with the answer is shown."""
+    answered = Signal()
 
     def __init__(
         self, task: Task, number: int, lab: LabModel, kinds: dict[str, str], parent: QWidget | None = None
@@ -108,7 +113,7 @@ class TaskBox(QWidget):
         self._task, self._lab, self._number, self._kinds = task, lab, number, kinds
         self._field: QLineEdit | None = None
         self._choices = QButtonGroup(self)
-        self._answer = AnswerBox(f"answer.{number}", kinds, self)
+        self.answer = AnswerBox(f"answer.{number}", kinds, self)
         column = QVBoxLayout(self)
         set_space(column, 8)
         column.addWidget(self._head())
@@ -116,7 +121,7 @@ class TaskBox(QWidget):
         for choice in self._choice_buttons():
             column.addWidget(choice)
         column.addWidget(self._line())
-        column.addWidget(self._answer)
+        column.addWidget(self.answer)
 
     def _head(self) -> QWidget:
         head = QWidget(self)
@@ -165,14 +170,14 @@ class TaskBox(QWidget):
 
     def show_solved(self) -> None:
         """Show the answer of a task that was solved before."""
-        self._answer.show_answer(self._task.right_text, right=True)
+        self.answer.show_answer(self._task.right_text, right=True)
 
     def check(self) -> None:
         """Compare what is given with the answer, and say what is wrong."""
         value, problem = self._given()
         right = not problem and self._task.is_right(value)
-        self._answer.show_answer(problem or (self._task.right_text if right else self._hint(value)), right=right)
-        self.answered.emit(self._answer)
+        self.answer.show_answer(problem or (self._task.right_text if right else self._hint(value)), right=right)
+        self.answered.emit()
         if right:
             self.solved.emit()
 

@@ -45,7 +45,8 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
         self.second.failed.connect(self.waiting.show_error)
         self.histograms, self.scatter = Histograms(self.content), Scatter(self.content)
         self.extremes, self.quantiles = ExtremesPart(self.content), Quantiles(self.content)
-        self.extremes.picked.connect(self._inspect)
+        for part in (self.extremes, self.scatter):
+            part.picked.connect(self._inspect)
         parts = {
             "histograms": self.histograms,
             "scatter": self.scatter,
@@ -85,7 +86,7 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
         self.mark_dirty()
 
     def _inspect(self, index: int) -> None:
-        self.studio.inspect_example(Origin("test", index))
+        self.studio.example_chosen.emit(Origin("test", index))
 
     def _offer(self, report: LikelihoodReport) -> Role:
         """Offer the flows of a report, and return the chosen one; at first the student."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from pyqtgraph.GraphicsScene.mouseEvents import MouseClickEvent
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -20,7 +22,7 @@ from nfkd.protocol.inspection import Extremes, LikelihoodReport
 from nfkd.protocol.roles import DATA, Role, role_label
 from nfkd.text import plain
 from nfkd_gui.model.likelihoods import auc, finite, histograms, outside, pearson, span
-from nfkd_gui.numbers import format_measure
+from nfkd_gui.numbers import format_measure, format_together
 from nfkd_gui.plotting.example_grid import ExampleGrid
 from nfkd_gui.plotting.line_set import Drawn, LineSet
 from nfkd_gui.plotting.plots import Plot
@@ -31,7 +33,8 @@ from nfkd_gui.widgets.quadrants import Part
 _BINS = 50
 _LONGEST = 40
 _MARGIN = 0.03
-_FEATURES = 3
+_FIXED, _FEATURES = 3, 3
+"""Columns of the table of extreme examples before those of the features, and the most features."""
 _ROW, _ROWS = 26, 5
 """Height of a row in pixels, and rows of each kind."""
 UNITS = ("nats", "reported")
@@ -129,17 +132,33 @@ class Histograms(Part):
 class Scatter(Part):
     """Log p of test examples under two flows."""
 
+    picked = Signal(int)
+    """The number of the test example whose point was clicked."""
+
     def __init__(self, parent: QWidget) -> None:
         self.chart = LegendPlot("likelihood.scatter", "Log p of test examples under two flows")
+        self.chart.plot.setToolTip("Click a point to inspect the example.")
+        self._points, self._indices = np.empty((0, 2)), np.empty(0, int)
         super().__init__("Student against teacher", self.chart, parent)
+        self.chart.plot.canvas.scene().sigMouseClicked.connect(self._pick)
+
+    def _pick(self, click: MouseClickEvent) -> None:
+        if (number := self.chart.plot.point_at(click, self._points)) is not None:
+            self.picked.emit(int(self._indices[number]))
 
     def show_report(self, report: LikelihoodReport, first: Role, second: Role, unit: str) -> None:
-        """Show a flow over another one."""
+        """Show a flow over another one; while there is only one, say so."""
+        self.chart.setVisible(first != second)
+        if first == second:
+            self.title.setText("Flows against each other")
+            self.caption.show_texts(["Another flow will be compared here once it is trained", "Needs another flow"])
+            return
         across, up = (in_unit(report, report.log_prob[role]["test"], unit) for role in (first, second))
         self.title.setText(f"{role_label(second)} against {role_label(first).lower()}")
         kept = np.isfinite(across) & np.isfinite(up)
         low, high = span({"x": across[kept], "y": up[kept]})
         diagonal = Drawn(np.array([low, high]), np.array([low, high]), tokens().muted, Qt.PenStyle.DashLine, 1.0)
+        self._points, self._indices = np.stack([across, up], axis=1)[kept], report.test_indices[kept]
         points = Drawn(across[kept], up[kept], role_colour(second), points=4)
         self.chart.show_lines({"equal": diagonal, "points": points}, {})
         self.chart.frame((low, high), (low, high))
@@ -149,7 +168,8 @@ class Scatter(Part):
         self.chart.plot.label("left", f"{short}, {role_label(second).lower()}", unit_text, role_label(second))
         r = format_measure(pearson(across, up))
         count = f"{int(kept.sum()):,} test examples"
-        self.caption.show_texts([f"Correlation {r} (Pearson) over {count}; dashed: equal", f"Correlation {r}, {count}"])
+        summary = f"Correlation {r} (Pearson) over {count}; dashed: equal"
+        self.caption.show_texts([f"{summary}; click a point to inspect it", summary, f"Correlation {r}, {count}"])
 
 
 class Quantiles(Part):
@@ -175,6 +195,22 @@ class Quantiles(Part):
         self.caption.show_texts(
             ["All dimensions of the test examples together; dashed: standard normal", "Dashed: normal"]
         )
+
+
+class ExtremesTable(QTableWidget):
+    """A row for each example; features for which there is no room are left out."""
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.fit()
+
+    def fit(self) -> None:
+        """Show as many features as there is room for."""
+        header, right = self.horizontalHeader(), 0
+        for column in range(self.columnCount()):
+            header.showSection(column)  # hidden sections have no size
+            right += max(header.sectionSizeHint(column), self.sizeHintForColumn(column))
+            header.setSectionHidden(column, column >= _FIXED and right > self.viewport().width())
 
 
 class ExtremesPart(Part):
@@ -208,8 +244,8 @@ class ExtremesPart(Part):
         self.grids["most"].picked.connect(self._pick_most)
         self.grids["least"].picked.connect(self._pick_least)
 
-    def _make_table(self, parent: QWidget) -> QTableWidget:
-        table = QTableWidget(parent)
+    def _make_table(self, parent: QWidget) -> ExtremesTable:
+        table = ExtremesTable(parent)
         table.setObjectName("likelihood.extremes")
         table.setAccessibleName("Most and least likely test examples")
         table.setToolTip("Click a row, or press Return, to inspect the example.")
@@ -262,17 +298,19 @@ class ExtremesPart(Part):
             for index, value, example in list(zip(self._indices[which], values[which], examples, strict=True))[:_ROWS]
         ]
         shown = names[:_FEATURES]
+        features = [format_together([float(example[column]) for *_, example in rows]) for column in range(len(shown))]
         self.table.setRowCount(len(rows))
-        self.table.setColumnCount(3 + len(shown))
+        self.table.setColumnCount(_FIXED + len(shown))
         self.table.setHorizontalHeaderLabels(["", "Example", head, *(plain(name, _LONGEST) for name in shown)])
-        for row, (which, index, value, example) in enumerate(rows):
-            texts = [which, f"{index:,}", format_measure(value, 2), *(f"{each:.4g}" for each in example[: len(shown)])]
+        for row, (which, index, value, _) in enumerate(rows):
+            texts = [which, f"{index:,}", format_measure(value, 2), *(column[row] for column in features)]
             for column, text in enumerate(texts):
-                item = QTableWidgetItem(text.replace("-", "−") if column else f"{text} likely")
+                item = QTableWidgetItem(text if column else f"{text} likely")
                 item.setData(Qt.ItemDataRole.UserRole, index)
                 if column:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.table.setItem(row, column, item)
+        self.table.fit()
 
     def _pick_row(self, row: int, _column: int) -> None:
         self.picked.emit(self.table.model().index(row, 0).data(Qt.ItemDataRole.UserRole))

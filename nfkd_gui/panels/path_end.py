@@ -11,7 +11,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QSlider, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QSlider, QVBoxLayout, QWidget
 
 from nfkd.config.datasets import IMAGE_ENDINGS
 from nfkd.files import is_regular
@@ -21,6 +21,7 @@ from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.theme import fix_size, role_colour, set_space, tokens
 from nfkd_gui.widgets.file_target import FileTarget
 from nfkd_gui.widgets.labels import PlainLabel
+from nfkd_gui.widgets.number_field import NumberField
 
 _THUMBNAIL, _KIND, _NUMBER, _CURVE = 28, 88, 56, 96
 _MOST_ROWS = 999_999
@@ -51,7 +52,7 @@ class PathEnd(QWidget, FileTarget):
             self.kind.addItem(text, kind)
             self.kind.setItemData(self.kind.count() - 1, help_, Qt.ItemDataRole.ToolTipRole)
         self.kind.setToolTip("An example, a sample or a file; a file can also be dropped here.")
-        self.number = QSpinBox(self)
+        self.number = NumberField(self)
         self.number.setObjectName(f"interpolation.{name}")
         self.number.setAccessibleName(f"Number of the {name} end")
         self.number.setToolTip("Number of the example, of the sample or of the row in the file.")

@@ -131,7 +131,7 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
     def _inspect(self, name: str, number: int) -> None:
         role = find_role(name)
         origin = Origin(kind="validation", index=number) if role is None else self.origin_of(role, number)
-        self.studio.inspect_example(origin)
+        self.studio.example_chosen.emit(origin)
 
     def _on_time(self) -> None:
         """Show the pictures of the time slider's position, also in place of requested ones."""

@@ -66,6 +66,10 @@ class PlaneCell(QWidget):
         self._reason.setText(reason)
         self.pages.setCurrentWidget(self._reason)
 
+    def minimumSizeHint(self) -> QSize:
+        """Return one size for all cells, whatever their texts: a layout gives more room to those that need more."""
+        return QSize(1, 1)
+
     def _pick(self, number: int) -> None:
         self.picked.emit(self.role, number)
 
@@ -136,8 +140,11 @@ class PlaneGrid(QWidget):
             self._grid.setRowStretch(index, 1 if index < down else 0)
 
     def _limit_heights(self) -> None:
-        """Let no plane be higher than its content."""
+        """Make all planes equally large, to the pixel, for equal ticks; let none be higher than its content."""
         down = -(-len(self._shown) // max(self._across, 1))
+        left = [(room - (count - 1) * self._grid.spacing()) % count if count > 0 else 0
+                for room, count in ((self.width(), self._across), (self.height(), down))]  # fmt: skip
+        self._grid.setContentsMargins(0, 0, *left)
         width, height = self.width() / max(self._across, 1), self.height() / max(down, 1) - scaled(_HEAD)
         axis = _axis(width, height)
         most = (width - axis) * self._aspect + axis if self._keeps_aspect else height

@@ -27,7 +27,8 @@ from nfkd.config.toml import toml_document
 from nfkd.protocol.events import ErrorInfo, RunRow
 from nfkd.protocol.requests import OpenRun, Reply, Snapshot
 from nfkd_gui.model.csv_files import Table, runs_table
-from nfkd_gui.model.studio import LIVE, RESUMABLE, Studio
+from nfkd_gui.model.run_states import LIVE, RESUMABLE
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.reuse_teacher import with_teacher
 from nfkd_gui.panels.runs_cells import ChipCell, GapCell
 from nfkd_gui.panels.runs_model import CREATED, GAP, RUN_ROLE, VERDICT, RunsModel, SortedRuns

@@ -14,7 +14,8 @@ from PySide6.QtGui import QFont
 from nfkd.protocol.events import Progress, RunRow
 from nfkd.text import plain
 from nfkd_gui.model.headline import ENOUGH_SEEDS
-from nfkd_gui.model.studio import LIVE, Studio
+from nfkd_gui.model.run_states import LIVE
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.numbers import format_duration, format_measure, format_percent
 from nfkd_gui.theme import font
 from nfkd_gui.widgets.chip import ChipTone, verdict_tone

@@ -9,6 +9,7 @@ import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from nfkd.protocol.events import RunEvent, StageFinished
 from nfkd.protocol.inspection import InspectSample, Origin, SampleDetails, SampleFigures
 from nfkd.protocol.requests import Reply
 from nfkd.protocol.roles import DATA, find_role, role_label
@@ -16,7 +17,7 @@ from nfkd.text import feature_names
 from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.inspection import Inspection
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.numbers import format_measure
+from nfkd_gui.numbers import format_measure, format_together
 from nfkd_gui.panels.base import Panel
 from nfkd_gui.panels.pictures import data_kind
 from nfkd_gui.plotting.mosaic import Mosaic, themed
@@ -40,7 +41,7 @@ class SamplePanel(Panel):
     title = "Sample"
     name = "sample"
     placeholder = "A sample, point or frame that you click"
-    event_types = ()
+    event_types = (StageFinished,)
     has_numbers = True
 
     used = Signal(int, object)
@@ -50,7 +51,7 @@ class SamplePanel(Panel):
 
     def __init__(self, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(studio, parent)
-        self._asked = False
+        self._origin: Origin | None = None
         self._details: SampleDetails | None = None
         self._inspection = Inspection(studio, self, long=True)
         self._inspection.replied.connect(self._show)
@@ -121,11 +122,20 @@ class SamplePanel(Panel):
         """Ask for the figures of an example of the shown run."""
         if self.view is None:
             return
-        self._asked = True
+        self._origin = origin
         self._take(None)
         self._waiting.clear()
-        run, seed = self.view.row.run, self.studio.seed
-        self._inspection.ask(InspectSample(run, seed=seed, ticket=self._inspection.ticket, origin=origin))
+        self._ask()
+
+    def _ask(self) -> None:
+        if self.view is not None and self._origin is not None:
+            run, seed, ticket = self.view.row.run, self.studio.seed, self._inspection.ticket
+            self._inspection.ask(InspectSample(run, seed=seed, ticket=ticket, origin=self._origin))
+
+    def on_event(self, event: RunEvent) -> None:
+        super().on_event(event)
+        if isinstance(event, StageFinished):  # there is another flow, or one with its final weights
+            self._ask()
 
     def _take(self, details: SampleDetails | None) -> None:
         """Show other figures, or none; the buttons act on the example whose figures are shown."""
@@ -156,7 +166,7 @@ class SamplePanel(Panel):
 
     def run_changed(self) -> None:
         self._inspection.cancel()
-        self._asked = False
+        self._origin = None
         self._take(None)
         self._waiting.clear()
 
@@ -164,7 +174,7 @@ class SamplePanel(Panel):
         self.mark_dirty()
 
     def has_content(self) -> bool:
-        return self._asked
+        return self._origin is not None
 
     def drawing(self) -> QWidget:
         return self._drawing
@@ -235,12 +245,13 @@ class SamplePanel(Panel):
         )
         flows = " Flows: what each makes of the same noise." if columns else ""
         self._values_note.setText(f"{nearest if finite else 'The example is not finite.'}{flows}")
-        for column, (name, values) in enumerate(columns.items(), start=1):
+        shown = [format_together(row) for row in zip(*columns.values(), strict=False)][:_MOST_FEATURES]
+        for column, name in enumerate(columns, start=1):
             role = find_role(name)
             head = _caption(name, "", self._drawing) if role is None else _role_label(role, self._drawing)
             self._values.addWidget(head, 0, column, Qt.AlignmentFlag.AlignRight)
-            for row, value in enumerate(values[:_MOST_FEATURES], start=1):
-                label = PlainLabel(f"{value:.4g}".replace("-", "−"), self._drawing)
+            for row in range(1, len(shown) + 1):
+                label = PlainLabel(shown[row - 1][column - 1], self._drawing)
                 set_type(label, "caption")
                 self._values.addWidget(label, row, column, Qt.AlignmentFlag.AlignRight)
         for row, name in enumerate(details.columns[:_MOST_FEATURES] if columns else (), start=1):

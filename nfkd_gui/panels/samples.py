@@ -9,7 +9,7 @@ from typing import TypeGuard, cast
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QSlider, QSpinBox, QToolButton, QWidget
+from PySide6.QtWidgets import QSlider, QToolButton, QWidget
 
 from nfkd.protocol.events import DensityDrawn, ErrorInfo, SamplesDrawn, StageStarted
 from nfkd.protocol.inspection import Origin
@@ -27,6 +27,7 @@ from nfkd_gui.theme import limit_size, role_colour, scaled, tokens
 from nfkd_gui.widgets.caption import Caption
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import PlainLabel
+from nfkd_gui.widgets.number_field import NumberField
 
 _IMAGES, _POINTS = 64, 1000
 _HUNDRED = 100
@@ -80,7 +81,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._new.setToolTip("Draw other latents, the same for every flow.")
         self._new.setProperty("flat", True)
         self._new.clicked.connect(self._new_noise)
-        self._seed = QSpinBox(self)
+        self._seed = NumberField(self)
         self._seed.setObjectName("samples.seed")
         self._seed.setAccessibleName("Number of the noise")
         self._seed.setToolTip("Number of the noise, the same for every flow; the lowest is that of the run's pictures.")

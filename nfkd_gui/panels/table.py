@@ -63,7 +63,7 @@ class TablePanel(AskingPanel[TableRows]):
         self._role = FittingComboBox(self.content)
         self._role.setObjectName("table.role")
         self._role.setAccessibleName("Flow whose points are shown")
-        self._role.setToolTip("The flow whose samples are shown as points beside those of the data.")
+        self._role.setToolTip("The flow whose points are shown beside the data's; a narrow list has its measures only.")
         self._role.activated.connect(self._on_choice)
         self._lay_out()
 
@@ -172,7 +172,8 @@ class TablePanel(AskingPanel[TableRows]):
         chosen = self.columns.chosen_columns()
         shown = chosen[: self.pairs.most()] or [0]
         sets = {DATA: rows.data[:, shown]} | {role: values[:, shown] for role, values in rows.samples.items()}
-        self._role.setEnabled(len(shown) > 1)
+        self.columns.show_role(self._role.currentData())
+        self._role.setEnabled(len(shown) > 1 or not self.columns.shows_all)
         self.pairs.show_columns(sets, [rows.columns[column] for column in shown], (DATA, self._role.currentData()))
         names = {DATA: f"Test rows {len(rows.data):,}"}
         names |= {role: f"{role_label(role)} {_count(values)}" for role, values in rows.samples.items()}

@@ -27,6 +27,8 @@ from nfkd_gui.widgets.labels import tip
 
 _LONGEST = 60
 _NAME, _MEASURE, _ROW = 110, 66, 26
+_LEAST = 56, 62
+"""Least widths of the names and of a measure."""
 _VALUE = Qt.ItemDataRole.UserRole
 _HELP = {
     "KS": "Largest distance between the distribution functions of samples and test rows; 0 is best.",
@@ -44,6 +46,7 @@ class ColumnsModel(QAbstractTableModel):
         self._measures: list[tuple[str, Role]] = []
         self.values: dict[tuple[str, Role], np.ndarray] = {}
         """(columns,) by measure and flow; NaN where it is not known."""
+        self._with_flows = True
 
     def show_rows(self, rows: TableRows | None) -> None:
         """Show the columns of a reply, or nothing; nothing is known of C2ST then."""
@@ -90,12 +93,23 @@ class ColumnsModel(QAbstractTableModel):
             return None
         measure, flow = self._measures[section - 1] if section else ("", None)
         if role == Qt.ItemDataRole.DisplayRole:
-            return "Column" if flow is None else f"{measure}\n{role_label(flow)}"
+            return "Column" if flow is None else f"{measure}\n{role_label(flow)}" if self._with_flows else measure
         if role == Qt.ItemDataRole.ToolTipRole:
             return "Click to sort." if flow is None else _HELP[measure]
-        if role == Qt.ItemDataRole.TextAlignmentRole and section:
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignRight if section else Qt.AlignmentFlag.AlignLeft
+            return side | Qt.AlignmentFlag.AlignVCenter
         return None
+
+    def name_flows(self, shown: bool) -> None:
+        """Name the flows in the heads, or the measures alone."""
+        if shown != self._with_flows:
+            self._with_flows = shown
+            self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, self.columnCount() - 1)
+
+    def sections_of(self, role: Role | None) -> list[int]:
+        """Return the columns of the list with the measures of a flow; of all flows for None."""
+        return [number for number, (_, flow) in enumerate(self._measures, start=1) if role in (None, flow)]
 
 
 class ColumnsView(QTableView):
@@ -107,6 +121,9 @@ class ColumnsView(QTableView):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
+        self._role: Role | None = None
+        self.shows_all = True
+        """Whether there is room for the measures of all flows."""
         self.setObjectName("table.columns")
         self.setAccessibleName("Columns")
         self.setToolTip("Choose up to five columns to plot, with Ctrl or Shift. A click on a head sorts.")
@@ -137,13 +154,31 @@ class ColumnsView(QTableView):
     def restyle(self) -> None:
         """Apply the current scale."""
         self.verticalHeader().setDefaultSectionSize(scaled(_ROW))
-        header = self.horizontalHeader()
-        for section in range(header.count()):
-            header.resizeSection(section, scaled(_MEASURE if section else _NAME))
+        self._fit()
+
+    def show_role(self, role: Role) -> None:
+        """Choose the flow whose measures are shown where there is no room for those of all flows."""
+        self._role = role
+        self._fit()
+
+    def _fit(self) -> None:
+        """Let the list fit its width: with narrower columns, or else with the measures of one flow."""
+        header, room = self.horizontalHeader(), self.viewport().width()
+        name, least = map(scaled, _LEAST)
+        every = self.model_.sections_of(None)
+        self.shows_all = name + least * len(every) <= room
+        shown = every if self.shows_all else self.model_.sections_of(self._role)
+        self.model_.name_flows(self.shows_all)
+        across = min((room - name) // max(len(shown), 1), scaled(_MEASURE))
+        for section in every:
+            header.setSectionHidden(section, section not in shown)
+            header.resizeSection(section, across)
+        header.resizeSection(0, max(name, min(room - across * len(shown), scaled(_NAME))))
 
     def wanted_width(self) -> int:
         """Return the width that shows all columns of the list."""
-        return self.horizontalHeader().length() + self.verticalScrollBar().sizeHint().width()
+        measures = scaled(_MEASURE) * len(self.model_.sections_of(None))
+        return scaled(_NAME) + measures + self.verticalScrollBar().sizeHint().width()
 
     def show_rows(self, rows: TableRows | None, choose: Sequence[int]) -> None:
         """Show the columns of a reply and choose some."""
@@ -175,4 +210,5 @@ class ColumnsView(QTableView):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        self._fit()
         self.seen.emit()

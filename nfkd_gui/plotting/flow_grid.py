@@ -17,6 +17,8 @@ from nfkd_gui.plotting.grid_shape import CELL, GAP, GROUP_GAP, ROW_GAP, GridShap
 from nfkd_gui.theme import font, role_colour, scaled, tokens
 from nfkd_gui.widgets.caption import fitting
 
+_FRAME = 2
+"""Pixels above and below the images for the frame around a column."""
 _LABELS = 0.34
 """The names may take this fraction of the width."""
 _TAG = 8
@@ -117,7 +119,7 @@ class FlowGrid(QWidget):
         count, aspect = len(images), images.shape[2] / images.shape[3]
         counts = [len(row.images) for row in self._rows if row.images is not None]
         count = counts[0] if counts else count
-        room = (max(1, self.width() - self._label_width()), max(1, self.height()))
+        room = (max(1, self.width() - self._label_width()), max(1, self.height() - 2 * _FRAME))
         if self._length:
             self._shape = fit_paths(self._length, count // self._length, len(self._rows), room, aspect)
         else:
@@ -138,8 +140,8 @@ class FlowGrid(QWidget):
         """Return the upper edge of a row; row −1 is that of the head."""
         shape = self._shape
         if row < 0:
-            return 0
-        head = shape.height + GROUP_GAP if self._head is not None else 0
+            return _FRAME
+        head = _FRAME + (shape.height + GROUP_GAP if self._head is not None else 0)
         height = len(self._rows) * (shape.height + ROW_GAP) - ROW_GAP + GROUP_GAP
         return head + group * height + row * (shape.height + ROW_GAP)
 
@@ -244,7 +246,7 @@ class FlowGrid(QWidget):
             painter.drawText(inner, int(Qt.AlignmentFlag.AlignVCenter), shown)
 
     def _paint_mark(self, painter: QPainter, chosen: int) -> None:
-        painter.setPen(QPen(QColor(tokens().accent), 2))
+        painter.setPen(QPen(QColor(tokens().accent), _FRAME))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         drawn = [index for index, row in enumerate(self._rows) if row.images is not None]
         if not drawn:

@@ -9,11 +9,11 @@ from PySide6.QtGui import QBrush, QColor, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from nfkd.protocol.inspection import PlaneFlow
-from nfkd_gui.plotting.plane import Plane, hue_brushes
+from nfkd_gui.plotting.plane import Extent, Plane, hue_brushes
 from nfkd_gui.theme import is_dark, scaled, tokens
 
-_LONGEST = 0.35
-"""Longer segments of the grid are left out: there the flow tears neighbouring points apart."""
+_LONGEST = 0.1
+"""Segments of the grid longer than this share of the plane are left out: there the flow tears neighbours apart."""
 _ARROWS = 120
 _HEAD, _HEAD_ANGLE = 0.3, 0.5
 """Length of an arrow's head relative to the arrow, and its angle in radians."""
@@ -63,8 +63,9 @@ class FlowPlane(Plane):
         super().__init__(parent)
         self.flow: PlaneFlow | None = None
         self._hues = np.empty(0, int)
-        self._brushes = hue_brushes()
+        self._hue_brushes = hue_brushes()
         self.position = 0.0
+        self._longest = np.inf
         self.cloud = MovingPoints(size=4, pen=None, pxMode=True)
         self.grid, self.middle = self._curve(), self._curve()
         self.rings = self._curve(), self._curve()
@@ -91,7 +92,7 @@ class FlowPlane(Plane):
         if not hasattr(self, "probe"):  # called by the base class
             return
         colours = tokens()
-        self._brushes = hue_brushes()
+        self._hue_brushes = hue_brushes()
         self._fill()
         self.canvas.getViewBox().setBorder(pg.mkPen(colours.border))
         faint = QColor(colours.text)
@@ -120,7 +121,7 @@ class FlowPlane(Plane):
         """Make the symbols of the points."""
         if self.flow is not None:
             size = scaled(_DOTS[self.width() >= scaled(_SMALL)])
-            self.cloud.show_points(self.flow.points[0], self._hues, self._brushes, size)
+            self.cloud.show_points(self.flow.points[0], self._hues, self._hue_brushes, size)
 
     def resizeEvent(self, ev: QResizeEvent | None) -> None:
         super().resizeEvent(ev)
@@ -131,6 +132,12 @@ class FlowPlane(Plane):
     def show_parts(self, *, points: bool, contours: bool, arrows: bool) -> None:
         """Choose what is drawn."""
         self.parts = {"points": points, "contours": contours, "arrows": arrows}
+        self.go(self.position)
+
+    def frame(self, extent: Extent) -> None:
+        super().frame(extent)
+        x0, x1, y0, y1 = extent
+        self._longest = _LONGEST * max(x1 - x0, y1 - y0)
         self.go(self.position)
 
     def go(self, position: float) -> None:
@@ -146,13 +153,13 @@ class FlowPlane(Plane):
         half = len(lines) // 2
         middle = [half // 2, half + half // 2]
         others = np.delete(lines, middle, axis=0)
-        _show_lines(self.grid, others)
-        _show_lines(self.middle, lines[middle])
+        _show_lines(self.grid, others, self._longest)
+        _show_lines(self.middle, lines[middle], self._longest)
         circles = state_between(flow.rings, position)
         for ring, circle in zip(self.rings, circles, strict=True):
             ring.setVisible(self.parts["contours"])
             if self.parts["contours"]:
-                _show_lines(ring, circle[None], longest=np.inf)
+                _show_lines(ring, circle[None], np.inf)
         self._show_arrows()
         self._show_probe()
 
@@ -204,7 +211,7 @@ class FlowPlane(Plane):
         return True
 
 
-def _show_lines(curve: pg.PlotCurveItem, lines: np.ndarray, longest: float = _LONGEST) -> None:
+def _show_lines(curve: pg.PlotCurveItem, lines: np.ndarray, longest: float) -> None:
     """Draw lines, (count, n, 2), without their long segments."""
     points = lines.reshape(-1, 2)
     connect = np.zeros(lines.shape[:2], np.int32)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from nfkd.protocol.roles import Role, role_label
@@ -47,7 +48,7 @@ class FlowStrip(QWidget):
     def show_rows(self, rows: Sequence[StripRow]) -> None:
         """Show other states."""
         self.rows = rows
-        self.setMaximumHeight(scaled(_HIGHEST) * max(1, len(rows)))
+        self._measure()
         self.updateGeometry()
         self.update()
 
@@ -63,13 +64,35 @@ class FlowStrip(QWidget):
     def minimumSizeHint(self) -> QSize:
         return QSize(scaled(160), self.sizeHint().height())
 
+    def _measure(self) -> None:
+        """Leave the room that the pictures do not need to the planes."""
+        highest = min(scaled(_HIGHEST), max(self._widest + scaled(_TOP) + scaled(_TEXT), scaled(_ROW)))
+        self.setMaximumHeight(ceil(highest * max(1, len(self.rows))))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._measure()
+
     def picture_rect(self, row: int, state: int) -> QRectF:
         """Return where the picture of a state is."""
-        last = max((each.columns[-1] for each in self.rows if each.columns), default=0) or 1
-        room = self.width() - scaled(_NAMES) - scaled(8)
-        side = min(self._largest, 0.82 * room / (last + 1))
-        left = scaled(_NAMES) + self.rows[row].columns[state] * (room - side) / last
+        side = min(self._largest, self._widest)
+        left = scaled(_NAMES) + self.rows[row].columns[state] * (self._across - side) / self._last
         return QRectF(left, self._middle(row) - side / 2, side, side)
+
+    @property
+    def _last(self) -> int:
+        """The last column."""
+        return max((each.columns[-1] for each in self.rows if each.columns), default=0) or 1
+
+    @property
+    def _across(self) -> int:
+        """The width of a row without its name."""
+        return self.width() - scaled(_NAMES) - scaled(8)
+
+    @property
+    def _widest(self) -> float:
+        """The side of a picture for which there is room in the width."""
+        return 0.82 * self._across / (self._last + 1)
 
     @property
     def _row(self) -> float:

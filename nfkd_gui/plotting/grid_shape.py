@@ -83,14 +83,15 @@ def _samples_at(
 def fit_paths(length: int, paths: int, rows: int, room: tuple[int, int], aspect: float) -> GridShape:
     """Return the grid of paths of `length` frames: each path has a group, or several if its frames were too small.
 
-    One path is always shown whole, more of them while their frames stay large enough. Parameters are as in
-    `fit_samples`.
+    One path is always shown whole; there are as many as fill the room best with frames that are large enough.
+    Parameters are as in `fit_samples`.
     """
-    for shown in range(paths, 1, -1):
-        shape = _paths_at(length, shown, rows, room, aspect)
-        if shape.width >= _COMFORTABLE:
-            return shape
-    return _paths_at(length, 1, rows, room, aspect)
+
+    def area(shape: GridShape) -> int:
+        return shape.columns * (shape.width + GAP) * shape.used(rows, head=False)
+
+    shapes = [_paths_at(length, shown, rows, room, aspect) for shown in range(paths, 0, -1)]
+    return max((shape for shape in shapes if shape.width >= _COMFORTABLE), key=area, default=shapes[-1])
 
 
 def _paths_at(length: int, paths: int, rows: int, room: tuple[int, int], aspect: float) -> GridShape:

@@ -14,13 +14,14 @@ from nfkd.text import subscript
 from nfkd_gui.plotting.plots import AXIS_WIDTH
 from nfkd_gui.theme import font, role_colour, scaled, tokens
 
-_HEAD, _FOOT, _GAP, _LARGEST, _SMALLEST = 36, 18, 34, 72, 20
+_HEAD, _FOOT, _GAP, _WIDEST, _LARGEST, _SMALLEST = 36, 18, 34, 51, 72, 20
+"""Room above and below the rows, least and widest gap between two, and the sides of a picture."""
 _BEST, _APART, _THIN = 38, 3, 12
 """Width of a picture below which others are left out instead, the least room between two, and the width of a strip."""
 _BREAK = 0.7
 """Room between two levels, in columns."""
-END = 1.0
-"""Room behind the centre of the last column, in columns; for the end of the line in the plot."""
+_END = 1.0, 36
+"""Least room behind the centre of the last column, in columns and in pixels; for the numbers at the lines' ends."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,23 @@ class LayerChain(QWidget):
 
     def x_of(self, column: float) -> float:
         """Return the centre of a column in pixels."""
-        room = self.width() - scaled(AXIS_WIDTH)
-        return scaled(AXIS_WIDTH) + (self.position(column) + 0.5) * room / (self.position(self.last) + 0.5 + END)
+        return scaled(AXIS_WIDTH) + (self.position(column) + 0.5) * self._room / (self.reach + 0.5)
+
+    @property
+    def _room(self) -> int:
+        return self.width() - scaled(AXIS_WIDTH)
+
+    @property
+    def reach(self) -> float:
+        """The position at the right edge."""
+        last, (columns, pixels) = self.position(self.last), _END
+        needed = scaled(pixels) * (last + 0.5) / max(self._room - scaled(pixels), 1)
+        return last + max(columns, needed)
 
     def _measure(self) -> None:
         """Find the largest side of a picture, and leave the room that the rows do not need to the plot below."""
         rows, widest = max(1, len(self.rows)), self._widest()
-        self.setMaximumHeight(int(scaled(_HEAD + _FOOT) + rows * widest + (rows - 1) * scaled(2.5 * _GAP)))
+        self.setMaximumHeight(int(scaled(_HEAD + _FOOT) + rows * widest + (rows - 1) * scaled(_WIDEST)))
         height = (self.height() - scaled(_HEAD) - scaled(_FOOT) - (rows - 1) * scaled(_GAP)) / rows
         self.side = max(min(height, widest), scaled(_SMALLEST))
 
@@ -129,7 +140,7 @@ class LayerChain(QWidget):
         """Return the height of a row's line."""
         rows = max(1, len(self.rows))
         used = scaled(_HEAD) + scaled(_FOOT) + rows * self.side
-        gap = min((self.height() - used) / max(1, rows - 1), scaled(3 * _GAP)) if rows > 1 else 0.0
+        gap = min((self.height() - used) / max(1, rows - 1), scaled(_WIDEST)) if rows > 1 else 0.0
         return scaled(_HEAD) + row * (self.side + gap) + self.side / 2
 
     def picture_rect(self, row: int, state: int) -> QRectF:

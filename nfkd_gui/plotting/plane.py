@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.GraphicsScene.mouseEvents import MouseClickEvent
-from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtCore import QRectF, Signal
 from PySide6.QtGui import QBrush, QColor, QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
@@ -24,11 +24,11 @@ _GAMMA = 0.6
 _ROOM = 60
 """Square pixels of the plot for each point; further points are left out, so that a density shows through."""
 _ALPHA, _HUES = 150, 36
+_FEW, _DOTS = 200, (5, 3)
+"""Points below which they are few, and the diameter in pixels of few and of many."""
 _LABELLED = 170, 170
 _NUMBERED = 130, 88
 """Width and height in pixels from which a plane has names, and numbers, at its axes."""
-_REACH = 8
-"""Pixels within which a click hits a point."""
 _NUMBERS, _NAME, _TICK, _GAP = 30, 18, 22, 8
 """Least width of the left axis for its numbers, more of each axis for its name, height of the bottom axis for its
 numbers, and space beside a number."""
@@ -87,11 +87,13 @@ def noise_brushes(noise: np.ndarray) -> list[QBrush]:
 
 def high_density(densities: Iterable[DensityDrawn]) -> float:
     """Return the upper end of a colour scale shared by several densities; narrow peaks are clipped."""
-    tops = []
-    for density in densities:
-        finite = density.log_prob[np.isfinite(density.log_prob)]
-        tops += [float(np.exp(min(np.quantile(finite, 0.995), _HIGHEST)))] if len(finite) else []
-    return max(tops, default=1.0)
+    return max((highest_of(density.log_prob) for density in densities), default=0.0) or 1.0
+
+
+def highest_of(log_prob: np.ndarray) -> float:
+    """Return the density that few cells exceed; zero if none is known."""
+    finite = log_prob[np.isfinite(log_prob)]
+    return float(np.exp(min(np.quantile(finite, 0.995), _HIGHEST))) if len(finite) else 0.0
 
 
 def extent_of(points: np.ndarray) -> Extent:
@@ -109,6 +111,7 @@ def style_bar(bar: pg.ColorBarItem) -> None:
     """Apply the current theme to a colour scale."""
     colours = plot_colours()
     for axis in (bar.axis, bar.getAxis("left"), bar.getAxis("right")):
+        axis.setStyle(tickFont=font("caption"))
         axis.setPen(pg.mkPen(colours.grid))
         axis.setTextPen(pg.mkPen(colours.text))
 
@@ -184,13 +187,16 @@ class Plane(Plot):
         self.image.setVisible(density is not None)
         if density is None:
             return
-        x0, x1, y0, y1 = density.extent
-        values = np.exp(np.minimum(np.nan_to_num(density.log_prob, nan=-np.inf), _HIGHEST))
-        share = np.minimum(values / (highest or high_density([density])), 1.0) ** _GAMMA
-        self.image.setColorMap(density_map(role))
-        self.image.setImage(share, autoLevels=False, levels=(0.0, 1.0))
-        self.image.setRect(QRectF(x0, y0, x1 - x0, y1 - y0))
+        self.draw_density(density.log_prob, density.extent, role, highest or high_density([density]))
         self.frame(density.extent)
+
+    def draw_density(self, log_prob: np.ndarray, extent: Extent, role: str, highest: float) -> None:
+        """Draw log p on (rows, columns) cells, lowest y first, in a flow's colours; full at the density `highest`."""
+        x0, x1, y0, y1 = extent
+        values = np.exp(np.minimum(np.nan_to_num(log_prob, nan=-np.inf), _HIGHEST))
+        self.image.setColorMap(density_map(role))
+        self.image.setImage(np.minimum(values / highest, 1.0) ** _GAMMA, autoLevels=False, levels=(0.0, 1.0))
+        self.image.setRect(QRectF(x0, y0, x1 - x0, y1 - y0))
 
     def frame(self, extent: Extent) -> None:
         """Set the visible range of both axes; with the aspect kept, one of them may be longer."""
@@ -210,7 +216,8 @@ class Plane(Plot):
     def _show_those_with_room(self) -> None:
         shown = self._points[: max(1, self.width() * self.height() // _ROOM)]
         brushes = self._brushes[: len(shown)] if len(self._brushes) > 1 else self._brushes[0]
-        self.points.setData(x=shown[:, 0], y=shown[:, 1], brush=brushes)
+        size = scaled(_DOTS[len(shown) >= _FEW])
+        self.points.setData(x=shown[:, 0], y=shown[:, 1], brush=brushes, size=size)
 
     def show_histogram(self, values: np.ndarray, colour: str, extent: tuple[float, float]) -> None:
         """Show a density histogram of (n,) values between two ends."""
@@ -243,14 +250,8 @@ class Plane(Plot):
     def _pick(self, click: MouseClickEvent) -> None:
         """Report the point or the step that was clicked, if one is near."""
         points = self._points if len(self._points) else self._marked.reshape(-1, 2)
-        if click.button() != Qt.MouseButton.LeftButton or not len(points):
-            return
-        box = self.canvas.getViewBox()
-        place, (width, height) = box.mapSceneToView(click.scenePos()), box.viewPixelSize()
-        away = np.hypot((points[:, 0] - place.x()) / width, (points[:, 1] - place.y()) / height)
-        nearest = int(np.nan_to_num(away, nan=np.inf).argmin())
-        if away[nearest] <= scaled(_REACH):
-            self.picked.emit(nearest)
+        if (number := self.point_at(click, points)) is not None:
+            self.picked.emit(number)
 
     def mark(self, step: int) -> None:
         """Draw a ring around a step of every path."""

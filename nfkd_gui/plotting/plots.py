@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
 import pyqtgraph as pg
+from pyqtgraph.GraphicsScene.mouseEvents import MouseClickEvent
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QGraphicsGridLayout, QGraphicsItem, QWidget
@@ -20,6 +22,8 @@ _LONGEST = 60
 """Characters of an axis label."""
 _ABOVE = 7
 """Pixels above the plotted area: half the height of a tick's text."""
+_REACH = 8
+"""Pixels within which a click hits a point."""
 _BELOW = 56
 """Pixels of a plot's height below the left axis."""
 
@@ -56,6 +60,16 @@ class Plot(pg.PlotWidget):
     @property
     def _grid(self) -> QGraphicsGridLayout:
         return cast("QGraphicsGridLayout", self.canvas.layout)  # pyqtgraph hides the method behind an attribute
+
+    def point_at(self, click: MouseClickEvent, points: np.ndarray) -> int | None:
+        """Return which of (n, 2) points was clicked: the number of the nearest one within reach."""
+        if click.button() != Qt.MouseButton.LeftButton or not len(points):
+            return None
+        box = self.canvas.getViewBox()
+        place, (width, height) = box.mapSceneToView(click.scenePos()), box.viewPixelSize()
+        away = np.hypot((points[:, 0] - place.x()) / width, (points[:, 1] - place.y()) / height)
+        nearest = int(np.nan_to_num(away, nan=np.inf).argmin())
+        return nearest if away[nearest] <= scaled(_REACH) else None
 
     def put_grid_behind(self) -> None:
         """Draw the grid behind the lines, of which it would hide parts."""

@@ -41,6 +41,7 @@ class Workspace(QMainWindow):
         self._sizes: list[tuple[PanelDock, int, Qt.Orientation]] = []
         self._first = QByteArray()
         self._before_expansion = QByteArray()
+        self._before_presentation: list[str] = []
 
     def add(self, dock: PanelDock, area: Area, size: int = 0, least: int = 0) -> PanelDock:
         """Add a panel at a side, as wide (or high) as `size` at first, and never narrower (or lower) than `least`."""
@@ -103,6 +104,13 @@ class Workspace(QMainWindow):
         """Restore the first layout."""
         self.shrink()
         self.restoreState(self._first, _VERSION)
+
+    def present(self, *, on: bool) -> None:
+        """Hide the panels around the centre, or show again those that were there."""
+        if on:
+            self._before_presentation = [name for name, dock in self.docks.items() if not dock.isHidden()]
+        for name, dock in self.docks.items():
+            dock.setVisible(not on and name in self._before_presentation)
 
     # --- one panel alone ------------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 
-from nfkd_gui.model.studio import LIVE, Studio
+from nfkd_gui.model.run_states import LIVE
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.icons import icon
 
 Shortcut = str | QKeySequence.StandardKey
@@ -40,6 +41,12 @@ class Actions(QObject):
         self.reset = make("reset", "&Reset layout", "Move the panels of this workspace to their first places.")
         self.presentation = make("presentation", "&Presentation", "Large type and the panels only.", "F11")
         self.presentation.setCheckable(True)
+        self.lab_open = make("lab_open", "&Open state …", "Read a file with a state of the lab.")
+        self.lab_save = make("lab_save", "&Save state …", "Write the state of the lab to a small file.")
+        self.lab_copy = make("lab_copy", "&Copy as text", "Copy the state of the lab as one line of text.")
+        self.lab_paste = make("lab_paste", "Open copied &text", "Show the state of the lab that was copied as text.")
+        self.lab_design = make("lab_design", "Open in &Design", "Make an experiment of the lab.")
+        self.lab_show = make("lab_show", "Show e&xperiment in the lab", "Train the experiment of Design in the lab.")
         self.larger = make("larger", "&Larger", "Enlarge the interface.", keys.ZoomIn)
         self.smaller = make("smaller", "&Smaller", "Reduce the interface.", keys.ZoomOut)
         self.normal_size = make("normal_size", "&Normal size", "Show the interface at 100 %.", "Ctrl+0")
@@ -120,6 +127,10 @@ class Actions(QObject):
         row = studio.controlled
         state = row.state if row is not None and studio.ready else ""
         self.run.setData("run")
+        self.presentation.setIconText("Present")
+        self.presentation.setData("present")
+        self.lab_copy.setIconText("Copy as text")
+        self.lab_copy.setData("copy")
         self.stop.setIconText("Stop …")
         self.stop.setData("stop")
         self.run.setEnabled(studio.ready and studio.experiment.may_run)

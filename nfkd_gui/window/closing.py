@@ -1,4 +1,4 @@
-"""Says once, when the window is closed during training, that the training goes on."""
+"""When the window is closed during training: says once that the training goes on, or asks whether it ends."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from PySide6.QtWidgets import QMessageBox, QWidget
 
-from nfkd_gui.model.studio import LIVE, Studio
-from nfkd_gui.widgets.dialogs import question
+from nfkd_gui.model.run_states import LIVE
+from nfkd_gui.model.studio import Studio
+from nfkd_gui.widgets.dialogs import question, without_icons
 
 TOLD = "closing"
 """Name of this explanation in the preferences."""
@@ -40,3 +41,14 @@ def tell_that_training_goes_on(studio: Studio, close: Callable[[], object], pare
     studio.prefer(told=[*studio.preferences.told, TOLD])
     box.open()
     return True
+
+
+def ask_quit(close: Callable[[], object], parent: QWidget) -> None:
+    """Ask whether the window closes although that ends the run of the engine in it; call `close` if it does."""
+    more = "The engine runs inside this window. The run can be resumed from its last checkpoint."
+    box = question(parent, "Quit", "Quit and end the run?", more)
+    quit_ = box.addButton("Quit", QMessageBox.ButtonRole.DestructiveRole)
+    box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+    without_icons(box)
+    quit_.clicked.connect(close)
+    box.open()

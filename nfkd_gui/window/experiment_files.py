@@ -9,6 +9,9 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from nfkd.config import ConfigError
+from nfkd.config.lab import LabConfig
+from nfkd.config.toml import read_text
+from nfkd.files import is_regular
 from nfkd.protocol.events import ErrorInfo
 from nfkd.text import name_problem
 from nfkd_gui.forms.text import sentence
@@ -28,6 +31,8 @@ class ExperimentFiles(QObject):
     """A text for the status bar."""
     opened = Signal()
     """An experiment was opened at the user's wish."""
+    lab_chosen = Signal(str)
+    """The user chose a file with a state of the lab."""
     run_chosen = Signal(str)
     """The user chose the directory of a run."""
 
@@ -38,6 +43,9 @@ class ExperimentFiles(QObject):
 
     def open(self, source: str | Path, then: Callback | None = None) -> None:
         """Open a file or a preset, after a question about unsaved changes, and then call `then`."""
+        if _is_lab(Path(source)):
+            self.lab_chosen.emit(str(source))
+            return
 
         def go_on() -> None:
             if self.open_now(source):
@@ -130,6 +138,14 @@ class ExperimentFiles(QObject):
         recent = self._studio.preferences.recent
         known = path or (Path(recent[0]) if recent else Path.home() / "x")
         return str(known.parent)
+
+
+def _is_lab(path: Path) -> bool:
+    """Return whether a file is a state of the lab."""
+    try:
+        return is_regular(path) and LabConfig.is_state(read_text(path))
+    except ConfigError:
+        return False
 
 
 def _show(dialog: QFileDialog, on_selected: Callable[[str], object]) -> None:

@@ -19,9 +19,10 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd_gui.model.headline import Headline, Segment, headline_of, segments_of
-from nfkd_gui.model.studio import LIVE, Studio
+from nfkd_gui.model.run_states import LIVE
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.resources import resource_path
-from nfkd_gui.theme import fix_size, limit_size, scaled, set_icon_size, set_space, set_type
+from nfkd_gui.theme import fix_size, limit_size, repolish, scaled, set_icon_size, set_space, set_type
 from nfkd_gui.widgets.chip import Chip
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel
@@ -30,7 +31,10 @@ from nfkd_gui.widgets.segments import SegmentedBar
 from nfkd_gui.widgets.switch import Switch
 from nfkd_gui.window.actions import Actions
 
-WORKSPACES = {"design": ("Design", "design"), "train": ("Train", "train"), "compare": ("Compare", "compare")}
+WORKSPACES = {
+    "design": ("Design", "design"), "train": ("Train", "train"), "compare": ("Compare", "compare"),
+    "learn": ("Learn", "learn"),
+}  # fmt: skip
 """Title and icon of each workspace, in order."""
 _HEIGHT, _NARROW, _NARROWER, _LEAST = 56, 1280, 1160, 760
 """Height of the header, and widths: of a wide one, of a medium one, and the least."""
@@ -50,6 +54,7 @@ class Header(QFrame):
         self.setProperty("header", True)
         self._studio, self._actions = studio, actions
         self._workspace = ""
+        self._lab = "Lab", ""
         self._menu_button = IconButton("menu", "Menu", "All commands", self)
         self._menu_button.setObjectName("header.menu")
         self._menu_button.setMenu(menu)
@@ -128,7 +133,8 @@ class Header(QFrame):
             signal.connect(self.refresh)
         studio.progressed.connect(self._show_progress)
         studio.seed_changed.connect(self._show_seeds)
-        for action in (self._actions.run, self._actions.pause, self._actions.stop):
+        actions = self._actions
+        for action in (actions.run, actions.pause, actions.stop, actions.presentation):
             action.changed.connect(self._show_buttons)
 
     # --- what is shown --------------------------------------------------------------------------------------------
@@ -144,6 +150,11 @@ class Header(QFrame):
         self._switch.show_state(name, offered)
         self.refresh()
 
+    def show_lab(self, name: str, flows: str) -> None:
+        """Show what the lab trains while Learn is open."""
+        self._lab = name, flows
+        self._show_names()
+
     def refresh(self) -> None:
         """Show the current state."""
         self._show_names()
@@ -155,6 +166,8 @@ class Header(QFrame):
         view, experiment = self._studio.view, self._studio.experiment
         if not self._workspace:
             name, subtitle = "NFKD", ""
+        elif self._workspace == "learn":
+            name, subtitle = self._lab
         elif self._workspace == "train" and view is not None:
             seeds = f" · {view.row.seeds} seeds" if view.row.seeds > 1 else ""
             name, subtitle = view.row.name, f"{view.row.teacher} → {view.row.student}{seeds}"
@@ -186,7 +199,7 @@ class Header(QFrame):
         row = studio.controlled or (studio.view.row if studio.view is not None else None)
         view = studio.view if studio.view is not None and row is not None and studio.view.row.run == row.run else None
         progress = studio.progress.get(row.run) if row is not None else None
-        shown = row is not None and self._workspace != ""
+        shown = row is not None and self._workspace not in {"", "learn"}
         self._progress.setVisible(shown)
         headline = headline_of(row, view, progress, lost=studio.engine.phase == "lost") if row else Headline()
         if row is not None and studio.view is not None and row.run != studio.view.row.run:
@@ -197,10 +210,12 @@ class Header(QFrame):
     # --- the next action ------------------------------------------------------------------------------------------
 
     def _show_buttons(self) -> None:
-        """Offer Pause (or Resume) and Stop while a run is watched, and Run otherwise."""
+        """Offer Pause (or Resume) and Stop while a run is watched, Present and Copy in Learn, and Run otherwise."""
         actions, row = self._actions, self._studio.controlled
-        if row is not None and self._workspace == "train":
-            pair: tuple[QAction, QAction | None] = (actions.pause, actions.stop)
+        if self._workspace == "learn":
+            pair: tuple[QAction, QAction | None] = (actions.presentation, actions.lab_copy)
+        elif row is not None and self._workspace == "train":
+            pair = (actions.pause, actions.stop)
         else:
             pair = (actions.run, None)
         for button, action in zip((self._primary, self._second), pair, strict=True):
@@ -212,12 +227,15 @@ class Header(QFrame):
             button.setToolTip(action.toolTip())
             button.setAccessibleName(action.iconText())
             button.setEnabled(action.isEnabled())
-            primary = button is self._primary
+            primary = button is self._primary and self._workspace != "learn"
+            button.setProperty("primary", primary)
+            repolish(button)
             button.setIcon(icon(str(action.data() or "run"), on_fill=primary and action.isEnabled()))
 
     def _trigger(self, button: QPushButton) -> None:
         name = button.property("action")
-        for action in (self._actions.run, self._actions.pause, self._actions.stop):
+        actions = self._actions
+        for action in (actions.run, actions.pause, actions.stop, actions.presentation, actions.lab_copy):
             if action.objectName() == name:
                 action.trigger()
 

@@ -1,4 +1,4 @@
-"""The main window: a header, the start page and the workspaces Design, Train and Compare."""
+"""The main window: a header, the start page and the workspaces Design, Train, Compare and Learn."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QByteArray, QSize, Qt, QUrl, Signal
 from PySide6.QtGui import QAction, QCloseEvent, QDesktopServices, QGuiApplication, QKeyEvent, QShowEvent
-from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QMessageBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.text import plain
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.model.gradient_shares import GradientShares
+from nfkd_gui.model.lesson_runs import unpack_run
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import apply_theme, gap, set_space
-from nfkd_gui.widgets.dialogs import question, without_icons
 from nfkd_gui.widgets.error_dialog import ErrorDialog
 from nfkd_gui.widgets.workspace import Workspace
-from nfkd_gui.window import menus
+from nfkd_gui.window import menus, parts
 from nfkd_gui.window.actions import Actions
-from nfkd_gui.window.closing import tell_that_training_goes_on
+from nfkd_gui.window.closing import ask_quit, tell_that_training_goes_on
 from nfkd_gui.window.design import DesignWorkspace
 from nfkd_gui.window.drop_target import DropTarget
 from nfkd_gui.window.engine_status import EngineStatusLabel
 from nfkd_gui.window.experiment_files import ExperimentFiles
 from nfkd_gui.window.file_drops import FileDrops
 from nfkd_gui.window.header import Header
+from nfkd_gui.window.lab_files import LabFiles
 from nfkd_gui.window.pages import Pages
 from nfkd_gui.window.palette import Palette
 from nfkd_gui.window.preferences_dialog import PreferencesDialog
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from nfkd_gui.panels.base import Panel
     from nfkd_gui.panels.runs import RunsPanel
     from nfkd_gui.window.compare import CompareWorkspace
+    from nfkd_gui.window.learn import LearnWorkspace
     from nfkd_gui.window.start_page import StartPage
     from nfkd_gui.window.train import TrainWorkspace
 
@@ -48,7 +50,7 @@ _TITLE = 80
 class MainWindow(QMainWindow):
     """Shows a studio; holds no state except the layout.
 
-    The start page, Train and Compare are made when they are first wanted, so that the window is shown sooner.
+    The start page, Train, Compare and Learn are made when they are first wanted, so that the window is shown sooner.
 
     Attributes
     ----------
@@ -71,6 +73,7 @@ class MainWindow(QMainWindow):
         studio.theme_changed.connect(self._apply_theme)  # before the panels connect: they draw with the new palette
         self.actions_ = Actions(studio, self)
         self.files = ExperimentFiles(studio, self)
+        self.lab_files = LabFiles(self)
         self.drop_target = DropTarget(self)
         self.file_drops = FileDrops(self)
         self.form = ExperimentForm(studio.experiment, studio.data_preview, self)
@@ -129,8 +132,9 @@ class MainWindow(QMainWindow):
         self.files.failed.connect(self.show_error)
         self.files.opened.connect(lambda: self.open_workspace("design"))
         self.files.run_chosen.connect(self.open_run)
-        self.files.message.connect(self._show_message)
-        studio.message.connect(self._show_message)
+        self.files.lab_chosen.connect(self.lab_files.open)
+        self.files.message.connect(self.show_message)
+        studio.message.connect(self.show_message)
         self.drop_target.dropped.connect(self.file_drops.take)
         self.setAcceptDrops(True)
         self.header.chosen.connect(self.open_workspace)
@@ -154,48 +158,33 @@ class MainWindow(QMainWindow):
     @cached_property
     def start_page(self) -> StartPage:
         """The start page."""
-        from nfkd_gui.window.start_page import StartPage
-
-        page = StartPage(self.studio, self)
-        page.preset_chosen.connect(self.open_preset)
-        page.run_chosen.connect(self.open_run)
-        page.open_clicked.connect(self.files.ask_open)
-        page.all_runs_clicked.connect(lambda: self.open_workspace("compare"))
-        page.file_chosen.connect(self.open_file)
-        page.own_data_clicked.connect(self._choose_data)
-        self.pages.add(page)
-        return page
+        return parts.make_start_page(self)
 
     @cached_property
     def train(self) -> TrainWorkspace:
         """The workspace that watches one run."""
-        from nfkd_gui.window.train import TrainWorkspace
-
-        train = TrainWorkspace(self.studio, self)
-        self.closed.connect(train.stop)
+        train = parts.make_train(self)
         self._add("train", train, train.tiles)
         return train
 
     @cached_property
     def runs(self) -> RunsPanel:
         """The table of runs."""
-        from nfkd_gui.panels.runs import RunsPanel
-
-        runs = RunsPanel(self.studio, self.files.may_discard, self)
-        runs.message.connect(self._show_message)
-        runs.opened.connect(lambda: self.open_workspace("train"))
-        return runs
+        return parts.make_runs(self)
 
     @cached_property
     def compare(self) -> CompareWorkspace:
         """The workspace with the table of runs."""
-        from nfkd_gui.window.compare import CompareWorkspace
-
-        compare = CompareWorkspace(self.studio, self.runs, self)
-        compare.inspector.log_wanted.connect(self.runs.open_chosen)
-        compare.inspector.log_wanted.connect(self._show_log)
+        compare = parts.make_compare(self)
         self._add("compare", compare)
         return compare
+
+    @cached_property
+    def learn(self) -> LearnWorkspace:
+        """The workspace with the lessons and the lab."""
+        learn = parts.make_learn(self)
+        self._add("learn", learn)
+        return learn
 
     def _add(self, name: str, workspace: Workspace, *inside: Workspace) -> None:
         """Add a workspace; `inside` are workspaces in it."""
@@ -224,7 +213,7 @@ class MainWindow(QMainWindow):
 
     def _offered(self) -> list[str]:
         """Return the workspaces with something to show."""
-        return ["design", "train", *(["compare"] if self.studio.rows else [])]
+        return ["design", "train", *(["compare"] if self.studio.rows else []), "learn"]
 
     def _offer_workspaces(self) -> None:
         if self.workspace == "compare" and not self.studio.rows:
@@ -259,13 +248,21 @@ class MainWindow(QMainWindow):
         self.studio.open_run(run)
         self.open_workspace("train")
 
+    def open_lesson_run(self, name: str) -> None:
+        """Open a recorded run that comes with the lessons, in Train."""
+        try:
+            self.open_run(str(unpack_run(name)))
+        except OSError as error:
+            title = "The recorded run cannot be opened"
+            self.show_error(ErrorInfo(title=title, cause=str(error), action="Free some disk space, and try again."))
+
     def use_data(self, table: dict[str, Any]) -> None:
         """Make a ``[data]`` table the data set of the experiment, and show it in Design."""
         experiment = self.studio.experiment
         experiment.amend("data", experiment.document | {"data": table})
-        self._choose_data()
+        self.choose_data()
 
-    def _choose_data(self) -> None:
+    def choose_data(self) -> None:
         self.open_workspace("design")
         self.design.outline.select("data")
 
@@ -281,10 +278,10 @@ class MainWindow(QMainWindow):
         """The panels of the run."""
         return self.train.panels
 
-    def _show_log(self) -> None:
+    def show_log(self) -> None:
         self.train.show_log()
 
-    def _show_message(self, text: str) -> None:
+    def show_message(self, text: str) -> None:
         self.statusBar().showMessage(plain(text), 5000)
 
     def _show_view(self) -> None:
@@ -374,7 +371,7 @@ class MainWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent) -> None:
         if not self._may_close and self.studio.ends_with_connection:
             event.ignore()
-            self._ask_quit()
+            ask_quit(self._discard_and_close, self)
             return
         if not self._may_close and tell_that_training_goes_on(self.studio, self.close, self):
             event.ignore()
@@ -391,14 +388,9 @@ class MainWindow(QMainWindow):
         self._may_close = True
         self.close()
 
-    def _ask_quit(self) -> None:
-        more = "The engine runs inside this window. The run can be resumed from its last checkpoint."
-        box = question(self, "Quit", "Quit and end the run?", more)
-        quit_ = box.addButton("Quit", QMessageBox.ButtonRole.DestructiveRole)
-        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
-        without_icons(box)
-        quit_.clicked.connect(lambda: self.files.may_discard(self._close_now) and self._close_now())
-        box.open()
+    def _discard_and_close(self) -> None:
+        if self.files.may_discard(self._close_now):
+            self._close_now()
 
 
 def _from_hex(text: str) -> QByteArray:

@@ -33,6 +33,7 @@ def build(window: MainWindow) -> None:
     _file_menu(window)
     _edit_menu(window)
     _run_menu(window)
+    _lab_menu(window)
     _view_menu(window)
     _tools_menu(window)
     _help_menu(window)
@@ -106,6 +107,14 @@ def _run_menu(window: MainWindow) -> None:
     actions = window.actions_
     menu = _menu(window, "&Run")
     menu.addActions([actions.run, actions.pause, actions.stop])
+
+
+def _lab_menu(window: MainWindow) -> None:
+    actions = window.actions_
+    menu = _menu(window, "&Lab")
+    menu.addActions([actions.lab_open, actions.lab_save, actions.lab_copy, actions.lab_paste])
+    menu.addSeparator()
+    menu.addActions([actions.lab_design, actions.lab_show])
 
 
 def _view_menu(window: MainWindow) -> None:

@@ -1,4 +1,4 @@
-"""Presentation mode: the whole screen, large type, and the tiles of the run alone."""
+"""Presentation mode: the whole screen and large type; of a run its tiles alone, of a lesson the presenter view."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nfkd_gui.window.main_window import MainWindow
 
 _LARGER, _LARGEST = 1.25, 200
+_PRESENTED = ("train", "learn")
 
 
 class Presentation:
@@ -19,25 +20,23 @@ class Presentation:
         self._window = window
         self._before: Qt.WindowState | None = None
         self._workspace = ""
-        self._shown: list[str] = []
+        self._presented = ""
 
     def scale(self, percent: int) -> int:
-        """Return the size of the interface: larger in presentation mode."""
-        return percent if self._before is None else min(round(percent * _LARGER), _LARGEST)
+        """Return the size of the interface: larger while a run is presented; a lesson enlarges its own type."""
+        shown = self._before is not None and self._presented == "train"
+        return min(round(percent * _LARGER), _LARGEST) if shown else percent
 
     def show_full(self, on: bool) -> None:
         """Enter or leave presentation mode."""
         if on == (self._before is not None):
             return
         window = self._window
-        docks = window.train.docks
         if on:
             self._before, self._workspace = window.windowState(), window.workspace
-            self._shown = [name for name, dock in docks.items() if not dock.isHidden()]
-        window.open_workspace("train" if on else self._workspace)
-        shown = self._shown if not on else []
-        for name, dock in docks.items():
-            dock.setVisible(name in shown)
+            self._presented = self._workspace if self._workspace in _PRESENTED else "train"
+        window.open_workspace(self._presented if on else self._workspace)
+        window.workspaces[self._presented].present(on=on)
         window.statusBar().setVisible(not on)
         state = Qt.WindowState.WindowFullScreen if on or self._before is None else self._before
         if not on:

@@ -9,7 +9,8 @@ from typing import Literal
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from nfkd.protocol.roles import the_role
-from nfkd_gui.model.studio import LIVE, Studio
+from nfkd_gui.model.run_states import LIVE
+from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.dialogs import question
 
 Scope = Literal["stage", "run"]

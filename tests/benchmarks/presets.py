@@ -18,7 +18,7 @@ from typing import Any
 import nfkd
 from nfkd.config import ExperimentConfig, preset_names
 from nfkd.config.presets import resource_path
-from nfkd.evaluation.metrics import METRICS, Gap, gap_of
+from nfkd.evaluation.metrics import METRICS, metric_gap
 from nfkd.evaluation.verdict import judge
 from nfkd.planning.times import time_estimate
 from nfkd.runs.errors import RunError
@@ -95,11 +95,11 @@ def from_study(study: Study, name: str, cache: Path) -> dict[str, Any]:
 def figures(record: RunRecord, base: RunRecord, teacher: RunRecord, stage: str) -> dict[str, Any]:
     """Return the share of the gap that the student closes, and the verdict; `stage` of `base` is the baseline."""
     errors = [found.test_error for found in (*summaries(teacher, "teacher"), *summaries(base, stage))]
-    closed: Gap | None = gap_of(
+    closed = metric_gap(
+        METRICS["likelihood"],
         values_of(record, "test"),
         values_of(base, "test", stage),
         values_of(teacher, "test", "teacher"),
-        metric=METRICS["likelihood"],
         error=max(errors),
     )
     verdict = judge(

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from nfkd.config import ExperimentConfig
-from nfkd.evaluation.metrics import METRICS, gap_of
+from nfkd.evaluation.metrics import METRICS, metric_gap
 from nfkd.evaluation.verdict import judge
 from nfkd.runs.reader import RunRecord, open_run
 from tests.benchmarks.costs import Cost, read_costs
@@ -250,11 +250,11 @@ def gap(record: RunRecord, base: RunRecord, metric: str) -> str:
     figure = METRICS[metric].figure
     teacher = base if summaries(base, "teacher") else record
     errors = [found.test_error for found in (*summaries(teacher, "teacher"), *summaries(base, "student"))]
-    closed = gap_of(
+    closed = metric_gap(
+        METRICS[metric],
         values_of(record, figure),
         values_of(base, figure),
         values_of(teacher, figure, "teacher"),
-        metric=METRICS[metric],
         error=max(errors) if figure == "test" else None,
     )
     return "none" if closed is None or not closed.defined else f"{closed.closed:.0%}".replace("-", "−")

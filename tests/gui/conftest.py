@@ -29,6 +29,14 @@ def older_objects_are_frozen() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True)
+def no_style_sheet() -> None:
+    """Take away the style sheet of an earlier test: Qt would apply it several times to each widget of this one."""
+    app = QApplication.instance()
+    if isinstance(app, QApplication) and app.styleSheet():
+        app.setStyleSheet("")
+
+
 class ScriptedClient(EngineClient):
     """Talks to a script in memory; replies and events come in order, on the loop."""
 

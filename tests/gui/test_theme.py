@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from PySide6.QtCore import QSize
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QColor, QIcon, QPalette
-from PySide6.QtWidgets import QApplication, QCheckBox, QStyle, QStyleOptionButton
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QSlider, QStyle, QStyleOptionButton
+from pytestqt.qtbot import QtBot
 
 from nfkd.protocol.roles import COLOURS
 from nfkd_gui.theme import apply_theme, plot_colours, role_colour
 from nfkd_gui.widgets.icons import icon
+from nfkd_gui.widgets.number_field import DecimalField, NumberField
 
 
 @pytest.fixture(params=["light", "dark", "contrast"])
@@ -19,6 +22,39 @@ def theme(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[str]:
     apply_theme(qapp, request.param)
     yield request.param
     apply_theme(qapp, "light")
+
+
+def test_fields_of_a_line_are_equally_high_and_indent_their_text(theme: str) -> None:
+    box, number, slider = QComboBox(), NumberField(), QSlider(Qt.Orientation.Horizontal)
+    number.setValue(8)
+    number.ensurePolished()
+    number.resize(number.sizeHint())
+    assert number.height() == box.sizeHint().height(), theme
+    picture = number.grab().toImage()
+    middle = picture.height() // 2
+    colours = [picture.pixelColor(x, middle) for x in range(2, picture.width() // 2)]
+    text = next(x for x, colour in enumerate(colours, start=2) if contrast(colour, colours[0]) > 2)
+    assert 6 <= text / picture.devicePixelRatio() <= 14
+    slider.resize(100, slider.sizeHint().height())
+    handle = slider.grab().toImage()
+    rim = [contrast(handle.pixelColor(8, y), handle.pixelColor(60, 1)) > 1.5 for y in range(handle.height())]
+    assert not rim[0], "the handle is cut"
+    assert not rim[-1], "the handle is cut"
+    assert any(rim)
+    for widget in (box, number, slider):
+        widget.deleteLater()
+
+
+def test_a_decimal_field_has_a_minus_and_takes_a_hyphen(qtbot: QtBot) -> None:
+    field = DecimalField()
+    qtbot.addWidget(field)
+    field.setRange(-9, 9)
+    field.setValue(-1.25)
+    assert (field.text(), field.value()) == ("−1.25", -1.25)
+    field.selectAll()
+    QTest.keyClicks(field, "-2.5")
+    field.interpretText()
+    assert (field.text(), field.value()) == ("−2.50", -2.5)
 
 
 def luminance(colour: QColor) -> float:

@@ -21,20 +21,10 @@ from nfkd.distillation.balance import (
     trained_parameters,
     update_running_norms,
 )
+from nfkd.distillation.needs import Data, Needs, TermInput, combine_needs
 from nfkd.distillation.objective import AnyObjective
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.distillation.passes import (
-    Data,
-    Generators,
-    Needs,
-    StepInputs,
-    StepPasses,
-    TermInput,
-    batch_variances,
-    combine_needs,
-    make_passes,
-    sample_inputs,
-)
+from nfkd.distillation.passes import Generators, StepInputs, StepPasses, batch_variances, make_passes, sample_inputs
 from nfkd.distillation.pool import Pool
 from nfkd.distillation.variances import Variances
 from nfkd.flows.flow import Flow, Pass, evaluating

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from nfkd.config import ConfigProblem, TermConfig
 from nfkd.data import Dataset
-from nfkd.distillation.passes import Data, Needs, StepPasses
+from nfkd.distillation.needs import Data, Needs
+from nfkd.distillation.passes import StepPasses
 from nfkd.flows.flow import Capability, Flow
 from nfkd.protocol.records import LayerPair
 

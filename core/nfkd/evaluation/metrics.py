@@ -1,4 +1,4 @@
-"""The metrics by which student and baseline are compared, and the share of the gap to the teacher that is closed."""
+"""The metrics by which student and baseline are compared, and the gap to the teacher in each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+
+from nfkd.protocol.gap import Gap, gap_of
 
 CONFIDENCE = 0.95
 MIN_SEEDS = 3
@@ -88,73 +90,29 @@ METRICS = {
 """Metrics by their name in `SeedsConfig.metric`."""
 
 
-@dataclass(frozen=True)
-class Gap:
-    """How much of the gap between baseline and teacher the student closes.
-
-    Attributes
-    ----------
-    closed
-        (mean baseline − mean student) / (mean baseline − mean teacher); NaN where it is undefined.
-    summary
-        What it says, a sentence without its full stop.
-    """
-
-    closed: float
-    summary: str
-
-    @property
-    def defined(self) -> bool:
-        """Whether the teacher is clearly better than the baseline."""
-        return not math.isnan(self.closed)
-
-
-def gap_of(
+def metric_gap(
+    metric: Metric,
     student: Mapping[int, float],
     baseline: Mapping[int, float],
     teacher: Mapping[int, float],
     *,
-    metric: Metric,
     error: float | None = None,
 ) -> Gap | None:
-    """Return the gap in a metric, as a ratio of means over the seeds that have both student and baseline.
-
-    It is undefined where the teacher is better than the baseline by no more than a half width.
+    """Return the gap in a metric; None also if the teacher is no goal in it.
 
     Parameters
     ----------
-    student, baseline, teacher
-        Values by seed; a teacher that all seeds share has one.
     metric
         The metric.
+    student, baseline, teacher
+        As for `gap_of`.
     error
         The larger 95 % half width of the figures of teacher and baseline over the test examples; None to use the larger
         half width over seeds, which takes three seeds.
-
-    Returns
-    -------
-    Gap or None
-        None without finite values of all flows, or if the teacher is no goal in this metric.
     """
-    seeds = student.keys() & baseline.keys()
-    students, baselines = ([values[seed] for seed in sorted(seeds)] for values in (student, baseline))
-    teachers = [value for seed, value in teacher.items() if seed in seeds] or list(teacher.values())
-    if not (metric.has_gap and seeds and teachers and np.isfinite([*students, *baselines, *teachers]).all()):
+    if not metric.has_gap or (error is None and len(student.keys() & baseline.keys()) < MIN_SEEDS):
         return None
-    if error is None:
-        if len(seeds) < MIN_SEEDS:
-            return None
-        error = max(half_width(values) for values in (baselines, teachers))
-    means = {"student": np.mean(students), "baseline": np.mean(baselines), "teacher": np.mean(teachers)}
-    size = metric.gain(float(means["teacher"]), float(means["baseline"]))
-    texts = {name: f"{value:#.4g}".rstrip(".").replace("-", "−") for name, value in means.items()}
-    if size <= error:
-        compared = f"{texts['teacher']} against {texts['baseline']}"
-        return Gap(math.nan, f"There is no gap: the teacher is not clearly better than the baseline ({compared})")
-    closed = metric.gain(float(means["student"]), float(means["baseline"])) / size
-    share = f"{100 * closed:.0f} %" if closed > 0 else "none"
-    compared = f"{texts['student']} against {texts['baseline']}; teacher {texts['teacher']}"
-    return Gap(closed, f"The student closes {share} of the gap to the teacher ({compared})")
+    return gap_of(student, baseline, teacher, gain=metric.gain, error=half_width if error is None else error)
 
 
 def half_width(values: list[float]) -> float:

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from scipy import stats
 
 from nfkd.evaluation.advice import advice_of
-from nfkd.evaluation.metrics import CONFIDENCE, METRICS, MIN_SEEDS, Gap, Metric, gap_of
+from nfkd.evaluation.metrics import CONFIDENCE, METRICS, MIN_SEEDS, Metric, metric_gap
 from nfkd.evaluation.reference import Reference
 from nfkd.protocol.events import StageSummary, Verdict
+from nfkd.protocol.gap import Gap, likelihood_gap
 from nfkd.protocol.records import MetricInterval, with_fd_floor
 from nfkd.protocol.roles import Role
 
@@ -53,12 +54,9 @@ def verdict_of(
         return likelihood_unit if metric.unit is None else metric.unit
 
     def gap(metric: Metric) -> Gap | None:
-        errors = [summary.test_error for summary in summaries if summary.stage in {"teacher", "baseline"}]
-        return gap_of(
-            *(values(metric, role) for role in ("student", "baseline", "teacher")),
-            metric=metric,
-            error=max(errors, default=0.0) if metric.figure == "test" else None,
-        )
+        if metric.figure == "test":
+            return likelihood_gap(summaries)
+        return metric_gap(metric, *(values(metric, role) for role in ("student", "baseline", "teacher")))
 
     metric = METRICS[primary]
     intervals = [

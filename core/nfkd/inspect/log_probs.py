@@ -71,6 +71,7 @@ def likelihood(
         seed=opened.seed,
         sets=list(log_prob[roles[0]]),
         log_prob=log_prob,
+        test_indices=opened.data.subset("test").indices[:count],
         latents=latents,
         quantiles=stats.norm.ppf(_levels()),
         extremes={role: _extremes(opened, values["test"], count) for role, values in log_prob.items()},

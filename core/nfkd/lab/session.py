@@ -21,7 +21,7 @@ from nfkd.protocol.roles import Role
 from nfkd.training.diagnosis import DivergedError
 
 Result = TypeVar("Result")
-FRAME_SECONDS, _PICTURES_SHARE = 0.2, 0.5
+FRAME_SECONDS, _PICTURES_SHARE = 0.15, 0.5
 """Seconds from one frame to the next, at least; and the largest share of the time that pictures take."""
 UNREAD_SECONDS = 5.0
 """A lab whose frames nobody reads for so long makes no steps."""
@@ -55,7 +55,7 @@ class LabSession:
         self._read_at = time.monotonic()
         self._wanted = True
         self._changed = False
-        self._thread = Thread(target=self._work, name=f"lab {name}", daemon=True)
+        self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     # --- requests -----------------------------------------------------------------------------------------------------

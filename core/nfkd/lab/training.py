@@ -105,6 +105,10 @@ class LabTraining:
             curves["teacher"] = np.array([[0.0, self._learners["teacher"].state.best]])
         return curves
 
+    def flow(self, role: Role) -> Flow:
+        """Return a flow with the weights that are shown."""
+        return self._learners[role].state.eval_flow
+
     def steps_of(self) -> dict[Role, int]:
         """Return the steps that each flow has made."""
         return {role: self._steps_of(role) for role in LAB_ROLES}
@@ -223,7 +227,7 @@ class LabTraining:
         """Return the frozen teacher; of one that learns along, a copy with its newest weights."""
         if self._trained is not None:
             return self._trained
-        flow = self._learners["teacher"].state.eval_flow
+        flow = self.flow("teacher")
         if self._view is None:
             self._view = freeze(copy.deepcopy(flow))
         else:
@@ -257,7 +261,7 @@ class LabTraining:
         )
 
     def _describe(self, role: Role) -> LabFlow:
-        flow = self._learners[role].state.eval_flow
+        flow = self.flow(role)
         if role not in self._speeds:
             self._speeds[role] = samples_per_second(flow)
         layers = flow.layer_info()
@@ -283,7 +287,7 @@ class LabTraining:
         known, config, noise = known or {}, self.config, self.noise
         return {
             role: picture(
-                learner.state.eval_flow,
+                self.flow(role),
                 noise,
                 self._material.extent,
                 step=learner.state.step,
@@ -301,8 +305,8 @@ class LabTraining:
     def probe(self, lab: str, point: tuple[float, float]) -> LabProbe:
         """Return a point on its way through every flow that can be shown."""
         flows: dict[Role, ProbePath] = {
-            role: probe_path(learner.state.eval_flow, point, self.config.layers_off(role))
-            for role, learner in self._learners.items()
+            role: probe_path(self.flow(role), point, self.config.layers_off(role))
+            for role in LAB_ROLES
             if self._is_ready(role)
         }
         return LabProbe(lab=lab, point=point, flows=flows)

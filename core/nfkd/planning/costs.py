@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from nfkd.config import TERMS, ConfigProblem, DistillationConfig, ExperimentConfig
+from nfkd.distillation.needs import Data, Needs, Synthesis, TeacherSamples, TermInput, combine_needs
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.distillation.passes import Data, Needs, Synthesis, TeacherSamples, TermInput, combine_needs
 from nfkd.flows.autoregressive import InverseAutoregressive, MaskedAutoregressive
 from nfkd.flows.flow import Flow
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nfkd.config import ConfigProblem, DistillationConfig, ExperimentConfig
 from nfkd.data import Dataset
-from nfkd.distillation.passes import Data
+from nfkd.distillation.needs import Data
 from nfkd.flows.flow import Flow
 from nfkd.planning.costs import PassCost, step_cost, term_needs
 from nfkd.protocol.records import LayerPair

@@ -233,6 +233,8 @@ class LikelihoodReport(RunMessage, frozen=True):
     log_prob
         For each role and set, (N,). The examples of a set are the same for all roles, except that the training examples
         are those that the flow has seen.
+    test_indices
+        Of the test split, (N,): those of the examples of the set *test*.
     latents
         For each role, sorted values of the noise of test examples at `quantiles`, (Q,).
     quantiles
@@ -246,6 +248,7 @@ class LikelihoodReport(RunMessage, frozen=True):
     seed: int
     sets: list[str]
     log_prob: dict[Role, dict[str, np.ndarray]]
+    test_indices: np.ndarray
     latents: dict[Role, np.ndarray]
     quantiles: np.ndarray
     extremes: dict[Role, Extremes]

@@ -54,7 +54,8 @@ def _is_cut(path: Path) -> bool:
     """Return whether a file's writer was killed, or left incomplete rows; a damaged file is refused."""
     with open_file(path) as file, reading(path):
         datasets = [node for node in _nodes(file).values() if isinstance(node, h5py.Dataset)]
-        return is_unclosed(path) or any(_shape(node, None) != node.shape for node in datasets)
+        rows: dict[str, int] = {}
+        return is_unclosed(path) or any(_shape(node, None, rows) != node.shape for node in datasets)
 
 
 def copy_cut(source: Path, target: Path, at: Mapping[Role, int | None] | None) -> None:
@@ -85,8 +86,9 @@ def copy_into(new: Node, old: Node, source: Path, at: Mapping[Role, int | None] 
         started, nodes = schema.read_started(old), _nodes(old)
     new.attrs.update(old.attrs)
     last_steps = {plan.stage: None if at is None else at.get(plan.stage, _NO_ROWS) for plan in started.stages}
+    rows: dict[str, int] = {}
     for name, node in nodes.items():
-        _copy(name, node, new, last_steps, source)
+        _copy(name, node, new, last_steps, source, rows)
     if at is not None:
         with reading(source):
             schema.add_missing(new, started)
@@ -98,7 +100,9 @@ def _nodes(file: Node) -> dict[str, Node]:
     return found
 
 
-def _copy(name: str, node: Node, new: Node, last_steps: Mapping[str, int | None], source: Path) -> None:
+def _copy(
+    name: str, node: Node, new: Node, last_steps: Mapping[str, int | None], source: Path, rows: dict[str, int]
+) -> None:
     if isinstance(node, h5py.Group):
         new.require_group(name).attrs.update(node.attrs)
         return
@@ -113,28 +117,34 @@ def _copy(name: str, node: Node, new: Node, last_steps: Mapping[str, int | None]
     if rest.startswith(f"{schema.FINAL}/") and last is not None:
         last = _NO_ROWS
     with reading(source):
-        shape = _shape(node, last)
+        shape = _shape(node, last, rows)
     dataset = _create(new, name, node, shape)
     if not shape:
         with reading(source):
             dataset[()] = node[()]
         return
-    rows = max(1, _COPY_BYTES // max(1, math.prod(shape[1:]) * node.dtype.itemsize))
-    for start in range(0, len(dataset), rows):
+    size = max(1, _COPY_BYTES // max(1, math.prod(shape[1:]) * node.dtype.itemsize))
+    for start in range(0, len(dataset), size):
         with reading(source):
-            data = node[start : min(start + rows, len(dataset))]
+            data = node[start : min(start + size, len(dataset))]
         dataset[start : start + len(data)] = data
 
 
-def _shape(node: Node, last: int | None) -> tuple[int, ...]:
-    """Return the shape of a dataset's copy: one that grows keeps the complete rows up to step `last`."""
-    steps = node.parent.get("step")
+def _shape(node: Node, last: int | None, rows: dict[str, int]) -> tuple[int, ...]:
+    """Return the shape of a dataset's copy: one that grows keeps the complete rows up to step `last`.
+
+    `rows` keeps the number of complete rows of each group, which takes a while to find.
+    """
+    group = node.parent
+    steps = group.get("step")
     if not isinstance(steps, h5py.Dataset) or not schema.grows(node):
         return node.shape
-    rows = schema.complete_rows(node.parent)
+    if group.name not in rows:
+        rows[group.name] = schema.complete_rows(group)
+    kept = rows[group.name]
     if last is not None:
-        rows = int(np.searchsorted(steps[:rows], last, side="right"))
-    return (rows, *node.shape[1:])
+        kept = int(np.searchsorted(steps[:kept], last, side="right"))
+    return (kept, *node.shape[1:])
 
 
 def _create(new: Node, name: str, like: Node, shape: tuple[int, ...]) -> Node:

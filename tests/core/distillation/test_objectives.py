@@ -13,8 +13,9 @@ import torch
 from nfkd.config import DistillationConfig, MatchedPair, MatchingConfig
 from nfkd.data import Batch, Dataset
 from nfkd.distillation.distiller import Likelihood
+from nfkd.distillation.needs import Synthesis, TeacherSamples
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.distillation.passes import StepPasses, Synthesis, Synthesized, TeacherSamples
+from nfkd.distillation.passes import StepPasses, Synthesized
 from nfkd.flows.flow import Flow, Latents, Pass
 from nfkd.protocol.records import LayerPair
 from tests.core.distillation.steps import backward, config, distiller, generator, generators, gradients, term

@@ -6,9 +6,10 @@ import math
 
 import pytest
 
-from nfkd.evaluation.metrics import METRICS, gap_of
+from nfkd.evaluation.metrics import METRICS, metric_gap
 from nfkd.evaluation.verdict import judge, verdict_of
 from nfkd.protocol.events import StageSummary
+from nfkd.protocol.gap import likelihood_gap
 from nfkd.protocol.roles import Role
 
 STUDENT, BASELINE = {1: 2.454, 2: 2.398, 3: 2.426}, {1: 2.609, 2: 2.457, 3: 2.502}
@@ -17,7 +18,7 @@ LIKELIHOOD = METRICS["likelihood"]
 
 
 def test_the_gap_closed_is_a_ratio_of_means() -> None:
-    gap = gap_of(STUDENT, BASELINE, TEACHER, metric=LIKELIHOOD, error=0.02)
+    gap = metric_gap(LIKELIHOOD, STUDENT, BASELINE, TEACHER, error=0.02)
     assert gap is not None
     assert gap.closed == pytest.approx((7.568 - 7.278) / (7.568 - 3 * 2.396))
     verdict = judge(STUDENT, BASELINE, metric=LIKELIHOOD, unit="bits/dim", one_teacher=True, gap=gap)
@@ -28,7 +29,7 @@ def test_the_gap_closed_is_a_ratio_of_means() -> None:
 
 
 def test_without_a_clearly_better_teacher_there_is_no_gap() -> None:
-    gap = gap_of(STUDENT, BASELINE, {1: 2.5}, metric=LIKELIHOOD, error=0.03)
+    gap = metric_gap(LIKELIHOOD, STUDENT, BASELINE, {1: 2.5}, error=0.03)
     assert gap is not None
     assert math.isnan(gap.closed)
     verdict = judge(STUDENT, BASELINE, metric=LIKELIHOOD, unit="bits/dim", one_teacher=True, gap=gap)
@@ -39,34 +40,34 @@ def test_without_a_clearly_better_teacher_there_is_no_gap() -> None:
 
 
 def test_a_worse_student_closes_none_of_the_gap() -> None:
-    gap = gap_of({1: 2.7}, {1: 2.6}, {1: 2.4}, metric=LIKELIHOOD, error=0.02)
+    gap = metric_gap(LIKELIHOOD, {1: 2.7}, {1: 2.6}, {1: 2.4}, error=0.02)
     assert gap is not None
     assert gap.closed == pytest.approx(-0.5)
     assert "closes none of the gap to the teacher" in gap.summary
 
 
 def test_teachers_of_other_seeds_and_missing_values_are_left_out() -> None:
-    gap = gap_of({1: 2.0}, {1: 3.0}, {1: 1.0, 2: 0.0}, metric=LIKELIHOOD, error=0.1)
+    gap = metric_gap(LIKELIHOOD, {1: 2.0}, {1: 3.0}, {1: 1.0, 2: 0.0}, error=0.1)
     assert gap is not None
     assert gap.closed == pytest.approx(0.5)
-    shared = gap_of({2: 2.0}, {2: 3.0}, {1: 1.0}, metric=LIKELIHOOD, error=0.1)
+    shared = metric_gap(LIKELIHOOD, {2: 2.0}, {2: 3.0}, {1: 1.0}, error=0.1)
     assert shared is not None
     assert shared.closed == pytest.approx(0.5)
-    assert gap_of({1: math.nan}, {1: 3.0}, {1: 1.0}, metric=LIKELIHOOD, error=0.1) is None
-    assert gap_of({}, {}, TEACHER, metric=LIKELIHOOD, error=0.1) is None
+    assert metric_gap(LIKELIHOOD, {1: math.nan}, {1: 3.0}, {1: 1.0}, error=0.1) is None
+    assert metric_gap(LIKELIHOOD, {}, {}, TEACHER, error=0.1) is None
 
 
 def test_the_gap_of_other_metrics_takes_three_seeds_and_a_teacher_outside_their_interval() -> None:
     student, baseline = {1: 0.043, 2: 0.041, 3: 0.042}, {1: 0.050, 2: 0.049, 3: 0.051}
     metric = METRICS["sw"]
-    gap = gap_of(student, baseline, {1: 0.035}, metric=metric)
+    gap = metric_gap(metric, student, baseline, {1: 0.035})
     assert gap is not None
     assert gap.closed == pytest.approx((0.050 - 0.042) / (0.050 - 0.035))
-    close = gap_of(student, baseline, {1: 0.048}, metric=metric)  # half width of the baseline: .0025
+    close = metric_gap(metric, student, baseline, {1: 0.048})  # half width of the baseline: .0025
     assert close is not None
     assert math.isnan(close.closed)
-    assert gap_of({1: 0.04}, {1: 0.05}, {1: 0.03}, metric=metric) is None
-    recall = gap_of({1: 0.7, 2: 0.7, 3: 0.7}, {1: 0.6, 2: 0.6, 3: 0.6}, {1: 0.8}, metric=METRICS["recall"])
+    assert metric_gap(metric, {1: 0.04}, {1: 0.05}, {1: 0.03}) is None
+    recall = metric_gap(METRICS["recall"], {1: 0.7, 2: 0.7, 3: 0.7}, {1: 0.6, 2: 0.6, 3: 0.6}, {1: 0.8})
     assert recall is not None
     assert recall.closed == pytest.approx(0.5)
 
@@ -74,7 +75,7 @@ def test_the_gap_of_other_metrics_takes_three_seeds_and_a_teacher_outside_their_
 @pytest.mark.parametrize("name", ["same_noise", "samples_per_second"])
 def test_metrics_without_a_goal_have_no_gap(name: str) -> None:
     teacher = {1: math.nan if name == "same_noise" else 1000.0}
-    assert gap_of(STUDENT, BASELINE, teacher, metric=METRICS[name], error=0.0) is None
+    assert metric_gap(METRICS[name], STUDENT, BASELINE, teacher, error=0.0) is None
 
 
 def summary(stage: Role, seed: int, test: float, error: float) -> StageSummary:
@@ -82,6 +83,22 @@ def summary(stage: Role, seed: int, test: float, error: float) -> StageSummary:
         stage=stage, seed=seed, parameters=1, multiply_adds=1, steps=1, best_step=1, validation=test, test=test,
         test_error=error, unit="nats", samples_per_second=1.0, seconds=1.0, sw=test / 100,
     )  # fmt: skip
+
+
+def test_a_seed_that_waits_for_its_baseline_does_not_count_for_the_likelihood_gap() -> None:
+    values: dict[Role, dict[int, float]] = {
+        "teacher": {1: 1.0, 2: 0.0},
+        "student": {1: 2.0, 2: 9.0},
+        "baseline": {1: 3.0},
+    }
+    summaries = [summary(role, seed, test, 0.02) for role, row in values.items() for seed, test in row.items()]
+    gap = likelihood_gap(summaries)
+    assert gap is not None
+    assert gap.closed == pytest.approx(0.5)
+    assert gap.means == {"teacher": 1.0, "student": 2.0, "baseline": 3.0}
+    assert gap.closed == verdict_of(summaries, "likelihood", one_teacher=True).gap_closed
+    uncertain_student = [summary(s.stage, s.seed, s.test, 5.0 if s.stage == "student" else 0.02) for s in summaries]
+    assert likelihood_gap(uncertain_student) == gap
 
 
 def test_a_verdict_has_the_gap_of_each_metric() -> None:

@@ -86,6 +86,7 @@ def test_likelihoods_are_those_of_the_flows_and_in_order(images: OpenedRun) -> N
     assert report.sets == ["train", "test"]
     indices = images.data.subset("test").indices[:40]
     assert len(set(indices.tolist())) == len(indices)
+    np.testing.assert_array_equal(report.test_indices, indices)
     for role, sets in report.log_prob.items():
         flow = images.flows[role]
         batch = noisy(images.dataset, images.dataset.test.take(indices))

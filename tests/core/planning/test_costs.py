@@ -17,8 +17,9 @@ from nfkd.config import ConfigProblem, DistillationConfig, ExperimentConfig, Glo
 from nfkd.config.flows import FlowConfig, Glow1DConfig, IAFConfig, MAFConfig, NSFConfig
 from nfkd.data import Batch, DataSplit, load_dataset
 from nfkd.distillation.matching import match_layers
+from nfkd.distillation.needs import combine_needs
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.distillation.passes import combine_needs, make_passes, sample_inputs
+from nfkd.distillation.passes import make_passes, sample_inputs
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.cost import FlowCost
 from nfkd.flows.flow import Flow

@@ -10,7 +10,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QComboBox, QLineEdit, QWidget
 
 from nfkd_gui.forms.experiment_form import ExperimentForm
-from nfkd_gui.forms.message_cell import MessageCell
+from nfkd_gui.widgets.message_cell import MessageCell
 
 
 def editor(form: ExperimentForm, path: str) -> Any:

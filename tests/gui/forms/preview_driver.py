@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QLabel, QWidget
 
 from nfkd.protocol.data import DataPreview
 from nfkd_gui.forms.experiment_form import ExperimentForm
-from nfkd_gui.forms.message_cell import MessageCell
+from nfkd_gui.widgets.message_cell import MessageCell
 
 MISSING = "MNIST is not on this machine yet (12 MB): download it"
 BY_HAND = "get it from http://far/ and put it into /cache"

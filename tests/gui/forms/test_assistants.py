@@ -180,13 +180,14 @@ def test_tab_visits_new_assistants_after_the_add_button(form: ExperimentForm, qt
 
 def test_the_estimate_includes_assistants(form: ExperimentForm, described: Callable[[], None]) -> None:
     described()
-    shown = form.findChild(QLabel, "estimate.assistants")
+    shown = form.findChild(QLabel, "estimate.details")
     assert isinstance(shown, QLabel)
-    assert not shown.isVisible()
+    assert "Assistant" not in shown.text()
+    height = form.estimate.sizeHint().height()
     click(form, "assistants.add")
     described()
-    assert shown.isVisible()
-    assert shown.text().startswith("Assistant 1: 34 k parameters")
+    assert shown.text().startswith("Assistant 1: 34.0 k parameters")
+    assert form.estimate.sizeHint().height() == height, "it needs no scroll bar"
     headings = [label.text() for label in form.pairs.findChildren(QLabel)]
     assert "Assistant 1" in headings
     assert "Teacher" not in headings

@@ -18,13 +18,13 @@ from PySide6.QtWidgets import QApplication, QComboBox, QFileDialog, QLabel, QWid
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
-from nfkd_gui.forms.drawing_box import Canvas, DrawingBox, format_points, parse_points
 from nfkd_gui.forms.editors import ChoiceBox
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.names_box import NamesBox, format_names, parse_names
 from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import apply_theme, role_colour
+from nfkd_gui.widgets.drawing_box import Canvas, DrawingBox, format_points, parse_points
 from tests.gui.forms.driver import choose, editor, message
 
 NAME = some.text(some.characters(exclude_categories=["C", "Z"]), min_size=1)

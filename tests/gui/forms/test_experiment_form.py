@@ -168,7 +168,7 @@ def test_the_engines_problems_are_at_their_fields_and_its_estimate_below(
     described()
     assert ready.experiment.may_run
     text = " ".join(label.text() for label in form.estimate.findChildren(QLabel))
-    for figure in ("120 k", "12 k", "10.0 : 1", "30 MiB", "Matching: 1 pair (paper)", "1,259 train", "Ready to run"):
+    for figure in ("120 k", "12.0 k", "10.0 : 1", "30 MiB", "Matching: 1 pair (paper)", "1,259 train", "Ready to run"):
         assert figure in text
     write(form, "student.hidden", "2000")
     assert not ready.experiment.is_checked

@@ -12,8 +12,8 @@ from nfkd.config import ConfigError, ExperimentConfig
 from nfkd_gui.forms.effects import has_effect, value_at
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.fields import LISTS, Field, Section, Value, Variants, describe_model
-from nfkd_gui.forms.message_cell import MessageCell
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.widgets.message_cell import MessageCell
 from tests.gui.forms.driver import choose, editor, message, value_paths, write
 
 

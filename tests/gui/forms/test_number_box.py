@@ -7,7 +7,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
-from nfkd_gui.forms.number_box import NumberBox
+from nfkd_gui.widgets.number_box import NumberBox
 
 
 def test_arrow_keys_step_the_first_digit(qtbot: QtBot) -> None:

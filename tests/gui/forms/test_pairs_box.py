@@ -58,6 +58,8 @@ def written(ready: Studio) -> list[tuple[str, str, object]]:
 
 
 def click(qtbot: QtBot, form: ExperimentForm, name: str) -> None:
+    """Click a button as soon as it is laid out: until then a new row has no height."""
+    qtbot.waitUntil(lambda: not part(form, name).size().isEmpty())
     qtbot.mouseClick(part(form, name), Qt.MouseButton.LeftButton)
 
 

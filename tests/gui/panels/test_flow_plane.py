@@ -192,6 +192,28 @@ def test_a_click_on_a_small_state_goes_there(driven: Driven) -> None:
     assert list(strip.marked) == [3, 1]
 
 
+def test_rows_of_small_states_stay_together_in_a_tall_panel(show: Any, fake_studio: Any, run: Path, qtbot: Any) -> None:
+    panel = Driven(show, fake_studio, run, (600, 1400)).panel
+    strip = panel.planes.strip
+    qtbot.waitUntil(lambda: strip.width() > 400)
+    first, second = strip.picture_rect(0, 0), strip.picture_rect(1, 0)
+    assert second.top() - first.bottom() < first.height()
+
+
+@pytest.mark.parametrize("half", [1.0, 4.5, 60.0])
+def test_only_segments_that_are_long_for_the_plane_are_left_out(qtbot: Any, half: float) -> None:
+    plane = FlowPlane()
+    qtbot.addWidget(plane)
+    steps = half * np.array([0.0, 0.15, 0.3, 0.9, 1.0])
+    lines = np.stack([np.stack([steps, np.full(5, y)], axis=1) for y in (-0.1, 0.0, 0.1)] * 2)
+    states = np.repeat(lines[None], 2, axis=0)
+    flow = PlaneFlow(names=["a"], labels=["a"], points=np.zeros((2, 9, 2)), grid=states, rings=np.zeros((2, 2, 5, 2)))
+    plane.show_flow(flow, np.zeros(9, int))
+    plane.frame((-half, half, -half, half))
+    for curve in (plane.grid, plane.middle):
+        assert {tuple(line) for line in curve.opts["connect"].reshape(-1, 5).tolist()} == {(1, 1, 0, 1, 0)}
+
+
 def test_a_small_tile_has_neither_strip_nor_probe(show: Any, fake_studio: Any, run: Path) -> None:
     panel = Driven(show, fake_studio, run, SMALL).panel
     assert not panel.planes.strip.isVisible()
@@ -248,6 +270,7 @@ def test_long_segments_of_the_grid_are_broken_and_points_outside_are_not_drawn(q
     plane = FlowPlane()
     qtbot.addWidget(plane)
     plane.show_flow(flow, noise_hues(flow.points[0]))
+    plane.frame((-2.0, 2.0, -2.0, 2.0))
     connect = plane.middle.opts["connect"].reshape(2, 7)
     assert connect.tolist() == [[1, 1, 0, 1, 0, 0, 0]] * 2
     x, _, _ = arrow_lines(np.array([[0.0, 0.0], [np.nan, 0.0]]), np.array([[1.0, 0.0], [1.0, 0.0]]))

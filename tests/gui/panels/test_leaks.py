@@ -85,7 +85,7 @@ def test_nothing_keeps_a_closed_panel(name: str, recorded: Any, fake_studio: Any
     fake_studio.view_changed.emit()
     if hasattr(panel, "show_run"):
         panel.show_run(run.view)
-        fake_studio.inspect_example(Origin("test", 1))  # which the sample inspector shows
+        fake_studio.example_chosen.emit(Origin("test", 1))  # which the sample inspector shows
         panel.refresh()
         assert panel.has_content()
     qapp.processEvents()

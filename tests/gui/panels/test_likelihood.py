@@ -50,8 +50,9 @@ def report(shape: tuple[int, ...] = (1, 8, 8), second: str = "") -> LikelihoodRe
         for role in ROLES
     }
     return LikelihoodReport(
-        RUN, seed=1, sets=list(log_prob["student"]), log_prob=log_prob, latents=dict.fromkeys(ROLES, quantiles * 1.2),
-        quantiles=quantiles, extremes=extremes, unit="bits/dim", nll_scale=SCALE, nll_offset=OFFSET,
+        RUN, seed=1, sets=list(log_prob["student"]), log_prob=log_prob,
+        test_indices=np.arange(1000, 1300), latents=dict.fromkeys(ROLES, quantiles * 1.2), quantiles=quantiles,
+        extremes=extremes, unit="bits/dim", nll_scale=SCALE, nll_offset=OFFSET,
     )  # fmt: skip
 
 
@@ -209,6 +210,30 @@ def test_extreme_images_open_the_sample_inspector(show: Any, trained: Any, fake_
     assert [(origin.kind, origin.index) for origin in chosen] == [("test", 12), ("test", 3), ("test", 9)]
 
 
+def test_a_point_of_the_scatter_opens_the_sample_inspector(
+    show: Any, trained: Any, fake_studio: Any, qtbot: Any
+) -> None:
+    panel, chosen = show(LikelihoodPanel, trained, (1200, 800)), list[Origin]()
+    fake_studio.example_chosen.connect(chosen.append)
+    made = report()
+    answer(panel, fake_studio, made)
+    plot = panel.scatter.chart.plot
+    qtbot.waitUntil(lambda: plot.width() > 200)
+    teacher, student = (made.log_prob[role]["test"] for role in ("teacher", "student"))
+    for unit, number in (("nats", int(np.nanargmin(teacher))), ("reported", int(np.nanargmin(student)))):
+        QTest.mouseClick(child(panel, QToolButton, f"likelihood.unit.{unit}"), Qt.MouseButton.LeftButton)
+        panel.refresh()
+        values = [each[number] if unit == "nats" else OFFSET - SCALE * each[number] for each in (teacher, student)]
+        box = plot.canvas.getViewBox()
+        box.autoRange()
+        plot.grab()
+        at = plot.mapFromScene(box.mapViewToScene(QPointF(*map(float, values))))
+        QTest.mouseClick(plot.viewport(), Qt.MouseButton.LeftButton, pos=at)
+        assert (chosen[-1].kind, chosen[-1].index) == ("test", 1000 + number)
+    QTest.mouseClick(plot.viewport(), Qt.MouseButton.LeftButton, pos=QPointF(3, 3).toPoint())
+    assert len(chosen) == 2, "no point is there"
+
+
 def test_extreme_rows_are_a_table(show: Any, fake_run: Any, fake_studio: Any) -> None:
     panel, chosen = show(LikelihoodPanel, make(fake_run, (2,)), (1200, 800)), list[Origin]()
     fake_studio.example_chosen.connect(chosen.append)
@@ -218,8 +243,13 @@ def test_extreme_rows_are_a_table(show: Any, fake_run: Any, fake_studio: Any) ->
     assert table.isVisible()
     cells = [[table.item(row, column).text() for column in range(table.columnCount())] for row in (0, 3)]
     ordered = np.sort(made.log_prob["student"]["test"])
-    assert cells[0] == ["most likely", "41", f"{np.nanmax(ordered):.2f}".replace("-", "−"), "0.1", "0.1"]
+    assert cells[0] == ["most likely", "41", f"{np.nanmax(ordered):.2f}".replace("-", "−"), "0.1000", "0.1000"]
     assert cells[1][:3] == ["least likely", "9", f"{ordered[0]:.2f}".replace("-", "−")]
+    assert not table.isColumnHidden(4)
+    table.resize(280, table.height())
+    assert not table.isColumnHidden(3)
+    assert table.isColumnHidden(4), "there is no room for it"
+    assert table.horizontalScrollBar().maximum() == 0
     place = table.visualItemRect(table.item(3, 1)).center()
     QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert (chosen[-1].kind, chosen[-1].index) == ("test", 9)

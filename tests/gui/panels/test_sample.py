@@ -120,7 +120,7 @@ def test_a_click_on_a_point_asks_for_the_nearest_point(show: Any, fake_run: Any,
 
 def test_figures_counterparts_and_the_nearest_example_are_shown(show: Any, trained: Any, fake_studio: Any) -> None:
     panel = show(SamplePanel, trained)
-    fake_studio.inspect_example(Origin("sample", 5, "student", 64, 0.8))
+    fake_studio.example_chosen.emit(Origin("sample", 5, "student", 64, 0.8))
     request, on_reply, _, _ = fake_studio.asked[-1]
     assert isinstance(request, InspectSample)
     assert request.origin.index == 5
@@ -141,9 +141,26 @@ def test_figures_counterparts_and_the_nearest_example_are_shown(show: Any, train
     assert any(role_colour("teacher") in label.styleSheet() for label in heads)
 
 
+def test_the_figures_of_a_flow_appear_when_its_stage_ends(show: Any, trained: Any, fake_studio: Any) -> None:
+    panel = show(SamplePanel, trained)
+    fake_studio.example_chosen.emit(Origin("test", 3))
+    fake_studio.asked[-1][1](details())
+    before = len(fake_studio.asked)
+    trained.finish("student", steps=9, best_step=9)
+    request, on_reply, *_ = fake_studio.asked[-1]
+    assert len(fake_studio.asked) == before + 1
+    assert isinstance(request, InspectSample)
+    assert request.origin.index == 3
+    panel.refresh()
+    assert "−76.9" in texts(panel), "the former figures stay until the reply"
+    on_reply(details())
+    trained.finish("baseline", steps=9, best_step=9)
+    assert len(fake_studio.asked) == before + 2
+
+
 def test_rows_are_shown_in_the_units_of_their_columns(show: Any, fake_run: Any, fake_studio: Any) -> None:
     panel = show(SamplePanel, fake_run(shape=(2,)))
-    fake_studio.inspect_example(Origin("test", 3))
+    fake_studio.example_chosen.emit(Origin("test", 3))
     values = np.array([[1012.5, 0.0021], [1010.25, 0.0019]])
     fake_studio.asked[-1][1](details((2,), columns=["mass", "width"], values=values))
     panel.refresh()
@@ -151,7 +168,7 @@ def test_rows_are_shown_in_the_units_of_their_columns(show: Any, fake_run: Any, 
     for expected in ("mass", "width", "1012", "0.0021", "0.0019", "training example 812, 1.90 away"):
         assert expected in shown
     assert not panel.findChild(QWidget, "sample.image").isVisible()
-    fake_studio.inspect_example(Origin("test", 3))
+    fake_studio.example_chosen.emit(Origin("test", 3))
     fake_studio.asked[-1][1](details())
     panel.refresh()
     assert "1012" not in texts(panel), "values of the former example are gone"
@@ -159,11 +176,11 @@ def test_rows_are_shown_in_the_units_of_their_columns(show: Any, fake_run: Any, 
 
 def test_a_refusal_is_shown_and_a_request_can_be_cancelled(show: Any, trained: Any, fake_studio: Any) -> None:
     panel = show(SamplePanel, trained)
-    fake_studio.inspect_example(Origin("test", 3))
+    fake_studio.example_chosen.emit(Origin("test", 3))
     fake_studio.asked[-1][2](ErrorInfo(title="There is no such example", cause="There are 2.", action="Choose 1."))
     panel.refresh()
     assert "There is no such example. There are 2. Choose 1." in texts(panel)
-    fake_studio.inspect_example(Origin("test", 4))
+    fake_studio.example_chosen.emit(Origin("test", 4))
     late = fake_studio.asked[-1][1]
     panel.findChild(QPushButton, "sample.cancel").click()
     request = fake_studio.asked[-1][0]
@@ -180,21 +197,21 @@ def test_the_buttons_use_the_example_that_is_shown(show: Any, trained: Any, fake
     panel.flow_wanted.connect(followed.append)
     buttons = [panel.findChild(QPushButton, f"sample.{name}") for name in ("use_a", "use_b", "flow")]
     assert not any(button.isEnabled() for button in buttons)
-    fake_studio.inspect_example(Origin("test", 3))
+    fake_studio.example_chosen.emit(Origin("test", 3))
     fake_studio.asked[-1][1](details())
     panel.refresh()
     for button in buttons:
         button.click()
     assert [(end, origin.kind, origin.index) for end, origin in used] == [(0, "sample", 5), (1, "sample", 5)]
     assert [origin.index for origin in followed] == [5]
-    fake_studio.inspect_example(Origin("test", 4))
+    fake_studio.example_chosen.emit(Origin("test", 4))
     panel.refresh()
     assert not any(button.isEnabled() for button in buttons)
     assert "−71.2" not in texts(panel), "the figures of the former example are gone"
     panel.findChild(QPushButton, "sample.cancel").click()
     panel.refresh()
     assert "Cancelled." in texts(panel)
-    fake_studio.inspect_example(Origin("test", 5))
+    fake_studio.example_chosen.emit(Origin("test", 5))
     assert "Cancelled." not in texts(panel)
     fake_studio.asked[-1][2](ErrorInfo(title="No", cause="It is gone.", action="Choose."))
     assert not any(button.isEnabled() for button in buttons)
@@ -202,7 +219,7 @@ def test_the_buttons_use_the_example_that_is_shown(show: Any, trained: Any, fake
 
 def test_the_class_of_the_nearest_example_and_the_name_of_the_image(show: Any, trained: Any, fake_studio: Any) -> None:
     panel = show(SamplePanel, trained)
-    fake_studio.inspect_example(Origin("test", 3))
+    fake_studio.example_chosen.emit(Origin("test", 3))
     found = details(label=7)
     teacher = found.flows["teacher"]
     found.flows["teacher"] = SampleFigures(teacher.log_prob, float("nan"), 0, 6.0, 8.0, teacher.counterpart)
@@ -217,7 +234,7 @@ def test_the_class_of_the_nearest_example_and_the_name_of_the_image(show: Any, t
         {"training example": 812, "distance (scaled)": 1.904, "class": 7}
     ]
     del found.flows["student"]
-    fake_studio.inspect_example(Origin("test", 3))
+    fake_studio.example_chosen.emit(Origin("test", 3))
     fake_studio.asked[-1][1](found)
     panel.refresh()
     assert "Percentile among" not in texts(panel)
@@ -225,7 +242,7 @@ def test_the_class_of_the_nearest_example_and_the_name_of_the_image(show: Any, t
 
 def test_an_example_that_is_not_finite_has_no_nearest_one(show: Any, trained: Any, fake_studio: Any) -> None:
     panel = show(SamplePanel, trained)
-    fake_studio.inspect_example(Origin("test", 3))
+    fake_studio.example_chosen.emit(Origin("test", 3))
     found = msgspec.structs.replace(details(), distance=float("nan"))
     fake_studio.asked[-1][1](found)
     panel.refresh()
@@ -236,7 +253,7 @@ def test_an_example_that_is_not_finite_has_no_nearest_one(show: Any, trained: An
 
 def test_further_features_are_counted_and_saved(show: Any, fake_run: Any, fake_studio: Any, tmp_path: Path) -> None:
     panel = show(SamplePanel, fake_run(shape=(43,)))
-    fake_studio.inspect_example(Origin("test", 3))
+    fake_studio.example_chosen.emit(Origin("test", 3))
     names, values = [f"f{n}" for n in range(43)], np.random.default_rng(0).normal(size=(2, 43))
     fake_studio.asked[-1][1](details((43,), columns=names, values=values))
     panel.refresh()

@@ -206,6 +206,27 @@ def test_up_to_five_chosen_columns_make_a_pair_plot(filled: Any) -> None:
     assert filled.findChild(QLabel, "table.caption").text().startswith("The first 5 of")
 
 
+@pytest.mark.parametrize(("width", "shown"), [(1500, 7), (1000, 7), (440, 3)])
+def test_the_list_needs_no_scroll_bar_and_shows_one_flow_where_it_is_narrow(
+    filled: Any, qtbot: Any, width: int, shown: int
+) -> None:
+    columns, box = filled.columns, filled.findChild(QComboBox, "table.role")
+    filled.resize(width, 330)
+    qtbot.waitUntil(lambda: filled.width() == width and columns.isVisible())
+    for number in range(box.count()):
+        box.setCurrentIndex(number)
+        box.activated.emit(number)
+        filled.refresh()
+        header = columns.horizontalHeader()
+        sections = [section for section in range(header.count()) if not header.isSectionHidden(section)]
+        heads = {columns.model().headerData(section, Qt.Orientation.Horizontal) for section in sections}
+        assert len(sections) == shown
+        flow = f"\n{box.currentText()}" if shown > 3 else ""
+        assert {"Column", f"KS{flow}", f"C2ST{flow}"} <= heads
+        assert columns.horizontalScrollBar().maximum() == 0
+    assert box.isEnabled()
+
+
 def test_the_keyboard_chooses_columns(filled: Any) -> None:
     press(filled, 0)
     filled.columns.setFocus()

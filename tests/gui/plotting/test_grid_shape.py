@@ -49,6 +49,12 @@ def test_paths_show_at_least_one_whole_path(length: int, paths: int, rows: int, 
     assert shape.width >= min(one_line, 32), "wrapping never makes frames smaller"
 
 
+def test_paths_fill_the_room() -> None:
+    for room in ((700, 360), (1385, 830), (1900, 1200)):
+        shape = fit_paths(9, 4, 3, room, 1.0)
+        assert (shape.columns * (shape.width + GAP) - GAP) * shape.used(3, head=False) >= 0.65 * room[0] * room[1]
+
+
 def test_many_frames_wrap_where_they_would_be_small() -> None:
     assert fit_paths(9, 1, 3, (450, 250), 1.0).columns == 9
     wrapped = fit_paths(25, 1, 3, (450, 400), 1.0)

@@ -14,9 +14,10 @@ from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QPlain
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol import events
+from nfkd.protocol.gap import likelihood_gap
 from nfkd.protocol.records import StageSummary, Verdict
 from nfkd.protocol.requests import OpenRun, ReadFigures
-from nfkd_gui.model.run_report import gap_of, mean_figures, repeat_command
+from nfkd_gui.model.run_report import mean_figures, repeat_command
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.runs_model import GAP, VERDICT
 from nfkd_gui.theme import role_colour, scaled, tokens
@@ -117,7 +118,7 @@ def test_the_inspector_shows_means_over_seeds_with_interval_verdict_and_how_to_r
     gap = means["baseline"] - means["teacher"]
     closed = (means["baseline"] - means["student"]) / gap
     assert text(window, "inspector.figure") == f"{100 * closed:.0f} %"
-    assert text(window, "inspector.caption").startswith("of the gap closed, 95 % interval")
+    assert text(window, "inspector.caption").startswith("of the gap closed, 95\u00a0% interval")
     shown = window.train.inspector.gap.figures
     assert (shown.low, shown.high) == (pytest.approx(0.15 / gap), pytest.approx(0.2 / gap))
     assert text(window, "inspector.verdict") == "✓ Better: 0.173 bits/dim lower."
@@ -152,7 +153,7 @@ def test_no_share_of_the_gap_without_a_baseline(script: Any) -> None:
     script.roles = ("teacher", "student")
     script.begin("/runs/a", DIGITS)
     script.finish("/runs/a")
-    assert gap_of(script.views["/runs/a"]).means is None
+    assert likelihood_gap(script.views["/runs/a"].summaries()) is None
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,7 @@ def test_unreadable_runs_are_limited_and_do_not_widen_the_window(window: MainWin
     assert label.text().splitlines() == [
         "/runs/a is damaged.", "/runs/b is damaged.", "/runs/c is damaged.", "2 more runs cannot be read.",
     ]  # fmt: skip
+    QApplication.processEvents()  # lays out the workspace that was opened
     before = window.minimumSizeHint().width()
     studio.unreadable = ["n" * 10_000]
     studio.rows_changed.emit()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QEvent, QObject
 from PySide6.QtWidgets import QAbstractButton, QApplication, QDockWidget, QGridLayout, QLayout, QTableView, QWidget
 
 from nfkd_gui.model.studio import Studio
@@ -14,9 +15,12 @@ from nfkd_gui.window.main_window import MainWindow
 
 
 @pytest.fixture(autouse=True)
-def themed(qapp: QApplication) -> None:
-    """Apply the theme before the window is made, as the app does."""
+def themed(qapp: QApplication) -> Iterator[None]:
+    """Apply the theme before the window is made, and its scale again once all windows are deleted."""
     apply_theme(qapp, "light", 100)
+    yield
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+    apply_theme(qapp, "light", 100, shapes=False)
 
 
 def path_of(item: QObject) -> str:
@@ -91,6 +95,5 @@ def test_sizes_follow_the_scale(window: MainWindow, studio: Studio, qapp: QAppli
         for key in sizes
         if sizes[key] != expected.get(key)
     ]
-    studio.prefer(scale=100)
     assert len(scaled) > 200
     assert not differences, "\n".join(differences[:40])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from nfkd.config.terms import ForwardKLConfig
+from nfkd.distillation.needs import Needs, TeacherSamples
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, TeacherSamples
+from nfkd.distillation.passes import StepPasses
 
 
 class ForwardKL(Objective[ForwardKLConfig]):

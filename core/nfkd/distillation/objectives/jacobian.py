@@ -10,8 +10,9 @@ from torch import Tensor
 from nfkd.config import ConfigProblem
 from nfkd.config.terms import JacobianConfig
 from nfkd.data import Batch, Dataset
+from nfkd.distillation.needs import Needs
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, require
+from nfkd.distillation.passes import StepPasses, require
 from nfkd.flows.flow import Flow, evaluating
 from nfkd.flows.foreign import ForeignFlow
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from nfkd.config.terms import LKDConfig
+from nfkd.distillation.needs import Needs
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, require
+from nfkd.distillation.passes import StepPasses, require
 from nfkd.distillation.variances import LATENTS
 
 

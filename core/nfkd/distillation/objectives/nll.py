@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from nfkd.config.terms import NLLConfig
+from nfkd.distillation.needs import Needs
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, require
+from nfkd.distillation.passes import StepPasses, require
 
 
 class NLL(Objective[NLLConfig]):

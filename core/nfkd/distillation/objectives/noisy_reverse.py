@@ -8,8 +8,9 @@ from torch import Tensor
 from nfkd.config.terms import NoisyReverseConfig
 from nfkd.data import Batch
 from nfkd.distillation.matching import weighted_mean
+from nfkd.distillation.needs import Needs
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, require
+from nfkd.distillation.passes import StepPasses, require
 from nfkd.flows.flow import Flow, Latents
 
 

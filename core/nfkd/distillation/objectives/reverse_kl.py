@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from nfkd.config.terms import ReverseKLConfig
+from nfkd.distillation.needs import Needs, Synthesis
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, Synthesis, require
+from nfkd.distillation.passes import StepPasses, require
 
 
 class ReverseKL(Objective[ReverseKLConfig]):

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from nfkd.config.terms import ScoreConfig
+from nfkd.distillation.needs import Needs
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, require
+from nfkd.distillation.passes import StepPasses, require
 from nfkd.flows.autoregressive import BatchNorm
 from nfkd.flows.flow import evaluating
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from nfkd.config import ConfigProblem
 from nfkd.config.terms import SKDConfig
 from nfkd.data import Dataset
+from nfkd.distillation.needs import Needs, Synthesis
 from nfkd.distillation.objective import Objective
-from nfkd.distillation.passes import Needs, StepPasses, Synthesis, require
+from nfkd.distillation.passes import StepPasses, require
 from nfkd.distillation.perceptual import PerceptualError, VGGFeatures
 from nfkd.flows.flow import Flow
 

@@ -11,12 +11,13 @@ from PySide6.QtWidgets import QAbstractSpinBox, QWidget
 
 from nfkd_gui.theme import fix_size, scaled
 from nfkd_gui.widgets.labels import ToneLabel
+from nfkd_gui.widgets.number_field import indent_text
 
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 
-HEIGHT, _INDENT = 28, 6
-"""Of a field, and of the text from its left edge, at 100 %."""
+HEIGHT = 28
+"""Of a field at 100 %."""
 
 
 class NumberBox(QAbstractSpinBox):
@@ -57,7 +58,7 @@ class NumberBox(QAbstractSpinBox):
         """Keep room for the unit at the right end of the line."""
         line = self.lineEdit()
         width = self._unit.sizeHint().width() if self._unit.text() else 0
-        line.setTextMargins(max(scaled(_INDENT) - line.x(), 0), 0, width + scaled(4) if width else 0, 0)
+        indent_text(self, width + scaled(4) if width else 0)
         self._unit.setGeometry(line.width() - width - scaled(2), 0, width, line.height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:

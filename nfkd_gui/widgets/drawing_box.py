@@ -6,10 +6,9 @@ import math
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from nfkd_gui.forms.layout import fill_column
-from nfkd_gui.theme import limit_size, plot_colours, role_colour
+from nfkd_gui.theme import limit_size, plot_colours, role_colour, set_space
 from nfkd_gui.widgets.labels import ToneLabel
 
 Points = list[list[float]]
@@ -248,7 +247,11 @@ class DrawingBox(QWidget):
         foot = QHBoxLayout()
         foot.addWidget(self._count, 1)
         foot.addWidget(self.clear_button)
-        fill_column(self, self.canvas, foot, self.line)
+        column = QVBoxLayout(self)
+        set_space(column, 4)
+        column.addWidget(self.canvas)
+        column.addLayout(foot)
+        column.addWidget(self.line)
 
     def value(self) -> object:
         """Return the points as lists of two numbers, or the document's value if it is no list of points."""

@@ -1,0 +1,78 @@
+"""The line above the planes: what the lab does or why it cannot, its step, and how often the planes are painted."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QTimer
+from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtWidgets import QHBoxLayout, QWidget
+
+from nfkd_gui.model.lab import LabModel
+from nfkd_gui.panels.lab_planes import LabPlanes
+from nfkd_gui.theme import set_space
+from nfkd_gui.widgets.labels import ElidedLabel, ToneLabel, TypeLabel
+
+_SECOND = 1000
+_REPAIR = "Restart, or change a setting."
+
+
+class LabStatus(QWidget):
+    """Says what the lab does."""
+
+    def __init__(self, lab: LabModel, planes: LabPlanes, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._lab, self._planes = lab, planes
+        self.message = ElidedLabel(parent=self)
+        self.message.setObjectName("lab.message")
+        self.count = TypeLabel("strong", parent=self)
+        self.count.setObjectName("lab.count")
+        self.rate = ToneLabel(parent=self)
+        self.rate.setObjectName("lab.rate")
+        self.rate.setToolTip("How often the planes were painted in the last second.")
+        self._painted = 0
+        self._clock = QTimer(self)
+        self._clock.setInterval(_SECOND)
+        self._clock.timeout.connect(self._show_rate)
+        line = QHBoxLayout(self)
+        set_space(line, 12)
+        line.addWidget(self.message, 1)
+        line.addWidget(self.count)
+        line.addWidget(self.rate)
+
+    def show_lab(self) -> None:
+        """Show the newest frame, or why a request was refused."""
+        frame, error = self._lab.frame, self._lab.error
+        problem = ""
+        if error is not None:
+            problem = " ".join(text for text in (f"{error.title}.", error.cause, error.action) if text)
+        elif frame is not None and frame.message:
+            problem = f"{frame.message} {_REPAIR}"
+        self.message.set_tone("error" if problem else "muted")
+        self.message.setText(problem or describe_phase(self._lab))
+        self.count.setText("" if frame is None else f"Step {frame.step:,}")
+
+    def _show_rate(self) -> None:
+        painted = self._planes.painted
+        rate, self._painted = painted - self._painted, painted
+        self.rate.setText(f"{rate} frames/s" if rate > 1 else "")
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._clock.start()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._clock.stop()
+
+
+def describe_phase(lab: LabModel) -> str:
+    """Return what a lab does, in one sentence."""
+    frame, training = lab.frame, lab.state.training
+    if lab.info is None or frame is None:
+        return "The lab opens …"
+    if frame.phase == "teacher":
+        doing = "Training the teacher" if frame.playing else "The teacher is not trained yet: press Play"
+        return f"{doing}, {frame.step:,} of {training.teacher_steps:,} steps"
+    if frame.phase == "done":
+        return f"All {training.student_steps:,} steps are made: restart, or set a larger budget."
+    doing = "Training the students" if frame.playing else "Paused"
+    return f"{doing}, {frame.step:,} of {training.student_steps:,} steps"
