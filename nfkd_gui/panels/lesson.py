@@ -215,6 +215,7 @@ class LessonPanel(QFrame):
             shown = PageView(page, self._lab, first, self._progress.solved(lesson), talk=self._talk)
             shown.pressed.connect(self.press)
             shown.solved.connect(self._solve)
+            shown.answered.connect(self._scroll.ensureWidgetVisible, Qt.ConnectionType.QueuedConnection)
         self._scroll.setWidget(shown)
         self._scroll.verticalScrollBar().setValue(0)
         self.parts_wanted.emit([] if page is None else list(page.shown))

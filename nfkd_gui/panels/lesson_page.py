@@ -14,7 +14,7 @@ from nfkd_gui.panels.lesson_text import KINDS, TALK, LessonButton, LessonText
 from nfkd_gui.plotting.formula import FormulaError, FormulaView
 from nfkd_gui.theme import scaled, set_space, set_type, tokens
 from nfkd_gui.widgets.flow_layout import ControlBar
-from nfkd_gui.widgets.labels import ToneLabel, TypeLabel, WrappedLabel
+from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
 
 _FORMULA, _TALK_FORMULA = 15, 22
 _BAR, _GAP = 3, 4
@@ -69,6 +69,8 @@ class PageView(QWidget):
     """A `Button` was pressed."""
     solved = Signal(int)
     """A task was solved; carries its number."""
+    answered = Signal(QWidget)
+    """An answer is shown in this widget."""
 
     def __init__(
         self, page: Page, lab: LabModel, first_task: int, solved: set[int], *, talk: bool, parent: QWidget | None = None
@@ -78,9 +80,8 @@ class PageView(QWidget):
         self._kinds = TALK if talk else KINDS
         self._column = QVBoxLayout(self)
         set_space(self._column, 12, 0, 0, MARGIN, 0)
-        title = TypeLabel(self._kinds["title"], page.heading, self)
+        title = LessonText(page.heading, self._kinds["title"], self)
         title.setObjectName("lesson.heading")
-        title.setWordWrap(True)
         self._column.addWidget(title)
         self._row: ControlBar | None = None
         self._buttons, number = 0, first_task
@@ -121,6 +122,7 @@ class PageView(QWidget):
         box = TaskBox(task, number, self._lab, self._kinds, self)
         if known:
             box.show_solved()
+        box.answered.connect(self.answered)
         box.solved.connect(lambda: self.solved.emit(number))
         self._column.addSpacing(scaled(4))
         self._column.addWidget(box)
@@ -132,7 +134,8 @@ class PageView(QWidget):
         column = QVBoxLayout(box)
         set_space(column, 8, 16, 12, 16, 12)
         if formula.caption:
-            caption = WrappedLabel(formula.caption, "muted", box)
+            caption = ToneLabel(formula.caption, "muted", box)
+            caption.setWordWrap(True)
             set_type(caption, self._kinds["caption"])
             column.addWidget(caption)
         try:

@@ -98,6 +98,8 @@ class TaskBox(QWidget):
     """Shows a task and checks what is given."""
 
     solved = Signal()
+    answered = Signal(QWidget)
+    """The box with the answer is shown."""
 
     def __init__(
         self, task: Task, number: int, lab: LabModel, kinds: dict[str, str], parent: QWidget | None = None
@@ -170,6 +172,7 @@ class TaskBox(QWidget):
         value, problem = self._given()
         right = not problem and self._task.is_right(value)
         self._answer.show_answer(problem or (self._task.right_text if right else self._hint(value)), right=right)
+        self.answered.emit(self._answer)
         if right:
             self.solved.emit()
 

@@ -60,7 +60,7 @@ class LessonText(MarkupLabel):
         super().__init__(parent)
         self._markdown = markdown
         self.setWordWrap(True)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         set_type(self, kind)
         self._show()
 
@@ -70,7 +70,7 @@ class LessonText(MarkupLabel):
         self._show()
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(0, super().minimumSizeHint().height())
+        return QSize(0, 0)  # the height follows the width; Qt's minimum is that of another width
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)

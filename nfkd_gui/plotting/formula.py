@@ -19,7 +19,7 @@ from nfkd.protocol.roles import DATA
 from nfkd_gui.theme import role_colour, scaled, tokens
 
 _SIZE = 100.0  # pixels at which formulas are laid out
-_GAP = 0.6  # between lines, of the size of the type
+_GAP = 0.8  # between lines, of the size of the type
 _PADDING = 2  # pixels around a formula
 _ROLES = {"teacher": "teacher", "student": "student", "alone": "baseline", "data": DATA}
 # Combining strokes have no width and are not high: a colour begins with as many tildes as its number and a stroke, and

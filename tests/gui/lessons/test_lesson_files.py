@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nfkd_gui.model.lesson_parts import Button, Formula, Task, Text
+from nfkd_gui.model.lab_figures import FIGURES
+from nfkd_gui.model.lesson_parts import PARTS, Button, Formula, LessonHeader, Task, Text
 from nfkd_gui.model.lessons import Lesson, LessonError, load_lesson, load_lessons, parse_lesson
 
 HEADER = '+++\ntitle = "T"\nminutes = 3\norder = 1\nsummary = "S"\n+++\n'
@@ -169,6 +170,12 @@ def test_no_word_is_used_before_it_is_explained(number: int):
         if word not in explained and re.search(rf"\b{re.escape(word)}s?\b", _words(LESSONS[number]))
     ]
     assert used == []
+
+
+def test_the_documentation_names_every_figure_part_and_action():
+    text = Path("docs/lessons.md").read_text(encoding="utf-8")
+    wanted = [*FIGURES, *PARTS, *LessonHeader.model_fields, *set(Button.model_fields) - {"title"}]
+    assert [name for name in wanted if not re.search(rf"\b{name}\b", text)] == []
 
 
 def _words(lesson: Lesson) -> str:

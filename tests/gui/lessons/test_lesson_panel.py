@@ -81,6 +81,12 @@ def find(panel: QWidget, name: str, kind: type = QWidget) -> Any:
     return found
 
 
+def only(found: Any) -> Any:
+    """Return what was found; fail if nothing was."""
+    assert found is not None
+    return found
+
+
 def answer(panel: QWidget, number: int) -> AnswerBox:
     return panel.findChildren(AnswerBox, f"lesson.answer.{number}")[-1]
 
@@ -124,7 +130,7 @@ STATES = [
     for lesson in LESSONS
     for index, page in enumerate(lesson.pages)
     for task in page.tasks
-    if task.lab is not None and not task.solution.steps
+    if task.solution is not None and not task.solution.steps
 ]
 
 
@@ -140,7 +146,7 @@ def test_tasks_about_what_is_shown_read_the_lab(
     for settings, verdict in ((task.mistake, "wrong"), (task.solution, "right")):
         lab.set_values(settings.set)
         box.check()
-        assert box.findChild(AnswerBox).verdict == verdict
+        assert only(box.findChild(AnswerBox)).verdict == verdict
 
 
 def test_a_task_about_training_reads_the_curves(short: LessonPanel, lab: RecordingLab):
@@ -164,6 +170,15 @@ def test_a_task_needs_its_settings(short: LessonPanel, lab: RecordingLab):
     find(short, "lesson.check.1").click()
     assert answer(short, 1).verdict == "wrong"
     assert "other settings" in answer(short, 1).text.text()
+
+
+def test_an_answer_below_the_window_is_scrolled_to(open_panel: OpenPanel, qtbot: Any):
+    panel = open_panel()
+    panel.resize(panel.width(), 300)
+    panel.open_lesson(LESSONS[0].name, 0)
+    find(panel, "lesson.check.0").click()
+    box, view = answer(panel, 0), panel._scroll.viewport()
+    qtbot.waitUntil(lambda: view.rect().contains(box.rect().translated(box.mapTo(view, box.rect().topLeft()))))
 
 
 def test_an_answer_that_is_no_number_is_no_wrong_answer(short: LessonPanel, qtbot: Any):
@@ -254,9 +269,9 @@ def test_progress_is_kept_in_the_preferences(
     qtbot.addWidget(again)
     again.open_lesson("short")
     assert again.index == 1
-    assert again.findChild(AnswerBox, "lesson.answer.0").verdict == "right"
+    assert only(again.findChild(AnswerBox, "lesson.answer.0")).verdict == "right"
     again.show_contents()
-    assert "1 of 2 tasks" in again.findChild(QWidget, "lesson.card.short").accessibleName()
+    assert "1 of 2 tasks" in only(again.findChild(QWidget, "lesson.card.short")).accessibleName()
 
 
 def test_the_list_opens_a_lesson_by_click_and_by_key(short: LessonPanel, qtbot: Any):
@@ -316,7 +331,7 @@ def test_every_control_has_a_name(open_panel: OpenPanel):
                 for widget in panel.findChildren(kind):
                     assert widget.objectName().startswith("lesson.")
                     assert widget.accessibleName() or widget.text()
-            names = [widget.objectName() for widget in panel._scroll.widget().findChildren(QAbstractButton)]
+            names = [widget.objectName() for widget in only(panel._scroll.widget()).findChildren(QAbstractButton)]
             assert len(names) == len(set(names))
 
 
@@ -327,7 +342,7 @@ def test_texts_fit_the_width(open_panel: OpenPanel):
         for lesson in LESSONS:
             for index in range(len(lesson.pages)):
                 panel.open_lesson(lesson.name, index)
-                page = panel._scroll.widget()
+                page = only(panel._scroll.widget())
                 assert page.minimumSizeHint().width() <= panel._scroll.viewport().width(), (lesson.name, index, talk)
 
 

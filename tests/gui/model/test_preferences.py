@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     preferences = Preferences(
         runs_folder="/a/b", engine="in_process", theme="dark", layout={"window": "00ff"}, told=["x"]
     )
+    preferences = replace(preferences, lessons={"one": [2, 0]})
     preferences = preferences.with_recent(Path("/x/one.toml")).with_recent(Path("/x/two.toml"))
     save_preferences(preferences, path)
     assert load_preferences(path) == preferences
@@ -37,6 +39,7 @@ def test_each_wrong_value_becomes_its_default(tmp_path: Path) -> None:
         "recent": [1],
         "told": "closing",
         "layout": {"a": None},
+        "lessons": {"one": [2, -1]},
         "runs_folder": "/mine",
         "later": 1,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,11 @@ from nfkd_gui.theme import apply_theme
 
 def pixels(view: FormulaView) -> np.ndarray:
     image = view.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
-    return np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine() // 4, 4)[..., 2::-1].copy()
+    return (
+        np.frombuffer(image.constBits(), np.uint8)
+        .reshape(image.height(), image.bytesPerLine() // 4, 4)[..., 2::-1]
+        .copy()
+    )
 
 
 def near(found: np.ndarray, colour: str) -> np.ndarray:
@@ -25,14 +30,18 @@ def near(found: np.ndarray, colour: str) -> np.ndarray:
 
 
 @pytest.fixture
-def show(qtbot: Any) -> Any:
+def show(qtbot: Any) -> Iterator[Any]:
+    kept: list[FormulaView] = []  # a widget that is collected while Qt changes the style ends the process
+
     def make(*lines: str, size: float = 40) -> FormulaView:
         view = FormulaView(lines, size)
+        kept.append(view)
         qtbot.addWidget(view)
         view.resize(view.sizeHint())
         return view
 
-    return make
+    yield make
+    kept.clear()
 
 
 @pytest.mark.parametrize(
