@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
@@ -14,8 +14,8 @@ from nfkd_gui.model.lab import LabModel
 from nfkd_gui.panels.lab_cell import LabCell
 from nfkd_gui.theme import scaled, set_space
 
-_GAP, _NOISE = 16, 3.2
-"""Pixels between the planes, which hold at least so many standard deviations of the noise."""
+_GAP, _FIRST, _NOISE = 16, 420, 3.2
+"""Pixels between the planes, their height before they have a width, and standard deviations that they show at least."""
 
 
 class LabPlanes(QWidget):
@@ -30,6 +30,7 @@ class LabPlanes(QWidget):
         self.cells: dict[Role, LabCell] = {role: LabCell(role, self) for role in LAB_ROLES}
         self._pictured: dict[Role, object] = {}
         self.share = 0.0
+        self._most = scaled(_FIRST)
         self._line = QHBoxLayout(self)
         set_space(self._line, _GAP)
         for cell in self.cells.values():
@@ -48,12 +49,17 @@ class LabPlanes(QWidget):
             cell.setVisible(role in roles)
         self.setVisible(bool(roles))
 
+    def sizeHint(self) -> QSize:
+        return QSize(super().sizeHint().width(), self._most)
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         shown = [cell for cell in self.cells.values() if not cell.isHidden()]
         if shown:  # higher than wide, a plane would show nothing more
             room = self.width() - (len(shown) - 1) * scaled(_GAP)
-            self.setMaximumHeight(room // len(shown) + max(cell.around() for cell in shown))
+            self._most = room // len(shown) + max(cell.around() for cell in shown)
+            self.setMaximumHeight(self._most)
+            self.updateGeometry()
             self._line.setContentsMargins(0, 0, room % len(shown), 0)  # all planes have the same width
 
     # --- what is shown ------------------------------------------------------------------------------------------------
