@@ -73,7 +73,7 @@ class LabPlanes(QWidget):
         for cell in self.cells.values():
             cell.plane.show_data(info.points, info.extent, half)
         self.show_state()
-        self.show_frame()
+        self._show_pictures()
 
     def show_state(self) -> None:
         """Show what the state says of the planes."""
@@ -98,7 +98,12 @@ class LabPlanes(QWidget):
         return self._lab.state.lab.teacher == "trained" and frame is not None and frame.phase != "teacher"
 
     def show_frame(self) -> None:
-        """Show the newest pictures and values."""
+        """Show the newest pictures and values; a flow that started anew may have no picture yet."""
+        self._show_pictures()
+        for role, cell in self.cells.items():
+            cell.show_reason("" if role in self._lab.pictures else self._reason(role))
+
+    def _show_pictures(self) -> None:
         lab, frame = self._lab, self._lab.frame
         for role, cell in self.cells.items():
             picture = lab.pictures.get(role)
@@ -110,7 +115,8 @@ class LabPlanes(QWidget):
             if lab.info is not None:
                 cell.show_value(lab.newest(role), lab.best(role), lab.info.held_out)
                 cell.caption.show_texts(self._captions(lab.info, role))
-            cell.show_reason("" if picture is not None or cell.plane.flow is not None else self._reason(role))
+            if cell.plane.flow is None:
+                cell.show_reason(self._reason(role))
 
     def _reason(self, role: Role) -> str:
         frame = self._lab.frame

@@ -88,12 +88,16 @@ def test_a_message_of_the_engine_stands_above_the_planes(lab: Driven) -> None:
 def test_while_the_teacher_is_missing_the_students_wait(open_lab: Callable[..., Driven]) -> None:
     lab = open_lab(steps=0)
     assert lab.text("lab.reason.student") == "Press Play."
+    lab.train(1)
+    assert lab.plane("student").isVisible()
     lab.lab.set_values({"seeds.first": 7})  # there is no trained teacher for this seed
     lab.studio.answer()
     lab.train(3)
     assert lab.lab.frame.phase == "teacher"
     assert "3 of 20 steps" in lab.text("lab.message")
     assert lab.text("lab.reason.student") == "Starts when the teacher is trained."
+    assert lab.plane("teacher").isVisible()
+    assert not lab.plane("student").isVisible()  # the student of the other seed is gone
     assert lab.text("lab.gap_reason") == "Known when the students train."
 
 
