@@ -33,7 +33,7 @@ _RATE = 8
 """Pictures a second."""
 _LONGEST_TRAINING = 60.0
 _PROBE = np.stack([2.2 * np.cos(np.linspace(0.4, 2.4, 40)), 2.2 * np.sin(np.linspace(0.4, 2.4, 40))], axis=1)
-"""The way of the probe."""
+"""Positions of the probe."""
 
 
 def main() -> None:

@@ -164,7 +164,7 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
                 dock.panel.scrubber.go(dock.panel.pair.columns.last // 2)
             yield f"panel-{name}-{run}", dock
             window.train.tiles.shrink()
-        window.studio.inspect_example(Origin("test", 12))
+        window.studio.example_chosen.emit(Origin("test", 12))
         await until(lambda: bool(window.train.sample.numbers()))
         yield f"panel-sample-{run}", window.train.docks["sample"]
         window.train.docks["sample"].hide()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from pyqtgraph.GraphicsScene.mouseEvents import MouseClickEvent
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -32,7 +33,8 @@ from nfkd_gui.widgets.quadrants import Part
 _BINS = 50
 _LONGEST = 40
 _MARGIN = 0.03
-_FEATURES = 3
+_FIXED, _FEATURES = 3, 3
+"""Columns of the table of extreme examples before those of the features, and the most features."""
 _ROW, _ROWS = 26, 5
 """Height of a row in pixels, and rows of each kind."""
 UNITS = ("nats", "reported")
@@ -195,6 +197,22 @@ class Quantiles(Part):
         )
 
 
+class ExtremesTable(QTableWidget):
+    """A row for each example; features for which there is no room are left out."""
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.fit()
+
+    def fit(self) -> None:
+        """Show as many features as there is room for."""
+        header, right = self.horizontalHeader(), 0
+        for column in range(self.columnCount()):
+            header.showSection(column)  # hidden sections have no size
+            right += max(header.sectionSizeHint(column), self.sizeHintForColumn(column))
+            header.setSectionHidden(column, column >= _FIXED and right > self.viewport().width())
+
+
 class ExtremesPart(Part):
     """The most and the least likely test examples under one flow: images, or rows of a table."""
 
@@ -226,8 +244,8 @@ class ExtremesPart(Part):
         self.grids["most"].picked.connect(self._pick_most)
         self.grids["least"].picked.connect(self._pick_least)
 
-    def _make_table(self, parent: QWidget) -> QTableWidget:
-        table = QTableWidget(parent)
+    def _make_table(self, parent: QWidget) -> ExtremesTable:
+        table = ExtremesTable(parent)
         table.setObjectName("likelihood.extremes")
         table.setAccessibleName("Most and least likely test examples")
         table.setToolTip("Click a row, or press Return, to inspect the example.")
@@ -282,7 +300,7 @@ class ExtremesPart(Part):
         shown = names[:_FEATURES]
         features = [format_together([float(example[column]) for *_, example in rows]) for column in range(len(shown))]
         self.table.setRowCount(len(rows))
-        self.table.setColumnCount(3 + len(shown))
+        self.table.setColumnCount(_FIXED + len(shown))
         self.table.setHorizontalHeaderLabels(["", "Example", head, *(plain(name, _LONGEST) for name in shown)])
         for row, (which, index, value, _) in enumerate(rows):
             texts = [which, f"{index:,}", format_measure(value, 2), *(column[row] for column in features)]
@@ -292,6 +310,7 @@ class ExtremesPart(Part):
                 if column:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.table.setItem(row, column, item)
+        self.table.fit()
 
     def _pick_row(self, row: int, _column: int) -> None:
         self.picked.emit(self.table.model().index(row, 0).data(Qt.ItemDataRole.UserRole))

@@ -6,6 +6,7 @@ r"""Formulas in TeX, painted in the theme's colours; matplotlib's mathtext lays 
 from __future__ import annotations
 
 import functools
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,11 @@ from nfkd_gui.theme import role_colour, scaled, tokens
 
 _SIZE = 100.0  # pixels at which formulas are laid out
 _GAP = 0.6  # between lines, of the size of the type
+_PADDING = 2  # pixels around a formula
 _ROLES = {"teacher": "teacher", "student": "student", "alone": "baseline", "data": DATA}
-# Combining strokes have no width: they mark where a colour begins and ends, and are not painted.
-_MARKS = {"\u0334": "teacher", "\u0335": "student", "\u0336": "baseline", "\u0337": DATA}
-_END = "\u0338"
+# Combining strokes have no width and are not high: a colour begins with as many tildes as its number and a stroke, and
+# ends with another stroke. They are not painted.
+_COUNT, _BEGIN, _END = "\u0334", "\u0335", "\u0336"
 _MACRO = re.compile(r"\\(teacher|student|alone|data)(?![a-z])\s*\{")
 
 
@@ -32,11 +34,10 @@ class FormulaError(ValueError):
 
 @dataclass(frozen=True)
 class _Drawing:
-    """A line of a formula at the size `_SIZE`: outlines by role (empty for the text colour), and its box."""
+    """A line of a formula at the size `_SIZE`: outlines by role (empty for the text colour), and their rectangle."""
 
     paths: dict[str, QPainterPath]
-    width: float
-    height: float
+    box: QRectF
 
 
 @functools.cache
@@ -55,20 +56,25 @@ def drawn(tex: str) -> _Drawing:
         msg = f"the formula cannot be read: {tex}"
         raise FormulaError(msg) from error
     paths: dict[str, QPainterPath] = {}
-    above = found.height - found.depth  # of the baseline, from which y is measured
-    roles = [""]
+    roles, count = [""], 0
     for face, size, code, *_index, x, y in found.glyphs:
-        mark = chr(code)
-        if mark in _MARKS:
-            roles.append(_MARKS[mark])
-        elif mark == _END:
-            roles.pop()
-        else:
-            place = QTransform(size / _SIZE, 0, 0, -size / _SIZE, x, above - y)
-            paths.setdefault(roles[-1], _empty()).addPath(place.map(_glyph(face, code)))
+        match chr(code):
+            case mark if mark == _COUNT:
+                count += 1
+            case mark if mark == _BEGIN:
+                roles.append(list(_ROLES.values())[count - 1])
+                count = 0
+            case mark if mark == _END:
+                roles.pop()
+            case _:
+                place = QTransform(size / _SIZE, 0, 0, -size / _SIZE, x, -y)
+                paths.setdefault(roles[-1], _empty()).addPath(place.map(_glyph(face, code)))
     for x, y, width, height in found.rects:
-        paths.setdefault("", _empty()).addRect(QRectF(x, above - y - height, width, height))
-    return _Drawing(paths, float(found.width), float(found.height))
+        paths.setdefault("", _empty()).addRect(QRectF(x, -y - height, width, height))
+    box = QRectF()
+    for path in paths.values():
+        box = box.united(path.boundingRect())
+    return _Drawing(paths, box)
 
 
 def _marked(tex: str) -> str:
@@ -81,8 +87,8 @@ def _marked(tex: str) -> str:
         if depth:
             msg = f"the formula has no closing brace after \\{macro[1]}: {tex}"
             raise FormulaError(msg)
-        mark = next(mark for mark, role in _MARKS.items() if role == _ROLES[macro[1]])
-        tex = f"{tex[: macro.start()]}{{{mark}{tex[macro.end() : end - 1]}{_END}}}{tex[end:]}"
+        begin = _COUNT * (list(_ROLES).index(macro[1]) + 1) + _BEGIN
+        tex = f"{tex[: macro.start()]}{{{begin}{tex[macro.end() : end - 1]}{_END}}}{tex[end:]}"
     return tex
 
 
@@ -151,8 +157,9 @@ class FormulaView(QWidget):
     def sizeHint(self) -> QSize:
         ratio = scaled(self._pixels) / _SIZE
         gaps = _GAP * scaled(self._pixels) * (len(self._lines) - 1)
-        height = sum(line.height for line in self._lines) * ratio + gaps
-        return QSize(round(max(line.width for line in self._lines) * ratio) + 2, round(height) + 2)
+        height = sum(line.box.height() for line in self._lines) * ratio + gaps
+        width = max(line.box.right() for line in self._lines) * ratio
+        return QSize(math.ceil(width) + 2 * _PADDING, math.ceil(height) + 2 * _PADDING)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(scaled(80), self.sizeHint().height())
@@ -168,12 +175,13 @@ class FormulaView(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
-        shrink = min(1.0, self.width() / self.sizeHint().width())
-        ratio, top = shrink * scaled(self._pixels) / _SIZE, 1.0
+        room = self.width() - 2 * _PADDING
+        ratio = min(1.0, room / (self.sizeHint().width() - 2 * _PADDING)) * scaled(self._pixels) / _SIZE
+        top = float(_PADDING)
         for line in self._lines:
-            painter.setTransform(QTransform(ratio, 0, 0, ratio, 1, top))
+            painter.setTransform(QTransform(ratio, 0, 0, ratio, _PADDING, top - line.box.top() * ratio))
             for role, path in line.paths.items():
                 painter.setBrush(QColor(role_colour(role) if role else tokens().text))
                 painter.drawPath(path)
-            top += (line.height + _GAP * _SIZE) * ratio
+            top += (line.box.height() + _GAP * _SIZE) * ratio
         painter.end()

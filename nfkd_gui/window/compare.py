@@ -12,7 +12,8 @@ from nfkd_gui.panels.runs import RunsPanel
 from nfkd_gui.widgets.panel_dock import PanelDock, PanelHead
 from nfkd_gui.widgets.workspace import Workspace
 
-_INSPECTOR, _NARROWEST = 336, 300
+_INSPECTOR, _NARROWEST = 376, 300
+"""Width of the inspector, which is that in Train, and its least width."""
 
 
 class CompareWorkspace(Workspace):

@@ -31,7 +31,7 @@ def older_objects_are_frozen() -> None:
 
 @pytest.fixture(autouse=True)
 def no_style_sheet() -> None:
-    """Take away the style sheet of an earlier test: Qt would apply it several times to each widget that a test makes."""
+    """Take away the style sheet of an earlier test: Qt would apply it several times to each widget of this one."""
     app = QApplication.instance()
     if isinstance(app, QApplication) and app.styleSheet():
         app.setStyleSheet("")

@@ -33,7 +33,14 @@ class RecordingLab(LabModel):
             for role, values in curves.items()
         }  # type: ignore[assignment]
         self.frame = LabFrame(
-            lab="1", number=1, phase="students", step=step, playing=False, pictures={}, curves=found, noise=np.empty((0, 2))
+            lab="1",
+            number=1,
+            phase="students",
+            step=step,
+            playing=False,
+            pictures={},
+            curves=found,
+            noise=np.empty((0, 2)),
         )
 
 

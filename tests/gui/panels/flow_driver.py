@@ -7,9 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+from PySide6.QtGui import QImage
+
+import nfkd.inspect
 from nfkd.engine.explore import Explorer
 from nfkd.protocol.events import ErrorInfo
-from nfkd.protocol.inspection import InspectMessage
+from nfkd.protocol.inspection import InspectMessage, Origin
 from nfkd.protocol.view import RunView
 from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
@@ -54,3 +58,14 @@ class Driven:
                 fail(ErrorInfo(title=error.title, cause=error.cause, action=error.action))
             self.panel.refresh()
         self.panel.refresh()
+
+
+def pixels(image: QImage) -> np.ndarray:
+    """Return the grey levels of a picture, (height, width)."""
+    rows = range(image.height())
+    return np.array([[image.pixelColor(x, y).red() for x in range(image.width())] for y in rows])
+
+
+def known(driven: Driven, origin: Origin) -> Any:
+    """Return the states of an example, computed once more."""
+    return nfkd.inspect.layers(nfkd.inspect.open_run(driven.run, driven.studio.seed), origin)

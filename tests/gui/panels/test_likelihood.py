@@ -245,6 +245,11 @@ def test_extreme_rows_are_a_table(show: Any, fake_run: Any, fake_studio: Any) ->
     ordered = np.sort(made.log_prob["student"]["test"])
     assert cells[0] == ["most likely", "41", f"{np.nanmax(ordered):.2f}".replace("-", "−"), "0.1000", "0.1000"]
     assert cells[1][:3] == ["least likely", "9", f"{ordered[0]:.2f}".replace("-", "−")]
+    assert not table.isColumnHidden(4)
+    table.resize(280, table.height())
+    assert not table.isColumnHidden(3)
+    assert table.isColumnHidden(4), "there is no room for it"
+    assert sum(map(table.columnWidth, range(table.columnCount()))) <= table.viewport().width()
     place = table.visualItemRect(table.item(3, 1)).center()
     QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert (chosen[-1].kind, chosen[-1].index) == ("test", 9)

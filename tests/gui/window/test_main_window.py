@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from PySide6.QtWidgets import (
     QLabel,
     QMessageBox,
     QPushButton,
-    QTableView,
     QToolButton,
     QWidget,
 )
@@ -26,15 +24,12 @@ from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import ErrorInfo, LogLine
-from nfkd.protocol.requests import DeleteRun, RenameRun, ResumeFromDisk, Shutdown
-from nfkd_gui.forms.pairs_box import PairsBox
+from nfkd.protocol.requests import Shutdown
 from nfkd_gui.model.preferences import load_preferences
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.window.main_window import MainWindow
 from tests.gui.window.conftest import may_run
-
-Do = Callable[[Any], Any]
-DIGITS = ExperimentConfig.load("digits").to_toml()
+from tests.gui.window.steps import DIGITS, Do, child, click, settled, text
 
 
 async def is_ready(studio: Studio) -> None:
@@ -52,28 +47,6 @@ async def is_active(window: MainWindow) -> None:
         window.windowHandle().activeChanged.connect(changed.set, Qt.ConnectionType.SingleShotConnection)
         window.activateWindow()
         await changed.wait()
-
-
-async def settled(studio: Studio) -> None:
-    """Wait until the engine has answered everything and Qt has no events left."""
-    await studio.clients[-1].settled()  # type: ignore[attr-defined]
-
-
-def child(window: QWidget, kind: type, name: str) -> Any:
-    found = window.findChild(kind, name)
-    assert found is not None, name
-    return found
-
-
-def click(window: QWidget, kind: type, name: str) -> None:
-    widget = child(window, kind, name)
-    assert widget.isVisible(), name
-    assert widget.isEnabled(), name
-    QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
-
-
-def text(window: QWidget, name: str) -> str:
-    return child(window, QLabel, name).text()
 
 
 def test_run_pause_resume_and_stop_with_the_mouse(window: MainWindow, script: Any, do: Do) -> None:
@@ -222,138 +195,6 @@ def test_a_crash_shows_its_cause_and_both_buttons_restart_the_engine(window: Mai
         await is_ready(window.studio)
         await settled(window.studio)
         assert window.findChild(QDialog, "error") is None
-
-    do(scenario())
-
-
-def test_the_runs_table_sorts_and_aligns_numbers(window: MainWindow, script: Any, do: Do) -> None:
-    async def scenario() -> None:
-        for name, value in (("a", 10.0), ("b", 9.0), ("c", None)):
-            script.begin(f"/runs/{name}", DIGITS)
-            script.set_state(f"/runs/{name}", "finished", student_test=value)
-        await settled(window.studio)
-        window.open_workspace("compare")
-        table = child(window, QTableView, "runs.table")
-        model = table.model()
-        heads = [model.headerData(column, Qt.Orientation.Horizontal) for column in range(model.columnCount())]
-        column = heads.index("Student")
-        for order, names in ((Qt.SortOrder.AscendingOrder, "bac"), (Qt.SortOrder.DescendingOrder, "abc")):
-            table.sortByColumn(column, order)
-            assert "".join(model.index(row, 0).data() for row in range(3)) == names  # without a value: last
-        assert model.index(0, column).data() == "10.000"
-        assert model.index(0, column).data(Qt.ItemDataRole.TextAlignmentRole) & Qt.AlignmentFlag.AlignRight
-
-    do(scenario())
-
-
-def test_a_duplicated_run_keeps_its_pairs(window: MainWindow, script: Any, do: Do) -> None:
-    async def scenario() -> None:
-        pairs = [{"student": "step3", "teacher": "step8", "weight": 2.0}]
-        matching = {"strategy": "pairs", "pairs": pairs}
-        config = ExperimentConfig.load("two_moons").replace(name="old", distillation={"matching": matching})
-        script.begin("/runs/old", config.to_toml())
-        script.finish("/runs/old")
-        await settled(window.studio)
-        window.open_workspace("compare")
-        child(window, QTableView, "runs.table").selectRow(0)
-        click(window, QToolButton, "runs.duplicate.button")
-        await settled(window.studio)
-        assert window.studio.experiment.config == config
-        table = child(window, PairsBox, "distillation.matching.pairs")
-        assert [(row.student.currentText(), row.teacher.currentText()) for row in table.rows] == [("step3", "step8")]
-
-    do(scenario())
-
-
-def test_runs_are_opened_duplicated_and_resumed(window: MainWindow, script: Any, do: Do) -> None:
-    async def scenario() -> None:
-        config = ExperimentConfig.load("two_moons").replace(name="old", student={"hidden": 21})
-        script.begin("/runs/old", config.to_toml())
-        script.set_state("/runs/old", "interrupted", cause="The engine was ended.")
-        script.active = ""
-        await settled(window.studio)
-        window.open_workspace("compare")
-        table = child(window, QTableView, "runs.table")
-        table.setFocus()
-        table.selectRow(0)
-        QTest.keyClick(table, Qt.Key.Key_Return)
-        await settled(window.studio)
-        assert window.workspace == "train"
-        window.open_workspace("compare")
-        assert window.studio.view is not None
-        assert window.studio.view.row.run == "/runs/old"
-        click(window, QToolButton, "runs.duplicate.button")
-        await settled(window.studio)
-        assert window.studio.experiment.config == config
-        click(window, QToolButton, "runs.continue.button")
-        await settled(window.studio)
-        window.open_workspace("compare")
-        assert any(isinstance(request, ResumeFromDisk) for request in script.asked)
-        assert not child(window, QToolButton, "runs.delete.button").isEnabled()  # it is live
-
-    do(scenario())
-
-
-def test_runs_are_renamed_and_deleted(window: MainWindow, script: Any, do: Do) -> None:
-    async def scenario() -> None:
-        script.begin("/runs/old", DIGITS)
-        script.finish("/runs/old")
-        await settled(window.studio)
-        window.open_workspace("compare")
-        child(window, QTableView, "runs.table").selectRow(0)
-        click(window, QToolButton, "runs.rename.button")
-        await settled(window.studio)
-        dialog: Any = QApplication.activeModalWidget()
-        assert all(button.icon().isNull() for button in dialog.findChildren(QPushButton))
-        dialog.setTextValue("new")
-        dialog.accept()
-        await settled(window.studio)
-        assert RenameRun(run="/runs/old", name="new").name in [getattr(r, "name", "") for r in script.asked]
-        assert list(window.studio.rows) == ["/runs/new"]
-        click(window, QToolButton, "runs.delete.button")
-        await settled(window.studio)
-        box: Any = QApplication.activeModalWidget()
-        next(button for button in box.buttons() if "trash" in button.text()).click()
-        await settled(window.studio)
-        assert any(isinstance(request, DeleteRun) for request in script.asked)
-        assert window.studio.rows == {}
-
-    do(scenario())
-
-
-def test_use_a_runs_teacher_and_undo(window: MainWindow, script: Any, do: Do) -> None:
-    async def scenario() -> None:
-        experiment = window.studio.experiment
-        before = ExperimentConfig.from_dict(experiment.document)
-        other = ExperimentConfig.load("digits").replace(
-            name="old", teacher={"steps": 5, "hidden": 21}, seeds={"retrain_teacher": True}
-        )
-        script.begin("/runs/old", other.to_toml())
-        await settled(window.studio)
-        window.open_workspace("compare")
-        table = child(window, QTableView, "runs.table")
-        table.selectRow(0)
-        click(window, QToolButton, "runs.teach.button")
-        await settled(window.studio)
-        dialog: Any = QApplication.activeModalWidget()
-        assert "not trained yet" in " ".join(label.text() for label in dialog.findChildren(QLabel))
-        dialog.accept()
-        await settled(window.studio)
-        assert ExperimentConfig.from_dict(experiment.document) == before
-        script.finish("/runs/old")
-        await settled(window.studio)
-        click(window, QToolButton, "runs.teach.button")
-        await settled(window.studio)
-        config = experiment.config
-        assert config is not None
-        assert config.teacher == other.teacher
-        assert config.training.teacher_weights == "/runs/old"
-        assert not config.seeds.retrain_teacher
-        assert "teacher is now that of “old”" in window.statusBar().currentMessage()
-        assert (config.student, config.data, config.name) == (before.student, before.data, before.name)
-        assert experiment.dirty
-        window.form.undo_stack.undo()
-        assert ExperimentConfig.from_dict(experiment.document) == before
 
     do(scenario())
 
