@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
@@ -175,7 +176,7 @@ class LabCell(QWidget):
 
     def show_value(self, newest: float, best: float, held_out: int) -> None:
         """Show the mean negative log p of the held-out examples."""
-        self.value.setText(f"{format_measure(newest, 2)} nats")
+        self.value.setText(f"{format_measure(newest, 2)} nats" if math.isfinite(newest) else "")
         self.value.setToolTip(
             f"Mean negative log p of {held_out:,} held-out examples: lower is better. Best so far: "
             f"{format_measure(best)} nats."

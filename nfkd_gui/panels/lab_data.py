@@ -172,9 +172,9 @@ class LabData(QWidget, FileTarget):
         chosen = OWN if state.lab.points else state.data.kind
         for kind, thumb in self.thumbs.items():
             thumb.setChecked(kind == chosen)
-        self.thumbs[OWN].show_points(np.array(state.lab.points).reshape(-1, 2))
+        self.thumbs[OWN].show_points(np.array(state.lab.points[:_POINTS]).reshape(-1, 2))
         drawn = getattr(state.data, "points", ()) if state.data.kind == "drawn" else ()
-        self.thumbs["drawn"].show_points(np.array(drawn).reshape(-1, 2))
+        self.thumbs["drawn"].show_points(np.array(drawn[:_POINTS]).reshape(-1, 2))
 
     def ask(self) -> None:
         """Ask for the points of the thumbnails, once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
@@ -14,8 +14,8 @@ from nfkd_gui.model.lab import LabModel
 from nfkd_gui.panels.lab_cell import LabCell
 from nfkd_gui.theme import scaled, set_space
 
-_GAP, _NOISE = 16, 3.2
-"""Pixels between the planes, which hold at least so many standard deviations of the noise."""
+_GAP, _FIRST, _NOISE = 16, 420, 3.2
+"""Pixels between the planes, their height before they have a width, and standard deviations that they show at least."""
 
 
 class LabPlanes(QWidget):
@@ -30,6 +30,7 @@ class LabPlanes(QWidget):
         self.cells: dict[Role, LabCell] = {role: LabCell(role, self) for role in LAB_ROLES}
         self._pictured: dict[Role, object] = {}
         self.share = 0.0
+        self._most = scaled(_FIRST)
         self._line = QHBoxLayout(self)
         set_space(self._line, _GAP)
         for cell in self.cells.values():
@@ -48,12 +49,17 @@ class LabPlanes(QWidget):
             cell.setVisible(role in roles)
         self.setVisible(bool(roles))
 
+    def sizeHint(self) -> QSize:
+        return QSize(super().sizeHint().width(), self._most)
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         shown = [cell for cell in self.cells.values() if not cell.isHidden()]
         if shown:  # higher than wide, a plane would show nothing more
             room = self.width() - (len(shown) - 1) * scaled(_GAP)
-            self.setMaximumHeight(room // len(shown) + max(cell.around() for cell in shown))
+            self._most = room // len(shown) + max(cell.around() for cell in shown)
+            self.setMaximumHeight(self._most)
+            self.updateGeometry()
             self._line.setContentsMargins(0, 0, room % len(shown), 0)  # all planes have the same width
 
     # --- what is shown ------------------------------------------------------------------------------------------------
@@ -67,7 +73,7 @@ class LabPlanes(QWidget):
         for cell in self.cells.values():
             cell.plane.show_data(info.points, info.extent, half)
         self.show_state()
-        self.show_frame()
+        self._show_pictures()
 
     def show_state(self) -> None:
         """Show what the state says of the planes."""
@@ -92,7 +98,12 @@ class LabPlanes(QWidget):
         return self._lab.state.lab.teacher == "trained" and frame is not None and frame.phase != "teacher"
 
     def show_frame(self) -> None:
-        """Show the newest pictures and values."""
+        """Show the newest pictures and values; a flow that started anew may have no picture yet."""
+        self._show_pictures()
+        for role, cell in self.cells.items():
+            cell.show_reason("" if role in self._lab.pictures else self._reason(role))
+
+    def _show_pictures(self) -> None:
         lab, frame = self._lab, self._lab.frame
         for role, cell in self.cells.items():
             picture = lab.pictures.get(role)
@@ -104,7 +115,8 @@ class LabPlanes(QWidget):
             if lab.info is not None:
                 cell.show_value(lab.newest(role), lab.best(role), lab.info.held_out)
                 cell.caption.show_texts(self._captions(lab.info, role))
-            cell.show_reason("" if picture is not None or cell.plane.flow is not None else self._reason(role))
+            if cell.plane.flow is None:
+                cell.show_reason(self._reason(role))
 
     def _reason(self, role: Role) -> str:
         frame = self._lab.frame

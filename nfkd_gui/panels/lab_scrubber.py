@@ -19,7 +19,7 @@ from nfkd_gui.widgets.wheel import guard_wheel
 
 STEPS = 1200
 """Positions of the slider from data to noise."""
-_HEIGHT, _FRAME = 52, 16
+_HEIGHT, _FRAME = 52, 20
 _WAY, _REST = 3500, 600
 """Milliseconds of the way from the data to the noise while playing, and of the rest at each end."""
 _SLACK = 0.01

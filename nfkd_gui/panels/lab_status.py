@@ -70,8 +70,10 @@ def describe_phase(lab: LabModel) -> str:
     if lab.info is None or frame is None:
         return "The lab opens …"
     if frame.phase == "teacher":
-        doing = "Training the teacher" if frame.playing else "The teacher is not trained yet: press Play"
-        return f"{doing}, {frame.step:,} of {training.teacher_steps:,} steps"
+        steps = f"{frame.step:,} of {training.teacher_steps:,} steps"
+        return (
+            f"Training the teacher, {steps}" if frame.playing else f"The teacher is trained first, {steps}: press Play."
+        )
     if frame.phase == "done":
         return f"All {training.student_steps:,} steps are made: restart, or set a larger budget."
     doing = "Training the students" if frame.playing else "Paused"

@@ -56,6 +56,7 @@ class LabView(QWidget):
     def _lay_out(self) -> None:
         self._top, self._figures, self._settings = _Panel(self), _Panel(self), _Panel(self)
         self.scrubber.setProperty("panel", True)
+        self._top.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._fill_top()
         self._fill_figures()
         self._fill_settings()

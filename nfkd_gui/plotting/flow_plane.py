@@ -13,7 +13,7 @@ from nfkd_gui.plotting.plane import Extent, Plane, hue_brushes
 from nfkd_gui.theme import is_dark, scaled, tokens
 
 _LONGEST = 0.1
-"""Segments of the grid longer than this share of the plane are left out: there the flow tears neighbours apart."""
+"""Longer segments of grid and rings, as a share of the plane, are left out: there the flow tears neighbours apart."""
 _ARROWS = 120
 _HEAD, _HEAD_ANGLE = 0.3, 0.5
 """Length of an arrow's head relative to the arrow, and its angle in radians."""
@@ -159,7 +159,7 @@ class FlowPlane(Plane):
         for ring, circle in zip(self.rings, circles, strict=True):
             ring.setVisible(self.parts["contours"])
             if self.parts["contours"]:
-                _show_lines(ring, circle[None], np.inf)
+                _show_lines(ring, circle[None], self._longest)
         self._show_arrows()
         self._show_probe()
 

@@ -184,9 +184,11 @@ class GainPlot(QWidget):
         """Write the name of each flow at the end of its line; names keep apart."""
         height = painter.fontMetrics().height()
         frame = self.frame()
-        ends = {role: self.to_pixel(0, float(curve[:, 1].min())).y() for role, curve in self.curves.items()}
+        ends: dict[Role, float] = {
+            role: self.to_pixel(0, float(curve[:, 1].min())).y() for role, curve in self.curves.items()
+        }
         lowest, places = frame.top() - height / 2, dict[Role, float]()
-        for role in sorted(ends, key=ends.__getitem__):
+        for role in sorted(ends, key=lambda role: ends[role]):
             places[role] = max(ends[role] - height / 2, lowest)
             lowest = places[role] + height
         over = max(0.0, lowest - frame.bottom() - height)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,6 @@ def open_lab(qapp: QApplication, qtbot: Any, tmp_path: Path, cache: TeacherCache
 
 
 @pytest.fixture
-def lab(open_lab: Callable[..., Driven]) -> Iterator[Driven]:
+def lab(open_lab: Callable[..., Driven]) -> Driven:
     """A lab after one step."""
     return open_lab()

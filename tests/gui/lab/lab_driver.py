@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtWidgets import QAbstractButton, QWidget
 
@@ -159,6 +160,22 @@ class Driven:
 
     def plane(self, role: str) -> LabPlane:
         return self.find(f"lab.plane.{role}", LabPlane)
+
+    def points(self, role: str) -> np.ndarray:
+        """Return the states of a plane's points, (layers + 1, n, 2)."""
+        flow = self.plane(role).flow
+        assert flow is not None
+        return flow.points
+
+    def ring(self, role: str) -> np.ndarray:
+        """Return where a plane draws the probe, (1, 2)."""
+        x, y = self.plane(role).probe.getData()
+        return np.array([x, y]).T
+
+    def way(self, role: str) -> np.ndarray:
+        """Return the line of the probe's way, (n, 2)."""
+        x, y = self.plane(role).path.getData()
+        return np.array([x, y]).T
 
     def text(self, name: str) -> str:
         return self.find(name).text()

@@ -8,18 +8,20 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import torch
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor, QImage
-from PySide6.QtWidgets import QAbstractButton, QApplication, QCheckBox, QDoubleSpinBox, QSlider
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDoubleSpinBox, QSlider, QWidget
 
 from nfkd.protocol.lab import ChangeLab, ControlLab
+from nfkd.protocol.roles import Role
 from nfkd_gui.panels.lab_scrubber import STEPS
 from nfkd_gui.plotting.gain_plot import best_so_far
 from nfkd_gui.theme import apply_theme, role_colour, tokens
 from tests.gui.lab.lab_driver import Driven
 
 Left = Qt.MouseButton.LeftButton
-ROLES = ("teacher", "student", "baseline")
+ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
 
 
 def actions(lab: Driven) -> list[str]:
@@ -86,12 +88,16 @@ def test_a_message_of_the_engine_stands_above_the_planes(lab: Driven) -> None:
 def test_while_the_teacher_is_missing_the_students_wait(open_lab: Callable[..., Driven]) -> None:
     lab = open_lab(steps=0)
     assert lab.text("lab.reason.student") == "Press Play."
+    lab.train(1)
+    assert lab.plane("student").isVisible()
     lab.lab.set_values({"seeds.first": 7})  # there is no trained teacher for this seed
     lab.studio.answer()
     lab.train(3)
     assert lab.lab.frame.phase == "teacher"
     assert "3 of 20 steps" in lab.text("lab.message")
     assert lab.text("lab.reason.student") == "Starts when the teacher is trained."
+    assert lab.plane("teacher").isVisible()
+    assert not lab.plane("student").isVisible()  # the student of the other seed is gone
     assert lab.text("lab.gap_reason") == "Known when the students train."
 
 
@@ -141,20 +147,20 @@ def test_playing_through_the_layers_moves_the_planes_and_stops(lab: Driven) -> N
 def test_a_layer_that_is_off_changes_nothing(lab: Driven) -> None:
     lab.click("lab.layer.student.step1")
     assert lab.lab.state.lab.off == ("student.step1",)
-    points = lab.plane("student").flow.points
+    points = lab.points("student")
     np.testing.assert_array_equal(points[0], points[1])
     assert np.abs(points[1] - points[2]).max() > 0.01
     assert lab.studio.flows.step_number == 1  # nothing starts anew
     lab.click("lab.layer.student.step1")
     assert lab.lab.state.lab.off == ()
-    points = lab.plane("student").flow.points
+    points = lab.points("student")
     assert np.abs(points[0] - points[1]).max() > 0.01
 
 
 def test_another_depth_gives_the_students_other_layers(lab: Driven) -> None:
     lab.click("lab.depth.3")
     lab.train(1)
-    assert len(lab.plane("student").flow.names) == 3
+    assert len(lab.points("student")) == 4
     lab.qtbot.waitUntil(lambda: lab.find("lab.layer.student.step3").isVisible())
     assert lab.text("lab.layer_text") == "layer 0 of 3 · student 0 of 3"
 
@@ -178,7 +184,11 @@ def test_the_terms_of_the_probe_add_up_to_the_density(lab: Driven) -> None:
     lab.studio.answer()
     for role in ROLES:
         terms = lab.find(f"lab.terms.{role}").terms
-        expected = lab.lab.pictures[role].density[40, 30]
+        flow = lab.studio.flows.flow(role)
+        flow.eval()
+        with torch.no_grad():
+            expected = float(flow.log_prob(torch.tensor([place], dtype=torch.float32)))
+        assert expected == pytest.approx(lab.lab.pictures[role].density[40, 30], abs=1e-4)
         assert terms.total == pytest.approx(expected, abs=1e-4)
         assert len(terms.layers) == len(lab.lab.pictures[role].plane.names)
         written = lab.text(f"lab.formula.{role}").replace("−", "-")
@@ -190,16 +200,16 @@ def test_pointing_shows_the_probe_and_all_planes_have_the_same_point(lab: Driven
     assert not lab.find("lab.probe_x").isVisible()
     lab.drag("baseline", (1.0, 0.5))
     assert lab.find("lab.probe_x").isVisible()
-    rings = [np.column_stack(lab.plane(role).probe.getData()) for role in ROLES]
+    rings = [lab.ring(role) for role in ROLES]
     assert rings == [pytest.approx(np.array([[1.0, 0.5]]), abs=0.04)] * 3
 
 
 def test_on_the_way_the_ring_goes_to_where_the_user_points(lab: Driven) -> None:
     lab.lab.set_values({"lab.position": 1.0})
     lab.drag("student", (0.4, -0.3))
-    ring = np.column_stack(lab.plane("student").probe.getData())
+    ring = lab.ring("student")
     assert ring == pytest.approx(np.array([[0.4, -0.3]]), abs=0.15)
-    way = np.column_stack(lab.plane("student").path.getData())
+    way = lab.way("student")
     np.testing.assert_allclose(way[:3], lab.lab.probe.flows["student"].states, atol=1e-5)
 
 
@@ -329,12 +339,13 @@ def test_the_planes_have_the_same_size_and_limits(lab: Driven) -> None:
 
 def test_every_control_has_a_name_for_tests_and_for_screen_readers(lab: Driven) -> None:
     lab.click("lab.page.probe")
-    kinds = (QAbstractButton, QSlider, QDoubleSpinBox, QCheckBox)
-    controls = [w for kind in kinds for w in lab.view.findChildren(kind) if not w.objectName().startswith("qt_")]
+    kinds = (QAbstractButton, QSlider, QDoubleSpinBox)
+    controls: list[QWidget] = [w for kind in kinds for w in lab.view.findChildren(kind)]
     assert len(controls) > 40
     for control in controls:
         assert control.objectName().startswith("lab."), control
-        assert control.accessibleName() or control.text(), control.objectName()
+        written = control.text() if isinstance(control, QAbstractButton) else ""
+        assert control.accessibleName() or written, control.objectName()
 
 
 def test_a_frame_without_new_pictures_keeps_those_of_before(lab: Driven) -> None:

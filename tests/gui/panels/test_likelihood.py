@@ -249,7 +249,7 @@ def test_extreme_rows_are_a_table(show: Any, fake_run: Any, fake_studio: Any) ->
     table.resize(280, table.height())
     assert not table.isColumnHidden(3)
     assert table.isColumnHidden(4), "there is no room for it"
-    assert table.horizontalScrollBar().maximum() == 0
+    assert sum(map(table.columnWidth, range(table.columnCount()))) <= table.viewport().width()
     place = table.visualItemRect(table.item(3, 1)).center()
     QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert (chosen[-1].kind, chosen[-1].index) == ("test", 9)
