@@ -62,8 +62,9 @@ _BUDGET = Setting(
     True,
 )
 _SEED = Setting(
-    "seeds.first", "Seed", "Of the initial weights and the batches; all flows start anew.", 1, 20, False, True
-)
+    "lab.repeat", "Repetition", "Other first weights and batches of the students, with the same teacher.", 0, 20, False,
+    True,
+)  # fmt: skip
 
 
 class LabSettings(QWidget):
@@ -85,9 +86,11 @@ class LabSettings(QWidget):
         self.teacher = Switch("lab.teacher", _TEACHERS, self)
         self.teacher.setToolTip("Whether the teacher is trained first, or learns together with the students.")
         self.teacher.chosen.connect(self._choose_teacher)
-        self.new_points = self._button("new_points", "New points", "Draw the data anew; all flows start anew.")
+        self.new_points = self._button("new_points", "New points", "Other training points; the students start anew.")
         self.new_points.clicked.connect(self._draw_points)
-        self.new_seed = self._button("new_seed", "New seed", "Other initial weights and batches; all flows start anew.")
+        self.new_seed = self._button(
+            "new_seed", "New seed", "Other first weights and batches of the students, with the same teacher."
+        )
         self.new_seed.clicked.connect(self._next_seed)
         self.back = self._button("reset", "Reset", "Back to the state in which the lab opens.")
         self.back.clicked.connect(self.reset)
@@ -224,11 +227,11 @@ class LabSettings(QWidget):
         self._set("lab.teacher", {"lab.teacher": teacher})
 
     def _draw_points(self) -> None:
-        self._lab.set_values({"data.split_seed": value_at(self._lab.state, "data.split_seed") + 1})
+        self._lab.set_values({"lab.choice": self._lab.state.lab.choice + 1})
 
     def _next_seed(self) -> None:
-        self.rows["seeds.first"].show_message("")
-        self._lab.set_values({"seeds.first": self._lab.state.seeds.first + 1})
+        self.rows["lab.repeat"].show_message("")
+        self._lab.set_values({"lab.repeat": self._lab.state.lab.repeat + 1})
 
 
 def _heading(text: str, parent: QWidget) -> TypeLabel:

@@ -35,6 +35,8 @@ class FileDrops(QObject):
                 self._window.open_file(drop.path)
             case "run":
                 self._window.open_run(drop.path)
+            case "data" if self._window.workspace == "learn" and drop.table.get("kind") == "table":
+                self._window.learn.view.settings.data.read(drop.path)
             case "data":
                 self._window.use_data(drop.table)
             case "array":

@@ -43,6 +43,20 @@ class LabSection(Config, frozen=True):
         max_length=MAX_POINTS,
         strict=False,
     )
+    repeat: int = field(
+        0,
+        title="Repetition",
+        help="Added to the seed of the students: other first weights and batches, with the same teacher.",
+        ge=0,
+        lt=10_000,
+    )
+    choice: int = field(
+        0,
+        title="Choice of points",
+        help="Which of the training points the students see; 0 for those of a run.",
+        ge=0,
+        lt=2**31,
+    )
     speed: Literal["slow", "normal", "quick", "full"] = field(
         "normal", title="Speed", help="Slow: 2 steps a second; normal: 20; quick: 80; full: as many as possible."
     )

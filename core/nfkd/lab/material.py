@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.config import ConfigError
 from nfkd.config.lab import LabConfig
 from nfkd.data import DataError, Dataset, DataSplit, load_dataset
 from nfkd.data.loading import divide
@@ -52,7 +52,7 @@ class Material:
         experiment = config.experiment()
         try:
             dataset = _own_points(config) if config.lab.points else load_dataset(config.data)
-            student_data = stage_data(experiment, dataset, "student")
+            student_data = stage_data(experiment, _reordered(dataset, config.lab.choice), "student")
         except DataError as error:
             raise ConfigError(error.problems) from error
         description = describe(experiment)
@@ -65,9 +65,13 @@ class Material:
         """Return the data that a flow is trained on."""
         return self.teacher_data if role == "teacher" else self.student_data
 
+    def seed(self, role: Role) -> int:
+        """Return the seed of a flow; as in a run with several seeds, they share the first one's teacher."""
+        return self.config.seeds.first + (0 if role == "teacher" else self.config.lab.repeat)
+
     def build(self, role: Role) -> Flow:
         """Return a flow with initial weights; student and student alone start with the same."""
-        generator = named_generator(self.config.seeds.first, learner_of(role), "initialisation")
+        generator = named_generator(self.seed(role), learner_of(role), "initialisation")
         config = flow_config(self.config, "teacher" if role == "teacher" else "student")
         return build_flow(config, self.teacher_data.event_shape, generator=generator)
 
@@ -85,9 +89,26 @@ class Material:
         return np.asarray(self.data(role).train.some(_POINTS).values[:], np.float32)
 
 
+def _reordered(dataset: Dataset, choice: int) -> Dataset:
+    """Return a data set with its training points in another order, so that other points come first; 0 changes nothing.
+
+    `Dataset.with_training_examples` always takes the same places.
+    """
+    if not choice:
+        return dataset
+    order = np.random.default_rng(choice).permutation(len(dataset.train))
+    return replace(dataset, train=dataset.train.take(order))
+
+
 def _own_points(config: LabConfig) -> Dataset:
     split = DataSplit(np.asarray(config.lab.points, np.float32))
     return divide(config.data, Loaded("own points", split, scaling="standard"))
+
+
+def same_material(first: LabConfig, second: LabConfig) -> bool:
+    """Return whether two states have the same experiment, data and students' points."""
+    alike = (first.lab.points, first.lab.choice) == (second.lab.points, second.lab.choice)
+    return alike and first.experiment() == second.experiment()
 
 
 def same_data(first: LabConfig, second: LabConfig) -> bool:
@@ -95,18 +116,26 @@ def same_data(first: LabConfig, second: LabConfig) -> bool:
     return (first.data, first.lab.points) == (second.data, second.lab.points)
 
 
-def trained_alike(first: ExperimentConfig, second: ExperimentConfig, role: Role) -> bool:
-    """Return whether a flow need not start anew when one experiment becomes the other.
+def trained_alike(first: LabConfig, second: LabConfig, role: Role) -> bool:
+    """Return whether a flow need not start anew when one state becomes the other.
 
     Rates, budgets, weights of the terms and the share of the pool may differ.
     """
     return _lasting(first, role) == _lasting(second, role)
 
 
-def _lasting(config: ExperimentConfig, role: Role) -> tuple[object, ...]:
+def _lasting(config: LabConfig, role: Role) -> tuple[object, ...]:
     training = config.training
     own = (flow_config(config, "teacher" if role == "teacher" else "student"), config.seeds.first)
     common = (training.precision, training.accumulate, training.ema_decay, training.batch_size)
     if role == "teacher":
         return (*own, *common, training.teacher_optimizer, training.optimizer, training.weight_decay)
-    return (*own, *common, training.optimizer, training.weight_decay, training.student_examples)
+    return (
+        *own,
+        *common,
+        training.optimizer,
+        training.weight_decay,
+        training.student_examples,
+        config.lab.choice,
+        config.lab.repeat,
+    )

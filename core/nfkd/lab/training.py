@@ -16,7 +16,7 @@ from nfkd.evaluation.likelihood import example_nll
 from nfkd.evaluation.throughput import samples_per_second
 from nfkd.flows.architectures import flow_summary
 from nfkd.flows.flow import Flow
-from nfkd.lab.material import Material, same_data, trained_alike
+from nfkd.lab.material import Material, same_data, same_material, trained_alike
 from nfkd.lab.pictures import SAMPLES, picture, probe_path
 from nfkd.lab.teacher_cache import TeacherCache
 from nfkd.planning.plans import flow_config, stage_training
@@ -124,7 +124,7 @@ class LabTraining:
             training = stage_training(self.config, role)
             data = self._material.data(role)
             flow = self._material.build(role).train()
-            state = StageState.fresh(role, self.config.seeds.first, flow, training, len(data.train))
+            state = StageState.fresh(role, self._material.seed(role), flow, training, len(data.train))
             self._learners[role] = _Learner(state)
             self._speeds.pop(role, None)
         if "teacher" in roles:
@@ -153,7 +153,7 @@ class LabTraining:
             With every problem; the lab then stays as it is.
         """
         before = self.config
-        alike = config.experiment() == before.experiment() and config.lab.points == before.lab.points
+        alike = same_material(before, config)
         self._material = replace(self._material, config=config) if alike else Material.of(config)
         if config.lab.teacher != before.lab.teacher or not self._keeps_teacher(before):
             self._start(LAB_ROLES)
@@ -240,7 +240,9 @@ class LabTraining:
         old = self.together and step - self._pool_step >= _POOL_EVERY
         if self._pool is None or old:
             size = _POOL_SIZE if self.together else config.distillation.pool.samples(images=False)
-            generator = named_generator(config.seeds.first, "student", f"pool {step if self.together else ''}".strip())
+            generator = named_generator(
+                self._material.seed("student"), "student", f"pool {step if self.together else ''}".strip()
+            )
             self._pool, _ = draw_pool(teacher, self._material.student_data.train, size, generator)
             self._pool_step = step
         return self._pool

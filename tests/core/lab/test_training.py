@@ -44,9 +44,11 @@ def lab() -> LabTraining:
     return trained(tiny())
 
 
-def test_students_learn_as_in_a_run(lab: LabTraining, tmp_path: Path) -> None:
-    nfkd.run(tiny().experiment(), tmp_path / "run")
-    with h5py.File(tmp_path / "run" / "run.h5") as file:
+@pytest.mark.parametrize("repeat", [0, 1])
+def test_students_learn_as_in_a_run(lab: LabTraining, tmp_path: Path, repeat: int) -> None:
+    nfkd.run(tiny(seeds={"count": 1 + repeat}).experiment(), tmp_path / "run")
+    lab = trained(tiny(lab={"repeat": repeat})) if repeat else lab
+    with h5py.File(next((tmp_path / "run").glob(f"**/seed-{1 + repeat}/run.h5" if repeat else "run.h5"))) as file:
         for role in ("student", "baseline"):
             curve: Any = file[f"{role}/curves/validation/nll"]
             steps, values = curve["step"][:], curve["value"][:]
@@ -114,6 +116,8 @@ def test_samples_follow_the_temperature(lab: LabTraining) -> None:
         ({"training.student_steps": 50}, ()),
         ({"lab.off": ["student.step1"]}, ()),
         ({"student.steps": 1}, ("student", "baseline")),
+        ({"lab.choice": 1}, ("student", "baseline")),
+        ({"lab.repeat": 2}, ("student", "baseline")),
         ({"training.student_examples": 90}, ("student", "baseline")),
         ({"teacher.hidden": 4}, LAB_ROLES),
         ({"training.teacher_steps": 5}, LAB_ROLES),
@@ -131,6 +135,15 @@ def test_changes_start_only_the_flows_anew_that_they_concern(values: dict[str, A
     if "training.student_steps" in values:
         assert lab.phase == "students"
     lab.step()
+
+
+def test_another_choice_gives_the_students_other_points_of_the_same_data() -> None:
+    first, second, again = (LabTraining(tiny(lab={"choice": choice})).opened("lab 1") for choice in (0, 1, 1))
+    assert first.points.shape == second.points.shape == (60, 2)
+    assert len(np.unique(np.concatenate([first.points, second.points]), axis=0)) > 60
+    known = {tuple(point) for point in first.teacher_points.tolist()}
+    assert {tuple(point) for point in second.points.tolist()} <= known
+    np.testing.assert_array_equal(second.points, again.points)
 
 
 def test_a_refused_change_leaves_the_lab_as_it_is() -> None:
