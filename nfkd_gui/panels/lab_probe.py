@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
@@ -80,10 +81,10 @@ class LabProbePanel(QWidget):
         super().__init__(parent)
         self._lab = lab
         self._share = 0.0
+        self._roles: Collection[Role] = LAB_ROLES
         self.fields = self._field("x"), self._field("y")
         self.likely = QPushButton("Most likely", self)
         self.likely.setObjectName("lab.probe_likely")
-        self.likely.setToolTip("Go to where the teacher's density is highest.")
         self.likely.clicked.connect(self._place_likely)
         self.remove = QPushButton("Remove", self)
         self.remove.setObjectName("lab.probe_remove")
@@ -148,11 +149,21 @@ class LabProbePanel(QWidget):
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
+    def show_roles(self, roles: Collection[Role]) -> None:
+        """Show only some of the flows."""
+        self._roles = roles
+        self.likely.setToolTip(f"Go to where the density of the {NAMES[self._first].lower()} is highest.")
+        self.show_probe()
+
+    @property
+    def _first(self) -> Role:
+        return next(role for role in LAB_ROLES if role in self._roles)
+
     def show_probe(self) -> None:
         """Show the terms of the probe."""
         probe = self._lab.probe
-        flows = {} if probe is None else probe.flows
-        shown = {role: terms_of(role, path) for role, path in flows.items()}
+        flows: dict[Role, ProbePath] = {} if probe is None else probe.flows
+        shown = {role: terms_of(role, flows[role]) for role in LAB_ROLES if role in flows and role in self._roles}
         span = common_range(list(shown.values()))
         self.message.setVisible(not shown)
         self.remove.setEnabled(bool(self._lab.state.lab.probe))
@@ -180,7 +191,7 @@ class LabProbePanel(QWidget):
         self.placed.emit(*(field.value() for field in self.fields))
 
     def _place_likely(self) -> None:
-        picture, info = self._lab.pictures.get("teacher"), self._lab.info
+        picture, info = self._lab.pictures.get(self._first), self._lab.info
         if picture is None or info is None:
             return
         rows, columns = picture.density.shape

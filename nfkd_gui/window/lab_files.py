@@ -12,8 +12,7 @@ from PySide6.QtWidgets import QFileDialog
 from nfkd.config import ConfigError
 from nfkd.config.lab import LabConfig
 from nfkd.protocol.events import ErrorInfo
-from nfkd.text import name_problem
-from nfkd_gui.forms.text import sentence
+from nfkd.text import name_problem, sentence
 
 if TYPE_CHECKING:
     from nfkd_gui.model.lab import LabModel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor, QImage
-from PySide6.QtWidgets import QAbstractButton, QApplication, QDoubleSpinBox, QSlider, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDoubleSpinBox, QLabel, QSlider, QWidget
 
 from nfkd.protocol.lab import ChangeLab, ControlLab
 from nfkd.protocol.roles import Role
@@ -110,7 +111,7 @@ def test_the_right_key_goes_to_the_states_after_the_next_layer_of_the_teacher(la
     np.testing.assert_allclose(dots(lab, "teacher"), flows["teacher"].points[1], atol=1e-5)
     between = flows["student"].points[0] / 3 + 2 * flows["student"].points[1] / 3
     np.testing.assert_allclose(dots(lab, "student"), between, atol=1e-4)
-    assert lab.text("lab.layer_text") == "layer 1 of 3 · student 0.7 of 2"
+    assert lab.text("lab.layer_text") == "teacher 1 of 3 · student 0.7 of 2"
     assert lab.text("lab.state.teacher") == "after layer 1 of 3"
     lab.press(Qt.Key.Key_Left)
     assert lab.lab.state.lab.position == 0
@@ -162,7 +163,7 @@ def test_another_depth_gives_the_students_other_layers(lab: Driven) -> None:
     lab.train(1)
     assert len(lab.points("student")) == 4
     lab.qtbot.waitUntil(lambda: lab.find("lab.layer.student.step3").isVisible())
-    assert lab.text("lab.layer_text") == "layer 0 of 3 · student 0 of 3"
+    assert lab.text("lab.layer_text") == "teacher 0 of 3 · student 0 of 3"
 
 
 # --- the probe --------------------------------------------------------------------------------------------------------
@@ -317,10 +318,64 @@ def test_only_the_wanted_parts_are_shown(lab: Driven) -> None:
     assert lab.find("lab.play").isVisible()
 
 
-def test_for_an_audience_settings_and_table_are_left_out(lab: Driven) -> None:
+def words(lab: Driven) -> str:
+    """Return what the lab says now: texts, tooltips and names for screen readers."""
+    found = [widget for widget in lab.view.findChildren(QWidget) if widget.isVisible()]
+    texts = [widget.text() for widget in found if isinstance(widget, QLabel | QAbstractButton)]
+    return "\n".join([*texts, *(f"{widget.toolTip()} {widget.accessibleName()}" for widget in found)]).lower()
+
+
+@pytest.mark.parametrize("page", ["buys", "probe"])
+def test_flows_that_are_not_shown_are_not_named(lab: Driven, page: str) -> None:
+    lab.lab.set_values({"lab.probe": (0.5, 0.5), "lab.position": 0.5})
+    lab.studio.answer()
+    lab.view.show_parts(["teacher", "scrubber", page])
+    assert "student" not in words(lab)
+    assert lab.text("lab.layer_text") == "layer 1.5 of 3"
+    assert set(lab.find("lab.gain").curves) == {"teacher"}
+    assert {mark.role for mark in lab.find("lab.position").marks} == {"teacher"}
+    lab.view.show_parts(["student", "scrubber", page])
+    assert "teacher" not in words(lab)
+    assert "alone" not in words(lab)
+    assert lab.text("lab.layer_text") == "layer 1 of 2"
+    lab.press(Qt.Key.Key_Right)
+    assert lab.text("lab.layer_text") == "layer 2 of 2"
+
+
+def test_unknown_parts_show_nothing(lab: Driven) -> None:
+    lab.view.show_parts(["none"])
+    picture = shown(lab.view)
+    assert {picture.pixel(x, y) for x in range(0, picture.width(), 3) for y in range(0, picture.height(), 3)} == {
+        picture.pixel(0, 0)
+    }
+
+
+def test_a_file_that_does_not_fit_is_explained_where_the_settings_are_hidden(lab: Driven, tmp_path: Path) -> None:
+    file = tmp_path / "few.csv"
+    file.write_text("a,b\n1,2\n3,5\n")
+    for parts in (["student"], ["none"]):
+        lab.view.show_parts(parts)
+        assert "rows" not in lab.text("lab.message")
+        lab.view.settings.data.read(str(file))
+        lab.studio.answer()
+        assert lab.find("lab.message").isVisible()
+        assert lab.text("lab.message").startswith("few.csv: has only 2 rows")
+
+
+def test_without_a_finite_state_no_probe_is_placed(lab: Driven) -> None:
+    plane = lab.plane("teacher")
+    assert plane.flow is not None
+    states = [np.full_like(states, np.nan) for states in (plane.flow.points, plane.flow.grid)]
+    plane.flow = msgspec.structs.replace(plane.flow, points=states[0], grid=states[1])
+    plane.position = 1.5
+    plane.probed.emit(0.3, 0.4)
+    assert lab.lab.state.lab.probe == ()
+
+
+def test_for_an_audience_the_settings_are_left_out_and_the_table_stays(lab: Driven) -> None:
     lab.view.present(True)
     assert not lab.find("lab.reset").isVisible()
-    assert not lab.find("lab.table.student.0").isVisible()
+    assert lab.find("lab.table.student.0").isVisible()
     assert lab.find("lab.gap").isVisible()
     lab.view.present(False)
     assert lab.find("lab.reset").isVisible()
