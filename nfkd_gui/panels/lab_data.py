@@ -42,7 +42,7 @@ from nfkd_gui.widgets.icons import icon
 OWN = "own"
 """Name of the thumbnail of the user's file."""
 _SHORT = {
-    "two_moons": "Moons", "checkerboard": "Checks", "eight_gaussians": "Gaussians", "drawn": "Draw …", OWN: "Own CSV …",
+    "two_moons": "Moons", "checkerboard": "Checks", "eight_gaussians": "Gaussians", "drawn": "Draw …", OWN: "CSV …",
 }  # fmt: skip
 _COLUMNS, _WIDTH, _PICTURE, _NAME = 5, 64, 44, 16
 _POINTS, _LINE, _LONGEST = 400, 2, 30

@@ -50,6 +50,7 @@ class LabPlanes(QWidget):
         for role, cell in self.cells.items():
             cell.setVisible(role in roles)
         self.setVisible(bool(roles))
+        self._fit()
         self.show_state()
 
     def sizeHint(self) -> QSize:
@@ -57,6 +58,10 @@ class LabPlanes(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Let the planes have the same width, and be no higher than wide."""
         shown = [cell for cell in self.cells.values() if not cell.isHidden()]
         if shown:  # higher than wide, a plane would show nothing more
             room = self.width() - (len(shown) - 1) * scaled(_GAP)

@@ -8,7 +8,15 @@ from collections.abc import Collection
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QBoxLayout,
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from nfkd.protocol.lab import LAB_ROLES, ProbePath
 from nfkd.protocol.roles import Role
@@ -18,10 +26,11 @@ from nfkd_gui.panels.lab_cell import NAMES
 from nfkd_gui.plotting.waterfall import Terms, Waterfall, common_range
 from nfkd_gui.theme import fix_size, role_colour, scaled, set_space
 from nfkd_gui.widgets.labels import MarkupLabel, PlainLabel, ToneLabel, TypeLabel
+from nfkd_gui.widgets.number_field import DecimalField
 
 _LIMIT = 20.0
-_NARROWEST, _WIDE = 300, 640
-"""Least width, and width from which there are the formula and the student alone."""
+_NARROWEST, _THREE, _WIDE = 300, 480, 740
+"""Least width, and those from which there are three flows, and the formula beside the point."""
 FORMULA = "log p(x) = log N(z) + Σ<sub>k</sub> log |det J<sub>k</sub>|"
 
 
@@ -96,8 +105,8 @@ class LabProbePanel(QWidget):
         self._lay_out()
         self.restyle()
 
-    def _field(self, name: str) -> QDoubleSpinBox:
-        field = QDoubleSpinBox(self)
+    def _field(self, name: str) -> DecimalField:
+        field = DecimalField(self)
         field.setObjectName(f"lab.probe_{name}")
         field.setAccessibleName(f"{name} of the probe")
         field.setToolTip(f"{name} of the point in the plane of the data.")
@@ -122,10 +131,9 @@ class LabProbePanel(QWidget):
         head.addWidget(self.likely)
         head.addWidget(self.remove)
         head.addStretch(1)
-        head.addWidget(self._formula)
         inside = QWidget(self)
         line = QHBoxLayout(inside)
-        set_space(line, 24)
+        set_space(line, 16)
         for block in self.blocks.values():
             line.addWidget(block, 1, Qt.AlignmentFlag.AlignTop)
         scroll = QScrollArea(self)
@@ -135,7 +143,11 @@ class LabProbePanel(QWidget):
         scroll.setWidget(inside)
         column = QVBoxLayout(self)
         set_space(column, 8, 12, 8, 12, 8)
-        column.addLayout(head)
+        self._head = QBoxLayout(QBoxLayout.Direction.TopToBottom)
+        set_space(self._head, 6)
+        self._head.addLayout(head)
+        self._head.addWidget(self._formula)
+        column.addLayout(self._head)
         column.addWidget(self.message)
         column.addWidget(scroll, 1)
 
@@ -144,7 +156,8 @@ class LabProbePanel(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._formula.setVisible(self.width() >= scaled(_WIDE))
+        wide = self.width() >= scaled(_WIDE)
+        self._head.setDirection(QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom)
         self.show_probe()
 
     # --- what is shown ------------------------------------------------------------------------------------------------
@@ -165,11 +178,12 @@ class LabProbePanel(QWidget):
         flows: dict[Role, ProbePath] = {} if probe is None else probe.flows
         shown = {role: terms_of(role, flows[role]) for role in LAB_ROLES if role in flows and role in self._roles}
         span = common_range(list(shown.values()))
+        room = len(shown) < len(LAB_ROLES) or self.width() >= scaled(_THREE)
         self.message.setVisible(not shown)
         self.remove.setEnabled(bool(self._lab.state.lab.probe))
         self.likely.setEnabled(self._lab.info is not None)
         for role, block in self.blocks.items():
-            block.setVisible(role in shown and (role != "baseline" or self.width() >= scaled(_WIDE)))
+            block.setVisible(role in shown and (role != "baseline" or room))
             if role in shown:
                 block.show_terms(shown[role], span)
         if probe is not None:

@@ -29,7 +29,7 @@ TERMS = {
 _DEPTHS = (1, 2, 3, 4, 6)
 _OTHER = "other"
 """The number of layers that is not among these."""
-_TEACHERS = {"trained": ("Trained first", ""), "together": ("Trained together", "")}
+_TEACHERS = {"trained": ("First", ""), "together": ("Together", "")}
 _TEACHER_HELPS = {
     "trained": "The teacher is trained before the students start.",
     "together": "The teacher is trained together with the students.",
@@ -127,7 +127,7 @@ class LabSettings(QWidget):
         for setting in _FIRST:
             column.addWidget(self._number_row(setting))
         column.addWidget(self._row("student.steps", "Student's layers", self.depths))
-        column.addWidget(self._row("lab.teacher", "Teacher", self.teacher))
+        column.addWidget(self._row("lab.teacher", "Teacher is trained", self.teacher))
         column.addWidget(_heading("Terms of the student's loss", inside))
         for name, (label, help_) in TERMS.items():
             only = self._only[name] = QPushButton("Only", inside)
@@ -203,11 +203,11 @@ class LabSettings(QWidget):
         self.new_points.setToolTip(_NO_CHOICE if alike else _NEW_POINTS)
 
     def _show_depth(self, depth: int) -> None:
-        """Check the number of layers; one that is not offered gets a segment of its own."""
+        """Check the number of layers; one that is not offered gets a segment in place of the last one."""
         offered, known = [str(each) for each in _DEPTHS], depth in _DEPTHS
         if not known:
             self.depths.rename(_OTHER, str(depth))
-        self.depths.show_state(str(depth) if known else _OTHER, offered if known else [*offered, _OTHER])
+        self.depths.show_state(str(depth) if known else _OTHER, offered if known else [*offered[:-1], _OTHER])
 
     def _show_data_message(self, text: str) -> None:
         self._data_cell.show_message(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,15 +13,14 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor, QImage
 from PySide6.QtWidgets import QAbstractButton, QApplication, QDoubleSpinBox, QLabel, QSlider, QWidget
 
+from nfkd.protocol.lab import LAB_ROLES as ROLES
 from nfkd.protocol.lab import ChangeLab, ControlLab
-from nfkd.protocol.roles import Role
 from nfkd_gui.panels.lab_scrubber import STEPS
 from nfkd_gui.plotting.gain_plot import best_so_far
 from nfkd_gui.theme import apply_theme, role_colour, tokens
 from tests.gui.lab.lab_driver import Driven
 
 Left = Qt.MouseButton.LeftButton
-ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
 
 
 def actions(lab: Driven) -> list[str]:
@@ -197,6 +195,14 @@ def test_the_terms_of_the_probe_add_up_to_the_density(lab: Driven) -> None:
         assert float(numbers[-1]) == pytest.approx(expected, abs=0.006)
 
 
+def test_the_first_window_has_the_formula_and_all_flows(open_lab: Callable[..., Driven]) -> None:
+    lab = open_lab(size=(1012, 812))  # beside the lessons in a window of 1440 × 900
+    lab.drag("student", (0.4, 0.6))
+    assert any("log |det" in label.text() for label in lab.view.probe.findChildren(QLabel) if label.isVisible())
+    for role in ROLES:
+        assert lab.find(f"lab.terms.{role}").isVisible()
+
+
 def test_pointing_shows_the_probe_and_all_planes_have_the_same_point(lab: Driven) -> None:
     assert not lab.find("lab.probe_x").isVisible()
     lab.drag("baseline", (1.0, 0.5))
@@ -222,6 +228,16 @@ def test_the_most_likely_point_and_no_probe(lab: Driven) -> None:
     lab.click("lab.probe_remove")
     assert lab.lab.state.lab.probe == ()
     assert not lab.find("lab.terms.teacher").isVisible()
+
+
+def test_without_a_finite_state_no_probe_is_placed(lab: Driven) -> None:
+    plane = lab.plane("teacher")
+    assert plane.flow is not None
+    states = [np.full_like(states, np.nan) for states in (plane.flow.points, plane.flow.grid)]
+    plane.flow = msgspec.structs.replace(plane.flow, points=states[0], grid=states[1])
+    plane.position = 1.5
+    plane.probed.emit(0.3, 0.4)
+    assert lab.lab.state.lab.probe == ()
 
 
 # --- what distillation buys -------------------------------------------------------------------------------------------
@@ -301,84 +317,6 @@ def test_a_new_theme_changes_the_colours_at_once(lab: Driven) -> None:
         lab.qtbot.waitUntil(lambda: shown(lab.plane("teacher").viewport()).pixelColor(4, 4) == QColor(tokens().panel))
     finally:
         apply_theme(QApplication.instance(), "light")  # type: ignore[arg-type]
-
-
-def test_only_the_wanted_parts_are_shown(lab: Driven) -> None:
-    lab.view.show_parts(["student", "scrubber"])
-    assert not lab.plane("teacher").isVisible()
-    assert lab.plane("student").isVisible()
-    assert lab.find("lab.position").isVisible()
-    for name in ("lab.play", "lab.gap", "lab.reset"):
-        assert not lab.find(name).isVisible(), name
-    lab.view.show_parts(["probe"])
-    assert lab.find("lab.probe_x").isVisible()
-    assert not lab.find("lab.gap").isVisible()
-    lab.view.show_parts([])
-    assert all(lab.plane(role).isVisible() for role in ROLES)
-    assert lab.find("lab.play").isVisible()
-
-
-def words(lab: Driven) -> str:
-    """Return what the lab says now: texts, tooltips and names for screen readers."""
-    found = [widget for widget in lab.view.findChildren(QWidget) if widget.isVisible()]
-    texts = [widget.text() for widget in found if isinstance(widget, QLabel | QAbstractButton)]
-    return "\n".join([*texts, *(f"{widget.toolTip()} {widget.accessibleName()}" for widget in found)]).lower()
-
-
-@pytest.mark.parametrize("page", ["buys", "probe"])
-def test_flows_that_are_not_shown_are_not_named(lab: Driven, page: str) -> None:
-    lab.lab.set_values({"lab.probe": (0.5, 0.5), "lab.position": 0.5})
-    lab.studio.answer()
-    lab.view.show_parts(["teacher", "scrubber", page])
-    assert "student" not in words(lab)
-    assert lab.text("lab.layer_text") == "layer 1.5 of 3"
-    assert set(lab.find("lab.gain").curves) == {"teacher"}
-    assert {mark.role for mark in lab.find("lab.position").marks} == {"teacher"}
-    lab.view.show_parts(["student", "scrubber", page])
-    assert "teacher" not in words(lab)
-    assert "alone" not in words(lab)
-    assert lab.text("lab.layer_text") == "layer 1 of 2"
-    lab.press(Qt.Key.Key_Right)
-    assert lab.text("lab.layer_text") == "layer 2 of 2"
-
-
-def test_unknown_parts_show_nothing(lab: Driven) -> None:
-    lab.view.show_parts(["none"])
-    picture = shown(lab.view)
-    assert {picture.pixel(x, y) for x in range(0, picture.width(), 3) for y in range(0, picture.height(), 3)} == {
-        picture.pixel(0, 0)
-    }
-
-
-def test_a_file_that_does_not_fit_is_explained_where_the_settings_are_hidden(lab: Driven, tmp_path: Path) -> None:
-    file = tmp_path / "few.csv"
-    file.write_text("a,b\n1,2\n3,5\n")
-    for parts in (["student"], ["none"]):
-        lab.view.show_parts(parts)
-        assert "rows" not in lab.text("lab.message")
-        lab.view.settings.data.read(str(file))
-        lab.studio.answer()
-        assert lab.find("lab.message").isVisible()
-        assert lab.text("lab.message").startswith("few.csv: has only 2 rows")
-
-
-def test_without_a_finite_state_no_probe_is_placed(lab: Driven) -> None:
-    plane = lab.plane("teacher")
-    assert plane.flow is not None
-    states = [np.full_like(states, np.nan) for states in (plane.flow.points, plane.flow.grid)]
-    plane.flow = msgspec.structs.replace(plane.flow, points=states[0], grid=states[1])
-    plane.position = 1.5
-    plane.probed.emit(0.3, 0.4)
-    assert lab.lab.state.lab.probe == ()
-
-
-def test_for_an_audience_the_settings_are_left_out_and_the_table_stays(lab: Driven) -> None:
-    lab.view.present(True)
-    assert not lab.find("lab.reset").isVisible()
-    assert lab.find("lab.table.student.0").isVisible()
-    assert lab.find("lab.gap").isVisible()
-    lab.view.present(False)
-    assert lab.find("lab.reset").isVisible()
 
 
 def test_the_planes_have_the_same_size_and_limits(lab: Driven) -> None:
