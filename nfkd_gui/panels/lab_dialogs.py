@@ -69,7 +69,7 @@ class ColumnsDialog(_DataDialog):
         self.picker.offer(columns)
         self.picker.changed.connect(self._enable)
         self._column.addWidget(WrappedLabel(about, parent=self))
-        self._column.addWidget(self.picker)
+        self._column.addWidget(self.picker, 0, Qt.AlignmentFlag.AlignLeft)
         self._column.addStretch(1)
         self._column.addWidget(self._buttons)
         self.resize(scaled(400), self.sizeHint().height())

@@ -56,6 +56,9 @@ class LabPlanes(QWidget):
     def sizeHint(self) -> QSize:
         return QSize(super().sizeHint().width(), self._most)
 
+    def hasHeightForWidth(self) -> bool:
+        return False  # as the wrapped text of a missing picture has, which would make the planes low
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._fit()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QLabel, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
 
 from nfkd.protocol.lab import LAB_ROLES as ROLES
 from tests.gui.lab.lab_driver import Driven
@@ -57,6 +57,15 @@ def test_a_flow_alone_has_the_room_of_all(lab: Driven) -> None:
     height = lab.plane("student").height()
     lab.view.show_parts(["student", "buys"])
     lab.qtbot.waitUntil(lambda: lab.plane("student").height() > 1.25 * height)
+
+
+def test_the_planes_keep_their_room_while_there_are_no_pictures(lab: Driven) -> None:
+    height = lab.view.planes.height()
+    lab.lab.set_values({"seeds.first": 7})  # there is no trained teacher for this seed
+    lab.studio.answer()
+    assert not any(lab.plane(role).isVisible() for role in ROLES)
+    QApplication.processEvents()
+    assert lab.view.planes.height() == height
 
 
 def test_unknown_parts_show_nothing(lab: Driven) -> None:
