@@ -20,7 +20,7 @@ from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, TypeLabel
 NAMES: dict[Role, str] = {"teacher": "Teacher", "student": "Student", "baseline": "Student alone"}
 """What the lab calls its flows."""
 LEARNERS: frozenset[Role] = frozenset({"student", "baseline"})
-"""The flows that are the same but for the teacher."""
+"""The small flows, of which one has a teacher."""
 _CHIP, _MOST = 20, 20
 """Side of a chip, and layers that have one."""
 
@@ -110,6 +110,7 @@ class LabCell(QWidget):
     def __init__(self, role: Role, parent: QWidget) -> None:
         super().__init__(parent)
         self.role: Role = role
+        self._share = 0.0
         self.title = TypeLabel("strong", NAMES[role], self)
         self.caption = Caption(parent=self)
         self.value = TypeLabel("strong", parent=self)
@@ -183,13 +184,17 @@ class LabCell(QWidget):
         """Show why there is no plane; an empty reason shows the plane."""
         self._reason.setText(reason)
         self._pages.setCurrentWidget(self._reason if reason else self.plane)
+        self.show_state(self._share)
 
     def show_state(self, share: float) -> None:
         """Say which state the plane shows."""
         flow = self.plane.flow
         count = 0 if flow is None else len(flow.names)
         number = share * count
-        if share in (0, 1):
+        self._share = share
+        if not count or not self.shown:
+            texts = [""]
+        elif share in (0, 1):
             texts = ["data"] if not share else ["noise"]
         else:
             texts = [f"after layer {number:.1f} of {count}".replace(".0 ", " "), f"{number:.1f} of {count}"]

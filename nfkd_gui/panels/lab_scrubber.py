@@ -26,7 +26,7 @@ _WAY, _REST = 3500, 600
 """Milliseconds of the way from the data to the noise while playing, and of the rest at each end."""
 _SLACK = 0.01
 """Layers by which the slider may be off a layer, as its positions are whole numbers."""
-_TICK, _SHORT, _GROOVE, _HANDLE = 14, 8, 4, 14
+_TICK, _SHORT, _GROOVE, _HANDLE, _NEAR = 14, 8, 4, 14, 5
 
 
 class Mark(NamedTuple):
@@ -111,7 +111,8 @@ class LayerTrack(QSlider):
         self.setSliderDown(False)
 
     def _follow(self, x: float) -> None:
-        left, right = self.x_of(0), self.x_of(1)
+        left, right, near = self.x_of(0), self.x_of(1), scaled(_NEAR)
+        x = left if x < left + near else right if x > right - near else x
         self.setValue(round(STEPS * min(max((x - left) / max(right - left, 1), 0), 1)))
 
 

@@ -95,6 +95,7 @@ def test_while_the_teacher_is_missing_the_students_wait(open_lab: Callable[..., 
     assert lab.lab.frame.phase == "teacher"
     assert "3 of 20 steps" in lab.text("lab.message")
     assert lab.text("lab.reason.student") == "Starts when the teacher is trained."
+    assert lab.text("lab.state.student") == ""
     assert lab.plane("teacher").isVisible()
     assert not lab.plane("student").isVisible()  # the student of the other seed is gone
     assert lab.text("lab.gap_reason") == "Known when the students train."
@@ -123,6 +124,14 @@ def test_a_click_at_the_end_of_the_line_shows_the_noise(lab: Driven) -> None:
     for role in ROLES:
         np.testing.assert_allclose(dots(lab, role), lab.lab.frame.noise, atol=1e-3)
         assert not lab.plane(role).image.isVisible()
+
+
+def test_near_an_end_of_the_line_the_handle_goes_to_it(lab: Driven) -> None:
+    track = lab.find("lab.position", QSlider)
+    for share, near in ((1.0, -3), (0.0, 3)):
+        place = QPoint(round(track.x_of(share)) + near, track.height() // 2)
+        lab.qtbot.mouseClick(track, Left, pos=place)
+        assert lab.lab.state.lab.position == share
 
 
 def test_dragging_moves_all_flows_by_the_same_share(lab: Driven) -> None:
