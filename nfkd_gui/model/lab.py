@@ -121,9 +121,7 @@ class LabModel(QObject):
         self._seen = -1
         self._accepted = state
         self._take(reply)
-        if self.state != state:  # it was changed meanwhile
-            self._commands.appendleft(self.state)
-        self._send_next()
+        self._send_next()  # what was changed meanwhile
         self._read()
 
     def _take(self, reply: LabOpened) -> None:
