@@ -143,15 +143,13 @@ class LabPicture(Message, frozen=True):
         Steps that the flow has made.
     density
         Log p at the cells' centres over the extent, (rows, columns) float32, lowest y first.
-    samples
-        Samples of the noise that all flows share, at the state's temperature, (n, 2).
     plane
-        Points, grid and rings after each layer; layers that are off change nothing.
+        Points, grid and rings after each layer; layers that are off change nothing. The points are samples of the noise
+        that all flows share, at the state's temperature.
     """
 
     step: int
     density: np.ndarray
-    samples: np.ndarray
     plane: PlaneFlow
 
 
