@@ -166,7 +166,8 @@ class PlaneGrid(QWidget):
             return min(width - axis, (height - axis) / self._aspect)
 
         best = max(range(1, count + 1), key=side)
-        full = [across for across in range(1, count + 1) if count % across == 0 and side(across) >= _ENOUGH * side(best)]
+        enough = _ENOUGH * side(best)
+        full = [across for across in range(1, count + 1) if count % across == 0 and side(across) >= enough]
         return min(full, default=best)
 
     def minimumSizeHint(self) -> QSize:
