@@ -38,8 +38,8 @@ def test_filters_mean_what_they_say(tree: Any, run: dict[str, int]) -> None:
                 return f"not ({text(part)})"
             case ("and" | "or" as word, first, second):
                 return f"({text(first)}) {word} ({text(second)})"
-            case (name, symbol, number):
-                return f"{name} {symbol} {number}"
+            case _:
+                return "{} {} {}".format(*node)
 
     def meaning(node: Any) -> bool:
         match node:
@@ -49,7 +49,8 @@ def test_filters_mean_what_they_say(tree: Any, run: dict[str, int]) -> None:
                 return meaning(first) and meaning(second)
             case ("or", first, second):
                 return meaning(first) or meaning(second)
-            case (name, symbol, number):
+            case _:
+                name, symbol, number = node
                 return NUMBERS[symbol](run[name], number)
 
     assert RunFilter.parse(text(tree)).matches({name: float(value) for name, value in run.items()}) == meaning(tree)
