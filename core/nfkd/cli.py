@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
 
     _run_arguments(command("run", "Run an experiment: teacher, student, baseline, verdict.", _run))
     list_command.add_arguments(command("list", "List the runs in a directory.", list_command.list_in_terminal))
+    list_command.add_compare_arguments(
+        command("compare", "Compare the students of runs of the same data.", list_command.compare_in_terminal)
+    )
     show = command("show", "Show a run: teacher, student and baseline side by side.", _show)
     show.add_argument("run", metavar="RUN")
     command("presets", "List the presets (built-in experiments).", _presets)

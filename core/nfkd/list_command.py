@@ -1,4 +1,4 @@
-"""The command ``nfkd list``: runs that pass a filter, sorted, grouped, in several formats."""
+"""``nfkd list``: runs that pass a filter, sorted and grouped; ``nfkd compare``: runs side by side."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
@@ -18,6 +19,9 @@ from nfkd.config import ConfigError, ConfigProblem
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
 from nfkd.terminal import say, terminal
 from nfkd.text import plain
+
+if TYPE_CHECKING:
+    from nfkd.evaluation.comparison import ComparedRun, Comparison, Difference, Mean
 
 _SHOWN = (
     "name",
@@ -76,14 +80,79 @@ def list_in_terminal(options: argparse.Namespace) -> int:
         rows, chosen = _grouped(rows, options.group, chosen)
     if sort:
         rows = _sorted(rows, sort, largest_first=options.sort.startswith("-"))
-    columns = chosen or list(_SHOWN)
-    if options.format == "table":
-        _print(columns, rows)
-    else:
-        say(_WRITERS[options.format](columns, rows))
+    _write(options.format, chosen or list(_SHOWN), rows)
     for message in unreadable:
         say(f"nfkd: {message}", stderr=True)
     return 0
+
+
+def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``nfkd compare``."""
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="at least two runs of the same data")
+    parser.add_argument("--format", choices=["table", *_WRITERS], default="table")
+
+
+def compare_in_terminal(options: argparse.Namespace) -> int:
+    """Print runs side by side.
+
+    Raises
+    ------
+    ConfigError
+        When there are fewer than two runs, or their data differ.
+    RunError
+        When a run cannot be read.
+    """
+    from nfkd.evaluation.comparison import DifferentDataError, compare_runs
+
+    if len(options.runs) < 2:
+        raise ConfigError([ConfigProblem("RUN", "give at least two runs")])
+    try:
+        comparison = compare_runs([_compared_run(run) for run in options.runs])
+    except DifferentDataError as error:
+        raise ConfigError([ConfigProblem("RUN", str(error))]) from error
+    names = [f"{name} ({number})" for number, name in enumerate(comparison.names, 1)]
+    rows = [{"": title, **dict(zip(names, values, strict=True))} for title, values in _comparison_rows(comparison)]
+    _write(options.format, ["", *names], rows)
+    return 0
+
+
+def _compared_run(path: str) -> ComparedRun:
+    from nfkd.evaluation.comparison import ComparedRun
+    from nfkd.runs.layout import read_config
+    from nfkd.runs.reader import read_figures
+    from nfkd.runs.run_values import settings_of
+
+    snapshot = read_figures(path)
+    summaries = [stage.summary for stage in snapshot.stages if stage.summary is not None]
+    return ComparedRun(snapshot.row.name, settings_of(read_config(Path(path))), summaries)
+
+
+def _comparison_rows(comparison: Comparison) -> Iterator[tuple[str, list[Value]]]:
+    yield from comparison.settings.items()
+    for name, sizes in comparison.sizes.items():
+        yield name.replace("_", "-"), [None if math.isnan(size) else size for size in sizes]
+    for row in comparison.metrics:
+        unit = row.metric.unit if row.metric.unit is not None else comparison.unit
+        title = f"{row.metric.name}, {unit}" if unit else row.metric.name
+        yield title, [_interval(mean, row.metric.form) for mean in row.means]
+        if any(row.differences):
+            yield "  difference to the first run", [_difference(item, row.metric.form) for item in row.differences]
+    yield "gap closed", [None if math.isnan(gap) else f"{100 * gap:.0f} %" for gap in comparison.gaps]
+
+
+def _interval(mean: Mean, form: str) -> Value:
+    if not mean.seeds:
+        return None
+    half = f" ± {mean.half:{form}}" if math.isfinite(mean.half) else ""
+    return f"{mean.value:{form}}{half} ({mean.seeds} {'seed' if mean.seeds == 1 else 'seeds'})"
+
+
+def _difference(difference: Difference | None, form: str) -> Value:
+    if difference is None:
+        return None
+    mean = difference.mean
+    half = f" ± {mean.half:{form}}" if math.isfinite(mean.half) else ""
+    return f"{mean.value:+{form}}{half}{f', {difference.outcome}' if difference.outcome else ''}"
 
 
 def _sorted(rows: Sequence[Row], name: str, *, largest_first: bool) -> list[Row]:
@@ -127,6 +196,13 @@ def _text(value: Value) -> str:
     if isinstance(value, str):
         return plain(value, _LONGEST)
     return f"{value:.0f}" if math.isfinite(value) and value == int(value) and abs(value) < 1e9 else f"{value:.4g}"
+
+
+def _write(kind: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    if kind == "table":
+        _print(columns, rows)
+    else:
+        say(_WRITERS[kind](columns, rows))
 
 
 def _print(columns: Sequence[str], rows: Sequence[Row]) -> None:

@@ -1,4 +1,4 @@
-"""``nfkd list``: filters, order, groups and formats, over folders of runs that were never trained."""
+"""``nfkd list`` over runs that were never trained, and ``nfkd compare`` over small ones that were."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
+import nfkd
 from nfkd.cli import main
 from nfkd.runs.layout import create_run
+from nfkd.runs.reader import open_run
 from nfkd.runs.state import read_row, write_row
 from tests.core.tiny import moons
 
@@ -111,3 +113,43 @@ def test_a_broken_run_is_named_and_the_others_are_listed(folder: Path, tmp_path:
     captured = capsys.readouterr()
     assert "whole" in captured.out
     assert "broken" in captured.err
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two finished runs of three seeds, and one of other data."""
+    folder, paths = tmp_path_factory.mktemp("compared"), []
+    training = {"teacher_steps": 4, "student_steps": 4, "batch_size": 16}
+    for name, changes in (("narrow", {}), ("wide", {"student": {"hidden": 12}}), ("more", {"data": {"count": 300}})):
+        path = folder / name
+        nfkd.run(moons(name=name, training=training, seeds={"count": 3 if name != "more" else 1}, **changes), path)
+        paths.append(str(path))
+    return paths
+
+
+def test_runs_are_compared(compared: list[str], capsys: Shell) -> None:
+    assert main(["compare", *compared[:2], "--format", "json"]) == 0
+    rows = {row[""]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["student.hidden"] == {"": "student.hidden", "narrow (1)": 4, "wide (2)": 12}
+    tests = [stage.summary.test for stage in open_run(compared[1]).snapshot().stages
+             if stage.summary is not None and stage.summary.stage == "student"]  # fmt: skip
+    assert rows["test likelihood, nats"]["wide (2)"].startswith(f"{statistics.fmean(tests):.4f} ± ")
+    assert rows["test likelihood, nats"]["wide (2)"].endswith("(3 seeds)")
+    assert main(["compare", *compared[:2]]) == 0
+    assert "difference to the first run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [([0], "give at least two runs"), ([0, 2], "narrow has data.count = 400.0, more has 300.0")],
+)
+def test_runs_that_cannot_be_compared_are_refused(
+    compared: list[str], capsys: Shell, chosen: list[int], message: str
+) -> None:
+    assert main(["compare", *(compared[index] for index in chosen)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_missing_run_is_refused(compared: list[str], capsys: Shell) -> None:
+    assert main(["compare", compared[0], "/nowhere/run"]) == 2
+    assert "/nowhere/run" in capsys.readouterr().err

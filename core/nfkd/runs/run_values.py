@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nfkd.config import ConfigError
+from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.config.run_filter import Value
 from nfkd.protocol.records import RunRow
 from nfkd.runs.errors import RunError
@@ -38,12 +38,16 @@ def run_values(row: RunRow, *, settings: bool = True) -> dict[str, Value]:
             config = read_config(Path(row.run))
         except (ConfigError, RunError, OSError):
             return values
-        values |= {path: value for path, value in _settings(config.model_dump(mode="json")) if path not in values}
+        values |= {path: value for path, value in settings_of(config).items() if path not in values}
     return values
 
 
+def settings_of(config: ExperimentConfig) -> dict[str, Value]:
+    """Return every setting of an experiment by its dotted path; items of lists have their index."""
+    return dict(_settings(config.model_dump(mode="json")))
+
+
 def _settings(table: Any, path: str = "") -> Iterator[tuple[str, Value]]:
-    """Yield every setting of an experiment; of lists of numbers or texts only their items."""
     if isinstance(table, Mapping):
         items: Any = table.items()
     elif isinstance(table, list):
