@@ -65,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     show = command("show", "Show a run: teacher, student and baseline side by side.", _show)
     show.add_argument("run", metavar="RUN")
+    report = command("report", "Write a report of a run as one HTML file.", _report)
+    report.add_argument("run", metavar="RUN")
+    report.add_argument("--out", metavar="FILE", help="default: report.html in the run's directory")
     command("presets", "List the presets (built-in experiments).", _presets)
     _data_arguments(command("data", "List, show, add and download data sets.", _data))
     recover = command("recover", "Repair the files of a run whose process was killed.", _recover)
@@ -136,6 +139,16 @@ def _show(options: argparse.Namespace) -> int:
     from nfkd.runs.reader import open_run
 
     print_summary(open_run(options.run).snapshot())
+    return DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    from nfkd.evaluation.report import write_report
+    from nfkd.runs.reader import open_run
+
+    record = open_run(options.run)
+    path = Path(options.out) if options.out else record.path / "report.html"
+    say(write_report(record, path))
     return DONE
 
 
