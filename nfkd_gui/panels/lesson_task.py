@@ -28,7 +28,7 @@ from nfkd_gui.widgets.labels import ToneLabel, TypeLabel
 
 _THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 _FIELD = 132
-_ARROWS = {Qt.Key.Key_Left: Qt.Key.Key_Up, Qt.Key.Key_Right: Qt.Key.Key_Down}
+_ARROWS: dict[int, int] = {Qt.Key.Key_Left: -1, Qt.Key.Key_Up: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_Down: 1}
 
 
 def number_of(text: str) -> float:
@@ -66,21 +66,23 @@ class IconLabel(QLabel):
 
 
 class ChoiceButton(QRadioButton):
-    """A choice. Left and Right go to the one before and the next, and do not turn the page."""
+    """A choice of a group; arrows choose the one before or the next, and do not turn the page."""
 
     def event(self, event: QEvent) -> bool:
-        if (
-            event.type() == QEvent.Type.ShortcutOverride
-            and isinstance(event, QKeyEvent)
-            and Qt.Key(event.key()) in _ARROWS
-        ):
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent) and event.key() in _ARROWS:
             event.accept()
             return True
         return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        key = _ARROWS.get(Qt.Key(event.key()))
-        super().keyPressEvent(event if key is None else QKeyEvent(event.type(), key, event.modifiers()))
+        if event.key() not in _ARROWS:
+            super().keyPressEvent(event)
+            return
+        choices = self.group().buttons()
+        index = choices.index(self) + _ARROWS[event.key()]
+        if 0 <= index < len(choices):
+            choices[index].setFocus(Qt.FocusReason.OtherFocusReason)
+            choices[index].setChecked(True)
 
 
 class AnswerBox(QFrame):
