@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from nfkd import list_command
 from nfkd.config import ConfigError, ExperimentConfig, preset_names
 from nfkd.engine import commands as engine_commands
 from nfkd.terminal import Parser, say, standard_streams, terminal
@@ -58,8 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     _run_arguments(command("run", "Run an experiment: teacher, student, baseline, verdict.", _run))
-    command("list", "List the runs in a directory.", _list).add_argument(
-        "directory", metavar="DIR", nargs="?", default="runs"
+    list_command.add_arguments(command("list", "List the runs in a directory.", list_command.list_in_terminal))
+    list_command.add_compare_arguments(
+        command("compare", "Compare the students of runs of the same data.", list_command.compare_in_terminal)
     )
     show = command("show", "Show a run: teacher, student and baseline side by side.", _show)
     show.add_argument("run", metavar="RUN")
@@ -127,17 +129,6 @@ def _run(options: argparse.Namespace) -> int:
         return run_in_terminal(config, directory, resume=options.resume)
     except ConfigError as error:
         raise with_manual_download(error, config.data) from error
-
-
-def _list(options: argparse.Namespace) -> int:
-    from nfkd.console import print_runs
-    from nfkd.runs.layout import list_runs
-
-    rows, unreadable = list_runs(Path(options.directory))
-    print_runs(rows)
-    for message in unreadable:
-        say(f"nfkd: {message}", stderr=True)
-    return DONE
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -9,11 +9,11 @@ from nfkd.config.lab import FEWEST_POINTS, MAX_POINTS
 from nfkd.data import DataError, load_dataset
 from nfkd.protocol.lab import LabPoints
 
-_DIGITS = 6
+_DIGITS = 4
 
 
 def read_points(config: DataConfig) -> LabPoints:
-    """Return the rows of a table with two columns, at most 20,000 of them, in a random order.
+    """Return the rows of a table with two columns, at most 5,000 of them, in a random order.
 
     Raises
     ------

@@ -164,7 +164,7 @@ def test_a_lesson_has_the_right_size(lesson: Lesson):
 def test_examples_of_answers_are_right_and_wrong(lesson: Lesson):
     for page in lesson.pages:
         for task in page.tasks:
-            if task.lab is None:
+            if not task.lab:
                 assert task.is_right(task.right_example)
                 assert not task.is_right(task.wrong_example)
 

@@ -282,24 +282,6 @@ def test_arrows_choose_among_the_choices(open_panel: OpenPanel, qtbot: Any):
     assert panel.index == 3
 
 
-def test_a_formula_that_cannot_be_read_says_where_it_is(tmp_path: Path, open_panel: OpenPanel):
-    folder = tmp_path / "lessons"
-    folder.mkdir()
-    (folder / "bad.md").write_text(SHORT + "---\n# Fourth\n\n```formula\nx = \\frac{1}{\n```\n")
-    panel = open_panel(folder)
-    panel.open_lesson("bad", 3)
-    label = find(panel, "lesson.problem", QLabel)
-    assert label.text() == "bad.md, page 4: the formula cannot be read: x = \\frac{1}{"
-
-
-@pytest.mark.parametrize("lesson", LESSONS, ids=[lesson.name for lesson in LESSONS])
-def test_every_formula_can_be_read(lesson: Any, open_panel: OpenPanel):
-    panel = open_panel()
-    for index in range(len(lesson.pages)):
-        panel.open_lesson(lesson.name, index)
-        assert [label.text() for label in panel.findChildren(QLabel, "lesson.problem")] == []
-
-
 def test_progress_is_kept_in_the_preferences(
     short: LessonPanel, studio: Studio, qtbot: Any, tmp_path: Path, lab: RecordingLab
 ):
