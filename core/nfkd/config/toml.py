@@ -55,11 +55,11 @@ def _dumped(table: dict[str, Any]) -> str:
     def shorten(value: Any) -> Any:
         if is_table(value):
             return {key: shorten(item) for key, item in value.items()}
-        if isinstance(value, list) and len(value) > _LONG_LIST and isinstance(value[0], list):
-            name = f"points-{uuid4().hex}"
-            points[f'"{name}"'] = json.dumps(value)
-            return name
-        return value
+        if not _is_long(value):
+            return value
+        name = f"points-{uuid4().hex}"
+        points[f'"{name}"'] = json.dumps(value)
+        return name
 
     text = tomlkit.dumps(shorten(table))
     for name, value in points.items():
@@ -160,6 +160,12 @@ def is_table(value: Any) -> TypeGuard[dict[str, Any]]:
 def _kind_first(table: dict[str, Any]) -> dict[str, Any]:
     ordered = sorted(table.items(), key=lambda item: item[0] != "kind")
     return {key: _kind_first(value) if is_table(value) else _listed(value) for key, value in ordered}
+
+
+def _is_long(value: Any) -> bool:
+    """Return whether a value is a long list of lists."""
+    items = cast("list[Any]", value) if isinstance(value, list) else []
+    return len(items) > _LONG_LIST and isinstance(items[0], list)
 
 
 def _listed(value: Any) -> Any:
