@@ -114,3 +114,9 @@ def feature_names(count: int, columns: Sequence[str] = ()) -> list[str]:
     if len(columns) == count:
         return list(columns)
     return [f"x{subscript(number)}" for number in range(1, count + 1)]
+
+
+def sentence(text: str) -> str:
+    """Return a message with a capital first letter, unless it starts with a name such as ``data.csv``."""
+    first = text.partition(" ")[0].rstrip(":,;.")
+    return f"{text[:1].upper()}{text[1:]}" if first.isalpha() else text

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLineEdit, QVBoxLayout, QWidget
 
 from nfkd.config.datasets import dataset_name_problems
-from nfkd_gui.forms.text import sentence
+from nfkd.text import sentence
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.dialogs import without_icons

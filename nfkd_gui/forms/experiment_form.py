@@ -11,6 +11,7 @@ from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.config import ExperimentConfig
+from nfkd.text import sentence
 from nfkd_gui.forms.dataset_menu import DatasetMenuButton
 from nfkd_gui.forms.effects import value_at
 from nfkd_gui.forms.estimate import EstimateBox
@@ -24,7 +25,6 @@ from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.forms.preview import PreviewBox
 from nfkd_gui.forms.rows import Group
 from nfkd_gui.forms.sections import SectionBox
-from nfkd_gui.forms.text import sentence
 from nfkd_gui.forms.undo import Edit, change_name
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment

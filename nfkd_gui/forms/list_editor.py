@@ -10,10 +10,10 @@ from typing import Any
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
+from nfkd.text import sentence
 from nfkd_gui.forms.fields import Field, SectionList
 from nfkd_gui.forms.layout import discard, fill_column, form_grid, heading_label
 from nfkd_gui.forms.node import FormNode, Leftovers, OnChanged, Problems
-from nfkd_gui.forms.text import sentence
 from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.labels import WrappedLabel
 from nfkd_gui.widgets.message_cell import MessageCell

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 from nfkd.config import DistillationConfig
 from nfkd.config.schedules import weights_at
 from nfkd.protocol.requests import Description
+from nfkd.text import sentence
 from nfkd_gui.forms.add_term import AddTerm
 from nfkd_gui.forms.block import Block, PoolBlock
 from nfkd_gui.forms.effects import value_at
@@ -23,7 +24,6 @@ from nfkd_gui.forms.rows import Group
 from nfkd_gui.forms.term_cells import curve_steps
 from nfkd_gui.forms.term_node import TermNode
 from nfkd_gui.forms.term_row import TableHead
-from nfkd_gui.forms.text import sentence
 from nfkd_gui.model.gradient_shares import GradientShares
 from nfkd_gui.theme import set_space, set_type
 from nfkd_gui.widgets.labels import ElidedLabel, WrappedLabel

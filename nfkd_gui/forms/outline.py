@@ -9,7 +9,7 @@ from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.config import ConfigProblem
-from nfkd_gui.forms.text import sentence
+from nfkd.text import sentence
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.summaries import summary_of
 from nfkd_gui.theme import font, scaled, set_space, tokens

@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout
 from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import TEACHERS, role_label
+from nfkd.text import sentence
 from nfkd_gui.forms.layout import discard
 from nfkd_gui.forms.pair_row import REMOVE_WIDTH, SPACING, WEIGHT_WIDTH, PairRow
-from nfkd_gui.forms.text import sentence
 from nfkd_gui.model.layer_choice import LayerChoice, layer_label
 from nfkd_gui.model.own_pairs import OWN, pair_items
 from nfkd_gui.theme import fix_size, set_space

@@ -24,9 +24,8 @@ from PySide6.QtWidgets import (
 
 from nfkd.protocol.data import ColumnStatistics, DataPreview
 from nfkd.protocol.events import DataProgress
-from nfkd.text import plain
+from nfkd.text import plain, sentence
 from nfkd_gui.forms.layout import fill_column
-from nfkd_gui.forms.text import sentence
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.plotting.mosaic import Mosaic, themed

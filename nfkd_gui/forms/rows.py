@@ -7,6 +7,7 @@ from typing import Any
 
 from PySide6.QtWidgets import QGridLayout, QWidget
 
+from nfkd.text import sentence
 from nfkd_gui.forms.editors import SwitchBox, make_editor, set_silently
 from nfkd_gui.forms.effects import has_effect
 from nfkd_gui.forms.fields import LISTS, Field, Section, SectionList, Value, Variants
@@ -14,7 +15,6 @@ from nfkd_gui.forms.layout import follow_in_tab_order, form_grid, heading_label
 from nfkd_gui.forms.list_editor import ListEditor
 from nfkd_gui.forms.node import FormNode, Leftovers, OnChanged, Problems
 from nfkd_gui.forms.pairs_box import PairsBox
-from nfkd_gui.forms.text import sentence
 from nfkd_gui.theme import fix_size
 from nfkd_gui.widgets.drawing_box import DrawingBox
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel

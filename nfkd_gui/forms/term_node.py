@@ -9,13 +9,13 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from nfkd.config import TERMS
+from nfkd.text import sentence
 from nfkd_gui.forms.editors import describe_editor, set_silently
 from nfkd_gui.forms.fields import Section, Value
 from nfkd_gui.forms.layout import form_grid
 from nfkd_gui.forms.node import FormNode, Leftovers, OnChanged, Problems
 from nfkd_gui.forms.rows import LABEL_WIDTH, Group
 from nfkd_gui.forms.term_row import CHEVRON, TermRow
-from nfkd_gui.forms.text import sentence
 from nfkd_gui.theme import fix_size, gap, set_space
 from nfkd_gui.widgets.labels import PlainLabel
 from nfkd_gui.widgets.message_cell import LINE

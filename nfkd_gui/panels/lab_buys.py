@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
+import numpy as np
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
@@ -32,6 +34,7 @@ class FlowTable(QFrame):
         set_space(grid, 3, across=16)
         self.cells: dict[tuple[Role, int], PlainLabel] = {}
         self._names: dict[Role, PlainLabel] = {}
+        self._rows: dict[Role, list[QWidget]] = {}
         right = Qt.AlignmentFlag.AlignRight
         for column, head in enumerate(_HEADS, 1):
             grid.addWidget(ToneLabel(head, parent=self), 0, column, right)
@@ -40,14 +43,22 @@ class FlowTable(QFrame):
             line = QFrame(self)
             line.setProperty("line", True)
             grid.addWidget(line, 2 * number + 1, 0, 1, len(_HEADS) + 1)
-            self._names[role] = PlainLabel(NAMES[role], self)
-            grid.addWidget(self._names[role], 2 * number + 2, 0)
+            name = self._names[role] = PlainLabel(NAMES[role], self)
+            self._rows[role] = [line, name]
+            grid.addWidget(name, 2 * number + 2, 0)
             for column, head in enumerate(_HEADS):
                 cell = self.cells[role, column] = PlainLabel("–", self)
                 cell.setObjectName(f"lab.table.{role}.{column}")
                 cell.setAccessibleName(f"{NAMES[role]}, {head}")
                 grid.addWidget(cell, 2 * number + 2, column + 1, right)
+                self._rows[role].append(cell)
         self.restyle()
+
+    def show_roles(self, roles: Collection[Role]) -> None:
+        """Show only the rows of some flows."""
+        for role, widgets in self._rows.items():
+            for widget in widgets:
+                widget.setVisible(role in roles)
 
     def show_flow(self, role: Role, texts: tuple[str, str, str]) -> None:
         """Show the figures of a flow."""
@@ -66,7 +77,7 @@ class LabBuys(QWidget):
     def __init__(self, lab: LabModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._lab = lab
-        self._large = False
+        self._roles: Collection[Role] = LAB_ROLES
         self.figure = TypeLabel("large", "–", self)
         self.figure.setObjectName("lab.gap")
         self.figure.setAccessibleName("Gap closed")
@@ -78,16 +89,16 @@ class LabBuys(QWidget):
         self.plot.setAccessibleName("Held-out negative log p over the steps")
         self.plot.setToolTip("Mean negative log p of held-out data. Thick: best so far; thin: newest.")
         self.table = FlowTable(self)
-        beside = QWidget(self)
-        limit_size(beside, least=(_FIGURE, 0), most=(_FIGURE, 0))
-        left = QVBoxLayout(beside)
+        self._beside = QWidget(self)
+        limit_size(self._beside, least=(_FIGURE, 0), most=(_FIGURE, 0))
+        left = QVBoxLayout(self._beside)
         set_space(left, 4)
         left.addWidget(self.figure)
         left.addWidget(self.reason)
         left.addStretch(1)
         top = QHBoxLayout()
         set_space(top, 16)
-        top.addWidget(beside)
+        top.addWidget(self._beside)
         top.addWidget(self.plot, 1)
         column = QVBoxLayout(self)
         set_space(column, 12, 12, 8, 12, 10)
@@ -96,13 +107,22 @@ class LabBuys(QWidget):
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
+    def show_roles(self, roles: Collection[Role]) -> None:
+        """Show only some of the flows; the share of the gap needs all three."""
+        self._roles = roles
+        self._beside.setVisible(set(roles) == set(LAB_ROLES))
+        self.table.show_roles(roles)
+        self.plot.show_names({role: NAMES[role] for role in LAB_ROLES if role in roles})
+        self.show_frame()
+
     def show_frame(self) -> None:
         """Show the newest figures."""
         lab = self._lab
         closed = lab.gap_closed
         self.figure.setText("–" if math.isnan(closed) else format_percent(closed))
         self.reason.setText(self._explain(closed))
-        curves = {} if lab.frame is None else lab.frame.curves
+        known = {} if lab.frame is None else lab.frame.curves
+        curves: dict[Role, np.ndarray] = {role: curve for role, curve in known.items() if role in self._roles}
         self.plot.show_curves(curves, self._steps())
         for role in LAB_ROLES:
             flow = None if lab.info is None else lab.info.flows.get(role)
@@ -126,12 +146,7 @@ class LabBuys(QWidget):
             return "Known after the first steps: press Play."
         return "No gap to close: the teacher is not better than the student alone."
 
-    # --- the room -----------------------------------------------------------------------------------------------------
-
-    def present(self, on: bool) -> None:
-        """Leave out the table, for large type."""
-        self._large = on
-        self._fit()
+    # --- size ---------------------------------------------------------------------------------------------------------
 
     def minimumSizeHint(self) -> QSize:
         return QSize(scaled(_NARROWEST), super().minimumSizeHint().height())
@@ -141,7 +156,7 @@ class LabBuys(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        self.table.setVisible(not self._large and self.height() >= scaled(_TABLE))
+        self.table.setVisible(self.height() >= scaled(_TABLE))
         self.plot.setVisible(self.width() >= scaled(_PLOT))
 
     def restyle(self) -> None:

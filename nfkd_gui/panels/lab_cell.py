@@ -19,13 +19,10 @@ from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, TypeLabel
 
 NAMES: dict[Role, str] = {"teacher": "Teacher", "student": "Student", "baseline": "Student alone"}
 """What the lab calls its flows."""
+LEARNERS: frozenset[Role] = frozenset({"student", "baseline"})
+"""The flows that are the same but for the teacher."""
 _CHIP, _MOST = 20, 20
 """Side of a chip, and layers that have one."""
-
-
-def lab_name(role: Role) -> str:
-    """Return what the lab calls a flow within a sentence."""
-    return f"the {NAMES[role].lower()}"
 
 
 class LayerChip(QAbstractButton):

@@ -14,7 +14,15 @@ from nfkd_gui.widgets.labels import ToneLabel
 from nfkd_gui.widgets.switch import Switch
 
 SPEEDS = {"slow": ("Slow", ""), "normal": ("1×", ""), "quick": ("4×", ""), "full": ("Fast", "")}
+_SPEED_HELPS = {
+    "slow": "2 steps a second.", "normal": "20 steps a second.", "quick": "80 steps a second.",
+    "full": "As many steps a second as possible.",
+}  # fmt: skip
 SHOWN = {"density": ("Density", ""), "samples": ("Samples", "")}
+_SHOWN_HELPS = {
+    "density": "The density of each flow.",
+    "samples": "Points that each flow draws, all from the same noise.",
+}
 _PARTS = ("grid", "data", "arrows", "contours")
 
 
@@ -31,13 +39,11 @@ class LabControls(QFrame):
         self.step.setToolTip("Make one step of training, and pause.")
         self.step.clicked.connect(self._one_step)
         self.restart = self._button("restart", "Restart")
-        self.restart.setToolTip("Start the students anew, and a teacher that learns along.")
+        self.restart.setToolTip("Start the students anew, and a teacher that is trained together with them.")
         self.restart.clicked.connect(self._restart)
-        self.speed = Switch("lab.speed", SPEEDS, self)
-        self.speed.setToolTip(_help("speed"))
+        self.speed = Switch("lab.speed", SPEEDS, self, helps=_SPEED_HELPS)
         self.speed.chosen.connect(self._choose_speed)
-        self.shown = Switch("lab.show", SHOWN, self)
-        self.shown.setToolTip(_help("show"))
+        self.shown = Switch("lab.show", SHOWN, self, helps=_SHOWN_HELPS)
         self.shown.chosen.connect(self._choose_shown)
         self.boxes = {name: self._box(name) for name in _PARTS}
         bar = ControlBar(8, self)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QDragEnterEvent, QDropEvent, QIcon, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import (
     QAbstractButton,
-    QDialog,
-    QDialogButtonBox,
     QFileDialog,
     QGridLayout,
     QSizePolicy,
@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd.config.datasets import kind_label, parse_data
-from nfkd.config.lab import PLANE_DATA
+from nfkd.config.lab import PLANE_DATA, LabConfig
 from nfkd.config.problems import ConfigError
 from nfkd.config.toml import toml_text
 from nfkd.protocol.data import DataPreview, PreviewData
@@ -29,22 +29,23 @@ from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.lab import LabPoints, ReadLabPoints
 from nfkd.protocol.requests import Reply
 from nfkd.protocol.roles import DATA
+from nfkd.text import plain, sentence
 from nfkd_gui.model.drops import drop_of
 from nfkd_gui.model.lab import LabModel
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.panels.lab_dialogs import ColumnsDialog, DrawDialog
 from nfkd_gui.theme import fix_size, font, role_colour, scaled, set_space, tokens
-from nfkd_gui.widgets.dialogs import without_icons
-from nfkd_gui.widgets.drawing_box import DrawingBox
+from nfkd_gui.widgets.caption import Caption
 from nfkd_gui.widgets.file_target import FileTarget
 from nfkd_gui.widgets.icons import icon
 
 OWN = "own"
 """Name of the thumbnail of the user's file."""
 _SHORT = {
-    "two_moons": "Moons", "checkerboard": "Checks", "eight_gaussians": "Gaussians", "drawn": "Draw …", OWN: "Own CSV …",
+    "two_moons": "Moons", "checkerboard": "Checks", "eight_gaussians": "Gaussians", "drawn": "Draw …", OWN: "CSV …",
 }  # fmt: skip
 _COLUMNS, _WIDTH, _PICTURE, _NAME = 5, 64, 44, 16
-_POINTS, _LINE = 400, 2
+_POINTS, _LINE, _LONGEST = 400, 2, 30
 _PATH = re.compile(r"^data[.\w]*: ")
 
 
@@ -114,35 +115,6 @@ class DataThumb(QAbstractButton):
             picture.paint(painter, place.toRect())
 
 
-class DrawDialog(QDialog):
-    """Asks for points that the user draws."""
-
-    def __init__(self, points: Sequence[Sequence[float]], parent: QWidget) -> None:
-        super().__init__(parent)
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setWindowTitle("Draw the data")
-        self.box = DrawingBox(self)
-        self.box.setObjectName("lab.drawing")
-        self.box.set_value([list(point) for point in points])
-        buttons = QDialogButtonBox(self)
-        self.use = buttons.addButton("Use", QDialogButtonBox.ButtonRole.AcceptRole)
-        self.use.setObjectName("lab.drawing_use")
-        buttons.addButton(QDialogButtonBox.StandardButton.Cancel)
-        without_icons(buttons)
-        buttons.accepted.connect(self.accept)
-        buttons.rejected.connect(self.reject)
-        self.box.changed.connect(self._enable)
-        column = QVBoxLayout(self)
-        set_space(column, 12, 12)
-        column.addWidget(self.box, 1)
-        column.addWidget(buttons)
-        self.resize(scaled(460), scaled(520))
-        self._enable()
-
-    def _enable(self) -> None:
-        self.use.setEnabled(bool(self.box.canvas.points))
-
-
 class LabData(QWidget, FileTarget):
     """Chooses the data of the lab; a table that is dropped on it is used."""
 
@@ -152,11 +124,21 @@ class LabData(QWidget, FileTarget):
     def __init__(self, lab: LabModel, studio: Studio, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._lab, self._studio = lab, studio
-        self._asked: set[str] = set()
+        self._known: set[str] = set()
+        self._drawing: Sequence[Sequence[float]] = ()
+        self._points: Sequence[Sequence[float]] = ()
+        self._about = ""
+        self._reads = 0
         self.setAcceptDrops(True)
         self.thumbs = {kind: DataThumb(kind, self) for kind in (*PLANE_DATA, OWN)}
-        grid = QGridLayout(self)
+        self.about = Caption(parent=self)
+        self.about.setObjectName("lab.own_points")
+        self.about.hide()
+        grid, column = QGridLayout(), QVBoxLayout(self)
         set_space(grid, 4, across=6)
+        set_space(column, 4)
+        column.addLayout(grid)
+        column.addWidget(self.about)
         for number, (kind, thumb) in enumerate(self.thumbs.items()):
             grid.addWidget(thumb, *divmod(number, _COLUMNS))
             thumb.clicked.connect(self._choose)
@@ -167,27 +149,33 @@ class LabData(QWidget, FileTarget):
     # --- what is shown ------------------------------------------------------------------------------------------------
 
     def show_state(self) -> None:
-        """Mark the data of the state."""
+        """Mark the data of the state; the last drawing stays known."""
         state = self._lab.state
         chosen = OWN if state.lab.points else state.data.kind
         for kind, thumb in self.thumbs.items():
             thumb.setChecked(kind == chosen)
-        self.thumbs[OWN].show_points(np.array(state.lab.points[:_POINTS]).reshape(-1, 2))
-        drawn = getattr(state.data, "points", ()) if state.data.kind == "drawn" else ()
-        self.thumbs["drawn"].show_points(np.array(drawn[:_POINTS]).reshape(-1, 2))
+        if state.data.kind == "drawn":
+            self._drawing = getattr(state.data, "points", ())
+        self.thumbs["drawn"].show_points(_array(self._drawing))
+        if state.lab.points is not self._points:
+            self._points = state.lab.points
+            self.thumbs[OWN].show_points(_array(self._points))
+            count = f"{len(self._points):,} points of a file"
+            self.about.show_texts([self._about or count] if self._points else [])
+            self.about.setVisible(bool(self._points))
 
     def ask(self) -> None:
-        """Ask for the points of the thumbnails, once."""
+        """Ask for the points of the thumbnails that have none."""
         for kind in PLANE_DATA:
-            if self._studio.ready and kind != "drawn" and kind not in self._asked:
-                self._asked.add(kind)
+            if self._studio.ready and kind not in {"drawn", *self._known}:
                 config = toml_text(parse_data({"kind": kind}))
-                self._studio.ask(PreviewData(config=config), _Receiver(self, kind).take, _ignore)
+                took = partial(self._take_preview, kind)
+                self._studio.ask(PreviewData(config=config), took, _ignore, key=f"lab data {kind}")
 
-    def take(self, kind: str, preview: DataPreview) -> None:
-        """Show the points of a kind of data."""
-        if preview.points is not None:
-            self.thumbs[kind].show_points(preview.points)
+    def _take_preview(self, kind: str, reply: Reply) -> None:
+        if isinstance(reply, DataPreview) and reply.points is not None:
+            self._known.add(kind)
+            self.thumbs[kind].show_points(reply.points)
 
     # --- by the user --------------------------------------------------------------------------------------------------
 
@@ -199,22 +187,26 @@ class LabData(QWidget, FileTarget):
         elif kind == "drawn":
             self._draw()
         else:
-            self.failed.emit("")
-            self._lab.set_values({"data.kind": kind, "lab.points": ()})
+            self._use({"data.kind": kind, "lab.points": ()})
+
+    def _use(self, values: dict[str, Any]) -> None:
+        """Choose data; a file that is still being read is no longer wanted."""
+        self._reads += 1
+        self.failed.emit("")
+        self._lab.set_values(values)
 
     def _draw(self) -> None:
-        data = self._lab.state.data
-        points = getattr(data, "points", ()) if data.kind == "drawn" else ()
-        dialog = DrawDialog(points, self)
+        dialog = DrawDialog(self._drawing, self)
         dialog.accepted.connect(self._take_drawing)
         dialog.open()
 
     def _take_drawing(self) -> None:
         dialog = self.sender()
         if isinstance(dialog, DrawDialog):
-            self.failed.emit("")
             points = [list(point) for point in dialog.box.canvas.points]
-            self._lab.set_values({"data.kind": "drawn", "data.points": points, "lab.points": ()})
+            self._use({"data.kind": "drawn", "data.points": points, "lab.points": ()})
+
+    # --- files --------------------------------------------------------------------------------------------------------
 
     def _browse(self) -> None:
         dialog = QFileDialog(self.window(), "A file with two columns of numbers", str(Path.home()))
@@ -224,28 +216,51 @@ class LabData(QWidget, FileTarget):
         dialog.open()
 
     def read(self, path: str) -> None:
-        """Use the points of a file."""
+        """Use the points of a file; if it has more than two columns, ask for two."""
         drop = drop_of([path])
         if drop.table.get("kind") != "table":
             self.failed.emit("Not a table: choose a CSV file with two columns of numbers.")
             return
+        self._read(drop.table)
+
+    def _read(self, table: dict[str, Any]) -> None:
         try:
-            data = toml_text(parse_data(drop.table))
+            data = toml_text(parse_data(table))
         except ConfigError as error:
-            self.failed.emit(error.problems[0].message)
+            self.failed.emit(sentence(error.problems[0].message))
             return
-        self._studio.ask(ReadLabPoints(data=data), self._take_points, self._fail, key="lab points")
+        self._reads += 1
+        took = partial(self._take_points, table, self._reads, self._lab.state)
+        failed = partial(self._fail, table["path"], self._reads)
+        self._studio.ask(ReadLabPoints(data=data), took, failed, key="lab points")
 
-    def _take_points(self, reply: Reply) -> None:
-        if isinstance(reply, LabPoints):
-            self.failed.emit("")
-            self._lab.set_values({"lab.points": [tuple(row) for row in reply.points.tolist()]})
+    def _take_points(self, table: dict[str, Any], number: int, before: LabConfig, reply: Reply) -> None:
+        """Use the points of a file, unless other data was chosen since it was asked for."""
+        state = self._lab.state
+        same = number == self._reads and (state.data, state.lab.points) == (before.data, before.lab.points)
+        if not same or not isinstance(reply, LabPoints):
+            return
+        if len(reply.columns) > 2:
+            dialog = ColumnsDialog(table, reply.columns, self)
+            dialog.accepted.connect(self._take_columns)
+            dialog.open()
+            return
+        first, second = (plain(name, _LONGEST) for name in reply.columns)
+        self._about = f"{len(reply.points):,} of {reply.rows:,} rows; {first} and {second}"
+        self._use({"lab.points": [tuple(row) for row in reply.points.tolist()]})
+        self._about = ""
 
-    def _fail(self, error: ErrorInfo) -> None:
-        lines = [line.strip() for line in (error.cause or error.title).splitlines()]
-        first = lines[1] if len(lines) > 1 else lines[0]  # below the number of problems
-        text = _PATH.sub("", first)
-        self.failed.emit(f"{text[:1].upper()}{text[1:]}")
+    def _take_columns(self) -> None:
+        dialog = self.sender()
+        if isinstance(dialog, ColumnsDialog):
+            self._read(dialog.data | {"columns": dialog.columns})
+
+    def _fail(self, path: str, number: int, error: ErrorInfo) -> None:
+        if number == self._reads:
+            lines = [line.strip() for line in (error.cause or error.title).splitlines()]
+            first = lines[1] if len(lines) > 1 else lines[0]  # below the number of problems
+            text = _PATH.sub("", first).replace(path, plain(Path(path).name, _LONGEST))
+            self.failed.emit(sentence(text))
 
     # --- files that are dropped ---------------------------------------------------------------------------------------
 
@@ -261,15 +276,8 @@ class LabData(QWidget, FileTarget):
         self.read(event.mimeData().urls()[0].toLocalFile())
 
 
-class _Receiver:
-    """Hands the preview of a kind of data over."""
-
-    def __init__(self, data: LabData, kind: str) -> None:
-        self._data, self._kind = data, kind
-
-    def take(self, reply: Reply) -> None:
-        if isinstance(reply, DataPreview):
-            self._data.take(self._kind, reply)
+def _array(points: Sequence[Sequence[float]]) -> np.ndarray:
+    return np.array(points[:_POINTS]).reshape(-1, 2)
 
 
 def _help(kind: str) -> str:

@@ -90,13 +90,18 @@ class LabPlane(FlowPlane):
         for item in (self.grid, self.middle):
             item.setVisible(look.grid)
 
-    def place_of(self, x: float, y: float) -> tuple[float, float]:
-        """Return the place of the data whose state is at a position, by interpolation between the known states."""
+    def place_of(self, x: float, y: float) -> tuple[float, float] | None:
+        """Return the place of the data whose state is at a position, by interpolation between the known states.
+
+        None if no state is known.
+        """
         if self.flow is None or self.position == 0:
             return x, y
         state = np.concatenate([state_between(s, self.position).reshape(-1, 2) for s in _states(self.flow)])
         data = np.concatenate([s[0].reshape(-1, 2) for s in _states(self.flow)])
         known = np.isfinite(state).all(axis=1) & np.isfinite(data).all(axis=1)
+        if not known.any():
+            return None
         away = ((state[known] - (x, y)) ** 2).sum(axis=1)
         near = np.argsort(away)[:_NEAREST]
         weights = 1 / (away[near] + 1e-9)

@@ -29,6 +29,7 @@ class LabPlanes(QWidget):
         self._lab = lab
         self.cells: dict[Role, LabCell] = {role: LabCell(role, self) for role in LAB_ROLES}
         self._pictured: dict[Role, object] = {}
+        self._roles: Collection[Role] = LAB_ROLES
         self.share = 0.0
         self._most = scaled(_FIRST)
         self._line = QHBoxLayout(self)
@@ -43,17 +44,27 @@ class LabPlanes(QWidget):
         """How often the plane that was painted most often was painted."""
         return max(cell.plane.painted for cell in self.cells.values())
 
-    def show_roles(self, roles: Collection[str]) -> None:
+    def show_roles(self, roles: Collection[Role]) -> None:
         """Show only some of the flows."""
+        self._roles = roles
         for role, cell in self.cells.items():
             cell.setVisible(role in roles)
         self.setVisible(bool(roles))
+        self._fit()
+        self.show_state()
 
     def sizeHint(self) -> QSize:
         return QSize(super().sizeHint().width(), self._most)
 
+    def hasHeightForWidth(self) -> bool:
+        return False  # as the wrapped text of a missing picture has, which would make the planes low
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Let the planes have the same width, and be no higher than wide."""
         shown = [cell for cell in self.cells.values() if not cell.isHidden()]
         if shown:  # higher than wide, a plane would show nothing more
             room = self.width() - (len(shown) - 1) * scaled(_GAP)
@@ -88,8 +99,9 @@ class LabPlanes(QWidget):
         layers = f"{count} {'layer' if count == 1 else 'layers'}"
         if role == "teacher":
             alone = info.flows[role].steps != 0
-            learns = "learns along" if self._lab.state.lab.teacher == "together" else "in training"
-            return [f"{layers}, {learns if alone and not self._teacher_done else 'frozen'}", layers]
+            return [f"{layers}, {'in training' if alone and not self._teacher_done else 'frozen'}", layers]
+        if "teacher" not in self._roles:
+            return [layers]
         return [f"{layers}, {'with' if role == 'student' else 'no'} teacher", layers]
 
     @property
@@ -146,7 +158,9 @@ class LabPlanes(QWidget):
 
     def _point(self, x: float, y: float) -> None:
         plane = next(cell.plane for cell in self.cells.values() if cell.plane is self.sender())
-        self.probed.emit(*plane.place_of(x, y))
+        place = plane.place_of(x, y)
+        if place is not None:
+            self.probed.emit(*place)
 
     def _switch(self, layer: str, on: bool) -> None:
         cell = next(cell for cell in self.cells.values() if cell.chips is self.sender())

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QBoxLayout,
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from nfkd.protocol.lab import LAB_ROLES, ProbePath
 from nfkd.protocol.roles import Role
@@ -17,10 +26,11 @@ from nfkd_gui.panels.lab_cell import NAMES
 from nfkd_gui.plotting.waterfall import Terms, Waterfall, common_range
 from nfkd_gui.theme import fix_size, role_colour, scaled, set_space
 from nfkd_gui.widgets.labels import MarkupLabel, PlainLabel, ToneLabel, TypeLabel
+from nfkd_gui.widgets.number_field import DecimalField
 
 _LIMIT = 20.0
-_NARROWEST, _WIDE = 300, 640
-"""Least width, and width from which there are the formula and the student alone."""
+_NARROWEST, _THREE, _WIDE = 300, 480, 740
+"""Least width, and those from which there are three flows, and the formula beside the point."""
 FORMULA = "log p(x) = log N(z) + Σ<sub>k</sub> log |det J<sub>k</sub>|"
 
 
@@ -80,10 +90,10 @@ class LabProbePanel(QWidget):
         super().__init__(parent)
         self._lab = lab
         self._share = 0.0
+        self._roles: Collection[Role] = LAB_ROLES
         self.fields = self._field("x"), self._field("y")
         self.likely = QPushButton("Most likely", self)
         self.likely.setObjectName("lab.probe_likely")
-        self.likely.setToolTip("Go to where the teacher's density is highest.")
         self.likely.clicked.connect(self._place_likely)
         self.remove = QPushButton("Remove", self)
         self.remove.setObjectName("lab.probe_remove")
@@ -95,8 +105,8 @@ class LabProbePanel(QWidget):
         self._lay_out()
         self.restyle()
 
-    def _field(self, name: str) -> QDoubleSpinBox:
-        field = QDoubleSpinBox(self)
+    def _field(self, name: str) -> DecimalField:
+        field = DecimalField(self)
         field.setObjectName(f"lab.probe_{name}")
         field.setAccessibleName(f"{name} of the probe")
         field.setToolTip(f"{name} of the point in the plane of the data.")
@@ -121,10 +131,9 @@ class LabProbePanel(QWidget):
         head.addWidget(self.likely)
         head.addWidget(self.remove)
         head.addStretch(1)
-        head.addWidget(self._formula)
         inside = QWidget(self)
         line = QHBoxLayout(inside)
-        set_space(line, 24)
+        set_space(line, 16)
         for block in self.blocks.values():
             line.addWidget(block, 1, Qt.AlignmentFlag.AlignTop)
         scroll = QScrollArea(self)
@@ -134,7 +143,11 @@ class LabProbePanel(QWidget):
         scroll.setWidget(inside)
         column = QVBoxLayout(self)
         set_space(column, 8, 12, 8, 12, 8)
-        column.addLayout(head)
+        self._head = QBoxLayout(QBoxLayout.Direction.TopToBottom)
+        set_space(self._head, 6)
+        self._head.addLayout(head)
+        self._head.addWidget(self._formula)
+        column.addLayout(self._head)
         column.addWidget(self.message)
         column.addWidget(scroll, 1)
 
@@ -143,22 +156,34 @@ class LabProbePanel(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._formula.setVisible(self.width() >= scaled(_WIDE))
+        wide = self.width() >= scaled(_WIDE)
+        self._head.setDirection(QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom)
         self.show_probe()
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
+    def show_roles(self, roles: Collection[Role]) -> None:
+        """Show only some of the flows."""
+        self._roles = roles
+        self.likely.setToolTip(f"Go to where the density of the {NAMES[self._first].lower()} is highest.")
+        self.show_probe()
+
+    @property
+    def _first(self) -> Role:
+        return next(role for role in LAB_ROLES if role in self._roles)
+
     def show_probe(self) -> None:
         """Show the terms of the probe."""
         probe = self._lab.probe
-        flows = {} if probe is None else probe.flows
-        shown = {role: terms_of(role, path) for role, path in flows.items()}
+        flows: dict[Role, ProbePath] = {} if probe is None else probe.flows
+        shown = {role: terms_of(role, flows[role]) for role in LAB_ROLES if role in flows and role in self._roles}
         span = common_range(list(shown.values()))
+        room = len(shown) < len(LAB_ROLES) or self.width() >= scaled(_THREE)
         self.message.setVisible(not shown)
         self.remove.setEnabled(bool(self._lab.state.lab.probe))
         self.likely.setEnabled(self._lab.info is not None)
         for role, block in self.blocks.items():
-            block.setVisible(role in shown and (role != "baseline" or self.width() >= scaled(_WIDE)))
+            block.setVisible(role in shown and (role != "baseline" or room))
             if role in shown:
                 block.show_terms(shown[role], span)
         if probe is not None:
@@ -180,7 +205,7 @@ class LabProbePanel(QWidget):
         self.placed.emit(*(field.value() for field in self.fields))
 
     def _place_likely(self) -> None:
-        picture, info = self._lab.pictures.get("teacher"), self._lab.info
+        picture, info = self._lab.pictures.get(self._first), self._lab.info
         if picture is None or info is None:
             return
         rows, columns = picture.density.shape

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from PySide6.QtCore import QElapsedTimer, QRectF, QSignalBlocker, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSlider, QWidget
 
+from nfkd.protocol.lab import LAB_ROLES
 from nfkd.protocol.roles import DATA, Role
+from nfkd_gui.panels.lab_cell import LEARNERS, NAMES
 from nfkd_gui.theme import fix_size, role_colour, scaled, set_icon_size, set_space, tokens
 from nfkd_gui.widgets.caption import Caption
 from nfkd_gui.widgets.icons import icon
@@ -45,15 +47,15 @@ class LayerTrack(QSlider):
         fix_size(self, height=28)
         guard_wheel(self)
 
-    def show_layers(self, teacher: int, student: int, matched: Sequence[tuple[int, int]]) -> None:
+    def show_layers(self, counts: Mapping[Role, int], matched: Sequence[tuple[int, int]]) -> None:
         """Show the numbers of layers, and the matched ones as pairs of teacher and student, counted from 1."""
-        both = {a / teacher for a, b in matched if a * student == b * teacher}
+        teacher, student = counts.get("teacher", 0), counts.get("student", 0)
+        both = {a / teacher for a, b in matched if teacher and student and a * student == b * teacher}
         self.marks = [Mark(share, None) for share in sorted(both)]
-        counts: dict[Role, int] = {"teacher": teacher, "student": student}
         for role, count in counts.items():
             shares = [number / count for number in range(1, count + 1)]
             self.marks += [Mark(share, role) for share in shares if share not in both]
-        self.setSingleStep(STEPS // max(teacher, 1))
+        self.setSingleStep(STEPS // max(next(iter(counts.values()), 1), 1))
         self.update()
 
     def sizeHint(self) -> QSize:
@@ -78,7 +80,7 @@ class LayerTrack(QSlider):
             painter.drawRoundedRect(groove, scaled(2), scaled(2))
             for share, role in self.marks:
                 painter.setPen(QPen(QColor(colours.accent if role is None else role_colour(role)), scaled(2)))
-                above = 0 if role == "student" else scaled(_TICK if role is None else _SHORT)
+                above = 0 if role in LEARNERS else scaled(_TICK if role is None else _SHORT)
                 below = 0 if role == "teacher" else scaled(_TICK if role is None else _SHORT)
                 half = scaled(_GROOVE) / 2
                 x, most = self.x_of(share), middle - 1
@@ -124,7 +126,9 @@ class LabScrubber(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         fix_size(self, height=_HEIGHT)
-        self._teacher = self._student = 0
+        self._counts: dict[Role, int] = {}
+        self._matched: Sequence[tuple[int, int]] = ()
+        self._roles: Collection[Role] = LAB_ROLES
         self.play = QPushButton("Play", self)
         self.play.setObjectName("lab.play_layers")
         self.play.setAccessibleName("Play through the layers")
@@ -135,7 +139,6 @@ class LabScrubber(QFrame):
         self.track = LayerTrack(self)
         self.track.setObjectName("lab.position")
         self.track.setAccessibleName("Position between data and noise")
-        self.track.setToolTip("Go through the layers (Left, Right). Blue: the teacher's layers; orange: the student's.")
         self.track.valueChanged.connect(self._moved)
         self.text = Caption(parent=self)
         self.text.setObjectName("lab.layer_text")
@@ -169,11 +172,29 @@ class LabScrubber(QFrame):
         """The share of the way that is shown."""
         return self._share
 
-    def show_layers(self, teacher: int, student: int, matched: Sequence[tuple[int, int]]) -> None:
-        """Show the numbers of layers and the matched ones."""
-        self._teacher, self._student = teacher, student
-        self.track.show_layers(teacher, student, matched)
+    def show_layers(self, counts: Mapping[Role, int], matched: Sequence[tuple[int, int]]) -> None:
+        """Show the numbers of layers of the flows, and the matched ones of teacher and student."""
+        self._counts, self._matched = dict(counts), matched
+        self._fit_roles()
+
+    def show_roles(self, roles: Collection[Role]) -> None:
+        """Show the layers of some flows; the student alone has as many as the student."""
+        self._roles = roles
+        self._fit_roles()
+
+    def _fit_roles(self) -> None:
+        self.track.show_layers(self._shown, self._matched)
+        above_below = {"teacher": "above the line", "student": "below it", "baseline": "below the line"}
+        parts = ", ".join(f"{NAMES[role].lower()} {above_below[role]}" for role in self._shown)
+        self.track.setToolTip(f"Go through the layers (Left, Right). Marks are layers: {parts}.")
         self._show_text()
+
+    @property
+    def _shown(self) -> dict[Role, int]:
+        """The numbers of layers of the flows that are named."""
+        both = "student" in self._roles
+        return {role: count for role, count in self._counts.items()
+                if role in self._roles and not (both and role == "baseline")}  # fmt: skip
 
     def show_share(self, share: float) -> None:
         """Show a share of the way, without a signal."""
@@ -183,16 +204,16 @@ class LabScrubber(QFrame):
         self._show_text()
 
     def _show_text(self) -> None:
-        numbers = [_number(self._share * count) for count in (self._teacher, self._student)]
-        long = f"layer {numbers[0]} of {self._teacher} · student {numbers[1]} of {self._student}"
-        short = f"{numbers[0]} of {self._teacher} · {numbers[1]} of {self._student}"
-        self.text.show_texts([long, short])
+        places = [f"{_number(self._share * count)} of {count}" for count in self._shown.values()]
+        named = [f"{NAMES[role].lower()} {place}" for role, place in zip(self._shown, places, strict=True)]
+        long = f"layer {places[0]}" if len(places) == 1 else " · ".join(named)
+        self.text.show_texts([long, " · ".join(places)])
 
     # --- by the user --------------------------------------------------------------------------------------------------
 
     def go_by(self, layers: int) -> None:
-        """Move to the next layer of the teacher, or to the one before."""
-        count = max(self._teacher, 1)
+        """Move to the next layer of the first flow, or to the one before."""
+        count = max(next(iter(self._shown.values()), 1), 1)
         here = self._share * count
         target = math.floor(here + _SLACK) + 1 if layers > 0 else math.ceil(here - _SLACK) - 1
         self.pause()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Any, NamedTuple
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QToolButton, QVBoxLayout, QWidget
 
-from nfkd.config.lab import LabConfig
 from nfkd.config.problems import ConfigError
+from nfkd.text import sentence
 from nfkd_gui.model.lab import LabModel
+from nfkd_gui.model.lesson_parts import value_at
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.lab_data import LabData
 from nfkd_gui.theme import fix_size, set_space
@@ -27,8 +27,17 @@ TERMS = {
     "skd": ("SKD", "Distance between samples that student and teacher make of the same noise."),
 }
 _DEPTHS = (1, 2, 3, 4, 6)
-_TEACHERS = {"trained": ("Trained", ""), "together": ("Learns along", "")}
-_LABEL = 120
+_OTHER = "other"
+"""The number of layers that is not among these."""
+_TEACHERS = {"trained": ("First", ""), "together": ("Together", "")}
+_TEACHER_HELPS = {
+    "trained": "The teacher is trained before the students start.",
+    "together": "The teacher is trained together with the students.",
+}
+_NEW_POINTS = "Other training points; the students start anew."
+_NO_NOISE = "Own points get no noise."
+_NO_CHOICE = "The students see all points: with fewer Points, others can be drawn."
+_LABEL = 128
 
 
 class Setting(NamedTuple):
@@ -55,15 +64,15 @@ _FIRST = (
 _BUDGET = Setting(
     "training.student_steps",
     "Budget",
-    "Steps of the students, and of a teacher that learns along.",
+    "Steps of the students, and of a teacher that is trained together with them.",
     50,
     4000,
     True,
     True,
 )
+_SEED_HELP = "Each seed gives the students other first weights and batches, with the same teacher."
 _SEED = Setting(
-    "lab.repeat", "Repetition", "Other first weights and batches of the students, with the same teacher.", 0, 20, False,
-    True,
+    "lab.repeat", "Seed of the students", _SEED_HELP, 0, 20, False, True,
 )  # fmt: skip
 
 
@@ -80,17 +89,17 @@ class LabSettings(QWidget):
         self.data.failed.connect(self._show_data_message)
         self.rows: dict[str, MessageCell] = {}
         self._editors: dict[str, NumberSlider] = {}
-        self.depths = Switch("lab.depth", {str(depth): (str(depth), "") for depth in _DEPTHS}, self)
-        self.depths.setToolTip("Layers of both students; they start anew.")
+        self._helps: dict[str, str] = {}
+        depths = {str(depth): (str(depth), "") for depth in (*_DEPTHS, _OTHER)}
+        helps = {name: f"Give both students {name} {'layer' if name == '1' else 'layers'}; they start anew."
+                 for name in depths}  # fmt: skip
+        self.depths = Switch("lab.depth", depths, self, helps=helps)
         self.depths.chosen.connect(self._choose_depth)
-        self.teacher = Switch("lab.teacher", _TEACHERS, self)
-        self.teacher.setToolTip("Whether the teacher is trained first, or learns together with the students.")
+        self.teacher = Switch("lab.teacher", _TEACHERS, self, helps=_TEACHER_HELPS)
         self.teacher.chosen.connect(self._choose_teacher)
-        self.new_points = self._button("new_points", "New points", "Other training points; the students start anew.")
+        self.new_points = self._button("new_points", "New points", _NEW_POINTS)
         self.new_points.clicked.connect(self._draw_points)
-        self.new_seed = self._button(
-            "new_seed", "New seed", "Other first weights and batches of the students, with the same teacher."
-        )
+        self.new_seed = self._button("new_seed", "New seed", f"Next seed of the students. {_SEED_HELP}")
         self.new_seed.clicked.connect(self._next_seed)
         self.back = self._button("reset", "Reset", "Back to the state in which the lab opens.")
         self.back.clicked.connect(self.reset)
@@ -118,7 +127,7 @@ class LabSettings(QWidget):
         for setting in _FIRST:
             column.addWidget(self._number_row(setting))
         column.addWidget(self._row("student.steps", "Student's layers", self.depths))
-        column.addWidget(self._row("lab.teacher", "Teacher", self.teacher))
+        column.addWidget(self._row("lab.teacher", "Teacher is trained", self.teacher))
         column.addWidget(_heading("Terms of the student's loss", inside))
         for name, (label, help_) in TERMS.items():
             only = self._only[name] = QPushButton("Only", inside)
@@ -129,7 +138,7 @@ class LabSettings(QWidget):
             fix_size(only, height=28)
             setting = Setting(f"distillation.{name}.weight", label, help_, 0, 1)
             column.addWidget(self._number_row(setting, only))
-        column.addWidget(_heading("Repeat", inside))
+        column.addWidget(_heading("Seed and budget", inside))
         column.addWidget(self._number_row(_SEED))
         column.addWidget(self._number_row(_BUDGET))
         column.addStretch(1)
@@ -150,6 +159,7 @@ class LabSettings(QWidget):
         editor.setObjectName(f"lab.{setting.path}")
         editor.setAccessibleName(setting.label)
         editor.setToolTip(setting.help)
+        self._helps[setting.path] = setting.help
         editor.changed.connect(self._edit)
         self._editors[setting.path] = editor
         if not more:
@@ -183,10 +193,21 @@ class LabSettings(QWidget):
         for path, editor in self._editors.items():
             if not self.rows[path].message:
                 editor.set_value(value_at(state, path))
-        depth = str(value_at(state, "student.steps"))
-        self.depths.show_state(depth, [str(depth) for depth in _DEPTHS])
+        self._show_depth(int(value_at(state, "student.steps")))
         self.teacher.show_state(state.lab.teacher, list(_TEACHERS))
         self.data.show_state()
+        noise, alike = self._editors["data.noise"], not state.training.student_examples
+        noise.setEnabled(not state.lab.points)
+        noise.setToolTip(_NO_NOISE if state.lab.points else self._helps["data.noise"])
+        self.new_points.setEnabled(not alike)
+        self.new_points.setToolTip(_NO_CHOICE if alike else _NEW_POINTS)
+
+    def _show_depth(self, depth: int) -> None:
+        """Check the number of layers; one that is not offered gets a segment in place of the last one."""
+        offered, known = [str(each) for each in _DEPTHS], depth in _DEPTHS
+        if not known:
+            self.depths.rename(_OTHER, str(depth))
+        self.depths.show_state(str(depth) if known else _OTHER, offered if known else [*offered[:-1], _OTHER])
 
     def _show_data_message(self, text: str) -> None:
         self._data_cell.show_message(text)
@@ -202,7 +223,7 @@ class LabSettings(QWidget):
         try:
             self._lab.state.with_values(values)
         except ConfigError as error:
-            self.rows[path].show_message(_sentence(error.problems[0].message))
+            self.rows[path].show_message(sentence(error.problems[0].message))
             return
         self.rows[path].show_message("")
         self._lab.set_values(values)
@@ -217,6 +238,8 @@ class LabSettings(QWidget):
         self._lab.set_values(weights)
 
     def _choose_depth(self, depth: str) -> None:
+        if depth == _OTHER:  # it is the present number
+            return
         self._set("student.steps", {"student.steps": int(depth), "lab.off": self._without("student", "baseline")})
 
     def _without(self, *roles: str) -> list[str]:
@@ -238,12 +261,3 @@ def _heading(text: str, parent: QWidget) -> TypeLabel:
     heading = TypeLabel("strong", text, parent)
     fix_size(heading, height=28)
     return heading
-
-
-def value_at(state: LabConfig, path: str) -> Any:
-    """Return the value of a field at a dotted path."""
-    return reduce(getattr, path.split("."), state)
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"

@@ -10,7 +10,9 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QStackedWidget, 
 
 from nfkd.config.lab import LabConfig
 from nfkd.protocol.lab import LAB_ROLES
+from nfkd.protocol.roles import Role
 from nfkd_gui.model.lab import LabModel
+from nfkd_gui.model.lesson_parts import PARTS
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.lab_buys import LabBuys
 from nfkd_gui.panels.lab_controls import LabControls
@@ -23,8 +25,6 @@ from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.labels import TypeLabel
 from nfkd_gui.widgets.switch import Switch
 
-PARTS = (*LAB_ROLES, "controls", "scrubber", "buys", "settings", "probe")
-"""Names of the parts of the lab."""
 _PAGES = {"buys": ("What distillation buys", ""), "probe": ("Probe", "")}
 _NARROW, _SETTINGS, _LEAST = 340, 444, 210
 """Least and largest width of the settings, and least height of what is below the planes."""
@@ -115,7 +115,8 @@ class LabView(QWidget):
         lab.opened.connect(self._show_opened)
         lab.frame_changed.connect(self._show_frame)
         lab.probe_changed.connect(self._show_probe)
-        lab.failed.connect(self.status.show_lab)
+        lab.failed.connect(self._show_failure)
+        self.settings.data.failed.connect(self._show_refusal)
         studio.theme_changed.connect(self.restyle, Qt.ConnectionType.QueuedConnection)
         self.scrubber.moved.connect(self._go)
         self.scrubber.played.connect(self._play_to)
@@ -128,8 +129,9 @@ class LabView(QWidget):
     # --- parts --------------------------------------------------------------------------------------------------------
 
     def show_parts(self, parts: Collection[str]) -> None:
-        """Show some parts of `PARTS`; an empty list shows all."""
+        """Show some parts of `PARTS`, and nothing for other names; an empty list shows all."""
         self._parts = parts or PARTS
+        self.status.show_refusal("")
         self._fit_parts()
 
     def present(self, on: bool) -> None:
@@ -139,8 +141,10 @@ class LabView(QWidget):
 
     def _fit_parts(self) -> None:
         shown, large = self._parts, self._large
-        roles = [role for role in LAB_ROLES if role in shown]
+        roles: list[Role] = [role for role in LAB_ROLES if role in shown]
         self.planes.show_roles(roles)
+        for part in (self.scrubber, self.buys, self.probe, self.status):
+            part.show_roles(roles or LAB_ROLES)
         self.controls.setVisible("controls" in shown)
         self.status.rate.setVisible(not large)
         self._line.setVisible("controls" in shown)
@@ -151,8 +155,12 @@ class LabView(QWidget):
         self._figures.setVisible(bool(pages))
         self._settings.setVisible("settings" in shown and not (large and pages))
         self._bottom.setVisible(bool(pages) or "settings" in shown)
-        self.buys.present(large)
         self._show_page()
+        self._show_top()
+
+    def _show_top(self) -> None:
+        """Show the panel of the planes and controls, or of a problem alone."""
+        self._top.setVisible(bool({*LAB_ROLES, "controls"} & set(self._parts)) or self.status.has_problem)
 
     def _show_page(self) -> None:
         self._switch.show_state(self._page, [page for page in _PAGES if page in self._parts])
@@ -177,10 +185,10 @@ class LabView(QWidget):
     def _show_opened(self) -> None:
         info = self._lab.info
         if info is not None:
-            names = {role: flow.names for role, flow in info.flows.items()}
+            names: dict[Role, list[str]] = {role: flow.names for role, flow in info.flows.items()}
             pairs = [(names["teacher"].index(pair.teacher) + 1, names["student"].index(pair.student) + 1)
                      for pair in info.pairs]  # fmt: skip
-            self.scrubber.show_layers(len(names["teacher"]), len(names["student"]), pairs)
+            self.scrubber.show_layers({role: len(layers) for role, layers in names.items()}, pairs)
         self.planes.show_opened()
         self._show_probe()
         self.buys.show_frame()
@@ -191,6 +199,16 @@ class LabView(QWidget):
         self.controls.show_frame()
         self.buys.show_frame()
         self.status.show_lab()
+        self._show_top()
+
+    def _show_failure(self) -> None:
+        self.status.show_lab()
+        self._show_top()
+
+    def _show_refusal(self, text: str) -> None:
+        """Say why a file cannot be used where the settings, which say it too, are hidden."""
+        self.status.show_refusal("" if self._settings.isVisibleTo(self) else text)
+        self._show_top()
 
     def _show_probe(self) -> None:
         self.planes.show_probe()

@@ -47,6 +47,11 @@ class GainPlot(QWidget):
         self._range = (0.0, 1.0)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
 
+    def show_names(self, names: Mapping[Role, str]) -> None:
+        """Set the names of the flows, for which there is room at the right."""
+        self._names = names
+        self.update()
+
     def show_curves(self, curves: Mapping[Role, np.ndarray], steps: int) -> None:
         """Show the curves of some flows on an axis of so many steps."""
         self.curves = {role: curve[np.isfinite(curve[:, 1])] for role, curve in curves.items()}

@@ -19,23 +19,29 @@ _SCROLL_BAR, _WIDEST = 24, 400
 
 
 class FeaturePicker(QWidget):
-    """Chooses two features; hidden unless there are more than two."""
+    """Chooses two features; hidden unless there are more than two.
+
+    Parameters
+    ----------
+    label
+        What the features are called, with the shortcut's ampersand.
+    """
 
     changed = Signal()
 
-    def __init__(self, name: str, parent: QWidget) -> None:
+    def __init__(self, name: str, parent: QWidget, label: str = "&Features") -> None:
         super().__init__(parent)
         self._names: list[str] = []
         self._boxes = [FittingComboBox(self) for _ in range(2)]
         row = QHBoxLayout(self)
         set_space(row, 6)
-        for box, axis, text in zip(self._boxes, "xy", ("&Features", "an&d"), strict=True):
+        for box, axis, text in zip(self._boxes, "xy", (label, "an&d"), strict=True):
             box.setObjectName(f"{name}.feature_{axis}")
             box.setToolTip(f"The feature along {axis}.")
             box.currentIndexChanged.connect(lambda _index: self.changed.emit())
-            label = PlainLabel(text, self)
-            label.setBuddy(box)
-            row.addWidget(label)
+            name_of = PlainLabel(text, self)
+            name_of.setBuddy(box)
+            row.addWidget(name_of)
             row.addWidget(box)
         self.hide()
 

@@ -28,6 +28,8 @@ class NumberBox(QAbstractSpinBox):
     """
 
     changed = Signal()
+    stepped = Signal()
+    """The number was changed by the arrow keys; after `changed`."""
 
     def __init__(
         self, *, whole: bool, unit: str = "", zero: str = "", buttons: bool = True, parent: QWidget | None = None
@@ -93,6 +95,7 @@ class NumberBox(QAbstractSpinBox):
             return
         self.set_value(int(value) + steps if self._whole else _stepped(float(value), steps))
         self.changed.emit()
+        self.stepped.emit()
 
     def stepEnabled(self) -> QAbstractSpinBox.StepEnabledFlag:
         both = QAbstractSpinBox.StepEnabledFlag.StepUpEnabled | QAbstractSpinBox.StepEnabledFlag.StepDownEnabled

@@ -17,6 +17,8 @@ _POSITIONS, _HEIGHT, _NUMBER, _LEAST = 200, 28, 64, 36
 class NumberSlider(QWidget):
     """Chooses a number between two ends; the field also takes numbers beyond them.
 
+    A number that is typed counts once Return is pressed or the field is left.
+
     Parameters
     ----------
     low, high
@@ -35,6 +37,8 @@ class NumberSlider(QWidget):
         super().__init__(parent)
         self._ends = (math.log(low), math.log(high)) if logarithmic else (low, high)
         self._logarithmic, self._whole = logarithmic, whole
+        self._shown: float | None = None
+        self._typing = False
         self.number = NumberBox(whole=whole, buttons=False, parent=self)
         fix_size(self.number, _NUMBER, _HEIGHT)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
@@ -50,14 +54,19 @@ class NumberSlider(QWidget):
         line.addWidget(self.slider, 1)
         line.addWidget(self.number)
         self.slider.valueChanged.connect(self._slid)
-        self.number.changed.connect(self._typed)
+        self.number.changed.connect(self._type)
+        self.number.stepped.connect(self._finish)
+        self.number.editingFinished.connect(self._finish)
 
     def value(self) -> int | float | str:
         """Return the number, or the text if it is not a number."""
         return self.number.value()
 
     def set_value(self, value: float) -> None:
-        """Show a number."""
+        """Show a number; what is being typed stays while the number is the same as before."""
+        if self._typing and value == self._shown:
+            return
+        self._shown, self._typing = value, False
         if value != self.number.value():
             self.number.set_value(value)
         self._move_slider()
@@ -67,11 +76,17 @@ class NumberSlider(QWidget):
         at = low + (high - low) * position / _POSITIONS
         value = float(f"{math.exp(at) if self._logarithmic else at:.2g}")
         self.number.set_value(round(value) if self._whole else value)
+        self._typing = False
         self.changed.emit()
 
-    def _typed(self) -> None:
+    def _type(self) -> None:
+        self._typing = True
         self._move_slider()
-        self.changed.emit()
+
+    def _finish(self) -> None:
+        if self._typing:
+            self._typing = False
+            self.changed.emit()
 
     def _move_slider(self) -> None:
         value = self.number.value()

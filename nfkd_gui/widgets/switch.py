@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QSizePolicy, QToolButton, QWidget
@@ -20,12 +20,21 @@ class Switch(QFrame):
         Prefix of the buttons' object names.
     choices
         Title and icon of each choice by its name; an empty icon shows the title only.
+    helps
+        Tooltips of choices whose title does not say enough.
     """
 
     chosen = Signal(str)
     """The name of a choice that the user clicked."""
 
-    def __init__(self, name: str, choices: Mapping[str, tuple[str, str]], parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        choices: Mapping[str, tuple[str, str]],
+        parent: QWidget | None = None,
+        *,
+        helps: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(parent)
         self.setProperty("switch", True)
         self._pictures = {choice: picture for choice, (_title, picture) in choices.items()}
@@ -38,7 +47,7 @@ class Switch(QFrame):
             button.setObjectName(f"{name}.{choice}")
             button.setProperty("segment", True)
             button.setText(title)
-            button.setToolTip(title)
+            button.setToolTip((helps or {}).get(choice, title))
             button.setAccessibleName(title)
             if picture:
                 button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -64,7 +73,7 @@ class Switch(QFrame):
             if self._pictures[choice]:
                 button.setToolButtonStyle(style)
 
-    def show_state(self, current: str, offered: list[str]) -> None:
+    def show_state(self, current: str, offered: Sequence[str]) -> None:
         """Check the current choice, and show only those that are offered."""
         self._group.setExclusive(False)
         for choice, button in self._buttons.items():

@@ -13,8 +13,7 @@ from nfkd.config.lab import LabConfig
 from nfkd.config.toml import read_text
 from nfkd.files import is_regular
 from nfkd.protocol.events import ErrorInfo
-from nfkd.text import name_problem
-from nfkd_gui.forms.text import sentence
+from nfkd.text import name_problem, sentence
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.dialogs import question, without_icons
 

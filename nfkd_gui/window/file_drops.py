@@ -35,7 +35,7 @@ class FileDrops(QObject):
                 self._window.open_file(drop.path)
             case "run":
                 self._window.open_run(drop.path)
-            case "data" if self._window.workspace == "learn" and drop.table.get("kind") == "table":
+            case "data" | "array" if self._window.workspace == "learn" and drop.table.get("kind") == "table":
                 self._window.learn.view.settings.data.read(drop.path)
             case "data":
                 self._window.use_data(drop.table)

@@ -12,14 +12,14 @@ from PySide6.QtWidgets import QFileDialog
 from nfkd.config import ConfigError
 from nfkd.config.lab import LabConfig
 from nfkd.protocol.events import ErrorInfo
-from nfkd.text import name_problem
-from nfkd_gui.forms.text import sentence
+from nfkd.text import name_problem, sentence
 
 if TYPE_CHECKING:
     from nfkd_gui.model.lab import LabModel
     from nfkd_gui.window.main_window import MainWindow
 
 _FILTER = "States of the lab (*.toml);;All files (*)"
+_LEFT_OUT = "The experiment has neither the new points nor the new seed of the lab."
 _LONGEST_TEXT = 8 << 20
 
 
@@ -98,11 +98,14 @@ class LabFiles(QObject):
             title = "The lab's data is not a data set"
             window.show_error(ErrorInfo(title=title, cause=cause, action="Choose the file as data in Design."))
             return
+        lab = self._lab.state.lab
         document = self._lab.state.experiment().model_dump(mode="json")
 
         def go_on() -> None:
             window.studio.experiment.amend("data", document)
             window.open_workspace("design")
+            if lab.choice or lab.repeat:
+                window.studio.message.emit(_LEFT_OUT)
 
         if window.files.may_discard(go_on):
             go_on()

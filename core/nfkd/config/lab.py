@@ -45,8 +45,8 @@ class LabSection(Config, frozen=True):
     )
     repeat: int = field(
         0,
-        title="Repetition",
-        help="Added to the seed of the students: other first weights and batches, with the same teacher.",
+        title="Seed of the students",
+        help="Added to their seed: other first weights and batches, with the same teacher.",
         ge=0,
         lt=10_000,
     )

@@ -1,6 +1,8 @@
-"""Points for the lab from a file with two columns of numbers."""
+"""Points for the lab from two columns of a file."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -8,6 +10,7 @@ from nfkd.config import ConfigError, ConfigProblem, DataConfig
 from nfkd.config.lab import FEWEST_POINTS, MAX_POINTS
 from nfkd.data import DataError, load_dataset
 from nfkd.protocol.lab import LabPoints
+from nfkd.text import feature_names
 
 _DIGITS = 4
 
@@ -15,20 +18,26 @@ _DIGITS = 4
 def read_points(config: DataConfig) -> LabPoints:
     """Return the rows of a table with two columns, at most 5,000 of them, in a random order.
 
+    Of a table with more columns only their names are returned: two must be chosen in its configuration.
+
     Raises
     ------
     ConfigError
-        When the file cannot be read, does not have two columns, or has too few rows.
+        When the file cannot be read, has only one column or a conditioning, or has too few rows.
     """
     try:
         dataset = load_dataset(config)
     except DataError as error:
         raise ConfigError(error.problems) from error
-    if dataset.event_shape != (2,) or dataset.context_features:
-        size = "×".join(map(str, dataset.event_shape))
-        message = f"gives {size} values a row: choose two columns, and no conditioning"
-        raise ConfigError([ConfigProblem("data.columns", message)])
+    if dataset.context_features:
+        raise ConfigError([ConfigProblem("data.context", "must be empty: the lab has no conditioning")])
+    count = math.prod(dataset.event_shape)
+    if count < 2:
+        raise ConfigError([ConfigProblem("data.columns", f"gives {count} value a row: the lab needs two columns")])
     splits = (dataset.train, dataset.validation, dataset.test)
+    columns = feature_names(count, dataset.columns)
+    if count > 2:
+        return LabPoints(points=np.empty((0, 2)), columns=columns, rows=sum(map(len, splits)))
     rows = np.concatenate([np.asarray(split.values[:], np.float64) for split in splits])
     if len(rows) < FEWEST_POINTS:
         message = f"has {len(rows):,} usable rows: the lab needs at least {FEWEST_POINTS}"
@@ -38,6 +47,6 @@ def read_points(config: DataConfig) -> LabPoints:
     deviation = values.std(axis=0)
     return LabPoints(
         points=np.round((values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1), _DIGITS),
-        columns=list(dataset.columns),
+        columns=columns,
         rows=len(rows),
     )

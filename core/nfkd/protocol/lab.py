@@ -218,7 +218,10 @@ class LabProbe(Message, frozen=True):
 
 
 class LabPoints(Message, frozen=True):
-    """Points of a file: (n, 2) float64, a random subset of a large file; and the names of the two columns."""
+    """Points of a file: (n, 2) float64, a random subset of a large file; and the names of its columns.
+
+    Of a file with more than two columns there are no points, but the names, of which two must be chosen.
+    """
 
     points: np.ndarray
     columns: list[str]

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QLineEdit, QSlider
+from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QSlider
 
 from nfkd.protocol.lab import ChangeLab
-from nfkd_gui.panels.lab_data import DrawDialog
-from nfkd_gui.panels.lab_settings import value_at
+from nfkd_gui.model.lesson_parts import value_at
+from nfkd_gui.panels.lab_data import DataThumb, LabData
+from nfkd_gui.panels.lab_dialogs import ColumnsDialog, DrawDialog
 from nfkd_gui.theme import role_colour
+from nfkd_gui.widgets.message_cell import MessageCell
 from nfkd_gui.widgets.number_box import NumberBox
 from nfkd_gui.widgets.number_slider import NumberSlider
 from tests.gui.lab.lab_driver import Driven
@@ -27,7 +29,7 @@ def write(lab: Driven, path: str, text: str) -> None:
     line = lab.find(f"lab.{path}.number", NumberBox).findChild(QLineEdit)
     line.selectAll()
     lab.qtbot.keyClicks(line, text)
-    lab.studio.answer()
+    lab.press(Qt.Key.Key_Return, line)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,27 @@ def test_rates_and_weights_change_between_two_steps_and_points_start_the_student
     assert len(lab.lab.info.points) == 60
 
 
+def test_a_typed_number_counts_at_return_or_when_the_field_is_left(lab: Driven) -> None:
+    path, sent = "training.student_examples", changes(lab)
+    line = lab.find(f"lab.{path}.number", NumberBox).findChild(QLineEdit)
+    with lab.qtbot.waitActive(lab.view):
+        lab.view.activateWindow()
+    line.setFocus()
+    line.selectAll()
+    lab.qtbot.keyClicks(line, "120")
+    lab.press(Qt.Key.Key_Right)  # elsewhere: it does not disturb the typing
+    assert (line.text(), changes(lab), value_at(lab.lab.state, path)) == ("120", sent, 100)
+    lab.press(Qt.Key.Key_Return, line)
+    assert (changes(lab), value_at(lab.lab.state, path)) == (sent + 1, 120)
+    lab.press(Qt.Key.Key_Up, line)
+    assert value_at(lab.lab.state, path) == 121
+    line.selectAll()
+    lab.qtbot.keyClicks(line, "90")
+    lab.find("lab.position").setFocus()
+    lab.studio.answer()
+    assert (changes(lab), value_at(lab.lab.state, path)) == (sent + 3, 90)
+
+
 @pytest.mark.parametrize(
     ("path", "wrong"),
     [("training.learning_rate", "fast"), ("training.student_examples", "-5"), ("distillation.pool.share", "2")],
@@ -77,7 +100,7 @@ def test_one_term_alone(lab: Driven) -> None:
     assert lab.find("lab.distillation.nll.weight.number", NumberBox).value() == 0
 
 
-def test_a_teacher_that_learns_along(lab: Driven) -> None:
+def test_a_teacher_that_is_trained_together_with_the_students(lab: Driven) -> None:
     lab.click("lab.teacher.together")
     lab.train(2)
     assert lab.studio.flows.steps_of()["teacher"] == 2
@@ -132,18 +155,67 @@ def test_the_points_of_a_file_replace_the_data(lab: Driven, tmp_path: Path) -> N
     assert lab.lab.state.lab.points == ()
 
 
-def test_a_file_that_does_not_fit_is_explained(lab: Driven, tmp_path: Path) -> None:
-    path = tmp_path / "own.csv"
-    np.savetxt(path, np.random.default_rng(0).normal(size=(300, 3)), delimiter=",", header="a,b,c", comments="")
-    before = lab.lab.state
-    messages: list[str] = []
-    lab.view.settings.data.failed.connect(messages.append)
+def columns_file(folder: Path, count: int) -> tuple[Path, np.ndarray]:
+    values = np.random.default_rng(0).normal(size=(300, count)) * np.arange(1, count + 1)
+    path = folder / f"{count}.csv"
+    names = ",".join("abcdef"[:count])
+    np.savetxt(path, values, delimiter=",", header=names, comments="")
+    return path, values
+
+
+def test_of_a_file_with_more_columns_two_are_chosen(lab: Driven, tmp_path: Path) -> None:
+    path, values = columns_file(tmp_path, 4)
     lab.view.settings.data.read(str(path))
     lab.studio.answer()
-    assert messages[-1].startswith("Gives 3 values a row: choose two columns")
-    assert lab.lab.state == before
+    dialog = lab.view.findChild(ColumnsDialog)
+    assert dialog is not None
+    assert lab.lab.state.lab.points == ()
+    first, second = (lab.find(f"lab.columns.feature_{axis}", QComboBox) for axis in "xy")
+    second.setCurrentIndex(0)
+    assert not dialog.use.isEnabled()
+    first.setCurrentIndex(3)
+    second.setCurrentIndex(1)
+    dialog.use.click()
+    lab.studio.answer()
+    wanted = values[:, [3, 1]]
+    scaled_rows = (wanted - wanted.mean(axis=0)) / wanted.std(axis=0)
+    for axis in (0, 1):
+        points = np.array(lab.lab.state.lab.points)[:, axis]
+        np.testing.assert_allclose(np.sort(points), np.sort(scaled_rows[:, axis]), atol=1e-4)
+    assert lab.text("lab.own_points") == "300 of 300 rows; d and b"
+    lab.click("lab.data.rings")
+    assert not lab.find("lab.own_points").isVisible()
+
+
+def test_a_file_that_does_not_fit_is_explained(lab: Driven, tmp_path: Path) -> None:
+    before = lab.lab.state
+    cell = lab.view.settings.data.parentWidget()
+    assert isinstance(cell, MessageCell)
+    lab.view.settings.data.read(str(columns_file(tmp_path, 1)[0]))
+    lab.studio.answer()
+    assert cell.message == "Gives 1 value a row: the lab needs two columns"
     lab.view.settings.data.read(str(tmp_path / "missing.csv"))
-    assert "Not a table" in messages[-1]
+    assert "Not a table" in cell.message
+    assert lab.lab.state == before
+
+
+def test_a_late_file_does_not_replace_data_that_was_chosen_meanwhile(lab: Driven, tmp_path: Path) -> None:
+    lab.view.settings.data.read(str(columns_file(tmp_path, 2)[0]))
+    lab.lab.set_values({"data.kind": "rings"})
+    lab.studio.answer()
+    assert (lab.lab.state.data.kind, lab.lab.state.lab.points) == ("rings", ())
+
+
+def test_thumbnails_that_a_lost_engine_did_not_give_are_asked_for_again(lab: Driven) -> None:
+    data = LabData(lab.lab, lab.studio, lab.view)
+    data.ask()
+    lab.studio.waiting.clear()  # the engine is lost
+    data.ask()
+    lab.studio.answer()
+    empty = DataThumb("rings", lab.view)
+    for thumb in (empty, data.thumbs["rings"]):
+        thumb.resize(64, 66)
+    assert data.thumbs["rings"].grab().toImage() != empty.grab().toImage()
 
 
 def test_a_drawing_becomes_the_data(lab: Driven) -> None:
@@ -158,6 +230,50 @@ def test_a_drawing_becomes_the_data(lab: Driven) -> None:
     lab.studio.answer()
     assert lab.lab.state.data.kind == "drawn"
     assert np.array(lab.lab.state.data.points).tolist() == [[0, 1], [1, 0], [-1, 0]]
+
+
+def test_the_last_drawing_is_kept_while_other_data_is_chosen(lab: Driven) -> None:
+    points = [[0.0, 1.0], [1.0, 0.0], [-1.0, 0.0]]
+    lab.lab.set_values({"data.kind": "drawn", "data.points": points})
+    lab.studio.answer()
+    lab.click("lab.data.rings")
+    lab.click("lab.data.drawn")
+    dialog = lab.view.findChild(DrawDialog)
+    assert dialog is not None
+    assert [list(point) for point in dialog.box.canvas.points] == points
+    dialog.use.click()
+    lab.studio.answer()
+    assert np.array(lab.lab.state.data.points).tolist() == points
+
+
+def test_what_has_no_effect_is_off_and_says_why(lab: Driven, tmp_path: Path) -> None:
+    noise, new_points = lab.find("lab.data.noise"), lab.find("lab.new_points")
+    assert noise.isEnabled()
+    assert new_points.isEnabled()
+    lab.view.settings.data.read(str(columns_file(tmp_path, 2)[0]))
+    lab.studio.answer()
+    write(lab, "training.student_examples", "0")
+    assert not noise.isEnabled()
+    assert noise.toolTip() == lab.find("lab.data.noise.slider").toolTip() == "Own points get no noise."
+    assert not new_points.isEnabled()
+    assert new_points.toolTip().startswith("The students see all points")
+
+
+def test_a_number_of_layers_that_is_not_offered_has_a_segment(lab: Driven) -> None:
+    assert not lab.find("lab.depth.other").isVisible()
+    lab.lab.set_values({"student.steps": 5})
+    lab.studio.answer()
+    other = lab.find("lab.depth.other", QAbstractButton)
+    assert (other.isVisible(), other.isChecked(), other.text()) == (True, True, "5")
+    lab.click("lab.depth.2")
+    assert lab.lab.state.student.steps == 2
+    assert not other.isVisible()
+
+
+def test_each_segment_says_what_it_does(lab: Driven) -> None:
+    tips = {name: lab.find(f"lab.speed.{name}").toolTip() for name in ("slow", "normal", "quick", "full")}
+    assert [tips[name].split()[0] for name in ("slow", "normal", "quick")] == ["2", "20", "80"]
+    assert "all from the same noise" in lab.find("lab.show.samples").toolTip()
 
 
 # --- the slider -------------------------------------------------------------------------------------------------------

@@ -11,17 +11,16 @@ import pytest
 import torch
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor, QImage
-from PySide6.QtWidgets import QAbstractButton, QApplication, QDoubleSpinBox, QSlider, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDoubleSpinBox, QLabel, QSlider, QWidget
 
+from nfkd.protocol.lab import LAB_ROLES as ROLES
 from nfkd.protocol.lab import ChangeLab, ControlLab
-from nfkd.protocol.roles import Role
 from nfkd_gui.panels.lab_scrubber import STEPS
 from nfkd_gui.plotting.gain_plot import best_so_far
 from nfkd_gui.theme import apply_theme, role_colour, tokens
 from tests.gui.lab.lab_driver import Driven
 
 Left = Qt.MouseButton.LeftButton
-ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
 
 
 def actions(lab: Driven) -> list[str]:
@@ -110,7 +109,7 @@ def test_the_right_key_goes_to_the_states_after_the_next_layer_of_the_teacher(la
     np.testing.assert_allclose(dots(lab, "teacher"), flows["teacher"].points[1], atol=1e-5)
     between = flows["student"].points[0] / 3 + 2 * flows["student"].points[1] / 3
     np.testing.assert_allclose(dots(lab, "student"), between, atol=1e-4)
-    assert lab.text("lab.layer_text") == "layer 1 of 3 · student 0.7 of 2"
+    assert lab.text("lab.layer_text") == "teacher 1 of 3 · student 0.7 of 2"
     assert lab.text("lab.state.teacher") == "after layer 1 of 3"
     lab.press(Qt.Key.Key_Left)
     assert lab.lab.state.lab.position == 0
@@ -162,7 +161,7 @@ def test_another_depth_gives_the_students_other_layers(lab: Driven) -> None:
     lab.train(1)
     assert len(lab.points("student")) == 4
     lab.qtbot.waitUntil(lambda: lab.find("lab.layer.student.step3").isVisible())
-    assert lab.text("lab.layer_text") == "layer 0 of 3 · student 0 of 3"
+    assert lab.text("lab.layer_text") == "teacher 0 of 3 · student 0 of 3"
 
 
 # --- the probe --------------------------------------------------------------------------------------------------------
@@ -196,6 +195,14 @@ def test_the_terms_of_the_probe_add_up_to_the_density(lab: Driven) -> None:
         assert float(numbers[-1]) == pytest.approx(expected, abs=0.006)
 
 
+def test_the_first_window_has_the_formula_and_all_flows(open_lab: Callable[..., Driven]) -> None:
+    lab = open_lab(size=(1012, 812))  # beside the lessons in a window of 1440 × 900
+    lab.drag("student", (0.4, 0.6))
+    assert any("log |det" in label.text() for label in lab.view.probe.findChildren(QLabel) if label.isVisible())
+    for role in ROLES:
+        assert lab.find(f"lab.terms.{role}").isVisible()
+
+
 def test_pointing_shows_the_probe_and_all_planes_have_the_same_point(lab: Driven) -> None:
     assert not lab.find("lab.probe_x").isVisible()
     lab.drag("baseline", (1.0, 0.5))
@@ -221,6 +228,16 @@ def test_the_most_likely_point_and_no_probe(lab: Driven) -> None:
     lab.click("lab.probe_remove")
     assert lab.lab.state.lab.probe == ()
     assert not lab.find("lab.terms.teacher").isVisible()
+
+
+def test_without_a_finite_state_no_probe_is_placed(lab: Driven) -> None:
+    plane = lab.plane("teacher")
+    assert plane.flow is not None
+    states = [np.full_like(states, np.nan) for states in (plane.flow.points, plane.flow.grid)]
+    plane.flow = msgspec.structs.replace(plane.flow, points=states[0], grid=states[1])
+    plane.position = 1.5
+    plane.probed.emit(0.3, 0.4)
+    assert lab.lab.state.lab.probe == ()
 
 
 # --- what distillation buys -------------------------------------------------------------------------------------------
@@ -300,30 +317,6 @@ def test_a_new_theme_changes_the_colours_at_once(lab: Driven) -> None:
         lab.qtbot.waitUntil(lambda: shown(lab.plane("teacher").viewport()).pixelColor(4, 4) == QColor(tokens().panel))
     finally:
         apply_theme(QApplication.instance(), "light")  # type: ignore[arg-type]
-
-
-def test_only_the_wanted_parts_are_shown(lab: Driven) -> None:
-    lab.view.show_parts(["student", "scrubber"])
-    assert not lab.plane("teacher").isVisible()
-    assert lab.plane("student").isVisible()
-    assert lab.find("lab.position").isVisible()
-    for name in ("lab.play", "lab.gap", "lab.reset"):
-        assert not lab.find(name).isVisible(), name
-    lab.view.show_parts(["probe"])
-    assert lab.find("lab.probe_x").isVisible()
-    assert not lab.find("lab.gap").isVisible()
-    lab.view.show_parts([])
-    assert all(lab.plane(role).isVisible() for role in ROLES)
-    assert lab.find("lab.play").isVisible()
-
-
-def test_for_an_audience_settings_and_table_are_left_out(lab: Driven) -> None:
-    lab.view.present(True)
-    assert not lab.find("lab.reset").isVisible()
-    assert not lab.find("lab.table.student.0").isVisible()
-    assert lab.find("lab.gap").isVisible()
-    lab.view.present(False)
-    assert lab.find("lab.reset").isVisible()
 
 
 def test_the_planes_have_the_same_size_and_limits(lab: Driven) -> None:
