@@ -1,6 +1,6 @@
 # All commands use .venv, which packaging/setup.sh creates on the first call.
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-gpu bench bench-distillation torture lint format tables screenshots animation lesson-run clean distclean
+.PHONY: help run setup setup-dev test test-gpu bench bench-distillation torture lint format tables screenshots animation lesson-run lesson-teacher clean distclean
 
 PYTHON ?= .venv/bin/python
 PYTEST_ARGS ?=
@@ -55,6 +55,9 @@ animation: setup-dev ## Film the lab for README's animated picture
 
 lesson-run: setup-dev ## Train the digits flows of the lessons, and pack them into resources/lessons
 	PYTHONPATH=core:. $(PYTHON) packaging/lesson_run.py
+
+lesson-teacher: setup-dev ## Train the teacher with which the lab opens, and keep it in resources/lab
+	PYTHONPATH=core:. $(PYTHON) packaging/lesson_teacher.py
 
 tables: setup-dev ## Make the tables of flows, data sets and loss terms in README and docs again
 	$(PYTHON) packaging/doc_tables.py

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QApplication, QToolButton
+from PySide6.QtWidgets import QApplication
 from qasync import QEventLoop
 from screenshots import ROOT, SHOWN, until
 
@@ -31,6 +31,8 @@ TARGET = SHOWN / "learn.webp"
 _WINDOW, _SHOWN = QSize(1440, 900), QSize(960, 600)
 _RATE = 8
 """Pictures a second."""
+_SHORTEST, _LONGEST = 20, 40
+"""Seconds that the animation may last."""
 _LONGEST_TRAINING = 60.0
 _PROBE = np.stack([2.2 * np.cos(np.linspace(0.4, 2.4, 40)), 2.2 * np.sin(np.linspace(0.4, 2.4, 40))], axis=1)
 """Positions of the probe."""
@@ -85,9 +87,7 @@ async def _film(app: QApplication) -> None:
     for share in np.concatenate([np.linspace(0, 1, 5 * _RATE), np.linspace(1, 0, 3 * _RATE)]):
         lab.set_values({"lab.position": float(share)})
         await camera.roll(1 / _RATE)
-    page = window.findChild(QToolButton, "lab.page.probe")
-    if page is not None:
-        page.click()
+    window.learn.view.choose_page("probe")
     for x, y in _PROBE:
         lab.set_values({"lab.probe": (float(x), float(y))})
         await camera.roll(1 / _RATE)
@@ -119,6 +119,10 @@ class Film:
     def save(self) -> None:
         """Write the animation."""
         SHOWN.mkdir(parents=True, exist_ok=True)
+        seconds = len(self._pictures) / _RATE
+        if not _SHORTEST <= seconds <= _LONGEST:
+            msg = f"the film lasts {seconds:.0f} s, not {_SHORTEST} to {_LONGEST} s: try it on a quiet machine"
+            raise SystemExit(msg)
         first, *rest = self._pictures
         first.save(TARGET, save_all=True, append_images=rest, duration=1000 // _RATE, loop=0, quality=60, method=4)
 

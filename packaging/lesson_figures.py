@@ -122,22 +122,23 @@ def show(label: str, training: LabTraining, seconds: float) -> None:
 
 
 def print_task(lesson: Lesson, task: Task, cache: TeacherCache | None) -> None:
-    """Print the figure of a condition on the lab, for its solution and its mistake."""
-    if task.lab is None:
+    """Print the figures of the conditions on the lab, for its solution and its mistake."""
+    if not task.lab:
         return
-    print(f"  task: {FIGURES[task.lab.figure][0]} {task.lab.compare} {task.lab.value}")
+    print("  task: " + "; ".join(f"{FIGURES[item.figure][0]} {item.compare} {item.value}" for item in task.lab))
     for label, settings in (("solution", task.solution), ("mistake", task.mistake)):
-        value = example_value(
-            lesson.state(settings or LabSettings(), task.needs), settings or LabSettings(), task, cache
-        )
-        print(f"    {label}: {value:.3f} is {'right' if task.is_right(value) else 'wrong'}", flush=True)
+        if settings is not None:
+            lab = example(lesson.state(settings, task.needs), settings, cache)
+            values = ", ".join(f"{figure(lab, item.figure):.3f}" for item in task.lab)
+            verdict = "wrong" if task.unmet(lambda name, lab=lab: figure(lab, name)) else "right"
+            print(f"    {label}: {values} is {verdict}", flush=True)
 
 
-def example_value(state: LabConfig, settings: LabSettings, task: Task, cache: TeacherCache | None) -> float:
-    """Return the figure of a task in one of its examples."""
+def example(state: LabConfig, settings: LabSettings, cache: TeacherCache | None) -> ShownLab:
+    """Return the lab in one of a task's examples."""
     training = LabTraining(state, cache)
     advance(training, settings.steps)
-    return figure(ShownLab(training), task.lab.figure) if task.lab is not None else math.nan
+    return ShownLab(training)
 
 
 if __name__ == "__main__":

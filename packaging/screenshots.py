@@ -29,6 +29,7 @@ from sklearn.datasets import load_wine
 
 import nfkd
 from nfkd.config import ExperimentConfig
+from nfkd.config.lab import LabConfig
 from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Shutdown
 from nfkd.terminal import say
@@ -174,6 +175,36 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
     yield "panel-inspector", window.train.docks["inspector"]
     window.open_workspace("compare")
     yield "compare", window
+    async for name in lab_views(window):
+        yield name, window
+
+
+async def lab_views(window: MainWindow) -> AsyncIterator[str]:
+    """Show the lab after its training, a lesson, the probe, and points on their way, and yield a name for each."""
+    window.open_workspace("learn")
+    learn = window.learn
+    lab = learn.lab
+    learn.lesson.show_contents()
+    lab.open_state(LabConfig.first().with_values({"lab.speed": "full"}))
+    await until(lambda: lab.frame is not None and "teacher" in lab.pictures)
+    lab.control("restart")
+    lab.control("step", lab.state.training.student_steps)
+    await until(lambda: lab.frame is not None and lab.frame.phase == "done", _TRAINING)
+    yield "learn"
+    lab.set_values({"lab.probe": (1.0, 1.5)})
+    learn.view.choose_page("probe")
+    await until(lambda: lab.probe is not None)
+    yield "learn-probe"
+    lab.set_values({"lab.position": 0.6})
+    yield "learn-layers"
+    lab.set_values({"lab.position": 0.0, "lab.probe": ()})
+    learn.view.choose_page("buys")
+    learn.lesson.open_lesson("02-change-of-variables", 1)
+    await until(lambda: lab.frame is not None and "teacher" in lab.pictures)
+    yield "learn-lesson"
+    window.actions_.presentation.trigger()
+    yield "learn-presented"
+    window.presentation.leave()
 
 
 def has_estimate(window: MainWindow) -> bool:

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from nfkd import list_command
 from nfkd.config import ConfigError, ExperimentConfig, preset_names
 from nfkd.engine import commands as engine_commands
 from nfkd.terminal import Parser, say, standard_streams, terminal
@@ -58,11 +59,15 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     _run_arguments(command("run", "Run an experiment: teacher, student, baseline, verdict.", _run))
-    command("list", "List the runs in a directory.", _list).add_argument(
-        "directory", metavar="DIR", nargs="?", default="runs"
+    list_command.add_arguments(command("list", "List the runs in a directory.", list_command.list_in_terminal))
+    list_command.add_compare_arguments(
+        command("compare", "Compare the students of runs of the same data.", list_command.compare_in_terminal)
     )
     show = command("show", "Show a run: teacher, student and baseline side by side.", _show)
     show.add_argument("run", metavar="RUN")
+    report = command("report", "Write a report of a run as one HTML file.", _report)
+    report.add_argument("run", metavar="RUN")
+    report.add_argument("--out", metavar="FILE", help="default: report.html in the run's directory")
     command("presets", "List the presets (built-in experiments).", _presets)
     _data_arguments(command("data", "List, show, add and download data sets.", _data))
     recover = command("recover", "Repair the files of a run whose process was killed.", _recover)
@@ -129,22 +134,21 @@ def _run(options: argparse.Namespace) -> int:
         raise with_manual_download(error, config.data) from error
 
 
-def _list(options: argparse.Namespace) -> int:
-    from nfkd.console import print_runs
-    from nfkd.runs.layout import list_runs
-
-    rows, unreadable = list_runs(Path(options.directory))
-    print_runs(rows)
-    for message in unreadable:
-        say(f"nfkd: {message}", stderr=True)
-    return DONE
-
-
 def _show(options: argparse.Namespace) -> int:
     from nfkd.console import print_summary
     from nfkd.runs.reader import open_run
 
     print_summary(open_run(options.run).snapshot())
+    return DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    from nfkd.evaluation.report import write_report
+    from nfkd.runs.reader import open_run
+
+    record = open_run(options.run)
+    path = Path(options.out) if options.out else record.path / "report.html"
+    say(write_report(record, path))
     return DONE
 
 

@@ -155,22 +155,6 @@ def _duration(seconds: float) -> str:
     return "" if math.isnan(seconds) else f"{timedelta(seconds=round(seconds))} left"
 
 
-def print_runs(rows: Iterable[events.RunRow]) -> None:
-    """Print a table of runs."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("run", "state", "data", "teacher", "student"):
-        table.add_column(name)
-    for name in ("student test", "baseline test"):
-        table.add_column(name, justify="right")
-    table.add_column("unit")
-    table.add_column("verdict")
-    for row in rows:
-        figures = [_figure(row.student_test), _figure(row.baseline_test)]
-        texts = (row.name, row.state, row.data, row.teacher, row.student, *figures, row.unit, row.verdict)
-        table.add_row(*(plain(text, _MAX_CELL) for text in texts))
-    terminal().print(table)
-
-
 def print_summary(snapshot: Snapshot) -> None:
     """Print the figures of each seed's flows, and the verdict."""
     summaries = [stage.summary for stage in snapshot.stages if stage.summary is not None]

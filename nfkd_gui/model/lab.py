@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Any, Literal
 
 import numpy as np
+from msgspec import structs
 from PySide6.QtCore import QObject, Signal
 
 from nfkd.config.lab import LabConfig
@@ -63,14 +65,16 @@ class LabModel(QObject):
     def __init__(self, studio: Studio, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._studio = studio
-        self.state = LabConfig.first()
+        self.state = self._accepted = LabConfig.first()
         self.info: LabOpened | None = None
         self.frame: LabFrame | None = None
         self.pictures: dict[Role, LabPicture] = {}
         self.probe: LabProbe | None = None
         self.error: ErrorInfo | None = None
         self._watched = self._reading = self._opening = False
-        self._wanted: ControlLab | None = None
+        self._commands: deque[LabConfig | ControlLab] = deque()
+        self._sent: LabConfig | ControlLab | None = None
+        self._seen = -1
         studio.engine_changed.connect(self._engine_changed)
 
     # --- opening ------------------------------------------------------------------------------------------------------
@@ -81,46 +85,49 @@ class LabModel(QObject):
         if watched:
             self._open() if self.info is None else self._read()
 
-    def open_state(self, state: LabConfig) -> None:
-        """Show another state; flows that it does not concern go on."""
-        self.state = state
-        self.error = None
-        self.state_changed.emit()
-        if self.info is None:
-            self._open()
-        else:
-            self._send_change()
-        self._ask_probe()
-
     def close(self) -> None:
         """Close the lab in the engine."""
+        self._watched = False
+        self._forget()
+
+    def _forget(self) -> None:
+        """Close the lab in the engine, if it is open there."""
         if self.info is not None and self._studio.ready:
             self._studio.ask(CloseLab(lab=self.info.lab), _ignore, _ignore)
-        self.info = None
+        self.info, self._reading, self._sent = None, False, None
+        self._commands.clear()
 
     def _open(self) -> None:
         if self._studio.ready and not self._opening and self._watched:
-            self._opening = True
-            self._studio.ask(OpenLab(state=self.state.to_toml()), self._opened, self._open_failed)
+            self._opening, state = True, self.state
+            self._studio.ask(
+                OpenLab(state=state.to_toml()), lambda reply: self._opened(reply, state), self._open_failed
+            )
 
     def _engine_changed(self) -> None:
         if not self._studio.ready:
-            self.info, self._opening, self._reading = None, False, False
+            self.info, self._opening, self._reading, self._sent = None, False, False, None
+            self._commands.clear()
         elif self._watched and self.info is None:
             self._open()
 
-    def _opened(self, reply: Reply) -> None:
+    def _opened(self, reply: Reply, state: LabConfig) -> None:
         self._opening = False
-        if isinstance(reply, LabOpened):
-            self.frame = None
-            self._take(reply)
-            wanted, self._wanted = self._wanted, None
-            if wanted is not None:
-                self.control(wanted.action, wanted.steps)
-            self._read()
+        if not isinstance(reply, LabOpened):
+            return
+        if not self._watched:
+            self._studio.ask(CloseLab(lab=reply.lab), _ignore, _ignore)
+            return
+        self._seen = -1
+        self._accepted = state
+        self._take(reply)
+        self._send_next()  # what was changed meanwhile
+        self._read()
 
     def _take(self, reply: LabOpened) -> None:
-        self.info, self.error, self.pictures = reply, None, {}
+        self.info, self.error = reply, None
+        if reply.since >= 0 or self.frame is None:
+            self._seen, self.frame, self.pictures = reply.since, None, {}
         self.opened.emit()
         self._ask_probe()
 
@@ -134,18 +141,25 @@ class LabModel(QObject):
 
     # --- changes ------------------------------------------------------------------------------------------------------
 
+    def open_state(self, state: LabConfig) -> None:
+        """Show another state; flows that it does not concern go on."""
+        self.state, self.error = state, None
+        if self.info is None and not self._opening:
+            self._open()
+        else:
+            self._send(state)
+        self.state_changed.emit()
+        self._ask_probe()
+
     def set_values(self, values: dict[str, Any]) -> bool:
         """Change fields of the state by their dotted paths; return whether the values are valid.
 
-        `error` says what is wrong with values that are not.
+        `error` says what is wrong with values that are not. If the engine refuses a change, the state returns to the
+        last that it accepted.
         """
         shown = {path.removeprefix("lab."): value for path, value in values.items() if path.startswith("lab.")}
         if len(shown) == len(values) and shown.keys() <= ONLY_SHOWN:
-            section = self.state.lab.model_copy(update=shown)
-            self.state = self.state.model_copy(update={"lab": section})
-            self.state_changed.emit()
-            if "probe" in shown:
-                self._ask_probe()
+            self._set_shown(shown)
             return True
         try:
             state = self.state.with_values(values)
@@ -156,14 +170,47 @@ class LabModel(QObject):
             self.open_state(state)
         return True
 
-    def _send_change(self) -> None:
-        if self.info is not None:
-            request = ChangeLab(lab=self.info.lab, state=self.state.to_toml())
-            self._studio.ask(request, self._changed, self._fail, key="lab change")
+    def _set_shown(self, values: dict[str, Any]) -> None:
+        section = self.state.lab.model_copy(update=values)
+        self.state = self.state.model_copy(update={"lab": section})
+        self.state_changed.emit()
+        if "probe" in values:
+            self._ask_probe()
 
-    def _changed(self, reply: Reply) -> None:
-        if isinstance(reply, LabOpened):
+    # --- commands: the engine gets them in their order, one after the other -------------------------------------------
+
+    def _send(self, command: LabConfig | ControlLab) -> None:
+        if isinstance(command, LabConfig) and self._commands and isinstance(self._commands[-1], LabConfig):
+            self._commands[-1] = command  # only the newest of several changes counts
+        else:
+            self._commands.append(command)
+        self._send_next()
+
+    def _send_next(self) -> None:
+        if self.info is None or self._sent is not None or not self._commands:
+            return
+        self._sent = self._commands.popleft()
+        if isinstance(self._sent, LabConfig):
+            request: Request = ChangeLab(lab=self.info.lab, state=self._sent.to_toml())
+        else:
+            request = structs.replace(self._sent, lab=self.info.lab)
+        self._studio.ask(request, self._done, self._refused)
+
+    def _done(self, reply: Reply) -> None:
+        sent, self._sent = self._sent, None
+        if isinstance(reply, LabOpened) and isinstance(sent, LabConfig):
+            self._accepted = sent
             self._take(reply)
+        self._send_next()
+
+    def _refused(self, error: ErrorInfo) -> None:
+        sent, self._sent = self._sent, None
+        if isinstance(sent, LabConfig) and not any(isinstance(command, LabConfig) for command in self._commands):
+            look = {name: getattr(self.state.lab, name) for name in ONLY_SHOWN}
+            self.state = self._accepted
+            self._set_shown(look)
+        self._fail(error)
+        self._send_next()
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -173,15 +220,10 @@ class LabModel(QObject):
         return self.frame is not None and self.frame.playing
 
     def control(self, action: Literal["play", "pause", "step", "restart"], steps: int = 1) -> None:
-        """Play, pause, make some steps, or start the flows anew; before the lab is open, as soon as it is."""
-        request = ControlLab(lab="" if self.info is None else self.info.lab, action=action, steps=steps)
+        """Play, pause, make some steps, or start the flows anew, after all earlier changes."""
+        self._send(ControlLab(lab="", action=action, steps=steps))
         if self.info is None:
-            self._wanted = request
             self._open()
-        else:
-            if action == "restart":
-                self.pictures = {}
-            self._studio.ask(request, _ignore, self._fail)
 
     def toggle(self) -> None:
         """Play, or pause."""
@@ -192,25 +234,27 @@ class LabModel(QObject):
     def _read(self) -> None:
         if self._watched and not self._reading and self.info is not None:
             self._reading = True
-            after = -1 if self.frame is None or not self.pictures else self.frame.number
-            self._studio.ask(ReadLab(lab=self.info.lab, after=after), self._show, self._read_failed)
+            self._studio.ask(ReadLab(lab=self.info.lab, after=self._seen), self._show, self._read_failed)
 
     def _show(self, reply: Reply) -> None:
         self._reading = False
-        if isinstance(reply, LabFrame) and self.info is not None and reply.lab == self.info.lab:
-            newer = self.frame is None or reply.number > self.frame.number
-            self.frame = reply
+        known = isinstance(reply, LabFrame) and self.info is not None and reply.lab == self.info.lab
+        if isinstance(reply, LabFrame) and known and reply.number > self._seen:
+            self._seen, self.frame = reply.number, reply
+            self.pictures = {role: picture for role, picture in self.pictures.items() if role in reply.shown}
             self.pictures |= reply.pictures
-            if newer or reply.pictures:
-                self.frame_changed.emit()
+            self.frame_changed.emit()
             if reply.pictures:
                 self._ask_probe()
         self._read()
 
     def _read_failed(self, error: ErrorInfo) -> None:
-        """Open the lab again: the engine closed it for others, or was started again."""
-        del error
-        self._reading, self.info = False, None
+        """Open the lab again: the engine closed it for other windows, or was started again."""
+        self._forget()
+        if self._studio.ready:
+            title = "The lab was opened again"
+            action = "Press Play to train again."
+            self._fail(ErrorInfo(title=title, cause=f"{error.cause} The students start anew.", action=action))
         self._open()
 
     # --- the probe ----------------------------------------------------------------------------------------------------

@@ -27,6 +27,12 @@ def _latent_radius(role: Role) -> FigureOf:
     return read
 
 
+def _step(lab: LabModel) -> float:
+    if lab.frame is None:
+        return math.nan
+    return 0.0 if lab.frame.phase == "teacher" else float(lab.frame.step)
+
+
 FIGURES: dict[str, tuple[str, FigureOf]] = {
     "gap_closed": ("share of the gap that the student closes", lambda lab: lab.gap_closed),
     "teacher_nll": ("best NLL of the teacher, in nats", lambda lab: lab.best("teacher")),
@@ -43,7 +49,7 @@ FIGURES: dict[str, tuple[str, FigureOf]] = {
         "nats by which the student alone is now worse than at its best",
         lambda lab: lab.newest("baseline") - lab.best("baseline"),
     ),
-    "step": ("step of the students", lambda lab: _step(lab)),  # noqa: PLW0108 - defined below
+    "step": ("step of the students", _step),
     "student_examples": (
         "points that the students see; 0 for all",
         lambda lab: float(lab.state.training.student_examples),
@@ -75,9 +81,3 @@ def figure(lab: LabModel, name: str) -> float:
         If there is no figure of that name.
     """
     return FIGURES[name][1](lab)
-
-
-def _step(lab: LabModel) -> float:
-    if lab.frame is None:
-        return math.nan
-    return 0.0 if lab.frame.phase == "teacher" else float(lab.frame.step)

@@ -7,6 +7,7 @@ NFKD, or opens another lesson. It loads nothing from the network or from other f
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -20,11 +21,17 @@ from nfkd_gui.model.lab_figures import FIGURES
 
 PARTS = ("teacher", "student", "baseline", "controls", "scrubber", "buys", "settings", "probe")
 """Parts of the lab that a page can show."""
-CONTROLS = ("play", "pause", "restart")
+NO_PARTS = ("none",)
+"""What a page shows that is not about the lab."""
 _PATH = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 _Control = Annotated[
     tuple[Literal["play", "pause", "restart"], ...],
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    Field(strict=False),
+]
+_Conditions = Annotated[
+    tuple["Condition", ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, dict) else value),
     Field(strict=False),
 ]
 _Title = Annotated[str, Field(min_length=1, max_length=80)]
@@ -121,14 +128,16 @@ class Button(Config, frozen=True):
 
 
 class Task(Config, frozen=True):
-    """A question that checks itself: a number, a choice, or a condition on the lab.
+    """A question that checks itself: a number, a choice, or conditions on the lab.
 
     Attributes
     ----------
+    lab
+        Conditions on the lab, all of which must hold.
     needs
-        Values that the lab must have, for a condition on it.
+        Values that the lab must have, for conditions on it.
     solution, mistake
-        A state of the lab that meets the condition, and one that does not; for tests.
+        A state of the lab that meets the conditions, and one that does not; for tests.
     """
 
     question: _Text
@@ -139,24 +148,24 @@ class Task(Config, frozen=True):
     unit: str = Field("", max_length=20)
     choices: tuple[_Title, ...] = Field((), strict=False, max_length=6)
     right: int = 0
-    lab: Condition | None = None
+    lab: _Conditions = ()
     needs: dict[str, Any] = Field(default_factory=dict)
     solution: LabSettings | None = None
     mistake: LabSettings | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        kinds = [self.answer is not None, bool(self.choices), self.lab is not None]
+        kinds = [self.answer is not None, bool(self.choices), bool(self.lab)]
         if sum(kinds) != 1:
             msg = "needs one of answer, choices and lab"
             raise ValueError(msg)
         if self.choices and not (len(self.choices) > 1 and 0 <= self.right < len(self.choices)):
             msg = f"right must be the index of one of at least two choices, from 0 (given: {self.right})"
             raise ValueError(msg)
-        if self.lab is not None and (self.solution is None or self.mistake is None):
+        if self.lab and (self.solution is None or self.mistake is None):
             msg = "a condition on the lab needs a solution and a mistake, each with set or steps"
             raise ValueError(msg)
-        if self.lab is None and (self.needs or self.solution or self.mistake):
+        if not self.lab and (self.needs or self.solution or self.mistake):
             msg = "needs, solution and mistake are for conditions on the lab"
             raise ValueError(msg)
         return self
@@ -164,24 +173,32 @@ class Task(Config, frozen=True):
     @property
     def kind(self) -> Literal["number", "choice", "lab"]:
         """What the student gives."""
-        return "choice" if self.choices else "lab" if self.lab is not None else "number"
+        return "choice" if self.choices else "lab" if self.lab else "number"
 
     def is_right(self, given: float) -> bool:
-        """Return whether a number, the index of a choice, or the figure of the lab is right."""
-        if self.lab is not None:
-            return self.lab.holds(given)
+        """Return whether a number or the index of a choice is right."""
         if self.choices:
             return given == self.right
         return self.answer is not None and abs(given - self.answer) <= self.tolerance + 1e-12
 
+    def unmet(self, read: Callable[[str], float]) -> Condition | None:
+        """Return the first condition on the lab that does not hold; None if all do.
+
+        Parameters
+        ----------
+        read
+            Returns a figure of the lab by its name.
+        """
+        return next((condition for condition in self.lab if not condition.holds(read(condition.figure))), None)
+
     @property
     def right_example(self) -> float:
-        """A right number or index; of a task with a condition, `solution` is its counterpart."""
+        """A right number or index; of a task about the lab, `solution` is its counterpart."""
         return float(self.right) if self.answer is None else self.answer
 
     @property
     def wrong_example(self) -> float:
-        """A wrong number or index; of a task with a condition, `mistake` is its counterpart."""
+        """A wrong number or index; of a task about the lab, `mistake` is its counterpart."""
         if self.choices:
             return float((self.right + 1) % len(self.choices))
         return (self.answer or 0.0) + 2 * self.tolerance + 1

@@ -15,6 +15,7 @@ from nfkd.config.lab import LabConfig
 from nfkd.config.problems import ConfigError
 from nfkd.config.toml import read_text
 from nfkd_gui.model.lesson_parts import (
+    NO_PARTS,
     PARTS,
     Block,
     Button,
@@ -65,7 +66,7 @@ class Page:
     Attributes
     ----------
     shown
-        Parts of the lab that are shown, of `PARTS`; empty for all.
+        Parts of the lab that are shown, of `PARTS`; empty for all, `NO_PARTS` for none.
     notes
         For the speaker, in Markdown.
     """
@@ -318,8 +319,11 @@ def _task(content: str, start: LabConfig) -> Task:
 
 def _shown(content: str) -> tuple[str, ...]:
     names = tuple(name for name in re.split(r"[\s,]+", content.strip()) if name)
+    if names == NO_PARTS:
+        return names
     unknown = [name for name in names if name not in PARTS and name != "all"]
     if unknown or not names:
-        msg = f"show: {unknown[0] if unknown else 'nothing'!r} is not a part of the lab: {', '.join(PARTS)}"
+        known = ", ".join(PARTS)
+        msg = f"show: {unknown[0] if unknown else 'nothing'!r} is not a part of the lab: {known}; or all, or none"
         raise SettingsError(msg)
     return () if "all" in names else names

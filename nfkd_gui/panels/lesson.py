@@ -50,7 +50,7 @@ class LessonPanel(QFrame):
     """
 
     parts_wanted = Signal(list)
-    """Names of the parts of the lab that the page shows, of `PARTS`; empty for all."""
+    """Names of the parts of the lab that the page shows, of `PARTS`; empty for all, `NO_PARTS` for none."""
     run_wanted = Signal(str)
     """The name of a recorded run to show."""
     page_changed = Signal()
@@ -211,8 +211,7 @@ class LessonPanel(QFrame):
         else:
             self._progress.reach(lesson, self.index)
             self._show_place(lesson)
-            first = sum(len(before.tasks) for before in lesson.pages[: self.index])
-            shown = PageView(page, self._lab, first, self._progress.solved(lesson), talk=self._talk)
+            shown = PageView(lesson, self.index, self._lab, self._progress.solved(lesson), talk=self._talk)
             shown.pressed.connect(self.press)
             shown.solved.connect(self._solve)
             shown.answered.connect(self._reveal_answer, Qt.ConnectionType.QueuedConnection)

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
 
 from nfkd_gui.model.lab import LabModel
 from nfkd_gui.model.lesson_parts import Button, Formula, Task, Text
-from nfkd_gui.model.lessons import Page
+from nfkd_gui.model.lessons import Lesson, LessonError
 from nfkd_gui.panels.lesson_task import TaskBox
 from nfkd_gui.panels.lesson_text import KINDS, TALK, LessonButton, LessonText
 from nfkd_gui.plotting.formula import FormulaError, FormulaView
@@ -53,12 +53,12 @@ class PageBar(QWidget):
 
 
 class PageView(QWidget):
-    """Shows a page.
+    """Shows a page of a lesson.
 
     Parameters
     ----------
-    first_task
-        Number of the page's first task, counted through the lesson.
+    index
+        Of the page.
     solved
         Numbers of the tasks that were solved before.
     talk
@@ -73,10 +73,11 @@ class PageView(QWidget):
     """An answer is shown, in `newest_answer`."""
 
     def __init__(
-        self, page: Page, lab: LabModel, first_task: int, solved: set[int], *, talk: bool, parent: QWidget | None = None
+        self, lesson: Lesson, index: int, lab: LabModel, solved: set[int], *, talk: bool, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self._lab, self._talk = lab, talk
+        page = lesson.pages[index]
+        self._lesson, self._index, self._lab, self._talk = lesson, index, lab, talk
         self.newest_answer: QWidget | None = None
         self._kinds = TALK if talk else KINDS
         self._column = QVBoxLayout(self)
@@ -85,7 +86,7 @@ class PageView(QWidget):
         title.setObjectName("lesson.heading")
         self._column.addWidget(title)
         self._row: ControlBar | None = None
-        self._buttons, number = 0, first_task
+        self._buttons, number = 0, sum(len(before.tasks) for before in lesson.pages[:index])
         for block in page.blocks:
             if isinstance(block, Task):
                 self._add_task(block, number, known=number in solved)
@@ -133,7 +134,7 @@ class PageView(QWidget):
         self.answered.emit()
 
     def _formula(self, formula: Formula) -> QWidget:
-        """Return the box of a formula; one that cannot be read is shown as it is written."""
+        """Return the box of a formula; of one that cannot be read it says so, with its file and page."""
         box = QFrame(self)
         box.setProperty("raised", True)
         column = QVBoxLayout(box)
@@ -145,8 +146,10 @@ class PageView(QWidget):
             column.addWidget(caption)
         try:
             view: QWidget = FormulaView(formula.lines, _TALK_FORMULA if self._talk else _FORMULA, box)
-        except FormulaError:
-            view = WrappedLabel("\n".join(formula.lines), "plain", box)
+        except FormulaError as error:
+            problem = LessonError(f"{self._lesson.name}.md", self._index + 1, str(error))
+            view = WrappedLabel(str(problem), "warning", box)
+            view.setObjectName("lesson.problem")
         column.addWidget(view)
         return box
 

@@ -6,7 +6,7 @@ import math
 import re
 
 from PySide6.QtCore import QEvent, Qt, Signal
-from PySide6.QtGui import QPixmap
+from PySide6.QtGui import QKeyEvent, QPixmap
 from PySide6.QtWidgets import (
     QButtonGroup,
     QFrame,
@@ -28,6 +28,7 @@ from nfkd_gui.widgets.labels import ToneLabel, TypeLabel
 
 _THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 _FIELD = 132
+_ARROWS: dict[int, int] = {Qt.Key.Key_Left: -1, Qt.Key.Key_Up: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_Down: 1}
 
 
 def number_of(text: str) -> float:
@@ -62,6 +63,26 @@ class IconLabel(QLabel):
         super().changeEvent(event)
         if event.type() in {QEvent.Type.PaletteChange, QEvent.Type.FontChange} and hasattr(self, "_picture"):
             self.show_picture(self._picture)
+
+
+class ChoiceButton(QRadioButton):
+    """A choice of a group; arrows choose the one before or the next, and do not turn the page."""
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent) and event.key() in _ARROWS:
+            event.accept()
+            return True
+        return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() not in _ARROWS:
+            super().keyPressEvent(event)
+            return
+        choices = self.group().buttons()
+        index = choices.index(self) + _ARROWS[event.key()]
+        if 0 <= index < len(choices):
+            choices[index].setFocus(Qt.FocusReason.OtherFocusReason)
+            choices[index].setChecked(True)
 
 
 class AnswerBox(QFrame):
@@ -134,7 +155,7 @@ class TaskBox(QWidget):
     def _choice_buttons(self) -> list[QRadioButton]:
         found: list[QRadioButton] = []
         for index, text in enumerate(self._task.choices):
-            button = QRadioButton(text.replace("&", "&&"), self)
+            button = ChoiceButton(text.replace("&", "&&"), self)
             button.setObjectName(f"lesson.choice.{self._number}.{index}")
             button.setAccessibleName(text)
             set_type(button, self._kinds["body"])
@@ -160,9 +181,10 @@ class TaskBox(QWidget):
                 set_type(unit, self._kinds["body"])
                 row.addWidget(unit)
         check = LessonButton(f"check.{self._number}", "Check", kind=self._kinds["body"], parent=line)
-        if self._task.lab is not None:
+        if self._task.lab:
             check.setText("Check the lab")
-            check.setToolTip(f"Reads from the lab: {FIGURES[self._task.lab.figure][0]}.")
+            names = "; ".join(FIGURES[condition.figure][0] for condition in self._task.lab)
+            check.setToolTip(f"Reads from the lab: {names}.")
         check.clicked.connect(self.check)
         row.addWidget(check)
         row.addStretch(1)
@@ -174,29 +196,33 @@ class TaskBox(QWidget):
 
     def check(self) -> None:
         """Compare what is given with the answer, and say what is wrong."""
-        value, problem = self._given()
-        right = not problem and self._task.is_right(value)
-        self.answer.show_answer(problem or (self._task.right_text if right else self._hint(value)), right=right)
+        match self._task.kind:
+            case "lab":
+                problem = self._lab_problem()
+            case "choice":
+                chosen = self._choices.checkedId()
+                problem = "Choose an answer first." if chosen < 0 else self._hint(float(chosen))
+            case _:
+                value = number_of(self._field.text()) if self._field is not None else math.nan
+                problem = self._hint(value) if math.isfinite(value) else "Write a number, such as 0.7."
+        self.answer.show_answer(problem or self._task.right_text, right=not problem)
         self.answered.emit()
-        if right:
+        if not problem:
             self.solved.emit()
 
-    def _given(self) -> tuple[float, str]:
-        """Return the number that is given, or the figure of the lab; and why there is none."""
-        task = self._task
-        if task.lab is not None:
-            if any(value_at(self._lab.state, path) != value for path, value in task.needs.items()):
-                return math.nan, "The lab has other settings. Use the buttons of this page, then check again."
-            value = figure(self._lab, task.lab.figure)
-            missing = f"The lab does not show this yet. {task.wrong_text}"
-            return value, missing if math.isnan(value) else ""
-        if task.choices:
-            return float(self._choices.checkedId()), "" if self._choices.checkedId() >= 0 else "Choose an answer first."
-        value = number_of(self._field.text()) if self._field is not None else math.nan
-        return value, "" if math.isfinite(value) else "Write a number, such as 0.7."
+    def _hint(self, given: float) -> str:
+        return "" if self._task.is_right(given) else self._task.wrong_text
 
-    def _hint(self, value: float) -> str:
-        if self._task.lab is None:
-            return self._task.wrong_text
+    def _lab_problem(self) -> str:
+        """Return what the lab does not show as the task wants it; empty if it does."""
+        task = self._task
+        if any(value_at(self._lab.state, path) != value for path, value in task.needs.items()):
+            return "The lab has other settings. Use the buttons of this page, then check again."
+        unmet = task.unmet(lambda name: figure(self._lab, name))
+        if unmet is None:
+            return ""
+        value = figure(self._lab, unmet.figure)
+        if math.isnan(value):
+            return f"The lab does not show this yet. {task.wrong_text}"
         now = f"{value:.3g}".replace("-", "−")
-        return f"{self._task.wrong_text} Now: {FIGURES[self._task.lab.figure][0]} = {now}."
+        return f"{task.wrong_text} Now: {FIGURES[unmet.figure][0]} = {now}."

@@ -20,6 +20,7 @@ _HEAD, _AXIS = 24, 32
 _MAX_ASPECT = 5
 """Features whose ranges differ by a larger factor have axes in scales of their own."""
 _SMALLEST = 128
+_ENOUGH = 0.85
 
 
 class PlaneCell(QWidget):
@@ -152,7 +153,10 @@ class PlaneGrid(QWidget):
             self.cells[role].pages.setMaximumHeight(max(1, int(min(height, most))))
 
     def _best(self) -> int:
-        """Return the number of columns with the largest planes."""
+        """Return the number of columns with the largest planes.
+
+        Several full rows are better than one that leaves half of the room empty, if their planes are hardly smaller.
+        """
         count = len(self._shown)
 
         def side(across: int) -> float:
@@ -161,7 +165,10 @@ class PlaneGrid(QWidget):
             axis = _axis(width, height)
             return min(width - axis, (height - axis) / self._aspect)
 
-        return max(range(1, count + 1), key=side)
+        best = max(range(1, count + 1), key=side)
+        enough = _ENOUGH * side(best)
+        full = [across for across in range(1, count + 1) if count % across == 0 and side(across) >= enough]
+        return min(full, default=best)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(scaled(_SMALLEST), scaled(_SMALLEST))

@@ -149,8 +149,9 @@ class FormulaView(QWidget):
     """
 
     def __init__(self, lines: tuple[str, ...], size: float = 15, parent: QWidget | None = None) -> None:
+        found = [drawn(line) for line in lines]  # before the widget exists: a half-made one would be painted
         super().__init__(parent)
-        self._lines, self._pixels = [drawn(line) for line in lines], size
+        self._lines, self._pixels = found, size
         self.setAccessibleName("Formula: " + "; ".join(lines))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 

@@ -100,6 +100,16 @@ async def answer(user: Any, learn: LearnWorkspace, lesson: Lesson, task: Task, n
     return child(learn, AnswerBox, f"lesson.answer.{number}").verdict
 
 
+def follow(learn: LearnWorkspace, lesson: Lesson, index: int, number: int, button: Button) -> None:
+    """Press a button that opens another lesson, and come back to the page."""
+    click(learn, f"lesson.button.{number}")
+    assert learn.lesson.lesson is not None
+    assert learn.lesson.lesson.name == button.lesson != lesson.name
+    learn.lesson.show_contents()
+    click(learn, f"lesson.card.{lesson.name}")
+    assert learn.lesson.index == index
+
+
 async def see_run(user: Any, window: MainWindow, name: str) -> None:
     """See the recorded run of a lesson in Train, and return to the lesson."""
     studio = window.studio
@@ -130,6 +140,9 @@ async def walk(user: Any, window: MainWindow, lesson: Lesson) -> None:
             assert await answer(user, learn, lesson, task, task_number, right=False) == "wrong", task.question
             assert await answer(user, learn, lesson, task, task_number, right=True) == "right", task.question
             task_number += 1
+        for number, button in enumerate(page.buttons):
+            if button.lesson:
+                follow(learn, lesson, index, number, button)
         if index < len(lesson.pages) - 1:
             click(learn, "lesson.next")
     assert learn.lab.error is None

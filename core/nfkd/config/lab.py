@@ -21,7 +21,7 @@ PLANE_DATA = (
 )  # fmt: skip
 """Kinds of data that the lab can draw."""
 PLANE_FLOWS = ("nsf", "glow1d", "maf", "iaf")
-MAX_POINTS = 20_000
+MAX_POINTS = 5_000
 FEWEST_POINTS = 100
 _MARK = "nfkd-lab:"
 _MAX_TEXT = 4 << 20  # bytes of a state

@@ -16,7 +16,7 @@ from nfkd.engine.file_probe import config_paths, probe_files
 from nfkd.engine.limits import Limits
 from nfkd.engine.threads import RequestThreads
 from nfkd.lab.own_points import read_points
-from nfkd.lab.session import LabSession
+from nfkd.lab.session import LabSession, lab_not_open
 from nfkd.lab.teacher_cache import TeacherCache
 from nfkd.protocol.lab import (
     ChangeLab,
@@ -32,7 +32,6 @@ from nfkd.protocol.lab import (
     ReadLabPoints,
 )
 from nfkd.protocol.requests import Done
-from nfkd.runs.errors import RunError
 
 _MOST = 4
 """Labs that are kept."""
@@ -50,6 +49,12 @@ class _Open:
         self._frame: LabFrame | None = None
         self._pictured: dict[Any, int] = {}
         self._newer = asyncio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        """Refuse the readers that wait for a frame."""
+        self._closed = True
+        self._newer.set()
 
     def _take(self, frame: LabFrame) -> None:
         with suppress(RuntimeError):  # the loop has ended
@@ -70,6 +75,8 @@ class _Open:
             newer = self._newer
             with suppress(TimeoutError):
                 await asyncio.wait_for(newer.wait(), _PATIENCE)
+            if self._closed:
+                raise lab_not_open()
             if not newer.is_set() and self._frame is not None:
                 break
         frame = self._frame
@@ -112,8 +119,7 @@ class LabService:
 
     def _lab(self, name: str) -> _Open:
         if name not in self._labs:
-            title = "The lab is not open"
-            raise RunError(title, "It was closed, or the engine was started again.", "Open it again.")
+            raise lab_not_open()
         self._labs.move_to_end(name)
         return self._labs[name]
 
@@ -158,4 +164,5 @@ class LabService:
     async def _end(self, name: str) -> None:
         lab = self._labs.pop(name, None)
         if lab is not None:
+            lab.close()
             await asyncio.to_thread(lab.session.close, _CLOSE_SECONDS)

@@ -19,7 +19,8 @@ from nfkd.protocol.records import LayerPair
 from nfkd.protocol.roles import Role, learner_of
 from nfkd.training.generators import named_generator
 
-_MARGIN = 0.15
+_MARGIN, _OUTLIERS = 0.2, 0.002
+"""Around the training data; and the share of outliers at each side, which do not count."""
 _POINTS = 1000
 
 
@@ -77,9 +78,9 @@ class Material:
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        """A square around the training data as the flows see it, (x0, x1, y0, y1)."""
+        """A square around the training data as the flows see it, without outliers, (x0, x1, y0, y1)."""
         values = np.asarray(self.teacher_data.train.values[:])
-        low, high = values.min(axis=0), values.max(axis=0)
+        low, high = np.quantile(values, [_OUTLIERS, 1 - _OUTLIERS], axis=0)
         middle, half = (low + high) / 2, (high - low).max() / 2 * (1 + _MARGIN)
         (x0, y0), (x1, y1) = middle - half, middle + half
         return float(x0), float(x1), float(y0), float(y1)

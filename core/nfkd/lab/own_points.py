@@ -12,11 +12,11 @@ from nfkd.data import DataError, load_dataset
 from nfkd.protocol.lab import LabPoints
 from nfkd.text import feature_names
 
-_DIGITS = 6
+_DIGITS = 4
 
 
 def read_points(config: DataConfig) -> LabPoints:
-    """Return the rows of a table with two columns, at most 20,000 of them, in a random order.
+    """Return the rows of a table with two columns, at most 5,000 of them, in a random order.
 
     Of a table with more columns only their names are returned: two must be chosen in its configuration.
 

@@ -50,12 +50,7 @@ def picture(
         shown = without_layers(flow, off)
         rows = shown.log_prob(_cells(extent)).reshape(DENSITY, DENSITY).numpy()
         plane = plane_flow(shown, temperature * noise, noise_lines(), from_noise=True)
-        return LabPicture(
-            step=step,
-            density=np.nan_to_num(rows, nan=-np.inf),
-            samples=plane.points[0],
-            plane=plane,
-        )
+        return LabPicture(step=step, density=np.nan_to_num(rows, nan=-np.inf), plane=plane)
 
 
 def probe_path(flow: Flow, point: tuple[float, float], off: Collection[str] = ()) -> ProbePath:

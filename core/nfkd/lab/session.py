@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
+import msgspec
 import torch
 
 from nfkd.config.lab import LabConfig
@@ -18,9 +21,11 @@ from nfkd.lab.teacher_cache import TeacherCache
 from nfkd.lab.training import LabTraining
 from nfkd.protocol.lab import LabFrame, LabOpened, LabPicture, LabProbe
 from nfkd.protocol.roles import Role
+from nfkd.runs.errors import RunError
 from nfkd.training.diagnosis import DivergedError
 
 Result = TypeVar("Result")
+_Request = tuple[Future[Any], Callable[[], Any]]
 FRAME_SECONDS, _PICTURES_SHARE = 0.15, 0.5
 """Seconds from one frame to the next, at least; and the largest share of the time that pictures take."""
 UNREAD_SECONDS = 5.0
@@ -45,7 +50,8 @@ class LabSession:
 
     def __init__(self, name: str, cache: TeacherCache | None, on_frame: Callable[[LabFrame], None]) -> None:
         self.name, self._cache, self._on_frame = name, cache, on_frame
-        self._requests: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._requests: SimpleQueue[_Request | None] = SimpleQueue()
+        self._ended = False
         self._training: LabTraining | None = None
         self._playing, self._wanted_steps = False, 0
         self._message = ""
@@ -88,17 +94,18 @@ class LabSession:
 
     def _ask(self, function: Callable[[], Result]) -> Future[Result]:
         future: Future[Result] = Future()
-
-        def answer() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(function())
-            except Exception as error:  # noqa: BLE001 - the caller gets it
-                future.set_exception(error)
-
-        self._requests.put(answer)
+        self._requests.put((future, function))
+        if self._ended:
+            self._refuse_waiting()
         return future
+
+    def _refuse_waiting(self) -> None:
+        """Refuse the requests that the lab's thread will not answer any more."""
+        with suppress(Empty):
+            while True:
+                request = self._requests.get_nowait()
+                if request is not None and request[0].set_running_or_notify_cancel():
+                    request[0].set_exception(lab_not_open())
 
     # --- in the lab's thread ------------------------------------------------------------------------------------------
 
@@ -115,6 +122,8 @@ class LabSession:
             while self._answer_requests():
                 self._step_if_due()
                 self._show_if_due()
+        self._ended = True
+        self._refuse_waiting()
 
     def _answer_requests(self) -> bool:
         """Answer what waits, or wait until something is due; return False at the end."""
@@ -124,7 +133,7 @@ class LabSession:
                 request = self._requests.get(timeout=timeout) if timeout != 0 else self._requests.get_nowait()
                 if request is None:
                     return False
-                request()
+                _answer(*request)
                 timeout = 0.0
         except Empty:
             return True
@@ -159,10 +168,17 @@ class LabSession:
             self._halt(error.info.cause)
         except PoolError as error:
             self._halt(f"The teacher's samples cannot be used: {error}.")
+        except Exception as error:  # noqa: BLE001 - the thread must go on
+            self._fail(error)
         self._wanted_steps = max(0, self._wanted_steps - 1)
         if training.phase == "done":
             self._playing, self._wanted_steps = False, 0
         self._changed = True
+
+    def _fail(self, error: Exception) -> None:
+        """Stop after an error that nobody expected; the engine's log has the details."""
+        traceback.print_exception(error)
+        self._halt(f"Training stopped ({type(error).__name__}): restart the lab, or change its settings.")
 
     def _halt(self, message: str) -> None:
         self._playing, self._wanted_steps, self._message = False, 0, message
@@ -174,13 +190,17 @@ class LabSession:
         self._wanted = self._changed = False
         self._number += 1
         training = self._ready
-        self._pictures |= training.pictures({role: shown.step for role, shown in self._pictures.items()})
+        try:
+            self._pictures |= training.pictures({role: shown.step for role, shown in self._pictures.items()})
+        except Exception as error:  # noqa: BLE001 - the thread must go on
+            self._fail(error)
         frame = LabFrame(
             lab=self.name,
             number=self._number,
             phase=training.phase,
             step=training.step_number,
             playing=self._playing,
+            shown=list(self._pictures),
             pictures=dict(self._pictures),
             curves=training.curves,
             noise=training.noise.numpy(),
@@ -194,18 +214,23 @@ class LabSession:
 
     def _open(self, config: LabConfig) -> LabOpened:
         self._training = LabTraining(config, self._cache)
-        return self._show_all(self._training)
+        return self._described(redraw=True)
 
     def _change(self, config: LabConfig) -> LabOpened:
         training = self._ready
-        training.change(config)
+        before = training.config
+        restarted = training.change(config)
         self._step_due = 0.0
-        return self._show_all(training)
+        return self._described(redraw=restarted or _look(before) != _look(config))
 
-    def _show_all(self, training: LabTraining) -> LabOpened:
-        """Make all pictures anew."""
-        self._pictures, self._message, self._changed, self._frame_due = {}, "", True, 0.0
-        return training.opened(self.name)
+    def _described(self, *, redraw: bool) -> LabOpened:
+        """Return what is open; if wanted, all pictures are made anew."""
+        opened = self._ready.opened(self.name)
+        self._message, self._changed = "", True
+        if redraw:
+            self._pictures, self._frame_due = {}, 0.0
+            opened = msgspec.structs.replace(opened, since=self._number)
+        return opened
 
     def _control(self, action: Literal["play", "pause", "step", "restart"], steps: int) -> None:
         self._message = ""
@@ -220,3 +245,22 @@ class LabSession:
                 self._ready.restart()
                 self._pictures = {}
         self._step_due, self._changed = time.monotonic(), True
+
+
+def _answer(future: Future[Any], function: Callable[[], Any]) -> None:
+    """Set a future to the result of a function, or to its error."""
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(function())
+        except Exception as error:  # noqa: BLE001 - the caller gets it
+            future.set_exception(error)
+
+
+def _look(config: LabConfig) -> tuple[Any, ...]:
+    """Return what the pictures of unchanged flows depend on."""
+    return config.monitor.temperature, config.lab.off, config.data, config.lab.points, config.lab.choice
+
+
+def lab_not_open() -> RunError:
+    """Return the error for a lab that was closed."""
+    return RunError("The lab is not open", "It was closed, or the engine was started again.", "Open it again.")

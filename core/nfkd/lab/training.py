@@ -18,7 +18,7 @@ from nfkd.flows.architectures import flow_summary
 from nfkd.flows.flow import Flow
 from nfkd.lab.material import Material, same_data, same_material, trained_alike
 from nfkd.lab.pictures import SAMPLES, picture, probe_path
-from nfkd.lab.teacher_cache import TeacherCache
+from nfkd.lab.teacher_cache import TeacherCache, file_name
 from nfkd.planning.plans import flow_config, stage_training
 from nfkd.protocol.lab import LAB_ROLES, LabFlow, LabOpened, LabPhase, LabPicture, LabProbe, ProbePath
 from nfkd.protocol.roles import Role
@@ -68,9 +68,10 @@ class LabTraining:
         self._learners: dict[Role, _Learner] = {}
         self._trained: Flow | None = None
         self._pool: Pool | None = None
-        self._pool_step = 0
+        self._pool_step = self._pool_size = 0
         self._speeds: dict[Role, float] = {}
         self._view: Flow | None = None
+        self._teacher_file = ""
         self._start(LAB_ROLES)
 
     @property
@@ -107,6 +108,8 @@ class LabTraining:
 
     def flow(self, role: Role) -> Flow:
         """Return a flow with the weights that are shown."""
+        if role == "teacher" and self._trained is not None:
+            return self._trained
         return self._learners[role].state.eval_flow
 
     def steps_of(self) -> dict[Role, int]:
@@ -127,8 +130,10 @@ class LabTraining:
             state = StageState.fresh(role, self._material.seed(role), flow, training, len(data.train))
             self._learners[role] = _Learner(state)
             self._speeds.pop(role, None)
+        self._pool = None
         if "teacher" in roles:
-            self._trained = self._pool = self._view = None
+            self._trained = self._view = None
+            self._teacher_file = file_name(self.config)
             self._load_teacher()
 
     def _load_teacher(self) -> None:
@@ -155,6 +160,8 @@ class LabTraining:
         before = self.config
         alike = same_material(before, config)
         self._material = replace(self._material, config=config) if alike else Material.of(config)
+        if self._teacher_file != file_name(config):
+            self._teacher_file = ""
         if config.lab.teacher != before.lab.teacher or not self._keeps_teacher(before):
             self._start(LAB_ROLES)
             return True
@@ -211,7 +218,7 @@ class LabTraining:
         state = self._learners["teacher"].state
         state.load_final_weights()
         self._trained = freeze(state.flow)
-        if self._cache is not None:
+        if self._cache is not None and self._teacher_file:  # no setting was changed meanwhile
             self._cache.save(self.config, state.flow, state.best)
 
     def _distiller(self) -> Distiller:
@@ -238,13 +245,13 @@ class LabTraining:
         """Return the pool; it is drawn again from time to time from a teacher that learns along."""
         step, config = self._steps_of("student"), self.config
         old = self.together and step - self._pool_step >= _POOL_EVERY
-        if self._pool is None or old:
-            size = _POOL_SIZE if self.together else config.distillation.pool.samples(images=False)
+        size = _POOL_SIZE if self.together else config.distillation.pool.samples(images=False)
+        if self._pool is None or old or size != self._pool_size:
             generator = named_generator(
                 self._material.seed("student"), "student", f"pool {step if self.together else ''}".strip()
             )
             self._pool, _ = draw_pool(teacher, self._material.student_data.train, size, generator)
-            self._pool_step = step
+            self._pool_step, self._pool_size = step, size
         return self._pool
 
     # --- what is shown ------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from nfkd.protocol.inspection import PlaneFlow
@@ -119,6 +120,8 @@ class LabOpened(Message, frozen=True):
         Number of examples that the likelihoods are means over.
     extent
         Rectangle (x0, x1, y0, y1) of the pictures.
+    since
+        Frames up to this number show an earlier state; −1 if all pictures are still right.
     """
 
     lab: str
@@ -128,6 +131,7 @@ class LabOpened(Message, frozen=True):
     teacher_points: np.ndarray
     held_out: int
     extent: tuple[float, float, float, float]
+    since: int = -1
 
 
 class LabPicture(Message, frozen=True):
@@ -139,15 +143,13 @@ class LabPicture(Message, frozen=True):
         Steps that the flow has made.
     density
         Log p at the cells' centres over the extent, (rows, columns) float32, lowest y first.
-    samples
-        Samples of the noise that all flows share, at the state's temperature, (n, 2).
     plane
-        Points, grid and rings after each layer; layers that are off change nothing.
+        Points, grid and rings after each layer; layers that are off change nothing. The points are samples of the noise
+        that all flows share, at the state's temperature.
     """
 
     step: int
     density: np.ndarray
-    samples: np.ndarray
     plane: PlaneFlow
 
 
@@ -173,6 +175,8 @@ class LabFrame(Message, frozen=True):
         The noise of the samples, (n, 2).
     message
         Why the lab stopped; empty if nothing is wrong.
+    shown
+        The flows that can be shown; the others have made no step.
     """
 
     lab: str
@@ -184,6 +188,7 @@ class LabFrame(Message, frozen=True):
     curves: dict[Role, np.ndarray]
     noise: np.ndarray
     message: str = ""
+    shown: list[Role] = msgspec.field(default_factory=list[Role])
 
 
 class ProbePath(Message, frozen=True):

@@ -54,6 +54,17 @@ def export_figures(record: RunRecord, directory: Path) -> list[Path]:
     RunError
         When the directory cannot be written.
     """
+    written = []
+    with writing_into(directory):
+        for name, figure in draw_figures(record).items():
+            path = directory / f"{name}.png"
+            _save(figure, path)
+            written.append(path)
+    return written
+
+
+def draw_figures(record: RunRecord) -> dict[str, Figure]:
+    """Return the figures of a run by name, as in `export_figures`; those without recorded data are left out."""
     stages: Stages = next((seed.stages for seed in record.seeds.values()), {})
     names = _feature_names(record)
     figures: dict[str, Callable[[], Figure | None]] = {
@@ -64,15 +75,8 @@ def export_figures(record: RunRecord, directory: Path) -> list[Path]:
     }
     for role in ASSISTANTS:
         figures[f"matching-{role}"] = partial(_matching, record, stages, role)
-    written = []
-    with writing_into(directory):
-        for name, draw in figures.items():
-            figure = draw()
-            if figure is not None:
-                path = directory / f"{name}.png"
-                _save(figure, path)
-                written.append(path)
-    return written
+    drawn = {name: draw() for name, draw in figures.items()}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def export_preview(preview: DataPreview, path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from nfkd.engine import lab_service
 from nfkd.engine.core import Engine
-from nfkd.lab import session
+from nfkd.lab import LabTraining, session
 from nfkd.protocol.lab import (
     ChangeLab,
     CloseLab,
@@ -26,6 +27,7 @@ from nfkd.protocol.lab import (
     ReadLab,
     ReadLabPoints,
 )
+from nfkd.runs.errors import RunError
 from tests.core.engine.watched import Watched, refusal, run_engine
 from tests.core.lab.test_training import tiny
 
@@ -168,6 +170,51 @@ def test_training_that_fails_stops_with_the_reason(kind: str, message: str) -> N
         assert (await last(engine, lab, lambda _: True, frame.number)).message == ""
 
     run_engine(scenario)
+
+
+def test_an_unexpected_error_stops_the_steps_and_not_the_lab(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario(watched: Watched) -> None:
+        engine = watched.engine
+        lab = (await opened(engine, lab={"teacher": "together"})).lab
+
+        def fail(_training: LabTraining) -> None:
+            msg = "no memory"
+            raise MemoryError(msg)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LabTraining, "step", fail)
+            await engine.answer(ControlLab(lab=lab, action="play"))
+            frame = await last(engine, lab, lambda frame: bool(frame.message))
+        assert frame.message == "Training stopped (MemoryError): restart the lab, or change its settings."
+        assert not frame.playing
+        await engine.answer(ControlLab(lab=lab, action="play"))
+        assert (await last(engine, lab, lambda frame: frame.step > 0)).message == ""
+
+    run_engine(scenario)
+    assert "MemoryError: no memory" in capsys.readouterr().err
+
+
+def test_readers_of_a_lab_that_is_closed_are_refused() -> None:
+    async def scenario(watched: Watched) -> None:
+        engine = watched.engine
+        lab = (await opened(engine)).lab
+        frame = await last(engine, lab, lambda _: True)
+        reader = asyncio.create_task(refusal(engine, ReadLab(lab=lab, after=frame.number)))
+        await asyncio.sleep(0)
+        await engine.answer(CloseLab(lab=lab))
+        assert (await reader).error.title == "The lab is not open"
+
+    run_engine(scenario)
+
+
+def test_a_closed_session_refuses_requests() -> None:
+    frames_seen: list[LabFrame] = []
+    lab = session.LabSession("lab 9", None, frames_seen.append)
+    assert lab.close(10)
+    with pytest.raises(RunError, match="not open"):
+        lab.probe((0.0, 0.0)).result(10)
 
 
 def test_points_of_a_file_are_read(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import nfkd
 from nfkd.config import ConfigError
 from nfkd.config.lab import LabConfig
 from nfkd.flows.flow import Flow
+from nfkd.lab import training
 from nfkd.lab.pictures import DENSITY, picture, probe_path, without_layers
 from nfkd.lab.teacher_cache import TeacherCache
 from nfkd.lab.training import LabTraining
@@ -95,14 +96,16 @@ def test_a_layer_that_is_off_changes_nothing(lab: LabTraining) -> None:
     off = without_layers(flow, [first, second])
     x = torch.randn(5, 2)
     np.testing.assert_allclose(off.log_prob(x).detach(), stats.norm.logpdf(x).sum(axis=1), rtol=1e-5)
-    np.testing.assert_array_equal(picture(flow, lab.noise, (-1, 1, -1, 1), off=[first, second]).samples, lab.noise)
+    np.testing.assert_array_equal(
+        picture(flow, lab.noise, (-1, 1, -1, 1), off=[first, second]).plane.points[0], lab.noise
+    )
 
 
 def test_samples_follow_the_temperature(lab: LabTraining) -> None:
     flow = _flow(lab, "student")
     shown = picture(flow, lab.noise, (-1, 1, -1, 1), temperature=0.5)
     expected = flow.synthesize([lab.noise], 0.5).detach()
-    np.testing.assert_allclose(shown.samples, expected, atol=1e-5)
+    np.testing.assert_allclose(shown.plane.points[0], expected, atol=1e-5)
     np.testing.assert_allclose(shown.plane.points[-1], 0.5 * lab.noise, atol=1e-6)
 
 
@@ -189,6 +192,44 @@ def test_trained_teachers_are_kept_in_files(lab: LabTraining, tmp_path: Path) ->
     (file,) = tmp_path.glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:100])
     assert LabTraining(tiny(), cache).phase == "teacher"
+
+
+def test_a_teacher_whose_rate_was_changed_is_not_kept(tmp_path: Path) -> None:
+    cache = TeacherCache(tmp_path, shipped=tmp_path / "none")
+    lab = LabTraining(tiny(), cache)
+    lab.step()
+    lab.change(tiny(training={"learning_rate": 0.01}))
+    lab.change(tiny())
+    while lab.phase == "teacher":
+        lab.step()
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_the_first_teacher_comes_with_nfkd() -> None:
+    lab = LabTraining(LabConfig.first(), TeacherCache(Path("/nowhere")))
+    assert lab.phase == "students", "make lesson-teacher trains it again"
+    x = torch.from_numpy(lab.opened("lab 1").teacher_points)
+    log_prob = lab.flow("teacher").log_prob(x)
+    assert float(-log_prob.mean()) == pytest.approx(lab.curves["teacher"][0, 1], abs=0.1)
+
+
+def test_the_pool_follows_a_teacher_that_learns_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    draw = training.draw_pool
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        sizes.append(arguments[2])
+        return draw(*arguments, **named)
+
+    monkeypatch.setattr(training, "draw_pool", counted)
+    config = tiny(lab={"teacher": "together"})
+    lab = LabTraining(config)
+    for _ in range(27):
+        lab.step()
+    assert sizes == [2048, 2048], "after 25 steps"
+    lab.change(config.with_values({"lab.repeat": 1}))
+    lab.step()
+    assert len(sizes) == 3, "the students began anew"
 
 
 def test_own_points_replace_the_data() -> None:

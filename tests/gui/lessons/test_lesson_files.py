@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nfkd_gui.model.lab_figures import FIGURES
-from nfkd_gui.model.lesson_parts import PARTS, Button, Formula, LessonHeader, Task, Text
+from nfkd_gui.model.lesson_parts import NO_PARTS, PARTS, Button, Formula, LessonHeader, Task, Text
 from nfkd_gui.model.lessons import Lesson, LessonError, load_lesson, load_lessons, parse_lesson
 
 HEADER = '+++\ntitle = "T"\nminutes = 3\norder = 1\nsummary = "S"\n+++\n'
@@ -30,20 +30,29 @@ def test_a_lesson_has_pages_of_blocks():
         + "```show\nteacher, probe\n```\n"
         + "---\n# Two\n\n```notes\nSay this.\n\n---\n\nAnd that.\n```\n"
         + TASK.format("answer = 2\ntolerance = 0.5")
-        + "---\n# Three\n\n```show\nall\n```\n"
+        + "---\n# Three\n\n```show\nall\n```\n---\n# Four\n\n```show\nnone\n```\n"
     )
     lesson = parse_lesson(text, "a.md")
-    assert [page.heading for page in lesson.pages] == ["One", "Two", "Three"]
-    first, second, third = lesson.pages
+    assert [page.heading for page in lesson.pages] == ["One", "Two", "Three", "Four"]
+    first, second, third, fourth = lesson.pages
     assert [type(block) for block in first.blocks] == [Text, Text, Formula, Button]
     assert first.blocks[2] == Formula(("x = 1", "y = 2"), "why")
     assert first.buttons[0].set == {"training.student_examples": 30, "lab.probe": (1.0, 2.0)}
     assert first.buttons[0].control == ("play",)
     assert first.shown == second.shown == ("teacher", "probe")
     assert third.shown == ()
+    assert fourth.shown == ("none",)
     assert second.notes == "Say this.\n\n---\n\nAnd that."
     assert second.tasks[0].is_right(2.5)
     assert not second.tasks[0].is_right(2.51)
+
+
+def test_all_conditions_of_a_task_must_hold():
+    both = '[{ figure = "step", is = "above", value = 99 }, { figure = "student_nll", is = "below", value = 2 }]'
+    task = parse_lesson(HEAD + TASK.format(f"lab = {both}\n{EXAMPLES}"), "a.md").pages[0].tasks[0]
+    for step, nll, unmet in ((100, 1.9, None), (99, 1.9, "step"), (100, 2.1, "student_nll"), (0, 3, "step")):
+        found = task.unmet({"step": step, "student_nll": nll}.__getitem__)
+        assert (found and found.figure) == unmet
 
 
 WRONG = [
@@ -64,6 +73,7 @@ WRONG = [
     ("a link in the notes", HEAD + "```notes\n[x](file:///etc/passwd)\n```\n", 1, "links are not possible"),
     ("a named link", HEAD + "\n[x]: https://example.org\n", 1, "links are not possible"),
     ("an empty formula", HEAD + "```formula\ncaption: x\n```\n", 1, "formula is empty"),
+    ("a part beside none", HEAD + "```show\nnone teacher\n```\n", 1, "'none' is not a part"),
     ("an unknown part", HEAD + "```show\nteacher kitchen\n```\n", 1, "'kitchen' is not a part"),
     ("bad TOML in a button", HEAD + BUTTON.format("set = {"), 1, "button: not TOML"),
     ("a button without an action", HEAD + BUTTON.format(""), 1, "needs an action"),
@@ -82,7 +92,7 @@ WRONG = [
     ("an unknown figure", HEAD + TASK.format(ABOVE.replace("step", "luck") + EXAMPLES), 1,
      "figure 'luck' is not known"),
     ("an unknown comparison", HEAD + TASK.format(ABOVE.replace("above", "near") + EXAMPLES), 1,
-     "lab.is: must be"),
+     "lab.0.is: must be"),
     ("a condition without examples", HEAD + TASK.format(ABOVE), 1,
      "needs a solution and a mistake"),
     ("a need that the lab does not have", HEAD + TASK.format(
@@ -154,9 +164,16 @@ def test_a_lesson_has_the_right_size(lesson: Lesson):
 def test_examples_of_answers_are_right_and_wrong(lesson: Lesson):
     for page in lesson.pages:
         for task in page.tasks:
-            if task.lab is None:
+            if not task.lab:
                 assert task.is_right(task.right_example)
                 assert not task.is_right(task.wrong_example)
+
+
+def test_a_task_that_names_a_number_of_steps_checks_it():
+    found = [task for lesson in LESSONS for page in lesson.pages for task in page.tasks
+             if task.lab and re.search(r"step \d|\d steps", task.question)]  # fmt: skip
+    assert len(found) == 3
+    assert all("step" in {condition.figure for condition in task.lab} for task in found)
 
 
 @pytest.mark.parametrize("number", range(len(LESSONS)), ids=IDS)
@@ -174,7 +191,7 @@ def test_no_word_is_used_before_it_is_explained(number: int):
 
 def test_the_documentation_names_every_figure_part_and_action():
     text = Path("docs/lessons.md").read_text(encoding="utf-8")
-    wanted = [*FIGURES, *PARTS, *LessonHeader.model_fields, *set(Button.model_fields) - {"title"}]
+    wanted = [*FIGURES, *PARTS, "all", *NO_PARTS, *LessonHeader.model_fields, *set(Button.model_fields) - {"title"}]
     assert [name for name in wanted if not re.search(rf"\b{name}\b", text)] == []
 
 

@@ -49,3 +49,20 @@ def test_planes_with_equal_limits_have_equal_sizes_and_ticks(qtbot: Any, extent:
         for side in ("bottom", "left"):
             found = [ticks(plane, side) for plane in planes]
             assert found == [found[0]] * 4, (width, height, side)
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "rows"), [((740, 400), 4, 2), ((740, 400), 3, 1), ((740, 250), 4, 1), ((300, 900), 4, 4)]
+)
+def test_planes_stand_in_full_rows_that_use_the_room(qtbot: Any, size: tuple[int, int], count: int, rows: int) -> None:
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    grid = PlaneGrid(parent)
+    QVBoxLayout(parent).addWidget(grid)
+    parent.resize(*size)
+    parent.show()
+    qtbot.waitExposed(parent)
+    for role in ROLES[:count]:
+        grid.cells[role].show_plane(["step 9"])
+    grid.show_roles(ROLES[:count], (-4.0, 4.0, -4.0, 4.0))
+    qtbot.waitUntil(lambda: len({grid.cells[role].y() for role in ROLES[:count]}) == rows)

@@ -1,0 +1,246 @@
+"""The filter language of runs, such as ``student.hidden < 64 and verdict == "better"``.
+
+Names are dotted paths of settings, or columns of the table of runs. Values are numbers, texts in quotes, true, false.
+There are ``and``, ``or``, ``not``, parentheses, ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in [a, b]``, and
+``~`` for texts that contain another. Python's own parser reads the text; nothing is evaluated as code.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import Any
+
+from nfkd.text import plain
+
+Value = float | str | bool | None
+_LONGEST, _SHOWN = 2000, 80  # characters of a filter, and of a name in a message
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_CONSTANTS = {"true": True, "false": False}
+_CONTAINS = "~"
+
+
+class FilterError(ValueError):
+    """A filter cannot be used; the text says where and why."""
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """A condition on runs.
+
+    Attributes
+    ----------
+    text
+        As it was written.
+    names
+        The fields that it reads, in their order.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    _root: ast.expr
+
+    @classmethod
+    def parse(cls, text: str) -> RunFilter:
+        """Return the filter of a text; an empty text lets every run pass.
+
+        Raises
+        ------
+        FilterError
+            When the text cannot be read.
+        """
+        if len(text) > _LONGEST:
+            msg = f"the filter has {len(text):,} characters; at most {_LONGEST:,} are possible"
+            raise FilterError(msg)
+        root = _parsed(text.strip() or "true")
+        _check(root)
+        return cls(text, tuple(dict.fromkeys(_names(root))), root)
+
+    def matches(self, values: Mapping[str, Value]) -> bool:
+        """Return whether a run passes; a comparison with a field that it does not have is false.
+
+        Raises
+        ------
+        FilterError
+            When a number is compared with a text.
+        """
+        return bool(_evaluated(self._root, values))
+
+
+def require_known(names: Iterable[str], known: Collection[str]) -> None:
+    """Refuse names that no run has.
+
+    Raises
+    ------
+    FilterError
+        With the first such name, and the nearest known one.
+    """
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"; do you mean {near[0]}?" if near else ""
+            msg = f"no run has a column or setting {plain(name, _SHOWN)}{hint}"
+            raise FilterError(msg)
+
+
+def _parsed(text: str) -> ast.expr:
+    python = _as_python(text)
+    try:
+        return ast.parse(python, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        column = error.offset if isinstance(error, SyntaxError) and error.offset else 0
+        near = f" near {text[max(0, column - 1) : column + 15].strip()!r}" if 0 < column <= len(text) else ""
+        msg = f'the filter cannot be read{near}; write for example: student.hidden < 64 and verdict == "better"'
+        raise FilterError(msg) from error
+
+
+def _as_python(text: str) -> str:
+    """Return the text with ``~`` as ``@``, a binary operator that the language does not use otherwise."""
+    quote, found = "", list[str]()
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter == _CONTAINS:
+            letter = "@"
+        elif letter in "@\n\r":
+            msg = f"the filter has a character that it cannot have: {letter!r}"
+            raise FilterError(msg)
+        found.append(letter)
+    return "".join(found)
+
+
+def _check(node: ast.expr) -> None:
+    """Refuse everything that is not part of the language."""
+    match node:
+        case ast.BoolOp(values=values):
+            for value in values:
+                _check_condition(value)
+        case _:
+            _check_condition(node)
+
+
+def _check_condition(node: ast.expr) -> None:
+    match node:
+        case ast.BoolOp():
+            _check(node)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            _check_condition(operand)
+        case ast.Compare(ops=[ast.In() | ast.NotIn()], comparators=[ast.List(elts=items) | ast.Tuple(elts=items)]):
+            for operand in (node.left, *items):
+                _check_operand(operand)
+        case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in _COMPARISONS for op in ops):
+            for operand in (left, *others):
+                _check_operand(operand)
+        case ast.BinOp(left=left, op=ast.MatMult(), right=right):
+            _check_operand(left)
+            _check_operand(right)
+        case _ if _name(node):
+            pass
+        case _:
+            _refuse(node)
+
+
+def _check_operand(node: ast.expr) -> None:
+    if _name(node) or _is_number(node) or (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+        return
+    _refuse(node)
+
+
+def _refuse(node: ast.expr) -> None:
+    msg = (
+        f"{ast.unparse(node)[:40]!r} is not possible in a filter: compare fields, numbers and texts, and join "
+        "comparisons with and, or, not"
+    )
+    raise FilterError(msg)
+
+
+def _is_number(node: ast.expr) -> bool:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+        node = node.operand
+    return isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
+
+
+def _name(node: ast.expr) -> str:
+    """Return the dotted name that an expression is; empty for other expressions."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=value, attr=attribute):
+            before = _name(value)
+            return f"{before}.{attribute}" if before else ""
+        case ast.Subscript(value=value, slice=ast.Constant(value=int(index))):
+            before = _name(value)
+            return f"{before}.{index}" if before else ""
+        case _:
+            return ""
+
+
+def _names(node: ast.expr) -> Iterator[str]:
+    name = _name(node)
+    if name:
+        if name not in _CONSTANTS:
+            yield name
+        return
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):
+            yield from _names(child)
+
+
+def _evaluated(node: ast.expr, values: Mapping[str, Value]) -> Any:
+    match node:
+        case ast.BoolOp(op=op, values=parts):
+            join = all if isinstance(op, ast.And) else any
+            return join(_evaluated(part, values) for part in parts)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return not _evaluated(operand, values)
+        case ast.BinOp(left=left, right=right):
+            whole, part = _operand(left, values), _operand(right, values)
+            return whole is not None and part is not None and str(part).casefold() in str(whole).casefold()
+        case ast.Compare():
+            return _compare(node, values)
+        case _:
+            return _operand(node, values)
+
+
+def _compare(node: ast.Compare, values: Mapping[str, Value]) -> bool:
+    left, others = _operand(node.left, values), node.comparators
+    if isinstance(node.ops[0], (ast.In, ast.NotIn)):
+        items = others[0].elts if isinstance(others[0], (ast.List, ast.Tuple)) else []
+        found = any(_compared(ast.Eq(), left, _operand(item, values)) for item in items)
+        return left is not None and found != isinstance(node.ops[0], ast.NotIn)
+    operands = [left, *(_operand(operand, values) for operand in others)]
+    return all(_compared(op, *pair) for op, pair in zip(node.ops, pairwise(operands), strict=True))
+
+
+def _operand(node: ast.expr, values: Mapping[str, Value]) -> Value:
+    name = _name(node)
+    if name in _CONSTANTS:
+        return _CONSTANTS[name]
+    if name:
+        return values.get(name)
+    value = ast.literal_eval(node)
+    return value if isinstance(value, str) else float(value)
+
+
+def _compared(op: ast.cmpop, first: Value, second: Value) -> bool:
+    if first is None or second is None:
+        return False
+    if isinstance(first, str) != isinstance(second, str):
+        if isinstance(op, (ast.Eq, ast.NotEq)):
+            return isinstance(op, ast.NotEq)
+        msg = f"{first!r} and {second!r} cannot be ordered: one is a number, the other a text"
+        raise FilterError(msg)
+    return _COMPARISONS[type(op)](first, second)

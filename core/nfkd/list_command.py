@@ -1,0 +1,254 @@
+"""``nfkd list``: runs that pass a filter, sorted and grouped; ``nfkd compare``: runs side by side."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from nfkd.config import ConfigError, ConfigProblem
+from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
+from nfkd.terminal import say, terminal
+from nfkd.text import plain
+
+if TYPE_CHECKING:
+    from nfkd.evaluation.comparison import ComparedRun, Comparison, Difference, Mean
+
+_SHOWN = (
+    "name",
+    "state",
+    "data",
+    "teacher",
+    "student",
+    "student_test",
+    "baseline_test",
+    "unit",
+    "gap_closed",
+    "verdict",
+)
+_LONGEST = 120
+Row = Mapping[str, Value]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("directory", metavar="DIR", nargs="?", default="runs")
+    parser.add_argument(
+        "--where", metavar="FILTER", default="", help="such as 'student.hidden < 64 and verdict == \"better\"'"
+    )
+    parser.add_argument(
+        "--sort", metavar="FIELD", default="", help="a column or setting; with a minus before it, largest first"
+    )
+    parser.add_argument("--group", metavar="FIELD", default="", help="one row for each value: means and deviations")
+    parser.add_argument("--columns", metavar="FIELDS", default="", help="columns and settings, separated by commas")
+    parser.add_argument("--format", choices=["table", *_WRITERS], default="table")
+
+
+def list_in_terminal(options: argparse.Namespace) -> int:
+    """Print the runs of a folder.
+
+    Raises
+    ------
+    ConfigError
+        When an option cannot be used.
+    """
+    from nfkd.runs.layout import list_runs
+    from nfkd.runs.run_values import COLUMNS, run_values
+
+    found, unreadable = list_runs(Path(options.directory))
+    chosen = [name.strip() for name in options.columns.split(",") if name.strip()]
+    sort = options.sort.removeprefix("-")
+    try:
+        condition = RunFilter.parse(options.where)
+        names = {*chosen, sort, options.group, *condition.names} - {""}
+        rows: list[Row] = [run_values(row, settings=not names <= set(COLUMNS)) for row in found]
+        if rows:
+            require_known(sorted(names), {name for row in rows for name in row})
+        rows = [row for row in rows if condition.matches(row)]
+    except FilterError as error:
+        raise ConfigError([ConfigProblem("", str(error))]) from error
+    if options.group:
+        rows, chosen = _grouped(rows, options.group, chosen)
+    if sort:
+        rows = _sorted(rows, sort, largest_first=options.sort.startswith("-"))
+    _write(options.format, chosen or list(_SHOWN), rows)
+    for message in unreadable:
+        say(f"nfkd: {message}", stderr=True)
+    return 0
+
+
+def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``nfkd compare``."""
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="at least two runs of the same data")
+    parser.add_argument("--format", choices=["table", *_WRITERS], default="table")
+
+
+def compare_in_terminal(options: argparse.Namespace) -> int:
+    """Print runs side by side.
+
+    Raises
+    ------
+    ConfigError
+        When there are fewer than two runs, or their data differ.
+    RunError
+        When a run cannot be read.
+    """
+    from nfkd.evaluation.comparison import DifferentDataError, compare_runs
+
+    if len(options.runs) < 2:
+        raise ConfigError([ConfigProblem("RUN", "give at least two runs")])
+    try:
+        comparison = compare_runs([_compared_run(run) for run in options.runs])
+    except DifferentDataError as error:
+        raise ConfigError([ConfigProblem("RUN", str(error))]) from error
+    names = [f"{name} ({number})" for number, name in enumerate(comparison.names, 1)]
+    rows = [{"": title, **dict(zip(names, values, strict=True))} for title, values in _comparison_rows(comparison)]
+    _write(options.format, ["", *names], rows)
+    return 0
+
+
+def _compared_run(path: str) -> ComparedRun:
+    from nfkd.evaluation.comparison import ComparedRun
+    from nfkd.runs.layout import read_config
+    from nfkd.runs.reader import read_figures
+    from nfkd.runs.run_values import settings_of
+
+    snapshot = read_figures(path)
+    summaries = [stage.summary for stage in snapshot.stages if stage.summary is not None]
+    return ComparedRun(snapshot.row.name, settings_of(read_config(Path(path))), summaries)
+
+
+def _comparison_rows(comparison: Comparison) -> Iterator[tuple[str, list[Value]]]:
+    yield from comparison.settings.items()
+    for name, sizes in comparison.sizes.items():
+        yield name.replace("_", "-"), [None if math.isnan(size) else size for size in sizes]
+    for row in comparison.metrics:
+        unit = row.metric.unit if row.metric.unit is not None else comparison.unit
+        title = f"{row.metric.name}, {unit}" if unit else row.metric.name
+        yield title, [_interval(mean, row.metric.form) for mean in row.means]
+        if any(row.differences):
+            yield "  difference to the first run", [_difference(item, row.metric.form) for item in row.differences]
+    yield "gap closed", [None if math.isnan(gap) else f"{100 * gap:.0f} %" for gap in comparison.gaps]
+
+
+def _interval(mean: Mean, form: str) -> Value:
+    if not mean.seeds:
+        return None
+    half = f" ± {mean.half:{form}}" if math.isfinite(mean.half) else ""
+    return f"{mean.value:{form}}{half} ({mean.seeds} {'seed' if mean.seeds == 1 else 'seeds'})"
+
+
+def _difference(difference: Difference | None, form: str) -> Value:
+    if difference is None:
+        return None
+    mean = difference.mean
+    half = f" ± {mean.half:{form}}" if math.isfinite(mean.half) else ""
+    return f"{mean.value:+{form}}{half}{f', {difference.outcome}' if difference.outcome else ''}"
+
+
+def _sorted(rows: Sequence[Row], name: str, *, largest_first: bool) -> list[Row]:
+    """Return the rows in the order of a field; those without it come last."""
+    with_value = [row for row in rows if row.get(name) is not None]
+    ordered = sorted(with_value, key=lambda row: _key(row[name]), reverse=largest_first)
+    return [*ordered, *(row for row in rows if row.get(name) is None)]
+
+
+def _key(value: Value) -> tuple[bool, float, str]:
+    return (True, 0.0, value) if isinstance(value, str) else (False, float(value or 0), "")
+
+
+def _grouped(rows: Sequence[Row], name: str, chosen: Sequence[str]) -> tuple[list[Row], list[str]]:
+    """Return a row for each value of a field, with counts, means and standard deviations of the numbers."""
+    groups: defaultdict[Value, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.get(name)].append(row)
+    numbers = [column for column in chosen or ("student_test", "baseline_test", "gap_closed") if column != name]
+    columns = [name, "runs", *(text for column in numbers for text in (column, f"{column} sd"))]
+    found: list[Row] = []
+    for value, members in groups.items():
+        group: dict[str, Value] = {name: value, "runs": float(len(members))}
+        for column in numbers:
+            values = [float(row[column] or 0) for row in members if isinstance(row.get(column), (int, float))]
+            group[column] = statistics.fmean(values) if values else None
+            group[f"{column} sd"] = statistics.stdev(values) if len(values) > 1 else None
+        found.append(group)
+    return found, columns
+
+
+# --- formats ----------------------------------------------------------------------------------------------------------
+
+
+def _text(value: Value) -> str:
+    """Return a value as text: four digits are enough for a table."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return plain(value, _LONGEST)
+    return f"{value:.0f}" if math.isfinite(value) and value == int(value) and abs(value) < 1e9 else f"{value:.4g}"
+
+
+def _write(kind: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    if kind == "table":
+        _print(columns, rows)
+    else:
+        say(_WRITERS[kind](columns, rows))
+
+
+def _print(columns: Sequence[str], rows: Sequence[Row]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in columns:
+        number = any(isinstance(row.get(name), float) for row in rows)
+        table.add_column(plain(name, _LONGEST), justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(_text(row.get(name)) for name in columns))
+    terminal().print(table)
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([["" if row.get(name) is None else row.get(name) for name in columns] for row in rows])
+    return file.getvalue().rstrip("\n")
+
+
+def _json(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    return json.dumps([{name: row.get(name) for name in columns} for row in rows], indent=2, ensure_ascii=False)
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+    body = [line(_text(row.get(name)) for name in columns) for row in rows]
+    return "\n".join([line(columns), line("---" for _ in columns), *body])
+
+
+_LATEX = str.maketrans({**{letter: f"\\{letter}" for letter in "&%$#_{}"}, "\\": r"\textbackslash{}",
+                        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"})  # fmt: skip
+
+
+def _latex(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    def line(cells: Iterable[str]) -> str:
+        return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
+
+    numbers = [any(isinstance(row.get(name), float) for row in rows) for name in columns]
+    body = [line(_text(row.get(name)) for name in columns) for row in rows]
+    head = rf"\begin{{tabular}}{{{''.join('r' if number else 'l' for number in numbers)}}}"
+    return "\n".join([head, r"\toprule", line(columns), r"\midrule", *body, r"\bottomrule", r"\end{tabular}"])
+
+
+_WRITERS: dict[str, Callable[[Sequence[str], Sequence[Row]], str]] = {
+    "csv": _csv, "json": _json, "markdown": _markdown, "latex": _latex,
+}  # fmt: skip

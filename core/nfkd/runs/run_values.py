@@ -1,0 +1,66 @@
+"""What is known of a run by name: the columns of the table of runs, and every setting by its dotted path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.config.run_filter import Value
+from nfkd.protocol.records import RunRow
+from nfkd.runs.errors import RunError
+from nfkd.runs.layout import read_config
+
+COLUMNS = (
+    "name", "state", "data", "teacher", "student", "loss", "seeds", "seeds_done", "created", "seconds", "device",
+    "unit", "teacher_test", "student_test", "baseline_test", "gap_closed", "verdict",
+)  # fmt: skip
+"""Columns of the table of runs."""
+
+
+def run_values(row: RunRow, *, settings: bool = True) -> dict[str, Value]:
+    """Return the values of a run: its columns, then its settings.
+
+    Parameters
+    ----------
+    row
+        The run.
+    settings
+        Whether to read its experiment. Settings that cannot be read are left out.
+    """
+    values: dict[str, Value] = {name: _plain(getattr(row, name)) for name in COLUMNS}
+    values["created"] = datetime.fromtimestamp(row.created, UTC).isoformat(timespec="seconds")
+    if settings:
+        try:
+            config = read_config(Path(row.run))
+        except (ConfigError, RunError, OSError):
+            return values
+        values |= {path: value for path, value in settings_of(config).items() if path not in values}
+    return values
+
+
+def settings_of(config: ExperimentConfig) -> dict[str, Value]:
+    """Return every setting of an experiment by its dotted path; items of lists have their index."""
+    return dict(_settings(config.model_dump(mode="json")))
+
+
+def _settings(table: Any, path: str = "") -> Iterator[tuple[str, Value]]:
+    if isinstance(table, Mapping):
+        items: Any = table.items()
+    elif isinstance(table, list):
+        items = enumerate(table)
+    else:
+        yield path, _plain(table)
+        return
+    for key, value in items:
+        yield from _settings(value, f"{path}.{key}" if path else str(key))
+
+
+def _plain(value: Any) -> Value:
+    if isinstance(value, (bool, str)) or value is None:
+        return value
+    number = float(value)
+    return None if math.isnan(number) else number
