@@ -124,7 +124,7 @@ class LabView(QWidget):
         self.probe.placed.connect(self._place_probe)
         self.probe.removed.connect(self._remove_probe)
         self.settings.reset.connect(self._reset)
-        self._switch.chosen.connect(self._choose_page)
+        self._switch.chosen.connect(self.choose_page)
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
@@ -166,7 +166,8 @@ class LabView(QWidget):
         self._switch.show_state(self._page, [page for page in _PAGES if page in self._parts])
         self._pages.setCurrentWidget(self.probe if self._page == "probe" else self.buys)
 
-    def _choose_page(self, page: str) -> None:
+    def choose_page(self, page: str) -> None:
+        """Show *buys* or *probe* below the planes."""
         self._page = page
         self._show_page()
 
@@ -230,7 +231,7 @@ class LabView(QWidget):
 
     def _probe(self, x: float, y: float) -> None:
         if "probe" in self._parts and self._page != "probe":
-            self._choose_page("probe")
+            self.choose_page("probe")
         self._place_probe(x, y)
 
     def _place_probe(self, x: float, y: float) -> None:

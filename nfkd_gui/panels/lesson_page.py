@@ -154,15 +154,16 @@ class PageView(QWidget):
         return box
 
     def _add_notes(self, notes: str) -> None:
-        line = QFrame(self)
-        line.setProperty("line", True)
-        caption = ToneLabel("Speaker notes", "muted", self)
-        set_type(caption, "strong")
         text = QWidget(self)
         text.setObjectName("lesson.notes")
+        line = QFrame(text)
+        line.setProperty("line", True)
+        caption = ToneLabel("Speaker notes", "muted", text)
+        set_type(caption, "strong")
         column = QVBoxLayout(text)
         set_space(column, 8)
+        column.addWidget(line)
+        column.addWidget(caption)
         for paragraph in notes.split("\n\n"):
             column.addWidget(LessonText(paragraph, "body", text))
-        for widget in (line, caption, text):
-            self._column.addWidget(widget)
+        self._column.addWidget(text)
