@@ -32,7 +32,6 @@ _SHOWN = (
     "student_test",
     "baseline_test",
     "unit",
-    "gap_closed",
     "verdict",
 )
 _LONGEST = 120
