@@ -106,8 +106,9 @@ class LabModel(QObject):
 
     def _engine_changed(self) -> None:
         if not self._studio.ready:
+            if self.info is not None:  # the engine was lost, and with it what the commands are about
+                self._commands.clear()
             self.info, self._opening, self._reading, self._sent = None, False, False, None
-            self._commands.clear()
         elif self._watched and self.info is None:
             self._open()
 

@@ -136,3 +136,15 @@ def test_a_lab_that_is_closed_while_it_opens_is_closed_in_the_engine(lab: LabMod
     studio.answer()
     assert commands(studio) == ["OpenLab", "CloseLab"]
     assert lab.info is None
+
+
+def test_commands_wait_for_an_engine_that_starts(lab: LabModel, studio: LabStudio) -> None:
+    studio.waiting.clear()
+    studio.ready = False  # type: ignore[misc]
+    studio.engine_changed.emit()
+    lab.control("play")
+    studio.engine_changed.emit()
+    studio.ready = True  # type: ignore[misc]
+    studio.engine_changed.emit()
+    studio.answer()
+    assert commands(studio) == ["OpenLab", "play"]
