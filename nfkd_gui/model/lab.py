@@ -226,6 +226,11 @@ class LabModel(QObject):
         if self.info is None:
             self._open()
 
+    @property
+    def settled(self) -> bool:
+        """Whether the engine has answered every change and command."""
+        return self.info is not None and self._sent is None and not self._commands
+
     def toggle(self) -> None:
         """Play, or pause."""
         self.control("pause" if self.playing else "play")

@@ -57,7 +57,9 @@ async def press_button(user: Any, learn: LearnWorkspace, number: int, button: Bu
 def _goes_on(lab: LabModel, before: int) -> bool:
     """Return whether steps were made since a frame."""
     frame = lab.frame
-    return frame is not None and frame.number > before and (frame.playing or frame.step > 0 or frame.phase == "done")
+    if frame is None or not lab.settled or frame.number <= before:
+        return False
+    return frame.playing or frame.step > 0 or frame.phase == "done"
 
 
 async def set_lab(user: Any, learn: LearnWorkspace, lesson: Lesson, task: Task, settings: LabSettings) -> None:
@@ -67,14 +69,19 @@ async def set_lab(user: Any, learn: LearnWorkspace, lesson: Lesson, task: Task, 
     lab.control("pause")
     lab.open_state(state)
     lab.control("restart")
-    await user.reach(lab.frame_changed, lambda: lab.frame is not None and lab.frame.step == 0 and not lab.playing)
+    await user.reach(lab.frame_changed, lambda: lab.settled and lab.frame is not None and not _students_play(lab))
     if settings.steps:
         lab.control("step", settings.steps)
-        await user.reach(lab.frame_changed, lambda: has_made(lab, settings.steps))
+        await user.reach(lab.frame_changed, lambda: lab.settled and has_made(lab, settings.steps))
         assert lab.frame is not None
         assert not lab.frame.message
     if state.lab.probe:
         await user.reach(lab.probe_changed, lambda: lab.probe is not None and lab.probe.point == tuple(state.lab.probe))
+
+
+def _students_play(lab: LabModel) -> bool:
+    """Return whether the students have made steps, or make them."""
+    return lab.playing or (lab.frame is not None and lab.frame.phase != "teacher" and lab.frame.step > 0)
 
 
 def has_made(lab: LabModel, steps: int) -> bool:
