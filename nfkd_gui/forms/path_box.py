@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QToolB
 
 from nfkd.files import is_folder, is_regular
 from nfkd_gui.forms.fields import PathKind
-from nfkd_gui.theme import fix_size, set_space
+from nfkd_gui.theme import fix_size, repolish, set_space
 from nfkd_gui.widgets.file_target import FileTarget
 from nfkd_gui.widgets.number_box import HEIGHT
 
@@ -103,8 +103,7 @@ class PathBox(QWidget, FileTarget):
     def _mark(self, target: bool) -> None:
         """Show on the line whether a drop would go there."""
         self.line.setProperty("target", target)
-        self.line.style().unpolish(self.line)
-        self.line.style().polish(self.line)
+        repolish(self.line)
 
     def setToolTip(self, text: str) -> None:
         super().setToolTip(text)

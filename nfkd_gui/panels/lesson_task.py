@@ -22,7 +22,7 @@ from nfkd_gui.model.lab import LabModel
 from nfkd_gui.model.lab_figures import FIGURES, figure
 from nfkd_gui.model.lesson_parts import Task, value_at
 from nfkd_gui.panels.lesson_text import LessonButton, LessonText
-from nfkd_gui.theme import fix_size, scaled, set_space, set_type
+from nfkd_gui.theme import fix_size, repolish, scaled, set_space, set_type
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ToneLabel, TypeLabel
 
@@ -107,8 +107,7 @@ class AnswerBox(QFrame):
     def show_answer(self, text: str, *, right: bool) -> None:
         """Show a verdict and a text."""
         self.setProperty("answer", "right" if right else "wrong")
-        self.style().unpolish(self)
-        self.style().polish(self)
+        repolish(self)
         self._sign.show_picture("right" if right else "hint")
         self.text.show_markdown(text)
         self.setAccessibleName(f"{'Right' if right else 'Not yet'}: {text}")

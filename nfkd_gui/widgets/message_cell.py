@@ -6,7 +6,7 @@ from PySide6.QtCore import QEvent, QRect, Qt
 from PySide6.QtGui import QFontMetrics, QHelpEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QToolTip, QVBoxLayout, QWidget
 
-from nfkd_gui.theme import font, scaled, set_space
+from nfkd_gui.theme import font, repolish, scaled, set_space
 from nfkd_gui.widgets.labels import tip, tone_colour
 
 LINE = 12
@@ -76,5 +76,4 @@ def mark_wrong(editor: QWidget, *, wrong: bool) -> None:
     for widget in (editor, *editor.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly)):
         if bool(widget.property("wrong")) != wrong:
             widget.setProperty("wrong", wrong)
-            widget.style().unpolish(widget)
-            widget.style().polish(widget)
+            repolish(widget)
