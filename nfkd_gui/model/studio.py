@@ -88,7 +88,7 @@ class Studio(QObject):
         self._follow_seed, self._opening, self._adopt = True, "", False
         self.rows: dict[str, events.RunRow] = {}
         self.unreadable: list[str] = []
-        self._listed_folder = PurePath()
+        self.listed_folder = PurePath()
         self.progress: dict[str, events.Progress] = {}
         self.log: deque[events.LogLine] = deque(maxlen=_LOG_LINES)
         self.log_added.connect(self.log.append)
@@ -200,7 +200,7 @@ class Studio(QObject):
         if isinstance(reply, requests.RunList):
             live = {run: row for run, row in self.rows.items() if is_controllable(row)}  # maybe from another folder
             self.rows = live | {row.run: row for row in reply.rows}
-            self._listed_folder = PurePath(reply.folder)
+            self.listed_folder = PurePath(reply.folder)
             self.unreadable = list(reply.unreadable)
             self.rows_changed.emit()
 
@@ -393,6 +393,6 @@ class Studio(QObject):
         if row.run in self.rows:
             self.rows[row.run] = row
             self.row_changed.emit(row.run)
-        elif is_controllable(row) or PurePath(row.run).parent == self._listed_folder:
+        elif is_controllable(row) or PurePath(row.run).parent == self.listed_folder:
             self.rows[row.run] = row
             self.rows_changed.emit()

@@ -293,6 +293,8 @@ class RunRow(Message, frozen=True):
         A label of the loss, such as ``NLL 0.9 + LKD 0.05``; empty for runs of earlier versions.
     elsewhere
         Whether another process than the reader of this row trains the run, or will train it. It is not stored.
+    tags, note
+        The user's labels of the run. They have their own file.
     """
 
     run: str
@@ -317,3 +319,5 @@ class RunRow(Message, frozen=True):
     digest: str = ""
     loss: str = ""
     elsewhere: bool = False
+    tags: list[str] = []
+    note: str = ""

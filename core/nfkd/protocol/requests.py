@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from nfkd.config.problems import ConfigProblem
+from nfkd.protocol.comparing import ComparingReply, ComparingRequest
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, PreviewData
 from nfkd.protocol.events import DensityDrawn, Event, InterpolationDrawn, LogLine, Progress, SamplesDrawn, SeedStarted
 from nfkd.protocol.inspection import InspectionReply, InspectionRequest, Origin
@@ -140,6 +141,7 @@ Request = (
     | DeleteRun
     | Sample
     | Interpolate
+    | ComparingRequest
     | InspectionRequest
     | LabRequest
     | ListPictures
@@ -320,6 +322,7 @@ Reply = (
     | Snapshot
     | Samples
     | Interpolations
+    | ComparingReply
     | InspectionReply
     | LabReply
     | PictureList
