@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -92,7 +93,7 @@ def draw_curves(record: RunRecord) -> Figure | None:
     for role in ROLES:
         training, validation = (_band(record, role, name) for name in ("train/nll", "validation/nll"))
         if training is not None:
-            _draw(axes, training, COLOURS[role], width=0.8, alpha=0.35)
+            axes.plot(training.steps, training.mean, color=COLOURS[role], linewidth=0.8, alpha=0.35)
         if validation is not None:
             _draw(axes, validation, COLOURS[role], width=1.8, label=f"{role_name(role)}, validation")
             shown.append(validation)
@@ -148,16 +149,12 @@ def _unit(record: RunRecord) -> str:
     return units[-1] if units else ""
 
 
-def _draw(
-    axes: Axes, band: SeedBand, colour: str, *, width: float, alpha: float = 1.0, label: str = "", line: str = "-"
-) -> None:
+def _draw(axes: Axes, band: SeedBand, colour: str, *, width: float, label: str, line: str = "-") -> None:
     marker = "o" if len(band.steps) <= _MAX_MARKED else ""  # a line through one point would be invisible
-    axes.plot(
-        band.steps, band.mean, line, color=colour, linewidth=width, alpha=alpha, label=label or None,
-        marker=marker, markersize=2 * width,
-    )  # fmt: skip
+    style: dict[str, Any] = {"color": colour, "linewidth": width, "marker": marker, "markersize": 1.6 * width}
+    axes.plot(band.steps, band.mean, line, label=label, **style)
     if band.seeds > 1:
-        axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.18 * alpha, linewidth=0)
+        axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
 
 
 def _limit(axes: Axes, bands: Sequence[SeedBand]) -> None:
