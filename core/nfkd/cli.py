@@ -65,9 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     show = command("show", "Show a run: teacher, student and baseline side by side.", _show)
     show.add_argument("run", metavar="RUN")
-    report = command("report", "Write a report of a run as one HTML file.", _report)
-    report.add_argument("run", metavar="RUN")
-    report.add_argument("--out", metavar="FILE", help="default: report.html in the run's directory")
+    report = command("report", "Write a report of runs as one HTML or PDF file.", _report)
+    report.add_argument("runs", metavar="RUN|FOLDER", nargs="+", help="a run, several runs, or a folder with runs")
+    report.add_argument(
+        "--out",
+        metavar="FILE",
+        help=".html or .pdf (default: report.html in the run or folder)",
+    )
     command("presets", "List the presets (built-in experiments).", _presets)
     _data_arguments(command("data", "List, show, add and download data sets.", _data))
     recover = command("recover", "Repair the files of a run whose process was killed.", _recover)
@@ -143,12 +147,10 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from nfkd.evaluation.report import write_report
-    from nfkd.runs.reader import open_run
+    from nfkd.evaluation.report_file import write_report
 
-    record = open_run(options.run)
-    path = Path(options.out) if options.out else record.path / "report.html"
-    say(write_report(record, path))
+    out = Path(options.out) if options.out else None
+    say(plain(str(write_report([Path(run) for run in options.runs], out))))
     return DONE
 
 

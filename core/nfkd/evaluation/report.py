@@ -29,7 +29,7 @@ from nfkd.text import plain
 _TITLES = {
     "curves": (
         "Learning curves",
-        "Negative log-likelihood; lower is better. Training: on the examples that a flow learns from. Lines: mean of seeds.",
+        "Negative log-likelihood; lower is better. Training: on the examples that a flow learns from. Lines: means.",
     ),
     "samples": (
         "Samples",

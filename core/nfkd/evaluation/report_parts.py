@@ -107,9 +107,9 @@ def mean_text(mean: Mean, form: str) -> str:
     return f"{mean.value:{form}}{half}".replace("-", "−")
 
 
-def percent(share: float | None) -> str:
+def percent(share: float) -> str:
     """Return a share such as ``62 %``; a dash where it is not defined."""
-    return "–" if share is None or math.isnan(share) else f"{100 * share:.0f} %".replace("-", "−")
+    return "–" if math.isnan(share) else f"{round(100 * share)} %".replace("-", "−")
 
 
 def without_folders(text: str, folders: Iterable[Path] = ()) -> str:

@@ -141,11 +141,11 @@ def answer(metric: Metric, unit: str, comparison: Comparison) -> str:
     """
     row = next((row for row in comparison.metrics if row.metric is metric), None)
     if row is None or not row.means[0].seeds:
-        return f"No run has a finite {metric.noun}."
+        return f"No run has a finite {metric.name}."
     mean, best = row.means[0], comparison.names[0]
     value = f"{mean_text(mean, metric.form)}{f' {unit}' if unit else ''}"
     seeds = "1 seed" if mean.seeds == 1 else f"mean of {mean.seeds} seeds"
-    begin = f"{best} has the best {'mean ' if mean.seeds > 1 else ''}{metric.noun}: {value} ({seeds})"
+    begin = f"{best} has the best {'mean ' if mean.seeds > 1 else ''}{metric.name}: {value} ({seeds})"
     others = list(zip(comparison.names[1:], row.differences[1:], strict=True))
     if not others:
         return f"{begin}. There is no other run of this data to compare it with."
@@ -177,11 +177,12 @@ def _rows(ranking: _Ranking) -> Iterator[dict[str, object]]:
             "mean": mean_text(ranking.mean(index), ranking.metric.form),
             "seeds": ranking.mean(index).seeds,
             "difference": _difference(ranking.difference(index), ranking.metric.form),
+            "outcome": difference.outcome if (difference := ranking.difference(index)) is not None else "",
             "gap": percent(ranking.comparison.gaps[index]),
             "verdict": VERDICTS[verdict],
             "verdict_class": verdict,
             "parameters": _number(ranking.comparison.sizes["parameters"][index]),
-            "speed": mean_text(Mean.of(list(run.compared.figures("samples_per_second").values())), ",.0f"),
+            "speed": _number(Mean.of(list(run.compared.figures("samples_per_second").values())).value),
         }
 
 
@@ -190,8 +191,7 @@ def _difference(difference: Difference | None, form: str) -> str:
         return "–"
     mean = difference.mean
     half = f" ± {mean.half:{form}}" if math.isfinite(mean.half) else ""
-    outcome = f", {difference.outcome}" if difference.outcome else ""
-    return f"{mean.value:+{form}}{half}{outcome}".replace("-", "−")
+    return f"{mean.value:+{form}}{half}".replace("-", "−")
 
 
 def _number(value: float) -> str:

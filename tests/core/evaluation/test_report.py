@@ -14,7 +14,8 @@ import pytest
 
 import nfkd
 from nfkd.cli import main
-from nfkd.evaluation.report import report_html, write_report
+from nfkd.evaluation.report import report_html
+from nfkd.evaluation.report_file import write_report
 from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
 from tests.core.tiny import moons
@@ -133,7 +134,7 @@ def test_a_run_that_has_not_ended_has_a_report(run: Path, tmp_path: Path) -> Non
 def test_bad_places_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunError):
-        write_report(open_run(run), tmp_path / "file" / "report.html")
+        write_report([run], tmp_path / "file" / "report.html")
     assert main(["report", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
 
