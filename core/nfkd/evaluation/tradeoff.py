@@ -6,13 +6,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from nfkd.evaluation.comparison import Mean
 from nfkd.protocol.records import StageSummary
 from nfkd.protocol.roles import COLOURS, Role
 from nfkd.runs.curve_figures import GREY, escape_text, plot_figure, tidy_axes
 
+_LOG_FROM = 4.0  # ratio of the largest to the smallest number of parameters
 _MAX_LABELS = 40  # numbers beside the points of students
 
 
@@ -80,10 +83,20 @@ def draw_tradeoff(
                 escape_text(point.label), (point.parameters, point.test.value), xytext=(6, 5),
                 textcoords="offset points", fontsize=9, color=GREY,
             )  # fmt: skip
-    axes.set(xscale="log", xlabel="Parameters", ylabel=f"Test NLL ({escape_text(unit)})")
+    _scale_sizes(axes, [point.parameters for point in (*students, *teachers)])
+    axes.set(xlabel="Parameters", ylabel=f"Test NLL ({escape_text(unit)})")
     tidy_axes(axes)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return figure
+
+
+def _scale_sizes(axes: Axes, sizes: Sequence[float]) -> None:
+    """Make the axis of sizes logarithmic, unless they are so close that it would have no ticks."""
+    if min(sizes) > 0 and max(sizes) > _LOG_FROM * min(sizes):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
 def _coordinates(points: Sequence[Point]) -> tuple[list[float], list[float]]:
