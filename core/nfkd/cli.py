@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from nfkd import list_command
@@ -14,6 +15,13 @@ from nfkd.terminal import Parser, say, standard_streams, terminal
 from nfkd.text import plain
 
 DONE, FAILED, REFUSED = 0, 1, 2
+_EXPORTS = {
+    "csv": ("nfkd.runs.export", "export_csv"),
+    "figures": ("nfkd.runs.figures", "export_figures"),
+    "tensorboard": ("nfkd.runs.tensorboard", "export_tensorboard"),
+    "weights": ("nfkd.runs.weights_export", "export_weights"),
+}
+"""Module and function of each kind of export."""
 _NARROW = 40  # characters for a description; with less, it is below the name
 
 
@@ -76,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _data_arguments(command("data", "List, show, add and download data sets.", _data))
     recover = command("recover", "Repair the files of a run whose process was killed.", _recover)
     recover.add_argument("run", metavar="RUN")
-    _export_arguments(command("export", "Export a run's curves as CSV or its pictures as PNG.", _export))
+    _export_arguments(command("export", "Export a run: CSV, PNG, TensorBoard, or weights.", _export))
     _inspect_arguments(
         command("inspect", "Show a flow layer by layer, and test its inverse and log-determinant.", _inspect)
     )
@@ -101,7 +109,9 @@ def _export_arguments(export: argparse.ArgumentParser) -> None:
     export.add_argument("run", metavar="RUN")
     export.add_argument("--csv", action="store_true", help="every curve as a CSV file")
     export.add_argument("--figures", action="store_true", help="curves, samples, interpolation, matching as PNG")
-    export.add_argument("--out", metavar="DIR", help="output directory (default: inside the run)")
+    export.add_argument("--tensorboard", action="store_true", help="curves, pictures and settings for TensorBoard")
+    export.add_argument("--weights", action="store_true", help="every flow with its scaling and the experiment")
+    export.add_argument("--out", metavar="DIR", help="output directory (default: one for each kind, inside the run)")
 
 
 def _inspect_arguments(inspect: argparse.ArgumentParser) -> None:
@@ -218,21 +228,18 @@ def _recover(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    if not (options.csv or options.figures):
-        say("nfkd: nothing to export: give --csv, --figures or both", stderr=True)
+    kinds = [kind for kind in _EXPORTS if getattr(options, kind)]
+    if not kinds:
+        say(f"nfkd: nothing to export: give one or more of {', '.join(f'--{kind}' for kind in _EXPORTS)}", stderr=True)
         return REFUSED
-    from nfkd.runs.export import export_csv
-    from nfkd.runs.figures import export_figures
     from nfkd.runs.reader import open_run
 
     record = open_run(options.run)
-    written: list[Path] = []
-    if options.csv:
-        written += export_csv(record, Path(options.out or Path(options.run) / "csv"))
-    if options.figures:
-        written += export_figures(record, Path(options.out or Path(options.run) / "figures"))
-    for path in written:
-        say(plain(str(path)))
+    for kind in kinds:
+        module, function = _EXPORTS[kind]
+        export = getattr(import_module(module), function)
+        for path in export(record, Path(options.out or Path(options.run) / kind)):
+            say(plain(str(path)))
     return DONE
 
 
