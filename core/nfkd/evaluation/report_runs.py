@@ -149,14 +149,18 @@ def answer(metric: Metric, unit: str, comparison: Comparison) -> str:
     others = list(zip(comparison.names[1:], row.differences[1:], strict=True))
     if not others:
         return f"{begin}. There is no other run of this data to compare it with."
-    better = [name for name, difference in others if difference is not None and difference.outcome == "worse"]
-    equal = [name for name, difference in others if difference is not None and difference.outcome == "no difference"]
-    unknown = len(others) - len(better) - len(equal)
-    if unknown == len(others):
+    found: dict[str, list[str]] = {}
+    for name, difference in others:
+        found.setdefault(difference.outcome if difference is not None else "", []).append(name)
+    if len(found.get("", [])) == len(others):
         return f"{begin}. Whether it differs from the others is not decided: that takes {MIN_SEEDS} common seeds."
-    parts = [f"it is better than {_listed(better)}"] if better else []
-    parts += [f"it is not distinguishable from {_listed(equal)}"] if equal else []
-    parts += [f"{unknown} others have fewer than {MIN_SEEDS} common seeds"] if unknown else []
+    texts = {
+        "worse": "it is better than {}",
+        "no difference": "it is not distinguishable from {}",
+        "better": "but {} is better on the common seeds",
+        "": f"{{}} has fewer than {MIN_SEEDS} common seeds",
+    }
+    parts = [text.format(_listed(found[outcome])) for outcome, text in texts.items() if outcome in found]
     return f"{begin}; by paired differences over seeds, {', '.join(parts)}."
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 import shutil
@@ -10,7 +12,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import h5py
 import pytest
+import torch
 
 import nfkd
 from nfkd.cli import main
@@ -40,8 +44,8 @@ class Page(HTMLParser):
         self.references += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "action"}]
         if tag == "tr":
             self.rows.append([])
-        self._cell = tag in {"td", "th"}
-        if self._cell:
+        if tag in {"td", "th"}:
+            self._cell = True
             self.rows[-1].append("")
 
     def handle_endtag(self, tag: str) -> None:
@@ -106,6 +110,26 @@ def test_nothing_else_is_loaded_and_no_folder_is_named(run: Path, page: Page) ->
     assert "/tmp" not in html
 
 
+def test_versions_and_hashes_are_those_of_the_files(run: Path, page: Page) -> None:
+    record = open_run(run)
+    assert ["digest of the settings", record.config.digest()] in page.rows
+    assert ["torch", torch.__version__] in page.rows
+    files = [path for path in sorted(run.rglob("*.safetensors")) if "checkpoint" not in path.name]
+    assert len(files) == 5  # both seeds have one teacher
+    for path in files:
+        (row,) = [row for row in page.rows if path.relative_to(run).as_posix() in row]
+        assert row[3] == hashlib.sha256(path.read_bytes()).hexdigest()
+    with h5py.File(run / "seed-1" / "run.h5") as file:
+        (values,) = [part["values"] for part in json.loads(file.attrs["data"])["parts"].values()]
+    assert ["data, train", f"400 examples, {values}"] in page.rows
+
+
+def test_a_reader_learns_the_words(page: Page) -> None:
+    for word in ("Normalizing flow", "Teacher", "Baseline", "Gap closed", "95 % interval", "Matched layers"):
+        assert word in page.text
+    assert "Assistant" not in page.text  # this run has none
+
+
 def test_texts_of_the_run_are_shown_as_they_are(page: Page) -> None:
     assert HOSTILE in page.text
     assert "report & run" in page.text
@@ -113,7 +137,7 @@ def test_texts_of_the_run_are_shown_as_they_are(page: Page) -> None:
 
 def test_the_settings_repeat_the_run(run: Path, page: Page) -> None:
     start = page.text.index('name = "report & run"')
-    text = page.text[start : page.text.index("How to repeat it")]
+    text = page.text[start : page.text.index("How to reproduce it")]
     again = nfkd.ExperimentConfig.from_toml(text, folder=run.parent)
     assert again == open_run(run).config
 
