@@ -39,7 +39,7 @@ VERDICTS = {
     "inconclusive": "not decided",
     "": "no verdict",
 }
-"""What a verdict means, in words."""
+"""What a verdict means."""
 _XML_HEAD = re.compile(r"\A.*?(?=<svg)", re.DOTALL)
 _REFERENCE = re.compile(r'(\bid="|href="#|url\(#)')
 _FOLDERS = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:)?[\\/](?:[^\s\\/:*?\"<>|]+[\\/])+")

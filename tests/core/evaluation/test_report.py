@@ -10,9 +10,11 @@ import shutil
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +22,7 @@ import nfkd
 from nfkd.cli import main
 from nfkd.evaluation.report import report_html
 from nfkd.evaluation.report_file import write_report
+from nfkd.runs.curve_figures import draw_curves
 from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
 from tests.core.tiny import moons
@@ -120,8 +123,22 @@ def test_versions_and_hashes_are_those_of_the_files(run: Path, page: Page) -> No
         (row,) = [row for row in page.rows if path.relative_to(run).as_posix() in row]
         assert row[3] == hashlib.sha256(path.read_bytes()).hexdigest()
     with h5py.File(run / "seed-1" / "run.h5") as file:
-        (values,) = [part["values"] for part in json.loads(file.attrs["data"])["parts"].values()]
+        data: Any = file.attrs["data"]
+    (values,) = [part["values"] for part in json.loads(data)["parts"].values()]
     assert ["data, train", f"400 examples, {values}"] in page.rows
+
+
+def test_curves_are_means_with_bands_over_the_seeds(run: Path) -> None:
+    record = open_run(run)
+    figure = draw_curves(record)
+    assert figure is not None
+    axes = figure.axes[0]
+    (line,) = [line for line in axes.lines if line.get_label() == "student, validation"]
+    values = [record.curves_of(seed)["student"]["validation/nll"].values for seed in (1, 2)]
+    np.testing.assert_allclose(line.get_ydata(), np.mean(values, axis=0))
+    heights = [path.vertices[:, 1] for band in axes.collections for path in band.get_paths()]
+    assert len(heights) == 2  # of student and baseline: the seeds share the teacher
+    assert any(np.isclose([height.min(), height.max()], [np.min(values), np.max(values)]).all() for height in heights)
 
 
 def test_a_reader_learns_the_words(page: Page) -> None:

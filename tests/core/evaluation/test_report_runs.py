@@ -29,7 +29,7 @@ from tests.core.evaluation.test_comparison import run as compared
 from tests.core.evaluation.test_report import Page
 from tests.core.tiny import digits, moons
 
-SHORT = {"teacher_steps": 6, "student_steps": 6}
+SHORT = {"teacher_steps": 6, "student_steps": 6, "baseline": False}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         student = {"kind": "glow1d", "steps": 2, "hidden": hidden}
         config = moons(description="Which width?", training=SHORT, student=student, seeds={"count": 3})
         nfkd.run(config, folder / f"h{hidden}")
-    nfkd.run(digits(training=SHORT, description="Which width?"), folder / "digits <b>")
+    nfkd.run(digits(training=SHORT | {"baseline": True}, description="Which width?"), folder / "digits <b>")
     shutil.copytree(folder / "h4", folder / "damaged")
     (folder / "damaged" / "seed-1" / "run.h5").write_bytes(b"no HDF5")
     shutil.copytree(folder / "h4", folder / "stopped")
