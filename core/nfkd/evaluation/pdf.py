@@ -28,7 +28,7 @@ _WINDOWS = ("Google/Chrome/Application/chrome.exe", "Microsoft/Edge/Application/
 _OPTIONS = (
     "--headless", "--disable-gpu", "--no-first-run", "--no-default-browser-check", "--disable-extensions",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-pdf-header-footer",
-    "--password-store=basic", "--use-mock-keychain",
+    "--password-store=basic", "--use-mock-keychain", "--host-resolver-rules=MAP * ~NOTFOUND",
 )  # fmt: skip
 _ACTION = "Install Chromium, Chrome or Edge, or the Python package WeasyPrint; or write the report as .html."
 
@@ -72,7 +72,7 @@ def write_pdf(html: str, path: Path, *, limit: float = LIMIT) -> Path:
         title = "A PDF cannot be made here"
         raise RunError(title, "Neither Chromium, Chrome nor Edge was found, nor WeasyPrint.", _ACTION)
     # Beside the file, because a browser in a sandbox of its own may not see the system's temporary folder.
-    with writing_into(path.parent), TemporaryDirectory(prefix="nfkd-pdf-", dir=path.parent) as folder:
+    with writing_into(path.parent), _temporary_folder(path.parent) as folder:
         made = Path(folder, "report.pdf")
         problem = "" if browser is None else _print_with_browser(browser, html, made, limit)
         if library and not made.is_file():
@@ -83,6 +83,11 @@ def write_pdf(html: str, path: Path, *, limit: float = LIMIT) -> Path:
             return path
     title = "The PDF could not be made"
     raise RunError(title, problem, _ACTION)
+
+
+def _temporary_folder(parent: Path) -> TemporaryDirectory[str]:
+    # A helper process of the browser may still hold a file of the profile for a moment.
+    return TemporaryDirectory(prefix="nfkd-pdf-", dir=parent, ignore_cleanup_errors=True)
 
 
 def _print_with_browser(browser: Path, html: str, made: Path, limit: float) -> str:

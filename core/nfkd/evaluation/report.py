@@ -55,11 +55,6 @@ def report_html(record: RunRecord, *, for_print: bool = False) -> str:
         The run.
     for_print
         Whether the page is only printed: its figures then have fixed colours.
-
-    Raises
-    ------
-    OSError
-        When a file with weights cannot be read.
     """
     gap = likelihood_gap(record.summary)
     started = next((seed.started for seed in record.seeds.values()), None)
@@ -130,11 +125,8 @@ def _figures(record: RunRecord, figures: Figures) -> Iterator[dict[str, str]]:
         title, caption = _TITLES[kind]
         if kind != "curves" and len(record.seeds) > 1:
             caption = f"{caption} Seed {first}."
-        yield {
-            "title": f"{title}, {role_name(role)}" if role else title,
-            "caption": caption,
-            "svg": figures.svg(figure),
-        }
+        title = f"{title}, {role_name(role)}" if role else title
+        yield {"title": title, "caption": caption, "svg": figures.svg(figure, title)}
 
 
 def _repeat(record: RunRecord) -> Iterator[tuple[str, str]]:

@@ -43,12 +43,12 @@ def write_report(paths: Sequence[Path], out: Path | None = None) -> Path:
         title, cause = "The report cannot be written", f"{path} does not end in .html or .pdf."
         raise RunError(title, cause, "Give the file one of these endings.")
     for_print = suffix == ".pdf"
+    if len(find_run_paths(paths)) == 1 and is_run(first):
+        html = report_html(open_run(first), for_print=for_print)
+    else:
+        html = runs_report_html(read_group(paths), for_print=for_print)
+    if for_print:
+        return write_pdf(html, path)
     with writing_into(path.parent):
-        if len(find_run_paths(paths)) == 1 and is_run(first):
-            html = report_html(open_run(first), for_print=for_print)
-        else:
-            html = runs_report_html(read_group(paths), for_print=for_print)
-        if for_print:
-            return write_pdf(html, path)
         replace_file(path, html.encode())
     return path

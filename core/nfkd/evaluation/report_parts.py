@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
@@ -76,8 +76,16 @@ class Figures:
         self._for_print = for_print
         self._count = 0
 
-    def svg(self, figure: Figure) -> Markup:
-        """Return a figure as an SVG element; the same figures in the same order give the same text."""
+    def svg(self, figure: Figure, title: str) -> Markup:
+        """Return a figure as an SVG element; the same figures in the same order give the same text.
+
+        Parameters
+        ----------
+        figure
+            The figure.
+        title
+            What it shows, for screen readers.
+        """
         self._count += 1
         with rc_context({"svg.hashsalt": "nfkd"}):
             buffer = io.StringIO()
@@ -87,7 +95,7 @@ class Figures:
         if not self._for_print:
             for colour, name in _THEMED.items():
                 text = text.replace(f": {colour}", f": {name}")
-        return Markup(text)  # noqa: S704
+        return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1))  # noqa: S704
 
 
 def render(name: str, **values: Any) -> str:
@@ -165,23 +173,23 @@ def data_hashes(record: RunRecord) -> dict[str, str]:
 
 
 def weights_hashes(record: RunRecord) -> list[Weights]:
-    """Return the weights that a run has saved, with the hash of each file.
-
-    Raises
-    ------
-    OSError
-        When a file cannot be read.
-    """
+    """Return the weights that a run has saved, with the hash of each file; "not readable" in its place."""
     found = []
     for seed, seed_record in record.seeds.items():
         directory = seed_directory(record.path, record.config, seed)
         for stage in seed_record.stages:
             path = directory / f"{stage}.safetensors"
             if path.is_file():
-                with open_regular(path) as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-                found.append(Weights(seed, role_name(stage), path.relative_to(record.path).as_posix(), digest))
+                found.append(Weights(seed, role_name(stage), path.relative_to(record.path).as_posix(), _hash(path)))
     return found
+
+
+def _hash(path: Path) -> str:
+    try:
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return "not readable"
 
 
 @cache

@@ -72,11 +72,6 @@ def runs_report_html(group: RunGroup, *, for_print: bool = False) -> str:
         The runs.
     for_print
         Whether the page is only printed: figures then have fixed colours, and all details are open.
-
-    Raises
-    ------
-    OSError
-        When a file with weights cannot be read.
     """
     figures = Figures(for_print=for_print)
     records = [run.record for data in group.groups for run in data.runs]
@@ -113,7 +108,7 @@ def _section(data: DataGroup, figures: Figures) -> dict[str, object]:
         "rows": list(_rows(ranking)),
         "comparisons": sum(difference is not None for difference in ranking.row.differences) if ranking.row else 0,
         "tradeoff": _tradeoff(ranking, figures),
-        "curves": figures.svg(drawn) if (drawn := draw_validation(opened)) is not None else "",
+        "curves": figures.svg(drawn, "Validation curves") if (drawn := draw_validation(opened)) is not None else "",
         "details": [_detail(number, run, opened, figures) for number, run in details],
         "data": data_hashes(data.runs[0].record),
         "repeat": list(_repeat(ranking.runs)),
@@ -224,7 +219,7 @@ def _tradeoff(ranking: _Ranking, figures: Figures) -> str:
         return [point for point in found if point is not None]
 
     drawn = draw_tradeoff(points("student"), points("baseline"), points("teacher"), ranking.comparison.unit)
-    return figures.svg(drawn) if drawn is not None else ""
+    return figures.svg(drawn, "Size and likelihood") if drawn is not None else ""
 
 
 def _opened(run: GroupedRun) -> RunRecord | None:
@@ -245,7 +240,7 @@ def _detail(
         kind, _, role = name.partition("-")
         if kind in titles:
             title = f"{titles[kind]}, {role_name(role)}" if role else titles[kind]
-            shown.append((title, figures.svg(figure)))
+            shown.append((title, figures.svg(figure, f"{title} of {run.label}")))
     verdict = run.record.verdict
     return {
         "label": label,

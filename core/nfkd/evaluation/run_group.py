@@ -61,15 +61,12 @@ class RunGroup:
     groups
         Finished runs by data set.
     notes
-        Name of each run that is left out, and why.
-    folders
-        Folders whose paths no text may contain.
+        Name of each run that is left out, and why; without paths of folders.
     """
 
     title: str
     groups: list[DataGroup]
     notes: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    folders: list[Path] = field(default_factory=list[Path])
 
 
 def find_run_paths(paths: Sequence[Path]) -> list[Path]:
@@ -121,7 +118,7 @@ def read_group(paths: Sequence[Path]) -> RunGroup:
         else:
             notes.append((label, without_folders(reason, folders)))
     title = paths[0].absolute().name if len(paths) == 1 else f"{len(found)} runs"
-    return RunGroup(plain(title), _by_data(runs), notes, folders)
+    return RunGroup(plain(title), _by_data(runs), notes)
 
 
 def _read(path: Path) -> RunRecord:

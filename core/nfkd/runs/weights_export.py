@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 import nfkd
 from nfkd.data.units import units_from_json
-from nfkd.files import replace_file, replacing, require_regular
+from nfkd.files import replace_file, replacing
 from nfkd.protocol.events import StageSummary
 from nfkd.protocol.roles import role_name
 from nfkd.runs.errors import RunError
@@ -19,6 +21,7 @@ from nfkd.runs.export import writing_into
 from nfkd.runs.layout import EXPERIMENT, seed_directory
 from nfkd.runs.reader import RunRecord
 from nfkd.runs.tensors import open_tensors
+from nfkd.runs.weights import unreadable_weights
 
 SCALING = "scaling.json"
 README = "README.md"
@@ -57,11 +60,11 @@ def export_weights(record: RunRecord, directory: Path) -> list[Path]:
         for seed, paths in files.items():
             target = directory / seed_directory(record.path, record.config, seed).relative_to(record.path)
             target.mkdir(parents=True, exist_ok=True)
+            scaling = read_scaling(paths[0])
             for path in paths:
                 with replacing(target / path.name) as temporary:
                     shutil.copyfile(path, temporary)
                 written.append(target / path.name)
-            scaling = read_scaling(paths[0])
             written.append(_text(target / SCALING, f"{json.dumps(scaling, indent=2)}\n"))
         written.append(_text(directory / EXPERIMENT, record.config.to_toml()))
         names = [path.relative_to(directory).as_posix() for path in written if path.suffix == ".safetensors"]
@@ -82,10 +85,13 @@ def read_scaling(path: Path) -> dict[str, Any]:
     Raises
     ------
     RunError
-        When the scaling is damaged.
+        When the file cannot be read, or its scaling is damaged.
     """
-    with open_tensors(path) as file:
-        meta: Mapping[str, str] = file.metadata() or {}
+    try:
+        with open_tensors(path) as file:
+            meta: Mapping[str, str] = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise unreadable_weights(path, error) from error
     text = meta.get("units", "")
     if not text:
         return {"format": FORMAT}
@@ -105,8 +111,6 @@ def _weights_files(record: RunRecord) -> dict[int, list[Path]]:
         directory = seed_directory(record.path, record.config, seed)
         paths = [directory / f"{stage}.safetensors" for stage in seed_record.stages]
         paths = [path for path in paths if path.is_file()]
-        for path in paths:
-            require_regular(path)
         if paths:
             found[seed] = paths
     return found

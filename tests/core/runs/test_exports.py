@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +169,13 @@ def test_a_run_without_weights_is_refused(images: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="has no weights yet"):
         export_weights(record, tmp_path / "flows")
     assert not (tmp_path / "flows").exists()
+
+
+def test_damaged_weights_are_named(images: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(images, tmp_path / "run")
+    (run / "teacher.safetensors").write_bytes(b"no weights")
+    with pytest.raises(RunError, match=r"teacher\.safetensors is not a complete weights file"):
+        export_weights(open_run(run), tmp_path / "flows")
 
 
 def test_a_kind_must_be_named(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
