@@ -79,6 +79,7 @@ def report_html(record: RunRecord, *, for_print: bool = False) -> str:
         figures=list(_figures(record, figures)),
         settings=settings_text(record.config),
         matching=any(len(view.matching_steps) for seed in record.seeds.values() for view in seed.stages.values()),
+        measures=any(math.isfinite(summary.c2st) for summary in record.summary),
         command="nfkd run experiment.toml",
         versions=versions_of(record),
         repeat=list(_repeat(record)),

@@ -88,6 +88,7 @@ def runs_report_html(group: RunGroup, *, for_print: bool = False) -> str:
         roles=roles,
         unit=units.pop() if len(units) == 1 else "",
         matching=bool(records),
+        measures=any(record.config.seeds.metric != "likelihood" for record in records),
         most=DETAILED,
         for_print=for_print,
     )
