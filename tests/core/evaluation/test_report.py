@@ -22,8 +22,11 @@ import nfkd
 from nfkd.cli import main
 from nfkd.evaluation.report import report_html
 from nfkd.evaluation.report_file import write_report
+from nfkd.evaluation.report_runs import runs_report_html
+from nfkd.evaluation.run_group import read_group
 from nfkd.runs.curve_figures import draw_curves
 from nfkd.runs.errors import RunError
+from nfkd.runs.layout import create_run
 from nfkd.runs.reader import open_run
 from tests.core.tiny import moons
 
@@ -170,6 +173,15 @@ def test_a_run_that_has_not_ended_has_a_report(run: Path, tmp_path: Path) -> Non
     (tmp_path / "copy" / "verdict.json").unlink()
     page = Page(report_html(open_run(tmp_path / "copy")))
     assert "there is no verdict yet" in page.text
+
+
+def test_a_run_that_has_not_begun_has_a_report(tmp_path: Path) -> None:
+    page = Page(report_html(open_run(create_run(tmp_path, moons(), teacher="large", student="small"))))
+    assert "there is no verdict yet" in page.text
+    assert "svg" not in page.tags
+    group = Page(runs_report_html(read_group([tmp_path])))
+    assert "No run has finished yet." in group.text
+    assert "It is queued: 0 % done." in group.text
 
 
 def test_bad_places_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
