@@ -72,8 +72,9 @@ def escape_text(text: str) -> str:
 
 
 def tidy_axes(axes: Axes) -> None:
-    """Add a grid, and remove the lines at the top and at the right."""
+    """Add a grid, remove the lines at the top and at the right, and write the values in full."""
     axes.grid(alpha=0.25)
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.spines[["top", "right"]].set_visible(False)
 
 
