@@ -44,7 +44,12 @@ def run_values(row: RunRow, *, settings: bool = True) -> dict[str, Value]:
 
 def settings_of(config: ExperimentConfig) -> dict[str, Value]:
     """Return every setting of an experiment by its dotted path; items of lists have their index."""
-    return dict(_settings(config.model_dump(mode="json")))
+    return flat_settings(config.model_dump(mode="json"))
+
+
+def flat_settings(table: Mapping[str, Any]) -> dict[str, Value]:
+    """Return the values of nested tables and lists by their dotted paths."""
+    return dict(_settings(table))
 
 
 def _settings(table: Any, path: str = "") -> Iterator[tuple[str, Value]]:
