@@ -1,0 +1,105 @@
+"""Fidelity of a flow to its teacher: layers, log-densities, samples of the same noise, and speed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from nfkd.data import Batch
+from nfkd.distillation.objectives.ilkd import example_errors
+from nfkd.evaluation.evaluated_flows import Material
+from nfkd.evaluation.intervals import Estimate, jackknife, mean_estimate
+from nfkd.flows.flow import Flow, Pass
+from nfkd.protocol.records import LayerPair
+
+_NEARLY_ONE = 1 - 1e-12
+
+
+@torch.no_grad()
+def layer_differences(
+    flow: Flow, teacher: Flow, pairs: Sequence[LayerPair], batch: Batch, material: Material
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean squared difference and the cosine of matched layers for each example, (N, M) each."""
+    squares, cosines = list[torch.Tensor](), list[torch.Tensor]()
+    for rows in material.parts(batch):
+        own, goal = (each(rows.x, rows.context, trace=True) for each in (flow, teacher))
+        squares.append(torch.stack(example_errors(own, goal, pairs), 1).double().cpu())
+        cosines.append(_cosines(own, goal, pairs).double().cpu())
+    return torch.cat(squares).numpy(), torch.cat(cosines).numpy()
+
+
+def _cosines(student: Pass, teacher: Pass, pairs: Sequence[LayerPair]) -> torch.Tensor:
+    states = [(student.trace[pair.student][0], teacher.trace[pair.teacher][0]) for pair in pairs]
+    return torch.stack([functional.cosine_similarity(a.flatten(1), b.flatten(1)) for a, b in states], 1)
+
+
+@torch.no_grad()
+def log_probs(flow: Flow, batch: Batch, material: Material) -> np.ndarray:
+    """Return log p of each example, (N,) float64 nats."""
+    parts = [flow.log_prob(rows.x, rows.context).double().cpu() for rows in material.parts(batch)]
+    return torch.cat(parts).numpy()
+
+
+def correlation(student: np.ndarray, teacher: np.ndarray) -> Estimate:
+    """Return Pearson's correlation of two flows' log p, with an interval by the jackknife over examples.
+
+    The interval is computed for Fisher's z = artanh r, and transformed back. The correlation is also that of the
+    differences Δlog p between two examples, to which a constant error of log p does not contribute.
+
+    Parameters
+    ----------
+    student, teacher
+        (N,) each.
+
+    Returns
+    -------
+    Estimate
+        NaN where a value is not finite or all are equal.
+    """
+
+    def fisher(kept: np.ndarray) -> list[float]:
+        return [math.atanh(max(-_NEARLY_ONE, min(_NEARLY_ONE, pearson(student[kept], teacher[kept]))))]
+
+    everything = pearson(student, teacher)
+    if not math.isfinite(everything):
+        return Estimate(math.nan, math.nan, math.nan, len(student))
+    transformed = jackknife(fisher, [len(student)], [(-math.inf, math.inf)])[0]
+    return Estimate(everything, math.tanh(transformed.low), math.tanh(transformed.high), len(student))
+
+
+def pearson(first: np.ndarray, second: np.ndarray) -> float:
+    """Return Pearson's correlation; NaN where it is not defined."""
+    a, b = first - first.mean(), second - second.mean()
+    scale = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / scale if scale > 0 else math.nan
+
+
+def sample_differences(samples: torch.Tensor, of_teacher: torch.Tensor) -> Estimate:
+    """Return the mean absolute difference of samples of the same noise; the unit of the interval is the sample."""
+    return mean_estimate((samples - of_teacher).abs().flatten(1).double().mean(1).numpy())
+
+
+def fidelity_per_second(correlated: Estimate, rate: Estimate) -> Estimate:
+    """Return r²·v: the share of the variance of the teacher's log p that the student's explains, times its throughput.
+
+    Its unit is samples per second. A flow whose log p follows the teacher's exactly has its own throughput v as
+    fidelity per second; one whose log p does not follow it has 0, however fast it is. The share is that of a linear
+    regression, so a constant error of log p and a wrong temperature do not reduce it. A negative r counts as 0. The
+    interval combines the ends of both intervals, so it is wider than needed.
+
+    Parameters
+    ----------
+    correlated
+        Correlation r of log p of student and teacher.
+    rate
+        Samples per second, v.
+    """
+    shares = [max(0.0, r) ** 2 for r in (correlated.value, correlated.low, correlated.high) if math.isfinite(r)]
+    if len(shares) < 3:
+        return Estimate(math.nan, math.nan, math.nan, correlated.count)
+    value, low, high = shares
+    return Estimate(value * rate.value, low * rate.low, high * rate.high, correlated.count)
