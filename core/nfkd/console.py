@@ -16,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
+from nfkd.evaluation.comparison import Mean
+from nfkd.evaluation.evaluated_metrics import metric_of
 from nfkd.evaluation.inspection import Inspection
 from nfkd.flows.architectures import flow_summary
 from nfkd.flows.cost import FlowCost, LayerCost
@@ -25,7 +27,8 @@ from nfkd.planning.plans import teacher_label
 from nfkd.protocol import events
 from nfkd.protocol.records import MEASURES, with_fd_floor
 from nfkd.protocol.requests import Snapshot
-from nfkd.protocol.roles import role_name
+from nfkd.protocol.roles import ROLES, Role, role_name
+from nfkd.runs.evaluation_file import EvaluatedMetric, Evaluation
 from nfkd.runs.layout import create_run, is_run
 from nfkd.runs.reader import open_run
 from nfkd.terminal import say, terminal
@@ -214,6 +217,43 @@ def _print_measures(snapshot: Snapshot, summaries: Sequence[events.StageSummary]
 
 def _values(summaries: Iterable[events.StageSummary], name: str) -> list[float]:
     return [getattr(summary, name) for summary in summaries]
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print the metrics that were evaluated, with intervals: of one seed as stored, of several Student's t over them."""
+    found: dict[str, dict[Role, list[EvaluatedMetric]]] = {}
+    for value in evaluation.values:
+        found.setdefault(value.metric, {}).setdefault(value.stage, []).append(value)
+    roles = [role for role in ROLES if any(role in flows for flows in found.values())]
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"evaluated on {plain(evaluation.data, _MAX_CELL)}")
+    for name in (*map(role_name, roles), "train vs test", "N"):
+        table.add_column(name, justify="right")
+    for name, flows in found.items():
+        metric = metric_of(name)
+        if metric is not None:
+            values = [value for each in flows.values() for value in each]
+            title = " ".join(filter(None, (metric.name, plain(values[0].unit, _MAX_CELL))))
+            reference = Mean.of([value.reference for value in values if math.isfinite(value.reference)]).value
+            cells = [_evaluated(flows.get(role, []), metric.form) for role in roles]
+            count = f"{max(value.count for value in values):,}"
+            table.add_row(title, *cells, f"{reference:{metric.form}}" if math.isfinite(reference) else "", count)
+    terminal().print(table)
+    if evaluation.features:
+        say(f"FD-local compares features of the classifier {plain(evaluation.features[:12])}.")
+
+
+def _evaluated(values: Sequence[EvaluatedMetric], form: str) -> str:
+    """Return a flow's metric: the value and the ends of its interval, or the mean over seeds and its half width."""
+    values = [value for value in values if math.isfinite(value.value)]
+    if not values:
+        return ""
+    if len(values) > 1:
+        mean = Mean.of([value.value for value in values])
+        return f"{mean.value:{form}} ± {mean.half:{form}}"
+    value = values[0]
+    ends = [f"{end:{form}}" if math.isfinite(end) else "?" for end in (value.low, value.high)]
+    return f"{value.value:{form}}" + ("" if ends[0] == ends[1] else f" ({ends[0]} … {ends[1]})")
 
 
 def _title(name: str) -> Text:

@@ -130,7 +130,8 @@ def evaluated_flows(record: RunRecord, device: torch.device) -> Iterator[Evaluat
     for seed, seed_record in record.seeds.items():
         plans: dict[Role, StagePlan] = {plan.stage: plan for plan in seed_record.started.stages}
         own: dict[Role, Flow | None] = {stage: _load(record, config, seed, stage, device) for stage in plans}
-        found: dict[Role, Flow] = shared | {stage: flow for stage, flow in own.items() if flow is not None}
+        found = dict(shared)
+        found.update({stage: flow for stage, flow in own.items() if flow is not None})
         shared = shared or {stage: flow for stage, flow in found.items() if stage in order[:-1]}
         for stage, plan in plans.items():
             if stage not in found:

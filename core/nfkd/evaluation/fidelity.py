@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -11,12 +11,87 @@ from torch.nn import functional
 
 from nfkd.data import Batch
 from nfkd.distillation.objectives.ilkd import example_errors
-from nfkd.evaluation.evaluated_flows import Material
+from nfkd.evaluation.cost_metrics import cost_estimates
+from nfkd.evaluation.evaluated_flows import EvaluatedFlow, Material, Measured
 from nfkd.evaluation.intervals import Estimate, jackknife, mean_estimate
+from nfkd.evaluation.sample_metrics import draw_samples
 from nfkd.flows.flow import Flow, Pass
 from nfkd.protocol.records import LayerPair
 
 _NEARLY_ONE = 1 - 1e-12
+_LAYERS = ("layer_mse", "layer_cosine")
+_LOG_PROBS = ("log_p_correlation", "log_p_difference", "fidelity_per_second")
+
+
+def measure_fidelity(
+    flow: EvaluatedFlow, source: Flow, names: Collection[str], material: Material
+) -> dict[str, Measured]:
+    """Return the fidelity of a flow to the flow that it learns from.
+
+    The unit of all intervals is the example, or the sample. References are the same for training examples; that of
+    ``same_noise`` is the mean absolute difference of test and training examples, which are unrelated.
+
+    Parameters
+    ----------
+    flow, source
+        The flow, and the one that it learns from.
+    names
+        Metrics of the group; ``layer_mse`` and ``layer_cosine`` also have a value for each pair of layers.
+    material
+        The examples.
+    """
+    found: dict[str, Measured] = {}
+    if not set(_LAYERS).isdisjoint(names):
+        found |= _measure_layers(flow, source, material)
+    if not set(_LOG_PROBS).isdisjoint(names):
+        found |= _measure_log_probs(flow, source, material, with_speed="fidelity_per_second" in names)
+    if "same_noise" in names:
+        own, goal = (draw_samples(each, material, flow.seed) for each in (flow.flow, source))
+        count = min(len(material.test), len(material.train))
+        unrelated = material.test.x[:count] - material.train.x[:count]
+        found["same_noise"] = Measured(sample_differences(own, goal), float(unrelated.abs().double().mean()))
+    return {name: value for name, value in found.items() if name.partition(".")[0] in names}
+
+
+def _measure_layers(flow: EvaluatedFlow, source: Flow, material: Material) -> dict[str, Measured]:
+    weights = np.array([pair.weight for pair in flow.pairs])
+    test, seen = (
+        layer_differences(flow.flow, source, flow.pairs, batch, material)
+        for batch in (material.test, material.seen(flow.stage))
+    )
+    found: dict[str, Measured] = {}
+    for name, own, other in zip(_LAYERS, test, seen, strict=True):
+        means = [np.average(values, axis=1, weights=weights) for values in (own, other)]
+        found[name] = Measured(mean_estimate(means[0]), float(means[1].mean()))
+        for number, pair in enumerate(flow.pairs):
+            estimate = mean_estimate(own[:, number])
+            found[f"{name}.{pair.student}"] = Measured(estimate, float(other[:, number].mean()))
+    return found
+
+
+def _measure_log_probs(
+    flow: EvaluatedFlow, source: Flow, material: Material, *, with_speed: bool
+) -> dict[str, Measured]:
+    test, seen = (
+        [log_probs(each, batch, material) for each in (flow.flow, source)]
+        for batch in (material.test, material.seen(flow.stage))
+    )
+    correlated = correlation(test[0], test[1])
+    found = {
+        "log_p_correlation": Measured(correlated, pearson(seen[0], seen[1])),
+        "log_p_difference": Measured(mean_estimate(_below(test, material)), float(_below(seen, material).mean())),
+    }
+    if with_speed:
+        rate = cost_estimates(flow.flow, material, ["decode_per_second"])["decode_per_second"]
+        reference = max(0.0, pearson(seen[0], seen[1])) ** 2 * rate.value
+        found["fidelity_per_second"] = Measured(fidelity_per_second(correlated, rate), reference)
+    return found
+
+
+def _below(values: Sequence[np.ndarray], material: Material) -> np.ndarray:
+    """Return by how much log p of the first flow is below the second's, in the unit of likelihoods, (N,)."""
+    own, goal = (material.dataset.nll(torch.from_numpy(each)) for each in values)
+    return (own - goal).numpy()
 
 
 @torch.no_grad()

@@ -100,9 +100,9 @@ def jackknife(
     """Return statistics of one or more sets of examples with intervals by the delete-group jackknife.
 
     Each set is divided at random into `groups` groups. The statistics are computed again without the k-th group of
-    every set. The standard error is ``√((G − 1)/G Σ_k (θ_k − mean θ)²)``, the interval θ ± t·SE with Student's t of G − 1
-    degrees. It holds also for statistics that are not smooth, since the groups are large (Shao & Wu 1989, Annals of
-    Statistics 17:1176).
+    every set. The standard error is ``√((G − 1)/G Σ_k (θ_k − mean θ)²)``, and the interval θ ± t·SE with Student's t of
+    G − 1 degrees. It holds also for statistics that are not smooth, since the groups are large (Shao & Wu 1989, Annals
+    of Statistics 17:1176).
 
     The unit is the example, and in a comparison of two sets both the example and the sample. A bootstrap is not used:
     it draws examples twice, which changes nearest neighbours and adds to distances whose true value is zero. The
