@@ -27,7 +27,7 @@ from nfkd.planning.plans import teacher_label
 from nfkd.protocol import events
 from nfkd.protocol.records import MEASURES, with_fd_floor
 from nfkd.protocol.requests import Snapshot
-from nfkd.protocol.roles import ROLES, Role, role_name
+from nfkd.protocol.roles import ROLES, role_name
 from nfkd.runs.evaluation_file import EvaluatedMetric, Evaluation
 from nfkd.runs.layout import create_run, is_run
 from nfkd.runs.reader import open_run
@@ -220,22 +220,23 @@ def _values(summaries: Iterable[events.StageSummary], name: str) -> list[float]:
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """Print the metrics that were evaluated, with intervals: of one seed as stored, of several Student's t over them."""
-    found: dict[str, dict[Role, list[EvaluatedMetric]]] = {}
+    """Print the metrics that were evaluated: with the stored interval for one seed, with Student's t for several."""
+    found: dict[str, list[EvaluatedMetric]] = {}
     for value in evaluation.values:
-        found.setdefault(value.metric, {}).setdefault(value.stage, []).append(value)
-    roles = [role for role in ROLES if any(role in flows for flows in found.values())]
+        found.setdefault(value.metric, []).append(value)
+    stages = {value.stage for value in evaluation.values}
+    roles = [role for role in ROLES if role in stages]
     table = Table(box=None, pad_edge=False)
     table.add_column(f"evaluated on {plain(evaluation.data, _MAX_CELL)}")
     for name in (*map(role_name, roles), "train vs test", "N"):
         table.add_column(name, justify="right")
-    for name, flows in found.items():
+    for name, values in found.items():
         metric = metric_of(name)
         if metric is not None:
-            values = [value for each in flows.values() for value in each]
             title = " ".join(filter(None, (metric.name, plain(values[0].unit, _MAX_CELL))))
-            reference = Mean.of([value.reference for value in values if math.isfinite(value.reference)]).value
-            cells = [_evaluated(flows.get(role, []), metric.form) for role in roles]
+            compared = [value for value in values if value.stage == "student"] or values
+            reference = Mean.of([value.reference for value in compared]).value
+            cells = [_evaluated([value for value in values if value.stage == role], metric.form) for role in roles]
             count = f"{max(value.count for value in values):,}"
             table.add_row(title, *cells, f"{reference:{metric.form}}" if math.isfinite(reference) else "", count)
     terminal().print(table)

@@ -164,15 +164,20 @@ def require_same_data(runs: Sequence[ComparedRun]) -> None:
     DifferentDataError
         With the first setting that differs.
     """
-    names = sorted({name for run in runs for name in run.settings if name.startswith("data.")})
+    found = {name for run in runs for name in run.settings if name.startswith("data.")}
+    names = sorted(found, key=lambda name: (name != "data.kind", name))
     for name in names:
         values = [run.settings.get(name) for run in runs]
         for run, value in zip(runs, values, strict=True):
             if value != values[0]:
-                shown = [f"{known!r}" if isinstance(known, str) else f"{known}" for known in (values[0], value)]
+                shown = [_shown(known) for known in (values[0], value)]
                 different = f"{runs[0].name} has {name} = {shown[0]}, {run.name} has {shown[1]}"
                 msg = f"{different}: their figures cannot be compared"
                 raise DifferentDataError(msg)
+
+
+def _shown(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
 def _first(run: ComparedRun, name: str) -> float:

@@ -11,13 +11,13 @@ from nfkd.data import Batch, DataSplit
 from nfkd.evaluation.cost_metrics import cost_estimates
 from nfkd.evaluation.evaluated_flows import EvaluatedFlow, Material, Measured
 from nfkd.evaluation.evaluated_metrics import GROUPS
-from nfkd.evaluation.features import LatentFeatures, LocalFeatures
+from nfkd.evaluation.features import LatentFeatures, LocalFeatures, no_features
 from nfkd.evaluation.fidelity import measure_fidelity
 from nfkd.evaluation.inspection import MAX_JACOBIAN_DIMENSIONS
 from nfkd.evaluation.intervals import Estimate, mean_estimate, quantile_estimate
 from nfkd.evaluation.latent_metrics import calibration, inverse_errors, latent_noise, log_determinant_errors
 from nfkd.evaluation.likelihood import example_nll
-from nfkd.evaluation.sample_metrics import FEWEST, Compared, draw_samples, sample_estimates, sample_values
+from nfkd.evaluation.sample_metrics import FEWEST, FEWEST_C2ST, Compared, draw_samples, sample_estimates, sample_values
 from nfkd.evaluation.summary import no_same_noise
 from nfkd.protocol.roles import the_role
 from nfkd.runs.evaluation_file import EvaluatedMetric
@@ -46,10 +46,13 @@ class FlowEvaluator:
 
     def why_not(self, name: str, flow: EvaluatedFlow) -> str:
         """Return why a metric of a flow cannot be computed; empty if it can."""
-        if name in GROUPS["samples"] and len(self._material.test) < FEWEST:
-            return f"the data has {len(self._material.test)} test examples, and at least {FEWEST} are needed"
+        needed = FEWEST_C2ST if name == "c2st" else FEWEST
+        count = min(len(self._material.test), self._material.samples)
+        if name in GROUPS["samples"] and count < needed:
+            return f"{count} examples and samples are compared, and at least {needed} are needed"
         if name == "fd" and self._features(flow) is None:
-            return "the images have no class labels, and the run has no weights of a teacher whose latents to compare"
+            reason = no_features(self._material.dataset)
+            return f"{reason}, and the run has no weights of a teacher whose latents could be compared"
         if name == "log_det" and (size := math.prod(flow.flow.event_shape)) > MAX_JACOBIAN_DIMENSIONS:
             return f"an example has {size:,} values, and the Jacobian is computed for at most {MAX_JACOBIAN_DIMENSIONS}"
         return self._no_fidelity(name, flow) if name in GROUPS["fidelity"] else ""

@@ -67,6 +67,14 @@ def mean_estimate(values: np.ndarray, weights: np.ndarray | None = None) -> Esti
     return Estimate(mean, mean - half, mean + half, count)
 
 
+def normal_estimate(value: float, error: float, count: int, limits: tuple[float, float]) -> Estimate:
+    """Return a value ± 1.96 standard errors, within the limits of its possible values."""
+    half = _NORMAL * error
+    if not math.isfinite(half):
+        return Estimate(value, _NAN, _NAN, count)
+    return Estimate(value, max(limits[0], value - half), min(limits[1], value + half), count)
+
+
 def quantile_estimate(values: np.ndarray, level: float) -> Estimate:
     """Return a quantile with the interval between two order statistics.
 

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from nfkd.evaluation.distances import PairDistances, frechet_distance, projected_wasserstein, random_directions
 from nfkd.evaluation.evaluated_flows import ROWS, Material
-from nfkd.evaluation.intervals import GROUPS, Estimate, Statistic, jackknife
-from nfkd.evaluation.quality import C2ST_MAX, c2st
+from nfkd.evaluation.intervals import Estimate, Statistic, jackknife, normal_estimate
+from nfkd.evaluation.quality import C2ST_MAX, c2st, c2st_error
 from nfkd.flows.flow import Flow
 
 FEWEST = 8
 """Examples and samples, at least."""
-C2ST_GROUPS = 10
-"""Groups of the jackknife of C2ST, each of which fits classifiers."""
+FEWEST_C2ST = 40
+"""For C2ST: each leaf of its trees has at least 20 of two thirds of them."""
 _PAIRED = ("mmd", "precision", "recall")
 _RANGES = {"mmd": (-math.inf, math.inf), "sw": (0.0, math.inf), "fd": (0.0, math.inf)}
 _NOISE = 20_261_101
@@ -41,7 +41,6 @@ class _Task(NamedTuple):
     names: tuple[str, ...]
     statistic: Statistic
     sizes: tuple[int, int]
-    groups: int = GROUPS
 
 
 @torch.no_grad()
@@ -64,7 +63,7 @@ def draw_samples(flow: Flow, material: Material, seed: int) -> Tensor:
 def sample_estimates(
     real: Compared, generated: Compared, names: Collection[str], check: Callable[[], None] = lambda: None
 ) -> dict[str, Estimate]:
-    """Return metrics of samples with their intervals, by the jackknife over examples and samples.
+    """Return metrics of samples with intervals: by the jackknife over examples and samples, C2ST's by `c2st_error`.
 
     Parameters
     ----------
@@ -85,8 +84,12 @@ def sample_estimates(
     found: dict[str, Estimate] = {}
     for task in _tasks(real, generated, names):
         ranges = [_RANGES.get(name, (0.0, 1.0)) for name in task.names]
-        estimates = jackknife(task.statistic, task.sizes, ranges, groups=task.groups, on_group=check)
+        estimates = jackknife(task.statistic, task.sizes, ranges, on_group=check)
         found |= dict(zip(task.names, estimates, strict=True))
+    if "c2st" in names:
+        value, error = c2st_error(real.values, generated.values, check)
+        count = min(len(real.values), len(generated.values), C2ST_MAX)
+        found["c2st"] = normal_estimate(value, error, count, (0.0, 1.0))
     return {name: found[name] for name in names if name in found}
 
 
@@ -94,7 +97,8 @@ def sample_values(real: Compared, generated: Compared, names: Collection[str]) -
     """Return the same metrics without intervals, for training examples in place of samples."""
     if not (real.usable and generated.usable):
         return {}
-    return {
+    found = {"c2st": c2st(real.values, generated.values)} if "c2st" in names else {}
+    return found | {
         name: value
         for task in _tasks(real, generated, names)
         for name, value in zip(task.names, task.statistic(*map(np.arange, task.sizes)), strict=True)
@@ -111,9 +115,6 @@ def _tasks(real: Compared, generated: Compared, names: Collection[str]) -> Itera
     if not set(_PAIRED).isdisjoint(names):
         pairs = PairDistances.of(first, second)
         yield _Task(_PAIRED, lambda i, j: _paired(pairs.take(i, j)), sizes)
-    if "c2st" in names:
-        few = min(sizes[0], C2ST_MAX), min(sizes[1], C2ST_MAX)
-        yield _Task(("c2st",), lambda i, j: [c2st(first[i], second[j])], few, C2ST_GROUPS)
     if "fd" in names and real.features is not None and generated.features is not None:
         features = real.features, generated.features
         yield _Task(("fd",), lambda i, j: [_frechet(features[0][i], features[1][j])], sizes)
