@@ -96,10 +96,10 @@ def evaluation_rows(found: EvaluatedRun) -> Iterator[Row]:
 
     for value in found.evaluation.values:
         gap = evaluated_gap(found.evaluation.values, value.metric) if value.stage == "student" else None
-        row: dict[str, Value] = {"metric": value.metric, "flow": value.stage, "seed": float(value.seed)}
+        row: dict[str, Value] = {"metric": value.metric, "flow": value.stage, "seed": value.seed}
         numbers = {"value": value.value, "low": value.low, "high": value.high}
         row |= {name: _number(number) for name, number in numbers.items()}
-        row |= {"N": float(value.count), "train vs test": _number(value.reference), "unit": value.unit}
+        row |= {"N": value.count, "train vs test": _number(value.reference), "unit": value.unit}
         yield row | {"gap closed": None if gap is None else _number(gap.closed)}
 
 

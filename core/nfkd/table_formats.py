@@ -30,6 +30,10 @@ def _text(value: Value) -> str:
     return f"{value:.0f}" if math.isfinite(value) and value == int(value) and abs(value) < 1e9 else f"{value:.4g}"
 
 
+def _is_number(value: Value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def write_table(kind: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
     """Print rows as a table, or in one of the formats of `WRITERS`; a row without a column has a gap there."""
     if kind == "table":
@@ -41,7 +45,7 @@ def write_table(kind: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
 def _print(columns: Sequence[str], rows: Sequence[Row]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in columns:
-        number = any(isinstance(row.get(name), float) for row in rows)
+        number = any(_is_number(row.get(name)) for row in rows)
         table.add_column(plain(name, _LONGEST), justify="right" if number else "left")
     for row in rows:
         table.add_row(*(_text(row.get(name)) for name in columns))
@@ -76,7 +80,7 @@ def _latex(columns: Sequence[str], rows: Sequence[Row]) -> str:
     def line(cells: Iterable[str]) -> str:
         return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
 
-    numbers = [any(isinstance(row.get(name), float) for row in rows) for name in columns]
+    numbers = [any(_is_number(row.get(name)) for row in rows) for name in columns]
     body = [line(_text(row.get(name)) for name in columns) for row in rows]
     head = rf"\begin{{tabular}}{{{''.join('r' if number else 'l' for number in numbers)}}}"
     return "\n".join([head, r"\toprule", line(columns), r"\midrule", *body, r"\bottomrule", r"\end{tabular}"])
