@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from nfkd import list_command
+from nfkd import evaluate_command, list_command
 from nfkd.config import ConfigError, ExperimentConfig, preset_names
 from nfkd.engine import commands as engine_commands
 from nfkd.terminal import Parser, say, standard_streams, terminal
@@ -70,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     list_command.add_arguments(command("list", "List the runs in a directory.", list_command.list_in_terminal))
     list_command.add_compare_arguments(
         command("compare", "Compare the students of runs of the same data.", list_command.compare_in_terminal)
+    )
+    evaluate_command.add_arguments(
+        command("evaluate", "Add metrics to finished runs, with intervals.", evaluate_command.evaluate_in_terminal)
     )
     show = command("show", "Show a run: teacher, student and baseline side by side.", _show)
     show.add_argument("run", metavar="RUN")
@@ -149,10 +152,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from nfkd.console import print_summary
+    from nfkd.console import print_evaluation, print_summary
+    from nfkd.runs.evaluation_file import read_evaluations
     from nfkd.runs.reader import open_run
 
     print_summary(open_run(options.run).snapshot())
+    for evaluation in read_evaluations(Path(options.run)):
+        print_evaluation(evaluation)
     return DONE
 
 
