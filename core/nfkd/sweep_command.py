@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import signal
+import threading
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -78,9 +79,8 @@ def sweep_in_terminal(options: argparse.Namespace) -> int:
         _print_estimate(estimate_sweep(sweep, jobs), jobs)
         stopped = _execute(sweep, jobs)
     _print_results(sweep)
-    left = sum(run.state not in _ENDED for run in sweep.runs)
-    if stopped or left:
-        say(f"Stopped; {left} started or known runs are left. The same command continues the sweep.")
+    if stopped:
+        say("Stopped. The same command continues the sweep.")
     return 1 if any(run.state == "failed" for run in sweep.runs) else 0
 
 
@@ -101,11 +101,13 @@ def _execute(sweep: Sweep, jobs: int) -> bool:
             bars.update(task, description=plain(names, _MAX_CELL), completed=_ended(sweep))
 
         loop = SweepLoop(sweep, jobs, on_start=show, on_end=show)
+        stopped = threading.Event()
 
         def interrupt(number: int, frame: FrameType | None) -> None:
             del number, frame
-            if loop.stopping:
+            if stopped.is_set():
                 os._exit(130)
+            stopped.set()
             say("\nStopping; checkpoints are saved. Press Ctrl-C again to end at once.", stderr=True)
             loop.stop()
 
@@ -114,7 +116,7 @@ def _execute(sweep: Sweep, jobs: int) -> bool:
             loop.execute()
         finally:
             signal.signal(signal.SIGINT, before)
-        return loop.stopping
+        return stopped.is_set()
 
 
 def _ended(sweep: Sweep) -> int:

@@ -190,13 +190,12 @@ class SweepConfig(ExperimentConfig, frozen=True):
     """
 
     sweep: SweepSection = field(title="Sweep", help="The runs.")
-    _folder: Path = PrivateAttr(default_factory=Path)
+    _folder: list[Path] = PrivateAttr(default_factory=list[Path])
 
     def model_post_init(self, context: Any) -> None:
         """Keep the folder from which relative paths start."""
         super().model_post_init(context)
-        if context:
-            self._folder = context.get("folder", Path()).absolute()
+        self._folder.append((context or {}).get("folder", Path()).absolute())
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], folder: Path | None = None) -> Self:
@@ -213,7 +212,7 @@ class SweepConfig(ExperimentConfig, frozen=True):
     @property
     def folder(self) -> Path:
         """Folder from which relative paths among the values start."""
-        return self._folder
+        return self._folder[0]
 
     def experiment(self) -> ExperimentConfig:
         """Return the experiment without the sweep."""
@@ -315,7 +314,7 @@ class SweepConfig(ExperimentConfig, frozen=True):
         if problems:
             raise ConfigError(problems)
         try:
-            return ExperimentConfig.from_dict(changed, folder=self._folder)
+            return ExperimentConfig.from_dict(changed, folder=self.folder)
         except ConfigError as error:
             raise ConfigError([_with_nearest(problem, document, values) for problem in error.problems]) from error
 

@@ -103,7 +103,7 @@ def read_series(run: Path, seed: int, stage: Role, frames: int) -> SampleSeries:
         )
 
 
-def every_picture(run: Path, seed: int, stage: Role) -> Iterator[Picture]:
+def every_picture(run: Path, seed: int, stage: Role) -> Iterator[SamplesDrawn | InterpolationDrawn | DensityDrawn]:
     """Yield all stored pictures of a stage as they were published: by kind, the final ones last.
 
     Raises

@@ -38,7 +38,7 @@ class SweptRun(msgspec.Struct, kw_only=True, eq=False):
     cause
         Why it failed, or after which step it was pruned.
     seconds
-        Wall time of its stages.
+        Wall time that it took in the sweep, all calls together; without a shared teacher's training.
     """
 
     number: int

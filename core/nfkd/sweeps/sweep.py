@@ -99,6 +99,7 @@ class Sweep:
         self._teachers = [_teacher(config) for config in self._configs]
         self._training: dict[int, str] = {}
         self._pruned: dict[int, int] = {}
+        self._started: dict[int, float] = {}
         self._exhausted = False
         self._began = time.monotonic()
 
@@ -153,8 +154,8 @@ class Sweep:
             self._fail(run, error.cause)
             return
         if row.state in ACTIVE:
-            cause = f"{path} is {row.state} in another process."
-            raise RunError("The sweep cannot start", cause, "Wait until it has ended, or stop it.")
+            title, cause = "The sweep cannot start", f"{path} is {row.state} in another process."
+            raise RunError(title, cause, "Wait until it has ended, or stop it.")
         if row.state == "failed":
             self._fail(run, row.cause)
         elif row.state != "finished" and run.state != "pruned":
@@ -208,6 +209,7 @@ class Sweep:
                 run = self._next()
                 continue
             run.state = "running"
+            self._started[run.number] = time.monotonic()
             if not any(map(_has_teacher, (start.path, *start.donors))):
                 self._training[run.number] = self._teachers[run.number]
             self._save()
@@ -312,6 +314,7 @@ class Sweep:
         run = self._state.runs[number]
         self._training.pop(number, None)
         step = self._pruned.pop(number, None)
+        run.seconds += time.monotonic() - self._started.pop(number)
         if state == "finished":
             try:
                 self._finish(run)
@@ -331,7 +334,7 @@ class Sweep:
     def _finish(self, run: SweptRun) -> None:
         snapshot = read_figures(str(self.directory / run.name))
         summaries = [stage.summary for stage in snapshot.stages if stage.summary is not None]
-        run.state, run.cause, run.seconds = "finished", "", snapshot.row.seconds or 0.0
+        run.state, run.cause = "finished", ""
         run.objective = self._objective([summary for summary in summaries if summary.stage == "student"])
 
     def _objective(self, students: Sequence[StageSummary]) -> float | None:
@@ -372,10 +375,8 @@ class Sweep:
     @property
     def comparable(self) -> bool:
         """Whether all runs have the same data, so that their objectives can be compared."""
-        return (
-            self.config.sweep.metric != "likelihood"
-            or len({config.data.model_dump_json() for config in self._configs}) <= 1
-        )
+        data = {config.data.model_dump_json() for config in self._configs}
+        return self.config.sweep.metric != "likelihood" or len(data) <= 1
 
 
 def _has_teacher(path: Path) -> bool:
