@@ -195,7 +195,8 @@ class SweepConfig(ExperimentConfig, frozen=True):
     def model_post_init(self, context: Any) -> None:
         """Keep the folder from which relative paths start."""
         super().model_post_init(context)
-        self._folder.append((context or {}).get("folder", Path()).absolute())
+        folder: Path = context["folder"] if context else Path()
+        self._folder.append(folder.absolute())
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], folder: Path | None = None) -> Self:

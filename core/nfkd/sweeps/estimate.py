@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class SweepEstimate:
     done, failed
         Runs that have ended in an earlier call.
     teachers
-        Number of different teachers that are trained, of the runs whose sizes were computed.
+        Number of different teachers that will be trained, of the runs whose sizes were computed.
     seconds
         Expected time of the runs that are left, for the full budget of each stage; NaN if it is not known.
     size
@@ -100,7 +100,8 @@ def estimate_sweep(sweep: Sweep, jobs: int = 1, stopping: Callable[[], bool] = l
     if search is not None and not named:
         named = {sweep.config.name: sweep.config.experiment()}  # the runs are not known yet
     expected, problems = _look_at(named)
-    seconds, teachers = _seconds(expected, stopping)
+    trained = {key for run in sweep.runs if run.state == "finished" for key in _teachers(sweep.configs[run.number])}
+    seconds, teachers = _seconds(expected, trained, stopping)
     share = count / (len(expected) + len(problems)) if expected else math.nan
     return SweepEstimate(
         runs=count,
@@ -145,14 +146,21 @@ def _stage_seconds(config: ExperimentConfig, units: dict[Role, UnitTimes]) -> di
     return {(seed, role): seconds[role] for seed in config.seeds.values() for role in seed_stages(config, seed)}
 
 
-def _seconds(expected: Iterable[_Expected], stopping: Callable[[], bool]) -> tuple[float, int]:
-    """Return the time of all runs, each teacher once, and the number of teachers."""
-    expected, teachers = list(expected), set[tuple[str, int]]()
+def _teachers(config: ExperimentConfig) -> set[tuple[str, int]]:
+    """Return what identifies the teachers that an experiment needs."""
+    return {(teacher_key(config), seed) for seed in teacher_seeds(config)}
+
+
+def _seconds(
+    expected: Sequence[_Expected], trained: set[tuple[str, int]], stopping: Callable[[], bool]
+) -> tuple[float, int]:
+    """Return the time of all runs, each teacher once, and the number of teachers that are not trained yet."""
+    teachers = set(trained)
     if not expected:
         return math.nan, 0
     relative = 0.0
     for each in expected:
-        shared = {(teacher_key(each.config), seed) for seed in teacher_seeds(each.config)}
+        shared = _teachers(each.config)
         again = {seed for _, seed in shared & teachers}
         relative += sum(time for (seed, role), time in each.times.items() if not (role == "teacher" and seed in again))
         teachers |= shared
@@ -161,7 +169,9 @@ def _seconds(expected: Iterable[_Expected], stopping: Callable[[], bool]) -> tup
     estimate = time_estimate(first.config, measured.units, measured.preparation, measured.guessed)
     whole = sum(first.times.values())
     fixed = (estimate.preparation + estimate.search) * len(expected)
-    return (estimate.seconds - estimate.preparation - estimate.search) * relative / whole + fixed, len(teachers)
+    return (estimate.seconds - estimate.preparation - estimate.search) * relative / whole + fixed, len(
+        teachers - trained
+    )
 
 
 # --- disk -------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 from nfkd.config.sweep import Values, format_value
 from nfkd.config.toml import is_table
 
-_OTHER = re.compile(r"[^A-Za-z0-9.+-]+")
+_OTHER = re.compile(r"[^A-Za-z0-9._+-]+")
 _LENGTH = 60
 
 
