@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -28,7 +29,7 @@ def same_weights(first: Path, second: Path) -> bool:
 def figures(path: Path) -> dict[str, dict[str, float]]:
     """Return all figures of a run file but times, read without NFKD."""
     with h5py.File(path / "run.h5") as file:
-        groups = file["summary"]
+        groups: Any = file["summary"]
         return {
             stage: {name: float(node[0]) for name, node in groups[stage].items() if name not in TIMES}
             for stage in groups
