@@ -165,7 +165,10 @@ def _seconds(
         relative += sum(time for (seed, role), time in each.times.items() if not (role == "teacher" and seed in again))
         teachers |= shared
     first = expected[0]
-    measured = measure_times(first.config, stopping, seconds=_MEASURED_SECONDS)
+    try:
+        measured = measure_times(first.config, stopping, seconds=_MEASURED_SECONDS)
+    except (RuntimeError, MemoryError):  # the device has too little memory, which the run will report
+        return math.nan, len(teachers - trained)
     estimate = time_estimate(first.config, measured.units, measured.preparation, measured.guessed)
     whole = sum(first.times.values())
     fixed = (estimate.preparation + estimate.search) * len(expected)

@@ -304,7 +304,7 @@ class Sweep:
         state
             As `execute_run` returned it. A run that was stopped waits again, unless `report` ended it.
         cause
-            Why it failed, if its own state does not say it.
+            Why it failed; empty to take what its own state says.
 
         Raises
         ------
@@ -324,12 +324,16 @@ class Sweep:
             run.state = "waiting" if step is None else "pruned"
             run.cause = "" if step is None else f"ended after step {step:,} of the student: worse than the median"
         else:
-            with suppress(RunError):
-                cause = read_row(self.directory / run.name).cause or cause
-            self._fail(run, cause)
+            self._fail(run, cause or self._recorded_cause(run))
         self._tell_search(run)
         self._save()
         return run
+
+    def _recorded_cause(self, run: SweptRun) -> str:
+        try:
+            return read_row(self.directory / run.name).cause
+        except RunError as error:
+            return error.cause
 
     def _finish(self, run: SweptRun) -> None:
         snapshot = read_figures(str(self.directory / run.name))
