@@ -20,7 +20,7 @@ from nfkd.training.job import execute_run
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 
-RUNS = 6
+RUNS = 4
 CHANGES: dict[str, Any] = {
     "training": {"teacher_steps": 100, "student_steps": 100, "teacher_learning_rate": 1e-3},
     "compute": {"device": "cpu", "threads": 1},
