@@ -41,6 +41,7 @@ from nfkd.protocol.events import (
 )
 from nfkd.protocol.frames import FrameDecoder
 from nfkd.protocol.inspection import ReadPlane
+from nfkd.protocol.queue import QueueState
 from nfkd.protocol.records import CurveInfo, MetricInterval
 from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.times import EstimateTime, TimeEstimate
@@ -221,7 +222,7 @@ class Script:
             pid=1,
             clients=1,
             active=self.active,
-            queue=[],
+            queue=QueueState(),
         )
 
     def _describe(self, request: ask.Describe) -> ask.Description:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +31,7 @@ from nfkd.flows.architectures import flow_summary
 from nfkd.planning.describe import check, describe
 from nfkd.planning.devices import device_name, resolve_device, thread_count
 from nfkd.planning.plans import teacher_label
+from nfkd.planning.times import time_estimate
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import Event, RunChanged, RunRemoved
 from nfkd.protocol.records import ErrorInfo, RunRow
@@ -101,6 +103,8 @@ class Engine:
             ask.Pause: self._pause,
             ask.Resume: self._resume,
             ask.Stop: self._stop,
+            ask.OrderQueue: self._order_queue,
+            ask.PauseQueue: self._pause_queue,
             ask.ListRuns: self._list,
             ask.OpenRun: self._open,
             ask.ReadFigures: self._read_figures,
@@ -256,7 +260,14 @@ class Engine:
         self._refuse_closing()  # closing may have started while the run's directory was created
         self._estimates.stop("A run has started, and a measurement would slow it down.")
         known = self._estimates.known(config)
-        self._runs.add(run, config, view, resume=resume, units=None if known is None else known.units)
+        self._runs.add(
+            run,
+            config,
+            view,
+            resume=resume,
+            units=None if known is None else known.units,
+            seconds=math.nan if known is None else time_estimate(config, known.units, known.preparation).seconds,
+        )
         return ask.RunAccepted(run=run)
 
     # -- the active run --------------------------------------------------------------------------------------------
@@ -275,6 +286,14 @@ class Engine:
             self._runs.apply(RunChanged(run=request.run, row=row))
         else:
             (await self._require_active(request.run)).control.stop(request.scope)
+        return ask.Done()
+
+    async def _order_queue(self, request: ask.OrderQueue) -> ask.Done:
+        self._runs.order(request.runs)
+        return ask.Done()
+
+    async def _pause_queue(self, request: ask.PauseQueue) -> ask.Done:
+        self._runs.pause(paused=request.paused)
         return ask.Done()
 
     async def _require_active(self, run: str) -> TrainingJob:
@@ -362,7 +381,7 @@ class Engine:
             pid=os.getpid(),
             clients=len(self._listeners),
             active=self._runs.active,
-            queue=self._runs.queued,
+            queue=self._runs.state,
         )
 
     async def _shutdown(self, request: ask.Shutdown) -> ask.Done:

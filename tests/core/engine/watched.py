@@ -14,6 +14,7 @@ from nfkd.engine.core import Engine, Refused
 from nfkd.engine.limits import Limits
 from nfkd.protocol import events
 from nfkd.protocol import requests as ask
+from nfkd.protocol.queue import QueueState
 
 PATIENCE = 60
 
@@ -46,6 +47,12 @@ class Watched:
         return await self.until(
             lambda event: isinstance(event, (events.RunFinished, events.RunFailed)) and event.run == run
         )
+
+    @property
+    def queue(self) -> QueueState:
+        """The queue as the newest event says."""
+        changes = [event for event in self.seen if isinstance(event, events.QueueChanged)]
+        return changes[-1].queue if changes else QueueState()
 
     async def state(self, run: str, state: str) -> None:
         await self.until(
