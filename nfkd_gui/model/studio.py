@@ -24,6 +24,7 @@ from nfkd_gui.model.data_adapter import DataAdapter
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.preferences import Preferences, save_preferences
+from nfkd_gui.model.run_queue import RunQueueModel
 from nfkd_gui.model.run_starter import RunStarter
 from nfkd_gui.model.run_states import is_controllable
 from nfkd_gui.model.time_estimate import TimeEstimateModel
@@ -99,6 +100,7 @@ class Studio(QObject):
         self.data_adapter = DataAdapter(self.experiment, self.data_preview, self)
         self.autosave = Autosave(self.experiment, preferences_path.parent, self)
         self.timeline = Timeline(self, self)
+        self.queue = RunQueueModel(lambda: self.rows, lambda: self.progress, self._command, self)
         self.time_estimate = TimeEstimateModel(self._ask_when_started, self.experiment, self)
         self._starter = RunStarter(self)
         self._connect()
@@ -114,6 +116,7 @@ class Studio(QObject):
         self.data_preview.failed.connect(self._data_failed)
         self.rows_changed.connect(self._note_busy)
         self.row_changed.connect(self._note_busy)
+        self.row_changed.connect(self.queue.follow_row)
 
     def _make_client(self, on_event: OnEvent, on_lost: OnLost) -> EngineClient:
         return (self._factory or _CLIENTS[self.preferences.engine])(on_event, on_lost)
@@ -145,6 +148,7 @@ class Studio(QObject):
 
     def _connected(self, status: requests.EngineStatus) -> None:
         self.list_runs()
+        self.queue.follow(status.queue)
         self.experiment.describe()
         self.data_preview.list_datasets()
         self.data_preview.refresh()
@@ -356,6 +360,9 @@ class Studio(QObject):
             return
         if isinstance(event, events.DataProgress):
             self.data_preview.show_progress(event)
+            return
+        if isinstance(event, events.QueueChanged):
+            self.queue.follow(event)
             return
         if isinstance(event, events.InspectionProgress):
             self.inspection_progressed.emit(event.ticket, event.share)

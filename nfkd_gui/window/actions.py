@@ -34,6 +34,7 @@ class Actions(QObject):
         self.run = make("run", "&Run", "Start this experiment.", "F5")
         self.pause = make("pause", "&Pause", "Pause the run at its next step, or continue it.", "F6")
         self.stop = make("stop", "&Stop …", "End the stage or the run.", "Shift+F5")
+        self.queue = make("queue", "&Queue …", "Runs that wait: other order, pause, retry.", "Ctrl+Shift+R")
         self.palette = make("palette", "&Command palette …", "Find any command, field, run or data set.", "Ctrl+K")
         self.start = make("start", "&Start page", "Presets, recent work and own data.", "Ctrl+H")
         self.stack = make("stack", "Panels as &tabs", "Stack the panels as tabs.", "Ctrl+T")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -41,7 +41,7 @@ from nfkd.protocol.events import (
 )
 from nfkd.protocol.frames import FrameDecoder
 from nfkd.protocol.inspection import ReadPlane
-from nfkd.protocol.queue import QueueState
+from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueChanged, QueueState
 from nfkd.protocol.records import CurveInfo, MetricInterval
 from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.times import EstimateTime, TimeEstimate
@@ -108,6 +108,7 @@ class Script:
         self.views: dict[str, RunView] = {}
         self.asked: list[ask.Request] = []
         self.active = ""
+        self.queue = QueueState()
         self.roles: tuple[Role, ...] = USUAL
         self.floors = {"sw": 0.0212}
         self.previews: dict[str, ask.DataPreview] = {}
@@ -135,6 +136,18 @@ class Script:
         self.active = run
         self.emit(RunChanged(run=run, row=self.views[run].row))
         self.begin_seed(run, 1)
+
+    def wait(self, runs: Mapping[str, float], *, paused: bool = False) -> None:
+        """Queue runs with their expected seconds, after all others."""
+        for run in runs:
+            self.views.setdefault(run, RunView(row_of(run, "queued"), ""))
+            self.set_state(run, "queued")
+        self.set_queue([*self.queue.runs, *runs], [*self.queue.seconds, *runs.values()], paused=paused)
+
+    def set_queue(self, runs: list[str], seconds: list[float], *, paused: bool) -> None:
+        """Change the queue."""
+        self.queue = QueueState(runs=runs, seconds=seconds, paused=paused)
+        self.emit(QueueChanged(queue=self.queue))
 
     def begin_seed(self, run: str, seed: int) -> None:
         """Start a seed with its teacher stage."""
@@ -222,7 +235,7 @@ class Script:
             pid=1,
             clients=1,
             active=self.active,
-            queue=QueueState(),
+            queue=self.queue,
         )
 
     def _describe(self, request: ask.Describe) -> ask.Description:
@@ -317,6 +330,15 @@ class Script:
             self.finish(request.run, "stopped")
         else:
             self.emit(StageStarted(run=request.run, seed=1, stage="student"))
+        return ask.Done()
+
+    def _orderqueue(self, request: OrderQueue) -> ask.Done:
+        seconds = dict(zip(self.queue.runs, self.queue.seconds, strict=True))
+        self.set_queue(request.runs, [seconds[run] for run in request.runs], paused=self.queue.paused)
+        return ask.Done()
+
+    def _pausequeue(self, request: PauseQueue) -> ask.Done:
+        self.set_queue(self.queue.runs, self.queue.seconds, paused=request.paused)
         return ask.Done()
 
     def _resumefromdisk(self, request: ask.ResumeFromDisk) -> ask.RunAccepted:
