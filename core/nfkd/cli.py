@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from nfkd import list_command
+from nfkd import list_command, sweep_command
 from nfkd.config import ConfigError, ExperimentConfig, preset_names
 from nfkd.engine import commands as engine_commands
 from nfkd.terminal import Parser, say, standard_streams, terminal
@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     _run_arguments(command("run", "Run an experiment: teacher, student, baseline, verdict.", _run))
+    sweep_command.add_arguments(
+        command("sweep", "Run an experiment with many values of its fields.", sweep_command.sweep_in_terminal)
+    )
     list_command.add_arguments(command("list", "List the runs in a directory.", list_command.list_in_terminal))
     list_command.add_compare_arguments(
         command("compare", "Compare the students of runs of the same data.", list_command.compare_in_terminal)
