@@ -24,8 +24,9 @@ from nfkd.engine.lab_service import LabService
 from nfkd.engine.limits import Limits
 from nfkd.engine.picture_service import PictureService
 from nfkd.engine.run_follower import read_live_run
-from nfkd.engine.run_queue import RunQueue
+from nfkd.engine.run_queue import QueuedRun, RunQueue
 from nfkd.engine.run_watch import RunWatch
+from nfkd.engine.sweep_service import SweepService
 from nfkd.engine.threads import RequestThreads
 from nfkd.flows.architectures import flow_summary
 from nfkd.planning.describe import check, describe
@@ -93,8 +94,9 @@ class Engine:
             self._emit, lambda run: run in self._runs.views, lambda: bool(self._listeners), self._limits
         )
         self._labs = LabService(self._limits)
-        self._data = DataService(self._emit, self._limits)
         self._estimates = EstimateService(self._limits, lambda: not self._runs.idle)
+        self._sweeps = SweepService(self._runs, self._estimates, self._limits)
+        self._data = DataService(self._emit, self._limits)
         self._handlers: dict[type, Callable[[Any], Any]] = {
             ask.Describe: self._describe,
             EstimateTime: self._estimate,
@@ -112,6 +114,7 @@ class Engine:
             ask.DeleteRun: self._delete,
             **self._explore.handlers,
             **self._labs.handlers,
+            **self._sweeps.handlers,
             ask.ListPictures: self._pictures.list,
             ask.ReadPictures: self._pictures.read,
             ask.ReadSampleSeries: self._pictures.series,
@@ -167,11 +170,14 @@ class Engine:
     async def _close(self) -> None:
         self._closing = True
         self._estimates.stop("The engine is ending.")
+        self._sweeps.stop()
         self._runs.stop()
         with suppress(TimeoutError):
             await asyncio.wait_for(self.wait_until_idle(), self._limits.stop_seconds)
         limit = self._limits.close_seconds
-        services = (self._data, self._explore, self._labs, self._pictures, self._estimates, self._watch)
+        services = (
+            self._data, self._explore, self._labs, self._sweeps, self._pictures, self._estimates, self._watch,
+        )  # fmt: skip
         threads = (self._files, self._describing)
         await asyncio.gather(*(each.close() for each in services), *(each.close(limit) for each in threads))
 
@@ -179,8 +185,10 @@ class Engine:
     def running(self) -> list[str]:
         """The active run, and the files that running threads use."""
         job = [self._runs.active] if self._runs.active else []
-        users = (self._explore, self._labs, self._pictures, self._files, self._describing, self._watch, self._estimates,
-                 self._data)  # fmt: skip
+        users = (
+            self._explore, self._labs, self._sweeps, self._pictures, self._files, self._describing, self._watch,
+            self._estimates, self._data,
+        )  # fmt: skip
         return [*job, *(path for user in users for path in user.running)]
 
     def _emit(self, event: Event) -> None:
@@ -260,14 +268,9 @@ class Engine:
         self._refuse_closing()  # closing may have started while the run's directory was created
         self._estimates.stop("A run has started, and a measurement would slow it down.")
         known = self._estimates.known(config)
-        self._runs.add(
-            run,
-            config,
-            view,
-            resume=resume,
-            units=None if known is None else known.units,
-            seconds=math.nan if known is None else time_estimate(config, known.units, known.preparation).seconds,
-        )
+        units = None if known is None else known.units
+        seconds = math.nan if known is None else time_estimate(config, known.units, known.preparation).seconds
+        self._runs.add(run, view, QueuedRun(config=config, resume=resume, units=units, seconds=seconds))
         return ask.RunAccepted(run=run)
 
     # -- the active run --------------------------------------------------------------------------------------------

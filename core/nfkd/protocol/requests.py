@@ -22,7 +22,7 @@ from nfkd.protocol.pictures import (
     SampleSeries,
     StagePictures,
 )
-from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueState
+from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueState, SweepReply, SweepRequest
 from nfkd.protocol.records import (
     CurveBatch,
     ErrorInfo,
@@ -137,6 +137,7 @@ Request = (
     | Stop
     | OrderQueue
     | PauseQueue
+    | SweepRequest
     | ListRuns
     | OpenRun
     | ReadFigures
@@ -326,6 +327,7 @@ Reply = (
     | Samples
     | Interpolations
     | ComparingReply
+    | SweepReply
     | InspectionReply
     | LabReply
     | PictureList

@@ -51,8 +51,17 @@ class Watched:
     @property
     def queue(self) -> QueueState:
         """The queue as the newest event says."""
-        changes = [event for event in self.seen if isinstance(event, events.QueueChanged)]
-        return changes[-1].queue if changes else QueueState()
+        return self.changes[-1] if self.changes else QueueState()
+
+    @property
+    def changes(self) -> list[QueueState]:
+        """The queue after each of its changes."""
+        return [event.queue for event in self.seen if isinstance(event, events.QueueChanged)]
+
+    @property
+    def started(self) -> str:
+        """The run with the stage that started last."""
+        return [event.run for event in self.seen if isinstance(event, events.StageStarted)][-1]
 
     async def state(self, run: str, state: str) -> None:
         await self.until(
