@@ -32,6 +32,9 @@ class Actions(QObject):
         self.quit = make("quit", "&Quit", "Close the window; a run continues in its engine.", "Ctrl+Q")
         self.preferences = make("preferences", "&Preferences …", "Runs folder, engine and theme.", "Ctrl+,")
         self.run = make("run", "&Run", "Start this experiment.", "F5")
+        self.sweep = make(
+            "sweep", "Try se&veral values …", "Start a run for each combination of values.", "Ctrl+Shift+V"
+        )
         self.pause = make("pause", "&Pause", "Pause the run at its next step, or continue it.", "F6")
         self.stop = make("stop", "&Stop …", "End the stage or the run.", "Shift+F5")
         self.queue = make("queue", "&Queue …", "Runs that wait: other order, pause, retry.", "Ctrl+Shift+R")
@@ -135,6 +138,7 @@ class Actions(QObject):
         self.stop.setIconText("Stop …")
         self.stop.setData("stop")
         self.run.setEnabled(studio.ready and studio.experiment.may_run)
+        self.sweep.setEnabled(studio.experiment.config is not None)
         self.pause.setEnabled(state in {"running", "paused"})
         paused = state == "paused"
         self.pause.setText("&Resume" if paused else "&Pause")
