@@ -11,8 +11,8 @@ from pathlib import PurePath
 
 from PySide6.QtCore import QObject, Signal
 
-from nfkd.protocol.events import Progress, QueueChanged
-from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueState
+from nfkd.protocol.events import Progress
+from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueChanged, QueueState, StopSweep
 from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import Request, ResumeFromDisk, Stop
 
@@ -100,6 +100,10 @@ class RunQueueModel(QObject):
         """Take a run out of the queue; it can be resumed later."""
         if run in self.state.runs:
             self._command(Stop(run=run, scope="run"))
+
+    def stop_sweep(self, folder: str) -> None:
+        """Start no further run of a sweep; its active run is stopped with a checkpoint."""
+        self._command(StopSweep(folder=folder))
 
     def retry(self, run: str) -> None:
         """Queue a failed run again; it continues from its last checkpoint."""

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from nfkd.protocol.queue import SweepProgress
 from nfkd.text import plain
 from nfkd_gui.model.run_queue import QueueEntry, RunQueueModel
 from nfkd_gui.numbers import format_span
@@ -27,7 +28,7 @@ from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
 _WIDTH, _HEIGHT, _FAILED = 460, 380, 96
-_RUN = Qt.ItemDataRole.UserRole
+_KEY = Qt.ItemDataRole.UserRole
 _LONGEST = 120  # characters of a name
 
 
@@ -44,6 +45,8 @@ def summary(queue: RunQueueModel) -> str:
     parts: list[str] = []
     if queue.state.runs:
         parts.append(f"{len(queue.state.runs)} queued")
+    for sweep in queue.state.sweeps:
+        parts.append(f"{plain(PurePath(sweep.folder).name, _LONGEST)} {sweep.ended} of {sweep.runs}")
     if queue.state.paused:
         parts.append("paused")
     elif end := clock(queue.seconds_left()):
@@ -90,6 +93,12 @@ class QueueDialog(QDialog):
         self.failed = self._make_list("queue.failed", "Failed runs")
         self.failed.setMaximumHeight(scaled(_FAILED))
         self.failed.currentRowChanged.connect(self._enable)
+        self.sweeps = self._make_list("queue.sweeps", "Sweeps")
+        self.sweeps.setMaximumHeight(scaled(_FAILED))
+        self.sweeps.currentRowChanged.connect(self._enable)
+        self._sweeps_title = PlainLabel("Sweeps, whose runs start when no other run waits", parent=self)
+        self.stop = self._button("stop", "Stop the sweep", "Start no more of its runs; it can be continued later.")
+        self.stop.clicked.connect(lambda: self._queue.stop_sweep(_key_of(self.sweeps)))
         self._text = WrappedLabel(parent=self)
         self._failed_title = PlainLabel("Failed since the studio was started", parent=self)
         self.pause = self._button("pause", "Pause the queue", "Start no further run after the active one.")
@@ -99,9 +108,9 @@ class QueueDialog(QDialog):
         self.down = self._button("down", "Move down", "Start this run later (Ctrl+Down).")
         self.down.clicked.connect(lambda: self._move(1))
         self.remove = self._button("remove", "Remove", "Take this run out of the queue; Resume queues it again.")
-        self.remove.clicked.connect(lambda: self._queue.remove(_run_of(self.list)))
+        self.remove.clicked.connect(lambda: self._queue.remove(_key_of(self.list)))
         self.retry = self._button("retry", "Retry", "Queue this run again, from its last checkpoint.")
-        self.retry.clicked.connect(lambda: self._queue.retry(_run_of(self.failed)))
+        self.retry.clicked.connect(lambda: self._queue.retry(_key_of(self.failed)))
         for keys, step in (("Ctrl+Up", -1), ("Ctrl+Down", 1)):
             shortcut = QShortcut(QKeySequence(keys), self.list)
             shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
@@ -126,11 +135,13 @@ class QueueDialog(QDialog):
         return button
 
     def _lay_out(self) -> None:
-        line, retry = QHBoxLayout(), QHBoxLayout()
+        line, sweeps, retry = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
         for button in (self.up, self.down, self.remove):
             line.addWidget(button)
         line.addStretch(1)
         line.addWidget(self.pause)
+        sweeps.addWidget(self._sweeps_title, 1)
+        sweeps.addWidget(self.stop)
         retry.addWidget(self._failed_title, 1)
         retry.addWidget(self.retry)
         column = QVBoxLayout(self)
@@ -138,6 +149,8 @@ class QueueDialog(QDialog):
         column.addWidget(self._text)
         column.addWidget(self.list, 1)
         column.addLayout(line)
+        column.addLayout(sweeps)
+        column.addWidget(self.sweeps)
         column.addLayout(retry)
         column.addWidget(self.failed)
 
@@ -146,10 +159,13 @@ class QueueDialog(QDialog):
     def refresh(self) -> None:
         """Show the current queue; the selected runs stay selected."""
         _fill(self.list, [(entry.run, _describe(entry)) for entry in self._queue.entries()])
+        _fill(self.sweeps, [(sweep.folder, _describe_sweep(sweep)) for sweep in self._queue.state.sweeps])
         _fill(self.failed, [(run, plain(PurePath(run).name, _LONGEST)) for run in self._queue.failed])
         text = summary(self._queue)
         self._text.setText(text[:1].upper() + text[1:] if text else "No run is queued.")
         self.pause.setText("Continue the queue" if self._queue.state.paused else "Pause the queue")
+        for widget in (self._sweeps_title, self.sweeps, self.stop):
+            widget.setVisible(bool(self._queue.state.sweeps))
         for widget in (self._failed_title, self.failed, self.retry):
             widget.setVisible(bool(self._queue.failed))
         self._enable()
@@ -159,12 +175,13 @@ class QueueDialog(QDialog):
         self.up.setEnabled(row > 0)
         self.down.setEnabled(0 <= row < last)
         self.remove.setEnabled(row >= 0)
+        self.stop.setEnabled(self.sweeps.currentRow() >= 0)
         self.retry.setEnabled(self.failed.currentRow() >= 0)
 
     # --- commands -------------------------------------------------------------------------------------------------
 
     def _send_order(self) -> None:
-        self._queue.order([str(self.list.item(row).data(_RUN)) for row in range(self.list.count())])
+        self._queue.order([str(self.list.item(row).data(_KEY)) for row in range(self.list.count())])
 
     def _move(self, step: int) -> None:
         row = self.list.currentRow()
@@ -192,17 +209,22 @@ def _describe(entry: QueueEntry) -> str:
     return " · ".join(part for part in (plain(entry.name, _LONGEST), takes, ends) if part)
 
 
+def _describe_sweep(sweep: SweepProgress) -> str:
+    failed = f" · {sweep.failed} failed" if sweep.failed else ""
+    return f"{plain(PurePath(sweep.folder).name, _LONGEST)} · {sweep.ended} of {sweep.runs} runs ended{failed}"
+
+
 def _fill(target: QListWidget, items: list[tuple[str, str]]) -> None:
-    chosen = _run_of(target)
+    chosen = _key_of(target)
     target.clear()
     for run, text in items:
         item = QListWidgetItem(text, target)
-        item.setData(_RUN, run)
+        item.setData(_KEY, run)
         item.setToolTip(plain(run))
         if run == chosen:
             target.setCurrentItem(item)
 
 
-def _run_of(source: QListWidget) -> str:
+def _key_of(source: QListWidget) -> str:
     item = source.currentItem()
-    return "" if item is None else str(item.data(_RUN))
+    return "" if item is None else str(item.data(_KEY))
