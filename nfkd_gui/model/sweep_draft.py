@@ -6,9 +6,9 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from nfkd.config import ConfigError, ConfigProblem
+from nfkd.config import ConfigError
 from nfkd.config.fields import field_paths
-from nfkd.config.sweep import Combination, SweepConfig
+from nfkd.config.sweep import SweepConfig, format_value
 from nfkd.config.toml import toml_value
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.queue import EstimateSweep, SweepDescription
@@ -36,6 +36,15 @@ def parse_values(text: str) -> list[Any]:
     return [toml_value(part.strip()) for part in text.split(",") if part.strip()]
 
 
+def _problem(values: list[Any]) -> str:
+    """Return why a list of values cannot be used; empty if it can, apart from the values themselves."""
+    if not values:
+        return "Give at least one value."
+    texts = [format_value(value) for value in values]
+    twice = next((text for number, text in enumerate(texts) if text in texts[:number]), "")
+    return f"{twice} is there twice." if twice else ""
+
+
 class SweepDraft(QObject):
     """The values of fields, checked against the experiment at each change.
 
@@ -52,8 +61,8 @@ class SweepDraft(QObject):
     ----------
     values
         The text of the values of each field, by dotted path.
-    combinations
-        The runs; empty while there are problems.
+    count
+        Number of runs; 0 while it is not known.
     problems
         What is wrong, by the path of the field; the empty path has problems of the whole sweep.
     description
@@ -70,7 +79,7 @@ class SweepDraft(QObject):
         self._text = ""
         self._inquiry = Inquiry(ask, "sweep", _DEBOUNCE, self._request, self._replied, self._failed, self)
         self.values: dict[str, str] = {}
-        self.combinations: list[Combination] = []
+        self.count = 0
         self.problems: dict[str, str] = {}
         self.description: SweepDescription | None = None
         self.error = ""
@@ -120,27 +129,35 @@ class SweepDraft(QObject):
         return value
 
     def _check(self) -> None:
-        self._text, self.combinations, self.problems, self.description = "", [], {}, None
+        """Check each value by itself, which is quick; the engine checks the combinations."""
+        self._text, self.count, self.problems, self.description = "", 0, {}, None
         grid = {path: parse_values(text) for path, text in self.values.items()}
+        self.problems = {path: problem for path, values in grid.items() if (problem := _problem(values))}
         if not grid:
             self.problems = {"": "Add a field whose values you want to try."}
-        else:
+        elif not self.problems:
             try:
                 config = SweepConfig.from_dict(self._document | {"sweep": {"grid": grid}})
-                self.combinations = config.combinations()
             except ConfigError as error:
-                self._take_problems(error.problems)
+                self.problems = {"": "; ".join(map(str, error.problems))}
             else:
-                self._text = config.to_toml()
+                self._check_values(config)
         self._inquiry.follow(self._text or None)
         self.changed.emit()
 
-    def _take_problems(self, problems: list[ConfigProblem]) -> None:
-        for problem in problems:
-            path = problem.path.removeprefix("sweep.grid.")
-            own = next((known for known in self.values if path == known or path.startswith(f"{known}.")), "")
-            message = problem.message if own or not problem.path else str(problem)
-            self.problems.setdefault(own, message)
+    def _check_values(self, config: SweepConfig) -> None:
+        self.count, limit = config.sweep.count, config.sweep.limit
+        if self.count > limit:
+            self.problems = {"": f"{self.count:,} runs are more than {limit:,}: remove values."}
+            return
+        for path, values in config.sweep.grid.items():
+            for value in values:
+                try:
+                    config.with_values({path: value})
+                except ConfigError as error:
+                    self.problems.setdefault(path, error.problems[0].message)
+        if not self.problems:
+            self._text = config.to_toml()
 
     def _request(self) -> EstimateSweep:
         return EstimateSweep(config=self._text, folder=self._folder)

@@ -45,8 +45,8 @@ def summary(queue: RunQueueModel) -> str:
     parts: list[str] = []
     if queue.state.runs:
         parts.append(f"{len(queue.state.runs)} queued")
-    for sweep in queue.state.sweeps:
-        parts.append(f"{plain(PurePath(sweep.folder).name, _LONGEST)} {sweep.ended} of {sweep.runs}")
+    sweeps = queue.state.sweeps
+    parts += [f"{plain(PurePath(sweep.folder).name, _LONGEST)} {sweep.ended} of {sweep.runs}" for sweep in sweeps]
     if queue.state.paused:
         parts.append("paused")
     elif end := clock(queue.seconds_left()):

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from nfkd.config import ExperimentConfig
 from nfkd.config.sweep import format_value
 from nfkd.files import replace_file
 from nfkd.protocol.events import ErrorInfo
@@ -42,7 +43,9 @@ class SweepDialog(QDialog):
     Parameters
     ----------
     studio
-        Its experiment is the base of all runs.
+        Sends the requests.
+    experiment
+        The base of all runs.
     path
         The first field; empty for none.
 
@@ -54,13 +57,13 @@ class SweepDialog(QDialog):
 
     accepted_sweep = Signal(str)
 
-    def __init__(self, studio: Studio, path: str, parent: QWidget) -> None:
+    def __init__(self, studio: Studio, experiment: ExperimentConfig, path: str, parent: QWidget) -> None:
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setObjectName("sweep")
         self.setWindowTitle("Try several values")
-        self._studio = studio
-        self.draft = SweepDraft(studio.ask, studio.experiment.document, studio.preferences.runs_folder, self)
+        self._studio, self._name = studio, experiment.name
+        self.draft = SweepDraft(studio.ask, experiment.model_dump(mode="json"), studio.preferences.runs_folder, self)
         known = set(self.draft.paths())
         self._fields = {field.path: field for field in all_fields() if field.path in known}
         self._rows: dict[str, _ValuesRow] = {}
@@ -159,7 +162,7 @@ class SweepDialog(QDialog):
         draft = self.draft
         for path, row in self._rows.items():
             row.cell.show_message(sentence(draft.problems.get(path, "")))
-        count = len(draft.combinations)
+        count = draft.count if draft.text else 0
         self._start.setText(f"Start {count:,} {'run' if count == 1 else 'runs'}" if count else "Start")
         self._start.setEnabled(bool(draft.text) and self._studio.ready)
         self._save.setEnabled(bool(draft.text))
@@ -173,7 +176,7 @@ class SweepDialog(QDialog):
         self.accept()
 
     def _ask_file(self) -> None:
-        name = f"{self._studio.experiment.name}-sweep.toml"
+        name = f"{self._name}-sweep.toml"
         dialog = QFileDialog(self, "Save sweep", name, "Sweeps (*.toml)")
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)

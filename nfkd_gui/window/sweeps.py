@@ -30,9 +30,11 @@ class Sweeps(QObject):
 
     def set_up(self, path: str) -> None:
         """Open the dialog, with a first field if a path is given."""
-        dialog = SweepDialog(self._window.studio, path, self._window)
-        dialog.accepted_sweep.connect(self._window.studio.run_sweep)
-        dialog.open()
+        studio = self._window.studio
+        if studio.experiment.config is not None:
+            dialog = SweepDialog(studio, studio.experiment.config, path, self._window)
+            dialog.accepted_sweep.connect(studio.run_sweep)
+            dialog.open()
 
     def _follow(self, folder: str) -> None:
         self._wanted = folder

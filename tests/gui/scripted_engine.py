@@ -18,6 +18,7 @@ import numpy as np
 from nfkd.config import ExperimentConfig
 from nfkd.config.datasets import dataset_names, parse_data, parse_data_toml
 from nfkd.config.problems import ConfigProblem
+from nfkd.config.sweep import SweepConfig
 from nfkd.config.toml import toml_text
 from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import PROTOCOL, from_client, to_wire
@@ -41,7 +42,17 @@ from nfkd.protocol.events import (
 )
 from nfkd.protocol.frames import FrameDecoder
 from nfkd.protocol.inspection import ReadPlane
-from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueChanged, QueueState
+from nfkd.protocol.queue import (
+    EstimateSweep,
+    OrderQueue,
+    PauseQueue,
+    QueueChanged,
+    QueueState,
+    RunSweep,
+    StopSweep,
+    SweepAccepted,
+    SweepDescription,
+)
 from nfkd.protocol.records import CurveInfo, MetricInterval
 from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.times import EstimateTime, TimeEstimate
@@ -330,6 +341,21 @@ class Script:
             self.finish(request.run, "stopped")
         else:
             self.emit(StageStarted(run=request.run, seed=1, stage="student"))
+        return ask.Done()
+
+    def _estimatesweep(self, request: EstimateSweep) -> SweepDescription:
+        runs = len(SweepConfig.from_toml(request.config).combinations())
+        return SweepDescription(
+            runs=runs, teachers=1, seconds=60.0 * runs, size=float(runs << 20), free=1 << 30, names=[]
+        )
+
+    def _runsweep(self, request: RunSweep) -> SweepAccepted:
+        return SweepAccepted(folder=f"{request.folder}/{SweepConfig.from_toml(request.config).name}")
+
+    def _stopsweep(self, request: StopSweep) -> ask.Done:
+        left = [sweep for sweep in self.queue.sweeps if sweep.folder != request.folder]
+        self.queue = msgspec.structs.replace(self.queue, sweeps=left)
+        self.emit(QueueChanged(queue=self.queue))
         return ask.Done()
 
     def _orderqueue(self, request: OrderQueue) -> ask.Done:

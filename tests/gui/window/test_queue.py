@@ -11,7 +11,7 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QListWidget, QPushButton
 
-from nfkd.protocol.queue import OrderQueue, PauseQueue
+from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueChanged, QueueState, SweepProgress
 from nfkd.protocol.requests import ResumeFromDisk, Stop
 from nfkd_gui.window.main_window import MainWindow
 from nfkd_gui.window.queue_dialog import QueueDialog
@@ -113,6 +113,26 @@ def test_the_queue_is_paused_and_a_run_is_removed(window: MainWindow, script: An
         assert [(request.run, request.scope) for request in script.asked if isinstance(request, Stop)] == [
             ("/runs/c", "run")
         ]
+
+    do(scenario())
+
+
+def test_a_sweep_is_listed_and_stopped(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        sweep = SweepProgress(folder="/runs/widths", runs=12, ended=3, failed=1)
+        script.queue = QueueState(sweeps=[sweep])
+        script.emit(QueueChanged(queue=script.queue))
+        await settled(window.studio)
+        assert window.queue_button.text() == "Queue: widths 3 of 12"
+        window.queue_button.click()
+        dialog = window.findChild(QueueDialog)
+        assert isinstance(dialog, QueueDialog)
+        assert dialog.sweeps.item(0).text() == "widths · 3 of 12 runs ended · 1 failed"
+        dialog.sweeps.setCurrentRow(0)
+        click(dialog, QPushButton, "queue.stop")
+        await settled(window.studio)
+        assert dialog.sweeps.count() == 0
+        assert dialog.sweeps.isHidden()
 
     do(scenario())
 
