@@ -21,7 +21,7 @@ from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import Role
 from nfkd.runs.schema import CURVE_CHUNK, GRID, picture_pairs
 from nfkd.sweeps.sweep import Sweep
-from nfkd.training.measure_times import measure_times
+from nfkd.training.measure_times import MeasurementStopped, measure_times
 from nfkd.training.shared_teacher import teacher_key, teacher_seeds
 
 _SAMPLED = 24  # runs whose sizes are computed; the others are like them on average
@@ -45,7 +45,7 @@ class SweepEstimate:
     teachers
         Number of different teachers that will be trained, of the runs whose sizes were computed.
     seconds
-        Expected time of the runs that are left, for the full budget of each stage; NaN if it is not known.
+        Expected time of the runs that are left, for the full budget of each stage; NaN if it was not measured.
     size
         Expected size of what they write, in bytes; NaN if it is not known.
     free
@@ -86,12 +86,7 @@ def estimate_sweep(sweep: Sweep, jobs: int = 1, stopping: Callable[[], bool] = l
     jobs
         Number of runs at the same time; the times of one are divided by it.
     stopping
-        Whether to stop measuring; called between two steps.
-
-    Raises
-    ------
-    MeasurementStopped
-        When `stopping` returned True.
+        Whether to stop measuring, so that the time is not known; called between two steps.
     """
     left = [run for run in sweep.runs if run.state in {"waiting", "running"}]
     named = {run.name: sweep.configs[run.number] for run in left}
@@ -167,7 +162,7 @@ def _seconds(
     first = expected[0]
     try:
         measured = measure_times(first.config, stopping, seconds=_MEASURED_SECONDS)
-    except (RuntimeError, MemoryError):  # the device has too little memory, which the run will report
+    except (MeasurementStopped, RuntimeError, MemoryError):  # too little memory on the device: the run will report it
         return math.nan, len(teachers - trained)
     estimate = time_estimate(first.config, measured.units, measured.preparation, measured.guessed)
     whole = sum(first.times.values())
