@@ -12,7 +12,7 @@ from nfkd.protocol.roles import role_label
 from nfkd_gui.plotting.plane import Extent, Plane, has_numbers
 from nfkd_gui.theme import role_colour, scaled, set_space
 from nfkd_gui.widgets.caption import Caption
-from nfkd_gui.widgets.labels import ToneLabel, TypeLabel
+from nfkd_gui.widgets.labels import ToneLabel, TypeLabel, tip
 
 _HEAD, _AXIS = 24, 32
 """Pixels of a cell that the plane's content does not have: above it, and for each axis with numbers."""
@@ -32,6 +32,7 @@ class PlaneCell(QWidget):
     def __init__(self, role: str, parent: QWidget) -> None:
         super().__init__(parent)
         self.role = role
+        self._colour = ""
         self.title = TypeLabel("strong", role_label(role), self)
         self.title.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.title.setMinimumWidth(1)
@@ -74,10 +75,20 @@ class PlaneCell(QWidget):
     def _pick(self, number: int) -> None:
         self.picked.emit(self.role, number)
 
+    def rename(self, label: str, colour: str) -> None:
+        """Show another name, in a colour as ``#RRGGBB``, than those of the flow."""
+        self._colour = colour
+        self.title.setText(label)
+        self.title.setToolTip(tip(label))
+        self._colour_title()
+
     def restyle(self) -> None:
         """Apply the current theme."""
-        self.title.setStyleSheet(f"color: {role_colour(self.role)};")
+        self._colour_title()
         self.plane.restyle()
+
+    def _colour_title(self) -> None:
+        self.title.setStyleSheet(f"color: {self._colour or role_colour(self.role)};")
 
 
 class _Cells(dict[str, PlaneCell]):
