@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
 
 from PySide6.QtCore import QObject, Signal
 
@@ -25,6 +26,7 @@ _PAUSE = 150
 MOST = 50
 """Groups about which the engine is asked; further ones are left out."""
 MOST_SAMPLED = 8
+Item = TypeVar("Item")
 
 
 class Question(QObject):
@@ -34,6 +36,8 @@ class Question(QObject):
     ----------
     reply
         To the newest request, or to the one before while that is not answered; None without any.
+    asked
+        The request that the reply answers.
     error
         Why there is no reply; None otherwise.
     """
@@ -44,8 +48,10 @@ class Question(QObject):
     def __init__(self, studio: Studio, key: str, parent: QObject) -> None:
         super().__init__(parent)
         self.reply: Reply | None = None
+        self.asked: Request | None = None
         self.error: ErrorInfo | None = None
         self._request: Request | None = None
+        self._sent: Request | None = None
         self._answered: object = None
         self._studio = studio
         self._inquiry = Inquiry(studio.ask, key, _PAUSE, self._newest, self._take, self._fail, self)
@@ -76,10 +82,11 @@ class Question(QObject):
         if self._request is None:
             msg = "a question without a request"
             raise RuntimeError(msg)
-        return self._request
+        self._sent = self._request
+        return self._sent
 
     def _take(self, reply: Reply) -> None:
-        self.reply, self.error, self._answered = reply, None, self._inquiry.subject
+        self.reply, self.asked, self.error, self._answered = reply, self._sent, None, self._inquiry.subject
         self.changed.emit()
 
     def _fail(self, error: ErrorInfo) -> None:
@@ -188,6 +195,11 @@ class ChosenRuns(QObject):
     def groups(self) -> list[RunGroup]:
         """Return the chosen groups that the engine is asked about."""
         return self._model.chosen_groups()[:MOST]
+
+    def of_groups(self, found: Mapping[str, Item]) -> list[tuple[RunGroup, list[Item]]]:
+        """Return what was found for runs, by chosen group; groups without any are left out."""
+        known = [(group, [found[run] for run in group.runs if run in found]) for group in self.groups()]
+        return [(group, items) for group, items in known if items]
 
     def ask_differences(self) -> RunsCompared | None:
         """Compare the newest run of each chosen group; return the newest reply."""

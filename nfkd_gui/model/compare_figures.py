@@ -59,12 +59,18 @@ class Figure:
 
 
 _GAP = "gap_closed"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−") if math.isfinite(value) else "–"
+
+
 MEASURES = (
     Figure("test", "Likelihood", "Test NLL", None),
     Figure(_GAP, "Gap closed", unit="%", larger=True, form=format_percent, factor=100.0),
-    Figure("fd", "FD-local"),
-    Figure("sw", "Sliced W.", "Sliced Wasserstein distance"),
-    Figure("mmd", "MMD", form=lambda value: format_measure(value, 5)),
+    Figure("fd", "FD-local", form=_three_digits),
+    Figure("sw", "Sliced W.", "Sliced Wasserstein distance", form=_three_digits),
+    Figure("mmd", "MMD", form=_three_digits),
     Figure("c2st", "C2ST", "C2ST (AUC)"),
     Figure("precision", "Precision", larger=True),
     Figure("recall", "Recall", larger=True),
@@ -73,7 +79,7 @@ MEASURES = (
 """How good a student is."""
 COSTS = (
     Figure("parameters", "Parameters", form=format_count),
-    Figure("samples_per_second", "Samples per second", larger=True, form=format_count),
+    Figure("samples_per_second", "Samples/s", "Samples per second", larger=True, form=format_count),
     Figure("seconds", "Training time", unit="s", form=format_duration),
     Figure("multiply_adds", "Multiply-adds", form=format_count),
 )

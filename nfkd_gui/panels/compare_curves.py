@@ -61,9 +61,12 @@ class RunCurvesPanel(ComparePanel):
         self.note = Caption(parent=self.content)
         self.note.setObjectName("compare.curves.note")
         column = QVBoxLayout(self.content)
-        set_space(column, 0, 4, 8, 4, 6)
+        set_space(column, 0, 4, 8, 12, 6)
         column.addWidget(self.plot, 1)
-        column.addWidget(self.note)
+        foot = QVBoxLayout()
+        set_space(foot, 0, 8, 0, 0, 0)
+        foot.addWidget(self.note)
+        column.addLayout(foot)
         chosen.curves.changed.connect(self.mark_dirty)
         self._framed: object = None
 

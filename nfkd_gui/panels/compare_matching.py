@@ -40,9 +40,12 @@ class RunMatchingPanel(ComparePanel):
         self.note = Caption(parent=self.content)
         self.note.setObjectName("compare.matching.note")
         column = QVBoxLayout(self.content)
-        set_space(column, 0, 4, 8, 4, 6)
+        set_space(column, 0, 4, 8, 12, 6)
         column.addWidget(self.plot, 1)
-        column.addWidget(self.note)
+        foot = QVBoxLayout()
+        set_space(foot, 0, 8, 0, 0, 0)
+        foot.addWidget(self.note)
+        column.addLayout(foot)
         chosen.profiles.changed.connect(self.mark_dirty)
 
     def missing(self) -> str:

@@ -16,10 +16,12 @@ from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.compare_base import ComparePanel
 from nfkd_gui.plotting.tradeoff import TradeOffPlot, TradePoint
-from nfkd_gui.theme import set_space
+from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.combo import FittingComboBox
 from nfkd_gui.widgets.labels import PlainLabel
 
+_BOX = 118
+"""Width of a choice in the head; its list is as wide as its entries."""
 _FLOWS: tuple[Flow, ...] = ("student", "baseline", "teacher")
 
 
@@ -48,6 +50,7 @@ class TradeOffPanel(ComparePanel):
         combo.setObjectName(f"compare.tradeoff.{name}")
         combo.setAccessibleName(label)
         combo.setToolTip(help_)
+        limit_size(combo, least=(_BOX, 0), most=(_BOX, 0))
         combo.activated.connect(self.mark_dirty)
         return combo
 
@@ -74,7 +77,7 @@ class TradeOffPanel(ComparePanel):
         data = {str(group.values.get("data")) for group in groups}
         points = self.points(groups, measure, cost)
         self.plot.label("left", measure.label or measure.title, unit)
-        self.plot.label("bottom", cost.title, cost.unit or "")
+        self.plot.label("bottom", cost.label or cost.title, cost.unit or "")
         self.plot.show_points(points, larger_x=cost.larger, larger_y=measure.larger, front=len(data) == 1)
         left = len(self.model.groups) - len(groups)
         notes = [f"{len(data)} data sets, no common front"] if len(data) > 1 else []

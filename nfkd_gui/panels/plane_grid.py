@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QStackedWid
 
 from nfkd.protocol.roles import role_label
 from nfkd_gui.plotting.plane import Extent, Plane, has_numbers
-from nfkd_gui.theme import role_colour, scaled, set_space
+from nfkd_gui.theme import scaled, set_space, tokens
 from nfkd_gui.widgets.caption import Caption
 from nfkd_gui.widgets.labels import ToneLabel, TypeLabel, tip
 
@@ -88,7 +88,7 @@ class PlaneCell(QWidget):
         self.plane.restyle()
 
     def _colour_title(self) -> None:
-        self.title.setStyleSheet(f"color: {self._colour or role_colour(self.role)};")
+        self.title.setStyleSheet(f"color: {self._colour or tokens().roles.get(self.role, tokens().text)};")
 
 
 class _Cells(dict[str, PlaneCell]):

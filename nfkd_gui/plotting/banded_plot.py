@@ -124,11 +124,10 @@ class BandedPlot(Plot):
         extents = [extent for line in self.lines if (extent := self._extent(line)) is not None]
         if not extents:
             return
-        x0, x1, y0, y1 = (
-            function(values) for function, values in zip((min, max, min, max), zip(*extents, strict=True), strict=True)
-        )
+        left, right, lowest, highest = zip(*extents, strict=True)
+        x0, x1, y0, y1 = min(left), max(right), min(lowest), max(highest)
         margin = _MARGIN * (y1 - y0) or 0.05 * abs(y1) or 1.0
-        across = _MARGIN * (x1 - x0) * self._marks or (0.5 if x0 == x1 else 0.0)
+        across = 0.5 if self._marks or x0 == x1 else 0.0  # marks stand at whole numbers, in the middle of their names
         box = self.canvas.getViewBox()
         box.setRange(xRange=(x0 - across, x1 + across), yRange=(y0 - margin, y1 + margin), padding=0)
 

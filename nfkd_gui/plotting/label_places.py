@@ -33,7 +33,12 @@ def overlaps(first: Box, second: Box) -> bool:
 
 
 def place_labels(
-    labels: Sequence[PointLabel], room: Box, obstacles: Iterable[Box] = (), *, gap: float = 6.0
+    labels: Sequence[PointLabel],
+    room: Box,
+    obstacles: Iterable[Box] = (),
+    *,
+    lines: Sequence[Box] = (),
+    gap: float = 6.0,
 ) -> list[Box | None]:
     """Return the place of each label; None for one that fits nowhere.
 
@@ -44,12 +49,15 @@ def place_labels(
     ----------
     obstacles
         Boxes that stay free, such as those of the points.
+    lines
+        Boxes that stay free where this is possible, such as those of lines.
     gap
         Distance of a label from its point.
     """
     taken, found = list(obstacles), list[Box | None]()
     for label in labels:
-        place = next((box for box in _around(label, gap) if _inside(box, room) and not _hits(box, taken)), None)
+        free = [box for box in _around(label, gap) if _inside(box, room) and not _hits(box, taken)]
+        place = next((box for box in free if not _hits(box, lines)), free[0] if free else None)
         if place is not None:
             taken.append(place)
         found.append(place)

@@ -25,7 +25,7 @@ from nfkd_gui.plotting.parallel_drag import AxisDrag, BrushDrag
 from nfkd_gui.theme import scaled, tokens
 from nfkd_gui.widgets.labels import tip
 
-_SIDE, _ABOVE, _BELOW = 46, 44, 28
+_SIDE, _ABOVE, _BELOW = 46, 56, 28
 """Pixels at 100 % beside, above and below the axes."""
 _REACH, _LINE, _MOVED, _APART = 10, 6, 4, 2.5
 """Pixels: distance from an axis and from a line that still hits it, length of a drag that is none, and distance of

@@ -10,8 +10,7 @@ import numpy as np
 
 from nfkd.config.run_filter import Value
 
-_DECADES = 10.0
-"""Largest divided by smallest value from which an axis is logarithmic."""
+_DECADE = 10.0
 _MARGIN = 0.04
 """Distance of the lowest and the highest value from the ends of an axis, as a share of it."""
 
@@ -125,9 +124,9 @@ def _inside(shares: float | np.ndarray) -> float | np.ndarray:
     return _MARGIN + (1 - 2 * _MARGIN) * shares
 
 
-def spans_decade(values: np.ndarray) -> bool:
-    """Return whether finite values are all positive, and the largest is at least ten times the smallest."""
-    return bool(len(values)) and float(values.min()) > 0 and float(values.max() / values.min()) >= _DECADES
+def spans_decade(values: np.ndarray, factor: float = _DECADE) -> bool:
+    """Return whether finite values are all positive, and the largest is at least `factor` times the smallest."""
+    return bool(len(values)) and float(values.min()) > 0 and float(values.max() / values.min()) >= factor
 
 
 def passing(axes: Iterable[ParallelAxis], brushes: Iterable[Brush], count: int) -> np.ndarray:

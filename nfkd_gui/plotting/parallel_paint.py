@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPen
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QFontMetricsF, QPainter, QPen
 
 from nfkd.text import plain
 from nfkd_gui.plotting.parallel_axes import ParallelAxis
@@ -22,6 +22,7 @@ _NAMED = 0.8
 """A category's name takes at most this share of the room between two axes."""
 _LONGEST = 60
 _SOFT, _GRIP = 56, 4
+_CENTRE = Qt.AlignmentFlag.AlignCenter
 Draw = Callable[[QPainter], None]
 
 
@@ -79,14 +80,26 @@ def _paint_title(painter: QPainter, frame: Frame, x: float, axis: ParallelAxis, 
     painter.setFont(_title_font())
     painter.setPen(QColor(colour))
     height = QFontMetricsF(font("caption")).height()
-    place = QRectF(x - frame.spacing / 2 + _GAP, frame.top - 2 * height - 4, frame.spacing - 2 * _GAP, height)
-    shown = plain(axis.title, _LONGEST)
-    _text(painter, place, shown)
+    lines = title_lines(plain(axis.title, _LONGEST), painter.fontMetrics(), int(frame.spacing - 2 * _GAP))
+    for number, line in enumerate(reversed(lines), start=1):
+        top = frame.top - (number + 1) * height - 4
+        painter.drawText(QRectF(x - frame.spacing / 2, top, frame.spacing, height), int(_CENTRE), line)
+
+
+def title_lines(text: str, metrics: QFontMetrics, width: int) -> list[str]:
+    """Return a title in one line, or in the two that fit best; lines that are too long are cut."""
+    if metrics.horizontalAdvance(text) <= width or " " not in text:
+        pieces = [text]
+    else:
+        words = text.split(" ")
+        splits = [(" ".join(words[:number]), " ".join(words[number:])) for number in range(1, len(words))]
+        pieces = list(min(splits, key=lambda lines: max(map(metrics.horizontalAdvance, lines))))
+    return [metrics.elidedText(piece, Qt.TextElideMode.ElideMiddle, width) for piece in pieces]
 
 
 def _text(painter: QPainter, place: QRectF, text: str) -> None:
     shown = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, int(place.width()))
-    painter.drawText(place, int(Qt.AlignmentFlag.AlignCenter), shown)
+    painter.drawText(place, int(_CENTRE), shown)
 
 
 def paint_labels(painter: QPainter, frame: Frame, axes: Sequence[ParallelAxis]) -> None:
@@ -159,7 +172,7 @@ def paint_moved_axis(painter: QPainter, frame: Frame, x: float) -> None:
 def paint_focus(painter: QPainter, frame: Frame, index: int) -> None:
     """Underline the title of the axis that the keys act on."""
     x, half = float(frame.places[index]), min(frame.spacing / 2 - _GAP, scaled(32))
-    y = frame.top - 2 * QFontMetricsF(font("caption")).height() - 6
+    y = frame.top - QFontMetricsF(font("caption")).height() - 3
     painter.setPen(QPen(QColor(tokens().accent), 2))
     painter.drawLine(QPointF(x - half, y), QPointF(x + half, y))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -25,7 +26,8 @@ Kind = Literal["run", "baseline", "teacher"]
 _SYMBOLS = {"run": "o", "baseline": "s", "teacher": "star"}
 _SIZES = {"run": 7, "chosen": 9, "baseline": 8, "teacher": 15}
 """Pixels at 100 %."""
-_MARGIN = 0.08
+_MARGIN, _LOG_FROM = 0.08, 5.0
+"""Room around the points as a share of their range; factor between costs from which their axis is logarithmic."""
 _REACH, _CLICK, _LONGEST, _GAP = 10, 4, 32, 7
 """Pixels within which the pointer hits a point, and of a drag that is a click; characters of a label; pixels between a
 point and its label."""
@@ -59,6 +61,9 @@ class TradePoint:
     label: str = ""
 
 
+_FRONT = "Pareto front"
+
+
 class TradeOffPlot(Plot):
     """Shows flows as points. A rectangle that is dragged chooses runs, a click adds or removes one."""
 
@@ -74,6 +79,7 @@ class TradeOffPlot(Plot):
         self.put_grid_behind()
         self._shown: list[TradePoint] = []
         self._scale, self._larger = Scale(), (False, False)
+        self._corners = np.empty((0, 2))
         self.front = pg.PlotCurveItem(antialias=True)
         self.bars: dict[str, pg.PlotCurveItem] = {}
         self.points = pg.ScatterPlotItem(pxMode=True)
@@ -100,7 +106,7 @@ class TradeOffPlot(Plot):
         self._shown = [point for point in points if np.isfinite(point.x) and np.isfinite(point.y)]
         self._larger = larger_x, larger_y
         costs = np.array([point.x for point in self._shown])
-        self._scale = Scale("log" if spans_decade(costs) else "linear")
+        self._scale = Scale("log" if spans_decade(costs, _LOG_FROM) else "linear")
         axis = self.canvas.getAxis("bottom")
         axis.show_scale(self._scale)  # type: ignore[attr-defined] - a `ScaledAxis`
         self._frame()
@@ -169,6 +175,7 @@ class TradeOffPlot(Plot):
         worst = (x0 if self._larger[0] else x1, y0 if self._larger[1] else y1)
         x = self._scale.apply(np.array([point.x for point in found], np.float64))
         line = front_line(x, np.array([point.y for point in found], np.float64), worst, larger_x=self._larger[0])
+        self._corners = np.stack(line, axis=1)
         self.front.setPen(pg.mkPen(role_colour("student"), width=1.25, style=Qt.PenStyle.DashLine))
         self.front.setData(*line)
 
@@ -187,11 +194,39 @@ class TradeOffPlot(Plot):
             PointLabel(place.x(), place.y(), metrics.horizontalAdvance(text), metrics.height())
             for text, _, place in texts
         ]
-        places = place_labels(labels, self._room(), [self._box(*each) for each in wanted], gap=scaled(_GAP))
+        boxes = [self._box(*each) for each in wanted]
+        places = place_labels(labels, self._room(), boxes, lines=self._lines(), gap=scaled(_GAP))
+        self._name_front(metrics, [*boxes, *(place for place in places if place is not None)])
         for (text, point, _), place in zip(texts, places, strict=True):
             if place is not None:
                 colour = point.colour or (tokens().muted if point.kind == "run" else role_colour(point.kind))
                 self._add_label(text, colour, place)
+
+    def _lines(self) -> list[Box]:
+        """Return the places of the front and of the bars."""
+        bars = [
+            (self._pixel(np.array([x, y - point.spread])), self._pixel(np.array([x, y + point.spread])))
+            for point, (x, y) in zip(self._shown, self.positions().tolist(), strict=True)
+            if point.spread > 0
+        ]
+        corners = [self._pixel(corner) for corner in self._corners]
+        pieces = [*bars, *itertools.pairwise(corners)]
+        return [
+            (min(a.x(), b.x()) - 1, min(a.y(), b.y()) - 1, max(a.x(), b.x()) + 1, max(a.y(), b.y()) + 1)
+            for a, b in pieces
+        ]
+
+    def _name_front(self, metrics: QFontMetricsF, taken: list[Box]) -> None:
+        """Write what the dashed line is, above or below its end."""
+        if not len(self._corners):
+            return
+        width = metrics.horizontalAdvance(_FRONT)
+        end, room = self._pixel(self._corners[-1]), self._room()
+        middle = min(max(end.x(), room[0] + width / 2), room[2] - width / 2)
+        label = PointLabel(middle, end.y(), width, metrics.height())
+        place = place_labels([label], room, taken, lines=self._lines(), gap=2)[0]
+        if place is not None:
+            self._add_label(_FRONT, role_colour("student"), place)
 
     def _add_label(self, text: str, colour: str, place: Box) -> None:
         item = pg.TextItem(text, color=colour, anchor=(0, 0))
