@@ -167,11 +167,8 @@ class SampledRuns(QObject):
 
     def _go_on(self) -> None:
         self._known[self._asking] = self._subjects[self._asking]
-        runs = self._open()
-        self._asking = runs[0] if runs else ""
-        if runs:
-            self._ask_first.follow((self._asking, self._subjects[self._asking]))
-            self._ask_first.send()
+        self._ask()
+        self._ask_first.send()
         self.changed.emit()
 
 

@@ -91,7 +91,7 @@ class RunMatchingPanel(ComparePanel):
         """Write the names of the pairs at the axis where they fit, else their numbers; the tooltip has both."""
         texts = [plain(pair, _LONGEST) for pair in pairs]
         metrics = QFontMetrics(font("caption"))
-        room = self.plot.width() / max(len(texts), 1) - scaled(_APART)
+        room = self.plot.canvas.getViewBox().width() / max(len(texts), 1) - scaled(_APART)
         fits = all(metrics.horizontalAdvance(text) <= room for text in texts)
         ticks = [(number, text if fits else str(number)) for number, text in enumerate(texts, start=1)]
         self.plot.canvas.getAxis("bottom").setTicks([ticks])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
@@ -52,6 +50,7 @@ class ParallelPanel(ComparePanel):
         self._menu = QMenu(self)
         self._menu.setObjectName("compare.parallel.axes.menu")
         self._menu.aboutToShow.connect(self._fill_menu)
+        self._menu.triggered.connect(self._show_axis)
         self.tools.append(self._axes_button())
 
     def _axes_button(self) -> QToolButton:
@@ -98,11 +97,12 @@ class ParallelPanel(ComparePanel):
                 action.setObjectName(f"compare.parallel.axis.{name}")
                 action.setCheckable(True)
                 action.setChecked(name in shown)
-                action.triggered.connect(partial(self._show_axis, name))
+                action.setData(name)
 
-    def _show_axis(self, name: str, shown: bool) -> None:
-        axes = [axis for axis in self.axes() if axis != name]
-        self._wanted = [*axes, name] if shown else axes
+    def _show_axis(self, action: QAction) -> None:
+        """Add or remove the axis of an entry of the menu."""
+        axes = [axis for axis in self.axes() if axis != action.data()]
+        self._wanted = [*axes, action.data()] if action.isChecked() else axes
         self.mark_dirty()
 
     def _propose(self) -> None:

@@ -14,6 +14,8 @@ from nfkd_gui.numbers import format_count, format_percent
 Kind = Literal["section", "plain", "metric", "verdict"]
 _SIZES = {"parameters": "Parameters", "multiply_adds": "Multiply-adds"}
 _SEVERAL = 2
+_SIGNS = {"better": "✓ ", "worse": "✗ "}
+"""In place of the outcome where there is no room for the word."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def _details(difference: ComparedDifference, form: str) -> tuple[str, ...]:
     value = _number(mean.value, f"+{form}")
     half = f" ± {_number(mean.half, form)}" if math.isfinite(mean.half) else ""
     word = difference.outcome or _seeds(mean.seeds)
-    return f"{value}{half}, {word}", f"{value}, {word}", value, word
+    sign = _SIGNS.get(difference.outcome, "")
+    return f"{value}{half}, {word}", f"{value}, {word}", f"{sign}{value}", sign.strip()
 
 
 def _seeds(count: int) -> str:

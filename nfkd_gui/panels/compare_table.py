@@ -20,17 +20,18 @@ from PySide6.QtWidgets import (
 from nfkd.text import plain
 from nfkd_gui.panels.compare_rows import Cell, Row
 from nfkd_gui.theme import font, scaled, tokens
-from nfkd_gui.widgets.caption import fitting
+from nfkd_gui.widgets.caption import fitting, in_lines
 from nfkd_gui.widgets.chip import chip_size, chip_text, paint_chip, verdict_tone
 from nfkd_gui.widgets.labels import tip
 
 Index = QModelIndex | QPersistentModelIndex
 _HEIGHTS = {"section": 26, "plain": 25, "metric": 38, "verdict": 32}
-_LABELS, _NARROWEST, _WIDEST = 0.34, 76, 240
+_LABELS, _NARROWEST, _WIDEST = 0.3, 64, 240
 """Largest share of the labels in the width, and least and largest width of a column."""
-_HEAD, _MARGIN, _INDENT, _DOT, _GAP = 28, 8, 12, 8, 6
+_HEAD, _MARGIN, _INDENT, _DOT, _GAP = 38, 6, 12, 8, 6
 """Height of the names, margins of cells and labels, size of a dot, and its distance from the name."""
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+_UPPER = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _LONGEST = 60
 
@@ -115,15 +116,15 @@ class RunHeader(QHeaderView):
         metrics, dot = QFontMetrics(font("caption")), scaled(_DOT)
         place = QRectF(rect).adjusted(scaled(_MARGIN), 0, -scaled(_MARGIN), 0)
         name = self._model.headerData(logicalIndex, Qt.Orientation.Horizontal)
-        room = int(place.width()) - dot - scaled(_GAP)
-        shown = metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, room)
-        left = place.right() - metrics.horizontalAdvance(shown) - dot - scaled(_GAP)
+        lines = in_lines(name, metrics, int(place.width()) - dot - scaled(_GAP))
+        left = place.right() - max(map(metrics.horizontalAdvance, lines)) - dot - scaled(_GAP)
+        top = place.center().y() - len(lines) * metrics.height() / 2
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(self._model.colour(logicalIndex)))
-        painter.drawEllipse(QRectF(left, place.center().y() - dot / 2, dot, dot))
+        painter.drawEllipse(QRectF(left, top + (metrics.height() - dot) / 2, dot, dot))
         painter.setFont(font("caption"))
         painter.setPen(QColor(tokens().text))
-        painter.drawText(place, int(_RIGHT), shown)
+        painter.drawText(QRectF(place.left(), top, place.width(), 2 * metrics.height()), int(_UPPER), "\n".join(lines))
         painter.setPen(QColor(tokens().border))
         painter.drawLine(rect.bottomLeft(), rect.bottomRight())
         painter.restore()
@@ -144,18 +145,26 @@ class RowHeader(QHeaderView):
         kind = "caption" if row.kind == "section" else "body"
         metrics, small = QFontMetrics(font(kind)), QFontMetrics(font("caption"))
         place = QRectF(rect).adjusted(scaled(_INDENT), 0, -scaled(_MARGIN), 0)
-        height = metrics.height() + (small.height() if row.unit else 0)
-        line = QRectF(place.left(), place.center().y() - height / 2, place.width(), metrics.height())
+        lines = [(text, kind, metrics) for text in self._label(row, metrics, int(place.width()))]
+        lines += [(row.unit, "caption", small)] if row.unit else []
+        top = place.center().y() - sum(measured.height() for _, _, measured in lines) / 2
         painter.save()
         painter.setPen(QColor(tokens().border))
         painter.drawLine(rect.bottomLeft(), rect.bottomRight())
         painter.setPen(QColor(tokens().muted))
-        for text, face, measured in ((row.label, kind, metrics), (row.unit, "caption", small)):
+        for text, face, measured in lines:
             painter.setFont(font(face))
-            shown = measured.elidedText(plain(text, _LONGEST), Qt.TextElideMode.ElideMiddle, int(line.width()))
-            painter.drawText(line, int(_LEFT), shown)
-            line = QRectF(line.left(), line.bottom(), line.width(), small.height())
+            painter.drawText(QRectF(place.left(), top, place.width(), measured.height()), int(_LEFT), text)
+            top += measured.height()
         painter.restore()
+
+    @staticmethod
+    def _label(row: Row, metrics: QFontMetrics, width: int) -> list[str]:
+        """Return the label in the lines that its row has room for."""
+        text = plain(row.label, _LONGEST)
+        if row.kind == "metric" and not row.unit:
+            return in_lines(text, metrics, width)
+        return [metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, width)]
 
 
 class DifferenceCell(QStyledItemDelegate):
@@ -183,8 +192,9 @@ class DifferenceCell(QStyledItemDelegate):
         tone = verdict_tone(cell.text)
         text = chip_text(cell.text[:1].upper() + cell.text[1:], tone)
         size = chip_size(text)
-        text = text if size.width() <= place.width() else fitting([text, ""], QFontMetrics(font("caption")), 0)
         width = min(size.width(), place.width())
+        metrics = QFontMetrics(font("caption"))
+        text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, int(width) - scaled(_GAP))
         top = place.center().y() - size.height() / 2
         paint_chip(painter, QRectF(place.right() - width, top, width, size.height()), text, tone)
 
@@ -228,6 +238,7 @@ class DifferenceView(QTableView):
             header.setHighlightSections(False)
             header.setSectionsClickable(False)
             header.setMinimumSectionSize(scaled(20))
+        self.verticalHeader().setProperty("labels", True)
         model.modelReset.connect(self.fit)
 
     def resizeEvent(self, event: QResizeEvent) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from nfkd_gui.model.chosen_runs import ChosenRuns
@@ -16,12 +17,12 @@ from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.compare_base import ComparePanel
 from nfkd_gui.plotting.tradeoff import TradeOffPlot, TradePoint
-from nfkd_gui.theme import limit_size, set_space
+from nfkd_gui.theme import limit_size, scaled, set_space
 from nfkd_gui.widgets.combo import FittingComboBox
 from nfkd_gui.widgets.labels import PlainLabel
 
-_BOX = 118
-"""Width of a choice in the head; its list is as wide as its entries."""
+_BOX, _WIDE = 118, 430
+"""Largest width of a choice in the head, and width of the panel from which the word between the choices is shown."""
 _FLOWS: tuple[Flow, ...] = ("student", "baseline", "teacher")
 
 
@@ -35,7 +36,8 @@ class TradeOffPanel(ComparePanel):
         super().__init__(studio, model, chosen, parent)
         self.measure = self._combo("measure", "Measure", "How good a student is.")
         self.cost = self._combo("cost", "Cost", "What a student costs.")
-        self.tools += [self.measure, PlainLabel("against", self), self.cost]
+        self._against = PlainLabel("against", self)
+        self.tools += [self.measure, self._against, self.cost]
         self.plot = TradeOffPlot(self.content)
         self.plot.setObjectName("compare.tradeoff.plot")
         self.plot.setAccessibleName("Quality of students against their cost")
@@ -50,9 +52,14 @@ class TradeOffPanel(ComparePanel):
         combo.setObjectName(f"compare.tradeoff.{name}")
         combo.setAccessibleName(label)
         combo.setToolTip(help_)
-        limit_size(combo, least=(_BOX, 0), most=(_BOX, 0))
+        combo.setProperty("compact", True)
+        limit_size(combo, most=(_BOX, 0))
         combo.activated.connect(self.mark_dirty)
         return combo
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._against.setVisible(self.width() >= scaled(_WIDE))
 
     # --- what is shown --------------------------------------------------------------------------------------------
 

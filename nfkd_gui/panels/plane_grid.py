@@ -10,9 +10,9 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QStackedWid
 
 from nfkd.protocol.roles import role_label
 from nfkd_gui.plotting.plane import Extent, Plane, has_numbers
-from nfkd_gui.theme import scaled, set_space, tokens
+from nfkd_gui.theme import scaled, set_space, set_type, tokens
 from nfkd_gui.widgets.caption import Caption
-from nfkd_gui.widgets.labels import ToneLabel, TypeLabel, tip
+from nfkd_gui.widgets.labels import ColourLabel, ToneLabel
 
 _HEAD, _AXIS = 24, 32
 """Pixels of a cell that the plane's content does not have: above it, and for each axis with numbers."""
@@ -33,7 +33,8 @@ class PlaneCell(QWidget):
         super().__init__(parent)
         self.role = role
         self._colour = ""
-        self.title = TypeLabel("strong", role_label(role), self)
+        self.title = ColourLabel(role_label(role), parent=self)
+        set_type(self.title, "strong")
         self.title.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.title.setMinimumWidth(1)
         self.caption = Caption(parent=self)
@@ -79,7 +80,6 @@ class PlaneCell(QWidget):
         """Show another name, in a colour as ``#RRGGBB``, than those of the flow."""
         self._colour = colour
         self.title.setText(label)
-        self.title.setToolTip(tip(label))
         self._colour_title()
 
     def restyle(self) -> None:
@@ -88,7 +88,7 @@ class PlaneCell(QWidget):
         self.plane.restyle()
 
     def _colour_title(self) -> None:
-        self.title.setStyleSheet(f"color: {self._colour or tokens().roles.get(self.role, tokens().text)};")
+        self.title.show_colour(self._colour or tokens().roles.get(self.role, tokens().text))
 
 
 class _Cells(dict[str, PlaneCell]):

@@ -94,6 +94,7 @@ def make_axis(source: AxisSource) -> ParallelAxis:
     shares = (levels - low) / (high - low) if high > low else np.where(np.isfinite(levels), 0.5, np.nan)
     if source.flipped:
         shares = 1 - shares
+    positions = _MARGIN + (1 - 2 * _MARGIN) * shares
     ends = [float(finite.min()), float(finite.max())]
     if low == high:
         labels = [(0.5, source.form(ends[0]))]
@@ -101,7 +102,7 @@ def make_axis(source: AxisSource) -> ParallelAxis:
         labels = list(
             zip((_inside(0.0), _inside(1.0)), map(source.form, ends[:: -1 if source.flipped else 1]), strict=True)
         )
-    return ParallelAxis(source.name, source.title, _inside(shares), tuple(labels), logarithmic=logarithmic)
+    return ParallelAxis(source.name, source.title, positions, tuple(labels), logarithmic=logarithmic)
 
 
 def _category_axis(source: AxisSource) -> ParallelAxis:
@@ -119,9 +120,9 @@ def _order(text: str) -> tuple[bool, str]:
     return text not in {"–", "none", "off"}, text.casefold()
 
 
-def _inside(shares: float | np.ndarray) -> float | np.ndarray:
-    """Return positions with a margin at both ends."""
-    return _MARGIN + (1 - 2 * _MARGIN) * shares
+def _inside(share: float) -> float:
+    """Return a position with a margin at both ends of the axis."""
+    return _MARGIN + (1 - 2 * _MARGIN) * share
 
 
 def spans_decade(values: np.ndarray, factor: float = _DECADE) -> bool:

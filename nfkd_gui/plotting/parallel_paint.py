@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetrics, QFontMetricsF, QPainter, QPen
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPen
 
 from nfkd.text import plain
 from nfkd_gui.plotting.parallel_axes import ParallelAxis
 from nfkd_gui.theme import font, scaled, tokens
+from nfkd_gui.widgets.caption import in_lines
 
 BRUSH = 14
 """Width of a brush in pixels at 100 %."""
@@ -80,21 +81,10 @@ def _paint_title(painter: QPainter, frame: Frame, x: float, axis: ParallelAxis, 
     painter.setFont(_title_font())
     painter.setPen(QColor(colour))
     height = QFontMetricsF(font("caption")).height()
-    lines = title_lines(plain(axis.title, _LONGEST), painter.fontMetrics(), int(frame.spacing - 2 * _GAP))
+    lines = in_lines(plain(axis.title, _LONGEST), painter.fontMetrics(), int(frame.spacing - _GAP))
     for number, line in enumerate(reversed(lines), start=1):
         top = frame.top - (number + 1) * height - 4
         painter.drawText(QRectF(x - frame.spacing / 2, top, frame.spacing, height), int(_CENTRE), line)
-
-
-def title_lines(text: str, metrics: QFontMetrics, width: int) -> list[str]:
-    """Return a title in one line, or in the two that fit best; lines that are too long are cut."""
-    if metrics.horizontalAdvance(text) <= width or " " not in text:
-        pieces = [text]
-    else:
-        words = text.split(" ")
-        splits = [(" ".join(words[:number]), " ".join(words[number:])) for number in range(1, len(words))]
-        pieces = list(min(splits, key=lambda lines: max(map(metrics.horizontalAdvance, lines))))
-    return [metrics.elidedText(piece, Qt.TextElideMode.ElideMiddle, width) for piece in pieces]
 
 
 def _text(painter: QPainter, place: QRectF, text: str) -> None:

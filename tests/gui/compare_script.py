@@ -29,7 +29,7 @@ RECIPES: dict[str, tuple[Any, ...]] = {
     "LKD + ILKD": (2, 64, 0.0, "none", 0.05, 1000, 2.625, 0.02, 0.05, 22.9, 0.043, 38_600, 14_800, "no difference"),
     "SKD at 1": (2, 64, 0.0, "none", 0.0, 1000, 2.652, 0.025, -0.06, 37.9, 0.058, 38_600, 14_800, "worse"),
 }  # fmt: skip
-"""Steps, hidden, share of the pool, inherit, LKD, budget; test, its deviation, gap, FD, SW, parameters, speed, verdict."""
+"""Steps, hidden, pool, inherit, LKD, budget; test, its deviation, gap, FD, SW, parameters, speed, verdict."""
 BASELINES = {15_500: 2.70, 38_600: 2.637, 77_200: 2.54}
 
 
@@ -58,7 +58,7 @@ class CompareScript(Script):
         super().__init__(on_event)
         self.known: dict[str, dict[str, Any]] = {}
         self.spreads: dict[str, float] = {}
-        self.vectors = False
+        self.vectors = self.unmatched = False
         self.refused: dict[str, ErrorInfo] = {}
         self.points = 500
 
@@ -157,7 +157,7 @@ class CompareScript(Script):
     def _readmatchingprofiles(self, request: comparing.ReadMatchingProfiles) -> comparing.MatchingProfiles:
         pairs = [f"level {level} step {step}" for level in (1, 2) for step in (1, 2)]
         profiles = {}
-        for number, run in enumerate(request.runs):
+        for number, run in enumerate([] if self.unmatched else request.runs):
             if self.known[run].get("distillation.lkd.weight", 0.0) or number % 3 != 2:
                 mean = 0.02 * (1 + number) * np.exp(0.8 * np.arange(len(pairs)))
                 profiles[run] = comparing.MatchingProfile(pairs=pairs, mean=mean, low=0.8 * mean, high=1.3 * mean)
