@@ -116,13 +116,8 @@ def test_matching_profiles_have_a_line_for_each_group(
     for colour in tokens().run[:2]:
         assert count_of(picture, colour) > 50, colour
     rows = list(panel.numbers()["Errors"].rows)
-    assert rows[0] == [
-        "pool + LKD + ILKD",
-        "level 1 step 1",
-        pytest.approx(0.02),
-        pytest.approx(0.016),
-        pytest.approx(0.026),
-    ]
+    assert rows[0][:2] == ["pool + LKD + ILKD", "level 1 step 1"]
+    assert rows[0][2:] == pytest.approx([0.02, 0.016, 0.026])
 
 
 def test_runs_without_matched_layers_are_told(

@@ -22,6 +22,7 @@ from tests.gui.compare.compare_driver import count_of, key
 from tests.gui.compare_script import CompareScript
 
 NAN = math.nan
+ACTION = "Choose runs of the same data."
 
 
 def mean(value: float, half: float = NAN, seeds: int = 1) -> ComparedMean:
@@ -39,7 +40,8 @@ def compared() -> RunsCompared:
         differences=[None, ComparedDifference(mean=mean(0.125, 0.5, 2), outcome="")],
     )  # fmt: skip
     return RunsCompared(
-        names=["first", "second"], unit="nats", settings={"student.hidden": [32.0, 64.0], "distillation.inherit": [None, "blocks"]},
+        names=["first", "second"], unit="nats",
+        settings={"student.hidden": [32.0, 64.0], "distillation.inherit": [None, "blocks"]},
         same=46, sizes={"parameters": [12_345.0, 40_000.0], "multiply_adds": [5e6, 5e6]}, gaps=[NAN, 0.71],
         verdicts=["better", ""], metrics=[nll, precision],
     )  # fmt: skip
@@ -139,12 +141,10 @@ def test_other_data_are_refused_in_the_panel(
     panel: DifferencesPanel, model: CompareModel, chosen: ChosenRuns, script: CompareScript, answered: Any
 ) -> None:
     cause = "pool has data.kind = 'digits', other has 'mnist': their figures cannot be compared"
-    script.refused["CompareRuns"] = ErrorInfo(
-        title="Different data", cause=cause, action="Choose runs of the same data."
-    )
+    script.refused["CompareRuns"] = ErrorInfo(title="Different data", cause=cause, action=ACTION)
     model.choose([key("pool"), key("SKD at 1")])
     answered(panel, chosen.compared)
-    assert sentence(panel) == f"Different data. {cause}. Choose runs of the same data."
+    assert sentence(panel) == f"Different data. {cause}. {ACTION}"
     del script.refused["CompareRuns"]
     model.choose([key("pool"), key("mixing only")])
     answered(panel, chosen.compared)

@@ -34,11 +34,10 @@ def asked(script: CompareScript) -> list[Sample]:
 
 def finish(panel: RunSamplesPanel, chosen: ChosenRuns, answered: Any) -> None:
     """Wait until every chosen run has its samples."""
-    answered(panel, chosen.sampled)
-    while chosen.sampled.waits:
-        answered(panel, chosen.sampled)
     panel.mark_dirty()
     panel.refresh()
+    while chosen.sampled.waits:
+        answered(panel, chosen.sampled)
 
 
 def test_rows_are_groups_and_columns_the_same_noise(
@@ -66,7 +65,6 @@ def test_points_of_the_plane_are_coloured_by_the_angle_of_the_noise(
     script.vectors = True
     model.choose([key("pool"), key("SKD at 1")])
     finish(panel, chosen, answered)
-    finish(panel, chosen, answered) if chosen.sampled.waits else None
     assert panel.pages.currentWidget() is panel.planes
     cells = [panel.planes.cells[f"run-{number}"] for number in (1, 2)]
     assert [cell.title.text() for cell in cells] == ["pool", "SKD at 1"]

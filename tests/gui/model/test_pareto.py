@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +47,7 @@ def test_the_line_runs_through_the_front_and_along_the_axes(
     corners = list(zip(across.tolist(), up.tolist(), strict=True))
     assert bool(corners) == bool(front)
     assert {(x[index], y[index]) for index in front} <= set(corners)
-    for before, after in zip(corners, corners[1:], strict=False):
+    for before, after in pairwise(corners):
         assert before[0] == after[0] or before[1] == after[1]
     if corners:
         assert (corners[0][1], corners[-1][0]) == (worst[1], worst[0])

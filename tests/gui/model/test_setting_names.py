@@ -40,7 +40,8 @@ def test_every_number_of_a_preset_has_a_title() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (True, "on"), (64.0, "64"), (1000.0, "1,000"), (0.05, "0.05"), ("norm_corrected", "norm corrected"), (-2.0, "−2")],
+    [(None, "–"), (True, "on"), (64.0, "64"), (1000.0, "1,000"), (0.05, "0.05"), ("norm_corrected", "norm corrected"),
+     (-2.0, "−2")],
 )  # fmt: skip
 def test_values_are_written_for_reading(value: Any, text: str) -> None:
     assert format_setting(value) == text
