@@ -97,6 +97,10 @@ class CompareScript(Script):
         if refused is not None:
             self.asked.append(request)
             raise ScriptRefusal(refused)
+        handler = getattr(self, f"_{type(request).__name__.lower()}", None)
+        if handler is not None and isinstance(request, comparing.ComparingRequest):
+            self.asked.append(request)
+            return handler(request)
         return super().answer(request)
 
     # --- replies --------------------------------------------------------------------------------------------------
