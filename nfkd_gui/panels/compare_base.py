@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QStackedLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd_gui.model.chosen_runs import ChosenRuns
-from nfkd_gui.model.compare import CompareModel, RunGroup
+from nfkd_gui.model.compare import COLOURS, CompareModel
 from nfkd_gui.model.export_files import file_stem
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import set_space, tokens
@@ -120,10 +120,9 @@ class ComparePanel(QWidget, Exportable):
     def restyle(self) -> None:
         """Apply the current theme."""
 
-    def colour_of(self, group: RunGroup) -> str | None:
-        """Return the colour of a group; None if it is not chosen."""
-        index = self.model.colour_of(group.key)
-        return None if index is None else tokens().run[index]
+    def colours(self) -> dict[str, str]:
+        """Return the colours of the chosen groups, by key in the order of their choice."""
+        return {key: tokens().run[rank % COLOURS] for rank, key in enumerate(self.model.chosen)}
 
 
 def problem_text(error: ErrorInfo) -> str:

@@ -17,7 +17,7 @@ from nfkd_gui.model.setting_names import setting_title
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.compare_base import ComparePanel, problem_text
 from nfkd_gui.plotting.axes import Scale
-from nfkd_gui.plotting.banded_plot import BandedLine, BandedPlot
+from nfkd_gui.plotting.banded_plot import BANDS, BandedLine, BandedPlot
 from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.caption import Caption
 from nfkd_gui.widgets.combo import FittingComboBox
@@ -115,8 +115,9 @@ class RunCurvesPanel(ComparePanel):
         if not isinstance(reply, RunCurves):
             return
         joined = self.joined()
+        colours = self.colours()
         lines = [
-            BandedLine(key, group.name, self.colour_of(group) or "", curve.steps, curve.mean, curve.low, curve.high)
+            BandedLine(key, group.name, colours[key], curve.steps, curve.mean, curve.low, curve.high)
             for key, (group, curve) in joined.items()
         ]
         scale = Scale("log" if self.log.isChecked() else "linear")
@@ -130,7 +131,8 @@ class RunCurvesPanel(ComparePanel):
     def _notes(self, reply: RunCurves, joined: dict[str, tuple[RunGroup, RunCurve]]) -> list[str]:
         """Return what is below the plot, from long to short: what bands are, and what is left out."""
         several = any(curve.seeds > 1 for _, curve in joined.values())
-        notes = ["Band: lowest to highest seed." if several else "One seed each."]
+        bands = "Band: lowest to highest seed." if len(joined) <= BANDS else f"Bands are drawn for up to {BANDS} runs."
+        notes = [bands if several else "One seed each."]
         without = [group.name for group in self.chosen.groups() if group.key not in joined]
         if without:
             notes.append(f"Without this curve: {', '.join(without)}.")

@@ -12,7 +12,7 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.compare_base import ComparePanel, problem_text
 from nfkd_gui.panels.compare_rows import difference_rows, table_rows
 from nfkd_gui.panels.compare_table import DifferenceModel, DifferenceView
-from nfkd_gui.theme import set_space, tokens
+from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.caption import Caption
 
 _HEADER = ["name", "run", "value", "half of the 95 % interval", "seeds", "difference", "its half interval", "outcome"]
@@ -57,9 +57,8 @@ class DifferencesPanel(ComparePanel):
         reply, asked = self.chosen.compared.reply, self.chosen.compared.asked
         if not isinstance(reply, RunsCompared) or not isinstance(asked, CompareRuns):
             return
-        indices = [self.model.colour_of(run) for run in asked.runs]
-        colours = [None if index is None else tokens().run[index] for index in indices]
-        self.rows.show_rows(difference_rows(reply), reply.names, colours)
+        colours = self.colours()
+        self.rows.show_rows(difference_rows(reply), reply.names, [colours.get(run) for run in asked.runs])
         same = f"{reply.same:,} settings are the same" if reply.same != 1 else "1 setting is the same"
         self.remarked.emit(same)
         self.note.show_texts(self._notes(reply))

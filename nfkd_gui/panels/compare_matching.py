@@ -70,8 +70,9 @@ class RunMatchingPanel(ComparePanel):
 
     def draw(self) -> None:
         joined = self.joined()
+        colours = self.colours()
         lines = [
-            BandedLine(key, group.name, self.colour_of(group) or "", _numbers(found), found.mean, found.low, found.high)
+            BandedLine(key, group.name, colours[key], _numbers(found), found.mean, found.low, found.high)
             for key, (group, found) in joined.items()
         ]
         means = np.concatenate([line.mean for line in lines])

@@ -134,9 +134,9 @@ class ParallelPanel(ComparePanel):
     def draw(self) -> None:
         names = self.axes()
         groups = self.model.groups
-        colours = {number: colour for number, group in enumerate(groups) if (colour := self.colour_of(group))}
-        order = {key: rank for rank, key in enumerate(self.model.chosen)}
-        colours = dict(sorted(colours.items(), key=lambda item: order[groups[item[0]].key], reverse=True))
+        numbers = {group.key: number for number, group in enumerate(groups)}
+        chosen = [(numbers[key], colour) for key, colour in self.colours().items() if key in numbers]
+        colours = dict(reversed(chosen))  # the first chosen on top
         if self._own_choice is not None and set(self._own_choice) != set(self.model.chosen):
             self._own_choice = None  # another view has chosen
             self.plot.clear_brushes()

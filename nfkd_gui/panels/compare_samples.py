@@ -141,14 +141,13 @@ class RunSamplesPanel(ComparePanel):
         return "other data" if group.key in self.chosen.sampled.samples else "sampling …"
 
     def _draw_images(self, known: dict[str, Samples]) -> None:
-        rows = []
+        rows, colours = [], self.colours()
         for group in self._groups():
             samples = known.get(group.key)
             images = samples.samples[_STUDENT] if samples is not None else None
             flags = samples.flags.get(_STUDENT) if samples is not None else None
             caption = () if samples is not None else (self._why(group),)
-            colour = self.colour_of(group) or ""
-            rows.append(GridRow(group.key, images, caption, flags, label=group.name, colour=colour))
+            rows.append(GridRow(group.key, images, caption, flags, label=group.name, colour=colours[group.key]))
         kind = next((group.values.get("data.kind") for group in self._groups() if group.key in known), "")
         ink = kind in INK and not is_dark() and not self.studio.preferences.images_as_stored
         self.grid.show_rows(rows, ink=ink)
@@ -158,10 +157,10 @@ class RunSamplesPanel(ComparePanel):
         points = {key: samples.samples[_STUDENT][:, :2] for key, samples in known.items()}
         real = next(iter(known.values())).real[:, :2]
         extent = extent_of(np.concatenate([*points.values(), real]))
-        groups = self._groups()
+        groups, colours = self._groups(), self.colours()
         self.planes.show_roles([_cell(number) for number, _ in enumerate(groups)], extent)
         for number, group in enumerate(groups):
-            cell, colour = self.planes.cells[_cell(number)], self.colour_of(group) or ""
+            cell, colour = self.planes.cells[_cell(number)], colours[group.key]
             cell.rename(group.name, colour)
             if group.key in known:
                 plane = cell.show_plane([""])

@@ -116,8 +116,9 @@ class TradeOffPanel(ComparePanel):
         return result
 
     def _all_points(self, groups: Sequence[RunGroup], measure: Figure, cost: Figure) -> Iterator[TradePoint]:
+        colours = self.colours()
         for group in groups:
-            colour = self.colour_of(group) or ""
+            colour = colours.get(group.key, "")
             for flow in _FLOWS:
                 x, y = cost.of(group.values, flow), measure.of(group.values, flow)
                 spread = group.deviations.get(measure.key(flow), math.nan) if flow == "student" else math.nan

@@ -23,6 +23,8 @@ _WIDEST = 110
 _USUAL = 0.95
 """Share of the values of a line that are shown at first: a curve begins far above its end."""
 _MARGIN = 0.05
+_WIDE, BANDS = 8, 16
+"""So many lines are drawn wide, and have bands: more would hide each other, and Qt draws them slowly."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,10 @@ class BandedPlot(Plot):
         pale.setAlpha(_BAND)
         items.band.setBrush(pg.mkBrush(pale))
         border = np.concatenate([x, x[::-1]]), np.concatenate([low[known], high[known][::-1]])
-        items.band.setData(*(border if wide else ([], [])))
-        items.line.setPen(pg.mkPen(line.colour, width=2))
+        items.band.setData(*(border if wide and len(self.lines) <= BANDS else ([], [])))
+        thick = len(self.lines) <= _WIDE
+        items.line.setPen(pg.mkPen(line.colour, width=2 if thick else 1))
+        items.line.curve.setSegmentedLineMode("on" if thick else "auto")
         marked = self._marks and bool(np.isfinite(mean).any())  # pyqtgraph fails on marks that are all NaN
         items.line.setSymbol("o" if marked else None)  # type: ignore[arg-type]
         items.line.setSymbolSize(scaled(6))

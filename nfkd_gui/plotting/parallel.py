@@ -27,6 +27,8 @@ from nfkd_gui.widgets.labels import tip
 
 _SIDE, _ABOVE, _BELOW = 46, 56, 28
 """Pixels at 100 % beside, above and below the axes."""
+_FEW = 24
+"""So many chosen lines are drawn wide."""
 _REACH, _LINE, _MOVED, _APART = 10, 6, 4, 2.5
 """Pixels: distance from an axis and from a line that still hits it, length of a drag that is none, and distance of
 chosen lines that would hide each other."""
@@ -191,8 +193,9 @@ class ParallelPlot(QWidget):
         if chosen:
             shown = heights[list(chosen)]
             shifts = np.stack([spread(column, scaled(_APART)) for column in shown.T], axis=1) if shown.size else shown
+            width = 2.0 if len(chosen) <= _FEW else 1.0
             for line, colour in zip(shown + shifts, chosen.values(), strict=True):
-                paint.paint_line(painter, frame, line, colour, 2.0)
+                paint.paint_line(painter, frame, line, colour, width)
         paint.paint_labels(painter, frame, self._axes)
 
     def _brush_rect(self, brush: Brush) -> QRectF:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -133,21 +132,25 @@ class TradeOffPlot(Plot):
         self.canvas.getViewBox().setRange(xRange=(x0, x1), yRange=(y0, y1), padding=0)
 
     def _draw_points(self) -> None:
-        spots, panel = [], tokens().panel
-        for point, (x, y) in zip(self._shown, self.positions().tolist(), strict=True):
-            colour = point.colour or (tokens().control if point.kind == "run" else role_colour(point.kind))
-            hollow = point.kind == "baseline"
-            size = _SIZES["chosen" if point.colour else point.kind]
-            spots.append(
-                {
-                    "pos": (x, y),
-                    "symbol": _SYMBOLS[point.kind],
-                    "size": scaled(size),
-                    "brush": pg.mkBrush(panel if hollow else colour),
-                    "pen": pg.mkPen(colour if hollow else panel, width=1.5 if hollow else 1),
-                }
-            )
-        self.points.setData(spots)
+        where, panel = self.positions(), tokens().panel
+        looks = [self._look(point) for point in self._shown]
+        brushes = {colour: pg.mkBrush(colour) for colour in {panel, *(colour for _, colour, _ in looks)}}
+        edges = {colour: pg.mkPen(colour, width=1.5) for _, colour, hollow in looks if hollow}
+        edge = pg.mkPen(panel, width=1)
+        self.points.setData(
+            x=where[:, 0],
+            y=where[:, 1],
+            symbol=[_SYMBOLS[point.kind] for point in self._shown],
+            size=[size for size, _, _ in looks],
+            brush=[brushes[panel if hollow else colour] for _, colour, hollow in looks],
+            pen=[edges[colour] if hollow else edge for _, colour, hollow in looks],
+        )
+
+    @staticmethod
+    def _look(point: TradePoint) -> tuple[int, str, bool]:
+        """Return the size and the colour of a point, and whether it is hollow."""
+        colour = point.colour or (tokens().control if point.kind == "run" else role_colour(point.kind))
+        return scaled(_SIZES["chosen" if point.colour else point.kind]), colour, point.kind == "baseline"
 
     def _draw_bars(self) -> None:
         ends: dict[str, list[tuple[float, float, float]]] = {}
@@ -186,44 +189,37 @@ class TradeOffPlot(Plot):
         for item in self.labels:
             self.removeItem(item)
         self.labels = []
-        wanted = [(point, self._pixel(place)) for point, place in zip(self._shown, self.positions(), strict=True)]
-        texts = [(plain(point.label, _LONGEST), point, place) for point, place in wanted if point.label]
+        pixels = self._pixels(self.positions())
+        texts = [(plain(point.label, _LONGEST), point, place) for point, place in zip(self._shown, pixels, strict=True)]
+        texts = [text for text in texts if text[0]]
         texts.sort(key=lambda text: (not text[1].colour, text[1].kind != "teacher"))
         metrics = QFontMetricsF(font("caption"))
-        labels = [
-            PointLabel(place.x(), place.y(), metrics.horizontalAdvance(text), metrics.height())
-            for text, _, place in texts
-        ]
-        boxes = [self._box(*each) for each in wanted]
+        labels = [PointLabel(*place, metrics.horizontalAdvance(text), metrics.height()) for text, _, place in texts]
+        boxes = [self._box(*each) for each in zip(self._shown, pixels, strict=True)]
         places = place_labels(labels, self._room(), boxes, lines=self._lines(), gap=scaled(_GAP))
         self._name_front(metrics, [*boxes, *(place for place in places if place is not None)])
         for (text, point, _), place in zip(texts, places, strict=True):
             if place is not None:
-                colour = point.colour or (tokens().muted if point.kind == "run" else role_colour(point.kind))
-                self._add_label(text, colour, place)
+                self._add_label(text, self._look(point)[1], place)
 
     def _lines(self) -> list[Box]:
         """Return the places of the front and of the bars."""
-        bars = [
-            (self._pixel(np.array([x, y - point.spread])), self._pixel(np.array([x, y + point.spread])))
-            for point, (x, y) in zip(self._shown, self.positions().tolist(), strict=True)
-            if point.spread > 0
-        ]
-        corners = [self._pixel(corner) for corner in self._corners]
-        pieces = [*bars, *itertools.pairwise(corners)]
-        return [
-            (min(a.x(), b.x()) - 1, min(a.y(), b.y()) - 1, max(a.x(), b.x()) + 1, max(a.y(), b.y()) + 1)
-            for a, b in pieces
-        ]
+        where, spread = self.positions(), np.array([point.spread for point in self._shown], np.float64)
+        up = np.stack([np.zeros(len(spread)), spread], axis=1)
+        ends = np.stack([self._pixels(where - up), self._pixels(where + up)], axis=1)[spread > 0]
+        corners = self._pixels(self._corners)
+        pieces = np.concatenate([ends, np.stack([corners[:-1], corners[1:]], axis=1)])
+        low, high = pieces.min(axis=1) - 1, pieces.max(axis=1) + 1
+        return [(*first, *last) for first, last in zip(low.tolist(), high.tolist(), strict=True)]
 
     def _name_front(self, metrics: QFontMetricsF, taken: list[Box]) -> None:
         """Write what the dashed line is, above or below its end."""
         if not len(self._corners):
             return
         width = metrics.horizontalAdvance(_FRONT)
-        end, room = self._pixel(self._corners[-1]), self._room()
-        middle = min(max(end.x(), room[0] + width / 2), room[2] - width / 2)
-        label = PointLabel(middle, end.y(), width, metrics.height())
+        (x, y), room = self._pixels(self._corners[-1:])[0].tolist(), self._room()
+        middle = min(max(x, room[0] + width / 2), room[2] - width / 2)
+        label = PointLabel(middle, y, width, metrics.height())
         place = place_labels([label], room, taken, lines=self._lines(), gap=2)[0]
         if place is not None:
             self._add_label(_FRONT, role_colour("student"), place)
@@ -242,18 +238,24 @@ class TradeOffPlot(Plot):
         rect = self.canvas.getViewBox().sceneBoundingRect()
         return rect.left() + 2, rect.top() + 2, rect.right() - 2, rect.bottom() - 2
 
-    def _box(self, point: TradePoint, place: QPointF) -> Box:
+    @staticmethod
+    def _box(point: TradePoint, place: np.ndarray) -> Box:
         """Return the place of a point, which labels leave free."""
-        half = scaled(_SIZES["chosen" if point.colour else point.kind]) / 2 + 1
-        return place.x() - half, place.y() - half, place.x() + half, place.y() + half
+        half, (x, y) = scaled(_SIZES["chosen" if point.colour else point.kind]) / 2 + 1, place.tolist()
+        return x - half, y - half, x + half, y + half
 
-    def _pixel(self, position: np.ndarray) -> QPointF:
-        return self.canvas.getViewBox().mapViewToScene(QPointF(float(position[0]), float(position[1])))
+    def _pixels(self, positions: np.ndarray) -> np.ndarray:
+        """Return where (n, 2) positions on the axes are in the widget."""
+        box = self.canvas.getViewBox()
+        rect, ((x0, x1), (y0, y1)) = box.sceneBoundingRect(), box.viewRange()
+        shares = (positions - (x0, y0)) / (x1 - x0, y1 - y0)
+        x, y = rect.left() + shares[:, 0] * rect.width(), rect.bottom() - shares[:, 1] * rect.height()
+        return np.stack([x, y], axis=1)
 
     def pixel_of(self, key: str) -> QPointF:
         """Return where the student of a group is in the widget."""
         shown = next(index for index, point in enumerate(self._shown) if (point.key, point.kind) == (key, "run"))
-        return self._pixel(self.positions()[shown])
+        return QPointF(*self._pixels(self.positions())[shown].tolist())
 
     # --- the pointer ----------------------------------------------------------------------------------------------
 
@@ -264,12 +266,12 @@ class TradeOffPlot(Plot):
 
     def _nearest(self, place: QPointF) -> TradePoint | None:
         """Return the point at a place: a student before others."""
-        away = [
-            ((place - self._pixel(position)).manhattanLength(), point.kind != "run", number)
-            for number, (point, position) in enumerate(zip(self._shown, self.positions(), strict=True))
-        ]
-        near = min((each for each in away if each[0] <= scaled(_REACH)), default=None)
-        return self._shown[near[2]] if near is not None else None
+        if not self._shown:
+            return None
+        away = np.abs(self._pixels(self.positions()) - (place.x(), place.y())).sum(axis=1)
+        away += [0.0 if point.kind == "run" else 1.0 for point in self._shown]
+        nearest = int(away.argmin())
+        return self._shown[nearest] if away[nearest] <= scaled(_REACH) else None
 
     def mousePressEvent(self, ev: QMouseEvent) -> None:
         if ev.button() == Qt.MouseButton.LeftButton:
@@ -295,9 +297,9 @@ class TradeOffPlot(Plot):
             return
         if self._far(ev.position(), pressed):
             area = QRectF(pressed, ev.position()).normalized()
-            inside = zip(self._shown, self.positions(), strict=True)
+            places = zip(self._shown, self._pixels(self.positions()).tolist(), strict=True)
             self.chosen.emit(
-                [point.key for point, where in inside if point.kind == "run" and area.contains(self._pixel(where))]
+                [point.key for point, place in places if point.kind == "run" and area.contains(QPointF(*place))]
             )
         elif (found := self._nearest(ev.position())) is not None and found.kind == "run":
             self.toggled.emit(found.key)
