@@ -194,7 +194,8 @@ class TradeOffPlot(Plot):
         texts = [text for text in texts if text[0]]
         texts.sort(key=lambda text: (not text[1].colour, text[1].kind != "teacher"))
         metrics = QFontMetricsF(font("caption"))
-        labels = [PointLabel(*place, metrics.horizontalAdvance(text), metrics.height()) for text, _, place in texts]
+        height = metrics.height()
+        labels = [PointLabel(*place.tolist(), metrics.horizontalAdvance(text), height) for text, _, place in texts]
         boxes = [self._box(*each) for each in zip(self._shown, pixels, strict=True)]
         places = place_labels(labels, self._room(), boxes, lines=self._lines(), gap=scaled(_GAP))
         self._name_front(metrics, [*boxes, *(place for place in places if place is not None)])
@@ -210,7 +211,7 @@ class TradeOffPlot(Plot):
         corners = self._pixels(self._corners)
         pieces = np.concatenate([ends, np.stack([corners[:-1], corners[1:]], axis=1)])
         low, high = pieces.min(axis=1) - 1, pieces.max(axis=1) + 1
-        return [(*first, *last) for first, last in zip(low.tolist(), high.tolist(), strict=True)]
+        return [(left, top, right, bottom) for left, top, right, bottom in np.concatenate([low, high], axis=1).tolist()]
 
     def _name_front(self, metrics: QFontMetricsF, taken: list[Box]) -> None:
         """Write what the dashed line is, above or below its end."""

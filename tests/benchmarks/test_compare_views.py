@@ -126,7 +126,7 @@ def test_parallel_coordinates_of_500_groups(
     frame = panel.plot.frame()
     x = float(frame.places[-1])
     QTest.mousePress(panel.plot, Qt.MouseButton.LeftButton, pos=QPointF(x, frame.top + 5).toPoint())
-    brushes, paints = [], []
+    brushes, paints, place = [], [], QPointF()
     for step in range(FRAMES):
         place = QPointF(x, frame.top + 10 + step / FRAMES * 0.9 * frame.length)
         began = time.perf_counter()

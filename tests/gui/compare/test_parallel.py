@@ -10,6 +10,7 @@ import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QMenu
 
 from nfkd_gui.model.compare import CompareModel
 from nfkd_gui.panels.compare_parallel import ParallelPanel
@@ -66,7 +67,7 @@ def test_a_brush_chooses_groups_and_its_removal_chooses_none(panel: ParallelPane
 def test_brushes_of_two_axes_must_both_be_passed(panel: ParallelPanel, model: CompareModel) -> None:
     brush_between(panel, "gap_closed", 0.45, 1.0)
     brush_between(panel, "student.steps", 0.0, 0.3)
-    assert {panel.model.group_of(run).name for run in model.chosen} == {"pool + LKD + ILKD", "blocks + pool", "pool"}  # type: ignore[union-attr]
+    assert set(model.chosen) == {key(name) for name in ("pool + LKD + ILKD", "blocks + pool", "pool")}
 
 
 def test_a_brush_is_moved_and_resized_with_the_mouse(panel: ParallelPanel, model: CompareModel) -> None:
@@ -150,15 +151,16 @@ def test_the_keyboard_moves_axes_and_removes_brushes(panel: ParallelPanel, model
 
 
 def test_axes_are_chosen_in_the_menu(panel: ParallelPanel) -> None:
-    menu = panel.findChild(object, "compare.parallel.axes.menu")
-    menu.aboutToShow.emit()  # type: ignore[union-attr]
-    actions = {action.objectName(): action for action in menu.actions()}  # type: ignore[union-attr]
+    menu = panel.findChild(QMenu, "compare.parallel.axes.menu")
+    assert isinstance(menu, QMenu)
+    menu.aboutToShow.emit()
+    actions = {action.objectName(): action for action in menu.actions()}
     assert not actions["compare.parallel.axis.distillation.lkd.weight"].isChecked()
     actions["compare.parallel.axis.distillation.lkd.weight"].trigger()
     panel.refresh()
     assert panel.plot.axis_names()[-1] == "distillation.lkd.weight"
-    menu.aboutToShow.emit()  # type: ignore[union-attr]
-    actions = {action.objectName(): action for action in menu.actions()}  # type: ignore[union-attr]
+    menu.aboutToShow.emit()
+    actions = {action.objectName(): action for action in menu.actions()}
     actions["compare.parallel.axis.student.steps"].trigger()
     panel.refresh()
     assert "student.steps" not in panel.plot.axis_names()

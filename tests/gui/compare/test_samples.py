@@ -70,7 +70,8 @@ def test_points_of_the_plane_are_coloured_by_the_angle_of_the_noise(
     assert [cell.title.text() for cell in cells] == ["pool", "SKD at 1"]
     ranges = [cell.plane.canvas.getViewBox().viewRange() for cell in cells]
     assert np.allclose(ranges[0], ranges[1]), "equal limits"
-    brushes = {brush.color().name() for brush in cells[0].plane.points.data["brush"]}
+    spots: Any = cells[0].plane.points.points()
+    brushes = {spot.brush().color().name() for spot in spots}
     assert len(brushes) > 10
 
 

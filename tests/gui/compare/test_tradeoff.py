@@ -110,7 +110,8 @@ def test_runs_of_other_data_have_no_common_front(
     panel.mark_dirty()
     panel.refresh()
     assert remarks[-1] == "2 data sets, no common front"
-    assert panel.plot.front.getData()[0].size == 0
+    line: Any = panel.plot.front
+    assert line.getData()[0].size == 0
 
 
 def test_the_table_has_every_flow(panel: TradeOffPanel) -> None:

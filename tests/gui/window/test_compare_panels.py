@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,7 +31,7 @@ def script() -> CompareScript:
 
 
 @pytest.fixture
-def panels(window: MainWindow, do: Callable[[Any], Any], qtbot: QtBot) -> Iterator[Workspace]:
+def panels(window: MainWindow, do: Callable[[Any], Any], qtbot: QtBot) -> Workspace:
     window.resize(1600, 1000)
     window.open_workspace("compare")
     do(window.studio.clients[-1].settled())  # type: ignore[attr-defined]
