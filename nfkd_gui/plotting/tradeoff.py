@@ -195,7 +195,10 @@ class TradeOffPlot(Plot):
         texts.sort(key=lambda text: (not text[1].colour, text[1].kind != "teacher"))
         metrics = QFontMetricsF(font("caption"))
         height = metrics.height()
-        labels = [PointLabel(*place.tolist(), metrics.horizontalAdvance(text), height) for text, _, place in texts]
+        labels = [
+            PointLabel(float(place[0]), float(place[1]), metrics.horizontalAdvance(text), height)
+            for text, _, place in texts
+        ]
         boxes = [self._box(*each) for each in zip(self._shown, pixels, strict=True)]
         places = place_labels(labels, self._room(), boxes, lines=self._lines(), gap=scaled(_GAP))
         self._name_front(metrics, [*boxes, *(place for place in places if place is not None)])

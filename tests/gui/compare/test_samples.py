@@ -68,6 +68,8 @@ def test_points_of_the_plane_are_coloured_by_the_angle_of_the_noise(
     assert panel.pages.currentWidget() is panel.planes
     cells = [panel.planes.cells[f"run-{number}"] for number in (1, 2)]
     assert [cell.title.text() for cell in cells] == ["pool", "SKD at 1"]
+    for cell, colour in zip(cells, tokens().run, strict=False):
+        assert count_of(cell.title.grab().toImage(), colour) > 5
     ranges = [cell.plane.canvas.getViewBox().viewRange() for cell in cells]
     assert np.allclose(ranges[0], ranges[1]), "equal limits"
     spots: Any = cells[0].plane.points.points()
