@@ -8,67 +8,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QPainter
-from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor
 
 from nfkd.protocol.events import StageSummary
 from nfkd.protocol.roles import Role, role_label, role_name
 from nfkd.protocol.view import Curve, RunView
 from nfkd_gui.panels.curve_traces import Trace, XAxis
 from nfkd_gui.panels.quantities import LIKELIHOOD
-from nfkd_gui.theme import font, role_colour, scaled, tokens
+from nfkd_gui.plotting.end_names import EndName, EndNames
+from nfkd_gui.theme import font, role_colour, tokens
 
 if TYPE_CHECKING:
     from nfkd_gui.panels.curve_plot import CurvePlot
 
-_RING, _BESIDE, _GAP = 9, 6, 4
-"""Pixels: size of a ring, distance of a name or a text from its line, and of a text from the frame."""
-
-
-class EndNames(pg.GraphicsWidget):
-    """Names at the right of a plot, each at the height of its line's end; names give way to each other."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._names: list[tuple[float, Role]] = []
-        self._roles: list[Role] = []
-        self.fit([])
-
-    def fit(self, roles: Sequence[Role]) -> None:
-        """Make room for the names of these flows."""
-        metrics = QFontMetrics(font("caption"))
-        widest = max((metrics.horizontalAdvance(role_label(role)) for role in roles), default=0)
-        self.setFixedWidth(widest + scaled(2 * _BESIDE) if widest else scaled(_BESIDE))
-
-    def show_names(self, names: list[tuple[float, Role]]) -> None:
-        """Show names at fractions of the height, counted from the top."""
-        if names != self._names:
-            self._names = names
-            self.update()
-
-    def placed(self) -> list[tuple[float, Role]]:
-        """Return the vertical centres of the names that fit, in pixels, from top to bottom."""
-        apart, room = QFontMetrics(font("caption")).height(), self.size().height()
-        names = sorted(self._names)[: max(0, int(room // apart))]
-        centres: list[float] = []
-        for fraction, _role in names:
-            lowest = centres[-1] + apart if centres else apart / 2
-            centres.append(max(fraction * room, lowest))
-        limit = room - apart / 2
-        for index in reversed(range(len(centres))):
-            centres[index] = min(centres[index], limit)
-            limit = centres[index] - apart
-        return [(centre, role) for centre, (_, role) in zip(centres, names, strict=True)]
-
-    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:
-        del option, widget
-        painter.setFont(font("caption"))
-        height = painter.fontMetrics().height()
-        for centre, role in self.placed():
-            painter.setPen(QColor(role_colour(role)))
-            place = QRectF(scaled(_BESIDE), centre - height / 2, self.size().width(), height)
-            painter.drawText(place, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, role_label(role))
+_RING, _GAP = 9, 4
+"""Pixels: size of a ring, and distance of a text from the frame."""
 
 
 class CurveMarks:
@@ -105,7 +60,7 @@ class CurveMarks:
         if state != self._drawn:
             self.clear()
             self._drawn = state
-            self.names.fit([trace.role for trace in main])
+            self.names.fit([role_label(trace.role) for trace in main])
             for trace in marked if self._plot.quantity.name == LIKELIHOOD else []:
                 self._mark(view, trace, summaries[trace.key], axis)
         self._traces, self._axis = main, axis
@@ -170,7 +125,8 @@ class CurveMarks:
         for trace in self._traces:
             y = self._plot.position_before(trace, right)
             if y is not None and low <= y <= high:
-                names.append(((high - y) / (high - low), trace.role))
+                height = (high - y) / (high - low)
+                names.append(EndName(height, role_label(trace.role), role_colour(trace.role)))
         self.names.show_names(names)
         across, up = (float(size) for size in box.viewPixelSize())
         for item, x, y in self._texts:

@@ -10,9 +10,9 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QStackedWid
 
 from nfkd.protocol.roles import role_label
 from nfkd_gui.plotting.plane import Extent, Plane, has_numbers
-from nfkd_gui.theme import role_colour, scaled, set_space
+from nfkd_gui.theme import scaled, set_space, set_type, tokens
 from nfkd_gui.widgets.caption import Caption
-from nfkd_gui.widgets.labels import ToneLabel, TypeLabel
+from nfkd_gui.widgets.labels import ColourLabel, ToneLabel
 
 _HEAD, _AXIS = 24, 32
 """Pixels of a cell that the plane's content does not have: above it, and for each axis with numbers."""
@@ -32,7 +32,9 @@ class PlaneCell(QWidget):
     def __init__(self, role: str, parent: QWidget) -> None:
         super().__init__(parent)
         self.role = role
-        self.title = TypeLabel("strong", role_label(role), self)
+        self._colour = ""
+        self.title = ColourLabel(role_label(role), parent=self)
+        set_type(self.title, "strong")
         self.title.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.title.setMinimumWidth(1)
         self.caption = Caption(parent=self)
@@ -74,10 +76,19 @@ class PlaneCell(QWidget):
     def _pick(self, number: int) -> None:
         self.picked.emit(self.role, number)
 
+    def rename(self, label: str, colour: str) -> None:
+        """Show another name, in a colour as ``#RRGGBB``, than those of the flow."""
+        self._colour = colour
+        self.title.setText(label)
+        self._colour_title()
+
     def restyle(self) -> None:
         """Apply the current theme."""
-        self.title.setStyleSheet(f"color: {role_colour(self.role)};")
+        self._colour_title()
         self.plane.restyle()
+
+    def _colour_title(self) -> None:
+        self.title.show_colour(self._colour or tokens().roles.get(self.role, tokens().text))
 
 
 class _Cells(dict[str, PlaneCell]):

@@ -11,10 +11,9 @@ from PySide6.QtGui import QColor, QFontMetrics, QHelpEvent, QImage, QKeyEvent, Q
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from nfkd.protocol.flags import USABLE, describe_flag
-from nfkd.protocol.roles import role_label
 from nfkd_gui.plotting.grid_row import GridRow, paint_flag, strip_of
 from nfkd_gui.plotting.grid_shape import CELL, GAP, GROUP_GAP, ROW_GAP, GridShape, fit_paths, fit_samples
-from nfkd_gui.theme import font, role_colour, scaled, tokens
+from nfkd_gui.theme import font, scaled, tokens
 from nfkd_gui.widgets.caption import fitting
 
 _FRAME = 2
@@ -130,7 +129,7 @@ class FlowGrid(QWidget):
         every = [*([self._head] if self._head is not None else []), *self._rows]
         names = QFontMetrics(font("strong"))
         captions = QFontMetrics(font("caption"))
-        widths = [names.horizontalAdvance(role_label(row.role)) for row in every]
+        widths = [names.horizontalAdvance(row.title) for row in every]
         captioned = [row.caption for row in self._rows if row.images is not None]
         shortest = [next((text for text in reversed(texts) if text), "") for texts in captioned]
         widths += [captions.horizontalAdvance(text) for text in shortest]
@@ -203,9 +202,9 @@ class FlowGrid(QWidget):
     def _paint_label(self, painter: QPainter, row: GridRow, top: int, *, first: bool) -> None:
         width, height = self._label_width() - scaled(_TAG), self._shape.height
         painter.setFont(font("strong"))
-        painter.setPen(QColor(role_colour(row.role)))
+        painter.setPen(QColor(row.ink))
         name = QFontMetrics(font("strong"))
-        shown = name.elidedText(role_label(row.role), Qt.TextElideMode.ElideMiddle, width)
+        shown = name.elidedText(row.title, Qt.TextElideMode.ElideMiddle, width)
         small = QFontMetrics(font("caption"))
         caption = fitting(row.caption, small, width) if first and row.images is not None else ""
         both = bool(caption) and name.height() + small.height() <= height
@@ -350,7 +349,7 @@ class FlowGrid(QWidget):
         if row is None or row.images is None:
             return ""
         item = self._item if found.row >= 0 else "example"
-        parts = [f"{role_label(row.role)}, {item} {self._column_of(found.number) + 1}"]
+        parts = [f"{row.title}, {item} {self._column_of(found.number) + 1}"]
         if row.flags is not None and (problem := describe_flag(int(row.flags[found.number]))):
             parts.append(problem)
         if row.log_prob is not None and found.number < len(row.log_prob):

@@ -10,7 +10,8 @@ from PySide6.QtCore import QRect
 from PySide6.QtGui import QColor, QImage, QPainter, QPen
 
 from nfkd.protocol.flags import NOT_FINITE
-from nfkd_gui.theme import scaled, tokens
+from nfkd.protocol.roles import role_label
+from nfkd_gui.theme import role_colour, scaled, tokens
 
 _RGB = 3
 _HATCH = 6
@@ -24,13 +25,15 @@ class GridRow:
     Attributes
     ----------
     role
-        The flow, or the data.
+        The flow, or the data; its name and colour are shown unless there are others.
     images
         (n, channels, height, width) in [0, 1]; None draws an empty row with the caption in it.
     caption
         Texts from long to short; the first that fits stands below the name.
     flags, log_prob
         (n,) as in `SamplesDrawn`, and in nats, if they are known.
+    label, colour
+        In place of the name and the colour of the flow.
     """
 
     role: str
@@ -38,6 +41,18 @@ class GridRow:
     caption: Sequence[str] = ()
     flags: np.ndarray | None = None
     log_prob: np.ndarray | None = field(default=None, repr=False)
+    label: str = ""
+    colour: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name beside the images."""
+        return self.label or role_label(self.role)
+
+    @property
+    def ink(self) -> str:
+        """The colour of the name, as ``#RRGGBB``."""
+        return self.colour or role_colour(self.role)
 
 
 def strip_of(images: np.ndarray, *, ink: bool) -> QImage:

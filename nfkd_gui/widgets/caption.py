@@ -20,6 +20,17 @@ def fitting(texts: Sequence[str], metrics: QFontMetrics, width: int) -> str:
     return next(wide, metrics.elidedText(last, Qt.TextElideMode.ElideMiddle, width))
 
 
+def in_lines(text: str, metrics: QFontMetrics, width: int) -> list[str]:
+    """Return a text in one line, or in the two into which it fits best; lines that are too long are cut."""
+    words = text.split(" ")
+    if metrics.horizontalAdvance(text) <= width or len(words) == 1:
+        lines = [text]
+    else:
+        pairs = [(" ".join(words[:number]), " ".join(words[number:])) for number in range(1, len(words))]
+        lines = list(min(pairs, key=lambda pair: max(map(metrics.horizontalAdvance, pair))))
+    return [metrics.elidedText(line, Qt.TextElideMode.ElideMiddle, width) for line in lines]
+
+
 class Caption(ElidedLabel):
     """One small line; the tooltip has the longest of its texts."""
 

@@ -83,6 +83,10 @@ class ToneLabel(PlainLabel):
         self._tone = tone
         self._colour()
 
+    def ink(self) -> QColor:
+        """Return the colour of the text."""
+        return tone_colour(self._tone)
+
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() == QEvent.Type.PaletteChange:
@@ -90,7 +94,7 @@ class ToneLabel(PlainLabel):
 
     def _colour(self) -> None:
         palette = QPalette()
-        colour = tone_colour(self._tone)
+        colour = self.ink()
         if self.palette().color(QPalette.ColorRole.WindowText) != colour:  # setting it changes the palette again
             palette.setColor(QPalette.ColorRole.WindowText, colour)
             self.setPalette(palette)
@@ -125,6 +129,20 @@ class ElidedLabel(ToneLabel):
             self.foregroundRole(),
         )
         painter.end()
+
+
+class ColourLabel(ElidedLabel):
+    """One line in a colour of its own, such as that of a flow; it is cut with an ellipsis where it does not fit."""
+
+    _own = ""
+
+    def show_colour(self, colour: str) -> None:
+        """Show a colour, as ``#RRGGBB``."""
+        self._own = colour
+        self._colour()
+
+    def ink(self) -> QColor:
+        return QColor(self._own) if self._own else super().ink()
 
 
 class WrappedLabel(ToneLabel):

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.gui.conftest import loop
+from tests.gui.conftest import do, loop, ready, studio, until
 
-__all__ = ["loop"]
+__all__ = ["do", "loop", "ready", "studio", "until"]

@@ -22,6 +22,7 @@ from nfkd.config.sweep import SweepConfig
 from nfkd.config.toml import toml_text
 from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import PROTOCOL, from_client, to_wire
+from nfkd.protocol.comparing import ReadRunValues, RunValues
 from nfkd.protocol.data import NamedData
 from nfkd.protocol.events import (
     CurveBatch,
@@ -313,6 +314,9 @@ class Script:
 
     def _listruns(self, request: ask.ListRuns) -> ask.RunList:
         return ask.RunList(folder=request.folder, rows=[view.row for view in self.views.values()])
+
+    def _readrunvalues(self, request: ReadRunValues) -> RunValues:
+        return RunValues(values={run: {"name": self.views[run].row.name} for run in request.runs if run in self.views})
 
     def _run(self, request: ask.Run) -> ask.RunAccepted:
         run = f"{request.folder}/{ExperimentConfig.from_toml(request.config).name}"

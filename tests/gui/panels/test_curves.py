@@ -234,7 +234,7 @@ def texts_in(panel: CurvesPanel) -> list[str]:
 
 def names_at(panel: CurvesPanel) -> dict[str, float]:
     """Return the heights of the names beside the lines."""
-    return {role: centre for centre, role in panel.plots["likelihood"].marks.names.placed()}
+    return {name.text.lower(): centre for centre, name in panel.plots["likelihood"].marks.names.placed()}
 
 
 def test_lines_are_named_beside_their_ends_without_touching(show: Any, fake_run: Any) -> None:

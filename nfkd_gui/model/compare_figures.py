@@ -1,0 +1,100 @@
+"""The figures by which runs are compared: names, units, and which direction is better. No widgets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from nfkd.config.run_filter import Value
+from nfkd_gui.numbers import format_count, format_duration, format_measure, format_percent
+
+Flow = Literal["student", "baseline", "teacher"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a flow of a run.
+
+    Attributes
+    ----------
+    name
+        Its name among the values of a run, after that of the flow: ``test`` for ``student_test``.
+    title
+        In menus and tables.
+    label
+        At an axis; the title if it is empty.
+    unit
+        None for the unit of the run's likelihoods.
+    larger
+        Whether larger is better.
+    form
+        Writes a value.
+    factor
+        By which values are multiplied at an axis, where they have `unit`.
+    """
+
+    name: str
+    title: str
+    label: str = ""
+    unit: str | None = ""
+    larger: bool = False
+    form: Callable[[float], str] = format_measure
+    factor: float = 1.0
+
+    def key(self, flow: Flow = "student") -> str:
+        """Return the name of the figure of a flow among the values of a run."""
+        return self.name if self.name == _GAP else f"{flow}_{self.name}"
+
+    def of(self, values: Mapping[str, Value], flow: Flow = "student") -> float:
+        """Return the figure of a flow from the values of a run; NaN if it is not known.
+
+        The gap closed is 0 for the baseline and 1 for the teacher, by its definition.
+        """
+        if self.name == _GAP and flow != "student":
+            known = math.isfinite(number_of(values, _GAP))
+            return {"baseline": 0.0, "teacher": 1.0}[flow] if known else math.nan
+        return number_of(values, self.key(flow))
+
+
+_GAP = "gap_closed"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+MEASURES = (
+    Figure("test", "Likelihood", "Test NLL", None),
+    Figure(_GAP, "Gap closed", unit="%", larger=True, form=format_percent, factor=100.0),
+    Figure("fd", "FD-local", form=_three_digits),
+    Figure("sw", "Sliced W.", "Sliced Wasserstein distance", form=_three_digits),
+    Figure("mmd", "MMD", form=_three_digits),
+    Figure("c2st", "C2ST", "C2ST (AUC)"),
+    Figure("precision", "Precision", larger=True),
+    Figure("recall", "Recall", larger=True),
+    Figure("same_noise", "Distance to teacher"),
+)
+"""How good a student is."""
+COSTS = (
+    Figure("parameters", "Parameters", form=format_count),
+    Figure("samples_per_second", "Samples/s", "Samples per second", larger=True, form=format_count),
+    Figure("seconds", "Training time", unit="s", form=format_duration),
+    Figure("multiply_adds", "Multiply-adds", form=format_count),
+)
+"""What it costs."""
+FIGURES = {figure.key(): figure for figure in (*COSTS, *MEASURES)}
+"""All figures of students by their names among the values of a run."""
+
+
+def number_of(values: Mapping[str, Value], name: str) -> float:
+    """Return a number among the values of a run; NaN if there is none."""
+    value = values.get(name)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+
+
+def known_figures(figures: Iterable[Figure], groups: Iterable[Mapping[str, Value]]) -> list[Figure]:
+    """Return the figures that some of the runs have, given the values of each."""
+    every = list(groups)
+    return [figure for figure in figures if any(math.isfinite(figure.of(values)) for values in every)]

@@ -1,0 +1,78 @@
+"""Names of settings for tables and axes, from the titles of the configuration's fields. No widgets."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from nfkd.config import ExperimentConfig
+from nfkd.config.run_filter import Value
+from nfkd.text import plain
+from nfkd_gui.numbers import format_count
+
+_ASIDE = ("name", "description", "data.", "compute.", "monitor.", "seeds.")
+"""Settings that do not describe a student."""
+_IMPLIED = {"Student", "Loss", "Training"}
+_LONGEST = 40
+
+
+@functools.cache
+def setting_title(path: str) -> str:
+    """Return the title of a setting by its dotted path: ``Hidden`` for ``student.hidden``; else the path itself.
+
+    Examples
+    --------
+    >>> setting_title("teacher.levels")
+    'Teacher: Levels'
+    """
+    titles, models = list[str](), [ExperimentConfig]
+    for part in path.split("."):
+        if part.isdigit():
+            titles.append(str(int(part) + 1))
+            continue
+        found = next((model.model_fields[part] for model in models if part in model.model_fields), None)
+        if found is None:
+            return path
+        models = list(_models(found.annotation))
+        titles.append((_label(found) if models else "") or found.title or part)
+    if len(titles) > 1 and titles[0] in _IMPLIED:
+        titles = titles[1:]
+    if len(titles) > 1 and titles[-1] == "Weight":
+        titles = titles[:-1]
+    return ": ".join(titles)
+
+
+def _label(found: FieldInfo) -> str:
+    extra = found.json_schema_extra
+    return str(extra.get("label", "")) if isinstance(extra, Mapping) else ""
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Return the models in an annotation: one, or the members of a union or a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
+
+
+def differing_settings(runs: list[Mapping[str, Value]]) -> list[str]:
+    """Return the settings of students, losses and training that are not the same in all runs, as in their files."""
+    names = dict.fromkeys(name for values in runs for name in values if "." in name and not name.startswith(_ASIDE))
+    return [name for name in names if len({values.get(name) for values in runs}) > 1]
+
+
+def format_setting(value: Value) -> str:
+    """Return the value of a setting as text."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, str):
+        return plain(value, _LONGEST).replace("_", " ") or "–"
+    if float(value).is_integer() and abs(value) < 1e6:
+        return f"{value:,.0f}".replace("-", "−")
+    return format_count(value) if abs(value) >= 1e6 else f"{value:.4g}".replace("-", "−")

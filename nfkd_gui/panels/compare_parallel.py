@@ -1,0 +1,190 @@
+"""Settings and results: parallel coordinates of the groups in the table, whose brushes choose groups."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
+
+from nfkd.config.run_filter import Value
+from nfkd_gui.model.chosen_runs import ChosenRuns
+from nfkd_gui.model.compare import CompareModel, RunGroup
+from nfkd_gui.model.compare_figures import FIGURES, known_figures
+from nfkd_gui.model.csv_files import Table
+from nfkd_gui.model.setting_names import differing_settings, format_setting, setting_title
+from nfkd_gui.model.studio import Studio
+from nfkd_gui.panels.compare_base import ComparePanel
+from nfkd_gui.plotting.parallel import ParallelPlot
+from nfkd_gui.plotting.parallel_axes import AxisSource, make_axis
+from nfkd_gui.theme import set_space
+from nfkd_gui.widgets.icons import icon
+
+_SETTINGS = 4
+"""Settings that have an axis at first."""
+_FIRST = ("student_samples_per_second", "student_test", "gap_closed", "student_fd")
+"""Results that have an axis at first."""
+
+
+class ParallelPanel(ComparePanel):
+    """Draws a line for each group across settings and results; smaller is higher where smaller is better."""
+
+    title = "Settings and results"
+    name = "compare.parallel"
+
+    def __init__(self, studio: Studio, model: CompareModel, chosen: ChosenRuns, parent: QWidget | None = None) -> None:
+        super().__init__(studio, model, chosen, parent)
+        self.plot = ParallelPlot(self.content)
+        self.plot.setObjectName("compare.parallel.plot")
+        self.plot.brushed.connect(self._choose)
+        self.plot.toggled.connect(self._toggle)
+        self.plot.reordered.connect(self._keep_order)
+        column = QVBoxLayout(self.content)
+        set_space(column, 0, 4, 12, 4, 8)
+        column.addWidget(self.plot)
+        self._groups: list[RunGroup] = []
+        self._wanted: list[str] | None = None
+        """The axes that the user has chosen, in order; None for the proposed ones."""
+        self._own_choice: list[str] | None = None
+        """What the brushes chose last."""
+        self._shown: object = None
+        self._menu = QMenu(self)
+        self._menu.setObjectName("compare.parallel.axes.menu")
+        self._menu.aboutToShow.connect(self._fill_menu)
+        self._menu.triggered.connect(self._show_axis)
+        self.tools.append(self._axes_button())
+
+    def _axes_button(self) -> QToolButton:
+        button = QToolButton(self)
+        button.setObjectName("compare.parallel.axes")
+        button.setText("Axes")
+        button.setAccessibleName("Axes")
+        button.setToolTip("Choose which settings and results have an axis.")
+        button.setProperty("flat", True)
+        button.setIcon(icon("choose"))
+        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        button.setMenu(self._menu)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        return button
+
+    # --- axes -----------------------------------------------------------------------------------------------------
+
+    def _settings(self) -> list[str]:
+        return differing_settings([group.values for group in self.model.groups])
+
+    def _results(self) -> list[str]:
+        values = [group.values for group in self.model.groups]
+        return [figure.key() for figure in known_figures(FIGURES.values(), values)]
+
+    def axes(self) -> list[str]:
+        """Return the names of the axes that are shown, in order."""
+        settings, results = self._settings(), self._results()
+        known = {*settings, *results}
+        if self._wanted is not None and (kept := [name for name in self._wanted if name in known]):
+            return kept
+        first = sorted(settings, key=lambda name: not name.startswith(("student.", "distillation.")))[:_SETTINGS]
+        likelihood = "student_test" if "gap_closed" not in results else ""
+        wanted = [name for name in _FIRST if name in results and (name != "student_test" or likelihood)]
+        return [*first, *wanted]
+
+    def _fill_menu(self) -> None:
+        shown = set(self.axes())
+        self._menu.clear()
+        for heading, names in (("Settings that differ", self._settings()), ("Results", self._results())):
+            self._menu.addSection(heading)
+            for name in names:
+                action = self._menu.addAction(_title(name).replace("&", "&&"))
+                action.setObjectName(f"compare.parallel.axis.{name}")
+                action.setCheckable(True)
+                action.setChecked(name in shown)
+                action.setData(name)
+
+    def _show_axis(self, action: QAction) -> None:
+        """Add or remove the axis of an entry of the menu."""
+        axes = [axis for axis in self.axes() if axis != action.data()]
+        self._wanted = [*axes, action.data()] if action.isChecked() else axes
+        self.mark_dirty()
+
+    def _propose(self) -> None:
+        self._wanted = None
+        self.mark_dirty()
+
+    def _keep_order(self, names: list[str]) -> None:
+        self._wanted = names
+        self.mark_dirty()
+
+    # --- the choice -----------------------------------------------------------------------------------------------
+
+    def _choose(self) -> None:
+        """Choose the groups that pass the brushes; none without a brush."""
+        passing = self.plot.passing() if self.plot.brushes else []
+        self._own_choice = [self._groups[line].key for line in passing]
+        self.model.choose(self._own_choice)
+
+    def _toggle(self, line: int) -> None:
+        self.model.toggle(self._groups[line].key)
+
+    # --- drawing --------------------------------------------------------------------------------------------------
+
+    def missing(self) -> str:
+        if not self.model.groups:
+            return "The settings and results of the runs in the table will be shown here, a line for each."
+        return "" if self.axes() else "The runs in the table have the same settings, and no results yet."
+
+    def draw(self) -> None:
+        names = self.axes()
+        groups = self.model.groups
+        numbers = {group.key: number for number, group in enumerate(groups)}
+        chosen = [(numbers[key], colour) for key, colour in self.colours().items() if key in numbers]
+        colours = dict(reversed(chosen))  # the first chosen on top
+        if self._own_choice is not None and set(self._own_choice) != set(self.model.chosen):
+            self._own_choice = None  # another view has chosen
+            self.plot.clear_brushes()
+        shown = names, [id(group) for group in groups]
+        if shown == self._shown:
+            self.plot.show_chosen(colours)
+        else:
+            self._shown, self._groups = shown, groups
+            axes = [make_axis(self._source(name)) for name in names]
+            self.plot.show_lines(axes, [group.name for group in groups], colours)
+        self.remarked.emit("a brush selects in every view")
+
+    def _source(self, name: str) -> AxisSource:
+        values = [group.values.get(name) for group in self.model.groups]
+        figure = FIGURES.get(name)
+        if figure is None:
+            return AxisSource(name, _title(name), values, format_setting)
+
+        def form(value: Value) -> str:
+            return figure.form(float(value)) if isinstance(value, (int, float)) else "–"
+
+        return AxisSource(name, figure.title, values, form, flipped=not figure.larger)
+
+    def restyle(self) -> None:
+        self.plot.restyle()
+
+    def options(self) -> list[QAction]:
+        action = QAction("Proposed axes", self)
+        action.setObjectName("compare.parallel.propose")
+        action.setToolTip("Show the axes that are shown without a choice of yours.")
+        action.setEnabled(self._wanted is not None)
+        action.triggered.connect(self._propose)
+        return [action]
+
+    def drawing(self) -> QWidget:
+        return self.plot
+
+    def numbers(self) -> dict[str, Table]:
+        names = self.axes()
+        if not names or not self.model.groups:
+            return {}
+        rows = [
+            [group.name, group.key in self.model.chosen, *(group.values.get(name) for name in names)]
+            for group in self.model.groups
+        ]
+        return {"Lines": Table(["run", "chosen", *names], rows)}
+
+
+def _title(name: str) -> str:
+    figure = FIGURES.get(name)
+    return setting_title(name) if figure is None else figure.title

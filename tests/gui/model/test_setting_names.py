@@ -1,0 +1,72 @@
+"""Names and texts of settings, and the figures by which runs are compared."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from nfkd.config import ExperimentConfig
+from nfkd_gui.model.compare_figures import COSTS, MEASURES, known_figures
+from nfkd_gui.model.setting_names import differing_settings, format_setting, setting_title
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("student.hidden", "Hidden channels"),
+        ("teacher.hidden", "Teacher: Hidden channels"),
+        ("distillation.lkd.weight", "LKD"),
+        ("distillation.lkd.schedule", "LKD: Schedule"),
+        ("training.learning_rate", "Learning rate"),
+        ("student.kind", "Flow"),
+        ("no.such.setting", "no.such.setting"),
+    ],
+)
+def test_settings_are_named_as_in_the_form(path: str, title: str) -> None:
+    assert setting_title(path) == title
+
+
+def test_every_number_of_a_preset_has_a_title() -> None:
+    def paths(table: Any, before: str = "") -> list[str]:
+        if not isinstance(table, dict):
+            return [before]
+        return [path for key, value in table.items() for path in paths(value, f"{before}.{key}" if before else key)]
+
+    for path in paths(ExperimentConfig.load("digits").model_dump(mode="json")):
+        assert setting_title(path) != path or "." not in path, path
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (True, "on"), (64.0, "64"), (1000.0, "1,000"), (0.05, "0.05"), ("norm_corrected", "norm corrected"),
+     (-2.0, "−2")],
+)  # fmt: skip
+def test_values_are_written_for_reading(value: Any, text: str) -> None:
+    assert format_setting(value) == text
+
+
+def test_only_settings_of_students_that_differ_count() -> None:
+    first = {
+        "student.hidden": 32.0,
+        "student.steps": 2.0,
+        "data.kind": "digits",
+        "seeds.first": 1.0,
+        "verdict": "better",
+    }
+    second = first | {"student.hidden": 64.0, "data.kind": "mnist", "seeds.first": 4.0, "distillation.pool.share": 0.5}
+    assert differing_settings([first, second]) == ["student.hidden", "distillation.pool.share"]
+
+
+def test_the_gap_closed_is_nought_for_the_baseline_and_one_for_the_teacher() -> None:
+    gap = next(figure for figure in MEASURES if figure.key() == "gap_closed")
+    values = {"gap_closed": 0.7}
+    flows = ("student", "baseline", "teacher")
+    assert [gap.of(values, flow) for flow in flows] == [0.7, 0.0, 1.0]  # type: ignore[arg-type]
+    assert math.isnan(gap.of({}, "teacher"))
+
+
+def test_figures_that_no_run_has_are_not_offered() -> None:
+    runs = [{"student_parameters": 12_000.0}, {"student_samples_per_second": "unknown", "student_seconds": None}]
+    assert [figure.name for figure in known_figures(COSTS, runs)] == ["parameters"]
