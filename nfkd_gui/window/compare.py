@@ -1,29 +1,50 @@
-"""The Compare workspace: the table of runs, and what the selected one reached."""
+"""The Compare workspace: the table of runs with the inspector beside it, and panels that compare the chosen runs."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
+from nfkd_gui.model.compare import CompareModel
 from nfkd_gui.model.selected_run import SelectedRun
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.runs import RunsPanel
+from nfkd_gui.theme import scaled
 from nfkd_gui.widgets.panel_dock import PanelDock, PanelHead
 from nfkd_gui.widgets.workspace import Workspace
 
 _INSPECTOR, _NARROWEST = 376, 300
 """Width of the inspector, which is that in Train, and its least width."""
+_BELOW, _LOWEST = 400, 180
+"""Height of the panels below the table, and their least height."""
+PanelMaker = tuple[str, str, Callable[[QWidget], QWidget]]
+"""Name and title of a panel, and what makes it."""
 
 
 class CompareWorkspace(Workspace):
-    """Lists the runs; the inspector at the right shows the selected one."""
+    """Lists the runs; the inspector at the right shows the selected one.
+
+    Attributes
+    ----------
+    model
+        The runs as groups, and the choice that the panels below compare.
+    """
 
     def __init__(self, studio: Studio, runs: RunsPanel, parent: QWidget | None = None) -> None:
         super().__init__("compare", parent)
+        self.model = CompareModel(studio, self)
         self.selected = SelectedRun(studio)
         runs.selected.connect(self.selected.select)
         runs.choose_shown()
+        self.setCentralWidget(self._centre(runs))
+        self.inspector = InspectorPanel(studio, self.selected, "selected", self)
+        dock = PanelDock("selected", "Inspector", self.inspector, self, scrolls=False)
+        self.add(dock, Qt.DockWidgetArea.RightDockWidgetArea, _INSPECTOR, _NARROWEST)
+
+    def _centre(self, runs: RunsPanel) -> QWidget:
         centre = QWidget(self)
         head, body = PanelHead("Runs", centre), QFrame(centre)
         head.add_menu("panel.runs", runs)
@@ -37,7 +58,29 @@ class CompareWorkspace(Workspace):
         whole.addWidget(head)
         whole.addWidget(body, 1)
         centre.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setCentralWidget(centre)
-        self.inspector = InspectorPanel(studio, self.selected, "selected", self)
-        dock = PanelDock("selected", "Inspector", self.inspector, self, scrolls=False)
-        self.add(dock, Qt.DockWidgetArea.RightDockWidgetArea, _INSPECTOR, _NARROWEST)
+        return centre
+
+    def add_panels(self, panels: Sequence[PanelMaker]) -> None:
+        """Add panels below the table, side by side; each can fill the workspace.
+
+        Call it before the workspace is shown: `make_compare` does. A maker gets the parent of its panel; a panel that
+        is `Exportable` gets a menu.
+        """
+        for name, title, make in panels:
+            dock = PanelDock(name, title, make(self), self, scrolls=False)
+            dock.add_expand_button()
+            dock.expanded.connect(lambda wide, dock=dock: self.expand(dock) if wide else self.shrink())
+            self.add(dock, Qt.DockWidgetArea.BottomDockWidgetArea, _BELOW, _LOWEST)
+
+    def expand(self, dock: PanelDock) -> None:
+        super().expand(dock)
+        self.centralWidget().hide()
+
+    def shrink(self) -> None:
+        self.centralWidget().show()
+        super().shrink()
+
+    def keep_first_layout(self) -> None:
+        below = [dock for dock in self.docks.values() if dock is not self.docks["selected"]]
+        self.resizeDocks(below, [scaled(_BELOW)] * len(below), Qt.Orientation.Horizontal)  # equal widths
+        super().keep_first_layout()
