@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
-from nfkd_gui.model.compare import CompareModel
 from nfkd_gui.model.selected_run import SelectedRun
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.inspector import InspectorPanel
@@ -35,7 +34,7 @@ class CompareWorkspace(Workspace):
 
     def __init__(self, studio: Studio, runs: RunsPanel, parent: QWidget | None = None) -> None:
         super().__init__("compare", parent)
-        self.model = CompareModel(studio, self)
+        self.model = runs.compare
         self.selected = SelectedRun(studio)
         runs.selected.connect(self.selected.select)
         runs.choose_shown()
@@ -47,7 +46,10 @@ class CompareWorkspace(Workspace):
     def _centre(self, runs: RunsPanel) -> QWidget:
         centre = QWidget(self)
         head, body = PanelHead("Runs", centre), QFrame(centre)
+        head.remark.setObjectName("runs.count")
         head.add_menu("panel.runs", runs)
+        head.add(*runs.head_buttons)
+        runs.counted.connect(head.remark.setText)
         body.setProperty("body", True)
         column = QVBoxLayout(body)
         column.setContentsMargins(1, 0, 1, 1)
