@@ -55,6 +55,14 @@ class RunGroup:
         return [row.run for row in self.rows]
 
     @cached_property
+    def children(self) -> Sequence[tuple[RunRow, SeedValues | None]]:
+        """What is listed below it: its seeds that have ended, and of several runs those without one."""
+        if len(self.rows) == 1:
+            return self.seeds if len(self.seeds) > 1 else ()
+        ended = {row.run for row, _ in self.seeds}
+        return [*self.seeds, *((row, None) for row in self.rows if row.run not in ended)]
+
+    @cached_property
     def deviations(self) -> Mapping[str, float]:
         """Standard deviations over seeds of the figures of at least two seeds."""
         return {name: _deviation(numbers) for name, numbers in _figures(self.seeds).items() if len(numbers) > 1}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QPoint, Qt, QUrl, Signal
 from PySide6.QtGui import QAction, QDesktopServices, QGuiApplication, QKeySequence
-from PySide6.QtWidgets import QMenu, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 
 from nfkd.protocol.records import RunRow
 from nfkd_gui.model.compare import CompareModel
@@ -17,21 +17,17 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.runs_actions import RunActions
 from nfkd_gui.panels.runs_columns import ColumnsDialog
 from nfkd_gui.panels.runs_model import RunsModel
+from nfkd_gui.panels.runs_notice import RunsNotice
 from nfkd_gui.panels.runs_toolbar import RunsToolbar
 from nfkd_gui.panels.runs_view import RunsTree
 from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.icons import icon
-from nfkd_gui.widgets.labels import WrappedLabel
 from nfkd_gui.widgets.panel_dock import IconButton
 from nfkd_gui.widgets.status_note import StatusNote
 
 _Action = tuple[str, str, str, Sequence[QKeySequence | QKeySequence.StandardKey | Qt.Key], Callable[[], None]]
 """Name, text, tooltip, shortcuts and function."""
-_MAX_UNREADABLE = 3
-"""Unreadable runs that are listed with the reason; more are only counted."""
-_EMPTY = "No runs here yet. Press Run in Design, or start here:"
-_NOT_FOUND = "No run passes the filter."
 _BUTTONS = ("tag", "note", "move")
 _MENU = ("open", "continue", "duplicate", "teach", "teacher_run", "", "rename", "tag", "note", "move", "delete", "",
          "trash")  # fmt: skip
@@ -84,15 +80,12 @@ class RunsPanel(QWidget, Exportable):
         self.table = RunsTree(self.model, self)
         self.actions_ = RunActions(studio, self.compare, self.table.selected_rows, may_discard, self)
         self.note = StatusNote("runs.note", self)
-        self._on_link: Callable[[], None] = self.actions_.undo
-        self._current = ""
+        self._on_link: Callable[[], object] = self.actions_.undo
+        self._current, self._fitted = "", -1
         self._actions = self._make_actions()
         self._menu = self._make_menu()
         self.toolbar = RunsToolbar(self.compare, self._actions, _BUTTONS, self._menu, self)
-        self._empty = WrappedLabel(_EMPTY, parent=QWidget(self))
-        self._start = self._button("start", "Run the open experiment", "Start the experiment that is open in Design.")
-        self._clear = self._button("clear", "Clear the filter", "Show all runs again.")
-        self._unreadable = WrappedLabel(tone="warning", parent=QWidget(self))
+        self._notice = RunsNotice(self)
         self.head_buttons = self._make_head_buttons()
         self._lay_out()
         self._connect()
@@ -161,31 +154,18 @@ class RunsPanel(QWidget, Exportable):
             button.setObjectName(f"runs.{name}")
         return [pictures, columns]
 
-    def _button(self, name: str, text: str, help_: str) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setObjectName(f"runs.{name}")
-        button.setToolTip(help_)
-        return button
-
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
         set_space(layout, 0)
         layout.addWidget(self.toolbar)
-        for label in (self._empty, self._unreadable):
-            place = label.parentWidget()
-            column = QVBoxLayout(place)
-            set_space(column, 0, 12, 8, 12, 8)
-            column.addWidget(label)
-            layout.addWidget(place)
-        for button in (self._start, self._clear):
-            layout.addWidget(button, alignment=Qt.AlignmentFlag.AlignHCenter)
+        layout.addWidget(self._notice)
         layout.addWidget(self.table, 1)
         layout.addStretch(0)
 
     def _connect(self) -> None:
         studio, do = self._studio, self.actions_
-        self._start.clicked.connect(studio.run_experiment)
-        self._clear.clicked.connect(self.toolbar.clear)
+        self._notice.start.clicked.connect(studio.run_experiment)
+        self._notice.clear.clicked.connect(self.toolbar.clear)
         self.note.clicked.connect(self._follow_link)
         do.message.connect(self.message)
         do.opened.connect(self.opened)
@@ -337,19 +317,13 @@ class RunsPanel(QWidget, Exportable):
 
     def _refresh(self) -> None:
         count, shown = len(self._studio.rows), len(self.model.groups)
-        self._empty.setText(_NOT_FOUND if count else _EMPTY)
-        self._empty.parentWidget().setVisible(not shown)
-        self._start.setVisible(not count)
-        self._clear.setVisible(bool(count and not shown))
+        self._notice.show_state(count, shown, self._studio.unreadable)
         self.table.setVisible(bool(shown))
         self.toolbar.setVisible(bool(count))
         self.toolbar.refresh()
-        unreadable = self._studio.unreadable
-        more = len(unreadable) - _MAX_UNREADABLE
-        rest = [f"{more} more runs cannot be read."] if more > 0 else []
-        self._unreadable.setText("\n".join([*unreadable[:_MAX_UNREADABLE], *rest]))
-        self._unreadable.parentWidget().setVisible(bool(unreadable))
-        self.table.fit_later()
+        if len(self.compare.names()) != self._fitted:  # filter and order change no widths
+            self._fitted = len(self.compare.names())
+            self.table.fit_later()
         self._select_current()
         self._refresh_actions()
 
@@ -373,7 +347,7 @@ class RunsPanel(QWidget, Exportable):
         shown, total = len(self.model.groups), self.compare.total
         noun = ("groups" if self.compare.grouped else "runs").removesuffix("" if total != 1 else "s")
         text = f"{shown:,} of {total:,} {noun}" if shown != total else f"{total:,} {noun}"
-        selected = len(self.table.selectionModel().selectedRows())
+        selected = self.table.selected_count()
         self.counted.emit(f"{text}  ·  {selected:,} selected" if selected > 1 else text)
 
     def _offer_report(self) -> None:

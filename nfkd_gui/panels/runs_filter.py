@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QStringListModel, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QCompleter, QLineEdit, QWidget
+from PySide6.QtWidgets import QCompleter, QLineEdit, QListView, QWidget
 
 from nfkd_gui.model.compare import CompareModel
 from nfkd_gui.model.filter_completion import Completion, complete
@@ -37,7 +37,9 @@ class FilterField(QLineEdit):
         self._completer.setWidget(self)
         self._completer.setCompletionMode(QCompleter.CompletionMode.UnfilteredPopupCompletion)
         self._completer.setMaxVisibleItems(12)
-        self._completer.popup().setProperty("popup", True)
+        self._popup = QListView(self)
+        self._popup.setProperty("popup", True)
+        self._completer.setPopup(self._popup)
         self._completer.activated.connect(self.insert_option)
         self.setObjectName("runs.filter")
         self.setAccessibleName("Filter the runs")
@@ -56,7 +58,7 @@ class FilterField(QLineEdit):
         self._completion = complete(before, self._compare.names(), self._compare.known_values)
         self._options.setStringList(list(self._completion.options))
         if not self._completion.options:
-            self._completer.popup().hide()
+            self._popup.hide()
         elif self.hasFocus():
             room = self.rect()
             room.setWidth(max(room.width(), scaled(_POPUP)))

@@ -11,7 +11,6 @@ import numpy as np
 from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
 from nfkd.config.run_filter import Value
-from nfkd.protocol.comparing import SeedValues
 from nfkd.protocol.records import RunRow
 from nfkd.text import plain
 from nfkd_gui.model.compare import CompareModel, RunGroup
@@ -26,6 +25,9 @@ from nfkd_gui.widgets.labels import tip
 
 Index = QModelIndex | QPersistentModelIndex
 _LONGEST, _UNIT_COLUMNS = 200, {"test"}
+_CELL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+_CHECKABLE, _SEED = _CELL | Qt.ItemFlag.ItemIsUserCheckable, _CELL | Qt.ItemFlag.ItemNeverHasChildren
+"""Combined once: Qt asks very often."""
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ class RunsModel(QAbstractItemModel):
         self._titles = titles_of(self.columns)
         self.groups: list[RunGroup] = compare.groups
         self._formats: dict[str, ColumnFormat] = {}
+        self._units: set[str] | None = None
         self._rows: dict[str, int] | None = None
         compare.groups_changed.connect(self._take_groups)
         compare.chosen_changed.connect(self.redraw)
@@ -103,22 +106,21 @@ class RunsModel(QAbstractItemModel):
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
         if not parent.isValid():
             return len(self.groups)
-        return 0 if parent.internalId() or parent.column() else len(children_of(self.groups[parent.row()]))
+        return 0 if parent.internalId() or parent.column() else len(self.groups[parent.row()].children)
 
     def hasChildren(self, parent: Index = QModelIndex()) -> bool:  # noqa: B008 - Qt's signature
         if not parent.isValid():
             return bool(self.groups)
-        return not parent.internalId() and bool(children_of(self.groups[parent.row()]))
+        return not parent.internalId() and bool(self.groups[parent.row()].children)
 
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
         del parent
         return len(self.columns)
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
         if index.internalId():
-            return flags | Qt.ItemFlag.ItemNeverHasChildren
-        return flags | Qt.ItemFlag.ItemIsUserCheckable if index.column() == 0 else flags
+            return _SEED
+        return _CELL if index.column() else _CHECKABLE
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if orientation != Qt.Orientation.Horizontal or not 0 <= section < len(self.columns):
@@ -184,7 +186,7 @@ class RunsModel(QAbstractItemModel):
     def row_of(self, index: Index) -> RunRow:
         """Return the run of a seed, or the newest run of a group."""
         group = self.group_at(index)
-        return children_of(group)[index.row()][0] if index.internalId() else group.rows[0]
+        return group.children[index.row()][0] if index.internalId() else group.rows[0]
 
     def rows_of(self, index: Index) -> Sequence[RunRow]:
         """Return the runs of a row: all of a group, or that of a seed."""
@@ -212,13 +214,15 @@ class RunsModel(QAbstractItemModel):
     def _take_groups(self) -> None:
         groups = self._compare.groups
         same = len(groups) == len(self.groups) and all(
-            new is old or (new.key == old.key and len(children_of(new)) == len(children_of(old)))
+            new is old or (new.key == old.key and len(new.children) == len(old.children))
             for new, old in zip(groups, self.groups, strict=True)
         )
         if not same:
             self.beginResetModel()
+        if set(map(id, groups)) != set(map(id, self.groups)):  # else only their order has changed
+            self._formats.clear()
+            self._units = None
         self.groups, self._rows = groups, None
-        self._formats.clear()
         if same:
             self.redraw()
         else:
@@ -228,7 +232,9 @@ class RunsModel(QAbstractItemModel):
         column, title = describe_column(self.columns[section]), self._titles[section]
         units = {column.unit}
         if column.kind in _UNIT_COLUMNS:
-            units = {row.unit for group in self.groups for row in group.rows[:1] if row.unit}
+            if self._units is None:
+                self._units = {group.rows[0].unit for group in self.groups} - {""}
+            units = self._units
         [unit] = units if len(units) == 1 else [""]
         text = f"{title}, {plain(unit, 12)}" if unit and unit not in title.casefold() else title
         return f"{text} {self._arrow}" if column.name == self._sorted_by else text
@@ -266,7 +272,7 @@ class RunsModel(QAbstractItemModel):
     def _fill_name(self, cell: Cell, group: RunGroup) -> None:
         view = self._studio.view
         cell.text, cell.colour = plain(group.name, _LONGEST), self._compare.colour_of(group.key)
-        cell.expandable = bool(children_of(group))
+        cell.expandable = bool(group.children)
         cell.bold = view is not None and view.row.run in group.runs
         if self.pictures:
             cell.picture = self.thumbnails.picture(group.key)
@@ -278,7 +284,7 @@ class RunsModel(QAbstractItemModel):
             cell.share, cell.deviation = value, deviation
 
     def _seed_cell(self, group: RunGroup, number: int, name: str) -> Cell:
-        row, seed = children_of(group)[number]
+        row, seed = group.children[number]
         shown, cell = self.format(name), Cell(child=True)
         match shown.column.kind:
             case "name":
@@ -297,14 +303,6 @@ class RunsModel(QAbstractItemModel):
     def _progress(self, row: RunRow) -> float:
         progress = self._studio.progress.get(row.run)
         return row.progress if progress is None else progress.fraction
-
-
-def children_of(group: RunGroup) -> Sequence[tuple[RunRow, SeedValues | None]]:
-    """Return what is listed below a group: the seeds that have ended, and of several runs those without one."""
-    if len(group.rows) == 1:
-        return group.seeds if len(group.seeds) > 1 else ()
-    ended = {row.run for row, _ in group.seeds}
-    return [*group.seeds, *((row, None) for row in group.rows if row.run not in ended)]
 
 
 def verdict_chip(group: RunGroup) -> tuple[str, ChipTone] | None:

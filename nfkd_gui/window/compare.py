@@ -38,7 +38,8 @@ class CompareWorkspace(Workspace):
         self.selected = SelectedRun(studio)
         runs.selected.connect(self.selected.select)
         runs.choose_shown()
-        self.setCentralWidget(self._centre(runs))
+        self._table = self._centre(runs)
+        self.setCentralWidget(self._table)
         self.inspector = InspectorPanel(studio, self.selected, "selected", self)
         dock = PanelDock("selected", "Inspector", self.inspector, self, scrolls=False)
         self.add(dock, Qt.DockWidgetArea.RightDockWidgetArea, _INSPECTOR, _NARROWEST)
@@ -76,10 +77,10 @@ class CompareWorkspace(Workspace):
 
     def expand(self, dock: PanelDock) -> None:
         super().expand(dock)
-        self.centralWidget().hide()
+        self._table.hide()
 
     def shrink(self) -> None:
-        self.centralWidget().show()
+        self._table.show()
         super().shrink()
 
     def keep_first_layout(self) -> None:
