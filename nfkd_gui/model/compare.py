@@ -31,7 +31,7 @@ __all__ = ["COLOURS", "CompareModel", "RunGroup", "is_condition"]
 COLOURS = 8
 """Colours of chosen groups (`Tokens.run` of the theme); further ones repeat them."""
 _CHUNK = 500  # runs in a request for values
-_WAIT = 100  # milliseconds between two updates while values arrive
+_WAIT = 1000  # milliseconds between two updates while values arrive
 _CONDITION = re.compile(r"[<>=~]|\bin\s*[\[(]")
 _KNOWN_VALUES = 50
 
@@ -257,6 +257,8 @@ class CompareModel(QObject):
     def _start_timer(self) -> None:
         if not self._timer.isActive():
             self._timer.start(_WAIT if self._stale else 0)
+        elif not self._stale:
+            self._timer.start(0)
 
     # --- groups ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from PySide6.QtCore import (
     QItemSelection,
     QItemSelectionModel,
     QModelIndex,
-    QPersistentModelIndex,
     QSignalBlocker,
     Qt,
     QTimer,
@@ -20,7 +19,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStyleOptionViewIt
 from nfkd.protocol.records import RunRow
 from nfkd_gui.model.run_columns import DEFAULT, FIRST
 from nfkd_gui.panels.runs_cells import RunCell, arrow_rect, check_rect, picture_side
-from nfkd_gui.panels.runs_model import RunsModel
+from nfkd_gui.panels.runs_model import Index, RunsModel
 from nfkd_gui.theme import scaled, set_type, tokens
 
 _NAME, _WIDEST, _NARROWEST = 200, 260, 48
@@ -320,9 +319,7 @@ class RunsTree(QTreeView):
         super().resizeEvent(event)
         self.fit_later()
 
-    def drawRow(
-        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
-    ) -> None:
+    def drawRow(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         super().drawRow(painter, option, index)
         current = self.currentIndex()
         if self.hasFocus() and current.row() == index.row() and current.parent() == index.parent():

@@ -201,7 +201,7 @@ def _names(node: ast.expr) -> Iterator[str]:
 
 
 def _compiled(node: ast.expr) -> Callable[[Mapping[str, Value]], Any]:
-    """Return a function of the values of a run; walking through the tree for each of 10,000 runs takes twice as long."""
+    """Return a function of the values of a run; a walk through the tree for each run is slow."""
     match node:
         case ast.BoolOp(op=op, values=nodes):
             join, parts = (all if isinstance(op, ast.And) else any), [_compiled(part) for part in nodes]
