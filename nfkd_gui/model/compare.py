@@ -224,6 +224,7 @@ class CompareModel(QObject):
 
     def _on_row(self, run: str) -> None:
         self._forget(run)
+        self._rows[run] = self._studio.rows[run]
         self._listed = None
         self._stale.add(run)
         self._read()

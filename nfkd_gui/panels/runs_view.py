@@ -211,10 +211,11 @@ class RunsTree(QTreeView):
         return index.isValid()
 
     def _keep(self) -> None:
-        selected = {self._address(index) for index in self._selected_indexes()}
+        indexes = self._selected_indexes()
+        selected = {self._address(index) for index in indexes}
         current = self.currentIndex()
         self._kept = (selected, self._address(current) if current.isValid() else None)
-        self._place = current.parent().row() if current.parent().isValid() else current.row()
+        self._place = next((index.row() for index in indexes if not index.parent().isValid()), 0)
 
     def _address(self, index: QModelIndex) -> tuple[str, int]:
         """Return the key of a row's group, and the number of its seed or -1."""
