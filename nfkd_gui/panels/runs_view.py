@@ -191,7 +191,8 @@ class RunsTree(QTreeView):
     def _selected_indexes(self) -> list[QModelIndex]:
         """Return the first cell of each selected row, from top to bottom; `selectedRows` is slow for many."""
         found: dict[tuple[int, int], QModelIndex] = {}
-        for part in self.selectionModel().selection():
+        selection = self.selectionModel().selection()
+        for part in map(selection.at, range(selection.count())):
             parent = part.parent()
             for row in range(part.top(), part.bottom() + 1):
                 place = (parent.row(), row) if parent.isValid() else (row, -1)

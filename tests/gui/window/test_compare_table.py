@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -184,13 +185,12 @@ def test_a_report_is_written_beside_the_runs_and_its_link_offered(
     runs.compare.choose(["/runs/a", "/runs/b"])
     child(window, QPushButton, "header.primary").click()
     dialog: Any = window.findChild(QDialog, "runs.report.file")
-    assert dialog.selectedFiles() == ["/runs/report-of-2-runs.html"] or dialog.directory().path() != "/runs"
+    assert [Path(path).name for path in dialog.selectedFiles()] == ["report-of-2-runs.html"]
     dialog.reject()
     runs.actions_.write_report(["/runs/a", "/runs/b"], "/runs/both.html")
     do(settled(window.studio))
-    assert [(report.runs, report.path) for report in script.runs.reports] == [
-        (["/runs/a", "/runs/b"], "/runs/both.html")
-    ]
+    [report] = script.runs.reports
+    assert (report.runs, report.path) == (["/runs/a", "/runs/b"], "/runs/both.html")
     assert runs.note.link.text() == "Open the report"
     assert not runs.note.isHidden()
 
@@ -240,7 +240,7 @@ def test_the_default_columns_fit_without_scrolling(runs: RunsPanel, window: Main
     runs.table.fit()
     assert runs.table.horizontalScrollBar().maximum() == 0
     assert runs.table.visible_order()[0] == "name"
-    assert ("created" in runs.table.visible_order()) == (width == 1600)
+    assert ("created" in runs.table.visible_order()) == (width > 1000)
 
 
 def test_the_share_of_the_gap_is_a_bar_with_the_teachers_mark(runs: RunsPanel) -> None:
@@ -390,7 +390,7 @@ def test_runs_are_moved_to_a_folder_and_a_live_one_stays_with_a_reason(
     assert (request.runs, request.folder) == (["/runs/a"], "/runs/new/deeper")
     assert runs.compare.folders() == {"": 2, "new/deeper": 1, "old": 1}
     [error] = told
-    assert error.title == "One run was not moved" or error.title == "1 run was not moved"
+    assert error.title == "1 run was not moved to new/deeper"
     assert error.cause == "d: it is in training or queued; stop it first"
     for box in window.findChildren(QDialog):
         box.reject()
