@@ -224,8 +224,11 @@ class CompareModel(QObject):
 
     def _on_row(self, run: str) -> None:
         self._forget(run)
-        self._rows[run] = self._studio.rows[run]
-        self._listed = None
+        row = self._rows[run] = self._studio.rows[run]
+        listed = self._listed or []
+        place = next((number for number, each in enumerate(listed) if each.row.run == run), None)
+        if place is not None:
+            listed[place] = self._listed_of(row)
         self._stale.add(run)
         self._read()
         self._start_timer()
