@@ -121,7 +121,7 @@ def row_values(row: RunRow) -> dict[str, Value]:
 
 
 def search_text(row: RunRow) -> str:
-    """Return the text of a run that plain words are looked for in."""
+    """Return the text in which a filter looks for words."""
     texts = (row.name, row.data, row.teacher, row.student, row.loss, row.state, row.verdict, *row.tags, row.note)
     return " ".join(texts).casefold()
 

@@ -43,6 +43,9 @@ class CompareWorkspace(Workspace):
         self.inspector = InspectorPanel(studio, self.selected, "selected", self)
         dock = PanelDock("selected", "Inspector", self.inspector, self, scrolls=False)
         self.add(dock, Qt.DockWidgetArea.RightDockWidgetArea, _INSPECTOR, _NARROWEST)
+        self._show_inspector.setChecked(True)
+        self._show_inspector.clicked.connect(dock.toggle.trigger)
+        dock.toggle.toggled.connect(self._show_inspector.setChecked)
 
     def _centre(self, runs: RunsPanel) -> QWidget:
         centre = QWidget(self)
@@ -50,6 +53,10 @@ class CompareWorkspace(Workspace):
         head.remark.setObjectName("runs.count")
         head.add_menu("panel.runs", runs)
         head.add(*runs.head_buttons)
+        self._show_inspector = head.button(
+            "runs.inspector", "inspector", "Inspector", "Show what the selected run reached."
+        )
+        self._show_inspector.setCheckable(True)
         runs.counted.connect(head.remark.setText)
         body.setProperty("body", True)
         column = QVBoxLayout(body)

@@ -77,8 +77,8 @@ class Table:
             runs.seeds[run] = [SeedValues(seed=1 + number % 3, values={name: draw() for name in FIGURES})]
             runs.thumbnails[run] = self.random.integers(0, 256, (44, 44), np.uint8)
 
-    async def begin(self) -> float:
-        """Show the window, and return the seconds from the list of runs until the table is painted."""
+    async def begin(self) -> str:
+        """Show the window, and return how long it takes from the list of runs until the table is painted."""
         self.window.resize(1600, 1000)
         self.window.show()
         self.window.activateWindow()
@@ -88,10 +88,11 @@ class Table:
         await until(self.studio.rows_changed, lambda: self.studio.rows)
         self.window.open_workspace("compare")
         QApplication.processEvents()
-        return time.perf_counter() - self._listed
+        seconds, used = time.perf_counter() - self._listed[0], time.process_time() - self._listed[1]
+        return f"{1000 * seconds:.0f} ms, of the processor {1000 * used:.0f} ms"
 
     def _note(self) -> None:
-        self._listed = time.perf_counter()
+        self._listed = (time.perf_counter(), time.process_time())
 
     async def end(self) -> None:
         """Close the window."""
@@ -118,7 +119,7 @@ def test_time_to_list_filter_and_sort_ten_thousand_runs(loop: QEventLoop, tmp_pa
     table = Table(tmp_path, 10_000)
 
     async def scenario() -> None:
-        print(f"\n10,000 runs listed and painted after {1000 * await table.begin():.0f} ms")
+        print(f"\n10,000 runs listed and painted after {await table.begin()}")
         runs, compare = table.window.runs, table.window.runs.compare
         heart, began = Heartbeat(), time.perf_counter()
         while len(compare.names()) < len(settings()) or "student.hidden" not in compare.groups[-1].values:
@@ -148,19 +149,19 @@ def test_frames_while_four_hundred_thumbnails_scroll(loop: QEventLoop, tmp_path:
         await asyncio.sleep(0.5)
         model: QAbstractItemModel = runs.model
         bar, view = runs.table.verticalScrollBar(), runs.table
-        seconds = []
+        seconds, used = [], []
         for value in range(0, bar.maximum(), 24):
-            began = time.perf_counter()
+            began, before = time.perf_counter(), time.process_time()
             bar.setValue(value)
             view.viewport().repaint()
             seconds.append(time.perf_counter() - began)
+            used.append(time.process_time() - before)
             await asyncio.sleep(0)
         rows = model.rowCount()
-        frame = statistics.median(seconds)
-        print(
-            f"\n{rows} rows with thumbnails scroll at {1 / frame:.0f} frames/s (median), "
-            f"{1 / np.percentile(seconds, 99):.0f} frames/s (99th percentile)"
-        )
+        print(f"\n{rows} rows with thumbnails scroll:")
+        for name, found in (("", seconds), (", by the time of the processor", used)):
+            rates = 1 / statistics.median(found), 1 / np.percentile(found, 99)
+            print(f"{rates[0]:.0f} frames/s (median), {rates[1]:.0f} frames/s (slowest 1 %){name}")
         assert model.headerData(0, Qt.Orientation.Horizontal)
         await table.end()
 

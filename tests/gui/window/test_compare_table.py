@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
     QMessageBox,
     QPlainTextEdit,
     QPushButton,
+    QToolButton,
     QTreeView,
     QWidget,
 )
@@ -512,6 +513,21 @@ def test_panels_below_the_table_share_its_choice_and_can_fill_the_workspace(
     QTest.keyClick(compare, Qt.Key.Key_Escape)
     assert runs.isVisible()
     assert docks[1].isVisible()
+
+
+def test_the_inspector_gives_its_room_to_the_table(runs: RunsPanel, window: MainWindow) -> None:
+    window.resize(1280, 800)
+    QApplication.processEvents()
+    runs.table.fit()
+    before, button = runs.table.visible_order(), child(window, QToolButton, "runs.inspector")
+    assert button.isChecked()
+    click(window, QToolButton, "runs.inspector")
+    QApplication.processEvents()
+    runs.table.fit()
+    assert not window.compare.docks["selected"].isVisible()
+    assert len(runs.table.visible_order()) > len(before)
+    click(window, QToolButton, "runs.inspector")
+    assert window.compare.docks["selected"].isVisible()
 
 
 def test_the_tree_reads_as_one_table_for_screen_readers(runs: RunsPanel) -> None:
