@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
 from nfkd.protocol.comparing import ReadRunValues, RunValues, SeedValues
+from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import Reply
 from nfkd_gui.model.run_groups import (
@@ -247,7 +248,13 @@ class CompareModel(QObject):
             return
         runs = sorted(self._stale)[:_CHUNK]
         self._stale -= set(runs)
-        self._studio.ask(ReadRunValues(runs=runs), self._take, self._studio.failed.emit)
+
+        def refuse(error: ErrorInfo) -> None:
+            self._stale.update(run for run in runs if run in self._studio.rows)  # read when the engine is back
+            if self._studio.ready:
+                self._studio.failed.emit(error)
+
+        self._studio.ask(ReadRunValues(runs=runs), self._take, refuse)
 
     def _take(self, reply: Reply) -> None:
         if isinstance(reply, RunValues):
@@ -255,6 +262,8 @@ class CompareModel(QObject):
             self._seeds |= reply.seeds
             for run in reply.values:
                 self._forget(run)
+                if run in self._studio.rows:
+                    self._merge(run)  # now, as all at once would take long
             self._start_timer()
             self._read()
 

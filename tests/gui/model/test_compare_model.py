@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nfkd.protocol.comparing import ReadRunValues, SeedValues
-from nfkd.protocol.events import RunChanged, RunRemoved
+from nfkd.protocol.events import ErrorInfo, RunChanged, RunRemoved
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.compare import CompareModel, is_condition
 from nfkd_gui.model.studio import Studio
@@ -206,6 +206,29 @@ def test_a_run_knows_the_run_in_whose_folder_its_teacher_is(
     }  # fmt: skip
     model.filter_by('teacher_from == "a0"')
     assert names(model) == ["e"]
+
+
+def test_values_that_a_lost_engine_did_not_send_are_read_from_the_next_one(
+    model: CompareModel, studio: Studio, script: Any, do: Do, until: Do
+) -> None:
+    shown: list[ErrorInfo] = []
+    studio.failed.connect(shown.append)
+    client: Any = studio.clients[-1]  # type: ignore[attr-defined]
+    client.slow = (ReadRunValues,)
+    script.runs.values["/runs/b"] = {"student.hidden": 8.0}
+    script.emit(RunChanged(run="/runs/b", row=msgspec.structs.replace(script.views["/runs/b"].row, note="x")))
+    do(settled(studio))
+    client.lose(ErrorInfo(title="The engine stopped", cause="killed"))
+
+    async def again() -> None:
+        studio.start()
+        await until(studio.rows_changed)
+        await settled(studio)
+
+    do(again())
+    model.filter_by("student.hidden == 8")
+    assert names(model) == ["b"]
+    assert {error.title for error in shown} == {"The engine stopped"}
 
 
 def test_values_of_many_runs_are_read_in_parts(studio: Studio, script: Any, do: Do, until: Do) -> None:
