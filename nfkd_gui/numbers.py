@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 
 _KILO = 1000
 _BYTES = 1024
 _MINUTE = 60
+_DAY = 24 * 3600
 _SMALL, _LARGE = 1e-3, 1e7
 """Values beyond these have an exponent."""
 
@@ -55,6 +57,15 @@ def format_span(seconds: float) -> str:
         return f"{minutes} min {rest} s" if minutes < _MINUTE / 6 and rest else f"{minutes} min"
     hours, minutes = divmod(minutes, _MINUTE)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def format_time(created: float, now: float) -> str:
+    """Return the time of day within the last 24 hours, else the date; empty if `created` is no valid time."""
+    form = "%H:%M" if 0 <= now - created < _DAY else "%Y-%m-%d"
+    try:
+        return time.strftime(form, time.localtime(created))
+    except (OverflowError, OSError, ValueError):
+        return ""
 
 
 def format_measure(value: float | None, digits: int = 3) -> str:

@@ -6,13 +6,13 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.table import Table
 
 from nfkd.config.run_filter import Value
 from nfkd.terminal import say, terminal
-from nfkd.text import plain
+from nfkd.text import latex_text, markdown_text, plain
 
 _LONGEST = 120  # characters of a text in a table
 Row = Mapping[str, Value]
@@ -65,25 +65,12 @@ def _json(columns: Sequence[str], rows: Sequence[Row]) -> str:
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    def line(cells: Iterable[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-    body = [line(_text(row.get(name)) for name in columns) for row in rows]
-    return "\n".join([line(columns), line("---" for _ in columns), *body])
-
-
-_LATEX = str.maketrans({**{letter: f"\\{letter}" for letter in "&%$#_{}"}, "\\": r"\textbackslash{}",
-                        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"})  # fmt: skip
+    return markdown_text(columns, ([_text(row.get(name)) for name in columns] for row in rows))
 
 
 def _latex(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    def line(cells: Iterable[str]) -> str:
-        return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
-
     numbers = [any(_is_number(row.get(name)) for row in rows) for name in columns]
-    body = [line(_text(row.get(name)) for name in columns) for row in rows]
-    head = rf"\begin{{tabular}}{{{''.join('r' if number else 'l' for number in numbers)}}}"
-    return "\n".join([head, r"\toprule", line(columns), r"\midrule", *body, r"\bottomrule", r"\end{tabular}"])
+    return latex_text(columns, ([_text(row.get(name)) for name in columns] for row in rows), numbers)
 
 
 WRITERS: dict[str, Callable[[Sequence[str], Sequence[Row]], str]] = {

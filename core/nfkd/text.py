@@ -104,6 +104,31 @@ def _cell(value: object) -> object:
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
+def markdown_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+    return "\n".join([line(header), line("---" for _ in header), *map(line, rows)])
+
+
+_LATEX = str.maketrans({**{letter: f"\\{letter}" for letter in "&%$#_{}"}, "\\": r"\textbackslash{}",
+                        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "±": r"$\pm$",
+                        "−": "$-$", "→": r"$\to$"})  # fmt: skip
+
+
+def latex_text(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[bool]) -> str:
+    """Return a table in LaTeX for the package booktabs; columns that are `numeric` are aligned right."""
+
+    def line(cells: Iterable[str]) -> str:
+        return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
+
+    head = rf"\begin{{tabular}}{{{''.join('r' if number else 'l' for number in numeric)}}}"
+    return "\n".join([head, r"\toprule", line(header), r"\midrule", *map(line, rows), r"\bottomrule",
+                      r"\end{tabular}"])  # fmt: skip
+
+
 def subscript(number: int) -> str:
     """Return a number in subscript digits."""
     return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))

@@ -2,58 +2,53 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
+import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
 from nfkd.protocol.comparing import ReadRunValues, RunValues, SeedValues
+from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import Reply
+from nfkd_gui.model.run_groups import (
+    TEACHER_FROM,
+    TEACHER_WEIGHTS,
+    RunGroup,
+    containing_run,
+    folder_below,
+    make_group,
+    parent_of,
+    row_values,
+    search_text,
+)
 from nfkd_gui.model.studio import Studio
 
+__all__ = ["COLOURS", "CompareModel", "RunGroup", "is_condition"]
 COLOURS = 8
-"""Colours of chosen groups (`run_1` … `run_8` of the theme); further ones repeat them."""
+"""Colours of chosen groups (`Tokens.run` of the theme); further ones repeat them."""
 _CHUNK = 500  # runs in a request for values
+_WAIT = 1000  # milliseconds between two updates while values arrive
+_CONDITION = re.compile(r"[<>=~]|\bin\s*[\[(]")
+_KNOWN_VALUES = 50
 
 
-@dataclass(frozen=True, eq=False)
-class RunGroup:
-    """One row of the table: a run, or runs that differ only by their seeds.
+def is_condition(text: str) -> bool:
+    """Return whether a filter is a condition: a text with a comparison. Any other text is words to look for."""
+    return _CONDITION.search(text) is not None
 
-    Attributes
-    ----------
-    key
-        The directory of its newest run, by which the group is known.
-    rows
-        Its runs, newest first.
-    values
-        Columns, settings and figures. Figures are means over the seeds of all runs.
-    deviations
-        Standard deviations over seeds of the figures of at least two seeds.
-    seeds
-        Figures of each seed, as (run, figures).
-    """
 
-    key: str
-    rows: tuple[RunRow, ...]
-    values: Mapping[str, Value]
-    deviations: Mapping[str, float]
-    seeds: tuple[tuple[RunRow, SeedValues], ...]
+@dataclass(frozen=True)
+class _Listed:
+    """A run of the table with what is computed from its row once."""
 
-    @property
-    def name(self) -> str:
-        """The name of its newest run."""
-        return self.rows[0].name
-
-    @property
-    def runs(self) -> list[str]:
-        """The directories of its runs."""
-        return [row.run for row in self.rows]
+    row: RunRow
+    group: str
+    folder: str
 
 
 class CompareModel(QObject):
@@ -67,8 +62,12 @@ class CompareModel(QObject):
         Keys of the chosen groups, in the order of their choice.
     folder
         Folder below the runs folder, such as ``digits/two steps``; None for all.
+    filter
+        The text of the filter: a condition, or words that a run's name, data, flows, loss, state, tags … contain.
     problem
         Why the filter cannot be used; empty otherwise. The last usable filter then stays.
+    total
+        Number of groups in the folder, with those that do not pass the filter.
     """
 
     groups_changed = Signal()
@@ -77,16 +76,27 @@ class CompareModel(QObject):
     def __init__(self, studio: Studio, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._studio = studio
-        self._values: dict[str, dict[str, Value]] = {}
+        self._engine: dict[str, dict[str, Value]] = {}
         self._seeds: dict[str, list[SeedValues]] = {}
+        self._values: dict[str, Mapping[str, Value]] = {}
+        self._names: set[str] = set()
+        self._texts: dict[str, str] = {}
         self._stale: set[str] = set()
+        self._rows: dict[str, RunRow] = {}
+        self._listed: list[_Listed] | None = None
+        self._folders: dict[str, str] = {}
+        self._made: dict[str, RunGroup] = {}
+        self._made_with: dict[str, str] = {}
+        self._by_key: dict[str, RunGroup] = {}
         self._filter = RunFilter.parse("")
+        self._words: list[str] = []
         self._sort, self._descending = "created", True
         self.groups: list[RunGroup] = []
         self.chosen: list[str] = []
         self.folder: str | None = None
         self.grouped = True
-        self.problem = ""
+        self.filter, self.problem = "", ""
+        self.total = 0
         self._timer = QTimer(self, interval=0, singleShot=True)
         self._timer.timeout.connect(self._update)
         studio.rows_changed.connect(self._on_rows)
@@ -94,6 +104,7 @@ class CompareModel(QObject):
         studio.renamed.connect(self._on_renamed)
         studio.engine_changed.connect(self._read)
         self._on_rows()
+        self._update()
 
     # --- what is shown --------------------------------------------------------------------------------------------
 
@@ -105,49 +116,75 @@ class CompareModel(QObject):
     def group_seeds(self, *, grouped: bool) -> None:
         """Show runs that differ only by their seeds as one row, or each alone."""
         self.grouped = grouped
+        self._listed = None
+        self._made.clear()
         self._update()
 
     def filter_by(self, text: str) -> None:
-        """Show the runs that pass a filter (see `nfkd.config.run_filter`); `problem` says why one cannot be used."""
+        """Show the runs that pass a filter; `problem` says why one cannot be used.
+
+        A text with a comparison is a condition (see `nfkd.config.run_filter`). Of any other text, a run must have each
+        word in its name, data, flows, loss, state, verdict, tags or note.
+        """
+        self.filter = text
+        condition = text if is_condition(text) else ""
         try:
-            found = RunFilter.parse(text)
-            if self._values:
+            found = RunFilter.parse(condition)
+            if self._engine:
                 require_known(found.names, self.names())
         except FilterError as error:
             self.problem = str(error)
         else:
             self._filter, self.problem = found, ""
+            self._words = [] if condition else text.casefold().split()
         self._update()
 
     def sort_by(self, name: str, *, descending: bool) -> None:
         """Order the groups by a column, setting or figure; those without a value come last."""
         self._sort, self._descending = name, descending
-        self._update()
+        self._show(self.groups)
 
     def names(self) -> set[str]:
         """Return every column, setting and figure that a run has."""
-        return {name for values in self._values.values() for name in values}
+        return self._names
 
-    def folders(self) -> list[str]:
-        """Return the folders that have runs, sorted; the runs folder itself is the empty text."""
-        return sorted({self.folder_of(row) for row in self._studio.rows.values()})
+    def known_values(self, name: str) -> list[Value]:
+        """Return the most frequent values of a column, setting or figure, sorted."""
+        counts = Counter(value for values in self._values.values() if (value := values.get(name)) not in (None, ""))
+        found = [value for value, _ in counts.most_common(_KNOWN_VALUES)]
+        return sorted(found, key=lambda value: (isinstance(value, str), value))
+
+    def folders(self) -> dict[str, int]:
+        """Return the folders that have runs, sorted, with their number; the runs folder itself is the empty text."""
+        return dict(sorted(Counter(each.folder for each in self._list()).items()))
 
     def folder_of(self, row: RunRow) -> str:
         """Return the folder of a run below the runs folder, with slashes."""
-        parent, base = PurePath(row.run).parent, self._studio.listed_folder
-        return parent.relative_to(base).as_posix().removeprefix(".") if parent.is_relative_to(base) else ""
+        return self._folder(parent_of(row.run))
 
     def group_of(self, key: str) -> RunGroup | None:
         """Return a shown group by its key."""
-        return next((group for group in self.groups if group.key == key), None)
+        return self._by_key.get(key)
+
+    def values_of(self, run: str) -> Mapping[str, Value]:
+        """Return the values of one run by name."""
+        found = self._values.get(run)
+        return found if found is not None else self._merge(run)
+
+    def teacher_run(self, run: str) -> RunRow | None:
+        """Return the run in whose directory the weights of a run's teacher are; None if there is none."""
+        weights = self._engine.get(run, {}).get(TEACHER_WEIGHTS)
+        found = containing_run(weights, self._studio.rows) if isinstance(weights, str) else None
+        return found if found is not None and found.run != run else None
 
     # --- the choice -----------------------------------------------------------------------------------------------
 
     def choose(self, keys: Iterable[str]) -> None:
         """Choose groups; those that were chosen before keep their place, and so their colour."""
-        wanted = list(dict.fromkeys(keys))
+        wanted = dict.fromkeys(keys)
         kept = [key for key in self.chosen if key in wanted]
-        self._set_chosen([*kept, *(key for key in wanted if key not in kept)])
+        known = set(kept)
+        self._set_chosen([*kept, *(key for key in wanted if key not in known)])
 
     def toggle(self, key: str) -> None:
         """Add a group to the choice, or remove it."""
@@ -155,8 +192,7 @@ class CompareModel(QObject):
 
     def chosen_groups(self) -> list[RunGroup]:
         """Return the chosen groups that are shown."""
-        groups = {group.key: group for group in self.groups}
-        return [groups[key] for key in self.chosen if key in groups]
+        return [self._by_key[key] for key in self.chosen if key in self._by_key]
 
     def colour_of(self, key: str) -> int | None:
         """Return the index of a group's colour, 0 to 7; None if it is not chosen."""
@@ -171,21 +207,40 @@ class CompareModel(QObject):
 
     def _on_rows(self) -> None:
         rows = self._studio.rows
-        for known in (self._values, self._seeds):
-            for run in known.keys() - rows.keys():
-                del known[run]
-        self._stale |= rows.keys() - self._values.keys()
-        self._stale &= rows.keys()
-        self._timer.start()
+        gone = self._rows.keys() - rows.keys()
+        for run, row in self._rows.items():
+            if run in gone or not _is_same(row, rows[run]):
+                self._forget(run)
+        for run in gone:
+            self._engine.pop(run, None)
+            self._seeds.pop(run, None)
+        self._rows = dict(rows)
+        self._listed = None
+        self._folders.clear()
+        self._stale = (self._stale | (rows.keys() - self._engine.keys())) & rows.keys()
+        if gone:
+            self._names = {name for values in self._values.values() for name in values}
+        self._timer.start(0)
         self._read()
 
     def _on_row(self, run: str) -> None:
+        self._forget(run)
+        row = self._rows[run] = self._studio.rows[run]
+        listed = self._listed or []
+        place = next((number for number, each in enumerate(listed) if each.row.run == run), None)
+        if place is not None:
+            listed[place] = self._listed_of(row)
         self._stale.add(run)
         self._read()
-        self._timer.start()
+        self._start_timer()
 
     def _on_renamed(self, old: str, new: str) -> None:
         self._set_chosen([new if key == old else key for key in self.chosen])
+
+    def _forget(self, run: str) -> None:
+        self._values.pop(run, None)
+        self._texts.pop(run, None)
+        self._made.pop(self._made_with.pop(run, run), None)
 
     def _read(self) -> None:
         """Ask for the values of runs that are not known or have changed."""
@@ -193,51 +248,120 @@ class CompareModel(QObject):
             return
         runs = sorted(self._stale)[:_CHUNK]
         self._stale -= set(runs)
-        self._studio.ask(ReadRunValues(runs=runs), self._take, self._studio.failed.emit)
+
+        def refuse(error: ErrorInfo) -> None:
+            self._stale.update(run for run in runs if run in self._studio.rows)  # read when the engine is back
+            if self._studio.ready:
+                self._studio.failed.emit(error)
+
+        self._studio.ask(ReadRunValues(runs=runs), self._take, refuse)
 
     def _take(self, reply: Reply) -> None:
         if isinstance(reply, RunValues):
-            self._values |= reply.values
+            self._engine |= reply.values
             self._seeds |= reply.seeds
-            self._timer.start()
+            for run in reply.values:
+                self._forget(run)
+                if run in self._studio.rows:
+                    self._merge(run)  # now, as all at once would take long
+            self._start_timer()
             self._read()
+
+    def _start_timer(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start(_WAIT if self._stale else 0)
+        elif not self._stale:
+            self._timer.start(0)
 
     # --- groups ---------------------------------------------------------------------------------------------------
 
     def _update(self) -> None:
-        rows = [row for row in self._studio.rows.values() if self.folder is None or self.folder_of(row) == self.folder]
+        listed = [each for each in self._list() if self.folder is None or each.folder == self.folder]
+        self.total = len({each.group for each in listed})
+        passed = self._passed(listed)
+        members: defaultdict[str, list[RunRow]] = defaultdict(list)
+        for each in passed:
+            members[each.group].append(each.row)
+        self._show([self._group(rows) for rows in members.values()])
+        self._keep_chosen()
+
+    def _show(self, groups: Sequence[RunGroup]) -> None:
+        self.groups = self._in_order(groups)
+        self._by_key = {group.key: group for group in self.groups}
+        self.groups_changed.emit()
+
+    def _keep_chosen(self) -> None:
+        """Keep the chosen groups that are shown; one that got a newer run has another key."""
+        if self.chosen:
+            keys = {run: group.key for group in self.groups for run in group.runs}
+            self._set_chosen(list(dict.fromkeys(keys[key] for key in self.chosen if key in keys)))
+
+    def _list(self) -> list[_Listed]:
+        """Return all runs, newest first."""
+        if self._listed is None:
+            rows = sorted(self._studio.rows.values(), key=lambda row: row.created, reverse=True)
+            self._listed = [self._listed_of(row) for row in rows]
+        return self._listed
+
+    def _listed_of(self, row: RunRow) -> _Listed:
+        parent = parent_of(row.run)
+        group = f"{row.digest} {parent}" if self.grouped and row.digest else row.run
+        return _Listed(row, group, self._folder(parent))
+
+    def _folder(self, parent: str) -> str:
+        if parent not in self._folders:
+            self._folders[parent] = folder_below(parent, self._studio.listed_folder)
+        return self._folders[parent]
+
+    def _passed(self, listed: list[_Listed]) -> list[_Listed]:
+        if self._words:
+            return [each for each in listed if all(word in self._text(each.row) for word in self._words)]
+        if not self._filter.text:
+            return listed
         try:
-            rows = [row for row in rows if self._filter.matches(self._values.get(row.run, {}))]
+            return [each for each in listed if self._filter.matches(self.values_of(each.row.run))]
         except FilterError as error:  # a number was compared with a text
             self.problem = str(error)
-        self.groups = self._in_order([self._group(members) for members in self._members(rows)])
-        self.groups_changed.emit()
-        shown = {group.key for group in self.groups}
-        self._set_chosen([key for key in self.chosen if key in shown])
+            return listed
 
-    def _members(self, rows: Sequence[RunRow]) -> list[list[RunRow]]:
-        """Return the rows of each group, newest first."""
-        found: defaultdict[str, list[RunRow]] = defaultdict(list)
-        for row in sorted(rows, key=lambda row: row.created, reverse=True):
-            found[f"{row.digest} {PurePath(row.run).parent}" if self.grouped and row.digest else row.run].append(row)
-        return list(found.values())
+    def _text(self, row: RunRow) -> str:
+        if row.run not in self._texts:
+            self._texts[row.run] = search_text(row)
+        return self._texts[row.run]
+
+    def _merge(self, run: str) -> Mapping[str, Value]:
+        """Return the values of a run: what the engine knows, and its row, which may be newer."""
+        row, engine = self._studio.rows[run], self._engine.get(run, {})
+        values = {**engine, **row_values(row)}
+        teacher = self.teacher_run(run) if engine.get(TEACHER_WEIGHTS) else None
+        if teacher is not None:
+            values[TEACHER_FROM] = teacher.name
+        self._values[run] = values
+        self._names.update(values)
+        return values
 
     def _group(self, rows: Sequence[RunRow]) -> RunGroup:
-        seeds = [(row, seed) for row in rows for seed in self._seeds.get(row.run, [])]
-        values, deviations = dict(self._values.get(rows[0].run, {})), dict[str, float]()
-        for name in {name for _, seed in seeds for name in seed.values}:
-            numbers = [float(value) for _, seed in seeds if isinstance(value := seed.values.get(name), (int, float))]
-            if numbers and len(rows) > 1:
-                values[name] = statistics.fmean(numbers)
-            if len(numbers) > 1:
-                deviations[name] = statistics.stdev(numbers)
-        return RunGroup(rows[0].run, tuple(rows), values, deviations, tuple(seeds))
+        known = self._made.get(rows[0].run)
+        if known is not None and len(known.rows) == len(rows) and known.runs == [row.run for row in rows]:
+            return known
+        made = make_group(rows, self.values_of(rows[0].run), self._seeds)
+        self._made[made.key] = made
+        self._made_with.update(dict.fromkeys(made.runs, made.key))
+        return made
 
-    def _in_order(self, groups: list[RunGroup]) -> list[RunGroup]:
-        known = [group for group in groups if group.values.get(self._sort) is not None]
-        rest = [group for group in groups if group.values.get(self._sort) is None]
-        return [*sorted(known, key=self._key, reverse=self._descending), *rest]
+    def _in_order(self, groups: Iterable[RunGroup]) -> list[RunGroup]:
+        name = self._sort
+        known, rest = list[tuple[tuple[bool, float, str], RunGroup]](), list[RunGroup]()
+        for group in groups:
+            value = group.values.get(name)
+            if value is None or value == "":
+                rest.append(group)
+            else:
+                key = (True, 0.0, value.casefold()) if isinstance(value, str) else (False, float(value), "")
+                known.append((key, group))
+        known.sort(key=lambda pair: pair[0], reverse=self._descending)
+        return [*(group for _, group in known), *rest]
 
-    def _key(self, group: RunGroup) -> tuple[bool, float, str]:
-        value = group.values[self._sort]
-        return (True, 0.0, value.casefold()) if isinstance(value, str) else (False, float(value or 0), "")
+
+def _is_same(first: RunRow, second: RunRow) -> bool:
+    return first is second or msgspec.structs.astuple(first) == msgspec.structs.astuple(second)

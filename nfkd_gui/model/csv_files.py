@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nfkd.protocol.events import DensityDrawn, LogLine, RunRow
+from nfkd.protocol.events import DensityDrawn, LogLine
 from nfkd.protocol.inspection import LayerStates, PlaneStates
 from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import FlowDescription
@@ -192,12 +192,6 @@ def log_table(lines: Iterable[LogLine]) -> Table:
     """Return lines of the log: time in seconds since 1970, run, seed, stage, level and text."""
     rows = ([line.time, line.run, line.seed, line.stage, line.level, line.text] for line in lines)
     return Table(("time (s)", "run", "seed", "stage", "level", "text"), rows)
-
-
-def runs_table(rows: Iterable[RunRow]) -> Table:
-    """Return runs with all fields of their rows."""
-    names = list(RunRow.__struct_fields__)
-    return Table(names, ([getattr(row, name) for name in names] for row in rows))
 
 
 def figures_table(figures: Mapping[Role, Mapping[str, float]], floors: Mapping[str, float]) -> Table:

@@ -42,6 +42,10 @@ class Preferences:
         Experiment files, newest first.
     told
         Names of the explanations that are given only once, and have been given.
+    run_columns
+        Names of the columns of the table of runs, in order; empty for the default ones.
+    run_options
+        Names of the options of that table that are on.
     layout
         Qt's state of the window and its docks, in hexadecimal, by name.
     lessons
@@ -55,6 +59,8 @@ class Preferences:
     images_as_stored: bool = False
     recent: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    run_columns: list[str] = field(default_factory=list)
+    run_options: list[str] = field(default_factory=list)
     layout: dict[str, str] = field(default_factory=dict)
     lessons: dict[str, list[int]] = field(default_factory=dict)
 
@@ -123,7 +129,7 @@ def _fits(key: str, value: Any) -> bool:
             return isinstance(value, bool)
         case "scale":
             return isinstance(value, int) and not isinstance(value, bool) and 75 <= value <= 200
-        case "told" | "recent":
+        case "told" | "recent" | "run_columns" | "run_options":
             return isinstance(value, list) and all(_is_path(item) for item in value)
         case "layout" | "lessons":
             fits = _is_progress if key == "lessons" else _is_text

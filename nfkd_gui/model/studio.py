@@ -279,16 +279,6 @@ class Studio(QObject):
     def rename_run(self, run: str, name: str) -> None:
         self.ask(requests.RenameRun(run=run, name=name), lambda _reply: self.list_runs(), self.failed.emit)
 
-    def delete_run(self, run: str) -> None:
-        """Move a run to the trash."""
-        self.ask(requests.DeleteRun(run=run), self._deleted, self.failed.emit)
-
-    def _deleted(self, reply: Reply) -> None:
-        self.list_runs()
-        if isinstance(reply, requests.Done) and reply.note:
-            title, action = "The run was deleted, but not its folder", "Delete or move these files by hand."
-            self.failed.emit(ErrorInfo(title=title, cause=reply.note, action=action))
-
     def _note_busy(self, _run: str = "") -> None:
         self.time_estimate.note_busy(busy=any(map(is_controllable, self.rows.values())))
 

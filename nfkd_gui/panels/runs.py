@@ -1,54 +1,42 @@
-"""The runs panel: a table of runs, and actions on the selected one."""
+"""The runs panel: the table of runs with its bar, and actions on the selected ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QModelIndex, QPoint, QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QAction, QKeySequence
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QDialogButtonBox,
-    QHBoxLayout,
-    QHeaderView,
-    QInputDialog,
-    QLineEdit,
-    QMenu,
-    QMessageBox,
-    QPushButton,
-    QTableView,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import QPoint, Qt, QUrl, Signal
+from PySide6.QtGui import QAction, QDesktopServices, QGuiApplication, QKeySequence
+from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 
-from nfkd.config import ConfigError, ExperimentConfig
-from nfkd.config.toml import toml_document
-from nfkd.protocol.events import ErrorInfo, RunRow
-from nfkd.protocol.requests import OpenRun, Reply, Snapshot
-from nfkd_gui.model.csv_files import Table, runs_table
+from nfkd.protocol.records import RunRow
+from nfkd_gui.model.compare import CompareModel
+from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.run_states import LIVE, RESUMABLE
+from nfkd_gui.model.runs_export import latex_table, markdown_table, numbers_table
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.panels.reuse_teacher import with_teacher
-from nfkd_gui.panels.runs_cells import ChipCell, GapCell
-from nfkd_gui.panels.runs_model import CREATED, GAP, RUN_ROLE, VERDICT, RunsModel, SortedRuns
-from nfkd_gui.theme import gap, scaled, set_space
-from nfkd_gui.widgets.dialogs import question, without_icons
+from nfkd_gui.panels.runs_actions import RunActions
+from nfkd_gui.panels.runs_columns import ColumnsDialog
+from nfkd_gui.panels.runs_model import RunsModel
+from nfkd_gui.panels.runs_notice import RunsNotice
+from nfkd_gui.panels.runs_toolbar import RunsToolbar
+from nfkd_gui.panels.runs_view import RunsTree
+from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.icons import icon
-from nfkd_gui.widgets.labels import ElidedLabel, WrappedLabel
+from nfkd_gui.widgets.panel_dock import IconButton
+from nfkd_gui.widgets.status_note import StatusNote
 
-_Action = tuple[str, str, str, QKeySequence | QKeySequence.StandardKey | Qt.Key, Callable[[], None]]
-"""Name, text, tooltip, shortcut and function."""
-_MAX_UNREADABLE = 3
-"""Unreadable runs that are listed with the reason; more are only counted."""
-_ROW, _NAME = 34, 208
-_EMPTY = "No runs here yet. Press Run in Design, or start here:"
-_NOT_FOUND = "No run has all of these words in its name, data, flows, loss, state or verdict."
+_Action = tuple[str, str, str, Sequence[QKeySequence | QKeySequence.StandardKey | Qt.Key], Callable[[], None]]
+"""Name, text, tooltip, shortcuts and function."""
+_BUTTONS = ("tag", "note", "move")
+_MENU = ("open", "continue", "duplicate", "teach", "teacher_run", "", "rename", "tag", "note", "move", "delete", "",
+         "trash")  # fmt: skip
+PICTURES, HIDE_EQUAL = "pictures", "hide_equal"
+"""Options of the table in the preferences."""
 
 
 class RunsPanel(QWidget, Exportable):
-    """Opens, resumes, duplicates, renames and deletes runs.
+    """Lists runs, chooses those that are compared, and opens, labels, moves and deletes them.
 
     Parameters
     ----------
@@ -64,12 +52,22 @@ class RunsPanel(QWidget, Exportable):
         Emitted when the user opens a run.
     selected
         Emitted with the selected run; empty without one.
+    counted
+        Emitted with a text about how many groups are shown and selected.
+    report_offered
+        Emitted with the number of runs that `actions_.ask_report` reports on.
+    compare
+        The groups, and the choice that other panels compare.
+    note
+        What was moved to the trash, with a link that brings it back; it belongs into the status bar.
     """
 
     has_numbers = True
     message = Signal(str)
     opened = Signal()
     selected = Signal(str)
+    counted = Signal(str)
+    report_offered = Signal(int)
 
     def __init__(
         self, studio: Studio, may_discard: Callable[[Callable[[], None]], bool], parent: QWidget | None = None
@@ -77,306 +75,285 @@ class RunsPanel(QWidget, Exportable):
         super().__init__(parent)
         self.setObjectName("runs")
         self._studio = studio
-        self._may_discard = may_discard
-        self._model = RunsModel(studio, self)
-        self._sorted = SortedRuns(self._model)
-        self.table = self._make_table()
-        self._empty = WrappedLabel(_EMPTY, parent=self)
-        self._start = QPushButton("Run the open experiment", self)
-        self._start.setToolTip("Start the experiment that is open in Design.")
-        self._start.setObjectName("runs.start")
-        self._start.clicked.connect(studio.run_experiment)
-        self._clear = QPushButton("Clear the filter", self)
-        self._clear.setObjectName("runs.clear")
-        self._count = ElidedLabel(parent=self)
-        self._count.setObjectName("runs.count")
-        self._unreadable = WrappedLabel(tone="warning", parent=self)
+        self.compare = CompareModel(studio, self)
+        self.model = RunsModel(studio, self.compare, self)
+        self.table = RunsTree(self.model, self)
+        self.actions_ = RunActions(studio, self.compare, self.table.selected_rows, may_discard, self)
+        self.note = StatusNote("runs.note", self)
+        self._on_link: Callable[[], object] = self.actions_.undo
+        self._current, self._fitted = "", -1
         self._actions = self._make_actions()
-        self._find = self._make_filter()
+        self._menu = self._make_menu()
+        self.toolbar = RunsToolbar(self.compare, self._actions, _BUTTONS, self._menu, self)
+        self._notice = RunsNotice(self)
+        self.head_buttons = self._make_head_buttons()
         self._lay_out()
-        self._sorted.modelReset.connect(self._restore_selection)
-        self._chosen = ""
-        self.table.selectionModel().currentRowChanged.connect(self._choose)
-        studio.rows_changed.connect(self._refresh)
-        studio.renamed.connect(self._keep_chosen)
-        studio.row_changed.connect(self._refresh_actions)
-        studio.view_changed.connect(self.choose_shown)
-        studio.engine_changed.connect(self._refresh_actions)
-        studio.theme_changed.connect(self._restyle, Qt.ConnectionType.QueuedConnection)
+        self._connect()
+        self._show_columns()
         self._restyle()
         self._refresh()
 
-    # --- construction ------------------------------------------------------------------------------------------
-
-    def _make_table(self) -> QTableView:
-        table = QTableView(self)
-        table.setObjectName("runs.table")
-        table.setAccessibleName("Runs")
-        table.setModel(self._sorted)
-        table.setSortingEnabled(True)
-        table.sortByColumn(CREATED, Qt.SortOrder.DescendingOrder)
-        for column, cell in ((VERDICT, ChipCell(table)), (GAP, GapCell(table))):
-            table.setItemDelegateForColumn(column, cell)
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        table.setShowGrid(False)
-        table.setWordWrap(False)
-        table.setTabKeyNavigation(False)
-        table.verticalHeader().hide()
-        header = table.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
-        header.resizeSection(0, scaled(_NAME))
-        table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        table.customContextMenuRequested.connect(self._show_menu)
-        table.doubleClicked.connect(lambda _index: self.open_chosen())
-        return table
+    # --- construction ---------------------------------------------------------------------------------------------
 
     def _action_table(self) -> list[_Action]:
+        do, keys = self.actions_, QKeySequence.StandardKey
         return [
-            ("open", "Open", "Show this run in the panels.", Qt.Key.Key_Return, self.open_chosen),
-            ("continue", "Resume", "Continue from the last checkpoint.", QKeySequence(), self.resume_chosen),
-            (
-                "duplicate",
-                "Duplicate as experiment",
-                "Load its settings into the form.",
-                QKeySequence(),
-                self.duplicate_chosen,
-            ),
-            (
-                "teach",
-                "Use as teacher",
-                "Use this run's teacher, architecture and weights, in the form's experiment.",
-                QKeySequence(),
-                self.reuse_teacher,
-            ),
-            ("rename", "Rename …", "Rename the run and its folder.", Qt.Key.Key_F2, self.rename_chosen),
-            ("delete", "Delete …", "Move it to the trash.", QKeySequence.StandardKey.Delete, self.delete_chosen),
-        ]
+            ("open", "Open", "Show this run in Train.", [Qt.Key.Key_Return, Qt.Key.Key_Enter], do.open),
+            ("continue", "Resume", "Continue from the last checkpoint.", [], do.resume),
+            ("duplicate", "Duplicate as experiment", "Load its settings into the form.", [], do.duplicate),
+            ("teach", "Use as teacher", "Use this run's teacher, architecture and weights, in the form's experiment.",
+             [], do.reuse_teacher),
+            ("teacher_run", "Go to teacher's run", "Select the run whose teacher this one uses.", [], self._go_up),
+            ("rename", "Rename …", "Rename the run and its folder.", [Qt.Key.Key_F2], do.rename),
+            ("tag", "Tag …", "Add and remove tags of the selected runs.", [], do.tag),
+            ("note", "Note …", "Write a note for the selected runs.", [], do.write_note),
+            ("move", "Move to folder …", "Move the selected runs to a folder below the runs folder.", [], do.move),
+            ("delete", "Delete", "Move the selected runs to the trash; Ctrl+Z brings them back.", [keys.Delete],
+             do.delete),
+            ("trash", "Show trash …", "Restore runs from the trash, or empty it.", [], do.show_trash),
+            ("undo", "Undo delete", "Bring back the runs that were deleted last.", [], do.undo),
+        ]  # fmt: skip
 
     def _make_actions(self) -> dict[str, QAction]:
         actions: dict[str, QAction] = {}
-        for name, text, tip, shortcut, act in self._action_table():
+        for name, text, help_, shortcuts, act in self._action_table():
             action = QAction(text, self)
             action.setObjectName(f"runs.{name}")
-            action.setToolTip(tip)
-            action.setShortcut(shortcut)
+            action.setIconText(text)
+            action.setToolTip(help_)
+            action.setShortcuts([QKeySequence(key) for key in shortcuts])
             action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
             action.triggered.connect(lambda _checked=False, act=act: act())
             self.table.addAction(action)
             actions[name] = action
+        actions["undo"].setShortcut(QKeySequence.StandardKey.Undo)
+        actions["undo"].setShortcutContext(Qt.ShortcutContext.WindowShortcut)  # the form's has none in Compare
         return actions
 
+    def _make_menu(self) -> QMenu:
+        menu = QMenu(self)
+        menu.setObjectName("runs.menu")
+        menu.setToolTipsVisible(True)
+        for name in _MENU:
+            if name:
+                menu.addAction(self._actions[name])
+            else:
+                menu.addSeparator()
+        return menu
+
+    def _make_head_buttons(self) -> list[QToolButton]:
+        columns = IconButton("columns", "Columns", "Choose which settings and metrics are shown.", self)
+        columns.setText("Columns")
+        columns.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        columns.clicked.connect(self.choose_columns)
+        pictures = IconButton("monitor", "Thumbnails", "Show small samples of the students.", self)
+        pictures.setCheckable(True)
+        pictures.setChecked(self._has_option(PICTURES))
+        pictures.toggled.connect(lambda on: self._set_option(PICTURES, on=on))
+        for name, button in (("columns", columns), ("pictures", pictures)):
+            button.setObjectName(f"runs.{name}")
+        return [pictures, columns]
+
     def _lay_out(self) -> None:
-        line = QHBoxLayout()
-        set_space(line, 4, 8, 8, 8, 8)
-        for action in self._actions.values():
-            button = QToolButton(self)
-            button.setDefaultAction(action)
-            button.setAutoRaise(True)
-            button.setObjectName(f"{action.objectName()}.button")
-            button.setAccessibleName(action.text())
-            line.addWidget(button)
-        line.addWidget(gap(self, width=8))
-        line.addWidget(self._find, 2)
-        line.addWidget(self._count, 1)
         layout = QVBoxLayout(self)
         set_space(layout, 0)
-        layout.addLayout(line)
-        for label in (self._empty, self._unreadable):
-            place = QVBoxLayout()
-            set_space(place, 0, 12, 8, 12, 8)
-            place.addWidget(label)
-            layout.addLayout(place)
-        for button in (self._start, self._clear):
-            layout.addWidget(button, alignment=Qt.AlignmentFlag.AlignHCenter)
+        layout.addWidget(self.toolbar)
+        layout.addWidget(self._notice)
         layout.addWidget(self.table, 1)
         layout.addStretch(0)
 
-    def _make_filter(self) -> QLineEdit:
-        find = QLineEdit(self)
-        find.setObjectName("runs.filter")
-        find.setPlaceholderText("Filter by name, data, loss, state …")
-        find.setAccessibleName("Filter the runs")
-        find.setToolTip("Shows runs that have all of these words in name, data, flows, loss, state or verdict.")
-        find.setClearButtonEnabled(True)
-        find.textChanged.connect(self._filter)
-        self._clear.clicked.connect(find.clear)
-        return find
+    def _connect(self) -> None:
+        studio, do = self._studio, self.actions_
+        self._notice.start.clicked.connect(studio.run_experiment)
+        self._notice.clear.clicked.connect(self.toolbar.clear)
+        self.note.clicked.connect(self._follow_link)
+        do.message.connect(self.message)
+        do.opened.connect(self.opened)
+        do.trash_changed.connect(self._note_trash)
+        do.reported.connect(self._note_report)
+        self.compare.groups_changed.connect(self._refresh)
+        self.compare.chosen_changed.connect(self._offer_report)
+        self.table.opened.connect(do.open)
+        self.table.moved.connect(self._keep_order)
+        self.table.customContextMenuRequested.connect(self._show_menu)
+        selection = self.table.selectionModel()
+        selection.currentRowChanged.connect(self._note_current)
+        selection.selectionChanged.connect(self._refresh_actions)
+        studio.rows_changed.connect(self._refresh)
+        studio.renamed.connect(self._keep_current)
+        studio.row_changed.connect(self._refresh_actions)
+        studio.view_changed.connect(self.choose_shown)
+        studio.engine_changed.connect(self._refresh_actions)
+        studio.theme_changed.connect(self._restyle, Qt.ConnectionType.QueuedConnection)
 
-    def _filter(self, text: str) -> None:
-        self._sorted.find(text)
-        self._restore_selection()
-        self._refresh()
+    # --- columns --------------------------------------------------------------------------------------------------
+
+    def _has_option(self, name: str) -> bool:
+        return name in self._studio.preferences.run_options
+
+    def _set_option(self, name: str, *, on: bool) -> None:
+        kept = [option for option in self._studio.preferences.run_options if option != name]
+        self._studio.prefer(run_options=[*kept, name] if on else kept)
+        self._show_columns()
+
+    def _show_columns(self) -> None:
+        self.table.hide_equal = self._has_option(HIDE_EQUAL)
+        self.model.pictures = self._has_option(PICTURES)
+        self.table.show_columns(self._studio.preferences.run_columns)
+        self.table.restyle()
+
+    def choose_columns(self) -> None:
+        """Ask which columns are shown."""
+        names = {"name", *self.compare.names(), *self.model.columns}
+        dialog = ColumnsDialog(names, self.table.chosen_order(), hide_equal=self._has_option(HIDE_EQUAL), parent=self)
+        dialog.changed.connect(self._set_columns)
+        dialog.changed.connect(lambda _names: dialog.show_chosen(self.table.chosen_order()))
+        dialog.equal_hidden.connect(lambda on: self._set_option(HIDE_EQUAL, on=on))
+        dialog.open()
+
+    def _set_columns(self, names: list[str]) -> None:
+        self._studio.prefer(run_columns=names)
+        self._show_columns()
+
+    def _keep_order(self) -> None:
+        self.table.adapts = False
+        self._studio.prefer(run_columns=self.table.chosen_order())
 
     # --- for the menu ---------------------------------------------------------------------------------------------
 
     def figure(self) -> QWidget | None:
-        return self.table if self._sorted.rowCount() else None
+        return self.table if self.model.groups else None
 
     def numbers(self) -> dict[str, Table]:
-        """Return the runs that are shown, in the order of the table."""
-        indexes = (self._sorted.index(row, 0) for row in range(self._sorted.rowCount()))
-        rows = [self._studio.rows[str(index.data(RUN_ROLE))] for index in indexes]
-        return {"Runs": runs_table(rows)} if rows else {}
+        """Return all listed groups with the columns that are shown, in the order of the table."""
+        return {"Runs": numbers_table(self.model.groups, self.table.visible_order())} if self.model.groups else {}
 
-    # --- actions --------------------------------------------------------------------------------------------------
+    def options(self) -> list[QAction]:
+        return [
+            self._copy_action("markdown", "Copy as &Markdown", markdown_table),
+            self._copy_action("latex", "Copy as &LaTeX", latex_table),
+        ]
+
+    def _copy_action(self, name: str, text: str, write: Callable[..., str]) -> QAction:
+        action = QAction(text, self._menu)
+        action.setObjectName(f"runs.{name}")
+        action.setToolTip("Copy the listed runs with the columns that are shown.")
+        action.setEnabled(bool(self.model.groups))
+        action.triggered.connect(lambda: self._copy(write(self.model.groups, self.table.visible_order())))
+        return action
+
+    def _copy(self, text: str) -> None:
+        QGuiApplication.clipboard().setText(text)
+        self.message.emit("The table is in the clipboard")
+
+    # --- the selected run -----------------------------------------------------------------------------------------
 
     @property
-    def chosen(self) -> RunRow | None:
-        """The selected run."""
-        return self._studio.rows.get(self._chosen)
+    def current(self) -> RunRow | None:
+        """The run that the inspector shows."""
+        return self._studio.rows.get(self._current)
 
-    def open_chosen(self) -> None:
-        """Show the selected run in the panels."""
-        if self.chosen is not None:
-            self._studio.open_run(self.chosen.run)
-            self.opened.emit()
-
-    def resume_chosen(self) -> None:
-        """Resume the selected run from its checkpoint."""
-        if self.chosen is not None and self.chosen.state in RESUMABLE:
-            self._studio.resume_from_disk(self.chosen.run)
-
-    def duplicate_chosen(self) -> None:
-        """Load the selected run's experiment into the form."""
-        self._with_snapshot(lambda snapshot: self._replace_experiment(snapshot.config, snapshot.row.name))
-
-    def reuse_teacher(self) -> None:
-        """Use the selected run's teacher in the form's experiment."""
-        self._with_snapshot(self._replace_teacher)
-
-    def _with_snapshot(self, use: Callable[[Snapshot], None]) -> None:
-        def opened(reply: Reply) -> None:
-            if isinstance(reply, Snapshot):
-                use(reply)
-
-        if self.chosen is not None:
-            self._studio.ask(OpenRun(run=self.chosen.run), opened, self._studio.failed.emit)
-
-    def _replace_teacher(self, snapshot: Snapshot) -> None:
-        experiment = self._studio.experiment
-        try:
-            document = with_teacher(experiment.document, snapshot)
-        except ConfigError as error:
-            title = f"The teacher of “{snapshot.row.name}” cannot be used"
-            self._studio.failed.emit(ErrorInfo(title=title, cause=str(error), action="Choose another run."))
-            return
-        experiment.amend("teacher", document)
-        self.message.emit(f"The teacher is now that of “{snapshot.row.name}”, with its weights")
-
-    def _replace_experiment(self, text: str, name: str) -> None:
-        try:
-            config = ExperimentConfig.from_toml(text)
-        except ConfigError as error:
-            title = f"The experiment of “{name}” cannot be used"
-            self._studio.failed.emit(ErrorInfo(title=title, cause=str(error), action="The run itself stays readable."))
-            return
-
-        def replace() -> None:
-            # Through TOML, like an opened file: the form needs lists where the model has tuples.
-            self._studio.experiment.replace(toml_document(config.to_toml()), dirty=True)
-
-        if self._may_discard(replace):
-            replace()
-
-    def rename_chosen(self) -> None:
-        """Ask for a new name and rename the selected run."""
-        row = self.chosen
-        if row is None or row.state in LIVE:
-            return
-        dialog = QInputDialog(self)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setWindowTitle("Rename run")
-        dialog.setLabelText("New name of the run and of its folder:")
-        dialog.setTextValue(row.name)
-        dialog.textValueSelected.connect(
-            lambda name: self._studio.rename_run(row.run, name.strip()) if name.strip() not in {"", row.name} else None
-        )
-        dialog.open()
-        for box in dialog.findChildren(QDialogButtonBox):  # they exist only once it is open
-            without_icons(box)
-
-    def delete_chosen(self) -> None:
-        """Move the selected run to the trash after a confirmation."""
-        row = self.chosen
-        if row is None or row.state in LIVE:
-            return
-        box = question(self, "Delete run", f"Move “{row.name}” to the trash?", row.run)
-        box.setObjectName("delete")
-        delete = box.addButton("Move to trash", QMessageBox.ButtonRole.DestructiveRole)
-        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
-        without_icons(box)
-        delete.clicked.connect(lambda: self._studio.delete_run(row.run))
-        box.open()
-
-    # --- display --------------------------------------------------------------------------------------------------
-
-    def _choose(self, current: QModelIndex, _before: QModelIndex) -> None:
-        if current.isValid():
-            self._set_chosen(current.data(RUN_ROLE) or "")
+    def _note_current(self) -> None:
+        index = self.table.currentIndex()
+        if index.isValid():
+            self._set_current(self.model.row_of(index).run)
         self._refresh_actions()
 
     def choose_shown(self) -> None:
-        """Select the run that the panels show."""
+        """Select the run that the panels of Train show."""
         if self._studio.view is not None:
-            self._set_chosen(self._studio.view.row.run)
-            self._restore_selection()
+            self._set_current(self._studio.view.row.run)
+            self._select_current()
         self._refresh_actions()
 
-    def _set_chosen(self, run: str) -> None:
-        self._chosen = run
+    def _set_current(self, run: str) -> None:
+        self._current = run
         self.selected.emit(run)
 
-    def _keep_chosen(self, old: str, new: str) -> None:
+    def _keep_current(self, old: str, new: str) -> None:
         """Keep a run selected that was renamed."""
-        if self._chosen == old:
-            self._set_chosen(new)
+        if self._current == old:
+            self._set_current(new)
 
-    def _restore_selection(self) -> None:
-        index = self._sorted.mapFromSource(self._model.index_of(self._chosen))
-        with QSignalBlocker(self.table.selectionModel()):
-            self.table.setCurrentIndex(index)
-        self.table.viewport().update()
+    def _select_current(self) -> None:
+        if self.current is not None and not self.table.selectionModel().hasSelection():
+            self.table.select_key(self._current)
+
+    def _go_up(self) -> None:
+        """Select the run whose teacher the selected run uses."""
+        row = self.actions_.single
+        teacher = self.compare.teacher_run(row.run) if row is not None else None
+        if teacher is not None and not self.table.select_key(teacher.run):
+            self.toolbar.clear()
+            self.table.select_key(teacher.run)
 
     def _show_menu(self, point: QPoint) -> None:
-        if not self.table.indexAt(point).isValid():
+        if self.table.indexAt(point).isValid():
+            self._menu.popup(self.table.viewport().mapToGlobal(point))
+
+    # --- the note in the status bar -------------------------------------------------------------------------------
+
+    def _note_trash(self) -> None:
+        """Say how many runs the last deletion moved, with a link that undoes it."""
+        self._actions["undo"].setEnabled(bool(self.actions_.trashed))
+        if not self.actions_.trashed:
+            self.note.hide()
             return
-        menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.addActions(list(self._actions.values()))
-        menu.popup(self.table.viewport().mapToGlobal(point))
+        count = len(self.actions_.trashed[-1])
+        text = f"{count:,} runs are in the trash" if count > 1 else "One run is in the trash"
+        self._on_link = self.actions_.undo
+        self.message.emit("")
+        self.note.show_note(text, "Undo", "Bring them back (Ctrl+Z).")
+
+    def _note_report(self, path: str) -> None:
+        self._on_link = lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(path))
+        self.message.emit("")
+        self.note.show_note("The report is written", "Open the report", path)
+
+    def _follow_link(self) -> None:
+        self._on_link()
+
+    # --- display --------------------------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        count, shown = len(self._studio.rows), self._sorted.rowCount()
-        self._empty.setText(_NOT_FOUND if count else _EMPTY)
-        self._empty.setVisible(not shown)
-        self._start.setVisible(not count)
-        self._clear.setVisible(bool(count and not shown))
+        count, shown = len(self._studio.rows), len(self.model.groups)
+        self._notice.show_state(count, shown, self._studio.unreadable)
         self.table.setVisible(bool(shown))
-        runs = f"{count:,} {'run' if count == 1 else 'runs'}"
-        self._count.setText(f"{shown:,} of {runs}" if shown != count else runs)
-        unreadable = self._studio.unreadable
-        more = len(unreadable) - _MAX_UNREADABLE
-        rest = [f"{more} more runs cannot be read."] if more > 0 else []
-        self._unreadable.setText("\n".join([*unreadable[:_MAX_UNREADABLE], *rest]))
-        self._unreadable.setVisible(bool(unreadable))
+        self.toolbar.setVisible(bool(count))
+        self.toolbar.refresh()
+        if len(self.compare.names()) != self._fitted:  # filter and order change no widths
+            self._fitted = len(self.compare.names())
+            self.table.fit_later()
+        self._select_current()
         self._refresh_actions()
 
-    def _refresh_actions(self, _run: str = "") -> None:
-        row = self.chosen
-        ready = self._studio.ready and row is not None
-        for action in self._actions.values():
-            action.setEnabled(ready)
-        if row is not None:
-            idle = ready and row.state not in LIVE
-            self._actions["continue"].setEnabled(ready and row.state in RESUMABLE)
-            self._actions["rename"].setEnabled(idle)
-            self._actions["delete"].setEnabled(idle)
+    def _refresh_actions(self) -> None:
+        rows = self.table.selected_rows()
+        first = rows[0] if len(rows) == 1 else None
+        ready = self._studio.ready and bool(rows)
+        one = ready and first is not None
+        for name, action in self._actions.items():
+            action.setEnabled(ready if name in {*_BUTTONS, "delete", "open"} else one)
+        if first is not None:
+            self._actions["continue"].setEnabled(one and first.state in RESUMABLE)
+            self._actions["rename"].setEnabled(one and first.state not in LIVE)
+            self._actions["teacher_run"].setEnabled(one and self.compare.teacher_run(first.run) is not None)
+        self._actions["trash"].setEnabled(self._studio.ready)
+        self._actions["undo"].setEnabled(self._studio.ready and bool(self.actions_.trashed))
+        self._count()
+        self._offer_report()
+
+    def _count(self) -> None:
+        shown, total = len(self.model.groups), self.compare.total
+        noun = ("groups" if self.compare.grouped else "runs").removesuffix("" if total != 1 else "s")
+        text = f"{shown:,} of {total:,} {noun}" if shown != total else f"{total:,} {noun}"
+        selected = self.table.selected_count()
+        self.counted.emit(f"{text}  ·  {selected:,} selected" if selected > 1 else text)
+
+    def _offer_report(self) -> None:
+        self.report_offered.emit(len(self.actions_.reported_runs()) if self._studio.ready else 0)
 
     def _restyle(self) -> None:
-        self.table.verticalHeader().setDefaultSectionSize(scaled(_ROW))
-        for name, action in self._actions.items():
-            action.setIcon(icon(name))
+        self.table.restyle()
+        for name in ("open", "continue", "duplicate", "teach", "rename", "delete"):
+            self._actions[name].setIcon(icon(name))

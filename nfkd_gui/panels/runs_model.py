@@ -1,262 +1,341 @@
-"""Qt table model of the runs: one row per run."""
+"""Qt tree model of the runs: a row for each group, and below it one for each seed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, QSortFilterProxyModel, Qt
-from PySide6.QtGui import QFont
+import numpy as np
+from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
-from nfkd.protocol.events import Progress, RunRow
+from nfkd.config.run_filter import Value
+from nfkd.protocol.records import RunRow
 from nfkd.text import plain
+from nfkd_gui.model.compare import CompareModel, RunGroup
 from nfkd_gui.model.headline import ENOUGH_SEEDS
+from nfkd_gui.model.run_columns import DEFAULT, ColumnFormat, RunColumn, describe_column, format_of, titles_of
 from nfkd_gui.model.run_states import LIVE
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.numbers import format_duration, format_measure, format_percent
-from nfkd_gui.theme import font
+from nfkd_gui.model.thumbnails import ThumbnailStore
+from nfkd_gui.numbers import format_time
 from nfkd_gui.widgets.chip import ChipTone, verdict_tone
 from nfkd_gui.widgets.labels import tip
 
 Index = QModelIndex | QPersistentModelIndex
-SORT_ROLE = Qt.ItemDataRole.UserRole
-RUN_ROLE = Qt.ItemDataRole.UserRole + 1
-GAP_ROLE = Qt.ItemDataRole.UserRole + 2
-"""The share of the gap that is closed; None where it is not known."""
-CHIP_ROLE = Qt.ItemDataRole.UserRole + 3
-"""Text and tone of a chip, in cells that have one."""
-FIND_ROLE = Qt.ItemDataRole.UserRole + 4
-"""The text of a run that the filter searches."""
-_DAY = 24 * 3600
-_LONGEST = 200
-"""Characters of a cell."""
+_LONGEST, _UNIT_COLUMNS = 200, {"test"}
+_CELL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+_CHECKABLE, _SEED = _CELL | Qt.ItemFlag.ItemIsUserCheckable, _CELL | Qt.ItemFlag.ItemNeverHasChildren
+"""Combined once: Qt asks very often."""
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column: its title, the text of a cell and the key it is sorted by; keys of None are always last."""
+@dataclass(slots=True)
+class Cell:
+    """What is painted in a cell.
 
-    title: str
-    tip: str
-    text: Callable[[RunRow], str]
-    key: Callable[[RunRow], Any]
-    numeric: bool = False
+    Attributes
+    ----------
+    text, extra
+        The value, and its deviation.
+    child
+        Whether it belongs to a seed.
+    chips
+        Texts with tones in place of the text.
+    share, deviation
+        The share of the gap that is closed, for a bar; None for none.
+    colour
+        Index of the run's colour; None if it is not chosen.
+    muted
+        Whether all rows have this value.
+    """
 
-
-def _state_label(row: RunRow) -> str:
-    state = f"{row.state} {100 * row.progress:.0f} %" if row.state in {"running", "paused"} else row.state
-    return f"{state}, another process" if row.elsewhere else state
-
-
-def _seeds_label(row: RunRow) -> str:
-    return f"{row.seeds}" if row.seeds_done >= row.seeds else f"{row.seeds_done} of {row.seeds}"
-
-
-def verdict_chip(row: RunRow) -> tuple[str, ChipTone] | None:
-    """Return text and tone of a verdict's chip; below three seeds it says so in place of a verdict."""
-    if not row.verdict:
-        return None
-    if row.seeds_done < ENOUGH_SEEDS:
-        return f"{row.seeds_done} of {max(row.seeds, ENOUGH_SEEDS)} seeds", "neutral"
-    return row.verdict.capitalize(), verdict_tone(row.verdict)
-
-
-def format_time(created: float, now: float) -> str:
-    """Return the time of day within the last 24 hours, else the date; empty if `created` is no valid time."""
-    form = "%H:%M" if 0 <= now - created < _DAY else "%Y-%m-%d"
-    try:
-        return time.strftime(form, time.localtime(created))
-    except (OverflowError, OSError, ValueError):
-        return ""
+    text: str = ""
+    extra: str = ""
+    child: bool = False
+    chips: Sequence[tuple[str, ChipTone]] = ()
+    share: float | None = None
+    deviation: float | None = None
+    colour: int | None = None
+    muted: bool = False
+    bold: bool = False
+    expandable: bool = False
+    picture: np.ndarray | None = field(default=None)
 
 
-def _test(title: str, about: str, value: Callable[[RunRow], float | None]) -> Column:
-    tip_ = f"Test negative log-likelihood of {about}, mean over seeds; lower is better."
-    return Column(title, tip_, lambda row: format_measure(value(row)), value, numeric=True)
+class RunsModel(QAbstractItemModel):
+    """The groups of a `CompareModel` as rows with chosen columns; seeds are their children.
 
+    Attributes
+    ----------
+    columns
+        Names of the columns; the first is always ``name``.
+    thumbnails
+        The pictures; shown while `pictures` is set.
+    """
 
-GAP, VERDICT = 4, 3
-"""The columns with a bar and with a chip."""
-COLUMNS = (
-    Column("Run", "Name of the run and its folder.", lambda row: row.name, lambda row: row.name.lower()),
-    Column("State", "Queued, running, finished, interrupted …", _state_label, lambda row: row.state),
-    Column("Seeds", "Seeds that have ended, and all seeds.", _seeds_label, lambda row: row.seeds, numeric=True),
-    Column(
-        "Verdict",
-        "Whether the student is better than its baseline; needs three seeds.",
-        lambda row: (verdict_chip(row) or ("",))[0],
-        lambda row: (verdict_chip(row) or (None,))[0],
-    ),
-    Column(
-        "Gap closed",
-        "Share of the gap between baseline and teacher that the student closes.",
-        lambda row: "" if row.gap_closed is None else format_percent(row.gap_closed),
-        lambda row: row.gap_closed,
-        numeric=True,
-    ),
-    _test("Student", "the distilled student", lambda row: row.student_test),
-    _test("Baseline", "the same student trained without the teacher", lambda row: row.baseline_test),
-    _test("Teacher", "the teacher", lambda row: row.teacher_test),
-    Column("Unit", "Unit of the test figures.", lambda row: row.unit, lambda row: row.unit),
-    Column("Data", "The data set.", lambda row: row.data, lambda row: row.data),
-    Column(
-        "Flows",
-        "Teacher, assistants and student.",
-        lambda row: f"{row.teacher} → {row.student}",
-        lambda row: row.teacher,
-    ),
-    Column("Loss", "Terms of the student's loss, with weights.", lambda row: row.loss, lambda row: row.loss or None),
-    Column(
-        "Time",
-        "Time of all finished stages.",
-        lambda row: format_duration(row.seconds) if row.seconds else "",
-        lambda row: row.seconds or None,
-        numeric=True,
-    ),
-    Column(
-        "Created",
-        "When the run was created.",
-        lambda row: format_time(row.created, time.time()),
-        lambda row: row.created,
-        numeric=True,
-    ),
-)
-CREATED = len(COLUMNS) - 1
-
-
-class RunsModel(QAbstractTableModel):
-    """The studio's runs as rows."""
-
-    def __init__(self, studio: Studio, parent: QObject) -> None:
+    def __init__(self, studio: Studio, compare: CompareModel, parent: QObject) -> None:
         super().__init__(parent)
-        self._studio = studio
-        self._runs: list[str] = list(studio.rows)
-        studio.rows_changed.connect(self._reset)
-        studio.row_changed.connect(self._row_changed)
-        studio.progressed.connect(self._on_progress)
-        studio.view_changed.connect(self._redraw)
+        self._studio, self._compare = studio, compare
+        self.thumbnails = ThumbnailStore(studio, self)
+        self.pictures = False
+        self._sorted_by, self._arrow = "", ""
+        self.columns: list[str] = list(DEFAULT)
+        self._titles = titles_of(self.columns)
+        self.groups: list[RunGroup] = compare.groups
+        self._formats: dict[str, ColumnFormat] = {}
+        self._units: set[str] | None = None
+        self._rows: dict[str, int] | None = None
+        compare.groups_changed.connect(self._take_groups)
+        compare.chosen_changed.connect(self.redraw)
+        studio.progressed.connect(self.redraw)
+        studio.view_changed.connect(self.redraw)
+        self.thumbnails.arrived.connect(self.redraw)
 
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
-        return 0 if parent.isValid() else len(self._runs)
+    # --- what Qt asks ---------------------------------------------------------------------------------------------
 
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
-        return 0 if parent.isValid() else len(COLUMNS)
+    def index(self, row: int, column: int, parent: Index = QModelIndex()) -> QModelIndex:  # noqa: B008 - Qt's signature
+        if not parent.isValid():
+            return self.createIndex(row, column, 0) if row < len(self.groups) else QModelIndex()
+        return self.createIndex(row, column, parent.row() + 1)  # a seed: the id is that of its group plus one
+
+    def parent(self, index: Index = QModelIndex()) -> Any:  # type: ignore[override] # noqa: B008 - Qt's signature
+        number = index.internalId() if index.isValid() else 0
+        return self.createIndex(number - 1, 0, 0) if number else QModelIndex()
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
+        if not parent.isValid():
+            return len(self.groups)
+        return 0 if parent.internalId() or parent.column() else len(self.groups[parent.row()].children)
+
+    def hasChildren(self, parent: Index = QModelIndex()) -> bool:  # noqa: B008 - Qt's signature
+        if not parent.isValid():
+            return bool(self.groups)
+        return not parent.internalId() and bool(self.groups[parent.row()].children)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
+        del parent
+        return len(self.columns)
+
+    def flags(self, index: Index) -> Qt.ItemFlag:
+        if index.internalId():
+            return _SEED
+        return _CELL if index.column() else _CHECKABLE
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if orientation != Qt.Orientation.Horizontal:
+        if orientation != Qt.Orientation.Horizontal or not 0 <= section < len(self.columns):
             return None
-        column = COLUMNS[section]
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return column.title
+                return self._head(section)
             case Qt.ItemDataRole.ToolTipRole:
-                return column.tip
+                return tip(_head_tip(describe_column(self.columns[section])))
             case Qt.ItemDataRole.TextAlignmentRole:
-                return _alignment(column)
+                return alignment(self.format(self.columns[section]))
             case _:
                 return None
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        row = self._studio.rows.get(self._runs[index.row()])
-        if row is None:
-            return None
-        column = COLUMNS[index.column()]
         match role:
-            case Qt.ItemDataRole.DisplayRole:
-                return plain(column.text(self._live(row)), _LONGEST)
+            case Qt.ItemDataRole.DisplayRole | Qt.ItemDataRole.AccessibleTextRole:
+                cell = self.cell(index)
+                return " ".join(text for text in (cell.text, cell.extra, *(chip for chip, _ in cell.chips)) if text)
             case Qt.ItemDataRole.TextAlignmentRole:
-                return _alignment(column)
+                return alignment(self.format(self.columns[index.column()]))
             case Qt.ItemDataRole.ToolTipRole:
-                return _tip(row)
-            case Qt.ItemDataRole.FontRole:
-                return self._font(row) if index.column() == 0 else None
+                return _tip(self.row_of(index), self.data(index), self.columns[index.column()])
+            case Qt.ItemDataRole.CheckStateRole if index.column() == 0 and not index.internalId():
+                checked = self._compare.colour_of(self.groups[index.row()].key) is not None
+                return Qt.CheckState.Checked if checked else Qt.CheckState.Unchecked
             case _:
-                return _own_data(row, column, role)
+                return None
 
-    def index_of(self, run: str) -> QModelIndex:
-        """Return the first cell of a run; invalid if there is no such run."""
-        return self.index(self._runs.index(run), 0) if run in self._runs else QModelIndex()
+    def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        del value
+        if role != Qt.ItemDataRole.CheckStateRole or index.internalId():
+            return False
+        self._compare.toggle(self.groups[index.row()].key)
+        return True
 
-    def _live(self, row: RunRow) -> RunRow:
-        progress = self._studio.progress.get(row.run)
-        if progress is None or row.state not in LIVE:
-            return row
-        return msgspec.structs.replace(row, progress=progress.fraction)
+    def toggle_all(self, keys: Sequence[str]) -> None:
+        """Choose groups for the comparison, or take all of them out if each is chosen."""
+        chosen = self._compare.chosen
+        every = all(key in chosen for key in keys)
+        self._compare.choose([key for key in chosen if key not in keys] if every else [*chosen, *keys])
 
-    def _font(self, row: RunRow) -> QFont | None:
-        shown = self._studio.view
-        return font("strong") if shown is not None and shown.row.run == row.run else None
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        if 0 <= column < len(self.columns):
+            self._sorted_by = self.columns[column]
+            self._arrow = "↓" if order == Qt.SortOrder.DescendingOrder else "↑"
+            self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(self.columns) - 1)
+            self._compare.sort_by(self.columns[column], descending=order == Qt.SortOrder.DescendingOrder)
 
-    def _reset(self) -> None:
+    # --- rows and columns -----------------------------------------------------------------------------------------
+
+    def set_columns(self, names: Sequence[str]) -> None:
+        """Show these columns."""
         self.beginResetModel()
-        self._runs = list(self._studio.rows)
+        self.columns = list(names)
+        self._titles = titles_of(self.columns)
         self.endResetModel()
 
-    def _on_progress(self, progress: Progress) -> None:
-        self._row_changed(progress.run)
+    def group_at(self, index: Index) -> RunGroup:
+        """Return the group of a row, or of the seed in it."""
+        return self.groups[index.internalId() - 1 if index.internalId() else index.row()]
 
-    def _row_changed(self, run: str) -> None:
-        if run in self._runs:
-            row = self._runs.index(run)
-            self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
+    def row_of(self, index: Index) -> RunRow:
+        """Return the run of a seed, or the newest run of a group."""
+        group = self.group_at(index)
+        return group.children[index.row()][0] if index.internalId() else group.rows[0]
 
-    def _redraw(self) -> None:
-        if self._runs:
-            self.dataChanged.emit(self.index(0, 0), self.index(len(self._runs) - 1, len(COLUMNS) - 1))
+    def rows_of(self, index: Index) -> Sequence[RunRow]:
+        """Return the runs of a row: all of a group, or that of a seed."""
+        return [self.row_of(index)] if index.internalId() else self.groups[index.row()].rows
+
+    def index_of(self, key: str) -> QModelIndex:
+        """Return the row of a group by the directory of one of its runs; invalid if it is not shown."""
+        if self._rows is None:
+            self._rows = {run: number for number, group in enumerate(self.groups) for run in group.runs}
+        number = self._rows.get(key)
+        return QModelIndex() if number is None else self.index(number, 0)
+
+    def format(self, name: str) -> ColumnFormat:
+        """Return how the values of a column become text."""
+        if name not in self._formats:
+            self._formats[name] = format_of(name, self.groups)
+        return self._formats[name]
+
+    def redraw(self) -> None:
+        """Paint all visible cells anew."""
+        if self.groups:
+            last = self.index(len(self.groups) - 1, len(self.columns) - 1)
+            self.dataChanged.emit(self.index(0, 0), last)
+
+    def _take_groups(self) -> None:
+        groups = self._compare.groups
+        same = len(groups) == len(self.groups) and all(
+            new is old or (new.key == old.key and len(new.children) == len(old.children))
+            for new, old in zip(groups, self.groups, strict=True)
+        )
+        if not same:
+            self.beginResetModel()
+        if set(map(id, groups)) != set(map(id, self.groups)):  # else only their order has changed
+            self._formats.clear()
+            self._units = None
+        self.groups, self._rows = groups, None
+        if same:
+            self.redraw()
+        else:
+            self.endResetModel()
+
+    def _head(self, section: int) -> str:
+        column, title = describe_column(self.columns[section]), self._titles[section]
+        units = {column.unit}
+        if column.kind in _UNIT_COLUMNS:
+            if self._units is None:
+                self._units = {group.rows[0].unit for group in self.groups} - {""}
+            units = self._units
+        [unit] = units if len(units) == 1 else [""]
+        text = f"{title}, {plain(unit, 12)}" if unit and unit not in title.casefold() else title
+        return f"{text} {self._arrow}" if column.name == self._sorted_by else text
+
+    # --- cells ----------------------------------------------------------------------------------------------------
+
+    def cell(self, index: Index) -> Cell:
+        """Return what is painted at an index."""
+        name = self.columns[index.column()]
+        if index.internalId():
+            return self._seed_cell(self.group_at(index), index.row(), name)
+        group = self.groups[index.row()]
+        shown = self.format(name)
+        cell = Cell(muted=shown.equal)
+        value = group.values.get(name)
+        match shown.column.kind:
+            case "name":
+                self._fill_name(cell, group)
+            case "seeds":
+                done, count = (sum(getattr(row, part) for row in group.rows) for part in ("seeds_done", "seeds"))
+                cell.text = f"{count}" if done >= count else f"{done} of {count}"
+            case "verdict":
+                chip = verdict_chip(group)
+                cell.chips = [chip] if chip else []
+            case "tags":
+                cell.chips = [(plain(tag, _LONGEST), "neutral") for tag in group.rows[0].tags]
+            case "state":
+                cell.text = self._state(group)
+            case "time":
+                cell.text = format_time(group.rows[0].created, time.time())
+            case _:
+                self._fill_value(cell, shown, value, group.deviations.get(name))
+        return cell
+
+    def _fill_name(self, cell: Cell, group: RunGroup) -> None:
+        view = self._studio.view
+        cell.text, cell.colour = plain(group.name, _LONGEST), self._compare.colour_of(group.key)
+        cell.expandable = bool(group.children)
+        cell.bold = view is not None and view.row.run in group.runs
+        if self.pictures:
+            cell.picture = self.thumbnails.picture(group.key)
+
+    @staticmethod
+    def _fill_value(cell: Cell, shown: ColumnFormat, value: Value, deviation: float | None) -> None:
+        cell.text, cell.extra = shown.text(value), shown.deviation(deviation) if value is not None else ""
+        if shown.column.kind == "gap" and isinstance(value, (int, float)):
+            cell.share, cell.deviation = value, deviation
+
+    def _seed_cell(self, group: RunGroup, number: int, name: str) -> Cell:
+        row, seed = group.children[number]
+        shown, cell = self.format(name), Cell(child=True)
+        match shown.column.kind:
+            case "name":
+                run = f", {plain(row.name, _LONGEST)}" if len(group.rows) > 1 else ""
+                cell.text = f"seed {seed.seed}{run}" if seed is not None else plain(row.name, _LONGEST)
+            case "state" if seed is None:
+                cell.text = state_label(row, self._progress(row))
+            case _ if seed is not None and name in seed.values:
+                self._fill_value(cell, shown, seed.values[name], None)
+        return cell
+
+    def _state(self, group: RunGroup) -> str:
+        row = next((row for row in group.rows if row.state in LIVE), group.rows[0])
+        return state_label(row, self._progress(row))
+
+    def _progress(self, row: RunRow) -> float:
+        progress = self._studio.progress.get(row.run)
+        return row.progress if progress is None else progress.fraction
 
 
-class SortedRuns(QSortFilterProxyModel):
-    """The runs in the order of a column, those without a value last; only those that contain every word of a text."""
-
-    def __init__(self, model: RunsModel) -> None:
-        super().__init__(model)
-        self._words: list[str] = []
-        self.setSourceModel(model)
-        self.setSortRole(SORT_ROLE)
-
-    def find(self, text: str) -> None:
-        """Keep runs whose name, data, flows, loss, state or verdict contain every word of a text."""
-        self._words = text.casefold().split()
-        self.invalidate()
-
-    def filterAcceptsRow(self, source_row: int, source_parent: Index) -> bool:
-        text = self.sourceModel().index(source_row, 0, source_parent).data(FIND_ROLE)
-        return text is not None and all(word in text for word in self._words)
-
-    def lessThan(self, source_left: Index, source_right: Index) -> bool:
-        left, right = source_left.data(SORT_ROLE), source_right.data(SORT_ROLE)
-        if left is None or right is None:
-            last = left is None if self.sortOrder() == Qt.SortOrder.DescendingOrder else right is None
-            return last and (left is None) != (right is None)
-        return left < right
+def verdict_chip(group: RunGroup) -> tuple[str, ChipTone] | None:
+    """Return text and tone of the verdict's chip; below three seeds it says so in place of a verdict."""
+    row = group.rows[0]
+    if not row.verdict:
+        return None
+    if row.seeds_done < ENOUGH_SEEDS:
+        return f"{row.seeds_done} of {max(row.seeds, ENOUGH_SEEDS)} seeds", "neutral"
+    return plain(row.verdict, _LONGEST).capitalize(), verdict_tone(row.verdict)
 
 
-def _own_data(row: RunRow, column: Column, role: int) -> Any:
-    match role:
-        case _ if role == SORT_ROLE:
-            return column.key(row)
-        case _ if role == RUN_ROLE:
-            return row.run
-        case _ if role == GAP_ROLE:
-            return row.gap_closed
-        case _ if role == CHIP_ROLE:
-            return verdict_chip(row)
-        case _ if role == FIND_ROLE:
-            texts = (row.name, row.data, row.teacher, row.student, row.loss, _state_label(row), row.verdict)
-            return " ".join(texts).casefold()
-        case _:
-            return None
+def state_label(row: RunRow, progress: float) -> str:
+    """Return the state of a run with how much is done."""
+    state = f"{row.state} {100 * progress:.0f} %" if row.state in {"running", "paused"} else row.state
+    return f"{state}, another process" if row.elsewhere else state
 
 
-def _alignment(column: Column) -> Qt.AlignmentFlag:
-    side = Qt.AlignmentFlag.AlignRight if column.numeric else Qt.AlignmentFlag.AlignLeft
+def alignment(shown: ColumnFormat) -> Qt.AlignmentFlag:
+    """Return the alignment of a column: numbers to the right."""
+    side = Qt.AlignmentFlag.AlignRight if shown.numeric else Qt.AlignmentFlag.AlignLeft
     return side | Qt.AlignmentFlag.AlignVCenter
 
 
-def _tip(row: RunRow) -> str:
+def _head_tip(column: RunColumn) -> str:
+    title = column.long_title if column.long_title != column.title else ""
+    return "\n".join(text for text in (title, column.tip, f"In a filter: {column.name}") if text)
+
+
+def _tip(row: RunRow, text: str, name: str) -> str:
+    if name != "name":
+        return tip(text)
     seeds = f"{row.seeds_done} of {row.seeds} seeds" if row.seeds > 1 else "one seed"
-    lines = [f"{row.data} · {row.teacher} → {row.student} · {seeds}", row.device, row.cause, row.verdict, row.run]
+    lines = [f"{row.data} · {row.teacher} → {row.student} · {seeds}", row.device, row.cause, row.verdict, row.note,
+             row.run]  # fmt: skip
     return tip("\n".join(line for line in lines if line))

@@ -40,6 +40,8 @@ _NAMES = {
     "design": "mdi6.tune-variant",
     "train": "mdi6.chart-line",
     "compare": "mdi6.table",
+    "columns": "mdi6.table-column",
+    "report": "mdi6.file-chart-outline",
     "learn": "mdi6.school-outline",
     "present": "mdi6.presentation-play",
     "copy": "mdi6.link-variant",

@@ -45,6 +45,7 @@ class Actions(QObject):
         self.lab_paste = make("lab_paste", "Open copied &text", "Show the state of the lab that was copied as text.")
         self.lab_design = make("lab_design", "Open in &Design", "Make an experiment of the lab.")
         self.lab_show = make("lab_show", "Show e&xperiment in the lab", "Train the experiment of Design in the lab.")
+        self.report = make("report", "Report on &runs …", "Write a report of the runs that are compared or selected.")
         self.larger = make("larger", "&Larger", "Enlarge the interface.", keys.ZoomIn)
         self.smaller = make("smaller", "&Smaller", "Reduce the interface.", keys.ZoomOut)
         self.normal_size = make("normal_size", "&Normal size", "Show the interface at 100 %.", "Ctrl+0")
@@ -118,7 +119,13 @@ class Actions(QObject):
             signal.connect(slot)  # type: ignore[attr-defined]
         studio.row_changed.connect(lambda _run: self.refresh())
         self.refresh_icons()
+        self.offer_report(0)
         self.refresh()
+
+    def offer_report(self, count: int) -> None:
+        """Offer a report on so many runs."""
+        self.report.setIconText(f"Report on {count:,} {'run' if count == 1 else 'runs'}" if count else "Report on runs")
+        self.report.setEnabled(count > 0)
 
     def _pause_or_resume(self) -> None:
         row = self._studio.controlled
@@ -137,6 +144,7 @@ class Actions(QObject):
         self.run.setData("run")
         self.presentation.setIconText("Present")
         self.presentation.setData("present")
+        self.report.setData("report")
         self.lab_copy.setIconText("Copy as text")
         self.lab_copy.setData("copy")
         self.stop.setIconText("Stop …")

@@ -1,11 +1,10 @@
-"""The Compare workspace: the table of runs, and what the selected one reached."""
+"""The Compare workspace: the table of runs with the inspector beside it, and panels that compare the chosen runs."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
-from nfkd_gui.model.compare import CompareModel
 from nfkd_gui.model.selected_run import SelectedRun
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.inspector import InspectorPanel
@@ -19,16 +18,41 @@ _INSPECTOR, _NARROWEST = 376, 300
 
 
 class CompareWorkspace(Workspace):
-    """Lists the runs; the inspector at the right shows the selected one, panels below compare the chosen ones."""
+    """Lists the runs; the inspector at the right shows the selected one, panels below compare the chosen ones.
+
+    Attributes
+    ----------
+    model
+        The runs as groups, and the choice that the panels below compare.
+    """
 
     def __init__(self, studio: Studio, runs: RunsPanel, parent: QWidget | None = None) -> None:
         super().__init__("compare", parent)
+        self.model = runs.compare
         self.selected = SelectedRun(studio)
         runs.selected.connect(self.selected.select)
         runs.choose_shown()
-        centre = self._table = QWidget(self)
+        self._table = self._centre(runs)
+        self.setCentralWidget(self._table)
+        self.inspector = InspectorPanel(studio, self.selected, "selected", self)
+        dock = PanelDock("selected", "Inspector", self.inspector, self, scrolls=False)
+        self.add(dock, Qt.DockWidgetArea.RightDockWidgetArea, _INSPECTOR, _NARROWEST)
+        self._show_inspector.setChecked(True)
+        self._show_inspector.clicked.connect(dock.toggle.trigger)
+        dock.toggle.toggled.connect(self._show_inspector.setChecked)
+        add_compare_panels(self, studio, self.model)
+
+    def _centre(self, runs: RunsPanel) -> QWidget:
+        centre = QWidget(self)
         head, body = PanelHead("Runs", centre), QFrame(centre)
+        head.remark.setObjectName("runs.count")
         head.add_menu("panel.runs", runs)
+        head.add(*runs.head_buttons)
+        self._show_inspector = head.button(
+            "runs.inspector", "inspector", "Inspector", "Show what the selected run reached."
+        )
+        self._show_inspector.setCheckable(True)
+        runs.counted.connect(head.remark.setText)
         body.setProperty("body", True)
         column = QVBoxLayout(body)
         column.setContentsMargins(1, 0, 1, 1)
@@ -39,12 +63,7 @@ class CompareWorkspace(Workspace):
         whole.addWidget(head)
         whole.addWidget(body, 1)
         centre.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setCentralWidget(centre)
-        self.inspector = InspectorPanel(studio, self.selected, "selected", self)
-        dock = PanelDock("selected", "Inspector", self.inspector, self, scrolls=False)
-        self.add(dock, Qt.DockWidgetArea.RightDockWidgetArea, _INSPECTOR, _NARROWEST)
-        self.model = CompareModel(studio, self)
-        add_compare_panels(self, studio, self.model)
+        return centre
 
     def expand(self, dock: PanelDock) -> None:
         super().expand(dock)

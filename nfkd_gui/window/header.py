@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
@@ -19,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd_gui.model.headline import Headline, Segment, headline_of, segments_of
+from nfkd_gui.model.run_groups import parent_of
 from nfkd_gui.model.run_states import LIVE
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.resources import resource_path
@@ -134,7 +136,7 @@ class Header(QFrame):
         studio.progressed.connect(self._show_progress)
         studio.seed_changed.connect(self._show_seeds)
         actions = self._actions
-        for action in (actions.run, actions.pause, actions.stop, actions.presentation):
+        for action in (actions.run, actions.pause, actions.stop, actions.presentation, actions.report):
             action.changed.connect(self._show_buttons)
 
     # --- what is shown --------------------------------------------------------------------------------------------
@@ -168,6 +170,8 @@ class Header(QFrame):
             name, subtitle = "NFKD", ""
         elif self._workspace == "learn":
             name, subtitle = self._lab
+        elif self._workspace == "compare":
+            name, subtitle = "All runs", _count_runs(self._studio.rows)
         elif self._workspace == "train" and view is not None:
             seeds = f" · {view.row.seeds} seeds" if view.row.seeds > 1 else ""
             name, subtitle = view.row.name, f"{view.row.teacher} → {view.row.student}{seeds}"
@@ -199,7 +203,8 @@ class Header(QFrame):
         row = studio.controlled or (studio.view.row if studio.view is not None else None)
         view = studio.view if studio.view is not None and row is not None and studio.view.row.run == row.run else None
         progress = studio.progress.get(row.run) if row is not None else None
-        shown = row is not None and self._workspace not in {"", "learn"}
+        hidden = {"", "learn", *(["compare"] if studio.controlled is None else [])}  # there, many runs are shown
+        shown = row is not None and self._workspace not in hidden
         self._progress.setVisible(shown)
         headline = headline_of(row, view, progress, lost=studio.engine.phase == "lost") if row else Headline()
         if row is not None and studio.view is not None and row.run != studio.view.row.run:
@@ -210,10 +215,12 @@ class Header(QFrame):
     # --- the next action ------------------------------------------------------------------------------------------
 
     def _show_buttons(self) -> None:
-        """Offer Pause (or Resume) and Stop while a run is watched, Present and Copy in Learn, and Run otherwise."""
+        """Offer Pause (or Resume) and Stop while a run is watched, what Compare and Learn have, and Run otherwise."""
         actions, row = self._actions, self._studio.controlled
         if self._workspace == "learn":
             pair: tuple[QAction, QAction | None] = (actions.presentation, actions.lab_copy)
+        elif self._workspace == "compare":
+            pair = (actions.report, None)
         elif row is not None and self._workspace == "train":
             pair = (actions.pause, actions.stop)
         else:
@@ -235,7 +242,9 @@ class Header(QFrame):
     def _trigger(self, button: QPushButton) -> None:
         name = button.property("action")
         actions = self._actions
-        for action in (actions.run, actions.pause, actions.stop, actions.presentation, actions.lab_copy):
+        for action in (
+            actions.run, actions.pause, actions.stop, actions.presentation, actions.lab_copy, actions.report,
+        ):  # fmt: skip
             if action.objectName() == name:
                 action.trigger()
 
@@ -253,6 +262,12 @@ class Header(QFrame):
         fix_size(self._names, width=_NAMES if medium else _SHORT_NAMES)
         self._switch.show_titles(medium)
         self._progress.setMinimumWidth(scaled(180 if medium else 120))
+
+
+def _count_runs(runs: Collection[str]) -> str:
+    folders = len({parent_of(run) for run in runs})
+    count = f"{len(runs):,} {'run' if len(runs) == 1 else 'runs'}"
+    return f"{count} in {folders:,} folders" if folders > 1 else count
 
 
 class _ProgressBlock(QWidget):

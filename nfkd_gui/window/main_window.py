@@ -215,6 +215,7 @@ class MainWindow(QMainWindow):
         self.workspace = name
         self.pages.show_page(getattr(self, name or "start_page"))
         self.header.show_workspace(name, self._offered())
+        menus.share_undo(self)
         self._show_title()
 
     def _offered(self) -> list[str]:

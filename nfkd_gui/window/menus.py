@@ -95,12 +95,21 @@ def _edit_menu(window: MainWindow) -> None:
     menu = _menu(window, "&Edit")
     stack = window.form.undo_stack
     undo, redo = stack.createUndoAction(window, "&Undo"), stack.createRedoAction(window, "&Redo")
+    undo.setObjectName("action.undo")
     undo.setShortcut(QKeySequence.StandardKey.Undo)
     redo.setShortcut(QKeySequence.StandardKey.Redo)
     menu.addActions([undo, redo])
     menu.addSeparator()
     menu.addAction(window.actions_.palette)
     menu.addAction(window.actions_.preferences)
+
+
+def share_undo(window: MainWindow) -> None:
+    """Give the keys of Undo to the form, but in Compare to the table of runs."""
+    undo = window.findChild(QAction, "action.undo")
+    if isinstance(undo, QAction):
+        keys = QKeySequence.StandardKey.Undo
+        undo.setShortcut(QKeySequence() if window.workspace == "compare" else QKeySequence(keys))
 
 
 def _run_menu(window: MainWindow) -> None:

@@ -44,6 +44,9 @@ def make_runs(window: MainWindow) -> RunsPanel:
 
     runs = RunsPanel(window.studio, window.files.may_discard, window)
     runs.message.connect(window.show_message)
+    runs.report_offered.connect(window.actions_.offer_report)
+    window.actions_.report.triggered.connect(runs.actions_.ask_report)
+    window.statusBar().addWidget(runs.note)
     runs.opened.connect(lambda: window.open_workspace("train"))
     return runs
 
@@ -53,7 +56,7 @@ def make_compare(window: MainWindow) -> CompareWorkspace:
     from nfkd_gui.window.compare import CompareWorkspace
 
     compare = CompareWorkspace(window.studio, window.runs, window)
-    compare.inspector.log_wanted.connect(window.runs.open_chosen)
+    compare.inspector.log_wanted.connect(window.runs.actions_.open)
     compare.inspector.log_wanted.connect(window.show_log)
     return compare
 

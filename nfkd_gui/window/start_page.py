@@ -15,8 +15,7 @@ from nfkd.protocol.events import RunRow
 from nfkd.text import plain
 from nfkd_gui.model.run_states import LIVE
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.numbers import format_percent
-from nfkd_gui.panels.runs_model import format_time
+from nfkd_gui.numbers import format_percent, format_time
 from nfkd_gui.theme import fix_size, gap, scaled, set_space
 from nfkd_gui.widgets.buttons import PictureButton
 from nfkd_gui.widgets.chip import Chip, ChipTone, verdict_tone

@@ -20,6 +20,7 @@ from nfkd.config.datasets import dataset_names, parse_data, parse_data_toml
 from nfkd.config.problems import ConfigProblem
 from nfkd.config.sweep import SweepConfig
 from nfkd.config.toml import toml_text
+from nfkd.protocol import comparing
 from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import PROTOCOL, from_client, to_wire
 from nfkd.protocol.comparing import ReadRunValues, RunValues
@@ -58,6 +59,7 @@ from nfkd.protocol.records import CurveInfo, MetricInterval
 from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.times import EstimateTime, TimeEstimate
 from nfkd.protocol.view import RunView
+from tests.gui.scripted_runs import ScriptedRuns
 from tests.gui.stored_pictures import StoredPictures
 
 CRASH_MESSAGE = "Killed: out of memory"
@@ -126,6 +128,7 @@ class Script:
         self.previews: dict[str, ask.DataPreview] = {}
         self.named: list[NamedData] | None = None  # None: what is in the folder of named data sets
         self.stored = StoredPictures()
+        self.runs = ScriptedRuns(self)
         self.estimate: TimeEstimate | None = None
         self.fetch_error: ErrorInfo | None = None
         self.layers: dict[str, list[ask.LayerInfo]] = {"teacher": [], "student": []}
@@ -137,6 +140,8 @@ class Script:
     def answer(self, request: ask.Request) -> ask.Reply:
         """Return the reply, or raise `ScriptRefusal`."""
         self.asked.append(request)
+        if isinstance(request, comparing.ComparingRequest):
+            return self.runs.answer(request)
         handler = getattr(self, f"_{type(request).__name__.lower()}", None)
         if handler is None:
             raise ScriptRefusal(ErrorInfo(title="Not in the script", cause=type(request).__name__))

@@ -18,6 +18,7 @@ from typing import Any
 from nfkd.text import plain
 
 Value = float | str | bool | None
+_Operand = Callable[[Mapping[str, Value]], Value]
 _LONGEST, _SHOWN = 2000, 80  # characters of a filter, and of a name in a message
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
@@ -49,7 +50,7 @@ class RunFilter:
 
     text: str
     names: tuple[str, ...]
-    _root: ast.expr
+    _test: Callable[[Mapping[str, Value]], Any]
 
     @classmethod
     def parse(cls, text: str) -> RunFilter:
@@ -65,7 +66,7 @@ class RunFilter:
             raise FilterError(msg)
         root = _parsed(text.strip() or "true")
         _check(root)
-        return cls(text, tuple(dict.fromkeys(_names(root))), root)
+        return cls(text, tuple(dict.fromkeys(_names(root))), _compiled(root))
 
     def matches(self, values: Mapping[str, Value]) -> bool:
         """Return whether a run passes; a comparison with a field that it does not have is false.
@@ -75,7 +76,7 @@ class RunFilter:
         FilterError
             When a number is compared with a text.
         """
-        return bool(_evaluated(self._root, values))
+        return bool(self._test(values))
 
 
 def require_known(names: Iterable[str], known: Collection[str]) -> None:
@@ -199,40 +200,62 @@ def _names(node: ast.expr) -> Iterator[str]:
             yield from _names(child)
 
 
-def _evaluated(node: ast.expr, values: Mapping[str, Value]) -> Any:
+def _compiled(node: ast.expr) -> Callable[[Mapping[str, Value]], Any]:
+    """Return a function of the values of a run; a walk through the tree for each run is slow."""
     match node:
-        case ast.BoolOp(op=op, values=parts):
-            join = all if isinstance(op, ast.And) else any
-            return join(_evaluated(part, values) for part in parts)
+        case ast.BoolOp(op=op, values=nodes):
+            join, parts = (all if isinstance(op, ast.And) else any), [_compiled(part) for part in nodes]
+            return lambda values: join(part(values) for part in parts)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return not _evaluated(operand, values)
+            inner = _compiled(operand)
+            return lambda values: not inner(values)
         case ast.BinOp(left=left, right=right):
-            whole, part = _operand(left, values), _operand(right, values)
-            return whole is not None and part is not None and str(part).casefold() in str(whole).casefold()
+            return _contains(_operand(left), _operand(right))
+        case ast.Compare(
+            ops=[ast.In() | ast.NotIn() as op], comparators=[ast.List(elts=items) | ast.Tuple(elts=items)]
+        ):
+            return _is_among(_operand(node.left), [_operand(item) for item in items], wanted=isinstance(op, ast.In))
         case ast.Compare():
-            return _compare(node, values)
+            return _comparison(node)
         case _:
-            return _operand(node, values)
+            return _operand(node)
 
 
-def _compare(node: ast.Compare, values: Mapping[str, Value]) -> bool:
-    left, others = _operand(node.left, values), node.comparators
-    if isinstance(node.ops[0], (ast.In, ast.NotIn)):
-        items = others[0].elts if isinstance(others[0], (ast.List, ast.Tuple)) else []
-        found = any(_compared(ast.Eq(), left, _operand(item, values)) for item in items)
-        return left is not None and found != isinstance(node.ops[0], ast.NotIn)
-    operands = [left, *(_operand(operand, values) for operand in others)]
-    return all(_compared(op, *pair) for op, pair in zip(node.ops, pairwise(operands), strict=True))
+def _contains(whole: _Operand, part: _Operand) -> Callable[[Mapping[str, Value]], bool]:
+    def test(values: Mapping[str, Value]) -> bool:
+        text, wanted = whole(values), part(values)
+        return text is not None and wanted is not None and str(wanted).casefold() in str(text).casefold()
+
+    return test
 
 
-def _operand(node: ast.expr, values: Mapping[str, Value]) -> Value:
+def _is_among(left: _Operand, items: list[_Operand], *, wanted: bool) -> Callable[[Mapping[str, Value]], bool]:
+    def test(values: Mapping[str, Value]) -> bool:
+        value = left(values)
+        return value is not None and any(_compared(ast.Eq(), value, item(values)) for item in items) == wanted
+
+    return test
+
+
+def _comparison(node: ast.Compare) -> Callable[[Mapping[str, Value]], bool]:
+    operands = [_operand(operand) for operand in (node.left, *node.comparators)]
+    steps = list(zip(node.ops, pairwise(operands), strict=True))
+    if len(steps) == 1:
+        [(op, (left, right))] = steps
+        return lambda values: _compared(op, left(values), right(values))
+    return lambda values: all(_compared(op, left(values), right(values)) for op, (left, right) in steps)
+
+
+def _operand(node: ast.expr) -> _Operand:
     name = _name(node)
     if name in _CONSTANTS:
-        return _CONSTANTS[name]
+        constant = _CONSTANTS[name]
+        return lambda _values: constant
     if name:
-        return values.get(name)
-    value = ast.literal_eval(node)
-    return value if isinstance(value, str) else float(value)
+        return lambda values: values.get(name)
+    literal = ast.literal_eval(node)
+    value = literal if isinstance(literal, str) else float(literal)
+    return lambda _values: value
 
 
 def _compared(op: ast.cmpop, first: Value, second: Value) -> bool:

@@ -22,7 +22,6 @@ from nfkd_gui.model.csv_files import (
     log_table,
     matching_table,
     paths_table,
-    runs_table,
     samples_table,
     sizes_table,
     write_csv,
@@ -150,13 +149,7 @@ def test_sizes_and_layers_of_flows(tmp_path: Path) -> None:
     ]
 
 
-def test_runs_and_lines_of_the_log_have_a_row_each(tmp_path: Path) -> None:
-    run = row_of("/runs/a, b", "finished", student_test=2.4375, gap_closed=0.5)
-    write_csv(tmp_path / "runs.csv", runs_table([run, row_of("/runs/c", "queued")]))
-    header, rows = read(tmp_path / "runs.csv")
-    first = dict(zip(header, rows[0], strict=True))
-    assert (first["run"], first["state"], float(first["student_test"])) == ("/runs/a, b", "finished", 2.4375)
-    assert len(rows) == 2
+def test_lines_of_the_log_have_a_row_each(tmp_path: Path) -> None:
     line = LogLine(run="/runs/a", level="warning", text='a comma, "quoted"', time=12.5, stage="student", seed=2)
     write_csv(tmp_path / "log.csv", log_table([line]))
     header, rows = read(tmp_path / "log.csv")

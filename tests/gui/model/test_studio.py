@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from nfkd.config import ExperimentConfig
+from nfkd.protocol.comparing import TrashRuns
 from nfkd.protocol.events import ErrorInfo, Gap, RunChanged, RunRemoved, StageStarted
-from nfkd.protocol.requests import Done, ListPictures, ListRuns, OpenRun, Sample, Status, Stop
+from nfkd.protocol.requests import ListPictures, ListRuns, OpenRun, Sample, Status, Stop
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.studio import Studio
 from tests.gui.scripted_engine import row_of
@@ -204,7 +205,7 @@ def test_a_restarted_engine_describes_the_experiment(ready: Studio, do: Do, unti
     do(scenario())
 
 
-def test_renamed_and_deleted_runs(ready: Studio, do: Do) -> None:
+def test_renamed_and_removed_runs(ready: Studio, do: Do) -> None:
     async def scenario() -> None:
         ready.run(DIGITS)
         await settled(ready)
@@ -215,23 +216,12 @@ def test_renamed_and_deleted_runs(ready: Studio, do: Do) -> None:
         assert list(ready.rows) == ["/runs/other"]
         assert ready.view is not None
         assert ready.view.row.run == "/runs/other"
-        ready.delete_run("/runs/other")
+        ready.ask(TrashRuns(folder="/runs", runs=["/runs/other"]), lambda _reply: None, ready.failed.emit)
         await settled(ready)
         assert ready.rows == {}
         assert ready.view is None
 
     do(scenario())
-
-
-def test_files_that_remain_after_a_deletion_are_named(
-    ready: Studio, script: Any, do: Do, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reported: list[ErrorInfo] = []
-    ready.failed.connect(reported.append)
-    monkeypatch.setattr(script, "_deleterun", lambda _request: Done(note="Not deleted: /runs/x/thesis.docx."))
-    ready.delete_run("/runs/x")
-    do(settled(ready))
-    assert [info.cause for info in reported] == ["Not deleted: /runs/x/thesis.docx."]
 
 
 def test_run_the_open_experiment(ready: Studio, script: Any, do: Do) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 from PySide6.QtCore import QCoreApplication, QEvent
-from PySide6.QtWidgets import QTableView, QTableWidget, QWidget
+from PySide6.QtWidgets import QTableView, QTableWidget, QTreeView, QWidget
 
 from nfkd.protocol.events import CurvePoints
 from nfkd.protocol.inspection import Origin, ReadLikelihood, ReadTable
@@ -91,6 +91,7 @@ def test_nothing_keeps_a_closed_panel(name: str, recorded: Any, fake_studio: Any
     qapp.processEvents()
     tables = [view for view in panel.findChildren(QTableView) if not isinstance(view, QTableWidget)]
     models = [view.model().sourceModel() for view in tables]  # type: ignore[attr-defined]
+    models += [view.model() for view in panel.findChildren(QTreeView)]
     kept = [weakref.ref(each) for each in (panel, *models)]
     destroy(panel)
     fake_studio.asked.clear()  # they hold the functions that would get the replies

@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QPlainTextEdit, QPushButton, QTableView
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QPlainTextEdit, QPushButton, QTreeView
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol import events
@@ -19,7 +19,6 @@ from nfkd.protocol.records import StageSummary, Verdict
 from nfkd.protocol.requests import OpenRun, ReadFigures
 from nfkd_gui.model.run_report import mean_figures, repeat_command
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.panels.runs_model import GAP, VERDICT
 from nfkd_gui.theme import role_colour, scaled, tokens
 from nfkd_gui.window.main_window import MainWindow
 from tests.gui.scripted_engine import summary_of
@@ -59,7 +58,7 @@ def finished_run(script: Any, run: str, **changes: Any) -> None:
 
 
 @pytest.fixture
-def runs(window: MainWindow, script: Any, do: Do) -> QTableView:
+def runs(window: MainWindow, script: Any, do: Do) -> QTreeView:
     """The table in Compare, with one run that is opened and one that is not."""
 
     async def prepare() -> None:
@@ -71,23 +70,29 @@ def runs(window: MainWindow, script: Any, do: Do) -> QTableView:
 
     do(prepare())
     window.open_workspace("compare")
-    table = window.findChild(QTableView, "runs.table")
-    assert isinstance(table, QTableView)
+    table = window.findChild(QTreeView, "runs.table")
+    assert isinstance(table, QTreeView)
     return table
 
 
-def names(table: QTableView) -> list[str]:
+def names(table: QTreeView) -> list[str]:
     model = table.model()
     return [model.index(row, 0).data() for row in range(model.rowCount(QModelIndex()))]
 
 
+def heads(table: QTreeView) -> list[str]:
+    model = table.model()
+    titles = [model.headerData(column, Qt.Orientation.Horizontal) for column in range(model.columnCount())]
+    return [title.rstrip(" ↑↓") for title in titles]
+
+
 def test_the_selected_run_is_inspected_without_being_opened(
-    window: MainWindow, script: Any, runs: QTableView, do: Do
+    window: MainWindow, script: Any, runs: QTreeView, do: Do
 ) -> None:
     async def scenario() -> None:
         assert text(window, "selected.figure") == "74 %"  # the opened run is selected first
         opened = [request for request in script.asked if isinstance(request, OpenRun)]
-        runs.selectRow(names(runs).index("second"))
+        runs.setCurrentIndex(runs.model().index(names(runs).index("second"), 0))
         await settled(window.studio)
         assert [request.run for request in script.asked if isinstance(request, ReadFigures)] == ["/runs/second"]
         assert [request for request in script.asked if isinstance(request, OpenRun)] == opened
@@ -109,7 +114,7 @@ def test_the_selected_run_is_inspected_without_being_opened(
 
 
 def test_the_inspector_shows_means_over_seeds_with_interval_verdict_and_how_to_repeat(
-    window: MainWindow, runs: QTableView
+    window: MainWindow, runs: QTreeView
 ) -> None:
     del runs
     window.open_workspace("train")
@@ -160,13 +165,13 @@ def test_no_share_of_the_gap_without_a_baseline(script: Any) -> None:
     ("words", "found"), [("pinwheel", ["second"]), ("LKD finished", ["second"]), ("first", ["first"]), ("nothing", [])]
 )
 def test_the_filter_searches_name_data_loss_and_state(
-    window: MainWindow, runs: QTableView, words: str, found: list[str]
+    window: MainWindow, runs: QTreeView, words: str, found: list[str]
 ) -> None:
     field = window.findChild(QLineEdit, "runs.filter")
     assert isinstance(field, QLineEdit)
     QTest.keyClicks(field, words)
     assert names(runs) == found
-    assert text(window, "runs.count") == f"{len(found)} of 2 runs"
+    assert text(window, "runs.count") == f"{len(found)} of 2 groups"
     clear = window.findChild(QPushButton, "runs.clear")
     assert isinstance(clear, QPushButton)
     assert clear.isVisible() == (not found)
@@ -176,13 +181,15 @@ def test_the_filter_searches_name_data_loss_and_state(
 
 
 def test_gap_and_verdict_are_drawn_and_runs_without_a_gap_are_last_in_both_orders(
-    window: MainWindow, runs: QTableView
+    window: MainWindow, runs: QTreeView
 ) -> None:
     window.resize(1600, 900)
+    gap_column, verdict_column = heads(runs).index("Gap closed"), heads(runs).index("Verdict")
     for order in Qt.SortOrder:
-        runs.sortByColumn(GAP, order)
+        runs.sortByColumn(gap_column, order)
         assert names(runs) == ["first", "second"]
     QApplication.processEvents()
+    runs.fit()
     image = runs.viewport().grab().toImage()
 
     def colours(row: int, column: int) -> set[str]:
@@ -193,10 +200,10 @@ def test_gap_and_verdict_are_drawn_and_runs_without_a_gap_are_last_in_both_order
             for y in range(place.top(), place.bottom())
         }
 
-    assert QColor(role_colour("student")).name() in colours(0, GAP)
-    assert QColor(role_colour("student")).name() not in colours(1, GAP)
-    assert QColor(tokens().good_soft).name() in colours(0, VERDICT)
-    assert runs.rowHeight(0) == scaled(34)
+    assert QColor(role_colour("student")).name() in colours(0, gap_column)
+    assert QColor(role_colour("student")).name() not in colours(1, gap_column)
+    assert QColor(tokens().good_soft).name() in colours(0, verdict_column)
+    assert runs.visualRect(runs.model().index(0, 0)).height() == scaled(34)
 
 
 # --- the log ----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QMessageBox,
     QTableView,
+    QTreeView,
     QWidget,
 )
 from pytestqt.qtbot import QtBot
@@ -155,7 +156,7 @@ def test_labels_tooltips_and_plots_show_markup_literally(window: MainWindow) -> 
     for view in window.findChildren(QAbstractItemView):
         model = view.model()
         for row in range(model.rowCount(QModelIndex())):
-            for column in range(model.columnCount(QModelIndex()) if isinstance(view, QTableView) else 1):
+            for column in range(model.columnCount(QModelIndex()) if isinstance(view, (QTableView, QTreeView)) else 1):
                 index = model.index(row, column)
                 tips.append(index.data(Qt.ItemDataRole.ToolTipRole) or "")
                 assert harmless(str(index.data(Qt.ItemDataRole.DisplayRole) or ""))
@@ -210,8 +211,9 @@ def test_dialogs_show_markup_literally(window: MainWindow, qtbot: QtBot) -> None
     window.studio.rows[RUN] = script_row
     window.studio.rows_changed.emit()
     window.open_workspace("compare")
-    window.runs.delete_chosen()
-    window.runs.rename_chosen()
+    QApplication.processEvents()  # lists the run
+    for act in (window.runs.actions_.tag, window.runs.actions_.write_note, window.runs.actions_.rename):
+        act()
     PreferencesDialog(window.studio, window).open()
     dialogs = window.findChildren(QDialog)
     assert len(dialogs) >= 8

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtWidgets import QTableView, QToolButton
+from PySide6.QtWidgets import QToolButton, QTreeView
 
 from nfkd.config import ExperimentConfig
 from nfkd_gui.model.preferences import load_preferences
@@ -66,8 +66,8 @@ def test_compare_that_is_opened_late_selects_the_shown_run(window: MainWindow, s
         window.studio.open_run("/runs/first")
         await settled(window.studio)
         window.open_workspace("compare")
-        table = window.findChild(QTableView, "runs.table")
-        assert isinstance(table, QTableView)
+        table = window.findChild(QTreeView, "runs.table")
+        assert isinstance(table, QTreeView)
         assert table.model().rowCount() == 2
         assert table.currentIndex().siblingAtColumn(0).data() == "first"
         assert window.compare.selected.view is window.studio.view

@@ -5,20 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QApplication,
     QLabel,
     QPushButton,
-    QTableView,
-    QToolButton,
+    QTreeView,
 )
 
 from nfkd.config import ExperimentConfig
-from nfkd.protocol.requests import DeleteRun, RenameRun, ResumeFromDisk
+from nfkd.protocol.comparing import TrashRuns
+from nfkd.protocol.requests import RenameRun, ResumeFromDisk
 from nfkd_gui.forms.pairs_box import PairsBox
 from nfkd_gui.window.main_window import MainWindow
-from tests.gui.window.steps import DIGITS, Do, child, click, settled
+from tests.gui.window.steps import DIGITS, Do, child, settled
+
+
+def select(window: MainWindow, row: int) -> None:
+    table = child(window, QTreeView, "runs.table")
+    table.setCurrentIndex(table.model().index(row, 0))
+
+
+def trigger(window: MainWindow, name: str) -> None:
+    action = child(window, QAction, name)
+    assert action.isEnabled(), name
+    action.trigger()
 
 
 def test_the_runs_table_sorts_and_aligns_numbers(window: MainWindow, script: Any, do: Do) -> None:
@@ -28,10 +40,10 @@ def test_the_runs_table_sorts_and_aligns_numbers(window: MainWindow, script: Any
             script.set_state(f"/runs/{name}", "finished", student_test=value)
         await settled(window.studio)
         window.open_workspace("compare")
-        table = child(window, QTableView, "runs.table")
+        table = child(window, QTreeView, "runs.table")
         model = table.model()
         heads = [model.headerData(column, Qt.Orientation.Horizontal) for column in range(model.columnCount())]
-        column = heads.index("Student")
+        column = heads.index("Test NLL, bits/dim")
         for order, names in ((Qt.SortOrder.AscendingOrder, "bac"), (Qt.SortOrder.DescendingOrder, "abc")):
             table.sortByColumn(column, order)
             assert "".join(model.index(row, 0).data() for row in range(3)) == names  # without a value: last
@@ -50,8 +62,8 @@ def test_a_duplicated_run_keeps_its_pairs(window: MainWindow, script: Any, do: D
         script.finish("/runs/old")
         await settled(window.studio)
         window.open_workspace("compare")
-        child(window, QTableView, "runs.table").selectRow(0)
-        click(window, QToolButton, "runs.duplicate.button")
+        select(window, 0)
+        trigger(window, "runs.duplicate")
         await settled(window.studio)
         assert window.studio.experiment.config == config
         table = child(window, PairsBox, "distillation.matching.pairs")
@@ -68,23 +80,23 @@ def test_runs_are_opened_duplicated_and_resumed(window: MainWindow, script: Any,
         script.active = ""
         await settled(window.studio)
         window.open_workspace("compare")
-        table = child(window, QTableView, "runs.table")
+        table = child(window, QTreeView, "runs.table")
         table.setFocus()
-        table.selectRow(0)
+        select(window, 0)
         QTest.keyClick(table, Qt.Key.Key_Return)
         await settled(window.studio)
         assert window.workspace == "train"
         window.open_workspace("compare")
         assert window.studio.view is not None
         assert window.studio.view.row.run == "/runs/old"
-        click(window, QToolButton, "runs.duplicate.button")
+        trigger(window, "runs.duplicate")
         await settled(window.studio)
         assert window.studio.experiment.config == config
-        click(window, QToolButton, "runs.continue.button")
+        trigger(window, "runs.continue")
         await settled(window.studio)
         window.open_workspace("compare")
         assert any(isinstance(request, ResumeFromDisk) for request in script.asked)
-        assert not child(window, QToolButton, "runs.delete.button").isEnabled()  # it is live
+        assert not child(window, QAction, "runs.rename").isEnabled()  # it is live
 
     do(scenario())
 
@@ -95,8 +107,8 @@ def test_runs_are_renamed_and_deleted(window: MainWindow, script: Any, do: Do) -
         script.finish("/runs/old")
         await settled(window.studio)
         window.open_workspace("compare")
-        child(window, QTableView, "runs.table").selectRow(0)
-        click(window, QToolButton, "runs.rename.button")
+        select(window, 0)
+        trigger(window, "runs.rename")
         await settled(window.studio)
         dialog: Any = QApplication.activeModalWidget()
         assert all(button.icon().isNull() for button in dialog.findChildren(QPushButton))
@@ -105,12 +117,9 @@ def test_runs_are_renamed_and_deleted(window: MainWindow, script: Any, do: Do) -
         await settled(window.studio)
         assert RenameRun(run="/runs/old", name="new").name in [getattr(r, "name", "") for r in script.asked]
         assert list(window.studio.rows) == ["/runs/new"]
-        click(window, QToolButton, "runs.delete.button")
+        trigger(window, "runs.delete")
         await settled(window.studio)
-        box: Any = QApplication.activeModalWidget()
-        next(button for button in box.buttons() if "trash" in button.text()).click()
-        await settled(window.studio)
-        assert any(isinstance(request, DeleteRun) for request in script.asked)
+        assert [request.runs for request in script.asked if isinstance(request, TrashRuns)] == [["/runs/new"]]
         assert window.studio.rows == {}
 
     do(scenario())
@@ -126,9 +135,8 @@ def test_use_a_runs_teacher_and_undo(window: MainWindow, script: Any, do: Do) ->
         script.begin("/runs/old", other.to_toml())
         await settled(window.studio)
         window.open_workspace("compare")
-        table = child(window, QTableView, "runs.table")
-        table.selectRow(0)
-        click(window, QToolButton, "runs.teach.button")
+        select(window, 0)
+        trigger(window, "runs.teach")
         await settled(window.studio)
         dialog: Any = QApplication.activeModalWidget()
         assert "not trained yet" in " ".join(label.text() for label in dialog.findChildren(QLabel))
@@ -137,7 +145,7 @@ def test_use_a_runs_teacher_and_undo(window: MainWindow, script: Any, do: Do) ->
         assert ExperimentConfig.from_dict(experiment.document) == before
         script.finish("/runs/old")
         await settled(window.studio)
-        click(window, QToolButton, "runs.teach.button")
+        trigger(window, "runs.teach")
         await settled(window.studio)
         config = experiment.config
         assert config is not None

@@ -1,0 +1,147 @@
+"""Runs as groups that differ only by their seeds, with means and standard deviations over the seeds. No Qt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import PurePath
+
+from nfkd.config.run_filter import Value
+from nfkd.protocol.comparing import SeedValues
+from nfkd.protocol.records import RunRow
+
+TEACHER_WEIGHTS = "training.teacher_weights"
+TEACHER_FROM = "teacher_from"
+"""The run whose teacher another run used, by its name."""
+_COLUMNS = (
+    "name", "state", "data", "teacher", "student", "loss", "seeds", "seeds_done", "seconds", "device", "unit",
+    "teacher_test", "student_test", "baseline_test", "gap_closed", "verdict", "note",
+)  # fmt: skip
+_NUMBERS = {"seeds", "seeds_done", "seconds"}
+
+
+@dataclass(frozen=True, eq=False)
+class RunGroup:
+    """One row of the table: a run, or runs that differ only by their seeds.
+
+    Attributes
+    ----------
+    key
+        The directory of its newest run, by which the group is known.
+    rows
+        Its runs, newest first.
+    values
+        Columns, settings and figures. Figures are means over the seeds of all runs.
+    seeds
+        Figures of each seed, as (run, figures).
+    """
+
+    key: str
+    rows: tuple[RunRow, ...]
+    values: Mapping[str, Value]
+    seeds: tuple[tuple[RunRow, SeedValues], ...]
+
+    @property
+    def name(self) -> str:
+        """The name of its newest run."""
+        return self.rows[0].name
+
+    @property
+    def runs(self) -> list[str]:
+        """The directories of its runs."""
+        return [row.run for row in self.rows]
+
+    @cached_property
+    def children(self) -> Sequence[tuple[RunRow, SeedValues | None]]:
+        """What is listed below it: its seeds that have ended, and of several runs those without one."""
+        if len(self.rows) == 1:
+            return self.seeds if len(self.seeds) > 1 else ()
+        ended = {row.run for row, _ in self.seeds}
+        return [*self.seeds, *((row, None) for row in self.rows if row.run not in ended)]
+
+    @cached_property
+    def deviations(self) -> Mapping[str, float]:
+        """Standard deviations over seeds of the figures of at least two seeds."""
+        return {name: _deviation(numbers) for name, numbers in _figures(self.seeds).items() if len(numbers) > 1}
+
+
+def make_group(
+    rows: Sequence[RunRow], values: Mapping[str, Value], seeds: Mapping[str, Sequence[SeedValues]]
+) -> RunGroup:
+    """Return the group of runs, newest first.
+
+    Parameters
+    ----------
+    rows
+        Its runs.
+    values
+        Those of its newest run.
+    seeds
+        Figures of each seed that has ended, by run.
+    """
+    each = tuple((row, seed) for row in rows for seed in seeds.get(row.run, ()))
+    if len(rows) > 1:
+        means = {name: math.fsum(numbers) / len(numbers) for name, numbers in _figures(each).items()}
+        counts = {name: float(sum(getattr(row, name) for row in rows)) for name in ("seeds", "seeds_done")}
+        values = {**values, **counts, **means}
+    return RunGroup(rows[0].run, tuple(rows), values, each)
+
+
+def _figures(seeds: Iterable[tuple[RunRow, SeedValues]]) -> dict[str, list[float]]:
+    """Return the numbers of all seeds by name."""
+    found: dict[str, list[float]] = {}
+    for _, seed in seeds:
+        for name, value in seed.values.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+                found.setdefault(name, []).append(float(value))
+    return found
+
+
+def _deviation(numbers: Sequence[float]) -> float:
+    mean = math.fsum(numbers) / len(numbers)
+    return math.sqrt(math.fsum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1))
+
+
+def row_values(row: RunRow) -> dict[str, Value]:
+    """Return what a row of the table of runs tells by name; values that are not known are left out."""
+    values: dict[str, Value] = {}
+    for name in _COLUMNS:
+        value = getattr(row, name)
+        if value is not None:
+            values[name] = float(value) if name in _NUMBERS else value
+    values["tags"] = ", ".join(row.tags)
+    try:
+        values["created"] = datetime.fromtimestamp(row.created, UTC).isoformat(timespec="seconds")
+    except (OverflowError, OSError, ValueError):
+        values["created"] = ""
+    return values
+
+
+def search_text(row: RunRow) -> str:
+    """Return the text in which a filter looks for words."""
+    texts = (row.name, row.data, row.teacher, row.student, row.loss, row.state, row.verdict, *row.tags, row.note)
+    return " ".join(texts).casefold()
+
+
+def parent_of(run: str) -> str:
+    """Return the directory that holds a run's directory."""
+    return run[: max(run.rfind("/"), run.rfind("\\"), 0)]
+
+
+def containing_run(path: str, runs: Mapping[str, RunRow]) -> RunRow | None:
+    """Return the run whose directory is `path` or holds it."""
+    while path:
+        if path in runs:
+            return runs[path]
+        shorter = parent_of(path)
+        path = shorter if shorter != path else ""
+    return None
+
+
+def folder_below(parent: str, base: PurePath) -> str:
+    """Return a directory below the runs folder, with slashes; empty for the runs folder and others."""
+    path = type(base)(parent)
+    return path.relative_to(base).as_posix().removeprefix(".") if path.is_relative_to(base) else ""
