@@ -16,6 +16,7 @@ from nfkd_gui.model.compare_figures import COSTS, MEASURES, Figure, Flow, known_
 from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.compare_base import ComparePanel
+from nfkd_gui.panels.compare_choices import fill_figures
 from nfkd_gui.plotting.tradeoff import TradeOffPlot, TradePoint
 from nfkd_gui.theme import limit_size, scaled, set_space
 from nfkd_gui.widgets.combo import FittingComboBox
@@ -76,7 +77,7 @@ class TradeOffPanel(ComparePanel):
     def chosen_figures(self) -> tuple[Figure, Figure]:
         """Return the shown measure and cost: those that the user has chosen, if the runs have them."""
         measures, costs = self._known()
-        return _fill(self.measure, measures), _fill(self.cost, costs)
+        return fill_figures(self.measure, measures), fill_figures(self.cost, costs)
 
     def draw(self) -> None:
         measure, cost = self.chosen_figures()
@@ -149,15 +150,3 @@ class TradeOffPanel(ComparePanel):
         ]
         names = ["run", "flow", cost.key().removeprefix("student_"), measure.key().removeprefix("student_")]
         return {"Points": Table([*names, "standard deviation over seeds"], rows)}
-
-
-def _fill(combo: FittingComboBox, figures: Sequence[Figure]) -> Figure:
-    """Offer figures, and return the chosen one: the one before if it is still there, else the first."""
-    names = [figure.name for figure in figures]
-    if [combo.itemData(index) for index in range(combo.count())] != names:
-        before = combo.currentData()
-        combo.clear()
-        for figure in figures:
-            combo.addItem(figure.title, figure.name)
-        combo.setCurrentIndex(names.index(before) if before in names else 0)
-    return figures[combo.currentIndex()]

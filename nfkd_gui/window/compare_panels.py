@@ -12,6 +12,7 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.compare_base import ComparePanel
 from nfkd_gui.panels.compare_curves import RunCurvesPanel
 from nfkd_gui.panels.compare_differences import DifferencesPanel
+from nfkd_gui.panels.compare_grid import GridPanel
 from nfkd_gui.panels.compare_matching import RunMatchingPanel
 from nfkd_gui.panels.compare_parallel import ParallelPanel
 from nfkd_gui.panels.compare_samples import RunSamplesPanel
@@ -21,7 +22,7 @@ from nfkd_gui.widgets.panel_dock import PanelDock
 from nfkd_gui.widgets.workspace import Workspace
 
 COLUMNS: tuple[tuple[int, tuple[type[ComparePanel], ...]], ...] = (
-    (606, (ParallelPanel, RunCurvesPanel)),
+    (606, (ParallelPanel, GridPanel, RunCurvesPanel)),
     (474, (TradeOffPanel, RunMatchingPanel)),
     (488, (DifferencesPanel, RunSamplesPanel)),
 )

@@ -1,0 +1,34 @@
+"""Combo boxes of figures and settings in the panels of Compare: a choice stays while it is offered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nfkd_gui.model.compare_figures import Figure
+from nfkd_gui.model.setting_names import setting_title
+from nfkd_gui.widgets.combo import FittingComboBox
+
+
+def fill_figures(combo: FittingComboBox, figures: Sequence[Figure]) -> Figure:
+    """Offer figures, and return the chosen one: the one before if it is still there, else the first."""
+    names = [figure.name for figure in figures]
+    return figures[_fill(combo, names, [figure.title for figure in figures], 0)]
+
+
+def fill_settings(combo: FittingComboBox, names: Sequence[str], first: int) -> str:
+    """Offer settings, and return the chosen one: the one before, else that with the index `first`.
+
+    An empty name stands for no setting.
+    """
+    titles = [setting_title(name) if name else "One row" for name in names]
+    return names[_fill(combo, names, titles, min(first, len(names) - 1))]
+
+
+def _fill(combo: FittingComboBox, names: Sequence[str], titles: Sequence[str], first: int) -> int:
+    if [combo.itemData(index) for index in range(combo.count())] != list(names):
+        before = combo.currentData()
+        combo.clear()
+        for name, title in zip(names, titles, strict=True):
+            combo.addItem(title, name)
+        combo.setCurrentIndex(list(names).index(before) if before in names else first)
+    return combo.currentIndex()
