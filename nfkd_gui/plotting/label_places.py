@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
@@ -25,11 +27,6 @@ class PointLabel:
     y: float
     width: float
     height: float
-
-
-def overlaps(first: Box, second: Box) -> bool:
-    """Return whether two boxes have more than an edge in common."""
-    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
 
 
 def place_labels(
@@ -54,14 +51,24 @@ def place_labels(
     gap
         Distance of a label from its point.
     """
-    taken, found = list(obstacles), list[Box | None]()
+    taken, others, found = _array(obstacles), _array(lines), list[Box | None]()
     for label in labels:
-        free = [box for box in _around(label, gap) if _inside(box, room) and not _hits(box, taken)]
-        place = next((box for box in free if not _hits(box, lines)), free[0] if free else None)
-        if place is not None:
-            taken.append(place)
-        found.append(place)
+        boxes = _array(_around(label, gap))
+        free = boxes[_inside(boxes, room) & ~_hits(boxes, taken)]
+        best = free[~_hits(free, others)] if len(free) else free
+        chosen = best[:1] if len(best) else free[:1]
+        taken = np.concatenate([taken, chosen])
+        found.append(_box(chosen[0]) if len(chosen) else None)
     return found
+
+
+def _array(boxes: Iterable[Box]) -> np.ndarray:
+    return np.array(list(boxes), np.float64).reshape(-1, 4)
+
+
+def _box(values: np.ndarray) -> Box:
+    left, top, right, bottom = values.tolist()
+    return left, top, right, bottom
 
 
 def _around(label: PointLabel, gap: float) -> Iterable[Box]:
@@ -76,9 +83,12 @@ def _around(label: PointLabel, gap: float) -> Iterable[Box]:
             yield x, y, x + label.width, y + label.height
 
 
-def _inside(box: Box, room: Box) -> bool:
-    return box[0] >= room[0] and box[1] >= room[1] and box[2] <= room[2] and box[3] <= room[3]
+def _inside(boxes: np.ndarray, room: Box) -> np.ndarray:
+    return np.all(boxes[:, :2] >= room[:2], axis=1) & np.all(boxes[:, 2:] <= room[2:], axis=1)
 
 
-def _hits(box: Box, taken: Iterable[Box]) -> bool:
-    return any(overlaps(box, other) for other in taken)
+def _hits(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return which boxes have more than an edge in common with one of the others, (boxes,)."""
+    first, second = boxes[:, None], others[None]
+    apart = (first[..., :2] >= second[..., 2:]) | (second[..., :2] >= first[..., 2:])
+    return np.any(~np.any(apart, axis=2), axis=1)

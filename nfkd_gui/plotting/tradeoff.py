@@ -60,7 +60,7 @@ class TradePoint:
     label: str = ""
 
 
-_FRONT = "Pareto front"
+_FRONT, _LABELS = "Pareto front", 14
 
 
 class TradeOffPlot(Plot):
@@ -87,6 +87,8 @@ class TradeOffPlot(Plot):
         self.addItem(self.front)
         self.addItem(self.points)
         self.labels: list[pg.TextItem] = []
+        self._spare: list[pg.TextItem] = []
+        """Labels that are hidden; making one takes long."""
         self._band = QRubberBand(QRubberBand.Shape.Rectangle, self)
         self._pressed: QPointF | None = None
 
@@ -185,14 +187,16 @@ class TradeOffPlot(Plot):
     # --- labels ---------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        """Write the labels that fit beside their points, those of chosen runs first."""
+        """Write the first labels that fit beside their points, those of baselines and teachers first."""
         for item in self.labels:
-            self.removeItem(item)
+            item.hide()
+        self._spare += self.labels
         self.labels = []
         pixels = self._pixels(self.positions())
         texts = [(plain(point.label, _LONGEST), point, place) for point, place in zip(self._shown, pixels, strict=True)]
         texts = [text for text in texts if text[0]]
-        texts.sort(key=lambda text: (not text[1].colour, text[1].kind != "teacher"))
+        texts.sort(key=lambda text: (text[1].kind == "run", not text[1].colour))
+        texts = texts[:_LABELS]
         metrics = QFontMetricsF(font("caption"))
         height = metrics.height()
         labels = [
@@ -229,14 +233,20 @@ class TradeOffPlot(Plot):
             self._add_label(_FRONT, role_colour("student"), place)
 
     def _add_label(self, text: str, colour: str, place: Box) -> None:
-        item = pg.TextItem(text, color=colour, anchor=(0, 0))
+        item = self._spare.pop() if self._spare else self._new_label()
+        item.setText(text, colour)
         item.setFont(font("caption"))
-        item.textItem.document().setDocumentMargin(0)
-        item.setZValue(4)
+        item.show()
         corner = self.mapToScene(round(place[0]), round(place[1]))
         item.setPos(self.canvas.getViewBox().mapSceneToView(corner))
-        self.canvas.addItem(item, ignoreBounds=True)
         self.labels.append(item)
+
+    def _new_label(self) -> pg.TextItem:
+        item = pg.TextItem(anchor=(0, 0))
+        item.textItem.document().setDocumentMargin(0)
+        item.setZValue(4)
+        self.canvas.addItem(item, ignoreBounds=True)
+        return item
 
     def _room(self) -> Box:
         rect = self.canvas.getViewBox().sceneBoundingRect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from nfkd_gui.panels.compare_parallel import ParallelPanel
 from nfkd_gui.panels.compare_tradeoff import TradeOffPanel
 from nfkd_gui.plotting.lines import decimate
 from nfkd_gui.theme import apply_theme
+from nfkd_gui.widgets.workspace import Workspace
+from nfkd_gui.window.compare_panels import add_compare_panels, arrange_compare_panels
 from tests.gui.compare.compare_driver import hover
 from tests.gui.compare_script import CompareScript, many_runs
 
@@ -165,3 +168,32 @@ def test_trade_off_of_500_groups(
     began = time.perf_counter()
     tradeoff.plot.viewport().repaint()
     print(f"\ntrade-off drawn in {1000 * drawn:.0f} ms, painted in {1000 * (time.perf_counter() - began):.0f} ms")
+
+
+def test_heartbeat_while_50_runs_are_chosen(
+    qapp: QApplication, qtbot: QtBot, ready: Studio, script: CompareScript, do: Callable[[Any], Any]
+) -> None:
+    apply_theme(qapp, "light")
+    many_runs(script, RUNS)
+    model = model_of(ready, do)
+    workspace = Workspace("compare")
+    add_compare_panels(workspace, ready, model)
+    qtbot.addWidget(workspace)
+    workspace.resize(1584, 436)
+    with qtbot.waitExposed(workspace):
+        workspace.show()
+    arrange_compare_panels(workspace)
+    workspace.docks["compare.curves"].raise_()
+    beats = [time.perf_counter()]
+
+    async def choose() -> None:
+        keys = [group.key for group in model.groups]
+        for step in range(FRAMES):
+            model.choose(keys[: 1 + step // 2])
+            for _ in range(4):
+                await asyncio.sleep(0.005)
+                beats.append(time.perf_counter())
+
+    do(choose())
+    late = [max(0.0, after - before - 0.005) for before, after in itertools.pairwise(beats)]
+    print(f"\nthe loop is late by {milliseconds(late)} while 1 to {RUNS} runs are chosen, with curves and trade-off")

@@ -7,9 +7,18 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfkd_gui.plotting.label_places import PointLabel, overlaps, place_labels
+from nfkd_gui.plotting.label_places import Box, PointLabel, place_labels
 
 ROOM = (0.0, 0.0, 300.0, 200.0)
+
+
+def overlaps(first: Box, second: Box) -> bool:
+    """Return whether two boxes have more than an edge in common."""
+    across = min(first[2], second[2]) - max(first[0], second[0])
+    down = min(first[3], second[3]) - max(first[1], second[1])
+    return across > 0 and down > 0
+
+
 LABELS = st.lists(
     st.builds(PointLabel, st.floats(0, 300), st.floats(0, 200), st.floats(10, 90), st.just(14.0)), max_size=12
 )
