@@ -58,7 +58,7 @@ class RunCell(QStyledItemDelegate):
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         del option
         model = cast(RunsModel, index.model())
-        return QSize(self.width(model, index), scaled(PICTURE_ROW if model.pictures else ROW))
+        return QSize(0, scaled(PICTURE_ROW if model.pictures else ROW))  # `RunsTree.fit` sets the widths
 
     def width(self, model: RunsModel, index: Index) -> int:
         """Return the width of a cell that shows all of its content."""

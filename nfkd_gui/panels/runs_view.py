@@ -94,6 +94,7 @@ class RunsTree(QTreeView):
         header.setSortIndicator(self._model.columns.index(_CREATED), Qt.SortOrder.DescendingOrder)
         self.setSortingEnabled(True)
         header.sectionResized.connect(self._note_width)
+        header.sectionHandleDoubleClicked.connect(self._fit_one)
         header.sectionMoved.connect(self.moved)
         header.setAccessibleName("Columns of the table of runs")
 
@@ -172,6 +173,11 @@ class RunsTree(QTreeView):
         count = min(len(self._model.groups), _MEASURED)
         cells = [self._cell.width(self._model, self._model.index(row, section)) for row in range(count)]
         return min(max([head, scaled(_NARROWEST), *cells]), scaled(_WIDEST))
+
+    def _fit_one(self, section: int) -> None:
+        """Give a column the width of its content again."""
+        self._widths.pop(self._model.columns[section], None)
+        self.fit()
 
     def _note_width(self, section: int, _old: int, new: int) -> None:
         if QGuiApplication.mouseButtons() & Qt.MouseButton.LeftButton:  # the user drags its edge

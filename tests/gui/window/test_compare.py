@@ -189,7 +189,7 @@ def test_gap_and_verdict_are_drawn_and_runs_without_a_gap_are_last_in_both_order
         runs.sortByColumn(gap_column, order)
         assert names(runs) == ["first", "second"]
     QApplication.processEvents()
-    runs.fit()
+    window.runs.table.fit()
     image = runs.viewport().grab().toImage()
 
     def colours(row: int, column: int) -> set[str]:

@@ -221,6 +221,17 @@ def test_columns_are_chosen_remembered_and_moved(runs: RunsPanel, window: MainWi
     dialog.reject()
 
 
+def test_a_double_click_on_the_edge_of_a_head_fits_its_column(runs: RunsPanel) -> None:
+    header, section = runs.table.header(), runs.model.columns.index("verdict")
+    fitted = header.sectionSize(section)
+    edge = QPoint(header.sectionViewportPosition(section) + fitted - 1, header.height() // 2)
+    QTest.mousePress(header.viewport(), Qt.MouseButton.LeftButton, Keys.NoModifier, edge)
+    header.resizeSection(section, fitted + 40)
+    QTest.mouseRelease(header.viewport(), Qt.MouseButton.LeftButton, Keys.NoModifier, edge)
+    header.sectionHandleDoubleClicked.emit(section)
+    assert header.sectionSize(section) == fitted
+
+
 def test_equal_columns_are_hidden_on_demand(runs: RunsPanel, window: MainWindow) -> None:
     runs._set_columns(["name", "data", "student.hidden"])
     assert runs.model.cell(runs.model.index(0, 1)).muted
