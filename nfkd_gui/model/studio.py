@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, Signal
 
 from nfkd.config.toml import toml_document
 from nfkd.protocol import events, requests
+from nfkd.protocol.comparing import RunsMoved, TrashRuns
 from nfkd.protocol.data import ListData, PreviewData
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Reply, Request
@@ -264,14 +265,14 @@ class Studio(QObject):
         self.ask(requests.RenameRun(run=run, name=name), lambda _reply: self.list_runs(), self.failed.emit)
 
     def delete_run(self, run: str) -> None:
-        """Move a run to the trash."""
-        self.ask(requests.DeleteRun(run=run), self._deleted, self.failed.emit)
+        """Move a run to the trash of the runs folder."""
+        folder = self.listed_folder if PurePath(run).is_relative_to(self.listed_folder) else PurePath(run).parent
+        self.ask(TrashRuns(folder=str(folder), runs=[run]), self._trashed, self.failed.emit)
 
-    def _deleted(self, reply: Reply) -> None:
-        self.list_runs()
-        if isinstance(reply, requests.Done) and reply.note:
-            title, action = "The run was deleted, but not its folder", "Delete or move these files by hand."
-            self.failed.emit(ErrorInfo(title=title, cause=reply.note, action=action))
+    def _trashed(self, reply: Reply) -> None:
+        if isinstance(reply, RunsMoved) and reply.failed:
+            causes = " ".join(reply.failed.values())
+            self.failed.emit(ErrorInfo(title="The run was not moved to the trash", cause=causes))
 
     def _note_busy(self, _run: str = "") -> None:
         self.time_estimate.note_busy(busy=any(map(is_controllable, self.rows.values())))
@@ -393,6 +394,6 @@ class Studio(QObject):
         if row.run in self.rows:
             self.rows[row.run] = row
             self.row_changed.emit(row.run)
-        elif is_controllable(row) or PurePath(row.run).parent == self.listed_folder:
+        elif is_controllable(row) or self.listed_folder in PurePath(row.run).parents:
             self.rows[row.run] = row
             self.rows_changed.emit()

@@ -12,6 +12,7 @@ import msgspec
 from nfkd.config import ExperimentConfig
 from nfkd.planning.times import UnitTimes
 from nfkd.protocol.events import RunChanged, RunEvent
+from nfkd.protocol.records import RunRow
 from nfkd.protocol.roles import Role
 from nfkd.protocol.view import RunView
 from nfkd.training.job import TrainingJob
@@ -98,8 +99,17 @@ class RunQueue:
     def apply(self, event: RunEvent) -> None:
         """Update the state of the event's run, and emit the event."""
         if view := self.views.get(event.run):
+            if isinstance(event, RunChanged):  # the job knows the labels that the run had at its start
+                row = msgspec.structs.replace(event.row, tags=view.row.tags, note=view.row.note)
+                event = RunChanged(run=event.run, row=row)
             view.apply(event)
         self._emit(event)
+
+    def label(self, run: str, row: RunRow) -> None:
+        """Give a run the labels of a row that was read from its files."""
+        view = self.views[run]
+        view.row = msgspec.structs.replace(view.row, tags=row.tags, note=row.note)
+        self.apply(RunChanged(run=run, row=view.row))
 
     def _start_next(self) -> None:
         if not self._queue:

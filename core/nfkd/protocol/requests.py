@@ -90,10 +90,6 @@ class RenameRun(RunMessage, frozen=True):
     name: str
 
 
-class DeleteRun(RunMessage, frozen=True):
-    """Move a run that is neither active nor queued to the trash. Returns `Done`."""
-
-
 class Sample(RunMessage, frozen=True):
     """Sample every flow that the run has so far, from the same latents. Returns `Samples`."""
 
@@ -138,7 +134,6 @@ Request = (
     | OpenRun
     | ReadFigures
     | RenameRun
-    | DeleteRun
     | Sample
     | Interpolate
     | ComparingRequest
@@ -216,9 +211,6 @@ class RunAccepted(RunMessage, frozen=True):
 
 class Done(Message, frozen=True):
     """The request succeeded."""
-
-    note: str = ""
-    """A remark, such as which files were left in a deleted run's directory."""
 
 
 class RunList(Message, frozen=True):

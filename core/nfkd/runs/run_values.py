@@ -1,66 +1,168 @@
-"""What is known of a run by name: the columns of the table of runs, and every setting by its dotted path."""
+"""What is known of a run by name: the columns of the table of runs, its figures, and its settings by dotted path."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import NamedTuple
 
-from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.config import ExperimentConfig
 from nfkd.config.run_filter import Value
+from nfkd.protocol.comparing import SeedValues
+from nfkd.protocol.gap import gap_of
 from nfkd.protocol.records import RunRow
-from nfkd.runs.errors import RunError
-from nfkd.runs.layout import read_config
+from nfkd.runs.finding import FileStamp, file_stamp, folder_below
+from nfkd.runs.layout import EXPERIMENT
+from nfkd.runs.settings_file import Settings, flattened, plain_value, read_settings
+from nfkd.runs.summary_file import FIGURES, read_figures, seed_files
 
 COLUMNS = (
     "name", "state", "data", "teacher", "student", "loss", "seeds", "seeds_done", "created", "seconds", "device",
-    "unit", "teacher_test", "student_test", "baseline_test", "gap_closed", "verdict",
+    "unit", "teacher_test", "student_test", "baseline_test", "gap_closed", "verdict", "folder", "tags", "note",
 )  # fmt: skip
 """Columns of the table of runs."""
+_ASIDE = {"stage", "seed", "unit", "ended", "type"}
+_OF_OTHERS = {"test", "parameters", "samples_per_second", "c2st", "fd", "sw", "mmd", "precision", "recall"}
+"""Figures of flows other than the student that are worth a column."""
+_MOST = 50_000  # runs whose values are kept
+Figures = list[dict[str, float | str | None]]
 
 
-def run_values(row: RunRow, *, settings: bool = True) -> dict[str, Value]:
-    """Return the values of a run: its columns, then its settings.
+class RunFacts(NamedTuple):
+    """What the files of a run say: its settings, means of its figures over seeds, and the figures of each seed."""
+
+    settings: tuple[Settings, ...]
+    means: Mapping[str, Value]
+    seeds: list[SeedValues]
+
+
+def run_values(row: RunRow, facts: RunFacts | None = None, *, folder: str = "") -> dict[str, Value]:
+    """Return the values of a run from all sources; those with the same name of later ones replace earlier ones.
 
     Parameters
     ----------
     row
         The run.
-    settings
-        Whether to read its experiment. Settings that cannot be read are left out.
+    facts
+        What its files say; None for columns alone.
+    folder
+        The runs folder, for the column ``folder``.
     """
-    values: dict[str, Value] = {name: _plain(getattr(row, name)) for name in COLUMNS}
-    values["created"] = datetime.fromtimestamp(row.created, UTC).isoformat(timespec="seconds")
-    if settings:
-        try:
-            config = read_config(Path(row.run))
-        except (ConfigError, RunError, OSError):
-            return values
-        values |= {path: value for path, value in settings_of(config).items() if path not in values}
+    values: dict[str, Value] = {}
+    if facts is not None:
+        for table in facts.settings:
+            values.update(table)
+        values.update(facts.means)
+    values.update(
+        {name: value for name, value in _columns(row, folder).items() if value is not None or name not in values}
+    )
     return values
+
+
+def _columns(row: RunRow, folder: str) -> dict[str, Value]:
+    values: dict[str, Value] = {
+        name: value if (value := getattr(row, name)) is None else plain_value(value) for name in _OF_ROW
+    }
+    values["created"] = datetime.fromtimestamp(row.created, UTC).isoformat(timespec="seconds")
+    return values | {"folder": folder_below(row.run, folder), "tags": ", ".join(row.tags), "note": row.note}
+
+
+_OF_ROW = [name for name in COLUMNS if name not in {"created", "folder", "tags", "note"}]
+
+
+def read_facts(run: str) -> RunFacts:
+    """Read what the files of a run say, without those that cannot be read."""
+    figures = read_figures(run)
+    seeds = list(_seeds(figures))
+    names = dict.fromkeys(name for seed in seeds for name in seed.values)
+    return RunFacts(read_settings(run), {name: _mean(seed.values.get(name) for seed in seeds) for name in names}, seeds)
+
+
+class FactsCache:
+    """Reads the files of runs again only if they have changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[tuple[FileStamp | None, ...], RunFacts]] = {}
+
+    def read(self, run: str) -> RunFacts:
+        """Return what the files of a run say, as `read_facts`."""
+        stamps = self._stamps(run)
+        known = self._known.get(run)
+        if known is None or known[0] != stamps:
+            known = self._known[run] = stamps, read_facts(run)
+            if len(self._known) > _MOST:
+                del self._known[next(iter(self._known))]
+        return known[1]
+
+    @staticmethod
+    def _stamps(run: str) -> tuple[FileStamp | None, ...]:
+        experiment, figures = (_stamp(f"{run}{os.sep}{name}") for name in (EXPERIMENT, FIGURES))
+        # Runs of older versions have their figures only in HDF5.
+        return (experiment, figures) if figures else (experiment, *map(_stamp, seed_files(run)))
+
+
+def _stamp(path: str | Path) -> FileStamp | None:
+    try:
+        return file_stamp(path)
+    except OSError:
+        return None
 
 
 def settings_of(config: ExperimentConfig) -> dict[str, Value]:
     """Return every setting of an experiment by its dotted path; items of lists have their index."""
-    return dict(_settings(config.model_dump(mode="json")))
+    return flattened(config.model_dump(mode="json"))
 
 
-def _settings(table: Any, path: str = "") -> Iterator[tuple[str, Value]]:
-    if isinstance(table, Mapping):
-        items: Any = table.items()
-    elif isinstance(table, list):
-        items = enumerate(table)
-    else:
-        yield path, _plain(table)
-        return
-    for key, value in items:
-        yield from _settings(value, f"{path}.{key}" if path else str(key))
+def _mean(values: Iterable[Value]) -> Value:
+    numbers = [value for value in values if isinstance(value, float)]
+    return fmean(numbers) if numbers else None
 
 
-def _plain(value: Any) -> Value:
-    if isinstance(value, (bool, str)) or value is None:
-        return value
-    number = float(value)
-    return None if math.isnan(number) else number
+def _seeds(figures: Figures) -> Iterator[SeedValues]:
+    """Yield the figures of each seed by column; a teacher that all seeds share counts for each."""
+    numbers = sorted({int(float(table["seed"] or 0)) for table in figures if table["stage"] in {"student", "baseline"}})
+    for seed in numbers or sorted({int(float(table["seed"] or 0)) for table in figures}):
+        values: dict[str, Value] = {}
+        own = {str(table["stage"]): table for table in figures if table["seed"] == seed}
+        shared = {str(table["stage"]): table for table in reversed(figures) if table["stage"] not in {*_TRAINED}}
+        stages = shared | own
+        for stage, table in stages.items():
+            prefix = stage.replace("-", "_")
+            values.update({
+                f"{prefix}_{name}": value
+                for name, value in table.items()
+                if isinstance(value, float) and name not in _ASIDE and (stage == "student" or name in _OF_OTHERS)
+            })  # fmt: skip
+        closed = _gap_closed(stages)
+        if closed is not None:
+            values["gap_closed"] = closed
+        values["seconds"] = sum(_number(table, "seconds") or 0.0 for table in own.values())
+        yield SeedValues(seed=seed, values=values)
+
+
+_TRAINED = ("student", "baseline", "ablation")
+"""Stages that every seed trains."""
+
+
+def _gap_closed(stages: Mapping[str, Mapping[str, float | str | None]]) -> float | None:
+    """Return the share of the gap that the student of a seed closes; None where it is not defined."""
+    tests = {role: _number(stages.get(role, {}), "test") for role in ("student", "baseline", "teacher")}
+    if None in tests.values():
+        return None
+    one = {role: {0: value} for role, value in tests.items() if value is not None}
+    error = max(_number(stages[role], "test_error") or 0.0 for role in ("baseline", "teacher"))
+    gap = gap_of(one["student"], one["baseline"], one["teacher"], gain=_lower, error=error)
+    return None if gap is None or math.isnan(gap.closed) else gap.closed
+
+
+def _lower(value: float, other: float) -> float:
+    return other - value
+
+
+def _number(table: Mapping[str, float | str | None], name: str) -> float | None:
+    value = table.get(name)
+    return value if isinstance(value, float) else None

@@ -47,7 +47,8 @@ def trash_run(folder: Path, run: Path) -> Path:
     """
     title = "The run cannot be moved to the trash"
     refuse_active(run, "moved to the trash")
-    if folder not in run.parents or TRASH in run.relative_to(folder).parts or not is_utf8_name(run.name):
+    within = folder in run.parents and not {TRASH, ".."} & set(run.relative_to(folder).parts)
+    if not within or not is_utf8_name(run.name):
         raise RunError(title, f"{run} is not in {folder}.", "Choose a run of that folder.")
     trash = folder / TRASH
     try:
@@ -134,8 +135,8 @@ def empty_trash(folder: Path) -> None:
         except (OSError, RunError) as error:
             failed.append(error.cause if isinstance(error, RunError) else f"{path}: {describe_error(error)}.")
     if failed:
-        action = f"Delete what is left in {trash} by hand."
-        raise RunError("The trash cannot be emptied", " ".join(failed[:10]), action)
+        title, action = "The trash cannot be emptied", f"Delete what is left in {trash} by hand."
+        raise RunError(title, " ".join(failed[:10]), action)
     for path in _entries(trash):
         with suppress(OSError):
             path.unlink()  # notes that a crash left
