@@ -112,18 +112,17 @@ def _labels_stamp(run: str) -> FileStamp | None:
 
 
 def _read(run: str, before: RunRow | None, stamp: RunStamp) -> SeenRun:
-    path = Path(run)
     if not is_utf8_name(run):
         problem = f"{plain(run)}: its name is not valid UTF-8. Rename the folder."
         return SeenRun(None, stamp, problem)
     try:
-        row = read_stored_state(path).row
+        row = read_stored_state(run).row
     except RunError as error:
         return SeenRun(before, stamp, str(error), stale=True)
     labels, problem = NO_LABELS, ""
     if stamp.labels is not None:
         try:
-            labels = read_labels(path)
+            labels = read_labels(run)
         except RunError as error:
             problem = str(error)
     return SeenRun(with_labels(row, labels), stamp, problem)

@@ -5,6 +5,7 @@ It is separate from the state, so that runs in training in any process can be la
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ NO_LABELS = Labels()
 _DECODER = msgspec.json.Decoder(Labels)
 
 
-def read_labels(run: Path) -> Labels:
+def read_labels(run: Path | str) -> Labels:
     """Return a run's labels; none if it has no file of them.
 
     Raises
@@ -40,14 +41,14 @@ def read_labels(run: Path) -> Labels:
     RunError
         When the file cannot be read, or has more than labels may have.
     """
-    path = run / LABELS
+    path = f"{run}{os.sep}{LABELS}"
     try:
         labels = _DECODER.decode(read_limited(path, _MAX_BYTES))
         _require_valid(labels)
     except FileNotFoundError:
         return NO_LABELS
     except (OSError, ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-        title, cause = "The labels cannot be read", describe_read_error(path, error)
+        title, cause = "The labels cannot be read", describe_read_error(Path(path), error)
         raise RunError(title, cause, "Correct or delete the file.") from error
     return labels
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
 from nfkd.config import ExperimentConfig
 from nfkd.config.run_filter import Value
 from nfkd.protocol.comparing import SeedValues
 from nfkd.protocol.gap import gap_of
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.records import RunRow, StageSummary
+from nfkd.protocol.roles import ROLES, TEACHERS
 from nfkd.runs.finding import FileStamp, file_stamp, folder_below
 from nfkd.runs.layout import EXPERIMENT
 from nfkd.runs.settings_file import Settings, flattened, plain_value, read_settings
@@ -25,11 +27,12 @@ COLUMNS = (
     "unit", "teacher_test", "student_test", "baseline_test", "gap_closed", "verdict", "folder", "tags", "note",
 )  # fmt: skip
 """Columns of the table of runs."""
-_ASIDE = {"stage", "seed", "unit", "ended", "type"}
-_OF_OTHERS = {"test", "parameters", "samples_per_second", "c2st", "fd", "sw", "mmd", "precision", "recall"}
+_OF_STUDENT = [name for name in StageSummary.__struct_fields__ if name not in {"stage", "seed", "unit", "ended"}]
+_OF_OTHERS = ["test", "parameters", "samples_per_second", "c2st", "fd", "sw", "mmd", "precision", "recall"]
 """Figures of flows other than the student that are worth a column."""
 _MOST = 50_000  # runs whose values are kept
-Figures = list[dict[str, float | str | None]]
+StageFigures = dict[str, float | str | None]
+Figures = list[StageFigures]
 
 
 class RunFacts(NamedTuple):
@@ -78,8 +81,7 @@ def read_facts(run: str) -> RunFacts:
     """Read what the files of a run say, without those that cannot be read."""
     figures = read_figures(run)
     seeds = list(_seeds(figures))
-    names = dict.fromkeys(name for seed in seeds for name in seed.values)
-    return RunFacts(read_settings(run), {name: _mean(seed.values.get(name) for seed in seeds) for name in names}, seeds)
+    return RunFacts(read_settings(run), _means(seeds), seeds)
 
 
 class FactsCache:
@@ -117,38 +119,51 @@ def settings_of(config: ExperimentConfig) -> dict[str, Value]:
     return flattened(config.model_dump(mode="json"))
 
 
-def _mean(values: Iterable[Value]) -> Value:
-    numbers = [value for value in values if isinstance(value, float)]
-    return fmean(numbers) if numbers else None
+def _means(seeds: Iterable[SeedValues]) -> dict[str, Value]:
+    """Return the mean of each figure over the seeds that have it."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for seed in seeds:
+        for name, value in seed.values.items():
+            if isinstance(value, float):
+                found[name].append(value)
+    return {name: math.fsum(values) / len(values) for name, values in found.items()}
 
 
 def _seeds(figures: Figures) -> Iterator[SeedValues]:
     """Yield the figures of each seed by column; a teacher that all seeds share counts for each."""
-    numbers = sorted({int(float(table["seed"] or 0)) for table in figures if table["stage"] in {"student", "baseline"}})
-    for seed in numbers or sorted({int(float(table["seed"] or 0)) for table in figures}):
-        values: dict[str, Value] = {}
-        own = {str(table["stage"]): table for table in figures if table["seed"] == seed}
-        shared = {str(table["stage"]): table for table in reversed(figures) if table["stage"] not in {*_TRAINED}}
+    tables: defaultdict[float, dict[str, StageFigures]] = defaultdict(dict)
+    shared: dict[str, StageFigures] = {}
+    for table in figures:
+        stage, seed = table["stage"], table["seed"]
+        if isinstance(stage, str) and isinstance(seed, float):
+            tables[seed][stage] = table
+            if stage in TEACHERS:
+                shared.setdefault(stage, table)
+    for seed, own in tables.items():
         stages = shared | own
+        values: dict[str, Value] = {}
         for stage, table in stages.items():
-            prefix = stage.replace("-", "_")
-            values.update({
-                f"{prefix}_{name}": value
-                for name, value in table.items()
-                if isinstance(value, float) and name not in _ASIDE and (stage == "student" or name in _OF_OTHERS)
-            })  # fmt: skip
+            for name, column in _columns_of(stage):
+                value = table.get(name)
+                if isinstance(value, float):
+                    values[column] = value
+        values["seconds"] = math.fsum(_number(table, "seconds") or 0.0 for table in own.values())
         closed = _gap_closed(stages)
         if closed is not None:
             values["gap_closed"] = closed
-        values["seconds"] = sum(_number(table, "seconds") or 0.0 for table in own.values())
-        yield SeedValues(seed=seed, values=values)
+        yield SeedValues(seed=int(seed), values=values)
 
 
-_TRAINED = ("student", "baseline", "ablation")
-"""Stages that every seed trains."""
+@cache
+def _columns_of(stage: str) -> list[tuple[str, str]]:
+    """Return the figures of a stage that have a column, and its name."""
+    if stage not in ROLES:
+        return []
+    prefix = stage.replace("-", "_")
+    return [(name, f"{prefix}_{name}") for name in (_OF_STUDENT if stage == "student" else _OF_OTHERS)]
 
 
-def _gap_closed(stages: Mapping[str, Mapping[str, float | str | None]]) -> float | None:
+def _gap_closed(stages: Mapping[str, StageFigures]) -> float | None:
     """Return the share of the gap that the student of a seed closes; None where it is not defined."""
     tests = {role: _number(stages.get(role, {}), "test") for role in ("student", "baseline", "teacher")}
     if None in tests.values():
@@ -163,6 +178,6 @@ def _lower(value: float, other: float) -> float:
     return other - value
 
 
-def _number(table: Mapping[str, float | str | None], name: str) -> float | None:
+def _number(table: StageFigures, name: str) -> float | None:
     value = table.get(name)
     return value if isinstance(value, float) else None

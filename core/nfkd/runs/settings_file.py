@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -15,8 +14,8 @@ from nfkd.config.run_filter import Value
 from nfkd.config.toml import read_text, toml_document
 from nfkd.runs.layout import EXPERIMENT
 
-_TABLE = re.compile(r"^(?=\[)", re.MULTILINE)
-_REPEATED = re.compile(r"^\[\[|\"\"\"|'''", re.MULTILINE)
+_TABLE = "\n["
+_UNUSUAL = ("\n[[", '"""', "'''")  # text with which a line that begins with a bracket may not begin a table
 _SHORT, _LONGEST = 8192, 100  # characters of a table that is remembered; items of a list
 Settings = Mapping[str, Value]
 
@@ -34,9 +33,10 @@ def read_settings(run: str) -> tuple[Settings, ...]:
 
 
 def _tables(text: str) -> tuple[Settings, ...]:
-    if _REPEATED.search(text) is None:  # else a line that begins with a bracket may be inside a text or a list
+    if not any(found in text for found in _UNUSUAL):
+        first, *others = text.split(_TABLE)
         with suppress(ConfigError):  # a list may have lines that begin with a bracket, too
-            return tuple(_table(part) for part in _TABLE.split(text) if part.strip())
+            return (_table(first), *(_table(f"[{part}") for part in others))
     return (_parsed(text),)
 
 

@@ -44,7 +44,7 @@ def read_summaries(run: Path) -> list[StageSummary]:
 def read_figures(run: str) -> list[dict[str, float | str | None]]:
     """Return the same as `read_summaries` as one table for each stage, with None for NaN; faster for many runs."""
     with suppress(OSError, ValueError, ArithmeticError, RecursionError):
-        found = _DECODER.decode(read_limited(Path(run, FIGURES), _MAX_BYTES))
+        found = _DECODER.decode(read_limited(f"{run}{os.sep}{FIGURES}", _MAX_BYTES))
         if all(isinstance(table.get("stage"), str) and isinstance(table.get("seed"), float) for table in found):
             return found
     try:
