@@ -182,8 +182,7 @@ def test_a_run_of_another_process_cannot_be_controlled(tmp_path: Path) -> None:
                 assert error.title == "The run belongs to another process"
                 assert error.cause == f"Process {process.pid} trains other."
                 assert "Ctrl-C" in error.action
-            for change in (ask.RenameRun(run=path, name="x"), ask.DeleteRun(run=path)):
-                assert (await refusal(watched.engine, change)).error.action == "Stop it first."
+            assert (await refusal(watched.engine, ask.RenameRun(run=path, name="x"))).error.action == "Stop it first."
             assert process.poll() is None
 
     run_engine(scenario, LIMITS)

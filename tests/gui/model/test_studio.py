@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from nfkd.config import ExperimentConfig
+from nfkd.protocol.comparing import RunsMoved, TrashRuns
 from nfkd.protocol.events import ErrorInfo, Gap, RunChanged, RunRemoved, StageStarted
-from nfkd.protocol.requests import Done, ListPictures, ListRuns, OpenRun, Sample, Status, Stop
+from nfkd.protocol.requests import ListPictures, ListRuns, OpenRun, Sample, Status, Stop
 from nfkd.protocol.view import RunView
 from nfkd_gui.model.studio import Studio
 from tests.gui.scripted_engine import row_of
@@ -223,15 +224,22 @@ def test_renamed_and_deleted_runs(ready: Studio, do: Do) -> None:
     do(scenario())
 
 
-def test_files_that_remain_after_a_deletion_are_named(
+def test_a_run_that_is_not_moved_to_the_trash_is_reported(
     ready: Studio, script: Any, do: Do, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reported: list[ErrorInfo] = []
+    asked: list[TrashRuns] = []
     ready.failed.connect(reported.append)
-    monkeypatch.setattr(script, "_deleterun", lambda _request: Done(note="Not deleted: /runs/x/thesis.docx."))
-    ready.delete_run("/runs/x")
+
+    def refuse(request: TrashRuns) -> RunsMoved:
+        asked.append(request)
+        return RunsMoved(moved={}, failed={"/runs/x": "x is running."})
+
+    monkeypatch.setattr(script, "_trashruns", refuse)
+    ready.delete_run("/runs/deep/x")
     do(settled(ready))
-    assert [info.cause for info in reported] == ["Not deleted: /runs/x/thesis.docx."]
+    assert [(request.folder, request.runs) for request in asked] == [("/runs", ["/runs/deep/x"])]
+    assert [info.cause for info in reported] == ["x is running."]
 
 
 def test_run_the_open_experiment(ready: Studio, script: Any, do: Do) -> None:
@@ -268,6 +276,12 @@ def test_a_run_of_another_process_is_listed_but_not_controlled(ready: Studio, sc
     change(script, "/runs/other", "finished", progress=1.0)
     assert ready.rows["/runs/other"].progress == 1.0
     assert ready.controlled is None
+
+
+def test_a_run_that_appears_in_a_sub_folder_is_listed_and_one_elsewhere_is_not(ready: Studio, script: Any) -> None:
+    for run in ("/runs/digits/two/new", "/other/new"):
+        change(script, run, "finished")
+    assert list(ready.rows) == ["/runs/digits/two/new"]
 
 
 def test_a_run_of_another_process_is_shown_live(ready: Studio, script: Any, do: Do) -> None:

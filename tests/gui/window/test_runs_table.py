@@ -15,7 +15,8 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd.config import ExperimentConfig
-from nfkd.protocol.requests import DeleteRun, RenameRun, ResumeFromDisk
+from nfkd.protocol.comparing import TrashRuns
+from nfkd.protocol.requests import RenameRun, ResumeFromDisk
 from nfkd_gui.forms.pairs_box import PairsBox
 from nfkd_gui.window.main_window import MainWindow
 from tests.gui.window.steps import DIGITS, Do, child, click, settled
@@ -110,7 +111,7 @@ def test_runs_are_renamed_and_deleted(window: MainWindow, script: Any, do: Do) -
         box: Any = QApplication.activeModalWidget()
         next(button for button in box.buttons() if "trash" in button.text()).click()
         await settled(window.studio)
-        assert any(isinstance(request, DeleteRun) for request in script.asked)
+        assert any(isinstance(request, TrashRuns) for request in script.asked)
         assert window.studio.rows == {}
 
     do(scenario())
