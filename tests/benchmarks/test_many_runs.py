@@ -25,28 +25,30 @@ from tests.core.tiny import digits, moons
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]
 RUNS, FOLDERS, SEEDS = 10_000, 20, 3
 COLD = """
-import sys, time
-start = time.perf_counter()
-from nfkd.runs.folder_scan import scan_runs
-from nfkd.runs.folder_scan import rows_of
-imported = time.perf_counter()
-first = scan_runs(sys.argv[1], {})
+import json, sys, time
+began = time.perf_counter()
+from nfkd.runs.folder_scan import rows_of, scan_runs
+from nfkd.runs.run_values import FactsCache, run_values
+times = {"imports": (time.perf_counter() - began, time.process_time())}
+
+def measure(name, function):
+    wall, work = time.perf_counter(), time.process_time()
+    result = function()
+    times[name] = time.perf_counter() - wall, time.process_time() - work
+    return result
+
+def values():
+    return [len(run_values(row, cache.read(row.run))) for row in rows]
+
+cache, folder = FactsCache(), sys.argv[1]
+first = measure("first listing", lambda: scan_runs(folder, {}))
 rows, unreadable = rows_of(first.values())
 assert not unreadable
-listed = time.perf_counter()
-scan_runs(sys.argv[1], {})
-again = time.perf_counter()
-scan_runs(sys.argv[1], first)
-watched = time.perf_counter()
-from nfkd.runs.run_values import FactsCache, run_values
-cache, start_values = FactsCache(), time.perf_counter()
-def read():
-    return [len(run_values(row, cache.read(row.run))) for row in rows]
-sizes = read()
-valued = time.perf_counter()
-read()
-print(len(rows), sum(sizes) / len(sizes), imported - start, listed - imported, again - listed, watched - again,
-      valued - start_values, time.perf_counter() - valued)
+measure("second listing", lambda: scan_runs(folder, {}))
+measure("scan of the watch", lambda: scan_runs(folder, first))
+sizes = measure("all values", values)
+measure("all values again", values)
+print(json.dumps({"runs": len(rows), "values": sum(sizes) / len(sizes), "times": times}))
 """
 
 
@@ -88,12 +90,11 @@ def test_listing_and_values(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", COLD, str(tmp_path / "runs")], check=True, capture_output=True, text=True
     )
-    count, size, imported, *times = map(float, done.stdout.split())
-    assert count == RUNS
-    print(f"\n{count:,.0f} runs in {FOLDERS} folders, {size:.0f} values each; imports {imported:.2f} s (not counted)")
-    names = ("first listing", "second listing", "scan of the watch", "all values", "all values again")
-    for name, seconds in zip(names, times, strict=True):
-        print(f"{name}: {seconds:.2f} s")
+    found = json.loads(done.stdout)
+    assert found["runs"] == RUNS
+    print(f"\n{RUNS:,} runs in {FOLDERS} folders, {found['values']:.0f} values each")
+    for name, (wall, work) in found["times"].items():
+        print(f"{name}: {wall:.2f} s, {work:.2f} s of CPU time")
 
 
 def test_curves_of_fifty_runs(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_curves_of_fifty_runs(tmp_path: Path) -> None:
     writer.close()
     runs = [Path(shutil.copytree(source, tmp_path / f"run-{number}")) for number in range(50)]
     seconds = timed(lambda: [read_run_curve(run, "train/nll", "student", 500) for run in runs])
-    print(f"\na curve of 50 runs with 10,000 points each: {seconds:.2f} s")
+    print(f"\na curve of 50 runs with 10,000 points each: {seconds}")
 
 
 @pytest.mark.parametrize("data", ["moons", "digits"])
@@ -126,10 +127,10 @@ def test_thumbnails(data: str, tmp_path: Path) -> None:
         stored: Any = file["student/samples/images"]
         shape = stored.shape[1:]
     seconds = timed(lambda: [read_thumbnail(run, 64) for run in runs])
-    print(f"\n400 thumbnails of {data}, {shape} stored: {seconds:.2f} s")
+    print(f"\n400 thumbnails of {data}, {shape} stored: {seconds}")
 
 
-def timed(function: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+def timed(function: Callable[[], Any]) -> str:
+    began, work = time.perf_counter(), time.process_time()
     function()
-    return time.perf_counter() - began
+    return f"{time.perf_counter() - began:.2f} s, {time.process_time() - work:.2f} s of CPU time"
