@@ -95,7 +95,7 @@ def is_inflated(path: Path) -> bool:
         return False  # not an archive
 
 
-def require_regular(path: Path) -> os.stat_result:
+def require_regular(path: Path | str) -> os.stat_result:
     """Return the status of a regular file; follows links.
 
     For libraries that open a path themselves; otherwise use `open_regular`.
@@ -108,12 +108,12 @@ def require_regular(path: Path) -> os.stat_result:
         When the file is missing or not accessible.
     """
     _refuse_null(path)
-    status = path.stat()
+    status = os.stat(path)  # noqa: PTH116 - also for text
     _refuse_other_kinds(path, status.st_mode)
     return status
 
 
-def open_regular(path: Path) -> io.BufferedReader:
+def open_regular(path: Path | str) -> io.BufferedReader:
     """Open a regular file for reading bytes, without blocking. Raises as `require_regular`."""
     require_regular(path)  # checked first: opening a device can have side effects
     descriptor = os.open(path, _READ_FLAGS)
@@ -125,8 +125,8 @@ def open_regular(path: Path) -> io.BufferedReader:
         raise
 
 
-def read_limited(path: Path, limit: int) -> bytes:
-    """Return the content of a regular file of at most `limit` bytes.
+def read_limited(path: Path | str, limit: int) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes. A path as text saves time with many files.
 
     Raises
     ------
@@ -136,7 +136,10 @@ def read_limited(path: Path, limit: int) -> bytes:
         As `require_regular`.
     """
     with open_regular(path) as file:
-        data = file.read(limit + 1)
+        size = min(os.fstat(file.fileno()).st_size, limit)
+        data = file.read(size + 1)  # of a larger number, memory would be reserved first
+        if len(data) > size:  # it grows, or is in a file system without sizes
+            data += file.read(limit - size)
     if len(data) > limit:
         raise FileTooLargeError(errno.EFBIG, f"is larger than {limit:,} bytes", str(path))
     return data
@@ -216,7 +219,7 @@ def replace_file(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def _refuse_other_kinds(path: Path, mode: int) -> None:
+def _refuse_other_kinds(path: Path | str, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
     raise FileKindError(errno.EINVAL, _kind_label(mode), str(path))
@@ -227,6 +230,6 @@ def _kind_label(mode: int) -> str:
     return f"is {kind}, not a regular file"
 
 
-def _refuse_null(path: Path) -> None:
+def _refuse_null(path: Path | str) -> None:
     if "\0" in str(path):
         raise FileKindError(errno.EINVAL, "contains a null character, which no file name can", repr(str(path)))

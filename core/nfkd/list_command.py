@@ -16,7 +16,7 @@ from nfkd.table_formats import WRITERS, Row, write_table
 from nfkd.terminal import say
 
 if TYPE_CHECKING:
-    from nfkd.evaluation.comparison import ComparedRun, Comparison, Difference, Mean
+    from nfkd.evaluation.comparison import Comparison, Difference, Mean
 
 _SHOWN = (
     "name",
@@ -54,7 +54,7 @@ def list_in_terminal(options: argparse.Namespace) -> int:
         When an option cannot be used.
     """
     from nfkd.runs.layout import list_runs
-    from nfkd.runs.run_values import COLUMNS, run_values
+    from nfkd.runs.run_values import COLUMNS, read_facts, run_values
 
     found, unreadable = list_runs(Path(options.directory))
     chosen = [name.strip() for name in options.columns.split(",") if name.strip()]
@@ -62,7 +62,10 @@ def list_in_terminal(options: argparse.Namespace) -> int:
     try:
         condition = RunFilter.parse(options.where)
         names = {*chosen, sort, options.group, *condition.names} - {""}
-        rows: list[Row] = [run_values(row, settings=not names <= set(COLUMNS)) for row in found]
+        plain_columns, folder = names <= set(COLUMNS), str(Path(options.directory).absolute())
+        rows: list[Row] = [
+            run_values(row, None if plain_columns else read_facts(row.run), folder=folder) for row in found
+        ]
         if rows:
             require_known(sorted(names), {name for row in rows for name in row})
         rows = [row for row in rows if condition.matches(row)]
@@ -94,31 +97,18 @@ def compare_in_terminal(options: argparse.Namespace) -> int:
     RunError
         When a run cannot be read.
     """
-    from nfkd.evaluation.comparison import DifferentDataError, compare_runs
+    from nfkd.evaluation.comparison import ComparedRun, DifferentDataError, compare_runs
 
     if len(options.runs) < 2:
         raise ConfigError([ConfigProblem("RUN", "give at least two runs")])
     try:
-        comparison = compare_runs([_compared_run(run) for run in options.runs])
+        comparison = compare_runs([ComparedRun.read(Path(run)) for run in options.runs])
     except DifferentDataError as error:
         raise ConfigError([ConfigProblem("RUN", str(error))]) from error
     names = [f"{name} ({number})" for number, name in enumerate(comparison.names, 1)]
     rows = [{"": title, **dict(zip(names, values, strict=True))} for title, values in _comparison_rows(comparison)]
     write_table(options.format, ["", *names], rows)
     return 0
-
-
-def _compared_run(path: str) -> ComparedRun:
-    from nfkd.evaluation.comparison import ComparedRun
-    from nfkd.runs.evaluation_file import own_test_values, read_evaluations
-    from nfkd.runs.layout import read_config
-    from nfkd.runs.reader import read_figures
-    from nfkd.runs.run_values import settings_of
-
-    snapshot = read_figures(path)
-    summaries = [stage.summary for stage in snapshot.stages if stage.summary is not None]
-    evaluated = own_test_values(read_evaluations(Path(path)))
-    return ComparedRun(snapshot.row.name, settings_of(read_config(Path(path))), summaries, evaluated)
 
 
 def _comparison_rows(comparison: Comparison) -> Iterator[tuple[str, list[Value]]]:

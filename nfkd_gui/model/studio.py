@@ -402,6 +402,6 @@ class Studio(QObject):
         if row.run in self.rows:
             self.rows[row.run] = row
             self.row_changed.emit(row.run)
-        elif is_controllable(row) or PurePath(row.run).parent == self.listed_folder:
+        elif is_controllable(row) or self.listed_folder in PurePath(row.run).parents:
             self.rows[row.run] = row
             self.rows_changed.emit()

@@ -390,11 +390,12 @@ class Script:
         self.emit(RunRemoved(run=request.run, new=new))
         return ask.RunAccepted(run=new)
 
-    def _deleterun(self, request: ask.DeleteRun) -> ask.Done:
-        self._view(request.run)
-        del self.views[request.run]
-        self.emit(RunRemoved(run=request.run))
-        return ask.Done()
+    def _trashruns(self, request: comparing.TrashRuns) -> comparing.RunsMoved:
+        for run in request.runs:
+            self._view(run)
+            del self.views[run]
+            self.emit(RunRemoved(run=run))
+        return comparing.RunsMoved(moved={run: f"{request.folder}/.trash/{run}" for run in request.runs})
 
     def _listpictures(self, request: ask.ListPictures) -> ask.PictureList:
         return self.stored.list(request)

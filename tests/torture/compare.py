@@ -55,8 +55,7 @@ def _of_file(first: Path, second: Path) -> Iterator[tuple[str, str]]:
         yield from _of_hdf5(first, second)
     elif first.suffix == ".safetensors":
         yield from _of_tensors(first, second)
-    elif first.name in {"state.json", "verdict.json"}:
-        read = _state if first.name == "state.json" else _verdict
+    elif (read := _READERS.get(first.name)) is not None:
         yield from _of_trees(read(first), read(second), ":")
     elif first.name == EXPERIMENT:
         if read_config(first.parent) != read_config(second.parent):
@@ -168,7 +167,7 @@ def _tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return load_file(path), about
 
 
-# --- state and verdict ------------------------------------------------------------------------------------------------
+# --- state, verdict and figures ---------------------------------------------------------------------------------------
 
 
 def _state(path: Path) -> Any:
@@ -183,6 +182,14 @@ def _verdict(path: Path) -> Any:
     content = json.loads(path.read_bytes())
     content["others"] = [other for other in content.get("others", []) if other.get("metric") != _SPEED]
     return _without_clock(content)
+
+
+def _figures(path: Path) -> Any:
+    """Return the figures of stages without measured times."""
+    return _without_clock(json.loads(path.read_bytes()))
+
+
+_READERS = {"state.json": _state, "verdict.json": _verdict, "figures.json": _figures}
 
 
 def _without_clock(tree: Any) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +16,7 @@ import torch
 import nfkd
 from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
 from nfkd.config.problems import ConfigProblem
+from nfkd.engine.compare_service import CompareService
 from nfkd.engine.data_service import DataService
 from nfkd.engine.estimate_service import EstimateService
 from nfkd.engine.explore_service import ExploreService
@@ -23,7 +24,9 @@ from nfkd.engine.file_probe import config_paths, format_paths, probe_files
 from nfkd.engine.lab_service import LabService
 from nfkd.engine.limits import Limits
 from nfkd.engine.picture_service import PictureService
+from nfkd.engine.run_files_service import RunFilesService
 from nfkd.engine.run_follower import read_live_run
+from nfkd.engine.run_guard import RunGuard
 from nfkd.engine.run_queue import QueuedRun, RunQueue
 from nfkd.engine.run_watch import RunWatch
 from nfkd.engine.sweep_service import SweepService
@@ -38,15 +41,14 @@ from nfkd.protocol.events import Event, RunChanged, RunRemoved
 from nfkd.protocol.records import ErrorInfo, RunRow
 from nfkd.protocol.times import EstimateTime, TimeEstimate
 from nfkd.protocol.view import RunView
-from nfkd.runs.deleting import delete_run
 from nfkd.runs.errors import RunError
-from nfkd.runs.layout import create_run, list_runs, read_config, rename_run
+from nfkd.runs.folder_scan import SeenRun, rows_of, scan_listed
+from nfkd.runs.layout import create_run, read_config
 from nfkd.runs.reader import open_run, read_figures
 from nfkd.runs.state import read_row, read_state, write_row
 from nfkd.training.data_check import require_same_data
 from nfkd.training.job import TrainingJob, explain
 
-_MAX_LISTED = 10  # files in a message
 Listener = Callable[[Event], None]
 
 
@@ -84,8 +86,8 @@ class Engine:
         self._listeners: list[Listener] = []
         self._closing = False
         self._closed: asyncio.Task[None] | None = None
-        self._changing: set[str] = set()
         self._runs = RunQueue(self._emit)
+        self._guard = RunGuard(lambda run: run in self._runs.views)
         self._explore = ExploreService(self._emit, self._runs.job_of, self._limits)
         self._pictures = PictureService(self._limits)
         self._files = RequestThreads("files", 4, self._limits)
@@ -93,6 +95,8 @@ class Engine:
         self._watch = RunWatch(
             self._emit, lambda run: run in self._runs.views, lambda: bool(self._listeners), self._limits
         )
+        self._run_files = RunFilesService(self._report, self._guard, self._watch.top_of, self._limits)
+        self._compare = CompareService(self._row_of, self._limits)
         self._labs = LabService(self._limits)
         self._estimates = EstimateService(self._limits, lambda: not self._runs.idle)
         self._sweeps = SweepService(self._runs, self._estimates, self._limits)
@@ -110,8 +114,8 @@ class Engine:
             ask.ListRuns: self._list,
             ask.OpenRun: self._open,
             ask.ReadFigures: self._read_figures,
-            ask.RenameRun: self._rename,
-            ask.DeleteRun: self._delete,
+            **self._run_files.handlers,
+            **self._compare.handlers,
             **self._explore.handlers,
             **self._labs.handlers,
             **self._sweeps.handlers,
@@ -177,6 +181,7 @@ class Engine:
         limit = self._limits.close_seconds
         services = (
             self._data, self._explore, self._labs, self._sweeps, self._pictures, self._estimates, self._watch,
+            self._run_files, self._compare,
         )  # fmt: skip
         threads = (self._files, self._describing)
         await asyncio.gather(*(each.close() for each in services), *(each.close(limit) for each in threads))
@@ -187,7 +192,7 @@ class Engine:
         job = [self._runs.active] if self._runs.active else []
         users = (
             self._explore, self._labs, self._sweeps, self._pictures, self._files, self._describing, self._watch,
-            self._estimates, self._data,
+            self._estimates, self._data, self._run_files, self._compare,
         )  # fmt: skip
         return [*job, *(path for user in users for path in user.running)]
 
@@ -195,6 +200,14 @@ class Engine:
         for listener in tuple(self._listeners):
             listener(event)
         self._watch.note(event)
+
+    def _report(self, event: RunChanged | RunRemoved) -> None:
+        """Emit what a request has changed; rows of the engine's own runs are newer than their files."""
+        view = self._runs.views.get(event.run)
+        if isinstance(event, RunChanged) and view is not None:
+            self._runs.label(event.run, event.row)
+        else:
+            self._emit(event)
 
     async def _off_loop(self, function: Callable[..., Any], *arguments: Any, about: str) -> Any:
         """Run a function that reads or changes small files."""
@@ -212,18 +225,6 @@ class Engine:
     async def _describe_off_loop(self, function: Callable[[ExperimentConfig], Any], config: ExperimentConfig) -> Any:
         about = format_paths(config_paths(config))
         return await self._describing.run(function, config, about=about, limit=self._limits.work_seconds)
-
-    @contextmanager
-    def _change(self, run: str) -> Iterator[None]:
-        """Refuse other changes of a run's directory meanwhile."""
-        if run in self._changing:
-            cause = f"Another request is changing {Path(run).name}."
-            raise Refused(ErrorInfo(title="The run is being changed", cause=cause, action="Try again."))
-        self._changing.add(run)
-        try:
-            yield
-        finally:
-            self._changing.discard(run)
 
     def _refuse_closing(self) -> None:
         if self._closing:
@@ -249,8 +250,8 @@ class Engine:
         return self._enqueue(str(path), config, RunView(row, config.to_toml()), resume=False)
 
     async def _resume_from_disk(self, request: ask.ResumeFromDisk) -> ask.RunAccepted:
-        self._refuse_unfinished(request.run, "resumed")
-        with self._change(request.run):
+        self._guard.refuse_unfinished(request.run, "resumed")
+        with self._guard.changing(request.run):
             await self._probe(request.run)
             config = await self._off_loop(read_config, Path(request.run), about=request.run)
             await self._probe(*config_paths(config))
@@ -259,7 +260,7 @@ class Engine:
             snapshot = await self._snapshot(request.run)
             if snapshot.row.elsewhere:
                 await self._raise_not_active(request.run)
-            self._refuse_unfinished(request.run, "resumed")  # another client may have resumed it meanwhile
+            self._guard.refuse_unfinished(request.run, "resumed")  # another client may have resumed it meanwhile
             run = str(Path(request.run))  # without a trailing slash, for example
             self._watch.drop(run)
             return self._enqueue(run, config, RunView.from_snapshot(snapshot), resume=True)
@@ -318,11 +319,17 @@ class Engine:
     # -- saved runs ------------------------------------------------------------------------------------------------
 
     async def _list(self, request: ask.ListRuns) -> ask.RunList:
-        folder, rows, unreadable = await self._off_loop(_list_runs, request.folder, about=request.folder)
+        folder, found = await self._off_loop(_scan, request.folder, self._watch.known, about=request.folder)
+        rows, unreadable = rows_of(found.values())
         views = self._runs.views
         rows = [views[row.run].row if row.run in views else row for row in rows]
-        self._watch.watch(folder, rows)
+        self._watch.watch(folder, found | {row.run: SeenRun(row) for row in rows if row.run in views})
         return ask.RunList(folder=folder, rows=rows, unreadable=unreadable)
+
+    def _row_of(self, run: str) -> RunRow | None:
+        """Return the row of a run that the engine trains or will train; None for any other run."""
+        view = self._runs.views.get(run)
+        return None if view is None else view.row
 
     async def _open(self, request: ask.OpenRun) -> ask.Snapshot:
         run = request.run
@@ -348,26 +355,6 @@ class Engine:
 
     async def _read_run(self, function: Callable[[str], Any], run: str) -> Any:
         return await self._files.run(function, run, about=run, limit=self._limits.work_seconds)
-
-    async def _rename(self, request: ask.RenameRun) -> ask.RunAccepted:
-        self._refuse_unfinished(request.run, "renamed")
-        with self._change(request.run):
-            path = await self._off_loop(rename_run, Path(request.run), request.name, about=request.run)
-        self._emit(RunRemoved(run=request.run, new=str(path)))
-        return ask.RunAccepted(run=str(path))
-
-    async def _delete(self, request: ask.DeleteRun) -> ask.Done:
-        self._refuse_unfinished(request.run, "deleted")
-        with self._change(request.run):  # a trash on another drive takes time: all files are copied
-            limit = self._limits.work_seconds
-            kept = await self._files.run(delete_run, Path(request.run), about=request.run, limit=limit)
-        self._emit(RunRemoved(run=request.run))
-        return ask.Done(note=_describe_kept(kept))
-
-    def _refuse_unfinished(self, run: str, verb: str) -> None:
-        if run in self._runs.views:
-            cause = f"{Path(run).name} is still training or queued."
-            raise Refused(ErrorInfo(title=f"The run cannot be {verb}", cause=cause, action="Stop it first."))
 
     # -- the engine itself -------------------------------------------------------------------------------------
 
@@ -400,9 +387,9 @@ def _create(config: ExperimentConfig, folder: str) -> tuple[Path, RunRow]:
     return path, read_row(path)
 
 
-def _list_runs(folder: str) -> tuple[str, list[RunRow], list[str]]:
+def _scan(folder: str, known: Callable[[str], Mapping[str, SeenRun]]) -> tuple[str, dict[str, SeenRun]]:
     path = Path(folder).expanduser().absolute()
-    return str(path), *list_runs(path)
+    return str(path), scan_listed(path, known(str(path)))
 
 
 def _read_snapshot(run: str) -> ask.Snapshot:
@@ -413,11 +400,3 @@ def _mark_stopped(run: Path) -> RunRow:
     row = msgspec.structs.replace(read_row(run), state="stopped")
     write_row(run, row)
     return row
-
-
-def _describe_kept(kept: list[Path]) -> str:
-    """Return a remark about files left in a deleted run's directory; empty when there are none."""
-    if not kept:
-        return ""
-    more = f" and {len(kept) - _MAX_LISTED:,} more" if len(kept) > _MAX_LISTED else ""
-    return f"Not deleted, because NFKD did not make it: {', '.join(map(str, kept[:_MAX_LISTED]))}{more}."

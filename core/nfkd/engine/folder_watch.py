@@ -6,18 +6,20 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nfkd.engine.limits import Limits
 from nfkd.engine.threads import RequestThreads
 from nfkd.protocol.events import Event, RunChanged, RunRemoved
-from nfkd.protocol.records import RunRow
 from nfkd.runs.errors import RunError
+from nfkd.runs.finding import MAX_LEVELS
 from nfkd.runs.folder_scan import SeenRun, changes, scan_runs
 
 _MAX_FOLDERS = 4
 _MAX_SHARE = 0.05  # of the time, for scans
+Listed = Callable[[str], str | None]
+"""Returns the watched folder that a path is below; None for other paths."""
 
 
 class FolderWatch:
@@ -51,21 +53,31 @@ class FolderWatch:
         self._threads, self._limits = threads, limits
         self._folders: OrderedDict[str, _Folder] = OrderedDict()
 
-    def watch(self, folder: str, rows: Sequence[RunRow]) -> None:
-        """Watch a folder from now on; `rows` is what clients know of it. Only the last few folders are watched."""
+    def watch(self, folder: str, runs: Mapping[str, SeenRun]) -> None:
+        """Watch a folder from now on; `runs` is what clients know of it. Only the last few folders are watched."""
         if folder not in self._folders:
-            watched = self._folders[folder] = _Folder(rows)
+            watched = self._folders[folder] = _Folder(runs)
             watched.task = asyncio.create_task(self._scan_repeatedly(Path(folder), watched))
         self._folders.move_to_end(folder)
         if len(self._folders) > _MAX_FOLDERS:
             self._folders.popitem(last=False)[1].stop()
 
+    def known(self, folder: str) -> Mapping[str, SeenRun]:
+        """Return the runs of a watched folder as clients know them; none of any other folder."""
+        watched = self._folders.get(folder)
+        return {} if watched is None else dict(watched.runs)
+
+    def top_of(self, path: str) -> str | None:
+        """Return the watched folder that a path is below, the highest of several; None for other paths."""
+        return next((str(folder) for folder in reversed(Path(path).parents) if str(folder) in self._folders), None)
+
     def note(self, event: Event) -> None:
         """Take an event that clients get, so that it is not reported again."""
         if isinstance(event, RunChanged | RunRemoved):
-            watched = self._folders.get(str(Path(event.run).parent))
-            if watched is not None:
-                watched.note(event)
+            for folder in Path(event.run).parents[: MAX_LEVELS + 1]:
+                watched = self._folders.get(str(folder))
+                if watched is not None:
+                    watched.note(event)
 
     def close(self) -> None:
         """End the watch."""
@@ -101,8 +113,8 @@ class _Folder:
         The runs with events since the current scan began; its result may be older than these events.
     """
 
-    def __init__(self, rows: Sequence[RunRow]) -> None:
-        self.runs = {row.run: SeenRun(row) for row in rows}
+    def __init__(self, runs: Mapping[str, SeenRun]) -> None:
+        self.runs = dict(runs)
         self.noted: set[str] = set()
         self.task: asyncio.Task[None] | None = None
 

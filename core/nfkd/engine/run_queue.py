@@ -14,7 +14,7 @@ from nfkd.config import ExperimentConfig
 from nfkd.planning.times import UnitTimes
 from nfkd.protocol.events import Event, RunChanged, RunEvent
 from nfkd.protocol.queue import QueueChanged, QueueState, SweepProgress
-from nfkd.protocol.records import RunState
+from nfkd.protocol.records import RunRow, RunState
 from nfkd.protocol.roles import Role
 from nfkd.protocol.view import RunView
 from nfkd.training.job import TrainingJob
@@ -157,8 +157,17 @@ class RunQueue:
     def apply(self, event: RunEvent) -> None:
         """Update the state of the event's run, and emit the event."""
         if view := self.views.get(event.run):
+            if isinstance(event, RunChanged):  # the job knows the labels that the run had at its start
+                row = msgspec.structs.replace(event.row, tags=view.row.tags, note=view.row.note)
+                event = RunChanged(run=event.run, row=row)
             view.apply(event)
         self._emit(event)
+
+    def label(self, run: str, row: RunRow) -> None:
+        """Give a run the labels of a row that was read from its files."""
+        view = self.views[run]
+        view.row = msgspec.structs.replace(view.row, tags=row.tags, note=row.note)
+        self.apply(RunChanged(run=run, row=view.row))
 
     def _start_next(self) -> None:
         """Start the next run if it may start; emit the queue."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 from nfkd.engine.folder_watch import FolderWatch
 from nfkd.engine.limits import Limits
 from nfkd.engine.run_follower import RunFollower
 from nfkd.engine.threads import RequestThreads
 from nfkd.protocol.events import Event
-from nfkd.protocol.records import RunRow
 from nfkd.protocol.view import RunView
+from nfkd.runs.folder_scan import SeenRun
 from nfkd.runs.live_run import LiveRun
 
 
@@ -50,9 +50,17 @@ class RunWatch:
         """The files that running threads use."""
         return self._threads.running
 
-    def watch(self, folder: str, rows: Sequence[RunRow]) -> None:
-        """Watch a folder from now on; `rows` is what clients know of it."""
-        self._folders.watch(folder, rows)
+    def watch(self, folder: str, runs: Mapping[str, SeenRun]) -> None:
+        """Watch a folder from now on; `runs` is what clients know of it."""
+        self._folders.watch(folder, runs)
+
+    def known(self, folder: str) -> Mapping[str, SeenRun]:
+        """Return the runs of a watched folder as clients know them; none of any other folder."""
+        return self._folders.known(folder)
+
+    def top_of(self, path: str) -> str | None:
+        """Return the watched folder that a path is below; None for other paths."""
+        return self._folders.top_of(path)
 
     def view_of(self, run: str) -> RunView | None:
         """Return the state of a run that is followed; None for any other run. A client has opened it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from nfkd.config.run_filter import Value
@@ -12,7 +13,11 @@ from nfkd.evaluation.evaluated_metrics import metric_of
 from nfkd.evaluation.metrics import METRICS, MIN_SEEDS, Metric, half_width
 from nfkd.protocol.gap import likelihood_gap
 from nfkd.protocol.records import StageSummary
-from nfkd.runs.evaluation_file import EvaluatedMetric
+from nfkd.runs.evaluation_file import EvaluatedMetric, own_test_values, read_evaluations
+from nfkd.runs.layout import read_config
+from nfkd.runs.run_values import settings_of
+from nfkd.runs.state import read_row
+from nfkd.runs.summary_file import read_summaries
 
 _ASIDE = ("name", "description", "data.", "compute.", "monitor.", "seeds.")
 """Settings that do not describe a student, or must be equal."""
@@ -36,6 +41,8 @@ class ComparedRun:
         Every setting by its dotted path.
     summaries
         Of its finished stages.
+    verdict
+        Of its student against the baseline; empty without one.
     evaluated
         Metrics that ``nfkd evaluate`` has added, on its own test data.
     """
@@ -43,7 +50,21 @@ class ComparedRun:
     name: str
     settings: Mapping[str, Value]
     summaries: Sequence[StageSummary]
+    verdict: str = ""
     evaluated: Sequence[EvaluatedMetric] = ()
+
+    @classmethod
+    def read(cls, run: Path) -> ComparedRun:
+        """Read a run.
+
+        Raises
+        ------
+        RunError
+            When it cannot be read.
+        """
+        row = read_row(run)
+        evaluated = own_test_values(read_evaluations(run))
+        return cls(row.name, settings_of(read_config(run)), read_summaries(run), row.verdict, evaluated)
 
     def figures(self, figure: str) -> dict[int, float]:
         """Return a figure of the student by seed, where it is finite."""
@@ -95,11 +116,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A metric of all runs; `differences` are those to the first run, which has none."""
+    """A metric of all runs; `differences` are those to the first run, which has none.
+
+    `best` is the index of the run with the best mean; -1 where fewer than two runs have one, or all are equal.
+    """
 
     metric: Metric
     means: list[Mean]
     differences: list[Difference | None]
+    best: int = -1
 
 
 @dataclass(frozen=True)
@@ -110,17 +135,23 @@ class Comparison:
     ----------
     settings
         For each setting that differs, its value in every run; None where a run does not have it.
+    same
+        Number of the other settings.
     sizes
         Parameters and multiply-adds of the student of every run.
     gaps
         Share of the gap that the student closes, from the runs' means; NaN where it is not defined.
+    verdicts
+        Those of the students against their baselines.
     """
 
     names: list[str]
     unit: str
     settings: dict[str, list[Value]]
+    same: int
     sizes: dict[str, list[float]]
     gaps: list[float]
+    verdicts: list[str]
     metrics: list[MetricRow] = field(default_factory=list[MetricRow])
 
 
@@ -135,13 +166,16 @@ def compare_runs(runs: Sequence[ComparedRun]) -> Comparison:
     require_same_data(runs)
     names = sorted({name for run in runs for name in run.settings if not name.startswith(_ASIDE)})
     settings = {name: [run.settings.get(name) for run in runs] for name in names}
+    differing = {name: values for name, values in settings.items() if any(value != values[0] for value in values)}
     units = {summary.unit for run in runs for summary in run.summaries}
     return Comparison(
         names=[run.name for run in runs],
         unit=next(iter(units), ""),
-        settings={name: values for name, values in settings.items() if any(value != values[0] for value in values)},
+        settings=differing,
+        same=len(settings) - len(differing),
         sizes={name: [_first(run, name) for run in runs] for name in _SIZES},
         gaps=[_gap(run) for run in runs],
+        verdicts=[run.verdict for run in runs],
         metrics=[
             *_rows(METRICS.values(), [run.figures for run in runs]),
             *_rows(_evaluated_metrics(runs), [run.evaluated_figures for run in runs]),
@@ -195,7 +229,15 @@ def _rows(metrics: Iterable[Metric], readers: Sequence[Callable[[str], dict[int,
         figures = [read(metric.figure) for read in readers]
         if any(figures):
             differences = [None, *(_difference(metric, figures[0], other) for other in figures[1:])]
-            yield MetricRow(metric, [Mean.of(list(values.values())) for values in figures], differences)
+            means = [Mean.of(list(values.values())) for values in figures]
+            yield MetricRow(metric, means, differences, _best(metric, [mean.value for mean in means]))
+
+
+def _best(metric: Metric, values: Sequence[float]) -> int:
+    known = {index: value for index, value in enumerate(values) if math.isfinite(value)}
+    if len(set(known.values())) < 2:
+        return -1
+    return max(known, key=lambda index: metric.gain(known[index], 0.0))
 
 
 def _difference(metric: Metric, first: Mapping[int, float], other: Mapping[int, float]) -> Difference | None:

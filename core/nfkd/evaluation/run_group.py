@@ -11,8 +11,9 @@ from nfkd.config.run_filter import Value
 from nfkd.evaluation.comparison import ComparedRun
 from nfkd.evaluation.report_parts import without_folders
 from nfkd.protocol.records import RunRow
-from nfkd.runs.errors import RunError
-from nfkd.runs.layout import is_run, run_paths
+from nfkd.runs.errors import RunError, describe_error
+from nfkd.runs.finding import find_runs
+from nfkd.runs.layout import is_run
 from nfkd.runs.reader import RunRecord
 from nfkd.runs.run_values import settings_of
 from nfkd.text import is_utf8_name, plain
@@ -75,16 +76,26 @@ def find_run_paths(paths: Sequence[Path]) -> list[Path]:
     Raises
     ------
     RunError
-        When a path is neither a run nor a folder with runs.
+        When a path is neither a run nor a folder with runs, or cannot be read.
     """
     found: dict[Path, Path] = {}
     for path in paths:
-        inside = [path] if is_run(path) else sorted(run_paths(path))
+        inside = [path] if is_run(path) else _runs_in(path)
         if not inside:
             title, cause = "There is no run to report", f"{path} is not a run, and no folder with runs."
             raise RunError(title, cause, "Name the directories of runs, or a folder that contains them.")
         found |= {run.resolve(): run.absolute() for run in inside}
     return list(found.values())
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(Path(found.path) for found in find_runs(str(folder)))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        title, cause = "The runs cannot be listed", f"{folder}: {describe_error(error)}."
+        raise RunError(title, cause, "Choose another folder.") from error
 
 
 def read_group(paths: Sequence[Path]) -> RunGroup:

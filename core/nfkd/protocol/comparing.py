@@ -14,6 +14,8 @@ class ReadRunValues(Message, frozen=True):
     """Read what is known of runs by name. Returns `RunValues`; runs that cannot be read are left out."""
 
     runs: list[str]
+    folder: str = ""
+    """The runs folder; with it, runs have the column `folder`: where they are below it."""
 
 
 class SeedValues(Message, frozen=True):
@@ -172,6 +174,7 @@ class MoveRuns(Message, frozen=True):
 
     runs: list[str]
     folder: str
+    """An absolute path."""
 
 
 class TrashRuns(Message, frozen=True):

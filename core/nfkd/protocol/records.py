@@ -100,6 +100,11 @@ class StagePlan(Message, frozen=True):
     epoch: int = 0
     """Steps after which the training examples are drawn in a new order; 0 in older runs."""
 
+    @property
+    def unit(self) -> str:
+        """The unit of its likelihoods."""
+        return next((info.unit for info in self.curves if info.name == "validation/nll"), "")
+
 
 class StageSummary(Message, frozen=True):
     """A finished stage's figures, for the weights with the best validation.

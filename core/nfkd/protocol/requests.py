@@ -91,10 +91,6 @@ class RenameRun(RunMessage, frozen=True):
     name: str
 
 
-class DeleteRun(RunMessage, frozen=True):
-    """Move a run that is neither active nor queued to the trash. Returns `Done`."""
-
-
 class Sample(RunMessage, frozen=True):
     """Sample every flow that the run has so far, from the same latents. Returns `Samples`."""
 
@@ -142,7 +138,6 @@ Request = (
     | OpenRun
     | ReadFigures
     | RenameRun
-    | DeleteRun
     | Sample
     | Interpolate
     | ComparingRequest
@@ -220,9 +215,6 @@ class RunAccepted(RunMessage, frozen=True):
 
 class Done(Message, frozen=True):
     """The request succeeded."""
-
-    note: str = ""
-    """A remark, such as which files were left in a deleted run's directory."""
 
 
 class RunList(Message, frozen=True):

@@ -7,11 +7,13 @@ import os
 import re
 from pathlib import Path
 
+from nfkd.files import FileError
 from nfkd.protocol.events import ErrorInfo
 
 FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 """Error numbers of a full disk and of an exhausted quota."""
 _SYSTEM = re.compile(r"errno = (\d+), error message = '([^']*)'")
+_FIELD = re.compile(r"`\$\.([\w.]+)`")
 _SAFETENSORS = re.compile(r"os error (\d+)")
 
 
@@ -48,6 +50,16 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.partition("\n")[0]
     return str(error).partition("\n")[0] or type(error).__name__
+
+
+def describe_read_error(path: Path, error: Exception) -> str:
+    """Return in one sentence why a file of a run cannot be read."""
+    if isinstance(error, FileError):
+        return f"{error}."
+    if isinstance(error, OSError):
+        return f"{path}: {describe_error(error)}."
+    field = _FIELD.search(str(error))
+    return f"{path} is damaged or was not written by NFKD{f' at {field[1]}' if field else ''}."
 
 
 def system_error(error: BaseException, path: Path) -> OSError:

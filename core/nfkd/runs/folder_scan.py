@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from nfkd.protocol.events import RunChanged, RunRemoved, RunRow
-from nfkd.runs.building import is_temporary
-from nfkd.runs.errors import RunError
-from nfkd.runs.state import ACTIVE, STATE, read_row
-from nfkd.text import is_utf8_name
+from nfkd.runs.errors import RunError, describe_error
+from nfkd.runs.finding import FileStamp, FoundRun, file_stamp, find_runs
+from nfkd.runs.labels import LABELS, NO_LABELS, read_labels
+from nfkd.runs.state import ACTIVE, read_stored_state, with_labels
+from nfkd.text import is_utf8_name, plain
 
 
-class FileStamp(NamedTuple):
-    """Tells whether a file was changed or replaced."""
+class RunStamp(NamedTuple):
+    """Stamps of the files that a row is made of; the labels are None if there are none."""
 
-    inode: int
-    size: int
-    modified: int
+    state: FileStamp
+    labels: FileStamp | None
 
 
 class SeenRun(NamedTuple):
@@ -30,28 +30,26 @@ class SeenRun(NamedTuple):
     Attributes
     ----------
     row
-        None if its state file cannot be read.
+        None if its state file has never been readable.
     stamp
-        Of its state file; None to read the file again at the next scan.
+        Of its files; None to read them again at the next scan.
+    problem
+        Why its state or its labels cannot be read; empty otherwise.
+    stale
+        Whether its state cannot be read now, so that the row is an earlier one.
     """
 
     row: RunRow | None
-    stamp: FileStamp | None = None
+    stamp: RunStamp | None = None
+    problem: str = ""
+    stale: bool = False
 
 
-def file_stamp(path: Path) -> FileStamp | None:
-    """Return the stamp of a file; None if it is missing."""
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return FileStamp(status.st_ino, status.st_size, status.st_mtime_ns)
+def scan_runs(folder: Path | str, seen: Mapping[str, SeenRun]) -> dict[str, SeenRun]:
+    """Return the runs of a folder and its sub-folders by directory; a missing folder has none.
 
-
-def scan_runs(folder: Path, seen: Mapping[str, SeenRun]) -> dict[str, SeenRun]:
-    """Return the runs of a folder by directory; a missing folder has none.
-
-    A state file is read if it has changed, or if the run was active: its process may have ended without a change.
+    A run is read if its state or its labels have changed, or if it was active: its process may have ended without a
+    change.
 
     Parameters
     ----------
@@ -65,43 +63,69 @@ def scan_runs(folder: Path, seen: Mapping[str, SeenRun]) -> dict[str, SeenRun]:
     OSError
         When the folder cannot be read.
     """
-    found: dict[str, SeenRun] = {}
-    for run in _directories(folder):
-        before = seen.get(run)
-        if before is None and not _may_be_run(run):
-            continue
-        try:
-            stamp = file_stamp(Path(run, STATE))
-        except OSError:  # such as a directory that may not be read at the moment
-            if before is not None:
-                found[run] = before
-            continue
-        if stamp is not None:
-            found[run] = _read(run, before or SeenRun(None), stamp)
-    return found
-
-
-def _directories(folder: Path) -> list[str]:
-    """Return all paths in a folder as text, which is much faster than `Path` for thousands of runs."""
     try:
-        return [os.path.join(folder, name) for name in os.listdir(folder)]  # noqa: PTH118, PTH208
+        return {run.path: found for run in find_runs(str(folder)) if (found := _look(run, seen.get(run.path)))}
     except FileNotFoundError:
-        return []
+        return {}
 
 
-def _may_be_run(directory: str) -> bool:
-    path = Path(directory)
-    return is_utf8_name(path.name) and not is_temporary(path)
+def scan_listed(folder: Path, seen: Mapping[str, SeenRun]) -> dict[str, SeenRun]:
+    """Return what `scan_runs` does.
 
-
-def _read(run: str, before: SeenRun, stamp: FileStamp) -> SeenRun:
-    active = before.row is not None and before.row.state in ACTIVE
-    if stamp == before.stamp and not active:
-        return before
+    Raises
+    ------
+    RunError
+        When the folder cannot be read.
+    """
     try:
-        return SeenRun(read_row(Path(run)), stamp)
-    except RunError:
-        return SeenRun(before.row, stamp)
+        return scan_runs(folder, seen)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise RunError(
+            title="The runs cannot be listed",
+            cause=f"{folder}: {describe_error(error)}.",
+            action="Choose another folder.",
+        ) from error
+
+
+def rows_of(runs: Iterable[SeenRun]) -> tuple[list[RunRow], list[str]]:
+    """Return the present rows of a scan, newest first, and its problems."""
+    runs = list(runs)
+    rows = [run.row for run in runs if run.row is not None and not run.stale]
+    return sorted(rows, key=lambda row: row.created, reverse=True), sorted(run.problem for run in runs if run.problem)
+
+
+def _look(run: FoundRun, before: SeenRun | None) -> SeenRun | None:
+    if run.stamp is None:
+        return before
+    stamp = RunStamp(run.stamp, _labels_stamp(run.path))
+    if before is None:
+        return _read(run.path, None, stamp)
+    active = before.row is not None and before.row.state in ACTIVE
+    return before if stamp == before.stamp and not active else _read(run.path, before.row, stamp)
+
+
+def _labels_stamp(run: str) -> FileStamp | None:
+    try:
+        return file_stamp(f"{run}{os.sep}{LABELS}")
+    except OSError:  # such as a loop of links: reading it says so
+        return FileStamp(0, 0, 0)
+
+
+def _read(run: str, before: RunRow | None, stamp: RunStamp) -> SeenRun:
+    if not is_utf8_name(run):
+        problem = f"{plain(run)}: its name is not valid UTF-8. Rename the folder."
+        return SeenRun(None, stamp, problem)
+    try:
+        row = read_stored_state(run).row
+    except RunError as error:
+        return SeenRun(before, stamp, str(error), stale=True)
+    labels, problem = NO_LABELS, ""
+    if stamp.labels is not None:
+        try:
+            labels = read_labels(run)
+        except RunError as error:
+            problem = str(error)
+    return SeenRun(with_labels(row, labels), stamp, problem)
 
 
 def changes(before: Mapping[str, SeenRun], after: Mapping[str, SeenRun]) -> Iterator[RunChanged | RunRemoved]:

@@ -16,10 +16,11 @@ from nfkd.files import is_folder, is_regular, is_taken, read_limited, replace_fi
 from nfkd.protocol.events import RunRow
 from nfkd.runs.building import building, is_temporary
 from nfkd.runs.errors import FULL, RunError, describe_error, errno_of
+from nfkd.runs.folder_scan import rows_of, scan_listed
 from nfkd.runs.lock import NAME as LOCK
 from nfkd.runs.lock import run_lock
 from nfkd.runs.state import ACTIVE, STATE, read_row, write_row
-from nfkd.text import is_utf8_name, name_problem, plain
+from nfkd.text import name_problem
 
 EXPERIMENT = "experiment.toml"
 GROUP = "group.toml"
@@ -204,44 +205,15 @@ def refuse_active(run: Path, verb: str) -> None:
         pass
 
 
-def run_paths(folder: Path) -> list[Path]:
-    """Return the directories of a folder's runs, in no particular order.
+def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
+    """Return the rows of the runs in a folder and its sub-folders, newest first, and a message for each problem.
 
     Raises
     ------
     RunError
         When the folder cannot be read; a missing one has no runs.
     """
-    try:
-        return [path for path in folder.iterdir() if is_run(path)]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise RunError(
-            title="The runs cannot be listed",
-            cause=f"{folder}: {describe_error(error)}.",
-            action="Choose another folder.",
-        ) from error
-
-
-def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
-    """Return the rows of a folder's runs, newest first, and a message for each run that cannot be read.
-
-    Raises
-    ------
-    RunError
-        As `run_paths`.
-    """
-    rows, unreadable = [], []
-    for path in run_paths(folder):
-        if not is_utf8_name(path.name):
-            unreadable.append(f"{plain(str(path))}: its name is not valid UTF-8. Rename the folder.")
-            continue
-        try:
-            rows.append(read_row(path))
-        except RunError as error:
-            unreadable.append(str(error))
-    return sorted(rows, key=lambda row: row.created, reverse=True), sorted(unreadable)
+    return rows_of(scan_listed(folder.absolute(), {}).values())
 
 
 def rename_run(run: Path, name: str) -> Path:

@@ -24,7 +24,8 @@ from nfkd.protocol.requests import StageSnapshot
 from nfkd.protocol.roles import Role
 from nfkd.protocol.view import RunView, StageView
 from nfkd.runs.errors import RunError
-from nfkd.runs.folder_scan import file_stamp, same_row
+from nfkd.runs.finding import file_stamp
+from nfkd.runs.folder_scan import same_row
 from nfkd.runs.layout import RUN_FILE, read_config, seed_directory
 from nfkd.runs.log import LOG, read_log_from
 from nfkd.runs.reader import SeedRecord, open_run

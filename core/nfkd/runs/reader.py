@@ -89,7 +89,7 @@ class SeedRecord:
             curves={},
             matching_steps=np.empty(0, np.int64),
             matching_errors=np.empty((0, 0)),
-            summary=schema.read_summary(file, plan.stage, seed, _unit(plan)),
+            summary=schema.read_summary(file, plan.stage, seed, plan.unit),
         )
 
     def _stage(self, file: Node, plan: StagePlan, known: StageView) -> StageSnapshot:
@@ -108,12 +108,8 @@ class SeedRecord:
                 seed=seed,
                 known={"samples": known.samples, "interpolation": known.interpolation, "density": known.density},
             ),
-            summary=schema.read_summary(file, stage, seed, _unit(plan)),
+            summary=schema.read_summary(file, stage, seed, plan.unit),
         )
-
-
-def _unit(plan: StagePlan) -> str:
-    return next((info.unit for info in plan.curves if info.name == "validation/nll"), "")
 
 
 def _curve(group: Node, known: int) -> CurveBatch:

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from nfkd.files import read_limited, replace_file
-from nfkd.runs.errors import RunError
-from nfkd.runs.state import MAX_JSON_BYTES, describe_read_error
+from nfkd.runs.errors import RunError, describe_read_error
+from nfkd.runs.state import MAX_JSON_BYTES
 
 SEARCH = "baseline_search.json"
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
-from nfkd.files import FileError, is_regular, open_for_update, read_limited, replace_file
+from nfkd.files import is_regular, open_for_update, read_limited, replace_file
 from nfkd.protocol.codec import encode_json
 from nfkd.protocol.events import ErrorInfo, RunRow
 from nfkd.runs.building import process_is_running, process_started
-from nfkd.runs.errors import RunError, describe_error
+from nfkd.runs.errors import RunError, describe_read_error
+from nfkd.runs.labels import NO_LABELS, Labels, read_labels
 
 STATE = "state.json"
 ACTIVE = {"queued", "running", "paused"}
@@ -22,7 +22,6 @@ ACTIVE = {"queued", "running", "paused"}
 MAX_JSON_BYTES = 1 << 20
 """Limit for a state or a verdict; NFKD writes a few thousand bytes."""
 _MAX_TIME = 253_402_300_800.0 - 86_400  # seconds: a day before the year 10000, in every time zone
-_FIELD = re.compile(r"`\$\.([\w.]+)`")
 _INTERRUPTED = "The process ended before the run was finished. Resume continues from the last checkpoint."
 
 
@@ -35,6 +34,9 @@ class State(msgspec.Struct, kw_only=True, frozen=True):
     born: float
     """Start time of the process; detects a reused PID."""
     error: ErrorInfo | None = None
+
+
+_DECODER = msgspec.json.Decoder(State)
 
 
 def write_row(run: Path, row: RunRow, error: ErrorInfo | None = None) -> None:
@@ -54,7 +56,8 @@ def write_row(run: Path, row: RunRow, error: ErrorInfo | None = None) -> None:
 
 def _to_json(state: State) -> bytes:
     content = msgspec.json.decode(encode_json(state))
-    del content["row"]["elsewhere"]  # depends on who reads it
+    for name in ("elsewhere", "tags", "note"):  # depends on who reads it; has a file of its own
+        del content["row"][name]
     return msgspec.json.format(msgspec.json.encode(content), indent=2)
 
 
@@ -66,17 +69,42 @@ def _overwrite(path: Path, data: bytes) -> None:
 
 
 def read_state(run: Path) -> State:
-    """Read a run's state; an active run whose process has ended is *interrupted*.
+    """Read a run's state with its labels, without those that cannot be read.
+
+    An active run whose process has ended is *interrupted*.
 
     Raises
     ------
     RunError
         When the file is missing or cannot be read.
     """
-    run = run.absolute()
-    path = run / STATE
+    state = read_stored_state(run)
     try:
-        state = msgspec.json.decode(read_limited(path, MAX_JSON_BYTES), type=State)
+        labels = read_labels(run)
+    except RunError:
+        labels = NO_LABELS
+    return msgspec.structs.replace(state, row=with_labels(state.row, labels))
+
+
+def with_labels(row: RunRow, labels: Labels) -> RunRow:
+    """Return a row with the labels of its run."""
+    if row.tags == labels.tags and row.note == labels.note:
+        return row
+    return msgspec.structs.replace(row, tags=labels.tags, note=labels.note)
+
+
+def read_stored_state(run: Path | str) -> State:
+    """Read a run's state as `read_state`, but without its labels. An absolute path as text saves time with many runs.
+
+    Raises
+    ------
+    RunError
+        When the file is missing or cannot be read.
+    """
+    run = run if isinstance(run, str) else str(run.absolute())
+    path = f"{run}{os.sep}{STATE}"
+    try:
+        state = _DECODER.decode(read_limited(path, MAX_JSON_BYTES))
         _check(state)
     except FileNotFoundError as error:
         raise RunError(
@@ -85,10 +113,10 @@ def read_state(run: Path) -> State:
     except (OSError, ValueError, ArithmeticError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise RunError(
             title="The run cannot be read",
-            cause=describe_read_error(path, error),
+            cause=describe_read_error(Path(path), error),
             action="Its run.h5 and its weights can still be used.",
         ) from error
-    row = msgspec.structs.replace(state.row, run=str(run), name=run.name, elsewhere=False)
+    row = msgspec.structs.replace(state.row, run=run, name=run.rpartition(os.sep)[2], elsewhere=False, tags=[], note="")
     if row.state in ACTIVE and not process_is_running(state.pid, state.born):
         row = msgspec.structs.replace(row, state="interrupted", cause=row.cause or _INTERRUPTED)
     elif row.state in ACTIVE:
@@ -107,16 +135,6 @@ def _check(state: State) -> None:
 def is_time(seconds: float) -> bool:
     """Return whether seconds since 1970 are a time that can be shown."""
     return 0 <= seconds < _MAX_TIME
-
-
-def describe_read_error(path: Path, error: Exception) -> str:
-    """Return in one sentence why a file of a run cannot be read."""
-    if isinstance(error, FileError):
-        return f"{error}."
-    if isinstance(error, OSError):
-        return f"{path}: {describe_error(error)}."
-    field = _FIELD.search(str(error))
-    return f"{path} is damaged or was not written by NFKD{f' at {field[1]}' if field else ''}."
 
 
 def read_row(run: Path) -> RunRow:

@@ -28,7 +28,7 @@ from nfkd.runs.figures import draw_pictures, feature_names_of, image_grid
 from nfkd.runs.log import read_log
 from nfkd.runs.pictures import list_pictures, read_pictures
 from nfkd.runs.reader import RunRecord
-from nfkd.runs.run_values import flat_settings
+from nfkd.runs.settings_file import flattened
 
 MAX_DRAWN = 20
 """Most figures of one kind that are drawn of a stage whose examples are vectors: the last, and others at even steps."""
@@ -140,7 +140,7 @@ def _end(config: ExperimentConfig, view: StageSnapshot, start: float) -> Iterato
 def _hyperparameters(config: ExperimentConfig) -> Mapping[str, Any]:
     """Return the settings that are not defaults, without those that do not change a student."""
     table = tomllib.loads(short_toml(config, ("data", "teacher", "student")))
-    settings = flat_settings({name: value for name, value in table.items() if name not in _NOT_SETTINGS})
+    settings = flattened({name: value for name, value in table.items() if name not in _NOT_SETTINGS})
     return {name: value for name, value in settings.items() if value is not None}
 
 

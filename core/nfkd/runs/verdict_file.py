@@ -8,8 +8,8 @@ import msgspec
 
 from nfkd.files import read_limited, replace_file
 from nfkd.protocol.events import Verdict
-from nfkd.runs.errors import RunError
-from nfkd.runs.state import MAX_JSON_BYTES, describe_read_error, nulls_as_nan
+from nfkd.runs.errors import RunError, describe_read_error
+from nfkd.runs.state import MAX_JSON_BYTES, nulls_as_nan
 
 VERDICT = "verdict.json"
 

@@ -42,6 +42,7 @@ from nfkd.runs.layout import RUN_FILE, seed_directory
 from nfkd.runs.log import append_log
 from nfkd.runs.reader import stage_ended
 from nfkd.runs.state import read_row, write_row
+from nfkd.runs.summary_file import write_summaries
 from nfkd.runs.verdict_file import write_verdict
 from nfkd.training.baseline_search import search_weight_decay
 from nfkd.training.checkpoint import Checkpoint
@@ -208,6 +209,7 @@ class Experiment:
             result = f"{summary.test:.4f} {summary.unit} on test"
             self.log(f"Seed {summary.seed}: {role_name(summary.stage)} ended at {result}")
             self._stage = None
+            write_summaries(self._run, self._done.values())
             self.change(**self._results(), progress=progress.fraction)
 
     def _results(self) -> dict[str, Any]:
@@ -252,6 +254,7 @@ class Experiment:
     def _end(self) -> Verdict:
         self._require_files()
         verdict = self._verdict()
+        write_summaries(self._run, self._done.values())
         write_verdict(self._run, verdict)
         self.change(state="finished", progress=1.0, **self._results())
         for line in verdict.sentences():

@@ -249,7 +249,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 def test_an_ended_run_can_be_renamed_but_not_an_active_one(tmp_path: Path) -> None:
     async def scenario(watched: Watched) -> None:
         run = await watched.start(moons(**LONG), tmp_path)
-        for request in (ask.RenameRun(run=run, name="x"), ask.DeleteRun(run=run), ask.ResumeFromDisk(run=run)):
+        for request in (ask.RenameRun(run=run, name="x"), ask.ResumeFromDisk(run=run)):
             assert (await refusal(watched.engine, request)).error.action == "Stop it first."
         await watched.engine.answer(ask.Stop(run=run, scope="run"))
         await watched.ended(run)

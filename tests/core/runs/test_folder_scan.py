@@ -60,7 +60,9 @@ def test_other_entries_are_no_runs(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     new_run(tmp_path / "run").rename(tmp_path / ".nfkd-new-1-2.00-0")
     new_run(tmp_path / "run").rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
-    assert scan_runs(tmp_path, {}) == {}
+    [seen] = scan_runs(tmp_path, {}).values()
+    assert seen.row is None
+    assert seen.problem.startswith(f"{tmp_path}/\\xff: its name is not valid UTF-8")
 
 
 def test_a_row_says_whether_another_process_trains_the_run(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +19,6 @@ from nfkd.evaluation.verdict import interval_of, judge
 from nfkd.flows.architectures import build_flow
 from nfkd.protocol.events import ErrorInfo, Verdict
 from nfkd.protocol.records import MetricInterval
-from nfkd.runs.deleting import delete_run
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import create_run, create_run_at, list_runs, read_config, rename_run, seed_directory
 from nfkd.runs.lock import run_lock
@@ -111,74 +108,6 @@ def test_renaming(tmp_path: Path) -> None:
     assert not path.exists()
     assert read_row(moved).name == "the good one"
     assert read_row(moved).run == str(moved)
-
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="the trash of the freedesktop.org specification")
-
-
-@pytest.fixture
-def trash() -> Path:
-    """Return the folder of deleted files, in the tests' own data directory."""
-    path = Path(os.environ["XDG_DATA_HOME"]) / "Trash"
-    shutil.rmtree(path, ignore_errors=True)
-    return path / "files"
-
-
-def finished_run(folder: Path, **changes: object) -> Path:
-    path = make(folder, **changes)
-    write_row(path, msgspec.structs.replace(read_row(path), state="finished"))
-    return path
-
-
-@linux
-def test_deleting_a_run_leaves_other_files_where_they_are(trash: Path, tmp_path: Path) -> None:
-    path = finished_run(tmp_path / "runs", seeds={"count": 2})
-    own = [
-        "seed-1/run.h5",
-        "evaluation.json",
-        "seed-1/teacher.safetensors",
-        "seed-2/checkpoint.safetensors",
-        "csv/seed-1-teacher-curves.csv",
-    ]
-    others = ["thesis.docx", "seed-1/notes.txt", "csv/mine.csv", "own/state.json"]
-    for name in (*own, *others):
-        (path / name).parent.mkdir(exist_ok=True)
-        (path / name).write_text(name)
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "state.json").write_text("precious")
-    (path / "seed-3").symlink_to(tmp_path / "elsewhere")
-    stay = ["csv/mine.csv", "own", "seed-1/notes.txt", "seed-3", "thesis.docx"]
-    assert delete_run(path) == [path / name for name in stay]
-    left = {str(item.relative_to(path)) for item in path.rglob("*") if not item.is_dir() or item.is_symlink()}
-    assert left == {*others, "seed-3"}
-    assert (tmp_path / "elsewhere" / "state.json").read_text() == "precious"
-    assert not (path / "seed-2").exists()
-    assert {"state.json", "experiment.toml", "group.toml", "run.h5"} <= {item.name for item in trash.iterdir()}
-
-
-@linux
-def test_deleting_a_link_to_a_run_leaves_the_run(trash: Path, tmp_path: Path) -> None:
-    path, link = finished_run(tmp_path / "elsewhere"), tmp_path / "runs" / "link"
-    link.parent.mkdir()
-    link.symlink_to(path)
-    assert delete_run(link) == []
-    assert not link.is_symlink()
-    assert [item.name for item in trash.iterdir()] == ["link"]
-    assert read_row(path).state == "finished"
-
-
-@linux
-def test_deleting_moves_a_run_to_the_trash_and_refuses_other_directories(trash: Path, tmp_path: Path) -> None:
-    path = finished_run(tmp_path / "runs")
-    assert delete_run(path) == []
-    assert not path.exists()
-    assert read_config(trash / path.name) == moons()
-    other = tmp_path / "runs" / "letters"
-    other.mkdir()
-    for directory in (other, path):
-        with pytest.raises(RunError, match="This is not a run"):
-            delete_run(directory)
-    assert other.is_dir()
 
 
 def test_a_run_is_not_created_at_or_below_a_file(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from nfkd.config import ExperimentConfig
 from nfkd.planning.describe import describe
 from nfkd.protocol import events
 from nfkd.protocol.records import Ending
-from nfkd.runs.deleting import delete_run
 from nfkd.runs.errors import RunError
 from nfkd.runs.log import read_log
 from nfkd.training.api import prepare
@@ -191,14 +190,6 @@ def test_a_damaged_file_of_the_search_is_refused_and_left(tmp_path: Path) -> Non
     (tmp_path / "run" / "baseline_search.json").write_text("[{")
     with pytest.raises(RunError, match="search for the weight decay cannot be read"):
         nfkd.run(SEARCH, tmp_path / "run", resume=True)
-
-
-def test_the_file_of_the_search_belongs_to_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stop_run(tmp_path / "run", SEARCH, "baseline", 30)
-    moved: list[Path] = []
-    monkeypatch.setattr("nfkd.runs.deleting.send2trash", moved.append)
-    assert delete_run(tmp_path / "run") == []
-    assert moved == [tmp_path / "run"]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamax"])

@@ -260,6 +260,12 @@ def test_a_run_of_another_process_is_listed_but_not_controlled(ready: Studio, sc
     assert ready.controlled is None
 
 
+def test_a_run_that_appears_in_a_sub_folder_is_listed_and_one_elsewhere_is_not(ready: Studio, script: Any) -> None:
+    for run in ("/runs/digits/two/new", "/other/new"):
+        change(script, run, "finished")
+    assert list(ready.rows) == ["/runs/digits/two/new"]
+
+
 def test_a_run_of_another_process_is_shown_live(ready: Studio, script: Any, do: Do) -> None:
     async def scenario() -> None:
         script.begin("/runs/other", DIGITS)

@@ -34,7 +34,6 @@ from nfkd_gui.panels.runs_cells import arrow_rect, check_rect
 from nfkd_gui.panels.runs_columns import ColumnsDialog
 from nfkd_gui.panels.runs_trash import TrashDialog
 from nfkd_gui.theme import role_colour, tokens
-from nfkd_gui.widgets.panel_dock import PanelDock
 from nfkd_gui.window.main_window import MainWindow
 from tests.gui.scripted_engine import row_of
 from tests.gui.window.steps import child, click, settled
@@ -498,32 +497,6 @@ def test_the_table_is_copied_as_markdown_with_the_columns_that_are_shown(runs: R
     lines = QGuiApplication.clipboard().text().splitlines()
     assert lines[2:] == ["| a | 2.500 ± 0.010 |", "| b | 2.400 ± 0.010 |"]
     assert list(runs.numbers()["Runs"].header) == ["name", "student_test", "student_test deviation", "run"]
-
-
-def test_panels_below_the_table_share_its_choice_and_can_fill_the_workspace(
-    runs: RunsPanel, window: MainWindow
-) -> None:
-    compare = window.compare
-    assert compare.model is runs.compare
-    made: list[QWidget] = []
-
-    def make(parent: QWidget) -> QWidget:
-        made.append(QLabel("below", parent))
-        return made[-1]
-
-    compare.add_panels([("one", "One", make), ("two", "Two", make)])
-    QApplication.processEvents()
-    docks = [compare.docks[name] for name in ("one", "two")]
-    assert all(isinstance(dock, PanelDock) and dock.isVisible() for dock in docks)
-    assert runs.isVisible()
-    top = runs.mapTo(compare, QPoint(0, runs.height())).y()
-    assert all(dock.y() >= top for dock in docks)
-    compare.expand(docks[0])
-    assert not runs.isVisible()
-    assert not docks[1].isVisible()
-    QTest.keyClick(compare, Qt.Key.Key_Escape)
-    assert runs.isVisible()
-    assert docks[1].isVisible()
 
 
 def test_the_inspector_gives_its_room_to_the_table(runs: RunsPanel, window: MainWindow) -> None:
