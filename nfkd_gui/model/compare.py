@@ -254,7 +254,7 @@ class CompareModel(QObject):
             if self._studio.ready:
                 self._studio.failed.emit(error)
 
-        self._studio.ask(ReadRunValues(runs=runs), self._take, refuse)
+        self._studio.ask(ReadRunValues(runs=runs, folder=str(self._studio.listed_folder)), self._take, refuse)
 
     def _take(self, reply: Reply) -> None:
         if isinstance(reply, RunValues):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
-from nfkd.protocol.events import Progress
-from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueChanged, QueueState, StopSweep
+from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueChanged, QueueState, RunSweep, StopSweep, SweepAccepted
 from nfkd.protocol.records import RunRow
-from nfkd.protocol.requests import Request, ResumeFromDisk, Stop
+from nfkd.protocol.requests import Reply, Request, ResumeFromDisk, Stop
+
+if TYPE_CHECKING:
+    from nfkd_gui.model.studio import Studio
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,6 @@ class QueueEntry:
 class RunQueueModel(QObject):
     """Follows the engine's queue, and sends the user's commands.
 
-    Parameters
-    ----------
-    rows, progress
-        Return the known runs and the newest progress of each.
-    command
-        Sends a request whose reply holds nothing to show.
-
     Attributes
     ----------
     state
@@ -57,16 +53,12 @@ class RunQueueModel(QObject):
     """
 
     changed = Signal()
+    sweep_accepted = Signal(str)
+    """A sweep was accepted; carries its folder."""
 
-    def __init__(
-        self,
-        rows: Callable[[], Mapping[str, RunRow]],
-        progress: Callable[[], Mapping[str, Progress]],
-        command: Callable[[Request], None],
-        parent: QObject | None = None,
-    ) -> None:
-        super().__init__(parent)
-        self._rows, self._progress, self._command = rows, progress, command
+    def __init__(self, studio: Studio) -> None:
+        super().__init__(studio)
+        self._studio = studio
         self.state = QueueState()
         self.failed: list[str] = []
 
@@ -77,9 +69,9 @@ class RunQueueModel(QObject):
 
     def follow_row(self, run: str) -> None:
         """Note a run that has failed, or has started again."""
-        row = self._rows().get(run)
+        row = self._studio.rows.get(run)
         before = list(self.failed)
-        self.failed = [other for other in self.failed if other != run and other in self._rows()]
+        self.failed = [other for other in self.failed if other != run and other in self._studio.rows]
         if row is not None and row.state == "failed" and not row.elsewhere:
             self.failed = [run, *self.failed]
         if self.failed != before:
@@ -105,6 +97,18 @@ class RunQueueModel(QObject):
         """Start no further run of a sweep; its active run is stopped with a checkpoint."""
         self._command(StopSweep(folder=folder))
 
+    def run_sweep(self, text: str) -> None:
+        """Start or queue a sweep, given as TOML."""
+        request = RunSweep(config=text, folder=self._studio.preferences.runs_folder)
+        self._studio.ask(request, self._accepted, self._studio.failed.emit)
+
+    def _accepted(self, reply: Reply) -> None:
+        if isinstance(reply, SweepAccepted):
+            self.sweep_accepted.emit(reply.folder)
+
+    def _command(self, request: Request) -> None:
+        self._studio.ask(request, lambda _reply: None, self._studio.failed.emit)
+
     def retry(self, run: str) -> None:
         """Queue a failed run again; it continues from its last checkpoint."""
         self._command(ResumeFromDisk(run=run))
@@ -127,14 +131,14 @@ class RunQueueModel(QObject):
         return entries[-1].ends if entries else math.nan
 
     def _name(self, run: str) -> str:
-        row = self._rows().get(run)
+        row = self._studio.rows.get(run)
         return PurePath(run).name if row is None else row.name
 
     def _active_seconds(self) -> float:
         """Return the seconds that the active run still takes; 0 without one, NaN while it is paused."""
-        for row in self._rows().values():
+        for row in self._studio.rows.values():
             if row.state in {"running", "paused"} and not row.elsewhere:
-                progress = self._progress().get(row.run)
+                progress = self._studio.progress.get(row.run)
                 return math.nan if progress is None or row.state == "paused" else progress.seconds_left
         return 0.0
 
@@ -146,8 +150,8 @@ class RunQueueModel(QObject):
 
     def _times_like(self, run: str) -> Iterator[float]:
         """Yield the times of finished runs of the same data, folder and number of seeds."""
-        like = self._rows().get(run)
-        for row in self._rows().values():
+        like = self._studio.rows.get(run)
+        for row in self._studio.rows.values():
             if like is not None and row.state == "finished" and _kind(row) == _kind(like):
                 yield row.seconds
 

@@ -13,7 +13,6 @@ from nfkd.config.toml import toml_document
 from nfkd.protocol import events, requests
 from nfkd.protocol.data import ListData, PreviewData
 from nfkd.protocol.events import ErrorInfo
-from nfkd.protocol.queue import RunSweep, SweepAccepted
 from nfkd.protocol.requests import Reply, Request
 from nfkd.protocol.view import RunView
 from nfkd_gui.link.connection import ClientFactory, Connection, EngineState
@@ -72,8 +71,6 @@ class Studio(QObject):
     """An `ErrorInfo` to show to the user."""
     accepted = Signal(bool)
     """A run was accepted; carries whether it is shown now, or waits while another run is watched."""
-    sweep_accepted = Signal(str)
-    """A sweep was accepted; carries its folder."""
     message = Signal(str)
     """A text for the status bar."""
 
@@ -103,7 +100,7 @@ class Studio(QObject):
         self.data_adapter = DataAdapter(self.experiment, self.data_preview, self)
         self.autosave = Autosave(self.experiment, preferences_path.parent, self)
         self.timeline = Timeline(self, self)
-        self.queue = RunQueueModel(lambda: self.rows, lambda: self.progress, self._command, self)
+        self.queue = RunQueueModel(self)
         self.time_estimate = TimeEstimateModel(self._ask_when_started, self.experiment, self)
         self._starter = RunStarter(self)
         self._connect()
@@ -215,15 +212,6 @@ class Studio(QObject):
         """Start or queue an experiment, given as TOML; its run is shown unless another run of the engine is watched."""
         self._adopt = False
         self.ask(requests.Run(config=text, folder=self.preferences.runs_folder), self._accepted, self.failed.emit)
-
-    def run_sweep(self, text: str) -> None:
-        """Start or queue a sweep, given as TOML."""
-        request = RunSweep(config=text, folder=self.preferences.runs_folder)
-        self.ask(request, self._sweep_accepted, self.failed.emit)
-
-    def _sweep_accepted(self, reply: Reply) -> None:
-        if isinstance(reply, SweepAccepted):
-            self.sweep_accepted.emit(reply.folder)
 
     def resume_from_disk(self, run: str) -> None:
         """Resume an interrupted, stopped or failed run from its checkpoint, and show it."""

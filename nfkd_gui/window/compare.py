@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from nfkd_gui.model.selected_run import SelectedRun
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.panels.compare_grid import GridPanel
 from nfkd_gui.panels.inspector import InspectorPanel
 from nfkd_gui.panels.runs import RunsPanel
 from nfkd_gui.widgets.panel_dock import PanelDock, PanelHead
@@ -64,6 +65,11 @@ class CompareWorkspace(Workspace):
         whole.addWidget(body, 1)
         centre.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         return centre
+
+    def show_sweep(self, folder: str) -> None:
+        """Show the runs of a sweep, given by its folder below the runs folder, and their progress as a grid."""
+        self.model.show_folder(folder)
+        self.docks[GridPanel.name].raise_()
 
     def expand(self, dock: PanelDock) -> None:
         super().expand(dock)

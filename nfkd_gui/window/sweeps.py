@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
-from nfkd_gui.window.queue_dialog import open_queue
+from nfkd_gui.window.queue_dialog import QueueButton, open_queue
 from nfkd_gui.window.sweep_dialog import SweepDialog
 
 if TYPE_CHECKING:
@@ -15,17 +15,25 @@ if TYPE_CHECKING:
 
 
 class Sweeps(QObject):
-    """Connects the commands for sweeps and the queue to a window."""
+    """Connects the commands for sweeps and the queue to a window.
+
+    Attributes
+    ----------
+    button
+        Says how many runs wait, for the status bar.
+    """
 
     def __init__(self, window: MainWindow) -> None:
         super().__init__(window)
         self._window = window
         self._wanted = ""
         studio, actions = window.studio, window.actions_
+        self.button = QueueButton(studio.queue, window)
+        self.button.clicked.connect(actions.queue.trigger)
         actions.sweep.triggered.connect(lambda: self.set_up(""))
         actions.queue.triggered.connect(lambda: open_queue(studio.queue, window))
         window.form.several_wanted.connect(self.set_up)
-        studio.sweep_accepted.connect(self._follow)
+        studio.queue.sweep_accepted.connect(self._follow)
         studio.rows_changed.connect(self._show_folder)
 
     def set_up(self, path: str) -> None:
@@ -33,7 +41,7 @@ class Sweeps(QObject):
         studio = self._window.studio
         if studio.experiment.config is not None:
             dialog = SweepDialog(studio, studio.experiment.config, path, self._window)
-            dialog.accepted_sweep.connect(studio.run_sweep)
+            dialog.accepted_sweep.connect(studio.queue.run_sweep)
             dialog.open()
 
     def _follow(self, folder: str) -> None:
@@ -49,4 +57,4 @@ class Sweeps(QObject):
         folder, self._wanted = PurePath(self._wanted), ""
         self._window.open_workspace("compare")
         if folder.is_relative_to(studio.listed_folder):
-            self._window.compare.model.show_folder(folder.relative_to(studio.listed_folder).as_posix())
+            self._window.compare.show_sweep(folder.relative_to(studio.listed_folder).as_posix())

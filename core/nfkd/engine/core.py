@@ -109,8 +109,7 @@ class Engine:
             ask.Pause: self._pause,
             ask.Resume: self._resume,
             ask.Stop: self._stop,
-            ask.OrderQueue: self._order_queue,
-            ask.PauseQueue: self._pause_queue,
+            **self._runs.handlers,
             ask.ListRuns: self._list,
             ask.OpenRun: self._open,
             ask.ReadFigures: self._read_figures,
@@ -290,14 +289,6 @@ class Engine:
             self._runs.apply(RunChanged(run=request.run, row=row))
         else:
             (await self._require_active(request.run)).control.stop(request.scope)
-        return ask.Done()
-
-    async def _order_queue(self, request: ask.OrderQueue) -> ask.Done:
-        self._runs.order(request.runs)
-        return ask.Done()
-
-    async def _pause_queue(self, request: ask.PauseQueue) -> ask.Done:
-        self._runs.pause(paused=request.paused)
         return ask.Done()
 
     async def _require_active(self, run: str) -> TrainingJob:

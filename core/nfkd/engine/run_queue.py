@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from nfkd.config import ExperimentConfig
 from nfkd.planning.times import UnitTimes
 from nfkd.protocol.events import Event, RunChanged, RunEvent
-from nfkd.protocol.queue import QueueChanged, QueueState, SweepProgress
+from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueChanged, QueueState, SweepProgress
 from nfkd.protocol.records import RunRow, RunState
+from nfkd.protocol.requests import Done
 from nfkd.protocol.roles import Role
 from nfkd.protocol.view import RunView
 from nfkd.training.job import TrainingJob
@@ -126,16 +128,21 @@ class RunQueue:
         self.apply(RunChanged(run=run, row=view.row))
         self._start_next()
 
-    def order(self, runs: Sequence[str]) -> None:
-        """Put queued runs first, in this order; the others follow in theirs. Runs that are not queued are ignored."""
-        first = [run for run in dict.fromkeys(runs) if run in self._queue]
+    @property
+    def handlers(self) -> dict[type, Callable[[Any], Any]]:
+        """What answers each type of request."""
+        return {OrderQueue: self._order, PauseQueue: self._pause}
+
+    async def _order(self, request: OrderQueue) -> Done:
+        first = [run for run in dict.fromkeys(request.runs) if run in self._queue]
         self._queue = {run: self._queue[run] for run in dict.fromkeys([*first, *self._queue])}
         self._emit(QueueChanged(queue=self.state))
+        return Done()
 
-    def pause(self, *, paused: bool) -> None:
-        """Start no further run after the active one, or start them again."""
-        self.paused = paused
+    async def _pause(self, request: PauseQueue) -> Done:
+        self.paused = request.paused
         self._start_next()
+        return Done()
 
     def remove(self, run: str) -> bool:
         """Remove a queued run; return whether there was one."""

@@ -41,11 +41,11 @@ def test_each_run_ends_after_those_before_it(window: MainWindow, script: Any, do
     async def scenario() -> None:
         await opened(window, script)
         assert [entry.ends for entry in window.studio.queue.entries()] == [102.0, 222.0, 252.0]
-        assert re.fullmatch(r"Queue: 3 queued · ends about .*\d\d:\d\d", window.queue_button.text())
+        assert re.fullmatch(r"Queue: 3 queued · ends about .*\d\d:\d\d", window.sweeps.button.text())
         script.set_queue(["/runs/a"], [math.nan], paused=False)
         await settled(window.studio)
         assert math.isnan(window.studio.queue.seconds_left())
-        assert window.queue_button.text() == "Queue: 1 queued"
+        assert window.sweeps.button.text() == "Queue: 1 queued"
 
     do(scenario())
 
@@ -105,7 +105,7 @@ def test_the_queue_is_paused_and_a_run_is_removed(window: MainWindow, script: An
         click(dialog, QPushButton, "queue.pause")
         await settled(window.studio)
         assert [request.paused for request in script.asked if isinstance(request, PauseQueue)] == [True]
-        assert window.queue_button.text() == "Queue: 3 queued · paused"
+        assert window.sweeps.button.text() == "Queue: 3 queued · paused"
         assert child(dialog, QPushButton, "queue.pause").text() == "Continue the queue"
         dialog.list.setCurrentRow(2)
         click(dialog, QPushButton, "queue.remove")
@@ -123,8 +123,8 @@ def test_a_sweep_is_listed_and_stopped(window: MainWindow, script: Any, do: Do) 
         script.queue = QueueState(sweeps=[sweep])
         script.emit(QueueChanged(queue=script.queue))
         await settled(window.studio)
-        assert window.queue_button.text() == "Queue: widths 3 of 12"
-        window.queue_button.click()
+        assert window.sweeps.button.text() == "Queue: widths 3 of 12"
+        window.sweeps.button.click()
         dialog = window.findChild(QueueDialog)
         assert isinstance(dialog, QueueDialog)
         assert dialog.sweeps.item(0).text() == "widths · 3 of 12 runs ended · 1 failed"
@@ -141,17 +141,17 @@ def test_a_failed_run_is_tried_again(window: MainWindow, script: Any, do: Do) ->
     async def scenario() -> None:
         script.begin("/runs/old", DIGITS)
         await settled(window.studio)
-        assert window.queue_button.isHidden()
+        assert window.sweeps.button.isHidden()
         script.set_state("/runs/old", "failed")
         await settled(window.studio)
-        assert window.queue_button.text() == "Queue: 1 failed"
-        window.queue_button.click()
+        assert window.sweeps.button.text() == "Queue: 1 failed"
+        window.sweeps.button.click()
         dialog = window.findChild(QueueDialog)
         assert isinstance(dialog, QueueDialog)
         child(dialog, QListWidget, "queue.failed").setCurrentRow(0)
         click(dialog, QPushButton, "queue.retry")
         await settled(window.studio)
         assert [request.run for request in script.asked if isinstance(request, ResumeFromDisk)] == ["/runs/old"]
-        assert window.queue_button.isHidden()
+        assert window.sweeps.button.isHidden()
 
     do(scenario())
