@@ -127,7 +127,9 @@ def _inside(share: float) -> float:
 
 def spans_decade(values: np.ndarray, factor: float = _DECADE) -> bool:
     """Return whether finite values are all positive, and the largest is at least `factor` times the smallest."""
-    return bool(len(values)) and float(values.min()) > 0 and float(values.max() / values.min()) >= factor
+    if not len(values) or values.min() <= 0:
+        return False
+    return math.log(values.max()) - math.log(values.min()) >= math.log(factor)  # the ratio itself may overflow
 
 
 def passing(axes: Iterable[ParallelAxis], brushes: Iterable[Brush], count: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from nfkd_gui.model.value_grid import GridCell, ValueGrid
 from nfkd_gui.theme import font, scaled, tokens
 from nfkd_gui.widgets.labels import tip
 
-_HEAD, _SIDE, _TITLE, _GAP, _BAR = 22, 88, 20, 2, 4
+_HEAD, _SIDE, _TITLE, _GAP, _BAR = 22, 96, 20, 2, 4
 _WIDEST, _HIGHEST = 160, 72
 """Largest size of a cell."""
 _NARROW = 44
@@ -113,9 +113,8 @@ class ValueGridView(QWidget):
         painter.setFont(font("strong"))
         painter.setPen(QColor(tokens().text))
         middle = Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(QRectF(left, 0, self.width() - left, scaled(_TITLE)), middle, self._titles[0])
-        side = QRectF(0, scaled(_TITLE), left - scaled(8), scaled(_HEAD))
-        painter.drawText(side, middle, _fitting(painter, self._titles[1], side.width()))
+        title = f"{self._titles[1]}  ↓   {self._titles[0]}  →" if self._titles[1] else self._titles[0]
+        painter.drawText(QRectF(0, 0, self.width(), scaled(_TITLE)), middle, _fitting(painter, title, self.width()))
         painter.setFont(font("caption"))
         painter.setPen(QColor(tokens().muted))
         for number, text in enumerate(self._heads[0]):
