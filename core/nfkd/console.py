@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import signal
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -26,9 +27,9 @@ from nfkd.protocol import events
 from nfkd.protocol.records import MEASURES, with_fd_floor
 from nfkd.protocol.requests import Snapshot
 from nfkd.protocol.roles import role_name
-from nfkd.runs.layout import create_run, is_run
+from nfkd.runs.layout import EXPERIMENT, create_run, is_run
 from nfkd.runs.reader import open_run
-from nfkd.terminal import say, terminal
+from nfkd.terminal import INTERRUPTED, say, terminal
 from nfkd.text import plain
 from nfkd.training.api import prepare, require_resumable
 from nfkd.training.job import TrainingJob
@@ -45,7 +46,7 @@ def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume:
     Returns
     -------
     int
-        0 when the run is done or was stopped, 1 when it failed.
+        0 when the run is done, 1 when it failed, 130 when it was stopped.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume:
     def interrupt(number: int, frame: FrameType | None) -> None:
         del number, frame
         if job.control.stopping:
-            os._exit(130)
+            os._exit(INTERRUPTED)
         say("\nStopping; the best weights are saved. Press Ctrl-C again to end at once.", stderr=True)
         job.control.stop("run")
 
@@ -75,7 +76,11 @@ def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume:
         return 1
     print_summary(open_run(path).snapshot())
     say(f"The run is in {plain(str(path))}")
-    return 0
+    if job.state != "stopped":
+        return 0
+    file, out = (shlex.quote(str(each)) for each in (path / EXPERIMENT, path))
+    say(f"nfkd: stopped; to continue: nfkd run {file} --out {out} --resume", stderr=True)
+    return INTERRUPTED
 
 
 def _directory(config: ExperimentConfig, directory: Path | None, *, resume: bool) -> tuple[Path, bool]:
