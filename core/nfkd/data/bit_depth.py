@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import warnings
 from typing import BinaryIO
 
 _HEAD = 1 << 16  # bytes; the comments of a PNM file may be long
@@ -55,7 +56,8 @@ def _tiff_bits(head: bytes, content: BinaryIO) -> int:
     start = io.BytesIO(head)
     directory = ImageFileDirectory_v2(start.read(16 if head[2:3] == b"+" or head[3:4] == b"+" else 8))
     content.seek(directory.next)
-    directory.load(content)
+    with warnings.catch_warnings(action="ignore"):  # Pillow warns of a damaged directory
+        directory.load(content)
     return max(directory.get(_TIFF_BITS, (1,)))
 
 

@@ -41,7 +41,7 @@ def tiff(values: np.ndarray, kind: int, order: str = "<", *, big: bool = False) 
     height, width, samples = values.shape
     bits, mark = 8 * values.dtype.itemsize, b"II" if order == "<" else b"MM"
     start = 16 if big else 8
-    pixels = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    pixels = values.astype(f"{order}{values.dtype.str[1:]}").tobytes()
     extra = struct.pack(f"{order}{samples}H", *[bits] * samples) + struct.pack(f"{order}{samples}H", *[kind] * samples)
     bits_at, kinds_at = start, start + 2 * samples
     pixels_at = start + len(extra)
