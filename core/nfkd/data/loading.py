@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import replace
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import psutil
+import torch
 
 from nfkd.config import ConfigProblem, DataConfig
+from nfkd.data.column_noise import find_dequantizer
 from nfkd.data.dataset import DataError, Dataset, DataSplit
 from nfkd.data.examples import apply
 from nfkd.data.fingerprint import fingerprinter
@@ -20,6 +22,7 @@ from nfkd.data.images import FEWEST
 from nfkd.data.scaling import as_float, fit_scaler, sample
 from nfkd.data.source import Loaded, OnProgress, Source
 from nfkd.data.sources import SOURCES
+from nfkd.data.units import evaluation_noise
 
 _KEPT = 3
 _INDEX_BYTES = 32  # for each example: three copies of its shuffled index
@@ -137,32 +140,40 @@ def divide(config: DataConfig, loaded: Loaded) -> Dataset:
 def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
     if loaded.prepare is not None:
         splits = list(map(loaded.prepare(splits[0]), splits))
-    scaler = None if loaded.scaling == "none" else fit_scaler(loaded.scaling, sample(splits[0].values))
-    if loaded.levels is None:
+    dequantizer = find_dequantizer(loaded, splits)
+    train = sample(splits[0].values)
+    if dequantizer is not None:
+        train = dequantizer.spread(torch.from_numpy(train.astype(np.float64)), evaluation_noise()).numpy()
+    scaler = None if loaded.scaling == "none" else fit_scaler(loaded.scaling, train)
+    if loaded.levels is None and dequantizer is None:
         splits = [replace(split, values=apply(scaler or as_float, split.values)) for split in splits]
     context = splits[0].context
     context_scaler = None if context is None else fit_scaler(loaded.scaling, context)
     if context is not None:
         scale = context_scaler or as_float
         splits = [replace(split, context=scale(split.context)) for split in splits if split.context is not None]
-    for split in splits:
-        _refuse_infinite(split, loaded.columns)
-    return Dataset(
+    dataset = Dataset(
         loaded.name,
         *(split.normalise_weights(_WEIGHTLESS) for split in splits),
         levels=loaded.levels,
         scaler=scaler,
         context_scaler=context_scaler,
+        dequantizer=dequantizer,
         standardised=loaded.standardised,
         augmentation=loaded.augmentation,
         columns=loaded.columns,
         missing=loaded.missing,
     )
+    for split in splits:
+        _refuse_infinite(dataset, split)
+    return dataset
 
 
-def _refuse_infinite(split: DataSplit, columns: Sequence[str]) -> None:
+def _refuse_infinite(dataset: Dataset, split: DataSplit) -> None:
     """Refuse values in memory that single precision cannot hold."""
-    for field, values in (("columns", split.values), ("context", split.context)):
+    columns = dataset.columns
+    scaled = dataset.scaled(split.values) if isinstance(split.values, np.ndarray) and not dataset.is_image else None
+    for field, values in (("columns", scaled), ("context", split.context)):
         if isinstance(values, np.ndarray) and values.dtype == np.float32 and not np.isfinite(values).all():
             column = int(np.argwhere(~np.isfinite(values))[0][-1])
             name = columns[column] if field == "columns" and columns else column

@@ -81,4 +81,6 @@ def _column_statistics(dataset: Dataset) -> list[ColumnStatistics]:
 def _original(dataset: Dataset, count: int) -> np.ndarray:
     """Return the first training examples before the scaling, (n, features) float32."""
     values = np.asarray(dataset.train.values[:count])
+    if dataset.dequantizer is not None:
+        return values.astype(np.float32)
     return values if dataset.scaler is None else dataset.scaler.undo(values)

@@ -133,7 +133,7 @@ def _further(opened: OpenedRun, text: str, count: int) -> tuple[str, Batch]:
     if own.levels is not None:
         levels = np.asarray(split.values[:]).astype(np.int64) * own.levels // (other.levels or own.levels)
         return name, noisy(own, replace(split, values=levels.astype(np.uint8), context=None, weights=None))
-    return name, Batch(_rescaled(own, other, torch.from_numpy(np.array(split.values[:]))))
+    return name, Batch(_rescaled(own, other, torch.from_numpy(other.scaled(np.array(split.values[:])))))
 
 
 def _rescaled(own: Dataset, other: Dataset, x: torch.Tensor) -> torch.Tensor:

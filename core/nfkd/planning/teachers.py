@@ -180,6 +180,12 @@ def _python_problems(
             "density here: choose standard, robust or none"
         )
         problems.append(ConfigProblem("data.scaling", message))
+    if teacher.units == "data" and dataset is not None and dataset.dequantizer and dataset.dequantizer.shifts:
+        message = (
+            "single values become intervals here, so a teacher on the values of the data (units='data') has no "
+            "density: dequantize only whole numbers, or teach on scaled values (units='scaled')"
+        )
+        problems.append(ConfigProblem("data.dequantize", message))
     return problems + _data_problems(dataset, teacher.event_shape, teacher.context_features, teacher.origin)
 
 

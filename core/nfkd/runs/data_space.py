@@ -36,6 +36,9 @@ class DataSpaceFlow(nn.Module):
         x is whole levels 0, …, levels − 1 of any dtype, to which the same noise is added at every call, as in NFKD's
         evaluations; or dequantized levels in [0, levels). `log_prob` is the log-density per volume of levels, and
         `nll` the reported figure in bits/dim. Samples are whole levels.
+    Dequantized columns
+        Rows get the same noise at every call, as in NFKD's evaluations, and `log_prob` has a lower bound of the log of
+        their probability. `decode` and `sample` return values of the data, without noise.
     Context
         In the units of the table.
 
