@@ -59,6 +59,8 @@ class PreviewBox(QFrame):
         self._shown: DataPreview | None = None
         self._message = WrappedLabel(parent=self)
         self._message.setObjectName("preview.message")
+        self._warnings = WrappedLabel(tone="warning", parent=self)
+        self._warnings.setObjectName("preview.warnings")
         self.note = NoteBar("preview.note", self)
         self.mosaic = _ImageStrip(self)
         self.plane: Plane | None = None
@@ -66,7 +68,7 @@ class PreviewBox(QFrame):
         self.download = _Download(model, self)
         self._layout = QVBoxLayout(self)
         set_space(self._layout, 8, 0, 8, 0, 0)
-        for widget in (self.note, self._message, self.download, self.mosaic, self.columns):
+        for widget in (self.note, self._message, self.download, self.mosaic, self.columns, self._warnings):
             self._layout.addWidget(widget)
         model.changed.connect(self.refresh)
         experiment.checked.connect(self.refresh)
@@ -87,6 +89,9 @@ class PreviewBox(QFrame):
         self._message.set_tone(tone)
         self._message.setText(message)
         self._message.setVisible(bool(message))
+        warnings = preview.warnings if preview is not None and complete else []
+        self._warnings.setText("\n".join(sentence(warning.message) for warning in warnings))
+        self._warnings.setVisible(bool(warnings))
         unit = preview.unit if preview is not None else ""
         self._message.setToolTip(tip(f"The likelihood is in {unit}.") if unit else "")
         self.download.refresh(may_fetch=preview is not None and preview.may_fetch)

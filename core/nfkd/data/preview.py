@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from nfkd.config import DataConfig
+from nfkd.data.column_warnings import column_warnings
 from nfkd.data.dataset import DataError, Dataset
 from nfkd.data.loading import load_dataset
 from nfkd.data.source import NotFetchedError
@@ -42,6 +43,7 @@ def preview_dataset(config: DataConfig) -> DataPreview:
         points=_original(dataset, _POINTS) if dataset.event_shape == (2,) else None,
         columns=[] if dataset.is_image else _column_statistics(dataset),
         suggested=suggest_settings(config),
+        warnings=column_warnings(config, dataset),
     )
 
 
