@@ -41,7 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="nfkd-gui", description="Open the studio.")
     parser.add_argument(
-        "target", nargs="?", default="", help="an experiment file, a run's directory, or a preset's name"
+        "target",
+        nargs="?",
+        default="",
+        help="an experiment file, a state of the lab, a run's directory, or a preset's name",
     )
     parser.add_argument(
         "--runs", metavar="DIR", default="", help="the folder of the runs; it is saved in the preferences"
@@ -123,12 +126,16 @@ async def _import_pages() -> None:
 
 
 def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWindow:
-    """Return the window, not shown yet, with the experiment, preset or run `target` open, else the start page."""
+    """Return the window, not shown yet, with `target` open, else the start page.
+
+    `target` is an experiment file, a state of the lab, a preset's name or a run.
+    """
     from nfkd.config import preset_names
     from nfkd.files import is_folder
     from nfkd_gui.model.preferences import load_preferences, preferences_path
     from nfkd_gui.model.studio import Studio
     from nfkd_gui.theme import apply_theme
+    from nfkd_gui.window.experiment_files import is_lab_state
     from nfkd_gui.window.main_window import MainWindow
 
     preferences = load_preferences(preferences_path())
@@ -139,6 +146,9 @@ def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWind
     window = MainWindow(studio)
     apply_theme(app, preferences.theme, preferences.scale)
     path, workspace = Path(target), "design" if target else ""
+    state = ""
+    if target and is_lab_state(path):
+        state, target, workspace = target, "", "learn"
     if target and is_folder(path) and target not in preset_names():
         studio.open_run(str(path.resolve()))
         target, workspace = "", "train"
@@ -147,6 +157,8 @@ def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWind
     if not target:
         studio.adopt_next_run()
     window.open_workspace(workspace)
+    if state:
+        window.lab_files.open(state)
     return window
 
 

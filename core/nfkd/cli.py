@@ -5,15 +5,23 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
-from nfkd import list_command
+from nfkd import evaluate_command, list_command, sweep_command
 from nfkd.config import ConfigError, ExperimentConfig, preset_names
 from nfkd.engine import commands as engine_commands
 from nfkd.terminal import INTERRUPTED, Parser, say, standard_streams, terminal
 from nfkd.text import plain
 
 DONE, FAILED, REFUSED = 0, 1, 2
+_EXPORTS = {
+    "csv": ("nfkd.runs.export", "export_csv"),
+    "figures": ("nfkd.runs.figures", "export_figures"),
+    "tensorboard": ("nfkd.runs.tensorboard", "export_tensorboard"),
+    "weights": ("nfkd.runs.weights_export", "export_weights"),
+}
+"""Module and function of each kind of export."""
 _NARROW = 40  # characters for a description; with less, it is below the name
 
 
@@ -59,20 +67,30 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     _run_arguments(command("run", "Run an experiment: teacher, student, baseline, verdict.", _run))
+    sweep_command.add_arguments(
+        command("sweep", "Run an experiment with many values of its fields.", sweep_command.sweep_in_terminal)
+    )
     list_command.add_arguments(command("list", "List the runs in a directory.", list_command.list_in_terminal))
     list_command.add_compare_arguments(
         command("compare", "Compare the students of runs of the same data.", list_command.compare_in_terminal)
     )
+    evaluate_command.add_arguments(
+        command("evaluate", "Add metrics to finished runs, with intervals.", evaluate_command.evaluate_in_terminal)
+    )
     show = command("show", "Show a run: teacher, student and baseline side by side.", _show)
     show.add_argument("run", metavar="RUN")
-    report = command("report", "Write a report of a run as one HTML file.", _report)
-    report.add_argument("run", metavar="RUN")
-    report.add_argument("--out", metavar="FILE", help="default: report.html in the run's directory")
+    report = command("report", "Write a report of runs as one HTML or PDF file.", _report)
+    report.add_argument("runs", metavar="RUN|FOLDER", nargs="+", help="a run, several runs, or a folder with runs")
+    report.add_argument(
+        "--out",
+        metavar="FILE",
+        help=".html or .pdf (default: report.html in the run or folder)",
+    )
     command("presets", "List the presets (built-in experiments).", _presets)
     _data_arguments(command("data", "List, show, add and download data sets.", _data))
     recover = command("recover", "Repair the files of a run whose process was killed.", _recover)
     recover.add_argument("run", metavar="RUN")
-    _export_arguments(command("export", "Export a run's curves as CSV or its pictures as PNG.", _export))
+    _export_arguments(command("export", "Export a run: CSV, PNG, TensorBoard, or weights.", _export))
     _inspect_arguments(
         command("inspect", "Show a flow layer by layer, and test its inverse and log-determinant.", _inspect)
     )
@@ -97,7 +115,9 @@ def _export_arguments(export: argparse.ArgumentParser) -> None:
     export.add_argument("run", metavar="RUN")
     export.add_argument("--csv", action="store_true", help="every curve as a CSV file")
     export.add_argument("--figures", action="store_true", help="curves, samples, interpolation, matching as PNG")
-    export.add_argument("--out", metavar="DIR", help="output directory (default: inside the run)")
+    export.add_argument("--tensorboard", action="store_true", help="curves, pictures and settings for TensorBoard")
+    export.add_argument("--weights", action="store_true", help="every flow with its scaling and the experiment")
+    export.add_argument("--out", metavar="DIR", help="output directory (default: one for each kind, inside the run)")
 
 
 def _inspect_arguments(inspect: argparse.ArgumentParser) -> None:
@@ -135,20 +155,21 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from nfkd.console import print_summary
+    from nfkd.console import print_evaluation, print_summary
+    from nfkd.runs.evaluation_file import read_evaluations
     from nfkd.runs.reader import open_run
 
     print_summary(open_run(options.run).snapshot())
+    for evaluation in read_evaluations(Path(options.run)):
+        print_evaluation(evaluation)
     return DONE
 
 
 def _report(options: argparse.Namespace) -> int:
-    from nfkd.evaluation.report import write_report
-    from nfkd.runs.reader import open_run
+    from nfkd.evaluation.report_file import write_report
 
-    record = open_run(options.run)
-    path = Path(options.out) if options.out else record.path / "report.html"
-    say(write_report(record, path))
+    out = Path(options.out) if options.out else None
+    say(plain(str(write_report([Path(run) for run in options.runs], out))))
     return DONE
 
 
@@ -216,21 +237,18 @@ def _recover(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    if not (options.csv or options.figures):
-        say("nfkd: nothing to export: give --csv, --figures or both", stderr=True)
+    kinds = [kind for kind in _EXPORTS if getattr(options, kind)]
+    if not kinds:
+        say(f"nfkd: nothing to export: give one or more of {', '.join(f'--{kind}' for kind in _EXPORTS)}", stderr=True)
         return REFUSED
-    from nfkd.runs.export import export_csv
-    from nfkd.runs.figures import export_figures
     from nfkd.runs.reader import open_run
 
     record = open_run(options.run)
-    written: list[Path] = []
-    if options.csv:
-        written += export_csv(record, Path(options.out or Path(options.run) / "csv"))
-    if options.figures:
-        written += export_figures(record, Path(options.out or Path(options.run) / "figures"))
-    for path in written:
-        say(plain(str(path)))
+    for kind in kinds:
+        module, function = _EXPORTS[kind]
+        export = getattr(import_module(module), function)
+        for path in export(record, Path(options.out or Path(options.run) / kind)):
+            say(plain(str(path)))
     return DONE
 
 

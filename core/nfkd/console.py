@@ -17,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
+from nfkd.evaluation.comparison import Mean
+from nfkd.evaluation.evaluated_metrics import metric_of
 from nfkd.evaluation.inspection import Inspection
 from nfkd.flows.architectures import flow_summary
 from nfkd.flows.cost import FlowCost, LayerCost
@@ -26,7 +28,8 @@ from nfkd.planning.plans import teacher_label
 from nfkd.protocol import events
 from nfkd.protocol.records import MEASURES, with_fd_floor
 from nfkd.protocol.requests import Snapshot
-from nfkd.protocol.roles import role_name
+from nfkd.protocol.roles import ROLES, role_name
+from nfkd.runs.evaluation_file import EvaluatedMetric, Evaluation
 from nfkd.runs.layout import EXPERIMENT, create_run, is_run
 from nfkd.runs.reader import open_run
 from nfkd.terminal import INTERRUPTED, say, terminal
@@ -219,6 +222,44 @@ def _print_measures(snapshot: Snapshot, summaries: Sequence[events.StageSummary]
 
 def _values(summaries: Iterable[events.StageSummary], name: str) -> list[float]:
     return [getattr(summary, name) for summary in summaries]
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print the metrics that were evaluated: with the stored interval for one seed, with Student's t for several."""
+    found: dict[str, list[EvaluatedMetric]] = {}
+    for value in evaluation.values:
+        found.setdefault(value.metric, []).append(value)
+    stages = {value.stage for value in evaluation.values}
+    roles = [role for role in ROLES if role in stages]
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"evaluated on {plain(evaluation.data, _MAX_CELL)}")
+    for name in (*map(role_name, roles), "train vs test", "N"):
+        table.add_column(name, justify="right")
+    for name, values in found.items():
+        metric = metric_of(name)
+        if metric is not None:
+            title = " ".join(filter(None, (metric.name, plain(values[0].unit, _MAX_CELL))))
+            compared = [value for value in values if value.stage == "student"] or values
+            reference = Mean.of([value.reference for value in compared]).value
+            cells = [_evaluated([value for value in values if value.stage == role], metric.form) for role in roles]
+            count = f"{max(value.count for value in values):,}"
+            table.add_row(title, *cells, f"{reference:{metric.form}}" if math.isfinite(reference) else "", count)
+    terminal().print(table)
+    if evaluation.features:
+        say(f"FD-local compares features of the classifier {plain(evaluation.features[:12])}.")
+
+
+def _evaluated(values: Sequence[EvaluatedMetric], form: str) -> str:
+    """Return a flow's metric: the value and the ends of its interval, or the mean over seeds and its half width."""
+    values = [value for value in values if math.isfinite(value.value)]
+    if not values:
+        return ""
+    if len(values) > 1:
+        mean = Mean.of([value.value for value in values])
+        return f"{mean.value:{form}} ± {mean.half:{form}}"
+    value = values[0]
+    ends = [f"{end:{form}}" if math.isfinite(end) else "?" for end in (value.low, value.high)]
+    return f"{value.value:{form}}" + ("" if ends[0] == ends[1] else f" ({ends[0]} … {ends[1]})")
 
 
 def _title(name: str) -> Text:

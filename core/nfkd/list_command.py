@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from nfkd.config import ConfigError, ConfigProblem
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
-from nfkd.terminal import say, terminal
-from nfkd.text import plain
+from nfkd.table_formats import WRITERS, Row, write_table
+from nfkd.terminal import say
 
 if TYPE_CHECKING:
     from nfkd.evaluation.comparison import ComparedRun, Comparison, Difference, Mean
@@ -34,8 +29,6 @@ _SHOWN = (
     "unit",
     "verdict",
 )
-_LONGEST = 120
-Row = Mapping[str, Value]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--group", metavar="FIELD", default="", help="one row for each value: means and deviations")
     parser.add_argument("--columns", metavar="FIELDS", default="", help="columns and settings, separated by commas")
-    parser.add_argument("--format", choices=["table", *_WRITERS], default="table")
+    parser.add_argument("--format", choices=["table", *WRITERS], default="table")
 
 
 def list_in_terminal(options: argparse.Namespace) -> int:
@@ -79,7 +72,7 @@ def list_in_terminal(options: argparse.Namespace) -> int:
         rows, chosen = _grouped(rows, options.group, chosen)
     if sort:
         rows = _sorted(rows, sort, largest_first=options.sort.startswith("-"))
-    _write(options.format, chosen or list(_SHOWN), rows)
+    write_table(options.format, chosen or list(_SHOWN), rows)
     for message in unreadable:
         say(f"nfkd: {message}", stderr=True)
     return 0
@@ -88,7 +81,7 @@ def list_in_terminal(options: argparse.Namespace) -> int:
 def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``nfkd compare``."""
     parser.add_argument("runs", metavar="RUN", nargs="+", help="at least two runs of the same data")
-    parser.add_argument("--format", choices=["table", *_WRITERS], default="table")
+    parser.add_argument("--format", choices=["table", *WRITERS], default="table")
 
 
 def compare_in_terminal(options: argparse.Namespace) -> int:
@@ -111,19 +104,21 @@ def compare_in_terminal(options: argparse.Namespace) -> int:
         raise ConfigError([ConfigProblem("RUN", str(error))]) from error
     names = [f"{name} ({number})" for number, name in enumerate(comparison.names, 1)]
     rows = [{"": title, **dict(zip(names, values, strict=True))} for title, values in _comparison_rows(comparison)]
-    _write(options.format, ["", *names], rows)
+    write_table(options.format, ["", *names], rows)
     return 0
 
 
 def _compared_run(path: str) -> ComparedRun:
     from nfkd.evaluation.comparison import ComparedRun
+    from nfkd.runs.evaluation_file import own_test_values, read_evaluations
     from nfkd.runs.layout import read_config
     from nfkd.runs.reader import read_figures
     from nfkd.runs.run_values import settings_of
 
     snapshot = read_figures(path)
     summaries = [stage.summary for stage in snapshot.stages if stage.summary is not None]
-    return ComparedRun(snapshot.row.name, settings_of(read_config(Path(path))), summaries)
+    evaluated = own_test_values(read_evaluations(Path(path)))
+    return ComparedRun(snapshot.row.name, settings_of(read_config(Path(path))), summaries, evaluated)
 
 
 def _comparison_rows(comparison: Comparison) -> Iterator[tuple[str, list[Value]]]:
@@ -181,73 +176,3 @@ def _grouped(rows: Sequence[Row], name: str, chosen: Sequence[str]) -> tuple[lis
             group[f"{column} sd"] = statistics.stdev(values) if len(values) > 1 else None
         found.append(group)
     return found, columns
-
-
-# --- formats ----------------------------------------------------------------------------------------------------------
-
-
-def _text(value: Value) -> str:
-    """Return a value as text: four digits are enough for a table."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return plain(value, _LONGEST)
-    return f"{value:.0f}" if math.isfinite(value) and value == int(value) and abs(value) < 1e9 else f"{value:.4g}"
-
-
-def _write(kind: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    if kind == "table":
-        _print(columns, rows)
-    else:
-        say(_WRITERS[kind](columns, rows))
-
-
-def _print(columns: Sequence[str], rows: Sequence[Row]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
-        number = any(isinstance(row.get(name), float) for row in rows)
-        table.add_column(plain(name, _LONGEST), justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*(_text(row.get(name)) for name in columns))
-    terminal().print(table)
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([["" if row.get(name) is None else row.get(name) for name in columns] for row in rows])
-    return file.getvalue().rstrip("\n")
-
-
-def _json(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    return json.dumps([{name: row.get(name) for name in columns} for row in rows], indent=2, ensure_ascii=False)
-
-
-def _markdown(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    def line(cells: Iterable[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-    body = [line(_text(row.get(name)) for name in columns) for row in rows]
-    return "\n".join([line(columns), line("---" for _ in columns), *body])
-
-
-_LATEX = str.maketrans({**{letter: f"\\{letter}" for letter in "&%$#_{}"}, "\\": r"\textbackslash{}",
-                        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"})  # fmt: skip
-
-
-def _latex(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    def line(cells: Iterable[str]) -> str:
-        return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
-
-    numbers = [any(isinstance(row.get(name), float) for row in rows) for name in columns]
-    body = [line(_text(row.get(name)) for name in columns) for row in rows]
-    head = rf"\begin{{tabular}}{{{''.join('r' if number else 'l' for number in numbers)}}}"
-    return "\n".join([head, r"\toprule", line(columns), r"\midrule", *body, r"\bottomrule", r"\end{tabular}"])
-
-
-_WRITERS: dict[str, Callable[[Sequence[str], Sequence[Row]], str]] = {
-    "csv": _csv, "json": _json, "markdown": _markdown, "latex": _latex,
-}  # fmt: skip

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QUndoStack
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtCore import QPoint, QSize, Qt, Signal
+from PySide6.QtGui import QContextMenuEvent, QUndoStack
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from nfkd.config import ExperimentConfig
 from nfkd.text import sentence
 from nfkd_gui.forms.dataset_menu import DatasetMenuButton
 from nfkd_gui.forms.effects import value_at
 from nfkd_gui.forms.estimate import EstimateBox
-from nfkd_gui.forms.fields import Field, Section, Value, describe_model
+from nfkd_gui.forms.fields import Field, Section, Value, all_fields, describe_model
 from nfkd_gui.forms.layout import fill_column, form_grid
 from nfkd_gui.forms.list_editor import ListEditor
 from nfkd_gui.forms.loss_section import LossSection
@@ -48,6 +49,9 @@ class ExperimentForm(QWidget):
     data_preview
         The preview of its data; None shows no preview.
     """
+
+    several_wanted = Signal(str)
+    """The user wants to try several values of a field; carries its path."""
 
     def __init__(
         self, experiment: Experiment, data_preview: DataPreviewModel | None = None, parent: QWidget | None = None
@@ -158,6 +162,26 @@ class ExperimentForm(QWidget):
 
     def sizeHint(self) -> QSize:
         return QSize(352, 640)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """Offer to try several values of the field under the pointer."""
+        path = self._path_at(event.pos())
+        if not path or self._experiment.config is None:
+            return
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addAction("Try several values …", partial(self.several_wanted.emit, path))
+        menu.popup(event.globalPos())
+
+    def _path_at(self, point: QPoint) -> str:
+        """Return the field whose row is at a point; empty where there is none."""
+        widget = self.childAt(point)
+        while widget is not None and widget is not self:
+            name = widget.objectName().removesuffix(".message")
+            if widget.objectName().endswith(".message") and name in _sweepable():
+                return name
+            widget = widget.parentWidget()
+        return ""
 
     # --- sections -------------------------------------------------------------------------------------------------
 
@@ -279,6 +303,11 @@ class ExperimentForm(QWidget):
             self.estimate.show_status("Ready to run. " + " ".join(warnings), "warning")
         else:
             self.estimate.show_status("Ready to run", "good")
+
+
+@functools.cache
+def _sweepable() -> frozenset[str]:
+    return frozenset(field.path for field in all_fields()) - {"name", "description"}
 
 
 class _UnknownFields(QFrame):

@@ -13,6 +13,7 @@ from nfkd.config.toml import toml_document
 from nfkd.protocol import events, requests
 from nfkd.protocol.data import ListData, PreviewData
 from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.queue import RunSweep, SweepAccepted
 from nfkd.protocol.requests import Reply, Request
 from nfkd.protocol.view import RunView
 from nfkd_gui.link.connection import ClientFactory, Connection, EngineState
@@ -24,6 +25,7 @@ from nfkd_gui.model.data_adapter import DataAdapter
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.preferences import Preferences, save_preferences
+from nfkd_gui.model.run_queue import RunQueueModel
 from nfkd_gui.model.run_starter import RunStarter
 from nfkd_gui.model.run_states import is_controllable
 from nfkd_gui.model.time_estimate import TimeEstimateModel
@@ -70,6 +72,8 @@ class Studio(QObject):
     """An `ErrorInfo` to show to the user."""
     accepted = Signal(bool)
     """A run was accepted; carries whether it is shown now, or waits while another run is watched."""
+    sweep_accepted = Signal(str)
+    """A sweep was accepted; carries its folder."""
     message = Signal(str)
     """A text for the status bar."""
 
@@ -99,6 +103,7 @@ class Studio(QObject):
         self.data_adapter = DataAdapter(self.experiment, self.data_preview, self)
         self.autosave = Autosave(self.experiment, preferences_path.parent, self)
         self.timeline = Timeline(self, self)
+        self.queue = RunQueueModel(lambda: self.rows, lambda: self.progress, self._command, self)
         self.time_estimate = TimeEstimateModel(self._ask_when_started, self.experiment, self)
         self._starter = RunStarter(self)
         self._connect()
@@ -114,6 +119,7 @@ class Studio(QObject):
         self.data_preview.failed.connect(self._data_failed)
         self.rows_changed.connect(self._note_busy)
         self.row_changed.connect(self._note_busy)
+        self.row_changed.connect(self.queue.follow_row)
 
     def _make_client(self, on_event: OnEvent, on_lost: OnLost) -> EngineClient:
         return (self._factory or _CLIENTS[self.preferences.engine])(on_event, on_lost)
@@ -145,6 +151,7 @@ class Studio(QObject):
 
     def _connected(self, status: requests.EngineStatus) -> None:
         self.list_runs()
+        self.queue.follow(status.queue)
         self.experiment.describe()
         self.data_preview.list_datasets()
         self.data_preview.refresh()
@@ -208,6 +215,15 @@ class Studio(QObject):
         """Start or queue an experiment, given as TOML; its run is shown unless another run of the engine is watched."""
         self._adopt = False
         self.ask(requests.Run(config=text, folder=self.preferences.runs_folder), self._accepted, self.failed.emit)
+
+    def run_sweep(self, text: str) -> None:
+        """Start or queue a sweep, given as TOML."""
+        request = RunSweep(config=text, folder=self.preferences.runs_folder)
+        self.ask(request, self._sweep_accepted, self.failed.emit)
+
+    def _sweep_accepted(self, reply: Reply) -> None:
+        if isinstance(reply, SweepAccepted):
+            self.sweep_accepted.emit(reply.folder)
 
     def resume_from_disk(self, run: str) -> None:
         """Resume an interrupted, stopped or failed run from its checkpoint, and show it."""
@@ -356,6 +372,9 @@ class Studio(QObject):
             return
         if isinstance(event, events.DataProgress):
             self.data_preview.show_progress(event)
+            return
+        if isinstance(event, events.QueueChanged):
+            self.queue.follow(event)
             return
         if isinstance(event, events.InspectionProgress):
             self.inspection_progressed.emit(event.ticket, event.share)

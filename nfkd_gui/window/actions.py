@@ -31,9 +31,7 @@ class Actions(QObject):
         self.save_as = make("save_as", "Save experiment &as …", "Write the experiment to another file.", "Ctrl+Shift+S")
         self.quit = make("quit", "&Quit", "Close the window; a run continues in its engine.", "Ctrl+Q")
         self.preferences = make("preferences", "&Preferences …", "Runs folder, engine and theme.", "Ctrl+,")
-        self.run = make("run", "&Run", "Start this experiment.", "F5")
-        self.pause = make("pause", "&Pause", "Pause the run at its next step, or continue it.", "F6")
-        self.stop = make("stop", "&Stop …", "End the stage or the run.", "Shift+F5")
+        self._make_run_actions()
         self.palette = make("palette", "&Command palette …", "Find any command, field, run or data set.", "Ctrl+K")
         self.start = make("start", "&Start page", "Presets, recent work and own data.", "Ctrl+H")
         self.stack = make("stack", "Panels as &tabs", "Stack the panels as tabs.", "Ctrl+T")
@@ -73,6 +71,16 @@ class Actions(QObject):
         action.setToolTip(f"{tip} ({keys})" if keys else tip)
         action.setStatusTip(tip)
         return action
+
+    def _make_run_actions(self) -> None:
+        make = self._make
+        self.run = make("run", "&Run", "Start this experiment.", "F5")
+        self.sweep = make(
+            "sweep", "Try se&veral values …", "Start a run for each combination of values.", "Ctrl+Shift+V"
+        )
+        self.pause = make("pause", "&Pause", "Pause the run at its next step, or continue it.", "F6")
+        self.stop = make("stop", "&Stop …", "End the stage or the run.", "Shift+F5")
+        self.queue = make("queue", "&Queue …", "Runs that wait: other order, pause, retry.", "Ctrl+Shift+R")
 
     def _make_themes(self) -> QActionGroup:
         group = QActionGroup(self)
@@ -134,6 +142,7 @@ class Actions(QObject):
         self.stop.setIconText("Stop …")
         self.stop.setData("stop")
         self.run.setEnabled(studio.ready and studio.experiment.may_run)
+        self.sweep.setEnabled(studio.experiment.config is not None)
         self.pause.setEnabled(state in {"running", "paused"})
         paused = state == "paused"
         self.pause.setText("&Resume" if paused else "&Pause")

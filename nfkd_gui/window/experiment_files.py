@@ -42,7 +42,7 @@ class ExperimentFiles(QObject):
 
     def open(self, source: str | Path, then: Callback | None = None) -> None:
         """Open a file or a preset, after a question about unsaved changes, and then call `then`."""
-        if _is_lab(Path(source)):
+        if is_lab_state(Path(source)):
             self.lab_chosen.emit(str(source))
             return
 
@@ -139,7 +139,7 @@ class ExperimentFiles(QObject):
         return str(known.parent)
 
 
-def _is_lab(path: Path) -> bool:
+def is_lab_state(path: Path) -> bool:
     """Return whether a file is a state of the lab."""
     try:
         return is_regular(path) and LabConfig.is_state(read_text(path))

@@ -32,8 +32,10 @@ from nfkd_gui.window.pages import Pages
 from nfkd_gui.window.palette import Palette
 from nfkd_gui.window.preferences_dialog import PreferencesDialog
 from nfkd_gui.window.presentation import Presentation
+from nfkd_gui.window.queue_dialog import QueueButton
 from nfkd_gui.window.recovery import Recovery
 from nfkd_gui.window.stop_dialog import ask_stop_engine, ask_stop_run
+from nfkd_gui.window.sweeps import Sweeps
 
 if TYPE_CHECKING:
     from nfkd_gui.panels.base import Panel
@@ -79,6 +81,7 @@ class MainWindow(QMainWindow):
         self.form = ExperimentForm(studio.experiment, studio.data_preview, self)
         self.form.browse_runs_in(lambda: studio.preferences.runs_folder)
         self.form.show_shares(GradientShares(studio))
+        self.sweeps = Sweeps(self)
         self.design = DesignWorkspace(studio, self.form, self)
         self.workspaces: dict[str, Workspace] = {}
         self.workspace = ""
@@ -105,6 +108,8 @@ class MainWindow(QMainWindow):
         self.engine_status = EngineStatusLabel(self.studio, self)
         self.statusBar().addWidget(gap(self, width=8))
         self.statusBar().addWidget(self.recovery.kept)
+        self.queue_button = QueueButton(self.studio.queue, self)
+        self.statusBar().addPermanentWidget(self.queue_button)
         self.statusBar().addPermanentWidget(self.engine_status)
         self.statusBar().setSizeGripEnabled(False)
         self.presentation = Presentation(self)
@@ -142,6 +147,7 @@ class MainWindow(QMainWindow):
         actions.stop.triggered.connect(lambda: ask_stop_run(studio, self))
         actions.stop_engine.triggered.connect(lambda: ask_stop_engine(studio, self))
         actions.quit.triggered.connect(self.close)
+        self.queue_button.clicked.connect(actions.queue.trigger)
         actions.palette.triggered.connect(self._open_palette)
         self.design.search.clicked.connect(actions.palette.trigger)
         actions.preferences.triggered.connect(lambda: PreferencesDialog(studio, self).open())

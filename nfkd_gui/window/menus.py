@@ -106,7 +106,7 @@ def _edit_menu(window: MainWindow) -> None:
 def _run_menu(window: MainWindow) -> None:
     actions = window.actions_
     menu = _menu(window, "&Run")
-    menu.addActions([actions.run, actions.pause, actions.stop])
+    menu.addActions([actions.run, actions.sweep, actions.pause, actions.stop, actions.queue])
 
 
 def _lab_menu(window: MainWindow) -> None:

@@ -20,6 +20,7 @@ from nfkd.flows.architectures import build_flow
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import LogLine
 from nfkd.runs.errors import RunError
+from nfkd.runs.evaluation_file import read_evaluations
 from nfkd.runs.layout import list_runs
 from nfkd.runs.lock import run_lock
 from nfkd.runs.log import append_log, read_log
@@ -39,11 +40,13 @@ READERS: dict[str, Callable[[Path], object]] = {
     "snapshot": lambda run: open_run(run).snapshot(),
     "student": lambda run: open_run(run).load_student(),
     "log": read_log,
+    "evaluation": read_evaluations,
 }
 READ_BY = {
     "experiment.toml": ("snapshot", "student"),
     "run.h5": ("snapshot", "student"),
     "verdict.json": ("snapshot",),
+    "evaluation.json": ("evaluation",),
     "log.jsonl": ("log",),
     "student.safetensors": ("student",),
     "checkpoint.safetensors": (),

@@ -141,7 +141,7 @@ def test_runs_are_compared(compared: list[str], capsys: Shell) -> None:
 
 @pytest.mark.parametrize(
     ("chosen", "message"),
-    [([0], "give at least two runs"), ([0, 2], "narrow has data.count = 400.0, more has 300.0")],
+    [([0], "give at least two runs"), ([0, 2], "narrow has data.count = 400, more has 300")],
 )
 def test_runs_that_cannot_be_compared_are_refused(
     compared: list[str], capsys: Shell, chosen: list[int], message: str

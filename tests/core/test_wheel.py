@@ -37,7 +37,7 @@ def test_every_module_and_resource_is_in_the_wheel(names):
     sources = {f"nfkd/{path.relative_to(ROOT / 'core/nfkd')}" for path in (ROOT / "core/nfkd").rglob("*.py")}
     sources |= {str(path.relative_to(ROOT)) for path in (ROOT / "nfkd_gui").rglob("*.py")}
     assert sources <= names
-    for folder, package in {"presets": "nfkd", "icons": "nfkd_gui", "styles": "nfkd_gui"}.items():
+    for folder, package in {"presets": "nfkd", "report": "nfkd", "icons": "nfkd_gui", "styles": "nfkd_gui"}.items():
         for path in (ROOT / "resources" / folder).glob("*.*"):
             assert f"{package}/resources/{folder}/{path.name}" in names
 

@@ -20,7 +20,9 @@ def test_version_and_help_need_no_display(capsys: pytest.CaptureFixture[str]) ->
     assert version.stdout.startswith("NFKD ")
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
-    assert "an experiment file, a run's directory, or a preset's name" in " ".join(capsys.readouterr().out.split())
+    assert "an experiment file, a state of the lab, a run's directory, or a preset's name" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_an_unknown_target_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

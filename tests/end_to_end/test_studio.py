@@ -12,6 +12,7 @@ import pyqtgraph as pg
 import pytest
 
 from nfkd.config import ExperimentConfig
+from nfkd.config.lab import LabConfig
 from nfkd.protocol.events import CurvePoints, RunFinished
 from nfkd_gui.window.main_window import MainWindow
 
@@ -83,6 +84,20 @@ def test_a_run_has_the_same_curves_in_its_file_and_in_the_panel(do: Do, user: An
 
 
 @pytest.mark.slow
+def test_a_state_of_the_lab_opens_in_learn_from_the_command_line(do: Do, user: Any, tmp_path: Path) -> None:
+    file = tmp_path / "pinwheel.lab.toml"
+    state = LabConfig.of_experiment(ExperimentConfig.load("two_moons"))
+    state.save(file)
+
+    async def scenario() -> None:
+        window = await user.open(file)
+        assert window.workspace == "learn"
+        assert window.learn.lab.state == state
+        assert window.studio.experiment.name == "digits"
+
+    do(scenario())
+
+
 def test_a_run_continues_without_a_window_and_the_next_window_shows_it(do: Do, user: Any, tmp_path: Path) -> None:
     async def scenario() -> None:
         long = experiment(tmp_path, "training.teacher_steps=1000000", "training.early_stop=0")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from nfkd.config import ExperimentConfig
 from nfkd.config.datasets import dataset_names, parse_data, parse_data_toml
 from nfkd.config.problems import ConfigProblem
+from nfkd.config.sweep import SweepConfig
 from nfkd.config.toml import toml_text
 from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import PROTOCOL, from_client, to_wire
@@ -41,6 +42,17 @@ from nfkd.protocol.events import (
 )
 from nfkd.protocol.frames import FrameDecoder
 from nfkd.protocol.inspection import ReadPlane
+from nfkd.protocol.queue import (
+    EstimateSweep,
+    OrderQueue,
+    PauseQueue,
+    QueueChanged,
+    QueueState,
+    RunSweep,
+    StopSweep,
+    SweepAccepted,
+    SweepDescription,
+)
 from nfkd.protocol.records import CurveInfo, MetricInterval
 from nfkd.protocol.roles import USUAL, Role
 from nfkd.protocol.times import EstimateTime, TimeEstimate
@@ -107,6 +119,7 @@ class Script:
         self.views: dict[str, RunView] = {}
         self.asked: list[ask.Request] = []
         self.active = ""
+        self.queue = QueueState()
         self.roles: tuple[Role, ...] = USUAL
         self.floors = {"sw": 0.0212}
         self.previews: dict[str, ask.DataPreview] = {}
@@ -134,6 +147,18 @@ class Script:
         self.active = run
         self.emit(RunChanged(run=run, row=self.views[run].row))
         self.begin_seed(run, 1)
+
+    def wait(self, runs: Mapping[str, float], *, paused: bool = False) -> None:
+        """Queue runs with their expected seconds, after all others."""
+        for run in runs:
+            self.views.setdefault(run, RunView(row_of(run, "queued"), ""))
+            self.set_state(run, "queued")
+        self.set_queue([*self.queue.runs, *runs], [*self.queue.seconds, *runs.values()], paused=paused)
+
+    def set_queue(self, runs: list[str], seconds: list[float], *, paused: bool) -> None:
+        """Change the queue."""
+        self.queue = QueueState(runs=runs, seconds=seconds, paused=paused)
+        self.emit(QueueChanged(queue=self.queue))
 
     def begin_seed(self, run: str, seed: int) -> None:
         """Start a seed with its teacher stage."""
@@ -221,7 +246,7 @@ class Script:
             pid=1,
             clients=1,
             active=self.active,
-            queue=[],
+            queue=self.queue,
         )
 
     def _describe(self, request: ask.Describe) -> ask.Description:
@@ -316,6 +341,30 @@ class Script:
             self.finish(request.run, "stopped")
         else:
             self.emit(StageStarted(run=request.run, seed=1, stage="student"))
+        return ask.Done()
+
+    def _estimatesweep(self, request: EstimateSweep) -> SweepDescription:
+        runs = len(SweepConfig.from_toml(request.config).combinations())
+        return SweepDescription(
+            runs=runs, teachers=1, seconds=60.0 * runs, size=float(runs << 20), free=1 << 30, names=[]
+        )
+
+    def _runsweep(self, request: RunSweep) -> SweepAccepted:
+        return SweepAccepted(folder=f"{request.folder}/{SweepConfig.from_toml(request.config).name}")
+
+    def _stopsweep(self, request: StopSweep) -> ask.Done:
+        left = [sweep for sweep in self.queue.sweeps if sweep.folder != request.folder]
+        self.queue = msgspec.structs.replace(self.queue, sweeps=left)
+        self.emit(QueueChanged(queue=self.queue))
+        return ask.Done()
+
+    def _orderqueue(self, request: OrderQueue) -> ask.Done:
+        seconds = dict(zip(self.queue.runs, self.queue.seconds, strict=True))
+        self.set_queue(request.runs, [seconds[run] for run in request.runs], paused=self.queue.paused)
+        return ask.Done()
+
+    def _pausequeue(self, request: PauseQueue) -> ask.Done:
+        self.set_queue(self.queue.runs, self.queue.seconds, paused=request.paused)
         return ask.Done()
 
     def _resumefromdisk(self, request: ask.ResumeFromDisk) -> ask.RunAccepted:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +15,7 @@ from nfkd.config.base import Config, field
 from nfkd.config.data import DataConfig
 from nfkd.config.datasets import base_folder, resolve_data_table
 from nfkd.config.distillation import DistillationConfig
+from nfkd.config.fields import set_field
 from nfkd.config.flows import FlowConfig
 from nfkd.config.older import upgrade
 from nfkd.config.presets import preset_names, preset_path
@@ -216,7 +216,7 @@ def _assign(document: dict[str, Any], assignment: str, folder: Path) -> ConfigPr
     path = path.strip()
     if not equals or not path:
         return ConfigProblem("--set", f"{assignment!r} is not of the form path=value")
-    *parents, last = path.split(".")
+    parents = path.split(".")[:-1]
     value = toml_value(raw.strip())
     if path == "data" or parents == ["data"]:
         try:
@@ -225,50 +225,11 @@ def _assign(document: dict[str, Any], assignment: str, folder: Path) -> ConfigPr
             return ConfigProblem("data", str(error))
     if path in _PATH_FIELDS and isinstance(value, str):
         value = absolute_weights_path(value, Path())
-    section: Any = document
     try:
-        for key, next_key in pairwise([*parents, last]):
-            section = _subsection(section, key, next_key)
-        _set_item(section, last, value)
+        set_field(document, path, value)
     except LookupError as error:
         return ConfigProblem(path, str(error.args[0]))
     return None
-
-
-def _subsection(section: Any, key: str, next_key: str) -> Any:
-    """Return the table or list at a key or index; create a missing one.
-
-    Raises
-    ------
-    LookupError
-        With a message, when there is a value instead, or the index is out of range.
-    """
-    index = _index(section, key)
-    if index == len(section) or (is_table(section) and key not in section):
-        _set_item(section, key, [] if next_key.isdecimal() else {})
-    subsection = section[index]
-    if type(subsection) not in {dict, list}:
-        msg = f"{key} is a value, not a section"
-        raise LookupError(msg)
-    return subsection
-
-
-def _set_item(section: Any, key: str, value: Any) -> None:
-    index = _index(section, key)
-    if index == len(section):
-        section.append(value)
-    else:
-        section[index] = value
-
-
-def _index(section: Any, key: str) -> Any:
-    """Return the dict key, or a list index up to `len`."""
-    if is_table(section):
-        return key
-    if not key.isdecimal() or int(key) > len(section):
-        msg = f"{key} is not an index of a list of {len(section)}; indices start at 0"
-        raise LookupError(msg)
-    return int(key)
 
 
 def _resolve_data_override(document: dict[str, Any], path: str, value: Any, folder: Path) -> Any:

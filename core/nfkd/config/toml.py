@@ -46,7 +46,7 @@ def short_toml(config: Config, kinds: Iterable[str]) -> str:
 
 
 def _dumped(table: dict[str, Any]) -> str:
-    """Return a table as TOML text.
+    """Return a table as TOML text, without keys whose value is None, which TOML lacks.
 
     tomlkit takes quadratic time for a list of numbers. Long lists of points are written as JSON, which is TOML too.
     """
@@ -54,7 +54,7 @@ def _dumped(table: dict[str, Any]) -> str:
 
     def shorten(value: Any) -> Any:
         if is_table(value):
-            return {key: shorten(item) for key, item in value.items()}
+            return {key: shorten(item) for key, item in value.items() if item is not None}
         if not _is_long(value):
             return value
         name = f"points-{uuid4().hex}"

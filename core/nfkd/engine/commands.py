@@ -198,5 +198,5 @@ def _status(answering: float) -> int:
         return _say_refusal(reply)
     if isinstance(reply, EngineStatus):
         say(f"NFKD {reply.version}, torch {reply.torch}, {reply.device_name}, {reply.threads} threads, pid {reply.pid}")
-        say(f"training: {reply.active or 'nothing'}; waiting: {len(reply.queue)}; clients: {reply.clients}")
+        say(f"training: {reply.active or 'nothing'}; waiting: {len(reply.queue.runs)}; clients: {reply.clients}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,13 +24,15 @@ from nfkd.engine.lab_service import LabService
 from nfkd.engine.limits import Limits
 from nfkd.engine.picture_service import PictureService
 from nfkd.engine.run_follower import read_live_run
-from nfkd.engine.run_queue import RunQueue
+from nfkd.engine.run_queue import QueuedRun, RunQueue
 from nfkd.engine.run_watch import RunWatch
+from nfkd.engine.sweep_service import SweepService
 from nfkd.engine.threads import RequestThreads
 from nfkd.flows.architectures import flow_summary
 from nfkd.planning.describe import check, describe
 from nfkd.planning.devices import device_name, resolve_device, thread_count
 from nfkd.planning.plans import teacher_label
+from nfkd.planning.times import time_estimate
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import Event, RunChanged, RunRemoved
 from nfkd.protocol.records import ErrorInfo, RunRow
@@ -91,8 +94,9 @@ class Engine:
             self._emit, lambda run: run in self._runs.views, lambda: bool(self._listeners), self._limits
         )
         self._labs = LabService(self._limits)
-        self._data = DataService(self._emit, self._limits)
         self._estimates = EstimateService(self._limits, lambda: not self._runs.idle)
+        self._sweeps = SweepService(self._runs, self._estimates, self._limits)
+        self._data = DataService(self._emit, self._limits)
         self._handlers: dict[type, Callable[[Any], Any]] = {
             ask.Describe: self._describe,
             EstimateTime: self._estimate,
@@ -101,6 +105,8 @@ class Engine:
             ask.Pause: self._pause,
             ask.Resume: self._resume,
             ask.Stop: self._stop,
+            ask.OrderQueue: self._order_queue,
+            ask.PauseQueue: self._pause_queue,
             ask.ListRuns: self._list,
             ask.OpenRun: self._open,
             ask.ReadFigures: self._read_figures,
@@ -108,6 +114,7 @@ class Engine:
             ask.DeleteRun: self._delete,
             **self._explore.handlers,
             **self._labs.handlers,
+            **self._sweeps.handlers,
             ask.ListPictures: self._pictures.list,
             ask.ReadPictures: self._pictures.read,
             ask.ReadSampleSeries: self._pictures.series,
@@ -163,11 +170,14 @@ class Engine:
     async def _close(self) -> None:
         self._closing = True
         self._estimates.stop("The engine is ending.")
+        self._sweeps.stop()
         self._runs.stop()
         with suppress(TimeoutError):
             await asyncio.wait_for(self.wait_until_idle(), self._limits.stop_seconds)
         limit = self._limits.close_seconds
-        services = (self._data, self._explore, self._labs, self._pictures, self._estimates, self._watch)
+        services = (
+            self._data, self._explore, self._labs, self._sweeps, self._pictures, self._estimates, self._watch,
+        )  # fmt: skip
         threads = (self._files, self._describing)
         await asyncio.gather(*(each.close() for each in services), *(each.close(limit) for each in threads))
 
@@ -175,8 +185,10 @@ class Engine:
     def running(self) -> list[str]:
         """The active run, and the files that running threads use."""
         job = [self._runs.active] if self._runs.active else []
-        users = (self._explore, self._labs, self._pictures, self._files, self._describing, self._watch, self._estimates,
-                 self._data)  # fmt: skip
+        users = (
+            self._explore, self._labs, self._sweeps, self._pictures, self._files, self._describing, self._watch,
+            self._estimates, self._data,
+        )  # fmt: skip
         return [*job, *(path for user in users for path in user.running)]
 
     def _emit(self, event: Event) -> None:
@@ -256,7 +268,9 @@ class Engine:
         self._refuse_closing()  # closing may have started while the run's directory was created
         self._estimates.stop("A run has started, and a measurement would slow it down.")
         known = self._estimates.known(config)
-        self._runs.add(run, config, view, resume=resume, units=None if known is None else known.units)
+        units = None if known is None else known.units
+        seconds = math.nan if known is None else time_estimate(config, known.units, known.preparation).seconds
+        self._runs.add(run, view, QueuedRun(config=config, resume=resume, units=units, seconds=seconds))
         return ask.RunAccepted(run=run)
 
     # -- the active run --------------------------------------------------------------------------------------------
@@ -275,6 +289,14 @@ class Engine:
             self._runs.apply(RunChanged(run=request.run, row=row))
         else:
             (await self._require_active(request.run)).control.stop(request.scope)
+        return ask.Done()
+
+    async def _order_queue(self, request: ask.OrderQueue) -> ask.Done:
+        self._runs.order(request.runs)
+        return ask.Done()
+
+    async def _pause_queue(self, request: ask.PauseQueue) -> ask.Done:
+        self._runs.pause(paused=request.paused)
         return ask.Done()
 
     async def _require_active(self, run: str) -> TrainingJob:
@@ -362,7 +384,7 @@ class Engine:
             pid=os.getpid(),
             clients=len(self._listeners),
             active=self._runs.active,
-            queue=self._runs.queued,
+            queue=self._runs.state,
         )
 
     async def _shutdown(self, request: ask.Shutdown) -> ask.Done:

@@ -19,6 +19,8 @@ from nfkd.engine.threads import RequestThreads
 from nfkd.planning.times import first_shares, time_estimate
 from nfkd.protocol.times import TimeEstimate
 from nfkd.runs.errors import RunError
+from nfkd.sweeps.estimate import SweepEstimate, estimate_sweep
+from nfkd.sweeps.sweep import Sweep
 from nfkd.training.measure_times import MeasuredTimes, MeasurementStopped, measure_times
 
 _KEPT = 32
@@ -80,6 +82,7 @@ class EstimateService:
         self._known: OrderedDict[str, MeasuredTimes] = OrderedDict()
         self._arrived = self._newest = 0
         self._current: tuple[_Measuring, asyncio.Task[MeasuredTimes]] | None = None
+        self._sweep = _Measuring("")
 
     @property
     def running(self) -> list[str]:
@@ -93,6 +96,7 @@ class EstimateService:
 
     def stop(self, reason: str) -> None:
         """Stop the measurement in progress, if there is one; its request is refused with the reason."""
+        self._sweep.stop(reason)
         if self._current is not None:
             self._current[0].stop(reason)
 
@@ -127,6 +131,18 @@ class EstimateService:
         shares = first_shares(config, measured.norms)
         estimate = time_estimate(config, measured.units, measured.preparation, measured.guessed, shares)
         return msgspec.structs.replace(estimate, cached=known is not None)
+
+    async def estimate_sweep(self, sweep: Sweep) -> SweepEstimate:
+        """Return what a sweep will take; its time is NaN if a run is training, or starts meanwhile."""
+        self.stop(_NEWER)
+        measuring = _Measuring("")
+        if self._training():
+            measuring.stop("A run is training.")
+        self._sweep = measuring
+        about, limit = str(sweep.directory), self._limits.work_seconds
+        return await self._threads.run(
+            lambda: estimate_sweep(sweep, stopping=measuring.stopped.is_set), about=about, limit=limit
+        )
 
     async def _measure(self, config: ExperimentConfig, number: int) -> MeasuredTimes:
         if self._training():

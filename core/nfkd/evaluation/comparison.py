@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from nfkd.config.run_filter import Value
+from nfkd.evaluation.evaluated_metrics import metric_of
 from nfkd.evaluation.metrics import METRICS, MIN_SEEDS, Metric, half_width
 from nfkd.protocol.gap import likelihood_gap
 from nfkd.protocol.records import StageSummary
+from nfkd.runs.evaluation_file import EvaluatedMetric
 
 _ASIDE = ("name", "description", "data.", "compute.", "monitor.", "seeds.")
 """Settings that do not describe a student, or must be equal."""
+_SIZES = ("parameters", "multiply_adds")
 Outcome = Literal["better", "worse", "no difference", ""]
 
 
@@ -33,16 +36,26 @@ class ComparedRun:
         Every setting by its dotted path.
     summaries
         Of its finished stages.
+    evaluated
+        Metrics that ``nfkd evaluate`` has added, on its own test data.
     """
 
     name: str
     settings: Mapping[str, Value]
     summaries: Sequence[StageSummary]
+    evaluated: Sequence[EvaluatedMetric] = ()
 
     def figures(self, figure: str) -> dict[int, float]:
         """Return a figure of the student by seed, where it is finite."""
         found = {
             summary.seed: float(getattr(summary, figure)) for summary in self.summaries if summary.stage == "student"
+        }
+        return {seed: value for seed, value in found.items() if math.isfinite(value)}
+
+    def evaluated_figures(self, name: str) -> dict[int, float]:
+        """Return a metric of the student that was evaluated, by seed, where it is finite."""
+        found = {
+            value.seed: value.value for value in self.evaluated if (value.stage, value.metric) == ("student", name)
         }
         return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
@@ -119,7 +132,7 @@ def compare_runs(runs: Sequence[ComparedRun]) -> Comparison:
     DifferentDataError
         When the runs have different data.
     """
-    _require_same_data(runs)
+    require_same_data(runs)
     names = sorted({name for run in runs for name in run.settings if not name.startswith(_ASIDE)})
     settings = {name: [run.settings.get(name) for run in runs] for name in names}
     units = {summary.unit for run in runs for summary in run.summaries}
@@ -127,22 +140,44 @@ def compare_runs(runs: Sequence[ComparedRun]) -> Comparison:
         names=[run.name for run in runs],
         unit=next(iter(units), ""),
         settings={name: values for name, values in settings.items() if any(value != values[0] for value in values)},
-        sizes={name: [_first(run, name) for run in runs] for name in ("parameters", "multiply_adds")},
+        sizes={name: [_first(run, name) for run in runs] for name in _SIZES},
         gaps=[_gap(run) for run in runs],
-        metrics=[row for metric in METRICS.values() if (row := _row(metric, runs)) is not None],
+        metrics=[
+            *_rows(METRICS.values(), [run.figures for run in runs]),
+            *_rows(_evaluated_metrics(runs), [run.evaluated_figures for run in runs]),
+        ],
     )
 
 
-def _require_same_data(runs: Sequence[ComparedRun]) -> None:
-    names = sorted({name for run in runs for name in run.settings if name.startswith("data.")})
+def _evaluated_metrics(runs: Sequence[ComparedRun]) -> list[Metric]:
+    """Return the metrics that were evaluated for a student, with names that tell them from those of the run's end."""
+    names = dict.fromkeys(value.metric for run in runs for value in run.evaluated if value.metric not in _SIZES)
+    found = [(name, metric) for name in names if (metric := metric_of(name)) is not None]
+    return [replace(metric, figure=name, name=f"{metric.name}, evaluated") for name, metric in found]
+
+
+def require_same_data(runs: Sequence[ComparedRun]) -> None:
+    """Refuse runs of different data.
+
+    Raises
+    ------
+    DifferentDataError
+        With the first setting that differs.
+    """
+    found = {name for run in runs for name in run.settings if name.startswith("data.")}
+    names = sorted(found, key=lambda name: (name != "data.kind", name))
     for name in names:
         values = [run.settings.get(name) for run in runs]
         for run, value in zip(runs, values, strict=True):
             if value != values[0]:
-                shown = [f"{known!r}" if isinstance(known, str) else f"{known}" for known in (values[0], value)]
+                shown = [_shown(known) for known in (values[0], value)]
                 different = f"{runs[0].name} has {name} = {shown[0]}, {run.name} has {shown[1]}"
                 msg = f"{different}: their figures cannot be compared"
                 raise DifferentDataError(msg)
+
+
+def _shown(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
 def _first(run: ComparedRun, name: str) -> float:
@@ -154,13 +189,13 @@ def _gap(run: ComparedRun) -> float:
     return math.nan if gap is None else gap.closed
 
 
-def _row(metric: Metric, runs: Sequence[ComparedRun]) -> MetricRow | None:
-    """Return a metric of all runs; None if no run has it."""
-    figures = [run.figures(metric.figure) for run in runs]
-    if not any(figures):
-        return None
-    differences = [None, *(_difference(metric, figures[0], other) for other in figures[1:])]
-    return MetricRow(metric, [Mean.of(list(values.values())) for values in figures], differences)
+def _rows(metrics: Iterable[Metric], readers: Sequence[Callable[[str], dict[int, float]]]) -> Iterator[MetricRow]:
+    """Yield the metrics of all runs that some run has; a reader returns a run's values by seed."""
+    for metric in metrics:
+        figures = [read(metric.figure) for read in readers]
+        if any(figures):
+            differences = [None, *(_difference(metric, figures[0], other) for other in figures[1:])]
+            yield MetricRow(metric, [Mean.of(list(values.values())) for values in figures], differences)
 
 
 def _difference(metric: Metric, first: Mapping[int, float], other: Mapping[int, float]) -> Difference | None:

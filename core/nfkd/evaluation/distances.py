@@ -45,9 +45,19 @@ def sliced_wasserstein(
     rng
         Draws the directions.
     """
-    directions = rng.normal(size=(real.shape[1], projections))
-    directions /= np.linalg.norm(directions, axis=0)
-    first, second = (_quantiles(directions.T @ values.T) for values in (real, generated))
+    directions = random_directions(real.shape[1], rng, projections)
+    return projected_wasserstein(directions @ real.T, directions @ generated.T)
+
+
+def random_directions(size: int, rng: np.random.Generator, projections: int = _PROJECTIONS) -> np.ndarray:
+    """Return random unit vectors as rows, (projections, size)."""
+    directions = rng.normal(size=(size, projections))
+    return (directions / np.linalg.norm(directions, axis=0)).T
+
+
+def projected_wasserstein(real: np.ndarray, generated: np.ndarray) -> float:
+    """Return the mean 1-Wasserstein distance of the rows of (P, N) and (P, M): `sliced_wasserstein` of projections."""
+    first, second = (_quantiles(values) for values in (real, generated))
     return float(np.abs(first - second).mean())
 
 
@@ -110,6 +120,11 @@ class PairDistances:
         for squares in within:
             np.fill_diagonal(squares, 0)
         return cls(*within, _squares(real, generated))
+
+    def take(self, real: np.ndarray, generated: np.ndarray) -> PairDistances:
+        """Return the distances of some examples and some samples, by their indices."""
+        within = self.real[np.ix_(real, real)], self.generated[np.ix_(generated, generated)]
+        return PairDistances(*within, self.between[np.ix_(real, generated)])
 
     def mmd(self) -> float:
         """Return the squared maximum mean discrepancy, as `mmd`."""

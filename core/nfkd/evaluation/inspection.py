@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +24,8 @@ from nfkd.protocol.requests import LayerInfo
 
 _EXACT, _EXPLODES = 1e-3, 1e-1  # largest relative error that is exact; that is inexact
 _LOG_DET_TOLERANCE = 1e-5
-_MAX_JACOBIAN_DIMENSIONS = 256  # beyond, autograd's Jacobian takes too long
+MAX_JACOBIAN_DIMENSIONS = 256
+"""Beyond, autograd's Jacobian takes too long."""
 _FEW, _MANY, _LARGE = 4, 16, 1024  # examples of a flow above and up to so many dimensions
 _SEED = 20_200_616
 Judgement = Literal["exact", "inexact", "explodes"]
@@ -197,18 +198,20 @@ def _inverse_error(flow: Flow, x: Tensor, context: Tensor | None) -> float:
 
 
 def _log_det_error(flow: Flow, x: Tensor, context: Tensor | None) -> float | None:
-    if math.prod(flow.event_shape) > _MAX_JACOBIAN_DIMENSIONS:
+    if math.prod(flow.event_shape) > MAX_JACOBIAN_DIMENSIONS:
         return None
-    worst = 0.0
+    return max((error if math.isfinite(error) else math.inf for error in log_det_errors(flow, x, context)), default=0.0)
+
+
+def log_det_errors(flow: Flow, x: Tensor, context: Tensor | None) -> Iterator[float]:
+    """Yield |log-determinant − autograd's| / max(1, |autograd's|) of each example, for a flow in double precision."""
     for row in range(len(x)):
         example = x[row : row + 1].double()
         its_context = None if context is None else context[row : row + 1].double()
         with torch.no_grad():
             actual = float(flow.encode(example, its_context).log_det)
         expected = _autograd_log_det(flow, example, its_context)
-        error = abs(actual - expected) / max(1.0, abs(expected))
-        worst = max(worst, error if math.isfinite(error) else math.inf)
-    return worst
+        yield abs(actual - expected) / max(1.0, abs(expected))
 
 
 def _autograd_log_det(flow: Flow, x: Tensor, context: Tensor | None) -> float:

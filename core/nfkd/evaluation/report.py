@@ -1,81 +1,90 @@
-"""A report of a run as one HTML file, for readers without NFKD."""
+"""The report of one run as a page of HTML, for readers without NFKD."""
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-import jinja2
-from markupsafe import Markup
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-
-from nfkd.config import ExperimentConfig, resource_path
-from nfkd.config.toml import short_toml
 from nfkd.evaluation.comparison import Mean
 from nfkd.evaluation.metrics import METRICS
-from nfkd.files import replacing
+from nfkd.evaluation.report_parts import (
+    LONGEST,
+    VERDICTS,
+    Figures,
+    data_hashes,
+    mean_text,
+    render,
+    settings_text,
+    versions_of,
+    weights_hashes,
+    without_folders,
+)
 from nfkd.protocol.gap import likelihood_gap
-from nfkd.protocol.roles import ROLES, USUAL, Role, role_name
-from nfkd.runs.export import writing_into
+from nfkd.protocol.roles import ROLES, USUAL, Role, role_label, role_name
 from nfkd.runs.figures import draw_figures
 from nfkd.runs.reader import RunRecord
 from nfkd.text import plain
 
 _TITLES = {
-    "curves": ("Learning curves", "Negative log-likelihood. Thin: training. Bold: validation."),
-    "samples": ("Samples", "Images or points at the same place of each flow begin with the same noise."),
+    "curves": (
+        "Learning curves",
+        "Negative log-likelihood; lower is better. Training: on the examples that a flow learns from. Lines: means.",
+    ),
+    "samples": (
+        "Samples",
+        "What each flow generates. Images or points at the same place of each flow begin with the same noise.",
+    ),
     "interpolation": ("Interpolation", "From one example to another through the latents of each flow."),
-    "matching": ("Matched layers", "Mean squared difference of the outputs of matched layers of student and teacher."),
+    "matching": (
+        "Matched layers",
+        "Mean squared difference of the outputs of matched layers of student and teacher, over the training.",
+    ),
 }
 _SIZES = {"parameters": "parameters", "multiply_adds": "multiply-adds of log p", "seconds": "training time, s"}
-_LONGEST = 2000
-_XML_HEAD = re.compile(r"\A.*?(?=<svg)", re.DOTALL)
 
 
-def write_report(record: RunRecord, path: Path) -> Path:
-    """Write a run's report, and return its path.
-
-    Raises
-    ------
-    RunError
-        When the file cannot be written.
-    """
-    text = report_html(record)
-    with writing_into(path.parent), replacing(path) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8")
-    return path
-
-
-def report_html(record: RunRecord) -> str:
-    """Return a run's report: question and answer, figures, pictures, settings, and how to repeat it.
+def report_html(record: RunRecord, *, for_print: bool = False) -> str:
+    """Return a run's report: question and answer, figures, pictures, settings, and how to reproduce it.
 
     The text refers to no other file, and names no folder of this machine.
+
+    Parameters
+    ----------
+    record
+        The run.
+    for_print
+        Whether the page is only printed: its figures then have fixed colours.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(resource_path("report.html").read_text(encoding="utf-8"))
     gap = likelihood_gap(record.summary)
     started = next((seed.started for seed in record.seeds.values()), None)
     count = len({summary.seed for summary in record.summary})
-    return template.render(
-        title=plain(record.row.name, _LONGEST),
+    figures = Figures(for_print=for_print)
+    roles = _roles(record)
+    verdict = record.verdict.verdict if record.verdict is not None else ""
+    return render(
+        "run.html",
+        title=plain(record.row.name, LONGEST),
         subtitle=f"{record.row.data} · {record.row.teacher} → {record.row.student} · {record.row.state}",
-        description=plain(record.config.description, _LONGEST),
-        gap=f"{100 * gap.closed:.0f} %" if gap is not None and gap.defined else "",
+        description=plain(record.config.description, LONGEST),
+        gap=f"{100 * gap.closed:.0f} %" if gap is not None and gap.closed > 0 else "",
+        verdict=VERDICTS[verdict],
+        verdict_class=verdict,
         sentences=_sentences(record),
-        head=["", *_roles(record)],
-        rows=list(_rows(record)),
+        roles={role: role_label(role) for role in roles},
+        unit=next((summary.unit for summary in record.summary), ""),
+        rows=list(_rows(record, roles)),
         seeds="1 seed" if count == 1 else f"{count} seeds",
         note=started.measures_note() if started is not None else "",
-        figures=[_figure(name, figure) for name, figure in draw_figures(record).items()],
-        settings=_settings(record.config),
+        figures=list(_figures(record, figures)),
+        settings=settings_text(record.config),
+        matching=any(len(view.matching_steps) for seed in record.seeds.values() for view in seed.stages.values()),
+        measures=any(math.isfinite(summary.c2st) for summary in record.summary),
+        command="nfkd run experiment.toml",
+        version=versions_of(record).get("nfkd", ""),
         repeat=list(_repeat(record)),
+        data=data_hashes(record),
+        weights=weights_hashes(record),
     )
 
 
@@ -83,7 +92,7 @@ def _sentences(record: RunRecord) -> list[str]:
     if record.verdict is not None:
         return record.verdict.sentences()
     if record.error is not None:
-        return [f"The run has no verdict: {record.error.title}."]
+        return [f"The run has no verdict: {without_folders(record.error.title, [record.path.parent])}."]
     return ["The run has not ended: there is no verdict yet."]
 
 
@@ -92,9 +101,8 @@ def _roles(record: RunRecord) -> list[Role]:
     return [*(role for role in USUAL if role in found), *(role for role in ROLES if role in found - set(USUAL))]
 
 
-def _rows(record: RunRecord) -> Iterator[list[str]]:
+def _rows(record: RunRecord, roles: list[Role]) -> Iterator[list[str]]:
     """Yield the rows of the table of figures, those that any flow has."""
-    roles = _roles(record)
     unit = next((summary.unit for summary in record.summary), "")
     for name, title in _SIZES.items():
         yield [title, *(_mean(record, role, name, ",.0f") for role in roles)]
@@ -108,43 +116,18 @@ def _rows(record: RunRecord) -> Iterator[list[str]]:
 
 def _mean(record: RunRecord, role: Role, figure: str, form: str) -> str:
     values = [float(getattr(summary, figure)) for summary in record.summary if summary.stage == role]
-    mean = Mean.of([value for value in values if math.isfinite(value)])
-    if not mean.seeds:
-        return "–"
-    half = f" ± {mean.half:{form}}" if mean.half and math.isfinite(mean.half) else ""
-    return f"{mean.value:{form}}{half}".replace("-", "−")
+    return mean_text(Mean.of([value for value in values if math.isfinite(value)]), form)
 
 
-def _figure(name: str, figure: Figure) -> dict[str, Any]:
-    kind, _, role = name.partition("-")
-    title, caption = _TITLES[kind]
-    with rc_context({"svg.hashsalt": "nfkd"}):  # the same run gives the same file
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = _XML_HEAD.sub("", buffer.getvalue())
-    return {"title": f"{title}, {role_name(role)}" if role else title, "caption": caption, "svg": Markup(svg)}  # noqa: S704
-
-
-def _settings(config: ExperimentConfig) -> str:
-    """Return the experiment as TOML; paths are shortened to the names of their files."""
-    text = short_toml(config, ("data", "teacher", "student"))
-    for value in sorted(set(_paths(config.model_dump(mode="json"))), key=len, reverse=True):
-        quoted = json.dumps(value, ensure_ascii=False)
-        text = text.replace(quoted, json.dumps(re.split(r"[/\\]", value.rstrip("/\\"))[-1], ensure_ascii=False))
-    return text
-
-
-def _paths(table: Any) -> Iterator[str]:
-    """Yield the absolute paths among the settings."""
-    if isinstance(table, str):
-        if Path(table).is_absolute() or re.match(r"[A-Za-z]:[\\/]", table):
-            yield table
-    elif isinstance(table, dict):
-        for value in table.values():
-            yield from _paths(value)
-    elif isinstance(table, Sequence):
-        for value in table:
-            yield from _paths(value)
+def _figures(record: RunRecord, figures: Figures) -> Iterator[dict[str, str]]:
+    first = next(iter(record.seeds), None)
+    for name, figure in draw_figures(record).items():
+        kind, _, role = name.partition("-")
+        title, caption = _TITLES[kind]
+        if kind != "curves" and len(record.seeds) > 1:
+            caption = f"{caption} Seed {first}."
+        title = f"{title}, {role_name(role)}" if role else title
+        yield {"title": title, "caption": caption, "svg": figures.svg(figure, title)}
 
 
 def _repeat(record: RunRecord) -> Iterator[tuple[str, str]]:
@@ -152,6 +135,5 @@ def _repeat(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield "seeds", ", ".join(map(str, seeds))
     yield "device", row.device or "–"
     yield "started", f"{datetime.fromtimestamp(row.created, UTC):%Y-%m-%d %H:%M} UTC"
-    started = next((seed.started for seed in record.seeds.values()), None)
-    yield from (started.versions if started is not None else {}).items()
+    yield from versions_of(record).items()
     yield "digest of the settings", record.config.digest()

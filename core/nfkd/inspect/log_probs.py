@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import numpy as np
 import torch
 from scipy import stats
 
 from nfkd.config.datasets import parse_data_toml
-from nfkd.data import Batch, Dataset, load_dataset
+from nfkd.data import Batch, load_dataset
 from nfkd.evaluation.likelihood import noisy
+from nfkd.evaluation.other_data import require_same_shape, rescaled
 from nfkd.flows.flow import Flow
 from nfkd.inspect.opened import MAX_EXAMPLES, OpenedRun, open_run
 from nfkd.inspect.origin import check_count
@@ -119,22 +119,6 @@ def _extremes(opened: OpenedRun, values: np.ndarray, count: int) -> Extremes:
 def _further(opened: OpenedRun, text: str, count: int) -> tuple[str, Batch]:
     """Return the name and the examples of a second data set, in the scaling of the run's."""
     own, other = opened.dataset, load_dataset(parse_data_toml(text))
-    if other.event_shape != own.event_shape or other.is_image != own.is_image:
-        shapes = ["×".join(map(str, each.event_shape)) for each in (other, own)]
-        cause = f"An example of {other.name} has {shapes[0]} values, one of {own.name} {shapes[1]}."
-        title = "The second data set does not fit"
-        raise RunError(title, cause, "Choose one with examples of the same shape.")
-    if own.context_features:
-        cause = "The flows need a context with each example, and other data has another one."
-        title = "A second data set cannot be used"
-        raise RunError(title, cause, "Choose a run without context.")
-    split = other.test.some(count)
+    require_same_shape(own, other)
     name = other.name if other.name not in ("train", "test") else f"{other.name} (second)"
-    if own.levels is not None:
-        levels = np.asarray(split.values[:]).astype(np.int64) * own.levels // (other.levels or own.levels)
-        return name, noisy(own, replace(split, values=levels.astype(np.uint8), context=None, weights=None))
-    return name, Batch(_rescaled(own, other, torch.from_numpy(other.scaled(np.array(split.values[:])))))
-
-
-def _rescaled(own: Dataset, other: Dataset, x: torch.Tensor) -> torch.Tensor:
-    return own.units.to_scaled(other.units.to_data(x)).float()
+    return name, noisy(own, rescaled(own, other, other.test.some(count)))

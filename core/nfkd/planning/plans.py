@@ -15,12 +15,12 @@ from nfkd.planning.pools import cached_share
 from nfkd.protocol.events import StagePlan
 from nfkd.protocol.records import SYSTEM, CurveInfo, LayerPair
 from nfkd.protocol.requests import Description, FlowDescription
-from nfkd.protocol.roles import ASSISTANTS, TEACHERS, Role
+from nfkd.protocol.roles import ASSISTANTS, TEACHERS, Role, chain_of
 
 
 def chain(config: ExperimentConfig) -> list[Role]:
     """Return teacher, assistants and student; each learns from the one before it."""
-    return [*TEACHERS[: 1 + len(config.assistants)], "student"]
+    return chain_of(len(config.assistants))
 
 
 def learners(config: ExperimentConfig) -> list[Role]:

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from nfkd.protocol.queue import QueueChanged
 from nfkd.protocol.records import (
     CurveBatch,
     ErrorInfo,
@@ -251,6 +252,6 @@ RunEvent = (
     | RunFinished
     | RunFailed
 )
-Event = RunEvent | DataProgress | InspectionProgress | Gap
-COALESCED = (Progress, Picture, MatchingMeasured, DataProgress, InspectionProgress)
+Event = RunEvent | QueueChanged | DataProgress | InspectionProgress | Gap
+COALESCED = (Progress, Picture, MatchingMeasured, QueueChanged, DataProgress, InspectionProgress)
 """Events of which a slow client needs only the newest (per run, seed and stage, per data set, or per ticket)."""

@@ -22,6 +22,7 @@ from nfkd.protocol.pictures import (
     SampleSeries,
     StagePictures,
 )
+from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueState, SweepReply, SweepRequest
 from nfkd.protocol.records import (
     CurveBatch,
     ErrorInfo,
@@ -134,6 +135,9 @@ Request = (
     | Pause
     | Resume
     | Stop
+    | OrderQueue
+    | PauseQueue
+    | SweepRequest
     | ListRuns
     | OpenRun
     | ReadFigures
@@ -310,7 +314,7 @@ class EngineStatus(Message, frozen=True):
     clients: int
     active: str
     """The run in training; empty when there is none."""
-    queue: list[str]
+    queue: QueueState
 
 
 Reply = (
@@ -323,6 +327,7 @@ Reply = (
     | Samples
     | Interpolations
     | ComparingReply
+    | SweepReply
     | InspectionReply
     | LabReply
     | PictureList

@@ -44,6 +44,11 @@ def learner_of(role: Role) -> Role:
     return "student" if role in STUDENTS else role
 
 
+def chain_of(assistants: int) -> list[Role]:
+    """Return teacher, assistants and student; each learns from the one before it."""
+    return [*TEACHERS[: 1 + assistants], "student"]
+
+
 def role_name(role: str) -> str:
     """Return a role's name, such as ``assistant 1``."""
     return role.replace("-", " ")

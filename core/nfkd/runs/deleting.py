@@ -11,6 +11,7 @@ from send2trash import send2trash
 
 from nfkd.protocol.roles import ROLES
 from nfkd.runs.errors import RunError, describe_error
+from nfkd.runs.evaluation_file import EVALUATION
 from nfkd.runs.layout import EXPERIMENT, GROUP, RUN_FILE, refuse_active
 from nfkd.runs.lock import NAME as LOCK
 from nfkd.runs.log import LOG
@@ -19,7 +20,7 @@ from nfkd.runs.state import STATE
 from nfkd.runs.verdict_file import VERDICT
 
 _NAMES = (
-    *(STATE, EXPERIMENT, GROUP, LOG, VERDICT, RUN_FILE, LOCK, SEARCH, "perceptual.sha256"),
+    *(STATE, EXPERIMENT, GROUP, LOG, VERDICT, EVALUATION, RUN_FILE, LOCK, SEARCH, "perceptual.sha256"),
     *(f"{name}.safetensors" for name in (*ROLES, "checkpoint", "checkpoint.previous", "pool")),
 )
 _FILES = re.compile(rf"(?:{'|'.join(map(re.escape, _NAMES))})(?:\.tmp)?")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -20,17 +18,16 @@ from nfkd.protocol.data import DataPreview
 from nfkd.protocol.events import picture_label
 from nfkd.protocol.requests import StageSnapshot
 from nfkd.protocol.roles import ASSISTANTS, COLOURS, DATA, Role, role_name, the_role
+from nfkd.runs.curve_figures import draw_curves, escape_text, plot_figure
 from nfkd.runs.export import writing_into
 from nfkd.runs.reader import RunRecord
-from nfkd.text import plain
 
 _COLOUR_MAP = "cividis"
 _DPI = 144
 _MAX_IMAGES = 64
-_MAX_MARKED = 20  # points of a curve that get markers
 _MAX_ASPECT = 5  # of a plot with equal axes
 _MIN_ERROR = 1e-12
-_MAX_TEXT = 200  # characters
+_MAX_VECTOR = 400  # points that are drawn as shapes in an SVG; more are drawn as pixels
 Stages = Mapping[Role, StageSnapshot]
 
 
@@ -66,17 +63,23 @@ def export_figures(record: RunRecord, directory: Path) -> list[Path]:
 def draw_figures(record: RunRecord) -> dict[str, Figure]:
     """Return the figures of a run by name, as in `export_figures`; those without recorded data are left out."""
     stages: Stages = next((seed.stages for seed in record.seeds.values()), {})
-    names = _feature_names(record)
-    figures: dict[str, Callable[[], Figure | None]] = {
-        "curves": lambda: _curves(record),
-        "samples": lambda: _samples(stages, names),
-        "interpolation": lambda: _interpolation(stages, names),
-        "matching": lambda: _matching(record, stages, "student"),
-    }
-    for role in ASSISTANTS:
-        figures[f"matching-{role}"] = partial(_matching, record, stages, role)
-    drawn = {name: draw() for name, draw in figures.items()}
+    drawn = {"curves": draw_curves(record), **draw_pictures(stages, feature_names_of(record))}
+    drawn["matching"] = _matching(record, stages, "student")
+    drawn |= {f"matching-{role}": _matching(record, stages, role) for role in ASSISTANTS}
     return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def draw_pictures(stages: Stages, names: tuple[str, str]) -> dict[str, Figure | None]:
+    """Return the figures of samples and interpolations of some flows; None for those without recorded data.
+
+    Parameters
+    ----------
+    stages
+        What each flow has recorded.
+    names
+        Of the first two features, as `feature_names_of` returns them.
+    """
+    return {"samples": _samples(stages, names), "interpolation": _interpolation(stages, names)}
 
 
 def export_preview(preview: DataPreview, path: Path) -> Path:
@@ -89,14 +92,14 @@ def export_preview(preview: DataPreview, path: Path) -> Path:
     RunError
         When the file cannot be written.
     """
-    figure = _figure(4.0, 4.2)
+    figure = plot_figure(4.0, 4.2)
     axes = figure.add_subplot()
-    axes.set_title("\n".join(_escape(line) for line in textwrap.wrap(preview.summary, 56)), fontsize=8)
+    axes.set_title("\n".join(escape_text(line) for line in textwrap.wrap(preview.summary, 56)), fontsize=8)
     if preview.images is not None:
         _images(axes, preview.images / np.float32(255), int(np.ceil(np.sqrt(len(preview.images)))))
     elif preview.points is not None:
         axes.plot(*preview.points.T, ".", color=COLOURS[DATA], markersize=2, alpha=0.6)
-        axes.set(xlabel=_escape(preview.columns[0].name), ylabel=_escape(preview.columns[1].name))
+        axes.set(xlabel=escape_text(preview.columns[0].name), ylabel=escape_text(preview.columns[1].name))
         (x0, y0), (x1, y1) = preview.points.min(axis=0), preview.points.max(axis=0)
         _equal_scales(axes, x0, x1, y0, y1)
     else:
@@ -107,61 +110,15 @@ def export_preview(preview: DataPreview, path: Path) -> Path:
     return path
 
 
-def _escape(text: str) -> str:
-    """Return untrusted text for matplotlib, which would read text between dollar signs as mathematics."""
-    return plain(text, _MAX_TEXT).replace("$", r"\$")
-
-
 def _save(figure: Figure, path: Path) -> None:
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=_DPI, format="png")
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _curves(record: RunRecord) -> Figure | None:
-    if not record.seeds:
-        return None
-    figure = _figure(7.5, 4.2)
-    axes = figure.add_subplot()
-    unit = ""
-    labelled: set[str] = set()
-    for seed_record in record.seeds.values():
-        for plan in seed_record.started.stages:
-            unit = next((info.unit for info in plan.curves if info.name == "validation/nll"), unit)
-        for stage, view in seed_record.stages.items():
-            _draw_curve(axes, view, "train/nll", COLOURS[stage], 0.8, 0.3, None)
-            label = None if stage in labelled else f"{role_name(stage)}, validation"
-            if _draw_curve(axes, view, "validation/nll", COLOURS[stage], 1.8, 1.0, label):
-                labelled.add(stage)
-    axes.set(xlabel="Step", ylabel=f"Negative log-likelihood ({_escape(unit)})")
-    axes.set_title("Thin: training. Bold: validation.", fontsize=9, loc="left", color="#555555")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False)
-    return figure
-
-
-def _draw_curve(
-    axes: Axes, view: StageSnapshot, name: str, colour: str, width: float, alpha: float, label: str | None
-) -> bool:
-    batch = view.curves.get(name)
-    if batch is None or not len(batch.steps):
-        return False
-    marker = "o" if len(batch.steps) <= _MAX_MARKED else ""  # a line through one point would be invisible
-    style: dict[str, Any] = {"color": colour, "linewidth": width, "alpha": alpha, "label": label}
-    axes.plot(batch.steps, batch.values, marker=marker, markersize=2 * width, **style)
-    return True
-
-
-def _feature_names(record: RunRecord) -> tuple[str, str]:
-    """Return the names of the first two features; x₁ and x₂ if they have none."""
+def feature_names_of(record: RunRecord) -> tuple[str, str]:
+    """Return the names of a run's first two features for matplotlib; x₁ and x₂ if they have none."""
     columns = next((started.columns for started in record.snapshot().seeds), [])
-    first, second = [_escape(name) for name in columns[:2]] + ["x₁", "x₂"][len(columns[:2]) :]
+    first, second = [escape_text(name) for name in columns[:2]] + ["x₁", "x₂"][len(columns[:2]) :]
     return first, second
 
 
@@ -169,7 +126,7 @@ def _samples(stages: Stages, names: tuple[str, str]) -> Figure | None:
     drawn: Stages = {stage: view for stage, view in stages.items() if view.samples is not None}
     if not drawn:
         return None
-    figure = _figure(3.2 * len(drawn) + 0.6, 3.6)
+    figure = plot_figure(3.2 * len(drawn) + 0.6, 3.6)
     columns = figure.subplots(1, len(drawn), squeeze=False, sharex=True, sharey=True)[0]
     peak = _highest_density(drawn)
     for axes, (stage, view) in zip(columns, drawn.items(), strict=True):
@@ -187,14 +144,21 @@ def _samples(stages: Stages, names: tuple[str, str]) -> Figure | None:
     return figure
 
 
-def _images(axes: Axes, images: np.ndarray, columns: int) -> None:
+def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
+    """Return images (n, channels, height, width) in [0, 1] as one picture (height, width, channels), on white."""
     count, channels, height, width = images.shape
     rows = -(-count // columns)
     grid = np.ones((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), np.float32)
     for index, image in enumerate(images):
         top, left = index // columns * (height + 1), index % columns * (width + 1)
         grid[top : top + height, left : left + width] = image.transpose(1, 2, 0)
-    axes.imshow(grid[..., 0] if channels == 1 else grid[..., :3], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    return grid
+
+
+def _images(axes: Axes, images: np.ndarray, columns: int) -> None:
+    grid = image_grid(images, columns)
+    shown = grid[..., 0] if grid.shape[2] == 1 else grid[..., :3]
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
 
 
@@ -219,7 +183,8 @@ def _points(axes: Axes, stage: Role, view: StageSnapshot, peak: float, names: tu
         return
     _plane(axes, view, peak, names)
     colour = COLOURS[stage] if view.density is None else "white"
-    axes.plot(values[:, 0], values[:, 1], ".", color=colour, markersize=1.5, alpha=0.6)
+    many = len(values) > _MAX_VECTOR
+    axes.plot(values[:, 0], values[:, 1], ".", color=colour, markersize=1.5, alpha=0.6, rasterized=many)
 
 
 def _paths(axes: Axes, stage: Role, view: StageSnapshot, peak: float, names: tuple[str, str]) -> None:
@@ -269,7 +234,7 @@ def _interpolation(stages: Stages, names: tuple[str, str]) -> Figure | None:
     if not drawn:
         return None
     plane = all(view.interpolation is not None and view.interpolation.images.ndim == 3 for view in drawn.values())
-    figure = _figure(3.2 * len(drawn) + 0.6, 3.6) if plane else _figure(7.0, 2.4 * len(drawn))
+    figure = plot_figure(3.2 * len(drawn) + 0.6, 3.6) if plane else plot_figure(7.0, 2.4 * len(drawn))
     rows, columns = (1, len(drawn)) if plane else (len(drawn), 1)
     subplots = figure.subplots(rows, columns, squeeze=False, sharex=plane, sharey=plane).ravel()
     peak = _highest_density(drawn)
@@ -295,13 +260,14 @@ def _matching(record: RunRecord, stages: Stages, stage: Role) -> Figure | None:
     errors = np.maximum(view.matching_errors.T, _MIN_ERROR)
     finite = errors[np.isfinite(errors)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (_MIN_ERROR, 1.0)
-    figure = _figure(7.5, 1.6 + 0.4 * len(pairs))
+    figure = plot_figure(7.5, 1.6 + 0.4 * len(pairs))
     axes = figure.add_subplot()
     steps = view.matching_steps.astype(float)
     edges = np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:] + (len(steps) == 1)])
     norm = LogNorm(low, max(high, low * 1.01))
-    mesh = axes.pcolormesh(edges, np.arange(len(pairs) + 1), np.ma.masked_invalid(errors), cmap=_COLOUR_MAP, norm=norm)
-    axes.set_yticks(np.arange(len(pairs)) + 0.5, [_escape(pair.summary) for pair in pairs], fontsize=8)
+    shown = np.ma.masked_invalid(errors)
+    mesh = axes.pcolormesh(edges, np.arange(len(pairs) + 1), shown, cmap=_COLOUR_MAP, norm=norm, rasterized=True)
+    axes.set_yticks(np.arange(len(pairs)) + 0.5, [escape_text(pair.summary) for pair in pairs], fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel=f"Step of {the_role(stage)}")
     bar = figure.colorbar(mesh, ax=axes, label="mean squared error\n(log scale)")

@@ -204,8 +204,8 @@ def refuse_active(run: Path, verb: str) -> None:
         pass
 
 
-def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
-    """Return the rows of a folder's runs, newest first, and a message for each run that cannot be read.
+def run_paths(folder: Path) -> list[Path]:
+    """Return the directories of a folder's runs, in no particular order.
 
     Raises
     ------
@@ -213,17 +213,27 @@ def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
         When the folder cannot be read; a missing one has no runs.
     """
     try:
-        paths = [path for path in folder.iterdir() if is_run(path)]
+        return [path for path in folder.iterdir() if is_run(path)]
     except FileNotFoundError:
-        return [], []
+        return []
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise RunError(
             title="The runs cannot be listed",
             cause=f"{folder}: {describe_error(error)}.",
             action="Choose another folder.",
         ) from error
+
+
+def list_runs(folder: Path) -> tuple[list[RunRow], list[str]]:
+    """Return the rows of a folder's runs, newest first, and a message for each run that cannot be read.
+
+    Raises
+    ------
+    RunError
+        As `run_paths`.
+    """
     rows, unreadable = [], []
-    for path in paths:
+    for path in run_paths(folder):
         if not is_utf8_name(path.name):
             unreadable.append(f"{plain(str(path))}: its name is not valid UTF-8. Rename the folder.")
             continue

@@ -103,6 +103,22 @@ def read_series(run: Path, seed: int, stage: Role, frames: int) -> SampleSeries:
         )
 
 
+def every_picture(run: Path, seed: int, stage: Role) -> Iterator[SamplesDrawn | InterpolationDrawn | DensityDrawn]:
+    """Yield all stored pictures of a stage as they were published: by kind, the final ones last.
+
+    Raises
+    ------
+    RunError
+        As `read_pictures`.
+    """
+    fields = {"run": str(run), "seed": seed, "stage": stage}
+    with _open_stage(run, seed, stage) as group:
+        for name, read in _READERS.items():
+            for where in _places(name):
+                for row, step in enumerate(_steps(group.get(where))):
+                    yield read(group[where], row, step=int(step), final=where != name, **fields)
+
+
 def in_units_of_run(dataset: Dataset, run: Path, seed: int) -> Dataset:
     """Return a run's data set, with pictures in the units of those in the run's file.
 

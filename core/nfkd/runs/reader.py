@@ -54,6 +54,8 @@ class SeedRecord:
     ----------
     started
         The event with the plans of all stages.
+    data
+        Fingerprint of the data, as JSON; empty for runs of earlier versions.
     stages
         Recorded data by stage.
     """
@@ -70,6 +72,7 @@ class SeedRecord:
         known = known or {}
         with open_file(directory / RUN_FILE) as file:
             started = schema.read_started(file)
+            self.data = schema.read_data(file)
             self.started: SeedStarted = msgspec.structs.replace(started, run=self._run)
             self.stages: dict[Role, StageSnapshot] = {
                 plan.stage: self._figures(file, plan)

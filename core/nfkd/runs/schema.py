@@ -60,7 +60,7 @@ ENDINGS: tuple[Ending, ...] = get_args(Ending)
 INTEGERS = {"parameters", "multiply_adds", "steps", "best_step"}
 IMAGE_PAIRS, VECTOR_PAIRS = 4, 2
 GRID = 96
-_CHUNK, _FLAG_CHUNK = 1024, 16
+CURVE_CHUNK, _FLAG_CHUNK = 1024, 16
 _UNWRITTEN = {
     np.dtype(np.uint8): np.uint8(255),
     np.dtype(np.int64): np.int64(-1),
@@ -76,6 +76,11 @@ After a kill, or on a full disk, a dataset's length may be on the disk without i
 def picture_group(picture: Picture, name: str) -> str:
     """Return the path of a picture's group, in its stage's series or among its final pictures."""
     return f"{picture.stage}/{FINAL}/{name}" if picture.final else f"{picture.stage}/{name}"
+
+
+def picture_pairs(dimensions: int) -> int:
+    """Return the number of interpolated pairs in a picture, for examples with 1 dimension (vectors) or 3 (images)."""
+    return VECTOR_PAIRS if dimensions == 1 else IMAGE_PAIRS
 
 
 def text(value: str) -> np.bytes_:
@@ -154,28 +159,28 @@ def _create_curves(stage: Node, plan: StagePlan) -> None:
         for name in parents:
             parent = parent.require_group(name)
         group = _group(parent, last, "NXdata", signal="value", axes="step", label=info.label)
-        _growable(group, "step", np.int64, rows=_CHUNK)
-        _growable(group, "value", np.float64, rows=_CHUNK).attrs["units"] = text(info.unit)
-        _growable(group, "time", np.float64, rows=_CHUNK).attrs["units"] = text("s")
+        _growable(group, "step", np.int64, rows=CURVE_CHUNK)
+        _growable(group, "value", np.float64, rows=CURVE_CHUNK).attrs["units"] = text(info.unit)
+        _growable(group, "time", np.float64, rows=CURVE_CHUNK).attrs["units"] = text("s")
 
 
 def _create_pictures(stage: Node, config: ExperimentConfig, started: SeedStarted) -> None:
     monitor, event = config.monitor, tuple(started.event_shape)
-    pairs = VECTOR_PAIRS if len(event) == 1 else IMAGE_PAIRS
+    pairs = picture_pairs(len(event))
     samples = _group(stage, "samples", "NXdata", signal="images", axes="step")
-    _growable(samples, "step", np.int64, rows=_CHUNK)
-    _growable(samples, "temperature", np.float64, rows=_CHUNK)
+    _growable(samples, "step", np.int64, rows=CURVE_CHUNK)
+    _growable(samples, "temperature", np.float64, rows=CURVE_CHUNK)
     _growable(samples, "images", np.float32, (monitor.sample_count, *event))
     _growable(samples, "flags", np.uint8, (monitor.sample_count,), rows=_FLAG_CHUNK)
     paths = _group(stage, "interpolation", "NXdata", signal="images", axes="step")
-    _growable(paths, "step", np.int64, rows=_CHUNK)
+    _growable(paths, "step", np.int64, rows=CURVE_CHUNK)
     paths.create_dataset("mode", data=np.full(1, b"", "S32"))
     paths.create_dataset("alpha", data=np.linspace(0, 1, monitor.interpolation_steps, dtype=np.float32))
     _growable(paths, "images", np.float32, (pairs, monitor.interpolation_steps, *event))
     _growable(paths, "flags", np.uint8, (pairs, monitor.interpolation_steps), rows=_FLAG_CHUNK)
     if event == (2,):
         density = _group(stage, "density", "NXdata", signal="log_prob", axes="step")
-        _growable(density, "step", np.int64, rows=_CHUNK)
+        _growable(density, "step", np.int64, rows=CURVE_CHUNK)
         density.create_dataset("extent", data=np.full(4, np.nan))
         _growable(density, "log_prob", np.float32, (GRID, GRID)).attrs["units"] = text("nat")
 
@@ -197,7 +202,7 @@ def add_missing(file: Node, started: SeedStarted) -> None:
 def _create_matching(stage: Node, plan: StagePlan) -> None:
     matching = _group(stage, "matching", "NXdata", signal="error", axes="step")
     matching.attrs["pairs"] = text(msgspec.json.encode(plan.pairs).decode())
-    _growable(matching, "step", np.int64, rows=_CHUNK)
+    _growable(matching, "step", np.int64, rows=CURVE_CHUNK)
     _growable(matching, "error", np.float64, (len(plan.pairs),), rows=64).attrs["units"] = text("squared latent")
 
 

@@ -101,7 +101,7 @@ def weights_info(path: Path) -> WeightsInfo:
             meta = file.metadata() or {}
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable_weights(path, error) from error
     info, flow = _read_flow(path, meta, len(shapes))
     _refuse_mismatch(path, shapes, flow)
     return info
@@ -124,7 +124,7 @@ def not_finite(path: Path) -> str:
         status = require_regular(path)
         return _not_finite(path, status.st_mtime_ns, status.st_size)
     except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable_weights(path, error) from error
 
 
 @lru_cache(maxsize=8)
@@ -192,7 +192,8 @@ def load_scaled_flow(path: Path) -> tuple[WeightsInfo, Flow]:
     return info, flow.eval()
 
 
-def _unreadable(path: Path, error: Exception) -> RunError:
+def unreadable_weights(path: Path, error: Exception) -> RunError:
+    """Return the error for a weights file that could not be opened or is no safetensors file."""
     title = "The weights cannot be read"
     if isinstance(error, FileNotFoundError):
         return RunError(title, f"{path}: there is no such file.")
@@ -228,7 +229,7 @@ def load_weights(path: Path, flow: Flow) -> None:
         with open_tensors(path) as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable_weights(path, error) from error
     _refuse_mismatch(path, {name: tuple(value.shape) for name, value in tensors.items()}, flow)
     flow.load_state_dict(tensors)
 

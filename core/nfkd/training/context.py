@@ -47,6 +47,8 @@ class RunContext:
         The data as the figures of every stage use it.
     teacher
         A flow of another library as the teacher; None for a teacher of NFKD.
+    donors
+        Directories of other runs that may have the same trained teacher.
     weight_decay
         Found by the search for student, baseline and ablation; None without a search.
     """
@@ -65,6 +67,7 @@ class RunContext:
     log: Callable[[str], None]
     reference: Reference
     teacher: ForeignFlow | None = None
+    donors: tuple[Path, ...] = ()
     weight_decay: float | None = None
 
     def training(self, stage: Role) -> TrainingConfig:

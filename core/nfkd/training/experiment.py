@@ -72,6 +72,8 @@ class Experiment:
         A flow of another library that was passed as the teacher; the experiment names it.
     units
         The measured times of the parts of its stages, for the remaining time; None if they were not measured.
+    donors
+        Directories of other runs. A teacher that one of them has trained in the same way is taken over, not trained.
     """
 
     def __init__(
@@ -84,8 +86,9 @@ class Experiment:
         resume: bool = False,
         teacher: ForeignFlow | None = None,
         units: Mapping[Role, UnitTimes] | None = None,
+        donors: Sequence[Path] = (),
     ) -> None:
-        self._teacher, self._units = teacher, units
+        self._teacher, self._units, self._donors = teacher, units, tuple(donors)
         self._run, self._config, self._emit, self._control, self._resume = run, config, emit, control, resume
         self._row = read_row(run)
         self._done: dict[tuple[int, Role], StageSummary] = {}
@@ -166,6 +169,7 @@ class Experiment:
             log=self.log,
             reference=self._reference,
             teacher=None if self._teacher is None else on_scaled_values(self._teacher, dataset),
+            donors=self._donors,
         )
 
     def _progress(self, description: Description, dataset: Dataset) -> RunProgress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -35,8 +35,9 @@ def execute_run(
     resume: bool = False,
     teacher: ForeignFlow | None = None,
     units: Mapping[Role, UnitTimes] | None = None,
+    donors: Sequence[Path] = (),
 ) -> RunState:
-    """Execute a run, from its first step or from its checkpoints.
+    """Execute a run, from its first step or from its checkpoints; arguments as for `Experiment`.
 
     The last event is always `RunFinished` or `RunFailed`.
 
@@ -56,7 +57,9 @@ def execute_run(
 
     try:
         with run_lock(run):
-            experiment = Experiment(run, config, watch, control, resume=resume, teacher=teacher, units=units)
+            experiment = Experiment(
+                run, config, watch, control, resume=resume, teacher=teacher, units=units, donors=donors
+            )
             try:
                 experiment.execute()
                 state = "finished"
@@ -135,7 +138,7 @@ class TrainingJob(threading.Thread):
 
     Parameters
     ----------
-    run, config, emit, resume, units
+    run, config, emit, resume, units, donors
         As for `execute_run`.
     on_end
         Called at the end of the thread.
@@ -149,6 +152,7 @@ class TrainingJob(threading.Thread):
         *,
         resume: bool = False,
         units: Mapping[Role, UnitTimes] | None = None,
+        donors: Sequence[Path] = (),
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name=f"training {run.name}", daemon=False)
@@ -156,13 +160,19 @@ class TrainingJob(threading.Thread):
         self.run_directory = run
         self.state: RunState = "queued"
         self._config, self._emit, self._on_end = config, emit, on_end
-        self._resume, self._units = resume, units
+        self._resume, self._units, self._donors = resume, units, donors
 
     def run(self) -> None:
         """Execute the run; see `execute_run`."""
         try:
             self.state = execute_run(
-                self.run_directory, self._config, self._emit, self.control, resume=self._resume, units=self._units
+                self.run_directory,
+                self._config,
+                self._emit,
+                self.control,
+                resume=self._resume,
+                units=self._units,
+                donors=self._donors,
             )
         finally:
             self._on_end()

@@ -18,7 +18,7 @@ from nfkd.flows.flow import Flow, evaluating
 from nfkd.protocol.events import DensityDrawn, InterpolationDrawn, MatchingMeasured, RunEvent, SamplesDrawn
 from nfkd.protocol.records import LayerPair
 from nfkd.protocol.roles import Role
-from nfkd.runs.schema import GRID, IMAGE_PAIRS, VECTOR_PAIRS
+from nfkd.runs.schema import GRID, picture_pairs
 from nfkd.training.generators import named_generator
 from nfkd.training.step import device_of
 
@@ -107,7 +107,7 @@ def picture_generator(seed: int) -> torch.Generator:
 
 def interpolation_pairs(dataset: Dataset) -> int:
     """Return the number of pairs of validation examples in the live interpolations."""
-    return IMAGE_PAIRS if dataset.is_image else VECTOR_PAIRS
+    return picture_pairs(len(dataset.event_shape))
 
 
 def has_plane(dataset: Dataset) -> bool:

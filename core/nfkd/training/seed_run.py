@@ -44,6 +44,7 @@ from nfkd.training.generators import named_generator
 from nfkd.training.loop import Hooks, Trainer
 from nfkd.training.monitor import Monitor
 from nfkd.training.pool_file import PoolFile, remove_pool
+from nfkd.training.shared_teacher import SharedTeacher, find_teacher
 from nfkd.training.stage_pool import pool_failure, stage_pool
 from nfkd.training.state import StageState, copy_weights
 
@@ -140,6 +141,11 @@ class SeedRun:
         if stage == "teacher" and context.config.training.teacher_given:
             self._use_given_teacher()
             return
+        if stage == "teacher" and self._checkpoint is None:
+            shared = find_teacher(context.donors, context.config, self._seed, context.fingerprint)
+            if shared is not None:
+                self._take_teacher(shared)
+                return
         checkpoint = self._checkpoint
         if checkpoint is not None and (checkpoint.position.stage != stage or not checkpoint.tensors):
             checkpoint = None
@@ -188,6 +194,21 @@ class SeedRun:
             warning = gaussian_warning(self.done[-1].validation, self._context.dataset)
             if warning:
                 self._context.warn(f"Seed {self._seed}, teacher: {warning}")
+
+    def _take_teacher(self, shared: SharedTeacher) -> None:
+        """Take over the teacher of another run: its weights, figures, curves and pictures."""
+        context = self._context
+        run, seed = str(context.run), self._seed
+        self._emit(StageStarted(run=run, seed=seed, stage="teacher", step=0))
+        context.progress.begin(seed, "teacher")
+        context.progress.trained()
+        for event in shared.events(context.run):
+            self._emit(event)
+        flow = context.build("teacher")
+        load_weights(shared.weights, flow)
+        self._save("teacher", flow, shared.summary.best_step, flow.state_dict())
+        context.log(f"Seed {seed}: the teacher is that of {shared.run.name}, which was trained in the same way")
+        self._end_stage(shared.summary)
 
     def _make_state(self, stage: Role, checkpoint: Checkpoint | None) -> StageState:
         context = self._context
@@ -321,9 +342,13 @@ class SeedRun:
         self._monitor(stage).publish_final(stage, trained.best_step, flow)
         weights = flow.source_state() if isinstance(flow, ForeignFlow) else flow.state_dict()
         self._save(stage, flow, trained.best_step, weights)
+        self._end_stage(summary)
+
+    def _end_stage(self, summary: StageSummary) -> None:
+        """Record the figures of a stage, and save a checkpoint before the next."""
         self.done.append(summary)
-        progress.finish()
-        self._emit(StageFinished(run=str(self._context.run), seed=self._seed, stage=stage, summary=summary))
+        self._context.progress.finish()
+        self._emit(StageFinished(run=str(self._context.run), seed=self._seed, stage=summary.stage, summary=summary))
         if self._writer is not None:
             self._writer.flush()
         context, ended = self._context, {summary.stage for summary in self.done}

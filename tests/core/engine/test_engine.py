@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import h5py
 import msgspec
 import numpy as np
+import pytest
 import torch
 
 import nfkd
@@ -27,6 +29,7 @@ from nfkd.protocol.inspection import (
     ReadPlane,
     ReadTable,
 )
+from nfkd.protocol.times import EstimateTime, TimeEstimate
 from nfkd.protocol.view import RunView
 from tests.core.engine.watched import Watched, refusal, run_engine
 from tests.core.tiny import digits, moons
@@ -39,11 +42,7 @@ def test_the_events_of_a_run_give_the_same_state_as_its_file(tmp_path: Path) -> 
     async def scenario(watched: Watched) -> None:
         run = await watched.start(moons(), tmp_path)
         assert isinstance(await watched.ended(run), events.RunFinished)
-        seen = [
-            event
-            for event in watched.seen
-            if not isinstance(event, events.Gap | events.DataProgress | events.InspectionProgress)
-        ]
+        seen = [event for event in watched.seen if isinstance(event, events.RunEvent)]
         view = RunView(seen[0].row, moons().to_toml())  # type: ignore[union-attr]
         for event in seen:
             view.apply(event)
@@ -175,7 +174,7 @@ def test_runs_are_queued_and_a_queued_run_can_be_stopped(tmp_path: Path) -> None
         assert len({first, second, third}) == 3
         status = await watched.engine.answer(ask.Status())
         assert isinstance(status, ask.EngineStatus)
-        assert (status.active, status.queue) == (first, [second, third])
+        assert (status.active, status.queue.runs) == (first, [second, third])
         await watched.engine.answer(ask.Stop(run=second, scope="run"))
         await watched.state(second, "stopped")
         await watched.engine.answer(ask.Stop(run=first, scope="run"))
@@ -183,6 +182,46 @@ def test_runs_are_queued_and_a_queued_run_can_be_stopped(tmp_path: Path) -> None
         rows = await watched.engine.answer(ask.ListRuns(folder=str(tmp_path)))
         assert isinstance(rows, ask.RunList)
         assert {row.run: row.state for row in rows.rows} == {first: "stopped", second: "stopped", third: "finished"}
+
+    run_engine(scenario)
+
+
+def test_queued_runs_are_put_in_another_order_and_wait_while_the_queue_is_paused(tmp_path: Path) -> None:
+    async def scenario(watched: Watched) -> None:
+        first = await watched.start(moons(**LONG), tmp_path)
+        second, third, fourth = [await watched.start(moons(), tmp_path) for _ in range(3)]
+        await watched.engine.answer(ask.OrderQueue(runs=[fourth, "gone", third, fourth]))
+        assert watched.queue.runs == [fourth, third, second]
+        await watched.engine.answer(ask.PauseQueue(paused=True))
+        await watched.engine.answer(ask.Stop(run=first, scope="run"))
+        await watched.ended(first)
+        status = await watched.engine.answer(ask.Status())
+        assert isinstance(status, ask.EngineStatus)
+        assert (status.queue.runs, status.queue.paused) == ([fourth, third, second], True)
+        assert not watched.engine.idle
+        await watched.engine.answer(ask.Stop(run=third, scope="run"))
+        assert watched.queue.runs == [fourth, second]
+        await watched.engine.answer(ask.PauseQueue(paused=False))
+        await watched.ended(second)
+        ends = [event.run for event in watched.seen if isinstance(event, events.RunFinished)]
+        assert ends == [first, fourth, second]
+        assert watched.queue.runs == []
+
+    run_engine(scenario)
+
+
+def test_the_expected_time_of_a_queued_run_is_known_once_it_was_measured(tmp_path: Path) -> None:
+    async def scenario(watched: Watched) -> None:
+        estimate = await watched.engine.answer(EstimateTime(config=moons().to_toml()))
+        assert isinstance(estimate, TimeEstimate)
+        first = await watched.start(moons(**LONG), tmp_path)
+        await watched.start(moons(), tmp_path)
+        await watched.start(moons(student={"hidden": 5}), tmp_path)
+        known, unknown = watched.queue.seconds
+        assert known == pytest.approx(estimate.seconds)
+        assert math.isnan(unknown)
+        await watched.engine.answer(ask.Stop(run=first, scope="run"))
+        await watched.engine.wait_until_idle()
 
     run_engine(scenario)
 

@@ -14,6 +14,7 @@ from nfkd.engine.core import Engine, Refused
 from nfkd.engine.limits import Limits
 from nfkd.protocol import events
 from nfkd.protocol import requests as ask
+from nfkd.protocol.queue import QueueState
 
 PATIENCE = 60
 
@@ -46,6 +47,21 @@ class Watched:
         return await self.until(
             lambda event: isinstance(event, (events.RunFinished, events.RunFailed)) and event.run == run
         )
+
+    @property
+    def queue(self) -> QueueState:
+        """The queue as the newest event says."""
+        return self.changes[-1] if self.changes else QueueState()
+
+    @property
+    def changes(self) -> list[QueueState]:
+        """The queue after each of its changes."""
+        return [event.queue for event in self.seen if isinstance(event, events.QueueChanged)]
+
+    @property
+    def started(self) -> str:
+        """The run with the stage that started last."""
+        return [event.run for event in self.seen if isinstance(event, events.StageStarted)][-1]
 
     async def state(self, run: str, state: str) -> None:
         await self.until(

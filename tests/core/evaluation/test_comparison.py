@@ -115,5 +115,5 @@ def test_a_figure_that_no_run_has_is_left_out_and_one_that_a_run_lacks_is_empty(
 
 
 def test_runs_of_different_data_are_refused_with_the_setting() -> None:
-    with pytest.raises(DifferentDataError, match=r"a has data\.count = 9\.0, b has 7\.0: their figures cannot be"):
+    with pytest.raises(DifferentDataError, match=r"a has data\.count = 9, b has 7: their figures cannot be"):
         compare_runs([run("a", FIRST), run("b", OTHER, {"data.count": 7.0})])

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 import shutil
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
+import h5py
+import numpy as np
 import pytest
+import torch
 
 import nfkd
 from nfkd.cli import main
-from nfkd.evaluation.report import report_html, write_report
+from nfkd.evaluation.report import report_html
+from nfkd.evaluation.report_file import write_report
+from nfkd.evaluation.report_runs import runs_report_html
+from nfkd.evaluation.run_group import read_group
+from nfkd.runs.curve_figures import draw_curves
 from nfkd.runs.errors import RunError
+from nfkd.runs.layout import create_run
 from nfkd.runs.reader import open_run
 from tests.core.tiny import moons
 
@@ -39,8 +50,8 @@ class Page(HTMLParser):
         self.references += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "action"}]
         if tag == "tr":
             self.rows.append([])
-        self._cell = tag in {"td", "th"}
-        if self._cell:
+        if tag in {"td", "th"}:
+            self._cell = True
             self.rows[-1].append("")
 
     def handle_endtag(self, tag: str) -> None:
@@ -105,6 +116,40 @@ def test_nothing_else_is_loaded_and_no_folder_is_named(run: Path, page: Page) ->
     assert "/tmp" not in html
 
 
+def test_versions_and_hashes_are_those_of_the_files(run: Path, page: Page) -> None:
+    record = open_run(run)
+    assert ["digest of the settings", record.config.digest()] in page.rows
+    assert ["torch", torch.__version__] in page.rows
+    files = [path for path in sorted(run.rglob("*.safetensors")) if "checkpoint" not in path.name]
+    assert len(files) == 5  # both seeds have one teacher
+    for path in files:
+        (row,) = [row for row in page.rows if path.relative_to(run).as_posix() in row]
+        assert row[3] == hashlib.sha256(path.read_bytes()).hexdigest()
+    with h5py.File(run / "seed-1" / "run.h5") as file:
+        data: Any = file.attrs["data"]
+    (values,) = [part["values"] for part in json.loads(data)["parts"].values()]
+    assert ["data, train", f"400 examples, {values}"] in page.rows
+
+
+def test_curves_are_means_with_bands_over_the_seeds(run: Path) -> None:
+    record = open_run(run)
+    figure = draw_curves(record)
+    assert figure is not None
+    axes = figure.axes[0]
+    (line,) = [line for line in axes.lines if line.get_label() == "student, validation"]
+    values = [record.curves_of(seed)["student"]["validation/nll"].values for seed in (1, 2)]
+    np.testing.assert_allclose(np.asarray(line.get_ydata(), float), np.mean(values, axis=0))
+    heights = [np.asarray(path.vertices)[:, 1] for band in axes.collections for path in band.get_paths()]
+    assert len(heights) == 2  # of student and baseline: the seeds share the teacher
+    assert any(np.isclose([height.min(), height.max()], [np.min(values), np.max(values)]).all() for height in heights)
+
+
+def test_a_reader_learns_the_words(page: Page) -> None:
+    for word in ("Normalizing flow", "Teacher", "Baseline", "Gap closed", "95 % interval", "Matched layers", "C2ST"):
+        assert word in page.text
+    assert "Assistant" not in page.text  # this run has none
+
+
 def test_texts_of_the_run_are_shown_as_they_are(page: Page) -> None:
     assert HOSTILE in page.text
     assert "report & run" in page.text
@@ -112,7 +157,7 @@ def test_texts_of_the_run_are_shown_as_they_are(page: Page) -> None:
 
 def test_the_settings_repeat_the_run(run: Path, page: Page) -> None:
     start = page.text.index('name = "report & run"')
-    text = page.text[start : page.text.index("How to repeat it")]
+    text = page.text[start : page.text.index("How to reproduce it")]
     again = nfkd.ExperimentConfig.from_toml(text, folder=run.parent)
     assert again == open_run(run).config
 
@@ -130,10 +175,19 @@ def test_a_run_that_has_not_ended_has_a_report(run: Path, tmp_path: Path) -> Non
     assert "there is no verdict yet" in page.text
 
 
+def test_a_run_that_has_not_begun_has_a_report(tmp_path: Path) -> None:
+    page = Page(report_html(open_run(create_run(tmp_path, moons(), teacher="large", student="small"))))
+    assert "there is no verdict yet" in page.text
+    assert "svg" not in page.tags
+    group = Page(runs_report_html(read_group([tmp_path])))
+    assert "No run has finished yet." in group.text
+    assert "It is queued: 0 % done." in group.text
+
+
 def test_bad_places_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunError):
-        write_report(open_run(run), tmp_path / "file" / "report.html")
+        write_report([run], tmp_path / "file" / "report.html")
     assert main(["report", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
 

@@ -135,6 +135,7 @@ def test_deleting_a_run_leaves_other_files_where_they_are(trash: Path, tmp_path:
     path = finished_run(tmp_path / "runs", seeds={"count": 2})
     own = [
         "seed-1/run.h5",
+        "evaluation.json",
         "seed-1/teacher.safetensors",
         "seed-2/checkpoint.safetensors",
         "csv/seed-1-teacher-curves.csv",

@@ -20,12 +20,19 @@ ROLES = ("teacher", "student", "baseline")
 
 @pytest.fixture(scope="module")
 def worse_at_the_end(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, list[events.RunEvent]]:
-    """Return a run whose best step is before the last, because the learning rate is far too high."""
-    seen: list[events.RunEvent] = []
-    config = moons(training={"learning_rate": 0.05, "schedule": "constant", "gradient_clip": 0.0})
-    record = nfkd.run(config, tmp_path_factory.mktemp("runs") / "run", on_event=seen.append)
-    assert all(summary.best_step < summary.steps for summary in record.summary)
-    return record, seen
+    """Return a run whose flows overfit a few points, so that their best steps are before the last ones.
+
+    Rounding differs between processors, and so does the course of such a run: the first seed that has one is taken.
+    """
+    training = {"learning_rate": 0.03, "schedule": "constant", "teacher_steps": 100, "student_steps": 100}
+    few = {"data": {"count": 100, "noise": 0.5}, "teacher": {"hidden": 32}, "student": {"hidden": 32}}
+    for first in range(1, 5):
+        seen: list[events.RunEvent] = []
+        config = moons(training=training, seeds={"first": first}, **few)
+        record = nfkd.run(config, tmp_path_factory.mktemp("runs") / "run", on_event=seen.append)
+        if all(summary.best_step < summary.steps for summary in record.summary):
+            return record, seen
+    pytest.fail("no run of four ended worse than its best step")
 
 
 def grid(extent: np.ndarray, size: int) -> torch.Tensor:
@@ -58,8 +65,9 @@ def test_record_and_events_end_with_the_final_pictures(worse_at_the_end) -> None
     for event in seen:
         view.apply(event)
     best = {summary.stage: summary.best_step for summary in record.summary}
+    [seed] = record.seeds
     for stage in ROLES:
-        recorded, live = record.seeds[1].stages[stage], view.stages[1, stage]
+        recorded, live = record.seeds[seed].stages[stage], view.stages[seed, stage]
         for name, values in (("samples", "samples"), ("interpolation", "images"), ("density", "log_prob")):
             picture, shown = getattr(recorded, name), getattr(live, name)
             assert (picture.step, picture.final) == (shown.step, shown.final) == (best[stage], True)
@@ -70,15 +78,18 @@ def test_record_and_events_end_with_the_final_pictures(worse_at_the_end) -> None
 def test_a_resumed_stage_drops_its_final_pictures(worse_at_the_end) -> None:
     record, _ = worse_at_the_end
     view = RunView.from_snapshot(record.snapshot())
-    view.apply(events.StageStarted(run=str(record.path), seed=1, stage="student", step=20))
-    assert view.stages[1, "student"].samples is None
-    assert view.stages[1, "teacher"].samples is not None
+    [seed] = record.seeds
+    view.apply(events.StageStarted(run=str(record.path), seed=seed, stage="student", step=20))
+    assert view.stages[seed, "student"].samples is None
+    assert view.stages[seed, "teacher"].samples is not None
 
 
 def test_a_given_teacher_has_final_pictures(worse_at_the_end, tmp_path: Path) -> None:
-    given = moons(training={"teacher_weights": str(worse_at_the_end[0].path)})
+    before = worse_at_the_end[0]
+    given = before.config.replace(training={"teacher_weights": str(before.path), "student_steps": 5})
     record = nfkd.run(given, tmp_path / "run")
-    samples = record.seeds[1].stages["teacher"].samples
+    [seed] = record.seeds
+    samples = record.seeds[seed].stages["teacher"].samples
     assert samples is not None
     assert samples.final
-    np.testing.assert_array_equal(samples.samples, worse_at_the_end[0].samples["teacher"])
+    np.testing.assert_array_equal(samples.samples, before.samples["teacher"])

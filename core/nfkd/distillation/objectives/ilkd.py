@@ -32,7 +32,7 @@ class ILKD(Objective[ILKDConfig]):
 
     def per_example(self, passes: StepPasses) -> Tensor:
         """Return each pair's mean over the dimensions, (B, M)."""
-        errors = torch.stack(_errors(require(passes.student), require(passes.teacher), self.pairs)).T
+        errors = torch.stack(example_errors(require(passes.student), require(passes.teacher), self.pairs)).T
         if not self.config.normalize:
             return errors
         return errors / torch.cat([passes.variances(pair.teacher) for pair in self.pairs])
@@ -48,9 +48,9 @@ def pair_errors(student: Pass, teacher: Pass, pairs: Sequence[LayerPair]) -> Ten
 
     Both passes must have been made with ``trace=True``.
     """
-    return torch.stack([error.mean() for error in _errors(student, teacher, pairs)])
+    return torch.stack([error.mean() for error in example_errors(student, teacher, pairs)])
 
 
-def _errors(student: Pass, teacher: Pass, pairs: Sequence[LayerPair]) -> list[Tensor]:
+def example_errors(student: Pass, teacher: Pass, pairs: Sequence[LayerPair]) -> list[Tensor]:
     """Return each pair's mean squared difference for each example, (B,)."""
     return [(student.trace[p.student][0] - teacher.trace[p.teacher][0]).square().flatten(1).mean(1) for p in pairs]

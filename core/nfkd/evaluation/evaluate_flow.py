@@ -1,0 +1,155 @@
+"""All metrics of one flow of a run, each with its interval and its reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from nfkd.data import Batch, DataSplit
+from nfkd.evaluation.cost_metrics import cost_estimates
+from nfkd.evaluation.evaluated_flows import EvaluatedFlow, Material, Measured
+from nfkd.evaluation.evaluated_metrics import GROUPS
+from nfkd.evaluation.features import LatentFeatures, LocalFeatures, no_features
+from nfkd.evaluation.fidelity import measure_fidelity
+from nfkd.evaluation.inspection import MAX_JACOBIAN_DIMENSIONS
+from nfkd.evaluation.intervals import Estimate, mean_estimate, quantile_estimate
+from nfkd.evaluation.latent_metrics import calibration, inverse_errors, latent_noise, log_determinant_errors
+from nfkd.evaluation.likelihood import example_nll
+from nfkd.evaluation.sample_metrics import FEWEST, FEWEST_C2ST, Compared, draw_samples, sample_estimates, sample_values
+from nfkd.evaluation.summary import no_same_noise
+from nfkd.protocol.roles import the_role
+from nfkd.runs.evaluation_file import EvaluatedMetric
+
+
+class FlowEvaluator:
+    """Computes the metrics of the flows of a run, one flow at a time.
+
+    Parameters
+    ----------
+    material
+        The examples.
+    local
+        The classifier of FD-local; None to compare latents of the teacher.
+
+    Attributes
+    ----------
+    notes
+        Why metrics have no value.
+    """
+
+    def __init__(self, material: Material, local: LocalFeatures | None) -> None:
+        self._material, self._local = material, local
+        self._references: dict[object, dict[str, float]] = {}
+        self.notes: list[str] = []
+
+    def why_not(self, name: str, flow: EvaluatedFlow) -> str:
+        """Return why a metric of a flow cannot be computed; empty if it can."""
+        needed = FEWEST_C2ST if name == "c2st" else FEWEST
+        count = min(len(self._material.test), self._material.samples)
+        if name in GROUPS["samples"] and count < needed:
+            return f"{count} examples and samples are compared, and at least {needed} are needed"
+        if name == "fd" and self._features(flow) is None:
+            reason = no_features(self._material.dataset)
+            return f"{reason}, and the run has no weights of a teacher whose latents could be compared"
+        if name == "log_det" and (size := math.prod(flow.flow.event_shape)) > MAX_JACOBIAN_DIMENSIONS:
+            return f"an example has {size:,} values, and the Jacobian is computed for at most {MAX_JACOBIAN_DIMENSIONS}"
+        return self._no_fidelity(name, flow) if name in GROUPS["fidelity"] else ""
+
+    @staticmethod
+    def _no_fidelity(name: str, flow: EvaluatedFlow) -> str:
+        if flow.source is None:
+            return "" if flow.stage == "teacher" else "the run has no weights of its teacher"
+        if name in {"layer_mse", "layer_cosine"} and not flow.pairs:
+            return "no layers of student and teacher are matched"
+        return no_same_noise(flow.flow, flow.source) if name == "same_noise" else ""
+
+    def features_of(self, values: Iterable[EvaluatedMetric]) -> str:
+        """Return the SHA-256 of FD-local's classifier, if it is among some metrics and there is a classifier."""
+        return self._local.info.sha256 if self._local and any(value.metric == "fd" for value in values) else ""
+
+    def measure(self, group: str, names: Sequence[str], flow: EvaluatedFlow) -> dict[str, Measured]:
+        """Return metrics of one group, by name."""
+        measures: dict[str, Callable[[Sequence[str], EvaluatedFlow], dict[str, Measured]]] = {
+            "likelihood": self._likelihood,
+            "samples": self._samples,
+            "calibration": self._calibration,
+            "inversion": self._inversion,
+            "fidelity": self._fidelity,
+            "cost": self._cost,
+        }
+        return measures[group](names, flow)
+
+    # --- likelihood and samples ---------------------------------------------------------------------------------------
+
+    def _likelihood(self, names: Sequence[str], flow: EvaluatedFlow) -> dict[str, Measured]:
+        test = self._material.dataset.test
+        seen = self._material.seen_split(flow.stage).some(len(test))
+        return dict.fromkeys(names, Measured(self._nll(flow, test), self._nll(flow, seen).value))
+
+    def _nll(self, flow: EvaluatedFlow, split: DataSplit) -> Estimate:
+        self._material.check()
+        weighted = example_nll(flow.flow, self._material.dataset, split)
+        if split.weights is None:
+            return mean_estimate(weighted)
+        kept = split.weights > 0
+        return mean_estimate(weighted[kept] / split.weights[kept], split.weights[kept])
+
+    def _features(self, flow: EvaluatedFlow) -> LocalFeatures | LatentFeatures | None:
+        return self._local or (None if flow.teacher is None else LatentFeatures(flow.teacher))
+
+    def _samples(self, names: Sequence[str], flow: EvaluatedFlow) -> dict[str, Measured]:
+        features = self._features(flow) if "fd" in names else None
+        test = self._material.test
+        samples = draw_samples(flow.flow, self._material, flow.seed)
+        broken = int((~samples.flatten(1).isfinite().all(dim=1)).sum())
+        if broken:
+            what = f"{broken:,} of {len(samples):,} samples of {the_role(flow.stage)} in seed {flow.seed}"
+            self.notes.append(f"{what} are not finite: the metrics of samples have no value there")
+        context = test.contexts(len(samples))
+        real, generated = (_compared(batch, features) for batch in (test, Batch(samples, context)))
+        estimates = sample_estimates(real, generated, names, self._material.check)
+        key = tuple(names), self._local or flow.teacher
+        if key not in self._references:
+            self._references[key] = sample_values(real, _compared(self._material.train, features), names)
+        reference = self._references[key]
+        return {name: Measured(estimate, reference.get(name, math.nan)) for name, estimate in estimates.items()}
+
+    # --- latents and inverse ------------------------------------------------------------------------------------------
+
+    def _calibration(self, names: Sequence[str], flow: EvaluatedFlow) -> dict[str, Measured]:
+        test, seen = (
+            calibration(latent_noise(flow.flow, batch, self._material), self._material) for batch in self._batches(flow)
+        )
+        return {name: Measured(test[name], seen[name].value) for name in names}
+
+    def _inversion(self, names: Sequence[str], flow: EvaluatedFlow) -> dict[str, Measured]:
+        found: dict[str, Measured] = {}
+        if not {"inverse", "inverse_p95"}.isdisjoint(names):
+            errors = [inverse_errors(flow.flow, batch, self._material) for batch in self._batches(flow)]
+            found |= {"inverse": _quantiles(errors, 0.5), "inverse_p95": _quantiles(errors, 0.95)}
+        if "log_det" in names:
+            errors = [log_determinant_errors(flow.flow, batch, self._material) for batch in self._batches(flow)]
+            found["log_det"] = _quantiles(errors, 0.5)
+        return {name: found[name] for name in names}
+
+    def _batches(self, flow: EvaluatedFlow) -> tuple[Batch, Batch]:
+        return self._material.test, self._material.seen(flow.stage)
+
+    def _fidelity(self, names: Sequence[str], flow: EvaluatedFlow) -> dict[str, Measured]:
+        return {} if flow.source is None else measure_fidelity(flow, flow.source, names, self._material)
+
+    def _cost(self, names: Sequence[str], flow: EvaluatedFlow) -> dict[str, Measured]:
+        estimates = cost_estimates(flow.flow, self._material, names)
+        return {name: Measured(estimate) for name, estimate in estimates.items()}
+
+
+def _compared(batch: Batch, features: LocalFeatures | LatentFeatures | None) -> Compared:
+    found = None if features is None else features(batch.x, batch.context)
+    return Compared(batch.x.flatten(1).double().numpy(), found)
+
+
+def _quantiles(errors: Sequence[np.ndarray], level: float) -> Measured:
+    test, seen = (quantile_estimate(values, level) for values in errors)
+    return Measured(test, seen.value)

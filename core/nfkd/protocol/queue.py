@@ -1,0 +1,130 @@
+"""Messages about the queue of runs, and about sweeps: many runs of one experiment."""
+
+from __future__ import annotations
+
+import msgspec
+
+from nfkd.protocol.records import Message
+
+
+class SweepProgress(Message, frozen=True):
+    """A sweep that the engine executes.
+
+    Attributes
+    ----------
+    folder
+        Its folder, which has its runs.
+    runs
+        Number of all its runs; of a search at most.
+    ended, failed
+        Runs that have ended, those that failed among them.
+    """
+
+    folder: str
+    runs: int
+    ended: int
+    failed: int
+
+
+class QueueState(Message, frozen=True):
+    """The runs that wait for the engine, in order.
+
+    Attributes
+    ----------
+    runs
+        Their directories.
+    seconds
+        Their expected times; NaN where they were not measured.
+    paused
+        Whether no further run starts after the active one.
+    sweeps
+        The sweeps, in order; their runs start when no other run waits.
+    """
+
+    runs: list[str] = msgspec.field(default_factory=list[str])
+    seconds: list[float] = msgspec.field(default_factory=list[float])
+    paused: bool = False
+    sweeps: list[SweepProgress] = msgspec.field(default_factory=list[SweepProgress])
+
+
+class QueueChanged(Message, frozen=True):
+    """The queue changed: an event."""
+
+    queue: QueueState
+
+
+class OrderQueue(Message, frozen=True):
+    """Put queued runs first, in this order; the others follow in theirs. Returns `Done`."""
+
+    runs: list[str]
+
+
+class PauseQueue(Message, frozen=True):
+    """Start no further run after the active one, or start them again. Returns `Done`."""
+
+    paused: bool
+
+
+class EstimateSweep(Message, frozen=True):
+    """Check a sweep, and measure what it will take. Returns `SweepDescription`."""
+
+    config: str
+    """The experiment with a section ``sweep``, as TOML text."""
+    folder: str
+    """The runs folder, in which its folder will be created."""
+
+
+class SweepDescription(Message, frozen=True):
+    """What a sweep will take.
+
+    Attributes
+    ----------
+    runs, teachers
+        Number of its runs (of a search at most), and of the different teachers that they train.
+    seconds
+        Expected time of all runs; NaN if it was not measured, as while a run is training.
+    size, free
+        Expected bytes on disk (NaN if not known), and free bytes there.
+    names
+        Names of the first runs.
+    problems
+        Runs that cannot start, by name, with the reason.
+    """
+
+    runs: int
+    teachers: int
+    seconds: float
+    size: float
+    free: int
+    names: list[str]
+    problems: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+
+
+class RunSweep(Message, frozen=True):
+    """Execute a sweep in a new folder below `folder`, which gets the experiment's name. Returns `SweepAccepted`."""
+
+    config: str
+    folder: str
+
+
+class ContinueSweep(Message, frozen=True):
+    """Continue a sweep in its folder; failed runs start again if `retry` is set. Returns `SweepAccepted`."""
+
+    folder: str
+    retry: bool = False
+
+
+class StopSweep(Message, frozen=True):
+    """Start no further run of a sweep, and stop the active one with a checkpoint. Returns `Done`."""
+
+    folder: str
+
+
+class SweepAccepted(Message, frozen=True):
+    """The folder of the accepted sweep."""
+
+    folder: str
+
+
+SweepRequest = EstimateSweep | RunSweep | ContinueSweep | StopSweep
+SweepReply = SweepDescription | SweepAccepted
