@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from nfkd.text import format_number
+
 _KILO = 1000
 _BYTES = 1024
 _MINUTE = 60
@@ -58,8 +60,8 @@ def format_span(seconds: float) -> str:
 
 
 def format_measure(value: float | None, digits: int = 3) -> str:
-    """Return a measured value, or a dash for None and values that are not finite."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+    """Return a measured value, from a million on with an exponent, or a dash for None and values not finite."""
+    return "–" if value is None or not math.isfinite(value) else format_number(value, f".{digits}f").replace("-", "−")
 
 
 def format_percent(value: float) -> str:

@@ -13,7 +13,6 @@ from nfkd.data.files import list_names
 from nfkd.data.repeats import Repeats, find_step
 from nfkd.text import feature_names
 
-_ROWS, _VALUES = 100_000, 1 << 22  # that are looked at
 _NAMED = 3  # columns with a warning of their own
 FAR = 100
 """A row is far from the others if a value is more than so many interquartile ranges from the median."""
@@ -30,20 +29,11 @@ def column_warnings(config: DataConfig, dataset: Dataset) -> list[ConfigProblem]
     dataset
         The loaded data.
     """
-    if not isinstance(config, TableConfig):
+    rows = dataset.first_rows
+    if rows is None or not isinstance(config, TableConfig):
         return []
-    rows = first_rows(dataset)
     names = feature_names(rows.shape[1], dataset.columns)
     return _repeat_warnings(dataset, rows, names) + _range_warnings(config, rows, names)
-
-
-def first_rows(dataset: Dataset) -> np.ndarray:
-    """Return training rows in the data's units, (n, features) float64: as many as are looked at for warnings."""
-    count = max(1, min(_ROWS, _VALUES // dataset.event_shape[0]))
-    rows = np.asarray(dataset.train.values[:count])
-    if dataset.dequantizer is None and dataset.scaler is not None:
-        rows = dataset.scaler.undo(rows)
-    return rows.astype(np.float64)
 
 
 def _repeat_warnings(dataset: Dataset, rows: np.ndarray, names: Sequence[str]) -> list[ConfigProblem]:

@@ -160,6 +160,9 @@ class Dataset:
         Names of a vector's features; may be empty.
     missing
         Number of missing values of each feature in the whole file; empty if there are none.
+    first_rows
+        Some training rows of vectors before noise and scaling, (n, features) float64; None for images, and where they
+        are not known.
     scaled_pictures
         Whether `to_picture` keeps vectors scaled, for a run of an older version whose pictures are.
     fingerprint
@@ -178,6 +181,7 @@ class Dataset:
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
+    first_rows: np.ndarray | None = None
     scaled_pictures: bool = False
     fingerprint: Callable[[], Fingerprint] | None = None
 

@@ -27,6 +27,7 @@ from nfkd.data.units import evaluation_noise
 _KEPT = 3
 _INDEX_BYTES = 32  # for each example: three copies of its shuffled index
 _MOST_VALUES = 1 << 24  # of an example
+_WARNED_ROWS, _WARNED_VALUES = 100_000, 1 << 21
 _WEIGHTLESS = ConfigProblem("data.weight", "the weights of a split have no positive sum: each split needs some")
 
 _cache: OrderedDict[Hashable, Dataset] = OrderedDict()
@@ -142,6 +143,7 @@ def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
         splits = list(map(loaded.prepare(splits[0]), splits))
     dequantizer = find_dequantizer(loaded, splits)
     train = sample(splits[0].values)
+    first_rows = None if loaded.levels else _first_rows(train)
     if dequantizer is not None:
         train = dequantizer.spread(torch.from_numpy(train.astype(np.float64)), evaluation_noise()).numpy()
     scaler = None if loaded.scaling == "none" else fit_scaler(loaded.scaling, train)
@@ -163,10 +165,16 @@ def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
         augmentation=loaded.augmentation,
         columns=loaded.columns,
         missing=loaded.missing,
+        first_rows=first_rows,
     )
     for split in splits:
         _refuse_infinite(dataset, split)
     return dataset
+
+
+def _first_rows(rows: np.ndarray) -> np.ndarray:
+    """Return a copy of as many rows as are looked at for warnings."""
+    return np.array(rows[: max(1, min(_WARNED_ROWS, _WARNED_VALUES // rows.shape[1]))], np.float64)
 
 
 def _refuse_infinite(dataset: Dataset, split: DataSplit) -> None:

@@ -31,7 +31,7 @@ def require_same_shape(own: Dataset, other: Dataset) -> None:
 
 
 def rescaled(own: Dataset, other: Dataset, split: DataSplit) -> DataSplit:
-    """Return a split of another data set as one of a run's data: images cut to its levels, vectors as it stores them."""
+    """Return a split of another data set as one of a run's data: images cut to its levels, vectors as it has them."""
     values = np.array(split.values[:])
     if own.levels is not None:
         values = (values.astype(np.int64) * own.levels // (other.levels or own.levels)).astype(np.uint8)
