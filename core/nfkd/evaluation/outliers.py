@@ -12,7 +12,7 @@ from nfkd.data.files import list_names
 from nfkd.protocol.events import StageSummary
 from nfkd.text import feature_names
 
-_MOST = 0.05  # of the examples
+_MOST = 0.1  # of the examples
 _HALF = 0.5
 
 
@@ -20,7 +20,7 @@ def dominating(values: np.ndarray) -> int:
     """Return how many examples decide the mean of their values; 0 where no few do.
 
     It is the smallest k such that the k values farthest from the median make up more than half of the sum of all
-    distances from the median, Σ|v − median|. It counts only where k is at most 5 % of the examples (or 1), and the mean
+    distances from the median, Σ|v − median|. It counts only where k is at most 10 % of the examples (or 1), and the mean
     is farther from the median than the quartiles are from each other: such a mean describes no usual example. For
     normally distributed values, k is about 19 % of them.
 

@@ -59,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three seeds on counts of which a few are 4e9."""
     folder = tmp_path_factory.mktemp("outliers")
     rows = np.stack([RNG.normal(size=400), RNG.poisson(4, 400)], axis=1)
-    rows[::50, 1] = 4e9
+    rows[::20, 1] = 4e9
     np.savetxt(folder / "counts.csv", rows, delimiter=",", header="x,count", comments="")
     values = moons(training={"teacher_steps": 30, "student_steps": 15}, seeds={"count": 3}).model_dump(mode="json")
     values["data"] = {"kind": "table", "path": str(folder / "counts.csv"), "scaling": "robust"}
@@ -70,7 +70,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_reports_rows_and_columns_and_has_no_verdict(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = open_run(run)
-    assert all(1 <= summary.outliers <= 3 for summary in record.summary)
+    assert all(1 <= summary.outliers <= 6 for summary in record.summary)
     verdict = record.verdict
     assert verdict is not None
     assert verdict.verdict == "inconclusive"
