@@ -16,10 +16,11 @@ import torch
 from nfkd.config import ConfigProblem, DataConfig
 from nfkd.data.column_noise import find_dequantizer
 from nfkd.data.dataset import DataError, Dataset, DataSplit
-from nfkd.data.examples import apply
+from nfkd.data.dequantization import Dequantizer
+from nfkd.data.examples import Examples, apply
 from nfkd.data.fingerprint import fingerprinter
 from nfkd.data.images import FEWEST
-from nfkd.data.scaling import as_float, fit_scaler, sample
+from nfkd.data.scaling import Scaler, as_float, fit_scaler, sample
 from nfkd.data.source import Loaded, OnProgress, Source
 from nfkd.data.sources import SOURCES
 from nfkd.data.units import evaluation_noise
@@ -141,12 +142,8 @@ def divide(config: DataConfig, loaded: Loaded) -> Dataset:
 def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
     if loaded.prepare is not None:
         splits = list(map(loaded.prepare(splits[0]), splits))
-    dequantizer = find_dequantizer(loaded, splits)
-    train = sample(splits[0].values)
-    first_rows = None if loaded.levels else _first_rows(train)
-    if dequantizer is not None:
-        train = dequantizer.spread(torch.from_numpy(train.astype(np.float64)), evaluation_noise()).numpy()
-    scaler = None if loaded.scaling == "none" else fit_scaler(loaded.scaling, train)
+    dequantizer, train = find_dequantizer(loaded, splits), splits[0]
+    scaler = _fit(loaded, splits[0], dequantizer)
     if loaded.levels is None and dequantizer is None:
         splits = [replace(split, values=apply(scaler or as_float, split.values)) for split in splits]
     context = splits[0].context
@@ -165,14 +162,24 @@ def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
         augmentation=loaded.augmentation,
         columns=loaded.columns,
         missing=loaded.missing,
-        first_rows=first_rows,
+        first_rows=None if loaded.levels is not None else _first_rows(train.values),
     )
     for split in splits:
         _refuse_infinite(dataset, split)
     return dataset
 
 
-def _first_rows(rows: np.ndarray) -> np.ndarray:
+def _fit(loaded: Loaded, train: DataSplit, dequantizer: Dequantizer | None) -> Scaler | None:
+    """Fit the scaling on the training split, with noise where columns are dequantized."""
+    if loaded.scaling == "none":
+        return None
+    rows = sample(train.values)
+    if dequantizer is not None:
+        rows = dequantizer.spread(torch.from_numpy(rows.astype(np.float64)), evaluation_noise()).numpy()
+    return fit_scaler(loaded.scaling, rows)
+
+
+def _first_rows(rows: Examples) -> np.ndarray:
     """Return a copy of as many rows as are looked at for warnings."""
     return np.array(rows[: max(1, min(_WARNED_ROWS, _WARNED_VALUES // rows.shape[1]))], np.float64)
 
