@@ -174,7 +174,7 @@ def test_ctrl_c_stops_a_run_and_resume_finishes_it(tmp_path: Path, capsys: Shell
         (["run", "two_moons", "--fetch"], "nfkd.data_commands.fetch_missing"),
         (["data", "show", "digits"], "nfkd.data_commands.preview_dataset"),
         (["data", "fetch", "mnist"], "nfkd.data_commands.fetch_dataset"),
-        (["report", "run"], "nfkd.runs.reader.open_run"),
+        (["show", "run"], "nfkd.runs.reader.open_run"),
         (["inspect", "two_moons"], "nfkd.evaluation.inspect_target.inspect_target"),
     ],
 )

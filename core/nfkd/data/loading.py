@@ -28,7 +28,7 @@ from nfkd.data.units import evaluation_noise
 _KEPT = 3
 _INDEX_BYTES = 32  # for each example: three copies of its shuffled index
 _MOST_VALUES = 1 << 24  # of an example
-_WARNED_ROWS, _WARNED_VALUES = 100_000, 1 << 21
+_WARNED_ROWS, _WARNED_VALUES = 100_000, 1 << 17
 _WEIGHTLESS = ConfigProblem("data.weight", "the weights of a split have no positive sum: each split needs some")
 
 _cache: OrderedDict[Hashable, Dataset] = OrderedDict()
