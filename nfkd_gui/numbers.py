@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Sequence
 
+from nfkd.text import format_number
+
 _KILO = 1000
 _BYTES = 1024
 _MINUTE = 60
@@ -69,8 +71,8 @@ def format_time(created: float, now: float) -> str:
 
 
 def format_measure(value: float | None, digits: int = 3) -> str:
-    """Return a measured value, or a dash for None and values that are not finite."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+    """Return a measured value, from a million on with an exponent, or a dash for None and values not finite."""
+    return "–" if value is None or not math.isfinite(value) else format_number(value, f".{digits}f").replace("-", "−")
 
 
 def format_percent(value: float) -> str:

@@ -1,4 +1,4 @@
-"""The ``nfkd`` command. Exit codes: 0 done, 1 failed, 2 input refused."""
+"""The ``nfkd`` command. Exit codes: 0 done, 1 failed, 2 input refused, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from nfkd import evaluate_command, list_command, sweep_command
 from nfkd.config import ConfigError, ExperimentConfig, preset_names
 from nfkd.engine import commands as engine_commands
-from nfkd.terminal import Parser, say, standard_streams, terminal
+from nfkd.terminal import INTERRUPTED, Parser, say, standard_streams, terminal
 from nfkd.text import plain
 
 DONE, FAILED, REFUSED = 0, 1, 2
@@ -47,7 +47,7 @@ def _perform(options: argparse.Namespace) -> int:
         raise
     except KeyboardInterrupt:
         say("nfkd: interrupted", stderr=True)
-        return FAILED
+        return INTERRUPTED
     except Exception as error:
         from nfkd.runs.errors import RunError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import signal
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -29,10 +30,10 @@ from nfkd.protocol.records import MEASURES, with_fd_floor
 from nfkd.protocol.requests import Snapshot
 from nfkd.protocol.roles import ROLES, role_name
 from nfkd.runs.evaluation_file import EvaluatedMetric, Evaluation
-from nfkd.runs.layout import create_run, is_run
+from nfkd.runs.layout import EXPERIMENT, create_run, is_run
 from nfkd.runs.reader import open_run
-from nfkd.terminal import say, terminal
-from nfkd.text import plain
+from nfkd.terminal import INTERRUPTED, say, terminal
+from nfkd.text import format_number, plain
 from nfkd.training.api import prepare, require_resumable
 from nfkd.training.job import TrainingJob
 
@@ -48,7 +49,7 @@ def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume:
     Returns
     -------
     int
-        0 when the run is done or was stopped, 1 when it failed.
+        0 when the run is done, 1 when it failed, 130 when it was stopped.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume:
     def interrupt(number: int, frame: FrameType | None) -> None:
         del number, frame
         if job.control.stopping:
-            os._exit(130)
+            os._exit(INTERRUPTED)
         say("\nStopping; the best weights are saved. Press Ctrl-C again to end at once.", stderr=True)
         job.control.stop("run")
 
@@ -78,7 +79,11 @@ def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume:
         return 1
     print_summary(open_run(path).snapshot())
     say(f"The run is in {plain(str(path))}")
-    return 0
+    if job.state != "stopped":
+        return 0
+    file, out = (shlex.quote(str(each)) for each in (path / EXPERIMENT, path))
+    say(f"nfkd: stopped; to continue: nfkd run {file} --out {out} --resume", stderr=True)
+    return INTERRUPTED
 
 
 def _directory(config: ExperimentConfig, directory: Path | None, *, resume: bool) -> tuple[Path, bool]:
@@ -139,7 +144,7 @@ class _StageBars:
                 self._tasks[event.seed, event.stage] = task
             case events.CurvePoints() if "validation/nll" in event.curves:
                 value = event.curves["validation/nll"].values[-1]
-                self._bars.update(self._tasks[event.seed, event.stage], figure=f"validation {value:.4f}")
+                self._bars.update(self._tasks[event.seed, event.stage], figure=f"validation {format_number(value)}")
             case events.Progress():
                 key = event.seed, "search" if event.search else event.stage
                 if event.search and key not in self._tasks:
@@ -238,7 +243,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
             reference = Mean.of([value.reference for value in compared]).value
             cells = [_evaluated([value for value in values if value.stage == role], metric.form) for role in roles]
             count = f"{max(value.count for value in values):,}"
-            table.add_row(title, *cells, f"{reference:{metric.form}}" if math.isfinite(reference) else "", count)
+            table.add_row(
+                title, *cells, format_number(reference, metric.form) if math.isfinite(reference) else "", count
+            )
     terminal().print(table)
     if evaluation.features:
         say(f"FD-local compares features of the classifier {plain(evaluation.features[:12])}.")
@@ -251,10 +258,10 @@ def _evaluated(values: Sequence[EvaluatedMetric], form: str) -> str:
         return ""
     if len(values) > 1:
         mean = Mean.of([value.value for value in values])
-        return f"{mean.value:{form}} ± {mean.half:{form}}"
+        return f"{format_number(mean.value, form)} ± {format_number(mean.half, form)}"
     value = values[0]
-    ends = [f"{end:{form}}" if math.isfinite(end) else "?" for end in (value.low, value.high)]
-    return f"{value.value:{form}}" + ("" if ends[0] == ends[1] else f" ({ends[0]} … {ends[1]})")
+    ends = [format_number(end, form) if math.isfinite(end) else "?" for end in (value.low, value.high)]
+    return f"{format_number(value.value, form)}" + ("" if ends[0] == ends[1] else f" ({ends[0]} … {ends[1]})")
 
 
 def _title(name: str) -> Text:
@@ -306,4 +313,4 @@ def print_imported(imported: Imported, target: Path) -> None:
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else f"{value:.4f}"
+    return "" if value is None or math.isnan(value) else format_number(value)

@@ -123,6 +123,8 @@ def _show(config: DataConfig, picture: str | None) -> None:
     say(f"likelihood in {preview.unit}{levels}")
     if preview.columns:
         terminal().print(_columns(preview.columns))
+    for warning in preview.warnings:
+        say(f"Warning: {warning}")
     if target is not None:
         say(plain(str(export_preview(preview, target))))
 

@@ -14,6 +14,7 @@ from nfkd.config import ConfigError, ConfigProblem
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
 from nfkd.table_formats import WRITERS, Row, write_table
 from nfkd.terminal import say
+from nfkd.text import format_number
 
 if TYPE_CHECKING:
     from nfkd.evaluation.comparison import Comparison, Difference, Mean
@@ -127,16 +128,16 @@ def _comparison_rows(comparison: Comparison) -> Iterator[tuple[str, list[Value]]
 def _interval(mean: Mean, form: str) -> Value:
     if not mean.seeds:
         return None
-    half = f" ± {mean.half:{form}}" if math.isfinite(mean.half) else ""
-    return f"{mean.value:{form}}{half} ({mean.seeds} {'seed' if mean.seeds == 1 else 'seeds'})"
+    half = f" ± {format_number(mean.half, form)}" if math.isfinite(mean.half) else ""
+    return f"{format_number(mean.value, form)}{half} ({mean.seeds} {'seed' if mean.seeds == 1 else 'seeds'})"
 
 
 def _difference(difference: Difference | None, form: str) -> Value:
     if difference is None:
         return None
     mean = difference.mean
-    half = f" ± {mean.half:{form}}" if math.isfinite(mean.half) else ""
-    return f"{mean.value:+{form}}{half}{f', {difference.outcome}' if difference.outcome else ''}"
+    half = f" ± {format_number(mean.half, form)}" if math.isfinite(mean.half) else ""
+    return f"{format_number(mean.value, f'+{form}')}{half}{f', {difference.outcome}' if difference.outcome else ''}"
 
 
 def _sorted(rows: Sequence[Row], name: str, *, largest_first: bool) -> list[Row]:

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from nfkd.config.sweep import SweepConfig, format_value
-from nfkd.terminal import say, terminal
-from nfkd.text import plain
+from nfkd.terminal import INTERRUPTED, say, terminal
+from nfkd.text import format_number, plain
 
 if TYPE_CHECKING:
     from nfkd.sweeps import Sweep, SweepEstimate, SweptRun
@@ -81,6 +81,7 @@ def sweep_in_terminal(options: argparse.Namespace) -> int:
     _print_results(sweep)
     if stopped:
         say("Stopped. The same command continues the sweep.")
+        return INTERRUPTED
     return 1 if any(run.state == "failed" for run in sweep.runs) else 0
 
 
@@ -106,7 +107,7 @@ def _execute(sweep: Sweep, jobs: int) -> bool:
         def interrupt(number: int, frame: FrameType | None) -> None:
             del number, frame
             if stopped.is_set():
-                os._exit(130)
+                os._exit(INTERRUPTED)
             stopped.set()
             say("\nStopping; checkpoints are saved. Press Ctrl-C again to end at once.", stderr=True)
             loop.stop()
@@ -133,7 +134,7 @@ def _line(sweep: Sweep, run: SweptRun, total: int) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.4f}"
+    return "not finite" if value is None else format_number(value)
 
 
 def _print_runs(sweep: Sweep) -> None:

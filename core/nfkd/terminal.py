@@ -16,6 +16,8 @@ from rich.text import Text
 
 from nfkd.text import plain_lines
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended: 128 and the number of SIGINT, as shells have it."""
 _PIPED_WIDTH = 132
 _ERRORS = "nfkd"  # the name of our error handler for encodings
 _ASCII = {"×": "x", "−": "-", "–": "-", "±": "+/-", "…": "...", "→": "->", "↔": "<->", "·": "-", "“": '"', "”": '"',

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import re
 from collections.abc import Iterable, Sequence
 
+LARGE = 1e6
+"""Figures from here on have an exponent."""
 NAME_LENGTH = 80
 """Maximum number of characters of a name."""
 _NAME_BYTES = 240  # file systems allow 255, and a number and a suffix may follow
@@ -132,6 +135,19 @@ def latex_text(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: Se
 def subscript(number: int) -> str:
     """Return a number in subscript digits."""
     return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
+def format_number(value: float, form: str = ".4f") -> str:
+    """Return a figure by a format specification; from a million on with an exponent, unless without decimals.
+
+    Examples
+    --------
+    >>> format_number(3.25), format_number(-146881695037.2823), format_number(2e9, "+.3f")
+    ('3.2500', '-1.4688e+11', '+2.0000e+09')
+    """
+    if abs(value) < LARGE or not math.isfinite(value) or form.endswith(".0f"):
+        return f"{value:{form}}"
+    return f"{value:{'+' if form.startswith('+') else ''}.4e}"
 
 
 def feature_names(count: int, columns: Sequence[str] = ()) -> list[str]:

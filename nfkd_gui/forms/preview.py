@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.data import ColumnStatistics, DataPreview
 from nfkd.protocol.events import DataProgress
 from nfkd.text import plain, sentence
@@ -59,6 +60,8 @@ class PreviewBox(QFrame):
         self._shown: DataPreview | None = None
         self._message = WrappedLabel(parent=self)
         self._message.setObjectName("preview.message")
+        self._warnings = WrappedLabel(tone="warning", parent=self)
+        self._warnings.setObjectName("preview.warnings")
         self.note = NoteBar("preview.note", self)
         self.mosaic = _ImageStrip(self)
         self.plane: Plane | None = None
@@ -66,7 +69,7 @@ class PreviewBox(QFrame):
         self.download = _Download(model, self)
         self._layout = QVBoxLayout(self)
         set_space(self._layout, 8, 0, 8, 0, 0)
-        for widget in (self.note, self._message, self.download, self.mosaic, self.columns):
+        for widget in (self.note, self._message, self.download, self.mosaic, self.columns, self._warnings):
             self._layout.addWidget(widget)
         model.changed.connect(self.refresh)
         experiment.checked.connect(self.refresh)
@@ -87,6 +90,7 @@ class PreviewBox(QFrame):
         self._message.set_tone(tone)
         self._message.setText(message)
         self._message.setVisible(bool(message))
+        self._show_warnings(preview.warnings if preview is not None and complete else [])
         unit = preview.unit if preview is not None else ""
         self._message.setToolTip(tip(f"The likelihood is in {unit}.") if unit else "")
         self.download.refresh(may_fetch=preview is not None and preview.may_fetch)
@@ -97,6 +101,15 @@ class PreviewBox(QFrame):
             complete or not self.note.isHidden() or (model.valid and (bool(message) or not self.download.isHidden()))
         )
         self.setVisible(bool(model.kind) and shown)
+
+    def _show_warnings(self, warnings: list[ConfigProblem]) -> None:
+        """Show the warnings that no field shows."""
+        description = self._experiment.description
+        at_fields = set() if description is None else {warning.message for warning in description.warnings}
+        new = [warning.message for warning in warnings if warning.message not in at_fields]
+        messages = [f"{sentence(message).rstrip('.')}." for message in new]
+        self._warnings.setText("\n".join(messages))
+        self._warnings.setVisible(bool(messages))
 
     def _describe_preview(self, preview: DataPreview | None) -> tuple[str, Tone]:
         model, experiment = self._model, self._experiment

@@ -156,14 +156,37 @@ def test_ctrl_c_stops_a_run_and_resume_finishes_it(tmp_path: Path, capsys: Shell
         line = process.stderr.readline()  # "Started on cpu …": the training thread has started
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
-    assert process.returncode == 0, line + error
+    assert process.returncode == 130, line + error
     assert "Stopping" in error
+    assert f"--out {tmp_path / 'run'} --resume" in error
     assert open_run(tmp_path / "run").row.state == "stopped"
     assert main([*arguments, "--resume"]) == 0
     record = open_run(tmp_path / "run")
     assert record.row.state == "finished"
     assert record.curves["teacher"]["train/total"].steps.tolist() == list(range(1, steps + 1))
     del capsys
+
+
+@pytest.mark.parametrize(
+    ("arguments", "called"),
+    [
+        (["run", "two_moons"], "nfkd.console.run_in_terminal"),
+        (["run", "two_moons", "--fetch"], "nfkd.data_commands.fetch_missing"),
+        (["data", "show", "digits"], "nfkd.data_commands.preview_dataset"),
+        (["data", "fetch", "mnist"], "nfkd.data_commands.fetch_dataset"),
+        (["show", "run"], "nfkd.runs.reader.open_run"),
+        (["inspect", "two_moons"], "nfkd.evaluation.inspect_target.inspect_target"),
+    ],
+)
+def test_any_command_that_ctrl_c_ends_is_code_130(
+    arguments: list[str], called: str, monkeypatch: pytest.MonkeyPatch, capsys: Shell
+) -> None:
+    def interrupted(*_arguments: object, **_named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(called, interrupted)
+    assert main(arguments) == 130
+    assert capsys.readouterr().err == "nfkd: interrupted\n"
 
 
 def test_resume_starts_a_new_run_where_there_is_none_and_says_so(quick: str, tmp_path: Path, capsys: Shell) -> None:

@@ -310,6 +310,12 @@ class TableConfig(_SplitConfig, frozen=True):
     missing: Literal["refuse", "drop", "median"] = field(
         "refuse", title="Missing values", help="Refuse the table, drop such rows, or fill in the training median."
     )
+    dequantize: tuple[str, ...] = field(
+        (),
+        title="Dequantize",
+        help="Columns with repeated values that get uniform noise of a step's width; auto: all that need it.",
+        strict=False,
+    )
     scaling: Scaling = field(
         "standard",
         title="Scaling",

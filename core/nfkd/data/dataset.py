@@ -21,6 +21,7 @@ from nfkd.protocol.events import SCALED
 from nfkd.protocol.flags import NOT_FINITE, OUT_OF_RANGE, USABLE
 
 if TYPE_CHECKING:
+    from nfkd.data.dequantization import Dequantizer
     from nfkd.data.fingerprint import Fingerprint
 
 _MARGIN = 0.1
@@ -150,8 +151,8 @@ class Dataset:
     name
         Such as ``digits``.
     train, validation, test
-        The splits; vectors are scaled already.
-    levels, scaler, context_scaler, standardised
+        The splits; vectors are scaled already, unless they are dequantized: those are as the source returns them.
+    levels, scaler, context_scaler, standardised, dequantizer
         As in `DataUnits`.
     augmentation
         Of training images.
@@ -159,6 +160,9 @@ class Dataset:
         Names of a vector's features; may be empty.
     missing
         Number of missing values of each feature in the whole file; empty if there are none.
+    first_rows
+        Some training rows of vectors before noise and scaling, (n, features) float64; None for images, and where they
+        are not known.
     scaled_pictures
         Whether `to_picture` keeps vectors scaled, for a run of an older version whose pictures are.
     fingerprint
@@ -173,9 +177,11 @@ class Dataset:
     scaler: Scaler | None = None
     context_scaler: Scaler | None = None
     standardised: bool = False
+    dequantizer: Dequantizer | None = None
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
+    first_rows: np.ndarray | None = None
     scaled_pictures: bool = False
     fingerprint: Callable[[], Fingerprint] | None = None
 
@@ -197,7 +203,7 @@ class Dataset:
     @property
     def units(self) -> DataUnits:
         """The map between the data's units and the scaled values that flows see."""
-        return DataUnits(self.levels, self.scaler, self.context_scaler, self.standardised)
+        return DataUnits(self.levels, self.scaler, self.context_scaler, self.standardised, self.dequantizer)
 
     @property
     def unit(self) -> Unit:
@@ -234,7 +240,7 @@ class Dataset:
         if self.event_shape != (2,):
             msg = f"{self.name} has no plane: its examples have shape {self.event_shape}"
             raise ValueError(msg)
-        values = self.train.values[:]
+        values = self.scaled(self.train.values[:])
         low, high = self.to_picture(torch.from_numpy(np.stack([values.min(axis=0), values.max(axis=0)])))
         margin = _MARGIN * (high - low)
         (x0, y0), (x1, y1) = low - margin, high + margin
@@ -282,8 +288,17 @@ class Dataset:
         return self.batch(split, dequantization)
 
     def dequantize(self, raw: Tensor, generator: torch.Generator) -> Tensor:
-        """Return examples as the input of a flow, float32: images dequantized, vectors unchanged."""
-        return raw.float() if self.levels is None else self.units.dequantize(raw, generator)
+        """Return examples of a split as the input of a flow, float32, with noise where they are dequantized."""
+        plain = self.levels is None and self.dequantizer is None
+        return raw.float() if plain else self.units.dequantize(raw, generator)
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """Return values of a split as flows see them, float32, without noise: at the middles of steps and levels."""
+        if self.levels is not None:
+            return (values.astype(np.float32) + 0.5) / np.float32(self.levels)
+        if self.dequantizer is None:
+            return values.astype(np.float32, copy=False)
+        return self.units.middles(torch.from_numpy(np.array(values, np.float64))).float().numpy()
 
     def nll(self, log_prob: Tensor) -> Tensor:
         """Return the negative log-likelihood of each example in `unit`, as `DataUnits.nll`."""
@@ -302,7 +317,7 @@ class Dataset:
         """
         if self.is_image:
             return np.array(_IMAGE_RANGE[:1], np.float32), np.array(_IMAGE_RANGE[1:], np.float32)
-        values = self.train.some(_RANGE_EXAMPLES).values[:]
+        values = self.scaled(self.train.some(_RANGE_EXAMPLES).values[:])
         low, high = values.min(axis=0), values.max(axis=0)
         return low - (high - low), high + (high - low)
 

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import replace
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import psutil
+import torch
 
 from nfkd.config import ConfigProblem, DataConfig
+from nfkd.data.column_noise import find_dequantizer
 from nfkd.data.dataset import DataError, Dataset, DataSplit
-from nfkd.data.examples import apply
+from nfkd.data.dequantization import Dequantizer
+from nfkd.data.examples import Examples, apply
 from nfkd.data.fingerprint import fingerprinter
 from nfkd.data.images import FEWEST
-from nfkd.data.scaling import as_float, fit_scaler, sample
+from nfkd.data.scaling import Scaler, as_float, fit_scaler, sample
 from nfkd.data.source import Loaded, OnProgress, Source
 from nfkd.data.sources import SOURCES
+from nfkd.data.units import evaluation_noise
 
 _KEPT = 3
 _INDEX_BYTES = 32  # for each example: three copies of its shuffled index
 _MOST_VALUES = 1 << 24  # of an example
+_WARNED_ROWS, _WARNED_VALUES = 100_000, 1 << 17
 _WEIGHTLESS = ConfigProblem("data.weight", "the weights of a split have no positive sum: each split needs some")
 
 _cache: OrderedDict[Hashable, Dataset] = OrderedDict()
@@ -137,32 +142,53 @@ def divide(config: DataConfig, loaded: Loaded) -> Dataset:
 def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
     if loaded.prepare is not None:
         splits = list(map(loaded.prepare(splits[0]), splits))
-    scaler = None if loaded.scaling == "none" else fit_scaler(loaded.scaling, sample(splits[0].values))
-    if loaded.levels is None:
+    dequantizer, train = find_dequantizer(loaded, splits), splits[0]
+    scaler = _fit(loaded, splits[0], dequantizer)
+    if loaded.levels is None and dequantizer is None:
         splits = [replace(split, values=apply(scaler or as_float, split.values)) for split in splits]
     context = splits[0].context
     context_scaler = None if context is None else fit_scaler(loaded.scaling, context)
     if context is not None:
         scale = context_scaler or as_float
         splits = [replace(split, context=scale(split.context)) for split in splits if split.context is not None]
-    for split in splits:
-        _refuse_infinite(split, loaded.columns)
-    return Dataset(
+    dataset = Dataset(
         loaded.name,
         *(split.normalise_weights(_WEIGHTLESS) for split in splits),
         levels=loaded.levels,
         scaler=scaler,
         context_scaler=context_scaler,
+        dequantizer=dequantizer,
         standardised=loaded.standardised,
         augmentation=loaded.augmentation,
         columns=loaded.columns,
         missing=loaded.missing,
+        first_rows=None if loaded.levels is not None else _first_rows(train.values),
     )
+    for split in splits:
+        _refuse_infinite(dataset, split)
+    return dataset
 
 
-def _refuse_infinite(split: DataSplit, columns: Sequence[str]) -> None:
+def _fit(loaded: Loaded, train: DataSplit, dequantizer: Dequantizer | None) -> Scaler | None:
+    """Fit the scaling on the training split, with noise where columns are dequantized."""
+    if loaded.scaling == "none":
+        return None
+    rows = sample(train.values)
+    if dequantizer is not None:
+        rows = dequantizer.spread(torch.from_numpy(rows.astype(np.float64)), evaluation_noise()).numpy()
+    return fit_scaler(loaded.scaling, rows)
+
+
+def _first_rows(rows: Examples) -> np.ndarray:
+    """Return a copy of as many rows as are looked at for warnings."""
+    return np.array(rows[: max(1, min(_WARNED_ROWS, _WARNED_VALUES // rows.shape[1]))], np.float64)
+
+
+def _refuse_infinite(dataset: Dataset, split: DataSplit) -> None:
     """Refuse values in memory that single precision cannot hold."""
-    for field, values in (("columns", split.values), ("context", split.context)):
+    columns = dataset.columns
+    scaled = dataset.scaled(split.values) if isinstance(split.values, np.ndarray) and not dataset.is_image else None
+    for field, values in (("columns", scaled), ("context", split.context)):
         if isinstance(values, np.ndarray) and values.dtype == np.float32 and not np.isfinite(values).all():
             column = int(np.argwhere(~np.isfinite(values))[0][-1])
             name = columns[column] if field == "columns" and columns else column

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from nfkd.config.datasets import IMAGE_ENDINGS
+from nfkd.data.bit_depth import bits_per_channel
 from nfkd.data.files import ConfigPath
 from nfkd.files import open_regular
 
 _MOST_KEPT = 512 << 20  # bytes
 _MOST_PIXELS = 64_000_000
 _TOO_LARGE = f"has more than {_MOST_PIXELS // 1_000_000} megapixels: make it smaller"
+_BITS = 8  # of a channel
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # some of Pillow's other formats start programs
 
 
@@ -93,8 +95,6 @@ def decode(file: ConfigPath, size: int, *, colour: bool, square: int | None = No
     from PIL import Image, ImageOps
 
     with file.reading(), _opened(file) as opened:
-        if opened.mode.startswith(("I", "F")):
-            file.refuse("has more than 8 bits a channel: save it with 8")
         image = ImageOps.exif_transpose(opened).convert("RGB" if colour else "L")
         side = square or min(image.size)
         if min(image.size) < side:
@@ -120,11 +120,14 @@ def look_at(file: ConfigPath) -> tuple[int, bool]:
 
 @contextmanager
 def _opened(file: ConfigPath) -> Iterator[Any]:
-    """Open an image; the size in its header is checked before anything is decoded."""
+    """Open an image; size and bits in its head are checked before anything is decoded."""
     from PIL import Image, UnidentifiedImageError
 
     with open_regular(file.path) as content, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such images are refused below
+        bits = bits_per_channel(content)
+        if bits > _BITS:
+            file.refuse(f"has {bits} bits a channel, and at most {_BITS} are read: save it with {_BITS}")
         try:
             image = Image.open(content, formats=_FORMATS)
         except Image.DecompressionBombError:

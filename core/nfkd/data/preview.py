@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from nfkd.config import DataConfig
+from nfkd.data.column_warnings import column_warnings
 from nfkd.data.dataset import DataError, Dataset
 from nfkd.data.loading import load_dataset
 from nfkd.data.source import NotFetchedError
@@ -39,9 +40,10 @@ def preview_dataset(config: DataConfig) -> DataPreview:
         unit=dataset.unit,
         levels=dataset.levels or 0,
         images=_thumbnails(dataset) if dataset.is_image else None,
-        points=_original(dataset, _POINTS) if dataset.event_shape == (2,) else None,
+        points=_original(dataset, _POINTS).astype(np.float32) if dataset.event_shape == (2,) else None,
         columns=[] if dataset.is_image else _column_statistics(dataset),
         suggested=suggest_settings(config),
+        warnings=column_warnings(config, dataset),
     )
 
 
@@ -79,6 +81,9 @@ def _column_statistics(dataset: Dataset) -> list[ColumnStatistics]:
 
 
 def _original(dataset: Dataset, count: int) -> np.ndarray:
-    """Return the first training examples before the scaling, (n, features) float32."""
+    """Return the first training examples before the scaling, (n, features)."""
+    rows = dataset.first_rows
+    if rows is not None and len(rows) >= min(count, len(dataset.train)):
+        return rows[:count]
     values = np.asarray(dataset.train.values[:count])
-    return values if dataset.scaler is None else dataset.scaler.undo(values)
+    return values if dataset.dequantizer or dataset.scaler is None else dataset.scaler.undo(values)

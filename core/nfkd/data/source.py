@@ -37,6 +37,8 @@ class Loaded:
         Called with the training split; returns a function that is applied to every split before the scaling.
     scaling
         How vectors and their context are scaled, fitted on the training split.
+    dequantize
+        Names of the columns of vectors that get noise; ``auto`` alone for all with repeated values.
     standardised, augmentation, columns, missing
         As in `Dataset`.
     """
@@ -48,6 +50,7 @@ class Loaded:
     levels: int | None = None
     prepare: Callable[[DataSplit], Callable[[DataSplit], DataSplit]] | None = None
     scaling: Scaling = "none"
+    dequantize: tuple[str, ...] = ()
     standardised: bool = False
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()

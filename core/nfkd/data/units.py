@@ -12,11 +12,13 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from nfkd.data.dequantization import Dequantizer
 from nfkd.data.scaling import Scaler, scaler_from_dict
 
 Unit = Literal["bits/dim", "nats", "nats (scaled)"]
@@ -45,12 +47,15 @@ class DataUnits:
         Of the context; None if it was not scaled, or there is none.
     standardised
         Whether the values were published standardised; their likelihood is reported in these units.
+    dequantizer
+        Adds noise to columns of vectors with repeated values, before the scaling; None if there are none.
     """
 
     levels: int | None = None
     scaler: Scaler | None = None
     context_scaler: Scaler | None = None
     standardised: bool = False
+    dequantizer: Dequantizer | None = None
 
     @property
     def unit(self) -> Unit:
@@ -67,17 +72,22 @@ class DataUnits:
     def log_volume(self, event_shape: Sequence[int]) -> float:
         """Return the log-determinant of the map from the data's units to scaled values, nats.
 
-        0 for a quantile scaling, since likelihoods are then densities of the scaled values.
+        With the constant of dequantized columns, so that likelihoods have probabilities of their values. 0 for a
+        quantile scaling, since likelihoods are then densities of the scaled values.
         """
         if self.levels is not None:
             return -math.prod(event_shape) * math.log(self.levels)
-        return (None if self.scaler is None else self.scaler.log_volume) or 0.0
+        scaling = 0.0 if self.scaler is None else self.scaler.log_volume
+        if scaling is None:
+            return 0.0
+        return scaling + (0.0 if self.dequantizer is None else self.dequantizer.log_volume)
 
     def nll(self, log_prob: Tensor, event_shape: Sequence[int]) -> Tensor:
         """Return the negative log-likelihood of each example in `unit`.
 
         Images: −log₂ p(x)/D + log₂ levels, a bound on the discrete likelihood in bits/dim. Vectors: −log p in nats, of
-        the original values if the scaling is invertible everywhere (its log-determinant is then added).
+        the original values if the scaling is invertible everywhere (its log-determinant is then added, and the
+        constant of dequantized columns).
 
         Parameters
         ----------
@@ -93,15 +103,17 @@ class DataUnits:
     def dequantize(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Return whole levels as scaled values, float32: (k + u)/levels with u uniform in [0, 1).
 
-        Theis et al. 2016, arXiv 1511.01844.
+        Theis et al. 2016, arXiv 1511.01844. For rows with a dequantizer: rows with noise, scaled.
 
         Parameters
         ----------
         raw
-            Whole levels, any shape.
+            Whole levels, any shape; or rows in the data's units.
         generator
             On the CPU.
         """
+        if self.dequantizer is not None:
+            return self._noisy(raw, generator).float()
         noise = torch.rand(raw.shape, generator=generator, dtype=torch.float32, device=generator.device).to(raw.device)
         return (raw.float() + noise) / (self.levels or 1)
 
@@ -114,7 +126,7 @@ class DataUnits:
             (B, features), of any dtype. Or images, (B, channels, height, width): whole levels, of any dtype, are
             dequantized; other values must be dequantized levels, in [0, levels).
         generator
-            Of the noise for whole levels; a new `evaluation_noise` by default.
+            Of the noise for whole levels and dequantized columns; a new `evaluation_noise` by default.
 
         Returns
         -------
@@ -129,13 +141,27 @@ class DataUnits:
         if self.levels is not None:
             whole = _check_levels(x, self.levels)
             return self.dequantize(x, generator or evaluation_noise()) if whole else x / self.levels
+        return self._noisy(x, generator or evaluation_noise())
+
+    def middles(self, x: Tensor) -> Tensor:
+        """Return rows in the data's units as scaled values, those of dequantized columns at the middles of steps."""
+        return self._noisy(x, None)
+
+    def _noisy(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return scaled rows, with noise in dequantized columns; without a generator, at the middles of steps."""
+        if self.dequantizer is not None:
+            x = _in_float64(partial(self.dequantizer.spread, generator=generator), x)
         return x if self.scaler is None else _in_float64(self.scaler.scale, x)
 
     def to_data(self, z: Tensor) -> Tensor:
-        """Return scaled values in the data's units: images as dequantized levels; scaled vectors in float64."""
+        """Return scaled values in the data's units: images as dequantized levels; scaled vectors in float64.
+
+        Dequantized columns get the values whose noise would lead here.
+        """
         if self.levels is not None:
             return z * self.levels
-        return z if self.scaler is None else _in_float64(self.scaler.unscale, z)
+        rows = z if self.scaler is None else _in_float64(self.scaler.unscale, z)
+        return rows if self.dequantizer is None else _in_float64(self.dequantizer.collect, rows)
 
     def scale_context(self, context: Tensor) -> Tensor:
         """Return contexts in the data's units, (B, context features), as scaled ones; float64 if they change."""
@@ -147,7 +173,10 @@ class DataUnits:
         Empty if it is too long for a weights file, as for the quantiles of thousands of columns.
         """
         values, context = (None if each is None else each.to_dict() for each in (self.scaler, self.context_scaler))
-        fields = {"levels": self.levels, "values": values, "context": context, "standardised": self.standardised}
+        fields: dict[str, Any] = {"levels": self.levels, "values": values, "context": context}
+        fields["standardised"] = self.standardised
+        if self.dequantizer is not None:  # without it, older versions of NFKD can read the file
+            fields["noise"] = self.dequantizer.to_list()
         text = json.dumps(fields)
         return text if len(text) <= _MOST_TEXT else ""
 
@@ -173,7 +202,8 @@ def units_from_json(text: str, event_shape: Sequence[int], context_features: int
         msg = "it is not JSON"
         raise ValueError(msg) from error
     names = {"levels", "values", "context", "standardised"}
-    if not isinstance(fields, dict) or fields.keys() != names or not isinstance(fields["standardised"], bool):
+    complete = isinstance(fields, dict) and fields.keys() - {"noise"} == names
+    if not complete or not isinstance(fields["standardised"], bool):
         msg = f"it does not have the fields {', '.join(sorted(names))}"
         raise ValueError(msg)
     levels, values, context = (fields[name] for name in ("levels", "values", "context"))
@@ -185,11 +215,15 @@ def units_from_json(text: str, event_shape: Sequence[int], context_features: int
     if len(event_shape) == 3 and levels is None:
         msg = "it lacks the levels of the images"
         raise ValueError(msg)
+    if "noise" in fields and len(event_shape) != 1:
+        msg = "it has noise of columns, and the examples are images"
+        raise ValueError(msg)
     return DataUnits(
         levels,
         None if values is None else scaler_from_dict(values, event_shape[0]),
         None if context is None else scaler_from_dict(context, context_features),
         fields["standardised"],
+        Dequantizer.from_list(fields["noise"], event_shape[0]) if "noise" in fields else None,
     )
 
 

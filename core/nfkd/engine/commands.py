@@ -28,7 +28,7 @@ from nfkd.engine.query import EngineBusyError, EngineNotListeningError, NoEngine
 from nfkd.engine.relay import ALREADY_RUNNING, READY
 from nfkd.engine.relay import main as relay
 from nfkd.protocol.requests import EngineStatus, Refusal, Shutdown, Status
-from nfkd.terminal import Parser, say, standard_streams
+from nfkd.terminal import INTERRUPTED, Parser, say, standard_streams
 
 _RETRY_SECONDS = 0.1
 
@@ -117,7 +117,7 @@ def serve(limits: Limits | None = None) -> int:
     try:
         asyncio.run(run())
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     finally:
         if stuck:
             _exit_without(stuck)

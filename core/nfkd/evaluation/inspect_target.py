@@ -20,6 +20,7 @@ from nfkd.files import is_folder, is_regular, is_taken, read_limited
 from nfkd.flows.architecture import format_shape
 from nfkd.flows.architectures import FlowError, build_flow, flow_summary
 from nfkd.flows.flow import Flow
+from nfkd.flows.foreign.file_contents import is_text
 from nfkd.protocol.roles import ASSISTANTS, ROLES, role_name
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import read_config, seed_directory
@@ -54,7 +55,7 @@ def inspect_target(target: str, shape: Sequence[int] = (), context_features: int
     path = Path(target)
     if is_folder(path):
         return _inspect_run(path)
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or (is_regular(path) and not is_text(path)):
         info, flow = load_scaled_flow(path)
         examples = _noise(flow.event_shape, flow.context_features)
         return [_inspect_flow(flow, info.config, examples, f"{path.name}: {flow_summary(info.config)}")]

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from nfkd.protocol.gap import Gap, gap_of
+from nfkd.text import format_number
 
 CONFIDENCE = 0.95
 MIN_SEEDS = 3
@@ -54,11 +55,11 @@ class Metric:
 
     def signed(self, gain: float) -> str:
         """Return a gain with its sign."""
-        return f"{gain:+{self.form}}".replace("-", "−")
+        return f"{format_number(gain, f'+{self.form}')}".replace("-", "−")
 
     def change(self, gain: float) -> str:
         """Return what the student does with this gain, such as "gains 0.1200" or "loses 13,601"."""
-        size = f"{abs(gain):{self.form}}"
+        size = format_number(abs(gain), self.form)
         return f"{'loses' if gain < 0 and float(size.replace(',', '')) else 'gains'} {size}"
 
     def comparison(self, gain: float) -> str:

@@ -31,10 +31,12 @@ def require_same_shape(own: Dataset, other: Dataset) -> None:
 
 
 def rescaled(own: Dataset, other: Dataset, split: DataSplit) -> DataSplit:
-    """Return a split of another data set as one of a run's data: images cut to its levels, vectors scaled like it."""
+    """Return a split of another data set as one of a run's data: images cut to its levels, vectors as it has them."""
     values = np.array(split.values[:])
     if own.levels is not None:
         values = (values.astype(np.int64) * own.levels // (other.levels or own.levels)).astype(np.uint8)
     else:
-        values = own.units.to_scaled(other.units.to_data(torch.from_numpy(values))).float().numpy()
+        stored = torch.from_numpy(values)
+        rows = stored if other.dequantizer else other.units.to_data(stored)
+        values = (rows if own.dequantizer else own.units.to_scaled(rows).float()).numpy()
     return replace(split, values=values, context=None, weights=None)

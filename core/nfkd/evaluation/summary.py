@@ -10,6 +10,7 @@ import torch
 
 from nfkd.data import Dataset, DataSplit
 from nfkd.evaluation.likelihood import bootstrap_half_width, example_nll, noisy
+from nfkd.evaluation.outliers import dominating
 from nfkd.evaluation.quality import c2st
 from nfkd.evaluation.reference import Reference
 from nfkd.evaluation.throughput import SPEED_COUNT, samples_per_second
@@ -85,6 +86,7 @@ def summarise(
         samples_per_second=_throughput(flow, dataset) if can_sample else math.nan,
         seconds=trained.seconds,
         ended=trained.ended,
+        outliers=dominating(test),
         train_test_gap=float(test.mean()) - _mean(_nll(flow, dataset, seen), seen),
         **(_compare(flow, reference, generator, teacher) if can_sample else {}),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -13,11 +14,13 @@ from scipy import stats
 
 from nfkd.evaluation.advice import advice_of
 from nfkd.evaluation.metrics import CONFIDENCE, METRICS, MIN_SEEDS, Metric, metric_gap
+from nfkd.evaluation.outliers import outlier_note
 from nfkd.evaluation.reference import Reference
 from nfkd.protocol.events import StageSummary, Verdict
 from nfkd.protocol.gap import Gap, likelihood_gap
 from nfkd.protocol.records import MetricInterval, with_fd_floor
 from nfkd.protocol.roles import Role
+from nfkd.text import format_number
 
 
 def verdict_of(
@@ -76,8 +79,18 @@ def verdict_of(
     )
     likelihood = gap(METRICS["likelihood"])
     helped = likelihood is not None and likelihood.closed > 0
-    verdict = replace(verdict, advice=advice_of(summaries, share=pool_share, student_is_better=helped))
+    note = outlier_note(summaries, None if reference is None else reference.dataset)
+    advice = note or advice_of(summaries, share=pool_share, student_is_better=helped)
+    verdict = replace(verdict, advice=advice)
+    if note and primary == "likelihood":
+        verdict = _withhold(verdict)
     return verdict if reference is None else _with_floors(verdict, metric, reference, summaries)
+
+
+def _withhold(verdict: Verdict) -> Verdict:
+    """Return a verdict as inconclusive, because a few examples decide its figures."""
+    rest = re.sub(r"\b(?:Better|Worse|Inconclusive): (\w)", lambda found: found[1].upper(), verdict.summary)
+    return replace(verdict, verdict="inconclusive", summary=f"Inconclusive: a few examples decide the figures. {rest}")
 
 
 def _with_floors(verdict: Verdict, primary: Metric, reference: Reference, summaries: Iterable[StageSummary]) -> Verdict:
@@ -240,7 +253,7 @@ def _describe_verdict(verdict: str, metric: Metric, gain: _Gain, unit: str, teac
     count = len(gain.seeds)
     if count == 0:
         return "Inconclusive: no seed has both a student and a baseline."
-    size = f"{abs(gain.mean):{metric.form}}"
+    size = format_number(abs(gain.mean), metric.form)
     if float(size.replace(",", "")):
         comparison = f"{size}{_suffix(unit)} {metric.comparison(gain.mean)}"
     else:

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from nfkd.flows.inputs import check_context, check_examples, check_parts, check_sampling, describe_type
 from nfkd.flows.layer import Layer, Prior, Split, normal, standard_normal
 from nfkd.protocol.requests import LayerInfo
 
@@ -188,9 +189,9 @@ class Flow(nn.Module):
         Raises
         ------
         TypeError
-            When x does not have the flow's dtype.
+            When x or the context is no tensor of the flow's dtype.
         ValueError
-            When x or the context has the wrong shape, or the context is missing or not expected.
+            When x or the context has the wrong shape or device, or the context is missing or not expected.
         """
         self._check(x, context)
         log_prob = log_det = x.new_zeros(len(x))
@@ -238,6 +239,10 @@ class Flow(nn.Module):
             The examples, (B, *event_shape); and ``{layer: tensor}`` from the last layer to the first, with the tensors
             that `trace` returns for these examples.
         """
+        if not isinstance(latents, Latents):
+            msg = f"latents is a {describe_type(latents)}: give Latents, as encode returns them"
+            raise TypeError(msg)
+        check_parts(latents.parts, self.latent_shapes, "latents.parts")
         *split_off, x = latents.parts
         self._check_context(context, len(x))
         traced: dict[str, Tensor] = {}
@@ -286,6 +291,7 @@ class Flow(nn.Module):
         context
             (B, context_features) for a conditional flow.
         """
+        check_parts(noise, self.latent_shapes, "noise")
         *split_off, last = noise
         self._check_context(context, len(last))
         x = self.last_latent(last, temperature, context)
@@ -342,7 +348,13 @@ class Flow(nn.Module):
             On the CPU; torch's global one if None.
         context
             (n, context_features) for a conditional flow.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When an argument is of another type, shape or device; the message says what to write.
         """
+        check_sampling(n, temperature, generator)
         return self.synthesize(self.draw_noise(n, generator), temperature, context)
 
     def layer_info(self) -> list[LayerInfo]:
@@ -359,27 +371,11 @@ class Flow(nn.Module):
         ]
 
     def _check(self, x: Tensor, context: Tensor | None) -> None:
-        if tuple(x.shape[1:]) != self.event_shape:
-            msg = f"x has shape {tuple(x.shape)}; this flow takes (B, {', '.join(map(str, self.event_shape))})"
-            raise ValueError(msg)
-        dtype = next(self.parameters()).dtype
-        if x.dtype != dtype:
-            msg = f"x is {x.dtype}; this flow computes in {dtype}"
-            raise TypeError(msg)
+        check_examples(x, self.event_shape, next(self.parameters()))
         self._check_context(context, len(x))
 
     def _check_context(self, context: Tensor | None, count: int) -> None:
-        if context is None and self.context_features:
-            msg = f"this flow is conditional: it takes a context of shape ({count}, {self.context_features})"
-            raise ValueError(msg)
-        if context is None:
-            return
-        if not self.context_features:
-            msg = "this flow is not conditional: it takes no context"
-            raise ValueError(msg)
-        if tuple(context.shape) != (count, self.context_features):
-            msg = f"the context has shape {tuple(context.shape)}; this flow takes ({count}, {self.context_features})"
-            raise ValueError(msg)
+        check_context(context, self.context_features, count, next(self.parameters()))
 
 
 @contextmanager

@@ -167,5 +167,4 @@ def _in_units(opened: OpenedRun, example: Batch, nearest: DataSplit) -> np.ndarr
 
 def _scaled(opened: OpenedRun, split: DataSplit) -> np.ndarray:
     """Return examples as flows see them, images at the middles of their levels: float32."""
-    values, levels = np.asarray(split.values[:]), opened.dataset.levels
-    return values.astype(np.float32) if levels is None else (values.astype(np.float32) + 0.5) / np.float32(levels)
+    return opened.dataset.scaled(np.asarray(split.values[:]))

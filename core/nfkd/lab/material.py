@@ -79,7 +79,7 @@ class Material:
     @property
     def extent(self) -> tuple[float, float, float, float]:
         """A square around the training data as the flows see it, without outliers, (x0, x1, y0, y1)."""
-        values = np.asarray(self.teacher_data.train.values[:])
+        values = self.teacher_data.scaled(np.asarray(self.teacher_data.train.values[:]))
         low, high = np.quantile(values, [_OUTLIERS, 1 - _OUTLIERS], axis=0)
         middle, half = (low + high) / 2, (high - low).max() / 2 * (1 + _MARGIN)
         (x0, y0), (x1, y1) = middle - half, middle + half
@@ -87,7 +87,8 @@ class Material:
 
     def points(self, role: Role) -> np.ndarray:
         """Return training examples of a flow, at most 1,000, (n, 2) float32."""
-        return np.asarray(self.data(role).train.some(_POINTS).values[:], np.float32)
+        dataset = self.data(role)
+        return dataset.scaled(np.asarray(dataset.train.some(_POINTS).values[:]))
 
 
 def _reordered(dataset: Dataset, choice: int) -> Dataset:

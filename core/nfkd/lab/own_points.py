@@ -38,7 +38,7 @@ def read_points(config: DataConfig) -> LabPoints:
     columns = feature_names(count, dataset.columns)
     if count > 2:
         return LabPoints(points=np.empty((0, 2)), columns=columns, rows=sum(map(len, splits)))
-    rows = np.concatenate([np.asarray(split.values[:], np.float64) for split in splits])
+    rows = np.concatenate([dataset.scaled(np.asarray(split.values[:])).astype(np.float64) for split in splits])
     if len(rows) < FEWEST_POINTS:
         message = f"has {len(rows):,} usable rows: the lab needs at least {FEWEST_POINTS}"
         raise ConfigError([ConfigProblem("data.path", message)])

@@ -15,6 +15,7 @@ from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig, TrainingCo
 from nfkd.config.flows import FlowConfig
 from nfkd.config.schedules import weights_at
 from nfkd.data import DataError, Dataset, load_dataset
+from nfkd.data.column_warnings import column_warnings
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.evaluation.features import no_features
 from nfkd.evaluation.summary import no_same_noise
@@ -86,6 +87,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     if dataset is not None:
         teacher = None if teacher is None else on_scaled_values(teacher, dataset)
         problems += _student_data_problems(config, dataset)
+        warnings += column_warnings(config.data, dataset)
         problems += _flow_problems(config, dataset.event_shape, teacher)
         built = _build_valid_flows(config, dataset, teacher, problems)
         flows = {role: _describe_flow(config, role, flow, dataset) for role, flow in built.items()}

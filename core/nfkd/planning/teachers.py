@@ -29,6 +29,7 @@ from nfkd.runs.layout import EXPERIMENT, is_run, read_config, seed_directory
 from nfkd.runs.reader import stage_ended
 from nfkd.runs.state import ACTIVE, read_row
 from nfkd.runs.weights import not_finite, weights_info
+from nfkd.text import format_number
 
 _PATH = "training.teacher_weights"
 _REFUSED = "The teacher cannot be used"
@@ -180,6 +181,12 @@ def _python_problems(
             "density here: choose standard, robust or none"
         )
         problems.append(ConfigProblem("data.scaling", message))
+    if teacher.units == "data" and dataset is not None and dataset.dequantizer and dataset.dequantizer.shifts:
+        message = (
+            "single values become intervals here, so a teacher on the values of the data (units='data') has no "
+            "density: dequantize only whole numbers, or teach on scaled values (units='scaled')"
+        )
+        problems.append(ConfigProblem("data.dequantize", message))
     return problems + _data_problems(dataset, teacher.event_shape, teacher.context_features, teacher.origin)
 
 
@@ -237,8 +244,8 @@ def gaussian_warning(nll: float, dataset: Dataset) -> str:
         return ""
     units = "for a teacher from Python, units of nfkd.wrap_teacher"
     return (
-        f"it is worse on validation data ({nll:.4f} {dataset.unit}) than a Gaussian fitted to the training data "
-        f"({gaussian:.4f} {dataset.unit}). Either it was trained on values in other units: check "
+        f"it is worse on validation data ({format_number(nll)} {dataset.unit}) than a Gaussian fitted to the training "
+        f"data ({format_number(gaussian)} {dataset.unit}). Either it was trained on values in other units: check "
         f"{units if dataset.is_image else f'data.scaling and, {units}'}. Or it is not trained well enough"
     )
 

@@ -66,6 +66,8 @@ class DataPreview(Message, frozen=True):
         Statistics of each feature of vectors.
     suggested
         Settings that fit the user's files better than those of the config, such as the size of a folder's images.
+    warnings
+        What makes columns hard to model: repeated values, and rows far from all others.
     may_fetch, size
         Whether the files are missing and can be downloaded, and their size in bytes (0 where unknown).
     by_hand
@@ -83,6 +85,7 @@ class DataPreview(Message, frozen=True):
     points: np.ndarray | None = None
     columns: list[ColumnStatistics] = msgspec.field(default_factory=list[ColumnStatistics])
     suggested: dict[str, int | bool] = msgspec.field(default_factory=dict[str, int | bool])
+    warnings: list[ConfigProblem] = msgspec.field(default_factory=list[ConfigProblem])
     may_fetch: bool = False
     size: int = 0
     by_hand: str = ""

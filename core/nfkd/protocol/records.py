@@ -141,6 +141,9 @@ class StageSummary(Message, frozen=True):
         or in the teacher's final latents.
     fd_floor
         Its noise floor: the same for training examples in place of samples; NaN in older runs.
+    outliers
+        Number of test examples that decide `test`, as `nfkd.evaluation.outliers.dominating` counts them; 0 where no few
+        do, NaN in older runs.
     ended
         Why training ended before its budget; empty when it did not, and in older runs. Baseline and ablation make as
         many steps as their student and have it empty.
@@ -167,6 +170,7 @@ class StageSummary(Message, frozen=True):
     same_noise: float = math.nan
     fd: float = math.nan
     fd_floor: float = math.nan
+    outliers: float = math.nan
     ended: Ending = ""
 
 

@@ -7,10 +7,12 @@ import warnings
 from pathlib import Path
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from nfkd.data.units import DataUnits, Unit, evaluation_noise, units_from_json
 from nfkd.flows.flow import Capability, Flow, Latents, Pass, evaluating
+from nfkd.flows.inputs import as_tensor, check_context, check_examples, describe_type
 from nfkd.protocol.requests import LayerInfo
 from nfkd.runs.errors import RunError
 from nfkd.runs.weights import load_scaled_flow
@@ -26,7 +28,7 @@ class DataSpaceFlow(nn.Module):
     contexts and samples are unscaled: in the units of the loaded values, as in `nfkd.data.units`.
 
     Vectors
-        x and samples are rows in the units of the table, in any float type; they are scaled in float64. `log_prob` is
+        x and samples are rows in the units of the table, in any type; they are scaled in float64. `log_prob` is
         the log-density per volume of these units, so that the mean of ``-log_prob(rows)`` is the reported figure in
         nats (the weighted mean, for data with weights). A quantile scaling has no volume everywhere: `log_prob` and
         the reported figure, *nats (scaled)*, are then the log-density of the *scaled* values.
@@ -34,8 +36,14 @@ class DataSpaceFlow(nn.Module):
         x is whole levels 0, …, levels − 1 of any dtype, to which the same noise is added at every call, as in NFKD's
         evaluations; or dequantized levels in [0, levels). `log_prob` is the log-density per volume of levels, and
         `nll` the reported figure in bits/dim. Samples are whole levels.
+    Dequantized columns
+        Rows get the same noise at every call, as in NFKD's evaluations, and `log_prob` has a lower bound of the log of
+        their probability. `decode` and `sample` return values of the data, without noise.
     Context
         In the units of the table.
+
+    x and contexts may be tensors on any device, NumPy arrays, data frames or nested lists; results are tensors on the
+    flow's device, in its dtype.
 
     Attributes
     ----------
@@ -73,7 +81,7 @@ class DataSpaceFlow(nn.Module):
         """Return every layer's name, kind, output shape and number of parameters."""
         return self.scaled.layer_info()
 
-    def forward(self, x: Tensor, context: Tensor | None = None, *, trace: bool = False) -> Pass:
+    def forward(self, x: Tensor | ArrayLike, context: Tensor | ArrayLike | None = None, *, trace: bool = False) -> Pass:
         """Map data to latents in one pass.
 
         Parameters
@@ -92,6 +100,8 @@ class DataSpaceFlow(nn.Module):
 
         Raises
         ------
+        TypeError
+            When x or the context does not hold real numbers.
         ValueError
             When x has a wrong shape or is not levels, or the context is missing, unexpected or of a wrong shape.
         """
@@ -101,44 +111,52 @@ class DataSpaceFlow(nn.Module):
         layers = {name: (value, log_det + volume) for name, (value, log_det) in scaled.trace.items()}
         return Pass(scaled.log_prob + volume, latents, layers)
 
-    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor | ArrayLike, context: Tensor | ArrayLike | None = None) -> Tensor:
         """Return the log-density of each example per volume of the data's units, (B,) nats; arguments as `forward`."""
         return self(x, context).log_prob
 
-    def encode(self, x: Tensor, context: Tensor | None = None) -> Latents:
+    def encode(self, x: Tensor | ArrayLike, context: Tensor | ArrayLike | None = None) -> Latents:
         """Return the latents of each example; arguments and errors as in `forward`."""
         return self(x, context).latents
 
-    def trace(self, x: Tensor, context: Tensor | None = None) -> dict[str, tuple[Tensor, Tensor]]:
+    def trace(
+        self, x: Tensor | ArrayLike, context: Tensor | ArrayLike | None = None
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """Return ``{layer: (tensor after it, log-determinant so far)}`` in order; arguments as in `forward`."""
         return self(x, context, trace=True).trace
 
     @torch.no_grad()
-    def nll(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def nll(self, x: Tensor | ArrayLike, context: Tensor | ArrayLike | None = None) -> Tensor:
         """Return each example's negative log-likelihood in `unit`, (N,) float64 on the CPU.
 
         The mean over the test split, in its order, is the reported figure. Computed in batches, in evaluation mode and
         without gradients; arguments and errors as in `forward`.
         """
-        generator, device = evaluation_noise(), self._like.device
+        generator, cpu = evaluation_noise(), torch.device("cpu")  # batches are moved to the flow's device one by one
         figures = [torch.empty(0, dtype=torch.float64, device="cpu")]
+        x, context = as_tensor("x", x, cpu), None if context is None else as_tensor("context", context, cpu)
+        check_examples(x, self.event_shape, x)
+        check_context(context, self.context_features, len(x), x if context is None else context)
         with evaluating(self.scaled):
             for start in range(0, len(x), _BATCH):
                 rows = slice(start, start + _BATCH)
-                z = self._scaled(x[rows], generator).to(device)
                 c = None if context is None else self._scaled_context(context[rows])
-                log_prob = self.scaled.log_prob(z, None if c is None else c.to(device))
+                log_prob = self.scaled.log_prob(self._scaled(x[rows], generator), c)
                 figures.append(self.units.nll(log_prob, self.event_shape).double().cpu())
         return torch.cat(figures)
 
-    def decode(self, latents: Latents, context: Tensor | None = None) -> Tensor:
+    def decode(self, latents: Latents, context: Tensor | ArrayLike | None = None) -> Tensor:
         """Return the examples of latents, (B, *event_shape), in the data's units; images as dequantized levels."""
         x = self.scaled.decode(latents, self._scaled_context(context))
         return self.units.to_data(x).to(x.dtype)
 
     @torch.no_grad()
     def sample(
-        self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None, context: Tensor | None = None
+        self,
+        n: int,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+        context: Tensor | ArrayLike | None = None,
     ) -> Tensor:
         """Return n samples in the data's units, (n, *event_shape).
 
@@ -165,14 +183,16 @@ class DataSpaceFlow(nn.Module):
     def _like(self) -> Tensor:
         return next(self.scaled.parameters())
 
-    def _scaled(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def _scaled(self, x: Tensor | ArrayLike, generator: torch.Generator | None = None) -> Tensor:
         # The flow itself refuses a wrong shape.
-        fits = tuple(x.shape[1:]) == self.event_shape
+        x = as_tensor("x", x, self._like.device)
+        fits = x.dim() > 0 and tuple(x.shape[1:]) == self.event_shape
         return (self.units.to_scaled(x, generator) if fits else x).to(self._like.dtype)
 
-    def _scaled_context(self, context: Tensor | None) -> Tensor | None:
+    def _scaled_context(self, context: Tensor | ArrayLike | None) -> Tensor | None:
         if context is None:
             return None
+        context = as_tensor("context", context, self._like.device)
         fits = context.dim() == 2 and context.shape[1] == self.context_features > 0
         return (self.units.scale_context(context) if fits else context).to(self._like.dtype)
 
@@ -187,6 +207,9 @@ def load_flow(path: str | os.PathLike[str]) -> DataSpaceFlow:
     RunError
         When the file cannot be read, does not describe its flow, or its scaling is damaged.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        msg = f"path is a {describe_type(path)}: give the path of a .safetensors file; of a run, run.load_student()"
+        raise TypeError(msg)
     path = Path(path)
     info, flow = load_scaled_flow(path)
     if not info.units:

@@ -15,14 +15,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nfkd.config.flows import FlowConfig
-from nfkd.files import FileError, replacing, require_regular
+from nfkd.data.files import list_names
+from nfkd.files import FileError, is_folder, replacing, require_regular
 from nfkd.flows.architecture import format_shape
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
+from nfkd.flows.foreign.file_contents import describe_contents
 from nfkd.flows.isolation import isolated
+from nfkd.protocol.roles import ROLES
 from nfkd.runs.errors import RunError, describe_error, system_error
 from nfkd.runs.tensors import open_tensors
 
+_UNUSABLE = "The weights cannot be used"
 _MISMATCH = "The weights do not fit"
 _USE_OWN_FLOW = "Use the flow that they were trained for."
 _MAX_SIZE = 65_536  # of each dimension of an example, and of its context, as in a flow's file
@@ -140,6 +144,9 @@ def _read_flow(path: Path, meta: Mapping[str, str], tensors: int) -> tuple[Weigh
         cause = f"{path} has the weights of a {meta['foreign']}, and NFKD can build only its own flows."
         action = "Build that flow, load_state_dict(safetensors.torch.load_file(path)), and use nfkd.wrap_teacher."
         raise RunError(title="The flow is from another library", cause=cause, action=action)
+    what, action = ("", "") if "flow" in meta else describe_contents(path)
+    if what:
+        raise RunError(_UNUSABLE, f"{path} is {what}.", f"{action}.")
     try:
         info = _parse_info(meta)
         if getattr(info.config, "steps", 0) > tensors:
@@ -148,9 +155,7 @@ def _read_flow(path: Path, meta: Mapping[str, str], tensors: int) -> tuple[Weigh
     except (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         # A wrong size can raise any of these in the first layer that it reaches.
         cause = f"{path} does not describe its flow."
-        raise RunError(
-            title="The weights cannot be used", cause=cause, action="Use a file that NFKD has written."
-        ) from error
+        raise RunError(title=_UNUSABLE, cause=cause, action="Use a file that NFKD has written.") from error
     return info, flow
 
 
@@ -192,11 +197,24 @@ def unreadable_weights(path: Path, error: Exception) -> RunError:
     title = "The weights cannot be read"
     if isinstance(error, FileNotFoundError):
         return RunError(title, f"{path}: there is no such file.")
+    if is_folder(path):
+        action = f"Name a .safetensors file in it{_list_weights(path)}."
+        return RunError(title, f"{path} is a directory, not a file of weights.", action)
     if isinstance(error, FileError):
         return RunError(title, f"{error}.", "Name a weights file.")
     if isinstance(error, SafetensorError):
+        what, action = describe_contents(path)
+        if what:
+            return RunError(title, f"{path} is {what}.", f"{action}.")
         return RunError(title, f"{path} is not a complete weights file.", "It is damaged, or from another program.")
     return RunError(title, f"{path}: {describe_error(error)}.", "Check its permissions and its disk.")
+
+
+def _list_weights(directory: Path) -> str:
+    """Return the weights files of a run, for a message; empty if there are none."""
+    names = [f"{role}.safetensors" for role in ROLES]
+    found = [path for folder in ("", "seed-*/") for name in names for path in directory.glob(f"{folder}{name}")]
+    return f": {list_names([str(path.relative_to(directory)) for path in found])}" if found else ""
 
 
 def load_weights(path: Path, flow: Flow) -> None:

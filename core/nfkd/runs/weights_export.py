@@ -22,6 +22,7 @@ from nfkd.runs.layout import EXPERIMENT, seed_directory
 from nfkd.runs.reader import RunRecord
 from nfkd.runs.tensors import open_tensors
 from nfkd.runs.weights import unreadable_weights
+from nfkd.text import format_number
 
 SCALING = "scaling.json"
 README = "README.md"
@@ -163,6 +164,6 @@ def _row(record: RunRecord, name: str) -> str:
     found: StageSummary | None = next(
         (each for each in record.summary if each.seed == seed and each.stage == path.stem), None
     )
-    test = "" if found is None or math.isnan(found.test) else f"{found.test:.4f} {found.unit}"
+    test = "" if found is None or math.isnan(found.test) else f"{format_number(found.test)} {found.unit}"
     size = "" if found is None else f"{found.parameters:,}"
     return f"| `{name}` | {role_name(path.stem)} | {seed} | {size} | {test} |"

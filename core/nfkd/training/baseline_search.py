@@ -9,6 +9,7 @@ from collections.abc import Callable
 from nfkd.config import WEIGHT_DECAYS
 from nfkd.distillation.distiller import Likelihood
 from nfkd.runs.search_file import Search, Trial, read_search, write_search
+from nfkd.text import format_number
 from nfkd.training.context import RunContext
 from nfkd.training.control import StopRun
 from nfkd.training.curves import CurveLog
@@ -79,7 +80,7 @@ def _rank(trial: Trial) -> float:
 
 
 def _describe(trial: Trial, unit: str) -> str:
-    result = "diverged" if trial.validation is None else f"{trial.validation:.4f} {unit} on validation data"
+    result = "diverged" if trial.validation is None else f"{format_number(trial.validation)} {unit} on validation data"
     return f"weight decay {trial.weight_decay:g}, {result}"
 
 

@@ -14,6 +14,7 @@ import torch
 
 from nfkd.config import ExperimentConfig
 from nfkd.data import Dataset, load_dataset
+from nfkd.evaluation.outliers import outlier_note
 from nfkd.evaluation.reference import Reference
 from nfkd.evaluation.verdict import ablations_of, verdict_of, verdict_without_baseline
 from nfkd.files import is_taken
@@ -44,6 +45,7 @@ from nfkd.runs.reader import stage_ended
 from nfkd.runs.state import read_row, write_row
 from nfkd.runs.summary_file import write_summaries
 from nfkd.runs.verdict_file import write_verdict
+from nfkd.text import format_number
 from nfkd.training.baseline_search import search_weight_decay
 from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.context import RunContext
@@ -206,8 +208,11 @@ class Experiment:
         if isinstance(event, StageFinished):
             summary = event.summary
             self._add_done([summary])
-            result = f"{summary.test:.4f} {summary.unit} on test"
+            result = f"{format_number(summary.test)} {summary.unit} on test"
             self.log(f"Seed {summary.seed}: {role_name(summary.stage)} ended at {result}")
+            note = outlier_note([summary], self._reference.dataset if self._reference else None)
+            if note:
+                self.log(f"Warning: {note}")
             self._stage = None
             write_summaries(self._run, self._done.values())
             self.change(**self._results(), progress=progress.fraction)

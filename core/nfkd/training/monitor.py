@@ -142,6 +142,6 @@ def _scaled_axes(dataset: Dataset, low: Tensor, high: Tensor) -> tuple[Tensor, T
     """
     shares = torch.linspace(-0.5 / (GRID - 1), 1 + 0.5 / (GRID - 1), 2 * GRID + 1, dtype=torch.float64)[:, None]
     x = low + shares * (high - low)  # the edges of the cells, and the points between them
-    z = dataset.picture_units.to_scaled(x)
+    z = dataset.picture_units.middles(x)
     slopes = (z[2::2] - z[:-2:2]) / (x[2::2] - x[:-2:2])
     return z[1::2].float(), slopes.log().float()

@@ -114,7 +114,7 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
         "of another format": files.picture(files.some(8, 8, 3))[:-30],
         "none of the formats PNG, JPEG": b"",
         "cannot be read: it is not an image": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-        "more than 8 bits a channel": files.picture(files.some(8, 8).astype(np.uint16)),
+        "has 16 bits a channel, and at most 8 are read": files.picture(files.some(8, 8).astype(np.uint16)),
     }
     for expected, content in cases.items():
         path.write_bytes(content)

@@ -71,7 +71,7 @@ def test_ctrl_c_stops_with_a_checkpoint_and_the_same_command_continues(tmp_path:
                 child.send_signal(signal.SIGINT)
                 break
         out = child.communicate(timeout=60)[0]
-    assert child.returncode == 0, out
+    assert child.returncode == 130, out
     assert "The same command continues the sweep" in out
     assert json.loads(state.read_text())["row"]["state"] == "stopped"
     sweep = Sweep(config, tmp_path / "sweep")

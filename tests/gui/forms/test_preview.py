@@ -169,6 +169,22 @@ def test_a_problem_is_shown_only_at_its_field(
     ready.data_preview.changed.disconnect(watch)
 
 
+def test_warnings_about_columns_are_shown_once(
+    form: ExperimentForm, script: Any, ready: Studio, settled: Callable[[], None]
+) -> None:
+    warning = ConfigProblem(path="data.dequantize", message="column rain has a spike, the value 0 in 80 % of the rows")
+    script.previews["table"] = preview_of(event_shape=[2], levels=0, unit="nats", warnings=[warning])
+    choose(form, "data.kind", "table")
+    settled()
+    label = part(form, "preview.warnings")
+    assert label.isVisible()
+    assert label.text() == "Column rain has a spike, the value 0 in 80 % of the rows."
+    script.previews["table"] = preview_of(event_shape=[2], levels=0, unit="nats")
+    ready.data_preview.refresh()
+    settled()
+    assert not label.isVisible()
+
+
 def test_a_problem_is_shown_in_the_preview_while_other_fields_are_invalid(
     form: ExperimentForm, script: Any, settled: Callable[[], None]
 ) -> None:

@@ -67,6 +67,7 @@ class AnyTable(Source[TableConfig]):
             name=name,
             train=_split(table, rows, chosen, kept),
             scaling=config.scaling,
+            dequantize=config.dequantize,
             columns=chosen.names[: len(chosen.targets)],
             missing=missing[: len(chosen.targets)],
             prepare=lambda train: _prepare(config, chosen, train),

@@ -31,6 +31,7 @@ from nfkd.files import file_kind, is_inflated, is_regular
 from nfkd.flows.architecture import format_shape
 from nfkd.flows.architectures import build_flow, flow_problems
 from nfkd.flows.flow import Flow
+from nfkd.flows.foreign.file_contents import describe_no_tensors
 
 _PREFIXES = ("student.", "teacher.", "")
 _WRAPPERS = ("state_dict", "graph", "model")
@@ -170,9 +171,8 @@ def _read(path: Path) -> dict[str, Tensor]:
             "A file with other objects than tensors is not opened. Save only the weights where it was made: "
             "torch.save(module.state_dict(), file)."
         )
-        raise CheckpointError(
-            path, f"is not a complete file of tensors: {_reason(error)}".rstrip("."), action
-        ) from error
+        problem = describe_no_tensors(path) or f"is not a complete file of tensors: {_reason(error)}".rstrip(".")
+        raise CheckpointError(path, problem, action) from error
     for name in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
