@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from nfkd.config import Config, ConfigProblem
-from nfkd.config.data import Scaling
+from nfkd.config.tables import Scaling
 from nfkd.data.augmentation import PLAIN, Augmentation
 from nfkd.data.dataset import DataError, DataSplit
 from nfkd.data.files import stamp
