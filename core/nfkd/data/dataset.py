@@ -159,6 +159,14 @@ class Dataset:
         Names of a vector's features; may be empty.
     missing
         Number of missing values of each feature in the whole file; empty if there are none.
+    reading
+        How a table was read, such as ``separated by ;, decimal comma``; may be empty.
+    unused
+        Name of each column of a table that is not used, and why.
+    warnings
+        What the user should know about the values.
+    split
+        How the examples are split, such as ``split by column part``; empty: at random, or as published.
     scaled_pictures
         Whether `to_picture` keeps vectors scaled, for a run of an older version whose pictures are.
     fingerprint
@@ -176,6 +184,10 @@ class Dataset:
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
+    reading: str = ""
+    unused: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[ConfigProblem, ...] = ()
+    split: str = ""
     scaled_pictures: bool = False
     fingerprint: Callable[[], Fingerprint] | None = None
 
@@ -209,7 +221,8 @@ class Dataset:
         """One line that describes the data set."""
         counts = f"{len(self.train):,} train, {len(self.validation):,} validation, {len(self.test):,} test"
         context = f", context of {self.context_features}" if self.context_features else ""
-        return f"{self.name}: {counts}, {'×'.join(str(size) for size in self.event_shape)}{context}"
+        split = f", {self.split}" if self.split else ""
+        return f"{self.name}: {counts}, {'×'.join(str(size) for size in self.event_shape)}{context}{split}"
 
     @property
     def picture_columns(self) -> list[str]:

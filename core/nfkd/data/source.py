@@ -37,7 +37,7 @@ class Loaded:
         Called with the training split; returns a function that is applied to every split before the scaling.
     scaling
         How vectors and their context are scaled, fitted on the training split.
-    standardised, augmentation, columns, missing
+    standardised, augmentation, columns, missing, reading, unused, warnings, split
         As in `Dataset`.
     """
 
@@ -52,6 +52,10 @@ class Loaded:
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
+    reading: str = ""
+    unused: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[ConfigProblem, ...] = ()
+    split: str = ""
 
 
 @dataclass(frozen=True)
