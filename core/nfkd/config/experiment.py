@@ -14,7 +14,7 @@ from pydantic import PrivateAttr, ValidationError, ValidationInfo, field_validat
 
 from nfkd.config.base import Config, field
 from nfkd.config.data import DataConfig
-from nfkd.config.datasets import base_folder, resolve_data_table
+from nfkd.config.datasets import base_folder, override_value, resolve_data_table
 from nfkd.config.distillation import DistillationConfig
 from nfkd.config.flows import FlowConfig
 from nfkd.config.older import upgrade
@@ -217,7 +217,7 @@ def _assign(document: dict[str, Any], assignment: str, folder: Path) -> ConfigPr
     if not equals or not path:
         return ConfigProblem("--set", f"{assignment!r} is not of the form path=value")
     *parents, last = path.split(".")
-    value = toml_value(raw.strip())
+    value = override_value(last, raw.strip()) if parents == ["data"] else toml_value(raw.strip())
     if path == "data" or parents == ["data"]:
         try:
             value = _resolve_data_override(document, path, value, folder)

@@ -126,7 +126,12 @@ class TableConfig(_TableTextConfig, _TableSplitConfig, frozen=True):
     """Any table: text, Parquet, Feather, Excel, .npy, .npz or .h5, with conditioning columns and weights if wanted."""
 
     kind: Literal["table"] = kind_field("table", "Table from a file", "Tables", "A table of numbers from a file.")
-    path: str = field("", title="File", help="A text file (.csv …), .parquet, .xlsx, .npy, .h5 …", format="file")
+    path: str = field(
+        "",
+        title="File",
+        help="A text file such as .csv, or .parquet, .feather, .xlsx, .npy, .npz or .h5.",
+        format="file",
+    )
     key: str = field(
         "",
         title="Array or sheet",

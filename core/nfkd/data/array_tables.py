@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from nfkd.data.columns import AS_CODES, AS_DAYS, TRUE_FALSE, Column, Table, as_text, mark_index, refuse_wide
+from nfkd.data.columns import (
+    AS_CODES,
+    AS_DAYS,
+    PANDAS_INDEX,
+    TRUE_FALSE,
+    Column,
+    Table,
+    as_text,
+    mark_index,
+    refuse_wide,
+)
 from nfkd.data.examples import Examples
 from nfkd.data.files import ConfigPath, refuse_large
 
@@ -113,7 +123,7 @@ def _field(array: Any, field: str, kinds: Mapping[str, Any]) -> Iterator[Stored]
     dtype, is_pandas = array.dtype[field], any(name.startswith("values_block_") for name in array.dtype.names)
     stored_as = _text(kinds.get(f"{field}_dtype"))
     if field == "index" and (is_pandas or "index_kind" in kinds):
-        column = replace(column_of_type(field, dtype), optional="is the index of a pandas table")
+        column = replace(column_of_type(field, dtype), optional=PANDAS_INDEX)
         yield Stored(column, array, field)
         return
     names = names_in_pickle(kinds.get(f"{field}_kind"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +24,8 @@ _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?\b|\d\d?[./]\d\d?[./]\d{2,4}\b|\d{4}/\d\d?/\d\d?\b|\d\d?:\d\d")
 AS_CODES = "as context, give a column of 0 and 1 for each value instead"
 AS_DAYS = "give numbers instead, such as days or seconds since the first"
-TRUE_FALSE = "holds true and false: name it to use it as 1 and 0"
+TRUE_FALSE = "holds true and false; name it to use it as 1 and 0"
+PANDAS_INDEX = "is the index of a pandas table; name it to use it"
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def frame_table(
     keys = frame.columns
     text = cleaned(frame.select(key for key, kind in frame.schema.items() if kind == pl.String), config)
     styles = _Styles(text, frame, allowed_styles(config), separator)
-    numbers = frame.with_columns(_number(key, kind) for key, kind in frame.schema.items())
+    numbers = frame.with_columns(_number(key, kind) for key, kind in frame.schema.items() if kind != pl.Float64)
     numbers = numbers.with_columns(*text.with_columns(styles.expressions())).fill_null(float("nan"))
 
     def rows(indices: Sequence[int]) -> np.ndarray:
@@ -158,7 +159,13 @@ def frame_table(
         column = styles.describe(named, key) if kind == pl.String else _describe_type(named, kind)
         first = index == 0 and (not name or name == "Unnamed: 0")
         columns.append(mark_index(column, numbers[key].to_numpy() if first else None))
-    return Table(tuple(columns), frame.height, rows, texts, ", ".join([*parts, *styles.labels()]))
+    return Table(
+        tuple(columns),
+        frame.height,
+        rows,
+        texts,
+        ", ".join([*parts, *styles.labels(dict(zip(keys, names, strict=True)))]),
+    )
 
 
 def as_text(value: Any) -> str | None:
@@ -216,10 +223,15 @@ class _Styles:
             for name, style in self._chosen.items()
         ]
 
-    def labels(self) -> list[str]:
-        """Return what is not plain, such as ``decimal comma``."""
-        styles = [style for name, style in self._chosen.items() if style and name not in self._empty]
-        return [style.label for style in dict.fromkeys(styles) if style != PLAIN]
+    def labels(self, names: Mapping[str, str]) -> list[str]:
+        """Return what is not plain, such as ``decimal comma``; with names of columns where they differ."""
+        used: dict[Style, list[str]] = {}
+        for key, style in self._chosen.items():
+            if style and style != PLAIN and key not in self._empty:
+                used.setdefault(style, []).append(names[key] or key)
+        if len(used) == 1:
+            return [style.label for style in used]
+        return [f"{style.label} in {list_names(columns[:3])}" for style, columns in used.items()]
 
     def describe(self, name: str, key: str) -> Column:
         """Return a column of text."""
@@ -298,9 +310,9 @@ def mark_index(column: Column, numbers: np.ndarray | None = None) -> Column:
         The values of a first column without a name.
     """
     if _PANDAS_INDEX.fullmatch(column.name):
-        return replace(column, optional="is the index of a pandas table")
+        return replace(column, optional=PANDAS_INDEX)
     if numbers is not None and not column.problem and _counts(numbers):
-        return replace(column, optional="counts the rows")
+        return replace(column, optional="counts the rows; name it to use it")
     return column
 
 

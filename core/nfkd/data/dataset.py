@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nfkd.data.fingerprint import Fingerprint
 
 _MARGIN = 0.1
+_LISTED = 20  # columns in a message
 _IMAGE_RANGE, _RANGE_EXAMPLES = (-0.5, 1.5), 100_000
 _CHOICE_SEED = 0
 _EXAMPLES_PATH = "training.student_examples"
@@ -223,6 +224,12 @@ class Dataset:
         context = f", context of {self.context_features}" if self.context_features else ""
         split = f", {self.split}" if self.split else ""
         return f"{self.name}: {counts}, {'×'.join(str(size) for size in self.event_shape)}{context}{split}"
+
+    def describe_unused(self) -> str:
+        """Return the columns that are not used, with the reasons, for a message; empty if all are used."""
+        listed = [f"{name} ({reason})" for name, reason in self.unused[:_LISTED]]
+        more = f" and {len(self.unused) - _LISTED:,} more" if len(self.unused) > _LISTED else ""
+        return f"{', '.join(listed)}{more}"
 
     @property
     def picture_columns(self) -> list[str]:

@@ -14,7 +14,7 @@ from nfkd.data.files import ConfigPath
 from nfkd.data.numbers import MISSING, is_comma_number, is_number, is_plain
 
 _SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
-_LABELS = {"\t": "tabs", " ": "blanks"}
+_LABELS = {"\t": "tabs", " ": "blanks", ",": "commas"}
 _BY_SUFFIX = {".csv": ",", ".tsv": "\t"}
 _ENCODINGS = {"utf-8": "UTF-8", "utf-16": "UTF-16", "windows-1252": "Windows-1252", "latin-1": "Latin-1"}
 _COMMENTS = ("#", "%")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -107,36 +108,46 @@ def _single_blanks(data: bytes) -> bytes:
 def _read(file: ConfigPath, content: bytes | Path, dialect: Dialect, config: TableConfig) -> Any:
     """Return the frame of a text file: columns that are plain in the head as numbers, others as text.
 
-    If a column turns out to hold other text, all are read as text.
+    polars slows down by half when it looks for many markers of missing values. So it is first given those of the head,
+    then all; if a column turns out to hold other text, all are read as text.
     """
     import polars as pl
 
     keys = [str(index) for index in range(len(dialect.names))]
 
-    def read(plain: tuple[bool, ...]) -> Any:
+    def read(plain: tuple[bool, ...], missing: tuple[str, ...]) -> Any:
         return pl.read_csv(
             content,
             has_header=False,
             skip_lines=dialect.skip,
             schema={key: pl.Float64 if is_plain else pl.String for key, is_plain in zip(keys, plain, strict=True)},
-            null_values=list(config.missing_texts or MISSING),
+            null_values=list(missing) or None,
             separator=dialect.separator,
             comment_prefix=dialect.comment or None,
             encoding="utf8-lossy",
             glob=False,
         )
 
+    every = config.missing_texts or MISSING
+    attempts = [(dialect.plain, dialect.missing), (dialect.plain, every)] if any(dialect.plain) else []
     with polars_errors(lambda: file.refuse(_describe_problem(content, dialect))):
         try:
-            frame = read(dialect.plain)
+            for plain, missing in attempts:
+                with suppress(pl.exceptions.ComputeError):
+                    return _without_empty_end(read(plain, missing))
+            return _without_empty_end(read((False,) * len(keys), ()))
         except pl.exceptions.NoDataError:
-            frame = pl.DataFrame(schema=dict.fromkeys(keys, pl.Float64))
-        except pl.exceptions.ComputeError:
-            if not any(dialect.plain):
-                raise
-            frame = read((False,) * len(keys))
-        filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true()
-        return frame.head(filled[-1] + 1 if len(filled) else 0)  # without empty lines at the end
+            return pl.DataFrame(schema=dict.fromkeys(keys, pl.Float64))
+
+
+def _without_empty_end(frame: Any) -> Any:
+    """Return a frame without the rows of empty lines at its end."""
+    import polars as pl
+
+    if not frame.height or any(value is not None for value in frame.row(-1)):
+        return frame
+    filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true()
+    return frame.head(filled[-1] + 1 if len(filled) else 0)
 
 
 def _describe_problem(content: bytes | Path, dialect: Dialect) -> str:

@@ -234,7 +234,8 @@ def _join_columns(train: DataSplit) -> np.ndarray:
     """Return values, context and weight of the training split (or of a sample of it) side by side."""
     values = sample(train.values)
     rest = [None if columns is None else columns[: len(values)] for columns in (train.context, train.weights)]
-    return np.concatenate([values, *(columns.reshape(len(values), -1) for columns in rest if columns is not None)], 1)
+    beside = [columns.reshape(len(values), -1) for columns in rest if columns is not None]
+    return np.concatenate([values, *beside], 1) if beside else values
 
 
 def _fill(split: DataSplit, median: np.ndarray) -> DataSplit:
