@@ -129,7 +129,7 @@ class TableConfig(_TableTextConfig, _TableSplitConfig, frozen=True):
     path: str = field(
         "",
         title="File",
-        help="A text file such as .csv, or .parquet, .feather, .xlsx, .npy, .npz or .h5.",
+        help="Text such as .csv, or .parquet, .feather, .xlsx, .npy, .h5.",
         format="file",
     )
     key: str = field(

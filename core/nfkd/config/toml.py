@@ -169,7 +169,7 @@ def names_value(text: str) -> list[Any]:
     if isinstance(value, str) and value != text:
         return [value]  # a text in quotes
     inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    cells = next(csv.reader([inside], skipinitialspace=True), [])
+    cells: list[str] = next(csv.reader([inside], skipinitialspace=True), list[str]())
     return [name for cell in cells if (name := cell.strip())]
 
 

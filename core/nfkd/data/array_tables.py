@@ -107,9 +107,10 @@ class _StoredRows:
         arrays = {id(column.array): column.array for column in self._columns}
         with self._file.reading():
             read = {key: np.asarray(array[index]) for key, array in arrays.items()}
-        if len(read) == 1 and not any(column.field for column in self._columns):
-            rows = next(iter(read.values()))
-            return rows[:, [column.index for column in self._columns]].astype(np.float64)
+        plain = [column.index for column in self._columns if not column.field and column.index is not None]
+        if len(read) == 1 and len(plain) == len(self._columns):
+            rows: Any = next(iter(read.values()))
+            return rows[:, plain].astype(np.float64)
         values = [column.take(read[id(column.array)]).astype(np.float64) for column in self._columns]
         return np.stack(values, axis=1)
 

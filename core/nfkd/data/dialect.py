@@ -111,7 +111,7 @@ def detect(file: ConfigPath, head: bytes, config: TableConfig, suffix: str, *, w
     body = rows[1:] if header else rows
     first = ends[0] if header else 0
     names = commented or (rows[0] if header else ("",) * len(rows[0]))
-    if header and body and all(len(row) == len(names) + 1 for row in body):
+    if header and body and rows[0] and all(len(row) == len(names) + 1 for row in body):
         names = ("", *names)  # as R writes the names of rows
     return Dialect(
         encoding,
@@ -161,7 +161,8 @@ def _names_in_comment(
     names = tuple(cell.strip() for cell in found[0]) if found else ()
     if len(names) != len(rows[0]) or all(map(is_number, names)):
         return ()
-    return (names[0] or comment, *names[1:])
+    first, *others = names
+    return (first or comment, *others)
 
 
 def _is_header(rows: Sequence[tuple[str, ...]], config: TableConfig) -> bool:
@@ -231,7 +232,8 @@ def _find_separator(file: ConfigPath, lines: Sequence[str], suffix: str) -> str:
         if rows and len(rows[0]) > 1:
             headed.append(separator)
         width, count = widths.most_common(1)[0] if widths else (0, 0)
-        if width > 1 and count >= _EVEN * len(rows) and len(rows[0]) in (width, width - 1):
+        shortest = width - 1 if width > 2 or separator != "," else width  # R names the rows, but not their column
+        if width > 1 and count >= _EVEN * len(rows) and shortest <= len(rows[0]) <= width:
             scores[separator] = _share_of_numbers(rows[1:] or rows)
     if not scores:
         return headed[0] if headed and usual not in headed else _unused(usual, lines, headed)

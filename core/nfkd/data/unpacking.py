@@ -72,7 +72,7 @@ def _is_hidden(name: str) -> bool:
     return "__MACOSX" in parts or parts[-1].startswith(".")
 
 
-def _read(file: ConfigPath, content: IO[bytes], size: int) -> bytes:
+def _read(file: ConfigPath, content: IO[bytes] | gzip.GzipFile, size: int) -> bytes:
     found = bytearray()
     while chunk := content.read(_CHUNK):
         found += chunk
