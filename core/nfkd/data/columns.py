@@ -138,10 +138,10 @@ def frame_table(
     """
     import polars as pl
 
-    keys = frame.columns
-    text = cleaned(frame.select(key for key, kind in frame.schema.items() if kind == pl.String), config)
+    keys, schema = frame.columns, frame.schema  # each access takes time for every column
+    text = cleaned(frame.select(key for key, kind in schema.items() if kind == pl.String), config)
     styles = _Styles(text, frame, allowed_styles(config), separator)
-    numbers = frame.with_columns(_number(key, kind) for key, kind in frame.schema.items() if kind != pl.Float64)
+    numbers = frame.with_columns(_number(key, kind) for key, kind in schema.items() if kind != pl.Float64)
     numbers = numbers.with_columns(*text.with_columns(styles.expressions())).fill_null(float("nan"))
 
     def rows(indices: Sequence[int]) -> np.ndarray:
@@ -149,12 +149,12 @@ def frame_table(
 
     def texts(index: int) -> list[str | None]:
         key = keys[index]
-        series = text[key] if key in text.columns else frame[key]
+        series = text[key] if schema[key] == pl.String else frame[key]
         return [as_text(value) for value in series]
 
     columns = []
     for index, (key, name) in enumerate(zip(keys, names, strict=True)):
-        kind = frame.schema[key]
+        kind = schema[key]
         named = name or str(index)
         column = styles.describe(named, key) if kind == pl.String else _describe_type(named, kind)
         first = index == 0 and (not name or name == "Unnamed: 0")
