@@ -142,10 +142,10 @@ def frame_table(
     text = cleaned(frame.select(key for key, kind in schema.items() if kind == pl.String), config)
     styles = _Styles(text, frame, allowed_styles(config), separator)
     numbers = frame.with_columns(_number(key, kind) for key, kind in schema.items() if kind != pl.Float64)
-    numbers = numbers.with_columns(*text.with_columns(styles.expressions())).fill_null(float("nan"))
+    numbers = numbers.with_columns(*text.with_columns(styles.expressions()))
 
     def rows(indices: Sequence[int]) -> np.ndarray:
-        return numbers.select(keys[index] for index in indices).to_numpy(order="c")
+        return numbers.select(keys[index] for index in indices).to_numpy(order="c")  # null becomes NaN
 
     def texts(index: int) -> list[str | None]:
         key = keys[index]

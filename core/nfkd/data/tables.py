@@ -100,7 +100,9 @@ def _read_sheet(file: ConfigPath, config: TableConfig, key: str) -> Table:
         sheet = book.load_sheet(key or 0, header_row=0, schema_sample_rows=None)
         refuse_wide(file, sheet.width)
         refuse_large(file, 16 * sheet.height * sheet.width, _AS_NPY)
-        if config.header == "no" or (config.header == "auto" and all(map(is_number, _names(sheet.to_polars())))):
+        first = book.load_sheet(key or 0, header_row=None, n_rows=1, dtypes="string").to_polars()
+        numbers = all(is_number(cell or "") for cell in (first.row(0) if first.height else ()))
+        if config.header == "no" or (config.header == "auto" and numbers):
             sheet = book.load_sheet(key or 0, header_row=None, schema_sample_rows=None)
     except fastexcel.FastExcelError:
         file.refuse("is not a complete Excel file (.xlsx), or needs a password: save it again")

@@ -194,9 +194,10 @@ def test_missing_texts_replace_the_usual_ones(tmp_path: Path) -> None:
     for text in ("none given", "."):
         path = write(tmp_path / "t.csv", lines("x,y", f"1.5,{text}", "2,3"))
         assert np.isnan(read(path, missing_texts=(text,))[1][0, 1])
-    np.save(tmp_path / "t.npy", np.where(np.arange(100).reshape(50, 2) % 7 == 0, -9.0, np.arange(100).reshape(50, 2)))
+    whole = np.arange(200.0).reshape(100, 2)
+    np.save(tmp_path / "t.npy", np.where(whole % 7 == 0, -9.0, whole))
     config = TableConfig(path=str(tmp_path / "t.npy"), missing_texts=("-9",), missing="drop")
-    assert sum(load_dataset(config).missing) == 15
+    assert sum(load_dataset(config).missing) == 29
 
 
 def test_a_comment_sign_is_a_setting(tmp_path: Path) -> None:
