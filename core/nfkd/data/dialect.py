@@ -158,11 +158,10 @@ def _names_in_comment(
     if not above or not all(is_number(cell) for cell in rows[0]):
         return ()
     found, _ = _rows([above[-1]], separator)
-    names = tuple(cell.strip() for cell in found[0]) if found else ()
+    names = [cell.strip() for cell in found[0]] if found else list[str]()
     if len(names) != len(rows[0]) or all(map(is_number, names)):
         return ()
-    first, *others = names
-    return (first or comment, *others)
+    return (names[0] or comment, *names[1:])
 
 
 def _is_header(rows: Sequence[tuple[str, ...]], config: TableConfig) -> bool:

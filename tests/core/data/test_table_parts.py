@@ -111,7 +111,7 @@ def test_three_files(tmp_path: Path) -> None:
 
 
 def test_three_arrays(tmp_path: Path) -> None:
-    np.savez(tmp_path / "t.npz", **PARTS)
+    np.savez(tmp_path / "t.npz", train=PARTS["train"], validation=PARTS["validation"], test=PARTS["test"])
     with h5py.File(tmp_path / "t.h5", "w") as file:
         file["data/train"], file["data/val"], file["data/test"] = PARTS.values()
     with h5py.File(tmp_path / "names.h5", "w") as file:
