@@ -85,7 +85,8 @@ def test_every_dialect_gives_its_values_or_names_the_setting(
     separator, decimal, missing = dialect["separator"], dialect["decimal"], dialect["missing"]
     if thousands == decimal or (separator == " " and (missing == "" or thousands == " ")):
         return
-    rows = [[1000.5 + index for index in range(len(rows[0]))], *rows]  # each column has a number
+    shown = len(rows[0]) if separator == decimal == "," else 1  # columns that show the decimal sign
+    rows = [[1000.5 + index if index < shown else index for index in range(len(rows[0]))], *rows]
     cells = [[number(value, decimal, thousands, missing) for value in row] for row in rows]
     names = [f"größe {index}".replace(" ", "_") for index in range(len(rows[0]))]
     text = io.StringIO(newline="")

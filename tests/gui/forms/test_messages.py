@@ -9,6 +9,7 @@ from PySide6.QtCore import QPoint
 from PySide6.QtWidgets import QApplication, QLineEdit, QWidget
 
 from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.config.data import TableConfig
 from nfkd_gui.forms.effects import has_effect, value_at
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.fields import LISTS, Field, Section, Value, Variants, describe_model
