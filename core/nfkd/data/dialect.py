@@ -238,6 +238,8 @@ def _find_separator(file: ConfigPath, lines: Sequence[str], suffix: str) -> str:
         return headed[0] if headed and usual not in headed else _unused(usual, lines, headed)
     best = max(scores.values())
     leading = [separator for separator, score in scores.items() if score > best - 1e-9]
+    if "\t" in leading and " " in leading:
+        leading.remove(" ")  # which stands for tabs, too
     if len(leading) > 1 and usual not in leading and best > 0:
         names = " and ".join(_LABELS.get(separator, separator) for separator in leading)
         setting = replace(file, field="data.separator")

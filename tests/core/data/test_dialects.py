@@ -144,6 +144,7 @@ def lines(first: str, *rows: str) -> str:
         ("fr.csv", lines("x;y", "1 234,5;1", "2 345,5;2"), ["x", "y"], [1234.5, 1], "thousands blank"),
         ("one.csv", lines("x", "1,5", "2,5"), ["x"], [1.5], "decimal comma"),
         ("tab.tsv", lines("x\ty", "1.5\t2", "3\t4"), ["x", "y"], [1.5, 2], "separated by tabs"),
+        ("tab.txt", lines("x\ty", "1.5\t2", "3\t4"), ["x", "y"], [1.5, 2], "separated by tabs"),
         ("mac.csv", lines("x,y", "1.5,2", "3,4").replace("\n", "\r"), ["x", "y"], [1.5, 2], "separated by commas"),
         ("late.csv", lines("x,y", *["1.5,2"] * 20, "-,#N/A"), ["x", "y"], [1.5, 2], ""),
     ],
