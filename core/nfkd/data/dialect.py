@@ -23,6 +23,7 @@ _TRIED, _SCORED = 100, 20_000  # rows and cells, for each separator
 _EVEN = 0.9  # share of rows with the same number of values, for a separator to be taken
 _BLANKS = re.compile(r"[ \t]+")
 _COUNT = re.compile(r"\d+")
+_STATED = re.compile(r"sep=(.)", re.IGNORECASE)  # the first line of files for Excel
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Dialect:
         """What was found, for a message, such as ``separated by ;`` and ``Windows-1252``."""
         found = [f"separated by {_LABELS.get(self.separator, self.separator)}"] if len(self.names) > 1 else []
         if self.encoding != "utf-8":
-            found.append(_ENCODINGS[self.encoding])
+            found.append(_ENCODINGS.get(self.encoding, "UTF-16"))
         if self.comment:
             found.append(f"comments after {self.comment}")
         if not self.named:
@@ -97,6 +98,9 @@ def detect(file: ConfigPath, head: bytes, config: TableConfig, suffix: str, *, w
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if not whole and len(lines) > 1:
         lines.pop()  # it may be cut
+    stated = _STATED.fullmatch(lines[0]) if config.separator == "auto" else None
+    if stated:
+        lines[0] = ""
     comment = config.comment or _find_comment(lines)
     kept = [(index, line) for index, line in enumerate(lines) if line.strip() and not _is_comment(line, comment)]
     if not kept and not config.comment:
@@ -111,13 +115,14 @@ def detect(file: ConfigPath, head: bytes, config: TableConfig, suffix: str, *, w
     body = rows[1:] if header else rows
     first = ends[0] if header else 0
     names = commented or (rows[0] if header else ("",) * len(rows[0]))
-    if header and body and rows[0] and all(len(row) == len(names) + 1 for row in body):
-        names = ("", *names)  # as R writes the names of rows
+    if header and body and all(len(row) == len(names) + 1 for row in body):
+        ends_empty = not any(row[-1].strip() for row in body)  # else the first column has the names of rows, as in R
+        names = (*names, "") if ends_empty else ("", *names)
     return Dialect(
         encoding,
         separator,
         comment,
-        tuple(name.strip() for name in names),
+        tuple(name.strip().strip('"').strip() for name in names),
         bool(commented) or header,
         kept[first][0] if first < len(kept) else (kept[-1][0] + 1),
         _missing_texts(body, config),
@@ -129,6 +134,9 @@ def detect_encoding(head: bytes) -> str:
     """Return the encoding of text by its byte order mark, its zero bytes, or whether it is UTF-8."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    for start, name in ((1, "utf-16-le"), (0, "utf-16-be")):  # without a byte order mark
+        if len(head) > 3 and head[start::2].count(0) > len(head) / 4 > 4 * head[1 - start :: 2].count(0):
+            return name
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
@@ -228,7 +236,7 @@ def _find_separator(file: ConfigPath, lines: Sequence[str], suffix: str) -> str:
     for separator in order:
         rows, _ = _rows(lines, separator)
         widths = Counter(map(len, rows))
-        if rows and len(rows[0]) > 1:
+        if rows and len(rows[0]) > 1 and sum(len(row) > 1 for row in rows) > len(rows) / 2:
             headed.append(separator)
         width, count = widths.most_common(1)[0] if widths else (0, 0)
         shortest = width - 1 if width > 2 or separator != "," else width  # R names the rows, but not their column
@@ -236,6 +244,8 @@ def _find_separator(file: ConfigPath, lines: Sequence[str], suffix: str) -> str:
             scores[separator] = _share_of_numbers(rows[1:] or rows)
     if not scores:
         return headed[0] if headed and usual not in headed else _unused(usual, lines, headed)
+    if scores.get(" ", 1) < _EVEN and len(scores) > 1:
+        del scores[" "]  # blanks are more often part of a text
     best = max(scores.values())
     leading = [separator for separator, score in scores.items() if score > best - 1e-9]
     if "\t" in leading and " " in leading:

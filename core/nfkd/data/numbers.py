@@ -67,7 +67,7 @@ def is_plain(text: str) -> bool:
 
 def is_number(text: str) -> bool:
     """Return whether text is a number in any style, or stands for a missing value; blanks around it do not count."""
-    text = text.strip()
+    text = text.strip().strip('"').strip()
     return not text or text in MISSING or (_START.match(text) is not None and _ANY.match(text) is not None)
 
 
@@ -88,11 +88,11 @@ def allowed_styles(config: TableConfig) -> list[Style]:
 
 
 def cleaned(frame: Any, config: TableConfig) -> Any:
-    """Return columns of text without blanks around their values, and with null for missing ones."""
+    """Return columns of text without blanks and quotes around their values, and with null for missing ones."""
     import polars as pl
 
     missing = ["", *(config.missing_texts or MISSING)]
-    stripped = frame.select(pl.all().str.strip_chars())
+    stripped = frame.select(pl.all().str.strip_chars().str.strip_chars('"').str.strip_chars())
     return stripped.select(pl.when(pl.all().is_in(missing).not_()).then(pl.all()).name.keep())
 
 

@@ -84,7 +84,7 @@ def _as_utf8(content: bytes | Path, dialect: Dialect, head: bytes) -> bytes | Pa
 
     A file that has this form is not read here.
     """
-    old_ends = b"\r" in head and b"\n" not in head and dialect.encoding != "utf-16"
+    old_ends = b"\r" in head and b"\n" not in head and not dialect.encoding.startswith("utf-16")
     as_it_is = dialect.encoding == "utf-8" and dialect.separator != " " and not old_ends
     if as_it_is and not head.startswith(_BOM):
         return content

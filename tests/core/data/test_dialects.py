@@ -145,6 +145,10 @@ def lines(first: str, *rows: str) -> str:
         ("one.csv", lines("x", "1,5", "2,5"), ["x"], [1.5], "decimal comma"),
         ("tab.tsv", lines("x\ty", "1.5\t2", "3\t4"), ["x", "y"], [1.5, 2], "separated by tabs"),
         ("tab.txt", lines("x\ty", "1.5\t2", "3\t4"), ["x", "y"], [1.5, 2], "separated by tabs"),
+        ("one.tsv", lines("a b", "1.5", "2"), ["a b"], [1.5], ""),
+        ("excel.csv", lines("sep=;\nx;y", "0,5;1", "1,5;2"), ["x", "y"], [0.5, 1], "separated by ;, decimal comma"),
+        ("ends.csv", lines("x,y", "1.5,2,", "3,4,"), ["x", "y"], [1.5, 2], "separated by commas"),
+        ("spaced.csv", lines('x, "y"', '1.5, "2.5"', '2, "3"'), ["x", "y"], [1.5, 2.5], "separated by commas"),
         ("mac.csv", lines("x,y", "1.5,2", "3,4").replace("\n", "\r"), ["x", "y"], [1.5, 2], "separated by commas"),
         ("late.csv", lines("x,y", *["1.5,2"] * 20, "-,#N/A"), ["x", "y"], [1.5, 2], ""),
     ],
@@ -160,7 +164,8 @@ def test_a_dialect_is_detected(
 
 def test_the_encoding_is_detected(tmp_path: Path) -> None:
     text = lines("Größe;Länge", "1,5;2,5", "2;3")
-    for encoding, label in (("windows-1252", "Windows-1252"), ("utf-16", "UTF-16"), ("utf-8-sig", ""), ("utf-8", "")):
+    labels = {"windows-1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16": "UTF-16", "utf-8-sig": "", "utf-8": ""}
+    for encoding, label in labels.items():
         names, _, reading = read(write(tmp_path / "t.csv", text, encoding))
         assert names == ["Größe", "Länge"]
         assert label in reading
