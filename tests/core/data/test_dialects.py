@@ -240,3 +240,12 @@ def test_a_first_column_that_does_not_count_is_used(tmp_path: Path) -> None:
         dataset = load_dataset(TableConfig(path=str(write(tmp_path / "t.csv", text))))
         assert ("0" in dataset.columns) == used
         os.utime(tmp_path / "t.csv", ns=(1, start + 1))
+
+
+def test_a_named_column_that_counts_is_reported(tmp_path: Path) -> None:
+    text = "\n".join(["id,x", *(f"{number},{number * number}" for number in range(60))])
+    dataset = load_dataset(TableConfig(path=str(write(tmp_path / "t.csv", text))))
+    assert dataset.columns == ("id", "x")
+    assert [(warning.path, "id only counts the rows" in warning.message) for warning in dataset.warnings] == [
+        ("data.columns", True)
+    ]

@@ -16,8 +16,8 @@ from nfkd.data.examples import Examples, apply
 from nfkd.data.files import ConfigPath, expanded, named_file
 from nfkd.data.images import FEWEST
 from nfkd.data.scaling import sample, unfit
-from nfkd.data.sentinels import sentinel_warnings
 from nfkd.data.source import Loaded, Source
+from nfkd.data.suspicious import counting_warnings, sentinel_warnings
 from nfkd.data.table_columns import Chosen, choose, same_columns
 from nfkd.data.table_parts import PartTable, describe_split, open_parts, rows_of_parts
 
@@ -127,7 +127,10 @@ def _read(config: TableConfig, part: PartTable, chosen: Chosen, *, several: bool
         rows = rows[:]
     rows = _without(rows, numbers)
     kept, missing = _scan(config, rows, chosen, f" of {part.name}" if several else "")
-    warnings = sentinel_warnings(rows, chosen.names) if isinstance(rows, np.ndarray) else ()
+    warnings: tuple[ConfigProblem, ...] = ()
+    if isinstance(rows, np.ndarray):
+        modelled = chosen.names[: len(chosen.targets)]
+        warnings = sentinel_warnings(rows, chosen.names) + counting_warnings(rows, modelled)
     split = _split(table, rows, chosen, numbers)
     return _Read(split if kept is None else split.take(kept), kept, missing, warnings)
 

@@ -1,4 +1,4 @@
-"""Numbers that may stand for missing values, such as -999: they are reported and never replaced."""
+"""Values that may not be what they seem: they are reported and never changed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,27 @@ from collections.abc import Sequence
 import numpy as np
 
 from nfkd.config import ConfigProblem
+from nfkd.data.files import list_names
 
 _SENTINELS = frozenset(
     sign * value for sign in (1.0, -1.0) for value in (99.0, 999.0, 9999.0, 99999.0, 999999.0, 99.99, 999.9, 9999.99)
 )
 _MOST = 8  # columns in a message
 _FAR = 3  # times the range of the other values
+
+
+def counting_warnings(rows: np.ndarray, names: Sequence[str]) -> tuple[ConfigProblem, ...]:
+    """Return a warning for modelled columns that count the rows, from 0 or 1, (N, columns)."""
+    count = np.arange(len(rows))
+    found = [
+        name
+        for name, first, column in zip(names, rows[0], rows.T, strict=False)
+        if first in (0, 1) and np.array_equal(column, count + first)
+    ]
+    if not found:
+        return ()
+    message = f"{list_names(found)} only counts the rows: if it means nothing, name the other columns"
+    return (ConfigProblem("data.columns", message),)
 
 
 def sentinel_warnings(rows: np.ndarray, names: Sequence[str]) -> tuple[ConfigProblem, ...]:
